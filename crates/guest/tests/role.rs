@@ -9,8 +9,13 @@ use lab::{Scratch, eventually};
 use part::codec;
 use part::report::{Grade, Subject};
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs::Permissions;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -144,6 +149,104 @@ fn a_guest_is_found_by_the_next_role_and_started_again_if_its_qemu_is_killed() {
     assert!(told.why.contains("signal 9"), "{}", told.why);
     assert_ne!(site.runs("mail"), mail);
     assert_eq!(site.runs("web"), web);
+}
+
+/// A field of `/proc/PID/status`.
+fn status(pid: u64, field: &str) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(field));
+    line.unwrap().trim_start_matches(':').trim().to_owned()
+}
+
+/// Whether a process of this user, in the directory of its guest, can connect to a socket.
+fn connects(user: u32, home: &Path, socket: &Path) -> bool {
+    let socket = socket.to_owned();
+    let mut command = Command::new("true");
+    command.uid(user).gid(user).current_dir(home);
+    // SAFETY: the child has one thread, and the allocator's lock is free in it.
+    unsafe {
+        command.pre_exec(move || UnixStream::connect(&socket).map(drop));
+    }
+    command.status().is_ok()
+}
+
+#[test]
+fn the_qemu_of_a_guest_is_a_user_of_its_own_and_reaches_nothing_of_others() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    lab::skip_unless_root!();
+    let payload = payload(&[("mail", guest(60_000)), ("web", guest(60_000))]);
+    let mut site = Site::new(&payload);
+    // As the supervisor has it.
+    let runtime = site.scratch.path().to_owned();
+    std::fs::set_permissions(&runtime, Permissions::from_mode(0o700)).unwrap();
+    let pids = [site.runs("mail"), site.runs("web")];
+    let users = pids.map(|pid| {
+        let ids = status(pid, "Uid");
+        let mut ids = ids.split_whitespace().map(|id| id.parse::<u32>().unwrap());
+        let user = ids.next().unwrap();
+        assert!(user > 60_000 && ids.all(|id| id == user), "{user}");
+        assert_eq!(status(pid, "Gid"), status(pid, "Uid"));
+        assert_eq!(status(pid, "Groups"), user.to_string());
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            assert_eq!(status(pid, set), "0000000000000000", "{set}");
+        }
+        assert_eq!(status(pid, "NoNewPrivs"), "1");
+        assert_eq!(status(pid, "Seccomp"), "2");
+        let network = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+        assert_ne!(network(&pid.to_string()), network("self"));
+        user
+    });
+    assert_ne!(users[0], users[1]);
+    let monitor = runtime.join("guest-web/monitor.sock");
+    assert!(UnixStream::connect(&monitor).is_ok(), "root does");
+    let home = runtime.join("guest-mail");
+    let others = ["guest-web/monitor.sock", "guest-mail/monitor.sock"];
+    for socket in others.map(|socket| runtime.join(socket)) {
+        assert!(!connects(users[0], &home, &socket), "{}", socket.display());
+    }
+    for socket in ["monitor.sock", "../guest-web/monitor.sock"] {
+        assert!(!connects(users[0], &home, Path::new(socket)), "{socket}");
+    }
+    // What is its own is found again, and its user with it.
+    kill(pids[0]);
+    let process = |site: &Site| site.subject("mail").and_then(|one| one.value("process"));
+    site.until("ended", |site| process(site) == Some(0));
+    let again = site.runs("mail");
+    assert_eq!(
+        status(again, "Uid").split_whitespace().next(),
+        Some(&*users[0].to_string())
+    );
+}
+
+#[test]
+fn a_qemu_whose_lock_or_directory_was_removed_ends_before_another_one_starts() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let payload = payload(&[("mail", guest(60_000))]);
+    let mut site = Site::new(&payload);
+    let mut before = site.runs("mail");
+    let home = site.scratch.path().join("guest-mail");
+    for is_whole in [false, true] {
+        match is_whole {
+            true => std::fs::remove_dir_all(&home).unwrap(),
+            false => std::fs::remove_file(home.join("lock")).unwrap(),
+        }
+        site.again(&payload);
+        assert!(!is_alive(before), "nobody can end it any more");
+        let after = site.runs("mail");
+        assert_ne!(after, before);
+        let told = site.subject("mail").unwrap();
+        let words: Vec<&str> = told.events.iter().map(|event| &*event.to).collect();
+        let lost = format!("its QEMU, process {before}, has lost its lock file: killed");
+        assert!(words.contains(&&*lost), "{words:?}");
+        before = after;
+    }
+}
+
+/// Whether a process is there and has not ended.
+fn is_alive(pid: u64) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = { text.rsplit(") ").next() }.and_then(|rest| rest.chars().next());
+    state.is_some_and(|state| state != 'Z')
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub fn only_volume(runtime: &Path, backing: &Path) -> Result<Files, ConfinementE
         ReadFile | ReadDir | WriteFile | Truncate | IoctlDev
     });
     let sockets = make_bitflags!(AccessFs::{
-        ReadFile | WriteFile | MakeReg | MakeSock | RemoveFile
+        ReadFile | WriteFile | MakeReg | MakeSock | MakeDir | MakeSym | RemoveFile
     });
     let rules = rules().map_err(ConfinementError::Files)?;
     let rules = allow(rules, backing, files)?;

@@ -167,6 +167,8 @@ pub struct Agreement {
     /// Guests whose section is gone, and whose record is removed.
     erases: BTreeMap<String, erase::Erase>,
     held_since: external::Held,
+    /// Guests whose lease this node had and has given up.
+    given_up: BTreeSet<String>,
 }
 
 fn lease_of(guest: &str) -> String {
@@ -227,6 +229,10 @@ impl Agreement {
         }
         self.learn_holders();
         let leases = &self.leases;
+        self.given_up.retain(|name| {
+            let lease = leases.get(&lease_of(name));
+            lease.is_some_and(|lease| lease.holder == self.me)
+        });
         self.yields
             .retain(|name| leases.get(name).is_some_and(|lease| lease.until_ns > 0));
     }
@@ -352,9 +358,12 @@ impl Agreement {
                 continue;
             }
             let holder = self.holder(name);
-            // What it has given up it does not have, even if the cluster still says so.
-            let has_given_up = holder == self.me && self.held(name, now_ns).is_none();
-            if !holder.is_empty() && (!has_given_up || self.is(Defect::TakesBack)) {
+            // What it has given up it does not have, even if the cluster still says so. What it had
+            // in an earlier life it gets back: nobody else asks for it.
+            let is_given_up = holder == self.me
+                && self.held(name, now_ns).is_none()
+                && (self.given_up.contains(name) || self.is(Defect::LeavesItsOwn));
+            if !holder.is_empty() && (!is_given_up || self.is(Defect::TakesBack)) {
                 view.runs.insert(name.clone(), holder.to_owned());
             }
             let mut prefers = guest.prefer.clone();
@@ -498,7 +507,13 @@ impl Agreement {
         // The lease is given up once the guest has left and the record says where it goes.
         let has_left = !local.is_there || local.has_moved || self.is(Defect::ReleasesEarly);
         let leaves = !stays && has_left && wanted == record && !self.has_open(&record);
-        let rank = if leaves { 0 } else { OWN };
+        let rank = match leaves {
+            true => {
+                self.given_up.insert(name.to_owned());
+                0
+            }
+            false => OWN,
+        };
         told.leases.push((lease_of(name), rank));
         let fencing = self.fencing_of(name, guests, (local, &record), now_ns);
         let is_open = self.is_open_here(guest, &record);

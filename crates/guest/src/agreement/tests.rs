@@ -251,7 +251,8 @@ impl World {
                 if better {
                     handed.push(name.clone());
                 }
-            } else if lease.holder == Some(at) && rank == 0 {
+            } else if is_own && rank == 0 {
+                // One of an earlier life is not released: it stays with a node that asks for none.
                 lease.holder = None;
                 seat.renewed.remove(&name);
                 self.trace
@@ -661,6 +662,11 @@ impl World {
                 self.drain(at, drained);
             }
             16 => self.confirm(at),
+            // Off and on again before anybody has noticed.
+            17 => {
+                self.power_off(at);
+                self.power_on(at);
+            }
             _ => {}
         }
     }
@@ -785,6 +791,7 @@ fn deliberate_defects_are_found() {
         (Defect::TrustsOldFencing, 10),
         (Defect::FeedsWithoutLease, 288),
         (Defect::TakesBack, 2),
+        (Defect::LeavesItsOwn, 0),
     ] {
         let found = (from..from + DEFECT_SEEDS).any(|seed| history(seed, Some(defect)).is_err());
         assert!(found, "{defect:?} is not found");

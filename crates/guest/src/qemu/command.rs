@@ -7,6 +7,7 @@
 
 use super::external;
 use super::home::Home;
+use super::volume::Sockets;
 use crate::config::{Boot, Bus, Console, Disk, Firmware, Guest, Model, Nic, mac_words};
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
@@ -49,8 +50,10 @@ pub struct Start<'a> {
     pub guest: &'a Guest,
     /// Where its files are.
     pub home: &'a Home,
-    /// The directory with the sockets of volumes.
-    pub volumes: &'a Path,
+    /// The sockets of its volumes.
+    pub volumes: &'a Sockets,
+    /// The option by which QEMU becomes the user of the guest.
+    pub user: Option<(&'static str, String)>,
     /// The descriptors of its network cards, in their order, as QEMU inherits them.
     pub taps: &'a [RawFd],
     /// The machine can run guests on its own processors.
@@ -87,11 +90,17 @@ impl Arguments {
 
     /// A socket at which QEMU listens.
     fn socket(&mut self, id: &str, path: &Path) {
-        self.set(
-            "-chardev",
-            format!("socket,id={id},server=on,wait=off,path={}", doubled(path)),
-        );
+        self.set("-chardev", listening(id, path));
     }
+}
+
+fn listening(id: &str, path: &Path) -> String {
+    format!("socket,id={id},server=on,wait=off,path={}", doubled(path))
+}
+
+/// The argument by which the QEMU of a guest on this node is known.
+pub(super) fn mark(home: &Home) -> String {
+    listening("monitor", &home.monitor())
 }
 
 /// A value in a list of QEMU's: commas are doubled.
@@ -134,20 +143,26 @@ fn machine(all: &mut Arguments, start: &Start<'_>) {
     // Paused until the role says so, also after a shut-down.
     all.flag("-S");
     all.set("-action", "shutdown=pause,panic=pause,watchdog=reset");
+    // QEMU's filter would end it when it changes its user; afterwards it has no right to change it.
+    let elevates = match &start.user {
+        Some((option, value)) => {
+            all.set(option, value);
+            "allow"
+        }
+        None => "deny",
+    };
     all.set(
         "-sandbox",
-        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+        format!("on,obsolete=deny,elevateprivileges={elevates},spawn=deny,resourcecontrol=deny"),
     );
     all.set("-device", "virtio-rng-pci");
     all.set("-device", "pvpanic");
     if start.arrives {
         all.set("-incoming", "defer");
     }
-    if guest.is_external() {
-        all.set("-pidfile", start.home.open());
-    }
     if guest.firmware == Firmware::Uefi {
-        let variables = start.home.variables();
+        // Opened again when the guest has moved.
+        let variables = start.home.for_qemu(&start.home.variables());
         if let Some([code, _]) = ovmf() {
             all.set(
                 "-drive",
@@ -195,7 +210,7 @@ fn uuid(name: &str) -> String {
 }
 
 fn sockets(all: &mut Arguments, home: &Home) {
-    all.socket("monitor", &home.monitor());
+    all.set("-chardev", mark(home));
     all.set("-mon", "chardev=monitor,mode=control");
     // Appended to, so the role can cut the file.
     let log = doubled(&home.log());
@@ -251,7 +266,10 @@ fn first(boot: &Boot, is_disk: bool, at: usize) -> Option<usize> {
 fn a_disk(all: &mut Arguments, start: &Start<'_>, at: usize, disk: &Disk) {
     let node = format!("disk{at}");
     match &disk.external {
-        None => all.json("-blockdev", &of_volume(&node, start, disk)),
+        None => all.json(
+            "-blockdev",
+            &of_volume(&node, &start.volumes.path(at), disk),
+        ),
         Some(external) => {
             for (option, value) in external::options(at, external, disk.read_only, start.home) {
                 all.json(option, &value);
@@ -283,8 +301,7 @@ fn a_disk(all: &mut Arguments, start: &Start<'_>, at: usize, disk: &Disk) {
 }
 
 /// A disk that the volume role serves.
-fn of_volume(node: &str, start: &Start<'_>, disk: &Disk) -> Value {
-    let socket = start.volumes.join(format!("volume-{}.sock", disk.volume));
+fn of_volume(node: &str, socket: &Path, disk: &Disk) -> Value {
     json!({
         "driver": "nbd",
         "node-name": node,
@@ -341,7 +358,8 @@ fn boot(all: &mut Arguments, start: &Start<'_>) {
         );
     }
     if start.guest.user_data.is_some() {
-        a_seed(all, &start.home.seed());
+        // Its files are opened when the guest reads them.
+        a_seed(all, &start.home.for_qemu(&start.home.seed()));
     }
     if let Boot::Kernel {
         kernel,

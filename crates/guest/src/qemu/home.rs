@@ -4,19 +4,27 @@
 //! QEMU inherits the lock, and the lock has the process id. So a role that finds the lock held knows
 //! that a QEMU is there, and which, whatever became of the role that started it; and a process id
 //! that was written is never another process's.
+//!
+//! QEMU's working directory is this one. Once it is the user of its guest, it can open nothing by a
+//! longer way, since the runtime directory is root's alone; here it can write to `own/` only.
 
+use super::user::User;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 /// Bytes of the serial output that are kept at least.
 const LOG_KEPT_BYTES: u64 = 256 << 10;
 /// Bytes of it from which on it is cut.
 const LOG_BYTES_MAX: u64 = 1 << 20;
+/// How the directory of a guest begins.
+const PREFIX: &str = "guest-";
+/// Whoever gets there may pass; what is in it has modes of its own.
+const PASSED_THROUGH: u32 = 0o711;
 /// Bytes of a lock file that are read.
 const PID_BYTES_MAX: usize = 16;
 
@@ -39,7 +47,25 @@ pub enum Lock {
 impl Home {
     /// The directory of a guest in the runtime directory.
     pub fn new(runtime: &Path, guest: &str) -> Home {
-        Home(runtime.join(format!("guest-{guest}")))
+        Home(runtime.join(format!("{PREFIX}{guest}")))
+    }
+
+    /// The directories of all guests in the runtime directory.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn all(runtime: &Path) -> io::Result<Vec<Home>> {
+        let mut all = Vec::new();
+        for entry in fs::read_dir(runtime)? {
+            let entry = entry?;
+            if { entry.file_name() }
+                .as_encoded_bytes()
+                .starts_with(PREFIX.as_bytes())
+            {
+                all.push(Home(entry.path()));
+            }
+        }
+        Ok(all)
     }
 
     /// Returns the directory.
@@ -47,23 +73,36 @@ impl Home {
         &self.0
     }
 
-    /// Makes the directory, readable by its owner alone.
+    /// Makes the directory, which its owner alone can read.
     ///
     /// # Errors
     /// The system's.
     pub fn make(&self) -> io::Result<()> {
         let mut builder = fs::DirBuilder::new();
-        match builder.mode(0o700).create(&self.0) {
+        match builder.mode(PASSED_THROUGH).create(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 // Nobody else's, and no link to elsewhere.
-                let is_directory = fs::symlink_metadata(&self.0)?.is_dir();
-                match is_directory {
-                    true => Ok(()),
-                    false => Err(error),
+                if !fs::symlink_metadata(&self.0)?.is_dir() {
+                    return Err(error);
                 }
             }
-            made => made,
+            made => made?,
         }
+        fs::set_permissions(&self.0, fs::Permissions::from_mode(PASSED_THROUGH))
+    }
+
+    /// Makes the directory of the guest's user anew; without a user, of this process's.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn make_own(&self, user: Option<User>) -> io::Result<()> {
+        let own = self.own();
+        match fs::remove_dir_all(&own) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        fs::DirBuilder::new().mode(0o700).create(&own)?;
+        give(&own, user)
     }
 
     /// Removes the directory with all that is left of a guest, where no QEMU is there.
@@ -118,9 +157,22 @@ impl Home {
         self.0.join("display.sock")
     }
 
+    /// What the guest's user may write to.
+    pub fn own(&self) -> PathBuf {
+        self.0.join("own")
+    }
+
+    /// How QEMU names a file here once it is another user. One that an earlier version has started
+    /// is root, elsewhere, and has no directory of its own.
+    pub fn for_qemu(&self, path: &Path) -> PathBuf {
+        let here = path.strip_prefix(&self.0).ok();
+        let here = here.filter(|_| self.own().is_dir());
+        here.unwrap_or(path).to_owned()
+    }
+
     /// Where this QEMU takes a guest from another node.
     pub fn incoming(&self) -> PathBuf {
-        self.0.join("incoming.sock")
+        self.own().join("incoming.sock")
     }
 
     /// Where this QEMU sends its guest to another node.
@@ -143,9 +195,9 @@ impl Home {
         self.path().join("frozen")
     }
 
-    /// There as long as QEMU has not ended in order: QEMU itself makes and removes it.
+    /// There as long as QEMU has not ended in order, where a storage system keeps its disks.
     pub fn open(&self) -> PathBuf {
-        self.0.join("open.pid")
+        self.0.join("open")
     }
 
     /// The password of a disk.
@@ -199,6 +251,16 @@ impl Home {
         let plain = words.chars().filter(|letter| !letter.is_control());
         plain.take(400).collect()
     }
+}
+
+/// Gives a file or directory to the user of a guest.
+///
+/// # Errors
+/// The system's.
+pub fn give(path: &Path, user: Option<User>) -> io::Result<()> {
+    user.map_or(Ok(()), |user| {
+        chown(path, Some(user.number()), Some(user.number()))
+    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! QEMU on this machine: where a guest's files are ([`home`]), its command line ([`command`]), its
-//! process ([`process`]), its network cards ([`tap`]) and its monitor ([`monitor`]).
+//! process ([`process`]) and the user that this becomes ([`user`]), its disks ([`mod@volume`]), its network cards ([`tap`]) and its monitor ([`monitor`]).
 //!
 //! Nothing here decides whether a guest may run.
 
@@ -9,3 +9,5 @@ pub mod home;
 pub mod monitor;
 pub mod process;
 pub mod tap;
+pub mod user;
+pub mod volume;

@@ -1,26 +1,66 @@
 //! The process of QEMU. It belongs to no role: it has a session of its own, goes on when the role
 //! ends, and is found again by its lock ([`super::home`]).
 
+use super::command;
 use super::home::{Home, Lock};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
 };
+use rustix::thread::{CapabilitySet, CapabilitySets};
 use std::ffi::OsString;
-use std::fs::OpenOptions;
+use std::fmt;
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Makes a ruleset of Landlock that leaves QEMU with its directory and these files to read, and with
 /// what each program needs. None where the kernel has no Landlock.
 pub type Confine = fn(home: &Path, files: &[&Path]) -> io::Result<Option<OwnedFd>>;
 
+/// What QEMU starts with.
+#[derive(Debug, Default)]
+pub struct Rights {
+    /// The files that it reaches.
+    pub files: Option<OwnedFd>,
+    /// It becomes another user by itself, and has the right to do so until then.
+    pub changes_user: bool,
+    /// It has the network of this machine: its disks are at a storage system. Others have a network
+    /// of their own, with nothing in it.
+    pub has_network: bool,
+}
+
+/// How long one that was killed may take to end.
+const END_MAX: Duration = Duration::from_secs(2);
 /// The highest number of a capability that a kernel may have.
 const LAST_CAPABILITY: libc::c_ulong = 63;
+
+/// How a QEMU ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// By itself, with this exit code.
+    Exit(i32),
+    /// By a signal.
+    Signal(i32),
+    /// It was no child of this process.
+    Unknown,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Exit(code) => write!(f, "QEMU ended with exit code {code}"),
+            End::Signal(signal) => write!(f, "QEMU was ended by signal {signal}"),
+            End::Unknown => f.write_str("QEMU ended"),
+        }
+    }
+}
 
 /// A QEMU that runs, or has ended.
 #[derive(Debug)]
@@ -30,9 +70,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts QEMU with these arguments. It inherits the lock and the descriptors of its network
-    /// cards, and nothing else. It has no capability, gains none, and reaches the files of
-    /// `ruleset` only.
+    /// Starts QEMU with these arguments, in the directory of its guest. It inherits the lock and
+    /// `kept`, and nothing else.
     ///
     /// # Errors
     /// The system's: the program is not installed, or there is no memory.
@@ -40,8 +79,8 @@ impl Process {
         program: &Path,
         arguments: Vec<OsString>,
         (home, lock): (&Home, &OwnedFd),
-        taps: &[OwnedFd],
-        ruleset: Option<OwnedFd>,
+        kept: &[OwnedFd],
+        rights: Rights,
     ) -> io::Result<Process> {
         let words = OpenOptions::new()
             .create(true)
@@ -53,21 +92,21 @@ impl Process {
         let mut command = Command::new(program);
         command
             .args(arguments)
-            .current_dir("/")
+            .current_dir(home.path())
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .stdin(Stdio::null())
             .stdout(words.try_clone()?)
             .stderr(words);
         let lock = lock.as_raw_fd();
-        let inherited: Vec<RawFd> = taps.iter().map(AsRawFd::as_raw_fd).collect();
+        let inherited: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();
         // SAFETY: between fork and exec only system calls are made, on values that were there
         // before; nothing is allocated and no lock of the process is taken.
         unsafe {
             command.pre_exec(move || {
                 become_own(lock)?;
                 inherited.iter().try_for_each(|fd| keep(*fd))?;
-                give_up(ruleset.as_ref())
+                give_up(&rights)
             });
         }
         let child = command.spawn()?;
@@ -98,6 +137,50 @@ impl Process {
         Ok(again.then_some(Process { pid, pidfd }))
     }
 
+    /// Finds a QEMU of this guest that the lock does not tell of: somebody has removed it, or the
+    /// directory. Nobody can speak to it any more. Only for who holds the lock.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn find_stray(home: &Home) -> io::Result<Option<Process>> {
+        let mark = command::mark(home);
+        let is_its = |pid: i32| {
+            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            words.split(|byte| *byte == 0).any(|word| word == mark.as_bytes())
+        };
+        for entry in fs::read_dir("/proc")? {
+            let name = entry?.file_name();
+            let Some(number) = name.to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let Some(pid) = Pid::from_raw(number).filter(|_| is_its(number)) else {
+                continue;
+            };
+            match pidfd_open(pid, PidfdFlags::empty()) {
+                // The number is still its own.
+                Ok(pidfd) if is_its(number) => return Ok(Some(Process { pid, pidfd })),
+                Ok(_) | Err(Errno::SRCH) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Kills it, and waits until it has ended.
+    ///
+    /// # Errors
+    /// `TimedOut`: it has not ended within [`END_MAX`].
+    pub fn end(&self) -> io::Result<()> {
+        self.kill();
+        let mut watched = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        let limit = Timespec::try_from(END_MAX).map_err(io::Error::other)?;
+        match poll(&mut watched, Some(&limit)) {
+            Ok(1..) => Ok(()),
+            Ok(0) => Err(io::ErrorKind::TimedOut.into()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     /// Its process id.
     pub fn id(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
@@ -109,25 +192,23 @@ impl Process {
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
-    /// Returns how it ended, in words, once it has. To be called when it is readable
-    /// ([`AsFd`]).
-    pub fn ended(&self) -> Option<String> {
+    /// Returns how it ended, once it has. To be called when it is readable ([`AsFd`]).
+    pub fn ended(&self) -> Option<End> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
             Ok(None) => None,
             Ok(Some(status)) => Some(match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => format!("QEMU ended with exit code {code}"),
-                (None, Some(signal)) => format!("QEMU was ended by signal {signal}"),
-                (None, None) => "QEMU ended".to_owned(),
+                (Some(code), _) => End::Exit(code),
+                (None, Some(signal)) => End::Signal(signal),
+                (None, None) => End::Unknown,
             }),
             // Not a child of this role.
-            Err(_) => Some("QEMU ended".to_owned()),
+            Err(_) => Some(End::Unknown),
         }
     }
 
     /// Whether it has ended: also one that is no child of this process.
     pub fn has_ended(&self) -> bool {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let mut watched = [PollFd::new(&self.pidfd, PollFlags::IN)];
         let now = Timespec {
             tv_sec: 0,
@@ -178,10 +259,15 @@ fn become_own(lock: RawFd) -> io::Result<()> {
     }
 }
 
-/// In the child: capabilities, files.
-fn give_up(ruleset: Option<&OwnedFd>) -> io::Result<()> {
+/// In the child: the network, files, capabilities.
+fn give_up(rights: &Rights) -> io::Result<()> {
+    if !rights.has_network {
+        // SAFETY: it takes flags only. A kernel without network namespaces, and a container that may
+        // make none, leave it with a user that owns nothing.
+        unsafe { libc::unshare(libc::CLONE_NEWNET) };
+    }
     rustix::thread::set_no_new_privs(true)?;
-    if let Some(ruleset) = ruleset {
+    if let Some(ruleset) = &rights.files {
         // SAFETY: it takes a descriptor and flags, and touches no memory.
         let done =
             unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) };
@@ -189,17 +275,22 @@ fn give_up(ruleset: Option<&OwnedFd>) -> io::Result<()> {
             return Err(io::Error::last_os_error());
         }
     }
-    let none = rustix::thread::CapabilitySets {
-        effective: rustix::thread::CapabilitySet::empty(),
-        permitted: rustix::thread::CapabilitySet::empty(),
-        inheritable: rustix::thread::CapabilitySet::empty(),
+    // Both end with the change of the user (capabilities(7), "Effect of user ID changes").
+    let left = match rights.changes_user {
+        true => CapabilitySet::SETUID | CapabilitySet::SETGID,
+        false => CapabilitySet::empty(),
     };
     // What root would get at exec is bounded as well; where nothing may be taken, nothing is there.
-    for number in 0..=LAST_CAPABILITY {
+    for number in (0..=LAST_CAPABILITY).filter(|number| left.bits() >> number & 1 == 0) {
         // SAFETY: it takes numbers only.
         unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) };
     }
-    rustix::thread::set_capabilities(None, none)?;
+    let left = CapabilitySets {
+        effective: left,
+        permitted: left,
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, left)?;
     Ok(())
 }
 
@@ -223,7 +314,14 @@ mod tests {
             panic!("nobody has it");
         };
         let arguments = vec![seconds.into()];
-        Process::start(Path::new("/bin/sleep"), arguments, (home, &lock), &[], None).unwrap()
+        Process::start(
+            Path::new("/bin/sleep"),
+            arguments,
+            (home, &lock),
+            &[],
+            Rights::default(),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -237,7 +335,7 @@ mod tests {
         found.kill();
         let ended = || found.has_ended();
         assert!(eventually(Duration::from_secs(60), ended));
-        let words = started.ended().unwrap();
+        let words = started.ended().unwrap().to_string();
         assert_eq!(words, "QEMU was ended by signal 9");
         assert!(Process::find(&home).unwrap().is_none());
         assert!(matches!(home.lock(), Ok(Lock::Free(_))));
@@ -262,7 +360,8 @@ mod tests {
             panic!("nobody has it");
         };
         let program = Path::new("/nowhere/qemu");
-        let error = Process::start(program, Vec::new(), (&home, &lock), &[], None).unwrap_err();
+        let error = Process::start(program, Vec::new(), (&home, &lock), &[], Rights::default())
+            .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         drop(lock);
         assert!(matches!(home.lock(), Ok(Lock::Free(_))));

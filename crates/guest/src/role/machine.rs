@@ -11,10 +11,12 @@ use crate::life::{Input, Life, Order, Shown, Status, Still, Wish};
 use crate::migration::Progress;
 use crate::qemu::command::{self, Start};
 use crate::qemu::external;
-use crate::qemu::home::{Home, Lock};
+use crate::qemu::home::{Home, Lock, give};
 use crate::qemu::monitor::{About, Monitor, News};
-use crate::qemu::process::Process;
+use crate::qemu::process::{End, Process, Rights};
 use crate::qemu::tap::{self, TapError};
+use crate::qemu::user::User;
+use crate::qemu::volume::{SocketError, Sockets};
 use crate::role::Place;
 use crate::role::standing::Standing;
 use part::report::{Event, Moment};
@@ -47,9 +49,15 @@ enum StartError {
     /// A disk of a storage system.
     #[error(transparent)]
     Disk(#[from] external::DiskError),
+    /// A disk of a volume.
+    #[error(transparent)]
+    Volume(#[from] SocketError),
     /// UEFI.
     #[error("no OVMF firmware is installed (package ovmf)")]
     NoFirmware,
+    /// Another QEMU.
+    #[error("an earlier QEMU of it does not end: {0}")]
+    Stray(io::Error),
     /// The program.
     #[error("{program} is not installed (package qemu-system-x86)")]
     NoProgram {
@@ -94,6 +102,8 @@ pub struct Machine {
     pub(super) moved: VecDeque<OfMove>,
     /// It stands still for a snapshot.
     pub(super) standing: Option<Standing>,
+    /// QEMU has agreed to end, and was not killed since.
+    quits: bool,
 }
 
 /// What QEMU said of a migration.
@@ -132,10 +142,17 @@ impl Machine {
             arrives: false,
             moved: VecDeque::new(),
             standing: None,
+            quits: false,
             home,
         };
-        if machine.home.path().exists() {
-            machine.take_over();
+        let is_found = machine.home.path().exists() && machine.take_over();
+        // Without a directory there is no lock either.
+        let is_held = |home: &Home| matches!(home.lock(), Ok(Lock::Held { .. }));
+        if !is_found
+            && !is_held(&machine.home)
+            && let Err(error) = machine.end_stray()
+        {
+            machine.note(&format!("an earlier QEMU of it does not end: {error}"));
         }
         machine
     }
@@ -251,9 +268,14 @@ impl Machine {
         self.connect(now);
         self.listen(now);
         if self.process.as_ref().is_some_and(Process::has_ended) {
-            let process = self.process.take();
-            let words = process.and_then(|process| process.ended());
-            let mut words = words.unwrap_or_else(|| "QEMU ended".to_owned());
+            let end = { self.process.take() }.and_then(|process| process.ended());
+            let end = end.unwrap_or(End::Unknown);
+            // Of one that another role has started, its exit code is not known.
+            if end == End::Exit(0) || (end == End::Unknown && self.quits) {
+                // Most guests have none.
+                let _ = fs::remove_file(self.home.open());
+            }
+            let mut words = end.to_string();
             let last = self.home.last_words();
             if !last.is_empty() {
                 words = format!("{words}: {last}");
@@ -344,7 +366,7 @@ impl Machine {
         self.monitor = None;
         self.due.monitor = now + MONITOR_AGAIN_MS * 10;
         // One that ends closes it first.
-        if !self.process.as_ref().is_none_or(Process::has_ended) {
+        if !self.quits && !self.process.as_ref().is_none_or(Process::has_ended) {
             self.note(words);
         }
         for order in [Order::Continue, Order::Pause] {
@@ -355,6 +377,7 @@ impl Machine {
     fn hear(&mut self, news: News, now: u64) {
         match news {
             News::Status(status) => self.life.see(Input::Says(status), now),
+            News::Reply(About::Life(QUIT), Ok(_)) => self.quits = true,
             News::Reply(About::Life(word), reply) => {
                 if let Err(words) = reply {
                     self.note(&format!("QEMU refused to {word}: {words}"));
@@ -502,9 +525,10 @@ impl Machine {
                 self.note("the power button was pressed");
                 self.send(About::Life("press the power button"), "system_powerdown");
             }
-            Order::Quit => self.send(About::Life("end"), "quit"),
+            Order::Quit => self.send(About::Life(QUIT), "quit"),
             Order::Kill => {
                 self.note("killed");
+                self.quits = false;
                 if let Some(process) = &self.process {
                     process.kill();
                 }
@@ -528,10 +552,14 @@ impl Machine {
                     false => Input::NotStarted("another process starts it".to_owned()),
                 };
             }
-            Ok(Lock::Free(lock)) => self.spawn(guest, place, &lock),
+            Ok(Lock::Free(lock)) => match self.end_stray() {
+                Ok(()) => self.spawn(guest, place, &lock),
+                Err(error) => Err(StartError::Stray(error)),
+            },
         };
         match started {
             Ok(process) => {
+                self.quits = false;
                 self.note(&format!("started, as process {}", process.id()));
                 self.process = Some(process);
                 self.started_as = Some(guest.clone());
@@ -546,6 +574,21 @@ impl Machine {
         }
     }
 
+    /// Ends a QEMU that nobody can find any more, but that still writes.
+    fn end_stray(&mut self) -> io::Result<()> {
+        while let Some(stray) = Process::find_stray(&self.home)? {
+            self.note(&format!(
+                "its QEMU, process {}, has lost its lock file: killed",
+                stray.id()
+            ));
+            // As after each kill.
+            self.home.make()?;
+            fs::write(self.home.open(), b"")?;
+            stray.end()?;
+        }
+        Ok(())
+    }
+
     fn spawn(
         &mut self,
         guest: &Guest,
@@ -555,17 +598,22 @@ impl Machine {
         if self.arrives {
             self.epoch = None;
         }
-        self.prepare(guest)?;
+        let own = |error| StartError::Home(self.home.own().display().to_string(), error);
+        let user = User::of_guest(&place.runtime, &self.home).map_err(own)?;
+        self.home.make_own(user).map_err(own)?;
+        self.prepare(guest, user)?;
         self.keep_epoch();
         let taps = guest.nics.iter().map(tap::make);
-        let taps: Vec<OwnedFd> = taps.collect::<Result<_, _>>()?;
-        let numbers: Vec<_> = taps.iter().map(AsRawFd::as_raw_fd).collect();
+        let mut kept: Vec<OwnedFd> = taps.collect::<Result<_, _>>()?;
+        let taps: Vec<_> = kept.iter().map(AsRawFd::as_raw_fd).collect();
+        let sockets = Sockets::open(guest, &place.runtime)?;
         let arguments = command::arguments(&Start {
             name: &self.name,
             guest,
             home: &self.home,
-            volumes: &place.runtime,
-            taps: &numbers,
+            volumes: &sockets,
+            user: user.map(|user| user.option(&place.program)),
+            taps: &taps,
             has_kvm: place.has_kvm,
             arrives: self.arrives,
         });
@@ -576,13 +624,13 @@ impl Machine {
             .collect();
         let ruleset = { place.confine }.map(|confine| confine(self.home.path(), &files));
         let ruleset = ruleset.transpose().map_err(StartError::Spawn)?.flatten();
-        let started = Process::start(
-            &place.program,
-            arguments,
-            (&self.home, lock),
-            &taps,
-            ruleset,
-        );
+        let rights = Rights {
+            files: ruleset,
+            changes_user: user.is_some(),
+            has_network: guest.is_external(),
+        };
+        kept.extend(sockets.into_descriptors());
+        let started = Process::start(&place.program, arguments, (&self.home, lock), &kept, rights);
         started.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => StartError::NoProgram {
                 program: place.program.display().to_string(),
@@ -592,11 +640,10 @@ impl Machine {
     }
 
     /// Writes the files that QEMU reads, and removes sockets of an earlier one.
-    fn prepare(&mut self, guest: &Guest) -> Result<(), StartError> {
+    fn prepare(&mut self, guest: &Guest, user: Option<User>) -> Result<(), StartError> {
         let home = &self.home;
-        let moves = [home.incoming(), home.outgoing()];
         let sockets = [home.monitor(), home.serial(), home.agent(), home.display()];
-        let left = moves.into_iter().chain([home.frozen()]);
+        let left = [home.outgoing(), home.frozen()];
         for socket in sockets.into_iter().chain(left) {
             match fs::remove_file(&socket) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -631,10 +678,14 @@ impl Machine {
         if guest.firmware == crate::config::Firmware::Uefi {
             let [_, empty] = command::ovmf().ok_or(StartError::NoFirmware)?;
             let variables = home.variables();
+            let failed = |error| StartError::Home(variables.display().to_string(), error);
             if !variables.exists() {
-                let copied = fs::copy(&empty, &variables);
-                copied.map_err(|error| StartError::Home(variables.display().to_string(), error))?;
+                fs::copy(&empty, &variables).map_err(failed)?;
             }
+            give(&variables, user).map_err(failed)?;
+        }
+        if guest.is_external() {
+            write(home.open(), b"")?;
         }
         Ok(())
     }
@@ -656,6 +707,7 @@ impl Machine {
 
 const CONTINUE: &str = "continue";
 const PAUSE: &str = "pause";
+const QUIT: &str = "end";
 
 /// What the status of a migration means (QEMU QMP reference, `MigrationStatus`).
 fn progress(value: &Value) -> Option<Progress> {

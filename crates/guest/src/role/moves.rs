@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc::SyncSender;
 
@@ -123,8 +124,12 @@ impl Departure {
         let path = machine.home.outgoing();
         // One that is not there is as good.
         let _ = fs::remove_file(&path);
-        let listener = UnixListener::bind(&path)
-            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+        let listener = UnixListener::bind(&path).and_then(|listener| {
+            // Who gets there is root, or QEMU.
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        });
         self.listener = match listener {
             Ok(listener) => Some(listener),
             Err(error) => {
@@ -139,10 +144,9 @@ impl Departure {
         machine.order_move("migrate-set-capabilities", capabilities(&["auto-converge"]));
         let parameters = json!({"downtime-limit": DOWNTIME_MS, "max-bandwidth": bandwidth});
         machine.order_move("migrate-set-parameters", parameters);
-        machine.order_move(
-            "migrate",
-            json!({"uri": format!("unix:{}", path.display())}),
-        );
+        let path = machine.home.for_qemu(&path);
+        let uri = format!("unix:{}", path.display());
+        machine.order_move("migrate", json!({"uri": uri}));
     }
 
     /// Takes in what QEMU said.
@@ -615,7 +619,8 @@ impl Role {
                 target::Order::Send(message) => arrival.talk.send(&message),
                 target::Order::Listen => {
                     machine.order_move("migrate-set-capabilities", capabilities(&[]));
-                    let uri = format!("unix:{}", machine.home.incoming().display());
+                    let path = machine.home.for_qemu(&machine.home.incoming());
+                    let uri = format!("unix:{}", path.display());
                     machine.order_move("migrate-incoming", json!({"uri": uri}));
                 }
             }

@@ -48,8 +48,8 @@ pub use part_plan::PartPlan;
 pub use plan::{CheckProgram, Plan, Rights, Settings};
 pub use take::{Parcel, Take, TakeTrial};
 pub use volumes::{
-    USED_VOLUMES_MAX, UsedVolume, UsedVolumes, VOLUME_NAME_BYTES_MAX, VOLUME_WHY_BYTES_MAX,
-    VolumeNews, VolumeState, VolumeUse,
+    USED_VOLUMES_MAX, UsedVolume, UsedVolumes, VOLUME_NAME_BYTES_MAX, VOLUME_SOCKET,
+    VOLUME_WHY_BYTES_MAX, VolumeNews, VolumeState, VolumeUse, volume_directory,
 };
 pub use watch::{
     WATCHED_BYTES_MAX, WATCHED_DIRECTORIES_MAX, WATCHED_NAMES_MAX, Watch, WatchedDirectory,

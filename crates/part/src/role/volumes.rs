@@ -3,6 +3,7 @@
 use super::PartMessage;
 use super::bounded::{Part, UsedOnes, VolumeName, VolumeWhy};
 use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 
 /// Maximum number of volumes in one message.
 pub const USED_VOLUMES_MAX: usize = 256;
@@ -10,6 +11,15 @@ pub const USED_VOLUMES_MAX: usize = 256;
 pub const VOLUME_NAME_BYTES_MAX: usize = 64;
 /// Bytes of the reason why a volume is not ready; a longer one is cut.
 pub const VOLUME_WHY_BYTES_MAX: usize = 384;
+
+/// The socket of a volume in its directory ([`volume_directory`]).
+pub const VOLUME_SOCKET: &str = "socket";
+
+/// Returns the directory with the socket of a volume, in the runtime directory. It stays while the
+/// socket comes and goes.
+pub fn volume_directory(runtime: &Path, name: &str) -> PathBuf {
+    runtime.join(format!("volume-{name}"))
+}
 
 /// All volumes that a part of this machine uses. Holds until the next one.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]

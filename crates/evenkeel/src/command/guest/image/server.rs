@@ -5,7 +5,7 @@
 use super::workshop::Workshop;
 use crate::guest_role::confine;
 use guest::qemu::home::{Home, Lock};
-use guest::qemu::process::Process;
+use guest::qemu::process::{Process, Rights};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -76,11 +76,14 @@ impl Server {
         arguments.push("--persistent".into());
         arguments.push(format!("json:{}", image.node).into());
         let files: Vec<&Path> = image.files.iter().map(PathBuf::as_path).collect();
-        let ruleset = confine(home.path(), &files).map_err(io)?;
+        let rights = Rights {
+            files: confine(home.path(), &files).map_err(io)?,
+            ..Rights::default()
+        };
         let program = super::run::find("qemu-nbd")
             .ok_or("qemu-nbd is not installed: apt-get install qemu-utils")?;
         let process =
-            Process::start(&program, arguments, (&home, &lock), &[], ruleset).map_err(io)?;
+            Process::start(&program, arguments, (&home, &lock), &[], rights).map_err(io)?;
         let limit = Rlimit {
             current: Some(MEMORY_MAX),
             maximum: Some(MEMORY_MAX),

@@ -9,7 +9,10 @@ use crate::guest_role;
 use guest::config::{Bus, Disk, Firmware, Guest};
 use guest::qemu::command::{Start, arguments, ovmf};
 use guest::qemu::home::{Home, Lock};
-use guest::qemu::process::Process;
+use guest::qemu::process::{Process, Rights};
+use guest::qemu::user::User;
+use guest::qemu::volume::Sockets;
+use part::role::{VOLUME_SOCKET, volume_directory};
 use serde_json::json;
 use std::ffi::OsString;
 use std::fs;
@@ -116,9 +119,10 @@ impl Trial<'_> {
                 writes: true,
             };
             let server = Server::start(shop, &export, &image)?;
-            let link = volumes.join(format!("volume-{export}.sock"));
-            symlink(server.socket(), &link)
-                .map_err(|error| format!("{}: {error}", link.display()))?;
+            let directory = volume_directory(&volumes, &export);
+            fs::create_dir(&directory)
+                .and_then(|()| symlink(server.socket(), directory.join(VOLUME_SOCKET)))
+                .map_err(|error| format!("{}: {error}", directory.display()))?;
             servers.push(server);
         }
         Ok((servers, volumes))
@@ -152,11 +156,16 @@ impl Trial<'_> {
             files.push(code);
         }
         let guest = self.guest();
+        let sockets = Sockets::open(&guest, volumes).map_err(|error| error.to_string())?;
+        let program = guest_role::program();
+        let user = User::of_guest(home.path().parent().unwrap_or(volumes), home).map_err(io)?;
+        home.make_own(user).map_err(io)?;
         let start = Start {
             name: self.name,
             guest: &guest,
             home,
-            volumes,
+            volumes: &sockets,
+            user: user.map(|user| user.option(&program)),
             taps: &[],
             has_kvm: guest_role::has_kvm(),
             arrives: false,
@@ -173,9 +182,13 @@ impl Trial<'_> {
         ];
         arguments.extend(card.map(OsString::from));
         let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
-        let ruleset = guest_role::confine(home.path(), &files).map_err(io)?;
-        let program = guest_role::program();
-        let process = Process::start(&program, arguments, (home, &lock), &[], ruleset);
+        let rights = Rights {
+            files: guest_role::confine(home.path(), &files).map_err(io)?,
+            changes_user: user.is_some(),
+            has_network: false,
+        };
+        let kept: Vec<_> = sockets.into_descriptors().collect();
+        let process = Process::start(&program, arguments, (home, &lock), &kept, rights);
         Ok(process.map_err(io)?)
     }
 

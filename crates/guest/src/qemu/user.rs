@@ -1,0 +1,199 @@
+//! The Unix user of a guest's QEMU: a number that no account has, and no other guest on this node. What
+//! breaks out of a guest so owns nothing but `own/` in the guest's directory, and cannot signal, trace
+//! or connect to what belongs to root or to another guest.
+//!
+//! QEMU starts as root without other rights than to change its user, opens what the guest boots from,
+//! and becomes this user before the guest's first instruction.
+
+use super::home::Home;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+/// Numbers that nobody gives away (systemd, "Users, Groups, UIDs and GIDs on systemd systems").
+const NUMBERS: Range<u32> = 0x7000_0000..0x7100_0000;
+/// The same where this process knows 65,536 users only, as in a container.
+const FEW: Range<u32> = 60_706..61_184;
+
+/// The user, and the group of the same number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct User(u32);
+
+impl User {
+    /// The user of a guest on this node: the one that its directory has, or one that no other has.
+    /// None for a role that is not root: it cannot change to another user.
+    ///
+    /// # Errors
+    /// The runtime directory cannot be read, or all numbers are taken.
+    pub fn of_guest(runtime: &Path, home: &Home) -> io::Result<Option<User>> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(None);
+        }
+        let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        let numbers = if maps(&map, &NUMBERS) { NUMBERS } else { FEW };
+        let owner = |home: &Home| fs::symlink_metadata(home.own()).map(|data| data.uid());
+        let others = Home::all(runtime)?
+            .into_iter()
+            .filter(|other| other != home);
+        let taken: BTreeSet<u32> = others.filter_map(|other| owner(&other).ok()).collect();
+        let own = owner(home).ok();
+        let own = own.filter(|own| numbers.contains(own) && !taken.contains(own));
+        let found = own.or_else(|| free(home.path(), &numbers, &taken));
+        let none = || io::Error::other("no user is free for another guest");
+        found.map(|number| Some(User(number))).ok_or_else(none)
+    }
+
+    /// Its number.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The option by which QEMU becomes this user, and its value.
+    pub fn option(self, program: &Path) -> (&'static str, String) {
+        let ids = format!("{0}:{0}", self.0);
+        match says_run_with(program) {
+            false => ("-runas", ids),
+            true => ("-run-with", format!("user={ids}")),
+        }
+    }
+}
+
+/// The first number that is free, from one on that follows from the name.
+fn free(home: &Path, numbers: &Range<u32>, taken: &BTreeSet<u32>) -> Option<u32> {
+    let bytes = home.file_name().unwrap_or_default().as_encoded_bytes();
+    // FNV-1a: the same name mostly has the same number.
+    let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    });
+    let count = numbers.end - numbers.start;
+    let all = (0..count).map(|step| numbers.start + (hash % count + step) % count);
+    { all }.find(|number| !taken.contains(number))
+}
+
+/// Whether these users exist in this user namespace (`user_namespaces(7)`: first inside, first outside,
+/// count).
+fn maps(map: &str, numbers: &Range<u32>) -> bool {
+    map.lines().any(|line| {
+        let mut fields = line
+            .split_whitespace()
+            .map(|field| field.parse::<u64>().ok());
+        let (first, count) = (fields.next().flatten(), fields.nth(1).flatten());
+        first.zip(count).is_some_and(|(first, count)| {
+            first <= u64::from(numbers.start)
+                && u64::from(numbers.end) <= first.saturating_add(count)
+        })
+    })
+}
+
+/// Which file was asked, and what it said: the file is another one after an upgrade of QEMU.
+type Asked = ((u64, u64, i64), bool);
+static ASKED: Mutex<Option<Asked>> = Mutex::new(None);
+
+/// Whether this QEMU has `-run-with user=`, which stands for `-runas` from 9.1 on.
+fn says_run_with(program: &Path) -> bool {
+    let Ok(data) = fs::metadata(program) else {
+        return false;
+    };
+    let file = (data.dev(), data.ino(), data.mtime());
+    let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
+    match *asked {
+        Some((of, says)) if of == file => return says,
+        _ => {}
+    }
+    let mut command = Command::new(program);
+    command.arg("--help").env_clear();
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output();
+    // One that cannot be started says so when the guest is.
+    let Ok(output) = output else {
+        return false;
+    };
+    let help = String::from_utf8_lossy(&output.stdout);
+    let says = { help.split("\n-run-with").nth(1) }
+        .and_then(|rest| rest.split("\n-").next())
+        .is_some_and(|words| words.contains("user="));
+    *asked = Some((file, says));
+    says
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::Scratch;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn each_guest_has_a_number_of_its_own_and_keeps_it() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let scratch = Scratch::new().unwrap();
+        let mut seen = BTreeSet::new();
+        for name in ["mail", "web", "mail2", "a"] {
+            let home = Home::new(scratch.path(), name);
+            home.make().unwrap();
+            let user = User::of_guest(scratch.path(), &home).unwrap().unwrap();
+            assert!(seen.insert(user.number()), "{name}");
+            home.make_own(Some(user)).unwrap();
+            let again = User::of_guest(scratch.path(), &home).unwrap();
+            assert_eq!(again, Some(user), "{name}");
+        }
+        // Two with one number, as by a hand that copied a directory: the second gets another one.
+        let [mail, web] = ["mail", "web"].map(|name| Home::new(scratch.path(), name));
+        let own = fs::metadata(mail.own()).unwrap().uid();
+        std::os::unix::fs::chown(web.own(), Some(own), Some(own)).unwrap();
+        let user = User::of_guest(scratch.path(), &web).unwrap().unwrap();
+        assert_ne!(user.number(), own);
+        // A directory of root is not taken for a user.
+        std::os::unix::fs::chown(web.own(), Some(0), Some(0)).unwrap();
+        let user = User::of_guest(scratch.path(), &web).unwrap().unwrap();
+        assert!(NUMBERS.contains(&user.number()) || FEW.contains(&user.number()));
+    }
+
+    #[test]
+    fn a_taken_number_is_passed_over_to_the_end_and_from_the_beginning() {
+        let numbers = 10..13;
+        let home = Path::new("/run/guest-mail");
+        let mut taken = BTreeSet::new();
+        while let Some(number) = free(home, &numbers, &taken) {
+            assert!(taken.insert(number));
+        }
+        assert_eq!(taken, BTreeSet::from([10, 11, 12]));
+    }
+
+    #[test]
+    fn a_map_of_users_has_to_cover_the_numbers() {
+        let all = "         0          0 4294967295\n";
+        assert!(maps(all, &NUMBERS) && maps(all, &FEW));
+        let few = "0 100000 65536\n";
+        assert!(!maps(few, &NUMBERS) && maps(few, &FEW));
+        for nothing in ["", "0 0\n", "x y z\n", "0 0 18446744073709551615\n\n"] {
+            assert!(!maps(nothing, &FEW) || nothing.len() > 10, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn the_option_is_one_that_this_qemu_has() {
+        let scratch = Scratch::new().unwrap();
+        let user = User(1_900_000_000);
+        let ids = "1900000000:1900000000";
+        let old = "-name string\n-runas user     change to user id user\n-run-with async-teardown=on|off\n-sandbox user=no\n";
+        let new = "-name string\n-run-with [async-teardown=on|off][,chroot=dir][user=username|uid:gid]\n   words\n-sandbox\n";
+        for (name, help, option) in [
+            ("old", old, ("-runas", ids.to_owned())),
+            ("new", new, ("-run-with", format!("user={ids}"))),
+        ] {
+            let program = scratch.path().join(name);
+            fs::write(&program, format!("#!/bin/sh\ncat <<'END'\n{help}END\n")).unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+            assert_eq!(user.option(&program), option);
+            assert_eq!(user.option(&program), option);
+        }
+        let none = user.option(Path::new("/nowhere/qemu"));
+        assert_eq!(none, ("-runas", ids.to_owned()));
+    }
+}

@@ -1,0 +1,58 @@
+//! The disks that the volume role serves. QEMU connects to the socket of a volume, and again after a
+//! restart of that role, by the descriptor of the socket's directory: its user cannot pass through the
+//! runtime directory.
+
+use crate::config::Guest;
+use part::role::{VOLUME_SOCKET, volume_directory};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// A volume that has no socket.
+#[derive(Debug, thiserror::Error)]
+#[error("volume '{volume}' is not served on this node: {error}")]
+pub struct SocketError {
+    volume: String,
+    error: io::Error,
+}
+
+/// The directories with the sockets of a guest's volumes, for each disk that has one.
+#[derive(Debug, Default)]
+pub struct Sockets(Vec<Option<OwnedFd>>);
+
+impl Sockets {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// One is not there: its volume has never been served since this node started.
+    pub fn open(guest: &Guest, runtime: &Path) -> Result<Sockets, SocketError> {
+        let mut all = Vec::new();
+        for disk in &guest.disks {
+            if disk.external.is_some() {
+                all.push(None);
+                continue;
+            }
+            let path = volume_directory(runtime, &disk.volume);
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let opened = openat(CWD, &path, flags, Mode::empty());
+            all.push(Some(opened.map_err(|errno| SocketError {
+                volume: disk.volume.clone(),
+                error: errno.into(),
+            })?));
+        }
+        Ok(Sockets(all))
+    }
+
+    /// The socket of a disk, as a program names it that has inherited the descriptors.
+    pub(super) fn path(&self, disk: usize) -> PathBuf {
+        let directory = self.0.get(disk).and_then(Option::as_ref);
+        let number = directory.map_or(-1, AsRawFd::as_raw_fd);
+        format!("/proc/self/fd/{number}/{VOLUME_SOCKET}").into()
+    }
+
+    /// The descriptors, for QEMU to inherit.
+    pub fn into_descriptors(self) -> impl Iterator<Item = OwnedFd> {
+        self.0.into_iter().flatten()
+    }
+}
