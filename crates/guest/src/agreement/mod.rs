@@ -14,11 +14,13 @@ mod defect;
 mod erase;
 mod external;
 mod fencing;
+mod mine;
 mod orders;
 #[cfg(test)]
 mod tests;
 
 pub use crate::record::{Fenced, GuestRecord, NodeRecord};
+pub use mine::Held;
 
 use crate::config::{Guest, Guests};
 use crate::life::Wish;
@@ -167,8 +169,7 @@ pub struct Agreement {
     /// Guests whose section is gone, and whose record is removed.
     erases: BTreeMap<String, erase::Erase>,
     held_since: external::Held,
-    /// Guests whose lease this node had and has given up.
-    given_up: BTreeSet<String>,
+    mine: mine::Mine,
 }
 
 fn lease_of(guest: &str) -> String {
@@ -229,7 +230,7 @@ impl Agreement {
         }
         self.learn_holders();
         let leases = &self.leases;
-        self.given_up.retain(|name| {
+        self.mine.learn(|name| {
             let lease = leases.get(&lease_of(name));
             lease.is_some_and(|lease| lease.holder == self.me)
         });
@@ -301,6 +302,11 @@ impl Agreement {
         !self.is_there(node, now_ns) && is_over
     }
 
+    /// Whether this node holds nothing at all, its own lease included.
+    fn is_alone(&self, now_ns: u64) -> bool {
+        self.leases.values().all(|lease| lease.until_ns <= now_ns)
+    }
+
     fn holds_a_guest(&self, now_ns: u64) -> bool {
         let mut held = self.leases.values().filter(|one| one.until_ns > now_ns);
         held.any(|one| !one.name.starts_with(NODES))
@@ -362,7 +368,7 @@ impl Agreement {
             // in an earlier life it gets back: nobody else asks for it.
             let is_given_up = holder == self.me
                 && self.held(name, now_ns).is_none()
-                && (self.given_up.contains(name) || self.is(Defect::LeavesItsOwn));
+                && (self.mine.has_given_up(name) || self.is(Defect::LeavesItsOwn));
             if !holder.is_empty() && (!is_given_up || self.is(Defect::TakesBack)) {
                 view.runs.insert(name.clone(), holder.to_owned());
             }
@@ -509,7 +515,7 @@ impl Agreement {
         let leaves = !stays && has_left && wanted == record && !self.has_open(&record);
         let rank = match leaves {
             true => {
-                self.given_up.insert(name.to_owned());
+                self.mine.give_up(name);
                 0
             }
             false => OWN,
@@ -519,7 +525,7 @@ impl Agreement {
         let is_open = self.is_open_here(guest, &record);
         let open = self.open_words(name, guests, &record, now_ns);
         let why = match (stays, local.has_volumes) {
-            (false, _) => open.unwrap_or_else(|| self.why(name, &wanted)),
+            (false, _) => open.unwrap_or_else(|| self.why(name, &wanted, now_ns)),
             (true, has_volumes) => { open.or_else(|| not_ready(has_volumes, is_open)) }
                 .or(fencing)
                 .or_else(|| self.waits_for(guest, guests, now_ns))
@@ -602,16 +608,21 @@ impl Agreement {
             true if is_elsewhere && !local.has_moved && !self.is(Defect::ContinuesStale) => {
                 Wish::Kill
             }
+            // The right of the role before this one has not ended.
+            true if other.is_none() && self.mine.may_go_on(name, local, now_ns) => Wish::Hold,
             true => Wish::Freeze,
         };
         let why = match (local.is_there, other) {
+            (true, _) if wish == Wish::Hold => {
+                "the cluster has not confirmed yet that its lease is here".to_owned()
+            }
             (true, _) => {
                 "this node does not hold its lease: no majority of the cluster is reachable"
                     .to_owned()
             }
             (false, Some(lease)) => format!("on {}", lease.holder),
             (false, None) => { self.open_words(name, guests, record, now_ns) }
-                .unwrap_or_else(|| self.why(name, record)),
+                .unwrap_or_else(|| self.why(name, record, now_ns)),
         };
         Decided {
             wish,
@@ -689,7 +700,7 @@ impl Agreement {
     }
 
     /// Why a guest does not run, in words.
-    fn why(&self, name: &str, record: &GuestRecord) -> String {
+    fn why(&self, name: &str, record: &GuestRecord, now_ns: u64) -> String {
         if !record.stopped.is_empty() {
             return format!(
                 "{}: `evenkeel guest start {name}` starts it",
@@ -698,6 +709,9 @@ impl Agreement {
         }
         match self.places.get(name) {
             _ if !self.is_known => "the cluster has not reported its leases yet".to_owned(),
+            Some(Place::On(node)) if *node == self.me && self.is_alone(now_ns) => {
+                "no majority of the cluster is reachable from this node".to_owned()
+            }
             Some(Place::On(node)) if *node == self.me => {
                 "waiting for its lease: another node may still have it".to_owned()
             }
@@ -733,7 +747,8 @@ impl Agreement {
     pub fn deadline_ms(&self, now_ns: u64) -> Option<u64> {
         let held = self.leases.values().filter(|lease| lease.until_ns > now_ns);
         let ends = held.map(|lease| lease.until_ns.div_ceil(1_000_000));
-        ends.chain(self.fencing.gate.deadline(now_ns / 1_000_000))
+        ends.chain(self.mine.deadline_ms(now_ns))
+            .chain(self.fencing.gate.deadline(now_ns / 1_000_000))
             .chain(self.reset_deadline(now_ns))
             .min()
     }

@@ -146,7 +146,9 @@ impl Process {
         let mark = command::mark(home);
         let is_its = |pid: i32| {
             let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            words.split(|byte| *byte == 0).any(|word| word == mark.as_bytes())
+            words
+                .split(|byte| *byte == 0)
+                .any(|word| word == mark.as_bytes())
         };
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();

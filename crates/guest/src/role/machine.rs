@@ -487,7 +487,7 @@ impl Machine {
             let Some(order) = self.life.next(wish, now) else {
                 break;
             };
-            self.obey(order, guest, place, now);
+            self.obey(order, wish, (guest, place), now);
         }
         let shown = match self.life.shown(now) {
             Shown::Paused(Still::Wished) if self.holds() => Shown::Paused(Still::Snapshot),
@@ -504,7 +504,13 @@ impl Machine {
         self.standing.as_ref().is_some_and(Standing::holds)
     }
 
-    fn obey(&mut self, order: Order, guest: Option<&Guest>, place: &Place, now: u64) {
+    fn obey(
+        &mut self,
+        order: Order,
+        wish: Wish,
+        (guest, place): (Option<&Guest>, &Place),
+        now: u64,
+    ) {
         match order {
             Order::Start => {
                 let input = match guest {
@@ -527,7 +533,14 @@ impl Machine {
             }
             Order::Quit => self.send(About::Life(QUIT), "quit"),
             Order::Kill => {
-                self.note("killed");
+                self.note(match wish {
+                    Wish::Kill => "killed",
+                    Wish::Freeze => "killed: QEMU did not confirm that it stands still",
+                    Wish::ShutDown { .. } => "killed: it did not shut down in time",
+                    Wish::Run | Wish::Hold | Wish::Arrive | Wish::Stand => {
+                        "killed: QEMU did not respond"
+                    }
+                });
                 self.quits = false;
                 if let Some(process) = &self.process {
                     process.kill();

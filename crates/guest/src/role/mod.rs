@@ -13,7 +13,7 @@ pub mod report;
 mod standing;
 mod talk;
 
-use crate::agreement::{self, Agreement, Decided, Local, Order, Told, Written};
+use crate::agreement::{self, Agreement, Decided, Held, Local, Order, Told, Written};
 use crate::check::Checker;
 use crate::clock::{boot, boottime_ms, boottime_ns};
 use crate::config::{Fence, Guest, Guests};
@@ -84,6 +84,8 @@ struct Kept {
     /// When nodes were fenced last.
     fenced: BTreeMap<String, u64>,
     gate: Gate,
+    /// Until when leases are held.
+    held: Held,
 }
 
 /// The guests.
@@ -124,7 +126,10 @@ impl Role {
     pub fn new(place: Place, payload: &[u8], kept: Option<&[u8]>) -> Result<Role, String> {
         let guests: Guests = codec::decode(payload).map_err(|error| error.to_string())?;
         let set = epoll::create(CreateFlags::CLOEXEC).map_err(|errno| errno.to_string())?;
+        let kept = kept.and_then(|bytes| codec::decode::<Kept>(bytes).ok());
+        let kept = kept.unwrap_or_default();
         let agreement = Agreement::new(&guests.me, room(&guests)).with_boot(boot());
+        let agreement = agreement.after(kept.held);
         let mut role = Role {
             place,
             guests,
@@ -142,8 +147,6 @@ impl Role {
             },
             fencing: fencing::Fencing::default(),
         };
-        let kept = kept.and_then(|bytes| codec::decode::<Kept>(bytes).ok());
-        let kept = kept.unwrap_or_default();
         role.fencing.nodes = Nodes::resume(kept.fenced);
         role.agreement.resume_gate(kept.gate);
         if role.guests.me.is_empty() {
@@ -541,6 +544,7 @@ impl Role {
             stopped,
             fenced: self.fencing.nodes.started().clone(),
             gate: self.agreement.gate().clone(),
+            held: self.agreement.holds(boottime_ns()),
         })
     }
 

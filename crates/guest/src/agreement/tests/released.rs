@@ -2,6 +2,7 @@
 
 use super::super::{GuestRecord, NodeRecord, OWN, lease_of, lease_of_node};
 use super::{Agreement, Guests, Local, NODES, Random, agreement, guests};
+use crate::life::Wish;
 use part::role::KnownLease;
 use std::collections::BTreeMap;
 
@@ -82,4 +83,58 @@ fn what_is_left_of_a_guest_that_has_moved_asks_for_nothing() {
     // One that did not move keeps what it has.
     learn(&mut alpha, 7, false, "alpha");
     assert_eq!(rank(&mut alpha, &guests, &runs), OWN);
+}
+
+#[test]
+fn a_guest_goes_on_as_long_as_the_role_before_held_its_lease() {
+    let mut guests = guests(&mut Random::new(1));
+    NODES[0].clone_into(&mut guests.me);
+    guests.guests.retain(|name, _| name == "mail");
+    let runs = Local {
+        is_there: true,
+        may_run: true,
+        epoch: Some(7),
+        has_volumes: true,
+        ..Local::default()
+    };
+    let mut before = agreement(0, 1, None);
+    learn(&mut before, 7, true, "alpha");
+    assert_eq!(rank(&mut before, &guests, &runs), OWN);
+    let held = before.holds(NOW_NS);
+    assert_eq!(held, BTreeMap::from([("mail".to_owned(), NOW_NS + 1)]));
+    let wish = |alpha: &mut Agreement, local: &Local, now_ns| {
+        let locals = BTreeMap::from([("mail".to_owned(), local.clone())]);
+        let (decided, _) = alpha.decide(&guests, &locals, now_ns);
+        decided["mail"].wish
+    };
+    let begin = || agreement(0, 1, None).after(held.clone());
+    let mut alpha = begin();
+    // Nothing is known yet; then, that the control role has begun anew as well.
+    assert_eq!(wish(&mut alpha, &runs, NOW_NS), Wish::Hold);
+    for holder in ["alpha", ""] {
+        learn(&mut alpha, 7, false, holder);
+        assert_eq!(wish(&mut alpha, &runs, NOW_NS), Wish::Hold, "{holder}");
+        assert_eq!(alpha.deadline_ms(NOW_NS), Some(NOW_NS / 1_000_000 + 1));
+        assert_eq!(wish(&mut alpha, &runs, NOW_NS + 1), Wish::Freeze);
+    }
+    // Nothing starts by it, what has moved does not go on, and another node's word ends it.
+    assert_eq!(wish(&mut alpha, &Local::default(), NOW_NS), Wish::Hold);
+    assert_eq!(rank(&mut alpha, &guests, &Local::default()), OWN);
+    let (decided, _) = begin().decide(&guests, &BTreeMap::new(), NOW_NS);
+    assert_eq!(
+        (decided["mail"].epoch, decided["mail"].uses_volumes),
+        (None, false)
+    );
+    let has_moved = Local {
+        has_moved: true,
+        ..runs.clone()
+    };
+    assert_eq!(wish(&mut alpha, &has_moved, NOW_NS), Wish::Freeze);
+    learn(&mut alpha, 8, false, "beta");
+    assert_eq!(wish(&mut alpha, &runs, NOW_NS), Wish::Kill);
+    // Without the promise it stands still, as ever.
+    assert_eq!(
+        wish(&mut agreement(0, 1, None), &runs, NOW_NS),
+        Wish::Freeze
+    );
 }
