@@ -81,10 +81,12 @@ soak: build ## traffic with one reload or fault each second, for SECONDS (300), 
 tidy: toolchain ## check format, lints, house rules, licences and advisories
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-# With the examples the crates have the features that clippy has checked them with: without,
-# a third of the crates would be checked once more.
+# With the examples, cargo gives the crates the features with which clippy has checked them;
+# without, it would check those that have others once more. The other programs have the name
+# of their library, whose pages would be overwritten.
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' \
-		$(CARGO) doc --locked --workspace --lib --bins --examples --no-deps --document-private-items
+		$(CARGO) doc --locked --workspace --lib --bin xtask --bin evenkeel-sample --examples \
+		--no-deps --document-private-items
 	$(xtask) tidy
 	@if $(CARGO) +$(oldest) --version >/dev/null 2>&1; then \
 		$(CARGO) +$(oldest) check --locked --workspace --target-dir target/oldest; \
