@@ -26,6 +26,11 @@ fish = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 
 built = target/release/evenkeel
 
+# The development tasks, built with the features that the tests give the libraries: those of
+# `cargo run --package xtask` are others, and would build the cluster and its crates again.
+xtask = $(CARGO) build --locked --workspace --bin xtask --test scenarios && \
+	CARGO=$(CARGO) $${CARGO_TARGET_DIR:-target}/debug/xtask
+
 # The oldest supported compiler, as Cargo.toml states it.
 oldest := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
@@ -43,7 +48,7 @@ build: toolchain ## build the release binary, target/release/evenkeel
 
 test: toolchain ## install missing test programs (as root) and run all tests
 	scripts/install-test-peers
-	$(CARGO) test --locked --workspace --no-fail-fast
+	$(xtask) test
 
 test-long: toolchain ## run simulations with many more seeds, and all faults of volumes and guests (hours)
 	scripts/install-test-peers
@@ -76,9 +81,13 @@ soak: build ## traffic with one reload or fault each second, for SECONDS (300), 
 tidy: toolchain ## check format, lints, house rules, licences and advisories
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+# With the examples, cargo gives the crates the features with which clippy has checked them;
+# without, it would check those that have others once more. The other programs have the name
+# of their library, whose pages would be overwritten.
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' \
-		$(CARGO) doc --locked --workspace --no-deps --document-private-items
-	$(CARGO) xtask tidy
+		$(CARGO) doc --locked --workspace --lib --bin xtask --bin evenkeel-sample --examples \
+		--no-deps --document-private-items
+	$(xtask) tidy
 	@if $(CARGO) +$(oldest) --version >/dev/null 2>&1; then \
 		$(CARGO) +$(oldest) check --locked --workspace --target-dir target/oldest; \
 	else \

@@ -6,6 +6,7 @@ mod changes;
 mod cluster;
 mod comparison;
 mod conformance;
+mod suite;
 mod tidy;
 mod volume;
 
@@ -25,13 +26,15 @@ fn main() -> ExitCode {
         Some("changes") => changes::main(arguments),
         Some("conformance") => conformance::main(arguments),
         Some("house") => tidy::print_house(),
+        Some("test") => suite::main(arguments),
         Some("tidy") => tidy::main(),
         _ => {
             eprintln!(
                 "usage: cargo xtask bench [OPTION...]\n       cargo xtask \
                  bench-address [OPTION...]\n       cargo xtask bench-cluster [OPTION...]\n       \
                  cargo xtask bench-volume [OPTION...]\n       cargo xtask changes [OPTION...]\n       cargo xtask conformance \
-                 [OPTION...]\n       cargo xtask house\n       cargo xtask tidy"
+                 [OPTION...]\n       cargo xtask house\n       cargo xtask test \
+                 [NAME...]\n       cargo xtask tidy"
             );
             ExitCode::from(2)
         }
