@@ -22,6 +22,8 @@ pub const THIS_NODE: &str = "this node";
 pub const STOPPED: &str = "stopped";
 /// The state of a template.
 pub const TEMPLATE: &str = "template";
+/// The fact that no node can have it, whoever waits: its reason says why.
+pub const UNPLACED: &str = "placed";
 /// The fact with the node on which it is.
 pub const ON: &str = "on";
 /// The number that is 1 where it runs on this node.
@@ -239,6 +241,9 @@ fn moving(mut subject: Subject, role: &Role, name: &str) -> Subject {
         return subject;
     };
     let [sent, remaining, rate] = departure.copied;
+    if !is_here && role.agreement.unplaced(name).is_some() {
+        subject = subject.fact(UNPLACED, "on no node".to_owned());
+    }
     subject.why = format!("to {}: {}", departure.to, departure.source.words());
     let figures = [(SENT, sent), (REMAINING, remaining), (RATE, rate)];
     let figures = figures.into_iter();

@@ -6,7 +6,7 @@ use crate::command::word;
 use clap::ArgMatches;
 use guest::message::{Answer, Message as OfGuest};
 use guest::role::report::{
-    self, FENCED, GUEST, NODE, ON, PREFERS, RUNNING, STOPPED, TAKES, THIS_NODE,
+    self, FENCED, GUEST, NODE, ON, PREFERS, RUNNING, STOPPED, TAKES, THIS_NODE, UNPLACED,
 };
 use part::codec;
 use part::report::{Grade, Report, Subject};
@@ -195,6 +195,10 @@ fn is_down(subject: &Subject) -> bool {
     subject.value("process") == Some(0) && is_ended && is_nowhere
 }
 
+            _ if subject.words(UNPLACED).is_some() => Err(format!(
+                "{}. It starts by itself when that changes",
+                words_of(report, &name)?
+            )),
 pub(super) fn stop(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let kills = matches.get_flag("kill");
