@@ -742,7 +742,8 @@ impl World {
         }
         self.all_is_well()?;
         self.rests = false;
-        self.moves()
+        self.moves()?;
+        self.starts_again()
     }
 }
 
@@ -776,6 +777,7 @@ fn deliberate_defects_are_found() {
         (Defect::ReleasesEarly, 8),
         (Defect::KeepsOrders, 82),
         (Defect::KeepsTarget, 1),
+        (Defect::LosesOrders, 0),
         (Defect::NeverForgives, 13),
         (Defect::PlacesStopped, 1),
         (Defect::NeverYields, 0),

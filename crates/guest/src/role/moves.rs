@@ -4,7 +4,7 @@
 use super::carrier::{Came, Carrier, Line};
 use super::machine::{Machine, OfMove};
 use super::{Role, talk::Talk};
-use crate::agreement::{Decided, Order as Wanted};
+use crate::agreement::Decided;
 use crate::clock::{boottime_ms, boottime_ns};
 use crate::config::Migrate;
 use crate::life::{Input as LifeInput, Status, Wish};
@@ -368,9 +368,7 @@ impl Role {
         };
         self.moves.departures.insert(name.to_owned(), departure);
         // The record says so before the lease is given up.
-        let _ = self
-            .agreement
-            .order(&self.guests, name, Wanted::Move(to), boottime_ns());
+        let _ = { &mut self.agreement }.settle_move(&self.guests, name, Some(&to), boottime_ns());
     }
 
     fn lead_departures(&mut self, now: u64) {
@@ -437,7 +435,7 @@ impl Role {
                 self.moves.stays.insert(name.to_owned(), stay);
                 // Without the lease the record is another node's.
                 let _ =
-                    { &mut self.agreement }.order(&self.guests, name, Wanted::Stay, boottime_ns());
+                    { &mut self.agreement }.settle_move(&self.guests, name, None, boottime_ns());
                 false
             }
             Some(Outcome::Moved) => {
