@@ -65,6 +65,8 @@ pub struct Local {
     pub has_moved: bool,
     /// Its QEMU is gone and did not end in order: writes of it may still be on their way.
     pub left_open: bool,
+    /// How long it may take to shut down, as its section said last, milliseconds.
+    pub stop_ms: Option<u64>,
 }
 
 /// An order of an operator.
@@ -413,7 +415,7 @@ impl Agreement {
             if local.is_there && !guests.guests.contains_key(name) {
                 told.leases.push((lease_of(name), OWN));
                 let is_held = self.held(name, now_ns).is_some();
-                decided.insert(name.clone(), gone(is_held));
+                decided.insert(name.clone(), gone((guests, name), local, is_held));
             }
         }
         self.tell_erased(guests, &mut told, now_ns);
@@ -746,12 +748,16 @@ fn wish_of(guest: &Guest, (local, is_open): (&Local, bool), stays: bool, waits: 
     }
 }
 
-/// What becomes of a guest without a section.
-fn gone(is_held: bool) -> Decided {
+/// What becomes of a guest without a section, or with that of a template.
+fn gone((guests, name): (&Guests, &str), local: &Local, is_held: bool) -> Decided {
+    let why = match guests.templates.contains_key(name) {
+        true => "its section says `template yes` now, and a template never runs: it shuts down",
+        false => "its section is gone: it shuts down",
+    };
     Decided {
         wish: match is_held {
             true => Wish::ShutDown {
-                within_ms: crate::config::STOP_MS,
+                within_ms: local.stop_ms.unwrap_or(crate::config::STOP_MS),
             },
             false => Wish::Freeze,
         },
@@ -760,7 +766,7 @@ fn gone(is_held: bool) -> Decided {
         forgives: false,
         goes_to: None,
         not_taken_by: None,
-        why: "its section is gone: it shuts down".to_owned(),
+        why: why.to_owned(),
     }
 }
 

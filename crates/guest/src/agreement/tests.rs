@@ -383,6 +383,7 @@ impl World {
                 has_volumes: machine.has_volumes,
                 has_moved: false,
                 left_open: machine.left_open && machine.qemu.is_none(),
+                stop_ms: None,
             };
             (name.clone(), local)
         };
@@ -776,8 +777,8 @@ fn deliberate_defects_are_found() {
         (Defect::ContinuesStale, 5),
         (Defect::ReleasesEarly, 8),
         (Defect::KeepsOrders, 82),
-        (Defect::KeepsTarget, 1),
         (Defect::LosesOrders, 0),
+        (Defect::KeepsTarget, 1),
         (Defect::NeverForgives, 13),
         (Defect::PlacesStopped, 1),
         (Defect::NeverYields, 0),
