@@ -1,7 +1,7 @@
 //! A test boot: QEMU with the arguments that the guest will have, on a snapshot of its disks, and with a
 //! network that leads nowhere. Its serial terminal is watched until it shows a login prompt.
 
-use super::run::{Runner, program};
+use super::run::{Runner, ends_with_us, program};
 use super::server::{Image, Server};
 use super::workshop::Workshop;
 use crate::command::volume::transfer::Stopped;
@@ -174,7 +174,7 @@ impl Trial<'_> {
         arguments.extend(card.map(OsString::from));
         let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
         let ruleset = guest_role::confine(home.path(), &files).map_err(io)?;
-        let program = guest_role::program();
+        let (program, arguments) = ends_with_us(guest_role::program(), arguments);
         let process = Process::start(&program, arguments, (home, &lock), &[], ruleset);
         Ok(process.map_err(io)?)
     }
