@@ -118,6 +118,7 @@ fn begin(runtime: &Path, program: &str, payload: &[u8], kept: Option<&[u8]>) -> 
         confine: None,
         has_kvm: false,
         move_bandwidth: 0,
+        commands: "/nonexistent".into(),
     };
     Role::new(place, payload, kept).unwrap()
 }

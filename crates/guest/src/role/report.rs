@@ -91,6 +91,32 @@ pub(super) fn of(role: &Role) -> Report {
     }
 }
 
+/// Bytes of a report for another node.
+const SHOWN_BYTES_MAX: usize = 96 << 10;
+
+/// The report of the guests that are here, for another node. That of all has no events, and only as
+/// many guests as there is room for.
+pub(super) fn shown(role: &Role, name: &str) -> Vec<u8> {
+    let mut report = of(role);
+    report.rows.clear();
+    report.subjects.retain(|one| {
+        one.kind == GUEST && one.state.word != ELSEWHERE && (name.is_empty() || one.name == name)
+    });
+    if name.is_empty() {
+        report
+            .subjects
+            .iter_mut()
+            .for_each(|one| one.events.clear());
+    }
+    let mut bytes = report.encode();
+    while bytes.len() > SHOWN_BYTES_MAX {
+        let half = report.subjects.len() / 2;
+        report.subjects.truncate(half);
+        bytes = report.encode();
+    }
+    bytes
+}
+
 /// How a guest is here, in words.
 ///
 /// # Errors
@@ -215,6 +241,9 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
     if role.agreement.is_stopped(&role.guests, name) {
         subject = subject.fact(STOPPED, "until `guest start`".to_owned());
     }
+    if !is_here && role.agreement.unplaced(name).is_some() {
+        subject = subject.fact(UNPLACED, "on no node".to_owned());
+    }
     if let Some(guest) = guest {
         subject = facts(subject, role, machine, guest);
     }
@@ -241,9 +270,6 @@ fn moving(mut subject: Subject, role: &Role, name: &str) -> Subject {
         return subject;
     };
     let [sent, remaining, rate] = departure.copied;
-    if !is_here && role.agreement.unplaced(name).is_some() {
-        subject = subject.fact(UNPLACED, "on no node".to_owned());
-    }
     subject.why = format!("to {}: {}", departure.to, departure.source.words());
     let figures = [(SENT, sent), (REMAINING, remaining), (RATE, rate)];
     let figures = figures.into_iter();

@@ -31,16 +31,28 @@ const RECORD_LIMIT: Duration = Duration::from_secs(10);
 
 /// Gives an order, also one for another node. Returns what was asked for.
 pub(super) fn tell(instance: &Instance, message: &OfGuest) -> Result<String, String> {
-    let mut answer = self::answer(instance, message)?;
-    while answer.waits != 0 {
-        std::thread::sleep(FAR_EVERY);
-        let number = answer.waits;
-        answer = self::answer(instance, &OfGuest::Sent { number })?;
-    }
+    let answer = answer_within(instance, message, Duration::MAX)?;
     match answer.good {
         true => Ok(answer.words),
         false => Err(answer.words),
     }
+}
+
+/// Sends an order, also one for another node, and returns its answer. Where that has not come in time,
+/// it still waits.
+pub(super) fn answer_within(
+    instance: &Instance,
+    message: &OfGuest,
+    limit: Duration,
+) -> Result<Answer, String> {
+    let since = Instant::now();
+    let mut answer = self::answer(instance, message)?;
+    while answer.waits != 0 && since.elapsed() < limit {
+        std::thread::sleep(FAR_EVERY);
+        let number = answer.waits;
+        answer = self::answer(instance, &OfGuest::Sent { number })?;
+    }
+    Ok(answer)
 }
 
 /// Sends an order, and returns its answer.
@@ -183,6 +195,10 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
             (_, Some(1)) => Ok(Look::Done(format!("guest {name} runs on {on}\n"))),
             ("elsewhere", _) => Ok(Look::Done(format!("guest {name} is on {on}\n"))),
             ("failed", _) => Err(words_of(report, &name)?),
+            _ if subject.words(UNPLACED).is_some() => Err(format!(
+                "{}. It starts by itself when that changes",
+                words_of(report, &name)?
+            )),
             _ => Ok(Look::Not(words_of(report, &name)?)),
         }
     })
@@ -195,10 +211,6 @@ fn is_down(subject: &Subject) -> bool {
     subject.value("process") == Some(0) && is_ended && is_nowhere
 }
 
-            _ if subject.words(UNPLACED).is_some() => Err(format!(
-                "{}. It starts by itself when that changes",
-                words_of(report, &name)?
-            )),
 pub(super) fn stop(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let kills = matches.get_flag("kill");
