@@ -84,7 +84,7 @@ impl Fenced {
         // It comes back, and nobody fences it again.
         fault.heal().unwrap();
         self.site.volumes.site.machine_mut(node).start();
-        self.site.becomes(node, "elsewhere");
+        self.site.is_elsewhere(node);
         self.site.volumes.in_sync();
         self.site.is_there(node);
         assert_eq!(self.offs(node), offs + 1, "{}", self.site.tell());

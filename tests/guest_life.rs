@@ -147,7 +147,14 @@ fn a_guest_starts_on_the_other_node_when_its_node_loses_power() {
     // It comes back, and takes nothing away.
     let pid = site.process("beta");
     site.volumes.site.machine_mut("alpha").start();
-    site.becomes("alpha", "elsewhere");
+    site.is_elsewhere("alpha");
+    // Each node shows it as its own does, and has its serial output.
+    let listed = site.machine("alpha").command(&["guest", "list"]).well().out;
+    let line = listed.lines().find(|line| line.starts_with("mail "));
+    let words: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();
+    assert_eq!(words.get(1..3), Some(&["running", "beta"][..]), "{listed}");
+    let log = site.machine("alpha").command(&["guest", "log", "mail"]);
+    assert!(log.well().out.contains("guest: wrote "), "{}", site.tell());
     site.volumes.in_sync();
     assert_eq!(site.process("beta"), pid, "{}", site.tell());
     assert!(site.process("alpha").is_none(), "{}", site.tell());

@@ -169,6 +169,13 @@ impl GuestSite {
         assert!(eventually(PATIENCE, is), "not {state}: {}", self.tell());
     }
 
+    /// Waits until a node shows the guest as its other node does.
+    #[track_caller]
+    pub fn is_elsewhere(&self, node: &str) {
+        let is = || self.fact(node, "shown by").as_deref() == Some(other(node));
+        assert!(eventually(PATIENCE, is), "{}", self.tell());
+    }
+
     /// All that is known.
     pub fn tell(&self) -> String {
         let of = |node: &str| {

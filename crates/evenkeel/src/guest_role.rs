@@ -10,6 +10,7 @@ use cluster::message::Message as OfCluster;
 use guest::keyword::NAME;
 use guest::message::{AskFences, AskGuest, AskStand, Fences};
 use guest::qemu::command::PROGRAM;
+use guest::remote::AskStream;
 use guest::role::carrier::Trusted;
 use guest::role::{Place, Role};
 use part::codec;
@@ -64,6 +65,8 @@ impl Work for Guests {
             move_bandwidth: { env::var(BANDWIDTH).ok() }
                 .and_then(|value| value.parse().ok())
                 .unwrap_or(0),
+            // Also where it was replaced on the disk since.
+            commands: "/proc/self/exe".into(),
         };
         Role::new(place, payload, state).map(Guests)
     }
@@ -118,6 +121,9 @@ impl Work for Guests {
         }
         if let Some(ask) = AskStand::of(message) {
             return Some(codec::encode(&self.0.stand(&ask)));
+        }
+        if let Some(ask) = AskStream::of(message) {
+            return Some(codec::encode(&self.0.stream(&ask)));
         }
         Some(codec::encode(&self.0.order(&message.read()?)))
     }

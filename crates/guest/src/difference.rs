@@ -8,15 +8,21 @@ use std::collections::BTreeSet;
 
 /// What a change of the virtual machine itself means.
 const NEXT_START: &str = ", takes effect at its next start";
+/// What the removal of a section means for a guest that runs.
+const SHUTS_DOWN: &str = ", shuts down where it runs, within";
 
 /// Compares the payload before with the one now, a line for each difference.
 pub(crate) fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
     let read = |bytes: Option<&[u8]>| part::codec::decode::<Guests>(bytes?).ok();
     let before = read(before).unwrap_or_default();
     let now = read(now).unwrap_or_default();
-    let gone = before.guests.keys();
-    let gone = gone.filter(|name| !now.guests.contains_key(*name));
-    let mut lines: Vec<String> = gone.map(|name| format!("- guest {name}")).collect();
+    let gone = before.guests.iter();
+    let gone = gone.filter(|(name, _)| !now.guests.contains_key(*name));
+    let gone = gone.map(|(name, guest)| {
+        let within = time_words(guest.stop_ms);
+        format!("- guest {name}{SHUTS_DOWN} {within}")
+    });
+    let mut lines: Vec<String> = gone.collect();
     for (name, guest) in &now.guests {
         match before.guests.get(name) {
             None => lines.push(format!("+ guest {name}")),
@@ -261,7 +267,7 @@ mod tests {
         assert_eq!(
             difference(Some(&before), Some(&now)),
             [
-                "- guest b",
+                "- guest b, shuts down where it runs, within 120s",
                 "~ guest a: memory 2g to 4g, takes effect at its next start",
                 "~ guest a: disks none to data (ro), takes effect at its next start",
                 "~ guest a: boot disk to network, takes effect at its next start",

@@ -12,6 +12,7 @@
 //! - [`standstill`] is a guest that writes nothing while snapshots of its disks are taken.
 //! - [`image`] is what is known of disk images and of the machines that they come from.
 //! - [`check`] is whether a guest works, and [`announce`] shows its network where it is.
+//! - [`remote`] is what an operator at one node wants of a guest of another one, with its output.
 //! - [`role`] joins them.
 //!
 //! This crate never decides which node holds a lease, and never knows what is on a disk
@@ -33,6 +34,7 @@ pub mod placement;
 pub mod qemu;
 pub mod qmp;
 mod record;
+pub mod remote;
 pub mod role;
 pub mod section;
 mod size;

@@ -56,6 +56,21 @@ pub enum Message {
         #[serde(with = "Name")]
         name: String,
     },
+    /// Asks for a report of guests that are here: of one, with all that is known, or of all.
+    Shown {
+        /// The guest; empty: all.
+        #[serde(with = "Name")]
+        name: String,
+    },
+    /// Asks for what another node last showed so.
+    Remembered {
+        /// The node.
+        #[serde(with = "Name")]
+        node: String,
+        /// The guest; empty: all.
+        #[serde(with = "Name")]
+        name: String,
+    },
     /// An order for another node.
     At {
         /// The node.
@@ -227,6 +242,12 @@ pub struct Answer {
     /// It was sent to another node: the number to ask with; zero: it is not.
     #[serde(default)]
     pub waits: u64,
+    /// The report that was asked for, or what there was of it before; empty: none.
+    #[serde(default, with = "serde_bytes")]
+    pub bytes: Vec<u8>,
+    /// How old it is, milliseconds.
+    #[serde(default)]
+    pub age_ms: u64,
 }
 
 impl Answer {
@@ -234,8 +255,13 @@ impl Answer {
     pub fn of(done: Result<String, String>) -> Answer {
         let good = done.is_ok();
         let (Ok(words) | Err(words)) = done;
-        let waits = 0;
-        Answer { good, words, waits }
+        Answer {
+            good,
+            words,
+            waits: 0,
+            bytes: Vec::new(),
+            age_ms: 0,
+        }
     }
 }
 

@@ -94,11 +94,22 @@ impl NodeRecord {
     }
 }
 
-/// The beginning of a reason, at the end of a character.
+/// What stands for the rest of a reason.
+const REST: &str = "…";
+
+/// The beginning of a reason: up to the end of a word, or of a character where there is none.
 pub(crate) fn cut(text: &str) -> String {
-    let mut ends = (0..=text.len().min(WHY_BYTES_MAX)).rev();
-    let end = ends.find(|end| text.is_char_boundary(*end));
-    text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
+    if text.len() <= WHY_BYTES_MAX {
+        return text.to_owned();
+    }
+    let mut ends = (0..=WHY_BYTES_MAX - REST.len()).rev();
+    let end = ends.find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let head = text.get(..end).unwrap_or_default();
+    let is_whole = text.get(end..).is_some_and(|rest| rest.starts_with(' '));
+    // A long word is cut: nothing would be left.
+    let word = head.rfind(' ').filter(|at| !is_whole && *at >= end / 2);
+    let head = word.and_then(|at| head.get(..at)).unwrap_or(head);
+    format!("{}{REST}", head.trim_end())
 }
 
 #[cfg(test)]
@@ -120,9 +131,33 @@ mod tests {
         let bytes = record.encode();
         assert!(bytes.len() <= RECORD_BYTES_MAX, "{}", bytes.len());
         let read = GuestRecord::decode(&bytes).unwrap();
-        assert_eq!((read.stopped.len(), read.failed.len()), (40, 2));
+        assert_eq!((read.stopped.len(), read.failed.len()), (39, 2));
         assert_eq!(read.opened, record.opened);
         assert_eq!(GuestRecord::decode(&[]), Some(GuestRecord::default()));
         assert_eq!(GuestRecord::decode(b"nonsense"), None);
+    }
+
+    #[test]
+    fn a_reason_is_cut_between_words_and_says_so() {
+        for (text, short) in [
+            ("QEMU was ended by signal 9", "QEMU was ended by signal 9"),
+            (
+                "/srv/iso/debian.iso cannot be read on this node: No such file",
+                "/srv/iso/debian.iso cannot be read on…",
+            ),
+            (
+                "the bridge 'br-customers' of its card is not there",
+                "the bridge 'br-customers' of its card…",
+            ),
+            (
+                "at /srv/images/a-directory-with-a-long-name/x",
+                "at /srv/images/a-directory-with-a-lon…",
+            ),
+        ] {
+            assert_eq!(cut(text), short);
+            // As it is compared with what a node read.
+            assert_eq!(cut(short), short);
+            assert!(cut(text).len() <= WHY_BYTES_MAX);
+        }
     }
 }

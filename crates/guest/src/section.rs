@@ -3,6 +3,7 @@
 use crate::config::{Boot, Console, Firmware, Guest, Migrate, Probe, STOP_MS};
 use crate::size;
 use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 /// Returns the section of a guest of another name that is a copy of this one. Its MAC addresses are
@@ -29,9 +30,13 @@ pub fn copied(name: &str, guest: &Guest, volume: impl Fn(&str) -> String) -> Str
     }
     for nic in &guest.nics {
         let model = nic.model.words();
-        let address = match nic.addresses.is_empty() {
-            true => "",
-            false => "    # add `address` with one of its own",
+        let dropped: Vec<String> = nic.addresses.iter().map(IpAddr::to_string).collect();
+        let address = match dropped.is_empty() {
+            true => String::new(),
+            false => format!(
+                "    # without address {}: add `address` with one of its own",
+                dropped.join(" ")
+            ),
         };
         line(&format!("nic {}{model}{address}", word(&nic.bridge)));
     }
@@ -52,15 +57,21 @@ fn of_boot(guest: &Guest) -> Vec<String> {
             append,
         } => {
             let initrd = { initrd.as_deref() }.map(|file| format!(" initrd {}", path(file)));
+            let (append, dropped) = without_addresses(append);
             let append = match append.is_empty() {
                 true => String::new(),
-                false => format!(" append {}", word(append)),
+                false => format!(" append {}", word(&append)),
             };
             let kernel = path(kernel);
-            vec![format!(
+            let mut lines = vec![format!(
                 "boot kernel {kernel}{}{append}",
                 initrd.unwrap_or_default()
-            )]
+            )];
+            let dropped = dropped.iter().map(|one| {
+                format!("# `append` is without {one}: add one with an address of its own")
+            });
+            lines.extend(dropped);
+            lines
         }
     };
     if guest.firmware == Firmware::Uefi {
@@ -73,6 +84,50 @@ fn of_boot(guest: &Guest) -> Vec<String> {
         None => return lines,
     });
     lines
+}
+
+/// Words of a kernel's command line that give it an address (`ip=192.0.2.25::…`, `ifname=…`).
+const ADDRESSED: [&str; 4] = ["ip=", "ipv6=", "ifname=", "address="];
+
+/// Returns a kernel's command line without the addresses of a guest, and what was left out.
+fn without_addresses(append: &str) -> (String, Vec<String>) {
+    let is_own = |word: &&str| {
+        let value = ADDRESSED.iter().find_map(|name| word.strip_prefix(name));
+        // `ip=dhcp` and `ip=eth0:dhcp` are of no guest alone.
+        let is_address = |part: &str| {
+            let part = part.split('/').next().unwrap_or_default();
+            part.parse::<Ipv4Addr>().is_ok()
+        };
+        value.is_some_and(|value| {
+            value.split(':').any(is_address) || has_ipv6(value) || has_mac(value)
+        })
+    };
+    let (dropped, kept): (Vec<&str>, Vec<&str>) = append.split_whitespace().partition(is_own);
+    if dropped.is_empty() {
+        return (append.to_owned(), Vec::new());
+    }
+    // Nobody can read a line from it.
+    let shown = |word: &&str| word.replace(char::is_control, "?");
+    (kept.join(" "), dropped.iter().map(shown).collect())
+}
+
+/// Whether a value has an IPv6 address, as dracut writes it (`[2001:db8::1]`) or alone.
+fn has_ipv6(value: &str) -> bool {
+    let inner = value
+        .split(['[', ']'])
+        .map(|part| part.split('/').next().unwrap_or(part));
+    let mut inner = inner.filter(|part| part.matches(':').count() > 1);
+    inner.any(|part| {
+        part.parse::<Ipv6Addr>()
+            .is_ok_and(|one| !one.is_unspecified())
+    })
+}
+
+/// Whether a value ends with a MAC address: the clone has one of its own.
+fn has_mac(value: &str) -> bool {
+    let parts: Vec<&str> = value.rsplit(':').take(6).collect();
+    let is_pair = |part: &&str| part.len() == 2 && part.bytes().all(|one| one.is_ascii_hexdigit());
+    parts.len() == 6 && parts.iter().all(is_pair)
 }
 
 fn of_operation(guest: &Guest) -> Vec<String> {
@@ -120,6 +175,69 @@ pub fn word(text: &str) -> String {
                 escape.into_iter().chain([one])
             });
             format!("\"{}\"", escaped.collect::<String>())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Nic;
+
+    #[test]
+    fn a_clone_never_takes_the_addresses_of_the_original_and_says_which() {
+        let guest = Guest {
+            nics: vec![Nic {
+                bridge: "br0".to_owned(),
+                mac: [0x52, 0x54, 0, 1, 2, 3],
+                addresses: vec![
+                    "192.0.2.25".parse().unwrap(),
+                    "2001:db8::25".parse().unwrap(),
+                ],
+                model: Default::default(),
+            }],
+            boot: Boot::Kernel {
+                kernel: "/k".into(),
+                initrd: None,
+                append: "console=ttyS0 ip=192.0.2.25::192.0.2.1:255.255.255.0:mail:eth0:off quiet"
+                    .to_owned(),
+            },
+            ..Guest::plain(1 << 30)
+        };
+        let text = copied("web", &guest, str::to_owned);
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        for line in [
+            "nic br0    # without address 192.0.2.25 2001:db8::25: add `address` with one of its own",
+            "boot kernel /k append \"console=ttyS0 quiet\"",
+            "# `append` is without ip=192.0.2.25::192.0.2.1:255.255.255.0:mail:eth0:off: add one with an address of its own",
+        ] {
+            assert!(lines.contains(&line), "{text}");
+        }
+        let lines = text.lines().filter(|line| !line.contains('#'));
+        assert!(!lines.collect::<String>().contains("192.0.2.25"), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_address_of_a_guest_stays_in_its_command_line() {
+        for append in [
+            "ip=dhcp",
+            "ip=:::::eth0:dhcp",
+            "ip=eth0:dhcp6 x",
+            "root=10.0.0.1:/srv",
+            "a  b",
+        ] {
+            assert_eq!(without_addresses(append), (append.to_owned(), Vec::new()));
+        }
+        for append in [
+            "ip=10.0.0.2",
+            "ip=[2001:db8::2]::[2001:db8::1]:64::eth0:none",
+            "ifname=lan:52:54:00:01:02:03",
+            "ip=10.0.0.2/24",
+        ] {
+            assert_eq!(
+                without_addresses(append),
+                (String::new(), vec![append.to_owned()])
+            );
         }
     }
 }

@@ -123,6 +123,7 @@ fn begin(runtime: &Path, program: &str, payload: &[u8], kept: Option<&[u8]>) -> 
         confine: None,
         has_kvm: false,
         move_bandwidth: 0,
+        commands: "/nonexistent".into(),
     };
     Role::new(place, payload, kept).unwrap()
 }
@@ -391,4 +392,33 @@ fn a_guest_whose_check_never_succeeds_is_restarted_until_it_failed_too_often() {
     assert!(mail.why.contains(why), "{}", mail.why);
     let starts = { mail.events.iter() }.filter(|event| event.to.starts_with("started,"));
     assert_eq!(starts.count(), 3);
+}
+
+#[test]
+fn a_guest_without_a_section_shuts_down_within_the_time_that_it_said_last() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut site = Site::new(&payload(&[("mail", guest(60_000))]));
+    site.until("runs", |site| {
+        site.subject("mail")
+            .is_some_and(|one| one.value(RUNNING) == Some(1))
+    });
+    // The time to shut down counts without a start.
+    site.role
+        .change(&payload(&[("mail", guest(300_000))]))
+        .unwrap();
+    let told = |site: &Site| site.subject("mail").map(|one| one.why).unwrap_or_default();
+    let template = codec::encode(&Guests {
+        templates: [("mail".to_owned(), guest(300_000))].into(),
+        ..Guests::default()
+    });
+    site.role.change(&template).unwrap();
+    site.until("shuts down", |site| told(site).contains("ended in"));
+    let words = told(&site);
+    assert!(
+        words.starts_with("its section says `template yes` now"),
+        "{words}"
+    );
+    let left = words.split("ended in ").nth(1);
+    let left = left.and_then(|left| left.split(' ').next()?.parse::<u64>().ok());
+    assert!(left.is_some_and(|left| left > 120), "{words}");
 }

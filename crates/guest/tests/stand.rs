@@ -37,6 +37,7 @@ fn begin(runtime: &Path, kept: Option<&[u8]>) -> Role {
         confine: None,
         has_kvm: false,
         move_bandwidth: 0,
+        commands: "/nonexistent".into(),
     };
     Role::new(place, &payload(), kept).unwrap()
 }

@@ -5,6 +5,8 @@ mod clone;
 mod console;
 mod definition;
 mod disks;
+mod elsewhere;
+mod far;
 pub mod fence;
 mod image;
 mod moment;
@@ -27,6 +29,9 @@ use supervisor::directory::Instance;
 
 /// Does what the words behind `guest` ask.
 pub fn main(matches: &ArgMatches) -> ExitCode {
+    if let Some(code) = far::instead(matches) {
+        return code;
+    }
     let done = match matches.subcommand() {
         Some(("list", matches)) => list(matches),
         Some(("show", matches)) => show(matches),
@@ -66,7 +71,8 @@ fn asked(matches: &ArgMatches) -> Result<(Instance, Report), String> {
 
 /// Prints a line for each guest.
 fn list(matches: &ArgMatches) -> Result<String, String> {
-    let (_, report) = asked(matches)?;
+    let (instance, mut report) = asked(matches)?;
+    elsewhere::complete(&instance, &mut report, None);
     if matches.get_flag("json") {
         return Ok(report.json());
     }
@@ -78,6 +84,7 @@ fn show(matches: &ArgMatches) -> Result<String, String> {
     let (instance, mut report) = asked(matches)?;
     let name = word(matches, "NAME");
     find(&report, &name)?;
+    elsewhere::complete(&instance, &mut report, Some(&name));
     report
         .subjects
         .retain(|one| one.kind == GUEST && one.name == name);

@@ -11,6 +11,8 @@ pub enum Defect {
     ReleasesEarly,
     /// An order is carried out after another node has had the guest.
     KeepsOrders,
+    /// The end of a move takes the place of an order that the cluster has not got.
+    LosesOrders,
     /// The target of a move that cannot take the guest is waited for.
     KeepsTarget,
     /// A node remembers failures and shut-downs from before another node had the guest.

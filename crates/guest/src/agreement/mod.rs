@@ -18,6 +18,7 @@ mod mine;
 mod orders;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use crate::record::{Fenced, GuestRecord, NodeRecord};
 pub use mine::Held;
@@ -67,6 +68,8 @@ pub struct Local {
     pub has_moved: bool,
     /// Its QEMU is gone and did not end in order: writes of it may still be on their way.
     pub left_open: bool,
+    /// How long it may take to shut down, as its section said last, milliseconds.
+    pub stop_ms: Option<u64>,
 }
 
 /// An order of an operator.
@@ -302,11 +305,6 @@ impl Agreement {
         !self.is_there(node, now_ns) && is_over
     }
 
-    /// Whether this node holds nothing at all, its own lease included.
-    fn is_alone(&self, now_ns: u64) -> bool {
-        self.leases.values().all(|lease| lease.until_ns <= now_ns)
-    }
-
     fn holds_a_guest(&self, now_ns: u64) -> bool {
         let mut held = self.leases.values().filter(|one| one.until_ns > now_ns);
         held.any(|one| !one.name.starts_with(NODES))
@@ -428,7 +426,7 @@ impl Agreement {
             if local.is_there && !guests.guests.contains_key(name) {
                 told.leases.push((lease_of(name), OWN));
                 let is_held = self.held(name, now_ns).is_some();
-                decided.insert(name.clone(), gone(is_held));
+                decided.insert(name.clone(), gone((guests, name), local, is_held));
             }
         }
         self.tell_erased(guests, &mut told, now_ns);
@@ -526,7 +524,7 @@ impl Agreement {
         let open = self.open_words(name, guests, &record, now_ns);
         let why = match (stays, local.has_volumes) {
             (false, _) => open.unwrap_or_else(|| self.why(name, &wanted, now_ns)),
-            (true, has_volumes) => { open.or_else(|| not_ready(has_volumes, is_open)) }
+            (true, has_volumes) => { open.or_else(|| words::not_ready(has_volumes, is_open)) }
                 .or(fencing)
                 .or_else(|| self.waits_for(guest, guests, now_ns))
                 .unwrap_or_default(),
@@ -574,18 +572,6 @@ impl Agreement {
             ("", _) => None,
             (to, _) => Some(to.to_owned()),
         }
-    }
-
-    /// The node to which a guest was to go, where that comes to nothing now.
-    fn not_taken_by(
-        &self,
-        name: &str,
-        record: &GuestRecord,
-        wanted: &GuestRecord,
-    ) -> Option<String> {
-        let is_ordered = self.pending.contains_key(name);
-        let ends = record.to != self.me && wanted.to.is_empty() && wanted.stopped.is_empty();
-        (!record.to.is_empty() && ends && !is_ordered).then(|| record.to.clone())
     }
 
     /// What becomes of a guest whose lease this node does not hold.
@@ -699,49 +685,6 @@ impl Agreement {
         }
     }
 
-    /// Why a guest does not run, in words.
-    fn why(&self, name: &str, record: &GuestRecord, now_ns: u64) -> String {
-        if !record.stopped.is_empty() {
-            return format!(
-                "{}: `evenkeel guest start {name}` starts it",
-                record.stopped
-            );
-        }
-        match self.places.get(name) {
-            _ if !self.is_known => "the cluster has not reported its leases yet".to_owned(),
-            Some(Place::On(node)) if *node == self.me && self.is_alone(now_ns) => {
-                "no majority of the cluster is reachable from this node".to_owned()
-            }
-            Some(Place::On(node)) if *node == self.me => {
-                "waiting for its lease: another node may still have it".to_owned()
-            }
-            Some(Place::On(node)) => format!("it goes to {node}"),
-            Some(Place::Down(why)) if record.failed.is_empty() => why.to_string(),
-            _ => {
-                let failed =
-                    { record.failed.iter() }.map(|(node, why)| format!("at {node}: {why}"));
-                let failed: Vec<String> = failed.collect();
-                format!(
-                    "it failed too often ({}): `evenkeel guest start {name}` tries again",
-                    failed.join("; ")
-                )
-            }
-        }
-    }
-
-    /// The guest for which another one waits. What a node wrote down that is gone does not count.
-    fn waits_for(&self, guest: &Guest, guests: &Guests, now_ns: u64) -> Option<String> {
-        let missing = guest.order.after.iter().find(|other| {
-            let record = self.record_of(other);
-            // One that is not to run is waited for by nobody.
-            let is_wanted = guests.guests.contains_key(*other) && record.stopped.is_empty();
-            let can = matches!(self.places.get(*other), Some(Place::On(_)));
-            let is_up = record.up && self.is_there(self.holder(other), now_ns);
-            is_wanted && can && !is_up
-        })?;
-        Some(format!("it starts after {missing}, which is not up yet"))
-    }
-
     /// When a lease that is held ends, milliseconds: guests stand still then; or when a guest does
     /// not wait for fencing any longer.
     pub fn deadline_ms(&self, now_ns: u64) -> Option<u64> {
@@ -752,16 +695,6 @@ impl Agreement {
             .chain(self.reset_deadline(now_ns))
             .min()
     }
-}
-
-/// What a guest that is placed here waits for first.
-fn not_ready(has_volumes: bool, is_open: bool) -> Option<String> {
-    let words = match (has_volumes, is_open) {
-        (false, _) => "its volumes are not here yet",
-        (true, false) => "the cluster has not recorded yet that its disks are open here",
-        (true, true) => return None,
-    };
-    Some(words.to_owned())
 }
 
 /// What is wanted of a guest whose lease this node holds; `stays`: it is placed here.
@@ -776,12 +709,16 @@ fn wish_of(guest: &Guest, (local, is_open): (&Local, bool), stays: bool, waits: 
     }
 }
 
-/// What becomes of a guest without a section.
-fn gone(is_held: bool) -> Decided {
+/// What becomes of a guest without a section, or with that of a template.
+fn gone((guests, name): (&Guests, &str), local: &Local, is_held: bool) -> Decided {
+    let why = match guests.templates.contains_key(name) {
+        true => "its section says `template yes` now, and a template never runs: it shuts down",
+        false => "its section is gone: it shuts down",
+    };
     Decided {
         wish: match is_held {
             true => Wish::ShutDown {
-                within_ms: crate::config::STOP_MS,
+                within_ms: local.stop_ms.unwrap_or(crate::config::STOP_MS),
             },
             false => Wish::Freeze,
         },
@@ -790,7 +727,7 @@ fn gone(is_held: bool) -> Decided {
         forgives: false,
         goes_to: None,
         not_taken_by: None,
-        why: "its section is gone: it shuts down".to_owned(),
+        why: why.to_owned(),
     }
 }
 

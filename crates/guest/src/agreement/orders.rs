@@ -70,6 +70,36 @@ impl Agreement {
         Ok(())
     }
 
+    /// A move of a guest of this node begins, or has come to nothing (`to` is none). Where the cluster
+    /// has not got what an operator wants, that remains: the move may be an earlier wish, and a start
+    /// that was lost would leave the stop before it.
+    ///
+    /// # Errors
+    /// As of [`Agreement::order`].
+    pub fn settle_move(
+        &mut self,
+        guests: &Guests,
+        name: &str,
+        to: Option<&str>,
+        now_ns: u64,
+    ) -> Result<(), String> {
+        let waits = self.pending.get(name).map(|pending| &pending.order);
+        let is_operators = match (waits, to) {
+            (Some(Order::Start | Order::Stop), _) => true,
+            // An operator wants it elsewhere meanwhile.
+            (Some(Order::Move(other)), Some(to)) => other != to,
+            (Some(Order::Move(_) | Order::Stay) | None, _) => false,
+        };
+        if is_operators && !self.is(Defect::LosesOrders) {
+            if to.is_none() {
+                self.targets_gone.insert(name.to_owned());
+            }
+            return Ok(());
+        }
+        let order = to.map_or(Order::Stay, |to| Order::Move(to.to_owned()));
+        self.order(guests, name, order, now_ns)
+    }
+
     /// This node holds the lease, perhaps after others. What was ordered here before another one had
     /// it is of the past; and where a guest came to a node, its move has ended.
     pub(super) fn resume(

@@ -384,6 +384,7 @@ impl World {
                 has_volumes: machine.has_volumes,
                 has_moved: false,
                 left_open: machine.left_open && machine.qemu.is_none(),
+                stop_ms: None,
             };
             (name.clone(), local)
         };
@@ -748,7 +749,8 @@ impl World {
         }
         self.all_is_well()?;
         self.rests = false;
-        self.moves()
+        self.moves()?;
+        self.starts_again()
     }
 }
 
@@ -781,6 +783,7 @@ fn deliberate_defects_are_found() {
         (Defect::ContinuesStale, 5),
         (Defect::ReleasesEarly, 8),
         (Defect::KeepsOrders, 82),
+        (Defect::LosesOrders, 0),
         (Defect::KeepsTarget, 1),
         (Defect::NeverForgives, 13),
         (Defect::PlacesStopped, 1),

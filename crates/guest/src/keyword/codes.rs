@@ -85,4 +85,8 @@ language::codes! {
          failed node is confirmed off by a line `fence`, or has been reset by its `fence watchdog`. Without either, the guest \
          stays down after a failure until a person confirms that the node is off (`evenkeel fence confirm NODE`). Data is safe \
          in each case, so this is a warning: an orderly stop, a move and a drain need no fencing.";
+    NOT_HERE = "W0863", "guest with a bridge or a file that is not on this machine",
+        "A guest needs the bridges of its lines `nic`, and the files of its line `boot`, on each node on which it starts: it \
+         fails there without them. The check looks at the machine on which it runs, if the guest may run there. Create the \
+         bridge or copy the file. Where nodes have bridges of different names, write `on NODE nic BRIDGE` for each node.";
 }

@@ -261,8 +261,8 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
         places: &["guest"],
         syntax: "disk <volume> [ro] [bus { virtio | sata | ide }]",
         doc: "A disk of the guest: the `volume` section of this name. Lines are disks in their order, at most 16. With `ro`, \
-            the guest cannot write it. The bus is `virtio` by default, for which Linux has a driver; `sata` and `ide` are for \
-            systems without one. A volume belongs to one guest, unless all of its guests have `ro`.",
+            the guest cannot write it. The bus is `virtio` by default, for which Linux has a driver; `sata` is for systems without one: \
+            an AHCI controller, which `ide` is as well, since QEMU's machine `q35` has no older one. A volume belongs to one guest, unless all of its guests have `ro`.",
         example: "disk mail",
         build: disk,
     },

@@ -157,6 +157,7 @@ fn wrong(draft: &Draft, context: &Context, exchange: &Exchange) -> Vec<Diagnosti
         wrong.extend(places::of_room(context, draft, guest));
         wrong.extend(shared::copies(exchange, guest));
         wrong.extend(shared::frozen(exchange, guest));
+        wrong.extend(shared::not_here(context, guest));
     }
     wrong.extend(shared::volumes(&draft.guests));
     wrong.extend(shared::addresses(&draft.guests));

@@ -111,7 +111,15 @@ pub(super) fn of_room(context: &Context, draft: &Draft, guest: &Guest) -> Option
         guest.name.value
     );
     let takes = format!("takes {} and {cpus} processors", size::words(memory.value));
-    let told = Diagnostic::error(&codes::ROOM, memory.span, told).label(takes);
+    // What is too much is marked: of the memory and the processors, the one that no node has.
+    let lacks_memory = |(_, room): &(_, &Written<Room>)| {
+        { room.value.memory_bytes }.is_some_and(|all| all < memory.value)
+    };
+    let marked = match &guest.cpus {
+        Some(cpus) if !rooms.iter().any(lacks_memory) => cpus.span,
+        _ => memory.span,
+    };
+    let told = Diagnostic::error(&codes::ROOM, marked, told).label(takes);
     let told = rooms.iter().fold(told, |told, (node, room)| {
         told.also(room.span, format!("what '{}' has", node.value))
     });

@@ -5,7 +5,8 @@ use super::codes;
 use super::section::Guest;
 use super::words::Written;
 use crate::config::{Disk, mac_of, mac_words};
-use configuration::{Exchange, External, Located, is_name_of};
+use configuration::outside::Runs;
+use configuration::{Context, Exchange, External, Located, is_name_of};
 use language::{Diagnostic, Span};
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -173,4 +174,42 @@ pub(super) fn refer(exchange: &mut Exchange, guest: &Guest) {
     for disk in &guest.disks {
         exchange.refer(VOLUME, &disk.value.volume, disk.span);
     }
+}
+
+/// Bridges and files that a guest needs here and that are not on this machine.
+pub(super) fn not_here(context: &Context, guest: &Guest) -> Vec<Diagnostic> {
+    let options = &context.options;
+    let mut prefers = guest.prefer.iter();
+    let is_here = guest.prefer.is_empty() || prefers.any(|node| context.nodes.is_here(&node.value));
+    // Of a version of the cluster the role says so, where the guest is to start.
+    let is_this_machine = options.here && options.node.is_none() && !context.outside.is_recorded();
+    if !is_here || !is_this_machine || guest.is_template() {
+        return Vec::new();
+    }
+    let name = &guest.name.value;
+    let told = |span, what: String, help: &str| {
+        let told = format!("guest '{name}': {what} is not on this machine");
+        let told = Diagnostic::warning(&codes::NOT_HERE, span, told);
+        told.label("the guest cannot start here without it")
+            .help(help)
+    };
+    let interfaces = context.outside.interfaces();
+    let missing = guest.nics.iter().map(|nic| &nic.bridge);
+    let missing = missing.filter(|bridge| {
+        let mut all = interfaces.iter();
+        !all.any(|one| one.name == bridge.value)
+    });
+    let help = "create the bridge, or write `on NODE nic BRIDGE` where nodes have bridges of different names";
+    let mut found: Vec<Diagnostic> = missing
+        .map(|bridge| told(bridge.span, format!("bridge '{}'", bridge.value), help))
+        .collect();
+    if let Some(boot) = &guest.boot {
+        let files = boot.value.files().into_iter();
+        let missing = files.filter(|path| context.outside.runs(path, None) == Runs::Missing);
+        let help = "each node on which the guest may start needs the file";
+        found.extend(
+            missing.map(|path| told(boot.span, format!("file '{}'", path.display()), help)),
+        );
+    }
+    found
 }

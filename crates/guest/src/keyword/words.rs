@@ -121,9 +121,13 @@ pub(super) fn memory(args: &mut Args<'_>) -> Result<Written<u64>, Diagnostic> {
             args.keyword
         );
         let told = Diagnostic::error(&codes::VALUE, word.span, told);
-        // Three digits and more are meant as MiB.
-        let unit = if text.len() < 3 { 'g' } else { 'm' };
-        return Err(told.help(format!("add `m`, `g` or `t`, such as `{text}{unit}`")));
+        // Two digits are meant as GiB, up to seven as MiB, and more as bytes.
+        let example = match text.len() {
+            ..3 => format!("{text}g"),
+            3..=7 => format!("{text}m"),
+            _ => size::words(bytes.div_ceil(MIB).saturating_mul(MIB)),
+        };
+        return Err(told.help(format!("add `m`, `g` or `t`, such as `{example}`")));
     }
     if !bytes.is_multiple_of(MIB) {
         return Err(args.unfit(word, "not a multiple of 1 MiB"));

@@ -44,6 +44,8 @@ pub enum Hello {
     },
     /// An order of an operator at the other node. The answer is [`crate::message::Answer`].
     Order(crate::message::Message),
+    /// A command of an operator at the other node that has an output: its bytes follow.
+    Remote(crate::remote::Remote),
 }
 
 /// The wish to move a guest.

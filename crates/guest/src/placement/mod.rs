@@ -82,12 +82,36 @@ pub enum Place {
 pub enum Why {
     /// None of its nodes is there, or those that are give their guests away.
     NoNode,
-    /// Its nodes have no room beside guests of the same or a higher priority.
-    NoRoom,
-    /// Guests from which it has to be apart have all of its nodes.
+    /// Why each of its nodes that is there cannot have it, the best first.
+    Unfit(Vec<(String, Unfit)>),
+}
+
+/// Why a node is not for a guest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Unfit {
+    /// A guest is there from which it has to be apart.
     Apart(String),
-    /// The guest beside which it has to be is on a node that it may not or cannot use.
-    Beside(String),
+    /// The guest beside which it has to be is on another node.
+    Beside(String, String),
+    /// This is missing beside guests of the same or a higher priority.
+    Full(Room),
+}
+
+impl Why {
+    /// Whether it stays so until an operator changes something, or other guests leave: nodes that
+    /// are not there may only be late.
+    pub fn lasts(&self) -> bool {
+        matches!(self, Why::Unfit(_))
+    }
+
+    /// Whether no node has room, and nothing else keeps the guest away.
+    #[cfg(test)]
+    fn is_room(&self) -> bool {
+        match self {
+            Why::Unfit(all) => all.iter().all(|(_, one)| matches!(one, Unfit::Full(_))),
+            Why::NoNode => false,
+        }
+    }
 }
 
 impl fmt::Display for Why {
@@ -96,17 +120,41 @@ impl fmt::Display for Why {
             Why::NoNode => {
                 f.write_str("none of the nodes behind `prefer` is there and takes guests")
             }
-            Why::NoRoom => f.write_str(
-                "its nodes have no room for it beside guests of the same or a higher priority",
+            Why::Unfit(all) => {
+                f.write_str("no node can have it: ")?;
+                for (at, (node, unfit)) in all.iter().enumerate() {
+                    let before = if at == 0 { "" } else { "; " };
+                    write!(f, "{before}{}", unfit.at(node))?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Unfit {
+    /// In words, about a node.
+    fn at(&self, node: &str) -> String {
+        match self {
+            Unfit::Apart(other) => {
+                format!("{other} is on {node}, and it has to be apart from it (`apart`)")
+            }
+            Unfit::Beside(other, there) => format!(
+                "{other} is on {there} and not on {node}, and it has to be beside it (`beside`)"
             ),
-            Why::Apart(other) => write!(
-                f,
-                "it has to be apart from {other}, which has the only node"
-            ),
-            Why::Beside(other) => {
-                write!(
-                    f,
-                    "it has to be beside {other}, whose node has no room for it or is not one of its own"
+            Unfit::Full(lacks) => {
+                let memory = (lacks.memory_bytes > 0)
+                    .then(|| format!("{} of memory", crate::size::words(lacks.memory_bytes)));
+                let word = if lacks.cpus == 1 {
+                    "processor"
+                } else {
+                    "processors"
+                };
+                let cpus = (lacks.cpus > 0).then(|| format!("{} {word}", lacks.cpus));
+                let lacks: Vec<String> = memory.into_iter().chain(cpus).collect();
+                format!(
+                    "{node} lacks {}, beside guests of the same or a higher priority",
+                    lacks.join(" and ")
                 )
             }
         }
@@ -120,6 +168,15 @@ impl Room {
         let cpus = one.cpus.checked_add(other.cpus);
         memory.is_some_and(|bytes| bytes <= self.memory_bytes)
             && cpus.is_some_and(|cpus| cpus <= self.cpus)
+    }
+
+    /// What is missing for both.
+    fn lacks(self, one: Room, other: Room) -> Room {
+        let wanted = one.and(other);
+        Room {
+            memory_bytes: wanted.memory_bytes.saturating_sub(self.memory_bytes),
+            cpus: wanted.cpus.saturating_sub(self.cpus),
+        }
     }
 
     fn and(self, other: Room) -> Room {
@@ -176,13 +233,6 @@ struct Table<'v> {
     waiting: BTreeSet<&'v str>,
 }
 
-/// Why a node is not for a guest.
-enum Unfit {
-    Apart(String),
-    Beside(String),
-    Full,
-}
-
 impl<'v> Table<'v> {
     /// Decides.
     fn put(&mut self, guest: &'v Guest, place: Place) -> Place {
@@ -223,10 +273,14 @@ impl<'v> Table<'v> {
                 return Place::On(node.name.clone());
             }
         }
-        let unfit = nodes
-            .iter()
-            .filter_map(|node| self.fits(guest, node, false).err());
-        Place::Down(why(unfit.collect()))
+        let unfit = nodes.iter().filter_map(|node| {
+            let unfit = self.fits(guest, node, false).err()?;
+            Some((node.name.clone(), unfit))
+        });
+        Place::Down(match unfit.collect::<Vec<_>>() {
+            none if none.is_empty() => Why::NoNode,
+            unfit => Why::Unfit(unfit),
+        })
     }
 
     fn is(&self, defect: Defect) -> bool {
@@ -249,7 +303,7 @@ impl<'v> Table<'v> {
             let is_decided = self.placed.contains_key(&*other.name);
             let beside = guest.beside.contains(&other.name) || other.beside.contains(&guest.name);
             if beside && is_decided && !together {
-                return Err(Unfit::Beside(other.name.clone()));
+                return Err(Unfit::Beside(other.name.clone(), place.clone()));
             }
         }
         let there = self.view.guests.iter().filter(|other| {
@@ -262,7 +316,10 @@ impl<'v> Table<'v> {
             Some(Defect::PromisesTwice) => node.room.holds(guest.takes, Room::default()),
             _ => node.room.holds(taken, guest.takes),
         };
-        is_enough.then_some(()).ok_or(Unfit::Full)
+        match is_enough {
+            true => Ok(()),
+            false => Err(Unfit::Full(node.room.lacks(taken, guest.takes))),
+        }
     }
 
     /// Where a guest runs that is not decided yet and would have to give way.
@@ -272,14 +329,87 @@ impl<'v> Table<'v> {
     }
 }
 
-/// The reason that helps most.
-fn why(unfit: Vec<Unfit>) -> Why {
-    let is_full = unfit.iter().any(|one| matches!(one, Unfit::Full));
-    match unfit.into_iter().next() {
-        None => Why::NoNode,
-        Some(_) if is_full => Why::NoRoom,
-        Some(Unfit::Apart(other)) => Why::Apart(other),
-        Some(Unfit::Beside(other)) => Why::Beside(other),
-        Some(Unfit::Full) => Why::NoRoom,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guest(name: &str, memory_mib: u64) -> Guest {
+        Guest {
+            name: name.to_owned(),
+            takes: Room {
+                memory_bytes: memory_mib << 20,
+                cpus: 1,
+            },
+            prefers: ["alpha", "beta"].map(str::to_owned).into(),
+            priority: 0,
+            fails_back: false,
+            beside: BTreeSet::new(),
+            apart: BTreeSet::new(),
+        }
+    }
+
+    fn view(guests: Vec<Guest>) -> View {
+        let node = |(name, memory_mib): (&str, u64)| Node {
+            name: name.to_owned(),
+            room: Room {
+                memory_bytes: memory_mib << 20,
+                cpus: 2,
+            },
+            is_drained: false,
+        };
+        let runs = { guests.iter() }.filter(|guest| guest.name != "new");
+        let on = |guest: &Guest| (guest.name.clone(), "alpha".to_owned());
+        View {
+            runs: runs.map(on).collect(),
+            guests,
+            nodes: [("alpha", 1024), ("beta", 512)].map(node).into(),
+        }
+    }
+
+    fn why(view: &View) -> Why {
+        match place(view).remove("new") {
+            Some(Place::Down(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_guest_without_room_names_what_each_node_lacks() {
+        let mut new = guest("new", 768);
+        new.takes.cpus = 3;
+        let why = why(&view(vec![guest("mail", 512), new]));
+        assert!(why.lasts());
+        assert_eq!(
+            why.to_string(),
+            "no node can have it: alpha lacks 256m of memory and 2 processors, beside guests of the same or a higher \
+             priority; beta lacks 256m of memory and 1 processor, beside guests of the same or a higher priority"
+        );
+    }
+
+    #[test]
+    fn a_guest_that_others_keep_away_names_them() {
+        let mut new = guest("new", 768);
+        new.apart.insert("mail".to_owned());
+        let words = why(&view(vec![guest("mail", 128), new])).to_string();
+        assert_eq!(
+            words,
+            "no node can have it: mail is on alpha, and it has to be apart from it (`apart`); beta lacks 256m of memory, \
+             beside guests of the same or a higher priority"
+        );
+        let mut new = guest("new", 768);
+        new.beside.insert("mail".to_owned());
+        new.prefers = vec!["beta".to_owned()];
+        let words = why(&view(vec![guest("mail", 128), new])).to_string();
+        assert_eq!(
+            words,
+            "no node can have it: mail is on alpha and not on beta, and it has to be beside it (`beside`)"
+        );
+    }
+
+    #[test]
+    fn nodes_that_are_not_there_may_be_late() {
+        let mut view = view(vec![guest("new", 128)]);
+        view.nodes.clear();
+        assert!(!why(&view).lasts());
     }
 }

@@ -1,7 +1,7 @@
 //! Histories of nodes that fail, return and are drained, by seed. `GUEST_SEED=n` replays one,
 //! `GUEST_SEEDS=n` runs so many.
 
-use super::{Defect, Guest, Node, Place, Room, View, Why, place_with};
+use super::{Defect, Guest, Node, Place, Room, View, place_with};
 use lab::{Random, setting};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -186,7 +186,10 @@ fn sound(view: &View, places: &BTreeMap<String, Place>) -> Result<(), String> {
 
 /// Whether a guest that is down for want of room is so for those that come before it.
 fn yields(view: &View, places: &BTreeMap<String, Place>, guest: &Guest) -> Result<(), String> {
-    if places.get(&guest.name) != Some(&Place::Down(Why::NoRoom)) {
+    let Some(Place::Down(why)) = places.get(&guest.name) else {
+        return Ok(());
+    };
+    if !why.is_room() {
         return Ok(());
     }
     // Those that it has to be apart from, or beside, are another reason.

@@ -19,16 +19,23 @@ const KEPT_MS: u64 = 60_000;
 /// Orders that are under way, or whose answer nobody has asked for.
 const ORDERS_MAX: usize = 64;
 
+/// What other nodes showed that is kept.
+const SHOWN_MAX: usize = 256;
+
 /// The orders.
 #[derive(Debug, Default)]
 pub(super) struct Far {
     last: u64,
     orders: BTreeMap<u64, Sent>,
+    /// What other nodes showed last, of one guest or of all, and when, milliseconds.
+    shown: BTreeMap<(String, String), (Vec<u8>, u64)>,
 }
 
 #[derive(Debug)]
 struct Sent {
     node: String,
+    /// The guest whose report is asked for, or none for all.
+    asks: Option<String>,
     /// None: it has been answered.
     waits: Option<Waits>,
     answer: Answer,
@@ -72,10 +79,45 @@ impl Far {
                 Ok(Some(answer)) => Ok(answer),
                 Err(words) => Err(words),
             };
-            let refused = |words| Answer::of(Err(format!("node {}: {words}", sent.node)));
-            sent.answer = answer.unwrap_or_else(refused);
             sent.waits = None;
+            let shown = { sent.asks.clone() }.map(|name| (sent.node.clone(), name));
+            sent.answer = match (answer, shown) {
+                (Ok(answer), shown) => {
+                    let shown = shown.filter(|_| answer.good && !answer.bytes.is_empty());
+                    if let Some(shown) = shown {
+                        if self.shown.len() >= SHOWN_MAX {
+                            self.shown.clear();
+                        }
+                        self.shown.insert(shown, (answer.bytes.clone(), now));
+                    }
+                    answer
+                }
+                (Err(words), shown) => {
+                    let before = shown.and_then(|shown| self.shown.get(&shown));
+                    let words = Err(format!("node {}: {words}", sent.node));
+                    with(Answer::of(words), before, now)
+                }
+            };
         }
+    }
+
+    /// What another node last showed.
+    pub(super) fn remembered(&self, node: &str, name: &str) -> Answer {
+        let shown = (node.to_owned(), name.to_owned());
+        let none = Answer::of(Ok(String::new()));
+        with(none, self.shown.get(&shown), boottime_ms())
+    }
+}
+
+/// An answer with what was shown before.
+fn with(answer: Answer, before: Option<&(Vec<u8>, u64)>, now: u64) -> Answer {
+    match before {
+        Some((bytes, at)) => Answer {
+            bytes: bytes.clone(),
+            age_ms: now.saturating_sub(*at),
+            ..answer
+        },
+        None => answer,
     }
 }
 
@@ -127,12 +169,18 @@ impl Role {
         let line = carrier.dial(node, Hello::Order(order.clone()), local);
         self.far.last += 1;
         let came = Vec::new();
+        let asks = match order {
+            Message::Shown { name } => Some(name.clone()),
+            _ => None,
+        };
+        let before = { asks.as_ref() }.map(|name| self.far.remembered(node, name));
         let answer = Answer {
             waits: self.far.last,
-            ..Answer::of(Ok(String::new()))
+            ..before.unwrap_or_else(|| Answer::of(Ok(String::new())))
         };
         let sent = Sent {
             node: node.to_owned(),
+            asks,
             waits: Some(Waits { socket, line, came }),
             answer: answer.clone(),
             at: boottime_ms(),

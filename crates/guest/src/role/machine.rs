@@ -221,6 +221,7 @@ impl Machine {
             has_volumes,
             has_moved: self.life.status() == Some(Status::Moved),
             left_open: self.left_open(),
+            stop_ms: self.started_as.as_ref().map(|guest| guest.stop_ms),
         }
     }
 
@@ -294,6 +295,10 @@ impl Machine {
 
     /// Checks whether it works, and announces where it is.
     pub(super) fn tend(&mut self, guest: Option<&Guest>, now: u64) {
+        // It counts at once, and still does when the section is gone.
+        if let (Some(guest), Some(before)) = (guest, &mut self.started_as) {
+            before.stop_ms = guest.stop_ms;
+        }
         self.check(guest, now);
         let nics = { guest.or(self.started_as.as_ref()) }.map(|guest| guest.nics.clone());
         if self.rounds.turn(self.life.runs(), now)

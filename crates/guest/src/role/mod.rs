@@ -11,6 +11,7 @@ mod machine;
 mod moves;
 pub mod report;
 mod standing;
+mod stream;
 mod talk;
 
 use crate::agreement::{self, Agreement, Decided, Held, Local, Order, Told, Written};
@@ -62,6 +63,8 @@ pub struct Place {
     pub has_kvm: bool,
     /// Bytes a second with which a guest moves, at most; zero: without a limit.
     pub move_bandwidth: u64,
+    /// This program, for commands of operators at other nodes.
+    pub commands: PathBuf,
 }
 
 /// What is to be told to others.
@@ -101,6 +104,7 @@ pub struct Role {
     volumes: BTreeMap<String, VolumeState>,
     moves: Moves,
     far: far::Far,
+    streams: stream::Streams,
     set: OwnedFd,
     said: Said,
     fencing: fencing::Fencing,
@@ -140,6 +144,7 @@ impl Role {
             volumes: BTreeMap::new(),
             moves: Moves::default(),
             far: far::Far::default(),
+            streams: stream::Streams::default(),
             set,
             said: Said {
                 is_new: true,
@@ -215,6 +220,7 @@ impl Role {
             .chain(self.fencing_due())
             .chain(self.moves_due())
             .chain(self.far.due())
+            .chain(self.streams.due())
             .min()?;
         let left = at.saturating_sub(boottime_ms());
         Some(Instant::now() + Duration::from_millis(left))
@@ -262,6 +268,7 @@ impl Role {
         self.see_not_taken(now);
         self.lead_moves(now);
         self.far.lead(now);
+        self.streams.tidy(now);
         self.lead_standings(now);
         let wishes: Vec<(Wish, Option<u64>)> = { self.machines.keys() }
             .map(|name| (self.wish(name), self.epoch_of(name)))
@@ -410,6 +417,7 @@ impl Role {
             Message::At { node, order } if *node != self.guests.me => self.send(node, order),
             Message::At { order, .. } => self.carry_out(order),
             Message::Sent { number } => self.sent(*number),
+            Message::Remembered { node, name } => self.far.remembered(node, name),
             message => self.carry_out(message),
         };
         self.turn();
@@ -429,7 +437,13 @@ impl Role {
             }
             Message::How { name } => return Answer::of(report::how(self, name)),
             Message::Remove { name } => return Answer::of(self.remove(name)),
-            Message::At { .. } | Message::Sent { .. } => {
+            Message::Shown { name } => {
+                return Answer {
+                    bytes: report::shown(self, name),
+                    ..Answer::of(Ok(String::new()))
+                };
+            }
+            Message::At { .. } | Message::Sent { .. } | Message::Remembered { .. } => {
                 Err("an order goes to one node, and not on from there".to_owned())
             }
         };

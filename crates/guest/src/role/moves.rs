@@ -4,7 +4,7 @@
 use super::carrier::{Came, Carrier, Line};
 use super::machine::{Machine, OfMove};
 use super::{Role, talk::Talk};
-use crate::agreement::{Decided, Order as Wanted};
+use crate::agreement::Decided;
 use crate::clock::{boottime_ms, boottime_ns};
 use crate::config::Migrate;
 use crate::life::{Input as LifeInput, Status, Wish};
@@ -372,9 +372,7 @@ impl Role {
         };
         self.moves.departures.insert(name.to_owned(), departure);
         // The record says so before the lease is given up.
-        let _ = self
-            .agreement
-            .order(&self.guests, name, Wanted::Move(to), boottime_ns());
+        let _ = { &mut self.agreement }.settle_move(&self.guests, name, Some(&to), boottime_ns());
     }
 
     fn lead_departures(&mut self, now: u64) {
@@ -441,7 +439,7 @@ impl Role {
                 self.moves.stays.insert(name.to_owned(), stay);
                 // Without the lease the record is another node's.
                 let _ =
-                    { &mut self.agreement }.order(&self.guests, name, Wanted::Stay, boottime_ns());
+                    { &mut self.agreement }.settle_move(&self.guests, name, None, boottime_ns());
                 false
             }
             Some(Outcome::Moved) => {
@@ -473,6 +471,7 @@ impl Role {
             }
             Hello::Ask(ask) => self.asked(*ask, &came.from, &came.give, now),
             Hello::Order(order) => self.ordered(&order, &came.give),
+            Hello::Remote(what) => self.serve_stream(&what, &came.give),
         }
     }
 

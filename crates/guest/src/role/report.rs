@@ -22,6 +22,8 @@ pub const THIS_NODE: &str = "this node";
 pub const STOPPED: &str = "stopped";
 /// The state of a template.
 pub const TEMPLATE: &str = "template";
+/// The fact that no node can have it, whoever waits: its reason says why.
+pub const UNPLACED: &str = "placed";
 /// The fact with the node on which it is.
 pub const ON: &str = "on";
 /// The number that is 1 where it runs on this node.
@@ -87,6 +89,32 @@ pub(super) fn of(role: &Role) -> Report {
         subjects,
         rows: rows(),
     }
+}
+
+/// Bytes of a report for another node.
+const SHOWN_BYTES_MAX: usize = 96 << 10;
+
+/// The report of the guests that are here, for another node. That of all has no events, and only as
+/// many guests as there is room for.
+pub(super) fn shown(role: &Role, name: &str) -> Vec<u8> {
+    let mut report = of(role);
+    report.rows.clear();
+    report.subjects.retain(|one| {
+        one.kind == GUEST && one.state.word != ELSEWHERE && (name.is_empty() || one.name == name)
+    });
+    if name.is_empty() {
+        report
+            .subjects
+            .iter_mut()
+            .for_each(|one| one.events.clear());
+    }
+    let mut bytes = report.encode();
+    while bytes.len() > SHOWN_BYTES_MAX {
+        let half = report.subjects.len() / 2;
+        report.subjects.truncate(half);
+        bytes = report.encode();
+    }
+    bytes
 }
 
 /// How a guest is here, in words.
@@ -212,6 +240,9 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
     subject = subject.fact(ON, holder);
     if role.agreement.is_stopped(&role.guests, name) {
         subject = subject.fact(STOPPED, "until `guest start`".to_owned());
+    }
+    if !is_here && role.agreement.unplaced(name).is_some() {
+        subject = subject.fact(UNPLACED, "on no node".to_owned());
     }
     if let Some(guest) = guest {
         subject = facts(subject, role, machine, guest);

@@ -1,6 +1,7 @@
 //! A guest moves between two roles with the real QEMU while it runs. The cluster, which grants the
 //! leases, is the test. The guest has no system and no disk: its firmware goes on looking.
 
+mod remote;
 mod storage;
 
 use guest::config::{Console, Guest, Guests};
@@ -432,6 +433,7 @@ fn begin(runtime: &Path, payload: &[u8], bandwidth: u64) -> Role {
         confine: None,
         has_kvm: false,
         move_bandwidth: bandwidth,
+        commands: runtime.join("command"),
     };
     Role::new(place, payload, None).unwrap()
 }

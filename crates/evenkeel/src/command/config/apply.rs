@@ -13,6 +13,7 @@ use cluster::command::{Judging, Origin, VersionId};
 use cluster::file_set::FileSet;
 use cluster::history;
 use cluster::keyword::ConfigSection;
+use cluster::member::Kind;
 use cluster::request::{Apply, Reply, Request};
 use cluster::state::{Stage, VersionRecord};
 use part::voice::{Form, Voice};
@@ -100,8 +101,9 @@ pub(super) fn propose(
         print("no change: this version is already accepted\n");
         return Ok(parent);
     }
-    if old.is_some() {
+    if let Some(old) = &old {
         print(&shortened(&history::unified(&differences)));
+        print(&of_guests(old, &new));
     }
     let apply = Apply {
         parent,
@@ -117,6 +119,16 @@ pub(super) fn propose(
         record.proposal.author == who && record.proposal.time_s == when
     };
     conclude(answer(&Request::Apply(Box::new(apply))), ours)
+}
+
+/// What a change means for guests, which may run.
+fn of_guests(old: &FileSet, new: &FileSet) -> String {
+    let members = super::log::status_of().map(|status| status.members);
+    let members = members.unwrap_or_default().into_iter();
+    let nodes = members.filter(|member| member.kind == Kind::Node);
+    let nodes: Vec<String> = nodes.map(|node| node.name).collect();
+    let lines = files::of_guests(old, new, &nodes).into_iter();
+    lines.map(|line| line + "\n").collect()
 }
 
 /// Prints what became of a change. Of a refusal it is asked whether anybody served it.
@@ -228,6 +240,7 @@ pub(super) fn rollback(matches: &ArgMatches) -> Result<(), ConfigError> {
     };
     let differences = history::between(&old, &wanted, &mask());
     print(&shortened(&history::unified(&differences)));
+    print(&of_guests(&old, &wanted));
     let newest = all.first().map_or(VersionId(0), |record| record.id);
     let request = Request::Rollback {
         version: to,

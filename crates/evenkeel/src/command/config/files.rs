@@ -6,7 +6,7 @@ use crate::command;
 use crate::identity;
 use crate::loader::addresses::{self, AddressWishes};
 use crate::loader::file_set;
-use crate::parts;
+use crate::parts::{self, Payloads, Site};
 use configuration::files::NamedFile;
 use part::voice::Voice;
 
@@ -98,8 +98,8 @@ pub struct Checked {
     pub good: bool,
 }
 
-/// Loads a version as this machine would; what is wrong is told.
-pub fn check(set: &FileSet, voice: Option<&mut Voice>) -> Checked {
+/// Loads a version; also what it has of keepalived's files.
+fn load(set: &FileSet, options: LoadOptions) -> (Site, Option<addresses::Read>) {
     let mut files: Vec<NamedFile> = file_set::main_files(set);
     let foreign = addresses::split(&mut files);
     let read = (!foreign.is_empty()).then(|| {
@@ -109,12 +109,42 @@ pub fn check(set: &FileSet, voice: Option<&mut Voice>) -> Checked {
             &mut file_set::outside(set),
         )
     });
+    let foreign_config = read.as_ref().and_then(|read| read.config.as_ref());
+    (file_set::load(set, files, options, foreign_config), read)
+}
+
+/// What becomes of guests with another version, a line each, as members of this cluster see it; none
+/// where a version has errors.
+pub fn of_guests(old: &FileSet, new: &FileSet, members: &[String]) -> Vec<String> {
+    let payload = |set: &FileSet| -> Option<Option<Vec<u8>>> {
+        let options = LoadOptions {
+            resolve_names: false,
+            nodes: members.to_vec(),
+            version: "a version of the cluster".to_owned(),
+            here: false,
+            ..command::load_options()
+        };
+        let (site, _) = load(set, options);
+        site.proxy.config.as_ref()?;
+        let mut all = site.running(&Payloads::new()).into_iter();
+        let guests = all.find(|one| one.part.name == guest::keyword::NAME);
+        Some(guests.map(|one| one.given.payload))
+    };
+    let (Some(old), Some(new), Some(run)) = (payload(old), payload(new), &guest::keyword::PART.run)
+    else {
+        return Vec::new();
+    };
+    (run.difference)(old.as_deref(), new.as_deref())
+}
+
+/// Loads a version as this machine would; what is wrong is told.
+pub fn check(set: &FileSet, voice: Option<&mut Voice>) -> Checked {
     let options = LoadOptions {
         resolve_names: false,
         ..command::load_options()
     };
-    let foreign_config = read.as_ref().and_then(|read| read.config.as_ref());
-    let loaded = file_set::load(set, files, options, foreign_config).proxy;
+    let (site, read) = load(set, options);
+    let loaded = site.proxy;
     let mut good = loaded.config.is_some();
     if let Some(voice) = voice {
         if let Some(read) = &read {

@@ -83,7 +83,10 @@ mod tests {
             mode: 0o644,
             bytes: text.as_bytes().to_vec(),
         };
-        let text = "    stats auth a:SECRET\n    user b insecure-password SECRET\n    user c password SECRET\n";
+        let text = "    stats auth a:SECRET\n    user b insecure-password SECRET\n    user c password SECRET\n    \
+                    fence agent fence_apc ip=10.0.0.1 passwd=SECRET plug=3\n    \
+                    fence agent fence_ipmilan plug=3 password=\"SECRET and\" lanplus=1\n    \
+                    fence agent fence_ifmib snmp_priv_passwd=SECRET community=SECRET\n";
         let keepalived = "    auth_pass SECRET # auth_pass SECRET\n";
         for (path, text) in [("a.cfg", text), ("keepalived.conf", keepalived)] {
             let MaskedFile::Text(seen) = mask().seen(&file(path, text)) else {

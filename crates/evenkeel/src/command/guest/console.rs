@@ -1,10 +1,15 @@
 //! The serial terminal of a guest: its last output, and a connection of this terminal to it.
 
-use super::{asked, find};
+use super::{asked, far, find, order};
 use crate::command::{print, refuse, word};
 use clap::ArgMatches;
-use rustix::event::{PollFd, PollFlags, poll};
+use guest::qemu::home::Home;
+use guest::remote::Remote;
+use guest::role::report;
+use part::report::{Report, span};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write, stderr, stdin, stdout};
@@ -12,51 +17,69 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+use supervisor::directory::{self, Instance};
 
 /// What ends a connection: Ctrl-].
 const END: u8 = 0x1d;
 /// How often a followed log is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often a guest of another node is asked for its output: at first, and at least.
+const FAR_MIN: Duration = Duration::from_millis(10);
+const FAR_MAX: Duration = Duration::from_millis(100);
 
 /// What the guest printed without what would control the terminal.
-fn plain(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn plain(bytes: &[u8]) -> Vec<u8> {
     let kept = |byte: &&u8| matches!(byte, b'\n' | b'\r' | b'\t') || !byte.is_ascii_control();
     bytes.iter().filter(kept).copied().collect()
 }
 
-/// Where the files of a guest are that runs here.
-fn files(matches: &ArgMatches) -> Result<(String, PathBuf), String> {
+/// Where the serial output of a guest is kept on this node.
+pub(super) fn log_of(name: &str) -> PathBuf {
+    Home::new(&directory::path(), name).log()
+}
+
+/// Opens the serial output of a guest, also of its last run.
+fn opened(matches: &ArgMatches) -> Result<File, String> {
     let name = word(matches, "NAME");
     let (_, report) = asked(matches)?;
     let subject = find(&report, &name)?;
-    match subject.words("files") {
-        Some(path) => Ok((name, path.into())),
-        None => {
-            let on = subject.words(super::ON).unwrap_or_default();
-            Err(match &*on {
-                "" => format!("guest {name} does not run: it is {}", subject.state.word),
-                on => format!("guest {name} is on {on}: run the command there"),
-            })
+    let path = log_of(&name);
+    // QEMU can write to that directory: a link there names nothing of the guest.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(&path, flags, Mode::empty()).map(File::from);
+    let is_there = subject.words("files").is_some();
+    let state = || report::words_of(subject);
+    let file = match opened {
+        Ok(file) => file,
+        Err(Errno::NOENT) if !is_there => {
+            return Err(format!(
+                "{}. It has not run on this node, so there is no output of it here",
+                state()
+            ));
         }
+        Err(errno) => {
+            let error = io::Error::from(errno);
+            return Err(format!("guest {name}: {}: {error}", path.display()));
+        }
+    };
+    if !is_there {
+        let since = file.metadata().and_then(|metadata| metadata.modified());
+        let ago = { since.ok() }.and_then(|since| SystemTime::now().duration_since(since).ok());
+        let ago = ago.map_or(0, |ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX));
+        // What is printed on standard output is the output itself.
+        let _ = writeln!(
+            stderr(),
+            "{}. The output of its last run on this node, which ended {} ago:",
+            state(),
+            span(ago)
+        );
     }
+    Ok(file)
 }
 
 pub(super) fn log(matches: &ArgMatches) -> ExitCode {
-    let opened = files(matches).and_then(|(name, path)| {
-        let path = path.join("serial.log");
-        // QEMU can write to that directory: a link there names nothing of the guest.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = rustix::fs::open(&path, flags, Mode::empty()).map(File::from);
-        opened.map_err(|errno| {
-            format!(
-                "guest {name}: {}: {}",
-                path.display(),
-                io::Error::from(errno)
-            )
-        })
-    });
-    let mut file = match opened {
+    let mut file = match opened(matches) {
         Ok(file) => file,
         Err(words) => return refuse(words),
     };
@@ -122,25 +145,124 @@ impl Drop for Raw {
     }
 }
 
+/// The terminal of a guest: of this node, or through the role.
+enum Terminal<'i> {
+    Here(UnixStream),
+    There(far::Stream<'i>),
+}
+
+/// Connects the terminal of a guest.
+fn connected<'i>(
+    (instance, report): &'i (Instance, Report),
+    name: &str,
+) -> Result<Terminal<'i>, String> {
+    let subject = find(report, name)?;
+    if let Some(node) = order::elsewhere(report, name) {
+        let name = name.to_owned();
+        let stream = far::Stream::begin(instance, &node, Remote::Console { name })?;
+        return Ok(Terminal::There(stream));
+    }
+    let Some(files) = subject.words("files") else {
+        return Err(format!(
+            "{}: it has no terminal until it runs",
+            report::words_of(subject)
+        ));
+    };
+    let path = PathBuf::from(files).join("serial.sock");
+    let socket = UnixStream::connect(&path);
+    let socket = socket.map_err(|error| format!("guest {name}: {}: {error}", path.display()));
+    Ok(Terminal::Here(socket?))
+}
+
 pub(super) fn console(matches: &ArgMatches) -> ExitCode {
-    let connected = files(matches).and_then(|(name, path)| {
-        let path = path.join("serial.sock");
-        let socket = UnixStream::connect(&path);
-        let socket = socket.map_err(|error| format!("guest {name}: {}: {error}", path.display()));
-        socket.map(|socket| (name, socket))
-    });
-    let (name, socket) = match connected {
-        Ok(connected) => connected,
+    let name = word(matches, "NAME");
+    let asked = match asked(matches) {
+        Ok(asked) => asked,
+        Err(words) => return refuse(words),
+    };
+    let terminal = match connected(&asked, &name) {
+        Ok(terminal) => terminal,
         Err(words) => return refuse(words),
     };
     // What is read on the terminal is not part of the output.
     let _ = writeln!(stderr(), "connected to {name}; Ctrl-] ends it");
     let raw = Raw::new();
-    let ended = relay(socket);
+    let ended = match terminal {
+        Terminal::Here(socket) => relay(socket).map_err(|error| error.to_string()),
+        Terminal::There(stream) => relay_far(&stream),
+    };
     drop(raw);
     match ended {
         Ok(words) => print(&format!("\n{words}\n")),
         Err(error) => refuse(format!("guest {name}: {error}")),
+    }
+}
+
+/// How the connection ended, in words.
+const GUEST_ENDED: &str = "the guest has ended, or another console took its place";
+const CONSOLE_ENDED: &str = "the console has ended; the guest goes on";
+
+/// Reads keys. Returns how many come before the one that ends the connection, and whether that came;
+/// None: there will be no more.
+fn keys(bytes: &mut [u8]) -> io::Result<Option<(usize, bool)>> {
+    let count = rustix::io::read(stdin(), &mut *bytes)?;
+    let keys = bytes.get(..count).unwrap_or_default();
+    Ok(match keys.iter().position(|key| *key == END) {
+        Some(at) => Some((at, true)),
+        None => (count > 0).then_some((count, false)),
+    })
+}
+
+/// Waits for keys, at most so long.
+fn has_keys(limit: Duration) -> bool {
+    let keys = stdin();
+    let mut watched = [PollFd::from_borrowed_fd(keys.as_fd(), PollFlags::IN)];
+    let limit = Timespec {
+        tv_sec: 0,
+        tv_nsec: limit.subsec_nanos().into(),
+    };
+    // Interrupted or not: it is looked again.
+    let _ = poll(&mut watched, Some(&limit));
+    watched.iter().any(|one| !one.revents().is_empty())
+}
+
+fn relay_far(stream: &far::Stream<'_>) -> Result<&'static str, String> {
+    let words = |error: io::Error| error.to_string();
+    let mut bytes = [0; 4096];
+    let mut typed: Vec<u8> = Vec::new();
+    let (mut listens, mut ends) = (true, false);
+    let mut rest = FAR_MIN;
+    loop {
+        let passed = stream.pass(&typed)?;
+        typed.drain(..passed.taken.min(typed.len()));
+        if !passed.bytes.is_empty() {
+            stdout().write_all(&passed.bytes).map_err(words)?;
+            stdout().flush().map_err(words)?;
+            rest = Duration::ZERO;
+        }
+        match (passed.is_over, ends && typed.is_empty()) {
+            (true, _) if passed.words.is_empty() => return Ok(GUEST_ENDED),
+            (true, _) => return Err(passed.words),
+            (false, true) => return Ok(CONSOLE_ENDED),
+            (false, false) => {}
+        }
+        // What the guest does not take yet waits, and so do further keys.
+        let reads = listens && !ends && typed.is_empty();
+        if reads && has_keys(rest) {
+            rest = FAR_MIN;
+            match keys(&mut bytes).map_err(words)? {
+                None => listens = false,
+                Some((count, is_end)) => {
+                    typed.extend_from_slice(bytes.get(..count).unwrap_or_default());
+                    ends = is_end;
+                }
+            }
+        } else {
+            if !reads {
+                std::thread::sleep(rest);
+            }
+            rest = (rest * 2).clamp(FAR_MIN, FAR_MAX);
+        }
     }
 }
 
@@ -162,7 +284,7 @@ fn relay(mut socket: UnixStream) -> io::Result<&'static str> {
         };
         if from_guest {
             match socket.read(&mut bytes)? {
-                0 => return Ok("the guest has ended, or another console took its place"),
+                0 => return Ok(GUEST_ENDED),
                 count => {
                     stdout().write_all(bytes.get(..count).unwrap_or_default())?;
                     stdout().flush()?;
@@ -170,15 +292,14 @@ fn relay(mut socket: UnixStream) -> io::Result<&'static str> {
             }
         }
         if from_terminal {
-            let count = rustix::io::read(stdin(), &mut bytes)?;
-            let keys = bytes.get(..count).unwrap_or_default();
-            match keys.iter().position(|key| *key == END) {
-                Some(at) => {
-                    socket.write_all(keys.get(..at).unwrap_or_default())?;
-                    return Ok("the console has ended; the guest goes on");
+            match keys(&mut bytes)? {
+                None => listens = false,
+                Some((count, is_end)) => {
+                    socket.write_all(bytes.get(..count).unwrap_or_default())?;
+                    if is_end {
+                        return Ok(CONSOLE_ENDED);
+                    }
                 }
-                None if count == 0 => listens = false,
-                None => socket.write_all(keys)?,
             }
         }
     }

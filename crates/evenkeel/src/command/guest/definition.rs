@@ -28,6 +28,11 @@ pub fn guest(command: Command) -> Command {
         .arg_required_else_help(true)
         .arg(serving_files().num_args(1).global(true))
         .arg(process_id().global(true))
+        .arg(
+            flag("here", "Carry it out at this node: for commands that came from another one")
+                .hide(true)
+                .global(true),
+        )
         .subcommands([
             Command::new("list")
                 .about("Show all guests, where they are and why")
@@ -77,8 +82,8 @@ fn of_snapshots() -> [Command; 3] {
                  guest agent responds, it freezes the file systems, so that they are consistent; otherwise the \
                  snapshot is as after a loss of power. The guest is paused meanwhile, for some milliseconds with files \
                  on XFS or btrfs; after 10 s it goes on in each case, and there is no snapshot. If one of the disks \
-                 fails, those of the others are removed. Prints the name of the snapshot. Run it on the node of the \
-                 guest.",
+                 fails, those of the others are removed. Prints the name of the snapshot. It can be given on any \
+                 node.",
             )
             .arg(name())
             .arg(
@@ -95,7 +100,7 @@ fn of_snapshots() -> [Command; 3] {
                     .help("Remove this snapshot instead, by its time or its name"),
             ),
         Command::new("snapshots")
-            .about("List the snapshots of a guest on this node")
+            .about("List the snapshots of a guest")
             .arg(name()),
         Command::new("restore")
             .about("Restore all disks of a stopped guest to a snapshot")

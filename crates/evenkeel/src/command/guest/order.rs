@@ -6,7 +6,7 @@ use crate::command::word;
 use clap::ArgMatches;
 use guest::message::{Answer, Message as OfGuest};
 use guest::role::report::{
-    self, FENCED, GUEST, NODE, ON, PREFERS, RUNNING, STOPPED, TAKES, THIS_NODE,
+    self, FENCED, GUEST, NODE, ON, PREFERS, RUNNING, STOPPED, TAKES, THIS_NODE, UNPLACED,
 };
 use part::codec;
 use part::report::{Grade, Report, Subject};
@@ -31,16 +31,28 @@ const RECORD_LIMIT: Duration = Duration::from_secs(10);
 
 /// Gives an order, also one for another node. Returns what was asked for.
 pub(super) fn tell(instance: &Instance, message: &OfGuest) -> Result<String, String> {
-    let mut answer = self::answer(instance, message)?;
-    while answer.waits != 0 {
-        std::thread::sleep(FAR_EVERY);
-        let number = answer.waits;
-        answer = self::answer(instance, &OfGuest::Sent { number })?;
-    }
+    let answer = answer_within(instance, message, Duration::MAX)?;
     match answer.good {
         true => Ok(answer.words),
         false => Err(answer.words),
     }
+}
+
+/// Sends an order, also one for another node, and returns its answer. Where that has not come in time,
+/// it still waits.
+pub(super) fn answer_within(
+    instance: &Instance,
+    message: &OfGuest,
+    limit: Duration,
+) -> Result<Answer, String> {
+    let since = Instant::now();
+    let mut answer = self::answer(instance, message)?;
+    while answer.waits != 0 && since.elapsed() < limit {
+        std::thread::sleep(FAR_EVERY);
+        let number = answer.waits;
+        answer = self::answer(instance, &OfGuest::Sent { number })?;
+    }
+    Ok(answer)
 }
 
 /// Sends an order, and returns its answer.
@@ -183,6 +195,10 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
             (_, Some(1)) => Ok(Look::Done(format!("guest {name} runs on {on}\n"))),
             ("elsewhere", _) => Ok(Look::Done(format!("guest {name} is on {on}\n"))),
             ("failed", _) => Err(words_of(report, &name)?),
+            _ if subject.words(UNPLACED).is_some() => Err(format!(
+                "{}. It starts by itself when that changes",
+                words_of(report, &name)?
+            )),
             _ => Ok(Look::Not(words_of(report, &name)?)),
         }
     })
@@ -228,11 +244,27 @@ pub(super) fn move_to(matches: &ArgMatches) -> Result<String, String> {
         node: node.clone(),
     };
     tell(&instance, &at(&report, &name, order))?;
+    let mut was_there = false;
     wait(matches, STOP_LIMIT, |report| {
         let subject = find(report, &name)?;
-        match subject.words(ON).as_deref() == Some(node.as_str()) {
-            true => Ok(Look::Done(format!("guest {name} is on {node}\n"))),
-            false => Ok(Look::Not(how(&instance, report, &name)?)),
+        let on = subject.words(ON).unwrap_or_default();
+        if on != node {
+            return match was_there && !on.is_empty() {
+                true => Err(format!(
+                    "guest {name} did not stay on {node}: it is on {on}. `evenkeel guest log {name}` \
+                     and the log of {node} have more"
+                )),
+                false => Ok(Look::Not(how(&instance, report, &name)?)),
+            };
+        }
+        was_there = true;
+        let done = || Ok(Look::Done(format!("guest {name} is on {node}\n")));
+        match subject.state.word.as_str() {
+            // The other node cannot be asked, or knows that it is not to run.
+            "running" | "elsewhere" => done(),
+            _ if subject.words(STOPPED).is_some() => done(),
+            "failed" => Err(words_of(report, &name)?),
+            _ => Ok(Look::Not(words_of(report, &name)?)),
         }
     })
 }

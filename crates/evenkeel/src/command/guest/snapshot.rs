@@ -328,7 +328,7 @@ pub(super) fn is_down(matches: &ArgMatches, name: &str) -> Result<Instance, Stri
     match (subject.value("process"), order::elsewhere(&report, name)) {
         (Some(0) | None, None) => Ok(instance),
         (Some(0) | None, Some(on)) => Err(format!(
-            "guest {name} is on {on}: `evenkeel guest stop {name}` there first"
+            "guest {name} is on {on}: `evenkeel guest stop {name}` first"
         )),
         _ => Err(format!(
             "guest {name} is {}: `evenkeel guest stop {name}` first",

@@ -88,4 +88,33 @@ impl World {
             false => Err(format!("{name} has not moved to {}", NODES[1 - at])),
         }
     }
+
+    /// While all is well, a guest that was stopped and started again runs, although a move of it that
+    /// began before comes to nothing meanwhile.
+    pub(super) fn starts_again(&mut self) -> Result<(), String> {
+        let name = self.random.pick(&GUESTS).to_owned();
+        let Some(at) = (0..2).find(|at| self.runs(*at, &name)) else {
+            return Ok(());
+        };
+        if self.seats.iter().any(|seat| seat.broken.contains(&name)) {
+            return Ok(());
+        }
+        self.give(at, &name, Order::Stop);
+        for _ in 0..self.random.below(10) {
+            self.round()?;
+        }
+        self.give(at, &name, Order::Start);
+        let mut all = self.guests.clone();
+        NODES[at].clone_into(&mut all.me);
+        let now_ns = self.now * 1_000_000;
+        // Where its lease has gone, nothing of a move is left either.
+        let _ = { &mut self.seats[at].agreement }.settle_move(&all, &name, None, now_ns);
+        for _ in 0..SETTLE_ROUNDS {
+            self.round()?;
+        }
+        match (0..2).any(|at| self.runs(at, &name)) {
+            true => self.all_is_well(),
+            false => Err(format!("{name} was started last and does not run")),
+        }
+    }
 }

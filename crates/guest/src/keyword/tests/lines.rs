@@ -12,6 +12,8 @@ const OF_GUESTS: &[(&str, &str)] = &[
         "memory 40",
         "error[E0842]: 'memory': '40' has no unit, so it is 40 bytes (add `m`",
     ),
+    ("memory 512", "add `m`, `g` or `t`, such as `512m`"),
+    ("memory 4000000000", "add `m`, `g` or `t`, such as `3815m`"),
     ("memory 1500k", "'1500k' is not a multiple of 1 MiB"),
     ("memory 8m", "'8m' is not between 16m and 16t"),
     ("memory", "error[E0841]: 'memory' expects a size"),

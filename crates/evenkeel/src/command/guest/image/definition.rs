@@ -1,7 +1,7 @@
 //! The options of `evenkeel guest create` and `evenkeel guest import`.
 
 use crate::command::definition::{flag, option, path};
-use clap::{Arg, Command, value_parser};
+use clap::{Arg, ArgAction, Command, value_parser};
 
 fn name() -> Arg {
     Arg::new("NAME")
@@ -99,6 +99,17 @@ fn xen() -> Command {
         )
         .arg(path("CONFIG").value_name("FILE.cfg").required(true).help("The configuration"))
         .arg(option("name", "NAME", "The name of the new guest [default: that of the configuration]"))
+        .arg(flag("plan", "Only show the list").conflicts_with("yes"))
+        .arg(
+            path("disk")
+                .long("disk")
+                .value_name("PATH")
+                .action(ArgAction::Append)
+                .help(
+                    "Read this disk, or the files of this directory, where the configuration names them; without it, only \
+                     files below the directory of the configuration",
+                ),
+        )
         .arg(flag("yes", "Do it without asking"))
         .arg(flag("overwrite", "Overwrite what the volumes hold"))
         .arg(flag("no-test-boot", "Do not boot it before it is copied"))

@@ -20,7 +20,6 @@ use std::io::{Read, Seek, SeekFrom, Write, stderr};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use volume::transfer::Source;
 
 /// Images behind an image: backing files of backing files.
 const CHAIN_MAX: usize = 8;
@@ -81,7 +80,7 @@ fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
     for (index, disk) in disks.iter().enumerate() {
         let server = Server::start(&shop, &format!("image-{index}"), &disk.image);
         let server = server.map_err(|words| format!("{}: {words}", from.display()))?;
-        let source = Source::connect(server.address()).map_err(Stopped::from)?;
+        let source = server.connect()?;
         let number = if index == 0 {
             String::new()
         } else {

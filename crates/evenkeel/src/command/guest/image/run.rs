@@ -7,6 +7,7 @@ use nix::sys::signalfd::SignalFd;
 use part::channel::timespec;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal as Kill, kill_process_group, pidfd_open};
+use std::ffi::OsString;
 use std::io::{Read, Write, stderr};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -72,6 +73,17 @@ pub fn program(name: &str) -> Command {
         }
     }
     command
+}
+
+/// Returns a program with its arguments that is killed when this process ends, however that ends.
+pub fn ends_with_us(program: PathBuf, arguments: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
+    // Without setpriv (package util-linux) it outlives a SIGKILL.
+    let Some(setpriv) = find("setpriv") else {
+        return (program, arguments);
+    };
+    let before = ["--pdeathsig", "KILL", "--"].map(OsString::from);
+    let all = before.into_iter().chain([program.into_os_string()]);
+    (setpriv, all.chain(arguments).collect())
 }
 
 impl Runner {

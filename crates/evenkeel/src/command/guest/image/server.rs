@@ -3,6 +3,7 @@
 //! image can need.
 
 use super::workshop::Workshop;
+use crate::command::volume::transfer::Stopped;
 use crate::guest_role::confine;
 use guest::qemu::home::{Home, Lock};
 use guest::qemu::process::{Process, Rights};
@@ -14,11 +15,14 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use volume::client::{Address, Server as Place};
+use volume::transfer::Source;
 
 /// Memory that a server may have, bytes: tables of an image can be large, and hostile ones are.
 const MEMORY_MAX: u64 = 4 << 30;
 /// How long it may take until it serves.
 const START_MAX: Duration = Duration::from_secs(30);
+/// How long one may take to end that has closed a connection.
+const END_MAX: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A server.
@@ -82,6 +86,7 @@ impl Server {
         };
         let program = super::run::find("qemu-nbd")
             .ok_or("qemu-nbd is not installed: apt-get install qemu-utils")?;
+        let (program, arguments) = super::run::ends_with_us(program, arguments);
         let process =
             Process::start(&program, arguments, (&home, &lock), &[], rights).map_err(io)?;
         let limit = Rlimit {
@@ -103,16 +108,39 @@ impl Server {
         let until = Instant::now() + START_MAX;
         while UnixStream::connect(socket).is_err() {
             if self.process.has_ended() || Instant::now() > until {
-                let words = fs::read_to_string(self.home.words()).unwrap_or_default();
-                let words = words.trim().trim_start_matches("qemu-nbd: ").to_owned();
-                return Err(match words.is_empty() {
-                    true => "qemu-nbd does not serve the image".to_owned(),
-                    false => format!("QEMU does not read the image: {words}"),
-                });
+                return Err(self.refusal());
             }
             std::thread::sleep(LOOK_EVERY);
         }
         Ok(())
+    }
+
+    /// Why it does not serve, in QEMU's words.
+    fn refusal(&self) -> String {
+        let words = fs::read_to_string(self.home.words()).unwrap_or_default();
+        let words = words.trim().trim_start_matches("qemu-nbd: ");
+        match words.is_empty() {
+            true => "qemu-nbd does not serve the image".to_owned(),
+            false => format!("QEMU does not read the image: {words}"),
+        }
+    }
+
+    /// Connects with it. It listens before it has opened the image, so one that it refuses is a
+    /// connection that ends: its words say why once the server has.
+    ///
+    /// # Errors
+    /// The image cannot be read, in QEMU's words; or the connection's error.
+    pub fn connect(&self) -> Result<Source, Stopped> {
+        Source::connect(self.address()).map_err(|error| {
+            let until = Instant::now() + END_MAX;
+            while !self.process.has_ended() && Instant::now() < until {
+                std::thread::sleep(LOOK_EVERY);
+            }
+            match self.process.has_ended() {
+                true => self.refusal().into(),
+                false => error.into(),
+            }
+        })
     }
 
     /// Where it serves.
@@ -136,5 +164,49 @@ fn socket(home: &Home) -> PathBuf {
 impl Drop for Server {
     fn drop(&mut self) {
         self.process.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::guest::image::run::find;
+
+    fn image(path: &Path) -> Image {
+        Image {
+            node: json!({"driver": "qcow2", "file": file(path).unwrap()}),
+            files: vec![path.to_owned()],
+            writes: false,
+        }
+    }
+
+    #[test]
+    fn why_qemu_refuses_an_image_is_said_whenever_it_ends() {
+        lab::skip_unless_root!();
+        lab::skip_unless_installed!("qemu-nbd");
+        let shop = Workshop::new(None).unwrap_or_else(|error| panic!("{error}"));
+        let scratch = lab::Scratch::new().unwrap();
+        let path = scratch
+            .write("bad", b"QFI\xfb\0\0\0\x63 and nothing")
+            .unwrap();
+        let started = Server::start(&shop, "bad", &image(&path));
+        let refused = started.and_then(|server| {
+            let connected = server.connect().map(drop);
+            connected.map_err(|error| error.to_string())
+        });
+        let words = refused.err().unwrap_or_default();
+        assert!(
+            words.starts_with("QEMU does not read the image: "),
+            "{words}"
+        );
+    }
+
+    #[test]
+    fn a_program_ends_with_who_started_it() {
+        lab::skip_unless_installed!("setpriv");
+        let (program, arguments) =
+            crate::command::guest::image::run::ends_with_us("/usr/bin/true".into(), Vec::new());
+        assert_eq!(Some(program), find("setpriv"));
+        assert_eq!(arguments, ["--pdeathsig", "KILL", "--", "/usr/bin/true"]);
     }
 }

@@ -2,6 +2,7 @@
 //! ([`change`]). The original disks are only read.
 
 mod change;
+mod source;
 
 use super::look;
 use super::place::{Place, find_place};
@@ -87,6 +88,11 @@ fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
         );
     }
     need(&[&NEEDS[..], &grub::NEEDS].concat())?;
+    let named: Vec<PathBuf> = { matches.get_many::<PathBuf>("disk") }
+        .map(|all| all.cloned().collect())
+        .unwrap_or_default();
+    let disks = domain.disks.iter().map(|disk| &*disk.path);
+    source::are_allowed(disks, &config, &named)?;
     let runner = Runner::new()?;
     let shop = Workshop::new(matches.get_one::<PathBuf>("work").map(PathBuf::as_path))?;
     shop.with_own_mounts()?;
@@ -107,6 +113,9 @@ fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
     let mut plan = plan.map_err(|error| error.to_string())?;
     say(&heading(&looked, &config));
     say(&plan.text());
+    if matches.get_flag("plan") {
+        return Ok("Nothing was done: this is the plan\n".to_owned());
+    }
     if plan.is_blocked() {
         return Err("do the steps marked [first], and run this command again"
             .to_owned()

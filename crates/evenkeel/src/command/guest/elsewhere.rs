@@ -1,0 +1,214 @@
+//! How guests of other nodes are, as those nodes show it: for `evenkeel guest list` and `show`.
+
+use super::order;
+use guest::message::{Answer, Message};
+use guest::role::report::{ELSEWHERE, GUEST, NODE, ON, RUNNING};
+use part::report::{Moment, Report, Subject, span};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use supervisor::directory::Instance;
+
+/// How long another node may take.
+const LIMIT: Duration = Duration::from_secs(3);
+/// The number with the process of QEMU, on the node that reports it.
+const PROCESS: &str = "process";
+/// The fact with the directory of a guest on its own node.
+const FILES: &str = "files";
+/// The fact that it is another node's report.
+const SHOWN_BY: &str = "shown by";
+
+/// What another node showed, or why there is nothing.
+struct Shown {
+    report: Option<Report>,
+    /// How long ago, milliseconds.
+    age_ms: u64,
+    /// Why the node cannot be asked now; empty: it can.
+    trouble: String,
+}
+
+/// Completes what this node shows of guests of other nodes, of one or of all of them.
+pub(super) fn complete(instance: &Instance, report: &mut Report, name: Option<&str>) {
+    let is_far =
+        |one: &&Subject| one.state.word == ELSEWHERE && name.is_none_or(|name| one.name == name);
+    let nodes = { report.of_kind(GUEST) }.filter(is_far);
+    let nodes: BTreeSet<String> = nodes.filter_map(|one| one.words(ON)).collect();
+    let shown = nodes.into_iter().map(|node| {
+        let shown = ask(instance, report, &node, name.unwrap_or_default());
+        (node, shown)
+    });
+    let shown: BTreeMap<String, Shown> = shown.collect();
+    let now_ms = report.at.boottime_ms;
+    for subject in &mut report.subjects {
+        if subject.kind == GUEST
+            && subject.state.word == ELSEWHERE
+            && let Some(node) = subject.words(ON)
+            && let Some(shown) = shown.get(&node)
+        {
+            take_over(subject, &node, shown, now_ms);
+        }
+    }
+}
+
+fn ask(instance: &Instance, report: &Report, node: &str, name: &str) -> Shown {
+    let is_away = { report.find(NODE, node) }.is_some_and(|one| one.state.word == "away");
+    let (node, name) = (node.to_owned(), name.to_owned());
+    let answer = match is_away {
+        true => order::answer(instance, &Message::Remembered { node, name }),
+        false => {
+            let order = Box::new(Message::Shown { name });
+            order::answer_within(instance, &Message::At { node, order }, LIMIT)
+        }
+    };
+    let answer = answer.unwrap_or_else(|words| Answer::of(Err(words)));
+    let trouble = match (answer.good, answer.waits, is_away) {
+        (_, _, true) => "it is away".to_owned(),
+        (_, 1.., _) => format!("it did not respond within {} s", LIMIT.as_secs()),
+        (true, 0, _) => String::new(),
+        (false, 0, _) => answer.words,
+    };
+    Shown {
+        report: Report::decode(&answer.bytes).ok(),
+        age_ms: answer.age_ms,
+        trouble,
+    }
+}
+
+/// What another node shows takes the place of what is known here.
+fn take_over(own: &mut Subject, node: &str, shown: &Shown, now_ms: u64) {
+    let report = shown.report.as_ref();
+    let theirs = report.and_then(|report| report.find(GUEST, &own.name));
+    let cannot = match shown.trouble.strip_prefix(&format!("node {node}: ")) {
+        Some(words) => words,
+        None => &shown.trouble,
+    };
+    let (Some(theirs), Some(report)) = (theirs, report) else {
+        if !cannot.is_empty() {
+            own.why = format!("on {node}, which cannot be asked how it is: {cannot}");
+        }
+        return;
+    };
+    let age_ms = if cannot.is_empty() { 0 } else { shown.age_ms };
+    let at_ms = now_ms.saturating_sub(age_ms);
+    // Each machine has a clock of its own.
+    let here = |moment: Moment| Moment {
+        boottime_ms: at_ms.saturating_sub(report.at.boottime_ms.saturating_sub(moment.boottime_ms)),
+        ..moment
+    };
+    let numbers = std::mem::take(&mut own.numbers);
+    let is_local = |name: &str| name == RUNNING || name == PROCESS;
+    let local = numbers.into_iter().filter(|(name, _)| is_local(name));
+    let theirs_too = theirs.numbers.iter().filter(|(name, _)| !is_local(name));
+    own.numbers = theirs_too.cloned().chain(local).collect();
+    own.state = theirs.state.clone();
+    own.since = theirs.since.map(here);
+    own.why = theirs.why.clone();
+    own.facts.clone_from(&theirs.facts);
+    own.facts.retain(|fact| fact.name != FILES);
+    own.events.clone_from(&theirs.events);
+    for event in &mut own.events {
+        event.at = here(event.at);
+    }
+    let mut by = node.to_owned();
+    if !cannot.is_empty() {
+        by = format!("{node}, {} ago", span(age_ms));
+        let before = match own.why.as_str() {
+            "" => String::new(),
+            why => format!("{why}; "),
+        };
+        own.why = format!(
+            "{before}as {node} showed it {} ago; it cannot be asked now: {cannot}",
+            span(age_ms)
+        );
+    }
+    let subject = std::mem::take(own);
+    *own = subject.fact(SHOWN_BY, by);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use part::report::{Event, Grade};
+
+    fn own() -> Subject {
+        Subject::new(GUEST, "mail")
+            .state(ELSEWHERE, Grade::Standby)
+            .fact(ON, "beta")
+            .number(RUNNING, 0)
+            .number(PROCESS, 0)
+    }
+
+    fn at(boottime_ms: u64) -> Moment {
+        Moment {
+            boottime_ms,
+            unix_ms: 7,
+        }
+    }
+
+    fn shown(trouble: &str, age_ms: u64) -> Shown {
+        let mut theirs = Subject::new(GUEST, "mail")
+            .state("running", Grade::Bad)
+            .fact(ON, "beta")
+            .fact(FILES, "/run/evenkeel/guest-mail")
+            .number(RUNNING, 1)
+            .number("memory", 4)
+            .number(PROCESS, 4711);
+        theirs.since = Some(at(90_000));
+        theirs.why = "its check fails: refused".to_owned();
+        theirs.events.push(Event {
+            at: at(80_000),
+            ..Event::default()
+        });
+        Shown {
+            report: Some(Report {
+                at: at(100_000),
+                subjects: vec![theirs],
+                ..Report::default()
+            }),
+            age_ms,
+            trouble: trouble.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_guest_elsewhere_is_shown_as_its_own_node_shows_it() {
+        let mut subject = own();
+        take_over(&mut subject, "beta", &shown("", 0), 500_000);
+        assert_eq!(subject.state.word, "running");
+        assert_eq!(subject.why, "its check fails: refused");
+        // By the clock of this machine.
+        assert_eq!(subject.since, Some(at(490_000)));
+        assert_eq!(subject.events[0].at, at(480_000));
+        // What the numbers mean is of this node.
+        assert_eq!(
+            (subject.value(RUNNING), subject.value(PROCESS)),
+            (Some(0), Some(0))
+        );
+        assert_eq!(subject.value("memory"), Some(4));
+        assert_eq!(subject.words(SHOWN_BY).as_deref(), Some("beta"));
+        assert_eq!(subject.words(FILES), None);
+    }
+
+    #[test]
+    fn a_node_that_cannot_be_asked_is_named_with_the_age_of_what_is_shown() {
+        let mut subject = own();
+        let shown = shown("node beta: it did not respond in time", 60_000);
+        take_over(&mut subject, "beta", &shown, 500_000);
+        assert_eq!(
+            subject.why,
+            "its check fails: refused; as beta showed it 60 s ago; it cannot be asked now: it did not respond in time"
+        );
+        assert_eq!(subject.since, Some(at(430_000)));
+        let nothing = Shown {
+            report: None,
+            age_ms: 0,
+            trouble: "it is away".to_owned(),
+        };
+        let mut subject = own();
+        take_over(&mut subject, "beta", &nothing, 500_000);
+        assert_eq!(subject.state.word, ELSEWHERE);
+        assert_eq!(
+            subject.why,
+            "on beta, which cannot be asked how it is: it is away"
+        );
+    }
+}

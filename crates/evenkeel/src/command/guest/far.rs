@@ -1,0 +1,222 @@
+//! Commands about a guest that another node has to carry out: its output comes back through the guest
+//! roles of both nodes.
+
+use super::{disks, find, order, tell_of};
+use crate::command::guest::asked;
+use crate::command::status::not_known;
+use crate::command::{refuse, word};
+use clap::ArgMatches;
+use guest::migration::take_frame;
+use guest::remote::{AskStream, Output, Passed, Remote};
+use guest::role::report::{NODE, PREFERS};
+use part::codec;
+use part::report::Report;
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::process::ExitCode;
+use std::time::Duration;
+use supervisor::directory::Instance;
+
+/// How long to rest where nothing came: at first, and at most.
+const REST_MIN: Duration = Duration::from_millis(10);
+const REST_MAX: Duration = Duration::from_millis(100);
+
+/// Carries a command out at another node, where that has the guest. None: it is a matter of this one.
+pub(super) fn instead(matches: &ArgMatches) -> Option<ExitCode> {
+    let (command, matches) = matches.subcommand()?;
+    let what = remote(command, matches)?;
+    if matches.get_flag("here") {
+        return None;
+    }
+    // What is wrong here is said by the command itself.
+    let (instance, report) = asked(matches).ok()?;
+    let node = node(matches, &instance, &report, &what)?;
+    Some(match run(&instance, &node, what) {
+        Ok(code) => ExitCode::from(code),
+        Err(words) => refuse(words),
+    })
+}
+
+fn remote(command: &str, matches: &ArgMatches) -> Option<Remote> {
+    let name = || word(matches, "NAME");
+    Some(match command {
+        "log" => Remote::Log {
+            name: name(),
+            follows: matches.get_flag("follow"),
+        },
+        "snapshot" => match word(matches, "remove") {
+            snapshot if snapshot.is_empty() => Remote::Snapshot {
+                name: name(),
+                label: word(matches, "name"),
+            },
+            snapshot => Remote::RemoveSnapshot {
+                name: name(),
+                snapshot,
+            },
+        },
+        "snapshots" => Remote::Snapshots { name: name() },
+        "restore" => Remote::Restore {
+            name: name(),
+            snapshot: word(matches, "SNAPSHOT"),
+            replaces: matches.get_flag("yes"),
+        },
+        "clone" => Remote::Clone {
+            name: name(),
+            new: word(matches, "NEW"),
+            snapshot: word(matches, "snapshot"),
+        },
+        _ => return None,
+    })
+}
+
+/// The node that has to do it, if it is another one: that of the guest, or, where it is down, one that
+/// has what this one has not.
+fn node(
+    matches: &ArgMatches,
+    instance: &Instance,
+    report: &Report,
+    what: &Remote,
+) -> Option<String> {
+    let name = word(matches, "NAME");
+    let subject = find(report, &name).ok()?;
+    if let Some(node) = order::elsewhere(report, &name) {
+        return Some(node);
+    }
+    let is_down = subject.value("process").unwrap_or(0) == 0;
+    if !is_down || is_of_this_node(matches, instance, &name, what) {
+        return None;
+    }
+    others(report, &name).into_iter().next()
+}
+
+/// The other nodes of a guest that are there, the best first.
+pub(super) fn others(report: &Report, name: &str) -> Vec<String> {
+    let prefers = { find(report, name).ok() }.and_then(|one| one.words(PREFERS));
+    let prefers = prefers.unwrap_or_default();
+    let is_other = |node: &&str| {
+        let subject = report.find(NODE, node);
+        subject.is_some_and(|one| one.value("here") == Some(0) && one.state.word != "away")
+    };
+    let others = prefers.split(", ").filter(is_other);
+    others.map(str::to_owned).collect()
+}
+
+/// Whether this node has what a command about a guest needs that is down.
+fn is_of_this_node(matches: &ArgMatches, instance: &Instance, name: &str, what: &Remote) -> bool {
+    let disks = || {
+        let known = disks::known(instance, name).ok()?;
+        disks::of(matches, &known.served?).ok()
+    };
+    let has = |snapshot: &str| {
+        let disks = disks();
+        disks.is_some_and(|disks| disks::find(&disks, name, snapshot).is_ok())
+    };
+    match what {
+        Remote::Console { .. } => true,
+        Remote::Log { .. } => super::console::log_of(name).exists(),
+        Remote::Snapshot { .. } => disks().is_some(),
+        Remote::Snapshots { .. } => {
+            let moments = disks().and_then(|disks| disks::moments(&disks).ok());
+            moments.is_some_and(|moments| !moments.is_empty())
+        }
+        Remote::Clone { snapshot, .. } if snapshot.is_empty() => disks().is_some(),
+        Remote::RemoveSnapshot { snapshot, .. }
+        | Remote::Restore { snapshot, .. }
+        | Remote::Clone { snapshot, .. } => has(snapshot),
+    }
+}
+
+/// A stream of another node.
+pub(super) struct Stream<'i> {
+    instance: &'i Instance,
+    number: u64,
+}
+
+impl Stream<'_> {
+    /// Begins one.
+    pub(super) fn begin<'i>(
+        instance: &'i Instance,
+        node: &str,
+        what: Remote,
+    ) -> Result<Stream<'i>, String> {
+        let node = node.to_owned();
+        let passed = asked_of(instance, &AskStream::Begin { node, what })?;
+        match passed.is_over {
+            true => Err(passed.words),
+            false => Ok(Stream {
+                instance,
+                number: passed.number,
+            }),
+        }
+    }
+
+    /// Passes bytes, and returns what came.
+    pub(super) fn pass(&self, bytes: &[u8]) -> Result<Passed, String> {
+        let (number, bytes) = (self.number, bytes.to_vec());
+        asked_of(self.instance, &AskStream::Pass { number, bytes })
+    }
+}
+
+impl Drop for Stream<'_> {
+    fn drop(&mut self) {
+        // The role forgets it by itself a little later.
+        let _ = asked_of(
+            self.instance,
+            &AskStream::End {
+                number: self.number,
+            },
+        );
+    }
+}
+
+fn asked_of(instance: &Instance, ask: &AskStream) -> Result<Passed, String> {
+    let bytes = tell_of(instance, ask.envelope())?;
+    codec::decode(&bytes).map_err(|_| not_known(instance))
+}
+
+/// Runs a command at another node. Returns its exit code.
+fn run(instance: &Instance, node: &str, what: Remote) -> Result<u8, String> {
+    let is_log = matches!(what, Remote::Log { .. });
+    if !is_log {
+        // What is printed on standard output is that of the command.
+        let _ = writeln!(stderr(), "at node {node}:");
+    }
+    let stream = Stream::begin(instance, node, what)?;
+    let mut came = Vec::new();
+    let mut rest = REST_MIN;
+    loop {
+        let passed = stream.pass(&[])?;
+        let has_come = !passed.bytes.is_empty();
+        came.extend(passed.bytes);
+        while let Some(output) = take_frame(&mut came)? {
+            let written = match output {
+                Output::Ended(code) => return Ok(code),
+                Output::Err(bytes) => stderr().write_all(&super::console::plain(&bytes)),
+                Output::Out(bytes) if is_log && stdout().is_terminal() => {
+                    stdout().write_all(&super::console::plain(&bytes))
+                }
+                Output::Out(bytes) => stdout().write_all(&bytes),
+            };
+            if written.and_then(|()| stdout().flush()).is_err() && is_log {
+                return Ok(0);
+            }
+        }
+        if passed.is_over {
+            let closed = || {
+                format!(
+                    "node {node} has closed the connection: if it runs another version of evenkeel, run the command there"
+                )
+            };
+            return Err(Some(passed.words)
+                .filter(|one| !one.is_empty())
+                .unwrap_or_else(closed));
+        }
+        rest = if has_come {
+            REST_MIN
+        } else {
+            (rest * 2).min(REST_MAX)
+        };
+        if !has_come {
+            std::thread::sleep(rest);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Which disks of a configuration may be read: whoever wrote it may not be who runs the command as
+//! root, and its paths could name any file or device of this host.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Refuses disks that nobody on the command line has named: other than plain files below the directory
+/// of the configuration, or below one of `named`. Such a disk is read if `named` has its own path.
+///
+/// # Errors
+/// The disks, with the options that name them.
+pub(super) fn are_allowed<'d>(
+    disks: impl Iterator<Item = &'d Path>,
+    config: &Path,
+    named: &[PathBuf],
+) -> Result<(), String> {
+    let own = config.parent().filter(|path| !path.as_os_str().is_empty());
+    let own = own.unwrap_or(Path::new("."));
+    let directories = std::iter::once(own).chain(named.iter().map(PathBuf::as_path));
+    let directories: Vec<PathBuf> = directories
+        .filter(|path| path.is_dir())
+        .filter_map(|path| path.canonicalize().ok())
+        .collect();
+    let refused: Vec<&Path> = disks
+        .filter(|disk| !named.iter().any(|one| one == disk))
+        .filter(|disk| !is_file_below(disk, &directories))
+        .collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let options = refused
+        .iter()
+        .map(|disk| format!(" --disk {}", disk.display()));
+    let plain = options.collect::<String>().replace(char::is_control, "?");
+    Err(format!(
+        "the configuration names disks that are devices, links, or outside of its own directory. To read them, name them: \
+         add{plain}"
+    ))
+}
+
+/// Whether a disk is a plain file in one of these directories, and no link leads there. One that is
+/// missing is said to be so later.
+fn is_file_below(disk: &Path, directories: &[PathBuf]) -> bool {
+    let is_plain = match fs::symlink_metadata(disk) {
+        Ok(metadata) => metadata.is_file(),
+        Err(error) => return error.kind() == std::io::ErrorKind::NotFound,
+    };
+    let real = disk.canonicalize();
+    is_plain && real.is_ok_and(|real| directories.iter().any(|one| real.starts_with(one)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::Scratch;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn only_files_beside_the_configuration_and_what_is_named_are_read() {
+        let [here, there] = [(); 2].map(|()| Scratch::new().unwrap());
+        let config = here.write("mail.cfg", "").unwrap();
+        let own = here.write("mail.img", "x").unwrap();
+        let other = there.write("other.img", "x").unwrap();
+        let link = here.path().join("link.img");
+        symlink(&other, &link).unwrap();
+        let through = here.path().join("through");
+        symlink(there.path(), &through).unwrap();
+        let allowed = |disk: &Path, named: &[&Path]| {
+            let named: Vec<PathBuf> = named.iter().map(|one| one.to_path_buf()).collect();
+            are_allowed([disk].into_iter(), &config, &named)
+        };
+        assert_eq!(allowed(&own, &[]), Ok(()));
+        assert_eq!(allowed(&here.path().join("missing"), &[]), Ok(()));
+        for disk in [
+            &*other,
+            &link,
+            &through.join("other.img"),
+            Path::new("/dev/null"),
+        ] {
+            let words = allowed(disk, &[]).unwrap_err();
+            assert!(
+                words.ends_with(&format!("add --disk {}", disk.display())),
+                "{words}"
+            );
+            assert_eq!(allowed(disk, &[disk]), Ok(()));
+        }
+        assert_eq!(allowed(&other, &[there.path()]), Ok(()));
+        // A directory names no devices, nor what links in it lead to.
+        assert!(allowed(Path::new("/dev/null"), &[Path::new("/dev")]).is_err());
+        assert!(allowed(&link, &[here.path()]).is_err());
+    }
+}

@@ -1,0 +1,252 @@
+//! Streams of other nodes for operators of this one ([`crate::remote`]), and what this node does for
+//! operators of others: their bytes go on connections of [`super::carrier`].
+
+use super::Role;
+use super::carrier::Line;
+use crate::clock::boottime_ms;
+use crate::migration::{Hello, frame};
+use crate::remote::{AskStream, Output, PIECE_BYTES_MAX, Passed, Remote};
+use part::lock;
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// How long a stream stays that nobody asks about, milliseconds.
+const KEPT_MS: u64 = 10_000;
+/// Streams at a time.
+const STREAMS_MAX: usize = 32;
+/// Commands that run here for other nodes at a time.
+const COMMANDS_MAX: usize = 16;
+
+/// The streams.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    last: u64,
+    all: BTreeMap<u64, Stream>,
+    commands: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    node: String,
+    socket: UnixStream,
+    line: Line,
+    /// When it was asked about last, milliseconds.
+    asked: u64,
+}
+
+impl Streams {
+    /// When [`Streams::tidy`] has something to do, milliseconds.
+    pub(super) fn due(&self) -> Option<u64> {
+        self.all.values().map(|one| one.asked + KEPT_MS).min()
+    }
+
+    /// Ends streams whose operator is gone.
+    pub(super) fn tidy(&mut self, now: u64) {
+        self.all.retain(|_, one| now < one.asked + KEPT_MS);
+    }
+}
+
+impl Stream {
+    /// Writes what the socket takes, and reads what is there.
+    fn pass(&mut self, bytes: &[u8]) -> Passed {
+        let mut passed = Passed::default();
+        let piece = bytes.get(..PIECE_BYTES_MAX).unwrap_or(bytes);
+        // That it is over stands behind what came.
+        passed.taken = self.socket.write(piece).unwrap_or(0);
+        let mut piece = vec![0; PIECE_BYTES_MAX];
+        match self.socket.read(&mut piece) {
+            Ok(0) => {
+                passed.is_over = true;
+                passed.words = match self.line.trouble() {
+                    words if words.is_empty() => String::new(),
+                    words => format!("node {}: {words}", self.node),
+                };
+            }
+            Ok(count) => {
+                piece.truncate(count);
+                passed.bytes = piece;
+            }
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error) => return Passed::refused(format!("node {}: {error}", self.node)),
+        }
+        passed
+    }
+}
+
+impl Role {
+    /// Does what an operator's process asks about a stream of another node.
+    pub fn stream(&mut self, ask: &AskStream) -> Passed {
+        let now = boottime_ms();
+        self.streams.tidy(now);
+        let begun = match ask {
+            AskStream::Begin { node, what } => self.begin_stream(node, what.clone(), now),
+            AskStream::Pass { number, bytes } => {
+                let Some(stream) = self.streams.all.get_mut(number) else {
+                    return Passed::refused("the guest role was restarted meanwhile");
+                };
+                stream.asked = now;
+                let passed = stream.pass(bytes);
+                if passed.is_over {
+                    self.streams.all.remove(number);
+                }
+                Ok(Passed {
+                    number: *number,
+                    ..passed
+                })
+            }
+            AskStream::End { number } => {
+                self.streams.all.remove(number);
+                Ok(Passed::default())
+            }
+        };
+        begun.unwrap_or_else(Passed::refused)
+    }
+
+    fn begin_stream(&mut self, node: &str, what: Remote, now: u64) -> Result<Passed, String> {
+        let carrier = self.moves.carrier.as_ref().filter(|one| one.is_ready());
+        let carrier =
+            carrier.ok_or_else(|| format!("node {node}: this node knows no way to it yet"))?;
+        if self.streams.all.len() >= STREAMS_MAX {
+            return Err("too many commands for other nodes are under way".to_owned());
+        }
+        let words = |error: io::Error| error.to_string();
+        let (socket, local) = UnixStream::pair().map_err(words)?;
+        socket.set_nonblocking(true).map_err(words)?;
+        let line = carrier.dial(node, Hello::Remote(what), local);
+        self.streams.last += 1;
+        let number = self.streams.last;
+        let stream = Stream {
+            node: node.to_owned(),
+            socket,
+            line,
+            asked: now,
+        };
+        self.streams.all.insert(number, stream);
+        Ok(Passed {
+            number,
+            ..Passed::default()
+        })
+    }
+
+    /// Does for another node what its operator wants.
+    pub(super) fn serve_stream(&mut self, what: &Remote, give: &SyncSender<UnixStream>) {
+        if let Remote::Console { name } = what {
+            let machine = self.machines.get(name);
+            let socket = machine.map(|one| UnixStream::connect(one.home.serial()));
+            if let Some(Ok(socket)) = socket {
+                // The connection has ended: nobody has to know.
+                let _ = give.send(socket);
+            }
+            return;
+        }
+        let Ok((own, local)) = UnixStream::pair() else {
+            return;
+        };
+        if give.send(local).is_err() {
+            return;
+        }
+        let running = Arc::clone(&self.streams.commands);
+        if running.fetch_add(1, Ordering::Relaxed) >= COMMANDS_MAX {
+            running.fetch_sub(1, Ordering::Relaxed);
+            return ended(
+                &own,
+                Err("too many commands of other nodes are running".to_owned()),
+            );
+        }
+        let (program, what) = (self.place.commands.clone(), what.clone());
+        let counted = Arc::clone(&running);
+        let spawned = thread::Builder::new()
+            .name("guest/command".to_owned())
+            .spawn(move || {
+                let done = run(&program, &what, &own);
+                ended(&own, done);
+                counted.fetch_sub(1, Ordering::Relaxed);
+            });
+        if spawned.is_err() {
+            running.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Says how a command ended; `Err`: why it did not run.
+fn ended(mut to: &UnixStream, done: Result<u8, String>) {
+    let code = done.unwrap_or_else(|words| {
+        // Whoever reads it may be gone.
+        let _ = to.write_all(&frame(&Output::Err(format!("{words}\n").into_bytes())));
+        1
+    });
+    let _ = to.write_all(&frame(&Output::Ended(code)));
+    let _ = to.shutdown(Shutdown::Write);
+}
+
+/// Runs a command, and sends its output. What changes disks goes on without a reader.
+fn run(program: &Path, what: &Remote, to: &UnixStream) -> Result<u8, String> {
+    let words = |error: io::Error| format!("{}: {error}", program.display());
+    let mut child = Command::new(program)
+        .args(what.arguments())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(words)?;
+    let (out, errors) = (child.stdout.take(), child.stderr.take());
+    let child = Mutex::new(child);
+    let writer = Mutex::new(to);
+    let status = thread::scope(|scope| {
+        if what.ends_with_its_reader() {
+            scope.spawn(|| {
+                wait_for_the_end_of(to);
+                // It has ended already.
+                let _ = lock(&child).kill();
+            });
+        }
+        let reader = errors.map(|errors| scope.spawn(|| forward(errors, Output::Err, &writer)));
+        if let Some(out) = out {
+            forward(out, Output::Out, &writer);
+        }
+        // Its threads do not panic.
+        let _ = reader.map(|reader| reader.join());
+        let status = wait(&child);
+        // The one that waits for the end of the connection.
+        let _ = to.shutdown(Shutdown::Read);
+        status
+    });
+    let code = status.map_err(words)?.code().unwrap_or(1);
+    Ok(u8::try_from(code).unwrap_or(1))
+}
+
+/// Waits for a command whose output has ended.
+fn wait(child: &Mutex<Child>) -> io::Result<std::process::ExitStatus> {
+    lock(child).wait()
+}
+
+/// Reads what an operator sends, which nobody wants, until the connection ends.
+fn wait_for_the_end_of(mut from: &UnixStream) {
+    let mut piece = [0; 256];
+    while from.read(&mut piece).is_ok_and(|count| count > 0) {}
+}
+
+/// Sends what a command prints. Without a reader it is dropped.
+fn forward(mut from: impl Read, output: fn(Vec<u8>) -> Output, to: &Mutex<&UnixStream>) {
+    let mut piece = vec![0; PIECE_BYTES_MAX];
+    loop {
+        match from.read(&mut piece) {
+            Ok(0) => return,
+            Ok(count) => {
+                let bytes = piece.get(..count).unwrap_or_default().to_vec();
+                let _ = lock(to).write_all(&frame(&output(bytes)));
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Commands of an operator at one node about a guest of the other one.
+
+use crate::{NODES, PATIENCE, Site};
+use guest::message::Message;
+use guest::migration::take_frame;
+use guest::remote::{AskStream, Output, Passed, Remote};
+use guest::role::report::{GUEST, RUNNING};
+use lab::eventually;
+use part::report::Report;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// What stands for this program at a node.
+fn program(site: &Site, index: usize, script: &str) {
+    let path = site.scratch[index].path().join("command");
+    fs::write(&path, format!("#!/bin/sh\n{script}")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+impl Site {
+    fn begin_at(&mut self, index: usize, node: &str, what: Remote) -> Passed {
+        let node = node.to_owned();
+        self.roles[index].stream(&AskStream::Begin { node, what })
+    }
+
+    fn pass(&mut self, index: usize, number: u64, bytes: &[u8]) -> Passed {
+        let bytes = bytes.to_vec();
+        self.turn();
+        self.roles[index].stream(&AskStream::Pass { number, bytes })
+    }
+
+    /// Passes until it is over, or enough has come. Returns what came.
+    #[track_caller]
+    fn passes(&mut self, number: u64, enough: impl Fn(&[u8]) -> bool) -> (Vec<u8>, Passed) {
+        let (mut came, mut last) = (Vec::new(), Passed::default());
+        let ended = eventually(PATIENCE, || {
+            last = self.pass(1, number, &[]);
+            came.extend(last.bytes.clone());
+            last.is_over || enough(&came)
+        });
+        assert!(ended, "it does not end: {came:?}");
+        (came, last)
+    }
+}
+
+fn outputs(mut came: Vec<u8>) -> Vec<Output> {
+    let mut all = Vec::new();
+    while let Some(one) = take_frame(&mut came).unwrap() {
+        all.push(one);
+    }
+    assert!(came.is_empty());
+    all
+}
+
+fn log(follows: bool) -> Remote {
+    let name = "mail".to_owned();
+    Remote::Log { name, follows }
+}
+
+#[test]
+fn a_command_runs_at_the_node_of_the_guest_and_its_output_comes_back() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut site = Site::new(12, 0);
+    program(&site, 0, "echo \"$@\"; echo trouble >&2; exit 3");
+    let begun = site.begin_at(1, "alpha", log(false));
+    assert!(!begun.is_over, "{begun:?}");
+    let (came, last) = site.passes(begun.number, |_| false);
+    assert_eq!(last.words, "");
+    let mut said = outputs(came);
+    assert_eq!(said.pop(), Some(Output::Ended(3)));
+    said.sort_by_key(|one| matches!(one, Output::Err(_)));
+    let expected = [
+        Output::Out(b"guest --here log -- mail\n".to_vec()),
+        Output::Err(b"trouble\n".to_vec()),
+    ];
+    assert_eq!(said, expected);
+    // Nobody is there to ask.
+    let gamma = site.begin_at(1, "gamma", log(false));
+    let (came, last) = site.passes(gamma.number, |_| false);
+    assert!(came.is_empty(), "{came:?}");
+    assert!(last.words.starts_with("node gamma: "), "{}", last.words);
+    let words = site.pass(1, 77, &[]).words;
+    assert!(words.contains("restarted"), "{words}");
+    // What cannot be run says so.
+    fs::remove_file(site.scratch[0].path().join("command")).unwrap();
+    let begun = site.begin_at(1, "alpha", log(false));
+    let (came, _) = site.passes(begun.number, |_| false);
+    let said = outputs(came);
+    let [Output::Err(words), Output::Ended(1)] = &said[..] else {
+        panic!("{said:?}");
+    };
+    assert!(String::from_utf8_lossy(words).contains("No such file"));
+}
+
+#[test]
+fn a_log_that_is_followed_ends_with_its_reader() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut site = Site::new(13, 0);
+    program(&site, 0, "echo $$; exec sleep 1000");
+    let begun = site.begin_at(1, "alpha", log(true));
+    let (came, _) = site.passes(begun.number, |came| came.ends_with(b"\n"));
+    let said = outputs(came);
+    let [Output::Out(pid)] = &said[..] else {
+        panic!("{said:?}");
+    };
+    let pid = String::from_utf8_lossy(pid).trim().to_owned();
+    let process = Path::new("/proc").join(pid);
+    assert!(process.exists());
+    let number = begun.number;
+    site.roles[1].stream(&AskStream::End { number });
+    assert!(eventually(PATIENCE, || !process.exists()));
+}
+
+#[test]
+fn the_serial_terminal_is_connected_from_another_node() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut site = Site::new(14, 0);
+    let name = "mail".to_owned();
+    let begun = site.begin_at(1, NODES[0], Remote::Console { name });
+    // The firmware prints nothing there: QEMU takes what is typed, as far as its device has room.
+    let taken = site.pass(1, begun.number, b"x").taken;
+    assert_eq!(taken, 1);
+    let home = site.scratch[0].path().join("guest-mail/serial.sock");
+    assert!(home.exists());
+    // When the guest ends, so does the connection.
+    crate::kill(site.process(0));
+    let (_, last) = site.passes(begun.number, |_| false);
+    assert!(last.is_over);
+}
+
+#[test]
+fn another_node_shows_the_guest_and_what_it_showed_last_is_kept() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut site = Site::new(15, 0);
+    let shown = |name: &str| Message::Shown {
+        name: name.to_owned(),
+    };
+    for (name, has_events) in [("", false), ("mail", true)] {
+        let answer = site.order_at(1, "alpha", shown(name));
+        assert_eq!((answer.good, answer.age_ms), (true, 0), "{answer:?}");
+        let report = Report::decode(&answer.bytes).unwrap();
+        let mail = report.find(GUEST, "mail").unwrap();
+        assert_eq!(
+            (&*mail.state.word, mail.value(RUNNING)),
+            ("running", Some(1))
+        );
+        assert_eq!(!mail.events.is_empty(), has_events);
+    }
+    // It is not its own node's to show it.
+    let own = site.roles[1].order(&shown("mail"));
+    let report = Report::decode(&own.bytes).unwrap();
+    assert!(report.find(GUEST, "mail").is_none());
+    let remembered = |node: &str, name: &str| Message::Remembered {
+        node: node.to_owned(),
+        name: name.to_owned(),
+    };
+    let kept = site.roles[1].order(&remembered("alpha", "mail"));
+    let report = Report::decode(&kept.bytes).unwrap();
+    assert!(report.find(GUEST, "mail").is_some());
+    assert!(
+        site.roles[1]
+            .order(&remembered("gamma", "mail"))
+            .bytes
+            .is_empty()
+    );
+}
