@@ -71,31 +71,6 @@ fn is_on_its_way(site: &GuestSite, node: &str) {
     assert!(eventually(PATIENCE, is), "{}", site.tell());
 }
 
-/// Where it runs, if it runs at exactly one node.
-fn runs(site: &GuestSite) -> Option<&'static str> {
-    let running = |node: &&str| site.fact(node, "running").as_deref() == Some("1");
-    let all: Vec<&str> = ["alpha", "beta"].into_iter().filter(running).collect();
-    match all[..] {
-        ["alpha"] => Some("alpha"),
-        ["beta"] => Some("beta"),
-        _ => None,
-    }
-}
-
-/// Waits until it writes at exactly one node, more than it had written.
-#[track_caller]
-fn goes_on(site: &GuestSite, wrote: u64) -> &'static str {
-    let goes = || runs(site).is_some_and(|node| site.wrote(node) > wrote);
-    assert!(eventually(PATIENCE, goes), "{}", site.tell());
-    let node = runs(site).expect("it runs");
-    assert!(
-        eventually(SOON, || site.process(other(node)).is_none()),
-        "{}",
-        site.tell()
-    );
-    node
-}
-
 #[test]
 fn a_guest_moves_to_and_fro_and_goes_on_with_the_next_number() {
     if lab::setting("GUEST_FAULTS").is_none() {
@@ -144,7 +119,7 @@ fn a_guest_whose_move_fails_goes_on_where_it_was() {
     };
     // The QEMU that waits for it is killed.
     ordered(&|| kill(site.process("beta"))).refused(&["has not moved to beta"]);
-    assert_eq!(goes_on(&site, site.wrote("alpha")), "alpha");
+    assert_eq!(site.goes_on(site.wrote("alpha")), "alpha");
     assert_eq!(site.process("alpha"), Some(pid), "{}", site.tell());
     // The role at the other node is.
     let role = |node: &str| site.machine(node).role("guest-role");
@@ -152,7 +127,7 @@ fn a_guest_whose_move_fails_goes_on_where_it_was() {
         kill(role(node).map(|pid| pid.as_raw_nonzero().get().unsigned_abs()));
     };
     ordered(&|| killed("beta")).refused(&["has not moved to beta"]);
-    assert_eq!(goes_on(&site, site.wrote("alpha")), "alpha");
+    assert_eq!(site.goes_on(site.wrote("alpha")), "alpha");
     assert_eq!(site.process("alpha"), Some(pid), "{}", site.tell());
     // The direct way between the nodes is cut.
     ordered(&|| {
@@ -162,7 +137,7 @@ fn a_guest_whose_move_fails_goes_on_where_it_was() {
         cut.into_iter().for_each(|fault| fault.heal().unwrap());
     });
     site.volumes.in_sync();
-    let node = goes_on(&site, site.wrote("alpha"));
+    let node = site.goes_on(site.wrote("alpha"));
     // Nothing of the failed moves is in the way of the next one.
     let to = other(node);
     site.is_there(to);
@@ -191,12 +166,12 @@ fn a_guest_whose_source_role_is_killed_in_its_move_runs_at_exactly_one_node() {
         let role = site.machine("alpha").role("guest-role");
         kill(role.map(|pid| pid.as_raw_nonzero().get().unsigned_abs()));
         // The record still says where it is to go: the next role begins again.
-        let moved = || runs(&site) == Some("beta");
+        let moved = || site.runs() == Some("beta");
         assert!(eventually(PATIENCE, moved), "{}", site.tell());
     });
     // No write is lost, whether it is the same guest or one that started from its disks.
     let wrote = site.wrote("alpha");
-    goes_on(&site, wrote);
+    site.goes_on(wrote);
     let began = site.began("beta");
     assert!(began.is_none_or(|began| began >= wrote), "{}", site.tell());
     println!("started from its disks: {}", began.is_some());

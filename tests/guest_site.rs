@@ -33,6 +33,8 @@ pub const MODULES: [&str; 12] = [
 pub struct GuestSite {
     pub volumes: VolumeSite,
     image: Image,
+    /// Further words for the kernel of the guest.
+    words: &'static str,
 }
 
 impl GuestSite {
@@ -43,11 +45,26 @@ impl GuestSite {
 
     /// The same, where a guest moves with so many bytes a second at most; zero: without a limit.
     pub fn slow(name: &str, bandwidth: u64) -> Option<GuestSite> {
-        let image = Image::with(include_bytes!("guest-counter.sh"), &PROGRAMS, &MODULES)?;
         let variable = format!("EVENKEEL_GUEST_MOVE_BANDWIDTH={bandwidth}");
+        GuestSite::begun("", || VolumeSite::with_variable(name, &variable))
+    }
+
+    /// The same, where the guest records each number: see [`crate::guest_records`].
+    pub fn recording(name: &str) -> Option<GuestSite> {
+        GuestSite::begun("records", || VolumeSite::with_variable(name, ""))
+    }
+
+    /// The same, where each node has a program of its own.
+    pub fn with_programs(name: &str) -> Option<GuestSite> {
+        GuestSite::begun("records", || VolumeSite::with_programs(name, ""))
+    }
+
+    fn begun(words: &'static str, volumes: impl FnOnce() -> VolumeSite) -> Option<GuestSite> {
+        let image = Image::with(include_bytes!("guest-counter.sh"), &PROGRAMS, &MODULES)?;
         let site = GuestSite {
-            volumes: VolumeSite::with_variable(name, &variable),
+            volumes: volumes(),
             image,
+            words,
         };
         // With both nodes it starts where its lease is granted first.
         let text = site.configuration("");
@@ -84,10 +101,11 @@ impl GuestSite {
     pub fn configuration(&self, further: &str) -> String {
         format!(
             "{}\nguest mail\n\tprefer alpha beta\n\tmemory 96m\n\tcpus 1\n\tdisk mail\n\tconsole serial\n\t\
-             stop-timeout 120s\n\tboot kernel {} initrd {} append \"console=ttyS0 quiet panic=-1\"\n{further}",
+             stop-timeout 120s\n\tboot kernel {} initrd {} append \"console=ttyS0 quiet panic=-1 {}\"\n{further}",
             self.volumes.configuration(""),
             self.image.kernel().display(),
             self.image.initrd().display(),
+            self.words,
         )
     }
 
@@ -152,6 +170,37 @@ impl GuestSite {
             .next_back()
     }
 
+    /// The QEMU of the guest on a node, by its lock file: without a word of any role.
+    pub fn qemu(&self, node: &str) -> Option<u32> {
+        let lock = fs::read_to_string(self.home(node).join("lock")).ok()?;
+        let pid = lock.trim().parse().ok()?;
+        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line).into_owned();
+        (lives(pid) && line.contains("qemu")).then_some(pid)
+    }
+
+    /// Where it runs, if it runs at exactly one node.
+    pub fn runs(&self) -> Option<&'static str> {
+        let running = |node: &&str| self.fact(node, "running").as_deref() == Some("1");
+        let all: Vec<&str> = NODES.into_iter().filter(running).collect();
+        match all[..] {
+            ["alpha"] => Some("alpha"),
+            ["beta"] => Some("beta"),
+            _ => None,
+        }
+    }
+
+    /// Waits until it writes at exactly one node, more than it had written.
+    #[track_caller]
+    pub fn goes_on(&self, wrote: u64) -> &'static str {
+        let goes = || self.runs().is_some_and(|node| self.wrote(node) > wrote);
+        assert!(eventually(PATIENCE, goes), "{}", self.tell());
+        let node = self.runs().expect("it runs");
+        let alone = || self.process(other(node)).is_none();
+        assert!(eventually(SOON, alone), "{}", self.tell());
+        node
+    }
+
     /// Waits until it runs on a node, and writes.
     #[track_caller]
     pub fn runs_on(&self, node: &str) {
@@ -160,13 +209,6 @@ impl GuestSite {
             || self.fact(node, "running").as_deref() == Some("1") && self.wrote(node) > before;
         assert!(eventually(PATIENCE, writes), "{}", self.tell());
         assert!(self.process(other(node)).is_none(), "{}", self.tell());
-    }
-
-    /// Waits until a node shows the guest in this state.
-    #[track_caller]
-    pub fn becomes(&self, node: &str, state: &str) {
-        let is = || self.shown(node).lines().any(|line| line.contains(state));
-        assert!(eventually(PATIENCE, is), "not {state}: {}", self.tell());
     }
 
     /// Waits until a node shows the guest as its other node does.

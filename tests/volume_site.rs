@@ -38,6 +38,26 @@ pub struct VolumeSite {
 /// The nodes with the copies.
 pub const NODES: [&str; 2] = ["alpha", "beta"];
 
+/// How the nodes are.
+struct Setting<'a> {
+    size: u64,
+    disks: Vec<UnreliableDisk>,
+    variable: &'a str,
+    /// The program of a node, which may be placed in that directory.
+    program: &'a dyn Fn(&Path, &str) -> PathBuf,
+}
+
+impl Default for Setting<'_> {
+    fn default() -> Self {
+        Setting {
+            size: SIZE,
+            disks: Vec::new(),
+            variable: "",
+            program: &|_, _| crate::program::binary().to_owned(),
+        }
+    }
+}
+
 /// A mounted XFS. It goes with this value.
 struct Xfs(PathBuf);
 
@@ -83,6 +103,33 @@ impl VolumeSite {
         VolumeSite::configured(name, SIZE, Vec::new(), variable).created()
     }
 
+    /// The same; and each node has a program of its own, which [`VolumeSite::install`] replaces.
+    pub fn with_programs(name: &str, variable: &str) -> VolumeSite {
+        let program = |own: &Path, node: &str| {
+            let path = own.join(format!("{node}.program"));
+            fs::copy(crate::program::binary(), &path).unwrap();
+            path
+        };
+        let setting = Setting {
+            variable,
+            program: &program,
+            ..Setting::default()
+        };
+        VolumeSite::placed(name, setting, |_, _| None).created()
+    }
+
+    /// Puts another program in the place of a node's own, as a package would, and returns its path.
+    pub fn install(&self, node: &str) -> PathBuf {
+        let place = self.own.path().join(format!("{node}.program"));
+        let new = place.with_extension("new");
+        fs::copy(crate::program::binary(), &new).unwrap();
+        let mut file = fs::File::options().append(true).open(&new).unwrap();
+        file.write_all(b"\n").unwrap();
+        drop(file);
+        fs::rename(&new, &place).unwrap();
+        place
+    }
+
     /// The volume has this size, and both copies are in sync.
     pub fn with_size(name: &str, bytes: u64) -> VolumeSite {
         VolumeSite::configured(name, bytes, Vec::new(), "").created()
@@ -95,7 +142,7 @@ impl VolumeSite {
 
     /// The volume is configured and not created; each machine has an XFS of its own.
     pub fn on_xfs(name: &str) -> VolumeSite {
-        VolumeSite::placed(name, SIZE, Vec::new(), "", |own, at| {
+        VolumeSite::placed(name, Setting::default(), |own, at| {
             let image = own.join(format!("{}.xfs", at.file_name()?.to_str()?));
             Some(Xfs::mount(&image, at))
         })
@@ -110,24 +157,29 @@ impl VolumeSite {
     }
 
     fn configured(name: &str, size: u64, disks: Vec<UnreliableDisk>, variable: &str) -> VolumeSite {
-        VolumeSite::placed(name, size, disks, variable, |_, _| None)
+        let setting = Setting {
+            size,
+            disks,
+            variable,
+            ..Setting::default()
+        };
+        VolumeSite::placed(name, setting, |_, _| None)
     }
 
     fn placed(
         name: &str,
-        size: u64,
-        disks: Vec<UnreliableDisk>,
-        variable: &str,
+        setting: Setting<'_>,
         mount: impl Fn(&Path, &Path) -> Option<Xfs>,
     ) -> VolumeSite {
+        let variable = setting.variable;
         let mut volumes = VolumeSite {
             site: Site::empty(name),
-            disks,
+            disks: setting.disks,
             mounts: Vec::new(),
             shared: Scratch::new().unwrap(),
             own: Scratch::new().unwrap(),
             boots: 0,
-            size,
+            size: setting.size,
         };
         let (own, shared) = (volumes.own.path().to_owned(), volumes.shared.path());
         let machines = [&mut volumes.site.alpha, &mut volumes.site.beta];
@@ -147,7 +199,7 @@ impl VolumeSite {
                 directory.display(),
                 shared.display(),
                 boot.display(),
-                crate::program::binary().display()
+                (setting.program)(&own, machine.name()).display()
             );
             fs::write(&wrapper, script).unwrap();
             fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o700)).unwrap();
