@@ -81,6 +81,20 @@ impl Overlap {
     }
 }
 
+/// The longest time that a guest waited for its disk, in ticks, by what it printed.
+pub fn longest_wait(console: &str) -> usize {
+    let (mut ticks, mut longest) = (0, 0);
+    for line in console.lines() {
+        match line.split(' ').nth(1) {
+            Some("tick") => ticks += 1,
+            Some("record") => ticks = 0,
+            _ => {}
+        }
+        longest = longest.max(ticks);
+    }
+    longest
+}
+
 /// Watches until it is stopped.
 pub struct Watch {
     stop: Arc<AtomicBool>,
@@ -111,6 +125,12 @@ impl Watch {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
+}
+
+#[test]
+fn the_longest_wait_for_a_disk_is_counted_in_ticks() {
+    let console = "guest: tick a\nguest: record 1 a\nguest: tick a\nguest: wrote 2\nguest: tick a\nguest: record 2 a\n";
+    assert_eq!(longest_wait(console), 2);
 }
 
 #[test]

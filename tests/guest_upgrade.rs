@@ -4,10 +4,12 @@
 use crate::cluster_site::SOON;
 use crate::guest_records::{self, Shown};
 use crate::guest_site::GuestSite;
+use crate::guest_ticks;
 use crate::volume_site::{NODES, other};
 use lab::eventually;
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 /// What the log of a node says of a guest that was touched.
 const TOUCHED: [&str; 6] = [
@@ -18,6 +20,22 @@ const TOUCHED: [&str; 6] = [
     "guest mail: QEMU",
     "has lost its lock file",
 ];
+
+/// What the nodes serve beside the guest: the old proxy goes on for some seconds.
+const TRAFFIC: &str = "
+defaults
+\tmode http
+\ttimeout connect 2s
+\ttimeout client 20s
+\ttimeout server 20s
+
+frontend www
+\tbind :80
+\tdefault_backend farm
+
+backend farm
+\tserver one 10.60.0.181:80 check inter 200ms
+";
 
 /// Whether a role runs this program.
 fn runs_program(site: &GuestSite, node: &str, role: &str, program: &Path) -> bool {
@@ -31,23 +49,28 @@ fn runs_program(site: &GuestSite, node: &str, role: &str, program: &Path) -> boo
 /// Replaces the program of a node, and waits until all of its roles run it and the guest writes.
 fn upgrade(site: &GuestSite, node: &str, at: &str) {
     let machine = site.machine(node);
-    let [log, starts] = [
-        machine.said().len(),
-        site.said(at).matches("begins with").count(),
-    ];
+    let (log, console) = (machine.said().len(), site.said(at).len());
+    let starts = site.said(at).matches("begins with").count();
     let pid = site.qemu(at);
+    let (leader, _) = site.volumes.site.leader();
     let program = site.volumes.install(node);
+    let begun = Instant::now();
     machine.command(&["reload"]).well();
-    let upgraded = || {
-        let roles = ["control-role", "volume-role", "guest-role"];
-        let mut roles = roles.iter();
-        roles.all(|role| runs_program(site, node, role, &program))
-    };
-    assert!(eventually(SOON, upgraded), "{}", site.tell());
+    let mut times = vec![("reload", begun.elapsed())];
+    for role in ["proxy-role", "control-role", "volume-role", "guest-role"] {
+        let upgraded = || runs_program(site, node, role, &program);
+        assert!(eventually(SOON, upgraded), "{role}: {}", site.tell());
+        times.push((role, begun.elapsed()));
+    }
     // The roles of this program have what they need: the leases, and the other node.
     site.is_there(node);
+    times.push(("leases", begun.elapsed()));
     site.runs_on(at);
     site.volumes.in_sync();
+    let waited = guest_ticks::longest_wait(site.said(at).get(console..).unwrap_or_default());
+    println!(
+        "{node}, where {leader} leads: {times:?}; the guest waited for its disk for {waited} ticks"
+    );
     assert_eq!(site.qemu(at), pid, "{}", site.tell());
     let said = machine.said();
     let new = said.get(log..).unwrap_or_default();
@@ -66,6 +89,9 @@ fn a_guest_goes_on_while_the_programs_of_both_nodes_are_replaced() {
     let Some(site) = GuestSite::with_programs("guest-upgrade") else {
         panic!("QEMU or the kernel for guests is not installed");
     };
+    site.machine("alpha")
+        .apply(&site.configuration(TRAFFIC), &["--now"])
+        .well();
     upgrade(&site, "alpha", "alpha");
     upgrade(&site, "beta", "alpha");
     // What the new programs make together.
