@@ -52,8 +52,11 @@ put() {
 }
 while true; do
     n=$((n + 1))
-    [ -z "$boot" ] || record || say "cannot write $n"
-    put /dev/vda && { [ ! -b /dev/vdb ] || put /dev/vdb; } && say "wrote $n" || say "cannot write $n"
-    [ -z "$boot" ] || say "record $n $boot"
+    if { [ -z "$boot" ] || record; } && put /dev/vda && { [ ! -b /dev/vdb ] || put /dev/vdb; }; then
+        say "wrote $n"
+        [ -z "$boot" ] || say "record $n $boot"
+    else
+        say "cannot write $n"
+    fi
     usleep 20000
 done
