@@ -122,8 +122,9 @@ fn pause(site: &GuestSite, node: &str, time: Duration) {
     let frozen = site.machine(node).freeze();
     signal(Signal::STOP);
     let_pass(time, "a node stands still");
-    frozen.thaw();
+    // The worse order: nobody is there yet who pauses the guest.
     signal(Signal::CONT);
+    frozen.thaw();
 }
 
 /// One history.
@@ -254,7 +255,9 @@ fn no_history_of_partitions_has_two_instances_that_write() {
         let watch = Watch::start(NODES.map(|node| site.home(node)));
         history.pass();
         let node = rests(&site);
-        let overlap = watch.stop().longest();
+        let overlap = watch.stop();
+        assert!(overlap.seen() > 0, "no tick was seen: {}", site.tell());
+        let overlap = overlap.longest();
         let starts = holds(&site, &mut shown);
         history.note(&format!(
             "rests on {node}; {} numbers by {starts} starts; two ran for {overlap} ticks at most",

@@ -63,16 +63,23 @@ impl Console {
 pub struct Overlap {
     now: usize,
     longest: usize,
+    seen: usize,
 }
 
 impl Overlap {
     /// What came on both consoles between two looks.
     fn see(&mut self, ticks: [usize; 2], between: Duration) {
+        self.seen += ticks.iter().sum::<usize>();
         match ticks.into_iter().min() {
             Some(both @ 1..) if between <= LOOK_MAX => self.now += both,
             _ => self.now = 0,
         }
         self.longest = self.longest.max(self.now);
+    }
+
+    /// All ticks that were seen.
+    pub fn seen(self) -> usize {
+        self.seen
     }
 
     /// The longest time, in ticks, of which there are about ten a second.
