@@ -23,7 +23,7 @@ pub enum Defect {
     NeverYields,
     /// A node asks for a lease again that it has just given up for another one.
     TakesBack,
-    /// A node that begins anew does not ask for what the cluster still has as its own.
+    /// A node that restarts does not ask for what the cluster still has as its own.
     LeavesItsOwn,
     /// A node that does not respond counts as off.
     TrustsSilence,

@@ -252,7 +252,6 @@ impl World {
                     handed.push(name.clone());
                 }
             } else if is_own && rank == 0 {
-                // One of an earlier life is not released: it stays with a node that asks for none.
                 lease.holder = None;
                 seat.renewed.remove(&name);
                 self.trace
@@ -663,7 +662,6 @@ impl World {
                 self.drain(at, drained);
             }
             16 => self.confirm(at),
-            // Off and on again before anybody has noticed.
             17 => {
                 self.power_off(at);
                 self.power_on(at);

@@ -23,7 +23,7 @@ const LOG_KEPT_BYTES: u64 = 256 << 10;
 const LOG_BYTES_MAX: u64 = 1 << 20;
 /// How the directory of a guest begins.
 const PREFIX: &str = "guest-";
-/// Whoever gets there may pass; what is in it has modes of its own.
+/// All who get there may pass; what is in it has modes of its own.
 const PASSED_THROUGH: u32 = 0o711;
 /// Bytes of a lock file that are read.
 const PID_BYTES_MAX: usize = 16;

@@ -67,6 +67,8 @@ impl fmt::Display for End {
 pub struct Process {
     pid: Pid,
     pidfd: OwnedFd,
+    /// It has agreed to end, and was not killed since.
+    pub quits: bool,
 }
 
 impl Process {
@@ -112,7 +114,11 @@ impl Process {
         let child = command.spawn()?;
         let pid = Pid::from_child(&child);
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-        Ok(Process { pid, pidfd })
+        Ok(Process {
+            pid,
+            pidfd,
+            quits: false,
+        })
     }
 
     /// Finds the QEMU that a former role has started. None where there is none, or where it has
@@ -134,7 +140,11 @@ impl Process {
         };
         // As long as it holds the lock, the number is its own: it was when the process was opened.
         let again = matches!(home.lock()?, Lock::Held { pid } if pid == Some(number));
-        Ok(again.then_some(Process { pid, pidfd }))
+        Ok(again.then_some(Process {
+            pid,
+            pidfd,
+            quits: false,
+        }))
     }
 
     /// Finds a QEMU of this guest that the lock does not tell of: somebody has removed it, or the
@@ -160,7 +170,13 @@ impl Process {
             };
             match pidfd_open(pid, PidfdFlags::empty()) {
                 // The number is still its own.
-                Ok(pidfd) if is_its(number) => return Ok(Some(Process { pid, pidfd })),
+                Ok(pidfd) if is_its(number) => {
+                    return Ok(Some(Process {
+                        pid,
+                        pidfd,
+                        quits: false,
+                    }));
+                }
                 Ok(_) | Err(Errno::SRCH) => {}
                 Err(errno) => return Err(errno.into()),
             }

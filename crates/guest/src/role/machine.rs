@@ -102,8 +102,6 @@ pub struct Machine {
     pub(super) moved: VecDeque<OfMove>,
     /// It stands still for a snapshot.
     pub(super) standing: Option<Standing>,
-    /// QEMU has agreed to end, and was not killed since.
-    quits: bool,
 }
 
 /// What QEMU said of a migration.
@@ -142,7 +140,6 @@ impl Machine {
             arrives: false,
             moved: VecDeque::new(),
             standing: None,
-            quits: false,
             home,
         };
         let is_found = machine.home.path().exists() && machine.take_over();
@@ -269,10 +266,12 @@ impl Machine {
         self.connect(now);
         self.listen(now);
         if self.process.as_ref().is_some_and(Process::has_ended) {
-            let end = { self.process.take() }.and_then(|process| process.ended());
+            let process = self.process.take();
+            let quits = process.as_ref().is_some_and(|process| process.quits);
+            let end = process.and_then(|process| process.ended());
             let end = end.unwrap_or(End::Unknown);
             // Of one that another role has started, its exit code is not known.
-            if end == End::Exit(0) || (end == End::Unknown && self.quits) {
+            if end == End::Exit(0) || (end == End::Unknown && quits) {
                 // Most guests have none.
                 let _ = fs::remove_file(self.home.open());
             }
@@ -371,7 +370,7 @@ impl Machine {
         self.monitor = None;
         self.due.monitor = now + MONITOR_AGAIN_MS * 10;
         // One that ends closes it first.
-        if !self.quits && !self.process.as_ref().is_none_or(Process::has_ended) {
+        if !{ self.process.as_ref() }.is_none_or(|process| process.quits || process.has_ended()) {
             self.note(words);
         }
         for order in [Order::Continue, Order::Pause] {
@@ -382,7 +381,11 @@ impl Machine {
     fn hear(&mut self, news: News, now: u64) {
         match news {
             News::Status(status) => self.life.see(Input::Says(status), now),
-            News::Reply(About::Life(QUIT), Ok(_)) => self.quits = true,
+            News::Reply(About::Life(QUIT), Ok(_)) => {
+                if let Some(process) = &mut self.process {
+                    process.quits = true;
+                }
+            }
             News::Reply(About::Life(word), reply) => {
                 if let Err(words) = reply {
                     self.note(&format!("QEMU refused to {word}: {words}"));
@@ -546,8 +549,8 @@ impl Machine {
                         "killed: QEMU did not respond"
                     }
                 });
-                self.quits = false;
-                if let Some(process) = &self.process {
+                if let Some(process) = &mut self.process {
+                    process.quits = false;
                     process.kill();
                 }
             }
@@ -577,7 +580,6 @@ impl Machine {
         };
         match started {
             Ok(process) => {
-                self.quits = false;
                 self.note(&format!("started, as process {}", process.id()));
                 self.process = Some(process);
                 self.started_as = Some(guest.clone());

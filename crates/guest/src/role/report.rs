@@ -22,7 +22,7 @@ pub const THIS_NODE: &str = "this node";
 pub const STOPPED: &str = "stopped";
 /// The state of a template.
 pub const TEMPLATE: &str = "template";
-/// The fact that no node can have it, whoever waits: its reason says why.
+/// The fact that no node can have it, however long it waits: its reason says why.
 pub const UNPLACED: &str = "placed";
 /// The fact with the node on which it is.
 pub const ON: &str = "on";

@@ -180,7 +180,7 @@ impl Role {
 /// Says how a command ended; `Err`: why it did not run.
 fn ended(mut to: &UnixStream, done: Result<u8, String>) {
     let code = done.unwrap_or_else(|words| {
-        // Whoever reads it may be gone.
+        // The reader may be gone.
         let _ = to.write_all(&frame(&Output::Err(format!("{words}\n").into_bytes())));
         1
     });

@@ -1,4 +1,4 @@
-//! Which disks of a configuration may be read: whoever wrote it may not be who runs the command as
+//! Which disks of a configuration may be read: the one who wrote it may not be who runs the command as
 //! root, and its paths could name any file or device of this host.
 
 use std::fs;
