@@ -1,7 +1,7 @@
 //! The leases of guests that this node had: what it has given up, and what the role before this one may
 //! still use.
 
-use super::{Agreement, Local, PREFIX};
+use super::{Agreement, Local, OWN, PREFIX};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Until when a lease is held, nanoseconds of CLOCK_BOOTTIME, by the name of its guest.
@@ -21,9 +21,14 @@ impl Mine {
         self.given_up.retain(|name| is_holder(name));
     }
 
-    pub(super) fn give_up(&mut self, name: &str) {
+    /// How much this node wants a lease that it holds; none of it where it gives it up.
+    pub(super) fn rank(&mut self, name: &str, gives_up: bool) -> u32 {
+        if !gives_up {
+            return OWN;
+        }
         self.before.remove(name);
         self.given_up.insert(name.to_owned());
+        0
     }
 
     pub(super) fn has_given_up(&self, name: &str) -> bool {

@@ -511,11 +511,8 @@ impl Agreement {
         // The lease is given up once the guest has left and the record says where it goes.
         let has_left = !local.is_there || local.has_moved || self.is(Defect::ReleasesEarly);
         let leaves = !stays && has_left && wanted == record && !self.has_open(&record);
-        if leaves {
-            self.mine.give_up(name);
-        }
-        told.leases
-            .push((lease_of(name), if leaves { 0 } else { OWN }));
+        let rank = self.mine.rank(name, leaves);
+        told.leases.push((lease_of(name), rank));
         let fencing = self.fencing_of(name, guests, (local, &record), now_ns);
         let is_open = self.is_open_here(guest, &record);
         let open = self.open_words(name, guests, &record, now_ns);
