@@ -44,10 +44,7 @@ const TOGETHER_MAX: usize = 64 << 10;
 pub fn full(sources: &SourceMap, diagnostics: &Diagnostics, look: &Look) -> String {
     let mut text = String::new();
     let mut example: Option<&Diagnostic> = None;
-    // Errors stand last, just above their number: nobody looks for them between warnings.
-    let mut all: Vec<&Diagnostic> = shown(diagnostics, look.diag).collect();
-    all.sort_by_key(|d| d.severity == Severity::Error);
-    for d in all {
+    for d in shown(diagnostics, look.diag) {
         text += &full_one(sources, d, look);
         text += "\n\n";
         // The first of the worst: an error that refuses the file comes before a warning.
