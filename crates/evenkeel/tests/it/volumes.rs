@@ -209,7 +209,7 @@ fn what_was_flushed_is_there_after_the_role_is_killed() {
         .unwrap()
         .permissions()
         .mode();
-    assert_eq!(mode & 0o777, 0o660);
+    assert_eq!(mode & 0o777, 0o666);
     bed.qemu_io(
         "mail",
         &["write -P 0xaa 0 4M", "write -P 0xbb 63M 64k", "flush"],
