@@ -3,7 +3,6 @@
 
 use super::{Agreement, OWN, Told, Written, lease_of};
 use crate::config::Guests;
-use crate::placement::Place;
 
 /// How long this node tries to get the lease after each time it was asked to, nanoseconds.
 const TRIES_NS: u64 = 5_000_000_000;
@@ -61,15 +60,6 @@ impl Agreement {
                 .extend(held.map(|lease| Written::next(lease, Vec::new())));
         }
         self.erases = erases;
-    }
-
-    /// Why no node can have a guest that is to run, where waiting does not help.
-    pub fn unplaced(&self, name: &str) -> Option<String> {
-        let is_wanted = self.record_of(name).stopped.is_empty();
-        match self.places.get(name) {
-            Some(Place::Down(why)) if is_wanted && why.lasts() => Some(why.to_string()),
-            _ => None,
-        }
     }
 
     /// Whether an operator stopped a guest, so that it does not start by itself.

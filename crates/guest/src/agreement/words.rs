@@ -40,6 +40,12 @@ impl Agreement {
         }
     }
 
+    /// Whether no node can have a guest that is to run, and waiting does not help.
+    pub fn is_unplaced(&self, name: &str) -> bool {
+        let is_wanted = self.record_of(name).stopped.is_empty();
+        is_wanted && matches!(self.places.get(name), Some(Place::Down(why)) if why.lasts())
+    }
+
     /// The guest for which another one waits. What a node wrote down that is gone does not count.
     pub(super) fn waits_for(&self, guest: &Guest, guests: &Guests, now_ns: u64) -> Option<String> {
         let missing = guest.order.after.iter().find(|other| {

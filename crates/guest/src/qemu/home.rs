@@ -50,22 +50,31 @@ impl Home {
         Home(runtime.join(format!("{PREFIX}{guest}")))
     }
 
-    /// The directories of all guests in the runtime directory.
+    /// The guests that have a directory in the runtime directory.
     ///
     /// # Errors
     /// The system's.
-    pub fn all(runtime: &Path) -> io::Result<Vec<Home>> {
+    pub fn guests(runtime: &Path) -> io::Result<Vec<String>> {
         let mut all = Vec::new();
-        for entry in fs::read_dir(runtime)? {
-            let entry = entry?;
-            if { entry.file_name() }
-                .as_encoded_bytes()
-                .starts_with(PREFIX.as_bytes())
-            {
-                all.push(Home(entry.path()));
+        for entry in fs::read_dir(runtime)?.flatten() {
+            let name = entry.file_name().into_string().ok();
+            let name = name.and_then(|name| Some(name.strip_prefix(PREFIX)?.to_owned()));
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                all.extend(name);
             }
         }
         Ok(all)
+    }
+
+    /// The directories of the other guests.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn others(&self) -> io::Result<Vec<Home>> {
+        let runtime = self.0.parent().unwrap_or(Path::new("/"));
+        let all = Home::guests(runtime)?.into_iter();
+        let all = all.map(|name| Home::new(runtime, &name));
+        Ok(all.filter(|other| other != self).collect())
     }
 
     /// Returns the directory.

@@ -190,12 +190,9 @@ impl Process {
     /// `TimedOut`: it has not ended within [`END_MAX`].
     pub fn end(&self) -> io::Result<()> {
         self.kill();
-        let mut watched = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        let limit = Timespec::try_from(END_MAX).map_err(io::Error::other)?;
-        match poll(&mut watched, Some(&limit)) {
-            Ok(1..) => Ok(()),
-            Ok(0) => Err(io::ErrorKind::TimedOut.into()),
-            Err(errno) => Err(errno.into()),
+        match self.ends_within(END_MAX)? {
+            true => Ok(()),
+            false => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 
@@ -227,12 +224,14 @@ impl Process {
 
     /// Whether it has ended: also one that is no child of this process.
     pub fn has_ended(&self) -> bool {
+        self.ends_within(Duration::ZERO).unwrap_or(false)
+    }
+
+    /// Waits for its end, so long at most. Returns whether it has ended.
+    fn ends_within(&self, limit: Duration) -> io::Result<bool> {
         let mut watched = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        matches!(poll(&mut watched, Some(&now)), Ok(1..))
+        let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
+        Ok(poll(&mut watched, Some(&limit))? > 0)
     }
 }
 

@@ -619,7 +619,7 @@ impl Machine {
             self.epoch = None;
         }
         let own = |error| StartError::Home(self.home.own().display().to_string(), error);
-        let user = User::of_guest(&place.runtime, &self.home).map_err(own)?;
+        let user = User::of_guest(&self.home).map_err(own)?;
         self.home.make_own(user).map_err(own)?;
         self.prepare(guest, user)?;
         self.keep_epoch();

@@ -38,9 +38,8 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How soon a record that the cluster has not got is sent again, milliseconds.
@@ -169,7 +168,8 @@ impl Role {
     /// Finds the guests that run already, also those whose section is gone.
     fn find(&mut self) {
         let mut names: BTreeSet<String> = self.guests.guests.keys().cloned().collect();
-        names.extend(left(&self.place.runtime));
+        // Without the directory there are none.
+        names.extend(Home::guests(&self.place.runtime).unwrap_or_default());
         for name in names {
             let machine = Machine::find(&name, &self.place);
             if self.guests.guests.contains_key(&name) || machine.life.is_there() {
@@ -600,17 +600,6 @@ fn uses(guest: &Guest) -> impl Iterator<Item = UsedVolume> {
             false => VolumeUse::Alone,
         },
     })
-}
-
-/// The names of guests that have a directory.
-fn left(runtime: &Path) -> Vec<String> {
-    let entries = fs::read_dir(runtime).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| {
-        let name = entry.file_name().into_string().ok()?;
-        let name = name.strip_prefix("guest-")?.to_owned();
-        entry.file_type().ok()?.is_dir().then_some(name)
-    });
-    names.collect()
 }
 
 /// What this machine has for guests.

@@ -241,7 +241,7 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
     if role.agreement.is_stopped(&role.guests, name) {
         subject = subject.fact(STOPPED, "until `guest start`".to_owned());
     }
-    if !is_here && role.agreement.unplaced(name).is_some() {
+    if !is_here && role.agreement.is_unplaced(name) {
         subject = subject.fact(UNPLACED, "on no node".to_owned());
     }
     if let Some(guest) = guest {

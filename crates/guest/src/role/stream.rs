@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
@@ -215,18 +215,13 @@ fn run(program: &Path, what: &Remote, to: &UnixStream) -> Result<u8, String> {
         }
         // Its threads do not panic.
         let _ = reader.map(|reader| reader.join());
-        let status = wait(&child);
+        let status = lock(&child).wait();
         // The one that waits for the end of the connection.
         let _ = to.shutdown(Shutdown::Read);
         status
     });
     let code = status.map_err(words)?.code().unwrap_or(1);
     Ok(u8::try_from(code).unwrap_or(1))
-}
-
-/// Waits for a command whose output has ended.
-fn wait(child: &Mutex<Child>) -> io::Result<std::process::ExitStatus> {
-    lock(child).wait()
 }
 
 /// Reads what an operator sends, which nobody wants, until the connection ends.

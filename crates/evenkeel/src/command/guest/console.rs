@@ -1,6 +1,7 @@
 //! The serial terminal of a guest: its last output, and a connection of this terminal to it.
 
-use super::{asked, far, find, order};
+use super::far::{self, REST_MAX, REST_MIN};
+use super::{asked, find, order};
 use crate::command::{print, refuse, word};
 use clap::ArgMatches;
 use guest::qemu::home::Home;
@@ -24,10 +25,6 @@ use supervisor::directory::{self, Instance};
 const END: u8 = 0x1d;
 /// How often a followed log is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// How often a guest of another node is asked for its output: at first, and at least.
-const FAR_MIN: Duration = Duration::from_millis(10);
-const FAR_MAX: Duration = Duration::from_millis(100);
-
 /// What the guest printed without what would control the terminal.
 pub(super) fn plain(bytes: &[u8]) -> Vec<u8> {
     let kept = |byte: &&u8| matches!(byte, b'\n' | b'\r' | b'\t') || !byte.is_ascii_control();
@@ -231,7 +228,7 @@ fn relay_far(stream: &far::Stream<'_>) -> Result<&'static str, String> {
     let mut bytes = [0; 4096];
     let mut typed: Vec<u8> = Vec::new();
     let (mut listens, mut ends) = (true, false);
-    let mut rest = FAR_MIN;
+    let mut rest = REST_MIN;
     loop {
         let passed = stream.pass(&typed)?;
         typed.drain(..passed.taken.min(typed.len()));
@@ -249,7 +246,7 @@ fn relay_far(stream: &far::Stream<'_>) -> Result<&'static str, String> {
         // What the guest does not take yet waits, and so do further keys.
         let reads = listens && !ends && typed.is_empty();
         if reads && has_keys(rest) {
-            rest = FAR_MIN;
+            rest = REST_MIN;
             match keys(&mut bytes).map_err(words)? {
                 None => listens = false,
                 Some((count, is_end)) => {
@@ -261,7 +258,7 @@ fn relay_far(stream: &far::Stream<'_>) -> Result<&'static str, String> {
             if !reads {
                 std::thread::sleep(rest);
             }
-            rest = (rest * 2).clamp(FAR_MIN, FAR_MAX);
+            rest = (rest * 2).clamp(REST_MIN, REST_MAX);
         }
     }
 }

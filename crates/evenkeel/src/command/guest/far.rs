@@ -17,8 +17,8 @@ use std::time::Duration;
 use supervisor::directory::Instance;
 
 /// How long to rest where nothing came: at first, and at most.
-const REST_MIN: Duration = Duration::from_millis(10);
-const REST_MAX: Duration = Duration::from_millis(100);
+pub(super) const REST_MIN: Duration = Duration::from_millis(10);
+pub(super) const REST_MAX: Duration = Duration::from_millis(100);
 
 /// Carries a command out at another node, where that has the guest. None: it is a matter of this one.
 pub(super) fn instead(matches: &ArgMatches) -> Option<ExitCode> {

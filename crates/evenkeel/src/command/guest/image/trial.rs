@@ -158,7 +158,7 @@ impl Trial<'_> {
         let guest = self.guest();
         let sockets = Sockets::open(&guest, volumes).map_err(|error| error.to_string())?;
         let program = guest_role::program();
-        let user = User::of_guest(home.path().parent().unwrap_or(volumes), home).map_err(io)?;
+        let user = User::of_guest(home).map_err(io)?;
         home.make_own(user).map_err(io)?;
         let start = Start {
             name: self.name,
