@@ -101,6 +101,10 @@ impl Supervisor {
                 return self.refuse_change(&error.to_string(), "");
             }
         };
+        if self.changing.watcher.reads_again(Instant::now()) {
+            self.changing.requests.finish();
+            return;
+        }
         let plan = match told.outcome {
             Ok(plan) => plan,
             Err(why) => {

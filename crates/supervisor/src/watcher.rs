@@ -59,6 +59,8 @@ pub struct Watcher {
     pub refused: Option<u64>,
     /// The change that runs was asked for by nobody.
     pub running: bool,
+    /// What the change before this one read was not taken.
+    left: bool,
     /// That the system allows no more was told.
     limit_told: bool,
 }
@@ -81,6 +83,15 @@ impl Watcher {
     pub fn begin(&mut self, asked: bool) {
         self.running = !asked;
         self.settle.begin();
+    }
+
+    /// Whether what was read is not to be taken: nobody asked for it, and files were written
+    /// while it was read, so it may have halves of them. They are read again once they have
+    /// settled. What is read then is taken, even if somebody writes all the time.
+    pub fn reads_again(&mut self, now: Instant) -> bool {
+        self.hear(now);
+        self.left = self.running && !self.left && self.settle.due(Duration::ZERO).is_some();
+        self.left
     }
 
     /// Watches for this and nothing else.
@@ -228,5 +239,52 @@ fn cannot_watch(path: &[u8], errno: Errno) -> String {
             "the system allows no more watches (fs.inotify.max_user_watches), so changes in '{path}' are not detected"
         ),
         _ => format!("cannot watch '{path}', so changes in it are not detected: {errno}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::Scratch;
+    use part::voice::Form;
+
+    fn watcher(directory: &Path) -> Watcher {
+        let directory = WatchedDirectory {
+            path: directory.as_os_str().as_bytes().to_vec(),
+            names: vec![b"page".to_vec()],
+            ..WatchedDirectory::default()
+        };
+        let watch = Watch {
+            delay_ms: 500,
+            directories: vec![directory],
+            ..Watch::default()
+        };
+        let mut watcher = Watcher::default();
+        watcher.arm(Some(watch), &mut Voice::new(Form::Own, true));
+        watcher
+    }
+
+    #[test]
+    fn what_was_read_while_somebody_wrote_is_read_again_once() {
+        let scratch = Scratch::new().unwrap();
+        let write = || drop(scratch.write("page", "half").unwrap());
+        let mut watcher = watcher(scratch.path());
+        let now = Instant::now();
+        watcher.begin(false);
+        assert!(!watcher.reads_again(now), "nobody wrote");
+        watcher.begin(false);
+        write();
+        assert!(watcher.reads_again(now));
+        assert!(watcher.due().is_some());
+        watcher.begin(false);
+        write();
+        assert!(!watcher.reads_again(now), "somebody writes all the time");
+        assert!(watcher.due().is_some());
+        watcher.begin(false);
+        write();
+        assert!(watcher.reads_again(now));
+        watcher.begin(true);
+        write();
+        assert!(!watcher.reads_again(now), "somebody asked");
     }
 }

@@ -72,6 +72,10 @@ fn queue() -> MutexGuard<'static, Queue> {
 
 impl Queue {
     fn push(&mut self, client: Client, waiting: Waiting) -> Result<(), Busy> {
+        let own = self.waiting.get(&client).map_or(0, VecDeque::len);
+        if self.count >= WAITING_MAX || own >= WAITING_OF_CLIENT_MAX {
+            self.forget_who_has_gone();
+        }
         if self.count >= WAITING_MAX {
             return Err(Busy);
         }
@@ -85,6 +89,17 @@ impl Queue {
         own.push_back(waiting);
         self.count += 1;
         Ok(())
+    }
+
+    /// Makes room: who does not wait any more counts against nobody.
+    fn forget_who_has_gone(&mut self) {
+        self.waiting.retain(|_, own| {
+            own.retain(|waiting| !waiting.done.is_closed());
+            !own.is_empty()
+        });
+        self.turns
+            .retain(|client| self.waiting.contains_key(client));
+        self.count = self.waiting.values().map(VecDeque::len).sum();
     }
 
     /// The next one, of the client whose turn it is.
@@ -188,22 +203,55 @@ mod tests {
     fn clients_take_turns_and_one_of_them_cannot_fill_the_queue() {
         let client = |n: u8| Client::of(Some([192, 0, 2, n].into()));
         let mut queue = Queue::default();
+        let mut results = Vec::new();
+        let mut push = |queue: &mut Queue, client, n| {
+            let (waiting, result) = waiting(n);
+            results.push(result);
+            queue.push(client, waiting)
+        };
         let mut taken = 0;
-        while queue.push(client(1), waiting(taken).0).is_ok() {
+        while push(&mut queue, client(1), taken).is_ok() {
             taken += 1;
         }
         assert_eq!(taken, WAITING_OF_CLIENT_MAX);
-        queue.push(client(2), waiting(1000).0).unwrap();
+        push(&mut queue, client(2), 1000).unwrap();
         let order: Vec<Vec<u8>> = (0..3)
             .map(|_| queue.pop().unwrap().job.password.to_vec())
             .collect();
         assert_eq!(order, [&b"0"[..], b"1000", b"1"]);
         for n in 3..=255 {
-            while queue.push(client(n), waiting(0).0).is_ok() {}
+            while push(&mut queue, client(n), 0).is_ok() {}
         }
         assert_eq!(queue.count, WAITING_MAX);
         while queue.pop().is_some() {}
         assert_eq!((queue.count, queue.waiting.len()), (0, 0));
+    }
+
+    #[test]
+    fn who_has_gone_takes_no_room() {
+        let client = |n: u8| Client::of(Some([192, 0, 2, n].into()));
+        let mut queue = Queue::default();
+        let stays = waiting(0);
+        queue.push(client(1), stays.0).unwrap();
+        let mut gone = Vec::new();
+        for n in 1..=100 {
+            let (waiting, result) = waiting(n);
+            if queue.push(client(1), waiting).is_ok() {
+                gone.push(result);
+            }
+        }
+        assert_eq!(gone.len(), WAITING_OF_CLIENT_MAX - 1);
+        let other = waiting(101);
+        queue.push(client(2), other.0).unwrap();
+        drop((gone, other.1));
+        let late = waiting(102);
+        queue.push(client(1), late.0).unwrap();
+        assert_eq!((queue.count, queue.waiting.len()), (2, 1));
+        let order: Vec<Vec<u8>> = (0..2)
+            .map(|_| queue.pop().unwrap().job.password.to_vec())
+            .collect();
+        assert_eq!(order, [&b"0"[..], b"102"]);
+        assert!(queue.pop().is_none());
     }
 
     #[test]

@@ -172,7 +172,7 @@ fn bodies() -> Vec<Flood> {
             CALM,
             each(|_| frame(77, 0, 0, &[1, 2, 3])),
         ),
-        // It ended the connection itself.
+        // It ended the connection itself, unless many came in one reading.
         ("GOAWAY", None, each(|_| frame(GOAWAY, 0, 0, &[0; 8]))),
         (
             "DATA on a stream that is gone",
@@ -275,7 +275,8 @@ fn floods_end_with_the_right_code_in_bounded_memory_beside_good_clients() {
                         bed.counted("front", "ereq") != before_ereq
                     });
                 }
-                if code != wanted || grown > FLOOD_BYTES_MAX {
+                let is_right = code == wanted || (wanted.is_none() && code == CALM);
+                if !is_right || grown > FLOOD_BYTES_MAX {
                     wrong.push(format!("{name}: {code:?}, {grown} bytes"));
                 }
                 gate.open();
