@@ -154,9 +154,12 @@ impl Agent {
     pub fn wake_at(&self, now_ms: u64) -> u64 {
         let every_ms = self.sample_every_ms();
         let sampled_ms = self.sampled_at_ms.unwrap_or(now_ms);
-        let repeat_ms = self.said_at_ms.unwrap_or(now_ms).saturating_add(REPEAT_MS);
         let sample_ms = sampled_ms.saturating_add(every_ms);
-        sample_ms.min(repeat_ms).max(now_ms.saturating_add(1))
+        let repeat_ms = { self.said_at_ms }.map(|at_ms| at_ms.saturating_add(REPEAT_MS));
+        // One that was to be repeated by now has arrived.
+        let repeat_ms = repeat_ms.filter(|at_ms| *at_ms > now_ms);
+        let wake_ms = repeat_ms.map_or(sample_ms, |at_ms| sample_ms.min(at_ms));
+        wake_ms.max(now_ms.saturating_add(1))
     }
 
     /// Records the result of [`Task::Check`].

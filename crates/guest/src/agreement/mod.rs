@@ -625,7 +625,11 @@ impl Agreement {
                 ..
             })
         );
-        let wants = self.is_known && (is_placed || ordered);
+        // What it had in an earlier life and is not to have: only its holder can say where it goes.
+        let is_own = self.holder(name) == self.me
+            && !self.mine.has_given_up(name)
+            && !self.is(Defect::LeavesItsOwn);
+        let wants = self.is_known && (is_placed || ordered || is_own);
         // A role that has just begun does not give up what the one before it held. What is left of a
         // guest that has moved holds nothing.
         let is_left = local.is_there && !local.has_moved;

@@ -121,6 +121,19 @@ impl Node {
 }
 
 #[test]
+fn a_report_that_arrived_long_ago_wakes_nobody() {
+    let mut node = Node::with_second_on_its_way(10_000);
+    node.works();
+    assert_eq!(node.said(), Some(Checked));
+    node.now_ms += 5_000;
+    node.works();
+    assert_eq!(
+        node.agent.wake_at(node.now_ms),
+        node.now_ms + IDLE_SAMPLE_MS
+    );
+}
+
+#[test]
 fn it_checks_tries_judges_and_keeps_what_is_accepted() {
     let mut node = Node::with_second_on_its_way(10_000);
     assert_eq!(node.works()[0], Task::Check(SECOND));
