@@ -244,3 +244,90 @@ impl<W: Work> Running<W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long a message takes at most.
+    const SOON: Duration = Duration::from_secs(20);
+
+    /// Stops once it was asked a few times whether it has, and says how often before that.
+    struct Slow {
+        manner: Option<Manner>,
+        said: u16,
+    }
+
+    impl Work for Slow {
+        fn start(_: &[u8], _: Option<&[u8]>) -> Result<Slow, String> {
+            Ok(Slow {
+                manner: None,
+                said: 0,
+            })
+        }
+
+        fn change(&mut self, _: &[u8]) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn due(&self) -> Option<Instant> {
+            None
+        }
+
+        fn work(&mut self) {}
+
+        fn state(&self) -> Vec<u8> {
+            Vec::new()
+        }
+
+        fn report(&self) -> Report {
+            Report::default()
+        }
+
+        fn stop(&mut self, manner: Manner) {
+            self.manner = Some(manner);
+        }
+
+        fn has_stopped(&self) -> bool {
+            self.said >= 2
+        }
+
+        fn say(&mut self) -> Vec<PartMessage> {
+            self.said += 1;
+            vec![PartMessage {
+                part: "test".to_owned(),
+                kind: self.said,
+                holds: false,
+                bytes: Vec::new(),
+            }]
+        }
+    }
+
+    #[test]
+    fn a_role_that_stops_sends_what_its_work_says_until_that_has_stopped_and_at_last() {
+        let (ours, theirs) = Channel::pair().expect("a channel");
+        let mut theirs = Channel::new(theirs).expect("its other end");
+        let mut running = Running {
+            work: Slow::start(&[], None).expect("it starts"),
+            link: Link::new(ours, None, 1).expect("a link"),
+            keep: None,
+            stored: Vec::new(),
+        };
+        let stop = Received {
+            message: Message::Stop(Manner::Leave),
+            ask: 0,
+            descriptors: Vec::new(),
+        };
+        assert_eq!(running.obey(stop), Some(Manner::Leave));
+        running.end(Manner::Leave);
+        assert_eq!(running.work.manner, Some(Manner::Leave));
+        for kind in 1..=3 {
+            let received = theirs.wait(Some(SOON)).expect("a message");
+            let Message::Part(message) = received.message else {
+                panic!("{:?}", received.message);
+            };
+            assert_eq!(message.kind, kind);
+        }
+        assert!(theirs.receive().expect("no error").is_none());
+    }
+}
