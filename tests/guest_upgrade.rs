@@ -21,6 +21,10 @@ const TOUCHED: [&str; 6] = [
     "has lost its lock file",
 ];
 
+/// How long a guest may wait for its disk while the program of a node is replaced, in ticks, of
+/// which there are about ten a second: the volume role leaves, and the next one begins.
+const WAIT_TICKS_MAX: usize = 20;
+
 /// What the nodes serve beside the guest: the old proxy goes on for some seconds.
 const TRAFFIC: &str = "
 defaults
@@ -71,6 +75,7 @@ fn upgrade(site: &GuestSite, node: &str, at: &str) {
     println!(
         "{node}, where {leader} leads: {times:?}; the guest waited for its disk for {waited} ticks"
     );
+    assert!(waited <= WAIT_TICKS_MAX, "{waited} ticks: {}", site.tell());
     assert_eq!(site.qemu(at), pid, "{}", site.tell());
     let said = machine.said();
     let new = said.get(log..).unwrap_or_default();

@@ -15,7 +15,7 @@ use guest::role::carrier::Trusted;
 use guest::role::{Place, Role};
 use part::codec;
 use part::report::Report;
-use part::role::{LeaseNews, PartMessage, VolumeNews, WantedLeases};
+use part::role::{LeaseNews, Manner, PartMessage, VolumeNews, WantedLeases};
 use part::row::{Beside, Entry, Environment, Life, RoleRow};
 use part::voice::write_error;
 use part::work::{self, Work};
@@ -132,7 +132,7 @@ impl Work for Guests {
         self.0.adopted();
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self, _: Manner) {
         self.0.end();
     }
 

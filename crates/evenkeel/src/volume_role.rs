@@ -10,7 +10,7 @@ use cluster::command::{Epoch, LeaseRecord};
 use cluster::message::Message as OfCluster;
 use part::codec;
 use part::report::Report;
-use part::role::{LeaseNews, PartMessage, UsedVolumes, WantedLease, WantedLeases};
+use part::role::{LeaseNews, Manner, PartMessage, UsedVolumes, WantedLease, WantedLeases};
 use part::row::{Entry, Environment, RoleRow};
 use part::voice::write_error;
 use part::work::{self, Work};
@@ -119,8 +119,12 @@ impl Work for Volumes {
         self.0.tell_again();
     }
 
-    fn stop(&mut self) {
-        self.0.stop();
+    fn stop(&mut self, manner: Manner) {
+        self.0.stop(manner);
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.0.has_stopped()
     }
 
     fn say(&mut self) -> Vec<PartMessage> {

@@ -7,13 +7,16 @@ use crate::guard::Guard;
 use crate::link::{Link, LinkEvent};
 use crate::memory;
 use crate::report::Report;
-use crate::role::{Message, Parcel, PartMessage, Take};
+use crate::role::{Manner, Message, Parcel, PartMessage, Take};
 use crate::state_file;
 use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How often a role that is stopping looks at whether it has.
+const STOP_LOOK: Duration = Duration::from_millis(5);
 
 /// The work of a role.
 pub trait Work: Sized {
@@ -64,8 +67,16 @@ pub trait Work: Sized {
     /// other parts.
     fn adopted(&mut self) {}
 
-    /// The process is about to end in good order; messages for other parts are still sent.
-    fn stop(&mut self) {}
+    /// The process is to end in good order, in this manner: begins that, and does not wait.
+    fn stop(&mut self, manner: Manner) {
+        let _ = manner;
+    }
+
+    /// Whether the process may end after a [`Work::stop`]. Until then messages for other parts
+    /// are sent, so that what it waits for can happen. It is up to the work to give up in time.
+    fn has_stopped(&self) -> bool {
+        true
+    }
 
     /// Takes out the messages for other parts.
     fn say(&mut self) -> Vec<PartMessage> {
@@ -154,10 +165,8 @@ impl<W: Work> Running<W> {
                     LinkEvent::Left { stays: true } => {}
                     LinkEvent::Left { stays: false } => return ExitCode::SUCCESS,
                     LinkEvent::Message(received) => {
-                        if !self.obey(received) {
-                            self.work.stop();
-                            self.say();
-                            self.store();
+                        if let Some(manner) = self.obey(received) {
+                            self.end(manner);
                             return ExitCode::SUCCESS;
                         }
                     }
@@ -175,8 +184,22 @@ impl<W: Work> Running<W> {
         }
     }
 
-    /// Handles a message. Returns whether the role continues.
-    fn obey(&mut self, received: Received) -> bool {
+    /// Stops the work, and sends what it says meanwhile and at last.
+    fn end(&mut self, manner: Manner) {
+        self.work.stop(manner);
+        loop {
+            // Before the last look at what it says.
+            let has_stopped = self.work.has_stopped();
+            self.say();
+            if has_stopped {
+                return self.store();
+            }
+            std::thread::sleep(STOP_LOOK);
+        }
+    }
+
+    /// Handles a message. Returns how the role is to end, if it is.
+    fn obey(&mut self, received: Received) -> Option<Manner> {
         match received.message {
             Message::Take(take) => {
                 self.link.take(take.version);
@@ -198,10 +221,10 @@ impl<W: Work> Running<W> {
                 None => self.link.not_known(&Message::Part(message)),
             },
             Message::Gone { part } => self.work.gone(&part),
-            Message::Stop(_) => return false,
+            Message::Stop(manner) => return Some(manner),
             other => self.link.not_known(&other),
         }
-        true
+        None
     }
 
     fn change(&mut self, take: &Take, descriptors: Vec<OwnedFd>) -> Result<(), String> {
@@ -219,5 +242,92 @@ impl<W: Work> Running<W> {
         {
             self.stored = state;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long a message takes at most.
+    const SOON: Duration = Duration::from_secs(20);
+
+    /// Stops once it was asked a few times whether it has, and says how often before that.
+    struct Slow {
+        manner: Option<Manner>,
+        said: u16,
+    }
+
+    impl Work for Slow {
+        fn start(_: &[u8], _: Option<&[u8]>) -> Result<Slow, String> {
+            Ok(Slow {
+                manner: None,
+                said: 0,
+            })
+        }
+
+        fn change(&mut self, _: &[u8]) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn due(&self) -> Option<Instant> {
+            None
+        }
+
+        fn work(&mut self) {}
+
+        fn state(&self) -> Vec<u8> {
+            Vec::new()
+        }
+
+        fn report(&self) -> Report {
+            Report::default()
+        }
+
+        fn stop(&mut self, manner: Manner) {
+            self.manner = Some(manner);
+        }
+
+        fn has_stopped(&self) -> bool {
+            self.said >= 2
+        }
+
+        fn say(&mut self) -> Vec<PartMessage> {
+            self.said += 1;
+            vec![PartMessage {
+                part: "test".to_owned(),
+                kind: self.said,
+                holds: false,
+                bytes: Vec::new(),
+            }]
+        }
+    }
+
+    #[test]
+    fn a_role_that_stops_sends_what_its_work_says_until_that_has_stopped_and_at_last() {
+        let (ours, theirs) = Channel::pair().expect("a channel");
+        let mut theirs = Channel::new(theirs).expect("its other end");
+        let mut running = Running {
+            work: Slow::start(&[], None).expect("it starts"),
+            link: Link::new(ours, None, 1).expect("a link"),
+            keep: None,
+            stored: Vec::new(),
+        };
+        let stop = Received {
+            message: Message::Stop(Manner::Leave),
+            ask: 0,
+            descriptors: Vec::new(),
+        };
+        assert_eq!(running.obey(stop), Some(Manner::Leave));
+        running.end(Manner::Leave);
+        assert_eq!(running.work.manner, Some(Manner::Leave));
+        for kind in 1..=3 {
+            let received = theirs.wait(Some(SOON)).expect("a message");
+            let Message::Part(message) = received.message else {
+                panic!("{:?}", received.message);
+            };
+            assert_eq!(message.kind, kind);
+        }
+        assert!(theirs.receive().expect("no error").is_none());
     }
 }

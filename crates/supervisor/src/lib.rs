@@ -15,6 +15,8 @@
 
 mod adopt;
 mod backoff;
+#[cfg(test)]
+mod bed;
 mod between;
 mod carried;
 mod carry;

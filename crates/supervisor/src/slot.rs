@@ -95,6 +95,11 @@ impl Running {
         limit.filter(|_| waits).map(|limit| self.born + limit)
     }
 
+    /// When one that leaves is ended by force.
+    fn leave_deadline(&self) -> Option<Instant> {
+        self.leaves_until.filter(|_| !self.killed)
+    }
+
     /// Says something without descriptors; whether that can arrive. Mostly who cannot be
     /// told is about to be seen as ended.
     pub fn say(&mut self, message: &Message) -> bool {
@@ -259,9 +264,9 @@ impl Slot {
             .running
             .as_ref()
             .and_then(|one| one.deadline(self.row.ready_limit));
-        let leaves = self.before.as_ref().and_then(|one| one.leaves_until);
-        let all = [late, leaves, self.restart_at, self.stop_until];
-        all.into_iter().flatten().min()
+        let all = [late, self.restart_at, self.stop_until];
+        let leaves = self.all().filter_map(Running::leave_deadline);
+        all.into_iter().flatten().chain(leaves).min()
     }
 
     /// Ends what takes too long; whether another one is to be started now.
@@ -270,8 +275,8 @@ impl Slot {
         if let Some(before) = &mut self.before {
             // What it still says is of no interest.
             while before.process.hear(voice).is_some() {}
-            if due(before.leaves_until) {
-                before.process.kill();
+            if due(before.leave_deadline()) {
+                before.give_up();
             }
             if before.process.ended().is_some() {
                 self.before = None;
@@ -286,6 +291,12 @@ impl Slot {
             if let Some(running) = &mut self.running {
                 running.give_up();
             }
+        }
+        // Where two may not run at once, the next one waits for its end.
+        if let Some(running) = &mut self.running
+            && due(running.leave_deadline())
+        {
+            running.give_up();
         }
         self.restart_at.take_if(|at| *at <= now).is_some()
     }
@@ -381,5 +392,80 @@ impl IndexMut<&str> for Slots {
     fn index_mut(&mut self, part: &str) -> &mut Slot {
         let slot = self.all_mut().find(|slot| slot.row.part == part);
         slot.expect("a part of the table")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bed::{Theirs, bed, voice};
+    use part::spawn::LOADER_ENTRY;
+    use std::process::ExitCode;
+
+    /// A role that the next one does not overlap.
+    static ROW: RoleRow = RoleRow::plain("test", LOADER_ENTRY, |_| ExitCode::SUCCESS, "tests");
+    const LIMIT: Duration = Duration::from_secs(2);
+
+    /// A slot with a process, and its other end.
+    fn slot() -> (Slot, Theirs) {
+        let (process, theirs) = bed();
+        let running = Some(Running::adopted(process));
+        let slot = Slot {
+            running,
+            ..Slot::of(&ROW)
+        };
+        (slot, theirs)
+    }
+
+    /// Whether a process ends by itself, or was killed, within a moment.
+    fn ends(running: &mut Option<Running>) -> bool {
+        let process = &mut running.as_mut().expect("a process").process;
+        let until = Instant::now() + Duration::from_millis(300);
+        while process.ended().is_none() {
+            if Instant::now() >= until {
+                return false;
+            }
+            std::thread::yield_now();
+        }
+        true
+    }
+
+    #[test]
+    fn a_role_that_makes_room_for_the_next_one_is_killed_when_it_takes_too_long() {
+        let (mut slot, mut theirs) = slot();
+        let until = Instant::now() + LIMIT;
+        slot.running.as_mut().expect("a process").leave(until);
+        let received = theirs.channel.wait(Some(LIMIT)).expect("a message");
+        assert_eq!(received.message, Message::Stop(Manner::Leave));
+        assert_eq!(slot.deadline(), Some(until));
+        assert!(!slot.look_at_clock(until - Duration::from_millis(1), &mut voice()));
+        assert!(!ends(&mut slot.running));
+        assert!(!slot.look_at_clock(until, &mut voice()));
+        assert!(ends(&mut slot.running));
+        // Nothing is due until its end is seen.
+        assert_eq!(slot.deadline(), None);
+    }
+
+    #[test]
+    fn a_role_that_was_not_told_to_leave_is_never_killed_for_its_age() {
+        let (mut slot, _theirs) = slot();
+        assert_eq!(slot.deadline(), None);
+        assert!(!slot.look_at_clock(Instant::now() + LIMIT * 1000, &mut voice()));
+        assert!(!ends(&mut slot.running));
+    }
+
+    #[test]
+    fn a_role_that_is_followed_leaves_in_time_and_its_successor_stays() {
+        let (mut slot, _theirs) = slot();
+        let (next, _its) = bed();
+        slot.before = slot.running.replace(Running::adopted(next));
+        let until = Instant::now() + LIMIT;
+        slot.before.as_mut().expect("a process").leave(until);
+        assert_eq!(slot.deadline(), Some(until));
+        assert!(!slot.look_at_clock(until, &mut voice()));
+        assert!(ends(&mut slot.before));
+        assert!(!slot.look_at_clock(until, &mut voice()));
+        assert!(slot.before.is_none());
+        assert!(!ends(&mut slot.running));
     }
 }

@@ -43,86 +43,53 @@ impl Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use part::channel::Channel;
+    use crate::bed::{bed, voice};
     use part::role::Message;
-    use part::spawn::LOADER_ENTRY;
-    use part::voice::Form;
-    use rustix::process::{PidfdFlags, pidfd_open};
-    use std::process::{Child, Command};
-
-    struct Bed {
-        process: Started,
-        theirs: Channel,
-        child: Child,
-    }
-
-    impl Drop for Bed {
-        fn drop(&mut self) {
-            self.process.end_now();
-            let _ = self.child.wait();
-        }
-    }
-
-    fn bed() -> Bed {
-        let child = Command::new("sleep").arg("600").spawn().expect("sleep");
-        let pid = Pid::from_child(&child);
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("a descriptor");
-        let (ours, theirs) = Channel::pair().expect("a channel");
-        Bed {
-            process: Started::running(LOADER_ENTRY, pid, pidfd, ours),
-            theirs: Channel::new(theirs).expect("its other end"),
-            child,
-        }
-    }
-
-    fn voice() -> Voice {
-        Voice::new(Form::Own, true)
-    }
 
     #[test]
     fn a_turn_reads_a_bounded_number_of_messages() {
-        let mut bed = bed();
+        let (mut process, mut theirs) = bed();
         for _ in 0..=MESSAGES_MAX {
-            bed.theirs.send(&Message::Pulse, &[]).expect("a message");
+            theirs.channel.send(&Message::Pulse, &[]).expect("sent");
         }
-        let mut turn = Turn::of(&mut bed.process);
+        let mut turn = Turn::of(&mut process);
         let mut heard = 0;
-        while turn.next(Some(&mut bed.process), &mut voice()).is_some() {
+        while turn.next(Some(&mut process), &mut voice()).is_some() {
             heard += 1;
         }
         assert_eq!(heard, MESSAGES_MAX);
-        assert!(turn.ending(Some(&bed.process)).is_none());
-        assert!(bed.process.hear(&mut voice()).is_some());
+        assert!(turn.ending(Some(&process)).is_none());
+        assert!(process.hear(&mut voice()).is_some());
     }
 
     #[test]
     fn a_process_that_takes_the_place_of_another_has_its_own_turn() {
-        let (mut first, mut second) = (bed(), bed());
-        second.theirs.send(&Message::Pulse, &[]).expect("a message");
-        first.child.kill().expect("a signal");
-        while Turn::of(&mut first.process).ending.is_none() {
+        let (mut first, mut theirs) = bed();
+        let (mut second, mut its) = bed();
+        its.channel.send(&Message::Pulse, &[]).expect("sent");
+        theirs.child.kill().expect("a signal");
+        while Turn::of(&mut first).ending.is_none() {
             std::thread::yield_now();
         }
-        let mut turn = Turn::of(&mut first.process);
-        assert!(turn.next(Some(&mut second.process), &mut voice()).is_none());
-        assert!(turn.ending(Some(&second.process)).is_none());
+        let mut turn = Turn::of(&mut first);
+        assert!(turn.next(Some(&mut second), &mut voice()).is_none());
+        assert!(turn.ending(Some(&second)).is_none());
         assert!(turn.ending(None).is_none());
     }
 
     #[test]
     fn what_a_process_said_before_its_end_is_read_with_it() {
-        let mut bed = bed();
-        bed.theirs.send(&Message::Pulse, &[]).expect("a message");
-        bed.child.kill().expect("a signal");
-        let turn = loop {
-            let turn = Turn::of(&mut bed.process);
+        let (mut process, mut theirs) = bed();
+        theirs.channel.send(&Message::Pulse, &[]).expect("sent");
+        theirs.child.kill().expect("a signal");
+        let mut turn = loop {
+            let turn = Turn::of(&mut process);
             if turn.ending.is_some() {
                 break turn;
             }
             std::thread::yield_now();
         };
-        let mut turn = turn;
-        assert!(turn.next(Some(&mut bed.process), &mut voice()).is_some());
-        assert!(turn.ending(Some(&bed.process)).is_some());
+        assert!(turn.next(Some(&mut process), &mut voice()).is_some());
+        assert!(turn.ending(Some(&process)).is_some());
     }
 }

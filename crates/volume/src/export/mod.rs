@@ -158,7 +158,12 @@ impl Export {
     /// Whether a client has a request under way, or a reply to take.
     pub fn is_busy(&self) -> bool {
         let mut clients = self.clients.iter().flatten();
-        clients.any(|client| client.is_busy() || client.has_output())
+        clients.any(Client::is_busy) || self.has_output()
+    }
+
+    /// Whether a client has a reply to take.
+    pub fn has_output(&self) -> bool {
+        self.clients.iter().flatten().any(Client::has_output)
     }
 
     /// When [`Export::handle_time`] is to be called.

@@ -201,6 +201,11 @@ impl Clients {
         !self.waiting.is_empty()
     }
 
+    /// Whether the other node has some.
+    pub(super) fn has_abroad(&self) -> bool {
+        !self.abroad.is_empty()
+    }
+
     /// Who sent the writes that are there.
     pub(super) fn writes_in(&self, place: Place) -> impl Iterator<Item = Origin> + '_ {
         let there = move |asked: &&Asked| asked.place == place && asked.is_write();

@@ -10,6 +10,7 @@
 //! - [`apart`] is a copy that is refused, until an operator gives it up; [`keeping`] the snapshot
 //!   of a copy before a resync.
 //! - [`without_majority`] fails requests that no node may serve, if the file says so.
+//! - [`ending`] is what a stop waits for.
 //! - [`room`] prepares the backing for a larger size.
 //! - [`mailbox`] is how other threads tell this one something.
 //!
@@ -20,6 +21,7 @@ mod adoption;
 mod apart;
 mod clients;
 mod durable;
+mod ending;
 mod founding;
 #[cfg(test)]
 mod fuzz;

@@ -2,6 +2,7 @@
 //! is done.
 
 use super::admission::Admitted;
+use super::ending::Ending;
 use super::founding::{self, Founding};
 use super::lease::News;
 use super::local::FOUNDING;
@@ -21,25 +22,25 @@ use crate::stream::wait;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Events that one call collects.
 const EVENTS_MAX: usize = 32;
 /// How often all is looked at between two looks at the sockets.
 const ROUNDS_MAX: usize = 8;
-/// How long a stop may take: the hand-over to the other node, and requests under way.
-const STOP_MAX: Duration = Duration::from_secs(5);
-/// How long of that the checksums may take: those that are not stored are built again.
-const SUMS_STOP_MAX: Duration = Duration::from_secs(1);
 /// When operations are tried again that the kernel did not take, or that wait for memory.
 const RETRY: Duration = Duration::from_millis(1);
 
 impl Mirror {
-    /// Serves until `stop` is readable or closed.
+    /// Serves until `stop` is readable or closed; `leaves` says then whether another role
+    /// follows this one. In both cases the other copy becomes the owner, if it can: the lease
+    /// of this process is of no use to the next one, which never serves in an epoch that it
+    /// finds.
     ///
     /// # Errors
     /// Events cannot be waited for.
-    pub fn run(mut self, stop: BorrowedFd<'_>) -> Result<(), MirrorError> {
+    pub fn run(mut self, stop: BorrowedFd<'_>, leaves: &AtomicBool) -> Result<(), MirrorError> {
         let data = EventData::new_u64(STOP_KEY);
         epoll::add(&self.epoll, stop, data, EventFlags::IN).map_err(MirrorError::Wait)?;
         if let Some(dialer) = &self.outside.dialer {
@@ -49,7 +50,7 @@ impl Mirror {
         self.learn_lease();
         self.learn_use();
         self.tell_rank();
-        let mut stops_at: Option<Instant> = None;
+        let mut ending: Option<Ending> = None;
         loop {
             let mut events = [const {
                 Event {
@@ -57,7 +58,8 @@ impl Mirror {
                     data: EventData::new_u64(0),
                 }
             }; EVENTS_MAX];
-            let deadline = self.deadline().into_iter().chain(stops_at).min();
+            let until = ending.map(|ending| ending.until);
+            let deadline = self.deadline().into_iter().chain(until).min();
             let count = wait(&self.epoll, &mut events, deadline).map_err(MirrorError::Wait)?;
             let now = Instant::now();
             for event in &events[..count] {
@@ -66,7 +68,7 @@ impl Mirror {
                         let _ = epoll::delete(&self.epoll, stop);
                         self.export.stop();
                         self.feed(Input::Order(Order::HandOver));
-                        stops_at = now.checked_add(STOP_MAX);
+                        ending = Some(Ending::begin(leaves.load(Ordering::Acquire), now));
                     }
                     LETTERS_KEY => self.read_letters(now),
                     key if key >= KEYS => self.export.handle_event(key, event.flags, now),
@@ -78,22 +80,11 @@ impl Mirror {
             if self.local.reopens() {
                 return Err(MirrorError::Reopens);
             }
-            if stops_at.is_some_and(|at| now >= at || self.may_end(at, now)) {
+            if ending.is_some_and(|ending| self.may_end(ending, now)) {
                 (self.outside.wishes)(Wish::Rank(0));
                 return Ok(());
             }
         }
-    }
-
-    /// Whether nothing is left to do before the end.
-    fn may_end(&mut self, stops_at: Instant, now: Instant) -> bool {
-        let hands_over = self.replica.is_mirrored() && self.lease.is_held();
-        if hands_over || self.export.is_busy() {
-            return false;
-        }
-        // A copy that follows may be written all the time.
-        let is_late = now + STOP_MAX >= stops_at + SUMS_STOP_MAX;
-        self.local.stop() || is_late
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -169,7 +160,7 @@ impl Mirror {
     }
 
     /// All that has happened, until nothing more has, or others have waited long enough.
-    fn turn(&mut self, now: Instant) {
+    pub(super) fn turn(&mut self, now: Instant) {
         self.export.handle_time(now);
         if self.replica.deadline().is_some_and(|at| boottime() >= at) {
             self.feed(Input::Tick);
@@ -369,7 +360,7 @@ impl Mirror {
         }
     }
 
-    fn learn_lease(&mut self) {
+    pub(super) fn learn_lease(&mut self) {
         if let Some(lease) = self.outside.mailbox.lease() {
             for news in self.lease.learn(lease) {
                 self.learn(news);

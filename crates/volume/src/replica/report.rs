@@ -68,6 +68,11 @@ impl<P: Payload> Replica<P> {
         self.tenure.waits
     }
 
+    /// Returns whether requests of clients have begun: their replies need no other owner.
+    pub fn has_begun(&self) -> bool {
+        self.requests.clients > 0
+    }
+
     /// Returns whether this node serves and both copies are in sync.
     pub fn is_mirrored(&self) -> bool {
         self.tenure.role == Role::Serving && self.other.phase == Phase::Mirrored

@@ -9,6 +9,7 @@ mod network;
 mod pair;
 mod snapshots;
 mod socket;
+mod stopping;
 mod usage;
 mod worker;
 
@@ -40,14 +41,9 @@ use part::codec;
 use part::report::Report;
 use snapshots::Snapshots;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use usage::Usage;
 use worker::Worker;
-
-/// How long volumes may take to stop, a little more than their requests may.
-const STOP_MAX: Duration = Duration::from_secs(11);
-/// How often it is looked at whether they have stopped.
-const STOP_LOOK: Duration = Duration::from_millis(5);
 
 /// The volumes that run.
 #[derive(Debug)]
@@ -58,6 +54,8 @@ pub struct Role {
     elsewhere: BTreeMap<String, Owned>,
     /// Those that were told to stop.
     ending: Vec<Worker>,
+    /// All of them were told to stop: when nobody waits for them any longer.
+    stops_at: Option<Instant>,
     /// Scheduled snapshots of those that run.
     snapshots: BTreeMap<String, Snapshots>,
     /// What other parts of this node use.
@@ -228,6 +226,7 @@ impl Role {
             workers: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
             ending: Vec::new(),
+            stops_at: None,
             snapshots: BTreeMap::new(),
             usage: Usage::default(),
             network: Network::default(),
@@ -450,7 +449,7 @@ impl Role {
         let (workers, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = all.partition(stays);
         self.workers = workers;
         for worker in gone.into_values() {
-            worker.stop();
+            worker.stop(false);
             self.ending.push(worker);
         }
         self.ending.retain(|worker| !worker.has_ended());
@@ -549,25 +548,5 @@ impl Role {
         self.usage
             .add_to(&mut report, |name, used| self.is_ready(name, used));
         report
-    }
-}
-
-impl Role {
-    /// Stops all volumes, and waits for them for a while. What they want of the cluster at
-    /// the end is in [`Role::wishes`].
-    pub fn stop(&mut self) {
-        let workers = std::mem::take(&mut self.workers);
-        workers.values().for_each(Worker::stop);
-        self.ending.extend(workers.into_values());
-        let until = Instant::now() + STOP_MAX;
-        while Instant::now() < until && !self.ending.iter().all(Worker::has_ended) {
-            std::thread::sleep(STOP_LOOK);
-        }
-    }
-}
-
-impl Drop for Role {
-    fn drop(&mut self) {
-        self.stop();
     }
 }

@@ -118,7 +118,7 @@ impl Shared {
             mailbox.letters().put_once(Letter::Size(self.wanted()));
             self.ties.registry.add(&name, mailbox.clone());
         }
-        let served = mirror.run(stop.as_fd());
+        let served = mirror.run(stop.as_fd(), &self.leaves);
         self.ties.registry.remove(&name);
         claim.remove();
         served.map_err(|error| match error {

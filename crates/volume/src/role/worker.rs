@@ -92,6 +92,8 @@ pub(super) struct Shared {
     pub(super) is_single: AtomicBool,
     /// A part of this node uses it, which is told how it is.
     is_used: AtomicBool,
+    /// It ends for a role that follows this one.
+    pub(super) leaves: AtomicBool,
     /// Readable once the thread is to end. None where the system has no descriptor.
     pub(super) stop: Option<OwnedFd>,
     /// Readable when the wanted size has changed.
@@ -138,6 +140,7 @@ impl Worker {
             wanted_bytes: AtomicU64::new(spec.size_bytes),
             is_single,
             is_used: AtomicBool::new(false),
+            leaves: AtomicBool::new(false),
             asked: AtomicU8::new(0),
             status: Mutex::new(status),
             stop: event(),
@@ -271,8 +274,9 @@ impl Worker {
         }
     }
 
-    /// Tells the thread to end.
-    pub(super) fn stop(&self) {
+    /// Tells the thread to end; `leaves`: for a role that follows this one.
+    pub(super) fn stop(&self, leaves: bool) {
+        self.shared.leaves.store(leaves, Ordering::Release);
         self.shared.enter(State::Stopping, String::new());
         signal(self.shared.stop.as_ref());
     }

@@ -1,0 +1,41 @@
+//! A process for tests, with the other end of its channel.
+
+use part::channel::Channel;
+use part::spawn::{LOADER_ENTRY, Started};
+use part::voice::{Form, Voice};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command};
+
+/// The other end of a process that sleeps, which ends with this value.
+pub(crate) struct Theirs {
+    pub(crate) channel: Channel,
+    pub(crate) child: Child,
+    pidfd: OwnedFd,
+}
+
+impl Drop for Theirs {
+    fn drop(&mut self) {
+        // Its number may be another's, once its end was seen.
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts a process that sleeps.
+pub(crate) fn bed() -> (Started, Theirs) {
+    let child = Command::new("sleep").arg("600").spawn().expect("sleep");
+    let pid = Pid::from_child(&child);
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("a descriptor");
+    let (ours, theirs) = Channel::pair().expect("a channel");
+    let theirs = Theirs {
+        channel: Channel::new(theirs).expect("its other end"),
+        child,
+        pidfd: pidfd.try_clone().expect("a descriptor"),
+    };
+    (Started::running(LOADER_ENTRY, pid, pidfd, ours), theirs)
+}
+
+pub(crate) fn voice() -> Voice {
+    Voice::new(Form::Own, true)
+}

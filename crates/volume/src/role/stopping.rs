@@ -1,0 +1,165 @@
+//! The end of the role: all volumes stop at once, and the role goes on with what they want of the
+//! cluster until they have stopped. It never waits for longer than it may.
+
+use super::Role;
+use super::worker::Worker;
+use part::role::Manner;
+use std::time::{Duration, Instant};
+
+/// How long volumes may take to stop, a little more than their requests may.
+const STOP_MAX: Duration = Duration::from_secs(11);
+/// How long they may take to leave: their clients wait until the next role begins. A little more
+/// than a volume with two copies waits, and less than the supervisor does.
+const LEAVE_MAX: Duration = Duration::from_millis(1500);
+/// How often it is looked at whether they have stopped.
+const STOP_LOOK: Duration = Duration::from_millis(5);
+
+impl Role {
+    /// Stops all volumes. What they want of the cluster until they have ended, and at the end, is
+    /// in [`Role::wishes`].
+    pub fn stop(&mut self, manner: Manner) {
+        let leaves = manner == Manner::Leave;
+        let workers = std::mem::take(&mut self.workers);
+        workers.values().for_each(|worker| worker.stop(leaves));
+        self.ending.extend(workers.into_values());
+        let limit = if leaves { LEAVE_MAX } else { STOP_MAX };
+        self.stops_at = self.stops_at.or(Instant::now().checked_add(limit));
+    }
+
+    /// Whether all volumes have stopped, or have had enough time to.
+    pub fn has_stopped(&self) -> bool {
+        let is_late = self.stops_at.is_some_and(|at| Instant::now() >= at);
+        is_late || self.ending.iter().all(Worker::has_ended)
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        self.stop(Manner::Soft);
+        while !self.has_stopped() {
+            std::thread::sleep(STOP_LOOK);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Place;
+    use super::*;
+    use crate::config::{Pair, RESYNC_RATE, Spec, Volumes};
+    use crate::device::{self, Backing};
+    use crate::layout::{Head, State, VolumeId};
+    use crate::link::dial::Cable;
+    use lab::{Scratch, eventually};
+    use part::codec;
+    use std::io::{ErrorKind, Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::path::Path;
+
+    const SOON: Duration = Duration::from_secs(20);
+    const SIZE: u64 = 1 << 20;
+
+    /// A version with one volume, of two copies.
+    fn version(directory: &Path) -> Vec<u8> {
+        let pair = Pair {
+            me: "alpha".to_owned(),
+            other: "beta".to_owned(),
+            cable: Cable::default(),
+            resync_rate: RESYNC_RATE,
+        };
+        let spec = Spec {
+            size_bytes: SIZE,
+            backing: Backing::File(directory.to_owned()),
+            snapshots: None,
+            pair: Some(pair),
+            node: None,
+            without_majority: Default::default(),
+            verify: None,
+            read_only: false,
+            bind: None,
+        };
+        codec::encode(&Volumes([("mail".to_owned(), spec)].into(), [].into()))
+    }
+
+    /// A role whose volume neither this node nor the other one owns.
+    fn role(scratch: &Scratch) -> Role {
+        let head = Head {
+            volume: Some(VolumeId([5; 16])),
+            size_bytes: SIZE,
+            data_offset: 0,
+            promised: 0,
+            incarnation: 7,
+            state: State::Joined(1),
+            unflushed: None,
+            hot: Vec::new(),
+        };
+        let backing = Backing::File(scratch.path().to_owned());
+        drop(device::create(&backing, "mail", head, false, &mut |_| {}).unwrap());
+        let confine = |_: &Path, _: &Backing| Ok(());
+        let runtime = scratch.path().to_owned();
+        let mut role = Role::new(Place { runtime, confine }).unwrap();
+        role.change(&version(scratch.path())).unwrap();
+        assert!(eventually(SOON, || rank(&mut role) == Some(2)));
+        role
+    }
+
+    /// What the cluster is told of the lease, if that is news.
+    fn rank(role: &mut Role) -> Option<u32> {
+        let leases = role.wishes().leases?;
+        assert_eq!(leases.len(), 1);
+        leases.first().map(|(_, rank)| *rank)
+    }
+
+    /// A client with a request that waits until a node owns the volume.
+    fn waiting(role: &Role) -> UnixStream {
+        let socket = role.workers["mail"].status().socket;
+        let mut client = UnixStream::connect(socket).unwrap();
+        client.read_exact(&mut [0; 18]).unwrap();
+        // No zeroes; NBD_OPT_EXPORT_NAME, of a name with four letters.
+        client
+            .write_all(b"\0\0\0\x03IHAVEOPT\0\0\0\x01\0\0\0\x04mail")
+            .unwrap();
+        client.read_exact(&mut [0; 10]).unwrap();
+        let mut flush = [0; 28];
+        flush[..8].copy_from_slice(&[0x25, 0x60, 0x95, 0x13, 0, 0, 0, 3]);
+        client.write_all(&flush).unwrap();
+        let brief = Some(Duration::from_millis(300));
+        client.set_read_timeout(brief).unwrap();
+        let nothing = client.read(&mut [0; 16]).map_err(|error| error.kind());
+        assert_eq!(nothing, Err(ErrorKind::WouldBlock));
+        client
+    }
+
+    #[test]
+    fn a_role_leaves_although_a_request_waits_for_an_owner() {
+        let scratch = Scratch::new().unwrap();
+        let mut role = role(&scratch);
+        let mut client = waiting(&role);
+        let begun = Instant::now();
+        role.stop(Manner::Leave);
+        let workers = |role: &Role| role.ending.iter().all(Worker::has_ended);
+        assert!(eventually(SOON, || workers(&role)));
+        assert!(begun.elapsed() < LEAVE_MAX, "{:?}", begun.elapsed());
+        assert!(role.has_stopped());
+        // The lease is not wanted any more; and no reply says that the request is done.
+        assert_eq!(rank(&mut role), Some(0));
+        assert_eq!(client.read(&mut [0; 16]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_role_that_stops_goes_on_while_its_requests_wait() {
+        let scratch = Scratch::new().unwrap();
+        let mut role = role(&scratch);
+        let mut client = waiting(&role);
+        let begun = Instant::now();
+        role.stop(Manner::Soft);
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        let nothing = client.read(&mut [0; 16]).map_err(|error| error.kind());
+        assert_eq!(nothing, Err(ErrorKind::WouldBlock));
+        assert!(!role.has_stopped());
+        drop(client);
+        assert!(eventually(SOON, || role.has_stopped()));
+        assert!(begun.elapsed() < STOP_MAX, "{:?}", begun.elapsed());
+        assert_eq!(rank(&mut role), Some(0));
+    }
+}
