@@ -13,6 +13,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -71,8 +72,28 @@ fn is_stale(name: &str) -> bool {
     pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
 }
 
-/// Removes a directory and what is mounted in it.
+/// Kills what has a file in this directory among its arguments: a process that left the
+/// namespace in which it was started, as QEMU does, is in none of the laboratory.
+fn kill_all_that_name(directory: &Path) {
+    let inside = [directory.as_os_str().as_bytes(), b"/"].concat();
+    let own = rustix::process::getpid();
+    for pid in all_processes().filter(|pid| *pid != own) {
+        let arguments = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
+        let mut pieces = arguments.iter().flat_map(|all| all.windows(inside.len()));
+        if pieces.any(|piece| piece == inside) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+fn all_processes() -> impl Iterator<Item = Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+}
+
+/// Removes a directory, what runs with its files, and what is mounted in it.
 pub(crate) fn remove_directory(path: &Path) -> bool {
+    kill_all_that_name(path);
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     for directory in below {
@@ -84,22 +105,12 @@ pub(crate) fn remove_directory(path: &Path) -> bool {
 
 /// The processes in a namespace: those whose first thread is.
 pub(crate) fn processes_in(inode: u64) -> Vec<Pid> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let mut found = Vec::new();
-    for entry in entries {
-        let pid = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok());
-        let Some(pid) = pid.and_then(Pid::from_raw) else {
-            continue;
-        };
+    let is_in = |pid: &Pid| {
         // Follows the link: the namespace itself.
-        if fs::metadata(entry.path().join("ns/net")).is_ok_and(|m| m.ino() == inode) {
-            found.push(pid);
-        }
-    }
-    found
+        let namespace = fs::metadata(format!("/proc/{}/ns/net", pid.as_raw_nonzero()));
+        namespace.is_ok_and(|metadata| metadata.ino() == inode)
+    };
+    all_processes().filter(is_in).collect()
 }
 
 /// Kills all that runs in a namespace, which can only be what a laboratory
@@ -150,6 +161,10 @@ for at in "$2/$1-"*; do
 done
 for at in "$3/$1-"*; do
     [ -d "$at" ] || continue
+    for file in $(grep -la "$at/" /proc/[0-9]*/cmdline); do
+        pid=${file#/proc/}
+        kill -9 "${pid%/cmdline}"
+    done
     for below in "$at"/*/; do umount -l "$below"; done
     rm -rf --one-file-system "$at"
 done
@@ -176,6 +191,7 @@ fn guard() -> Option<Child> {
 mod tests {
     use super::*;
     use crate::{Lab, Scratch, eventually};
+    use std::os::unix::process::ExitStatusExt;
     use std::time::Duration;
 
     const SOON: Duration = Duration::from_secs(30);
@@ -217,6 +233,23 @@ mod tests {
 
     /// Not a test by itself: what the next one runs and kills.
     #[test]
+    fn what_runs_with_files_of_a_directory_ends_with_it() {
+        let scratch = Scratch::new().unwrap();
+        let file = scratch.path().join("file");
+        let waits = |path: &Path| {
+            let mut command = Command::new("sleep");
+            command.arg0(path).arg("600").spawn().unwrap()
+        };
+        let (mut inside, mut outside) = (waits(&file), waits(Path::new("elsewhere")));
+        drop(scratch);
+        let status = inside.wait().unwrap();
+        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()));
+        assert_eq!(outside.try_wait().unwrap(), None);
+        outside.kill().unwrap();
+        outside.wait().unwrap();
+    }
+
+    #[test]
     #[ignore = "run by the test of the guard, in a process of its own"]
     fn a_laboratory_that_waits_to_be_killed() {
         let lab = Lab::new("doomed").unwrap();
@@ -225,10 +258,14 @@ mod tests {
         let mut command = Command::new("sleep");
         command.arg("600");
         let _process = host.spawn(command).unwrap();
+        let mut outside = Command::new("sleep");
+        outside.arg0(scratch.path().join("file")).arg("600");
+        let mut outside = outside.spawn().unwrap();
         let report = std::env::var_os("EVENKEEL_LAB_REPORT").unwrap();
-        let text = format!("{} {}", host.namespace(), scratch.path().display());
+        let directory = scratch.path().display();
+        let text = format!("{} {directory} {}", host.namespace(), outside.id());
         fs::write(report, text).unwrap();
-        std::thread::sleep(SOON);
+        let _ = outside.wait();
     }
 
     #[test]
@@ -250,12 +287,17 @@ mod tests {
                 text = fs::read_to_string(&report).unwrap_or_default();
                 text.contains(' ')
             }));
-            let (namespace, directory) = text.split_once(' ').unwrap();
+            let words: Vec<&str> = text.split(' ').collect();
+            let [namespace, directory, outside] = words[..] else {
+                panic!("{text}");
+            };
+            let outside = Path::new("/proc").join(outside).join("exe");
             assert!(exists(namespace) && Path::new(directory).exists());
             process.signal(signal).unwrap();
             // The guard does not see the end of one that is not reaped: its files
             // are closed when it dies, which is what counts.
             let gone = || !exists(namespace) && !Path::new(directory).exists();
+            let gone = || gone() && fs::read_link(&outside).is_err();
             assert!(eventually(SOON, gone), "{signal:?}: {text}");
         }
     }
