@@ -417,17 +417,20 @@ mod tests {
         (slot, theirs)
     }
 
-    /// Whether a process ends by itself, or was killed, within a moment.
-    fn ends(running: &mut Option<Running>) -> bool {
+    /// Whether a process ends within a time.
+    fn ends_within(running: &mut Option<Running>, time: Duration) -> bool {
         let process = &mut running.as_mut().expect("a process").process;
-        let until = Instant::now() + Duration::from_millis(300);
-        while process.ended().is_none() {
-            if Instant::now() >= until {
-                return false;
-            }
-            std::thread::yield_now();
-        }
-        true
+        lab::eventually(time, || process.ended().is_some())
+    }
+
+    /// Whether a process was killed.
+    fn ends(running: &mut Option<Running>) -> bool {
+        ends_within(running, Duration::from_secs(20))
+    }
+
+    /// Whether a process goes on.
+    fn stays(running: &mut Option<Running>) -> bool {
+        !ends_within(running, Duration::from_millis(100))
     }
 
     #[test]
@@ -439,7 +442,7 @@ mod tests {
         assert_eq!(received.message, Message::Stop(Manner::Leave));
         assert_eq!(slot.deadline(), Some(until));
         assert!(!slot.look_at_clock(until - Duration::from_millis(1), &mut voice()));
-        assert!(!ends(&mut slot.running));
+        assert!(stays(&mut slot.running));
         assert!(!slot.look_at_clock(until, &mut voice()));
         assert!(ends(&mut slot.running));
         // Nothing is due until its end is seen.
@@ -451,7 +454,7 @@ mod tests {
         let (mut slot, _theirs) = slot();
         assert_eq!(slot.deadline(), None);
         assert!(!slot.look_at_clock(Instant::now() + LIMIT * 1000, &mut voice()));
-        assert!(!ends(&mut slot.running));
+        assert!(stays(&mut slot.running));
     }
 
     #[test]
@@ -466,6 +469,6 @@ mod tests {
         assert!(ends(&mut slot.before));
         assert!(!slot.look_at_clock(until, &mut voice()));
         assert!(slot.before.is_none());
-        assert!(!ends(&mut slot.running));
+        assert!(stays(&mut slot.running));
     }
 }
