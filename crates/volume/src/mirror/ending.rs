@@ -202,11 +202,12 @@ mod tests {
         let mut mirror = serving(&scratch);
         ask(&mut mirror, 1);
         ask(&mut mirror, 2);
-        let ending = Ending::begin(true, Instant::now());
-        assert!(!mirror.may_end(ending, Instant::now()));
+        let now = Instant::now();
+        let ending = Ending::begin(true, now);
+        assert!(!mirror.may_end(ending, now));
         assert!(mirror.may_end(ending, ending.until));
         assert!(awaits_what_has_begun(&mut mirror));
-        assert!(mirror.may_end(ending, Instant::now()));
+        assert!(mirror.may_end(ending, now));
     }
 
     #[test]

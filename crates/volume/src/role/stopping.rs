@@ -135,11 +135,9 @@ mod tests {
         let scratch = Scratch::new().unwrap();
         let mut role = role(&scratch);
         let mut client = waiting(&role);
-        let begun = Instant::now();
         role.stop(Manner::Leave);
         let workers = |role: &Role| role.ending.iter().all(Worker::has_ended);
         assert!(eventually(SOON, || workers(&role)));
-        assert!(begun.elapsed() < LEAVE_MAX, "{:?}", begun.elapsed());
         assert!(role.has_stopped());
         // The lease is not wanted any more; and no reply says that the request is done.
         assert_eq!(rank(&mut role), Some(0));
@@ -151,15 +149,12 @@ mod tests {
         let scratch = Scratch::new().unwrap();
         let mut role = role(&scratch);
         let mut client = waiting(&role);
-        let begun = Instant::now();
         role.stop(Manner::Soft);
-        assert!(begun.elapsed() < Duration::from_secs(1));
         let nothing = client.read(&mut [0; 16]).map_err(|error| error.kind());
         assert_eq!(nothing, Err(ErrorKind::WouldBlock));
         assert!(!role.has_stopped());
         drop(client);
         assert!(eventually(SOON, || role.has_stopped()));
-        assert!(begun.elapsed() < STOP_MAX, "{:?}", begun.elapsed());
         assert_eq!(rank(&mut role), Some(0));
     }
 }
