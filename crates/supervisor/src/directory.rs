@@ -79,6 +79,11 @@ impl Instance {
     /// connection to it. `None` where the role has ended, is in another network namespace, or
     /// may not be inspected by this user.
     pub fn role(&self) -> Option<u32> {
+        // The kernel's list of sockets may lack one while others of the machine are closed.
+        (0..LOOKS).find_map(|_| self.listener())
+    }
+
+    fn listener(&self) -> Option<u32> {
         let bound = bound_name(self.pid, self.network, Kind::of(&self.socket)?);
         let sockets = std::fs::read_to_string("/proc/net/unix").ok()?;
         let inode = sockets.lines().find_map(|line| {
@@ -98,6 +103,8 @@ impl Instance {
     }
 }
 
+/// How often the kernel's list of sockets is read for one that it does not show.
+const LOOKS: usize = 3;
 /// What follows the name of a part.
 const OF_PART: &str = "-role";
 
