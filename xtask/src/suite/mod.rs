@@ -56,13 +56,13 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 fn run(filters: &[OsString]) -> Result<Vec<String>, SuiteError> {
     let mut binaries = binary::build(WORKSPACE)?;
     binaries.sort_by_key(|binary| binary.name != LONGEST);
-    let threads = std::env::var_os(THREADS);
+    let threads = match std::env::var_os(THREADS) {
+        Some(number) => number,
+        None => tests_at_once().to_string().into(),
+    };
     let mut failed = run_all(&binaries, |binary| {
         let mut command = Command::new(&binary.executable);
-        command.args(filters);
-        if threads.is_none() {
-            command.env(THREADS, tests_at_once(binary).to_string());
-        }
+        command.args(filters).env(THREADS, &threads);
         command
     })?;
     if filters.is_empty() && !documentation()? {
@@ -72,13 +72,10 @@ fn run(filters: &[OsString]) -> Result<Vec<String>, SuiteError> {
 }
 
 /// Three tests on two processors, for each of the binaries that run at once. More would
-/// overload the machine while a simulation computes. Scenarios mostly wait: four of them.
-fn tests_at_once(binary: &TestBinary) -> usize {
+/// overload the machine while a simulation computes.
+fn tests_at_once() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    match binary.name == LONGEST {
-        true => 2 * processors,
-        false => processors + processors.div_ceil(2),
-    }
+    processors + processors.div_ceil(2)
 }
 
 /// Runs the binaries, each by the command that `command` makes of it. Returns how to repeat
