@@ -231,7 +231,6 @@ mod tests {
         }
     }
 
-    /// Not a test by itself: what the next one runs and kills.
     #[test]
     fn what_runs_with_files_of_a_directory_ends_with_it() {
         let scratch = Scratch::new().unwrap();
@@ -249,6 +248,7 @@ mod tests {
         outside.wait().unwrap();
     }
 
+    /// Not a test by itself: what the next one runs and kills.
     #[test]
     #[ignore = "run by the test of the guard, in a process of its own"]
     fn a_laboratory_that_waits_to_be_killed() {

@@ -272,12 +272,15 @@ impl Slot {
     /// Ends what takes too long; whether another one is to be started now.
     pub fn look_at_clock(&mut self, now: Instant, voice: &mut Voice) -> bool {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        // Also the one that runs: where two may not at once, the next one waits for its end.
+        for one in self.running.iter_mut().chain(&mut self.before) {
+            if due(one.leave_deadline()) {
+                one.give_up();
+            }
+        }
         if let Some(before) = &mut self.before {
             // What it still says is of no interest.
             while before.process.hear(voice).is_some() {}
-            if due(before.leave_deadline()) {
-                before.give_up();
-            }
             if before.process.ended().is_some() {
                 self.before = None;
             }
@@ -291,12 +294,6 @@ impl Slot {
             if let Some(running) = &mut self.running {
                 running.give_up();
             }
-        }
-        // Where two may not run at once, the next one waits for its end.
-        if let Some(running) = &mut self.running
-            && due(running.leave_deadline())
-        {
-            running.give_up();
         }
         self.restart_at.take_if(|at| *at <= now).is_some()
     }
