@@ -269,7 +269,7 @@ fn a_node_in_judgement_takes_no_address_that_it_is_preferred_for_until_it_is_acc
     let mut deaf = Some(deaf);
     let mut well_in_judgement = 0;
     thread::scope(|scope| {
-        let said = scope.spawn(|| site.beta.apply(&two, &["--judge", "4s"]));
+        let said = scope.spawn(|| site.beta.apply(&two, &["--judge", "10s"]));
         // alpha has no address, so it is the one that tries it.
         while !said.is_finished() {
             let (had, status) = (site.alpha.has(VIP), site.alpha.status());

@@ -133,7 +133,7 @@ pub use names::{Names, Records};
 pub use origin::{Behaviour, Origin};
 pub use packet::Way;
 pub use peer::Peer;
-pub use port::free_port;
+pub use port::{free_port, free_privileged_port};
 pub use probe::{Failure, Probe, Record, Steady, exchange};
 pub use process::{Frozen, Process, Signal, with_default_signals};
 pub use random::{Random, setting};

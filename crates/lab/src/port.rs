@@ -19,6 +19,8 @@ const BLOCK_PORTS: u16 = 32;
 /// With fewer between [`LOWEST`] and the kernel's range, ports are taken also from
 /// within: the blocks then keep at least tests apart.
 const ENOUGH_PORTS: u16 = 4_096;
+/// Below 1024: those that few services have.
+const PRIVILEGED: (u16, u16) = (704, 992);
 /// What the kernel's range is where it does not say.
 const USUAL_RANGE: (u16, u16) = (32_768, 60_999);
 const RANGE_FILE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
@@ -27,8 +29,18 @@ const RANGE_FILE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// asks here while this process lives. Each call gives another one.
 pub fn free_port() -> Result<u16, LabError> {
     static OWN: Mutex<Option<Ports>> = Mutex::new(None);
-    let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let ports = own.get_or_insert_with(Ports::new);
+    take(&OWN, || outside_of(kernels_range()))
+}
+
+/// The same for a port below 1024, at which only root may listen.
+pub fn free_privileged_port() -> Result<u16, LabError> {
+    static OWN: Mutex<Option<Ports>> = Mutex::new(None);
+    take(&OWN, || PRIVILEGED)
+}
+
+fn take(own: &Mutex<Option<Ports>>, range: impl Fn() -> (u16, u16)) -> Result<u16, LabError> {
+    let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
+    let ports = own.get_or_insert_with(|| Ports::within(range()));
     ports
         .take()
         .map_err(LabError::io("look for", "a free port"))
@@ -48,8 +60,8 @@ struct Ports {
 }
 
 impl Ports {
-    fn new() -> Ports {
-        let (lowest, highest) = outside_of(kernels_range());
+    /// From the first port to the one before the last.
+    fn within((lowest, highest): (u16, u16)) -> Ports {
         let blocks = (highest - lowest) / BLOCK_PORTS;
         // Processes that follow each other begin in different places, so that
         // one does not meet what the kernel still knows of the other's.
@@ -158,11 +170,14 @@ mod tests {
 
     #[test]
     fn what_one_has_no_other_one_gets() {
-        let mut one = Ports::new();
-        let mut other = Ports::new();
-        let ports =
-            |from: &mut Ports| -> HashSet<u16> { (0..80).map(|_| from.take().unwrap()).collect() };
-        assert!(ports(&mut one).is_disjoint(&ports(&mut other)));
+        for range in [outside_of(kernels_range()), PRIVILEGED] {
+            let mut one = Ports::within(range);
+            let mut other = Ports::within(range);
+            let ports = |from: &mut Ports| -> HashSet<u16> {
+                (0..40).map(|_| from.take().unwrap()).collect()
+            };
+            assert!(ports(&mut one).is_disjoint(&ports(&mut other)));
+        }
     }
 
     #[test]
@@ -195,7 +210,7 @@ mod tests {
         let taken = taken().unwrap();
         assert!(taken.contains(&one) && taken.contains(&two));
 
-        let mut ports = Ports::new();
+        let mut ports = Ports::within(outside_of(kernels_range()));
         let first = ports.take().unwrap();
         let others: Vec<u16> = (first + 1..first + BLOCK_PORTS)
             .filter(|port| !taken.contains(port))

@@ -25,8 +25,6 @@ pub const STATISTICS_PATH: &str = "/stats;csv";
 pub const MISTAKES: u64 = 4;
 /// How long connections of an old process may last, where that is limited.
 const HARD_STOP_SECONDS: u64 = 4;
-/// The ports below 1024 that are looked at for a free one.
-const PRIVILEGED_PORTS: std::ops::Range<u16> = 700..1000;
 
 /// Where everything listens, on 127.0.0.1.
 #[derive(Debug, Clone, Copy)]
@@ -62,10 +60,8 @@ impl Where {
         ] {
             *port = free_port()?;
         }
-        let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
-        let low = PRIVILEGED_PORTS.clone().find(free);
-        if let Some(low) = low.filter(|_| privileged) {
-            self.passing = low;
+        if privileged {
+            self.passing = lab::free_privileged_port().map_err(|_| BenchError::NoPort)?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Tests against time on a machine that has other things to do, and waiting until
 //! everything that can happen has happened.
 
-use crate::bed::{PATIENCE, against_haproxy, pause};
+use crate::bed::{PATIENCE, against_haproxy, pause, soon};
 use lab::WITNESS;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -68,4 +68,29 @@ fn asleep() -> Option<HashMap<PathBuf, String>> {
         all.insert(thread, format!("{switches:?}"));
     }
     Some(all)
+}
+
+/// Waits until each thread of the data plane was put to sleep `n` more times: until it has
+/// looked for what there is to do and found nothing. For where [`settle`] would wait for
+/// ever, because a listener that is full looks for a place again and again.
+pub fn turns(n: u64) {
+    if against_haproxy() {
+        return pause(100);
+    }
+    let began = sleeps();
+    let has_slept =
+        |(thread, now): (&PathBuf, &u64)| began.get(thread).is_none_or(|before| *now >= before + n);
+    soon("turns of the data plane", || sleeps().iter().all(has_slept));
+}
+
+/// How often each thread of the data plane was put to sleep.
+fn sleeps() -> HashMap<PathBuf, u64> {
+    let of_data_plane = |thread: PathBuf| {
+        let text = std::fs::read_to_string(thread.join("status")).ok()?;
+        let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+        line("Name:").filter(|name| name.trim().starts_with("proxy/"))?;
+        let sleeps = line("voluntary_ctxt_switches:")?.trim().parse().ok()?;
+        Some((thread, sleeps))
+    };
+    threads().into_iter().filter_map(of_data_plane).collect()
 }

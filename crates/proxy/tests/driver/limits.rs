@@ -1,7 +1,8 @@
 //! Limits of frontends and the process; those of servers and descriptors are
 //! in `overload`, the settings behind limits in `settings`.
 
-use crate::bed::{Bed, Origin, pause};
+use crate::bed::{Bed, Origin};
+use crate::clock::turns;
 use proxy::running::ServeOptions;
 use std::time::Instant;
 
@@ -26,8 +27,7 @@ fn connections_beyond_maxconn_wait_and_are_served() {
             for client in &mut waiting {
                 client.send(CLOSE);
             }
-            // It looks for a place again and again, so it never comes to rest.
-            pause(100);
+            turns(5);
             // Threads that look at the same moment may pass the limit by one.
             let now = bed.counted("front", "scur");
             let now: u32 = now.trim_start_matches("scur=").parse().unwrap();

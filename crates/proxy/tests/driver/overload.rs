@@ -1,7 +1,7 @@
 //! What is full or stops: servers, descriptors, the process.
 
 use crate::bed::{Bed, Origin, PATIENCE, against_haproxy, pause, settle};
-use crate::clock::undisturbed;
+use crate::clock::{turns, undisturbed};
 use proxy::running::ServeOptions;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -246,12 +246,12 @@ fn who_connected_before_a_soft_stop_is_served() {
     let mut bed = Bed::new(&origin.behind("maxconn 1\nbacklog 100", ""));
     let mut first = bed.client();
     first.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
-    settle();
+    turns(3);
     let mut waiting: Vec<_> = (0..5).map(|_| bed.client()).collect();
     for client in &mut waiting {
         client.send(GET);
     }
-    settle();
+    turns(3);
     let running = bed.ours().take().unwrap();
     running.soft_stop();
     for client in &mut waiting {
