@@ -318,6 +318,15 @@ impl Role {
         })
     }
 
+    /// Why one of its volumes could not be handed over to the other node now, in words.
+    fn volume_stays(&self, guest: &Guest) -> Option<String> {
+        uses(guest).find_map(|used| {
+            let state = self.volumes.get(&used.name)?;
+            let stays = state.stays && state.r#use == used.r#use;
+            stays.then(|| format!("volume {}: {}", used.name, state.why))
+        })
+    }
+
     fn tell(&mut self, told: Told, now: u64) {
         let said = &mut self.said;
         let is_new = std::mem::take(&mut said.is_new);

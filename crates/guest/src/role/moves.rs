@@ -217,9 +217,16 @@ impl Role {
             return Wish::Kill;
         }
         match wish {
-            Wish::ShutDown { .. } if is_there && self.goes_live(name).is_some() => Wish::Run,
+            Wish::ShutDown { .. } if is_there && self.goes_later(name) => Wish::Run,
             _ => wish,
         }
+    }
+
+    /// Whether a guest that is to go runs here until then: it moves while it runs, or could not move
+    /// a moment ago.
+    fn goes_later(&self, name: &str) -> bool {
+        let goes = { self.decided.get(name) }.is_some_and(|one| one.goes_to.is_some());
+        self.goes_live(name).is_some() || (goes && self.moves.stays.contains_key(name))
     }
 
     /// The node to which a guest is to go while it runs.
@@ -323,14 +330,20 @@ impl Role {
             if is_full || waits || stands || self.moves.departures.contains_key(&name) {
                 continue;
             }
-            let holds = { self.decided.get(&name) }.is_some_and(|one| one.epoch.is_some());
-            let to = self.goes_live(&name).map(str::to_owned);
-            let (Some(to), true) = (to, holds) else {
+            let decided = { self.decided.get(&name) }.filter(|one| one.epoch.is_some());
+            let Some(to) = decided.and_then(|one| one.goes_to.clone()) else {
                 continue;
             };
-            let machine = self.machines.get(&name);
-            if machine.and_then(|one| one.life.status()) == Some(Status::Running) {
-                self.begin(&name, to, now);
+            let runs = |one: &&Machine| one.life.status() == Some(Status::Running);
+            let Some(machine) = self.machines.get(&name).filter(runs) else {
+                continue;
+            };
+            let stays = { machine.started_as.as_ref() }.and_then(|one| self.volume_stays(one));
+            match stays {
+                // Its guest would stand still until the move gives up, or start nowhere.
+                Some(why) => self.stay(&name, &to, why, now),
+                None if self.goes_live(&name).is_some() => self.begin(&name, to, now),
+                None => {}
             }
         }
     }
@@ -375,6 +388,21 @@ impl Role {
         let _ = { &mut self.agreement }.settle_move(&self.guests, name, Some(&to), boottime_ns());
     }
 
+    /// A guest does not move: whoever waits for it is told, and it is tried again later.
+    fn stay(&mut self, name: &str, to: &str, why: String, now: u64) {
+        if let Some(machine) = self.machines.get_mut(name) {
+            machine.note(&format!("it did not move to {to}: {why}"));
+        }
+        let stay = Stay {
+            to: to.to_owned(),
+            why,
+            until: now + AGAIN_MS,
+        };
+        self.moves.stays.insert(name.to_owned(), stay);
+        // Without the lease the record is another node's.
+        let _ = { &mut self.agreement }.settle_move(&self.guests, name, None, boottime_ns());
+    }
+
     fn lead_departures(&mut self, now: u64) {
         let names: Vec<String> = self.moves.departures.keys().cloned().collect();
         for name in names {
@@ -397,6 +425,9 @@ impl Role {
             has_lease: decided.as_ref().is_some_and(|one| one.epoch.is_some()),
             has_volumes: self.has_volumes(name, machine),
         };
+        // Once they are to be handed over, how long that may take is the move's.
+        let stays = { machine.started_as.as_ref() }.filter(|_| !departure.source.hands_over());
+        let stays = stays.and_then(|guest| self.volume_stays(guest));
         let goes_on = decided.and_then(|one: Decided| one.goes_to) == Some(departure.to.clone());
         let bandwidth = self.place.move_bandwidth;
         let Some(machine) = self.machines.get_mut(name) else {
@@ -420,6 +451,9 @@ impl Role {
             let words = "it is not to move any more".to_owned();
             orders.extend(departure.source.see(Input::Stop(words), now));
         }
+        if let Some(words) = stays {
+            orders.extend(departure.source.see(Input::Stop(words), now));
+        }
         orders.extend(departure.source.next(here, now));
         departure.carry_out(orders, machine, bandwidth);
         if departure.source.outcome().is_none() && departure.talk.is_due(now) {
@@ -430,16 +464,7 @@ impl Role {
         match outcome {
             None => true,
             Some(Outcome::Stays(why)) => {
-                machine.note(&format!("it did not move to {}: {why}", departure.to));
-                let stay = Stay {
-                    to: departure.to.clone(),
-                    why,
-                    until: now + AGAIN_MS,
-                };
-                self.moves.stays.insert(name.to_owned(), stay);
-                // Without the lease the record is another node's.
-                let _ =
-                    { &mut self.agreement }.settle_move(&self.guests, name, None, boottime_ns());
+                self.stay(name, &departure.to, why, now);
                 false
             }
             Some(Outcome::Moved) => {

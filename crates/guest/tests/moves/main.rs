@@ -204,6 +204,8 @@ struct Site {
     loses_records: bool,
     /// How each node uses the volumes of the guest.
     used: [UsedVolumes; 2],
+    /// Why no volume could be handed over at the moment.
+    stays: Option<&'static str>,
     /// For roles that begin later.
     trusted: Option<[Trusted; 2]>,
 }
@@ -236,6 +238,7 @@ impl Site {
             gone: None,
             loses_records: false,
             used: Default::default(),
+            stays: None,
             trusted: Some(later),
         }
     }
@@ -298,11 +301,17 @@ impl Site {
             let other = { &self.used[1 - index].volumes }.iter();
             let is_theirs =
                 self.gone != Some(1 - index) && { other }.any(|one| one.r#use == VolumeUse::Alone);
-            let volumes = self.used[index].volumes.iter().map(|one| VolumeState {
-                name: one.name.clone(),
-                r#use: one.r#use,
-                ready: (one.r#use == VolumeUse::HandsOver) == is_theirs,
-                why: "it is at the other node".to_owned(),
+            let stays = self.stays;
+            let volumes = self.used[index].volumes.iter().map(|one| {
+                let ready = (one.r#use == VolumeUse::HandsOver) == is_theirs;
+                let stays = stays.filter(|_| ready && one.r#use == VolumeUse::Alone);
+                VolumeState {
+                    name: one.name.clone(),
+                    r#use: one.r#use,
+                    ready,
+                    stays: stays.is_some(),
+                    why: stays.unwrap_or("it is at the other node").to_owned(),
+                }
             });
             let volumes = volumes.collect();
             role.hear_volumes(VolumeNews { volumes });

@@ -4,8 +4,9 @@
 use super::{NODES, Site, guest};
 use configuration::{External, Login, Storage};
 use guest::agreement::GuestRecord;
-use guest::config::{Bus, Disk, Guest};
+use guest::config::{Bus, Disk, Guest, Migrate};
 use guest::message::Message;
+use guest::role::report::NOT_MOVED;
 use lab::{IscsiTarget, Location, eventually, free_port};
 use std::fs;
 use std::time::Duration;
@@ -123,7 +124,7 @@ fn a_guest_on_storage_that_was_killed_starts_on_its_node_alone() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     lab::skip_unless_installed!("tgtd");
     let target = start(None);
-    let mut site = Site::begin(9, 0, &counting(&target, None));
+    let mut site = Site::begin(17, 0, &counting(&target, None));
     site.until("counts", |site| site.runs(0) && target.counted()[1] == 1);
     let name = "mail".to_owned();
     site.told(0, &Message::Stop { name, kills: true });
@@ -134,6 +135,53 @@ fn a_guest_on_storage_that_was_killed_starts_on_its_node_alone() {
     // What it wrote last may be on its way.
     assert!(site.opened().starts_with("alpha "), "{}", site.opened());
     assert_eq!(site.process(1), 0);
+}
+
+#[test]
+fn a_guest_whose_volume_cannot_move_is_not_paused_for_it() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    lab::skip_unless_installed!("tgtd");
+    let target = start(None);
+    let mut site = Site::begin(16, 200_000, &counting(&target, None));
+    site.until("counts", |site| site.runs(0) && target.counted()[1] == 1);
+    let pid = site.process(0);
+    let words = "beta is not connected";
+    let stays = |site: &Site| {
+        let why = site.subject(0).words(NOT_MOVED);
+        why.is_some_and(|why| why.contains("volume mail: beta is not connected"))
+    };
+    site.stays = Some(words);
+    site.turn();
+    site.order(0);
+    site.until("stays", stays);
+    assert!(
+        !site.events(0).contains("it is to move"),
+        "{}",
+        site.events(0)
+    );
+    assert_eq!((site.process(0), site.process(1)), (pid, 0));
+    // It cannot any more while the memory is copied.
+    site.stays = None;
+    site.turn();
+    site.order(0);
+    site.until("copies", |site| site.subject(0).value("sent") > Some(0));
+    site.stays = Some(words);
+    site.until("stays", stays);
+    site.until("runs", |site| site.runs(0) && site.process(1) == 0);
+    assert_eq!((site.process(0), target.counted()[1]), (pid, 1));
+    // Nor is one shut down that does not move while it runs.
+    let mut cold = counting(&target, None);
+    cold.migrate = Migrate::Cold;
+    for (index, node) in NODES.iter().enumerate() {
+        let payload = super::payload(node, cold.clone());
+        site.roles[index].change(&payload).unwrap();
+    }
+    site.order(0);
+    site.until("stays", stays);
+    for _ in 0..20 {
+        site.turn();
+    }
+    assert!(site.runs(0) && site.process(0) == pid);
 }
 
 #[test]

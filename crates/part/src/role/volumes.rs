@@ -78,7 +78,9 @@ pub struct VolumeState {
     pub r#use: VolumeUse,
     /// It is as that use needs it.
     pub ready: bool,
-    /// Why not, in words; empty if it is ready.
+    /// It is ready for [`VolumeUse::Alone`], and could not be handed over now.
+    pub stays: bool,
+    /// Why it is not ready, or why it stays, in words; otherwise empty.
     #[serde(with = "VolumeWhy")]
     pub why: String,
 }
@@ -136,6 +138,7 @@ mod tests {
             name: format!("{number:0>64}"),
             r#use: VolumeUse::HandsOver,
             ready: false,
+            stays: true,
             why: why.to_owned(),
         };
         let volumes = (0..count).map(state).collect();

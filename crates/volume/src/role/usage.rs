@@ -2,6 +2,7 @@
 //! volume is as its use needs it. It changes no volume: [`crate::mirror`] carries out a use.
 
 use super::Role;
+use crate::replica::OtherState;
 use crate::report::USED_BY;
 use crate::status::{State, Status};
 use part::report::{Report, Subject};
@@ -116,8 +117,11 @@ impl Role {
     pub fn news(&mut self) -> Vec<(String, VolumeNews)> {
         let mut all = Vec::new();
         for (part, volumes) in &self.usage.parts {
-            let volumes = { volumes.iter() }
-                .map(|used| state_of(used, self.is_ready(&used.name, used.r#use)));
+            let volumes = volumes.iter().map(|used| {
+                let is_ready = self.is_ready(&used.name, used.r#use);
+                let worker = self.workers.get(&used.name);
+                state_of(used, is_ready, worker.map(|worker| worker.can_move()))
+            });
             let news = VolumeNews {
                 volumes: volumes.collect(),
             };
@@ -130,18 +134,52 @@ impl Role {
     }
 }
 
-fn state_of(used: &UsedVolume, is_ready: Option<Result<(), String>>) -> VolumeState {
+/// What a part is told of a volume, by whether it is as its use needs it and whether it could move
+/// to the other node; None: such a volume is not on this node, or its copies are not ours.
+fn state_of(
+    used: &UsedVolume,
+    is_ready: Option<Result<(), String>>,
+    can_move: Option<Result<(), String>>,
+) -> VolumeState {
     let UsedVolume { name, r#use } = used;
     let is_ready = is_ready.unwrap_or_else(|| {
         Err(format!(
             "the served configuration has no volume '{name}' on this node"
         ))
     });
+    let ready = is_ready.is_ok();
+    let moves = can_move.filter(|_| ready && *r#use == VolumeUse::Alone);
+    let moves = moves.unwrap_or(Ok(()));
     VolumeState {
         name: name.clone(),
         r#use: *r#use,
-        ready: is_ready.is_ok(),
-        why: is_ready.err().unwrap_or_default(),
+        ready,
+        stays: moves.is_err(),
+        why: is_ready.and(moves).err().unwrap_or_default(),
+    }
+}
+
+/// Whether a volume that is served here could be handed over now, or why not.
+pub(super) fn can_move(status: &Status) -> Result<(), String> {
+    let pair = { status.mirror.as_ref() }.filter(|shown| !shown.other.is_empty());
+    let Some(shown) = pair else {
+        return Err(one_copy(status));
+    };
+    match shown.report.other {
+        OtherState::InSync => Ok(()),
+        other => Err(match (&*status.why, other) {
+            ("", OtherState::Away) => format!("{} is not connected", shown.other),
+            ("", _) => format!("the copy at {} is not complete yet", shown.other),
+            (why, _) => why.to_owned(),
+        }),
+    }
+}
+
+/// Why a volume moves to no other node, where this one has its only copy.
+fn one_copy(status: &Status) -> String {
+    match status.spec.pair {
+        Some(_) => why(status),
+        None => "it has one copy, on this node: it cannot move to another one".to_owned(),
     }
 }
 
@@ -201,10 +239,7 @@ fn is_alone(status: &Status) -> Result<(), String> {
 fn is_handed_over(status: &Status) -> Result<(), String> {
     let pair = { status.mirror.as_ref() }.filter(|shown| !shown.other.is_empty());
     let Some(shown) = pair else {
-        return Err(match status.spec.pair {
-            Some(_) => why(status),
-            None => "it has one copy, on this node: it cannot move to another one".to_owned(),
-        });
+        return Err(one_copy(status));
     };
     let other = &shown.other;
     match (shown.report.serves, &status.why) {

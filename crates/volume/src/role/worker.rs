@@ -218,6 +218,11 @@ impl Worker {
         usage::is_ready(&self.shared.status(), used)
     }
 
+    /// Whether it could be handed over to the other node now, or why not.
+    pub(super) fn can_move(&self) -> Result<(), String> {
+        usage::can_move(&self.shared.status())
+    }
+
     /// Takes or removes the snapshot from before a resync.
     pub(super) fn keep(&self, what: Keep) {
         if let Some(mailbox) = &self.shared.mailbox {

@@ -101,10 +101,14 @@ fn a_part_is_told_how_its_volume_is_when_it_asks_and_when_that_changes() {
     // Another supervisor does not know it.
     assert_eq!(one(&mut role), None);
     role.tell_again();
-    assert!(one(&mut role).unwrap().ready);
+    let ready = one(&mut role).unwrap();
+    assert!(ready.ready && ready.stays);
+    let words = "it has one copy, on this node: it cannot move to another one";
+    assert_eq!(ready.why, words);
 
     role.uses(used("guest", "mail", VolumeUse::Reads));
-    assert!(one(&mut role).unwrap().ready);
+    let ready = one(&mut role).unwrap();
+    assert_eq!((ready.ready, ready.stays, &*ready.why), (true, false, ""));
     role.uses(used("guest", "mail", VolumeUse::HandsOver));
     let stays = one(&mut role).unwrap();
     assert_eq!((stays.ready, stays.r#use), (false, VolumeUse::HandsOver));
