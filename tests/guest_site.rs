@@ -54,6 +54,11 @@ impl GuestSite {
         GuestSite::begun("records", || VolumeSite::with_variable(name, ""))
     }
 
+    /// The same, where the guest has an address.
+    pub fn addressed(name: &str, words: &'static str) -> Option<GuestSite> {
+        GuestSite::begun(words, || VolumeSite::with_variable(name, ""))
+    }
+
     /// The same, where each node has a program of its own.
     pub fn with_programs(name: &str) -> Option<GuestSite> {
         GuestSite::begun("records", || VolumeSite::with_programs(name, ""))

@@ -27,6 +27,7 @@ mod guest_image;
 mod guest_life;
 mod guest_move;
 mod guest_partition;
+mod guest_ping;
 mod guest_records;
 mod guest_site;
 mod guest_storage;

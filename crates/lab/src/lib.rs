@@ -19,6 +19,7 @@
 //! | a disk that stalls, fails, lies about a flush, or loses power | [`UnreliableDisk`] |
 //! | some packets only | [`Host::block`] |
 //! | a storage system, and guests that count on it | [`IscsiTarget`] |
+//! | the management controller of a machine | [`Controller`] |
 //! | what a client saw | [`Probe`], [`Watcher`] with an [`Answerer`] on each machine |
 //! | what was said on a cable | [`Capture`] |
 //! | that all agree again | [`Lab::wait_healed`] |
@@ -79,6 +80,7 @@ mod acceptor;
 mod busy;
 mod capture;
 mod clean;
+mod controller;
 mod disk;
 mod echo;
 mod error;
@@ -118,6 +120,7 @@ mod witness;
 pub use busy::BusyProcessors;
 pub use capture::{Capture, Frame, Talk};
 pub use clean::{Removed, clean};
+pub use controller::Controller;
 pub use disk::FullDisk;
 pub use echo::Echo;
 pub use error::LabError;

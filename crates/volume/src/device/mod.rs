@@ -4,6 +4,8 @@
 //!
 //! These functions block, so a role calls them at its start, not from its loop.
 
+#[cfg(test)]
+pub(crate) mod bed;
 mod grow;
 mod lvm;
 mod named;

@@ -73,10 +73,10 @@ mod tests {
     use super::super::{Opened, Outside, Pair, boottime};
     use super::*;
     use crate::config::WithoutMajority;
-    use crate::device::{self, Backing};
+    use crate::device;
+    use crate::device::bed::{create_mail, joined};
     use crate::disk::{Operation, Token};
     use crate::export::Listener;
-    use crate::layout::{Head, State, VolumeId};
     use crate::link::greeting::{Facts, Greeting};
     use crate::replica::{Epoch, Generation, InSync, Incarnation, Record, Request};
     use lab::{Scratch, eventually};
@@ -94,18 +94,7 @@ mod tests {
 
     /// A volume that the other node does not know, and that has no lease.
     fn mirror(scratch: &Scratch) -> Mirror {
-        let backing = Backing::File(scratch.path().to_owned());
-        let head = Head {
-            volume: Some(VolumeId([5; 16])),
-            size_bytes: SIZE,
-            data_offset: 0,
-            promised: 0,
-            incarnation: 7,
-            state: State::Joined(1),
-            unflushed: None,
-            hot: Vec::new(),
-        };
-        drop(device::create(&backing, "mail", head, false, &mut |_| {}).unwrap());
+        let backing = create_mail(scratch.path(), joined(SIZE, 7));
         let (device, layout, loaded) = device::open(&backing, "mail", None).unwrap();
         let mailbox = Mailbox::new(Greeting {
             volume: "mail".to_owned(),

@@ -47,8 +47,8 @@ mod tests {
     use super::super::Place;
     use super::*;
     use crate::config::{Pair, RESYNC_RATE, Spec, Volumes};
-    use crate::device::{self, Backing};
-    use crate::layout::{Head, State, VolumeId};
+    use crate::device::Backing;
+    use crate::device::bed::{create_mail, joined};
     use crate::link::dial::Cable;
     use lab::{Scratch, eventually};
     use part::codec;
@@ -83,18 +83,7 @@ mod tests {
 
     /// A role whose volume neither this node nor the other one owns.
     fn role(scratch: &Scratch) -> Role {
-        let head = Head {
-            volume: Some(VolumeId([5; 16])),
-            size_bytes: SIZE,
-            data_offset: 0,
-            promised: 0,
-            incarnation: 7,
-            state: State::Joined(1),
-            unflushed: None,
-            hot: Vec::new(),
-        };
-        let backing = Backing::File(scratch.path().to_owned());
-        drop(device::create(&backing, "mail", head, false, &mut |_| {}).unwrap());
+        create_mail(scratch.path(), joined(SIZE, 7));
         let confine = |_: &Path, _: &Backing| Ok(());
         let runtime = scratch.path().to_owned();
         let mut role = Role::new(Place { runtime, confine }).unwrap();

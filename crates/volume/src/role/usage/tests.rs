@@ -3,8 +3,8 @@
 use super::super::{Place, Role};
 use super::*;
 use crate::config::{Spec, Volumes};
-use crate::device::{self, Backing};
-use crate::layout::{Head, State as CopyState, VolumeId};
+use crate::device::Backing;
+use crate::device::bed::{create_mail, joined};
 use lab::{Scratch, eventually};
 use part::codec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -37,18 +37,7 @@ fn version(directory: &Path) -> Vec<u8> {
 }
 
 fn create(directory: &Path) {
-    let head = Head {
-        volume: Some(VolumeId([5; 16])),
-        size_bytes: SIZE,
-        data_offset: 0,
-        promised: 0,
-        incarnation: 1,
-        state: CopyState::Joined(1),
-        unflushed: None,
-        hot: Vec::new(),
-    };
-    let backing = Backing::File(directory.to_owned());
-    device::create(&backing, "mail", head, false, &mut |_| {}).unwrap();
+    create_mail(directory, joined(SIZE, 1));
 }
 
 fn used(part: &str, name: &str, r#use: VolumeUse) -> UsedVolumes {

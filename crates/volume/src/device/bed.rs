@@ -1,0 +1,26 @@
+//! Copies for the tests of what stands above the device.
+
+use super::{Backing, create};
+use crate::layout::{Head, State, VolumeId};
+use std::path::Path;
+
+/// The metadata of a copy that is in sync since this incarnation.
+pub(crate) fn joined(size_bytes: u64, incarnation: u64) -> Head {
+    Head {
+        volume: Some(VolumeId([5; 16])),
+        size_bytes,
+        data_offset: 0,
+        promised: 0,
+        incarnation,
+        state: State::Joined(1),
+        unflushed: None,
+        hot: Vec::new(),
+    }
+}
+
+/// Creates a copy of a volume `mail` in a directory.
+pub(crate) fn create_mail(directory: &Path, head: Head) -> Backing {
+    let backing = Backing::File(directory.to_owned());
+    drop(create(&backing, "mail", head, false, &mut |_| {}).unwrap());
+    backing
+}

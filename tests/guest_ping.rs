@@ -1,0 +1,200 @@
+//! How long a guest does not respond while it moves: it is pinged on a bridge that both nodes have.
+
+use crate::cluster_site::SOON;
+use crate::guest_site::GuestSite;
+use crate::volume_site::{NODES, other};
+use lab::{BusyProcessors, Host, Switch, eventually};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, ipproto, recv, sendto, socket};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const GUEST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 25);
+const INTERVAL: Duration = Duration::from_millis(5);
+/// Moves of each series.
+const MOVES: usize = 10;
+/// A longer standstill is none that clients overlook, on a machine of two processors as well.
+const GAP_MAX: Duration = Duration::from_secs(2);
+
+/// Somebody who pings the guest, and those whom the guest is to reach.
+struct Pinged {
+    site: GuestSite,
+    caller: Host,
+    _switch: Switch,
+}
+
+impl Pinged {
+    fn new() -> Option<Pinged> {
+        let site = GuestSite::addressed("guest-ping", "address=192.0.2.25/24")?;
+        let lab = &site.volumes.site.lab;
+        let switch = lab.switch("guests").unwrap();
+        for node in NODES {
+            let host = &site.machine(node).host;
+            let cable = switch.attach(host).unwrap();
+            host.ip(&["link", "add", "br0", "type", "bridge"]).unwrap();
+            host.ip(&["link", "set", cable.name(), "master", "br0"])
+                .unwrap();
+            host.ip(&["link", "set", "br0", "up"]).unwrap();
+        }
+        let caller = lab.host("caller").unwrap();
+        let at_caller = switch.attach(&caller).unwrap();
+        at_caller.address("192.0.2.1/24").unwrap();
+        let text = site.configuration(&format!("\tnic br0 address {GUEST}\n"));
+        let alpha = site.machine("alpha");
+        alpha.apply(&text, &["--now"]).well();
+        // It gets the card when it starts.
+        alpha.command(&["guest", "stop", "mail"]).well();
+        alpha.command(&["guest", "start", "mail"]).well();
+        let pinged = Pinged {
+            site,
+            caller,
+            _switch: switch,
+        };
+        let ping = Ping::start(&pinged.caller);
+        ping.responses(1, &pinged.site);
+        ping.stop();
+        Some(pinged)
+    }
+
+    /// How long the guest did not respond while it did not move, and in each of ten moves.
+    fn series(&self, from: &'static str, what: &str) -> &'static str {
+        let ping = Ping::start(&self.caller);
+        ping.responses(1000, &self.site);
+        let still = ping.stop();
+        let mut node = from;
+        let mut gaps = Vec::new();
+        for _ in 0..MOVES {
+            let to = other(node);
+            let ping = Ping::start(&self.caller);
+            ping.responses(20, &self.site);
+            let words = ["guest", "move", "mail", to];
+            self.site.machine(node).command(&words).well();
+            ping.responses(200, &self.site);
+            gaps.push(ping.stop());
+            self.site.runs_on(to);
+            self.site.volumes.in_sync();
+            self.site.is_there(node);
+            node = to;
+        }
+        gaps.sort();
+        let [median, worst] = [gaps[MOVES / 2], gaps[MOVES - 1]];
+        println!(
+            "{what}: {still:?} without a move; with one {median:?} (median), {worst:?} (worst): {gaps:?}"
+        );
+        assert!(worst < GAP_MAX, "{gaps:?}: {}", self.site.tell());
+        node
+    }
+}
+
+/// Pings the guest until it is stopped.
+struct Ping {
+    stop: Arc<AtomicBool>,
+    responses: Arc<AtomicUsize>,
+    /// Gives the longest time between two responses.
+    thread: JoinHandle<Duration>,
+}
+
+impl Ping {
+    fn start(caller: &Host) -> Ping {
+        let open = || socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::ICMP));
+        let socket = caller.enter(open).unwrap();
+        let (stop, responses) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
+        let (stops, counts) = (Arc::clone(&stop), Arc::clone(&responses));
+        let thread = std::thread::spawn(move || ping(&socket, &stops, &counts));
+        Ping {
+            stop,
+            responses,
+            thread,
+        }
+    }
+
+    /// Waits for so many more responses.
+    #[track_caller]
+    fn responses(&self, more: usize, site: &GuestSite) {
+        let wanted = self.responses.load(Ordering::Relaxed) + more;
+        let are_there = || self.responses.load(Ordering::Relaxed) >= wanted;
+        assert!(eventually(SOON * 4, are_there), "{}", site.tell());
+    }
+
+    /// The longest time between two responses.
+    fn stop(self) -> Duration {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+fn ping(socket: &OwnedFd, stop: &AtomicBool, responses: &AtomicUsize) -> Duration {
+    let (mut longest, mut last) = (Duration::ZERO, None::<Instant>);
+    let mut next = Instant::now();
+    let mut number = 0_u16;
+    while !stop.load(Ordering::Relaxed) {
+        let rest = Timespec::try_from(next.saturating_duration_since(Instant::now())).unwrap();
+        let mut watched = [PollFd::new(socket, PollFlags::IN)];
+        if poll(&mut watched, Some(&rest)).unwrap() > 0 {
+            let mut packet = [0; 128];
+            let (length, _) = recv(socket, &mut packet, RecvFlags::empty()).unwrap();
+            if is_response(&packet[..length]) {
+                let now = Instant::now();
+                longest = longest.max(last.map_or(Duration::ZERO, |last| now - last));
+                last = Some(now);
+                responses.fetch_add(1, Ordering::Relaxed);
+            }
+        } else {
+            number = number.wrapping_add(1);
+            let to = SocketAddr::from((GUEST, 0));
+            // Nobody may know its hardware address at the moment.
+            let _ = sendto(socket, &request(number), SendFlags::DONTWAIT, &to);
+            next += INTERVAL;
+        }
+    }
+    longest
+}
+
+/// An echo request (RFC 792).
+fn request(number: u16) -> [u8; 8] {
+    let [high, low] = number.to_be_bytes();
+    let words = [0x0800_u32, 0x4576, u32::from(number)];
+    let sum: u32 = words.iter().sum();
+    let [.., a, b] = (!((sum & 0xffff) + (sum >> 16))).to_be_bytes();
+    [8, 0, a, b, 0x45, 0x76, high, low]
+}
+
+/// Whether a packet is a response of the guest.
+fn is_response(packet: &[u8]) -> bool {
+    let header = packet
+        .first()
+        .map_or(0, |first| usize::from(first & 15) * 4);
+    let is_guests = packet.get(12..16) == Some(&GUEST.octets());
+    is_guests && packet.get(header) == Some(&0) && packet.get(header + 4..header + 6) == Some(b"Ev")
+}
+
+#[test]
+fn a_guest_that_moves_responds_again_before_its_clients_notice() {
+    if lab::setting("GUEST_FAULTS").is_none() {
+        // It takes minutes: `make test-long`.
+        return;
+    }
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let Some(pinged) = Pinged::new() else {
+        panic!("QEMU or the kernel for guests is not installed");
+    };
+    let node = pinged.site.runs().expect("it runs");
+    let starts =
+        |pinged: &Pinged| NODES.map(|at| pinged.site.said(at).matches("begins with").count());
+    let before = starts(&pinged);
+    let node = pinged.series(node, "idle machine");
+    let busy = BusyProcessors::start(8).unwrap();
+    pinged.series(node, "eight busy processes");
+    drop(busy);
+    assert_eq!(
+        starts(&pinged),
+        before,
+        "it has started again: {}",
+        pinged.site.tell()
+    );
+}
