@@ -57,6 +57,8 @@ impl Pinged {
         let ping = Ping::start(&pinged.caller);
         ping.responses(1, &pinged.site);
         ping.stop();
+        let node = pinged.site.runs().expect("it runs");
+        pinged.site.runs_on(node);
         Some(pinged)
     }
 

@@ -89,6 +89,55 @@ impl Sample {
     fn probe(&self, frontend: &str) -> Option<&Probe> {
         self.probes.as_ref()?.get(frontend)
     }
+
+    /// Its synthetic requests, and how many of them failed: the proxy counts them as well.
+    fn own(&self) -> Counts {
+        let probes = || self.probes.iter().flatten();
+        let failed = probes().filter(|(_, probe)| !probe.is_good());
+        Counts {
+            requests: probes().count() as u64,
+            errors: failed.count() as u64,
+        }
+    }
+}
+
+/// Requests, and how many of them failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Counts {
+    requests: u64,
+    errors: u64,
+}
+
+impl Counts {
+    /// What was counted between two samples.
+    fn between(first: Option<&Health>, last: Option<&Health>) -> Counts {
+        match (first, last) {
+            (Some(first), Some(last)) => Counts {
+                requests: last.requests.saturating_sub(first.requests),
+                errors: last.errors.saturating_sub(first.errors),
+            },
+            _ => Counts::default(),
+        }
+    }
+
+    fn and(self, more: Counts) -> Counts {
+        Counts {
+            requests: self.requests.saturating_add(more.requests),
+            errors: self.errors.saturating_add(more.errors),
+        }
+    }
+
+    fn without(self, own: Counts) -> Counts {
+        Counts {
+            requests: self.requests.saturating_sub(own.requests),
+            errors: self.errors.saturating_sub(own.errors),
+        }
+    }
+
+    /// Those that failed, in words: no more than there were requests.
+    fn failed(self) -> u64 {
+        self.errors.min(self.requests)
+    }
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -101,6 +150,8 @@ struct Window {
     restarted: bool,
     /// The newest samples, the oldest first.
     newest: VecDeque<Sample>,
+    /// The synthetic requests of all its samples.
+    own: Counts,
 }
 
 impl Judge {
@@ -145,6 +196,7 @@ impl Judge {
             first,
             restarted: false,
             newest: VecDeque::new(),
+            own: Counts::default(),
         });
     }
 
@@ -234,25 +286,29 @@ impl Judge {
             .filter_map(|sample| sample.health.as_ref())
     }
 
-    /// Requests and errors of before the switch.
-    fn counted_before(&self) -> (u64, u64) {
+    /// The requests of clients before the switch.
+    fn counted_before(&self) -> Counts {
         let mut healths = self.healths();
         let first = healths.next();
-        counted(first, healths.last())
+        // The first one was counted before its sample.
+        let own = self.before.iter().skip(1).map(Sample::own);
+        let own = own.fold(Counts::default(), Counts::and);
+        Counts::between(first, healths.last()).without(own)
     }
 
     fn errors_rose(&self, window: &Window) -> Option<String> {
-        let (requests, errors) = window.counted();
-        let (requests_before, errors_before) = self.counted_before();
-        if !is_surprising(requests_before, errors_before, requests, errors) {
+        let (now, before) = (window.counted(), self.counted_before());
+        if !is_surprising(before, now) {
             return None;
         }
         Some(format!(
-            "{} of {requests} requests failed ({}), {} of {requests_before} before ({})",
-            errors.min(requests),
-            percent(errors, requests),
-            errors_before.min(requests_before),
-            percent(errors_before, requests_before),
+            "{} of {} requests failed ({}), {} of {} before ({})",
+            now.failed(),
+            now.requests,
+            percent(now),
+            before.failed(),
+            before.requests,
+            percent(before),
         ))
     }
 
@@ -325,7 +381,7 @@ impl Judge {
 
     fn good_in_words(&self, window: &Window) -> String {
         let seconds = window.length_ms.div_ceil(1000);
-        let (requests, errors) = window.counted();
+        let counts = window.counted();
         let newest = window.newest.back();
         let health = newest.and_then(|sample| sample.health.as_ref());
         let servers = health.map_or_else(String::new, |health| {
@@ -335,14 +391,16 @@ impl Judge {
         let probed = probed.map_or(0, BTreeMap::len);
         let frontends = if probed == 1 { "frontend" } else { "frontends" };
         format!(
-            "nothing got worse in {seconds} s: {requests} requests, {} failed{servers}, {probed} {frontends} probed",
-            errors.min(requests)
+            "nothing got worse in {seconds} s: {} requests, {} failed{servers}, {probed} {frontends} probed",
+            counts.requests,
+            counts.failed()
         )
     }
 }
 
 impl Window {
     fn take(&mut self, sample: Sample) {
+        let mut own = sample.own();
         if let Some(health) = &sample.health {
             let mut samples = self.newest.iter().rev();
             let last = samples.find_map(|last| last.health.as_ref());
@@ -350,22 +408,25 @@ impl Window {
             // The switch itself may let counters restart.
             if last.is_none() && went_back(self.first.as_ref(), health) || self.first.is_none() {
                 self.first = Some(health.clone());
+                // They are in it.
+                own = Counts::default();
             }
         }
+        self.own = self.own.and(own);
         self.newest.push_back(sample);
         if self.newest.len() > SAMPLES_MAX {
             self.newest.pop_front();
         }
     }
 
-    /// Requests and errors since the switch.
-    fn counted(&self) -> (u64, u64) {
+    /// The requests of clients since the switch.
+    fn counted(&self) -> Counts {
         let newest = self
             .newest
             .iter()
             .rev()
             .find_map(|sample| sample.health.as_ref());
-        counted(self.first.as_ref(), newest)
+        Counts::between(self.first.as_ref(), newest).without(self.own)
     }
 }
 
@@ -376,17 +437,6 @@ fn mostly(samples: impl Iterator<Item = bool>) -> bool {
         (good + u32::from(sample), all + 1)
     });
     all > 0 && 10 * good >= 9 * all
-}
-
-/// Requests and errors between two samples.
-fn counted(first: Option<&Health>, last: Option<&Health>) -> (u64, u64) {
-    match (first, last) {
-        (Some(first), Some(last)) => (
-            last.requests.saturating_sub(first.requests),
-            last.errors.saturating_sub(first.errors),
-        ),
-        _ => (0, 0),
-    }
 }
 
 /// Counters that only grow are smaller than they were.
@@ -430,13 +480,13 @@ fn listed(names: &[&str]) -> String {
     clippy::cast_precision_loss,
     reason = "shares need no more than 52 bits"
 )]
-fn percent(errors: u64, requests: u64) -> String {
-    if requests == 0 {
+fn percent(counts: Counts) -> String {
+    if counts.requests == 0 {
         return "no requests".to_owned();
     }
     format!(
         "{:.1} %",
-        100.0 * errors.min(requests) as f64 / requests as f64
+        100.0 * counts.failed() as f64 / counts.requests as f64
     )
 }
 
@@ -449,16 +499,17 @@ fn percent(errors: u64, requests: u64) -> String {
     clippy::cast_precision_loss,
     reason = "shares need no more than 52 bits"
 )]
-fn is_surprising(requests_before: u64, errors_before: u64, requests: u64, errors: u64) -> bool {
-    let rose = u128::from(errors) * u128::from(requests_before)
-        > u128::from(errors_before) * u128::from(requests);
-    if errors < ERRORS_MIN || (requests_before > 0 && !rose) {
+fn is_surprising(before: Counts, now: Counts) -> bool {
+    let Counts { requests, errors } = now;
+    let rose = u128::from(errors) * u128::from(before.requests)
+        > u128::from(before.errors) * u128::from(requests);
+    if errors < ERRORS_MIN || (before.requests > 0 && !rose) {
         return false;
     }
     // A failed connection to a server counts as an error before its request is over.
     let requests = requests.max(errors);
-    let before = (errors_before.min(requests_before) as f64 + PRIOR_ERRORS)
-        / (requests_before as f64 + PRIOR_REQUESTS);
+    let before =
+        (before.failed() as f64 + PRIOR_ERRORS) / (before.requests as f64 + PRIOR_REQUESTS);
     let now = errors as f64 / requests as f64;
     if now < before + RISE_MIN {
         return false;

@@ -34,8 +34,9 @@ struct Bench {
 
 impl Bench {
     fn see(&mut self, second: Second) -> Option<Finding> {
-        self.requests += second.requests;
-        self.errors += second.errors;
+        // The proxy counts what the cluster asks as well.
+        self.requests += second.requests + 1;
+        self.errors += second.errors + u64::from(!second.answer.is_good());
         let health = Health {
             requests: self.requests,
             errors: self.errors,
@@ -148,9 +149,35 @@ fn errors_are_worse_where_chance_does_not_explain_them() {
 
 #[test]
 fn a_share_of_errors_that_did_not_rise_is_never_worse_however_few_requests_there_were() {
-    assert!(!is_surprising(4, 4, 2, 2));
-    assert!(!is_surprising(1, 1, 1000, 1000));
-    assert!(is_surprising(4, 3, 1000, 1000));
+    let of = |requests, errors| Counts { requests, errors };
+    assert!(!is_surprising(of(4, 4), of(2, 2)));
+    assert!(!is_surprising(of(1, 1), of(1000, 1000)));
+    assert!(is_surprising(of(4, 3), of(1000, 1000)));
+}
+
+#[test]
+fn what_the_cluster_itself_asks_is_no_request_of_a_client() {
+    let broken = Second {
+        answer: Probe::Answered { status: 503 },
+        up: 0,
+        ..errors(0, 0)
+    };
+    // A node whose servers were down before, and that was asked once or never.
+    is_good(&[broken], &[broken]);
+    is_good(&[errors(0, 0), broken], &[broken]);
+    let mut bench = Bench::default();
+    bench.judge.switched(0, 10_000);
+    let findings: Vec<Finding> = (0..12).filter_map(|_| bench.see(broken)).collect();
+    let good = |finding: &Finding| matches!(finding, Finding::Good { .. });
+    assert!(
+        !findings.is_empty() && findings.iter().all(good),
+        "{findings:?}"
+    );
+    // Those of its clients count, and none is taken for one of the cluster's.
+    let words = "1000 requests, 0 failed";
+    let (_, finding) = judged(&[WELL; 3], &[WELL]);
+    assert!(matches!(finding, Finding::Good { words: said } if said.contains(words)));
+    is_worse(&[WELL; 30], &[errors(2, 2)], "requests failed");
 }
 
 #[test]
