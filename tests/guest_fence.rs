@@ -2,9 +2,9 @@
 //! off: before its leases have ended.
 
 use crate::cluster_site::SOON;
-use crate::guest_site::GuestSite;
+use crate::guest_site::{GuestSite, kill};
 use crate::volume_site::{NODES, other};
-use lab::{BusyProcessors, Controller, eventually, let_pass};
+use lab::{BusyProcessors, Controller, Fault, eventually, let_pass};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -95,16 +95,28 @@ impl Fenced {
         log.lines().count()
     }
 
+    /// What runs on a node is gone, and so is what it had in memory.
+    fn goes_off(&mut self, node: &str) -> Fault {
+        let runtime = self.site.machine(node).runtime();
+        let pid = self.site.qemu(node);
+        let fault = self.site.machine(node).host.power_off().unwrap();
+        self.site.volumes.site.machine_mut(node).kill();
+        kill(pid);
+        for entry in fs::read_dir(runtime).unwrap().flatten() {
+            let path = entry.path();
+            // One is as good as the other where it is gone.
+            let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
+        }
+        fault
+    }
+
     /// Takes the power of the node away that has the guest: it starts on the other one. Returns how
     /// long that took, and how long it was until the guest wrote.
     fn loses_power(&mut self, node: &str) -> [Duration; 2] {
         let to = other(node);
         let (wrote, offs) = (self.site.wrote(node), self.offs(node));
-        let home = self.site.home(node);
         let begun = Instant::now();
-        let fault = self.site.machine(node).host.power_off().unwrap();
-        self.site.volumes.site.machine_mut(node).kill();
-        let _ = fs::remove_dir_all(home);
+        let fault = self.goes_off(node);
         let started = || self.site.process(to).is_some();
         assert!(eventually(SOON, started), "{}", self.site.tell());
         let started = begun.elapsed();
@@ -147,6 +159,41 @@ fn a_node_without_power_is_fenced_and_its_guest_starts_on_the_other_one() {
     let off = said.lines().position(|line| line.contains("off confirmed"));
     let started = { said.lines() }.position(|line| line.contains("guest mail: started"));
     assert!(off.is_some() && off < started, "{}", fenced.site.tell());
+}
+
+#[test]
+fn a_node_that_fails_again_within_five_minutes_is_not_fenced_again_and_its_guest_does_not_wait_for_it()
+ {
+    if lab::setting("GUEST_FAULTS").is_none() {
+        // It takes minutes: `make test-long`.
+        return;
+    }
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let Some(mut fenced) = Fenced::new("guest-again") else {
+        panic!("QEMU or the kernel for guests is not installed");
+    };
+    fenced.loses_power("alpha");
+    let words = ["guest", "move", "mail", "alpha"];
+    fenced.site.machine("beta").command(&words).well();
+    fenced.site.runs_on("alpha");
+    let (wrote, offs) = (fenced.site.wrote("alpha"), fenced.offs("alpha"));
+    let begun = Instant::now();
+    let _off = fenced.goes_off("alpha");
+    let started = || fenced.site.process("beta").is_some();
+    assert!(eventually(SOON, started), "{}", fenced.site.tell());
+    println!("QEMU started at beta after {:?}", begun.elapsed());
+    fenced.site.runs_on("beta");
+    let site = &fenced.site;
+    assert!(
+        site.began("beta").is_some_and(|began| began >= wrote),
+        "{}",
+        site.tell()
+    );
+    let said = site.machine("beta").said();
+    let words = "node alpha is gone again: it is not fenced again, since it was fenced less than 5 minutes ago";
+    assert!(said.contains(words), "{}", site.tell());
+    assert_eq!(fenced.offs("alpha"), offs, "{}", site.tell());
 }
 
 #[test]

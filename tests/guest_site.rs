@@ -230,7 +230,8 @@ impl GuestSite {
             let lines: Vec<&str> = said.lines().collect();
             let from = lines.len().saturating_sub(40);
             format!(
-                "== {node}\n{}\n{}\n{}\n{}\n",
+                "== {node}\n{}\n{}\n{}\n{}\n{}\n",
+                self.machine(node).command(&["guest", "list"]).text(),
                 self.shown(node),
                 self.machine(node).command(&["volume", "list"]).text(),
                 lines[from..].join("\n"),

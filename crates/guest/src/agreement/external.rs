@@ -174,7 +174,7 @@ impl Agreement {
     }
 
     /// Whether disks may be open on a node.
-    pub(super) fn may_have_open(&self, guests: &Guests, node: &str) -> bool {
+    pub fn may_have_open(&self, guests: &Guests, node: &str) -> bool {
         let mut records = guests.guests.keys().map(|name| self.record_of(name));
         records.any(|record| Opened::of(&record).is_some_and(|opened| opened.node == node))
     }

@@ -91,6 +91,12 @@ impl Nodes {
         self.by_name.contains_key(name)
     }
 
+    /// Whether a node was fenced a short time ago and has been there since: it is not fenced again
+    /// now.
+    pub fn rests(&self, name: &str) -> bool {
+        self.started.contains_key(name) && !self.runs(name)
+    }
+
     /// Starts, reads and kills commands. Returns the nodes whose fencing has ended just now.
     pub fn turn(&mut self, now: u64) -> Vec<(String, Fenced)> {
         let mut ended = Vec::new();
@@ -253,10 +259,12 @@ mod tests {
         nodes.fence(&wanted, AGAIN_MS - 1000);
         assert!(nodes.turn(AGAIN_MS - 1000).is_empty());
         assert!(nodes.words("beta", AGAIN_MS - 1000).is_none());
+        assert!(nodes.rests("beta") && !nodes.rests("alpha"));
         assert!(nodes.deadline(&wanted).is_some_and(|at| at >= AGAIN_MS));
         assert_eq!(fs::read_to_string(log).unwrap(), "off\n");
         nodes.fence(&wanted, 2 * AGAIN_MS);
         assert!(nodes.words("beta", 2 * AGAIN_MS).is_some());
+        assert!(!nodes.rests("beta"));
     }
 
     #[test]

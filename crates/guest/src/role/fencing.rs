@@ -46,11 +46,28 @@ impl Role {
         });
         self.fencing.wanted = wanted;
         self.fencing.nodes.fence(&self.fencing.wanted, now);
+        self.pass_over();
         for (node, fenced) in self.fencing.nodes.turn(now) {
             self.agreement.set_fenced(&node, fenced);
         }
         for note in self.fencing.nodes.notes() {
             write_error(&format!("evenkeel: guests: {note}\n"));
+        }
+    }
+
+    /// A node that fails again so soon is not fenced again, and its guests do not wait for that.
+    /// Those with disks of a storage system do.
+    fn pass_over(&mut self) {
+        let Fencing { nodes, wanted, .. } = &self.fencing;
+        let rests =
+            |name: &&String| nodes.rests(name) && !self.agreement.may_have_open(&self.guests, name);
+        let all: Vec<String> = wanted.keys().filter(rests).cloned().collect();
+        for name in all {
+            write_error(&format!(
+                "evenkeel: guests: node {name} is gone again: it is {NOT_AGAIN}, and its guests start when its \
+                 leases have ended\n"
+            ));
+            self.agreement.set_fenced(&name, Fenced::Failed);
         }
     }
 
@@ -151,6 +168,7 @@ impl Role {
         };
         let words = match record.fenced {
             Fenced::Off => "off confirmed by a person, by another node, or earlier".to_owned(),
+            Fenced::Failed if self.fencing.nodes.rests(name) => format!("{NOT_AGAIN}. {SAFE}"),
             Fenced::Failed => format!("failed at another node, or earlier. {SAFE}"),
             Fenced::No if record.leaves => "not needed: it stopped in good order".to_owned(),
             Fenced::No if !has_method => format!("none: it has no line `fence`. {SAFE}"),
@@ -179,6 +197,7 @@ fn may_be_here(machine: &Machine, decided: Option<&Decided>) -> bool {
 }
 
 const FENCING: &str = "fencing";
+const NOT_AGAIN: &str = "not fenced again, since it was fenced less than 5 minutes ago";
 
 /// The numbers of nodes.
 pub(super) fn row() -> NumberRow {
