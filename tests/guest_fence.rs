@@ -73,7 +73,10 @@ impl Fenced {
         if let Some(controller) = self.controller(node) {
             let (at, password) = (controller.address(), controller.password());
             let user = Controller::USER;
-            return format!("ipmi {at} user {user} password-file {}", password.display());
+            return format!(
+                "ipmi {at} user {user} password-file {} cipher 3",
+                password.display()
+            );
         }
         let program = self.site.volumes.scratch().join(format!("off-{node}"));
         let script = format!("#!/bin/sh\necho off >>{}\n", self.log(node).display());

@@ -55,6 +55,9 @@ pub enum Fence {
         user: String,
         /// The file with the password.
         password_file: PathBuf,
+        /// The cipher suite; None: `ipmitool` asks the controller for the best one.
+        #[serde(default)]
+        cipher: Option<u32>,
     },
     /// A program with its arguments. It ends with 0 once the node is off.
     Exec(Vec<String>),

@@ -31,6 +31,7 @@ fn ipmi(port: u16, password_file: PathBuf) -> Fence {
         at: format!("127.0.0.1:{port}"),
         user: "admin".to_owned(),
         password_file,
+        cipher: Some(3),
     }
 }
 

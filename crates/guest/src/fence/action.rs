@@ -85,6 +85,7 @@ impl Fence {
             at,
             user,
             password_file,
+            cipher,
         } = self
         else {
             return None;
@@ -93,6 +94,9 @@ impl Fence {
         let mut words: Vec<String> = ["-I", "lanplus", "-H", host].map(str::to_owned).into();
         if let Some(port) = port {
             words.extend(["-p".to_owned(), port.to_owned()]);
+        }
+        if let Some(cipher) = cipher {
+            words.extend(["-C".to_owned(), cipher.to_string()]);
         }
         let file = password_file.display().to_string();
         // A lost datagram is sent again after 1 s, so that one who is not there is known in 6 s.
@@ -213,6 +217,7 @@ mod tests {
             at: at.to_owned(),
             user: "admin".to_owned(),
             password_file: "/etc/evenkeel/ipmi".into(),
+            cipher: None,
         }
     }
 
@@ -245,6 +250,12 @@ mod tests {
         ] {
             assert_eq!(line(at), format!("ipmitool -I lanplus {words} {rest}"));
         }
+        let mut with_cipher = ipmi("10.99.0.11");
+        if let Fence::Ipmi { cipher, .. } = &mut with_cipher {
+            *cipher = Some(17);
+        }
+        let words = format!("ipmitool -I lanplus -H 10.99.0.11 -C 17 {rest}");
+        assert_eq!(with_cipher.by_hand(Action::Off), words);
     }
 
     #[test]

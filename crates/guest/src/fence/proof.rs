@@ -110,6 +110,7 @@ mod tests {
             at: "127.0.0.1".to_owned(),
             user: "admin".to_owned(),
             password_file: "/nowhere/password".into(),
+            cipher: None,
         });
         assert!(ipmi.words.contains("/nowhere/password"), "{ipmi:?}");
     }

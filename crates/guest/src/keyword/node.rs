@@ -62,6 +62,9 @@ fn fence(
     Ok(())
 }
 
+/// The highest number of a cipher suite (IPMI 2.0, section 22.15.2).
+const CIPHERS_MAX: u32 = 19;
+
 fn ipmi(args: &mut Args<'_>) -> Result<Fence, Diagnostic> {
     let word = args.required("the address of the controller")?;
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(byte);
@@ -69,11 +72,12 @@ fn ipmi(args: &mut Args<'_>) -> Result<Fence, Diagnostic> {
         return Err(args.unfit(word, "not an address or a host name"));
     }
     let at = word.text().into_owned();
-    let (mut user, mut password_file) = (None, None);
-    let known = ["user", "password-file"];
+    let (mut user, mut password_file, mut cipher) = (None, None, None);
+    let known = ["user", "password-file", "cipher"];
     options(args, &known, &[], |option, args| {
         match option {
             "user" => user = Some(args.required("the name of a user")?.text().into_owned()),
+            "cipher" => cipher = Some(args.count("the number of a cipher suite", 1..=CIPHERS_MAX)?),
             _ => password_file = Some(path(args, "the file with the password")?.value),
         }
         Ok(())
@@ -83,6 +87,7 @@ fn ipmi(args: &mut Args<'_>) -> Result<Fence, Diagnostic> {
             at,
             user,
             password_file,
+            cipher,
         }),
         (user, _) => {
             let missing = match user {
@@ -173,9 +178,11 @@ fn room(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     Keyword {
         places: &["node"],
-        syntax: "fence ipmi <address> user <name> password-file <file>",
+        syntax: "fence ipmi <address> user <name> password-file <file> [cipher <number>]",
         doc: "How the other nodes power this node off before they start its guests: by its management controller, IPMI over \
-            LAN (`ipmitool -I lanplus`). The file holds the password, and every other node needs it. Several lines `fence` \
+            LAN (`ipmitool -I lanplus`). The file holds the password, and every other node needs it. `cipher` is the number of the cipher \
+            suite (17, or 3 for older controllers). Without it `ipmitool` asks the controller first, and waits for some \
+            seconds where that does not know the question. Several lines `fence` \
             of a node are tried in their order until one succeeds.",
         example: "fence ipmi 10.99.0.11 user admin password-file /etc/evenkeel/ipmi",
         build: |draft, args| fence(draft, args, ipmi),

@@ -124,6 +124,10 @@ const OF_NODES: &[(&str, &str)] = &[
         "expects `password-file` and a file",
     ),
     (
+        "fence ipmi 10.0.0.1 user admin password-file /pw cipher 20",
+        "'20' is out of range: expected 1 to 19",
+    ),
+    (
         "fence ipmi 10.0.0.1 user admin password-file pw",
         "'pw' is not an absolute path",
     ),

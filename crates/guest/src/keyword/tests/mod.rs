@@ -302,7 +302,7 @@ fn a_section_is_a_guest_with_all_that_its_lines_say() {
 fn a_node_says_how_it_is_powered_off_and_what_it_has() {
     let text = "\
 node alpha
-    fence ipmi 10.99.0.11 user admin password-file /etc/evenkeel/ipmi
+    fence ipmi 10.99.0.11 user admin password-file /etc/evenkeel/ipmi cipher 17
     fence agent fence_apc ip=10.99.0.12 plug=3
     fence exec /usr/local/sbin/off alpha
     fence watchdog /dev/watchdog
@@ -317,6 +317,7 @@ node alpha
         at: "10.99.0.11".to_owned(),
         user: "admin".to_owned(),
         password_file: "/etc/evenkeel/ipmi".into(),
+        cipher: Some(17),
     };
     let option = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let agent = Fence::Agent {
