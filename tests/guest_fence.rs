@@ -15,7 +15,7 @@ enum Means {
     /// By a program that writes that down.
     Program,
     /// By their management controllers, alpha's first.
-    Controllers([Controller; NODES.len()]),
+    Controllers(Vec<Controller>),
 }
 
 /// A site whose nodes power each other off.
@@ -36,7 +36,7 @@ impl Fenced {
         let site = GuestSite::new(name)?;
         let farm = &site.volumes.site.farm;
         let start = |port| Controller::start(farm, ([10, 60, 0, 181], port).into()).unwrap();
-        let controllers = [6230, 6231].map(start);
+        let controllers = [6230, 6231].map(start).into();
         Some(Fenced::begun(site, Means::Controllers(controllers)))
     }
 

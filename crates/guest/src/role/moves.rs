@@ -388,7 +388,7 @@ impl Role {
         let _ = { &mut self.agreement }.settle_move(&self.guests, name, Some(&to), boottime_ns());
     }
 
-    /// A guest does not move: whoever waits for it is told, and it is tried again later.
+    /// A guest does not move: the command that waits for it ends, and the move is tried again later.
     fn stay(&mut self, name: &str, to: &str, why: String, now: u64) {
         if let Some(machine) = self.machines.get_mut(name) {
             machine.note(&format!("it did not move to {to}: {why}"));

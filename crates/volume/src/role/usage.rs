@@ -134,8 +134,8 @@ impl Role {
     }
 }
 
-/// What a part is told of a volume, by whether it is as its use needs it and whether it could move
-/// to the other node; None: such a volume is not on this node, or its copies are not ours.
+/// The news of a volume, by whether it is as its use needs it and whether it could move to the other
+/// node; None: such a volume is not on this node, or its copies are not ours.
 fn state_of(
     used: &UsedVolume,
     is_ready: Option<Result<(), String>>,
