@@ -265,8 +265,7 @@ fn a_node_in_judgement_takes_no_address_that_it_is_preferred_for_until_it_is_acc
     let deaf = site.lan.one_way(&site.alpha.host, &site.farm).unwrap();
     let gone = || site.beta.has(VIP) && !site.alpha.has(VIP);
     assert!(eventually(SOON, gone), "{}", site.tell());
-    // What the cluster itself asks a node for is answered also while it has no servers.
-    let two = configuration("two").replace(" if { path /version }", "");
+    let two = configuration("two");
     let mut deaf = Some(deaf);
     let mut well_in_judgement = 0;
     thread::scope(|scope| {

@@ -2,7 +2,7 @@
 //! off: before its leases have ended.
 
 use crate::cluster_site::SOON;
-use crate::guest_site::{GuestSite, kill};
+use crate::guest_site::{GuestSite, cut_power};
 use crate::volume_site::{NODES, other};
 use lab::{BusyProcessors, Controller, Fault, eventually, let_pass};
 use std::fs;
@@ -98,18 +98,10 @@ impl Fenced {
         log.lines().count()
     }
 
-    /// What runs on a node is gone, and so is what it had in memory.
+    /// A node is off, and its network at the same moment.
     fn goes_off(&mut self, node: &str) -> Fault {
-        let runtime = self.site.machine(node).runtime();
-        let pid = self.site.qemu(node);
         let fault = self.site.machine(node).host.power_off().unwrap();
-        self.site.volumes.site.machine_mut(node).kill();
-        kill(pid);
-        for entry in fs::read_dir(runtime).unwrap().flatten() {
-            let path = entry.path();
-            // One is as good as the other where it is gone.
-            let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
-        }
+        cut_power(&mut self.site, node);
         fault
     }
 

@@ -3,6 +3,7 @@
 use crate::cluster_site::SOON;
 use crate::guest_site::GuestSite;
 use crate::volume_site::{NODES, other};
+use guest::check::echo::Echo;
 use lab::{BusyProcessors, Host, Switch, eventually};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, ipproto, recv, sendto, socket};
@@ -29,7 +30,7 @@ struct Pinged {
 
 impl Pinged {
     fn new() -> Option<Pinged> {
-        let site = GuestSite::addressed("guest-ping", "address=192.0.2.25/24")?;
+        let site = GuestSite::with_words("guest-ping", "address=192.0.2.25/24")?;
         let lab = &site.volumes.site.lab;
         let switch = lab.switch("guests").unwrap();
         for node in NODES {
@@ -132,46 +133,32 @@ impl Ping {
 fn ping(socket: &OwnedFd, stop: &AtomicBool, responses: &AtomicUsize) -> Duration {
     let (mut longest, mut last) = (Duration::ZERO, None::<Instant>);
     let mut next = Instant::now();
-    let mut number = 0_u16;
+    // It does not matter which of them a response is for.
+    let echo = Echo {
+        is_ipv6: false,
+        id: Some(0x4576),
+        sequence: 1,
+    };
     while !stop.load(Ordering::Relaxed) {
         let rest = Timespec::try_from(next.saturating_duration_since(Instant::now())).unwrap();
         let mut watched = [PollFd::new(socket, PollFlags::IN)];
         if poll(&mut watched, Some(&rest)).unwrap() > 0 {
             let mut packet = [0; 128];
             let (length, _) = recv(socket, &mut packet, RecvFlags::empty()).unwrap();
-            if is_response(&packet[..length]) {
+            if echo.is_reply(&packet[..length], true) {
                 let now = Instant::now();
                 longest = longest.max(last.map_or(Duration::ZERO, |last| now - last));
                 last = Some(now);
                 responses.fetch_add(1, Ordering::Relaxed);
             }
         } else {
-            number = number.wrapping_add(1);
             let to = SocketAddr::from((GUEST, 0));
             // Nobody may know its hardware address at the moment.
-            let _ = sendto(socket, &request(number), SendFlags::DONTWAIT, &to);
+            let _ = sendto(socket, &echo.request(), SendFlags::DONTWAIT, &to);
             next += INTERVAL;
         }
     }
     longest
-}
-
-/// An echo request (RFC 792).
-fn request(number: u16) -> [u8; 8] {
-    let [high, low] = number.to_be_bytes();
-    let words = [0x0800_u32, 0x4576, u32::from(number)];
-    let sum: u32 = words.iter().sum();
-    let [.., a, b] = (!((sum & 0xffff) + (sum >> 16))).to_be_bytes();
-    [8, 0, a, b, 0x45, 0x76, high, low]
-}
-
-/// Whether a packet is a response of the guest.
-fn is_response(packet: &[u8]) -> bool {
-    let header = packet
-        .first()
-        .map_or(0, |first| usize::from(first & 15) * 4);
-    let is_guests = packet.get(12..16) == Some(&GUEST.octets());
-    is_guests && packet.get(header) == Some(&0) && packet.get(header + 4..header + 6) == Some(b"Ev")
 }
 
 #[test]

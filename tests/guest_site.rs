@@ -7,7 +7,7 @@ use crate::volume_site::{NODES, VolumeSite, other};
 use lab::eventually;
 use serde_json::Value;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long a guest may take: its processor is emulated, beside other tests.
@@ -51,11 +51,11 @@ impl GuestSite {
 
     /// The same, where the guest records each number: see [`crate::guest_records`].
     pub fn recording(name: &str) -> Option<GuestSite> {
-        GuestSite::begun("records", || VolumeSite::with_variable(name, ""))
+        GuestSite::with_words(name, "records")
     }
 
-    /// The same, where the guest has an address.
-    pub fn addressed(name: &str, words: &'static str) -> Option<GuestSite> {
+    /// The same, where the kernel of the guest gets these words, which `guest-counter.sh` knows.
+    pub fn with_words(name: &str, words: &'static str) -> Option<GuestSite> {
         GuestSite::begun(words, || VolumeSite::with_variable(name, ""))
     }
 
@@ -264,12 +264,16 @@ pub fn ends(pid: u32) {
 
 /// Kills everything that runs on a machine: its power is gone.
 pub fn cut_power(site: &mut GuestSite, node: &str) {
-    let home = site.home(node);
-    let pid = site.process(node);
+    let runtime = site.machine(node).runtime();
+    let pid = site.qemu(node);
     site.volumes.site.machine_mut(node).kill();
     kill(pid);
     // What was in memory is gone with it.
-    let _ = fs::remove_dir_all(Path::new(&home));
+    for entry in fs::read_dir(runtime).unwrap().flatten() {
+        let path = entry.path();
+        // It is a directory, or something else.
+        let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
+    }
 }
 
 /// Kills a process.

@@ -174,7 +174,7 @@ mod tests {
             let mut one = Ports::within(range);
             let mut other = Ports::within(range);
             let ports = |from: &mut Ports| -> HashSet<u16> {
-                (0..40).map(|_| from.take().unwrap()).collect()
+                (0..80).map(|_| from.take().unwrap()).collect()
             };
             assert!(ports(&mut one).is_disjoint(&ports(&mut other)));
         }

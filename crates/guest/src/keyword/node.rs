@@ -180,10 +180,10 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
         places: &["node"],
         syntax: "fence ipmi <address> user <name> password-file <file> [cipher <number>]",
         doc: "How the other nodes power this node off before they start its guests: by its management controller, IPMI over \
-            LAN (`ipmitool -I lanplus`). The file holds the password, and every other node needs it. `cipher` is the number of the cipher \
-            suite (17, or 3 for older controllers). Without it `ipmitool` asks the controller first, and waits for some \
-            seconds where that does not know the question. Several lines `fence` \
-            of a node are tried in their order until one succeeds.",
+            LAN (`ipmitool -I lanplus`). The file holds the password, and every other node needs it. `cipher` is the \
+            number of the cipher suite (17, or 3 for older controllers). Without it `ipmitool` asks the controller first, and \
+            waits for some seconds where that does not know the question. Several lines `fence` of a node are tried in their \
+            order until one succeeds.",
         example: "fence ipmi 10.99.0.11 user admin password-file /etc/evenkeel/ipmi",
         build: |draft, args| fence(draft, args, ipmi),
     },

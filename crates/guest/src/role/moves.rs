@@ -46,6 +46,19 @@ pub(super) struct Moves {
     pub(super) stays: BTreeMap<String, Stay>,
 }
 
+impl Moves {
+    /// A guest could not move: it is tried again later.
+    fn stay(&mut self, machine: &mut Machine, name: &str, to: &str, why: String, now: u64) {
+        machine.note(&format!("it did not move to {to}: {why}"));
+        let stay = Stay {
+            to: to.to_owned(),
+            why,
+            until: now + AGAIN_MS,
+        };
+        self.stays.insert(name.to_owned(), stay);
+    }
+}
+
 /// A guest that leaves.
 #[derive(Debug)]
 pub(super) struct Departure {
@@ -226,14 +239,13 @@ impl Role {
     /// a moment ago.
     fn goes_later(&self, name: &str) -> bool {
         let goes = { self.decided.get(name) }.is_some_and(|one| one.goes_to.is_some());
-        self.goes_live(name).is_some() || (goes && self.moves.stays.contains_key(name))
+        goes && (self.moves_live(name) || self.moves.stays.contains_key(name))
     }
 
-    /// The node to which a guest is to go while it runs.
-    fn goes_live(&self, name: &str) -> Option<&str> {
-        let guest = self.guests.guests.get(name)?;
-        let to = self.decided.get(name)?.goes_to.as_deref()?;
-        (guest.migrate == Migrate::Live).then_some(to)
+    /// Whether a guest moves while it runs.
+    fn moves_live(&self, name: &str) -> bool {
+        let guest = self.guests.guests.get(name);
+        guest.is_some_and(|guest| guest.migrate == Migrate::Live)
     }
 
     /// In which epoch a guest may run here; none as long as it comes.
@@ -297,13 +309,7 @@ impl Role {
                 continue;
             }
             let why = "that node is away, or did not take it".to_owned();
-            machine.note(&format!("it did not move to {to}: {why}"));
-            let stay = Stay {
-                to: to.clone(),
-                why,
-                until: now + AGAIN_MS,
-            };
-            self.moves.stays.insert(name.clone(), stay);
+            self.moves.stay(machine, name, to, why, now);
         }
     }
 
@@ -342,7 +348,7 @@ impl Role {
             match stays {
                 // Its guest would stand still until the move gives up, or start nowhere.
                 Some(why) => self.stay(&name, &to, why, now),
-                None if self.goes_live(&name).is_some() => self.begin(&name, to, now),
+                None if self.moves_live(&name) => self.begin(&name, to, now),
                 None => {}
             }
         }
@@ -391,14 +397,8 @@ impl Role {
     /// A guest does not move: the command that waits for it ends, and the move is tried again later.
     fn stay(&mut self, name: &str, to: &str, why: String, now: u64) {
         if let Some(machine) = self.machines.get_mut(name) {
-            machine.note(&format!("it did not move to {to}: {why}"));
+            self.moves.stay(machine, name, to, why, now);
         }
-        let stay = Stay {
-            to: to.to_owned(),
-            why,
-            until: now + AGAIN_MS,
-        };
-        self.moves.stays.insert(name.to_owned(), stay);
         // Without the lease the record is another node's.
         let _ = { &mut self.agreement }.settle_move(&self.guests, name, None, boottime_ns());
     }

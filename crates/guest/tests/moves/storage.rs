@@ -45,6 +45,14 @@ fn counting(target: &IscsiTarget, login: Option<&str>) -> Guest {
     }
 }
 
+/// A guest that counts on a target, and runs on alpha.
+fn on_alpha(network: u8, bandwidth: u64) -> (IscsiTarget, Site) {
+    let target = start(None);
+    let mut site = Site::begin(network, bandwidth, &counting(&target, None));
+    site.until("counts", |site| site.runs(0) && target.counted()[1] == 1);
+    (target, site)
+}
+
 impl Site {
     /// On which node, and since which boot, the cluster has the disks as open.
     fn opened(&self) -> String {
@@ -123,9 +131,7 @@ fn a_guest_on_storage_starts_elsewhere_only_when_its_node_is_off_or_it_ended_in_
 fn a_guest_on_storage_that_was_killed_starts_on_its_node_alone() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     lab::skip_unless_installed!("tgtd");
-    let target = start(None);
-    let mut site = Site::begin(17, 0, &counting(&target, None));
-    site.until("counts", |site| site.runs(0) && target.counted()[1] == 1);
+    let (_target, mut site) = on_alpha(17, 0);
     let name = "mail".to_owned();
     site.told(0, &Message::Stop { name, kills: true });
     site.until("is down", |site| site.process(0) == 0);
@@ -141,9 +147,7 @@ fn a_guest_on_storage_that_was_killed_starts_on_its_node_alone() {
 fn a_guest_whose_volume_cannot_move_is_not_paused_for_it() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     lab::skip_unless_installed!("tgtd");
-    let target = start(None);
-    let mut site = Site::begin(16, 200_000, &counting(&target, None));
-    site.until("counts", |site| site.runs(0) && target.counted()[1] == 1);
+    let (target, mut site) = on_alpha(16, 200_000);
     let pid = site.process(0);
     let words = "beta is not connected";
     let stays = |site: &Site| {

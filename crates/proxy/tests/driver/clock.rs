@@ -41,6 +41,11 @@ pub fn settle() {
     panic!("it does not come to rest");
 }
 
+/// What a thread's status says behind a name.
+fn line_of<'t>(status: &'t str, name: &str) -> Option<&'t str> {
+    status.lines().find_map(|line| line.strip_prefix(name))
+}
+
 /// How often each of the other threads was put to sleep, when all of them are.
 fn asleep() -> Option<HashMap<PathBuf, String>> {
     let own = std::fs::read_link("/proc/thread-self").unwrap();
@@ -54,7 +59,7 @@ fn asleep() -> Option<HashMap<PathBuf, String>> {
         let Ok(text) = std::fs::read_to_string(thread.join("status")) else {
             continue;
         };
-        let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+        let line = |name| line_of(&text, name);
         let name = line("Name:").map_or("", str::trim);
         // A thread has the name of its test, and so have those that the test starts.
         let is_of_another_test = name.contains("::") && name != test.trim();
@@ -87,9 +92,11 @@ pub fn turns(n: u64) {
 fn sleeps() -> HashMap<PathBuf, u64> {
     let of_data_plane = |thread: PathBuf| {
         let text = std::fs::read_to_string(thread.join("status")).ok()?;
-        let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
-        line("Name:").filter(|name| name.trim().starts_with("proxy/"))?;
-        let sleeps = line("voluntary_ctxt_switches:")?.trim().parse().ok()?;
+        line_of(&text, "Name:").filter(|name| name.trim().starts_with("proxy/"))?;
+        let sleeps = line_of(&text, "voluntary_ctxt_switches:")?
+            .trim()
+            .parse()
+            .ok()?;
         Some((thread, sleeps))
     };
     threads().into_iter().filter_map(of_data_plane).collect()

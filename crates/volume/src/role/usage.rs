@@ -2,6 +2,7 @@
 //! volume is as its use needs it. It changes no volume: [`crate::mirror`] carries out a use.
 
 use super::Role;
+use crate::mirror::Shown;
 use crate::replica::OtherState;
 use crate::report::USED_BY;
 use crate::status::{State, Status};
@@ -109,7 +110,7 @@ impl Role {
         let worker = self.workers.get(name);
         let elsewhere = || Some(self.elsewhere.get(name)?.is_ready(used));
         worker
-            .map(|worker| worker.is_ready(used))
+            .map(|worker| worker.look(|status| is_ready(status, used)))
             .or_else(elsewhere)
     }
 
@@ -117,13 +118,8 @@ impl Role {
     pub fn news(&mut self) -> Vec<(String, VolumeNews)> {
         let mut all = Vec::new();
         for (part, volumes) in &self.usage.parts {
-            let volumes = volumes.iter().map(|used| {
-                let is_ready = self.is_ready(&used.name, used.r#use);
-                let worker = self.workers.get(&used.name);
-                state_of(used, is_ready, worker.map(|worker| worker.can_move()))
-            });
             let news = VolumeNews {
-                volumes: volumes.collect(),
+                volumes: volumes.iter().map(|used| self.state_of(used)).collect(),
             };
             if self.usage.told.get(part) != Some(&news) {
                 self.usage.told.insert(part.clone(), news.clone());
@@ -132,39 +128,34 @@ impl Role {
         }
         all
     }
-}
 
-/// The news of a volume, by whether it is as its use needs it and whether it could move to the other
-/// node; None: such a volume is not on this node, or its copies are not ours.
-fn state_of(
-    used: &UsedVolume,
-    is_ready: Option<Result<(), String>>,
-    can_move: Option<Result<(), String>>,
-) -> VolumeState {
-    let UsedVolume { name, r#use } = used;
-    let is_ready = is_ready.unwrap_or_else(|| {
-        Err(format!(
-            "the served configuration has no volume '{name}' on this node"
-        ))
-    });
-    let ready = is_ready.is_ok();
-    let moves = can_move.filter(|_| ready && *r#use == VolumeUse::Alone);
-    let moves = moves.unwrap_or(Ok(()));
-    VolumeState {
-        name: name.clone(),
-        r#use: *r#use,
-        ready,
-        stays: moves.is_err(),
-        why: is_ready.and(moves).err().unwrap_or_default(),
+    fn state_of(&self, used: &UsedVolume) -> VolumeState {
+        let UsedVolume { name, r#use } = used;
+        let worker = self.workers.get(name);
+        let seen = worker
+            .map(|worker| worker.look(|status| (is_ready(status, *r#use), can_move(status))))
+            // The copies of one that has no worker are not ours.
+            .or_else(|| Some((self.elsewhere.get(name)?.is_ready(*r#use), Ok(()))));
+        let (is_ready, can_move) = seen.unwrap_or_else(|| {
+            let words = format!("the served configuration has no volume '{name}' on this node");
+            (Err(words), Ok(()))
+        });
+        let ready = is_ready.is_ok();
+        let is_asked = ready && *r#use == VolumeUse::Alone;
+        let moves = if is_asked { can_move } else { Ok(()) };
+        VolumeState {
+            name: name.clone(),
+            r#use: *r#use,
+            ready,
+            stays: moves.is_err(),
+            why: is_ready.and(moves).err().unwrap_or_default(),
+        }
     }
 }
 
 /// Whether a volume that is served here could be handed over now, or why not.
-pub(super) fn can_move(status: &Status) -> Result<(), String> {
-    let pair = { status.mirror.as_ref() }.filter(|shown| !shown.other.is_empty());
-    let Some(shown) = pair else {
-        return Err(one_copy(status));
-    };
+fn can_move(status: &Status) -> Result<(), String> {
+    let shown = of_pair(status)?;
     match shown.report.other {
         OtherState::InSync => Ok(()),
         other => Err(match (&*status.why, other) {
@@ -175,16 +166,17 @@ pub(super) fn can_move(status: &Status) -> Result<(), String> {
     }
 }
 
-/// Why a volume moves to no other node, where this one has its only copy.
-fn one_copy(status: &Status) -> String {
-    match status.spec.pair {
+/// What is shown of a volume with two copies, or why it moves to no other node.
+fn of_pair(status: &Status) -> Result<&Shown, String> {
+    let pair = { status.mirror.as_ref() }.filter(|shown| !shown.other.is_empty());
+    pair.ok_or_else(|| match status.spec.pair {
         Some(_) => why(status),
         None => "it has one copy, on this node: it cannot move to another one".to_owned(),
-    }
+    })
 }
 
 /// Whether a volume is as its use needs it, or why not.
-pub(super) fn is_ready(status: &Status, used: VolumeUse) -> Result<(), String> {
+fn is_ready(status: &Status, used: VolumeUse) -> Result<(), String> {
     match used {
         VolumeUse::Reads if is_readable(status.state) => Ok(()),
         VolumeUse::Reads => Err(why(status)),
@@ -237,10 +229,7 @@ fn is_alone(status: &Status) -> Result<(), String> {
 }
 
 fn is_handed_over(status: &Status) -> Result<(), String> {
-    let pair = { status.mirror.as_ref() }.filter(|shown| !shown.other.is_empty());
-    let Some(shown) = pair else {
-        return Err(one_copy(status));
-    };
+    let shown = of_pair(status)?;
     let other = &shown.other;
     match (shown.report.serves, &status.why) {
         (false, _) if shown.owner == *other => Ok(()),

@@ -1,8 +1,8 @@
 //! The thread of a volume: it opens the backing, serves it, and tries again where that
 //! fails, until it is told to stop.
 
+use super::keeper;
 use super::socket::{self, Claim};
-use super::{keeper, usage};
 use crate::clock::now;
 use crate::command;
 use crate::config::{Pair, RESYNC_RATE, Spec, size_words};
@@ -213,14 +213,9 @@ impl Worker {
         }
     }
 
-    /// Whether it is as this use needs it, or why not.
-    pub(super) fn is_ready(&self, used: VolumeUse) -> Result<(), String> {
-        usage::is_ready(&self.shared.status(), used)
-    }
-
-    /// Whether it could be handed over to the other node now, or why not.
-    pub(super) fn can_move(&self) -> Result<(), String> {
-        usage::can_move(&self.shared.status())
+    /// Looks at how it is at this moment.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Status) -> T) -> T {
+        look(&self.shared.status())
     }
 
     /// Takes or removes the snapshot from before a resync.
