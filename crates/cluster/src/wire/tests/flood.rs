@@ -49,7 +49,7 @@ fn who_asks_more_than_is_handled_at_once_is_told_and_others_are_answered() {
         let addresses = free_addresses(3);
         let paper = Paper::new(&addresses);
         let slow = Echo {
-            delay: Duration::from_secs(3600),
+            held: Some(Arc::default()),
             ..Echo::default()
         };
         let one = serving(&paper, 1, &slow).await;

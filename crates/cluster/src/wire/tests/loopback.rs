@@ -73,21 +73,24 @@ fn large_messages_come_whole_while_small_ones_pass_them() {
 fn a_slow_answer_makes_the_question_come_twice_and_be_handled_once() {
     on_one_thread(async {
         let paper = Paper::new(&free_addresses(3));
+        let release = Arc::new(Notify::new());
         let echo = Echo {
-            delay: Duration::from_millis(400),
+            held: Some(Arc::clone(&release)),
             ..Echo::default()
         };
         let one = serving(&paper, 1, &echo).await;
         let two = serving(&paper, 2, &echo).await;
         let _three = serving(&paper, 3, &echo).await;
         until("all ways stand", || connections(&one, 2) == 4).await;
-        let answer = one
-            .call(MemberId(2), Service::Control, b"once".to_vec(), LIMIT)
-            .await;
+        let asking = one.call(MemberId(2), Service::Control, b"once".to_vec(), LIMIT);
+        let answering = async {
+            until("the copies are seen", || two.counted(|c| &c.repeated) >= 1).await;
+            release.notify_one();
+        };
+        let (answer, ()) = tokio::join!(asking, answering);
         assert_eq!(answer.unwrap(), b"once of 1 for control");
         assert_eq!(echo.asked.load(Ordering::Relaxed), 1);
         assert!(one.counted(|c| &c.sent_again) >= 1);
-        until("the copies are seen", || two.counted(|c| &c.repeated) >= 1).await;
     });
 }
 
@@ -207,7 +210,7 @@ fn a_question_that_must_not_be_repeated_is_not_asked_of_a_process_that_was_start
     on_one_thread(async {
         let paper = Paper::new(&free_addresses(2));
         let slow = Echo {
-            delay: Duration::from_secs(3600),
+            held: Some(Arc::default()),
             ..Echo::default()
         };
         let one = serving(&paper, 1, &slow).await;

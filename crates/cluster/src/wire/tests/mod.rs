@@ -17,6 +17,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 pub(super) const CLUSTER: &str = "office";
 /// For anything to come true on a loaded machine.
@@ -100,13 +101,16 @@ pub(super) fn free_addresses(count: usize) -> Vec<SocketAddr> {
 #[derive(Clone, Default)]
 pub(super) struct Echo {
     pub(super) asked: Arc<AtomicU64>,
-    pub(super) delay: Duration,
+    /// The answers wait for it, one for each notice.
+    pub(super) held: Option<Arc<Notify>>,
 }
 
 impl Handler for Echo {
     async fn handle(&self, from: MemberId, service: Service, mut bytes: Vec<u8>) -> Vec<u8> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(self.delay).await;
+        if let Some(release) = &self.held {
+            release.notified().await;
+        }
         bytes.extend(format!(" of {from} for {service}").bytes());
         bytes
     }
