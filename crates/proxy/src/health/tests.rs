@@ -447,31 +447,30 @@ fn stopped_checks_ask_no_more_and_maintenance_is_not_checked() {
     let origin = origin(OK);
     let mut bed = bed(&[(origin.address, quick())], http(), &[]);
     bed.until_status(CheckStatus::Layer7Ok);
+    let count = || origin.requests.lock().unwrap().len();
+    // What is under way may still come; five intervals without any are the end.
+    let is_over = |_: &Bed| {
+        let before = count();
+        std::thread::sleep(Duration::from_millis(200));
+        count() == before
+    };
     bed.state(0)
         .set_admin(model::state::AdminState::Maintenance, now_ms());
-    std::thread::sleep(Duration::from_millis(100));
-    let count = |origin: &Origin| origin.requests.lock().unwrap().len();
-    let before = count(&origin);
-    std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(count(&origin), before);
+    bed.until("maintenance is not checked", is_over);
+    let before = count();
     bed.state(0)
         .set_admin(model::state::AdminState::Ready, now_ms());
-    bed.until("checked again", |_| count(&origin) > before);
+    bed.until("checked again", |_| count() > before);
     bed.state(0).stop_checks(true);
-    std::thread::sleep(Duration::from_millis(100));
-    let before = count(&origin);
-    std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(count(&origin), before, "`disable health`");
+    bed.until("`disable health`", is_over);
+    let before = count();
     assert!(bed.state(0).up(), "it stays what it was");
     bed.state(0).stop_checks(false);
-    bed.until("checked again", |_| count(&origin) > before);
+    bed.until("checked again", |_| count() > before);
     if let Some(checks) = bed.checks.take() {
         checks.stop();
     }
-    std::thread::sleep(Duration::from_millis(100));
-    let before = count(&origin);
-    std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(count(&origin), before);
+    bed.until("the checks have ended", is_over);
 }
 
 #[test]
@@ -508,8 +507,12 @@ fn over_a_change_servers_go_on_new_ones_are_asked_and_removed_ones_are_not() {
         std::thread::sleep(Duration::from_millis(10));
     }
     bed.until("the new one was asked", |_| count(&comes) > 0);
-    // What ran when the last change came has ended by now.
-    std::thread::sleep(Duration::from_millis(100));
+    // What ran when the last change came may still arrive.
+    bed.until("the others are at rest", |_| {
+        let before = (count(&goes), count(&comes));
+        std::thread::sleep(Duration::from_millis(200));
+        (count(&goes), count(&comes)) == before
+    });
     let before = (count(&stays), count(&goes), count(&comes));
     bed.until("the one that stays goes on", |_| {
         count(&stays) > before.0 + 2

@@ -14,14 +14,20 @@ fn bound(host: &Host, at: &str) -> UdpSocket {
     socket
 }
 
-/// Whether what is sent to an address arrives, and an answer from it comes back.
-fn answers(client: &UdpSocket, server: &UdpSocket) -> bool {
+/// How long is waited for what is to come, or for what is not to come.
+fn patience(comes: bool) -> Duration {
+    match comes {
+        true => Duration::from_secs(60),
+        false => Duration::from_millis(1500),
+    }
+}
+
+/// Whether what is sent to an address arrives, and an answer from it comes back, as it should.
+fn answers(client: &UdpSocket, server: &UdpSocket, should: bool) -> bool {
     let to: SocketAddr = server.local_addr().unwrap();
     let mut buffer = [0; 16];
     while client.recv(&mut buffer).is_ok() {}
-    // What is refused needs no patience: what is let through comes at the first try on
-    // a cable, only neighbours must be found before.
-    eventually(Duration::from_millis(1500), || {
+    eventually(patience(should), || {
         let _ = client.send_to(b"ask", to);
         if let Ok((_, from)) = server.recv_from(&mut [0; 16]) {
             let _ = server.send_to(b"answer", from);
@@ -53,8 +59,11 @@ fn packets_to_a_refused_address_are_dropped_and_others_are_not() {
     };
     let servers = own.map(|address| bound(&a, &at(address)));
     let clients = ["10.9.0.2", "2001:db8:9::2"].map(|address| bound(&b, &at(address)));
-    let reach = || [0, 1, 2, 3].map(|n: usize| answers(&clients[n / 2], &servers[n]));
-    assert_eq!(reach(), [true; 4]);
+    let reached = |expected: [bool; 4]| {
+        let all = [0, 1, 2, 3].map(|n: usize| answers(&clients[n / 2], &servers[n], expected[n]));
+        assert_eq!(all, expected);
+    };
+    reached([true; 4]);
     let wall = Firewall {
         table: "test".to_owned(),
         refused: vec![
@@ -66,17 +75,17 @@ fn packets_to_a_refused_address_are_dropped_and_others_are_not() {
         counters: true,
     };
     a.enter(|| wall.apply().unwrap());
-    assert_eq!(reach(), [true, false, true, false]);
+    reached([true, false, true, false]);
     // Applied again it is the same, not twice the same.
     let less = Firewall {
         refused: wall.refused[..1].to_vec(),
         ..wall.clone()
     };
     a.enter(|| less.apply().unwrap());
-    assert_eq!(reach(), [true, false, true, true]);
+    reached([true, false, true, true]);
     a.enter(|| Firewall::remove("test").unwrap());
     a.enter(|| Firewall::remove("test").unwrap());
-    assert_eq!(reach(), [true; 4]);
+    reached([true; 4]);
 }
 
 #[test]
@@ -91,9 +100,9 @@ fn a_link_local_address_is_refused_on_its_interface_only() {
     let (at_a, at_b) = (index(&a), index(&b));
     let server = bound(&a, &format!("[fe80::9%{at_a}]:7000"));
     let client = bound(&b, &format!("[fe80::2%{at_b}]:7000"));
-    let reach = || {
+    let reaches = |should: bool| {
         let to: SocketAddr = format!("[fe80::9%{at_b}]:7000").parse().unwrap();
-        eventually(Duration::from_millis(1500), || {
+        eventually(patience(should), || {
             let _ = client.send_to(b"ask", to);
             server.recv(&mut [0; 16]).is_ok()
         })
@@ -104,12 +113,12 @@ fn a_link_local_address_is_refused_on_its_interface_only() {
         quiet: Vec::new(),
         ..Firewall::default()
     };
-    assert!(reach());
+    assert!(reaches(true));
     a.enter(|| wall(at_a + 100).apply().unwrap());
-    assert!(reach());
+    assert!(reaches(true));
     a.enter(|| wall(at_a).apply().unwrap());
     while server.recv(&mut [0; 16]).is_ok() {}
-    assert!(!reach());
+    assert!(!reaches(false));
 }
 
 /// An instance on `eth0` with an address, a link-local one and one elsewhere.
