@@ -13,8 +13,9 @@ pub const RESPONSE_MAX_MS: u64 = 20_000;
 pub const CONFIRM_MAX_MS: u64 = 20_000;
 /// How often the methods are tried, one after the other.
 pub const ROUNDS: usize = 2;
-/// How soon a status that says "on" is asked again, milliseconds.
-const ASK_AGAIN_MS: u64 = 1_000;
+/// How soon a status that says "on" is asked again at first and at most, milliseconds: twice as
+/// long each time. Some machines are off at once, others take seconds.
+const ASK_AGAIN_MS: (u64, u64) = (100, 1_000);
 /// The pause before the next round, milliseconds.
 const ROUND_PAUSE_MS: u64 = 2_000;
 
@@ -93,8 +94,9 @@ pub struct Fencing {
     phase: Phase,
     /// Why the power off of this attempt was refused.
     refused: Option<String>,
-    /// Until when the status is asked.
+    /// Until when the status is asked, and how soon again.
     confirm_until: u64,
+    ask_again: u64,
     /// Why each method failed last.
     why: BTreeMap<usize, String>,
 }
@@ -112,6 +114,7 @@ impl Fencing {
             phase,
             refused: None,
             confirm_until: 0,
+            ask_again: 0,
             why: BTreeMap::new(),
         }
     }
@@ -175,6 +178,7 @@ impl Fencing {
             (Seen::Done, false) => self.confirm(now),
             (Seen::Done, true) => {
                 self.confirm_until = now.saturating_add(CONFIRM_MAX_MS);
+                self.ask_again = ASK_AGAIN_MS.0;
                 self.phase = Phase::Waits(now);
             }
             (Seen::Failed(why), true) => {
@@ -196,7 +200,8 @@ impl Fencing {
         match self.refused.take() {
             Some(refused) => self.fail(&refused, now),
             None if now < self.confirm_until => {
-                self.phase = Phase::Waits(now.saturating_add(ASK_AGAIN_MS));
+                self.phase = Phase::Waits(now.saturating_add(self.ask_again));
+                self.ask_again = (2 * self.ask_again).min(ASK_AGAIN_MS.1);
             }
             None => self.fail(&why, now),
         }
@@ -295,10 +300,14 @@ mod tests {
         assert_eq!(fencing.next(10), None);
         fencing.see(Seen::Done, 100);
         assert_eq!(fencing.next(100), status(0));
-        fencing.see(Seen::IsOn, 200);
-        assert_eq!(fencing.next(200), None);
-        assert_eq!(fencing.deadline(), Some(1200));
-        assert_eq!(fencing.next(1200), status(0));
+        let mut now = 100;
+        for pause in [100, 200, 400, 800, 1000, 1000] {
+            fencing.see(Seen::IsOn, now);
+            assert_eq!(fencing.next(now), None);
+            now += pause;
+            assert_eq!(fencing.deadline(), Some(now));
+            assert_eq!(fencing.next(now), status(0));
+        }
         fencing.see(Seen::IsOff, 1300);
         assert_eq!(fencing.words(4500), "off confirmed by ipmi a 3 s ago");
         assert_eq!(fencing.next(9000), None);
