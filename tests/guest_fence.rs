@@ -126,6 +126,9 @@ impl Fenced {
             self.site.tell()
         );
         assert_eq!(self.offs(node), offs + 1, "{}", self.site.tell());
+        let list = self.site.machine(to).command(&["guest", "list"]).well();
+        let words = format!("node {node}: fenced; fencing: off confirmed by ");
+        assert!(list.text().contains(&words), "{}", list.text());
         // It comes back, and nobody fences it again.
         if let Some(controller) = self.controller(node) {
             assert!(!controller.is_on());

@@ -21,7 +21,7 @@ use super::status::{ANSWER_LIMIT, ask, not_known, report};
 use super::{end, reload, word};
 use clap::ArgMatches;
 use guest::keyword::NAME as PART;
-use guest::role::report::{GUEST, ON};
+use guest::role::report::{FENCING, GUEST, NODE, ON, TAKES, THIS_NODE};
 use part::report::{Report, Subject};
 use part::role::{Message, PartMessage};
 use std::process::ExitCode;
@@ -69,14 +69,29 @@ fn asked(matches: &ArgMatches) -> Result<(Instance, Report), String> {
     Ok((instance, report))
 }
 
-/// Prints a line for each guest.
+/// Prints a line for each guest, and for each node that takes none.
 fn list(matches: &ArgMatches) -> Result<String, String> {
     let (instance, mut report) = asked(matches)?;
     elsewhere::complete(&instance, &mut report, None);
     if matches.get_flag("json") {
         return Ok(report.json());
     }
-    Ok(report.table(GUEST, &[ON, "disks"]))
+    Ok(report.table(GUEST, &[ON, "disks"]) + &nodes_without(&report))
+}
+
+/// The nodes that take no guests, with what became of their fencing.
+fn nodes_without(report: &Report) -> String {
+    let nodes = report.of_kind(NODE).filter(|one| one.state.word != TAKES);
+    let line = |one: &Subject| {
+        let name = match one.name.as_str() {
+            THIS_NODE => THIS_NODE.to_owned(),
+            name => format!("node {name}"),
+        };
+        let fencing = one.words(FENCING);
+        let fencing = fencing.map_or_else(String::new, |words| format!("; fencing: {words}"));
+        format!("{name}: {}{fencing}\n", one.state.word)
+    };
+    nodes.map(line).collect()
 }
 
 /// Prints all of one guest.
@@ -111,4 +126,28 @@ fn find<'r>(report: &'r Report, name: &str) -> Result<&'r Subject, String> {
 
 fn unknown(name: &str) -> String {
     format!("the served configuration has no guest '{name}'. If its section is new, reload")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use guest::role::report::FENCED;
+    use part::report::Grade;
+
+    #[test]
+    fn nodes_that_take_no_guests_are_shown_and_what_became_of_their_fencing() {
+        let node = |name: &str, state: &str| Subject::new(NODE, name).state(state, Grade::Good);
+        let report = Report {
+            subjects: vec![
+                node("alpha", TAKES),
+                node("beta", FENCED).fact(FENCING, "off confirmed by exec /bin/off 3 s ago"),
+                node(THIS_NODE, "drained"),
+            ],
+            ..Report::default()
+        };
+        assert_eq!(
+            nodes_without(&report),
+            "node beta: fenced; fencing: off confirmed by exec /bin/off 3 s ago\nthis node: drained\n"
+        );
+    }
 }

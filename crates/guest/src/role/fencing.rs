@@ -3,7 +3,7 @@
 use super::Role;
 use super::carrier::PORT;
 use super::machine::Machine;
-use super::report::FENCED;
+use super::report::{FENCED, FENCING};
 use crate::agreement::{Decided, Fenced, Written};
 use crate::clock::{boottime_ms, boottime_ns};
 use crate::config::Fence;
@@ -140,7 +140,7 @@ impl Role {
                 Fenced::Failed => 3,
             };
             if let Some(words) = words {
-                subject = subject.fact("fencing", words);
+                subject = subject.fact(FENCING, words);
             }
         }
         subject.number(FENCING, number)
@@ -196,7 +196,6 @@ fn may_be_here(machine: &Machine, decided: Option<&Decided>) -> bool {
     has_lease || (stands && !machine.life.may_run())
 }
 
-const FENCING: &str = "fencing";
 const NOT_AGAIN: &str = "not fenced again, since it was fenced less than 5 minutes ago";
 
 /// The numbers of nodes.

@@ -16,6 +16,9 @@ pub const GUEST: &str = "guest";
 pub const NODE: &str = "guest node";
 /// The state of a node that is confirmed off.
 pub const FENCED: &str = "fenced";
+/// The fact of a node that is gone: what became of its fencing. The number of this name is 0 for
+/// none, 1 in progress, 2 off confirmed, 3 failed.
+pub const FENCING: &str = "fencing";
 /// The name of the only node, without a cluster.
 pub const THIS_NODE: &str = "this node";
 /// The fact that an operator stopped it.
