@@ -110,9 +110,15 @@ impl Fenced {
     fn loses_power(&mut self, node: &str) -> [Duration; 2] {
         let to = other(node);
         let (wrote, offs) = (self.site.wrote(node), self.offs(node));
+        // By the log: a command waits for the other node, which does not respond.
+        let starts = |site: &GuestSite| {
+            let said = site.machine(to).said();
+            said.matches("guest mail: started, as process").count()
+        };
+        let before = starts(&self.site);
         let begun = Instant::now();
         let fault = self.goes_off(node);
-        let started = || self.site.process(to).is_some();
+        let started = || starts(&self.site) > before;
         assert!(eventually(SOON, started), "{}", self.site.tell());
         let started = begun.elapsed();
         self.site.runs_on(to);
