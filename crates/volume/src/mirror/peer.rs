@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How often the other node hears that this one lives.
 const PULSE: Duration = Duration::from_millis(500);
+/// A node from which nothing came for so long, connected or not, is silent.
+const QUIET: Duration = Duration::from_millis(1250);
 /// A node from which nothing came for so long is lost.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
 
@@ -31,7 +33,6 @@ pub struct Users {
 struct Connected {
     session: Session,
     id: replica::Session,
-    heard: Instant,
     pulsed: Instant,
     interest: EventFlags,
     /// It says that it serves.
@@ -48,6 +49,9 @@ pub(super) struct Peer {
     key: u64,
     connected: Option<Connected>,
     last: u64,
+    /// When something came of it, in this session or the one before.
+    heard: Option<Instant>,
+    is_silent: bool,
     /// What it said that it has, in this session or the one before.
     pub(super) facts: Option<Facts>,
     /// Why there is no connection.
@@ -64,6 +68,8 @@ impl Peer {
             key,
             connected: None,
             last: 0,
+            heard: None,
+            is_silent: false,
             facts: None,
             why_not: "not connected yet".to_owned(),
             came: VecDeque::new(),
@@ -99,10 +105,10 @@ impl Peer {
         self.last += 1;
         let id = replica::Session(self.last);
         self.facts = Some(theirs.facts);
+        self.heard = Some(now);
         self.connected = Some(Connected {
             session: Session::new(wire),
             id,
-            heard: now,
             // The first pulse is due at once.
             pulsed: now.checked_sub(PULSE).unwrap_or(now),
             interest: EventFlags::IN,
@@ -139,12 +145,24 @@ impl Peer {
 
     /// When something is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let one = self.connected.as_ref()?;
+        let quiet = self.heard.filter(|_| !self.is_silent);
+        let quiet = quiet.map(|at| at + QUIET);
+        let Some(one) = &self.connected else {
+            return quiet;
+        };
         if one.session.has_input() {
             return Some(Instant::now());
         }
-        let pulse = one.pulsed + PULSE;
-        Some(pulse.min(one.heard + SILENCE_MAX))
+        let lost = self.heard.map(|at| at + SILENCE_MAX);
+        let all = [Some(one.pulsed + PULSE), quiet, lost];
+        all.into_iter().flatten().min()
+    }
+
+    /// Returns whether it is silent, if that has changed. One that never was connected is not.
+    pub(super) fn silence(&mut self, now: Instant) -> Option<bool> {
+        let is_silent = { self.heard }.is_some_and(|at| now >= at + QUIET);
+        let before = std::mem::replace(&mut self.is_silent, is_silent);
+        (before != is_silent).then_some(is_silent)
     }
 
     /// Tells the other side that this one lives, whether it serves, and which clients it has.
@@ -201,9 +219,9 @@ impl Peer {
         let received = one.session.receive(pool, &account, &mut self.came);
         // While this side waits for memory, it does not hear what may have come.
         if self.came.len() > before || one.session.starves() {
-            one.heard = now;
+            self.heard = Some(now);
         }
-        match now.saturating_duration_since(one.heard) >= SILENCE_MAX {
+        match { self.heard }.is_some_and(|at| now >= at + SILENCE_MAX) {
             true => Err(LinkError::Silent),
             false => received,
         }
@@ -244,5 +262,26 @@ impl Peer {
 impl std::fmt::Debug for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Peer({:?})", self.session())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_silent_when_it_was_heard_and_is_not_any_more() {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let mut peer = Peer::new(Rc::new(epoll), 1, &Pool::new().unwrap());
+        let now = Instant::now();
+        assert_eq!((peer.silence(now), peer.deadline()), (None, None));
+        peer.heard = Some(now);
+        assert_eq!(peer.silence(now + PULSE * 2), None);
+        assert_eq!(peer.deadline(), Some(now + QUIET));
+        assert_eq!(peer.silence(now + QUIET), Some(true));
+        assert_eq!(peer.silence(now + QUIET * 2), None);
+        assert_eq!(peer.deadline(), None);
+        peer.heard = Some(now + QUIET * 2);
+        assert_eq!(peer.silence(now + QUIET * 2), Some(false));
     }
 }

@@ -162,6 +162,9 @@ impl Mirror {
     /// All that has happened, until nothing more has, or others have waited long enough.
     pub(super) fn turn(&mut self, now: Instant) {
         self.export.handle_time(now);
+        if let Some(is_silent) = self.peer.silence(now) {
+            self.feed(Input::Silent(is_silent));
+        }
         if self.replica.deadline().is_some_and(|at| boottime() >= at) {
             self.feed(Input::Tick);
         }

@@ -150,6 +150,8 @@ pub enum Input<P> {
     Connected(Session),
     /// A connection ended.
     Lost(Session),
+    /// Whether nothing has come of the other node for longer than it takes to say that it lives.
+    Silent(bool),
     /// A message came.
     Message(Session, Message<P>),
     /// The lease was granted, and renewed until then; the record is that of the grant.

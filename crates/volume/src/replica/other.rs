@@ -62,6 +62,8 @@ pub struct Other {
     pub room: u64,
     /// Why it was refused, in this session.
     pub refusal: Option<Refusal>,
+    /// Nothing comes of its node: a new owner does not wait for it.
+    pub is_silent: bool,
 }
 
 impl Other {
@@ -108,6 +110,14 @@ impl<P: Payload> Replica<P> {
                 self.say(Notice::OtherLost);
             }
             self.lose_other();
+        }
+    }
+
+    /// Nothing comes of the other node, or something does again.
+    pub(super) fn silent(&mut self, is_silent: bool) {
+        self.other.is_silent = is_silent;
+        if self.goes_on_alone() && matches!(self.tenure.role, Role::Greeting(_)) {
+            self.tenure.role = Role::Greeting(self.now);
         }
     }
 

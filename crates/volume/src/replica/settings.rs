@@ -11,7 +11,8 @@ pub struct Bounds {
     pub requests: usize,
     /// Blocks of a request.
     pub request_blocks: u32,
-    /// A new owner waits so long for the other copy before it serves without it.
+    /// A new owner waits so long for the other copy before it serves without it, unless that one's
+    /// node is silent.
     pub greet_ns: u64,
     /// The other copy is lost when it does not respond for so long.
     pub other_stall_ns: u64,

@@ -249,11 +249,21 @@ impl World {
     fn happen(&mut self, event: Event) -> Result<(), String> {
         match event {
             Event::Deliver(session, node) => match self.network.receive(session, node) {
-                Some(Item::Connected) => self.handle(node, Input::Connected(session)),
+                Some(Item::Connected) => {
+                    self.handle(node, Input::Silent(false))?;
+                    self.handle(node, Input::Connected(session))
+                }
                 Some(Item::Message(message)) => self.handle(node, Input::Message(session, message)),
                 None => Ok(()),
             },
-            Event::LinkLost(session, node) => self.handle(node, Input::Lost(session)),
+            Event::LinkLost(session, node) => {
+                self.handle(node, Input::Lost(session))?;
+                // Nothing depends on when it is told.
+                match session.0 % 2 {
+                    0 => Ok(()),
+                    _ => self.handle(node, Input::Silent(true)),
+                }
+            }
             Event::GiveUp(session) => {
                 self.disconnect(session, None);
                 Ok(())
