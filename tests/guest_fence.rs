@@ -98,6 +98,13 @@ impl Fenced {
         log.lines().count()
     }
 
+    /// How often the guest was started on a node, by the node's log: a command there waits for the
+    /// other node, which may not respond.
+    fn starts(&self, node: &str) -> usize {
+        let said = self.site.machine(node).said();
+        said.matches("guest mail: started, as process").count()
+    }
+
     /// A node is off, and its network at the same moment.
     fn goes_off(&mut self, node: &str) -> Fault {
         let fault = self.site.machine(node).host.power_off().unwrap();
@@ -110,15 +117,10 @@ impl Fenced {
     fn loses_power(&mut self, node: &str) -> [Duration; 2] {
         let to = other(node);
         let (wrote, offs) = (self.site.wrote(node), self.offs(node));
-        // By the log: a command waits for the other node, which does not respond.
-        let starts = |site: &GuestSite| {
-            let said = site.machine(to).said();
-            said.matches("guest mail: started, as process").count()
-        };
-        let before = starts(&self.site);
+        let before = self.starts(to);
         let begun = Instant::now();
         let fault = self.goes_off(node);
-        let started = || starts(&self.site) > before;
+        let started = || self.starts(to) > before;
         assert!(eventually(SOON, started), "{}", self.site.tell());
         let started = begun.elapsed();
         self.site.runs_on(to);
@@ -182,9 +184,10 @@ fn a_node_that_fails_again_within_five_minutes_is_not_fenced_again_and_its_guest
     fenced.site.machine("beta").command(&words).well();
     fenced.site.runs_on("alpha");
     let (wrote, offs) = (fenced.site.wrote("alpha"), fenced.offs("alpha"));
+    let before = fenced.starts("beta");
     let begun = Instant::now();
     let _off = fenced.goes_off("alpha");
-    let started = || fenced.site.process("beta").is_some();
+    let started = || fenced.starts("beta") > before;
     assert!(eventually(SOON, started), "{}", fenced.site.tell());
     println!("QEMU started at beta after {:?}", begun.elapsed());
     fenced.site.runs_on("beta");

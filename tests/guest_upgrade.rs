@@ -22,9 +22,8 @@ const TOUCHED: [&str; 6] = [
 ];
 
 /// How long a guest may wait for its disk while the program of a node is replaced, in ticks, of
-/// which there are about ten a second: the volume role leaves, and the next one begins (11 at most in
-/// 42 upgrades). A lease that is waited for until it ends takes 50.
-const WAIT_TICKS_MAX: usize = 45;
+/// which there are about ten a second: the volume role leaves, and the next one begins.
+const WAIT_TICKS_MAX: usize = 20;
 
 /// What the nodes serve beside the guest: the old proxy goes on for some seconds.
 const TRAFFIC: &str = "

@@ -21,7 +21,7 @@ use super::status::{ANSWER_LIMIT, ask, not_known, report};
 use super::{end, reload, word};
 use clap::ArgMatches;
 use guest::keyword::NAME as PART;
-use guest::role::report::{FENCING, GUEST, NODE, ON, TAKES, THIS_NODE};
+use guest::role::report::{FENCING, GUEST, NODE, ON, TAKES};
 use part::report::{Report, Subject};
 use part::role::{Message, PartMessage};
 use std::process::ExitCode;
@@ -83,13 +83,9 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
 fn nodes_without(report: &Report) -> String {
     let nodes = report.of_kind(NODE).filter(|one| one.state.word != TAKES);
     let line = |one: &Subject| {
-        let name = match one.name.as_str() {
-            THIS_NODE => THIS_NODE.to_owned(),
-            name => format!("node {name}"),
-        };
         let fencing = one.words(FENCING);
         let fencing = fencing.map_or_else(String::new, |words| format!("; fencing: {words}"));
-        format!("{name}: {}{fencing}\n", one.state.word)
+        format!("{}: {}{fencing}\n", order::named(&one.name), one.state.word)
     };
     nodes.map(line).collect()
 }
@@ -131,7 +127,7 @@ fn unknown(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use guest::role::report::FENCED;
+    use guest::role::report::{FENCED, THIS_NODE};
     use part::report::Grade;
 
     #[test]

@@ -13,8 +13,8 @@ pub const RESPONSE_MAX_MS: u64 = 20_000;
 pub const CONFIRM_MAX_MS: u64 = 20_000;
 /// How often the methods are tried, one after the other.
 pub const ROUNDS: usize = 2;
-/// How soon a status that says "on" is asked again at first and at most, milliseconds: twice as
-/// long each time. Some machines are off at once, others take seconds.
+/// How soon a status that says "on" is asked again at first and at most, milliseconds: later by as
+/// much as it has taken already. Some machines are off at once, others take seconds.
 const ASK_AGAIN_MS: (u64, u64) = (100, 1_000);
 /// The pause before the next round, milliseconds.
 const ROUND_PAUSE_MS: u64 = 2_000;
@@ -94,9 +94,8 @@ pub struct Fencing {
     phase: Phase,
     /// Why the power off of this attempt was refused.
     refused: Option<String>,
-    /// Until when the status is asked, and how soon again.
-    confirm_until: u64,
-    ask_again: u64,
+    /// When the power off of this attempt succeeded.
+    off_at: u64,
     /// Why each method failed last.
     why: BTreeMap<usize, String>,
 }
@@ -113,8 +112,7 @@ impl Fencing {
             attempt: 0,
             phase,
             refused: None,
-            confirm_until: 0,
-            ask_again: 0,
+            off_at: 0,
             why: BTreeMap::new(),
         }
     }
@@ -177,8 +175,7 @@ impl Fencing {
         match (seen, self.has_status()) {
             (Seen::Done, false) => self.confirm(now),
             (Seen::Done, true) => {
-                self.confirm_until = now.saturating_add(CONFIRM_MAX_MS);
-                self.ask_again = ASK_AGAIN_MS.0;
+                self.off_at = now;
                 self.phase = Phase::Waits(now);
             }
             (Seen::Failed(why), true) => {
@@ -197,11 +194,13 @@ impl Fencing {
             Seen::Done => "its status is neither on nor off".to_owned(),
             Seen::Failed(why) => format!("it powered off, but its status is unknown: {why}"),
         };
+        let (first, most) = ASK_AGAIN_MS;
+        let taken = now.saturating_sub(self.off_at);
         match self.refused.take() {
             Some(refused) => self.fail(&refused, now),
-            None if now < self.confirm_until => {
-                self.phase = Phase::Waits(now.saturating_add(self.ask_again));
-                self.ask_again = (2 * self.ask_again).min(ASK_AGAIN_MS.1);
+            None if taken < CONFIRM_MAX_MS => {
+                let pause = (first + taken).min(most);
+                self.phase = Phase::Waits(now.saturating_add(pause));
             }
             None => self.fail(&why, now),
         }

@@ -20,8 +20,8 @@ impl Payload for Handle {
     }
 }
 
-/// An owner whose other copy is in sync.
-pub(super) fn mirrored() -> Replica<Handle> {
+/// A node of a volume whose copies are both in sync, and how it gets the lease.
+pub(super) fn granted() -> (Replica<Handle>, [Input<Handle>; 2]) {
     let settings = Settings {
         me: Node(0),
         other: Node(1),
@@ -30,8 +30,26 @@ pub(super) fn mirrored() -> Replica<Handle> {
         bounds: Bounds::default(),
     };
     let durable = Durable::created(GEOMETRY, VOLUME);
-    let mut replica = Replica::new(settings, &durable, Time(1));
-    let head = durable.head;
+    let record = Record {
+        incarnation: Incarnation(1),
+        generation: Generation(1),
+        epoch: Epoch(0),
+        in_sync: InSync::Both(Node(0), Node(1)),
+        forks: Vec::new(),
+    };
+    let granted = Input::Granted {
+        epoch: Epoch(1),
+        until: Time(u64::MAX),
+        record,
+    };
+    let replica = Replica::new(settings, &durable, Time(1));
+    (replica, [granted, Input::Stored(1)])
+}
+
+/// An owner whose other copy is in sync.
+pub(super) fn mirrored() -> Replica<Handle> {
+    let (mut replica, [granted, stored]) = granted();
+    let head = Durable::created(GEOMETRY, VOLUME).head;
     let introduction = Introduction {
         volume: head.volume,
         blocks: GEOMETRY.blocks,
@@ -42,25 +60,14 @@ pub(super) fn mirrored() -> Replica<Handle> {
         lacks: false,
         unclean: false,
     };
-    let record = Record {
-        incarnation: Incarnation(1),
-        generation: Generation(1),
-        epoch: Epoch(0),
-        in_sync: InSync::Both(Node(0), Node(1)),
-        forks: Vec::new(),
-    };
     let welcome = Message::Welcome {
         number: 1,
         introduction,
     };
     let inputs = [
         Input::Connected(Session(1)),
-        Input::Granted {
-            epoch: Epoch(1),
-            until: Time(u64::MAX),
-            record,
-        },
-        Input::Stored(1),
+        granted,
+        stored,
         Input::Message(Session(1), welcome),
     ];
     for input in inputs {

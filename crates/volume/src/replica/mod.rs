@@ -134,7 +134,7 @@ impl<P: Payload> Replica<P> {
             Input::StoreFailed(number) => self.store_failed(number),
             Input::Connected(session) => self.connected(session),
             Input::Lost(session) => self.lost(session),
-            Input::Silent(is_silent) => self.silent(is_silent),
+            Input::Silent(is_silent) => self.other.is_silent = is_silent,
             Input::Message(session, message) if self.link == Some(session) => {
                 self.message(session, message);
             }

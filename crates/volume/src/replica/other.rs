@@ -113,14 +113,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Nothing comes of the other node, or something does again.
-    pub(super) fn silent(&mut self, is_silent: bool) {
-        self.other.is_silent = is_silent;
-        if self.goes_on_alone() && matches!(self.tenure.role, Role::Greeting(_)) {
-            self.tenure.role = Role::Greeting(self.now);
-        }
-    }
-
     /// Closes the connection: the other copy does not respond or cannot be used.
     pub(super) fn drop_other(&mut self, why: Notice) {
         self.say(why);

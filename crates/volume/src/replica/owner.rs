@@ -121,21 +121,12 @@ impl<P: Payload> Replica<P> {
             return;
         }
         if self.has_another() {
-            let until = match self.goes_on_alone() {
-                true => self.now,
-                false => self.now.after(self.settings.bounds.greet_ns),
-            };
+            let until = self.now.after(self.settings.bounds.greet_ns);
             self.tenure.role = Role::Greeting(until);
             self.greet();
         } else {
             self.serve();
         }
-    }
-
-    /// Whether a new owner need not wait for the other copy. One that lacks something cannot serve
-    /// without it.
-    pub(super) fn goes_on_alone(&self) -> bool {
-        self.other.is_silent && !self.copy.lacks
     }
 
     /// The other copy responded while this node waited for it.
@@ -344,8 +335,10 @@ impl<P: Payload> Replica<P> {
     }
 
     pub(super) fn advance_tenure(&mut self) {
+        // A copy that lacks something cannot serve without the other one.
+        let is_hopeless = self.other.is_silent && !self.copy.lacks;
         if let Role::Greeting(until) = self.tenure.role
-            && self.now >= until
+            && (self.now >= until || is_hopeless)
         {
             self.not_introduced();
         }
@@ -427,50 +420,14 @@ impl<P: Payload> Replica<P> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cost::{Handle, granted};
     use crate::replica::*;
 
-    #[derive(Clone, Debug)]
-    struct Handle;
-
-    impl Payload for Handle {
-        fn checksum(&self) -> u64 {
-            0
-        }
-    }
-
-    const GEOMETRY: Geometry = Geometry {
-        blocks: 64,
-        extent_blocks: 8,
-        log_extents: 3,
-    };
-
     /// What a node does that gets the lease of a volume whose copies are both in sync.
-    fn granted(before: Vec<Input<Handle>>) -> (Replica<Handle>, Vec<Action<Handle>>) {
-        let settings = Settings {
-            me: Node(0),
-            other: Node(1),
-            boot: Boot(1),
-            geometry: GEOMETRY,
-            bounds: Bounds::default(),
-        };
-        let durable = Durable::created(GEOMETRY, VolumeId([1; 16]));
-        let record = Record {
-            incarnation: Incarnation(1),
-            generation: Generation(1),
-            epoch: Epoch(0),
-            in_sync: InSync::Both(Node(0), Node(1)),
-            forks: Vec::new(),
-        };
-        let (epoch, until) = (Epoch(1), Time(1 << 40));
-        let granted = Input::Granted {
-            epoch,
-            until,
-            record,
-        };
-        let mut replica = Replica::new(settings, &durable, Time(1));
+    fn owner(before: Vec<Input<Handle>>) -> (Replica<Handle>, Vec<Action<Handle>>) {
+        let (mut replica, inputs) = granted();
         let mut actions = Vec::new();
-        let all = [granted, Input::Stored(1)];
-        for input in before.into_iter().chain(all) {
+        for input in before.into_iter().chain(inputs) {
             replica.handle(Time(1), input, &mut actions);
         }
         (replica, actions)
@@ -484,7 +441,7 @@ mod tests {
     #[test]
     fn a_new_owner_waits_for_the_other_copy_unless_nothing_comes_of_its_node() {
         let session = Session(1);
-        let (mut replica, mut actions) = granted(vec![Input::Connected(session)]);
+        let (mut replica, mut actions) = owner(vec![Input::Connected(session)]);
         assert!(!alone(&actions));
         assert_eq!(
             replica.deadline(),
@@ -494,9 +451,9 @@ mod tests {
         replica.handle(Time(2), Input::Silent(true), &mut actions);
         assert!(alone(&actions));
         let lost = || vec![Input::Connected(session), Input::Lost(session)];
-        assert!(!alone(&granted(lost()).1), "it may come back at once");
+        assert!(!alone(&owner(lost()).1), "it may come back at once");
         let silent = [lost(), vec![Input::Silent(true)]].concat();
-        assert!(alone(&granted(silent).1));
+        assert!(alone(&owner(silent).1));
         let back = [
             lost(),
             vec![
@@ -505,6 +462,6 @@ mod tests {
                 Input::Connected(Session(2)),
             ],
         ];
-        assert!(!alone(&granted(back.concat()).1));
+        assert!(!alone(&owner(back.concat()).1));
     }
 }

@@ -334,7 +334,7 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
 }
 
 /// A node in a sentence.
-fn named(node: &str) -> String {
+pub(super) fn named(node: &str) -> String {
     match node {
         THIS_NODE => THIS_NODE.to_owned(),
         node => format!("node {node}"),
