@@ -80,6 +80,11 @@ impl Supervised {
 
     /// Whether its standard error contains this so far. What it contains is not consumed.
     pub fn has_said(&self, words: &str) -> bool {
+        self.times_said(words) > 0
+    }
+
+    /// The same, and how often.
+    pub fn times_said(&self, words: &str) -> usize {
         let stderr = self.child.as_ref().and_then(|child| child.stderr.as_ref());
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         let copied = stderr.map(|stderr| tee(stderr, &writer, SAID_MAX, SpliceFlags::NONBLOCK));
@@ -87,7 +92,10 @@ impl Supervised {
         let mut said = String::new();
         // Without a copied byte the pipe is empty.
         let read = std::fs::File::from(reader).read_to_string(&mut said);
-        matches!(copied, Some(Ok(_))) && read.is_ok() && said.contains(words)
+        match (copied, read) {
+            (Some(Ok(_)), Ok(_)) => said.matches(words).count(),
+            _ => 0,
+        }
     }
 
     pub fn signal(&self, signal: Signal) {

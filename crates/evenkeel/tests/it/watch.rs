@@ -34,10 +34,22 @@ fn replace(path: &Path, text: &str) {
     fs::rename(&new, path).unwrap();
 }
 
-/// The end, once what was seen to serve was told, too.
-fn end(supervised: Supervised) -> Outcome {
+/// What it says of a change that is served.
+const RELOADED: &str = "configuration reloaded; serving on";
+
+/// And of one that cannot be, and of the end of one.
+const REFUSED: &str = "nothing was changed";
+const RETURNED: &str = "have returned to the served content";
+
+/// The end, once it has said this so often. What serves does so before that is said.
+fn end(supervised: Supervised, words: &str, times: usize) -> Outcome {
+    let said = eventually(PATIENCE, || supervised.times_said(words) >= times);
+    assert!(said, "{words}: {times} times");
     lab::let_pass(A_WHILE / 3, "a watch that finds nothing is silent");
-    supervised.end(Signal::SIGTERM)
+    let outcome = supervised.end(Signal::SIGTERM);
+    let count = outcome.stderr.matches(words).count();
+    assert_eq!(count, times, "{words}: {}", outcome.stderr);
+    outcome
 }
 
 #[test]
@@ -58,12 +70,7 @@ fn a_page_that_is_replaced_or_written_in_place_is_served_and_a_touch_is_no_chang
     scratch.write("a.cfg", "global\n    srever\n").unwrap();
     fs::write(&page, "four").unwrap();
     assert!(answers(port, "four"));
-    let outcome = end(supervised);
-    let changes = outcome
-        .stderr
-        .matches("configuration reloaded; serving on")
-        .count();
-    assert_eq!(changes, 3, "{}", outcome.stderr);
+    let outcome = end(supervised, RELOADED, 3);
     assert!(!outcome.stderr.contains("srever"), "{}", outcome.stderr);
     assert!(
         !outcome.stderr.contains("nothing was"),
@@ -92,12 +99,7 @@ fn a_file_that_is_half_written_is_not_taken() {
     file.write_all(b"second half").unwrap();
     drop(file);
     assert!(answers(port, "first half, second half"));
-    let outcome = end(supervised);
-    let changes = outcome
-        .stderr
-        .matches("configuration reloaded; serving on")
-        .count();
-    assert_eq!(changes, 1, "{}", outcome.stderr);
+    end(supervised, RELOADED, 1);
 }
 
 #[test]
@@ -125,7 +127,7 @@ fn a_link_that_is_turned_is_noticed_as_in_a_volume_of_kubernetes() {
     fs::remove_dir_all(volume.join("..1")).unwrap();
     fs::write(volume.join("..3/page"), "in place").unwrap();
     assert!(answers(port, "in place"), "behind the link");
-    let outcome = end(supervised);
+    let outcome = end(supervised, RELOADED, 3);
     assert!(!outcome.stderr.contains("error"), "{}", outcome.stderr);
 }
 
@@ -141,25 +143,21 @@ fn a_bad_configuration_is_refused_once_and_the_good_one_behind_it_is_taken() {
     let bad = good.clone() + "    srever x\n";
     for _ in 0..3 {
         replace(&file, &bad);
+        assert!(eventually(PATIENCE, || supervised.has_said(REFUSED)));
         lab::let_pass(A_WHILE, "a watch that finds nothing is silent");
     }
     assert_eq!(get(port).as_deref(), Some("one"));
     // It names a file that comes later.
     let later = scratch.path().join("later");
     replace(&file, &pages("all", port, &later));
+    assert!(eventually(PATIENCE, || supervised.times_said(REFUSED) == 2));
     lab::let_pass(A_WHILE, "a watch that finds nothing is silent");
     fs::write(&later, "two").unwrap();
     assert!(answers(port, "two"), "a file that was missing has come");
-    let outcome = end(supervised);
+    let outcome = end(supervised, RELOADED, 1);
     let count = |words: &str| outcome.stderr.matches(words).count();
-    assert_eq!(count("nothing was changed"), 2, "{}", outcome.stderr);
+    assert_eq!(count(REFUSED), 2, "{}", outcome.stderr);
     assert_eq!(count("srever' "), 1, "{}", outcome.stderr);
-    assert_eq!(
-        count("configuration reloaded; serving on"),
-        1,
-        "{}",
-        outcome.stderr
-    );
 }
 
 #[test]
@@ -181,9 +179,11 @@ fn files_that_vanish_and_come_back_are_no_storm() {
     // For longer: the directory and all.
     let away = scratch.path().join("away");
     fs::rename(&directory, &away).unwrap();
+    assert!(eventually(PATIENCE, || supervised.has_said(REFUSED)));
     lab::let_pass(2 * A_WHILE, "a watch that finds nothing is silent");
     assert_eq!(get(port).as_deref(), Some("one"));
     fs::rename(&away, &directory).unwrap();
+    assert!(eventually(PATIENCE, || supervised.has_said(RETURNED)));
     lab::let_pass(2 * A_WHILE, "a watch that finds nothing is silent");
     // A further file of the directory.
     let added = free();
@@ -195,21 +195,11 @@ fn files_that_vanish_and_come_back_are_no_storm() {
         added
     ))
     .is_ok()));
-    let outcome = end(supervised);
-    let count = |words: &str| outcome.stderr.matches(words).count();
-    assert_eq!(count("nothing was changed"), 1, "{}", outcome.stderr);
-    assert_eq!(
-        count("have returned to the served content"),
-        1,
-        "{}",
-        outcome.stderr
-    );
-    assert_eq!(
-        count("configuration reloaded; serving on"),
-        1,
-        "{}",
-        outcome.stderr
-    );
+    let outcome = end(supervised, RELOADED, 1);
+    for words in [REFUSED, RETURNED] {
+        let count = outcome.stderr.matches(words).count();
+        assert_eq!(count, 1, "{words}: {}", outcome.stderr);
+    }
 }
 
 #[test]
@@ -232,12 +222,7 @@ fn a_touch_says_nothing_and_hup_applies_always() {
         lab::let_pass(A_WHILE / 3, "a watch that finds nothing is silent");
     }
     assert_eq!(supervised.reload().code(), Some(0));
-    let outcome = end(supervised);
-    let changes = outcome
-        .stderr
-        .matches("configuration reloaded; serving on")
-        .count();
-    assert_eq!(changes, 1, "{}", outcome.stderr);
+    end(supervised, RELOADED, 1);
 }
 
 #[test]
@@ -250,7 +235,7 @@ fn whoever_asks_is_told_why_also_where_the_file_is_quiet() {
     assert!(answers(port, "app"));
     scratch.write("a.cfg", good + "    srever x\n").unwrap();
     let told = supervised.reload();
-    let outcome = end(supervised);
+    let outcome = supervised.end(Signal::SIGTERM);
     for told in [told.stderr, outcome.stderr] {
         assert!(told.contains("did you mean 'server'"), "{told}");
     }
@@ -268,12 +253,11 @@ fn under_the_name_of_haproxy_it_works_with_w_and_is_warned_of_without() {
     assert!(answers(port, "one"));
     replace(&page, "two");
     assert!(answers(port, "two"));
-    let outcome = end(supervised);
+    let outcome = end(supervised, "Loading success.", 2);
     let count = |words: &str| outcome.stderr.matches(words).count();
-    assert_eq!(count("Loading success."), 2, "{}", outcome.stderr);
     assert_eq!(count("no effect"), 0, "{}", outcome.stderr);
     let alone = Supervised::start(&bench.haproxy, directory, &words[1..]);
     assert!(answers(port, "two"));
-    let outcome = end(alone);
+    let outcome = end(alone, "-W", 1);
     assert!(outcome.stderr.contains("-W"), "{}", outcome.stderr);
 }
