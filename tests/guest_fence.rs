@@ -5,6 +5,7 @@ use crate::cluster_site::SOON;
 use crate::guest_site::{GuestSite, cut_power};
 use crate::volume_site::{NODES, other};
 use lab::{BusyProcessors, Controller, Fault, eventually, let_pass};
+use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -57,6 +58,18 @@ impl Fenced {
         let all = || NODES.into_iter().all(has_method);
         assert!(eventually(SOON, all), "{}", site.tell());
         NODES.into_iter().for_each(|node| site.is_there(node));
+        // Their leases are shorter when the longer ones have ended.
+        let is_shorter = |status: &Value| {
+            let leases = status["leases"].as_array().into_iter().flatten();
+            let of_nodes = |lease: &&Value| {
+                lease["name"]
+                    .as_str()
+                    .is_some_and(|name| name.starts_with("guest/@"))
+            };
+            let mut of_nodes = leases.filter(of_nodes).peekable();
+            of_nodes.peek().is_some() && of_nodes.all(|lease| lease["valid_ms"] == 1000)
+        };
+        assert!(site.machine("alpha").tells(is_shorter), "{}", site.tell());
         fenced
     }
 

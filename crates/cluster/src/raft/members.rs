@@ -16,8 +16,10 @@ use std::time::Duration;
 
 /// How long a change may take: a new member is to have all before it votes.
 const CHANGE_LIMIT: Duration = Duration::from_secs(60);
-/// How long it is waited for a leader, or for the end of another change.
+/// How long it is waited for a leader.
 const LEADER_LIMIT: Duration = Duration::from_secs(5);
+/// How long it is waited for the end of another change.
+const OTHERS_LIMIT: Duration = Duration::from_secs(30);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -39,7 +41,7 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 
     async fn change(&self, change: Change) -> Result<(), EngineError> {
-        let deadline = R::Instant::now() + LEADER_LIMIT;
+        let begun = R::Instant::now();
         loop {
             let reply = match self.leader() {
                 Some(leader) if leader == self.inner.me => self.change_here(change).await,
@@ -55,13 +57,11 @@ impl<R: AsyncRuntime> Engine<R> {
                 }
                 None => Reply::NotLeader(None),
             };
+            let waits = |limit| R::Instant::now() < begun + limit;
             match reply {
                 Reply::Changed => return Ok(()),
-                Reply::NotLeader(_) | Reply::Failed(Failure::Changing)
-                    if R::Instant::now() < deadline =>
-                {
-                    R::sleep(PAUSE).await;
-                }
+                Reply::NotLeader(_) if waits(LEADER_LIMIT) => R::sleep(PAUSE).await,
+                Reply::Failed(Failure::Changing) if waits(OTHERS_LIMIT) => R::sleep(PAUSE).await,
                 Reply::NotLeader(_) => return Err(EngineError::NoLeader),
                 Reply::Failed(Failure::Changing) => return Err(EngineError::Changing),
                 Reply::Failed(Failure::NoMajority) => return Err(EngineError::NoMajority),

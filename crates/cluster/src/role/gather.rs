@@ -173,6 +173,7 @@ fn leases(state: &State) -> Vec<LeaseStatus> {
             name: name.to_owned(),
             holder: lease.holder?,
             epoch: lease.epoch.0,
+            valid_ms: lease.valid_ms,
         })
     });
     leases.collect()

@@ -192,6 +192,9 @@ pub struct LeaseStatus {
     pub holder: MemberId,
     /// Its epoch.
     pub epoch: u64,
+    /// How long a renewal is good, milliseconds.
+    #[serde(default)]
+    pub valid_ms: u64,
 }
 
 /// How far the log is.
@@ -514,6 +517,7 @@ impl Status {
             let lease_of = Subject::new("lease", &lease.name);
             let held = lease_of.state(&self.name_of(lease.holder), Grade::Good);
             held.fact("epoch", lease.epoch.to_string())
+                .fact("valid", span(lease.valid_ms))
         });
         Report {
             part: "cluster".to_owned(),
