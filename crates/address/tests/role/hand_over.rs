@@ -1,7 +1,7 @@
 //! Hand-overs under load: a new connection every few milliseconds, and requests that
 //! take a second. Nobody notices.
 
-use crate::scene::{LATEST, Role, Scene, VIP, address, config, instance};
+use crate::scene::{LATEST, Role, Scene, VIP, address, config, instance, patient};
 use address::config::{Config, Dialect, Transport};
 use lab::{Host, Signal, eventually};
 use std::io::{self, Read, Write};
@@ -439,7 +439,7 @@ fn a_hand_over_outlives_the_roles_of_both_machines_and_ends_with_its_drain() {
     let long = |priority| {
         let mut config = own(Family::Four, priority);
         config.instances[0].options.handover_drain = LATEST * 20;
-        config
+        patient(config)
     };
     let alpha = scene.role(&scene.alpha, &long(150));
     assert!(scene.comes_to(&scene.alpha, VIP));

@@ -1,6 +1,6 @@
 //! What the proxy's health does to who has the address.
 
-use crate::scene::{LATEST, Scene, VIP, hears_adverts, simple};
+use crate::scene::{LATEST, Scene, VIP, hears_adverts, patient, simple};
 use address::config::Config;
 use lab::{Signal, eventually};
 use protocol::vitals::{BYTES, Band, Vitals, WORDS};
@@ -140,7 +140,7 @@ fn a_role_that_follows_a_killed_one_leaves_a_version_on_trial_and_one_that_takes
     let scene = Scene::new("trial");
     let proxies = ["a.vitals", "b.vitals"].map(|name| Proxy::start(&scene, name));
     let vitals = proxies.each_ref().map(|proxy| Some(&*proxy.path));
-    let mut alpha = scene.role_with(&scene.alpha, &preferring(0), vitals[0]);
+    let mut alpha = scene.role_with(&scene.alpha, &patient(preferring(0)), vitals[0]);
     assert!(scene.comes_to(&scene.alpha, VIP));
     for proxy in &proxies {
         proxy.trial.store(3, Ordering::Relaxed);
@@ -149,13 +149,13 @@ fn a_role_that_follows_a_killed_one_leaves_a_version_on_trial_and_one_that_takes
     let goes_on = (0..TRIES_MAX).any(|_| {
         alpha.process.signal(Signal::KILL).unwrap();
         alpha.process.wait(LATEST).unwrap();
-        alpha = scene.role_with(&scene.alpha, &preferring(0), vitals[0]);
+        alpha = scene.role_with(&scene.alpha, &patient(preferring(0)), vitals[0]);
         assert!(eventually(LATEST, || alpha.state("VI_1") == "MASTER"));
         assert!(scene.has(&scene.alpha, VIP));
         !alpha.says(ENDS)
     });
     assert!(goes_on, "{}", alpha.said().join("\n"));
-    let beta = scene.role_with(&scene.beta, &preferring(1), vitals[1]);
+    let beta = scene.role_with(&scene.beta, &patient(preferring(1)), vitals[1]);
     assert!(eventually(LATEST, || beta.state("VI_1") == "BACKUP"));
     assert!(!beta.says(ENDS), "it took nothing over");
     alpha.order("stop");

@@ -1,16 +1,19 @@
 //! Another configuration while it runs, and hand-overs.
 
-use crate::scene::{LATEST, Scene, VIP, address, config, hears_adverts, instance, simple};
+use crate::scene::{LATEST, Scene, VIP, address, config, hears_adverts, instance, patient, simple};
 use lab::eventually;
 
 #[test]
 fn a_reload_moves_no_address_that_stays_and_changes_the_others_in_place() {
     lab::skip_unless_root!();
     let scene = Scene::new("reload");
-    let mut two = simple(150);
+    let mut two = patient(simple(150));
     two.instances[0].addresses.push(address("10.0.0.101/24"));
     let alpha = scene.role(&scene.alpha, &two);
-    let beta = scene.role(&scene.beta, &simple(100));
+    // A node with fewer addresses would drop the packets.
+    let mut less = patient(simple(100));
+    less.instances[0].addresses.push(address("10.0.0.101/24"));
+    let beta = scene.role(&scene.beta, &less);
     assert!(scene.comes_to(&scene.alpha, VIP));
     let watch = std::process::Command::new("ip");
     let mut watch = watch;
@@ -20,7 +23,7 @@ fn a_reload_moves_no_address_that_stays_and_changes_the_others_in_place() {
         .stdout(std::fs::File::create(&events).unwrap());
     let _watching = scene.alpha.spawn(watch).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(200));
-    let mut other = simple(150);
+    let mut other = patient(simple(150));
     other.instances[0].addresses.push(address("10.0.0.102/24"));
     alpha.take(&other);
     assert!(scene.has(&scene.alpha, VIP));
@@ -63,8 +66,7 @@ fn an_instance_that_is_no_longer_configured_is_given_away_and_a_new_one_begins()
 fn a_successor_finds_everything_in_place() {
     lab::skip_unless_root!();
     let scene = Scene::new("leave");
-    let mut slow = simple(150);
-    slow.instances[0].options.advert_interval = std::time::Duration::from_secs(1);
+    let slow = patient(simple(150));
     let alpha = scene.role(&scene.alpha, &slow);
     assert!(scene.comes_to(&scene.alpha, VIP));
     alpha.order("leave");

@@ -242,3 +242,12 @@ pub fn config(instances: Vec<Instance>) -> Config {
 pub fn simple(priority: u8) -> Config {
     config(vec![instance("VI_1", 51, priority)])
 }
+
+/// The same instances with an advert a second: a role that is started anew on a busy machine is there
+/// before the other one takes over.
+pub fn patient(mut config: Config) -> Config {
+    for instance in &mut config.instances {
+        instance.options.advert_interval = Duration::from_secs(1);
+    }
+    config
+}
