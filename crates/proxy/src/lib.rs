@@ -20,6 +20,7 @@ pub mod peers;
 pub mod persistence;
 pub mod reference;
 pub mod resolvers;
+pub mod route;
 pub mod running;
 pub mod runtime;
 pub mod server_connection;

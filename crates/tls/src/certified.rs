@@ -17,8 +17,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const ALT_NAMES: &[u8] = &[0x55, 0x1d, 17];
 /// id-at-commonName, 2.5.4.3
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
-/// dNSName
-const DNS_NAME: u8 = 0x82;
+/// The tag of a host name (RFC 5280, 4.2.1.6: dNSName).
+pub const DNS_NAME: u8 = 0x82;
 /// The extensions of a certificate.
 const EXTENSIONS: u8 = 0xa3;
 /// SET

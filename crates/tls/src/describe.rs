@@ -2,7 +2,7 @@
 //! (`show ssl cert`, `show ssl ca-file`, `show ssl crl-file`).
 
 use super::certificate::Certificate;
-use super::certified::alternative_names;
+use super::certified::{DNS_NAME, alternative_names};
 use super::der::{Der, OID, SEQUENCE};
 use super::objects;
 use aws_lc_rs::digest;
@@ -11,8 +11,6 @@ use std::fmt::Write;
 
 /// SET
 const SET: u8 = 0x31;
-/// dNSName
-const DNS_NAME: u8 = 0x82;
 
 /// Short names of what distinguished names are made of.
 const ATTRIBUTES: &[(&[u8], &str)] = &[

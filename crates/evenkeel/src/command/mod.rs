@@ -15,6 +15,7 @@ mod look_up;
 mod manual;
 mod privileges;
 mod reload;
+mod route;
 mod run;
 mod status;
 mod upgrade;
@@ -54,9 +55,10 @@ static RUNNING: [Subcommand; 3] = [
 ];
 
 /// Commands about files and the language.
-static OTHERS: [Subcommand; 11] = [
+static OTHERS: [Subcommand; 12] = [
     Subcommand::new("lab", definition::lab, lab::main),
     Subcommand::new("check", definition::check, check::main),
+    Subcommand::new("route", route::definition, route::main),
     Subcommand::new("fmt", definition::fmt, format::main),
     Subcommand::new("upgrade", definition::upgrade, upgrade::main),
     Subcommand::new("explain", definition::explain, look_up::explain),

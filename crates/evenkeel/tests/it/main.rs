@@ -23,6 +23,7 @@ mod master;
 mod packaging;
 mod patience;
 mod privileges;
+mod route;
 mod supervised;
 mod supervisor;
 mod supervisor_haproxy;

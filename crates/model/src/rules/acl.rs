@@ -13,6 +13,7 @@ use crate::compiled::Expression;
 use crate::compiled::condition::{Acl, Test};
 use crate::rules::draft::Draft;
 use crate::transaction::Stream;
+use crate::transaction::trace::Term;
 use language::{Diagnostic, Span, Word};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -77,7 +78,20 @@ impl Test {
 
     /// What it finds.
     pub fn run(&self, stream: &Stream) -> TestResult {
-        if self.expression.any(stream, &mut |value| self.has(&value)) {
+        self.find(stream, |value| self.has(value))
+    }
+
+    /// The same, and notes the values.
+    fn run_noting(&self, stream: &Stream, term: &mut Term) -> TestResult {
+        term.begin_test();
+        self.find(stream, |value| {
+            value.with_text(|text| term.compare(text));
+            self.has(value)
+        })
+    }
+
+    fn find(&self, stream: &Stream, mut has: impl FnMut(&Value<'_>) -> bool) -> TestResult {
+        if self.expression.any(stream, &mut |value| has(&value)) {
             TestResult::Pass
         } else if self.expression.may_change(stream) {
             TestResult::Miss
@@ -188,9 +202,18 @@ impl Acl {
 
     /// What its tests find: any of them is enough.
     pub fn run(&self, stream: &Stream) -> TestResult {
+        self.find(|test| test.run(stream))
+    }
+
+    /// The same, and notes the values.
+    pub(super) fn run_noting(&self, stream: &Stream, term: &mut Term) -> TestResult {
+        self.find(|test| test.run_noting(stream, term))
+    }
+
+    fn find(&self, mut run: impl FnMut(&Test) -> TestResult) -> TestResult {
         let mut outcome = TestResult::Fail;
         for test in self.tests.get().map_or(&[][..], |tests| tests) {
-            outcome = outcome.max(test.run(stream));
+            outcome = outcome.max(run(test));
             if outcome == TestResult::Pass {
                 break;
             }

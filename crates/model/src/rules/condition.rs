@@ -5,7 +5,7 @@ use super::codes;
 use super::usage::Usage;
 use crate::compiled::condition::{Acl, Alternatives, Condition, Term, Test};
 use crate::rules::draft::Draft;
-use crate::transaction::Stream;
+use crate::transaction::{Stream, trace};
 use language::arguments::Args;
 use language::{Diagnostic, Span, Word, suggest};
 use std::sync::Arc;
@@ -22,6 +22,15 @@ pub enum TestResult {
 }
 
 impl TestResult {
+    /// None while more bytes may change it.
+    fn met(self) -> Option<bool> {
+        match self {
+            TestResult::Pass => Some(true),
+            TestResult::Miss => None,
+            TestResult::Fail => Some(false),
+        }
+    }
+
     fn negated(self) -> Self {
         match self {
             TestResult::Fail => TestResult::Pass,
@@ -107,18 +116,40 @@ impl Condition {
 
     /// The same; None where more bytes may still change the answer.
     pub fn test_or_wait(&self, stream: &Stream) -> Option<bool> {
-        match self.run(stream) {
-            TestResult::Pass => Some(true),
-            TestResult::Fail => Some(false),
-            TestResult::Miss => None,
-        }
+        self.run(stream).met()
     }
 
     /// What it finds.
     pub fn run(&self, stream: &Stream) -> TestResult {
+        if stream.session.is_traced() {
+            return self.run_traced(stream);
+        }
+        self.find(|term| term.acl.run(stream))
+    }
+
+    /// The same, and notes what its terms compared.
+    #[cold]
+    fn run_traced(&self, stream: &Stream) -> TestResult {
+        let mut terms = Vec::new();
+        let found = self.find(|term| {
+            let acl = &term.acl;
+            let mut noted = trace::Term::new(&acl.name, acl.span, term.negated);
+            let found = acl.run_noting(stream, &mut noted);
+            noted.met = found.met();
+            terms.push(noted);
+            found
+        });
+        let (span, met) = (self.span, found.met());
+        stream
+            .session
+            .note(|| trace::Step::Condition { span, met, terms });
+        found
+    }
+
+    fn find(&self, mut run: impl FnMut(&Term) -> TestResult) -> TestResult {
         let mut outcome = TestResult::Fail;
         for terms in &self.alternatives {
-            outcome = outcome.max(all(terms, stream));
+            outcome = outcome.max(all(terms, &mut run));
             if outcome == TestResult::Pass {
                 break;
             }
@@ -131,10 +162,10 @@ impl Condition {
     }
 }
 
-fn all(terms: &[Term], stream: &Stream) -> TestResult {
+fn all(terms: &[Term], run: &mut impl FnMut(&Term) -> TestResult) -> TestResult {
     let mut outcome = TestResult::Pass;
     for term in terms {
-        let found = term.acl.run(stream);
+        let found = run(term);
         outcome = outcome.min(if term.negated { found.negated() } else { found });
         if outcome == TestResult::Fail {
             break;

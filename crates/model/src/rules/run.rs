@@ -10,7 +10,8 @@ use crate::config::{Proxy, ProxyOption, Rare};
 use crate::state::Tally;
 use crate::thread::new_stream;
 use crate::transaction::{
-    Content, Gate, List, Overrides, Phase, Reply, Session, Stream, Termination, Verdict, error_page,
+    Content, Gate, List, Overrides, Phase, Reply, Session, Stream, Termination, Verdict,
+    error_page, trace,
 };
 use crate::{thread, users};
 use std::rc::Rc;
@@ -65,7 +66,11 @@ fn evaluate<'r>(
         if patience == Patience::Waits && rule.action.may_change(stream) {
             return Outcomes::Wait(at as u32);
         }
-        match rule.action.run(stream) {
+        let step = rule.action.run(stream);
+        if stream.session.is_traced() {
+            note(stream, rule, &step);
+        }
+        match step {
             Step::Next => {}
             Step::Accept => {
                 stream.keep_rule(rule.place());
@@ -95,6 +100,17 @@ fn evaluate<'r>(
         }
     }
     Outcomes::Passed
+}
+
+#[cold]
+fn note(stream: &Stream, rule: &Rule, step: &Step) {
+    let ends = match step {
+        Step::Next | Step::Wait(_) | Step::End(Verdict::NeedBody { .. }) => false,
+        Step::Failed => !stream.rules.lenient,
+        Step::Accept | Step::End(_) | Step::Closed(_) => true,
+    };
+    let span = rule.span;
+    stream.session.note(|| trace::Step::Rule { span, ends });
 }
 
 /// What is done first where a rule asked for a user whose password is not verified

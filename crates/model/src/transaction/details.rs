@@ -2,11 +2,12 @@
 //! for it: addresses that rules set, its socket, fields of its PROXY header. One
 //! box, so that a session without them stays small.
 
-use super::{Endpoint, Session};
+use super::{Endpoint, Session, Trace};
 use protocol::proxy_protocol::{Ssl, Tlvs};
 use reactor::{Socket, WeakSocket};
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 /// Source and destination as rules set them.
 pub type Rewritten = (Option<Endpoint>, Option<Endpoint>);
@@ -24,10 +25,12 @@ pub struct Details {
     socket: Cell<Option<WeakSocket>>,
     /// Fields of the client's PROXY header that rules ask for.
     fields: OnceCell<Tlvs>,
+    /// What was decided of its streams, where somebody asks.
+    pub(super) trace: OnceCell<Arc<Mutex<Trace>>>,
 }
 
 impl Session {
-    fn details(&self) -> &Details {
+    pub(super) fn details(&self) -> &Details {
         self.details.get_or_init(Box::default)
     }
 

@@ -24,6 +24,7 @@ pub mod sample;
 mod sizes;
 mod state;
 mod times;
+pub mod trace;
 mod transfer;
 mod variables;
 mod verdict;
@@ -43,6 +44,7 @@ pub use route::Route;
 pub use rule_state::{List, Resume, RuleState};
 pub use state::{Endpoint, Held, Identity, Session, Stream};
 pub use times::Times;
+pub use trace::Trace;
 pub use transfer::{CompressionChoice, Transfer};
 pub use variables::{
     set as set_variable, set_of_session as set_variable_of_session, unset as unset_variable,

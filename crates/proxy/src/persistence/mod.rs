@@ -19,6 +19,7 @@ use model::config::{
     PersistRuleKind, Proxy, ProxyOption, Server, ServerIndex, ServerName, UseServerRule,
 };
 use model::transaction::Stream;
+use model::transaction::trace::{Step, Tie};
 
 /// Whether a server may take a stream that belongs to it, up or not.
 fn takes(proxy: &Proxy, server: &Server, forced: bool) -> bool {
@@ -45,15 +46,37 @@ pub fn belongs(stream: &mut Stream) {
     if !stream.backend().is_some_and(Proxy::persists) {
         return;
     }
-    use_server(stream);
-    rdp::look(stream);
+    look(stream, Tie::Rule, use_server);
+    look(stream, Tie::RdpCookie, rdp::look);
     if stream.http {
-        cookie::look(stream);
-        app_session::look(stream);
+        look(stream, Tie::Cookie, cookie::look);
+        look(stream, Tie::Application, app_session::look);
     }
+    look(stream, Tie::Dispatch, dispatch);
+}
+
+fn dispatch(stream: &mut Stream) {
     let dispatch = stream.backend().and_then(|backend| backend.dispatch_server);
     if dispatch.is_some() && !stream.route.is_direct() {
         stream.route.persistence_mut().server = dispatch;
+    }
+}
+
+/// Looks whether a stream belongs to a server by this, and notes it.
+pub fn look(stream: &mut Stream, by: Tie, look: impl FnOnce(&mut Stream)) {
+    let was_direct = stream.route.is_direct();
+    look(stream);
+    if was_direct || !stream.session.is_traced() {
+        return;
+    }
+    let known = stream
+        .route
+        .persistence
+        .as_deref()
+        .and_then(|known| known.server);
+    if let Some(server) = known.and_then(|at| stream.backend()?.servers.get(at.0 as usize)) {
+        let name = server.name.clone();
+        stream.session.note(|| Step::Belongs { name, by });
     }
 }
 

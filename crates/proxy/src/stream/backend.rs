@@ -1,31 +1,44 @@
 //! The choice of a stream's backend, and what is counted there and at its server.
 
 use super::Stream;
+use language::Span;
 use model::config::{ProxyIndex, ServerIndex, SwitchTarget};
 use model::state::Tally;
 use model::thread::here;
+use model::transaction::trace;
 
 /// Which backend `use_backend` and `default_backend` lead to; a `listen` leads
 /// to itself.
 pub fn choose(stream: &mut Stream) {
     let by_line = stream.rules.lines.as_ref().and_then(|lines| lines.switched);
     let before = stream.rules.overrides.as_ref().and_then(|set| set.backend);
-    let by_rule = before.or(by_line).or_else(|| switched(stream));
+    let by_rule = before.or(by_line).map(|index| (index, None));
+    let by_rule = by_rule.or_else(|| switched(stream));
     let chosen = by_rule.or_else(|| {
         let frontend = stream.frontend();
-        let default = frontend
-            .default_backend
-            .as_ref()
-            .and_then(|reference| reference.index);
-        default.or_else(|| frontend.kind.is_backend().then_some(stream.route.frontend))
+        let default = { frontend.default_backend.as_ref() }
+            .and_then(|reference| Some((reference.index?, Some(reference.span))));
+        let own = || {
+            frontend
+                .kind
+                .is_backend()
+                .then_some((stream.route.frontend, None))
+        };
+        default.or_else(own)
     });
-    stream.route.backend = chosen.filter(|index| !stream.config.proxy(*index).disabled);
+    let chosen = chosen.filter(|(index, _)| !stream.config.proxy(*index).disabled);
+    stream.route.backend = chosen.map(|(index, _)| index);
     if let Some(backend) = stream.backend() {
+        stream.session.note(|| trace::Step::Backend {
+            name: backend.name.clone(),
+            by: chosen.and_then(|(_, by)| by),
+        });
         stream.route.rare = stream.frontend().rare.and(backend.rare);
     }
 }
 
-fn switched(stream: &Stream) -> Option<ProxyIndex> {
+/// The backend that a `use_backend` leads to, and where that stands.
+fn switched(stream: &Stream) -> Option<(ProxyIndex, Option<Span>)> {
     for rule in &stream.frontend().use_backend {
         if rule
             .condition
@@ -34,18 +47,18 @@ fn switched(stream: &Stream) -> Option<ProxyIndex> {
         {
             continue;
         }
-        match &rule.target {
-            SwitchTarget::Static(reference) => return reference.index,
+        let found = match &rule.target {
+            SwitchTarget::Static(reference) => return Some((reference.index?, Some(rule.span))),
             SwitchTarget::Dynamic(format) => {
                 let mut name = Vec::new();
                 format.append(stream, &mut name);
-                let found = std::str::from_utf8(&name)
+                std::str::from_utf8(&name)
                     .ok()
-                    .and_then(|n| stream.config.backend(n));
-                if found.is_some() {
-                    return found;
-                }
+                    .and_then(|n| stream.config.backend(n))
             }
+        };
+        if let Some(found) = found {
+            return Some((found, Some(rule.span)));
         }
     }
     None

@@ -9,6 +9,7 @@ use http::message::{Message, Version};
 use model::config::{Mode, Rare};
 use model::rules::{self, Verdict};
 use model::state::Tally;
+use model::transaction::trace::Step;
 use model::users;
 use mux::link::{Link, WriteFailure};
 use reactor::{self, Buffer, after, pool_box, with_deadline};
@@ -28,6 +29,7 @@ pub enum Ruled {
 /// The rules of the frontend, the choice of the backend, the backend's rules.
 pub async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Ruled {
     if let Some(answer) = rules::monitor(stream) {
+        stream.session.note(|| Step::Page("monitor-uri"));
         stream.outcome.end(Termination::Local, Phase::Request);
         return Ruled::Answer(answer);
     }
@@ -156,7 +158,11 @@ async fn statistics(
     in_backend: bool,
 ) -> Ruled {
     loop {
-        return match stats::answer(stream, in_backend) {
+        let answer = stats::answer(stream, in_backend);
+        if !matches!(answer, stats::Answer::No) {
+            stream.session.note(|| Step::Page("the statistics page"));
+        }
+        return match answer {
             stats::Answer::No => Ruled::Forward,
             stats::Answer::Ready(reply) => Ruled::Answer(reply),
             stats::Answer::Report(report) => match report.make().await {

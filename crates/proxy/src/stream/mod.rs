@@ -46,4 +46,4 @@ use model::thread::new_stream;
 use model::transaction::{
     Endpoint, Overrides, Phase, Reply, Session, Stream, Termination, error_page,
 };
-pub use session::begin;
+pub use session::{begin, rehearse};

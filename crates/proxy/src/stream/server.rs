@@ -14,7 +14,7 @@ use model::config::{Proxy, RetryOn, ReuseMode, Server, Step};
 use model::queue::Slot;
 use model::state::Tally;
 use model::thread::here;
-use model::transaction::{Outcome, ServerEnd};
+use model::transaction::{Outcome, ServerEnd, trace};
 use model::{log, rules};
 use mux::link::Link;
 use std::pin::pin;
@@ -211,7 +211,13 @@ async fn reach(
     let retries = connection_retries(stream);
     loop {
         if let Some(page) = redirected(stream) {
+            let by = "the 'redir' of the server's line";
+            stream.session.note(|| trace::Step::Page(by));
             return Err(Unserved::Redirected(Box::new(page)));
+        }
+        // Who asks where it would go wants no more.
+        if stream.session.is_traced() {
+            return Err(gone(&mut stream.outcome));
         }
         let attempt = unless_shut(&slot, pin!(attempt(stream, how))).await;
         let attempt = attempt.unwrap_or_else(|why| {

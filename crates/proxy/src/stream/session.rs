@@ -4,13 +4,14 @@
 
 use super::request::{self, Next};
 use super::{Endpoint, Session, leaving, multiplexed, secure, tcp};
-use crate::runtime::Seat;
+use crate::runtime::{self, Seat};
 use crate::server_connection::Own;
 use model::config::{BindAddress, Config, HttpProtocol, ListenerIndex, Mode, Proxy, ProxyOption};
 use model::rules::{self, Gate};
 use model::state::{ListenerState, Tally};
 use model::thread::here;
 use model::tracking;
+use model::transaction::Trace;
 use mux::MuxStream;
 use mux::link::Link;
 use protocol::proxy_protocol::{self, Header, Progress};
@@ -22,7 +23,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 use tls::transport::Transport;
@@ -115,7 +116,31 @@ pub fn begin(
     seat: Seat,
 ) {
     let proxy = config.proxy(place.frontend);
-    let destination = destination(proxy, place.bind, &fd);
+    let ends = [endpoint(peer), destination(proxy, place.bind, &fd)];
+    admit(config, place, fd, ends, seat, None);
+}
+
+/// Begins the session of somebody who asks where a request would go: what is decided is
+/// kept there, and no server is reached. `ends` are the client and its destination.
+pub fn rehearse(
+    config: Arc<Config>,
+    place: ListenerIndex,
+    fd: OwnedFd,
+    ends: [Endpoint; 2],
+    trace: Arc<Mutex<Trace>>,
+) {
+    let seat = Seat::beyond_limits(runtime::of_thread(), config.proxy(place.frontend));
+    admit(config, place, fd, ends, seat, Some(trace));
+}
+
+fn admit(
+    config: Arc<Config>,
+    place: ListenerIndex,
+    fd: OwnedFd,
+    [source, destination]: [Endpoint; 2],
+    seat: Seat,
+    trace: Option<Arc<Mutex<Trace>>>,
+) {
     // A client that connects usually writes at once, so a first read is tried.
     let Ok(socket) = Socket::from_nonblocking(fd, reactor::Assumed::Both) else {
         return;
@@ -123,7 +148,10 @@ pub fn begin(
     let link = Link::from(Transport::from(socket));
     here().session_began();
     let counted = Counted(Some(seat));
-    let mut session = Rc::new(Session::new(config, place, endpoint(peer), destination));
+    let mut session = Rc::new(Session::new(config, place, source, destination));
+    if let Some(trace) = trace {
+        session.trace(trace);
+    }
     if let Some(transport) = link.transport() {
         session.keep_socket(transport.socket());
     }

@@ -10,6 +10,7 @@ use model::state::Tally;
 use model::thread::here;
 use model::tracking::stick;
 use model::transaction::listing;
+use model::transaction::trace::{Step, Tie};
 use reactor::{self, after, with_deadline};
 
 /// Finds out which server a stream belongs to: by a rule, a cookie, then by a
@@ -26,7 +27,9 @@ fn look_for_own_server(stream: &mut Stream) {
     let assigned = stream.route.is_direct() || stream.route.is_ignored();
     stick::request(stream, assigned);
     if let Some(at) = stick::server(stream) {
-        persistence::give(stream, at);
+        persistence::look(stream, Tie::Table, |stream| {
+            persistence::give(stream, at);
+        });
     }
 }
 
@@ -81,6 +84,9 @@ pub async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Resul
     let now_ms = here().now_ms();
     if let Some(server) = stream.server() {
         server.state.traffic.last_session.note(now_ms);
+        stream.session.note(|| Step::Server {
+            name: server.name.clone(),
+        });
     }
     if let Some(backend) = stream.backend() {
         backend.state.backend.last_session.note(now_ms);

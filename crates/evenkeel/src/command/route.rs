@@ -1,0 +1,188 @@
+//! `evenkeel route`: where a request would go, and why.
+
+mod question;
+mod report;
+mod text;
+
+use super::definition::{flag, option};
+use super::{files, print, refuse};
+use crate::loader::addresses;
+use crate::parts::Payloads;
+use crate::process;
+use clap::builder::PathBufValueParser;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use configuration::LoadOptions;
+use language::render;
+use part::voice;
+use proxy::route::{self, Question, Wanted};
+use question::Asked;
+use report::Report;
+use std::net::{IpAddr, SocketAddr};
+use std::process::ExitCode;
+
+/// The client where none is named, from the addresses for examples (RFC 5737).
+const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 10));
+/// Its port.
+const CLIENT_PORT: u16 = 49_152;
+/// Exit code where the request gets no server and no reply.
+const NOWHERE: u8 = 2;
+
+/// The options.
+pub fn definition(command: Command) -> Command {
+    command
+        .about("Show where a request would go, rule by rule, and why")
+        .long_about(
+            "Loads the files, gives them one request, and shows what each line makes of it: conditions with the \
+             values that they compared, rules that took effect, the backend, the server. The request is served by \
+             the code that serves all others, but no server and no resolver is contacted, nothing is logged, and \
+             running instances are not involved: all servers count as up, and tables are empty.\n\nThe listener is the one on the port of the URL (80, or 443 with \
+             https); `--frontend` or `--to` choose another one. Exits with 0 if the request gets a server or a \
+             reply, with 2 if it gets neither, and with 1 if the question is wrong.",
+        )
+        .after_help(
+            "Examples:\n  evenkeel route haproxy.cfg 'GET https://shop.example.org/cart'\n  \
+             evenkeel route haproxy.cfg https://shop.example.org/ --src 198.51.100.7\n  \
+             evenkeel route haproxy.cfg 'POST http://shop.example.org/login' --header 'Cookie: SRV=app1' --data 'a=b'\n  \
+             evenkeel route haproxy.cfg https://192.0.2.1:8443/ --sni shop.example.org --json | jq .",
+        )
+        .arg(
+            Arg::new("FILE")
+                .required(true)
+                .num_args(1)
+                .value_parser(PathBufValueParser::new())
+                .help("The file or directory; more with `-f`"),
+        )
+        .arg(
+            Arg::new("REQUEST")
+                .required(true)
+                .help("The request: 'METHOD URL', or a URL for GET"),
+        )
+        .arg(
+            super::definition::path("FILES")
+                .short('f')
+                .long("file")
+                .value_name("FILE")
+                .action(ArgAction::Append)
+                .help("A further file, read behind FILE"),
+        )
+        .arg(
+            option("header", "HEADER", "A header of the request, such as 'Cookie: a=b' (repeatable)")
+                .short('H')
+                .action(ArgAction::Append),
+        )
+        .arg(option("data", "TEXT", "The body of the request"))
+        .arg(option("src", "ADDRESS", "The address of the client, with a port or without [default: 192.0.2.10:49152]"))
+        .arg(option("to", "ADDRESS", "The address that the client connects to, with a port or without"))
+        .arg(option("sni", "NAME", "The name that the client asks for with TLS [default: the host of the URL]"))
+        .arg(option("frontend", "NAME", "The frontend, or listen section, that gets the request"))
+        .arg(option("node", "NAME", "Load as this node: selects the lines with `on NODE …`"))
+        .arg(flag("json", "Print JSON"))
+}
+
+/// Shows it.
+pub fn main(matches: &ArgMatches) -> ExitCode {
+    match answered(matches) {
+        Ok((text, gets_something)) => {
+            let printed = print(&text);
+            match gets_something {
+                true => printed,
+                false => ExitCode::from(NOWHERE),
+            }
+        }
+        Err(Refused::Words(words)) => refuse(words),
+        Err(Refused::Files(diagnostics)) => {
+            voice::write_error(&diagnostics);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why there is no answer.
+enum Refused {
+    /// In words.
+    Words(String),
+    /// The files have errors: these.
+    Files(String),
+}
+
+impl From<String> for Refused {
+    fn from(words: String) -> Refused {
+        Refused::Words(words)
+    }
+}
+
+fn answered(matches: &ArgMatches) -> Result<(String, bool), Refused> {
+    let asked = asked(matches)?;
+    let mut read =
+        configuration::files::read_some(&files(matches)).map_err(|error| error.to_string())?;
+    addresses::split(&mut read);
+    let options = LoadOptions {
+        here: true,
+        node: matches.get_one::<String>("node").cloned(),
+        host: crate::identity::host_name(),
+        ..LoadOptions::default()
+    };
+    let site = process::load_files(read, None, options, None);
+    let _ = site.running(&Payloads::new());
+    let loaded = site.proxy;
+    let Some(config) = loaded.config else {
+        let look = voice::look(&std::io::stderr(), false);
+        let diagnostics = render::full(&loaded.sources, &loaded.diagnostics, &look);
+        return Err(Refused::Files(diagnostics));
+    };
+    let config = route::prepare(config);
+    let (to, to_port) = address(matches, "to")?.unzip();
+    let wanted = Wanted {
+        tls: asked.tls,
+        port: to_port.flatten().unwrap_or(asked.port),
+        address: to.or(asked.address),
+        frontend: matches.get_one::<String>("frontend").cloned(),
+    };
+    let (at, destination) = route::find(&config, &wanted).map_err(|error| error.to_string())?;
+    let listens = config.proxy(at.frontend).binds.get(at.bind as usize);
+    let has_tls = listens.is_some_and(|bind| bind.tls.is_some());
+    let (source, port) = address(matches, "src")?.unwrap_or((CLIENT, None));
+    let sni = matches.get_one::<String>("sni").cloned();
+    let question = Question {
+        at,
+        source: SocketAddr::new(source, port.unwrap_or(CLIENT_PORT)),
+        destination,
+        tls: (asked.tls || has_tls).then(|| sni.unwrap_or_else(|| asked.server_name())),
+        bytes: asked.bytes(),
+    };
+    let answer = route::ask(&config, &question)
+        .map_err(|error| format!("cannot serve the request: {error}"))?;
+    let report = Report::new(&config, &loaded.sources, &asked, &question, &answer);
+    let text = match matches.get_flag("json") {
+        true => report.json(),
+        false => text::of(&report),
+    };
+    Ok((text, report.gets_something()))
+}
+
+fn asked(matches: &ArgMatches) -> Result<Asked, String> {
+    let mut asked = Asked::parse(&super::word(matches, "REQUEST"))?;
+    for header in matches.get_many::<String>("header").into_iter().flatten() {
+        asked.add_header(header)?;
+    }
+    if let Some(data) = matches.get_one::<String>("data") {
+        asked.body = data.clone().into_bytes();
+    }
+    Ok(asked)
+}
+
+/// An address, and a port if one is given.
+fn address(matches: &ArgMatches, name: &str) -> Result<Option<(IpAddr, Option<u16>)>, String> {
+    let Some(text) = matches.get_one::<String>(name) else {
+        return Ok(None);
+    };
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    if let Ok(ip) = bare.unwrap_or(text).parse() {
+        return Ok(Some((ip, None)));
+    }
+    let both: Result<SocketAddr, _> = text.parse();
+    both.map(|both| Some((both.ip(), Some(both.port()))))
+        .map_err(|_| format!("--{name}: '{text}' is no IP address, such as 192.0.2.1, 192.0.2.1:443 or [2001:db8::1]:443"))
+}

@@ -1,0 +1,257 @@
+//! The request as the command line has it.
+
+use std::net::IpAddr;
+
+/// Bytes of a request that are enough for every rule.
+const BYTES_MAX: usize = 64 * 1024;
+
+/// A request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Asked {
+    /// The method.
+    pub method: String,
+    /// The URL was one of https.
+    pub tls: bool,
+    /// The host of the URL, without brackets.
+    pub host: String,
+    /// Host and port, as they stand in the URL.
+    pub authority: String,
+    /// The port.
+    pub port: u16,
+    /// The host, if it is an address.
+    pub address: Option<IpAddr>,
+    /// Path and query.
+    pub target: String,
+    headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Asked {
+    /// Reads 'METHOD URL', or a URL.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Asked, String> {
+        let text = text.trim();
+        if text.len() > BYTES_MAX {
+            return Err(format!("the request has more than {BYTES_MAX} bytes"));
+        }
+        let mut words = text.split_ascii_whitespace();
+        let (method, url) = match (words.next(), words.next(), words.next()) {
+            (Some(url), None, None) => ("GET", url),
+            (Some(method), Some(url), None) => (method, url),
+            _ => {
+                return Err(format!(
+                    "'{text}' is no request: write 'GET https://host/path'"
+                ));
+            }
+        };
+        if !method.bytes().all(is_of_token) {
+            return Err(format!("'{method}' is no method, such as GET or POST"));
+        }
+        let (tls, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+            (Some(rest), _) => (true, rest),
+            (_, Some(rest)) => (false, rest),
+            (None, None) => {
+                return Err(format!(
+                    "'{url}' is no URL with http:// or https://: write 'GET https://host/path'"
+                ));
+            }
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, target) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        let target = target.split('#').next().unwrap_or_default();
+        let target = match target.starts_with('/') {
+            true => target.to_owned(),
+            false => format!("/{target}"),
+        };
+        let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_plain(&target) || !is_plain(authority) || authority.contains('@') {
+            return Err(format!(
+                "'{url}' has characters that a URL cannot have, or a user: write them as %XX, and a name as its ASCII form"
+            ));
+        }
+        let (host, port) = split(authority)
+            .ok_or_else(|| format!("'{url}' has no host, or a port that is none"))?;
+        Ok(Asked {
+            method: method.to_owned(),
+            tls,
+            host: host.to_owned(),
+            authority: authority.to_owned(),
+            port: port.unwrap_or(if tls { 443 } else { 80 }),
+            address: host.parse().ok(),
+            target,
+            headers: Vec::new(),
+            body: Vec::new(),
+        })
+    }
+
+    /// Adds 'NAME: VALUE'.
+    ///
+    /// # Errors
+    /// It is no header.
+    pub fn add_header(&mut self, text: &str) -> Result<(), String> {
+        let (name, value) = text.split_once(':').unwrap_or_default();
+        let is_name = !name.is_empty() && name.bytes().all(is_of_token);
+        if !is_name || value.contains(['\r', '\n', '\0']) {
+            return Err(format!("'{text}' is no header: write 'Name: value'"));
+        }
+        self.headers
+            .push((name.to_owned(), value.trim().to_owned()));
+        Ok(())
+    }
+
+    /// The name that the client asks for with TLS: an address is none.
+    pub fn server_name(&self) -> String {
+        match self.address {
+            Some(_) => String::new(),
+            None => self.host.clone(),
+        }
+    }
+
+    /// What is sent.
+    pub fn bytes(&self) -> Vec<u8> {
+        let has = |name: &str| {
+            self.headers
+                .iter()
+                .any(|(own, _)| own.eq_ignore_ascii_case(name))
+        };
+        let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
+        if !has("host") {
+            text += &format!("Host: {}\r\n", self.authority);
+        }
+        for (name, value) in &self.headers {
+            text += &format!("{name}: {value}\r\n");
+        }
+        if !self.body.is_empty() && !has("content-length") && !has("transfer-encoding") {
+            text += &format!("Content-Length: {}\r\n", self.body.len());
+        }
+        text += "\r\n";
+        [text.into_bytes(), self.body.clone()].concat()
+    }
+}
+
+/// A byte of a method or of the name of a header (RFC 9110, 5.6.2).
+fn is_of_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Host and port.
+fn split(authority: &str) -> Option<(&str, Option<u16>)> {
+    if let Some(rest) = authority.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']')?;
+        let port = match rest.strip_prefix(':') {
+            Some(port) => Some(port.parse().ok()?),
+            None if rest.is_empty() => None,
+            None => return None,
+        };
+        let _: std::net::Ipv6Addr = host.parse().ok()?;
+        return Some((host, port));
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) => (host, Some(port.parse().ok().filter(|port| *port > 0)?)),
+        None => (authority, None),
+    };
+    (!host.is_empty() && !host.contains(':')).then_some((host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let of = |text: &str| {
+            let asked = Asked::parse(text).unwrap();
+            (
+                asked.method,
+                asked.tls,
+                asked.host,
+                asked.port,
+                asked.target,
+            )
+        };
+        for (text, method, tls, host, port, target) in [
+            ("https://a/", "GET", true, "a", 443, "/"),
+            ("GET http://a", "GET", false, "a", 80, "/"),
+            (
+                "POST http://a.b:8080?x=1#y",
+                "POST",
+                false,
+                "a.b",
+                8080,
+                "/?x=1",
+            ),
+            (
+                " PURGE  https://[2001:db8::1]:8443/c/d ",
+                "PURGE",
+                true,
+                "2001:db8::1",
+                8443,
+                "/c/d",
+            ),
+            (
+                "http://192.0.2.1/%20",
+                "GET",
+                false,
+                "192.0.2.1",
+                80,
+                "/%20",
+            ),
+        ] {
+            let (method, target) = (method.to_owned(), target.to_owned());
+            assert_eq!(
+                of(text),
+                (method, tls, host.to_owned(), port, target),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused_with_words() {
+        for text in [
+            "",
+            "GET",
+            "/path",
+            "GET /path",
+            "ftp://a/",
+            "GET https:///",
+            "GET https://a:x/",
+            "GET https://a:0/",
+            "GET https://a:70000/",
+            "GET https://u@a/",
+            "GET https://a/ HTTP/1.1",
+            "G(T https://a/",
+            "https://ä/",
+            "https://[::1/",
+            "https://[::1]x/",
+            "https://a:b:1/",
+            "https://[a]/",
+        ] {
+            assert!(Asked::parse(text).is_err(), "{text}");
+        }
+        let mut asked = Asked::parse("http://a/").unwrap();
+        for header in ["", "a", ": b", "a b: c", "a: b\r\nc: d", "a\n: b"] {
+            assert!(asked.add_header(header).is_err(), "{header}");
+        }
+        assert!(Asked::parse(&format!("http://a/{}", "b".repeat(BYTES_MAX))).is_err());
+    }
+
+    #[test]
+    fn a_host_header_of_the_user_replaces_that_of_the_url() {
+        let mut asked = Asked::parse("PUT http://a:81/b").unwrap();
+        asked.body = b"xyz".to_vec();
+        let text = |asked: &Asked| String::from_utf8(asked.bytes()).unwrap();
+        assert_eq!(
+            text(&asked),
+            "PUT /b HTTP/1.1\r\nHost: a:81\r\nContent-Length: 3\r\n\r\nxyz"
+        );
+        asked.add_header("host: c").unwrap();
+        assert_eq!(
+            text(&asked),
+            "PUT /b HTTP/1.1\r\nhost: c\r\nContent-Length: 3\r\n\r\nxyz"
+        );
+    }
+}

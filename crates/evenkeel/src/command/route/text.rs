@@ -1,0 +1,119 @@
+//! The report for people.
+
+use super::report::{Line, Outcome, Report, TermText};
+
+/// What people read of it.
+pub fn of(report: &Report) -> String {
+    let [source, destination] = &report.ends;
+    let mut text = format!(
+        "{}\n  from {source} to {destination}",
+        plain(&report.request)
+    );
+    if let Some((name, certificate)) = &report.tls {
+        text += &match (name.is_empty(), certificate.is_empty()) {
+            (true, true) => ", TLS without a name".to_owned(),
+            (true, false) => format!(
+                ", TLS without a name, certificate {}",
+                certificate.join(", ")
+            ),
+            (false, true) => format!(", TLS name {name}"),
+            (false, false) => format!(", TLS name {name}, certificate {}", certificate.join(", ")),
+        };
+    }
+    text += "\n";
+    let mut section = None;
+    if report.lines.is_empty() {
+        text += &format!("\n{}\n  no line was evaluated\n", report.frontend);
+    }
+    for line in &report.lines {
+        if section != Some(&line.section) {
+            text += &format!("\n{}\n", line.section);
+            section = Some(&line.section);
+        }
+        text += &of_line(line);
+    }
+    if report.left_out > 0 {
+        text += &format!("  {} further steps are not shown\n", report.left_out);
+    }
+    text + "\n" + &outcome(&report.outcome)
+}
+
+fn of_line(line: &Line) -> String {
+    let mark = if line.applies || line.met == Some(true) {
+        '+'
+    } else {
+        '-'
+    };
+    let mut text = format!(
+        "{mark} {}:{}  {}\n",
+        line.file,
+        line.number,
+        plain(&line.text)
+    );
+    let mut words = Vec::new();
+    // The first term that is not met explains a condition that is not.
+    words.extend(line.terms.iter().map(term));
+    match (line.applies, line.ends, &line.leads_to) {
+        (true, _, Some(backend)) => words.push(format!("leads to backend {backend}")),
+        (true, true, None) => words.push("ends these rules".to_owned()),
+        _ => {}
+    }
+    for one in words {
+        text += &format!("      {}\n", plain(&one));
+    }
+    text
+}
+
+fn term(term: &TermText) -> String {
+    let met = if term.met { "true" } else { "false" };
+    let values: Vec<String> = term
+        .values
+        .iter()
+        .map(|value| format!("'{value}'"))
+        .collect();
+    match values.is_empty() {
+        true => format!("{}: {met}, there is no value", term.name),
+        false => format!("{}: {met} for {}", term.name, values.join(", ")),
+    }
+}
+
+fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Server {
+            backend,
+            server,
+            address,
+            why,
+        } => match address.is_empty() {
+            true => format!("=> server {backend}/{server}, by {why}\n"),
+            false => format!("=> server {backend}/{server} ({address}), by {why}\n"),
+        },
+        Outcome::Reply {
+            status,
+            location,
+            why,
+        } => {
+            let location = location
+                .as_ref()
+                .map(|to| format!(", location {}", plain(to)));
+            let status = if status.is_empty() {
+                "something"
+            } else {
+                status
+            };
+            format!(
+                "=> the proxy replies {}{}: {why}\n",
+                plain(status),
+                location.unwrap_or_default()
+            )
+        }
+        Outcome::Nothing { why } => format!("=> no reply: {why}\n"),
+    }
+}
+
+/// Without characters that a terminal obeys.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
+}

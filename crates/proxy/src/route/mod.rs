@@ -1,0 +1,205 @@
+//! Where a request would go, and why: the data plane serves it on a socket that nobody else
+//! has, by the same code as all others, and notes what it decides. No server is reached.
+
+mod listener;
+
+pub use listener::{NotThere, Wanted, find};
+
+use crate::running::{self, ServeOptions};
+use crate::stream;
+use model::config::{Config, ListenerIndex, ServerAddress};
+use model::transaction::{Endpoint, Trace};
+use rustls::{ClientConnection, StreamOwned};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tls::certified;
+use tls::connector::{self, ClientSettings};
+
+/// How long a reply may take: nothing is waited for but rules.
+const REPLY_MAX: Duration = Duration::from_secs(3);
+/// The bytes of a reply that are looked at.
+const REPLY_BYTES_MAX: usize = 64 * 1024;
+/// Connections of the data plane that answers.
+const CONNECTIONS_MAX: u32 = 16;
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The listener that it comes to.
+    pub at: ListenerIndex,
+    /// The client.
+    pub source: SocketAddr,
+    /// The address that the client connects to.
+    pub destination: SocketAddr,
+    /// The name that it asks for, with TLS; None: without TLS.
+    pub tls: Option<String>,
+    /// What it sends.
+    pub bytes: Vec<u8>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// What was decided, in order.
+    pub trace: Trace,
+    /// What the proxy replied, as far as it came within [`REPLY_MAX`].
+    pub reply: Vec<u8>,
+    /// The host names of the certificate that was shown.
+    pub certificate: Option<Vec<String>>,
+    /// Why there was no connection over TLS.
+    pub failure: Option<String>,
+}
+
+/// Makes a configuration that was loaded one that serves: servers are as their lines say, and
+/// those that are checked, or have a name that was not resolved, are up.
+pub fn prepare(mut config: Config) -> Arc<Config> {
+    for proxy in &mut config.proxies {
+        for server in &mut proxy.servers {
+            if server.address == ServerAddress::Unresolved {
+                // Nobody connects to it.
+                server.address = ServerAddress::Inet((Ipv4Addr::UNSPECIFIED, 0).into());
+            }
+        }
+    }
+    model::control::install(&mut config, None, model::state::now_ms());
+    Arc::new(config)
+}
+
+/// Asks, with a configuration that is prepared. It starts threads of the data plane, so a process asks once.
+///
+/// # Errors
+/// Threads or sockets are missing, or the name for TLS is none.
+pub fn ask(config: &Arc<Config>, question: &Question) -> io::Result<Answer> {
+    let secured = question.tls.as_deref().map(secure).transpose();
+    let secured = secured.map_err(io::Error::other)?;
+    let options = ServeOptions {
+        threads: 1,
+        connections_max: CONNECTIONS_MAX,
+    };
+    let running = running::serve(Arc::clone(config), Vec::new(), &options)?;
+    let (own, its) = UnixStream::pair()?;
+    own.set_read_timeout(Some(REPLY_MAX))?;
+    own.set_write_timeout(Some(REPLY_MAX))?;
+    its.set_nonblocking(true)?;
+    let trace = Arc::new(Mutex::new(Trace::default()));
+    let (kept, at) = (Arc::clone(&trace), question.at);
+    let ends = [question.source, question.destination].map(Endpoint::Inet);
+    let of_thread = Arc::clone(config);
+    let begin = move || stream::rehearse(of_thread, at, its.into(), ends, kept);
+    reactor::inject(0, begin).map_err(|_| io::ErrorKind::Other)?;
+    let mut answer = talk(own, config, question, secured);
+    running.stop();
+    running.wait()?;
+    answer.trace = trace.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(answer)
+}
+
+/// Sends what is asked, and reads the head of what comes.
+fn talk(
+    mut socket: UnixStream,
+    config: &Config,
+    question: &Question,
+    secured: Option<ClientConnection>,
+) -> Answer {
+    let mut answer = Answer {
+        trace: Trace::default(),
+        reply: Vec::new(),
+        certificate: None,
+        failure: None,
+    };
+    let bind = config
+        .proxy(question.at.frontend)
+        .binds
+        .get(question.at.bind as usize);
+    if bind.is_some_and(|bind| bind.accept_proxy) {
+        let header = proxy_header(question.source, question.destination);
+        // Who does not read it is seen by its reply.
+        let _ = socket.write_all(header.as_bytes());
+    }
+    let Some(connection) = secured else {
+        answer.reply = exchange(&mut socket, &question.bytes);
+        return answer;
+    };
+    let mut stream = StreamOwned::new(connection, socket);
+    if let Err(error) = stream.conn.complete_io(&mut stream.sock) {
+        answer.failure = Some(error.to_string());
+        return answer;
+    }
+    answer.certificate = shown(&stream.conn);
+    answer.reply = exchange(&mut stream, &question.bytes);
+    answer
+}
+
+/// The host names of the certificate that the listener shows.
+fn shown(connection: &ClientConnection) -> Option<Vec<String>> {
+    let certificate = connection.peer_certificates()?.first()?;
+    let names = certified::alternative_names(certificate);
+    let hosts = names
+        .into_iter()
+        .filter(|(tag, _)| *tag == certified::DNS_NAME);
+    let hosts = hosts.map(|(_, name)| String::from_utf8_lossy(name).into_owned());
+    Some(hosts.collect())
+}
+
+fn secure(name: &str) -> Result<ClientConnection, String> {
+    // Any certificate will do: nothing secret is sent.
+    let settings = ClientSettings {
+        alpn: vec![b"http/1.1".to_vec()],
+        ..ClientSettings::default()
+    };
+    let config = connector::client_config(&settings).map_err(|error| error.to_string())?;
+    let name = match name.is_empty() {
+        true => connector::no_name(),
+        false => name
+            .to_owned()
+            .try_into()
+            .map_err(|_| format!("'{name}' is no name of a server"))?,
+    };
+    ClientConnection::new(Arc::new(config), name).map_err(|error| error.to_string())
+}
+
+/// The head of the reply, as far as one comes.
+fn exchange(stream: &mut (impl Read + Write), bytes: &[u8]) -> Vec<u8> {
+    let mut reply = Vec::new();
+    // A listener that closes before it has read all has replied, or has not.
+    let _ = stream.write_all(bytes).and_then(|()| stream.flush());
+    let mut piece = [0; 4096];
+    while reply.len() < REPLY_BYTES_MAX && !ends(&reply) {
+        match stream.read(&mut piece) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => reply.extend_from_slice(piece.get(..count).unwrap_or_default()),
+        }
+    }
+    reply
+}
+
+/// Whether the last head is complete: those before it are interim ones.
+fn ends(reply: &[u8]) -> bool {
+    let mut rest = reply;
+    while let Some(at) = memchr::memmem::find(rest, b"\r\n\r\n") {
+        if !rest.starts_with(b"HTTP/1.1 1") {
+            return true;
+        }
+        rest = rest.get(at + 4..).unwrap_or_default();
+    }
+    false
+}
+
+/// The header of the PROXY protocol, version 1.
+fn proxy_header(source: SocketAddr, destination: SocketAddr) -> String {
+    let family = match (source.ip(), destination.ip()) {
+        (IpAddr::V4(_), IpAddr::V4(_)) => "TCP4",
+        (IpAddr::V6(_), IpAddr::V6(_)) => "TCP6",
+        _ => return "PROXY UNKNOWN\r\n".to_owned(),
+    };
+    format!(
+        "PROXY {family} {} {} {} {}\r\n",
+        source.ip(),
+        destination.ip(),
+        source.port(),
+        destination.port()
+    )
+}
