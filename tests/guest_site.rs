@@ -114,6 +114,19 @@ impl GuestSite {
         )
     }
 
+    /// Sections of so many guests without disks, which do nothing.
+    pub fn idle_guests(&self, count: usize) -> String {
+        let section = |number: usize| {
+            format!(
+                "guest idle{number}\n\tprefer alpha\n\tmemory 48m\n\tcpus 1\n\tconsole serial\n\tboot kernel {} \
+                 initrd {} append \"console=ttyS0 quiet rdinit=/bin/busybox -- sleep 1000000\"\n",
+                self.image.kernel().display(),
+                self.image.initrd().display(),
+            )
+        };
+        (1..=count).map(section).collect()
+    }
+
     pub fn machine(&self, node: &str) -> &Machine {
         self.volumes.site.machine(node)
     }

@@ -25,6 +25,7 @@ mod guest_disks;
 mod guest_fence;
 mod guest_image;
 mod guest_life;
+mod guest_many;
 mod guest_move;
 mod guest_partition;
 mod guest_ping;

@@ -22,7 +22,9 @@ use std::process::ExitCode;
 
 /// The client where none is named, from the addresses for examples (RFC 5737).
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 10));
-/// Its port.
+/// Who connects to a listener with `accept-proxy`, for the client.
+const BALANCER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 20));
+/// The port of both.
 const CLIENT_PORT: u16 = 49_152;
 /// Exit code where the request gets no server and no reply.
 const NOWHERE: u8 = 2;
@@ -35,9 +37,11 @@ pub fn definition(command: Command) -> Command {
             "Loads the files, gives them one request, and shows what each line makes of it: conditions with the \
              values that they compared, rules that took effect, the backend, the server. The request is served by \
              the code that serves all others, but no server and no resolver is contacted, nothing is logged, and \
-             running instances are not involved: all servers count as up, and tables are empty.\n\nThe listener is the one on the port of the URL (80, or 443 with \
+             running instances are not involved: all servers count as up, and tables are empty. It asks by HTTP/1.1, and \
+             ends where a server would be contacted: rules of responses are not evaluated.\n\nThe listener is the one on the port of the URL (80, or 443 with \
              https); `--frontend` or `--to` choose another one. Exits with 0 if the request gets a server or a \
-             reply, with 2 if it gets neither, and with 1 if the question is wrong.",
+             reply that the file gives, with 2 if it gets neither (no backend, no server that can take it, a closed \
+             connection), and with 1 if the question or the files have an error.",
         )
         .after_help(
             "Examples:\n  evenkeel route haproxy.cfg 'GET https://shop.example.org/cart'\n  \
@@ -72,6 +76,11 @@ pub fn definition(command: Command) -> Command {
         )
         .arg(option("data", "TEXT", "The body of the request"))
         .arg(option("src", "ADDRESS", "The address of the client, with a port or without [default: 192.0.2.10:49152]"))
+        .arg(option(
+            "through",
+            "ADDRESS",
+            "The load balancer that connects to a listener with `accept-proxy` [default: 192.0.2.20]",
+        ))
         .arg(option("to", "ADDRESS", "The address that the client connects to, with a port or without"))
         .arg(option("sni", "NAME", "The name that the client asks for with TLS [default: the host of the URL]"))
         .arg(option("frontend", "NAME", "The frontend, or listen section, that gets the request"))
@@ -132,22 +141,25 @@ fn answered(matches: &ArgMatches) -> Result<(String, bool), Refused> {
     };
     let config = route::prepare(config);
     let (to, to_port) = address(matches, "to")?.unzip();
+    let (source, port) = address(matches, "src")?.unwrap_or((CLIENT, None));
+    let source = SocketAddr::new(source, port.unwrap_or(CLIENT_PORT));
+    let (through, port) = address(matches, "through")?.unwrap_or((BALANCER, None));
     let wanted = Wanted {
         tls: asked.tls,
         port: to_port.flatten().unwrap_or(asked.port),
         address: to.or(asked.address),
+        v6: source.is_ipv6(),
         frontend: matches.get_one::<String>("frontend").cloned(),
     };
     let (at, destination) = route::find(&config, &wanted).map_err(|error| error.to_string())?;
-    let listens = config.proxy(at.frontend).binds.get(at.bind as usize);
-    let has_tls = listens.is_some_and(|bind| bind.tls.is_some());
-    let (source, port) = address(matches, "src")?.unwrap_or((CLIENT, None));
     let sni = matches.get_one::<String>("sni").cloned();
     let question = Question {
         at,
-        source: SocketAddr::new(source, port.unwrap_or(CLIENT_PORT)),
-        destination,
-        tls: (asked.tls || has_tls).then(|| sni.unwrap_or_else(|| asked.server_name())),
+        ends: destination.map(|destination| [source, destination]),
+        through: SocketAddr::new(through, port.unwrap_or(CLIENT_PORT)),
+        tls: asked
+            .tls
+            .then(|| sni.unwrap_or_else(|| asked.server_name())),
         bytes: asked.bytes(),
     };
     let answer = route::ask(&config, &question)

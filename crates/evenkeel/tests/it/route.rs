@@ -69,6 +69,59 @@ backend tcpb
     server t2 192.0.2.11:443
 ";
 
+/// Further cases, most of them from trials.
+const MORE: &str = "\
+frontend balanced
+    bind :9001 accept-proxy
+    tcp-request connection reject if { src 203.0.113.0/24 }
+    default_backend app
+frontend six
+    bind :::9002 v6only
+    default_backend static
+frontend four
+    bind 0.0.0.0:9002
+    default_backend app
+frontend unix
+    bind /tmp/route.sock
+    use_backend app if { src 0.0.0.0/0 }
+    default_backend same
+frontend plus
+    bind :9003
+    use_backend gone if { query off }
+    default_backend same
+frontend old
+    bind :9004
+    acl static path_beg /static
+    reqrep ^([^\\ ]*)\\ /img/(.*) \\1\\ /static/\\2
+    reqdeny ^GET\\ /x
+    use_backend static if { path_beg /static }
+    default_backend app
+frontend lines
+    bind :9005
+    acl many path /one
+    acl many src 10.0.0.0/8
+    http-request set-header a b if many
+    http-request set-header a b if METH_POST
+    http-request set-header a b if !{ path_beg /n }
+    default_backend tied
+frontend keyed
+    bind :9006
+    default_backend keyed
+backend tied
+    use-server none if { path /z }
+    server app 10.0.3.1:80
+    server none 10.0.3.2:80 disabled
+backend same
+    server s 10.0.2.1:+88
+backend gone
+    disabled
+    server s 10.0.2.1:80
+backend keyed
+    balance hdr(x-user)
+    server k1 10.0.4.1:80
+    server k2 10.0.4.2:80
+";
+
 fn route(scratch: &Scratch, words: &[&str]) -> Outcome {
     let all = ["route", "a.cfg"].iter().chain(words);
     run(evenkeel(), scratch.path(), all)
@@ -92,7 +145,7 @@ const DECISIONS: &[Row] = &[
             "{ path_beg /admin }: false for '/cart'",
             "+ a.cfg:22  default_backend app",
             "leads to backend app",
-            "=> server app/a1 (10.0.0.1:80), by balance roundrobin, 2 of 3 servers",
+            "=> server app/a1 (10.0.0.1:80), by balance roundrobin; any of a1, a2 can be chosen",
         ],
     ),
     (
@@ -126,7 +179,12 @@ const DECISIONS: &[Row] = &[
     (
         &["http://shop:8080/dynamic", "-H", "X-To: nobody"],
         0,
-        &["+ a.cfg:22  default_backend", "=> server app/"],
+        &[
+            "- a.cfg:20",
+            "there is no backend 'nobody'",
+            "+ a.cfg:22  default_backend",
+            "=> server app/",
+        ],
     ),
     (
         &["http://shop:8080/two"],
@@ -145,8 +203,8 @@ const DECISIONS: &[Row] = &[
     ),
     (
         &["http://shop:8080/empty"],
-        0,
-        &["=> the proxy replies 503 Service Unavailable: backend empty has no server"],
+        2,
+        &["=> no reply: the proxy replies 503 Service Unavailable: backend empty has no server"],
     ),
     (
         &["http://shop:8080/", "--src", "203.0.113.9"],
@@ -185,12 +243,100 @@ const DECISIONS: &[Row] = &[
     (
         &["http://shop:9100/"],
         0,
-        &["=> server both/b2 (10.0.1.2:80)"],
+        &[
+            "=> server both/b2 (10.0.1.2:80), by balance roundrobin, as a backup; no other one can take it",
+        ],
     ),
     (
         &["POST http://shop:9100/", "--data", "not bad at all"],
         0,
         &["true for 'not bad at all'", "=> the proxy replies 403"],
+    ),
+    (
+        &["http://shop:8080/slow"],
+        0,
+        &["=> the proxy replies 500 Internal Server Error: by a.cfg:17"],
+    ),
+    // The connection comes from a balancer.
+    (
+        &["http://shop:9001/", "--src", "203.0.113.9"],
+        0,
+        &["- more.cfg:3", "=> server app/"],
+    ),
+    (
+        &["http://shop:9001/", "--through", "203.0.113.9"],
+        2,
+        &["by more.cfg:3"],
+    ),
+    // One family each.
+    (&["http://shop:9002/"], 0, &["=> server app/"]),
+    (&["http://192.0.2.7:9002/"], 0, &["=> server app/"]),
+    (&["http://[2001:db8::7]:9002/"], 0, &["=> server static/"]),
+    (
+        &["http://shop:9002/", "--src", "2001:db8::9"],
+        0,
+        &["=> server static/"],
+    ),
+    // A Unix socket has no addresses.
+    (
+        &["http://shop/", "--frontend", "unix"],
+        0,
+        &[
+            "at a Unix socket",
+            "{ src 0.0.0.0/0 }: false, there is no value",
+            "=> server same/s (10.0.2.1:88)",
+        ],
+    ),
+    (
+        &["http://shop:9003/"],
+        0,
+        &["=> server same/s (10.0.2.1:9091)"],
+    ),
+    (
+        &["http://shop:9003/?off"],
+        2,
+        &[
+            "backend gone is disabled",
+            "no reply: the proxy replies 503",
+        ],
+    ),
+    // Rules of 1.x.
+    (
+        &["http://shop:9004/img/a"],
+        0,
+        &[
+            "+ more.cfg:22",
+            "{ path_beg /static }: true for '/static/a'",
+            "=> server static/",
+        ],
+    ),
+    (
+        &["http://shop:9004/x"],
+        0,
+        &["=> the proxy replies 403 Forbidden: by more.cfg:23"],
+    ),
+    // Several lines of one ACL, a `!` without a space, an ACL without a line.
+    (
+        &["PUT http://shop:9005/q"],
+        0,
+        &[
+            "many: false for '/q', '192.0.2.10'",
+            "METH_POST: false for 'PUT'",
+            "!{ path_beg /n }: true for '/q'",
+        ],
+    ),
+    (
+        &["http://shop:9005/z"],
+        0,
+        &[
+            "no such server, or it cannot take the request",
+            "=> server tied/app",
+        ],
+    ),
+    (
+        &["http://shop:9006/"],
+        0,
+        &["by balance hdr, in turn, since the request has not what that goes by"],
     ),
     (
         &["http://other/", "--frontend", "both"],
@@ -202,8 +348,9 @@ const DECISIONS: &[Row] = &[
 #[test]
 fn each_kind_of_decision_is_shown_with_its_reason() {
     let scratch = shop();
+    scratch.write("more.cfg", MORE).unwrap();
     for (words, code, expected) in DECISIONS {
-        let said = route(&scratch, words);
+        let said = route(&scratch, &[words, &["-f", "more.cfg"][..]].concat());
         let text = format!("{words:?}\n{}{}", said.stdout, said.stderr);
         assert_eq!(said.code(), Some(*code), "{text}");
         for one in *expected {
@@ -228,6 +375,14 @@ fn questions_that_cannot_be_answered_are_refused_with_what_to_do() {
         (
             &["http://shop/", "--frontend", "wbe"],
             "no frontend is named 'wbe'; there are: web, raw, behind, both",
+        ),
+        (
+            &["https://shop/", "--frontend", "both"],
+            "frontend both does not listen with TLS; there are: both (*:9100)",
+        ),
+        (
+            &["http://127.0.0.3:8081/"],
+            "no frontend listens at 127.0.0.3:8081 without TLS",
         ),
         (
             &["http://shop:8080/", "--src", "here"],

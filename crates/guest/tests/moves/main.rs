@@ -474,7 +474,13 @@ fn a_guest_moves_to_and_fro_and_never_starts_again() {
     }
     let starts = |index| site.events(index).matches("started, as process").count();
     // Once at first, and once for each time that it came.
-    assert_eq!((starts(0), starts(1)), (2, 2));
+    assert_eq!(
+        (starts(0), starts(1)),
+        (2, 2),
+        "{}\n{}",
+        site.events(0),
+        site.events(1)
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::names::Names;
 use crate::compiled::{Condition, HttpRule};
 use crate::sample::regular::Regular;
 use crate::setting::{ProxyIndex, Reference};
+use language::Span;
 
 /// The rules of one proxy.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +29,8 @@ pub struct LineRules {
 /// One rule with a pattern.
 #[derive(Clone, Debug)]
 pub struct Filter {
+    /// Its pattern.
+    pub(crate) span: Span,
     pub(crate) condition: Option<Condition>,
     pub(crate) regular: Regular,
     /// The pattern can match lines of this header only (lower case).

@@ -83,7 +83,6 @@ impl Test {
 
     /// The same, and notes the values.
     fn run_noting(&self, stream: &Stream, term: &mut Term) -> TestResult {
-        term.begin_test();
         self.find(stream, |value| {
             value.with_text(|text| term.compare(text));
             self.has(value)
@@ -176,7 +175,11 @@ impl Acl {
 
     /// One that is a single test.
     pub(super) fn anonymous(test: Test, span: Span) -> Arc<Self> {
-        let acl = Acl::new("", span);
+        Acl::single("", test, span)
+    }
+
+    fn single(name: &str, test: Test, span: Span) -> Arc<Self> {
+        let acl = Acl::new(name, span);
         // It is new, so nothing stands there.
         let _ = acl.tests.set(Box::new([test]));
         Arc::new(acl)
@@ -343,7 +346,7 @@ impl Draft {
         };
         let words: Vec<Word> = words.iter().map(|word| built_in(word)).collect();
         let test = Test::parse(self, &words, Span::default(), None).ok()?;
-        let acl = Acl::anonymous(test, Span::default());
+        let acl = Acl::single(known, test, Span::default());
         self.acls.predefined.insert(known, acl.clone());
         Some(acl)
     }

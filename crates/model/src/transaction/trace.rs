@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Steps of one session that are kept; more are counted.
 const STEPS_MAX: usize = 10_000;
 /// Values of one term that are kept, and the bytes of each.
-const VALUES_MAX: usize = 3;
+const VALUES_MAX: usize = 8;
 const VALUE_BYTES_MAX: usize = 160;
 
 /// What was decided, in order.
@@ -40,12 +40,14 @@ pub enum Step {
         /// It was the last one of its list.
         ends: bool,
     },
-    /// The backend was chosen.
+    /// A backend was chosen.
     Backend {
         /// Its name.
         name: Box<str>,
         /// By which line; None: the proxy is its own backend.
         by: Option<Span>,
+        /// What becomes of that.
+        fate: Fate,
     },
     /// The proxy replies by itself, by no rule.
     Page(&'static str),
@@ -60,7 +62,22 @@ pub enum Step {
     Server {
         /// Its name.
         name: Box<str>,
+        /// `balance` goes by a key of the request, which it has not.
+        lacks_key: bool,
     },
+    /// Where a connection to the server would go; None: its address cannot be made.
+    Address(Option<String>),
+}
+
+/// What becomes of the choice of a backend.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// The stream goes there.
+    Taken,
+    /// There is no such backend: the next line is evaluated.
+    Unknown,
+    /// It is disabled.
+    Disabled,
 }
 
 /// By what a stream belongs to a server.
@@ -91,7 +108,7 @@ pub struct Term {
     pub negated: bool,
     /// Whether the ACL was met, before the `!`; None: more bytes may still change that.
     pub met: Option<bool>,
-    /// The first values that were compared: of the last test.
+    /// The first values that were compared, of all its tests.
     pub values: Vec<String>,
 }
 
@@ -105,11 +122,6 @@ impl Term {
             met: None,
             values: Vec::new(),
         }
-    }
-
-    /// Another test of it begins.
-    pub(crate) fn begin_test(&mut self) {
-        self.values.clear();
     }
 
     /// A value is compared.

@@ -1,7 +1,7 @@
 //! The listener that a request comes to.
 
 use model::config::{BindAddress, Config, ListenerIndex, Mode, Proxy, ProxyIndex};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// What is known of it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -12,6 +12,8 @@ pub struct Wanted {
     pub port: u16,
     /// The address that it is sent to, if it is known.
     pub address: Option<IpAddr>,
+    /// The client has an IPv6 address.
+    pub v6: bool,
     /// The frontend, if it is named.
     pub frontend: Option<String>,
 }
@@ -29,11 +31,11 @@ pub enum NotThere {
     },
     /// Nobody listens there.
     #[error(
-        "no frontend listens on port {port} {how}; there are: {there}; name one with --frontend"
+        "no frontend listens {at} {how}; there are: {there}; name one with --frontend, or its address with --to"
     )]
     Nobody {
-        /// The port.
-        port: u16,
+        /// Where: the port, or address and port, in words.
+        at: String,
         /// With or without TLS.
         how: &'static str,
         /// All listeners.
@@ -41,12 +43,22 @@ pub enum NotThere {
     },
     /// Several do.
     #[error(
-        "several frontends listen on port {port}: {there}; name one with --frontend, or its address with --to"
+        "several frontends listen {at}: {there}; name one with --frontend, or its address with --to"
     )]
     Several {
-        /// The port.
-        port: u16,
+        /// Where: the port, or address and port, in words.
+        at: String,
         /// Those.
+        there: String,
+    },
+    /// The named one does not speak as the request does.
+    #[error("frontend {name} does not listen {how}; there are: {there}")]
+    Otherwise {
+        /// Its name.
+        name: String,
+        /// With or without TLS.
+        how: &'static str,
+        /// Its listeners.
         there: String,
     },
 }
@@ -55,7 +67,9 @@ struct Candidate<'c> {
     at: ListenerIndex,
     proxy: &'c Proxy,
     address: Option<SocketAddr>,
+    is_unix: bool,
     tls: bool,
+    only_v6: bool,
 }
 
 impl Candidate<'_> {
@@ -67,14 +81,21 @@ impl Candidate<'_> {
         }
     }
 
+    /// Whether it takes connections of a family.
+    fn takes(&self, v6: bool) -> bool {
+        self.address.is_none_or(|at| match at.ip() {
+            IpAddr::V4(_) => !v6,
+            IpAddr::V6(ip) => v6 || (ip.is_unspecified() && !self.only_v6),
+        })
+    }
+
     fn words(&self) -> String {
-        let address = self.address.map_or_else(
-            || "a Unix socket".to_owned(),
-            |at| match at.ip().is_unspecified() {
-                true => format!("*:{}", at.port()),
-                false => at.to_string(),
-            },
-        );
+        let address = match self.address {
+            None if self.is_unix => "a Unix socket".to_owned(),
+            None => "an address that the file does not say".to_owned(),
+            Some(at) if at.ip().is_unspecified() && at.is_ipv4() => format!("*:{}", at.port()),
+            Some(at) => at.to_string(),
+        };
         let tls = if self.tls { " with TLS" } else { "" };
         format!("{} ({address}{tls})", self.proxy.name)
     }
@@ -84,64 +105,111 @@ impl Candidate<'_> {
 ///
 /// # Errors
 /// There is none, or there are several.
-pub fn find(config: &Config, wanted: &Wanted) -> Result<(ListenerIndex, SocketAddr), NotThere> {
+pub fn find(
+    config: &Config,
+    wanted: &Wanted,
+) -> Result<(ListenerIndex, Option<SocketAddr>), NotThere> {
     let all = candidates(config);
-    let mut fit: Vec<&Candidate<'_>> = match &wanted.frontend {
-        Some(name) => {
-            let named = all.iter().filter(|one| *one.proxy.name == **name);
-            let mut named: Vec<_> = named.collect();
-            if named.is_empty() {
-                let mut there: Vec<&str> = all.iter().map(|one| &*one.proxy.name).collect();
-                there.dedup();
-                let (name, there) = (name.clone(), there.join(", "));
-                return Err(NotThere::NoFrontend { name, there });
-            }
-            // The best of them: a frontend that is named may have another port.
-            named.sort_by_key(|one| {
-                let is_port = one.address.is_some_and(|at| at.port() == wanted.port);
-                (!one.fits(wanted), !is_port)
-            });
-            named.truncate(1);
-            named
-        }
-        None => {
-            let there = all.iter().filter(|one| {
-                one.address.is_some_and(|at| at.port() == wanted.port) && one.fits(wanted)
-            });
-            there.collect()
-        }
-    };
-    if let Some(address) = wanted.address.filter(|_| wanted.frontend.is_none()) {
-        let is = |one: &&Candidate<'_>| one.address.is_some_and(|at| at.ip() == address);
-        let is_any = |one: &&Candidate<'_>| one.address.is_some_and(|at| at.ip().is_unspecified());
-        // As in the kernel, the exact address comes first.
-        let exact: Vec<_> = fit.iter().copied().filter(is).collect();
-        fit = match exact.is_empty() {
-            true => fit.into_iter().filter(is_any).collect(),
-            false => exact,
-        };
-    }
-    let listed = |some: &mut dyn Iterator<Item = &Candidate<'_>>| {
-        some.map(Candidate::words).collect::<Vec<_>>().join(", ")
+    let fit = match &wanted.frontend {
+        Some(name) => named(&all, name, wanted)?,
+        None => listening(&all, wanted),
     };
     let Some(first) = fit.first() else {
         return Err(NotThere::Nobody {
-            port: wanted.port,
-            how: if wanted.tls {
-                "with TLS"
-            } else {
-                "without TLS"
-            },
-            there: listed(&mut all.iter()),
+            at: wanted.at(),
+            how: wanted.how(),
+            there: listed(&all.iter().collect::<Vec<_>>()),
         });
     };
     if fit.iter().any(|one| one.at.frontend != first.at.frontend) {
         return Err(NotThere::Several {
-            port: wanted.port,
-            there: listed(&mut fit.iter().copied()),
+            at: wanted.at(),
+            there: listed(&fit),
         });
     }
     Ok((first.at, destination(first, wanted)))
+}
+
+impl Wanted {
+    fn how(&self) -> &'static str {
+        match self.tls {
+            true => "with TLS",
+            false => "without TLS",
+        }
+    }
+
+    fn at(&self) -> String {
+        match self.address {
+            Some(address) => format!("at {}", SocketAddr::new(address, self.port)),
+            None => format!("on port {}", self.port),
+        }
+    }
+
+    /// The family of the connection.
+    fn is_v6(&self) -> bool {
+        self.address.map_or(self.v6, |address| address.is_ipv6())
+    }
+}
+
+fn listed(some: &[&Candidate<'_>]) -> String {
+    let words: Vec<String> = some.iter().map(|one| one.words()).collect();
+    match words.is_empty() {
+        true => "none".to_owned(),
+        false => words.join(", "),
+    }
+}
+
+/// The listener of a frontend that is named: it may have another port.
+fn named<'a, 'c>(
+    all: &'a [Candidate<'c>],
+    name: &str,
+    wanted: &Wanted,
+) -> Result<Vec<&'a Candidate<'c>>, NotThere> {
+    let own: Vec<_> = all.iter().filter(|one| *one.proxy.name == *name).collect();
+    if own.is_empty() {
+        let mut there: Vec<&str> = all.iter().map(|one| &*one.proxy.name).collect();
+        there.dedup();
+        let (name, there) = (name.to_owned(), there.join(", "));
+        return Err(NotThere::NoFrontend { name, there });
+    }
+    let mut fit: Vec<_> = own.iter().copied().filter(|one| one.fits(wanted)).collect();
+    if fit.is_empty() {
+        return Err(NotThere::Otherwise {
+            name: name.to_owned(),
+            how: wanted.how(),
+            there: listed(&own),
+        });
+    }
+    fit.sort_by_key(|one| {
+        let is =
+            |of: fn(&SocketAddr, &Wanted) -> bool| one.address.is_some_and(|at| of(&at, wanted));
+        let is_port = is(|at, wanted| at.port() == wanted.port);
+        let is_address = is(|at, wanted| Some(at.ip()) == wanted.address);
+        (!is_port, !is_address, !one.takes(wanted.is_v6()))
+    });
+    fit.truncate(1);
+    Ok(fit)
+}
+
+/// All that listen there. As in the kernel, an exact address comes before all addresses.
+fn listening<'a, 'c>(all: &'a [Candidate<'c>], wanted: &Wanted) -> Vec<&'a Candidate<'c>> {
+    let is_there = |one: &&Candidate<'_>| {
+        let is_port = one.address.is_some_and(|at| at.port() == wanted.port);
+        is_port && one.fits(wanted) && one.takes(wanted.is_v6())
+    };
+    let fit: Vec<_> = all.iter().filter(is_there).collect();
+    let Some(address) = wanted.address else {
+        return fit;
+    };
+    let at = |ip: fn(&IpAddr, &IpAddr) -> bool| {
+        let is = |one: &&Candidate<'_>| one.address.is_some_and(|at| ip(&at.ip(), &address));
+        fit.iter().copied().filter(is).collect::<Vec<_>>()
+    };
+    let exact = at(|own, wanted| own == wanted);
+    match exact.is_empty() {
+        true => at(|own, _| own.is_unspecified()),
+        false => exact,
+    }
 }
 
 fn candidates(config: &Config) -> Vec<Candidate<'_>> {
@@ -161,17 +229,24 @@ fn candidates(config: &Config) -> Vec<Candidate<'_>> {
                     BindAddress::Inet(address) => Some(address),
                     _ => None,
                 },
+                is_unix: matches!(one.address, BindAddress::Unix(_) | BindAddress::Abstract(_)),
                 tls: one.tls.is_some(),
+                only_v6: one.v6only == Some(true),
             });
         }
     }
     all
 }
 
-/// The address that a client of it connects to; of a wildcard, one for examples.
-fn destination(one: &Candidate<'_>, wanted: &Wanted) -> SocketAddr {
+/// The address that a client of it connects to, of a wildcard one for examples; None: a Unix socket.
+fn destination(one: &Candidate<'_>, wanted: &Wanted) -> Option<SocketAddr> {
     let known = one.address.filter(|at| !at.ip().is_unspecified());
     let port = one.address.map_or(wanted.port, |at| at.port());
-    let example = IpAddr::from([192, 0, 2, 1]);
-    known.unwrap_or_else(|| SocketAddr::new(wanted.address.unwrap_or(example), port))
+    // RFC 5737 and RFC 3849.
+    let example = match wanted.is_v6() {
+        true => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+        false => IpAddr::from([192, 0, 2, 1]),
+    };
+    let any = || SocketAddr::new(wanted.address.unwrap_or(example), port);
+    (!one.is_unix).then(|| known.unwrap_or_else(any))
 }

@@ -7,7 +7,7 @@ pub use listener::{NotThere, Wanted, find};
 
 use crate::running::{self, ServeOptions};
 use crate::stream;
-use model::config::{Config, ListenerIndex, ServerAddress};
+use model::config::{Bind, Config, ListenerIndex, ServerAddress};
 use model::transaction::{Endpoint, Trace};
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
@@ -30,10 +30,10 @@ const CONNECTIONS_MAX: u32 = 16;
 pub struct Question {
     /// The listener that it comes to.
     pub at: ListenerIndex,
-    /// The client.
-    pub source: SocketAddr,
-    /// The address that the client connects to.
-    pub destination: SocketAddr,
+    /// The client, and the address that it connects to; None: both are at a Unix socket.
+    pub ends: Option<[SocketAddr; 2]>,
+    /// Who connects to a listener with `accept-proxy`, for the client.
+    pub through: SocketAddr,
     /// The name that it asks for, with TLS; None: without TLS.
     pub tls: Option<String>,
     /// What it sends.
@@ -86,7 +86,14 @@ pub fn ask(config: &Arc<Config>, question: &Question) -> io::Result<Answer> {
     its.set_nonblocking(true)?;
     let trace = Arc::new(Mutex::new(Trace::default()));
     let (kept, at) = (Arc::clone(&trace), question.at);
-    let ends = [question.source, question.destination].map(Endpoint::Inet);
+    let accepts_proxy = listener(config, question.at).is_some_and(|bind| bind.accept_proxy);
+    let ends = match question.ends {
+        Some([_, destination]) if accepts_proxy => {
+            [question.through, destination].map(Endpoint::Inet)
+        }
+        Some(ends) => ends.map(Endpoint::Inet),
+        None => [Endpoint::Unix; 2],
+    };
     let of_thread = Arc::clone(config);
     let begin = move || stream::rehearse(of_thread, at, its.into(), ends, kept);
     reactor::inject(0, begin).map_err(|_| io::ErrorKind::Other)?;
@@ -110,14 +117,9 @@ fn talk(
         certificate: None,
         failure: None,
     };
-    let bind = config
-        .proxy(question.at.frontend)
-        .binds
-        .get(question.at.bind as usize);
-    if bind.is_some_and(|bind| bind.accept_proxy) {
-        let header = proxy_header(question.source, question.destination);
-        // Who does not read it is seen by its reply.
-        let _ = socket.write_all(header.as_bytes());
+    if listener(config, question.at).is_some_and(|bind| bind.accept_proxy) {
+        // A listener that does not read it is seen by its reply.
+        let _ = socket.write_all(proxy_header(question.ends).as_bytes());
     }
     let Some(connection) = secured else {
         answer.reply = exchange(&mut socket, &question.bytes);
@@ -188,18 +190,25 @@ fn ends(reply: &[u8]) -> bool {
     false
 }
 
+/// The listener of a place.
+fn listener(config: &Config, at: ListenerIndex) -> Option<&Bind> {
+    config.proxy(at.frontend).binds.get(at.bind as usize)
+}
+
 /// The header of the PROXY protocol, version 1.
-fn proxy_header(source: SocketAddr, destination: SocketAddr) -> String {
-    let family = match (source.ip(), destination.ip()) {
-        (IpAddr::V4(_), IpAddr::V4(_)) => "TCP4",
-        (IpAddr::V6(_), IpAddr::V6(_)) => "TCP6",
-        _ => return "PROXY UNKNOWN\r\n".to_owned(),
-    };
-    format!(
-        "PROXY {family} {} {} {} {}\r\n",
-        source.ip(),
-        destination.ip(),
-        source.port(),
-        destination.port()
-    )
+fn proxy_header(ends: Option<[SocketAddr; 2]>) -> String {
+    let words = ends.and_then(|[source, destination]| {
+        let family = match (source.ip(), destination.ip()) {
+            (IpAddr::V4(_), IpAddr::V4(_)) => "TCP4",
+            (IpAddr::V6(_), IpAddr::V6(_)) => "TCP6",
+            _ => return None,
+        };
+        let (from, to) = (source.ip(), destination.ip());
+        Some(format!(
+            "{family} {from} {to} {} {}",
+            source.port(),
+            destination.port()
+        ))
+    });
+    format!("PROXY {}\r\n", words.as_deref().unwrap_or("UNKNOWN"))
 }

@@ -43,6 +43,17 @@ pub(super) enum Target {
     Unix(SocketAddrUnix),
 }
 
+/// Where a connection to a server would go for a stream, for people.
+pub fn address(server: &Server, stream: &Stream) -> Option<String> {
+    match target(server, stream).ok()? {
+        Target::Inet(address) => Some(address.to_string()),
+        Target::Unix(address) => match (address.path(), address.abstract_name()) {
+            (Some(path), _) => Some(path.to_string_lossy().into_owned()),
+            (None, name) => Some(format!("@{}", String::from_utf8_lossy(name?))),
+        },
+    }
+}
+
 pub(super) fn target(server: &Server, stream: &Stream) -> Result<Target, ConnectFailure> {
     let refused = |errno: rustix::io::Errno| ConnectFailure::Refused(errno.into());
     let set = server.state.address_override();

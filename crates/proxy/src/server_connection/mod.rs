@@ -12,7 +12,7 @@ mod secured;
 mod shared;
 mod source;
 
-pub use connect::{ConnectFailure, connect};
+pub use connect::{ConnectFailure, address, connect};
 pub use mark::Mark;
 pub use own::Own;
 pub use pool::{Pools, pools, purge, watch};

@@ -5,7 +5,7 @@ use language::Span;
 use model::config::{ProxyIndex, ServerIndex, SwitchTarget};
 use model::state::Tally;
 use model::thread::here;
-use model::transaction::trace;
+use model::transaction::trace::{Fate, Step};
 
 /// Which backend `use_backend` and `default_backend` lead to; a `listen` leads
 /// to itself.
@@ -26,13 +26,21 @@ pub fn choose(stream: &mut Stream) {
         };
         default.or_else(own)
     });
-    let chosen = chosen.filter(|(index, _)| !stream.config.proxy(*index).disabled);
-    stream.route.backend = chosen.map(|(index, _)| index);
-    if let Some(backend) = stream.backend() {
-        stream.session.note(|| trace::Step::Backend {
+    if let Some((index, by)) = chosen {
+        let backend = stream.config.proxy(index);
+        stream.session.note(|| Step::Backend {
             name: backend.name.clone(),
-            by: chosen.and_then(|(_, by)| by),
+            by,
+            fate: if backend.disabled {
+                Fate::Disabled
+            } else {
+                Fate::Taken
+            },
         });
+    }
+    let chosen = chosen.map(|(index, _)| index);
+    stream.route.backend = chosen.filter(|index| !stream.config.proxy(*index).disabled);
+    if let Some(backend) = stream.backend() {
         stream.route.rare = stream.frontend().rare.and(backend.rare);
     }
 }
@@ -52,9 +60,16 @@ fn switched(stream: &Stream) -> Option<(ProxyIndex, Option<Span>)> {
             SwitchTarget::Dynamic(format) => {
                 let mut name = Vec::new();
                 format.append(stream, &mut name);
-                std::str::from_utf8(&name)
-                    .ok()
-                    .and_then(|n| stream.config.backend(n))
+                let found = std::str::from_utf8(&name).ok();
+                let found = found.and_then(|name| stream.config.backend(name));
+                if found.is_none() {
+                    stream.session.note(|| Step::Backend {
+                        name: String::from_utf8_lossy(&name).into(),
+                        by: Some(rule.span),
+                        fate: Fate::Unknown,
+                    });
+                }
+                found
             }
         };
         if let Some(found) = found {

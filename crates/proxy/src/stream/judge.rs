@@ -199,6 +199,10 @@ pub fn without_body(client: &Client, stream: &mut Stream) -> Ruled {
 /// Holds a client in the tarpit, or until it goes.
 async fn tarpit(client: &Client, stream: &mut Stream) {
     stream.outcome.phase = Phase::Tarpit;
+    // Who asks where it would go is told at once.
+    if stream.session.is_traced() {
+        return;
+    }
     let limit = after(stream.tarpit_ms().or(Some(TARPIT_MS)));
     // Only a client that goes ends it early; bytes that come do not.
     let _ = with_deadline(limit, poll_fn(|context| client.link.poll_gone(context))).await;

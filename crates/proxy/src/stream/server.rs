@@ -217,6 +217,10 @@ async fn reach(
         }
         // Who asks where it would go wants no more.
         if stream.session.is_traced() {
+            let at = stream
+                .server()
+                .and_then(|server| server_connection::address(server, stream));
+            stream.session.note(|| trace::Step::Address(at));
             return Err(gone(&mut stream.outcome));
         }
         let attempt = unless_shut(&slot, pin!(attempt(stream, how))).await;

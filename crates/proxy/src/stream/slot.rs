@@ -4,6 +4,7 @@
 use super::server::Unserved;
 use super::{Phase, Stream, Termination, backend};
 use crate::persistence;
+use model::balance;
 use model::config::{Rare, Server, ServerIndex};
 use model::queue::{self, Assignment, Slot, Wish};
 use model::state::Tally;
@@ -86,6 +87,9 @@ pub async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Resul
         server.state.traffic.last_session.note(now_ms);
         stream.session.note(|| Step::Server {
             name: server.name.clone(),
+            lacks_key: { stream.backend() }.is_some_and(|backend| {
+                backend.balance.is_by_key() && balance::key_of(stream, backend).is_none()
+            }),
         });
     }
     if let Some(backend) = stream.backend() {

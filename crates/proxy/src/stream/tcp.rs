@@ -45,6 +45,10 @@ pub async fn serve(client: &mut Client) {
     finish(stream);
 }
 
+/// How long the rules of content wait for more bytes of a client who only asks where it would go: all
+/// come at once. Milliseconds.
+const ASKED_MS: u32 = 500;
+
 /// What rules of content make of a connection.
 enum Judged {
     /// Its bytes are carried.
@@ -100,7 +104,11 @@ async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Bu
     if !has_rules {
         return Gate::Open;
     }
-    let deadline = after(Some(delay_ms.unwrap_or(0)));
+    let delay_ms = delay_ms.unwrap_or(0);
+    let deadline = after(Some(match stream.session.is_traced() {
+        true => delay_ms.min(ASKED_MS),
+        false => delay_ms,
+    }));
     stream.payloads.request_complete = false;
     loop {
         if let Some(buffer) = input

@@ -3,10 +3,13 @@
 use super::question::Asked;
 use language::{SourceMap, Span};
 use model::config::{Config, HostName, HttpProtocol, NamedPort, Proxy, Server};
-use model::transaction::trace::{Step, Term, Tie};
+use model::transaction::trace::{Fate, Step, Term, Tie};
 use proxy::route::{Answer, Question};
-use proxy::stats::row::{algorithm, server_text};
+use proxy::stats::row::algorithm;
 use serde_json::{Value, json};
+
+/// Servers that are named where any of them could be chosen.
+const NAMES_MAX: usize = 8;
 
 /// A line of a file that was looked at.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,6 +30,8 @@ pub struct Line {
     pub ends: bool,
     /// It chose the backend.
     pub leads_to: Option<String>,
+    /// Why it has no effect although its condition was met, in words.
+    pub fails: Option<String>,
     /// It belongs to this proxy.
     pub section: String,
 }
@@ -84,8 +89,8 @@ pub enum Outcome {
 pub struct Report {
     /// The request line.
     pub request: String,
-    /// The client and the address that it connects to.
-    pub ends: [String; 2],
+    /// The client and the address that it connects to; None: both are at a Unix socket.
+    pub ends: Option<[String; 2]>,
     /// The frontend.
     pub frontend: String,
     /// With TLS: the name that was asked for, and the names of the certificate.
@@ -117,7 +122,9 @@ impl Report {
             backend: None,
             tie: None,
             server: None,
+            address: None,
             page: None,
+            disabled: None,
             only_http2: { frontend.binds.get(question.at.bind as usize) }
                 .is_some_and(|bind| bind.protocol == Some(HttpProtocol::Http2)),
         };
@@ -131,7 +138,7 @@ impl Report {
                 "{} {scheme}://{}{}",
                 asked.method, asked.authority, asked.target
             ),
-            ends: [question.source, question.destination].map(|one| one.to_string()),
+            ends: question.ends.map(|ends| ends.map(|one| one.to_string())),
             frontend: frontend.name.to_string(),
             tls: tls.map(|name| (name, answer.certificate.clone().unwrap_or_default())),
             lines: making.lines,
@@ -159,6 +166,7 @@ impl Report {
                 "applies": one.applies,
                 "ends": one.ends,
                 "backend": one.leads_to,
+                "fails": one.fails,
             })
         };
         let outcome = match &self.outcome {
@@ -181,11 +189,11 @@ impl Report {
             Some((name, certificate)) => json!({"name": name, "certificate": certificate}),
             None => Value::Null,
         };
-        let [source, destination] = &self.ends;
+        let end = |at: usize| self.ends.as_ref().map(|ends| &ends[at]);
         let all = json!({
             "request": self.request,
-            "source": source,
-            "destination": destination,
+            "source": end(0),
+            "destination": end(1),
             "frontend": self.frontend,
             "tls": tls,
             "lines": self.lines.iter().map(line).collect::<Vec<_>>(),
@@ -197,10 +205,10 @@ impl Report {
     }
 }
 
-/// The address of a server, or its name.
-fn address(server: &Server) -> String {
+/// The name that a server's line has with its port, or its address for this request.
+fn address(server: &Server, for_request: Option<&str>) -> String {
     match server.host.as_deref() {
-        None => server_text(server),
+        None => for_request.unwrap_or_default().to_owned(),
         Some(HostName { text, port, .. }) => match port {
             NamedPort::Fixed(port) => format!("{text}:{port}"),
             NamedPort::Offset(0) => text.to_string(),
@@ -218,9 +226,14 @@ struct Making<'r> {
     lines: Vec<Line>,
     backend: Option<&'r Proxy>,
     tie: Option<(String, Tie)>,
-    server: Option<String>,
+    /// Its name, and whether `balance` lacks its key.
+    server: Option<(String, bool)>,
+    /// Its address for this request.
+    address: Option<String>,
     /// By what the proxy replies, if by no rule.
     page: Option<&'static str>,
+    /// The backend that was chosen, and is disabled.
+    disabled: Option<String>,
     /// The listener takes nothing but HTTP/2.
     only_http2: bool,
 }
@@ -228,6 +241,10 @@ struct Making<'r> {
 impl<'r> Making<'r> {
     fn take(&mut self, step: &Step) {
         match step {
+            Step::Address(at) => self.address.clone_from(at),
+            Step::Page(by) => self.page = Some(by),
+            // The server's answer never comes, so these are about one that was made up.
+            _ if self.server.is_some() => {}
             Step::Condition { span, met, terms } => {
                 let terms = terms.iter().map(|term| self.term(term)).collect();
                 let mut line = self.line(*span);
@@ -237,24 +254,44 @@ impl<'r> Making<'r> {
                 }
                 line.met = Some(*met == Some(true));
                 line.terms = terms;
+                if line.met == Some(true) && line.text.starts_with("use-server ") {
+                    line.fails = Some("no such server, or it cannot take the request".to_owned());
+                }
                 self.lines.push(line);
             }
             Step::Rule { span, ends } => {
                 let line = self.of_rule(*span);
                 (line.applies, line.ends) = (true, *ends);
             }
-            Step::Backend { name, by } => {
-                if let Some(span) = by {
-                    let line = self.of_rule(*span);
-                    (line.applies, line.leads_to) = (true, Some(name.to_string()));
+            Step::Backend { name, by, fate } => self.take_backend(name, *by, *fate),
+            Step::Belongs { name, by } => {
+                self.tie = Some((name.to_string(), *by));
+                if let Some(line) = self.lines.last_mut().filter(|_| *by == Tie::Rule) {
+                    (line.applies, line.fails) = (true, None);
                 }
-                let named = self.config.backend(name).map(|at| self.config.proxy(at));
-                self.backend = named;
-                self.section = name.to_string();
             }
-            Step::Page(by) => self.page = Some(by),
-            Step::Belongs { name, by } => self.tie = Some((name.to_string(), *by)),
-            Step::Server { name } => self.server = Some(name.to_string()),
+            Step::Server { name, lacks_key } => {
+                self.server = Some((name.to_string(), *lacks_key));
+            }
+        }
+    }
+
+    fn take_backend(&mut self, name: &str, by: Option<Span>, fate: Fate) {
+        if let Some(span) = by {
+            let line = self.of_rule(span);
+            match fate {
+                Fate::Taken => (line.applies, line.leads_to) = (true, Some(name.to_owned())),
+                Fate::Unknown => line.fails = Some(format!("there is no backend '{name}'")),
+                Fate::Disabled => line.fails = Some(format!("backend {name} is disabled")),
+            }
+        }
+        match fate {
+            Fate::Taken => {
+                self.backend = { self.config.backend(name) }.map(|at| self.config.proxy(at));
+                name.clone_into(&mut self.section);
+            }
+            Fate::Unknown => {}
+            Fate::Disabled => self.disabled = Some(name.to_owned()),
         }
     }
 
@@ -269,6 +306,7 @@ impl<'r> Making<'r> {
             applies: false,
             ends: false,
             leads_to: None,
+            fails: None,
             section: self.section.clone(),
         }
     }
@@ -288,8 +326,12 @@ impl<'r> Making<'r> {
     fn term(&self, term: &Term) -> TermText {
         let name = match (term.name.is_empty(), term.span.start < term.span.end) {
             (false, _) => term.name.to_string(),
-            (true, true) => self.sources.snippet(term.span).into_owned(),
-            (true, false) => "a predefined ACL".to_owned(),
+            // With or without a space behind its `!`.
+            (true, true) => {
+                let text = self.sources.snippet(term.span);
+                text.trim_start_matches(['!', ' ']).to_owned()
+            }
+            (true, false) => "an ACL".to_owned(),
         };
         // What is not known yet counts as false.
         let is_met = term.met == Some(!term.negated);
@@ -305,22 +347,20 @@ impl<'r> Making<'r> {
     }
 
     fn outcome(&self, answer: &Answer) -> Outcome {
-        let found = self
-            .backend
-            .zip(self.server.as_ref())
-            .and_then(|(backend, name)| {
-                let server = backend
-                    .servers
-                    .iter()
-                    .find(|server| *server.name == **name)?;
-                Some((backend, server))
-            });
-        if let Some((backend, server)) = found.filter(|_| self.page.is_none()) {
+        let found =
+            self.backend
+                .zip(self.server.as_ref())
+                .and_then(|(backend, (name, lacks_key))| {
+                    let server =
+                        { backend.servers.iter() }.find(|server| *server.name == **name)?;
+                    Some((backend, server, *lacks_key))
+                });
+        if let Some((backend, server, lacks_key)) = found.filter(|_| self.page.is_none()) {
             return Outcome::Server {
                 backend: backend.name.to_string(),
                 server: server.name.to_string(),
-                address: address(server),
-                why: self.why_server(backend, &server.name),
+                address: address(server, self.address.as_deref()),
+                why: self.why_server(backend, &server.name, lacks_key),
             };
         }
         let by = self.lines.iter().rev().find(|line| line.ends);
@@ -328,9 +368,11 @@ impl<'r> Making<'r> {
         // Bytes that are passed on as they are need no handshake.
         let is_before = by.is_none() && self.backend.is_none();
         if let Some(why) = answer.failure.as_ref().filter(|_| is_before) {
-            return Outcome::Nothing {
-                why: format!("there is no connection over TLS: {why}"),
+            let why = match why.contains("UnrecognisedName") {
+                true => "no certificate has that name (`strict-sni`)".to_owned(),
+                false => format!("there is no connection over TLS: {why}"),
             };
+            return Outcome::Nothing { why };
         }
         if answer.reply.is_empty() {
             return Outcome::Nothing {
@@ -347,29 +389,25 @@ impl<'r> Making<'r> {
             name.eq_ignore_ascii_case("location")
                 .then(|| value.trim().to_owned())
         });
+        let status = status.unwrap_or_default().to_owned();
+        let why = match (self.page, by) {
+            (Some(page), _) => format!("by {page}"),
+            (None, Some(by)) => format!("by {by}"),
+            // No line of the file wants this reply.
+            (None, None) => {
+                let why = format!("the proxy replies {status}: {}", self.why_refused(&status));
+                return Outcome::Nothing { why };
+            }
+        };
         Outcome::Reply {
-            status: status.unwrap_or_default().to_owned(),
+            status,
             location,
-            why: match by.filter(|_| self.page.is_none()) {
-                Some(by) => format!("by {by}"),
-                None => self.why_reply(status.unwrap_or_default()),
-            },
+            why,
         }
     }
 
-    fn why_server(&self, backend: &Proxy, name: &str) -> String {
-        let balance = || {
-            let usable = backend
-                .servers
-                .iter()
-                .filter(|server| server.state.usable())
-                .count();
-            format!(
-                "balance {}, {usable} of {} servers can take it",
-                algorithm(&backend.balance),
-                backend.servers.len()
-            )
-        };
+    fn why_server(&self, backend: &Proxy, name: &str, lacks_key: bool) -> String {
+        let balance = || self.why_balance(backend, lacks_key);
         let Some((tied, by)) = &self.tie else {
             return balance();
         };
@@ -387,17 +425,42 @@ impl<'r> Making<'r> {
         }
     }
 
-    fn why_reply(&self, status: &str) -> String {
-        if let Some(page) = self.page {
-            return format!("by {page}");
+    /// By which algorithm, and who else could be chosen.
+    fn why_balance(&self, backend: &Proxy, lacks_key: bool) -> String {
+        let is_by_key = backend.balance.is_by_key() && !lacks_key;
+        let mut words = format!("balance {}", algorithm(&backend.balance));
+        if lacks_key {
+            words += ", in turn, since the request has not what that goes by";
         }
-        match self.backend {
-            Some(backend) if backend.servers.is_empty() => {
+        let backups = backend.state.active_usable() == 0;
+        if backups {
+            words += ", as a backup";
+        }
+        let able = backend.servers.iter();
+        let able = able.filter(|one| one.state.usable() && one.state.backup() == backups);
+        let count = usize::try_from(backend.state.usable_servers()).unwrap_or(usize::MAX);
+        let names: Vec<&str> = able.map(|one| &*one.name).take(count).collect();
+        match (names.len(), is_by_key) {
+            (0 | 1, _) => words + "; no other one can take it",
+            (_, true) => words,
+            (more, false) if more > NAMES_MAX => {
+                format!("{words}; any of {more} servers can be chosen")
+            }
+            (_, false) => format!("{words}; any of {} can be chosen", names.join(", ")),
+        }
+    }
+
+    fn why_refused(&self, status: &str) -> String {
+        match (self.backend, &self.disabled) {
+            (Some(backend), _) if backend.servers.is_empty() => {
                 format!("backend {} has no server", backend.name)
             }
-            Some(backend) => format!("backend {} has no server that can take it", backend.name),
-            None if status.starts_with("503") => "no line chooses a backend".to_owned(),
-            None => "the request was refused before the rules".to_owned(),
+            (Some(backend), _) => {
+                format!("backend {} has no server that can take it", backend.name)
+            }
+            (None, Some(disabled)) => format!("backend {disabled} is disabled"),
+            (None, None) if status.starts_with("503") => "no line chooses a backend".to_owned(),
+            (None, None) => "the request was refused before the rules".to_owned(),
         }
     }
 

@@ -4,11 +4,11 @@ use super::report::{Line, Outcome, Report, TermText};
 
 /// What people read of it.
 pub fn of(report: &Report) -> String {
-    let [source, destination] = &report.ends;
-    let mut text = format!(
-        "{}\n  from {source} to {destination}",
-        plain(&report.request)
-    );
+    let mut text = plain(&report.request);
+    text += &match &report.ends {
+        Some([source, destination]) => format!("\n  from {source} to {destination}"),
+        None => "\n  at a Unix socket".to_owned(),
+    };
     if let Some((name, certificate)) = &report.tls {
         text += &match (name.is_empty(), certificate.is_empty()) {
             (true, true) => ", TLS without a name".to_owned(),
@@ -39,11 +39,8 @@ pub fn of(report: &Report) -> String {
 }
 
 fn of_line(line: &Line) -> String {
-    let mark = if line.applies || line.met == Some(true) {
-        '+'
-    } else {
-        '-'
-    };
+    let has_effect = line.applies || (line.met == Some(true) && line.fails.is_none());
+    let mark = if has_effect { '+' } else { '-' };
     let mut text = format!(
         "{mark} {}:{}  {}\n",
         line.file,
@@ -51,13 +48,13 @@ fn of_line(line: &Line) -> String {
         plain(&line.text)
     );
     let mut words = Vec::new();
-    // The first term that is not met explains a condition that is not.
     words.extend(line.terms.iter().map(term));
     match (line.applies, line.ends, &line.leads_to) {
         (true, _, Some(backend)) => words.push(format!("leads to backend {backend}")),
         (true, true, None) => words.push("ends these rules".to_owned()),
         _ => {}
     }
+    words.extend(line.fails.clone());
     for one in words {
         text += &format!("      {}\n", plain(&one));
     }

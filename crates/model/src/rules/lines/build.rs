@@ -93,6 +93,7 @@ pub fn filter(
     };
     bounded(rules.filters.len(), args)?;
     rules.filters.push(Filter {
+        span: word.span,
         condition,
         regular,
         only: header_of(&word.bytes),

@@ -24,7 +24,7 @@ use super::run::count_failed;
 use crate::compiled::Condition;
 use crate::compiled::lines::{Effect, Filter, LineRules, Piece};
 use crate::config::Reference;
-use crate::transaction::{Phase, Stream, Termination, Verdict, error_page};
+use crate::transaction::{Phase, Stream, Termination, Verdict, error_page, trace};
 use put::{Broken, Put};
 
 /// Filters and additions that one section may have for each direction, so that the
@@ -149,13 +149,31 @@ fn filter_all(
         if !holds(filter.condition.as_ref(), stream) {
             continue;
         }
-        match filter.run(stream, &mut pass, response)? {
+        let before = stream.session.is_traced().then(|| head(stream, response));
+        let decision = filter.run(stream, &mut pass, response)?;
+        if before.is_some_and(|before| decision.is_some() || before != head(stream, response)) {
+            let ends = matches!(decision, Some(Decision::Denied | Decision::Tarpitted));
+            let span = filter.span;
+            stream.session.note(|| trace::Step::Rule { span, ends });
+        }
+        match decision {
             Some(Decision::Allowed) => pass.allowed = true,
             None => {}
             refused => return Ok(refused),
         }
     }
     Ok(None)
+}
+
+/// The head of a message, to see whether a filter changes it.
+#[cold]
+fn head(stream: &Stream, response: bool) -> Vec<u8> {
+    let mut head = Vec::new();
+    match response {
+        true => stream.response.write_http1(&mut head),
+        false => stream.request.write_http1(&mut head),
+    }
+    head
 }
 
 fn holds(condition: Option<&Condition>, stream: &Stream) -> bool {
