@@ -26,6 +26,9 @@ const SURPRISE_MIN: f64 = 6.907_755;
 /// before, so that after a short or quiet past the first error is not significant.
 const PRIOR_REQUESTS: f64 = 50.0;
 const PRIOR_ERRORS: f64 = 0.5;
+/// Errors that a proxy may count for one request that fails: one for each attempt to connect, of
+/// which there are usually four, and one for the response.
+const ERRORS_OF_A_REQUEST: u64 = 5;
 /// Names that are named in a finding, of several.
 const NAMES_MAX: usize = 5;
 
@@ -412,6 +415,7 @@ impl Window {
                 own = Counts::default();
             }
         }
+        own.errors = own.errors.saturating_mul(ERRORS_OF_A_REQUEST);
         self.own = self.own.and(own);
         self.newest.push_back(sample);
         if self.newest.len() > SAMPLES_MAX {

@@ -156,6 +156,23 @@ fn a_share_of_errors_that_did_not_rise_is_never_worse_however_few_requests_there
 }
 
 #[test]
+fn connections_that_fail_for_a_request_of_the_cluster_are_no_errors_of_clients() {
+    // The proxy counts each attempt for it.
+    let retried = Second {
+        answer: Probe::Silent,
+        ..errors(0, 3)
+    };
+    let quiet = errors(0, 0);
+    is_good(&[quiet; 30], &[quiet, retried, quiet]);
+    is_good(&[WELL; 30], &[WELL, retried, WELL]);
+    is_worse(
+        &[quiet; 30],
+        &[quiet, errors(0, 20)],
+        "0 of 0 requests failed",
+    );
+}
+
+#[test]
 fn what_the_cluster_itself_asks_is_no_request_of_a_client() {
     let broken = Second {
         answer: Probe::Answered { status: 503 },
