@@ -181,8 +181,16 @@ fn words<'m>(matches: &'m ArgMatches, name: &str) -> Vec<&'m str> {
 
 /// Prints to standard output; a reader that has gone is no error.
 fn print(text: &str) -> ExitCode {
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    ExitCode::SUCCESS
+    let mut stdout = std::io::stdout();
+    let printed = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+    match printed {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            refuse(format!("cannot write to standard output: {error}"))
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 fn completions(matches: &ArgMatches) -> ExitCode {

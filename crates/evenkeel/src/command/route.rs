@@ -27,7 +27,7 @@ const BALANCER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 20));
 /// The port of both.
 const CLIENT_PORT: u16 = 49_152;
 /// Exit code where the request gets no server and no reply.
-const NOWHERE: u8 = 2;
+const NOWHERE: u8 = 3;
 
 /// The options.
 pub fn definition(command: Command) -> Command {
@@ -36,11 +36,11 @@ pub fn definition(command: Command) -> Command {
         .long_about(
             "Loads the files, gives them one request, and shows what each line makes of it: conditions with the \
              values that they compared, rules that took effect, the backend, the server. The request is served by \
-             the code that serves all others, but no server and no resolver is contacted, nothing is logged, and \
+             the code that serves all others, but no server is contacted, nothing is logged, and \
              running instances are not involved: all servers count as up, and tables are empty. It asks by HTTP/1.1, and \
              ends where a server would be contacted: rules of responses are not evaluated.\n\nThe listener is the one on the port of the URL (80, or 443 with \
              https); `--frontend` or `--to` choose another one. Exits with 0 if the request gets a server or a \
-             reply that the file gives, with 2 if it gets neither (no backend, no server that can take it, a closed \
+             reply that the file gives, with 3 if it gets neither (no backend, no server that can take it, a closed \
              connection), and with 1 if the question or the files have an error.",
         )
         .after_help(
@@ -85,6 +85,10 @@ pub fn definition(command: Command) -> Command {
         .arg(option("sni", "NAME", "The name that the client asks for with TLS [default: the host of the URL]"))
         .arg(option("frontend", "NAME", "The frontend, or listen section, that gets the request"))
         .arg(option("node", "NAME", "Load as this node: selects the lines with `on NODE …`"))
+        .arg(flag(
+            "no-resolve",
+            "Do not resolve host names (for a file of another machine): they match nothing, and their servers are up",
+        ))
         .arg(flag("json", "Print JSON"))
 }
 
@@ -93,12 +97,12 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     match answered(matches) {
         Ok((text, gets_something)) => {
             let printed = print(&text);
-            match gets_something {
+            match gets_something || printed != ExitCode::SUCCESS {
                 true => printed,
                 false => ExitCode::from(NOWHERE),
             }
         }
-        Err(Refused::Words(words)) => refuse(words),
+        Err(Refused::Words(words)) => refuse(text::plain(&words)),
         Err(Refused::Files(diagnostics)) => {
             voice::write_error(&diagnostics);
             ExitCode::FAILURE
@@ -127,6 +131,7 @@ fn answered(matches: &ArgMatches) -> Result<(String, bool), Refused> {
     addresses::split(&mut read);
     let options = LoadOptions {
         here: true,
+        resolve_names: !matches.get_flag("no-resolve"),
         node: matches.get_one::<String>("node").cloned(),
         host: crate::identity::host_name(),
         ..LoadOptions::default()
@@ -180,6 +185,7 @@ fn asked(matches: &ArgMatches) -> Result<Asked, String> {
     if let Some(data) = matches.get_one::<String>("data") {
         asked.body = data.clone().into_bytes();
     }
+    asked.check_length()?;
     Ok(asked)
 }
 

@@ -37,6 +37,29 @@ fn check_ends_with_0_or_1_and_speaks_in_three_forms() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    use std::process::{Command, Stdio};
+    let status = |to: Stdio| {
+        let mut command = Command::new(evenkeel());
+        command
+            .args(["explain", "e0101"])
+            .stdout(to)
+            .stderr(Stdio::null());
+        command.status().unwrap().code()
+    };
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    assert_eq!(status(full.into()), Some(1));
+    assert_eq!(status(Stdio::null()), Some(0));
+    // A reader that has gone, as `head` does.
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    drop(reader);
+    assert_eq!(status(writer.into()), Some(0));
+}
+
+#[test]
 fn explain_knows_every_code_and_the_nearest_of_an_unknown_one() {
     let bench = Bench::new();
     let explained = ours(&bench, "explain e0101");

@@ -203,12 +203,12 @@ const DECISIONS: &[Row] = &[
     ),
     (
         &["http://shop:8080/empty"],
-        2,
+        3,
         &["=> no reply: the proxy replies 503 Service Unavailable: backend empty has no server"],
     ),
     (
         &["http://shop:8080/", "--src", "203.0.113.9"],
-        2,
+        3,
         &[
             "+ a.cfg:13",
             "=> no reply: the connection is closed or held by a.cfg:13",
@@ -216,7 +216,7 @@ const DECISIONS: &[Row] = &[
     ),
     (
         &["http://shop:8080/drop"],
-        2,
+        3,
         &["=> no reply: the connection is closed or held by a.cfg:18"],
     ),
     (
@@ -265,7 +265,7 @@ const DECISIONS: &[Row] = &[
     ),
     (
         &["http://shop:9001/", "--through", "203.0.113.9"],
-        2,
+        3,
         &["by more.cfg:3"],
     ),
     // One family each.
@@ -294,11 +294,22 @@ const DECISIONS: &[Row] = &[
     ),
     (
         &["http://shop:9003/?off"],
-        2,
+        3,
         &[
             "backend gone is disabled",
             "no reply: the proxy replies 503",
         ],
+    ),
+    (
+        &[
+            "POST http://shop:9100/",
+            "--data",
+            "not bad at all",
+            "-H",
+            "Expect: 100-continue",
+        ],
+        0,
+        &["=> the proxy replies 403"],
     ),
     // Rules of 1.x.
     (
@@ -462,6 +473,29 @@ fn the_certificate_is_the_one_that_the_name_asks_for() {
         assert_eq!(told["tls"]["certificate"][0], certificate, "{told}");
         assert_eq!(told["outcome"]["server"], server, "{told}");
     }
+}
+
+#[test]
+fn what_decides_is_shown_behind_any_number_of_rules() {
+    let scratch = Scratch::new().unwrap();
+    let rules = "    http-request deny if { path /a }\n".repeat(10_050);
+    let text = format!(
+        "defaults\n    mode http\n    timeout client 5s\n    timeout server 5s\n    timeout connect 5s\nlisten web\n    \
+         bind :80\n{rules}    server s 192.0.2.1:80\n"
+    );
+    scratch.write("a.cfg", text).unwrap();
+    let said = route(&scratch, &["http://h/b\u{9b}", "--json"]);
+    assert_eq!(said.code(), Some(1), "{}", said.stdout);
+    let said = route(&scratch, &["http://h/b", "-H", "x: \u{9b}31m"]);
+    assert_eq!(said.code(), Some(0), "{}", said.stderr);
+    assert!(
+        said.stdout.contains("50 further steps are not shown"),
+        "{}",
+        said.stdout
+    );
+    assert!(said.stdout.ends_with(
+        "=> server web/s (192.0.2.1:80), by balance roundrobin; no other one can take it\n"
+    ));
 }
 
 /// The program does what the command says.

@@ -6,7 +6,7 @@ use super::Session;
 use language::Span;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Steps of one session that are kept; more are counted.
+/// Steps of one session that are kept; more are counted, but for those that decide.
 const STEPS_MAX: usize = 10_000;
 /// Values of one term that are kept, and the bytes of each.
 const VALUES_MAX: usize = 8;
@@ -154,7 +154,12 @@ impl Session {
         };
         let step = step();
         let mut trace = trace.lock().unwrap_or_else(PoisonError::into_inner);
-        match trace.steps.len() < STEPS_MAX {
+        // What decides is always kept.
+        let decides = !matches!(
+            step,
+            Step::Condition { .. } | Step::Rule { ends: false, .. }
+        );
+        match decides || trace.steps.len() < STEPS_MAX {
             true => trace.steps.push(step),
             false => trace.left_out += 1,
         }

@@ -122,7 +122,7 @@ fn talk(
         let _ = socket.write_all(proxy_header(question.ends).as_bytes());
     }
     let Some(connection) = secured else {
-        answer.reply = exchange(&mut socket, &question.bytes);
+        (answer.reply, _) = exchange(&mut socket, &question.bytes);
         return answer;
     };
     let mut stream = StreamOwned::new(connection, socket);
@@ -131,7 +131,8 @@ fn talk(
         return answer;
     }
     answer.certificate = shown(&stream.conn);
-    answer.reply = exchange(&mut stream, &question.bytes);
+    // A certificate that is missing is known only now.
+    (answer.reply, answer.failure) = exchange(&mut stream, &question.bytes);
     answer
 }
 
@@ -163,19 +164,20 @@ fn secure(name: &str) -> Result<ClientConnection, String> {
     ClientConnection::new(Arc::new(config), name).map_err(|error| error.to_string())
 }
 
-/// The head of the reply, as far as one comes.
-fn exchange(stream: &mut (impl Read + Write), bytes: &[u8]) -> Vec<u8> {
+/// The head of the reply, as far as one comes, and why no more does.
+fn exchange(stream: &mut (impl Read + Write), bytes: &[u8]) -> (Vec<u8>, Option<String>) {
     let mut reply = Vec::new();
     // A listener that closes before it has read all has replied, or has not.
     let _ = stream.write_all(bytes).and_then(|()| stream.flush());
     let mut piece = [0; 4096];
     while reply.len() < REPLY_BYTES_MAX && !ends(&reply) {
         match stream.read(&mut piece) {
-            Ok(0) | Err(_) => break,
+            Ok(0) => break,
+            Err(error) => return (reply, Some(error.to_string())),
             Ok(count) => reply.extend_from_slice(piece.get(..count).unwrap_or_default()),
         }
     }
-    reply
+    (reply, None)
 }
 
 /// Whether the last head is complete: those before it are interim ones.

@@ -102,6 +102,26 @@ impl Asked {
         Ok(())
     }
 
+    /// Checks that the headers say how long the body is: what is behind it would be another request.
+    ///
+    /// # Errors
+    /// They say something else.
+    pub fn check_length(&self) -> Result<(), String> {
+        for (name, value) in &self.headers {
+            if name.eq_ignore_ascii_case("transfer-encoding") {
+                return Err("Transfer-Encoding cannot be asked for: leave it out, and `--data` sets Content-Length".to_owned());
+            }
+            let is_length = name.eq_ignore_ascii_case("content-length");
+            if is_length && value.parse() != Ok(self.body.len()) {
+                return Err(format!(
+                    "Content-Length is {value}, but `--data` has {} bytes: leave it out",
+                    self.body.len()
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// The name that the client asks for with TLS: an address is none.
     pub fn server_name(&self) -> String {
         match self.address {
@@ -124,7 +144,7 @@ impl Asked {
         for (name, value) in &self.headers {
             text += &format!("{name}: {value}\r\n");
         }
-        if !self.body.is_empty() && !has("content-length") && !has("transfer-encoding") {
+        if !self.body.is_empty() && !has("content-length") {
             text += &format!("Content-Length: {}\r\n", self.body.len());
         }
         text += "\r\n";

@@ -201,7 +201,12 @@ impl Report {
             "outcome": outcome,
         });
         let text = serde_json::to_string_pretty(&all).unwrap_or_default();
-        text + "\n"
+        // A terminal may obey them, and a program reads the same.
+        let escaped = |c: char| match c {
+            '\u{7f}'..='\u{9f}' => format!("\\u{:04x}", u32::from(c)),
+            c => c.to_string(),
+        };
+        text.chars().map(escaped).collect::<String>() + "\n"
     }
 }
 
@@ -215,6 +220,37 @@ fn address(server: &Server, for_request: Option<&str>) -> String {
             NamedPort::Offset(offset) => format!("{text}:{offset:+}"),
         },
     }
+}
+
+/// Why a handshake over TLS failed, in words.
+fn handshake(error: &str) -> String {
+    match error {
+        error if error.contains("UnrecognisedName") => {
+            "no certificate has that name (`strict-sni`)".to_owned()
+        }
+        error if error.contains("CertificateRequired") => {
+            "the listener requires a certificate of the client".to_owned()
+        }
+        error => format!("there is no connection over TLS: {error}"),
+    }
+}
+
+/// The status of a reply with its text, and where a redirect leads to.
+fn head(reply: &[u8]) -> (String, Option<String>) {
+    let reply = String::from_utf8_lossy(reply);
+    // Behind interim ones.
+    let heads = reply.split_inclusive("\r\n\r\n");
+    let head = { heads.clone() }.find(|head| !head.starts_with("HTTP/1.1 1"));
+    let head = head.or_else(|| heads.clone().next()).unwrap_or_default();
+    let mut lines = head.split("\r\n").take_while(|line| !line.is_empty());
+    let status = lines.next();
+    let status = status.and_then(|line| Some(line.strip_prefix("HTTP/")?.split_once(' ')?.1));
+    let location = lines.find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("location")
+            .then(|| value.trim().to_owned())
+    });
+    (status.unwrap_or_default().to_owned(), location)
 }
 
 /// A report that is being made.
@@ -367,29 +403,21 @@ impl<'r> Making<'r> {
         let by = by.map(|line| format!("{}:{}", line.file, line.number));
         // Bytes that are passed on as they are need no handshake.
         let is_before = by.is_none() && self.backend.is_none();
-        if let Some(why) = answer.failure.as_ref().filter(|_| is_before) {
-            let why = match why.contains("UnrecognisedName") {
-                true => "no certificate has that name (`strict-sni`)".to_owned(),
-                false => format!("there is no connection over TLS: {why}"),
+        let failed = answer
+            .failure
+            .as_ref()
+            .filter(|_| is_before && answer.reply.is_empty());
+        if let Some(why) = failed {
+            return Outcome::Nothing {
+                why: handshake(why),
             };
-            return Outcome::Nothing { why };
         }
         if answer.reply.is_empty() {
             return Outcome::Nothing {
                 why: self.why_nothing(by),
             };
         }
-        let head = String::from_utf8_lossy(&answer.reply);
-        let mut lines = head.split("\r\n").take_while(|line| !line.is_empty());
-        let status = lines
-            .next()
-            .and_then(|line| Some(line.strip_prefix("HTTP/")?.split_once(' ')?.1));
-        let location = lines.find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("location")
-                .then(|| value.trim().to_owned())
-        });
-        let status = status.unwrap_or_default().to_owned();
+        let (status, location) = head(&answer.reply);
         let why = match (self.page, by) {
             (Some(page), _) => format!("by {page}"),
             (None, Some(by)) => format!("by {by}"),

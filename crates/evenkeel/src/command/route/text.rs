@@ -108,9 +108,15 @@ fn outcome(outcome: &Outcome) -> String {
     }
 }
 
-/// Without characters that a terminal obeys.
-fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
+/// Without characters that a terminal obeys, or that change the order of others.
+pub fn plain(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{2069}'
+        | '\u{feff}' => '\u{fffd}',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    text.chars().map(shown).collect()
 }
