@@ -163,8 +163,10 @@ fn connections_that_fail_for_a_request_of_the_cluster_are_no_errors_of_clients()
         ..errors(0, 3)
     };
     let quiet = errors(0, 0);
-    is_good(&[quiet; 30], &[quiet, retried, quiet]);
-    is_good(&[WELL; 30], &[WELL, retried, WELL]);
+    is_good(
+        &[quiet; 30],
+        &[quiet, retried, quiet, retried, quiet, retried, quiet],
+    );
     is_worse(
         &[quiet; 30],
         &[quiet, errors(0, 20)],
