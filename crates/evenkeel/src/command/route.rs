@@ -7,7 +7,6 @@ mod text;
 use super::definition::{flag, option};
 use super::{files, print, refuse};
 use crate::loader::addresses;
-use crate::parts::Payloads;
 use crate::process;
 use clap::builder::PathBufValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -137,7 +136,6 @@ fn answered(matches: &ArgMatches) -> Result<(String, bool), Refused> {
         ..LoadOptions::default()
     };
     let site = process::load_files(read, None, options, None);
-    let _ = site.running(&Payloads::new());
     let loaded = site.proxy;
     let Some(config) = loaded.config else {
         let look = voice::look(&std::io::stderr(), false);

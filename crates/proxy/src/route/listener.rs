@@ -172,7 +172,7 @@ fn named<'a, 'c>(
         let (name, there) = (name.to_owned(), there.join(", "));
         return Err(NotThere::NoFrontend { name, there });
     }
-    let mut fit: Vec<_> = own.iter().copied().filter(|one| one.fits(wanted)).collect();
+    let fit: Vec<_> = own.iter().copied().filter(|one| one.fits(wanted)).collect();
     if fit.is_empty() {
         return Err(NotThere::Otherwise {
             name: name.to_owned(),
@@ -180,15 +180,14 @@ fn named<'a, 'c>(
             there: listed(&own),
         });
     }
-    fit.sort_by_key(|one| {
+    let best = fit.into_iter().min_by_key(|one| {
         let is =
             |of: fn(&SocketAddr, &Wanted) -> bool| one.address.is_some_and(|at| of(&at, wanted));
         let is_port = is(|at, wanted| at.port() == wanted.port);
         let is_address = is(|at, wanted| Some(at.ip()) == wanted.address);
         (!is_port, !is_address, !one.takes(wanted.is_v6()))
     });
-    fit.truncate(1);
-    Ok(fit)
+    Ok(best.into_iter().collect())
 }
 
 /// All that listen there. As in the kernel, an exact address comes before all addresses.

@@ -7,11 +7,12 @@ pub use listener::{NotThere, Wanted, find};
 
 use crate::running::{self, ServeOptions};
 use crate::stream;
-use model::config::{Bind, Config, ListenerIndex, ServerAddress};
+use model::config::{Config, ListenerIndex, ServerAddress};
 use model::transaction::{Endpoint, Trace};
+use protocol::proxy_protocol::Header;
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -86,18 +87,21 @@ pub fn ask(config: &Arc<Config>, question: &Question) -> io::Result<Answer> {
     its.set_nonblocking(true)?;
     let trace = Arc::new(Mutex::new(Trace::default()));
     let (kept, at) = (Arc::clone(&trace), question.at);
-    let accepts_proxy = listener(config, question.at).is_some_and(|bind| bind.accept_proxy);
-    let ends = match question.ends {
-        Some([_, destination]) if accepts_proxy => {
-            [question.through, destination].map(Endpoint::Inet)
-        }
-        Some(ends) => ends.map(Endpoint::Inet),
-        None => [Endpoint::Unix; 2],
-    };
+    let listener = config.proxy(at.frontend).binds.get(at.bind as usize);
+    let mut ends = question.ends;
+    if listener.is_some_and(|bind| bind.accept_proxy) {
+        let known = |[source, destination]: [SocketAddr; 2]| Header::tcp(source, destination);
+        let mut header = Vec::new();
+        ends.map_or(Header::Local, known).encode_text(&mut header);
+        // A listener that does not read it is seen by its reply.
+        let _ = (&own).write_all(&header);
+        ends = ends.map(|[_, destination]| [question.through, destination]);
+    }
+    let ends = ends.map_or([Endpoint::Unix; 2], |ends| ends.map(Endpoint::Inet));
     let of_thread = Arc::clone(config);
     let begin = move || stream::rehearse(of_thread, at, its.into(), ends, kept);
     reactor::inject(0, begin).map_err(|_| io::ErrorKind::Other)?;
-    let mut answer = talk(own, config, question, secured);
+    let mut answer = talk(own, &question.bytes, secured);
     running.stop();
     running.wait()?;
     answer.trace = trace.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -105,24 +109,15 @@ pub fn ask(config: &Arc<Config>, question: &Question) -> io::Result<Answer> {
 }
 
 /// Sends what is asked, and reads the head of what comes.
-fn talk(
-    mut socket: UnixStream,
-    config: &Config,
-    question: &Question,
-    secured: Option<ClientConnection>,
-) -> Answer {
+fn talk(mut socket: UnixStream, bytes: &[u8], secured: Option<ClientConnection>) -> Answer {
     let mut answer = Answer {
         trace: Trace::default(),
         reply: Vec::new(),
         certificate: None,
         failure: None,
     };
-    if listener(config, question.at).is_some_and(|bind| bind.accept_proxy) {
-        // A listener that does not read it is seen by its reply.
-        let _ = socket.write_all(proxy_header(question.ends).as_bytes());
-    }
     let Some(connection) = secured else {
-        (answer.reply, _) = exchange(&mut socket, &question.bytes);
+        (answer.reply, _) = exchange(&mut socket, bytes);
         return answer;
     };
     let mut stream = StreamOwned::new(connection, socket);
@@ -132,7 +127,7 @@ fn talk(
     }
     answer.certificate = shown(&stream.conn);
     // A certificate that is missing is known only now.
-    (answer.reply, answer.failure) = exchange(&mut stream, &question.bytes);
+    (answer.reply, answer.failure) = exchange(&mut stream, bytes);
     answer
 }
 
@@ -190,27 +185,4 @@ fn ends(reply: &[u8]) -> bool {
         rest = rest.get(at + 4..).unwrap_or_default();
     }
     false
-}
-
-/// The listener of a place.
-fn listener(config: &Config, at: ListenerIndex) -> Option<&Bind> {
-    config.proxy(at.frontend).binds.get(at.bind as usize)
-}
-
-/// The header of the PROXY protocol, version 1.
-fn proxy_header(ends: Option<[SocketAddr; 2]>) -> String {
-    let words = ends.and_then(|[source, destination]| {
-        let family = match (source.ip(), destination.ip()) {
-            (IpAddr::V4(_), IpAddr::V4(_)) => "TCP4",
-            (IpAddr::V6(_), IpAddr::V6(_)) => "TCP6",
-            _ => return None,
-        };
-        let (from, to) = (source.ip(), destination.ip());
-        Some(format!(
-            "{family} {from} {to} {} {}",
-            source.port(),
-            destination.port()
-        ))
-    });
-    format!("PROXY {}\r\n", words.as_deref().unwrap_or("UNKNOWN"))
 }
