@@ -11,7 +11,9 @@ use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerCon
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket,
+};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -401,7 +403,7 @@ fn pump(
     mut tls: Connection,
     socket: &TcpStream,
     local: &UnixStream,
-    mut inward: Vec<u8>,
+    inward: Vec<u8>,
     sent: &AtomicU64,
 ) -> io::Result<()> {
     socket.set_nonblocking(true)?;
@@ -409,85 +411,166 @@ fn pump(
     // Without it a connection that is cut stays for long, and disturbs nobody.
     let _ = set_tcp_user_timeout(socket, SENT_MAX_MS);
     tls.set_buffer_limit(Some(BUFFER_BYTES));
+    let mut pump = Pump {
+        tls,
+        socket,
+        local,
+        inward,
+        is_deaf: false,
+        local_ended: None,
+        far_ended: false,
+    };
     let mut piece = vec![0; BUFFER_BYTES / 4];
-    let (mut local_ended, mut far_ended) = (false, false);
-    loop {
-        if !write_out(&mut tls, socket, local, &mut inward)? {
-            return Ok(());
-        }
-        if (local_ended && !tls.wants_write()) || (far_ended && inward.is_empty()) {
-            return Ok(());
-        }
-        let mut moved = false;
-        if inward.is_empty() && !far_ended {
-            match tls.reader().read(&mut piece) {
-                Ok(0) => far_ended = true,
-                Ok(count) => {
-                    inward.extend_from_slice(piece.get(..count).unwrap_or_default());
-                    moved = true;
-                }
-                Err(error) if would_block(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        if moved || far_ended {
+    while !pump.is_over() {
+        if pump.decrypts(&mut piece)? {
+            pump.write_out()?;
             continue;
         }
-        let wants_local = !local_ended && !tls.wants_write();
-        let ready = wait(&tls, socket, local, (!inward.is_empty(), wants_local))?;
-        if ready.0 {
-            match tls.read_tls(&mut Timed(socket)) {
-                Ok(0) => far_ended = true,
-                Ok(_) => {
-                    let processed = tls.process_new_packets();
-                    processed.map_err(io::Error::other)?;
-                }
-                Err(error) if would_block(&error) => {}
-                Err(error) => return Err(error),
-            }
+        let (far, near) = pump.wait()?;
+        if far {
+            pump.read_far()?;
         }
-        if ready.1 && wants_local {
-            match (&mut &*local).read(&mut piece) {
-                Ok(0) => {
-                    local_ended = true;
-                    tls.send_close_notify();
-                }
-                Ok(count) => {
-                    tls.writer()
-                        .write_all(piece.get(..count).unwrap_or_default())?;
-                    sent.fetch_add(count as u64, Ordering::Relaxed);
-                }
-                Err(error) if would_block(&error) => {}
-                Err(error) => return Err(error),
-            }
+        if near {
+            pump.read_local(&mut piece, sent)?;
         }
+        pump.write_out()?;
     }
+    Ok(())
 }
 
-/// Writes what waits, as far as both sides take it. Returns whether QEMU still takes something.
-fn write_out(
-    tls: &mut Connection,
-    socket: &TcpStream,
-    mut local: &UnixStream,
-    inward: &mut Vec<u8>,
-) -> io::Result<bool> {
-    while tls.wants_write() {
-        match tls.write_tls(&mut Timed(socket)) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+/// A connection and the socket that it is connected with.
+struct Pump<'a> {
+    tls: Connection,
+    socket: &'a TcpStream,
+    local: &'a UnixStream,
+    /// Bytes of the other node that the socket has not taken.
+    inward: Vec<u8>,
+    /// The socket takes nothing more.
+    is_deaf: bool,
+    /// When it ended.
+    local_ended: Option<Instant>,
+    /// Nothing more comes of the other node.
+    far_ended: bool,
+}
+
+impl Pump<'_> {
+    /// Whether all is through. The side that ends first waits for the other one: if it closed the
+    /// connection with bytes that it has not read, such as those of a handshake that the other side
+    /// is late with, what it has sent would be lost.
+    fn is_over(&self) -> bool {
+        let is_through = self.far_ended && self.inward.is_empty();
+        is_through || { self.local_ended }.is_some_and(|since| since.elapsed() >= PATIENCE)
+    }
+
+    /// Takes in what is decrypted. Returns whether it was something.
+    fn decrypts(&mut self, piece: &mut [u8]) -> io::Result<bool> {
+        if self.far_ended || !self.inward.is_empty() {
+            return Ok(false);
+        }
+        match self.tls.reader().read(piece) {
+            Ok(0) => self.far_ended = true,
+            Ok(count) if !self.is_deaf => {
+                self.inward
+                    .extend_from_slice(piece.get(..count).unwrap_or_default());
+            }
             Ok(_) => {}
-            Err(error) if would_block(&error) => break,
+            Err(error) if would_block(&error) => return Ok(false),
             Err(error) => return Err(error),
         }
+        Ok(true)
     }
-    while !inward.is_empty() {
-        match local.write(inward) {
-            Ok(0) => return Ok(false),
-            Ok(count) => drop(inward.drain(..count)),
-            Err(error) if would_block(&error) => break,
+
+    fn read_far(&mut self) -> io::Result<()> {
+        match self.tls.read_tls(&mut Timed(self.socket)) {
+            Ok(0) => self.far_ended = true,
+            Ok(_) => {
+                let processed = self.tls.process_new_packets();
+                processed.map_err(io::Error::other)?;
+            }
+            Err(error) if would_block(&error) => {}
             Err(error) => return Err(error),
         }
+        Ok(())
     }
-    Ok(true)
+
+    fn read_local(&mut self, piece: &mut [u8], sent: &AtomicU64) -> io::Result<()> {
+        match (&mut &*self.local).read(piece) {
+            Ok(0) => {
+                self.local_ended = Some(Instant::now());
+                self.tls.send_close_notify();
+            }
+            Ok(count) => {
+                let bytes = piece.get(..count).unwrap_or_default();
+                self.tls.writer().write_all(bytes)?;
+                sent.fetch_add(count as u64, Ordering::Relaxed);
+            }
+            Err(error) if would_block(&error) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Writes what waits, as far as both sides take it.
+    fn write_out(&mut self) -> io::Result<()> {
+        while self.tls.wants_write() {
+            match self.tls.write_tls(&mut Timed(self.socket)) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(_) => {}
+                Err(error) if would_block(&error) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if self.local_ended.is_some() && !self.tls.wants_write() {
+            // A second time is as good.
+            let _ = self.socket.shutdown(Shutdown::Write);
+        }
+        while !self.inward.is_empty() {
+            match (&mut &*self.local).write(&self.inward) {
+                Ok(count) if count > 0 => drop(self.inward.drain(..count)),
+                Err(error) if would_block(&error) => break,
+                // What it has written before may still be on its way.
+                Ok(_) | Err(_) => {
+                    self.is_deaf = true;
+                    self.inward.clear();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for either side. Returns which of them can be read.
+    fn wait(&self) -> io::Result<(bool, bool)> {
+        let flags = |reads: bool, writes: bool| {
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::IN, reads);
+            flags.set(PollFlags::OUT, writes);
+            flags
+        };
+        let (sends, delivers) = (self.tls.wants_write(), !self.inward.is_empty());
+        let reads_far = !self.far_ended && !delivers && self.tls.wants_read();
+        let reads_local = self.local_ended.is_none() && !sends;
+        let far = PollFd::new(self.socket, flags(reads_far, sends));
+        let near = PollFd::new(self.local, flags(reads_local, delivers));
+        let mut both = [far, near];
+        // An end is told of whether it is asked for or not: only of what is read or written.
+        let watched = match (reads_far || sends, reads_local || delivers) {
+            (true, true) => &mut both[..],
+            (true, false) => &mut both[..1],
+            (false, _) => &mut both[1..],
+        };
+        let limit = Timespec {
+            tv_sec: 1,
+            tv_nsec: 0,
+        };
+        match poll(watched, Some(&limit)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        // What came before an end is read before it.
+        let comes = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
+        let [far, near] = both.map(|one| one.revents().intersects(comes));
+        Ok((far && reads_far, near && reads_local))
+    }
 }
 
 fn would_block(error: &io::Error) -> bool {
@@ -495,50 +578,4 @@ fn would_block(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
     )
-}
-
-/// Waits for either side. Returns which of them can be read.
-fn wait(
-    tls: &Connection,
-    socket: &TcpStream,
-    local: &UnixStream,
-    (to_local, from_local): (bool, bool),
-) -> io::Result<(bool, bool)> {
-    let flags = |reads: bool, writes: bool| {
-        let mut flags = PollFlags::empty();
-        flags.set(PollFlags::IN, reads);
-        flags.set(PollFlags::OUT, writes);
-        flags
-    };
-    let reads_far = !to_local && tls.wants_read();
-    let mut watched = [
-        PollFd::new(socket, flags(reads_far, tls.wants_write())),
-        PollFd::new(local, flags(from_local, to_local)),
-    ];
-    let limit = Timespec {
-        tv_sec: 1,
-        tv_nsec: 0,
-    };
-    match poll(&mut watched, Some(&limit)) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => {}
-        Err(errno) => return Err(errno.into()),
-    }
-    let ended = PollFlags::HUP | PollFlags::ERR;
-    let [far, near] = watched.map(|one| one.revents());
-    // One side has ended while nothing of it is wanted: what is under way comes to nothing.
-    if near.intersects(ended) && !from_local && to_local {
-        return Err(io::ErrorKind::BrokenPipe.into());
-    }
-    if near.intersects(ended) && !from_local {
-        // Its bytes wait for the network.
-        thread::sleep(Duration::from_millis(1));
-    }
-    if far.contains(PollFlags::ERR) {
-        return Err(io::ErrorKind::ConnectionReset.into());
-    }
-    if far.contains(PollFlags::HUP) && !reads_far {
-        return Err(io::ErrorKind::ConnectionReset.into());
-    }
-    let far = far.intersects(PollFlags::IN | PollFlags::HUP);
-    Ok((far && reads_far, near.intersects(PollFlags::IN | ended)))
 }

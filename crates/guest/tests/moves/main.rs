@@ -1,6 +1,7 @@
 //! A guest moves between two roles with the real QEMU while it runs. The cluster, which grants the
 //! leases, is the test. The guest has no system and no disk: its firmware goes on looking.
 
+mod line;
 mod remote;
 mod storage;
 
