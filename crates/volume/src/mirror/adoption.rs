@@ -118,9 +118,13 @@ impl Mirror {
     pub(super) fn gone(&self) -> Option<String> {
         let record = self.lease.record.as_ref()?;
         let other = &self.lease.names.other;
-        let settled = self.lease.holder != *other && !self.lease.is_held();
-        let copies = settled.then(|| self.copies(record))?;
-        copies.gone()
+        // The other node may be about to serve what it has begun.
+        let may_serve = self.lease.holder == *other
+            && (self.peer.session().is_none() || self.peer.may_have_more);
+        if may_serve || self.lease.is_held() {
+            return None;
+        }
+        self.copies(record).gone()
     }
 
     /// Whether the record has this node, and this copy is not the one that it means.
@@ -154,7 +158,18 @@ impl Mirror {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bed::{self, SIZE};
+    use super::super::mailbox::Letter;
     use super::*;
+    use crate::device::bed::joined;
+    use crate::layout::{self, State};
+    use crate::link::Wire;
+    use crate::link::greeting::{Facts, Greeting};
+    use crate::replica::{Generation, InSync};
+    use lab::Scratch;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::time::Instant;
 
     /// What is known of the copies, in words of [`ROWS`], and what is said: why there is no
     /// adoption, and what is gone.
@@ -214,5 +229,67 @@ mod tests {
                 assert!(fits, "{copies:?}: {found:?}, not {expected:?}");
             }
         }
+    }
+
+    /// What both copies of an earlier volume were.
+    fn earlier(incarnation: u64) -> Record {
+        Record {
+            incarnation: Incarnation(incarnation),
+            generation: Generation(4),
+            epoch: Epoch(3),
+            in_sync: InSync::Both(ME, OTHER),
+            forks: Vec::new(),
+        }
+    }
+
+    /// A new and empty copy.
+    fn new_copy(scratch: &Scratch) -> Mirror {
+        let head = layout::Head {
+            volume: None,
+            state: State::Syncing(0),
+            ..joined(SIZE, 0)
+        };
+        bed::mirror(scratch, head)
+    }
+
+    /// The other node connects, with a new and empty copy. Returns its end.
+    fn connect(mirror: &mut Mirror) -> UnixStream {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let greeting = Greeting {
+            volume: "mail".to_owned(),
+            from: "beta".to_owned(),
+            to: "alpha".to_owned(),
+            facts: Facts {
+                volume: None,
+                size_bytes: SIZE,
+            },
+        };
+        let wire = Wire::from(OwnedFd::from(ours));
+        let letters = mirror.outside.mailbox.letters();
+        letters.put(Letter::Connected(wire, greeting));
+        mirror.turn(Instant::now());
+        theirs
+    }
+
+    #[test]
+    fn two_new_copies_are_told_of_at_the_node_that_did_not_have_the_lease_last_too() {
+        let scratch = Scratch::new().unwrap();
+        let mut mirror = new_copy(&scratch);
+        bed::learn(&mut mirror, "beta", 0, &earlier(7));
+        assert_eq!(mirror.gone(), None);
+        let _beta = connect(&mut mirror);
+        let gone = mirror.gone().unwrap_or_default();
+        assert!(gone.contains("both copies are new and empty"), "{gone}");
+    }
+
+    #[test]
+    fn a_copy_that_begins_a_new_history_is_not_told_of_as_an_empty_one() {
+        let scratch = Scratch::new().unwrap();
+        let mut mirror = new_copy(&scratch);
+        bed::learn(&mut mirror, "beta", 0, &earlier(7));
+        let _beta = connect(&mut mirror);
+        // An operator has said on beta that the volume begins anew, and beta is about to serve.
+        bed::learn(&mut mirror, "beta", 0, &earlier(8));
+        assert_eq!(mirror.gone(), None);
     }
 }

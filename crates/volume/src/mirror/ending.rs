@@ -66,76 +66,21 @@ impl Mirror {
 
 #[cfg(test)]
 mod tests {
-    use super::super::admission::Admitted;
+    use super::super::bed::{self, SIZE};
+    use super::super::boottime;
     use super::super::clients::Place;
-    use super::super::mailbox::Mailbox;
     use super::super::record::ME;
-    use super::super::{Opened, Outside, Pair, boottime};
     use super::*;
-    use crate::config::WithoutMajority;
-    use crate::device;
-    use crate::device::bed::{create_mail, joined};
+    use crate::device::bed::joined;
     use crate::disk::{Operation, Token};
-    use crate::export::Listener;
-    use crate::link::greeting::{Facts, Greeting};
     use crate::replica::{Epoch, Generation, InSync, Incarnation, Record, Request};
     use lab::{Scratch, eventually};
-    use part::role::KnownLease;
-    use protocol::nbd;
-    use std::os::unix::net::UnixListener;
-    use std::sync::Arc;
 
-    const SIZE: u64 = 16 << 20;
     const SOON: Duration = Duration::from_secs(20);
     const WRITE: Operation = Operation::Discard {
         offset: 0,
         length: 4096,
     };
-
-    /// A volume that the other node does not know, and that has no lease.
-    fn mirror(scratch: &Scratch) -> Mirror {
-        let backing = create_mail(scratch.path(), joined(SIZE, 7));
-        let (device, layout, loaded) = device::open(&backing, "mail", None).unwrap();
-        let mailbox = Mailbox::new(Greeting {
-            volume: "mail".to_owned(),
-            from: "alpha".to_owned(),
-            to: "beta".to_owned(),
-            facts: Facts::default(),
-        });
-        let outside = Outside {
-            mailbox: Arc::new(mailbox.unwrap()),
-            wishes: Arc::new(|_| {}),
-            show: Arc::new(|_| {}),
-            say: Arc::new(|_| {}),
-            dialer: None,
-            meter: Arc::default(),
-            boot: 1,
-        };
-        let opened = Opened {
-            device: &device,
-            layout,
-            loaded,
-            backing: &backing,
-            sums: None,
-        };
-        let pair = Pair {
-            me: "alpha".to_owned(),
-            other: "beta".to_owned(),
-            resync_rate: 1 << 30,
-            without_majority: WithoutMajority::Freeze,
-        };
-        let export = nbd::Export {
-            name: "mail".to_owned(),
-            description: String::new(),
-            size: SIZE,
-            read_only: false,
-            multi_conn: false,
-            block_min: 4096,
-            block_preferred: 4096,
-        };
-        let listener = UnixListener::bind(scratch.path().join("socket")).unwrap();
-        Mirror::new(opened, &pair, export, Listener::Unix(listener), outside).unwrap()
-    }
 
     /// The cluster tells that this node has the lease, or had it, and that only its copy counts.
     fn learn(mirror: &mut Mirror, is_held: bool) {
@@ -146,22 +91,13 @@ mod tests {
             in_sync: InSync::One(ME),
             forks: Vec::new(),
         };
-        let record = mirror.lease.names.encode(&record, &Admitted::default());
         let until_ns = boottime().0 + 60_000_000_000;
-        mirror.outside.mailbox.set_lease(Some(KnownLease {
-            epoch: 5,
-            until_ns: if is_held { until_ns } else { 0 },
-            holder: "alpha".to_owned(),
-            number: 1,
-            record,
-            ..KnownLease::default()
-        }));
-        mirror.learn_lease();
+        bed::learn(mirror, "alpha", if is_held { until_ns } else { 0 }, &record);
     }
 
     /// One that has the lease and serves.
     fn serving(scratch: &Scratch) -> Mirror {
-        let mut mirror = mirror(scratch);
+        let mut mirror = bed::mirror(scratch, joined(SIZE, 7));
         learn(&mut mirror, true);
         let serves = || {
             mirror.turn(Instant::now());
@@ -215,7 +151,7 @@ mod tests {
     #[test]
     fn a_leave_awaits_requests_at_the_other_node_and_none_that_wait_for_an_owner() {
         let scratch = Scratch::new().unwrap();
-        let mut mirror = mirror(&scratch);
+        let mut mirror = bed::mirror(&scratch, joined(SIZE, 7));
         ask(&mut mirror, 1);
         assert!(mirror.clients.has_waiting());
         assert!(!mirror.awaits_requests(true));

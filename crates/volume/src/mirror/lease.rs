@@ -4,7 +4,7 @@ use super::admission::Admitted;
 use super::adoption::Adoption;
 use super::founding::Founding;
 use super::record::Names;
-use crate::replica::{Epoch, Generation, Record, Time};
+use crate::replica::{Epoch, Generation, Incarnation, Record, Time};
 use part::role::KnownLease;
 
 /// How many grants a copy may not have heard of: while its node is cut off from the cluster, the
@@ -99,6 +99,11 @@ impl Lease {
     /// Whether the cluster can have granted this epoch to the other node.
     pub(super) fn is_plausible(&self, epoch: Epoch) -> bool {
         epoch.0 <= self.seen.0.saturating_add(UNSEEN_MAX)
+    }
+
+    /// The history of the volume that the record has.
+    pub(super) fn history(&self) -> Option<Incarnation> {
+        self.record.as_ref().map(|record| record.incarnation)
     }
 
     /// Whether it is being given up.
@@ -206,7 +211,7 @@ impl Lease {
 mod tests {
     use super::super::record::{ME, OTHER};
     use super::*;
-    use crate::replica::{InSync, Incarnation};
+    use crate::replica::InSync;
 
     fn lease() -> Lease {
         let names = Names {

@@ -19,6 +19,8 @@
 mod admission;
 mod adoption;
 mod apart;
+#[cfg(test)]
+mod bed;
 mod clients;
 mod durable;
 mod ending;

@@ -54,6 +54,8 @@ pub(super) struct Peer {
     is_silent: bool,
     /// What it said that it has, in this session or the one before.
     pub(super) facts: Option<Facts>,
+    /// Another history of the volume began since it said so: its copy may be of that one now.
+    pub(super) may_have_more: bool,
     /// Why there is no connection.
     pub(super) why_not: String,
     came: VecDeque<Incoming>,
@@ -71,6 +73,7 @@ impl Peer {
             heard: None,
             is_silent: false,
             facts: None,
+            may_have_more: false,
             why_not: "not connected yet".to_owned(),
             came: VecDeque::new(),
             foreign: pool.account(),
@@ -105,6 +108,7 @@ impl Peer {
         self.last += 1;
         let id = replica::Session(self.last);
         self.facts = Some(theirs.facts);
+        self.may_have_more = false;
         self.heard = Some(now);
         self.connected = Some(Connected {
             session: Session::new(wire),

@@ -365,8 +365,12 @@ impl Mirror {
 
     pub(super) fn learn_lease(&mut self) {
         if let Some(lease) = self.outside.mailbox.lease() {
+            let (was_known, before) = (self.lease.is_known, self.lease.history());
             for news in self.lease.learn(lease) {
                 self.learn(news);
+            }
+            if was_known && self.lease.history() != before {
+                self.peer.may_have_more = true;
             }
             self.shown.is_due = true;
         }

@@ -1,0 +1,80 @@
+//! A volume with two copies for the tests of what is around the replica.
+
+use super::admission::Admitted;
+use super::mailbox::Mailbox;
+use super::{Mirror, Opened, Outside, Pair};
+use crate::config::WithoutMajority;
+use crate::device;
+use crate::device::bed::create_mail;
+use crate::export::Listener;
+use crate::layout::Head;
+use crate::link::greeting::{Facts, Greeting};
+use crate::replica::Record;
+use lab::Scratch;
+use part::role::KnownLease;
+use protocol::nbd;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+
+/// Bytes of the volume.
+pub(super) const SIZE: u64 = 16 << 20;
+
+/// A volume that the other node does not know, and that has no lease.
+pub(super) fn mirror(scratch: &Scratch, head: Head) -> Mirror {
+    let backing = create_mail(scratch.path(), head);
+    let (device, layout, loaded) = device::open(&backing, "mail", None).unwrap();
+    let mailbox = Mailbox::new(Greeting {
+        volume: "mail".to_owned(),
+        from: "alpha".to_owned(),
+        to: "beta".to_owned(),
+        facts: Facts::default(),
+    });
+    let outside = Outside {
+        mailbox: Arc::new(mailbox.unwrap()),
+        wishes: Arc::new(|_| {}),
+        show: Arc::new(|_| {}),
+        say: Arc::new(|_| {}),
+        dialer: None,
+        meter: Arc::default(),
+        boot: 1,
+    };
+    let opened = Opened {
+        device: &device,
+        layout,
+        loaded,
+        backing: &backing,
+        sums: None,
+    };
+    let pair = Pair {
+        me: "alpha".to_owned(),
+        other: "beta".to_owned(),
+        resync_rate: 1 << 30,
+        without_majority: WithoutMajority::Freeze,
+    };
+    let export = nbd::Export {
+        name: "mail".to_owned(),
+        description: String::new(),
+        size: SIZE,
+        read_only: false,
+        multi_conn: false,
+        block_min: 4096,
+        block_preferred: 4096,
+    };
+    let listener = UnixListener::bind(scratch.path().join("socket")).unwrap();
+    Mirror::new(opened, &pair, export, Listener::Unix(listener), outside).unwrap()
+}
+
+/// The cluster tells that this node has the lease until then (of the clock since the boot, zero:
+/// not now), or had it, and what it has recorded.
+pub(super) fn learn(mirror: &mut Mirror, holder: &str, until_ns: u64, record: &Record) {
+    let record = mirror.lease.names.encode(record, &Admitted::default());
+    mirror.outside.mailbox.set_lease(Some(KnownLease {
+        epoch: 5,
+        until_ns,
+        holder: holder.to_owned(),
+        number: 1,
+        record,
+        ..KnownLease::default()
+    }));
+    mirror.learn_lease();
+}
