@@ -52,11 +52,11 @@ test: toolchain ## install missing test programs (as root) and run all tests
 
 test-long: toolchain ## run simulations with many more seeds, and all faults of volumes and guests (hours)
 	scripts/install-test-peers
-	CLUSTER_SEEDS=500 CLUSTER_SCENARIOS=50 LEASE_SEEDS=50000 EVENKEEL_SEED=1 \
+	CLUSTER_SEEDS=500 CLUSTER_SCENARIOS=50 LEASE_SEEDS=50000 ROLLOUT_SEEDS=3000 EVENKEEL_SEED=1 \
 		$(CARGO) test -p evenkeel-cluster --lib -- simul
-	VOLUME_CUTS=200 VOLUME_KILLS=20 $(CARGO) test -p scenarios -- volume_ --test-threads 1
-	GUEST_SEEDS=100000 $(CARGO) test -p evenkeel-guest --lib -- simulation
-	GUEST_FAULTS=1 $(CARGO) test -p scenarios -- guest_ --test-threads 1
+	GUEST_SEEDS=100000 AGREEMENT_SEEDS=300 $(CARGO) test -p evenkeel-guest --lib -- simulation agreement
+	EVENKEEL_MUTANTS=30000 $(CARGO) test -p evenkeel-proxy --test configurations -- mutation
+	$(CARGO) test -p scenarios -- --include-ignored --test-threads 1
 
 fuzz: ## fuzz what reads bytes, guided by coverage, each for FUZZ_SECONDS (needs nightly and cargo-fuzz)
 	for target in $$($(CARGO) +nightly fuzz list); do \

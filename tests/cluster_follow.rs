@@ -146,6 +146,7 @@ fn a_branch_of_git_is_followed_and_never_backwards() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_branch_of_mercurial_is_followed_and_never_backwards() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("hg");

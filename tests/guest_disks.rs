@@ -76,11 +76,8 @@ impl Disks {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn snapshots_of_two_disks_are_of_one_moment_and_clones_and_restores_reach_both_copies() {
-    if lab::setting("GUEST_FAULTS").is_none() {
-        // It takes minutes: `make test-long`.
-        return;
-    }
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");
     lab::skip_unless_installed!("mkfs.xfs");

@@ -181,12 +181,9 @@ fn a_node_without_power_is_fenced_and_its_guest_starts_on_the_other_one() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_node_that_fails_again_within_five_minutes_is_not_fenced_again_and_its_guest_does_not_wait_for_it()
  {
-    if lab::setting("GUEST_FAULTS").is_none() {
-        // It takes minutes: `make test-long`.
-        return;
-    }
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");
     let Some(mut fenced) = Fenced::new("guest-again") else {
@@ -217,11 +214,8 @@ fn a_node_that_fails_again_within_five_minutes_is_not_fenced_again_and_its_guest
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_node_that_is_busy_is_not_fenced_and_its_guest_goes_on() {
-    if lab::setting("GUEST_FAULTS").is_none() {
-        // It takes minutes: `make test-long`.
-        return;
-    }
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");
     let Some(fenced) = Fenced::new("guest-busy") else {
@@ -243,11 +237,8 @@ fn a_node_that_is_busy_is_not_fenced_and_its_guest_goes_on() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn ten_nodes_without_power_one_after_the_other() {
-    if lab::setting("GUEST_FAULTS").is_none() {
-        // It takes minutes: `make test-long`.
-        return;
-    }
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");
     lab::skip_unless_installed!("ipmi_sim");

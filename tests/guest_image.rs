@@ -246,17 +246,9 @@ fn the_disks_of_an_appliance_are_read_where_they_are_in_it() {
     refused.refused(&["0 members that end in .ovf"]);
 }
 
-/// Whether what boots is tried.
-fn is_long() -> bool {
-    lab::setting("GUEST_FAULTS").is_some()
-}
-
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_debian_is_built_from_packages_and_boots() {
-    if !is_long() {
-        // It takes minutes: `make test-long`.
-        return;
-    }
     lab::skip_unless_root!();
     lab::skip_unless_installed!("mmdebstrap");
     lab::skip_unless_installed!("qemu-system-x86_64");
@@ -302,11 +294,8 @@ sha256sum root.img swap.img whole.img > sums
 ";
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn guests_of_xen_on_partitions_and_on_a_whole_disk_boot() {
-    if !is_long() {
-        // It takes minutes: `make test-long`.
-        return;
-    }
     lab::skip_unless_root!();
     for program in ["mmdebstrap", "bwrap", "qemu-system-x86_64"] {
         if !lab::may_run("guest_image", lab::installed(program)) {

@@ -51,11 +51,8 @@ fn a_guest_outlives_its_role_its_supervisor_and_crashes_of_itself() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_guest_outlives_a_restart_of_the_program() {
-    if lab::setting("GUEST_FAULTS").is_none() {
-        // A machine that is too slow for it starts the guest elsewhere: `make test-long`.
-        return;
-    }
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");
     let Some(mut site) = GuestSite::new("guest-restart") else {
@@ -72,11 +69,8 @@ fn a_guest_outlives_a_restart_of_the_program() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn an_operator_stops_starts_and_moves_a_guest() {
-    if lab::setting("GUEST_FAULTS").is_none() {
-        // It takes minutes: `make test-long`.
-        return;
-    }
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");
     let Some(site) = GuestSite::new("guest-orders") else {
@@ -130,6 +124,7 @@ fn an_operator_stops_starts_and_moves_a_guest() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_guest_starts_on_the_other_node_when_its_node_loses_power() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");
@@ -161,11 +156,8 @@ fn a_guest_starts_on_the_other_node_when_its_node_loses_power() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_guest_starts_after_a_power_cut_of_all_machines_whichever_starts_first() {
-    if lab::setting("GUEST_FAULTS").is_none() {
-        // It takes minutes: `make test-long`.
-        return;
-    }
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");
     let Some(mut site) = GuestSite::new("guest-cold") else {

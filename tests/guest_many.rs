@@ -10,11 +10,8 @@ const GUESTS: usize = 20;
 const ROLE_KIB_MAX: u64 = 15 * 1024;
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn the_role_takes_less_than_15_mib_with_twenty_guests() {
-    if lab::setting("GUEST_FAULTS").is_none() {
-        // It takes minutes: `make test-long`.
-        return;
-    }
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");
     let Some(site) = GuestSite::new("guest-many") else {

@@ -72,11 +72,8 @@ fn is_on_its_way(site: &GuestSite, node: &str) {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_guest_moves_to_and_fro_and_goes_on_with_the_next_number() {
-    if lab::setting("GUEST_FAULTS").is_none() {
-        // It takes minutes: `make test-long`.
-        return;
-    }
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");
     let Some(site) = GuestSite::new("guest-move") else {
@@ -94,11 +91,8 @@ fn a_guest_moves_to_and_fro_and_goes_on_with_the_next_number() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_guest_whose_move_fails_goes_on_where_it_was() {
-    if lab::setting("GUEST_FAULTS").is_none() {
-        // It takes minutes: `make test-long`.
-        return;
-    }
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");
     let Some(site) = GuestSite::slow("guest-unmoved", SLOW) else {
@@ -147,11 +141,8 @@ fn a_guest_whose_move_fails_goes_on_where_it_was() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_guest_whose_source_role_is_killed_in_its_move_runs_at_exactly_one_node() {
-    if lab::setting("GUEST_FAULTS").is_none() {
-        // It takes minutes: `make test-long`.
-        return;
-    }
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");
     let Some(site) = GuestSite::slow("guest-source", 3 * SLOW) else {
@@ -178,11 +169,8 @@ fn a_guest_whose_source_role_is_killed_in_its_move_runs_at_exactly_one_node() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_node_is_drained_of_six_guests_and_filled_again_and_again() {
-    if lab::setting("GUEST_FAULTS").is_none() {
-        // It takes minutes: `make test-long`.
-        return;
-    }
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");
     let Some(site) = GuestSite::new("guest-drain") else {

@@ -162,11 +162,8 @@ fn ping(socket: &OwnedFd, stop: &AtomicBool, responses: &AtomicUsize) -> Duratio
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_guest_that_moves_responds_again_before_its_clients_notice() {
-    if lab::setting("GUEST_FAULTS").is_none() {
-        // It takes minutes: `make test-long`.
-        return;
-    }
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");
     let Some(pinged) = Pinged::new() else {

@@ -49,11 +49,8 @@ fn counts_on(site: &VolumeSite, target: &IscsiTarget, node: &str, starts: u16) {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_guest_on_storage_moves_and_waits_for_a_person_when_its_node_is_lost() {
-    if lab::setting("GUEST_FAULTS").is_none() {
-        // `make test-long`; the rule itself is tested with the real QEMU in crates/guest.
-        return;
-    }
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");
     lab::skip_unless_installed!("tgtd");

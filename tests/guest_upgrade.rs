@@ -88,6 +88,7 @@ fn upgrade(site: &GuestSite, node: &str, at: &str) {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_guest_goes_on_while_the_programs_of_both_nodes_are_replaced() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");

@@ -149,6 +149,7 @@ fn a_change_that_the_cluster_did_not_record_in_time_takes_no_effect_later() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_node_serves_when_the_hand_over_to_it_has_ended_and_names_have_no_case() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-admission-at-once");
@@ -205,6 +206,7 @@ fn a_client_that_is_left_behind_changes_nothing_after_a_hand_over_with_clients()
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_node_that_the_file_does_not_name_any_longer_keeps_nobody_out_for_good() {
     lab::skip_unless_root!();
     let mut volumes = VolumeSite::new("volume-unnamed");
@@ -243,6 +245,7 @@ fn a_node_that_the_file_does_not_name_any_longer_keeps_nobody_out_for_good() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_node_that_returns_finds_its_clients_excluded() {
     lab::skip_unless_root!();
     let mut volumes = VolumeSite::new("volume-excluded");

@@ -16,6 +16,7 @@ fn rounds(few: u64, many: u64) -> u64 {
 
 /// A resync ends while clients write to what it copies, also if its link breaks on the way.
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_resync_does_not_stop_at_99_percent() {
     lab::skip_unless_root!();
     let mut volumes = VolumeSite::new("volume-99");
@@ -40,6 +41,7 @@ fn a_resync_does_not_stop_at_99_percent() {
 /// The arbiter has no data, and a resync needs it neither to begin nor to end: the two nodes are
 /// a majority. When it comes and goes, the resync goes on.
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_resync_is_not_latched_by_a_tie_breaker_without_data() {
     lab::skip_unless_root!();
     let mut volumes = VolumeSite::new("volume-tie-breaker");
@@ -131,6 +133,7 @@ fn split_brain_is_not_resolved_by_discarding() {
 
 /// A volume is removed on one node while the other one does not respond, and there later.
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_deletion_is_not_stuck_while_the_other_node_is() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-deleting");
@@ -183,6 +186,7 @@ fn two_nodes_do_not_freeze_on_a_lost_peer() {
 /// A client at queue depth one gets on during an ordered resync of everything. That it gets its
 /// turn before the resync is counted in `replica::resync`.
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_resync_does_not_starve_the_application() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::with_size("volume-starve", 256 << 20);

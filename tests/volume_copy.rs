@@ -51,6 +51,7 @@ fn is_copied(volumes: &VolumeSite, wanted: &[u8]) {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_disk_is_copied_to_another_node_although_its_role_is_killed_in_the_middle() {
     lab::skip_unless_root!();
     let (volumes, path) = site("volume-copy");

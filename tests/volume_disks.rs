@@ -111,17 +111,16 @@ fn an_owner_whose_disk_fails_gives_way_and_its_copy_is_filled_when_it_is_well() 
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_copy_whose_disk_fails_is_left_out_and_filled_when_it_is_well() {
     lab::skip_unless_root!();
     survives("volume-bad-copy", Under::Other, &[writes_fail()]);
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn every_trouble_of_a_disk_is_survived() {
     lab::skip_unless_root!();
-    if lab::setting("VOLUME_CUTS").is_none() {
-        return println!("skipped: a part of make test-long");
-    }
     for under in [Under::Owner, Under::Other] {
         survives("volume-troubles", under, &others());
         survives("volume-stall", under, &[stall(under)]);
@@ -129,6 +128,7 @@ fn every_trouble_of_a_disk_is_survived() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_disk_that_lied_about_flushes_gets_from_the_other_copy_what_it_lost() {
     lab::skip_unless_root!();
     let mut random = Random::new(5);

@@ -6,8 +6,8 @@ use crate::volume_site::{VolumeSite, other};
 use lab::{Random, let_pass, setting};
 use std::time::Duration;
 
-/// Kills in `make test-long`, which sets the variable.
-const LONG: &str = "VOLUME_KILLS";
+/// Kills; `VOLUME_KILLS` sets another number.
+const KILLS: u64 = 20;
 /// XFS needs 300 MiB.
 const XFS_BYTES: u64 = 320 << 20;
 const EXT4_BYTES: u64 = 64 << 20;
@@ -15,7 +15,8 @@ const LOAD_MS_MAX: u64 = 3000;
 
 /// So many times a machine and its guest are killed under load.
 #[track_caller]
-fn guests_are_killed(kind: &str, bytes: u64, kills: u64) {
+fn guests_are_killed(kind: &str, bytes: u64) {
+    let kills = setting("VOLUME_KILLS").unwrap_or(KILLS);
     let Some(image) = Image::new() else {
         // CI has them.
         let missing = Err(lab::Missing::Program(
@@ -65,15 +66,15 @@ fn guests_are_killed(kind: &str, bytes: u64, kills: u64) {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn ext4_and_sqlite_in_a_guest_survive_the_loss_of_its_machine() {
     lab::skip_unless_root!();
-    guests_are_killed("ext4", EXT4_BYTES, setting(LONG).unwrap_or(1));
+    guests_are_killed("ext4", EXT4_BYTES);
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn xfs_and_sqlite_in_a_guest_survive_the_loss_of_its_machine() {
     lab::skip_unless_root!();
-    if let Some(kills) = setting(LONG) {
-        guests_are_killed("xfs", XFS_BYTES, kills);
-    }
+    guests_are_killed("xfs", XFS_BYTES);
 }

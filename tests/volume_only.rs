@@ -28,6 +28,7 @@ fn with_proxy(text: &str, word: &str) -> String {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn the_last_volume_of_a_node_and_of_the_cluster_can_be_taken_away_and_come_back() {
     lab::skip_unless_root!();
     let mut volumes = VolumeSite::new("volume-last");
@@ -58,6 +59,7 @@ fn the_last_volume_of_a_node_and_of_the_cluster_can_be_taken_away_and_come_back(
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_proxy_comes_and_goes_by_a_version_of_the_cluster_while_clients_use_the_volume() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-and-proxy");

@@ -48,6 +48,7 @@ fn a_larger_size_grows_both_copies_while_clients_write_and_survives_the_owner() 
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_copy_that_was_away_gets_the_larger_size_when_it_is_back() {
     lab::skip_unless_root!();
     let mut volumes = VolumeSite::new("volume-grows-away");
@@ -67,6 +68,7 @@ fn a_copy_that_was_away_gets_the_larger_size_when_it_is_back() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_size_for_which_there_is_no_room_is_refused_in_words_and_the_volume_goes_on() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-no-room");
@@ -97,6 +99,7 @@ fn names(volumes: &VolumeSite, nodes: &str) {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_volume_goes_back_to_one_copy_and_the_one_that_was_left_is_never_merged() {
     lab::skip_unless_root!();
     for node in ["alpha", "beta"] {

@@ -45,6 +45,7 @@ fn the_owner_is_killed_and_the_other_node_goes_on_with_all_that_was_acknowledged
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn the_other_copy_is_killed_and_comes_back_while_clients_write() {
     lab::skip_unless_root!();
     let mut volumes = VolumeSite::new("volume-other");
@@ -81,6 +82,7 @@ fn a_cut_of_the_direct_link_leaves_one_owner_and_heals() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn the_role_of_the_owner_is_killed_and_nothing_is_lost() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-role");
@@ -142,6 +144,7 @@ fn fails(client: &mut Client) -> std::io::Error {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn without_a_majority_requests_fail_if_the_file_says_so_and_go_on_by_themselves() {
     lab::skip_unless_root!();
     let mut volumes = VolumeSite::new("volume-error");
@@ -201,6 +204,7 @@ fn all_machines_lose_power_at_once_and_nothing_acknowledged_is_lost() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_supervisor_that_is_killed_and_started_again_leaves_nobody_waiting() {
     lab::skip_unless_root!();
     let mut volumes = VolumeSite::new("volume-supervisor");
@@ -216,6 +220,7 @@ fn a_supervisor_that_is_killed_and_started_again_leaves_nobody_waiting() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_frozen_owner_goes_on_as_a_copy_and_its_clients_see_no_error() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-frozen");
@@ -234,6 +239,7 @@ fn a_frozen_owner_goes_on_as_a_copy_and_its_clients_see_no_error() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_volume_with_two_copies_never_shrinks() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-changes");
@@ -271,6 +277,7 @@ fn two_copies_with_data_of_their_own_are_both_kept_until_one_is_chosen() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn the_link_changes_between_tls_and_a_cable_under_load_and_nothing_is_lost() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-cable");
@@ -287,6 +294,7 @@ fn the_link_changes_between_tls_and_a_cable_under_load_and_nothing_is_lost() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_new_authority_of_the_cluster_certifies_the_links_of_volumes() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-authority");

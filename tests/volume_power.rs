@@ -5,12 +5,13 @@ use crate::volume_site::{Log, NODES, VolumeSite, Writer};
 use lab::{Random, let_pass, setting};
 use std::time::Duration;
 
-/// Cuts of a test run; `VOLUME_CUTS` sets more.
-const CUTS: u64 = 3;
+/// Cuts; `VOLUME_CUTS` sets another number.
+const CUTS: u64 = 200;
 /// The longest time of load before a cut, ms: also while the copies are resynchronised.
 const LOAD_MS_MAX: u64 = 1500;
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn power_cuts_of_all_machines_lose_nothing_that_was_flushed() {
     lab::skip_unless_root!();
     let cuts = setting("VOLUME_CUTS").unwrap_or(CUTS);

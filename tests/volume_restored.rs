@@ -53,6 +53,7 @@ fn has(volumes: &VolumeSite, value: u8) {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_restored_copy_that_alone_was_complete_serves_only_if_an_operator_says_so() {
     lab::skip_unless_root!();
     let (mut volumes, there, backup) = backed_up("volume-restored");
@@ -162,6 +163,7 @@ fn both_have_it(volumes: &mut VolumeSite) {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_copy_whose_disk_lost_its_end_is_filled_as_a_whole() {
     lab::skip_unless_root!();
     let mut volumes = with_a_late_block("volume-cut");
@@ -181,6 +183,7 @@ fn a_copy_whose_disk_lost_its_end_is_filled_as_a_whole() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_copy_that_was_too_short_to_be_opened_is_filled_as_a_whole() {
     lab::skip_unless_root!();
     let mut volumes = with_a_late_block("volume-cut-open");
@@ -203,6 +206,7 @@ fn a_copy_that_was_too_short_to_be_opened_is_filled_as_a_whole() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn the_only_complete_copy_without_its_end_serves_if_an_operator_says_so() {
     lab::skip_unless_root!();
     let mut volumes = VolumeSite::new("volume-cut-alone");

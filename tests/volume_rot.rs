@@ -166,6 +166,7 @@ fn damage_that_the_other_copy_cannot_repair_is_an_error_and_never_wrong_data() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_pair_that_grows_or_is_filled_has_checksums_of_all_of_it() {
     lab::skip_unless_root!();
     let (mut volumes, owner) = checked("volume-rot-grows");
@@ -220,12 +221,13 @@ fn a_pair_that_grows_or_is_filled_has_checksums_of_all_of_it() {
     assert_eq!(read(&volumes, owner, last).unwrap(), [8; 4096]);
 }
 
-/// Cuts of a test run; `VOLUME_CUTS` sets more.
-const CUTS: u64 = 2;
+/// Cuts; `VOLUME_CUTS` sets another number.
+const CUTS: u64 = 20;
 
 /// Data and its checksum are not written at once: no loss of power makes a block look damaged
 /// that is not.
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn power_cuts_leave_no_block_that_counts_as_damaged() {
     lab::skip_unless_root!();
     let mut random = Random::new(setting("VOLUME_SEED").unwrap_or(1));

@@ -133,6 +133,7 @@ fn a_volume_comes_to_the_node_that_uses_it_alone_and_only_its_clients_write() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_volume_that_both_nodes_use_alone_stays_where_it_is() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-both");
@@ -197,6 +198,7 @@ fn a_volume_moves_under_load_within_the_pause_of_a_migration_and_nothing_is_lost
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn the_volume_role_is_killed_in_the_middle_and_comes_back_to_the_same() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-use-killed");
@@ -224,6 +226,7 @@ fn the_volume_role_is_killed_in_the_middle_and_comes_back_to_the_same() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_volume_whose_other_copy_is_away_stays_in_use_and_moves_when_that_is_back() {
     lab::skip_unless_root!();
     let mut volumes = VolumeSite::new("volume-use-away");
@@ -246,6 +249,7 @@ fn a_volume_whose_other_copy_is_away_stays_in_use_and_moves_when_that_is_back() 
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_volume_that_nobody_uses_is_as_before() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-unused");

@@ -77,6 +77,7 @@ fn amid(volumes: &VolumeSite, what: impl FnOnce(&str)) -> Said {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
 fn a_verify_that_cannot_go_on_ends_at_once_with_the_reason() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-verify-ends");

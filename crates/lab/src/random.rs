@@ -28,6 +28,13 @@ impl Random {
         self.next() % bound.max(1)
     }
 
+    /// Fills bytes with noise.
+    pub fn fill(&mut self, bytes: &mut [u8]) {
+        for part in bytes.chunks_mut(8) {
+            part.copy_from_slice(&self.next().to_le_bytes()[..part.len()]);
+        }
+    }
+
     /// Returns an index below `length`; zero for zero.
     pub fn index(&mut self, length: usize) -> usize {
         self.below(length as u64) as usize

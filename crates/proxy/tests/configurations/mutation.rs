@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 /// Mutants of a run without `EVENKEEL_MUTANTS`.
-const MUTANTS: u64 = 3000;
+const MUTANTS: u64 = 1000;
 /// Longest time that one may take, also unoptimised and on a busy machine.
 const TIME_MAX: Duration = Duration::from_secs(20);
 

@@ -20,7 +20,7 @@ fn sample(path: &Path, size: u64) -> Vec<u8> {
     while at < bytes.len() {
         let length = (random.below(600_000) as usize / 512 * 512 + 512).min(bytes.len() - at);
         if random.below(3) > 0 {
-            bytes[at..at + length].fill_with(|| random.below(256) as u8);
+            random.fill(&mut bytes[at..at + length]);
         }
         at += length;
     }

@@ -28,7 +28,7 @@ fn sample(path: &Path, length: usize) -> Vec<u8> {
     for (index, part) in bytes.chunks_mut(300_000).enumerate() {
         match index % 4 {
             0 => part.fill(index as u8 + 1),
-            1 => part.fill_with(|| random.below(256) as u8),
+            1 => random.fill(part),
             _ => continue,
         }
         file.write_all_at(part, (index * 300_000) as u64).unwrap();

@@ -37,6 +37,8 @@ use turmoil::{Builder, Sim};
 const HOSTS: [&str; 3] = ["alpha", "beta", "arbiter"];
 /// Simulated time that anything may take when nothing is broken.
 const SOON: Duration = Duration::from_secs(120);
+/// Several validities of a lease.
+const A_WHILE: Duration = Duration::from_secs(20);
 
 /// A disk that outlives its process.
 #[derive(Clone, Debug, Default)]
@@ -548,7 +550,7 @@ fn a_lease_goes_to_the_machine_that_can_use_it_best() {
         comes_to(&seats, 0).await;
         assert_eq!(seats[1].machine.borrow().shows().handed_over, [LEASE]);
         wants(&seats[1], 210);
-        sleep(SOON).await;
+        sleep(A_WHILE).await;
         assert!(has(&seats[0]) && !has(&seats[1]));
         // It is not well any more.
         wants(&seats[0], 60);
