@@ -528,7 +528,7 @@ impl Pump<'_> {
             match (&mut &*self.local).write(&self.inward) {
                 Ok(count) if count > 0 => drop(self.inward.drain(..count)),
                 Err(error) if would_block(&error) => break,
-                // What it has written before may still be on its way.
+                // What it has written before may not have been read yet.
                 Ok(_) | Err(_) => {
                     self.is_deaf = true;
                     self.inward.clear();
@@ -552,7 +552,7 @@ impl Pump<'_> {
         let far = PollFd::new(self.socket, flags(reads_far, sends));
         let near = PollFd::new(self.local, flags(reads_local, delivers));
         let mut both = [far, near];
-        // An end is told of whether it is asked for or not: only of what is read or written.
+        // An end is reported in any case: only what is read or written is looked at.
         let watched = match (reads_far || sends, reads_local || delivers) {
             (true, true) => &mut both[..],
             (true, false) => &mut both[..1],
