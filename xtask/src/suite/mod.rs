@@ -25,8 +25,8 @@ use std::time::Instant;
 
 /// Binaries that run at the same time. The scenarios take as long as all others together.
 const BINARIES_AT_ONCE: usize = 2;
-/// The binary that takes longest, which starts first.
-const LONGEST: &str = "scenarios";
+/// The binaries that take longest, which start first: none of them runs alone at the end.
+const LONGEST: [&str; 5] = ["scenarios", "driver", "it", "cluster", "role"];
 /// How many tests a binary runs at a time, if the environment does not set it.
 const THREADS: &str = "RUST_TEST_THREADS";
 /// What `cargo test` and `cargo build` take together, so that nothing is built twice.
@@ -55,7 +55,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 /// The arguments of `cargo test` that repeat each binary that failed.
 fn run(filters: &[OsString]) -> Result<Vec<String>, SuiteError> {
     let mut binaries = binary::build(WORKSPACE)?;
-    binaries.sort_by_key(|binary| binary.name != LONGEST);
+    let place = |binary: &TestBinary| LONGEST.iter().position(|name| *name == binary.name);
+    binaries.sort_by_key(|binary| place(binary).unwrap_or(LONGEST.len()));
     let threads = match std::env::var_os(THREADS) {
         Some(number) => number,
         None => tests_at_once().to_string().into(),

@@ -447,7 +447,7 @@ struct Pump<'a> {
     inward: Vec<u8>,
     /// The socket takes nothing more.
     is_deaf: bool,
-    /// When it ended.
+    /// When it ended, or bytes of it were sent since.
     local_ended: Option<Instant>,
     /// Nothing more comes of the other node.
     far_ended: bool,
@@ -459,7 +459,8 @@ impl Pump<'_> {
     /// is late with, what it has sent would be lost.
     fn is_over(&self) -> bool {
         let is_through = self.far_ended && self.inward.is_empty();
-        is_through || { self.local_ended }.is_some_and(|since| since.elapsed() >= PATIENCE)
+        let has_waited = |since: Instant| since.elapsed() >= PATIENCE && !self.tls.wants_write();
+        is_through || self.local_ended.is_some_and(has_waited)
     }
 
     /// Takes in what is decrypted. Returns whether it was something.
@@ -515,7 +516,7 @@ impl Pump<'_> {
         while self.tls.wants_write() {
             match self.tls.write_tls(&mut Timed(self.socket)) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(_) => {}
+                Ok(_) => self.local_ended = self.local_ended.map(|_| Instant::now()),
                 Err(error) if would_block(&error) => break,
                 Err(error) => return Err(error),
             }
