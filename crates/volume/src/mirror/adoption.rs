@@ -267,7 +267,8 @@ mod tests {
         let wire = Wire::from(OwnedFd::from(ours));
         let letters = mirror.outside.mailbox.letters();
         letters.put(Letter::Connected(wire, greeting));
-        mirror.turn(Instant::now());
+        mirror.read_letters(Instant::now());
+        assert!(mirror.peer.session().is_some());
         theirs
     }
 

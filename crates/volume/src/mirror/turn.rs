@@ -307,7 +307,7 @@ impl Mirror {
         }
     }
 
-    fn read_letters(&mut self, now: Instant) {
+    pub(super) fn read_letters(&mut self, now: Instant) {
         for letter in self.outside.mailbox.letters().take() {
             match letter {
                 Letter::Connected(wire, theirs) => {
