@@ -56,7 +56,7 @@ test-long: toolchain ## run simulations with many more seeds, and all faults of 
 		$(CARGO) test -p evenkeel-cluster --lib -- simul
 	GUEST_SEEDS=100000 AGREEMENT_SEEDS=300 $(CARGO) test -p evenkeel-guest --lib -- simulation agreement
 	EVENKEEL_MUTANTS=30000 $(CARGO) test -p evenkeel-proxy --test configurations -- mutation
-	$(CARGO) test -p scenarios -- --include-ignored --test-threads 1
+	VOLUME_LONG=1 $(CARGO) test -p scenarios -- --include-ignored --test-threads 1
 
 fuzz: ## fuzz what reads bytes, guided by coverage, each for FUZZ_SECONDS (needs nightly and cargo-fuzz)
 	for target in $$($(CARGO) +nightly fuzz list); do \

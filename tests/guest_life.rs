@@ -51,7 +51,7 @@ fn a_guest_outlives_its_role_its_supervisor_and_crashes_of_itself() {
 }
 
 #[test]
-#[ignore = "it takes minutes: make test-long"]
+#[ignore = "a machine that is too slow for it starts the guest elsewhere: make test-long"]
 fn a_guest_outlives_a_restart_of_the_program() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");

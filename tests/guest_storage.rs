@@ -48,6 +48,7 @@ fn counts_on(site: &VolumeSite, target: &IscsiTarget, node: &str, starts: u16) {
     assert_eq!(target.counted()[1], starts, "{}", tell(site));
 }
 
+/// The rule itself is tested with the real QEMU in `crates/guest`.
 #[test]
 #[ignore = "it takes minutes: make test-long"]
 fn a_guest_on_storage_moves_and_waits_for_a_person_when_its_node_is_lost() {

@@ -33,7 +33,8 @@ fn site(name: &str) -> (VolumeSite, PathBuf) {
     file.set_len(SIZE - 5000).unwrap();
     let mut random = Random::new(9);
     for at in (0..SIZE - (2 << 20)).step_by(3 << 20) {
-        let noise: Vec<u8> = (0..1 << 20).map(|_| random.below(256) as u8).collect();
+        let mut noise = vec![0; 1 << 20];
+        random.fill(&mut noise);
         file.write_all_at(&noise, at).unwrap();
         file.write_all_at(&[7; 1 << 20], at + (1 << 20)).unwrap();
     }

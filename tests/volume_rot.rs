@@ -222,7 +222,7 @@ fn a_pair_that_grows_or_is_filled_has_checksums_of_all_of_it() {
 }
 
 /// Cuts; `VOLUME_CUTS` sets another number.
-const CUTS: u64 = 20;
+const CUTS: u64 = 200;
 
 /// Data and its checksum are not written at once: no loss of power makes a block look damaged
 /// that is not.

@@ -421,9 +421,12 @@ fn pump(
         far_ended: false,
     };
     let mut piece = vec![0; BUFFER_BYTES / 4];
-    while !pump.is_over() {
+    loop {
+        pump.write_out()?;
+        if pump.is_over() {
+            return Ok(());
+        }
         if pump.decrypts(&mut piece)? {
-            pump.write_out()?;
             continue;
         }
         let (far, near) = pump.wait()?;
@@ -433,9 +436,7 @@ fn pump(
         if near {
             pump.read_local(&mut piece, sent)?;
         }
-        pump.write_out()?;
     }
-    Ok(())
 }
 
 /// A connection and the socket that it is connected with.

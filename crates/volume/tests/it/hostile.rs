@@ -90,7 +90,8 @@ fn long_requests_are_answered_in_pieces_or_in_order() {
         let served = Served::start(engine, SIZE);
         let mut plain = Raw::new(served.connect(), false);
         let mut random = Random::new(3);
-        let bytes: Vec<u8> = (0..32 << 20).map(|_| random.below(256) as u8).collect();
+        let mut bytes = vec![0; 32 << 20];
+        random.fill(&mut bytes);
         plain.write(FUA, 4096, &bytes);
         assert!(plain.read(4096, 32 << 20) == bytes);
 
@@ -145,9 +146,8 @@ fn random_bytes_close_their_own_connection_only() {
     for round in 0..300 {
         let mut bad = served.connect();
         let handshake = round % 2 == 0;
-        let mut bytes: Vec<u8> = (0..random.below(2000))
-            .map(|_| random.below(256) as u8)
-            .collect();
+        let mut bytes = vec![0; random.index(2000)];
+        random.fill(&mut bytes);
         if handshake {
             let mut raw = Raw::new(bad, round % 4 == 0);
             // Valid heads with random content, too.
