@@ -563,8 +563,10 @@ fn fill_files(
     metadata: &Place,
     (name, head): (&str, Head),
 ) -> Result<Metadata, DeviceError> {
-    data.claim(FileType::RegularFile, "regular file")?;
-    metadata.claim(FileType::RegularFile, "regular file")?;
+    // Whoever looks for the copy may have opened them in between, and leaves them at once.
+    for file in [data, metadata] {
+        patiently(|| file.claim(FileType::RegularFile, "regular file"))?;
+    }
     ftruncate(&data.file, head.size_bytes).map_err(data.io("extend"))?;
     fsync(&data.file).map_err(data.io("flush"))?;
     let head = Head {

@@ -1,6 +1,6 @@
 //! A copy that is given up.
 
-use super::{Backing, Device, DeviceError, Place, RING_BYTES, names};
+use super::{Backing, Device, DeviceError, Place, RING_BYTES, names, patiently};
 use rustix::fs::{AtFlags, FileType, OFlags, fsync, unlinkat};
 use rustix::io::{Errno, pwrite};
 use std::os::fd::OwnedFd;
@@ -30,7 +30,7 @@ impl Leftover {
                 Err(DeviceError::Missing(_)) => {}
                 Err(error) => return Err(error),
                 Ok(place) => {
-                    place.claim(FileType::RegularFile, "regular file")?;
+                    patiently(|| place.claim(FileType::RegularFile, "regular file"))?;
                     files.push(place);
                 }
             }

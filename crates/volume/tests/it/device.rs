@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use volume::device::{self, Backing, Device, DeviceError, Signature};
 use volume::disk::{Failure, Operation, Output, Preference};
 use volume::layout::{Head, LayoutError, State, VolumeId};
@@ -76,6 +77,36 @@ fn a_file_is_created_sparse_opened_and_locked() {
         open(&backing).unwrap_err(),
         DeviceError::Shrunk { path, has, needs }
     );
+}
+
+/// The role looks for a copy again and again, and may have the files open when they have just
+/// been created.
+#[test]
+fn a_copy_is_created_although_somebody_looks_for_it_meanwhile() {
+    const ROUNDS: usize = 400;
+    let scratch = Scratch::new().unwrap();
+    let backing = Backing::File(scratch.path().to_path_buf());
+    let ends = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ends.load(Ordering::Relaxed) {
+                for file in ["mail.volume", "mail.metadata"] {
+                    let path = scratch.path().join(file);
+                    let opened = File::options().read(true).write(true).open(path);
+                    // Held until the end of this statement.
+                    let _ = opened.map(|file| file.try_lock());
+                }
+            }
+        });
+        let created: Result<Vec<()>, DeviceError> = std::iter::repeat_with(|| {
+            let device = create(&backing, SIZE, false)?;
+            device::remove(device, &backing, "mail")
+        })
+        .take(ROUNDS)
+        .collect();
+        ends.store(true, Ordering::Relaxed);
+        assert_eq!(created.map(|rounds| rounds.len()), Ok(ROUNDS));
+    });
 }
 
 #[test]
