@@ -4,14 +4,14 @@
 //! It decides nothing about a guest.
 
 use crate::confinement;
-use cluster::authority::{AuthorityError, PartCredentials};
+use crate::trusted::trusted;
+use cluster::authority::PartCredentials;
 use cluster::command::{Epoch, LeaseRecord};
 use cluster::message::Message as OfCluster;
 use guest::keyword::NAME;
 use guest::message::{AskFences, AskGuest, AskStand, Fences};
 use guest::qemu::command::PROGRAM;
 use guest::remote::AskStream;
-use guest::role::carrier::Trusted;
 use guest::role::{Place, Role};
 use part::codec;
 use part::report::Report;
@@ -158,22 +158,6 @@ impl Work for Guests {
             .chain(volumes)
             .collect()
     }
-}
-
-/// What moves between nodes need to know of the cluster.
-fn trusted(credentials: PartCredentials) -> Result<Trusted, AuthorityError> {
-    let (client, server) = credentials.tls()?;
-    let addresses = credentials.nodes().iter().map(|node| {
-        let addresses = node.addresses.iter().map(|one| one.ip()).collect();
-        (node.name.clone(), addresses)
-    });
-    Ok(Trusted {
-        me: credentials.own_name().to_owned(),
-        addresses: addresses.collect(),
-        client,
-        server,
-        node_of: Box::new(move |certificate| credentials.node_of(certificate).map(str::to_owned)),
-    })
 }
 
 /// QEMU, where programs are.

@@ -20,6 +20,7 @@ mod personality;
 mod ping;
 mod process;
 mod role;
+mod trusted;
 mod volume_role;
 
 use address::message::PART as ADDRESS;

@@ -4,9 +4,9 @@
 //! It decides nothing about a volume, and reads and writes none.
 
 use crate::confinement::{self, Confinement};
-use cluster::authority::{AuthorityError, PartCredentials};
+use crate::trusted::trusted;
+use cluster::authority::PartCredentials;
 use cluster::command::{Epoch, LeaseRecord};
-
 use cluster::message::Message as OfCluster;
 use part::codec;
 use part::report::Report;
@@ -20,7 +20,6 @@ use std::path::Path;
 use std::time::Instant;
 use supervisor::directory;
 use volume::device::Backing;
-use volume::link::Trusted;
 use volume::role::{Place, Role};
 
 /// The part of virtual machines, which uses volumes.
@@ -156,22 +155,6 @@ impl Work for Volumes {
             .chain(news)
             .collect()
     }
-}
-
-/// What the links of volumes need to know of the cluster.
-fn trusted(credentials: PartCredentials) -> Result<Trusted, AuthorityError> {
-    let (client, server) = credentials.tls()?;
-    let addresses = credentials.nodes().iter().map(|node| {
-        let addresses = node.addresses.iter().map(|one| one.ip()).collect();
-        (node.name.clone(), addresses)
-    });
-    Ok(Trusted {
-        me: credentials.own_name().to_owned(),
-        addresses: addresses.collect(),
-        client,
-        server,
-        node_of: Box::new(move |certificate| credentials.node_of(certificate).map(str::to_owned)),
-    })
 }
 
 fn confine(runtime: &Path, backing: &Backing) -> Result<(), String> {

@@ -19,8 +19,9 @@ use volume::disk::Pool;
 use volume::link::dial::{Cable, Dialer, Receiver, Registry, listen};
 use volume::link::frame::{Content, Head, Kind};
 use volume::link::greeting::{Facts, Greeting};
-use volume::link::{Incoming, Session, Wire};
+use volume::link::{Incoming, Session};
 use volume::replica::Blocks;
+use wire::Wire;
 
 const SOON: Duration = Duration::from_secs(20);
 const FRAMES: u64 = 200;

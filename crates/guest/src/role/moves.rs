@@ -197,7 +197,7 @@ impl Departure {
 
 impl Role {
     /// The cluster tells whom to trust: guests can move from now on.
-    pub fn trust(&mut self, trusted: super::carrier::Trusted) {
+    pub fn trust(&mut self, trusted: wire::Trusted) {
         if self.moves.carrier.is_none() {
             self.moves.carrier = Carrier::new().ok();
         }

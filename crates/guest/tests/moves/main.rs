@@ -7,7 +7,6 @@ mod storage;
 
 use guest::config::{Console, Guest, Guests};
 use guest::message::{Answer, Message};
-use guest::role::carrier::Trusted;
 use guest::role::report::{GUEST, NOT_MOVED, RUNNING};
 use guest::role::{Place, Role};
 use lab::{Scratch, eventually};
@@ -28,6 +27,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use wire::Trusted;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const NODES: [&str; 2] = ["alpha", "beta"];
@@ -172,7 +172,7 @@ fn trusted(network: u8) -> [[Trusted; 2]; 2] {
             client: Arc::new(client),
             server: Arc::new(server),
             node_of: Box::new(move |der| {
-                let at = known.iter().position(|one| *one == der)?;
+                let at = known.iter().position(|one| **one == **der)?;
                 Some(NODES[at].to_owned())
             }),
         }

@@ -4,19 +4,18 @@
 
 use super::PORT;
 use super::greeting::{CopyGreeting, Greeting, GreetingError, Opening};
-use super::wire::{Timed, Young};
-use super::{Trusted, Wire};
 use part::lock;
 use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
+use wire::{HandshakeError, Timed, Trusted, Wire, Young, is_closed, is_mine, unspecified};
 
 /// How long a connection, and each greeting, may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -131,24 +130,6 @@ fn sides(ends: [IpAddr; 2]) -> Result<(IpAddr, IpAddr), WireTrouble> {
         (false, false) => Err(WireTrouble::NoAddress(ends)),
         (true, true) => Err(WireTrouble::BothAddresses(ends)),
     }
-}
-
-fn unspecified(of: IpAddr) -> IpAddr {
-    match of {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    }
-}
-
-/// Whether an address is this machine's: the way to an own address begins at itself. A bind
-/// would not say that, where addresses of others can be bound.
-fn is_mine(address: IpAddr) -> bool {
-    // Nothing is sent: the port does not matter.
-    let way = UdpSocket::bind((unspecified(address), 0)).and_then(|socket| {
-        socket.connect((address, PORT))?;
-        socket.local_addr()
-    });
-    way.is_ok_and(|from| from.ip() == address)
 }
 
 /// Why there is no connection.
@@ -370,7 +351,8 @@ fn welcome(socket: TcpStream, links_are_plain: bool, registry: &Registry) -> Res
     let (mut young, node) = match (is_plain, registry.trusted()) {
         (true, _) => (Young::plain(timed), None),
         (false, Some(trusted)) => {
-            let (young, node) = Young::answer(timed, &trusted).map_err(nobody)?;
+            let (young, node) =
+                Young::answer(timed, &trusted).map_err(|error| nobody(error.into()))?;
             (young, Some(node))
         }
         // It is told that by the close, and tries again.
@@ -438,9 +420,10 @@ fn dial_copy_at(
 ) -> Result<Wire, WireTrouble> {
     let failed = |error: io::Error| WireTrouble::Connect(at, error);
     let unwelcome = |error: GreetingError| WireTrouble::Greeting(at, error);
+    let stranger = |error: HandshakeError| unwelcome(error.into());
     let socket = TcpStream::connect_timeout(&at, PATIENCE).map_err(failed)?;
     let timed = Timed::new(socket, PATIENCE);
-    let (mut young, is) = Young::dial(timed, trusted).map_err(unwelcome)?;
+    let (mut young, is) = Young::dial(timed, trusted).map_err(stranger)?;
     is_named(&ours.to, Some(is)).map_err(unwelcome)?;
     ours.write(&mut young).map_err(failed)?;
     young.ready().map_err(failed)
@@ -551,12 +534,6 @@ fn connect(
     last
 }
 
-/// The other side has closed the connection, or did before it read everything.
-pub(super) fn is_closed(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
-    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
-}
-
 fn connect_to(
     at: SocketAddr,
     is_plain: bool,
@@ -565,12 +542,13 @@ fn connect_to(
 ) -> Result<(Wire, Greeting), WireTrouble> {
     let failed = |error: io::Error| WireTrouble::Connect(at, error);
     let unwelcome = |error: GreetingError| WireTrouble::Greeting(at, error);
+    let stranger = |error: HandshakeError| unwelcome(error.into());
     let socket = TcpStream::connect_timeout(&at, PATIENCE).map_err(failed)?;
     let timed = Timed::new(socket, PATIENCE);
     let (mut young, node) = match (is_plain, trusted) {
         (true, _) => (Young::plain(timed), None),
         (false, Some(trusted)) => {
-            let (young, node) = Young::dial(timed, trusted).map_err(unwelcome)?;
+            let (young, node) = Young::dial(timed, trusted).map_err(stranger)?;
             (young, Some(node))
         }
         (false, None) => return Err(WireTrouble::NoCertificate),

@@ -7,6 +7,7 @@ use crate::replica::VolumeId;
 use part::codec;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
+use wire::HandshakeError;
 
 /// The first bytes: of a connection of both copies, and of one that copies a whole volume.
 const MAGIC: [u8; 8] = *b"EVLINK01";
@@ -72,7 +73,7 @@ pub enum GreetingError {
     Foreign,
     /// The handshake of TLS.
     #[error("TLS: {0}")]
-    Tls(#[from] rustls::Error),
+    Tls(rustls::Error),
     /// One side uses TLS, and the other one does not.
     #[error("the other side uses TLS: `plain` has to be in the files of both nodes, or of neither")]
     UsesTls,
@@ -117,6 +118,17 @@ pub enum GreetingError {
         /// Whom it means.
         to: String,
     },
+}
+
+impl From<HandshakeError> for GreetingError {
+    fn from(error: HandshakeError) -> GreetingError {
+        match error {
+            HandshakeError::Io(error) => GreetingError::Io(error),
+            HandshakeError::Tls(error) => GreetingError::Tls(error),
+            HandshakeError::Ended => GreetingError::NoTls,
+            HandshakeError::Stranger => GreetingError::Stranger,
+        }
+    }
 }
 
 impl Greeting {

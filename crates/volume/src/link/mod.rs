@@ -3,8 +3,6 @@
 //! - [`frame`] is what is sent as bytes: heads with checksums, and payloads behind them.
 //! - [`greeting`] is what both sides say first: who they are, and what they have.
 //! - [`dial`] makes connections: one node listens for all its volumes, the other one dials.
-//! - [`Wire`] carries the bytes, with TLS or without.
-//! - [`relay`] carries what is copied between the network and a stream of this machine.
 //! - [`Session`] sends and receives without blocking, in the loop of a volume.
 //!
 //! Nothing here decides what a message leads to. All bytes of the other side are checked:
@@ -13,14 +11,9 @@
 pub mod dial;
 pub mod frame;
 pub mod greeting;
-pub mod relay;
 mod session;
-mod silence;
-mod wire;
 
 pub use session::{Incoming, LinkError, Session};
-pub(crate) use wire::{Timed, Young};
-pub use wire::{Trusted, Wire};
 
 /// Where nodes listen for the copies of the other one, unless told otherwise.
 pub const PORT: u16 = 7444;

@@ -1,13 +1,13 @@
 //! A connection in the loop of a volume: frames in and out, without blocking.
 
-use super::Wire;
 use super::frame::{EXTRA_BYTES_MAX, HEAD_BYTES, Head, checksum};
 use crate::disk::{Account, Buffer, Pool};
-use crate::stream::{Bytes, Inbox, Outbox, Received};
+use crate::stream::{Inbox, Outbox, Received};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
+use wire::{Bytes, Wire};
 
 /// Room for heads that came together, or for the longest value with its head, bytes.
 const INBOX_BYTES: usize = EXTRA_BYTES_MAX + HEAD_BYTES;

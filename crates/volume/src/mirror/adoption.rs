@@ -163,13 +163,13 @@ mod tests {
     use super::*;
     use crate::device::bed::joined;
     use crate::layout::{self, State};
-    use crate::link::Wire;
     use crate::link::greeting::{Facts, Greeting};
     use crate::replica::{Generation, InSync};
     use lab::Scratch;
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
     use std::time::Instant;
+    use wire::Wire;
 
     /// What is known of the copies, in words of [`ROWS`], and what is said: why there is no
     /// adoption, and what is gone.

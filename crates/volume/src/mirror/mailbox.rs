@@ -2,7 +2,6 @@
 //! descriptor that is readable when something is in them.
 
 use crate::config::WithoutMajority;
-use crate::link::Wire;
 use crate::link::dial::Receiver;
 use crate::link::greeting::{Facts, Greeting};
 use crate::replica::Order;
@@ -13,6 +12,7 @@ use rustix::io::Errno;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
+use ::wire::Wire;
 
 /// Letters that wait. Beyond that the newest are dropped, which all come again: a lease at its
 /// renewal, a connection at the next attempt.

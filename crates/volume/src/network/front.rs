@@ -5,8 +5,6 @@
 
 use super::places::{CONNECTIONS_MAX, OF_ADDRESS_MAX};
 use crate::export::{CLIENTS_MAX, HANDSHAKE_MAX};
-use crate::link::greeting::GreetingError;
-use crate::link::{Timed, Wire, Young};
 use protocol::nbd::{Fault, GREETING, Handshake, Step, Transport};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt,
@@ -18,6 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use wire::{HandshakeError, Timed, Wire, Young};
 
 /// How long the volume may take to greet, or to close the connection for want of a place.
 const GREETED_MAX: Duration = Duration::from_secs(10);
@@ -78,13 +77,15 @@ impl From<io::Error> for FrontError {
     }
 }
 
-impl From<GreetingError> for FrontError {
-    fn from(error: GreetingError) -> FrontError {
+impl From<HandshakeError> for FrontError {
+    fn from(error: HandshakeError) -> FrontError {
         match error {
-            GreetingError::Tls(rustls::Error::NoCertificatesPresented) => FrontError::NoCertificate,
-            GreetingError::Tls(error) => FrontError::Tls(error),
-            GreetingError::NoTls => FrontError::Ended,
-            GreetingError::Io(error) => error.into(),
+            HandshakeError::Tls(rustls::Error::NoCertificatesPresented) => {
+                FrontError::NoCertificate
+            }
+            HandshakeError::Tls(error) => FrontError::Tls(error),
+            HandshakeError::Ended => FrontError::Ended,
+            HandshakeError::Io(error) => error.into(),
             other => FrontError::Io(io::Error::other(other)),
         }
     }

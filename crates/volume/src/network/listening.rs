@@ -6,8 +6,6 @@ use super::certificates::CertificateError;
 use super::front::{self, FrontError};
 use super::places::{Carried, Handshakes};
 use super::voice::Voice;
-use crate::link::Wire;
-use crate::link::relay::{Peer, relay};
 use part::lock;
 use part::voice::write_error;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -23,6 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use wire::{Peer, Relay, Wire};
 
 /// How soon an address is tried again that another program has, or this machine does not have yet.
 const RETRY: Duration = Duration::from_millis(500);
@@ -30,8 +29,6 @@ const RETRY: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(50);
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 1024;
-/// How long a client may take or confirm nothing: it may be slow, or its machine may pause.
-const GONE: Duration = Duration::from_secs(120);
 
 /// What connections of a volume need.
 #[derive(Debug)]
@@ -255,7 +252,7 @@ impl Front {
             };
             match own.enter(known, socket) {
                 // How it ends its client sees.
-                Ok((wire, volume)) => drop(relay(wire, volume, Peer::Client, GONE)),
+                Ok((wire, volume)) => drop(Relay::new(wire, volume, Peer::Client).run()),
                 Err(error) => own.refuses(from, &error),
             }
         });

@@ -8,10 +8,9 @@ use crate::client::{Address, Ender, Server};
 use crate::config::Volumes;
 use crate::copy::frame::Frame;
 use crate::copy::{CopyError, receive};
+use crate::link::PORT;
 use crate::link::dial::{Cable, CopyReceiver, Registry, WireTrouble, dial_copy};
 use crate::link::greeting::{CopyGreeting, GreetingError};
-use crate::link::relay::{GONE, Peer, relay};
-use crate::link::{PORT, Trusted, Wire};
 use crate::report::clients_words;
 use crate::status::State;
 use part::lock;
@@ -26,6 +25,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
+use wire::{Peer, Relay, Trusted, Wire};
 
 /// Copies at a time, in each direction.
 const COPIES_MAX: usize = 4;
@@ -153,7 +153,7 @@ impl Copying {
             let _done = done;
             match dial_copy(port, &trusted, &ours) {
                 // How it ends the command sees.
-                Ok(wire) => drop(relay(wire, stream, Peer::Node, GONE)),
+                Ok(wire) => drop(Relay::new(wire, stream, Peer::Node).run()),
                 Err(trouble) => refuse(&stream, &unreachable(&trouble)),
             }
         });
@@ -268,7 +268,7 @@ impl Copies {
         let _watch = watch(&wire, &near, &ender).map_err(CopyError::Broken)?;
         let builder = std::thread::Builder::new().name("copy/relay".to_owned());
         builder
-            .spawn(move || relay(wire, far, Peer::Node, GONE))
+            .spawn(move || Relay::new(wire, far, Peer::Node).run())
             .map_err(CopyError::Broken)?;
         let (name, from) = (&theirs.volume, &theirs.from);
         let address = match self.take(theirs, &near) {

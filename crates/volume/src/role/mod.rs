@@ -17,7 +17,6 @@ pub use elsewhere::refusal as refusal_of_elsewhere;
 pub use socket::path as socket_path;
 pub use worker::{Confine, Place};
 
-use crate::link::Trusted;
 use crate::link::dial::{Cable, Registry};
 use crate::message::{Message, Told, copy_socket};
 use crate::mirror::NO_CLUSTER;
@@ -43,6 +42,7 @@ use snapshots::Snapshots;
 use std::collections::BTreeMap;
 use std::time::Instant;
 use usage::Usage;
+use wire::Trusted;
 use worker::Worker;
 
 /// The volumes that run.

@@ -1,9 +1,9 @@
 //! What the other side sent and nobody has taken yet: mostly heads. Payloads go past it, into
 //! buffers.
 
-use super::Bytes;
 use rustix::io::Errno;
 use std::io::IoSliceMut;
+use wire::Bytes;
 
 /// Bytes in the order of their arrival.
 pub(crate) struct Inbox {

@@ -9,37 +9,9 @@ pub(crate) use outbox::Outbox;
 
 use rustix::event::epoll::{self, Event};
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use rustix::time::Timespec;
-use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Instant;
-
-/// What carries bytes, and does not block.
-pub(crate) trait Bytes {
-    /// Receives what there is into these slices; zero: there will be no more.
-    ///
-    /// # Errors
-    /// The connection is gone, or nothing has come ([`Errno::AGAIN`]).
-    fn read(&mut self, slices: &mut [IoSliceMut<'_>]) -> Result<usize, Errno>;
-
-    /// Sends what the other side takes now.
-    ///
-    /// # Errors
-    /// The connection is gone, or it takes nothing ([`Errno::AGAIN`]).
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, Errno>;
-}
-
-impl Bytes for BorrowedFd<'_> {
-    fn read(&mut self, slices: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
-        rustix::io::readv(*self, slices)
-    }
-
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        sendmsg(*self, slices, &mut SendAncillaryBuffer::default(), flags)
-    }
-}
 
 /// Waits for events until a deadline. Returns how many there are.
 ///

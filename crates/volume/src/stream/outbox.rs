@@ -1,12 +1,12 @@
 //! What the other side has not taken yet: heads, and buffers, which are sent from where the
 //! disk or another socket put the data.
 
-use super::Bytes;
 use crate::disk::Buffer;
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::rc::Rc;
+use wire::Bytes;
 
 /// Pieces that one system call sends.
 const PIECES_MAX: usize = 64;

@@ -1,9 +1,8 @@
 //! Carries bytes between a connection of the network and a stream of this machine, where those
 //! are who know what they mean. It looks at none of them.
 
-use super::Wire;
-use super::silence::is_silent;
-use crate::stream::Bytes;
+use crate::silence::is_silent;
+use crate::{Bytes, Wire};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{
@@ -15,12 +14,12 @@ use rustix::time::Timespec;
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Bytes that wait in one direction.
 const BUFFER_BYTES: usize = 256 << 10;
-/// After how long the network is given up if a node takes or confirms nothing.
-pub const GONE: Duration = Duration::from_secs(15);
 /// How often an idle connection is probed.
 const PROBE: Duration = Duration::from_secs(5);
 /// How many probes the kernel sends at most.
@@ -32,12 +31,15 @@ const VANISHED: Duration = Duration::from_secs(30);
 const LEAVE_MAX: Duration = Duration::from_secs(5);
 
 /// Bytes in one direction.
+#[derive(Debug)]
 struct Lane {
     bytes: Vec<u8>,
     begin: usize,
     end: usize,
     /// Nothing more comes.
     is_over: bool,
+    /// It ended by a reset.
+    reset: Option<Errno>,
 }
 
 impl Lane {
@@ -47,6 +49,7 @@ impl Lane {
             begin: 0,
             end: 0,
             is_over: false,
+            reset: None,
         }
     }
 
@@ -58,35 +61,42 @@ impl Lane {
         self.is_empty() && !self.is_over
     }
 
-    /// Moves bytes; returns whether there were any.
-    fn step(&mut self, from: &mut impl Bytes, to: &mut impl Bytes) -> Result<bool, Errno> {
-        let mut moved = false;
-        if self.wants() {
-            match from.read(&mut [IoSliceMut::new(&mut self.bytes)]) {
-                // A reset is an end as well.
-                Ok(0) | Err(Errno::CONNRESET | Errno::PIPE | Errno::TIMEDOUT) => {
-                    self.is_over = true;
-                    moved = true;
-                }
-                Ok(count) => {
-                    (self.begin, self.end) = (0, count);
-                    moved = true;
-                }
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(errno) => return Err(errno),
-            }
+    /// Drops what waits.
+    fn clear(&mut self) {
+        self.begin = self.end;
+    }
+
+    /// Takes bytes in; returns whether there were any, or their end.
+    fn fill(&mut self, from: &mut impl Bytes) -> Result<bool, Errno> {
+        if !self.wants() {
+            return Ok(false);
         }
-        if !self.is_empty() {
-            match to.write(&[IoSlice::new(&self.bytes[self.begin..self.end])]) {
-                Ok(count) => {
-                    self.begin += count;
-                    moved |= count > 0;
-                }
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(errno) => return Err(errno),
+        match from.read(&mut [IoSliceMut::new(&mut self.bytes)]) {
+            Ok(0) => self.is_over = true,
+            Err(errno @ (Errno::CONNRESET | Errno::PIPE | Errno::TIMEDOUT)) => {
+                self.is_over = true;
+                self.reset = Some(errno);
             }
+            Ok(count) => (self.begin, self.end) = (0, count),
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
+            Err(errno) => return Err(errno),
         }
-        Ok(moved)
+        Ok(true)
+    }
+
+    /// Gives bytes away; returns how many.
+    fn drain(&mut self, to: &mut impl Bytes) -> Result<usize, Errno> {
+        if self.is_empty() {
+            return Ok(0);
+        }
+        match to.write(&[IoSlice::new(&self.bytes[self.begin..self.end])]) {
+            Ok(count) => {
+                self.begin += count;
+                Ok(count)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+            Err(errno) => Err(errno),
+        }
     }
 }
 
@@ -101,100 +111,146 @@ pub enum Peer {
     Client,
 }
 
+impl Peer {
+    /// After how long the network is given up if it has taken or confirmed nothing. A client may
+    /// be slow, or its machine may pause.
+    fn gone(self) -> Duration {
+        match self {
+            Peer::Node => Duration::from_secs(15),
+            Peer::Client => Duration::from_secs(120),
+        }
+    }
+}
+
 /// A connection with its two ends.
-struct Relay {
+#[derive(Debug)]
+pub struct Relay {
     wire: Wire,
     stream: UnixStream,
     peer: Peer,
     /// From this machine to the network, and back.
     out: Lane,
     back: Lane,
+    /// Counts what the network has taken, bytes.
+    sent: Arc<AtomicU64>,
     /// The network takes nothing any more.
     is_deaf: bool,
+    /// This machine takes nothing any more; it may still have something to say.
+    is_refused: bool,
     /// The network was told that nothing more comes.
     has_ended: bool,
-    /// This machine has closed its end: until then the other side may do so, too.
+    /// This machine has said all: until then the other side may close the connection. If it were
+    /// closed with something unread, such as the end of a late handshake, what was sent would be lost.
     leaves: Option<Instant>,
     /// A client sends nothing more, and the volume has not taken all of it: until then it may.
     lingers: Option<Instant>,
 }
 
-/// Carries bytes in both directions, until one side has closed its end and the other one has
-/// what was sent before. The network is given up once it has taken or confirmed nothing for so
-/// long as `gone` says. It blocks.
-///
-/// # Errors
-/// The system's; the connection is gone then, too.
-pub fn relay(wire: Wire, stream: UnixStream, peer: Peer, gone: Duration) -> Result<(), Errno> {
-    stream
-        .set_nonblocking(true)
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    notice(&wire, gone);
-    let mut relay = Relay {
-        wire,
-        stream,
-        peer,
-        out: Lane::new(),
-        back: Lane::new(),
-        is_deaf: false,
-        has_ended: false,
-        leaves: None,
-        lingers: None,
-    };
-    loop {
-        let mut moved = relay.carry_out();
-        moved |= relay.carry_back()?;
-        if relay.back.is_over && relay.back.is_empty() {
-            let _ = shutdown(&relay.stream, Shutdown::Both);
-            return Ok(());
-        }
-        moved |= relay.says_end();
-        let is_late = |at: Instant| Instant::now() >= at;
-        if relay.leaves.is_some_and(is_late) {
-            return Ok(());
-        }
-        if moved {
-            relay.lingers = None;
-        } else if relay.is_abandoned() || relay.lingers.is_some_and(is_late) {
-            return Ok(());
-        } else {
-            relay.waits();
+impl Relay {
+    /// Between a connection and a stream of this machine.
+    pub fn new(wire: Wire, stream: UnixStream, peer: Peer) -> Relay {
+        Relay {
+            wire,
+            stream,
+            peer,
+            out: Lane::new(),
+            back: Lane::new(),
+            sent: Arc::default(),
+            is_deaf: false,
+            is_refused: false,
+            has_ended: false,
+            leaves: None,
+            lingers: None,
         }
     }
-}
 
-impl Relay {
+    /// Counts there what the network takes, bytes.
+    #[must_use]
+    pub fn counting(mut self, sent: &Arc<AtomicU64>) -> Relay {
+        self.sent = Arc::clone(sent);
+        self
+    }
+
+    /// What has already come from the network, and is for this machine.
+    #[must_use]
+    pub fn after(mut self, came: Vec<u8>) -> Relay {
+        if !came.is_empty() {
+            (self.back.begin, self.back.end) = (0, came.len());
+            self.back.bytes = came;
+        }
+        self
+    }
+
+    /// Carries bytes in both directions, until one side has closed its end and the other one has
+    /// what was sent before. The network is given up once it has taken or confirmed nothing for
+    /// too long. It blocks.
+    ///
+    /// # Errors
+    /// The system's, or that the network has reset the connection, where all that came before was
+    /// delivered. The connection is gone then, too.
+    pub fn run(mut self) -> Result<(), Errno> {
+        self.stream
+            .set_nonblocking(true)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        notice(&self.wire, self.peer.gone());
+        loop {
+            let mut moved = self.carry_out();
+            moved |= self.carry_back()?;
+            if self.back.is_over && self.back.is_empty() {
+                let _ = shutdown(&self.stream, Shutdown::Both);
+                return self.back.reset.map_or(Ok(()), Err);
+            }
+            moved |= self.says_end();
+            let is_late = |at: Instant| Instant::now() >= at;
+            if self.leaves.is_some_and(is_late) {
+                return Ok(());
+            }
+            if moved {
+                self.lingers = None;
+            } else if self.is_abandoned() || self.lingers.is_some_and(is_late) {
+                return Ok(());
+            } else {
+                self.waits();
+            }
+        }
+    }
+
     /// Carries bytes to the network. Returns whether there were any.
     fn carry_out(&mut self) -> bool {
         if self.is_deaf {
             return false;
         }
-        let mut sent = match self.leaves {
-            None => self.out.step(&mut self.stream.as_fd(), &mut self.wire),
-            Some(_) => Ok(false),
-        };
-        if sent.is_ok() && self.wire.has_output() {
-            // What TLS has encrypted.
-            match self.wire.write(&[]) {
-                Ok(_) | Err(Errno::AGAIN) => {}
-                Err(errno) => sent = Err(errno),
+        let carried = self.out.fill(&mut self.stream.as_fd()).and_then(|moved| {
+            let sent = self.out.drain(&mut self.wire)?;
+            self.sent.fetch_add(sent as u64, Ordering::Relaxed);
+            if self.wire.has_output() {
+                // What TLS has encrypted.
+                match self.wire.write(&[]) {
+                    Ok(_) | Err(Errno::AGAIN) => {}
+                    Err(errno) => return Err(errno),
+                }
             }
-        }
+            Ok(moved || sent > 0)
+        });
         // What the other side said before is still to come.
-        self.is_deaf = sent.is_err();
-        sent.unwrap_or_default()
+        self.is_deaf = carried.is_err();
+        carried.unwrap_or_default()
     }
 
     /// Carries bytes from the network. Returns whether there were any.
     fn carry_back(&mut self) -> Result<bool, Errno> {
-        match self.leaves {
-            // Nobody is there for it any more; unread it would make the network drop what was sent.
-            Some(_) => {
-                self.back.begin = self.back.end;
-                self.back.step(&mut self.wire, &mut Nowhere)
-            }
-            None => self.back.step(&mut self.wire, &mut self.stream.as_fd()),
+        let moved = self.back.fill(&mut self.wire)?;
+        let drained = match self.is_refused {
+            true => Ok(0),
+            false => self.back.drain(&mut self.stream.as_fd()),
+        };
+        // What it has said before may not have been read yet. Unread, what the network says now
+        // would make it drop that.
+        self.is_refused |= drained.is_err();
+        if self.is_refused {
+            self.back.clear();
         }
+        Ok(moved || drained.is_ok_and(|count| count > 0))
     }
 
     /// Tells the network when nothing more comes from this machine. Returns whether it has.
@@ -226,14 +282,14 @@ impl Relay {
         let mut network = PollFlags::empty();
         let mut local = PollFlags::empty();
         let is_left = self.leaves.is_some();
-        network.set(PollFlags::IN, self.back.wants() || is_left);
+        network.set(PollFlags::IN, self.back.wants());
         let has_output = !self.out.is_empty() || self.wire.has_output();
         network.set(PollFlags::OUT, has_output && !self.is_deaf);
         // A client that closes its connection is gone, also where nothing is taken of it now.
         let is_client = self.peer == Peer::Client;
         network.set(PollFlags::RDHUP, is_client && self.lingers.is_none());
         local.set(PollFlags::IN, self.out.wants() && !is_left && !self.is_deaf);
-        local.set(PollFlags::OUT, !self.back.is_empty() && !is_left);
+        local.set(PollFlags::OUT, !self.back.is_empty());
         let until = [self.leaves, self.lingers].into_iter().flatten().min();
         let left = until.map_or(PROBE, |at| at.saturating_duration_since(Instant::now()));
         let left = Timespec::try_from(left).ok();
@@ -273,19 +329,6 @@ fn notice(wire: &Wire, gone: Duration) {
         .and_then(|()| set_tcp_user_timeout(socket, gone_ms));
 }
 
-/// Takes everything.
-struct Nowhere;
-
-impl Bytes for Nowhere {
-    fn read(&mut self, _: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
-        Ok(0)
-    }
-
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        Ok(slices.iter().map(|slice| slice.len()).sum())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,7 +349,7 @@ mod tests {
         let (ends, ended) = channel();
         std::thread::spawn(move || {
             let wire = Wire::from(OwnedFd::from(socket));
-            ends.send(relay(wire, inner, peer, Duration::from_secs(120)))
+            ends.send(Relay::new(wire, inner, peer).run())
         });
         (client, volume, ended)
     }
@@ -377,5 +420,35 @@ mod tests {
         let _ = volume.read_to_end(&mut taken);
         assert!(taken == last, "{} bytes", taken.len());
         assert_eq!(ended.recv_timeout(SOON), Ok(Ok(())));
+    }
+
+    #[test]
+    fn a_stream_that_takes_nothing_more_still_has_its_last_words_delivered() {
+        let (mut node, mut volume, ended) = relayed(Peer::Node);
+        volume.shutdown(std::net::Shutdown::Read).unwrap();
+        // More than the buffers have room for, so the relay has met the closed side.
+        node.write_all(&vec![1; 8 << 20]).unwrap();
+        volume.write_all(b"that is all").unwrap();
+        drop(volume);
+        let mut said = Vec::new();
+        node.read_to_end(&mut said).unwrap();
+        assert_eq!(said, b"that is all");
+        drop(node);
+        assert_eq!(ended.recv_timeout(SOON), Ok(Ok(())));
+    }
+
+    #[test]
+    fn what_came_before_a_reset_is_delivered_before_the_relay_says_so() {
+        let (mut node, mut volume, ended) = relayed(Peer::Node);
+        node.write_all(&[7; 100 << 10]).unwrap();
+        // Unread at its end, which resets the connection.
+        volume.write_all(&[1; 100]).unwrap();
+        let mut watched = [PollFd::new(&node, PollFlags::IN)];
+        poll(&mut watched, None).unwrap();
+        drop(node);
+        let mut taken = Vec::new();
+        volume.read_to_end(&mut taken).unwrap();
+        assert!(taken == [7; 100 << 10], "{} bytes", taken.len());
+        assert_eq!(ended.recv_timeout(SOON), Ok(Err(Errno::CONNRESET)));
     }
 }

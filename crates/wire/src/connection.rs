@@ -1,0 +1,165 @@
+//! A connection that does not block: a socket alone, or with TLS on it.
+
+use crate::Bytes;
+use rustix::io::Errno;
+use rustls::Connection;
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Bytes that TLS has encrypted and the network has not taken, at most.
+const ENCRYPTED_BYTES_MAX: usize = 256 << 10;
+
+/// A connection that does not block.
+pub struct Wire {
+    socket: OwnedFd,
+    tls: Option<Box<Connection>>,
+}
+
+impl Wire {
+    /// On a socket that does not block.
+    pub(crate) fn new(socket: OwnedFd, tls: Option<Connection>) -> Wire {
+        let tls = tls.map(|mut tls| {
+            tls.set_buffer_limit(Some(ENCRYPTED_BYTES_MAX));
+            Box::new(tls)
+        });
+        Wire { socket, tls }
+    }
+
+    /// Whether something came that a look at the socket would not show.
+    pub fn has_input(&self) -> bool {
+        let tls = self.tls.as_ref();
+        // TLS wants nothing more before that was taken.
+        tls.is_some_and(|tls| !tls.wants_read())
+    }
+
+    /// Tells the other side that nothing more comes. It is sent by the next write.
+    pub fn end(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+        }
+    }
+
+    /// Whether something is encrypted that the network has not taken.
+    pub fn has_output(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+    }
+}
+
+impl From<OwnedFd> for Wire {
+    /// Without TLS.
+    fn from(socket: OwnedFd) -> Wire {
+        Wire { socket, tls: None }
+    }
+}
+
+impl Bytes for Wire {
+    fn read(&mut self, slices: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
+        match &mut self.tls {
+            None => self.socket.as_fd().read(slices),
+            Some(tls) => decrypted(tls, self.socket.as_fd(), slices),
+        }
+    }
+
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        let mut socket = self.socket.as_fd();
+        let Some(tls) = &mut self.tls else {
+            return socket.write(slices);
+        };
+        let taken = tls.writer().write_vectored(slices).map_err(errno)?;
+        while tls.wants_write() {
+            match tls.write_tls(&mut Socket(socket)) {
+                Ok(0) => return Err(Errno::PIPE),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(errno(error)),
+            }
+        }
+        match taken {
+            0 if slices.iter().any(|slice| !slice.is_empty()) => Err(Errno::AGAIN),
+            _ => Ok(taken),
+        }
+    }
+}
+
+/// Fills the slices with what TLS has, and with what is behind it on the socket.
+fn decrypted(
+    tls: &mut Connection,
+    socket: BorrowedFd<'_>,
+    slices: &mut [IoSliceMut<'_>],
+) -> Result<usize, Errno> {
+    let mut total = 0;
+    for slice in slices {
+        let mut at = 0;
+        while at < slice.len() {
+            match tls.reader().read(&mut slice[at..]) {
+                // The other side has ended it, in good order.
+                Ok(0) => return Ok(total),
+                Ok(count) => {
+                    at += count;
+                    total += count;
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(errno(error)),
+            }
+            match tls.read_tls(&mut Socket(socket)) {
+                // What came before is taken first.
+                Ok(0) => return Ok(total),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return match total {
+                        0 => Err(Errno::AGAIN),
+                        _ => Ok(total),
+                    };
+                }
+                Err(error) => return Err(errno(error)),
+            }
+            // A record that is damaged, or not of this connection.
+            tls.process_new_packets().map_err(|_| Errno::BADMSG)?;
+        }
+    }
+    Ok(total)
+}
+
+fn errno(error: io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::CONNRESET)
+}
+
+/// A socket for TLS, which reads and writes whole records.
+struct Socket<'a>(BorrowedFd<'a>);
+
+impl Read for Socket<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        Ok(self.0.read(&mut [IoSliceMut::new(bytes)])?)
+    }
+}
+
+impl Write for Socket<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(self.0.write(&[IoSlice::new(bytes)])?)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(self.0.write(slices)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Wire {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tls = if self.tls.is_some() { "TLS" } else { "plain" };
+        write!(f, "Wire({tls})")
+    }
+}

@@ -1,0 +1,209 @@
+//! A connection during its handshake and the greetings.
+
+use crate::{Trusted, Wire};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, Connection, ServerConfig, ServerConnection};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Why there is no connection that both sides may use.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// The network.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The handshake of TLS.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The other side ended the connection in the handshake of TLS.
+    #[error("the other side ended the handshake of TLS")]
+    Ended,
+    /// Its certificate is of no node of this cluster.
+    #[error("it is no node of this cluster")]
+    Stranger,
+}
+
+/// The other side has closed the connection, or did before it read everything.
+pub fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}
+
+/// A connection that blocks until a moment at most, for what both sides say first.
+#[derive(Debug)]
+pub struct Timed {
+    socket: TcpStream,
+    until: Instant,
+}
+
+impl Timed {
+    /// A socket that blocks.
+    pub fn new(socket: TcpStream, limit: Duration) -> Timed {
+        let until = Instant::now() + limit;
+        Timed { socket, until }
+    }
+
+    /// Waits for the first bytes; returns whether they are of a handshake of TLS (RFC 8446,
+    /// section 5.1). They can be read afterwards.
+    ///
+    /// # Errors
+    /// The network's.
+    pub fn begins_tls(&self) -> io::Result<bool> {
+        self.socket.set_read_timeout(Some(self.left()?))?;
+        let mut first = [0];
+        let count = self.socket.peek(&mut first).map_err(timed_out)?;
+        Ok(count == 1 && first == [22])
+    }
+
+    /// What is left of the time; never zero, which would mean without a limit.
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        match left.is_zero() {
+            true => Err(io::ErrorKind::TimedOut.into()),
+            false => Ok(left.max(Duration::from_millis(1))),
+        }
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(Some(self.left()?))?;
+        self.socket.read(bytes).map_err(timed_out)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(Some(self.left()?))?;
+        self.socket.write(bytes).map_err(timed_out)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn timed_out(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        _ => error,
+    }
+}
+
+/// A connection during the greetings.
+#[derive(Debug)]
+pub struct Young {
+    timed: Timed,
+    tls: Option<Connection>,
+}
+
+impl Young {
+    /// Without TLS.
+    pub fn plain(timed: Timed) -> Young {
+        Young { timed, tls: None }
+    }
+
+    /// As the side that dials, with TLS. Returns also the name of the other node.
+    ///
+    /// # Errors
+    /// The handshake's, or it is no node of this cluster.
+    pub fn dial(timed: Timed, trusted: &Trusted) -> Result<(Young, String), HandshakeError> {
+        // The certificate says which node it is, not an address.
+        let name = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
+        let tls = ClientConnection::new(Arc::clone(&trusted.client), name)?;
+        Young::shake(timed, tls.into())?.of_node(trusted)
+    }
+
+    /// As the side that was dialled, with TLS. Returns also the name of the other node.
+    ///
+    /// # Errors
+    /// The handshake's, or it is no node of this cluster.
+    pub fn answer(timed: Timed, trusted: &Trusted) -> Result<(Young, String), HandshakeError> {
+        Young::serve(timed, &trusted.server)?.of_node(trusted)
+    }
+
+    /// As the side that was dialled, with TLS. What certificates it accepts is all that is asked
+    /// of the other side.
+    ///
+    /// # Errors
+    /// The handshake's.
+    pub fn serve(timed: Timed, config: &Arc<ServerConfig>) -> Result<Young, HandshakeError> {
+        let tls = ServerConnection::new(Arc::clone(config))?;
+        Young::shake(timed, tls.into())
+    }
+
+    fn shake(mut timed: Timed, mut tls: Connection) -> Result<Young, HandshakeError> {
+        while tls.is_handshaking() {
+            tls.complete_io(&mut timed).map_err(handshake)?;
+        }
+        let tls = Some(tls);
+        Ok(Young { timed, tls })
+    }
+
+    /// With the name of the node whose certificate the other side has.
+    fn of_node(self, trusted: &Trusted) -> Result<(Young, String), HandshakeError> {
+        let tls = self.tls.as_ref();
+        let certificates = tls.and_then(|tls| tls.peer_certificates());
+        let first = certificates.and_then(<[_]>::first);
+        let node = first.and_then(|one| (trusted.node_of)(one));
+        Ok((self, node.ok_or(HandshakeError::Stranger)?))
+    }
+
+    /// What becomes of it after the greetings.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn ready(self) -> io::Result<Wire> {
+        let Timed { socket, .. } = self.timed;
+        socket.set_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        Ok(Wire::new(socket.into(), self.tls))
+    }
+}
+
+/// What went wrong in a handshake, without the words of the system's error around it.
+fn handshake(error: io::Error) -> HandshakeError {
+    let of_tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match of_tls {
+        Some(error) => HandshakeError::Tls(error.clone()),
+        None if is_closed(&error) => HandshakeError::Ended,
+        None => HandshakeError::Io(error),
+    }
+}
+
+impl Read for Young {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else {
+            return self.timed.read(bytes);
+        };
+        loop {
+            match tls.reader().read(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    tls.complete_io(&mut self.timed)?;
+                }
+                read => return read,
+            }
+        }
+    }
+}
+
+impl Write for Young {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else {
+            return self.timed.write(bytes);
+        };
+        let count = tls.writer().write(bytes)?;
+        while tls.wants_write() {
+            tls.write_tls(&mut self.timed)?;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
