@@ -50,6 +50,37 @@ fn a_guest_outlives_its_role_its_supervisor_and_crashes_of_itself() {
     assert!(!lives(pid));
 }
 
+/// QEMU cannot pause a guest whose requests to its disks wait for the majority.
+#[test]
+fn a_guest_that_writes_stands_still_without_a_majority_and_goes_on_with_it() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let Some(site) = GuestSite::new("guest-majority") else {
+        panic!("QEMU or the kernel for guests is not installed");
+    };
+    let pid = site.process("alpha").expect("it runs");
+    let stops = || {
+        let said = site.machine("alpha").said();
+        said.matches("its process is stopped").count()
+    };
+    for (round, role_is_killed) in [false, true].into_iter().enumerate() {
+        let members = &site.volumes.site;
+        let cuts = [("alpha", "beta"), ("alpha", "arbiter"), ("beta", "arbiter")];
+        let cuts = cuts.map(|(one, other)| members.cut(one, other));
+        assert!(eventually(SOON, || stops() > round), "{}", site.tell());
+        if role_is_killed {
+            kill_role(&site, "alpha", "guest-role");
+            let is_found = || site.process("alpha") == Some(pid);
+            assert!(eventually(SOON, is_found), "{}", site.tell());
+        }
+        assert!(lives(pid) && site.qemu("beta").is_none(), "{}", site.tell());
+        drop(cuts);
+        site.runs_on("alpha");
+        assert_eq!(site.process("alpha"), Some(pid), "{}", site.tell());
+        assert_eq!(site.said("alpha").matches("begins with").count(), 1);
+    }
+}
+
 #[test]
 #[ignore = "a machine that is too slow for it starts the guest elsewhere: make test-long"]
 fn a_guest_outlives_a_restart_of_the_program() {

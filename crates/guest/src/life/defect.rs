@@ -5,8 +5,12 @@
 pub enum Defect {
     /// A guest goes on when its lease has ended.
     RunsWithoutLease,
-    /// A QEMU that does not confirm a pause is not killed.
+    /// The process of a QEMU that does not confirm a pause is not stopped.
     TrustsPause,
+    /// One that is not seen to be stopped is not killed.
+    TrustsHalt,
+    /// A process that was stopped does not go on.
+    StaysHalted,
     /// A guest that fails is started again without a pause.
     RestartsAtOnce,
     /// A guest that fails is started again without end.

@@ -4,8 +4,10 @@
 //! - At most one QEMU: a new one is started only when the one before it is known to have ended.
 //! - Processors run only while [`Wish::Run`] holds. QEMU begins paused, so a guest that was started
 //!   for a lease that has ended meanwhile never runs.
-//! - A guest that is to stand still is paused at once, and killed if QEMU does not confirm that
-//!   within [`PAUSE_MAX_MS`].
+//! - A guest that is to stand still is paused at once. QEMU confirms that only when its requests to
+//!   the disks have ended, and without a majority they do not: after [`HALT_AFTER_MS`] its process is
+//!   stopped by a signal, and goes on when the guest may run. It is killed if it is not seen to stand
+//!   still within [`PAUSE_MAX_MS`].
 //! - A QEMU that ends by itself is started again after a pause that grows; after
 //!   [`FAILURES_MAX`] failures in a row the guest is left stopped, with the reason.
 //! - A guest that does not work ([`Input::Unwell`]) is shut down and started again. That is a failure,
@@ -19,9 +21,13 @@ pub use defect::Defect;
 
 use std::fmt;
 
-/// How long QEMU may take to confirm that a guest is paused. A lease may be granted to another node
-/// 1.25 s after its end here , so this is less.
+/// How long it may take until a guest is known to stand still. A lease may be granted to another node
+/// 1.25 s after its end here, so this is less.
 pub const PAUSE_MAX_MS: u64 = 500;
+/// How long QEMU may take to confirm that a guest is paused, before its process is stopped.
+pub const HALT_AFTER_MS: u64 = 300;
+/// How long it may take until no thread of a process that is stopped runs.
+const HALT_MAX_MS: u64 = PAUSE_MAX_MS - HALT_AFTER_MS;
 /// How long QEMU may take until its monitor responds.
 pub const START_MAX_MS: u64 = 60_000;
 /// How long QEMU may take to end by itself when it is told to.
@@ -94,7 +100,8 @@ pub enum Input {
     NotStarted(String),
     /// QEMU says how the guest is.
     Says(Status),
-    /// QEMU has carried out [`Order::Continue`] or [`Order::Pause`], or refused it.
+    /// QEMU has carried out [`Order::Continue`] or [`Order::Pause`], or refused it; its process was
+    /// seen to be stopped ([`Order::Halt`]).
     Obeyed(Order),
     /// The process has ended, with its last words.
     Ended(String),
@@ -120,6 +127,10 @@ pub enum Order {
     Continue,
     /// Stop them.
     Pause,
+    /// Stop the process of QEMU.
+    Halt,
+    /// Let it go on.
+    Resume,
     /// Press the power button.
     PowerDown,
     /// End QEMU.
@@ -187,6 +198,16 @@ enum Process {
     Speaks(Status),
 }
 
+/// Whether the process of QEMU is stopped as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Halt {
+    No,
+    /// It was ordered, at this time, milliseconds.
+    Ordered(u64),
+    /// No thread of it runs.
+    Done,
+}
+
 /// How it is ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Ending {
@@ -212,6 +233,7 @@ pub struct Life {
     restart: Option<Restart>,
     /// It was told to pause, at this time, and has not obeyed yet.
     freezing: Option<u64>,
+    halt: Halt,
     /// It was told to continue, and has not obeyed yet.
     continuing: bool,
     /// When it was told to continue last.
@@ -246,6 +268,7 @@ impl Life {
             ending: None,
             restart: None,
             freezing: None,
+            halt: Halt::No,
             continuing: false,
             continued: None,
             killed: false,
@@ -267,6 +290,7 @@ impl Life {
     /// Whether its processors may run.
     pub fn may_run(&self) -> bool {
         match self.process {
+            _ if self.halt == Halt::Done => false,
             Process::None | Process::Ordered | Process::Silent(_) => false,
             Process::Speaks(Status::Running) => true,
             Process::Speaks(_) => self.continuing,
@@ -275,7 +299,12 @@ impl Life {
 
     /// Whether its processors run.
     pub fn runs(&self) -> bool {
-        self.process == Process::Speaks(Status::Running)
+        self.process == Process::Speaks(Status::Running) && self.halt != Halt::Done
+    }
+
+    /// Whether its process is to be stopped, and was not seen to be.
+    pub fn is_halting(&self) -> bool {
+        matches!(self.halt, Halt::Ordered(_))
     }
 
     /// Whether it is being restarted, since it does not work.
@@ -317,6 +346,7 @@ impl Life {
                 self.continuing = false;
                 self.continued = None;
                 self.freezing = None;
+                self.halt = Halt::No;
             }
             Input::NotStarted(why) => {
                 self.process = Process::None;
@@ -325,6 +355,7 @@ impl Life {
             Input::Says(status) => self.says(status, now),
             Input::Obeyed(Order::Continue) => self.continuing = false,
             Input::Obeyed(Order::Pause) => self.freezing = None,
+            Input::Obeyed(Order::Halt) => self.halt = Halt::Done,
             Input::Obeyed(_) => {}
             Input::Ended(words) => self.ended(words, now),
             Input::Forgive => {
@@ -371,6 +402,7 @@ impl Life {
         let (ending, killed) = (self.ending.take(), std::mem::take(&mut self.killed));
         let ordered = ending.is_some() || killed;
         self.freezing = None;
+        self.halt = Halt::No;
         self.continuing = false;
         self.continued = None;
         // One that did not arrive is at the node that it left.
@@ -412,6 +444,7 @@ impl Life {
         match self.process {
             Process::None => self.start(wish, now),
             Process::Ordered => None,
+            _ if self.halt != Halt::No => self.while_halted(wish, now),
             Process::Silent(since) => self.while_silent(wish, since, now),
             Process::Speaks(status) => self.while_speaking(wish, status, now),
         }
@@ -435,17 +468,54 @@ impl Life {
     /// QEMU begins paused, so one that has not said anything runs nothing: unless it was found, by a
     /// role that does not know what the former one did.
     fn while_silent(&mut self, wish: Wish, since: u64, now: u64) -> Option<Order> {
-        let limit = match wish {
-            Wish::Freeze | Wish::Kill => PAUSE_MAX_MS,
-            _ => START_MAX_MS,
-        };
-        if now < since.saturating_add(limit) && wish != Wish::Kill {
-            return None;
+        match wish {
+            Wish::Kill => return self.kill(),
+            Wish::Freeze => return self.halt(since, now),
+            _ if now < since.saturating_add(START_MAX_MS) => return None,
+            _ => {}
         }
         if matches!(wish, Wish::Run | Wish::Hold | Wish::Stand) {
             self.fail("the monitor of QEMU did not respond".to_owned(), now);
         }
         self.kill()
+    }
+
+    /// Stops the process of a QEMU that does not confirm a pause: with one that waits for its disks,
+    /// no request was lost when they are back.
+    fn halt(&mut self, since: u64, now: u64) -> Option<Order> {
+        match self.halt {
+            Halt::No if now < since.saturating_add(HALT_AFTER_MS) => None,
+            Halt::No if self.is(Defect::TrustsPause) => None,
+            Halt::No => {
+                self.halt = Halt::Ordered(now);
+                Some(Order::Halt)
+            }
+            Halt::Ordered(at) if now >= at.saturating_add(HALT_MAX_MS) => {
+                match self.is(Defect::TrustsHalt) {
+                    true => None,
+                    false => self.kill(),
+                }
+            }
+            Halt::Ordered(_) | Halt::Done => None,
+        }
+    }
+
+    fn while_halted(&mut self, wish: Wish, now: u64) -> Option<Order> {
+        match wish {
+            Wish::Kill => return self.kill(),
+            Wish::Freeze => return self.halt(now, now),
+            // It goes on as it is.
+            Wish::Hold | Wish::Arrive => return None,
+            Wish::Run | Wish::Stand | Wish::ShutDown { .. } => {}
+        }
+        if self.is(Defect::StaysHalted) {
+            return None;
+        }
+        self.halt = Halt::No;
+        if let Process::Silent(since) = &mut self.process {
+            *since = now;
+        }
+        Some(Order::Resume)
     }
 
     fn kill(&mut self) -> Option<Order> {
@@ -528,13 +598,12 @@ impl Life {
                 self.freezing = Some(now);
                 Some(Order::Pause)
             }
-            Some(since) if now >= since.saturating_add(PAUSE_MAX_MS) => {
-                match self.is(Defect::TrustsPause) {
-                    true => None,
-                    false => self.kill(),
-                }
+            // It was to end anyway.
+            Some(since) if self.ending.is_some() => {
+                let is_late = now >= since.saturating_add(PAUSE_MAX_MS);
+                is_late.then(|| self.kill()).flatten()
             }
-            Some(_) => None,
+            Some(since) => self.halt(since, now),
         }
     }
 
@@ -595,14 +664,14 @@ impl Life {
                 waits.then_some(self.not_before)
             }
             Process::Ordered => None,
-            Process::Silent(since) => Some(since.saturating_add(match wish {
-                Wish::Freeze | Wish::Kill => PAUSE_MAX_MS,
-                _ => START_MAX_MS,
-            })),
+            _ if self.halt != Halt::No => self.halt_due(0),
+            Process::Silent(since) if wish == Wish::Freeze => self.halt_due(since),
+            Process::Silent(since) => Some(since.saturating_add(START_MAX_MS)),
             Process::Speaks(_) => match (self.ending, self.freezing, self.continued) {
-                (_, Some(since), _) if wish == Wish::Freeze => {
+                (Some(_), Some(since), _) if wish == Wish::Freeze => {
                     Some(since.saturating_add(PAUSE_MAX_MS))
                 }
+                (None, Some(since), _) if wish == Wish::Freeze => self.halt_due(since),
                 (Some(Ending { pressed, kill_at }), ..) => {
                     let again = pressed.map(|at| at.saturating_add(POWER_AGAIN_MS));
                     Some(again.map_or(kill_at, |again| again.min(kill_at)))
@@ -610,6 +679,15 @@ impl Life {
                 (None, _, Some(at)) => Some(at.saturating_add(PAUSE_MAX_MS)),
                 (None, _, None) => None,
             },
+        }
+    }
+
+    /// When the process of one that was told to pause at this time is stopped, or killed.
+    fn halt_due(&self, since: u64) -> Option<u64> {
+        match self.halt {
+            Halt::No => Some(since.saturating_add(HALT_AFTER_MS)),
+            Halt::Ordered(at) => Some(at.saturating_add(HALT_MAX_MS)),
+            Halt::Done => None,
         }
     }
 
@@ -623,6 +701,7 @@ impl Life {
             }
             Process::None => Shown::Down,
             _ if self.killed => Shown::Ending,
+            _ if self.halt == Halt::Done => Shown::Paused(Still::Wished),
             Process::Ordered | Process::Silent(_) => Shown::Starting,
             Process::Speaks(status) => match (self.ending, status) {
                 (

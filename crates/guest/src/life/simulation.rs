@@ -20,6 +20,8 @@ struct Qemu {
     hangs: bool,
     /// Orders that it has not obeyed yet.
     orders: Vec<Order>,
+    /// Its process is stopped; false in it: a thread is held up in the kernel.
+    halted: Option<bool>,
     /// It was told to end.
     ends: bool,
     /// The kernel of the guest has given up.
@@ -123,6 +125,14 @@ impl World {
                 self.qemu.ends = true;
                 self.qemu.orders.push(order);
             }
+            Order::Halt => {
+                let stands = self.random.percent(80);
+                self.qemu.halted = Some(stands);
+                if stands {
+                    self.see(Input::Obeyed(Order::Halt));
+                }
+            }
+            Order::Resume => self.qemu.halted = None,
             order if !self.qemu.hangs => self.qemu.orders.push(order),
             _ => {}
         }
@@ -183,7 +193,10 @@ impl World {
                 }
                 self.end();
             }
-            8 if self.qemu.status == Some(Status::Running) && !self.qemu.hangs => {
+            8 if self.qemu.status == Some(Status::Running)
+                && !self.qemu.hangs
+                && self.qemu.halted.is_none() =>
+            {
                 match self.random.below(8) {
                     0 => self.says(Status::ShutDown),
                     1 => {
@@ -221,7 +234,7 @@ impl World {
     }
 
     fn qemu_obeys(&mut self) {
-        if !self.qemu.is_there || self.qemu.hangs {
+        if !self.qemu.is_there || self.qemu.hangs || self.qemu.halted.is_some() {
             return;
         }
         if self.qemu.status.is_none() {
@@ -276,7 +289,11 @@ impl World {
         } else {
             self.frozen_since.get_or_insert(self.now);
         }
-        let runs = self.qemu.is_there && self.qemu.status == Some(Status::Running);
+        let stands = self.qemu.halted == Some(true);
+        let runs = self.qemu.is_there && self.qemu.status == Some(Status::Running) && !stands;
+        if stands && matches!(self.wish, Wish::Run | Wish::Stand | Wish::ShutDown { .. }) {
+            return Err("its process does not go on".to_owned());
+        }
         let since = self.frozen_since.map_or(0, |since| self.now - since);
         if runs && since > PAUSE_MAX_MS {
             return Err(format!("runs {since} ms after it was to stand still"));
@@ -361,6 +378,8 @@ fn deliberate_defects_are_found() {
     for defect in [
         Defect::RunsWithoutLease,
         Defect::TrustsPause,
+        Defect::TrustsHalt,
+        Defect::StaysHalted,
         Defect::RestartsAtOnce,
         Defect::NeverGivesUp,
         Defect::ForgivesUnwell,
@@ -409,4 +428,46 @@ fn a_guest_that_shuts_down_by_a_power_button_of_the_past_starts_again() {
     life.see(Input::Says(Status::ShutDown), 9);
     assert_eq!(life.next(Wish::Run, 9), Some(Order::Quit));
     assert!(life.is_off());
+}
+
+#[test]
+fn a_qemu_that_waits_for_its_disks_is_stopped_and_goes_on_with_the_guest_as_it_was() {
+    let mut life = Life::default();
+    assert_eq!(life.next(Wish::Run, 0), Some(Order::Start));
+    life.see(Input::Started, 0);
+    life.see(Input::Says(Status::Running), 0);
+    assert_eq!(life.next(Wish::Freeze, 10), Some(Order::Pause));
+    assert_eq!(life.next(Wish::Freeze, 309), None);
+    assert_eq!(life.deadline(Wish::Freeze), Some(310));
+    assert_eq!(life.next(Wish::Freeze, 310), Some(Order::Halt));
+    life.see(Input::Obeyed(Order::Halt), 311);
+    assert!(!life.may_run() && life.is_there());
+    assert_eq!(life.next(Wish::Freeze, 100_000), None);
+    assert_eq!(life.next(Wish::Hold, 100_000), None);
+    // The lease is back: what was asked for first is done first.
+    assert_eq!(life.next(Wish::Run, 100_001), Some(Order::Resume));
+    assert_eq!(life.next(Wish::Run, 100_001), None);
+    life.see(Input::Says(Status::Paused), 100_002);
+    life.see(Input::Obeyed(Order::Pause), 100_002);
+    assert_eq!(life.next(Wish::Run, 100_002), Some(Order::Continue));
+}
+
+#[test]
+fn a_role_that_finds_a_stopped_qemu_lets_it_go_on_or_kills_it() {
+    let found = || {
+        let mut life = Life::default();
+        life.see(Input::Found, 0);
+        life.see(Input::Obeyed(Order::Halt), 0);
+        assert_eq!(life.next(Wish::Freeze, START_MAX_MS * 2), None);
+        life
+    };
+    let mut life = found();
+    assert_eq!(life.next(Wish::Kill, START_MAX_MS * 2), Some(Order::Kill));
+    let mut life = found();
+    let now = START_MAX_MS * 2;
+    assert_eq!(life.next(Wish::Run, now), Some(Order::Resume));
+    // It has its time until the monitor responds.
+    assert_eq!(life.next(Wish::Run, now + START_MAX_MS - 1), None);
+    life.see(Input::Says(Status::Running), now + 1);
+    assert_eq!(life.next(Wish::Run, now + 1), None);
 }

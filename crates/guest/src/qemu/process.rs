@@ -207,6 +207,33 @@ impl Process {
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
+    /// Stops all of its threads, without its being able to refuse.
+    pub fn halt(&self) {
+        // One that has ended is as good.
+        let _ = pidfd_send_signal(&self.pidfd, Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::CONT);
+    }
+
+    /// Whether the kernel shows each of its threads as stopped (proc(5), `/proc/pid/stat`). One that
+    /// has ended is not.
+    pub fn is_halted(&self) -> bool {
+        let is_halted = |thread: io::Result<fs::DirEntry>| -> Option<bool> {
+            let stat = fs::read(thread.ok()?.path().join("stat")).ok()?;
+            // The name of a thread may have parentheses of its own.
+            let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
+            Some(stat.get(name_ends + 2) == Some(&b'T'))
+        };
+        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.id())) else {
+            return false;
+        };
+        let mut threads = threads.map(is_halted).peekable();
+        threads.peek().is_some() && threads.all(|is| is == Some(true))
+    }
+
     /// Returns how it ended, once it has. To be called when it is readable ([`AsFd`]).
     pub fn ended(&self) -> Option<End> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
@@ -356,6 +383,27 @@ mod tests {
         assert_eq!(words, "QEMU was ended by signal 9");
         assert!(Process::find(&home).unwrap().is_none());
         assert!(matches!(home.lock(), Ok(Lock::Free(_))));
+    }
+
+    #[test]
+    fn a_process_is_stopped_goes_on_and_can_be_killed_while_it_is_stopped() {
+        let scratch = Scratch::new().unwrap();
+        let home = Home::new(scratch.path(), "mail");
+        let started = start(&home, "1000");
+        let soon = Duration::from_secs(60);
+        assert!(!started.is_halted());
+        started.halt();
+        assert!(eventually(soon, || started.is_halted()));
+        // Also by a role that has taken it over.
+        let found = Process::find(&home).unwrap().unwrap();
+        assert!(found.is_halted() && !found.has_ended());
+        found.resume();
+        assert!(eventually(soon, || !started.is_halted()));
+        found.halt();
+        assert!(eventually(soon, || started.is_halted()));
+        found.kill();
+        assert!(eventually(soon, || started.ended().is_some()));
+        assert!(!found.is_halted());
     }
 
     #[test]

@@ -32,6 +32,8 @@ use std::path::{Path, PathBuf};
 const MONITOR_AGAIN_MS: u64 = 10;
 /// How often the serial output is looked at, milliseconds.
 const LOG_LOOK_MS: u64 = 2_000;
+/// How often a process that is being stopped is looked at.
+const HALT_LOOK_MS: u64 = 5;
 /// Changes that are kept for operators.
 const EVENTS_MAX: usize = 20;
 /// Orders in one turn: more would be a mistake of the life.
@@ -119,6 +121,8 @@ pub(super) enum OfMove {
 struct Due {
     monitor: u64,
     log: u64,
+    /// When its process is looked at, to see whether it has been stopped.
+    halt: u64,
 }
 
 impl Machine {
@@ -168,8 +172,13 @@ impl Machine {
             "its QEMU runs already, as process {}",
             process.id()
         ));
+        let is_halted = process.is_halted();
         self.process = Some(process);
         self.life.see(Input::Found, clock::boottime_ms());
+        if is_halted {
+            let halted = Input::Obeyed(Order::Halt);
+            self.life.see(halted, clock::boottime_ms());
+        }
         self.resume_standing(clock::boottime_ms());
         true
     }
@@ -492,6 +501,7 @@ impl Machine {
     /// Does what leads to what is wanted.
     pub(super) fn advance(&mut self, wish: Wish, guest: Option<&Guest>, place: &Place, now: u64) {
         for _ in 0..ORDERS_MAX {
+            self.look_at_halt(now);
             let Some(order) = self.life.next(wish, now) else {
                 break;
             };
@@ -504,6 +514,16 @@ impl Machine {
         let is_new = { self.shown.as_ref() }.is_none_or(|(before, _)| *before != shown);
         if is_new {
             self.shown = Some((shown, clock::now()));
+        }
+    }
+
+    /// Looks whether its process has been stopped, where it is to be.
+    fn look_at_halt(&mut self, now: u64) {
+        if self.life.is_halting() {
+            self.due.halt = now + HALT_LOOK_MS;
+            if self.process.as_ref().is_some_and(Process::is_halted) {
+                self.life.see(Input::Obeyed(Order::Halt), now);
+            }
         }
     }
 
@@ -535,6 +555,20 @@ impl Machine {
                 });
                 self.send(About::Life(PAUSE), "stop");
             }
+            Order::Halt => {
+                self.note(
+                    "QEMU has not paused it in time, it may wait for its disks: its process is stopped",
+                );
+                if let Some(process) = &self.process {
+                    process.halt();
+                }
+            }
+            Order::Resume => {
+                self.note("its process goes on");
+                if let Some(process) = &self.process {
+                    process.resume();
+                }
+            }
             Order::PowerDown => {
                 self.note("the power button was pressed");
                 self.send(About::Life("press the power button"), "system_powerdown");
@@ -543,7 +577,7 @@ impl Machine {
             Order::Kill => {
                 self.note(match wish {
                     Wish::Kill => "killed",
-                    Wish::Freeze => "killed: QEMU did not confirm that it stands still",
+                    Wish::Freeze => "killed: neither QEMU nor the kernel says that it stands still",
                     Wish::ShutDown { .. } => "killed: it did not shut down in time",
                     Wish::Run | Wish::Hold | Wish::Arrive | Wish::Stand => {
                         "killed: QEMU did not respond"
@@ -561,6 +595,7 @@ impl Machine {
         self.due = Due {
             monitor: now,
             log: now + LOG_LOOK_MS,
+            halt: now,
         };
         let held = self.home.make().and_then(|()| self.home.lock());
         let path = self.home.path().display().to_string();
@@ -720,7 +755,8 @@ impl Machine {
         let check = checker.map(Checker::deadline);
         let announces = self.rounds.deadline();
         let stands = self.standing_due();
-        let all = [life, monitor, log, check, announces, stands];
+        let halt = self.life.is_halting().then_some(self.due.halt);
+        let all = [life, monitor, log, check, announces, stands, halt];
         all.into_iter().flatten().min()
     }
 }
