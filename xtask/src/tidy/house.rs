@@ -12,6 +12,7 @@ const HOUSE: &[(&str, Knows)] = &[
     ("language", Knows::Only(&[])),
     ("protocol", Knows::Only(&[])),
     ("part", Knows::Only(&["language"])),
+    ("wire", Knows::Only(&[])),
     ("lab", Knows::Only(&[])),
     ("reactor", Knows::Only(&[])),
     ("configuration", Knows::Only(&["language"])),
@@ -68,11 +69,11 @@ const HOUSE: &[(&str, Knows)] = &[
     ),
     (
         "volume",
-        Knows::Only(&["configuration", "language", "protocol", "part"]),
+        Knows::Only(&["configuration", "language", "protocol", "part", "wire"]),
     ),
     (
         "guest",
-        Knows::Only(&["configuration", "language", "protocol", "part"]),
+        Knows::Only(&["configuration", "language", "protocol", "part", "wire"]),
     ),
     ("supervisor", Knows::Only(&["language", "protocol", "part"])),
     ("console", Knows::Only(&["cluster", "language"])),
