@@ -2,7 +2,7 @@
 //! acknowledged is lost.
 
 use crate::cluster_site::SOON;
-use crate::volume_site::{Log, NODES, Reader, VolumeSite, Writer, other};
+use crate::volume_site::{Client, Log, NODES, Reader, VolumeSite, Writer, other};
 use lab::{Random, Trouble, eventually};
 use std::time::Duration;
 
@@ -125,6 +125,36 @@ fn every_trouble_of_a_disk_is_survived() {
         survives("volume-troubles", under, &others());
         survives("volume-stall", under, &[stall(under)]);
     }
+}
+
+#[test]
+#[ignore = "it takes minutes: make test-long"]
+fn disks_that_were_both_full_are_well_when_they_have_room_again() {
+    lab::skip_unless_root!();
+    let volumes = VolumeSite::on_unreliable_disks("volume-full");
+    let owner = volumes.in_sync();
+    let full = case("no room", ERROR, |on| on.full = true);
+    for node in NODES {
+        volumes.disk(node).set(full.trouble.clone());
+    }
+    // Somebody at the owner writes once, and never again; another one goes on at the other node.
+    let mut once = Client::connect(&volumes.socket(owner)).unwrap();
+    assert!(once.write(3000, &[7; 4096], true).is_err());
+    drop(once);
+    for node in NODES {
+        volumes.disk(node).set(Trouble::default());
+    }
+    let mut client = Client::connect(&volumes.socket(other(owner))).unwrap();
+    let mut writes = || client.write(3001, &[8; 4096], true).is_ok();
+    assert!(eventually(SOON, &mut writes), "{}", volumes.tell());
+    volumes.in_sync();
+    let healed = || {
+        NODES.into_iter().all(|node| {
+            let (state, why) = (volumes.fact(node, "state"), volumes.fact(node, "why"));
+            why.is_none() && state.as_deref() != Some("failing")
+        })
+    };
+    assert!(eventually(SOON, healed), "{}", volumes.tell());
 }
 
 #[test]

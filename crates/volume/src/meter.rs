@@ -42,6 +42,8 @@ pub struct Count {
     pub errors: u64,
     /// The last error, until one succeeds.
     pub trouble: Option<Failure>,
+    /// When that was.
+    pub failed: Option<Instant>,
     /// The median latency of the last half minute or more, microseconds.
     pub p50_us: Option<u64>,
     /// The 99th percentile of the latency, microseconds.
@@ -155,6 +157,7 @@ impl Stopwatch {
                 Err(failure) => {
                     count.errors += 1;
                     count.trouble = Some(*failure);
+                    count.failed = Some(now);
                 }
             }
         }

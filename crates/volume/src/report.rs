@@ -10,6 +10,7 @@ use crate::status::{Status, named};
 use crate::sums::Sums;
 use crate::verified;
 use part::report::{Grade, NumberRow, Report, Subject, Unit};
+use std::time::Duration;
 
 /// The kind of the subjects.
 pub const VOLUME: &str = "volume";
@@ -278,10 +279,18 @@ pub fn of(volumes: impl Iterator<Item = Status>) -> Report {
     }
 }
 
+/// How long a volume with two copies is shown as failing after the last operation that did.
+const FAILS_FOR: Duration = Duration::from_secs(10);
+
 /// What fails of it, and what to do.
 fn troubles(volume: &Status, counts: &[(&Words, Count)]) -> Vec<String> {
+    // A volume with two copies needs nobody when its disks are well, and nobody may use it at this
+    // node for a long time.
+    let is_so = |count: &Count| {
+        volume.mirror.is_none() || { count.failed }.is_some_and(|at| at.elapsed() < FAILS_FOR)
+    };
     let failing = counts.iter().filter_map(|(words, count)| {
-        let trouble = count.trouble?;
+        let trouble = count.trouble.filter(|_| is_so(count))?;
         Some(format!("{} fail: {trouble}", words.operations))
     });
     let mut troubles: Vec<String> = failing.collect();

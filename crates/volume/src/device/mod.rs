@@ -563,7 +563,7 @@ fn fill_files(
     metadata: &Place,
     (name, head): (&str, Head),
 ) -> Result<Metadata, DeviceError> {
-    // Whoever looks for the copy may have opened them in between, and leaves them at once.
+    // The role looks for the copy, and may have opened them in between: it leaves them at once.
     for file in [data, metadata] {
         patiently(|| file.claim(FileType::RegularFile, "regular file"))?;
     }

@@ -5,6 +5,7 @@ use crate::config::WithoutMajority;
 use crate::link::dial::Receiver;
 use crate::link::greeting::{Facts, Greeting};
 use crate::replica::Order;
+use ::wire::Wire;
 use part::lock;
 use part::role::{KnownLease, VolumeUse};
 use rustix::event::{EventfdFlags, eventfd};
@@ -12,7 +13,6 @@ use rustix::io::Errno;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
-use ::wire::Wire;
 
 /// Letters that wait. Beyond that the newest are dropped, which all come again: a lease at its
 /// renewal, a connection at the next attempt.

@@ -6,12 +6,12 @@ use crate::link::frame::{Head, Kind};
 use crate::link::greeting::{Facts, Greeting};
 use crate::link::{Incoming, LinkError, Session};
 use crate::replica::{self, Message};
+use ::wire::Wire;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use ::wire::Wire;
 
 /// How often the other node hears that this one lives.
 const PULSE: Duration = Duration::from_millis(500);

@@ -51,6 +51,8 @@ pub struct Following<P> {
     serial: u64,
     /// Messages that wait for a store.
     held: VecDeque<Message<P>>,
+    /// A write that shows whether a disk that failed is well again.
+    tried: Option<u32>,
 }
 
 impl<P> Default for Following<P> {
@@ -61,6 +63,7 @@ impl<P> Default for Following<P> {
             number: 0,
             serial: 0,
             held: VecDeque::new(),
+            tried: None,
         }
     }
 }
@@ -71,6 +74,7 @@ impl<P> Following<P> {
         self.task = Task::None;
         self.serial += 1;
         self.held.clear();
+        self.tried = None;
     }
 
     /// Returns whether it follows an owner.
@@ -249,6 +253,9 @@ impl<P: Payload> Replica<P> {
         match command {
             Command::Write { blocks, body, fua } if self.settings.geometry.contains(blocks) => {
                 let write = Operation::Write { blocks, body, fua };
+                if self.copy.faulty {
+                    self.following.tried = Some(tag);
+                }
                 self.start(Purpose::Serve { serial, tag }, write);
             }
             Command::Compare { blocks, checksum } if self.settings.geometry.contains(blocks) => {
@@ -285,7 +292,13 @@ impl<P: Payload> Replica<P> {
         }
         match result {
             DiskResult::Failed | DiskResult::Damaged(_) => self.follower_failed(tag),
-            DiskResult::Done | DiskResult::Data(_) => self.send(Message::Done { tag }),
+            DiskResult::Done | DiskResult::Data(_) => {
+                if self.following.tried == Some(tag) {
+                    self.following.tried = None;
+                    self.copy.faulty = false;
+                }
+                self.send(Message::Done { tag });
+            }
         }
     }
 

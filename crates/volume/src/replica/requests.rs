@@ -489,7 +489,13 @@ impl<P: Payload> Replica<P> {
                 slot.local = Part::Done;
                 slot.data = Some(data);
             }
-            (_, DiskResult::Done) => slot.local = Part::Done,
+            (work, DiskResult::Done) => {
+                slot.local = Part::Done;
+                // A disk that failed is well again if it takes a write, and nobody is to take over.
+                if matches!(work, Work::Write { .. }) && self.tenure.role == Role::Serving {
+                    self.copy.faulty = false;
+                }
+            }
         }
         self.settle(place);
     }

@@ -2,13 +2,15 @@
 //! volume is as its use needs it. It changes no volume: [`crate::mirror`] carries out a use.
 
 use super::Role;
+use crate::config::Volumes;
 use crate::mirror::Shown;
 use crate::replica::OtherState;
 use crate::report::USED_BY;
 use crate::status::{State, Status};
 use part::report::{Report, Subject};
 use part::role::{UsedVolume, UsedVolumes, VolumeNews, VolumeState, VolumeUse};
-use std::collections::BTreeMap;
+use part::voice::write_error;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Parts that use volumes at most.
 const PARTS_MAX: usize = 8;
@@ -17,6 +19,8 @@ const PARTS_MAX: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Usage {
     parts: BTreeMap<String, Vec<UsedVolume>>,
+    /// Volumes that are kept as they were until nobody uses them, and the version that follows.
+    held: (BTreeSet<String>, Vec<u8>),
     /// What each part was told last.
     told: BTreeMap<String, VolumeNews>,
 }
@@ -84,6 +88,48 @@ impl Role {
             usage.told.remove(&part);
             usage.parts.insert(part, volumes);
             self.tell_uses();
+            self.let_go();
+        }
+    }
+
+    /// Keeps those volumes as they are that a part uses alone, and that the new version has no longer,
+    /// elsewhere, or read-only: a guest whose section goes with that of its volume still has to write
+    /// while it shuts down.
+    pub(super) fn hold(&mut self, payload: &[u8], volumes: &mut Volumes) {
+        let mut held = BTreeSet::new();
+        for (name, worker) in &self.workers {
+            let has = worker.spec();
+            let stays = { volumes.0.get(name) }
+                .is_some_and(|spec| spec.backing == has.backing && spec.read_only == has.read_only);
+            let is_used = self
+                .usage
+                .of(name)
+                .is_some_and(|used| used != VolumeUse::Reads);
+            if stays || !is_used {
+                continue;
+            }
+            if !self.usage.held.0.contains(name) {
+                write_error(&format!(
+                    "evenkeel: volume {name}: it is used: its change takes effect when that ends\n"
+                ));
+            }
+            volumes.0.insert(name.clone(), has);
+            held.insert(name.clone());
+        }
+        self.usage.held = (held, payload.to_vec());
+    }
+
+    /// Goes over to the version that was put off, when nobody uses its volumes any longer.
+    fn let_go(&mut self) {
+        let (held, payload) = &self.usage.held;
+        let is_used =
+            |name: &String| { self.usage.of(name) }.is_some_and(|one| one != VolumeUse::Reads);
+        if held.is_empty() || held.iter().all(is_used) {
+            return;
+        }
+        let payload = payload.clone();
+        if let Err(words) = self.change(&payload) {
+            write_error(&format!("evenkeel: volumes: {words}\n"));
         }
     }
 
@@ -92,6 +138,7 @@ impl Role {
         self.usage.told.remove(part);
         if self.usage.parts.remove(part).is_some() {
             self.tell_uses();
+            self.let_go();
         }
     }
 

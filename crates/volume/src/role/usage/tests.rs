@@ -105,6 +105,37 @@ fn a_part_is_told_how_its_volume_is_when_it_asks_and_when_that_changes() {
 }
 
 #[test]
+fn a_volume_that_a_guest_uses_stays_as_it_was_until_the_guest_has_ended() {
+    let (runtime, directory) = (Scratch::new().unwrap(), Scratch::new().unwrap());
+    create(directory.path());
+    let now = version(directory.path());
+    let mut volumes: Volumes = codec::decode(&now).unwrap();
+    volumes
+        .0
+        .values_mut()
+        .for_each(|spec| spec.read_only = true);
+    let without = codec::encode(&Volumes([].into(), [].into()));
+    for (then, is_gone) in [(codec::encode(&volumes), false), (without, true)] {
+        let mut role = role(runtime.path());
+        role.change(&now).unwrap();
+        role.uses(used("guest", "mail", VolumeUse::Alone));
+        role.change(&then).unwrap();
+        assert!(!role.workers["mail"].spec().read_only);
+        // Also in the next version, which does not have it either.
+        role.change(&then).unwrap();
+        assert!(!role.workers["mail"].spec().read_only);
+        let empty = UsedVolumes {
+            part: "guest".to_owned(),
+            volumes: Vec::new(),
+        };
+        role.uses(empty);
+        assert_eq!(role.workers.is_empty(), is_gone);
+        assert!(role.workers.values().all(|worker| worker.spec().read_only));
+        assert!(role.usage.held.0.is_empty());
+    }
+}
+
+#[test]
 fn the_report_names_the_parts_that_use_a_volume() {
     let (runtime, directory) = (Scratch::new().unwrap(), Scratch::new().unwrap());
     create(directory.path());
