@@ -555,8 +555,12 @@ impl Machine {
 
     /// The supervisor, and the proxy that it has now.
     pub fn processes(&self) -> Option<(Pid, Pid)> {
-        let supervisor = self.process.as_ref()?.tree().into_iter().next()?;
-        Some((supervisor, self.role("proxy-role")?))
+        Some((self.supervisor()?, self.role("proxy-role")?))
+    }
+
+    /// The supervisor.
+    pub fn supervisor(&self) -> Option<Pid> {
+        self.process.as_ref()?.tree().into_iter().next()
     }
 
     /// Whether all its processes run the program that is installed.

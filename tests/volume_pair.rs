@@ -2,7 +2,7 @@
 //! and both copies are equal in the end.
 
 use crate::cluster_site::SOON;
-use crate::volume_site::{Client, Reader, VolumeSite, clients, other};
+use crate::volume_site::{Client, Reader, VolumeSite, Writer, clients, other};
 use lab::eventually;
 use rustix::process::{Signal, kill_process};
 
@@ -26,6 +26,28 @@ fn a_volume_begins_when_both_copies_are_there_and_is_used_at_both_nodes() {
         .well();
     volumes.in_sync();
     volumes.holds(clients(&volumes));
+}
+
+/// Its control role is alive, and would renew leases of which the volume role hears nothing.
+#[test]
+#[ignore = "it takes minutes: make test-long"]
+fn a_supervisor_that_is_stopped_leaves_the_volume_to_the_other_node() {
+    lab::skip_unless_root!();
+    let volumes = VolumeSite::new("volume-supervisor-stopped");
+    let owner = volumes.in_sync();
+    let survivor = other(owner);
+    let writer = Writer::start(volumes.socket(survivor), 0);
+    writer.gets_on(50);
+    let supervisor = volumes.site.machine(owner).supervisor().expect("it runs");
+    kill_process(supervisor, Signal::STOP).unwrap();
+    // Its volume role goes on as the other copy.
+    let takes_over = || volumes.fact(survivor, "owner here").as_deref() == Some("1");
+    assert!(eventually(SOON, takes_over), "{}", volumes.tell());
+    writer.gets_on(50);
+    kill_process(supervisor, Signal::CONT).unwrap();
+    volumes.in_sync();
+    writer.gets_on(50);
+    volumes.holds(vec![writer]);
 }
 
 #[test]

@@ -106,6 +106,11 @@ pub trait Machine: Send + Sync + 'static {
     /// Another node could use this lease better: its users release it in good order, and
     /// do not request it for a moment.
     fn hand_over(&self, lease: String) -> impl Future<Output = ()> + Send;
+    /// Whether the parts hear what is reported to them. While they do not, they stop at the end of the
+    /// leases that they know, and none is renewed for them: another machine can go on.
+    fn is_heard(&self) -> bool {
+        true
+    }
     /// The parts of this machine that get a certificate of their own.
     fn certified(&self) -> Vec<&'static str> {
         Vec::new()

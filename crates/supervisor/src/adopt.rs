@@ -44,6 +44,31 @@ impl Supervisor {
         true
     }
 
+    /// Whether no other supervisor runs for this member of a cluster. Its socket may be gone: with two of
+    /// them, roles that there may be one of would end each other's guests.
+    pub(super) fn claim_member(&mut self) -> bool {
+        let Some(start) = &self.command.cluster else {
+            return true;
+        };
+        let path = start.directory.clone();
+        match directory::lock(&path) {
+            Ok(Some(lock)) => self.doors.member = Some(lock),
+            Ok(None) => {
+                self.fail(format_args!(
+                    "another supervisor runs with the state in {}. If no command reaches it, its socket in {} was \
+                     removed: end that process (`evenkeel run` in the list of processes) and start again, its roles and \
+                     guests go on meanwhile",
+                    path.display(),
+                    directory::path().display()
+                ));
+                return false;
+            }
+            // Its control role says what is wrong with it.
+            Err(_) => {}
+        }
+        true
+    }
+
     /// Adopts a role that serves with these files and has no supervisor; whether
     /// that settles the start.
     pub(super) fn adopt(&mut self) -> bool {

@@ -497,6 +497,20 @@ pub(crate) fn claim(
     enter_locked(directory, Kind::Starting, program, paths).map(Some)
 }
 
+/// Takes the lock on a directory, which ends with the process; None where another one has it.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn lock(directory: &Path) -> rustix::io::Result<Option<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = open(directory, flags, Mode::empty())?;
+    match flock(&opened, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(opened)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// The same as [`enter`] in a directory of which the place is known.
 pub(crate) fn enter_in(
     directory: &Path,

@@ -74,6 +74,9 @@ impl Supervisor {
     /// Continues where another image or another supervisor stopped, or starts
     /// from the files.
     fn begin(&mut self, left: Option<Resumed>) {
+        if !self.claim_member() {
+            return;
+        }
         let resumed = left.map(|left| self.resume(left));
         match resumed {
             Some(Ok(())) => return self.begin_as_member(),

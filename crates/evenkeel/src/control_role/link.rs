@@ -7,12 +7,13 @@ use part::Shared;
 use part::channel::{Channel, ChannelError, Received};
 use part::lock;
 use part::role::{Message, PartMessage};
+use part::voice::write_error;
 use rustix::event::PollFlags;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -23,6 +24,8 @@ const NEWS_MAX: usize = 256;
 const WAITING_MAX: usize = 64;
 /// Minimum pause of the channel: the kernel's buffer is full.
 const REST: Duration = Duration::from_millis(5);
+/// After how long a supervisor that says nothing passes on nothing either.
+const SILENT_MAX: Duration = Duration::from_secs(4);
 
 /// The tasks that wait for a response, by the numbers of their requests.
 struct Waiting {
@@ -40,6 +43,8 @@ pub struct Link {
     news: mpsc::Sender<News>,
     heard: tokio::sync::Mutex<mpsc::Receiver<News>>,
     lost: watch::Sender<bool>,
+    /// When the supervisor said something last, and whether its silence has been reported.
+    heard_at: Mutex<(Instant, bool)>,
 }
 
 impl Link {
@@ -61,7 +66,22 @@ impl Link {
             news,
             heard: tokio::sync::Mutex::new(heard),
             lost: watch::Sender::new(false),
+            heard_at: Mutex::new((Instant::now(), false)),
         })
+    }
+
+    /// Whether the supervisor passes messages on. It asks for a sign of life each second
+    /// ([`part::heart`]), so one that says nothing for longer is stopped, or stands still.
+    pub fn is_heard(&self) -> bool {
+        let (at, is_reported) = &mut *lock(&self.heard_at);
+        let is_silent = at.elapsed() > SILENT_MAX;
+        if is_silent && !std::mem::replace(is_reported, true) {
+            write_error(
+                "evenkeel: cluster: the supervisor of this member does not respond: leases are not renewed until it does, so \
+                 that another node can take over\n",
+            );
+        }
+        !is_silent
     }
 
     /// Until the supervisor has gone.
@@ -156,6 +176,7 @@ impl Link {
     }
 
     fn hear(&self, received: Received) {
+        *lock(&self.heard_at) = (Instant::now(), false);
         match received.message {
             Message::Verdict { .. }
             | Message::Answer { .. }

@@ -159,6 +159,10 @@ impl Machine for Supervised {
         self.link.answer(ask, &Message::Answer { bytes });
     }
 
+    fn is_heard(&self) -> bool {
+        self.link.is_heard()
+    }
+
     fn certified(&self) -> Vec<&'static str> {
         let rows = row::all().iter().filter(|row| row.certified);
         rows.map(|row| row.part).collect()

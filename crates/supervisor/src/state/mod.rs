@@ -82,6 +82,8 @@ pub struct Doors {
     pub control: Option<Control>,
     /// The entry in the runtime directory until then.
     pub claim: Option<(Entry, OwnedFd)>,
+    /// The lock on the state directory of a member, as long as this process lives.
+    pub member: Option<OwnedFd>,
     /// None until they are opened.
     pub master: Option<Master>,
     pub notify: Notify,

@@ -80,7 +80,11 @@ pub(super) async fn run<M: Machine, N: Network>(
             shared.machine.hold(known.clone()).await;
             told = known;
         }
+        let is_heard = shared.machine.is_heard();
         for ask in holders.due(shared.clock.boottime()) {
+            if !is_heard && !matches!(ask, Ask::Release(_)) {
+                continue;
+            }
             tokio::spawn(self::ask(shared.clone(), ask, answers.clone()));
         }
         if ending && !holders.releases() {
