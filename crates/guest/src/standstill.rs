@@ -18,6 +18,9 @@ pub const AGENT_MAX_MS: u64 = 3_000;
 pub const FREEZE_MAX_MS: u64 = 10_000;
 /// How long QEMU may take to end the requests to the disks, milliseconds.
 pub const PAUSE_MAX_MS: u64 = 5_000;
+/// How long the role that follows one which was killed tries to thaw file systems. An agent that froze
+/// some responds within that time.
+pub const LEFT_MAX_MS: u64 = 30_000;
 /// How long the guest stands still at most, milliseconds.
 pub const STAND_MAX_MS: u64 = 10_000;
 
@@ -73,6 +76,8 @@ pub struct Standstill {
     not_frozen: String,
     /// They were, when the guest stood still.
     was_frozen: bool,
+    /// When the role began that found it.
+    left_since: Option<u64>,
     /// Why the guest did not stand still until the end.
     broken: Option<String>,
     /// When it was told to pause, and to freeze.
@@ -114,6 +119,7 @@ impl Standstill {
             not_frozen: String::new(),
             was_frozen: false,
             broken: None,
+            left_since: None,
             paused_at: None,
             frozen_at: None,
             stood_ms: 0,
@@ -125,6 +131,7 @@ impl Standstill {
     pub fn left(now: u64) -> Standstill {
         let mut left = Standstill::begin(0, false, now);
         left.files = Files::Told;
+        left.left_since = Some(now);
         left.give_up("the guest role was restarted");
         left
     }
@@ -211,6 +218,11 @@ impl Standstill {
         }
         if let Some(no) = no {
             self.give_up(no);
+        }
+        // Without an agent nothing was frozen, and nobody says so.
+        if { self.left_since }.is_some_and(|since| now >= since.saturating_add(LEFT_MAX_MS)) {
+            self.left_since = None;
+            self.loosen(now);
         }
         match self.phase {
             Phase::Freezes(since) => self.freezing(since, now),
@@ -394,6 +406,13 @@ mod tests {
             assert_eq!(one.asks(Here::Runs), Some(Command::Thaw));
         }
         assert_eq!(Standstill::left(0).asks(Here::Runs), Some(Command::Thaw));
+        // Without an agent it is over one day.
+        let mut left = Standstill::left(0);
+        left.heard(Command::Thaw, Err("no agent".to_owned()), 10);
+        left.turn(Here::Runs, None, LEFT_MAX_MS - 1);
+        assert!(left.may_be_frozen() && !left.is_over());
+        left.turn(Here::Runs, None, LEFT_MAX_MS);
+        assert!(!left.may_be_frozen() && left.is_over());
     }
 
     #[test]

@@ -596,10 +596,13 @@ impl Agreement {
             (true, _) if wish == Wish::Hold => {
                 "the cluster has not confirmed yet that its lease is here".to_owned()
             }
-            (true, _) => {
+            (true, Some(lease)) => format!("it is on {} now", lease.holder),
+            (true, None) if local.has_moved => "it has moved to the other node".to_owned(),
+            (true, None) if self.is_alone(now_ns) => {
                 "this node does not hold its lease: no majority of the cluster is reachable"
                     .to_owned()
             }
+            (true, None) => "this node does not hold its lease".to_owned(),
             (false, Some(lease)) => format!("on {}", lease.holder),
             (false, None) => { self.open_words(name, guests, record, now_ns) }
                 .unwrap_or_else(|| self.why(name, record, now_ns)),

@@ -20,7 +20,7 @@ impl Agreement {
         }
         match self.places.get(name) {
             _ if !self.is_known => "the cluster has not reported its leases yet".to_owned(),
-            Some(Place::On(node)) if *node == self.me && self.is_alone(now_ns) => {
+            _ if self.is_alone(now_ns) => {
                 "no majority of the cluster is reachable from this node".to_owned()
             }
             Some(Place::On(node)) if *node == self.me => {

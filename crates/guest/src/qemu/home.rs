@@ -18,6 +18,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt, 
 use std::path::{Path, PathBuf};
 
 /// Bytes of the serial output that are kept at least.
+const WORDS_BYTES_MAX: u64 = 16 << 10;
 const LOG_KEPT_BYTES: u64 = 256 << 10;
 /// Bytes of it from which on it is cut.
 const LOG_BYTES_MAX: u64 = 1 << 20;
@@ -194,6 +195,11 @@ impl Home {
         self.0.join("serial.log")
     }
 
+    /// Which process QEMU is, as the role that started it wrote down.
+    pub fn process(&self) -> PathBuf {
+        self.0.join("process")
+    }
+
     /// What QEMU itself says.
     pub fn words(&self) -> PathBuf {
         self.0.join("qemu.log")
@@ -249,16 +255,30 @@ impl Home {
 
     /// Returns the last lines that QEMU itself said.
     pub fn last_words(&self) -> String {
-        let bytes = fs::read(self.words()).unwrap_or_default();
+        let bytes = self.end_of_words().unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text
             .lines()
-            .filter(|line| !line.trim().is_empty())
+            .map(|line| line.trim_matches(|one: char| one.is_control() || one.is_whitespace()))
+            .filter(|line| !line.is_empty())
             .collect();
         let from = lines.len().saturating_sub(3);
         let words = lines.get(from..).unwrap_or_default().join("; ");
         let plain = words.chars().filter(|letter| !letter.is_control());
         plain.take(400).collect()
+    }
+
+    /// QEMU may have written any amount, and holes.
+    fn end_of_words(&self) -> io::Result<Vec<u8>> {
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
+            .open(self.words())?;
+        let length = file.metadata()?.len();
+        let mut end = vec![0; length.min(WORDS_BYTES_MAX) as usize];
+        let count = file.read_at(&mut end, length.saturating_sub(WORDS_BYTES_MAX))?;
+        end.truncate(count);
+        Ok(end)
     }
 }
 
@@ -323,6 +343,21 @@ mod tests {
         let left = fs::read(home.log()).unwrap();
         assert_eq!(left.len() as u64, LOG_KEPT_BYTES);
         assert!(left.ends_with(b"the end"));
+    }
+
+    #[test]
+    fn last_words_are_the_end_of_whatever_qemu_wrote() {
+        let scratch = Scratch::new().unwrap();
+        let home = Home::new(scratch.path(), "mail");
+        home.make().unwrap();
+        assert_eq!(home.last_words(), "");
+        // More than there is memory for, without taking any of the disk.
+        let file = fs::File::create(home.words()).unwrap();
+        file.set_len(1 << 43).unwrap();
+        assert_eq!(home.last_words(), "");
+        file.write_at(b"\nno such device\x1b[2J\n", (1 << 43) - 20)
+            .unwrap();
+        assert_eq!(home.last_words(), "no such device[2J");
     }
 
     #[test]

@@ -6,7 +6,8 @@ use super::home::{Home, Lock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, pidfd_open,
+    pidfd_send_signal, setrlimit, waitid,
 };
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use std::ffi::OsString;
@@ -31,6 +32,9 @@ pub struct Rights {
     pub files: Option<OwnedFd>,
     /// It becomes another user by itself, and has the right to do so until then.
     pub changes_user: bool,
+    /// The longest file that it may write, bytes: what it says and what its guest prints are kept, and
+    /// the machine's memory has to last for all of them. None: no limit.
+    pub file_bytes_max: Option<u64>,
     /// It has the network of this machine: its disks are at a storage system. Others have a network
     /// of their own, with nothing in it.
     pub has_network: bool,
@@ -111,26 +115,50 @@ impl Process {
                 give_up(&rights)
             });
         }
+        // That of an earlier one.
+        match fs::remove_file(home.process()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let child = command.spawn()?;
         let pid = Pid::from_child(&child);
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-        Ok(Process {
+        let process = Process {
             pid,
             pidfd,
             quits: false,
-        })
+        };
+        if let Some(born) = born(process.id()) {
+            // Without it, it is known by its arguments.
+            let _ = fs::write(home.process(), format!("{} {born}", process.id()));
+        }
+        Ok(process)
     }
 
     /// Finds the QEMU that a former role has started. None where there is none, or where it has
     /// not written its process id yet.
     ///
+    /// QEMU can write to its lock, and to its own arguments, so what the role wrote down counts first:
+    /// a QEMU must not pass another process of this machine off as itself. What is in the lock is
+    /// needed if the role was killed before it could.
+    ///
     /// # Errors
     /// The system's.
     pub fn find(home: &Home) -> io::Result<Option<Process>> {
-        let Lock::Held { pid: Some(number) } = home.lock()? else {
+        let Lock::Held { pid: in_lock } = home.lock()? else {
             return Ok(None);
         };
-        let Some(pid) = Pid::from_raw(number) else {
+        let written = fs::read_to_string(home.process()).unwrap_or_default();
+        let written: Option<(i32, u64)> = { written.split_once(' ') }
+            .and_then(|(number, since)| Some((number.parse().ok()?, since.parse().ok()?)));
+        let is_its = |number: &i32| match written {
+            Some((written, since)) if written == *number => born(*number) == Some(since),
+            _ => is_marked(*number, &command::mark(home)),
+        };
+        let all = [written.map(|(number, _)| number), in_lock];
+        let number = all.into_iter().flatten().find(is_its);
+        let Some((number, pid)) = number.and_then(|number| Some((number, Pid::from_raw(number)?)))
+        else {
             return Ok(None);
         };
         let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
@@ -139,7 +167,7 @@ impl Process {
             Err(errno) => return Err(errno.into()),
         };
         // As long as it holds the lock, the number is its own: it was when the process was opened.
-        let again = matches!(home.lock()?, Lock::Held { pid } if pid == Some(number));
+        let again = matches!(home.lock()?, Lock::Held { .. }) && is_its(&number);
         Ok(again.then_some(Process {
             pid,
             pidfd,
@@ -154,12 +182,7 @@ impl Process {
     /// The system's.
     pub fn find_stray(home: &Home) -> io::Result<Option<Process>> {
         let mark = command::mark(home);
-        let is_its = |pid: i32| {
-            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            words
-                .split(|byte| *byte == 0)
-                .any(|word| word == mark.as_bytes())
-        };
+        let is_its = |pid: i32| is_marked(pid, &mark);
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
             let Some(number) = name.to_str().and_then(|name| name.parse().ok()) else {
@@ -268,6 +291,24 @@ impl AsFd for Process {
     }
 }
 
+/// Whether a process has this among its arguments.
+fn is_marked(pid: i32, mark: &str) -> bool {
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    words
+        .split(|byte| *byte == 0)
+        .any(|word| word == mark.as_bytes())
+}
+
+/// When a process was started, as the kernel counts it (proc(5), `/proc/pid/stat`, field 22). None:
+/// there is none.
+fn born(pid: i32) -> Option<u64> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&stat);
+    // The name of a program may have spaces and parentheses.
+    let (_, fields) = text.rsplit_once(") ")?;
+    fields.split(' ').nth(19)?.parse().ok()
+}
+
 /// In the child: a session of its own, and the lock with its process id.
 fn become_own(lock: RawFd) -> io::Result<()> {
     rustix::process::setsid()?;
@@ -309,6 +350,16 @@ fn give_up(rights: &Rights) -> io::Result<()> {
         // SAFETY: it takes flags only. A kernel without network namespaces, and a container that may
         // make none, leave it with a user that owns nothing.
         unsafe { libc::unshare(libc::CLONE_NEWNET) };
+    }
+    if let Some(bytes) = rights.file_bytes_max {
+        let limit = Rlimit {
+            current: Some(bytes),
+            maximum: Some(bytes),
+        };
+        setrlimit(Resource::Fsize, limit)?;
+        // A write beyond it is refused, and ends nobody (setrlimit(2)).
+        // SAFETY: SIG_IGN is no handler.
+        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     }
     rustix::thread::set_no_new_privs(true)?;
     if let Some(ruleset) = &rights.files {
@@ -358,14 +409,39 @@ mod tests {
             panic!("nobody has it");
         };
         let arguments = vec![seconds.into()];
+        let rights = Rights {
+            file_bytes_max: Some(1 << 20),
+            ..Rights::default()
+        };
         Process::start(
             Path::new("/bin/sleep"),
             arguments,
             (home, &lock),
             &[],
-            Rights::default(),
+            rights,
         )
         .unwrap()
+    }
+
+    #[test]
+    fn what_a_process_writes_into_its_lock_makes_no_other_process_its_own() {
+        let scratch = Scratch::new().unwrap();
+        let home = Home::new(scratch.path(), "mail");
+        let started = start(&home, "1000");
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", started.id())).unwrap();
+        let line = { limits.lines() }.find(|line| line.starts_with("Max file size"));
+        assert!(line.is_some_and(|line| line.matches("1048576").count() == 2));
+        let lies = std::process::id().to_string();
+        std::fs::write(home.path().join("lock"), &lies).unwrap();
+        let found = Process::find(&home).unwrap().unwrap();
+        assert_eq!(found.id(), started.id());
+        // The role was killed before it wrote anything down: this process is not a QEMU of it.
+        std::fs::remove_file(home.process()).unwrap();
+        assert!(Process::find(&home).unwrap().is_none());
+        // Nor is one that has the number of an earlier one.
+        std::fs::write(home.process(), format!("{lies} 1")).unwrap();
+        assert!(Process::find(&home).unwrap().is_none());
+        started.kill();
     }
 
     #[test]

@@ -82,6 +82,7 @@ pub(super) fn of(role: &Role) -> Report {
         let subject = match (is_there, is_drained) {
             (true, true) => subject.state("drained", Grade::Standby),
             (true, false) => subject.state(TAKES, Grade::Good),
+            (false, _) if is_me => subject.state("no majority", Grade::Bad),
             (false, _) => subject.state("away", Grade::Bad),
         };
         role.fencing_of(subject, is_there)
