@@ -49,6 +49,13 @@ pub struct NoAnswer {
     missing: bool,
 }
 
+impl NoAnswer {
+    /// Whether the version that is served has nothing of the part.
+    pub fn is_missing(&self) -> bool {
+        self.missing
+    }
+}
+
 impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.words)

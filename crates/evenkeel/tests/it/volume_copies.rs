@@ -105,9 +105,7 @@ fn what_would_destroy_something_is_refused_with_words() {
     bed.comes_to("mail", "serving");
     let told = import(&["image"]);
     assert!(
-        told.contains(
-            "image is a qcow2 image, not a raw disk: `qemu-img convert -f qcow2 -O raw image"
-        ),
+        told.contains("image is a qcow2 image, not a raw disk: `evenkeel guest import image NAME`"),
         "{told}"
     );
     let told = import(&["large"]);

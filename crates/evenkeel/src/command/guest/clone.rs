@@ -2,6 +2,7 @@
 //! then the volumes of this node are filled.
 
 use super::disks::{self, Disk, Moment};
+use super::image::place::can_be_named;
 use super::{asked, find, order, snapshot, unknown};
 use crate::command::volume::{is_usable, served, transfer};
 use crate::command::word;
@@ -38,6 +39,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     if name == new {
         return Err(format!("the new guest needs another name than {name}"));
     }
+    can_be_named(&new)?;
     let (instance, report) = asked(matches)?;
     let from = disks::known(&instance, &name)?.served;
     let from = from.ok_or_else(|| unknown(&name))?;
@@ -182,7 +184,8 @@ fn have_both_copies(matches: &ArgMatches, new: &[Disk]) -> Result<(), String> {
     match missing.is_empty() {
         true => Ok(()),
         false => Err(format!(
-            "the copies of this node are there, and those of {on} are not served yet: run {} on {on}, then this command again",
+            "the copies of this node are there, and those of {on} are not served here: run {} on {on}, then this command again; if it \
+             says that they exist, run this command on {on}, which serves them",
             missing.join(" and ")
         )),
     }

@@ -25,10 +25,21 @@ use supervisor::directory::{self, Instance};
 const END: u8 = 0x1d;
 /// How often a followed log is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// What the guest printed without what would control the terminal.
+
+/// What the guest printed without what would control the terminal: the controls of ASCII, and those
+/// of ISO 6429 behind them, as one byte or as a letter of UTF-8 (U+0080 to U+009F).
 pub(super) fn plain(bytes: &[u8]) -> Vec<u8> {
-    let kept = |byte: &&u8| matches!(byte, b'\n' | b'\r' | b'\t') || !byte.is_ascii_control();
-    bytes.iter().filter(kept).copied().collect()
+    let mut kept = Vec::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        let letters = chunk.valid().chars();
+        let text = letters.filter(|one| matches!(one, '\n' | '\r' | '\t') || !one.is_control());
+        let mut buffer = [0; 4];
+        text.for_each(|one| kept.extend_from_slice(one.encode_utf8(&mut buffer).as_bytes()));
+        // A letter may be cut by the end of what was read.
+        let rest = chunk.invalid().iter();
+        kept.extend(rest.filter(|byte| !(0x80..=0x9f).contains(*byte)));
+    }
+    kept
 }
 
 /// Where the serial output of a guest is kept on this node.

@@ -7,7 +7,7 @@ mod grub;
 mod import;
 mod inside;
 mod look;
-mod place;
+pub mod place;
 mod run;
 mod server;
 mod trial;

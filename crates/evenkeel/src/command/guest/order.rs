@@ -179,8 +179,12 @@ fn how(instance: &Instance, report: &Report, name: &str) -> Result<String, Strin
 pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (instance, report) = asked(matches)?;
-    if find(&report, &name)?.value(RUNNING) == Some(1) {
+    let subject = find(&report, &name)?;
+    if subject.value(RUNNING) == Some(1) {
         return Ok(format!("guest {name} runs already\n"));
+    }
+    if let Some(node) = elsewhere(&report, &name).filter(|_| subject.words(STOPPED).is_none()) {
+        return Ok(format!("guest {name} is on {node} already\n"));
     }
     let order = OfGuest::Start { name: name.clone() };
     let order = match best(&report, &name) {
@@ -248,6 +252,9 @@ pub(super) fn move_to(matches: &ArgMatches) -> Result<String, String> {
     wait(matches, STOP_LIMIT, |report| {
         let subject = find(report, &name)?;
         let on = subject.words(ON).unwrap_or_default();
+        if let Some(stopped) = subject.words(STOPPED).filter(|_| is_down(subject)) {
+            return Err(format!("guest {name} does not move, it is down: {stopped}"));
+        }
         if on != node {
             return match was_there && !on.is_empty() {
                 true => Err(format!(

@@ -430,10 +430,19 @@ fn prepare(
     let (mut client, before) = free(matches, name, from, &source)?;
     let held = transfer::allocated(&mut client).map_err(TransferError::from)?;
     if held > 0 && !overwrites {
+        let whole = client.offer().size;
+        // Only the owner of two copies in sync knows which blocks are empty.
+        let perhaps = match before.there.is_some() && held >= whole {
+            true => {
+                ", as far as it is known here: if it is new, wait until `evenkeel volume list` shows both copies in sync, and run \
+                 this where it is `serving`"
+            }
+            false => "",
+        };
         return Err(format!(
-            "volume '{name}' holds data ({} of {} are allocated): `--yes` overwrites all of it",
+            "volume '{name}' holds data ({} of {} are allocated{perhaps}): `--yes` overwrites all of it",
             amount(held),
-            amount(client.offer().size)
+            amount(whole)
         )
         .into());
     }
@@ -518,8 +527,8 @@ fn not_raw(image: Image, from: &str) -> String {
     let anyway = "`--raw` takes it as it is";
     match image {
         Image::Qemu(format) => format!(
-            "{so}: `qemu-img convert -f {format} -O raw {from} disk.raw` makes one, or `qemu-nbd -r -f {format} -k \
-             /tmp/nbd.sock {from}` serves it for `import NAME 'nbd+unix:///?socket=/tmp/nbd.sock'`. {anyway}"
+            "{so}: `evenkeel guest import {from} NAME` imports it into the volumes of a guest, and reads no other file \
+             that a {format} image may name. {anyway}"
         ),
         Image::Volume => format!(
             "{so}: export the volume, or its snapshot by `export NAME FILE --snapshot SNAPSHOT`. {anyway}"

@@ -2,12 +2,15 @@
 //! as sections to paste, with the commands that follow: files of the operator are never edited.
 
 use crate::command::guest::{asked as asked_guests, find};
-use crate::command::volume::asked as asked_volumes;
+use crate::command::reload;
+use crate::command::status::report;
 use clap::ArgMatches;
+use cluster::message::PART as CLUSTER;
 use guest::image::section::{Draft, Site};
 use guest::role::report::{GUEST, NODE, ON, THIS_NODE};
-use part::report::Report;
+use part::report::{Report, Subject};
 use std::fmt::Write;
+use volume::keyword::NAME as VOLUMES;
 use volume::report::{BACKING, COPIES, SIZE, SOCKET, VOLUME};
 
 /// Bytes of a name.
@@ -43,19 +46,35 @@ impl Place {
     }
 }
 
+/// Refuses what cannot be the name of a new guest, and of its volume.
+///
+/// # Errors
+/// It cannot.
+pub fn can_be_named(name: &str) -> Result<(), String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let begins = name.starts_with(|first: char| first.is_ascii_alphanumeric());
+    match begins && name.len() <= NAME_MAX && name.bytes().all(fits) {
+        true => Ok(()),
+        false => Err(format!(
+            "{name:?} cannot be the name of a guest: at most {NAME_MAX} letters, digits, `.`, `_` and `-`, and a letter or \
+             digit first"
+        )),
+    }
+}
+
 /// Finds the volumes of a guest. `draft` has it as it would be, with a volume for each image.
 ///
 /// # Errors
 /// No instance runs, or the guest runs.
 pub fn find_place(matches: &ArgMatches, draft: &mut Draft) -> Result<Place, String> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if !(1..=NAME_MAX).contains(&draft.name.len()) || !draft.name.bytes().all(fits) {
-        return Err(format!(
-            "{:?} cannot be the name of a guest: at most {NAME_MAX} letters, digits, `.`, `_` and `-`",
-            draft.name
-        ));
-    }
-    let (_, volumes) = asked_volumes(matches)?;
+    can_be_named(&draft.name)?;
+    let instance = reload::selected(matches)?;
+    let volumes = match report(&instance, VOLUMES) {
+        Ok(volumes) => volumes,
+        // The first ones are about to be.
+        Err(error) if error.is_missing() => Report::default(),
+        Err(error) => return Err(error.to_string()),
+    };
     // An instance without guests has none of this name.
     let guests = asked_guests(matches).ok().map(|(_, report)| report);
     let known = guests
@@ -64,7 +83,12 @@ pub fn find_place(matches: &ArgMatches, draft: &mut Draft) -> Result<Place, Stri
     if let Some(report) = guests.as_ref().filter(|_| known) {
         of_guest(report, draft)?;
     }
-    let site = site(&volumes, guests.as_ref());
+    let mut site = site(&volumes, guests.as_ref());
+    if site.nodes.is_empty() {
+        // Without a cluster there are none.
+        let cluster = report(&instance, CLUSTER).ok();
+        site.nodes = cluster.as_ref().map(nodes_of).unwrap_or_default();
+    }
     let mut before = String::new();
     let mut commands = String::new();
     let mut sizes = Vec::new();
@@ -162,6 +186,16 @@ fn of_guest(report: &Report, draft: &mut Draft) -> Result<(), String> {
     Ok(())
 }
 
+/// The members of a cluster that hold data.
+fn nodes_of(cluster: &Report) -> Vec<String> {
+    let members = cluster.of_kind("member");
+    let is_node = |one: &&Subject| { one.words("kind") }.is_some_and(|is| is.starts_with("node"));
+    members
+        .filter(is_node)
+        .map(|one| one.name.clone())
+        .collect()
+}
+
 /// The nodes and the backing of what is there already.
 fn site(volumes: &Report, guests: Option<&Report>) -> Site {
     let nodes = guests.into_iter().flat_map(|report| report.of_kind(NODE));
@@ -193,7 +227,7 @@ fn site(volumes: &Report, guests: Option<&Report>) -> Site {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use part::report::{Grade, Subject};
+    use part::report::Grade;
 
     fn report(subjects: Vec<Subject>) -> Report {
         Report {

@@ -45,7 +45,10 @@ pub struct Image {
 
 /// The node of a file or a block device.
 pub fn file(path: &Path) -> Result<Value, String> {
-    let name = path
+    // The server has a directory of its own.
+    let whole =
+        std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let name = whole
         .to_str()
         .ok_or_else(|| format!("{}: not a name in UTF-8", path.display()))?;
     let is_device = fs::metadata(path).is_ok_and(|metadata| {

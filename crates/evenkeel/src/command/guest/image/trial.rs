@@ -186,6 +186,7 @@ impl Trial<'_> {
             files: guest_role::confine(home.path(), &files).map_err(io)?,
             changes_user: user.is_some(),
             has_network: false,
+            file_bytes_max: None,
         };
         let kept: Vec<_> = sockets.into_descriptors().collect();
         let process = Process::start(&program, arguments, (home, &lock), &kept, rights);

@@ -2,6 +2,7 @@
 //! ([`change`]). The original disks are only read.
 
 mod change;
+mod kernel;
 mod source;
 
 use super::look;
@@ -102,7 +103,7 @@ fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
         .boot
         .kernel
         .as_ref()
-        .is_some_and(|kernel| kernel.is_file());
+        .is_some_and(|path| kernel::read(path).is_ok());
     let plan = plan::make(
         &looked.domain,
         &name,
@@ -150,9 +151,11 @@ fn heading(looked: &Looked, config: &Path) -> String {
         System::Windows(_) => "Windows".to_owned(),
         System::Unknown => "an unknown system".to_owned(),
     };
+    // Both are what others wrote.
+    let words = format!("{} ({title})", looked.domain.name);
     format!(
-        "{} ({title}), as {} has it:",
-        looked.domain.name,
+        "{}, as {} has it:",
+        words.replace(char::is_control, "?"),
         config.display()
     )
 }
@@ -241,7 +244,8 @@ fn a_disk(
             if !names.is_empty() {
                 let words = names.join(", ");
                 return Err(format!(
-                    "it names other files: {words}. Make one file of them (`qemu-img convert`)"
+                    "it names other files: {words}. Import one that has all of its data: what an image names could be \
+                     any file of this host"
                 )
                 .into());
             }

@@ -5,14 +5,14 @@ use super::super::look::{self, Place};
 use super::super::run::{Runner, program};
 use super::super::workshop::Workshop;
 use super::super::{grub, server};
-use super::{Looked, say};
+use super::{Looked, kernel, say};
 use crate::command::volume::transfer::Stopped;
 use guest::config::Firmware;
 use guest::image::boot::{self, Menu};
 use guest::image::system;
 use guest::image::xen::plan::{Choice, Found, Linux, Maker, Plan, Seen, is_swap};
 use std::cell::Cell;
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -271,14 +271,14 @@ fn initial_disk(
 ) -> Result<Option<String>, Stopped> {
     let version = &choice.version;
     let (boot, directory) = tree.kernels();
-    if let Some(kernel) = looked
+    if let Some(path) = looked
         .domain
         .boot
         .kernel
         .as_ref()
         .filter(|_| choice.from_host)
     {
-        let bytes = fs::read(kernel).map_err(|error| format!("{}: {error}", kernel.display()))?;
+        let bytes = kernel::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
         boot.write(&format!("{directory}/vmlinuz-{version}"), &bytes)?;
     }
     let names = [

@@ -1,0 +1,61 @@
+//! The kernel of this host that a configuration of Xen names. The author of the configuration could
+//! name any file, and it goes into the image: so it is no link, and has to be a kernel.
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// The largest kernel, bytes.
+const BYTES_MAX: u64 = 256 << 20;
+/// What a kernel of Linux for x86 has, and where ("The Linux/x86 Boot Protocol", section "The
+/// Real-Mode Kernel Header": `boot_flag` and `header`).
+const MARKS: [(usize, &[u8]); 2] = [(0x1fe, &[0x55, 0xaa]), (0x202, b"HdrS")];
+
+/// Reads one.
+///
+/// # Errors
+/// The system's, or it is no kernel.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(openat(CWD, path, flags, Mode::empty())?);
+    let refused = |words: &str| io::Error::other(words.to_owned());
+    if !file.metadata()?.is_file() {
+        return Err(refused("it is no file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    let has = |(at, mark): (usize, &[u8])| bytes.get(at..at + mark.len()) == Some(mark);
+    match bytes.len() as u64 <= BYTES_MAX && MARKS.into_iter().all(has) {
+        true => Ok(bytes),
+        false => Err(refused("it is no kernel of Linux (bzImage)")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::Scratch;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn only_a_kernel_is_read_and_no_link_to_anything() {
+        let scratch = Scratch::new().unwrap();
+        let at = |name: &str| scratch.path().join(name);
+        let mut kernel = vec![0; 1024];
+        for (at, mark) in MARKS {
+            kernel[at..at + mark.len()].copy_from_slice(mark);
+        }
+        fs::write(at("vmlinuz-6.1.0"), &kernel).unwrap();
+        assert_eq!(read(&at("vmlinuz-6.1.0")).unwrap(), kernel);
+        symlink(at("vmlinuz-6.1.0"), at("vmlinuz-link")).unwrap();
+        fs::write(at("vmlinuz-shadow"), "root:$y$j9T$secret:20000:0:::::\n").unwrap();
+        fs::write(at("vmlinuz-short"), &kernel[..0x204]).unwrap();
+        fs::write(at("vmlinuz-empty"), "").unwrap();
+        for name in ["link", "shadow", "short", "empty", "nowhere"] {
+            assert!(read(&at(&format!("vmlinuz-{name}"))).is_err(), "{name}");
+        }
+        assert!(read(scratch.path()).is_err());
+    }
+}
