@@ -3,6 +3,8 @@
 
 use crate::cluster_site::{Machine, SOON, Site};
 use lab::eventually;
+use std::fs;
+use std::path::Path;
 
 /// What any number of nodes serves, without virtual addresses.
 fn plain(word: &str) -> String {
@@ -111,4 +113,22 @@ fn programs_are_replaced_one_after_the_other_and_no_request_fails() {
     }
     load.stop().without_a_failure();
     assert!(site.alpha.has(crate::cluster_site::VIP), "{}", site.tell());
+}
+
+/// Two of them would each have a role that ends the guests of the other one.
+#[test]
+fn a_second_supervisor_of_a_member_is_refused_although_the_socket_of_the_first_is_gone() {
+    lab::skip_unless_root!();
+    let site = Site::new("members-twice");
+    let alpha = &site.alpha;
+    let pid = alpha.supervisor().expect("it runs").as_raw_nonzero();
+    let socket = alpha.runtime().join(format!("{pid}.sock"));
+    fs::remove_file(&socket).unwrap();
+    let state = alpha.state();
+    let words = ["run", "--state", state.to_str().unwrap()];
+    alpha
+        .command(&words)
+        .refused(&["another supervisor runs with the state in", "was removed"]);
+    assert!(Path::new(&format!("/proc/{pid}")).exists());
+    site.healed();
 }

@@ -68,7 +68,11 @@ pub(crate) fn find(parts: &[&'static Part], recording: &Recording, outside: &mut
     nodes.here = here(&recording.options, &sections, &nodes.named, outside);
     nodes.known.clone_from(&recording.options.nodes);
     let names = sections.iter().filter_map(|section| section.name.clone());
-    nodes.known.extend(names);
+    for name in names {
+        if !nodes.known.iter().any(|known| is_name_of(known, &name)) {
+            nodes.known.push(name);
+        }
+    }
     nodes
 }
 

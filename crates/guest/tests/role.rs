@@ -128,9 +128,13 @@ fn begin(runtime: &Path, program: &str, payload: &[u8], kept: Option<&[u8]>) -> 
     Role::new(place, payload, kept).unwrap()
 }
 
-fn kill(pid: u64) {
+fn signal(pid: u64, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    kill_process(pid, Signal::KILL).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+fn kill(pid: u64) {
+    signal(pid, Signal::KILL);
 }
 
 #[test]
@@ -244,6 +248,39 @@ fn a_qemu_whose_lock_or_directory_was_removed_ends_before_another_one_starts() {
 }
 
 /// Whether a process is there and has not ended.
+#[test]
+fn a_qemu_that_writes_another_process_into_its_lock_is_still_found_and_that_process_left_alone() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let payload = payload(&[("mail", guest(60_000))]);
+    let mut site = Site::new(&payload);
+    let pid = site.runs("mail");
+    let mut victim = Command::new("sleep").arg("1000").spawn().unwrap();
+    let lock = site.scratch.path().join("guest-mail/lock");
+    std::fs::write(lock, victim.id().to_string()).unwrap();
+    site.again(&payload);
+    assert_eq!(site.runs("mail"), pid);
+    site.stop(true);
+    site.until("stopped", |site| {
+        site.subject("mail").and_then(|one| one.value("process")) == Some(0)
+    });
+    assert!(!is_alive(pid) && is_alive(victim.id().into()));
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+}
+
+#[test]
+fn a_qemu_that_does_not_respond_is_reported_until_it_does() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut site = Site::new(&payload(&[("mail", guest(60_000))]));
+    let pid = site.runs("mail");
+    let says = |site: &Site| site.subject("mail").unwrap().why.contains("not responded");
+    signal(pid, Signal::STOP);
+    site.until("silent", says);
+    signal(pid, Signal::CONT);
+    site.until("well again", |site| !says(site));
+    assert_eq!(site.runs("mail"), pid);
+}
+
 fn is_alive(pid: u64) -> bool {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = { text.rsplit(") ").next() }.and_then(|rest| rest.chars().next());

@@ -611,6 +611,19 @@ mod tests {
     }
 
     #[test]
+    fn the_lock_on_a_directory_is_one_process_s_until_it_goes() {
+        let directory = directory("locked");
+        assert!(lock(&directory).is_err(), "it is not there");
+        std::fs::create_dir_all(&directory).unwrap();
+        let held = lock(&directory).unwrap();
+        assert!(held.is_some());
+        assert!(lock(&directory).unwrap().is_none());
+        drop(held);
+        assert!(lock(&directory).unwrap().is_some());
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
     fn a_supervisor_is_found_until_it_goes() {
         let directory = directory("found");
         let paths = [PathBuf::from("/etc/a b.cfg")];

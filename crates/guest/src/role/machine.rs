@@ -18,6 +18,7 @@ use crate::qemu::tap::{self, TapError};
 use crate::qemu::user::User;
 use crate::qemu::volume::{SocketError, Sockets};
 use crate::role::Place;
+use crate::role::silence::Due;
 use crate::role::standing::Standing;
 use part::report::{Event, Moment};
 use part::voice::write_error;
@@ -90,8 +91,7 @@ pub struct Machine {
     pub(super) life: Life,
     process: Option<Process>,
     monitor: Option<Monitor>,
-    /// When the monitor is tried again, and the serial output looked at.
-    due: Due,
+    pub(super) due: Due,
     pub(super) checker: Option<Checker>,
     rounds: Rounds,
     /// As what it was started; None: by an unknown file.
@@ -118,14 +118,6 @@ pub(super) enum OfMove {
     Copied([u64; 3]),
     /// A command was carried out, or refused.
     Replied(&'static str, Result<(), String>),
-}
-
-#[derive(Debug, Default)]
-struct Due {
-    monitor: u64,
-    log: u64,
-    /// When its process is looked at, to see whether it has been stopped.
-    halt: u64,
 }
 
 impl Machine {
@@ -301,6 +293,7 @@ impl Machine {
             self.due.log = now + LOG_LOOK_MS;
             // Without a log there is nothing to cut.
             let _ = self.home.cut_log();
+            self.look_at_monitor();
         }
     }
 
@@ -481,7 +474,7 @@ impl Machine {
         self.send_with(About::Move(command), command, arguments);
     }
 
-    fn ask_status(&mut self) {
+    pub(super) fn ask_status(&mut self) {
         if let Some(monitor) = &self.monitor
             && !monitor.waits_for(&About::Status)
         {
@@ -599,6 +592,7 @@ impl Machine {
             monitor: now,
             log: now + LOG_LOOK_MS,
             halt: now,
+            unanswered: 0,
         };
         let held = self.home.make().and_then(|()| self.home.lock());
         let path = self.home.path().display().to_string();

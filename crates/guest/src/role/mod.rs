@@ -10,6 +10,7 @@ mod fencing;
 mod machine;
 mod moves;
 pub mod report;
+mod silence;
 mod standing;
 mod stream;
 mod talk;

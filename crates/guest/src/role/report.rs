@@ -1,7 +1,7 @@
 //! How guests are, as a report.
 
-use super::Role;
 use super::machine::Machine;
+use super::{Role, silence};
 use crate::check::health::State;
 use crate::clock;
 use crate::config::{Guest, mac_words};
@@ -228,7 +228,15 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
         why = why_not(role, machine, guest, &shown, why);
     }
     let is_down = machine.is_some_and(|one| one.is_running() && is_down(one));
-    let grade = if is_down { Grade::Bad } else { grade };
+    let is_silent = is_here && machine.is_some_and(Machine::is_silent);
+    if is_silent && why.is_empty() {
+        why = silence::WORDS.to_owned();
+    }
+    let grade = if is_down || is_silent {
+        Grade::Bad
+    } else {
+        grade
+    };
     let mut subject = Subject::new(GUEST, name).label("guest").state(word, grade);
     subject.since = { shown.as_ref() }
         .filter(|_| is_here)

@@ -312,3 +312,31 @@ fn relay(mut socket: UnixStream) -> io::Result<&'static str> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_guest_printed_controls_no_terminal() {
+        let cases: [(&[u8], &str); 8] = [
+            (b"login: \t\r\n", "login: \t\r\n"),
+            (b"\x1b[2J\x07red", "[2Jred"),
+            // CSI and OSC as one byte, and as a letter of UTF-8.
+            (b"a\x9b31mb", "a31mb"),
+            (b"a\xc2\x9d52;c;eA==\xc2\x9cb", "a52;c;eA==b"),
+            (
+                "Gr\u{fc}\u{df}e \u{2713}".as_bytes(),
+                "Gr\u{fc}\u{df}e \u{2713}",
+            ),
+            (b"\x7f\x00", ""),
+            (b"\x80\x9f", ""),
+            (b"", ""),
+        ];
+        for (printed, shown) in cases {
+            assert_eq!(plain(printed), shown.as_bytes(), "{printed:?}");
+        }
+        // The first byte of a letter whose rest has not been read.
+        assert_eq!(plain(b"a\xc3"), b"a\xc3");
+    }
+}
