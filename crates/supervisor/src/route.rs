@@ -68,7 +68,16 @@ impl Supervisor {
             false => {
                 let slot = &self.slots[to];
                 let absent = slot.row.beside().filter(|_| slot.wanted.is_none());
+                let cluster = self.command.cluster.as_ref();
                 let words = match absent {
+                    Some(_) if cluster.is_some_and(|start| start.arbiter) => {
+                        "this machine is an arbiter, which serves nothing: run the command on a node".to_owned()
+                    }
+                    Some(_) if self.versions.kept.is_none() => match cluster {
+                        Some(_) => "this member serves no version yet: `evenkeel cluster status` says more",
+                        None => "nothing is served here yet: try again in a moment",
+                    }
+                    .to_owned(),
                     Some(beside) => format!("the served configuration has no {}", beside.things),
                     None => slot.silence(),
                 };

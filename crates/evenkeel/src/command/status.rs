@@ -47,12 +47,14 @@ pub struct NoAnswer {
     words: String,
     /// The version that is served has something of the part that was asked.
     missing: bool,
+    /// It has nothing of it.
+    nothing: bool,
 }
 
 impl NoAnswer {
     /// Whether the version that is served has nothing of the part.
-    pub fn is_missing(&self) -> bool {
-        self.missing
+    pub fn has_nothing(&self) -> bool {
+        self.nothing
     }
 }
 
@@ -64,8 +66,11 @@ impl fmt::Display for NoAnswer {
 
 impl From<String> for NoAnswer {
     fn from(words: String) -> NoAnswer {
-        let missing = false;
-        NoAnswer { words, missing }
+        NoAnswer {
+            words,
+            missing: false,
+            nothing: false,
+        }
     }
 }
 
@@ -136,7 +141,11 @@ pub fn ask(
     });
     let received = received.map_err(|error| unheard(instance, &error))?;
     match received.message {
-        Message::Nobody { words, missing } => Err(NoAnswer { words, missing }),
+        Message::Nobody { words, missing } => Err(NoAnswer {
+            words,
+            missing,
+            nothing: !missing,
+        }),
         _ => Ok(received),
     }
 }

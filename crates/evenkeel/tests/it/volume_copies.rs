@@ -210,3 +210,46 @@ fn an_interrupted_export_leaves_no_file_and_exits_as_shells_expect() {
     drop(reader);
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
 }
+
+#[test]
+fn an_image_beside_the_caller_is_imported_and_the_first_volume_of_a_site_printed() {
+    lab::skip_unless_root!();
+    skip_unless_installed!("qemu-img");
+    let bed = Bed::new();
+    let port = lab::free_port().unwrap();
+    let proxy = format!(
+        "defaults\n    mode http\n    timeout client 5s\nfrontend www\n    bind 127.0.0.1:{port}\n    http-request return status 204\n"
+    );
+    bed.write(std::slice::from_ref(&proxy));
+    let mut image = Command::new("qemu-img");
+    image.args(["create", "-q", "-f", "qcow2", "image", "16M"]);
+    assert!(
+        image
+            .current_dir(bed.scratch.path())
+            .status()
+            .unwrap()
+            .success()
+    );
+    let supervised = bed.serve();
+    let import = || bed.run(&["guest", "import", "image", "mail"]);
+    let told = import();
+    assert_eq!(told.code(), Some(1), "{told:?}");
+    let section = "volume mail\n    size 16m\n    backing file ";
+    assert!(told.stderr.contains(section), "{told:?}");
+    assert!(
+        told.stderr.contains("volume mail is not there yet"),
+        "{told:?}"
+    );
+    bed.write(&[proxy, bed.section("mail", "64m")]);
+    bed.good(&["reload"]);
+    bed.create("mail");
+    bed.comes_to("mail", "serving");
+    let told = import();
+    assert_eq!(told.code(), Some(0), "{told:?}");
+    assert!(
+        told.stderr
+            .contains("imported image (qcow2) into volume mail"),
+        "{told:?}"
+    );
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}

@@ -2,31 +2,31 @@
 //! and logged before the end of a stream.
 
 use crate::bed::{Bed, Gate, Origin, against_haproxy, pause, settle, soon};
+use rustix::net::{Shutdown, listen, shutdown};
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-/// A port that checks connect to; dropping what it returns makes them fail.
+/// A port that checks connect to. It stays this test's while it refuses them: another one would
+/// take a port that is free.
 struct Checked {
     port: u16,
-    listener: Arc<Mutex<Option<TcpListener>>>,
+    listener: TcpListener,
 }
 
 impl Checked {
     fn up() -> Checked {
         let port = lab::free_port().unwrap();
         let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
-        Checked {
-            port,
-            listener: Arc::new(Mutex::new(Some(listener))),
-        }
+        Checked { port, listener }
     }
 
+    /// It is bound and does not listen any more.
     fn fail(&self) {
-        self.listener.lock().unwrap().take();
+        shutdown(&self.listener, Shutdown::Read).unwrap();
     }
 
     fn recover(&self) {
-        *self.listener.lock().unwrap() = Some(TcpListener::bind(("127.0.0.1", self.port)).unwrap());
+        listen(&self.listener, 128).unwrap();
     }
 }
 

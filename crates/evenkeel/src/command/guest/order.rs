@@ -26,6 +26,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(3700);
 /// the others.
 const FILL_LIMIT: Duration = Duration::from_secs(600);
 const FILL_AGAIN: Duration = Duration::from_secs(2);
+/// How long a drain waits for guests that all do not move, which are tried again each minute: a
+/// machine that is being switched off does not wait for a person.
+const REFUSED_MAX: Duration = Duration::from_secs(90);
 /// How long the cluster may take to record an order.
 const RECORD_LIMIT: Duration = Duration::from_secs(10);
 
@@ -307,6 +310,7 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
     wait(matches, RECORD_LIMIT, |report| {
         is_drained(report, &node, true)
     })?;
+    let mut refused_since = None;
     wait(matches, STOP_LIMIT, |report| {
         let has = |one: &&Subject| match is_here {
             true => one.value("process").is_some_and(|pid| pid > 0),
@@ -319,12 +323,23 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
         match left[..] {
             [] => Ok(Look::Done(())),
             _ => {
-                let words = |name: &&str| {
-                    let how = how(&instance, report, name);
-                    how.or_else(|why| Ok(format!("{why}; it is tried again in a minute")))
+                let all = left.iter().map(|name| how(&instance, report, name));
+                let all: Vec<Result<String, String>> = all.collect();
+                let words = |how: &Result<String, String>| match how {
+                    Ok(words) => words.clone(),
+                    Err(why) => format!("{why}; it is tried again in a minute"),
                 };
-                let words: Result<Vec<String>, String> = left.iter().map(words).collect();
-                Ok(Look::Not(words?.join("\n")))
+                let words: Vec<String> = all.iter().map(words).collect();
+                if !all.iter().all(Result::is_err) {
+                    refused_since = None;
+                } else if refused_since.get_or_insert_with(Instant::now).elapsed() > REFUSED_MAX {
+                    return Err(format!(
+                        "{}\n{} stays drained, and they leave it when they can. `evenkeel guest stop NAME` shuts one down",
+                        words.join("\n"),
+                        named(&node)
+                    ));
+                }
+                Ok(Look::Not(words.join("\n")))
             }
         }
     })?;

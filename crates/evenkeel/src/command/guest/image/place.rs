@@ -72,7 +72,7 @@ pub fn find_place(matches: &ArgMatches, draft: &mut Draft) -> Result<Place, Stri
     let volumes = match report(&instance, VOLUMES) {
         Ok(volumes) => volumes,
         // The first ones are about to be.
-        Err(error) if error.is_missing() => Report::default(),
+        Err(error) if error.has_nothing() => Report::default(),
         Err(error) => return Err(error.to_string()),
     };
     // An instance without guests has none of this name.
