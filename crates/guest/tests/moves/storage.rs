@@ -49,7 +49,7 @@ fn counting(target: &IscsiTarget, login: Option<&str>) -> Guest {
 fn on_alpha(network: u8, bandwidth: u64) -> (IscsiTarget, Site) {
     let target = start(None);
     let mut site = Site::begin(network, bandwidth, &counting(&target, None));
-    site.until("counts", |site| site.runs(0) && target.counted()[1] == 1);
+    site.until_alpha("counts", |site| site.runs(0) && target.counted()[1] == 1);
     (target, site)
 }
 
@@ -75,13 +75,13 @@ fn a_guest_on_storage_starts_elsewhere_only_when_its_node_is_off_or_it_ended_in_
     fs::write(target.directory().join("password"), "twelve-bytes\n").unwrap();
     let mut site = Site::begin(8, 0, &counting(&target, Some("evenkeel")));
     // The cluster does not have yet that its disks are open.
-    site.loses_records = true;
+    (site.loses_records, site.stopped) = (true, Some(1));
     for _ in 0..20 {
         site.turn();
     }
     assert_eq!((site.opened(), site.process(0)), (String::new(), 0));
     site.loses_records = false;
-    site.until("counts", |site| site.runs(0) && target.counted()[0] > 2);
+    site.until_alpha("counts", |site| site.runs(0) && target.counted()[0] > 2);
     assert!(site.opened().starts_with("alpha "), "{}", site.opened());
     assert_eq!(target.counted()[1], 1);
     // Alpha does not respond any more, and its QEMU writes on.
@@ -194,7 +194,7 @@ fn a_guest_on_storage_moves_while_it_counts() {
     lab::skip_unless_installed!("tgtd");
     let target = start(None);
     let mut site = Site::begin(10, 0, &counting(&target, None));
-    site.until("counts", |site| site.runs(0) && target.counted()[0] > 2);
+    site.until_alpha("counts", |site| site.runs(0) && target.counted()[0] > 2);
     for from in [0, 1] {
         let to = 1 - from;
         site.order(from);
