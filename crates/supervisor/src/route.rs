@@ -66,25 +66,36 @@ impl Supervisor {
         match role.is_some_and(|role| role.say_numbered(number, &message, &descriptors)) {
             true => self.between.wait(number, of, to),
             false => {
-                let slot = &self.slots[to];
-                let absent = slot.row.beside().filter(|_| slot.wanted.is_none());
-                let cluster = self.command.cluster.as_ref();
-                let words = match absent {
-                    Some(_) if cluster.is_some_and(|start| start.arbiter) => {
-                        "this machine is an arbiter, which serves nothing: run the command on a node".to_owned()
-                    }
-                    Some(_) if self.versions.kept.is_none() => match cluster {
-                        Some(_) => "this member serves no version yet: `evenkeel cluster status` says more",
-                        None => "nothing is served here yet: try again in a moment",
-                    }
-                    .to_owned(),
-                    Some(beside) => format!("the served configuration has no {}", beside.things),
-                    None => slot.silence(),
-                };
-                let missing = absent.is_none();
+                let (words, missing) = self.silence_of(to);
                 self.answer_nothing(of, &words, missing);
             }
         }
+    }
+
+    /// Why a part does not answer, and whether the version that is served has something of it.
+    fn silence_of(&self, part: &str) -> (String, bool) {
+        let slot = &self.slots[part];
+        let Some(beside) = slot.row.beside().filter(|_| slot.wanted.is_none()) else {
+            return (slot.silence(), true);
+        };
+        let cluster = self.command.cluster.as_ref();
+        let serves = self.versions.kept.is_some();
+        let words = match cluster {
+            Some(start) if start.arbiter => {
+                "this machine is an arbiter, which serves nothing: run the command on a node"
+            }
+            Some(_) if !serves => {
+                "this member serves no version yet: `evenkeel cluster status` says more"
+            }
+            None if !serves => "nothing is served here yet: try again in a moment",
+            _ => {
+                return (
+                    format!("the served configuration has no {}", beside.things),
+                    false,
+                );
+            }
+        };
+        (words.to_owned(), false)
     }
 
     /// It is told again to a role that begins later.

@@ -7,7 +7,7 @@ mod storage;
 
 use guest::config::{Console, Guest, Guests};
 use guest::message::{Answer, Message};
-use guest::role::report::{GUEST, NOT_MOVED, RUNNING};
+use guest::role::report::{GUEST, NODE, NOT_MOVED, RUNNING, TAKES};
 use guest::role::{Place, Role};
 use lab::{Scratch, eventually};
 use part::codec;
@@ -225,6 +225,11 @@ impl Site {
         self.stopped = Some(1);
         self.until(what, is);
         self.stopped = None;
+        self.until("beta is there", |site| {
+            let report = site.roles[0].report();
+            let beta = report.find(NODE, NODES[1]);
+            beta.is_some_and(|one| one.state.word == TAKES)
+        });
     }
 
     fn begin(network: u8, bandwidth: u64, guest: &Guest) -> Site {
