@@ -232,7 +232,12 @@ fn an_image_beside_the_caller_is_imported_and_the_first_volume_of_a_site_printed
     );
     let supervised = bed.serve();
     let import = || bed.run(&["guest", "import", "image", "mail"]);
-    let told = import();
+    let mut told = import();
+    let is_served = || {
+        told = import();
+        !told.stderr.contains("no running")
+    };
+    assert!(eventually(PATIENCE, is_served));
     assert_eq!(told.code(), Some(1), "{told:?}");
     let section = "volume mail\n    size 16m\n    backing file ";
     assert!(told.stderr.contains(section), "{told:?}");

@@ -7,7 +7,7 @@
 //! - [`send()`] reads a source, in the command; [`receive()`] writes a volume, in its role.
 //!
 //! It blocks, and knows neither TLS nor who the other side is: a stream carries it, at whose
-//! other end [`crate::link::relay`] is. Nothing of a disk is decided by position: what is
+//! other end [`wire::Relay`] is. Nothing of a disk is decided by position: what is
 //! there already is never sent again, so a copy that broke continues when it is repeated.
 
 pub mod chunk;
