@@ -314,11 +314,15 @@ struct Lock(OwnedFd);
 impl Lock {
     fn take(directory: &Path, how: FlockOperation) -> Result<Lock, DirectoryError> {
         let failed = |errno: Errno| DirectoryError::Open(directory.into(), errno.into());
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = open(directory, flags, Mode::empty()).map_err(failed)?;
-        rustix::io::retry_on_intr(|| flock(&fd, how)).map_err(failed)?;
-        Ok(Lock(fd))
+        locked(directory, how).map(Lock).map_err(failed)
     }
+}
+
+fn locked(directory: &Path, how: FlockOperation) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = open(directory, flags, Mode::empty())?;
+    rustix::io::retry_on_intr(|| flock(&fd, how))?;
+    Ok(fd)
 }
 
 impl Drop for Lock {
@@ -502,11 +506,9 @@ pub(crate) fn claim(
 /// # Errors
 /// The system's.
 pub(crate) fn lock(directory: &Path) -> rustix::io::Result<Option<OwnedFd>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = open(directory, flags, Mode::empty())?;
-    match flock(&opened, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(opened)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+    match locked(directory, FlockOperation::NonBlockingLockExclusive) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
         Err(errno) => Err(errno),
     }
 }

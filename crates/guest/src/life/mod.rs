@@ -664,7 +664,8 @@ impl Life {
                 waits.then_some(self.not_before)
             }
             Process::Ordered => None,
-            _ if self.halt != Halt::No => self.halt_due(0),
+            // With another wish it goes on at once, or stays as it is.
+            _ if self.halt != Halt::No => self.halt_due(0).filter(|_| wish == Wish::Freeze),
             Process::Silent(since) if wish == Wish::Freeze => self.halt_due(since),
             Process::Silent(since) => Some(since.saturating_add(START_MAX_MS)),
             Process::Speaks(_) => match (self.ending, self.freezing, self.continued) {

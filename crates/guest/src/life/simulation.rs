@@ -440,6 +440,9 @@ fn a_qemu_that_waits_for_its_disks_is_stopped_and_goes_on_with_the_guest_as_it_w
     assert_eq!(life.next(Wish::Freeze, 309), None);
     assert_eq!(life.deadline(Wish::Freeze), Some(310));
     assert_eq!(life.next(Wish::Freeze, 310), Some(Order::Halt));
+    assert_eq!(life.deadline(Wish::Freeze), Some(510));
+    // Nothing is due where it is to stay as it is.
+    assert_eq!(life.deadline(Wish::Hold), None);
     life.see(Input::Obeyed(Order::Halt), 311);
     assert!(!life.may_run() && life.is_there());
     assert_eq!(life.next(Wish::Freeze, 100_000), None);

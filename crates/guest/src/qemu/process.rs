@@ -17,7 +17,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -245,10 +245,7 @@ impl Process {
     /// has ended is not.
     pub fn is_halted(&self) -> bool {
         let is_halted = |thread: io::Result<fs::DirEntry>| -> Option<bool> {
-            let stat = fs::read(thread.ok()?.path().join("stat")).ok()?;
-            // The name of a thread may have parentheses of its own.
-            let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
-            Some(stat.get(name_ends + 2) == Some(&b'T'))
+            Some(stat(&thread.ok()?.path(), STATE)? == "T")
         };
         let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.id())) else {
             return false;
@@ -299,14 +296,23 @@ fn is_marked(pid: i32, mark: &str) -> bool {
         .any(|word| word == mark.as_bytes())
 }
 
-/// When a process was started, as the kernel counts it (proc(5), `/proc/pid/stat`, field 22). None:
-/// there is none.
+/// When a process was started, as the kernel counts it. None: there is none.
 fn born(pid: i32) -> Option<u64> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    stat(&process, BEGAN)?.parse().ok()
+}
+
+/// Fields of `/proc/pid/stat` behind the name (proc(5): fields 3 and 22).
+const STATE: usize = 0;
+const BEGAN: usize = 19;
+
+/// A field of what the kernel says of a process or a thread, by its directory.
+fn stat(directory: &Path, field: usize) -> Option<String> {
+    let stat = fs::read(directory.join("stat")).ok()?;
     let text = String::from_utf8_lossy(&stat);
     // The name of a program may have spaces and parentheses.
     let (_, fields) = text.rsplit_once(") ")?;
-    fields.split(' ').nth(19)?.parse().ok()
+    fields.split(' ').nth(field).map(str::to_owned)
 }
 
 /// In the child: a session of its own, and the lock with its process id.

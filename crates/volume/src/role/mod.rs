@@ -429,7 +429,6 @@ impl Role {
     /// The payload cannot be read, or a volume would become smaller: then nothing changes.
     pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {
         let mut volumes = codec::decode::<Volumes>(payload).map_err(|error| error.to_string())?;
-        self.hold(payload, &mut volumes);
         for (name, spec) in &volumes.0 {
             let worker = self.workers.get(name);
             let same = worker.filter(|worker| worker.spec().backing == spec.backing);
@@ -438,6 +437,7 @@ impl Role {
                 return Err(shrinks(name, has, spec.size_bytes));
             }
         }
+        self.hold(payload, &mut volumes);
         self.listen(&volumes);
         self.network.change(&mut volumes, &self.place.runtime);
         self.change_elsewhere(std::mem::take(&mut volumes.1));

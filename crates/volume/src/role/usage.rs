@@ -42,6 +42,11 @@ impl Usage {
         })
     }
 
+    /// Whether a part uses it for more than reading.
+    fn is_written(&self, name: &str) -> bool {
+        self.of(name).is_some_and(|used| used != VolumeUse::Reads)
+    }
+
     /// Adds to a report which parts use each volume, and for what.
     pub(super) fn add_to(
         &self,
@@ -101,11 +106,7 @@ impl Role {
             let has = worker.spec();
             let stays = { volumes.0.get(name) }
                 .is_some_and(|spec| spec.backing == has.backing && spec.read_only == has.read_only);
-            let is_used = self
-                .usage
-                .of(name)
-                .is_some_and(|used| used != VolumeUse::Reads);
-            if stays || !is_used {
+            if stays || !self.usage.is_written(name) {
                 continue;
             }
             if !self.usage.held.0.contains(name) {
@@ -122,9 +123,7 @@ impl Role {
     /// Goes over to the version that was put off, when nobody uses its volumes any longer.
     fn let_go(&mut self) {
         let (held, payload) = &self.usage.held;
-        let is_used =
-            |name: &String| { self.usage.of(name) }.is_some_and(|one| one != VolumeUse::Reads);
-        if held.is_empty() || held.iter().all(is_used) {
+        if held.is_empty() || held.iter().all(|name| self.usage.is_written(name)) {
             return;
         }
         let payload = payload.clone();

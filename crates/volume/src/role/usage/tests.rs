@@ -119,6 +119,13 @@ fn a_volume_that_a_guest_uses_stays_as_it_was_until_the_guest_has_ended() {
         let mut role = role(runtime.path());
         role.change(&now).unwrap();
         role.uses(used("guest", "mail", VolumeUse::Alone));
+        // A version that is refused is none that follows.
+        let mut smaller: Volumes = codec::decode(&now).unwrap();
+        smaller.0.values_mut().for_each(|spec| spec.size_bytes /= 2);
+        let has_opened = || role.workers["mail"].size_bytes().is_some();
+        assert!(eventually(SOON, has_opened));
+        role.change(&codec::encode(&smaller)).unwrap_err();
+        assert!(role.usage.held.1 == now);
         role.change(&then).unwrap();
         assert!(!role.workers["mail"].spec().read_only);
         // Also in the next version, which does not have it either.
