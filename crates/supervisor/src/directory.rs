@@ -308,8 +308,8 @@ fn remove_dead(directory: &Path, dead: &[PathBuf]) {
     }
 }
 
-/// The lock of the directory: one process at a time enters or removes the dead.
-struct Lock(OwnedFd);
+/// The lock of a directory: one process at a time enters or removes the dead, or is a member.
+pub(crate) struct Lock(OwnedFd);
 
 impl Lock {
     fn take(directory: &Path, how: FlockOperation) -> Result<Lock, DirectoryError> {
@@ -505,9 +505,9 @@ pub(crate) fn claim(
 ///
 /// # Errors
 /// The system's.
-pub(crate) fn lock(directory: &Path) -> rustix::io::Result<Option<OwnedFd>> {
+pub(crate) fn lock(directory: &Path) -> rustix::io::Result<Option<Lock>> {
     match locked(directory, FlockOperation::NonBlockingLockExclusive) {
-        Ok(fd) => Ok(Some(fd)),
+        Ok(fd) => Ok(Some(Lock(fd))),
         Err(Errno::WOULDBLOCK) => Ok(None),
         Err(errno) => Err(errno),
     }
@@ -607,9 +607,13 @@ fn name_socket(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
+    /// One of its own for each call: the tests of a process run side by side.
     fn directory(name: &str) -> PathBuf {
-        std::env::temp_dir().join(format!("evenkeel-{name}-{}", std::process::id()))
+        static CALLS: AtomicU32 = AtomicU32::new(0);
+        let call = CALLS.fetch_add(1, Ordering::Relaxed);
+        std::env::temp_dir().join(format!("evenkeel-{name}-{}-{call}", std::process::id()))
     }
 
     #[test]

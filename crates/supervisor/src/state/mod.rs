@@ -11,7 +11,7 @@ use crate::between::Between;
 use crate::carried::Carried;
 use crate::command::Command;
 use crate::control::Control;
-use crate::directory::Entry;
+use crate::directory::{Entry, Lock};
 use crate::error::StartError;
 use crate::first::PidFile;
 use crate::limits;
@@ -83,7 +83,7 @@ pub struct Doors {
     /// The entry in the runtime directory until then.
     pub claim: Option<(Entry, OwnedFd)>,
     /// The lock on the state directory of a member, as long as this process lives.
-    pub member: Option<OwnedFd>,
+    pub member: Option<Lock>,
     /// None until they are opened.
     pub master: Option<Master>,
     pub notify: Notify,
