@@ -176,9 +176,7 @@ impl Node {
 
     /// Whether the machine has an address on any interface.
     pub fn has(&self, address: &str) -> bool {
-        let shown = self.host.ip(&["-o", "address", "show"]).unwrap_or_default();
-        let mut words = shown.split_whitespace();
-        words.any(|word| word.split('/').next() == Some(address))
+        self.host.has_address(address.parse().unwrap())
     }
 
     /// Starts a program with a configuration in which `{at}` is the interface,

@@ -622,9 +622,7 @@ impl Machine {
 
     /// Whether it has an address now.
     pub fn has(&self, address: &str) -> bool {
-        let shown = self.host.ip(&["-o", "address", "show"]).unwrap_or_default();
-        let mut words = shown.split_whitespace();
-        words.any(|word| word.split('/').next() == Some(address))
+        self.host.has_address(address.parse().unwrap())
     }
 
     /// Its control role.

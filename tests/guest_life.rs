@@ -82,6 +82,42 @@ fn a_guest_that_writes_stands_still_without_a_majority_and_goes_on_with_it() {
 }
 
 #[test]
+#[ignore = "it takes minutes: make test-long"]
+fn a_guest_whose_copy_is_gone_goes_to_the_other_one_and_may_come_back() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let Some(site) = GuestSite::new("guest-copy-gone") else {
+        panic!("QEMU or the kernel for guests is not installed");
+    };
+    let wrote = site.wrote("alpha");
+    let file = site.volumes.file("alpha");
+    let away = file.with_extension("away");
+    std::fs::rename(&file, &away).unwrap();
+    kill_role(&site, "alpha", "volume-role");
+    site.runs_on("beta");
+    let began = site.began("beta").unwrap_or_default();
+    assert!(began >= wrote, "{began} {wrote} {}", site.tell());
+    let said = site.machine("alpha").said();
+    assert!(
+        said.contains("this node has no copy of volume mail"),
+        "{said}"
+    );
+    let refused = || site.shown("beta").contains("no copy of volume mail");
+    assert!(!refused(), "{}", site.tell());
+    // It cannot move back, and is not given up for that.
+    let to_alpha = ["guest", "move", "mail", "alpha"];
+    site.machine("alpha")
+        .command(&to_alpha)
+        .refused(&["mail has not moved"]);
+    site.runs_on("beta");
+    std::fs::rename(&away, &file).unwrap();
+    site.volumes.in_sync();
+    let moves = || site.machine("alpha").command(&to_alpha).good;
+    assert!(eventually(SOON, moves), "{}", site.tell());
+    site.runs_on("alpha");
+}
+
+#[test]
 #[ignore = "a machine that is too slow for it starts the guest elsewhere: make test-long"]
 fn a_guest_outlives_a_restart_of_the_program() {
     lab::skip_unless_root!();

@@ -29,6 +29,7 @@ mod guest_many;
 mod guest_move;
 mod guest_partition;
 mod guest_ping;
+mod guest_ping_hand;
 mod guest_records;
 mod guest_site;
 mod guest_storage;

@@ -76,6 +76,9 @@ pub enum Remote {
         /// The snapshot; empty: what it is now.
         #[serde(with = "Words")]
         snapshot: String,
+        /// What its volumes hold may be replaced.
+        #[serde(default)]
+        replaces: bool,
     },
 }
 
@@ -108,9 +111,11 @@ impl Remote {
                 name,
                 new,
                 snapshot,
+                replaces,
             } => {
-                let snapshot = option("snapshot", snapshot);
-                (given("clone", snapshot), vec![name, new])
+                let yes = replaces.then(|| "--yes".to_owned());
+                let options = option("snapshot", snapshot).into_iter().chain(yes);
+                (given("clone", options), vec![name, new])
             }
         };
         // It does not go on from there.
@@ -126,8 +131,8 @@ impl Remote {
     }
 }
 
-fn given(command: &str, option: Option<String>) -> Vec<String> {
-    std::iter::once(command.to_owned()).chain(option).collect()
+fn given(command: &str, options: impl IntoIterator<Item = String>) -> Vec<String> {
+    std::iter::once(command.to_owned()).chain(options).collect()
 }
 
 fn option(name: &str, value: &str) -> Option<String> {
@@ -254,10 +259,11 @@ mod tests {
             name: "mail".to_owned(),
             new: "web".to_owned(),
             snapshot: String::new(),
+            replaces: true,
         };
         assert_eq!(
             clone.arguments(),
-            ["guest", "--here", "clone", "--", "mail", "web"]
+            ["guest", "--here", "clone", "--yes", "--", "mail", "web"]
         );
     }
 }

@@ -8,12 +8,14 @@ use crate::ground::Ground;
 use crate::name::NAMESPACES;
 use crate::packet;
 use crate::process::{self, Process};
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockaddrStorage;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Pid;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::panic::resume_unwind;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -148,6 +150,20 @@ impl Host {
         let mut command = Command::new("ip");
         command.args(["-n", &self.0.namespace]).args(words);
         process::run(command, None)
+    }
+
+    /// Whether an interface has this address. It starts no program: tests that wait for an address ask
+    /// often.
+    pub fn has_address(&self, address: IpAddr) -> bool {
+        let is_it = |one: SockaddrStorage| match address {
+            IpAddr::V4(v4) => one.as_sockaddr_in().is_some_and(|one| one.ip() == v4),
+            IpAddr::V6(v6) => one.as_sockaddr_in6().is_some_and(|one| one.ip() == v6),
+        };
+        let has = || {
+            let mut all = getifaddrs().into_iter().flatten();
+            all.any(|interface| interface.address.is_some_and(is_it))
+        };
+        self.enter(has)
     }
 
     /// Adds a route: `host.route("default", "10.0.0.1")`.

@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 
 /// How often a condition is looked at.
 pub(crate) const POLL: Duration = Duration::from_millis(5);
+/// How many times as long as it is looked at it is waited, and how long at most: tests run beside
+/// others, and some looks start a program.
+const REST: u32 = 3;
+const REST_MAX: Duration = Duration::from_millis(100);
 
 /// Looks again and again until the condition holds. False when it still did
 /// not at the end; it is looked at once more then, so that a machine that
@@ -13,10 +17,12 @@ pub(crate) const POLL: Duration = Duration::from_millis(5);
 pub fn eventually(timeout: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + timeout;
     while Instant::now() < end {
+        let begins = Instant::now();
         if condition() {
             return true;
         }
-        thread::sleep(POLL);
+        let rest = begins.elapsed().saturating_mul(REST).min(REST_MAX);
+        thread::sleep(rest.max(POLL));
     }
     condition()
 }

@@ -10,6 +10,7 @@
 //! - A guest leaves a node before its lease does.
 
 mod alone;
+mod copies;
 mod defect;
 mod erase;
 mod external;
@@ -64,6 +65,10 @@ pub struct Local {
     pub failed: Option<String>,
     /// Its volumes can be written here, and by nobody elsewhere.
     pub has_volumes: bool,
+    /// Its volumes that have two copies could be handed over now: both copies are complete.
+    pub has_both_copies: bool,
+    /// The volume of which this node has no copy while the other node serves it.
+    pub without_copy: Option<String>,
     /// What is left of it here never runs again: it has gone to another node.
     pub has_moved: bool,
     /// Its QEMU is gone and did not end in order: writes of it may still be on their way.
@@ -421,6 +426,11 @@ impl Agreement {
             let one = self.decide_one(name, guest, guests, local, now_ns, &mut told);
             decided.insert(name.clone(), one);
         }
+        // It may still shut down at another node.
+        let is_here = |name: &&String| locals.get(*name).is_some_and(|local| local.is_there);
+        let templates = guests.templates.keys().filter(|name| !is_here(name));
+        told.leases
+            .extend(templates.map(|name| (lease_of(name), 0)));
         // A guest whose section is gone leaves, and its lease stays until it has.
         for (name, local) in locals {
             if local.is_there && !guests.guests.contains_key(name) {
@@ -499,8 +509,8 @@ impl Agreement {
         self.resume(name, &lease, &record, local);
         self.see_held(name, Some(lease.epoch), now_ns);
         let mut wanted = self.wanted(name, &record, local, now_ns);
-        let stays = wanted.stopped.is_empty() && self.is_placed_here(name, &wanted);
-        let stays = stays && !wanted.failed.contains_key(&self.me);
+        self.see_copies((name, guests), local, &mut wanted, now_ns);
+        let stays = self.is_placed_here(name, &wanted);
         wanted.opened = self.opened((name, guest), &record, (local, stays), now_ns);
         if wanted != record {
             told.records.push(Written::next(&lease, wanted.encode()));
@@ -523,7 +533,8 @@ impl Agreement {
                 .or_else(|| self.waits_for(guest, guests, now_ns))
                 .unwrap_or_default(),
         };
-        let wish = match local.is_there && is_stale {
+        let cut_off = copies::cut_off((local, stays), (&self.me, &record));
+        let wish = match local.is_there && (is_stale || cut_off.is_some()) {
             true => Wish::Kill,
             false => wish_of(guest, (local, is_open), stays, !why.is_empty()),
         };
@@ -535,7 +546,7 @@ impl Agreement {
             forgives,
             goes_to: self.goes_to(name, &wanted).filter(|_| !stays),
             not_taken_by: self.not_taken_by(name, &record, &wanted),
-            why,
+            why: cut_off.unwrap_or(why),
         }
     }
 
@@ -675,7 +686,13 @@ impl Agreement {
     }
 
     fn is_placed_here(&self, name: &str, wanted: &GuestRecord) -> bool {
-        if !wanted.to.is_empty() {
+        let GuestRecord {
+            stopped,
+            to,
+            failed,
+            ..
+        } = wanted;
+        if !stopped.is_empty() || !to.is_empty() || failed.contains_key(&self.me) {
             return false;
         }
         match self.places.get(name) {

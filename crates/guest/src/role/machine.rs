@@ -20,6 +20,7 @@ use crate::qemu::volume::{SocketError, Sockets};
 use crate::role::Place;
 use crate::role::silence::Due;
 use crate::role::standing::Standing;
+use crate::role::volumes::Disks;
 use part::report::{Event, Moment};
 use part::voice::write_error;
 use serde_json::{Map, Value};
@@ -205,13 +206,18 @@ impl Machine {
         matches!(self.shown, Some((Shown::Running, _)))
     }
 
+    /// Whether it is there, and nobody ends it yet.
+    pub(super) fn is_left(&self) -> bool {
+        self.life.is_there() && !matches!(self.shown, Some((Shown::Ending, _)))
+    }
+
     /// Whether it runs, and its check is well.
     pub(super) fn is_up(&self) -> bool {
         self.is_running() && self.checker.as_ref().is_none_or(Checker::is_up)
     }
 
     /// How it is, for the agreement.
-    pub(super) fn local(&self, has_volumes: bool) -> Local {
+    pub(super) fn local(&self, disks: Disks) -> Local {
         Local {
             is_there: self.life.is_there(),
             may_run: self.life.may_run(),
@@ -219,7 +225,9 @@ impl Machine {
             is_up: self.is_up(),
             is_off: self.life.is_off(),
             failed: self.life.has_failed().then(|| self.life.why.clone()),
-            has_volumes,
+            has_volumes: disks.are_there,
+            has_both_copies: disks.have_both_copies,
+            without_copy: disks.without_copy,
             has_moved: self.life.status() == Some(Status::Moved),
             left_open: self.left_open(),
             stop_ms: self.started_as.as_ref().map(|guest| guest.stop_ms),

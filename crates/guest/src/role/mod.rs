@@ -14,6 +14,7 @@ mod silence;
 mod standing;
 mod stream;
 mod talk;
+mod volumes;
 
 use crate::agreement::{self, Agreement, Decided, Held, Local, Order, Told, Written};
 use crate::check::Checker;
@@ -31,9 +32,7 @@ use machine::Machine;
 use moves::Moves;
 use part::codec;
 use part::report::Report;
-use part::role::{
-    LeaseNews, UsedVolume, UsedVolumes, VolumeNews, VolumeState, VolumeUse, WantedLease,
-};
+use part::role::{LeaseNews, UsedVolume, UsedVolumes, VolumeUse, WantedLease};
 use part::voice::write_error;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
@@ -42,6 +41,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use volumes::uses;
 
 /// How soon a record that the cluster has not got is sent again, milliseconds.
 const RECORD_AGAIN_MS: u64 = 500;
@@ -101,7 +101,7 @@ pub struct Role {
     decided: BTreeMap<String, Decided>,
     /// Guests that an operator ends at once.
     killed: BTreeSet<String>,
-    volumes: BTreeMap<String, VolumeState>,
+    volumes: volumes::Volumes,
     moves: Moves,
     far: far::Far,
     streams: stream::Streams,
@@ -141,7 +141,7 @@ impl Role {
             agreement,
             decided: BTreeMap::new(),
             killed: BTreeSet::new(),
-            volumes: BTreeMap::new(),
+            volumes: volumes::Volumes::default(),
             moves: Moves::default(),
             far: far::Far::default(),
             streams: stream::Streams::default(),
@@ -222,6 +222,7 @@ impl Role {
             .chain(self.moves_due())
             .chain(self.far.due())
             .chain(self.streams.due())
+            .chain(self.volumes.due(boottime_ms()))
             .min()?;
         let left = at.saturating_sub(boottime_ms());
         Some(Instant::now() + Duration::from_millis(left))
@@ -259,10 +260,10 @@ impl Role {
             machine.tend(self.guests.guests.get(name), now);
         }
         self.fence(now);
-        let locals = self.machines.iter().map(|(name, machine)| {
-            let has_volumes = self.has_volumes(name, machine);
-            (name.clone(), machine.local(has_volumes))
-        });
+        let locals = self
+            .machines
+            .iter()
+            .map(|(name, machine)| (name.clone(), machine.local(self.disks(name, machine, now))));
         let locals: BTreeMap<String, Local> = locals.collect();
         let (decided, told) = self.agreement.decide(&self.guests, &locals, boottime_ns());
         self.decided = decided;
@@ -277,6 +278,10 @@ impl Role {
         for ((name, machine), (wish, epoch)) in self.machines.iter_mut().zip(wishes) {
             if self.decided.get(name).is_some_and(|one| one.forgives) {
                 machine.life.see(Input::Forgive, now);
+            }
+            let decided = self.decided.get(name);
+            if let Some(one) = decided.filter(|one| one.wish == Wish::Kill && machine.is_left()) {
+                machine.note(&one.why);
             }
             machine.allow(epoch);
             machine.advance(wish, self.guests.guests.get(name), &self.place, now);
@@ -293,39 +298,6 @@ impl Role {
             stays
         });
         self.tell(told, now);
-    }
-
-    /// Whether the disks of a guest are there for it, and for no guest elsewhere.
-    fn has_volumes(&self, name: &str, machine: &Machine) -> bool {
-        let guest = self.guests.guests.get(name).or(machine.started_as.as_ref());
-        let Some(guest) = guest else {
-            return true;
-        };
-        uses(guest).all(|used| {
-            let state = self.volumes.get(&used.name);
-            state.is_some_and(|state| state.ready && state.r#use == used.r#use)
-        })
-    }
-
-    /// Why they are not, in words.
-    fn volume_words(&self, guest: &Guest) -> Option<String> {
-        uses(guest).find_map(|used| match self.volumes.get(&used.name) {
-            None => Some(format!(
-                "volume {}: the volume role has not reported it yet",
-                used.name
-            )),
-            Some(state) if !state.ready => Some(format!("volume {}: {}", used.name, state.why)),
-            Some(_) => None,
-        })
-    }
-
-    /// Why one of its volumes could not be handed over to the other node now, in words.
-    fn volume_stays(&self, guest: &Guest) -> Option<String> {
-        uses(guest).find_map(|used| {
-            let state = self.volumes.get(&used.name)?;
-            let stays = state.stays && state.r#use == used.r#use;
-            stays.then(|| format!("volume {}: {}", used.name, state.why))
-        })
     }
 
     fn tell(&mut self, told: Told, now: u64) {
@@ -411,13 +383,6 @@ impl Role {
             LeaseNews::Known(leases) => self.agreement.learn(leases.0),
             LeaseNews::HandOver { name } => self.agreement.hand_over(&name),
         }
-        self.turn();
-    }
-
-    /// The volume role tells how volumes are.
-    pub fn hear_volumes(&mut self, news: VolumeNews) {
-        let named = news.volumes.into_iter();
-        self.volumes = named.map(|one| (one.name.clone(), one)).collect();
         self.turn();
     }
 
@@ -599,17 +564,6 @@ impl Role {
     pub fn report(&self) -> Report {
         report::of(self)
     }
-}
-
-/// How a guest uses its volumes.
-fn uses(guest: &Guest) -> impl Iterator<Item = UsedVolume> {
-    guest.disks.iter().map(|disk| UsedVolume {
-        name: disk.volume.clone(),
-        r#use: match disk.read_only {
-            true => VolumeUse::Reads,
-            false => VolumeUse::Alone,
-        },
-    })
 }
 
 /// What this machine has for guests.

@@ -61,8 +61,16 @@ pub(super) fn of(role: &Role) -> Report {
     let templates = role.guests.templates.iter();
     let templates = templates.filter(|(name, _)| !role.machines.contains_key(*name));
     subjects.extend(templates.map(|(name, guest)| {
-        let subject = Subject::new(GUEST, name).label("guest");
-        let subject = subject.state(TEMPLATE, Grade::Standby);
+        let mut subject = Subject::new(GUEST, name).label("guest");
+        // What became a template may still shut down there.
+        let holder = role.agreement.holder(name);
+        subject = match holder.is_empty() || holder == role.guests.me {
+            true => subject.state(TEMPLATE, Grade::Standby),
+            false => {
+                subject.why = format!("on {holder}");
+                subject.state(ELSEWHERE, Grade::Standby).fact(ON, holder)
+            }
+        };
         let subject = subject.number(RUNNING, 0).number("process", 0);
         facts(subject, role, None, guest)
     }));

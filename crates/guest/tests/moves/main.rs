@@ -325,6 +325,7 @@ impl Site {
                     r#use: one.r#use,
                     ready,
                     stays: stays.is_some(),
+                    gone: false,
                     why: stays.unwrap_or("it is at the other node").to_owned(),
                 }
             });

@@ -80,6 +80,8 @@ pub struct VolumeState {
     pub ready: bool,
     /// It is ready for [`VolumeUse::Alone`], and could not be handed over now.
     pub stays: bool,
+    /// Its copy on this node cannot be opened, and the other node serves it.
+    pub gone: bool,
     /// Why it is not ready, or why it stays, in words; otherwise empty.
     #[serde(with = "VolumeWhy")]
     pub why: String,
@@ -139,6 +141,7 @@ mod tests {
             r#use: VolumeUse::HandsOver,
             ready: false,
             stays: true,
+            gone: true,
             why: why.to_owned(),
         };
         let volumes = (0..count).map(state).collect();

@@ -1,7 +1,7 @@
 //! What other parts of this node use volumes for, and the news that they get: whether each
 //! volume is as its use needs it. It changes no volume: [`crate::mirror`] carries out a use.
 
-use super::Role;
+use super::{Role, lease_of};
 use crate::config::Volumes;
 use crate::mirror::Shown;
 use crate::replica::OtherState;
@@ -194,9 +194,29 @@ impl Role {
             r#use: *r#use,
             ready,
             stays: moves.is_err(),
+            gone: !ready && self.is_gone(name),
             why: is_ready.and(moves).err().unwrap_or_default(),
         }
     }
+
+    /// Whether a volume cannot be served here for want of a copy, while the other node serves it.
+    fn is_gone(&self, name: &str) -> bool {
+        let worker = self.workers.get(name);
+        let other = worker.and_then(|worker| worker.look(other_of_gone));
+        let lease = lease_of(name);
+        let lease = { self.leases.iter().flatten() }.find(|one| one.name == lease);
+        other.is_some_and(|other| lease.is_some_and(|lease| lease.holder == other))
+    }
+}
+
+/// The other node of a volume whose copy here cannot be opened, or is no part of it.
+fn other_of_gone(status: &Status) -> Option<String> {
+    let is_gone = matches!(
+        status.state,
+        State::NotCreated | State::Failed | State::Refused
+    );
+    let pair = status.spec.pair.as_ref().filter(|_| is_gone)?;
+    Some(pair.other.clone())
 }
 
 /// Whether a volume that is served here could be handed over now, or why not.

@@ -289,29 +289,29 @@ fn one(
             Err(error) => return Err(format!("volume {name}: {error}")),
         }
     }
-    let is_empty = create_empty(new)? || reads_as_zeroes(new);
+    let may_hold = create_empty(new)? || matches.get_flag("yes") || reads_as_zeroes(new);
     served(name).map_err(|_| {
         format!("volume {name} is not served: `evenkeel volume show {name}` says why")
     })?;
-    copy(matches, (old, snapshot), (name, is_empty))
+    copy(matches, (old, snapshot), (name, may_hold))
         .map_err(|error| format!("volume {name}: {error}"))
 }
 
 fn copy(
     matches: &ArgMatches,
     (old, snapshot): (&Disk, Option<&Snapshot>),
-    (name, is_empty): (&str, bool),
+    (name, may_hold): (&str, bool),
 ) -> Result<String, transfer::Stopped> {
     let source = match snapshot {
         Some(snapshot) => Source::snapshot(snapshot)?,
         None => transfer::of_volume(matches, &old.volume, "clone")?,
     };
-    let (ends, users) = transfer::ends_of_new(matches, name, (source, &old.volume), is_empty)?;
+    let (ends, users) = transfer::ends_of_new(matches, name, (source, &old.volume), may_hold)?;
     let signals = transfer::signals()?;
     let copied = transfer::copy(&format!("copying {} to {name}", old.volume), ends, signals);
     let summary = copied.map_err(|error| {
         transfer::Stopped::from(format!(
-            "{error}. It holds a part of {} now: remove it (`evenkeel volume remove`) and clone again",
+            "{error}. It holds a part of {} now, and its guest would not start with that: clone again with `--yes`",
             old.volume
         ))
     })?;

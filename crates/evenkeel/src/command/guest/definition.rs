@@ -138,8 +138,9 @@ fn of_copies() -> [Command; 3] {
                  its own. Once they are served, the same command creates the volumes on this node and fills them: files \
                  on the same XFS or btrfs share their blocks until either changes; anything else is copied, with progress. \
                  The new guest stays down until `guest start`.\n\nA guest that runs is cloned from a snapshot, of this \
-                 moment or of `--snapshot`.",
+                 moment or of `--snapshot`. A clone that was interrupted is made again with `--yes`.",
             )
+            .arg(flag("yes", "Overwrite what the volumes of the new guest hold"))
             .arg(name())
             .arg(Arg::new("NEW").required(true).help("The new guest"))
             .arg(
@@ -164,8 +165,9 @@ pub fn node(command: Command) -> Command {
     command
         .about("Take a node out of service for maintenance, and back")
         .long_about(
-            "`drain` moves all guests of a node to other nodes, one after the other, and the node takes no others \
+            "`drain` moves all guests of a node to other nodes, two at a time, and the node takes no others \
              until `fill`. Guests for which no other node has room shut down, and without a cluster all of them. \
+             Where no other node takes guests at all, it refuses, unless `--shut-down` is given. \
              Without a name it is this node. The unit evenkeel-guests.service does so when the machine is switched off.",
         )
         .after_help("Examples:\n  evenkeel node drain\n  evenkeel node fill\n  evenkeel node drain beta")
@@ -176,6 +178,7 @@ pub fn node(command: Command) -> Command {
         .subcommands([
             Command::new("drain")
                 .about("Move all guests of a node away")
+                .arg(flag("shut-down", "Shut guests down also where no other node takes any"))
                 .arg(Arg::new("NODE").help("The node; without it, this one")),
             Command::new("fill")
                 .about("Let a node take guests again")

@@ -63,6 +63,7 @@ fn remote(command: &str, matches: &ArgMatches) -> Option<Remote> {
             name: name(),
             new: word(matches, "NEW"),
             snapshot: word(matches, "snapshot"),
+            replaces: matches.get_flag("yes"),
         },
         _ => return None,
     })

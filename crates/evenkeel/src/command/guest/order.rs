@@ -1,16 +1,21 @@
 //! Orders to the role, each with its progress until it is carried out.
 
-use super::{PART, asked, find};
+use super::{PART, asked, elsewhere as far, find};
 use crate::command::status::not_known;
+use crate::command::volume::transfer::signals;
 use crate::command::word;
 use clap::ArgMatches;
 use guest::message::{Answer, Message as OfGuest};
 use guest::role::report::{
-    self, FENCED, GUEST, NODE, ON, PREFERS, RUNNING, STOPPED, TAKES, THIS_NODE, UNPLACED,
+    self, ELSEWHERE, FENCED, GUEST, NODE, ON, PREFERS, RUNNING, STOPPED, TAKES, THIS_NODE, UNPLACED,
 };
+use nix::sys::signal::{SigSet, Signal, raise};
+use nix::sys::signalfd::SignalFd;
 use part::codec;
 use part::report::{Grade, Report, Subject};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{Write, stderr};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
 
@@ -128,6 +133,7 @@ fn wait<T>(
     limit: Duration,
     mut look: impl FnMut(&Report) -> Result<Look<T>, String>,
 ) -> Result<T, String> {
+    let signals = signals().map_err(|error| error.to_string())?;
     let until = Instant::now() + limit;
     let mut last = String::new();
     loop {
@@ -147,7 +153,25 @@ fn wait<T>(
                 }
             }
         }
-        std::thread::sleep(LOOK_EVERY);
+        rest(&signals);
+    }
+}
+
+/// Waits a moment. A person who does not want to wait any longer hears that the order stays given.
+fn rest(signals: &SignalFd) {
+    let mut watched = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+    // Interrupted or not: everything is looked at again.
+    let _ = poll(&mut watched, Timespec::try_from(LOOK_EVERY).ok().as_ref());
+    let signal = signals.read_signal().ok().flatten();
+    let signal = signal.and_then(|one| Signal::try_from(one.ssi_signo as i32).ok());
+    if let Some(signal) = signal {
+        // Without a terminal it has no reader.
+        let _ = writeln!(
+            stderr(),
+            "this command no longer waits, but what it ordered goes on: `evenkeel guest list` shows how it is"
+        );
+        // It ends the process, as the caller of a command expects.
+        let _ = SigSet::all().thread_unblock().and_then(|()| raise(signal));
     }
 }
 
@@ -196,17 +220,22 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
     };
     tell(&instance, &order)?;
     wait(matches, START_LIMIT, |report| {
-        let subject = find(report, &name)?;
+        let mut report = report.clone();
+        // Its own node knows whether it starts.
+        far::complete(&instance, &mut report, Some(&name));
+        let subject = find(&report, &name)?;
         let on = subject.words(ON).unwrap_or_default();
-        match (subject.state.word.as_str(), subject.value(RUNNING)) {
-            (_, Some(1)) => Ok(Look::Done(format!("guest {name} runs on {on}\n"))),
-            ("elsewhere", _) => Ok(Look::Done(format!("guest {name} is on {on}\n"))),
-            ("failed", _) => Err(words_of(report, &name)?),
+        match subject.state.word.as_str() {
+            "running" => Ok(Look::Done(format!("guest {name} runs on {on}\n"))),
+            ELSEWHERE if !subject.why.is_empty() => {
+                Ok(Look::Done(format!("guest {name} is {}\n", subject.why)))
+            }
+            "failed" => Err(words_of(&report, &name)?),
             _ if subject.words(UNPLACED).is_some() => Err(format!(
                 "{}. It starts by itself when that changes",
-                words_of(report, &name)?
+                words_of(&report, &name)?
             )),
-            _ => Ok(Look::Not(words_of(report, &name)?)),
+            _ => Ok(Look::Not(words_of(&report, &name)?)),
         }
     })
 }
@@ -302,9 +331,31 @@ fn to(node: &str, is_here: bool, order: OfGuest) -> OfGuest {
     }
 }
 
+/// Refuses a drain that would only shut guests down, since no other node takes any.
+fn can_move_away(report: &Report, node: &str) -> Result<(), String> {
+    let others = { report.of_kind(NODE) }.filter(|one| one.name != node);
+    let others: Vec<&Subject> = others.collect();
+    let takes = others.iter().any(|one| one.state.word == TAKES);
+    let here = { report.of_kind(GUEST) }.filter(|one| one.words(ON).as_deref() == Some(node));
+    let here: Vec<&str> = here.map(|one| one.name.as_str()).collect();
+    if others.is_empty() || takes || here.is_empty() {
+        return Ok(());
+    }
+    let words = { others.iter() }.map(|one| format!("{} is {}", one.name, one.state.word));
+    Err(format!(
+        "no other node takes guests now ({}), so {} would shut down. Nothing was changed. With `--shut-down` they do; with \
+         `node fill` another node takes guests again",
+        words.collect::<Vec<_>>().join(", "),
+        here.join(", ")
+    ))
+}
+
 pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
     let (instance, report) = asked(matches)?;
     let (node, is_here) = the_node(matches, &report)?;
+    if !matches.get_flag("shut-down") {
+        can_move_away(&report, &node)?;
+    }
     let drained = true;
     tell(&instance, &to(&node, is_here, OfGuest::Drain { drained }))?;
     wait(matches, RECORD_LIMIT, |report| {

@@ -454,17 +454,17 @@ pub(in crate::command) fn ends_of_new(
     matches: &ArgMatches,
     name: &str,
     (source, from): (Source, &str),
-    is_empty: bool,
+    may_hold: bool,
 ) -> Result<Ends, Stopped> {
     let (mut client, before) = free(matches, name, from, &source)?;
-    let held = match is_empty {
+    let held = match may_hold {
         true => 0,
         false => transfer::allocated(&mut client).map_err(TransferError::from)?,
     };
     match held {
         0 => Ok(((source, Target::server(client)), before)),
         held => Err(format!(
-            "volume '{name}' exists and holds data ({} are allocated): `evenkeel volume remove` removes it",
+            "volume '{name}' exists and holds data ({} are allocated): `--yes` overwrites all of it",
             amount(held)
         )
         .into()),

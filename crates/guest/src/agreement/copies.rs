@@ -1,0 +1,170 @@
+//! Guests whose volume has no copy on their node: they go where there is one, and may come back
+//! when both copies are complete.
+
+use super::{Agreement, GuestRecord, Local};
+use crate::config::Guests;
+use crate::placement::{self, Place};
+use crate::record::cut;
+
+/// How the reason begins that is written down.
+const NO_COPY: &str = "no copy of volume ";
+
+/// Why a guest ends here without being asked, once that is written down: what waits for a disk that
+/// this node does not have would not shut down either.
+pub(super) fn cut_off(
+    (local, stays): (&Local, bool),
+    (me, record): (&str, &GuestRecord),
+) -> Option<String> {
+    let volume = local.without_copy.as_ref().filter(|_| !stays)?;
+    record.failed.contains_key(me).then(|| {
+        format!(
+            "this node has no copy of volume {volume} that can be used, and the other one serves it: it goes there"
+        )
+    })
+}
+
+impl Agreement {
+    /// Writes down that this node cannot have a guest, or that the other one can have it again.
+    pub(super) fn see_copies(
+        &self,
+        (name, guests): (&str, &Guests),
+        local: &Local,
+        wanted: &mut GuestRecord,
+        now_ns: u64,
+    ) {
+        if local.has_both_copies {
+            wanted.failed.retain(|_, why| !why.starts_with(NO_COPY));
+        }
+        // An operator's order goes first.
+        let is_ordered = self.pending.contains_key(name);
+        if let Some(volume) = local.without_copy.as_ref().filter(|_| !is_ordered)
+            && self.has_another(name, guests, now_ns)
+        {
+            let why = cut(&format!("{NO_COPY}{volume}"));
+            wanted.failed.insert(self.me.clone(), why);
+            wanted.to.clear();
+        }
+    }
+
+    /// Whether a node can have a guest that this one cannot.
+    fn has_another(&self, name: &str, guests: &Guests, now_ns: u64) -> bool {
+        let mut view = self.view(guests, now_ns);
+        view.runs.remove(name);
+        for guest in &mut view.guests {
+            if guest.name == name {
+                guest.prefers.retain(|node| *node != self.me);
+            }
+        }
+        matches!(placement::place(&view).get(name), Some(Place::On(_)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{NodeRecord, lease_of, lease_of_node};
+    use super::*;
+    use crate::life::Wish;
+    use part::role::KnownLease;
+    use std::collections::BTreeMap;
+
+    const NOW_NS: u64 = 1_000_000_000_000;
+
+    fn lease(name: String, holder: &str, is_held: bool, record: Vec<u8>) -> KnownLease {
+        KnownLease {
+            name,
+            epoch: 7,
+            until_ns: if is_held { NOW_NS + 1 } else { 0 },
+            holder: holder.to_owned(),
+            number: 1,
+            record,
+        }
+    }
+
+    /// What alpha decides about its guest, and what it writes down, where beta is as it says.
+    fn decide(local: &Local, record: &GuestRecord, drained: bool) -> (Wish, String, GuestRecord) {
+        let guest = crate::config::Guest {
+            prefer: vec!["alpha".to_owned(), "beta".to_owned()],
+            ..crate::config::Guest::plain(1)
+        };
+        let guests = Guests {
+            me: "alpha".to_owned(),
+            guests: [("mail".to_owned(), guest)].into(),
+            ..Guests::default()
+        };
+        let room = placement::Room {
+            memory_bytes: 10,
+            cpus: 10,
+        };
+        let node = |name: &str, drained| {
+            let record = NodeRecord {
+                drained,
+                memory_bytes: 10,
+                cpus: 10,
+                ..NodeRecord::default()
+            };
+            lease(lease_of_node(name), name, name == "alpha", record.encode())
+        };
+        let mut alpha = Agreement::new("alpha", room);
+        alpha.learn(vec![
+            node("alpha", false),
+            node("beta", drained),
+            lease(lease_of("mail"), "alpha", true, record.encode()),
+        ]);
+        let locals = BTreeMap::from([("mail".to_owned(), local.clone())]);
+        let (decided, told) = alpha.decide(&guests, &locals, NOW_NS);
+        let name = lease_of("mail");
+        let written = told.records.iter().find(|one| one.name == name);
+        let written = written.and_then(|one| GuestRecord::decode(&one.value));
+        let one = &decided["mail"];
+        (one.wish, one.why.clone(), written.unwrap_or(record.clone()))
+    }
+
+    #[test]
+    fn a_guest_without_a_copy_here_goes_where_one_is_and_may_come_back() {
+        let runs = Local {
+            is_there: true,
+            may_run: true,
+            epoch: Some(7),
+            is_up: true,
+            has_volumes: true,
+            ..Local::default()
+        };
+        let cut_off = Local {
+            has_volumes: false,
+            without_copy: Some("data".to_owned()),
+            ..runs.clone()
+        };
+        let up = GuestRecord {
+            up: true,
+            ..GuestRecord::default()
+        };
+        // Nobody else can have it.
+        let (wish, _, written) = decide(&cut_off, &up, true);
+        assert_eq!((wish, written), (Wish::Run, up.clone()));
+        let (wish, _, written) = decide(&cut_off, &up, false);
+        assert_ne!(wish, Wish::Kill);
+        assert_eq!(written.failed["alpha"], "no copy of volume data");
+        let (wish, why, same) = decide(&cut_off, &written, false);
+        assert_eq!((wish, &same), (Wish::Kill, &written));
+        assert!(why.contains("no copy of volume data"), "{why}");
+
+        // At the node that has it then.
+        let beta = GuestRecord {
+            failed: [("beta".to_owned(), "no copy of volume data".to_owned())].into(),
+            ..up.clone()
+        };
+        let (_, _, written) = decide(&runs, &beta, false);
+        assert_eq!(written, beta);
+        let whole = Local {
+            has_both_copies: true,
+            ..runs.clone()
+        };
+        let (_, _, written) = decide(&whole, &beta, false);
+        assert_eq!(written, up);
+        let panics = GuestRecord {
+            failed: [("beta".to_owned(), "it panics".to_owned())].into(),
+            ..up.clone()
+        };
+        assert_eq!(decide(&whole, &panics, false).2, panics);
+    }
+}
