@@ -1,7 +1,7 @@
 //! Guests whose volume has no copy on their node: they go where there is one, and may come back
 //! when both copies are complete.
 
-use super::{Agreement, GuestRecord, Local};
+use super::{Agreement, Defect, GuestRecord, Local};
 use crate::config::Guests;
 use crate::placement::{self, Place};
 use crate::record::cut;
@@ -32,7 +32,7 @@ impl Agreement {
         wanted: &mut GuestRecord,
         now_ns: u64,
     ) {
-        if local.has_both_copies {
+        if local.has_both_copies && !self.is(Defect::RemembersCopies) {
             wanted.failed.retain(|_, why| !why.starts_with(NO_COPY));
         }
         // An operator's order goes first.

@@ -33,6 +33,8 @@ pub enum Defect {
     ForgetsKilled,
     /// A node opens disks while the cluster has it as off since an earlier failure.
     TrustsOldFencing,
+    /// That a copy was gone is not forgotten when it is back.
+    RemembersCopies,
     /// The watchdog is fed although a guest has its disks open without its lease.
     FeedsWithoutLease,
 }

@@ -19,7 +19,7 @@ mod volumes;
 use crate::agreement::{self, Agreement, Decided, Held, Local, Order, Told, Written};
 use crate::check::Checker;
 use crate::clock::{boot, boottime_ms, boottime_ns};
-use crate::config::{Fence, Guest, Guests};
+use crate::config::{Fence, Guests};
 use crate::fence::gate::Gate;
 use crate::fence::nodes::Nodes;
 use crate::keyword::NAME;
@@ -279,8 +279,9 @@ impl Role {
             if self.decided.get(name).is_some_and(|one| one.forgives) {
                 machine.life.see(Input::Forgive, now);
             }
-            let decided = self.decided.get(name);
-            if let Some(one) = decided.filter(|one| one.wish == Wish::Kill && machine.is_left()) {
+            let kills = wish == Wish::Kill && machine.is_left();
+            let decided = self.decided.get(name).filter(|one| one.wish == wish);
+            if let Some(one) = decided.filter(|_| kills) {
                 machine.note(&one.why);
             }
             machine.allow(epoch);

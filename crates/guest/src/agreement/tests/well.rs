@@ -25,6 +25,7 @@ impl World {
             let lease = self.leases.get(&lease_of(name));
             let lease = lease.ok_or(format!("{name} has no lease"))?;
             let record = GuestRecord::decode(&lease.record).unwrap_or_default();
+            self.forgot_copies(name, &record)?;
             let running = (0..2).find(|at| self.runs(*at, name));
             let takers: Vec<usize> = (0..2).filter(|at| self.takes(*at, name)).collect();
             let is_stopped = !record.stopped.is_empty();

@@ -1,0 +1,56 @@
+//! Copies of volumes that are gone on one node, while the other node serves them.
+
+use super::{GUESTS, GuestRecord, NODES, World};
+use std::collections::BTreeSet;
+
+/// The volumes of a node, each with the name of its guest.
+#[derive(Debug, Default)]
+pub(super) struct Copies {
+    gone: BTreeSet<&'static str>,
+    /// Those that have been gone at some time.
+    were_gone: BTreeSet<&'static str>,
+}
+
+impl World {
+    /// One copy goes at a time. Without a random number: histories without it stay what they are.
+    pub(super) fn copy_goes(&mut self, at: usize) {
+        let name = GUESTS[(self.now / super::ROUND_MS) as usize % GUESTS.len()];
+        if !self.has_no_copy(1 - at, name) {
+            self.note(format!("the copy of {name} at {} is gone", NODES[at]));
+            self.seats[at].copies.gone.insert(name);
+            self.seats[at].copies.were_gone.insert(name);
+        }
+    }
+
+    pub(super) fn copies_return(&mut self, at: usize) {
+        self.note(format!("the copies at {} are there", NODES[at]));
+        self.seats[at].copies.gone.clear();
+    }
+
+    pub(super) fn has_no_copy(&self, at: usize, name: &str) -> bool {
+        self.seats[at].copies.gone.contains(name)
+    }
+
+    /// Whether a guest with its volume here could be handed over.
+    pub(super) fn has_both_copies(&self, at: usize, name: &str) -> bool {
+        let other = &self.seats[1 - at];
+        let uses = self.seats[at].machines.get(name);
+        let has = uses.is_some_and(|one| one.has_volumes);
+        has && other.is_powered && other.is_connected && !self.has_no_copy(1 - at, name)
+    }
+
+    /// Whether a failure that was written down is that of a copy.
+    pub(super) fn has_missed_a_copy(&self, at: usize, name: &str, why: &str) -> bool {
+        why.starts_with("no copy") && self.seats[at].copies.were_gone.contains(name)
+    }
+
+    /// That a copy was gone is forgotten when both are there.
+    pub(super) fn forgot_copies(&self, name: &str, record: &GuestRecord) -> Result<(), String> {
+        let is_kept = record.failed.values().any(|why| why.starts_with("no copy"));
+        let at = (0..2).find(|at| self.runs(*at, name));
+        match at.is_some_and(|at| is_kept && self.has_both_copies(at, name)) {
+            true => Err(format!("{name} has both copies: {:?}", record.failed)),
+            false => Ok(()),
+        }
+    }
+}
