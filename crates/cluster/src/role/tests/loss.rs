@@ -163,7 +163,8 @@ fn a_directory_that_was_replaced_by_an_older_copy_is_noticed() {
         a.text()
             .contains("the log of b was lost (the store is older")
     };
-    eventually("b has it again", told, || b.text());
+    let all = || [&a, &b, &c].map(Real::text).join("\n");
+    eventually("b has it again", told, all);
     assert_eq!(on_disk(&b), Some(VersionId(3)));
     for member in [&mut a, &mut b, &mut c] {
         member.stop();
