@@ -49,6 +49,9 @@ pub enum Message {
     Drain {
         /// It gives them away.
         drained: bool,
+        /// Those that cannot move shut down.
+        #[serde(default)]
+        shuts_down: bool,
     },
     /// Asks how a guest is, in words; a refusal says why it has not moved.
     How {

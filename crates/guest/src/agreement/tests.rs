@@ -790,6 +790,9 @@ fn deliberate_defects_are_found() {
         if again.is_some() {
             println!("({defect:?}, {found:?})");
         }
-        assert!(found.is_some() || again.is_some(), "{defect:?} is not found");
+        assert!(
+            found.is_some() || again.is_some(),
+            "{defect:?} is not found"
+        );
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod command;
 pub mod external;
+mod filter;
 pub mod home;
 pub mod monitor;
 pub mod process;

@@ -2,6 +2,7 @@
 //! ends, and is found again by its lock ([`super::home`]).
 
 use super::command;
+use super::filter;
 use super::home::{Home, Lock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -104,6 +105,7 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(words.try_clone()?)
             .stderr(words);
+        let filter = filter::no_vsock().map_err(io::Error::other)?;
         let lock = lock.as_raw_fd();
         let inherited: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();
         // SAFETY: between fork and exec only system calls are made, on values that were there
@@ -112,7 +114,8 @@ impl Process {
             command.pre_exec(move || {
                 become_own(lock)?;
                 inherited.iter().try_for_each(|fd| keep(*fd))?;
-                give_up(&rights)
+                give_up(&rights)?;
+                filter::apply(&filter)
             });
         }
         // That of an earlier one.
@@ -448,6 +451,27 @@ mod tests {
         std::fs::write(home.process(), format!("{lies} 1")).unwrap();
         assert!(Process::find(&home).unwrap().is_none());
         started.kill();
+    }
+
+    #[test]
+    fn sockets_of_the_machine_are_refused_and_others_are_not() {
+        let scratch = Scratch::new().unwrap();
+        let home = Home::new(scratch.path(), "mail");
+        home.make().unwrap();
+        let Ok(Lock::Free(lock)) = home.lock() else {
+            panic!("nobody has it");
+        };
+        let vsock = "exit(!socket(my $s, 40, 1, 0) && $! == 1 && socket(my $u, 1, 1, 0) ? 0 : 7)";
+        let started = Process::start(
+            Path::new("/usr/bin/perl"),
+            vec!["-e".into(), vsock.into()],
+            (&home, &lock),
+            &[],
+            Rights::default(),
+        )
+        .unwrap();
+        assert!(eventually(Duration::from_secs(60), || started.has_ended()));
+        assert_eq!(started.ended(), Some(End::Exit(0)));
     }
 
     #[test]

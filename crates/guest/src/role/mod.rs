@@ -406,7 +406,13 @@ impl Role {
             Message::Start { name } => self.start(name),
             Message::Stop { name, kills } => self.stop(name, *kills),
             Message::Move { name, node } => self.move_to(name, node),
-            Message::Drain { drained } => self.drain(*drained),
+            Message::Drain {
+                drained,
+                shuts_down,
+            } => {
+                self.moves.shuts_down = *drained && *shuts_down;
+                self.drain(*drained)
+            }
             Message::ConfirmOff { node } => {
                 let now = boottime_ns();
                 self.agreement.confirm_off(&self.guests, node, now)

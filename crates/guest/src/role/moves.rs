@@ -7,7 +7,7 @@ use super::{Role, talk::Talk};
 use crate::agreement::Decided;
 use crate::clock::{boottime_ms, boottime_ns};
 use crate::config::Migrate;
-use crate::life::{Input as LifeInput, Status, Wish};
+use crate::life::{Input as LifeInput, Shown, Status, Wish};
 use crate::migration::source::{Here, Input, Order, Outcome};
 use crate::migration::target;
 use crate::migration::{Ask, Hello, Message, Progress, Source, Target, difference};
@@ -44,6 +44,8 @@ pub(super) struct Moves {
     asked: Vec<Asked>,
     /// Guests that could not move.
     pub(super) stays: BTreeMap<String, Stay>,
+    /// This node is drained, and what cannot move shuts down.
+    pub(super) shuts_down: bool,
 }
 
 impl Moves {
@@ -239,7 +241,14 @@ impl Role {
     /// a moment ago.
     fn goes_later(&self, name: &str) -> bool {
         let goes = { self.decided.get(name) }.is_some_and(|one| one.goes_to.is_some());
-        goes && (self.moves_live(name) || self.moves.stays.contains_key(name))
+        let could_not = self.moves.stays.contains_key(name);
+        let shuts_down = self.moves.shuts_down && (could_not || self.is_ending(name));
+        goes && !shuts_down && (self.moves_live(name) || could_not)
+    }
+
+    fn is_ending(&self, name: &str) -> bool {
+        let shown = { self.machines.get(name) }.and_then(|one| one.shown.as_ref());
+        matches!(shown, Some((Shown::ShuttingDown(_) | Shown::Ending, _)))
     }
 
     /// Whether a guest moves while it runs.
@@ -331,7 +340,7 @@ impl Role {
         let names: Vec<String> = self.machines.keys().cloned().collect();
         for name in names {
             let is_full = self.moves.departures.len() >= DEPARTURES_MAX;
-            let waits = self.moves.stays.contains_key(&name);
+            let waits = self.moves.stays.contains_key(&name) || self.is_ending(&name);
             let stands = self.machines.get(&name).is_some_and(Machine::stands);
             if is_full || waits || stands || self.moves.departures.contains_key(&name) {
                 continue;

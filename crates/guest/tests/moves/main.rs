@@ -583,6 +583,27 @@ fn a_guest_whose_node_is_configured_otherwise_does_not_move() {
 }
 
 #[test]
+fn a_guest_that_cannot_move_from_a_drained_node_shuts_down_if_it_is_told_to() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut site = Site::new(16, 0);
+    site.roles[1].change(&guests("beta", 65)).unwrap();
+    let pid = site.process(0);
+    let drain = |shuts_down| Message::Drain {
+        drained: true,
+        shuts_down,
+    };
+    assert!(site.roles[0].order(&drain(false)).good);
+    let why = |site: &Site| site.subject(0).words(NOT_MOVED).unwrap_or_default();
+    site.until("does not move", |site| {
+        why(site).contains("another configuration (memory)")
+    });
+    assert_eq!(site.process(0), pid);
+    // QEMU without a system hears no power button: it ends when its time is over.
+    assert!(site.roles[0].order(&drain(true)).good);
+    site.until("starts there", |site| site.runs(1) && site.process(0) == 0);
+}
+
+#[test]
 fn a_guest_whose_role_is_killed_in_its_move_goes_on_at_one_node() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let mut site = Site::new(4, 200_000);

@@ -178,7 +178,7 @@ pub fn node(command: Command) -> Command {
         .subcommands([
             Command::new("drain")
                 .about("Move all guests of a node away")
-                .arg(flag("shut-down", "Shut guests down also where no other node takes any"))
+                .arg(flag("shut-down", "Shut guests down that cannot move, also where no other node takes any"))
                 .arg(Arg::new("NODE").help("The node; without it, this one")),
             Command::new("fill")
                 .about("Let a node take guests again")

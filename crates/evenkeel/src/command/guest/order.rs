@@ -353,11 +353,15 @@ fn can_move_away(report: &Report, node: &str) -> Result<(), String> {
 pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
     let (instance, report) = asked(matches)?;
     let (node, is_here) = the_node(matches, &report)?;
-    if !matches.get_flag("shut-down") {
+    let shuts_down = matches.get_flag("shut-down");
+    if !shuts_down {
         can_move_away(&report, &node)?;
     }
-    let drained = true;
-    tell(&instance, &to(&node, is_here, OfGuest::Drain { drained }))?;
+    let order = OfGuest::Drain {
+        drained: true,
+        shuts_down,
+    };
+    tell(&instance, &to(&node, is_here, order))?;
     wait(matches, RECORD_LIMIT, |report| {
         is_drained(report, &node, true)
     })?;
@@ -378,14 +382,15 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
                 let all: Vec<Result<String, String>> = all.collect();
                 let words = |how: &Result<String, String>| match how {
                     Ok(words) => words.clone(),
+                    Err(why) if shuts_down => format!("{why}; it shuts down"),
                     Err(why) => format!("{why}; it is tried again in a minute"),
                 };
                 let words: Vec<String> = all.iter().map(words).collect();
-                if !all.iter().all(Result::is_err) {
+                if shuts_down || !all.iter().all(Result::is_err) {
                     refused_since = None;
                 } else if refused_since.get_or_insert_with(Instant::now).elapsed() > REFUSED_MAX {
                     return Err(format!(
-                        "{}\n{} stays drained, and they leave it when they can. `evenkeel guest stop NAME` shuts one down",
+                        "{}\n{} stays drained, and they leave it when they can. With `--shut-down` they shut down, and start at another node",
                         words.join("\n"),
                         named(&node)
                     ));
@@ -431,8 +436,11 @@ pub(super) fn fill(matches: &ArgMatches) -> Result<String, String> {
 fn filled(matches: &ArgMatches) -> Result<String, String> {
     let (instance, report) = asked(matches)?;
     let (node, is_here) = the_node(matches, &report)?;
-    let drained = false;
-    tell(&instance, &to(&node, is_here, OfGuest::Drain { drained }))?;
+    let order = OfGuest::Drain {
+        drained: false,
+        shuts_down: false,
+    };
+    tell(&instance, &to(&node, is_here, order))?;
     wait(matches, RECORD_LIMIT, |report| {
         is_drained(report, &node, false)
     })?;
