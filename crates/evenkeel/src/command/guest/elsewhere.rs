@@ -10,6 +10,8 @@ use supervisor::directory::Instance;
 
 /// How long another node may take.
 const LIMIT: Duration = Duration::from_secs(3);
+/// What is said where the other node shows nothing.
+pub(super) const CANNOT: &str = "which cannot be asked how it is";
 /// The number with the process of QEMU, on the node that reports it.
 const PROCESS: &str = "process";
 /// The fact with the directory of a guest on its own node.
@@ -83,7 +85,7 @@ fn take_over(own: &mut Subject, node: &str, shown: &Shown, now_ms: u64) {
     };
     let (Some(theirs), Some(report)) = (theirs, report) else {
         if !cannot.is_empty() {
-            own.why = format!("on {node}, which cannot be asked how it is: {cannot}");
+            own.why = format!("on {node}, {CANNOT}: {cannot}");
         }
         return;
     };

@@ -131,9 +131,22 @@ pub(super) fn keep_down(matches: &ArgMatches, name: &str) -> Result<(), String> 
 fn wait<T>(
     matches: &ArgMatches,
     limit: Duration,
-    mut look: impl FnMut(&Report) -> Result<Look<T>, String>,
+    look: impl FnMut(&Report) -> Result<Look<T>, String>,
 ) -> Result<T, String> {
     let signals = signals().map_err(|error| error.to_string())?;
+    let done = watch(matches, limit, look, &signals);
+    // Nobody reads them any more: they end the process again.
+    let unblocked = SigSet::all().thread_unblock();
+    unblocked.map_err(|error| error.to_string())?;
+    done
+}
+
+fn watch<T>(
+    matches: &ArgMatches,
+    limit: Duration,
+    mut look: impl FnMut(&Report) -> Result<Look<T>, String>,
+    signals: &SignalFd,
+) -> Result<T, String> {
     let until = Instant::now() + limit;
     let mut last = String::new();
     loop {
@@ -153,7 +166,7 @@ fn wait<T>(
                 }
             }
         }
-        rest(&signals);
+        rest(signals);
     }
 }
 
@@ -227,7 +240,7 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
         let on = subject.words(ON).unwrap_or_default();
         match subject.state.word.as_str() {
             "running" => Ok(Look::Done(format!("guest {name} runs on {on}\n"))),
-            ELSEWHERE if !subject.why.is_empty() => {
+            ELSEWHERE if subject.why.contains(far::CANNOT) => {
                 Ok(Look::Done(format!("guest {name} is {}\n", subject.why)))
             }
             "failed" => Err(words_of(&report, &name)?),
