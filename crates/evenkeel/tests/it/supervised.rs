@@ -264,9 +264,7 @@ pub struct Client(TcpStream);
 impl Client {
     pub fn new(port: u16) -> Option<Client> {
         let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
         Some(Client(stream))
     }
 
@@ -301,7 +299,7 @@ pub fn passes(global: &str, ports: &[u16], server: u16) -> String {
         .map(|port| format!("    bind 127.0.0.1:{port}\n"))
         .collect();
     format!(
-        "global\n    maxconn 100\n{global}\ndefaults\n    mode http\n    timeout client 30s\n    timeout server 30s\n    \
+        "global\n    maxconn 100\n{global}\ndefaults\n    mode http\n    timeout client 30s\n    timeout server 2m\n    \
          timeout connect 5s\nfrontend web\n{binds}    default_backend app\nbackend app\n    server one 127.0.0.1:{server}\n"
     )
 }
