@@ -13,7 +13,6 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::time::Duration;
 
 /// Bytes of standard error that are looked at: a pipe holds no more.
 const SAID_MAX: usize = 64 * 1024;

@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take on a machine that is busy.
 const SOON: Duration = Duration::from_secs(60);
+/// How soon it is looked at again.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// A member that can be started and stopped.
 pub(super) struct Real {
@@ -101,11 +103,22 @@ impl Real {
         }
     }
 
+    /// Has something done. On a busy machine there may be no leader for a moment, and then nothing was
+    /// changed.
     #[track_caller]
     pub(super) fn done(&self, request: &Request) -> String {
-        match self.ask(request) {
-            Ok(Reply::Done { words, .. }) => words,
-            other => panic!("not done: {other:?}\n{}", self.text()),
+        let until = Instant::now() + SOON;
+        loop {
+            match self.ask(request) {
+                Ok(Reply::Done { words, .. }) => return words,
+                Ok(Reply::Refused { words })
+                    if words.starts_with("nothing was changed: no leader")
+                        && Instant::now() < until =>
+                {
+                    std::thread::sleep(AGAIN);
+                }
+                other => panic!("not done: {other:?}\n{}", self.text()),
+            }
         }
     }
 
@@ -151,7 +164,7 @@ pub(super) fn eventually(what: &str, mut holds: impl FnMut() -> bool, tell: impl
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < SOON, "never: {what}\n{}", tell());
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(AGAIN);
     }
 }
 
