@@ -585,7 +585,7 @@ fn a_guest_whose_node_is_configured_otherwise_does_not_move() {
 #[test]
 fn a_guest_that_cannot_move_from_a_drained_node_shuts_down_if_it_is_told_to() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(16, 0);
+    let mut site = Site::new(18, 0);
     site.roles[1].change(&guests("beta", 65)).unwrap();
     let pid = site.process(0);
     let drain = |shuts_down| Message::Drain {
