@@ -646,8 +646,8 @@ impl World {
             }
             16 => self.confirm(at),
             17 => self.cycle(at),
-            18 => self.copy_goes(at),
-            19..=21 => self.copies_return(at),
+            18 if self.copies_go() => self.copy_goes(at),
+            19..=21 if self.copies_go() => self.copies_return(at),
             _ => {}
         }
     }

@@ -1,6 +1,6 @@
 //! Copies of volumes that are gone on one node, while the other node serves them.
 
-use super::{GUESTS, GuestRecord, NODES, World};
+use super::{Defect, GUESTS, GuestRecord, NODES, World};
 use std::collections::BTreeSet;
 
 /// The volumes of a node, each with the name of its guest.
@@ -12,6 +12,11 @@ pub(super) struct Copies {
 }
 
 impl World {
+    /// The seeds of other defects are of histories in which none goes.
+    pub(super) fn copies_go(&self) -> bool {
+        matches!(self.defect, None | Some(Defect::RemembersCopies))
+    }
+
     /// One copy goes at a time. Without a random number: histories without it stay what they are.
     pub(super) fn copy_goes(&mut self, at: usize) {
         let name = GUESTS[(self.now / super::ROUND_MS) as usize % GUESTS.len()];
