@@ -135,7 +135,7 @@ fn wait<T>(
 ) -> Result<T, String> {
     let signals = signals().map_err(|error| error.to_string())?;
     let done = watch(matches, limit, look, &signals);
-    // Nobody reads them any more: they end the process again.
+    // From here on they end the process again.
     let unblocked = SigSet::all().thread_unblock();
     unblocked.map_err(|error| error.to_string())?;
     done
