@@ -32,10 +32,10 @@ use std::path::{Path, PathBuf};
 
 /// How soon a monitor that is not there yet is tried again, milliseconds.
 const MONITOR_AGAIN_MS: u64 = 10;
-/// How often the serial output is looked at, milliseconds.
 /// The longest file that QEMU may write: far more than what its guest prints until it is cut, and the
 /// variables of UEFI.
 const FILE_BYTES_MAX: u64 = 64 << 20;
+/// How often the serial output is looked at, milliseconds.
 const LOG_LOOK_MS: u64 = 2_000;
 /// How often a process that is being stopped is looked at.
 const HALT_LOOK_MS: u64 = 5;
