@@ -26,6 +26,7 @@ pub(super) fn tell(
         state_ms: now_ms(),
         rate_ms: runtime.map_or(0, |runtime| runtime.now_ms()),
         whole,
+        is_elsewhere: runtime.is_some_and(|runtime| runtime.elsewhere()),
     };
     let process = gathered.process.as_ref().zip(runtime);
     let mut told = CarriedState {
@@ -46,6 +47,10 @@ struct Teller {
     state_ms: u64,
     rate_ms: u64,
     whole: bool,
+    /// All listeners are paused by a signal or for another process. Whether the next process is
+    /// paused is what the supervisor tells it: the signal that ends the pause may come before it
+    /// serves.
+    is_elsewhere: bool,
 }
 
 impl Teller {
@@ -79,7 +84,7 @@ impl Teller {
             last_session_ago_s: state.backend.last_session.seconds_ago(self.rate_ms),
             states: self.whole.then(|| ProxyStates {
                 maxconn_set: state.frontend.maxconn_set.load(Relaxed),
-                paused: state.frontend.paused.load(Relaxed),
+                paused: state.frontend.paused.load(Relaxed) && !self.is_elsewhere,
                 life: state.life(self.state_ms),
             }),
             listeners: listeners.map(listener).collect(),

@@ -194,6 +194,24 @@ fn the_process_as_a_whole_goes_on_counting() {
 }
 
 #[test]
+fn a_pause_of_the_process_is_not_one_of_its_frontends() {
+    let runtime = || Runtime::leak(Arc::new(process(1)), 1, 100);
+    let paused = |runtime: &Runtime| {
+        let config = runtime.config();
+        config.proxies[0].state.frontend.paused.load(Relaxed)
+    };
+    for is_elsewhere in [true, false] {
+        let (old, new) = (runtime(), runtime());
+        old.ending.elsewhere.store(is_elsewhere, Relaxed);
+        let frontend = &old.config().proxies[0].state.frontend;
+        frontend.paused.store(true, Relaxed);
+        let told = export(&old.config(), Some(old));
+        import(&told.bytes, &new.config(), None).unwrap();
+        assert_eq!(paused(new), !is_elsewhere);
+    }
+}
+
+#[test]
 fn ten_takeovers_keep_the_totals() {
     let mut config = process(1);
     for n in 1..=10 {
