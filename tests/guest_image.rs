@@ -5,7 +5,7 @@ use crate::cluster_site::{SOON, Said};
 use crate::program::binary;
 use lab::{Scratch, eventually};
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
@@ -83,6 +83,9 @@ impl Instance {
         shows("login: ");
         let socket = self.path(&format!("runtime/guest-{guest}/serial.sock"));
         let mut terminal = UnixStream::connect(socket).unwrap();
+        // QEMU waits for a reader that reads nothing, and its guest with it.
+        let mut reads = terminal.try_clone().unwrap();
+        std::thread::spawn(move || io::copy(&mut reads, &mut io::sink()));
         terminal.write_all(b"root\n").unwrap();
         shows("Password: ");
         terminal

@@ -12,6 +12,7 @@ mod image;
 mod moment;
 mod order;
 mod remove;
+mod screen;
 mod snapshot;
 mod template;
 

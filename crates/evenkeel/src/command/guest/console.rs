@@ -1,6 +1,7 @@
 //! The serial terminal of a guest: its last output, and a connection of this terminal to it.
 
 use super::far::{self, REST_MAX, REST_MIN};
+use super::screen::Screen;
 use super::{asked, find, order};
 use crate::command::{print, refuse, word};
 use clap::ArgMatches;
@@ -196,13 +197,13 @@ pub(super) fn console(matches: &ArgMatches) -> ExitCode {
     let _ = writeln!(stderr(), "connected to {name}; Ctrl-] ends it");
     let raw = Raw::new();
     let ended = match terminal {
-        Terminal::Here(socket) => relay(socket).map_err(|error| error.to_string()),
-        Terminal::There(stream) => relay_far(&stream),
+        Terminal::Here(socket) => relay(socket, stdin(), Screen::new(stdout())),
+        Terminal::There(stream) => relay_far(&stream, Screen::new(stdout())),
     };
     drop(raw);
     match ended {
         Ok(words) => print(&format!("\n{words}\n")),
-        Err(error) => refuse(format!("guest {name}: {error}")),
+        Err(words) => refuse(format!("guest {name}: {words}")),
     }
 }
 
@@ -212,8 +213,8 @@ const CONSOLE_ENDED: &str = "the console has ended; the guest goes on";
 
 /// Reads keys. Returns how many come before the one that ends the connection, and whether that came;
 /// None: there will be no more.
-fn keys(bytes: &mut [u8]) -> io::Result<Option<(usize, bool)>> {
-    let count = rustix::io::read(stdin(), &mut *bytes)?;
+fn keys(from: impl AsFd, bytes: &mut [u8]) -> io::Result<Option<(usize, bool)>> {
+    let count = rustix::io::read(from, &mut *bytes)?;
     let keys = bytes.get(..count).unwrap_or_default();
     Ok(match keys.iter().position(|key| *key == END) {
         Some(at) => Some((at, true)),
@@ -234,7 +235,7 @@ fn has_keys(limit: Duration) -> bool {
     watched.iter().any(|one| !one.revents().is_empty())
 }
 
-fn relay_far(stream: &far::Stream<'_>) -> Result<&'static str, String> {
+fn relay_far(stream: &far::Stream<'_>, mut screen: Screen) -> Result<&'static str, String> {
     let words = |error: io::Error| error.to_string();
     let mut bytes = [0; 4096];
     let mut typed: Vec<u8> = Vec::new();
@@ -244,8 +245,7 @@ fn relay_far(stream: &far::Stream<'_>) -> Result<&'static str, String> {
         let passed = stream.pass(&typed)?;
         typed.drain(..passed.taken.min(typed.len()));
         if !passed.bytes.is_empty() {
-            stdout().write_all(&passed.bytes).map_err(words)?;
-            stdout().flush().map_err(words)?;
+            screen.show(&passed.bytes).map_err(words)?;
             rest = Duration::ZERO;
         }
         match (passed.is_over, ends && typed.is_empty()) {
@@ -258,7 +258,7 @@ fn relay_far(stream: &far::Stream<'_>) -> Result<&'static str, String> {
         let reads = listens && !ends && typed.is_empty();
         if reads && has_keys(rest) {
             rest = REST_MIN;
-            match keys(&mut bytes).map_err(words)? {
+            match keys(stdin(), &mut bytes).map_err(words)? {
                 None => listens = false,
                 Some((count, is_end)) => {
                     typed.extend_from_slice(bytes.get(..count).unwrap_or_default());
@@ -274,15 +274,19 @@ fn relay_far(stream: &far::Stream<'_>) -> Result<&'static str, String> {
     }
 }
 
-fn relay(mut socket: UnixStream) -> io::Result<&'static str> {
+fn relay(
+    mut socket: UnixStream,
+    terminal: impl AsFd,
+    mut screen: Screen,
+) -> Result<&'static str, String> {
+    let words = |error: io::Error| error.to_string();
     let mut bytes = [0; 4096];
     let mut listens = true;
     loop {
         let (from_guest, from_terminal) = {
-            let keys = stdin();
             let mut watched = vec![PollFd::new(&socket, PollFlags::IN)];
             if listens {
-                watched.push(PollFd::from_borrowed_fd(keys.as_fd(), PollFlags::IN));
+                watched.push(PollFd::from_borrowed_fd(terminal.as_fd(), PollFlags::IN));
             }
             // Interrupted or not: both are looked at.
             let _ = poll(&mut watched, None);
@@ -291,19 +295,20 @@ fn relay(mut socket: UnixStream) -> io::Result<&'static str> {
             (ready(0), ready(1))
         };
         if from_guest {
-            match socket.read(&mut bytes)? {
+            match socket.read(&mut bytes).map_err(words)? {
                 0 => return Ok(GUEST_ENDED),
                 count => {
-                    stdout().write_all(bytes.get(..count).unwrap_or_default())?;
-                    stdout().flush()?;
+                    let shown = bytes.get(..count).unwrap_or_default();
+                    screen.show(shown).map_err(words)?;
                 }
             }
         }
         if from_terminal {
-            match keys(&mut bytes)? {
+            match keys(&terminal, &mut bytes).map_err(words)? {
                 None => listens = false,
                 Some((count, is_end)) => {
-                    socket.write_all(bytes.get(..count).unwrap_or_default())?;
+                    let typed = bytes.get(..count).unwrap_or_default();
+                    socket.write_all(typed).map_err(words)?;
                     if is_end {
                         return Ok(CONSOLE_ENDED);
                     }
@@ -315,7 +320,11 @@ fn relay(mut socket: UnixStream) -> io::Result<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::screen::NOT_SHOWN;
     use super::*;
+    use part::lock;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::sync::{Arc, Mutex};
 
     #[test]
     fn what_a_guest_printed_controls_no_terminal() {
@@ -338,5 +347,55 @@ mod tests {
         }
         // The first byte of a letter whose rest has not been read.
         assert_eq!(plain(b"a\xc3"), b"a\xc3");
+    }
+
+    /// A terminal that takes nothing until it is told to.
+    struct Stuck(Receiver<()>, Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // When the other end is gone it takes everything.
+            let _ = self.0.recv();
+            lock(&self.1).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_terminal_that_takes_nothing_does_not_stop_the_guest() {
+        let (mut guest, socket) = UnixStream::pair().unwrap();
+        let (keys, mut operator) = UnixStream::pair().unwrap();
+        let (goes_on, stuck) = channel();
+        let shown = Arc::<Mutex<Vec<u8>>>::default();
+        let screen = Screen::new(Stuck(stuck, Arc::clone(&shown)));
+        let relayed = std::thread::spawn(move || relay(socket, keys, screen));
+        // More than all buffers between them hold.
+        for _ in 0..10_000 {
+            guest.write_all(&[b'x'; 1000]).unwrap();
+        }
+        drop(goes_on);
+        operator.write_all(b"ab\x1dc").unwrap();
+        let mut typed = Vec::new();
+        guest.read_to_end(&mut typed).unwrap();
+        assert_eq!(typed, b"ab");
+        assert_eq!(relayed.join().unwrap(), Ok(CONSOLE_ENDED));
+        let shown = String::from_utf8(std::mem::take(&mut *lock(&shown))).unwrap();
+        assert!(shown.starts_with("xxx") && shown.len() < 5_000_000);
+        assert!(shown.contains(NOT_SHOWN), "{}", shown.len());
+    }
+
+    #[test]
+    fn a_terminal_that_is_gone_ends_the_console() {
+        let (mut guest, socket) = UnixStream::pair().unwrap();
+        let (keys, _operator) = UnixStream::pair().unwrap();
+        let (terminal, there) = UnixStream::pair().unwrap();
+        drop(there);
+        let relayed = std::thread::spawn(move || relay(socket, keys, Screen::new(terminal)));
+        while guest.write_all(b"x").is_ok() {}
+        assert!(relayed.join().unwrap().is_err());
     }
 }
