@@ -4,6 +4,7 @@
 use crate::guest::Image;
 use crate::guest_ping::{Ping, bridge};
 use crate::guest_site::{MODULES, PROGRAMS};
+use guest::migration::source::STANDSTILL_MS;
 use lab::{Host, Lab, Process, Scratch, Switch, eventually};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
@@ -13,8 +14,6 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(240);
-/// As the guest role sets it.
-const DOWNTIME_MS: u64 = 100;
 
 /// A guest that is moved by hand.
 pub struct ByHand {
@@ -89,7 +88,7 @@ impl ByHand {
         self.started += 1;
         let next = start(&self.hosts[to], &self.image, &self.scratch, number, true);
         let mut source = Qmp::connect(self.path("qmp", number - 1));
-        let parameters = json!({"downtime-limit": DOWNTIME_MS, "max-bandwidth": 0});
+        let parameters = json!({"downtime-limit": STANDSTILL_MS, "max-bandwidth": 0});
         source.order("migrate-set-parameters", parameters);
         let path = self.path("incoming", number);
         assert!(eventually(SOON, || path.exists()));

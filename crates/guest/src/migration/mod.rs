@@ -178,6 +178,23 @@ mod tests {
     }
 
     #[test]
+    fn a_guest_whose_memory_changes_fast_may_stand_still_for_longer() {
+        let mut source = Source::new(1 << 30, 0);
+        let passes = |source: &mut Source, passes: std::ops::RangeInclusive<u64>| {
+            let orders = passes.flat_map(|pass| source.see(source::Input::Pass(pass), 1));
+            orders.collect::<Vec<_>>()
+        };
+        assert_eq!(passes(&mut source, 1..=9), []);
+        source.see(source::Input::Heard(Message::Listening), 1);
+        assert_eq!(passes(&mut source, 1..=5), []);
+        let longer = [60, 120, 240, 300].map(source::Order::Standstill);
+        assert_eq!(passes(&mut source, 6..=40), longer);
+        assert_eq!(passes(&mut source, u64::MAX..=u64::MAX), []);
+        source.see(source::Input::Qemu(Progress::Paused), 1);
+        assert_eq!(passes(&mut source, 6..=6), []);
+    }
+
+    #[test]
     fn what_is_no_message_is_refused() {
         let mut long = vec![0xff; 8];
         assert!(take_frame::<Message>(&mut long).is_err());

@@ -15,11 +15,26 @@ const REST_MAX_MS: u64 = 60_000;
 /// How often a cancellation is repeated.
 const CANCEL_AGAIN_MS: u64 = 5_000;
 
+/// How long a guest may stand still for the rest of its memory, as QEMU reckons, milliseconds: at first,
+/// and at most.
+pub const STANDSTILL_MS: u64 = 30;
+const STANDSTILL_MAX_MS: u64 = 300;
+/// In so many passes over its memory the first of them holds. It doubles every two further ones.
+const PASSES: u64 = 5;
+
+/// How long the guest may stand still after this pass, milliseconds.
+fn standstill_ms(pass: u64) -> u64 {
+    let doublings = pass.saturating_sub(PASSES).div_ceil(2).min(8);
+    (STANDSTILL_MS << doublings).min(STANDSTILL_MAX_MS)
+}
+
 /// What is to be done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Order {
     /// Let QEMU copy.
     Migrate,
+    /// Let the guest stand still for so long, milliseconds.
+    Standstill(u64),
     /// Let QEMU complete.
     Continue,
     /// Let QEMU cancel: the guest goes on by itself.
@@ -65,6 +80,8 @@ pub enum Input {
     Lost(String),
     /// QEMU says something.
     Qemu(Progress),
+    /// QEMU begins with this pass over the memory; the first one is 1.
+    Pass(u64),
     /// The guest is not to move any more.
     Stop(String),
 }
@@ -174,6 +191,15 @@ impl Source {
             }
             Input::Heard(_) => Vec::new(),
             Input::Qemu(progress) => self.qemu(progress, now),
+            Input::Pass(pass) if self.phase == Phase::Copying => {
+                let ms = standstill_ms(pass);
+                let is_new = ms != standstill_ms(pass.saturating_sub(1));
+                is_new
+                    .then_some(Order::Standstill(ms))
+                    .into_iter()
+                    .collect()
+            }
+            Input::Pass(_) => Vec::new(),
         }
     }
 

@@ -6,6 +6,7 @@ use crate::migration::{Hello, frame, take_frame};
 use part::lock;
 use part::voice::write_error;
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,6 +20,10 @@ use wire::{Peer, Relay, Timed, Trusted, Wire, Young, is_mine, unspecified};
 
 /// The port of guest roles.
 pub const PORT: u16 = 7445;
+/// Bytes that the kernel holds of a connection at each end. With as many as it would choose by itself
+/// (megabytes), the last memory of a guest that moves, which stands still, would wait behind what it
+/// sent before.
+const KERNEL_BYTES: usize = 256 << 10;
 /// How long a connection and its handshake may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often an address that is not there yet is looked for.
@@ -175,6 +180,7 @@ fn connect_to(
 ) -> Result<Wire, String> {
     let words = |error: io::Error| error.to_string();
     let socket = TcpStream::connect_timeout(&at, PATIENCE).map_err(words)?;
+    set_socket_send_buffer_size(&socket, KERNEL_BYTES).map_err(|errno| words(errno.into()))?;
     let dialled = Young::dial(Timed::new(socket, PATIENCE), trusted);
     let (mut young, is) = dialled.map_err(|error| error.to_string())?;
     if is != node {
@@ -261,6 +267,7 @@ fn receive(
 ) -> Result<(), String> {
     let words = |error: io::Error| error.to_string();
     let trusted = lock(known).clone().ok_or("no certificate yet")?;
+    set_socket_recv_buffer_size(&socket, KERNEL_BYTES).map_err(|errno| words(errno.into()))?;
     let answered = Young::answer(Timed::new(socket, PATIENCE), &trusted);
     let (mut young, from) = answered.map_err(|error| error.to_string())?;
     if from == trusted.me {

@@ -115,6 +115,8 @@ pub struct Machine {
 pub(super) enum OfMove {
     /// How it goes (`MIGRATION`, `query-migrate`).
     Is(Progress),
+    /// This pass over the memory begins.
+    Pass(u64),
     /// Figures: bytes sent, bytes that remain, bytes a second.
     Copied([u64; 3]),
     /// A command was carried out, or refused.
@@ -420,6 +422,10 @@ impl Machine {
                     "MIGRATION" => {
                         let is = progress(&Value::from(data));
                         is.into_iter().for_each(|is| self.hear_move(OfMove::Is(is)));
+                    }
+                    "MIGRATION_PASS" => {
+                        let pass = data.get("pass").and_then(|pass| pass.as_u64());
+                        self.hear_move(OfMove::Pass(pass.unwrap_or_default()));
                     }
                     "BLOCK_IO_ERROR" => {
                         let reason = data.get("reason").and_then(|reason| reason.as_str());

@@ -8,7 +8,7 @@ use crate::agreement::Decided;
 use crate::clock::{boottime_ms, boottime_ns};
 use crate::config::Migrate;
 use crate::life::{Input as LifeInput, Shown, Status, Wish};
-use crate::migration::source::{Here, Input, Order, Outcome};
+use crate::migration::source::{Here, Input, Order, Outcome, STANDSTILL_MS};
 use crate::migration::target;
 use crate::migration::{Ask, Hello, Message, Progress, Source, Target, difference};
 use part::role::VolumeUse;
@@ -31,8 +31,6 @@ const REFUSED_AFTER_MS: u64 = 3_000;
 const ASKED_MAX: usize = 31;
 /// Guests that leave at the same time.
 const DEPARTURES_MAX: usize = 2;
-/// How long a guest may stand still at the end of its move, as QEMU reckons, milliseconds.
-const DOWNTIME_MS: u64 = 100;
 
 /// The moves of this node.
 #[derive(Debug, Default)]
@@ -131,6 +129,10 @@ impl Departure {
                     machine.order_move("migrate-continue", state);
                 }
                 Order::Migrate => self.migrate(machine, bandwidth),
+                Order::Standstill(ms) => {
+                    let parameters = json!({"downtime-limit": ms});
+                    machine.order_move("migrate-set-parameters", parameters);
+                }
             }
         }
     }
@@ -157,7 +159,7 @@ impl Departure {
         };
         machine.note(&format!("it moves to {}: its memory is copied", self.to));
         machine.order_move("migrate-set-capabilities", capabilities(&["auto-converge"]));
-        let parameters = json!({"downtime-limit": DOWNTIME_MS, "max-bandwidth": bandwidth});
+        let parameters = json!({"downtime-limit": STANDSTILL_MS, "max-bandwidth": bandwidth});
         machine.order_move("migrate-set-parameters", parameters);
         let path = machine.home.for_qemu(&path);
         let uri = format!("unix:{}", path.display());
@@ -174,6 +176,7 @@ impl Departure {
                     continue;
                 }
                 OfMove::Is(progress) => Input::Qemu(progress),
+                OfMove::Pass(pass) => Input::Pass(pass),
                 OfMove::Replied("migrate", Err(words)) => Input::Qemu(Progress::Failed(words)),
                 OfMove::Replied("migrate-continue", Err(words)) => Input::Lost(words),
                 OfMove::Replied(..) => continue,
@@ -631,7 +634,7 @@ impl Role {
                 OfMove::Is(progress) => target::Input::Qemu(progress),
                 OfMove::Replied("migrate-incoming", Ok(())) => target::Input::Listens,
                 OfMove::Replied(_, Err(words)) => target::Input::Qemu(Progress::Failed(words)),
-                OfMove::Copied(_) | OfMove::Replied(..) => continue,
+                OfMove::Copied(_) | OfMove::Pass(_) | OfMove::Replied(..) => continue,
             };
             orders.extend(arrival.target.see(input));
         }
