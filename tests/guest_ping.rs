@@ -177,10 +177,16 @@ fn ping(socket: &OwnedFd, stop: &AtomicBool, responses: &AtomicUsize) -> Duratio
 fn a_guest_that_moves_responds_again_before_its_clients_notice() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let Some(gaps) = guest_ping_hand::gaps(MOVES) else {
-        panic!("QEMU or the kernel for guests is not installed");
+    let by_hand = |what: &str| {
+        let Some(gaps) = guest_ping_hand::gaps(MOVES) else {
+            panic!("QEMU or the kernel for guests is not installed");
+        };
+        show(&format!("by hand, one copy and no cluster, {what}"), gaps);
     };
-    show("by hand, one copy and no cluster", gaps);
+    by_hand("idle machine");
+    let busy = BusyProcessors::start(8).unwrap();
+    by_hand("eight busy processes");
+    drop(busy);
     let Some(pinged) = Pinged::new() else {
         panic!("QEMU or the kernel for guests is not installed");
     };

@@ -56,17 +56,17 @@ impl Mirror {
         if only.is_empty() {
             return false;
         }
-        if self.lease.recorded.clients.only != *only {
-            let begins = !self.is_admitting(only);
-            if begins {
-                self.admit(only.clone());
-            }
-            return begins;
+        let begins = self.lease.recorded.clients.only != *only && !self.is_admitting(only);
+        if begins {
+            self.admit(only.clone());
+            self.advance_admission(now);
         }
         let rests = { self.clients.used.handed_over }.is_some_and(|at| now < at + AGAIN);
         if self.clients.used.here != Some(VolumeUse::HandsOver) || rests {
-            return false;
+            return begins;
         }
+        // It does not wait for the record of whose clients may write, which goes before the release: the
+        // guest stands still. If that one is lost, the next owner records it.
         self.clients.used.handed_over = Some(now);
         self.feed(Input::Order(Order::HandOver));
         true
