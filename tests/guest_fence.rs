@@ -4,6 +4,7 @@
 use crate::cluster_site::SOON;
 use crate::guest_site::{GuestSite, cut_power};
 use crate::volume_site::{NODES, other};
+use guest::agreement::FENCED_VALID_MS;
 use lab::{BusyProcessors, Controller, Fault, eventually, let_pass};
 use serde_json::Value;
 use std::fs;
@@ -67,7 +68,7 @@ impl Fenced {
                     .is_some_and(|name| name.starts_with("guest/@"))
             };
             let mut of_nodes = leases.filter(of_nodes).peekable();
-            of_nodes.peek().is_some() && of_nodes.all(|lease| lease["valid_ms"] == 1000)
+            of_nodes.peek().is_some() && of_nodes.all(|lease| lease["valid_ms"] == FENCED_VALID_MS)
         };
         assert!(site.machine("alpha").tells(is_shorter), "{}", site.tell());
         fenced

@@ -42,8 +42,9 @@ const NODES: &str = "guest/@";
 /// How long a node to which a guest is to go may be gone, milliseconds.
 const AWAY_MS: u64 = 5_000;
 /// How long a renewal of the lease of a node is good where nodes are fenced, milliseconds: so a node
-/// that is gone is noticed before the leases of its guests end.
-const FENCED_VALID_MS: u64 = 1_000;
+/// that is gone is noticed before the leases of its guests end. As short as a leader is trusted: a node that
+/// misses it for want of a processor still responds to a connection, and is not fenced for that.
+pub const FENCED_VALID_MS: u64 = 500;
 /// The same for a node that holds the lease of another one, and so how often it is asked for: a 14th
 /// of that.
 const FENCED_OTHERS_MS: u64 = 2_000;

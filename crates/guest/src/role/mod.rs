@@ -326,7 +326,7 @@ impl Role {
             let moving = self.moving_use(name);
             let is_used = self.decided.get(name).is_some_and(|one| one.uses_volumes);
             let is_used = is_used || moving == Some(VolumeUse::Alone);
-            let guest = self.guests.guests.get(name).or(machine.started_as.as_ref());
+            let guest = self.described(name, machine);
             for mut one in guest.filter(|_| is_used).into_iter().flat_map(uses) {
                 if let Some(moving) = moving.filter(|_| one.r#use == VolumeUse::Alone) {
                     one.r#use = moving;

@@ -68,9 +68,15 @@ impl Role {
         self.turn();
     }
 
+    /// A guest by its section; by what it was started as where it has none any longer.
+    pub(super) fn described<'r>(&'r self, name: &str, machine: &'r Machine) -> Option<&'r Guest> {
+        let by_section = self.guests.guests.get(name);
+        by_section.or(machine.started_as.as_ref())
+    }
+
     /// How the disks of a guest are.
     pub(super) fn disks(&self, name: &str, machine: &Machine, now: u64) -> Disks {
-        let guest = self.guests.guests.get(name).or(machine.started_as.as_ref());
+        let guest = self.described(name, machine);
         let written = guest.into_iter().flat_map(uses);
         let mut written = written
             .filter(|one| one.r#use == VolumeUse::Alone)
@@ -91,8 +97,7 @@ impl Role {
 
     /// Whether the disks of a guest are there for it, and for no guest elsewhere.
     pub(super) fn has_volumes(&self, name: &str, machine: &Machine) -> bool {
-        let guest = self.guests.guests.get(name).or(machine.started_as.as_ref());
-        let mut used = guest.into_iter().flat_map(uses);
+        let mut used = { self.described(name, machine) }.into_iter().flat_map(uses);
         used.all(|used| self.volumes.is_ready(&used))
     }
 
