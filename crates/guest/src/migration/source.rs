@@ -19,10 +19,10 @@ const CANCEL_AGAIN_MS: u64 = 5_000;
 /// and at most.
 pub const STANDSTILL_MS: u64 = 30;
 const STANDSTILL_MAX_MS: u64 = 300;
-/// In so many passes over its memory the first of them holds. It doubles every two further ones.
+/// The first of them holds in so many passes through the memory, and doubles every two further ones.
 const PASSES: u64 = 5;
 
-/// How long the guest may stand still after this pass, milliseconds.
+/// How long the guest may stand still behind this pass, milliseconds.
 fn standstill_ms(pass: u64) -> u64 {
     let doublings = pass.saturating_sub(PASSES).div_ceil(2).min(8);
     (STANDSTILL_MS << doublings).min(STANDSTILL_MAX_MS)
@@ -80,7 +80,7 @@ pub enum Input {
     Lost(String),
     /// QEMU says something.
     Qemu(Progress),
-    /// QEMU begins with this pass over the memory; the first one is 1.
+    /// QEMU begins with this pass through the memory; the first one is 1.
     Pass(u64),
     /// The guest is not to move any more.
     Stop(String),

@@ -115,7 +115,7 @@ pub struct Machine {
 pub(super) enum OfMove {
     /// How it goes (`MIGRATION`, `query-migrate`).
     Is(Progress),
-    /// This pass over the memory begins.
+    /// This pass through the memory begins.
     Pass(u64),
     /// Figures: bytes sent, bytes that remain, bytes a second.
     Copied([u64; 3]),

@@ -1,53 +1,62 @@
 //! What a guest prints at the terminal of an operator, who may have stopped it, or whose connection
 //! may hang: QEMU waits until its output is read, and the guest would wait with it.
 
+use part::lock;
 use std::io::{self, Write};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-/// Pieces of output that wait for the terminal.
-const WAITING_MAX: usize = 256;
+/// Bytes that wait for the terminal.
+const WAITING_MAX: usize = 1 << 20;
 
 /// Stands in place of output that was dropped.
-pub(super) const NOT_SHOWN: &str =
-    "\r\n[output is missing here: this terminal did not take it]\r\n";
+pub(super) const NOT_SHOWN: &[u8] =
+    b"\r\n[output is missing here: this terminal did not take it]\r\n";
 
 /// A terminal that is written to by a thread.
 pub(super) struct Screen {
-    pieces: Option<SyncSender<Vec<u8>>>,
+    shared: Arc<(Mutex<Waiting>, Condvar)>,
     writer: Option<JoinHandle<()>>,
-    /// Output was dropped since the last piece.
+}
+
+#[derive(Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    /// Output was dropped behind them.
     has_dropped: bool,
+    /// No more comes.
+    is_over: bool,
+    /// The terminal is gone.
+    is_gone: bool,
 }
 
 impl Screen {
     pub(super) fn new(out: impl Write + Send + 'static) -> Screen {
-        let (pieces, waiting) = sync_channel(WAITING_MAX);
-        Screen {
-            pieces: Some(pieces),
-            writer: Some(std::thread::spawn(move || write(out, &waiting))),
-            has_dropped: false,
-        }
+        let shared = Arc::<(Mutex<Waiting>, Condvar)>::default();
+        let own = Arc::clone(&shared);
+        let writer = Some(std::thread::spawn(move || write(out, &own.0, &own.1)));
+        Screen { shared, writer }
     }
 
-    /// Shows a piece of output, or drops it while too many wait.
+    /// Shows a piece of output, or drops it while too much waits.
     ///
     /// # Errors
     /// The terminal is gone.
     pub(super) fn show(&mut self, piece: &[u8]) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        if self.has_dropped {
-            bytes.extend_from_slice(NOT_SHOWN.as_bytes());
+        let (waiting, changed) = &*self.shared;
+        let mut waiting = lock(waiting);
+        if waiting.is_gone {
+            return Err(io::ErrorKind::BrokenPipe.into());
         }
-        bytes.extend_from_slice(piece);
-        let sent = self.pieces.as_ref().map(|pieces| pieces.try_send(bytes));
-        self.has_dropped = match sent {
-            Some(Ok(())) => false,
-            Some(Err(TrySendError::Full(_))) => true,
-            Some(Err(TrySendError::Disconnected(_))) | None => {
-                return Err(io::ErrorKind::BrokenPipe.into());
+        if waiting.bytes.len() + piece.len() > WAITING_MAX {
+            waiting.has_dropped = true;
+        } else {
+            if std::mem::take(&mut waiting.has_dropped) {
+                waiting.bytes.extend_from_slice(NOT_SHOWN);
             }
-        };
+            waiting.bytes.extend_from_slice(piece);
+        }
+        changed.notify_one();
         Ok(())
     }
 }
@@ -55,10 +64,8 @@ impl Screen {
 impl Drop for Screen {
     /// Waits until all of it is shown.
     fn drop(&mut self) {
-        if let Some(pieces) = self.pieces.take().filter(|_| self.has_dropped) {
-            // The terminal may be gone.
-            let _ = pieces.send(NOT_SHOWN.as_bytes().to_vec());
-        }
+        lock(&self.shared.0).is_over = true;
+        self.shared.1.notify_one();
         if let Some(writer) = self.writer.take() {
             // It does not panic.
             let _ = writer.join();
@@ -66,9 +73,26 @@ impl Drop for Screen {
     }
 }
 
-fn write(mut out: impl Write, waiting: &Receiver<Vec<u8>>) {
-    while let Ok(piece) = waiting.recv() {
-        if out.write_all(&piece).and_then(|()| out.flush()).is_err() {
+/// Writes what waits, until no more comes or the terminal is gone.
+fn write(mut out: impl Write, waiting: &Mutex<Waiting>, changed: &Condvar) {
+    loop {
+        let is_idle = |waiting: &mut Waiting| {
+            waiting.bytes.is_empty() && !waiting.has_dropped && !waiting.is_over
+        };
+        let mut all = changed
+            .wait_while(lock(waiting), is_idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = std::mem::take(&mut all.bytes);
+        if std::mem::take(&mut all.has_dropped) {
+            bytes.extend_from_slice(NOT_SHOWN);
+        }
+        let is_over = all.is_over;
+        drop(all);
+        if out.write_all(&bytes).and_then(|()| out.flush()).is_err() {
+            lock(waiting).is_gone = true;
+            return;
+        }
+        if is_over {
             return;
         }
     }
