@@ -26,8 +26,6 @@ struct Waiting {
     has_dropped: bool,
     /// No more comes.
     is_over: bool,
-    /// The terminal is gone.
-    is_gone: bool,
 }
 
 impl Screen {
@@ -43,17 +41,14 @@ impl Screen {
     /// # Errors
     /// The terminal is gone.
     pub(super) fn show(&mut self, piece: &[u8]) -> io::Result<()> {
-        let (waiting, changed) = &*self.shared;
-        let mut waiting = lock(waiting);
-        if waiting.is_gone {
+        if self.writer.as_ref().is_none_or(JoinHandle::is_finished) {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        if waiting.bytes.len() + piece.len() > WAITING_MAX {
-            waiting.has_dropped = true;
-        } else {
-            if std::mem::take(&mut waiting.has_dropped) {
-                waiting.bytes.extend_from_slice(NOT_SHOWN);
-            }
+        let (waiting, changed) = &*self.shared;
+        let mut waiting = lock(waiting);
+        // What was dropped stands in one place, until the terminal takes again.
+        waiting.has_dropped |= waiting.bytes.len() + piece.len() > WAITING_MAX;
+        if !waiting.has_dropped {
             waiting.bytes.extend_from_slice(piece);
         }
         changed.notify_one();
@@ -88,11 +83,8 @@ fn write(mut out: impl Write, waiting: &Mutex<Waiting>, changed: &Condvar) {
         }
         let is_over = all.is_over;
         drop(all);
-        if out.write_all(&bytes).and_then(|()| out.flush()).is_err() {
-            lock(waiting).is_gone = true;
-            return;
-        }
-        if is_over {
+        let written = out.write_all(&bytes).and_then(|()| out.flush());
+        if is_over || written.is_err() {
             return;
         }
     }
