@@ -631,9 +631,8 @@ fn ten_thousand_servers_change_while_requests_go_on() {
     load.goes_on(100);
     load.end();
     assert_eq!(bed.versions(1).len(), 1);
-    let config = bed.config();
     // In round robin's order from where the older tree's line stood.
-    let chosen = config.proxies[1]
+    let chosen = bed.config().proxies[1]
         .servers
         .iter()
         .filter(|server| {
