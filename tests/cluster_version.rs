@@ -49,10 +49,20 @@ fn what_one_node_cannot_serve_is_refused_with_its_words_and_nothing_changes() {
     let broken = configuration("two").replace("bind :80", "bnid :80");
     let said = site.alpha.apply(&broken, &["--now"]);
     said.refused(&["bnid", "bind"]);
+    // Every node serves what the file expects.
+    let tested = |word: &str| {
+        let expected = "test\n\texpect /version on www status 200\n\texpect / on www server farm/";
+        format!("{}{expected}{word}\n", configuration("two"))
+    };
+    let said = site.alpha.apply(&tested("two"), &["--now"]);
+    said.refused(&[
+        "E0873",
+        "expected server farm/two, but server farm/one gets it",
+    ]);
     // On beta somebody else has the port.
     let taken = SocketAddr::from(([0, 0, 0, 0], 81));
     let echo = Echo::start(&site.beta.host, taken).unwrap();
-    let two = configuration("two").replace("\tbind :80\n", "\tbind :80\n\tbind :81\n");
+    let two = tested("one").replace("\tbind :80\n", "\tbind :80\n\tbind :81\n");
     site.alpha.apply(&two, &["--now"]).refused(&["beta", "81"]);
     for node in site.nodes() {
         assert!(site.serves(node, "one"), "{}", site.tell());

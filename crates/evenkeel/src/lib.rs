@@ -8,6 +8,7 @@ mod command;
 mod confinement;
 mod control_role;
 mod demo;
+mod expect;
 mod features;
 mod guest_role;
 mod haproxy;
@@ -20,6 +21,7 @@ mod personality;
 mod ping;
 mod process;
 mod role;
+mod route;
 mod trusted;
 mod volume_role;
 
@@ -37,7 +39,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// The parts, each behind those whose sections it refers to.
-static PARTS: [Feature; 5] = [
+static PARTS: [Feature; 6] = [
     Feature {
         part: &address::keyword::PART,
         role: Some(&RoleRow {
@@ -112,6 +114,11 @@ static PARTS: [Feature; 5] = [
                 operate: |level| proxy::message::Message::Operate { level }.envelope(),
             }),
         }),
+        commands: &[],
+    },
+    Feature {
+        part: &expect::PART,
+        role: None,
         commands: &[],
     },
 ];

@@ -1,5 +1,6 @@
 //! The parts of this program, and what files come to for all of them.
 
+use crate::expect::{self, Expectation};
 use crate::features;
 use crate::identity;
 use address::config::Config;
@@ -60,6 +61,8 @@ pub struct Site {
     pub proxy: Loaded,
     /// What the sections of the parts with a role are.
     parts: Vec<(&'static Part, Box<dyn Any>)>,
+    /// What should become of requests.
+    expectations: Vec<Expectation>,
 }
 
 /// What the role of a part runs of a version.
@@ -108,7 +111,23 @@ impl Site {
             let code = &address::keyword::codes::NOT_HERE;
             Some(Diagnostic::global(code, Severity::Error, told))
         });
-        if let Some(told) = told {
+        self.refuse(told);
+    }
+
+    /// Serves the requests of `test` sections, and refuses files that make something else of
+    /// one; returns how many there are.
+    pub fn meet_expectations(&mut self) -> usize {
+        if self.proxy.config.is_some() {
+            let (recording, sources) = (&self.proxy.recording, &self.proxy.sources);
+            let told = expect::unmet(&self.expectations, recording, sources);
+            self.refuse(told);
+        }
+        self.expectations.len()
+    }
+
+    /// Takes errors in, which leave nothing to run.
+    fn refuse(&mut self, told: impl IntoIterator<Item = Diagnostic>) {
+        for told in told {
             self.proxy.diagnostics.push(&self.proxy.sources, told);
             self.proxy.config = None;
             self.parts.clear();
@@ -167,6 +186,7 @@ pub fn load(
     }
     Site {
         parts,
+        expectations: loaded.take(&expect::PART),
         proxy: Loaded::of(loaded),
     }
 }

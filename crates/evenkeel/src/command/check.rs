@@ -32,7 +32,8 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         return alone(read, matches);
     }
     let foreign = read.as_ref().and_then(|read| read.config.as_ref());
-    let site = process::load_files(files, None, options(matches), foreign);
+    let mut site = process::load_files(files, None, options(matches), foreign);
+    let expectations = site.meet_expectations();
     let all = site.addresses();
     let running = site.running(&Payloads::new());
     let loaded = site.proxy;
@@ -55,7 +56,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         && !matches!(format, Some("json" | "concise"))
         && read.as_ref().is_none_or(|read| read.config.is_some())
     {
-        text = summary(&loaded, addresses, &running);
+        text = summary(&loaded, addresses, &running, expectations);
     }
     if let Some(read) = &read {
         let of_addresses = rendered(&read.sources, &read.diagnostics, matches);
@@ -154,7 +155,12 @@ fn alone(read: &Read, matches: &ArgMatches) -> ExitCode {
 }
 
 /// Returns the summary of a valid configuration.
-fn summary(loaded: &keyword::load::Loaded, addresses: usize, running: &[Running]) -> String {
+fn summary(
+    loaded: &keyword::load::Loaded,
+    addresses: usize,
+    running: &[Running],
+    expectations: usize,
+) -> String {
     let Some(config) = &loaded.config else {
         return String::new();
     };
@@ -173,8 +179,12 @@ fn summary(loaded: &keyword::load::Loaded, addresses: usize, running: &[Running]
         .iter()
         .filter(|one| one.part.name != address::message::PART);
     let others: String = others.map(|one| format!(", {}", one.given.size)).collect();
+    let expectations = match expectations {
+        0 => String::new(),
+        count => format!(", {} met", counted(count, "expectation", "expectations")),
+    };
     format!(
-        "configuration valid: {}, {}, {}{addresses}{others}\n",
+        "configuration valid: {}, {}, {}{addresses}{others}{expectations}\n",
         counted(frontends, "frontend", "frontends"),
         counted(backends, "backend", "backends"),
         counted(servers, "server", "servers"),

@@ -1,30 +1,20 @@
 //! `evenkeel route`: where a request would go, and why.
 
-mod question;
-mod report;
 mod text;
 
 use super::definition::{flag, option};
 use super::{files, print, refuse};
 use crate::loader::addresses;
 use crate::process;
+use crate::route::{self, Asked, End, NotFollowed, Request};
 use clap::builder::PathBufValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use configuration::LoadOptions;
 use language::render;
 use part::voice;
-use proxy::route::{self, Question, Wanted};
-use question::Asked;
-use report::Report;
-use std::net::{IpAddr, SocketAddr};
+use proxy::route::NotThere;
 use std::process::ExitCode;
 
-/// The client where none is named, from the addresses for examples (RFC 5737).
-const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 10));
-/// Who connects to a listener with `accept-proxy`, for the client.
-const BALANCER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 20));
-/// The port of both.
-const CLIENT_PORT: u16 = 49_152;
 /// Exit code where the request gets no server and no reply.
 const NOWHERE: u8 = 3;
 
@@ -124,7 +114,14 @@ impl From<String> for Refused {
 }
 
 fn answered(matches: &ArgMatches) -> Result<(String, bool), Refused> {
-    let asked = asked(matches)?;
+    let request = Request {
+        frontend: matches.get_one::<String>("frontend").cloned(),
+        source: end(matches, "src")?,
+        through: end(matches, "through")?,
+        to: end(matches, "to")?,
+        sni: matches.get_one::<String>("sni").cloned(),
+        ..Request::new(asked(matches)?)
+    };
     let mut read =
         configuration::files::read_some(&files(matches)).map_err(|error| error.to_string())?;
     addresses::split(&mut read);
@@ -142,37 +139,23 @@ fn answered(matches: &ArgMatches) -> Result<(String, bool), Refused> {
         let diagnostics = render::full(&loaded.sources, &loaded.diagnostics, &look);
         return Err(Refused::Files(diagnostics));
     };
-    let config = route::prepare(config);
-    let (to, to_port) = address(matches, "to")?.unzip();
-    let (source, port) = address(matches, "src")?.unwrap_or((CLIENT, None));
-    let source = SocketAddr::new(source, port.unwrap_or(CLIENT_PORT));
-    let (through, port) = address(matches, "through")?.unwrap_or((BALANCER, None));
-    let wanted = Wanted {
-        tls: asked.tls,
-        port: to_port.flatten().unwrap_or(asked.port),
-        address: to.or(asked.address),
-        v6: source.is_ipv6(),
-        frontend: matches.get_one::<String>("frontend").cloned(),
-    };
-    let (at, destination) = route::find(&config, &wanted).map_err(|error| error.to_string())?;
-    let sni = matches.get_one::<String>("sni").cloned();
-    let question = Question {
-        at,
-        ends: destination.map(|destination| [source, destination]),
-        through: SocketAddr::new(through, port.unwrap_or(CLIENT_PORT)),
-        tls: asked
-            .tls
-            .then(|| sni.unwrap_or_else(|| asked.server_name())),
-        bytes: asked.bytes(),
-    };
-    let answer = route::ask(&config, &question)
-        .map_err(|error| format!("cannot serve the request: {error}"))?;
-    let report = Report::new(&config, &loaded.sources, &asked, &question, &answer);
+    let report = { request.follow(config, &loaded.sources) }.map_err(in_words)?;
     let text = match matches.get_flag("json") {
         true => report.json(),
         false => text::of(&report),
     };
     Ok((text, report.gets_something()))
+}
+
+/// Why there is none, with what would say which one is meant.
+fn in_words(error: NotFollowed) -> String {
+    let further = match &error {
+        NotFollowed::NotThere(NotThere::Nobody { .. } | NotThere::Several { .. }) => {
+            "; name one with --frontend, or its address with --to"
+        }
+        _ => "",
+    };
+    format!("{error}{further}")
 }
 
 fn asked(matches: &ArgMatches) -> Result<Asked, String> {
@@ -187,18 +170,12 @@ fn asked(matches: &ArgMatches) -> Result<Asked, String> {
     Ok(asked)
 }
 
-/// An address, and a port if one is given.
-fn address(matches: &ArgMatches, name: &str) -> Result<Option<(IpAddr, Option<u16>)>, String> {
+/// The address of an option.
+fn end(matches: &ArgMatches, name: &str) -> Result<Option<End>, String> {
     let Some(text) = matches.get_one::<String>(name) else {
         return Ok(None);
     };
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    if let Ok(ip) = bare.unwrap_or(text).parse() {
-        return Ok(Some((ip, None)));
-    }
-    let both: Result<SocketAddr, _> = text.parse();
-    both.map(|both| Some((both.ip(), Some(both.port()))))
-        .map_err(|_| format!("--{name}: '{text}' is no IP address, such as 192.0.2.1, 192.0.2.1:443 or [2001:db8::1]:443"))
+    route::end(text).map(Some).ok_or_else(|| {
+        format!("--{name}: '{text}' is no IP address, such as 192.0.2.1, 192.0.2.1:443 or [2001:db8::1]:443")
+    })
 }

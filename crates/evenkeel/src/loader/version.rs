@@ -54,6 +54,9 @@ pub fn make(
     let foreign = seen.and_then(|()| wishes.read_addresses(voice));
     let foreign = foreign.map_err(|_| watched::refused(load, &wishes, None, voice))?;
     let mut site = wishes.load(foreign.as_ref());
+    if load.dry {
+        site.meet_expectations();
+    }
     let running = site.running(&before.payloads);
     let lines = match load.parts_unknown {
         true => Vec::new(),

@@ -37,6 +37,39 @@ fn check_ends_with_0_or_1_and_speaks_in_three_forms() {
 }
 
 #[test]
+fn check_serves_the_requests_of_a_test_section_and_a_start_does_not() {
+    let bench = Bench::new();
+    let text = |status: u16| {
+        format!(
+            "frontend web\n    mode http\n    timeout client 5s\n    bind 127.0.0.1:18991\n    \
+             http-request return status 204 if {{ path /here }}\n\
+             test\n    expect /here on web status {status}\n"
+        )
+    };
+    bench.file("good.cfg", &text(204));
+    bench.file("bad.cfg", &text(200));
+    let good = ours(&bench, "check good.cfg");
+    assert_eq!(good.code(), Some(0), "{}", good.stdout);
+    assert!(
+        good.stdout.ends_with(", 1 expectation met\n"),
+        "{}",
+        good.stdout
+    );
+    let bad = ours(&bench, "check --format concise bad.cfg");
+    assert_eq!(bad.code(), Some(1));
+    assert!(
+        bad.stdout.starts_with(
+            "bad.cfg:7:25: error[E0873]: GET /here: expected status 200, but the proxy replies 204"
+        ),
+        "{}",
+        bad.stdout
+    );
+    // The program under HAProxy's name, and a start, load it all the same.
+    let haproxy = ours(&bench, "haproxy -c -f bad.cfg");
+    assert_eq!(haproxy.code(), Some(0), "{}", haproxy.stderr);
+}
+
+#[test]
 fn output_that_cannot_be_written_is_a_failure() {
     use std::process::{Command, Stdio};
     let status = |to: Stdio| {

@@ -30,9 +30,7 @@ pub enum NotThere {
         there: String,
     },
     /// Nobody listens there.
-    #[error(
-        "no frontend listens {at} {how}; there are: {there}; name one with --frontend, or its address with --to"
-    )]
+    #[error("no frontend listens {at} {how}; there are: {there}")]
     Nobody {
         /// Where: the port, or address and port, in words.
         at: String,
@@ -42,9 +40,7 @@ pub enum NotThere {
         there: String,
     },
     /// Several do.
-    #[error(
-        "several frontends listen {at}: {there}; name one with --frontend, or its address with --to"
-    )]
+    #[error("several frontends listen {at}: {there}")]
     Several {
         /// Where: the port, or address and port, in words.
         at: String,

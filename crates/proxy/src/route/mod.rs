@@ -12,7 +12,7 @@ use model::transaction::{Endpoint, Trace};
 use protocol::proxy_protocol::Header;
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub struct Question {
     pub tls: Option<String>,
     /// What it sends.
     pub bytes: Vec<u8>,
+    /// It closes its direction then: rules that wait for further bytes need not.
+    pub closes: bool,
 }
 
 /// What became of it.
@@ -69,11 +71,16 @@ pub fn prepare(mut config: Config) -> Arc<Config> {
     Arc::new(config)
 }
 
-/// Asks, with a configuration that is prepared. It starts threads of the data plane, so a process asks once.
+/// Held while somebody asks: a process has the threads of one data plane.
+static ASKING: Mutex<()> = Mutex::new(());
+
+/// Asks, with a configuration that is prepared. It starts threads of the data plane, so a process that
+/// serves cannot ask.
 ///
 /// # Errors
 /// Threads or sockets are missing, or the name for TLS is none.
 pub fn ask(config: &Arc<Config>, question: &Question) -> io::Result<Answer> {
+    let _one = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
     let secured = question.tls.as_deref().map(secure).transpose();
     let secured = secured.map_err(io::Error::other)?;
     let options = ServeOptions {
@@ -101,7 +108,7 @@ pub fn ask(config: &Arc<Config>, question: &Question) -> io::Result<Answer> {
     let of_thread = Arc::clone(config);
     let begin = move || stream::rehearse(of_thread, at, its.into(), ends, kept);
     reactor::inject(0, begin).map_err(|_| io::ErrorKind::Other)?;
-    let mut answer = talk(own, &question.bytes, secured);
+    let mut answer = talk(own, question, secured);
     running.stop();
     running.wait()?;
     answer.trace = trace.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -109,7 +116,8 @@ pub fn ask(config: &Arc<Config>, question: &Question) -> io::Result<Answer> {
 }
 
 /// Sends what is asked, and reads the head of what comes.
-fn talk(mut socket: UnixStream, bytes: &[u8], secured: Option<ClientConnection>) -> Answer {
+fn talk(mut socket: UnixStream, question: &Question, secured: Option<ClientConnection>) -> Answer {
+    let bytes = &*question.bytes;
     let mut answer = Answer {
         trace: Trace::default(),
         reply: Vec::new(),
@@ -117,6 +125,10 @@ fn talk(mut socket: UnixStream, bytes: &[u8], secured: Option<ClientConnection>)
         failure: None,
     };
     let Some(connection) = secured else {
+        if question.closes && socket.write_all(bytes).is_ok() {
+            let _ = socket.shutdown(Shutdown::Write);
+        }
+        let bytes = if question.closes { &[] } else { bytes };
         (answer.reply, _) = exchange(&mut socket, bytes);
         return answer;
     };

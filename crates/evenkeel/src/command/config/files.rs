@@ -143,7 +143,10 @@ pub fn check(set: &FileSet, voice: Option<&mut Voice>) -> Checked {
         resolve_names: false,
         ..command::load_options()
     };
-    let (site, read) = load(set, options);
+    let (mut site, read) = load(set, options);
+    if voice.is_some() {
+        site.meet_expectations();
+    }
     let loaded = site.proxy;
     let mut good = loaded.config.is_some();
     if let Some(voice) = voice {

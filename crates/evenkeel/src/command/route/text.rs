@@ -1,6 +1,6 @@
 //! The report for people.
 
-use super::report::{Line, Outcome, Report, TermText};
+use crate::route::{Line, Outcome, Report, TermText};
 
 /// What people read of it.
 pub fn of(report: &Report) -> String {

@@ -1,17 +1,22 @@
-//! The request as the command line has it.
+//! A request as a person writes it.
 
 use std::net::IpAddr;
 
 /// Bytes of a request that are enough for every rule.
 const BYTES_MAX: usize = 64 * 1024;
 
+/// The host of a request that names none.
+const HOST: &str = "localhost";
+
 /// A request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Asked {
-    /// The method.
+    /// The method; empty: nothing but a connection.
     pub method: String,
     /// The URL was one of https.
     pub tls: bool,
+    /// No URL was given, so nothing is known of TLS.
+    pub is_path: bool,
     /// The host of the URL, without brackets.
     pub host: String,
     /// Host and port, as they stand in the URL.
@@ -77,6 +82,7 @@ impl Asked {
         Ok(Asked {
             method: method.to_owned(),
             tls,
+            is_path: false,
             host: host.to_owned(),
             authority: authority.to_owned(),
             port: port.unwrap_or(if tls { 443 } else { 80 }),
@@ -85,6 +91,45 @@ impl Asked {
             headers: Vec::new(),
             body: Vec::new(),
         })
+    }
+
+    /// A path, with its query, of a frontend that is named elsewhere.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn of_path(method: &str, path: &str) -> Result<Asked, String> {
+        let asked = Asked::parse(&format!("{method} http://{HOST}{path}"))?;
+        Ok(Asked {
+            is_path: true,
+            ..asked
+        })
+    }
+
+    /// A connection on which nothing is asked: to a frontend with `mode http` it is
+    /// a request for `/`.
+    pub fn connection(tls: bool) -> Asked {
+        Asked {
+            method: String::new(),
+            tls,
+            is_path: !tls,
+            host: HOST.to_owned(),
+            authority: HOST.to_owned(),
+            port: if tls { 443 } else { 80 },
+            address: None,
+            target: "/".to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+
+    /// Whether nothing is asked on the connection.
+    pub fn is_connection(&self) -> bool {
+        self.method.is_empty()
+    }
+
+    /// The headers that were added.
+    pub fn headers(&self) -> &[(String, String)] {
+        &self.headers
     }
 
     /// Adds 'NAME: VALUE'.
@@ -114,12 +159,25 @@ impl Asked {
             let is_length = name.eq_ignore_ascii_case("content-length");
             if is_length && value.parse() != Ok(self.body.len()) {
                 return Err(format!(
-                    "Content-Length is {value}, but `--data` has {} bytes: leave it out",
+                    "Content-Length is {value}, but the body has {} bytes: leave the header out",
                     self.body.len()
                 ));
             }
         }
         Ok(())
+    }
+
+    /// The request, for people.
+    pub fn words(&self) -> String {
+        let scheme = if self.tls { "https" } else { "http" };
+        match (self.is_connection(), self.is_path) {
+            (true, _) => "a connection".to_owned(),
+            (false, true) => format!("{} {}", self.method, self.target),
+            (false, false) => format!(
+                "{} {scheme}://{}{}",
+                self.method, self.authority, self.target
+            ),
+        }
     }
 
     /// The name that the client asks for with TLS: an address is none.
@@ -130,14 +188,22 @@ impl Asked {
         }
     }
 
-    /// What is sent.
-    pub fn bytes(&self) -> Vec<u8> {
+    /// What is sent to a frontend, with `mode http` or another.
+    pub fn bytes(&self, http: bool) -> Vec<u8> {
+        if self.is_connection() && !http {
+            return self.body.clone();
+        }
         let has = |name: &str| {
             self.headers
                 .iter()
                 .any(|(own, _)| own.eq_ignore_ascii_case(name))
         };
-        let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
+        let method = match (self.is_connection(), self.body.is_empty()) {
+            (true, true) => "GET",
+            (true, false) => "POST",
+            (false, _) => &self.method,
+        };
+        let mut text = format!("{method} {} HTTP/1.1\r\n", self.target);
         if !has("host") {
             text += &format!("Host: {}\r\n", self.authority);
         }
@@ -263,7 +329,7 @@ mod tests {
     fn a_host_header_of_the_user_replaces_that_of_the_url() {
         let mut asked = Asked::parse("PUT http://a:81/b").unwrap();
         asked.body = b"xyz".to_vec();
-        let text = |asked: &Asked| String::from_utf8(asked.bytes()).unwrap();
+        let text = |asked: &Asked| String::from_utf8(asked.bytes(true)).unwrap();
         assert_eq!(
             text(&asked),
             "PUT /b HTTP/1.1\r\nHost: a:81\r\nContent-Length: 3\r\n\r\nxyz"

@@ -1,6 +1,6 @@
 //! What became of a request, by the lines of the files.
 
-use super::question::Asked;
+use super::Request;
 use language::{SourceMap, Span};
 use model::config::{Config, HostName, HttpProtocol, NamedPort, Proxy, Server};
 use model::transaction::trace::{Fate, Step, Term, Tie};
@@ -34,6 +34,8 @@ pub struct Line {
     pub fails: Option<String>,
     /// It belongs to this proxy.
     pub section: String,
+    /// Its place in the sources of the load.
+    pub span: Span,
 }
 
 impl Line {
@@ -99,6 +101,10 @@ pub struct Report {
     pub lines: Vec<Line>,
     /// Steps that were not kept.
     pub left_out: usize,
+    /// The backend that was chosen.
+    pub backend: Option<String>,
+    /// The status of what the proxy replied; empty where it replied nothing, or no HTTP.
+    pub status: String,
     /// Where it goes.
     pub outcome: Outcome,
 }
@@ -108,12 +114,11 @@ impl Report {
     pub fn new(
         config: &Config,
         sources: &SourceMap,
-        asked: &Asked,
+        request: &Request,
         question: &Question,
         answer: &Answer,
     ) -> Report {
         let frontend = config.proxy(question.at.frontend);
-        let scheme = if asked.tls { "https" } else { "http" };
         let mut making = Making {
             config,
             sources,
@@ -134,17 +139,22 @@ impl Report {
         let outcome = making.outcome(answer);
         let tls = question.tls.clone();
         Report {
-            request: format!(
-                "{} {scheme}://{}{}",
-                asked.method, asked.authority, asked.target
-            ),
+            request: request.asked.words(),
             ends: question.ends.map(|ends| ends.map(|one| one.to_string())),
             frontend: frontend.name.to_string(),
             tls: tls.map(|name| (name, answer.certificate.clone().unwrap_or_default())),
             lines: making.lines,
             left_out: answer.trace.left_out,
+            backend: making.backend.map(|backend| backend.name.to_string()),
+            status: head(&answer.reply).0,
             outcome,
         }
+    }
+
+    /// The line that decided: the last one that ended its rules, or chose the backend.
+    pub fn decided_by(&self) -> Option<&Line> {
+        let decides = |line: &&Line| line.ends || line.leads_to.is_some();
+        self.lines.iter().rev().find(decides)
     }
 
     /// Whether somebody replies.
@@ -344,6 +354,7 @@ impl<'r> Making<'r> {
             leads_to: None,
             fails: None,
             section: self.section.clone(),
+            span,
         }
     }
 

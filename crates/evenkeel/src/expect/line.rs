@@ -1,0 +1,273 @@
+//! `expect`: a request, and what should become of it.
+
+use super::{Draft, Row, codes};
+use crate::route::{self, Asked, End, Request};
+use language::arguments::{Args, Built};
+use language::{Diagnostic, Span, Word, suggest};
+use std::fmt;
+use std::ops::RangeInclusive;
+
+/// Status codes (RFC 9110, 15).
+const STATUS: RangeInclusive<i64> = 100..=599;
+/// Lines of all sections.
+const EXPECTATIONS_MAX: usize = 1000;
+/// The words behind the request.
+const WORDS: [&str; 12] = [
+    "from", "on", "to", "through", "sni", "header", "data", "backend", "server", "status",
+    "location", "refused",
+];
+
+/// A request, and what should become of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Expectation {
+    /// The request.
+    pub request: Request,
+    /// The whole line.
+    pub span: Span,
+    /// Where the frontend is named.
+    pub on: Option<Span>,
+    /// All of these.
+    pub wishes: Vec<(Wish, Span)>,
+}
+
+/// What should become of a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wish {
+    /// A server of this backend gets it; or the backend replies, if a reply is expected.
+    Backend(String),
+    /// This server gets it.
+    Server {
+        /// Its backend, if it is named.
+        backend: Option<String>,
+        /// Its name.
+        server: String,
+    },
+    /// The proxy replies with this status.
+    Status(u16),
+    /// The proxy redirects to this URL.
+    Location(String),
+    /// Neither a server gets it, nor does a line reply.
+    Refused,
+}
+
+impl fmt::Display for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wish::Backend(name) => write!(f, "backend {name}"),
+            Wish::Server {
+                backend: Some(backend),
+                server,
+            } => write!(f, "server {backend}/{server}"),
+            Wish::Server { server, .. } => write!(f, "server {server}"),
+            Wish::Status(status) => write!(f, "status {status}"),
+            Wish::Location(location) => write!(f, "location {location}"),
+            Wish::Refused => write!(f, "refused"),
+        }
+    }
+}
+
+/// An option that may be given once.
+fn once<T>(args: &Args<'_>, word: &Word, slot: &mut Option<T>, value: T) -> Result<(), Diagnostic> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(args.unfit(word, "there twice")),
+    }
+}
+
+/// The word behind a keyword of the line.
+fn behind<'l>(args: &mut Args<'l>, word: &Word, what: &str) -> Result<&'l Word, Diagnostic> {
+    args.required(&format!("{what} behind '{}'", word.text()))
+}
+
+fn text(args: &mut Args<'_>, word: &Word, what: &str) -> Result<String, Diagnostic> {
+    let value = behind(args, word, what)?;
+    match value.str() {
+        "" => Err(args.unfit(value, "not UTF-8")),
+        value => Ok(value.to_owned()),
+    }
+}
+
+fn end(args: &mut Args<'_>, word: &Word) -> Result<End, Diagnostic> {
+    let value = behind(args, word, "an address")?;
+    let not = "no IP address, such as 192.0.2.1, 192.0.2.1:443 or [2001:db8::1]:443";
+    route::end(value.str()).ok_or_else(|| args.unfit(value, not))
+}
+
+/// The error for a word that is none of the line.
+fn unknown(args: &Args<'_>, word: &Word) -> Diagnostic {
+    let told = args.unfit(word, "neither a request nor a keyword of this line");
+    match suggest::nearest(&word.text(), WORDS) {
+        Some(near) => told.did_you_mean(word.span, Some(near)),
+        None => told.note(format!("keywords: {}", WORDS.join(", "))),
+    }
+}
+
+/// The request at the beginning of the line; a connection where there is none.
+fn asked(args: &mut Args<'_>) -> Result<Asked, Diagnostic> {
+    let is_target = |word: &Word| word.str().starts_with('/') || word.str().contains("://");
+    let Some(first) = args.peek().filter(|word| !WORDS.contains(&word.str())) else {
+        return Ok(Asked::connection(false));
+    };
+    args.next();
+    let (method, target) = match (is_target(first), args.peek()) {
+        (true, _) => ("GET", first),
+        (false, Some(second)) if is_target(second) => {
+            args.next();
+            (first.str(), second)
+        }
+        (false, _) => return Err(unknown(args, first)),
+    };
+    let asked = match target.str().starts_with('/') {
+        true => Asked::of_path(method, target.str()),
+        false => Asked::parse(&format!("{method} {}", target.str())),
+    };
+    asked.map_err(|words| args.mistake(&codes::VALUE, first.span.to(target.span), &words))
+}
+
+/// What is gathered of a line.
+#[derive(Default)]
+struct Gathered {
+    source: Option<End>,
+    through: Option<End>,
+    to: Option<End>,
+    sni: Option<String>,
+    on: Option<(String, Span)>,
+    data: Option<Vec<u8>>,
+    wishes: Vec<(Wish, Span)>,
+}
+
+impl Gathered {
+    /// Takes one keyword with what is behind it.
+    fn take(&mut self, args: &mut Args<'_>, word: &Word, asked: &mut Asked) -> Built {
+        match word.str() {
+            "from" => {
+                let value = end(args, word)?;
+                once(args, word, &mut self.source, value)
+            }
+            "through" => {
+                let value = end(args, word)?;
+                once(args, word, &mut self.through, value)
+            }
+            "to" => {
+                let value = end(args, word)?;
+                once(args, word, &mut self.to, value)
+            }
+            "sni" => {
+                let value = text(args, word, "a name")?;
+                once(args, word, &mut self.sni, value)
+            }
+            "on" => {
+                let name = behind(args, word, "the name of a frontend")?;
+                let value = (name.text().into_owned(), name.span);
+                once(args, word, &mut self.on, value)
+            }
+            "data" => {
+                let value = behind(args, word, "the body")?.bytes.clone();
+                once(args, word, &mut self.data, value)
+            }
+            "header" => {
+                let value = behind(args, word, "a header")?;
+                { asked.add_header(value.str()) }
+                    .map_err(|words| args.mistake(&codes::VALUE, value.span, &words))
+            }
+            _ => {
+                let wish = wish(args, word)?;
+                let span = word.span.to(args.option_word().span);
+                self.wishes.push((wish, span));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// An outcome.
+fn wish(args: &mut Args<'_>, word: &Word) -> Result<Wish, Diagnostic> {
+    Ok(match word.str() {
+        "backend" => Wish::Backend(text(args, word, "the name of a backend")?),
+        "server" => {
+            let name = text(args, word, "the name of a server")?;
+            match name.split_once('/') {
+                Some((backend, server)) => Wish::Server {
+                    backend: Some(backend.to_owned()),
+                    server: server.to_owned(),
+                },
+                None => Wish::Server {
+                    backend: None,
+                    server: name,
+                },
+            }
+        }
+        "status" => {
+            let status = args.integer("a status code behind 'status'", STATUS)?;
+            Wish::Status(u16::try_from(status).unwrap_or_default())
+        }
+        "location" => Wish::Location(text(args, word, "a URL")?),
+        "refused" => Wish::Refused,
+        _ => return Err(unknown(args, word)),
+    })
+}
+
+fn expect(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let mut asked = asked(args)?;
+    let mut gathered = Gathered::default();
+    while let Some(word) = args.next() {
+        gathered.take(args, word, &mut asked)?;
+    }
+    asked.body = gathered.data.unwrap_or_default();
+    let line = args.line().span;
+    let mistake = |words: &str| args.mistake(&codes::VALUE, line, words);
+    asked.check_length().map_err(|words| mistake(&words))?;
+    asked.tls |= asked.is_connection() && gathered.sni.is_some();
+    if asked.is_path && gathered.on.is_none() && gathered.to.is_none() {
+        return Err(mistake(
+            "which frontend gets it is not said: add `on NAME` or `to ADDRESS:PORT`, or write a URL",
+        ));
+    }
+    if gathered.wishes.is_empty() {
+        args.required("an outcome: `backend`, `server`, `status`, `location` or `refused`")?;
+    }
+    let refused = { gathered.wishes.iter() }.find(|(wish, _)| *wish == Wish::Refused);
+    if let Some((_, span)) = refused.filter(|_| gathered.wishes.len() > 1) {
+        let words = "a request that is refused has no other outcome";
+        return Err(args.mistake(&codes::VALUE, *span, words));
+    }
+    if draft.expectations.len() >= EXPECTATIONS_MAX {
+        let told = format!("more than {EXPECTATIONS_MAX} lines `expect`");
+        return Err(Diagnostic::error(&codes::TOO_MANY, line, told));
+    }
+    draft.expectations.push(Expectation {
+        on: gathered.on.as_ref().map(|(_, span)| *span),
+        request: Request {
+            frontend: gathered.on.map(|(name, _)| name),
+            source: gathered.source,
+            through: gathered.through,
+            to: gathered.to,
+            sni: gathered.sni,
+            ..Request::new(asked)
+        },
+        span: line,
+        wishes: gathered.wishes,
+    });
+    Ok(())
+}
+
+pub(super) static LINES: &[Row] = &[Row {
+    places: &["test"],
+    syntax: "expect [<method>] [<url> | <path>] [on <frontend>] [from <address>] [to <address>] [through <address>] \
+        [sni <name>] [header <header>]… [data <text>] { backend <name> | server [<backend>/]<name> | status <code> | location \
+        <url> | refused }…",
+    doc: "A request, and what these files make of it. `evenkeel check` and `evenkeel config apply` serve each such request by the \
+        code that serves all others, without contacting a server, and refuse the files if something else becomes of it.\n\n\
+        The listener is the one on the port of the URL (80, or 443 with https). A path needs `on <frontend>`; its host is \
+        `localhost`. Without either it is a connection: to a frontend with `mode http` a GET for `/`, to others nothing \
+        but the `data`, or a TLS client with `sni`.\n\n\
+        `backend`: a server of this backend gets the request. `server`: this server gets it. `status`: the proxy itself replies \
+        with this status; with `backend` besides, in that backend. `location`: it redirects there. `refused`: the request gets \
+        neither, because the connection is closed, no line chooses a backend, or no server of it can take the request.\n\n\
+        Each request meets the files as just started: all servers count as up unless their line says `disabled`, \
+        stick tables are empty. With `from` (192.0.2.10 by default) it comes from another client, with `to` it goes to another \
+        address, with `through` a listener with `accept-proxy` is told by another load balancer. `evenkeel route` asks the \
+        same and shows each line that was evaluated.",
+    example: "expect GET https://shop.example.org/cart from 198.51.100.7 backend app",
+    build: expect,
+}];

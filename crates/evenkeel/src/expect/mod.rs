@@ -1,0 +1,102 @@
+//! The `test` section: requests, and what should become of them. A check of the files
+//! serves each one, and says where something else does.
+
+mod codes;
+mod line;
+mod meet;
+#[cfg(test)]
+mod tests;
+
+pub use line::{Expectation, Wish};
+pub use meet::unmet;
+
+use configuration::{Context, Exchange, Lines, Part, SectionTable, Sections, Tabled};
+use language::arguments::{Args, ArgumentCodes, Built};
+use language::keyword::{Documented, Family, Keyword};
+use language::{Code, Diagnostic, Line};
+use std::any::Any;
+
+/// The expectations, as a part of a configuration.
+pub static PART: Part = Part {
+    name: "test",
+    sections: Sections {
+        names: &[(
+            "test",
+            "Requests and what should become of them, for `evenkeel check` and `evenkeel config apply`.",
+        )],
+        ..Sections::NONE
+    },
+    documented,
+    codes: || codes::CODES.to_vec(),
+    exports: &[],
+    begin: |_| Box::new(Lines::new(Draft::default())),
+    run: None,
+};
+
+/// The lines parsed so far.
+#[derive(Debug, Default)]
+struct Draft {
+    expectations: Vec<Expectation>,
+    told: Vec<Diagnostic>,
+}
+
+type LineBuilder = configuration::LineBuilder<Draft>;
+type Row = Keyword<LineBuilder>;
+
+static FAMILIES: &[Family<LineBuilder>] = &[("Tests of a configuration", line::LINES)];
+
+static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("test", FAMILIES, begin)];
+
+/// The section itself, as the manual has it.
+static DOCUMENTED_SECTION: Documented = Documented {
+    kind: "section",
+    name: "test",
+    places: &["file"],
+    syntax: "test [<name>]",
+    doc: "Requests, and what should become of them: a test of the configuration, which stands beside it. `evenkeel check` and \
+        `evenkeel config apply` refuse files that do something else; in a cluster, so does each node. A start and a reload ignore the section.",
+    example: "test shop\n    expect http://shop.example.org/cart backend app\n    expect /admin on web from 203.0.113.9 status 403",
+    family: "Tests of a configuration",
+    built: true,
+};
+
+fn documented() -> Vec<Documented> {
+    let mut all = TABLES[0].documented();
+    all.push(DOCUMENTED_SECTION);
+    all
+}
+
+/// The first line.
+fn begin(draft: &mut Draft, head: &Line) -> Built {
+    let mut args = Args::new(head, 1, "test", "test [<name>]", &codes::OF_ARGUMENTS);
+    args.next();
+    draft.told.extend(args.end().err());
+    Ok(())
+}
+
+impl Tabled for Draft {
+    const OF_ARGUMENTS: &'static ArgumentCodes = &codes::OF_ARGUMENTS;
+    const UNKNOWN: &'static Code = &codes::UNKNOWN_KEYWORD;
+
+    fn sections() -> &'static [SectionTable<Self>] {
+        &TABLES
+    }
+
+    fn told(&mut self) -> Vec<Diagnostic> {
+        std::mem::take(&mut self.told)
+    }
+
+    fn finish(self, _: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
+        for (wish, span) in self.expectations.iter().flat_map(|one| &one.wishes) {
+            if let Wish::Backend(name)
+            | Wish::Server {
+                backend: Some(name),
+                ..
+            } = wish
+            {
+                exchange.refer("backend", name, *span);
+            }
+        }
+        Box::new(self.expectations)
+    }
+}
