@@ -2,7 +2,12 @@
 //! manual prints and that the tests which hold both against each other name by
 //! its keys. A difference that is not written down here is a mistake.
 
-use language::manual::Difference;
+mod lines;
+#[cfg(test)]
+mod tests;
+
+use language::manual::{Applies, Difference};
+use lines::*;
 
 /// All of them, by what they are about.
 pub static DIFFERENCES: &[Difference] = &[
@@ -13,6 +18,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Forwards a truncated body (over TLS or in chunks) as if it were complete.",
         here: "A truncated body (TLS without close_notify, chunks without an end) also closes the client's connection.",
         reason: "The client must be able to distinguish a complete file from a truncated one.",
+        applies: Applies::ToHttp,
     },
     Difference {
         key: "http2-host",
@@ -22,6 +28,7 @@ pub static DIFFERENCES: &[Difference] = &[
             with bytes above 127 in paths.",
         here: "These requests are refused.",
         reason: "Two programs on the path could interpret them differently, which allows request smuggling.",
+        applies: Applies::To(bind_with_http2),
     },
     Difference {
         key: "http2-header-list",
@@ -31,6 +38,7 @@ pub static DIFFERENCES: &[Difference] = &[
         here: "The request gets status 431 and the connection continues, unless it sends several dozen such requests \
             at once.",
         reason: "A browser shows the error; other requests of the connection are not affected.",
+        applies: Applies::To(bind_with_http2),
     },
     Difference {
         key: "resumption-ignored-errors",
@@ -39,6 +47,9 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Resumes TLS sessions of clients whose certificates had ignored errors.",
         here: "Such sessions are not resumed.",
         reason: "A resumed session has no error in `ssl_c_verify`, so rules could no longer see it.",
+        applies: Applies::To(|line| {
+            is_bind(line) && line.names_any(&["crt-ignore-err", "ca-ignore-err"])
+        }),
     },
     Difference {
         key: "forward-secrecy",
@@ -50,6 +61,7 @@ pub static DIFFERENCES: &[Difference] = &[
             warning; a list without any supported one is refused.",
         reason: "With RSA key exchange, anyone who gets the server's key can decrypt recorded traffic, and its \
             padding has been attacked repeatedly. Every TLS 1.2 client supports ECDHE.",
+        applies: Applies::To(|line| has_option(line, "ssl")),
     },
     Difference {
         key: "dynamic-servers-kept",
@@ -61,6 +73,7 @@ pub static DIFFERENCES: &[Difference] = &[
             upgrade and the death of the role, and returns with a reload.",
         reason: "A reload for another reason should not lose servers; an edit of the file determines the servers of \
             the file.",
+        applies: Applies::To(|line| line.begins(&["stats", "socket"])),
     },
     Difference {
         key: "dynamic-servers-idle",
@@ -69,6 +82,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "`del server` is refused while there are idle connections to the server.",
         here: "Idle connections are closed; only sessions and a queue prevent the removal.",
         reason: "Idle connections serve no client, and a server in maintenance gets no session that could use them.",
+        applies: Applies::To(|line| line.begins(&["stats", "socket"])),
     },
     Difference {
         key: "ticket-keys-admin",
@@ -77,6 +91,10 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "`show tls-keys` prints keys at every level.",
         here: "It requires the level `admin`.",
         reason: "The keys decrypt recorded traffic.",
+        applies: Applies::Beside(
+            |line| line.begins(&["stats", "socket"]) && !line.has(&["level", "admin"]),
+            |line| is_bind(line) && has_option(line, "ssl"),
+        ),
     },
     Difference {
         key: "lists-operator",
@@ -85,6 +103,9 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "`add map`, `set map`, `clear acl` and similar commands work at every level, even `user`.",
         here: "They require the level `operator`.",
         reason: "A read-only connection must not change which clients are allowed.",
+        applies: Applies::To(|line| {
+            line.begins(&["stats", "socket"]) && line.has(&["level", "user"])
+        }),
     },
     Difference {
         key: "redispatch-pause",
@@ -93,6 +114,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Waits one second before each retry, except for another server.",
         here: "The same, but a retry on another server never waits, regardless of the interval.",
         reason: "A stream without persistence gains nothing by waiting for the failed server.",
+        applies: Applies::To(|line| line.begins_any(&[&["option", "redispatch"], &["redispatch"]])),
     },
     Difference {
         key: "tables-bytes",
@@ -102,6 +124,14 @@ pub static DIFFERENCES: &[Difference] = &[
             from the transferred bytes.",
         here: "They count transferred bytes.",
         reason: "They agree with the statistics and logs.",
+        applies: Applies::To(|line| {
+            line.names_any(&[
+                "bytes_in_cnt",
+                "bytes_out_cnt",
+                "bytes_in_rate",
+                "bytes_out_rate",
+            ])
+        }),
     },
     Difference {
         key: "tables-oldest",
@@ -110,6 +140,9 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "A full table removes the oldest of all its entries.",
         here: "Tables of up to 4096 entries do the same; larger ones remove the oldest entry of one of 64 parts.",
         reason: "Threads do not wait for each other.",
+        applies: Applies::To(|line| {
+            is_table(line) && table_size(line).is_none_or(|size| size > 4096)
+        }),
     },
     Difference {
         key: "table-trackers",
@@ -118,6 +151,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Counts the current evaluation as a tracker of the entry.",
         here: "Counts only real trackers.",
         reason: "`sc_trackers` of the same entry returns the same.",
+        applies: Applies::To(|line| line.names("table_trackers")),
     },
     Difference {
         key: "sc-tracked-table",
@@ -126,6 +160,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "With a table argument, returns whether the counter tracks anything, regardless of that table.",
         here: "With a table argument, returns whether that table has an entry with the same key.",
         reason: "All other counter fetches look into the named table.",
+        applies: Applies::To(tracked_in_table),
     },
     Difference {
         key: "table-key-text",
@@ -135,6 +170,7 @@ pub static DIFFERENCES: &[Difference] = &[
             for an IPv6 table.",
         here: "Invalid keys are refused, and IPv4 addresses are mapped as when they are tracked.",
         reason: "A typo must not change another entry.",
+        applies: Applies::Beside(is_table, |line| line.begins(&["stats", "socket"])),
     },
     Difference {
         key: "abort-split",
@@ -144,6 +180,9 @@ pub static DIFFERENCES: &[Difference] = &[
             frontend needs it, too.",
         here: "The line in the backend is enough.",
         reason: "The manual allows the line there.",
+        applies: Applies::To(|line| {
+            line.section == "backend" && line.begins(&["option", "abortonclose"])
+        }),
     },
     Difference {
         key: "slowstart-steps",
@@ -152,6 +191,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "A server's weight grows in steps of 1/16, beginning with one step.",
         here: "It grows in steps of 1/100.",
         reason: "A cold server gets less traffic at first.",
+        applies: Applies::To(|line| is_server(line) && line.names("slowstart")),
     },
     Difference {
         key: "turns-of-weights",
@@ -160,6 +200,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "`roundrobin` over servers with different weights starts somewhere in the middle of a round.",
         here: "It starts with the first server. In both, each server gets its weight in a complete round.",
         reason: "The first server rarely matters.",
+        applies: Applies::To(|line| is_server(line) && line.has(&["weight"])),
     },
     Difference {
         key: "peers-order",
@@ -168,6 +209,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "A new process waits five seconds for its predecessor to send its tables, then asks a peer.",
         here: "Entries are passed to the next process with all other states, and a peer is asked at once.",
         reason: "The table is complete sooner.",
+        applies: Applies::To(|line| line.begins(&["peer"])),
     },
     Difference {
         key: "early-data",
@@ -176,6 +218,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Passes early data to rules before the handshake is complete.",
         here: "Early data is accepted and held until the handshake is complete.",
         reason: "A possible replay reaches no rule and no server; the round trip is not saved.",
+        applies: Applies::To(|line| is_bind(line) && line.names("allow-0rtt")),
     },
     Difference {
         key: "realm-quotes",
@@ -184,6 +227,10 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Sends a realm as written in the file, including quotation marks and backslashes.",
         here: "Quotation marks and backslashes in the realm are escaped with a backslash.",
         reason: "Otherwise the header is invalid, or differs from the file.",
+        applies: Applies::To(|line| {
+            line.begins(&["http-request", "auth"])
+                && line.words.iter().any(|word| word.contains(['"', '\\']))
+        }),
     },
     Difference {
         key: "password-hashes",
@@ -194,6 +241,9 @@ pub static DIFFERENCES: &[Difference] = &[
             too many requests wait, the response is 503.",
         reason: "Clients with wrong passwords would stall the others, because such hashes deliberately take \
             milliseconds or seconds.",
+        applies: Applies::To(|line| {
+            line.names_any(&["http_auth", "http_auth_group"]) || line.begins(&["stats", "auth"])
+        }),
     },
     Difference {
         key: "bearer-header",
@@ -202,6 +252,11 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Returns an empty token if the named header is missing (2.6).",
         here: "There is no value.",
         reason: "`-m found` must be false for a request without a token.",
+        applies: Applies::To(|line| {
+            line.words
+                .iter()
+                .any(|word| word.contains("http_auth_bearer("))
+        }),
     },
     Difference {
         key: "user-without-password",
@@ -210,6 +265,11 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Accepts a user without a password in a list, and crashes when that user logs in.",
         here: "Such a user can never log in, and a warning reports it.",
         reason: "A request must not crash the process.",
+        applies: Applies::To(|line| {
+            line.section == "userlist"
+                && line.begins(&["user"])
+                && !line.names_any(&["password", "insecure-password"])
+        }),
     },
     Difference {
         key: "statistics-policy",
@@ -219,6 +279,7 @@ pub static DIFFERENCES: &[Difference] = &[
         here: "The page has another design and a content security policy; form fields, URL parameters, CSV and JSON \
             are the same.",
         reason: "It is readable on phones, in dark mode, and without colours; a browser only runs its own script.",
+        applies: Applies::To(|line| line.section != "global" && line.begins(&["stats"])),
     },
     Difference {
         key: "ub64dec",
@@ -227,6 +288,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Decodes padding, which this form of Base64 does not have, to an extra byte.",
         here: "Padding is ignored.",
         reason: "Padded and unpadded input mean the same bytes.",
+        applies: Applies::To(|line| line.names("ub64dec")),
     },
     Difference {
         key: "port-only",
@@ -235,6 +297,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Calculates with the letters of a port that is not a number.",
         here: "It is 0, as without a port.",
         reason: "Letters are not a number.",
+        applies: Applies::To(|line| line.names("port_only")),
     },
     Difference {
         key: "json-query-numbers",
@@ -243,6 +306,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Rounds a number to six digits: 12345678901234567890 becomes 1.23457e+19.",
         here: "A number is returned as written.",
         reason: "Identifiers are numbers, too, and must not lose digits.",
+        applies: Applies::To(|line| line.names("json_query")),
     },
     Difference {
         key: "json-query-unicode",
@@ -251,6 +315,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Returns one byte for a character written as `\\u` with four digits.",
         here: "The character is returned in UTF-8.",
         reason: "The result is the intended text.",
+        applies: Applies::To(|line| line.names("json_query")),
     },
     Difference {
         key: "jwt-query-whole",
@@ -259,6 +324,13 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Has no value without a path (2.6).",
         here: "Without a path the result is the whole JSON.",
         reason: "The documentation says so, and later versions do it.",
+        applies: Applies::To(|line| {
+            line.names_any(&["jwt_payload_query", "jwt_header_query"])
+                && line
+                    .words
+                    .iter()
+                    .any(|word| !word.contains("query('") && !word.contains("query($"))
+        }),
     },
     Difference {
         key: "language-zero",
@@ -267,6 +339,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Returns no value if a language with weight 0 precedes others (2.6).",
         here: "That language is ignored, and the others apply.",
         reason: "A weight of 0 excludes only that language.",
+        applies: Applies::To(|line| line.words.iter().any(|word| word.contains(",language("))),
     },
     Difference {
         key: "mqtt-properties",
@@ -275,6 +348,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Returns 0 for a numeric property that a CONNACK does not have.",
         here: "A missing property has no value.",
         reason: "0 would be a limit that was never set.",
+        applies: Applies::To(|line| line.names("mqtt_field_value")),
     },
     Difference {
         key: "fix-empty-value",
@@ -283,6 +357,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Accepts a tag without a value (2.6).",
         here: "It makes the message invalid.",
         reason: "HAProxy's manual and the FIX standard define it that way.",
+        applies: Applies::To(|line| line.names("fix_is_valid")),
     },
     Difference {
         key: "protobuf-float",
@@ -291,6 +366,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Turns a negative number of the type `float` into a large one (2.6).",
         here: "It stays negative.",
         reason: "The sign is part of the number.",
+        applies: Applies::To(|line| line.names("protobuf")),
     },
     Difference {
         key: "ungrpc-compressed",
@@ -299,6 +375,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Reads the bytes of a compressed message as fields.",
         here: "A compressed message has no fields.",
         reason: "The result would be random.",
+        applies: Applies::To(|line| line.names("ungrpc")),
     },
     Difference {
         key: "capture-req",
@@ -307,6 +384,9 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Knows method and target of the request only if something logs requests (2.6).",
         here: "They are always known.",
         reason: "A rule should not depend on a log format.",
+        applies: Applies::To(|line| {
+            line.names_any(&["capture.req.uri", "capture.req.method", "capture.req.ver"])
+        }),
     },
     Difference {
         key: "cook-val",
@@ -315,6 +395,9 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Calculates with the characters of a cookie that is not a number.",
         here: "It is 0.",
         reason: "Other characters are not a number.",
+        applies: Applies::To(|line| {
+            line.names_any(&["cook_val", "req.cook_val", "res.cook_val", "scook_val"])
+        }),
     },
     Difference {
         key: "res-cook-cnt",
@@ -323,6 +406,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Without a name, also counts the attributes of Set-Cookie headers.",
         here: "Only cookies are counted.",
         reason: "`path=/` is not a cookie.",
+        applies: Applies::To(|line| line.names_any(&["res.cook_cnt", "scook_cnt"])),
     },
     Difference {
         key: "url-ip",
@@ -331,6 +415,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Only sees IPv4 addresses in a URL, and so does `url_port`.",
         here: "IPv6 addresses in brackets are seen, too.",
         reason: "They are equally valid hosts.",
+        applies: Applies::To(|line| line.names_any(&["url_ip", "url_port"])),
     },
     Difference {
         key: "lines-framing",
@@ -341,6 +426,7 @@ pub static DIFFERENCES: &[Difference] = &[
         here: "The version, `content-length` and `transfer-encoding` do not change. Invalid methods, statuses and \
             lines, and those that would move the end of a message, get status 400 (responses: 502).",
         reason: "If two sides interpret a message differently, requests can be smuggled.",
+        applies: Applies::To(edits_lines),
     },
     Difference {
         key: "regex-limit",
@@ -350,6 +436,7 @@ pub static DIFFERENCES: &[Difference] = &[
         here: "A regular expression with backtracking (look-around, back-references) may take ten thousand steps per \
             line; beyond that the message is refused.",
         reason: "Clients choose the lines. They must neither overload the proxy nor bypass a rule.",
+        applies: Applies::To(|line| edits_lines(line) && backtracks(line)),
     },
     Difference {
         key: "one-process",
@@ -358,6 +445,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "HAProxy up to 2.4 started this number of processes; later versions refuse the line.",
         here: "It is the number of threads of one process. Settings for one of the processes apply to all threads.",
         reason: "Threads share limits, counters and tables, which processes never did.",
+        applies: Applies::To(|line| line.begins(&["nbproc"])),
     },
     Difference {
         key: "duplicate-names",
@@ -368,6 +456,7 @@ pub static DIFFERENCES: &[Difference] = &[
         here: "In a file with other old syntax the second one is renamed (`app-2`), with a warning; otherwise the \
             file is refused.",
         reason: "Counters, states and operators need unique names.",
+        applies: Applies::Told("duplicate name"),
     },
     Difference {
         key: "hash-redispatch",
@@ -379,6 +468,10 @@ pub static DIFFERENCES: &[Difference] = &[
             last one.",
         reason: "The manual promises that for `option redispatch`. Otherwise a server that is down but not checked \
             fails all of its keys.",
+        applies: Applies::Beside(
+            |line| line.begins_any(&[&["option", "redispatch"], &["redispatch"]]),
+            balances_by_hash,
+        ),
     },
     Difference {
         key: "cookie-version-2",
@@ -387,6 +480,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Also rewrites cookies in `Set-Cookie2` headers, and removes them incorrectly.",
         here: "These headers pass unchanged.",
         reason: "Browsers have not supported them since 2011 (RFC 6265).",
+        applies: Applies::To(|line| line.section != "peers" && line.begins(&["cookie"])),
     },
     Difference {
         key: "dispatch-name",
@@ -395,6 +489,9 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Logs and statistics show no server for `dispatch` and `transparent`.",
         here: "They show a server named `dispatch` or `transparent`, with its counters.",
         reason: "Troubleshooting needs to know where a stream went.",
+        applies: Applies::To(|line| {
+            line.begins_any(&[&["dispatch"], &["transparent"], &["option", "transparent"]])
+        }),
     },
     Difference {
         key: "last-server-full",
@@ -404,6 +501,7 @@ pub static DIFFERENCES: &[Difference] = &[
             limits it.",
         here: "It uses another server at once, unless this line lets it wait.",
         reason: "A reused connection saves a millisecond; a queue costs more.",
+        applies: Applies::To(|line| is_server(line) && line.has(&["maxconn"])),
     },
     Difference {
         key: "log-forward-lost",
@@ -413,6 +511,9 @@ pub static DIFFERENCES: &[Difference] = &[
             quoted bracket.",
         here: "Such data is parsed, and invalid messages are forwarded completely, as text.",
         reason: "Log messages must not lose data.",
+        applies: Applies::To(|line| {
+            line.section == "log-forward" && line.begins_any(&[&["bind"], &["dgram-bind"]])
+        }),
     },
     Difference {
         key: "log-forward-newline",
@@ -421,6 +522,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Writes a newline inside a datagram unchanged to streams, rings and standard output.",
         here: "It becomes a space there; it is kept for UDP and Unix sockets.",
         reason: "Otherwise a sender could forge log lines of others.",
+        applies: Applies::To(|line| line.section == "log-forward" && line.begins(&["dgram-bind"])),
     },
     Difference {
         key: "jwt-key-confusion",
@@ -430,6 +532,7 @@ pub static DIFFERENCES: &[Difference] = &[
             of the public key file.",
         here: "With a key from a file, only public key algorithms are valid.",
         reason: "The client writes the header of a token, so anyone could forge one.",
+        applies: Applies::To(|line| line.names("jwt_verify")),
     },
     Difference {
         key: "cache-cookie",
@@ -439,6 +542,7 @@ pub static DIFFERENCES: &[Difference] = &[
         here: "A response with `Set-Cookie` is not stored unless one of these names it; the headers that they name \
             are not stored.",
         reason: "Otherwise all clients would share the session of one.",
+        applies: Applies::To(|line| line.begins(&["http-response", "cache-store"])),
     },
     Difference {
         key: "cache-request-body",
@@ -447,6 +551,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Serves GET requests with a body from a cache, and stores their responses.",
         here: "They bypass the cache.",
         reason: "An application may use the body, so one client could determine what others get.",
+        applies: Applies::To(|line| line.begins(&["http-request", "cache-use"])),
     },
     Difference {
         key: "chunks-to-old-clients",
@@ -455,6 +560,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Forwards chunks of a server's response to an HTTP/1.0 client, which reads them as part of the body.",
         here: "Such a client gets the body without chunks, and the end of the connection marks its end.",
         reason: "HTTP/1.0 does not have chunks.",
+        applies: Applies::ToHttp,
     },
     Difference {
         key: "response-formats",
@@ -464,6 +570,10 @@ pub static DIFFERENCES: &[Difference] = &[
             is empty there (2.6).",
         here: "They can use the server's response.",
         reason: "The condition of the rule can use it, too.",
+        applies: Applies::To(|line| {
+            line.begins_any(&[&["http-response", "return"], &["http-response", "deny"]])
+                && line.names_any(&["lf-string", "lf-file", "hdr"])
+        }),
     },
     Difference {
         key: "source-header-missing",
@@ -472,6 +582,9 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Responds with 500 if `usesrc hdr_ip` finds no such header (2.6).",
         here: "The connection uses the address of `source`.",
         reason: "HAProxy's manual describes it that way, and a missing header is not an error of the proxy.",
+        applies: Applies::To(|line| {
+            line.has(&["usesrc"]) && line.words.iter().any(|word| word.starts_with("hdr_ip("))
+        }),
     },
     Difference {
         key: "page-without-length",
@@ -480,6 +593,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "After an HTTP/1.1 error page without a length in a file, closes the client's connection.",
         here: "The length is added, and the connection stays open.",
         reason: "The length is known.",
+        applies: Applies::To(|line| line.begins(&["errorfile"])),
     },
     Difference {
         key: "method-head",
@@ -488,6 +602,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "After a rule changes GET to HEAD, the response announces the length of a body that is never sent.",
         here: "The response announces no body.",
         reason: "Otherwise the client would wait for the body, or read the next response as the body.",
+        applies: Applies::To(|line| line.begins(&["http-request", "set-method"])),
     },
     Difference {
         key: "admin-forms",
@@ -498,6 +613,7 @@ pub static DIFFERENCES: &[Difference] = &[
             framed by its own site.",
         reason: "Otherwise a hostile page could drain servers through an operator's browser. Programs that send forms \
             are not affected.",
+        applies: Applies::To(|line| line.begins(&["stats", "admin"])),
     },
     Difference {
         key: "early-response",
@@ -506,6 +622,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Resets an HTTP/2 stream whose response is complete before its request.",
         here: "The rest of the request is read and discarded, up to 1 MiB; only then the stream is reset.",
         reason: "Some clients treat the reset as a failure and lose the response.",
+        applies: Applies::To(bind_with_http2),
     },
     Difference {
         key: "upgrade-scheme",
@@ -516,6 +633,7 @@ pub static DIFFERENCES: &[Difference] = &[
         here: "The scheme is that of the connection, and a server without tunnel support is sent nothing.",
         reason: "The server may depend on the scheme (RFC 8441, section 5), and a reset of an idle stream ends the \
             whole connection (RFC 9113, section 5.1).",
+        applies: Applies::To(|line| is_server(line) && line.names("h2")),
     },
     Difference {
         key: "defaults-rules",
@@ -525,6 +643,7 @@ pub static DIFFERENCES: &[Difference] = &[
             backends inherit.",
         here: "They apply wherever they are inherited, in each proxy that supports them.",
         reason: "Their meaning is clear; the restriction comes from HAProxy's implementation.",
+        applies: Applies::To(|line| line.section == "defaults" && is_rule(line)),
     },
     Difference {
         key: "hash-nodes",
@@ -534,6 +653,7 @@ pub static DIFFERENCES: &[Difference] = &[
             hash of its id.",
         here: "Nodes have the positions of HAProxy 2.6.",
         reason: "Mixed installations keep their caches. No choice fits both versions.",
+        applies: Applies::To(|line| line.begins(&["hash-type", "consistent"])),
     },
     Difference {
         key: "word-missing",
@@ -543,6 +663,7 @@ pub static DIFFERENCES: &[Difference] = &[
             value.",
         here: "There is no value.",
         reason: "`-m found` then tests whether the word exists.",
+        applies: Applies::To(|line| line.words.iter().any(|word| word.contains(",word("))),
     },
     Difference {
         key: "connect-host",
@@ -551,6 +672,7 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "HAProxy 2.6 forwards `Host` of CONNECT with a default port; later versions remove it.",
         here: "Port 80 or 443 is removed from `Host`, but never from the target.",
         reason: "Rules then need only one name per host.",
+        applies: Applies::ToHttp,
     },
     Difference {
         key: "target-forms",
@@ -561,6 +683,7 @@ pub static DIFFERENCES: &[Difference] = &[
         here: "`*` is a target of OPTIONS only, other methods get 400. A URL without a path gets `/`, except for \
             OPTIONS.",
         reason: "RFC 9112, section 3.2, requires it.",
+        applies: Applies::ToHttp,
     },
     Difference {
         key: "buffered-abort",
@@ -570,6 +693,12 @@ pub static DIFFERENCES: &[Difference] = &[
             versions respond with 400.",
         here: "The client gets 400.",
         reason: "A client that closed only one direction can read the reason.",
+        applies: Applies::To(|line| {
+            line.begins_any(&[
+                &["option", "http-buffer-request"],
+                &["http-request", "wait-for-body"],
+            ])
+        }),
     },
     Difference {
         key: "rewrite-room",
@@ -582,30 +711,53 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "A rewrite fails if headers and buffered body together fill the buffer.",
         here: "Only the headers count.",
         reason: "The body has its own buffer.",
+        applies: Applies::To(|line| {
+            line.begins_any(&[
+                &["http-request"],
+                &["http-response"],
+                &["http-after-response"],
+            ]) && line.words.get(1).is_some_and(|action| rewrites(action))
+        }),
+    },
+    Difference {
+        key: "framing-strict",
+        about: "mode",
+        kinds: &["keyword"],
+        haproxy: "Forwards some messages that two programs could interpret differently.",
+        here: "Ambiguous messages (a NUL in a value, an empty transfer coding, a host with two ports, two lengths) get \
+            status 400, or are forwarded in their unambiguous form.",
+        reason: "If two sides interpret a message differently, requests can be smuggled.",
+        applies: Applies::ToHttp,
+    },
+    Difference {
+        key: "reuse-retry",
+        about: "http-reuse",
+        kinds: &["keyword"],
+        haproxy: "If the server has just closed the kept connection that a request is sent on, closes the client's \
+            connection, so that the client sends the request again.",
+        here: "If the request is idempotent and has no body, it is sent once more on a new connection.",
+        reason: "The server has not seen it.",
+        applies: Applies::ToHttp,
+    },
+    Difference {
+        key: "nolinger-waits",
+        about: "option nolinger",
+        kinds: &["keyword"],
+        haproxy: "Resets the connection at once, which truncates large responses.",
+        here: "Resets it when the system of the peer has received all bytes.",
+        reason: "The line is for saving sockets, not for losing data.",
+        applies: Applies::To(|line| line.begins(&["option", "nolinger"])),
+    },
+    Difference {
+        key: "serves-as-nobody",
+        about: "user",
+        kinds: &["keyword"],
+        haproxy: "Without `user` and `uid` in `global`, serves as the user that started it, such as root.",
+        here: "`evenkeel run` then serves as `nobody`, if it was started as root. Under the name `haproxy` it serves as \
+            that user, too.",
+        reason: "The process that reads what clients send needs no rights.",
+        applies: Applies::Without(|line| {
+            line.section == "global" && line.begins_any(&[&["user"], &["uid"]])
+        }),
     },
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashSet;
-
-    #[test]
-    fn each_difference_has_a_key_of_its_own_and_is_about_something_that_exists() {
-        let rows = keyword::registry().documented();
-        let mut keys = HashSet::new();
-        for difference in DIFFERENCES {
-            assert!(keys.insert(difference.key), "{}", difference.key);
-            assert_eq!(language::manual::slug(difference.key), difference.key);
-            let found = language::manual::look_up(difference.about, &rows);
-            for kind in difference.kinds {
-                let is_row = found.rows.iter().any(|row| row.kind == *kind);
-                assert!(is_row, "no {kind} {}", difference.about);
-            }
-            assert!(!difference.kinds.is_empty(), "{}", difference.key);
-            for text in [difference.haproxy, difference.here, difference.reason] {
-                assert!(text.ends_with('.'), "{}: {text}", difference.key);
-            }
-        }
-    }
-}

@@ -1,7 +1,7 @@
 //! `evenkeel check`: everything that is wrong with files, for people and for
 //! programs.
 
-use super::{print, privileges, refuse};
+use super::{against, print, privileges, refuse};
 use crate::loader::addresses::{self, AddressWishes, Read};
 use crate::parts::{Payloads, Running};
 use crate::process;
@@ -50,6 +50,11 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         let volumes = volumes.and_then(|one| codec::decode(&one.given.payload).ok());
         let text = privileges::tell(&loaded, config, volumes.as_ref(), format);
         return print(&(text + &addresses.unwrap_or_default()));
+    }
+    if matches.get_flag("against-haproxy")
+        && let Some(config) = &loaded.config
+    {
+        return print(&against::tell(&loaded, config, format == Some("json")));
     }
     let mut text = rendered(&loaded.sources, &loaded.diagnostics, matches);
     if text.is_empty()

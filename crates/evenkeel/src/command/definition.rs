@@ -243,7 +243,7 @@ pub fn check(command: Command) -> Command {
         .after_help(
             "Examples:\n  evenkeel check haproxy.cfg\n  evenkeel check --format concise haproxy.cfg\n  \
              evenkeel check --format json haproxy.cfg | jq .\n  \
-             evenkeel check --privileges haproxy.cfg",
+             evenkeel check --privileges haproxy.cfg\n  evenkeel check --against-haproxy haproxy.cfg",
         )
         .arg(
             path("FILE")
@@ -274,6 +274,10 @@ pub fn check(command: Command) -> Command {
         )
         .arg(
             flag("privileges", "If there is no error, show the privileges of each process"),
+        )
+        .arg(
+            flag("against-haproxy", "If there is no error, show the differences from HAProxy that apply to the files")
+                .conflicts_with("privileges"),
         )
 }
 

@@ -2,6 +2,7 @@
 //! help is made of (completions, the man page).
 
 mod address;
+mod against;
 mod check;
 pub mod cluster;
 mod config;

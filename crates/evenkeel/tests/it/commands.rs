@@ -70,6 +70,42 @@ fn check_serves_the_requests_of_a_test_section_and_a_start_does_not() {
 }
 
 #[test]
+fn check_shows_the_differences_from_haproxy_that_apply_to_a_file_and_no_others() {
+    let bench = Bench::new();
+    bench.file(
+        "old.cfg",
+        "global\n    user nobody\n    busy-polling\n    stats socket /run/old.sock level user\n\
+         listen tunnel\n    bind 127.0.0.1:18992\n    option redispatch\n    balance source\n    \
+         server a 127.0.0.1:1 weight 3\n    server b 127.0.0.1:2\n    timeout client 5s\n    \
+         timeout connect 5s\n    timeout server 5s\n",
+    );
+    let text = ours(&bench, "check --against-haproxy old.cfg");
+    assert_eq!(text.code(), Some(0), "{}", text.stdout);
+    insta::assert_snapshot!(text.stdout);
+    let json = ours(&bench, "check --against-haproxy --format json old.cfg");
+    let value: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    let keys = value.as_array().unwrap().iter();
+    let keys: Vec<&str> = keys.map(|one| one["key"].as_str().unwrap()).collect();
+    assert_eq!(
+        keys,
+        [
+            "dynamic-servers-kept",
+            "dynamic-servers-idle",
+            "lists-operator",
+            "redispatch-pause",
+            "turns-of-weights",
+            "hash-redispatch",
+            "without-effect"
+        ]
+    );
+    assert_eq!(value[4]["lines"][0]["line"], 9);
+    bench.file("wrong.cfg", "listen a\n    bnid :1\n");
+    let wrong = ours(&bench, "check --against-haproxy wrong.cfg");
+    assert_eq!(wrong.code(), Some(1));
+    assert!(wrong.stdout.contains("error[E0101]"), "{}", wrong.stdout);
+}
+
+#[test]
 fn output_that_cannot_be_written_is_a_failure() {
     use std::process::{Command, Stdio};
     let status = |to: Stdio| {

@@ -1,6 +1,6 @@
 //! The reference manual for a terminal: contents, chapters, differences.
 
-use super::reference::{Chapter, Material};
+use super::reference::{Chapter, Difference, Material};
 use super::{indented, markup};
 
 /// Returns the table of contents: a line for each chapter.
@@ -81,16 +81,25 @@ fn table(chapter: &Chapter<'_>, width: usize) -> String {
 /// The table of differences from HAProxy.
 pub fn differences(material: &Material<'_>, width: usize) -> String {
     let mut text = String::from("Differences from HAProxy\n========================\n");
-    for difference in material.differences {
-        text += &format!("\n{} [{}]\n", difference.about, difference.key);
-        text += &markup::terminal(&difference.points(), width);
+    for one in material.differences {
+        text += &format!("\n{} [{}]\n", one.about, one.key);
+        text += &difference(one, width);
     }
     text
 }
 
+/// The documentation of a row, laid out for so many columns.
+pub fn paragraphs(doc: &str, width: usize) -> String {
+    markup::terminal(doc, width)
+}
+
+/// One of the differences, without its name.
+pub fn difference(difference: &Difference, width: usize) -> String {
+    markup::terminal(&difference.points(), width)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::reference::Difference;
     use super::*;
     use crate::keyword::Documented;
 
@@ -113,6 +122,7 @@ mod tests {
             haproxy: "waits",
             here: "Waits, too.",
             reason: "So.",
+            applies: super::super::applies::Applies::ToHttp,
         }];
         let material = Material {
             rows: &rows,

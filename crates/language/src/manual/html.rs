@@ -406,6 +406,7 @@ mod tests {
             haproxy: "waits <b>",
             here: "waits, too",
             reason: "because",
+            applies: super::super::applies::Applies::ToHttp,
         }];
         let material = Material {
             rows,

@@ -2,13 +2,15 @@
 //! `evenkeel explain CODE`) and for the reference manual. It knows none of
 //! them; their crates hand them in.
 
+mod applies;
 mod book;
 mod html;
 mod markup;
 mod reference;
 mod search;
 
-pub use book::{chapter, contents, differences};
+pub use applies::{Applies, Files, Statement};
+pub use book::{chapter, contents, difference, differences, paragraphs};
 pub use html::{Page, pages};
 pub use reference::{Chapter, Difference, Entry, Material, slug};
 pub use search::{Hit, Phrase, SearchResult, search};

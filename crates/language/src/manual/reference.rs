@@ -2,11 +2,12 @@
 //! of keywords, with what is known of HAProxy's differences and of codes. It is
 //! laid out by [`super::html`] and [`super::book`].
 
+use super::applies::Applies;
 use crate::diagnostic::Code;
 use crate::keyword::Documented;
 
 /// Something that HAProxy does otherwise, on purpose or not yet the same.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Difference {
     /// A short name that stays: tests say by it which difference they met.
     pub key: &'static str,
@@ -20,6 +21,8 @@ pub struct Difference {
     pub here: &'static str,
     /// Why.
     pub reason: &'static str,
+    /// The files that it applies to.
+    pub applies: Applies,
 }
 
 /// The content of the manual.
@@ -301,6 +304,7 @@ mod tests {
             haproxy: "Crashes.",
             here: "Refuses it.",
             reason: "So.",
+            applies: Applies::ToHttp,
         }];
         let material = Material {
             rows: &rows,

@@ -1,0 +1,177 @@
+//! `evenkeel check --against-haproxy`: the differences from HAProxy that apply to files.
+
+use crate::parts;
+use keyword::load::Loaded;
+use language::difference::covered;
+use language::keyword::Documented;
+use language::manual::{self, Difference, Files, Statement};
+use language::reader::Reader;
+use language::{Diagnostics, SourceMap, Span};
+use model::config::{Config, Mode};
+use part::voice::{counted, terminal_width};
+use serde_json::{Value, json};
+
+/// Lines that are shown of one difference.
+const LINES_MAX: usize = 3;
+/// The family of keywords that are read and do nothing.
+const WITHOUT_EFFECT: &str = "Accepted without effect";
+
+/// A difference, and the lines to which it applies; none: the files as a whole.
+struct Found<'f> {
+    about: &'f str,
+    key: &'f str,
+    what: What<'f>,
+    places: Vec<Span>,
+}
+
+/// What is different.
+enum What<'f> {
+    Difference(&'f Difference),
+    /// A keyword that does nothing here.
+    WithoutEffect(&'f Documented),
+}
+
+/// What applies to files that have no error, for people or as JSON.
+pub fn tell(loaded: &Loaded, config: &Config, json: bool) -> String {
+    let statements = statements(loaded, config);
+    let told: Vec<(String, Option<Span>)> = { loaded.diagnostics.iter() }
+        .map(|told| (told.message.clone(), told.primary))
+        .collect();
+    let files = Files {
+        statements: &statements,
+        http: config.proxies.iter().any(|proxy| proxy.mode == Mode::Http),
+        told: &told,
+    };
+    let rows = parts::documented();
+    let differences = proxy::differences::DIFFERENCES.iter().filter_map(|one| {
+        Some(Found {
+            about: one.about,
+            key: one.key,
+            what: What::Difference(one),
+            places: one.applies.places(&files)?,
+        })
+    });
+    let effectless = rows.iter().filter(|row| row.family == WITHOUT_EFFECT);
+    let effectless = effectless.filter_map(|row| {
+        let lines = statements.iter().filter(|line| is_of(row, line));
+        let places: Vec<Span> = lines.map(|line| line.span).collect();
+        (!places.is_empty()).then_some(Found {
+            about: row.name,
+            key: "without-effect",
+            what: What::WithoutEffect(row),
+            places,
+        })
+    });
+    let all: Vec<Found<'_>> = differences.chain(effectless).collect();
+    match json {
+        true => as_json(&all, &loaded.sources),
+        false => as_text(&all, &loaded.sources, &config.files),
+    }
+}
+
+/// Whether a line has the keyword of a row.
+fn is_of(row: &Documented, line: &Statement) -> bool {
+    let words: Vec<&str> = row.name.split(' ').collect();
+    match row.kind {
+        "keyword" => row.places.contains(&&*line.section) && line.begins(&words),
+        "bind option" => line.begins(&["bind"]) && line.has(&words),
+        "server option" => {
+            line.begins_any(&[&["server"], &["default-server"], &["server-template"]])
+                && line.has(&words)
+        }
+        _ => false,
+    }
+}
+
+/// The lines of the files, as the load has read them.
+fn statements(loaded: &Loaded, config: &Config) -> Vec<Statement> {
+    let ids = loaded.sources.files().map(|(id, _)| id);
+    let ids = ids.take(config.files.len()).collect();
+    let mut reader = Reader::new(ids, crate::identity::facts());
+    let mut outline = parts::words().outline();
+    // The load has told what is wrong.
+    let mut told = Diagnostics::default();
+    let mut section = String::new();
+    let mut all = Vec::new();
+    while let Some(line) = reader.next(&loaded.sources, &config.environment, &mut told) {
+        let first = &line.words[0];
+        let indented = loaded.sources.position(first.span).column > 1;
+        if outline.begins(first.str(), indented) {
+            section = first.text().into_owned();
+            reader.section(line.word(1).map_or(first.text(), |name| name.text()));
+        }
+        all.push(Statement {
+            section: section.clone(),
+            words: line
+                .words
+                .iter()
+                .map(|word| word.text().into_owned())
+                .collect(),
+            span: line.span,
+        });
+    }
+    all
+}
+
+fn as_text(all: &[Found<'_>], sources: &SourceMap, files: &[String]) -> String {
+    let files = files.join(", ");
+    if all.is_empty() {
+        return format!("no difference from HAProxy applies to {files}\n");
+    }
+    let verb = if all.len() == 1 { "applies" } else { "apply" };
+    let number = counted(all.len(), "difference", "differences");
+    let mut text = format!("{number} from HAProxy {verb} to {files}\n");
+    for one in all {
+        text += &format!("\n{} [{}]\n", one.about, one.key);
+        for place in one.places.iter().take(LINES_MAX) {
+            text += &format!("  {}\n", shown(*place, sources));
+        }
+        let more = one.places.len().saturating_sub(LINES_MAX);
+        if more > 0 {
+            text += &format!("  and {}\n", counted(more, "further line", "further lines"));
+        }
+        text += &match one.what {
+            What::Difference(difference) => manual::difference(difference, terminal_width()),
+            What::WithoutEffect(row) => manual::paragraphs(row.doc, terminal_width()),
+        };
+    }
+    text
+}
+
+/// A line with its place; secrets are covered.
+fn shown(place: Span, sources: &SourceMap) -> String {
+    let text = covered(sources.line_text(place), &parts::vocabulary());
+    let text = String::from_utf8_lossy(&text);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line = sources.position(place).line;
+    format!(
+        "{}:{line}  {}",
+        sources.file(place.file).name,
+        words.join(" ")
+    )
+}
+
+fn as_json(all: &[Found<'_>], sources: &SourceMap) -> String {
+    let place = |place: &Span| json!({"file": sources.file(place.file).name, "line": sources.position(*place).line});
+    let one = |one: &Found<'_>| -> Value {
+        let places: Vec<Value> = one.places.iter().map(place).collect();
+        match one.what {
+            What::Difference(difference) => json!({
+                "key": one.key,
+                "about": one.about,
+                "haproxy": difference.haproxy,
+                "evenkeel": difference.here,
+                "why": difference.reason,
+                "lines": places,
+            }),
+            What::WithoutEffect(row) => json!({
+                "key": one.key,
+                "about": one.about,
+                "evenkeel": row.doc,
+                "lines": places,
+            }),
+        }
+    };
+    let all: Vec<Value> = all.iter().map(one).collect();
+    serde_json::to_string_pretty(&all).unwrap_or_default() + "\n"
+}

@@ -1,0 +1,161 @@
+//! To which files a difference from HAProxy applies: by the lines that they have.
+
+use crate::Span;
+
+/// A line of a file, in its section.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Statement {
+    /// The kind of the section: `backend`.
+    pub section: String,
+    /// Its words, with quotes and variables resolved.
+    pub words: Vec<String>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+impl Statement {
+    /// Whether its first words are these.
+    pub fn begins(&self, words: &[&str]) -> bool {
+        self.words.iter().zip(words).all(|(own, word)| own == word)
+            && self.words.len() >= words.len()
+    }
+
+    /// Whether it begins in one of these ways.
+    pub fn begins_any(&self, ways: &[&[&str]]) -> bool {
+        ways.iter().any(|way| self.begins(way))
+    }
+
+    /// Whether these words stand in it, one behind the other.
+    pub fn has(&self, words: &[&str]) -> bool {
+        let mut windows = self.words.windows(words.len().max(1));
+        windows.any(|window| window.iter().zip(words).all(|(own, word)| own == word))
+    }
+
+    /// Whether a name stands in one of its words, not as a part of a longer name: a fetch,
+    /// a converter, an entry of a list.
+    pub fn names(&self, name: &str) -> bool {
+        let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        self.words.iter().any(|word| {
+            word.match_indices(name).any(|(at, _)| {
+                let before = word.as_bytes()[..at].last();
+                let behind = word.as_bytes().get(at + name.len());
+                !before.is_some_and(|byte| is_of_name(*byte))
+                    && !behind.is_some_and(|byte| is_of_name(*byte))
+            })
+        })
+    }
+
+    /// Whether one of the names stands in it.
+    pub fn names_any(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.names(name))
+    }
+}
+
+/// Whether a line is of a kind.
+pub type Is = fn(&Statement) -> bool;
+
+/// When a difference applies to files.
+#[derive(Clone, Copy, Debug)]
+pub enum Applies {
+    /// If they have such lines.
+    To(Is),
+    /// To such lines, if there are also others of another kind.
+    Beside(Is, Is),
+    /// If they have no such line.
+    Without(Is),
+    /// If a proxy of theirs has `mode http`.
+    ToHttp,
+    /// If their load told something that begins so.
+    Told(&'static str),
+}
+
+/// What is known of files.
+#[derive(Clone, Debug, Default)]
+pub struct Files<'f> {
+    /// Their lines.
+    pub statements: &'f [Statement],
+    /// A proxy of theirs has `mode http`.
+    pub http: bool,
+    /// What their load told, each with its place.
+    pub told: &'f [(String, Option<Span>)],
+}
+
+impl Applies {
+    /// The lines that it applies to, none for files as a whole; None where it does not apply.
+    pub fn places(&self, files: &Files<'_>) -> Option<Vec<Span>> {
+        let lines = |is: &Is| -> Vec<Span> {
+            let lines = files.statements.iter().filter(|line| is(line));
+            lines.map(|line| line.span).collect()
+        };
+        let some = |lines: Vec<Span>| (!lines.is_empty()).then_some(lines);
+        match self {
+            Applies::To(is) => some(lines(is)),
+            Applies::Beside(is, other) => some(lines(is)).filter(|_| !lines(other).is_empty()),
+            Applies::Without(is) => lines(is).is_empty().then(Vec::new),
+            Applies::ToHttp => files.http.then(Vec::new),
+            Applies::Told(words) => {
+                let told = files
+                    .told
+                    .iter()
+                    .filter(|(told, _)| told.starts_with(words));
+                let places: Vec<Option<Span>> = told.map(|(_, place)| *place).collect();
+                (!places.is_empty()).then(|| places.into_iter().flatten().collect())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::FileId;
+
+    fn line(text: &str) -> Statement {
+        Statement {
+            section: "backend".to_owned(),
+            words: text.split(' ').map(str::to_owned).collect(),
+            span: Span {
+                file: FileId(0),
+                start: 0,
+                end: text.len() as u32,
+            },
+        }
+    }
+
+    #[test]
+    fn a_name_is_found_as_a_whole_and_wherever_it_stands() {
+        let one = line("http-request set-header x %[req.hdr(a),word(2,:)] if { sc0_rate(t) gt 1 }");
+        assert!(
+            one.names_any(&["nothing", "word"]) && one.names("req.hdr") && one.names("sc0_rate")
+        );
+        for part in ["wor", "hdr", "rate", "sc0", "req.hdr(b"] {
+            assert!(!one.names(part), "{part}");
+        }
+        assert!(one.begins(&["http-request", "set-header"]) && !one.begins(&["set-header"]));
+        assert!(one.has(&["if", "{"]) && !one.has(&["{", "if"]));
+        assert!(!line("a").begins(&["a", "b"]));
+    }
+
+    #[test]
+    fn a_difference_applies_to_lines_to_pairs_of_them_and_to_files() {
+        let statements = [line("one x"), line("two"), line("one y")];
+        let told = [("one is odd".to_owned(), None)];
+        let files = Files {
+            statements: &statements,
+            http: true,
+            told: &told,
+        };
+        let count = |applies: Applies| applies.places(&files).map(|places| places.len());
+        assert_eq!(count(Applies::To(|line| line.begins(&["one"]))), Some(2));
+        assert_eq!(count(Applies::To(|line| line.begins(&["three"]))), None);
+        let beside = |other| Applies::Beside(|line| line.begins(&["two"]), other);
+        assert_eq!(count(beside(|line| line.has(&["y"]))), Some(1));
+        assert_eq!(count(beside(|line| line.has(&["z"]))), None);
+        assert_eq!(count(Applies::Without(|line| line.has(&["z"]))), Some(0));
+        assert_eq!(count(Applies::Without(|line| line.has(&["x"]))), None);
+        assert_eq!(count(Applies::ToHttp), Some(0));
+        assert_eq!(count(Applies::Told("one is")), Some(0));
+        assert_eq!(count(Applies::Told("two is")), None);
+        assert_eq!(Applies::ToHttp.places(&Files::default()), None);
+    }
+}
