@@ -103,6 +103,14 @@ pub struct Guest {
 }
 
 impl Guest {
+    /// What it takes of a node.
+    pub fn takes(&self) -> crate::placement::Room {
+        crate::placement::Room {
+            memory_bytes: self.memory_bytes,
+            cpus: self.cpus,
+        }
+    }
+
     /// One whose section has a size of memory and no other line.
     pub fn plain(memory_bytes: u64) -> Guest {
         Guest {

@@ -7,7 +7,7 @@ use crate::placement::{self, Place};
 use crate::record::cut;
 
 /// How the reason begins that is written down.
-const NO_COPY: &str = "no copy of volume ";
+pub(super) const NO_COPY: &str = "no copy of volume ";
 
 /// Why a guest ends here without being asked, once that is written down: what waits for a disk that
 /// this node does not have would not shut down either.
@@ -50,6 +50,7 @@ impl Agreement {
     fn has_another(&self, name: &str, guests: &Guests, now_ns: u64) -> bool {
         let mut view = self.view(guests, now_ns);
         view.runs.remove(name);
+        view.arrives.remove(name);
         for guest in &mut view.guests {
             if guest.name == name {
                 guest.prefers.retain(|node| *node != self.me);

@@ -37,4 +37,8 @@ pub enum Defect {
     RemembersCopies,
     /// The watchdog is fed although a guest has its disks open without its lease.
     FeedsWithoutLease,
+    /// A guest that has left for another node is placed as any other.
+    TurnsBack,
+    /// A guest starts while another one that is to leave has its room.
+    PromisesTwice,
 }

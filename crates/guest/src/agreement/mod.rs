@@ -17,12 +17,14 @@ mod external;
 mod fencing;
 mod mine;
 mod orders;
+mod room;
 #[cfg(test)]
 mod tests;
 mod words;
 
 pub use crate::record::{Fenced, GuestRecord, NodeRecord};
 pub use mine::Held;
+pub use room::Lack;
 
 use crate::config::{Guest, Guests};
 use crate::life::Wish;
@@ -179,6 +181,7 @@ pub struct Agreement {
     erases: BTreeMap<String, erase::Erase>,
     held_since: external::Held,
     mine: mine::Mine,
+    here: room::Here,
 }
 
 fn lease_of(guest: &str) -> String {
@@ -373,24 +376,28 @@ impl Agreement {
             let is_given_up = holder == self.me
                 && self.held(name, now_ns).is_none()
                 && (self.mine.has_given_up(name) || self.is(Defect::LeavesItsOwn));
-            if !holder.is_empty() && (!is_given_up || self.is(Defect::TakesBack)) {
+            let is_held = !holder.is_empty() && (!is_given_up || self.is(Defect::TakesBack));
+            if is_held {
                 view.runs.insert(name.clone(), holder.to_owned());
             }
             let mut prefers = guest.prefer.clone();
-            prefers.retain(|node| !record.failed.contains_key(node));
+            let tries_again = self.tries_again((name, &prefers), &record, now_ns);
+            let is_me = |node: &String| *node == self.me && tries_again;
+            prefers.retain(|node| !record.failed.contains_key(node) || is_me(node));
             if let Some(tied) = self.tied_to(name, &record, now_ns) {
                 prefers.retain(|node| *node == tied);
             }
             if prefers.contains(&record.to) {
+                // It has left: the node that takes it has what it left with.
+                if !is_held && !self.is(Defect::TurnsBack) {
+                    view.arrives.insert(name.clone(), record.to.clone());
+                }
                 prefers.retain(|node| *node != record.to);
                 prefers.insert(0, record.to.clone());
             }
             view.guests.push(placement::Guest {
                 name: name.clone(),
-                takes: Room {
-                    memory_bytes: guest.memory_bytes,
-                    cpus: guest.cpus,
-                },
+                takes: guest.takes(),
                 prefers,
                 priority: guest.order.priority,
                 fails_back: guest.order.fails_back,
@@ -412,6 +419,7 @@ impl Agreement {
             return (self.without_cluster(guests, locals), Told::default());
         }
         self.see_nodes(guests, now_ns);
+        self.here.see(locals);
         let left = locals.iter().filter(|(_, local)| local.left_open);
         self.held_since.left = left.map(|(name, _)| name.clone()).collect();
         self.places = placement::place(&self.view(guests, now_ns));
@@ -511,6 +519,7 @@ impl Agreement {
         self.see_held(name, Some(lease.epoch), now_ns);
         let mut wanted = self.wanted(name, &record, local, now_ns);
         self.see_copies((name, guests), local, &mut wanted, now_ns);
+        self.forgive_others(name, local, &mut wanted, now_ns);
         let stays = self.is_placed_here(name, &wanted);
         wanted.opened = self.opened((name, guest), &record, (local, stays), now_ns);
         if wanted != record {
@@ -532,6 +541,7 @@ impl Agreement {
             (true, has_volumes) => { open.or_else(|| words::not_ready(has_volumes, is_open)) }
                 .or(fencing)
                 .or_else(|| self.waits_for(guest, guests, now_ns))
+                .or_else(|| self.waits_for_room((name, guests), local))
                 .unwrap_or_default(),
         };
         let cut_off = copies::cut_off((local, stays), (&self.me, &record));
@@ -682,6 +692,12 @@ impl Agreement {
                 }
             }
         }
+        if local.failed.is_none()
+            && matches!(self.places.get(name), Some(Place::On(node)) if *node == self.me)
+        {
+            // It is tried again.
+            wanted.failed.remove(&self.me);
+        }
         wanted.up = local.is_up && wanted.stopped.is_empty();
         wanted
     }
@@ -712,6 +728,7 @@ impl Agreement {
         ends.chain(self.mine.deadline_ms(now_ns))
             .chain(self.fencing.gate.deadline(now_ns / 1_000_000))
             .chain(self.reset_deadline(now_ns))
+            .chain(self.here.deadline_ms(now_ns / 1_000_000))
             .min()
     }
 }

@@ -32,7 +32,9 @@ impl Agreement {
         let is_mine = lease.is_some_and(|lease| lease.until_ns > now_ns);
         let record = self.record_of(name);
         match &order {
-            Order::Start if !is_mine && !holder.is_empty() && record.stopped.is_empty() => {
+            Order::Start
+                if !is_mine && self.is_there(holder, now_ns) && record.stopped.is_empty() =>
+            {
                 return Err(format!("guest '{name}' is on {holder}"));
             }
             Order::Start if !guest.prefer.contains(&self.me) => {

@@ -7,6 +7,7 @@ mod copies;
 mod external;
 mod power;
 mod released;
+mod room;
 mod well;
 
 use super::defect::Defect;

@@ -114,6 +114,8 @@ impl Conversation {
             (Some(_), _) => Step::Well,
             (None, Some(words)) => {
                 let words: String = words.chars().take(120).collect();
+                // It is a guest's word, and goes to the log.
+                let words = language::render::visible(&words);
                 let command = self.command.word();
                 Step::Failed(format!("the guest agent refused `{command}`: {words}"))
             }
@@ -184,6 +186,12 @@ mod tests {
         let refused = b"{\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"disabled\"}}\n";
         let words = "the guest agent refused `guest-ping`: disabled".to_owned();
         assert_eq!(conversation.take(refused), Step::Failed(words));
+        // What it says is one line, which no terminal obeys.
+        let (mut conversation, _) = Conversation::begin(Command::Ping, 1);
+        conversation.take(b"{\"return\": 1}\n");
+        let hostile = b"{\"error\": {\"class\": \"x\", \"desc\": \"a\\nb\\u001b[31m\"}}\n";
+        let words = r"the guest agent refused `guest-ping`: a\nb\x1b[31m".to_owned();
+        assert_eq!(conversation.take(hostile), Step::Failed(words));
         for piece in [&[b' '; 1024], &[b'\n'; 1024]] {
             let (mut conversation, _) = Conversation::begin(Command::Ping, 1);
             let mut steps = (0..BYTES_MAX).map(|_| conversation.take(piece));

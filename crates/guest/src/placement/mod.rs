@@ -66,6 +66,8 @@ pub struct View {
     pub nodes: Vec<Node>,
     /// Where guests run now.
     pub runs: BTreeMap<String, String>,
+    /// Guests that have left a node, each with the one that takes it: nothing turns it back.
+    pub arrives: BTreeMap<String, String>,
 }
 
 /// Where a guest is to be.
@@ -142,28 +144,31 @@ impl Unfit {
             Unfit::Beside(other, there) => format!(
                 "{other} is on {there} and not on {node}, and it has to be beside it (`beside`)"
             ),
-            Unfit::Full(lacks) => {
-                let memory = (lacks.memory_bytes > 0)
-                    .then(|| format!("{} of memory", crate::size::words(lacks.memory_bytes)));
-                let word = if lacks.cpus == 1 {
-                    "processor"
-                } else {
-                    "processors"
-                };
-                let cpus = (lacks.cpus > 0).then(|| format!("{} {word}", lacks.cpus));
-                let lacks: Vec<String> = memory.into_iter().chain(cpus).collect();
-                format!(
-                    "{node} lacks {}, beside guests of the same or a higher priority",
-                    lacks.join(" and ")
-                )
-            }
+            Unfit::Full(lacks) => format!(
+                "{node} lacks {}, beside guests of the same or a higher priority",
+                lacks_words(*lacks)
+            ),
         }
     }
 }
 
+/// What is missing, in words.
+pub fn lacks_words(lacks: Room) -> String {
+    let memory = (lacks.memory_bytes > 0)
+        .then(|| format!("{} of memory", crate::size::words(lacks.memory_bytes)));
+    let word = if lacks.cpus == 1 {
+        "processor"
+    } else {
+        "processors"
+    };
+    let cpus = (lacks.cpus > 0).then(|| format!("{} {word}", lacks.cpus));
+    let lacks: Vec<String> = memory.into_iter().chain(cpus).collect();
+    lacks.join(" and ")
+}
+
 impl Room {
     /// Whether this is enough for both.
-    fn holds(self, one: Room, other: Room) -> bool {
+    pub(crate) fn holds(self, one: Room, other: Room) -> bool {
         let memory = one.memory_bytes.checked_add(other.memory_bytes);
         let cpus = one.cpus.checked_add(other.cpus);
         memory.is_some_and(|bytes| bytes <= self.memory_bytes)
@@ -171,7 +176,7 @@ impl Room {
     }
 
     /// What is missing for both.
-    fn lacks(self, one: Room, other: Room) -> Room {
+    pub(crate) fn lacks(self, one: Room, other: Room) -> Room {
         let wanted = one.and(other);
         Room {
             memory_bytes: wanted.memory_bytes.saturating_sub(self.memory_bytes),
@@ -179,7 +184,7 @@ impl Room {
         }
     }
 
-    fn and(self, other: Room) -> Room {
+    pub(crate) fn and(self, other: Room) -> Room {
         Room {
             memory_bytes: self.memory_bytes.saturating_add(other.memory_bytes),
             cpus: self.cpus.saturating_add(other.cpus),
@@ -207,9 +212,23 @@ pub(crate) fn place_with(view: &View, defect: Option<Defect>) -> BTreeMap<String
         waiting: order.iter().map(|guest| &*guest.name).collect(),
     };
     let mut places = BTreeMap::new();
+    for guest in &order {
+        let node = { view.arrives.get(&guest.name) }
+            .filter(|node| view.nodes.iter().any(|one| one.name == **node));
+        if let Some(node) = node {
+            places.insert(
+                guest.name.clone(),
+                table.put(guest, Place::On(node.clone())),
+            );
+        }
+    }
     for level in order.chunk_by(|one, other| priority(one) == priority(other)) {
+        let level: Vec<_> = level
+            .iter()
+            .filter(|guest| !places.contains_key(&guest.name))
+            .collect();
         // Nobody of the same priority takes the place of one that can stay.
-        for guest in level {
+        for guest in &level {
             if let Some(node) = table.stay(guest).filter(|_| !table.is(Defect::StartsFirst)) {
                 places.insert(guest.name.clone(), table.put(guest, Place::On(node)));
             }
@@ -222,6 +241,36 @@ pub(crate) fn place_with(view: &View, defect: Option<Defect>) -> BTreeMap<String
         }
     }
     places
+}
+
+/// Whether a guest can go to a node beside all that run there.
+///
+/// # Errors
+/// What keeps it away.
+pub fn suits(view: &View, guest: &Guest, node: &str) -> Result<(), Unfit> {
+    let others = view.guests.iter().filter(|other| other.name != guest.name);
+    let place = |other: &Guest| {
+        let place = view.arrives.get(&other.name);
+        place.or_else(|| view.runs.get(&other.name)).cloned()
+    };
+    let table = Table {
+        view,
+        defect: None,
+        // Those beside which it has to be follow it.
+        placed: { others.filter(|other| !guest.is_tied_to(other)) }
+            .filter_map(|other| Some((&*other.name, place(other)?)))
+            .collect(),
+        waiting: BTreeSet::new(),
+    };
+    let node = view.nodes.iter().find(|one| one.name == node);
+    node.map_or(Ok(()), |node| table.fits(guest, node, false))
+}
+
+impl Guest {
+    /// Whether both have to be on one node.
+    fn is_tied_to(&self, other: &Guest) -> bool {
+        self.beside.contains(&other.name) || other.beside.contains(&self.name)
+    }
 }
 
 /// What is decided so far.
@@ -363,6 +412,7 @@ mod tests {
             runs: runs.map(on).collect(),
             guests,
             nodes: [("alpha", 1024), ("beta", 512)].map(node).into(),
+            arrives: BTreeMap::new(),
         }
     }
 
@@ -404,6 +454,58 @@ mod tests {
             words,
             "no node can have it: mail is on alpha and not on beta, and it has to be beside it (`beside`)"
         );
+    }
+
+    #[test]
+    fn a_guest_that_has_left_arrives_whoever_has_to_give_way() {
+        for (priority, is_apart, is_drained) in [
+            (10, false, false),
+            (-10, false, false),
+            (0, true, false),
+            (-10, true, true),
+        ] {
+            let mut mail = guest("mail", 384);
+            mail.priority = priority;
+            let mut view = view(vec![mail, guest("web", 384)]);
+            if is_apart {
+                view.guests[0].apart.insert("web".to_owned());
+            }
+            view.nodes[1].is_drained = is_drained;
+            view.runs = [("web".to_owned(), "beta".to_owned())].into();
+            view.arrives = [("mail".to_owned(), "beta".to_owned())].into();
+            let places = place(&view);
+            assert_eq!(places["mail"], Place::On("beta".to_owned()));
+            assert_eq!(places["web"], Place::On("alpha".to_owned()));
+            // If that node is gone, another one has it.
+            view.nodes.pop();
+            view.guests.pop();
+            assert_eq!(place(&view)["mail"], Place::On("alpha".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_node_suits_a_guest_for_which_nobody_has_to_give_way() {
+        let mut view = view(vec![guest("mail", 384), guest("web", 128)]);
+        view.runs = [("web".to_owned(), "beta".to_owned())].into();
+        let mut mail = view.guests[0].clone();
+        assert_eq!(suits(&view, &mail, "beta"), Ok(()));
+        view.guests[1].takes.memory_bytes = 256 << 20;
+        let lacks = Room {
+            memory_bytes: 128 << 20,
+            cpus: 0,
+        };
+        assert_eq!(suits(&view, &mail, "beta"), Err(Unfit::Full(lacks)));
+        assert_eq!(suits(&view, &mail, "alpha"), Ok(()));
+        mail.apart.insert("web".to_owned());
+        let apart = Unfit::Apart("web".to_owned());
+        assert_eq!(suits(&view, &mail, "beta"), Err(apart));
+        // One that has to be beside it follows.
+        mail.apart.clear();
+        mail.beside.insert("web".to_owned());
+        view.runs = [("web", "alpha"), ("mail", "alpha")]
+            .map(|(name, node)| (name.to_owned(), node.to_owned()))
+            .into();
+        assert_eq!(suits(&view, &mail, "beta"), Ok(()));
     }
 
     #[test]

@@ -91,6 +91,7 @@ impl World {
             guests: self.guests.clone(),
             nodes: there.map(|(node, _)| node.clone()).collect(),
             runs: self.runs.clone(),
+            arrives: BTreeMap::new(),
         }
     }
 

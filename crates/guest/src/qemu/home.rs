@@ -26,6 +26,8 @@ const LOG_BYTES_MAX: u64 = 1 << 20;
 const PREFIX: &str = "guest-";
 /// All who get there may pass; what is in it has modes of its own.
 const PASSED_THROUGH: u32 = 0o711;
+/// The name of the lock.
+pub const LOCK: &str = "lock";
 /// Bytes of a lock file that are read.
 const PID_BYTES_MAX: usize = 16;
 
@@ -129,7 +131,7 @@ impl Home {
     /// The system's.
     pub fn lock(&self) -> io::Result<Lock> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let path = self.0.join("lock");
+        let path = self.0.join(LOCK);
         let file = openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Lock::Free(file)),

@@ -3,7 +3,7 @@
 
 use super::command;
 use super::filter;
-use super::home::{Home, Lock};
+use super::home::{Home, LOCK, Lock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
@@ -16,7 +16,7 @@ use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -160,6 +160,11 @@ impl Process {
         };
         let all = [written.map(|(number, _)| number), in_lock];
         let number = all.into_iter().flatten().find(is_its);
+        // Both files may be empty: their file system was full, or somebody has emptied them.
+        let number = match number {
+            None => holder(home)?,
+            number => number,
+        };
         let Some((number, pid)) = number.and_then(|number| Some((number, Pid::from_raw(number)?)))
         else {
             return Ok(None);
@@ -289,6 +294,30 @@ impl AsFd for Process {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
+}
+
+/// The process id of a QEMU of this guest that has its lock open.
+fn holder(home: &Home) -> io::Result<Option<i32>> {
+    let lock = fs::metadata(home.path().join(LOCK))?;
+    let mark = command::mark(home);
+    let is_lock = |entry: io::Result<fs::DirEntry>| {
+        let open = entry.and_then(|entry| fs::metadata(entry.path()));
+        open.is_ok_and(|open| (open.dev(), open.ino()) == (lock.dev(), lock.ino()))
+    };
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(number) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        if is_marked(number, &mark)
+            // It may have ended.
+            && let Ok(mut open) = fs::read_dir(format!("/proc/{number}/fd"))
+            && open.any(is_lock)
+        {
+            return Ok(Some(number));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a process has this among its arguments.
@@ -451,6 +480,43 @@ mod tests {
         std::fs::write(home.process(), format!("{lies} 1")).unwrap();
         assert!(Process::find(&home).unwrap().is_none());
         started.kill();
+    }
+
+    #[test]
+    fn a_process_whose_files_are_empty_is_found_by_the_lock_that_it_has_open() {
+        let scratch = Scratch::new().unwrap();
+        let home = Home::new(scratch.path(), "mail");
+        home.make().unwrap();
+        let Ok(Lock::Free(lock)) = home.lock() else {
+            panic!("nobody has it");
+        };
+        let sleep = || {
+            vec![
+                "-e".into(),
+                "sleep 1000".into(),
+                command::mark(&home).into(),
+            ]
+        };
+        let perl = Path::new("/usr/bin/perl");
+        let started =
+            Process::start(perl, sleep(), (&home, &lock), &[], Rights::default()).unwrap();
+        drop(lock);
+        // One that says the same of itself, and has another lock.
+        let other = Home::new(scratch.path(), "other");
+        other.make().unwrap();
+        let Ok(Lock::Free(lock)) = other.lock() else {
+            panic!("nobody has it");
+        };
+        let liar = Process::start(perl, sleep(), (&other, &lock), &[], Rights::default()).unwrap();
+        for file in [home.path().join(LOCK), home.process()] {
+            std::fs::write(file, "").unwrap();
+        }
+        let found = Process::find(&home).unwrap().unwrap();
+        assert_eq!(found.id(), started.id());
+        started.kill();
+        assert!(eventually(Duration::from_secs(60), || started.has_ended()));
+        assert!(Process::find(&home).unwrap().is_none());
+        liar.kill();
     }
 
     #[test]

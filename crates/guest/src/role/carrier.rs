@@ -2,6 +2,7 @@
 //! Each is relayed by a thread of its own, with bounded buffers, between the network and a Unix
 //! socket of this machine: the role's thread never waits for the network.
 
+use super::door::{self, Door, Place};
 use crate::migration::{Hello, frame, take_frame};
 use part::lock;
 use part::voice::write_error;
@@ -11,7 +12,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -28,10 +29,8 @@ const KERNEL_BYTES: usize = 256 << 10;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often an address that is not there yet is looked for.
 const LOOK: Duration = Duration::from_secs(1);
-/// Connections that were dialled from addresses of nodes, at most.
+/// Connections that wait for the role, at most.
 const CAME_MAX: usize = 32;
-/// The same from other addresses: a node may come from one that the cluster does not name.
-const STRANGERS_MAX: usize = 8;
 
 /// A connection of another node.
 #[derive(Debug)]
@@ -179,7 +178,7 @@ fn connect_to(
     hello: &Hello,
 ) -> Result<Wire, String> {
     let words = |error: io::Error| error.to_string();
-    let socket = TcpStream::connect_timeout(&at, PATIENCE).map_err(words)?;
+    let socket = door::dial(at, PATIENCE).map_err(words)?;
     set_socket_send_buffer_size(&socket, KERNEL_BYTES).map_err(|errno| words(errno.into()))?;
     let dialled = Young::dial(Timed::new(socket, PATIENCE), trusted);
     let (mut young, is) = dialled.map_err(|error| error.to_string())?;
@@ -192,8 +191,7 @@ fn connect_to(
 
 /// Listens where the cluster reaches this node, as long as the process lives.
 fn listen(known: &Known, sender: &SyncSender<Came>, wake: &Arc<OwnedFd>) {
-    // Strangers take no place of a node.
-    let [nodes, strangers] = [0; 2].map(|_| Arc::new(AtomicUsize::new(0)));
+    let door = Arc::new(Door::default());
     let mut trouble = String::new();
     loop {
         let listener = match bind(known) {
@@ -213,26 +211,18 @@ fn listen(known: &Known, sender: &SyncSender<Came>, wake: &Arc<OwnedFd>) {
                 thread::sleep(LOOK);
                 continue;
             };
-            let (places, most) = match is_of_a_node(known, &socket) {
-                true => (&nodes, CAME_MAX),
-                false => (&strangers, STRANGERS_MAX),
-            };
-            if places.fetch_add(1, Ordering::Relaxed) >= most {
-                places.fetch_sub(1, Ordering::Relaxed);
+            let Some(place) = door.enter(&socket, is_of_a_node(known, &socket)) else {
                 continue;
-            }
+            };
             let (known, sender) = (Arc::clone(known), sender.clone());
-            let (wake, own) = (Arc::clone(wake), Arc::clone(places));
-            let spawned = thread::Builder::new()
+            let wake = Arc::clone(wake);
+            // Without a thread the place is free again.
+            let _ = thread::Builder::new()
                 .name("guest/line".to_owned())
                 .spawn(move || {
                     // Strangers, and connections that end: nobody has to know.
-                    let _ = receive(socket, &known, &sender, &wake);
-                    own.fetch_sub(1, Ordering::Relaxed);
+                    let _ = receive((socket, place), &known, &sender, &wake);
                 });
-            if spawned.is_err() {
-                places.fetch_sub(1, Ordering::Relaxed);
-            }
         }
     }
 }
@@ -241,9 +231,10 @@ fn listen(known: &Known, sender: &SyncSender<Came>, wake: &Arc<OwnedFd>) {
 fn is_of_a_node(known: &Known, socket: &TcpStream) -> bool {
     let from = socket.peer_addr().map(|at| at.ip());
     let trusted = lock(known).clone();
-    let mut addresses = trusted
-        .iter()
-        .flat_map(|one| one.addresses.values().flatten());
+    let mut addresses = trusted.iter().flat_map(|one| {
+        let others = one.addresses.iter().filter(|(node, _)| **node != one.me);
+        others.flat_map(|(_, addresses)| addresses)
+    });
     from.is_ok_and(|from| addresses.any(|address| *address == from))
 }
 
@@ -260,7 +251,7 @@ fn bind(known: &Known) -> Result<TcpListener, String> {
 
 /// The life of a connection of another node.
 fn receive(
-    socket: TcpStream,
+    (socket, mut place): (TcpStream, Place),
     known: &Known,
     sender: &SyncSender<Came>,
     wake: &OwnedFd,
@@ -272,6 +263,9 @@ fn receive(
     let (mut young, from) = answered.map_err(|error| error.to_string())?;
     if from == trusted.me {
         return Err("it is this node".to_owned());
+    }
+    if !place.is_known() {
+        return Err("too many connections".to_owned());
     }
     let mut came = Vec::new();
     let hello = loop {

@@ -5,6 +5,7 @@
 //! role finds them.
 
 pub mod carrier;
+mod door;
 mod far;
 mod fencing;
 mod machine;
@@ -502,6 +503,11 @@ impl Role {
             ));
         }
         let order = Order::Move(node.to_owned());
+        // What else keeps it away is told by the order.
+        if self.agreement.holder(name) == self.guests.me && node != self.guests.me {
+            self.agreement
+                .suits(&self.guests, name, node, boottime_ns())?;
+        }
         self.moves.stays.remove(name);
         self.agreement
             .order(&self.guests, name, order, boottime_ns())

@@ -28,6 +28,8 @@ const AGAIN_MS: u64 = 60_000;
 const TAKEN_MAX_MS: u64 = 5_000;
 /// How long a guest that may not come waits for the news that it may, milliseconds; and so many do.
 const REFUSED_AFTER_MS: u64 = 3_000;
+/// The same for one whose room another one is about to leave: less than its source waits.
+const ROOM_AFTER_MS: u64 = 80_000;
 const ASKED_MAX: usize = 31;
 /// Guests that leave at the same time.
 const DEPARTURES_MAX: usize = 2;
@@ -536,7 +538,7 @@ impl Role {
         for mut asked in std::mem::take(&mut self.moves.asked) {
             match self.may_come(&asked.ask, &asked.from) {
                 Ok(()) => self.take(asked),
-                Err(words) if now >= asked.at.saturating_add(REFUSED_AFTER_MS) => {
+                Err((words, wait_ms)) if now >= asked.at.saturating_add(wait_ms) => {
                     asked.talk.send(&Message::Abort(words));
                 }
                 Err(_) => {
@@ -571,8 +573,20 @@ impl Role {
     /// Whether a guest may come.
     ///
     /// # Errors
-    /// Why not, in words.
-    fn may_come(&self, ask: &Ask, from: &str) -> Result<(), String> {
+    /// Why not, in words, and for how long that is waited for, milliseconds.
+    fn may_come(&self, ask: &Ask, from: &str) -> Result<(), (String, u64)> {
+        { self.is_for_here(ask, from) }.map_err(|words| (words, REFUSED_AFTER_MS))?;
+        let coming = self.moves.arrivals.keys();
+        let room = self
+            .agreement
+            .has_room_now(&self.guests, &ask.guest, coming);
+        room.map_err(|lack| match lack.passes {
+            true => (lack.words, ROOM_AFTER_MS),
+            false => (lack.words, REFUSED_AFTER_MS),
+        })
+    }
+
+    fn is_for_here(&self, ask: &Ask, from: &str) -> Result<(), String> {
         let me = &self.guests.me;
         let name = &ask.guest;
         let guest = self.guests.guests.get(name);

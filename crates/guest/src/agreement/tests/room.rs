@@ -1,0 +1,262 @@
+//! Room that another guest still has, guests between two nodes, and failures that are forgiven.
+
+use super::super::{GuestRecord, NodeRecord, OWN, lease_of, lease_of_node};
+use super::{Agreement, Defect, Guests, Local, NODES, Order, Random, agreement, guests};
+use crate::life::{WELL_AFTER_MS, Wish};
+use part::role::KnownLease;
+use std::collections::BTreeMap;
+
+const NOW_NS: u64 = 1_000_000_000_000;
+
+/// What a node knows, and what is here.
+struct Node {
+    me: &'static str,
+    agreement: Agreement,
+    guests: Guests,
+    leases: BTreeMap<String, KnownLease>,
+    locals: BTreeMap<String, Local>,
+    now_ns: u64,
+}
+
+impl Node {
+    /// A node with mail, which comes first, and web: each node has room for one of them.
+    fn new(at: usize, defect: Option<Defect>) -> Node {
+        let mut guests = guests(&mut Random::new(1));
+        NODES[at].clone_into(&mut guests.me);
+        guests.guests.remove("shop");
+        for (name, guest) in &mut guests.guests {
+            guest.order = crate::config::Order::default();
+            guest.prefer = NODES.map(str::to_owned).to_vec();
+            guest.memory_bytes = 6;
+            guest.order.priority = if name == "mail" { 10 } else { 0 };
+        }
+        let mut node = Node {
+            me: NODES[at],
+            agreement: agreement(at, 1, defect),
+            guests,
+            leases: BTreeMap::new(),
+            locals: BTreeMap::new(),
+            now_ns: NOW_NS,
+        };
+        node.present(&NODES);
+        node
+    }
+
+    /// These nodes are there.
+    fn present(&mut self, nodes: &[&str]) {
+        for node in NODES {
+            let record = NodeRecord {
+                memory_bytes: 10,
+                cpus: 10,
+                ..NodeRecord::default()
+            };
+            let holder = if nodes.contains(&node) { node } else { "" };
+            self.lease(&lease_of_node(node), 1, holder, record.encode());
+        }
+    }
+
+    fn lease(&mut self, name: &str, epoch: u64, holder: &str, record: Vec<u8>) {
+        let is_mine = holder == self.me;
+        let lease = KnownLease {
+            name: name.to_owned(),
+            epoch,
+            until_ns: if is_mine { u64::MAX } else { 0 },
+            holder: holder.to_owned(),
+            number: 1,
+            record,
+        };
+        self.leases.insert(name.to_owned(), lease);
+    }
+
+    fn guest(&mut self, name: &str, epoch: u64, holder: &str, record: &GuestRecord) {
+        self.lease(&lease_of(name), epoch, holder, record.encode());
+    }
+
+    /// A guest runs here in an epoch.
+    fn runs(&mut self, name: &str, epoch: u64) {
+        let local = Local {
+            is_there: true,
+            may_run: true,
+            is_up: true,
+            has_volumes: true,
+            epoch: Some(epoch),
+            ..Local::default()
+        };
+        self.locals.insert(name.to_owned(), local);
+        self.guest(name, epoch, self.me, &GuestRecord::default());
+    }
+
+    /// What is decided about a guest: the wish, why, and how much its lease is wanted.
+    fn decide(&mut self, name: &str) -> (Wish, String, u32) {
+        self.agreement
+            .learn(self.leases.values().cloned().collect());
+        let (decided, told) = self
+            .agreement
+            .decide(&self.guests, &self.locals, self.now_ns);
+        for written in told.records {
+            if let Some(lease) = self.leases.get_mut(&written.name) {
+                lease.record = written.value;
+            }
+        }
+        let rank = { told.leases.iter() }.find(|(lease, _)| *lease == lease_of(name));
+        let one = &decided[name];
+        (one.wish, one.why.clone(), rank.map_or(0, |(_, rank)| *rank))
+    }
+
+    fn record(&self, name: &str) -> GuestRecord {
+        GuestRecord::decode(&self.leases[&lease_of(name)].record).unwrap()
+    }
+}
+
+fn to(node: &str) -> GuestRecord {
+    GuestRecord {
+        to: node.to_owned(),
+        ..GuestRecord::default()
+    }
+}
+
+fn failed(node: &str) -> GuestRecord {
+    GuestRecord {
+        failed: [(node.to_owned(), "it crashed".to_owned())].into(),
+        ..GuestRecord::default()
+    }
+}
+
+#[test]
+fn a_guest_between_two_nodes_is_taken_by_the_one_it_left_for() {
+    for is_apart in [false, true] {
+        for defect in [None, Some(Defect::TurnsBack)] {
+            let [mut alpha, mut beta] = [0, 1].map(|at| Node::new(at, defect));
+            for node in [&mut alpha, &mut beta] {
+                if is_apart {
+                    let mail = node.guests.guests.get_mut("mail").unwrap();
+                    mail.order.apart.insert("web".to_owned());
+                    mail.order.priority = -1;
+                }
+                node.guest("web", 3, "beta", &GuestRecord::default());
+                node.guest("mail", 7, "", &to("beta"));
+            }
+            beta.runs("web", 3);
+            let comes = Local {
+                is_there: true,
+                ..Local::default()
+            };
+            beta.locals.insert("mail".to_owned(), comes);
+            let ranks = [&mut alpha, &mut beta].map(|node| node.decide("mail").2);
+            match defect {
+                None => assert_eq!(ranks, [0, OWN], "{is_apart}"),
+                _ => assert_ne!(ranks, [0, OWN], "the defect is found"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_guest_starts_when_the_one_that_gives_way_to_it_has_left() {
+    for is_apart in [false, true] {
+        let mut beta = Node::new(1, None);
+        if is_apart {
+            let web = beta.guests.guests.get_mut("web").unwrap();
+            web.order.apart.insert("mail".to_owned());
+            web.memory_bytes = 1;
+        }
+        beta.present(&["beta"]);
+        beta.runs("web", 3);
+        beta.guest("mail", 7, "beta", &GuestRecord::default());
+        let local = Local {
+            has_volumes: true,
+            ..Local::default()
+        };
+        beta.locals.insert("mail".to_owned(), local);
+        let (wish, why, _) = beta.decide("mail");
+        assert_eq!(wish, Wish::Hold);
+        let words = match is_apart {
+            true => "web is still on beta, and it has to be apart from it (`apart`)",
+            false => "beta lacks 2 of memory until web has left",
+        };
+        assert_eq!(why, words);
+        assert!(matches!(beta.decide("web").0, Wish::ShutDown { .. }));
+        let lack = beta.agreement.has_room_now(&beta.guests, "mail", [].iter());
+        assert!(lack.unwrap_err().passes);
+        beta.locals.remove("web");
+        assert_eq!(beta.decide("mail"), (Wish::Run, String::new(), OWN));
+    }
+}
+
+#[test]
+fn an_operator_moves_a_guest_only_where_nobody_has_to_give_way() {
+    let mut alpha = Node::new(0, None);
+    alpha.runs("mail", 7);
+    alpha.guest("web", 3, "beta", &GuestRecord::default());
+    alpha.decide("mail");
+    let suits = |alpha: &Node| alpha.agreement.suits(&alpha.guests, "mail", "beta", NOW_NS);
+    assert_eq!(
+        suits(&alpha).unwrap_err(),
+        "beta lacks 2 of memory for guest 'mail', beside the guests that run there: move or stop one of them first"
+    );
+    let web = alpha.guests.guests.get_mut("web").unwrap();
+    web.memory_bytes = 4;
+    assert_eq!(suits(&alpha), Ok(()));
+    web_apart(&mut alpha);
+    assert_eq!(
+        suits(&alpha).unwrap_err(),
+        "web is on beta, and 'mail' has to be apart from it (`apart`): move or stop web first"
+    );
+}
+
+fn web_apart(node: &mut Node) {
+    let web = node.guests.guests.get_mut("web").unwrap();
+    web.order.apart.insert("mail".to_owned());
+}
+
+#[test]
+fn a_node_at_which_a_guest_failed_tries_again_when_the_other_one_is_gone() {
+    let mut alpha = Node::new(0, None);
+    alpha.guests.guests.remove("web");
+    let local = Local {
+        epoch: Some(5),
+        has_volumes: true,
+        failed: Some("it crashed".to_owned()),
+        ..Local::default()
+    };
+    alpha.locals.insert("mail".to_owned(), local);
+    alpha.guest("mail", 6, "beta", &failed("alpha"));
+    assert_eq!(alpha.decide("mail").2, 0);
+    alpha.present(&["alpha"]);
+    assert_eq!(alpha.decide("mail").2, OWN);
+    // An operator may say so, too.
+    let start = { alpha.agreement }.order(&alpha.guests, "mail", Order::Start, NOW_NS);
+    assert_eq!(start, Ok(()));
+    alpha.agreement = agreement(0, 1, None);
+    alpha.guest("mail", 7, "alpha", &failed("alpha"));
+    assert_eq!(alpha.decide("mail").0, Wish::Run);
+    assert_eq!(alpha.record("mail"), GuestRecord::default());
+    // It failed here last: nothing has changed since.
+    alpha.locals.get_mut("mail").unwrap().epoch = Some(7);
+    alpha.guest("mail", 7, "", &failed("alpha"));
+    assert_eq!(alpha.decide("mail").2, 0);
+}
+
+#[test]
+fn a_guest_that_is_well_for_long_may_go_again_where_it_failed() {
+    let mut beta = Node::new(1, None);
+    beta.guests.guests.remove("web");
+    beta.runs("mail", 7);
+    beta.guest("mail", 7, "beta", &failed("alpha"));
+    beta.decide("mail");
+    assert_eq!(
+        beta.agreement.deadline_ms(beta.now_ns),
+        Some(NOW_NS / 1_000_000 + WELL_AFTER_MS)
+    );
+    beta.now_ns += (WELL_AFTER_MS - 1) * 1_000_000;
+    beta.locals.get_mut("mail").unwrap().is_up = false;
+    beta.decide("mail");
+    beta.locals.get_mut("mail").unwrap().is_up = true;
+    beta.decide("mail");
+    beta.now_ns += (WELL_AFTER_MS - 1) * 1_000_000;
+    beta.decide("mail");
+    assert_eq!(beta.record("mail").failed.len(), 1);
+    beta.now_ns += 1_000_000;
+    beta.decide("mail");
+    assert_eq!(beta.record("mail").failed.len(), 0);
+}
