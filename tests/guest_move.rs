@@ -221,3 +221,64 @@ fn a_node_is_drained_of_six_guests_and_filled_again_and_again() {
     }
     assert_eq!(began(), before, "it has started again: {}", site.tell());
 }
+
+#[test]
+#[ignore = "it takes minutes: make test-long"]
+fn a_guest_comes_when_the_one_that_gives_way_to_it_has_left_and_is_no_new_one() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let Some(site) = GuestSite::new("guest-way") else {
+        panic!("QEMU or the kernel for guests is not installed");
+    };
+    // It waits in its BIOS, and is ended.
+    let image = site.volumes.scratch().join("empty.iso");
+    fs::write(&image, vec![0; 1 << 20]).unwrap();
+    let web = format!(
+        "\nguest web\n\tprefer beta alpha\n\tpriority -1\n\tapart mail\n\tmemory 32m\n\tconsole serial\n\t\
+         stop-timeout 5s\n\tboot iso {}\n",
+        image.display()
+    );
+    let text = site.configuration(&web);
+    site.machine("alpha").apply(&text, &["--now"]).well();
+    let runs = |name: &str, node: &str| {
+        let text = site.machine(node).command(&["guest", "show", name]).text();
+        text.lines().any(|line| line == "running: 1")
+    };
+    assert!(
+        eventually(PATIENCE, || runs("web", "beta")),
+        "{}",
+        site.tell()
+    );
+    // Nobody gives way to an operator's wish.
+    let words = ["guest", "move", "mail", "beta"];
+    let said = site.machine("alpha").command(&words);
+    said.refused(&["web is on beta", "apart", "move or stop web first"]);
+    let said = site
+        .machine("beta")
+        .command(&["guest", "move", "web", "alpha"]);
+    said.refused(&["mail is on alpha", "move or stop mail first"]);
+    let before = site.said("beta").matches("begins with").count();
+    let last = site.wrote("alpha");
+    site.machine("beta")
+        .command(&["node", "drain", "alpha"])
+        .well();
+    site.runs_on("beta");
+    assert_eq!(site.goes_on(last), "beta");
+    let began = site.said("beta").matches("begins with").count();
+    assert_eq!(began, before, "it has started again: {}", site.tell());
+    let log = site.machine("beta").said();
+    let of = |words: &str| log.rfind(words).unwrap_or_else(|| panic!("{words}: {log}"));
+    assert!(
+        of("guest web: QEMU ended") < of("guest mail: it comes from alpha"),
+        "{log}"
+    );
+    site.machine("beta")
+        .command(&["node", "fill", "alpha"])
+        .well();
+    assert!(
+        eventually(PATIENCE, || runs("web", "alpha")),
+        "{}",
+        site.tell()
+    );
+    assert!(runs("mail", "beta"), "{}", site.tell());
+}

@@ -23,6 +23,7 @@ pub mod announce;
 pub mod check;
 mod clock;
 pub mod config;
+pub mod console;
 mod difference;
 pub mod fence;
 pub mod image;

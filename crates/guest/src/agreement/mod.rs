@@ -682,7 +682,7 @@ impl Agreement {
                 wanted.failed.remove(to);
             }
             Some(Order::Stay) => wanted.to.clear(),
-            None if local.is_off => "it shut down by itself".clone_into(&mut wanted.stopped),
+            None if local.is_off => words::BY_ITSELF.clone_into(&mut wanted.stopped),
             None => {
                 if let Some(why) = &local.failed {
                     // As the record has it: the two are compared.

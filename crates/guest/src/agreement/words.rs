@@ -2,6 +2,7 @@
 
 use super::{Agreement, GuestRecord};
 use crate::config::{Guest, Guests};
+use crate::life::Shown;
 use crate::placement::Place;
 
 impl Agreement {
@@ -59,6 +60,28 @@ impl Agreement {
         Some(format!("it starts after {missing}, which is not up yet"))
     }
 
+    /// The nodes at which a guest failed too often, each with the reason.
+    pub fn failures(&self, name: &str) -> Vec<String> {
+        let failed = self.record_of(name).failed.into_iter();
+        failed.map(|(node, why)| format!("{node}: {why}")).collect()
+    }
+
+    /// How a guest is that is on no node, as all nodes know it. None: they do not.
+    pub fn rests(&self, guests: &Guests, name: &str) -> Option<Shown> {
+        let record = self.record_of(name);
+        let prefer = guests
+            .guests
+            .get(name)
+            .map_or(&[][..], |guest| &guest.prefer);
+        let has_failed = |node: &String| record.failed.contains_key(node);
+        match record.stopped.as_str() {
+            "" if !prefer.is_empty() && prefer.iter().all(has_failed) => Some(Shown::Failed),
+            "" => None,
+            BY_ITSELF => Some(Shown::Off),
+            _ => Some(Shown::Down),
+        }
+    }
+
     /// The node to which a guest was to go, where that comes to nothing now.
     pub(super) fn not_taken_by(
         &self,
@@ -71,6 +94,9 @@ impl Agreement {
         (!record.to.is_empty() && ends && !is_ordered).then(|| record.to.clone())
     }
 }
+
+/// Why a guest is stopped that nobody stopped.
+pub(super) const BY_ITSELF: &str = "it shut down by itself";
 
 /// What a guest that is placed here waits for first.
 pub(super) fn not_ready(has_volumes: bool, is_open: bool) -> Option<String> {

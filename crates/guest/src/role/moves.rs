@@ -510,7 +510,7 @@ impl Role {
             }
             Hello::Ask(ask) => self.asked(*ask, &came.from, &came.give, now),
             Hello::Order(order) => self.ordered(&order, &came.give),
-            Hello::Remote(what) => self.serve_stream(&what, &came.give),
+            Hello::Remote(what) => self.serve_stream(&what, &came.from, &came.give),
         }
     }
 

@@ -23,6 +23,9 @@ pub const FENCING: &str = "fencing";
 pub const THIS_NODE: &str = "this node";
 /// The fact that an operator stopped it.
 pub const STOPPED: &str = "stopped";
+/// The list of nodes at which a guest failed too often, with the reasons: they take it only if no other
+/// one is there.
+pub const FAILED_AT: &str = "failed at";
 /// The state of a template.
 pub const TEMPLATE: &str = "template";
 /// The fact that no node can have it, however long it waits: its reason says why.
@@ -220,10 +223,12 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
         .map(|decided| decided.why.clone())
         .unwrap_or_default();
     let is_here = machine.is_some_and(|machine| machine.life.is_there());
+    let rests = role.agreement.rests(&role.guests, name);
     let (word, grade) = match &shown {
         Some((shown, _)) if is_here => words(shown),
         // What it was here before is of no meaning.
         _ if elsewhere(role, name).0 == ELSEWHERE => elsewhere(role, name),
+        _ if rests.is_some() => rests.as_ref().map_or(("down", Grade::Standby), words),
         Some((shown @ (Shown::Waits(_) | Shown::Failed | Shown::Off), _)) => words(shown),
         _ => elsewhere(role, name),
     };
@@ -315,6 +320,10 @@ fn facts(subject: Subject, role: &Role, machine: Option<&Machine>, guest: &Guest
         .number("processors", u64::from(guest.cpus));
     if !guest.prefer.is_empty() {
         subject = subject.list(PREFERS, guest.prefer.clone());
+    }
+    let failures = role.agreement.failures(&subject.name);
+    if !failures.is_empty() {
+        subject = subject.list(FAILED_AT, failures);
     }
     if let Some(machine) = machine.filter(|machine| machine.life.is_there()) {
         subject = subject.fact("files", machine.home.path().display().to_string());

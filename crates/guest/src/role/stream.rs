@@ -4,6 +4,7 @@
 use super::Role;
 use super::carrier::Line;
 use crate::clock::boottime_ms;
+use crate::console;
 use crate::migration::{Hello, frame};
 use crate::remote::{AskStream, Output, PIECE_BYTES_MAX, Passed, Remote};
 use part::lock;
@@ -138,15 +139,14 @@ impl Role {
     }
 
     /// Does for another node what its operator wants.
-    pub(super) fn serve_stream(&mut self, what: &Remote, give: &SyncSender<UnixStream>) {
+    pub(super) fn serve_stream(
+        &mut self,
+        what: &Remote,
+        from: &str,
+        give: &SyncSender<UnixStream>,
+    ) {
         if let Remote::Console { name } = what {
-            let machine = self.machines.get(name);
-            let socket = machine.map(|one| UnixStream::connect(one.home.serial()));
-            if let Some(Ok(socket)) = socket {
-                // The connection has ended: nobody has to know.
-                let _ = give.send(socket);
-            }
-            return;
+            return self.serve_console(name, from, give);
         }
         let Ok((own, local)) = UnixStream::pair() else {
             return;
@@ -174,6 +174,37 @@ impl Role {
         if spawned.is_err() {
             running.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl Role {
+    /// Connects an operator of another node with the terminal of a guest, on threads of their own.
+    fn serve_console(&self, name: &str, from: &str, give: &SyncSender<UnixStream>) {
+        let (Some(machine), Ok((own, local))) = (self.machines.get(name), UnixStream::pair())
+        else {
+            return;
+        };
+        if give.send(local).is_err() {
+            return;
+        }
+        let taken = console::take(machine.home.path(), &format!("an operator of node {from}"));
+        let socket = UnixStream::connect(machine.home.serial());
+        let (taken, socket) = match (taken, socket) {
+            (Ok(taken), Ok(socket)) => (taken, socket),
+            (Err(words), _) => {
+                // The operator may be gone.
+                let _ = (&own).write_all(format!("{words}\r\n").as_bytes());
+                return;
+            }
+            (_, Err(_)) => return,
+        };
+        // Without a thread the connection ends.
+        let _ = thread::Builder::new()
+            .name("guest/console".to_owned())
+            .spawn(move || {
+                console::pass(&own, &socket);
+                drop(taken);
+            });
     }
 }
 

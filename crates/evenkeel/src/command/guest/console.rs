@@ -17,7 +17,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write, stderr, stdin, stdout};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 use supervisor::directory::{self, Instance};
@@ -156,7 +156,8 @@ impl Drop for Raw {
 
 /// The terminal of a guest: of this node, or through the role.
 enum Terminal<'i> {
-    Here(UnixStream),
+    /// It is this one's until the file is closed.
+    Here(UnixStream, File),
     There(far::Stream<'i>),
 }
 
@@ -177,10 +178,13 @@ fn connected<'i>(
             report::words_of(subject)
         ));
     };
+    let who = format!("process {} on this node", std::process::id());
+    let taken = guest::console::take(Path::new(&files), &who);
+    let taken = taken.map_err(|words| format!("guest {name}: {words}"))?;
     let path = PathBuf::from(files).join("serial.sock");
     let socket = UnixStream::connect(&path);
     let socket = socket.map_err(|error| format!("guest {name}: {}: {error}", path.display()));
-    Ok(Terminal::Here(socket?))
+    Ok(Terminal::Here(socket?, taken))
 }
 
 pub(super) fn console(matches: &ArgMatches) -> ExitCode {
@@ -197,7 +201,7 @@ pub(super) fn console(matches: &ArgMatches) -> ExitCode {
     let _ = writeln!(stderr(), "connected to {name}; Ctrl-] ends it");
     let raw = Raw::new();
     let ended = match terminal {
-        Terminal::Here(socket) => relay(socket, stdin(), Screen::new(stdout())),
+        Terminal::Here(socket, _taken) => relay(socket, stdin(), Screen::new(stdout())),
         Terminal::There(stream) => relay_far(&stream, Screen::new(stdout())),
     };
     drop(raw);
@@ -208,7 +212,8 @@ pub(super) fn console(matches: &ArgMatches) -> ExitCode {
 }
 
 /// How the connection ended, in words.
-const GUEST_ENDED: &str = "the guest has ended, or another console took its place";
+const GUEST_ENDED: &str =
+    "the connection has ended: the guest has ended or moved. Run the command again";
 const CONSOLE_ENDED: &str = "the console has ended; the guest goes on";
 
 /// Reads keys. Returns how many come before the one that ends the connection, and whether that came;

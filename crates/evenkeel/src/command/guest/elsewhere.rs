@@ -3,7 +3,7 @@
 use super::order;
 use guest::message::{Answer, Message};
 use guest::role::report::{ELSEWHERE, GUEST, NODE, ON, RUNNING};
-use part::report::{Moment, Report, Subject, span};
+use part::report::{Grade, Moment, Report, Subject, span};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use supervisor::directory::Instance;
@@ -12,6 +12,8 @@ use supervisor::directory::Instance;
 const LIMIT: Duration = Duration::from_secs(3);
 /// What is said where the other node shows nothing.
 pub(super) const CANNOT: &str = "which cannot be asked how it is";
+/// The state of a guest whose node cannot be asked.
+pub(super) const UNKNOWN: &str = "unknown";
 /// The number with the process of QEMU, on the node that reports it.
 const PROCESS: &str = "process";
 /// The fact with the directory of a guest on its own node.
@@ -113,12 +115,13 @@ fn take_over(own: &mut Subject, node: &str, shown: &Shown, now_ms: u64) {
     let mut by = node.to_owned();
     if !cannot.is_empty() {
         by = format!("{node}, {} ago", span(age_ms));
-        let before = match own.why.as_str() {
-            "" => String::new(),
-            why => format!("{why}; "),
+        let was = match own.why.as_str() {
+            "" => own.state.word.clone(),
+            why => format!("{} ({why})", own.state.word),
         };
+        own.state = Subject::new(GUEST, "").state(UNKNOWN, Grade::Bad).state;
         own.why = format!(
-            "{before}as {node} showed it {} ago; it cannot be asked now: {cannot}",
+            "{was} as {node} showed it {} ago; it cannot be asked now: {cannot}",
             span(age_ms)
         );
     }
@@ -197,8 +200,9 @@ mod tests {
         take_over(&mut subject, "beta", &shown, 500_000);
         assert_eq!(
             subject.why,
-            "its check fails: refused; as beta showed it 60 s ago; it cannot be asked now: it did not respond in time"
+            "running (its check fails: refused) as beta showed it 60 s ago; it cannot be asked now: it did not respond in time"
         );
+        assert_eq!(subject.state.word, UNKNOWN);
         assert_eq!(subject.since, Some(at(430_000)));
         let nothing = Shown {
             report: None,

@@ -81,6 +81,11 @@ pub(super) fn elsewhere(report: &Report, name: &str) -> Option<String> {
     (!is_here && on != THIS_NODE).then(|| on.to_owned())
 }
 
+/// Whether a node is away.
+fn is_away(report: &Report, node: &str) -> bool {
+    { report.find(NODE, node) }.is_some_and(|subject| subject.state.word == "away")
+}
+
 /// The best of the nodes of a guest that is on none, if that is another one.
 fn best(report: &Report, name: &str) -> Option<String> {
     let subject = { find(report, name).ok() }.filter(|subject| is_down(subject))?;
@@ -223,8 +228,15 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
     if subject.value(RUNNING) == Some(1) {
         return Ok(format!("guest {name} runs already\n"));
     }
-    if let Some(node) = elsewhere(&report, &name).filter(|_| subject.words(STOPPED).is_none()) {
-        return Ok(format!("guest {name} is on {node} already\n"));
+    if let Some(node) = elsewhere(&report, &name).filter(|_| subject.words(STOPPED).is_none())
+        && !is_away(&report, &node)
+    {
+        let mut report = report.clone();
+        far::complete(&instance, &mut report, Some(&name));
+        return match find(&report, &name)?.state.word.as_str() {
+            "running" | ELSEWHERE => Ok(format!("guest {name} is on {node} already\n")),
+            _ => Err(words_of(&report, &name)?),
+        };
     }
     let order = OfGuest::Start { name: name.clone() };
     let order = match best(&report, &name) {

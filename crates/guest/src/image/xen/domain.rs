@@ -3,6 +3,7 @@
 
 use super::File;
 use crate::config::Model;
+use language::render::visible;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -172,10 +173,12 @@ pub fn read(file: &File, fallback: &str) -> Domain {
             Ok(Some(disk)) => domain.disks.push(disk),
             Ok(None) => domain
                 .notes
-                .push(format!("disk '{item}' is a CD: not imported")),
-            Err(why) => domain
-                .notes
-                .push(format!("disk '{item}' cannot be read: {why}")),
+                .push(format!("disk '{}' is a CD: not imported", visible(&item))),
+            Err(why) => domain.notes.push(format!(
+                "disk '{}' cannot be read: {}",
+                visible(&item),
+                visible(&why)
+            )),
         }
     }
     for item in items("vif").into_iter().take(DEVICES_MAX) {
