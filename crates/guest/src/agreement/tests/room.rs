@@ -168,6 +168,9 @@ fn a_guest_starts_when_the_one_that_gives_way_to_it_has_left() {
             ..Local::default()
         };
         beta.locals.insert("mail".to_owned(), local);
+        beta.agreement = agreement(1, 1, Some(Defect::PromisesTwice));
+        assert_eq!(beta.decide("mail").0, Wish::Run, "the defect is found");
+        beta.agreement = agreement(1, 1, None);
         let (wish, why, _) = beta.decide("mail");
         assert_eq!(wish, Wish::Hold);
         let words = match is_apart {
