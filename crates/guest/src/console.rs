@@ -28,7 +28,7 @@ pub fn take(directory: &Path, who: &str) -> Result<File, String> {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
             let mut has = String::new();
-            // Whoever it is.
+            // It may be empty.
             let _ = Read::by_ref(&mut file)
                 .take(WHO_BYTES_MAX)
                 .read_to_string(&mut has);

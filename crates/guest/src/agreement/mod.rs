@@ -518,8 +518,7 @@ impl Agreement {
         self.resume(name, &lease, &record, local);
         self.see_held(name, Some(lease.epoch), now_ns);
         let mut wanted = self.wanted(name, &record, local, now_ns);
-        self.see_copies((name, guests), local, &mut wanted, now_ns);
-        self.forgive_others(name, local, &mut wanted, now_ns);
+        self.see_failures((name, guests), local, &mut wanted, now_ns);
         let stays = self.is_placed_here(name, &wanted);
         wanted.opened = self.opened((name, guest), &record, (local, stays), now_ns);
         if wanted != record {
@@ -540,8 +539,7 @@ impl Agreement {
             (false, _) => open.unwrap_or_else(|| self.why(name, &wanted, now_ns)),
             (true, has_volumes) => { open.or_else(|| words::not_ready(has_volumes, is_open)) }
                 .or(fencing)
-                .or_else(|| self.waits_for(guest, guests, now_ns))
-                .or_else(|| self.waits_for_room((name, guests), local))
+                .or_else(|| self.waits_here((name, guests), local, now_ns))
                 .unwrap_or_default(),
         };
         let cut_off = copies::cut_off((local, stays), (&self.me, &record));

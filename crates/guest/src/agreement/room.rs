@@ -110,15 +110,29 @@ impl Agreement {
         })
     }
 
-    /// Why a guest that is to start here waits for room, if it does.
-    pub(super) fn waits_for_room(
+    /// Why a guest that is to start here waits for another one, if it does.
+    pub(super) fn waits_here(
         &self,
         (name, guests): (&str, &Guests),
         local: &Local,
+        now_ns: u64,
     ) -> Option<String> {
-        let lack = self.has_room_now(guests, name, std::iter::empty()).err();
-        lack.filter(|_| !local.is_there && !self.is(Defect::PromisesTwice))
-            .map(|lack| lack.words)
+        let after = { guests.guests.get(name) }.and_then(|one| self.waits_for(one, guests, now_ns));
+        let room = || self.has_room_now(guests, name, std::iter::empty()).err();
+        let room = || room().filter(|_| !local.is_there && !self.is(Defect::PromisesTwice));
+        after.or_else(|| room().map(|lack| lack.words))
+    }
+
+    /// What a node that has a guest writes down of failures, here and elsewhere.
+    pub(super) fn see_failures(
+        &mut self,
+        of: (&str, &Guests),
+        local: &Local,
+        wanted: &mut GuestRecord,
+        now_ns: u64,
+    ) {
+        self.see_copies(of, local, wanted, now_ns);
+        self.forgive_others(of.0, local, wanted, now_ns);
     }
 
     /// Whether an operator may move a guest: nobody gives way to it.
@@ -172,13 +186,7 @@ impl Agreement {
     }
 
     /// A guest that this node has had well for long failed elsewhere a long time ago.
-    pub(super) fn forgive_others(
-        &mut self,
-        name: &str,
-        local: &Local,
-        wanted: &mut GuestRecord,
-        now_ns: u64,
-    ) {
+    fn forgive_others(&mut self, name: &str, local: &Local, wanted: &mut GuestRecord, now_ns: u64) {
         let now_ms = now_ns / 1_000_000;
         if !local.is_up || wanted.failed.is_empty() {
             self.here.well_since.remove(name);
