@@ -186,15 +186,10 @@ fn wish(args: &mut Args<'_>, word: &Word) -> Result<Wish, Diagnostic> {
         "backend" => Wish::Backend(text(args, word, "the name of a backend")?),
         "server" => {
             let name = text(args, word, "the name of a server")?;
-            match name.split_once('/') {
-                Some((backend, server)) => Wish::Server {
-                    backend: Some(backend.to_owned()),
-                    server: server.to_owned(),
-                },
-                None => Wish::Server {
-                    backend: None,
-                    server: name,
-                },
+            let (backend, server) = name.split_once('/').unzip();
+            Wish::Server {
+                backend: backend.map(str::to_owned),
+                server: server.unwrap_or(&name).to_owned(),
             }
         }
         "status" => {

@@ -640,7 +640,7 @@ impl Agreement {
 
     /// How much this node wants the lease of a guest that it does not hold.
     fn rank(&self, name: &str, local: &Local) -> u32 {
-        let is_placed = matches!(self.places.get(name), Some(Place::On(node)) if *node == self.me);
+        let is_placed = self.is_place_of(name);
         let ordered = matches!(
             self.pending.get(name),
             Some(Pending {
@@ -690,14 +690,17 @@ impl Agreement {
                 }
             }
         }
-        if local.failed.is_none()
-            && matches!(self.places.get(name), Some(Place::On(node)) if *node == self.me)
-        {
+        if local.failed.is_none() && self.is_place_of(name) {
             // It is tried again.
             wanted.failed.remove(&self.me);
         }
         wanted.up = local.is_up && wanted.stopped.is_empty();
         wanted
+    }
+
+    /// Whether the placement has a guest on this node.
+    fn is_place_of(&self, name: &str) -> bool {
+        matches!(self.places.get(name), Some(Place::On(node)) if *node == self.me)
     }
 
     fn is_placed_here(&self, name: &str, wanted: &GuestRecord) -> bool {

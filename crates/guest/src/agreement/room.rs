@@ -2,7 +2,7 @@
 //! that has been well for long forgives other nodes what they failed at.
 
 use super::copies::NO_COPY;
-use super::{Agreement, Defect, GuestRecord, Guests, Local, Place};
+use super::{Agreement, Defect, GuestRecord, Guests, Local};
 use crate::life::WELL_AFTER_MS;
 use crate::placement::{self, Room, Unfit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,10 +66,7 @@ impl Agreement {
         };
         let mut present: BTreeSet<&String> = self.here.present.iter().chain(coming).collect();
         present.retain(|other| *other != name);
-        let leaves = |other: &str| match self.places.get(other) {
-            Some(Place::On(node)) => *node != self.me,
-            Some(Place::Down(_)) | None => true,
-        };
+        let leaves = |other: &str| !self.is_place_of(other);
         let apart = present.iter().find(|other| {
             let names_it = |one: &crate::config::Guest| one.order.apart.contains(name);
             guest.order.apart.contains(**other) || guests.guests.get(**other).is_some_and(names_it)

@@ -190,18 +190,13 @@ impl Process {
     /// The system's.
     pub fn find_stray(home: &Home) -> io::Result<Option<Process>> {
         let mark = command::mark(home);
-        let is_its = |pid: i32| is_marked(pid, &mark);
-        for entry in fs::read_dir("/proc")? {
-            let name = entry?.file_name();
-            let Some(number) = name.to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            let Some(pid) = Pid::from_raw(number).filter(|_| is_its(number)) else {
+        for number in marked(&mark)? {
+            let Some(pid) = Pid::from_raw(number) else {
                 continue;
             };
             match pidfd_open(pid, PidfdFlags::empty()) {
                 // The number is still its own.
-                Ok(pidfd) if is_its(number) => {
+                Ok(pidfd) if is_marked(number, &mark) => {
                     return Ok(Some(Process {
                         pid,
                         pidfd,
@@ -299,25 +294,28 @@ impl AsFd for Process {
 /// The process id of a QEMU of this guest that has its lock open.
 fn holder(home: &Home) -> io::Result<Option<i32>> {
     let lock = fs::metadata(home.path().join(LOCK))?;
-    let mark = command::mark(home);
     let is_lock = |entry: io::Result<fs::DirEntry>| {
         let open = entry.and_then(|entry| fs::metadata(entry.path()));
         open.is_ok_and(|open| (open.dev(), open.ino()) == (lock.dev(), lock.ino()))
     };
+    // It may have ended.
+    let has_it = |number: &i32| {
+        fs::read_dir(format!("/proc/{number}/fd")).is_ok_and(|mut open| open.any(is_lock))
+    };
+    Ok(marked(&command::mark(home))?.into_iter().find(has_it))
+}
+
+/// The process ids of all that have this among their arguments.
+fn marked(mark: &str) -> io::Result<Vec<i32>> {
+    let mut all = Vec::new();
     for entry in fs::read_dir("/proc")? {
-        let name = entry?.file_name();
-        let Some(number) = name.to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
-        if is_marked(number, &mark)
-            // It may have ended.
-            && let Ok(mut open) = fs::read_dir(format!("/proc/{number}/fd"))
-            && open.any(is_lock)
-        {
-            return Ok(Some(number));
-        }
+        let number = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        all.extend(number.filter(|number| is_marked(*number, mark)));
     }
-    Ok(None)
+    Ok(all)
 }
 
 /// Whether a process has this among its arguments.
@@ -441,11 +439,16 @@ mod tests {
     use lab::{Scratch, eventually};
     use std::time::Duration;
 
-    fn start(home: &Home, seconds: &str) -> Process {
+    fn lock_of(home: &Home) -> OwnedFd {
         home.make().unwrap();
         let Ok(Lock::Free(lock)) = home.lock() else {
             panic!("nobody has it");
         };
+        lock
+    }
+
+    fn start(home: &Home, seconds: &str) -> Process {
+        let lock = lock_of(home);
         let arguments = vec![seconds.into()];
         let rights = Rights {
             file_bytes_max: Some(1 << 20),
@@ -486,10 +489,7 @@ mod tests {
     fn a_process_whose_files_are_empty_is_found_by_the_lock_that_it_has_open() {
         let scratch = Scratch::new().unwrap();
         let home = Home::new(scratch.path(), "mail");
-        home.make().unwrap();
-        let Ok(Lock::Free(lock)) = home.lock() else {
-            panic!("nobody has it");
-        };
+        let lock = lock_of(&home);
         let sleep = || {
             vec![
                 "-e".into(),
@@ -503,10 +503,7 @@ mod tests {
         drop(lock);
         // One that says the same of itself, and has another lock.
         let other = Home::new(scratch.path(), "other");
-        other.make().unwrap();
-        let Ok(Lock::Free(lock)) = other.lock() else {
-            panic!("nobody has it");
-        };
+        let lock = lock_of(&other);
         let liar = Process::start(perl, sleep(), (&other, &lock), &[], Rights::default()).unwrap();
         for file in [home.path().join(LOCK), home.process()] {
             std::fs::write(file, "").unwrap();
@@ -523,10 +520,7 @@ mod tests {
     fn sockets_of_the_machine_are_refused_and_others_are_not() {
         let scratch = Scratch::new().unwrap();
         let home = Home::new(scratch.path(), "mail");
-        home.make().unwrap();
-        let Ok(Lock::Free(lock)) = home.lock() else {
-            panic!("nobody has it");
-        };
+        let lock = lock_of(&home);
         let vsock = "exit(!socket(my $s, 40, 1, 0) && $! == 1 && socket(my $u, 1, 1, 0) ? 0 : 7)";
         let started = Process::start(
             Path::new("/usr/bin/perl"),
@@ -592,10 +586,7 @@ mod tests {
     fn a_program_that_is_not_there_is_an_error_and_leaves_no_lock() {
         let scratch = Scratch::new().unwrap();
         let home = Home::new(scratch.path(), "mail");
-        home.make().unwrap();
-        let Ok(Lock::Free(lock)) = home.lock() else {
-            panic!("nobody has it");
-        };
+        let lock = lock_of(&home);
         let program = Path::new("/nowhere/qemu");
         let error = Process::start(program, Vec::new(), (&home, &lock), &[], Rights::default())
             .unwrap_err();

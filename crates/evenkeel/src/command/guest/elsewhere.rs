@@ -2,7 +2,7 @@
 
 use super::order;
 use guest::message::{Answer, Message};
-use guest::role::report::{ELSEWHERE, GUEST, NODE, ON, RUNNING};
+use guest::role::report::{ELSEWHERE, GUEST, ON, RUNNING};
 use part::report::{Grade, Moment, Report, Subject, span};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -54,7 +54,7 @@ pub(super) fn complete(instance: &Instance, report: &mut Report, name: Option<&s
 }
 
 fn ask(instance: &Instance, report: &Report, node: &str, name: &str) -> Shown {
-    let is_away = { report.find(NODE, node) }.is_some_and(|one| one.state.word == "away");
+    let is_away = order::is_away(report, node);
     let (node, name) = (node.to_owned(), name.to_owned());
     let answer = match is_away {
         true => order::answer(instance, &Message::Remembered { node, name }),

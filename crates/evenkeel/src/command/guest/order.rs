@@ -82,7 +82,7 @@ pub(super) fn elsewhere(report: &Report, name: &str) -> Option<String> {
 }
 
 /// Whether a node is away.
-fn is_away(report: &Report, node: &str) -> bool {
+pub(super) fn is_away(report: &Report, node: &str) -> bool {
     { report.find(NODE, node) }.is_some_and(|subject| subject.state.word == "away")
 }
 
