@@ -10,9 +10,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 /// The newest format of commands that this program understands.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 /// The format from which a record may free the leases of a machine that is off.
 pub const FREES_FORMAT: u32 = 3;
+/// The format from which a lease goes to the next holder with the entry that releases it.
+pub const PASSES_FORMAT: u32 = 4;
 /// Longest record of a lease, bytes.
 pub const RECORD_BYTES_MAX: usize = 320;
 /// Largest piece of a content in one command, bytes.
@@ -59,6 +61,7 @@ impl Command {
         let format = match body {
             Body::Record(ref record) if !record.frees.is_empty() => FREES_FORMAT,
             Body::Record(_) => 2,
+            Body::Lease(LeaseCommand::Pass { .. }) => PASSES_FORMAT,
             _ => 1,
         };
         Command {
@@ -444,6 +447,28 @@ pub enum LeaseCommand {
         /// The holder's epoch: of an older one nothing is released.
         epoch: Epoch,
     },
+    /// Its holder gives it up, and who waits for it has it at once.
+    Pass {
+        /// The lease.
+        name: String,
+        /// The holder's epoch: of an older one nothing is released.
+        epoch: Epoch,
+        /// The holder that gives it up, as it told the leader.
+        holder: MemberId,
+        /// Who waits for it.
+        next: Option<NextHolder>,
+    },
+}
+
+/// Who waits for a lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NextHolder {
+    /// The member.
+    pub member: MemberId,
+    /// How long a renewal is good, milliseconds.
+    pub valid_ms: u64,
+    /// When it sent the request that this grants, nanoseconds of its own clock.
+    pub asked_ns: u64,
 }
 
 /// What the holder of a lease writes down under it, for the next holder: such as which copies

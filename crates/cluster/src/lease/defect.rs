@@ -29,6 +29,10 @@ pub(crate) enum Defect {
     ChecksBeforeThePause,
     /// A grant enters the log in whatever term leads by then.
     GrantsInAnyTerm,
+    /// What passes to the next holder counts from its last request, whichever was granted.
+    CountsFromLastRequest,
+    /// Who gets a lease that passes is promised nothing.
+    PassesWithoutPromise,
     /// A grant takes effect whatever the epoch is by then.
     GrantsOnAnyEpoch,
 }

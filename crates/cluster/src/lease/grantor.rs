@@ -2,7 +2,7 @@
 
 use super::defect::{Broken, Defect};
 use super::{Boottime, Lease, LeaseRequest, Renewal, VALID_MS_MAX, VALID_MS_MIN, quarantine_ns};
-use crate::command::{Epoch, LeaseCommand};
+use crate::command::{Epoch, LeaseCommand, NextHolder};
 use crate::member::MemberId;
 use crate::state::LEASE_NAME_BYTES_MAX;
 use std::collections::BTreeMap;
@@ -64,6 +64,22 @@ pub enum NotGranted {
     Unfit,
 }
 
+/// A request that was refused.
+#[derive(Clone, Copy, Debug)]
+struct Wish {
+    rank: u32,
+    valid_ms: u64,
+    sent_ns: u64,
+    /// When it came.
+    at: Boottime,
+}
+
+impl Wish {
+    fn is_fresh(&self, now: Boottime) -> bool {
+        now < self.at.after_ns(WISH_NS)
+    }
+}
+
 /// A leader's knowledge of leases; made anew with each term in which it leads.
 #[derive(Clone, Debug)]
 pub struct Grantor {
@@ -73,9 +89,8 @@ pub struct Grantor {
     promises: BTreeMap<String, Boottime>,
     /// Grants that were proposed, each with the epoch that it is to follow.
     granting: BTreeMap<String, (Epoch, LeaseCommand)>,
-    /// The candidates for each lease that the log knows, with their rank and the time of
-    /// their last request.
-    wishes: BTreeMap<String, BTreeMap<MemberId, (u32, Boottime)>>,
+    /// The candidates for each lease that the log knows, with their last requests.
+    wishes: BTreeMap<String, BTreeMap<MemberId, Wish>>,
     broken: Broken,
 }
 
@@ -149,7 +164,7 @@ impl Grantor {
             return Err(NotGranted::Unfit);
         }
         if lease.is_some() {
-            self.remember(&want.name, from, want.rank, now);
+            self.remember(from, want, now);
         }
         let epoch = lease.map(|lease| lease.epoch).unwrap_or_default();
         let open = self.granting.get(&want.name);
@@ -195,14 +210,54 @@ impl Grantor {
     pub fn better_waits(&self, name: &str, than: MemberId, rank: u32, now: Boottime) -> bool {
         let wishes = self.wishes.get(name).into_iter().flatten();
         wishes
-            .filter(|(from, (_, at))| **from != than && now < at.after_ns(WISH_NS))
-            .any(|(_, (wanted, _))| *wanted > rank)
+            .filter(|(from, wish)| **from != than && wish.is_fresh(now))
+            .any(|(_, wish)| wish.rank > rank)
     }
 
-    fn remember(&mut self, name: &str, from: MemberId, rank: u32, now: Boottime) {
-        let wishes = self.wishes.entry(name.to_owned()).or_default();
-        wishes.retain(|_, (_, at)| now < at.after_ns(WISH_NS));
-        wishes.insert(from, (rank, now));
+    fn remember(&mut self, from: MemberId, want: &LeaseRequest, now: Boottime) {
+        let wishes = self.wishes.entry(want.name.clone()).or_default();
+        wishes.retain(|_, wish| wish.is_fresh(now));
+        let wish = Wish {
+            rank: want.rank,
+            valid_ms: want.valid_ms,
+            sent_ns: want.sent_ns,
+            at: now,
+        };
+        wishes.insert(from, wish);
+    }
+
+    /// What is to be proposed when the holder of this epoch gives a lease up: the best of
+    /// those that asked in vain a moment ago has it next.
+    pub fn pass(
+        &mut self,
+        name: &str,
+        epoch: Epoch,
+        holder: MemberId,
+        now: Boottime,
+    ) -> LeaseCommand {
+        let is_granted = { self.granting.get(name) }.is_some_and(|(after, _)| *after >= epoch);
+        let wishes = self.wishes.get_mut(name).filter(|_| !is_granted);
+        let next = wishes.and_then(|wishes| {
+            let others = wishes.iter().filter(|(from, _)| **from != holder);
+            let fresh = others.filter(|(_, wish)| wish.is_fresh(now));
+            let (member, _) = fresh.max_by_key(|(_, wish)| wish.rank)?;
+            wishes.remove_entry(&{ *member })
+        });
+        if let Some((_, wish)) = next.filter(|_| !self.broken.is(Defect::PassesWithoutPromise)) {
+            // It has the time of one renewal, as after each grant.
+            let promise = self.promises.entry(name.to_owned()).or_default();
+            *promise = now.after_ns(quarantine_ns(wish.valid_ms)).max(*promise);
+        }
+        LeaseCommand::Pass {
+            name: name.to_owned(),
+            epoch,
+            holder,
+            next: next.map(|(member, wish)| NextHolder {
+                member,
+                valid_ms: wish.valid_ms,
+                asked_ns: wish.sent_ns,
+            }),
+        }
     }
 
     /// A proposed grant has its answer, whatever it is. While that is not known, the
@@ -256,6 +311,7 @@ mod tests {
             valid_ms: VALID_MS,
             seen: Epoch(seen),
             rank: 0,
+            sent_ns: 0,
         }
     }
 
@@ -264,6 +320,7 @@ mod tests {
             epoch: Epoch(epoch),
             holder: Some(MemberId(holder)),
             valid_ms: VALID_MS,
+            asked_ns: 0,
         }
     }
 
@@ -362,6 +419,43 @@ mod tests {
         grantor.settled(&open);
         let answer = grantor.answer(Some(&lease), &received, confirmed, now);
         assert_eq!(answer, Ok(()));
+    }
+
+    #[test]
+    fn what_is_given_up_goes_to_the_best_of_those_that_asked_a_moment_ago() {
+        let office = Boottime(7_000_000_000);
+        let mut grantor = Grantor::new(3, office);
+        let lease = Lease {
+            valid_ms: 5 * VALID_MS,
+            ..held(4, 1)
+        };
+        let mut asks = |from: u64, rank: u32, sent_ns: u64, now: Boottime| {
+            let want = LeaseRequest {
+                rank,
+                sent_ns,
+                ..want("a", 0)
+            };
+            let asked = grantor.grant(Some(&lease), MemberId(from), &want, now);
+            assert!(matches!(asked, Err(NotGranted::NotBefore(_))), "{asked:?}");
+        };
+        asks(3, 9, 30, office);
+        let now = office.after_ns(WISH_NS - 1);
+        asks(2, 5, 20, now);
+        asks(4, 4, 40, now);
+        let mut pass = |at: Boottime| match grantor.pass("a", Epoch(4), MemberId(1), at) {
+            LeaseCommand::Pass { next, .. } => next.map(|next| (next.member.0, next.asked_ns)),
+            other => panic!("{other:?}"),
+        };
+        // The best one asked too long ago; each request is granted once.
+        let then = office.after_ns(WISH_NS);
+        assert_eq!(pass(then), Some((2, 20)));
+        assert_eq!(pass(then), Some((4, 40)));
+        assert_eq!(pass(then), None);
+        // Who has it next has the time of a renewal, whatever was promised before.
+        let lease = held(5, 2);
+        let asked = grantor.grant(Some(&lease), MemberId(4), &want("a", 0), then);
+        let end = then.after_ns(quarantine_ns(VALID_MS));
+        assert_eq!(asked, Err(NotGranted::NotBefore(end)));
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub struct Holder {
     renewed_at: Option<Boottime>,
     asked_at: Option<Boottime>,
     open: VecDeque<Sent>,
+    /// When the last requests of this life were sent.
+    requested: VecDeque<Boottime>,
     sequence: u64,
     broken: Broken,
 }
@@ -126,11 +128,41 @@ impl Holder {
             if had.is_none_or(|had| lease.epoch > had) {
                 self.stop();
                 self.granted = Some((lease.epoch, lease.valid_ms));
+                self.take_answer(lease);
             }
             self.leftover = None;
         } else if had.is_none() {
             self.seen = self.seen.max(lease.epoch);
             self.leftover = Some(lease.epoch);
+        }
+    }
+
+    /// A grant that answers a request of this life is as good as a renewal that was sent with it.
+    fn take_answer(&mut self, lease: &Lease) {
+        let mut sent = self.requested.iter().copied();
+        let answered = if lease.asked_ns == 0 {
+            None
+        } else if self.broken.is(Defect::CountsFromLastRequest) {
+            sent.next_back()
+        } else {
+            sent.find(|sent| sent.0 == lease.asked_ns)
+        };
+        self.renewed_at = answered;
+        self.until = answered.map(|sent| sent.after_ns(usable_ns(lease.valid_ms)));
+        self.requested.clear();
+    }
+
+    fn request(&mut self, now: Boottime) -> LeaseRequest {
+        if self.requested.len() == OPEN_MAX {
+            self.requested.pop_front();
+        }
+        self.requested.push_back(now);
+        LeaseRequest {
+            name: self.name.clone(),
+            valid_ms: self.valid_ms,
+            seen: self.seen,
+            rank: self.rank,
+            sent_ns: now.0,
         }
     }
 
@@ -142,12 +174,7 @@ impl Holder {
         self.asked_at = Some(now);
         match (self.wanted, self.granted) {
             (true, Some((epoch, _))) => Some(Ask::Renew(self.renew(epoch, now))),
-            (true, None) => Some(Ask::Want(LeaseRequest {
-                name: self.name.clone(),
-                valid_ms: self.valid_ms,
-                seen: self.seen,
-                rank: self.rank,
-            })),
+            (true, None) => Some(Ask::Want(self.request(now))),
             (false, _) => Some(Ask::Release(self.command(self.leftover?))),
         }
     }
@@ -276,6 +303,7 @@ mod tests {
             epoch: Epoch(epoch),
             holder: Some(ME),
             valid_ms: VALID_MS,
+            asked_ns: 0,
         }
     }
 
@@ -288,6 +316,39 @@ mod tests {
             Some(Ask::Renew(renewal)) => renewal,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn what_passes_to_this_one_is_held_from_the_request_that_it_answers() {
+        let mut holder = holder();
+        let other = Lease {
+            holder: Some(MemberId(2)),
+            ..lease(1)
+        };
+        holder.observe(Some(&other));
+        let sent = [2_000_000_000, 2_500_000_000, 3_000_000_000].map(Boottime);
+        for now in sent {
+            assert!(matches!(holder.due(now), Some(Ask::Want(want)) if want.sent_ns == now.0));
+        }
+        let passed = |epoch: u64, asked_ns: u64| Lease {
+            asked_ns,
+            ..lease(epoch)
+        };
+        let end = sent[1].after_ns(usable_ns(VALID_MS));
+        // A request of a former life is none of this one.
+        let mut anew = holder.clone();
+        anew.observe(Some(&passed(2, 77)));
+        assert_eq!(anew.held(sent[2]), None);
+        assert!(matches!(anew.due(sent[2]), Some(Ask::Renew(_))));
+        holder.observe(Some(&passed(2, sent[1].0)));
+        assert_eq!(holder.held(Boottime(end.0 - 1)), Some(Epoch(2)));
+        assert_eq!(holder.held(end), None);
+        // It is renewed before that.
+        assert!(holder.due_at().is_some_and(|due| due < end));
+        assert!(matches!(holder.due(end), Some(Ask::Renew(_))));
+        // Another epoch is another answer.
+        holder.observe(Some(&passed(4, sent[2].0)));
+        assert_eq!(holder.held(sent[2]), None);
     }
 
     #[test]

@@ -16,6 +16,11 @@
 //!   and takes effect only on the epoch that it was decided on.
 //! - Who began anew uses no epoch of its former life: an old release of that life may
 //!   still be under way. A released lease is free at once.
+//! - A holder says that it releases a lease to the leader, who gives it in the same entry
+//!   of the log to the one that waits for it. That entry is an answer to the request:
+//!   it was proposed after that came in. So the next holder holds until [`usable_ns`]
+//!   after it sent the request, as if that had been a renewal; every later leader took
+//!   office after the entry was proposed, and this one counts from the proposal.
 //!
 //! Among several that want one, the highest rank is to have it: the leader remembers for
 //! a moment who asked in vain ([`Grantor::better_waits`]) and tells the holder with its
@@ -66,6 +71,10 @@ pub struct LeaseRequest {
     /// lease over.
     #[serde(default)]
     pub rank: u32,
+    /// When it was sent, nanoseconds of the sender's clock: a name for it, which only the
+    /// sender reads.
+    #[serde(default)]
+    pub sent_ns: u64,
 }
 
 /// A holder's renewal, to the leader.

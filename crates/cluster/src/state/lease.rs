@@ -2,7 +2,7 @@
 //! means for them is [`crate::lease`].
 
 use super::State;
-use crate::command::{Answer, Epoch, LeaseRecord, RECORD_BYTES_MAX, Refusal};
+use crate::command::{Answer, Epoch, LeaseRecord, NextHolder, RECORD_BYTES_MAX, Refusal};
 use crate::member::{Kind, MemberId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -21,6 +21,10 @@ pub struct Lease {
     pub holder: Option<MemberId>,
     /// How long a renewal is good, milliseconds.
     pub valid_ms: u64,
+    /// When the holder sent the request that this epoch granted together with the end of the one
+    /// before, nanoseconds of its own clock; zero: it was granted otherwise.
+    #[serde(default)]
+    pub asked_ns: u64,
 }
 
 /// The leases.
@@ -124,6 +128,7 @@ impl State {
             epoch,
             holder: Some(holder),
             valid_ms,
+            asked_ns: 0,
         };
         self.leases.by_name.insert(name.to_owned(), lease);
         Ok(Answer::Lease(epoch))
@@ -146,6 +151,28 @@ impl State {
                 Ok(Answer::Done)
             }
         }
+    }
+
+    /// Releases a lease, and grants it to who waits for it.
+    pub(super) fn pass(
+        &mut self,
+        name: &str,
+        epoch: Epoch,
+        holder: MemberId,
+        next: Option<&NextHolder>,
+    ) -> Result<Answer, Refusal> {
+        let released = self.release(holder, name, epoch)?;
+        let Some(next) = next else {
+            return Ok(released);
+        };
+        // Who cannot have it, such as a member that was removed, leaves it free.
+        let Ok(granted) = self.grant(name, epoch, next.member, next.valid_ms) else {
+            return Ok(released);
+        };
+        if let Some(lease) = self.leases.by_name.get_mut(name) {
+            lease.asked_ns = next.asked_ns;
+        }
+        Ok(granted)
     }
 
     /// Sets the record. A new holder sees the last record of all earlier epochs, because their
@@ -251,6 +278,51 @@ mod tests {
         state.must(A, release("v", 1));
         assert_eq!(state.refused(B, grant("v", 0, B)), Refusal::OldEpoch);
         assert_eq!(state.say(B, grant("v", 1, B)), Answer::Lease(Epoch(2)));
+    }
+
+    #[test]
+    fn a_lease_passes_to_who_waits_with_the_entry_that_releases_it() {
+        let mut state = State::pair();
+        let pass = |epoch: u64, holder, to: Option<u64>| {
+            Body::Lease(LeaseCommand::Pass {
+                name: "v".to_owned(),
+                epoch: Epoch(epoch),
+                holder,
+                next: to.map(|to| NextHolder {
+                    member: MemberId(to),
+                    valid_ms: 2000,
+                    asked_ns: 77,
+                }),
+            })
+        };
+        state.must(A, grant("v", 0, A));
+        // It says so for its holder, whoever leads.
+        assert_eq!(
+            state.refused(ARBITER, pass(1, B, Some(B.0))),
+            Refusal::Held { holder: A }
+        );
+        assert_eq!(
+            state.say(ARBITER, pass(1, A, Some(B.0))),
+            Answer::Lease(Epoch(2))
+        );
+        let is = |epoch: u64, holder: Option<MemberId>, valid_ms, asked_ns| Lease {
+            epoch: Epoch(epoch),
+            holder,
+            valid_ms,
+            asked_ns,
+        };
+        assert_eq!(state.lease("v"), Some(&is(2, Some(B), 2000, 77)));
+        // The same once more, late.
+        assert_eq!(
+            state.refused(ARBITER, pass(1, A, Some(A.0))),
+            Refusal::OldEpoch
+        );
+        // Nobody waits, or somebody who cannot have it: it is free.
+        assert_eq!(state.say(ARBITER, pass(2, B, None)), Answer::Done);
+        state.must(A, grant("v", 2, A));
+        assert_eq!(state.lease("v"), Some(&is(3, Some(A), 3000, 0)));
+        assert_eq!(state.say(B, pass(3, A, Some(9))), Answer::Done);
+        assert_eq!(state.lease("v").and_then(|lease| lease.holder), None);
     }
 
     fn record(epoch: u64, number: u64, value: &[u8]) -> Body {

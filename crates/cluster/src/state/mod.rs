@@ -318,6 +318,12 @@ impl State {
             Body::Lease(LeaseCommand::Release { name, epoch }) => {
                 self.release(command.from, name, *epoch)
             }
+            Body::Lease(LeaseCommand::Pass {
+                name,
+                epoch,
+                holder,
+                next,
+            }) => self.pass(name, *epoch, *holder, next.as_ref()),
             Body::Record(record) => self.record(command.from, record),
             Body::Event { words } => {
                 self.tell(command, words.clone());

@@ -6,7 +6,7 @@ use super::sample::{
 };
 use super::*;
 use crate::authority::{FORMER_AUTHORITIES_MAX, fingerprint};
-use crate::command::{CheckFindings, Decision, Judging, Report, Reported, RolloutStep};
+use crate::command::{CheckFindings, Decision, Judging, NextHolder, Report, Reported, RolloutStep};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -146,6 +146,15 @@ fn some_body() -> impl Strategy<Value = Body> {
         1 => (leases(), 0_u64..4).prop_map(|(name, epoch)| {
             let epoch = Epoch(epoch);
             Body::Lease(LeaseCommand::Release { name, epoch })
+        }),
+        1 => (leases(), 0_u64..4, some_member(), some_member()).prop_map(|(name, epoch, holder, to)| {
+            let next = NextHolder { member: to, valid_ms: 3000, asked_ns: 7 };
+            Body::Lease(LeaseCommand::Pass {
+                name,
+                epoch: Epoch(epoch),
+                holder,
+                next: (to != holder).then_some(next),
+            })
         }),
         1 => Just(Body::Event { words: "x".to_owned() }),
         1 => (20_u8..24, 0_u64..4).prop_map(|(next, epoch)| next_authority(1, next, epoch)),

@@ -53,12 +53,31 @@ impl Agreement {
                         epoch: Epoch(lease.epoch.0 + 1),
                         holder: Some(*holder),
                         valid_ms: *valid_ms,
+                        asked_ns: 0,
                     };
                 }
             }
             LeaseCommand::Release { epoch, .. } => {
                 if lease.epoch == *epoch {
                     lease.holder = None;
+                }
+            }
+            LeaseCommand::Pass {
+                epoch,
+                holder,
+                next,
+                ..
+            } => {
+                if lease.epoch == *epoch && lease.holder == Some(*holder) {
+                    lease.holder = None;
+                    if let Some(next) = next {
+                        lease = Lease {
+                            epoch: Epoch(lease.epoch.0 + 1),
+                            holder: Some(next.member),
+                            valid_ms: next.valid_ms,
+                            asked_ns: next.asked_ns,
+                        };
+                    }
                 }
             }
         }

@@ -63,6 +63,8 @@ fn leases_that_are_broken_on_purpose_are_found_out() {
         Defect::UsesAfterRelease,
         Defect::ChecksBeforeThePause,
         Defect::GrantsInAnyTerm,
+        Defect::CountsFromLastRequest,
+        Defect::PassesWithoutPromise,
         Defect::GrantsOnAnyEpoch,
     ];
     let found =

@@ -36,6 +36,8 @@ enum Step {
     Renewal(usize, Renewal),
     Confirmed(Received, Option<(Confirmed, usize)>),
     Want(usize, LeaseRequest),
+    /// The holder of this epoch gives it up.
+    Released(usize, Epoch),
     Settled(u64, LeaseCommand),
     Renewed(Renewal),
     OldEpoch(Renewal),
@@ -298,6 +300,13 @@ impl World {
             Step::Renewal(from, renewal) => self.renewal(host, from, renewal),
             Step::Confirmed(received, confirmed) => self.confirmed(host, received, confirmed),
             Step::Want(from, want) => self.want(host, from, want),
+            Step::Released(from, epoch) => {
+                let Some(grantor) = &mut of.grantor else {
+                    return Ok(());
+                };
+                let command = grantor.pass(NAME, epoch, MemberId(from as u64), now);
+                self.propose(command);
+            }
             Step::Settled(term, command) => {
                 if let Some(grantor) = of.grantor.as_mut().filter(|had| had.term() == term) {
                     grantor.settled(&command);
@@ -470,7 +479,7 @@ impl World {
             }
             Some(Ask::Release(command)) => {
                 self.hosts[host].former = None;
-                self.propose(command);
+                self.release(host, leads, command);
             }
             None => {}
         }
@@ -485,6 +494,16 @@ impl World {
         }
         let next = self.random.between(5 * MS, 20 * MS);
         self.at(next, Event::Tell(host, Step::Tick));
+    }
+
+    /// A holder proposes the end itself, or tells the leader, as it knows it.
+    fn release(&mut self, host: usize, leads: Option<usize>, command: LeaseCommand) {
+        match (command, leads) {
+            (LeaseCommand::Release { epoch, .. }, Some(to)) if self.random.percent(70) => {
+                self.send(host, to, Step::Released(host, epoch));
+            }
+            (command, _) => self.propose(command),
+        }
     }
 
     fn propose(&mut self, command: LeaseCommand) {
@@ -651,7 +670,8 @@ impl World {
         if let Some(command) = released {
             // All of the machine was told first.
             self.hosts[host].former = None;
-            self.propose(command);
+            let leads = self.agreement.leader;
+            self.release(host, leads, command);
         }
     }
 }

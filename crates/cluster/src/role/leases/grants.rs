@@ -2,7 +2,7 @@
 //! proposes through the engine; the caller delivers the requests.
 
 use super::{Question, RenewalReply};
-use crate::command::{Answer, Body, LeaseCommand};
+use crate::command::{Answer, Body, Epoch, LeaseCommand};
 use crate::lease::defect::Broken;
 use crate::lease::{
     Boottime, Confirmed, Grantor, LeaseRequest, NotGranted, NotRenewed, Received, Renewal,
@@ -68,6 +68,10 @@ impl<R: AsyncRuntime> Grants<R> {
                 self.grant(from, &want).await;
                 None
             }
+            Ok(Question::Release { name, epoch }) => {
+                self.release(from, &name, epoch).await;
+                None
+            }
             Err(_) => None,
         };
         codec::encode(&told.unwrap_or(RenewalReply::Later))
@@ -129,6 +133,17 @@ impl<R: AsyncRuntime> Grants<R> {
             Err(_) => return None,
         };
         self.propose(confirmed.term, command).await;
+        Some(())
+    }
+
+    /// Proposes that a lease passes from its holder to who waits for it. The holder repeats it
+    /// until the log has it.
+    async fn release(&self, from: MemberId, name: &str, epoch: Epoch) -> Option<()> {
+        let standing = self.engine.standing();
+        let term = standing.leading.then_some(standing.term)?;
+        let now = self.now();
+        let command = self.with_grantor(term, |grantor| grantor.pass(name, epoch, from, now))?;
+        let _ = { self.engine.propose_in(term, Body::Lease(command)) }.await;
         Some(())
     }
 

@@ -2,7 +2,7 @@
 //! supplies the network and the users of the leases.
 
 use super::{Question, RenewalReply};
-use crate::command::Body;
+use crate::command::{Body, LeaseCommand, PASSES_FORMAT};
 use crate::lease::{Ask, Boottime, Holder, Renewal};
 use crate::member::MemberId;
 use crate::raft::Engine;
@@ -176,6 +176,11 @@ pub(crate) async fn ask<R: AsyncRuntime, F: Future<Output = Option<Vec<u8>>>>(
     call: impl FnOnce(MemberId, Vec<u8>) -> F,
 ) -> Option<(Renewal, RenewalReply)> {
     let question = match ask {
+        Ask::Release(LeaseCommand::Release { name, epoch })
+            if engine.state().format() >= PASSES_FORMAT =>
+        {
+            Question::Release { name, epoch }
+        }
         Ask::Release(command) => {
             // Whatever comes of it: it is repeated until the log has it.
             let _ = engine.propose(Body::Lease(command)).await;

@@ -8,7 +8,7 @@ mod holders;
 pub(crate) use grants::Grants;
 pub(crate) use holders::{Holders, ask as ask_leader};
 
-use crate::command::{Answer, Body, FREES_FORMAT, LeaseRecord};
+use crate::command::{Answer, Body, Epoch, FREES_FORMAT, LeaseRecord};
 use crate::lease::{Ask, LeaseRequest, Renewal};
 use crate::machine::Machine;
 use crate::message::Recorded;
@@ -37,6 +37,11 @@ const LOOK: Duration = Duration::from_millis(100);
 enum Question {
     Want(LeaseRequest),
     Renew(Renewal),
+    /// The sender gives up the lease that it has under this epoch.
+    Release {
+        name: String,
+        epoch: Epoch,
+    },
 }
 
 /// The leader's reply to a renewal.
