@@ -46,6 +46,7 @@ fn costs_nothing(words: &str) {
 }
 
 #[test]
+#[ignore = "it takes long: make test-long"]
 fn changes_under_load_cost_no_client_anything_under_haproxys_name() {
     costs_nothing("");
 }

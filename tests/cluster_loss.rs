@@ -194,6 +194,7 @@ fn an_emptied_store_makes_no_second_truth() {
 }
 
 #[test]
+#[ignore = "it takes long: make test-long"]
 fn a_full_disk_stops_changes_and_not_traffic() {
     lab::skip_unless_root!();
     /// Room for a store and a little.

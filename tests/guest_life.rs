@@ -52,6 +52,7 @@ fn a_guest_outlives_its_role_its_supervisor_and_crashes_of_itself() {
 
 /// QEMU cannot pause a guest whose requests to its disks wait for the majority.
 #[test]
+#[ignore = "it takes long: make test-long"]
 fn a_guest_that_writes_stands_still_without_a_majority_and_goes_on_with_it() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");

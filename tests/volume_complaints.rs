@@ -166,6 +166,7 @@ fn a_deletion_is_not_stuck_while_the_other_node_is() {
 
 /// A peer that is lost without a word freezes nobody for longer than its detection takes.
 #[test]
+#[ignore = "it takes long: make test-long"]
 fn two_nodes_do_not_freeze_on_a_lost_peer() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-lost-peer");

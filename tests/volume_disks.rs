@@ -105,6 +105,7 @@ fn survives(name: &str, under: Under, cases: &[Case]) {
 }
 
 #[test]
+#[ignore = "it takes long: make test-long"]
 fn an_owner_whose_disk_fails_gives_way_and_its_copy_is_filled_when_it_is_well() {
     lab::skip_unless_root!();
     survives("volume-bad-owner", Under::Owner, &[writes_fail()]);

@@ -9,6 +9,7 @@ use std::fs;
 const BLOCK: u64 = 4096;
 
 #[test]
+#[ignore = "it takes long: make test-long"]
 fn a_volume_with_a_client_at_the_other_node_is_not_overwritten() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-in-use");

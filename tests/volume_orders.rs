@@ -25,6 +25,7 @@ fn in_new_part(volumes: &VolumeSite, node: &str) -> Writer {
 }
 
 #[test]
+#[ignore = "it takes long: make test-long"]
 fn a_larger_size_grows_both_copies_while_clients_write_and_survives_the_owner() {
     lab::skip_unless_root!();
     let mut volumes = VolumeSite::new("volume-grows");

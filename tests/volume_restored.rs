@@ -95,6 +95,7 @@ fn a_restored_copy_that_alone_was_complete_serves_only_if_an_operator_says_so() 
 }
 
 #[test]
+#[ignore = "it takes long: make test-long"]
 fn a_restored_copy_is_filled_by_the_one_that_is_complete() {
     lab::skip_unless_root!();
     let (mut volumes, there, backup) = backed_up("volume-restored-other");

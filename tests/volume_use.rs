@@ -154,6 +154,7 @@ fn a_volume_that_both_nodes_use_alone_stays_where_it_is() {
 }
 
 #[test]
+#[ignore = "it takes long: make test-long"]
 fn a_volume_moves_under_load_within_the_pause_of_a_migration_and_nothing_is_lost() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-moves");

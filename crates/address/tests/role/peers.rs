@@ -112,6 +112,7 @@ impl Case {
 }
 
 #[test]
+#[ignore = "it takes long: make test-long"]
 fn keepalived_takes_over_from_us_and_we_from_it() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("keepalived");

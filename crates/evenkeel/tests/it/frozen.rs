@@ -80,6 +80,7 @@ fn ends_under_a_late(supervised: &Supervised, frozen: i32) -> bool {
 }
 
 #[test]
+#[ignore = "it takes long: make test-long"]
 fn frozen_roles_are_followed_although_every_look_of_the_supervisor_is_late() {
     lab::skip_unless_root!();
     let bed = Bed::new("frozen-late");

@@ -105,6 +105,7 @@ async fn a_branch_that_was_rewritten_is_refused_until_it_follows_again() {
 }
 
 #[tokio::test]
+#[ignore = "it takes long: make test-long"]
 async fn a_named_branch_and_a_bookmark_are_followed_and_missed_when_they_are_gone() {
     lab::skip_unless_installed!("hg");
     let repository = Repository::new("hg-branch");
@@ -181,6 +182,7 @@ fn mirror(repository: &Repository) -> PathBuf {
 }
 
 #[tokio::test]
+#[ignore = "it takes long: make test-long"]
 async fn a_pull_that_was_interrupted_is_undone_and_the_next_one_goes_on() {
     lab::skip_unless_installed!("hg");
     let repository = Repository::new("hg-torn");
@@ -205,6 +207,7 @@ async fn a_pull_that_was_interrupted_is_undone_and_the_next_one_goes_on() {
 }
 
 #[tokio::test]
+#[ignore = "it takes long: make test-long"]
 async fn a_mirror_that_cannot_be_mended_begins_anew() {
     lab::skip_unless_installed!("hg");
     let repository = Repository::new("hg-spoiled");

@@ -14,7 +14,7 @@ use lab::{Random, setting};
 use world::World;
 
 /// Histories that are tried.
-const HISTORIES: u64 = 1_000;
+const HISTORIES: u64 = 300;
 /// Histories within which each defect is found.
 const FOUND_WITHIN: u64 = 1_500;
 
