@@ -1,9 +1,14 @@
 //! QEMU's machine protocol with the real QEMU.
 
+use guest::migration::CANCEL;
 use guest::qmp::{Qmp, Said};
+use lab::eventually;
 use serde_json::{Map, Value, json};
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A QEMU without devices, which waits to be started.
 struct Qemu {
@@ -104,4 +109,41 @@ fn qemu_is_greeted_asked_started_and_ended() {
     qemu.asks("quit", json!({}));
     qemu.hears(|said| matches!(said, Said::Event { name, .. } if name == "SHUTDOWN"));
     assert!(qemu.child.wait().unwrap().success());
+}
+
+/// A cancellation that comes at the moment in which QEMU pauses the guest: without the second
+/// command of [`CANCEL`], every third one never ends.
+#[test]
+fn a_migration_that_is_cancelled_while_qemu_pauses_the_guest_ends() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut qemu = Qemu::start();
+    qemu.hears(|said| matches!(said, Said::Greeting { .. }));
+    qemu.asks("qmp_capabilities", json!({}));
+    let on = ["pause-before-switchover", "events"];
+    let on = on.map(|one| json!({"capability": one, "state": true}));
+    qemu.asks("migrate-set-capabilities", json!({"capabilities": on}));
+    qemu.asks("cont", json!({}));
+    for round in 0..200 {
+        let migrate = json!({"uri": "exec:cat >/dev/null"});
+        let began = qemu.asks("migrate", migrate);
+        assert!(matches!(began, Said::Done { .. }), "{round}: {began:?}");
+        qemu.hears(|said| matches!(said, Said::Event { name, .. } if name == "STOP"));
+        for (command, state) in CANCEL {
+            let arguments = state.map(|state| json!({"state": state}));
+            qemu.asks(command, arguments.unwrap_or_default());
+        }
+        let mut status = Value::Null;
+        let ended = || {
+            if let Said::Done { value, .. } = qemu.asks("query-migrate", json!({})) {
+                status = value["status"].clone();
+            }
+            status == "cancelled"
+        };
+        assert!(eventually(PATIENCE, ended), "{round}: {status}");
+        let status = qemu.asks("query-status", json!({}));
+        assert!(
+            matches!(&status, Said::Done { value, .. } if value["running"] == true),
+            "{round}: {status:?}"
+        );
+    }
 }

@@ -29,6 +29,16 @@ use serde::{Deserialize, Serialize};
 /// Bytes of a message: the data for cloud-init is the most of it.
 pub const MESSAGE_BYTES_MAX: usize = 256 << 10;
 
+/// The commands that cancel a migration in QEMU, each with its `state`, to be sent one right after
+/// the other. With `pause-before-switchover`, QEMU 7.2 that gets the first one while it pauses the
+/// guest waits for ever: its thread sleeps until it may go on, and the cancellation wakes it only in
+/// `pre-switchover`. The second command wakes it in any case; with nothing to wake it is refused, or
+/// forgotten by the next migration.
+pub const CANCEL: [(&str, Option<&str>); 2] = [
+    ("migrate_cancel", None),
+    ("migrate-continue", Some("cancelling")),
+];
+
 /// The first message of a connection.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub enum Hello {

@@ -500,7 +500,12 @@ impl Machine {
         self.send_with(about, command, Map::new());
     }
 
-    fn send_with(&mut self, about: About, command: &'static str, with: Map<String, Value>) {
+    pub(super) fn send_with(
+        &mut self,
+        about: About,
+        command: &'static str,
+        with: Map<String, Value>,
+    ) {
         if let Some(monitor) = &mut self.monitor
             && let Err(error) = monitor.send(about, command, with)
         {

@@ -10,7 +10,8 @@ use crate::config::Migrate;
 use crate::life::{Input as LifeInput, Shown, Status, Wish};
 use crate::migration::source::{Here, Input, Order, Outcome, STANDSTILL_MS};
 use crate::migration::target;
-use crate::migration::{Ask, Hello, Message, Progress, Source, Target, difference};
+use crate::migration::{Ask, CANCEL, Hello, Message, Progress, Source, Target, difference};
+use crate::qemu::monitor::About;
 use part::role::VolumeUse;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -116,6 +117,17 @@ fn capabilities(more: &[&str]) -> Value {
     json!({"capabilities": on.collect::<Vec<_>>()})
 }
 
+impl Machine {
+    /// Cancels a migration, if there is one. A refusal says that there is none.
+    fn cancel_move(&mut self) {
+        for (command, state) in CANCEL {
+            let arguments = state.map(|state| ("state".to_owned(), state.into()));
+            let about = About::Move("migrate_cancel");
+            self.send_with(about, command, arguments.into_iter().collect());
+        }
+    }
+}
+
 impl Departure {
     fn carry_out(&mut self, orders: Vec<Order>, machine: &mut Machine, bandwidth: u64) {
         for order in orders {
@@ -123,7 +135,7 @@ impl Departure {
                 Order::Send(message) => self.talk.send(&message),
                 Order::Cancel => {
                     machine.note("its move is cancelled");
-                    machine.order_move("migrate_cancel", Value::Null);
+                    machine.cancel_move();
                 }
                 Order::Continue => {
                     machine.note("its volumes are at the other node: the rest is copied");
@@ -390,7 +402,7 @@ impl Role {
         machine.note(&format!("it is to move to {to}"));
         machine.moved.clear();
         // What a former role left.
-        machine.order_move("migrate_cancel", Value::Null);
+        machine.cancel_move();
         let line = carrier.dial(&to, Hello::Ask(Box::new(ask)), local);
         let departure = Departure {
             source: Source::new(memory, now),
@@ -709,7 +721,7 @@ impl Role {
         let left: Vec<String> = left.map(|(name, _)| name.clone()).collect();
         for name in left {
             if let Some(machine) = self.machines.get_mut(&name) {
-                machine.order_move("migrate_cancel", Value::Null);
+                machine.cancel_move();
             }
         }
     }
