@@ -32,6 +32,16 @@ struct Sent {
     at: Boottime,
 }
 
+/// What this life sent last.
+#[derive(Clone, Debug, Default)]
+struct Unanswered {
+    renewals: VecDeque<Sent>,
+    /// The number of the last renewal.
+    sequence: u64,
+    /// When requests for the lease were sent.
+    requests: VecDeque<Boottime>,
+}
+
 /// A lease, as the one sees it that wants it.
 #[derive(Clone, Debug, Default)]
 pub struct Holder {
@@ -53,10 +63,7 @@ pub struct Holder {
     /// When the last answered renewal was sent.
     renewed_at: Option<Boottime>,
     asked_at: Option<Boottime>,
-    open: VecDeque<Sent>,
-    /// When the last requests of this life were sent.
-    requested: VecDeque<Boottime>,
-    sequence: u64,
+    sent: Unanswered,
     broken: Broken,
 }
 
@@ -139,7 +146,7 @@ impl Holder {
 
     /// A grant that answers a request of this life is as good as a renewal that was sent with it.
     fn take_answer(&mut self, lease: &Lease) {
-        let mut sent = self.requested.iter().copied();
+        let mut sent = self.sent.requests.iter().copied();
         let answered = if lease.asked_ns == 0 {
             None
         } else if self.broken.is(Defect::CountsFromLastRequest) {
@@ -149,14 +156,14 @@ impl Holder {
         };
         self.renewed_at = answered;
         self.until = answered.map(|sent| sent.after_ns(usable_ns(lease.valid_ms)));
-        self.requested.clear();
+        self.sent.requests.clear();
     }
 
     fn request(&mut self, now: Boottime) -> LeaseRequest {
-        if self.requested.len() == OPEN_MAX {
-            self.requested.pop_front();
+        if self.sent.requests.len() == OPEN_MAX {
+            self.sent.requests.pop_front();
         }
-        self.requested.push_back(now);
+        self.sent.requests.push_back(now);
         LeaseRequest {
             name: self.name.clone(),
             valid_ms: self.valid_ms,
@@ -199,11 +206,11 @@ impl Holder {
             return;
         }
         let same = |sent: &Sent| sent.sequence == renewal.sequence;
-        let Some(place) = self.open.iter().position(same) else {
+        let Some(place) = self.sent.renewals.iter().position(same) else {
             return;
         };
         // The older ones go: an answer to them would only shorten.
-        let Some(sent) = self.open.drain(..=place).next_back() else {
+        let Some(sent) = self.sent.renewals.drain(..=place).next_back() else {
             return;
         };
         let counted = if self.broken.is(Defect::CountsFromAnswer) {
@@ -262,22 +269,22 @@ impl Holder {
         self.until = None;
         self.renewed_at = None;
         self.asked_at = None;
-        self.open.clear();
+        self.sent.renewals.clear();
     }
 
     fn renew(&mut self, epoch: Epoch, now: Boottime) -> Renewal {
-        self.sequence += 1;
-        if self.open.len() == OPEN_MAX {
-            self.open.pop_front();
+        self.sent.sequence += 1;
+        if self.sent.renewals.len() == OPEN_MAX {
+            self.sent.renewals.pop_front();
         }
-        self.open.push_back(Sent {
-            sequence: self.sequence,
+        self.sent.renewals.push_back(Sent {
+            sequence: self.sent.sequence,
             at: now,
         });
         Renewal {
             name: self.name.clone(),
             epoch,
-            sequence: self.sequence,
+            sequence: self.sent.sequence,
             rank: self.rank,
         }
     }

@@ -19,6 +19,7 @@ mod reload;
 mod route;
 mod run;
 mod status;
+mod top;
 mod upgrade;
 mod volume;
 
@@ -41,7 +42,7 @@ use std::process::ExitCode;
 pub use definition::{definition, status_options};
 
 /// Commands to a running program, and about it.
-static RUNNING: [Subcommand; 3] = [
+static RUNNING: [Subcommand; 4] = [
     Subcommand::new("run", definition::run, |matches| {
         let sockets = matches.get_many::<String>("master");
         let sockets: Vec<String> = sockets.into_iter().flatten().cloned().collect();
@@ -53,6 +54,7 @@ static RUNNING: [Subcommand; 3] = [
     }),
     Subcommand::new("reload", definition::reload, reload::main),
     Subcommand::new("status", definition::status, status::main),
+    Subcommand::new("top", top::definition, top::main),
 ];
 
 /// Commands about files and the language.

@@ -17,10 +17,7 @@ pub const ANSWER_LIMIT: Option<Duration> = Some(Duration::from_secs(10));
 
 /// Runs `evenkeel status`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
-    let beside = row::all().iter().filter(|row| row.beside().is_some());
-    let parts: Vec<&str> = iter::once(supervisor::PART)
-        .chain(beside.map(|row| row.part))
-        .collect();
+    let parts: Vec<&str> = parts().collect();
     let wanted = matches.get_one::<String>("PART").map(String::as_str);
     match wanted {
         Some(part) if !parts.contains(&part) => refuse(format_args!(
@@ -30,6 +27,12 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(part) => of_part(part, matches),
         None => of_all(&parts, matches),
     }
+}
+
+/// The parts that have a report: the processes, and all parts beside the proxy.
+pub fn parts() -> impl Iterator<Item = &'static str> {
+    let beside = row::all().iter().filter(|row| row.beside().is_some());
+    iter::once(supervisor::PART).chain(beside.map(|row| row.part))
 }
 
 /// Prints the state of one part.
@@ -52,6 +55,11 @@ pub struct NoAnswer {
 }
 
 impl NoAnswer {
+    /// Whether the version that is served has something of the part, and nobody says how it is.
+    pub fn is_missing(&self) -> bool {
+        self.missing
+    }
+
     /// Whether the version that is served has nothing of the part.
     pub fn has_nothing(&self) -> bool {
         self.nothing

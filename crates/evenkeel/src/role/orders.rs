@@ -183,6 +183,10 @@ impl Supervised {
                         .sockets()
                         .adopt(UnixStream::from(connection), rights(level));
                 }
+                if ask != 0 {
+                    let bytes = Vec::new();
+                    self.answer_question(ask, &Message::Answer { bytes }, &[]);
+                }
             }
             Some(OfProxy::TellHealth) => {
                 let health: Vec<_> = telling::health(serving).map(Arc::new).into_iter().collect();

@@ -29,6 +29,7 @@ mod supervisor;
 mod supervisor_haproxy;
 mod takeover;
 mod tls_life;
+mod top;
 mod upgrade;
 mod volume_checksums;
 mod volume_copies;

@@ -78,7 +78,7 @@ impl Report {
     }
 
     /// How long a subject has been as it is.
-    pub(super) fn since(&self, subject: &Subject) -> Option<String> {
+    pub fn since(&self, subject: &Subject) -> Option<String> {
         let since = subject.since?;
         Some(span(self.at.boottime_ms.saturating_sub(since.boottime_ms)))
     }

@@ -300,13 +300,7 @@ impl World {
             Step::Renewal(from, renewal) => self.renewal(host, from, renewal),
             Step::Confirmed(received, confirmed) => self.confirmed(host, received, confirmed),
             Step::Want(from, want) => self.want(host, from, want),
-            Step::Released(from, epoch) => {
-                let Some(grantor) = &mut of.grantor else {
-                    return Ok(());
-                };
-                let command = grantor.pass(NAME, epoch, MemberId(from as u64), now);
-                self.propose(command);
-            }
+            Step::Released(from, epoch) => self.released(host, from, epoch),
             Step::Settled(term, command) => {
                 if let Some(grantor) = of.grantor.as_mut().filter(|had| had.term() == term) {
                     grantor.settled(&command);
@@ -411,6 +405,15 @@ impl World {
         };
         let lease = self.agreement.leases[read];
         self.grant(host, from, &want, now, lease, term);
+    }
+
+    fn released(&mut self, host: usize, from: usize, epoch: Epoch) {
+        let now = self.clock(host);
+        let grantor = self.hosts[host].grantor.as_mut();
+        let from = MemberId(from as u64);
+        if let Some(command) = grantor.map(|one| one.pass(NAME, epoch, from, now)) {
+            self.propose(command);
+        }
     }
 
     fn grant(

@@ -1,0 +1,163 @@
+//! `evenkeel top`: everything that runs here, live in a terminal.
+
+mod look;
+mod pages;
+mod screen;
+mod traffic;
+
+use super::definition::{flag, option, process_id, serving_files};
+use super::{address, print, refuse};
+use clap::{ArgMatches, Command};
+use jiff::tz::TimeZone;
+use look::Look;
+use pages::{Measured, Page};
+use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use ratatui::text::Line;
+use screen::Screen;
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+use std::{io, thread};
+
+/// How long a key or a look is waited for at a time.
+const FRAME: Duration = Duration::from_millis(100);
+const INTERVAL: Duration = Duration::from_secs(1);
+const INTERVAL_MIN: Duration = Duration::from_millis(200);
+
+/// The options.
+pub fn definition(command: Command) -> Command {
+    command
+        .about("Show everything that runs here, live in the terminal")
+        .long_about(
+            "Shows a running `evenkeel run`, `haproxy -W` or `keepalived` of the same user, live: first what needs \
+             attention and why, then the traffic of frontends, backends and servers, the report of each part \
+             (addresses, cluster, volumes, guests), and what happened. It needs no `stats socket`. `?` shows the \
+             keys. If the program is restarted, the view follows it.\n\n`--once` prints all pages once, as plain \
+             text, and exits with 1 if nothing responds.",
+        )
+        .after_help("Examples:\n  evenkeel top\n  evenkeel top --interval 5s\n  evenkeel top --once | less")
+        .arg(serving_files().num_args(1))
+        .arg(process_id())
+        .arg(
+            option("interval", "TIME", "Time between two looks (500ms, 5s) [default: 1s]")
+                .value_parser(interval),
+        )
+        .arg(flag("once", "Print all pages once, as plain text"))
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let time = address::duration(text)?;
+    match time < INTERVAL_MIN {
+        true => Err("at least 200ms".to_owned()),
+        false => Ok(time),
+    }
+}
+
+/// Runs `evenkeel top`.
+pub fn main(matches: &ArgMatches) -> ExitCode {
+    let first = match Look::take(matches) {
+        Ok(look) => look,
+        Err(words) => return refuse(words),
+    };
+    if matches.get_flag("once") {
+        return print(&once(&first, &TimeZone::system()));
+    }
+    let interval = matches.get_one::<Duration>("interval").copied();
+    let (sender, looks) = sync_channel(1);
+    let (stop, stopped) = sync_channel(1);
+    let asked = matches.clone();
+    let asks = thread::Builder::new().name("top/look".to_owned());
+    let asks = asks.spawn(move || ask(&asked, interval.unwrap_or(INTERVAL), &sender, &stopped));
+    if let Err(error) = asks {
+        return refuse(format!("cannot start a thread: {error}"));
+    }
+    let shown = show(first, &looks);
+    // It ends when nobody hears it, too.
+    drop(stop);
+    match shown {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(format!("{error}; `--once` needs no terminal")),
+    }
+}
+
+/// All pages as plain text.
+fn once(look: &Look, zone: &TimeZone) -> String {
+    let mut text = String::new();
+    for page in Page::all(look) {
+        let title = page.title();
+        let lines = pages::lines(&page, look, &Measured::default(), zone);
+        let lines: Vec<String> = lines.iter().map(Line::to_string).collect();
+        let lines = lines.iter().map(|line| line.trim_end());
+        text += &format!("== {title}\n");
+        lines.for_each(|line| text += &format!("{line}\n"));
+        text += "\n";
+    }
+    text.truncate(text.trim_end().len() + 1);
+    text
+}
+
+/// Looks again and again, until nobody wants to know.
+fn ask(
+    matches: &ArgMatches,
+    interval: Duration,
+    looks: &SyncSender<Result<Look, String>>,
+    stopped: &Receiver<()>,
+) {
+    while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+        if looks.send(Look::take(matches)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Shows what comes, until a key ends it.
+fn show(first: Look, looks: &Receiver<Result<Look, String>>) -> io::Result<()> {
+    let zone = TimeZone::system();
+    let mut screen = Screen::default();
+    screen.take(Ok(first));
+    let mut terminal = ratatui::try_init()?;
+    let result = (|| {
+        loop {
+            terminal.draw(|frame| screen.draw(frame, &zone))?;
+            if event::poll(FRAME)?
+                && let Event::Key(key) = event::read()?
+                && key.kind == KeyEventKind::Press
+                && !screen.key(key)
+            {
+                return Ok(());
+            }
+            if let Some(look) = looks.try_iter().last()
+                && !screen.is_paused
+            {
+                screen.take(look);
+            }
+        }
+    })();
+    ratatui::restore();
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn once_prints_every_page() {
+        let text = once(&look::tests::sample(), &TimeZone::UTC);
+        let heads: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("== "))
+            .collect();
+        let all = ["overview", "traffic", "address", "guest", "events"];
+        assert_eq!(heads, all.map(|title| format!("== {title}")));
+        assert!(text.ends_with("it was started\n"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn an_interval_has_a_unit_and_is_not_too_short() {
+        assert_eq!(interval("5s"), Ok(Duration::from_secs(5)));
+        assert!(interval("100ms").is_err());
+        assert!(interval("soon").is_err());
+    }
+}

@@ -1,0 +1,375 @@
+//! The pages, as lines. All texts come from files, from processes without rights or from the
+//! network: none of them reaches the terminal as it is.
+
+use super::look::{Look, Problem, grade};
+use super::traffic::{Kind, Row, Traffic};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use language::render::visible;
+use part::report::{Event, Grade, Report, span};
+use ratatui::style::{Color, Style, Stylize};
+use ratatui::text::{Line, Span};
+use std::collections::VecDeque;
+
+/// What a page shows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Page {
+    Overview,
+    Traffic,
+    /// The report of a part.
+    Part(String),
+    Events,
+}
+
+impl Page {
+    /// All pages of a look.
+    pub fn all(look: &Look) -> Vec<Page> {
+        let traffic = look.traffic.as_ref().map(|_| Page::Traffic);
+        let parts = look.reports.iter().map(|one| Page::Part(one.part.clone()));
+        let first = [Page::Overview].into_iter().chain(traffic);
+        first.chain(parts).chain([Page::Events]).collect()
+    }
+
+    /// Its name on the screen.
+    pub fn title(&self) -> String {
+        let name = match self {
+            Page::Overview => "overview",
+            Page::Traffic => "traffic",
+            Page::Part(part) => part,
+            Page::Events => "events",
+        };
+        visible(name).into_owned()
+    }
+}
+
+/// What was measured between two looks.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// Bytes a second from clients and to them, if it was looked twice.
+    pub bytes: Option<[u64; 2]>,
+    /// Requests a second at each look, the newest last.
+    pub rates: VecDeque<u64>,
+}
+
+/// The lines of a page.
+pub fn lines(page: &Page, look: &Look, measured: &Measured, zone: &TimeZone) -> Vec<Line<'static>> {
+    match page {
+        Page::Overview => overview(look, measured),
+        Page::Traffic => look.traffic.as_ref().map(rows).unwrap_or_default(),
+        Page::Part(part) => {
+            let mut reports = look.reports.iter();
+            let report = reports.find(|report| report.part == *part);
+            report.map(of_report).unwrap_or_default()
+        }
+        Page::Events => events(&look.events(), zone),
+    }
+}
+
+fn overview(look: &Look, measured: &Measured) -> Vec<Line<'static>> {
+    let problems = look.problems();
+    let mut lines = vec![match problems.len() {
+        0 => Line::from("nothing needs attention".green()),
+        1 => Line::from("1 thing needs attention".bold()),
+        number => Line::from(format!("{number} things need attention").bold()),
+    }];
+    for problem in &problems {
+        lines.extend(problem_lines(problem));
+    }
+    lines.push(Line::default());
+    if let Some(traffic) = &look.traffic {
+        lines.extend(summary(traffic, measured));
+        lines.push(Line::default());
+    }
+    let width = look.reports.iter().map(|one| one.part.chars().count());
+    let width = width.max().unwrap_or_default();
+    for report in &look.reports {
+        let summary = report.summary();
+        lines.push(Line::from(vec![
+            Span::from(format!("{:width$}  ", visible(&report.part))).bold(),
+            Span::styled(visible(&summary.words).into_owned(), color(summary.grade)),
+        ]));
+    }
+    lines
+}
+
+fn problem_lines(problem: &Problem) -> Vec<Line<'static>> {
+    let mut lines = vec![Line::from(vec![
+        Span::styled("  ! ", color(problem.grade)),
+        Span::from(visible(&problem.what).into_owned()).bold(),
+        " ".into(),
+        Span::styled(visible(&problem.state).into_owned(), color(problem.grade)),
+    ])];
+    if !problem.why.is_empty() {
+        lines.push(Line::from(format!("      {}", visible(&problem.why))));
+    }
+    if !problem.next.is_empty() {
+        lines.push(Line::from(format!("      see: {}", problem.next).dim()));
+    }
+    lines
+}
+
+fn summary(traffic: &Traffic, measured: &Measured) -> Vec<Line<'static>> {
+    let of = |what: &str, max: &str| {
+        let (what, max) = (traffic.fact(what), traffic.fact(max));
+        visible(&format!("{what} of {max}")).into_owned()
+    };
+    let bytes = match measured.bytes {
+        Some([from, to]) => format!("{}/s in, {}/s out", scaled(from), scaled(to)),
+        None => {
+            let [from, to] = traffic.bytes();
+            format!("{} in, {} out since the start", scaled(from), scaled(to))
+        }
+    };
+    let name = |name: &str| Span::from(format!("{name:13}")).bold();
+    let mut lines = vec![
+        Line::from(vec![
+            name("requests"),
+            format!("{}/s  {}", traffic.rate(), bars(&measured.rates)).into(),
+        ]),
+        Line::from(vec![name("connections"), of("CurrConns", "Maxconn").into()]),
+        Line::from(vec![name("data"), bytes.into()]),
+    ];
+    let uptime = visible(traffic.fact("Uptime")).into_owned();
+    lines.push(Line::from(vec![name("up for"), uptime.into()]));
+    lines
+}
+
+/// Numbers as bars of eight heights; the highest has the whole height.
+fn bars(numbers: &VecDeque<u64>) -> String {
+    const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let most = numbers.iter().copied().max().unwrap_or_default().max(1);
+    let bar = |number: &u64| {
+        let height = (u128::from(*number) * 8).div_ceil(u128::from(most));
+        BARS[usize::try_from(height).unwrap_or(0).min(8)]
+    };
+    numbers.iter().map(bar).collect()
+}
+
+/// A number of bytes with three digits at most.
+fn scaled(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["k", "M", "G", "T", "P", "E"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let (mut rest, mut unit) = (bytes as f64, "");
+    for one in UNITS {
+        if rest < 999.5 {
+            break;
+        }
+        (rest, unit) = (rest / 1000.0, one);
+    }
+    match rest < 9.95 {
+        true => format!("{rest:.1} {unit}B"),
+        false => format!("{rest:.0} {unit}B"),
+    }
+}
+
+const COLUMNS: [&str; 7] = ["STATUS", "SESS", "QUEUE", "RATE/S", "OUT", "ERRORS", "TIME"];
+const WIDTHS: [usize; 7] = [10, 6, 6, 7, 7, 7, 8];
+/// Columns of the name.
+const NAME: usize = 21;
+
+fn rows(traffic: &Traffic) -> Vec<Line<'static>> {
+    let [status, numbers @ ..] = COLUMNS;
+    let [wide, widths @ ..] = WIDTHS;
+    let mut head = format!("{:NAME$} {status:wide$}", "NAME");
+    for (column, width) in numbers.into_iter().zip(widths) {
+        head += &format!(" {column:>width$}");
+    }
+    let mut lines = vec![Line::from(head.reversed())];
+    for row in &traffic.rows {
+        lines.push(of_row(row));
+        if grade(&row.status) == Grade::Bad && !row.check.is_empty() {
+            let why = format!("{:NAME$} {}", "", visible(&row.check));
+            lines.push(Line::from(why.dim()));
+        }
+    }
+    lines
+}
+
+fn of_row(row: &Row) -> Line<'static> {
+    let name = match row.kind {
+        Kind::Frontend => format!("{} (frontend)", row.proxy),
+        Kind::Backend => format!("{} (backend)", row.proxy),
+        Kind::Server => format!("  {}", row.name),
+    };
+    let some = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
+    let takes = row
+        .takes_ms
+        .map_or_else(String::new, |ms| format!("{ms} ms"));
+    let numbers = [
+        row.sessions.to_string(),
+        some(row.queued),
+        row.rate.to_string(),
+        scaled(row.bytes[1]),
+        row.errors.to_string(),
+        takes,
+    ];
+    let [wide, widths @ ..] = WIDTHS;
+    let mut rest = String::new();
+    for (number, width) in numbers.into_iter().zip(widths) {
+        rest += &format!(" {number:>width$}");
+    }
+    let name = format!("{} ", fit(&name, NAME));
+    let name = match row.kind {
+        Kind::Server => Span::from(name),
+        _ => Span::from(name).bold(),
+    };
+    let status = fit(&row.status, wide);
+    let status = Span::styled(status, color(grade(&row.status)));
+    Line::from(vec![name, status, rest.into()])
+}
+
+/// Exactly so many columns.
+fn fit(text: &str, columns: usize) -> String {
+    let text = visible(text);
+    let mut fitted: String = text.chars().take(columns).collect();
+    if text.chars().count() > columns {
+        fitted.pop();
+        fitted.push('…');
+    }
+    format!("{fitted:columns$}")
+}
+
+/// A report as `evenkeel status` prints it, each thing in the colour of its state.
+fn of_report(report: &Report) -> Vec<Line<'static>> {
+    let mut grades = report.subjects.iter().map(|one| one.state.grade);
+    let line = |line: &str| {
+        let words = visible(line).into_owned();
+        match line.starts_with(' ') {
+            true => Line::from(words),
+            false => Line::styled(words, color(grades.next().unwrap_or_default()).bold()),
+        }
+    };
+    let lines: Vec<_> = report.text().lines().map(line).collect();
+    match lines.is_empty() {
+        true => vec![Line::from("nothing is configured".dim())],
+        false => lines,
+    }
+}
+
+fn events(events: &[(String, &Event)], zone: &TimeZone) -> Vec<Line<'static>> {
+    if events.is_empty() {
+        return vec![Line::from("nothing has happened yet".dim())];
+    }
+    let line = |(of, event): &(String, &Event)| {
+        let Event { from, to, why, .. } = event;
+        let change = match from.is_empty() {
+            true => to.clone(),
+            false => format!("{from} → {to}"),
+        };
+        let why = match why.is_empty() {
+            true => String::new(),
+            false => format!(": {why}"),
+        };
+        Line::from(vec![
+            Span::from(format!("{}  ", time(event.at.unix_ms, zone))).dim(),
+            Span::from(visible(of).into_owned()).bold(),
+            visible(&format!("  {change}{why}")).into_owned().into(),
+        ])
+    };
+    events.iter().map(line).collect()
+}
+
+fn time(unix_ms: u64, zone: &TimeZone) -> String {
+    let ms = i64::try_from(unix_ms).unwrap_or(i64::MAX);
+    let at = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH);
+    let at = at.to_zoned(zone.clone());
+    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// The colour of a grade.
+pub fn color(grade: Grade) -> Style {
+    let style = Style::new();
+    match grade {
+        Grade::Good => style.fg(Color::Green),
+        Grade::Standby => style.fg(Color::Cyan),
+        Grade::Busy => style.fg(Color::Yellow),
+        Grade::Bad => style.fg(Color::Red).bold(),
+        Grade::Unknown => style,
+    }
+}
+
+/// A note about a time that has passed.
+pub fn ago(ms: u64) -> String {
+    format!("as it was {} ago", span(ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::look;
+    use super::*;
+
+    fn text(page: &Page, look: &Look) -> String {
+        let measured = Measured {
+            bytes: Some([1_234_567, 999_600]),
+            rates: [0, 1, 50, 341].into(),
+        };
+        let lines = lines(page, look, &measured, &TimeZone::UTC);
+        let lines: Vec<String> = lines.iter().map(Line::to_string).collect();
+        lines.join("\n")
+    }
+
+    #[test]
+    fn every_page_says_what_there_is() {
+        let look = look::tests::sample();
+        let pages = Page::all(&look);
+        let titles: Vec<String> = pages.iter().map(Page::title).collect();
+        assert_eq!(
+            titles,
+            ["overview", "traffic", "address", "guest", "events"]
+        );
+        let all: Vec<String> = pages
+            .iter()
+            .map(|page| format!("== {}\n{}", page.title(), text(page, &look)))
+            .collect();
+        insta::assert_snapshot!(all.join("\n\n"));
+    }
+
+    #[test]
+    fn a_program_with_nothing_says_so() {
+        let mut look = look::tests::sample();
+        look.traffic = None;
+        look.reports.truncate(1);
+        look.reports[0].subjects.clear();
+        let pages = Page::all(&look);
+        let all: Vec<String> = pages.iter().map(|page| text(page, &look)).collect();
+        assert_eq!(
+            all,
+            [
+                "nothing needs attention\n\naddress  ",
+                "nothing is configured",
+                "nothing has happened yet"
+            ]
+        );
+    }
+
+    #[test]
+    fn bytes_have_three_digits_at_most() {
+        for (bytes, words) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 kB"),
+            (9_949, "9.9 kB"),
+            (9_950, "10 kB"),
+            (999_499, "999 kB"),
+            (999_500, "1.0 MB"),
+            (u64::MAX, "18 EB"),
+        ] {
+            assert_eq!(scaled(bytes), words);
+        }
+    }
+
+    #[test]
+    fn bars_are_as_high_as_their_numbers() {
+        assert_eq!(bars(&[0, 1, 4, 8].into()), " ▁▄█");
+        assert_eq!(bars(&[0, 0].into()), "  ");
+        assert_eq!(bars(&[u64::MAX, 1].into()), "█▁");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_cut() {
+        assert_eq!(fit("abc", 5), "abc  ");
+        assert_eq!(fit("abcdef", 5), "abcd…");
+    }
+}

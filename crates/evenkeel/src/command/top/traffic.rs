@@ -1,0 +1,228 @@
+//! What the proxy serves, as its runtime API tells it (`show info`, `show stat`: HAProxy's
+//! management guide, chapter 9).
+
+use super::super::status::{ANSWER_LIMIT, NoAnswer};
+use part::channel::{Channel, ChannelError};
+use part::role::{Level, Message};
+use proxy::message::Message as OfProxy;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use supervisor::directory::{self, Instance};
+
+/// Bytes of an answer at most.
+const BYTES_MAX: u64 = 32 << 20;
+
+/// What a row is about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Kind {
+    Frontend,
+    Backend,
+    Server,
+}
+
+/// A frontend, a backend, or a server of one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Row {
+    pub proxy: String,
+    /// Of a server.
+    pub name: String,
+    pub kind: Kind,
+    pub status: String,
+    /// For how long it has been so, seconds.
+    pub for_s: Option<u64>,
+    pub queued: Option<u64>,
+    pub sessions: u64,
+    /// Requests a second; of TCP sessions a second.
+    pub rate: u64,
+    /// Bytes since the start, from clients and to them.
+    pub bytes: [u64; 2],
+    /// Requests and connections that failed since the start.
+    pub errors: u64,
+    /// How long requests take on average, milliseconds.
+    pub takes_ms: Option<u64>,
+    /// What its last check came to.
+    pub check: String,
+}
+
+/// The proxy at a time.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Traffic {
+    pub rows: Vec<Row>,
+    /// `show info`, by name.
+    pub facts: BTreeMap<String, String>,
+}
+
+impl Traffic {
+    /// Asks the proxy of a supervisor. None: it has none.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub fn of(instance: &Instance) -> Result<Option<Traffic>, NoAnswer> {
+        let gone = |error: &dyn std::fmt::Display| format!("process {}: {error}", instance.pid);
+        let text = answer(instance).map_err(|error| gone(&error))?;
+        Ok((!text.is_empty()).then(|| read(&text)))
+    }
+
+    /// Requests a second over all frontends.
+    pub fn rate(&self) -> u64 {
+        let rates = self.frontends().map(|row| row.rate);
+        rates.fold(0, u64::saturating_add)
+    }
+
+    /// Bytes since the start over all frontends, from clients and to them.
+    pub fn bytes(&self) -> [u64; 2] {
+        [0, 1].map(|way| {
+            let bytes = self.frontends().map(|row| row.bytes[way]);
+            bytes.fold(0, u64::saturating_add)
+        })
+    }
+
+    pub fn frontends(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| row.kind == Kind::Frontend)
+    }
+
+    /// A value of `show info`.
+    pub fn fact(&self, name: &str) -> &str {
+        self.facts.get(name).map_or("-", String::as_str)
+    }
+}
+
+/// What the proxy answers; empty where there is none.
+fn answer(instance: &Instance) -> Result<String, ChannelError> {
+    let (mut own, other) = UnixStream::pair()?;
+    own.set_read_timeout(ANSWER_LIMIT)?;
+    let mut channel = Channel::new(directory::connected(&instance.socket)?)?;
+    let level = Level::User;
+    let message = Message::Part(Box::new(OfProxy::Operate { level }.envelope()));
+    channel.send_numbered(1, &message, &[Arc::new(OwnedFd::from(other))])?;
+    // The proxy may have gone, or never have been there: its end is closed.
+    let _ = own.write_all(b"show info;show stat\n");
+    let mut bytes = Vec::new();
+    own.take(BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Reads both answers.
+fn read(text: &str) -> Traffic {
+    let mut traffic = Traffic::default();
+    let mut columns = BTreeMap::new();
+    for line in text.lines() {
+        if let Some(head) = line.strip_prefix("# ") {
+            columns = values(head).into_iter().zip(0..).collect();
+        } else if columns.is_empty() {
+            if let Some((name, value)) = line.split_once(": ") {
+                let (name, value) = (name.to_owned(), value.to_owned());
+                traffic.facts.insert(name, value);
+            }
+        } else {
+            traffic.rows.extend(row(&columns, &values(line)));
+        }
+    }
+    // A backend comes behind its servers, and is read before them.
+    let place = |row: &Row| (row.kind != Kind::Frontend, row.proxy.clone(), row.kind);
+    traffic.rows.sort_by_key(place);
+    traffic
+}
+
+fn row(columns: &BTreeMap<String, usize>, values: &[String]) -> Option<Row> {
+    let word = |name: &str| {
+        let at = columns.get(name).copied()?;
+        values.get(at).map(String::as_str)
+    };
+    let number = |name: &str| word(name).and_then(|word| word.parse::<u64>().ok());
+    let sum = |names: &[&str]| names.iter().filter_map(|name| number(name)).sum();
+    let kind = match word("type")? {
+        "0" => Kind::Frontend,
+        "1" => Kind::Backend,
+        "2" => Kind::Server,
+        _ => return None,
+    };
+    let own = match kind {
+        Kind::Server => word("svname")?,
+        _ => "",
+    };
+    let sessions = number("rate").unwrap_or_default();
+    let check = ["check_status", "check_code", "last_chk"].map(|name| word(name).unwrap_or(""));
+    let check = check.into_iter().filter(|word| !word.is_empty());
+    Some(Row {
+        proxy: word("pxname")?.to_owned(),
+        name: own.to_owned(),
+        kind,
+        status: word("status").unwrap_or_default().to_owned(),
+        for_s: number("lastchg"),
+        queued: number("qcur"),
+        sessions: number("scur").unwrap_or_default(),
+        rate: number("req_rate").unwrap_or_default().max(sessions),
+        bytes: ["bin", "bout"].map(|name| number(name).unwrap_or_default()),
+        errors: sum(&["ereq", "econ", "eresp"]),
+        takes_ms: number("ttime"),
+        check: check.collect::<Vec<_>>().join(" "),
+    })
+}
+
+/// The values of a line of CSV; a text with a comma is in quotes.
+fn values(line: &str) -> Vec<String> {
+    let (mut all, mut one, mut quoted) = (Vec::new(), String::new(), false);
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => {
+                chars.next();
+                one.push('"');
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => all.push(std::mem::take(&mut one)),
+            c => one.push(c),
+        }
+    }
+    all.push(one);
+    all
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    pub const ANSWER: &str = "\
+Name: evenkeel
+CurrConns: 42
+Maxconn: 2000
+Uptime: 0d 1h02m03s
+
+# pxname,svname,qcur,scur,stot,bin,bout,ereq,econ,eresp,status,lastchg,rate,ttime,req_rate,type,check_status,check_code,last_chk
+web,FRONTEND,,40,900,1000,2000,3,,,OPEN,,35,,340,0,,,
+app,one,0,20,800,900,1800,,1,2,UP,3723,170,12,,2,L7OK,200,\"OK, \"\"fine\"\"\"
+app,two,0,0,10,1,2,,9,,DOWN,95,0,,,2,L4CON,,Connection refused
+app,BACKEND,7,20,810,901,1802,,10,2,UP,3723,170,12,,1,,,
+mail,FRONTEND,,2,9,5,6,0,,,OPEN,,1,,0,0,,,
+odd,line
+";
+
+    #[test]
+    fn rows_are_read_by_the_names_of_their_columns() {
+        let traffic = read(ANSWER);
+        let names = traffic.rows.iter();
+        let names: Vec<String> = names
+            .map(|row| format!("{} {}", row.proxy, row.name))
+            .collect();
+        assert_eq!(names, ["mail ", "web ", "app ", "app one", "app two"]);
+        let one = &traffic.rows[3];
+        assert_eq!(one.check, "L7OK 200 OK, \"fine\"");
+        assert_eq!(
+            (one.rate, one.errors, one.bytes, one.takes_ms, one.for_s),
+            (170, 3, [900, 1800], Some(12), Some(3723))
+        );
+        assert_eq!((traffic.rate(), traffic.bytes()), (341, [1005, 2006]));
+        assert_eq!(
+            (traffic.fact("CurrConns"), traffic.fact("Idle_pct")),
+            ("42", "-")
+        );
+    }
+
+    pub fn sample() -> Traffic {
+        read(ANSWER)
+    }
+}
