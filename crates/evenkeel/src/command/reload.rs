@@ -85,7 +85,8 @@ fn line_of_role(one: &Instance) -> String {
 fn command(one: &Instance) -> String {
     let paths = one.paths.iter().map(|path| path.display().to_string());
     let words: Vec<String> = [one.program.clone()].into_iter().chain(paths).collect();
-    words.join(" ")
+    // The names of files may hold anything.
+    language::render::visible(&words.join(" ")).into_owned()
 }
 
 fn reload(instance: &Instance, matches: &ArgMatches) -> Result<ExitCode, String> {

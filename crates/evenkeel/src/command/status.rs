@@ -122,8 +122,20 @@ fn show(reports: &[Report], matches: &ArgMatches) -> ExitCode {
 /// # Errors
 /// Why there is none.
 pub fn report(instance: &Instance, part: &str) -> Result<Report, NoAnswer> {
+    report_within(instance, part, ANSWER_LIMIT)
+}
+
+/// The same, within a limit.
+///
+/// # Errors
+/// Why there is none.
+pub fn report_within(
+    instance: &Instance,
+    part: &str,
+    limit: Option<Duration>,
+) -> Result<Report, NoAnswer> {
     let part = part.to_owned();
-    let answer = ask(instance, &Message::TellReport { part }, ANSWER_LIMIT)?;
+    let answer = ask(instance, &Message::TellReport { part }, limit)?;
     let file = answer.descriptors.first();
     let file = file.ok_or_else(|| not_known(instance))?;
     let gone = |error: &dyn fmt::Display| format!("process {}: {error}", instance.pid);

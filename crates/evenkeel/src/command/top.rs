@@ -10,9 +10,10 @@ use super::{address, print, refuse};
 use clap::{ArgMatches, Command};
 use jiff::tz::TimeZone;
 use look::Look;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use pages::{Measured, Page};
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
-use ratatui::text::Line;
 use screen::Screen;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -23,6 +24,13 @@ use std::{io, thread};
 const FRAME: Duration = Duration::from_millis(100);
 const INTERVAL: Duration = Duration::from_secs(1);
 const INTERVAL_MIN: Duration = Duration::from_millis(200);
+/// Signals that end it: the terminal becomes as it was.
+const ENDS: [Signal; 4] = [
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+];
 
 /// The options.
 pub fn definition(command: Command) -> Command {
@@ -62,6 +70,16 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     if matches.get_flag("once") {
         return print(&once(&first, &TimeZone::system()));
     }
+    // Before there are threads, which would get them otherwise.
+    let ends: SigSet = ENDS.into_iter().collect();
+    let ends = ends.thread_block().and_then(|()| {
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        SignalFd::with_flags(&ends, flags)
+    });
+    let ends = match ends {
+        Ok(ends) => ends,
+        Err(error) => return refuse(format!("cannot wait for signals: {error}")),
+    };
     let interval = matches.get_one::<Duration>("interval").copied();
     let (sender, looks) = sync_channel(1);
     let (stop, stopped) = sync_channel(1);
@@ -71,11 +89,11 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     if let Err(error) = asks {
         return refuse(format!("cannot start a thread: {error}"));
     }
-    let shown = show(first, &looks);
+    let shown = show(first, &looks, &ends);
     // It ends when nobody hears it, too.
     drop(stop);
     match shown {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => refuse(format!("{error}; `--once` needs no terminal")),
     }
 }
@@ -85,8 +103,11 @@ fn once(look: &Look, zone: &TimeZone) -> String {
     let mut text = String::new();
     for page in Page::all(look) {
         let title = page.title();
-        let lines = pages::lines(&page, look, &Measured::default(), zone);
-        let lines: Vec<String> = lines.iter().map(Line::to_string).collect();
+        let width = pages::longest_name(look);
+        let heading = pages::heading(&page, width);
+        let lines = pages::lines(&page, look, (&Measured::default(), width), zone);
+        let lines = heading.into_iter().chain(lines);
+        let lines: Vec<String> = lines.map(|line| line.to_string()).collect();
         let lines = lines.iter().map(|line| line.trim_end());
         text += &format!("== {title}\n");
         lines.for_each(|line| text += &format!("{line}\n"));
@@ -110,8 +131,12 @@ fn ask(
     }
 }
 
-/// Shows what comes, until a key ends it.
-fn show(first: Look, looks: &Receiver<Result<Look, String>>) -> io::Result<()> {
+/// Shows what comes, until a key or a signal ends it. Returns with what the program ends.
+fn show(
+    first: Look,
+    looks: &Receiver<Result<Look, String>>,
+    ends: &SignalFd,
+) -> io::Result<ExitCode> {
     let zone = TimeZone::system();
     let mut screen = Screen::default();
     screen.take(Ok(first));
@@ -119,12 +144,20 @@ fn show(first: Look, looks: &Receiver<Result<Look, String>>) -> io::Result<()> {
     let result = (|| {
         loop {
             terminal.draw(|frame| screen.draw(frame, &zone))?;
-            if event::poll(FRAME)?
-                && let Event::Key(key) = event::read()?
-                && key.kind == KeyEventKind::Press
-                && !screen.key(key)
-            {
-                return Ok(());
+            let mut wait = FRAME;
+            // All that was typed, before it is drawn again.
+            while event::poll(wait)? {
+                wait = Duration::ZERO;
+                if let Event::Key(key) = event::read()?
+                    && key.kind == KeyEventKind::Press
+                    && !screen.key(key)
+                {
+                    return Ok(ExitCode::SUCCESS);
+                }
+            }
+            if let Ok(Some(signal)) = ends.read_signal() {
+                let code = u8::try_from(signal.ssi_signo).unwrap_or(1);
+                return Ok(ExitCode::from(128_u8.saturating_add(code)));
             }
             if let Some(look) = looks.try_iter().last()
                 && !screen.is_paused

@@ -1,9 +1,11 @@
 //! `evenkeel top` beside a running program, and in a terminal.
 
+use crate::addresses::{Bed, VIP};
 use crate::harness::{PATIENCE, evenkeel, run};
-use crate::supervised::{answers, serving_one};
+use crate::supervised::{answers, children_of, serving_one};
 use lab::{Scratch, eventually};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -111,6 +113,47 @@ fn a_terminal_shows_it_until_a_key_ends_it_and_follows_a_restart() {
     }));
     assert_eq!(code.and_then(|code| code.code()), Some(0));
     terminal.shows("\u{1b}[?1049l");
+}
+
+#[test]
+fn a_signal_leaves_the_terminal_as_it_was() {
+    let (scratch, _, supervised) = serving_one();
+    let terminal = Terminal::start(&scratch);
+    terminal.shows("overview");
+    let script = i32::try_from(terminal.child.id()).unwrap();
+    let [top] = children_of(Pid::from_raw(script))[..] else {
+        panic!("one child");
+    };
+    kill(Pid::from_raw(top), Signal::SIGTERM).unwrap();
+    terminal.shows("\u{1b}[?1049l");
+    supervised.end(Signal::SIGTERM);
+}
+
+#[test]
+fn a_supervisor_that_hangs_is_said_to() {
+    let (scratch, _, supervised) = serving_one();
+    let terminal = Terminal::start(&scratch);
+    terminal.shows("overview");
+    supervised.signal(Signal::SIGSTOP);
+    terminal.shows("does not respond");
+    let once = run(evenkeel(), scratch.path(), ["top", "--once"]);
+    assert_eq!(once.code(), Some(1));
+    assert!(once.stderr.contains("does not respond"), "{}", once.stderr);
+    supervised.signal(Signal::SIGCONT);
+    supervised.end(Signal::SIGTERM);
+}
+
+#[test]
+fn addresses_alone_are_shown_without_a_proxy() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-top");
+    let supervised = bed.start(&["run", "-f", "k.conf"]);
+    bed.comes(VIP);
+    let once = bed.run(&["top", "--once"]);
+    assert_eq!(once.code(), Some(0), "{}", once.stderr);
+    assert!(once.stdout.contains("VI_1: MASTER"), "{}", once.stdout);
+    assert!(!once.stdout.contains("== traffic"), "{}", once.stdout);
+    supervised.end(Signal::SIGTERM);
 }
 
 #[test]

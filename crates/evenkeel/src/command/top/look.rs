@@ -2,19 +2,29 @@
 
 use super::super::{reload, status};
 use super::traffic::{Kind, Row, Traffic};
+use crate::identity;
 use clap::ArgMatches;
-use part::report::{Event, Grade, Report, Subject};
-use std::time::Instant;
+use part::report::{Event, Grade, Report, Subject, span};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// How long a program may take for one answer, so that a hanging one is seen soon.
+const LIMIT: Duration = Duration::from_secs(3);
+/// Servers of a backend whose reasons are shown.
+const REASONS_MAX: usize = 3;
 
 /// What a running program said.
 #[derive(Clone, Debug)]
 pub struct Look {
     /// When it was asked.
     pub at: Instant,
-    /// The process of its supervisor.
+    /// The machine, and the process of the supervisor.
+    pub host: String,
     pub pid: u32,
-    /// None: it has no proxy.
+    /// None: it has no proxy, or that does not respond.
     pub traffic: Option<Traffic>,
+    /// Why the proxy does not respond.
+    pub silent: Option<String>,
     /// The processes, and each part beside the proxy.
     pub reports: Vec<Report>,
 }
@@ -22,7 +32,6 @@ pub struct Look {
 /// Something that needs attention.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Problem {
-    pub grade: Grade,
     /// What: `server app/two`.
     pub what: String,
     /// How it is: `DOWN for 2 min`.
@@ -42,38 +51,70 @@ impl Look {
         let instance = reload::selected(matches)?;
         let mut reports = Vec::new();
         for part in status::parts() {
-            match status::report(&instance, part) {
+            match status::report_within(&instance, part, Some(LIMIT)) {
                 Ok(report) => reports.push(report),
                 Err(error) if error.is_missing() => {
                     reports.push(Report::silent(part, &error.to_string()));
                 }
+                // The first part is the supervisor itself: without it nobody is asked.
+                Err(error) if reports.is_empty() && !error.has_nothing() => {
+                    return Err(format!("the supervisor does not respond: {error}"));
+                }
                 Err(_) => {}
             }
         }
-        let traffic = Traffic::of(&instance).map_err(|error| error.to_string())?;
-        if reports.is_empty() && traffic.is_none() {
-            return Err(format!("process {} does not respond", instance.pid));
-        }
+        let (traffic, silent) = match Traffic::of(&instance, LIMIT) {
+            Ok(traffic) => (traffic, None),
+            Err(words) => (None, Some(words)),
+        };
         Ok(Look {
             at: Instant::now(),
+            host: identity::host_name(),
             pid: instance.pid,
             traffic,
+            silent,
             reports,
         })
     }
 
     /// What needs attention, the worst first.
     pub fn problems(&self) -> Vec<Problem> {
-        let mut all = Vec::new();
+        let silent = self.silent.iter().map(|why| Problem {
+            what: "the proxy".to_owned(),
+            state: "does not respond".to_owned(),
+            why: why.clone(),
+            next: "evenkeel status supervisor".to_owned(),
+        });
+        let mut all: Vec<Problem> = silent.collect();
+        let rows = self.traffic.iter().flat_map(|traffic| &traffic.rows);
+        let rows: Vec<&Row> = rows
+            .filter(|row| grade(&row.status) == Grade::Bad)
+            .collect();
+        // Those of one backend stand together, and with it where it is down.
+        let mut servers: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
+        for row in rows.iter().filter(|row| row.kind == Kind::Server) {
+            servers.entry(&row.proxy).or_default().push(row);
+        }
+        for row in rows.iter().filter(|row| row.kind != Kind::Server) {
+            let of_it = servers.remove(row.proxy.as_str()).unwrap_or_default();
+            all.push(Problem {
+                why: reasons(&of_it),
+                ..problem_of_rows(&[row])
+            });
+        }
         for report in &self.reports {
             for subject in &report.subjects {
                 problems_of(report, subject, &mut all);
             }
         }
-        let rows = self.traffic.iter().flat_map(|traffic| &traffic.rows);
-        all.extend(rows.filter_map(problem_of_row));
-        all.sort_by_key(|problem| std::cmp::Reverse(problem.grade));
+        all.extend(servers.values().map(|rows| problem_of_rows(rows)));
         all
+    }
+
+    /// How many frontends, backends and servers are out of service on purpose.
+    pub fn taken_out(&self) -> usize {
+        let rows = self.traffic.iter().flat_map(|traffic| &traffic.rows);
+        rows.filter(|row| grade(&row.status) == Grade::Busy).count()
     }
 
     /// What happened, the newest first, each with what it happened to.
@@ -99,7 +140,6 @@ fn problems_of(report: &Report, subject: &Subject, all: &mut Vec<Problem>) {
     if subject.state.grade == Grade::Bad {
         let since = report.since(subject).map(|since| format!(" for {since}"));
         all.push(Problem {
-            grade: Grade::Bad,
             what: named(subject),
             state: subject.state.word.clone() + &since.unwrap_or_default(),
             why: subject.why.clone(),
@@ -111,25 +151,42 @@ fn problems_of(report: &Report, subject: &Subject, all: &mut Vec<Problem>) {
     }
 }
 
-/// What is down, and what an operator has taken out.
-fn problem_of_row(row: &Row) -> Option<Problem> {
-    let grade = match row.kind {
-        Kind::Frontend => Grade::Good,
-        Kind::Backend | Kind::Server => grade(&row.status),
-    };
-    let what = match row.kind {
-        Kind::Server => format!("server {}/{}", row.proxy, row.name),
-        _ => format!("backend {}", row.proxy),
-    };
-    let since = row.for_s.map(|s| s.saturating_mul(1_000));
-    let since = since.map(|ms| format!(" for {}", part::report::span(ms)));
-    (grade > Grade::Standby).then(|| Problem {
-        grade,
-        what,
-        state: row.status.clone() + &since.unwrap_or_default(),
-        why: row.check.clone(),
+/// A frontend or a backend that is down, or servers of one backend.
+fn problem_of_rows(rows: &[&Row]) -> Problem {
+    let first = rows.first().copied();
+    let name = first.map(|row| match (row.kind, rows.len()) {
+        (Kind::Server, 1) => format!("server {}/{}", row.proxy, row.name),
+        (Kind::Server, number) => format!("{number} servers of {}", row.proxy),
+        (Kind::Frontend, _) => format!("frontend {}", row.proxy),
+        (Kind::Backend, _) => format!("backend {}", row.proxy),
+    });
+    let since = first.filter(|_| rows.len() == 1).and_then(|row| row.for_s);
+    let since = since.map(|s| span(s.saturating_mul(1_000)));
+    let state = first.map_or("", |row| row.status.as_str());
+    Problem {
+        what: name.unwrap_or_default(),
+        state: match since {
+            Some(since) => format!("{state} for {since}"),
+            None => state.to_owned(),
+        },
+        why: match rows {
+            [row] => row.check.clone(),
+            rows => reasons(rows),
+        },
         next: String::new(),
-    })
+    }
+}
+
+/// Why servers are down, the first of them.
+fn reasons(rows: &[&Row]) -> String {
+    let reason = |row: &&Row| format!("{} {}", row.name, row.check);
+    let first: Vec<String> = rows.iter().take(REASONS_MAX).map(reason).collect();
+    let more = if rows.len() > REASONS_MAX {
+        ", …"
+    } else {
+        ""
+    };
+    first.join(", ") + more
 }
 
 /// How good the status of a row is (HAProxy's management guide, 9.1: `status`).
@@ -138,7 +195,7 @@ pub fn grade(status: &str) -> Grade {
     match word {
         "UP" | "OPEN" | "no" => Grade::Good,
         "DOWN" | "STOP" | "FULL" => Grade::Bad,
-        "MAINT" | "DRAIN" | "NOLB" => Grade::Busy,
+        "MAINT" | "DRAIN" | "NOLB" | "PAUSED" => Grade::Busy,
         _ => Grade::Unknown,
     }
 }
@@ -194,8 +251,10 @@ pub mod tests {
         };
         Look {
             at: Instant::now(),
+            host: "alpha".to_owned(),
             pid: 4711,
             traffic: Some(traffic::tests::sample()),
+            silent: None,
             reports: vec![report("address", vec![www]), report("guest", vec![mail])],
         }
     }
@@ -203,12 +262,19 @@ pub mod tests {
     #[test]
     fn what_is_down_is_a_problem_and_the_newest_event_is_the_first() {
         let look = sample();
+        let mut look = look;
+        look.silent = Some("time out".to_owned());
         let problems = look.problems();
         let what: Vec<&str> = problems.iter().map(|one| one.what.as_str()).collect();
-        assert_eq!(what, ["guest mail", "server app/two"]);
-        assert_eq!(problems[0].state, "failed for 65 s");
-        assert_eq!(problems[1].state, "DOWN for 95 s");
-        assert_eq!(problems[1].why, "L4CON Connection refused");
+        let expected = "the proxy,backend dead,guest mail,2 servers of app";
+        assert_eq!(what, expected.split(',').collect::<Vec<_>>());
+        assert_eq!(problems[2].state, "failed for 65 s");
+        assert_eq!(
+            problems[3].why,
+            "two L4CON \"Connection refused\", three L7STS \"no disk\""
+        );
+        assert_eq!(problems[1].why, "s1 L4TOUT");
+        assert_eq!(look.taken_out(), 1);
         let events = look.events();
         let of: Vec<&str> = events.iter().map(|(of, _)| of.as_str()).collect();
         assert_eq!(of, ["guest mail", "virtual-ip www", "virtual-ip www"]);

@@ -49,19 +49,52 @@ pub struct Measured {
     pub bytes: Option<[u64; 2]>,
     /// Requests a second at each look, the newest last.
     pub rates: VecDeque<u64>,
+    /// Changes of servers that were seen, the newest last.
+    pub changes: VecDeque<(String, Event)>,
 }
 
-/// The lines of a page.
-pub fn lines(page: &Page, look: &Look, measured: &Measured, zone: &TimeZone) -> Vec<Line<'static>> {
+/// The line above a page, which is not scrolled.
+pub fn heading(page: &Page, name_width: usize) -> Option<Line<'static>> {
+    (*page == Page::Traffic).then(|| rows_heading(name_width))
+}
+
+/// Columns for names, if the terminal has so many.
+pub fn name_width(columns: usize) -> usize {
+    columns.saturating_sub(ROW_WIDTH).max(NAME_MIN)
+}
+
+/// Columns for the longest name.
+pub fn longest_name(look: &Look) -> usize {
+    let rows = look.traffic.iter().flat_map(|traffic| &traffic.rows);
+    let longest = rows.map(|row| name_of(row).chars().count()).max();
+    longest.unwrap_or_default().max(NAME_MIN)
+}
+
+/// The lines of a page, with so many columns for names.
+pub fn lines(
+    page: &Page,
+    look: &Look,
+    (measured, name_width): (&Measured, usize),
+    zone: &TimeZone,
+) -> Vec<Line<'static>> {
     match page {
         Page::Overview => overview(look, measured),
-        Page::Traffic => look.traffic.as_ref().map(rows).unwrap_or_default(),
+        Page::Traffic => {
+            let traffic = look.traffic.iter();
+            traffic.flat_map(|one| rows(one, name_width)).collect()
+        }
         Page::Part(part) => {
             let mut reports = look.reports.iter();
             let report = reports.find(|report| report.part == *part);
             report.map(of_report).unwrap_or_default()
         }
-        Page::Events => events(&look.events(), zone),
+        Page::Events => {
+            let seen = measured.changes.iter();
+            let seen = seen.map(|(of, event)| (of.clone(), event));
+            let mut all: Vec<_> = look.events().into_iter().chain(seen).collect();
+            all.sort_by_key(|(_, event)| std::cmp::Reverse(event.at.unix_ms));
+            events(&all, zone)
+        }
     }
 }
 
@@ -74,6 +107,13 @@ fn overview(look: &Look, measured: &Measured) -> Vec<Line<'static>> {
     }];
     for problem in &problems {
         lines.extend(problem_lines(problem));
+    }
+    match look.taken_out() {
+        0 => {}
+        number => {
+            let words = format!("  {number} in maintenance, draining or paused");
+            lines.push(Line::styled(words, color(Grade::Busy)));
+        }
     }
     lines.push(Line::default());
     if let Some(traffic) = &look.traffic {
@@ -94,10 +134,10 @@ fn overview(look: &Look, measured: &Measured) -> Vec<Line<'static>> {
 
 fn problem_lines(problem: &Problem) -> Vec<Line<'static>> {
     let mut lines = vec![Line::from(vec![
-        Span::styled("  ! ", color(problem.grade)),
+        Span::styled("  ! ", color(Grade::Bad)),
         Span::from(visible(&problem.what).into_owned()).bold(),
         " ".into(),
-        Span::styled(visible(&problem.state).into_owned(), color(problem.grade)),
+        Span::styled(visible(&problem.state).into_owned(), color(Grade::Bad)),
     ])];
     if !problem.why.is_empty() {
         lines.push(Line::from(format!("      {}", visible(&problem.why))));
@@ -164,35 +204,52 @@ fn scaled(bytes: u64) -> String {
     }
 }
 
-const COLUMNS: [&str; 7] = ["STATUS", "SESS", "QUEUE", "RATE/S", "OUT", "ERRORS", "TIME"];
-const WIDTHS: [usize; 7] = [10, 6, 6, 7, 7, 7, 8];
-/// Columns of the name.
-const NAME: usize = 21;
+/// The columns behind the name, with their widths.
+const COLUMNS: [(&str, usize); 8] = [
+    ("STATUS", 12),
+    ("SESS", 5),
+    ("QUEUE", 5),
+    ("RATE/S", 7),
+    ("OUT", 7),
+    ("ERRORS", 6),
+    ("5XX", 5),
+    ("TIME", 7),
+];
+/// What they take together.
+const ROW_WIDTH: usize = 12 + 1 + 5 + 1 + 5 + 1 + 7 + 1 + 7 + 1 + 6 + 1 + 5 + 1 + 7 + 1;
+/// Columns of the name, at least.
+const NAME_MIN: usize = 18;
 
-fn rows(traffic: &Traffic) -> Vec<Line<'static>> {
-    let [status, numbers @ ..] = COLUMNS;
-    let [wide, widths @ ..] = WIDTHS;
-    let mut head = format!("{:NAME$} {status:wide$}", "NAME");
-    for (column, width) in numbers.into_iter().zip(widths) {
+fn rows_heading(name_width: usize) -> Line<'static> {
+    let [(status, wide), numbers @ ..] = COLUMNS;
+    let mut head = format!("{:name_width$} {status:wide$}", "NAME");
+    for (column, width) in numbers {
         head += &format!(" {column:>width$}");
     }
-    let mut lines = vec![Line::from(head.reversed())];
+    Line::from(head.reversed())
+}
+
+fn rows(traffic: &Traffic, name_width: usize) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
     for row in &traffic.rows {
-        lines.push(of_row(row));
+        lines.push(of_row(row, name_width));
         if grade(&row.status) == Grade::Bad && !row.check.is_empty() {
-            let why = format!("{:NAME$} {}", "", visible(&row.check));
+            let why = format!("{:name_width$} {}", "", visible(&row.check));
             lines.push(Line::from(why.dim()));
         }
     }
     lines
 }
 
-fn of_row(row: &Row) -> Line<'static> {
-    let name = match row.kind {
+fn name_of(row: &Row) -> String {
+    match row.kind {
         Kind::Frontend => format!("{} (frontend)", row.proxy),
         Kind::Backend => format!("{} (backend)", row.proxy),
         Kind::Server => format!("  {}", row.name),
-    };
+    }
+}
+
+fn of_row(row: &Row, name_width: usize) -> Line<'static> {
     let some = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
     let takes = row
         .takes_ms
@@ -203,14 +260,15 @@ fn of_row(row: &Row) -> Line<'static> {
         row.rate.to_string(),
         scaled(row.bytes[1]),
         row.errors.to_string(),
+        some(row.failed),
         takes,
     ];
-    let [wide, widths @ ..] = WIDTHS;
+    let [(_, wide), widths @ ..] = COLUMNS;
     let mut rest = String::new();
-    for (number, width) in numbers.into_iter().zip(widths) {
+    for (number, (_, width)) in numbers.into_iter().zip(widths) {
         rest += &format!(" {number:>width$}");
     }
-    let name = format!("{} ", fit(&name, NAME));
+    let name = format!("{} ", fit(&name_of(row), name_width));
     let name = match row.kind {
         Kind::Server => Span::from(name),
         _ => Span::from(name).bold(),
@@ -250,7 +308,8 @@ fn of_report(report: &Report) -> Vec<Line<'static>> {
 
 fn events(events: &[(String, &Event)], zone: &TimeZone) -> Vec<Line<'static>> {
     if events.is_empty() {
-        return vec![Line::from("nothing has happened yet".dim())];
+        let nothing = "no change is known; reloads and restarts are in the log of the program";
+        return vec![Line::from(nothing.dim())];
     }
     let line = |(of, event): &(String, &Event)| {
         let Event { from, to, why, .. } = event;
@@ -304,8 +363,11 @@ mod tests {
         let measured = Measured {
             bytes: Some([1_234_567, 999_600]),
             rates: [0, 1, 50, 341].into(),
+            changes: VecDeque::new(),
         };
-        let lines = lines(page, look, &measured, &TimeZone::UTC);
+        let heading = heading(page, 18);
+        let lines = lines(page, look, (&measured, 18), &TimeZone::UTC);
+        let lines: Vec<Line<'_>> = heading.into_iter().chain(lines).collect();
         let lines: Vec<String> = lines.iter().map(Line::to_string).collect();
         lines.join("\n")
     }
@@ -339,7 +401,7 @@ mod tests {
             [
                 "nothing needs attention\n\naddress  ",
                 "nothing is configured",
-                "nothing has happened yet"
+                "no change is known; reloads and restarts are in the log of the program"
             ]
         );
     }

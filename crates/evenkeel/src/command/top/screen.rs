@@ -1,18 +1,25 @@
 //! The screen: a page of lines that can be scrolled and filtered, and its keys.
 
-use super::look::Look;
-use super::pages::{Measured, Page, ago, color, lines};
+use super::look::{Look, grade};
+use super::pages::{Measured, Page, ago, color, heading, lines, name_width};
+use super::traffic::{Kind, Row};
 use jiff::tz::TimeZone;
-use part::report::Grade;
+use part::report::{Event, Grade, Moment};
 use ratatui::Frame;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Stylize;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Clear, Paragraph};
+use ratatui::widgets::{Clear, Paragraph, Wrap};
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Looks whose rates are kept: those of the last minutes.
 const RATES_MAX: usize = 40;
+/// Changes of servers that are kept.
+const CHANGES_MAX: usize = 500;
+/// An older look says how old it is.
+const OLD: Duration = Duration::from_secs(3);
 
 const KEYS: [(&str, &str); 8] = [
     ("1 … 9", "a page"),
@@ -124,29 +131,51 @@ impl Screen {
 
     /// Draws everything.
     pub fn draw(&mut self, frame: &mut Frame<'_>, zone: &TimeZone) {
+        let trouble = self.trouble_line();
+        let (columns, rows) = (frame.area().width, frame.area().height);
+        let room = usize::from(columns).max(1);
+        let high = trouble
+            .as_ref()
+            .map_or(0, |line| line.width().div_ceil(room));
         let areas = Layout::vertical([
             Constraint::Length(1),
             Constraint::Length(1),
+            Constraint::Length(u16::try_from(high).unwrap_or(rows).min(rows / 4)),
             Constraint::Min(1),
             Constraint::Length(1),
         ]);
-        let [head, tabs, body, foot] = areas.areas(frame.area());
+        let [head, tabs, says, body, foot] = areas.areas(frame.area());
         let pages = self.pages();
         let at = self.at(&pages);
         frame.render_widget(Paragraph::new(self.head()), head);
         frame.render_widget(Paragraph::new(titles(&pages, at)), tabs);
+        let trouble = Paragraph::new(trouble.unwrap_or_default());
+        frame.render_widget(trouble.wrap(Wrap { trim: true }), says);
+        let mut place = String::new();
         if let (Some(look), Some(page)) = (&self.look, pages.get(at)) {
-            let mut lines = lines(page, look, &self.measured, zone);
+            let width = name_width(usize::from(columns));
+            let heading = heading(page, width);
+            let mut lines = lines(page, look, (&self.measured, width), zone);
             if !self.filter.is_empty() {
                 let filter = self.filter.to_lowercase();
                 lines.retain(|line| line.to_string().to_lowercase().contains(&filter));
+                if lines.is_empty() {
+                    lines.push(Line::from("no line has these words".dim()));
+                }
             }
-            let most = lines.len().saturating_sub(usize::from(body.height));
-            self.scrolled = self.scrolled.min(most);
-            let shown: Vec<Line<'_>> = lines.into_iter().skip(self.scrolled).collect();
+            let height = usize::from(body.height).saturating_sub(usize::from(heading.is_some()));
+            self.scrolled = self.scrolled.min(lines.len().saturating_sub(height));
+            if lines.len() > height {
+                let last = (self.scrolled + height).min(lines.len());
+                place = format!(" {}–{last} of {} ", self.scrolled + 1, lines.len());
+            }
+            let shown = lines.into_iter().skip(self.scrolled);
+            let shown: Vec<Line<'_>> = heading.into_iter().chain(shown).collect();
             frame.render_widget(Paragraph::new(shown), body);
         }
         frame.render_widget(Paragraph::new(self.foot()), foot);
+        let place = Line::from(place.reversed());
+        frame.render_widget(Paragraph::new(place.right_aligned()), foot);
         if self.helps {
             help(frame, body);
         }
@@ -155,20 +184,23 @@ impl Screen {
     fn head(&self) -> Line<'static> {
         let mut head = vec![" evenkeel top ".bold().reversed()];
         if let Some(look) = &self.look {
-            head.push(format!(" process {}", look.pid).into());
-        }
-        if let Some(trouble) = &self.trouble {
-            let words = format!("  {}", language::render::visible(trouble));
-            head.push(Span::styled(words, color(Grade::Bad)));
-        }
-        if let Some(look) = self.look.as_ref().filter(|_| self.trouble.is_some()) {
-            let ms = u64::try_from(look.at.elapsed().as_millis()).unwrap_or(u64::MAX);
-            head.push(format!(", {}", ago(ms)).into());
+            let host = language::render::visible(&look.host);
+            head.push(format!(" {host}, process {}", look.pid).into());
+            if look.at.elapsed() > OLD {
+                let ms = u64::try_from(look.at.elapsed().as_millis()).unwrap_or(u64::MAX);
+                head.push(Span::styled(format!("  {}", ago(ms)), color(Grade::Bad)));
+            }
         }
         if self.is_paused {
             head.push("  paused".yellow());
         }
         Line::from(head)
+    }
+
+    fn trouble_line(&self) -> Option<Line<'static>> {
+        let words = self.trouble.as_ref()?.replace('\n', " ");
+        let words = language::render::visible(&words).into_owned();
+        Some(Line::styled(words, color(Grade::Bad)))
     }
 
     fn foot(&self) -> Line<'static> {
@@ -189,9 +221,12 @@ impl Measured {
     /// Compares with the look before, unless the counters began anew.
     fn measure(&mut self, before: Option<&Look>, now: &Look) {
         let Some(traffic) = &now.traffic else {
-            *self = Measured::default();
+            self.bytes = None;
             return;
         };
+        if let Some(old) = before.and_then(|before| before.traffic.as_ref()) {
+            self.see_changes(&old.rows, &traffic.rows);
+        }
         if self.rates.len() == RATES_MAX {
             self.rates.pop_front();
         }
@@ -205,6 +240,47 @@ impl Measured {
             };
             Some([rate(0)?, rate(1)?])
         });
+    }
+
+    /// Writes down which frontends, backends and servers have another status.
+    fn see_changes(&mut self, old: &[Row], new: &[Row]) {
+        let id = |row: &Row| (row.kind, row.proxy.clone(), row.name.clone());
+        // While a server fails or recovers, its status counts: UP 1/3.
+        let status = |row: &Row| match grade(&row.status) {
+            Grade::Unknown => row.status.clone(),
+            _ => row.status.split(' ').next().unwrap_or_default().to_owned(),
+        };
+        let old: BTreeMap<_, String> = old.iter().map(|row| (id(row), status(row))).collect();
+        for row in new {
+            let is = status(row);
+            let Some(was) = old.get(&id(row)).filter(|was| **was != is) else {
+                continue;
+            };
+            let of = match row.kind {
+                Kind::Frontend => format!("frontend {}", row.proxy),
+                Kind::Backend => format!("backend {}", row.proxy),
+                Kind::Server => format!("server {}/{}", row.proxy, row.name),
+            };
+            let event = Event {
+                at: now(),
+                from: was.clone(),
+                to: is,
+                why: row.check.clone(),
+            };
+            if self.changes.len() == CHANGES_MAX {
+                self.changes.pop_front();
+            }
+            self.changes.push_back((of, event));
+        }
+    }
+}
+
+fn now() -> Moment {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let ms = since.unwrap_or_default().as_millis();
+    Moment {
+        boottime_ms: 0,
+        unix_ms: u64::try_from(ms).unwrap_or(u64::MAX),
     }
 }
 
@@ -292,7 +368,8 @@ mod tests {
         screen.key(KeyCode::Esc.into());
         press(&mut screen, "$");
         let end = shown(&mut screen, 80, 6);
-        assert!(end.contains("two") && !end.contains("mail"), "{end}");
+        assert!(end.contains("s1") && end.contains("NAME"), "{end}");
+        assert!(!end.contains("mail"), "{end}");
         press(&mut screen, "p");
         assert!(screen.is_paused);
         assert!(!screen.key(KeyCode::Char('q').into()));
@@ -310,8 +387,41 @@ mod tests {
         screen.take(Ok(look::tests::sample()));
         screen.take(Err("process 4711: gone".to_owned()));
         let left = shown(&mut screen, 100, 24);
-        assert!(left.contains("process 4711: gone, as it was"), "{left}");
+        assert!(left.contains("\"process 4711: gone "), "{left}");
         assert!(left.contains("guest mail"), "{left}");
+    }
+
+    #[test]
+    fn an_old_look_says_how_old_it_is() {
+        let mut screen = Screen::default();
+        let mut look = look::tests::sample();
+        look.at = look.at.checked_sub(Duration::from_secs(90)).unwrap();
+        screen.take(Ok(look));
+        let old = shown(&mut screen, 80, 24);
+        assert!(old.contains("as it was 9"), "{old}");
+    }
+
+    #[test]
+    fn a_server_that_changes_is_an_event() {
+        let mut screen = Screen::default();
+        screen.take(Ok(look::tests::sample()));
+        let mut down = look::tests::sample();
+        let rows = &mut down.traffic.as_mut().unwrap().rows;
+        rows[2].status = "DOWN 1/3".to_owned();
+        rows[2].check = "L4CON".to_owned();
+        screen.take(Ok(down));
+        screen.take(Ok(look::tests::sample()));
+        let seen = screen.measured.changes.iter();
+        let seen: Vec<String> = seen
+            .map(|(of, event)| format!("{of} {} {}", event.from, event.to))
+            .collect();
+        assert_eq!(seen, ["server app/one UP DOWN", "server app/one DOWN UP"]);
+        press(&mut screen, "<");
+        let events = shown(&mut screen, 80, 12);
+        assert!(
+            events.contains("server app/one  UP → DOWN: L4CON"),
+            "{events}"
+        );
     }
 
     #[test]

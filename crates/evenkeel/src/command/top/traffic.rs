@@ -1,7 +1,6 @@
 //! What the proxy serves, as its runtime API tells it (`show info`, `show stat`: HAProxy's
 //! management guide, chapter 9).
 
-use super::super::status::{ANSWER_LIMIT, NoAnswer};
 use part::channel::{Channel, ChannelError};
 use part::role::{Level, Message};
 use proxy::message::Message as OfProxy;
@@ -10,6 +9,7 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 use supervisor::directory::{self, Instance};
 
 /// Bytes of an answer at most.
@@ -43,7 +43,9 @@ pub struct Row {
     pub errors: u64,
     /// How long requests take on average, milliseconds.
     pub takes_ms: Option<u64>,
-    /// What its last check came to.
+    /// Responses with a status of 5xx since the start.
+    pub failed: Option<u64>,
+    /// What its last check, or its agent, came to.
     pub check: String,
 }
 
@@ -60,10 +62,11 @@ impl Traffic {
     ///
     /// # Errors
     /// Why there is no answer.
-    pub fn of(instance: &Instance) -> Result<Option<Traffic>, NoAnswer> {
-        let gone = |error: &dyn std::fmt::Display| format!("process {}: {error}", instance.pid);
-        let text = answer(instance).map_err(|error| gone(&error))?;
-        Ok((!text.is_empty()).then(|| read(&text)))
+    pub fn of(instance: &Instance, limit: Duration) -> Result<Option<Traffic>, String> {
+        match answer(instance, limit) {
+            Ok(text) => Ok(text.map(|text| read(&text))),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// Requests a second over all frontends.
@@ -90,19 +93,23 @@ impl Traffic {
     }
 }
 
-/// What the proxy answers; empty where there is none.
-fn answer(instance: &Instance) -> Result<String, ChannelError> {
+/// What the proxy answers; None where there is none.
+fn answer(instance: &Instance, limit: Duration) -> Result<Option<String>, ChannelError> {
     let (mut own, other) = UnixStream::pair()?;
-    own.set_read_timeout(ANSWER_LIMIT)?;
+    own.set_read_timeout(Some(limit))?;
     let mut channel = Channel::new(directory::connected(&instance.socket)?)?;
     let level = Level::User;
     let message = Message::Part(Box::new(OfProxy::Operate { level }.envelope()));
     channel.send_numbered(1, &message, &[Arc::new(OwnedFd::from(other))])?;
-    // The proxy may have gone, or never have been there: its end is closed.
-    let _ = own.write_all(b"show info;show stat\n");
+    match channel.wait(Some(limit))?.message {
+        Message::Nobody { missing: false, .. } => return Ok(None),
+        Message::Nobody { words, .. } => return Err(std::io::Error::other(words).into()),
+        _ => {}
+    }
+    own.write_all(b"show info;show stat\n")?;
     let mut bytes = Vec::new();
     own.take(BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// Reads both answers.
@@ -121,8 +128,13 @@ fn read(text: &str) -> Traffic {
             traffic.rows.extend(row(&columns, &values(line)));
         }
     }
-    // A backend comes behind its servers, and is read before them.
-    let place = |row: &Row| (row.kind != Kind::Frontend, row.proxy.clone(), row.kind);
+    // In the order of the file; a backend comes behind its servers, and is read before them.
+    let mut places = BTreeMap::new();
+    for row in &traffic.rows {
+        let next = places.len();
+        places.entry(row.proxy.clone()).or_insert(next);
+    }
+    let place = |row: &Row| (places.get(&row.proxy).copied(), row.kind);
     traffic.rows.sort_by_key(place);
     traffic
 }
@@ -145,22 +157,40 @@ fn row(columns: &BTreeMap<String, usize>, values: &[String]) -> Option<Row> {
         _ => "",
     };
     let sessions = number("rate").unwrap_or_default();
-    let check = ["check_status", "check_code", "last_chk"].map(|name| word(name).unwrap_or(""));
-    let check = check.into_iter().filter(|word| !word.is_empty());
+    let status = word("status").unwrap_or_default();
     Some(Row {
         proxy: word("pxname")?.to_owned(),
         name: own.to_owned(),
         kind,
-        status: word("status").unwrap_or_default().to_owned(),
+        status: status.to_owned(),
         for_s: number("lastchg"),
         queued: number("qcur"),
         sessions: number("scur").unwrap_or_default(),
         rate: number("req_rate").unwrap_or_default().max(sessions),
         bytes: ["bin", "bout"].map(|name| number(name).unwrap_or_default()),
         errors: sum(&["ereq", "econ", "eresp"]),
-        takes_ms: number("ttime"),
-        check: check.collect::<Vec<_>>().join(" "),
+        takes_ms: number("ttime").filter(|_| number("stot") > Some(0)),
+        failed: number("hrsp_5xx"),
+        check: check(status, &word),
     })
+}
+
+/// What brought a server to its status: its agent, an operator, or a check.
+fn check<'a>(status: &str, word: &dyn Fn(&str) -> Option<&'a str>) -> String {
+    let names = match status {
+        status if status.contains("(agent)") => ["agent_status", "agent_code", "last_agt"],
+        "DRAIN" | "MAINT" => return "by an operator, or by its line".to_owned(),
+        _ => ["check_status", "check_code", "last_chk"],
+    };
+    let [status, code, text] = names.map(|name| word(name).unwrap_or_default());
+    let text = match text {
+        "" => String::new(),
+        // Servers choose these words.
+        text => format!("\"{text}\""),
+    };
+    let all = [status, code, &text].into_iter();
+    let all: Vec<&str> = all.filter(|words| !words.is_empty()).collect();
+    all.join(" ")
 }
 
 /// The values of a line of CSV; a text with a comma is in quotes.
@@ -192,12 +222,16 @@ CurrConns: 42
 Maxconn: 2000
 Uptime: 0d 1h02m03s
 
-# pxname,svname,qcur,scur,stot,bin,bout,ereq,econ,eresp,status,lastchg,rate,ttime,req_rate,type,check_status,check_code,last_chk
-web,FRONTEND,,40,900,1000,2000,3,,,OPEN,,35,,340,0,,,
-app,one,0,20,800,900,1800,,1,2,UP,3723,170,12,,2,L7OK,200,\"OK, \"\"fine\"\"\"
-app,two,0,0,10,1,2,,9,,DOWN,95,0,,,2,L4CON,,Connection refused
-app,BACKEND,7,20,810,901,1802,,10,2,UP,3723,170,12,,1,,,
-mail,FRONTEND,,2,9,5,6,0,,,OPEN,,1,,0,0,,,
+# pxname,svname,qcur,scur,stot,bin,bout,ereq,econ,eresp,status,lastchg,rate,ttime,req_rate,type,check_status,check_code,last_chk,hrsp_5xx,agent_status,last_agt
+web,FRONTEND,,40,900,1000,2000,3,,,OPEN,,35,,340,0,,,,14,,
+app,one,0,20,800,900,1800,,1,2,UP,3723,170,12,,2,L7OK,200,\"OK, \"\"fine\"\"\",4,,
+app,two,0,0,0,1,2,,9,,DOWN,95,0,0,,2,L4CON,,Connection refused,,,
+app,three,0,0,0,0,0,,,,DOWN (agent),9,0,0,,2,L7OK,200,,0,L7STS,no disk
+app,four,0,0,0,0,0,,,,MAINT,9,0,0,,2,L7OK,200,,0,,
+app,BACKEND,7,20,810,901,1802,,10,2,UP,3723,170,12,,1,,,,10,,
+mail,FRONTEND,,2,9,5,6,0,,,OPEN,,1,,0,0,,,,,,
+dead,s1,0,0,0,0,0,,,,DOWN,50,0,0,,2,L4TOUT,,,,,
+dead,BACKEND,0,0,0,0,0,,,,DOWN,50,0,0,,1,,,,,,
 odd,line
 ";
 
@@ -208,13 +242,17 @@ odd,line
         let names: Vec<String> = names
             .map(|row| format!("{} {}", row.proxy, row.name))
             .collect();
-        assert_eq!(names, ["mail ", "web ", "app ", "app one", "app two"]);
-        let one = &traffic.rows[3];
-        assert_eq!(one.check, "L7OK 200 OK, \"fine\"");
+        let expected = "web ,app ,app one,app two,app three,app four,mail ,dead ,dead s1";
+        assert_eq!(names, expected.split(',').collect::<Vec<_>>());
+        let one = &traffic.rows[2];
+        assert_eq!(one.check, "L7OK 200 \"OK, \"fine\"\"");
         assert_eq!(
             (one.rate, one.errors, one.bytes, one.takes_ms, one.for_s),
             (170, 3, [900, 1800], Some(12), Some(3723))
         );
+        assert_eq!((one.failed, traffic.rows[3].takes_ms), (Some(4), None));
+        assert_eq!(traffic.rows[4].check, "L7STS \"no disk\"");
+        assert!(traffic.rows[5].check.contains("operator"));
         assert_eq!((traffic.rate(), traffic.bytes()), (341, [1005, 2006]));
         assert_eq!(
             (traffic.fact("CurrConns"), traffic.fact("Idle_pct")),
