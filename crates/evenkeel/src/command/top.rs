@@ -14,7 +14,9 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use pages::{Measured, Page};
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use rustix::event::{PollFd, PollFlags, poll};
 use screen::Screen;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -80,20 +82,22 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Ok(ends) => ends,
         Err(error) => return refuse(format!("cannot wait for signals: {error}")),
     };
+    let watch = thread::Builder::new().name("top/end".to_owned());
+    let watch = watch.spawn(move || end(&ends));
     let interval = matches.get_one::<Duration>("interval").copied();
     let (sender, looks) = sync_channel(1);
     let (stop, stopped) = sync_channel(1);
     let asked = matches.clone();
     let asks = thread::Builder::new().name("top/look".to_owned());
     let asks = asks.spawn(move || ask(&asked, interval.unwrap_or(INTERVAL), &sender, &stopped));
-    if let Err(error) = asks {
+    if let Err(error) = asks.and(watch) {
         return refuse(format!("cannot start a thread: {error}"));
     }
-    let shown = show(first, &looks, &ends);
+    let shown = show(first, &looks);
     // It ends when nobody hears it, too.
     drop(stop);
     match shown {
-        Ok(code) => code,
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => refuse(format!("{error}; `--once` needs no terminal")),
     }
 }
@@ -131,12 +135,24 @@ fn ask(
     }
 }
 
-/// Shows what comes, until a key or a signal ends it. Returns with what the program ends.
-fn show(
-    first: Look,
-    looks: &Receiver<Result<Look, String>>,
-    ends: &SignalFd,
-) -> io::Result<ExitCode> {
+/// Waits for a signal, or for the end of the terminal; then it ends the program. The thread of the
+/// view may never come back from a terminal that is gone.
+fn end(ends: &SignalFd) {
+    let stdin = io::stdin();
+    let mut watched = vec![PollFd::new(ends, PollFlags::IN)];
+    if stdin.is_terminal() {
+        // Without an event to wait for, its end is reported.
+        watched.push(PollFd::new(&stdin, PollFlags::empty()));
+    }
+    while poll(&mut watched, None).is_err() {}
+    let signal = ends.read_signal().ok().flatten();
+    let number = signal.and_then(|signal| i32::try_from(signal.ssi_signo).ok());
+    ratatui::restore();
+    std::process::exit(128 + number.unwrap_or(Signal::SIGHUP as i32));
+}
+
+/// Shows what comes, until a key ends it.
+fn show(first: Look, looks: &Receiver<Result<Look, String>>) -> io::Result<()> {
     let zone = TimeZone::system();
     let mut screen = Screen::default();
     screen.take(Ok(first));
@@ -152,12 +168,8 @@ fn show(
                     && key.kind == KeyEventKind::Press
                     && !screen.key(key)
                 {
-                    return Ok(ExitCode::SUCCESS);
+                    return Ok(());
                 }
-            }
-            if let Ok(Some(signal)) = ends.read_signal() {
-                let code = u8::try_from(signal.ssi_signo).unwrap_or(1);
-                return Ok(ExitCode::from(128_u8.saturating_add(code)));
             }
             if let Some(look) = looks.try_iter().last()
                 && !screen.is_paused

@@ -2,7 +2,7 @@
 
 use crate::addresses::{Bed, VIP};
 use crate::harness::{PATIENCE, evenkeel, run};
-use crate::supervised::{answers, children_of, serving_one};
+use crate::supervised::{answers, children_of, lives, serving_one};
 use lab::{Scratch, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -37,6 +37,15 @@ impl Terminal {
             }
         });
         Terminal { child, seen }
+    }
+
+    /// The process of the command.
+    fn top(&self) -> i32 {
+        let script = i32::try_from(self.child.id()).unwrap();
+        match children_of(Pid::from_raw(script))[..] {
+            [top] => top,
+            ref other => panic!("{other:?}"),
+        }
     }
 
     #[track_caller]
@@ -116,14 +125,23 @@ fn a_terminal_shows_it_until_a_key_ends_it_and_follows_a_restart() {
 }
 
 #[test]
+fn a_terminal_that_is_closed_ends_it() {
+    let (scratch, _, supervised) = serving_one();
+    let terminal = Terminal::start(&scratch);
+    terminal.shows("overview");
+    let top = terminal.top();
+    // The end of the terminal, and its signal.
+    drop(terminal);
+    assert!(eventually(PATIENCE, || !lives(top)));
+    supervised.end(Signal::SIGTERM);
+}
+
+#[test]
 fn a_signal_leaves_the_terminal_as_it_was() {
     let (scratch, _, supervised) = serving_one();
     let terminal = Terminal::start(&scratch);
     terminal.shows("overview");
-    let script = i32::try_from(terminal.child.id()).unwrap();
-    let [top] = children_of(Pid::from_raw(script))[..] else {
-        panic!("one child");
-    };
+    let top = terminal.top();
     kill(Pid::from_raw(top), Signal::SIGTERM).unwrap();
     terminal.shows("\u{1b}[?1049l");
     supervised.end(Signal::SIGTERM);
