@@ -85,15 +85,16 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     let watch = thread::Builder::new().name("top/end".to_owned());
     let watch = watch.spawn(move || end(&ends));
     let interval = matches.get_one::<Duration>("interval").copied();
+    let interval = interval.unwrap_or(INTERVAL);
     let (sender, looks) = sync_channel(1);
     let (stop, stopped) = sync_channel(1);
     let asked = matches.clone();
     let asks = thread::Builder::new().name("top/look".to_owned());
-    let asks = asks.spawn(move || ask(&asked, interval.unwrap_or(INTERVAL), &sender, &stopped));
+    let asks = asks.spawn(move || ask(&asked, interval, &sender, &stopped));
     if let Err(error) = asks.and(watch) {
         return refuse(format!("cannot start a thread: {error}"));
     }
-    let shown = show(first, &looks);
+    let shown = show(Screen::new(first, interval), &looks);
     // It ends when nobody hears it, too.
     drop(stop);
     match shown {
@@ -147,15 +148,14 @@ fn end(ends: &SignalFd) {
     while poll(&mut watched, None).is_err() {}
     let signal = ends.read_signal().ok().flatten();
     let number = signal.and_then(|signal| i32::try_from(signal.ssi_signo).ok());
-    ratatui::restore();
+    // A terminal that is gone cannot be restored.
+    let _ = ratatui::try_restore();
     std::process::exit(128 + number.unwrap_or(Signal::SIGHUP as i32));
 }
 
 /// Shows what comes, until a key ends it.
-fn show(first: Look, looks: &Receiver<Result<Look, String>>) -> io::Result<()> {
+fn show(mut screen: Screen, looks: &Receiver<Result<Look, String>>) -> io::Result<()> {
     let zone = TimeZone::system();
-    let mut screen = Screen::default();
-    screen.take(Ok(first));
     let mut terminal = ratatui::try_init()?;
     let result = (|| {
         loop {

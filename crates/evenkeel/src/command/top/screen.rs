@@ -18,8 +18,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const RATES_MAX: usize = 40;
 /// Changes of servers that are kept.
 const CHANGES_MAX: usize = 500;
-/// An older look says how old it is.
-const OLD: Duration = Duration::from_secs(3);
+/// A look that is older than the interval by so much says how old it is.
+const LATE: Duration = Duration::from_secs(3);
 
 const KEYS: [(&str, &str); 8] = [
     ("1 … 9", "a page"),
@@ -47,9 +47,20 @@ pub struct Screen {
     types: bool,
     helps: bool,
     pub is_paused: bool,
+    interval: Duration,
 }
 
 impl Screen {
+    /// Begins with a look; there is to be another one after each interval.
+    pub fn new(first: Look, interval: Duration) -> Screen {
+        let mut screen = Screen {
+            interval,
+            ..Screen::default()
+        };
+        screen.take(Ok(first));
+        screen
+    }
+
     /// Takes a new look, or why there is none.
     pub fn take(&mut self, look: Result<Look, String>) {
         match look {
@@ -186,7 +197,7 @@ impl Screen {
         if let Some(look) = &self.look {
             let host = language::render::visible(&look.host);
             head.push(format!(" {host}, process {}", look.pid).into());
-            if look.at.elapsed() > OLD {
+            if look.at.elapsed() > self.interval.saturating_add(LATE) {
                 let ms = u64::try_from(look.at.elapsed().as_millis()).unwrap_or(u64::MAX);
                 head.push(Span::styled(format!("  {}", ago(ms)), color(Grade::Bad)));
             }
