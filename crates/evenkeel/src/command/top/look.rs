@@ -5,7 +5,7 @@ use super::traffic::{Kind, Row, Traffic};
 use crate::identity;
 use clap::ArgMatches;
 use part::report::{Event, Grade, Report, Subject, span};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How long a program may take for one answer, so that a hanging one is seen soon.
@@ -117,9 +117,11 @@ impl Look {
         rows.filter(|row| grade(&row.status) == Grade::Busy).count()
     }
 
-    /// What happened, the newest first, each with what it happened to.
-    pub fn events(&self) -> Vec<(String, &Event)> {
-        let mut all = Vec::new();
+    /// What happened, by the reports and as it was seen: the newest first, each with what it
+    /// happened to.
+    pub fn events<'a>(&'a self, seen: &'a VecDeque<(String, Event)>) -> Vec<(String, &'a Event)> {
+        let seen = seen.iter().map(|(of, event)| (of.clone(), event));
+        let mut all: Vec<_> = seen.collect();
         for report in &self.reports {
             for subject in &report.subjects {
                 events_of(subject, &mut all);
@@ -154,11 +156,9 @@ fn problems_of(report: &Report, subject: &Subject, all: &mut Vec<Problem>) {
 /// A frontend or a backend that is down, or servers of one backend.
 fn problem_of_rows(rows: &[&Row]) -> Problem {
     let first = rows.first().copied();
-    let name = first.map(|row| match (row.kind, rows.len()) {
-        (Kind::Server, 1) => format!("server {}/{}", row.proxy, row.name),
-        (Kind::Server, number) => format!("{number} servers of {}", row.proxy),
-        (Kind::Frontend, _) => format!("frontend {}", row.proxy),
-        (Kind::Backend, _) => format!("backend {}", row.proxy),
+    let name = first.map(|row| match rows.len() {
+        1 => row.named(),
+        number => format!("{number} servers of {}", row.proxy),
     });
     let since = first.filter(|_| rows.len() == 1).and_then(|row| row.for_s);
     let since = since.map(|s| span(s.saturating_mul(1_000)));
@@ -275,7 +275,8 @@ pub mod tests {
         );
         assert_eq!(problems[1].why, "s1 L4TOUT");
         assert_eq!(look.taken_out(), 1);
-        let events = look.events();
+        let seen = VecDeque::new();
+        let events = look.events(&seen);
         let of: Vec<&str> = events.iter().map(|(of, _)| of.as_str()).collect();
         assert_eq!(of, ["guest mail", "virtual-ip www", "virtual-ip www"]);
         assert_eq!(events[1].1.to, "MASTER");

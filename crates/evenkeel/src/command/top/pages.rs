@@ -88,13 +88,7 @@ pub fn lines(
             let report = reports.find(|report| report.part == *part);
             report.map(of_report).unwrap_or_default()
         }
-        Page::Events => {
-            let seen = measured.changes.iter();
-            let seen = seen.map(|(of, event)| (of.clone(), event));
-            let mut all: Vec<_> = look.events().into_iter().chain(seen).collect();
-            all.sort_by_key(|(_, event)| std::cmp::Reverse(event.at.unix_ms));
-            events(&all, zone)
-        }
+        Page::Events => events(&look.events(&measured.changes), zone),
     }
 }
 

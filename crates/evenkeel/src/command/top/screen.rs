@@ -2,7 +2,7 @@
 
 use super::look::{Look, grade};
 use super::pages::{Measured, Page, ago, color, heading, lines, name_width};
-use super::traffic::{Kind, Row};
+use super::traffic::Row;
 use jiff::tz::TimeZone;
 use part::report::{Event, Grade, Moment};
 use ratatui::Frame;
@@ -12,7 +12,7 @@ use ratatui::style::Stylize;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph, Wrap};
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Looks whose rates are kept: those of the last minutes.
 const RATES_MAX: usize = 40;
@@ -236,7 +236,9 @@ impl Measured {
             return;
         };
         if let Some(old) = before.and_then(|before| before.traffic.as_ref()) {
-            self.see_changes(&old.rows, &traffic.rows);
+            // All reports are of the same moment, and the supervisor always has one.
+            let at = now.reports.first().map(|report| report.at);
+            self.see_changes(at.unwrap_or_default(), &old.rows, &traffic.rows);
         }
         if self.rates.len() == RATES_MAX {
             self.rates.pop_front();
@@ -254,7 +256,7 @@ impl Measured {
     }
 
     /// Writes down which frontends, backends and servers have another status.
-    fn see_changes(&mut self, old: &[Row], new: &[Row]) {
+    fn see_changes(&mut self, at: Moment, old: &[Row], new: &[Row]) {
         let id = |row: &Row| (row.kind, row.proxy.clone(), row.name.clone());
         // While a server fails or recovers, its status counts: UP 1/3.
         let status = |row: &Row| match grade(&row.status) {
@@ -267,13 +269,8 @@ impl Measured {
             let Some(was) = old.get(&id(row)).filter(|was| **was != is) else {
                 continue;
             };
-            let of = match row.kind {
-                Kind::Frontend => format!("frontend {}", row.proxy),
-                Kind::Backend => format!("backend {}", row.proxy),
-                Kind::Server => format!("server {}/{}", row.proxy, row.name),
-            };
             let event = Event {
-                at: now(),
+                at,
                 from: was.clone(),
                 to: is,
                 why: row.check.clone(),
@@ -281,17 +278,8 @@ impl Measured {
             if self.changes.len() == CHANGES_MAX {
                 self.changes.pop_front();
             }
-            self.changes.push_back((of, event));
+            self.changes.push_back((row.named(), event));
         }
-    }
-}
-
-fn now() -> Moment {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let ms = since.unwrap_or_default().as_millis();
-    Moment {
-        boottime_ms: 0,
-        unix_ms: u64::try_from(ms).unwrap_or(u64::MAX),
     }
 }
 

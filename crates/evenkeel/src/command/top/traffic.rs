@@ -49,6 +49,17 @@ pub struct Row {
     pub check: String,
 }
 
+impl Row {
+    /// What it is, with its name: `server app/one`.
+    pub fn named(&self) -> String {
+        match self.kind {
+            Kind::Frontend => format!("frontend {}", self.proxy),
+            Kind::Backend => format!("backend {}", self.proxy),
+            Kind::Server => format!("server {}/{}", self.proxy, self.name),
+        }
+    }
+}
+
 /// The proxy at a time.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Traffic {
