@@ -5,7 +5,7 @@ use crate::authority::PartCredentials;
 use crate::command::LeaseRecord;
 use crate::file_set::FileSet;
 use crate::message::Recorded;
-use part::report::Summary;
+use part::report::{Report, Summary};
 use part::role::{KnownLease, WantedLease};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -78,6 +78,11 @@ pub enum News {
         /// The record.
         record: LeaseRecord,
     },
+    /// Somebody wants the report of the cluster. The answer goes to [`Machine::reported`].
+    Reports {
+        /// The machine's number of the question.
+        ask: u64,
+    },
     /// The supervisor wants the role to end.
     Stop,
 }
@@ -103,6 +108,11 @@ pub trait Machine: Send + Sync + 'static {
     fn hold(&self, leases: Vec<KnownLease>) -> impl Future<Output = ()> + Send;
     /// What became of a record.
     fn recorded(&self, ask: u64, outcome: Recorded) -> impl Future<Output = ()> + Send;
+    /// The report of the cluster, which somebody asked for.
+    fn reported(&self, ask: u64, report: Report) -> impl Future<Output = ()> + Send {
+        let _ = (ask, report);
+        async {}
+    }
     /// Another node could use this lease better: its users release it in good order, and
     /// do not request it for a moment.
     fn hand_over(&self, lease: String) -> impl Future<Output = ()> + Send;

@@ -5,6 +5,7 @@
 //!
 //! This crate knows no process, no part, and of keywords only `on`, which stands before any.
 
+mod accounts;
 pub mod codes;
 mod context;
 mod external;
@@ -20,6 +21,7 @@ mod sections;
 mod table;
 mod unknown;
 
+pub use accounts::{Account, Accounts, Password};
 pub use context::Context;
 pub use external::{External, Login, Storage};
 pub use load::{Loaded, load, replay};

@@ -6,6 +6,7 @@ mod address_role;
 mod check_runner;
 mod command;
 mod confinement;
+mod console_role;
 mod control_role;
 mod demo;
 mod expect;
@@ -39,7 +40,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// The parts, each behind those whose sections it refers to.
-static PARTS: [Feature; 6] = [
+static PARTS: [Feature; 7] = [
     Feature {
         part: &address::keyword::PART,
         role: Some(&RoleRow {
@@ -54,6 +55,7 @@ static PARTS: [Feature; 6] = [
             ready_limit: Some(Duration::from_secs(30)),
             beats_after: Duration::ZERO,
             says_to: &[CLUSTER],
+            reads_reports: false,
             certified: false,
             life: Life::Beside(Beside {
                 things: "virtual addresses",
@@ -90,6 +92,7 @@ static PARTS: [Feature; 6] = [
             ready_limit: None,
             beats_after: Duration::from_secs(30),
             says_to: &[PROXY, ADDRESS, volume::keyword::NAME, guest::keyword::NAME],
+            reads_reports: true,
             certified: false,
             life: Life::Governs(control_role::GOVERNS),
         }),
@@ -109,12 +112,18 @@ static PARTS: [Feature; 6] = [
             ready_limit: Some(Duration::from_secs(120)),
             beats_after: Duration::ZERO,
             says_to: &[],
+            reads_reports: false,
             certified: false,
             life: Life::Serves(Serves {
                 operate: |level| proxy::message::Message::Operate { level }.envelope(),
             }),
         }),
         commands: &[],
+    },
+    Feature {
+        part: &console::keyword::PART,
+        role: Some(&console_role::ROLE),
+        commands: &command::OF_CONSOLE,
     },
     Feature {
         part: &expect::PART,

@@ -50,6 +50,8 @@ pub struct RoleRow {
     /// The parts to which its own may say something. One that may be taken over by those
     /// whom it serves says nothing.
     pub says_to: &'static [&'static str],
+    /// It may ask every part for its report.
+    pub reads_reports: bool,
     /// It gets a certificate of the cluster's CA, for its own connections to other nodes.
     pub certified: bool,
     /// When it is run.
@@ -144,6 +146,7 @@ impl RoleRow {
             ready_limit: Some(Duration::from_secs(30)),
             beats_after: Duration::ZERO,
             says_to: &[],
+            reads_reports: false,
             certified: false,
             life: Life::Beside(Beside::plain(things)),
         }

@@ -1,6 +1,7 @@
 //! The process of a role that does one thing after the other on one thread: its life under
 //! the supervisor is the same for all of them, what it does is a [`Work`].
 
+use crate::Shared;
 use crate::channel::{Channel, Received, timespec};
 use crate::entry;
 use crate::guard::Guard;
@@ -17,6 +18,16 @@ use std::time::{Duration, Instant};
 
 /// How often a role that is stopping looks at whether it has.
 const STOP_LOOK: Duration = Duration::from_millis(5);
+
+/// A question to the supervisor, which passes it on to a part.
+pub struct Question {
+    /// Its number, not 0; the answer has the same.
+    pub number: u64,
+    /// What is asked.
+    pub message: Message,
+    /// What goes with it.
+    pub descriptors: Vec<Shared>,
+}
 
 /// The work of a role.
 pub trait Work: Sized {
@@ -81,6 +92,16 @@ pub trait Work: Sized {
     /// Takes out the messages for other parts.
     fn say(&mut self) -> Vec<PartMessage> {
         Vec::new()
+    }
+
+    /// Takes out the questions to other parts.
+    fn ask(&mut self) -> Vec<Question> {
+        Vec::new()
+    }
+
+    /// An answer to a question of this role, or of the one before it.
+    fn answered(&mut self, answer: Received) {
+        let _ = answer;
     }
 }
 
@@ -182,6 +203,14 @@ impl<W: Work> Running<W> {
         for message in self.work.say() {
             self.link.say(&Message::Part(Box::new(message)), &[]);
         }
+        for Question {
+            number,
+            message,
+            descriptors,
+        } in self.work.ask()
+        {
+            self.link.say_numbered(number, &message, &descriptors);
+        }
     }
 
     /// Stops the work, and sends what it says meanwhile and at last.
@@ -220,6 +249,9 @@ impl<W: Work> Running<W> {
                 Some(_) => {}
                 None => self.link.not_known(&Message::Part(message)),
             },
+            Message::Answer { .. } | Message::Nobody { .. } if received.ask != 0 => {
+                self.work.answered(received);
+            }
             Message::Gone { part } => self.work.gone(&part),
             Message::Stop(manner) => return Some(manner),
             other => self.link.not_known(&other),

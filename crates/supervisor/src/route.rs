@@ -25,7 +25,11 @@ impl Supervisor {
             Message::Part(message) => &message.part,
             _ => return,
         };
-        if matches!(of, Asks::Client(_)) && name == report::PART {
+        let reads_reports = match of {
+            Asks::Client(_) => true,
+            Asks::Role(part, _) => self.slots[part].row.reads_reports,
+        };
+        if reads_reports && name == report::PART {
             let (answer, file) = self.report().answer();
             return self.answer_to(of, &answer, &file);
         }
@@ -37,10 +41,9 @@ impl Supervisor {
         let may = |to: &&str| match of {
             Asks::Client(_) => true,
             Asks::Role(part, _) => {
-                let row = self.slots[part].row;
-                let governs = matches!(row.life, Life::Governs(_));
                 let reports = matches!(message, Message::TellReport { .. });
-                row.says_to.contains(to) || (governs && reports)
+                let says_to = self.slots[part].row.says_to;
+                says_to.contains(to) || (reads_reports && reports)
             }
         };
         let Some(to) = to.filter(may) else {
@@ -75,6 +78,12 @@ impl Supervisor {
     /// Why a part does not answer, and whether the version that is served has something of it.
     fn silence_of(&self, part: &str) -> (String, bool) {
         let slot = &self.slots[part];
+        if matches!(slot.row.life, Life::Governs(_)) && self.command.cluster.is_none() {
+            return (
+                "this machine is not a member of a cluster".to_owned(),
+                false,
+            );
+        }
         let Some(beside) = slot.row.beside().filter(|_| slot.wanted.is_none()) else {
             return (slot.silence(), true);
         };

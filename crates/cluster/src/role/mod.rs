@@ -255,6 +255,10 @@ async fn live<M: Machine, N: Network>(
                 // It ends by itself, within the limit of a proposal.
                 tokio::spawn(leases::record(shared.clone(), ask, record));
             }
+            News::Reports { ask } => {
+                let report = gather::status(shared).report();
+                shared.machine.reported(ask, report).await;
+            }
             News::Stop => break,
         }
     }
@@ -293,6 +297,7 @@ async fn serve_without<M: Machine>(
     };
     let status = gather::broken(&who, &options.program, serving, &why);
     let status = Arc::new(status);
+    let reported = Arc::clone(&status);
     let mut tasks = JoinSet::new();
     if let Some(path) = &options.socket {
         let socket = Socket::bind(path)?;
@@ -311,7 +316,15 @@ async fn serve_without<M: Machine>(
             }
         }));
     }
-    let told = async { while machine.news().await != News::Stop {} };
+    let told = async {
+        loop {
+            match machine.news().await {
+                News::Reports { ask } => machine.reported(ask, reported.report()).await,
+                News::Stop => break,
+                _ => {}
+            }
+        }
+    };
     // Ended by the time, it is followed by one that tries the store again.
     let _ = tokio::time::timeout(STORE_REST, told).await;
     tasks.shutdown().await;

@@ -511,7 +511,7 @@ impl Status {
     }
 
     /// Returns the report for people: the cluster, its members, its leases.
-    fn report(&self) -> Report {
+    pub fn report(&self) -> Report {
         let members = self.members.iter().map(|member| self.member(member));
         let leases = self.leases.iter().map(|lease| {
             let lease_of = Subject::new("lease", &lease.name);

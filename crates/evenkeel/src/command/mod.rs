@@ -6,6 +6,7 @@ mod against;
 mod check;
 pub mod cluster;
 mod config;
+mod console;
 mod definition;
 #[cfg(test)]
 mod documented;
@@ -106,6 +107,13 @@ pub static OF_GUESTS: [Subcommand; 3] = [
     Subcommand::new("node", guest::node, guest::node_main),
     Subcommand::new("fence", guest::fence::definition, guest::fence::main),
 ];
+
+/// Commands of the console part.
+pub static OF_CONSOLE: [Subcommand; 1] = [Subcommand::new(
+    "console",
+    console::definition,
+    console::main,
+)];
 
 /// Every subcommand, in the order of the help.
 fn all() -> impl Iterator<Item = &'static Subcommand> {

@@ -1,15 +1,14 @@
 //! `evenkeel top`: everything that runs here, live in a terminal.
 
-mod look;
+mod ask;
 mod pages;
 mod screen;
-mod traffic;
 
 use super::definition::{flag, option, process_id, serving_files};
 use super::{address, print, refuse};
 use clap::{ArgMatches, Command};
+use console::look::Look;
 use jiff::tz::TimeZone;
-use look::Look;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use pages::{Measured, Page};
@@ -65,7 +64,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 /// Runs `evenkeel top`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
-    let first = match Look::take(matches) {
+    let first = match ask::look(matches) {
         Ok(look) => look,
         Err(words) => return refuse(words),
     };
@@ -130,7 +129,7 @@ fn ask(
     stopped: &Receiver<()>,
 ) {
     while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-        if looks.send(Look::take(matches)).is_err() {
+        if looks.send(ask::look(matches)).is_err() {
             return;
         }
     }
@@ -188,7 +187,7 @@ mod tests {
 
     #[test]
     fn once_prints_every_page() {
-        let text = once(&look::tests::sample(), &TimeZone::UTC);
+        let text = once(&console::sample::sample(), &TimeZone::UTC);
         let heads: Vec<&str> = text
             .lines()
             .filter(|line| line.starts_with("== "))

@@ -119,7 +119,7 @@ fn writing(role: Role) -> BitFlags<AccessFs> {
             ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | MakeSym | MakeSock
                 | MakeFifo | RemoveFile | RemoveDir | Refer
         }),
-        Role::Loader | Role::Proxy | Role::Volume => make_bitflags!(AccessFs::{
+        Role::Loader | Role::Proxy | Role::Volume | Role::Console => make_bitflags!(AccessFs::{
             ReadFile | ReadDir | WriteFile | MakeReg | Truncate | RemoveFile
         }),
     }

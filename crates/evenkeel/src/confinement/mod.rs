@@ -25,7 +25,7 @@ pub use capabilities::{Kept, names};
 pub use error::ConfinementError;
 pub use files::{of_guest, only_volume};
 pub use held::{Files, Filtered, Held};
-pub use identity::{Identity, Origin, StartedAs, group_name, identity_for, user_name};
+pub use identity::{Identity, NOBODY, Origin, StartedAs, group_name, identity_for, user_name};
 
 use model::config::Config;
 use rustix::thread::CapabilitySet;
@@ -47,6 +47,8 @@ pub enum Role {
     /// Speaks NBD with clients of this machine. Its threads have io_uring, and are confined
     /// to the files of one volume each.
     Volume,
+    /// Speaks with browsers; it opens no file.
+    Console,
 }
 
 /// The privileges that remain for one process.
@@ -102,6 +104,14 @@ impl Confinement {
     pub fn volume() -> Confinement {
         Confinement {
             role: Role::Volume,
+            ..Confinement::loader()
+        }
+    }
+
+    /// Of the console role: no capability, and no file.
+    pub fn console() -> Confinement {
+        Confinement {
+            role: Role::Console,
             ..Confinement::loader()
         }
     }
@@ -177,7 +187,7 @@ pub fn rehearse(confinement: &Confinement) -> Option<Held> {
 pub fn apply(confinement: &Confinement) -> Result<Held, ConfinementError> {
     let capabilities = match confinement.role {
         Role::Loader => capabilities::held()?,
-        Role::Proxy | Role::Control | Role::Volume => {
+        Role::Proxy | Role::Control | Role::Volume | Role::Console => {
             capabilities::reduce(confinement.capabilities())?
         }
     };
@@ -185,7 +195,7 @@ pub fn apply(confinement: &Confinement) -> Result<Held, ConfinementError> {
     let no_new_privileges = rustix::thread::set_no_new_privs(true).is_ok();
     let files = match confinement.role {
         Role::Loader | Role::Volume => Files::Unconfined,
-        Role::Proxy | Role::Control => files::restrict(confinement)?,
+        Role::Proxy | Role::Control | Role::Console => files::restrict(confinement)?,
     };
     let system_calls = filter::install(confinement)?;
     Ok(Held {

@@ -106,7 +106,12 @@ impl Link {
 
     /// Answers a question. Without a supervisor nobody waits for it.
     pub fn answer(&self, ask: u64, message: &Message) {
-        let _ = lock(&self.channel).send_numbered(ask, message, &[]);
+        self.answer_with(ask, message, &[]);
+    }
+
+    /// The same, with descriptors.
+    pub fn answer_with(&self, ask: u64, message: &Message, descriptors: &[Shared]) {
+        let _ = lock(&self.channel).send_numbered(ask, message, descriptors);
         self.sends.notify_one();
     }
 
@@ -194,6 +199,7 @@ impl Link {
                 self.tell(News::WantsLeases { part, leases });
             }
             Message::Stop(_) => self.tell(News::Stop),
+            Message::TellReport { .. } => self.tell(News::Reports { ask: received.ask }),
             Message::TellPulse => {
                 // Without a supervisor nobody hears it.
                 let _ = self.say(&Message::Pulse, &[]);

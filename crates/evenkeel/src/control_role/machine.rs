@@ -159,6 +159,11 @@ impl Machine for Supervised {
         self.link.answer(ask, &Message::Answer { bytes });
     }
 
+    async fn reported(&self, ask: u64, report: Report) {
+        let (answer, file) = report.answer();
+        self.link.answer_with(ask, &answer, &file);
+    }
+
     fn is_heard(&self) -> bool {
         self.link.is_heard()
     }

@@ -5,13 +5,14 @@
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
 use configuration::outside::Secret;
+use configuration::{Account, Accounts};
 use language::arguments::section_name;
 use language::{Diagnostic, Line, Span, Word, suggest};
 use model::codes;
 use model::config::{Password, User, Userlist};
 use model::rules::draft::Section;
 use model::users::Hash;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// In `global` the same words say as whom the process runs.
@@ -35,9 +36,17 @@ struct Draft {
 #[derive(Debug, Default)]
 pub(crate) struct Userlists {
     drafts: Vec<Draft>,
+    /// All of them, once the whole file is known.
+    finished: BTreeMap<Box<str>, Arc<Userlist>>,
 }
 
 impl Userlists {
+    /// What other parts may know of them, by name.
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = (&str, Accounts)> {
+        let lists = self.finished.iter();
+        lists.map(|(name, list)| (&**name, accounts(list)))
+    }
+
     /// Begins a list at the first line of its section.
     pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Diagnostic> {
         let Some(word) = line.word(1) else {
@@ -67,6 +76,25 @@ impl Userlists {
             ..Draft::default()
         });
         Ok(())
+    }
+}
+
+/// A list as other parts know it.
+fn accounts(list: &Userlist) -> Accounts {
+    let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+    let names = |names: &[Box<str>]| names.iter().map(|name| name.to_string()).collect();
+    let account = |user: &User| Account {
+        name: user.name.to_string(),
+        groups: names(&user.groups),
+        password: match &user.password {
+            Password::None => configuration::Password::None,
+            Password::Clear(secret) => configuration::Password::Clear(secret.bytes().to_vec()),
+            Password::Hashed(hash) => configuration::Password::Hashed(text(hash.bytes())),
+        },
+    };
+    Accounts {
+        users: list.users.iter().map(account).collect(),
+        groups: names(&list.groups),
     }
 }
 
@@ -216,7 +244,7 @@ impl Loader {
     /// Makes the lists of the file, and gives them to who names them.
     pub(crate) fn finish_userlists(&mut self) {
         let all = std::mem::take(&mut self.userlists);
-        let mut lists: HashMap<Box<str>, Arc<Userlist>> = HashMap::new();
+        let mut lists: BTreeMap<Box<str>, Arc<Userlist>> = BTreeMap::new();
         for draft in all.drafts.into_iter().filter(|draft| !draft.ignored) {
             let list = self.finish_list(draft);
             lists.insert(list.name.clone(), Arc::new(list));
@@ -249,6 +277,7 @@ impl Loader {
                 .did_you_mean(used.span, near);
             self.tell(told);
         }
+        self.userlists.finished = lists;
     }
 
     fn finish_list(&mut self, draft: Draft) -> Userlist {

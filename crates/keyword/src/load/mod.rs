@@ -23,7 +23,9 @@ pub use section::SECTIONS;
 
 use crate::family::Loader;
 use configuration::outside::Outside;
-use configuration::{Context, Exchange, Export, Kind, LoadOptions, Part, Recording, Words};
+use configuration::{
+    Accounts, Context, Exchange, Export, Kind, LoadOptions, Part, Recording, Words,
+};
 use language::reader::Facts;
 use language::render::{self, HaproxyForm};
 use language::source::Text;
@@ -162,7 +164,7 @@ pub const fn part(documented: fn() -> Vec<language::Documented>) -> Part {
         sections: SECTIONS,
         documented,
         codes: || model::codes().collect(),
-        exports: &[BACKEND],
+        exports: &[BACKEND, USERLIST],
         begin: |context| {
             let mut loader = Loader::new(Environment::empty(), LoadOptions::default());
             let files = context.sources.files();
@@ -178,6 +180,13 @@ const BACKEND: Kind = Kind {
     name: "backend",
     unknown: &codes::UNKNOWN_BACKEND,
     label: "not the name of a `backend` or `listen`",
+};
+
+/// Users, whom other parts may sign in.
+const USERLIST: Kind = Kind {
+    name: Accounts::KIND,
+    unknown: &codes::UNKNOWN_USERLIST,
+    label: "no userlist has this name",
 };
 
 /// What the sections of the proxy come to.
@@ -220,6 +229,9 @@ impl configuration::Draft for Loader {
         });
         for name in self.config.backends.keys() {
             exchange.export(Export::name(BACKEND.name, name));
+        }
+        for (name, accounts) in self.userlists.accounts() {
+            exchange.export(Export::new(Accounts::KIND, name, &accounts));
         }
         Box::new(BuiltSections {
             watched: Watched {

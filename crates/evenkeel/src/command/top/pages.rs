@@ -1,8 +1,8 @@
 //! The pages, as lines. All texts come from files, from processes without rights or from the
 //! network: none of them reaches the terminal as it is.
 
-use super::look::{Look, Problem, grade};
-use super::traffic::{Kind, Row, Traffic};
+use console::look::{Look, Problem, grade};
+use console::traffic::{Kind, Row, Traffic};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use language::render::visible;
@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn every_page_says_what_there_is() {
-        let look = look::tests::sample();
+        let look = console::sample::sample();
         let pages = Page::all(&look);
         let titles: Vec<String> = pages.iter().map(Page::title).collect();
         assert_eq!(
@@ -384,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_program_with_nothing_says_so() {
-        let mut look = look::tests::sample();
+        let mut look = console::sample::sample();
         look.traffic = None;
         look.reports.truncate(1);
         look.reports[0].subjects.clear();

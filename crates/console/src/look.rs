@@ -1,15 +1,10 @@
-//! All that is shown, at a time.
+//! All that one machine says of itself, at a time.
 
-use super::super::{reload, status};
-use super::traffic::{Kind, Row, Traffic};
-use crate::identity;
-use clap::ArgMatches;
+use crate::traffic::{Kind, Row, Traffic};
 use part::report::{Event, Grade, Report, Subject, span};
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// How long a program may take for one answer, so that a hanging one is seen soon.
-const LIMIT: Duration = Duration::from_secs(3);
 /// Servers of a backend whose reasons are shown.
 const REASONS_MAX: usize = 3;
 
@@ -18,8 +13,9 @@ const REASONS_MAX: usize = 3;
 pub struct Look {
     /// When it was asked.
     pub at: Instant,
-    /// The machine, and the process of the supervisor.
+    /// The machine.
     pub host: String,
+    /// The process of the supervisor.
     pub pid: u32,
     /// None: it has no proxy, or that does not respond.
     pub traffic: Option<Traffic>,
@@ -43,40 +39,6 @@ pub struct Problem {
 }
 
 impl Look {
-    /// Asks the program that the options name; if it was started anew, the new one.
-    ///
-    /// # Errors
-    /// Why nobody answers.
-    pub fn take(matches: &ArgMatches) -> Result<Look, String> {
-        let instance = reload::selected(matches)?;
-        let mut reports = Vec::new();
-        for part in status::parts() {
-            match status::report_within(&instance, part, Some(LIMIT)) {
-                Ok(report) => reports.push(report),
-                Err(error) if error.is_missing() => {
-                    reports.push(Report::silent(part, &error.to_string()));
-                }
-                // The first part is the supervisor itself: without it nobody is asked.
-                Err(error) if reports.is_empty() && !error.has_nothing() => {
-                    return Err(format!("the supervisor does not respond: {error}"));
-                }
-                Err(_) => {}
-            }
-        }
-        let (traffic, silent) = match Traffic::of(&instance, LIMIT) {
-            Ok(traffic) => (traffic, None),
-            Err(words) => (None, Some(words)),
-        };
-        Ok(Look {
-            at: Instant::now(),
-            host: identity::host_name(),
-            pid: instance.pid,
-            traffic,
-            silent,
-            reports,
-        })
-    }
-
     /// What needs attention, the worst first.
     pub fn problems(&self) -> Vec<Problem> {
         let silent = self.silent.iter().map(|why| Problem {
@@ -208,56 +170,9 @@ fn events_of<'a>(subject: &'a Subject, all: &mut Vec<(String, &'a Event)>) {
 }
 
 #[cfg(test)]
-pub mod tests {
-    use super::super::traffic;
+mod tests {
     use super::*;
-    use part::report::Moment;
-
-    fn ago(ms: u64) -> Moment {
-        Moment {
-            boottime_ms: 10_000_000 - ms,
-            unix_ms: 1_795_209_453_056 - ms,
-        }
-    }
-
-    fn event(ms: u64, from: &str, to: &str, why: &str) -> Event {
-        Event {
-            at: ago(ms),
-            from: from.to_owned(),
-            to: to.to_owned(),
-            why: why.to_owned(),
-        }
-    }
-
-    /// A node with an address, a guest that failed, and a proxy one of whose servers is down.
-    pub fn sample() -> Look {
-        let mut www = Subject::new("virtual-ip", "www")
-            .state("MASTER", Grade::Good)
-            .fact("interface", "eth0");
-        www.since = Some(ago(4_000_000));
-        www.events = vec![
-            event(4_010_000, "INIT", "BACKUP", "it was started"),
-            event(4_000_000, "BACKUP", "MASTER", "no master was heard"),
-        ];
-        let mut mail = Subject::new("guest", "mail").state("failed", Grade::Bad);
-        mail.since = Some(ago(65_000));
-        mail.why = "its check failed three times:\nport 25 \u{1b}[31mrefuses".to_owned();
-        mail.events = vec![event(65_000, "", "it failed", "")];
-        let report = |part: &str, subjects| Report {
-            part: part.to_owned(),
-            at: ago(0),
-            subjects,
-            rows: Vec::new(),
-        };
-        Look {
-            at: Instant::now(),
-            host: "alpha".to_owned(),
-            pid: 4711,
-            traffic: Some(traffic::tests::sample()),
-            silent: None,
-            reports: vec![report("address", vec![www]), report("guest", vec![mail])],
-        }
-    }
+    use crate::sample::sample;
 
     #[test]
     fn what_is_down_is_a_problem_and_the_newest_event_is_the_first() {

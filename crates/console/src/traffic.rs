@@ -1,39 +1,40 @@
 //! What the proxy serves, as its runtime API tells it (`show info`, `show stat`: HAProxy's
 //! management guide, chapter 9).
 
-use part::channel::{Channel, ChannelError};
-use part::role::{Level, Message};
-use proxy::message::Message as OfProxy;
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::time::Duration;
-use supervisor::directory::{self, Instance};
 
+/// What is asked of the runtime API.
+pub const ASK: &[u8] = b"show info;show stat\n";
 /// Bytes of an answer at most.
-const BYTES_MAX: u64 = 32 << 20;
+pub const BYTES_MAX: u64 = 32 << 20;
 
 /// What a row is about.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Kind {
+    /// A frontend.
     Frontend,
+    /// A backend.
     Backend,
+    /// A server of a backend.
     Server,
 }
 
 /// A frontend, a backend, or a server of one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Row {
+    /// The frontend or backend.
     pub proxy: String,
     /// Of a server.
     pub name: String,
+    /// What it is about.
     pub kind: Kind,
+    /// `UP`, `DOWN 1/2` and so on.
     pub status: String,
     /// For how long it has been so, seconds.
     pub for_s: Option<u64>,
+    /// Requests that wait for a server.
     pub queued: Option<u64>,
+    /// Sessions now.
     pub sessions: u64,
     /// Requests a second; of TCP sessions a second.
     pub rate: u64,
@@ -63,21 +64,16 @@ impl Row {
 /// The proxy at a time.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Traffic {
+    /// In the order of the file, a backend before its servers.
     pub rows: Vec<Row>,
     /// `show info`, by name.
     pub facts: BTreeMap<String, String>,
 }
 
 impl Traffic {
-    /// Asks the proxy of a supervisor. None: it has none.
-    ///
-    /// # Errors
-    /// Why there is no answer.
-    pub fn of(instance: &Instance, limit: Duration) -> Result<Option<Traffic>, String> {
-        match answer(instance, limit) {
-            Ok(text) => Ok(text.map(|text| read(&text))),
-            Err(error) => Err(error.to_string()),
-        }
+    /// Reads the answers to [`ASK`].
+    pub fn read(text: &str) -> Traffic {
+        read(text)
     }
 
     /// Requests a second over all frontends.
@@ -94,6 +90,7 @@ impl Traffic {
         })
     }
 
+    /// The frontends.
     pub fn frontends(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| row.kind == Kind::Frontend)
     }
@@ -102,25 +99,6 @@ impl Traffic {
     pub fn fact(&self, name: &str) -> &str {
         self.facts.get(name).map_or("-", String::as_str)
     }
-}
-
-/// What the proxy answers; None where there is none.
-fn answer(instance: &Instance, limit: Duration) -> Result<Option<String>, ChannelError> {
-    let (mut own, other) = UnixStream::pair()?;
-    own.set_read_timeout(Some(limit))?;
-    let mut channel = Channel::new(directory::connected(&instance.socket)?)?;
-    let level = Level::User;
-    let message = Message::Part(Box::new(OfProxy::Operate { level }.envelope()));
-    channel.send_numbered(1, &message, &[Arc::new(OwnedFd::from(other))])?;
-    match channel.wait(Some(limit))?.message {
-        Message::Nobody { missing: false, .. } => return Ok(None),
-        Message::Nobody { words, .. } => return Err(std::io::Error::other(words).into()),
-        _ => {}
-    }
-    own.write_all(b"show info;show stat\n")?;
-    let mut bytes = Vec::new();
-    own.take(BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// Reads both answers.
@@ -224,27 +202,9 @@ fn values(line: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use super::*;
-
-    pub const ANSWER: &str = "\
-Name: evenkeel
-CurrConns: 42
-Maxconn: 2000
-Uptime: 0d 1h02m03s
-
-# pxname,svname,qcur,scur,stot,bin,bout,ereq,econ,eresp,status,lastchg,rate,ttime,req_rate,type,check_status,check_code,last_chk,hrsp_5xx,agent_status,last_agt
-web,FRONTEND,,40,900,1000,2000,3,,,OPEN,,35,,340,0,,,,14,,
-app,one,0,20,800,900,1800,,1,2,UP,3723,170,12,,2,L7OK,200,\"OK, \"\"fine\"\"\",4,,
-app,two,0,0,0,1,2,,9,,DOWN,95,0,0,,2,L4CON,,Connection refused,,,
-app,three,0,0,0,0,0,,,,DOWN (agent),9,0,0,,2,L7OK,200,,0,L7STS,no disk
-app,four,0,0,0,0,0,,,,MAINT,9,0,0,,2,L7OK,200,,0,,
-app,BACKEND,7,20,810,901,1802,,10,2,UP,3723,170,12,,1,,,,10,,
-mail,FRONTEND,,2,9,5,6,0,,,OPEN,,1,,0,0,,,,,,
-dead,s1,0,0,0,0,0,,,,DOWN,50,0,0,,2,L4TOUT,,,,,
-dead,BACKEND,0,0,0,0,0,,,,DOWN,50,0,0,,1,,,,,,
-odd,line
-";
+    use crate::sample::ANSWER;
 
     #[test]
     fn rows_are_read_by_the_names_of_their_columns() {
@@ -269,9 +229,5 @@ odd,line
             (traffic.fact("CurrConns"), traffic.fact("Idle_pct")),
             ("42", "-")
         );
-    }
-
-    pub fn sample() -> Traffic {
-        read(ANSWER)
     }
 }

@@ -1,0 +1,90 @@
+//! What a file says of the console.
+
+use crate::user::Role;
+use configuration::Account;
+use part::codec;
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv6Addr, SocketAddr};
+
+/// The port where nothing else is said.
+pub const PORT: u16 = 8600;
+
+/// The console of a machine.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Config {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How connections are secured.
+    pub security: Security,
+    /// Who may sign in, and what each may do.
+    pub users: Vec<User>,
+}
+
+/// How connections are secured.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Security {
+    /// By a certificate that the role makes itself.
+    Own,
+    /// By this certificate with its issuers and its key, PEM.
+    Certificate(#[serde(with = "serde_bytes")] Vec<u8>),
+    /// Not: only this machine reaches it, such as a proxy with a certificate of its own.
+    Plain,
+}
+
+/// Somebody who may sign in.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct User {
+    /// As the list has them.
+    pub account: Account,
+    /// What they may do.
+    pub role: Role,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            address: SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)),
+            security: Security::Own,
+            users: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn read(payload: &[u8]) -> Result<Config, String> {
+        codec::decode(payload).map_err(|error| error.to_string())
+    }
+
+    /// The user of a name.
+    pub fn user(&self, name: &str) -> Option<&User> {
+        self.users.iter().find(|user| user.account.name == name)
+    }
+}
+
+/// What differs between two payloads, a line each.
+pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
+    let read = |payload: Option<&[u8]>| payload.and_then(|payload| Config::read(payload).ok());
+    match (read(before), read(now)) {
+        (None, Some(_)) => vec!["console added".to_owned()],
+        (Some(_), None) => vec!["console removed".to_owned()],
+        (Some(before), Some(now)) => {
+            let mut lines = Vec::new();
+            if before.address != now.address {
+                let (before, now) = (before.address, now.address);
+                lines.push(format!("console: address {before} -> {now}"));
+            }
+            if before.security != now.security {
+                lines.push("console: certificate changed".to_owned());
+            }
+            if before.users != now.users {
+                lines.push("console: users changed".to_owned());
+            }
+            lines
+        }
+        (None, None) => Vec::new(),
+    }
+}

@@ -1,0 +1,191 @@
+//! How the traffic was, for the last hour and the last day, in memory that is bounded.
+
+use crate::traffic::{Kind, Row};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Seconds between two samples of the last hour, and of the last day.
+const STEPS_S: [u64; 2] = [10, 300];
+/// Samples of each.
+const SAMPLES: [usize; 2] = [360, 288];
+/// Frontends, backends and servers that have a history: 8 bytes a sample.
+const ROWS_MAX: usize = 1_000;
+
+/// A period of time that is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Period {
+    /// The last hour.
+    Hour,
+    /// The last day.
+    Day,
+}
+
+/// How one row was in a step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "(u32, u32)", into = "(u32, u32)")]
+pub struct Sample {
+    /// Requests a second (of TCP sessions a second).
+    pub rate: u32,
+    /// Average milliseconds of a request.
+    pub takes_ms: u32,
+}
+
+impl From<(u32, u32)> for Sample {
+    fn from((rate, takes_ms): (u32, u32)) -> Sample {
+        Sample { rate, takes_ms }
+    }
+}
+
+impl From<Sample> for (u32, u32) {
+    fn from(sample: Sample) -> (u32, u32) {
+        (sample.rate, sample.takes_ms)
+    }
+}
+
+/// The samples of one row.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+struct Line {
+    /// The last hour and the last day, the newest last.
+    rings: [VecDeque<Sample>; 2],
+}
+
+/// What was.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct History {
+    lines: BTreeMap<String, Line>,
+    /// The steps that the last samples were of.
+    steps: [u64; 2],
+}
+
+fn key(row: &Row) -> String {
+    let kind = match row.kind {
+        Kind::Frontend => 'f',
+        Kind::Backend => 'b',
+        Kind::Server => 's',
+    };
+    format!("{kind}{}/{}", row.proxy, row.name)
+}
+
+impl History {
+    /// Takes in how the rows are at a time, seconds of any clock that does not go back. A step
+    /// without a look repeats nothing: it stays empty.
+    pub fn take(&mut self, rows: &[Row], now_s: u64) {
+        for ring in 0..STEPS_S.len() {
+            let step = now_s / STEPS_S[ring];
+            let passed = step.saturating_sub(self.steps[ring]);
+            let passed = match self.steps[ring] {
+                0 => 1,
+                _ => usize::try_from(passed).unwrap_or(usize::MAX),
+            };
+            self.steps[ring] = self.steps[ring].max(step);
+            for line in self.lines.values_mut() {
+                line.pass(ring, passed.min(SAMPLES[ring]));
+            }
+            for row in rows {
+                let key = key(row);
+                if !self.lines.contains_key(&key) && self.lines.len() >= ROWS_MAX {
+                    continue;
+                }
+                let line = self.lines.entry(key).or_default();
+                line.note(ring, row);
+            }
+        }
+        let is_empty = |line: &Line| line.rings.iter().flatten().all(|s| *s == Sample::default());
+        let known: BTreeSet<String> = rows.iter().map(key).collect();
+        // What is gone from the files stays for as long as it shows something.
+        self.lines
+            .retain(|key, line| known.contains(key) || !is_empty(line));
+    }
+
+    /// The samples of a row, the newest last; none where it has no history.
+    pub fn of(&self, row: &Row, period: Period) -> Vec<Sample> {
+        let ring = match period {
+            Period::Hour => 0,
+            Period::Day => 1,
+        };
+        let line = self.lines.get(&key(row));
+        line.map_or_else(Vec::new, |line| line.rings[ring].iter().copied().collect())
+    }
+
+    /// How many samples a period has at most.
+    pub fn length(period: Period) -> usize {
+        match period {
+            Period::Hour => SAMPLES[0],
+            Period::Day => SAMPLES[1],
+        }
+    }
+}
+
+impl Line {
+    /// So many steps have passed.
+    fn pass(&mut self, ring: usize, steps: usize) {
+        for _ in 0..steps {
+            let ring_of = &mut self.rings[ring];
+            if ring_of.len() >= SAMPLES[ring] {
+                ring_of.pop_front();
+            }
+            ring_of.push_back(Sample::default());
+        }
+    }
+
+    /// The greatest of a step counts: a peak is not to be lost between two looks.
+    fn note(&mut self, ring: usize, row: &Row) {
+        let ring = &mut self.rings[ring];
+        if ring.is_empty() {
+            ring.push_back(Sample::default());
+        }
+        if let Some(last) = ring.back_mut() {
+            let small = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+            last.rate = last.rate.max(small(row.rate));
+            last.takes_ms = last.takes_ms.max(small(row.takes_ms.unwrap_or_default()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::ANSWER;
+    use crate::traffic::Traffic;
+
+    #[test]
+    fn the_greatest_of_a_step_is_kept_and_a_gap_is_empty() {
+        let mut rows = Traffic::read(ANSWER).rows;
+        rows.truncate(1);
+        let mut history = History::default();
+        for (at, rate) in [(1_000, 5), (1_004, 9), (1_009, 2), (1_040, 7)] {
+            rows[0].rate = rate;
+            history.take(&rows, at);
+        }
+        let rates = |period| {
+            let samples = history.of(&rows[0], period);
+            samples.iter().map(|one| one.rate).collect::<Vec<_>>()
+        };
+        assert_eq!(rates(Period::Hour), [9, 0, 0, 0, 7]);
+        assert_eq!(rates(Period::Day), [9]);
+    }
+
+    #[test]
+    fn it_is_bounded_and_forgets_what_is_gone() {
+        let one = Traffic::read(ANSWER).rows.swap_remove(0);
+        let rows: Vec<Row> = (0..1_100)
+            .map(|number| Row {
+                proxy: format!("f{number}"),
+                ..one.clone()
+            })
+            .collect();
+        let mut history = History::default();
+        history.take(&rows, 1_000);
+        assert_eq!(history.lines.len(), ROWS_MAX);
+        for step in 0..400 {
+            history.take(&[], 1_000 + step * 10);
+        }
+        history.take(&[], 1_000_000);
+        assert!(history.lines.is_empty());
+        for step in 0..400 {
+            history.take(&rows[..1], 2_000_000 + step * 10);
+        }
+        let hour = history.of(&rows[0], Period::Hour);
+        assert_eq!(hour.len(), History::length(Period::Hour));
+    }
+}

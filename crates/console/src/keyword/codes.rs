@@ -1,0 +1,34 @@
+//! Codes of what is wrong with a `console` section.
+
+use language::arguments::ArgumentCodes;
+
+/// The codes for missing, superfluous and invalid arguments.
+pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&ARGUMENTS, &VALUE);
+
+language::codes! {
+    UNKNOWN = "E0901", "unknown keyword in a console section",
+        "The first word of the line is not a keyword of the section. `evenkeel keyword console` lists them.";
+    ARGUMENTS = "E0902", "wrong number of arguments in a console section",
+        "The keyword needs another argument, or the line has too many. The message shows its syntax.";
+    VALUE = "E0903", "invalid value in a console section",
+        "The keyword does not accept this value. An address is an IP address and a port; a role is `viewer`, `operator` \
+         or `admin`; a file has an absolute path.";
+    TWICE = "E0904", "duplicate setting of the console",
+        "A file has at most one `console` section, and `bind` and `users` can appear only once in it. Remove one of the \
+         two.";
+    PLAIN = "E0905", "console in the clear over a network",
+        "`plain` switches TLS off, so passwords and sessions would cross the network in the clear. It is only for addresses \
+         of this machine, where a proxy with a certificate stands in front of the console. Remove `plain`, or bind a \
+         loopback address.";
+    CERTIFICATE = "E0906", "unusable certificate file of the console",
+        "The file that `crt` names cannot be read or used. It needs a certificate, its issuers and the private key without \
+         a passphrase in PEM format. It is read at each load.";
+    NO_USER = "E0907", "role of somebody who is not in the userlist",
+        "A line `role` names a user or a group that the `userlist` of the line `users` does not have. The nearest name is \
+         shown. A misspelt name would leave somebody without the rights that they need, or with more than they should have.";
+    NO_LIST = "E0908", "roles without a userlist",
+        "A line `role` says what users of a `userlist` may do, but no line `users` names a list. Add `users NAME`.";
+    ALL_VIEWERS = "W0909", "console where nobody may do anything",
+        "The section has users, but no line `role`, so all of them can only look. Add `role admin user NAME` or \
+         `role operator group NAME`. `evenkeel console link` signs in an administrator of the machine in any case.";
+}

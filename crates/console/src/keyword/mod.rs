@@ -1,0 +1,184 @@
+//! The section `console`. Each keyword is a row.
+
+mod codes;
+mod section;
+#[cfg(test)]
+mod tests;
+
+use crate::config::{self, Config, Security, User};
+use crate::user::Role;
+use configuration::{
+    Account, Accounts, Context, Exchange, Given, Lines, Part, Run, SectionTable, Sections, Tabled,
+};
+use language::arguments::ArgumentCodes;
+use language::keyword::{Documented, Family};
+use language::{Code, Diagnostic, suggest};
+use part::codec;
+use section::{Draft, Rule, Who};
+use std::any::Any;
+
+/// The part's name.
+pub const NAME: &str = "console";
+
+/// How long requests under way may take at a stop, milliseconds.
+const STOP_MS: u64 = 1_000;
+
+/// The console, as a part of a configuration.
+pub static PART: Part = Part {
+    name: NAME,
+    sections: Sections {
+        names: &[(
+            "console",
+            "The web console: everything that runs here, as pages and as an API.",
+        )],
+        ..Sections::NONE
+    },
+    documented: || {
+        let rows = TABLES.iter().flat_map(SectionTable::documented);
+        [SECTION].into_iter().chain(rows).collect()
+    },
+    codes: || codes::CODES.to_vec(),
+    exports: &[],
+    begin: |_| Box::new(Lines::new(Draft::default())),
+    run: Some(Run {
+        given: |built, _| {
+            let config = built.downcast_ref::<Option<Config>>()?.as_ref()?;
+            Some(Given {
+                payload: codec::encode(config),
+                size: "a console".to_owned(),
+                stop_ms: STOP_MS,
+                together: false,
+            })
+        },
+        difference: config::difference,
+        refusals: |_| Vec::new(),
+    }),
+};
+
+type LineBuilder = configuration::LineBuilder<Draft>;
+
+static LINES: &[Family<LineBuilder>] = &[("Console", section::LINES)];
+
+static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("console", LINES, section::begin)];
+
+/// The section itself, as the manual has it.
+const SECTION: Documented = Documented {
+    kind: "section",
+    name: "console",
+    places: &["file"],
+    syntax: "console",
+    doc: "The web console of each machine that runs this file: what needs attention and why, the traffic, the report of each \
+        part, and what happened, live. It is a process of its own without any privilege: if it ends, nothing else \
+        notices. Without further lines it listens on port 8600 of all addresses, with TLS and a certificate that it makes \
+        itself, and `evenkeel console link` prints a link that signs in the administrator of the machine.",
+    example: "console\n    bind 192.0.2.10:8600",
+    family: "Console",
+    built: true,
+};
+
+impl Tabled for Draft {
+    const OF_ARGUMENTS: &'static ArgumentCodes = &codes::OF_ARGUMENTS;
+    const UNKNOWN: &'static Code = &codes::UNKNOWN;
+
+    fn sections() -> &'static [SectionTable<Self>] {
+        &TABLES
+    }
+
+    fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
+        let config = self.begun.map(|_| Config {
+            users: users(&self, context, exchange),
+            security: security(&self, context),
+            ..Config::default()
+        });
+        Box::new(config.map(|config| match &self.bind {
+            Some(bind) => Config {
+                address: bind.address,
+                ..config
+            },
+            None => config,
+        }))
+    }
+}
+
+fn security(draft: &Draft, context: &mut Context) -> Security {
+    match draft.bind.as_ref().map(|bind| (&bind.file, bind.is_plain)) {
+        Some((Some(file), _)) => match section::read_certificate(context, file) {
+            Ok(pem) => Security::Certificate(pem),
+            Err(told) => {
+                context.tell(*told);
+                Security::Own
+            }
+        },
+        Some((None, true)) => Security::Plain,
+        Some((None, false)) | None => Security::Own,
+    }
+}
+
+/// Who may sign in. Of a list that does not exist there is nobody.
+fn users(draft: &Draft, context: &mut Context, exchange: &mut Exchange) -> Vec<User> {
+    let Some(list) = &draft.users else {
+        if let Some(rule) = draft.rules.first() {
+            let told = "'role' without a line 'users'";
+            let told = Diagnostic::error(&codes::NO_LIST, rule.span, told);
+            context.tell(
+                told.label("whose role?")
+                    .help("add `users NAME` with the name of a `userlist`"),
+            );
+        }
+        return Vec::new();
+    };
+    exchange.refer(Accounts::KIND, &list.value, list.span);
+    let mut all = exchange.all(Accounts::KIND);
+    let found = all.find(|one| one.name == list.value);
+    let Some(accounts) = found.and_then(|one| one.value::<Accounts>()) else {
+        return Vec::new();
+    };
+    for rule in &draft.rules {
+        unknown(rule, &accounts, &list.value).map(|told| context.tell(told));
+    }
+    if draft.rules.is_empty() && !accounts.users.is_empty() {
+        let told = format!("all users of '{}' can only look", list.value);
+        let told = Diagnostic::warning(&codes::ALL_VIEWERS, list.span, told);
+        context.tell(
+            told.label("no line `role` in this section")
+                .help("add `role admin user NAME`"),
+        );
+    }
+    let accounts = accounts.users.into_iter();
+    let with_role = |account: Account| User {
+        role: role(&draft.rules, &account),
+        account,
+    };
+    accounts.map(with_role).collect()
+}
+
+/// The highest role that a rule gives to a user.
+fn role(rules: &[Rule], account: &Account) -> Role {
+    let is_of = |rule: &&Rule| match &rule.who {
+        Who::User => rule.name.value == account.name,
+        Who::Group => account.groups.contains(&rule.name.value),
+    };
+    let roles = rules.iter().filter(is_of).map(|rule| rule.role);
+    roles.max().unwrap_or_default()
+}
+
+fn unknown(rule: &Rule, accounts: &Accounts, list: &str) -> Option<Diagnostic> {
+    let (word, names): (_, Vec<&str>) = match rule.who {
+        Who::User => (
+            "user",
+            accounts.users.iter().map(|one| &*one.name).collect(),
+        ),
+        Who::Group => ("group", accounts.groups.iter().map(|one| &**one).collect()),
+    };
+    let name = &rule.name.value;
+    if names.contains(&name.as_str()) {
+        return None;
+    }
+    let told = format!("userlist '{list}' has no {word} '{name}'");
+    let told = Diagnostic::error(&codes::NO_USER, rule.name.span, told);
+    let near = suggest::nearest(name, names);
+    Some(
+        told.label("not in that list")
+            .did_you_mean(rule.name.span, near),
+    )
+}

@@ -1,0 +1,254 @@
+//! The lines of a `console` section.
+
+use super::{LineBuilder, codes};
+use crate::role::certificate;
+use crate::user::Role;
+use configuration::Context;
+use configuration::outside::Unreadable;
+use language::arguments::{Args, Built};
+use language::keyword::Keyword;
+use language::value::{Accepts, Address, Family, Host, Port, Transport, address};
+use language::{Diagnostic, Line, Span, Word};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// Bytes of a certificate file.
+const FILE_BYTES_MAX: u64 = 256 << 10;
+/// Lines `role`.
+const RULES_MAX: usize = 1_000;
+
+/// Something with the place at which it is written.
+#[derive(Clone, Debug)]
+pub(super) struct Written<T> {
+    pub(super) value: T,
+    pub(super) span: Span,
+}
+
+/// The line `bind`.
+#[derive(Debug)]
+pub(super) struct Bind {
+    span: Span,
+    pub(super) address: SocketAddr,
+    pub(super) file: Option<Written<PathBuf>>,
+    pub(super) is_plain: bool,
+}
+
+/// Whom a role is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Who {
+    User,
+    Group,
+}
+
+/// A role for somebody.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) span: Span,
+    pub(super) role: Role,
+    pub(super) who: Who,
+    pub(super) name: Written<String>,
+}
+
+/// The section so far.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) begun: Option<Span>,
+    pub(super) bind: Option<Bind>,
+    pub(super) users: Option<Written<String>>,
+    pub(super) rules: Vec<Rule>,
+}
+
+fn twice(first: Span, span: Span, what: &str) -> Diagnostic {
+    let told = format!("{what} may appear only once");
+    let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
+    told.also(first, "first given here")
+}
+
+pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
+    let mut args = Args::new(head, 1, "console", "console", &codes::OF_ARGUMENTS);
+    args.end()?;
+    match draft.begun {
+        Some(first) => Err(twice(first, head.span, "a 'console' section")),
+        None => {
+            draft.begun = Some(head.span);
+            Ok(())
+        }
+    }
+}
+
+fn bind(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    if let Some(first) = &draft.bind {
+        return Err(twice(first.span, span, "'bind'"));
+    }
+    let word = args.required("an address and a port")?;
+    let address = parsed(args, word)?;
+    let (mut file, mut plain) = (None, None);
+    while let Some(word) = args.peek() {
+        args.required("an option")?;
+        match word.str() {
+            "crt" => file = Some(path(args)?),
+            "plain" => plain = Some(word.span),
+            _ => return Err(args.unfit(word, "not `crt FILE` or `plain`")),
+        }
+    }
+    if let Some(plain) = plain
+        && !address.ip().to_canonical().is_loopback()
+    {
+        let told = format!("'plain' at {address}, which other machines may reach");
+        let told = Diagnostic::error(&codes::PLAIN, plain, told);
+        return Err(
+            told.label("passwords would cross the network in the clear").help(
+                "remove `plain`: the console makes a certificate itself, or takes one by `crt FILE`",
+            ),
+        );
+    }
+    if let (Some(plain), Some(_)) = (plain, &file) {
+        let told = "'plain' and 'crt' exclude each other";
+        return Err(
+            Diagnostic::error(&codes::VALUE, plain, told).label("no TLS, so no certificate")
+        );
+    }
+    draft.bind = Some(Bind {
+        span,
+        address,
+        file,
+        is_plain: plain.is_some(),
+    });
+    Ok(())
+}
+
+fn parsed(args: &Args<'_>, word: &Word) -> Result<SocketAddr, Diagnostic> {
+    let found = address(word.str(), &Accepts::BIND);
+    let found = found.map_err(|error| args.unfit(word, &format!("no address: {error}")))?;
+    let Address {
+        transport: Transport::Default,
+        port: Port::One(port),
+        ref host,
+        family,
+    } = found
+    else {
+        return Err(args.unfit(word, "not an IP address and one port"));
+    };
+    let ip = match (host, family) {
+        (Host::Any, Family::V4) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        (Host::Any, _) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        (Host::Ip(ip), _) => *ip,
+        _ => return Err(args.unfit(word, "not an IP address and one port")),
+    };
+    Ok(SocketAddr::new(ip, port))
+}
+
+fn path(args: &mut Args<'_>) -> Result<Written<PathBuf>, Diagnostic> {
+    let word = args.required("a file")?;
+    let value = PathBuf::from(word.str());
+    match value.is_absolute() {
+        true => Ok(Written {
+            value,
+            span: word.span,
+        }),
+        false => Err(args.unfit(word, "not an absolute path")),
+    }
+}
+
+/// Reads a certificate with its key.
+pub(super) fn read_certificate(
+    context: &mut Context,
+    file: &Written<PathBuf>,
+) -> Result<Vec<u8>, Box<Diagnostic>> {
+    let told = |why: String| {
+        let told = format!("'crt': cannot use '{}'", file.value.display());
+        Box::new(Diagnostic::error(&codes::CERTIFICATE, file.span, told).label(why))
+    };
+    let secret = context.outside.read_secret(&file.value, FILE_BYTES_MAX);
+    let secret = secret.map_err(|unreadable| {
+        told(match unreadable {
+            Unreadable::TooLarge(max) => format!("the file has more than {max} bytes"),
+            Unreadable::Unnameable => "invalid file name".to_owned(),
+            Unreadable::Refused(number) => {
+                language::reason(&std::io::Error::from_raw_os_error(number))
+            }
+        })
+    })?;
+    let pem = secret.bytes().to_vec();
+    certificate::read(&pem).map_err(told)?;
+    Ok(pem)
+}
+
+fn users(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    if let Some(first) = &draft.users {
+        return Err(twice(first.span, span, "'users'"));
+    }
+    let word = args.required("the name of a `userlist`")?;
+    args.end()?;
+    draft.users = Some(Written {
+        value: word.str().to_owned(),
+        span: word.span,
+    });
+    Ok(())
+}
+
+fn role(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    let word = args.required("`viewer`, `operator` or `admin`")?;
+    let role = { Role::ALL.into_iter() }.find(|role| role.word() == word.str());
+    let role = role.ok_or_else(|| args.unfit(word, "not `viewer`, `operator` or `admin`"))?;
+    let who = args.required("`user` or `group`")?;
+    let who = match who.str() {
+        "user" => Who::User,
+        "group" => Who::Group,
+        _ => return Err(args.unfit(who, "not `user` or `group`")),
+    };
+    let mut names = vec![args.required("a name")?];
+    while args.peek().is_some() {
+        names.push(args.required("a name")?);
+    }
+    for name in names {
+        if draft.rules.len() >= RULES_MAX {
+            return Err(args.unfit(name, "more than 1000 roles"));
+        }
+        draft.rules.push(Rule {
+            span,
+            role,
+            who,
+            name: Written {
+                value: name.str().to_owned(),
+                span: name.span,
+            },
+        });
+    }
+    Ok(())
+}
+
+pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+    Keyword {
+        places: &["console"],
+        syntax: "bind [<address>]:<port> [crt <file> | plain]",
+        doc: "Where the console listens: an IP address and a port; without an address, all of this machine. A \
+            virtual address may be named before the machine has it. `crt` is a \
+            certificate with its issuers and its private key in PEM format; without it the console makes a \
+            certificate, which browsers ask about once. `plain` is without TLS, for a proxy of this machine in front: \
+            it is refused for addresses that other machines reach. Without the line the console listens on port 8600 \
+            of all addresses.",
+        example: "bind 127.0.0.1:8600 plain",
+        build: bind,
+    },
+    Keyword {
+        places: &["console"],
+        syntax: "role (viewer | operator | admin) (user | group) <name>...",
+        doc: "What users of the list of `users` may do, by their names or by their groups. A viewer sees everything; an \
+            operator also takes servers out and puts them back, and moves what runs; an admin may also do what \
+            ends something. Of several roles of a user the highest counts. Users without a role are viewers.",
+        example: "role operator group staff",
+        build: role,
+    },
+    Keyword {
+        places: &["console"],
+        syntax: "users <userlist>",
+        doc: "Who may sign in: the users of this `userlist`, with their passwords there. A user whom a reload removes is \
+            signed out. Without the line only `evenkeel console link` lets somebody in.",
+        example: "users operators",
+        build: users,
+    },
+];

@@ -1,0 +1,125 @@
+//! One time line over all machines and parts, the newest first.
+
+use super::words::{clean, date, moment, stamp};
+use super::{Shown, machine};
+use maud::{Markup, html};
+use part::report::Event;
+use std::collections::VecDeque;
+
+/// Events that are shown.
+const EVENTS_MAX: usize = 500;
+
+/// The reports have all that is known: nothing was seen beside them.
+static SEEN: VecDeque<(String, Event)> = VecDeque::new();
+
+/// An event of a machine.
+pub(super) struct Happened<'s> {
+    pub machine: &'s str,
+    pub of: String,
+    pub event: &'s Event,
+}
+
+/// The events of the machines that are shown, which the filter leaves: the newest first.
+pub(super) fn all<'s>(shown: &Shown<'s>) -> Vec<Happened<'s>> {
+    let mut all = Vec::new();
+    for (_, member) in shown.members() {
+        let Some(look) = &member.look else { continue };
+        for (of, event) in look.events(&SEEN) {
+            let Event { from, to, why, .. } = event;
+            if shown.matches(&[&member.name, &of, from, to, why]) {
+                all.push(Happened {
+                    machine: &member.name,
+                    of,
+                    event,
+                });
+            }
+        }
+    }
+    all.sort_by_key(|one| std::cmp::Reverse(one.event.at.unix_ms));
+    all
+}
+
+/// From what to what.
+pub(super) fn change(event: &Event) -> Markup {
+    html! {
+        @if !event.from.is_empty() { (clean(&event.from)) " " span.arrow { "→" span.vh { " to" } } " " }
+        b { (clean(&event.to)) }
+    }
+}
+
+/// The page.
+pub(super) fn of(shown: &Shown<'_>) -> Markup {
+    let all = all(shown);
+    let number = all.len();
+    let mut days: Vec<(String, Vec<&Happened<'_>>)> = Vec::new();
+    for one in all.iter().take(EVENTS_MAX) {
+        let (day, _) = moment(one.event.at.unix_ms);
+        match days.last_mut().filter(|(last, _)| *last == day) {
+            Some((_, events)) => events.push(one),
+            None => days.push((day, vec![one])),
+        }
+    }
+    html! {
+        @if all.is_empty() && shown.filter.is_empty() {
+            p.empty {
+                "No change is known. Changes of addresses, volumes and guests appear here; reloads and \
+                 restarts are in the log of the program."
+            }
+        } @else if all.is_empty() {
+            p.empty { "No event has “" (clean(shown.filter)) "”." }
+        }
+        @for (day, events) in &days {
+            section {
+                h2.day { (day) }
+                (table(events, day, machine::several(shown), false))
+            }
+        }
+        @if number > EVENTS_MAX {
+            p.more { "… and " (number - EVENTS_MAX) " older ones: filter to see them." }
+        }
+    }
+}
+
+fn time(event: &Event, dates: bool) -> Markup {
+    let at = event.at.unix_ms;
+    html! {
+        time datetime=(stamp(at)) {
+            @if dates { (date(at)) " " }
+            (moment(at).1)
+        }
+    }
+}
+
+/// Events as a table; those of one day need no dates.
+pub(super) fn table(
+    events: &[&Happened<'_>],
+    caption: &str,
+    machines: bool,
+    dates: bool,
+) -> Markup {
+    html! {
+        table.events {
+            caption.vh { "Events, " (caption) }
+            thead {
+                tr {
+                    th scope="col" { "Time" }
+                    @if machines { th scope="col" { "Machine" } }
+                    th scope="col" { "Of" }
+                    th scope="col" { "Change" }
+                    th scope="col" { "Why" }
+                }
+            }
+            tbody {
+                @for one in events {
+                    tr {
+                        td.time { (time(one.event, dates)) }
+                        @if machines { td.on { (clean(one.machine)) } }
+                        th scope="row" { (clean(&one.of)) }
+                        td.change { (change(one.event)) }
+                        td.because { (clean(&one.event.why)) }
+                    }
+                }
+            }
+        }
+    }
+}

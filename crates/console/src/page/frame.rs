@@ -1,0 +1,258 @@
+//! What all pages have: the head, the navigation, the foot; and the pages without them.
+
+use super::actions::hidden;
+use super::machine::choices;
+use super::words::{clean, encode, moment, of_part, zone};
+use super::{Page, Shown, proxy};
+use crate::platform::Platform;
+use maud::{DOCTYPE, Markup, html};
+use part::report::Grade;
+
+/// Parts in the order of the navigation; others come behind them.
+const PARTS: [&str; 5] = ["address", "volume", "guest", "cluster", "supervisor"];
+/// Parts of the navigation at most.
+const PARTS_MAX: usize = 12;
+/// The mark, as an icon of the browser.
+const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath \
+                    d='M1 8h14a7 7 0 0 1-14 0z' fill='%232f6fbf'/%3E%3Cpath d='M1 5h14' stroke='%232f6fbf' \
+                    stroke-width='2'/%3E%3C/svg%3E";
+
+fn head(title: &str, has_script: bool) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta name="color-scheme" content="light dark";
+            meta name="referrer" content="same-origin";
+            title { (title) " · Evenkeel" }
+            link rel="stylesheet" href="/style.css";
+            link rel="icon" href=(ICON);
+            @if has_script { script src="/live.js" defer {} }
+        }
+    }
+}
+
+fn mark() -> Markup {
+    html! {
+        svg.mark viewBox="0 0 16 16" aria-hidden="true" {
+            path d="M1 8h14a7 7 0 0 1-14 0z" {}
+            path d="M1 4.5h14v1.6H1z" {}
+        }
+    }
+}
+
+/// A whole document of these parts.
+pub(super) fn document(page: &Page, shown: &Shown<'_>, parts: &[(&'static str, Markup)]) -> Markup {
+    let me = shown.platform.me();
+    let title = match me {
+        Some(me) => format!("{} · {}", page.title(), clean(&me.name)),
+        None => page.title(),
+    };
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            (head(&title, true))
+            body {
+                a.skip href="#main" { "Skip to the content" }
+                (top(page, shown))
+                main #main.(class(page)) tabindex="-1" {
+                    @if let Some(told) = shown.told { p.told role="status" { (clean(told)) } }
+                    div.title {
+                        h1 { (heading(page)) }
+                        @if let Some(label) = filter(page) { (choices(page, shown, label)) }
+                    }
+                    @for (id, html) in parts {
+                        div id=(id) aria-live=[(*id == "attention").then_some("polite")] { (html) }
+                    }
+                }
+                (foot(page, shown))
+            }
+        }
+    }
+}
+
+fn heading(page: &Page) -> Markup {
+    html! {
+        @if matches!(page, Page::Proxy(_)) {
+            a.up href=(Page::Traffic.path()) { "Traffic" } " " span.sep aria-hidden="true" { "/" } " "
+        }
+        (page.title())
+    }
+}
+
+fn class(page: &Page) -> &'static str {
+    match page {
+        Page::Overview => "overview",
+        Page::Traffic => "of-traffic",
+        Page::Proxy(_) => "of-proxy",
+        Page::Part(_) => "of-part",
+        Page::Events => "of-events",
+    }
+}
+
+/// What the filter of a page is called; the overview has none.
+fn filter(page: &Page) -> Option<&'static str> {
+    match page {
+        Page::Overview => None,
+        Page::Traffic => Some("Name, state or reason"),
+        Page::Proxy(_) => Some("Server, state or check"),
+        Page::Part(_) => Some("Name, state or reason"),
+        Page::Events => Some("Machine, name, state or reason"),
+    }
+}
+
+fn top(page: &Page, shown: &Shown<'_>) -> Markup {
+    html! {
+        header.top {
+            a.brand href="/" { (mark()) "Evenkeel" }
+            nav.pages aria-label="Pages" { ul #nav { (entries(page, shown)) } }
+            div.who {
+                span.viewer { (clean(&shown.viewer.name)) " " span.kind { (shown.viewer.role.word()) } }
+                form method="post" action="/sign-out" {
+                    (hidden("csrf", &shown.viewer.csrf))
+                    button.quiet type="submit" { "Sign out" }
+                }
+            }
+        }
+    }
+}
+
+/// The entries of the navigation.
+pub(super) fn entries(page: &Page, shown: &Shown<'_>) -> Markup {
+    let parts = parts(shown.platform);
+    let is_here = |one: &Page| match (one, page) {
+        (Page::Traffic, Page::Proxy(_)) => true,
+        (one, page) => one == page,
+    };
+    let entry = |one: &Page, words: &str, is_bad: bool| {
+        html! {
+            li {
+                a href=(one.path()) aria-current=[is_here(one).then_some("page")] {
+                    (words)
+                    @if is_bad { span.s.bad { span.vh { " needs attention" } } }
+                }
+            }
+        }
+    };
+    html! {
+        (entry(&Page::Overview, "Overview", false))
+        (entry(&Page::Traffic, "Traffic", false))
+        @for (part, is_bad) in parts {
+            (entry(&Page::Part(part.to_owned()), &of_part(part), is_bad))
+        }
+        (entry(&Page::Events, "Events", false))
+    }
+}
+
+/// The parts that some machine reports, and whether something of each is bad.
+fn parts(platform: &Platform) -> Vec<(&str, bool)> {
+    let looks = platform
+        .members
+        .iter()
+        .filter_map(|member| member.look.as_ref());
+    let mut all: Vec<(&str, bool)> = Vec::new();
+    for report in looks.flat_map(|look| &look.reports) {
+        let is_bad = report
+            .subjects
+            .iter()
+            .any(|one| one.state.grade == Grade::Bad);
+        match all.iter_mut().find(|(part, _)| *part == report.part) {
+            Some((_, known)) => *known |= is_bad,
+            None => all.push((&report.part, is_bad)),
+        }
+    }
+    let place = |part: &str| PARTS.iter().position(|one| *one == part);
+    all.sort_by_key(|(part, _)| place(part).unwrap_or(PARTS.len()));
+    all.truncate(PARTS_MAX);
+    all
+}
+
+fn foot(page: &Page, shown: &Shown<'_>) -> Markup {
+    let me = shown.platform.me();
+    let now_ms = me.map(proxy::now_ms).filter(|now_ms| *now_ms > 0);
+    let path = page.path() + &shown.query(shown.filter, shown.member);
+    html! {
+        footer {
+            // The script writes into this element whether the page is live.
+            span #live role="status" {
+                @if let Some(now_ms) = now_ms { "As of " (moment(now_ms).1) ". " }
+                a href=(path) { "Reload" } " to see the newest."
+            }
+            span { "Times are " (zone()) "." }
+            @if let Some(me) = me { span { "Drawn by " (clean(&me.name)) "." } }
+        }
+    }
+}
+
+/// The form to sign in; `next` is the path to go to then.
+pub fn sign_in(wrong: Option<&str>, next: &str) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            (head("Sign in", false))
+            body.alone {
+                main.card {
+                    h1 { (mark()) "Evenkeel" }
+                    @if let Some(wrong) = wrong { p.wrong role="alert" { (clean(wrong)) } }
+                    form method="post" action="/sign-in" {
+                        (hidden("next", next))
+                        label for="user" { "User" }
+                        input #user name="user" autocomplete="username" autocapitalize="none" spellcheck="false"
+                            required autofocus;
+                        label for="password" { "Password" }
+                        input #password type="password" name="password" autocomplete="current-password" required;
+                        button.first type="submit" { "Sign in" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a link that signs in once shows: a person presses the button, a program that looks at
+/// links does not.
+pub fn once(secret: &str) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            (head("Sign in", false))
+            body.alone {
+                main.card {
+                    h1 { (mark()) "Evenkeel" }
+                    p { "This link signs you in once, in this browser." }
+                    form method="post" action={ "/once/" (encode(secret)) } {
+                        button.first type="submit" autofocus { "Sign in" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An error as a page.
+pub fn failure(status: u16, words: &str) -> Markup {
+    let title = match status {
+        400 => "This request was not understood",
+        401 => "Sign in first",
+        403 => "This is not allowed",
+        404 => "There is no such page",
+        405 => "This is not possible here",
+        429 => "Too many attempts",
+        503 => "Not available now",
+        _ => "This did not work",
+    };
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            (head(title, false))
+            body.alone {
+                main.card {
+                    p.kind { "Error " (status) }
+                    h1 { (title) }
+                    @if !words.is_empty() { p { (clean(words)) } }
+                    p { a href="/" { "To the overview" } }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! A machine as a heading, and what is wrong with what is known of it.
+
+use super::words::{clean, encode};
+use super::{Page, Shown, state};
+use crate::platform::{Member, MemberKind};
+use maud::{Markup, html};
+use part::report::{Grade, span};
+
+/// Data that is older is said to be old.
+const OLD_MS: u64 = 5_000;
+
+/// Why what is shown of a machine may not be so any more; None: it is fresh.
+pub(super) fn doubt(member: &Member) -> Option<String> {
+    let (name, age) = (&member.name, span(member.age_ms));
+    match (&member.look, &member.silent) {
+        (None, Some(why)) => Some(format!("{name} does not respond: {why}")),
+        (None, None) => Some(format!("{name} has not reported yet")),
+        (Some(_), Some(why)) => Some(format!(
+            "{name} does not respond: {why}; its data is {age} old"
+        )),
+        (Some(_), None) if member.age_ms > OLD_MS => {
+            Some(format!("the data of {name} is {age} old"))
+        }
+        (Some(_), None) => None,
+    }
+}
+
+/// What a machine is for, in a word.
+pub(super) fn kind(member: &Member) -> &'static str {
+    match member.kind {
+        MemberKind::Node => "node",
+        MemberKind::Arbiter => "arbiter",
+    }
+}
+
+/// What is to be known of the age of its data, where it stands.
+pub(super) fn doubt_note(member: &Member) -> Markup {
+    html! {
+        @if let Some(doubt) = doubt(member) {
+            p.note.old { (state::word("Attention", Grade::Busy)) ": " (clean(&doubt)) "." }
+        }
+    }
+}
+
+/// The notes of all machines that are shown.
+pub(super) fn notices(shown: &Shown<'_>) -> Markup {
+    html! {
+        @for (_, member) in shown.members() { (doubt_note(member)) }
+        @if shown.platform.members.is_empty() { (nobody()) }
+    }
+}
+
+/// What stands on a page when no machine is known.
+pub(super) fn nobody() -> Markup {
+    html! { p.empty { "No machine has reported yet. This page fills as soon as one does." } }
+}
+
+/// The heading of the section of a machine; without a cluster there is nothing to tell apart.
+pub(super) fn heading(shown: &Shown<'_>, index: usize, member: &Member) -> Markup {
+    let is_alone = shown.platform.members.len() == 1;
+    html! {
+        h2.machine.vh[is_alone] id={ "m-" (index) } {
+            (clean(&member.name)) " "
+            span.kind { (kind(member)) } " "
+            @if member.state.grade != Grade::Good { (state::word(&member.state.word, member.state.grade)) }
+        }
+        (doubt_note(member))
+    }
+}
+
+/// The filter and, where there are several, the choice of a machine.
+pub(super) fn choices(page: &Page, shown: &Shown<'_>, label: &str) -> Markup {
+    let path = page.path();
+    let members = &shown.platform.members;
+    html! {
+        div.choices {
+            form role="search" method="get" action=(path) {
+                label.vh for="q" { (label) }
+                input #q type="search" name="q" value=(shown.filter) placeholder=(label)
+                    autocomplete="off" maxlength="200";
+                @if let Some(member) = shown.member { input type="hidden" name="on" value=(member); }
+                button type="submit" { "Filter" }
+                @if !shown.filter.is_empty() {
+                    a.clear href={ (path) (shown.query("", shown.member)) } { "Show all" }
+                }
+            }
+            @if members.len() > 1 {
+                nav.pick aria-label="Machine" {
+                    a href={ (path) (shown.query(shown.filter, None)) }
+                        aria-current=[shown.member.is_none().then_some("true")] { "All machines" }
+                    @for member in members {
+                        a href={ (path) (shown.query(shown.filter, Some(&member.name))) }
+                            aria-current=[(shown.member == Some(&member.name)).then_some("true")]
+                            { (clean(&member.name)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An element id for something on a machine.
+pub(super) fn id(of: &str, member: &Member, name: &str) -> String {
+    format!("{of}:{}:{}", encode(&member.name), encode(name))
+}
+
+/// Whether it is to be said what is on which machine.
+pub(super) fn several(shown: &Shown<'_>) -> bool {
+    shown.platform.members.len() > 1
+}

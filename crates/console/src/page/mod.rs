@@ -1,0 +1,156 @@
+//! The pages: what a platform is, as HTML. Values in, markup out; no page asks anything.
+//!
+//! All texts come from files, from processes without rights or from the network. maud escapes
+//! them; nothing here is marked as escaped already.
+
+mod actions;
+mod effects;
+mod events;
+mod frame;
+mod graph;
+mod machine;
+mod overview;
+mod part;
+mod picture;
+mod problems;
+mod proxy;
+mod rows;
+mod state;
+mod traffic;
+mod words;
+
+pub use frame::{failure, once, sign_in};
+pub use words::{decode, encode};
+
+use crate::platform::{Member, Platform};
+use crate::user::Viewer;
+use maud::Markup;
+
+/// The style sheet, `/style.css`.
+pub const STYLE: &str = include_str!("style.css");
+/// The script, `/live.js`. Every page works without it.
+pub const SCRIPT: &str = include_str!("live.js");
+
+/// A page.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Page {
+    /// What needs attention, the picture, the traffic in numbers.
+    Overview,
+    /// All frontends, backends and servers.
+    Traffic,
+    /// The frontend and the backend of a name.
+    Proxy(String),
+    /// The report of a part.
+    Part(String),
+    /// What happened.
+    Events,
+}
+
+/// What is drawn, beside the platform.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'s> {
+    /// All machines.
+    pub platform: &'s Platform,
+    /// The viewer.
+    pub viewer: &'s Viewer,
+    /// Only what has these words (`?q=`); empty: everything.
+    pub filter: &'s str,
+    /// Only this machine (`?on=`).
+    pub member: Option<&'s str>,
+    /// Outcome of the last action, shown once.
+    pub told: Option<&'s str>,
+}
+
+impl Page {
+    /// Its path, percent-encoded.
+    pub fn path(&self) -> String {
+        match self {
+            Page::Overview => "/".to_owned(),
+            Page::Traffic => "/traffic".to_owned(),
+            Page::Proxy(name) => format!("/traffic/{}", encode(name)),
+            Page::Part(name) => format!("/part/{}", encode(name)),
+            Page::Events => "/events".to_owned(),
+        }
+    }
+
+    /// Returns the page of a path; a query string behind it is ignored.
+    pub fn of_path(path: &str) -> Option<Page> {
+        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let name = |prefix: &str| {
+            let name = path.strip_prefix(prefix)?;
+            decode(name).filter(|decoded| !decoded.is_empty() && !name.contains('/'))
+        };
+        match path {
+            "/" => Some(Page::Overview),
+            "/traffic" => Some(Page::Traffic),
+            "/events" => Some(Page::Events),
+            _ => { name("/traffic/").map(Page::Proxy) }.or_else(|| name("/part/").map(Page::Part)),
+        }
+    }
+
+    /// Its heading.
+    pub fn title(&self) -> String {
+        match self {
+            Page::Overview => "Overview".to_owned(),
+            Page::Traffic => "Traffic".to_owned(),
+            Page::Proxy(name) => words::clean(name).into_owned(),
+            Page::Part(name) => words::of_part(name),
+            Page::Events => "Events".to_owned(),
+        }
+    }
+}
+
+impl<'s> Shown<'s> {
+    /// The machines that are shown, each with its index.
+    fn members(&self) -> impl Iterator<Item = (usize, &'s Member)> + use<'s> {
+        let only = self.member;
+        let all = self.platform.members.iter().enumerate();
+        all.filter(move |(_, member)| only.is_none_or(|only| only == member.name))
+    }
+
+    /// Whether one of these texts has each of the words of the filter.
+    fn matches(&self, texts: &[&str]) -> bool {
+        let all = texts.join(" ").to_lowercase();
+        let filter = self.filter.to_lowercase();
+        filter.split_whitespace().all(|word| all.contains(word))
+    }
+
+    /// The query string of these choices, with its question mark; empty for none.
+    fn query(&self, filter: &str, member: Option<&str>) -> String {
+        let filter = (!filter.is_empty()).then(|| format!("q={}", encode(filter)));
+        let member = member.map(|name| format!("on={}", encode(name)));
+        let all: Vec<String> = filter.into_iter().chain(member).collect();
+        match all.is_empty() {
+            true => String::new(),
+            false => format!("?{}", all.join("&")),
+        }
+    }
+}
+
+/// Draws a whole document.
+pub fn document(page: &Page, shown: &Shown<'_>) -> Markup {
+    frame::document(page, shown, &parts(page, shown))
+}
+
+/// Draws the parts of a document that change, as their element ids and inner HTML.
+pub fn pieces(page: &Page, shown: &Shown<'_>) -> Vec<(&'static str, String)> {
+    let entries = [("nav", frame::entries(page, shown))].into_iter();
+    let all = entries.chain(parts(page, shown));
+    all.map(|(id, html)| (id, html.into_string())).collect()
+}
+
+fn parts(page: &Page, shown: &Shown<'_>) -> Vec<(&'static str, Markup)> {
+    match page {
+        Page::Overview => overview::parts(shown),
+        Page::Traffic => vec![("traffic", traffic::of(shown))],
+        Page::Proxy(name) => vec![("proxy", proxy::of(shown, name))],
+        Page::Part(name) => vec![("part", part::of(shown, name))],
+        Page::Events => vec![
+            ("notices", machine::notices(shown)),
+            ("events", events::of(shown)),
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests;

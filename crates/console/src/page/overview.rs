@@ -1,0 +1,211 @@
+//! The first page: what needs attention, where what runs, and how much there is to do.
+
+use super::machine::{doubt, nobody, several};
+use super::problems::{self, Known};
+use super::words::{clean, count, counted, list, scaled};
+use super::{Page, Shown, effects, events, graph, picture, state};
+use crate::history::{History, Period};
+use crate::look::{Look, grade};
+use crate::traffic::{Kind, Traffic};
+use maud::{Markup, html};
+use part::report::Grade;
+
+/// Problems that are listed.
+const PROBLEMS_MAX: usize = 20;
+/// Events that are listed.
+const EVENTS: usize = 8;
+
+/// Its parts.
+pub(super) fn parts(shown: &Shown<'_>) -> Vec<(&'static str, Markup)> {
+    vec![
+        ("attention", attention(shown)),
+        ("picture", picture::of(shown.platform)),
+        ("numbers", numbers(shown)),
+        ("effects", effects::of(shown.platform)),
+        ("recent", recent(shown)),
+    ]
+}
+
+fn looks<'s>(shown: &Shown<'s>) -> impl Iterator<Item = &'s Look> {
+    let members = shown.platform.members.iter();
+    members.filter_map(|member| member.look.as_deref())
+}
+
+fn attention(shown: &Shown<'_>) -> Markup {
+    if shown.platform.members.is_empty() {
+        return nobody();
+    }
+    let all = problems::all(shown.platform);
+    let taken_out: usize = looks(shown).map(Look::taken_out).sum();
+    html! {
+        @if all.is_empty() {
+            p.calm { (state::word(&calm(shown), Grade::Good)) }
+        } @else {
+            h2 {
+                @match all.len() {
+                    1 => "1 thing needs attention",
+                    number => { (number) " things need attention" },
+                }
+            }
+            ul.problems { @for known in all.iter().take(PROBLEMS_MAX) { (problem(shown, known)) } }
+            @if all.len() > PROBLEMS_MAX {
+                p.more { "… and " (all.len() - PROBLEMS_MAX) " more." }
+            }
+        }
+        @if taken_out > 0 {
+            p.aside {
+                (state::word(&format!("{taken_out} in maintenance, draining or paused"), Grade::Busy))
+                " · " a href=(Page::Traffic.path()) { "see the traffic" }
+            }
+        }
+    }
+}
+
+fn problem(shown: &Shown<'_>, known: &Known<'_>) -> Markup {
+    let problem = &known.problem;
+    html! {
+        li {
+            div.what {
+                b { (clean(&problem.what)) } " " (state::word(&problem.state, Grade::Bad))
+                @if several(shown) && !known.on.is_empty() {
+                    " " span.muted { "on " (clean(&list(&known.on))) }
+                }
+            }
+            @if !problem.why.is_empty() { div.why { (clean(&problem.why)) } }
+            @if known.page.is_some() || !problem.next.is_empty() {
+                div.next {
+                    @if let Some(page) = &known.page {
+                        a href=(page.path()) { "See " (link_words(page)) }
+                    }
+                    @if known.page.is_some() && !problem.next.is_empty() { " or run " }
+                    @if known.page.is_none() { "Run " }
+                    @if !problem.next.is_empty() { code { (clean(&problem.next)) } }
+                }
+            }
+        }
+    }
+}
+
+fn link_words(page: &Page) -> String {
+    match page {
+        Page::Part(_) => page.title().to_lowercase(),
+        page => page.title(),
+    }
+}
+
+/// The sentence for when nothing needs attention, with what that is known of.
+fn calm(shown: &Shown<'_>) -> String {
+    let members = shown.platform.members.len();
+    let mut up = 0;
+    for look in looks(shown) {
+        let rows = look.traffic.iter().flat_map(|traffic| &traffic.rows);
+        let servers = rows.filter(|row| row.kind == Kind::Server);
+        up += servers
+            .filter(|row| grade(&row.status) == Grade::Good)
+            .count();
+    }
+    let machines = match members {
+        1 => "1 machine responds".to_owned(),
+        number => format!("{} respond", counted(number, "machine")),
+    };
+    let servers = match (up, members) {
+        (0, _) => String::new(),
+        (1, 1) => ", 1 server is up".to_owned(),
+        (number, 1) => format!(", {} are up", counted(number, "server")),
+        _ => ", all servers are up".to_owned(),
+    };
+    format!("All is well: {machines}{servers}.")
+}
+
+fn numbers(shown: &Shown<'_>) -> Markup {
+    let all: Vec<&Traffic> = looks(shown)
+        .filter_map(|look| look.traffic.as_ref())
+        .collect();
+    if all.is_empty() {
+        return html! {
+            h2 { "Traffic" }
+            p.empty { "No machine that responds has a proxy." }
+        };
+    }
+    let rate: u64 = all.iter().map(|traffic| traffic.rate()).sum();
+    let frontends = || all.iter().flat_map(|traffic| traffic.frontends());
+    let sessions: u64 = frontends().map(|row| row.sessions).sum();
+    let errors: u64 = frontends().map(|row| row.errors).sum();
+    let failed: u64 = frontends().filter_map(|row| row.failed).sum();
+    let out = all
+        .iter()
+        .filter_map(|traffic| traffic.fact("BytesOutRate").parse::<u64>().ok());
+    let bits: Option<u64> = out
+        .map(|bytes| bytes.saturating_mul(8))
+        .reduce(u64::saturating_add);
+    let old = shown
+        .platform
+        .members
+        .iter()
+        .filter(|one| one.look.is_some() && doubt(one).is_some());
+    let old: Vec<&str> = old.map(|member| member.name.as_str()).collect();
+    html! {
+        h2 { "Traffic" }
+        dl.numbers {
+            div.main {
+                dt { "Requests" }
+                dd { (count(rate)) span.u { "/s" } }
+                dd.trend { (hour(shown)) }
+            }
+            div { dt { "Sessions" } dd { (count(sessions)) } }
+            @if let Some(bits) = bits {
+                div { dt { "To clients" } dd { (state::quantity(&scaled(bits, "bit/s"))) } }
+            }
+            div { dt { "Errors " span.muted { "since the start" } } dd { (count(errors)) } }
+            div { dt { "5xx " span.muted { "since the start" } } dd { (count(failed)) } }
+        }
+        @if !old.is_empty() { p.aside { "With old data of " (clean(&list(&old))) "." } }
+        p.aside { a href=(Page::Traffic.path()) { "Frontends, backends and servers" } }
+    }
+}
+
+/// The rate of all frontends of the machine that draws, over the last hour.
+fn hour(shown: &Shown<'_>) -> Markup {
+    let me = shown.platform.me();
+    let traffic = me.and_then(|me| me.look.as_ref()?.traffic.as_ref());
+    let mut sum: Vec<u32> = Vec::new();
+    for row in traffic.iter().flat_map(|traffic| traffic.frontends()) {
+        let samples = shown.platform.history.of(row, Period::Hour);
+        // All end now; the shorter ones began later.
+        if samples.len() > sum.len() {
+            sum.splice(0..0, std::iter::repeat_n(0, samples.len() - sum.len()));
+        }
+        let from = sum.len() - samples.len();
+        for (sum, sample) in sum[from..].iter_mut().zip(&samples) {
+            *sum = sum.saturating_add(sample.rate);
+        }
+    }
+    let drawn = graph::small(&sum, History::length(Period::Hour));
+    html! {
+        @if sum.iter().any(|rate| *rate > 0) {
+            (drawn)
+            span.muted {
+                "last hour"
+                @if let Some(me) = me.filter(|_| several(shown)) { " on " (clean(&me.name)) }
+            }
+        }
+    }
+}
+
+fn recent(shown: &Shown<'_>) -> Markup {
+    let all = events::all(&Shown {
+        filter: "",
+        member: None,
+        ..*shown
+    });
+    let first: Vec<_> = all.iter().take(EVENTS).collect();
+    html! {
+        h2 { "Last events" }
+        @if first.is_empty() {
+            p.empty { "No change is known." }
+        } @else {
+            (events::table(&first, "the last ones", several(shown), true))
+            p.aside { a href=(Page::Events.path()) { "All events" } }
+        }
+    }
+}

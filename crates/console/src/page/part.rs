@@ -1,0 +1,264 @@
+//! The report of a part: all subjects over all machines at a glance, then each with all that is
+//! known of it.
+
+use super::machine::{self, id, nobody, several};
+use super::words::{binary, clean, count, moment, of_part, stamp};
+use super::{Shown, actions, state};
+use crate::platform::Member;
+use maud::{Markup, html};
+use part::report::{Event, Fact, Grade, NumberKind, NumberRow, Report, Subject, Unit, Value, span};
+
+/// Subjects of a machine.
+const SUBJECTS_MAX: usize = 200;
+/// Subjects of the table of all machines.
+const GLANCE_MAX: usize = 60;
+/// Events of a subject.
+const EVENTS_MAX: usize = 8;
+/// How deep subjects are indented; a report has a bound of its own.
+const DEPTH_MAX: usize = 6;
+
+/// The sections of the machines that report this part.
+pub(super) fn of(shown: &Shown<'_>, name: &str) -> Markup {
+    let mut all = Vec::new();
+    for (index, member) in shown.members() {
+        let reports = member.look.iter().flat_map(|look| &look.reports);
+        let reports: Vec<&Report> = reports.filter(|report| report.part == name).collect();
+        if !reports.is_empty() || machine::doubt(member).is_some() {
+            all.push((index, member, reports));
+        }
+    }
+    let is_known = all.iter().any(|(.., reports)| !reports.is_empty());
+    html! {
+        @if shown.platform.members.is_empty() { (nobody()) }
+        @else if !is_known { p.empty { "No machine that responds reports “" (clean(&of_part(name))) "”." } }
+        @if all.len() > 1 { (glance(shown, &all)) }
+        div.machines {
+            @for (index, member, reports) in &all {
+                section.machine aria-labelledby={ "m-" (index) } {
+                    (machine::heading(shown, *index, member))
+                    @for (at, report) in reports.iter().enumerate() {
+                        (of_report(shown, member, report, at))
+                    }
+                }
+            }
+        }
+    }
+}
+
+type OfMember<'s> = (usize, &'s Member, Vec<&'s Report>);
+
+/// Each subject as a line with its state on every machine.
+fn glance(shown: &Shown<'_>, all: &[OfMember<'_>]) -> Markup {
+    let mut names: Vec<(&str, &str)> = Vec::new();
+    for subject in all
+        .iter()
+        .flat_map(|(.., reports)| reports)
+        .flat_map(|report| &report.subjects)
+    {
+        let name = (subject.kind.as_str(), subject.name.as_str());
+        if has(shown, subject) && !names.contains(&name) && names.len() < GLANCE_MAX {
+            names.push(name);
+        }
+    }
+    // What has another name on each machine, as a process, is nothing to compare.
+    let is_on = |name: &(&str, &str), reports: &[&Report]| find(reports, *name).is_some();
+    names.retain(|name| {
+        all.iter()
+            .filter(|(.., reports)| is_on(name, reports))
+            .count()
+            > 1
+    });
+    html! {
+        @if !names.is_empty() {
+            div.scroll tabindex="0" role="group" aria-label="At a glance" {
+                table.glance {
+                    caption.vh { "The state of each on every machine" }
+                    thead {
+                        tr {
+                            th scope="col" { "Name" }
+                            @for (_, member, _) in all { th scope="col" { (clean(&member.name)) } }
+                        }
+                    }
+                    tbody {
+                        @for name in names {
+                            tr {
+                                th scope="row" { span.kind { (clean(name.0)) } " " (clean(name.1)) }
+                                @for (.., reports) in all {
+                                    td { @if let Some((report, one)) = find(reports, name) { (how(report, one)) } }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn find<'r>(
+    reports: &[&'r Report],
+    (kind, name): (&str, &str),
+) -> Option<(&'r Report, &'r Subject)> {
+    let mut found =
+        { reports.iter() }.filter_map(|report| Some((*report, report.find(kind, name)?)));
+    found.next()
+}
+
+/// Its state, and since when it is so.
+fn how(report: &Report, subject: &Subject) -> Markup {
+    html! {
+        (state::word(&subject.state.word, subject.state.grade))
+        @if let Some(since) = report.since(subject) { " " span.for { (since) } }
+    }
+}
+
+/// Whether the filter leaves a subject, or something in it.
+fn has(shown: &Shown<'_>, subject: &Subject) -> bool {
+    shown.matches(&[
+        &subject.kind,
+        &subject.name,
+        &subject.state.word,
+        &subject.why,
+    ]) || subject.children.iter().any(|child| has(shown, child))
+}
+
+fn of_report(shown: &Shown<'_>, member: &Member, report: &Report, at: usize) -> Markup {
+    let found: Vec<&Subject> = report
+        .subjects
+        .iter()
+        .filter(|one| has(shown, one))
+        .collect();
+    let drawn = &found[..found.len().min(SUBJECTS_MAX)];
+    html! {
+        @if report.subjects.is_empty() { p.empty { "Nothing is configured." } }
+        @else if found.is_empty() { p.empty { "Nothing here has “" (clean(shown.filter)) "”." } }
+        @for (number, subject) in drawn.iter().enumerate() {
+            @let place = Place { shown, member, report, id: format!("{at}.{number}") };
+            (of_subject(&place, subject, 0))
+        }
+        @if found.len() > drawn.len() {
+            p.more { "… and " (found.len() - drawn.len()) " more: filter to see them." }
+        }
+    }
+}
+
+/// Where a subject is drawn.
+struct Place<'p> {
+    shown: &'p Shown<'p>,
+    member: &'p Member,
+    report: &'p Report,
+    /// Distinct on the machine.
+    id: String,
+}
+
+fn of_subject(place: &Place<'_>, subject: &Subject, depth: usize) -> Markup {
+    let (shown, report) = (place.shown, place.report);
+    let is_bad = subject.state.grade == Grade::Bad;
+    html! {
+        div.subject.child[depth > 0].bad[is_bad] {
+            div.head {
+                @if depth == 0 {
+                    h3 { span.kind { (clean(&subject.kind)) } " " (clean(&subject.name)) }
+                } @else {
+                    b { span.kind { (clean(&subject.kind)) } " " (clean(&subject.name)) }
+                }
+                span.st { (how(report, subject)) }
+                (actions::of_subject(shown, place.member, &report.part, subject))
+            }
+            @if !subject.why.is_empty() { p.why { (clean(&subject.why)) } }
+            @if !subject.facts.is_empty() { dl.facts { @for fact in &subject.facts { (of_fact(fact)) } } }
+            (numbers(report, subject))
+            @if depth < DEPTH_MAX {
+                @for (at, child) in subject.children.iter().enumerate() {
+                    @let place = Place { id: format!("{}.{at}", place.id), ..*place };
+                    (of_subject(&place, child, depth + 1))
+                }
+            }
+            (events(place, subject))
+        }
+    }
+}
+
+fn of_fact(fact: &Fact) -> Markup {
+    html! {
+        div {
+            dt { (clean(&fact.name)) }
+            @match &fact.value {
+                Value::Text(text) => dd { (clean(text)) },
+                Value::List(words) => dd { (clean(&words.join(", "))) },
+                Value::Lines(lines) => @for line in lines { dd { (clean(line)) } },
+            }
+        }
+    }
+}
+
+fn numbers(report: &Report, subject: &Subject) -> Markup {
+    let row = |name: &str| report.rows.iter().find(|row| row.name == name);
+    let known = subject.numbers.iter();
+    let known: Vec<_> = known
+        .filter_map(|(name, value)| Some((row(name)?, *value)))
+        .collect();
+    html! {
+        @if !known.is_empty() {
+            dl.values {
+                @for (row, value) in known {
+                    div {
+                        dt title=(clean(&row.words)) { (clean(label(row))) }
+                        dd { (state::quantity(&with_unit(row, value))) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A counter is called by what it counts, as in `evenkeel status`.
+fn label(row: &NumberRow) -> &str {
+    match row.kind {
+        NumberKind::Counter => row.words.trim_end_matches('.'),
+        NumberKind::Gauge => &row.name,
+    }
+}
+
+fn with_unit(row: &NumberRow, value: u64) -> String {
+    /// Seconds that are not a length of time, but a time: what began after 2001.
+    const TIMES_FROM: u64 = 1_000_000_000;
+    let metric = row.metric.trim_end_matches("_total");
+    match row.unit {
+        Unit::Seconds if value >= TIMES_FROM => {
+            let (day, time) = moment(value.saturating_mul(1000));
+            format!("{day} {time}")
+        }
+        Unit::Seconds => span(value.saturating_mul(1000)),
+        Unit::Milliseconds => format!("{} ms", count(value)),
+        Unit::Microseconds if value >= 10_000 => format!("{} ms", count(value / 1000)),
+        Unit::Microseconds => format!("{} µs", count(value)),
+        Unit::Count if metric.ends_with("_bytes") => binary(value),
+        Unit::Count => count(value),
+    }
+}
+
+fn events(place: &Place<'_>, subject: &Subject) -> Markup {
+    let (shown, report) = (place.shown, place.report);
+    let all = subject.events.iter().rev().take(EVENTS_MAX);
+    html! {
+        @if !subject.events.is_empty() {
+            details.past id=(id("e", place.member, &format!("{}.{}", report.part, place.id))) open[!several(shown)] {
+                summary { "Events" }
+                ol { @for event in all { li { (of_event(report, event)) } } }
+            }
+        }
+    }
+}
+
+fn of_event(report: &Report, event: &Event) -> Markup {
+    let ago = report.at.boottime_ms.checked_sub(event.at.boottime_ms);
+    let time = moment(event.at.unix_ms);
+    html! {
+        time datetime=(stamp(event.at.unix_ms)) title={ (time.0) " " (time.1) } {
+            @match ago { Some(ago) => { (span(ago)) " ago" }, None => (time.1) }
+        }
+        " " (super::events::change(event))
+        @if !event.why.is_empty() { " " span.because { (clean(&event.why)) } }
+    }
+}

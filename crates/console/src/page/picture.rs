@@ -1,0 +1,258 @@
+//! The picture: the machines as boxes with what runs on them, and the links between them. It is
+//! drawn twice, for a wide and for a narrow window; the style sheet shows one of them.
+
+mod boxes;
+
+use super::words::{clean, counted};
+use crate::platform::{Member, MemberKind, Platform};
+use boxes::{Content, HEAD, content};
+use maud::{Markup, html};
+use part::report::Grade;
+
+/// Machines that are drawn.
+const MACHINES_MAX: usize = 8;
+
+/// A rectangle, and what stands in it.
+struct Placed<'p> {
+    member: &'p Member,
+    content: Content,
+    x: usize,
+    y: usize,
+    width: usize,
+    height: usize,
+}
+
+impl Placed<'_> {
+    fn middle(&self) -> usize {
+        self.x + self.width / 2
+    }
+
+    fn right(&self) -> usize {
+        self.x + self.width
+    }
+
+    fn bottom(&self) -> usize {
+        self.y + self.height
+    }
+
+    /// Where a link from the side ends.
+    fn dock(&self) -> usize {
+        self.y + HEAD / 2
+    }
+}
+
+/// A link between two machines, as far as it is known.
+struct Link {
+    grade: Grade,
+    words: String,
+}
+
+/// The picture of a platform; nothing without a machine.
+pub(super) fn of(platform: &Platform) -> Markup {
+    let mut members: Vec<&Member> = platform.members.iter().collect();
+    // The same on every machine: nodes by their names, then arbiters.
+    members.sort_by_key(|one| (one.kind == MemberKind::Arbiter, &one.name));
+    let more = members.len().saturating_sub(MACHINES_MAX);
+    members.truncate(MACHINES_MAX);
+    let heading = match members.len() {
+        1 => "The machine",
+        _ => "The machines",
+    };
+    html! {
+        @if !members.is_empty() {
+            h2 { (heading) }
+            @if members.len() == 1 { (single(members[0])) }
+            @else { (wide(&members)) (narrow(&members)) }
+            @if more > 0 { p.more { "… and " (counted(more, "machine")) " more." } }
+        }
+    }
+}
+
+fn svg(class: &str, width: usize, height: usize, inner: &Markup) -> Markup {
+    html! {
+        svg class={ "picture " (class) } viewBox={ "0 0 " (width) " " (height) } role="group"
+            aria-label="The machines and what runs on them" { (inner) }
+    }
+}
+
+fn single(member: &Member) -> Markup {
+    const WIDTH: usize = 420;
+    let content = content(member);
+    let height = content.height();
+    let placed = Placed {
+        member,
+        content,
+        x: 1,
+        y: 1,
+        width: WIDTH - 2,
+        height,
+    };
+    svg("single", WIDTH, height + 2, &boxes::draw(&placed))
+}
+
+/// Two columns; the third of three machines stands below, between them.
+fn wide(members: &[&Member]) -> Markup {
+    const WIDTH: usize = 960;
+    const BOX: usize = 370;
+    const BELOW: usize = 48;
+    let mut placed: Vec<Placed<'_>> = Vec::new();
+    let mut y = 1;
+    for pair in members.chunks(2) {
+        let contents: Vec<Content> = pair.iter().map(|member| content(member)).collect();
+        let height = contents
+            .iter()
+            .map(Content::height)
+            .max()
+            .unwrap_or_default();
+        let is_middle = pair.len() == 1;
+        for (column, (member, content)) in pair.iter().zip(contents).enumerate() {
+            let x = match (is_middle, column) {
+                (true, _) => (WIDTH - BOX) / 2,
+                (false, 0) => 1,
+                (false, _) => WIDTH - BOX - 1,
+            };
+            placed.push(Placed {
+                member,
+                content,
+                x,
+                y,
+                width: BOX,
+                height,
+            });
+        }
+        y += height + BELOW;
+    }
+    let inner = html! {
+        @match placed.as_slice() {
+            [a, b] => (across(a, b)),
+            [a, b, c] => { (across(a, b)) (down(a, c)) (down(b, c)) },
+            all => (behind(all)),
+        }
+        @for one in &placed { (boxes::draw(one)) }
+    };
+    svg("wide", WIDTH, y - BELOW + 1, &inner)
+}
+
+/// One column; links stand between neighbours, and that of the first and the third beside them.
+fn narrow(members: &[&Member]) -> Markup {
+    const WIDTH: usize = 360;
+    const BELOW: usize = 40;
+    let rail = if members.len() == 3 { 20 } else { 1 };
+    let mut placed: Vec<Placed<'_>> = Vec::new();
+    let mut y = 1;
+    for member in members {
+        let content = content(member);
+        let height = content.height();
+        placed.push(Placed {
+            member,
+            content,
+            x: rail,
+            y,
+            width: WIDTH - rail - 1,
+            height,
+        });
+        y += height + BELOW;
+    }
+    let inner = html! {
+        @if members.len() <= 3 {
+            @for two in placed.windows(2) { (below(&two[0], &two[1])) }
+        }
+        @if let [a, _, c] = placed.as_slice() { (beside(a, c)) }
+        @for one in &placed { (boxes::draw(one)) }
+    };
+    svg("narrow", WIDTH, y - BELOW + 1, &inner)
+}
+
+/// What one of them, or the other, says of the link: the worse of both.
+fn link(a: &Member, b: &Member) -> Link {
+    let seen = [seen(a, b), seen(b, a)].into_iter().flatten();
+    let worst = seen.max_by_key(|link| link.grade);
+    worst.unwrap_or_else(|| Link {
+        grade: Grade::Unknown,
+        words: "not known".to_owned(),
+    })
+}
+
+/// How the cluster's report on a machine has another one.
+fn seen(from: &Member, to: &Member) -> Option<Link> {
+    let look = from.look.as_ref()?;
+    let report = look
+        .reports
+        .iter()
+        .find(|report| report.part == "cluster")?;
+    let state = &report.find("member", &to.name)?.state;
+    if state.grade == Grade::Bad {
+        return Some(Link {
+            grade: Grade::Bad,
+            words: "no link".to_owned(),
+        });
+    }
+    // Without the round trip, which is another one each time.
+    let words = state.word.strip_prefix("reachable, ").unwrap_or("linked");
+    let words = words.split(',').next().unwrap_or_default();
+    Some(Link {
+        grade: state.grade,
+        words: words.to_owned(),
+    })
+}
+
+fn path(link: &Link, d: &str) -> Markup {
+    html! { path class={ "link l-" (super::state::class(link.grade)) } d=(d) {} }
+}
+
+fn label(link: &Link, x: usize, y: usize, anchor: &str) -> Markup {
+    let words = boxes::fit(&clean(&link.words), 20);
+    html! {
+        text class={ "label l-" (super::state::class(link.grade)) } x=(x) y=(y) text-anchor=(anchor) { (words) }
+    }
+}
+
+fn across(a: &Placed<'_>, b: &Placed<'_>) -> Markup {
+    let link = link(a.member, b.member);
+    let y = a.dock();
+    html! {
+        (path(&link, &format!("M{} {y}H{}", a.right(), b.x)))
+        (label(&link, (a.right() + b.x) / 2, y - 9, "middle"))
+    }
+}
+
+fn down(a: &Placed<'_>, c: &Placed<'_>) -> Markup {
+    let link = link(a.member, c.member);
+    let is_left = a.middle() < c.middle();
+    let from = if is_left {
+        a.middle() - 60
+    } else {
+        a.middle() + 60
+    };
+    let to = if is_left { c.x } else { c.right() };
+    let y = c.dock();
+    html! {
+        (path(&link, &format!("M{from} {}V{y}H{to}", a.bottom())))
+        (label(&link, (from + to) / 2, y - 9, "middle"))
+    }
+}
+
+fn below(a: &Placed<'_>, b: &Placed<'_>) -> Markup {
+    let link = link(a.member, b.member);
+    let (x, from, to) = (a.middle(), a.bottom(), b.y);
+    html! {
+        (path(&link, &format!("M{x} {from}V{to}")))
+        (label(&link, x + 12, (from + to) / 2 + 4, "start"))
+    }
+}
+
+fn beside(a: &Placed<'_>, c: &Placed<'_>) -> Markup {
+    let link = link(a.member, c.member);
+    html! { (path(&link, &format!("M{} {}H6V{}H{}", a.x, a.dock(), c.dock(), c.x))) }
+}
+
+/// All links of many machines, behind their boxes.
+fn behind(all: &[Placed<'_>]) -> Markup {
+    let pairs = all.iter().enumerate();
+    let pairs = pairs.flat_map(|(at, a)| all[at + 1..].iter().map(move |b| (a, b)));
+    html! {
+        @for (a, b) in pairs {
+            (path(&link(a.member, b.member), &format!("M{} {}L{} {}", a.middle(), a.dock(), b.middle(), b.dock())))
+        }
+    }
+}

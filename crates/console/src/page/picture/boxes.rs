@@ -1,0 +1,249 @@
+//! The box of a machine: its lines, and how they are drawn.
+
+use super::Placed;
+use crate::look::grade;
+use crate::page::Page;
+use crate::page::machine::{doubt, kind};
+use crate::page::state::class;
+use crate::page::words::{clean, count, counted};
+use crate::platform::{Member, MemberKind};
+use crate::traffic::Kind;
+use maud::{Markup, html};
+use part::report::{Grade, Subject};
+
+/// Height of the head of a box.
+pub(super) const HEAD: usize = 44;
+/// Height of a line.
+const LINE: usize = 21;
+/// Things of a kind that are shown.
+const THINGS_MAX: usize = 6;
+/// Width of a character of ordinary size in tenths, on average and generously.
+const CHAR_TENTHS: usize = 75;
+
+/// A line of a box.
+struct Line {
+    /// None: a heading of what follows.
+    grade: Option<Grade>,
+    /// Where a heading leads.
+    page: Option<Page>,
+    name: String,
+    /// Behind the name, less than it.
+    detail: String,
+    /// At the right.
+    word: String,
+}
+
+/// The lines of a machine.
+pub(super) struct Content {
+    lines: Vec<Line>,
+}
+
+impl Content {
+    pub(super) fn height(&self) -> usize {
+        HEAD + self.lines.len() * LINE + 12
+    }
+}
+
+fn heading(page: Page) -> Line {
+    Line {
+        grade: None,
+        name: page.title(),
+        page: Some(page),
+        detail: String::new(),
+        word: String::new(),
+    }
+}
+
+fn note(grade: Grade, words: &str) -> Line {
+    Line {
+        grade: Some(grade),
+        page: None,
+        name: words.to_owned(),
+        detail: String::new(),
+        word: String::new(),
+    }
+}
+
+/// What runs on a machine, by its reports.
+pub(super) fn content(member: &Member) -> Content {
+    let mut lines = Vec::new();
+    if member.state.grade == Grade::Bad && !member.why.is_empty() {
+        lines.push(note(Grade::Bad, &member.why));
+    }
+    match (&member.look, doubt(member)) {
+        (None, _) => lines.push(note(Grade::Unknown, "what runs here is not known")),
+        (_, Some(_)) => {
+            let age = part::report::span(member.age_ms);
+            lines.push(note(Grade::Busy, &format!("as it was {age} ago")));
+        }
+        (_, None) => {}
+    }
+    if member.kind == MemberKind::Arbiter {
+        lines.push(note(Grade::Unknown, "breaks ties, holds no data"));
+    }
+    lines.extend(traffic(member));
+    for (part, kind) in [
+        ("address", "virtual-ip"),
+        ("volume", "volume"),
+        ("guest", "guest"),
+    ] {
+        things(member, part, kind, &mut lines);
+    }
+    Content { lines }
+}
+
+fn traffic(member: &Member) -> Vec<Line> {
+    let look = member.look.as_ref();
+    let Some(traffic) = look.and_then(|look| look.traffic.as_ref()) else {
+        let silent = look.is_some_and(|look| look.silent.is_some());
+        let line = silent.then(|| note(Grade::Bad, "the proxy does not respond"));
+        return line.into_iter().collect();
+    };
+    let servers = traffic.rows.iter().filter(|row| row.kind == Kind::Server);
+    let grades: Vec<Grade> = servers.map(|row| grade(&row.status)).collect();
+    let up = grades.iter().filter(|grade| **grade == Grade::Good).count();
+    let frontends = traffic.frontends().count();
+    let of_servers = Line {
+        grade: Some(match (up == grades.len(), grades.contains(&Grade::Bad)) {
+            (_, true) => Grade::Bad,
+            (true, false) => Grade::Good,
+            (false, false) => Grade::Busy,
+        }),
+        page: None,
+        name: "servers".to_owned(),
+        detail: String::new(),
+        word: format!("{up} of {} up", grades.len()),
+    };
+    let of_frontends = Line {
+        grade: Some(Grade::Unknown),
+        page: None,
+        name: counted(frontends, "frontend"),
+        detail: String::new(),
+        word: format!("{}/s", count(traffic.rate())),
+    };
+    vec![heading(Page::Traffic), of_frontends, of_servers]
+}
+
+fn things(member: &Member, part: &str, kind: &str, lines: &mut Vec<Line>) {
+    let reports = member.look.iter().flat_map(|look| &look.reports);
+    let subjects: Vec<&Subject> = { reports.filter(|report| report.part == part) }
+        .flat_map(|report| report.of_kind(kind))
+        // It stands in the box of that machine.
+        .filter(|one| one.state.word != "elsewhere")
+        .collect();
+    if subjects.is_empty() {
+        return;
+    }
+    lines.push(heading(Page::Part(part.to_owned())));
+    for one in subjects.iter().take(THINGS_MAX) {
+        let addresses = one.of_kind("address").map(|address| address.name.as_str());
+        lines.push(Line {
+            grade: Some(one.state.grade),
+            page: None,
+            name: one.name.clone(),
+            detail: addresses.take(1).collect(),
+            word: one.state.word.clone(),
+        });
+    }
+    if subjects.len() > THINGS_MAX {
+        let more = subjects.len() - THINGS_MAX;
+        lines.push(note(Grade::Unknown, &format!("and {more} more")));
+    }
+}
+
+/// A text of so many columns at most: wide characters take two.
+pub(super) fn fit(text: &str, columns: usize) -> String {
+    let width = |c: char| if c >= '\u{1100}' { 2 } else { 1 };
+    if text.chars().map(width).sum::<usize>() <= columns {
+        return text.to_owned();
+    }
+    let (mut fitted, mut used) = (String::new(), 1);
+    for c in text.chars() {
+        used += width(c);
+        if used > columns {
+            break;
+        }
+        fitted.push(c);
+    }
+    fitted + "…"
+}
+
+/// The shape of a grade around a point: circle, ring, half, triangle, dash.
+fn shape(grade: Grade, x: usize, y: usize) -> Markup {
+    let class = format!("g {}", class(grade));
+    html! {
+        @match grade {
+            Grade::Good => circle class=(class) cx=(x) cy=(y) r="4.5" {},
+            Grade::Standby => circle class={ (class) " ring" } cx=(x) cy=(y) r="3.7" {},
+            Grade::Busy => path class=(class) d={ "M" (x) " " (y - 5) "l5 5l-5 5l-5-5z" } {},
+            Grade::Bad => path class=(class) d={ "M" (x) " " (y - 5) "l5.5 9.5h-11z" } {},
+            Grade::Unknown => rect class=(class) x=(x - 4) y=(y - 1) width="8" height="2" {},
+        }
+    }
+}
+
+/// Draws a box.
+pub(super) fn draw(placed: &Placed<'_>) -> Markup {
+    let Placed {
+        member,
+        x,
+        y,
+        width,
+        height,
+        ..
+    } = *placed;
+    let state = &member.state;
+    let columns = columns(width);
+    let word = fit(&clean(&state.word), 18);
+    let name = clean(&member.name);
+    let room = columns.saturating_sub(word.chars().count() + 12);
+    let title = html! {
+        tspan.name { (fit(&name, room)) } tspan.kind dx="7" { (kind(member)) }
+    };
+    html! {
+        g class={ "box b-" (class(state.grade)) } {
+            rect.frame x=(x) y=(y) width=(width) height=(height) rx="8" {}
+            path.rule d={ "M" (x) " " (y + HEAD - 6) "h" (width) } {}
+            (shape(state.grade, x + 20, y + 20))
+            text x=(x + 34) y=(y + 25) { (title) title { (name) } }
+            text class={ "word t-" (class(state.grade)) } x=(x + width - 14) y=(y + 25) text-anchor="end" { (word) }
+            @for (at, line) in placed.content.lines.iter().enumerate() {
+                (draw_line(line, x, y + HEAD + at * LINE + 14, width))
+            }
+        }
+    }
+}
+
+fn columns(width: usize) -> usize {
+    (width - 48) * 10 / CHAR_TENTHS
+}
+
+fn draw_line(line: &Line, x: usize, y: usize, width: usize) -> Markup {
+    let columns = columns(width);
+    let Some(grade) = line.grade else {
+        let text = html! { text.group x=(x + 14) y=(y) { (line.name) } };
+        return html! {
+            @match &line.page {
+                Some(page) => a href=(page.path()) { (text) },
+                None => (text),
+            }
+        };
+    };
+    let word = fit(&clean(&line.word), 20);
+    let name = clean(&line.name);
+    let room = columns.saturating_sub(word.chars().count() + 1);
+    let fitted = fit(&name, room);
+    let left = room.saturating_sub(fitted.chars().count() + 1);
+    let detail = clean(&line.detail);
+    // A part of an address would be another one.
+    let has_room = !detail.is_empty() && detail.chars().count() <= left;
+    html! {
+        (shape(grade, x + 20, y - 4))
+        text x=(x + 34) y=(y) {
+            (fitted)
+            @if has_room { tspan.detail dx="7" { (detail) } }
+            @if fitted != name { title { (name) } }
+        }
+        text class={ "word t-" (class(grade)) } x=(x + width - 14) y=(y) text-anchor="end" { (word) }
+    }
+}

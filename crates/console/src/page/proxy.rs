@@ -1,0 +1,136 @@
+//! One frontend or backend, with its day, and its servers with their last checks.
+
+use super::graph::{Large, large};
+use super::machine::{self, nobody};
+use super::rows::{Place, Proxy, proxies, table};
+use super::words::clean;
+use super::{Page, Shown};
+use crate::history::{History, Period, Sample};
+use crate::look::grade;
+use crate::platform::Member;
+use crate::traffic::{Kind, Row};
+use maud::{Markup, html};
+use part::report::Grade;
+use std::cmp::Reverse;
+
+/// Rows of servers.
+const SERVERS_MAX: usize = 200;
+
+/// The sections of the machines that have a proxy of this name.
+pub(super) fn of(shown: &Shown<'_>, name: &str) -> Markup {
+    let page = Page::Proxy(name.to_owned());
+    let mut all = Vec::new();
+    for (index, member) in shown.members() {
+        let traffic = member.look.as_ref().and_then(|look| look.traffic.as_ref());
+        let found = traffic.map(proxies).unwrap_or_default();
+        let found = found.into_iter().find(|proxy| proxy.name == name);
+        if found.is_some() || machine::doubt(member).is_some() {
+            all.push((index, member, found));
+        }
+    }
+    let is_known = all.iter().any(|(.., found)| found.is_some());
+    html! {
+        @if shown.platform.members.is_empty() { (nobody()) }
+        @else if !is_known {
+            p.empty {
+                "No machine that responds has a frontend or backend “" (clean(name)) "”. "
+                a href=(Page::Traffic.path()) { "All traffic" }
+            }
+        }
+        @for (index, member, found) in &all {
+            section.machine aria-labelledby={ "m-" (index) } {
+                (machine::heading(shown, *index, member))
+                @if let Some(found) = found { (of_member(shown, &page, (*index, member), found)) }
+            }
+        }
+    }
+}
+
+fn of_member(
+    shown: &Shown<'_>,
+    page: &Page,
+    (index, member): (usize, &Member),
+    found: &Proxy<'_>,
+) -> Markup {
+    let place = Place {
+        checks: true,
+        ..Place::new(shown, page, index, member)
+    };
+    let has = |row: &&Row| shown.matches(&[&row.name, &row.status, &row.check]);
+    let mut servers: Vec<&Row> = found.servers.iter().copied().filter(has).collect();
+    if servers.len() > SERVERS_MAX {
+        servers.sort_by_key(|row| Reverse(grade(&row.status) == Grade::Bad));
+    }
+    let rest = servers.len().saturating_sub(SERVERS_MAX);
+    servers.truncate(SERVERS_MAX);
+    let own = [
+        (Kind::Frontend, found.frontend),
+        (Kind::Backend, found.backend),
+    ];
+    let caption = |what: &str| format!("{what} {} on {}", found.name, member.name);
+    html! {
+        div.scroll.acts[place.acts()] tabindex="0" role="group" aria-label=(clean(&caption("Numbers of"))) {
+            @for (kind, row) in own {
+                @if let Some(row) = row {
+                    (table(&place, kind, &caption("Frontend or backend"), &[row]))
+                }
+            }
+            @if !servers.is_empty() {
+                h3 { "Servers" }
+                (table(&place, Kind::Server, &caption("Servers of"), &servers))
+            } @else if !found.servers.is_empty() {
+                p.empty { "No server here has “" (clean(shown.filter)) "”." }
+            } @else if found.backend.is_some() {
+                p.empty { "This backend has no servers." }
+            }
+            @if rest > 0 { p.more { "… and " (rest) " more: filter to see them." } }
+        }
+        @if let Some(history) = place.history {
+            @for (_, row) in own {
+                @if let Some(row) = row { (graphs(history, row, now_ms(member))) }
+            }
+        }
+    }
+}
+
+/// When the machine that draws was last looked at, by its own reports; 0 if they do not say.
+pub(super) fn now_ms(member: &Member) -> u64 {
+    let reports = member.look.iter().flat_map(|look| &look.reports);
+    let times = reports.map(|report| report.at.unix_ms);
+    times.max().unwrap_or_default()
+}
+
+fn graphs(history: &History, row: &Row, now_ms: u64) -> Markup {
+    let of = |period, title, unit, value: fn(&Sample) -> u32| {
+        let (words, seconds) = match period {
+            Period::Hour => ("last hour", 3_600),
+            Period::Day => ("last day", 86_400),
+        };
+        let length = History::length(period);
+        let large_of = Large {
+            title,
+            unit,
+            period: words,
+            seconds,
+            length,
+        };
+        large(&large_of, &history.of(row, period), value, now_ms)
+    };
+    let what = match row.kind {
+        Kind::Frontend => "Frontend",
+        _ => "Backend",
+    };
+    html! {
+        h3 { (what) " over time" }
+        div.graphs {
+            @for period in [Period::Hour, Period::Day] {
+                (of(period, "Rate", "/s", |sample| sample.rate))
+            }
+            @if row.kind != Kind::Frontend {
+                @for period in [Period::Hour, Period::Day] {
+                    (of(period, "Time", "ms", |sample| sample.takes_ms))
+                }
+            }
+        }
+    }
+}

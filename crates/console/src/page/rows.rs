@@ -1,0 +1,220 @@
+//! Frontends, backends and servers as rows whose columns are aligned from table to table.
+
+use super::state::{self, quantity};
+use super::words::{clean, count, scaled};
+use super::{Page, Shown, actions, graph};
+use crate::history::{History, Period};
+use crate::look::grade;
+use crate::platform::Member;
+use crate::traffic::{Kind, Row, Traffic};
+use maud::{Markup, html};
+use part::report::{Grade, span};
+
+/// A frontend and a backend of a name, and the servers.
+pub(super) struct Proxy<'t> {
+    pub name: &'t str,
+    pub frontend: Option<&'t Row>,
+    pub backend: Option<&'t Row>,
+    pub servers: Vec<&'t Row>,
+}
+
+impl Proxy<'_> {
+    /// Whether something of it does not work.
+    pub(super) fn is_wrong(&self) -> bool {
+        let all = self
+            .frontend
+            .iter()
+            .chain(&self.backend)
+            .chain(&self.servers);
+        { all }.any(|row| grade(&row.status) == Grade::Bad)
+    }
+
+    /// How many of its servers take traffic.
+    pub(super) fn up(&self) -> usize {
+        let up = self.servers.iter();
+        up.filter(|row| grade(&row.status) == Grade::Good).count()
+    }
+}
+
+/// The proxies of a machine, in the order of its files.
+pub(super) fn proxies(traffic: &Traffic) -> Vec<Proxy<'_>> {
+    let mut all: Vec<Proxy<'_>> = Vec::new();
+    for row in &traffic.rows {
+        if all.last().is_none_or(|last| last.name != row.proxy) {
+            all.push(Proxy {
+                name: &row.proxy,
+                frontend: None,
+                backend: None,
+                servers: Vec::new(),
+            });
+        }
+        let Some(proxy) = all.last_mut() else {
+            continue;
+        };
+        match row.kind {
+            Kind::Frontend => proxy.frontend = Some(row),
+            Kind::Backend => proxy.backend = Some(row),
+            Kind::Server => proxy.servers.push(row),
+        }
+    }
+    all
+}
+
+/// Where rows are drawn.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'p> {
+    pub shown: &'p Shown<'p>,
+    pub page: &'p Page,
+    pub member: &'p Member,
+    /// The history is that of the machine that draws, and of no other.
+    pub history: Option<&'p History>,
+    /// Whether the last check is shown also where all is well.
+    pub checks: bool,
+}
+
+impl<'p> Place<'p> {
+    pub(super) fn new(
+        shown: &'p Shown<'p>,
+        page: &'p Page,
+        index: usize,
+        member: &'p Member,
+    ) -> Self {
+        Place {
+            shown,
+            page,
+            member,
+            history: (index == 0).then_some(&*shown.platform.history),
+            checks: false,
+        }
+    }
+
+    /// Whether there is a column of buttons.
+    pub(super) fn acts(&self) -> bool {
+        actions::are_there(self.shown, self.member)
+    }
+}
+
+/// A table of rows of a kind; the caption is for those that hear the page.
+pub(super) fn table(place: &Place<'_>, kind: Kind, caption: &str, rows: &[&Row]) -> Markup {
+    let acts = place.acts();
+    html! {
+        table.rows {
+            caption.vh { (clean(caption)) }
+            thead {
+                tr {
+                    th scope="col" { (heading(kind)) }
+                    th scope="col" { "State" }
+                    th scope="col" { "Sessions" }
+                    th.c-rate scope="col" { "Rate" }
+                    th scope="col" { "Time" }
+                    th scope="col" { "Errors" }
+                    th scope="col" { abbr title="Responses with a status of 5xx" { "5xx" } }
+                    th scope="col" { "Queue" }
+                    th scope="col" { "In" }
+                    th scope="col" { "Out" }
+                    // The column is there for the alignment also where it stays empty.
+                    @match (acts, kind) {
+                        (true, Kind::Server) => th.c-act scope="col" { span.vh { "Actions" } },
+                        (true, _) => td.c-act {},
+                        (false, _) => {}
+                    }
+                }
+            }
+            tbody { @for row in rows { (of(place, row, acts)) } }
+        }
+    }
+}
+
+fn heading(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Frontend => "Frontend",
+        Kind::Backend => "Backend",
+        Kind::Server => "Server",
+    }
+}
+
+fn of(place: &Place<'_>, row: &Row, acts: bool) -> Markup {
+    let is_server = row.kind == Kind::Server;
+    html! {
+        tr.bad[grade(&row.status) == Grade::Bad] {
+            th scope="row" {
+                @match (is_server, place.page) {
+                    (true, _) => (clean(&row.name)),
+                    (false, Page::Proxy(_)) => (clean(&row.proxy)),
+                    (false, _) => a href=(Page::Proxy(row.proxy.clone()).path()) { (clean(&row.proxy)) },
+                }
+            }
+            td.c-state { (status(row, place.checks)) }
+            (numbers(place, row))
+            @if acts {
+                td.c-act {
+                    @if is_server { (actions::of_server(place.shown, place.page, place.member, row)) }
+                }
+            }
+        }
+    }
+}
+
+/// The state of a row, since when, and what brought it there.
+pub(super) fn status(row: &Row, always_why: bool) -> Markup {
+    let grade = grade(&row.status);
+    let is_well = grade == Grade::Good && !row.status.contains('/');
+    let why = !row.check.is_empty() && (always_why || !is_well);
+    html! {
+        (state::word(&row.status, grade))
+        @if let Some(for_s) = row.for_s { " " span.for { (span(for_s.saturating_mul(1000))) } }
+        @if why { div.why { (clean(&row.check)) } }
+    }
+}
+
+fn rates(place: &Place<'_>, row: &Row) -> Vec<u32> {
+    let samples = place.history.map(|history| history.of(row, Period::Hour));
+    let samples = samples.unwrap_or_default();
+    samples.iter().map(|sample| sample.rate).collect()
+}
+
+/// The numbers of a row, as cells.
+fn numbers(place: &Place<'_>, row: &Row) -> Markup {
+    let cell = |number: u64| html! { td.z[number == 0] { (count(number)) } };
+    let some = |number: Option<u64>| match number {
+        Some(number) => cell(number),
+        None => html! { td {} },
+    };
+    html! {
+        (cell(row.sessions))
+        td.c-rate.z[row.rate == 0] { (rate(place, row)) }
+        td { @if let Some(ms) = row.takes_ms { (quantity(&format!("{} ms", count(ms)))) } }
+        (cell(row.errors))
+        (some(row.failed))
+        (some(row.queued))
+        @for bytes in row.bytes { td.z[bytes == 0] { (quantity(&scaled(bytes, "B"))) } }
+    }
+}
+
+/// The rate of a row behind its last hour.
+pub(super) fn rate(place: &Place<'_>, row: &Row) -> Markup {
+    html! {
+        (graph::small(&rates(place, row), History::length(Period::Hour)))
+        span { (count(row.rate)) span.u { "/s" } }
+    }
+}
+
+/// The same numbers in the line of a backend that is closed.
+pub(super) fn line(place: &Place<'_>, row: &Row) -> Markup {
+    let ms = row.takes_ms.map(|ms| format!("{} ms", count(ms)));
+    let some = |number: Option<u64>| number.map(count).unwrap_or_default();
+    let plain = [
+        ("errors", count(row.errors)),
+        ("responses with 5xx", some(row.failed)),
+        ("in the queue", some(row.queued)),
+    ];
+    html! {
+        span.n.z[row.sessions == 0] { (count(row.sessions)) span.vh { " sessions" } }
+        span.n.c-rate.z[row.rate == 0] { (rate(place, row)) }
+        span.n { @if let Some(ms) = ms { (quantity(&ms)) } }
+        @for (of, number) in plain { span.n.z[number == "0"] { (number) span.vh { " " (of) } } }
+        @for (bytes, of) in row.bytes.into_iter().zip(["in", "out"]) {
+            span.n.z[bytes == 0] { (quantity(&scaled(bytes, "B"))) span.vh { " " (of) } }
+        }
+    }
+}

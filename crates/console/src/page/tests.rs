@@ -1,0 +1,292 @@
+//! Every page of every sample.
+
+use super::*;
+use crate::sample;
+use crate::user::Role;
+use ::part::report::Grade;
+use std::collections::BTreeSet;
+
+fn viewer(role: Role) -> Viewer {
+    Viewer {
+        name: "anna".to_owned(),
+        role,
+        csrf: "token-of-anna".to_owned(),
+    }
+}
+
+fn shown<'s>(platform: &'s Platform, viewer: &'s Viewer) -> Shown<'s> {
+    Shown {
+        platform,
+        viewer,
+        filter: "",
+        member: None,
+        told: None,
+    }
+}
+
+fn pages() -> Vec<Page> {
+    let parts = [
+        "address",
+        "volume",
+        "guest",
+        "cluster",
+        "supervisor",
+        "nobody",
+    ];
+    let parts = parts.map(|part| Page::Part(part.to_owned()));
+    let proxies = ["www", "shop", "no such"].map(|name| Page::Proxy(name.to_owned()));
+    let first = [Page::Overview, Page::Traffic, Page::Events].into_iter();
+    first.chain(proxies).chain(parts).collect()
+}
+
+fn ids(html: &str) -> Vec<&str> {
+    let parts = html.split(" id=\"").skip(1);
+    parts.filter_map(|rest| rest.split('"').next()).collect()
+}
+
+#[test]
+fn every_page_of_every_sample_draws_with_ids_that_are_unique() {
+    let admin = viewer(Role::Admin);
+    let all = [
+        Platform::default(),
+        sample::alone(),
+        sample::platform(),
+        sample::broken(),
+    ];
+    for platform in &all {
+        for page in pages() {
+            let html = document(&page, &shown(platform, &admin)).into_string();
+            let ids = ids(&html);
+            let distinct: BTreeSet<&&str> = ids.iter().collect();
+            assert_eq!(distinct.len(), ids.len(), "{page:?}: {ids:?}");
+            assert!(html.len() < 100_000, "{page:?}: {} bytes", html.len());
+            assert!(!html.contains("style=\""), "the policy forbids it");
+        }
+    }
+}
+
+#[test]
+fn an_empty_platform_says_so() {
+    let (platform, viewer) = (Platform::default(), viewer(Role::Viewer));
+    for page in pages() {
+        let html = document(&page, &shown(&platform, &viewer)).into_string();
+        assert!(html.contains("No machine has reported yet"), "{page:?}");
+    }
+}
+
+#[test]
+fn pieces_are_what_a_document_has() {
+    let viewer = viewer(Role::Operator);
+    let platform = sample::platform();
+    for page in pages() {
+        let shown = shown(&platform, &viewer);
+        let html = document(&page, &shown).into_string();
+        let pieces = pieces(&page, &shown);
+        assert!(pieces.len() > 1);
+        for (id, piece) in pieces {
+            assert!(html.contains(&format!("id=\"{id}\"")), "{page:?}: {id}");
+            assert!(html.contains(&piece), "{page:?}: {id}");
+        }
+    }
+}
+
+#[test]
+fn forms_of_an_operator_have_the_token_and_a_viewer_has_none_that_act() {
+    let platform = sample::platform();
+    let (operator, viewer) = (viewer(Role::Operator), viewer(Role::Viewer));
+    for page in pages() {
+        let html = document(&page, &shown(&platform, &operator)).into_string();
+        for form in html.split("<form").skip(1) {
+            let form = form.split("</form>").next().unwrap();
+            let is_post = form.contains("method=\"post\"");
+            let token = form.contains("name=\"csrf\" value=\"token-of-anna\"");
+            assert_eq!(is_post, token, "{page:?}: {form}");
+        }
+        let html = document(&page, &shown(&platform, &viewer)).into_string();
+        assert!(!html.contains("/act"), "{page:?}");
+    }
+    let traffic = document(&Page::Traffic, &shown(&platform, &operator)).into_string();
+    assert!(traffic.contains("value=\"drain\""));
+    assert!(traffic.contains("name=\"back\" value=\"/traffic\""));
+    // A machine that does not respond does nothing, either.
+    let broken = sample::broken();
+    let traffic = document(&Page::Traffic, &shown(&broken, &operator)).into_string();
+    assert!(!traffic.contains("name=\"on\" value=\"beta\""));
+}
+
+/// Gives every text of a platform a hostile ending.
+fn hostile(platform: &mut Platform) {
+    const EVIL: &str = "\"><script>alert(1)</script>'\u{202e}\u{1b}[31m";
+    for member in &mut platform.members {
+        for text in [&mut member.name, &mut member.why, &mut member.address] {
+            text.push_str(EVIL);
+        }
+        member.state.word.push_str(EVIL);
+        member.state.grade = Grade::Bad;
+        let look = member.look.as_mut().map(std::sync::Arc::make_mut);
+        let Some(look) = look else { continue };
+        for row in look
+            .traffic
+            .iter_mut()
+            .flat_map(|traffic| &mut traffic.rows)
+        {
+            for text in [
+                &mut row.proxy,
+                &mut row.name,
+                &mut row.status,
+                &mut row.check,
+            ] {
+                text.push_str(EVIL);
+            }
+        }
+        for report in &mut look.reports {
+            report.part.push_str(EVIL);
+            for subject in &mut report.subjects {
+                for text in [&mut subject.kind, &mut subject.name, &mut subject.why] {
+                    text.push_str(EVIL);
+                }
+                for event in &mut subject.events {
+                    event.to.push_str(EVIL);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn hostile_names_are_escaped() {
+    let mut platform = sample::platform();
+    hostile(&mut platform);
+    let mut operator = viewer(Role::Admin);
+    operator.name.push_str("<b>");
+    let member = &platform.members[0];
+    let look = member.look.as_ref().unwrap();
+    let proxies = look.traffic.as_ref().unwrap();
+    let mut pages = pages();
+    pages.push(Page::Proxy(proxies.rows[3].proxy.clone()));
+    pages.push(Page::Part(look.reports[1].part.clone()));
+    for page in pages {
+        let shown = Shown {
+            told: Some("<i>"),
+            ..shown(&platform, &operator)
+        };
+        let html = document(&page, &shown).into_string();
+        for evil in [
+            "<script>", "\u{202e}", "\u{1b}", "<i>", "<b>anna", "anna<b>",
+        ] {
+            // What is sent back as it is stands only in values of hidden fields.
+            let html = match evil {
+                "\u{202e}" | "\u{1b}" => html
+                    .split("<input")
+                    .map(|one| one.split_once('>').map_or(one, |two| two.1))
+                    .collect(),
+                _ => html.clone(),
+            };
+            let at = html.find(evil);
+            assert!(
+                at.is_none(),
+                "{page:?}: {:?}",
+                at.and_then(|at| html.get(at.saturating_sub(200)..at + 9))
+            );
+        }
+        let distinct: BTreeSet<&str> = ids(&html).into_iter().collect();
+        assert_eq!(distinct.len(), ids(&html).len(), "{page:?}");
+    }
+    let filtered = Shown {
+        filter: "<script>\"",
+        member: Some("<script>"),
+        ..shown(&platform, &operator)
+    };
+    for page in super::tests::pages() {
+        let html = document(&page, &filtered).into_string();
+        assert!(!html.contains("<script>"), "{page:?}");
+    }
+    for html in [
+        sign_in(Some("<script>"), "\"><script>"),
+        failure(404, "<script>"),
+        once("\"><script>"),
+    ] {
+        assert!(!html.into_string().contains("<script>"));
+    }
+}
+
+#[test]
+fn a_thousand_servers_stay_a_page() {
+    let platform = sample::many();
+    let operator = viewer(Role::Operator);
+    for page in [
+        Page::Overview,
+        Page::Traffic,
+        Page::Proxy("backend-with-a-long-name-07".to_owned()),
+    ] {
+        let html = document(&page, &shown(&platform, &operator)).into_string();
+        assert!(html.len() < 400_000, "{page:?}: {} bytes", html.len());
+    }
+    // What does not work is seen, however many others there are.
+    let html = document(&Page::Traffic, &shown(&platform, &operator)).into_string();
+    assert!(html.contains("server-07-21"));
+    let filtered = Shown {
+        filter: "server-24-39",
+        ..shown(&platform, &operator)
+    };
+    let html = document(&Page::Traffic, &filtered).into_string();
+    assert!(html.contains("server-24-39") && !html.contains("server-24-38"));
+}
+
+#[test]
+fn a_path_is_the_page_that_it_came_from() {
+    for page in pages()
+        .into_iter()
+        .chain([Page::Proxy("a/b ?#%".to_owned())])
+    {
+        assert_eq!(Page::of_path(&page.path()), Some(page.clone()));
+        assert_eq!(Page::of_path(&(page.path() + "?q=a/b")), Some(page));
+    }
+    for wrong in ["", "/x", "/part/", "/traffic/a/b", "/traffic/%zz"] {
+        assert_eq!(Page::of_path(wrong), None, "{wrong}");
+    }
+}
+
+#[test]
+fn one_machine_alone_is_shown_where_it_is_chosen() {
+    let (platform, viewer) = (sample::platform(), viewer(Role::Operator));
+    let only = Shown {
+        member: Some("beta"),
+        ..shown(&platform, &viewer)
+    };
+    let html = document(&Page::Traffic, &only).into_string();
+    assert!(html.contains("Servers of backend shop on beta"));
+    assert!(!html.contains("on alpha"));
+    assert!(html.contains("value=\"/traffic?on=beta\""));
+}
+
+#[test]
+fn old_data_is_said_to_be_old() {
+    let (platform, viewer) = (sample::broken(), viewer(Role::Viewer));
+    for page in [
+        Page::Overview,
+        Page::Traffic,
+        Page::Part("cluster".to_owned()),
+        Page::Events,
+    ] {
+        let html = document(&page, &shown(&platform, &viewer)).into_string();
+        assert!(
+            html.contains("beta does not respond: connection timed out"),
+            "{page:?}"
+        );
+    }
+    let html = document(
+        &Page::Part("cluster".to_owned()),
+        &shown(&platform, &viewer),
+    )
+    .into_string();
+    assert!(html.contains("the data of gamma is 9 s old"));
+}
+
+#[test]
+fn the_script_is_small_and_nothing_comes_from_elsewhere() {
+    assert!(SCRIPT.len() < 4_000, "{}", SCRIPT.len());
+    for text in [SCRIPT, STYLE] {
+        assert!(!text.contains("http") && !text.contains("@import"));
+    }
+}

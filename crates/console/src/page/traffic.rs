@@ -1,0 +1,196 @@
+//! The traffic: per machine its frontends, and its backends with their servers.
+
+use super::machine::{self, id, nobody};
+use super::rows::{Place, Proxy, line, proxies, status, table};
+use super::words::{clean, counted};
+use super::{Page, Shown};
+use crate::look::grade;
+use crate::platform::{Member, MemberKind};
+use crate::traffic::{Kind, Row, Traffic};
+use maud::{Markup, html};
+use part::report::Grade;
+use std::cmp::Reverse;
+
+/// Rows of a table.
+const TABLE_MAX: usize = 40;
+/// Rows of servers on the whole page; a backend beyond them has a link to its own page.
+const SERVERS_MAX: usize = 120;
+/// Lines of backends of a machine.
+const BACKENDS_MAX: usize = 200;
+/// A machine with so few servers has all its backends open.
+const FEW: usize = 24;
+
+/// The sections of the machines.
+pub(super) fn of(shown: &Shown<'_>) -> Markup {
+    let mut left = SERVERS_MAX;
+    let members: Vec<_> = shown.members().collect();
+    html! {
+        @if members.is_empty() { (nobody()) }
+        @for (index, member) in members {
+            // An arbiter has no proxy, and nobody looks for one there.
+            @if member.kind == MemberKind::Node || traffic_of(member).is_some() {
+                section.machine aria-labelledby={ "m-" (index) } {
+                    (machine::heading(shown, index, member))
+                    (of_member(shown, index, member, &mut left))
+                }
+            }
+        }
+    }
+}
+
+fn traffic_of(member: &Member) -> Option<&Traffic> {
+    member.look.as_ref()?.traffic.as_ref()
+}
+
+fn of_member(shown: &Shown<'_>, index: usize, member: &Member, left: &mut usize) -> Markup {
+    let Some(traffic) = traffic_of(member) else {
+        let silent = member.look.as_ref().and_then(|look| look.silent.as_ref());
+        return html! {
+            @match (silent, &member.look) {
+                (Some(why), _) => p.note.old { "The proxy does not respond: " (clean(why)) "." },
+                (None, Some(_)) => p.empty { "No proxy is configured on this machine." },
+                (None, None) => {}
+            }
+        };
+    };
+    let page = Page::Traffic;
+    let place = Place::new(shown, &page, index, member);
+    let all = proxies(traffic);
+    let number: usize = all.iter().map(|proxy| proxy.servers.len()).sum();
+    let found: Vec<Found<'_>> = all.iter().filter_map(|proxy| found(shown, proxy)).collect();
+    let frontends: Vec<&Row> = found.iter().filter_map(|one| one.frontend).collect();
+    let backends: Vec<&Found<'_>> = found.iter().filter(|one| one.backend.is_some()).collect();
+    html! {
+        @if found.is_empty() {
+            p.empty {
+                @if shown.filter.is_empty() { "No frontend and no backend is configured." }
+                @else { "Nothing here has “" (clean(shown.filter)) "”." }
+            }
+        } @else {
+            div.scroll.acts[place.acts()] tabindex="0" role="group" aria-label={ "Traffic of " (clean(&member.name)) } {
+                @if !frontends.is_empty() { (frontends_of(&place, &frontends)) }
+                @if !backends.is_empty() { (backends_of(&place, &backends, number, left)) }
+            }
+        }
+    }
+}
+
+/// What the filter leaves of a proxy.
+struct Found<'t> {
+    proxy: &'t Proxy<'t>,
+    frontend: Option<&'t Row>,
+    backend: Option<&'t Row>,
+    servers: Vec<&'t Row>,
+}
+
+fn found<'t>(shown: &Shown<'_>, proxy: &'t Proxy<'t>) -> Option<Found<'t>> {
+    let has = |row: &Row| shown.matches(&[&row.named(), &row.status, &row.check]);
+    let frontend = proxy.frontend.filter(|row| has(row));
+    let is_found = proxy.backend.is_some_and(has);
+    let servers = proxy.servers.iter().copied();
+    let servers: Vec<&Row> = servers.filter(|row| is_found || has(row)).collect();
+    let backend = proxy.backend.filter(|_| is_found || !servers.is_empty());
+    (frontend.is_some() || backend.is_some()).then_some(Found {
+        proxy,
+        frontend,
+        backend,
+        servers,
+    })
+}
+
+fn frontends_of(place: &Place<'_>, frontends: &[&Row]) -> Markup {
+    let caption = format!("Frontends of {}", place.member.name);
+    let shown = &frontends[..frontends.len().min(BACKENDS_MAX)];
+    html! {
+        h3 { "Frontends" }
+        (table(place, Kind::Frontend, &caption, shown))
+        (more(frontends.len() - shown.len()))
+    }
+}
+
+fn backends_of(
+    place: &Place<'_>,
+    backends: &[&Found<'_>],
+    number: usize,
+    left: &mut usize,
+) -> Markup {
+    let shown = &backends[..backends.len().min(BACKENDS_MAX)];
+    // What is wrong comes first where there is not room for all.
+    let wrong = shown.iter().filter(|one| one.proxy.is_wrong());
+    let mut reserved: usize = wrong.map(|one| one.servers.len().min(TABLE_MAX)).sum();
+    let is_few = number <= FEW || !place.shown.filter.is_empty();
+    let mut drawn = Vec::new();
+    for one in shown {
+        let is_wrong = one.proxy.is_wrong();
+        let wanted = one.servers.len().min(TABLE_MAX);
+        let room = match is_wrong {
+            true => *left,
+            false => left.saturating_sub(reserved),
+        };
+        let is_drawn = wanted <= room;
+        if is_wrong {
+            reserved = reserved.saturating_sub(wanted);
+        }
+        if is_drawn {
+            *left = left.saturating_sub(wanted);
+        }
+        drawn.push((one, is_drawn, is_wrong || is_few));
+    }
+    html! {
+        h3 { "Backends" }
+        @for (one, is_drawn, is_open) in drawn { (backend(place, one, is_drawn, is_open)) }
+        (more(backends.len() - shown.len()))
+    }
+}
+
+fn more(number: usize) -> Markup {
+    html! { @if number > 0 { p.more { "… and " (number) " more: filter to see them." } } }
+}
+
+fn backend(place: &Place<'_>, found: &Found<'_>, is_drawn: bool, is_open: bool) -> Markup {
+    let (name, member) = (found.proxy.name, place.member);
+    let Some(row) = found.backend else {
+        return html! {};
+    };
+    let own = Page::Proxy(name.to_owned()).path();
+    let (up, all) = (found.proxy.up(), found.proxy.servers.len());
+    let head = html! {
+        span.name { a href=(own) { (clean(name)) } " " span.muted { (up) " of " (all) " up" } }
+        span.st { (status(row, false)) }
+        (line(place, row))
+    };
+    html! {
+        @if is_drawn && !found.servers.is_empty() {
+            details.backend id=(id("b", member, name)) open[is_open] {
+                summary.line { (head) }
+                (servers(place, found, &own))
+            }
+        } @else {
+            div.backend.closed {
+                div.line { (head) }
+                @if all == 0 { p.more { "It has no servers." } }
+                @else { p.more { a href=(own) { "Show " (counted(found.servers.len(), "server")) } } }
+            }
+        }
+    }
+}
+
+fn servers(place: &Place<'_>, found: &Found<'_>, own: &str) -> Markup {
+    let mut servers = found.servers.clone();
+    if servers.len() > TABLE_MAX {
+        // Those that do not work are never among the rest.
+        servers.sort_by_key(|row| Reverse(grade(&row.status) == Grade::Bad));
+        servers.truncate(TABLE_MAX);
+    }
+    let rest = found.servers.len() - servers.len();
+    let caption = format!(
+        "Servers of backend {} on {}",
+        found.proxy.name, place.member.name
+    );
+    html! {
+        (table(place, Kind::Server, &caption, &servers))
+        @if rest > 0 {
+            p.more { "… and " (rest) " more: " a href=(own) { "show all" } ", or filter." }
+        }
+    }
+}

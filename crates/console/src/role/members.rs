@@ -1,0 +1,57 @@
+//! The machines of a platform, from what this one knows: its own look, and the report of its cluster.
+
+use crate::look::Look;
+use crate::platform::{Member, MemberKind};
+use part::report::{Grade, State, Subject};
+use std::sync::Arc;
+
+/// The part whose report says who the members are, and what it calls one.
+const CLUSTER: &str = "cluster";
+const MEMBER: &str = "member";
+/// The state of the one that reports.
+const ITSELF: &str = "this machine";
+
+/// All of them, this one first.
+pub fn of(look: Look) -> Vec<Member> {
+    let report = look.reports.iter().find(|report| report.part == CLUSTER);
+    let subjects = report.iter().flat_map(|report| report.of_kind(MEMBER));
+    let mut members: Vec<Member> = subjects.map(member).collect();
+    let itself = members.iter().position(|one| one.state.word == ITSELF);
+    let mut me = match itself {
+        Some(at) => members.remove(at),
+        None => Member {
+            name: look.host.clone(),
+            kind: MemberKind::Node,
+            state: State {
+                word: "running".to_owned(),
+                grade: Grade::Good,
+            },
+            why: String::new(),
+            address: String::new(),
+            look: None,
+            age_ms: 0,
+            silent: None,
+        },
+    };
+    me.look = Some(Arc::new(look));
+    members.insert(0, me);
+    members
+}
+
+fn member(subject: &Subject) -> Member {
+    let kind = subject.words("kind").unwrap_or_default();
+    let is_arbiter = kind.starts_with("arbiter");
+    Member {
+        name: subject.name.clone(),
+        kind: match is_arbiter {
+            true => MemberKind::Arbiter,
+            false => MemberKind::Node,
+        },
+        state: subject.state.clone(),
+        why: subject.why.clone(),
+        address: String::new(),
+        look: None,
+        age_ms: 0,
+        silent: None,
+    }
+}

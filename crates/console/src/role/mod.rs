@@ -1,0 +1,518 @@
+//! The role: it looks at everything that runs here, again and again, keeps what was, and serves it.
+//! Questions go to the supervisor, which passes them on. A thread serves HTTP, another one speaks with
+//! the proxy; this one, the main thread of the process, waits for nothing but its next turn.
+
+pub mod certificate;
+mod gather;
+mod members;
+mod operate;
+mod state;
+
+use crate::config::Config;
+use crate::history::History;
+use crate::message::Link;
+use crate::platform::Platform;
+use crate::traffic::{self, Traffic};
+use crate::web::serve::{self, Door};
+use crate::web::session::Sessions;
+use crate::web::shared::{Action, Order, Shared, Verify, now_s};
+use crate::web::{self};
+use gather::{Answer, Ask, Gather};
+use operate::Operate;
+use part::channel::Received;
+use part::report::{BYTES_MAX, Event, Grade, Moment, Report, Subject};
+use part::role::{Level, Message, PartMessage};
+use part::voice::write_error;
+use part::work::Question;
+use part::{lock, memory};
+use state::State;
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// How often is looked: while somebody sees it, and otherwise.
+const SEEN_MS: u64 = 500;
+const UNSEEN_MS: u64 = 5_000;
+/// How often the history is kept for the next process.
+const KEEP_MS: u64 = 60_000;
+/// Bytes of the answer to an action.
+const REPLY_MAX: u64 = 4 << 10;
+/// Actions of operators that are remembered.
+const ACTIONS_MAX: usize = 200;
+/// Actions under way.
+const ACTING_MAX: usize = 16;
+
+/// Where the role is.
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// The machine.
+    pub host: fn() -> String,
+    /// The parts with a report, in the order of their display.
+    pub parts: fn() -> Vec<&'static str>,
+    /// A message that gives the proxy a connection to its runtime API.
+    pub operate: fn(Level) -> PartMessage,
+    /// Verifies a password.
+    pub verify: Verify,
+    /// Gives up every right, once the console listens, and before there is a second thread.
+    pub confine: fn() -> Result<(), String>,
+}
+
+/// An action under way: its connection to the proxy, and who waits.
+struct Acting {
+    connection: UnixStream,
+    order: Order,
+}
+
+/// What the other thread came back with.
+enum Came {
+    /// The traffic of a look, by the number of its question.
+    Traffic(u64, Result<String, String>),
+    /// The end of an action.
+    Acted(Order, Result<String, String>),
+}
+
+/// The role.
+pub struct Role {
+    place: Place,
+    shared: Arc<Shared>,
+    doors: watch::Sender<Option<Arc<Door>>>,
+    operate: Operate,
+    came: (Sender<Came>, Receiver<Came>),
+    looks: Looks,
+    asks: Vec<Question>,
+    acting: BTreeMap<u64, Acting>,
+    /// Connections to the proxy for the looks, by the numbers of their questions.
+    reading: BTreeMap<u64, UnixStream>,
+    /// What operators did, the newest last.
+    actions: VecDeque<Event>,
+    kept: Kept,
+    /// The thread of the pages has ended.
+    ended: Arc<AtomicBool>,
+}
+
+/// The looks, one after the other.
+struct Looks {
+    number: u64,
+    gather: Option<Gather>,
+    /// When the next one begins, milliseconds of the boot clock.
+    due: u64,
+    history: Arc<History>,
+}
+
+/// What the next process gets.
+struct Kept {
+    state: State,
+    bytes: Vec<u8>,
+    /// When it is made anew.
+    due: u64,
+}
+
+fn now() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let time = Duration::try_from(time).unwrap_or_default();
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Role {
+    /// Starts it with a payload, and with what the process before has kept.
+    ///
+    /// # Errors
+    /// Why it cannot serve, in words.
+    pub fn new(place: Place, payload: &[u8], kept: Option<&[u8]>) -> Result<Role, String> {
+        let config = Config::read(payload)?;
+        let mut state = kept.and_then(State::read).unwrap_or_default();
+        if state.certificate.is_empty() {
+            let names = vec![(place.host)(), "localhost".to_owned()];
+            state.certificate = certificate::make(names)?;
+        }
+        let sessions = Sessions::new(Some(state.sessions.clone()))?;
+        let door = Door::open(&config, &state.certificate)?;
+        (place.confine)()?;
+        let said = |error: std::io::Error| language::reason(&error);
+        let shared = Shared::new(config, sessions, place.verify).map_err(said)?;
+        let shared = Arc::new(shared);
+        let (doors, opened) = watch::channel(Some(Arc::new(door)));
+        let role = Role {
+            looks: Looks {
+                // The supervisor may still answer what a role before this one asked.
+                number: u64::from(std::process::id()) << 32,
+                gather: None,
+                due: 0,
+                history: Arc::new(std::mem::take(&mut state.history)),
+            },
+            place,
+            doors,
+            operate: Operate::start().map_err(said)?,
+            came: channel(),
+            asks: Vec::new(),
+            acting: BTreeMap::new(),
+            reading: BTreeMap::new(),
+            actions: VecDeque::new(),
+            kept: Kept {
+                state,
+                bytes: Vec::new(),
+                due: 0,
+            },
+            ended: Arc::default(),
+            shared,
+        };
+        role.serve(opened)?;
+        Ok(role)
+    }
+
+    /// Starts the thread of the pages.
+    fn serve(&self, doors: watch::Receiver<Option<Arc<Door>>>) -> Result<(), String> {
+        let (shared, ended) = (Arc::clone(&self.shared), Arc::clone(&self.ended));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(2)
+            .build();
+        let runtime = runtime.map_err(|error| language::reason(&error))?;
+        let thread = thread::Builder::new().name("console/http".to_owned());
+        let thread = thread.spawn(move || {
+            let router = web::router(Arc::clone(&shared));
+            runtime.block_on(serve::run(doors, router));
+            // Connections end here.
+            runtime.shutdown_background();
+            ended.store(true, Ordering::Release);
+        });
+        thread.map_err(|error| language::reason(&error))?;
+        Ok(())
+    }
+
+    /// Goes over to another payload.
+    ///
+    /// # Errors
+    /// Why it continues with the one that it has.
+    pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {
+        let config = Config::read(payload)?;
+        let before = self.shared.config();
+        if (before.address, &before.security) != (config.address, &config.security) {
+            if before.address == config.address {
+                // Two sockets of this address cannot both listen.
+                self.doors.send_replace(None);
+            }
+            let door = Door::open(&config, &self.kept.state.certificate)?;
+            self.doors.send_replace(Some(Arc::new(door)));
+        }
+        self.shared.set_config(config);
+        Ok(())
+    }
+
+    /// When [`Role::turn`] has something to do.
+    pub fn due(&self) -> Instant {
+        let gathers = self.looks.gather.as_ref().map(Gather::until);
+        let due = gathers.unwrap_or(self.looks.due).min(self.kept.due);
+        Instant::now() + Duration::from_millis(due.saturating_sub(now()))
+    }
+
+    /// Readable when [`Role::turn`] has something to do before that.
+    pub fn wakes(&self) -> BorrowedFd<'_> {
+        self.shared.wakes()
+    }
+
+    /// Does what is due.
+    pub fn turn(&mut self) {
+        self.shared.is_awake();
+        while let Ok(came) = self.came.1.try_recv() {
+            match came {
+                Came::Traffic(number, Ok(text)) => {
+                    let traffic = Box::new(Traffic::read(&text));
+                    self.take(number, Answer::Traffic(traffic));
+                }
+                Came::Traffic(number, Err(words)) => self.take(number, Answer::Silent(words)),
+                Came::Acted(order, answer) => self.acted(order, answer),
+            }
+        }
+        while let Some(order) = self.shared.next_order() {
+            self.obey(order);
+        }
+        self.look();
+        self.keep();
+    }
+
+    /// Begins a look if it is due, and ends one that is complete.
+    fn look(&mut self) {
+        let now = now();
+        if self
+            .looks
+            .gather
+            .as_ref()
+            .is_some_and(|one| one.is_complete(now))
+        {
+            self.shown(now);
+        }
+        let seen = self.shared.watchers.are_there();
+        let interval = if seen { SEEN_MS } else { UNSEEN_MS };
+        self.looks.due = self.looks.due.min(now + interval);
+        if self.looks.gather.is_some() || now < self.looks.due {
+            return;
+        }
+        self.looks.due = now + interval;
+        self.reading.clear();
+        let mut questions = Vec::new();
+        for part in (self.place.parts)() {
+            let number = self.next_number();
+            let message = Message::TellReport {
+                part: part.to_owned(),
+            };
+            self.asks.push(Question {
+                number,
+                message,
+                descriptors: Vec::new(),
+            });
+            questions.push((number, Ask::Report(part)));
+        }
+        if let Some((number, connection)) = self.connect(Level::User) {
+            self.reading.insert(number, connection);
+            questions.push((number, Ask::Traffic));
+        }
+        self.looks.gather = Some(Gather::begin(questions, now));
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.looks.number += 1;
+        self.looks.number
+    }
+
+    /// Asks the proxy for a connection to its runtime API.
+    fn connect(&mut self, level: Level) -> Option<(u64, UnixStream)> {
+        let (own, other) = UnixStream::pair().ok()?;
+        let number = self.next_number();
+        self.asks.push(Question {
+            number,
+            message: Message::Part(Box::new((self.place.operate)(level))),
+            descriptors: vec![Arc::new(OwnedFd::from(other))],
+        });
+        Some((number, own))
+    }
+
+    /// Shows what a complete look came to.
+    fn shown(&mut self, now: u64) {
+        let Some(gather) = self.looks.gather.take() else {
+            return;
+        };
+        let parts = (self.place.parts)();
+        let look = gather.end(&(self.place.host)(), std::process::id(), &parts);
+        let mut look = look;
+        if !self.actions.is_empty() {
+            look.reports.push(self.report());
+        }
+        if let Some(traffic) = &look.traffic {
+            Arc::make_mut(&mut self.looks.history).take(&traffic.rows, now / 1_000);
+        }
+        let members = members::of(look);
+        self.shared.platform.send_replace(Arc::new(Platform {
+            members,
+            history: Arc::clone(&self.looks.history),
+        }));
+    }
+
+    fn take(&mut self, number: u64, answer: Answer) {
+        if let Some(gather) = &mut self.looks.gather {
+            gather.take(number, answer);
+        }
+    }
+
+    /// Takes out the questions to others.
+    pub fn asks(&mut self) -> Vec<Question> {
+        std::mem::take(&mut self.asks)
+    }
+
+    /// An answer to one of them.
+    pub fn answered(&mut self, answer: Received) {
+        let number = answer.ask;
+        let missing = match &answer.message {
+            Message::Nobody { words, missing } => Some((words.clone(), *missing)),
+            _ => None,
+        };
+        if let Some(acting) = self.acting.remove(&number) {
+            match missing {
+                Some((words, _)) => self.acted(acting.order, Err(words)),
+                None => self.send(acting),
+            }
+        } else if let Some((words, missing)) = missing {
+            let answer = match missing {
+                true => Answer::Silent(words),
+                false => Answer::Nothing,
+            };
+            self.take(number, answer);
+        } else if let Some(connection) = self.reading.remove(&number) {
+            let (sender, shared) = (self.came.0.clone(), Arc::clone(&self.shared));
+            let (command, max) = (traffic::ASK.to_vec(), traffic::BYTES_MAX);
+            self.operate.send(connection, command, max, move |answer| {
+                // The role may have ended.
+                let _ = sender.send(Came::Traffic(number, answer));
+                shared.wake();
+            });
+        } else {
+            let answer = match read_report(&answer) {
+                Ok(report) => Answer::Report(report),
+                Err(words) => Answer::Silent(words),
+            };
+            self.take(number, answer);
+        }
+        self.look();
+    }
+
+    /// Begins an action.
+    fn obey(&mut self, order: Order) {
+        if self.acting.len() >= ACTING_MAX {
+            let words = "too much is done at once: try again".to_owned();
+            return self.acted(order, Err(words));
+        }
+        match self.connect(Level::Admin) {
+            Some((number, connection)) => {
+                self.acting.insert(number, Acting { connection, order });
+            }
+            None => self.acted(order, Err("there is no connection to the proxy".to_owned())),
+        }
+    }
+
+    fn send(&mut self, acting: Acting) {
+        let Acting { connection, order } = acting;
+        let Action::Server {
+            proxy,
+            server,
+            state,
+        } = &order.action;
+        let command = format!("set server {proxy}/{server} state {state}\n").into_bytes();
+        let (sender, shared) = (self.came.0.clone(), Arc::clone(&self.shared));
+        self.operate
+            .send(connection, command, REPLY_MAX, move |answer| {
+                let _ = sender.send(Came::Acted(order, answer));
+                shared.wake();
+            });
+    }
+
+    /// An action is over. The proxy says nothing if it was done, and why if it was not.
+    fn acted(&mut self, order: Order, answer: Result<String, String>) {
+        let Action::Server {
+            proxy,
+            server,
+            state,
+        } = &order.action;
+        let what = format!("server {proxy}/{server}");
+        let outcome = match answer {
+            Ok(said) if said.trim().is_empty() => Ok(format!("{what}: {state}")),
+            Ok(said) => Err(said.trim().to_owned()),
+            Err(words) => Err(words),
+        };
+        let (to, why) = match &outcome {
+            Ok(_) => ((*state).to_owned(), format!("by {}", order.by.name)),
+            Err(words) => (
+                "refused".to_owned(),
+                format!("{state}, by {}: {words}", order.by.name),
+            ),
+        };
+        if self.actions.len() >= ACTIONS_MAX {
+            self.actions.pop_front();
+        }
+        self.actions.push_back(Event {
+            at: moment(),
+            from: what,
+            to,
+            why,
+        });
+        write_error(&format!(
+            "evenkeel: console: {} ({}): {}\n",
+            order.by.name,
+            order.by.role.word(),
+            outcome.as_deref().unwrap_or_else(|words| words)
+        ));
+        // Who waits for it may have gone.
+        let _ = order.reply.send(outcome);
+        // What it did is to be seen at once.
+        self.looks.due = 0;
+    }
+
+    /// How the console is.
+    pub fn report(&self) -> Report {
+        let config = self.shared.config();
+        let mut subject = Subject::new("console", &config.address.to_string())
+            .state("serving", Grade::Good)
+            .number("live", self.shared.watchers.live() as u64);
+        subject.events = self.actions.iter().cloned().collect();
+        Report {
+            part: crate::keyword::NAME.to_owned(),
+            at: moment(),
+            subjects: vec![subject],
+            rows: vec![part::report::NumberRow::new(
+                "live",
+                "evenkeel_console_live_pages",
+                "Pages that are live.",
+            )],
+        }
+    }
+
+    /// Makes a link that signs in once.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn link(&self) -> Result<Link, String> {
+        let config = self.shared.config();
+        let secret = lock(&self.shared.sessions).link(now_s())?;
+        let (certificate, is_plain) = match &config.security {
+            crate::config::Security::Own => (&self.kept.state.certificate[..], false),
+            crate::config::Security::Certificate(pem) => (&pem[..], false),
+            crate::config::Security::Plain => (&[][..], true),
+        };
+        Ok(Link {
+            address: config.address,
+            host: (self.place.host)(),
+            path: format!("/once/{secret}"),
+            is_plain,
+            fingerprint: certificate::fingerprint(certificate),
+        })
+    }
+
+    /// Keeps what the next process starts with.
+    fn keep(&mut self) {
+        let now = now();
+        let sessions = lock(&self.shared.sessions).kept().clone();
+        if now < self.kept.due && sessions == self.kept.state.sessions {
+            return;
+        }
+        self.kept.due = now + KEEP_MS;
+        self.kept.state.sessions = sessions;
+        self.kept.state.history = (*self.looks.history).clone();
+        self.kept.bytes = self.kept.state.encode();
+        self.kept.state.history = History::default();
+    }
+
+    /// What the next process starts with.
+    pub fn kept(&self) -> Vec<u8> {
+        self.kept.bytes.clone()
+    }
+
+    /// Ends: no more connections.
+    pub fn stop(&mut self) {
+        self.doors.send_replace(None);
+    }
+
+    /// Whether it has ended.
+    pub fn has_stopped(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+}
+
+fn moment() -> Moment {
+    Moment {
+        boottime_ms: now(),
+        unix_ms: crate::web::shared::now_ms(),
+    }
+}
+
+fn read_report(answer: &Received) -> Result<Report, String> {
+    let file = answer.descriptors.first();
+    let file = file.ok_or("it does not say how it is")?;
+    let bytes = memory::check(file, BYTES_MAX).and_then(|_| memory::read(file));
+    let bytes = bytes.map_err(|error| error.to_string())?;
+    Report::decode(&bytes).map_err(|error| error.to_string())
+}

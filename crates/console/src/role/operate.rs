@@ -1,0 +1,125 @@
+//! The runtime API of the proxy, over connections that the supervisor passed on: one after the other,
+//! on a thread of its own, since an answer may take its time.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+/// How long an answer may take.
+const LIMIT: Duration = Duration::from_secs(3);
+/// Answers that are waited for at one time.
+const WAITING_MAX: usize = 16;
+
+/// A command, and what is done with what it answers.
+struct Job {
+    connection: UnixStream,
+    command: Vec<u8>,
+    bytes_max: u64,
+    then: Box<dyn FnOnce(Result<String, String>) + Send>,
+}
+
+/// The thread.
+pub struct Operate {
+    jobs: SyncSender<Job>,
+}
+
+impl Operate {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn start() -> io::Result<Operate> {
+        let (jobs, came) = sync_channel(WAITING_MAX);
+        let thread = thread::Builder::new().name("console/operate".to_owned());
+        thread.spawn(move || run(&came))?;
+        Ok(Operate { jobs })
+    }
+
+    /// Sends a command; `then` gets the answer, or why there is none, on that thread.
+    pub fn send(
+        &self,
+        connection: UnixStream,
+        command: Vec<u8>,
+        bytes_max: u64,
+        then: impl FnOnce(Result<String, String>) + Send + 'static,
+    ) {
+        let job = Job {
+            connection,
+            command,
+            bytes_max,
+            then: Box::new(then),
+        };
+        if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) =
+            self.jobs.try_send(job)
+        {
+            (job.then)(Err(
+                "the proxy is slow to answer: too much is asked".to_owned()
+            ));
+        }
+    }
+}
+
+fn run(came: &Receiver<Job>) {
+    while let Ok(job) = came.recv() {
+        let answer = answer(job.connection, &job.command, job.bytes_max);
+        (job.then)(answer.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                "the proxy did not answer in time".to_owned()
+            }
+            _ => language::reason(&error),
+        }));
+    }
+}
+
+/// The whole answer, within the limit: a proxy that sends a byte now and then is one that hangs.
+fn answer(mut connection: UnixStream, command: &[u8], bytes_max: u64) -> io::Result<String> {
+    let until = Instant::now() + LIMIT;
+    connection.set_write_timeout(Some(LIMIT))?;
+    connection.write_all(command)?;
+    let (mut bytes, mut some) = (Vec::new(), vec![0; 64 << 10]);
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        connection.set_read_timeout(Some(left))?;
+        match connection.read(&mut some)? {
+            0 => break,
+            read => bytes.extend_from_slice(&some[..read]),
+        }
+        if bytes.len() as u64 > bytes_max {
+            return Err(io::Error::other("the proxy's answer is too long"));
+        }
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn an_answer_is_read_to_its_end_and_one_that_is_too_long_is_refused() {
+        let operate = Operate::start().unwrap();
+        for (bytes_max, expected) in [
+            (100, Ok("fine\n")),
+            (3, Err("the proxy's answer is too long")),
+        ] {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let (then, answers) = channel();
+            operate.send(ours, b"show info\n".to_vec(), bytes_max, move |answer| {
+                then.send(answer).unwrap();
+            });
+            let mut asked = [0; 10];
+            theirs.read_exact(&mut asked).unwrap();
+            assert_eq!(&asked, b"show info\n");
+            theirs.write_all(b"fine\n").unwrap();
+            drop(theirs);
+            let answer = answers.recv().unwrap();
+            assert_eq!(answer.as_deref().map_err(|words| &**words), expected);
+        }
+    }
+}

@@ -1,0 +1,495 @@
+//! A machine with all kinds of troubles, for tests and pictures.
+
+use crate::history::History;
+use crate::look::Look;
+use crate::platform::{Member, MemberKind, Platform};
+use crate::traffic::{Kind, Row, Traffic};
+use part::report::{Event, Grade, Moment, NumberRow, Report, State, Subject, Unit};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What a runtime API answers.
+pub const ANSWER: &str = "\
+Name: evenkeel
+CurrConns: 42
+Maxconn: 2000
+Uptime: 0d 1h02m03s
+
+# pxname,svname,qcur,scur,stot,bin,bout,ereq,econ,eresp,status,lastchg,rate,ttime,req_rate,type,check_status,check_code,last_chk,hrsp_5xx,agent_status,last_agt
+web,FRONTEND,,40,900,1000,2000,3,,,OPEN,,35,,340,0,,,,14,,
+app,one,0,20,800,900,1800,,1,2,UP,3723,170,12,,2,L7OK,200,\"OK, \"\"fine\"\"\",4,,
+app,two,0,0,0,1,2,,9,,DOWN,95,0,0,,2,L4CON,,Connection refused,,,
+app,three,0,0,0,0,0,,,,DOWN (agent),9,0,0,,2,L7OK,200,,0,L7STS,no disk
+app,four,0,0,0,0,0,,,,MAINT,9,0,0,,2,L7OK,200,,0,,
+app,BACKEND,7,20,810,901,1802,,10,2,UP,3723,170,12,,1,,,,10,,
+mail,FRONTEND,,2,9,5,6,0,,,OPEN,,1,,0,0,,,,,,
+dead,s1,0,0,0,0,0,,,,DOWN,50,0,0,,2,L4TOUT,,,,,
+dead,BACKEND,0,0,0,0,0,,,,DOWN,50,0,0,,1,,,,,,
+odd,line
+";
+
+fn ago(ms: u64) -> Moment {
+    Moment {
+        boottime_ms: 10_000_000 - ms,
+        unix_ms: 1_795_209_453_056 - ms,
+    }
+}
+
+fn event(ms: u64, from: &str, to: &str, why: &str) -> Event {
+    Event {
+        at: ago(ms),
+        from: from.to_owned(),
+        to: to.to_owned(),
+        why: why.to_owned(),
+    }
+}
+
+/// A node with an address, a guest that failed, and a proxy one of whose servers is down.
+pub fn sample() -> Look {
+    let mut www = Subject::new("virtual-ip", "www")
+        .state("MASTER", Grade::Good)
+        .fact("interface", "eth0");
+    www.since = Some(ago(4_000_000));
+    www.events = vec![
+        event(4_010_000, "INIT", "BACKUP", "it was started"),
+        event(4_000_000, "BACKUP", "MASTER", "no master was heard"),
+    ];
+    let mut mail = Subject::new("guest", "mail").state("failed", Grade::Bad);
+    mail.since = Some(ago(65_000));
+    mail.why = "its check failed three times:\nport 25 \u{1b}[31mrefuses".to_owned();
+    mail.events = vec![event(65_000, "", "it failed", "")];
+    let report = |part: &str, subjects| Report {
+        part: part.to_owned(),
+        at: ago(0),
+        subjects,
+        rows: Vec::new(),
+    };
+    Look {
+        at: Instant::now(),
+        host: "alpha".to_owned(),
+        pid: 4711,
+        traffic: Some(Traffic::read(ANSWER)),
+        silent: None,
+        reports: vec![report("address", vec![www]), report("guest", vec![mail])],
+    }
+}
+
+/// Seconds since 1970 at which the samples of a history end.
+const NOW_S: u64 = 1_795_209_453;
+
+/// How much of 1,000 there is at a time: a day with a quiet night, and some noise.
+fn share(at_s: u64, salt: u64) -> u64 {
+    let day = (at_s % 86_400) as f64 / 86_400.0 * std::f64::consts::TAU;
+    let minutes = (at_s % 1_500) as f64 / 1_500.0 * std::f64::consts::TAU;
+    let noise = (at_s / 10)
+        .wrapping_mul(2_654_435_761)
+        .wrapping_add(salt * 977)
+        % 180;
+    let wave = 620.0 - 260.0 * day.cos() + 60.0 * (minutes + salt as f64).sin();
+    wave as u64 + noise
+}
+
+/// The last day of these rows, with a step of so many seconds, and the last hour.
+fn history(rows: &[Row], step_s: u64) -> Arc<History> {
+    let mut history = History::default();
+    let mut rows_then = rows.to_vec();
+    let mut take = |at_s: u64| {
+        for (salt, (then, row)) in rows_then.iter_mut().zip(rows).enumerate() {
+            let share = share(at_s, salt as u64);
+            then.rate = row.rate * share / 800;
+            then.takes_ms = row.takes_ms.map(|ms| (ms * (400 + share) / 1_200).max(1));
+        }
+        history.take(&rows_then, at_s);
+    };
+    let (hour, day) = (NOW_S - 3_600, NOW_S - 86_400);
+    (day..hour).step_by(step_s as usize).for_each(&mut take);
+    (hour..=NOW_S)
+        .step_by(10.max(step_s as usize / 30))
+        .for_each(&mut take);
+    Arc::new(history)
+}
+
+fn row(kind: Kind, proxy: &str, status: &str, rate: u64) -> Row {
+    Row {
+        proxy: proxy.to_owned(),
+        name: String::new(),
+        kind,
+        status: status.to_owned(),
+        for_s: Some(3_723),
+        queued: (kind != Kind::Frontend).then_some(0),
+        sessions: rate / 9,
+        rate,
+        bytes: [rate * 310_000, rate * 4_700_000],
+        errors: rate / 50,
+        takes_ms: (kind != Kind::Frontend && rate > 0).then_some(8 + rate % 23),
+        failed: Some(rate / 80),
+        check: String::new(),
+    }
+}
+
+fn server(proxy: &str, name: &str, status: &str, rate: u64, check: &str) -> Row {
+    Row {
+        name: name.to_owned(),
+        check: check.to_owned(),
+        ..row(Kind::Server, proxy, status, rate)
+    }
+}
+
+fn traffic(rows: Vec<Row>) -> Traffic {
+    let facts = [
+        ("Name", "evenkeel"),
+        ("CurrConns", "214"),
+        ("Maxconn", "20000"),
+        ("BytesOutRate", "12400000"),
+        ("Uptime", "0d 1h02m03s"),
+    ];
+    let facts = facts.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Traffic {
+        rows,
+        facts: facts.into(),
+    }
+}
+
+/// A shop with servers that are up, down, draining and in maintenance.
+fn shop(busy: u64) -> Traffic {
+    let ok = "L7OK 200";
+    let mut rows = vec![
+        row(Kind::Frontend, "www", "OPEN", 412 * busy),
+        row(Kind::Frontend, "mail", "OPEN", 3 * busy),
+        row(Kind::Backend, "shop", "UP", 360 * busy),
+        server("shop", "web1", "UP", 130 * busy, ok),
+        server("shop", "web2", "UP", 124 * busy, ok),
+        server("shop", "web3", "DOWN", 0, "L4CON \"Connection refused\""),
+        server(
+            "shop",
+            "web4",
+            "UP 2/3",
+            106 * busy,
+            "L7STS 503 \"warming up\"",
+        ),
+        row(Kind::Backend, "api", "UP", 52 * busy),
+        server("api", "node1", "UP", 52 * busy, ok),
+        server("api", "node2", "DRAIN", 0, "by an operator, or by its line"),
+        server("api", "node3", "MAINT", 0, "by an operator, or by its line"),
+        row(Kind::Backend, "smtp", "UP", 3 * busy),
+        server("smtp", "mx", "no check", 3 * busy, ""),
+    ];
+    rows[5].for_s = Some(95);
+    rows[9].for_s = Some(12);
+    rows[2].queued = Some(4 * busy);
+    traffic(rows)
+}
+
+fn virtual_ip(name: &str, address: &str, is_master: bool, since_ms: u64) -> Subject {
+    let (word, grade) = match is_master {
+        true => ("MASTER", Grade::Good),
+        false => ("BACKUP", Grade::Standby),
+    };
+    let held = match is_master {
+        true => ("here", Grade::Good),
+        false => ("not here", Grade::Standby),
+    };
+    let mut one = Subject::new("virtual-ip", name)
+        .state(word, grade)
+        .children([Subject::new("address", address).state(held.0, held.1)])
+        .fact("interface", "eth0")
+        .joined("VRID", "51")
+        .joined("advert interval", "100 ms")
+        .fact("health", "all frontends are available")
+        .number("priority", if is_master { 220 } else { 210 })
+        .number("moves", 3)
+        .number("announcements", 12_431);
+    one.since = Some(ago(since_ms));
+    one.why = "it has the highest priority".to_owned();
+    one.events = vec![
+        event(since_ms + 9_000, "INIT", "BACKUP", "it was started"),
+        event(since_ms, "BACKUP", word, "no advertisement for 320 ms"),
+    ];
+    one
+}
+
+fn volume(name: &str, word: &str, grade: Grade, why: &str) -> Subject {
+    let owner_here = u64::from(word != "copy");
+    let mut one = Subject::new("volume", name)
+        .state(word, grade)
+        .fact("size", "40 GiB")
+        .fact("copies", "alpha beta")
+        .fact("owner", "alpha")
+        .fact("complete", "both copies")
+        .number("size bytes", 40 << 30)
+        .number("owner here", owner_here)
+        .number("mirrored", owner_here * u64::from(word == "serving"))
+        .number("writes", 884_120)
+        .number("write p99 us", 1_840);
+    one.since = Some(ago(3_600_000));
+    one.why = why.to_owned();
+    one.events = vec![event(3_600_000, "opening", word, "")];
+    one
+}
+
+fn guest(name: &str, on: &str, here: &str, (word, grade): (&str, Grade)) -> Subject {
+    let (word, grade) = match on == here {
+        true => (word, grade),
+        false => ("elsewhere", Grade::Standby),
+    };
+    let mut one = Subject::new("guest", name)
+        .state(word, grade)
+        .fact("on", on)
+        .list("disks", vec![name.to_owned()])
+        .number("running", u64::from(word == "running"))
+        .number("memory", 4 << 30)
+        .number("processors", 2);
+    if on == here {
+        one.since = Some(ago(2_400_000));
+        one.events = vec![event(2_400_000, "starting", word, "its check is up")];
+    }
+    one
+}
+
+fn number_rows() -> Vec<NumberRow> {
+    let row = NumberRow::new;
+    vec![
+        row("priority", "evenkeel_address_priority", "The priority."),
+        row(
+            "moves",
+            "evenkeel_address_moves_total",
+            "Moves to this machine.",
+        ),
+        row(
+            "announcements",
+            "evenkeel_address_announcements_total",
+            "Announcements sent.",
+        ),
+        row(
+            "size bytes",
+            "evenkeel_volume_size_bytes",
+            "The size of the volume.",
+        ),
+        row(
+            "writes",
+            "evenkeel_volume_write_operations_total",
+            "Disk operations (writes)",
+        ),
+        row(
+            "write p99 us",
+            "evenkeel_volume_write_p99_seconds",
+            "99th percentile of writes.",
+        )
+        .unit(Unit::Microseconds),
+        row(
+            "memory",
+            "evenkeel_guest_memory_bytes",
+            "The memory of the guest.",
+        ),
+        row(
+            "processors",
+            "evenkeel_guest_cpus",
+            "The processors of the guest.",
+        ),
+        row(
+            "running",
+            "evenkeel_guest_running",
+            "1 where the guest runs on this node.",
+        ),
+    ]
+}
+
+fn reported(part: &str, subjects: Vec<Subject>) -> Report {
+    Report {
+        part: part.to_owned(),
+        at: ago(0),
+        subjects,
+        rows: number_rows(),
+    }
+}
+
+fn processes(parts: &[&str]) -> Report {
+    let role = |name: &&str| {
+        let mut role = Subject::new("role", name)
+            .state("running", Grade::Good)
+            .fact("process", "4712");
+        role.since = Some(ago(3_700_000));
+        role
+    };
+    let mut own = Subject::new("supervisor", "4711").state("running", Grade::Good);
+    own.since = Some(ago(3_700_000));
+    let own = own.lines("files", vec!["/etc/evenkeel/evenkeel.cfg".to_owned()]);
+    reported(
+        "supervisor",
+        [own].into_iter().chain(parts.iter().map(role)).collect(),
+    )
+}
+
+fn cluster(me: &str, members: &[(&str, &str)]) -> Report {
+    let whole = Subject::new("cluster", "shop")
+        .state("alpha is the leader", Grade::Good)
+        .fact("this member", me)
+        .fact("accepted", "version 14, by anna: \"shop: web4\"");
+    let member = |(name, kind): &(&str, &str)| {
+        let word = match *name == me {
+            true => "this machine",
+            false => "reachable, direct link, 0.3 ms",
+        };
+        let one = Subject::new("member", name).state(word, Grade::Good);
+        one.fact("kind", *kind).joined("serves", "version 14")
+    };
+    let members = members.iter().map(member);
+    reported("cluster", [whole].into_iter().chain(members).collect())
+}
+
+fn look(host: &str, traffic: Option<Traffic>, reports: Vec<Report>) -> Look {
+    Look {
+        at: Instant::now(),
+        host: host.to_owned(),
+        pid: 4711,
+        traffic,
+        silent: None,
+        reports,
+    }
+}
+
+fn member(name: &str, kind: MemberKind, address: &str, look: Look) -> Member {
+    Member {
+        name: name.to_owned(),
+        kind,
+        state: State {
+            word: "up".to_owned(),
+            grade: Grade::Good,
+        },
+        why: String::new(),
+        address: address.to_owned(),
+        look: Some(Arc::new(look)),
+        age_ms: 400,
+        silent: None,
+    }
+}
+
+/// Two nodes and an arbiter, with a few small troubles.
+pub fn platform() -> Platform {
+    let names = [
+        ("alpha", "node, leader"),
+        ("beta", "node"),
+        ("gamma", "arbiter"),
+    ];
+    let (good, running) = (Grade::Good, ("running", Grade::Good));
+    let of_node = |me: &str| {
+        let is_alpha = me == "alpha";
+        let copy = |word| if is_alpha { word } else { "copy" };
+        let (resync, why) = match is_alpha {
+            true => (Grade::Busy, "1.2 GiB left, 110 MiB/s, 11 s"),
+            false => (good, ""),
+        };
+        let mut volumes = vec![
+            volume("mail", copy("serving"), good, ""),
+            volume("erp", copy("resync"), resync, why),
+        ];
+        if !is_alpha {
+            let scratch = volume("scratch", "serving", good, "");
+            volumes.push(Subject {
+                facts: scratch.facts[..1].to_vec(),
+                ..scratch
+            });
+        }
+        let addresses = vec![
+            virtual_ip("www", "192.0.2.10/24", is_alpha, 4_000_000),
+            virtual_ip("mail", "192.0.2.25/24", !is_alpha, 8_100_000),
+        ];
+        let mut failed = guest("legacy", "beta", me, ("failed", Grade::Bad));
+        if !is_alpha {
+            failed.why = "its check failed three times: port 25 refuses".to_owned();
+        }
+        let guests = vec![
+            guest("mail", "alpha", me, running),
+            guest("erp", "beta", me, running),
+            failed,
+        ];
+        let reports = vec![
+            processes(&["proxy", "address", "cluster", "volume", "guest"]),
+            reported("address", addresses),
+            cluster(me, &names),
+            reported("volume", volumes),
+            reported("guest", guests),
+        ];
+        let traffic = shop(if is_alpha { 2 } else { 0 });
+        member(
+            me,
+            MemberKind::Node,
+            "198.51.100.1",
+            look(me, Some(traffic), reports),
+        )
+    };
+    let gamma = look(
+        "gamma",
+        None,
+        vec![processes(&["cluster"]), cluster("gamma", &names)],
+    );
+    let members = vec![
+        of_node("alpha"),
+        of_node("beta"),
+        member("gamma", MemberKind::Arbiter, "198.51.100.3", gamma),
+    ];
+    Platform {
+        members,
+        history: history(&shop(2).rows, 300),
+    }
+}
+
+/// The same, where one node has failed and the other's data is old.
+pub fn broken() -> Platform {
+    let mut platform = platform();
+    platform.members[1].look = None;
+    platform.members[1].state = State {
+        word: "away".to_owned(),
+        grade: Grade::Bad,
+    };
+    platform.members[1].why = "no heartbeat on any link".to_owned();
+    platform.members[1].silent = Some("connection timed out".to_owned());
+    platform.members[1].age_ms = 48_000;
+    platform.members[2].age_ms = 9_000;
+    platform
+}
+
+/// One machine without a cluster, where all is well.
+pub fn alone() -> Platform {
+    let rows = vec![
+        row(Kind::Frontend, "www", "OPEN", 38),
+        row(Kind::Backend, "app", "UP", 38),
+        server("app", "one", "UP", 20, "L7OK 200"),
+        server("app", "two", "UP", 18, "L7OK 200"),
+    ];
+    let history = history(&rows, 300);
+    let www = virtual_ip("www", "192.0.2.10/24", true, 4_000_000);
+    let reports = vec![
+        processes(&["proxy", "address"]),
+        reported("address", vec![www]),
+    ];
+    let look = look("alpha", Some(traffic(rows)), reports);
+    Platform {
+        members: vec![member("alpha", MemberKind::Node, "", look)],
+        history,
+    }
+}
+
+/// One machine with 1,000 servers in 25 backends.
+pub fn many() -> Platform {
+    let mut rows = vec![row(Kind::Frontend, "www", "OPEN", 9_000)];
+    for backend in 0..25 {
+        let proxy = format!("backend-with-a-long-name-{backend:02}");
+        rows.push(row(Kind::Backend, &proxy, "UP", 360));
+        for number in 0..40 {
+            let status = if (backend, number) == (7, 21) {
+                "DOWN"
+            } else {
+                "UP"
+            };
+            let name = format!("server-{backend:02}-{number:02}.rack.example.com");
+            rows.push(server(&proxy, &name, status, 9, "L7OK 200"));
+        }
+    }
+    let history = history(&rows, 3_600);
+    let look = look("alpha", Some(traffic(rows)), vec![processes(&["proxy"])]);
+    Platform {
+        members: vec![member("alpha", MemberKind::Node, "", look)],
+        history,
+    }
+}

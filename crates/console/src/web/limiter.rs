@@ -1,0 +1,113 @@
+//! How often somebody may try a password: few times at once, then seldom, in memory that is bounded.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// Tries that are free, and how long one takes to come back, milliseconds.
+const TRIES: u64 = 5;
+const BACK_MS: u64 = 10_000;
+/// Addresses and names that are remembered.
+const ENTRIES_MAX: usize = 4_096;
+
+/// Who tries.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Key {
+    /// Somebody at an address; of IPv6 its network of 64 bits.
+    From([u8; 8]),
+    /// Somebody for a user, from wherever.
+    For(String),
+}
+
+impl Key {
+    /// Of an address.
+    pub fn of(address: IpAddr) -> Key {
+        let mut bytes = [0; 8];
+        match address.to_canonical() {
+            IpAddr::V4(address) => bytes[4..].copy_from_slice(&address.octets()),
+            IpAddr::V6(address) => bytes.copy_from_slice(&address.octets()[..8]),
+        }
+        Key::From(bytes)
+    }
+}
+
+/// Who has failed: until when all of their tries are back, milliseconds.
+#[derive(Debug, Default)]
+pub struct Limiter {
+    until: HashMap<Key, u64>,
+}
+
+impl Limiter {
+    /// Takes a try of all of these. Returns for how long none is left, milliseconds; then nobody's is
+    /// taken.
+    pub fn take(&mut self, keys: &[Key], now: u64) -> Option<u64> {
+        let full = TRIES * BACK_MS;
+        let left = |key: &Key| {
+            self.until
+                .get(key)
+                .map_or(0, |until| until.saturating_sub(now))
+        };
+        let wait = keys.iter().map(left).max().unwrap_or(0);
+        if wait + BACK_MS > full {
+            return Some(wait + BACK_MS - full);
+        }
+        if self.until.len() + keys.len() > ENTRIES_MAX {
+            self.until.retain(|_, until| *until > now);
+        }
+        // A flood from everywhere: nobody is remembered for longer than the oldest half.
+        if self.until.len() + keys.len() > ENTRIES_MAX {
+            let mut all: Vec<u64> = self.until.values().copied().collect();
+            let middle = all.len() / 2;
+            let (_, middle, _) = all.select_nth_unstable(middle);
+            let middle = *middle;
+            self.until.retain(|_, until| *until > middle);
+        }
+        for key in keys {
+            let until = self.until.entry(key.clone()).or_insert(now);
+            *until = (*until).max(now) + BACK_MS;
+        }
+        None
+    }
+
+    /// Somebody has proved who they are: their tries are back.
+    pub fn forgive(&mut self, keys: &[Key]) {
+        for key in keys {
+            self.until.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_tries_are_free_and_one_comes_back_at_a_time() {
+        let mut limiter = Limiter::default();
+        let anna = [Key::of([192, 0, 2, 1].into()), Key::For("anna".to_owned())];
+        for _ in 0..TRIES {
+            assert_eq!(limiter.take(&anna, 1_000), None);
+        }
+        assert_eq!(limiter.take(&anna, 1_000), Some(BACK_MS));
+        // From elsewhere, for the same user.
+        let elsewhere = [Key::of([192, 0, 2, 2].into()), anna[1].clone()];
+        assert_eq!(limiter.take(&elsewhere, 6_000), Some(BACK_MS - 5_000));
+        assert_eq!(limiter.take(&anna, 1_000 + BACK_MS), None);
+        assert!(limiter.take(&anna, 1_000 + BACK_MS).is_some());
+        limiter.forgive(&anna);
+        assert_eq!(limiter.take(&anna, 1_000 + BACK_MS), None);
+    }
+
+    #[test]
+    fn it_is_bounded_and_a_network_of_64_bits_is_one() {
+        let mut limiter = Limiter::default();
+        for number in 0..100_000_u32 {
+            limiter.take(&[Key::of(number.to_be_bytes().into())], u64::from(number));
+            assert!(limiter.until.len() <= ENTRIES_MAX);
+        }
+        let one: IpAddr = "2001:db8::1".parse().unwrap();
+        let two: IpAddr = "2001:db8::ffff:2".parse().unwrap();
+        assert_eq!(Key::of(one), Key::of(two));
+        let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
+        assert_eq!(Key::of(mapped), Key::of([192, 0, 2, 1].into()));
+    }
+}

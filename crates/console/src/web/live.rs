@@ -1,0 +1,101 @@
+//! A page that is live: its changed pieces as server-sent events (WHATWG HTML, 9.2), one for each look
+//! at the platform in which something differs.
+
+use super::pages::Wanted;
+use super::shared::{Live, Shared, Watchers};
+use super::{Common, field, fields, signed_in};
+use crate::page;
+use axum::body::{Body, Bytes};
+use axum::extract::{RawQuery, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Pages that are live at one time.
+const LIVE_MAX: usize = 200;
+/// How often something is sent in any case, so that both sides notice the end of the connection.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+
+/// The stream of one page.
+struct Stream {
+    shared: Arc<Shared>,
+    _live: Live,
+    looks: watch::Receiver<Arc<crate::platform::Platform>>,
+    wanted: Wanted,
+    token: String,
+    /// What the browser has.
+    sent: BTreeMap<&'static str, String>,
+}
+
+/// Opens it.
+pub(super) async fn live(
+    State(shared): State<Common>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let Some((_, token)) = signed_in(&shared, &headers) else {
+        return StatusCode::UNAUTHORIZED.into_response();
+    };
+    let asked = field(&fields(query.unwrap_or_default().as_bytes()), "page");
+    let (path, query) = asked.split_once('?').unwrap_or((&asked, ""));
+    let Some(wanted) = Wanted::of(path, query) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let Some(live) = Watchers::enter(&shared, LIVE_MAX) else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    shared.wake();
+    let mut looks = shared.platform.subscribe();
+    // The page may be of a look before.
+    looks.mark_changed();
+    let stream = Stream {
+        _live: live,
+        looks,
+        wanted,
+        token: token.to_owned(),
+        sent: BTreeMap::new(),
+        shared,
+    };
+    let events = stream::unfold(stream, |mut stream| async move {
+        let bytes = stream.next().await?;
+        Some((Ok::<Bytes, Infallible>(bytes), stream))
+    });
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    (headers, Body::from_stream(events)).into_response()
+}
+
+impl Stream {
+    /// The next event. None: whoever looks is signed out, or the console ends.
+    async fn next(&mut self) -> Option<Bytes> {
+        let changed = tokio::time::timeout(SIGN_OF_LIFE, self.looks.changed()).await;
+        // Somebody who was signed out sees nothing more.
+        let viewer = self.shared.viewer(&self.token)?;
+        match changed {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return None,
+            Err(_) => return Some(Bytes::from_static(b": \n\n")),
+        }
+        let platform = self.looks.borrow_and_update().clone();
+        let mut shown = self.wanted.shown(&platform, &viewer);
+        shown.told = None;
+        let mut changed = serde_json::Map::new();
+        for (id, piece) in page::pieces(&self.wanted.page, &shown) {
+            if self.sent.get(id) != Some(&piece) {
+                changed.insert(id.to_owned(), piece.clone().into());
+                self.sent.insert(id, piece);
+            }
+        }
+        // JSON has no line breaks outside of its strings, and escapes those within.
+        let data = serde_json::Value::Object(changed);
+        Some(Bytes::from(format!("data: {data}\n\n")))
+    }
+}

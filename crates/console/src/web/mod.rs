@@ -1,0 +1,163 @@
+//! The console over HTTP: who comes in, what they see, and what they do.
+
+mod act;
+mod api;
+mod limiter;
+mod live;
+mod pages;
+pub mod serve;
+pub mod session;
+pub mod shared;
+mod sign_in;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, ETAG, IF_NONE_MATCH,
+    REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use axum::middleware::map_response_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use maud::Markup;
+use shared::Shared;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Security;
+use crate::page;
+use crate::user::Viewer;
+
+/// Bytes of a form.
+const FORM_BYTES_MAX: usize = 16 << 10;
+/// How long the body of a request may take.
+const BODY_LIMIT: Duration = Duration::from_secs(10);
+/// Nothing from elsewhere, nothing within pages but what this console serves as files.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
+    form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// What every request has at hand.
+type Common = Arc<Shared>;
+
+/// All that is served.
+pub fn router(shared: Common) -> Router {
+    Router::new()
+        .route("/", get(pages::page))
+        .route("/traffic", get(pages::page))
+        .route("/traffic/{name}", get(pages::page))
+        .route("/part/{name}", get(pages::page))
+        .route("/events", get(pages::page))
+        .route("/live", get(live::live))
+        .route("/act", post(act::act))
+        .route("/sign-in", get(sign_in::form).post(sign_in::sign_in))
+        .route("/sign-out", post(sign_in::sign_out))
+        .route("/once/{secret}", get(sign_in::link).post(sign_in::use_link))
+        .route("/style.css", get(style))
+        .route("/live.js", get(script))
+        .route("/metrics", get(api::metrics))
+        .route("/api/v1", get(api::description))
+        .route("/api/v1/platform", get(api::platform))
+        .route("/api/v1/events", get(api::events))
+        .route("/api/v1/act", post(api::act))
+        .fallback(pages::not_found)
+        .layer(map_response_with_state(Arc::clone(&shared), secured))
+        .with_state(shared)
+}
+
+/// What every response says to the browser.
+async fn secured(
+    axum::extract::State(shared): axum::extract::State<Common>,
+    mut response: Response,
+) -> Response {
+    let headers = response.headers_mut();
+    let mut set = |name: HeaderName, value: &'static str| {
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    };
+    set(CONTENT_SECURITY_POLICY, POLICY);
+    set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(X_FRAME_OPTIONS, "DENY");
+    set(REFERRER_POLICY, "same-origin");
+    set(CACHE_CONTROL, "no-store");
+    set(
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    );
+    set(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    );
+    // A certificate that was made here is one that a person has accepted: a browser that insists
+    // on a better one would lock them out.
+    if matches!(shared.config().security, Security::Certificate(_)) {
+        set(STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
+    response
+}
+
+/// A response of markup.
+fn html(status: StatusCode, markup: Markup) -> Response {
+    let headers = [(CONTENT_TYPE, "text/html; charset=utf-8")];
+    (status, headers, markup.into_string()).into_response()
+}
+
+/// An error as a page.
+fn failure(status: StatusCode, words: &str) -> Response {
+    html(status, page::failure(status.as_u16(), words))
+}
+
+/// Whose request this is, with their token.
+fn signed_in<'h>(shared: &Shared, headers: &'h HeaderMap) -> Option<(Viewer, &'h str)> {
+    let cookies = headers.get_all(COOKIE).iter();
+    let mut tokens = cookies.filter_map(|value| session::token_in(value.to_str().ok()?));
+    tokens.find_map(|token| Some((shared.viewer(token)?, token)))
+}
+
+/// The body of a request, if it comes whole and in time.
+async fn body(request: Request<Body>) -> Option<Vec<u8>> {
+    let bytes = axum::body::to_bytes(request.into_body(), FORM_BYTES_MAX);
+    let bytes = tokio::time::timeout(BODY_LIMIT, bytes).await.ok()?.ok()?;
+    Some(bytes.to_vec())
+}
+
+/// The first value of a field of a form.
+fn field(form: &[(String, String)], name: &str) -> String {
+    let found = form.iter().find(|(known, _)| known == name);
+    found.map(|(_, value)| value.clone()).unwrap_or_default()
+}
+
+/// The fields of a form, or of a query.
+fn fields(bytes: &[u8]) -> Vec<(String, String)> {
+    let pairs = form_urlencoded::parse(bytes);
+    pairs
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect()
+}
+
+async fn style(headers: HeaderMap) -> Response {
+    file(&headers, "text/css; charset=utf-8", page::STYLE)
+}
+
+async fn script(headers: HeaderMap) -> Response {
+    file(&headers, "text/javascript; charset=utf-8", page::SCRIPT)
+}
+
+/// A file of this program: it changes with the program only.
+fn file(headers: &HeaderMap, kind: &'static str, text: &'static str) -> Response {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    let tag: String = digest
+        .as_ref()
+        .iter()
+        .take(8)
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    let tag = format!("\"{tag}\"");
+    let known = headers.get(IF_NONE_MATCH).map(HeaderValue::as_bytes);
+    let caching = [(CACHE_CONTROL, "no-cache".to_owned()), (ETAG, tag.clone())];
+    match known == Some(tag.as_bytes()) {
+        true => (StatusCode::NOT_MODIFIED, caching).into_response(),
+        false => (caching, [(CONTENT_TYPE, kind)], text).into_response(),
+    }
+}

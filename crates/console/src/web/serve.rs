@@ -1,0 +1,214 @@
+//! The listener and its connections: TLS or none, and limits for each of them, so that slow clients
+//! and many of them take nothing from others.
+
+use crate::config::{Config, Security};
+use crate::role::certificate;
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use part::lock;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+use rustls::ServerConfig;
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+/// Connections at one time, and of one address.
+const CONNECTIONS_MAX: usize = 512;
+const CONNECTIONS_OF_ONE_MAX: usize = 128;
+/// How long a handshake, and the head of a request, may take.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// Bytes of all headers of a request.
+const HEAD_BYTES_MAX: u32 = 16 << 10;
+/// Requests at one time in a connection of HTTP/2.
+const STREAMS_MAX: u32 = 64;
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 128;
+
+/// A socket that listens, and what it speaks.
+pub struct Door {
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+impl Door {
+    /// Opens the one that the file wants. An address that this machine does not have yet may come;
+    /// `own` is the certificate that was made here.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn open(config: &Config, own: &[u8]) -> Result<Door, String> {
+        let address = config.address;
+        let tls = match &config.security {
+            Security::Plain => None,
+            Security::Own => Some(certificate::read(own)?),
+            Security::Certificate(pem) => Some(certificate::read(pem)?),
+        };
+        let listener = listener(address).or_else(|error| match address.ip().is_unspecified() {
+            // A machine without IPv6.
+            true if address.is_ipv6() && error != rustix::io::Errno::ADDRINUSE => {
+                listener((Ipv4Addr::UNSPECIFIED, address.port()).into())
+            }
+            _ => Err(error),
+        });
+        let listener = listener.map_err(|errno| {
+            let reason = language::reason(&errno.into());
+            format!("the console cannot listen at {address}: {reason}")
+        })?;
+        Ok(Door { listener, tls })
+    }
+}
+
+fn listener(address: SocketAddr) -> Result<TcpListener, rustix::io::Errno> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
+        sockopt::set_ipv6_freebind(&socket, true)?;
+    } else {
+        sockopt::set_ip_freebind(&socket, true)?;
+    }
+    bind(&socket, &address)?;
+    listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Connections by address.
+#[derive(Default)]
+struct Places {
+    all: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// A connection's place, until it is dropped.
+struct Place {
+    places: Arc<Places>,
+    of: IpAddr,
+}
+
+impl Places {
+    fn take(self: &Arc<Places>, of: IpAddr) -> Option<Place> {
+        let mut all = lock(&self.all);
+        let number = all.values().sum::<usize>();
+        let own = all.get(&of).copied().unwrap_or_default();
+        if number >= CONNECTIONS_MAX || own >= CONNECTIONS_OF_ONE_MAX {
+            return None;
+        }
+        all.insert(of, own + 1);
+        Some(Place {
+            places: Arc::clone(self),
+            of,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut all = lock(&self.places.all);
+        if let Some(number) = all.get_mut(&self.of) {
+            *number -= 1;
+            if *number == 0 {
+                all.remove(&self.of);
+            }
+        }
+    }
+}
+
+/// Where a client is.
+#[derive(Clone, Copy, Debug)]
+pub struct From(pub IpAddr);
+
+/// Serves what comes in at the doors, one after the other, until the last one is closed.
+pub async fn run(mut doors: watch::Receiver<Option<Arc<Door>>>, router: Router) {
+    let places = Arc::new(Places::default());
+    loop {
+        let door = doors.borrow_and_update().clone();
+        let Some(door) = door else {
+            return;
+        };
+        tokio::select! {
+            () = accept(&door, &router, &places) => {}
+            changed = doors.changed() => if changed.is_err() {
+                return;
+            },
+        }
+    }
+}
+
+async fn accept(door: &Door, router: &Router, places: &Arc<Places>) {
+    let listener = door.listener.try_clone();
+    let Ok(listener) = listener.and_then(tokio::net::TcpListener::from_std) else {
+        return std::future::pending().await;
+    };
+    let tls = door.tls.clone().map(TlsAcceptor::from);
+    loop {
+        let (stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                rest(&error).await;
+                continue;
+            }
+        };
+        let from = from.ip().to_canonical();
+        let Some(place) = places.take(from) else {
+            continue;
+        };
+        let (tls, router) = (tls.clone(), router.clone());
+        tokio::spawn(async move {
+            let _place = place;
+            match tls {
+                None => connection(stream, router, from).await,
+                Some(tls) => {
+                    let shaken = tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await;
+                    if let Ok(Ok(stream)) = shaken {
+                        connection(stream, router, from).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Without descriptors or memory for more connections, those that there are go on.
+async fn rest(error: &io::Error) {
+    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    from: IpAddr,
+) {
+    let router = router.layer(axum::Extension(From(from)));
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .max_buf_size(HEAD_BYTES_MAX as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(HEAD_BYTES_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
+        .keep_alive_interval(Some(Duration::from_secs(20)))
+        .keep_alive_timeout(Duration::from_secs(20));
+    let service = TowerToHyperService::new(router);
+    // What goes wrong is the client's.
+    let _ = builder
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}

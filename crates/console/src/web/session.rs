@@ -1,0 +1,306 @@
+//! Who has signed in: a signed token in a cookie. The console remembers only who has signed out, so
+//! that a session outlives the process, and whoever is removed from the list is out at once.
+
+use crate::config::Config;
+use crate::user::{Role, Viewer};
+use aws_lc_rs::{digest, hmac, rand};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use part::codec;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The cookie. Its prefix binds it to this host, to its root and to TLS.
+pub const COOKIE: &str = "__Host-evenkeel";
+/// How long a session lasts, seconds.
+pub const LASTS_S: u64 = 12 * 3_600;
+/// How long a one-time link can be used, seconds.
+pub const LINK_S: u64 = 600;
+/// Links that were given and not used.
+const LINKS_MAX: usize = 16;
+/// Sessions that have ended before their time.
+const ENDED_MAX: usize = 4_096;
+/// The longest token that is looked at.
+const TOKEN_MAX: usize = 1_024;
+/// Who comes by a link: the administrator of the machine, who is in no list.
+pub const BY_LINK: &str = "administrator";
+
+/// What a token says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Claim {
+    user: String,
+    /// Distinct among all sessions.
+    id: [u8; 16],
+    /// Until when, seconds since 1970.
+    until: u64,
+    /// It came by a link.
+    by_link: bool,
+    /// A digest of the password: another one ends it.
+    password: [u8; 8],
+}
+
+/// What is kept for the next process.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Kept {
+    #[serde(with = "serde_bytes")]
+    secret: Vec<u8>,
+    /// Ended sessions, and until when they would have lasted.
+    ended: BTreeMap<[u8; 16], u64>,
+}
+
+/// The sessions.
+pub struct Sessions {
+    key: hmac::Key,
+    kept: Kept,
+    /// Digests of links, and until when they can be used.
+    links: BTreeMap<[u8; 32], u64>,
+}
+
+fn random<const N: usize>() -> Result<[u8; N], String> {
+    let mut bytes = [0; N];
+    match rand::fill(&mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(_) => Err("the system has no random numbers".to_owned()),
+    }
+}
+
+fn digest_of(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    out
+}
+
+fn password_of(config: &Config, user: &str) -> [u8; 8] {
+    let password = config.user(user).map(|user| &user.account.password);
+    let mut out = [0; 8];
+    out.copy_from_slice(&digest_of(&codec::encode(&password))[..8]);
+    out
+}
+
+impl Sessions {
+    /// With what a former process kept, if any.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn new(kept: Option<Kept>) -> Result<Sessions, String> {
+        let kept = match kept.filter(|kept| kept.secret.len() == 32) {
+            Some(kept) => kept,
+            None => Kept {
+                secret: random::<32>()?.to_vec(),
+                ended: BTreeMap::new(),
+            },
+        };
+        Ok(Sessions {
+            key: hmac::Key::new(hmac::HMAC_SHA256, &kept.secret),
+            kept,
+            links: BTreeMap::new(),
+        })
+    }
+
+    /// What the next process needs.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    /// Begins a session of somebody who has proved who they are; returns the token.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn begin(&self, config: &Config, user: &str, now: u64) -> Result<String, String> {
+        self.token(&Claim {
+            user: user.to_owned(),
+            id: random()?,
+            until: now + LASTS_S,
+            by_link: false,
+            password: password_of(config, user),
+        })
+    }
+
+    fn token(&self, claim: &Claim) -> Result<String, String> {
+        let bytes = codec::encode(claim);
+        let tag = hmac::sign(&self.key, &bytes);
+        Ok(format!(
+            "{}.{}",
+            BASE64.encode(&bytes),
+            BASE64.encode(tag.as_ref())
+        ))
+    }
+
+    fn claim(&self, token: &str, now: u64) -> Option<Claim> {
+        let (claim, tag) = token.split_once('.').filter(|_| token.len() <= TOKEN_MAX)?;
+        let (claim, tag) = (BASE64.decode(claim).ok()?, BASE64.decode(tag).ok()?);
+        hmac::verify(&self.key, &claim, &tag).ok()?;
+        let claim: Claim = codec::decode(&claim).ok()?;
+        let lasts = claim.until > now && !self.kept.ended.contains_key(&claim.id);
+        lasts.then_some(claim)
+    }
+
+    /// Who has this token now. None: nobody any more.
+    pub fn viewer(&self, config: &Config, token: &str, now: u64) -> Option<Viewer> {
+        let claim = self.claim(token, now)?;
+        let role = match claim.by_link {
+            true => Role::Admin,
+            false => {
+                let user = config.user(&claim.user)?;
+                let same = password_of(config, &claim.user) == claim.password;
+                same.then_some(user.role)?
+            }
+        };
+        let csrf = hmac::sign(&self.key, &[b"form", &claim.id[..]].concat());
+        Some(Viewer {
+            name: claim.user,
+            role,
+            csrf: BASE64.encode(csrf.as_ref()),
+        })
+    }
+
+    /// Ends a session.
+    pub fn end(&mut self, token: &str, now: u64) {
+        let Some(claim) = self.claim(token, now) else {
+            return;
+        };
+        let ended = &mut self.kept.ended;
+        ended.retain(|_, until| *until > now);
+        if ended.len() < ENDED_MAX {
+            ended.insert(claim.id, claim.until);
+        }
+    }
+
+    /// Makes a link that signs in once; returns its secret.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn link(&mut self, now: u64) -> Result<String, String> {
+        let secret = BASE64.encode(random::<24>()?);
+        self.links.retain(|_, until| *until > now);
+        if self.links.len() >= LINKS_MAX {
+            // The one that ends first makes room.
+            let first = self.links.iter().min_by_key(|(_, until)| **until);
+            let first = first.map(|(link, _)| *link);
+            first.map(|link| self.links.remove(&link));
+        }
+        self.links
+            .insert(digest_of(secret.as_bytes()), now + LINK_S);
+        Ok(secret)
+    }
+
+    /// Whether a link can still be used.
+    pub fn has_link(&self, secret: &str, now: u64) -> bool {
+        let until = self.links.get(&digest_of(secret.as_bytes()));
+        until.is_some_and(|until| *until > now)
+    }
+
+    /// Uses a link up; returns the token of its session. None: it is no link, or was used.
+    pub fn use_link(&mut self, secret: &str, now: u64) -> Option<String> {
+        let until = self.links.remove(&digest_of(secret.as_bytes()))?;
+        if until <= now {
+            return None;
+        }
+        let claim = Claim {
+            user: BY_LINK.to_owned(),
+            id: random().ok()?,
+            until: now + LASTS_S,
+            by_link: true,
+            password: [0; 8],
+        };
+        self.token(&claim).ok()
+    }
+}
+
+/// The token in a header `Cookie`.
+pub fn token_in(cookies: &str) -> Option<&str> {
+    let mut all = cookies.split(';').map(str::trim);
+    all.find_map(|one| one.strip_prefix(COOKIE)?.strip_prefix('='))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::User;
+    use configuration::{Account, Password};
+
+    fn config(password: &str) -> Config {
+        let user = User {
+            account: Account {
+                name: "anna".to_owned(),
+                groups: Vec::new(),
+                password: Password::Clear(password.into()),
+            },
+            role: Role::Operator,
+        };
+        Config {
+            users: vec![user],
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn a_session_lasts_until_its_end_and_only_with_its_user() {
+        let mut sessions = Sessions::new(None).unwrap();
+        let config = config("one");
+        let token = sessions.begin(&config, "anna", 100).unwrap();
+        let viewer = sessions.viewer(&config, &token, 101).unwrap();
+        assert_eq!((&*viewer.name, viewer.role), ("anna", Role::Operator));
+        // Its end, another password, another list, another secret.
+        assert_eq!(sessions.viewer(&config, &token, 100 + LASTS_S), None);
+        assert_eq!(
+            sessions.viewer(&super::tests::config("two"), &token, 101),
+            None
+        );
+        assert_eq!(sessions.viewer(&Config::default(), &token, 101), None);
+        let other = Sessions::new(None).unwrap();
+        assert_eq!(other.viewer(&config, &token, 101), None);
+        // The next process knows it, and who has signed out.
+        let next = Sessions::new(Some(sessions.kept().clone())).unwrap();
+        assert_eq!(next.viewer(&config, &token, 101), Some(viewer));
+        sessions.end(&token, 101);
+        assert_eq!(sessions.viewer(&config, &token, 101), None);
+        let next = Sessions::new(Some(sessions.kept().clone())).unwrap();
+        assert_eq!(next.viewer(&config, &token, 101), None);
+    }
+
+    #[test]
+    fn a_token_that_was_changed_is_none() {
+        let sessions = Sessions::new(None).unwrap();
+        let config = config("one");
+        let token = sessions.begin(&config, "anna", 100).unwrap();
+        for at in 0..token.len() {
+            let mut changed = token.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).unwrap();
+            // The last letter of each half has bits that mean nothing.
+            if let Some(viewer) = sessions.viewer(&config, &changed, 101) {
+                assert_eq!(viewer.name, "anna", "{at}");
+            }
+        }
+        for token in ["", ".", "a.b", "a", &"a.".repeat(4_000)] {
+            assert_eq!(sessions.viewer(&config, token, 101), None);
+        }
+    }
+
+    #[test]
+    fn a_link_signs_in_once_and_within_its_time() {
+        let mut sessions = Sessions::new(None).unwrap();
+        let config = Config::default();
+        let link = sessions.link(100).unwrap();
+        assert!(sessions.has_link(&link, 101));
+        let token = sessions.use_link(&link, 101).unwrap();
+        let viewer = sessions.viewer(&config, &token, 101).unwrap();
+        assert_eq!((&*viewer.name, viewer.role), (BY_LINK, Role::Admin));
+        assert_eq!(sessions.use_link(&link, 101), None);
+        let late = sessions.link(100).unwrap();
+        assert_eq!(sessions.use_link(&late, 100 + LINK_S), None);
+        for _ in 0..100 {
+            sessions.link(200).unwrap();
+        }
+        assert_eq!(sessions.links.len(), LINKS_MAX);
+    }
+
+    #[test]
+    fn the_token_is_found_among_cookies() {
+        assert_eq!(token_in("a=b; __Host-evenkeel=x.y; c"), Some("x.y"));
+        assert_eq!(token_in("x__Host-evenkeel=x"), None);
+        assert_eq!(token_in("__Host-evenkeelx=x"), None);
+        assert_eq!(token_in(""), None);
+    }
+}

@@ -1,0 +1,194 @@
+//! What the pages, the main thread of the role and its other threads have in common.
+
+use super::limiter::Limiter;
+use super::session::Sessions;
+use crate::config::Config;
+use crate::platform::Platform;
+use crate::user::Viewer;
+use configuration::Account;
+use part::lock;
+use rustix::event::{EventfdFlags, eventfd};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::{oneshot, watch};
+
+/// For how long after a request the platform is looked at more often, milliseconds.
+const SEEN_MS: u64 = 10_000;
+/// Orders that wait.
+const ORDERS_MAX: usize = 64;
+
+/// Whether a password is that of an account. It may take its time.
+pub type Verify = fn(&Account, &[u8]) -> bool;
+
+/// Something to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Take a server out of the balancing, or put it back.
+    Server {
+        /// Its backend.
+        proxy: String,
+        /// Its name.
+        server: String,
+        /// The word of the runtime API.
+        state: &'static str,
+    },
+}
+
+/// An order of somebody who may give it.
+pub struct Order {
+    /// Who gives it.
+    pub by: Viewer,
+    /// What is to be done.
+    pub action: Action,
+    /// What came of it, in words.
+    pub reply: oneshot::Sender<Result<String, String>>,
+}
+
+/// Who looks now.
+#[derive(Debug, Default)]
+pub struct Watchers {
+    /// Pages that are live.
+    live: AtomicUsize,
+    /// The last request, milliseconds since 1970.
+    last_ms: AtomicU64,
+}
+
+/// What all have in common.
+pub struct Shared {
+    /// How the platform is.
+    pub platform: watch::Sender<Arc<Platform>>,
+    config: RwLock<Arc<Config>>,
+    /// Who has signed in.
+    pub sessions: Mutex<Sessions>,
+    /// Who tries to.
+    pub limiter: Mutex<Limiter>,
+    /// Who looks.
+    pub watchers: Watchers,
+    /// Verifies a password.
+    pub verify: Verify,
+    orders: Mutex<VecDeque<Order>>,
+    wake: OwnedFd,
+}
+
+/// Milliseconds since 1970.
+pub fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Seconds since 1970.
+pub fn now_s() -> u64 {
+    now_ms() / 1_000
+}
+
+impl Shared {
+    /// With the sessions that there are.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn new(config: Config, sessions: Sessions, verify: Verify) -> io::Result<Shared> {
+        Ok(Shared {
+            platform: watch::Sender::new(Arc::default()),
+            config: RwLock::new(Arc::new(config)),
+            sessions: Mutex::new(sessions),
+            limiter: Mutex::default(),
+            watchers: Watchers::default(),
+            verify,
+            orders: Mutex::default(),
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+        })
+    }
+
+    /// What the file says.
+    pub fn config(&self) -> Arc<Config> {
+        let config = self.config.read();
+        Arc::clone(&config.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The file says something else.
+    pub fn set_config(&self, config: Config) {
+        let mut now = { self.config.write() }.unwrap_or_else(PoisonError::into_inner);
+        *now = Arc::new(config);
+    }
+
+    /// Whose request has this token in its cookie.
+    pub fn viewer(&self, token: &str) -> Option<Viewer> {
+        let config = self.config();
+        lock(&self.sessions).viewer(&config, token, now_s())
+    }
+
+    /// Gives an order to the main thread.
+    pub fn order(&self, order: Order) {
+        let mut orders = lock(&self.orders);
+        if orders.len() < ORDERS_MAX {
+            orders.push_back(order);
+        } else {
+            let words = "too much is to be done at once: try again".to_owned();
+            // Whoever asked may have gone.
+            let _ = order.reply.send(Err(words));
+        }
+        drop(orders);
+        self.wake();
+    }
+
+    /// Takes the next order.
+    pub fn next_order(&self) -> Option<Order> {
+        lock(&self.orders).pop_front()
+    }
+
+    /// Wakes the main thread.
+    pub fn wake(&self) {
+        // If it is full, it wakes.
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+
+    /// Readable when the main thread has something to do.
+    pub fn wakes(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// The main thread is awake.
+    pub fn is_awake(&self) {
+        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+    }
+}
+
+impl Watchers {
+    /// Somebody asks for a page; whether nobody looked before.
+    pub fn see(&self) -> bool {
+        let before = self.last_ms.swap(now_ms(), Ordering::Relaxed);
+        now_ms() > before + SEEN_MS && self.live.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether somebody looks.
+    pub fn are_there(&self) -> bool {
+        let last = self.last_ms.load(Ordering::Relaxed);
+        self.live.load(Ordering::Relaxed) > 0 || now_ms() <= last.saturating_add(SEEN_MS)
+    }
+
+    /// Pages that are live.
+    pub fn live(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// A page is live, until the value is dropped. None: there are so many that no more is.
+    pub fn enter(shared: &Arc<Shared>, max: usize) -> Option<Live> {
+        let live = &shared.watchers.live;
+        let enters = |number: usize| (number < max).then_some(number + 1);
+        let entered = live.fetch_update(Ordering::Relaxed, Ordering::Relaxed, enters);
+        entered.ok().map(|_| Live(Arc::clone(shared)))
+    }
+}
+
+/// A page that is live.
+pub struct Live(Arc<Shared>);
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.watchers.live.fetch_sub(1, Ordering::Relaxed);
+    }
+}

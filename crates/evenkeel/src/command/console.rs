@@ -1,0 +1,64 @@
+//! `evenkeel console`: a way into the web console.
+
+use super::definition::{process_id, serving_files};
+use super::status::{ANSWER_LIMIT, ask, not_known};
+use super::{end, reload};
+use clap::{ArgMatches, Command};
+use console::message::{AskLink, GivenLink};
+use part::codec;
+use part::role::Message;
+use std::process::ExitCode;
+
+/// The options.
+pub fn definition(command: Command) -> Command {
+    command
+        .about("Sign in to the web console")
+        .long_about(
+            "The web console is a `console` section of the configuration: pages in a browser that show everything that \
+             runs here, what needs attention, and why.",
+        )
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("link")
+                .about("Print a link that signs in the administrator of this machine, once")
+                .long_about(
+                    "Prints a link to the console of this machine. Whoever opens it first, within ten minutes, is signed in \
+                     as the administrator for twelve hours. It needs no `userlist`. If the console has made its certificate \
+                     itself, its fingerprint is printed too: compare it before you accept the certificate in the browser.",
+                )
+                .after_help("Examples:\n  evenkeel console link")
+                .arg(serving_files().num_args(1))
+                .arg(process_id()),
+        )
+}
+
+/// Does what the words behind `console` ask.
+pub fn main(matches: &ArgMatches) -> ExitCode {
+    let done = match matches.subcommand() {
+        Some(("link", matches)) => link(matches),
+        _ => return ExitCode::FAILURE,
+    };
+    end(done)
+}
+
+fn link(matches: &ArgMatches) -> Result<String, String> {
+    let instance = reload::selected(matches)?;
+    let message = Message::Part(Box::new(AskLink::envelope()));
+    let answer = ask(&instance, &message, ANSWER_LIMIT).map_err(|error| match error.has_nothing() {
+        true => "the served configuration has no `console` section: add one, and run `evenkeel reload`"
+            .to_owned(),
+        false => error.to_string(),
+    })?;
+    let Message::Answer { bytes } = answer.message else {
+        return Err(not_known(&instance));
+    };
+    let link: GivenLink = codec::decode(&bytes).map_err(|_| not_known(&instance))?;
+    let link = link?;
+    let mut text = format!("{}\n", link.url());
+    if !link.fingerprint.is_empty() {
+        text += &format!("certificate (SHA-256): {}\n", link.fingerprint);
+    }
+    text += "The link works once, within ten minutes.\n";
+    Ok(text)
+}

@@ -1,0 +1,138 @@
+//! The console role as a process: it opens its port, gives up every right, and runs
+//! [`console::role`].
+//!
+//! It decides nothing: what it does for an operator, it asks of the part that can do it.
+
+use crate::confinement::{self, Confinement, NOBODY, StartedAs};
+use crate::identity;
+use cluster::message::PART as CLUSTER;
+use configuration::{Account, Password};
+use console::keyword::NAME;
+use console::message::AskLink;
+use console::role::{Place, Role};
+use model::users::{Hash, same};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use part::channel::Received;
+use part::codec;
+use part::report::Report;
+use part::role::{Level, Manner, PartMessage};
+use part::row::{self, Beside, Entry, Environment, Life, RoleRow};
+use part::work::{self, Question, Work};
+use proxy::message::{Message as OfProxy, PART as PROXY};
+use std::iter;
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+/// How it is run.
+pub static ROLE: RoleRow = RoleRow {
+    says_to: &[PROXY],
+    reads_reports: true,
+    life: Life::Beside(Beside::plain("console")),
+    ..RoleRow::plain(
+        NAME,
+        Entry {
+            word: "console-role",
+            shown: "evenkeel: console",
+            what: "console role",
+            environment: Environment::Few,
+        },
+        work::main::<Console>,
+        "console",
+    )
+};
+
+/// The work of the role.
+struct Console(Role);
+
+impl Work for Console {
+    fn start(payload: &[u8], state: Option<&[u8]>) -> Result<Console, String> {
+        let place = Place {
+            host: identity::host_name,
+            parts,
+            operate: |level: Level| OfProxy::Operate { level }.envelope(),
+            verify,
+            confine,
+        };
+        Role::new(place, payload, state).map(Console)
+    }
+
+    fn change(&mut self, payload: &[u8]) -> Result<(), String> {
+        self.0.change(payload)
+    }
+
+    fn due(&self) -> Option<Instant> {
+        Some(self.0.due())
+    }
+
+    fn work(&mut self) {
+        self.0.turn();
+    }
+
+    fn state(&self) -> Vec<u8> {
+        self.0.kept()
+    }
+
+    fn report(&self) -> Report {
+        self.0.report()
+    }
+
+    fn wakes(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.wakes())
+    }
+
+    fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
+        AskLink::is(message).then(|| codec::encode(&self.0.link()))
+    }
+
+    fn ask(&mut self) -> Vec<Question> {
+        self.0.asks()
+    }
+
+    fn answered(&mut self, answer: Received) {
+        self.0.answered(answer);
+    }
+
+    fn stop(&mut self, _: Manner) {
+        self.0.stop();
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.0.has_stopped()
+    }
+}
+
+/// The parts with a report, besides the console itself: the processes, what runs beside the proxy, and
+/// the cluster.
+fn parts() -> Vec<&'static str> {
+    let rows = row::all().iter();
+    let reports = rows.filter(|row| row.beside().is_some() || row.part == CLUSTER);
+    let reports = reports.map(|row| row.part).filter(|part| *part != NAME);
+    iter::once(supervisor::PART).chain(reports).collect()
+}
+
+/// Whether a password is that of an account. A password that cannot be verified takes the time of
+/// nothing: whether there is such a user is hidden by whoever asks.
+fn verify(account: &Account, password: &[u8]) -> bool {
+    match &account.password {
+        Password::None => false,
+        Password::Clear(clear) => same(clear, password),
+        Password::Hashed(hash) => {
+            let hash = Hash::read(hash.as_bytes());
+            hash.is_some_and(|hash| hash.is_of(password))
+        }
+    }
+}
+
+/// Who speaks with everybody owns nothing, and opens nothing.
+fn confine() -> Result<(), String> {
+    confinement::prepare(&Confinement::console()).map_err(|error| error.to_string())?;
+    if StartedAs::now() == StartedAs::Root {
+        let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+        setgroups(&[])
+            .and_then(|()| setresgid(group, group, group))
+            .and_then(|()| setresuid(user, user, user))
+            .map_err(|errno| format!("cannot become nobody: {}", errno.desc()))?;
+    }
+    let held = confinement::apply(&Confinement::console());
+    held.map(|_| ()).map_err(|error| error.to_string())
+}
