@@ -34,7 +34,7 @@ xtask = $(CARGO) build --locked --workspace --bin xtask --test scenarios && \
 # The oldest supported compiler, as Cargo.toml states it.
 oldest := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help run build test test-long fuzz bench changes conformance soak tidy manual install install-haproxy install-keepalived toolchain
+.PHONY: help run demo-platform build test test-long fuzz bench changes conformance soak tidy manual install install-haproxy install-keepalived toolchain
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -42,6 +42,9 @@ help: ## list the targets
 
 run: toolchain ## build quickly and run the demo
 	$(CARGO) run --profile demo -p evenkeel -- demo $(ARGS)
+
+demo-platform: toolchain ## build quickly and run a whole platform with the web console (as root)
+	$(CARGO) run --profile demo -p evenkeel -- demo --platform $(ARGS)
 
 build: toolchain ## build the release binary, target/release/evenkeel
 	$(CARGO) build --release -p evenkeel

@@ -6,6 +6,7 @@ use console::platform::Platform;
 use console::sample;
 use console::user::{Role, Viewer};
 use std::path::Path;
+use std::sync::Arc;
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
@@ -19,6 +20,7 @@ fn main() -> io::Result<()> {
         ("alone", sample::alone()),
         ("many", sample::many()),
         ("empty", Platform::default()),
+        ("long", long()),
     ];
     for (name, platform) in &platforms {
         let folder = directory.join(name);
@@ -28,6 +30,37 @@ fn main() -> io::Result<()> {
         write(&folder, platform)?;
     }
     Ok(())
+}
+
+/// Names and reasons that are far too long, without a place to break.
+fn long() -> Platform {
+    let mut platform = sample::platform();
+    let long = "extraordinarily_long_name_that_nothing_can_break_".repeat(3);
+    for member in &mut platform.members {
+        member.name = format!("{}_{long}", member.name);
+        let look = member.look.as_mut().map(Arc::make_mut);
+        let Some(look) = look else { continue };
+        for row in look
+            .traffic
+            .iter_mut()
+            .flat_map(|traffic| &mut traffic.rows)
+        {
+            row.name = format!("{}_{long}", row.name);
+            row.check = format!("{} {long}", row.check);
+            row.errors = u64::MAX;
+            row.bytes = [u64::MAX; 2];
+            row.sessions = u64::MAX / 2;
+        }
+        for subject in look
+            .reports
+            .iter_mut()
+            .flat_map(|report| &mut report.subjects)
+        {
+            subject.name = format!("{}_{long}", subject.name);
+            subject.why.clone_from(&long);
+        }
+    }
+    platform
 }
 
 fn write(folder: &Path, platform: &Platform) -> io::Result<()> {

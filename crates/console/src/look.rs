@@ -5,6 +5,8 @@ use part::report::{Event, Grade, Report, Subject, span};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
+/// Changes that are remembered.
+const CHANGES_MAX: usize = 200;
 /// Servers of a backend whose reasons are shown.
 const REASONS_MAX: usize = 3;
 
@@ -23,6 +25,8 @@ pub struct Look {
     pub silent: Option<String>,
     /// The processes, and each part beside the proxy.
     pub reports: Vec<Report>,
+    /// What was seen to change, each with what it happened to; the newest last.
+    pub changes: VecDeque<(String, Event)>,
 }
 
 /// Something that needs attention.
@@ -81,8 +85,8 @@ impl Look {
 
     /// What happened, by the reports and as it was seen: the newest first, each with what it
     /// happened to.
-    pub fn events<'a>(&'a self, seen: &'a VecDeque<(String, Event)>) -> Vec<(String, &'a Event)> {
-        let seen = seen.iter().map(|(of, event)| (of.clone(), event));
+    pub fn events(&self) -> Vec<(String, &Event)> {
+        let seen = self.changes.iter().map(|(of, event)| (of.clone(), event));
         let mut all: Vec<_> = seen.collect();
         for report in &self.reports {
             for subject in &report.subjects {
@@ -91,6 +95,49 @@ impl Look {
         }
         all.sort_by_key(|(_, event)| std::cmp::Reverse(event.at.unix_ms));
         all
+    }
+
+    /// Takes over what was seen until the look before, and adds which frontends, backends and servers
+    /// have another status now.
+    pub fn follow(&mut self, before: &Look) {
+        self.changes.clone_from(&before.changes);
+        let (Some(old), Some(new)) = (&before.traffic, &self.traffic) else {
+            return;
+        };
+        // All reports are of the same moment, and the supervisor always has one.
+        let at = self.reports.first().map(|report| report.at);
+        let id = |row: &Row| (row.kind, row.proxy.clone(), row.name.clone());
+        let old = old.rows.iter().map(|row| (id(row), status(row)));
+        let old: BTreeMap<_, String> = old.collect();
+        let changed = new.rows.iter().filter_map(|row| {
+            let is = status(row);
+            let was = old.get(&id(row)).filter(|was| **was != is)?;
+            let event = Event {
+                at: at.unwrap_or_default(),
+                from: was.clone(),
+                to: is,
+                why: row.check.clone(),
+            };
+            Some((row.named(), event))
+        });
+        let changed: Vec<_> = changed.collect();
+        changed.into_iter().for_each(|one| self.note(one));
+    }
+
+    /// Adds something that happened.
+    pub fn note(&mut self, one: (String, Event)) {
+        if self.changes.len() >= CHANGES_MAX {
+            self.changes.pop_front();
+        }
+        self.changes.push_back(one);
+    }
+}
+
+/// How a row is, without the count while it fails or recovers: UP 1/3.
+fn status(row: &Row) -> String {
+    match grade(&row.status) {
+        Grade::Unknown => row.status.clone(),
+        _ => row.status.split(' ').next().unwrap_or_default().to_owned(),
     }
 }
 
@@ -190,8 +237,7 @@ mod tests {
         );
         assert_eq!(problems[1].why, "s1 L4TOUT");
         assert_eq!(look.taken_out(), 1);
-        let seen = VecDeque::new();
-        let events = look.events(&seen);
+        let events = look.events();
         let of: Vec<&str> = events.iter().map(|(of, _)| of.as_str()).collect();
         assert_eq!(of, ["guest mail", "virtual-ip www", "virtual-ip www"]);
         assert_eq!(events[1].1.to, "MASTER");

@@ -5,6 +5,7 @@ use crate::look::Look;
 use crate::platform::{Member, MemberKind, Platform};
 use crate::traffic::{Kind, Row, Traffic};
 use part::report::{Event, Grade, Moment, NumberRow, Report, State, Subject, Unit};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -65,6 +66,7 @@ pub fn sample() -> Look {
         rows: Vec::new(),
     };
     Look {
+        changes: VecDeque::new(),
         at: Instant::now(),
         host: "alpha".to_owned(),
         pid: 4711,
@@ -103,9 +105,7 @@ fn history(rows: &[Row], step_s: u64) -> Arc<History> {
     };
     let (hour, day) = (NOW_S - 3_600, NOW_S - 86_400);
     (day..hour).step_by(step_s as usize).for_each(&mut take);
-    (hour..=NOW_S)
-        .step_by(10.max(step_s as usize / 30))
-        .for_each(&mut take);
+    (hour..=NOW_S).step_by(10).for_each(&mut take);
     Arc::new(history)
 }
 
@@ -201,10 +201,15 @@ fn virtual_ip(name: &str, address: &str, is_master: bool, since_ms: u64) -> Subj
         .number("announcements", 12_431);
     one.since = Some(ago(since_ms));
     one.why = "it has the highest priority".to_owned();
-    one.events = vec![
-        event(since_ms + 9_000, "INIT", "BACKUP", "it was started"),
-        event(since_ms, "BACKUP", word, "no advertisement for 320 ms"),
-    ];
+    one.events = vec![event(since_ms + 9_000, "INIT", "BACKUP", "it was started")];
+    if is_master {
+        one.events.push(event(
+            since_ms,
+            "BACKUP",
+            word,
+            "no advertisement for 320 ms",
+        ));
+    }
     one
 }
 
@@ -339,6 +344,7 @@ fn cluster(me: &str, members: &[(&str, &str)]) -> Report {
 
 fn look(host: &str, traffic: Option<Traffic>, reports: Vec<Report>) -> Look {
     Look {
+        changes: VecDeque::new(),
         at: Instant::now(),
         host: host.to_owned(),
         pid: 4711,
@@ -446,6 +452,16 @@ pub fn broken() -> Platform {
     platform.members[1].silent = Some("connection timed out".to_owned());
     platform.members[1].age_ms = 48_000;
     platform.members[2].age_ms = 9_000;
+    let alpha = platform.members[0].look.as_mut().map(Arc::make_mut);
+    let reports = alpha.into_iter().flat_map(|look| &mut look.reports);
+    for subject in reports.flat_map(|report| &mut report.subjects) {
+        if (subject.kind.as_str(), subject.name.as_str()) == ("member", "beta") {
+            subject.state = State {
+                word: "away for 48 s".to_owned(),
+                grade: Grade::Bad,
+            };
+        }
+    }
     platform
 }
 
@@ -486,7 +502,8 @@ pub fn many() -> Platform {
             rows.push(server(&proxy, &name, status, 9, "L7OK 200"));
         }
     }
-    let history = history(&rows, 3_600);
+    // The first backends: a history of all takes long to make.
+    let history = history(&rows[..90], 3_600);
     let look = look("alpha", Some(traffic(rows)), vec![processes(&["proxy"])]);
     Platform {
         members: vec![member("alpha", MemberKind::Node, "", look)],

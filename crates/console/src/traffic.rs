@@ -1,6 +1,7 @@
 //! What the proxy serves, as its runtime API tells it (`show info`, `show stat`: HAProxy's
 //! management guide, chapter 9).
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What is asked of the runtime API.
@@ -9,7 +10,7 @@ pub const ASK: &[u8] = b"show info;show stat\n";
 pub const BYTES_MAX: u64 = 32 << 20;
 
 /// What a row is about.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Kind {
     /// A frontend.
     Frontend,
@@ -20,7 +21,7 @@ pub enum Kind {
 }
 
 /// A frontend, a backend, or a server of one.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Row {
     /// The frontend or backend.
     pub proxy: String,
@@ -62,7 +63,7 @@ impl Row {
 }
 
 /// The proxy at a time.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Traffic {
     /// In the order of the file, a backend before its servers.
     pub rows: Vec<Row>,

@@ -5,6 +5,9 @@
 
 use crate::confinement::{self, Confinement, NOBODY, StartedAs};
 use crate::identity;
+use crate::trusted::trusted;
+use address::message::{HandedOver, PART as ADDRESS};
+use cluster::authority::PartCredentials;
 use cluster::message::PART as CLUSTER;
 use configuration::{Account, Password};
 use console::keyword::NAME;
@@ -17,6 +20,7 @@ use part::codec;
 use part::report::Report;
 use part::role::{Level, Manner, PartMessage};
 use part::row::{self, Beside, Entry, Environment, Life, RoleRow};
+use part::voice::write_error;
 use part::work::{self, Question, Work};
 use proxy::message::{Message as OfProxy, PART as PROXY};
 use std::iter;
@@ -25,8 +29,9 @@ use std::time::Instant;
 
 /// How it is run.
 pub static ROLE: RoleRow = RoleRow {
-    says_to: &[PROXY],
+    says_to: &[PROXY, ADDRESS, guest::keyword::NAME],
     reads_reports: true,
+    certified: true,
     life: Life::Beside(Beside::plain("console")),
     ..RoleRow::plain(
         NAME,
@@ -51,6 +56,7 @@ impl Work for Console {
             parts,
             operate: |level: Level| OfProxy::Operate { level }.envelope(),
             verify,
+            outcome,
             confine,
         };
         Role::new(place, payload, state).map(Console)
@@ -81,6 +87,15 @@ impl Work for Console {
     }
 
     fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
+        if let Some(credentials) = PartCredentials::of(message) {
+            match trusted(credentials) {
+                Ok(trusted) => self.0.trust(trusted),
+                Err(error) => write_error(&format!(
+                    "evenkeel: console: cannot use the certificate of this node: {error}\n"
+                )),
+            }
+            return Some(Vec::new());
+        }
         AskLink::is(message).then(|| codec::encode(&self.0.link()))
     }
 
@@ -108,6 +123,18 @@ fn parts() -> Vec<&'static str> {
     let reports = rows.filter(|row| row.beside().is_some() || row.part == CLUSTER);
     let reports = reports.map(|row| row.part).filter(|part| *part != NAME);
     iter::once(supervisor::PART).chain(reports).collect()
+}
+
+/// What a part answers to what its report offered.
+fn outcome(part: &str, answer: &[u8]) -> Result<String, String> {
+    let known = |words: String, good: bool| if good { Ok(words) } else { Err(words) };
+    let said = match part {
+        ADDRESS => codec::decode::<HandedOver>(answer).map(|said| known(said.words, said.moves)),
+        _ => {
+            codec::decode::<guest::message::Answer>(answer).map(|said| known(said.words, said.good))
+        }
+    };
+    said.unwrap_or_else(|_| Err("its answer is of another program".to_owned()))
 }
 
 /// Whether a password is that of an account. A password that cannot be verified takes the time of

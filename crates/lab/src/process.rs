@@ -50,8 +50,9 @@ pub struct Process {
     leaves_group: bool,
 }
 
-/// Has a program start with the signals of a terminal as they are by default. A shell in the
-/// background ignores some of them, and what is ignored stays so over an exec.
+/// Has a program start with the signals of a terminal as they are by default, and with none
+/// blocked. A shell in the background ignores some of them, and what is ignored or blocked stays
+/// so over an exec.
 pub fn with_default_signals(command: &mut Command) -> &mut Command {
     let defaults = || {
         for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {
@@ -60,7 +61,7 @@ pub fn with_default_signals(command: &mut Command) -> &mut Command {
                 return Err(io::Error::last_os_error());
             }
         }
-        Ok(())
+        Ok(nix::sys::signal::SigSet::empty().thread_set_mask()?)
     };
     // SAFETY: between fork and exec only system calls are made.
     unsafe { command.pre_exec(defaults) }

@@ -4,6 +4,8 @@ use super::event_loop::Role;
 use super::member::Member;
 use super::weight::Verdict;
 use super::{clock, reason};
+use crate::message::Message;
+use part::report::Offer;
 use part::report::{Grade, Moment, NumberRow, Report, Subject, Unit, span};
 use protocol::bfd;
 use protocol::vrrp::{COUNTERS, Counters, Instance, NUMBERS, Rejected, State, Status, Time};
@@ -47,6 +49,16 @@ pub(super) fn moment(at: Time) -> Moment {
         boottime_ms: clock::as_ms(at),
         unix_ms: clock::unix_ms_of(at),
     }
+}
+
+/// What an operator may do with an instance whose addresses are here.
+fn hand_over(name: &str) -> Offer {
+    let message = Message::HandOver {
+        name: Some(name.to_owned()),
+        drain_ms: None,
+    };
+    let follows = "The other machine takes its addresses over; new connections go there.";
+    Offer::new("hand-over", "Hand over", message.envelope()).follows(follows)
 }
 
 impl Role {
@@ -116,6 +128,8 @@ impl Role {
         }
         if status.handing_over {
             one = one.fact(HAND_OVER, "in progress");
+        } else if status.state == State::Master {
+            one.offers = vec![hand_over(&config.name)];
         }
         one = match (config.options.lease, self.leases.moves(config)) {
             (_, true) => one.fact(LEASE, LEASE_MOVES),

@@ -8,7 +8,8 @@ use crate::platform::Member;
 use crate::traffic::Row;
 use crate::user::Role;
 use maud::{Markup, html};
-use part::report::{Grade, Subject};
+use part::report::{Grade, Offer, Subject};
+use part::role::Level;
 
 /// What is done to a server: the value of `do`, its button, and what that says of itself.
 const OF_SERVERS: [(&str, &str, &str); 3] = [
@@ -16,6 +17,9 @@ const OF_SERVERS: [(&str, &str, &str); 3] = [
     ("drain", "Drain", "Drain: no new sessions for"),
     ("maint", "Maintenance", "Take out for maintenance"),
 ];
+
+/// Buttons of one subject at most.
+const OFFERS_MAX: usize = 16;
 
 /// Whether there are forms at all for what is on this machine.
 pub(super) fn are_there(shown: &Shown<'_>, member: &Member) -> bool {
@@ -52,14 +56,39 @@ pub(super) fn of_server(shown: &Shown<'_>, page: &Page, member: &Member, row: &R
     }
 }
 
-/// The buttons of a subject of a part's report: there are none yet.
+/// The buttons of a subject of a part's report: what it offers now.
 pub(super) fn of_subject(
-    _shown: &Shown<'_>,
-    _member: &Member,
-    _part: &str,
-    _subject: &Subject,
+    shown: &Shown<'_>,
+    page: &Page,
+    member: &Member,
+    (part, subject): (&str, &Subject),
 ) -> Markup {
-    html! {}
+    if !are_there(shown, member) || subject.offers.is_empty() {
+        return html! {};
+    }
+    let may = |offer: &&Offer| match offer.level {
+        Level::User | Level::Operator => true,
+        Level::Admin => shown.viewer.role == Role::Admin,
+    };
+    let back = page.path() + &shown.query(shown.filter, shown.member);
+    let of = format!("{} {} on {}", subject.kind, subject.name, member.name);
+    html! {
+        form.act method="post" action="/act" {
+            (hidden("csrf", &shown.viewer.csrf))
+            (hidden("on", &member.name))
+            (hidden("what", "offer"))
+            (hidden("part", part))
+            (hidden("kind", &subject.kind))
+            (hidden("name", &subject.name))
+            (hidden("back", &back))
+            @for offer in subject.offers.iter().filter(may).take(OFFERS_MAX) {
+                button name="word" value=(offer.word) aria-label={ (clean(&offer.label)) ": " (clean(&of)) } {
+                    (clean(&offer.label))
+                    @if !offer.follows.is_empty() { "…" }
+                }
+            }
+        }
+    }
 }
 
 pub(super) fn hidden(name: &str, value: &str) -> Markup {

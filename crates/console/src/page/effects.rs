@@ -16,7 +16,7 @@ pub(super) fn of(platform: &Platform) -> Markup {
     let is_last = up > 1 && up - 1 == needed(platform);
     html! {
         @if !platform.members.is_empty() {
-            h2 { "If a machine failed now" }
+            h2 { @if platform.members.len() == 1 { "If it failed now" } @else { "If a machine failed now" } }
             dl.effects {
                 @for member in &platform.members {
                     dt { (clean(&member.name)) }
@@ -56,9 +56,13 @@ fn effect(platform: &Platform, member: &Member) -> String {
         .filter(|one| is_up(one) && one.kind == MemberKind::Node);
     let nodes: Vec<&str> = nodes.map(|node| node.name.as_str()).collect();
     if left < needed {
+        let traffic = match (member.kind, nodes.is_empty()) {
+            (MemberKind::Arbiter, _) => "Traffic would not change.",
+            (MemberKind::Node, true) => "No node would serve.",
+            (MemberKind::Node, false) => "What the cluster places there would not move.",
+        };
         return format!(
-            "Nothing could be decided: {left} of {} would be left, {needed} are needed. Addresses and guests that \
-             the cluster places would stay where they are.",
+            "{traffic} Nothing could be decided: {left} of {} would be left, {needed} are needed.",
             counted(total, "machine"),
         );
     }
@@ -130,7 +134,9 @@ mod tests {
         assert!(of(&platform, 2).starts_with("Traffic would not change."));
         let broken = sample::broken();
         assert_eq!(of(&broken, 1), "It is away already.");
-        assert!(of(&broken, 0).starts_with("Nothing could be decided: 1 of 3 machines"));
+        assert!(
+            of(&broken, 0).starts_with("No node would serve. Nothing could be decided: 1 of 3")
+        );
         assert!(of(&sample::alone(), 0).contains("everything here would stop"));
     }
 }

@@ -4,13 +4,9 @@ use super::words::{clean, date, moment, stamp};
 use super::{Shown, machine};
 use maud::{Markup, html};
 use part::report::Event;
-use std::collections::VecDeque;
 
 /// Events that are shown.
 const EVENTS_MAX: usize = 500;
-
-/// The reports have all that is known: nothing was seen beside them.
-static SEEN: VecDeque<(String, Event)> = VecDeque::new();
 
 /// An event of a machine.
 pub(super) struct Happened<'s> {
@@ -24,7 +20,7 @@ pub(super) fn all<'s>(shown: &Shown<'s>) -> Vec<Happened<'s>> {
     let mut all = Vec::new();
     for (_, member) in shown.members() {
         let Some(look) = &member.look else { continue };
-        for (of, event) in look.events(&SEEN) {
+        for (of, event) in look.events() {
             let Event { from, to, why, .. } = event;
             if shown.matches(&[&member.name, &of, from, to, why]) {
                 all.push(Happened {

@@ -17,7 +17,7 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
                     d='M1 8h14a7 7 0 0 1-14 0z' fill='%232f6fbf'/%3E%3Cpath d='M1 5h14' stroke='%232f6fbf' \
                     stroke-width='2'/%3E%3C/svg%3E";
 
-fn head(title: &str, has_script: bool) -> Markup {
+pub(super) fn head(title: &str, has_script: bool) -> Markup {
     html! {
         head {
             meta charset="utf-8";
@@ -62,7 +62,8 @@ pub(super) fn document(page: &Page, shown: &Shown<'_>, parts: &[(&'static str, M
                         @if let Some(label) = filter(page) { (choices(page, shown, label)) }
                     }
                     @for (id, html) in parts {
-                        div id=(id) aria-live=[(*id == "attention").then_some("polite")] { (html) }
+                        @let is_alert = *id == "alert";
+                        div id=(id) class=[is_alert.then_some("vh")] aria-live=[is_alert.then_some("polite")] { (html) }
                     }
                 }
                 (foot(page, shown))

@@ -112,7 +112,11 @@ pub(super) fn large(
         0..10_000 => count(value.into()),
         _ => scaled(value.into(), "").trim_end().to_owned(),
     };
-    let words = format!("average {}, highest {}", with_unit(average(&values)), with_unit(most));
+    let words = format!(
+        "average {}, highest {}",
+        with_unit(average(&values)),
+        with_unit(most)
+    );
     html! {
         figure.graph {
             figcaption { b { (of.title) } " " span.muted { (of.period) } span.now { (words) } }

@@ -4,6 +4,7 @@
 //! them; nothing here is marked as escaped already.
 
 mod actions;
+mod confirm;
 mod effects;
 mod events;
 mod frame;
@@ -19,6 +20,7 @@ mod state;
 mod traffic;
 mod words;
 
+pub use confirm::{Question, confirm};
 pub use frame::{failure, once, sign_in};
 pub use words::{decode, encode};
 

@@ -6,9 +6,10 @@ use super::words::{clean, count, counted, list, scaled};
 use super::{Page, Shown, effects, events, graph, picture, state};
 use crate::history::{History, Period};
 use crate::look::{Look, grade};
-use crate::traffic::{Kind, Traffic};
+use crate::traffic::{Kind, Row, Traffic};
 use maud::{Markup, html};
 use part::report::Grade;
+use std::collections::BTreeSet;
 
 /// Problems that are listed.
 const PROBLEMS_MAX: usize = 20;
@@ -18,6 +19,7 @@ const EVENTS: usize = 8;
 /// Its parts.
 pub(super) fn parts(shown: &Shown<'_>) -> Vec<(&'static str, Markup)> {
     vec![
+        ("alert", alert(shown)),
         ("attention", attention(shown)),
         ("picture", picture::of(shown.platform)),
         ("numbers", numbers(shown)),
@@ -31,12 +33,27 @@ fn looks<'s>(shown: &Shown<'s>) -> impl Iterator<Item = &'s Look> {
     members.filter_map(|member| member.look.as_deref())
 }
 
+/// What is read out when it changes: without times, which change all the time.
+fn alert(shown: &Shown<'_>) -> Markup {
+    let all = problems::all(shown.platform);
+    let names: Vec<&str> = all
+        .iter()
+        .map(|known| known.problem.what.as_str())
+        .collect();
+    html! {
+        @match names.len() {
+            0 => "Nothing needs attention.",
+            _ => { "Attention: " (clean(&list(&names[..names.len().min(PROBLEMS_MAX)]))) "." },
+        }
+    }
+}
+
 fn attention(shown: &Shown<'_>) -> Markup {
     if shown.platform.members.is_empty() {
         return nobody();
     }
     let all = problems::all(shown.platform);
-    let taken_out: usize = looks(shown).map(Look::taken_out).sum();
+    let taken_out = taken_out(shown);
     html! {
         @if all.is_empty() {
             p.calm { (state::word(&calm(shown), Grade::Good)) }
@@ -59,6 +76,15 @@ fn attention(shown: &Shown<'_>) -> Markup {
             }
         }
     }
+}
+
+/// How many frontends, backends and servers are out of service on purpose; what several machines
+/// have counts once.
+fn taken_out(shown: &Shown<'_>) -> usize {
+    let traffic = looks(shown).filter_map(|look| look.traffic.as_ref());
+    let rows = traffic.flat_map(|traffic| &traffic.rows);
+    let out = rows.filter(|row| grade(&row.status) == Grade::Busy);
+    out.map(Row::named).collect::<BTreeSet<String>>().len()
 }
 
 fn problem(shown: &Shown<'_>, known: &Known<'_>) -> Markup {
@@ -121,17 +147,25 @@ fn numbers(shown: &Shown<'_>) -> Markup {
     let all: Vec<&Traffic> = looks(shown)
         .filter_map(|look| look.traffic.as_ref())
         .collect();
+    if shown.platform.members.is_empty() {
+        return html! {};
+    }
     if all.is_empty() {
         return html! {
             h2 { "Traffic" }
             p.empty { "No machine that responds has a proxy." }
         };
     }
-    let rate: u64 = all.iter().map(|traffic| traffic.rate()).sum();
-    let frontends = || all.iter().flat_map(|traffic| traffic.frontends());
-    let sessions: u64 = frontends().map(|row| row.sessions).sum();
-    let errors: u64 = frontends().map(|row| row.errors).sum();
-    let failed: u64 = frontends().filter_map(|row| row.failed).sum();
+    // A role that was taken over may report any number.
+    let sum = |of: fn(&Row) -> u64| {
+        let rows = all.iter().flat_map(|traffic| traffic.frontends());
+        rows.map(of).fold(0, u64::saturating_add)
+    };
+    let [rate, sessions] = [sum(|row| row.rate), sum(|row| row.sessions)];
+    let [errors, failed] = [
+        sum(|row| row.errors),
+        sum(|row| row.failed.unwrap_or_default()),
+    ];
     let out = all
         .iter()
         .filter_map(|traffic| traffic.fact("BytesOutRate").parse::<u64>().ok());
@@ -199,6 +233,9 @@ fn recent(shown: &Shown<'_>) -> Markup {
         ..*shown
     });
     let first: Vec<_> = all.iter().take(EVENTS).collect();
+    if shown.platform.members.is_empty() {
+        return html! {};
+    }
     html! {
         h2 { "Last events" }
         @if first.is_empty() {

@@ -163,7 +163,7 @@ fn of_subject(place: &Place<'_>, subject: &Subject, depth: usize) -> Markup {
                     b { span.kind { (clean(&subject.kind)) } " " (clean(&subject.name)) }
                 }
                 span.st { (how(report, subject)) }
-                (actions::of_subject(shown, place.member, &report.part, subject))
+                (actions::of_subject(shown, &super::Page::Part(report.part.clone()), place.member, (&report.part, subject)))
             }
             @if !subject.why.is_empty() { p.why { (clean(&subject.why)) } }
             @if !subject.facts.is_empty() { dl.facts { @for fact in &subject.facts { (of_fact(fact)) } } }
@@ -212,19 +212,33 @@ fn numbers(report: &Report, subject: &Subject) -> Markup {
     }
 }
 
-/// A counter is called by what it counts, as in `evenkeel status`.
+/// A counter is called by what it counts, as in `evenkeel status`; the unit stands behind the
+/// value, and not in the name.
 fn label(row: &NumberRow) -> &str {
-    match row.kind {
+    let name = match row.kind {
         NumberKind::Counter => row.words.trim_end_matches('.'),
         NumberKind::Gauge => &row.name,
-    }
+    };
+    let unit = match row.unit {
+        Unit::Microseconds => " us",
+        Unit::Milliseconds => " ms",
+        Unit::Count if is_bytes(row) => " bytes",
+        Unit::Count | Unit::Seconds => return name,
+    };
+    name.strip_suffix(unit).unwrap_or(name)
+}
+
+fn is_bytes(row: &NumberRow) -> bool {
+    row.metric.trim_end_matches("_total").ends_with("_bytes")
 }
 
 fn with_unit(row: &NumberRow, value: u64) -> String {
     /// Seconds that are not a length of time, but a time: what began after 2001.
     const TIMES_FROM: u64 = 1_000_000_000;
-    let metric = row.metric.trim_end_matches("_total");
+    let is_question = row.words.starts_with("1 ") || row.words.starts_with("Whether ");
     match row.unit {
+        Unit::Count if is_question && value == 0 => "no".to_owned(),
+        Unit::Count if is_question && value == 1 => "yes".to_owned(),
         Unit::Seconds if value >= TIMES_FROM => {
             let (day, time) = moment(value.saturating_mul(1000));
             format!("{day} {time}")
@@ -233,7 +247,7 @@ fn with_unit(row: &NumberRow, value: u64) -> String {
         Unit::Milliseconds => format!("{} ms", count(value)),
         Unit::Microseconds if value >= 10_000 => format!("{} ms", count(value / 1000)),
         Unit::Microseconds => format!("{} µs", count(value)),
-        Unit::Count if metric.ends_with("_bytes") => binary(value),
+        Unit::Count if is_bytes(row) => binary(value),
         Unit::Count => count(value),
     }
 }

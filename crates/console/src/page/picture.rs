@@ -3,6 +3,7 @@
 
 mod boxes;
 
+use super::machine::doubt;
 use super::words::{clean, counted};
 use crate::platform::{Member, MemberKind, Platform};
 use boxes::{Content, HEAD, content};
@@ -175,7 +176,8 @@ fn link(a: &Member, b: &Member) -> Link {
 
 /// How the cluster's report on a machine has another one.
 fn seen(from: &Member, to: &Member) -> Option<Link> {
-    let look = from.look.as_ref()?;
+    // What a machine saw before it fell silent says nothing of now.
+    let look = from.look.as_ref().filter(|_| doubt(from).is_none())?;
     let report = look
         .reports
         .iter()

@@ -115,13 +115,21 @@ pub(super) fn table(place: &Place<'_>, kind: Kind, caption: &str, rows: &[&Row])
                     // The column is there for the alignment also where it stays empty.
                     @match (acts, kind) {
                         (true, Kind::Server) => th.c-act scope="col" { span.vh { "Actions" } },
-                        (true, _) => td.c-act {},
-                        (false, _) => {}
+                        _ => td.c-act {},
                     }
                 }
             }
-            tbody { @for row in rows { (of(place, row, acts)) } }
+            tbody { @for row in rows { (of(place, row)) } }
         }
+    }
+}
+
+/// A count in a column: its first digits where it is large.
+fn short(number: u64) -> String {
+    const LONG: u64 = 100_000;
+    match number < LONG {
+        true => count(number),
+        false => scaled(number, ""),
     }
 }
 
@@ -133,7 +141,7 @@ fn heading(kind: Kind) -> &'static str {
     }
 }
 
-fn of(place: &Place<'_>, row: &Row, acts: bool) -> Markup {
+fn of(place: &Place<'_>, row: &Row) -> Markup {
     let is_server = row.kind == Kind::Server;
     html! {
         tr.bad[grade(&row.status) == Grade::Bad] {
@@ -146,10 +154,8 @@ fn of(place: &Place<'_>, row: &Row, acts: bool) -> Markup {
             }
             td.c-state { (status(row, place.checks)) }
             (numbers(place, row))
-            @if acts {
-                td.c-act {
-                    @if is_server { (actions::of_server(place.shown, place.page, place.member, row)) }
-                }
+            td.c-act {
+                @if is_server { (actions::of_server(place.shown, place.page, place.member, row)) }
             }
         }
     }
@@ -175,7 +181,7 @@ fn rates(place: &Place<'_>, row: &Row) -> Vec<u32> {
 
 /// The numbers of a row, as cells.
 fn numbers(place: &Place<'_>, row: &Row) -> Markup {
-    let cell = |number: u64| html! { td.z[number == 0] { (count(number)) } };
+    let cell = |number: u64| html! { td.z[number == 0] { (quantity(&short(number))) } };
     let some = |number: Option<u64>| match number {
         Some(number) => cell(number),
         None => html! { td {} },
@@ -202,17 +208,17 @@ pub(super) fn rate(place: &Place<'_>, row: &Row) -> Markup {
 /// The same numbers in the line of a backend that is closed.
 pub(super) fn line(place: &Place<'_>, row: &Row) -> Markup {
     let ms = row.takes_ms.map(|ms| format!("{} ms", count(ms)));
-    let some = |number: Option<u64>| number.map(count).unwrap_or_default();
+    let some = |number: Option<u64>| number.map(short).unwrap_or_default();
     let plain = [
-        ("errors", count(row.errors)),
+        ("errors", short(row.errors)),
         ("responses with 5xx", some(row.failed)),
         ("in the queue", some(row.queued)),
     ];
     html! {
-        span.n.z[row.sessions == 0] { (count(row.sessions)) span.vh { " sessions" } }
+        span.n.z[row.sessions == 0] { (quantity(&short(row.sessions))) span.vh { " sessions" } }
         span.n.c-rate.z[row.rate == 0] { (rate(place, row)) }
         span.n { @if let Some(ms) = ms { (quantity(&ms)) } }
-        @for (of, number) in plain { span.n.z[number == "0"] { (number) span.vh { " " (of) } } }
+        @for (of, number) in plain { span.n.z[number == "0"] { (quantity(&number)) span.vh { " " (of) } } }
         @for (bytes, of) in row.bytes.into_iter().zip(["in", "out"]) {
             span.n.z[bytes == 0] { (quantity(&scaled(bytes, "B"))) span.vh { " " (of) } }
         }

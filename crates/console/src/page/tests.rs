@@ -138,15 +138,24 @@ fn hostile(platform: &mut Platform) {
             ] {
                 text.push_str(EVIL);
             }
+            (row.rate, row.sessions, row.errors) = (u64::MAX, u64::MAX, u64::MAX);
+            (row.for_s, row.takes_ms, row.failed) =
+                (Some(u64::MAX), Some(u64::MAX), Some(u64::MAX));
+            row.bytes = [u64::MAX; 2];
         }
         for report in &mut look.reports {
             report.part.push_str(EVIL);
+            report.at.boottime_ms = 0;
             for subject in &mut report.subjects {
                 for text in [&mut subject.kind, &mut subject.name, &mut subject.why] {
                     text.push_str(EVIL);
                 }
+                for (_, number) in &mut subject.numbers {
+                    *number = u64::MAX;
+                }
                 for event in &mut subject.events {
                     event.to.push_str(EVIL);
+                    event.at.unix_ms = u64::MAX;
                 }
             }
         }

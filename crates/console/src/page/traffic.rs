@@ -2,8 +2,8 @@
 
 use super::machine::{self, id, nobody};
 use super::rows::{Place, Proxy, line, proxies, status, table};
-use super::words::{clean, counted};
-use super::{Page, Shown};
+use super::words::clean;
+use super::{Page, Shown, state};
 use crate::look::grade;
 use crate::platform::{Member, MemberKind};
 use crate::traffic::{Kind, Row, Traffic};
@@ -14,7 +14,7 @@ use std::cmp::Reverse;
 /// Rows of a table.
 const TABLE_MAX: usize = 40;
 /// Rows of servers on the whole page; a backend beyond them has a link to its own page.
-const SERVERS_MAX: usize = 120;
+const SERVERS_MAX: usize = 80;
 /// Lines of backends of a machine.
 const BACKENDS_MAX: usize = 200;
 /// A machine with so few servers has all its backends open.
@@ -153,25 +153,40 @@ fn backend(place: &Place<'_>, found: &Found<'_>, is_drawn: bool, is_open: bool) 
         return html! {};
     };
     let own = Page::Proxy(name.to_owned()).path();
-    let (up, all) = (found.proxy.up(), found.proxy.servers.len());
     let head = html! {
-        span.name { a href=(own) { (clean(name)) } " " span.muted { (up) " of " (all) " up" } }
+        span.name { b { (clean(name)) } " " (up(found.proxy)) }
         span.st { (status(row, false)) }
         (line(place, row))
     };
     html! {
-        @if is_drawn && !found.servers.is_empty() {
-            details.backend id=(id("b", member, name)) open[is_open] {
-                summary.line { (head) }
-                (servers(place, found, &own))
-            }
-        } @else {
-            div.backend.closed {
+        div.backend {
+            @if is_drawn && !found.servers.is_empty() {
+                details id=(id("b", member, name)) open[is_open] {
+                    summary.line { (head) }
+                    (servers(place, found, &own))
+                }
+            } @else {
                 div.line { (head) }
-                @if all == 0 { p.more { "It has no servers." } }
-                @else { p.more { a href=(own) { "Show " (counted(found.servers.len(), "server")) } } }
             }
+            // Beside the summary: it takes clicks itself, and contains no link.
+            a.own href=(own) aria-label={ "Details of backend " (clean(name)) } { "Details" }
         }
+    }
+}
+
+/// How many servers of a backend are up.
+fn up(proxy: &Proxy<'_>) -> Markup {
+    let words = match proxy.servers.len() {
+        0 => "no servers".to_owned(),
+        all => format!("{} of {all} up", proxy.up()),
+    };
+    let has_bad = proxy
+        .servers
+        .iter()
+        .any(|row| grade(&row.status) == Grade::Bad);
+    match has_bad {
+        true => state::word(&words, Grade::Bad),
+        false => html! { span.muted { (words) } },
     }
 }
 

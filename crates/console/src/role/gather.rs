@@ -4,7 +4,7 @@
 use crate::look::Look;
 use crate::traffic::Traffic;
 use part::report::Report;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 /// How long answers are waited for, milliseconds.
@@ -90,6 +90,7 @@ impl Gather {
         }
         let reports = order.iter().filter_map(|part| self.reports.remove(part));
         Look {
+            changes: VecDeque::new(),
             at: Instant::now(),
             host: host.to_owned(),
             pid,

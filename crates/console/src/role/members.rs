@@ -1,8 +1,10 @@
 //! The machines of a platform, from what this one knows: its own look, and the report of its cluster.
 
+use super::far::Other;
 use crate::look::Look;
 use crate::platform::{Member, MemberKind};
 use part::report::{Grade, State, Subject};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The part whose report says who the members are, and what it calls one.
@@ -11,8 +13,8 @@ const MEMBER: &str = "member";
 /// The state of the one that reports.
 const ITSELF: &str = "this machine";
 
-/// All of them, this one first.
-pub fn of(look: Look) -> Vec<Member> {
+/// All of them, this one first; with what others said of themselves.
+pub fn of(look: Arc<Look>, others: &BTreeMap<String, Other>) -> Vec<Member> {
     let report = look.reports.iter().find(|report| report.part == CLUSTER);
     let subjects = report.iter().flat_map(|report| report.of_kind(MEMBER));
     let mut members: Vec<Member> = subjects.map(member).collect();
@@ -33,7 +35,19 @@ pub fn of(look: Look) -> Vec<Member> {
             silent: None,
         },
     };
-    me.look = Some(Arc::new(look));
+    me.look = Some(look);
+    for member in &mut members {
+        let Some(other) = others.get(&member.name) else {
+            continue;
+        };
+        let age = other
+            .look
+            .as_ref()
+            .map(|look| look.at.elapsed().as_millis());
+        member.age_ms = u64::try_from(age.unwrap_or_default()).unwrap_or(u64::MAX);
+        member.look.clone_from(&other.look);
+        member.silent.clone_from(&other.silent);
+    }
     members.insert(0, me);
     members
 }

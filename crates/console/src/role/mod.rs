@@ -3,6 +3,7 @@
 //! the proxy; this one, the main thread of the process, waits for nothing but its next turn.
 
 pub mod certificate;
+pub mod far;
 mod gather;
 mod members;
 mod operate;
@@ -10,9 +11,11 @@ mod state;
 
 use crate::config::Config;
 use crate::history::History;
+use crate::look::Look;
 use crate::message::Link;
 use crate::platform::Platform;
 use crate::traffic::{self, Traffic};
+use crate::user::Role as UserRole;
 use crate::web::serve::{self, Door};
 use crate::web::session::Sessions;
 use crate::web::shared::{Action, Order, Shared, Verify, now_s};
@@ -26,7 +29,7 @@ use part::voice::write_error;
 use part::work::Question;
 use part::{lock, memory};
 use state::State;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -35,6 +38,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use wire::Trusted;
 
 /// How often is looked: while somebody sees it, and otherwise.
 const SEEN_MS: u64 = 500;
@@ -43,8 +47,6 @@ const UNSEEN_MS: u64 = 5_000;
 const KEEP_MS: u64 = 60_000;
 /// Bytes of the answer to an action.
 const REPLY_MAX: u64 = 4 << 10;
-/// Actions of operators that are remembered.
-const ACTIONS_MAX: usize = 200;
 /// Actions under way.
 const ACTING_MAX: usize = 16;
 
@@ -59,13 +61,16 @@ pub struct Place {
     pub operate: fn(Level) -> PartMessage,
     /// Verifies a password.
     pub verify: Verify,
+    /// What the answer of a part to an order says: what was done, or why not.
+    pub outcome: fn(part: &str, answer: &[u8]) -> Result<String, String>,
     /// Gives up every right, once the console listens, and before there is a second thread.
     pub confine: fn() -> Result<(), String>,
 }
 
 /// An action under way: its connection to the proxy, and who waits.
 struct Acting {
-    connection: UnixStream,
+    /// Of something that the proxy does.
+    connection: Option<UnixStream>,
     order: Order,
 }
 
@@ -82,6 +87,7 @@ pub struct Role {
     place: Place,
     shared: Arc<Shared>,
     doors: watch::Sender<Option<Arc<Door>>>,
+    trusted: watch::Sender<Option<Arc<Trusted>>>,
     operate: Operate,
     came: (Sender<Came>, Receiver<Came>),
     looks: Looks,
@@ -89,8 +95,6 @@ pub struct Role {
     acting: BTreeMap<u64, Acting>,
     /// Connections to the proxy for the looks, by the numbers of their questions.
     reading: BTreeMap<u64, UnixStream>,
-    /// What operators did, the newest last.
-    actions: VecDeque<Event>,
     kept: Kept,
     /// The thread of the pages has ended.
     ended: Arc<AtomicBool>,
@@ -103,6 +107,9 @@ struct Looks {
     /// When the next one begins, milliseconds of the boot clock.
     due: u64,
     history: Arc<History>,
+    last: Option<Arc<Look>>,
+    /// What operators did since the last one.
+    done: Vec<(String, Event)>,
 }
 
 /// What the next process gets.
@@ -138,6 +145,7 @@ impl Role {
         let shared = Shared::new(config, sessions, place.verify).map_err(said)?;
         let shared = Arc::new(shared);
         let (doors, opened) = watch::channel(Some(Arc::new(door)));
+        let (trusted, known) = watch::channel(None);
         let role = Role {
             looks: Looks {
                 // The supervisor may still answer what a role before this one asked.
@@ -145,15 +153,17 @@ impl Role {
                 gather: None,
                 due: 0,
                 history: Arc::new(std::mem::take(&mut state.history)),
+                last: None,
+                done: std::mem::take(&mut state.changes).into(),
             },
             place,
             doors,
+            trusted,
             operate: Operate::start().map_err(said)?,
             came: channel(),
             asks: Vec::new(),
             acting: BTreeMap::new(),
             reading: BTreeMap::new(),
-            actions: VecDeque::new(),
             kept: Kept {
                 state,
                 bytes: Vec::new(),
@@ -162,12 +172,16 @@ impl Role {
             ended: Arc::default(),
             shared,
         };
-        role.serve(opened)?;
+        role.serve(opened, known)?;
         Ok(role)
     }
 
     /// Starts the thread of the pages.
-    fn serve(&self, doors: watch::Receiver<Option<Arc<Door>>>) -> Result<(), String> {
+    fn serve(
+        &self,
+        doors: watch::Receiver<Option<Arc<Door>>>,
+        trusted: watch::Receiver<Option<Arc<Trusted>>>,
+    ) -> Result<(), String> {
         let (shared, ended) = (Arc::clone(&self.shared), Arc::clone(&self.ended));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -177,7 +191,13 @@ impl Role {
         let thread = thread::Builder::new().name("console/http".to_owned());
         let thread = thread.spawn(move || {
             let router = web::router(Arc::clone(&shared));
-            runtime.block_on(serve::run(doors, router));
+            let far = far::run(trusted, shared);
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serve::run(doors, router) => {}
+                    () = far => {}
+                }
+            });
             // Connections end here.
             runtime.shutdown_background();
             ended.store(true, Ordering::Release);
@@ -301,13 +321,18 @@ impl Role {
         let parts = (self.place.parts)();
         let look = gather.end(&(self.place.host)(), std::process::id(), &parts);
         let mut look = look;
-        if !self.actions.is_empty() {
-            look.reports.push(self.report());
+        if let Some(before) = &self.looks.last {
+            look.follow(before);
+        }
+        for one in std::mem::take(&mut self.looks.done) {
+            look.note(one);
         }
         if let Some(traffic) = &look.traffic {
             Arc::make_mut(&mut self.looks.history).take(&traffic.rows, now / 1_000);
         }
-        let members = members::of(look);
+        let look = Arc::new(look);
+        self.looks.last = Some(Arc::clone(&look));
+        let members = members::of(look, &lock(&self.shared.others).known);
         self.shared.platform.send_replace(Arc::new(Platform {
             members,
             history: Arc::clone(&self.looks.history),
@@ -318,6 +343,11 @@ impl Role {
         if let Some(gather) = &mut self.looks.gather {
             gather.take(number, answer);
         }
+    }
+
+    /// The cluster says this of its nodes.
+    pub fn trust(&self, trusted: Trusted) {
+        self.trusted.send_replace(Some(Arc::new(trusted)));
     }
 
     /// Takes out the questions to others.
@@ -335,7 +365,7 @@ impl Role {
         if let Some(acting) = self.acting.remove(&number) {
             match missing {
                 Some((words, _)) => self.acted(acting.order, Err(words)),
-                None => self.send(acting),
+                None => self.send(acting, &answer.message),
             }
         } else if let Some((words, missing)) = missing {
             let answer = match missing {
@@ -367,62 +397,107 @@ impl Role {
             let words = "too much is done at once: try again".to_owned();
             return self.acted(order, Err(words));
         }
-        match self.connect(Level::Admin) {
-            Some((number, connection)) => {
+        let asked = match &order.action {
+            Action::Server { .. } => {
+                let connected = self.connect(Level::Admin);
+                let connected = connected.map(|(number, own)| (number, Some(own)));
+                connected.ok_or_else(|| "there is no connection to the proxy".to_owned())
+            }
+            Action::Offer { .. } => self.take_up(&order).map(|number| (number, None)),
+        };
+        match asked {
+            Ok((number, connection)) => {
                 self.acting.insert(number, Acting { connection, order });
             }
-            None => self.acted(order, Err("there is no connection to the proxy".to_owned())),
+            Err(words) => self.acted(order, Err(words)),
         }
     }
 
-    fn send(&mut self, acting: Acting) {
+    /// Sends a part what its report offers. Returns the number of the question.
+    fn take_up(&mut self, order: &Order) -> Result<u64, String> {
+        let look = self.looks.last.clone();
+        let offer = look.as_deref().and_then(|look| order.action.offer(look));
+        let (Some(offer), Action::Offer { part, .. }) = (offer, &order.action) else {
+            return Err("this is not possible any more: the page shows how it is now".to_owned());
+        };
+        if offer.level == Level::Admin && order.by.role < UserRole::Admin {
+            return Err("this takes the role `admin`".to_owned());
+        }
+        let number = self.next_number();
+        let message = PartMessage {
+            part: part.clone(),
+            kind: offer.kind,
+            holds: false,
+            bytes: offer.bytes.clone(),
+        };
+        self.asks.push(Question {
+            number,
+            message: Message::Part(Box::new(message)),
+            descriptors: Vec::new(),
+        });
+        Ok(number)
+    }
+
+    /// The part that has to do something answers.
+    fn send(&mut self, acting: Acting, answer: &Message) {
         let Acting { connection, order } = acting;
-        let Action::Server {
-            proxy,
-            server,
-            state,
-        } = &order.action;
-        let command = format!("set server {proxy}/{server} state {state}\n").into_bytes();
-        let (sender, shared) = (self.came.0.clone(), Arc::clone(&self.shared));
-        self.operate
-            .send(connection, command, REPLY_MAX, move |answer| {
-                let _ = sender.send(Came::Acted(order, answer));
-                shared.wake();
-            });
+        match (connection, &order.action) {
+            (
+                Some(connection),
+                Action::Server {
+                    proxy,
+                    server,
+                    state,
+                },
+            ) => {
+                let command = format!("set server {proxy}/{server} state {}\n", state.word());
+                let (sender, shared) = (self.came.0.clone(), Arc::clone(&self.shared));
+                let then = move |answer| {
+                    let _ = sender.send(Came::Acted(order, answer));
+                    shared.wake();
+                };
+                let command = command.into_bytes();
+                self.operate.send(connection, command, REPLY_MAX, then);
+            }
+            (_, Action::Offer { part, .. }) => {
+                let answer = match answer {
+                    Message::Answer { bytes } => (self.place.outcome)(part, bytes),
+                    _ => Err("the part does not know this".to_owned()),
+                };
+                self.acted(order, answer);
+            }
+            (None, Action::Server { .. }) => self.acted(order, Err(String::new())),
+        }
     }
 
-    /// An action is over. The proxy says nothing if it was done, and why if it was not.
+    /// An action is over. What did it says nothing, or what follows; or why it was not done.
     fn acted(&mut self, order: Order, answer: Result<String, String>) {
-        let Action::Server {
-            proxy,
-            server,
-            state,
-        } = &order.action;
-        let what = format!("server {proxy}/{server}");
-        let outcome = match answer {
-            Ok(said) if said.trim().is_empty() => Ok(format!("{what}: {state}")),
-            Ok(said) => Err(said.trim().to_owned()),
-            Err(words) => Err(words),
+        let (what, word) = (order.action.object(), order.action.word().to_owned());
+        let by = &order.by.name;
+        // The proxy says only why something was not done.
+        let answer = match (answer, &order.action) {
+            (Ok(said), Action::Server { .. }) if !said.trim().is_empty() => {
+                Err(said.trim().to_owned())
+            }
+            (answer, _) => answer,
         };
+        let outcome = answer.map(|said| match said.trim() {
+            "" => format!("{what}: {word}"),
+            said => format!("{what}: {word}: {said}"),
+        });
         let (to, why) = match &outcome {
-            Ok(_) => ((*state).to_owned(), format!("by {}", order.by.name)),
-            Err(words) => (
-                "refused".to_owned(),
-                format!("{state}, by {}: {words}", order.by.name),
-            ),
+            Ok(_) => (word, format!("by {by}")),
+            Err(words) => ("refused".to_owned(), format!("{word}, by {by}: {words}")),
         };
-        if self.actions.len() >= ACTIONS_MAX {
-            self.actions.pop_front();
-        }
-        self.actions.push_back(Event {
+        let event = Event {
             at: moment(),
-            from: what,
+            from: String::new(),
             to,
             why,
-        });
+        };
+        self.looks.done.push((what, event));
         write_error(&format!(
-            "evenkeel: console: {} ({}): {}\n",
-            order.by.name,
+            "evenkeel: console: {by} ({}): {}\n",
             order.by.role.word(),
             outcome.as_deref().unwrap_or_else(|words| words)
         ));
@@ -435,10 +510,9 @@ impl Role {
     /// How the console is.
     pub fn report(&self) -> Report {
         let config = self.shared.config();
-        let mut subject = Subject::new("console", &config.address.to_string())
+        let subject = Subject::new("console", &config.address.to_string())
             .state("serving", Grade::Good)
             .number("live", self.shared.watchers.live() as u64);
-        subject.events = self.actions.iter().cloned().collect();
         Report {
             part: crate::keyword::NAME.to_owned(),
             at: moment(),
@@ -482,6 +556,8 @@ impl Role {
         self.kept.due = now + KEEP_MS;
         self.kept.state.sessions = sessions;
         self.kept.state.history = (*self.looks.history).clone();
+        let last = self.looks.last.as_ref();
+        self.kept.state.changes = last.map(|last| last.changes.clone()).unwrap_or_default();
         self.kept.bytes = self.kept.state.encode();
         self.kept.state.history = History::default();
     }

@@ -3,7 +3,9 @@
 use crate::history::History;
 use crate::web::session;
 use part::codec;
+use part::report::Event;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 
 /// The most that is kept, bytes.
 const BYTES_MAX: usize = 4 << 20;
@@ -19,6 +21,8 @@ pub struct State {
     pub certificate: Vec<u8>,
     /// How the traffic was.
     pub history: History,
+    /// What happened, each with what it happened to.
+    pub changes: VecDeque<(String, Event)>,
 }
 
 impl State {

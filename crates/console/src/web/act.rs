@@ -1,13 +1,17 @@
 //! What somebody does.
 
-use super::shared::{Action, Order, Shared};
+use super::pages::{SEAL, TOLD};
+use super::shared::{Action, Order, ServerState, Shared};
 use super::sign_in::{is_own, to};
-use super::{Common, body, failure, field, fields, signed_in};
+use super::{Common, body, failure, field, fields, html, signed_in};
+use crate::page;
+use crate::role::far::Errand;
 use crate::user::{Role, Viewer};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
+use part::lock;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -29,16 +33,14 @@ fn refused(status: StatusCode, words: &str) -> Refused {
     }
 }
 
-/// What may be done to a server, in the words of the runtime API.
-const SERVER: [&str; 3] = ["ready", "drain", "maint"];
-
 /// Reads what is wanted.
 fn action(form: &[(String, String)]) -> Result<Action, Refused> {
     let wrong = |words: &str| Err(refused(StatusCode::BAD_REQUEST, words));
     match field(form, "what").as_str() {
         "server" => {
             let wanted = field(form, "do");
-            let known = SERVER.iter().find(|word| **word == wanted);
+            let mut all = ServerState::ALL.into_iter();
+            let known = all.find(|state| state.word() == wanted);
             let Some(state) = known else {
                 return wrong("`do` is `ready`, `drain` or `maint`");
             };
@@ -53,7 +55,19 @@ fn action(form: &[(String, String)]) -> Result<Action, Refused> {
                 false => wrong("this is not the name of a server"),
             }
         }
-        _ => wrong("`what` is `server`"),
+        "offer" => {
+            let of = ["part", "kind", "name", "word"].map(|one| field(form, one));
+            if of.iter().any(|one| one.len() > NAME_MAX) {
+                return wrong("this is too long");
+            }
+            let [part, kind, name, word] = of;
+            Ok(Action::Offer {
+                part,
+                subject: [kind, name],
+                word,
+            })
+        }
+        _ => wrong("`what` is `server` or `offer`"),
     }
 }
 
@@ -72,26 +86,35 @@ pub(super) async fn carry_out(
     viewer: &Viewer,
     form: &[(String, String)],
 ) -> Result<String, Refused> {
-    if viewer.role < Role::Operator {
+    if viewer.role == Role::Viewer {
         let words = "A viewer may only look: an operator may do this.";
         return Err(refused(StatusCode::FORBIDDEN, words));
     }
     let action = action(form)?;
+    if viewer.role < action.needs() {
+        let words = format!("This takes the role `{}`.", action.needs().word());
+        return Err(refused(StatusCode::FORBIDDEN, &words));
+    }
     let me = shared.platform.borrow().me().map(|me| me.name.clone());
     let on = field(form, "on");
-    if !on.is_empty() && me.as_ref().is_some_and(|me| *me != on) {
-        let words = format!(
-            "This is the console of {}: use that of {on}.",
-            me.unwrap_or_default()
-        );
-        return Err(refused(StatusCode::CONFLICT, &words));
-    }
     let (reply, answer) = oneshot::channel();
-    shared.order(Order {
-        by: viewer.clone(),
-        action,
-        reply,
-    });
+    if on.is_empty() || me.is_none_or(|me| me == on) {
+        shared.order(Order {
+            by: viewer.clone(),
+            action,
+            reply,
+        });
+    } else {
+        let errand = Errand {
+            by: viewer.name.clone(),
+            action,
+            reply,
+        };
+        if !lock(&shared.others).send(&on, errand) {
+            let words = format!("There is no way to the console of {on}.");
+            return Err(refused(StatusCode::CONFLICT, &words));
+        }
+    }
     match tokio::time::timeout(LIMIT, answer).await {
         Ok(Ok(Ok(words))) => Ok(words),
         Ok(Ok(Err(words))) => Err(refused(StatusCode::CONFLICT, &words)),
@@ -104,7 +127,7 @@ pub(super) async fn carry_out(
 
 /// A form of a page.
 pub(super) async fn act(State(shared): State<Common>, request: Request<Body>) -> Response {
-    let headers = request.headers().clone();
+    let (headers, uri) = (request.headers().clone(), request.uri().clone());
     let Some((viewer, _)) = signed_in(&shared, &headers) else {
         return to("/sign-in");
     };
@@ -112,23 +135,47 @@ pub(super) async fn act(State(shared): State<Common>, request: Request<Body>) ->
         return failure(StatusCode::BAD_REQUEST, "The form did not come whole.");
     };
     let form = fields(&bytes);
-    if !is_own(&headers) || field(&form, "csrf") != viewer.csrf {
+    if !is_own(&headers, &uri) || field(&form, "csrf") != viewer.csrf {
         return failure(StatusCode::FORBIDDEN, "This form came from another site.");
     }
+    if let Some(page) = confirmation(&shared, &viewer, &form) {
+        return page;
+    }
     match carry_out(&shared, &viewer, &form).await {
-        Ok(words) => back(&field(&form, "back"), &words),
+        Ok(words) => back(&shared, &field(&form, "back"), &words),
         Err(refused) => failure(refused.status, &refused.words),
     }
 }
 
+/// The page that asks whether somebody is sure, where something follows that is to be confirmed.
+fn confirmation(shared: &Shared, viewer: &Viewer, form: &[(String, String)]) -> Option<Response> {
+    let action = action(form).ok()?;
+    if field(form, "sure") == "yes" || viewer.role < action.needs() {
+        return None;
+    }
+    let platform = shared.platform.borrow().clone();
+    let on = field(form, "on");
+    let mut members = platform.members.iter();
+    let member = members.find(|member| on.is_empty() || member.name == on)?;
+    let offer = action.offer(member.look.as_deref()?)?;
+    let question = page::Question {
+        object: &action.object(),
+        machine: &member.name,
+        offer,
+    };
+    let asked = !offer.follows.is_empty();
+    asked.then(|| html(StatusCode::OK, page::confirm(&question, viewer, form)))
+}
+
 /// Back to where the form was, with what came of it.
-fn back(path: &str, words: &str) -> Response {
+fn back(shared: &Shared, path: &str, words: &str) -> Response {
     let is_page = path.starts_with('/') && !path.starts_with("//") && !path.contains('\\');
     let path = if is_page { path } else { "/" };
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let mut query = fields(query.as_bytes());
-    query.retain(|(name, _)| name != "told");
-    query.push(("told".to_owned(), words.to_owned()));
+    query.retain(|(name, _)| name != TOLD && name != SEAL);
+    query.push((TOLD.to_owned(), words.to_owned()));
+    query.push((SEAL.to_owned(), lock(&shared.sessions).seal(words)));
     let query = form_urlencoded::Serializer::new(String::new())
         .extend_pairs(query)
         .finish();
@@ -149,7 +196,7 @@ mod tests {
         let expected = Action::Server {
             proxy: "app".to_owned(),
             server: "one".to_owned(),
-            state: "drain",
+            state: ServerState::Drain,
         };
         assert_eq!(action, Ok(expected));
         for form in [

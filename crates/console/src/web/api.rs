@@ -16,7 +16,6 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
-use std::collections::VecDeque;
 use std::net::IpAddr;
 
 /// The description of the interface.
@@ -78,13 +77,6 @@ async fn asks(shared: &Common, from: IpAddr, headers: &HeaderMap) -> Result<View
     }
 }
 
-/// Looks again, if nobody did for a while.
-fn see(shared: &Common) {
-    if shared.watchers.see() {
-        shared.wake();
-    }
-}
-
 /// `GET /api/v1`: what there is, for everybody.
 pub(super) async fn description() -> Response {
     ([(CONTENT_TYPE, "application/json")], DESCRIPTION).into_response()
@@ -99,7 +91,7 @@ pub(super) async fn platform(
     if let Err(response) = asks(&shared, from, &headers).await {
         return response;
     }
-    see(&shared);
+    shared.see();
     let platform = shared.platform.borrow().clone();
     let members: Vec<Value> = platform.members.iter().map(member).collect();
     as_json(StatusCode::OK, &json!({ "members": members }))
@@ -166,13 +158,12 @@ pub(super) async fn events(
     if let Err(response) = asks(&shared, from, &headers).await {
         return response;
     }
-    see(&shared);
+    shared.see();
     let platform = shared.platform.borrow().clone();
-    let seen = VecDeque::new();
     let mut all = Vec::new();
     for member in &platform.members {
         let look = member.look.iter();
-        let events = look.flat_map(|look| look.events(&seen));
+        let events = look.flat_map(|look| look.events());
         all.extend(events.map(|(of, event)| (event, of, &member.name)));
     }
     all.sort_by_key(|(event, ..)| std::cmp::Reverse(event.at.unix_ms));
@@ -230,7 +221,7 @@ pub(super) async fn metrics(
     if let Err(response) = asks(&shared, from, &headers).await {
         return response;
     }
-    see(&shared);
+    shared.see();
     let platform = shared.platform.borrow().clone();
     let mut text = String::new();
     let look = platform.me().and_then(|me| me.look.as_deref());

@@ -44,13 +44,13 @@ pub(super) async fn live(
     };
     let asked = field(&fields(query.unwrap_or_default().as_bytes()), "page");
     let (path, query) = asked.split_once('?').unwrap_or((&asked, ""));
-    let Some(wanted) = Wanted::of(path, query) else {
+    let Some(wanted) = Wanted::of(&shared, path, query) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     let Some(live) = Watchers::enter(&shared, LIVE_MAX) else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    shared.wake();
+    shared.see();
     let mut looks = shared.platform.subscribe();
     // The page may be of a look before.
     looks.mark_changed();

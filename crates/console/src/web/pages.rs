@@ -1,5 +1,6 @@
 //! The pages.
 
+use super::shared::Shared;
 use super::{Common, failure, field, fields, html, signed_in};
 use crate::page::{self, Page, Shown};
 use crate::platform::Platform;
@@ -7,6 +8,12 @@ use crate::user::Viewer;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
+use part::lock;
+
+/// Fields of a query: what came of the last action, and that these words are the console's own, which
+/// a link from elsewhere could not say.
+pub(super) const TOLD: &str = "told";
+pub(super) const SEAL: &str = "seal";
 
 /// What a request wants to see.
 pub(super) struct Wanted {
@@ -18,13 +25,17 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// Of a path and a query. None: there is no such page.
-    pub(super) fn of(path: &str, query: &str) -> Option<Wanted> {
+    pub(super) fn of(shared: &Shared, path: &str, query: &str) -> Option<Wanted> {
         let query = fields(query.as_bytes());
+        let mut told = field(&query, TOLD);
+        if field(&query, SEAL) != lock(&shared.sessions).seal(&told) {
+            told.clear();
+        }
         Some(Wanted {
             page: Page::of_path(path)?,
             filter: field(&query, "q"),
             member: field(&query, "on"),
-            told: field(&query, "told"),
+            told,
         })
     }
 
@@ -65,11 +76,8 @@ pub(super) async fn page(
     let Some((viewer, _)) = signed_in(&shared, &headers) else {
         return to_sign_in(uri.path(), &query);
     };
-    if shared.watchers.see() {
-        // It is looked more often from now on.
-        shared.wake();
-    }
-    let Some(wanted) = Wanted::of(uri.path(), &query) else {
+    shared.see();
+    let Some(wanted) = Wanted::of(&shared, uri.path(), &query) else {
         return failure(StatusCode::NOT_FOUND, "There is no such page.");
     };
     let platform = shared.platform.borrow().clone();

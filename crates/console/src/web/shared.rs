@@ -3,18 +3,22 @@
 use super::limiter::Limiter;
 use super::session::Sessions;
 use crate::config::Config;
+use crate::look::Look;
 use crate::platform::Platform;
-use crate::user::Viewer;
+use crate::role::far::Others;
+use crate::user::{Role, Viewer};
 use configuration::Account;
 use part::lock;
+use part::report::Offer;
 use rustix::event::{EventfdFlags, eventfd};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 /// For how long after a request the platform is looked at more often, milliseconds.
 const SEEN_MS: u64 = 10_000;
@@ -25,7 +29,7 @@ const ORDERS_MAX: usize = 64;
 pub type Verify = fn(&Account, &[u8]) -> bool;
 
 /// Something to do.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Action {
     /// Take a server out of the balancing, or put it back.
     Server {
@@ -33,9 +37,84 @@ pub enum Action {
         proxy: String,
         /// Its name.
         server: String,
-        /// The word of the runtime API.
-        state: &'static str,
+        /// What becomes of it.
+        state: ServerState,
     },
+    /// What the report of a part offers.
+    Offer {
+        /// The part.
+        part: String,
+        /// The kind of the subject, and its name.
+        subject: [String; 2],
+        /// The offer's name.
+        word: String,
+    },
+}
+
+/// What a server can be told to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ServerState {
+    /// It serves.
+    Ready,
+    /// It gets no new clients.
+    Drain,
+    /// It gets nothing, and is not checked.
+    Maint,
+}
+
+impl ServerState {
+    /// All of them.
+    pub const ALL: [ServerState; 3] = [ServerState::Ready, ServerState::Drain, ServerState::Maint];
+
+    /// The word of forms and of the runtime API.
+    pub fn word(self) -> &'static str {
+        match self {
+            ServerState::Ready => "ready",
+            ServerState::Drain => "drain",
+            ServerState::Maint => "maint",
+        }
+    }
+}
+
+impl Action {
+    /// Who may do it: these, and everybody above.
+    pub fn needs(&self) -> Role {
+        match self {
+            // What takes more says so itself.
+            Action::Server { .. } | Action::Offer { .. } => Role::Operator,
+        }
+    }
+
+    /// What it is done to.
+    pub fn object(&self) -> String {
+        match self {
+            Action::Server { proxy, server, .. } => format!("server {proxy}/{server}"),
+            Action::Offer { subject, .. } => subject.join(" "),
+        }
+    }
+
+    /// What is done, in a word.
+    pub fn word(&self) -> &str {
+        match self {
+            Action::Server { state, .. } => state.word(),
+            Action::Offer { word, .. } => word,
+        }
+    }
+
+    /// The offer that is meant, if the report has it still.
+    pub fn offer<'l>(&self, look: &'l Look) -> Option<&'l Offer> {
+        let Action::Offer {
+            part,
+            subject: [kind, name],
+            word,
+        } = self
+        else {
+            return None;
+        };
+        let report = look.reports.iter().find(|report| report.part == *part)?;
+        let mut offers = report.find(kind, name)?.offers.iter();
+        offers.find(|offer| offer.word == *word)
+    }
 }
 
 /// An order of somebody who may give it.
@@ -55,6 +134,8 @@ pub struct Watchers {
     live: AtomicUsize,
     /// The last request, milliseconds since 1970.
     last_ms: AtomicU64,
+    /// Somebody looks where nobody did.
+    pub came: Notify,
 }
 
 /// What all have in common.
@@ -66,6 +147,8 @@ pub struct Shared {
     pub sessions: Mutex<Sessions>,
     /// Who tries to.
     pub limiter: Mutex<Limiter>,
+    /// The other nodes.
+    pub others: Mutex<Others>,
     /// Who looks.
     pub watchers: Watchers,
     /// Verifies a password.
@@ -96,6 +179,7 @@ impl Shared {
             config: RwLock::new(Arc::new(config)),
             sessions: Mutex::new(sessions),
             limiter: Mutex::default(),
+            others: Mutex::default(),
             watchers: Watchers::default(),
             verify,
             orders: Mutex::default(),
@@ -140,6 +224,14 @@ impl Shared {
         lock(&self.orders).pop_front()
     }
 
+    /// Somebody looks: it is looked at once, if nobody did for a while.
+    pub fn see(&self) {
+        if self.watchers.see() {
+            self.watchers.came.notify_waiters();
+            self.wake();
+        }
+    }
+
     /// Wakes the main thread.
     pub fn wake(&self) {
         // If it is full, it wakes.
@@ -159,7 +251,7 @@ impl Shared {
 
 impl Watchers {
     /// Somebody asks for a page; whether nobody looked before.
-    pub fn see(&self) -> bool {
+    fn see(&self) -> bool {
         let before = self.last_ms.swap(now_ms(), Ordering::Relaxed);
         now_ms() > before + SEEN_MS && self.live.load(Ordering::Relaxed) == 0
     }

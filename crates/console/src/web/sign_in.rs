@@ -11,7 +11,8 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{HOST, LOCATION, ORIGIN, RETRY_AFTER, SET_COOKIE};
-use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use configuration::{Account, Password};
 use part::lock;
@@ -101,13 +102,15 @@ fn with_cookie(path: &str, token: &str, lasts_s: u64) -> Response {
 }
 
 /// Whether a form came from a page of this console, as far as the browser says where it came from.
-pub(super) fn is_own(headers: &HeaderMap) -> bool {
+pub(super) fn is_own(headers: &HeaderMap, uri: &Uri) -> bool {
     let Some(origin) = headers.get(ORIGIN) else {
         return headers
             .get("sec-fetch-site")
             .is_none_or(|site| site == "same-origin" || site == "none");
     };
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    // HTTP/2 has it in `:authority`.
+    let authority = uri.authority().map(Authority::as_str);
+    let host = authority.or_else(|| headers.get(HOST)?.to_str().ok());
     let origin = origin.to_str().ok();
     let origin = origin.and_then(|origin| origin.split_once("://"));
     matches!((origin, host), (Some((_, origin)), Some(host)) if origin == host)
@@ -133,7 +136,7 @@ pub(super) async fn sign_in(
     Extension(From(from)): Extension<From>,
     request: Request<Body>,
 ) -> Response {
-    if !is_own(request.headers()) {
+    if !is_own(request.headers(), request.uri()) {
         return failure(StatusCode::FORBIDDEN, "This form came from another site.");
     }
     let Some(bytes) = body(request).await else {
@@ -170,12 +173,12 @@ fn begin(shared: &Shared, user: &User, next: &str) -> Response {
 
 /// Somebody goes.
 pub(super) async fn sign_out(State(shared): State<Common>, request: Request<Body>) -> Response {
-    let headers = request.headers().clone();
+    let (headers, uri) = (request.headers().clone(), request.uri().clone());
     let Some((viewer, token)) = signed_in(&shared, &headers) else {
         return to("/sign-in");
     };
     let form = fields(&body(request).await.unwrap_or_default());
-    if !is_own(&headers) || field(&form, "csrf") != viewer.csrf {
+    if !is_own(&headers, &uri) || field(&form, "csrf") != viewer.csrf {
         return failure(StatusCode::FORBIDDEN, "This form came from another site.");
     }
     lock(&shared.sessions).end(token, now_s());
@@ -202,8 +205,9 @@ pub(super) async fn use_link(
     State(shared): State<Arc<Shared>>,
     Path(secret): Path<String>,
     headers: HeaderMap,
+    uri: Uri,
 ) -> Response {
-    if !is_own(&headers) {
+    if !is_own(&headers, &uri) {
         return failure(StatusCode::FORBIDDEN, "This form came from another site.");
     }
     let token = lock(&shared.sessions).use_link(&secret, now_s());
@@ -241,14 +245,17 @@ mod tests {
             map
         };
         let host = ("host", "a.example:8600");
-        assert!(is_own(&headers(&[
-            host,
-            ("origin", "https://a.example:8600")
-        ])));
-        assert!(is_own(&headers(&[host])));
-        assert!(!is_own(&headers(&[host, ("origin", "https://b.example")])));
-        assert!(!is_own(&headers(&[host, ("origin", "null")])));
-        assert!(!is_own(&headers(&[host, ("sec-fetch-site", "cross-site")])));
-        assert!(is_own(&headers(&[host, ("sec-fetch-site", "same-origin")])));
+        let own = |pairs: &[(&'static str, &str)]| is_own(&headers(pairs), &Uri::from_static("/"));
+        assert!(own(&[host, ("origin", "https://a.example:8600")]));
+        assert!(own(&[host]));
+        assert!(!own(&[host, ("origin", "https://b.example")]));
+        assert!(!own(&[host, ("origin", "null")]));
+        assert!(!own(&[host, ("sec-fetch-site", "cross-site")]));
+        assert!(own(&[host, ("sec-fetch-site", "same-origin")]));
+        // HTTP/2.
+        let uri = Uri::from_static("https://a.example:8600/act");
+        let of_two = |origin| is_own(&headers(&[("origin", origin)]), &uri);
+        assert!(of_two("https://a.example:8600"));
+        assert!(!of_two("https://b.example:8600"));
     }
 }

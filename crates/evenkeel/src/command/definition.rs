@@ -384,13 +384,21 @@ pub fn demo(command: Command) -> Command {
         .long_about(
             "Starts two sample web servers and a proxy with examples/demo.cfg, and shows live which server responds. \
              Keys stop and start servers and change the configuration. It needs no privileges, installs nothing, and \
-             listens on loopback only.",
+             listens on loopback only.\n\n\
+             With --platform it starts a whole cluster as root: two nodes and an arbiter in network namespaces, with a \
+             virtual address, three servers, a client and the web console on 127.0.0.1:8600, and a menu of faults. \
+             Everything is removed at the end.",
         )
         .after_help(
-            "Keys:\n  1, 2  stop or start a server\n  c     reload: add or remove a third server\n  q     quit",
+            "Keys:\n  1, 2  stop or start a server\n  c     reload: add or remove a third server\n  q     quit\n\n\
+             Examples:\n  evenkeel demo\n  sudo evenkeel demo --platform",
         )
         .arg(flag("script", "Without the view: stop and start both servers, reload, report what a client saw, and exit with 0 only if \
              no request failed",))
+        .arg(
+            flag("platform", "As root: a cluster of two nodes and an arbiter in network namespaces, with the web console and a \
+                 menu of faults",).conflicts_with("script"),
+        )
 }
 
 pub fn version(command: Command) -> Command {

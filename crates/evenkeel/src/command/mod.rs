@@ -69,7 +69,10 @@ static OTHERS: [Subcommand; 12] = [
     Subcommand::new("keyword", definition::keyword, look_up::keyword),
     Subcommand::new("manual", definition::manual, manual::main),
     Subcommand::new("demo", definition::demo, |matches| {
-        crate::demo::main(matches.get_flag("script"))
+        match matches.get_flag("platform") {
+            true => crate::demo::platform(),
+            false => crate::demo::main(matches.get_flag("script")),
+        }
     }),
     Subcommand::new("version", definition::version, |_| {
         let (ours, theirs) = (crate::identity::VERSION, crate::identity::HAPROXY_LEVEL);

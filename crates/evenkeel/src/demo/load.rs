@@ -10,14 +10,26 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Clients at one time.
-const CLIENTS: u32 = 4;
-/// Requests a second of each.
-const PACE_PER_CLIENT: u32 = 75;
+/// How much is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pace {
+    /// Clients at one time.
+    pub clients: u32,
+    /// Requests per second of each.
+    pub per_client: u32,
+    /// How long connecting, and each read of a response, may take.
+    pub patience: Duration,
+}
+
+/// The pace of the plain demo.
+pub const PACE: Pace = Pace {
+    clients: 4,
+    per_client: 75,
+    patience: Duration::from_secs(5),
+};
+
 /// Requests on one connection.
 const REQUESTS_PER_CONNECTION: u32 = 40;
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest answer, bytes.
 const ANSWER_MAX: u64 = 1 << 20;
 
@@ -75,6 +87,7 @@ impl Load {
     /// Starts the clients. `told` hears why a request failed.
     pub fn start(
         proxy: SocketAddr,
+        pace: Pace,
         seen: &Arc<Seen>,
         told: impl Fn(String) + Clone + Send + 'static,
     ) -> io::Result<Load> {
@@ -82,11 +95,11 @@ impl Load {
             stop: Arc::default(),
             threads: Vec::new(),
         };
-        for _ in 0..CLIENTS {
+        for _ in 0..pace.clients {
             let (stop, seen, told) = (Arc::clone(&load.stop), Arc::clone(seen), told.clone());
             let thread = std::thread::Builder::new().name("client".into());
             load.threads
-                .push(thread.spawn(move || client(proxy, &stop, &seen, &told))?);
+                .push(thread.spawn(move || client((proxy, pace), &stop, &seen, &told))?);
         }
         Ok(load)
     }
@@ -102,8 +115,13 @@ impl Drop for Load {
     }
 }
 
-fn client(proxy: SocketAddr, stop: &AtomicBool, seen: &Seen, told: &impl Fn(String)) {
-    let pause = Duration::from_secs(1) / PACE_PER_CLIENT;
+fn client(
+    (proxy, pace): (SocketAddr, Pace),
+    stop: &AtomicBool,
+    seen: &Seen,
+    told: &impl Fn(String),
+) {
+    let pause = Duration::from_secs(1) / pace.per_client.max(1);
     let mut next = Instant::now();
     let mut connection: Option<BufReader<TcpStream>> = None;
     let mut used = 0;
@@ -114,7 +132,7 @@ fn client(proxy: SocketAddr, stop: &AtomicBool, seen: &Seen, told: &impl Fn(Stri
         used = if connection.is_some() { used + 1 } else { 1 };
         let result = match connection.take() {
             Some(open) => Ok(open),
-            None => connect(proxy),
+            None => connect(proxy, pace.patience),
         };
         match result.and_then(ask) {
             Ok((server, open)) => {
@@ -135,11 +153,11 @@ fn client(proxy: SocketAddr, stop: &AtomicBool, seen: &Seen, told: &impl Fn(Stri
     }
 }
 
-fn connect(proxy: SocketAddr) -> io::Result<BufReader<TcpStream>> {
-    let stream = TcpStream::connect_timeout(&proxy, PATIENCE)?;
+fn connect(proxy: SocketAddr, patience: Duration) -> io::Result<BufReader<TcpStream>> {
+    let stream = TcpStream::connect_timeout(&proxy, patience)?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     Ok(BufReader::new(stream))
 }
 

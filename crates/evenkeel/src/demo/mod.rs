@@ -4,6 +4,7 @@
 
 mod load;
 mod plain;
+mod platform;
 mod script;
 mod server;
 mod stage;
@@ -13,6 +14,8 @@ use part::voice::refuse;
 use stage::Stage;
 use std::io::IsTerminal;
 use std::process::ExitCode;
+
+pub use platform::main as platform;
 
 /// Runs the demo, by script or by hand.
 pub fn main(scripted: bool) -> ExitCode {

@@ -3,7 +3,7 @@
 //! has with `Connection: close`, and ends them after a moment.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -41,7 +41,15 @@ impl Sample {
 
     /// Starts a server on the first free port of a range.
     pub fn start(name: &'static str, ports: std::ops::Range<u16>) -> io::Result<Sample> {
-        let listener = listen(ports)?;
+        Sample::with(name, listen(ports)?)
+    }
+
+    /// Starts a server at this address of the network that the thread is in.
+    pub fn at(name: &'static str, address: SocketAddr) -> io::Result<Sample> {
+        Sample::with(name, TcpListener::bind(address)?)
+    }
+
+    fn with(name: &'static str, listener: TcpListener) -> io::Result<Sample> {
         Ok(Sample {
             name,
             address: listener.local_addr()?,
@@ -76,9 +84,14 @@ impl Sample {
 
 /// Listens on the first port of this machine that is free.
 pub fn listen(ports: std::ops::Range<u16>) -> io::Result<TcpListener> {
+    listen_at(Ipv4Addr::LOCALHOST.into(), ports)
+}
+
+/// Listens on the first free port at an address.
+pub fn listen_at(on: IpAddr, ports: std::ops::Range<u16>) -> io::Result<TcpListener> {
     let mut last = io::Error::from(io::ErrorKind::AddrInUse);
     for port in ports {
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        match TcpListener::bind((on, port)) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
         }

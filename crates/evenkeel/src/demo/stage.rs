@@ -1,7 +1,7 @@
 //! Everything that the demo shows, running: the servers, the proxy, the load,
 //! and the list of what happened. It prints nothing.
 
-use super::load::{Load, Seen};
+use super::load::{Load, PACE, Seen};
 use super::server::{Sample, listen};
 use crate::identity;
 use crate::process::{self, Serving, Side, StartError};
@@ -165,7 +165,7 @@ impl Stage {
             process::serve(config, (listening, Vec::new()), &OPTIONS, None, notice)?;
         let seen = Arc::new(Seen::default());
         let told = events.clone();
-        let load = Load::start(address, &seen, move |text| told.add(text))?;
+        let load = Load::start(address, PACE, &seen, move |text| told.add(text))?;
         Ok(Stage {
             _load: load,
             side,

@@ -9,6 +9,7 @@ mod commands;
 mod config_commands;
 mod control;
 mod cron_script;
+mod demo_platform;
 mod distrust;
 mod environment;
 mod examples;

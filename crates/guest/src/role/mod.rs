@@ -10,6 +10,7 @@ mod far;
 mod fencing;
 mod machine;
 mod moves;
+mod offers;
 pub mod report;
 mod silence;
 mod standing;

@@ -1,7 +1,7 @@
 //! How guests are, as a report.
 
 use super::machine::Machine;
-use super::{Role, silence};
+use super::{Role, offers, silence};
 use crate::check::health::State;
 use crate::clock;
 use crate::config::{Guest, mac_words};
@@ -85,7 +85,10 @@ pub(super) fn of(role: &Role) -> Report {
     subjects.extend(nodes.into_iter().map(|(name, is_there)| {
         let subject = Subject::new(NODE, &name).label("node");
         let is_me = name == role.guests.me || name == THIS_NODE;
-        let subject = subject.number("here", u64::from(is_me));
+        let mut subject = subject.number("here", u64::from(is_me));
+        if is_me && !role.guests.me.is_empty() {
+            subject.offers = offers::of_node(role);
+        }
         let is_drained = match is_me {
             true => role.agreement.is_drained(),
             false => role.agreement.has_drained(&name),
@@ -114,6 +117,11 @@ const SHOWN_BYTES_MAX: usize = 96 << 10;
 pub(super) fn shown(role: &Role, name: &str) -> Vec<u8> {
     let mut report = of(role);
     report.rows.clear();
+    // They are for operators at this node.
+    report
+        .subjects
+        .iter_mut()
+        .for_each(|one| one.offers.clear());
     report.subjects.retain(|one| {
         one.kind == GUEST && one.state.word != ELSEWHERE && (name.is_empty() || one.name == name)
     });
@@ -278,6 +286,7 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
         "process",
         process.map_or(0, |one| u64::from(one.id().unsigned_abs())),
     );
+    subject.offers = offers::of_guest(role, name);
     if let Some(machine) = machine {
         subject = check(subject, machine);
         subject.events = machine.events.iter().cloned().collect();

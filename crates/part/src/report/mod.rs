@@ -17,7 +17,7 @@ pub use prometheus::escaped;
 pub use text::span;
 
 use crate::codec::{self, Malformed};
-use crate::role::Message;
+use crate::role::{Level, Message, PartMessage};
 use crate::{Shared, memory};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
@@ -93,6 +93,46 @@ pub struct Subject {
     pub children: Vec<Subject>,
     /// Its last changes, the newest last.
     pub events: Vec<Event>,
+    /// What an operator may do with it now.
+    pub offers: Vec<Offer>,
+}
+
+/// Something that an operator may do with a subject: a message to the part of the report.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Offer {
+    /// Its name, distinct among those of the subject: `move beta`.
+    pub word: String,
+    /// On a button: `Move to beta`.
+    pub label: String,
+    /// What follows, for something that is to be confirmed first; empty: it is done at once.
+    pub follows: String,
+    /// Who may do it.
+    pub level: Level,
+    /// The kind of the message.
+    pub kind: u16,
+    /// The message.
+    #[serde(with = "serde_bytes")]
+    pub bytes: Vec<u8>,
+}
+
+impl Offer {
+    /// What sends this message.
+    pub fn new(word: &str, label: &str, message: PartMessage) -> Offer {
+        Offer {
+            word: word.to_owned(),
+            label: label.to_owned(),
+            follows: String::new(),
+            level: Level::Operator,
+            kind: message.kind,
+            bytes: message.bytes,
+        }
+    }
+
+    /// It is to be confirmed first, since this follows.
+    pub fn follows(mut self, words: &str) -> Offer {
+        self.follows = words.to_owned();
+        self
+    }
 }
 
 /// How something is.

@@ -196,7 +196,8 @@ pub(super) fn draw(placed: &Placed<'_>) -> Markup {
     let columns = columns(width);
     let word = fit(&clean(&state.word), 18);
     let name = clean(&member.name);
-    let room = columns.saturating_sub(word.chars().count() + 12);
+    // The name is larger, and bold.
+    let room = columns.saturating_sub(word.chars().count() + kind(member).len() + 3) * 4 / 5;
     let title = html! {
         tspan.name { (fit(&name, room)) } tspan.kind dx="7" { (kind(member)) }
     };

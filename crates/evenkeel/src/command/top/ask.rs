@@ -9,6 +9,7 @@ use part::channel::{Channel, ChannelError};
 use part::report::Report;
 use part::role::{Level, Message};
 use proxy::message::Message as OfProxy;
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -44,6 +45,7 @@ pub fn look(matches: &ArgMatches) -> Result<Look, String> {
         Err(error) => (None, Some(error.to_string())),
     };
     Ok(Look {
+        changes: VecDeque::new(),
         at: Instant::now(),
         host: identity::host_name(),
         pid: instance.pid,

@@ -49,8 +49,6 @@ pub struct Measured {
     pub bytes: Option<[u64; 2]>,
     /// Requests a second at each look, the newest last.
     pub rates: VecDeque<u64>,
-    /// Changes of servers that were seen, the newest last.
-    pub changes: VecDeque<(String, Event)>,
 }
 
 /// The line above a page, which is not scrolled.
@@ -88,7 +86,7 @@ pub fn lines(
             let report = reports.find(|report| report.part == *part);
             report.map(of_report).unwrap_or_default()
         }
-        Page::Events => events(&look.events(&measured.changes), zone),
+        Page::Events => events(&look.events(), zone),
     }
 }
 
@@ -357,7 +355,6 @@ mod tests {
         let measured = Measured {
             bytes: Some([1_234_567, 999_600]),
             rates: [0, 1, 50, 341].into(),
-            changes: VecDeque::new(),
         };
         let heading = heading(page, 18);
         let lines = lines(page, look, (&measured, 18), &TimeZone::UTC);

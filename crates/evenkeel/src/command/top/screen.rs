@@ -1,23 +1,19 @@
 //! The screen: a page of lines that can be scrolled and filtered, and its keys.
 
 use super::pages::{Measured, Page, ago, color, heading, lines, name_width};
-use console::look::{Look, grade};
-use console::traffic::Row;
+use console::look::Look;
 use jiff::tz::TimeZone;
-use part::report::{Event, Grade, Moment};
+use part::report::Grade;
 use ratatui::Frame;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Stylize;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph, Wrap};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Looks whose rates are kept: those of the last minutes.
 const RATES_MAX: usize = 40;
-/// Changes of servers that are kept.
-const CHANGES_MAX: usize = 500;
 /// A look that is older than the interval by so much says how old it is.
 const LATE: Duration = Duration::from_secs(3);
 
@@ -64,7 +60,10 @@ impl Screen {
     /// Takes a new look, or why there is none.
     pub fn take(&mut self, look: Result<Look, String>) {
         match look {
-            Ok(look) => {
+            Ok(mut look) => {
+                if let Some(before) = &self.look {
+                    look.follow(before);
+                }
                 self.measured.measure(self.look.as_ref(), &look);
                 self.look = Some(look);
                 self.trouble = None;
@@ -235,11 +234,6 @@ impl Measured {
             self.bytes = None;
             return;
         };
-        if let Some(old) = before.and_then(|before| before.traffic.as_ref()) {
-            // All reports are of the same moment, and the supervisor always has one.
-            let at = now.reports.first().map(|report| report.at);
-            self.see_changes(at.unwrap_or_default(), &old.rows, &traffic.rows);
-        }
         if self.rates.len() == RATES_MAX {
             self.rates.pop_front();
         }
@@ -253,33 +247,6 @@ impl Measured {
             };
             Some([rate(0)?, rate(1)?])
         });
-    }
-
-    /// Writes down which frontends, backends and servers have another status.
-    fn see_changes(&mut self, at: Moment, old: &[Row], new: &[Row]) {
-        let id = |row: &Row| (row.kind, row.proxy.clone(), row.name.clone());
-        // While a server fails or recovers, its status counts: UP 1/3.
-        let status = |row: &Row| match grade(&row.status) {
-            Grade::Unknown => row.status.clone(),
-            _ => row.status.split(' ').next().unwrap_or_default().to_owned(),
-        };
-        let old: BTreeMap<_, String> = old.iter().map(|row| (id(row), status(row))).collect();
-        for row in new {
-            let is = status(row);
-            let Some(was) = old.get(&id(row)).filter(|was| **was != is) else {
-                continue;
-            };
-            let event = Event {
-                at,
-                from: was.clone(),
-                to: is,
-                why: row.check.clone(),
-            };
-            if self.changes.len() == CHANGES_MAX {
-                self.changes.pop_front();
-            }
-            self.changes.push_back((row.named(), event));
-        }
     }
 }
 
@@ -410,7 +377,7 @@ mod tests {
         rows[2].check = "L4CON".to_owned();
         screen.take(Ok(down));
         screen.take(Ok(console::sample::sample()));
-        let seen = screen.measured.changes.iter();
+        let seen = screen.look.as_ref().unwrap().changes.iter();
         let seen: Vec<String> = seen
             .map(|(of, event)| format!("{of} {} {}", event.from, event.to))
             .collect();

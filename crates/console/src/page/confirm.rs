@@ -1,0 +1,47 @@
+//! Whether somebody is sure.
+
+use super::actions::hidden;
+use super::frame::head;
+use super::words::clean;
+use crate::user::Viewer;
+use maud::{DOCTYPE, Markup, html};
+use part::report::Offer;
+
+/// What is to be confirmed.
+pub struct Question<'q> {
+    /// What something is done to.
+    pub object: &'q str,
+    /// On which machine.
+    pub machine: &'q str,
+    /// What is done.
+    pub offer: &'q Offer,
+}
+
+/// The page: it sends the same form again, with a yes.
+pub fn confirm(question: &Question<'_>, viewer: &Viewer, form: &[(String, String)]) -> Markup {
+    let back = form.iter().find(|(name, _)| name == "back");
+    let back = back.map_or("/", |(_, path)| path.as_str());
+    let is_page = back.starts_with('/') && !back.starts_with("//") && !back.contains('\\');
+    let same = form
+        .iter()
+        .filter(|(name, _)| name != "csrf" && name != "sure");
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            (head(&question.offer.label, false))
+            body.alone {
+                main.card {
+                    h1 { (clean(&question.offer.label)) "?" }
+                    p { b { (clean(question.object)) } " on " (clean(question.machine)) }
+                    p { (clean(&question.offer.follows)) }
+                    form method="post" action="/act" {
+                        (hidden("csrf", &viewer.csrf))
+                        @for (name, value) in same { (hidden(name, value)) }
+                        button.first name="sure" value="yes" { (clean(&question.offer.label)) }
+                    }
+                    p { a href=(if is_page { back } else { "/" }) { "Back, without doing anything" } }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What ends the demo, and what the terminal says: signals and standard input, waited for
+//! together. The signals are blocked and read here, so that an end is always an orderly one.
+
+use super::error::PlatformError;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use part::channel::timespec;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use std::io::stdin;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// Longest line of the terminal; of a longer one the rest counts as another line.
+const LINE_BYTES_MAX: usize = 256;
+/// Pause between two looks at a condition.
+const POLL: Duration = Duration::from_millis(100);
+
+/// What was heard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Heard {
+    /// A line, without its end.
+    Line(String),
+    /// A signal, or the end of the terminal or of standard input.
+    End,
+    /// Nothing in the given time.
+    Nothing,
+}
+
+/// Signals and standard input.
+#[derive(Debug)]
+pub struct Ends {
+    signals: SignalFd,
+    unread: Vec<u8>,
+}
+
+impl Ends {
+    /// Blocks the signals for this thread and those that it starts from now on.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn new() -> Result<Ends, PlatformError> {
+        let failed = PlatformError::system("watch signals");
+        let set: SigSet = [
+            Signal::SIGINT,
+            Signal::SIGTERM,
+            Signal::SIGHUP,
+            Signal::SIGQUIT,
+        ]
+        .into_iter()
+        .collect();
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let opened = set
+            .thread_block()
+            .and_then(|()| SignalFd::with_flags(&set, flags));
+        Ok(Ends {
+            signals: opened.map_err(|errno| failed(errno.into()))?,
+            unread: Vec::new(),
+        })
+    }
+
+    /// Waits for a line or an end.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn wait(&mut self, timeout: Duration) -> Result<Heard, PlatformError> {
+        let until = Instant::now() + timeout;
+        loop {
+            if let Some(line) = line(&mut self.unread) {
+                return Ok(Heard::Line(line));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let input = stdin();
+            let mut fds = [
+                PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(input.as_fd(), PollFlags::IN),
+            ];
+            match poll(&mut fds, Some(&timespec(left))) {
+                Ok(0) => return Ok(Heard::Nothing),
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(PlatformError::system("wait")(errno.into())),
+            }
+            if !fds[0].revents().is_empty() {
+                return Ok(Heard::End);
+            }
+            let mut buffer = [0; LINE_BYTES_MAX];
+            match rustix::io::read(input.as_fd(), &mut buffer) {
+                // A terminal that has gone is an error.
+                Ok(0) | Err(_) => return Ok(Heard::End),
+                Ok(count) => self.unread.extend(buffer.iter().take(count)),
+            }
+        }
+    }
+
+    /// Waits until a condition holds; a signal ends the wait. Input is left for later.
+    ///
+    /// # Errors
+    /// The signal; the time is over, which `late` words.
+    pub fn until(
+        &self,
+        timeout: Duration,
+        mut condition: impl FnMut() -> bool,
+        late: impl FnOnce() -> PlatformError,
+    ) -> Result<(), PlatformError> {
+        let end = Instant::now() + timeout;
+        loop {
+            if condition() {
+                return Ok(());
+            }
+            let mut fds = [PollFd::new(&self.signals, PollFlags::IN)];
+            match poll(&mut fds, Some(&timespec(POLL))) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return Err(PlatformError::Interrupted),
+                Err(errno) => return Err(PlatformError::system("wait")(errno.into())),
+            }
+            if Instant::now() >= end {
+                return Err(late());
+            }
+        }
+    }
+}
+
+/// Takes the first line out of what was read.
+fn line(unread: &mut Vec<u8>) -> Option<String> {
+    let ends = unread.iter().position(|byte| *byte == b'\n');
+    let end = ends.or_else(|| (unread.len() >= LINE_BYTES_MAX).then(|| unread.len() - 1))?;
+    let line: Vec<u8> = unread.drain(..=end).collect();
+    Some(String::from_utf8_lossy(&line).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_taken_one_by_one_and_have_a_bound() {
+        let mut unread = b"1\nheal\r\nq".to_vec();
+        assert_eq!(line(&mut unread).as_deref(), Some("1"));
+        assert_eq!(line(&mut unread).as_deref(), Some("heal"));
+        assert_eq!(line(&mut unread), None);
+        unread = vec![b'x'; LINE_BYTES_MAX + 10];
+        while line(&mut unread).is_some() {}
+        assert!(unread.len() < LINE_BYTES_MAX);
+    }
+}

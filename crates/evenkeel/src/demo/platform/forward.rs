@@ -1,0 +1,160 @@
+//! A forwarder: it accepts connections on loopback of this machine and passes their bytes to
+//! an address inside a host of the lab. So a browser reaches what runs in a namespace, and
+//! nothing else of this machine's network changes.
+
+use crate::demo::server::listen_at;
+use lab::Host;
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+/// Connections at one time; a further one is closed at once.
+const CONNECTIONS_MAX: usize = 128;
+/// How long connecting inside the host may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause after an `accept` that failed: out of descriptors, say.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A listening forwarder. Dropped, it closes everything.
+#[derive(Debug)]
+pub struct Forwarder {
+    /// Where it listens.
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    host: Host,
+    to: SocketAddr,
+    stopping: AtomicBool,
+    next: AtomicU64,
+    /// Both sides of each connection.
+    open: Mutex<HashMap<u64, Vec<TcpStream>>>,
+}
+
+impl Forwarder {
+    /// Listens on the first free port of `ports` at `on`, for `to` inside `host`.
+    ///
+    /// # Errors
+    /// No free port, or no thread.
+    pub fn start(
+        on: IpAddr,
+        ports: Range<u16>,
+        host: &Host,
+        to: SocketAddr,
+    ) -> io::Result<Forwarder> {
+        let listener = listen_at(on, ports)?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            host: host.clone(),
+            to,
+            stopping: AtomicBool::new(false),
+            next: AtomicU64::new(0),
+            open: Mutex::default(),
+        });
+        let of_thread = Arc::clone(&shared);
+        let thread = Builder::new().name(format!("forward {}", address.port()));
+        let thread = thread.spawn(move || accept(&listener, &of_thread))?;
+        Ok(Forwarder {
+            address,
+            shared,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Forwarder {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        // Wakes `accept`, which then ends.
+        let _ = TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT);
+        if let Some(thread) = self.thread.take() {
+            // Its panic was printed by the panic hook already.
+            let _ = thread.join();
+        }
+        for stream in self.shared.open().values().flatten() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Shared {
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, Vec<TcpStream>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers a side of a connection for the end.
+    fn keep(&self, number: u64, stream: &TcpStream) -> io::Result<()> {
+        let stream = stream.try_clone()?;
+        self.open().entry(number).or_default().push(stream);
+        Ok(())
+    }
+
+    /// Passes bytes in both directions until both have ended.
+    fn pass(self: &Arc<Shared>, number: u64, near: &TcpStream) -> io::Result<()> {
+        let far = self.host.tcp_connect(self.to, CONNECT_TIMEOUT)?;
+        self.keep(number, &far)?;
+        if self.stopping.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        near.set_nodelay(true)?;
+        far.set_nodelay(true)?;
+        let (from, into) = (near.try_clone()?, far.try_clone()?);
+        let up = Builder::new().name("forward up".to_owned());
+        let up = up.spawn(move || copy(&from, &into))?;
+        copy(&far, near);
+        // Its panic was printed by the panic hook already.
+        let _ = up.join();
+        Ok(())
+    }
+}
+
+/// Copies until the end, and passes the end on.
+fn copy(mut from: &TcpStream, mut into: &TcpStream) {
+    let ended = match io::copy(&mut from, &mut into) {
+        Ok(_) => Shutdown::Write,
+        Err(_) => Shutdown::Both,
+    };
+    let _ = into.shutdown(ended);
+    if ended == Shutdown::Both {
+        let _ = from.shutdown(ended);
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    loop {
+        let accepted = listener.accept();
+        if shared.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok((near, _)) = accepted else {
+            std::thread::sleep(PAUSE);
+            continue;
+        };
+        if shared.open().len() >= CONNECTIONS_MAX {
+            continue;
+        }
+        let number = shared.next.fetch_add(1, Ordering::Relaxed);
+        if shared.keep(number, &near).is_err() {
+            continue;
+        }
+        let of_thread = Arc::clone(shared);
+        let thread = Builder::new().name("forward".to_owned());
+        let started = thread.spawn(move || {
+            // A node that is down refuses: the browser shows a closed connection.
+            let _ = of_thread.pass(number, &near);
+            let _ = near.shutdown(Shutdown::Both);
+            of_thread.open().remove(&number);
+        });
+        if started.is_err() {
+            shared.open().remove(&number);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! A member of the cluster: a host with a process tree of this program in it, which has its
+//! state and its runtime directory below the directory of the demo.
+
+use super::ends::Ends;
+use super::error::PlatformError;
+use lab::{Host, LabError, Process};
+use part::spawn::OWN_PROGRAM;
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How long a step of the start may take.
+pub const STEP_TIMEOUT: Duration = Duration::from_secs(60);
+/// The port of the cluster.
+const CLUSTER_PORT: u16 = 7443;
+/// The port of the console, as in the configuration.
+pub const CONSOLE_PORT: u16 = 8600;
+/// Lines of its output that an error shows.
+const OUTPUT_LINES: usize = 8;
+
+/// A member, started or not.
+#[derive(Debug)]
+pub struct Member {
+    process: Option<Process>,
+    /// Its host.
+    pub host: Host,
+    number: u8,
+    directory: PathBuf,
+}
+
+impl Member {
+    /// A host that is no member yet; its addresses end in `number`.
+    ///
+    /// # Errors
+    /// Its directory cannot be created.
+    pub fn new(host: Host, number: u8, below: &Path) -> Result<Member, PlatformError> {
+        let directory = below.join(host.name());
+        fs::create_dir(&directory).map_err(PlatformError::system("create a directory"))?;
+        Ok(Member {
+            process: None,
+            host,
+            number,
+            directory,
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.host.name()
+    }
+
+    /// Where its console listens, inside its host.
+    pub fn console() -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, CONSOLE_PORT))
+    }
+
+    fn state(&self) -> PathBuf {
+        self.directory.join("state")
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(OWN_PROGRAM);
+        command
+            .arg0("evenkeel")
+            .args(words)
+            .env("EVENKEEL_RUNTIME_DIRECTORY", self.directory.join("run"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command of this program to its end.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn run(&self, words: &[&str]) -> Result<String, LabError> {
+        self.host.run(self.command(words))
+    }
+
+    /// Creates a cluster or joins one: `words` as in `cluster init shop`.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn become_member(&self, words: &[&str]) -> Result<(), LabError> {
+        let listen = SocketAddr::from(([10, 61, 0, self.number], CLUSTER_PORT)).to_string();
+        let mut command = self.command(words);
+        command.args(["--name", self.name(), "--listen", &listen]);
+        command.arg("--state").arg(self.state());
+        self.host.run(command).map(drop)
+    }
+
+    /// Starts it. It runs until it is killed or dropped.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn start(&mut self) -> Result<(), PlatformError> {
+        let failed = || PlatformError::system("write the output of a member");
+        let mut options = File::options();
+        options.create(true).append(true);
+        let output = options.open(self.log()).map_err(failed())?;
+        let errors = output.try_clone().map_err(failed())?;
+        let mut command = self.command(&["run"]);
+        command.arg("--state").arg(self.state());
+        command.stdout(output).stderr(errors);
+        self.process = Some(self.host.spawn(command)?);
+        Ok(())
+    }
+
+    /// Kills all its processes at once.
+    pub fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill_tree();
+        }
+    }
+
+    /// Returns whether it was started and has not ended.
+    pub fn runs(&self) -> bool {
+        self.process
+            .as_ref()
+            .is_some_and(|process| process.exit().is_none())
+    }
+
+    /// Runs a command until it succeeds: the member may still be starting, or elect a leader.
+    ///
+    /// # Errors
+    /// An end of the demo, or the timeout.
+    pub fn retry(&self, ends: &Ends, words: &[&str]) -> Result<String, PlatformError> {
+        let (mut printed, mut refusal) = (String::new(), String::new());
+        let good = || match self.run(words) {
+            Ok(text) => {
+                printed = text;
+                true
+            }
+            Err(error) => {
+                refusal = error.to_string();
+                false
+            }
+        };
+        let done = ends.until(STEP_TIMEOUT, good, || self.late("a command"));
+        match done {
+            Err(PlatformError::Late { output, within, .. }) => Err(PlatformError::Late {
+                what: format!(
+                    "a success of `evenkeel {}` on {}",
+                    words.join(" "),
+                    self.name()
+                ),
+                within,
+                output: format!("{refusal}\n{output}"),
+            }),
+            Err(error) => Err(error),
+            Ok(()) => Ok(printed),
+        }
+    }
+
+    /// Returns a token of an invitation.
+    ///
+    /// # Errors
+    /// An end of the demo, the timeout, or no token.
+    pub fn invite(&self, ends: &Ends, words: &[&str]) -> Result<String, PlatformError> {
+        let printed = self.retry(ends, words)?;
+        let token = printed
+            .split_whitespace()
+            .find(|word| word.starts_with("EK1-"));
+        let token = token.map(str::to_owned);
+        token.ok_or_else(|| PlatformError::Output {
+            command: "evenkeel cluster invite",
+            wanted: "token",
+            output: printed,
+        })
+    }
+
+    /// Applies a configuration without observation.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn apply(&self, file: &Path) -> Result<(), LabError> {
+        let mut command = self.command(&["config", "apply"]);
+        command.arg(file).arg("--state").arg(self.state());
+        command.args(["--now", "-m", "the platform of the demo"]);
+        self.host.run(command).map(drop)
+    }
+
+    /// Returns the status of the cluster as this member sees it.
+    pub fn status(&self) -> Option<Value> {
+        let printed = self.run(&["cluster", "status", "--json"]).ok()?;
+        serde_json::from_str(&printed).ok()
+    }
+
+    /// Returns an error of something that did not happen, with the last output.
+    pub fn late(&self, what: &str) -> PlatformError {
+        PlatformError::Late {
+            what: format!("{what} ({})", self.name()),
+            within: STEP_TIMEOUT,
+            output: self.output(),
+        }
+    }
+
+    /// Returns the last lines of its output.
+    pub fn output(&self) -> String {
+        let bytes = fs::read(self.log()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().collect();
+        let first = lines.len().saturating_sub(OUTPUT_LINES);
+        let last = lines.iter().skip(first);
+        last.map(|line| format!("  {}: {line}\n", self.name()))
+            .collect()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.join("output")
+    }
+}
+
+/// Writes a file that only its owner can read: it holds the hash of a password.
+///
+/// # Errors
+/// The system's.
+pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = File::options();
+    options.write(true).create_new(true).mode(0o600);
+    options.open(path)?.write_all(text.as_bytes())
+}

@@ -1,0 +1,259 @@
+//! The menu of the platform demo: its choices, the state that they change, and what to expect
+//! of each. Values only; nothing here acts.
+
+use crate::demo::stage::{NAMES, SERVERS};
+use std::fmt::Write;
+
+/// An entry of the menu.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Choice {
+    /// Cuts the link between alpha and beta, or restores it.
+    Link,
+    /// Pulls all cables of alpha, or plugs them in.
+    Cables,
+    /// Kills all processes of alpha, or starts it.
+    Alpha,
+    /// Stops a server, or starts it.
+    Server(usize),
+    /// Ends every fault.
+    Heal,
+    /// Prints the state of everything.
+    Show,
+    /// Prints new sign-in links.
+    SignIn,
+    /// Ends the demo.
+    Quit,
+}
+
+impl Choice {
+    /// Parses a line of the terminal.
+    pub fn parse(line: &str) -> Option<Choice> {
+        Some(match line.trim().to_ascii_lowercase().as_str() {
+            "1" => Choice::Link,
+            "2" => Choice::Cables,
+            "3" => Choice::Alpha,
+            "4" => Choice::Server(0),
+            "5" => Choice::Server(1),
+            "6" => Choice::Server(2),
+            "h" | "heal" => Choice::Heal,
+            "s" | "status" => Choice::Show,
+            "l" | "link" => Choice::SignIn,
+            "q" | "quit" | "exit" => Choice::Quit,
+            _ => return None,
+        })
+    }
+}
+
+/// The faults in force.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct State {
+    /// The link between alpha and beta is cut.
+    pub link_cut: bool,
+    /// The cables of alpha are out.
+    pub cables_out: bool,
+    /// No process of alpha runs.
+    pub alpha_dead: bool,
+    /// The servers that are stopped.
+    pub stopped: [bool; SERVERS],
+}
+
+impl State {
+    /// Returns whether alpha can own the address.
+    pub fn alpha_serves(&self) -> bool {
+        !self.cables_out && !self.alpha_dead
+    }
+
+    /// Returns the state after a choice.
+    #[must_use]
+    pub fn after(mut self, choice: Choice) -> State {
+        match choice {
+            Choice::Link => self.link_cut = !self.link_cut,
+            Choice::Cables => self.cables_out = !self.cables_out,
+            Choice::Alpha => self.alpha_dead = !self.alpha_dead,
+            Choice::Server(index) => {
+                if let Some(stopped) = self.stopped.get_mut(index) {
+                    *stopped = !*stopped;
+                }
+            }
+            Choice::Heal => self = State::default(),
+            Choice::Show | Choice::SignIn | Choice::Quit => {}
+        }
+        self
+    }
+}
+
+/// Returns the menu for a state.
+pub fn menu(state: &State) -> String {
+    let of = |active: bool, [begin, end]: [&'static str; 2]| if active { end } else { begin };
+    let link = [
+        "cut the link between alpha and beta",
+        "restore the link between alpha and beta",
+    ];
+    let cables = ["cut alpha off from everybody", "reconnect alpha"];
+    let alpha = ["kill -9 every process of alpha", "start alpha"];
+    let mut text =
+        String::from("\nFaults (type a key, then Enter; Enter alone prints this menu):\n");
+    for (key, what) in [
+        ('1', of(state.link_cut, link)),
+        ('2', of(state.cables_out, cables)),
+        ('3', of(state.alpha_dead, alpha)),
+    ] {
+        let _ = writeln!(text, "  {key}  {what}");
+    }
+    for (key, (name, stopped)) in ('4'..).zip(NAMES.into_iter().zip(state.stopped)) {
+        let _ = writeln!(
+            text,
+            "  {key}  {} server {name}",
+            of(stopped, ["stop", "start"])
+        );
+    }
+    text += "  h  heal all      s  show status      l  new sign-in links      q  quit\n";
+    text
+}
+
+/// Returns what a choice did and what is to be expected. None: the choice is no fault.
+pub fn expectation(choice: Choice, before: &State) -> Option<String> {
+    let after = before.after(choice);
+    Some(match choice {
+        Choice::Link if after.link_cut => format!(
+            "The link between alpha and beta is cut: expect {}, and the cluster reaches each of them through gamma.",
+            stays(&after)
+        ),
+        Choice::Link => {
+            "The link between alpha and beta is restored: expect both to use it within a few seconds.".to_owned()
+        }
+        Choice::Cables if after.cables_out => format!(
+            "alpha is cut off from everybody: expect {}, and alpha without a majority.",
+            moves(before, "within a second")
+        ),
+        Choice::Cables => format!("alpha is reconnected: expect {}.", returns(&after)),
+        Choice::Alpha if after.alpha_dead => format!(
+            "Every process of alpha was killed: expect {}, and no console of alpha.",
+            moves(before, "within two seconds, because alpha's kernel responds at first")
+        ),
+        Choice::Alpha => format!("alpha is started: expect {}.", returns(&after)),
+        Choice::Server(index) => server(index, &after),
+        Choice::Heal if *before == after => "No fault is in force: nothing to heal.".to_owned(),
+        Choice::Heal => format!("All faults are healed: expect {}.", match before.alpha_serves() {
+            true => stays(&after),
+            false => returns(&after),
+        }),
+        Choice::Show | Choice::SignIn | Choice::Quit => return None,
+    })
+}
+
+fn server(index: usize, after: &State) -> String {
+    let name = NAMES.get(index).copied().unwrap_or("?");
+    let left = after.stopped.iter().filter(|stopped| !**stopped).count();
+    match (after.stopped.get(index), left) {
+        (Some(true), 0) => format!(
+            "Server {name} is stopped, and it was the last one: expect responses with status 503 until a server starts."
+        ),
+        (Some(true), _) => format!(
+            "Server {name} is stopped: expect the health checks to take it out within a second, without a failed request."
+        ),
+        _ => format!(
+            "Server {name} is started: expect requests for it after two good health checks, within a second."
+        ),
+    }
+}
+
+/// Who keeps the address.
+fn stays(state: &State) -> &'static str {
+    match state.alpha_serves() {
+        true => "alpha to keep the address",
+        false => "beta to keep the address",
+    }
+}
+
+/// What a failure of alpha means.
+fn moves(before: &State, within: &str) -> String {
+    match before.alpha_serves() {
+        true => format!("beta to take the address over {within}"),
+        false => "beta to keep the address".to_owned(),
+    }
+}
+
+/// What the return of alpha means.
+fn returns(after: &State) -> &'static str {
+    match (after.alpha_serves(), after.alpha_dead) {
+        (true, _) => {
+            "alpha to catch up and to take the address back within some seconds, without a failed request"
+        }
+        (false, true) => "beta to keep the address, because no process of alpha runs",
+        (false, false) => "beta to keep the address, because the cables of alpha are still out",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Choice; 7] = [
+        Choice::Link,
+        Choice::Cables,
+        Choice::Alpha,
+        Choice::Server(0),
+        Choice::Server(1),
+        Choice::Server(2),
+        Choice::Heal,
+    ];
+
+    #[test]
+    fn every_key_of_the_menu_is_a_choice_and_nothing_else_is() {
+        let text = menu(&State::default());
+        let keys = ["1", "2", "3", "4", "5", "6", "h", "s", "l", "q"];
+        for key in keys {
+            assert!(Choice::parse(key).is_some(), "{key}");
+            assert!(text.contains(&format!("  {key}  ")), "{key}: {text}");
+        }
+        assert_eq!(Choice::parse(" Q\n"), Some(Choice::Quit));
+        for line in ["", "7", "0", "12", "x"] {
+            assert_eq!(Choice::parse(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_choice_twice_is_no_fault_and_heal_ends_all() {
+        for choice in ALL.into_iter().filter(|choice| *choice != Choice::Heal) {
+            let once = State::default().after(choice);
+            assert_ne!(once, State::default(), "{choice:?}");
+            assert_eq!(once.after(choice), State::default(), "{choice:?}");
+            assert_ne!(menu(&once), menu(&State::default()), "{choice:?}");
+            assert_eq!(once.after(Choice::Heal), State::default(), "{choice:?}");
+        }
+    }
+
+    #[test]
+    fn each_fault_says_in_one_sentence_what_is_to_be_expected() {
+        for before in ALL.map(|choice| State::default().after(choice)) {
+            for choice in ALL {
+                let text = expectation(choice, &before).unwrap();
+                assert!(text.ends_with('.') && !text.contains(". "), "{text}");
+            }
+        }
+        assert_eq!(expectation(Choice::Quit, &State::default()), None);
+    }
+
+    #[test]
+    fn the_address_is_expected_where_it_can_be() {
+        let healthy = State::default();
+        let dead = healthy.after(Choice::Alpha);
+        let expects = |choice, before: &State, words: &str| {
+            let text = expectation(choice, before).unwrap();
+            assert!(text.contains(words), "{text}");
+        };
+        expects(Choice::Alpha, &healthy, "beta to take the address over");
+        expects(Choice::Cables, &dead, "beta to keep");
+        expects(
+            Choice::Cables,
+            &dead.after(Choice::Cables),
+            "because no process of alpha",
+        );
+        expects(Choice::Alpha, &dead, "alpha to catch up");
+        expects(Choice::Link, &healthy, "alpha to keep");
+        expects(Choice::Heal, &dead, "alpha to catch up");
+        let two = healthy.after(Choice::Server(0)).after(Choice::Server(1));
+        expects(Choice::Server(2), &two, "503");
+    }
+}

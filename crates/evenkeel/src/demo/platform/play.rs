@@ -1,0 +1,146 @@
+//! The loop of the platform demo: it obeys the menu, and prints what changes by itself, which is
+//! the owner of the virtual address and failed requests.
+
+use super::ends::{Ends, Heard};
+use super::error::PlatformError;
+use super::menu::{Choice, expectation, menu};
+use super::site::{Site, VIRTUAL};
+use super::{links, say};
+use crate::demo::load::Counted;
+use std::time::{Duration, Instant};
+
+/// How often the loop looks at what has changed.
+const TICK: Duration = Duration::from_millis(100);
+/// Least time between two lines about failed requests.
+const FAILURES_EVERY: Duration = Duration::from_secs(1);
+
+/// The site, and what was printed about it.
+pub struct Play {
+    site: Site,
+    owners: String,
+    seen: Counted,
+    printed: Instant,
+    /// The last action, from which times are counted.
+    acted: Instant,
+}
+
+impl Play {
+    /// Begins with what is there.
+    pub fn new(site: Site) -> Play {
+        let now = Instant::now();
+        Play {
+            owners: owners(&site.owners()),
+            seen: site.seen(),
+            site,
+            printed: now,
+            acted: now,
+        }
+    }
+
+    /// Obeys the menu until the end.
+    ///
+    /// # Errors
+    /// A fault could not be made, or standard output is closed.
+    pub fn run(&mut self, ends: &mut Ends) -> Result<(), PlatformError> {
+        say(&menu(self.site.state()))?;
+        loop {
+            match ends.wait(TICK)? {
+                Heard::End => return Ok(()),
+                Heard::Nothing => self.watch()?,
+                Heard::Line(line) if line.is_empty() => say(&menu(self.site.state()))?,
+                Heard::Line(line) => match Choice::parse(&line) {
+                    Some(Choice::Quit) => return Ok(()),
+                    Some(choice) => self.obey(choice, ends)?,
+                    None => say(&format!(
+                        "`{line}` is not in the menu: press Enter to see it"
+                    ))?,
+                },
+            }
+        }
+    }
+
+    fn obey(&mut self, choice: Choice, ends: &Ends) -> Result<(), PlatformError> {
+        match choice {
+            Choice::Show => return self.show(),
+            Choice::SignIn => return links(&self.site, ends),
+            _ => {}
+        }
+        let expected = expectation(choice, self.site.state());
+        self.acted = Instant::now();
+        self.site.change(choice)?;
+        match expected {
+            Some(text) => say(&format!("\n{text}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Prints what has changed since it was printed last.
+    fn watch(&mut self) -> Result<(), PlatformError> {
+        let after = self.acted.elapsed().as_secs_f64();
+        let owners = owners(&self.site.owners());
+        if owners != self.owners {
+            say(&format!("  after {after:.1} s: {owners}"))?;
+            self.owners = owners;
+        }
+        let seen = self.site.seen();
+        if seen.failed > self.seen.failed && self.printed.elapsed() >= FAILURES_EVERY {
+            let new = seen.since(self.seen);
+            let why = self.site.failure();
+            let why = why.trim_start_matches("a request failed: ");
+            say(&format!(
+                "  after {after:.1} s: client: {} more failed requests: {why}",
+                new.failed
+            ))?;
+            self.seen = seen;
+            self.printed = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn show(&self) -> Result<(), PlatformError> {
+        let runs = |(name, runs): (&str, bool)| match runs {
+            true => format!("{name} runs"),
+            false => format!("{name} does not run"),
+        };
+        let members: Vec<String> = self.site.members().map(runs).collect();
+        let leader = self.site.leader();
+        let leader = leader.map_or_else(
+            || "no leader".to_owned(),
+            |name| format!("{name} is the leader"),
+        );
+        let seen = self.site.seen();
+        let [one, two, three] = seen.served;
+        say(&format!(
+            "\n  members  {}; {leader}\n  address  {}\n  client   {} requests, {} failed; \
+             responses of server one {one}, two {two}, three {three}",
+            members.join(", "),
+            owners(&self.site.owners()),
+            seen.requests(),
+            seen.failed
+        ))
+    }
+}
+
+/// Who has the address.
+fn owners(names: &[&str]) -> String {
+    match names {
+        [] => format!("no node has {VIRTUAL}"),
+        [one] => format!("{one} has {VIRTUAL}"),
+        more => format!(
+            "{} have {VIRTUAL}, one of them only for a moment",
+            more.join(" and ")
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owner_is_named_with_the_address() {
+        assert_eq!(owners(&[]), "no node has 10.60.0.100");
+        assert_eq!(owners(&["beta"]), "beta has 10.60.0.100");
+        assert!(owners(&["alpha", "beta"]).starts_with("alpha and beta have 10.60.0.100"));
+    }
+}

@@ -1,0 +1,454 @@
+//! Everything that the platform demo runs: the hosts, the cables, the members, the servers, the
+//! client and the forwarders. It prints nothing.
+//!
+//! Two switches: over `lan` clients come and the virtual address moves, over `back` the members
+//! talk. The networks exist in the namespaces only.
+
+use super::ends::Ends;
+use super::error::PlatformError;
+use super::forward::Forwarder;
+use super::member::{Member, STEP_TIMEOUT, write_private};
+use super::menu::{Choice, State};
+use crate::demo::load::{Counted, Load, Pace, Seen};
+use crate::demo::server::Sample;
+use crate::demo::stage::{NAMES, SERVERS};
+use lab::{Fault, Host, Interface, Lab, Scratch, Switch};
+use serde_json::Value;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The configuration of the cluster.
+pub const CONFIGURATION: &str = include_str!("../../../../../examples/platform.cfg");
+/// The virtual address, as in the configuration.
+pub const VIRTUAL: Ipv4Addr = Ipv4Addr::new(10, 60, 0, 100);
+/// The user of the console, as in the configuration.
+pub const USER: &str = "admin";
+/// The password of the user, whose hash is in the configuration.
+pub const PASSWORD: &str = "keel";
+
+/// Last number of the first server's address; the others follow.
+const FIRST_SERVER: u8 = 181;
+/// The first port that the forwarders try.
+const FIRST_PORT: u16 = 8600;
+/// Ports that each of them tries.
+const PORTS_TRIED: u16 = 100;
+/// Bytes of a response that are read at most.
+const RESPONSE_BYTES_MAX: u64 = 64 << 10;
+/// What the client asks.
+const PACE: Pace = Pace {
+    clients: 2,
+    per_client: 10,
+    patience: Duration::from_secs(2),
+};
+
+/// The running platform. Dropped, all of it is gone.
+pub struct Site {
+    // In this order: what works in the hosts goes before them.
+    forwarders: [Forwarder; 3],
+    _load: Load,
+    seen: Arc<Seen>,
+    failure: Arc<Mutex<String>>,
+    faults: Faults,
+    base: Base,
+}
+
+/// The faults in force.
+#[derive(Default)]
+struct Faults {
+    state: State,
+    link: Vec<Fault>,
+    cables: Vec<Fault>,
+}
+
+/// The hosts and what runs in them.
+pub struct Base {
+    /// alpha, beta and gamma.
+    members: [Member; 3],
+    servers: [Sample; SERVERS],
+    /// The interfaces of alpha.
+    cables: [Interface; 2],
+    farm: Host,
+    client: Host,
+    back: Switch,
+    _lan: Switch,
+    _lab: Lab,
+    scratch: Scratch,
+}
+
+impl Base {
+    /// Creates the hosts, joins them, and starts the servers.
+    ///
+    /// # Errors
+    /// The lab's, and the system's.
+    pub fn new() -> Result<Base, PlatformError> {
+        let lab = Lab::new("platform")?;
+        let scratch = Scratch::new()?;
+        let (lan, back) = (lab.switch("lan")?, lab.switch("back")?);
+        let member = |name: &str, number: u8| -> Result<Member, PlatformError> {
+            Member::new(lab.host(name)?, number, scratch.path())
+        };
+        let (alpha, beta, gamma) = (member("alpha", 1)?, member("beta", 2)?, member("gamma", 3)?);
+        let attach = |switch: &Switch, host: &Host, network: u8, number: u8| {
+            let interface = switch.attach(host)?;
+            interface.address(&format!("10.{network}.0.{number}/24"))?;
+            Ok::<Interface, PlatformError>(interface)
+        };
+        // The nodes' `lan` first: it is `eth0` in the configuration.
+        let of_clients = attach(&lan, &alpha.host, 60, 1)?;
+        attach(&lan, &beta.host, 60, 2)?;
+        let of_members = attach(&back, &alpha.host, 61, 1)?;
+        attach(&back, &beta.host, 61, 2)?;
+        attach(&back, &gamma.host, 61, 3)?;
+        let (client, farm) = (lab.host("client")?, lab.host("servers")?);
+        attach(&lan, &client, 60, 9)?;
+        let at_farm = attach(&lan, &farm, 60, FIRST_SERVER)?;
+        for number in (FIRST_SERVER + 1..).take(SERVERS - 1) {
+            at_farm.address(&format!("10.60.0.{number}/24"))?;
+        }
+        let [one, two, three] = [0, 1, 2].map(|index| sample(&farm, index));
+        Ok(Base {
+            members: [alpha, beta, gamma],
+            servers: [one?, two?, three?],
+            cables: [of_clients, of_members],
+            farm,
+            client,
+            back,
+            _lan: lan,
+            _lab: lab,
+            scratch,
+        })
+    }
+
+    /// Creates the cluster and starts its members.
+    ///
+    /// # Errors
+    /// A step failed, or the demo was ended.
+    pub fn found(&mut self, ends: &Ends) -> Result<(), PlatformError> {
+        let [alpha, beta, gamma] = &mut self.members;
+        alpha.become_member(&["cluster", "init", "platform"])?;
+        alpha.start()?;
+        let token = alpha.invite(ends, &["cluster", "invite"])?;
+        beta.become_member(&["cluster", "join", &token])?;
+        beta.start()?;
+        let token = alpha.invite(ends, &["cluster", "invite", "--arbiter"])?;
+        gamma.become_member(&["arbiter", "join", &token])?;
+        gamma.start()?;
+        let [alpha, beta, gamma] = &self.members;
+        let agree = || [alpha, beta, gamma].iter().all(|member| is_whole(member));
+        let late = || alpha.late("an agreement of three members on a leader");
+        ends.until(STEP_TIMEOUT, agree, late)
+    }
+
+    /// Applies the configuration, and waits until a client gets a response at the virtual address.
+    ///
+    /// # Errors
+    /// A step failed, or the demo was ended.
+    pub fn serve(&self, ends: &Ends) -> Result<(), PlatformError> {
+        let file = self.scratch.path().join("platform.cfg");
+        write_private(&file, CONFIGURATION)
+            .map_err(PlatformError::system("write the configuration"))?;
+        let [alpha, ..] = &self.members;
+        alpha.apply(&file)?;
+        // Once each: a connection without a request counts as an error in the statistics.
+        let serves = || self.owners() == [alpha.name()] && self.responds().is_ok();
+        let late = || alpha.late("a response at the virtual address");
+        ends.until(STEP_TIMEOUT, serves, late)
+    }
+}
+
+impl Base {
+    /// Sends a request to the virtual address, and waits for the end of its response.
+    fn responds(&self) -> io::Result<()> {
+        let mut stream = self.client.tcp_connect(service(), PACE.patience)?;
+        stream.set_read_timeout(Some(PACE.patience))?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: platform\r\nConnection: close\r\n\r\n")?;
+        io::copy(&mut stream.take(RESPONSE_BYTES_MAX), &mut io::sink()).map(drop)
+    }
+
+    fn owners(&self) -> Vec<&str> {
+        let owners = self.members.iter();
+        let owners = owners.filter(|member| member.host.has_address(VIRTUAL.into()));
+        owners.map(Member::name).collect()
+    }
+}
+
+impl Site {
+    /// Starts the client and the forwarders.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn new(base: Base) -> Result<Site, PlatformError> {
+        let failed = || PlatformError::system("forward a port of 127.0.0.1");
+        let forward = |first: u16, host: &Host, to: SocketAddr| {
+            let on = IpAddr::from(Ipv4Addr::LOCALHOST);
+            Forwarder::start(on, first..first + PORTS_TRIED, host, to).map_err(failed())
+        };
+        let [alpha, beta, _] = &base.members;
+        let first = forward(FIRST_PORT, &alpha.host, Member::console())?;
+        let second = forward(first.address.port() + 1, &beta.host, Member::console())?;
+        let third = forward(second.address.port() + 1, &base.client, service())?;
+        let (seen, failure) = (Arc::new(Seen::default()), Arc::new(Mutex::default()));
+        let told = {
+            let failure = Arc::clone(&failure);
+            move |text| *failure.lock().unwrap_or_else(PoisonError::into_inner) = text
+        };
+        let load = base
+            .client
+            .enter(|| Load::start(service(), PACE, &seen, told));
+        Ok(Site {
+            forwarders: [first, second, third],
+            _load: load.map_err(PlatformError::system("start the client"))?,
+            seen,
+            failure,
+            faults: Faults::default(),
+            base,
+        })
+    }
+
+    /// Returns host and port of the consoles of alpha and beta and of the service, for a browser of
+    /// this machine. Beta's is named otherwise than alpha's: browsers keep the cookies of all ports
+    /// of a host together, and would sign out of one console with the sign-in to the other.
+    pub fn addresses(&self) -> [String; 3] {
+        let [alpha, beta, service] = self.forwarders.each_ref();
+        [
+            alpha.address.to_string(),
+            format!("localhost:{}", beta.address.port()),
+            service.address.to_string(),
+        ]
+    }
+
+    /// Returns the faults in force.
+    pub fn state(&self) -> &State {
+        &self.faults.state
+    }
+
+    /// Returns the statistics of the client.
+    pub fn seen(&self) -> Counted {
+        self.seen.read()
+    }
+
+    /// Returns why the last failed request failed.
+    pub fn failure(&self) -> String {
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Returns the nodes that have the virtual address.
+    pub fn owners(&self) -> Vec<&str> {
+        self.base.owners()
+    }
+
+    /// Returns the members with whether they run.
+    pub fn members(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.base
+            .members
+            .iter()
+            .map(|member| (member.name(), member.runs()))
+    }
+
+    /// Returns the leader as the first member knows it that is part of a majority.
+    pub fn leader(&self) -> Option<String> {
+        let running = self.base.members.iter().filter(|member| member.runs());
+        let mut statuses = running.filter_map(Member::status);
+        statuses.find_map(|status| leader(&status))
+    }
+
+    /// Returns a sign-in link of a running node, for the browser of this machine.
+    ///
+    /// # Errors
+    /// No link in time, or the demo was ended.
+    pub fn link(&self, ends: &Ends, node: usize) -> Result<Option<String>, PlatformError> {
+        let (members, addresses) = (&self.base.members, self.addresses());
+        let (Some(member), Some(address)) = (members.get(node), addresses.get(node)) else {
+            return Ok(None);
+        };
+        if !member.runs() {
+            return Ok(None);
+        }
+        let printed = member.retry(ends, &["console", "link"])?;
+        match through(&printed, address) {
+            Some(link) => Ok(Some(link)),
+            None => Err(PlatformError::Output {
+                command: "evenkeel console link",
+                wanted: "link",
+                output: printed,
+            }),
+        }
+    }
+
+    /// Makes a fault, or ends it.
+    ///
+    /// # Errors
+    /// The lab's, and the system's.
+    pub fn change(&mut self, choice: Choice) -> Result<(), PlatformError> {
+        let after = self.faults.state.after(choice);
+        self.set_link(after.link_cut)?;
+        self.set_cables(after.cables_out)?;
+        self.set_servers(after.stopped)?;
+        let [alpha, ..] = &mut self.base.members;
+        match (after.alpha_dead, alpha.runs()) {
+            (true, _) => alpha.kill(),
+            // After its cables: so it starts into a whole network.
+            (false, false) => alpha.start()?,
+            (false, true) => {}
+        }
+        self.faults.state = after;
+        Ok(())
+    }
+
+    fn set_link(&mut self, cut: bool) -> Result<(), PlatformError> {
+        let [alpha, beta, _] = &self.base.members;
+        if !cut {
+            return heal(&mut self.faults.link);
+        }
+        if self.faults.link.is_empty() {
+            let back = &self.base.back;
+            let pairs = [(alpha, beta), (beta, alpha)];
+            for (from, to) in pairs {
+                self.faults.link.push(back.one_way(&from.host, &to.host)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn set_cables(&mut self, out: bool) -> Result<(), PlatformError> {
+        if !out {
+            return heal(&mut self.faults.cables);
+        }
+        if self.faults.cables.is_empty() {
+            for interface in &self.base.cables {
+                self.faults.cables.push(interface.pull()?);
+            }
+        }
+        Ok(())
+    }
+
+    fn set_servers(&mut self, stopped: [bool; SERVERS]) -> Result<(), PlatformError> {
+        for (server, stopped) in self.base.servers.iter().zip(stopped) {
+            match stopped {
+                true => server.stop(),
+                false => {
+                    let started = self.base.farm.enter(|| server.restart());
+                    started.map_err(PlatformError::system("start a server"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Ends faults; all of them also when one fails.
+fn heal(faults: &mut Vec<Fault>) -> Result<(), PlatformError> {
+    let healed: Vec<_> = faults.drain(..).map(Fault::heal).collect();
+    healed
+        .into_iter()
+        .collect::<Result<(), _>>()
+        .map_err(PlatformError::Lab)
+}
+
+/// Where clients connect.
+fn service() -> SocketAddr {
+    SocketAddr::from((VIRTUAL, 80))
+}
+
+/// Starts a server of the farm.
+fn sample(farm: &Host, index: u8) -> Result<Sample, PlatformError> {
+    let name = NAMES.get(usize::from(index)).copied().unwrap_or("more");
+    let address = SocketAddr::from(([10, 60, 0, FIRST_SERVER + index], 80));
+    let started = farm.enter(|| Sample::at(name, address));
+    started.map_err(PlatformError::system("start a server"))
+}
+
+/// Whether a member knows a leader and three voters.
+fn is_whole(member: &Member) -> bool {
+    let Some(status) = member.status() else {
+        return false;
+    };
+    let members = status.get("members").and_then(Value::as_array);
+    let vote = |members: &Vec<Value>| {
+        let votes = |member: &Value| member.get("votes") == Some(&Value::Bool(true));
+        members.len() == 3 && members.iter().all(votes)
+    };
+    leader(&status).is_some() && members.is_some_and(vote)
+}
+
+/// The name of the leader, if the member is part of a majority.
+fn leader(status: &Value) -> Option<String> {
+    status
+        .get("majority")
+        .and_then(Value::as_bool)
+        .filter(|majority| *majority)?;
+    let id = status.get("leader").filter(|leader| !leader.is_null())?;
+    let members = status.get("members")?.as_array()?;
+    let leader = members.iter().find(|member| member.get("id") == Some(id))?;
+    Some(leader.get("name")?.as_str()?.to_owned())
+}
+
+/// The link that `evenkeel console link` printed, with the address of a forwarder instead of
+/// its own.
+fn through(printed: &str, address: &str) -> Option<String> {
+    let link = printed.lines().find(|line| line.contains("://"))?;
+    let (scheme, rest) = link.trim().split_once("://")?;
+    let (_, path) = rest.split_once('/')?;
+    Some(format!("{scheme}://{address}/{path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use configuration::LoadOptions;
+    use language::Environment;
+
+    #[test]
+    fn the_configuration_loads_and_is_of_this_site() {
+        let files = vec![("platform.cfg".to_owned(), CONFIGURATION.as_bytes().to_vec())];
+        let options = LoadOptions::default();
+        let facts = crate::identity::facts();
+        let loaded = keyword::load::load(files, Environment::empty(), facts, options);
+        assert!(loaded.config.is_some_and(|config| config.listens()));
+        let text = CONFIGURATION;
+        assert!(text.contains(&format!("address {VIRTUAL}/24")));
+        for (index, name) in NAMES.iter().enumerate() {
+            let number = usize::from(FIRST_SERVER) + index;
+            assert!(text.contains(&format!("server {name} 10.60.0.{number}:80")));
+        }
+        assert!(text.contains(&format!("user {USER} password")));
+        assert!(text.contains(&format!("bind :{}", Member::console().port())));
+    }
+
+    #[test]
+    fn the_printed_password_is_the_one_of_the_configuration() {
+        let words = CONFIGURATION.split_whitespace();
+        let hash = words.skip_while(|word| *word != "password").nth(1).unwrap();
+        let hash = model::users::Hash::read(hash.as_bytes()).unwrap();
+        assert!(hash.is_of(PASSWORD.as_bytes()));
+    }
+
+    #[test]
+    fn a_link_leads_through_the_forwarder() {
+        let address = "127.0.0.1:8600";
+        let printed = "https://alpha:8600/sign-in/abc?x=1\ncertificate (SHA-256): aa\n";
+        let link = through(printed, address);
+        assert_eq!(
+            link.as_deref(),
+            Some("https://127.0.0.1:8600/sign-in/abc?x=1")
+        );
+        assert_eq!(through("nothing", address), None);
+    }
+
+    #[test]
+    fn the_leader_is_named_only_with_a_majority() {
+        let status = |majority: bool| {
+            serde_json::json!({
+                "majority": majority, "leader": 2,
+                "members": [{"id": 1, "name": "alpha"}, {"id": 2, "name": "beta"}],
+            })
+        };
+        assert_eq!(leader(&status(true)).as_deref(), Some("beta"));
+        assert_eq!(leader(&status(false)), None);
+    }
+}

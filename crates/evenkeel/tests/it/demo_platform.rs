@@ -1,0 +1,153 @@
+//! `evenkeel demo --platform`: a cluster in namespaces, its console, its menu, and its end.
+
+use crate::harness::{PATIENCE, evenkeel};
+use lab::tls::{Offer, TlsClient};
+use lab::{eventually, skip_unless_root, with_default_signals};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// How long a cluster may take to start on a machine that is busy with other tests.
+const SOON: Duration = Duration::from_secs(180);
+
+/// The demo with its menu in our hands.
+struct Demo {
+    child: Child,
+    keys: Option<ChildStdin>,
+    lines: Receiver<String>,
+    printed: String,
+}
+
+impl Demo {
+    fn start() -> Demo {
+        let mut command = Command::new(evenkeel());
+        with_default_signals(&mut command)
+            .args(["demo", "--platform"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (send, lines) = channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                let _ = send.send(line);
+            }
+        });
+        Demo {
+            keys: child.stdin.take(),
+            child,
+            lines,
+            printed: String::new(),
+        }
+    }
+
+    /// Waits for a line with these words.
+    #[track_caller]
+    fn line(&mut self, words: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(SOON);
+            let line = line.unwrap_or_else(|_| panic!("no `{words}` in:\n{}", self.printed));
+            self.printed += &format!("{line}\n");
+            if line.contains(words) {
+                return line;
+            }
+        }
+    }
+
+    fn press(&mut self, key: &str) {
+        let keys = self.keys.as_mut().unwrap();
+        writeln!(keys, "{key}").unwrap();
+    }
+
+    /// Its end, and that nothing is left of it.
+    #[track_caller]
+    fn ends_without_a_trace(mut self) {
+        self.line("are removed");
+        let mut status = None;
+        let ended = eventually(PATIENCE, || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert!(ended && status.unwrap().success(), "{}", self.printed);
+        let own = format!("evenkeel-lab-{}-", self.child.id());
+        let gone = || left(&own).is_empty();
+        assert!(eventually(PATIENCE, gone), "{:?}", left(&own));
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // Of a test that failed; what it started goes with it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Namespaces, directories and processes with such a name.
+fn left(own: &str) -> Vec<String> {
+    let names = |directory: &str| {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.collect::<Vec<String>>()
+    };
+    let temporary = std::env::temp_dir();
+    let mut found = [names("/run/netns"), names(temporary.to_str().unwrap())].concat();
+    found.retain(|name| name.starts_with(own));
+    for pid in names("/proc") {
+        // Its arguments and its environment name the directory.
+        let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let all = [read("cmdline"), read("environ")].concat();
+        if String::from_utf8_lossy(&all).contains(own) {
+            found.push(format!("process {pid}"));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_platform_demo_shows_its_console_injects_faults_and_leaves_nothing() {
+    skip_unless_root!();
+    let mut demo = Demo::start();
+    let console = demo.line("Console of alpha");
+    let address = console.split("https://").nth(1).unwrap();
+    let address: SocketAddr = address.split('/').next().unwrap().parse().unwrap();
+    let link = demo.line("  alpha ");
+    let path = link.split(&address.to_string()).nth(1).unwrap().to_owned();
+    demo.line("  q  quit");
+    let get = |path: &str| {
+        let client = TlsClient::here(&Offer::default()).unwrap();
+        let mut connection = client.connect(address).unwrap();
+        connection.get(path).unwrap()
+    };
+    // Without a session everything leads to the sign-in; the link signs in.
+    let answer = get("/");
+    assert!(answer.status < 400, "{answer:?}");
+    let answer = get(&path);
+    assert!(answer.status < 400, "{answer:?}");
+    demo.press("1");
+    demo.line("The link between alpha and beta is cut: expect alpha to keep the address");
+    demo.press("3");
+    demo.line("Every process of alpha was killed: expect beta to take the address over");
+    demo.line("beta has 10.60.0.100");
+    demo.press("h");
+    demo.line("All faults are healed");
+    demo.line("alpha has 10.60.0.100");
+    demo.press("q");
+    demo.ends_without_a_trace();
+}
+
+#[test]
+fn the_platform_demo_ends_with_its_input_also_while_it_starts() {
+    skip_unless_root!();
+    let mut demo = Demo::start();
+    demo.line("Cluster:");
+    let pid = rustix::process::Pid::from_raw(i32::try_from(demo.child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    demo.ends_without_a_trace();
+    let mut demo = Demo::start();
+    drop(demo.keys.take());
+    demo.ends_without_a_trace();
+}

@@ -1,0 +1,76 @@
+//! What an operator may do with guests now, for the report.
+
+use super::Role;
+use crate::clock;
+use crate::config::Migrate;
+use crate::life::Shown;
+use crate::message::Message;
+use part::report::Offer;
+
+fn offer(word: &str, label: &str, order: &Message) -> Offer {
+    Offer::new(word, label, order.envelope())
+}
+
+/// With a guest that is here, or stopped.
+pub(super) fn of_guest(role: &Role, name: &str) -> Vec<Offer> {
+    let Some(machine) = role.machines.get(name) else {
+        return Vec::new();
+    };
+    let is_here = machine.life.is_there();
+    let holder = role.agreement.holder(name);
+    let owned = || name.to_owned();
+    if !is_here {
+        let is_stopped = role.agreement.is_stopped(&role.guests, name);
+        let has_failed = matches!(machine.shown, Some((Shown::Failed, _)));
+        let is_free = holder.is_empty() || holder == role.guests.me;
+        return match is_free && (is_stopped || has_failed) {
+            true => vec![offer("start", "Start", &Message::Start { name: owned() })],
+            false => Vec::new(),
+        };
+    }
+    if role.comes(name) || role.moves.departures.contains_key(name) {
+        return Vec::new();
+    }
+    let guest = role.guests.guests.get(name);
+    let migrate = guest.map_or(Migrate::Never, |guest| guest.migrate);
+    let nodes = role.agreement.nodes(&role.guests, clock::boottime_ns());
+    let there = nodes.into_iter().filter(|(node, is_there)| {
+        let takes = *is_there && !role.agreement.has_drained(node);
+        takes && *node != role.guests.me && migrate != Migrate::Never
+    });
+    let moves = there.map(|(node, _)| {
+        let (word, label) = (format!("move {node}"), format!("Move to {node}"));
+        let order = Message::Move {
+            name: owned(),
+            node: node.clone(),
+        };
+        let offer = offer(&word, &label, &order);
+        match migrate {
+            Migrate::Live => offer,
+            _ => offer.follows(&format!("It shuts down here, and starts at {node}.")),
+        }
+    });
+    let stop = Message::Stop {
+        name: owned(),
+        kills: false,
+    };
+    let stop = offer("stop", "Shut down", &stop)
+        .follows("It shuts down, and stays so until somebody starts it.");
+    moves.chain([stop]).collect()
+}
+
+/// With this node.
+pub(super) fn of_node(role: &Role) -> Vec<Offer> {
+    let is_drained = role.agreement.is_drained();
+    let order = Message::Drain {
+        drained: !is_drained,
+        shuts_down: false,
+    };
+    let offer = match is_drained {
+        true => offer("fill", "Take guests again", &order),
+        false => offer("drain", "Drain", &order).follows(
+            "All guests move to other nodes, and none starts here until it takes some again.",
+        ),
+    };
+    vec![offer]
+}
