@@ -34,7 +34,7 @@ xtask = $(CARGO) build --locked --workspace --bin xtask --test scenarios && \
 # The oldest supported compiler, as Cargo.toml states it.
 oldest := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help run demo-platform build test test-long fuzz bench changes conformance soak tidy manual install install-haproxy install-keepalived toolchain
+.PHONY: help run demo-platform build test test-long fuzz bench changes conformance soak tidy screenshots manual install install-haproxy install-keepalived toolchain
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -107,6 +107,12 @@ tidy: toolchain ## check format, lints, house rules, licences and advisories
 			echo 'advisory database not reachable: advisories not checked'; \
 		fi; \
 	fi
+
+screenshots: toolchain ## take the pictures of docs/console.md and check the pages' accessibility
+	scripts/install-test-peers
+	mkdir -p docs/pictures
+	CI=true CONSOLE_PICTURES='$(abspath docs/pictures)' $(CARGO) test --locked --workspace \
+		--test scenarios -- --ignored console_pictures
 
 manual: build ## write the reference manual as HTML, target/manual/index.html
 	$(built) manual --html target/manual

@@ -145,7 +145,11 @@ fn bytes_that_are_no_request_end_their_connection_only() {
             b"\x16\x03\x01\xff\xff\x01\x00\x00\x00".to_vec(),
         ];
         garbage.push(vec![0; 70_000]);
-        garbage.push((0..70_000_u32).map(|n| (n * n >> 3) as u8).collect());
+        garbage.push(
+            (0..70_000_u32)
+                .map(|n| (n.wrapping_mul(n) >> 3) as u8)
+                .collect(),
+        );
         survives(&console, || {
             for bytes in &garbage {
                 let mut stream = TcpStream::connect(console.at).unwrap();

@@ -64,10 +64,20 @@ pub fn binary() -> &'static Path {
 
 /// The binary of that name.
 pub fn build(name: &str) -> PathBuf {
+    built("--bin", name)
+}
+
+/// The example of that name.
+pub fn example(name: &str) -> PathBuf {
+    built("--example", name)
+}
+
+/// Builds a binary or an example.
+fn built(kind: &str, name: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let output = Command::new(cargo)
         .current_dir(root())
-        .args(["build", "--quiet", "--bin", name])
+        .args(["build", "--quiet", kind, name])
         // Whatever features `cargo test --workspace` gives the libraries, so that
         // nothing is built twice.
         .args(["--workspace", "--test", "scenarios"])

@@ -13,6 +13,8 @@ use std::time::Duration;
 const COMMAND: Duration = Duration::from_secs(180);
 /// Timeout of a script that waits for the page, and of a navigation; below that of the command.
 const PAGE: Duration = Duration::from_secs(120);
+/// Pixels of a screen whose pictures would be too large.
+const WIDE: u32 = 2_000;
 /// The key of an element's id (W3C WebDriver, section 12.2).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
@@ -51,6 +53,8 @@ impl Browser {
             "--disable-dev-shm-usage",
             "--disable-background-networking",
             "--no-first-run",
+            // A page that was left must not hold its stream of events.
+            "--disable-features=BackForwardCache",
             "--ignore-certificate-errors",
             "--hide-scrollbars",
             "--window-size=1400,900",
@@ -137,10 +141,13 @@ impl Browser {
         )
     }
 
-    /// Emulates a screen of these pixels and a colour scheme, `light` or `dark`.
+    /// Emulates a screen of these pixels and a colour scheme, `light` or `dark`. Of a wide
+    /// screen, pictures have half the size.
     pub fn emulate(&self, width: u32, height: u32, scheme: &str) {
-        let size =
-            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        let scale = if width > WIDE { 0.5 } else { 1.0 };
+        let size = json!({
+            "width": width, "height": height, "deviceScaleFactor": scale, "mobile": false,
+        });
         self.devtools("Emulation.setDeviceMetricsOverride", &size);
         let scheme = json!({ "name": "prefers-color-scheme", "value": scheme });
         let motion = json!({ "name": "prefers-reduced-motion", "value": "reduce" });

@@ -25,14 +25,14 @@ pub struct Member {
     pub state: State,
     /// Why it is not well.
     pub why: String,
-    /// Where others reach it.
-    pub address: String,
     /// What it says of itself; None: it said nothing yet, or does not respond.
     pub look: Option<Arc<Look>>,
     /// How old that is, milliseconds.
     pub age_ms: u64,
     /// Why it does not respond.
     pub silent: Option<String>,
+    /// What would happen if it failed now, as the cluster sees it; empty: that is not known.
+    pub if_it_fails: String,
 }
 
 /// What a machine is for.

@@ -354,7 +354,7 @@ fn look(host: &str, traffic: Option<Traffic>, reports: Vec<Report>) -> Look {
     }
 }
 
-fn member(name: &str, kind: MemberKind, address: &str, look: Look) -> Member {
+fn member(name: &str, kind: MemberKind, look: Look) -> Member {
     Member {
         name: name.to_owned(),
         kind,
@@ -363,10 +363,10 @@ fn member(name: &str, kind: MemberKind, address: &str, look: Look) -> Member {
             grade: Grade::Good,
         },
         why: String::new(),
-        address: address.to_owned(),
         look: Some(Arc::new(look)),
         age_ms: 400,
         silent: None,
+        if_it_fails: String::new(),
     }
 }
 
@@ -417,12 +417,7 @@ pub fn platform() -> Platform {
             reported("guest", guests),
         ];
         let traffic = shop(if is_alpha { 2 } else { 0 });
-        member(
-            me,
-            MemberKind::Node,
-            "198.51.100.1",
-            look(me, Some(traffic), reports),
-        )
+        member(me, MemberKind::Node, look(me, Some(traffic), reports))
     };
     let gamma = look(
         "gamma",
@@ -432,7 +427,7 @@ pub fn platform() -> Platform {
     let members = vec![
         of_node("alpha"),
         of_node("beta"),
-        member("gamma", MemberKind::Arbiter, "198.51.100.3", gamma),
+        member("gamma", MemberKind::Arbiter, gamma),
     ];
     Platform {
         members,
@@ -481,7 +476,7 @@ pub fn alone() -> Platform {
     ];
     let look = look("alpha", Some(traffic(rows)), reports);
     Platform {
-        members: vec![member("alpha", MemberKind::Node, "", look)],
+        members: vec![member("alpha", MemberKind::Node, look)],
         history,
     }
 }
@@ -506,7 +501,7 @@ pub fn many() -> Platform {
     let history = history(&rows[..90], 3_600);
     let look = look("alpha", Some(traffic(rows)), vec![processes(&["proxy"])]);
     Platform {
-        members: vec![member("alpha", MemberKind::Node, "", look)],
+        members: vec![member("alpha", MemberKind::Node, look)],
         history,
     }
 }

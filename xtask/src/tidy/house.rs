@@ -76,7 +76,10 @@ const HOUSE: &[(&str, Knows)] = &[
         Knows::Only(&["configuration", "language", "protocol", "part", "wire"]),
     ),
     ("supervisor", Knows::Only(&["language", "protocol", "part"])),
-    ("console", Knows::Only(&["cluster", "language"])),
+    (
+        "console",
+        Knows::Only(&["configuration", "language", "part", "wire"]),
+    ),
     ("evenkeel", Knows::All),
     ("xtask", Knows::All),
     ("scenarios", Knows::All),

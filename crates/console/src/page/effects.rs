@@ -37,8 +37,18 @@ fn is_up(member: &Member) -> bool {
     member.state.grade != Grade::Bad
 }
 
+/// The cluster's words as a sentence.
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(letters).chain(['.']).collect()
+}
+
 /// The sentence of a machine.
 fn effect(platform: &Platform, member: &Member) -> String {
+    if !member.if_it_fails.is_empty() {
+        return sentence(&member.if_it_fails);
+    }
     let others: Vec<&Member> = { platform.members.iter() }
         .filter(|other| other.name != member.name)
         .collect();

@@ -14,6 +14,8 @@ pub(super) fn doubt(member: &Member) -> Option<String> {
     let (name, age) = (&member.name, span(member.age_ms));
     match (&member.look, &member.silent) {
         (None, Some(why)) => Some(format!("{name} does not respond: {why}")),
+        // It runs no console: what the cluster says of it is all there is.
+        (None, None) if member.kind == MemberKind::Arbiter => None,
         (None, None) => Some(format!("{name} has not reported yet")),
         (Some(_), Some(why)) => Some(format!(
             "{name} does not respond: {why}; its data is {age} old"

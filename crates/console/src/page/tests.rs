@@ -118,7 +118,7 @@ fn forms_of_an_operator_have_the_token_and_a_viewer_has_none_that_act() {
 fn hostile(platform: &mut Platform) {
     const EVIL: &str = "\"><script>alert(1)</script>'\u{202e}\u{1b}[31m";
     for member in &mut platform.members {
-        for text in [&mut member.name, &mut member.why, &mut member.address] {
+        for text in [&mut member.name, &mut member.why, &mut member.if_it_fails] {
             text.push_str(EVIL);
         }
         member.state.word.push_str(EVIL);

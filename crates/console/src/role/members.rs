@@ -10,6 +10,9 @@ use std::sync::Arc;
 /// The part whose report says who the members are, and what it calls one.
 const CLUSTER: &str = "cluster";
 const MEMBER: &str = "member";
+/// What follows from its failure, or did.
+const IF_IT_FAILS: &str = "if it fails";
+const FAILED: &str = "failed";
 /// The state of the one that reports.
 const ITSELF: &str = "this machine";
 
@@ -29,15 +32,16 @@ pub fn of(look: Arc<Look>, others: &BTreeMap<String, Other>) -> Vec<Member> {
                 grade: Grade::Good,
             },
             why: String::new(),
-            address: String::new(),
             look: None,
             age_ms: 0,
             silent: None,
+            if_it_fails: String::new(),
         },
     };
     me.look = Some(look);
     for member in &mut members {
-        let Some(other) = others.get(&member.name) else {
+        let is_node = member.kind == MemberKind::Node;
+        let Some(other) = others.get(&member.name).filter(|_| is_node) else {
             continue;
         };
         let age = other
@@ -55,17 +59,22 @@ pub fn of(look: Arc<Look>, others: &BTreeMap<String, Other>) -> Vec<Member> {
 fn member(subject: &Subject) -> Member {
     let kind = subject.words("kind").unwrap_or_default();
     let is_arbiter = kind.starts_with("arbiter");
+    let effect = [IF_IT_FAILS, FAILED].iter();
+    let effect = { effect }.find_map(|fact| subject.words(fact));
+    let mut state = subject.state.clone();
+    // How it is reached stands at the link.
+    state.word = state.word.split(',').next().unwrap_or_default().to_owned();
     Member {
         name: subject.name.clone(),
         kind: match is_arbiter {
             true => MemberKind::Arbiter,
             false => MemberKind::Node,
         },
-        state: subject.state.clone(),
+        state,
         why: subject.why.clone(),
-        address: String::new(),
         look: None,
         age_ms: 0,
         silent: None,
+        if_it_fails: effect.unwrap_or_default(),
     }
 }

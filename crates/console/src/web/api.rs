@@ -117,7 +117,7 @@ fn member(member: &Member) -> Value {
             MemberKind::Arbiter => "arbiter",
         },
         "state": member.state.word,
-        "address": member.address,
+        "if_it_fails": member.if_it_fails,
         "silent": member.silent,
         "age_ms": member.age_ms,
         "problems": problems.collect::<Vec<_>>(),

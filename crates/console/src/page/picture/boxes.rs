@@ -71,7 +71,8 @@ pub(super) fn content(member: &Member) -> Content {
         lines.push(note(Grade::Bad, &member.why));
     }
     match (&member.look, doubt(member)) {
-        (None, _) => lines.push(note(Grade::Unknown, "what runs here is not known")),
+        (None, None) => {}
+        (None, Some(_)) => lines.push(note(Grade::Unknown, "what runs here is not known")),
         (_, Some(_)) => {
             let age = part::report::span(member.age_ms);
             lines.push(note(Grade::Busy, &format!("as it was {age} ago")));

@@ -348,7 +348,6 @@ pub fn ago(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::look;
     use super::*;
 
     fn text(page: &Page, look: &Look) -> String {

@@ -278,7 +278,6 @@ fn help(frame: &mut Frame<'_>, body: Rect) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::look;
     use super::*;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
