@@ -4,11 +4,15 @@
 //! - [`look`] is all that one machine says of itself, [`traffic`] what its proxy says, [`platform`] all
 //!   machines, and [`history`] how the traffic was.
 //! - [`page`] draws them: values in, markup out.
-//! - [`web`] is the console over HTTP: who comes in, what they see, what they do.
+//! - [`access`] is who comes in: sessions, and how often a password may be tried.
+//! - [`shared`] is what the threads have in common: orders, who looks, the other nodes.
+//! - [`web`] is the console over HTTP: what somebody sees, and does.
 //! - [`role`] joins them.
 //!
 //! This crate knows no part: it draws what their reports say.
 
+pub mod access;
+pub mod certificate;
 pub mod config;
 pub mod history;
 pub mod keyword;
@@ -18,6 +22,7 @@ pub mod page;
 pub mod platform;
 pub mod role;
 pub mod sample;
+pub mod shared;
 pub mod traffic;
 pub mod user;
 pub mod web;

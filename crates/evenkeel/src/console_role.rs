@@ -138,7 +138,7 @@ fn outcome(part: &str, answer: &[u8]) -> Result<String, String> {
 }
 
 /// Whether a password is that of an account. A password that cannot be verified takes the time of
-/// nothing: whether there is such a user is hidden by whoever asks.
+/// nothing: the caller hides whether there is such a user.
 fn verify(account: &Account, password: &[u8]) -> bool {
     match &account.password {
         Password::None => false,

@@ -13,7 +13,11 @@ const ROW_ENDING: &str = "Row";
 const ROW: &str = "Keyword";
 
 /// The folders of languages where a word means another thing in another place.
-const BY_PLACE: [&str; 2] = ["crates/address/src/dialect/", "crates/address/src/keyword/"];
+const BY_PLACE: [&str; 3] = [
+    "crates/address/src/dialect/",
+    "crates/address/src/keyword/",
+    "crates/console/src/keyword/",
+];
 
 /// Rows of one name: the words of their places, none where every place counts as
 /// the same, and where the row is.

@@ -226,18 +226,7 @@ async fn live<M: Machine, N: Network>(
             tasks.spawn(following::run(shared.clone(), grammar));
         }
     }
-    let answering = shared.clone();
-    let answer = move |request, replies| requests::answer(answering.clone(), request, replies);
-    if let Some(socket) = socket {
-        tasks.spawn(socket.serve(answer.clone()));
-    }
-    if let Some(mut requests) = requests {
-        tasks.spawn(async move {
-            while let Some((request, replies)) = requests.recv().await {
-                tokio::spawn(answer(request, replies));
-            }
-        });
-    }
+    answer_operators(shared, &mut tasks, socket, requests);
     loop {
         let news = tokio::select! {
             news = shared.machine.news() => news,
@@ -272,6 +261,27 @@ async fn live<M: Machine, N: Network>(
         let _ = tokio::time::timeout(HAND_OVER_LIMIT, handing).await;
     }
     tasks.shutdown().await;
+}
+
+/// Answers those who ask at the socket, and those who ask otherwise.
+fn answer_operators<M: Machine, N: Network>(
+    shared: &Arc<RoleState<M, N>>,
+    tasks: &mut JoinSet<()>,
+    socket: Option<Socket>,
+    requests: Option<Requests>,
+) {
+    let answering = shared.clone();
+    let answer = move |request, replies| requests::answer(answering.clone(), request, replies);
+    if let Some(socket) = socket {
+        tasks.spawn(socket.serve(answer.clone()));
+    }
+    if let Some(mut requests) = requests {
+        tasks.spawn(async move {
+            while let Some((request, replies)) = requests.recv().await {
+                tokio::spawn(answer(request, replies));
+            }
+        });
+    }
 }
 
 /// Ends some time after the agreement has stopped.

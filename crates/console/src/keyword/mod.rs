@@ -134,7 +134,9 @@ fn users(draft: &Draft, context: &mut Context, exchange: &mut Exchange) -> Vec<U
         return Vec::new();
     };
     for rule in &draft.rules {
-        unknown(rule, &accounts, &list.value).map(|told| context.tell(told));
+        if let Some(told) = unknown(rule, &accounts, &list.value) {
+            context.tell(told);
+        }
     }
     if draft.rules.is_empty() && !accounts.users.is_empty() {
         let told = format!("all users of '{}' can only look", list.value);

@@ -1,7 +1,7 @@
 //! The lines of a `console` section.
 
 use super::{LineBuilder, codes};
-use crate::role::certificate;
+use crate::certificate;
 use crate::user::Role;
 use configuration::Context;
 use configuration::outside::Unreadable;

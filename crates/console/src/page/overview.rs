@@ -144,9 +144,11 @@ fn calm(shown: &Shown<'_>) -> String {
 }
 
 fn numbers(shown: &Shown<'_>) -> Markup {
-    let all: Vec<&Traffic> = looks(shown)
-        .filter_map(|look| look.traffic.as_ref())
-        .collect();
+    // What a machine said before it fell silent is not what it serves now.
+    let members = shown.platform.members.iter();
+    let fresh = members.filter(|member| doubt(member).is_none());
+    let looks = fresh.filter_map(|member| member.look.as_deref());
+    let all: Vec<&Traffic> = looks.filter_map(|look| look.traffic.as_ref()).collect();
     if shown.platform.members.is_empty() {
         return html! {};
     }
@@ -193,7 +195,7 @@ fn numbers(shown: &Shown<'_>) -> Markup {
             div { dt { "Errors " span.muted { "since the start" } } dd { (count(errors)) } }
             div { dt { "5xx " span.muted { "since the start" } } dd { (count(failed)) } }
         }
-        @if !old.is_empty() { p.aside { "With old data of " (clean(&list(&old))) "." } }
+        @if !old.is_empty() { p.aside { "Without " (clean(&list(&old))) "." } }
         p.aside { a href=(Page::Traffic.path()) { "Frontends, backends and servers" } }
     }
 }

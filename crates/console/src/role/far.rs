@@ -2,17 +2,17 @@
 //! another one what it would do for its own. TLS 1.3 with the certificates of the cluster on both
 //! sides; a frame is a length (four bytes, most significant first) and a value.
 
+use crate::access::session::BY_LINK;
 use crate::look::Look;
+use crate::shared::{Action, Errand, Order, Other, Others, Shared};
 use crate::traffic::Traffic;
 use crate::user::{Role, Viewer};
-use crate::web::session::BY_LINK;
-use crate::web::shared::{Action, Order, Shared};
 use part::report::{Event, Report};
 use part::{codec, lock};
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -76,42 +76,6 @@ struct Told {
     changes: VecDeque<(String, Event)>,
 }
 
-/// What is known of another node.
-#[derive(Clone, Debug)]
-pub struct Other {
-    /// What it said last.
-    pub look: Option<Arc<Look>>,
-    /// Why it does not respond.
-    pub silent: Option<String>,
-}
-
-/// An order for another node.
-pub struct Errand {
-    /// Who gives it.
-    pub by: String,
-    /// What is to be done.
-    pub action: Action,
-    /// What came of it.
-    pub reply: oneshot::Sender<Result<String, String>>,
-}
-
-/// All other nodes.
-#[derive(Default)]
-pub struct Others {
-    /// What is known of each.
-    pub known: BTreeMap<String, Other>,
-    /// Who takes orders for each.
-    errands: BTreeMap<String, mpsc::Sender<Errand>>,
-}
-
-impl Others {
-    /// Sends an order to a node. False: there is no way to it.
-    pub fn send(&self, node: &str, errand: Errand) -> bool {
-        let errands = self.errands.get(node);
-        errands.is_some_and(|errands| errands.try_send(errand).is_ok())
-    }
-}
-
 impl Told {
     fn of(look: &Look) -> Told {
         let age = look.at.elapsed().as_millis();
@@ -149,16 +113,16 @@ pub async fn run(mut trusted: watch::Receiver<Option<Arc<Trusted>>>, shared: Arc
         if let Some(now) = now {
             let mut others = Others::default();
             let names = now.addresses.keys().filter(|name| **name != now.me);
-            for name in names.cloned() {
+            for name in names {
                 let (errands, given) = mpsc::channel(ORDERS_MAX);
-                others.errands.insert(name.clone(), errands);
-                let before = lock(&shared.others).known.get(&name).cloned();
+                others.open(name, errands);
+                let before = lock(&shared.others).known.get(name).cloned();
                 let first = Other {
                     look: None,
                     silent: Some("it was not reached yet".to_owned()),
                 };
                 others.known.insert(name.clone(), before.unwrap_or(first));
-                let (now, shared) = (Arc::clone(&now), Arc::clone(&shared));
+                let (now, shared, name) = (Arc::clone(&now), Arc::clone(&shared), name.clone());
                 tasks.spawn(async move { ask(&now, &name, given, &shared).await });
             }
             *lock(&shared.others) = others;

@@ -58,7 +58,7 @@ impl Gather {
         self.until
     }
 
-    /// Takes an answer in. Late ones, and those to nothing, are passed over.
+    /// Takes an answer in. Late ones, and those to nothing, are ignored.
     pub fn take(&mut self, number: u64, answer: Answer) {
         let Some(ask) = self.open.remove(&number) else {
             return;

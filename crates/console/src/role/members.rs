@@ -1,8 +1,8 @@
 //! The machines of a platform, from what this one knows: its own look, and the report of its cluster.
 
-use super::far::Other;
 use crate::look::Look;
 use crate::platform::{Member, MemberKind};
+use crate::shared::Other;
 use part::report::{Grade, State, Subject};
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -2,23 +2,23 @@
 //! Questions go to the supervisor, which passes them on. A thread serves HTTP, another one speaks with
 //! the proxy; this one, the main thread of the process, waits for nothing but its next turn.
 
-pub mod certificate;
 pub mod far;
 mod gather;
 mod members;
 mod operate;
 mod state;
 
+use crate::access::session::Sessions;
+use crate::certificate;
 use crate::config::Config;
 use crate::history::History;
 use crate::look::Look;
 use crate::message::Link;
 use crate::platform::Platform;
+use crate::shared::{Action, Order, Shared, Verify, now_s};
 use crate::traffic::{self, Traffic};
 use crate::user::Role as UserRole;
 use crate::web::serve::{self, Door};
-use crate::web::session::Sessions;
-use crate::web::shared::{Action, Order, Shared, Verify, now_s};
 use crate::web::{self};
 use gather::{Answer, Ask, Gather};
 use operate::Operate;
@@ -581,7 +581,7 @@ impl Role {
 fn moment() -> Moment {
     Moment {
         boottime_ms: now(),
-        unix_ms: crate::web::shared::now_ms(),
+        unix_ms: crate::shared::now_ms(),
     }
 }
 

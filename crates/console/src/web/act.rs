@@ -1,11 +1,11 @@
 //! What somebody does.
 
 use super::pages::{SEAL, TOLD};
-use super::shared::{Action, Order, ServerState, Shared};
 use super::sign_in::{is_own, to};
 use super::{Common, body, failure, field, fields, html, signed_in};
 use crate::page;
-use crate::role::far::Errand;
+use crate::shared::Errand;
+use crate::shared::{Action, Order, ServerState, Shared};
 use crate::user::{Role, Viewer};
 use axum::body::Body;
 use axum::extract::State;
@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The longest name.
 const NAME_MAX: usize = 256;
 
-/// Why something is not done.
+/// Why something was refused.
 pub(super) struct Refused {
     pub(super) status: StatusCode,
     pub(super) words: String,
@@ -80,7 +80,7 @@ fn is_name(name: &str) -> bool {
 /// Does what a form wants, for somebody.
 ///
 /// # Errors
-/// Why it is not done.
+/// Why it was refused.
 pub(super) async fn carry_out(
     shared: &Shared,
     viewer: &Viewer,

@@ -2,9 +2,9 @@
 //! at the platform in which something differs.
 
 use super::pages::Wanted;
-use super::shared::{Live, Shared, Watchers};
 use super::{Common, field, fields, signed_in};
 use crate::page;
+use crate::shared::{Live, Shared, Watchers};
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -74,7 +74,7 @@ pub(super) async fn live(
 }
 
 impl Stream {
-    /// The next event. None: whoever looks is signed out, or the console ends.
+    /// The next event. None: the viewer is signed out, or the console ends.
     async fn next(&mut self) -> Option<Bytes> {
         let changed = tokio::time::timeout(SIGN_OF_LIFE, self.looks.changed()).await;
         // Somebody who was signed out sees nothing more.

@@ -2,14 +2,13 @@
 
 mod act;
 mod api;
-mod limiter;
 mod live;
 mod pages;
 pub mod serve;
-pub mod session;
-pub mod shared;
 mod sign_in;
 
+use crate::access::session;
+use crate::shared::Shared;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{
@@ -21,7 +20,6 @@ use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use maud::Markup;
-use shared::Shared;
 use std::sync::Arc;
 use std::time::Duration;
 

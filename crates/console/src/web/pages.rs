@@ -1,9 +1,9 @@
 //! The pages.
 
-use super::shared::Shared;
 use super::{Common, failure, field, fields, html, signed_in};
 use crate::page::{self, Page, Shown};
 use crate::platform::Platform;
+use crate::shared::Shared;
 use crate::user::Viewer;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, Uri};

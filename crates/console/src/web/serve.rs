@@ -1,8 +1,8 @@
 //! The listener and its connections: TLS or none, and limits for each of them, so that slow clients
 //! and many of them take nothing from others.
 
+use crate::certificate;
 use crate::config::{Config, Security};
-use crate::role::certificate;
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;

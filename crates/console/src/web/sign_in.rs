@@ -1,11 +1,11 @@
 //! How somebody comes in: by a password of the list, or by a link that works once.
 
-use super::limiter::Key;
-use super::session::{COOKIE, LASTS_S};
-use super::shared::{Shared, now_ms, now_s};
 use super::{Common, body, failure, field, fields, html, signed_in};
+use crate::access::limiter::Key;
+use crate::access::session::{COOKIE, LASTS_S};
 use crate::config::User;
 use crate::page;
+use crate::shared::{Shared, now_ms, now_s};
 use crate::web::serve::From;
 use axum::Extension;
 use axum::body::Body;

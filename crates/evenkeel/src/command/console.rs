@@ -23,7 +23,7 @@ pub fn definition(command: Command) -> Command {
             Command::new("link")
                 .about("Print a link that signs in the administrator of this machine, once")
                 .long_about(
-                    "Prints a link to the console of this machine. Whoever opens it first, within ten minutes, is signed in \
+                    "Prints a link to the console of this machine. The first one to open it, within ten minutes, is signed in \
                      as the administrator for twelve hours. It needs no `userlist`. If the console has made its certificate \
                      itself, its fingerprint is printed too: compare it before you accept the certificate in the browser.",
                 )

@@ -88,7 +88,7 @@ impl Play {
             let why = self.site.failure();
             let why = why.trim_start_matches("a request failed: ");
             say(&format!(
-                "  after {after:.1} s: client: {} more failed requests: {why}",
+                "  after {after:.1} s: client: failed requests: {}; the last one: {why}",
                 new.failed
             ))?;
             self.seen = seen;

@@ -401,15 +401,20 @@ fn through(printed: &str, address: &str) -> Option<String> {
 mod tests {
     use super::*;
     use configuration::LoadOptions;
-    use language::Environment;
 
     #[test]
-    fn the_configuration_loads_and_is_of_this_site() {
-        let files = vec![("platform.cfg".to_owned(), CONFIGURATION.as_bytes().to_vec())];
-        let options = LoadOptions::default();
-        let facts = crate::identity::facts();
-        let loaded = keyword::load::load(files, Environment::empty(), facts, options);
-        assert!(loaded.config.is_some_and(|config| config.listens()));
+    fn the_configuration_loads_on_both_nodes_and_is_of_this_site() {
+        for node in ["alpha", "beta"] {
+            let files = vec![("platform.cfg".to_owned(), CONFIGURATION.as_bytes().to_vec())];
+            let options = LoadOptions {
+                node: Some(node.to_owned()),
+                nodes: vec!["alpha".to_owned(), "beta".to_owned()],
+                ..LoadOptions::default()
+            };
+            let site = crate::process::load_files(files, None, options, None);
+            let told = &site.proxy.diagnostics;
+            assert!(site.proxy.config.is_some() && told.is_empty(), "{told:?}");
+        }
         let text = CONFIGURATION;
         assert!(text.contains(&format!("address {VIRTUAL}/24")));
         for (index, name) in NAMES.iter().enumerate() {

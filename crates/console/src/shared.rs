@@ -1,24 +1,23 @@
 //! What the pages, the main thread of the role and its other threads have in common.
 
-use super::limiter::Limiter;
-use super::session::Sessions;
+use crate::access::limiter::Limiter;
+use crate::access::session::Sessions;
 use crate::config::Config;
 use crate::look::Look;
 use crate::platform::Platform;
-use crate::role::far::Others;
 use crate::user::{Role, Viewer};
 use configuration::Account;
 use part::lock;
 use part::report::Offer;
 use rustix::event::{EventfdFlags, eventfd};
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// For how long after a request the platform is looked at more often, milliseconds.
 const SEEN_MS: u64 = 10_000;
@@ -127,6 +126,47 @@ pub struct Order {
     pub reply: oneshot::Sender<Result<String, String>>,
 }
 
+/// What is known of another node.
+#[derive(Clone, Debug)]
+pub struct Other {
+    /// What it said last.
+    pub look: Option<Arc<Look>>,
+    /// Why it does not respond.
+    pub silent: Option<String>,
+}
+
+/// An order for another node.
+pub struct Errand {
+    /// Who gives it.
+    pub by: String,
+    /// What is to be done.
+    pub action: Action,
+    /// What came of it.
+    pub reply: oneshot::Sender<Result<String, String>>,
+}
+
+/// All other nodes.
+#[derive(Default)]
+pub struct Others {
+    /// What is known of each.
+    pub known: BTreeMap<String, Other>,
+    /// Who takes orders for each.
+    errands: BTreeMap<String, mpsc::Sender<Errand>>,
+}
+
+impl Others {
+    /// From now on orders for a node go there.
+    pub fn open(&mut self, node: &str, errands: mpsc::Sender<Errand>) {
+        self.errands.insert(node.to_owned(), errands);
+    }
+
+    /// Sends an order to a node. False: there is no way to it.
+    pub fn send(&self, node: &str, errand: Errand) -> bool {
+        let errands = self.errands.get(node);
+        errands.is_some_and(|errands| errands.try_send(errand).is_ok())
+    }
+}
+
 /// Who looks now.
 #[derive(Debug, Default)]
 pub struct Watchers {
@@ -212,7 +252,7 @@ impl Shared {
             orders.push_back(order);
         } else {
             let words = "too much is to be done at once: try again".to_owned();
-            // Whoever asked may have gone.
+            // Who asked may have gone.
             let _ = order.reply.send(Err(words));
         }
         drop(orders);

@@ -1,5 +1,5 @@
 //! Who has signed in: a signed token in a cookie. The console remembers only who has signed out, so
-//! that a session outlives the process, and whoever is removed from the list is out at once.
+//! that a session outlives the process, and a user who is removed from the list is out at once.
 
 use crate::config::Config;
 use crate::user::{Role, Viewer};
