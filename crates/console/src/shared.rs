@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
 /// For how long after a request the platform is looked at more often, milliseconds.
 const SEEN_MS: u64 = 10_000;
@@ -193,6 +193,8 @@ pub struct Shared {
     pub watchers: Watchers,
     /// Verifies a password.
     pub verify: Verify,
+    /// One password at a time, so that a failure counts before the next try.
+    pub verifying: Semaphore,
     orders: Mutex<VecDeque<Order>>,
     wake: OwnedFd,
 }
@@ -222,6 +224,7 @@ impl Shared {
             others: Mutex::default(),
             watchers: Watchers::default(),
             verify,
+            verifying: Semaphore::new(1),
             orders: Mutex::default(),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         })

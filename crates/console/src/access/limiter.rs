@@ -37,23 +37,21 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// Takes a try of all of these. Returns for how long none is left, milliseconds; then nobody's is
-    /// taken.
-    pub fn take(&mut self, keys: &[Key], now: u64) -> Option<u64> {
+    /// For how long one of these has no try left, milliseconds; None: all have one.
+    pub fn wait(&self, keys: &[Key], now: u64) -> Option<u64> {
         let full = TRIES * BACK_MS;
-        let left = |key: &Key| {
-            self.until
-                .get(key)
-                .map_or(0, |until| until.saturating_sub(now))
-        };
-        let wait = keys.iter().map(left).max().unwrap_or(0);
-        if wait + BACK_MS > full {
-            return Some(wait + BACK_MS - full);
-        }
+        let until = |key: &Key| self.until.get(key).copied().unwrap_or_default();
+        let wait = keys.iter().map(|key| until(key).saturating_sub(now)).max();
+        let wait = wait.unwrap_or_default() + BACK_MS;
+        (wait > full).then(|| wait - full)
+    }
+
+    /// A try of all of these has failed.
+    pub fn count(&mut self, keys: &[Key], now: u64) {
         if self.until.len() + keys.len() > ENTRIES_MAX {
             self.until.retain(|_, until| *until > now);
         }
-        // A flood from everywhere: nobody is remembered for longer than the oldest half.
+        // A flood from everywhere: those stay that failed last or most.
         if self.until.len() + keys.len() > ENTRIES_MAX {
             let mut all: Vec<u64> = self.until.values().copied().collect();
             let middle = all.len() / 2;
@@ -65,7 +63,6 @@ impl Limiter {
             let until = self.until.entry(key.clone()).or_insert(now);
             *until = (*until).max(now) + BACK_MS;
         }
-        None
     }
 
     /// Somebody has proved who they are: their tries are back.
@@ -80,28 +77,37 @@ impl Limiter {
 mod tests {
     use super::*;
 
+    /// Tries, and fails unless there is none left.
+    fn fail(limiter: &mut Limiter, keys: &[Key], now: u64) -> Option<u64> {
+        let wait = limiter.wait(keys, now);
+        if wait.is_none() {
+            limiter.count(keys, now);
+        }
+        wait
+    }
+
     #[test]
     fn few_tries_are_free_and_one_comes_back_at_a_time() {
         let mut limiter = Limiter::default();
         let anna = [Key::of([192, 0, 2, 1].into()), Key::For("anna".to_owned())];
         for _ in 0..TRIES {
-            assert_eq!(limiter.take(&anna, 1_000), None);
+            assert_eq!(fail(&mut limiter, &anna, 1_000), None);
         }
-        assert_eq!(limiter.take(&anna, 1_000), Some(BACK_MS));
+        assert_eq!(fail(&mut limiter, &anna, 1_000), Some(BACK_MS));
         // From elsewhere, for the same user.
         let elsewhere = [Key::of([192, 0, 2, 2].into()), anna[1].clone()];
-        assert_eq!(limiter.take(&elsewhere, 6_000), Some(BACK_MS - 5_000));
-        assert_eq!(limiter.take(&anna, 1_000 + BACK_MS), None);
-        assert!(limiter.take(&anna, 1_000 + BACK_MS).is_some());
+        assert_eq!(fail(&mut limiter, &elsewhere, 6_000), Some(BACK_MS - 5_000));
+        assert_eq!(fail(&mut limiter, &anna, 1_000 + BACK_MS), None);
+        assert!(fail(&mut limiter, &anna, 1_000 + BACK_MS).is_some());
         limiter.forgive(&anna);
-        assert_eq!(limiter.take(&anna, 1_000 + BACK_MS), None);
+        assert_eq!(limiter.wait(&anna, 1_000 + BACK_MS), None);
     }
 
     #[test]
     fn it_is_bounded_and_a_network_of_64_bits_is_one() {
         let mut limiter = Limiter::default();
         for number in 0..100_000_u32 {
-            limiter.take(&[Key::of(number.to_be_bytes().into())], u64::from(number));
+            limiter.count(&[Key::of(number.to_be_bytes().into())], u64::from(number));
             assert!(limiter.until.len() <= ENTRIES_MAX);
         }
         let one: IpAddr = "2001:db8::1".parse().unwrap();

@@ -128,11 +128,11 @@ pub(super) async fn carry_out(
 /// A form of a page.
 pub(super) async fn act(State(shared): State<Common>, request: Request<Body>) -> Response {
     let (headers, uri) = (request.headers().clone(), request.uri().clone());
-    let Some((viewer, _)) = signed_in(&shared, &headers) else {
-        return to("/sign-in");
-    };
     let Some(bytes) = body(request).await else {
         return failure(StatusCode::BAD_REQUEST, "The form did not come whole.");
+    };
+    let Some((viewer, _)) = signed_in(&shared, &headers) else {
+        return to("/sign-in");
     };
     let form = fields(&bytes);
     if !is_own(&headers, &uri) || field(&form, "csrf") != viewer.csrf {

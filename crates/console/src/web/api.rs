@@ -30,17 +30,20 @@ fn refused(status: StatusCode, words: &str) -> Response {
     as_json(status, &json!({ "error": words }))
 }
 
+/// The client is to say who asks.
+fn unknown() -> Response {
+    let mut response = refused(StatusCode::UNAUTHORIZED, "name and password, please");
+    let wants = HeaderValue::from_static("Basic realm=\"evenkeel\", charset=\"UTF-8\"");
+    response.headers_mut().insert(WWW_AUTHENTICATE, wants);
+    response
+}
+
 /// Who asks: by name and password (RFC 7617), or by the session of a browser.
 async fn asks(shared: &Common, from: IpAddr, headers: &HeaderMap) -> Result<Viewer, Response> {
     let Some(given) = headers.get(AUTHORIZATION) else {
         return match signed_in(shared, headers) {
             Some((viewer, _)) => Ok(viewer),
-            None => {
-                let mut response = refused(StatusCode::UNAUTHORIZED, "name and password, please");
-                let wants = HeaderValue::from_static("Basic realm=\"evenkeel\", charset=\"UTF-8\"");
-                response.headers_mut().insert(WWW_AUTHENTICATE, wants);
-                Err(response)
-            }
+            None => Err(unknown()),
         };
     };
     let given = given.to_str().ok().and_then(|given| {
@@ -189,8 +192,12 @@ pub(super) async fn act(
     request: Request<Body>,
 ) -> Response {
     let headers = request.headers().clone();
+    // Before any answer: a client may read it only when it has sent everything.
+    let Some(bytes) = body(request).await else {
+        return refused(StatusCode::BAD_REQUEST, "the form did not come whole");
+    };
     if !headers.contains_key(AUTHORIZATION) {
-        return refused(StatusCode::UNAUTHORIZED, "name and password, please");
+        return unknown();
     }
     let viewer = match asks(&shared, from, &headers).await {
         Ok(viewer) => viewer,
@@ -199,9 +206,6 @@ pub(super) async fn act(
     if viewer.role < Role::Operator {
         return refused(StatusCode::FORBIDDEN, "a viewer may only look");
     }
-    let Some(bytes) = body(request).await else {
-        return refused(StatusCode::BAD_REQUEST, "the form did not come whole");
-    };
     let form = fields(&bytes);
     if field(&form, "what").is_empty() {
         return refused(StatusCode::BAD_REQUEST, "the field `what` is missing");

@@ -4,8 +4,8 @@
 use crate::certificate;
 use crate::config::{Config, Security};
 use axum::Router;
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use part::lock;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
@@ -15,7 +15,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
@@ -25,6 +25,8 @@ const CONNECTIONS_OF_ONE_MAX: usize = 128;
 /// How long a handshake, and the head of a request, may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// How often a client of HTTP/2 shows that it is there, and how long it may take for it.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 /// Bytes of all headers of a request.
 const HEAD_BYTES_MAX: u32 = 16 << 10;
 /// Requests at one time in a connection of HTTP/2.
@@ -168,11 +170,12 @@ async fn accept(door: &Door, router: &Router, places: &Arc<Places>) {
         tokio::spawn(async move {
             let _place = place;
             match tls {
-                None => connection(stream, router, from).await,
+                None => connection(stream, false, router, from).await,
                 Some(tls) => {
                     let shaken = tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await;
                     if let Ok(Ok(stream)) = shaken {
-                        connection(stream, router, from).await;
+                        let is_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                        connection(stream, is_two, router, from).await;
                     }
                 }
             }
@@ -187,28 +190,42 @@ async fn rest(error: &io::Error) {
     }
 }
 
-async fn connection(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    router: Router,
-    from: IpAddr,
-) {
+/// The first bytes of a connection of HTTP/2 (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A connection of HTTP/1, or of HTTP/2 where the handshake of TLS has chosen it.
+async fn connection<S>(stream: S, is_two: bool, router: Router, from: IpAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let router = router.layer(axum::Extension(From(from)));
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let service = TowerToHyperService::new(router);
+    // What goes wrong is the client's.
+    if !is_two {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_LIMIT)
+            .max_buf_size(HEAD_BYTES_MAX as usize);
+        let _ = builder
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+        return;
+    }
+    // hyper waits for these bytes without a limit.
+    let (mut reads, writes) = tokio::io::split(stream);
+    let mut preface = [0; PREFACE.len()];
+    let read = tokio::time::timeout(HANDSHAKE_LIMIT, reads.read_exact(&mut preface)).await;
+    if !matches!(read, Ok(Ok(_))) || preface != PREFACE {
+        return;
+    }
+    let whole = tokio::io::join(AsyncReadExt::chain(PREFACE, reads), writes);
+    let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_LIMIT)
-        .max_buf_size(HEAD_BYTES_MAX as usize);
-    builder
-        .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(HEAD_BYTES_MAX)
         .max_concurrent_streams(STREAMS_MAX)
-        .keep_alive_interval(Some(Duration::from_secs(20)))
-        .keep_alive_timeout(Duration::from_secs(20));
-    let service = TowerToHyperService::new(router);
-    // What goes wrong is the client's.
-    let _ = builder
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        .keep_alive_interval(Some(SIGN_OF_LIFE))
+        .keep_alive_timeout(SIGN_OF_LIFE);
+    let _ = builder.serve_connection(TokioIo::new(whole), service).await;
 }

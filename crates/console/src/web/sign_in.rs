@@ -42,7 +42,10 @@ pub(super) async fn verify(
         return Err(Refused::Wrong);
     }
     let keys = [Key::of(from), Key::For(name.to_owned())];
-    let wait = lock(&shared.limiter).take(&keys, now_ms());
+    let Ok(_turn) = shared.verifying.acquire().await else {
+        return Err(Refused::Wrong);
+    };
+    let wait = lock(&shared.limiter).wait(&keys, now_ms());
     if let Some(ms) = wait {
         return Err(Refused::TooOften(ms.div_ceil(1_000)));
     }
@@ -62,7 +65,10 @@ pub(super) async fn verify(
             lock(&shared.limiter).forgive(&keys);
             Ok(user)
         }
-        None => Err(Refused::Wrong),
+        None => {
+            lock(&shared.limiter).count(&keys, now_ms());
+            Err(Refused::Wrong)
+        }
     }
 }
 

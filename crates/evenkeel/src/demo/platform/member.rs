@@ -144,7 +144,7 @@ impl Member {
         match done {
             Err(PlatformError::Late { output, within, .. }) => Err(PlatformError::Late {
                 what: format!(
-                    "a success of `evenkeel {}` on {}",
+                    "a success of evenkeel {} on {}",
                     words.join(" "),
                     self.name()
                 ),

@@ -432,8 +432,10 @@ mod tests {
 
     #[test]
     fn the_printed_password_is_the_one_of_the_configuration() {
-        let words = CONFIGURATION.split_whitespace();
-        let hash = words.skip_while(|word| *word != "password").nth(1).unwrap();
+        let line = CONFIGURATION
+            .lines()
+            .find(|line| line.trim().starts_with("user "));
+        let hash = line.unwrap().split_whitespace().nth(3).unwrap();
         let hash = model::users::Hash::read(hash.as_bytes()).unwrap();
         assert!(hash.is_of(PASSWORD.as_bytes()));
     }
