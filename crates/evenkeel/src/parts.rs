@@ -241,6 +241,31 @@ virtual-ip www
     }
 
     #[test]
+    fn the_console_of_a_guest_is_a_line_and_that_of_the_machine_a_section() {
+        let text = "\
+volume mail
+    size 1g
+    backing file /srv/volumes
+guest mail
+    memory 1g
+    cpus 1
+    disk mail
+    console serial
+console
+    bind 127.0.0.1:8600
+";
+        let site = look(text);
+        let told = told(&site);
+        assert!(!told.contains("error["), "{told}");
+        let running = site.running(&Payloads::new());
+        let parts: Vec<&str> = running.iter().map(|one| one.part.name).collect();
+        assert!(
+            parts.contains(&"guest") && parts.contains(&"console"),
+            "{parts:?}"
+        );
+    }
+
+    #[test]
     fn a_backend_that_is_tracked_and_not_there_is_told_at_its_word() {
         let site = look(&FILE.replace("track backend www", "track backend ww"));
         assert!(site.proxy.config.is_none());

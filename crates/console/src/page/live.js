@@ -26,7 +26,7 @@
   if (was === path) scrollTo(0, Number(y));
   kept.at = '';
   // An outcome is shown once, not at each reload.
-  history.replaceState(null, '', page.replace(/[?&]told=[^&]*$/, '') + location.hash);
+  history.replaceState(null, '', page.replace(/[?&]told=.*$/, '') + location.hash);
 
   on('pointerdown', () => { pressed = 1; });
   const free = () => setTimeout(() => { pressed = 0; }, 300);

@@ -46,6 +46,8 @@ pub static PART: Part = Part {
             "guest",
             "A virtual machine that runs on one node at a time, with volumes as its disks.",
         )],
+        // There is a section `console`, too.
+        shared: &[("console", "guest")],
         by_node: &["guest"],
         lines_in: &[("node", &["fence", "room"])],
         ..Sections::NONE

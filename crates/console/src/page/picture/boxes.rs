@@ -82,6 +82,7 @@ pub(super) fn content(member: &Member) -> Content {
     if member.kind == MemberKind::Arbiter {
         lines.push(note(Grade::Unknown, "breaks ties, holds no data"));
     }
+    let notes = lines.len();
     lines.extend(traffic(member));
     for (part, kind) in [
         ("address", "virtual-ip"),
@@ -89,6 +90,13 @@ pub(super) fn content(member: &Member) -> Content {
         ("guest", "guest"),
     ] {
         things(member, part, kind, &mut lines);
+    }
+    if doubt(member).is_some() {
+        // How it was is no colour of now.
+        let below = lines.iter_mut().skip(notes);
+        below
+            .filter(|line| line.grade.is_some())
+            .for_each(|line| line.grade = Some(Grade::Unknown));
     }
     Content { lines }
 }
