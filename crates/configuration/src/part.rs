@@ -127,9 +127,11 @@ impl Exchange {
         }
     }
 
-    /// Puts something in.
+    /// Puts something in. A replay has it from the load already.
     pub fn export(&mut self, export: Export) {
-        self.exports.push(export);
+        if export.is_name() || !self.exports.contains(&export) {
+            self.exports.push(export);
+        }
     }
 
     /// Names something, which has to be there once all parts have finished.

@@ -106,4 +106,7 @@
     // Refused: the sign-in may have ended.
     if (source.readyState === 2) setTimeout(() => location.reload(), 15000);
   };
+  // A page that was left keeps no connection from others.
+  addEventListener('pagehide', () => source.close());
+  addEventListener('pageshow', (event) => { if (event.persisted) location.reload(); });
 })();
