@@ -319,8 +319,7 @@ impl Role {
             return;
         };
         let parts = (self.place.parts)();
-        let look = gather.end(&(self.place.host)(), std::process::id(), &parts);
-        let mut look = look;
+        let mut look = gather.end(&(self.place.host)(), std::process::id(), &parts);
         if let Some(before) = &self.looks.last {
             look.follow(before);
         }
