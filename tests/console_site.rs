@@ -7,9 +7,10 @@ use lab::{Location, Origin, Probe, Process, Scratch, Signal, eventually};
 
 use serde_json::Value;
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -49,6 +50,9 @@ console
     role operator group ops
     role admin user anna
 ";
+
+/// Where the machine listens for other members: an address that no other test has.
+const MEMBER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 31, 0, 1));
 
 /// A machine with a console.
 pub struct Console {
@@ -100,18 +104,19 @@ impl Response {
     }
 }
 
-impl Console {
-    /// Starts all of it, with TLS and a certificate that the console makes.
-    pub fn start() -> Console {
-        Console::with("")
-    }
+/// What a machine with a console needs before it starts.
+struct Prepared {
+    scratch: Scratch,
+    origins: [Origin; 2],
+    web: SocketAddr,
+    at: SocketAddr,
+    scheme: &'static str,
+    config: String,
+    file: PathBuf,
+}
 
-    /// Starts all of it without TLS.
-    pub fn plain() -> Console {
-        Console::with("plain")
-    }
-
-    fn with(options: &str) -> Console {
+impl Prepared {
+    fn new(options: &str) -> Prepared {
         let origins = ["one", "two"].map(|name| Origin::here(name).unwrap());
         let (web, at) = (here(), here());
         let scratch = Scratch::new().unwrap();
@@ -128,21 +133,41 @@ impl Console {
         let file = scratch.write("config", &config).unwrap();
         // It has passwords.
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let mut command = Command::new(binary());
-        command.args(["run", "-f"]).arg(file);
-        command.env("EVENKEEL_RUNTIME_DIRECTORY", scratch.path().join("runtime"));
-        command.stdin(Stdio::null());
-        let console = Console {
-            process: Location::Here.spawn(command).unwrap(),
+        let scheme = match options {
+            "plain" => "http",
+            _ => "https",
+        };
+        Prepared {
             scratch,
             origins,
             web,
             at,
-            scheme: match options {
-                "plain" => "http",
-                _ => "https",
-            },
+            scheme,
             config,
+            file,
+        }
+    }
+
+    /// The program with these words, in a runtime directory of its own.
+    fn program(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(words);
+        let runtime = self.scratch.path().join("runtime");
+        command.env("EVENKEEL_RUNTIME_DIRECTORY", runtime);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Waits until all of it serves.
+    fn begin(self, process: Process) -> Console {
+        let console = Console {
+            process,
+            scratch: self.scratch,
+            origins: self.origins,
+            web: self.web,
+            at: self.at,
+            scheme: self.scheme,
+            config: self.config,
         };
         let responds = || console.try_get(&["/sign-in"]).is_some();
         assert!(eventually(SOON, responds), "the console does not respond");
@@ -150,7 +175,54 @@ impl Console {
         assert!(eventually(SOON, serves), "{}", console.platform());
         console
     }
+}
 
+impl Console {
+    /// Starts all of it, with TLS and a certificate that the console makes.
+    pub fn start() -> Console {
+        Console::with("")
+    }
+
+    /// Starts all of it without TLS.
+    pub fn plain() -> Console {
+        Console::with("plain")
+    }
+
+    /// Starts a cluster of this machine alone, whose first version has all of it.
+    pub fn member() -> Console {
+        let (member, state) = (SocketAddr::new(MEMBER, here().port()), "state");
+        let site = Prepared::new("");
+        let program = |words: &[&str]| {
+            let mut command = site.program(words);
+            command.arg("--state").arg(site.scratch.path().join(state));
+            command
+        };
+        let listen = member.to_string();
+        let init = [
+            "cluster", "init", "north", "--name", "alpha", "--listen", &listen,
+        ];
+        let made = program(&init).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let process = Location::Here.spawn(program(&["run"])).unwrap();
+        let file = site.file.display().to_string();
+        let apply = ["config", "apply", &file, "--now", "-m", "the first version"];
+        let mut said = None;
+        let applied = || {
+            let output = program(&apply).output().unwrap();
+            let good = output.status.success();
+            said = Some(output);
+            good
+        };
+        assert!(eventually(SOON, applied), "{said:?}");
+        site.begin(process)
+    }
+
+    fn with(options: &str) -> Console {
+        let site = Prepared::new(options);
+        let mut command = site.program(&["run", "-f"]);
+        command.arg(&site.file);
+        site.begin(Location::Here.spawn(command).unwrap())
+    }
     /// The supervisor's process id.
     pub fn pid(&self) -> i32 {
         self.process.pid()

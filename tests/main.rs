@@ -19,6 +19,7 @@ mod cluster_trust;
 mod cluster_version;
 mod console;
 mod console_browser;
+mod console_config;
 mod console_hostile;
 mod console_pictures;
 mod console_site;

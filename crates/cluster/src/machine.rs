@@ -9,6 +9,7 @@ use part::report::{Report, Summary};
 use part::role::{KnownLease, WantedLease};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// The machine's result for a version.
@@ -55,7 +56,7 @@ pub struct FrontendHealth {
 }
 
 /// Unrequested messages of the machine.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub enum News {
     /// It had to take over an address, and rolled back to the accepted version.
     WentBack {
@@ -83,6 +84,11 @@ pub enum News {
         /// The machine's number of the question.
         ask: u64,
     },
+    /// A part asks about versions over this connection ([`part::versions`]).
+    Versions {
+        /// The connection.
+        connection: OwnedFd,
+    },
     /// The supervisor wants the role to end.
     Stop,
 }
@@ -91,6 +97,10 @@ pub enum News {
 pub trait Machine: Send + Sync + 'static {
     /// Builds it dry, with all that the machine has.
     fn check(&self, set: Arc<FileSet>) -> impl Future<Output = Verdict> + Send;
+    /// Does so, and returns what it found as [`part::versions::Findings`] in JSON.
+    fn find(&self, set: Arc<FileSet>) -> impl Future<Output = Verdict> + Send {
+        self.check(set)
+    }
     /// Serves the version. With `trial`, the previous version stays compiled beside it,
     /// until [`Machine::accept`] or [`Machine::revert`].
     fn serve(&self, set: Arc<FileSet>, trial: bool) -> impl Future<Output = Verdict> + Send;

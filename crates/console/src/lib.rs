@@ -4,7 +4,9 @@
 //! - [`look`] is all that one machine says of itself, [`traffic`] what its proxy says, [`platform`] all
 //!   machines, and [`history`] how the traffic was.
 //! - [`page`] draws them: values in, markup out.
+//! - [`drawing`] draws a live page once for all browsers that see the same.
 //! - [`access`] is who comes in: sessions, and how often a password may be tried.
+//! - [`versions`] asks the control role about the configuration, and for changes of it.
 //! - [`shared`] is what the threads have in common: orders, who looks, the other nodes.
 //! - [`web`] is the console over HTTP: what somebody sees, and does.
 //! - [`role`] joins them.
@@ -14,6 +16,7 @@
 pub mod access;
 pub mod certificate;
 pub mod config;
+pub mod drawing;
 pub mod history;
 pub mod keyword;
 pub mod look;
@@ -25,4 +28,5 @@ pub mod sample;
 pub mod shared;
 pub mod traffic;
 pub mod user;
+pub mod versions;
 pub mod web;

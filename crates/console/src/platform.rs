@@ -3,6 +3,7 @@
 use crate::history::History;
 use crate::look::Look;
 use part::report::State;
+use part::versions::Versions;
 use std::sync::Arc;
 
 /// All machines, and what was.
@@ -12,6 +13,9 @@ pub struct Platform {
     pub members: Vec<Member>,
     /// How the traffic was.
     pub history: Arc<History>,
+    /// The versions of the cluster's configuration; None: there is no cluster, or it does not
+    /// respond.
+    pub versions: Option<Arc<Versions>>,
 }
 
 /// A machine.

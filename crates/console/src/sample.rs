@@ -5,6 +5,7 @@ use crate::look::Look;
 use crate::platform::{Member, MemberKind, Platform};
 use crate::traffic::{Kind, Row, Traffic};
 use part::report::{Event, Grade, Moment, NumberRow, Report, State, Subject, Unit};
+use part::versions::{Stage, Version, Versions};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -370,6 +371,47 @@ fn member(name: &str, kind: MemberKind, look: Look) -> Member {
     }
 }
 
+/// Versions of a configuration, one of which is tried.
+fn versions() -> Versions {
+    let version = |id: u64, stage, stage_words: &str, message: &str| Version {
+        id,
+        parent: id.checked_sub(1).filter(|parent| *parent > 0),
+        author: "anna@alpha".to_owned(),
+        message: message.to_owned(),
+        time_s: 1_790_000_000 + id as i64 * 3_600,
+        stage,
+        stage_words: stage_words.to_owned(),
+        ..Version::default()
+    };
+    let failed = "beta: errors went from 0 to 31 %";
+    Versions {
+        accepted: Some(3),
+        serving: Some(3),
+        frozen: Vec::new(),
+        all: vec![
+            Version {
+                reports: vec![
+                    ("alpha".to_owned(), "can serve it".to_owned()),
+                    ("beta".to_owned(), "serves it".to_owned()),
+                ],
+                ..version(
+                    5,
+                    Stage::Canary,
+                    "canary on one node (beta)",
+                    "a third server",
+                )
+            },
+            Version {
+                why: failed.to_owned(),
+                ..version(4, Stage::RolledBack, "rolled back", "other timeouts")
+            },
+            version(3, Stage::Accepted, "accepted", "more servers"),
+            version(2, Stage::Refused, "refused", "a typing mistake"),
+            version(1, Stage::Accepted, "accepted", "the first one"),
+        ],
+    }
+}
+
 /// Two nodes and an arbiter, with a few small troubles.
 pub fn platform() -> Platform {
     let names = [
@@ -432,6 +474,7 @@ pub fn platform() -> Platform {
     Platform {
         members,
         history: history(&shop(2).rows, 300),
+        versions: Some(Arc::new(versions())),
     }
 }
 
@@ -478,6 +521,7 @@ pub fn alone() -> Platform {
     Platform {
         members: vec![member("alpha", MemberKind::Node, look)],
         history,
+        versions: None,
     }
 }
 
@@ -503,5 +547,6 @@ pub fn many() -> Platform {
     Platform {
         members: vec![member("alpha", MemberKind::Node, look)],
         history,
+        versions: None,
     }
 }

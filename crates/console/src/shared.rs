@@ -3,12 +3,14 @@
 use crate::access::limiter::Limiter;
 use crate::access::session::Sessions;
 use crate::config::Config;
+use crate::drawing::Drawings;
 use crate::look::Look;
 use crate::platform::Platform;
 use crate::user::{Role, Viewer};
 use configuration::Account;
 use part::lock;
 use part::report::Offer;
+use part::versions::Versions;
 use rustix::event::{EventfdFlags, eventfd};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -26,6 +28,15 @@ const ORDERS_MAX: usize = 64;
 
 /// Whether a password is that of an account. It may take its time.
 pub type Verify = fn(&Account, &[u8]) -> bool;
+
+/// The reference manual.
+#[derive(Clone, Copy, Debug)]
+pub struct Manual {
+    /// What it says of a line of a section.
+    pub of_line: fn(section: &str, line: &str) -> Option<String>,
+    /// What a code of a diagnostic means.
+    pub of_code: fn(code: &str) -> Option<String>,
+}
 
 /// Something to do.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -193,9 +204,17 @@ pub struct Shared {
     pub watchers: Watchers,
     /// Verifies a password.
     pub verify: Verify,
+    /// The reference manual.
+    pub manual: Manual,
+    /// Live pages.
+    pub drawings: Drawings,
     /// One password at a time, so that a failure counts before the next try.
     pub verifying: Semaphore,
     orders: Mutex<VecDeque<Order>>,
+    /// What is known of the cluster's versions.
+    pub versions: Mutex<Option<Arc<Versions>>>,
+    /// Connections for the control role, which the main thread passes on.
+    connections: Mutex<Vec<OwnedFd>>,
     wake: OwnedFd,
 }
 
@@ -215,7 +234,11 @@ impl Shared {
     ///
     /// # Errors
     /// The system's.
-    pub fn new(config: Config, sessions: Sessions, verify: Verify) -> io::Result<Shared> {
+    pub fn new(
+        config: Config,
+        sessions: Sessions,
+        (verify, manual): (Verify, Manual),
+    ) -> io::Result<Shared> {
         Ok(Shared {
             platform: watch::Sender::new(Arc::default()),
             config: RwLock::new(Arc::new(config)),
@@ -224,8 +247,12 @@ impl Shared {
             others: Mutex::default(),
             watchers: Watchers::default(),
             verify,
+            manual,
+            drawings: Drawings::new().map_err(io::Error::other)?,
             verifying: Semaphore::new(1),
             orders: Mutex::default(),
+            versions: Mutex::default(),
+            connections: Mutex::default(),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         })
     }
@@ -265,6 +292,21 @@ impl Shared {
     /// Takes the next order.
     pub fn next_order(&self) -> Option<Order> {
         lock(&self.orders).pop_front()
+    }
+
+    /// Gives the main thread a connection for the control role.
+    pub fn connect(&self, connection: OwnedFd) {
+        let mut connections = lock(&self.connections);
+        if connections.len() < ORDERS_MAX {
+            connections.push(connection);
+        }
+        drop(connections);
+        self.wake();
+    }
+
+    /// Takes the connections for the control role.
+    pub fn connections(&self) -> Vec<OwnedFd> {
+        std::mem::take(&mut *lock(&self.connections))
     }
 
     /// Somebody looks: it is looked at once, if nobody did for a while.

@@ -3,6 +3,7 @@
 //!
 //! It decides nothing: what it does for an operator, it asks of the part that can do it.
 
+use crate::command::look_up;
 use crate::confinement::{self, Confinement, NOBODY, StartedAs};
 use crate::identity;
 use crate::trusted::trusted;
@@ -13,6 +14,7 @@ use configuration::{Account, Password};
 use console::keyword::NAME;
 use console::message::AskLink;
 use console::role::{Place, Role};
+use console::shared::Manual;
 use model::users::{Hash, same};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use part::channel::Received;
@@ -20,6 +22,7 @@ use part::codec;
 use part::report::Report;
 use part::role::{Level, Manner, PartMessage};
 use part::row::{self, Beside, Entry, Environment, Life, RoleRow};
+use part::versions;
 use part::voice::write_error;
 use part::work::{self, Question, Work};
 use proxy::message::{Message as OfProxy, PART as PROXY};
@@ -29,7 +32,7 @@ use std::time::Instant;
 
 /// How it is run.
 pub static ROLE: RoleRow = RoleRow {
-    says_to: &[PROXY, ADDRESS, guest::keyword::NAME],
+    says_to: &[PROXY, ADDRESS, guest::keyword::NAME, CLUSTER],
     reads_reports: true,
     certified: true,
     life: Life::Beside(Beside::plain("console")),
@@ -54,8 +57,13 @@ impl Work for Console {
         let place = Place {
             host: identity::host_name,
             parts,
+            versions: || versions::envelope(CLUSTER),
             operate: |level: Level| OfProxy::Operate { level }.envelope(),
             verify,
+            manual: Manual {
+                of_line: look_up::of_line,
+                of_code: look_up::of_code,
+            },
             outcome,
             confine,
         };

@@ -11,7 +11,7 @@ mod json;
 pub use concise::concise;
 pub use full::{Look, full, full_one};
 pub use haproxy::{HaproxyForm, haproxy};
-pub use json::json;
+pub use json::{json, json_lines};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use std::borrow::Cow;

@@ -279,6 +279,7 @@ mod tests {
             color: false,
             unicode: false,
             width: 0,
+            as_json: false,
         },
         fresh: false,
     };

@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use decide::{Past, Trouble};
+pub(crate) use program::be_ordinary;
 pub use service::{Cluster, Proposed, Wake, run};
 
 /// Maximum number of revisions whose outcome the poller remembers.

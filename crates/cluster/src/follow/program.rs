@@ -33,7 +33,7 @@ const MEASURED_MAX: usize = 200_000;
 
 /// Gives this thread, and what it starts, ordinary scheduling: the role's is not meant
 /// for them.
-pub(super) fn be_ordinary() {
+pub(crate) fn be_ordinary() {
     let parameters = nix::libc::sched_param { sched_priority: 0 };
     // SAFETY: the parameters are a whole structure that lives during the call; zero is
     // the calling thread. To give up a priority needs no right.

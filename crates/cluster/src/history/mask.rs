@@ -37,6 +37,12 @@ pub fn is_secret(file: &SetFile) -> bool {
     file.secret || contains(&file.bytes, PRIVATE_KEY)
 }
 
+/// Whether a file has lines of words, which may be secret: others (pages, maps) have none that
+/// could be told from the rest.
+pub fn has_words(file: &SetFile) -> bool {
+    file.main || file.path.ends_with(".cfg") || file.path.ends_with(".conf")
+}
+
 fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
@@ -75,10 +81,9 @@ impl Mask<'_> {
         MaskedFile::Text(self.text(file))
     }
 
-    /// A text with the passwords of its lines covered. Files of other languages (pages,
-    /// maps) have none that could be told from the rest.
+    /// A text with the passwords of its lines covered.
     fn text(&self, file: &SetFile) -> Vec<u8> {
-        match file.main || file.path.ends_with(".cfg") || file.path.ends_with(".conf") {
+        match has_words(file) {
             true => covered(&file.bytes, self.vocabulary),
             false => file.bytes.clone(),
         }

@@ -9,7 +9,9 @@ mod difference;
 mod mask;
 #[cfg(test)]
 mod tests;
+mod uncover;
 
 pub use blame::{Blame, BlamedLine};
 pub use difference::{FileChange, FileDifference, between, unified};
-pub use mask::{Mask, MaskedFile, is_secret, sha256};
+pub use mask::{Mask, MaskedFile, has_words, is_secret, sha256};
+pub use uncover::uncovered;

@@ -289,7 +289,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
 }
 
 /// Without a result the command may have been committed nevertheless.
-fn not_applied(error: &NotApplied) -> Reply {
+pub(super) fn not_applied(error: &NotApplied) -> Reply {
     let words = error.to_string();
     match error {
         NotApplied::Propose(ProposeError::Unknown | ProposeError::Stopped(_)) => {

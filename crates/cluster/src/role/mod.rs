@@ -31,12 +31,13 @@ pub mod synthetic;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 pub use clock::Clock;
+pub use versions::Texts;
 
 use crate::authority::{AuthorityError, Identity, Trust, disk};
 use crate::file_set::FileSet;
-use crate::keyword::Grammar;
 use crate::machine::{Machine, News};
 use crate::member::Kind;
 use crate::raft::{EngineError, Settings};
@@ -88,8 +89,8 @@ pub struct Options {
     pub socket: Option<PathBuf>,
     /// The program and its version, as it is shown.
     pub program: String,
-    /// Parser settings for the section `config` of a version; `None` follows nothing.
-    pub grammar: Option<fn(&FileSet) -> Grammar>,
+    /// What the keywords say of the texts of a version; `None` follows nothing, and shows none.
+    pub texts: Option<Texts>,
 }
 
 /// Why the role did not start, or ended.
@@ -178,7 +179,7 @@ pub(crate) async fn run_with<M: Machine, N: Network>(
     let handler = handler::Answering::new(&shared);
     shared.wire.serve(&listen, handler).await?;
     let socket = options.socket.as_deref().map(Socket::bind).transpose()?;
-    live(&shared, options.grammar, accepted, socket, requests).await;
+    live(&shared, options.texts, accepted, socket, requests).await;
     shared.engine.stop().await;
     shared.wire.stop();
     Ok(())
@@ -202,7 +203,7 @@ fn issuers(identity: &Identity) -> Vec<Vec<u8>> {
 /// Does all that there is to do, until the machine wants the role to end.
 async fn live<M: Machine, N: Network>(
     shared: &Arc<RoleState<M, N>>,
-    grammar: Option<fn(&FileSet) -> Grammar>,
+    texts: Option<Texts>,
     accepted: Option<Arc<FileSet>>,
     socket: Option<Socket>,
     requests: Option<Requests>,
@@ -222,11 +223,12 @@ async fn live<M: Machine, N: Network>(
         tasks.spawn(tasks::parts(shared.clone()));
         tasks.spawn(agent::run(shared.clone(), accepted, going_back));
         leases_ended.spawn(leases::run(shared.clone(), wanted));
-        if let Some(grammar) = grammar {
-            tasks.spawn(following::run(shared.clone(), grammar));
+        if let Some(texts) = texts {
+            tasks.spawn(following::run(shared.clone(), texts.grammar));
         }
     }
     answer_operators(shared, &mut tasks, socket, requests);
+    let versions = texts.map(|texts| Arc::new(versions::Answering::new(shared.clone(), texts)));
     loop {
         let news = tokio::select! {
             news = shared.machine.news() => news,
@@ -247,6 +249,11 @@ async fn live<M: Machine, N: Network>(
             News::Reports { ask } => {
                 let report = gather::status(shared).report();
                 shared.machine.reported(ask, report).await;
+            }
+            News::Versions { connection } => {
+                if let Some(versions) = &versions {
+                    tokio::spawn(versions.clone().serve(connection));
+                }
             }
             News::Stop => break,
         }

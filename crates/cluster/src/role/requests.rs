@@ -113,7 +113,7 @@ fn json<T: serde::Serialize>(value: &T) -> RequestResult {
 
 impl<M: Machine, N: Network> RoleState<M, N> {
     /// Refuses at once a request that needs the lost majority, and says what to do.
-    async fn needs_majority(&self) -> Result<(), String> {
+    pub(super) async fn needs_majority(&self) -> Result<(), String> {
         let deadline = Instant::now() + MAJORITY_LIMIT;
         loop {
             if self.has_majority() {
@@ -395,7 +395,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         }
     }
 
-    async fn confirm_version(&self, version: Option<VersionId>) -> RequestResult {
+    pub(super) async fn confirm_version(&self, version: Option<VersionId>) -> RequestResult {
         let state = self.engine.state();
         let waiting = state.on_its_way();
         let Some(record) = waiting.filter(|record| {
@@ -417,7 +417,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         })
     }
 
-    async fn take_back(&self, words: String) -> RequestResult {
+    pub(super) async fn take_back(&self, words: String) -> RequestResult {
         let state = self.engine.state();
         let Some(record) = state.on_its_way() else {
             return Err(

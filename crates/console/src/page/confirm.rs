@@ -28,7 +28,7 @@ pub fn confirm(question: &Question<'_>, viewer: &Viewer, form: &[(String, String
     html! {
         (DOCTYPE)
         html lang="en" {
-            (head(&question.offer.label, false))
+            (head(&question.offer.label, None))
             body.alone {
                 main.card {
                     h1 { (clean(&question.offer.label)) "?" }

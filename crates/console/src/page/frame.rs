@@ -17,7 +17,7 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
                     d='M1 8h14a7 7 0 0 1-14 0z' fill='%232f6fbf'/%3E%3Cpath d='M1 5h14' stroke='%232f6fbf' \
                     stroke-width='2'/%3E%3C/svg%3E";
 
-pub(super) fn head(title: &str, has_script: bool) -> Markup {
+pub(super) fn head(title: &str, script: Option<&str>) -> Markup {
     html! {
         head {
             meta charset="utf-8";
@@ -27,7 +27,7 @@ pub(super) fn head(title: &str, has_script: bool) -> Markup {
             title { (title) " · Evenkeel" }
             link rel="stylesheet" href="/style.css";
             link rel="icon" href=(ICON);
-            @if has_script { script src="/live.js" defer {} }
+            @if let Some(script) = script { script src=(script) defer {} }
         }
     }
 }
@@ -41,35 +41,92 @@ fn mark() -> Markup {
     }
 }
 
-/// A whole document of these parts.
-pub(super) fn document(page: &Page, shown: &Shown<'_>, parts: &[(&'static str, Markup)]) -> Markup {
-    let me = shown.platform.me();
-    let title = match me {
-        Some(me) => format!("{} · {}", page.title(), clean(&me.name)),
-        None => page.title(),
+/// A document with what is between the top and the foot.
+struct Whole<'w> {
+    /// The title, without the machine.
+    title: &'w str,
+    /// The script.
+    script: Option<&'w str>,
+    main: Markup,
+    foot: Markup,
+}
+
+fn whole(page: &Page, shown: &Shown<'_>, whole: Whole<'_>) -> Markup {
+    let title = match shown.platform.me() {
+        Some(me) => format!("{} · {}", whole.title, clean(&me.name)),
+        None => whole.title.to_owned(),
     };
     html! {
         (DOCTYPE)
         html lang="en" {
-            (head(&title, true))
+            (head(&title, whole.script))
             body {
                 a.skip href="#main" { "Skip to the content" }
                 (top(page, shown))
                 main #main.(class(page)) tabindex="-1" {
                     @if let Some(told) = shown.told { p.told role="status" { (clean(told)) } }
-                    div.title {
-                        h1 { (heading(page)) }
-                        @if let Some(label) = filter(page) { (choices(page, shown, label)) }
-                    }
-                    @for (id, html) in parts {
-                        @let is_alert = *id == "alert";
-                        div id=(id) class=[is_alert.then_some("vh")] aria-live=[is_alert.then_some("polite")] { (html) }
-                    }
+                    (whole.main)
                 }
-                (foot(page, shown))
+                (whole.foot)
             }
         }
     }
+}
+
+/// A whole document of these parts, which is live.
+pub(super) fn document(page: &Page, shown: &Shown<'_>, parts: &[(&'static str, Markup)]) -> Markup {
+    let main = html! {
+        div.title {
+            h1 { (heading(page)) }
+            @if let Some(label) = filter(page) { (choices(page, shown, label)) }
+        }
+        @for (id, html) in parts {
+            @let is_alert = *id == "alert";
+            div id=(id) class=[is_alert.then_some("vh")] aria-live=[is_alert.then_some("polite")] { (html) }
+        }
+    };
+    let title = page.title();
+    let script = Some("/live.js");
+    let foot = foot(page, shown);
+    whole(
+        page,
+        shown,
+        Whole {
+            title: &title,
+            script,
+            main,
+            foot,
+        },
+    )
+}
+
+/// A document below a page, as it was when it was asked for.
+pub(super) fn below(
+    page: &Page,
+    shown: &Shown<'_>,
+    (title, script): (&str, Option<&str>),
+    content: &Markup,
+) -> Markup {
+    let main = html! {
+        div.title {
+            h1 {
+                a.up href=(page.path()) { (page.title()) } " " span.sep aria-hidden="true" { "/" } " "
+                (clean(title))
+            }
+        }
+        (content)
+    };
+    let foot = html! { footer { span { "Times are " (zone()) "." } } };
+    whole(
+        page,
+        shown,
+        Whole {
+            title,
+            script,
+            main,
+            foot,
+        },
+    )
 }
 
 fn heading(page: &Page) -> Markup {
@@ -88,13 +145,14 @@ fn class(page: &Page) -> &'static str {
         Page::Proxy(_) => "of-proxy",
         Page::Part(_) => "of-part",
         Page::Events => "of-events",
+        Page::Configuration => "of-config",
     }
 }
 
 /// What the filter of a page is called; the overview has none.
 fn filter(page: &Page) -> Option<&'static str> {
     match page {
-        Page::Overview => None,
+        Page::Overview | Page::Configuration => None,
         Page::Traffic => Some("Name, state or reason"),
         Page::Proxy(_) => Some("Server, state or check"),
         Page::Part(_) => Some("Name, state or reason"),
@@ -140,6 +198,9 @@ pub(super) fn entries(page: &Page, shown: &Shown<'_>) -> Markup {
         (entry(&Page::Traffic, "Traffic", false))
         @for (part, is_bad) in parts {
             (entry(&Page::Part(part.to_owned()), &of_part(part), is_bad))
+        }
+        @if shown.platform.versions.is_some() || *page == Page::Configuration {
+            (entry(&Page::Configuration, "Configuration", false))
         }
         (entry(&Page::Events, "Events", false))
     }
@@ -190,7 +251,7 @@ pub fn sign_in(wrong: Option<&str>, next: &str) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
-            (head("Sign in", false))
+            (head("Sign in", None))
             body.alone {
                 main.card {
                     h1 { (mark()) "Evenkeel" }
@@ -216,7 +277,7 @@ pub fn once(secret: &str) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
-            (head("Sign in", false))
+            (head("Sign in", None))
             body.alone {
                 main.card {
                     h1 { (mark()) "Evenkeel" }
@@ -245,7 +306,7 @@ pub fn failure(status: u16, words: &str) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
-            (head(title, false))
+            (head(title, None))
             body.alone {
                 main.card {
                     p.kind { "Error " (status) }

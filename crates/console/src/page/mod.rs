@@ -4,6 +4,7 @@
 //! them; nothing here is marked as escaped already.
 
 mod actions;
+pub mod config;
 mod confirm;
 mod effects;
 mod events;
@@ -29,12 +30,15 @@ use crate::user::Viewer;
 use maud::Markup;
 
 /// The style sheet, `/style.css`.
-pub const STYLE: &str = include_str!("style.css");
+pub const STYLE: &str = concat!(include_str!("style.css"), include_str!("config/style.css"));
 /// The script, `/live.js`. Every page works without it.
 pub const SCRIPT: &str = include_str!("live.js");
 
+/// The script of the editor, `/edit.js`.
+pub const EDITOR: &str = include_str!("config/edit.js");
+
 /// A page.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Page {
     /// What needs attention, the picture, the traffic in numbers.
     Overview,
@@ -46,6 +50,8 @@ pub enum Page {
     Part(String),
     /// What happened.
     Events,
+    /// The versions of the configuration.
+    Configuration,
 }
 
 /// What is drawn, beside the platform.
@@ -72,6 +78,7 @@ impl Page {
             Page::Proxy(name) => format!("/traffic/{}", encode(name)),
             Page::Part(name) => format!("/part/{}", encode(name)),
             Page::Events => "/events".to_owned(),
+            Page::Configuration => "/config".to_owned(),
         }
     }
 
@@ -86,6 +93,7 @@ impl Page {
             "/" => Some(Page::Overview),
             "/traffic" => Some(Page::Traffic),
             "/events" => Some(Page::Events),
+            "/config" => Some(Page::Configuration),
             _ => { name("/traffic/").map(Page::Proxy) }.or_else(|| name("/part/").map(Page::Part)),
         }
     }
@@ -98,6 +106,7 @@ impl Page {
             Page::Proxy(name) => words::clean(name).into_owned(),
             Page::Part(name) => words::of_part(name),
             Page::Events => "Events".to_owned(),
+            Page::Configuration => "Configuration".to_owned(),
         }
     }
 }
@@ -151,6 +160,7 @@ fn parts(page: &Page, shown: &Shown<'_>) -> Vec<(&'static str, Markup)> {
             ("notices", machine::notices(shown)),
             ("events", events::of(shown)),
         ],
+        Page::Configuration => vec![("versions", config::of(shown))],
     }
 }
 

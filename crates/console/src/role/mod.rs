@@ -15,9 +15,10 @@ use crate::history::History;
 use crate::look::Look;
 use crate::message::Link;
 use crate::platform::Platform;
-use crate::shared::{Action, Order, Shared, Verify, now_s};
+use crate::shared::{Action, Manual, Order, Shared, Verify, now_s};
 use crate::traffic::{self, Traffic};
 use crate::user::Role as UserRole;
+use crate::versions;
 use crate::web::serve::{self, Door};
 use crate::web::{self};
 use gather::{Answer, Ask, Gather};
@@ -59,8 +60,12 @@ pub struct Place {
     pub parts: fn() -> Vec<&'static str>,
     /// A message that gives the proxy a connection to its runtime API.
     pub operate: fn(Level) -> PartMessage,
+    /// A message that brings the control role a connection for questions about versions.
+    pub versions: fn() -> PartMessage,
     /// Verifies a password.
     pub verify: Verify,
+    /// The reference manual.
+    pub manual: Manual,
     /// What the answer of a part to an order says: what was done, or why not.
     pub outcome: fn(part: &str, answer: &[u8]) -> Result<String, String>,
     /// Gives up every right, once the console listens, and before there is a second thread.
@@ -142,7 +147,7 @@ impl Role {
         let door = Door::open(&config, &state.certificate)?;
         (place.confine)()?;
         let said = |error: std::io::Error| language::reason(&error);
-        let shared = Shared::new(config, sessions, place.verify).map_err(said)?;
+        let shared = Shared::new(config, sessions, (place.verify, place.manual)).map_err(said)?;
         let shared = Arc::new(shared);
         let (doors, opened) = watch::channel(Some(Arc::new(door)));
         let (trusted, known) = watch::channel(None);
@@ -191,11 +196,13 @@ impl Role {
         let thread = thread::Builder::new().name("console/http".to_owned());
         let thread = thread.spawn(move || {
             let router = web::router(Arc::clone(&shared));
+            let versions = versions::keep(Arc::clone(&shared));
             let far = far::run(trusted, shared);
             runtime.block_on(async {
                 tokio::select! {
                     () = serve::run(doors, router) => {}
                     () = far => {}
+                    () = versions => {}
                 }
             });
             // Connections end here.
@@ -252,6 +259,15 @@ impl Role {
         }
         while let Some(order) = self.shared.next_order() {
             self.obey(order);
+        }
+        for connection in self.shared.connections() {
+            // Without a control role the connection ends, which the asker sees.
+            let number = self.next_number();
+            self.asks.push(Question {
+                number,
+                message: Message::Part(Box::new((self.place.versions)())),
+                descriptors: vec![Arc::new(connection)],
+            });
         }
         self.look();
         self.keep();
@@ -335,6 +351,7 @@ impl Role {
         self.shared.platform.send_replace(Arc::new(Platform {
             members,
             history: Arc::clone(&self.looks.history),
+            versions: lock(&self.shared.versions).clone(),
         }));
     }
 

@@ -168,7 +168,7 @@ fn confirmation(shared: &Shared, viewer: &Viewer, form: &[(String, String)]) -> 
 }
 
 /// Back to where the form was, with what came of it.
-fn back(shared: &Shared, path: &str, words: &str) -> Response {
+pub(super) fn back(shared: &Shared, path: &str, words: &str) -> Response {
     let is_page = path.starts_with('/') && !path.starts_with("//") && !path.contains('\\');
     let path = if is_page { path } else { "/" };
     let (path, query) = path.split_once('?').unwrap_or((path, ""));

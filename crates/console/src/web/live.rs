@@ -3,7 +3,7 @@
 
 use super::pages::Wanted;
 use super::{Common, field, fields, signed_in};
-use crate::page;
+use crate::drawing::Following;
 use crate::shared::{Live, Shared, Watchers};
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
@@ -11,7 +11,6 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +26,8 @@ struct Stream {
     shared: Arc<Shared>,
     _live: Live,
     looks: watch::Receiver<Arc<crate::platform::Platform>>,
-    wanted: Wanted,
+    following: Following,
     token: String,
-    /// What the browser has.
-    sent: BTreeMap<&'static str, String>,
 }
 
 /// Opens it.
@@ -39,7 +36,7 @@ pub(super) async fn live(
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let Some((_, token)) = signed_in(&shared, &headers) else {
+    let Some((viewer, token)) = signed_in(&shared, &headers) else {
         return StatusCode::UNAUTHORIZED.into_response();
     };
     let asked = field(&fields(query.unwrap_or_default().as_bytes()), "page");
@@ -57,9 +54,8 @@ pub(super) async fn live(
     let stream = Stream {
         _live: live,
         looks,
-        wanted,
+        following: shared.drawings.follow(wanted.view(viewer.role)),
         token: token.to_owned(),
-        sent: BTreeMap::new(),
         shared,
     };
     let events = stream::unfold(stream, |mut stream| async move {
@@ -85,17 +81,11 @@ impl Stream {
             Err(_) => return Some(Bytes::from_static(b": \n\n")),
         }
         let platform = self.looks.borrow_and_update().clone();
-        let mut shown = self.wanted.shown(&platform, &viewer);
-        shown.told = None;
-        let mut changed = serde_json::Map::new();
-        for (id, piece) in page::pieces(&self.wanted.page, &shown) {
-            if self.sent.get(id) != Some(&piece) {
-                changed.insert(id.to_owned(), piece.clone().into());
-                self.sent.insert(id, piece);
-            }
-        }
-        // JSON has no line breaks outside of its strings, and escapes those within.
-        let data = serde_json::Value::Object(changed);
-        Some(Bytes::from(format!("data: {data}\n\n")))
+        let drawings = &self.shared.drawings;
+        Some(Bytes::from(drawings.next(
+            &mut self.following,
+            &platform,
+            &viewer,
+        )))
     }
 }

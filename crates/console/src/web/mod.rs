@@ -2,6 +2,7 @@
 
 mod act;
 mod api;
+mod config;
 mod live;
 mod pages;
 pub mod serve;
@@ -46,6 +47,8 @@ pub fn router(shared: Common) -> Router {
         .route("/traffic/{name}", get(pages::page))
         .route("/part/{name}", get(pages::page))
         .route("/events", get(pages::page))
+        .route("/config", get(pages::page))
+        .route("/config/{name}", get(config::page).post(config::form))
         .route("/live", get(live::live))
         .route("/act", post(act::act))
         .route("/sign-in", get(sign_in::form).post(sign_in::sign_in))
@@ -53,6 +56,7 @@ pub fn router(shared: Common) -> Router {
         .route("/once/{secret}", get(sign_in::link).post(sign_in::use_link))
         .route("/style.css", get(style))
         .route("/live.js", get(script))
+        .route("/edit.js", get(editor))
         .route("/metrics", get(api::metrics))
         .route("/api/v1", get(api::description))
         .route("/api/v1/platform", get(api::platform))
@@ -115,7 +119,12 @@ fn signed_in<'h>(shared: &Shared, headers: &'h HeaderMap) -> Option<(Viewer, &'h
 
 /// The body of a request, if it comes whole and in time.
 async fn body(request: Request<Body>) -> Option<Vec<u8>> {
-    let bytes = axum::body::to_bytes(request.into_body(), FORM_BYTES_MAX);
+    body_within(request, FORM_BYTES_MAX).await
+}
+
+/// The same, with so many bytes at most.
+async fn body_within(request: Request<Body>, max: usize) -> Option<Vec<u8>> {
+    let bytes = axum::body::to_bytes(request.into_body(), max);
     let bytes = tokio::time::timeout(BODY_LIMIT, bytes).await.ok()?.ok()?;
     Some(bytes.to_vec())
 }
@@ -140,6 +149,10 @@ async fn style(headers: HeaderMap) -> Response {
 
 async fn script(headers: HeaderMap) -> Response {
     file(&headers, "text/javascript; charset=utf-8", page::SCRIPT)
+}
+
+async fn editor(headers: HeaderMap) -> Response {
+    file(&headers, "text/javascript; charset=utf-8", page::EDITOR)
 }
 
 /// A file of this program: it changes with the program only.

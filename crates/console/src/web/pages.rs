@@ -1,10 +1,11 @@
 //! The pages.
 
 use super::{Common, failure, field, fields, html, signed_in};
+use crate::drawing::View;
 use crate::page::{self, Page, Shown};
 use crate::platform::Platform;
 use crate::shared::Shared;
-use crate::user::Viewer;
+use crate::user::{Role, Viewer};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
@@ -37,6 +38,16 @@ impl Wanted {
             member: field(&query, "on"),
             told,
         })
+    }
+
+    /// The same as it is drawn for all who may do as much.
+    pub(super) fn view(self, role: Role) -> View {
+        View {
+            page: self.page,
+            filter: self.filter,
+            member: self.member,
+            role,
+        }
     }
 
     /// What is drawn.

@@ -89,6 +89,34 @@ pub fn keyword(matches: &ArgMatches) -> ExitCode {
     print_pages(&found.rows)
 }
 
+/// Columns of a page of the manual that is not for a terminal.
+const WIDTH: usize = 96;
+/// Words of a line that can be the name of a keyword.
+const NAME_WORDS_MAX: usize = 4;
+
+/// What the manual says of a line of a section: of its longest keyword.
+pub fn of_line(section: &str, line: &str) -> Option<String> {
+    let words: Vec<&str> = line.split_whitespace().take(NAME_WORDS_MAX).collect();
+    let documented = parts::documented();
+    let here = |row: &&Documented| {
+        row.places.contains(&section) || (row.kind == "section" && row.name == section)
+    };
+    (1..=words.len()).rev().find_map(|length| {
+        let name = words.get(..length)?.join(" ");
+        let mut rows = documented.iter().filter(here);
+        rows.find(|row| row.name == name)
+            .map(|row| manual::page(row, WIDTH))
+    })
+}
+
+/// What a code of a diagnostic means.
+pub fn of_code(code: &str) -> Option<String> {
+    let all = codes();
+    let mut all = all.iter();
+    all.find(|known| known.id == code)
+        .map(|code| manual::explain(code, WIDTH))
+}
+
 fn pages(rows: &[&Documented]) -> String {
     let pages: Vec<String> = rows
         .iter()
@@ -177,6 +205,27 @@ mod tests {
         assert_eq!(of(&["frontend", "maxconn"]), 1);
         assert_eq!(of(&["virtual-ip"]), 0);
         assert_eq!(of(&["virtual-ip", "maxconn"]), 0);
+    }
+
+    #[test]
+    fn a_line_of_a_section_has_its_page_and_a_code_its_explanation() {
+        let page = of_line("backend", "balance roundrobin").unwrap();
+        assert!(page.contains("balance"), "{page}");
+        assert!(
+            of_line("backend", "timeout connect 3s")
+                .unwrap()
+                .contains("timeout connect")
+        );
+        assert!(of_line("backend", "backend app").is_some());
+        for (section, line) in [
+            ("backend", "no_such_keyword"),
+            ("", ""),
+            ("nowhere", "balance"),
+        ] {
+            assert_eq!(of_line(section, line), None, "{section} {line}");
+        }
+        assert!(of_code("E0901").is_some());
+        assert_eq!(of_code("E"), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod documented;
 mod format;
 mod guest;
 mod lab;
-mod look_up;
+pub mod look_up;
 mod manual;
 mod privileges;
 mod reload;
@@ -24,7 +24,7 @@ mod top;
 mod upgrade;
 mod volume;
 
-pub use config::grammar;
+pub use config::{grammar, mask};
 pub use run::absolute;
 pub use status::of_part as status_of_part;
 

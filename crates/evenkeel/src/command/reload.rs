@@ -95,6 +95,7 @@ fn reload(instance: &Instance, matches: &ArgMatches) -> Result<ExitCode, String>
         color: look.color,
         unicode: look.unicode,
         width: u32::try_from(look.width).unwrap_or_default(),
+        as_json: false,
     };
     let fresh = matches.get_flag("reset-runtime");
     // It has limits of its own for how long a change may take.

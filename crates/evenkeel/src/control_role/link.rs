@@ -7,6 +7,7 @@ use part::Shared;
 use part::channel::{Channel, ChannelError, Received};
 use part::lock;
 use part::role::{Message, PartMessage};
+use part::versions;
 use part::voice::write_error;
 use rustix::event::PollFlags;
 use std::collections::HashMap;
@@ -193,6 +194,9 @@ impl Link {
                 }
             }
             Message::WentBack { words } => self.tell(News::WentBack { words }),
+            Message::Part(message) if versions::is_envelope(&message) => {
+                self.hear_connection(received.ask, received.descriptors);
+            }
             Message::Part(message) => self.hear_part(received.ask, &message),
             Message::Gone { part } => {
                 let leases = Vec::new();
@@ -221,6 +225,15 @@ impl Link {
                 self.answer(ask, &Message::Nobody { words, missing });
             }
         }
+    }
+
+    /// A part asks about versions.
+    fn hear_connection(&self, ask: u64, descriptors: Vec<OwnedFd>) {
+        if let Some(connection) = descriptors.into_iter().next() {
+            self.tell(News::Versions { connection });
+        }
+        let bytes = Vec::new();
+        self.answer(ask, &Message::Answer { bytes });
     }
 
     fn tell(&self, news: News) {

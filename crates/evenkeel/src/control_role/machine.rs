@@ -106,6 +106,10 @@ impl Machine for Supervised {
         self.ask_with(Message::Check, &set).await
     }
 
+    async fn find(&self, set: Arc<FileSet>) -> Verdict {
+        self.ask_with(Message::Find, &set).await
+    }
+
     async fn serve(&self, set: Arc<FileSet>, trial: bool) -> Verdict {
         self.ask_with(Message::Serve { trial }, &set).await
     }
@@ -137,7 +141,10 @@ impl Machine for Supervised {
 
     async fn hold(&self, leases: Vec<KnownLease>) {
         // A part that had some, and has none any more, is told that, too.
-        let bound = row::all().iter().filter(|row| row.says_to.contains(&PART));
+        let bound = row::all().iter();
+        let bound = bound.filter(|row| row.says_to.contains(&PART));
+        // The console asks about versions, and has no leases.
+        let bound = bound.filter(|row| row.part != console::keyword::NAME);
         let mut by_part: BTreeMap<&str, Vec<_>> = bound.map(|row| (row.part, Vec::new())).collect();
         for lease in leases {
             if let Some(of_part) = by_part.get_mut(part_of(&lease.name)) {

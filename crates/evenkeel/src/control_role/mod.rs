@@ -12,7 +12,7 @@ mod rights;
 use cluster::message::Run;
 use cluster::request;
 use cluster::role::directory::{self, ACCEPTED};
-use cluster::role::{Options, RoleError};
+use cluster::role::{Options, RoleError, Texts};
 use cluster::wire::Tcp;
 use link::Link;
 use machine::Supervised;
@@ -90,7 +90,10 @@ fn serve(mut channel: Channel) -> Result<(), ControlError> {
         directory: path(&run.directory),
         socket: Some(path(&run.socket)).filter(|path| !path.as_os_str().is_empty()),
         program: format!("evenkeel {}", crate::identity::VERSION),
-        grammar: Some(crate::command::grammar),
+        texts: Some(Texts {
+            grammar: crate::command::grammar,
+            mask: crate::command::mask,
+        }),
     };
     let runtime = options.socket.as_deref().and_then(Path::parent);
     let runtime = runtime.filter(|path| !path.as_os_str().is_empty());

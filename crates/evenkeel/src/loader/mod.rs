@@ -69,7 +69,9 @@ fn first(received: Received) -> Option<(Load, Vec<OwnedFd>)> {
 fn voice(load: &Load) -> Voice {
     let mut voice = Voice::new(load.personality, false);
     voice.pid = load.pid;
-    if let Some(look) = load.look {
+    if load.look.is_some_and(|look| look.as_json) {
+        voice.collect_findings();
+    } else if let Some(look) = load.look {
         voice.collect(language::render::Look {
             color: look.color,
             unicode: look.unicode,

@@ -19,6 +19,7 @@ mod words;
 
 pub use cover::covered;
 pub use render::LINES_SHOWN;
+pub use secret::COVER;
 
 use lines::{Line, Section};
 use std::collections::HashMap;

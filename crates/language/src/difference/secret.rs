@@ -7,7 +7,7 @@ use super::lines::Line;
 use crate::render::visible;
 
 /// The mask that replaces a secret.
-pub(super) const COVER: &str = "***";
+pub const COVER: &str = "***";
 
 /// A word that contains one of these may be followed by a secret.
 const SUSPECT: &[&str] = &[

@@ -14,6 +14,16 @@ pub fn json(sources: &SourceMap, diagnostics: &Diagnostics, diag: bool) -> Strin
     escaped(&format!("{:#}\n", Value::Array(all)))
 }
 
+/// The same objects, each on a line of its own.
+pub fn json_lines<'d>(
+    sources: &'d SourceMap,
+    diagnostics: &'d Diagnostics,
+    diag: bool,
+) -> impl Iterator<Item = String> + 'd {
+    let all = shown(diagnostics, diag);
+    all.map(|d| escaped(&Value::Object(object(sources, d)).to_string()))
+}
+
 /// The control characters that JSON allows as they are, which only stand in
 /// strings, written as escapes: the output may go to a terminal.
 fn escaped(json: &str) -> String {

@@ -172,6 +172,7 @@ mod tests {
             color: true,
             unicode: true,
             width: 90,
+            as_json: false,
         };
         let socket = |descriptor| HandedSocket {
             descriptor,

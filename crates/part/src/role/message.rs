@@ -16,7 +16,7 @@ const MAGIC: u8 = b'E';
 pub const HEADER_BYTES: usize = 16;
 
 /// How many kinds of messages there are.
-const KINDS: u16 = 42;
+const KINDS: u16 = 43;
 
 /// The header of every packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -121,6 +121,8 @@ pub struct Look {
     pub unicode: bool,
     /// Columns.
     pub width: u32,
+    /// For a program: a line of JSON each.
+    pub as_json: bool,
 }
 
 /// A request to the loader.
@@ -363,6 +365,8 @@ pub enum Message {
     /// Control role to supervisor, a question: could this version be served? Descriptors:
     /// its files.
     Check,
+    /// The same; the verdict's words are [`crate::versions::Findings`] in JSON.
+    Find,
     /// Control role to supervisor, a question: serve this version. Descriptors: its files.
     Serve {
         /// Whether it is a candidate: the current version stays compiled for a rollback.
@@ -457,6 +461,7 @@ impl Message {
             Message::Reload { .. } => 40,
             Message::Reloaded { .. } => 41,
             Message::Unknown { .. } => 42,
+            Message::Find => 43,
         }
     }
 

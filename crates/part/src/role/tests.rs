@@ -100,7 +100,7 @@ fn take() -> Take {
 }
 
 /// Those of questions, and of what parts say to each other.
-fn of_parts() -> [Message; 8] {
+fn of_parts() -> [Message; 9] {
     let part = || "address".to_owned();
     [
         Message::TellReport { part: part() },
@@ -117,6 +117,7 @@ fn of_parts() -> [Message; 8] {
         },
         Message::Gone { part: part() },
         Message::Check,
+        Message::Find,
         Message::Serve { trial: true },
         Message::Verdict {
             good: true,
@@ -130,6 +131,7 @@ fn wide() -> Look {
         color: true,
         unicode: false,
         width: 80,
+        as_json: false,
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Collected {
     /// For who asked.
     pub shown: String,
     look: Look,
+    /// The asker is a program: what is shown is a line of JSON each.
+    as_json: bool,
 }
 
 /// Bytes of messages that are collected at most; what is behind is not told.
@@ -105,7 +107,16 @@ impl Voice {
             plain: String::new(),
             shown: String::new(),
             look,
+            as_json: false,
         });
+    }
+
+    /// The same for a program: what is shown is a [`crate::versions::Finding`] in JSON each.
+    pub fn collect_findings(&mut self) {
+        self.collect(plain(false));
+        if let Some(collected) = &mut self.collected {
+            collected.as_json = true;
+        }
     }
 
     /// Returns the messages collected so far.
@@ -160,6 +171,16 @@ impl Voice {
             return;
         }
         let text = self.text(gravity, &message);
+        if let Some(collected) = self.collected.as_mut().filter(|one| one.as_json) {
+            push(&mut collected.plain, &text);
+            let severity = match gravity {
+                Gravity::Alert => "error",
+                Gravity::Warning => "warning",
+                Gravity::Notice => "note",
+            };
+            let line = serde_json::json!({ "severity": severity, "message": message });
+            return push(&mut collected.shown, &format!("{line}\n"));
+        }
         self.write(&text);
     }
 
@@ -238,6 +259,12 @@ impl Voice {
             }
             Form::Own => {
                 if let Some(collected) = &mut self.collected {
+                    if collected.as_json {
+                        for line in render::json_lines(sources, diagnostics, diag) {
+                            push(&mut collected.shown, &format!("{line}\n"));
+                        }
+                        return;
+                    }
                     if diagnostics.errors() == 0 && !zero_warning {
                         // A change that goes in: what changed is what counts,
                         // and most of the warnings were told at the start.

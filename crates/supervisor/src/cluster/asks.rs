@@ -6,8 +6,9 @@ use crate::loading::{LoadError, Loading, Told};
 use crate::state::Supervisor;
 use crate::state::cluster::{Ask, Serving, Trial};
 use crate::version::Version;
-use part::role::{Load, Message};
+use part::role::{Load, Look, Message};
 use part::spawn::OWN_PROGRAM;
+use part::versions::Findings;
 use part::{Shared, memory};
 use std::collections::VecDeque;
 use std::path::Path;
@@ -174,7 +175,8 @@ impl Supervisor {
         }
         let check = |ask: &Ask| matches!(ask, Ask::Check { .. });
         let at = self.cluster.asks.iter().position(check);
-        let Some(Ask::Check { ask, set }) = at.and_then(|at| self.cluster.asks.remove(at)) else {
+        let Some(Ask::Check { ask, set, as_json }) = at.and_then(|at| self.cluster.asks.remove(at))
+        else {
             return;
         };
         let mut descriptors = vec![set];
@@ -182,16 +184,19 @@ impl Supervisor {
         let serves = self.cluster.trial.as_ref().map(|trial| &trial.version);
         let serves = serves.or(self.versions.kept.as_ref());
         descriptors.extend(serves.iter().flat_map(|version| version.whole()));
+        let load = self.load(&[]);
+        let look = load.look.map(|look| Look { as_json, ..look });
         let load = Load {
             previous: serves.map(Version::known_plan),
+            look,
             set: true,
             dry: true,
-            ..self.load(&[])
+            ..load
         };
         match Loading::begin(Path::new(OWN_PROGRAM), load, &descriptors, &[]) {
             Ok(loading) => {
                 self.cluster.checking = Some(loading);
-                self.cluster.check_ask = ask;
+                self.cluster.check_ask = (ask, as_json);
             }
             Err(error) => self.answer_set(ask, false, &error.to_string()),
         }
@@ -206,8 +211,14 @@ impl Supervisor {
                 .and_then(|told| told.outcome.as_ref().ok());
             let mut parts = plan.iter().flat_map(|plan| &plan.parts);
             let together = parts.any(|part| part.together);
+            let difference = plan.map_or_else(String::new, |plan| plan.difference.clone());
             let (good, words) = verdict(told);
-            self.answer_check(self.cluster.check_ask, good, together, &words);
+            let (ask, as_json) = self.cluster.check_ask;
+            let words = match as_json {
+                true => Findings::of(&words, &difference).json(),
+                false => words,
+            };
+            self.answer_check(ask, good, together, &words);
         }
     }
 

@@ -58,7 +58,10 @@ impl Supervisor {
     pub(super) fn hear_control(&mut self, received: Received) {
         let ask = received.ask;
         match received.message {
-            Message::Check => self.ask_with(received, |set| Ask::Check { ask, set }),
+            Message::Check | Message::Find => {
+                let as_json = matches!(received.message, Message::Find);
+                self.ask_with(received, |set| Ask::Check { ask, set, as_json });
+            }
             Message::Serve { trial } => {
                 self.ask_with(received, |set| Ask::Serve { ask, set, trial });
             }

@@ -20,9 +20,9 @@ pub struct Cluster {
     pub serving: Option<Serving>,
     /// Who asked for that has died: what comes of it is settled without it.
     pub orphaned: bool,
-    /// A loader that only checks, and who asked for that.
+    /// A loader that only checks, who asked for that, and whether for a program.
     pub checking: Option<Loading>,
-    pub check_ask: u64,
+    pub check_ask: (u64, bool),
     /// The files of the last accepted version.
     pub accepted: Option<Shared>,
     pub trial: Option<Trial>,
@@ -82,6 +82,8 @@ pub enum Ask {
         ask: u64,
         /// The version.
         set: Shared,
+        /// What is found is for a program.
+        as_json: bool,
     },
     /// A version is to be served.
     Serve {

@@ -72,7 +72,7 @@ impl Real {
             directory: self.place.directory.clone(),
             socket: Some(self.socket.clone()),
             program: "evenkeel test".into(),
-            grammar: None,
+            texts: None,
         };
         self.machine = Fake::default();
         let machine = self.machine.clone();

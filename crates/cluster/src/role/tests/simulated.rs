@@ -133,7 +133,7 @@ impl Seat {
             directory: self.directory.clone(),
             socket: None,
             program: "evenkeel test".into(),
-            grammar: None,
+            texts: None,
         };
         let store = Store::with_backend(self.platter.clone());
         let clock = Clock::Runtime { start };

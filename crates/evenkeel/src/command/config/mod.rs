@@ -13,6 +13,7 @@ mod show;
 
 pub use definition::config;
 pub use files::grammar;
+pub use mask::mask;
 
 use super::print;
 use clap::ArgMatches;

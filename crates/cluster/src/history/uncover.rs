@@ -1,0 +1,185 @@
+//! Puts the secrets of a text back into an edited copy of it, which was shown without them.
+
+use super::difference::{lines, operations};
+use language::difference::{COVER, Vocabulary, covered};
+use similar::DiffOp;
+use std::collections::BTreeMap;
+
+/// Restores the secrets that an edited copy of `original` still has covered. Its lines end as those
+/// of the original do. What is still covered in a line that was changed, or could be one of several
+/// secrets, cannot be restored: `Err` has the numbers of these lines, from 1.
+///
+/// # Errors
+/// Secrets that have to be written out.
+pub fn uncovered(
+    original: &[u8],
+    edited: &str,
+    vocabulary: &Vocabulary<'_>,
+) -> Result<Vec<u8>, Vec<usize>> {
+    let shown = covered(original, vocabulary);
+    let (olds, shown) = (lines(original), lines(&shown));
+    let olds: Vec<&[u8]> = olds.into_iter().map(without_return).collect();
+    let shown: Vec<&[u8]> = shown.into_iter().map(without_return).collect();
+    let news: Vec<&[u8]> = lines(edited.as_bytes())
+        .into_iter()
+        .map(without_return)
+        .collect();
+    let hidden = Hidden::of(&olds, &shown, &news);
+    let mut stands: Vec<Option<usize>> = vec![None; news.len()];
+    for operation in operations(&shown, &news) {
+        if let DiffOp::Equal {
+            old_index,
+            new_index,
+            len,
+        } = operation
+        {
+            for at in 0..len {
+                if let Some(stands) = stands.get_mut(new_index + at) {
+                    *stands = Some(old_index + at);
+                }
+            }
+        }
+    }
+    let end: &[u8] = match original.windows(2).any(|two| two == b"\r\n") {
+        true => b"\r\n",
+        false => b"\n",
+    };
+    let (mut out, mut wrong) = (Vec::new(), Vec::new());
+    for (at, (new, stands)) in news.iter().zip(stands).enumerate() {
+        let same = stands.and_then(|at| olds.get(at)).copied();
+        match hidden.line(new, same) {
+            Some(old) => out.extend_from_slice(old),
+            None if has_cover(new, vocabulary) => wrong.push(at + 1),
+            None => out.extend_from_slice(new),
+        }
+        if at + 1 < news.len() || edited.ends_with('\n') {
+            out.extend_from_slice(end);
+        }
+    }
+    match wrong.is_empty() {
+        true => Ok(out),
+        false => Err(wrong),
+    }
+}
+
+fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// Whether a line has a covered secret: what stands there would be covered.
+fn has_cover(line: &[u8], vocabulary: &Vocabulary<'_>) -> bool {
+    let text = String::from_utf8_lossy(line);
+    let open = text.replace(COVER, "open");
+    text.contains(COVER)
+        && String::from_utf8_lossy(&covered(open.as_bytes(), vocabulary)).contains(COVER)
+}
+
+/// The lines with secrets: what they are, by what is shown of them.
+struct Hidden<'t> {
+    known: BTreeMap<&'t [u8], Known<'t>>,
+}
+
+/// A line as it is shown.
+struct Known<'t> {
+    /// The first one that it stands for.
+    first: &'t [u8],
+    /// It stands for others, too.
+    is_ambiguous: bool,
+    /// The copy has as many of it.
+    is_complete: bool,
+}
+
+impl<'t> Hidden<'t> {
+    fn of(olds: &[&'t [u8]], shown: &[&'t [u8]], news: &[&[u8]]) -> Hidden<'t> {
+        let mut known: BTreeMap<&[u8], Known<'_>> = BTreeMap::new();
+        let mut counts: BTreeMap<&[u8], usize> = BTreeMap::new();
+        for (old, shown) in olds.iter().zip(shown).filter(|(old, shown)| old != shown) {
+            let one = known.entry(shown).or_insert(Known {
+                first: old,
+                is_ambiguous: false,
+                is_complete: true,
+            });
+            one.is_ambiguous |= one.first != *old;
+            *counts.entry(shown).or_default() += 1;
+        }
+        for (shown, one) in &mut known {
+            let in_copy = news.iter().filter(|new| *new == shown).count();
+            one.is_complete = counts.get(shown) == Some(&in_copy);
+        }
+        Hidden { known }
+    }
+
+    /// What a line of the copy stands for; `same` is the line at its place.
+    fn line(&self, new: &[u8], same: Option<&'t [u8]>) -> Option<&'t [u8]> {
+        match self.known.get(new) {
+            None => same,
+            Some(known) if !known.is_ambiguous => Some(known.first),
+            Some(known) => same.filter(|_| known.is_complete),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn restored(original: &str, edited: &str) -> Result<String, Vec<usize>> {
+        let vocabulary = Vocabulary {
+            secrets: vec!["password", "auth"],
+            ..Vocabulary::default()
+        };
+        let bytes = uncovered(original.as_bytes(), edited, &vocabulary)?;
+        Ok(String::from_utf8(bytes).unwrap())
+    }
+
+    const TEXT: &str = "a\n  user x password ONE\n  user y password TWO # *** \nb *** c\nd\n";
+
+    #[test]
+    fn a_copy_with_other_lines_has_the_secrets_of_the_original() {
+        let shown = "a\n  user x password ***\n  user y password *** # *** \nb *** c\nd\n";
+        assert_eq!(restored(TEXT, shown).unwrap(), TEXT);
+        let edited = shown.replace("d\n", "e\nf ***").replace("a\n", "");
+        let expected = TEXT.replace("d\n", "e\nf ***").replace("a\n", "");
+        assert_eq!(restored(TEXT, &edited).unwrap(), expected);
+        // A line that moved is still the same one.
+        let moved = "  user y password *** # *** \na\n  user x password ***\n";
+        let expected = "  user y password TWO # *** \na\n  user x password ONE\n";
+        assert_eq!(restored(TEXT, moved).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_covered_secret_of_a_line_that_changed_is_to_be_written_out() {
+        let edited = "a\n  user z password ***\n  user y password NEW\n  user n password ***\n";
+        assert_eq!(restored(TEXT, edited), Err(vec![2, 4]));
+    }
+
+    #[test]
+    fn of_several_secrets_that_look_alike_none_is_guessed() {
+        let text = "one\n  auth a:ONE\ntwo\n  auth a:TWO\n";
+        let shown = "one\n  auth ***\ntwo\n  auth ***\n";
+        assert_eq!(restored(text, shown).unwrap(), text);
+        let with_more = "zero\none\n  auth ***\ntwo\n  auth ***\nthree\n";
+        let expected = "zero\none\n  auth a:ONE\ntwo\n  auth a:TWO\nthree\n";
+        assert_eq!(restored(text, with_more).unwrap(), expected);
+        assert_eq!(restored(text, "one\n  auth ***\n"), Err(vec![2]));
+        let swapped = restored(text, "two\n  auth ***\none\n  auth ***\n");
+        assert!(swapped.is_err(), "{swapped:?}");
+        let same = "one\n  auth a:ONE\ntwo\n  auth a:ONE\n";
+        assert_eq!(
+            restored(same, "two\n  auth ***\n").unwrap(),
+            "two\n  auth a:ONE\n"
+        );
+    }
+
+    #[test]
+    fn lines_end_as_they_did() {
+        let text = "a\r\n  auth ONE\r\n";
+        let shown = "a\r\n  auth ***\r\nb\r\n";
+        assert_eq!(restored(text, shown).unwrap(), "a\r\n  auth ONE\r\nb\r\n");
+        // As a browser sends it.
+        assert_eq!(restored("a\nb\n", "a\r\nc\r\n").unwrap(), "a\nc\n");
+        assert_eq!(restored("a", "a").unwrap(), "a");
+        assert_eq!(restored("", "").unwrap(), "");
+        assert_eq!(restored("a\n", "").unwrap(), "");
+    }
+}

@@ -1,0 +1,511 @@
+//! Versions for another part of this machine, without their secrets, and the changes that it asks
+//! for ([`part::versions`]). What takes long runs on a thread with ordinary priority.
+
+use crate::command::{Body, Judging, Origin, VersionId};
+use crate::file_set::{FileSet, SetFile};
+use crate::history::{
+    Blame, FileChange, FileDifference, Mask, MaskedFile, between, has_words, is_secret, uncovered,
+};
+use crate::keyword::{ConfigSection, Grammar};
+use crate::machine::Machine;
+use crate::request::{Apply, Reply};
+use crate::role::apply::{NotApplied, not_applied};
+use crate::role::gather;
+use crate::role::shared::{RoleState, millis};
+use crate::state::{Stage, VersionRecord, against_in_words};
+use crate::wire::Network;
+use part::codec;
+use part::versions::{
+    self, ANSWER_BYTES_MAX, Answer, Change, Difference, Edit, File, Files, Finding, Findings, Line,
+    QUESTION_BYTES_MAX, Question, Version, Versions,
+};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdStream;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
+
+/// Questions at one time; of more, the connection is closed.
+const AT_ONCE: usize = 8;
+/// How long the asker may take to send a question, and to read the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Versions in one answer.
+const VERSIONS_MAX: usize = 200;
+/// Versions that are read to find where lines come from.
+const BLAME_MAX: usize = 100;
+/// Bytes of the reasons and reports of one version.
+const WORDS_BYTES_MAX: usize = 2 << 10;
+/// Digits of a revision that are shown.
+const REVISION_DIGITS: usize = 12;
+
+/// What the keywords of all parts say of the texts of a version.
+#[derive(Clone, Copy, Debug)]
+pub struct Texts {
+    /// Parser settings for the section `config`.
+    pub grammar: fn(&FileSet) -> Grammar,
+    /// What is secret in them.
+    pub mask: fn() -> Mask<'static>,
+}
+
+/// Answers questions that come over connections.
+pub(super) struct Answering<M: Machine, N: Network> {
+    shared: Arc<RoleState<M, N>>,
+    texts: Texts,
+    places: Semaphore,
+    /// One at a time on a thread of its own.
+    working: Semaphore,
+}
+
+impl<M: Machine, N: Network> Answering<M, N> {
+    pub(super) fn new(shared: Arc<RoleState<M, N>>, texts: Texts) -> Answering<M, N> {
+        Answering {
+            shared,
+            texts,
+            places: Semaphore::new(AT_ONCE),
+            working: Semaphore::new(1),
+        }
+    }
+
+    /// Serves a connection: one question, one answer.
+    pub(super) async fn serve(self: Arc<Self>, connection: OwnedFd) {
+        let Ok(_place) = self.places.try_acquire() else {
+            return;
+        };
+        let stream = StdStream::from(connection);
+        let stream = stream
+            .set_nonblocking(true)
+            .and_then(|()| UnixStream::from_std(stream));
+        let Ok(mut stream) = stream else {
+            return;
+        };
+        let Ok(Some(question)) = timeout(PATIENCE, read(&mut stream)).await else {
+            return;
+        };
+        let answer = self.answer(question).await;
+        let too_long = || {
+            let words = "the answer exceeds the size limit".to_owned();
+            versions::framed(&Answer::Refused { words }, ANSWER_BYTES_MAX)
+        };
+        let bytes = versions::framed(&answer, ANSWER_BYTES_MAX).or_else(too_long);
+        // An asker that has gone needs no answer.
+        let _ = timeout(
+            PATIENCE,
+            stream.write_all(bytes.as_deref().unwrap_or_default()),
+        )
+        .await;
+    }
+
+    async fn answer(&self, question: Question) -> Answer {
+        let answer = match question {
+            Question::Versions { max } => {
+                let max = usize::try_from(max).unwrap_or(VERSIONS_MAX);
+                Ok(Answer::Versions(self.versions(max.min(VERSIONS_MAX))))
+            }
+            Question::Files { version } => self.files(version.map(VersionId)).await,
+            Question::Differences { from, to } => {
+                self.differences(from.map(VersionId), VersionId(to)).await
+            }
+            Question::Blame { version, path } => self.blame(VersionId(version), path).await,
+            Question::Check(edit) => self.check(&edit).await,
+            Question::Apply { edit, change } => self.apply(&edit, change).await,
+            Question::RollBack { to, change } => self.roll_back(VersionId(to), change).await,
+            Question::Confirm { version, by } => self.confirm(VersionId(version), &by).await,
+            Question::Cancel { version, by } => self.cancel(VersionId(version), &by).await,
+        };
+        answer.unwrap_or_else(|words| Answer::Refused { words })
+    }
+
+    fn versions(&self, max: usize) -> Versions {
+        let state = self.shared.engine.state();
+        let status = gather::status(&self.shared);
+        let newest = state.versions.values().rev().take(max);
+        let name = |id| state.name_of(id);
+        Versions {
+            accepted: state.accepted.map(|version| version.0),
+            serving: status.configuration.serving.map(|version| version.0),
+            frozen: status.frozen,
+            all: newest.map(|record| version(record, name)).collect(),
+        }
+    }
+
+    /// Runs something on a thread of its own, with ordinary priority.
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
+        let _turn = self.working.acquire().await.map_err(|e| e.to_string())?;
+        let (sender, receiver) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("versions".to_owned());
+        let begun = thread.spawn(move || {
+            crate::follow::be_ordinary();
+            // The asker may have gone.
+            let _ = sender.send(work());
+        });
+        begun.map_err(|error| language::reason(&error))?;
+        { receiver.await }.map_err(|_| "this did not work".to_owned())
+    }
+
+    async fn files(&self, version: Option<VersionId>) -> Result<Answer, String> {
+        let set = self.shared.files_of(version).await?;
+        let mask = self.texts.mask;
+        let files = self.work(move || {
+            let files = set.files.iter().map(|one| file(one, &mask()));
+            Files {
+                version: set.version.0,
+                files: files.collect(),
+            }
+        });
+        files.await.map(Answer::Files)
+    }
+
+    async fn differences(&self, from: Option<VersionId>, to: VersionId) -> Result<Answer, String> {
+        let old = match from {
+            Some(from) => self.shared.files_of(Some(from)).await?,
+            None => FileSet::default(),
+        };
+        let new = self.shared.files_of(Some(to)).await?;
+        let mask = self.texts.mask;
+        let all = self.work(move || between(&old, &new, &mask()));
+        let all = all.await?.into_iter().map(difference);
+        Ok(Answer::Differences(all.collect()))
+    }
+
+    async fn blame(&self, version: VersionId, path: String) -> Result<Answer, String> {
+        let text = |set: &FileSet| {
+            let file = set.files.iter().find(|file| file.path == path);
+            file.filter(|file| !is_secret(file))
+                .map(|file| file.bytes.clone())
+        };
+        let newest = text(&self.shared.files_of(Some(version)).await?);
+        let newest = newest.ok_or_else(|| format!("version {version} has no text '{path}'"))?;
+        let state = self.shared.engine.state();
+        let mut olders = Vec::new();
+        let mut oldest = state.version(version);
+        while let Some(parent) = oldest.and_then(VersionRecord::parent) {
+            if olders.len() >= BLAME_MAX || state.version(parent).is_none() {
+                break;
+            }
+            olders.push((parent, text(&self.shared.files_of(Some(parent)).await?)));
+            oldest = state.version(parent);
+        }
+        let has_parent = oldest.and_then(VersionRecord::parent).is_some();
+        let lines = self.work(move || {
+            let mut blame = Blame::new(version, &newest);
+            for (version, text) in olders {
+                if blame.is_open() {
+                    blame.older(version, text.as_deref());
+                }
+            }
+            blame.lines(has_parent)
+        });
+        let line = |line: crate::history::BlamedLine| {
+            let record = state.version(line.version);
+            Line {
+                version: line.version.0,
+                or_older: line.or_older,
+                author: record.map_or_else(String::new, |one| one.proposal.author.clone()),
+                time_s: record.map_or(0, |one| one.proposal.time_s),
+            }
+        };
+        Ok(Answer::Blame(lines.await?.into_iter().map(line).collect()))
+    }
+
+    /// The files of an edit, with the secrets of the version that was edited. `Ok(Err)`: secrets
+    /// that have to be written out.
+    async fn edited(&self, edit: &Edit) -> Result<Result<FileSet, Vec<Finding>>, String> {
+        let mut set = self.shared.files_of(Some(VersionId(edit.of))).await?;
+        let (texts, mask) = (edit.texts.clone(), self.texts.mask);
+        self.work(move || {
+            let mut wrong = Vec::new();
+            for (path, text) in &texts {
+                let file = set.files.iter_mut().find(|file| file.path == *path);
+                let Some(file) = file.filter(|file| can_be_edited(file, &mask())) else {
+                    return Err(format!("'{path}' is no text of version {}", set.version));
+                };
+                let restored = match has_words(file) {
+                    true => uncovered(&file.bytes, text, mask().vocabulary),
+                    false => Ok(text.replace("\r\n", "\n").into_bytes()),
+                };
+                match restored {
+                    Ok(bytes) => file.bytes = bytes,
+                    Err(lines) => wrong.extend(lines.iter().map(|line| hidden(path, text, *line))),
+                }
+            }
+            Ok(match wrong.is_empty() {
+                true => Ok(set),
+                false => Err(wrong),
+            })
+        })
+        .await?
+    }
+
+    async fn check(&self, edit: &Edit) -> Result<Answer, String> {
+        let set = match self.edited(edit).await? {
+            Ok(set) => set,
+            Err(all) => {
+                return Ok(Answer::Findings(Findings {
+                    all,
+                    ..Findings::default()
+                }));
+            }
+        };
+        let old = self.shared.files_of(Some(VersionId(edit.of))).await?;
+        let set = Arc::new(set);
+        let (new, mask) = (Arc::clone(&set), self.texts.mask);
+        let differences = self.work(move || between(&old, &new, &mask())).await?;
+        let verdict = self.shared.machine.find(set).await;
+        let mut findings: Findings = serde_json::from_str(&verdict.words).unwrap_or_else(|_| {
+            let finding = Finding {
+                severity: if verdict.good { "note" } else { "error" }.to_owned(),
+                message: verdict.words.trim().to_owned(),
+                ..Finding::default()
+            };
+            Findings {
+                all: Some(finding)
+                    .filter(|one| !one.message.is_empty())
+                    .into_iter()
+                    .collect(),
+                ..Findings::default()
+            }
+        });
+        findings.good = verdict.good;
+        findings.differences = differences.into_iter().map(difference).collect();
+        Ok(Answer::Findings(findings))
+    }
+
+    async fn apply(&self, edit: &Edit, change: Change) -> Result<Answer, String> {
+        self.shared.needs_majority().await?;
+        let set = match self.edited(edit).await? {
+            Ok(set) => set,
+            Err(all) => {
+                let lines = all.iter().filter_map(|one| one.line).map(|l| l.to_string());
+                let lines: Vec<String> = lines.collect();
+                return Err(format!(
+                    "nothing was changed: a secret is still covered in line {}; write it out",
+                    lines.join(", ")
+                ));
+            }
+        };
+        let before = self.shared.files_of(Some(VersionId(edit.of))).await?;
+        if before.files == set.files {
+            return Err("nothing was changed: the text is the same".to_owned());
+        }
+        let apply = Apply {
+            parent: Some(VersionId(edit.of)),
+            author: change.by.clone(),
+            message: change.message.clone(),
+            time_s: self.shared.clock.unix_s(),
+            origin: Origin::Applied,
+            judging: self.judging(&set, &change),
+            set,
+        };
+        Ok(proposed(self.shared.propose_files(&apply, |_| {}).await))
+    }
+
+    async fn roll_back(&self, to: VersionId, change: Change) -> Result<Answer, String> {
+        self.shared.needs_majority().await?;
+        let set = self.shared.files_of(Some(to)).await?;
+        let judging = self.judging(&set, &change);
+        let again = self
+            .shared
+            .propose_again(to, change.by, change.message, judging);
+        Ok(proposed(again.await))
+    }
+
+    /// As the files say, unless the change says otherwise.
+    fn judging(&self, set: &FileSet, change: &Change) -> Judging {
+        let section = ConfigSection::read(set, &(self.texts.grammar)(set));
+        let confirm = change.confirm_s.map(Duration::from_secs);
+        Judging {
+            judge_ms: millis(section.judge),
+            confirm_within_ms: confirm.or(section.confirm).map(millis),
+        }
+    }
+
+    async fn confirm(&self, version: VersionId, by: &str) -> Result<Answer, String> {
+        self.shared.needs_majority().await?;
+        let done = done(self.shared.confirm_version(Some(version)).await?);
+        self.note(&format!("confirmed by {by}"), &done).await;
+        Ok(done)
+    }
+
+    async fn cancel(&self, version: VersionId, by: &str) -> Result<Answer, String> {
+        let state = self.shared.engine.state();
+        if state.on_its_way().map(|record| record.id) != Some(version) {
+            return Err(format!("version {version} is not in progress any more"));
+        }
+        self.shared.needs_majority().await?;
+        let words = format!("cancelled by {by}");
+        Ok(done(self.shared.take_back(words).await?))
+    }
+
+    /// Who confirmed is in no version: it is an event.
+    async fn note(&self, words: &str, done: &Answer) {
+        if let Answer::Done {
+            version: Some(version),
+            ..
+        } = done
+        {
+            let words = format!("version {version} {words}");
+            // It is accepted, whatever becomes of the note.
+            let _ = self.shared.agreed(Body::Event { words }).await;
+        }
+    }
+}
+
+async fn read(stream: &mut UnixStream) -> Option<Question> {
+    let length = stream.read_u32().await.ok()? as usize;
+    if length > QUESTION_BYTES_MAX {
+        return None;
+    }
+    // What was only announced takes no memory.
+    let mut bytes = Vec::new();
+    let mut rest = stream.take(length as u64);
+    rest.read_to_end(&mut bytes).await.ok()?;
+    codec::decode(&bytes).ok()
+}
+
+/// Words of bounded length.
+fn cut(words: &str) -> String {
+    let mut end = words.len().min(WORDS_BYTES_MAX);
+    while !words.is_char_boundary(end) {
+        end -= 1;
+    }
+    words.get(..end).unwrap_or_default().trim_end().to_owned()
+}
+
+fn version(record: &VersionRecord, name: impl Fn(crate::member::MemberId) -> String) -> Version {
+    let proposal = &record.proposal;
+    let stage_words = match &record.stage {
+        Stage::Canary { node } => format!("{} ({})", record.stage, name(*node)),
+        stage => stage.to_string(),
+    };
+    let report = |(node, said): (&crate::member::MemberId, &crate::state::NodeReport)| {
+        let words = against_in_words(said.outcome).to_owned() + " it";
+        let words = match said.words.trim() {
+            "" => words,
+            more => format!("{words}: {}", cut(more)),
+        };
+        (name(*node), words)
+    };
+    Version {
+        id: record.id.0,
+        parent: record.parent().map(|parent| parent.0),
+        author: proposal.author.clone(),
+        message: cut(&proposal.message),
+        origin: match &proposal.origin {
+            Origin::Applied => String::new(),
+            Origin::Followed {
+                repository,
+                revision,
+            } => format!(
+                "revision {} of {repository}",
+                revision.get(..REVISION_DIGITS).unwrap_or(revision)
+            ),
+            Origin::RolledBack { to } => format!("rollback to version {to}"),
+        },
+        time_s: proposal.time_s,
+        stage: match &record.stage {
+            Stage::Checking => versions::Stage::Checking,
+            Stage::Canary { .. } => versions::Stage::Canary,
+            Stage::Rest { .. } => versions::Stage::Rollout,
+            Stage::AwaitConfirmation { .. } => versions::Stage::AwaitsConfirmation,
+            Stage::Accepted => versions::Stage::Accepted,
+            Stage::Refused => versions::Stage::Refused,
+            Stage::TakenBack => versions::Stage::RolledBack,
+        },
+        stage_words,
+        why: cut(&record.words),
+        reports: record.reports.iter().map(report).collect(),
+    }
+}
+
+fn file(file: &SetFile, mask: &Mask<'_>) -> File {
+    let (text, description) = match mask.seen(file) {
+        MaskedFile::Text(text) => (
+            Some(String::from_utf8_lossy(&text).into_owned()),
+            String::new(),
+        ),
+        MaskedFile::Description(words) => (None, words),
+    };
+    File {
+        path: file.path.clone(),
+        main: file.main,
+        text,
+        description,
+    }
+}
+
+fn can_be_edited(file: &SetFile, mask: &Mask<'_>) -> bool {
+    matches!(mask.seen(file), MaskedFile::Text(_))
+}
+
+/// A secret that is still covered.
+fn hidden(path: &str, text: &str, line: usize) -> Finding {
+    let number = u64::try_from(line).ok();
+    let column = text
+        .lines()
+        .nth(line.saturating_sub(1))
+        .and_then(|line| line.find(versions::COVER));
+    let column = column.and_then(|at| u64::try_from(at + 1).ok());
+    Finding {
+        severity: "error".to_owned(),
+        message: "this secret is covered: write it out, or leave the line as it was".to_owned(),
+        file: Some(path.to_owned()),
+        line: number,
+        end_line: number,
+        column,
+        end_column: column.map(|at| at + versions::COVER.len() as u64),
+        ..Finding::default()
+    }
+}
+
+fn difference(one: FileDifference) -> Difference {
+    let (lines, words) = match one.change {
+        FileChange::New { lines, told: None } => (lines, "new".to_owned()),
+        FileChange::New {
+            told: Some(told), ..
+        } => (String::new(), format!("new: {told}")),
+        FileChange::Gone => (String::new(), "removed".to_owned()),
+        FileChange::Lines { lines } => (lines, String::new()),
+        FileChange::Told { before, after } if before == after => {
+            (String::new(), format!("changed; before and after: {after}"))
+        }
+        FileChange::Told { before, after } => {
+            (String::new(), format!("changed from {before} to {after}"))
+        }
+        FileChange::Kept { words } => (String::new(), words),
+    };
+    Difference {
+        path: one.path,
+        lines,
+        words,
+    }
+}
+
+fn done(reply: Reply) -> Answer {
+    match reply {
+        Reply::Done { words, version } => Answer::Done {
+            words,
+            version: version.map(|version| version.0),
+        },
+        Reply::Unknown { words } => Answer::Unknown { words },
+        Reply::Refused { words } => Answer::Refused { words },
+        _ => Answer::Refused {
+            words: String::new(),
+        },
+    }
+}
+
+fn proposed(proposed: Result<VersionId, NotApplied>) -> Answer {
+    match proposed {
+        Ok(version) => Answer::Done {
+            words: format!("version {version} is being checked"),
+            version: Some(version.0),
+        },
+        Err(error) => done(not_applied(&error)),
+    }
+}

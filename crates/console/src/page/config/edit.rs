@@ -1,0 +1,206 @@
+//! The editor, what a check finds, and the last look before a version is made.
+
+use super::super::actions::hidden;
+use super::super::words::clean;
+use super::super::{Page, Shown, frame};
+use super::{difference, highlight, reason};
+use maud::{Markup, PreEscaped, html};
+use part::versions::{Finding, Findings};
+
+/// Findings that are shown.
+const FINDINGS_MAX: usize = 100;
+/// Rows of the text.
+const ROWS: usize = 30;
+
+/// What is edited.
+#[derive(Clone, Copy)]
+pub struct Editing<'e> {
+    /// The version.
+    pub of: u64,
+    /// The file.
+    pub path: &'e str,
+    /// Its text as it is now.
+    pub text: &'e str,
+    /// The reason, if it was written already.
+    pub message: &'e str,
+    /// Files of the version with a text.
+    pub paths: &'e [String],
+    /// Why the last step did not work.
+    pub wrong: Option<&'e str>,
+}
+
+/// The fields that say what is edited.
+fn fields(shown: &Shown<'_>, editing: &Editing<'_>) -> Markup {
+    html! {
+        (hidden("csrf", &shown.viewer.csrf))
+        (hidden("of", &editing.of.to_string()))
+        (hidden("path", editing.path))
+    }
+}
+
+/// The editor.
+pub fn editor(shown: &Shown<'_>, editing: &Editing<'_>, found: Option<&Findings>) -> Markup {
+    let title = format!("Edit {}", editing.path);
+    let content = html! {
+        @if let Some(wrong) = editing.wrong { p.wrong role="alert" { (clean(wrong)) } }
+        @if editing.paths.len() > 1 {
+            nav.pick aria-label="Files" {
+                @for path in editing.paths {
+                    a href={ "/config/edit?path=" (super::super::words::encode(path)) }
+                        aria-current=[(path == editing.path).then_some("page")] { (clean(path)) }
+                }
+            }
+        }
+        form #edit method="post" action="/config/edit" {
+            (fields(shown, editing))
+            div.editor {
+                pre.gutter #gutter aria-hidden="true" {}
+                div.field {
+                    label.vh for="text" { "Text of " (clean(editing.path)) }
+                    // A line feed right behind the tag is none of the text.
+                    textarea #text name="text" rows=(ROWS) wrap="off" spellcheck="false" autocapitalize="none"
+                        autocomplete="off" aria-describedby="findings" { "\n" (editing.text) }
+                    div.marks #marks aria-hidden="true" {}
+                }
+            }
+            p.links {
+                button name="do" value="check" { "Check" } " "
+                button.first name="do" value="review" { "Review the change…" } " "
+                a.button href="/config" { "Discard" }
+            }
+            p.aside { "Secrets are covered (***). A line that you leave as it is keeps its secret." }
+        }
+        section.findings #findings aria-live="polite" {
+            @if let Some(found) = found { (findings(found, editing)) }
+        }
+        aside.manual #manual aria-live="off" {}
+    };
+    frame::below(
+        &Page::Configuration,
+        shown,
+        (&title, Some("/edit.js")),
+        &content,
+    )
+}
+
+/// What a check found: each mistake under its line.
+pub fn findings(found: &Findings, editing: &Editing<'_>) -> Markup {
+    let errors = found
+        .all
+        .iter()
+        .filter(|one| one.severity == "error")
+        .count();
+    let warnings = found
+        .all
+        .iter()
+        .filter(|one| one.severity == "warning")
+        .count();
+    let words = |number: usize, noun: &str| super::super::words::counted(number, noun);
+    html! {
+        p.outcome {
+            @match (found.good, errors, warnings) {
+                (true, _, 0) => span.s.good { "No mistake: this machine could serve it." },
+                (true, _, warnings) => span.s.busy { (words(warnings, "warning")) ": this machine could serve it." },
+                (false, 0, _) => span.s.bad { "This machine could not serve it." },
+                (false, errors, _) => span.s.bad { (words(errors, "mistake")) },
+            }
+        }
+        ol.found {
+            @for one in found.all.iter().take(FINDINGS_MAX) { (finding(one, editing)) }
+        }
+        @if found.all.len() > FINDINGS_MAX {
+            p.more { "… and " (found.all.len() - FINDINGS_MAX) " more." }
+        }
+    }
+}
+
+fn finding(one: &Finding, editing: &Editing<'_>) -> Markup {
+    let is_here = one.file.as_deref() == Some(editing.path);
+    let line = one.line.filter(|_| is_here);
+    let text = line.and_then(|line| {
+        let at = usize::try_from(line).ok()?.checked_sub(1)?;
+        editing.text.lines().nth(at)
+    });
+    let class = if one.severity == "error" {
+        "bad"
+    } else {
+        "busy"
+    };
+    html! {
+        li class=(class) data-line=[line] data-column=[one.column.filter(|_| is_here)]
+            data-end=[one.end_column.filter(|_| is_here && one.end_line == one.line)]
+            data-words=(message(one)) {
+            @if let (Some(line), Some(text)) = (line, text) {
+                pre.code { span.l { a.n href="#text" { (line) } (highlight::line(text)) "\n" } (carets(one, text)) }
+            }
+            p {
+                span class={ "s " (class) } { (clean(&one.message)) }
+                @if !one.code.is_empty() { " " a href={ "/config/manual?code=" (clean(&one.code)) } { (clean(&one.code)) } }
+                @if let (false, Some(file)) = (is_here, &one.file) {
+                    span.muted { " " (clean(file)) @if let Some(line) = one.line { ":" (line) } }
+                }
+            }
+            @if !one.label.is_empty() && one.label != one.message { p.muted { (clean(&one.label)) } }
+            @for note in &one.notes { p.muted { (clean(note)) } }
+            @if let Some(help) = &one.help { p.help { "→ " (clean(help)) } }
+        }
+    }
+}
+
+/// The words beside a line.
+fn message(one: &Finding) -> String {
+    let help = one.help.as_ref().map(|help| format!(" ({help})"));
+    clean(&one.message).into_owned() + &clean(&help.unwrap_or_default())
+}
+
+/// Marks under the words of a line.
+fn carets(one: &Finding, text: &str) -> Markup {
+    let at = |column: Option<u64>| column.and_then(|at| usize::try_from(at).ok()?.checked_sub(1));
+    let Some(from) = at(one.column).filter(|from| *from <= text.len()) else {
+        return html! {};
+    };
+    let end = at(one.end_column).filter(|_| one.end_line == one.line);
+    let end = end
+        .unwrap_or(from + 1)
+        .clamp(from + 1, text.len().max(from + 1));
+    // Tabs stay tabs, so that the marks stand under the words.
+    let blank = |c: char| if c == '\t' { '\t' } else { ' ' };
+    let before: String = text
+        .char_indices()
+        .take_while(|(at, _)| *at < from)
+        .map(|(_, c)| blank(c))
+        .collect();
+    let marked = text
+        .char_indices()
+        .filter(|(at, _)| (from..end).contains(at))
+        .count()
+        .max(1);
+    html! { span.l.carets aria-hidden="true" { span.n {} (PreEscaped(before)) ("^".repeat(marked)) "\n" } }
+}
+
+/// The last look before a change: what it is, and why.
+pub fn review(shown: &Shown<'_>, editing: &Editing<'_>, found: &Findings) -> Markup {
+    let title = format!("Change {}", editing.path);
+    let content = html! {
+        @if let Some(wrong) = editing.wrong { p.wrong role="alert" { (clean(wrong)) } }
+        section.findings { (findings(found, editing)) }
+        @if !found.changes.is_empty() {
+            section.changes {
+                h2 { "What changes" }
+                ul { @for line in &found.changes { li { (clean(line)) } } }
+            }
+        }
+        div.differences { (difference::of(&found.differences)) }
+        form.card method="post" action="/config/apply" {
+            (fields(shown, editing))
+            textarea.vh name="text" tabindex="-1" aria-hidden="true" readonly { "\n" (editing.text) }
+            @if found.good && !found.differences.is_empty() {
+                (reason(editing.message))
+                button.first name="do" value="apply" { "Apply" }
+                " "
+            }
+            button name="do" value="edit" formaction="/config/edit" formnovalidate { "Edit further" }
+        }
+    };
+    frame::below(&Page::Configuration, shown, (&title, None), &content)
+}

@@ -1,0 +1,84 @@
+//! A file of a version, with the version that brought each line if it is asked for.
+
+use super::super::words::{clean, date, encode};
+use super::super::{Page, Shown, frame};
+use super::{highlight, may_change};
+use maud::{Markup, html};
+use part::versions::{File, Line};
+
+/// Lines that are shown.
+const LINES_MAX: usize = 20_000;
+
+/// What is viewed.
+pub struct Viewed<'v> {
+    /// The version.
+    pub version: u64,
+    /// Its file.
+    pub file: &'v File,
+    /// Where each line comes from.
+    pub blame: Option<&'v [Line]>,
+}
+
+/// The path of the page.
+pub(super) fn path(version: u64, path: &str) -> String {
+    format!("/config/file?version={version}&path={}", encode(path))
+}
+
+/// Draws it.
+pub fn file(shown: &Shown<'_>, viewed: &Viewed<'_>) -> Markup {
+    let title = format!("Version {}: {}", viewed.version, viewed.file.path);
+    let own = path(viewed.version, &viewed.file.path);
+    let versions = shown.platform.versions.as_deref();
+    let is_accepted = versions.is_some_and(|all| all.accepted == Some(viewed.version));
+    let may_change = versions.is_some_and(|all| may_change(shown, all));
+    let content = html! {
+        p.links {
+            @if viewed.blame.is_some() { a.button href=(own) { "Without authors" } }
+            @else { a.button href={ (own) "&blame=yes" } { "Authors" } }
+            " " a.button href={ "/config/file?version=" (viewed.version) } { "All files" }
+            @if is_accepted && may_change && viewed.file.text.is_some() {
+                " " a.button href={ "/config/edit?path=" (encode(&viewed.file.path)) } { "Edit" }
+            }
+        }
+        @match &viewed.file.text {
+            Some(text) => (lines(text, viewed.blame)),
+            None => p { (clean(&viewed.file.description)) },
+        }
+    };
+    frame::below(&Page::Configuration, shown, (&title, None), &content)
+}
+
+fn lines(text: &str, blame: Option<&[Line]>) -> Markup {
+    let mut before = None;
+    html! {
+        pre.code tabindex="0" {
+            @for (at, line) in text.lines().enumerate().take(LINES_MAX) {
+                span.l id={ "L" (at + 1) } {
+                    @if let Some(from) = blame.map(|blame| blame.get(at)) {
+                        // Each author once for the lines below one another.
+                        @let is_new = from.map(|from| from.version) != before;
+                        @let _ = before = from.map(|from| from.version);
+                        span.from { (from.filter(|_| is_new).map_or_else(String::new, brought)) }
+                    }
+                    a.n href={ "#L" (at + 1) } { (at + 1) }
+                    (highlight::line(line)) "\n"
+                }
+            }
+        }
+        @if text.lines().count() > LINES_MAX { p.more { "… and more lines." } }
+    }
+}
+
+/// Who brought a line.
+fn brought(line: &Line) -> String {
+    let older = if line.or_older { " or older" } else { "" };
+    let ms = u64::try_from(line.time_s)
+        .unwrap_or_default()
+        .saturating_mul(1_000);
+    format!(
+        "{}{older} {} {}",
+        line.version,
+        clean(&line.author),
+        date(ms)
+    )
+}

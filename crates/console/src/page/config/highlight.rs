@@ -1,0 +1,155 @@
+//! A line of a configuration with its parts told apart: the keyword, strings, covered secrets, and the
+//! comment. It reads words as the language does, and judges nothing.
+
+use maud::{Markup, html};
+use part::versions::COVER;
+
+/// A part of a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    /// The first word, which begins a section.
+    Section,
+    /// The first word.
+    Keyword,
+    /// In quotes.
+    Quoted,
+    /// Behind a `#`.
+    Comment,
+    /// Anything else.
+    Plain,
+}
+
+impl Kind {
+    fn class(self) -> Option<&'static str> {
+        match self {
+            Kind::Section => Some("k sec"),
+            Kind::Keyword => Some("k"),
+            Kind::Quoted => Some("q"),
+            Kind::Comment => Some("c"),
+            Kind::Plain => None,
+        }
+    }
+}
+
+/// Draws a line.
+pub(super) fn line(text: &str) -> Markup {
+    html! {
+        @for (kind, part) in parts(text) {
+            @match kind.class() {
+                Some(class) => span class=(class) { (covers(part)) },
+                None => (covers(part)),
+            }
+        }
+    }
+}
+
+/// A text with its covered secrets marked.
+fn covers(text: &str) -> Markup {
+    html! {
+        @for (at, part) in text.split(COVER).enumerate() {
+            @if at > 0 { span.cover title="a secret, not shown" { (COVER) } }
+            (super::super::words::clean(part).replace("\\t", "\t"))
+        }
+    }
+}
+
+/// Cuts a line into its parts.
+fn parts(text: &str) -> Vec<(Kind, &str)> {
+    let indent = text.len() - text.trim_start().len();
+    let (blank, words) = text.split_at(indent);
+    let length = words.find(char::is_whitespace).unwrap_or(words.len());
+    let (keyword, rest) = match words.starts_with('#') {
+        true => ("", words),
+        false => words.split_at(length),
+    };
+    let kind = if indent == 0 {
+        Kind::Section
+    } else {
+        Kind::Keyword
+    };
+    let mut all = vec![(Kind::Plain, blank), (kind, keyword)];
+    behind(rest, &mut all);
+    all.retain(|(_, part)| !part.is_empty());
+    all
+}
+
+/// Cuts what stands behind the keyword.
+fn behind<'t>(text: &'t str, all: &mut Vec<(Kind, &'t str)>) {
+    let (mut begin, mut quote, mut escaped) = (0, None, false);
+    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
+    for (at, c) in text.char_indices() {
+        if std::mem::take(&mut escaped) {
+            continue;
+        }
+        match (quote, c) {
+            (None | Some('"'), '\\') => escaped = true,
+            (None, '"' | '\'') => {
+                all.push((Kind::Plain, part(begin, at)));
+                (quote, begin) = (Some(c), at);
+            }
+            (Some(open), c) if open == c => {
+                all.push((Kind::Quoted, part(begin, at + 1)));
+                (quote, begin) = (None, at + 1);
+            }
+            (None, '#') => {
+                all.push((Kind::Plain, part(begin, at)));
+                return all.push((Kind::Comment, part(at, text.len())));
+            }
+            _ => {}
+        }
+    }
+    let kind = if quote.is_some() {
+        Kind::Quoted
+    } else {
+        Kind::Plain
+    };
+    all.push((kind, part(begin, text.len())));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_cut_into_its_parts_and_loses_nothing() {
+        use Kind::{Comment, Keyword, Plain, Quoted, Section};
+        for (text, expected) in [
+            ("", vec![]),
+            ("global", vec![(Section, "global")]),
+            (
+                "  server a 1.2.3.4 # x \"y\"",
+                vec![
+                    (Plain, "  "),
+                    (Keyword, "server"),
+                    (Plain, " a 1.2.3.4 "),
+                    (Comment, "# x \"y\""),
+                ],
+            ),
+            ("# all", vec![(Comment, "# all")]),
+            (
+                "  acl a path \"#\\\"b\" '#' \\# c",
+                vec![
+                    (Plain, "  "),
+                    (Keyword, "acl"),
+                    (Plain, " a path "),
+                    (Quoted, "\"#\\\"b\""),
+                    (Plain, " "),
+                    (Quoted, "'#'"),
+                    (Plain, " \\# c"),
+                ],
+            ),
+            ("x \"é", vec![(Section, "x"), (Plain, " "), (Quoted, "\"é")]),
+        ] {
+            assert_eq!(parts(text), expected, "{text}");
+            let whole: String = parts(text).iter().map(|(_, part)| *part).collect();
+            assert_eq!(whole, text);
+        }
+    }
+
+    #[test]
+    fn markup_in_a_line_is_text() {
+        let drawn = line("  http-request deny # <script>\"***\"").into_string();
+        assert!(!drawn.contains("<script>"), "{drawn}");
+        assert!(drawn.contains("class=\"cover\""), "{drawn}");
+    }
+}

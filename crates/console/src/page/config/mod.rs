@@ -1,0 +1,271 @@
+//! The configuration: its versions and what becomes of them, its files, and changes.
+
+mod difference;
+mod edit;
+mod file;
+mod highlight;
+
+pub use edit::{Editing, editor, findings, review};
+pub use file::{Viewed, file};
+
+use super::actions::hidden;
+use super::words::{clean, date, moment};
+use super::{Page, Shown, frame, state};
+use crate::user::Role;
+use maud::{Markup, html};
+use part::report::Grade;
+use part::versions::{Difference, Files, Stage, Version, Versions};
+
+/// The steps of a version in progress.
+const STEPS: [(Stage, &str); 4] = [
+    (Stage::Checking, "Checked by every node"),
+    (Stage::Canary, "Canary: one node serves it"),
+    (Stage::Rollout, "All nodes serve it"),
+    (Stage::AwaitsConfirmation, "Confirmed"),
+];
+
+/// Whether the viewer may change the configuration, and the cluster can.
+fn may_change(shown: &Shown<'_>, versions: &Versions) -> bool {
+    shown.viewer.role == Role::Admin && versions.frozen.is_empty()
+}
+
+/// The versions.
+pub(super) fn of(shown: &Shown<'_>) -> Markup {
+    let Some(versions) = &shown.platform.versions else {
+        return html! {
+            p.empty {
+                "No versions: this machine does not belong to a cluster, or its control role does not respond. "
+                code { "evenkeel cluster init NAME" } " makes it a member, also alone."
+            }
+        };
+    };
+    let accepted = versions.accepted;
+    let accepted = versions.all.iter().find(|one| Some(one.id) == accepted);
+    html! {
+        @for words in &versions.frozen {
+            p.note { b { "Changes are frozen" } ": " (clean(words)) }
+        }
+        @for one in versions.all.iter().filter(|one| one.stage.is_in_progress()) {
+            (in_progress(shown, versions, one))
+        }
+        (served(shown, versions, accepted))
+        section aria-labelledby="history" {
+            h2 #history { "History" }
+            @if versions.all.is_empty() { p.empty { "There is no version yet." } }
+            ol.graph {
+                @for one in &versions.all { (entry(shown, versions, one)) }
+            }
+        }
+    }
+}
+
+/// When a version was proposed, and by whom.
+fn by(version: &Version) -> Markup {
+    let ms = u64::try_from(version.time_s)
+        .unwrap_or_default()
+        .saturating_mul(1_000);
+    html! { span.muted { (date(ms)) " " (moment(ms).1) " by " (clean(&version.author)) } }
+}
+
+/// The version in progress: how far it is, and what can be done about it.
+fn in_progress(shown: &Shown<'_>, versions: &Versions, version: &Version) -> Markup {
+    let waits = version.stage == Stage::AwaitsConfirmation;
+    let at = STEPS.iter().position(|(stage, _)| *stage == version.stage);
+    let at = at.unwrap_or_default();
+    html! {
+        section.moving aria-labelledby="moving" {
+            h2 #moving { "Version " (version.id) ": " (clean(&version.message)) }
+            p { (by(version)) }
+            ol.steps {
+                @for (index, (stage, words)) in STEPS.iter().enumerate() {
+                    @if *stage != Stage::AwaitsConfirmation || waits {
+                        li class=(if index < at { "past" } else if index == at { "now" } else { "next" })
+                            aria-current=[(index == at).then_some("step")] {
+                            (words)
+                            @if index == at { " " span.muted { "(" (clean(&version.stage_words)) ")" } }
+                        }
+                    }
+                }
+            }
+            (reports(version))
+            p.links {
+                a href={ "/config/difference?to=" (version.id) } { "Changes" } " "
+                a href={ "/config/file?version=" (version.id) } { "Files" }
+            }
+            @if may_change(shown, versions) {
+                form.act method="post" action="/config/act" {
+                    (hidden("csrf", &shown.viewer.csrf))
+                    (hidden("version", &version.id.to_string()))
+                    @if waits { button.first name="do" value="confirm" { "Confirm" } }
+                    button name="do" value="cancel" { "Roll back" }
+                }
+            }
+        }
+    }
+}
+
+fn reports(version: &Version) -> Markup {
+    html! {
+        @if !version.reports.is_empty() {
+            ul.reports {
+                @for (node, words) in &version.reports { li { b { (clean(node)) } " " (clean(words)) } }
+            }
+        }
+    }
+}
+
+/// The version that all nodes are to serve.
+fn served(shown: &Shown<'_>, versions: &Versions, accepted: Option<&Version>) -> Markup {
+    html! {
+        section.served aria-labelledby="served" {
+            h2 #served { "Served now" }
+            @match accepted {
+                None => p.empty {
+                    "No version is accepted yet. "
+                    code { "evenkeel config apply FILE… -m MESSAGE" } " makes the first one of files."
+                },
+                Some(one) => {
+                    p { b { "Version " (one.id) } ": " (clean(&one.message)) }
+                    p { (by(one)) }
+                    @if versions.serving != versions.accepted {
+                        p.note {
+                            @match versions.serving {
+                                Some(other) => { "This machine serves version " (other) "." },
+                                None => "This machine serves no version.",
+                            }
+                        }
+                    }
+                    p.links {
+                        a.button href={ "/config/file?version=" (one.id) } { "Files" } " "
+                        @if may_change(shown, versions) {
+                            a.button href="/config/edit" { "Edit" }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How a version ended, for the eye.
+fn grade(versions: &Versions, version: &Version) -> Grade {
+    match version.stage {
+        Stage::Accepted if versions.accepted == Some(version.id) => Grade::Good,
+        Stage::Accepted => Grade::Standby,
+        Stage::Refused | Stage::RolledBack => Grade::Bad,
+        _ => Grade::Busy,
+    }
+}
+
+fn entry(shown: &Shown<'_>, versions: &Versions, version: &Version) -> Markup {
+    let is_served = versions.accepted == Some(version.id);
+    let words = match is_served {
+        true => "accepted, served",
+        false => &version.stage_words,
+    };
+    let can_return = version.stage == Stage::Accepted && !is_served;
+    html! {
+        li.(if version.stage == Stage::Accepted { "stem" } else { "twig" }) {
+            p {
+                b { "Version " (version.id) } " " (state::word(&clean(words), grade(versions, version)))
+            }
+            p.message { (clean(&version.message)) }
+            p {
+                (by(version))
+                @if !version.origin.is_empty() { span.muted { " · " (clean(&version.origin)) } }
+            }
+            @if !version.why.is_empty() { pre.why { (version.why.lines().map(clean).collect::<Vec<_>>().join("\n")) } }
+            p.links {
+                a href={ "/config/difference?to=" (version.id) } { "Changes" } " "
+                a href={ "/config/file?version=" (version.id) } { "Files" } " "
+                @if can_return && may_change(shown, versions) {
+                    a href={ "/config/roll-back?to=" (version.id) } { "Return to it" }
+                }
+            }
+        }
+    }
+}
+
+/// What differs between two versions.
+pub fn differences(shown: &Shown<'_>, from: Option<u64>, to: u64, all: &[Difference]) -> Markup {
+    let title = match from {
+        Some(from) => format!("From version {from} to version {to}"),
+        None => format!("Version {to}"),
+    };
+    frame::below(
+        &Page::Configuration,
+        shown,
+        (&title, None),
+        &html! { div.differences { (difference::of(all)) } },
+    )
+}
+
+/// The files of a version.
+pub fn files(shown: &Shown<'_>, files: &Files) -> Markup {
+    let title = format!("Version {}", files.version);
+    let content = html! {
+        section.served {
+            h2 { "Files" }
+            ul.files {
+                @for one in &files.files {
+                    li {
+                        @match &one.text {
+                            Some(text) => {
+                                a href=(file::path(files.version, &one.path)) { (clean(&one.path)) }
+                                span.muted { " " (super::words::counted(text.lines().count(), "line")) }
+                            },
+                            None => { (clean(&one.path)) " " span.muted { (clean(&one.description)) } }
+                        }
+                        @if !one.main { span.muted { " · named by the files before" } }
+                    }
+                }
+            }
+        }
+    };
+    frame::below(&Page::Configuration, shown, (&title, None), &content)
+}
+
+/// Whether an older version is to be served again.
+pub fn roll_back(shown: &Shown<'_>, to: u64, all: &[Difference], wrong: Option<&str>) -> Markup {
+    let title = format!("Return to version {to}");
+    let content = html! {
+        section.served {
+            @if let Some(wrong) = wrong { p.wrong role="alert" { (clean(wrong)) } }
+            p { "The files of version " (to) " become a new version: checked by every node, then tried by one." }
+            form method="post" action="/config/roll-back" {
+                (hidden("csrf", &shown.viewer.csrf))
+                (hidden("to", &to.to_string()))
+                (reason(""))
+                button.first type="submit" { "Return to version " (to) }
+            }
+        }
+        div.differences { (difference::of(all)) }
+    };
+    frame::below(&Page::Configuration, shown, (&title, None), &content)
+}
+
+/// What the manual says of a line.
+pub fn manual(text: Option<&str>) -> Markup {
+    html! { @if let Some(text) = text { pre { (text) } } }
+}
+
+/// What a code means.
+pub fn explained(shown: &Shown<'_>, code: &str, text: &str) -> Markup {
+    let content = html! { aside.manual { pre { (text) } } };
+    frame::below(&Page::Configuration, shown, (code, None), &content)
+}
+
+/// The fields of a change: why, and how long it may stay unconfirmed.
+fn reason(message: &str) -> Markup {
+    html! {
+        label for="message" { "Reason, for the history" }
+        input #message name="message" value=(message) required maxlength="1000" autocomplete="off";
+        label for="confirm" { "Confirmation" }
+        select #confirm name="confirm" {
+            option value="" { "As the files say" }
+            option value="60" { "Roll back unless confirmed within 1 minute" }
+            option value="300" { "Roll back unless confirmed within 5 minutes" }
+            option value="1800" { "Roll back unless confirmed within 30 minutes" }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The control role, asked about versions of the configuration and for changes of it
+//! ([`part::versions`]): one connection for each question, passed on by the main thread.
+
+use crate::shared::Shared;
+use part::codec;
+use part::lock;
+use part::versions::{ANSWER_BYTES_MAX, Answer, QUESTION_BYTES_MAX, Question, framed};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdStream;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+/// How long an answer may take: a check loads all files.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Versions that the pages show.
+const SHOWN_MAX: u32 = 100;
+/// The part that reports the cluster, and with it that there is a control role.
+const CLUSTER: &str = "cluster";
+
+/// Asks the control role.
+///
+/// # Errors
+/// Why there is no answer, or why it refused, in words.
+pub async fn ask(shared: &Shared, question: &Question) -> Result<Answer, String> {
+    let Some(bytes) = framed(question, QUESTION_BYTES_MAX) else {
+        return Err(format!(
+            "this is more than {} MiB",
+            QUESTION_BYTES_MAX >> 20
+        ));
+    };
+    match timeout(LIMIT, exchange(shared, &bytes)).await {
+        Ok(Ok(Answer::Refused { words })) => Err(words),
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(
+            "the control role does not respond; without a cluster there are no versions".to_owned(),
+        ),
+        Ok(Err(error)) => Err(language::reason(&error)),
+        Err(_) => Err("the control role did not answer in time".to_owned()),
+    }
+}
+
+async fn exchange(shared: &Shared, question: &[u8]) -> io::Result<Answer> {
+    let (own, other) = StdStream::pair()?;
+    own.set_nonblocking(true)?;
+    let mut own = UnixStream::from_std(own)?;
+    shared.connect(OwnedFd::from(other));
+    // A control role that has gone leaves the connection to its end, which is read below.
+    match own.write_all(question).await {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
+        _ => {}
+    }
+    let length = own.read_u32().await? as usize;
+    if length > ANSWER_BYTES_MAX {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let mut bytes = Vec::new();
+    own.take(length as u64).read_to_end(&mut bytes).await?;
+    if bytes.len() < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    codec::decode(&bytes).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// Keeps what is known of the versions, after each look at the platform while somebody sees it.
+pub async fn keep(shared: Arc<Shared>) {
+    let mut looks = shared.platform.subscribe();
+    while looks.changed().await.is_ok() {
+        let has_cluster = {
+            let platform = looks.borrow_and_update();
+            let look = platform.me().and_then(|me| me.look.as_deref());
+            let reports = look.map(|look| look.reports.as_slice()).unwrap_or_default();
+            reports.iter().any(|report| report.part == CLUSTER)
+        };
+        let known = lock(&shared.versions).clone();
+        if has_cluster && known.is_some() && !shared.watchers.are_there() {
+            continue;
+        }
+        let answer = match has_cluster {
+            true => ask(&shared, &Question::Versions { max: SHOWN_MAX })
+                .await
+                .ok(),
+            false => None,
+        };
+        let now = match answer {
+            Some(Answer::Versions(versions)) => Some(Arc::new(versions)),
+            _ => None,
+        };
+        *lock(&shared.versions) = match (&known, &now) {
+            (Some(known), Some(now)) if known == now => Some(Arc::clone(known)),
+            _ => now,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::session::Sessions;
+    use crate::config::Config;
+    use crate::shared::Manual;
+    use part::versions::Versions;
+    use std::io::{Read, Write};
+
+    fn shared() -> Arc<Shared> {
+        let manual = Manual {
+            of_line: |_, _| None,
+            of_code: |_| None,
+        };
+        let sessions = Sessions::new(None).unwrap();
+        Arc::new(Shared::new(Config::default(), sessions, (|_, _| false, manual)).unwrap())
+    }
+
+    /// Asks while somebody answers with these bytes; None: nobody does.
+    fn asked(answer: Option<Vec<u8>>) -> Result<Answer, String> {
+        let shared = shared();
+        let asker = Arc::clone(&shared);
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().unwrap();
+        let answering = std::thread::spawn(move || {
+            let connection = loop {
+                match shared.connections().pop() {
+                    Some(connection) => break connection,
+                    None => std::thread::yield_now(),
+                }
+            };
+            let Some(answer) = answer else { return };
+            let mut stream = StdStream::from(connection);
+            let mut length = [0; 4];
+            stream.read_exact(&mut length).unwrap();
+            let mut question = vec![0; u32::from_be_bytes(length) as usize];
+            stream.read_exact(&mut question).unwrap();
+            codec::decode::<Question>(&question).unwrap();
+            stream.write_all(&answer).unwrap();
+        });
+        let said = runtime.block_on(ask(&asker, &Question::Versions { max: 1 }));
+        answering.join().unwrap();
+        said
+    }
+
+    #[test]
+    fn a_question_is_answered_refused_or_nobody_is_there() {
+        let answer = Answer::Versions(Versions::default());
+        let bytes = framed(&answer, ANSWER_BYTES_MAX);
+        assert_eq!(asked(bytes), Ok(answer));
+        let refused = Answer::Refused {
+            words: "frozen".to_owned(),
+        };
+        let bytes = framed(&refused, ANSWER_BYTES_MAX);
+        assert_eq!(asked(bytes), Err("frozen".to_owned()));
+        for bytes in [
+            None,
+            Some(vec![0xff; 4]),
+            Some(vec![0, 0, 0, 9, 1]),
+            Some(vec![0, 0, 0, 1, 0xc1]),
+        ] {
+            assert!(asked(bytes).is_err());
+        }
+    }
+}

@@ -1,0 +1,455 @@
+//! The configuration: its files, and changes of them. The control role decides; a change takes the
+//! role `admin`, here as there.
+
+use super::act::back;
+use super::pages::to_sign_in;
+use super::sign_in::{is_own, to};
+use super::{Common, body_within, failure, field, fields, html, signed_in};
+use crate::page::config::{self, Editing, Viewed};
+use crate::page::{Page, Shown};
+use crate::platform::Platform;
+use crate::shared::Shared;
+use crate::user::{Role, Viewer};
+use crate::versions::ask;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, Request, StatusCode, Uri};
+use axum::response::Response;
+use maud::Markup;
+use part::versions::{Answer, Change, Edit, File, Files, Findings, QUESTION_BYTES_MAX, Question};
+use std::sync::Arc;
+
+/// Bytes of a form with a text, encoded.
+const FORM_BYTES_MAX: usize = 3 * QUESTION_BYTES_MAX;
+/// The longest reason.
+const MESSAGE_MAX: usize = 1_000;
+/// The longest time for a confirmation, seconds.
+const CONFIRM_S_MAX: u64 = 86_400;
+
+/// Why there is no page, with its status.
+type Failed = (StatusCode, String);
+
+fn conflict(words: String) -> Failed {
+    (StatusCode::CONFLICT, words)
+}
+
+fn strange<T>() -> Result<T, Failed> {
+    let words = "the control role is of another program".to_owned();
+    Err(conflict(words))
+}
+
+/// Draws a page of a platform for a viewer.
+struct Drawing {
+    platform: Arc<Platform>,
+    viewer: Viewer,
+}
+
+impl Drawing {
+    fn shown(&self) -> Shown<'_> {
+        Shown {
+            platform: &self.platform,
+            viewer: &self.viewer,
+            filter: "",
+            member: None,
+            told: None,
+        }
+    }
+
+    fn accepted(&self) -> Option<u64> {
+        self.platform.versions.as_ref()?.accepted
+    }
+}
+
+fn respond(drawn: Result<Markup, Failed>) -> Response {
+    match drawn {
+        Ok(markup) => html(StatusCode::OK, markup),
+        Err((status, words)) => failure(status, &words),
+    }
+}
+
+/// `GET /config/…`: a page below the versions.
+pub(super) async fn page(
+    State(shared): State<Common>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    uri: Uri,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = query.unwrap_or_default();
+    let Some((viewer, _)) = signed_in(&shared, &headers) else {
+        return to_sign_in(uri.path(), &query);
+    };
+    shared.see();
+    let platform = shared.platform.borrow().clone();
+    let drawing = Drawing { platform, viewer };
+    let query = fields(query.as_bytes());
+    respond(match name.as_str() {
+        "file" => file(&shared, &drawing, &query).await,
+        "difference" => difference(&shared, &drawing, &query).await,
+        "edit" => edit(&shared, &drawing, &query).await,
+        "roll-back" => roll_back(&shared, &drawing, &query, None).await,
+        "manual" => return manual(&shared, &drawing, &query),
+        _ => Err((StatusCode::NOT_FOUND, "There is no such page.".to_owned())),
+    })
+}
+
+/// A version that a query names.
+fn version(query: &[(String, String)], name: &str) -> Result<Option<u64>, Failed> {
+    match field(query, name).as_str() {
+        "" => Ok(None),
+        number => number.parse().map(Some).map_err(|_| {
+            let words = format!("'{number}' is not the number of a version.");
+            (StatusCode::BAD_REQUEST, words)
+        }),
+    }
+}
+
+async fn files(shared: &Shared, version: Option<u64>) -> Result<Files, Failed> {
+    let answer = ask(shared, &Question::Files { version }).await;
+    match answer.map_err(conflict)? {
+        Answer::Files(files) => Ok(files),
+        _ => strange(),
+    }
+}
+
+async fn file(
+    shared: &Shared,
+    drawing: &Drawing,
+    query: &[(String, String)],
+) -> Result<Markup, Failed> {
+    let files = files(shared, version(query, "version")?).await?;
+    let path = field(query, "path");
+    if path.is_empty() {
+        return Ok(config::files(&drawing.shown(), &files));
+    }
+    let Some(file) = files.files.iter().find(|file| file.path == path) else {
+        let words = format!("Version {} has no file '{path}'.", files.version);
+        return Err((StatusCode::NOT_FOUND, words));
+    };
+    let blame = match field(query, "blame").as_str() {
+        "" => None,
+        _ => {
+            let version = files.version;
+            match ask(shared, &Question::Blame { version, path }).await {
+                Ok(Answer::Blame(lines)) => Some(lines),
+                Ok(_) => return strange(),
+                Err(words) => return Err(conflict(words)),
+            }
+        }
+    };
+    let viewed = Viewed {
+        version: files.version,
+        file,
+        blame: blame.as_deref(),
+    };
+    Ok(config::file(&drawing.shown(), &viewed))
+}
+
+/// By default from the version before.
+async fn difference(
+    shared: &Shared,
+    drawing: &Drawing,
+    query: &[(String, String)],
+) -> Result<Markup, Failed> {
+    let accepted = drawing.accepted();
+    let Some(to) = version(query, "to")?.or(accepted) else {
+        return Err((StatusCode::NOT_FOUND, "There is no version yet.".to_owned()));
+    };
+    let versions = drawing.platform.versions.iter();
+    let mut known = versions.flat_map(|versions| &versions.all);
+    let parent = known
+        .find(|one| one.id == to)
+        .and_then(|version| version.parent);
+    let from = version(query, "from")?.or(parent);
+    let all = differences(shared, from, to).await?;
+    Ok(config::differences(&drawing.shown(), from, to, &all))
+}
+
+async fn differences(
+    shared: &Shared,
+    from: Option<u64>,
+    to: u64,
+) -> Result<Vec<part::versions::Difference>, Failed> {
+    let answer = ask(shared, &Question::Differences { from, to }).await;
+    match answer.map_err(conflict)? {
+        Answer::Differences(all) => Ok(all),
+        _ => strange(),
+    }
+}
+
+fn is_admin(viewer: &Viewer) -> Result<(), Failed> {
+    match viewer.role {
+        Role::Admin => Ok(()),
+        _ => {
+            let words = "A change of the configuration takes the role `admin`.".to_owned();
+            Err((StatusCode::FORBIDDEN, words))
+        }
+    }
+}
+
+fn texts(files: &Files) -> impl Iterator<Item = &File> {
+    files.files.iter().filter(|file| file.text.is_some())
+}
+
+/// The editor with a file of the accepted version.
+async fn edit(
+    shared: &Shared,
+    drawing: &Drawing,
+    query: &[(String, String)],
+) -> Result<Markup, Failed> {
+    is_admin(&drawing.viewer)?;
+    let files = files(shared, None).await?;
+    let path = field(query, "path");
+    let wanted = |file: &&File| file.path == path || (path.is_empty() && file.main);
+    let Some(file) = texts(&files).find(wanted) else {
+        let words = format!("Version {} has no text '{path}'.", files.version);
+        return Err((StatusCode::NOT_FOUND, words));
+    };
+    let paths: Vec<String> = texts(&files).map(|file| file.path.clone()).collect();
+    let editing = Editing {
+        of: files.version,
+        path: &file.path,
+        text: file.text.as_deref().unwrap_or_default(),
+        message: "",
+        paths: &paths,
+        wrong: None,
+    };
+    Ok(config::editor(&drawing.shown(), &editing, None))
+}
+
+async fn roll_back(
+    shared: &Shared,
+    drawing: &Drawing,
+    query: &[(String, String)],
+    wrong: Option<&str>,
+) -> Result<Markup, Failed> {
+    is_admin(&drawing.viewer)?;
+    let Some(to) = version(query, "to")? else {
+        let words = "To which version?".to_owned();
+        return Err((StatusCode::BAD_REQUEST, words));
+    };
+    let all = differences(shared, drawing.accepted(), to).await?;
+    Ok(config::roll_back(&drawing.shown(), to, &all, wrong))
+}
+
+/// What the manual says of a line, for the editor; or of a code, as a page.
+fn manual(shared: &Shared, drawing: &Drawing, query: &[(String, String)]) -> Response {
+    let code = field(query, "code");
+    if !code.is_empty() {
+        return respond(match (shared.manual.of_code)(&code) {
+            Some(text) => Ok(config::explained(&drawing.shown(), &code, &text)),
+            None => Err((StatusCode::NOT_FOUND, "There is no such code.".to_owned())),
+        });
+    }
+    let (section, line) = (field(query, "section"), field(query, "line"));
+    let text = (shared.manual.of_line)(&section, &line);
+    html(StatusCode::OK, config::manual(text.as_deref()))
+}
+
+/// `POST /config/…`: a form of an administrator.
+pub(super) async fn form(
+    State(shared): State<Common>,
+    Path(name): Path<String>,
+    request: Request<Body>,
+) -> Response {
+    let (headers, uri) = (request.headers().clone(), request.uri().clone());
+    let Some((viewer, _)) = signed_in(&shared, &headers) else {
+        // A script asks: it loads the page again, which leads to the sign-in.
+        return match name.as_str() {
+            "check" => failure(StatusCode::UNAUTHORIZED, ""),
+            _ => to("/sign-in"),
+        };
+    };
+    if let Err((status, words)) = is_admin(&viewer) {
+        return failure(status, &words);
+    }
+    let Some(bytes) = body_within(request, FORM_BYTES_MAX).await else {
+        return failure(StatusCode::BAD_REQUEST, "The form did not come whole.");
+    };
+    let form = fields(&bytes);
+    if !is_own(&headers, &uri) || field(&form, "csrf") != viewer.csrf {
+        return failure(StatusCode::FORBIDDEN, "This form came from another site.");
+    }
+    let platform = shared.platform.borrow().clone();
+    let drawing = Drawing { platform, viewer };
+    match name.as_str() {
+        "check" => respond(checked(&shared, &form).await),
+        "edit" => respond(edited(&shared, &drawing, &form).await),
+        "apply" => applied(&shared, &drawing, &form).await,
+        "act" => acted(&shared, &drawing, &form).await,
+        "roll-back" => rolled_back(&shared, &drawing, &form).await,
+        _ => failure(StatusCode::NOT_FOUND, "There is no such page."),
+    }
+}
+
+/// The fields of a form with a text.
+struct Typed {
+    of: u64,
+    path: String,
+    text: String,
+    message: String,
+}
+
+impl Typed {
+    fn of(form: &[(String, String)]) -> Result<Typed, Failed> {
+        let words = || (StatusCode::BAD_REQUEST, "Of which version?".to_owned());
+        // A browser ends lines in its own way.
+        let text = field(form, "text").replace("\r\n", "\n");
+        Ok(Typed {
+            of: field(form, "of").parse().map_err(|_| words())?,
+            path: field(form, "path"),
+            text,
+            message: field(form, "message"),
+        })
+    }
+
+    fn edit(&self) -> Edit {
+        Edit {
+            of: self.of,
+            texts: vec![(self.path.clone(), self.text.clone())],
+        }
+    }
+
+    fn editing<'t>(&'t self, wrong: Option<&'t str>) -> Editing<'t> {
+        Editing {
+            of: self.of,
+            path: &self.path,
+            text: &self.text,
+            message: &self.message,
+            paths: &[],
+            wrong,
+        }
+    }
+}
+
+async fn check(shared: &Shared, typed: &Typed) -> Result<Findings, Failed> {
+    let answer = ask(shared, &Question::Check(typed.edit())).await;
+    match answer.map_err(conflict)? {
+        Answer::Findings(found) => Ok(found),
+        _ => strange(),
+    }
+}
+
+/// What a check finds, for the script of the editor.
+async fn checked(shared: &Shared, form: &[(String, String)]) -> Result<Markup, Failed> {
+    let typed = Typed::of(form)?;
+    let found = check(shared, &typed).await?;
+    Ok(config::findings(&found, &typed.editing(None)))
+}
+
+/// The editor again, or the last look before a change.
+async fn edited(
+    shared: &Shared,
+    drawing: &Drawing,
+    form: &[(String, String)],
+) -> Result<Markup, Failed> {
+    let typed = Typed::of(form)?;
+    if field(form, "do") == "edit" {
+        return Ok(config::editor(&drawing.shown(), &typed.editing(None), None));
+    }
+    // What was typed is not lost because a check does not work.
+    let found = match check(shared, &typed).await {
+        Ok(found) => found,
+        Err((_, words)) => {
+            let editing = typed.editing(Some(&words));
+            return Ok(config::editor(&drawing.shown(), &editing, None));
+        }
+    };
+    let editing = typed.editing(None);
+    Ok(match field(form, "do") == "review" && found.good {
+        true => config::review(&drawing.shown(), &editing, &found),
+        false => config::editor(&drawing.shown(), &editing, Some(&found)),
+    })
+}
+
+/// Who wants it, and why.
+fn change(drawing: &Drawing, form: &[(String, String)]) -> Result<Change, String> {
+    let message = field(form, "message").trim().to_owned();
+    if message.is_empty() {
+        return Err("Write down the reason, for the history.".to_owned());
+    }
+    if message.len() > MESSAGE_MAX {
+        return Err(format!("The reason has more than {MESSAGE_MAX} bytes."));
+    }
+    let confirm_s = match field(form, "confirm").as_str() {
+        "" => None,
+        number => match number.parse::<u64>() {
+            Ok(number) if (10..=CONFIRM_S_MAX).contains(&number) => Some(number),
+            _ => return Err(format!("'{number}' is not a time from 10 s to a day.")),
+        },
+    };
+    Ok(Change {
+        by: author(drawing),
+        message,
+        confirm_s,
+    })
+}
+
+/// As the history names the viewer.
+fn author(drawing: &Drawing) -> String {
+    let host = drawing.platform.me().map(|me| me.name.as_str());
+    format!("{}@{}", drawing.viewer.name, host.unwrap_or("this machine"))
+}
+
+async fn applied(shared: &Shared, drawing: &Drawing, form: &[(String, String)]) -> Response {
+    let typed = match Typed::of(form) {
+        Ok(typed) => typed,
+        Err((status, words)) => return failure(status, &words),
+    };
+    let outcome = match change(drawing, form) {
+        Ok(change) => {
+            let edit = typed.edit();
+            ask(shared, &Question::Apply { edit, change }).await
+        }
+        Err(words) => Err(words),
+    };
+    match outcome {
+        Ok(answer) => decided(shared, answer),
+        Err(words) => {
+            let editing = typed.editing(Some(&words));
+            respond(Ok(config::editor(&drawing.shown(), &editing, None)))
+        }
+    }
+}
+
+/// Back to the versions, with what came of it.
+fn decided(shared: &Shared, answer: Answer) -> Response {
+    let path = Page::Configuration.path();
+    match answer {
+        Answer::Done { words, .. } | Answer::Unknown { words } => back(shared, &path, &words),
+        Answer::Refused { words } => failure(StatusCode::CONFLICT, &words),
+        _ => respond(strange()),
+    }
+}
+
+async fn acted(shared: &Shared, drawing: &Drawing, form: &[(String, String)]) -> Response {
+    let by = author(drawing);
+    let version = match version(form, "version") {
+        Ok(Some(version)) => version,
+        _ => return failure(StatusCode::BAD_REQUEST, "Of which version?"),
+    };
+    let question = match field(form, "do").as_str() {
+        "confirm" => Question::Confirm { version, by },
+        "cancel" => Question::Cancel { version, by },
+        _ => return failure(StatusCode::BAD_REQUEST, "`do` is `confirm` or `cancel`."),
+    };
+    match ask(shared, &question).await {
+        Ok(answer) => decided(shared, answer),
+        Err(words) => failure(StatusCode::CONFLICT, &words),
+    }
+}
+
+async fn rolled_back(shared: &Shared, drawing: &Drawing, form: &[(String, String)]) -> Response {
+    let to = match version(form, "to") {
+        Ok(Some(to)) => to,
+        _ => return failure(StatusCode::BAD_REQUEST, "To which version?"),
+    };
+    let outcome = match change(drawing, form) {
+        Ok(change) => ask(shared, &Question::RollBack { to, change }).await,
+        Err(words) => Err(words),
+    };
+    match outcome {
+        Ok(answer) => decided(shared, answer),
+        Err(words) => respond(roll_back(shared, drawing, form, Some(&words)).await),
+    }
+}
