@@ -5,7 +5,7 @@ use crate::look::Look;
 use crate::platform::{Member, MemberKind, Platform};
 use crate::traffic::{Kind, Row, Traffic};
 use part::report::{Event, Grade, Moment, NumberRow, Report, State, Subject, Unit};
-use part::versions::{Stage, Version, Versions};
+use part::versions::{Happened, Stage, Version, Versions};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -388,6 +388,11 @@ fn versions() -> Versions {
         accepted: Some(3),
         serving: Some(3),
         frozen: Vec::new(),
+        events: vec![Happened {
+            time_s: 1_790_000_000,
+            from: "alpha".to_owned(),
+            words: "version 3 of anna@alpha is accepted".to_owned(),
+        }],
         all: vec![
             Version {
                 reports: vec![

@@ -162,6 +162,20 @@ pub struct Versions {
     pub frozen: Vec<String>,
     /// The newest first.
     pub all: Vec<Version>,
+    /// What happened in the cluster, the newest first.
+    pub events: Vec<Happened>,
+}
+
+/// Something that happened in the cluster.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Happened {
+    /// When, seconds since 1970 by the clock of the member that reported it.
+    pub time_s: i64,
+    /// The member that reported it.
+    pub from: String,
+    /// What.
+    pub words: String,
 }
 
 /// A version.

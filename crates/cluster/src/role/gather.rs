@@ -189,7 +189,7 @@ fn events(state: &State, me: &str, own: Vec<String>) -> Vec<String> {
 }
 
 /// Returns a diagnostic in one line: its message, and the line of the file.
-fn one_line(words: &str) -> String {
+pub(super) fn one_line(words: &str) -> String {
     let Some((first, rest)) = words.trim_end().split_once('\n') else {
         return words.to_owned();
     };

@@ -16,8 +16,8 @@ use crate::state::{Stage, VersionRecord, against_in_words};
 use crate::wire::Network;
 use part::codec;
 use part::versions::{
-    self, ANSWER_BYTES_MAX, Answer, Change, Difference, Edit, File, Files, Finding, Findings, Line,
-    QUESTION_BYTES_MAX, Question, Version, Versions,
+    self, ANSWER_BYTES_MAX, Answer, Change, Difference, Edit, File, Files, Finding, Findings,
+    Happened, Line, QUESTION_BYTES_MAX, Question, Version, Versions,
 };
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
@@ -32,6 +32,8 @@ use tokio::time::timeout;
 const AT_ONCE: usize = 8;
 /// How long the asker may take to send a question, and to read the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Events in one answer.
+const EVENTS_MAX: usize = 100;
 /// Versions in one answer.
 const VERSIONS_MAX: usize = 200;
 /// Versions that are read to find where lines come from.
@@ -128,6 +130,16 @@ impl<M: Machine, N: Network> Answering<M, N> {
             serving: status.configuration.serving.map(|version| version.0),
             frozen: status.frozen,
             all: newest.map(|record| version(record, name)).collect(),
+            events: state
+                .events()
+                .rev()
+                .take(EVENTS_MAX)
+                .map(|event| Happened {
+                    time_s: event.time_s,
+                    from: name(event.from),
+                    words: gather::one_line(&event.words),
+                })
+                .collect(),
         }
     }
 

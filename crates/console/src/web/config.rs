@@ -253,7 +253,14 @@ pub(super) async fn form(
     request: Request<Body>,
 ) -> Response {
     let (headers, uri) = (request.headers().clone(), request.uri().clone());
-    let Some((viewer, _)) = signed_in(&shared, &headers) else {
+    // A client may read a refusal only when it has sent everything.
+    let viewer = signed_in(&shared, &headers).map(|(viewer, _)| viewer);
+    let max = match viewer.as_ref().map(is_admin) {
+        Some(Ok(())) => FORM_BYTES_MAX,
+        _ => super::FORM_BYTES_MAX,
+    };
+    let bytes = body_within(request, max).await;
+    let Some(viewer) = viewer else {
         // A script asks: it loads the page again, which leads to the sign-in.
         return match name.as_str() {
             "check" => failure(StatusCode::UNAUTHORIZED, ""),
@@ -263,7 +270,7 @@ pub(super) async fn form(
     if let Err((status, words)) = is_admin(&viewer) {
         return failure(status, &words);
     }
-    let Some(bytes) = body_within(request, FORM_BYTES_MAX).await else {
+    let Some(bytes) = bytes else {
         return failure(StatusCode::BAD_REQUEST, "The form did not come whole.");
     };
     let form = fields(&bytes);
