@@ -2,7 +2,7 @@
 
 use crate::history::History;
 use crate::look::Look;
-use part::report::State;
+use part::report::{Event, State};
 use std::sync::Arc;
 
 /// All machines, and what was.
@@ -44,7 +44,29 @@ pub enum MemberKind {
     Arbiter,
 }
 
+/// What happened on a machine.
+#[derive(Clone, Debug)]
+pub struct Happened<'p> {
+    /// The machine.
+    pub member: &'p Member,
+    /// What it happened to.
+    pub of: String,
+    /// What.
+    pub event: &'p Event,
+}
+
 impl Platform {
+    /// What happened on all machines, the newest first.
+    pub fn events(&self) -> Vec<Happened<'_>> {
+        let mut all = Vec::new();
+        for member in &self.members {
+            let events = member.look.iter().flat_map(|look| look.events());
+            all.extend(events.map(|(of, event)| Happened { member, of, event }));
+        }
+        all.sort_by_key(|one| std::cmp::Reverse(one.event.at.unix_ms));
+        all
+    }
+
     /// The machine that draws.
     pub fn me(&self) -> Option<&Member> {
         self.members.first()

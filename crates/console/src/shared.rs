@@ -137,8 +137,8 @@ pub struct Other {
 
 /// An order for another node.
 pub struct Errand {
-    /// Who gives it.
-    pub by: String,
+    /// Who gives it. There they may at most what they may here.
+    pub by: Viewer,
     /// What is to be done.
     pub action: Action,
     /// What came of it.
@@ -195,6 +195,8 @@ pub struct Shared {
     pub verify: Verify,
     /// One password at a time, so that a failure counts before the next try.
     pub verifying: Semaphore,
+    /// The same for those who have signed in before in their browser: strangers do not hold them up.
+    pub verifying_known: Semaphore,
     orders: Mutex<VecDeque<Order>>,
     wake: OwnedFd,
 }
@@ -225,6 +227,7 @@ impl Shared {
             watchers: Watchers::default(),
             verify,
             verifying: Semaphore::new(1),
+            verifying_known: Semaphore::new(1),
             orders: Mutex::default(),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         })
