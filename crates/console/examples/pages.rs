@@ -66,6 +66,7 @@ fn long() -> Platform {
 fn write(folder: &Path, platform: &Platform) -> io::Result<()> {
     let viewer = Viewer {
         name: "anna".to_owned(),
+        token: None,
         role: Role::Operator,
         csrf: "sample".to_owned(),
     };

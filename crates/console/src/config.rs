@@ -1,6 +1,6 @@
 //! What a file says of the console.
 
-use crate::user::Role;
+use crate::user::{Role, Scope};
 use configuration::Account;
 use part::codec;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,9 @@ pub struct Config {
     pub security: Security,
     /// Who may sign in, and what each may do.
     pub users: Vec<User>,
+    /// What programs come with.
+    #[serde(default)]
+    pub tokens: Vec<Token>,
 }
 
 /// How connections are secured.
@@ -38,6 +41,36 @@ pub struct User {
     pub account: Account,
     /// What they may do.
     pub role: Role,
+    /// What they have besides the password.
+    #[serde(default)]
+    pub second_factor: SecondFactor,
+}
+
+/// What a user has besides the password.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum SecondFactor {
+    /// Nothing.
+    #[default]
+    None,
+    /// Nothing, but the file demands it: they cannot sign in.
+    Missing,
+    /// An app that shows codes of this secret.
+    Codes(#[serde(with = "serde_bytes")] Vec<u8>),
+}
+
+/// What a program comes with, for a user.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Token {
+    /// Its name.
+    pub name: String,
+    /// The user whose role it has, within its scope.
+    pub user: String,
+    /// What it may at most.
+    pub scope: Scope,
+    /// When it expires, seconds since 1970.
+    pub until_s: Option<u64>,
+    /// The SHA-256 of its text.
+    pub hash: [u8; 32],
 }
 
 impl Default for Config {
@@ -46,6 +79,7 @@ impl Default for Config {
             address: SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)),
             security: Security::Own,
             users: Vec::new(),
+            tokens: Vec::new(),
         }
     }
 }
@@ -82,6 +116,9 @@ pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
             }
             if before.users != now.users {
                 lines.push("console: users changed".to_owned());
+            }
+            if before.tokens != now.tokens {
+                lines.push("console: tokens changed".to_owned());
             }
             lines
         }

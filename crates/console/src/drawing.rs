@@ -116,6 +116,7 @@ impl Drawing {
             name: String::new(),
             role: view.role,
             csrf: mark.to_owned(),
+            token: None,
         };
         let shown = Shown {
             platform,
@@ -162,6 +163,7 @@ mod tests {
             name: "anna".to_owned(),
             role,
             csrf: csrf.to_owned(),
+            token: None,
         }
     }
 

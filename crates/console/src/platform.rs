@@ -2,8 +2,9 @@
 
 use crate::history::History;
 use crate::look::Look;
-use part::report::State;
-use part::versions::Versions;
+use part::report::{Event, Moment, State};
+use part::versions::{self, Versions};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// All machines, and what was.
@@ -48,7 +49,56 @@ pub enum MemberKind {
     Arbiter,
 }
 
+/// What happened on a machine.
+#[derive(Clone, Debug)]
+pub struct Happened<'p> {
+    /// The machine.
+    pub member: &'p Member,
+    /// What it happened to.
+    pub of: String,
+    /// What.
+    pub event: Cow<'p, Event>,
+}
+
 impl Platform {
+    /// What happened on all machines, the newest first.
+    pub fn events(&self) -> Vec<Happened<'_>> {
+        let mut all = Vec::new();
+        for member in &self.members {
+            let events = member.look.iter().flat_map(|look| look.events());
+            all.extend(events.map(|(of, event)| Happened {
+                member,
+                of,
+                event: Cow::Borrowed(event),
+            }));
+        }
+        let of_cluster = self.versions.iter().flat_map(|versions| &versions.events);
+        all.extend(of_cluster.filter_map(|one| self.of_cluster(one)));
+        all.sort_by_key(|one| std::cmp::Reverse(one.event.at.unix_ms));
+        all
+    }
+
+    /// What happened in the cluster, at the member that reported it.
+    fn of_cluster(&self, one: &versions::Happened) -> Option<Happened<'_>> {
+        let mut members = self.members.iter();
+        let member = members.find(|member| member.name == one.from);
+        let unix_ms = u64::try_from(one.time_s)
+            .unwrap_or_default()
+            .saturating_mul(1_000);
+        Some(Happened {
+            member: member.or(self.me())?,
+            of: "cluster".to_owned(),
+            event: Cow::Owned(Event {
+                at: Moment {
+                    unix_ms,
+                    ..Moment::default()
+                },
+                to: one.words.clone(),
+                ..Event::default()
+            }),
+        })
+    }
+
     /// The machine that draws.
     pub fn me(&self) -> Option<&Member> {
         self.members.first()

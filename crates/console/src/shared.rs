@@ -38,6 +38,16 @@ pub struct Manual {
     pub of_code: fn(code: &str) -> Option<String>,
 }
 
+impl Default for Manual {
+    /// Without a page.
+    fn default() -> Manual {
+        Manual {
+            of_line: |_, _| None,
+            of_code: |_| None,
+        }
+    }
+}
+
 /// Something to do.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Action {
@@ -148,8 +158,8 @@ pub struct Other {
 
 /// An order for another node.
 pub struct Errand {
-    /// Who gives it.
-    pub by: String,
+    /// Who gives it. There they may at most what they may here.
+    pub by: Viewer,
     /// What is to be done.
     pub action: Action,
     /// What came of it.
@@ -210,6 +220,8 @@ pub struct Shared {
     pub drawings: Drawings,
     /// One password at a time, so that a failure counts before the next try.
     pub verifying: Semaphore,
+    /// The same for those who have signed in before in their browser: strangers do not hold them up.
+    pub verifying_known: Semaphore,
     orders: Mutex<VecDeque<Order>>,
     /// What is known of the cluster's versions.
     pub versions: Mutex<Option<Arc<Versions>>>,
@@ -250,6 +262,7 @@ impl Shared {
             manual,
             drawings: Drawings::new().map_err(io::Error::other)?,
             verifying: Semaphore::new(1),
+            verifying_known: Semaphore::new(1),
             orders: Mutex::default(),
             versions: Mutex::default(),
             connections: Mutex::default(),

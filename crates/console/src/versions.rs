@@ -106,12 +106,15 @@ mod tests {
     use std::io::{Read, Write};
 
     fn shared() -> Arc<Shared> {
-        let manual = Manual {
-            of_line: |_, _| None,
-            of_code: |_| None,
-        };
         let sessions = Sessions::new(None).unwrap();
-        Arc::new(Shared::new(Config::default(), sessions, (|_, _| false, manual)).unwrap())
+        Arc::new(
+            Shared::new(
+                Config::default(),
+                sessions,
+                (|_, _| false, Manual::default()),
+            )
+            .unwrap(),
+        )
     }
 
     /// Asks while somebody answers with these bytes; None: nobody does.

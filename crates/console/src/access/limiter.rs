@@ -1,11 +1,15 @@
-//! How often somebody may try a password: few times at once, then seldom, in memory that is bounded.
+//! How often somebody may try a password, a code or a token: few times at once, then seldom, in memory
+//! that is bounded.
 
+use super::device;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 /// Tries that are free, and how long one takes to come back, milliseconds.
 const TRIES: u64 = 5;
 const BACK_MS: u64 = 10_000;
+/// The same for codes, of which there are few: guessing one takes years, for somebody who has the password.
+const CODE_BACK_MS: u64 = 300_000;
 /// Addresses and names that are remembered.
 const ENTRIES_MAX: usize = 4_096;
 
@@ -16,18 +20,43 @@ pub enum Key {
     From([u8; 8]),
     /// Somebody for a user, from wherever.
     For(String),
+    /// A browser in which the user has signed in before.
+    Device(device::Id),
+    /// Somebody who has the password of a user, and needs a code.
+    Code(String),
+    /// The same in a browser that is known.
+    CodeOf(device::Id),
+    /// A program at an address, with tokens.
+    Token([u8; 8]),
 }
 
 impl Key {
     /// Of an address.
     pub fn of(address: IpAddr) -> Key {
-        let mut bytes = [0; 8];
-        match address.to_canonical() {
-            IpAddr::V4(address) => bytes[4..].copy_from_slice(&address.octets()),
-            IpAddr::V6(address) => bytes.copy_from_slice(&address.octets()[..8]),
-        }
-        Key::From(bytes)
+        Key::From(network(address))
     }
+
+    /// Of a program at an address. Its wrong tokens keep nobody there from a password.
+    pub fn of_token(address: IpAddr) -> Key {
+        Key::Token(network(address))
+    }
+
+    /// How long a try takes to come back, milliseconds.
+    fn back_ms(&self) -> u64 {
+        match self {
+            Key::Code(_) | Key::CodeOf(_) => CODE_BACK_MS,
+            Key::From(_) | Key::For(_) | Key::Device(_) | Key::Token(_) => BACK_MS,
+        }
+    }
+}
+
+fn network(address: IpAddr) -> [u8; 8] {
+    let mut bytes = [0; 8];
+    match address.to_canonical() {
+        IpAddr::V4(address) => bytes[4..].copy_from_slice(&address.octets()),
+        IpAddr::V6(address) => bytes.copy_from_slice(&address.octets()[..8]),
+    }
+    bytes
 }
 
 /// Who has failed: until when all of their tries are back, milliseconds.
@@ -39,11 +68,13 @@ pub struct Limiter {
 impl Limiter {
     /// For how long one of these has no try left, milliseconds; None: all have one.
     pub fn wait(&self, keys: &[Key], now: u64) -> Option<u64> {
-        let full = TRIES * BACK_MS;
-        let until = |key: &Key| self.until.get(key).copied().unwrap_or_default();
-        let wait = keys.iter().map(|key| until(key).saturating_sub(now)).max();
-        let wait = wait.unwrap_or_default() + BACK_MS;
-        (wait > full).then(|| wait - full)
+        let wait = |key: &Key| {
+            let until = self.until.get(key).copied().unwrap_or_default();
+            let free = (TRIES - 1) * key.back_ms();
+            until.saturating_sub(now).saturating_sub(free)
+        };
+        let wait = keys.iter().map(wait).max().unwrap_or_default();
+        (wait > 0).then_some(wait)
     }
 
     /// A try of all of these has failed.
@@ -61,7 +92,7 @@ impl Limiter {
         }
         for key in keys {
             let until = self.until.entry(key.clone()).or_insert(now);
-            *until = (*until).max(now) + BACK_MS;
+            *until = (*until).max(now).saturating_add(key.back_ms());
         }
     }
 
@@ -101,6 +132,30 @@ mod tests {
         assert!(fail(&mut limiter, &anna, 1_000 + BACK_MS).is_some());
         limiter.forgive(&anna);
         assert_eq!(limiter.wait(&anna, 1_000 + BACK_MS), None);
+    }
+
+    #[test]
+    fn a_browser_that_is_known_a_code_and_a_token_have_limits_of_their_own() {
+        let mut limiter = Limiter::default();
+        let home: IpAddr = [192, 0, 2, 1].into();
+        let strangers = [Key::of(home), Key::For("anna".to_owned())];
+        while fail(&mut limiter, &strangers, 1_000).is_none() {}
+        for key in [
+            Key::Device([1; 16]),
+            Key::CodeOf([1; 16]),
+            Key::Code("anna".to_owned()),
+            Key::of_token(home),
+        ] {
+            let keys = std::slice::from_ref(&key);
+            for _ in 0..TRIES {
+                assert_eq!(fail(&mut limiter, keys, 1_000), None, "{key:?}");
+            }
+            let wait = limiter.wait(keys, 1_000);
+            assert_eq!(wait, Some(key.back_ms()), "{key:?}");
+        }
+        assert_eq!(limiter.wait(&[Key::Device([2; 16])], 1_000), None);
+        // Three codes of a million fit at a time: a day of tries finds one in a thousand times.
+        const { assert!(86_400_000 / CODE_BACK_MS * 3 < 1_000) };
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Who has signed in: a signed token in a cookie. The console remembers only who has signed out, so
 //! that a session outlives the process, and a user who is removed from the list is out at once.
 
-use crate::config::Config;
+use super::{device, second_factor};
+use crate::config::{Config, SecondFactor};
 use crate::user::{Role, Viewer};
 use aws_lc_rs::{digest, hmac, rand};
 use base64::Engine;
@@ -14,6 +15,8 @@ use std::collections::BTreeMap;
 pub const COOKIE: &str = "__Host-evenkeel";
 /// How long a session lasts, seconds.
 pub const LASTS_S: u64 = 12 * 3_600;
+/// How long somebody who has given the password has for the code, seconds.
+pub const HALF_S: u64 = 300;
 /// How long a one-time link can be used, seconds.
 pub const LINK_S: u64 = 600;
 /// Links that were given and not used.
@@ -35,7 +38,16 @@ struct Claim {
     until: u64,
     /// It came by a link.
     by_link: bool,
-    /// A digest of the password: another one ends it.
+    /// A digest of the password and of the second factor: another one ends it.
+    password: [u8; 8],
+}
+
+/// What somebody has who has given the password, and needs a code.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Half {
+    user: String,
+    /// Until when, seconds since 1970.
+    until: u64,
     password: [u8; 8],
 }
 
@@ -46,6 +58,9 @@ pub struct Kept {
     secret: Vec<u8>,
     /// Ended sessions, and until when they would have lasted.
     ended: BTreeMap<[u8; 16], u64>,
+    /// The last step whose code each user has used, as long as one like it would be accepted.
+    #[serde(default)]
+    codes: BTreeMap<String, u64>,
 }
 
 /// The sessions.
@@ -71,9 +86,12 @@ fn digest_of(bytes: &[u8]) -> [u8; 32] {
 }
 
 fn password_of(config: &Config, user: &str) -> [u8; 8] {
-    let password = config.user(user).map(|user| &user.account.password);
+    let user = config.user(user);
+    let password = user.map(|user| &user.account.password);
+    let second = user.map(|user| &user.second_factor);
+    let second = second.filter(|second| **second != SecondFactor::None);
     let mut out = [0; 8];
-    out.copy_from_slice(&digest_of(&codec::encode(&password))[..8]);
+    out.copy_from_slice(&digest_of(&codec::encode(&(password, second)))[..8]);
     out
 }
 
@@ -88,6 +106,7 @@ impl Sessions {
             None => Kept {
                 secret: random::<32>()?.to_vec(),
                 ended: BTreeMap::new(),
+                codes: BTreeMap::new(),
             },
         };
         Ok(Sessions {
@@ -110,27 +129,76 @@ impl Sessions {
         self.token(&Claim {
             user: user.to_owned(),
             id: random()?,
-            until: now + LASTS_S,
+            until: now.saturating_add(LASTS_S),
             by_link: false,
             password: password_of(config, user),
         })
     }
 
     fn token(&self, claim: &Claim) -> Result<String, String> {
-        let bytes = codec::encode(claim);
-        let tag = hmac::sign(&self.key, &bytes);
-        Ok(format!(
-            "{}.{}",
-            BASE64.encode(&bytes),
-            BASE64.encode(tag.as_ref())
-        ))
+        Ok(self.signed(b"", &codec::encode(claim)))
+    }
+
+    /// Signs a value; `kind` keeps one of another kind from being taken for it.
+    fn signed(&self, kind: &[u8], bytes: &[u8]) -> String {
+        let tag = hmac::sign(&self.key, &[kind, bytes].concat());
+        format!("{}.{}", BASE64.encode(bytes), BASE64.encode(tag.as_ref()))
+    }
+
+    /// The value that was signed here.
+    fn verified(&self, kind: &[u8], text: &str) -> Option<Vec<u8>> {
+        let (bytes, tag) = text.split_once('.').filter(|_| text.len() <= TOKEN_MAX)?;
+        let (bytes, tag) = (BASE64.decode(bytes).ok()?, BASE64.decode(tag).ok()?);
+        hmac::verify(&self.key, &[kind, &bytes].concat(), &tag).ok()?;
+        Some(bytes)
+    }
+
+    /// Somebody has given the password, and needs a code; returns what they come back with.
+    pub fn half(&self, config: &Config, user: &str, now: u64) -> String {
+        let half = Half {
+            user: user.to_owned(),
+            until: now.saturating_add(HALF_S),
+            password: password_of(config, user),
+        };
+        self.signed(b"half", &codec::encode(&half))
+    }
+
+    /// Who comes back with this. None: nobody, or too late.
+    pub fn half_of(&self, config: &Config, text: &str, now: u64) -> Option<String> {
+        let half: Half = codec::decode(&self.verified(b"half", text)?).ok()?;
+        let same = password_of(config, &half.user) == half.password;
+        (same && half.until > now && config.user(&half.user).is_some()).then_some(half.user)
+    }
+
+    /// Uses a code of a user up. False: it is wrong, or was used.
+    pub fn use_code(&mut self, user: &str, secret: &[u8], typed: &str, now: u64) -> bool {
+        let codes = &mut self.kept.codes;
+        let last = codes.get(user).copied();
+        let Some(step) = second_factor::step_of(secret, typed, now, last) else {
+            return false;
+        };
+        // No code of a step before these is accepted.
+        let oldest = second_factor::step(now).saturating_sub(2);
+        codes.retain(|_, step| *step >= oldest);
+        codes.insert(user.to_owned(), step);
+        true
+    }
+
+    /// Makes the cookie of a browser in which a user has signed in.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn device(&self, user: &str, now: u64) -> Result<String, String> {
+        device::make(&self.key, user, now)
+    }
+
+    /// Which browser of this user it is. None: it is none of theirs.
+    pub fn device_of(&self, cookie: &str, user: &str, now: u64) -> Option<device::Id> {
+        device::read(&self.key, cookie, user, now)
     }
 
     fn claim(&self, token: &str, now: u64) -> Option<Claim> {
-        let (claim, tag) = token.split_once('.').filter(|_| token.len() <= TOKEN_MAX)?;
-        let (claim, tag) = (BASE64.decode(claim).ok()?, BASE64.decode(tag).ok()?);
-        hmac::verify(&self.key, &claim, &tag).ok()?;
-        let claim: Claim = codec::decode(&claim).ok()?;
+        let claim: Claim = codec::decode(&self.verified(b"", token)?).ok()?;
         let lasts = claim.until > now && !self.kept.ended.contains_key(&claim.id);
         lasts.then_some(claim)
     }
@@ -149,6 +217,7 @@ impl Sessions {
         let csrf = hmac::sign(&self.key, &[b"form", &claim.id[..]].concat());
         Some(Viewer {
             name: claim.user,
+            token: None,
             role,
             csrf: BASE64.encode(csrf.as_ref()),
         })
@@ -186,7 +255,7 @@ impl Sessions {
             first.map(|link| self.links.remove(&link));
         }
         self.links
-            .insert(digest_of(secret.as_bytes()), now + LINK_S);
+            .insert(digest_of(secret.as_bytes()), now.saturating_add(LINK_S));
         Ok(secret)
     }
 
@@ -205,7 +274,7 @@ impl Sessions {
         let claim = Claim {
             user: BY_LINK.to_owned(),
             id: random().ok()?,
-            until: now + LASTS_S,
+            until: now.saturating_add(LASTS_S),
             by_link: true,
             password: [0; 8],
         };
@@ -215,8 +284,13 @@ impl Sessions {
 
 /// The token in a header `Cookie`.
 pub fn token_in(cookies: &str) -> Option<&str> {
+    value_in(cookies, COOKIE)
+}
+
+/// The value of a cookie in a header `Cookie`.
+pub fn value_in<'c>(cookies: &'c str, name: &str) -> Option<&'c str> {
     let mut all = cookies.split(';').map(str::trim);
-    all.find_map(|one| one.strip_prefix(COOKIE)?.strip_prefix('='))
+    all.find_map(|one| one.strip_prefix(name)?.strip_prefix('='))
 }
 
 #[cfg(test)]
@@ -233,6 +307,7 @@ mod tests {
                 password: Password::Clear(password.into()),
             },
             role: Role::Operator,
+            second_factor: SecondFactor::None,
         };
         Config {
             users: vec![user],
@@ -300,6 +375,56 @@ mod tests {
             sessions.link(200).unwrap();
         }
         assert_eq!(sessions.links.len(), LINKS_MAX);
+    }
+
+    #[test]
+    fn the_half_of_a_sign_in_is_no_session_and_ends_soon() {
+        let sessions = Sessions::new(None).unwrap();
+        let one = config("one");
+        let half = sessions.half(&one, "anna", 100);
+        assert_eq!(sessions.half_of(&one, &half, 101).as_deref(), Some("anna"));
+        assert_eq!(sessions.viewer(&one, &half, 101), None);
+        let token = sessions.begin(&one, "anna", 100).unwrap();
+        assert_eq!(sessions.half_of(&one, &token, 101), None);
+        // Its end, another password, another list, another secret.
+        assert_eq!(sessions.half_of(&one, &half, 100 + HALF_S), None);
+        assert_eq!(sessions.half_of(&config("two"), &half, 101), None);
+        assert_eq!(sessions.half_of(&Config::default(), &half, 101), None);
+        let other = Sessions::new(None).unwrap();
+        assert_eq!(other.half_of(&one, &half, 101), None);
+        for text in ["", ".", "a.b", &"a.".repeat(4_000)] {
+            assert_eq!(sessions.half_of(&one, text, 101), None);
+        }
+    }
+
+    #[test]
+    fn a_code_is_used_once_and_the_next_process_knows_it() {
+        let mut sessions = Sessions::new(None).unwrap();
+        let (secret, now) = ([7; 20], 30_000);
+        let code = second_factor::code(&secret, second_factor::step(now));
+        assert!(!sessions.use_code("anna", &secret, "", now));
+        assert!(sessions.use_code("anna", &secret, &code, now));
+        assert!(!sessions.use_code("anna", &secret, &code, now));
+        let mut next = Sessions::new(Some(sessions.kept().clone())).unwrap();
+        assert!(!next.use_code("anna", &secret, &code, now + 30));
+        // Another user may have the same one, and what is too old is forgotten.
+        assert!(next.use_code("bert", &secret, &code, now));
+        let later = second_factor::code(&secret, second_factor::step(now + 120));
+        assert!(next.use_code("carl", &secret, &later, now + 120));
+        assert_eq!(next.kept.codes.len(), 1);
+    }
+
+    #[test]
+    fn another_second_factor_ends_a_session() {
+        let sessions = Sessions::new(None).unwrap();
+        let mut config = config("one");
+        let token = sessions.begin(&config, "anna", 100).unwrap();
+        for second in [SecondFactor::Missing, SecondFactor::Codes(vec![1; 20])] {
+            config.users[0].second_factor = second;
+            assert_eq!(sessions.viewer(&config, &token, 101), None);
+        }
+        config.users[0].second_factor = SecondFactor::None;
+        assert!(sessions.viewer(&config, &token, 101).is_some());
     }
 
     #[test]

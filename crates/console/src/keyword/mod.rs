@@ -1,11 +1,12 @@
 //! The section `console`. Each keyword is a row.
 
 mod codes;
+mod credentials;
 mod section;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{self, Config, Security, User};
+use crate::config::{self, Config, SecondFactor, Security, Token, User};
 use crate::user::Role;
 use configuration::{
     Account, Accounts, Context, Exchange, Given, Lines, Part, Run, SectionTable, Sections, Tabled,
@@ -14,6 +15,8 @@ use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
 use language::{Code, Diagnostic, suggest};
 use part::codec;
+
+pub use credentials::end_of;
 use section::{Draft, Rule, Who};
 use std::any::Any;
 
@@ -31,6 +34,7 @@ pub static PART: Part = Part {
             "console",
             "The web console: everything that runs here, as pages and as an API.",
         )],
+        secrets: &["secret"],
         ..Sections::NONE
     },
     documented: || {
@@ -57,7 +61,8 @@ pub static PART: Part = Part {
 
 type LineBuilder = configuration::LineBuilder<Draft>;
 
-static LINES: &[Family<LineBuilder>] = &[("Console", section::LINES)];
+static LINES: &[Family<LineBuilder>] =
+    &[("Console", section::LINES), ("Console", credentials::LINES)];
 
 static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("console", LINES, section::begin)];
 
@@ -85,10 +90,14 @@ impl Tabled for Draft {
     }
 
     fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
-        let config = self.begun.map(|_| Config {
-            users: users(&self, context, exchange),
-            security: security(&self, context),
-            ..Config::default()
+        let config = self.begun.map(|_| {
+            let (users, tokens) = users(&self, context, exchange);
+            Config {
+                users,
+                tokens,
+                security: security(&self, context),
+                ..Config::default()
+            }
         });
         Box::new(config.map(|config| match &self.bind {
             Some(bind) => Config {
@@ -114,24 +123,25 @@ fn security(draft: &Draft, context: &mut Context) -> Security {
     }
 }
 
-/// Who may sign in. Of a list that does not exist there is nobody.
-fn users(draft: &Draft, context: &mut Context, exchange: &mut Exchange) -> Vec<User> {
+/// Who may sign in, and with which tokens. Of a list that does not exist there is nobody.
+fn users(draft: &Draft, context: &mut Context, exchange: &mut Exchange) -> (Vec<User>, Vec<Token>) {
     let Some(list) = &draft.users else {
-        if let Some(rule) = draft.rules.first() {
-            let told = "'role' without a line 'users'";
-            let told = Diagnostic::error(&codes::NO_LIST, rule.span, told);
+        let rule = draft.rules.first().map(|rule| ("role", rule.span));
+        if let Some((word, span)) = rule.or_else(|| draft.credentials.first()) {
+            let told = format!("'{word}' without a line 'users'");
+            let told = Diagnostic::error(&codes::NO_LIST, span, told);
             context.tell(
-                told.label("whose role?")
+                told.label("for users of which list?")
                     .help("add `users NAME` with the name of a `userlist`"),
             );
         }
-        return Vec::new();
+        return Default::default();
     };
     exchange.refer(Accounts::KIND, &list.value, list.span);
     let mut all = exchange.all(Accounts::KIND);
     let found = all.find(|one| one.name == list.value);
     let Some(accounts) = found.and_then(|one| one.value::<Accounts>()) else {
-        return Vec::new();
+        return Default::default();
     };
     for rule in &draft.rules {
         if let Some(told) = unknown(rule, &accounts, &list.value) {
@@ -150,8 +160,13 @@ fn users(draft: &Draft, context: &mut Context, exchange: &mut Exchange) -> Vec<U
     let with_role = |account: Account| User {
         role: role(&draft.rules, &account),
         account,
+        second_factor: SecondFactor::None,
     };
-    accounts.map(with_role).collect()
+    let mut users: Vec<User> = accounts.map(with_role).collect();
+    let credentials = &draft.credentials;
+    credentials.complete(&mut users, &list.value, context);
+    let tokens = credentials.tokens(&users, &list.value, context);
+    (users, tokens)
 }
 
 /// The highest role that a rule gives to a user.

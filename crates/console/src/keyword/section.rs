@@ -1,5 +1,6 @@
 //! The lines of a `console` section.
 
+use super::credentials::Credentials;
 use super::{LineBuilder, codes};
 use crate::certificate;
 use crate::user::Role;
@@ -56,9 +57,10 @@ pub(super) struct Draft {
     pub(super) bind: Option<Bind>,
     pub(super) users: Option<Written<String>>,
     pub(super) rules: Vec<Rule>,
+    pub(super) credentials: Credentials,
 }
 
-fn twice(first: Span, span: Span, what: &str) -> Diagnostic {
+pub(super) fn twice(first: Span, span: Span, what: &str) -> Diagnostic {
     let told = format!("{what} may appear only once");
     let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
     told.also(first, "first given here")

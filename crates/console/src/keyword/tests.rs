@@ -31,8 +31,12 @@ fn every_example_is_good() {
     for row in (PART.documented)() {
         let text = match row.kind {
             "section" => format!("{}\n", row.example),
-            _ if row.example.starts_with("role") => {
-                format!("console\n    users operators\n    {}\n", row.example)
+            _ if !row.example.starts_with("bind") && !row.example.starts_with("users") => {
+                let role = "role admin user anna";
+                format!(
+                    "console\n    users operators\n    {role}\n    {}\n",
+                    row.example
+                )
             }
             _ => format!("console\n    {}\n    role admin user anna\n", row.example),
         };
@@ -92,9 +96,142 @@ fn mistakes_are_told_with_their_place() {
             "error[E0903]",
         ),
         ("console\n users operators\n", "2:8: warning[W0909]"),
+        ("console\n second-factor\n", "error[E0902]"),
+        ("console\n second-factor needed\n", "error[E0903]"),
+        (
+            "console\n second-factor required for admin\n",
+            "2:2: error[E0908]: 'second-factor' without a line 'users'",
+        ),
+        ("console\n second-factor required admin\n", "error[E0903]"),
+        (
+            "console\n second-factor required for chief\n",
+            "error[E0903]",
+        ),
+        (
+            "console\n second-factor required for admin\n second-factor required for viewer\n",
+            "3:2: error[E0904]",
+        ),
+        (
+            "console\n second-factor user anna secret GEZDGNBVGY3TQOJQ\n",
+            "2:33: error[E0903]: 'second-factor': the secret is not 16 to 64 bytes in Base32",
+        ),
+        (
+            "console\n token x/y user anna scope read hash 0\n",
+            "error[E0903]",
+        ),
+        (
+            "console\n token x user anna scope all hash 0\n",
+            "error[E0903]",
+        ),
+        (
+            "console\n token x user anna scope read hash 12ab\n",
+            "error[E0903]: 'token': the hash is not 64",
+        ),
+        (
+            "console\n token x user anna scope read expires soon hash 0\n",
+            "error[E0903]: 'token': 'soon' is not a date",
+        ),
+        ("console\n token x user anna scope read\n", "error[E0902]"),
         ("console\n biind :1\n", "error[E0901]"),
     ] {
         let (_, told) = load(text);
         assert!(told.contains(expected), "{text}\n{told}");
+    }
+}
+
+const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+const HASH: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+#[test]
+fn a_second_factor_is_required_of_a_role_and_of_those_above() {
+    let text = format!(
+        "console\n users operators\n role admin user anna\n role operator user bert\n \
+         second-factor user anna secret {SECRET}\n"
+    );
+    let (config, told) = load(&text);
+    assert_eq!(told, "");
+    let config = config.unwrap();
+    let second = |config: &Config, name| config.user(name).map(|user| user.second_factor.clone());
+    let codes = SecondFactor::Codes(b"12345678901234567890".to_vec());
+    assert_eq!(second(&config, "anna"), Some(codes.clone()));
+    assert_eq!(second(&config, "bert"), Some(SecondFactor::None));
+    for (role, of_bert, warns) in [
+        ("admin", SecondFactor::None, false),
+        ("operator", SecondFactor::Missing, true),
+        ("viewer", SecondFactor::Missing, true),
+    ] {
+        let (config, told) = load(&format!("{text} second-factor required for {role}\n"));
+        let config = config.unwrap();
+        assert_eq!(second(&config, "anna"), Some(codes.clone()), "{role}");
+        assert_eq!(second(&config, "bert"), Some(of_bert), "{role}");
+        assert_eq!(told.contains("warning[W0910]"), warns, "{told}");
+        assert_eq!(told.contains("'bert'"), warns, "{told}");
+    }
+}
+
+#[test]
+fn a_token_is_of_a_user_until_the_end_of_a_day() {
+    let section = "console\n users operators\n role admin user anna\n";
+    let text = format!(
+        "{section} token ci user anna scope operate expires 2027-01-31 hash {HASH}\n \
+         token all user bert scope configure hash {}\n",
+        "0".repeat(64)
+    );
+    let (config, told) = load(&text);
+    assert_eq!(told, "");
+    let tokens = config.unwrap().tokens;
+    let of = |token: &Token| (token.user.clone(), token.scope.word(), token.until_s);
+    assert_eq!(
+        tokens.iter().map(of).collect::<Vec<_>>(),
+        [
+            ("anna".to_owned(), "operate", Some(1_801_440_000)),
+            ("bert".to_owned(), "configure", None)
+        ]
+    );
+    assert_eq!(tokens[0].hash, crate::access::token::hash("abc"));
+    for (lines, expected) in [
+        (
+            format!(" token x user ana scope read hash {HASH}\n"),
+            "4:15: error[E0907]: userlist 'operators' has no user 'ana' (did you mean 'anna'?)",
+        ),
+        (
+            format!(" second-factor user ana secret {SECRET}\n"),
+            "4:21: error[E0907]",
+        ),
+        (
+            format!(" second-factor user anna secret {SECRET}\n").repeat(2),
+            "5:2: error[E0904]: the second factor of 'anna'",
+        ),
+        (
+            format!(" token x user anna scope read hash {HASH}\n").repeat(2),
+            "5:2: error[E0904]: the token 'x'",
+        ),
+        (
+            format!(
+                " token x user anna scope read hash {HASH}\n token y user anna scope read hash {HASH}\n"
+            ),
+            "5:2: error[E0904]: the hash of a token",
+        ),
+    ] {
+        let (_, told) = load(&format!("{section}{lines}"));
+        assert!(told.contains(expected), "{lines}\n{told}");
+    }
+}
+
+#[test]
+fn a_date_is_a_day_of_the_calendar() {
+    assert_eq!(end_of("1970-01-01"), Some(86_400));
+    // Long before a clock begins: it has ended.
+    assert_eq!(end_of("0001-01-01"), Some(0));
+    for text in [
+        "",
+        "2027-02-30",
+        "2027-1-31",
+        "9999-12-31",
+        "20270131",
+        "2027-01-31T00:00",
+        "٢٠٢٧-01",
+    ] {
+        assert_eq!(end_of(text), None, "{text}");
     }
 }

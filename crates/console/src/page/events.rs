@@ -2,36 +2,23 @@
 
 use super::words::{clean, date, moment, stamp};
 use super::{Shown, machine};
+use crate::platform::Happened;
 use maud::{Markup, html};
 use part::report::Event;
 
 /// Events that are shown.
 const EVENTS_MAX: usize = 500;
 
-/// An event of a machine.
-pub(super) struct Happened<'s> {
-    pub machine: &'s str,
-    pub of: String,
-    pub event: &'s Event,
-}
-
 /// The events of the machines that are shown, which the filter leaves: the newest first.
 pub(super) fn all<'s>(shown: &Shown<'s>) -> Vec<Happened<'s>> {
-    let mut all = Vec::new();
-    for (_, member) in shown.members() {
-        let Some(look) = &member.look else { continue };
-        for (of, event) in look.events() {
-            let Event { from, to, why, .. } = event;
-            if shown.matches(&[&member.name, &of, from, to, why]) {
-                all.push(Happened {
-                    machine: &member.name,
-                    of,
-                    event,
-                });
-            }
-        }
-    }
-    all.sort_by_key(|one| std::cmp::Reverse(one.event.at.unix_ms));
+    let is_shown = |one: &Happened<'_>| {
+        let Event { from, to, why, .. } = &*one.event;
+        let name = &one.member.name;
+        let is_of = shown.member.is_none_or(|only| only == name);
+        is_of && shown.matches(&[name, &one.of, from, to, why])
+    };
+    let mut all = shown.platform.events();
+    all.retain(is_shown);
     all
 }
 
@@ -108,10 +95,10 @@ pub(super) fn table(
             tbody {
                 @for one in events {
                     tr {
-                        td.time { (time(one.event, dates)) }
-                        @if machines { td.on { (clean(one.machine)) } }
+                        td.time { (time(&one.event, dates)) }
+                        @if machines { td.on { (clean(&one.member.name)) } }
                         th scope="row" { (clean(&one.of)) }
-                        td.change { (change(one.event)) }
+                        td.change { (change(&one.event)) }
                         td.because { (clean(&one.event.why)) }
                     }
                 }

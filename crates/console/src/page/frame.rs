@@ -32,7 +32,7 @@ pub(super) fn head(title: &str, script: Option<&str>) -> Markup {
     }
 }
 
-fn mark() -> Markup {
+pub(super) fn mark() -> Markup {
     html! {
         svg.mark viewBox="0 0 16 16" aria-hidden="true" {
             path d="M1 8h14a7 7 0 0 1-14 0z" {}

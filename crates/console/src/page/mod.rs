@@ -17,12 +17,14 @@ mod picture;
 mod problems;
 mod proxy;
 mod rows;
+mod second_factor;
 mod state;
 mod traffic;
 mod words;
 
 pub use confirm::{Question, confirm};
 pub use frame::{failure, once, sign_in};
+pub use second_factor::second_factor;
 pub use words::{decode, encode};
 
 use crate::platform::{Member, Platform};

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 fn viewer(role: Role) -> Viewer {
     Viewer {
         name: "anna".to_owned(),
+        token: None,
         role,
         csrf: "token-of-anna".to_owned(),
     }

@@ -52,6 +52,13 @@ enum Question {
     Act {
         /// Who.
         by: String,
+        /// The token by which they do it.
+        #[serde(default)]
+        token: Option<String>,
+        /// What they may at the other console, and so at most here; a console of an older program
+        /// does not say it.
+        #[serde(default)]
+        role: Option<Role>,
         /// What.
         action: Action,
     },
@@ -211,7 +218,9 @@ async fn look_at(
 /// Has an order carried out there. One that was sent may have been carried out, also without an answer.
 async fn send(trusted: &Trusted, node: &str, errand: Errand, connection: &mut Option<Connection>) {
     let question = Question::Act {
-        by: errand.by,
+        by: errand.by.name,
+        token: errand.by.token,
+        role: Some(errand.by.role),
         action: errand.action,
     };
     let answer = match exchange(trusted, node, connection, &question).await {
@@ -325,15 +334,22 @@ async fn serve(stream: TcpStream, trusted: &Trusted, shared: &Arc<Shared>) -> Re
                 let look = platform.me().and_then(|me| me.look.as_deref());
                 Reply::Look(look.map(|look| Box::new(Told::of(look))))
             }
-            Question::Act { by, action } => Reply::Done(act(shared, &from, by, action).await),
+            Question::Act {
+                by,
+                token,
+                role,
+                action,
+            } => {
+                let by = viewer(shared, by, token, role);
+                Reply::Done(act(shared, &from, by, action).await)
+            }
         };
         within(PATIENCE, write(&mut stream, &reply)).await?;
     }
 }
 
-/// Does something for an operator at another node: what somebody may do, the file of this node says,
-/// too.
-async fn act(shared: &Shared, from: &str, by: String, action: Action) -> Result<String, String> {
+/// Somebody at another node, as this one knows them: what they may do, the file of this node says, too.
+fn viewer(shared: &Shared, by: String, token: Option<String>, at_most: Option<Role>) -> Viewer {
     let role = match by.as_str() {
         BY_LINK => Role::Admin,
         name => shared
@@ -341,15 +357,25 @@ async fn act(shared: &Shared, from: &str, by: String, action: Action) -> Result<
             .user(name)
             .map_or(Role::Viewer, |user| user.role),
     };
-    if role < action.needs() {
-        return Err(format!("{by} may not do this here"));
+    Viewer {
+        role: role.min(at_most.unwrap_or(role)),
+        name: by,
+        token,
+        csrf: String::new(),
+    }
+}
+
+/// Does something for an operator at another node.
+async fn act(shared: &Shared, from: &str, by: Viewer, action: Action) -> Result<String, String> {
+    if by.role < action.needs() {
+        return Err(format!("{} may not do this here", by.shown()));
     }
     let (reply, answer) = oneshot::channel();
     shared.order(Order {
         by: Viewer {
-            name: format!("{by} at {from}"),
-            role,
-            csrf: String::new(),
+            name: format!("{} at {from}", by.shown()),
+            token: None,
+            ..by
         },
         action,
         reply,
@@ -391,6 +417,7 @@ async fn read<T: DeserializeOwned>(
 mod tests {
     use super::*;
     use crate::sample::sample;
+    use crate::shared::Manual;
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread();
@@ -415,6 +442,43 @@ mod tests {
             );
             assert_eq!(came.problems(), look.problems());
         });
+    }
+
+    #[test]
+    fn somebody_may_here_at_most_what_they_may_there() {
+        let password = configuration::Password::None;
+        let account = configuration::Account {
+            name: "anna".to_owned(),
+            groups: Vec::new(),
+            password,
+        };
+        let user = crate::config::User {
+            account,
+            role: Role::Operator,
+            second_factor: crate::config::SecondFactor::None,
+        };
+        let config = crate::config::Config {
+            users: vec![user],
+            ..crate::config::Config::default()
+        };
+        let sessions = crate::access::session::Sessions::new(None).unwrap();
+        let shared = Shared::new(config, sessions, (|_, _| false, Manual::default())).unwrap();
+        let role = |by: &str, at_most| {
+            let token = Some("ci".to_owned());
+            viewer(&shared, by.to_owned(), token, at_most).role
+        };
+        for (by, at_most, expected) in [
+            ("anna", Some(Role::Viewer), Role::Viewer),
+            ("anna", Some(Role::Operator), Role::Operator),
+            ("anna", Some(Role::Admin), Role::Operator),
+            ("anna", None, Role::Operator),
+            ("bert", Some(Role::Admin), Role::Viewer),
+            (BY_LINK, Some(Role::Admin), Role::Admin),
+        ] {
+            assert_eq!(role(by, at_most), expected, "{by} {at_most:?}");
+        }
+        let by = viewer(&shared, "anna".to_owned(), Some("ci".to_owned()), None);
+        assert_eq!(by.shown(), "anna (token ci)");
     }
 
     #[test]

@@ -489,7 +489,7 @@ impl Role {
     /// An action is over. What did it says nothing, or what follows; or why it was not done.
     fn acted(&mut self, order: Order, answer: Result<String, String>) {
         let (what, word) = (order.action.object(), order.action.word().to_owned());
-        let by = &order.by.name;
+        let by = order.by.shown();
         // The proxy says only why something was not done.
         let answer = match (answer, &order.action) {
             (Ok(said), Action::Server { .. }) if !said.trim().is_empty() => {

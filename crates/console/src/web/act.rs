@@ -106,7 +106,7 @@ pub(super) async fn carry_out(
         });
     } else {
         let errand = Errand {
-            by: viewer.name.clone(),
+            by: viewer.clone(),
             action,
             reply,
         };

@@ -1,83 +1,28 @@
 //! The same for programs: `/api/v1`, and metrics for Prometheus.
 
 use super::act::carry_out;
-use super::serve::From;
-use super::sign_in::{Refused, verify};
-use super::{Common, body, field, fields, signed_in};
+use super::asks::Asks;
+use super::{Common, body, field, fields};
 use crate::platform::{Member, MemberKind};
 use crate::traffic::{Kind, Row};
-use crate::user::{Role, Viewer};
-use axum::Extension;
+use crate::user::Role;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
-use std::net::IpAddr;
 
 /// The description of the interface.
 const DESCRIPTION: &str = include_str!("openapi.json");
 
-fn as_json(status: StatusCode, value: &Value) -> Response {
+pub(super) fn as_json(status: StatusCode, value: &Value) -> Response {
     let headers = [(CONTENT_TYPE, "application/json")];
     (status, headers, format!("{value}\n")).into_response()
 }
 
-fn refused(status: StatusCode, words: &str) -> Response {
+pub(super) fn refused(status: StatusCode, words: &str) -> Response {
     as_json(status, &json!({ "error": words }))
-}
-
-/// The client is to say who asks.
-fn unknown() -> Response {
-    let mut response = refused(StatusCode::UNAUTHORIZED, "name and password, please");
-    let wants = HeaderValue::from_static("Basic realm=\"evenkeel\", charset=\"UTF-8\"");
-    response.headers_mut().insert(WWW_AUTHENTICATE, wants);
-    response
-}
-
-/// Who asks: by name and password (RFC 7617), or by the session of a browser.
-async fn asks(shared: &Common, from: IpAddr, headers: &HeaderMap) -> Result<Viewer, Response> {
-    let Some(given) = headers.get(AUTHORIZATION) else {
-        return match signed_in(shared, headers) {
-            Some((viewer, _)) => Ok(viewer),
-            None => Err(unknown()),
-        };
-    };
-    let given = given.to_str().ok().and_then(|given| {
-        let (scheme, rest) = given.split_once(' ')?;
-        let basic = scheme.eq_ignore_ascii_case("basic");
-        let pair = BASE64.decode(rest.trim()).ok().filter(|_| basic)?;
-        let pair = String::from_utf8(pair).ok()?;
-        let (name, password) = pair.split_once(':')?;
-        Some((name.to_owned(), password.to_owned()))
-    });
-    let Some((name, password)) = given else {
-        return Err(refused(
-            StatusCode::BAD_REQUEST,
-            "`Authorization` is `Basic`",
-        ));
-    };
-    match verify(shared, from, &name, &password).await {
-        Ok(user) => Ok(Viewer {
-            name,
-            role: user.role,
-            csrf: String::new(),
-        }),
-        Err(Refused::Wrong) => {
-            let words = "the name or the password is wrong";
-            Err(refused(StatusCode::UNAUTHORIZED, words))
-        }
-        Err(Refused::TooOften(seconds)) => {
-            let words = format!("too many tries: the next one is possible in {seconds} s");
-            let mut response = refused(StatusCode::TOO_MANY_REQUESTS, &words);
-            let seconds = HeaderValue::from(seconds);
-            response.headers_mut().insert(RETRY_AFTER, seconds);
-            Err(response)
-        }
-    }
 }
 
 /// `GET /api/v1`: what there is, for everybody.
@@ -86,14 +31,7 @@ pub(super) async fn description() -> Response {
 }
 
 /// `GET /api/v1/platform`: all that is known now.
-pub(super) async fn platform(
-    State(shared): State<Common>,
-    Extension(From(from)): Extension<From>,
-    headers: HeaderMap,
-) -> Response {
-    if let Err(response) = asks(&shared, from, &headers).await {
-        return response;
-    }
+pub(super) async fn platform(State(shared): State<Common>, _: Asks) -> Response {
     shared.see();
     let platform = shared.platform.borrow().clone();
     let members: Vec<Value> = platform.members.iter().map(member).collect();
@@ -153,78 +91,54 @@ fn row(row: &Row) -> Value {
 }
 
 /// `GET /api/v1/events`: what happened, a line of JSON each, the newest first.
-pub(super) async fn events(
-    State(shared): State<Common>,
-    Extension(From(from)): Extension<From>,
-    headers: HeaderMap,
-) -> Response {
-    if let Err(response) = asks(&shared, from, &headers).await {
-        return response;
-    }
+pub(super) async fn events(State(shared): State<Common>, _: Asks) -> Response {
     shared.see();
     let platform = shared.platform.borrow().clone();
-    let mut all = Vec::new();
-    for member in &platform.members {
-        let look = member.look.iter();
-        let events = look.flat_map(|look| look.events());
-        all.extend(events.map(|(of, event)| (event, of, &member.name)));
-    }
-    all.sort_by_key(|(event, ..)| std::cmp::Reverse(event.at.unix_ms));
-    let lines = all.iter().map(|(event, of, on)| {
+    let events = platform.events();
+    let lines = events.iter().map(|one| {
         json!({
-            "at_ms": event.at.unix_ms,
-            "on": on,
-            "of": of,
-            "from": event.from,
-            "to": event.to,
-            "why": event.why,
+            "at_ms": one.event.at.unix_ms,
+            "on": one.member.name,
+            "of": one.of,
+            "from": one.event.from,
+            "to": one.event.to,
+            "why": one.event.why,
         })
     });
     let lines: String = lines.map(|line| format!("{line}\n")).collect();
     ([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response()
 }
 
-/// `POST /api/v1/act`: the fields of a page's form; by name and password only, since a browser sends
-/// a session also for other sites.
+/// `POST /api/v1/act`: the fields of a page's form; never by a session, since a browser sends that also
+/// for other sites.
 pub(super) async fn act(
     State(shared): State<Common>,
-    Extension(From(from)): Extension<From>,
+    asks: Result<Asks, Response>,
     request: Request<Body>,
 ) -> Response {
-    let headers = request.headers().clone();
     // Before any answer: a client may read it only when it has sent everything.
     let Some(bytes) = body(request).await else {
         return refused(StatusCode::BAD_REQUEST, "the form did not come whole");
     };
-    if !headers.contains_key(AUTHORIZATION) {
-        return unknown();
-    }
-    let viewer = match asks(&shared, from, &headers).await {
-        Ok(viewer) => viewer,
+    let asks = match asks {
+        Ok(asks) => asks,
         Err(response) => return response,
     };
-    if viewer.role < Role::Operator {
-        return refused(StatusCode::FORBIDDEN, "a viewer may only look");
+    if let Some(response) = asks.refusal(Role::Operator) {
+        return response;
     }
     let form = fields(&bytes);
     if field(&form, "what").is_empty() {
         return refused(StatusCode::BAD_REQUEST, "the field `what` is missing");
     }
-    match carry_out(&shared, &viewer, &form).await {
+    match carry_out(&shared, &asks.viewer, &form).await {
         Ok(words) => as_json(StatusCode::OK, &json!({ "done": words })),
         Err(why) => refused(why.status, &why.words),
     }
 }
 
 /// `GET /metrics`: the numbers of all parts of this machine.
-pub(super) async fn metrics(
-    State(shared): State<Common>,
-    Extension(From(from)): Extension<From>,
-    headers: HeaderMap,
-) -> Response {
-    if let Err(response) = asks(&shared, from, &headers).await {
-        return response;
-    }
+pub(super) async fn metrics(State(shared): State<Common>, _: Asks) -> Response {
     shared.see();
     let platform = shared.platform.borrow().clone();
     let mut text = String::new();

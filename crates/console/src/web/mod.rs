@@ -2,11 +2,15 @@
 
 mod act;
 mod api;
+mod asks;
 mod config;
 mod live;
 mod pages;
+mod proof;
 pub mod serve;
 mod sign_in;
+#[cfg(test)]
+mod tests;
 
 use crate::access::session;
 use crate::shared::Shared;

@@ -1,11 +1,13 @@
-//! How somebody comes in: by a password of the list, or by a link that works once.
+//! How somebody comes in: by a password of the list, and the code of a second factor if they have
+//! one; or by a link that works once.
 
+use super::proof::{self, Client, Refused};
 use super::{Common, body, failure, field, fields, html, signed_in};
-use crate::access::limiter::Key;
+use crate::access::device;
 use crate::access::session::{COOKIE, LASTS_S};
-use crate::config::User;
+use crate::config::{SecondFactor, User};
 use crate::page;
-use crate::shared::{Shared, now_ms, now_s};
+use crate::shared::{Shared, now_s};
 use crate::web::serve::From;
 use axum::Extension;
 use axum::body::Body;
@@ -14,71 +16,9 @@ use axum::http::header::{HOST, LOCATION, ORIGIN, RETRY_AFTER, SET_COOKIE};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use configuration::{Account, Password};
+use maud::Markup;
 use part::lock;
-use std::net::IpAddr;
 use std::sync::Arc;
-
-/// The longest name and the longest password that are looked at.
-const NAME_MAX: usize = 128;
-const PASSWORD_MAX: usize = 512;
-
-/// Why somebody does not come in.
-pub(super) enum Refused {
-    /// It is not their password, or there is no such user.
-    Wrong,
-    /// They tried too often: seconds until the next try.
-    TooOften(u64),
-}
-
-/// Verifies a password, within what somebody at this address may try.
-pub(super) async fn verify(
-    shared: &Common,
-    from: IpAddr,
-    name: &str,
-    password: &str,
-) -> Result<User, Refused> {
-    if name.len() > NAME_MAX || password.len() > PASSWORD_MAX {
-        return Err(Refused::Wrong);
-    }
-    let keys = [Key::of(from), Key::For(name.to_owned())];
-    let Ok(_turn) = shared.verifying.acquire().await else {
-        return Err(Refused::Wrong);
-    };
-    let wait = lock(&shared.limiter).wait(&keys, now_ms());
-    if let Some(ms) = wait {
-        return Err(Refused::TooOften(ms.div_ceil(1_000)));
-    }
-    let config = shared.config();
-    let known = config.user(name).cloned();
-    // Whether there is such a user is not to be seen from the time that it takes.
-    let account = match (&known, config.users.first()) {
-        (Some(user), _) => user.account.clone(),
-        (None, Some(decoy)) => decoy.account.clone(),
-        (None, None) => nobody(),
-    };
-    let (verify, password) = (shared.verify, password.to_owned());
-    let verified = tokio::task::spawn_blocking(move || verify(&account, password.as_bytes()));
-    let is_right = verified.await.unwrap_or_default();
-    match known.filter(|_| is_right) {
-        Some(user) => {
-            lock(&shared.limiter).forgive(&keys);
-            Ok(user)
-        }
-        None => {
-            lock(&shared.limiter).count(&keys, now_ms());
-            Err(Refused::Wrong)
-        }
-    }
-}
-
-fn nobody() -> Account {
-    Account {
-        name: String::new(),
-        groups: Vec::new(),
-        password: Password::None,
-    }
-}
 
 /// Where to go after signing in: a page of this console.
 fn next_of(next: &str) -> &str {
@@ -98,13 +38,17 @@ pub(super) fn to(path: &str) -> Response {
 }
 
 fn with_cookie(path: &str, token: &str, lasts_s: u64) -> Response {
-    let cookie =
-        format!("{COOKIE}={token}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={lasts_s}");
     let mut response = to(path);
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-        response.headers_mut().insert(SET_COOKIE, cookie);
-    }
+    set_cookie(&mut response, COOKIE, token, lasts_s);
     response
+}
+
+fn set_cookie(response: &mut Response, name: &str, value: &str, lasts_s: u64) {
+    let cookie =
+        format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={lasts_s}");
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
 }
 
 /// Whether a form came from a page of this console, as far as the browser says where it came from.
@@ -136,31 +80,81 @@ pub(super) async fn form(
     }
 }
 
-/// Somebody signs in.
+/// Somebody signs in: with a password, or after that with a code.
 pub(super) async fn sign_in(
     State(shared): State<Common>,
     Extension(From(from)): Extension<From>,
     request: Request<Body>,
 ) -> Response {
-    if !is_own(request.headers(), request.uri()) {
+    let (headers, uri) = (request.headers().clone(), request.uri().clone());
+    if !is_own(&headers, &uri) {
         return failure(StatusCode::FORBIDDEN, "This form came from another site.");
     }
     let Some(bytes) = body(request).await else {
         return failure(StatusCode::BAD_REQUEST, "The form did not come whole.");
     };
     let form = fields(&bytes);
-    let (name, next) = (field(&form, "user"), field(&form, "next"));
-    let next = next_of(&next);
-    match verify(&shared, from, &name, &field(&form, "password")).await {
-        Ok(user) => begin(&shared, &user, next),
-        Err(Refused::Wrong) => {
-            let words = "The name or the password is wrong.";
-            html(StatusCode::FORBIDDEN, page::sign_in(Some(words), next))
+    let next = field(&form, "next");
+    let (client, next) = (Client::of(from, &headers), next_of(&next));
+    let half = field(&form, "half");
+    if !half.is_empty() {
+        return second(&shared, &client, &form, next);
+    }
+    let (name, password) = (field(&form, "user"), field(&form, "password"));
+    match proof::password(&shared, &client, &name, &password).await {
+        Ok(user) => first(&shared, &user, next),
+        Err(why) => {
+            let page = |words: &str| page::sign_in(Some(words), next);
+            not_in(why, "The name or the password is wrong.", page)
         }
-        Err(Refused::TooOften(seconds)) => {
+    }
+}
+
+/// Somebody has given the password: that is enough, or a code is to come.
+fn first(shared: &Shared, user: &User, next: &str) -> Response {
+    let name = &user.account.name;
+    match &user.second_factor {
+        SecondFactor::None => begin(shared, user, next),
+        SecondFactor::Codes(_) => {
+            let half = lock(&shared.sessions).half(&shared.config(), name, now_s());
+            html(StatusCode::OK, page::second_factor(None, &half, next))
+        }
+        SecondFactor::Missing => {
+            let words = format!(
+                "{name} needs a second factor to sign in, and has none. An administrator makes it: \
+                 `evenkeel console second-factor {name}`."
+            );
+            html(StatusCode::FORBIDDEN, page::sign_in(Some(&words), next))
+        }
+    }
+}
+
+/// Somebody who has given the password gives a code.
+fn second(shared: &Common, client: &Client<'_>, form: &[(String, String)], next: &str) -> Response {
+    let (config, half) = (shared.config(), field(form, "half"));
+    let name = lock(&shared.sessions).half_of(&config, &half, now_s());
+    let Some(user) = name.and_then(|name| config.user(&name)) else {
+        let words = "This took too long. Sign in again.";
+        return html(StatusCode::FORBIDDEN, page::sign_in(Some(words), next));
+    };
+    match proof::code(shared, client, user, &field(form, "code")) {
+        Ok(()) => begin(shared, user, next),
+        Err(why) => {
+            let page = |words: &str| page::second_factor(Some(words), &half, next);
+            let words =
+                "The code is wrong, or was used. The app shows another one every 30 seconds.";
+            not_in(why, words, page)
+        }
+    }
+}
+
+/// The page for another try, and when that is possible.
+fn not_in(why: Refused, wrong: &str, page: impl Fn(&str) -> Markup) -> Response {
+    match why {
+        Refused::Wrong => html(StatusCode::FORBIDDEN, page(wrong)),
+        Refused::TooOften(seconds) => {
             let words = format!("Too many tries. The next one is possible in {seconds} s.");
-            let page = page::sign_in(Some(&words), next);
-            let mut response = html(StatusCode::TOO_MANY_REQUESTS, page);
+            let mut response = html(StatusCode::TOO_MANY_REQUESTS, page(&words));
             let seconds = HeaderValue::from(seconds);
             response.headers_mut().insert(RETRY_AFTER, seconds);
             response
@@ -169,10 +163,16 @@ pub(super) async fn sign_in(
 }
 
 fn begin(shared: &Shared, user: &User, next: &str) -> Response {
-    let config = shared.config();
-    let token = lock(&shared.sessions).begin(&config, &user.account.name, now_s());
-    match token {
-        Ok(token) => with_cookie(next, &token, LASTS_S),
+    let (config, name) = (shared.config(), &user.account.name);
+    let sessions = lock(&shared.sessions);
+    let token = sessions.begin(&config, name, now_s());
+    let cookies = token.and_then(|token| Ok((token, sessions.device(name, now_s())?)));
+    match cookies {
+        Ok((token, browser)) => {
+            let mut response = with_cookie(next, &token, LASTS_S);
+            set_cookie(&mut response, device::COOKIE, &browser, device::LASTS_S);
+            response
+        }
         Err(words) => failure(StatusCode::SERVICE_UNAVAILABLE, &words),
     }
 }

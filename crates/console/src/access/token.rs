@@ -1,0 +1,95 @@
+//! Tokens of programs: random, shown once when they are made; the file has only their SHA-256.
+
+use crate::config::{Config, Token};
+use aws_lc_rs::{constant_time, digest, rand};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+
+/// What every token begins with, so that scanners of leaked secrets find it.
+const PREFIX: &str = "evk_";
+/// The longest text that is looked at.
+const TEXT_MAX: usize = 128;
+
+/// Makes a token.
+///
+/// # Errors
+/// The system has no random numbers.
+pub fn make() -> Result<String, String> {
+    let mut bytes = [0; 32];
+    match rand::fill(&mut bytes) {
+        Ok(()) => Ok(format!("{PREFIX}{}", BASE64.encode(bytes))),
+        Err(_) => Err("the system has no random numbers".to_owned()),
+    }
+}
+
+/// Returns the hash of a token's text. A token has 256 random bits, so it needs no slow hash.
+pub fn hash(text: &str) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
+    out
+}
+
+/// Writes a hash, as a file has it.
+pub fn write(hash: &[u8; 32]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads a hash of a file. None: it is no SHA-256 in hexadecimal digits.
+pub fn read(text: &str) -> Option<[u8; 32]> {
+    let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes());
+    bytes.ok()?.try_into().ok()
+}
+
+/// Finds the token of a text.
+pub fn find<'c>(config: &'c Config, text: &str) -> Option<&'c Token> {
+    if text.len() > TEXT_MAX {
+        return None;
+    }
+    let hash = hash(text);
+    // All of them, so that the time that it takes does not say which one it is.
+    config.tokens.iter().fold(None, |found, one| {
+        let same = constant_time::verify_slices_are_equal(&one.hash, &hash).is_ok();
+        if same { Some(one) } else { found }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::user::Scope;
+
+    #[test]
+    fn a_token_is_found_by_its_hash_only() {
+        let (one, other) = (make().unwrap(), make().unwrap());
+        assert!(one.starts_with(PREFIX) && one.len() == 47 && one != other);
+        let token = |name: &str, text: &str| Token {
+            name: name.to_owned(),
+            user: "anna".to_owned(),
+            scope: Scope::Read,
+            until_s: None,
+            hash: hash(text),
+        };
+        let config = Config {
+            tokens: vec![token("one", &one), token("other", &other)],
+            ..Config::default()
+        };
+        let found = |text: &str| find(&config, text).map(|token| token.name.as_str());
+        assert_eq!(found(&one), Some("one"));
+        assert_eq!(found(&other), Some("other"));
+        for text in ["", PREFIX, &one[1..], &one.repeat(1_000), "\u{fffd}"] {
+            assert_eq!(found(text), None, "{text:.60}");
+        }
+        assert_eq!(find(&Config::default(), ""), None);
+    }
+
+    #[test]
+    fn a_hash_is_hexadecimal() {
+        let hash = hash("abc");
+        assert!(write(&hash).starts_with("ba7816bf"));
+        assert_eq!(read(&write(&hash)), Some(hash));
+        assert_eq!(read(&write(&hash).to_uppercase()), Some(hash));
+        for text in ["", "ba", &"g".repeat(64), &"0".repeat(66), &"0".repeat(63)] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The lines of a `console` section for second factors and tokens.
+
+use super::section::{Draft, Written, twice};
+use super::{LineBuilder, codes};
+use crate::access::{second_factor, token};
+use crate::config::{SecondFactor, Token, User};
+use crate::user::{Role, Scope};
+use configuration::Context;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use language::arguments::{Args, Built, section_name};
+use language::keyword::Keyword;
+use language::{Diagnostic, Span, Word, suggest};
+
+/// Lines `token`, and lines `second-factor user`.
+const TOKENS_MAX: usize = 1_000;
+const SECRETS_MAX: usize = 10_000;
+/// Letters of a date.
+const DATE_LENGTH: usize = 10;
+
+/// The secret of a user.
+#[derive(Debug)]
+pub(super) struct Secret {
+    span: Span,
+    user: Written<String>,
+    value: Vec<u8>,
+}
+
+/// A token, and where its user is written.
+#[derive(Debug)]
+pub(super) struct Issued {
+    span: Span,
+    user: Span,
+    token: Token,
+}
+
+/// The second factors and tokens so far.
+#[derive(Debug, Default)]
+pub(super) struct Credentials {
+    /// Who must have a second factor: users of this role, and of those above.
+    required: Option<Written<Role>>,
+    secrets: Vec<Secret>,
+    tokens: Vec<Issued>,
+}
+
+fn named(word: &Word) -> Written<String> {
+    Written {
+        value: word.str().to_owned(),
+        span: word.span,
+    }
+}
+
+fn second_factor(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let word = args.required("`required for` or `user`")?;
+    match word.str() {
+        "required" => required(&mut draft.credentials, args),
+        "user" => secret(&mut draft.credentials, args),
+        _ => Err(args.unfit(word, "not `required for` or `user`")),
+    }
+}
+
+fn required(credentials: &mut Credentials, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    fixed(args, "for")?;
+    let word = args.required("`viewer`, `operator` or `admin`")?;
+    let role = { Role::ALL.into_iter() }.find(|role| role.word() == word.str());
+    let value = role.ok_or_else(|| args.unfit(word, "not `viewer`, `operator` or `admin`"))?;
+    args.end()?;
+    if let Some(first) = &credentials.required {
+        return Err(twice(first.span, span, "'second-factor required'"));
+    }
+    credentials.required = Some(Written { value, span });
+    Ok(())
+}
+
+/// Takes a word that stands there in any case.
+fn fixed(args: &mut Args<'_>, word: &str) -> Built {
+    let what = format!("`{word}`");
+    let found = args.required(&what)?;
+    match found.is(word) {
+        true => Ok(()),
+        false => Err(args.unfit(found, &format!("not {what}"))),
+    }
+}
+
+fn secret(credentials: &mut Credentials, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    let user = named(args.required("the name of a user")?);
+    fixed(args, "secret")?;
+    let word = args.required("a secret in Base32")?;
+    // The message does not repeat it.
+    let Some(value) = second_factor::read(word.str()) else {
+        let told = "the secret is not 16 to 64 bytes in Base32";
+        let told = args.mistake(&codes::VALUE, word.span, told);
+        return Err(told.help("`evenkeel console second-factor NAME` makes one"));
+    };
+    args.end()?;
+    if let Some(first) = { credentials.secrets.iter() }.find(|one| one.user.value == user.value) {
+        let what = format!("the second factor of '{}'", user.value);
+        return Err(twice(first.span, span, &what));
+    }
+    if credentials.secrets.len() >= SECRETS_MAX {
+        return Err(args.mistake(&codes::VALUE, span, "more than 10000 second factors"));
+    }
+    credentials.secrets.push(Secret { span, user, value });
+    Ok(())
+}
+
+fn token(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    let word = args.required("a name")?;
+    let name = section_name("token", word, &codes::VALUE)?.to_owned();
+    fixed(args, "user")?;
+    let user = named(args.required("the name of a user")?);
+    fixed(args, "scope")?;
+    let word = args.required("`read`, `operate` or `configure`")?;
+    let scope = { Scope::ALL.into_iter() }.find(|scope| scope.word() == word.str());
+    let scope = scope.ok_or_else(|| args.unfit(word, "not `read`, `operate` or `configure`"))?;
+    let until_s = match args.take("expires") {
+        true => Some(end_of_day(args)?),
+        false => None,
+    };
+    fixed(args, "hash")?;
+    let word = args.required("the SHA-256 of the token")?;
+    let Some(hash) = token::read(word.str()) else {
+        let told = "the hash is not 64 hexadecimal digits";
+        let told = args.mistake(&codes::VALUE, word.span, told);
+        return Err(told.help("`evenkeel console token` makes a token, and its line"));
+    };
+    args.end()?;
+    let tokens = &mut draft.credentials.tokens;
+    if let Some(first) = tokens.iter().find(|one| one.token.name == name) {
+        return Err(twice(first.span, span, &format!("the token '{name}'")));
+    }
+    if let Some(first) = tokens.iter().find(|one| one.token.hash == hash) {
+        return Err(twice(first.span, span, "the hash of a token"));
+    }
+    if tokens.len() >= TOKENS_MAX {
+        return Err(args.mistake(&codes::VALUE, span, "more than 1000 tokens"));
+    }
+    tokens.push(Issued {
+        span,
+        user: user.span,
+        token: Token {
+            name,
+            user: user.value,
+            scope,
+            until_s,
+            hash,
+        },
+    });
+    Ok(())
+}
+
+/// Returns the end of a day, seconds since 1970. None: it is no date.
+pub fn end_of(date: &str) -> Option<u64> {
+    let date = Some(date).filter(|date| date.len() == DATE_LENGTH)?;
+    let date: Date = date.parse().ok()?;
+    let end = date.tomorrow().ok()?.to_zoned(TimeZone::UTC).ok()?;
+    Some(u64::try_from(end.timestamp().as_second()).unwrap_or_default())
+}
+
+fn end_of_day(args: &mut Args<'_>) -> Result<u64, Diagnostic> {
+    let word = args.required("a date")?;
+    end_of(word.str()).ok_or_else(|| args.unfit(word, "not a date such as 2027-01-31"))
+}
+
+impl Credentials {
+    /// The first line that makes sense only with users.
+    pub(super) fn first(&self) -> Option<(&'static str, Span)> {
+        let required = self.required.iter().map(|one| ("second-factor", one.span));
+        let secrets = { self.secrets.iter() }.map(|one| ("second-factor", one.span));
+        let tokens = self.tokens.iter().map(|one| ("token", one.span));
+        required.chain(secrets).chain(tokens).next()
+    }
+
+    /// Gives the users of a list their second factors.
+    pub(super) fn complete(&self, users: &mut [User], list: &str, context: &mut Context) {
+        for secret in &self.secrets {
+            let name = &secret.user.value;
+            match users.iter_mut().find(|user| user.account.name == *name) {
+                Some(user) => user.second_factor = SecondFactor::Codes(secret.value.clone()),
+                None => context.tell(no_user(name, secret.user.span, users, list)),
+            }
+        }
+        let Some(required) = &self.required else {
+            return;
+        };
+        let mut without = Vec::new();
+        for user in users {
+            if user.role >= required.value && user.second_factor == SecondFactor::None {
+                user.second_factor = SecondFactor::Missing;
+                without.push(format!("'{}'", user.account.name));
+            }
+        }
+        if !without.is_empty() {
+            let told = format!("no second factor, so no sign-in: {}", without.join(", "));
+            let told = Diagnostic::warning(&codes::NO_SECOND, required.span, told);
+            context.tell(
+                told.label("required here")
+                    .help("`evenkeel console second-factor NAME` makes one, and prints its line"),
+            );
+        }
+    }
+
+    /// The tokens of users of a list.
+    pub(super) fn tokens(&self, users: &[User], list: &str, context: &mut Context) -> Vec<Token> {
+        let is_of =
+            |one: &&Issued| { users.iter() }.any(|user| user.account.name == one.token.user);
+        for one in self.tokens.iter().filter(|one| !is_of(one)) {
+            context.tell(no_user(&one.token.user, one.user, users, list));
+        }
+        let known = self.tokens.iter().filter(is_of);
+        known.map(|one| one.token.clone()).collect()
+    }
+}
+
+fn no_user(name: &str, span: Span, users: &[User], list: &str) -> Diagnostic {
+    let told = format!("userlist '{list}' has no user '{name}'");
+    let told = Diagnostic::error(&codes::NO_USER, span, told);
+    let names = users.iter().map(|user| user.account.name.as_str());
+    let near = suggest::nearest(name, names);
+    told.label("not in that list").did_you_mean(span, near)
+}
+
+pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+    Keyword {
+        places: &["console"],
+        syntax: "second-factor (required for (viewer | operator | admin) | user <name> secret <base32>)",
+        doc: "The second factor of sign-in: codes of an app (TOTP, RFC 6238), each of which is accepted once. \
+            `evenkeel console second-factor NAME` makes the secret of a user, shows it as a QR code for the app, and \
+            prints the line `second-factor user`. With `required for` users of this role, and of those above it, need \
+            one: without it they cannot sign in. Programs of a user with a second factor use a `token`.",
+        example: "second-factor user anna secret GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+        build: second_factor,
+    },
+    Keyword {
+        places: &["console"],
+        syntax: "token <name> user <user> scope (read | operate | configure) [expires <date>] hash <sha256>",
+        doc: "A token by which programs use `/api/v1` and `/metrics` for a user. It may do what the user's role \
+            allows, but `read` only looks, `operate` does what an operator may, and `configure` has no bound of its own. \
+            `expires` is its last day, in UTC. `evenkeel console token` makes one, shows it once, and prints the line: \
+            the file has only its SHA-256.",
+        example: "token ci user anna scope read expires 2030-12-31 hash \
+            ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        build: token,
+    },
+];

@@ -1,0 +1,167 @@
+//! Which program, or which browser, asks the API: an extractor for its handlers.
+
+use super::api::{as_json, refused};
+use super::proof::{self, BadToken, Client, Refused};
+use super::serve::From;
+use super::{Common, signed_in};
+use crate::config::SecondFactor;
+use crate::user::{Role, Scope, Viewer};
+use axum::extract::FromRequestParts;
+use axum::http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::json;
+use std::net::IpAddr;
+
+/// What a client may prove who it is with (RFC 7617, RFC 6750).
+const BASIC: &str = "Basic realm=\"evenkeel\", charset=\"UTF-8\"";
+const BEARER: &str = "Bearer realm=\"evenkeel\"";
+const BAD_TOKEN: &str = "Bearer realm=\"evenkeel\", error=\"invalid_token\"";
+const NARROW_TOKEN: &str = "Bearer realm=\"evenkeel\", error=\"insufficient_scope\"";
+
+/// Who asks: by a token, by name and password, or by the session of a browser.
+pub(super) struct Asks {
+    pub(super) viewer: Viewer,
+    /// By the cookie of a session, which a browser sends also for other sites.
+    pub(super) by_session: bool,
+    scope: Option<Scope>,
+}
+
+impl Asks {
+    /// Why they may not do what takes a role; None: they may.
+    pub(super) fn refusal(&self, role: Role) -> Option<Response> {
+        if self.by_session {
+            return Some(unknown());
+        }
+        if self.viewer.role >= role {
+            return None;
+        }
+        if let Some(scope) = self.scope.filter(|scope| scope.at_most() < role) {
+            let words = format!("the scope of this token is `{}` only", scope.word());
+            return Some(wants(StatusCode::FORBIDDEN, &words, &[NARROW_TOKEN]));
+        }
+        let words = match self.viewer.role {
+            Role::Viewer => "a viewer may only look".to_owned(),
+            Role::Operator | Role::Admin => format!("this takes the role `{}`", role.word()),
+        };
+        Some(refused(StatusCode::FORBIDDEN, &words))
+    }
+}
+
+/// A refusal that says what the client may try.
+fn wants(status: StatusCode, words: &str, challenges: &[&'static str]) -> Response {
+    let mut response = refused(status, words);
+    for challenge in challenges {
+        let challenge = HeaderValue::from_static(challenge);
+        response.headers_mut().append(WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+/// The client is to say who asks.
+fn unknown() -> Response {
+    let words = "name and password, or a token, please";
+    wants(StatusCode::UNAUTHORIZED, words, &[BASIC, BEARER])
+}
+
+fn too_often(seconds: u64) -> Response {
+    let words = format!("too many tries: the next one is possible in {seconds} s");
+    let body = json!({ "error": words });
+    let mut response = as_json(StatusCode::TOO_MANY_REQUESTS, &body);
+    let seconds = HeaderValue::from(seconds);
+    response.headers_mut().insert(RETRY_AFTER, seconds);
+    response
+}
+
+impl FromRequestParts<Common> for Asks {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Common) -> Result<Asks, Response> {
+        let Some(given) = parts.headers.get(AUTHORIZATION) else {
+            let (viewer, _) = signed_in(shared, &parts.headers).ok_or_else(unknown)?;
+            return Ok(Asks {
+                viewer,
+                by_session: true,
+                scope: None,
+            });
+        };
+        let Some(From(from)) = parts.extensions.get().copied() else {
+            return Err(refused(
+                StatusCode::BAD_REQUEST,
+                "the client has no address",
+            ));
+        };
+        let given = given.to_str().unwrap_or_default();
+        let (scheme, rest) = given.split_once(' ').unwrap_or((given, ""));
+        match scheme.to_ascii_lowercase().as_str() {
+            "basic" => basic(shared, from, rest.trim()).await,
+            "bearer" => bearer(shared, from, rest.trim()).map_err(|response| *response),
+            _ => Err(refused(
+                StatusCode::BAD_REQUEST,
+                "`Authorization` is `Bearer` or `Basic`",
+            )),
+        }
+    }
+}
+
+/// By name and password (RFC 7617).
+async fn basic(shared: &Common, from: IpAddr, given: &str) -> Result<Asks, Response> {
+    let pair = BASE64.decode(given).ok();
+    let pair = pair.and_then(|pair| String::from_utf8(pair).ok());
+    let Some((name, password)) = pair.as_deref().and_then(|pair| pair.split_once(':')) else {
+        let words = "`Basic` has name and password in Base64";
+        return Err(refused(StatusCode::BAD_REQUEST, words));
+    };
+    let client = Client::program(from);
+    let user = match proof::password(shared, &client, name, password).await {
+        Ok(user) => user,
+        Err(Refused::Wrong) => {
+            let words = "the name or the password is wrong";
+            return Err(wants(StatusCode::UNAUTHORIZED, words, &[BASIC, BEARER]));
+        }
+        Err(Refused::TooOften(seconds)) => return Err(too_often(seconds)),
+    };
+    if user.second_factor != SecondFactor::None {
+        let words = format!(
+            "a program of {name} needs a token, since a password alone does not sign {name} in: \
+             `evenkeel console token` makes one"
+        );
+        return Err(wants(StatusCode::FORBIDDEN, &words, &[BEARER]));
+    }
+    Ok(Asks {
+        viewer: Viewer {
+            name: name.to_owned(),
+            token: None,
+            role: user.role,
+            csrf: String::new(),
+        },
+        by_session: false,
+        scope: None,
+    })
+}
+
+/// By a token (RFC 6750).
+fn bearer(shared: &Common, from: IpAddr, text: &str) -> Result<Asks, Box<Response>> {
+    let bad = |words: &str| Box::new(wants(StatusCode::UNAUTHORIZED, words, &[BAD_TOKEN]));
+    match proof::bearer(shared, from, text) {
+        Ok((user, token)) => Ok(Asks {
+            viewer: Viewer {
+                name: user.account.name,
+                token: Some(token.name),
+                role: user.role.min(token.scope.at_most()),
+                csrf: String::new(),
+            },
+            by_session: false,
+            scope: Some(token.scope),
+        }),
+        Err(BadToken::Refused(Refused::Wrong)) => Err(bad("this token is unknown")),
+        Err(BadToken::Refused(Refused::TooOften(seconds))) => Err(Box::new(too_often(seconds))),
+        Err(BadToken::Expired(name)) => Err(bad(&format!("the token `{name}` has expired"))),
+        Err(BadToken::NoUser(name)) => {
+            Err(bad(&format!("the user of the token `{name}` was removed")))
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The console over HTTP without a network: a router, users and tokens, and a main thread that does
+//! what it is ordered.
+
+mod api;
+mod examples;
+mod sign_in;
+
+use super::serve::From;
+use super::*;
+use crate::access::limiter::Key;
+use crate::access::session::Sessions;
+use crate::access::{second_factor, token};
+use crate::config::{Config, SecondFactor, Token, User};
+use crate::shared::{Manual, now_ms, now_s};
+use crate::user::{Role, Scope};
+use axum::http::header::{AUTHORIZATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use configuration::{Account, Password};
+use part::lock;
+use std::net::IpAddr;
+use tower_service::Service;
+
+/// Where clients are.
+const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+const AWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
+/// The secret of the users with a second factor.
+const SECRET: [u8; 20] = [7; 20];
+/// More failures than anybody has tries.
+const MANY: usize = 100;
+
+/// Users by their names, each with the same password.
+const USERS: [(&str, Role); 3] = [
+    ("anna", Role::Admin),
+    ("olga", Role::Operator),
+    ("vera", Role::Viewer),
+];
+const PASSWORD: &str = "pear";
+
+/// A console.
+pub(super) struct Bed {
+    pub(super) shared: Common,
+    /// What the main thread was ordered: by whom, with which role, and what.
+    pub(super) ordered: Vec<(String, Role, String)>,
+}
+
+/// A response.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+}
+
+fn verify(account: &Account, password: &[u8]) -> bool {
+    matches!(&account.password, Password::Clear(clear) if clear == password)
+}
+
+impl Bed {
+    /// With the users, and these tokens.
+    pub(super) fn new(tokens: Vec<Token>) -> Bed {
+        let user = |(name, role): (&str, Role)| User {
+            account: Account {
+                name: name.to_owned(),
+                groups: Vec::new(),
+                password: Password::Clear(PASSWORD.into()),
+            },
+            role,
+            second_factor: SecondFactor::None,
+        };
+        let config = Config {
+            users: USERS.into_iter().map(user).collect(),
+            tokens,
+            ..Config::default()
+        };
+        let sessions = Sessions::new(None).unwrap();
+        Bed {
+            shared: Arc::new(Shared::new(config, sessions, (verify, Manual::default())).unwrap()),
+            ordered: Vec::new(),
+        }
+    }
+
+    /// Gives a user a second factor.
+    pub(super) fn set_second_factor(&self, name: &str, second: SecondFactor) {
+        let mut config = (*self.shared.config()).clone();
+        let mut users = config.users.iter_mut();
+        let user = users.find(|user| user.account.name == name).unwrap();
+        user.second_factor = second;
+        self.shared.set_config(config);
+    }
+
+    /// Somebody has tried too often.
+    pub(super) fn exhaust(&self, keys: &[Key]) {
+        for _ in 0..MANY {
+            lock(&self.shared.limiter).count(keys, now_ms());
+        }
+    }
+
+    /// Requests something from somewhere.
+    pub(super) fn request(&mut self, from: IpAddr, request: Request<Body>) -> Reply {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().unwrap();
+        let (shared, ordered) = (Arc::clone(&self.shared), &mut self.ordered);
+        let mut router = router(Arc::clone(&shared)).layer(axum::Extension(From(from)));
+        runtime.block_on(async {
+            let main = async {
+                loop {
+                    while let Some(order) = shared.next_order() {
+                        let what = format!("{} {}", order.action.object(), order.action.word());
+                        ordered.push((order.by.shown(), order.by.role, what));
+                        // Who asked may have gone.
+                        let _ = order.reply.send(Ok(String::new()));
+                    }
+                    tokio::task::yield_now().await;
+                }
+            };
+            let response = tokio::select! {
+                response = router.call(request) => response.unwrap(),
+                () = main => unreachable!("the main thread does not end"),
+            };
+            let (parts, body) = response.into_parts();
+            let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+            Reply {
+                status: parts.status.as_u16(),
+                headers: parts.headers,
+                body: String::from_utf8(bytes.to_vec()).unwrap(),
+            }
+        })
+    }
+
+    /// Sends a form from somewhere, with cookies.
+    pub(super) fn form(
+        &mut self,
+        from: IpAddr,
+        path: &str,
+        cookie: &str,
+        fields: &[(&str, &str)],
+    ) -> Reply {
+        let form = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish();
+        let request = Request::post(path).header(COOKIE, cookie);
+        self.request(from, request.body(Body::from(form)).unwrap())
+    }
+
+    /// Asks for a path of the API, with a header `Authorization`.
+    pub(super) fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        credentials: &[u8],
+        body: &str,
+    ) -> Reply {
+        let request = Request::builder().method(method).uri(path);
+        let credentials = HeaderValue::from_bytes(credentials).unwrap();
+        let request = request.header(AUTHORIZATION, credentials);
+        self.request(HOME, request.body(Body::from(body.to_owned())).unwrap())
+    }
+}
+
+impl Reply {
+    /// The value of a cookie that is set; None: it is not set.
+    pub(super) fn cookie(&self, name: &str) -> Option<String> {
+        let all = self.headers.get_all(SET_COOKIE).iter();
+        let mut all = all.filter_map(|cookie| cookie.to_str().ok());
+        let found = all.find_map(|cookie| cookie.strip_prefix(name)?.strip_prefix('='));
+        found.map(|value| value.split(';').next().unwrap_or_default().to_owned())
+    }
+
+    /// The value of a hidden field.
+    pub(super) fn hidden(&self, name: &str) -> String {
+        let begin = format!("name=\"{name}\" value=\"");
+        let (_, rest) = self.body.split_once(&begin).expect("a field");
+        rest.split('"').next().unwrap_or_default().to_owned()
+    }
+
+    /// All values of a header.
+    pub(super) fn all(&self, name: HeaderName) -> Vec<&str> {
+        let all = self.headers.get_all(name).iter();
+        all.filter_map(|value| value.to_str().ok()).collect()
+    }
+}
+
+/// A token of a user with a text.
+pub(super) fn issued(text: &str, user: &str, scope: Scope) -> Token {
+    Token {
+        name: format!("{user}-{}", scope.word()),
+        user: user.to_owned(),
+        scope,
+        until_s: None,
+        hash: token::hash(text),
+    }
+}
+
+/// The header for a name and a password.
+pub(super) fn basic(name: &str, password: &str) -> String {
+    format!("Basic {}", BASE64.encode(format!("{name}:{password}")))
+}

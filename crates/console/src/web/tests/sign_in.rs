@@ -1,0 +1,241 @@
+//! Signing in with a second factor, and in a browser that is known.
+
+use super::*;
+use crate::access::device;
+use axum::http::header::LOCATION;
+
+/// The code that an app shows now.
+fn code() -> String {
+    second_factor::code(&SECRET, second_factor::step(now_s()))
+}
+
+/// Gives name and password.
+fn password(bed: &mut Bed, from: IpAddr, cookie: &str, name: &str, password: &str) -> Reply {
+    let fields = [("user", name), ("password", password), ("next", "/events")];
+    bed.form(from, "/sign-in", cookie, &fields)
+}
+
+/// Gives a code.
+fn give(bed: &mut Bed, from: IpAddr, half: &str, code: &str) -> Reply {
+    let fields = [("half", half), ("code", code), ("next", "/events")];
+    bed.form(from, "/sign-in", "", &fields)
+}
+
+fn with_codes() -> Bed {
+    let bed = Bed::new(Vec::new());
+    bed.set_second_factor("anna", SecondFactor::Codes(SECRET.to_vec()));
+    bed
+}
+
+#[test]
+fn a_code_is_asked_for_after_the_password_and_signs_in_once() {
+    let mut bed = with_codes();
+    let asked = password(&mut bed, HOME, "", "anna", PASSWORD);
+    assert_eq!((asked.status, asked.cookie(session::COOKIE)), (200, None));
+    assert!(asked.body.contains("autocomplete=\"one-time-code\""));
+    let half = asked.hidden("half");
+    // It is no session.
+    let cookie = format!("{}={half}", session::COOKIE);
+    let request = Request::get("/").header(COOKIE, cookie);
+    let page = bed.request(HOME, request.body(Body::empty()).unwrap());
+    assert_eq!(page.status, 303);
+    let wrong = give(&mut bed, HOME, &half, "000000x");
+    assert_eq!((wrong.status, wrong.cookie(session::COOKIE)), (403, None));
+    let code = code();
+    let right = give(&mut bed, HOME, &wrong.hidden("half"), &code);
+    assert_eq!(right.status, 303, "{right:?}");
+    assert_eq!(right.all(LOCATION), ["/events"]);
+    let token = right.cookie(session::COOKIE).unwrap();
+    assert_eq!(bed.shared.viewer(&token).unwrap().role, Role::Admin);
+    // The same code again, with another password step.
+    let half = password(&mut bed, HOME, "", "anna", PASSWORD).hidden("half");
+    let again = give(&mut bed, HOME, &half, &code);
+    assert_eq!((again.status, again.cookie(session::COOKIE)), (403, None));
+}
+
+#[test]
+fn before_the_password_is_right_nothing_says_who_has_a_second_factor() {
+    let mut bed = with_codes();
+    let pages = ["anna", "vera", "nobody"].map(|name| {
+        let reply = password(&mut bed, HOME, "", name, "wrong");
+        lock(&bed.shared.limiter).forgive(&[Key::of(HOME)]);
+        (reply.status, reply.body)
+    });
+    assert_eq!(pages[0].0, 403);
+    assert!(pages.iter().all(|page| *page == pages[0]));
+    let basics = ["anna", "vera", "nobody"].map(|name| {
+        let reply = bed.ask("GET", "/metrics", basic(name, "wrong").as_bytes(), "");
+        lock(&bed.shared.limiter).forgive(&[Key::of(HOME)]);
+        (reply.status, reply.body)
+    });
+    assert_eq!(basics[0].0, 401);
+    assert!(basics.iter().all(|page| *page == basics[0]));
+}
+
+#[test]
+fn wrong_codes_are_limited_and_a_right_password_gives_no_tries_back() {
+    let mut bed = with_codes();
+    for _ in 0..2 {
+        let half = password(&mut bed, HOME, "", "anna", PASSWORD).hidden("half");
+        for _ in 0..MANY {
+            let wrong = give(&mut bed, HOME, &half, "");
+            assert_eq!(wrong.cookie(session::COOKIE), None);
+        }
+        // From elsewhere, too; and the right one.
+        for (from, code) in [(HOME, code()), (AWAY, code())] {
+            let refused = give(&mut bed, from, &half, &code);
+            assert_eq!(
+                (refused.status, refused.cookie(session::COOKIE)),
+                (429, None)
+            );
+            assert_eq!(refused.all(RETRY_AFTER).len(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_password_that_is_right_forgives_wrong_ones_only_with_the_code() {
+    let mut bed = with_codes();
+    let keys = [Key::of(HOME), Key::For("anna".to_owned())];
+    lock(&bed.shared.limiter).count(&keys, now_ms());
+    // Seen from 1970 a failure of now is far ahead.
+    let none_left = |bed: &Bed| {
+        let limiter = lock(&bed.shared.limiter);
+        limiter.wait(&keys, 0).is_some()
+    };
+    assert!(none_left(&bed));
+    let half = password(&mut bed, HOME, "", "anna", PASSWORD).hidden("half");
+    assert!(none_left(&bed));
+    assert_eq!(give(&mut bed, HOME, &half, &code()).status, 303);
+    assert!(!none_left(&bed));
+}
+
+#[test]
+fn hostile_codes_and_halves_are_refused() {
+    let mut bed = with_codes();
+    let half = password(&mut bed, HOME, "", "anna", PASSWORD).hidden("half");
+    for code in [
+        "",
+        "\0",
+        "\u{fffd}",
+        "-00001",
+        &"9".repeat(9_000),
+        "１２３４５６",
+    ] {
+        lock(&bed.shared.limiter).forgive(&[Key::Code("anna".to_owned())]);
+        let wrong = give(&mut bed, HOME, &half, code);
+        assert_eq!((wrong.status, wrong.cookie(session::COOKIE)), (403, None));
+    }
+    // Bytes that are not UTF-8.
+    let body = Body::from(format!("half={half}&code=%ff%fe%00&next=/"));
+    let wrong = bed.request(HOME, Request::post("/sign-in").body(body).unwrap());
+    assert_eq!((wrong.status, wrong.cookie(session::COOKIE)), (403, None));
+    let huge = Body::from(format!("half={half}&code={}", "9".repeat(FORM_BYTES_MAX)));
+    let huge = bed.request(HOME, Request::post("/sign-in").body(huge).unwrap());
+    assert_eq!(huge.status, 400);
+    lock(&bed.shared.limiter).forgive(&[Key::Code("anna".to_owned())]);
+    let session = {
+        let config = bed.shared.config();
+        lock(&bed.shared.sessions).begin(&config, "anna", now_s())
+    };
+    let old = lock(&bed.shared.sessions).half(&bed.shared.config(), "anna", 0);
+    for half in [
+        "x",
+        ".",
+        "a.b",
+        &"a.".repeat(4_000),
+        &session.unwrap(),
+        &old,
+    ] {
+        let late = give(&mut bed, HOME, half, &code());
+        assert_eq!((late.status, late.cookie(session::COOKIE)), (403, None));
+        assert!(late.body.contains("name=\"password\""), "{half:.60}");
+    }
+    // A removed second factor, and a removed user.
+    bed.set_second_factor("anna", SecondFactor::None);
+    assert_eq!(give(&mut bed, HOME, &half, &code()).status, 403);
+    bed.shared.set_config(Config::default());
+    assert_eq!(give(&mut bed, HOME, &half, &code()).status, 403);
+}
+
+#[test]
+fn without_a_required_second_factor_nobody_signs_in() {
+    let mut bed = Bed::new(Vec::new());
+    bed.set_second_factor("anna", SecondFactor::Missing);
+    let refused = password(&mut bed, HOME, "", "anna", PASSWORD);
+    assert_eq!(
+        (refused.status, refused.cookie(session::COOKIE)),
+        (403, None)
+    );
+    assert!(refused.body.contains("evenkeel console second-factor anna"));
+    // With a wrong password it is as for everybody.
+    let wrong = password(&mut bed, HOME, "", "anna", "wrong");
+    assert!(!wrong.body.contains("second"), "{wrong:?}");
+}
+
+#[test]
+fn a_browser_that_is_known_is_not_held_up_by_strangers() {
+    let mut bed = Bed::new(Vec::new());
+    let first = password(&mut bed, HOME, "", "anna", PASSWORD);
+    let known = first.cookie(device::COOKIE).unwrap();
+    let known = format!("a=b; {}={known}", device::COOKIE);
+    let attributes = first.all(SET_COOKIE)[1];
+    for one in [
+        "Secure",
+        "HttpOnly",
+        "SameSite=Strict",
+        "Path=/",
+        "Max-Age=15552000",
+    ] {
+        assert!(attributes.contains(one), "{attributes}");
+    }
+    assert!(!attributes.contains("anna"));
+    // Strangers, also behind the same address.
+    let strangers = [
+        Key::of(HOME),
+        Key::For("anna".to_owned()),
+        Key::For("vera".to_owned()),
+    ];
+    bed.exhaust(&strangers);
+    assert_eq!(password(&mut bed, HOME, "", "anna", PASSWORD).status, 429);
+    assert_eq!(
+        password(&mut bed, HOME, &known, "vera", PASSWORD).status,
+        429
+    );
+    let forged = format!("{}=AAAA.AAAA", device::COOKIE);
+    assert_eq!(
+        password(&mut bed, HOME, &forged, "anna", PASSWORD).status,
+        429
+    );
+    assert_eq!(
+        password(&mut bed, HOME, &known, "anna", PASSWORD).status,
+        303
+    );
+    // Its sign-in does not give the strangers their tries back.
+    assert_eq!(password(&mut bed, HOME, "", "anna", PASSWORD).status, 429);
+    // It has a limit of its own.
+    for _ in 0..MANY {
+        let wrong = password(&mut bed, AWAY, &known, "anna", "wrong");
+        assert_ne!(wrong.status, 303);
+    }
+    assert_eq!(
+        password(&mut bed, AWAY, &known, "anna", PASSWORD).status,
+        429
+    );
+    // And its failures are not those of others.
+    assert_eq!(password(&mut bed, AWAY, "", "olga", PASSWORD).status, 303);
+}
+
+#[test]
+fn a_browser_is_known_to_the_next_process_and_a_wrong_password_makes_none_known() {
+    let mut bed = Bed::new(Vec::new());
+    assert_eq!(
+        password(&mut bed, HOME, "", "anna", "wrong").cookie(device::COOKIE),
+        None
+    );
+    let first = password(&mut bed, HOME, "", "anna", PASSWORD);
+    let known = first.cookie(device::COOKIE).unwrap();
+    let kept = lock(&bed.shared.sessions).kept().clone();
+    let next = Sessions::new(Some(kept)).unwrap();
+    assert!(next.device_of(&known, "anna", now_s()).is_some());
+}
