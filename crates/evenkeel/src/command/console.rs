@@ -1,4 +1,6 @@
-//! `evenkeel console`: a way into the web console.
+//! `evenkeel console`: ways into the web console.
+
+mod credentials;
 
 use super::definition::{process_id, serving_files};
 use super::status::{ANSWER_LIMIT, ask, not_known};
@@ -12,7 +14,7 @@ use std::process::ExitCode;
 /// The options.
 pub fn definition(command: Command) -> Command {
     command
-        .about("Sign in to the web console")
+        .about("Sign in to the web console; make second factors and tokens")
         .long_about(
             "The web console is a `console` section of the configuration: pages in a browser that show everything that \
              runs here, what needs attention, and why.",
@@ -31,12 +33,16 @@ pub fn definition(command: Command) -> Command {
                 .arg(serving_files().num_args(1))
                 .arg(process_id()),
         )
+        .subcommand(credentials::of_second_factor(Command::new("second-factor")))
+        .subcommand(credentials::of_token(Command::new("token")))
 }
 
 /// Does what the words behind `console` ask.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let done = match matches.subcommand() {
         Some(("link", matches)) => link(matches),
+        Some(("second-factor", matches)) => credentials::second_factor(matches),
+        Some(("token", matches)) => credentials::token(matches),
         _ => return ExitCode::FAILURE,
     };
     end(done)
