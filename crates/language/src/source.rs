@@ -47,6 +47,11 @@ pub struct SourceFile {
 }
 
 impl SourceFile {
+    /// The first byte of each line.
+    pub fn line_starts(&self) -> &[u32] {
+        &self.line_starts
+    }
+
     /// Where the line of this index (from 0) begins and ends, without its line
     /// feed, and whether it has one. A file that ends with a line feed has no
     /// line behind it.

@@ -11,6 +11,7 @@ pub mod codes;
 pub mod compiled;
 pub mod config;
 pub mod control;
+pub mod history;
 pub mod known;
 pub mod line;
 pub mod log;

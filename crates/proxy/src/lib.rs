@@ -27,6 +27,7 @@ pub mod server_connection;
 pub mod stats;
 pub mod stream;
 pub mod takeover;
+pub mod termination;
 pub mod vitals;
 pub mod worker;
 

@@ -15,6 +15,7 @@ mod guest;
 mod lab;
 pub mod look_up;
 mod manual;
+mod operate;
 mod privileges;
 mod reload;
 mod route;
@@ -23,6 +24,8 @@ mod status;
 mod top;
 mod upgrade;
 mod volume;
+mod watch;
+mod why;
 
 pub use config::{grammar, mask};
 pub use run::absolute;
@@ -43,7 +46,7 @@ use std::process::ExitCode;
 pub use definition::{definition, status_options};
 
 /// Commands to a running program, and about it.
-static RUNNING: [Subcommand; 4] = [
+static RUNNING: [Subcommand; 6] = [
     Subcommand::new("run", definition::run, |matches| {
         let sockets = matches.get_many::<String>("master");
         let sockets: Vec<String> = sockets.into_iter().flatten().cloned().collect();
@@ -56,6 +59,8 @@ static RUNNING: [Subcommand; 4] = [
     Subcommand::new("reload", definition::reload, reload::main),
     Subcommand::new("status", definition::status, status::main),
     Subcommand::new("top", top::definition, top::main),
+    Subcommand::new("why", why::definition, why::main),
+    Subcommand::new("watch", watch::definition, watch::main),
 ];
 
 /// Commands about files and the language.

@@ -450,14 +450,7 @@ impl<'r> Making<'r> {
         let Some((tied, by)) = &self.tie else {
             return balance();
         };
-        let by = match by {
-            Tie::Rule => "a use-server rule",
-            Tie::Cookie => "its persistence cookie",
-            Tie::Table => "its entry in the stick table",
-            Tie::RdpCookie => "its RDP cookie",
-            Tie::Application => "its application session",
-            Tie::Dispatch => "dispatch or transparent mode",
-        };
+        let by = by.words();
         match tied == name {
             true => by.to_owned(),
             false => format!("{}; {tied}, given by {by}, cannot take it", balance()),

@@ -40,3 +40,4 @@ mod volume_reopened;
 mod volume_snapshots;
 mod volumes;
 mod watch;
+mod why;

@@ -234,6 +234,15 @@ fn grace(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.surplus()
 }
 
+/// Most requests that a thread keeps.
+const HISTORY_MAX: u32 = 65_536;
+
+fn request_history(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let number = args.count("a number of requests", 0..=HISTORY_MAX)?;
+    loader.config.global.request_history = Some(number);
+    args.end()
+}
+
 fn spread(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     loader.config.global.spread_checks = args.count("a percentage", 0..=50)?;
     args.end()
@@ -436,6 +445,11 @@ pub static LINES: &[LineRow] = rows! {
          refused with a message, and the current version keeps serving. `files` watches the files that lines name (ACL \
          files, maps, error pages, but not server states). `all` also watches the configuration. This keyword is \
          specific to Evenkeel and needs a supervisor: `evenkeel run`, or -W under the name `haproxy`.";
+    "request-history <number>" GLOBAL, request_history, "request-history 4096",
+        "Number of finished requests and TCP sessions that each thread keeps, with what was decided for each and why: \
+         see `evenkeel why`, `evenkeel watch` and the runtime commands `show request` and `show requests`. The default \
+         is 1024, which takes about 1 MiB a thread; 0 keeps none. Query strings are not kept. Requests with log level \
+         `silent` are not kept, nor empty connections with `option dontlognull`. This keyword is specific to Evenkeel.";
     "default-path { current | config | parent | origin <path> }" GLOBAL, default_path,
         "default-path config",
         "Base directory for relative file names on the lines that follow: the working directory (the default), the \

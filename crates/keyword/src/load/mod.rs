@@ -169,6 +169,8 @@ pub const fn part(documented: fn() -> Vec<language::Documented>) -> Part {
             let mut loader = Loader::new(Environment::empty(), LoadOptions::default());
             let files = context.sources.files();
             loader.config.files = files.map(|(_, file)| file.name.clone()).collect();
+            let files = context.sources.files();
+            loader.config.line_starts = files.map(|(_, file)| file.line_starts().into()).collect();
             Box::new(loader)
         },
         run: None,

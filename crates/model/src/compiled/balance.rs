@@ -99,3 +99,26 @@ impl PartialEq for Hashed {
 }
 
 impl Eq for Hashed {}
+
+impl Balance {
+    /// The name of its algorithm.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Balance::RoundRobin => "roundrobin",
+            Balance::StaticRoundRobin => "static-rr",
+            Balance::LeastConnections => "leastconn",
+            Balance::First => "first",
+            Balance::Source => "source",
+            Balance::Random(_) => "random",
+            Balance::Hash(hashed) => match hashed.key {
+                HashKey::Source => "source",
+                HashKey::Uri { .. } => "uri",
+                HashKey::UrlParameter { .. } => "url_param",
+                HashKey::Header { .. } => "hdr",
+                HashKey::RdpCookie(_) => "rdp-cookie",
+                HashKey::Expression(_) => "hash",
+                HashKey::Message(_) => "log-hash",
+            },
+        }
+    }
+}

@@ -312,9 +312,20 @@ pub struct Global {
     pub lines_shown: bool,
     /// `maxcomprate`, `maxcompcpuusage`, `maxzlibmem`, `tune.comp.maxlevel`, `tune.zlib.*`.
     pub compression: Arc<crate::state::compression::Limits>,
+    /// `request-history`: requests that each thread keeps.
+    pub request_history: Option<u32>,
 }
 
+/// Requests that each thread keeps unless `request-history` says otherwise.
+pub const REQUESTS_KEPT_DEFAULT: u32 = 1024;
+
 impl Global {
+    /// How many requests each thread keeps for operators.
+    #[inline]
+    pub fn requests_kept(&self) -> u32 {
+        self.request_history.unwrap_or(REQUESTS_KEPT_DEFAULT)
+    }
+
     /// The processors that a thread of the data plane, counted from 1, may use
     /// (`cpu-map`); None leaves it to the system.
     pub fn cpus_of_thread(&self, thread: u32) -> Option<Vec<u32>> {

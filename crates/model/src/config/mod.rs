@@ -28,8 +28,8 @@ pub use check::{Check, CheckKind, CheckLines, ExternalLines, HealthCheck, MySqlU
 pub use fcgi::{FcgiApp, PassHeader, SetParam};
 pub use forward::{Forwarded, HeaderCases, HeaderNames, KeepAlive, ParameterSource};
 pub use global::{
-    CloseSpread, Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
-    Watch, host_name,
+    CloseSpread, Global, LogTarget, LogTargetAddress, REQUESTS_KEPT_DEFAULT, StatsLevel,
+    StatsSocket, Tune, VariablesMax, Watch, host_name,
 };
 pub use log_forward::{ForwardedHost, LOG_CONNECTIONS_DEFAULT, LogForward, LogServers};
 pub use log_profile::{LogProfile, LogStep, ProfileReference};
@@ -73,6 +73,8 @@ pub struct Config {
     pub frontends: HashMap<Box<str>, ProxyIndex>,
     /// The files that it was read from, as the user named them.
     pub files: Vec<String>,
+    /// Where the lines of each of them begin.
+    pub line_starts: std::sync::Arc<[Box<[u32]>]>,
     /// What its load reported, in HAProxy's form.
     pub reported: Box<str>,
     /// The variables that its lines see, as its last line left them.
@@ -132,6 +134,12 @@ impl Config {
             }
         }
         programs
+    }
+
+    /// The line of its file, from 1, at which a span begins; None: the file is not known.
+    pub fn line_of(&self, span: language::Span) -> Option<u32> {
+        let starts = self.line_starts.get(span.file.0 as usize)?;
+        u32::try_from(starts.partition_point(|start| *start <= span.start)).ok()
     }
 
     /// The proxy of an index of this tree.

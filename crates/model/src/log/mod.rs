@@ -133,6 +133,13 @@ pub fn stream_reached(stream: &Stream, step: Step) {
     }
 }
 
+/// Whether the options of its frontend say that a stream is of no interest: its level is `silent`,
+/// or it carried nothing (`option dontlognull`).
+pub(crate) fn is_hidden(stream: &Stream) -> bool {
+    let is_silent = matches!(stream.log.level, Some(None));
+    is_silent || (stream.frontend().has(ProxyOption::DontLogNull) && is_null(stream))
+}
+
 /// Whether a connection carried nothing. What was refused as no request did.
 fn is_null(stream: &Stream) -> bool {
     if stream.http {

@@ -67,9 +67,7 @@ fn evaluate<'r>(
             return Outcomes::Wait(at as u32);
         }
         let step = rule.action.run(stream);
-        if stream.session.is_traced() {
-            note(stream, rule, &step);
-        }
+        note(stream, rule, &step);
         match step {
             Step::Next => {}
             Step::Accept => {
@@ -102,13 +100,15 @@ fn evaluate<'r>(
     Outcomes::Passed
 }
 
-#[cold]
-fn note(stream: &Stream, rule: &Rule, step: &Step) {
+/// Keeps that a rule took effect, for the history of requests and for a trace.
+fn note(stream: &mut Stream, rule: &Rule, step: &Step) {
     let ends = match step {
         Step::Next | Step::Wait(_) | Step::End(Verdict::NeedBody { .. }) => false,
         Step::Failed => !stream.rules.lenient,
         Step::Accept | Step::End(_) | Step::Closed(_) => true,
     };
+    let met = rule.met(stream, ends);
+    stream.decide_by_rule(met);
     let span = rule.span;
     stream.session.note(|| trace::Step::Rule { span, ends });
 }

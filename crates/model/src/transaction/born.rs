@@ -29,6 +29,7 @@ pub fn renew(used: &mut Stream, number: u64, new: Rc<Session>, is_http: bool, be
         log,
         rules,
         links,
+        decided,
     } = used;
     (*id, *unique_id) = (number, None);
     *config = Arc::clone(&new.config);
@@ -44,6 +45,9 @@ pub fn renew(used: &mut Stream, number: u64, new: Rc<Session>, is_http: bool, be
     log.renew();
     rules.renew();
     *links = Links::default();
+    if let Some(decided) = decided {
+        decided.renew();
+    }
 }
 
 /// A stream of nobody, on a thread that serves nobody: a health check evaluates
@@ -74,5 +78,6 @@ pub fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> Stream 
         log: Default::default(),
         rules: Default::default(),
         links: Links::default(),
+        decided: None,
     }
 }

@@ -3,7 +3,7 @@
 
 use super::details::Details;
 use super::listing::Listed;
-use super::{Links, LogState, Outcome, Payloads, Route, RuleState, Times, Transfer};
+use super::{Decided, Links, LogState, Outcome, Payloads, Route, RuleState, Times, Transfer};
 use crate::config::{Bind, Config, ListenerIndex, Proxy, ProxyIndex, Server};
 use crate::sample::Variables;
 use crate::state::compression::OfClient;
@@ -250,6 +250,8 @@ pub struct Stream {
     pub rules: RuleState,
     /// What is known of its two connections.
     pub links: Links,
+    /// What was decided, for the history of requests; kept with the memory of the stream.
+    pub decided: Option<Box<Decided>>,
 }
 
 impl Stream {

@@ -97,6 +97,20 @@ pub enum Tie {
     Dispatch,
 }
 
+impl Tie {
+    /// What it is, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Tie::Rule => "a use-server rule",
+            Tie::Cookie => "its persistence cookie",
+            Tie::Table => "its entry in the stick table",
+            Tie::RdpCookie => "its RDP cookie",
+            Tie::Application => "its application session",
+            Tie::Dispatch => "dispatch or transparent mode",
+        }
+    }
+}
+
 /// A term of a condition.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Term {

@@ -18,8 +18,8 @@ mod rdp;
 use model::config::{
     PersistRuleKind, Proxy, ProxyOption, Server, ServerIndex, ServerName, UseServerRule,
 };
-use model::transaction::Stream;
 use model::transaction::trace::{Step, Tie};
+use model::transaction::{Owner, Stream};
 
 /// Whether a server may take a stream that belongs to it, up or not.
 fn takes(proxy: &Proxy, server: &Server, forced: bool) -> bool {
@@ -66,14 +66,19 @@ fn dispatch(stream: &mut Stream) {
 pub fn look(stream: &mut Stream, by: Tie, look: impl FnOnce(&mut Stream)) {
     let was_direct = stream.route.is_direct();
     look(stream);
-    if was_direct || !stream.session.is_traced() {
+    if was_direct {
         return;
     }
-    let known = stream
-        .route
-        .persistence
-        .as_deref()
-        .and_then(|known| known.server);
+    let known = stream.route.persistence.as_deref();
+    let Some(server) = known.and_then(|known| known.server) else {
+        return;
+    };
+    stream.decide_owner(Owner {
+        server,
+        by,
+        rule: None,
+    });
+    let known = Some(server).filter(|_| stream.session.is_traced());
     if let Some(server) = known.and_then(|at| stream.backend()?.servers.get(at.0 as usize)) {
         let name = server.name.clone();
         stream.session.note(|| Step::Belongs { name, by });
@@ -163,11 +168,16 @@ fn use_server(stream: &mut Stream) {
             }
         };
         let server = backend.servers.get(index.0 as usize)?;
-        takes(backend, server, forced).then_some(index)
+        takes(backend, server, forced).then_some((index, rule.span))
     };
     let found = backend.use_server.iter().find_map(&mut found);
-    if found.is_some() {
+    if let Some((server, rule)) = found {
         // It comes before all that could be ignored.
-        stream.route.persistence_mut().server = found;
+        stream.route.persistence_mut().server = Some(server);
+        stream.decide_owner(Owner {
+            server,
+            by: Tie::Rule,
+            rule: Some(rule),
+        });
     }
 }

@@ -5,9 +5,7 @@
 use super::column::{COLUMN_COUNT, Column};
 use crate::persistence;
 use crate::runtime;
-use model::config::{
-    Balance, Bind, BindAddress, Config, HashKey, Mode, Proxy, Server, ServerAddress,
-};
+use model::config::{Balance, Bind, BindAddress, Config, Mode, Proxy, Server, ServerAddress};
 use model::state::{AdminReport, Average, Counters, ServerReport, Tally};
 use reactor::{Gauge, Rate};
 use std::borrow::Cow;
@@ -543,23 +541,7 @@ fn seconds(now_ms: u64, then_ms: u64) -> u32 {
 
 /// The name of an algorithm.
 pub fn algorithm(balance: &Balance) -> &'static str {
-    match balance {
-        Balance::RoundRobin => "roundrobin",
-        Balance::StaticRoundRobin => "static-rr",
-        Balance::LeastConnections => "leastconn",
-        Balance::First => "first",
-        Balance::Source => "source",
-        Balance::Random(_) => "random",
-        Balance::Hash(hashed) => match hashed.key {
-            HashKey::Source => "source",
-            HashKey::Uri { .. } => "uri",
-            HashKey::UrlParameter { .. } => "url_param",
-            HashKey::Header { .. } => "hdr",
-            HashKey::RdpCookie(_) => "rdp-cookie",
-            HashKey::Expression(_) => "hash",
-            HashKey::Message(_) => "log-hash",
-        },
-    }
+    balance.name()
 }
 
 /// The weights that share the load now: as they are, and as they are set.

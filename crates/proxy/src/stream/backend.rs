@@ -38,7 +38,16 @@ pub fn choose(stream: &mut Stream) {
             },
         });
     }
+    let is_default = |by: Span| {
+        let default = stream.frontend().default_backend.as_ref();
+        default.is_some_and(|default| default.span == by)
+    };
+    // What `default_backend` chose is known without.
+    let by = { chosen.and_then(|(_, by)| by) }.filter(|by| !is_default(*by));
     let chosen = chosen.map(|(index, _)| index);
+    if let Some(by) = by {
+        stream.decide_backend(by);
+    }
     stream.route.backend = chosen.filter(|index| !stream.config.proxy(*index).disabled);
     if let Some(backend) = stream.backend() {
         stream.route.rare = stream.frontend().rare.and(backend.rare);

@@ -6,7 +6,7 @@ use crate::compression;
 use model::state::Tally;
 use model::thread::here;
 use model::transaction::Outcome;
-use model::{log, tracking};
+use model::{history, log, tracking};
 
 fn ms(from: Option<reactor::Instant>, to: Option<reactor::Instant>) -> u64 {
     match (from, to) {
@@ -48,6 +48,7 @@ pub fn finish(mut stream: Box<Stream>) {
     }
     count(&stream);
     log::stream_ended(&stream);
+    history::ended(&mut stream);
     tracking::ended(&mut stream);
     backend::leave(&stream);
     here().keep_stream(stream);

@@ -30,6 +30,7 @@ pub enum Ruled {
 pub async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Ruled {
     if let Some(answer) = rules::monitor(stream) {
         stream.session.note(|| Step::Page("monitor-uri"));
+        stream.decide_page("monitor-uri");
         stream.outcome.end(Termination::Local, Phase::Request);
         return Ruled::Answer(answer);
     }
@@ -161,6 +162,7 @@ async fn statistics(
         let answer = stats::answer(stream, in_backend);
         if !matches!(answer, stats::Answer::No) {
             stream.session.note(|| Step::Page("the statistics page"));
+            stream.decide_page("the statistics page");
         }
         return match answer {
             stats::Answer::No => Ruled::Forward,

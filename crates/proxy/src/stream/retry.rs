@@ -8,6 +8,7 @@ use super::{Stream, server};
 use crate::server_connection::ServerConnection;
 use model::config::{Rare, RetryOn};
 use model::queue::Slot;
+use model::transaction::TryFailure;
 use mux::link::Link;
 use reactor::Buffer;
 use std::cell::Cell;
@@ -144,6 +145,19 @@ pub fn repeats(stream: &Stream, failure: &Failure) -> bool {
     };
     // Nothing of an answer was passed on.
     stream.times.response.is_none() && is_asked_for(stream, bits)
+}
+
+/// Keeps how the server of a stream failed, for the history of requests: only what is its fault.
+pub fn note(stream: &mut Stream, failure: &Failure) {
+    let failure = match failure {
+        Failure::Unwanted => TryFailure::Status,
+        Failure::ClosedEarly | Failure::Closed => TryFailure::Closed,
+        Failure::Refused => TryFailure::Refused,
+        Failure::Timeout => TryFailure::ResponseTimeout,
+        Failure::Malformed | Failure::Interim => TryFailure::Malformed,
+        _ => return,
+    };
+    stream.try_failed(failure);
 }
 
 fn is_asked_for(stream: &Stream, bits: u32) -> bool {

@@ -14,7 +14,7 @@ use model::config::{Proxy, RetryOn, ReuseMode, Server, Step};
 use model::queue::Slot;
 use model::state::Tally;
 use model::thread::here;
-use model::transaction::{Outcome, ServerEnd, trace};
+use model::transaction::{Outcome, ServerEnd, TryFailure, trace};
 use model::{log, rules};
 use mux::link::Link;
 use std::pin::pin;
@@ -213,6 +213,7 @@ async fn reach(
         if let Some(page) = redirected(stream) {
             let by = "the 'redir' of the server's line";
             stream.session.note(|| trace::Step::Page(by));
+            stream.decide_page(by);
             return Err(Unserved::Redirected(Box::new(page)));
         }
         // Who asks where it would go wants no more.
@@ -249,6 +250,7 @@ async fn reach(
             None => return Err(gone(&mut stream.outcome)),
         };
         observe::connected(stream, false);
+        stream.try_failed(kept(&failure));
         if matches!(&failure, ConnectFailure::Refused(error) if out_of_resources(error)) {
             // What is idle gives its descriptors to who has something to do.
             server_connection::pools().clear();
@@ -384,6 +386,18 @@ fn failed(stream: &mut Stream, failure: &ConnectFailure) -> Unserved {
     Unserved::Unavailable
 }
 
+/// A failure as the history of requests keeps it.
+fn kept(failure: &ConnectFailure) -> TryFailure {
+    match failure {
+        ConnectFailure::Timeout => TryFailure::ConnectTimeout,
+        ConnectFailure::Refused(error) if out_of_resources(error) => TryFailure::Resources,
+        ConnectFailure::Refused(_) => TryFailure::ConnectFailed,
+        ConnectFailure::Unresolved => TryFailure::Unresolved,
+        ConnectFailure::Insecure(_) => TryFailure::Tls,
+        ConnectFailure::BadName => TryFailure::BadName,
+    }
+}
+
 fn out_of_resources(error: &std::io::Error) -> bool {
     use rustix::io::Errno;
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
@@ -448,5 +462,12 @@ pub async fn reconnect(stream: &mut Stream) -> Option<ServerConnection> {
     backend::count_at_server(stream, Tally::Retries);
     let (backend, server) = (stream.backend()?, stream.server()?);
     let shared = backend.reuse != ReuseMode::Never;
-    connect(stream, backend, server, shared).await.ok()
+    let connected = connect(stream, backend, server, shared).await;
+    match connected {
+        Ok(connection) => Some(connection),
+        Err(failure) => {
+            stream.try_failed(kept(&failure));
+            None
+        }
+    }
 }

@@ -38,6 +38,8 @@ pub struct Rule {
     pub(crate) span: Span,
     /// The line of that in its file; none of a `redirect` line.
     pub(crate) line: Option<u32>,
+    /// Its first words: the kind of rule, and the action.
+    pub(crate) words: [&'static str; 2],
     /// When; always without one.
     pub(crate) condition: Option<Condition>,
     /// What.

@@ -59,7 +59,7 @@ use crate::compiled::{Condition, Expression};
 use crate::config::ProxyKind;
 use crate::known;
 use crate::rules::draft::Draft;
-use crate::transaction::{Gate, Stream, Verdict, Wait};
+use crate::transaction::{Gate, RuleMet, Stream, Verdict, Wait};
 use language::arguments::Args;
 use language::keyword::{Documented, Family, Found, Keyword, Table};
 use language::{Diagnostic, Span, Word, suggest};
@@ -88,6 +88,17 @@ impl TcpRule {
 }
 
 impl Rule {
+    /// How the history of requests names it.
+    pub(super) fn met(&self, stream: &Stream, ends: bool) -> RuleMet {
+        let line = self.line.or_else(|| stream.config.line_of(self.span));
+        RuleMet {
+            file: self.span.file.0,
+            line: line.unwrap_or_default(),
+            words: self.words,
+            ends,
+        }
+    }
+
     /// Where it stands: the number of the file, and the line.
     pub(super) fn place(&self) -> Option<(u32, u32)> {
         Some((self.span.file.0, self.line?))
@@ -453,6 +464,7 @@ pub fn redirect_rule(loader: &mut Draft, args: &mut Args<'_>) -> Result<HttpRule
     Ok(HttpRule(Rule {
         span,
         line: None,
+        words: ["redirect", ""],
         condition,
         action,
     }))
@@ -497,6 +509,7 @@ fn rule(loader: &mut Draft, args: &mut Args<'_>, set: RuleSet) -> Result<Rule, D
     Ok(Rule {
         span: word.span,
         line: Some(loader.context.sources.position(word.span).line),
+        words: [set.place(), row.name()],
         condition,
         action,
     })

@@ -24,7 +24,7 @@ use super::run::count_failed;
 use crate::compiled::Condition;
 use crate::compiled::lines::{Effect, Filter, LineRules, Piece};
 use crate::config::Reference;
-use crate::transaction::{Phase, Stream, Termination, Verdict, error_page, trace};
+use crate::transaction::{Phase, RuleMet, Stream, Termination, Verdict, error_page, trace};
 use put::{Broken, Put};
 
 /// Filters and additions that one section may have for each direction, so that the
@@ -53,6 +53,17 @@ enum Decision {
     Allowed,
     Denied,
     Tarpitted,
+}
+
+impl Decision {
+    /// What it does with the message.
+    fn name(&self) -> &'static str {
+        match self {
+            Decision::Allowed => "allow",
+            Decision::Denied => "deny",
+            Decision::Tarpitted => "tarpit",
+        }
+    }
 }
 
 /// The state of one pass over the filters of a section.
@@ -155,6 +166,14 @@ fn filter_all(
             let ends = matches!(decision, Some(Decision::Denied | Decision::Tarpitted));
             let span = filter.span;
             stream.session.note(|| trace::Step::Rule { span, ends });
+        }
+        if let Some(decision) = &decision {
+            stream.decide_by_rule(RuleMet {
+                file: filter.span.file.0,
+                line: stream.config.line_of(filter.span).unwrap_or_default(),
+                words: ["filter of lines", decision.name()],
+                ends: !matches!(decision, Decision::Allowed),
+            });
         }
         match decision {
             Some(Decision::Allowed) => pass.allowed = true,

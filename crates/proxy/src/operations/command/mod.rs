@@ -13,6 +13,7 @@ mod info;
 mod lists;
 mod process;
 mod reply;
+mod requests;
 mod resolvers;
 mod server;
 mod sessions;
@@ -242,6 +243,8 @@ static COMMANDS: &[Row] = &[
     row(&["show", "peers"], "show peers [<section>]", "show the peers and their tables", User, SlowSays(tables::peers)),
     row(&["show", "pools"], "show pools", "show the memory pools", Operator, Now(process::pools)),
     row(&["show", "profiling"], "show profiling [<what>]", "show the state of profiling", Operator, Now(developer::profiling)),
+    row(&["show", "request"], "show request [json] <id>", "show what was decided for a finished request: by its id, or by a payload with a line of a log", Operator, SlowSays(requests::show_one)),
+    row(&["show", "requests"], "show requests [<filter> <value>]* [json]", "list the newest finished requests (filters: since host path status client server frontend max)", Operator, SlowSays(requests::show)),
     row(&["show", "resolvers"], "show resolvers [id]", "show the counters of nameservers", Operator, SlowSays(resolvers::show)),
     row(&["show", "schema", "json"], "show schema json", "show the JSON schema of 'show info' and 'show stat'", User, Now(show::schema)),
     row(&["show", "servers", "conn"], "show servers conn [<backend>]", "show the connections to servers", User, SlowSays(state::connections)),

@@ -18,7 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs something on the loop of a thread and waits for what it says; None where
 /// there is no such loop, or it is too busy.
-fn ask<T: Send + 'static>(thread: usize, job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(super) fn ask<T: Send + 'static>(
+    thread: usize,
+    job: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     let (give, take) = sync_channel(1);
     // Nobody waits any more when it cannot be given.
     let job = move || _ = give.send(job());

@@ -1,0 +1,84 @@
+//! The runtime API of a running proxy, asked through its supervisor: no `stats socket` is needed.
+
+use console::traffic;
+use part::channel::{Channel, ChannelError};
+use part::role::{Level, Message};
+use proxy::message::Message as OfProxy;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+use supervisor::directory::{self, Instance};
+
+/// Sends command lines and returns what the proxy replies; None where there is no proxy.
+///
+/// # Errors
+/// Nothing responds within `limit`, or the connection fails.
+pub fn ask(
+    instance: &Instance,
+    level: Level,
+    lines: &[u8],
+    limit: Duration,
+) -> Result<Option<String>, ChannelError> {
+    let (mut own, other) = UnixStream::pair()?;
+    own.set_read_timeout(Some(limit))?;
+    let mut channel = Channel::new(directory::connected(&instance.socket)?)?;
+    let message = Message::Part(Box::new(OfProxy::Operate { level }.envelope()));
+    channel.send_numbered(1, &message, &[Arc::new(OwnedFd::from(other))])?;
+    match channel.wait(Some(limit))?.message {
+        Message::Nobody { missing: false, .. } => return Ok(None),
+        Message::Nobody { words, .. } => return Err(std::io::Error::other(words).into()),
+        _ => {}
+    }
+    own.write_all(lines)?;
+    let mut bytes = Vec::new();
+    own.take(traffic::BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// The same as an operator. An error of the command is the error.
+///
+/// # Errors
+/// Why there is no reply, or what the proxy refuses.
+pub fn order(instance: &Instance, command: &str, limit: Duration) -> Result<String, String> {
+    let lines = format!("set severity-output number;{command}\n");
+    let reply = ask(instance, Level::Operator, lines.as_bytes(), limit);
+    let reply = reply.map_err(|error| format!("the proxy does not respond: {error}"))?;
+    let Some(reply) = reply else {
+        return Err("the running configuration has no proxy".to_owned());
+    };
+    let reply = reply.trim();
+    // By its severity: 3 is an error, 4 a warning.
+    let message = reply
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("]: "));
+    match message {
+        Some((severity, words)) if severity.parse::<u8>().is_ok() => Err(words.to_owned()),
+        _ => Ok(reply.to_owned()),
+    }
+}
+
+/// A word of a command line, whatever characters it has.
+pub fn word(text: &str) -> String {
+    let mut word = String::new();
+    for c in text.chars() {
+        if matches!(c, ' ' | '\t' | ';' | '\\') {
+            word.push('\\');
+        }
+        // A command is one line.
+        word.push(if matches!(c, '\n' | '\r') { ' ' } else { c });
+    }
+    word
+}
+
+#[cfg(test)]
+mod tests {
+    use super::word;
+
+    #[test]
+    fn a_word_stays_one_and_ends_no_command() {
+        assert_eq!(word("/a b;show env\\"), r"/a\ b\;show\ env\\");
+        assert!(!word("a\nshow env").contains('\n'));
+    }
+}

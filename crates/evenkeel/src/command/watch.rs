@@ -1,0 +1,210 @@
+//! `evenkeel watch`: requests as they end, line by line.
+
+use super::definition::{flag, option, process_id, serving_files};
+use super::{operate, refuse, reload, why};
+use clap::{ArgMatches, Command};
+use serde_json::Value;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+use supervisor::directory::Instance;
+
+/// Time between two looks.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// How long the proxy may take for an answer.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Looks that may fail one after the other: a proxy that is restarted takes less.
+const FAILURES_MAX: u32 = 20;
+/// Requests of one look.
+const LOOK_MAX: &str = "10000";
+/// Requests that `--once` prints.
+const ONCE_MAX: &str = "100";
+/// The filters: options here, and words of `show requests`.
+const FILTERS: [(&str, &str, &str); 6] = [
+    (
+        "host",
+        "HOST",
+        "Only requests for this host, with or without its port",
+    ),
+    ("path", "PREFIX", "Only requests whose path begins so"),
+    (
+        "status",
+        "STATUS",
+        "Only responses with this status: 404, or 4xx",
+    ),
+    (
+        "client",
+        "ADDRESS",
+        "Only this client: an address, with or without its port",
+    ),
+    (
+        "server",
+        "BACKEND[/SERVER]",
+        "Only requests to this backend or server",
+    ),
+    ("frontend", "NAME", "Only requests to this frontend"),
+];
+
+/// The options.
+pub fn definition(command: Command) -> Command {
+    let command = command
+        .about("Show requests as they end, line by line, filtered")
+        .long_about(
+            "Prints each request and TCP session of a running `evenkeel run` or `haproxy -W` of the same user when it \
+             ends, until it is interrupted: its number, the date, the client, the frontend, the backend and server, \
+             the timers, the status, the bytes to the client and the termination state as in `option httplog`, then \
+             the method, the host, the path without its query, and the unique id. `evenkeel why NUMBER` shows why a \
+             request ended so.\n\nIt needs no log and no `stats socket`. If more requests end between two looks than \
+             the proxy keeps (`request-history`), the number of those that are missing is printed to standard error.",
+        )
+        .after_help(
+            "Examples:\n  evenkeel watch\n  evenkeel watch --status 5xx --server app/one\n  \
+             evenkeel watch --host shop.example.org --path /cart --format json\n  evenkeel watch --once --status 4xx",
+        )
+        .arg(serving_files().num_args(1))
+        .arg(process_id());
+    let filters = FILTERS.map(|(name, value, help)| option(name, value, help));
+    command
+        .args(filters)
+        .arg(flag(
+            "once",
+            "Print the newest 100 that are kept, oldest first, and exit",
+        ))
+        .arg(why::format())
+}
+
+/// The filters as words of `show requests`.
+fn filters(matches: &ArgMatches) -> String {
+    let given = FILTERS.iter().filter_map(|(name, ..)| {
+        let value = matches.get_one::<String>(name)?;
+        Some(format!(" {name} {}", operate::word(value)))
+    });
+    given.collect()
+}
+
+/// What came of one look.
+#[derive(Debug, PartialEq, Eq)]
+struct Look {
+    /// Where the next one goes on.
+    since: String,
+    /// Requests that are not kept any more.
+    missed: u64,
+    /// Oldest first.
+    lines: Vec<String>,
+}
+
+/// Reads a reply to `show requests`.
+fn read(reply: &str, is_json: bool) -> Option<Look> {
+    if is_json {
+        let all: Value = serde_json::from_str(reply).ok()?;
+        let requests = all.get("requests")?.as_array()?;
+        return Some(Look {
+            since: all.get("since")?.as_str()?.to_owned(),
+            missed: all.get("missed")?.as_u64()?,
+            lines: requests.iter().rev().map(Value::to_string).collect(),
+        });
+    }
+    let (head, rest) = reply.split_once('\n').unwrap_or((reply, ""));
+    let words: Vec<&str> = head.split(' ').collect();
+    let ["#", "since", since, "missed", missed] = words[..] else {
+        return None;
+    };
+    Some(Look {
+        since: since.to_owned(),
+        missed: missed.parse().ok()?,
+        lines: rest.lines().rev().map(str::to_owned).collect(),
+    })
+}
+
+/// Runs `evenkeel watch`.
+pub fn main(matches: &ArgMatches) -> ExitCode {
+    let (filters, is_json) = (filters(matches), why::is_json(matches));
+    let json = if is_json { " json" } else { "" };
+    let look = |instance: &Instance, more: &str| {
+        let command = format!("show requests{filters}{json}{more}");
+        let reply = operate::order(instance, &command, LIMIT)?;
+        let unknown = || "the proxy replies what this version does not know".to_owned();
+        read(&reply, is_json).ok_or_else(unknown)
+    };
+    let once = matches.get_flag("once");
+    let first = reload::selected(matches).and_then(|instance| {
+        let max = if once { ONCE_MAX } else { "1" };
+        look(&instance, &format!(" max {max}"))
+    });
+    let first = match first {
+        Ok(first) => first,
+        Err(error) => return refuse(error),
+    };
+    if once {
+        // A reader that has gone has enough.
+        let _ = show(&first);
+        return ExitCode::SUCCESS;
+    }
+    let (mut since, mut failures) = (first.since, 0);
+    loop {
+        thread::sleep(INTERVAL);
+        let found = reload::selected(matches)
+            .and_then(|instance| look(&instance, &format!(" since {since} max {LOOK_MAX}")));
+        match found {
+            Ok(found) => {
+                failures = 0;
+                if show(&found).is_err() {
+                    return ExitCode::SUCCESS;
+                }
+                since = found.since;
+            }
+            Err(_) if failures < FAILURES_MAX => failures += 1,
+            Err(error) => return refuse(error),
+        }
+    }
+}
+
+fn show(look: &Look) -> io::Result<()> {
+    if look.missed > 0 {
+        let missed = look.missed;
+        // Nobody needs to read it.
+        let _ = writeln!(
+            io::stderr(),
+            "{missed} requests are missing: see `request-history`"
+        );
+    }
+    let mut stdout = io::stdout().lock();
+    for line in &look.lines {
+        writeln!(stdout, "{line}")?;
+    }
+    stdout.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_are_read_oldest_first_in_both_forms() {
+        let wanted = |lines: [&str; 2]| {
+            Some(Look {
+                since: "3.0.9".to_owned(),
+                missed: 2,
+                lines: lines.map(str::to_owned).to_vec(),
+            })
+        };
+        assert_eq!(
+            read("# since 3.0.9 missed 2\nnew\nold", false),
+            wanted(["old", "new"])
+        );
+        let json = r#"{"since":"3.0.9","missed":2,"oldest":null,"requests":[{"id":2},{"id":1}]}"#;
+        assert_eq!(read(json, true), wanted([r#"{"id":1}"#, r#"{"id":2}"#]));
+        for wrong in ["", "x", "# since", "{}", "# since 1 missed x"] {
+            assert_eq!(read(wrong, false), None, "{wrong}");
+            assert_eq!(read(wrong, true), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn filters_are_words_that_hold_nothing_else() {
+        let command = definition(Command::new("watch"));
+        let matches = command.get_matches_from(["watch", "--path", "/a;b c", "--status", "5xx"]);
+        assert_eq!(filters(&matches), r" path /a\;b\ c status 5xx");
+    }
+}

@@ -1,0 +1,106 @@
+//! `evenkeel why`: what was decided for a request that has ended, and why.
+
+use super::definition::{option, process_id, serving_files};
+use super::{operate, print, refuse, reload};
+use clap::{Arg, ArgMatches, Command};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long the proxy may take to look through what it keeps.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Bytes of a line that are sent.
+const LINE_MAX: usize = 8 * 1024;
+
+/// The options.
+pub fn definition(command: Command) -> Command {
+    command
+        .about("Show what was decided for a request that has ended, with times and reasons")
+        .long_about(
+            "Shows what a running `evenkeel run` or `haproxy -W` of the same user decided for a request or TCP session \
+             that has ended: when it arrived, the rules that took effect with their lines, the backend and why, the \
+             server and why, failed tries, and how it ended.\n\nThe request is named by its unique id (`unique-id-format`), \
+             by the number of `show sess` and `evenkeel watch` (0x1f), or by a whole line of a log. A line without a \
+             unique id needs the client with its port and the date, as in the formats `httplog`, `tcplog` and \
+             `clf`.\n\nEach thread keeps its newest requests, 1024 unless `request-history` in `global` says otherwise. \
+             If the request is not among them, the command says how far back they go, and exits with 1. Only \
+             requests of the process that serves now are found: after a restart or an upgrade, not those before it. \
+             Query strings are not kept.",
+        )
+        .after_help(
+            "Examples:\n  evenkeel why 7F000001:8296_7F00001E:1F90_4F7B0A69_0003:790E\n  evenkeel why 0x1f\n  \
+             evenkeel why \"$(tail -n 1 /var/log/haproxy.log)\"\n  evenkeel why --format json 0x1f | jq .rules",
+        )
+        .arg(serving_files().num_args(1))
+        .arg(process_id())
+        .arg(format())
+        .arg(
+            Arg::new("REQUEST")
+                .help("The unique id, the number, or a line of a log")
+                .required(true)
+                .num_args(1..)
+                .trailing_var_arg(true)
+                .allow_hyphen_values(true),
+        )
+}
+
+/// The option that chooses the form of the output.
+pub fn format() -> Arg {
+    option("format", "FORMAT", "Form of the output")
+        .value_parser(["text", "json"])
+        .default_value("text")
+}
+
+/// Whether the output is for programs.
+pub fn is_json(matches: &ArgMatches) -> bool {
+    matches
+        .get_one::<String>("format")
+        .is_some_and(|format| format == "json")
+}
+
+/// The command for the runtime API: what is asked for is its payload, so no character of it
+/// means anything else.
+fn order(text: &str, is_json: bool) -> Option<String> {
+    let end = (0..=LINE_MAX.min(text.len())).rev();
+    let end = { end }.find(|at| text.is_char_boundary(*at));
+    let kept = text.get(..end.unwrap_or_default()).unwrap_or_default();
+    let line = kept.replace(|c: char| c.is_control(), " ");
+    let line = line.trim();
+    let json = if is_json { " json" } else { "" };
+    (!line.is_empty()).then(|| format!("show request{json} <<\n{line}\n"))
+}
+
+/// Runs `evenkeel why`.
+pub fn main(matches: &ArgMatches) -> ExitCode {
+    let words = matches.get_many::<String>("REQUEST");
+    let words: Vec<&str> = words.into_iter().flatten().map(String::as_str).collect();
+    let Some(order) = order(&words.join(" "), is_json(matches)) else {
+        return refuse("the id of a request is expected, or a line of a log");
+    };
+    let found =
+        reload::selected(matches).and_then(|instance| operate::order(&instance, &order, LIMIT));
+    match found {
+        Ok(text) => print(&format!("{text}\n")),
+        Err(error) => refuse(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_is_one_line_of_payload_whatever_it_contains() {
+        let order = |text: &str| order(text, false);
+        let wanted = "show request <<\na; show env <<  disable server\n";
+        assert_eq!(
+            order("a; show env <<\n\ndisable server"),
+            Some(wanted.to_owned())
+        );
+        assert_eq!(order(" \n\t"), None);
+        assert!(order(&"\u{e4}".repeat(9000)).is_some_and(|order| order.len() < 9000));
+        assert!(
+            super::order("0x1", true)
+                .is_some_and(|order| order.starts_with("show request json <<\n"))
+        );
+    }
+}

@@ -1,0 +1,135 @@
+//! Finds the request that a word or a line of a log is about: by its unique id, by the number
+//! of `show sess`, or by the client and the date with which HAProxy's formats begin a line.
+
+use super::{Entry, Field};
+use crate::log::{DateStyle, append_date};
+use crate::transaction::Endpoint;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Bytes of a line that are looked at.
+const LINE_MAX: usize = 8 * 1024;
+/// Addresses and dates of a line that are looked at.
+const MARKS_MAX: usize = 16;
+/// How well an entry fits that has the id that was asked for.
+const BY_ID: u32 = 1000;
+/// The same of one whose unique id stands in the line.
+const BY_UNIQUE_ID: u32 = 500;
+/// The same of one with client and date of the line.
+const BY_DATE: u32 = 100;
+/// Shortest unique id that is looked for within a line.
+const UNIQUE_ID_MIN: usize = 4;
+
+/// What is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Asked {
+    line: Box<[u8]>,
+    /// It is one word.
+    is_word: bool,
+    id: Option<u64>,
+    clients: Vec<SocketAddr>,
+    dates: Vec<Box<[u8]>>,
+}
+
+impl Asked {
+    /// Reads a word, or a line of a log.
+    pub fn read(text: &str) -> Asked {
+        let text = text.trim();
+        let end = (0..=LINE_MAX.min(text.len())).rev();
+        let end = { end }.find(|at| text.is_char_boundary(*at));
+        let text = text.get(..end.unwrap_or_default()).unwrap_or_default();
+        let is_word = !text.contains(char::is_whitespace);
+        let words = text.split(|c: char| c.is_whitespace() || "\"'(),;".contains(c));
+        let words = words.filter(|word| !word.is_empty());
+        let clients = { words.clone() }.filter_map(client).take(MARKS_MAX);
+        let bracketed = text.split('[').skip(1).filter_map(|rest| {
+            let (date, _) = rest.split_once(']')?;
+            Some(date.as_bytes().into())
+        });
+        let id = |word: &str| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok();
+        Asked {
+            line: text.as_bytes().into(),
+            is_word,
+            id: if is_word { id(text) } else { None },
+            clients: clients.collect(),
+            dates: bracketed.take(MARKS_MAX).collect(),
+        }
+    }
+
+    /// How well an entry fits; None: it is another one.
+    pub fn fits(&self, entry: &Entry) -> Option<u32> {
+        if self.id == Some(entry.id) {
+            return Some(BY_ID);
+        }
+        let unique_id = entry.text(Field::UniqueId);
+        if self.is_word {
+            let is_it = !unique_id.is_empty() && self.has_unique_id(unique_id);
+            return is_it.then_some(BY_UNIQUE_ID);
+        }
+        let by_id = unique_id.len() >= UNIQUE_ID_MIN && self.has_unique_id(unique_id);
+        let by_date = self.is_client(entry.client) && self.is_date(entry);
+        let sure = match (by_id, by_date) {
+            (false, false) => return None,
+            (by_id, by_date) => u32::from(by_id) * BY_UNIQUE_ID + u32::from(by_date) * BY_DATE,
+        };
+        // Several requests of a connection may have begun in the same millisecond.
+        let server = [Field::Backend, Field::Server].map(|field| entry.text(field));
+        let times = entry.timers().into_bytes();
+        let path = entry.text(Field::Path);
+        let more = [&server.join(&b'/'), &times, path];
+        let more = more.iter().filter(|text| self.contains(text)).count();
+        Some(sure + u32::try_from(more).unwrap_or_default())
+    }
+
+    fn contains(&self, text: &[u8]) -> bool {
+        memchr::memmem::find(&self.line, text).is_some()
+    }
+
+    /// Whether a unique id stands there whole. A long one was cut.
+    fn has_unique_id(&self, id: &[u8]) -> bool {
+        if self.is_word {
+            let is_cut = id.len() == Field::UniqueId.bytes_max();
+            return *self.line == *id || (is_cut && self.line.starts_with(id));
+        }
+        let is_inside = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+        memchr::memmem::find_iter(&self.line, id).any(|at| {
+            let before = at.checked_sub(1).and_then(|at| self.line.get(at));
+            let behind = self.line.get(at + id.len());
+            let is_cut = id.len() == Field::UniqueId.bytes_max();
+            !is_inside(before) && (is_cut || !is_inside(behind))
+        })
+    }
+
+    fn is_client(&self, client: Endpoint) -> bool {
+        let (Some(ip), Some(port)) = (client.ip(), client.port()) else {
+            return false;
+        };
+        self.clients.contains(&SocketAddr::new(ip, port))
+    }
+
+    /// Whether the line has one of its dates: `%tr` of `httplog`, `%t` of `tcplog`, or one of
+    /// the Common Log Format, which has no milliseconds.
+    fn is_date(&self, entry: &Entry) -> bool {
+        if self.dates.is_empty() {
+            return false;
+        }
+        let mut shown = Vec::new();
+        entry.began_ms.iter().any(|ms| {
+            let at = UNIX_EPOCH + Duration::from_millis(*ms);
+            [DateStyle::Millis, DateStyle::Local, DateStyle::Gmt]
+                .into_iter()
+                .any(|style| {
+                    shown.clear();
+                    append_date(&mut shown, at, style);
+                    self.dates.iter().any(|date| **date == *shown)
+                })
+        })
+    }
+}
+
+/// A client with its port; an IPv4 address that is mapped into IPv6 is IPv4.
+fn client(word: &str) -> Option<SocketAddr> {
+    let (ip, port) = word.rsplit_once(':')?;
+    let ip: IpAddr = ip.trim_matches(['[', ']']).parse().ok()?;
+    Some(SocketAddr::new(ip.to_canonical(), port.parse().ok()?))
+}

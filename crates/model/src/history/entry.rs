@@ -1,0 +1,413 @@
+//! One finished request, or TCP session, in bounded memory.
+
+use crate::config::ServerIndex;
+use crate::transaction::{Decided, Endpoint, RULES_MAX, Stream, TRIES_MAX};
+use language::Span;
+use reactor::Instant;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Bytes of all texts of an entry.
+pub(super) const TEXT_MAX: usize = 448;
+/// Texts of an entry.
+const FIELDS: usize = Field::Try as usize + TRIES_MAX;
+
+/// A text of an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Field {
+    /// The frontend.
+    Frontend,
+    /// The backend; empty without one.
+    Backend,
+    /// The server; empty without one.
+    Server,
+    /// The method as it was received.
+    Method,
+    /// `Host`.
+    Host,
+    /// The path as it was received, without its query.
+    Path,
+    /// The unique id; empty without one.
+    UniqueId,
+    /// The server that it belonged to.
+    Owner,
+    /// The servers of its failed tries.
+    Try,
+}
+
+impl Field {
+    /// How many bytes of it are kept.
+    pub(super) fn bytes_max(self) -> usize {
+        match self {
+            Field::Method => 12,
+            Field::Host => 64,
+            Field::Path => 128,
+            Field::UniqueId => 96,
+            _ => 64,
+        }
+    }
+}
+
+/// A line of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The place of the file's name in the ring.
+    pub(super) file: u8,
+    /// The line, from 1; 0: unknown.
+    pub(super) line: u32,
+}
+
+impl Place {
+    /// The file's name is not known.
+    pub(super) const NO_FILE: u8 = u8::MAX;
+}
+
+/// Durations as logs show them, milliseconds; None: not reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Spans {
+    /// `%TR`
+    pub request: Option<u32>,
+    /// `%Tw`
+    pub queue: Option<u32>,
+    /// `%Tc`
+    pub connect: Option<u32>,
+    /// `%Tr`
+    pub response: Option<u32>,
+    /// `%Ta`
+    pub active: u32,
+}
+
+/// What chose the backend.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum BackendBy {
+    /// There is none.
+    #[default]
+    None,
+    /// A `listen` section is its own.
+    Own,
+    /// `default_backend`.
+    Default(Place),
+    /// A `use_backend` rule.
+    Rule(Place),
+    /// A `reqsetbe` rule, or another rule that is not known.
+    Other,
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Ended {
+    /// The status; 0: none.
+    pub status: u16,
+    /// That of the server's response; 0: none.
+    pub server_status: u16,
+    /// The four letters of `%tsc`.
+    pub letters: [u8; 4],
+    /// The proxy itself responded.
+    pub local: bool,
+    /// The response came out of a cache.
+    pub cached: bool,
+}
+
+/// What it took to get a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Effort {
+    /// Tries after the first.
+    pub retries: u32,
+    /// It went to another server than the first one.
+    pub redispatched: bool,
+    /// Requests before it in the queue of the server.
+    pub server_queue: u32,
+    /// The same of the backend.
+    pub backend_queue: u32,
+}
+
+/// One finished request, or TCP session.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its number on its thread, from 1.
+    pub number: u64,
+    /// The number that it has in the process, as in `show sess`.
+    pub id: u64,
+    /// HTTP, else TCP.
+    pub http: bool,
+    /// When the session was accepted or the request before it ended, and when its first byte
+    /// came, milliseconds since 1970.
+    pub began_ms: [u64; 2],
+    /// Its durations.
+    pub spans: Spans,
+    /// The client.
+    pub client: Endpoint,
+    /// How it ended.
+    pub ended: Ended,
+    /// Bytes from the client, and to it.
+    pub bytes: [u64; 2],
+    /// What it took to get a server.
+    pub effort: Effort,
+    /// The algorithm of `balance`; empty without a backend.
+    pub balance: &'static str,
+    /// What chose the backend.
+    pub backend_by: BackendBy,
+    text: Text,
+    /// Rules, choices and failed tries; None: there are none.
+    pub decided: Option<Box<Decided>>,
+    places: Places,
+}
+
+/// The places of rules.
+#[derive(Clone, Copy, Debug)]
+struct Places {
+    rules: [u8; RULES_MAX],
+    owner: Place,
+}
+
+/// Texts, one behind the other.
+#[derive(Clone, Debug, Default)]
+struct Text {
+    bytes: Vec<u8>,
+    ends: [u16; FIELDS],
+}
+
+impl Text {
+    fn put(&mut self, at: usize, field: Field, text: &[u8]) {
+        let room = TEXT_MAX.saturating_sub(self.bytes.len());
+        let kept = text.len().min(field.bytes_max()).min(room);
+        self.bytes
+            .extend_from_slice(text.get(..kept).unwrap_or_default());
+        if let Some(end) = self.ends.get_mut(at) {
+            *end = self.bytes.len() as u16;
+        }
+    }
+
+    fn get(&self, at: usize) -> &[u8] {
+        let begin = at.checked_sub(1).and_then(|before| self.ends.get(before));
+        let begin = begin.copied().unwrap_or_default();
+        let end = self.ends.get(at).copied().unwrap_or_default();
+        let range = usize::from(begin)..usize::from(end);
+        self.bytes.get(range).unwrap_or_default()
+    }
+}
+
+impl Default for Entry {
+    fn default() -> Self {
+        let unknown = Place {
+            file: Place::NO_FILE,
+            line: 0,
+        };
+        Entry {
+            number: 0,
+            id: 0,
+            http: false,
+            began_ms: [0; 2],
+            spans: Spans::default(),
+            client: Endpoint::Unix,
+            ended: Ended::default(),
+            bytes: [0; 2],
+            effort: Effort::default(),
+            balance: "",
+            backend_by: BackendBy::None,
+            text: Text::default(),
+            decided: None,
+            places: Places {
+                rules: [Place::NO_FILE; RULES_MAX],
+                owner: unknown,
+            },
+        }
+    }
+}
+
+fn span(from: Option<Instant>, to: Option<Instant>) -> Option<u32> {
+    let passed = to?.saturating_duration_since(from?).as_millis();
+    Some(u32::try_from(passed).unwrap_or(u32::MAX))
+}
+
+fn unix_ms(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The path of a request's target, without its query: that, a fragment and the name and
+/// password of an absolute form may be secret.
+pub(super) fn path(target: &[u8]) -> &[u8] {
+    let end = target.iter().position(|byte| matches!(byte, b'?' | b'#'));
+    let target = target.get(..end.unwrap_or(target.len())).unwrap_or(target);
+    if target.starts_with(b"/") {
+        return target;
+    }
+    match memchr::memmem::find(target, b"://") {
+        Some(at) => {
+            let rest = target.get(at + 3..).unwrap_or_default();
+            let begin = rest.iter().position(|byte| *byte == b'/');
+            begin.and_then(|at| rest.get(at..)).unwrap_or(b"/")
+        }
+        // `*`, or the host and port of CONNECT, without a name and password.
+        None => match target.iter().rposition(|byte| *byte == b'@') {
+            Some(at) => target.get(at + 1..).unwrap_or_default(),
+            None => target,
+        },
+    }
+}
+
+impl Entry {
+    /// Takes what is known of a stream that has ended; `file` finds the names of files.
+    pub(super) fn fill(&mut self, stream: &Stream, mut file: impl FnMut(u32) -> u8) {
+        let times = &stream.times;
+        self.id = stream.identity.id;
+        self.http = stream.http;
+        self.began_ms = [unix_ms(times.accept_date()), unix_ms(times.began_at)];
+        self.spans = Spans {
+            request: span(Some(times.began), times.request),
+            queue: span(times.request.or(Some(times.began)), times.queued),
+            connect: span(times.queued, times.connected),
+            response: span(times.connected, times.response),
+            active: span(Some(times.began), Some(times.end())).unwrap_or_default(),
+        };
+        self.client = stream.source();
+        let outcome = &stream.outcome;
+        let [third, fourth] = stream.cookie_letters();
+        let (first, second) = (outcome.termination.letter(), outcome.phase.letter());
+        self.ended = Ended {
+            status: if stream.http { stream.status() } else { 0 },
+            server_status: outcome.server_status,
+            letters: [first, second, third, fourth],
+            local: outcome.local,
+            cached: stream
+                .transfer
+                .cache
+                .as_deref()
+                .is_some_and(|used| used.hit),
+        };
+        self.bytes = [stream.transfer.bytes_in, stream.transfer.bytes_out];
+        let route = &stream.route;
+        self.effort = Effort {
+            retries: route.retries,
+            redispatched: route.redispatched,
+            server_queue: route.server_queue,
+            backend_queue: route.backend_queue,
+        };
+        self.fill_choices(stream, &mut file);
+        self.fill_text(stream);
+    }
+
+    fn fill_choices(&mut self, stream: &Stream, file: &mut impl FnMut(u32) -> u8) {
+        let mut place = |span: Span| Place {
+            file: file(span.file.0),
+            line: stream.config.line_of(span).unwrap_or_default(),
+        };
+        let backend = stream.backend();
+        self.balance = backend.map_or("", |backend| backend.balance.name());
+        let frontend = stream.frontend();
+        let by_default = frontend.default_backend.as_ref();
+        let by_default = by_default.filter(|default| default.index == stream.route.backend);
+        let decided = stream.decided.as_deref();
+        self.backend_by = match decided.and_then(|decided| decided.backend) {
+            _ if backend.is_none() => BackendBy::None,
+            Some(span) => BackendBy::Rule(place(span)),
+            None if stream.route.backend == Some(stream.route.frontend) => BackendBy::Own,
+            None => match by_default {
+                Some(default) => BackendBy::Default(place(default.span)),
+                None => BackendBy::Other,
+            },
+        };
+        let Some(decided) = decided else { return };
+        for (kept, rule) in self.places.rules.iter_mut().zip(decided.rules()) {
+            *kept = place(Span {
+                file: language::source::FileId(rule.file),
+                ..Span::default()
+            })
+            .file;
+        }
+        if let Some(rule) = decided.owner.and_then(|owner| owner.rule) {
+            self.places.owner = place(rule);
+        }
+    }
+
+    fn fill_text(&mut self, stream: &Stream) {
+        let text = &mut self.text;
+        text.bytes.clear();
+        // Once, and never more.
+        text.bytes.reserve_exact(TEXT_MAX);
+        let mut put = |field: Field, value: &[u8]| text.put(field as usize, field, value);
+        let backend = stream.backend();
+        put(Field::Frontend, stream.frontend().name.as_bytes());
+        put(
+            Field::Backend,
+            backend.map_or("", |backend| &backend.name).as_bytes(),
+        );
+        let name = |at: Option<ServerIndex>| {
+            let server = at.and_then(|at| backend?.servers.get(at.0 as usize));
+            server.map_or("", |server| &server.name).as_bytes()
+        };
+        put(Field::Server, name(stream.route.server));
+        put(Field::Method, stream.received_method());
+        put(Field::Host, stream.request.get(b"host").unwrap_or_default());
+        put(Field::Path, path(stream.received_target()));
+        let id = stream.identity.unique_id.as_deref();
+        put(Field::UniqueId, id.unwrap_or_default());
+        let decided = stream.decided.as_deref();
+        let owner = decided.and_then(|decided| decided.owner);
+        put(Field::Owner, name(owner.map(|owner| owner.server)));
+        let mut at = Field::Try as usize;
+        for one in decided.iter().flat_map(|decided| decided.tries()) {
+            text.put(at, Field::Try, name(Some(one.server)));
+            at += 1;
+        }
+        // Those of an earlier stream end where this one's end.
+        let end = text.bytes.len() as u16;
+        text.ends.iter_mut().skip(at).for_each(|one| *one = end);
+    }
+
+    /// A text; empty where it has none.
+    pub fn text(&self, field: Field) -> &[u8] {
+        self.text.get(field as usize)
+    }
+
+    /// Whether it has this text, or the beginning of it where it was cut.
+    pub fn is_text(&self, field: Field, wanted: &[u8]) -> bool {
+        let kept = self.text(field);
+        let is_cut = kept.len() == field.bytes_max() || self.text.bytes.len() == TEXT_MAX;
+        kept == wanted || (is_cut && wanted.starts_with(kept))
+    }
+
+    /// Its durations as `httplog` shows them, or `tcplog`.
+    pub fn timers(&self) -> String {
+        let shown = |span: Option<u32>| span.map_or_else(|| "-1".to_owned(), |ms| ms.to_string());
+        let spans = &self.spans;
+        let waits = format!("{}/{}", shown(spans.queue), shown(spans.connect));
+        match self.http {
+            true => format!(
+                "{}/{waits}/{}/{}",
+                shown(spans.request),
+                shown(spans.response),
+                spans.active
+            ),
+            false => format!("{waits}/{}", spans.active),
+        }
+    }
+
+    /// The server of its failed try of a number, from 0.
+    pub fn try_server(&self, number: usize) -> &[u8] {
+        self.text.get((Field::Try as usize).saturating_add(number))
+    }
+
+    /// Where a rule stands, by its number in [`Decided::rules`].
+    pub fn rule_place(&self, number: usize) -> Place {
+        let decided = self.decided.as_deref();
+        let rule = decided.and_then(|decided| decided.rules().nth(number));
+        Place {
+            file: { self.places.rules.get(number) }
+                .copied()
+                .unwrap_or(Place::NO_FILE),
+            line: rule.map_or(0, |rule| rule.line),
+        }
+    }
+
+    /// Where its `use-server` rule stands.
+    pub fn owner_place(&self) -> Place {
+        self.places.owner
+    }
+
+    /// When it ended, milliseconds since 1970.
+    pub fn ended_ms(&self) -> u64 {
+        let [_, began] = self.began_ms;
+        began.saturating_add(u64::from(self.spans.active))
+    }
+}

@@ -1,0 +1,230 @@
+//! Which entries are wanted: the words of `show requests`.
+
+use super::{Entry, Field};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// Entries that are returned unless `max` says otherwise.
+const MAX_DEFAULT: usize = 100;
+/// Entries that may be asked for at a time.
+const MAX_MOST: usize = 10_000;
+/// Threads that a cursor may name.
+const CURSOR_MAX: usize = 256;
+
+/// Why a filter is none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FilterError {
+    /// There is no such filter.
+    Unknown(String),
+    /// Its value is missing.
+    NoValue(String),
+    /// Its value is none.
+    BadValue {
+        /// The filter.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+}
+
+impl fmt::Display for FilterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FilterError::Unknown(name) => {
+                let names = NAMES.join(", ");
+                write!(f, "unknown filter '{name}', expected {names} or json")
+            }
+            FilterError::NoValue(name) => write!(f, "'{name}' needs a value"),
+            FilterError::BadValue {
+                name,
+                value,
+                expected,
+            } => write!(
+                f,
+                "'{value}' is not valid for '{name}': expected {expected}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for FilterError {}
+
+/// The filters that have a value.
+const NAMES: [&str; 8] = [
+    "since", "host", "path", "status", "client", "server", "frontend", "max",
+];
+
+/// A status, or a class of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Status {
+    Exactly(u16),
+    Class(u16),
+}
+
+/// A client, with or without its port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Client {
+    Address(IpAddr),
+    Port(SocketAddr),
+}
+
+type Bytes = Box<[u8]>;
+
+/// Which entries are wanted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Filter {
+    /// Only those behind these numbers, one for each thread.
+    since: Vec<u64>,
+    host: Option<Bytes>,
+    path: Option<Bytes>,
+    status: Option<Status>,
+    client: Option<Client>,
+    server: Option<(Bytes, Option<Bytes>)>,
+    frontend: Option<Bytes>,
+    /// How many at most.
+    pub max: usize,
+    /// For programs.
+    pub json: bool,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Filter {
+            since: Vec::new(),
+            host: None,
+            path: None,
+            status: None,
+            client: None,
+            server: None,
+            frontend: None,
+            max: MAX_DEFAULT,
+            json: false,
+        }
+    }
+}
+
+impl Filter {
+    /// Reads names with their values.
+    ///
+    /// # Errors
+    /// A word is no filter, or a value is none.
+    pub fn read(words: &[&str]) -> Result<Filter, FilterError> {
+        let mut filter = Filter::default();
+        let mut words = words.iter().copied();
+        while let Some(name) = words.next() {
+            if name == "json" {
+                filter.json = true;
+                continue;
+            }
+            let Some(name) = NAMES.into_iter().find(|one| *one == name) else {
+                return Err(FilterError::Unknown(shown(name)));
+            };
+            let Some(value) = words.next() else {
+                return Err(FilterError::NoValue(name.to_owned()));
+            };
+            let expected = filter.set(name, value);
+            expected.map_err(|expected| FilterError::BadValue {
+                name,
+                value: shown(value),
+                expected,
+            })?;
+        }
+        Ok(filter)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+        let text = || Some(value.as_bytes().into());
+        match name {
+            "host" => self.host = text(),
+            "path" => self.path = text(),
+            "frontend" => self.frontend = text(),
+            "since" => {
+                let numbers = value.split('.').take(CURSOR_MAX).map(str::parse);
+                let numbers = numbers.collect::<Result<_, _>>();
+                self.since = numbers.map_err(|_| "what an earlier reply showed behind 'since'")?;
+            }
+            "status" => {
+                let of_class = value
+                    .strip_suffix("xx")
+                    .and_then(|class| class.parse().ok());
+                let status = match of_class {
+                    Some(class @ 1..=5) => Some(Status::Class(class)),
+                    _ => value.parse().ok().map(Status::Exactly),
+                };
+                self.status = Some(status.ok_or("a number or 1xx to 5xx")?);
+            }
+            "client" => {
+                let port = value.parse().map(|at: SocketAddr| {
+                    Client::Port(SocketAddr::new(at.ip().to_canonical(), at.port()))
+                });
+                let address = value
+                    .parse()
+                    .map(|ip: IpAddr| Client::Address(ip.to_canonical()));
+                let client = port.or(address);
+                self.client = Some(client.map_err(|_| "an address, or an address with a port")?);
+            }
+            "server" => {
+                let (backend, server) = match value.split_once('/') {
+                    Some((backend, server)) => (backend, Some(server.as_bytes().into())),
+                    None => (value, None),
+                };
+                self.server = Some((backend.as_bytes().into(), server));
+            }
+            _ => {
+                let max = value
+                    .parse()
+                    .ok()
+                    .filter(|max| (1..=MAX_MOST).contains(max));
+                self.max = max.ok_or("a number from 1 to 10000")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The number up to which the entries of a thread are known already.
+    pub fn since(&self, thread: usize) -> u64 {
+        self.since.get(thread).copied().unwrap_or_default()
+    }
+
+    /// Whether an entry has what is asked for; since when does not count here.
+    pub fn fits(&self, entry: &Entry) -> bool {
+        let is = |wanted: &Option<Bytes>, fits: &dyn Fn(&[u8]) -> bool| {
+            wanted.as_deref().is_none_or(fits)
+        };
+        let text = |field| entry.text(field);
+        is(&self.host, &|host| is_host(text(Field::Host), host))
+            && is(&self.path, &|path| text(Field::Path).starts_with(path))
+            && is(&self.frontend, &|name| entry.is_text(Field::Frontend, name))
+            && self.status.is_none_or(|status| match status {
+                Status::Exactly(status) => entry.ended.status == status,
+                Status::Class(class) => entry.ended.status / 100 == class,
+            })
+            && self.client.is_none_or(|client| match client {
+                Client::Address(ip) => entry.client.ip() == Some(ip),
+                Client::Port(at) => {
+                    entry.client.ip() == Some(at.ip()) && entry.client.port() == Some(at.port())
+                }
+            })
+            && self.server.as_ref().is_none_or(|(backend, server)| {
+                entry.is_text(Field::Backend, backend)
+                    && is(server, &|name| entry.is_text(Field::Server, name))
+            })
+    }
+}
+
+/// Whether a `Host` is the one that is wanted, with or without its port.
+fn is_host(host: &[u8], wanted: &[u8]) -> bool {
+    let without_port = match host.iter().rposition(|byte| *byte == b':') {
+        Some(at) => host.get(..at).unwrap_or_default(),
+        None => host,
+    };
+    host.eq_ignore_ascii_case(wanted) || without_port.eq_ignore_ascii_case(wanted)
+}
+
+/// A word as a message may show it.
+fn shown(word: &str) -> String {
+    let kept = word.chars().take(64);
+    kept.map(|c| if c.is_control() { '?' } else { c }).collect()
+}

@@ -1,0 +1,334 @@
+use super::*;
+use crate::config::{Config, ServerIndex};
+use crate::transaction::sample::request;
+use crate::transaction::trace::Tie;
+use crate::transaction::{Endpoint, Owner, RuleMet, TryFailure};
+use std::net::SocketAddr;
+use std::time::{Duration, UNIX_EPOCH};
+
+const GET: &[u8] = b"GET /a?token=secret HTTP/1.1\r\nhost: Example.org:8080\r\n\r\n";
+
+/// A ring apart from that of the thread.
+fn kept(ring: &mut Ring, stream: &mut Stream, limit: usize) {
+    if let Some((entry, files)) = ring.slot(limit) {
+        entry.fill(stream, |file| files.place(&stream.config, file));
+        std::mem::swap(&mut entry.decided, &mut stream.decided);
+    }
+}
+
+fn look(ring: &Ring, since: u64, before: Option<u64>, max: usize) -> Part {
+    let look = Look { since, before, max };
+    ring.tell(look, |_| Some(0))
+}
+
+fn numbers(part: &Part) -> Vec<u64> {
+    part.told
+        .iter()
+        .map(|(_, told)| told.entry.number)
+        .collect()
+}
+
+fn entry(mut stream: Stream) -> Entry {
+    let mut ring = Ring::new();
+    kept(&mut ring, &mut stream, 1);
+    ring.entries.remove(0)
+}
+
+#[test]
+fn the_newest_are_kept_and_told_first_part_by_part() {
+    let (mut ring, mut stream) = (Ring::new(), request(GET));
+    (0..10).for_each(|_| kept(&mut ring, &mut stream, 4));
+    let all = look(&ring, 0, None, 100);
+    assert_eq!(numbers(&all), [10, 9, 8, 7]);
+    assert_eq!(
+        (all.before, all.written, all.kept, all.missed),
+        (None, 10, 4, 0)
+    );
+    let first = look(&ring, 0, None, 3);
+    assert_eq!((numbers(&first), first.before), (vec![10, 9, 8], Some(8)));
+    assert_eq!(numbers(&look(&ring, 0, first.before, 3)), [7]);
+    // What was seen is not told again; what was lost meanwhile is counted.
+    assert_eq!(numbers(&look(&ring, 8, None, 100)), [10, 9]);
+    let late = look(&ring, 3, None, 100);
+    assert_eq!((numbers(&late).len(), late.missed), (4, 3));
+    // A number of another process: all are new.
+    assert_eq!(numbers(&look(&ring, 11, None, 100)).len(), 4);
+}
+
+#[test]
+fn another_limit_keeps_the_newest_and_none_frees_all() {
+    let (mut ring, mut stream) = (Ring::new(), request(GET));
+    (0..6).for_each(|_| kept(&mut ring, &mut stream, 4));
+    kept(&mut ring, &mut stream, 8);
+    assert_eq!(numbers(&look(&ring, 0, None, 100)), [7, 6, 5, 4, 3]);
+    kept(&mut ring, &mut stream, 2);
+    assert_eq!(numbers(&look(&ring, 0, None, 100)), [8, 7]);
+    kept(&mut ring, &mut stream, 0);
+    assert_eq!((ring.entries.capacity(), ring.written), (0, 8));
+}
+
+#[test]
+fn no_memory_is_taken_once_the_ring_is_full() {
+    let (mut ring, mut stream) = (Ring::new(), request(GET));
+    (0..2).for_each(|_| kept(&mut ring, &mut stream, 2));
+    let place = |ring: &Ring| ring.entries[0].text(Field::Path).as_ptr();
+    let before = place(&ring);
+    (0..2).for_each(|_| kept(&mut ring, &mut stream, 2));
+    assert_eq!(place(&ring), before);
+    let bytes = size_of::<Entry>() + size_of::<crate::transaction::Decided>() + entry::TEXT_MAX;
+    println!("an entry has {bytes} bytes");
+    assert!(bytes <= 1400, "{bytes}");
+}
+
+#[test]
+fn queries_and_passwords_are_not_kept_and_texts_are_cut() {
+    for (target, path) in [
+        ("/a/b?token=secret", "/a/b"),
+        ("/a#secret", "/a"),
+        ("http://me:secret@site/p?q", "/p"),
+        ("http://me:secret@site", "/"),
+        ("http://me:secret@site?q", "/"),
+        ("*", "*"),
+        ("me:secret@site:443", "site:443"),
+        ("", ""),
+    ] {
+        assert_eq!(entry::path(target.as_bytes()), path.as_bytes(), "{target}");
+    }
+    let long = format!("GET /{0} HTTP/1.1\r\nhost: {0}\r\n\r\n", "x".repeat(4000));
+    let mut stream = request(long.as_bytes());
+    stream.identity.unique_id = Some(vec![b'u'; 9000].into());
+    let entry = entry(stream);
+    let lengths = [Field::Path, Field::Host, Field::UniqueId].map(|f| entry.text(f).len());
+    assert_eq!(lengths, [128, 64, 96]);
+    assert_eq!(entry.text(Field::Frontend), b"web");
+}
+
+#[test]
+fn an_entry_has_nothing_of_the_stream_before_it() {
+    let mut ring = Ring::new();
+    let mut first = request(GET);
+    let config = Arc::get_mut(&mut first.config);
+    assert!(config.is_none(), "the session has it, too");
+    first.config = Arc::new(Config {
+        files: vec!["a.cfg".into()],
+        line_starts: Arc::new([[0, 10, 20].into()]),
+        ..(*first.config).clone()
+    });
+    first.route.server = Some(ServerIndex(0));
+    first.decide_by_rule(RuleMet {
+        file: 0,
+        line: 2,
+        words: ["http-request", "deny"],
+        ends: true,
+    });
+    first.try_failed(TryFailure::ConnectFailed);
+    first.decide_owner(Owner {
+        server: ServerIndex(0),
+        by: Tie::Cookie,
+        rule: None,
+    });
+    kept(&mut ring, &mut first, 1);
+    let part = look(&ring, 0, None, 1);
+    let told = &part.told[0].1;
+    assert_eq!(told.place(told.entry.rule_place(0)), Some(("a.cfg", 2)));
+    assert_eq!(
+        told.entry.decided.as_deref().map(|one| one.tries().count()),
+        Some(1)
+    );
+    let mut second = request(b"GET /b HTTP/1.1\r\n\r\n");
+    kept(&mut ring, &mut second, 1);
+    let part = look(&ring, 0, None, 1);
+    let told = &part.told[0].1;
+    assert!(told.entry.decided.is_none());
+    assert_eq!(told.place(told.entry.rule_place(0)), None);
+    assert_eq!(told.entry.text(Field::Host), b"");
+    assert_eq!(told.entry.text(Field::Path), b"/b");
+}
+
+#[test]
+fn places_are_lines_of_files() {
+    let config = Config {
+        line_starts: Arc::new([[0, 10, 20].into()]),
+        ..Config::default()
+    };
+    let at = |file, start| {
+        config.line_of(language::Span {
+            file: language::source::FileId(file),
+            start,
+            end: start,
+        })
+    };
+    assert_eq!(
+        [at(0, 0), at(0, 9), at(0, 10), at(0, 99)],
+        [Some(1), Some(1), Some(2), Some(3)]
+    );
+    assert_eq!(at(1, 0), None);
+    // Names of files are bounded, too.
+    let mut files = Ring::new().files;
+    for version in 1..400 {
+        let config = Config {
+            files: vec![format!("{version}.cfg")],
+            version,
+            ..Config::default()
+        };
+        let place = files.place(&config, 0);
+        assert_eq!(place == Place::NO_FILE, version > 255, "{version}");
+        assert_eq!(files.place(&config, 1), Place::NO_FILE);
+    }
+}
+
+/// An entry of 198.51.100.7:40000 of a second.
+fn known(unique_id: &str) -> Entry {
+    let mut stream = request(GET);
+    stream.identity.id = 0x1f;
+    stream.identity.unique_id = Some(unique_id.as_bytes().into());
+    stream.times.began_at = UNIX_EPOCH + Duration::from_millis(1_000_000_000_123);
+    entry(stream)
+}
+
+fn date(style: crate::log::DateStyle) -> String {
+    let mut shown = Vec::new();
+    let at = UNIX_EPOCH + Duration::from_millis(1_000_000_000_123);
+    crate::log::append_date(&mut shown, at, style);
+    String::from_utf8_lossy(&shown).into_owned()
+}
+
+#[test]
+fn a_request_is_found_by_a_word_or_a_line_of_a_log() {
+    use crate::log::DateStyle;
+    let millis = date(DateStyle::Millis);
+    let local = date(DateStyle::Local);
+    let http = |client: &str, date: &str| {
+        format!(
+            "Nov 27 07:16:39 lb haproxy[12]: {client} [{date}] web app/one 0/0/0/1/1 200 5 - - ---- \
+             1/1/0/0/0 0/0 \"GET /a HTTP/1.1\""
+        )
+    };
+    let (client, other) = ("198.51.100.7:40000", "198.51.100.7:40001");
+    for (text, is_found) in [
+        ("0x1f".to_owned(), true),
+        ("0x1e".to_owned(), false),
+        ("AB12-0007".to_owned(), true),
+        ("AB12".to_owned(), false),
+        ("AB12-00071".to_owned(), false),
+        (format!("  {}\n", http(client, &millis)), true),
+        (http(&format!("::ffff:{client}"), &millis), true),
+        (http(client, &local), true),
+        (http(other, &millis), false),
+        (http(client, "27/Nov/2026:07:16:39.124"), false),
+        (format!("{} id=AB12-0007 x", http(other, "-")), true),
+        (format!("{} id=xAB12-0007", http(other, "-")), false),
+        ("{\"id\": \"AB12-0007\", \"status\": 200}".to_owned(), true),
+        (String::new(), false),
+        ("[".repeat(10_000), false),
+        (format!("{}0x1f", "\u{e4}".repeat(9000)), false),
+        (format!("{}:1 [", "9.9.9.9".repeat(2000)), false),
+    ] {
+        let fits = Asked::read(&text).fits(&known("AB12-0007"));
+        assert_eq!(fits.is_some(), is_found, "{text:.100}");
+    }
+    // Without an id no text matches the empty one.
+    assert_eq!(Asked::read("x").fits(&known("")), None);
+    // Of two requests of one moment the one that the line describes fits better.
+    let line = Asked::read(&http(client, &millis));
+    let another = entry({
+        let mut stream = request(b"GET /other HTTP/1.1\r\n\r\n");
+        stream.times.began_at = UNIX_EPOCH + Duration::from_millis(1_000_000_000_123);
+        stream
+    });
+    assert!(line.fits(&known("")) > line.fits(&another));
+    assert!(line.fits(&another).is_some());
+}
+
+#[test]
+fn a_long_unique_id_is_found_by_what_is_kept_of_it() {
+    let id = "x".repeat(200);
+    let entry = known(&id);
+    assert!(Asked::read(&id).fits(&entry).is_some());
+    assert!(
+        Asked::read(&format!("line {id} end"))
+            .fits(&entry)
+            .is_some()
+    );
+    assert!(Asked::read(&"x".repeat(50)).fits(&entry).is_none());
+}
+
+#[test]
+fn filters_choose_and_wrong_ones_are_refused() {
+    let entry = known("");
+    for (words, is_wanted) in [
+        ("", true),
+        ("host example.org", true),
+        ("host example.org:8080", true),
+        ("host example.com", false),
+        ("path /a", true),
+        ("path /b", false),
+        ("status 0", true),
+        ("status 4xx", false),
+        ("client 198.51.100.7", true),
+        ("client ::ffff:198.51.100.7", true),
+        ("client 198.51.100.7:40000", true),
+        ("client 198.51.100.7:40001", false),
+        ("client 198.51.100.8", false),
+        ("server web", true),
+        ("server web/one", false),
+        ("server app", false),
+        ("frontend web", true),
+        ("frontend we", false),
+        ("frontend web path /a host example.org max 5 json", true),
+        ("frontend web path /b", false),
+    ] {
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let filter = Filter::read(&words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        assert_eq!(filter.fits(&entry), is_wanted, "{words:?}");
+    }
+    let since = Filter::read(&["since", "4.0.7"]).unwrap();
+    assert_eq!([0, 1, 2, 3].map(|thread| since.since(thread)), [4, 0, 7, 0]);
+    let wrong: Vec<String> = [
+        "hots a",
+        "host",
+        "status 6xx",
+        "status x",
+        "client a",
+        "client 1.2.3.4:x",
+        "max 0",
+        "max 10001",
+        "since",
+        "since 1..2",
+        "since -1",
+        "\u{1b}[2J",
+    ]
+    .iter()
+    .map(|words| {
+        let words: Vec<&str> = words.split_whitespace().collect();
+        Filter::read(&words).unwrap_err().to_string()
+    })
+    .collect();
+    are_told(&wrong);
+}
+
+/// What a wrong filter is told: one line each, and nothing that a terminal obeys.
+fn are_told(wrong: &[String]) {
+    assert!(
+        wrong[0].starts_with("unknown filter 'hots', expected since, host,"),
+        "{}",
+        wrong[0]
+    );
+    assert_eq!(wrong[1], "'host' needs a value");
+    assert_eq!(
+        wrong[2],
+        "'6xx' is not valid for 'status': expected a number or 1xx to 5xx"
+    );
+    assert!(wrong.iter().all(|one| !one.contains('\u{1b}')), "{wrong:?}");
+}
+
+#[test]
+fn unix_clients_match_no_address() {
+    let mut stream = request(GET);
+    stream.links.source = Some(Endpoint::Unix);
+    let unix = entry(stream);
+    let filter = Filter::read(&["client", "127.0.0.1"]).unwrap();
+    assert!(!filter.fits(&unix));
+    let at = SocketAddr::from(([127, 0, 0, 1], 1));
+    assert!(Asked::read(&format!("{at} [x]")).fits(&unix).is_none());
+}

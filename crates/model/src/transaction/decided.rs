@@ -1,0 +1,285 @@
+//! What was decided of one stream, for the history of requests: rules that took effect, the
+//! choices of its backend and server, failed tries. Bounded, and reused with its stream.
+//!
+//! It costs a stream without rules nothing. [`super::trace`] keeps more (values, conditions that
+//! were not met), and only for a session that somebody asks about.
+
+use super::Stream;
+use super::trace::Tie;
+use crate::config::ServerIndex;
+use language::Span;
+
+/// Rules that are kept of one stream.
+pub const RULES_MAX: usize = 8;
+/// Failed tries that are kept of one stream.
+pub const TRIES_MAX: usize = 4;
+
+/// A rule that took effect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RuleMet {
+    /// The number of its file.
+    pub file: u32,
+    /// Its line; 0: unknown.
+    pub line: u32,
+    /// Its first words: the kind of rule, and the action.
+    pub words: [&'static str; 2],
+    /// It ended its list.
+    pub ends: bool,
+}
+
+/// How a try at a server failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TryFailure {
+    /// No connection within `timeout connect`.
+    ConnectTimeout,
+    /// The connection was refused, or there is no route.
+    ConnectFailed,
+    /// This system had no port, memory or descriptor.
+    Resources,
+    /// The server's name has no address.
+    Unresolved,
+    /// The TLS handshake failed.
+    Tls,
+    /// The name for TLS is not valid.
+    BadName,
+    /// The connection was closed before a response.
+    Closed,
+    /// The server did not take the request.
+    Refused,
+    /// No response within `timeout server`.
+    ResponseTimeout,
+    /// What it sent is not HTTP.
+    Malformed,
+    /// The response has a status that `retry-on` names.
+    Status,
+}
+
+impl TryFailure {
+    /// What happened, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            TryFailure::ConnectTimeout => "no connection within `timeout connect`",
+            TryFailure::ConnectFailed => "connection refused or host not reachable",
+            TryFailure::Resources => "no local port, memory or file descriptor",
+            TryFailure::Unresolved => "the host name of the server has no address",
+            TryFailure::Tls => "TLS handshake failed",
+            TryFailure::BadName => "the server name for TLS is not valid",
+            TryFailure::Closed => "connection closed before a response",
+            TryFailure::Refused => "request refused unread",
+            TryFailure::ResponseTimeout => "no response within `timeout server`",
+            TryFailure::Malformed => "invalid response",
+            TryFailure::Status => "response with a status that `retry-on` names",
+        }
+    }
+}
+
+/// A failed try at a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Try {
+    /// The server.
+    pub server: ServerIndex,
+    /// When it failed, milliseconds after the stream began.
+    pub after_ms: u32,
+    /// How.
+    pub failure: TryFailure,
+}
+
+/// The choice of the server, where more than `balance` made it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Owner {
+    /// The server that the stream belongs to.
+    pub server: ServerIndex,
+    /// By what.
+    pub by: Tie,
+    /// The line of a `use-server` rule.
+    pub rule: Option<Span>,
+}
+
+/// What was decided of one stream.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Decided {
+    rules: Kept<RuleMet, RULES_MAX>,
+    tries: Kept<Try, TRIES_MAX>,
+    /// The server that it belongs to.
+    pub owner: Option<Owner>,
+    /// The line that chose its backend.
+    pub backend: Option<Span>,
+    /// By what the proxy replied, if by no rule.
+    pub page: Option<&'static str>,
+}
+
+/// At most `N` values, and how many more there were.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Kept<T, const N: usize> {
+    values: [Option<T>; N],
+    count: usize,
+    left_out: u32,
+}
+
+impl<T: Copy, const N: usize> Default for Kept<T, N> {
+    fn default() -> Self {
+        Kept {
+            values: [None; N],
+            count: 0,
+            left_out: 0,
+        }
+    }
+}
+
+impl<T: Copy, const N: usize> Kept<T, N> {
+    /// Adds a value; a full list loses its last one that `may_go`, or the new one.
+    fn push(&mut self, value: T, may_go: impl Fn(&T) -> bool) {
+        if let Some(place) = self.values.get_mut(self.count) {
+            *place = Some(value);
+            self.count += 1;
+            return;
+        }
+        self.left_out = self.left_out.saturating_add(1);
+        let goes = |one: &Option<T>| one.as_ref().is_some_and(&may_go);
+        if let Some(at) = self.values.iter().rposition(goes)
+            && let Some(tail) = self.values.get_mut(at..)
+        {
+            tail.rotate_left(1);
+            if let Some(last) = tail.last_mut() {
+                *last = Some(value);
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        self.values.iter().take(self.count).flatten()
+    }
+}
+
+impl Decided {
+    /// The rules that took effect, in order: the first ones, and those that ended a list.
+    pub fn rules(&self) -> impl Iterator<Item = &RuleMet> {
+        self.rules.iter()
+    }
+
+    /// Rules that are not in [`Decided::rules`].
+    pub fn rules_left_out(&self) -> u32 {
+        self.rules.left_out
+    }
+
+    /// The failed tries, in order: the first ones, and the last.
+    pub fn tries(&self) -> impl Iterator<Item = &Try> {
+        self.tries.iter()
+    }
+
+    /// Tries that are not in [`Decided::tries`].
+    pub fn tries_left_out(&self) -> u32 {
+        self.tries.left_out
+    }
+
+    /// Forgets everything and keeps the memory.
+    pub(crate) fn renew(&mut self) {
+        // The values behind a count are never read.
+        (self.rules.count, self.rules.left_out) = (0, 0);
+        (self.tries.count, self.tries.left_out) = (0, 0);
+        (self.owner, self.backend, self.page) = (None, None, None);
+    }
+}
+
+impl Stream {
+    /// What was decided, to be added to; None: the history keeps nothing.
+    fn deciding(&mut self) -> Option<&mut Decided> {
+        match self.config.global.requests_kept() {
+            0 => None,
+            _ => Some(self.decided.get_or_insert_default()),
+        }
+    }
+
+    /// A rule took effect.
+    pub(crate) fn decide_by_rule(&mut self, rule: RuleMet) {
+        if let Some(decided) = self.deciding() {
+            let may_go = |kept: &RuleMet| !kept.ends;
+            match rule.ends || decided.rules.count < RULES_MAX {
+                true => decided.rules.push(rule, may_go),
+                false => decided.rules.left_out = decided.rules.left_out.saturating_add(1),
+            }
+        }
+    }
+
+    /// A line chose the backend.
+    pub fn decide_backend(&mut self, by: Span) {
+        if let Some(decided) = self.deciding() {
+            decided.backend = Some(by);
+        }
+    }
+
+    /// The stream belongs to a server. What is known of the rule stays.
+    pub fn decide_owner(&mut self, owner: Owner) {
+        if let Some(decided) = self.deciding() {
+            let known = { decided.owner }.filter(|known| known.server == owner.server);
+            let rule = owner.rule.or(known.and_then(|known| known.rule));
+            decided.owner = Some(Owner { rule, ..owner });
+        }
+    }
+
+    /// The proxy replies, by no rule.
+    pub fn decide_page(&mut self, by: &'static str) {
+        if let Some(decided) = self.deciding() {
+            decided.page = Some(by);
+        }
+    }
+
+    /// A try at the stream's server failed.
+    #[cold]
+    pub fn try_failed(&mut self, failure: TryFailure) {
+        let Some(server) = self.route.server else {
+            return;
+        };
+        let after = reactor::now().saturating_duration_since(self.times.began);
+        let after_ms = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
+        if let Some(decided) = self.deciding() {
+            let one = Try {
+                server,
+                after_ms,
+                failure,
+            };
+            decided.tries.push(one, |_| true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(decided: &Decided) -> Vec<u32> {
+        decided.rules().map(|rule| rule.line).collect()
+    }
+
+    #[test]
+    fn rules_that_end_a_list_are_kept_however_many_there_were() {
+        let mut stream = crate::transaction::sample::request(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        let met = |line: u32, ends: bool| RuleMet {
+            file: 0,
+            line,
+            words: ["http-request", "set-header"],
+            ends,
+        };
+        for line in 1..=20 {
+            stream.decide_by_rule(met(line, false));
+        }
+        for line in 21..=22 {
+            stream.decide_by_rule(met(line, true));
+        }
+        let decided = stream.decided.as_deref().expect("rules");
+        assert_eq!(lines(decided), [1, 2, 3, 4, 5, 6, 21, 22]);
+        assert_eq!(decided.rules_left_out(), 14);
+        // Another request is told nothing of this one.
+        let mut again = decided.clone();
+        again.renew();
+        assert_eq!((lines(&again), again.rules_left_out()), (vec![], 0));
+    }
+
+    #[test]
+    fn the_first_tries_and_the_last_one_are_kept() {
+        let mut kept = Kept::<u32, 4>::default();
+        (1..=9).for_each(|n| kept.push(n, |_| true));
+        assert_eq!(kept.iter().copied().collect::<Vec<_>>(), [1, 2, 3, 9]);
+        assert_eq!(kept.left_out, 5);
+    }
+}

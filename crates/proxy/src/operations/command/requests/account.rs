@@ -1,0 +1,190 @@
+//! A finished request in plain English: what came when, what was decided, and why.
+
+use super::render::{client, date, letters, place, safe, server, why_backend, why_server};
+use model::history::{Entry, Field, Told};
+use std::fmt::Write;
+
+/// Writes a line of an account: when, in milliseconds after the first byte, and what.
+struct Account {
+    text: String,
+}
+
+impl Account {
+    fn at(&mut self, ms: Option<u64>, what: impl AsRef<str>) {
+        let when = ms.map_or_else(String::new, |ms| format!("+{ms} ms"));
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.text, "{when:>10}  {}", what.as_ref());
+    }
+
+    fn more(&mut self, what: impl AsRef<str>) {
+        self.at(None, what);
+    }
+}
+
+/// When a request reached its steps, milliseconds after its first byte.
+struct Moments {
+    request: Option<u64>,
+    queued: Option<u64>,
+    connected: Option<u64>,
+    response: Option<u64>,
+}
+
+impl Moments {
+    fn of(entry: &Entry) -> Moments {
+        let spans = &entry.spans;
+        let request = spans.request.map(u64::from);
+        let behind = |before: Option<u64>, span: Option<u32>| Some(before? + u64::from(span?));
+        let queued = behind(request.or(Some(0)), spans.queue);
+        let connected = behind(queued, spans.connect);
+        Moments {
+            request,
+            queued,
+            connected,
+            response: behind(connected, spans.response),
+        }
+    }
+}
+
+/// All of it.
+pub(super) fn account(thread: usize, told: &Told) -> String {
+    let entry = &told.entry;
+    let mut account = Account {
+        text: head(thread, entry),
+    };
+    let moments = Moments::of(entry);
+    arrival(&mut account, entry, &moments);
+    rules(&mut account, told);
+    if let Some(why) = why_backend(told) {
+        let backend = safe(entry.text(Field::Backend));
+        account.more(format!("backend {backend}, by {why}"));
+    }
+    tries(&mut account, told);
+    service(&mut account, told, &moments);
+    end(&mut account, entry);
+    account.text
+}
+
+fn head(thread: usize, entry: &Entry) -> String {
+    let what = if entry.http { "request" } else { "TCP session" };
+    let [_, began] = entry.began_ms;
+    let mut text = format!(
+        "{what} {:#x} from {} at frontend {}, thread {}\n",
+        entry.id,
+        client(entry),
+        safe(entry.text(Field::Frontend)),
+        thread + 1
+    );
+    let (method, host) = (entry.text(Field::Method), entry.text(Field::Host));
+    if !method.is_empty() {
+        let (host, path) = (safe(host), safe(entry.text(Field::Path)));
+        let _ = writeln!(text, "{} {path} (host {host})", safe(method));
+    }
+    let unique_id = entry.text(Field::UniqueId);
+    if !unique_id.is_empty() {
+        let _ = writeln!(text, "unique-id {}", safe(unique_id));
+    }
+    let _ = writeln!(text, "began {}", date(began));
+    text
+}
+
+fn arrival(account: &mut Account, entry: &Entry, moments: &Moments) {
+    match (entry.http, moments.request) {
+        (false, _) => account.at(Some(0), "session accepted"),
+        (true, Some(ms)) => account.at(Some(ms), "request headers complete"),
+        (true, None) if entry.text(Field::Method).is_empty() => {
+            account.more("no complete request came");
+        }
+        // A tarpit counts as a queue.
+        (true, None) => account.at(Some(0), "request received"),
+    }
+}
+
+fn rules(account: &mut Account, told: &Told) {
+    let Some(decided) = told.entry.decided.as_deref() else {
+        return;
+    };
+    for (at, rule) in decided.rules().enumerate() {
+        let words = rule.words.join(" ");
+        let place = place(told, told.entry.rule_place(at));
+        let place = place.map_or_else(String::new, |place| format!(" ({place})"));
+        let ends = if rule.ends { ": ended the rules" } else { "" };
+        account.more(format!("rule {}{place}{ends}", words.trim_end()));
+    }
+    match decided.rules_left_out() {
+        0 => {}
+        more => account.more(format!("and {more} more rules")),
+    }
+    if let Some(page) = decided.page {
+        account.more(format!("response by {page}"));
+    }
+}
+
+fn tries(account: &mut Account, told: &Told) {
+    let entry = &told.entry;
+    let Some(decided) = entry.decided.as_deref() else {
+        return;
+    };
+    for (at, one) in decided.tries().enumerate() {
+        let server = safe(entry.try_server(at));
+        let failure = one.failure.words();
+        let when = Some(u64::from(one.after_ms));
+        account.at(when, format!("server {server} failed: {failure}"));
+    }
+    match decided.tries_left_out() {
+        0 => {}
+        more => account.more(format!("and {more} more failed tries")),
+    }
+}
+
+fn service(account: &mut Account, told: &Told, moments: &Moments) {
+    let entry = &told.entry;
+    let effort = &entry.effort;
+    if effort.server_queue > 0 || effort.backend_queue > 0 {
+        account.more(format!(
+            "queued: {} before it in the queue of the server, {} in that of the backend",
+            effort.server_queue, effort.backend_queue
+        ));
+    }
+    if let Some(why) = why_server(told) {
+        account.at(
+            moments.queued,
+            format!("server {}, by {why}", server(entry)),
+        );
+    }
+    if let Some(ms) = moments.connected {
+        account.at(Some(ms), "connection to the server ready");
+    }
+    if let Some(ms) = moments.response.filter(|_| entry.http) {
+        let status = match entry.ended.server_status {
+            0 => String::new(),
+            status => format!(": status {status}"),
+        };
+        account.at(Some(ms), format!("response headers complete{status}"));
+    }
+    if entry.ended.cached {
+        account.more("response from the cache");
+    }
+}
+
+fn end(account: &mut Account, entry: &Entry) {
+    let status = match entry.ended.status {
+        0 => String::new(),
+        status => format!("status {status}, "),
+    };
+    let [bytes_in, bytes_out] = entry.bytes;
+    let end = format!("end: {status}{bytes_in} bytes from the client, {bytes_out} to it");
+    account.at(Some(u64::from(entry.spans.active)), end);
+    match entry.effort.retries {
+        0 => {}
+        1 => account.more("1 retry"),
+        retries => account.more(format!("{retries} retries")),
+    }
+    account.more(format!(
+        "timers {}, termination state {}",
+        entry.timers(),
+        letters(entry)
+    ));
+    for words in crate::termination::meaning(entry.ended.letters) {
+        account.more(words);
+    }
+}

@@ -1,0 +1,169 @@
+//! Finished requests: `show requests` lists the newest ones, `show request` shows what was decided
+//! for one. The threads of the data plane are asked one after the other, a part of their entries
+//! at a time.
+
+mod account;
+mod render;
+
+use super::sessions::ask;
+use super::{Context, Reply, Session};
+use model::history::{self, Asked, Entry, Filter, Look, Told};
+use render::date;
+use serde_json::{Value, json};
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+/// Entries that a thread looks at in one turn of its loop.
+const LOOK_MAX: usize = 200;
+
+/// What the threads answer.
+#[derive(Debug, Default)]
+struct Found {
+    /// With its thread, and with how well it fits.
+    told: Vec<(u32, usize, Told)>,
+    /// How many requests each thread has seen.
+    written: Vec<u64>,
+    /// Requests behind `since` that are not kept any more.
+    missed: u64,
+    /// When the oldest one ended that some thread keeps, milliseconds since 1970.
+    oldest_ms: Option<u64>,
+    /// How many are kept.
+    kept: u64,
+}
+
+impl Found {
+    /// What `since` gets next time.
+    fn cursor(&self) -> String {
+        let numbers: Vec<String> = self.written.iter().map(u64::to_string).collect();
+        numbers.join(".")
+    }
+}
+
+/// Asks all threads: of each at most about `max` entries that fit and are newer than `since` says.
+fn gather(
+    since: impl Fn(usize) -> u64,
+    max: usize,
+    fits: impl Fn(&Entry) -> Option<u32> + Send + Sync + 'static,
+) -> Found {
+    let fits = Arc::new(fits);
+    let mut found = Found::default();
+    for thread in 0..reactor::THREADS_MAX {
+        let mut look = Look {
+            since: since(thread),
+            before: None,
+            max: LOOK_MAX,
+        };
+        let mut count = 0;
+        loop {
+            let fits = Arc::clone(&fits);
+            let Some(part) = ask(thread, move || history::tell(look, |entry| fits(entry))) else {
+                break;
+            };
+            if look.before.is_none() {
+                found.written.resize(thread, 0);
+                found.written.push(part.written);
+                found.missed += part.missed;
+                found.kept += part.kept;
+                let oldest = found.oldest_ms.into_iter().chain(part.oldest_ms);
+                found.oldest_ms = oldest.min();
+            }
+            count += part.told.len();
+            let told = part.told.into_iter();
+            found
+                .told
+                .extend(told.map(|(how, told)| (how, thread, told)));
+            look.before = part.before;
+            if part.before.is_none() || count >= max {
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// `show requests [<filter> <value>]* [json]`.
+pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
+    let filter = match Filter::read(words.get(2..).unwrap_or_default()) {
+        Ok(filter) => filter,
+        Err(error) => return Reply::error(format!("{error}\n")),
+    };
+    let (max, json) = (filter.max, filter.json);
+    if let Some(off) = off(context) {
+        return off;
+    }
+    let wanted = filter.clone();
+    let fits = move |entry: &Entry| wanted.fits(entry).then_some(0);
+    let mut found = gather(|thread| filter.since(thread), max, fits);
+    // The newest first, and of one moment those of a thread in their order.
+    let newest = |(_, thread, told): &(u32, usize, Told)| {
+        Reverse((told.entry.ended_ms(), *thread, told.entry.number))
+    };
+    found.told.sort_by_key(newest);
+    found.told.truncate(max);
+    let told = found.told.iter().map(|(_, thread, told)| (*thread, told));
+    if json {
+        let all: Vec<Value> = told
+            .map(|(thread, told)| render::json(thread, told))
+            .collect();
+        let all = json!({
+            "since": found.cursor(),
+            "missed": found.missed,
+            "oldest": found.oldest_ms.map(date),
+            "requests": all,
+        });
+        return Reply::report(format!("{all}\n"));
+    }
+    let mut text = format!("# since {} missed {}\n", found.cursor(), found.missed);
+    told.for_each(|(_, told)| render::line(&mut text, told));
+    Reply::report(text)
+}
+
+/// Why there are none.
+fn off(context: &Context) -> Option<Reply> {
+    let kept = context.runtime.config().global.requests_kept();
+    (kept == 0).then(|| Reply::error("No requests are kept: `request-history 0`.\n"))
+}
+
+/// `show request [json] <id>`, or with a line of a log as payload.
+pub fn show_one(context: &Context, session: &Session, words: &[&str]) -> Reply {
+    let mut words = words.get(2..).unwrap_or_default();
+    let json = words.first() == Some(&"json");
+    if json {
+        words = words.get(1..).unwrap_or_default();
+    }
+    let text = match &session.payload {
+        Some(payload) => payload.to_string(),
+        None => words.join(" "),
+    };
+    if text.trim().is_empty() {
+        return Reply::error("The id of a request is expected, or a line of a log as payload.\n");
+    }
+    if let Some(off) = off(context) {
+        return off;
+    }
+    let asked = Asked::read(&text);
+    let found = gather(|_| 0, usize::MAX, move |entry| asked.fits(entry));
+    let best = { found.told.iter() }.max_by_key(|(how, _, told)| (*how, told.entry.ended_ms()));
+    match best {
+        None => Reply::error(missing(&found)),
+        Some((_, thread, told)) if json => {
+            Reply::report(format!("{}\n", render::json(*thread, told)))
+        }
+        Some((_, thread, told)) => Reply::report(account::account(*thread, told)),
+    }
+}
+
+/// Why a request is not found.
+fn missing(found: &Found) -> String {
+    match found.oldest_ms {
+        None => "No such request: none has ended since this process began to serve.\n".to_owned(),
+        Some(oldest_ms) => format!(
+            "No such request among the {} that are kept; the oldest one ended at {}.\n",
+            found.kept,
+            date(oldest_ms)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! Finished requests as lines and as JSON.
+
+use model::history::{BackendBy, Entry, Field, Place, Told};
+use model::log::iso_date;
+use model::transaction::Endpoint;
+use model::transaction::trace::Tie;
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// A date, to the millisecond.
+pub(super) fn date(ms: u64) -> String {
+    let date = iso_date(UNIX_EPOCH + Duration::from_millis(ms));
+    // The digits behind the milliseconds say nothing.
+    match (date.get(..23), date.get(26..)) {
+        (Some(date), Some(zone)) => format!("{date}{zone}"),
+        _ => date,
+    }
+}
+
+/// A text as a terminal may show it, in one word: clients choose it.
+pub(super) fn safe(text: &[u8]) -> String {
+    let mut out = String::new();
+    for byte in text {
+        match byte {
+            b'\\' => out.push_str("\\\\"),
+            b'!'..=b'~' => out.push(char::from(*byte)),
+            // Writing to a string cannot fail.
+            _ => _ = write!(out, "\\x{byte:02X}"),
+        }
+    }
+    out
+}
+
+/// A text, or a dash.
+fn or_dash(text: &[u8]) -> String {
+    match text.is_empty() {
+        true => "-".to_owned(),
+        false => safe(text),
+    }
+}
+
+pub(super) fn client(entry: &Entry) -> String {
+    match entry.client {
+        Endpoint::Inet(at) => {
+            let at = std::net::SocketAddr::new(at.ip().to_canonical(), at.port());
+            at.to_string()
+        }
+        Endpoint::Unix => "unix".to_owned(),
+    }
+}
+
+/// The backend and its server, as logs show them.
+pub(super) fn server(entry: &Entry) -> String {
+    let frontend = entry.text(Field::Frontend);
+    let backend = match entry.text(Field::Backend) {
+        b"" => frontend,
+        backend => backend,
+    };
+    let server = match entry.text(Field::Server) {
+        b"" => "<NOSRV>".to_owned(),
+        server => safe(server),
+    };
+    format!("{}/{server}", safe(backend))
+}
+
+pub(super) fn letters(entry: &Entry) -> String {
+    entry.ended.letters.iter().map(|b| char::from(*b)).collect()
+}
+
+/// One line for a request, in the order of `option httplog`.
+pub(super) fn line(out: &mut String, told: &Told) {
+    let entry = &told.entry;
+    let _ = write!(
+        out,
+        "{:#x} {} {} {} {} {} {} {} {} ",
+        entry.id,
+        date(entry.ended_ms()),
+        client(entry),
+        or_dash(entry.text(Field::Frontend)),
+        server(entry),
+        entry.timers(),
+        entry.ended.status,
+        entry.bytes[1],
+        letters(entry),
+    );
+    let _ = writeln!(
+        out,
+        "{} {} {} {}",
+        or_dash(entry.text(Field::Method)),
+        or_dash(entry.text(Field::Host)),
+        or_dash(entry.text(Field::Path)),
+        or_dash(entry.text(Field::UniqueId)),
+    );
+}
+
+/// Where a line stands.
+pub(super) fn place(told: &Told, place: Place) -> Option<String> {
+    let (file, line) = told.place(place)?;
+    Some(format!("{file}:{line}"))
+}
+
+/// Words, and the line that they are about.
+fn at(told: &Told, words: &str, line: Place) -> String {
+    match place(told, line) {
+        Some(place) => format!("{words} ({place})"),
+        None => words.to_owned(),
+    }
+}
+
+/// What chose the backend.
+pub(super) fn why_backend(told: &Told) -> Option<String> {
+    Some(match told.entry.backend_by {
+        BackendBy::None => return None,
+        BackendBy::Own => "the section itself".to_owned(),
+        BackendBy::Default(place) => at(told, "default_backend", place),
+        BackendBy::Rule(place) => at(told, "use_backend", place),
+        BackendBy::Other => "a rule".to_owned(),
+    })
+}
+
+/// What chose the server: with the same words as `evenkeel route`.
+pub(super) fn why_server(told: &Told) -> Option<String> {
+    let entry = &told.entry;
+    let server = entry.text(Field::Server);
+    if server.is_empty() {
+        return None;
+    }
+    let mut words = format!("balance {}", entry.balance);
+    if let Some(owner) = { entry.decided.as_deref() }.and_then(|decided| decided.owner) {
+        let mut by = owner.by.words().to_owned();
+        if owner.by == Tie::Rule {
+            by = at(told, &by, entry.owner_place());
+        }
+        let name = entry.text(Field::Owner);
+        words = match name == server {
+            true => by,
+            false => format!("{words}; {}, given by {by}, could not take it", safe(name)),
+        };
+    }
+    if entry.effort.redispatched {
+        words += "; redispatched after a failed try";
+    }
+    Some(words)
+}
+
+/// A request for programs.
+pub(super) fn json(thread: usize, told: &Told) -> Value {
+    let entry = &told.entry;
+    let text = |field| match entry.text(field) {
+        b"" => Value::Null,
+        text => safe(text).into(),
+    };
+    let [accepted, began] = entry.began_ms;
+    json!({
+        "id": format!("{:#x}", entry.id),
+        "unique_id": text(Field::UniqueId),
+        "thread": thread + 1,
+        "mode": if entry.http { "http" } else { "tcp" },
+        "accepted": date(accepted),
+        "began": date(began),
+        "ended": date(entry.ended_ms()),
+        "client": client(entry),
+        "frontend": text(Field::Frontend),
+        "backend": text(Field::Backend),
+        "backend_by": why_backend(told),
+        "server": text(Field::Server),
+        "server_by": why_server(told),
+        "method": text(Field::Method),
+        "host": text(Field::Host),
+        "path": text(Field::Path),
+        "status": Some(entry.ended.status).filter(|status| *status != 0),
+        "server_status": Some(entry.ended.server_status).filter(|status| *status != 0),
+        "bytes_in": entry.bytes[0],
+        "bytes_out": entry.bytes[1],
+        "timers": {
+            "TR": entry.spans.request,
+            "Tw": entry.spans.queue,
+            "Tc": entry.spans.connect,
+            "Tr": entry.spans.response,
+            "Ta": entry.spans.active,
+        },
+        "termination": letters(entry),
+        "meaning": crate::termination::meaning(entry.ended.letters),
+        "cached": entry.ended.cached,
+        "page": entry.decided.as_deref().and_then(|decided| decided.page),
+        "retries": entry.effort.retries,
+        "redispatched": entry.effort.redispatched,
+        "server_queue": entry.effort.server_queue,
+        "backend_queue": entry.effort.backend_queue,
+        "rules": rules(told),
+        "rules_left_out": entry.decided.as_deref().map_or(0, |decided| decided.rules_left_out()),
+        "failed_tries": tries(entry),
+    })
+}
+
+fn rules(told: &Told) -> Vec<Value> {
+    let decided = told.entry.decided.as_deref();
+    let rules = decided
+        .iter()
+        .flat_map(|decided| decided.rules())
+        .enumerate();
+    let rule = |(at, rule): (usize, &model::transaction::RuleMet)| {
+        let place = told.place(told.entry.rule_place(at));
+        json!({
+            "file": place.map(|(file, _)| file),
+            "line": place.map(|(_, line)| line),
+            "rule": rule.words.join(" ").trim_end(),
+            "ends": rule.ends,
+        })
+    };
+    rules.map(rule).collect()
+}
+
+fn tries(entry: &Entry) -> Vec<Value> {
+    let decided = entry.decided.as_deref();
+    let tries = decided
+        .iter()
+        .flat_map(|decided| decided.tries())
+        .enumerate();
+    let one = |(at, one): (usize, &model::transaction::Try)| {
+        json!({
+            "server": safe(entry.try_server(at)),
+            "after_ms": one.after_ms,
+            "failure": one.failure.words(),
+        })
+    };
+    tries.map(one).collect()
+}
