@@ -2,8 +2,9 @@
 
 use super::asked::{ActionStatus, decode};
 use crate::health::orders;
-use model::config::{Config, Proxy};
+use model::config::{Config, Proxy, Server};
 use model::state::{AdminState, HealthState, Shutdown};
+use std::collections::{HashMap, HashSet};
 
 /// Most parameters of a form that are looked at: a page with every server of
 /// a large backend checked has as many.
@@ -90,33 +91,75 @@ struct Form {
     backend: Vec<u8>,
     action: Option<Vec<u8>>,
     servers: Vec<Vec<u8>>,
+    /// Sent by the page and not by a script: what ends sessions is asked about first.
+    ask: bool,
+}
+
+/// What became of a form.
+#[derive(Debug)]
+pub enum Outcome<'c> {
+    /// How its action ended.
+    Ended(ActionStatus),
+    /// It is to be asked first whether this is meant.
+    Ask(Kill<'c>),
+}
+
+/// Servers whose sessions are to be ended.
+#[derive(Debug)]
+pub struct Kill<'c> {
+    /// Their backend.
+    pub backend: &'c Proxy,
+    /// The servers.
+    pub servers: Vec<&'c Server>,
 }
 
 /// Does what a form asks for, to the proxies that `shown` names.
-pub fn run(config: &Config, body: &[u8], shown: impl Fn(&Proxy) -> bool) -> ActionStatus {
-    let mut form = Form::default();
-    for (n, pair) in body.split(|b| *b == b'&').enumerate() {
-        if n >= PARAMETERS_MAX {
-            return ActionStatus::TooMany;
-        }
-        let mut parts = pair.splitn(2, |b| *b == b'=');
-        let name = parts.next().unwrap_or_default();
-        let value = decode(parts.next().unwrap_or_default());
-        match name {
-            b"b" => form.backend = value,
-            b"action" if !value.is_empty() => form.action = Some(value),
-            b"s" => form.servers.push(value),
-            _ => {}
-        }
-    }
+pub fn run<'c>(config: &'c Config, body: &[u8], shown: impl Fn(&Proxy) -> bool) -> Outcome<'c> {
+    let form = match Form::parse(body) {
+        Ok(form) => form,
+        Err(status) => return Outcome::Ended(status),
+    };
     let Some(word) = form.action.as_deref().filter(|_| !form.servers.is_empty()) else {
-        return ActionStatus::None;
+        return Outcome::Ended(ActionStatus::None);
     };
     let backend = find(config, &form.backend).filter(|proxy| shown(proxy));
     let (Some(action), Some(backend)) = (action(word), backend) else {
-        return ActionStatus::Wrong;
+        return Outcome::Ended(ActionStatus::Wrong);
     };
-    apply(config, backend, action, &form.servers)
+    if form.ask && action == Action::Shutdown {
+        let named: HashSet<&[u8]> = form.servers.iter().map(|name| &**name).collect();
+        let is_named = |server: &&Server| named.contains(server.name.as_bytes());
+        let servers: Vec<&Server> = backend.servers.iter().filter(is_named).collect();
+        if !servers.is_empty() {
+            return Outcome::Ask(Kill { backend, servers });
+        }
+    }
+    Outcome::Ended(apply(config, backend, action, &form.servers))
+}
+
+impl Form {
+    fn parse(body: &[u8]) -> Result<Form, ActionStatus> {
+        let mut form = Form::default();
+        for (n, pair) in body.split(|b| *b == b'&').enumerate() {
+            if n >= PARAMETERS_MAX {
+                return Err(ActionStatus::TooMany);
+            }
+            let mut parts = pair.splitn(2, |b| *b == b'=');
+            let name = parts.next().unwrap_or_default();
+            let value = decode(parts.next().unwrap_or_default());
+            match name {
+                b"b" => form.backend = value,
+                // That of a button stands before that of the list.
+                b"action" if !value.is_empty() && form.action.is_none() => {
+                    form.action = Some(value)
+                }
+                b"s" => form.servers.push(value),
+                b"ask" => form.ask = value == b"1",
+                _ => {}
+            }
+        }
+        Ok(form)
+    }
 }
 
 /// A backend by its name, or by `#` and its id.
@@ -134,7 +177,7 @@ fn find<'c>(config: &'c Config, name: &[u8]) -> Option<&'c Proxy> {
 }
 
 fn apply(config: &Config, backend: &Proxy, action: Action, names: &[Vec<u8>]) -> ActionStatus {
-    let known: std::collections::HashMap<&[u8], _> = backend
+    let known: HashMap<&[u8], _> = backend
         .servers
         .iter()
         .map(|server| (server.name.as_bytes(), server))
@@ -172,6 +215,14 @@ mod tests {
     use keyword::testing::load_text;
     use model::state;
 
+    /// How a form ended that is not asked about.
+    fn ended(config: &Config, body: &[u8], shown: impl Fn(&Proxy) -> bool) -> ActionStatus {
+        match run(config, body, shown) {
+            Outcome::Ended(status) => status,
+            Outcome::Ask(kill) => panic!("it asks about {:?}", kill.servers.len()),
+        }
+    }
+
     #[test]
     fn a_form_changes_the_servers_that_it_names_and_says_how_it_went() {
         let file =
@@ -180,7 +231,7 @@ mod tests {
         model::control::install(&mut config, None, state::now_ms());
         let id = config.proxies[0].id;
         let by_id = format!("s=s1&s=s%3A2&action=drain&b=%23{id}");
-        let run = |body: &str| run(&config, body.as_bytes(), |_| true);
+        let run = |body: &str| ended(&config, body.as_bytes(), |_| true);
         let status = |n: usize| {
             config.proxies[0].servers[n]
                 .state
@@ -228,7 +279,7 @@ mod tests {
         let state = &config.proxies[0].servers[0].state;
         let run = |action: &str| {
             let body = format!("s=s&action={action}&b=b");
-            run(&config, body.as_bytes(), |_| true)
+            ended(&config, body.as_bytes(), |_| true)
         };
         assert_eq!(run("adown"), ActionStatus::Done);
         assert_eq!(state.report(state::now_ms()).status_text(), "DOWN (agent)");
@@ -245,7 +296,32 @@ mod tests {
     fn a_proxy_that_the_page_does_not_show_cannot_be_changed() {
         let file = "listen b\nbind 127.0.0.1:1\nserver s1 127.0.0.1:80\n";
         let config = load_text(file).config.unwrap();
-        let outcome = run(&config, b"s=s1&action=maint&b=b", |_| false);
+        let outcome = ended(&config, b"s=s1&action=maint&b=b", |_| false);
         assert_eq!(outcome, ActionStatus::Wrong);
+    }
+
+    #[test]
+    fn what_ends_sessions_is_asked_about_when_the_page_sends_it() {
+        let file = "listen b\nbind 127.0.0.1:1\nserver s1 127.0.0.1:80\nserver s2 127.0.0.1:81\n";
+        let mut config = load_text(file).config.unwrap();
+        model::control::install(&mut config, None, state::now_ms());
+        let asks = |body: &str| match run(&config, body.as_bytes(), |_| true) {
+            Outcome::Ask(kill) => kill.servers.iter().map(|s| s.name.to_string()).collect(),
+            Outcome::Ended(_) => Vec::new(),
+        };
+        assert_eq!(asks("s=s2&s=nope&action=shutdown&b=b&ask=1"), ["s2"]);
+        for body in [
+            // As a script sends it, and as the question is answered.
+            "s=s2&action=shutdown&b=b",
+            "s=s2&action=drain&b=b&ask=1",
+            "s=nope&action=shutdown&b=b&ask=1",
+            "action=shutdown&b=b&ask=1",
+            // A button was used, whatever is chosen in the list.
+            "s=s2&action=drain&action=shutdown&b=b&ask=1",
+        ] {
+            assert!(asks(body).is_empty(), "{body}");
+        }
+        let status = config.proxies[0].servers[1].state.report(state::now_ms());
+        assert_eq!(status.status_text(), "DRAIN");
     }
 }

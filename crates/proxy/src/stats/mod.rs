@@ -20,6 +20,7 @@ mod page;
 mod tests;
 
 use crate::runtime;
+use admin::Outcome;
 use asked::{ActionStatus, Asked, Kind};
 use export::Format;
 use http::message::{Message, Refusal, Version, reason_of};
@@ -28,6 +29,7 @@ use model::rules::{self, Verdict};
 use model::transaction::Wait;
 use model::transaction::{Phase, Reply, Stream, Termination, error_page};
 use model::users;
+use page::Html;
 use process::Process;
 use row::{Moment, Selection};
 use std::io;
@@ -154,23 +156,57 @@ fn action(
     } else {
         let all = Asked::default();
         let selection = selection(config.proxy(index), page, &all);
-        admin::run(&config, &stream.payloads.request, |proxy| {
-            selection.has_proxy(proxy)
-        })
+        let shown = |proxy: &Proxy| selection.has_proxy(proxy);
+        match admin::run(&config, &stream.payloads.request, shown) {
+            Outcome::Ended(status) => status,
+            Outcome::Ask(kill) => {
+                let view = without_outcome(asked);
+                return ready(stream, question(page::confirm(page, &view, &kill)));
+            }
+        }
     };
-    let view = Asked {
+    let view = without_outcome(asked);
+    let reply = redirect(page, outcome, &view).map(|head| Reply {
+        head,
+        body: Arc::default(),
+        close: false,
+    });
+    ready(stream, reply)
+}
+
+fn ready(stream: &mut Stream, reply: Result<Reply, Refusal>) -> Answer {
+    Answer::Ready(reply.unwrap_or_else(|_| error_page(stream, 500)))
+}
+
+fn without_outcome(asked: &Asked) -> Asked {
+    Asked {
         outcome: None,
         ..asked.clone()
-    };
-    match redirect(page, outcome, &view) {
-        Ok(head) => Answer::Ready(Reply {
-            head,
-            body: Arc::default(),
-            close: false,
-        }),
-        Err(_) => Answer::Ready(error_page(stream, 500)),
     }
 }
+
+/// The reply with which an action is asked about.
+fn question(html: Html) -> Result<Reply, Refusal> {
+    let mut head = page_head(b"text/html; charset=utf-8")?;
+    let policy = [&html.policy, IN_NO_FRAME].concat();
+    head.add(b"content-security-policy", policy.as_bytes())?;
+    Ok(Reply {
+        head,
+        body: html.text.into_bytes().into(),
+        close: false,
+    })
+}
+
+fn page_head(kind: &[u8]) -> Result<Message, Refusal> {
+    let mut head = Message::new();
+    head.begin_response(Version::Http11, 200, reason_of(200).as_bytes())?;
+    head.add(b"cache-control", b"no-cache")?;
+    head.add(b"content-type", kind)?;
+    Ok(head)
+}
+
+/// What can be clicked to an effect is in nobody else's frame.
+const IN_NO_FRAME: &str = "; frame-ancestors 'self'";
 
 /// Whether a form was longer than what is kept of a body.
 fn is_cut(stream: &Stream) -> bool {
@@ -276,43 +312,37 @@ impl Report {
         let proxy = self.config.proxy(self.proxy);
         let fallback = StatsPage::default();
         let page = proxy.stats.as_deref().unwrap_or(&fallback);
-        let (kind, body) = self.body(proxy, page);
-        let mut head = Message::new();
-        head.begin_response(Version::Http11, 200, reason_of(200).as_bytes())?;
-        head.add(b"cache-control", b"no-cache")?;
-        head.add(b"content-type", kind)?;
-        if self.metrics.is_none() && self.asked.kind == Kind::Page {
-            // What can be clicked to an effect is in nobody else's frame.
-            let frames = if self.admin {
-                "; frame-ancestors 'self'"
-            } else {
-                ""
-            };
-            let policy = [&page::POLICY, frames].concat();
+        let Body { kind, text, policy } = self.body(proxy, page);
+        let mut head = page_head(kind)?;
+        if let Some(policy) = &policy {
+            let frames = if self.admin { IN_NO_FRAME } else { "" };
+            let policy = [policy, frames].concat();
             head.add(b"content-security-policy", policy.as_bytes())?;
         }
-        if page.refresh_s > 0 && self.metrics.is_none() && !self.asked.no_refresh {
+        // A page loads itself again.
+        let refreshes = page.refresh_s > 0 && !self.asked.no_refresh && policy.is_none();
+        if refreshes && self.metrics.is_none() {
             head.add(b"refresh", page.refresh_s.to_string().as_bytes())?;
         }
         Ok(Reply {
             head,
-            body: body.into_bytes().into(),
+            body: text.into_bytes().into(),
             close: false,
         })
     }
 
-    fn body(&self, proxy: &Proxy, page: &StatsPage) -> (&'static [u8], String) {
+    fn body(&self, proxy: &Proxy, page: &StatsPage) -> Body {
         if let Some(query) = self.metrics {
             let text = prometheus::render(&self.config, &self.process, &self.moment, query);
-            return (b"text/plain; version=0.0.4", text);
+            return Body::plain(b"text/plain; version=0.0.4", text);
         }
         let selection = selection(proxy, page, &self.asked);
         let rows = |format| export::rows(&self.config, &selection, &self.moment, format);
         match self.asked.kind {
-            Kind::Csv => (b"text/plain", rows(Format::Csv)),
-            Kind::Typed => (b"text/plain", rows(Format::Typed)),
-            Kind::Json => (b"application/json", rows(Format::Json)),
-            Kind::Schema => (b"application/json", export::SCHEMA.to_owned()),
+            Kind::Csv => Body::plain(b"text/plain", rows(Format::Csv)),
+            Kind::Typed => Body::plain(b"text/plain", rows(Format::Typed)),
+            Kind::Json => Body::plain(b"application/json", rows(Format::Json)),
+            Kind::Schema => Body::plain(b"application/json", export::SCHEMA.to_owned()),
             Kind::Page => {
                 let view = page::View {
                     config: &self.config,
@@ -323,8 +353,31 @@ impl Report {
                     process: &self.process,
                     admin: self.admin,
                 };
-                (b"text/html; charset=utf-8", view.render())
+                let Html { text, policy } = view.render();
+                Body {
+                    policy: Some(policy),
+                    ..Body::plain(b"text/html; charset=utf-8", text)
+                }
             }
+        }
+    }
+}
+
+/// What a report says.
+struct Body {
+    /// Its `Content-Type`.
+    kind: &'static [u8],
+    text: String,
+    /// What a page may do in a browser.
+    policy: Option<String>,
+}
+
+impl Body {
+    fn plain(kind: &'static [u8], text: String) -> Body {
+        Body {
+            kind,
+            text,
+            policy: None,
         }
     }
 }

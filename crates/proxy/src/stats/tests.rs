@@ -109,6 +109,9 @@ fn process() -> Process {
     process.connections.max = 10_000;
     process.connections.current = 12;
     process.connections.total = 123_456;
+    process.measured.bytes_out = 1_562_500;
+    process.measured.idle_percent = 93;
+    process.resources.memory = (9_000_000, 4_560_000);
     process
 }
 
@@ -133,6 +136,7 @@ fn html(asked: &Asked, admin: bool, page: &StatsPage) -> String {
         admin,
     }
     .render()
+    .text
 }
 
 fn stats_page() -> StatsPage {
@@ -248,9 +252,10 @@ fn a_page_shows_every_state_and_escapes_what_it_is_told() {
         ..Asked::default()
     };
     let page = html(&asked, true, &stats_page());
-    // Neither the style nor the version is what this is about.
+    // Neither the style nor the version is what this is about, and the script has a file.
     let (before, rest) = page.split_once("<style>").unwrap();
     let (_, after) = rest.split_once("</style>").unwrap();
+    let (after, _) = after.split_once("<script>").unwrap();
     let version = format!("version {}", model::config::product::PRODUCT_VERSION);
     insta::assert_snapshot!(format!("{before}{}", after.replace(&version, "version X")));
     for evil in ["<front>", "<refused>", "a & b", "<anna>"] {
@@ -346,6 +351,128 @@ fn a_large_report_is_made_beside_the_thread_that_asked() {
         reply.body.iter().filter(|b| **b == b'\n').count(),
         1 + 1000 + 2
     );
+}
+
+#[test]
+fn what_needs_attention_stands_on_top_with_links() {
+    let page = html(&Asked::default(), false, &stats_page());
+    let (_, strip) = page.split_once("<nav class=\"alerts\"").unwrap();
+    let (strip, _) = strip.split_once("</nav>").unwrap();
+    let lines: Vec<&str> = strip.lines().skip(1).collect();
+    assert_eq!(
+        lines,
+        [
+            "<p class=\"alert active_down\"><b>3 down</b><span>\
+             <span><a href=\"#app/going-up\">app/going-up</a> <small>1h1m</small></span> \
+             <span><a href=\"#app/down\">app/down</a> <small>1h1m</small></span> \
+             <span><a href=\"#app/spare-down\">app/spare-down</a> <small>1h1m</small></span> </span></p>",
+            "<p class=\"alert active_draining\"><b>2 draining</b><span>\
+             <span><a href=\"#app/drained\">app/drained</a> <small>1h1m</small></span> \
+             <span><a href=\"#app/stopping\">app/stopping</a> <small>1h1m</small></span> </span></p>",
+            "<p class=\"alert maintain\"><b>1 in maintenance</b><span>\
+             <span><a href=\"#app/maintained\">app/maintained</a> <small>1h1m</small></span> </span></p>",
+        ]
+    );
+    // Rows that this view does not show are in another one.
+    let asked = Asked {
+        up: true,
+        ..Asked::default()
+    };
+    let page = html(&asked, false, &stats_page());
+    assert!(page.contains("<a href=\"/stats#app/down\">") && !page.contains("id=\"app/down\""));
+    assert!(
+        page.contains("3 of 8 serve, 1 of 2 backups ready"),
+        "hidden ones count"
+    );
+}
+
+#[test]
+fn tables_of_frontends_have_no_columns_of_servers() {
+    let page = html(&Asked::default(), false, &stats_page());
+    let section = |name: &str| {
+        let mut sections = page.split("<section").skip(1);
+        let found = sections.find(|section| section.contains(&format!("id=\"{name}\"")));
+        found.unwrap_or_default()
+    };
+    let heads = |name| section(name).matches("scope=\"col\"").count();
+    assert_eq!((heads("www"), heads("stats"), heads("app")), (14, 31, 31));
+    assert!(section("www").starts_with(" class=\"f\"") && !section("www").contains("Thrtle"));
+    assert!(
+        section("app").contains("<caption>State, sessions and errors of backend app</caption>")
+    );
+    // One style says how wide a column is in all of them.
+    assert_eq!(page.matches(".w13{width:").count(), 1);
+}
+
+#[test]
+fn a_page_keeps_what_is_checked_over_a_refresh() {
+    let page = html(&Asked::default(), true, &stats_page());
+    assert!(
+        page.contains(
+            "<noscript><meta http-equiv=\"refresh\" content=\"5;url=/stats\"></noscript>"
+        )
+    );
+    assert!(page.contains("<body data-refresh=\"5\" data-link=\"/stats\">"));
+    let plain = html(&Asked::default(), false, &stats_page());
+    assert!(plain.contains("\n<meta http-equiv=\"refresh\" content=\"5;url=/stats\">"));
+    assert!(!plain.contains("<script") && !plain.contains("data-refresh"));
+}
+
+#[test]
+fn the_policy_allows_the_styles_and_the_script_of_the_page_and_no_others() {
+    let (config, process) = (config(), process());
+    let html = page::View {
+        config: &config,
+        page: &stats_page(),
+        asked: &Asked::default(),
+        selection: Selection::default(),
+        moment: moment(),
+        process: &process,
+        admin: true,
+    }
+    .render();
+    let hash = |text: &str| {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+        base64::Engine::encode(&base64::engine::general_purpose::STANDARD, digest)
+    };
+    let mut count = 0;
+    for tag in ["style", "script"] {
+        for part in html.text.split(&format!("<{tag}>")).skip(1) {
+            let (own, _) = part.split_once(&format!("</{tag}>")).unwrap();
+            assert!(
+                html.policy.contains(&format!("'sha256-{}'", hash(own))),
+                "{tag}"
+            );
+            count += 1;
+        }
+    }
+    assert_eq!((count, html.policy.matches("sha256-").count()), (3, 3));
+    assert!(!html.text.contains(" style="), "the policy refuses it");
+}
+
+#[test]
+fn killed_sessions_are_asked_about_on_a_page_that_needs_no_script() {
+    let config = config();
+    let body = b"s=up&s=down&action=shutdown&b=app&ask=1";
+    let super::admin::Outcome::Ask(kill) = super::admin::run(&config, body, |_| true) else {
+        panic!("it does not ask")
+    };
+    let asked = Asked::parse(b";up");
+    let html = page::confirm(&stats_page(), &asked, &kill);
+    let id = kill.backend.id;
+    assert!(!html.text.contains("<script"));
+    for part in [
+        "<h1>Kill 0 sessions?</h1>",
+        "method=\"post\" action=\"/stats;up\"",
+        "<input type=\"hidden\" name=\"s\" value=\"up\">",
+        "<input type=\"hidden\" name=\"s\" value=\"down\">",
+        &format!("<input type=\"hidden\" name=\"b\" value=\"#{id}\">"),
+        "<button name=\"action\" value=\"shutdown\"",
+        "href=\"/stats;up\">Cancel</a>",
+    ] {
+        assert!(html.text.contains(part), "{part} in {}", html.text);
+    }
+    assert!(!html.text.contains("name=\"ask\""), "it would ask again");
 }
 
 /// `show stat` of a real haproxy has the same columns.

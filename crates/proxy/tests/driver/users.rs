@@ -101,14 +101,14 @@ fn the_statistics_page_has_users_and_administrators_of_a_list() {
          stats http-request auth unless known\n stats admin if admin\n server a 127.0.0.1:9\n",
         HASHES[2]
     ));
-    let form = |credentials: &str| {
-        let body = "s=a&action=maint&b=s";
+    let sent = |credentials: &str, body: &str| {
         format!(
             "POST /s HTTP/1.1\r\nHost: h\r\nAuthorization: Basic {}\r\nContent-Length: {}\r\n\r\n{body}",
             basic(credentials),
             body.len()
         )
     };
+    let form = |credentials: &str| sent(credentials, "s=a&action=maint&b=s");
     let csv = || bed.ask(&request("/s;csv", "guest:guest"));
     assert!(csv().contains("\ns,a,0,"));
     assert_eq!(status(&bed.ask(&request("/s/no", "guest:guest"))), "403");
@@ -121,6 +121,15 @@ fn the_statistics_page_has_users_and_administrators_of_a_list() {
         let denied = bed.ask(&of_another);
         assert!(denied.contains("location: /s;st=DENY\r\n"), "{denied}");
         assert!(!csv().contains(",MAINT,"));
+        // The page asks before it kills; a script is not asked.
+        let asked = bed.ask(&sent("root:secret", "s=a&action=shutdown&b=s&ask=1"));
+        assert_eq!(status(&asked), "200");
+        assert!(asked.contains("<h1>Kill 0 sessions?</h1>"), "{asked}");
+        assert!(asked.contains("; frame-ancestors 'self'\r\n"), "{asked}");
+        let denied = bed.ask(&sent("guest:guest", "s=a&action=shutdown&b=s&ask=1"));
+        assert!(denied.contains("location: /s;st=DENY\r\n"), "{denied}");
+        let killed = bed.ask(&sent("root:secret", "s=a&action=shutdown&b=s"));
+        assert!(killed.contains("location: /s;st=DONE\r\n"), "{killed}");
     }
     let done = bed.ask(&form("root:secret"));
     assert!(done.contains("location: /s;st=DONE\r\n"), "{done}");

@@ -1,7 +1,8 @@
 //! The upper part of the page: the program, the process, the legend, links.
 
 use super::View;
-use super::text::escape;
+use super::attention;
+use super::text::{bytes, escape};
 use crate::stats::asked::{ActionStatus, Asked};
 use crate::vitals;
 use model::config::Service;
@@ -16,26 +17,23 @@ pub const STYLE: &str = include_str!("style.css");
 const ALL_COLUMNS: &str =
     "<input type=\"checkbox\" id=\"all\" class=\"x\"><label for=\"all\">All columns</label>\n";
 
-/// Writes all that stands before the proxies.
-pub fn write(out: &mut String, view: &View<'_>) {
+/// Begins a page.
+pub fn begin(out: &mut String) {
     out.push_str("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n");
     out.push_str("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n");
     out.push_str("<link rel=\"icon\" href=\"data:,\">\n");
-    let refresh_s = view.page.refresh_s;
-    if refresh_s > 0 && !view.asked.no_refresh {
-        // Not back to the action that was just done.
-        let target = view.link(&view.asked.words());
-        let _ = writeln!(
-            out,
-            "<meta http-equiv=\"refresh\" content=\"{refresh_s};url={target}\">"
-        );
-    }
+}
+
+/// Writes all that stands before the proxies; `widths` is the style of their columns.
+pub fn write(out: &mut String, view: &View<'_>, widths: &str) {
+    begin(out);
+    let body = refresh(out, view);
     out.push_str("<title>Statistics of ");
     out.push_str(NAME);
     on_node(out, view);
     let _ = write!(
         out,
-        "</title>\n<style>{STYLE}</style></head>\n<body><header><h1>{NAME}"
+        "</title>\n<style>{STYLE}</style><style>{widths}</style></head>\n{body}<header><h1>{NAME}"
     );
     if !view.page.hide_version {
         let _ = write!(out, " version {VERSION}");
@@ -51,17 +49,36 @@ pub fn write(out: &mut String, view: &View<'_>) {
         escape(out, description);
     }
     out.push_str("</h2>\n");
+    if let Some(outcome) = view.asked.outcome {
+        said(out, view, outcome);
+    }
+    attention::write(out, view);
     process(out, view);
     options(out, view);
     legend(out);
     out.push_str("</header>\n<main>\n");
-    if let Some(outcome) = view.asked.outcome {
-        said(out, view, outcome);
-    }
     // Before the switch of the columns, which is for tables of proxies.
     let addresses = &view.process.addresses;
     addresses.html(out, "Virtual addresses", Service::KIND, vitals::COLUMNS);
     out.push_str(ALL_COLUMNS);
+}
+
+/// Writes how the page loads itself again, and returns the first tag of its body. Where it
+/// has a script, that does it and keeps what is checked.
+fn refresh(out: &mut String, view: &View<'_>) -> String {
+    let refresh_s = view.page.refresh_s;
+    if refresh_s == 0 || view.asked.no_refresh {
+        return "<body>".to_owned();
+    }
+    // Not back to the action that was just done.
+    let target = view.link(&view.asked.words());
+    let tag = format!("<meta http-equiv=\"refresh\" content=\"{refresh_s};url={target}\">");
+    if view.admin {
+        let _ = writeln!(out, "<noscript>{tag}</noscript>");
+        return format!("<body data-refresh=\"{refresh_s}\" data-link=\"{target}\">");
+    }
+    let _ = writeln!(out, "{tag}");
+    "<body>".to_owned()
 }
 
 fn on_node(out: &mut String, view: &View<'_>) {
@@ -109,9 +126,35 @@ fn process(out: &mut String, view: &View<'_>) {
         "total requests",
         format_args!("{}", p.connections.requests_total),
     );
+    let (used, max) = (p.resources.memory.1, p.resources.memory_max);
+    item("bit rate", format_args!("{}", bits(p.measured.bytes_out)));
+    item("idle", format_args!("{} %", p.measured.idle_percent));
+    // Not every allocator tells.
+    if used > 0 {
+        let short = |n| bytes(n).unwrap_or_else(|| format!("{n} B"));
+        match max {
+            0 | u64::MAX => item("memory", format_args!("{}", short(used))),
+            max => item("memory", format_args!("{} of {}", short(used), short(max))),
+        }
+    }
     item("threads", format_args!("{}", p.about.threads));
     item("ulimit-n", format_args!("{}", p.resources.files_max));
     out.push_str("</dl>\n");
+}
+
+/// Bytes a second as bits a second, in a unit.
+fn bits(bytes_per_s: u64) -> String {
+    let bits = bytes_per_s.saturating_mul(8);
+    match bits {
+        0..1_000 => format!("{bits} bit/s"),
+        1_000..1_000_000 => format!("{}.{} kbit/s", bits / 1_000, bits / 100 % 10),
+        1_000_000..1_000_000_000 => format!("{}.{} Mbit/s", bits / 1_000_000, bits / 100_000 % 10),
+        _ => format!(
+            "{}.{} Gbit/s",
+            bits / 1_000_000_000,
+            bits / 100_000_000 % 10
+        ),
+    }
 }
 
 fn legend(out: &mut String) {

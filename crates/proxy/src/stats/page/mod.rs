@@ -1,7 +1,14 @@
 //! The statistics page for people: HAProxy's table per proxy with its columns
 //! and colours. It is one pass over the rows; nothing here knows of requests.
 
+mod attention;
+mod confirm;
 mod head;
+mod layout;
+mod line;
+mod state;
+#[cfg(test)]
+mod style;
 mod table;
 pub(super) mod text;
 
@@ -9,9 +16,11 @@ use super::asked::Asked;
 use super::process::Process;
 use super::row::{Moment, Selection};
 use base64::Engine;
+use layout::Widths;
 use model::config::{Config, StatsPage};
 use std::fmt::Write;
-use std::sync::LazyLock;
+
+pub use confirm::render as confirm;
 
 /// What the page is made from.
 pub struct View<'v> {
@@ -31,24 +40,43 @@ pub struct View<'v> {
     pub admin: bool,
 }
 
-/// Checks or unchecks all servers of a table. Without it the page works, too.
-const SCRIPT: &str = "document.addEventListener('change',e=>{if(e.target.className=='every')\
-for(const i of e.target.form.elements)if(i.name=='s')i.checked=e.target.checked})";
+/// A page, and what it may do in a browser.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Html {
+    /// The page.
+    pub text: String,
+    /// Its `Content-Security-Policy`: its own styles and script, forms to where it came
+    /// from, and nothing else.
+    pub policy: String,
+}
 
-/// What the page may do in a browser: its own style and script, forms to where it
-/// came from, and nothing else.
-pub static POLICY: LazyLock<String> = LazyLock::new(|| {
+/// Checks all servers of a table at once, and keeps checked boxes over a refresh. Without
+/// it the page works, too.
+const SCRIPT: &str = include_str!("script.js");
+
+/// What a page with these styles may do.
+fn policy(styles: &[&str]) -> String {
     let hash = |text: &str| {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-        base64::engine::general_purpose::STANDARD.encode(digest)
+        let digest = base64::engine::general_purpose::STANDARD.encode(digest);
+        format!(" 'sha256-{digest}'")
     };
+    let styles: String = styles.iter().map(|style| hash(style)).collect();
     format!(
-        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; img-src data:; \
+        "default-src 'none'; style-src{styles}; script-src{}; img-src data:; \
          form-action 'self'; base-uri 'none'",
-        hash(head::STYLE),
         hash(SCRIPT)
     )
-});
+}
+
+/// A link to a page with other words.
+fn link(page: &StatsPage, words: &str) -> String {
+    let uri = String::from_utf8_lossy(&page.uri);
+    let mut link = String::new();
+    text::escape(&mut link, &uri);
+    text::escape(&mut link, words);
+    link
+}
 
 /// Bytes that a row of the page takes about.
 const ROW_BYTES: usize = 2100;
@@ -58,7 +86,7 @@ const PROXY_BYTES: usize = 1500;
 
 impl View<'_> {
     /// The whole page.
-    pub fn render(&self) -> String {
+    pub fn render(&self) -> Html {
         let proxies = || {
             self.config
                 .proxies
@@ -66,26 +94,32 @@ impl View<'_> {
                 .filter(|proxy| self.selection.has_proxy(proxy))
         };
         let rows: usize = proxies().map(|p| p.servers.len() + p.binds.len() + 2).sum();
-        let bytes = FRAME_BYTES + proxies().count() * PROXY_BYTES + rows * ROW_BYTES;
-        let mut out = String::with_capacity(bytes);
-        head::write(&mut out, self);
+        let bytes = proxies().count() * PROXY_BYTES + rows * ROW_BYTES;
+        let (mut tables, mut widths) = (String::with_capacity(bytes), Widths::default());
         for proxy in proxies() {
-            table::write(&mut out, self, proxy);
+            table::write(&mut tables, &mut widths, self, proxy);
         }
+        let mut out = String::with_capacity(FRAME_BYTES + tables.len());
+        // How wide the columns are is known only now.
+        let style = widths.style(self.admin);
+        head::write(&mut out, self, &style);
+        if tables.is_empty() {
+            out.push_str("<p>No proxy of this name.</p>\n");
+        }
+        out.push_str(&tables);
         out.push_str("</main>");
         if self.admin {
             let _ = write!(out, "<script>{SCRIPT}</script>");
         }
         out.push_str("</body></html>\n");
-        out
+        Html {
+            policy: policy(&[head::STYLE, &style]),
+            text: out,
+        }
     }
 
     /// A link to this page with other words.
     fn link(&self, words: &str) -> String {
-        let uri = String::from_utf8_lossy(&self.page.uri);
-        let mut link = String::new();
-        text::escape(&mut link, &uri);
-        text::escape(&mut link, words);
-        link
+        link(self.page, words)
     }
 }

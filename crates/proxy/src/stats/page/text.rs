@@ -17,6 +17,33 @@ pub fn number(out: &mut String, n: u64) {
     out.push_str(rest);
 }
 
+/// Bytes in a unit, with three digits; None for a number that is as short itself.
+pub fn bytes(n: u64) -> Option<String> {
+    const UNITS: [(u64, &str); 5] = [
+        (1_000_000_000_000_000_000, "EB"),
+        (1_000_000_000_000_000, "PB"),
+        (1_000_000_000_000, "TB"),
+        (1_000_000_000, "GB"),
+        (1_000_000, "MB"),
+    ];
+    let (size, unit) = UNITS.into_iter().find(|(size, _)| n >= *size)?;
+    let (whole, hundredths) = (n / size, n % size / (size / 100));
+    Some(match whole {
+        0..10 => format!("{whole}.{hundredths:02} {unit}"),
+        10..100 => format!("{whole}.{} {unit}", hundredths / 10),
+        _ => format!("{whole} {unit}"),
+    })
+}
+
+/// Appends a text with more behind it, which `more` escapes.
+pub fn tip(out: &mut String, text: &str, more: impl FnOnce(&mut String)) {
+    out.push_str("<span class=\"t\" tabindex=\"0\">");
+    escape(out, text);
+    out.push_str("<span>");
+    more(out);
+    out.push_str("</span></span>");
+}
+
 /// Digits of a number, without an allocation.
 struct Digits {
     n: u64,
@@ -99,6 +126,21 @@ mod tests {
             ),
         ] {
             assert_eq!(made(|o| number(o, n)), text);
+        }
+    }
+
+    #[test]
+    fn bytes_have_three_digits_and_a_unit() {
+        for (n, text) in [
+            (0, None),
+            (999_999, None),
+            (1_000_000, Some("1.00 MB")),
+            (9_876_543_210, Some("9.87 GB")),
+            (98_765_432_100, Some("98.7 GB")),
+            (987_654_321_000, Some("987 GB")),
+            (u64::MAX, Some("18.4 EB")),
+        ] {
+            assert_eq!(bytes(n).as_deref(), text);
         }
     }
 
