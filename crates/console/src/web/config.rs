@@ -20,14 +20,14 @@ use part::versions::{Answer, Change, Edit, File, Files, Findings, QUESTION_BYTES
 use std::sync::Arc;
 
 /// Bytes of a form with a text, encoded.
-const FORM_BYTES_MAX: usize = 3 * QUESTION_BYTES_MAX;
+pub(super) const FORM_BYTES_MAX: usize = 3 * QUESTION_BYTES_MAX;
 /// The longest reason.
 const MESSAGE_MAX: usize = 1_000;
 /// The longest time for a confirmation, seconds.
 const CONFIRM_S_MAX: u64 = 86_400;
 
 /// Why there is no page, with its status.
-type Failed = (StatusCode, String);
+pub(super) type Failed = (StatusCode, String);
 
 fn conflict(words: String) -> Failed {
     (StatusCode::CONFLICT, words)
@@ -39,9 +39,9 @@ fn strange<T>() -> Result<T, Failed> {
 }
 
 /// Draws a page of a platform for a viewer.
-struct Drawing {
-    platform: Arc<Platform>,
-    viewer: Viewer,
+pub(super) struct Drawing {
+    pub(super) platform: Arc<Platform>,
+    pub(super) viewer: Viewer,
 }
 
 impl Drawing {
@@ -53,6 +53,12 @@ impl Drawing {
             member: None,
             told: None,
         }
+    }
+
+    /// As the history names the viewer.
+    pub(super) fn author(&self) -> String {
+        let host = self.platform.me().map(|me| me.name.as_str());
+        format!("{}@{}", self.viewer.shown(), host.unwrap_or("this machine"))
     }
 
     fn accepted(&self) -> Option<u64> {
@@ -94,7 +100,7 @@ pub(super) async fn page(
 }
 
 /// A version that a query names.
-fn version(query: &[(String, String)], name: &str) -> Result<Option<u64>, Failed> {
+pub(super) fn version(query: &[(String, String)], name: &str) -> Result<Option<u64>, Failed> {
     match field(query, name).as_str() {
         "" => Ok(None),
         number => number.parse().map(Some).map_err(|_| {
@@ -104,7 +110,7 @@ fn version(query: &[(String, String)], name: &str) -> Result<Option<u64>, Failed
     }
 }
 
-async fn files(shared: &Shared, version: Option<u64>) -> Result<Files, Failed> {
+pub(super) async fn files(shared: &Shared, version: Option<u64>) -> Result<Files, Failed> {
     let answer = ask(shared, &Question::Files { version }).await;
     match answer.map_err(conflict)? {
         Answer::Files(files) => Ok(files),
@@ -290,7 +296,7 @@ pub(super) async fn form(
 }
 
 /// The fields of a form with a text.
-struct Typed {
+pub(super) struct Typed {
     of: u64,
     path: String,
     text: String,
@@ -298,7 +304,7 @@ struct Typed {
 }
 
 impl Typed {
-    fn of(form: &[(String, String)]) -> Result<Typed, Failed> {
+    pub(super) fn of(form: &[(String, String)]) -> Result<Typed, Failed> {
         let words = || (StatusCode::BAD_REQUEST, "Of which version?".to_owned());
         // A browser ends lines in its own way.
         let text = field(form, "text").replace("\r\n", "\n");
@@ -310,7 +316,7 @@ impl Typed {
         })
     }
 
-    fn edit(&self) -> Edit {
+    pub(super) fn edit(&self) -> Edit {
         Edit {
             of: self.of,
             texts: vec![(self.path.clone(), self.text.clone())],
@@ -370,7 +376,7 @@ async fn edited(
 }
 
 /// Who wants it, and why.
-fn change(drawing: &Drawing, form: &[(String, String)]) -> Result<Change, String> {
+pub(super) fn change(drawing: &Drawing, form: &[(String, String)]) -> Result<Change, String> {
     let message = field(form, "message").trim().to_owned();
     if message.is_empty() {
         return Err("Write down the reason, for the history.".to_owned());
@@ -386,16 +392,10 @@ fn change(drawing: &Drawing, form: &[(String, String)]) -> Result<Change, String
         },
     };
     Ok(Change {
-        by: author(drawing),
+        by: drawing.author(),
         message,
         confirm_s,
     })
-}
-
-/// As the history names the viewer.
-fn author(drawing: &Drawing) -> String {
-    let host = drawing.platform.me().map(|me| me.name.as_str());
-    format!("{}@{}", drawing.viewer.name, host.unwrap_or("this machine"))
 }
 
 async fn applied(shared: &Shared, drawing: &Drawing, form: &[(String, String)]) -> Response {
@@ -430,7 +430,7 @@ fn decided(shared: &Shared, answer: Answer) -> Response {
 }
 
 async fn acted(shared: &Shared, drawing: &Drawing, form: &[(String, String)]) -> Response {
-    let by = author(drawing);
+    let by = drawing.author();
     let version = match version(form, "version") {
         Ok(Some(version)) => version,
         _ => return failure(StatusCode::BAD_REQUEST, "Of which version?"),

@@ -2,6 +2,7 @@
 
 mod act;
 mod api;
+mod api_versions;
 mod asks;
 mod config;
 mod live;
@@ -66,6 +67,12 @@ pub fn router(shared: Common) -> Router {
         .route("/api/v1/platform", get(api::platform))
         .route("/api/v1/events", get(api::events))
         .route("/api/v1/act", post(api::act))
+        .route("/api/v1/versions", get(api_versions::versions))
+        .route("/api/v1/files", get(api_versions::of_version))
+        .route("/api/v1/differences", get(api_versions::differences))
+        .route("/api/v1/check", post(api_versions::check))
+        .route("/api/v1/apply", post(api_versions::apply))
+        .route("/api/v1/version", post(api_versions::act))
         .fallback(pages::not_found)
         .layer(map_response_with_state(Arc::clone(&shared), secured))
         .with_state(shared)

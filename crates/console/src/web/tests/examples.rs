@@ -44,6 +44,8 @@ fn request(line: &str) -> Request<Body> {
             // curl asks for the password.
             "-u" => request = request.header(AUTHORIZATION, basic(&value(), PASSWORD)),
             "-d" => form.push(value()),
+            // A field whose value is in a file.
+            "--data-urlencode" => form.push(value().replace('@', "=")),
             "-H" => {
                 let field = value().replace(TOKEN.0, TOKEN.1);
                 let (name, value) = field.split_once(": ").expect("a header");
@@ -66,7 +68,7 @@ fn every_example_with_curl_does_what_it_says() {
         assert!(lines.iter().any(|line| line.contains(scheme)), "{scheme}");
     }
     for line in lines {
-        let mut bed = Bed::new(vec![issued(TOKEN.1, "anna", Scope::Operate)]);
+        let mut bed = Bed::new(vec![issued(TOKEN.1, "anna", Scope::Configure)]);
         let reply = bed.request(HOME, request(&line));
         assert_eq!(reply.status, 200, "{line}: {reply:?}");
         assert_eq!(

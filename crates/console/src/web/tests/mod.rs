@@ -18,7 +18,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use configuration::{Account, Password};
 use part::lock;
+use part::versions::{ANSWER_BYTES_MAX, Answer, Files, Findings, Question, Versions, framed};
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tower_service::Service;
 
 /// Where clients are.
@@ -111,6 +115,9 @@ impl Bed {
                         // Who asked may have gone.
                         let _ = order.reply.send(Ok(String::new()));
                     }
+                    for connection in shared.connections() {
+                        answer(connection, ordered).await;
+                    }
                     tokio::task::yield_now().await;
                 }
             };
@@ -156,6 +163,37 @@ impl Bed {
         let request = request.header(AUTHORIZATION, credentials);
         self.request(HOME, request.body(Body::from(body.to_owned())).unwrap())
     }
+}
+
+/// What a control role does.
+async fn answer(connection: OwnedFd, ordered: &mut Vec<(String, Role, String)>) {
+    let connection = std::os::unix::net::UnixStream::from(connection);
+    connection.set_nonblocking(true).unwrap();
+    let mut connection = UnixStream::from_std(connection).unwrap();
+    let length = connection.read_u32().await.unwrap();
+    let mut bytes = vec![0; length as usize];
+    connection.read_exact(&mut bytes).await.unwrap();
+    let mut order = |by: &str, what: &str| {
+        let by = by.split('@').next().unwrap_or_default().to_owned();
+        ordered.push((by, Role::Admin, what.to_owned()));
+        Answer::Done {
+            words: what.to_owned(),
+            version: Some(2),
+        }
+    };
+    let answer = match part::codec::decode(&bytes).unwrap() {
+        Question::Versions { .. } => Answer::Versions(Versions::default()),
+        Question::Files { .. } => Answer::Files(Files::default()),
+        Question::Differences { .. } => Answer::Differences(Vec::new()),
+        Question::Blame { .. } => Answer::Blame(Vec::new()),
+        Question::Check(_) => Answer::Findings(Findings::default()),
+        Question::Apply { change, .. } => order(&change.by, "apply"),
+        Question::RollBack { change, .. } => order(&change.by, "roll back"),
+        Question::Confirm { by, .. } => order(&by, "confirm"),
+        Question::Cancel { by, .. } => order(&by, "cancel"),
+    };
+    let bytes = framed(&answer, ANSWER_BYTES_MAX).unwrap();
+    connection.write_all(&bytes).await.unwrap();
 }
 
 impl Reply {

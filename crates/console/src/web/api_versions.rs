@@ -1,0 +1,176 @@
+//! The configuration for programs: its versions and files, and changes of them.
+
+use super::api::{as_json, refused};
+use super::asks::Asks;
+use super::config::{Drawing, FORM_BYTES_MAX, Failed, Typed, change, files, version};
+use super::{Common, body_within, field, fields};
+use crate::shared::Shared;
+use crate::user::{Role, Viewer};
+use crate::versions::ask;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{Request, StatusCode};
+use axum::response::Response;
+use part::versions::{Answer, Question};
+use serde_json::{Value, json};
+
+/// Versions in one answer.
+const VERSIONS_MAX: u32 = 200;
+
+fn value(value: &impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+fn respond(said: Result<Value, Failed>) -> Response {
+    match said {
+        Ok(value) => as_json(StatusCode::OK, &value),
+        Err((status, words)) => refused(status, &words),
+    }
+}
+
+/// What the control role answers.
+async fn asked(shared: &Shared, question: &Question) -> Result<Value, Failed> {
+    let answer = ask(shared, question).await;
+    Ok(
+        match answer.map_err(|words| (StatusCode::CONFLICT, words))? {
+            Answer::Versions(versions) => value(&versions),
+            Answer::Files(files) => value(&files),
+            Answer::Differences(all) => json!({ "files": value(&all) }),
+            Answer::Blame(lines) => json!({ "lines": value(&lines) }),
+            Answer::Findings(findings) => value(&findings),
+            Answer::Done { words, version } => json!({ "done": words, "version": version }),
+            Answer::Unknown { words } => return Err((StatusCode::GATEWAY_TIMEOUT, words)),
+            Answer::Refused { words } => return Err((StatusCode::CONFLICT, words)),
+        },
+    )
+}
+
+/// `GET /api/v1/versions`: the newest first, and what is in progress.
+pub(super) async fn versions(State(shared): State<Common>, _: Asks) -> Response {
+    let max = VERSIONS_MAX;
+    respond(asked(&shared, &Question::Versions { max }).await)
+}
+
+/// `GET /api/v1/files`: those of a version, by default the accepted one.
+pub(super) async fn of_version(
+    State(shared): State<Common>,
+    _: Asks,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = fields(query.unwrap_or_default().as_bytes());
+    respond(match version(&query, "version") {
+        Ok(version) => files(&shared, version).await.map(|files| value(&files)),
+        Err(failed) => Err(failed),
+    })
+}
+
+/// `GET /api/v1/differences`: what differs between two versions.
+pub(super) async fn differences(
+    State(shared): State<Common>,
+    _: Asks,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = fields(query.unwrap_or_default().as_bytes());
+    let question = version(&query, "from").and_then(|from| {
+        let to = version(&query, "to")?;
+        let words = || (StatusCode::BAD_REQUEST, "`to` is missing".to_owned());
+        to.map(|to| Question::Differences { from, to })
+            .ok_or_else(words)
+    });
+    respond(match question {
+        Ok(question) => asked(&shared, &question).await,
+        Err(failed) => Err(failed),
+    })
+}
+
+/// The form of somebody who may change the configuration.
+async fn form(
+    asks: Result<Asks, Response>,
+    request: Request<Body>,
+) -> Result<(Viewer, Vec<(String, String)>), Response> {
+    // Before any answer: a client may read it only when it has sent everything.
+    let max = match &asks {
+        Ok(asks) if asks.viewer.role == Role::Admin => FORM_BYTES_MAX,
+        _ => super::FORM_BYTES_MAX,
+    };
+    let bytes = body_within(request, max).await;
+    let asks = asks?;
+    if let Some(response) = asks.refusal(Role::Admin) {
+        return Err(response);
+    }
+    let bytes =
+        bytes.ok_or_else(|| refused(StatusCode::BAD_REQUEST, "the form did not come whole"))?;
+    Ok((asks.viewer, fields(&bytes)))
+}
+
+/// The question of such a form.
+async fn changes(
+    shared: &Shared,
+    asks: Result<Asks, Response>,
+    request: Request<Body>,
+    question: impl Fn(&Drawing, &[(String, String)]) -> Result<Question, Failed>,
+) -> Response {
+    let (viewer, form) = match form(asks, request).await {
+        Ok(given) => given,
+        Err(response) => return response,
+    };
+    let platform = shared.platform.borrow().clone();
+    let drawing = Drawing { platform, viewer };
+    respond(match question(&drawing, &form) {
+        Ok(question) => asked(shared, &question).await,
+        Err(failed) => Err(failed),
+    })
+}
+
+fn wrong(words: String) -> Failed {
+    (StatusCode::BAD_REQUEST, words)
+}
+
+/// `POST /api/v1/check`: whether this machine could serve a text.
+pub(super) async fn check(
+    State(shared): State<Common>,
+    asks: Result<Asks, Response>,
+    request: Request<Body>,
+) -> Response {
+    let question = |_: &Drawing, form: &[(String, String)]| {
+        Typed::of(form).map(|typed| Question::Check(typed.edit()))
+    };
+    changes(&shared, asks, request, question).await
+}
+
+/// `POST /api/v1/apply`: a text becomes a version.
+pub(super) async fn apply(
+    State(shared): State<Common>,
+    asks: Result<Asks, Response>,
+    request: Request<Body>,
+) -> Response {
+    let question = |drawing: &Drawing, form: &[(String, String)]| {
+        let edit = Typed::of(form)?.edit();
+        let change = change(drawing, form).map_err(wrong)?;
+        Ok(Question::Apply { edit, change })
+    };
+    changes(&shared, asks, request, question).await
+}
+
+/// `POST /api/v1/version`: confirm or cancel the one in progress, or return to an older one.
+pub(super) async fn act(
+    State(shared): State<Common>,
+    asks: Result<Asks, Response>,
+    request: Request<Body>,
+) -> Response {
+    let question = |drawing: &Drawing, form: &[(String, String)]| {
+        let version = version(form, "version")?;
+        let version = version.ok_or_else(|| wrong("`version` is missing".to_owned()))?;
+        let by = drawing.author();
+        match field(form, "do").as_str() {
+            "confirm" => Ok(Question::Confirm { version, by }),
+            "cancel" => Ok(Question::Cancel { version, by }),
+            "return" => Ok(Question::RollBack {
+                to: version,
+                change: change(drawing, form).map_err(wrong)?,
+            }),
+            _ => Err(wrong("`do` is `confirm`, `cancel` or `return`".to_owned())),
+        }
+    };
+    changes(&shared, asks, request, question).await
+}
