@@ -404,7 +404,9 @@ fn everything_of_the_api_is_refused_without_credentials_and_without_the_role() {
                 "{method} {path}: {without:?}"
             );
             let bearer = [&["-H", "Authorization: Bearer x"], words].concat();
-            assert_eq!(console.get(&bearer).status, 400, "{method} {path}");
+            // Wrong tokens are limited in the end.
+            let status = console.get(&bearer).status;
+            assert!([401, 429].contains(&status), "{method} {path}: {status}");
             let wrong = console.api(["vera", "wrong"], words);
             assert_eq!(wrong.status, 401, "{method} {path}");
             let role = operation["x-role"].as_str().expect("x-role");

@@ -18,6 +18,7 @@ mod cluster_site;
 mod cluster_trust;
 mod cluster_version;
 mod console;
+mod console_access;
 mod console_browser;
 mod console_config;
 mod console_hostile;

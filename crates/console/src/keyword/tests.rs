@@ -96,6 +96,16 @@ fn mistakes_are_told_with_their_place() {
             "error[E0903]",
         ),
         ("console\n users operators\n", "2:8: warning[W0909]"),
+        ("console\n biind :1\n", "error[E0901]"),
+    ] {
+        let (_, told) = load(text);
+        assert!(told.contains(expected), "{text}\n{told}");
+    }
+}
+
+#[test]
+fn mistakes_of_second_factors_and_tokens_are_told_with_their_place() {
+    for (text, expected) in [
         ("console\n second-factor\n", "error[E0902]"),
         ("console\n second-factor needed\n", "error[E0903]"),
         (
@@ -132,7 +142,6 @@ fn mistakes_are_told_with_their_place() {
             "error[E0903]: 'token': 'soon' is not a date",
         ),
         ("console\n token x user anna scope read\n", "error[E0902]"),
-        ("console\n biind :1\n", "error[E0901]"),
     ] {
         let (_, told) = load(text);
         assert!(told.contains(expected), "{text}\n{told}");

@@ -1,0 +1,135 @@
+//! Second factors and tokens of the console, from the commands that make them to what they let in.
+
+use crate::console_site::{ANNA, Console, OLGA, Response, SOON};
+use crate::program::binary;
+use lab::{Signal, eventually};
+use rustix::process::{Pid, kill_process};
+use std::process::{Command, Stdio};
+
+const DOCUMENTATION: &str = include_str!("../docs/console.md");
+/// Where the console of the documentation is.
+const AT: &str = "https://alpha:8600";
+/// The last line of the section in the configuration.
+const LAST: &str = "    role admin user anna\n";
+
+/// A code of RFC 6238 by another implementation.
+const CODE: &str = "
+import base64, hmac, struct, sys, time
+key = base64.b32decode(sys.argv[1])
+tag = hmac.new(key, struct.pack('>Q', int(time.time()) // 30), 'sha1').digest()
+at = tag[-1] & 15
+print('%06d' % ((struct.unpack('>I', tag[at:at + 4])[0] & 0x7fffffff) % 1000000))
+";
+
+/// Runs a program that succeeds; returns its output.
+fn output(mut command: Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs `evenkeel console` with words; returns the output, whose last line is one for the file.
+fn make(words: &[&str]) -> String {
+    let mut command = Command::new(binary());
+    command.arg("console").args(words);
+    output(command)
+}
+
+/// Adds the line that was printed last to the section, and reloads.
+fn add(console: &Console, printed: &str) {
+    let line = printed.lines().last().expect("a line");
+    console.reload(|config| config.replace(LAST, &format!("{LAST}{line}\n")));
+}
+
+fn code(secret: &str) -> String {
+    let mut command = Command::new("python3");
+    command.args(["-c", CODE, secret]);
+    output(command).trim().to_owned()
+}
+
+/// Sends the second form of signing in.
+fn give(console: &Console, half: &str, code: &str) -> Response {
+    let (half, code) = (format!("half={half}"), format!("code={code}"));
+    console.get(&[
+        "--data-urlencode",
+        &half,
+        "--data-urlencode",
+        &code,
+        "/sign-in",
+    ])
+}
+
+/// The proof of the password in the second form.
+fn half(console: &Console) -> String {
+    let form = console.try_to_sign_in(OLGA[0], OLGA[1]);
+    assert_eq!((form.status, form.header("set-cookie")), (200, ""));
+    let (_, rest) = { form.body.split_once("name=\"half\" value=\"") }.expect("a form for a code");
+    rest.split('"').next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_code_signs_in_once_and_also_a_killed_console_knows_that() {
+    lab::skip_unless_installed!("curl");
+    lab::skip_unless_installed!("python3");
+    let console = Console::start();
+    let before = console.sign_in(OLGA);
+    let printed = make(&["second-factor", "olga"]);
+    let secret = printed.trim_end().rsplit(' ').next().expect("a secret");
+    add(&console, &printed);
+    // The session came without it.
+    assert!(!console.sees(&before));
+    let code = code(secret);
+    let signed_in = give(&console, &half(&console), &code);
+    assert_eq!(signed_in.status, 303, "{signed_in:?}");
+    let cookie = signed_in.cookie();
+    assert!(console.sees(&cookie));
+    assert_eq!(give(&console, &half(&console), &code).status, 403);
+    let first = console.role("console").expect("a console");
+    let pid = Pid::from_raw(i32::try_from(first).unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    let is_back =
+        || console.role("console").is_some_and(|pid| pid != first) && console.sees(&cookie);
+    assert!(eventually(SOON, is_back));
+    assert_eq!(give(&console, &half(&console), &code).status, 403);
+    // A password alone is not enough for a program, either.
+    let refused = console.api(OLGA, &["/api/v1/platform"]);
+    assert_eq!(refused.status, 403);
+    assert!(refused.body.contains("needs a token"), "{refused:?}");
+    assert_eq!(console.api(ANNA, &["/api/v1/platform"]).status, 200);
+}
+
+/// The lines of the documentation that call curl.
+fn examples() -> Vec<String> {
+    let text = DOCUMENTATION.replace("\\\n", " ");
+    let blocks = text.split("```").skip(1).step_by(2);
+    let lines = blocks.flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>());
+    lines.filter(|line| line.starts_with("curl ")).collect()
+}
+
+#[test]
+fn the_examples_with_curl_work_as_they_are_written() {
+    lab::skip_unless_installed!("curl");
+    let console = Console::start();
+    let printed = make(&["token", "ci", "--user", "anna", "--scope", "operate"]);
+    let token = printed.lines().next().expect("a token");
+    add(&console, &printed);
+    let examples = examples();
+    assert!(examples.len() >= 5, "{examples:?}");
+    for example in &examples {
+        let line = example.replace(AT, &console.url(""));
+        let line = line.replace("-u anna ", &format!("-u {} ", ANNA.join(":")));
+        let line = line.replacen("curl ", "curl -sk --fail-with-body ", 1);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &line]).env("TOKEN", token);
+        output(shell);
+    }
+    // What the last one ordered was done, by the token.
+    assert!(eventually(SOON, || console.server("one") == "DRAIN"));
+    let by = |event: &serde_json::Value| event["why"] == "by anna (token ci)";
+    assert!(eventually(SOON, || console.events().iter().any(by)));
+    // Without its line it is none.
+    let bearer = format!("Authorization: Bearer {token}");
+    assert_eq!(console.get(&["-H", &bearer, "/metrics"]).status, 200);
+    console.reload(str::to_owned);
+    assert_eq!(console.get(&["-H", &bearer, "/metrics"]).status, 401);
+}
