@@ -7,6 +7,7 @@
 
 mod accounts;
 pub mod codes;
+mod console;
 mod context;
 mod external;
 pub mod files;
@@ -22,6 +23,7 @@ mod table;
 mod unknown;
 
 pub use accounts::{Account, Accounts, Password};
+pub use console::ConsoleAddress;
 pub use context::Context;
 pub use external::{External, Login, Storage};
 pub use load::{Loaded, load, replay};

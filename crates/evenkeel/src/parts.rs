@@ -241,6 +241,26 @@ virtual-ip www
     }
 
     #[test]
+    fn the_proxy_that_serves_knows_where_the_console_is() {
+        let file = "listen l\n mode http\n bind 127.0.0.1:80\n stats uri /s\n timeout client 1s\n\
+                    console\n bind 192.0.2.1:8601\n";
+        let of = |text: &str| {
+            let site = look(text);
+            let config = keyword::load::replay(site.proxy.recording.clone()).config;
+            let config = config.unwrap_or_else(|| panic!("{}", told(&site)));
+            let page = config.proxies.iter().find_map(|proxy| proxy.stats.as_ref());
+            page.expect("it has a page").console
+        };
+        let expected = configuration::ConsoleAddress {
+            address: ([192, 0, 2, 1], 8601).into(),
+            tls: true,
+        };
+        assert_eq!(of(file), Some(expected));
+        let (without, _) = file.split_once("console").unwrap();
+        assert_eq!(of(without), None);
+    }
+
+    #[test]
     fn the_console_of_a_guest_is_a_line_and_that_of_the_machine_a_section() {
         let text = "\
 volume mail

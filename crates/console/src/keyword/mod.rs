@@ -9,7 +9,8 @@ mod tests;
 use crate::config::{self, Config, SecondFactor, Security, Token, User};
 use crate::user::Role;
 use configuration::{
-    Account, Accounts, Context, Exchange, Given, Lines, Part, Run, SectionTable, Sections, Tabled,
+    Account, Accounts, ConsoleAddress, Context, Exchange, Export, Given, Lines, Part, Run,
+    SectionTable, Sections, Tabled,
 };
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
@@ -99,13 +100,21 @@ impl Tabled for Draft {
                 ..Config::default()
             }
         });
-        Box::new(config.map(|config| match &self.bind {
+        let config = config.map(|config| match &self.bind {
             Some(bind) => Config {
                 address: bind.address,
                 ..config
             },
             None => config,
-        }))
+        });
+        if let Some(config) = &config {
+            let at = ConsoleAddress {
+                address: config.address,
+                tls: config.security != Security::Plain,
+            };
+            exchange.export(Export::new(ConsoleAddress::KIND, NAME, &at));
+        }
+        Box::new(config)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a `console` section comes to, and what is said of wrong ones.
 
 use super::*;
-use configuration::{Export, LoadOptions, Password, Recording, Words};
+use configuration::{LoadOptions, Password, Recording, Words};
 use language::source::Text;
 use language::{Environment, Facts, render};
 

@@ -3,10 +3,11 @@
 //! or one whose status is not 200; nothing is tried twice.
 
 use super::stage::{NAMES, SERVERS};
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -40,9 +41,30 @@ pub struct Seen {
     pub served: [AtomicU64; SERVERS],
     /// Everything else.
     pub failed: AtomicU64,
+    /// When each client began to wait for a response.
+    waiting: Mutex<BTreeMap<u32, Instant>>,
 }
 
+/// A request without a response hangs after this.
+pub const HANGS_AFTER: Duration = Duration::from_secs(1);
+
 impl Seen {
+    /// Notes that a client waits for a response, or no longer does.
+    fn waits(&self, client: u32, since: Option<Instant>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        match since {
+            Some(since) => waiting.insert(client, since),
+            None => waiting.remove(&client),
+        };
+    }
+
+    /// Returns how many requests hang: they have no response, and have not failed yet.
+    pub fn hanging(&self, now: Instant) -> usize {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let hangs = |since: &&Instant| now.saturating_duration_since(**since) >= HANGS_AFTER;
+        waiting.values().filter(hangs).count()
+    }
+
     /// Answers by server, and failures.
     pub fn read(&self) -> Counted {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -95,11 +117,11 @@ impl Load {
             stop: Arc::default(),
             threads: Vec::new(),
         };
-        for _ in 0..pace.clients {
+        for number in 0..pace.clients {
             let (stop, seen, told) = (Arc::clone(&load.stop), Arc::clone(seen), told.clone());
             let thread = std::thread::Builder::new().name("client".into());
             load.threads
-                .push(thread.spawn(move || client((proxy, pace), &stop, &seen, &told))?);
+                .push(thread.spawn(move || client((proxy, pace), number, &stop, (&seen, &told)))?);
         }
         Ok(load)
     }
@@ -117,9 +139,9 @@ impl Drop for Load {
 
 fn client(
     (proxy, pace): (SocketAddr, Pace),
+    number: u32,
     stop: &AtomicBool,
-    seen: &Seen,
-    told: &impl Fn(String),
+    (seen, told): (&Seen, &impl Fn(String)),
 ) {
     let pause = Duration::from_secs(1) / pace.per_client.max(1);
     let mut next = Instant::now();
@@ -130,11 +152,14 @@ fn client(
             connection = None;
         }
         used = if connection.is_some() { used + 1 } else { 1 };
+        seen.waits(number, Some(Instant::now()));
         let result = match connection.take() {
             Some(open) => Ok(open),
             None => connect(proxy, pace.patience),
         };
-        match result.and_then(ask) {
+        let result = result.and_then(ask);
+        seen.waits(number, None);
+        match result {
             Ok((server, open)) => {
                 seen.served[server].fetch_add(1, Ordering::Relaxed);
                 connection = open;
@@ -228,5 +253,17 @@ mod tests {
             }
         );
         assert_eq!(phase.requests(), 16);
+    }
+
+    #[test]
+    fn a_request_hangs_until_its_client_has_a_response() {
+        let (seen, began) = (Seen::default(), Instant::now());
+        let late = began + HANGS_AFTER;
+        seen.waits(0, Some(began));
+        seen.waits(1, Some(late));
+        assert_eq!((seen.hanging(began), seen.hanging(late)), (0, 1));
+        seen.waits(0, None);
+        assert_eq!(seen.hanging(late), 0);
+        assert_eq!(seen.hanging(late + HANGS_AFTER), 1);
     }
 }

@@ -3,7 +3,7 @@
 use super::stage::{BLOCKED, CONFIGURATION, Stage};
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Prints lines until standard output is closed.
 pub fn show(stage: &Stage) -> ExitCode {
@@ -50,13 +50,14 @@ fn lines(stage: &Stage) -> io::Result<()> {
             .collect();
         writeln!(
             out,
-            "{:5} requests/s: one {:4}, two {:4}, three {:4}, failed {} (total {})   {}",
+            "{:5} requests/s: one {:4}, two {:4}, three {:4}, failed {} (total {}), hanging {}   {}",
             second.requests(),
             second.served[0],
             second.served[1],
             second.served[2],
             second.failed,
             now.failed,
+            stage.seen.hanging(Instant::now()),
             states.join(", ")
         )?;
     }

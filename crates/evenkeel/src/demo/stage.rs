@@ -33,7 +33,7 @@ pub const NAMES: [&str; SERVERS] = ["one", "two", "three"];
 /// How many there are.
 pub const SERVERS: usize = 3;
 /// The line that the change appends to the file, in `backend samples`.
-const ADDED: &str = "    server three \"${DEMO_SERVER_3}\"\n";
+pub const ADDED: &str = "    server three \"${DEMO_SERVER_3}\"\n";
 /// A path that the example's rule blocks.
 pub const BLOCKED: &str = "/private";
 /// How long its answer may take.
@@ -200,15 +200,8 @@ impl Stage {
         Ok(())
     }
 
-    /// The text of the configuration that serves.
-    pub fn text(&self) -> String {
-        match self.is_changed() {
-            true => CONFIGURATION.to_owned() + ADDED,
-            false => CONFIGURATION.to_owned(),
-        }
-    }
-
-    fn is_changed(&self) -> bool {
+    /// Whether the third server is in the configuration that serves.
+    pub fn is_changed(&self) -> bool {
         let config = self.serving.config();
         let mut servers = config.proxies.iter().flat_map(|proxy| &proxy.servers);
         servers.any(|server| *server.name == *NAMES[2])

@@ -1,15 +1,16 @@
 //! The demo in a terminal: the configuration, the addresses, who serves, and
 //! what happened; keys stop and return servers and change the configuration.
 
-use super::load::Counted;
-use super::stage::{BLOCKED, Stage};
+use super::load::{Counted, HANGS_AFTER};
+use super::stage::{ADDED, BLOCKED, CONFIGURATION, Event as Happened, Stage};
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style, Stylize};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Gauge, Paragraph};
+use ratatui::widgets::{Block, Clear, Paragraph};
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -26,12 +27,24 @@ pub fn show(stage: &Stage) -> ExitCode {
         Err(_) => return super::plain::show(stage),
     };
     let mut rates = Rates::new(stage.seen.read());
+    let mut helps = false;
     let result = (|| -> io::Result<()> {
         loop {
             rates.measure(stage.seen.read());
-            terminal.draw(|frame| draw(frame, stage, &rates))?;
-            if event::poll(FRAME)? && key(stage, &event::read()?)? {
-                return Ok(());
+            let scene = Scene::of(stage, &rates, helps);
+            terminal.draw(|frame| draw(frame, &scene))?;
+            if !event::poll(FRAME)? {
+                continue;
+            }
+            match key(&event::read()?) {
+                // Any key closes the help, and one that does something does it.
+                Some(Key::Quit) => return Ok(()),
+                Some(Key::Help) => helps = !helps,
+                Some(key) => {
+                    helps = false;
+                    obey(stage, key)?;
+                }
+                None => {}
             }
         }
     })();
@@ -42,24 +55,43 @@ pub fn show(stage: &Stage) -> ExitCode {
     }
 }
 
-/// Obeys a key; true at the end.
-fn key(stage: &Stage, event: &Event) -> io::Result<bool> {
-    let Event::Key(key) = event else {
-        return Ok(false);
-    };
+/// What a key is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Key {
+    Toggle(usize),
+    Change,
+    Blocked,
+    Help,
+    Quit,
+    /// Nothing, but it closes the help.
+    Other,
+}
+
+fn key(event: &Event) -> Option<Key> {
+    let Event::Key(key) = event else { return None };
     if key.kind != KeyEventKind::Press {
-        return Ok(false);
+        return None;
     }
-    match key.code {
-        KeyCode::Char('1') => stage.toggle(0)?,
-        KeyCode::Char('2') => stage.toggle(1)?,
-        KeyCode::Char('b') => stage.try_blocked(),
-        KeyCode::Char('q') | KeyCode::Esc => return Ok(true),
-        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Ok(true),
-        KeyCode::Char('c') => stage.change().map_err(io::Error::other)?,
-        _ => {}
+    Some(match key.code {
+        KeyCode::Char('1') => Key::Toggle(0),
+        KeyCode::Char('2') => Key::Toggle(1),
+        KeyCode::Char('b') => Key::Blocked,
+        KeyCode::Char('?' | 'h') => Key::Help,
+        KeyCode::Char('q') | KeyCode::Esc => Key::Quit,
+        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Key::Quit,
+        KeyCode::Char('c') => Key::Change,
+        _ => Key::Other,
+    })
+}
+
+fn obey(stage: &Stage, key: Key) -> io::Result<()> {
+    match key {
+        Key::Toggle(server) => stage.toggle(server)?,
+        Key::Change => stage.change().map_err(io::Error::other)?,
+        Key::Blocked => stage.try_blocked(),
+        Key::Help | Key::Quit | Key::Other => {}
     }
-    Ok(false)
+    Ok(())
 }
 
 /// Requests a second, measured over a window.
@@ -92,7 +124,44 @@ impl Rates {
     }
 }
 
-fn draw(frame: &mut Frame<'_>, stage: &Stage, rates: &Rates) {
+/// All that a frame shows.
+struct Scene {
+    proxy: SocketAddr,
+    /// The first two servers.
+    servers: [SocketAddr; 2],
+    /// Names and states of the servers.
+    states: Vec<(String, String)>,
+    second: Counted,
+    whole: Counted,
+    /// Requests that hang.
+    hanging: usize,
+    /// Whether the third server serves.
+    is_changed: bool,
+    events: Vec<Happened>,
+    helps: bool,
+}
+
+/// Events that the largest terminal has room for.
+const EVENTS_MAX: usize = 100;
+
+impl Scene {
+    fn of(stage: &Stage, rates: &Rates, helps: bool) -> Scene {
+        let [one, two, _] = &stage.servers;
+        Scene {
+            proxy: stage.address,
+            servers: [one.address, two.address],
+            states: stage.states(),
+            second: rates.second,
+            whole: rates.whole,
+            hanging: stage.seen.hanging(Instant::now()),
+            is_changed: stage.is_changed(),
+            events: stage.events.last(EVENTS_MAX),
+            helps,
+        }
+    }
+}
+
+fn draw(frame: &mut Frame<'_>, scene: &Scene) {
     let rows = Layout::vertical([
         Constraint::Length(7),
         Constraint::Length(10),
@@ -100,38 +169,42 @@ fn draw(frame: &mut Frame<'_>, stage: &Stage, rates: &Rates) {
         Constraint::Length(1),
     ]);
     let [top, middle, bottom, foot] = rows.areas(frame.area());
-    addresses(frame, top, stage);
-    servers(frame, middle, stage, rates);
+    addresses(frame, top, scene);
+    servers(frame, middle, scene);
     let [left, right] =
         Layout::horizontal([Constraint::Percentage(50), Constraint::Percentage(50)]).areas(bottom);
-    events(frame, left, stage);
-    let text = stage.text();
-    let text = Paragraph::new(excerpt(&text)).block(Block::bordered().title(" examples/demo.cfg "));
-    frame.render_widget(text, right);
-    let keys = " 1 stop/start server one   2 stop/start server two   c reload: third server   b request a blocked path   q quit ";
+    events(frame, left, scene);
+    let lines = file_lines(
+        scene.is_changed,
+        usize::from(right.height.saturating_sub(2)),
+    );
+    let file = Paragraph::new(lines).block(Block::bordered().title(" examples/demo.cfg "));
+    frame.render_widget(file, right);
+    let keys = " 1 stop/start server one   2 stop/start server two   c reload: third server   b blocked path   ? help   q quit ";
     frame.render_widget(Paragraph::new(keys.reversed()), foot);
+    if scene.helps {
+        help(frame);
+    }
 }
 
-fn addresses(frame: &mut Frame<'_>, area: Rect, stage: &Stage) {
-    let [one, two, _] = &stage.servers;
+fn addresses(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
+    let [one, two] = &scene.servers;
+    let proxy = scene.proxy;
     let lines = vec![
         Line::from(vec![
             "proxy              ".into(),
-            format!("http://{}/", stage.address).bold(),
+            format!("http://{proxy}/").bold(),
         ]),
         Line::from(vec![
             "statistics         ".into(),
-            format!("http://{}/stats", stage.address).bold(),
+            format!("http://{proxy}/stats").bold(),
             "  (servers can be drained there)".into(),
         ]),
         Line::from(vec![
             "blocked by a rule  ".into(),
-            format!("http://{}{BLOCKED}", stage.address).bold(),
+            format!("http://{proxy}{BLOCKED}").bold(),
         ]),
-        Line::from(format!(
-            "servers            http://{}/  http://{}/",
-            one.address, two.address
-        )),
+        Line::from(format!("servers            http://{one}/  http://{two}/")),
         Line::from("load generator      a few clients inside the demo, through the proxy".dim()),
     ];
     frame.render_widget(
@@ -140,73 +213,70 @@ fn addresses(frame: &mut Frame<'_>, area: Rect, stage: &Stage) {
     );
 }
 
-fn servers(frame: &mut Frame<'_>, area: Rect, stage: &Stage, rates: &Rates) {
-    let title = format!(" {} requests per second ", rates.second.requests());
+fn servers(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
+    let title = format!(" {} requests per second ", scene.second.requests());
     let block = Block::bordered().title(title);
     let inside = block.inner(area);
     frame.render_widget(block, area);
-    let rows = Layout::vertical([
-        Constraint::Length(2),
-        Constraint::Length(2),
-        Constraint::Length(2),
-        Constraint::Length(2),
-    ]);
-    let [first, second, third, last] = rows.areas(inside);
-    let all = rates.second.requests().max(1);
-    for (at, ((name, state), row)) in stage
-        .states()
-        .into_iter()
-        .zip([first, second, third])
-        .enumerate()
-    {
-        let served = rates.second.served.get(at).copied().unwrap_or(0);
-        let up = state.starts_with("UP");
-        let color = match (up, at) {
+    let [first, second, third, last] = Layout::vertical([Constraint::Length(2); 4]).areas(inside);
+    let all = scene.second.requests().max(1);
+    let rows = scene.states.iter().zip([first, second, third]);
+    for (at, ((name, state), row)) in rows.enumerate() {
+        let served = scene.second.served.get(at).copied().unwrap_or(0);
+        let color = match (state.starts_with("UP"), at) {
             (false, _) => Color::Red,
             (true, 0) => Color::Blue,
             (true, 1) => Color::Yellow,
             (true, _) => Color::Magenta,
         };
-        let [label, bar] =
-            Layout::horizontal([Constraint::Length(22), Constraint::Min(10)]).areas(row);
-        let label_text = Line::from(vec![
+        // The number is beside the bar: on a bar it has the colour of the bar or none.
+        let columns = [
+            Constraint::Length(22),
+            Constraint::Length(8),
+            Constraint::Min(10),
+        ];
+        let [label, rate, bar] = Layout::horizontal(columns).areas(Rect {
+            height: row.height.min(1),
+            ..row
+        });
+        let words = Line::from(vec![
             Span::from(format!("{name:<6}")).bold(),
-            Span::styled(state, Style::new().fg(color)),
+            Span::styled(state.as_str(), Style::new().fg(color)),
         ]);
-        frame.render_widget(Paragraph::new(label_text), label);
-        let ratio = (served as f64 / all as f64).clamp(0.0, 1.0);
-        let gauge = Gauge::default()
-            .gauge_style(Style::new().fg(color))
-            .ratio(ratio)
-            .label(format!("{served}/s"));
+        frame.render_widget(Paragraph::new(words), label);
+        frame.render_widget(Paragraph::new(format!("{served:>5}/s")), rate);
+        let length = u64::from(bar.width) * served.min(all) / all;
+        let blocks = "█".repeat(usize::try_from(length).unwrap_or_default());
         frame.render_widget(
-            gauge,
-            Rect {
-                height: row.height.min(1),
-                ..bar
-            },
+            Paragraph::new(Span::styled(blocks, Style::new().fg(color))),
+            bar,
         );
     }
-    let failed = rates.whole.failed;
-    let text = format!(
-        "failed requests seen by clients: {failed} of {}",
-        rates.whole.requests()
-    );
-    let text = if failed == 0 {
-        text.green()
-    } else {
+    let (text, is_bad) = verdict(scene.whole, scene.hanging);
+    let text = if is_bad {
         text.red().bold()
+    } else {
+        text.green()
     };
     frame.render_widget(Paragraph::new(text), last);
 }
 
-fn events(frame: &mut Frame<'_>, area: Rect, stage: &Stage) {
+/// How it went for clients, and whether that is bad. A request that hangs has not failed
+/// yet, and nobody would call that good.
+fn verdict(whole: Counted, hanging: usize) -> (String, bool) {
+    let (failed, all) = (whole.failed, whole.requests());
+    let mut text = format!("failed requests seen by clients: {failed} of {all}");
+    if hanging > 0 {
+        let seconds = HANGS_AFTER.as_secs();
+        text += &format!(", and {hanging} without a response for more than {seconds} s");
+    }
+    (text, failed > 0 || hanging > 0)
+}
+
+fn events(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
     let room = usize::from(area.height.saturating_sub(2));
     let columns = usize::from(area.width.saturating_sub(2)).max(1);
-    let lines: Vec<Line<'_>> = stage
-        .events
-        .last(room)
-        .into_iter()
+    let lines: Vec<Line<'_>> = { scene.events.iter() }
         .flat_map(|event| event_lines(event.at, &event.text, columns))
         .map(Line::from)
         .collect();
@@ -244,10 +314,166 @@ fn excerpt(text: &str) -> &str {
         .unwrap_or(text)
 }
 
+/// The lines of the file for so many rows: its end, where `c` adds a line and removes it.
+/// While the line is not there, it is shown as what the key adds.
+fn file_lines(is_changed: bool, room: usize) -> Vec<Line<'static>> {
+    let added = ADDED.trim();
+    let last = match is_changed {
+        true => Line::from(format!("+   {added}").green().bold()),
+        false => Line::from(format!("    # c adds: {added}").dim()),
+    };
+    let lines = excerpt(CONFIGURATION).trim_end().lines().map(Line::from);
+    let lines: Vec<Line<'_>> = lines.chain([last]).collect();
+    let hidden = lines.len().saturating_sub(room);
+    lines.into_iter().skip(hidden).collect()
+}
+
+/// What the keys do, and what to watch.
+const HELP: &[&str] = &[
+    "",
+    " 1, 2   stop or start a server: the other one gets its requests",
+    " c      load the file with the third server, or without it,",
+    "        in the running proxy: no connection is closed",
+    " b      request a path that a rule of the file denies",
+    " ?      close this help",
+    " q      quit; Esc and Ctrl-C do the same",
+    "",
+    " A bar is a server's share of the requests of the last second.",
+    " Failed requests stay at 0 as long as one server runs.",
+    " Without any, clients get 503 from the proxy, which counts as",
+    " failed; what has no response for a second is named beside it.",
+    "",
+];
+
+fn help(frame: &mut Frame<'_>) {
+    let area = frame.area();
+    let widest = HELP.iter().map(|line| line.len()).max().unwrap_or(0);
+    let width = area.width.min(widest as u16 + 4);
+    let height = area.height.min(HELP.len() as u16 + 2);
+    let area = Rect {
+        x: (area.width - width) / 2,
+        y: (area.height - height) / 2,
+        width,
+        height,
+    };
+    let lines: Vec<Line<'_>> = HELP.iter().copied().map(Line::from).collect();
+    frame.render_widget(Clear, area);
+    frame.render_widget(
+        Paragraph::new(lines).block(Block::bordered().title(" help ")),
+        area,
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::stage::CONFIGURATION;
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+    use ratatui::crossterm::event::KeyEvent;
+
+    fn scene() -> Scene {
+        let events = ["you stopped server two", "Server samples/two is DOWN"];
+        let happened = |text: &&str| Happened {
+            at: Duration::from_secs(3),
+            text: (*text).to_owned(),
+        };
+        let states = [("one", "UP"), ("two", "DOWN")];
+        Scene {
+            proxy: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            servers: [8180, 8181].map(|port| SocketAddr::from(([127, 0, 0, 1], port))),
+            states: states.map(|(a, b)| (a.to_owned(), b.to_owned())).to_vec(),
+            second: Counted {
+                served: [300, 0, 0],
+                failed: 0,
+            },
+            whole: Counted {
+                served: [900, 600, 0],
+                failed: 0,
+            },
+            hanging: 0,
+            is_changed: true,
+            events: events.iter().map(happened).collect(),
+            helps: false,
+        }
+    }
+
+    /// The terminal of 120 columns and 35 rows that shows a scene.
+    fn drawn(scene: &Scene) -> Terminal<TestBackend> {
+        let mut terminal = Terminal::new(TestBackend::new(120, 35)).unwrap();
+        terminal.draw(|frame| draw(frame, scene)).unwrap();
+        terminal
+    }
+
+    #[test]
+    fn the_file_shows_the_line_that_a_change_adds() {
+        insta::assert_snapshot!(drawn(&scene()).backend());
+        let without = Scene {
+            is_changed: false,
+            ..scene()
+        };
+        let text = drawn(&without).backend().to_string();
+        assert!(text.contains("# c adds: server three") && !text.contains("+   server three"));
+    }
+
+    #[test]
+    fn the_number_beside_a_full_bar_is_not_on_it() {
+        let terminal = drawn(&scene());
+        let buffer = terminal.backend().buffer();
+        let row = (0..buffer.area.height).find(|y| {
+            let cells = (0..buffer.area.width).map(|x| buffer[(x, *y)].symbol());
+            cells.collect::<String>().contains("300/s")
+        });
+        let row = row.expect("it is shown");
+        let is_text = |x: &u16| "300/s".contains(buffer[(*x, row)].symbol());
+        for x in (0..buffer.area.width).filter(is_text) {
+            let cell = &buffer[(x, row)];
+            assert_eq!(
+                (cell.fg, cell.bg),
+                (Color::Reset, Color::Reset),
+                "column {x}"
+            );
+        }
+    }
+
+    #[test]
+    fn requests_that_hang_are_not_called_good() {
+        let whole = scene().whole;
+        assert_eq!(
+            verdict(whole, 0),
+            (
+                "failed requests seen by clients: 0 of 1500".to_owned(),
+                false
+            )
+        );
+        let (text, is_bad) = verdict(whole, 4);
+        assert!(is_bad);
+        assert!(
+            text.ends_with(", and 4 without a response for more than 1 s"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_question_mark_helps() {
+        let pressed = |c| {
+            key(&Event::Key(KeyEvent::new(
+                KeyCode::Char(c),
+                KeyModifiers::NONE,
+            )))
+        };
+        assert_eq!(
+            (pressed('?'), pressed('x')),
+            (Some(Key::Help), Some(Key::Other))
+        );
+        let helped = Scene {
+            helps: true,
+            ..scene()
+        };
+        let text = drawn(&helped).backend().to_string();
+        for line in HELP {
+            assert!(text.contains(line.trim_end()), "{line}");
+        }
+    }
 
     #[test]
     fn an_event_is_broken_at_words_and_told_without_its_details() {

@@ -24,7 +24,7 @@ pub use section::SECTIONS;
 use crate::family::Loader;
 use configuration::outside::Outside;
 use configuration::{
-    Accounts, Context, Exchange, Export, Kind, LoadOptions, Part, Recording, Words,
+    Accounts, ConsoleAddress, Context, Exchange, Export, Kind, LoadOptions, Part, Recording, Words,
 };
 use language::reader::Facts;
 use language::render::{self, HaproxyForm};
@@ -229,6 +229,12 @@ impl configuration::Draft for Loader {
             loader.check_cache_names();
             loader.finish();
         });
+        // Only a replay knows it: the console is built behind the proxy.
+        let console = { exchange.all(ConsoleAddress::KIND) }.find_map(Export::value);
+        let pages = self.draft.config.proxies.iter_mut();
+        for page in pages.filter_map(|proxy| proxy.stats.as_mut()) {
+            page.console = console;
+        }
         for name in self.config.backends.keys() {
             exchange.export(Export::name(BACKEND.name, name));
         }

@@ -65,6 +65,8 @@ pub struct StatsPage {
     pub admin: Vec<Condition>,
     /// `stats http-request`: rules before the page.
     pub http_request: Vec<HttpRule>,
+    /// The web console beside the proxy: the page links to it.
+    pub console: Option<configuration::ConsoleAddress>,
 }
 
 /// A frontend, backend or listen; also a `defaults` while loading.

@@ -15,6 +15,7 @@ pub mod row;
 
 mod admin;
 mod auth;
+mod console;
 mod page;
 #[cfg(test)]
 mod tests;
@@ -101,6 +102,10 @@ pub fn answer(stream: &mut Stream, in_backend: bool) -> Answer {
         proxy: index,
         asked,
         admin,
+        console: page.console.and_then(|console| {
+            let host = stream.request.get(b"host");
+            console::link(console, host.unwrap_or_default())
+        }),
         config,
         metrics: None,
     }))
@@ -117,6 +122,7 @@ pub fn metrics(stream: &Stream, query: &[u8]) -> Option<Report> {
         proxy: stream.route.frontend,
         asked: Asked::default(),
         admin: false,
+        console: None,
         config: stream.config.clone(),
     })
 }
@@ -251,6 +257,8 @@ pub struct Report {
     proxy: ProxyIndex,
     asked: Asked,
     admin: bool,
+    /// Where the browser finds the web console.
+    console: Option<String>,
     process: Process,
     moment: Moment,
     /// It is for Prometheus.
@@ -352,6 +360,7 @@ impl Report {
                     moment: self.moment,
                     process: &self.process,
                     admin: self.admin,
+                    console: self.console.as_deref(),
                 };
                 let Html { text, policy } = view.render();
                 Body {

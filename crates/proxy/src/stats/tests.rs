@@ -134,6 +134,7 @@ fn html(asked: &Asked, admin: bool, page: &StatsPage) -> String {
         moment: moment(),
         process: &process,
         admin,
+        console: Some("https://lb1:8600/"),
     }
     .render()
     .text
@@ -330,6 +331,7 @@ fn a_large_report_is_made_beside_the_thread_that_asked() {
         proxy: ProxyIndex(0),
         asked: Asked::parse(b";csv"),
         admin: false,
+        console: None,
         process: process(),
         moment: moment(),
     };
@@ -405,6 +407,12 @@ fn tables_of_frontends_have_no_columns_of_servers() {
 }
 
 #[test]
+fn the_page_links_to_the_console_where_there_is_one() {
+    let page = html(&Asked::default(), false, &stats_page());
+    assert!(page.contains("href=\"https://lb1:8600/\" rel=\"noreferrer\">Web console</a>"));
+}
+
+#[test]
 fn a_page_keeps_what_is_checked_over_a_refresh() {
     let page = html(&Asked::default(), true, &stats_page());
     assert!(
@@ -429,6 +437,7 @@ fn the_policy_allows_the_styles_and_the_script_of_the_page_and_no_others() {
         moment: moment(),
         process: &process,
         admin: true,
+        console: None,
     }
     .render();
     let hash = |text: &str| {

@@ -49,6 +49,11 @@ pub fn write(out: &mut String, view: &View<'_>, widths: &str) {
         escape(out, description);
     }
     out.push_str("</h2>\n");
+    if let Some(console) = view.console {
+        out.push_str("<a class=\"button console\" href=\"");
+        escape(out, console);
+        out.push_str("\" rel=\"noreferrer\">Web console</a>\n");
+    }
     if let Some(outcome) = view.asked.outcome {
         said(out, view, outcome);
     }

@@ -38,6 +38,8 @@ pub struct View<'v> {
     pub process: &'v Process,
     /// Whether who asks may change servers.
     pub admin: bool,
+    /// Where the browser finds the web console.
+    pub console: Option<&'v str>,
 }
 
 /// A page, and what it may do in a browser.
