@@ -3,7 +3,7 @@
 use configuration::ConsoleAddress;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Longest name of a host, bytes.
+/// Longest host name, bytes.
 const HOST_MAX: usize = 253;
 
 /// Where a browser finds the console; `host` is the `Host` header of its request. None if

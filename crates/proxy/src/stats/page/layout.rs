@@ -72,7 +72,7 @@ const HEADS: [Head; ALL] = [
 /// Widths are tenths of a digit.
 const DIGIT: usize = 11;
 /// A letter of a text that is not in bold type.
-const LETTER: usize = 11;
+const LETTER: usize = 10;
 /// A letter of a label, which is in small type.
 const SMALL: usize = 10;
 /// A letter in bold type, with capitals.
@@ -80,9 +80,9 @@ const BOLD: usize = 12;
 /// The gap between groups of digits.
 const GAP: usize = 4;
 /// What stands left and right of a text.
-const PADDING: usize = 11;
+const PADDING: usize = 8;
 /// The column of checkboxes.
-const CHECKBOX: usize = 40;
+const CHECKBOX: usize = 36;
 /// Texts that are longer are broken: the name, the status, the last check.
 const WIDTH_MAX: usize = 264;
 

@@ -94,7 +94,7 @@ const BUTTONS: [(&str, &str); 3] = [
 /// Shown while a server is checked, where the browser can tell. What ends sessions is
 /// asked about first: `ask` wants that from who takes the form.
 fn actions(out: &mut String, proxy: &Proxy) {
-    out.push_str("<div class=\"act\"><span>checked servers:</span>");
+    out.push_str("<div class=\"act\"><span>Checked servers:</span>");
     for (word, text) in BUTTONS {
         let _ = write!(
             out,
