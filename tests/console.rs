@@ -360,6 +360,7 @@ fn example(name: &str, schema: &Value) -> String {
     let named = match name {
         "proxy" => "app",
         "server" => "one",
+        "of" | "version" => "1",
         _ => "x",
     };
     let of_enum = schema["enum"].get(0).and_then(Value::as_str);
@@ -377,10 +378,20 @@ fn body(operation: &Value) -> String {
     fields.collect::<Vec<_>>().join("&")
 }
 
+/// The query that an operation requires.
+fn query(operation: &Value) -> String {
+    let parameters = operation["parameters"].as_array();
+    let parameters = parameters.into_iter().flatten();
+    let required = parameters.filter(|one| one["required"] == true);
+    required
+        .map(|one| format!("?{}={}", one["name"].as_str().unwrap(), one["example"]))
+        .collect()
+}
+
 #[test]
 fn everything_of_the_api_is_refused_without_credentials_and_without_the_role() {
     lab::skip_unless_installed!("curl");
-    let console = Console::start();
+    let console = Console::member();
     let description = console.get(&["/api/v1"]);
     assert_eq!(description.status, 200);
     let description = description.json();
@@ -389,6 +400,7 @@ fn everything_of_the_api_is_refused_without_credentials_and_without_the_role() {
     for (path, operations) in paths {
         for (method, operation) in operations.as_object().expect("operations") {
             let (method, body) = (method.to_uppercase(), body(operation));
+            let path = &format!("{path}{}", query(operation));
             let words = ["-X", &method, "-d", &body, path];
             // curl would send a body, and another method, with `-d` alone.
             let words = if method == "GET" {

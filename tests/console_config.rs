@@ -230,6 +230,69 @@ fn a_change_takes_an_administrator_and_a_form_of_this_console() {
 }
 
 #[test]
+fn a_program_changes_the_configuration_and_follows_what_becomes_of_it() {
+    lab::skip_unless_installed!("curl");
+    let console = Console::member();
+    let versions = || console.api(OLGA, &["/api/v1/versions"]).json();
+    assert_eq!(versions()["accepted"], 1);
+    let files = console.api(OLGA, &["/api/v1/files"]).json();
+    let file = &files["files"][0];
+    let (path, text) = (
+        file["path"].as_str().unwrap(),
+        file["text"].as_str().unwrap(),
+    );
+    let fields = [
+        "of=1".to_owned(),
+        format!("path={path}"),
+        format!(
+            "text={}",
+            text.replace("check inter 500ms", "chekc inter 500ms")
+        ),
+        "message=by a program".to_owned(),
+    ];
+    let send = |user, fields: &[String], to| {
+        let mut words = vec!["-X", "POST"];
+        for field in fields {
+            words.extend(["--data-urlencode", field]);
+        }
+        words.push(to);
+        console.api(user, &words)
+    };
+    let found = send(ANNA, &fields, "/api/v1/check").json();
+    assert_eq!(found["good"], false, "{found}");
+    assert!(
+        found["all"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("chekc"),
+        "{found}"
+    );
+    assert_eq!(send(OLGA, &fields, "/api/v1/apply").status, 403);
+    let mut fields = fields;
+    fields[2] = format!(
+        "text={}",
+        text.replace("check inter 500ms", "check inter 400ms")
+    );
+    let done = send(ANNA, &fields, "/api/v1/apply");
+    assert_eq!(done.status, 200, "{done:?}");
+    assert_eq!(done.json()["version"], 2);
+    assert!(
+        eventually(SOON, || versions()["accepted"] == 2),
+        "{}",
+        versions()
+    );
+    // What was based on the version before is refused, and says so.
+    let stale = send(ANNA, &fields, "/api/v1/apply");
+    assert_eq!(stale.status, 409);
+    assert!(
+        stale.body.contains("version 2 was accepted meanwhile"),
+        "{stale:?}"
+    );
+    let changed = console.api(OLGA, &["/api/v1/differences?from=1&to=2"]).body;
+    assert!(changed.contains("inter 400ms"), "{changed}");
+}
+
+#[test]
 fn a_browser_shows_a_mistake_while_it_is_typed_and_follows_the_change() {
     lab::skip_unless_installed!("chromium");
     lab::skip_unless_installed!("chromedriver");
@@ -266,10 +329,10 @@ fn a_browser_shows_a_mistake_while_it_is_typed_and_follows_the_change() {
     browser.run("document.getElementById('confirm').value = '300'");
     browser.find("button[value=apply]").click();
     // It is watched without a reload until it waits, then accepted.
-    browser.wait_for("document.querySelector('.steps .now')");
+    browser.wait_for("document.querySelector('.steps .here')");
     browser.wait_for("document.querySelector('button[value=confirm]')");
     browser.find("button[value=confirm]").click();
-    browser.wait_for("document.readyState === 'complete' && [...document.querySelectorAll('.graph li')].some((one) => one.textContent.includes('one more backend') && one.textContent.includes('accepted, served'))");
+    browser.wait_for("document.readyState === 'complete' && [...document.querySelectorAll('.history li')].some((one) => one.textContent.includes('one more backend') && one.textContent.includes('accepted, served'))");
     browser.open(&console.url("/traffic"));
     browser.wait_for("document.body.textContent.includes('more')");
     browser.open(&console.url("/events"));

@@ -16,7 +16,9 @@ const PICTURES: &str = "CONSOLE_PICTURES";
 /// The largest picture, bytes: they are part of the repository.
 const PICTURE_MAX: usize = 150 << 10;
 /// The pictures: page, width and height of the screen, colour scheme.
-const TAKEN: [(&str, u32, u32, &str); 8] = [
+const TAKEN: [(&str, u32, u32, &str); 10] = [
+    ("config", 1400, 800, "light"),
+    ("config-editor", 1400, 800, "light"),
     ("overview", 1400, 800, "light"),
     ("overview", 1400, 800, "dark"),
     ("overview", 360, 780, "light"),

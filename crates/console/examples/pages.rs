@@ -1,10 +1,11 @@
 //! Writes all pages of sample platforms as files, with the style sheet and the script beside them,
 //! to look at them: `cargo run -p evenkeel-console --example pages -- DIRECTORY`.
 
-use console::page::{self, Page, Shown};
+use console::page::{self, Page, Shown, config};
 use console::platform::Platform;
 use console::sample;
 use console::user::{Role, Viewer};
+use part::versions::{Difference, File, Files, Finding, Findings, Line};
 use std::path::Path;
 use std::sync::Arc;
 use std::{env, fs, io};
@@ -27,7 +28,11 @@ fn main() -> io::Result<()> {
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("style.css"), page::STYLE)?;
         fs::write(folder.join("live.js"), page::SCRIPT)?;
+        fs::write(folder.join("edit.js"), page::EDITOR)?;
         write(&folder, platform)?;
+        if *name == "two" {
+            configuration(&folder, platform)?;
+        }
     }
     Ok(())
 }
@@ -63,6 +68,140 @@ fn long() -> Platform {
     platform
 }
 
+/// A text with a mistake.
+const TEXT: &str = "global
+    log 127.0.0.1 local0
+
+userlist staff
+    user anna password ***
+
+frontend www
+    bind 192.0.2.10:443 ssl crt /etc/evenkeel/site.pem   # renewed by the cluster
+    http-request deny if { path_beg \"/internal\" }
+    defualt_backend shop
+
+backend shop
+    balance leastconn
+    option httpchk GET /health
+    server web1 198.51.100.11:8080 check
+    server web2 198.51.100.12:8080 check
+    server web3 198.51.100.13:8080 check
+";
+const PATH: &str = "/etc/evenkeel/site.cfg";
+
+/// The pages of the configuration, for an admin.
+fn configuration(folder: &Path, platform: &Platform) -> io::Result<()> {
+    let viewer = Viewer {
+        name: "anna".to_owned(),
+        token: None,
+        role: Role::Admin,
+        csrf: "sample".to_owned(),
+    };
+    let shown = Shown {
+        platform,
+        viewer: &viewer,
+        filter: "",
+        member: None,
+        told: None,
+    };
+    let put = |name: &str, html: String| {
+        let html = html.replace("\"/style.css\"", "\"style.css\"");
+        let html = html.replace("\"/live.js\"", "\"live.js\"");
+        fs::write(
+            folder.join(name),
+            html.replace("\"/edit.js\"", "\"edit.js\""),
+        )
+    };
+    let page = page::document(&Page::Configuration, &shown);
+    put("config.html", page.into_string())?;
+    let file = File {
+        path: PATH.to_owned(),
+        main: true,
+        text: Some(TEXT.to_owned()),
+        description: String::new(),
+    };
+    let line = |number: usize| Line {
+        version: if number < 13 { 1 } else { 3 },
+        or_older: false,
+        author: "anna@alpha".to_owned(),
+        time_s: 1_790_000_000,
+    };
+    let blame: Vec<Line> = (1..=TEXT.lines().count()).map(line).collect();
+    for (name, blame) in [("config-file", None), ("config-authors", Some(&blame[..]))] {
+        let viewed = config::Viewed {
+            version: 3,
+            file: &file,
+            blame,
+        };
+        put(
+            &format!("{name}.html"),
+            config::file(&shown, &viewed).into_string(),
+        )?;
+    }
+    let files = Files {
+        version: 3,
+        files: vec![file],
+    };
+    put(
+        "config-files.html",
+        config::files(&shown, &files).into_string(),
+    )?;
+    let paths = [PATH.to_owned(), "/etc/evenkeel/errors/503.http".to_owned()];
+    let editing = config::Editing {
+        of: 3,
+        path: PATH,
+        text: TEXT,
+        message: "a third server",
+        paths: &paths,
+        wrong: None,
+    };
+    let difference = Difference {
+        path: PATH.to_owned(),
+        lines: "@@ -15,3 +15,4 @@\n     server web1 198.51.100.11:8080 check\n     server web2 198.51.100.12:8080 \
+                check\n+    server web3 198.51.100.13:8080 check\n"
+            .to_owned(),
+        words: String::new(),
+    };
+    let found = Findings {
+        good: false,
+        all: vec![Finding {
+            code: "E0103".to_owned(),
+            severity: "error".to_owned(),
+            message: "unknown keyword 'defualt_backend'".to_owned(),
+            file: Some(PATH.to_owned()),
+            line: Some(10),
+            end_line: Some(10),
+            column: Some(5),
+            end_column: Some(20),
+            help: Some("did you mean 'default_backend'?".to_owned()),
+            ..Finding::default()
+        }],
+        changes: Vec::new(),
+        differences: vec![difference.clone()],
+    };
+    let editor = config::editor(&shown, &editing, Some(&found));
+    put("config-editor.html", editor.into_string())?;
+    let found = Findings {
+        good: true,
+        all: Vec::new(),
+        changes: vec!["backend shop: server web3 added".to_owned()],
+        ..found
+    };
+    put(
+        "config-review.html",
+        config::review(&shown, &editing, &found).into_string(),
+    )?;
+    let all = [difference];
+    put(
+        "config-difference.html",
+        config::differences(&shown, Some(2), 3, &all).into_string(),
+    )?;
+    put(
+        "config-return.html",
+        config::roll_back(&shown, 1, &all, None).into_string(),
+    )
+}
+
 fn write(folder: &Path, platform: &Platform) -> io::Result<()> {
     let viewer = Viewer {
         name: "anna".to_owned(),
@@ -80,6 +219,7 @@ fn write(folder: &Path, platform: &Platform) -> io::Result<()> {
     let put = |name: &str, html: String| {
         // The pages are made for a server, where paths begin at its root.
         let html = html.replace("\"/style.css\"", "\"style.css\"");
+        let html = html.replace("\"/edit.js\"", "\"edit.js\"");
         fs::write(
             folder.join(name),
             html.replace("\"/live.js\"", "\"live.js\""),

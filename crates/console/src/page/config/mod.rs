@@ -52,7 +52,7 @@ pub(super) fn of(shown: &Shown<'_>) -> Markup {
         section aria-labelledby="history" {
             h2 #history { "History" }
             @if versions.all.is_empty() { p.empty { "There is no version yet." } }
-            ol.graph {
+            ol.history {
                 @for one in &versions.all { (entry(shown, versions, one)) }
             }
         }
@@ -79,7 +79,7 @@ fn in_progress(shown: &Shown<'_>, versions: &Versions, version: &Version) -> Mar
             ol.steps {
                 @for (index, (stage, words)) in STEPS.iter().enumerate() {
                     @if *stage != Stage::AwaitsConfirmation || waits {
-                        li class=(if index < at { "past" } else if index == at { "now" } else { "next" })
+                        li class=(if index < at { "done" } else if index == at { "here" } else { "later" })
                             aria-current=[(index == at).then_some("step")] {
                             (words)
                             @if index == at { " " span.muted { "(" (clean(&version.stage_words)) ")" } }
