@@ -109,7 +109,7 @@ fn what_was_decided_for_each_request_is_told_with_the_lines_and_reasons() {
                 "rule http-request set-header (a.cfg:16)",
                 "backend app, by default_backend (a.cfg:20)",
                 "server app/one, by balance roundrobin",
-                "response headers complete: status 200",
+                "response headers complete: status 200\n            rule http-response set-header (a.cfg:25)\n",
                 "end: status 200",
                 "termination state ----",
                 "Normal end",

@@ -1,3 +1,6 @@
+//! Tests of the ring, of filters, and of finding a request by a line of a log. They use no thread
+//! of the data plane.
+
 use super::*;
 use crate::config::{Config, ServerIndex};
 use crate::transaction::sample::request;

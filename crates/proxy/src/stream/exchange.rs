@@ -93,9 +93,6 @@ pub async fn run(
         fastcgi::log_errors(stream, &server.link);
         let delivered = delivered
             .unwrap_or_else(|why| Err(Failure::Shut(why, progress(&stream.times, &outgoing))));
-        if let Err(failure) = &delivered {
-            retry::note(stream, failure);
-        }
         if let Err(failure) = &delivered
             && retry::repeats(stream, failure)
             && replay.rewind(&mut client.input, &mut outgoing.body)

@@ -134,8 +134,9 @@ pub fn is_unwanted(stream: &Stream) -> bool {
     bit.is_some_and(|bit| is_asked_for(stream, bit))
 }
 
-/// Whether a request goes out again after this.
-pub fn repeats(stream: &Stream, failure: &Failure) -> bool {
+/// Keeps how an exchange failed, and returns whether the request goes out again after this.
+pub fn repeats(stream: &mut Stream, failure: &Failure) -> bool {
+    note(stream, failure);
     let bits = match failure {
         Failure::Unwanted => return true,
         Failure::ClosedEarly | Failure::Closed | Failure::Refused => RetryOn::EMPTY_RESPONSE,
@@ -148,7 +149,7 @@ pub fn repeats(stream: &Stream, failure: &Failure) -> bool {
 }
 
 /// Keeps how the server of a stream failed, for the history of requests: only what is its fault.
-pub fn note(stream: &mut Stream, failure: &Failure) {
+fn note(stream: &mut Stream, failure: &Failure) {
     let failure = match failure {
         Failure::Unwanted => TryFailure::Status,
         Failure::ClosedEarly | Failure::Closed => TryFailure::Closed,

@@ -2,6 +2,7 @@
 
 use super::render::{client, date, letters, place, safe, server, why_backend, why_server};
 use model::history::{Entry, Field, Told};
+use model::transaction::RuleMet;
 use std::fmt::Write;
 
 /// Writes a line of an account: when, in milliseconds after the first byte, and what.
@@ -53,13 +54,15 @@ pub(super) fn account(thread: usize, told: &Told) -> String {
     };
     let moments = Moments::of(entry);
     arrival(&mut account, entry, &moments);
-    rules(&mut account, told);
+    rules(&mut account, told, false);
+    page(&mut account, told);
     if let Some(why) = why_backend(told) {
         let backend = safe(entry.text(Field::Backend));
         account.more(format!("backend {backend}, by {why}"));
     }
     tries(&mut account, told);
     service(&mut account, told, &moments);
+    rules(&mut account, told, true);
     end(&mut account, entry);
     account.text
 }
@@ -99,11 +102,13 @@ fn arrival(account: &mut Account, entry: &Entry, moments: &Moments) {
     }
 }
 
-fn rules(account: &mut Account, told: &Told) {
+/// The rules of the request, or of the response.
+fn rules(account: &mut Account, told: &Told, of_response: bool) {
     let Some(decided) = told.entry.decided.as_deref() else {
         return;
     };
-    for (at, rule) in decided.rules().enumerate() {
+    let rules = decided.rules().enumerate();
+    for (at, rule) in rules.filter(|(_, rule)| is_of_response(rule) == of_response) {
         let words = rule.words.join(" ");
         let place = place(told, told.entry.rule_place(at));
         let place = place.map_or_else(String::new, |place| format!(" ({place})"));
@@ -111,10 +116,19 @@ fn rules(account: &mut Account, told: &Told) {
         account.more(format!("rule {}{place}{ends}", words.trim_end()));
     }
     match decided.rules_left_out() {
-        0 => {}
-        more => account.more(format!("and {more} more rules")),
+        more if more > 0 && of_response => account.more(format!("and {more} more rules")),
+        _ => {}
     }
-    if let Some(page) = decided.page {
+}
+
+fn is_of_response(rule: &RuleMet) -> bool {
+    let [kind, _] = rule.words;
+    ["http-response", "http-after-response"].contains(&kind) || kind.starts_with("tcp-response")
+}
+
+fn page(account: &mut Account, told: &Told) {
+    let decided = told.entry.decided.as_deref();
+    if let Some(page) = decided.and_then(|decided| decided.page) {
         account.more(format!("response by {page}"));
     }
 }
