@@ -530,6 +530,38 @@ pub fn alone() -> Platform {
     }
 }
 
+/// One machine with 500 servers in 10 backends and 50 guests, so busy.
+pub fn large(busy: u64) -> Platform {
+    let mut rows = vec![row(Kind::Frontend, "www", "OPEN", 9_000 * busy)];
+    for backend in 0..10 {
+        let proxy = format!("app{backend}");
+        rows.push(row(Kind::Backend, &proxy, "UP", 900 * busy));
+        for number in 0..50 {
+            let name = format!("server-{backend}-{number}");
+            rows.push(server(&proxy, &name, "UP", (9 + number) * busy, "L7OK 200"));
+        }
+    }
+    let history = history(&rows[..60], 300);
+    let guest = |number| {
+        guest(
+            &format!("guest-{number}"),
+            "alpha",
+            "alpha",
+            ("running", Grade::Good),
+        )
+    };
+    let reports = vec![
+        processes(&["proxy", "guest"]),
+        reported("guest", (0..50).map(guest).collect()),
+    ];
+    let look = look("alpha", Some(traffic(rows)), reports);
+    Platform {
+        members: vec![member("alpha", MemberKind::Node, look)],
+        history,
+        versions: None,
+    }
+}
+
 /// One machine with 1,000 servers in 25 backends.
 pub fn many() -> Platform {
     let mut rows = vec![row(Kind::Frontend, "www", "OPEN", 9_000)];

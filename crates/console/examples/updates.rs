@@ -1,0 +1,68 @@
+//! What an update of a live page costs with 500 servers and 50 guests: `cargo run --release -p
+//! evenkeel-console --example updates`. Each line is a page: the CPU time of one update for one browser
+//! and for 20, and the bytes of its event.
+
+use console::drawing::{Drawings, View};
+use console::page::Page;
+use console::sample;
+use console::user::{Role, Viewer};
+use rustix::time::{ClockId, clock_gettime};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Updates that are measured.
+const UPDATES: u32 = 200;
+
+fn cpu() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+fn main() -> Result<(), String> {
+    let looks = [1, 2].map(|busy| Arc::new(sample::large(busy)));
+    let viewer = Viewer {
+        name: "olga".to_owned(),
+        token: None,
+        role: Role::Operator,
+        csrf: "a-token-of-forms".to_owned(),
+    };
+    let pages = [
+        Page::Overview,
+        Page::Traffic,
+        Page::Proxy("app1".to_owned()),
+        Page::Part("guest".to_owned()),
+        Page::Events,
+    ];
+    println!(
+        "{:<16} {:>12} {:>12} {:>10}",
+        "page", "1 browser", "20 browsers", "bytes"
+    );
+    for page in pages {
+        let drawings = Drawings::new()?;
+        let mut line = format!("{:<16}", page.path());
+        let mut bytes = 0;
+        for browsers in [1, 20] {
+            let view = View {
+                page: page.clone(),
+                filter: String::new(),
+                member: String::new(),
+                role: Role::Operator,
+            };
+            let mut all: Vec<_> = (0..browsers)
+                .map(|_| drawings.follow(view.clone()))
+                .collect();
+            let begin = cpu();
+            for update in 0..UPDATES {
+                // What was drawn of the one before last is not known any more.
+                let platform = Arc::new((*looks[update as usize % 2]).clone());
+                for one in &mut all {
+                    bytes = drawings.next(one, &platform, &viewer).len();
+                }
+            }
+            let each = (cpu() - begin) / UPDATES;
+            line += &format!(" {:>9.2} ms", each.as_secs_f64() * 1e3);
+        }
+        println!("{line} {bytes:>10}");
+    }
+    Ok(())
+}
