@@ -114,12 +114,26 @@ fn an_edit_is_checked_reviewed_tried_and_taken_back_without_scripts() {
         admin.versions()
     );
 
+    // What the loader reported of it quotes no secret, at the pages and at the API.
+    let said = console.api(OLGA, &["/api/v1/versions"]).body + &admin.versions();
+    for secret in ["kiwi", "plum", "pear"] {
+        assert!(!said.contains(secret), "{said}");
+    }
+
     // A covered secret that cannot be kept is refused, and shown nowhere.
     let covered = text.replace(
         "user olga insecure-password ***",
         "user otto insecure-password ***",
     );
     let (_, body) = admin.send("/config/check", &covered, &[]);
+    assert!(body.contains("this secret is covered"), "{body}");
+
+    // What stands for a secret is none of the text elsewhere either.
+    let literal = text.replace(
+        "    default_backend app",
+        "    http-request set-header x-a ***\n    default_backend app",
+    );
+    let (_, body) = admin.send("/config/check", &literal, &[]);
     assert!(body.contains("this secret is covered"), "{body}");
 
     // A change says what it changes, needs a reason, and waits to be confirmed.

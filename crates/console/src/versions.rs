@@ -1,6 +1,7 @@
 //! The control role, asked about versions of the configuration and for changes of it
 //! ([`part::versions`]): one connection for each question, passed on by the main thread.
 
+use crate::platform::Platform;
 use crate::shared::Shared;
 use part::codec;
 use part::lock;
@@ -16,6 +17,8 @@ use tokio::time::timeout;
 
 /// How long an answer may take: a check loads all files.
 const LIMIT: Duration = Duration::from_secs(60);
+/// The same of a question that asks for nothing but the state.
+const LOOK_LIMIT: Duration = Duration::from_secs(3);
 /// Versions that the pages show.
 const SHOWN_MAX: u32 = 100;
 /// The part that reports the cluster, and with it that there is a control role.
@@ -32,14 +35,56 @@ pub async fn ask(shared: &Shared, question: &Question) -> Result<Answer, String>
             QUESTION_BYTES_MAX >> 20
         ));
     };
-    match timeout(LIMIT, exchange(shared, &bytes)).await {
+    let limit = match question {
+        Question::Versions { .. } => LOOK_LIMIT,
+        _ => LIMIT,
+    };
+    match timeout(limit, exchange(shared, &bytes)).await {
         Ok(Ok(Answer::Refused { words })) => Err(words),
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(
-            "the control role does not respond; without a cluster there are no versions".to_owned(),
-        ),
+        Ok(Err(error)) if is_gone(&error) => {
+            let has_cluster = has_cluster(&shared.platform.borrow());
+            Err(match has_cluster {
+                true => "the control role does not respond: try again".to_owned(),
+                false => "there are no versions without a cluster".to_owned(),
+            })
+        }
         Ok(Err(error)) => Err(language::reason(&error)),
         Err(_) => Err("the control role did not answer in time".to_owned()),
+    }
+}
+
+/// Whether nobody is at the other end any more.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+    )
+}
+
+fn has_cluster(platform: &Platform) -> bool {
+    let look = platform.me().and_then(|me| me.look.as_deref());
+    let reports = look.map(|look| look.reports.as_slice()).unwrap_or_default();
+    reports.iter().any(|report| report.part == CLUSTER)
+}
+
+/// Asks for the versions now, for a page that was just opened.
+pub async fn refresh(shared: &Shared) {
+    let is_member = has_cluster(&shared.platform.borrow());
+    let answer = match is_member {
+        true => ask(shared, &Question::Versions { max: SHOWN_MAX })
+            .await
+            .ok(),
+        false => None,
+    };
+    let now = match answer {
+        Some(Answer::Versions(versions)) => Some(Arc::new(versions)),
+        _ => None,
+    };
+    let mut known = lock(&shared.versions);
+    let is_same = matches!((&*known, &now), (Some(known), Some(now)) if known == now);
+    if !is_same {
+        *known = now;
     }
 }
 
@@ -69,30 +114,13 @@ async fn exchange(shared: &Shared, question: &[u8]) -> io::Result<Answer> {
 pub async fn keep(shared: Arc<Shared>) {
     let mut looks = shared.platform.subscribe();
     while looks.changed().await.is_ok() {
-        let has_cluster = {
+        let is_known = {
             let platform = looks.borrow_and_update();
-            let look = platform.me().and_then(|me| me.look.as_deref());
-            let reports = look.map(|look| look.reports.as_slice()).unwrap_or_default();
-            reports.iter().any(|report| report.part == CLUSTER)
+            has_cluster(&platform) && lock(&shared.versions).is_some()
         };
-        let known = lock(&shared.versions).clone();
-        if has_cluster && known.is_some() && !shared.watchers.are_there() {
-            continue;
+        if !is_known || shared.watchers.are_there() {
+            refresh(&shared).await;
         }
-        let answer = match has_cluster {
-            true => ask(&shared, &Question::Versions { max: SHOWN_MAX })
-                .await
-                .ok(),
-            false => None,
-        };
-        let now = match answer {
-            Some(Answer::Versions(versions)) => Some(Arc::new(versions)),
-            _ => None,
-        };
-        *lock(&shared.versions) = match (&known, &now) {
-            (Some(known), Some(now)) if known == now => Some(Arc::clone(known)),
-            _ => now,
-        };
     }
 }
 

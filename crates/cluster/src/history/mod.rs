@@ -7,6 +7,7 @@
 mod blame;
 mod difference;
 mod mask;
+mod redact;
 #[cfg(test)]
 mod tests;
 mod uncover;
@@ -14,4 +15,5 @@ mod uncover;
 pub use blame::{Blame, BlamedLine};
 pub use difference::{FileChange, FileDifference, between, unified};
 pub use mask::{Mask, MaskedFile, has_words, is_secret, sha256};
+pub use redact::{Redaction, without_source};
 pub use uncover::uncovered;

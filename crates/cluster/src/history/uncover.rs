@@ -3,7 +3,7 @@
 use super::difference::{lines, operations};
 use language::difference::{COVER, Vocabulary, covered};
 use similar::DiffOp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Restores the secrets that an edited copy of `original` still has covered. Its lines end as those
 /// of the original do. What is still covered in a line that was changed, or could be one of several
@@ -49,7 +49,7 @@ pub fn uncovered(
         let same = stands.and_then(|at| olds.get(at)).copied();
         match hidden.line(new, same) {
             Some(old) => out.extend_from_slice(old),
-            None if has_cover(new, vocabulary) => wrong.push(at + 1),
+            None if has_cover(new) => wrong.push(at + 1),
             None => out.extend_from_slice(new),
         }
         if at + 1 < news.len() || edited.ends_with('\n') {
@@ -66,17 +66,18 @@ fn without_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Whether a line has a covered secret: what stands there would be covered.
-fn has_cover(line: &[u8], vocabulary: &Vocabulary<'_>) -> bool {
+/// Whether a line has a covered secret, before its comment: nobody can tell it from one that is no
+/// secret any more in the line as it is now.
+fn has_cover(line: &[u8]) -> bool {
     let text = String::from_utf8_lossy(line);
-    let open = text.replace(COVER, "open");
-    text.contains(COVER)
-        && String::from_utf8_lossy(&covered(open.as_bytes(), vocabulary)).contains(COVER)
+    text.split('#').next().unwrap_or_default().contains(COVER)
 }
 
 /// The lines with secrets: what they are, by what is shown of them.
 struct Hidden<'t> {
     known: BTreeMap<&'t [u8], Known<'t>>,
+    /// The lines without.
+    open: BTreeSet<&'t [u8]>,
 }
 
 /// A line as it is shown.
@@ -106,13 +107,18 @@ impl<'t> Hidden<'t> {
             let in_copy = news.iter().filter(|new| *new == shown).count();
             one.is_complete = counts.get(shown) == Some(&in_copy);
         }
-        Hidden { known }
+        let open = olds.iter().zip(shown).filter(|(old, shown)| old == shown);
+        Hidden {
+            known,
+            open: open.map(|(old, _)| *old).collect(),
+        }
     }
 
     /// What a line of the copy stands for; `same` is the line at its place.
     fn line(&self, new: &[u8], same: Option<&'t [u8]>) -> Option<&'t [u8]> {
         match self.known.get(new) {
-            None => same,
+            // It has no secret; nor has one that was moved.
+            None => same.or_else(|| self.open.get(new).copied()),
             Some(known) if !known.is_ambiguous => Some(known.first),
             Some(known) => same.filter(|_| known.is_complete),
         }
@@ -138,8 +144,8 @@ mod tests {
     fn a_copy_with_other_lines_has_the_secrets_of_the_original() {
         let shown = "a\n  user x password ***\n  user y password *** # *** \nb *** c\nd\n";
         assert_eq!(restored(TEXT, shown).unwrap(), TEXT);
-        let edited = shown.replace("d\n", "e\nf ***").replace("a\n", "");
-        let expected = TEXT.replace("d\n", "e\nf ***").replace("a\n", "");
+        let edited = shown.replace("d\n", "e\nf # ***").replace("a\n", "");
+        let expected = TEXT.replace("d\n", "e\nf # ***").replace("a\n", "");
         assert_eq!(restored(TEXT, &edited).unwrap(), expected);
         // A line that moved is still the same one.
         let moved = "  user y password *** # *** \na\n  user x password ***\n";
@@ -151,6 +157,8 @@ mod tests {
     fn a_covered_secret_of_a_line_that_changed_is_to_be_written_out() {
         let edited = "a\n  user z password ***\n  user y password NEW\n  user n password ***\n";
         assert_eq!(restored(TEXT, edited), Err(vec![2, 4]));
+        // Also where it would be none.
+        assert_eq!(restored(TEXT, "a\n  user x ***\n"), Err(vec![2]));
     }
 
     #[test]

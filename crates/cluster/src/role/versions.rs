@@ -4,24 +4,29 @@
 use crate::command::{Body, Judging, Origin, VersionId};
 use crate::file_set::{FileSet, SetFile};
 use crate::history::{
-    Blame, FileChange, FileDifference, Mask, MaskedFile, between, has_words, is_secret, uncovered,
+    Blame, FileChange, FileDifference, Mask, MaskedFile, Redaction, between, has_words, is_secret,
+    uncovered, without_source,
 };
 use crate::keyword::{ConfigSection, Grammar};
 use crate::machine::Machine;
+use crate::member::MemberId;
 use crate::request::{Apply, Reply};
 use crate::role::apply::{NotApplied, not_applied};
 use crate::role::gather;
 use crate::role::shared::{RoleState, millis};
-use crate::state::{Stage, VersionRecord, against_in_words};
+use crate::state::{NodeReport, Stage, VersionRecord, against_in_words};
 use crate::wire::Network;
 use part::codec;
+use part::lock;
+use part::report::span;
 use part::versions::{
     self, ANSWER_BYTES_MAX, Answer, Change, Difference, Edit, File, Files, Finding, Findings,
     Happened, Line, QUESTION_BYTES_MAX, Question, Version, Versions,
 };
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -59,6 +64,8 @@ pub(super) struct Answering<M: Machine, N: Network> {
     places: Semaphore,
     /// One at a time on a thread of its own.
     working: Semaphore,
+    /// The secrets of versions of which something was reported, and of the accepted one.
+    secrets: Mutex<BTreeMap<VersionId, Arc<Redaction>>>,
 }
 
 impl<M: Machine, N: Network> Answering<M, N> {
@@ -68,12 +75,14 @@ impl<M: Machine, N: Network> Answering<M, N> {
             texts,
             places: Semaphore::new(AT_ONCE),
             working: Semaphore::new(1),
+            secrets: Mutex::default(),
         }
     }
 
     /// Serves a connection: one question, one answer.
     pub(super) async fn serve(self: Arc<Self>, connection: OwnedFd) {
-        let Ok(_place) = self.places.try_acquire() else {
+        // Of many at once each has its turn; an asker that waits no longer is found gone below.
+        let Ok(_place) = self.places.acquire().await else {
             return;
         };
         let stream = StdStream::from(connection);
@@ -104,7 +113,7 @@ impl<M: Machine, N: Network> Answering<M, N> {
         let answer = match question {
             Question::Versions { max } => {
                 let max = usize::try_from(max).unwrap_or(VERSIONS_MAX);
-                Ok(Answer::Versions(self.versions(max.min(VERSIONS_MAX))))
+                Ok(Answer::Versions(self.versions(max.min(VERSIONS_MAX)).await))
             }
             Question::Files { version } => self.files(version.map(VersionId)).await,
             Question::Differences { from, to } => {
@@ -120,8 +129,26 @@ impl<M: Machine, N: Network> Answering<M, N> {
         answer.unwrap_or_else(|words| Answer::Refused { words })
     }
 
-    fn versions(&self, max: usize) -> Versions {
+    async fn versions(&self, max: usize) -> Versions {
         let state = self.shared.engine.state();
+        let speaks = |record: &VersionRecord| {
+            let said = record.reports.values().any(|said| !said.words.is_empty());
+            said || !record.words.is_empty() || state.accepted == Some(record.id)
+        };
+        let listed = state.versions.values().rev().take(max);
+        let speaking = listed
+            .filter(|record| speaks(record))
+            .map(|record| record.id);
+        let redactions = self.redactions(speaking.collect()).await;
+        let redact = |words: &str| {
+            let all = redactions.values();
+            cut(&all.fold(words.to_owned(), |words, one| one.apply(&words)))
+        };
+        // Where its secrets are not known, what is said of a version may have some.
+        let redact_of = |record: &VersionRecord, words: &str| match redactions.get(&record.id) {
+            Some(_) => redact(words),
+            None => "`evenkeel config log` on a node shows why".to_owned(),
+        };
         let status = gather::status(&self.shared);
         let newest = state.versions.values().rev().take(max);
         let name = |id| state.name_of(id);
@@ -129,7 +156,9 @@ impl<M: Machine, N: Network> Answering<M, N> {
             accepted: state.accepted.map(|version| version.0),
             serving: status.configuration.serving.map(|version| version.0),
             frozen: status.frozen,
-            all: newest.map(|record| version(record, name)).collect(),
+            all: newest
+                .map(|record| version(record, name, |words| redact_of(record, words)))
+                .collect(),
             events: state
                 .events()
                 .rev()
@@ -137,10 +166,33 @@ impl<M: Machine, N: Network> Answering<M, N> {
                 .map(|event| Happened {
                     time_s: event.time_s,
                     from: name(event.from),
-                    words: gather::one_line(&event.words),
+                    words: redact(&gather::one_line(&event.words)),
                 })
                 .collect(),
         }
+    }
+
+    /// The secrets of these versions, which must not stand in what is said of them. One whose files
+    /// cannot be read is left out.
+    async fn redactions(&self, versions: Vec<VersionId>) -> BTreeMap<VersionId, Arc<Redaction>> {
+        let mut all = BTreeMap::new();
+        for version in &versions {
+            let known = lock(&self.secrets).get(version).cloned();
+            let redaction = match known {
+                Some(known) => Some(known),
+                None => self.redaction_of(*version).await,
+            };
+            all.extend(redaction.map(|redaction| (*version, redaction)));
+        }
+        lock(&self.secrets).clone_from(&all);
+        all
+    }
+
+    async fn redaction_of(&self, version: VersionId) -> Option<Arc<Redaction>> {
+        let set = self.shared.files_of(Some(version)).await.ok()?;
+        let mask = self.texts.mask;
+        let redaction = self.work(move || Redaction::of(&set, &mask()));
+        redaction.await.ok().map(Arc::new)
     }
 
     /// Runs something on a thread of its own, with ordinary priority.
@@ -267,7 +319,11 @@ impl<M: Machine, N: Network> Answering<M, N> {
         let old = self.shared.files_of(Some(VersionId(edit.of))).await?;
         let set = Arc::new(set);
         let (new, mask) = (Arc::clone(&set), self.texts.mask);
-        let differences = self.work(move || between(&old, &new, &mask())).await?;
+        let work = move || {
+            let secrets = Redaction::of(&new, &mask());
+            (between(&old, &new, &mask()), secrets)
+        };
+        let (differences, secrets) = self.work(work).await?;
         let verdict = self.shared.machine.find(set).await;
         let mut findings: Findings = serde_json::from_str(&verdict.words).unwrap_or_else(|_| {
             let finding = Finding {
@@ -283,6 +339,13 @@ impl<M: Machine, N: Network> Answering<M, N> {
                 ..Findings::default()
             }
         });
+        for one in &mut findings.all {
+            let help = one.help.iter_mut();
+            let texts = [&mut one.message, &mut one.label].into_iter();
+            for text in texts.chain(&mut one.notes).chain(help) {
+                *text = secrets.apply(text);
+            }
+        }
         findings.good = verdict.good;
         findings.differences = differences.into_iter().map(difference).collect();
         Ok(Answer::Findings(findings))
@@ -389,17 +452,25 @@ fn cut(words: &str) -> String {
     words.get(..end).unwrap_or_default().trim_end().to_owned()
 }
 
-fn version(record: &VersionRecord, name: impl Fn(crate::member::MemberId) -> String) -> Version {
+fn version(
+    record: &VersionRecord,
+    name: impl Fn(MemberId) -> String,
+    redact: impl Fn(&str) -> String,
+) -> Version {
     let proposal = &record.proposal;
     let stage_words = match &record.stage {
         Stage::Canary { node } => format!("{} ({})", record.stage, name(*node)),
+        Stage::AwaitConfirmation { remaining_ms, .. } => {
+            let left = span(*remaining_ms);
+            format!("{}, rolled back in about {left} without", record.stage)
+        }
         stage => stage.to_string(),
     };
-    let report = |(node, said): (&crate::member::MemberId, &crate::state::NodeReport)| {
+    let report = |(node, said): (&MemberId, &NodeReport)| {
         let words = against_in_words(said.outcome).to_owned() + " it";
         let words = match said.words.trim() {
             "" => words,
-            more => format!("{words}: {}", cut(more)),
+            more => format!("{words}: {}", redact(&without_source(more))),
         };
         (name(*node), words)
     };
@@ -430,7 +501,10 @@ fn version(record: &VersionRecord, name: impl Fn(crate::member::MemberId) -> Str
             Stage::TakenBack => versions::Stage::RolledBack,
         },
         stage_words,
-        why: cut(&record.words),
+        why: match record.words.trim() {
+            "" => String::new(),
+            words => redact(&without_source(words)),
+        },
         reports: record.reports.iter().map(report).collect(),
     }
 }

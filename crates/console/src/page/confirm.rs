@@ -1,5 +1,6 @@
 //! Whether somebody is sure.
 
+use super::Page;
 use super::actions::hidden;
 use super::frame::head;
 use super::words::clean;
@@ -21,7 +22,7 @@ pub struct Question<'q> {
 pub fn confirm(question: &Question<'_>, viewer: &Viewer, form: &[(String, String)]) -> Markup {
     let back = form.iter().find(|(name, _)| name == "back");
     let back = back.map_or("/", |(_, path)| path.as_str());
-    let is_page = back.starts_with('/') && !back.starts_with("//") && !back.contains('\\');
+    let is_page = Page::is_here(back);
     let same = form
         .iter()
         .filter(|(name, _)| name != "csrf" && name != "sure");

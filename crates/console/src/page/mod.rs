@@ -100,6 +100,13 @@ impl Page {
         }
     }
 
+    /// Whether a path with a query leads to this console, and nowhere else: a browser leaves control
+    /// characters out, and takes `//` and `\\` for the beginning of another host.
+    pub fn is_here(path: &str) -> bool {
+        let is_odd = |c: char| c.is_control() || c.is_whitespace() || c == '\\';
+        path.starts_with('/') && !path.starts_with("//") && !path.contains(is_odd)
+    }
+
     /// Its heading.
     pub fn title(&self) -> String {
         match self {

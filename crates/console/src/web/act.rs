@@ -3,7 +3,7 @@
 use super::pages::{SEAL, TOLD};
 use super::sign_in::{is_own, to};
 use super::{Common, body, failure, field, fields, html, signed_in};
-use crate::page;
+use crate::page::{self, Page};
 use crate::shared::Errand;
 use crate::shared::{Action, Order, ServerState, Shared};
 use crate::user::{Role, Viewer};
@@ -169,8 +169,7 @@ fn confirmation(shared: &Shared, viewer: &Viewer, form: &[(String, String)]) -> 
 
 /// Back to where the form was, with what came of it.
 pub(super) fn back(shared: &Shared, path: &str, words: &str) -> Response {
-    let is_page = path.starts_with('/') && !path.starts_with("//") && !path.contains('\\');
-    let path = if is_page { path } else { "/" };
+    let path = if Page::is_here(path) { path } else { "/" };
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let mut query = fields(query.as_bytes());
     query.retain(|(name, _)| name != TOLD && name != SEAL);

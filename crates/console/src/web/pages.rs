@@ -6,10 +6,12 @@ use crate::page::{self, Page, Shown};
 use crate::platform::Platform;
 use crate::shared::Shared;
 use crate::user::{Role, Viewer};
+use crate::versions;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use part::lock;
+use std::sync::Arc;
 
 /// Fields of a query: what came of the last action, and that these words are the console's own, which
 /// a link from elsewhere could not say.
@@ -91,7 +93,16 @@ pub(super) async fn page(
     let Some(wanted) = Wanted::of(&shared, uri.path(), &query) else {
         return failure(StatusCode::NOT_FOUND, "There is no such page.");
     };
-    let platform = shared.platform.borrow().clone();
+    let mut platform = shared.platform.borrow().clone();
+    if wanted.page == Page::Configuration {
+        versions::refresh(&shared).await;
+        // The last look may be from before somebody looked.
+        let versions = lock(&shared.versions).clone();
+        platform = Arc::new(Platform {
+            versions,
+            ..(*platform).clone()
+        });
+    }
     let document = page::document(&wanted.page, &wanted.shown(&platform, &viewer));
     html(StatusCode::OK, document)
 }

@@ -6,7 +6,7 @@ use super::{Common, body, failure, field, fields, html, signed_in};
 use crate::access::device;
 use crate::access::session::{COOKIE, LASTS_S};
 use crate::config::{SecondFactor, User};
-use crate::page;
+use crate::page::{self, Page};
 use crate::shared::{Shared, now_s};
 use crate::web::serve::From;
 use axum::Extension;
@@ -22,8 +22,7 @@ use std::sync::Arc;
 
 /// Where to go after signing in: a page of this console.
 fn next_of(next: &str) -> &str {
-    let is_own =
-        next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
+    let is_own = Page::is_here(next);
     match is_own && next.is_ascii() && next.len() < 1_024 {
         true => next,
         false => "/",

@@ -215,7 +215,11 @@ fn a_request_is_found_by_its_unique_id_and_by_a_line_of_a_log() {
     assert_eq!(supervised.reload().code(), Some(0));
     let off = why(&scratch, id);
     assert_eq!(off.code(), Some(1));
-    assert!(off.stderr.contains("request-history 0"), "{}", off.stderr);
+    assert!(
+        off.stderr.contains("request-history 1024"),
+        "{}",
+        off.stderr
+    );
     supervised.end(Signal::SIGTERM);
 }
 

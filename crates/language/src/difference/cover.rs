@@ -24,6 +24,34 @@ pub fn covered(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
     out
 }
 
+/// The words of a text that [`covered`] covers, each as its line has it and without quotes; of a URL
+/// also the password alone.
+pub fn secrets(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<String> {
+    let mut all = Vec::new();
+    let lines = text.split(|b| *b == b'\n');
+    for line in lines.filter(|line| line.len() <= LINE_BYTES_MAX) {
+        let placed = placed_words(line);
+        let words: Vec<Vec<u8>> = placed.iter().map(|(_, word)| word.clone()).collect();
+        let found = placed.iter().zip(seen(&words, vocabulary));
+        for ((range, word), _) in found.filter(|(_, seen)| !matches!(seen, Visibility::Whole)) {
+            let written = line.get(range.clone()).unwrap_or_default();
+            let word = String::from_utf8_lossy(word).into_owned();
+            all.push(String::from_utf8_lossy(written).into_owned());
+            // `scheme://user:password@host`, or `user:password`.
+            let user = word
+                .split_once("://")
+                .map_or(word.as_str(), |(_, rest)| rest);
+            let user = user.rsplit_once('@').map_or(user, |(user, _)| user);
+            all.extend(
+                user.split_once(':')
+                    .map(|(_, password)| password.to_owned()),
+            );
+            all.push(word);
+        }
+    }
+    all
+}
+
 fn cover_line(line: &[u8], vocabulary: &Vocabulary<'_>, depth: usize, out: &mut Vec<u8>) {
     let placed = placed_words(line);
     let words: Vec<Vec<u8>> = placed.iter().map(|(_, word)| word.clone()).collect();
@@ -125,5 +153,12 @@ mod tests {
             let covered = covered(&bytes, &Vocabulary::default());
             assert_eq!(lines(&covered), lines(&bytes));
         }
+    }
+
+    #[test]
+    fn the_name_of_a_token_is_none_and_its_hash_stays() {
+        let text = "    token ci user anna scope read hash 5f0c\n";
+        assert_eq!(shown(text), text);
+        assert!(!shown("    x api-token SECRET\n").contains("SECRET"));
     }
 }

@@ -17,7 +17,7 @@ mod secret;
 mod tests;
 mod words;
 
-pub use cover::covered;
+pub use cover::{covered, secrets};
 pub use render::LINES_SHOWN;
 pub use secret::COVER;
 

@@ -316,14 +316,11 @@ pub struct Global {
     pub request_history: Option<u32>,
 }
 
-/// Requests that each thread keeps unless `request-history` says otherwise.
-pub const REQUESTS_KEPT_DEFAULT: u32 = 1024;
-
 impl Global {
     /// How many requests each thread keeps for operators.
     #[inline]
     pub fn requests_kept(&self) -> u32 {
-        self.request_history.unwrap_or(REQUESTS_KEPT_DEFAULT)
+        self.request_history.unwrap_or_default()
     }
 
     /// The processors that a thread of the data plane, counted from 1, may use

@@ -188,6 +188,12 @@ pub fn review(shown: &Shown<'_>, editing: &Editing<'_>, found: &Findings) -> Mar
             section.changes {
                 h2 { "What changes" }
                 ul { @for line in &found.changes { li { (clean(line)) } } }
+                @if found.changes.iter().any(|line| line.starts_with("console")) {
+                    p.note {
+                        "This changes the console. Choose a time for the confirmation below: if the change locks you "
+                        "out, it is rolled back by itself."
+                    }
+                }
             }
         }
         div.differences { (difference::of(&found.differences)) }

@@ -82,7 +82,9 @@ fn in_progress(shown: &Shown<'_>, versions: &Versions, version: &Version) -> Mar
                         li class=(if index < at { "done" } else if index == at { "here" } else { "later" })
                             aria-current=[(index == at).then_some("step")] {
                             (words)
-                            @if index == at { " " span.muted { "(" (clean(&version.stage_words)) ")" } }
+                            @if let Some(more) = more(version).filter(|_| index == at) {
+                                " " span.muted { (clean(more)) }
+                            }
                         }
                     }
                 }
@@ -104,11 +106,17 @@ fn in_progress(shown: &Shown<'_>, versions: &Versions, version: &Version) -> Mar
     }
 }
 
+/// What the stage says beyond the name of its step: the node, or the time that is left.
+fn more(version: &Version) -> Option<&str> {
+    let (_, more) = version.stage_words.split_once(['(', ','])?;
+    Some(more.trim().trim_end_matches(')'))
+}
+
 fn reports(version: &Version) -> Markup {
     html! {
         @if !version.reports.is_empty() {
             ul.reports {
-                @for (node, words) in &version.reports { li { b { (clean(node)) } " " (clean(words)) } }
+                @for (node, words) in &version.reports { li { b { (clean(node)) } @for line in words.lines() { " " (clean(line)) br; } } }
             }
         }
     }
@@ -130,6 +138,9 @@ fn served(shown: &Shown<'_>, versions: &Versions, accepted: Option<&Version>) ->
                     @if versions.serving != versions.accepted {
                         p.note {
                             @match versions.serving {
+                                Some(other) if versions.all.iter().any(|one| one.id == other && one.stage.is_in_progress()) => {
+                                    "This machine tries version " (other) " now."
+                                },
                                 Some(other) => { "This machine serves version " (other) "." },
                                 None => "This machine serves no version.",
                             }
@@ -163,7 +174,7 @@ fn entry(shown: &Shown<'_>, versions: &Versions, version: &Version) -> Markup {
         true => "accepted, served",
         false => &version.stage_words,
     };
-    let can_return = version.stage == Stage::Accepted && !is_served;
+    let can_return = matches!(version.stage, Stage::Accepted | Stage::RolledBack) && !is_served;
     html! {
         li.(if version.stage == Stage::Accepted { "stem" } else { "twig" }) {
             p {

@@ -22,7 +22,10 @@ fn wrong_words_and_a_history_that_is_off_are_said() {
         let denied = ask(&on, StatsLevel::User, command);
         assert!(denied.starts_with("Permission denied"), "{denied}");
         let off = ask(&context(OFF), StatsLevel::Operator, command);
-        assert_eq!(off, "No requests are kept: `request-history 0`.\n\n");
+        assert_eq!(
+            off,
+            "No requests are kept: a line `request-history 1024` in `global` keeps some, from the next reload on.\n\n"
+        );
     }
 }
 

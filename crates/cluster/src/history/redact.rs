@@ -1,0 +1,107 @@
+//! Secrets taken out of texts about a version: what a loader reports may quote its lines, and values
+//! that came from them.
+
+use super::mask::{Mask, has_words, is_secret};
+use crate::file_set::FileSet;
+use language::difference::{COVER, secrets};
+
+/// Shorter words are no secrets that could be told from others.
+const BYTES_MIN: usize = 3;
+/// Secrets of one version.
+const SECRETS_MAX: usize = 4_096;
+
+/// The secrets of a version, the longest first.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Redaction(Vec<String>);
+
+impl std::fmt::Debug for Redaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Redaction({})", self.0.len())
+    }
+}
+
+impl Redaction {
+    /// Finds the secrets in the lines of a version's files.
+    pub fn of(set: &FileSet, mask: &Mask<'_>) -> Redaction {
+        let files = set.files.iter();
+        let files = files.filter(|file| has_words(file) && !is_secret(file));
+        let all = files.flat_map(|file| secrets(&file.bytes, mask.vocabulary));
+        let mut all: Vec<String> = all.filter(|one| one.len() >= BYTES_MIN).collect();
+        all.sort_by_key(|one| std::cmp::Reverse(one.len()));
+        all.dedup();
+        all.truncate(SECRETS_MAX);
+        Redaction(all)
+    }
+
+    /// A text with the secrets covered.
+    pub fn apply(&self, text: &str) -> String {
+        let found = self
+            .0
+            .iter()
+            .filter(|secret| text.contains(secret.as_str()));
+        let found: Vec<&String> = found.collect();
+        found
+            .into_iter()
+            .fold(text.to_owned(), |text, secret| text.replace(secret, COVER))
+    }
+}
+
+/// What a loader reported, without the lines of the files that it quotes.
+pub fn without_source(text: &str) -> String {
+    let quotes = |line: &str| {
+        let rest = line
+            .trim_start()
+            .trim_start_matches(|c: char| c.is_ascii_digit());
+        rest.trim_start().starts_with('|')
+    };
+    let lines: Vec<&str> = text.lines().filter(|line| !quotes(line)).collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file_set::SetFile;
+    use language::difference::Vocabulary;
+
+    #[test]
+    fn secrets_of_a_version_are_covered_wherever_they_stand() {
+        let vocabulary = Vocabulary {
+            secrets: vec!["password"],
+            ..Vocabulary::default()
+        };
+        let mask = Mask {
+            vocabulary: &vocabulary,
+            certificate: |_| None,
+        };
+        let file = SetFile {
+            path: "/a.cfg".to_owned(),
+            main: true,
+            secret: false,
+            mode: 0o600,
+            bytes: b"  user a password SECRET\n  user b password \"SECRET two\"\n  x http://u:PASS@h/\n".to_vec(),
+        };
+        let set = FileSet {
+            files: vec![file],
+            ..FileSet::default()
+        };
+        let redaction = Redaction::of(&set, &mask);
+        let text = "it is 'SECRET', 'SECRET two', PASS and http://u:PASS@h/, not another";
+        let covered = redaction.apply(text);
+        assert!(
+            !covered.contains("SECRET") && !covered.contains("PASS"),
+            "{covered}"
+        );
+        assert!(covered.contains("not another"), "{covered}");
+        assert!(!format!("{redaction:?}").contains("SECRET"));
+    }
+
+    #[test]
+    fn quoted_lines_of_files_go_and_places_stay() {
+        let text = "error[E0103]: unknown keyword 'x'\n  --> /a.cfg:12:5\n   |\n12 |     user a password SECRET\n   |     \
+                    ^ not known\n   = help: did you mean 'y'?\n";
+        let expected =
+            "error[E0103]: unknown keyword 'x'\n  --> /a.cfg:12:5\n   = help: did you mean 'y'?";
+        assert_eq!(without_source(text), expected);
+    }
+}
