@@ -76,7 +76,7 @@ fn admin(console: &Console) -> Admin<'_> {
 }
 
 #[test]
-fn an_edit_is_checked_reviewed_tried_and_taken_back_without_scripts() {
+fn a_mistake_stands_under_its_line_and_a_refused_version_quotes_no_secret() {
     lab::skip_unless_installed!("curl");
     let console = Console::member();
     let admin = admin(&console);
@@ -119,8 +119,14 @@ fn an_edit_is_checked_reviewed_tried_and_taken_back_without_scripts() {
     for secret in ["kiwi", "plum", "pear"] {
         assert!(!said.contains(secret), "{said}");
     }
+}
 
-    // A covered secret that cannot be kept is refused, and shown nowhere.
+#[test]
+fn a_covered_secret_is_kept_where_its_line_is_and_refused_elsewhere() {
+    lab::skip_unless_installed!("curl");
+    let console = Console::member();
+    let admin = admin(&console);
+    let text = editor_text(&admin.page("/config/edit"));
     let covered = text.replace(
         "user olga insecure-password ***",
         "user otto insecure-password ***",
@@ -135,7 +141,14 @@ fn an_edit_is_checked_reviewed_tried_and_taken_back_without_scripts() {
     );
     let (_, body) = admin.send("/config/check", &literal, &[]);
     assert!(body.contains("this secret is covered"), "{body}");
+}
 
+#[test]
+fn a_change_is_reviewed_tried_and_taken_back_without_scripts() {
+    lab::skip_unless_installed!("curl");
+    let console = Console::member();
+    let admin = admin(&console);
+    let text = editor_text(&admin.page("/config/edit"));
     // A change says what it changes, needs a reason, and waits to be confirmed.
     let new = text.replace("timeout connect 5s", "timeout connect 4s");
     let (_, body) = admin.send("/config/edit", &new, &[("do", "review")]);
@@ -190,7 +203,11 @@ fn an_edit_is_checked_reviewed_tried_and_taken_back_without_scripts() {
 
     // The secrets are as they were: who had one signs in.
     console.sign_in(OLGA);
-    // Where each line comes from, and what a version changed.
+    history(&admin);
+}
+
+/// Where each line comes from, and what a version changed.
+fn history(admin: &Admin<'_>) {
     let path = format!("/config/file?path={}&blame=yes", admin.path);
     assert!(admin.page(&path).contains("alpha"), "{}", admin.page(&path));
     let first = admin.page("/config/difference?to=1");

@@ -89,72 +89,8 @@ backend shop
 ";
 const PATH: &str = "/etc/evenkeel/site.cfg";
 
-/// The pages of the configuration, for an admin.
-fn configuration(folder: &Path, platform: &Platform) -> io::Result<()> {
-    let viewer = Viewer {
-        name: "anna".to_owned(),
-        token: None,
-        role: Role::Admin,
-        csrf: "sample".to_owned(),
-    };
-    let shown = Shown {
-        platform,
-        viewer: &viewer,
-        filter: "",
-        member: None,
-        told: None,
-    };
-    let put = |name: &str, html: String| {
-        let html = html.replace("\"/style.css\"", "\"style.css\"");
-        let html = html.replace("\"/live.js\"", "\"live.js\"");
-        fs::write(
-            folder.join(name),
-            html.replace("\"/edit.js\"", "\"edit.js\""),
-        )
-    };
-    let page = page::document(&Page::Configuration, &shown);
-    put("config.html", page.into_string())?;
-    let file = File {
-        path: PATH.to_owned(),
-        main: true,
-        text: Some(TEXT.to_owned()),
-        description: String::new(),
-    };
-    let line = |number: usize| Line {
-        version: if number < 13 { 1 } else { 3 },
-        or_older: false,
-        author: "anna@alpha".to_owned(),
-        time_s: 1_790_000_000,
-    };
-    let blame: Vec<Line> = (1..=TEXT.lines().count()).map(line).collect();
-    for (name, blame) in [("config-file", None), ("config-authors", Some(&blame[..]))] {
-        let viewed = config::Viewed {
-            version: 3,
-            file: &file,
-            blame,
-        };
-        put(
-            &format!("{name}.html"),
-            config::file(&shown, &viewed).into_string(),
-        )?;
-    }
-    let files = Files {
-        version: 3,
-        files: vec![file],
-    };
-    put(
-        "config-files.html",
-        config::files(&shown, &files).into_string(),
-    )?;
-    let paths = [PATH.to_owned(), "/etc/evenkeel/errors/503.http".to_owned()];
-    let editing = config::Editing {
-        of: 3,
-        path: PATH,
-        text: TEXT,
-        message: "a third server",
-        paths: &paths,
-        wrong: None,
-    };
+/// What differs, and what a check finds.
+fn found() -> (Difference, Findings) {
     let difference = Difference {
         path: PATH.to_owned(),
         lines: "@@ -15,3 +15,4 @@\n     server web1 198.51.100.11:8080 check\n     server web2 198.51.100.12:8080 \
@@ -179,6 +115,81 @@ fn configuration(folder: &Path, platform: &Platform) -> io::Result<()> {
         changes: Vec::new(),
         differences: vec![difference.clone()],
     };
+    (difference, found)
+}
+
+/// The versions, and the files of one.
+fn files(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> io::Result<()> {
+    let page = page::document(&Page::Configuration, shown);
+    put("config.html", page.into_string())?;
+    let file = File {
+        path: PATH.to_owned(),
+        main: true,
+        text: Some(TEXT.to_owned()),
+        description: String::new(),
+    };
+    let line = |number: usize| Line {
+        version: if number < 13 { 1 } else { 3 },
+        or_older: false,
+        author: "anna@alpha".to_owned(),
+        time_s: 1_790_000_000,
+    };
+    let blame: Vec<Line> = (1..=TEXT.lines().count()).map(line).collect();
+    for (name, blame) in [("config-file", None), ("config-authors", Some(&blame[..]))] {
+        let viewed = config::Viewed {
+            version: 3,
+            file: &file,
+            blame,
+        };
+        put(
+            &format!("{name}.html"),
+            config::file(shown, &viewed).into_string(),
+        )?;
+    }
+    let files = Files {
+        version: 3,
+        files: vec![file],
+    };
+    put(
+        "config-files.html",
+        config::files(shown, &files).into_string(),
+    )
+}
+
+/// The pages of the configuration, for an admin.
+fn configuration(folder: &Path, platform: &Platform) -> io::Result<()> {
+    let viewer = Viewer {
+        name: "anna".to_owned(),
+        token: None,
+        role: Role::Admin,
+        csrf: "sample".to_owned(),
+    };
+    let shown = Shown {
+        platform,
+        viewer: &viewer,
+        filter: "",
+        member: None,
+        told: None,
+    };
+    let put = |name: &str, html: String| {
+        let html = html.replace("\"/style.css\"", "\"style.css\"");
+        let html = html.replace("\"/live.js\"", "\"live.js\"");
+        fs::write(
+            folder.join(name),
+            html.replace("\"/edit.js\"", "\"edit.js\""),
+        )
+    };
+    files(&shown, &put)?;
+    let paths = [PATH.to_owned(), "/etc/evenkeel/errors/503.http".to_owned()];
+    let editing = config::Editing {
+        of: 3,
+        path: PATH,
+        text: TEXT,
+        message: "a third server",
+        paths: &paths,
+        wrong: None,
+    };
+    let (difference, found) = found();
     let editor = config::editor(&shown, &editing, Some(&found));
     put("config-editor.html", editor.into_string())?;
     let found = Findings {
