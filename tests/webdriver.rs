@@ -110,7 +110,17 @@ impl Browser {
     /// Waits until an expression is true in the page, however long the page needs. Fails with
     /// the text of the page after [`PAGE`].
     pub fn wait_for(&self, expression: &str) {
-        self.run_async(&WAIT.replace("@EXPRESSION@", expression));
+        let script = json!({ "script": WAIT.replace("@EXPRESSION@", expression), "args": [] });
+        loop {
+            let at = self.url();
+            let waited = self.command("POST", "/execute/async", Some(&script));
+            // A navigation ends the scripts of the page that is left.
+            match waited {
+                Err(error) if error.contains("script timeout") && self.url() != at => {}
+                Err(error) => panic!("{expression}: {error}\npage:\n{}", self.text()),
+                Ok(_) => return,
+            }
+        }
     }
 
     /// The first element of a CSS selector.

@@ -13,8 +13,8 @@ use crate::member::MemberId;
 use crate::request::{Apply, Reply};
 use crate::role::apply::{NotApplied, not_applied};
 use crate::role::gather;
-use crate::role::shared::{RoleState, millis};
-use crate::state::{NodeReport, Stage, VersionRecord, against_in_words};
+use crate::role::shared::{RoleState, millis, moved};
+use crate::state::{NodeReport, Stage, State, VersionRecord, against_in_words};
 use crate::wire::Network;
 use part::codec;
 use part::lock;
@@ -39,6 +39,8 @@ const AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Events in one answer.
 const EVENTS_MAX: usize = 100;
+/// How long the outcome of a change is waited for here, once it is agreed on.
+const SHOWS_LIMIT: Duration = Duration::from_secs(2);
 /// Versions in one answer.
 const VERSIONS_MAX: usize = 200;
 /// Versions that are read to find where lines come from.
@@ -377,7 +379,8 @@ impl<M: Machine, N: Network> Answering<M, N> {
             judging: self.judging(&set, &change),
             set,
         };
-        Ok(proposed(self.shared.propose_files(&apply, |_| {}).await))
+        let proposed = self.shared.propose_files(&apply, |_| {}).await;
+        Ok(self.proposed(proposed).await)
     }
 
     async fn roll_back(&self, to: VersionId, change: Change) -> Result<Answer, String> {
@@ -387,7 +390,33 @@ impl<M: Machine, N: Network> Answering<M, N> {
         let again = self
             .shared
             .propose_again(to, change.by, change.message, judging);
-        Ok(proposed(again.await))
+        let proposed = again.await;
+        Ok(self.proposed(proposed).await)
+    }
+
+    async fn proposed(&self, proposed: Result<VersionId, NotApplied>) -> Answer {
+        match proposed {
+            Ok(version) => {
+                self.shows(|state| state.version(version).is_some()).await;
+                Answer::Done {
+                    words: format!("version {version} is proposed: every node checks it first"),
+                    version: Some(version.0),
+                }
+            }
+            Err(error) => done(not_applied(&error)),
+        }
+    }
+
+    /// Waits a moment until this member shows what was agreed on: who asked for it looks next.
+    async fn shows(&self, it: impl Fn(&State) -> bool) {
+        let mut changes = self.shared.engine.changes();
+        let shown = async {
+            while !it(&self.shared.engine.state()) {
+                moved(&mut changes).await;
+            }
+        };
+        // Otherwise a little later.
+        let _ = timeout(SHOWS_LIMIT, shown).await;
     }
 
     /// As the files say, unless the change says otherwise.
@@ -404,6 +433,7 @@ impl<M: Machine, N: Network> Answering<M, N> {
         self.shared.needs_majority().await?;
         let done = done(self.shared.confirm_version(Some(version)).await?);
         self.note(&format!("confirmed by {by}"), &done).await;
+        self.ends(version).await;
         Ok(done)
     }
 
@@ -414,7 +444,14 @@ impl<M: Machine, N: Network> Answering<M, N> {
         }
         self.shared.needs_majority().await?;
         let words = format!("cancelled by {by}");
-        Ok(done(self.shared.take_back(words).await?))
+        let done = done(self.shared.take_back(words).await?);
+        self.ends(version).await;
+        Ok(done)
+    }
+
+    async fn ends(&self, version: VersionId) {
+        self.shows(|state| state.on_its_way().is_none_or(|record| record.id != version))
+            .await;
     }
 
     /// Who confirmed is in no version: it is an event.
@@ -583,15 +620,5 @@ fn done(reply: Reply) -> Answer {
         _ => Answer::Refused {
             words: String::new(),
         },
-    }
-}
-
-fn proposed(proposed: Result<VersionId, NotApplied>) -> Answer {
-    match proposed {
-        Ok(version) => Answer::Done {
-            words: format!("version {version} is being checked"),
-            version: Some(version.0),
-        },
-        Err(error) => done(not_applied(&error)),
     }
 }
