@@ -49,6 +49,7 @@ use crate::role::socket::{Replies, Socket, SocketError};
 use crate::store::{Store, StoreError};
 use crate::wire::{Network, Wire, WireError};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -229,11 +230,13 @@ async fn live<M: Machine, N: Network>(
     }
     answer_operators(shared, &mut tasks, socket, requests);
     let versions = texts.map(|texts| Arc::new(versions::Answering::new(shared.clone(), texts)));
+    // Once for all news: its rest ends however many come meanwhile.
+    let mut stopped = pin!(stopped_by_its_disk(shared));
     loop {
         let news = tokio::select! {
             news = shared.machine.news() => news,
             // The supervisor starts another one, which opens the store anew.
-            () = stopped_by_its_disk(shared) => break,
+            () = &mut stopped => break,
         };
         match news {
             News::WentBack { words } => {

@@ -49,6 +49,7 @@ pub fn stream(http: bool) -> Stream {
     let mut config = Config::default();
     config.proxies.push(listen());
     config.backends.insert("web".into(), ProxyIndex(0));
+    config.global.request_history = Some(16);
     let config = Arc::new(config);
     let (now, wall) = (Instant::now(), SystemTime::now());
     let session = Session {
