@@ -67,7 +67,9 @@ fn evaluate<'r>(
             return Outcomes::Wait(at as u32);
         }
         let step = rule.action.run(stream);
-        note(stream, rule, &step);
+        if stream.config.global.requests_kept() > 0 || stream.session.is_traced() {
+            note(stream, rule, &step);
+        }
         match step {
             Step::Next => {}
             Step::Accept => {
