@@ -49,15 +49,18 @@ pub fn file(shown: &Shown<'_>, viewed: &Viewed<'_>) -> Markup {
 }
 
 fn lines(text: &str, blame: Option<&[Line]>) -> Markup {
-    let mut before = None;
+    let version = |at: usize| {
+        blame
+            .and_then(|blame| blame.get(at))
+            .map(|from| from.version)
+    };
     html! {
         pre.code tabindex="0" {
             @for (at, line) in text.lines().enumerate().take(LINES_MAX) {
                 span.l id={ "L" (at + 1) } {
                     @if let Some(from) = blame.map(|blame| blame.get(at)) {
                         // Each author once for the lines below one another.
-                        @let is_new = from.map(|from| from.version) != before;
-                        @let _ = before = from.map(|from| from.version);
+                        @let is_new = at == 0 || version(at) != version(at - 1);
                         span.from { (from.filter(|_| is_new).map_or_else(String::new, brought)) }
                     }
                     a.n href={ "#L" (at + 1) } { (at + 1) }
