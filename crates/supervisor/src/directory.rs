@@ -104,7 +104,7 @@ impl Instance {
 }
 
 /// How often the kernel's list of sockets is read for one that it does not show.
-const LOOKS: usize = 3;
+const LOOKS: usize = 32;
 /// What follows the name of a part.
 const OF_PART: &str = "-role";
 
