@@ -68,6 +68,34 @@ fn long() -> Platform {
     platform
 }
 
+fn viewer(role: Role) -> Viewer {
+    Viewer {
+        name: "anna".to_owned(),
+        token: None,
+        role,
+        csrf: "sample".to_owned(),
+    }
+}
+
+fn shown<'s>(platform: &'s Platform, viewer: &'s Viewer) -> Shown<'s> {
+    Shown {
+        platform,
+        viewer,
+        filter: "",
+        member: None,
+        told: None,
+    }
+}
+
+/// Writes a page, which is made for a server, where paths begin at its root.
+fn put(folder: &Path, name: &str, html: &str) -> io::Result<()> {
+    let own = ["style.css", "live.js", "edit.js"];
+    let html = own.iter().fold(html.to_owned(), |html, file| {
+        html.replace(&format!("\"/{file}\""), &format!("\"{file}\""))
+    });
+    fs::write(folder.join(name), html)
+}
+
 /// A text with a mistake.
 const TEXT: &str = "global
     log 127.0.0.1 local0
@@ -158,27 +186,9 @@ fn files(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> io
 
 /// The pages of the configuration, for an admin.
 fn configuration(folder: &Path, platform: &Platform) -> io::Result<()> {
-    let viewer = Viewer {
-        name: "anna".to_owned(),
-        token: None,
-        role: Role::Admin,
-        csrf: "sample".to_owned(),
-    };
-    let shown = Shown {
-        platform,
-        viewer: &viewer,
-        filter: "",
-        member: None,
-        told: None,
-    };
-    let put = |name: &str, html: String| {
-        let html = html.replace("\"/style.css\"", "\"style.css\"");
-        let html = html.replace("\"/live.js\"", "\"live.js\"");
-        fs::write(
-            folder.join(name),
-            html.replace("\"/edit.js\"", "\"edit.js\""),
-        )
-    };
+    let viewer = viewer(Role::Admin);
+    let shown = shown(platform, &viewer);
+    let put = |name: &str, html: String| put(folder, name, &html);
     files(&shown, &put)?;
     let paths = [PATH.to_owned(), "/etc/evenkeel/errors/503.http".to_owned()];
     let editing = config::Editing {
@@ -214,28 +224,9 @@ fn configuration(folder: &Path, platform: &Platform) -> io::Result<()> {
 }
 
 fn write(folder: &Path, platform: &Platform) -> io::Result<()> {
-    let viewer = Viewer {
-        name: "anna".to_owned(),
-        token: None,
-        role: Role::Operator,
-        csrf: "sample".to_owned(),
-    };
-    let shown = Shown {
-        platform,
-        viewer: &viewer,
-        filter: "",
-        member: None,
-        told: None,
-    };
-    let put = |name: &str, html: String| {
-        // The pages are made for a server, where paths begin at its root.
-        let html = html.replace("\"/style.css\"", "\"style.css\"");
-        let html = html.replace("\"/edit.js\"", "\"edit.js\"");
-        fs::write(
-            folder.join(name),
-            html.replace("\"/live.js\"", "\"live.js\""),
-        )
-    };
+    let viewer = viewer(Role::Operator);
+    let shown = shown(platform, &viewer);
+    let put = |name: &str, html: String| put(folder, name, &html);
     let parts = ["address", "volume", "guest", "cluster", "supervisor"];
     let pages = [
         ("overview", Page::Overview),

@@ -1,9 +1,8 @@
 //! Finds the version that wrote each line: it compares the newest text with each older
 //! version in turn, until every line has a version.
 
-use super::difference::{lines, operations};
+use super::difference::{lines, origins};
 use crate::command::VersionId;
-use similar::DiffOp;
 
 /// A line, and the version that brought it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,21 +50,7 @@ impl Blame {
             return;
         };
         let (old, new) = (lines(text), lines(&self.text));
-        let mut stood: Vec<Option<usize>> = vec![None; new.len()];
-        for operation in operations(&old, &new) {
-            if let DiffOp::Equal {
-                old_index,
-                new_index,
-                len,
-            } = operation
-            {
-                for at in 0..len {
-                    if let Some(place) = stood.get_mut(new_index + at) {
-                        *place = Some(old_index + at);
-                    }
-                }
-            }
-        }
+        let stood = origins(&old, &new);
         for (open, known) in self.open.iter_mut().zip(&mut self.versions) {
             *open = open.and_then(|at| stood.get(at).copied().flatten());
             if open.is_some() {

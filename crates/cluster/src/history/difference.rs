@@ -175,9 +175,28 @@ pub(super) fn lines(text: &[u8]) -> Vec<&[u8]> {
 }
 
 /// How the lines of one text became those of another.
-pub(super) fn operations(old: &[&[u8]], new: &[&[u8]]) -> Vec<DiffOp> {
+fn operations(old: &[&[u8]], new: &[&[u8]]) -> Vec<DiffOp> {
     let deadline = Instant::now().checked_add(SEARCH_LIMIT);
     capture_diff_slices_deadline(Algorithm::Patience, old, new, deadline)
+}
+
+/// For each line of one text: where it stood in an older one, if it did.
+pub(super) fn origins(old: &[&[u8]], new: &[&[u8]]) -> Vec<Option<usize>> {
+    let mut stood = vec![None; new.len()];
+    for operation in operations(old, new) {
+        if let DiffOp::Equal {
+            old_index,
+            new_index,
+            len,
+        } = operation
+        {
+            let places = stood.iter_mut().skip(new_index).take(len);
+            for (place, at) in places.zip(old_index..) {
+                *place = Some(at);
+            }
+        }
+    }
+    stood
 }
 
 /// The pieces of a difference: found in what the texts are, told by what may be seen.

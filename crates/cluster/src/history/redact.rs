@@ -26,10 +26,21 @@ impl Redaction {
         let files = set.files.iter();
         let files = files.filter(|file| has_words(file) && !is_secret(file));
         let all = files.flat_map(|file| secrets(&file.bytes, mask.vocabulary));
-        let mut all: Vec<String> = all.filter(|one| one.len() >= BYTES_MIN).collect();
-        all.sort_by_key(|one| std::cmp::Reverse(one.len()));
+        let all = all.filter(|one| one.len() >= BYTES_MIN);
+        let mut all = Redaction::sorted(all.collect());
+        all.0.truncate(SECRETS_MAX);
+        all
+    }
+
+    /// Those of several versions, which mostly have the same.
+    pub fn all<'r>(some: impl Iterator<Item = &'r Redaction>) -> Redaction {
+        Redaction::sorted(some.flat_map(|one| one.0.iter().cloned()).collect())
+    }
+
+    /// The longest first: one may stand within another.
+    fn sorted(mut all: Vec<String>) -> Redaction {
+        all.sort_unstable_by(|a, b| (b.len(), a).cmp(&(a.len(), b)));
         all.dedup();
-        all.truncate(SECRETS_MAX);
         Redaction(all)
     }
 

@@ -1,8 +1,7 @@
 //! Puts the secrets of a text back into an edited copy of it, which was shown without them.
 
-use super::difference::{lines, operations};
+use super::difference::{lines, origins};
 use language::difference::{COVER, Vocabulary, covered};
-use similar::DiffOp;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Restores the secrets that an edited copy of `original` still has covered. Its lines end as those
@@ -25,28 +24,14 @@ pub fn uncovered(
         .map(without_return)
         .collect();
     let hidden = Hidden::of(&olds, &shown, &news);
-    let mut stands: Vec<Option<usize>> = vec![None; news.len()];
-    for operation in operations(&shown, &news) {
-        if let DiffOp::Equal {
-            old_index,
-            new_index,
-            len,
-        } = operation
-        {
-            for at in 0..len {
-                if let Some(stands) = stands.get_mut(new_index + at) {
-                    *stands = Some(old_index + at);
-                }
-            }
-        }
-    }
+    let stood = origins(&shown, &news);
     let end: &[u8] = match original.windows(2).any(|two| two == b"\r\n") {
         true => b"\r\n",
         false => b"\n",
     };
     let (mut out, mut wrong) = (Vec::new(), Vec::new());
-    for (at, (new, stands)) in news.iter().zip(stands).enumerate() {
-        let same = stands.and_then(|at| olds.get(at)).copied();
+    for (at, (new, stood)) in news.iter().zip(stood).enumerate() {
+        let same = stood.and_then(|at| olds.get(at)).copied();
         match hidden.line(new, same) {
             Some(old) => out.extend_from_slice(old),
             None if has_cover(new) => wrong.push(at + 1),

@@ -142,10 +142,8 @@ impl<M: Machine, N: Network> Answering<M, N> {
             .filter(|record| speaks(record))
             .map(|record| record.id);
         let redactions = self.redactions(speaking.collect()).await;
-        let redact = |words: &str| {
-            let all = redactions.values();
-            cut(&all.fold(words.to_owned(), |words, one| one.apply(&words)))
-        };
+        let secrets = Redaction::all(redactions.values().map(|one| &**one));
+        let redact = |words: &str| cut(&secrets.apply(words));
         // Where its secrets are not known, what is said of a version may have some.
         let redact_of = |record: &VersionRecord, words: &str| match redactions.get(&record.id) {
             Some(_) => redact(words),
