@@ -87,7 +87,13 @@ impl Bed {
         let text = String::from_utf8_lossy(&text).into_owned();
         let bad = ["failed", "error", "verification"];
         let good = output.status.success() && !bad.iter().any(|word| text.contains(word));
-        assert!(good, "{name} {steps:?}: {text}");
+        let volumes = || self.run(&["volume", "list"]);
+        assert!(
+            good,
+            "{name} {steps:?}: {} {text} {:?}",
+            output.status,
+            volumes()
+        );
         text
     }
 }

@@ -89,6 +89,8 @@ struct Shared {
     pages: RefCell<Pages>,
     /// What accounts hold beyond [`ACCOUNT_BYTES_MIN`], together.
     beyond_bytes: Cell<usize>,
+    /// Buffers that were dropped.
+    returned: Cell<u64>,
 }
 
 /// Gives out buffers.
@@ -122,6 +124,7 @@ impl Pool {
                 memory: Arc::new(Memory::map()?),
                 pages: RefCell::new(pages),
                 beyond_bytes: Cell::new(0),
+                returned: Cell::new(0),
             }),
         })
     }
@@ -133,6 +136,12 @@ impl Pool {
     /// Memory that is not in use, bytes.
     pub fn free_bytes(&self) -> usize {
         self.shared.pages.borrow().free * PAGE_BYTES
+    }
+
+    /// Buffers that were returned since it was made: while this stays the same, what
+    /// [`Pool::take`] refused it refuses again.
+    pub fn returned(&self) -> u64 {
+        self.shared.returned.get()
     }
 
     /// Opens an account. There are at most [`ACCOUNTS_MAX`] at a time; its caller counts.
@@ -274,6 +283,8 @@ impl Drop for Buffer {
         pages.give_back(self.page, self.pages);
         let after = self.held_bytes.get() - self.memory_bytes();
         self.shared.set_held(&self.held_bytes, after);
+        let returned = &self.shared.returned;
+        returned.set(returned.get().wrapping_add(1));
     }
 }
 

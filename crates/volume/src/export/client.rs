@@ -89,7 +89,9 @@ struct Part {
 enum Wants {
     /// More bytes.
     Input,
-    /// Memory, the end of one of its requests, or that it reads its replies.
+    /// Memory.
+    Memory,
+    /// The end of one of its requests, or that it reads its replies.
     Room,
 }
 
@@ -160,9 +162,14 @@ impl Client {
         !self.outbox.is_empty()
     }
 
-    /// Whether it waits for room.
+    /// Whether it waits for something else than its input.
     pub(super) fn waits(&self) -> bool {
-        self.wants == Wants::Room
+        self.wants != Wants::Input
+    }
+
+    /// Whether it waits for memory.
+    pub(super) fn starves(&self) -> bool {
+        self.wants == Wants::Memory
     }
 
     /// Whether a request of it is under way.
@@ -175,8 +182,8 @@ impl Client {
         matches!(self.intake, Intake::Closed) && !self.is_busy() && self.outbox.is_empty()
     }
 
-    /// Sends replies, as far as it takes them.
-    pub(super) fn send(&mut self) -> Result<(), Gone> {
+    /// Sends replies, as far as it takes them. Returns whether it has taken any.
+    pub(super) fn send(&mut self) -> Result<bool, Gone> {
         Ok(self.outbox.send(&mut self.socket.as_fd())?)
     }
 
@@ -196,7 +203,7 @@ impl Client {
     pub(super) fn advance(&mut self, port: &mut Port<'_>) -> Result<(), Gone> {
         self.wants = self.consume(port)?;
         for _ in 0..RECEIVES_MAX {
-            if self.wants == Wants::Room {
+            if self.waits() {
                 break;
             }
             let received = self.receive()?;
@@ -388,7 +395,7 @@ impl Client {
             Some(current) => current,
             None => match port.pool.take(&self.account, pending.left() as usize) {
                 Some(buffer) => Part { buffer, filled: 0 },
-                None => return Some(Wants::Room),
+                None => return Some(Wants::Memory),
             },
         };
         let room = &mut current.buffer.bytes_mut()[current.filled..];
@@ -435,7 +442,7 @@ impl Client {
             return None;
         }
         let Some(buffer) = port.pool.take(&self.account, pending.left() as usize) else {
-            return Some(Wants::Room);
+            return Some(Wants::Memory);
         };
         let length = buffer.len() as u32;
         let is_whole = length == pending.asked.length;

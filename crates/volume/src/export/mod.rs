@@ -93,7 +93,17 @@ pub struct Export {
     pause: Option<Instant>,
     stops: bool,
     operations: Vec<(Token, Operation)>,
+    tried: Tried,
     counters: Counters,
+}
+
+/// What there was when clients that wait were last let continue.
+#[derive(Default)]
+struct Tried {
+    /// [`Pool::returned`].
+    returned: u64,
+    /// A client has taken replies since then.
+    has_sent: bool,
 }
 
 impl Export {
@@ -120,6 +130,7 @@ impl Export {
             pause: None,
             stops: false,
             operations: Vec::new(),
+            tried: Tried::default(),
             counters: Counters::default(),
         };
         for listener in &one.listeners {
@@ -166,12 +177,21 @@ impl Export {
         self.clients.iter().flatten().any(Client::has_output)
     }
 
-    /// When [`Export::handle_time`] is to be called.
+    /// When [`Export::handle_time`] and [`Export::settle`] are to be called.
     pub fn deadline(&self) -> Option<Instant> {
         let clients = self.clients.iter().flatten();
         let since = clients.filter_map(Client::in_handshake_since).min();
         let late = since.and_then(|since| since.checked_add(HANDSHAKE_MAX));
-        late.into_iter().chain(self.pause).min()
+        let at_once = self.may_continue().then(Instant::now);
+        [late, self.pause, at_once].into_iter().flatten().min()
+    }
+
+    /// Whether there has come room for a client that waits for it, of which no descriptor tells.
+    fn may_continue(&self) -> bool {
+        let has_memory = self.pool.returned() != self.tried.returned;
+        let mut clients = self.clients.iter().flatten();
+        clients
+            .any(|client| client.starves() && has_memory || client.waits() && self.tried.has_sent)
     }
 
     /// Closes clients that have chosen no export in time, and ends a pause.
@@ -222,12 +242,13 @@ impl Export {
         for _ in 0..=CLIENTS_MAX {
             let before = self.clients();
             self.send();
+            self.tried.returned = self.pool.returned();
             for place in 0..CLIENTS_MAX {
                 if self.clients[place].as_ref().is_some_and(Client::waits) {
                     self.with(place, Client::advance);
                 }
             }
-            self.send();
+            self.tried.has_sent = self.send();
             if self.clients() == before {
                 break;
             }
@@ -241,17 +262,20 @@ impl Export {
         self.operations.drain(..)
     }
 
-    fn send(&mut self) {
+    /// Returns whether a client has taken anything.
+    fn send(&mut self) -> bool {
+        let mut any = false;
         for place in 0..CLIENTS_MAX {
             let Some(client) = &mut self.clients[place] else {
                 continue;
             };
             match client.send() {
                 Err(gone) => self.close(place, gone),
-                Ok(()) if client.is_finished() => self.close(place, Gone::Left),
-                Ok(()) => {}
+                Ok(_) if client.is_finished() => self.close(place, Gone::Left),
+                Ok(sent) => any |= sent,
             }
         }
+        any
     }
 
     /// Lets epoll report what is of use to a client now.

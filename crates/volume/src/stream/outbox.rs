@@ -66,11 +66,12 @@ impl Outbox {
         self.segments.push_back(Segment::Shared(buffer));
     }
 
-    /// Sends as much as the other side takes.
+    /// Sends as much as the other side takes. Returns whether it has taken any.
     ///
     /// # Errors
     /// The connection is gone.
-    pub(crate) fn send(&mut self, socket: &mut impl Bytes) -> Result<(), Errno> {
+    pub(crate) fn send(&mut self, socket: &mut impl Bytes) -> Result<bool, Errno> {
+        let mut any = false;
         while !self.segments.is_empty() {
             let mut slices = [IoSlice::new(&[]); PIECES_MAX];
             let mut count = 0;
@@ -80,13 +81,16 @@ impl Outbox {
                 count += 1;
             }
             match socket.write(&slices[..count]) {
-                Ok(sent) => self.sent(sent),
+                Ok(sent) => {
+                    any |= sent > 0;
+                    self.sent(sent);
+                }
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::AGAIN) => break,
                 Err(errno) => return Err(errno),
             }
         }
-        Ok(())
+        Ok(any)
     }
 
     fn sent(&mut self, count: usize) {

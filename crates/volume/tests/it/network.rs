@@ -14,7 +14,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use volume::disk::{Completion, Operation, Output, Pool, Preference, Target, Token};
+use volume::disk::{
+    BUFFER_BYTES_MAX, Completion, Operation, Output, Pool, Preference, Target, Token,
+};
 use volume::export::{CLIENTS_MAX, Export, HANDSHAKE_LEAST, HANDSHAKE_MAX, KEYS, Listener};
 use volume::single::Single;
 
@@ -234,6 +236,14 @@ fn a_stop_ends_requests_under_way_and_closes_clients_without_an_error() {
 
 /// An export of 1 GiB without a disk, and a client of it for each number.
 fn with_clients(count: usize) -> (Scratch, Rc<OwnedFd>, Export, Vec<Raw>) {
+    with_memory(count, Pool::new().unwrap(), false)
+}
+
+fn with_memory(
+    count: usize,
+    pool: Pool,
+    structured: bool,
+) -> (Scratch, Rc<OwnedFd>, Export, Vec<Raw>) {
     let scratch = Scratch::new().unwrap();
     let socket = scratch.path().join("socket");
     let listeners = vec![Listener::Unix(UnixListener::bind(&socket).unwrap())];
@@ -242,12 +252,11 @@ fn with_clients(count: usize) -> (Scratch, Rc<OwnedFd>, Export, Vec<Raw>) {
         size: 1 << 30,
         ..offered()
     };
-    let pool = Pool::new().unwrap();
     let mut export = Export::new(Rc::clone(&epoll), offered, listeners, pool).unwrap();
     let clients = (0..count)
         .map(|_| {
             let stream = UnixStream::connect(&socket).unwrap();
-            let client = std::thread::spawn(|| Raw::new(stream, false));
+            let client = std::thread::spawn(move || Raw::new(stream, structured));
             assert!(lab::eventually(Duration::from_secs(10), || {
                 drain(&epoll, &mut export);
                 client.is_finished()
@@ -320,4 +329,68 @@ fn a_client_has_short_ranges_at_the_disk_together() {
         export.handle_completion(Completion { token, result });
     }
     assert_eq!(drain(&epoll, &mut export), 0);
+}
+
+#[test]
+fn a_client_that_waits_for_memory_goes_on_when_anybody_returns_some() {
+    const WHOLE: u32 = 8 << 20;
+    let pool = Pool::new().unwrap();
+    let (_scratch, epoll, mut export, mut clients) = with_memory(1, pool.clone(), true);
+    // All that is shared: what the other node of a volume sends takes of it, too.
+    let other = pool.account();
+    let mut held: Vec<_> = std::iter::from_fn(|| pool.take(&other, BUFFER_BYTES_MAX)).collect();
+    clients[0].request(0, READ, 0, WHOLE);
+    let at_disk = operations(&epoll, &mut export);
+    assert!(!at_disk.is_empty(), "its own share");
+    assert_eq!(export.deadline(), None, "nothing to be done");
+    held.pop();
+    assert!(export.deadline().is_some_and(|at| at <= Instant::now()));
+    let more: Vec<_> = export.settle().collect();
+    assert_eq!((more.len(), export.deadline()), (1, None));
+}
+
+#[test]
+fn a_client_that_takes_its_replies_at_any_moment_gets_all_of_them() {
+    const WHOLE: u32 = 512 << 10;
+    const READS: usize = 20_000;
+    let pool = Pool::new().unwrap();
+    let (_scratch, epoll, mut export, mut clients) = with_memory(1, pool.clone(), true);
+    let other = pool.account();
+    let _held: Vec<_> = std::iter::from_fn(|| pool.take(&other, BUFFER_BYTES_MAX)).collect();
+    let mut client = clients.remove(0);
+    let reader = std::thread::spawn(move || {
+        for _ in 0..READS {
+            client.request(0, READ, 0, WHOLE);
+            while !client.chunk().is_last {}
+        }
+    });
+    while export.clients() > 0 {
+        let mut events = [Event {
+            flags: EventFlags::empty(),
+            data: EventData::new_u64(0),
+        }; 8];
+        let at = export.deadline();
+        let patience = Timespec {
+            tv_sec: if at.is_some() { 0 } else { 60 },
+            tv_nsec: 0,
+        };
+        let count = epoll::wait(&epoll, &mut events, Some(&patience)).unwrap();
+        assert!(count > 0 || at.is_some(), "nothing lets it continue");
+        for event in &events[..count] {
+            export.handle_event({ event.data }.u64(), event.flags, Instant::now());
+        }
+        let mut asked: Vec<_> = export.settle().collect();
+        while !asked.is_empty() {
+            for (token, operation) in asked.drain(..) {
+                let Operation::Read { mut buffer, .. } = operation else {
+                    panic!("{operation:?}")
+                };
+                buffer.bytes_mut().fill(1);
+                let result = Ok(Output::Data(buffer));
+                export.handle_completion(Completion { token, result });
+            }
+            asked.extend(export.settle());
+        }
+    }
+    reader.join().unwrap();
 }
