@@ -4,12 +4,13 @@ use crate::config::ServerIndex;
 use crate::transaction::{Decided, Endpoint, RULES_MAX, Stream, TRIES_MAX};
 use language::Span;
 use reactor::Instant;
+use std::ops::Deref;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bytes of all texts of an entry.
 pub(super) const TEXT_MAX: usize = 448;
 /// Texts of an entry.
-const FIELDS: usize = Field::Try as usize + TRIES_MAX;
+pub(super) const FIELDS: usize = Field::Try as usize + TRIES_MAX;
 
 /// A text of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +60,11 @@ pub struct Place {
 impl Place {
     /// The file's name is not known.
     pub(super) const NO_FILE: u8 = u8::MAX;
+    /// No place.
+    const UNKNOWN: Place = Place {
+        file: Place::NO_FILE,
+        line: 0,
+    };
 }
 
 /// Durations as logs show them, milliseconds; None: not reached.
@@ -120,9 +126,9 @@ pub struct Effort {
     pub backend_queue: u32,
 }
 
-/// One finished request, or TCP session.
-#[derive(Clone, Debug)]
-pub struct Entry {
+/// What is known of one finished request, or TCP session, besides texts and lists.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
     /// Its number on its thread, from 1.
     pub number: u64,
     /// The number that it has in the process, as in `show sess`.
@@ -146,53 +152,23 @@ pub struct Entry {
     pub balance: &'static str,
     /// What chose the backend.
     pub backend_by: BackendBy,
-    text: Text,
-    /// Rules, choices and failed tries; None: there are none.
-    pub decided: Option<Box<Decided>>,
-    places: Places,
-}
-
-/// The places of rules.
-#[derive(Clone, Copy, Debug)]
-struct Places {
-    rules: [u8; RULES_MAX],
     owner: Place,
 }
 
-/// Texts, one behind the other.
-#[derive(Clone, Debug, Default)]
-struct Text {
-    bytes: Vec<u8>,
-    ends: [u16; FIELDS],
-}
-
-impl Text {
-    fn put(&mut self, at: usize, field: Field, text: &[u8]) {
-        let room = TEXT_MAX.saturating_sub(self.bytes.len());
-        let kept = text.len().min(field.bytes_max()).min(room);
-        self.bytes
-            .extend_from_slice(text.get(..kept).unwrap_or_default());
-        if let Some(end) = self.ends.get_mut(at) {
-            *end = self.bytes.len() as u16;
-        }
-    }
-
-    fn get(&self, at: usize) -> &[u8] {
-        let begin = at.checked_sub(1).and_then(|before| self.ends.get(before));
-        let begin = begin.copied().unwrap_or_default();
-        let end = self.ends.get(at).copied().unwrap_or_default();
-        let range = usize::from(begin)..usize::from(end);
-        self.bytes.get(range).unwrap_or_default()
-    }
+/// One finished request, or TCP session.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub(super) facts: Facts,
+    pub(super) text: Text,
+    /// Rules, choices and failed tries; None: there are none.
+    pub decided: Option<Box<Decided>>,
+    /// The places of the names of the rules' files.
+    pub(super) files: [u8; RULES_MAX],
 }
 
 impl Default for Entry {
     fn default() -> Self {
-        let unknown = Place {
-            file: Place::NO_FILE,
-            line: 0,
-        };
-        Entry {
+        let facts = Facts {
             number: 0,
             id: 0,
             http: false,
@@ -204,12 +180,57 @@ impl Default for Entry {
             effort: Effort::default(),
             balance: "",
             backend_by: BackendBy::None,
+            owner: Place::UNKNOWN,
+        };
+        Entry {
+            facts,
             text: Text::default(),
             decided: None,
-            places: Places {
-                rules: [Place::NO_FILE; RULES_MAX],
-                owner: unknown,
-            },
+            files: [Place::NO_FILE; RULES_MAX],
+        }
+    }
+}
+
+impl Deref for Entry {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.facts
+    }
+}
+
+/// Texts, one behind the other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Text {
+    pub(super) bytes: Vec<u8>,
+    pub(super) ends: [u16; FIELDS],
+}
+
+impl Text {
+    fn get(&self, at: usize) -> &[u8] {
+        let begin = at.checked_sub(1).and_then(|before| self.ends.get(before));
+        let begin = begin.copied().unwrap_or_default();
+        let end = self.ends.get(at).copied().unwrap_or_default();
+        let range = usize::from(begin)..usize::from(end);
+        self.bytes.get(range).unwrap_or_default()
+    }
+}
+
+/// Appends the texts of an entry, and notes where they end.
+struct Texts<'t> {
+    bytes: &'t mut Vec<u8>,
+    begin: usize,
+    ends: [u16; FIELDS],
+}
+
+impl Texts<'_> {
+    fn put(&mut self, at: usize, field: Field, text: &[u8]) {
+        let room = (self.begin + TEXT_MAX).saturating_sub(self.bytes.len());
+        let kept = text.len().min(field.bytes_max()).min(room);
+        self.bytes
+            .extend_from_slice(text.get(..kept).unwrap_or_default());
+        if let Some(end) = self.ends.get_mut(at) {
+            *end = (self.bytes.len() - self.begin) as u16;
         }
     }
 }
@@ -246,115 +267,114 @@ pub(super) fn path(target: &[u8]) -> &[u8] {
     }
 }
 
-impl Entry {
-    /// Takes what is known of a stream that has ended; `file` finds the names of files.
-    pub(super) fn fill(&mut self, stream: &Stream, mut file: impl FnMut(u32) -> u8) {
+impl Facts {
+    /// What is known of a stream that has ended; `file` finds the names of files.
+    pub(super) fn of(stream: &Stream, number: u64, file: &mut impl FnMut(u32) -> u8) -> Facts {
         let times = &stream.times;
-        self.id = stream.identity.id;
-        self.http = stream.http;
-        self.began_ms = [unix_ms(times.accept_date()), unix_ms(times.began_at)];
-        self.spans = Spans {
-            request: span(Some(times.began), times.request),
-            queue: span(times.request.or(Some(times.began)), times.queued),
-            connect: span(times.queued, times.connected),
-            response: span(times.connected, times.response),
-            active: span(Some(times.began), Some(times.end())).unwrap_or_default(),
-        };
-        self.client = stream.source();
         let outcome = &stream.outcome;
         let [third, fourth] = stream.cookie_letters();
         let (first, second) = (outcome.termination.letter(), outcome.phase.letter());
-        self.ended = Ended {
-            status: if stream.http { stream.status() } else { 0 },
-            server_status: outcome.server_status,
-            letters: [first, second, third, fourth],
-            local: outcome.local,
-            cached: stream
-                .transfer
-                .cache
-                .as_deref()
-                .is_some_and(|used| used.hit),
-        };
-        self.bytes = [stream.transfer.bytes_in, stream.transfer.bytes_out];
+        let hit = { stream.transfer.cache.as_deref() }.is_some_and(|used| used.hit);
         let route = &stream.route;
-        self.effort = Effort {
-            retries: route.retries,
-            redispatched: route.redispatched,
-            server_queue: route.server_queue,
-            backend_queue: route.backend_queue,
-        };
-        self.fill_choices(stream, &mut file);
-        self.fill_text(stream);
-    }
-
-    fn fill_choices(&mut self, stream: &Stream, file: &mut impl FnMut(u32) -> u8) {
         let mut place = |span: Span| Place {
             file: file(span.file.0),
             line: stream.config.line_of(span).unwrap_or_default(),
         };
-        let backend = stream.backend();
-        self.balance = backend.map_or("", |backend| backend.balance.name());
-        let frontend = stream.frontend();
-        let by_default = frontend.default_backend.as_ref();
-        let by_default = by_default.filter(|default| default.index == stream.route.backend);
-        let decided = stream.decided.as_deref();
-        self.backend_by = match decided.and_then(|decided| decided.backend) {
-            _ if backend.is_none() => BackendBy::None,
-            Some(span) => BackendBy::Rule(place(span)),
-            None if stream.route.backend == Some(stream.route.frontend) => BackendBy::Own,
-            None => match by_default {
-                Some(default) => BackendBy::Default(place(default.span)),
-                None => BackendBy::Other,
+        let owner = { stream.decided.as_deref() }.and_then(|decided| decided.owner?.rule);
+        Facts {
+            number,
+            id: stream.identity.id,
+            http: stream.http,
+            began_ms: [unix_ms(times.accept_date()), unix_ms(times.began_at)],
+            spans: Spans {
+                request: span(Some(times.began), times.request),
+                queue: span(times.request.or(Some(times.began)), times.queued),
+                connect: span(times.queued, times.connected),
+                response: span(times.connected, times.response),
+                active: span(Some(times.began), Some(times.end())).unwrap_or_default(),
             },
-        };
-        let Some(decided) = decided else { return };
-        for (kept, rule) in self.places.rules.iter_mut().zip(decided.rules()) {
-            *kept = place(Span {
-                file: language::source::FileId(rule.file),
-                ..Span::default()
-            })
-            .file;
-        }
-        if let Some(rule) = decided.owner.and_then(|owner| owner.rule) {
-            self.places.owner = place(rule);
+            client: stream.source(),
+            ended: Ended {
+                status: if stream.http { stream.status() } else { 0 },
+                server_status: outcome.server_status,
+                letters: [first, second, third, fourth],
+                local: outcome.local,
+                cached: hit,
+            },
+            bytes: [stream.transfer.bytes_in, stream.transfer.bytes_out],
+            effort: Effort {
+                retries: route.retries,
+                redispatched: route.redispatched,
+                server_queue: route.server_queue,
+                backend_queue: route.backend_queue,
+            },
+            balance: { stream.backend() }.map_or("", |backend| backend.balance.name()),
+            backend_by: backend_by(stream, &mut place),
+            owner: owner.map_or(Place::UNKNOWN, place),
         }
     }
 
-    fn fill_text(&mut self, stream: &Stream) {
-        let text = &mut self.text;
-        text.bytes.clear();
-        // Once, and never more.
-        text.bytes.reserve_exact(TEXT_MAX);
-        let mut put = |field: Field, value: &[u8]| text.put(field as usize, field, value);
-        let backend = stream.backend();
-        put(Field::Frontend, stream.frontend().name.as_bytes());
-        put(
-            Field::Backend,
-            backend.map_or("", |backend| &backend.name).as_bytes(),
-        );
-        let name = |at: Option<ServerIndex>| {
-            let server = at.and_then(|at| backend?.servers.get(at.0 as usize));
-            server.map_or("", |server| &server.name).as_bytes()
-        };
-        put(Field::Server, name(stream.route.server));
-        put(Field::Method, stream.received_method());
-        put(Field::Host, stream.request.get(b"host").unwrap_or_default());
-        put(Field::Path, path(stream.received_target()));
-        let id = stream.identity.unique_id.as_deref();
-        put(Field::UniqueId, id.unwrap_or_default());
-        let decided = stream.decided.as_deref();
-        let owner = decided.and_then(|decided| decided.owner);
-        put(Field::Owner, name(owner.map(|owner| owner.server)));
-        let mut at = Field::Try as usize;
-        for one in decided.iter().flat_map(|decided| decided.tries()) {
-            text.put(at, Field::Try, name(Some(one.server)));
-            at += 1;
-        }
-        // Those of an earlier stream end where this one's end.
-        let end = text.bytes.len() as u16;
-        text.ends.iter_mut().skip(at).for_each(|one| *one = end);
+    /// When it ended, milliseconds since 1970.
+    pub fn ended_ms(&self) -> u64 {
+        let [_, began] = self.began_ms;
+        began.saturating_add(u64::from(self.spans.active))
     }
+}
 
+fn backend_by(stream: &Stream, place: &mut impl FnMut(Span) -> Place) -> BackendBy {
+    if stream.backend().is_none() {
+        return BackendBy::None;
+    }
+    let by_rule = { stream.decided.as_deref() }.and_then(|decided| decided.backend);
+    let by_default = { stream.frontend().default_backend.as_ref() }
+        .filter(|default| default.index == stream.route.backend);
+    match (by_rule, by_default) {
+        (Some(span), _) => BackendBy::Rule(place(span)),
+        _ if stream.route.backend == Some(stream.route.frontend) => BackendBy::Own,
+        (None, Some(default)) => BackendBy::Default(place(default.span)),
+        (None, None) => BackendBy::Other,
+    }
+}
+
+/// Appends the texts of a stream. Returns where they end, from where they begin.
+pub(super) fn put_texts(stream: &Stream, bytes: &mut Vec<u8>) -> [u16; FIELDS] {
+    let begin = bytes.len();
+    let mut texts = Texts {
+        bytes,
+        begin,
+        ends: [0; FIELDS],
+    };
+    let mut put = |field: Field, value: &[u8]| texts.put(field as usize, field, value);
+    let backend = stream.backend();
+    put(Field::Frontend, stream.frontend().name.as_bytes());
+    put(
+        Field::Backend,
+        backend.map_or("", |backend| &backend.name).as_bytes(),
+    );
+    let name = |at: Option<ServerIndex>| {
+        let server = at.and_then(|at| backend?.servers.get(at.0 as usize));
+        server.map_or("", |server| &server.name).as_bytes()
+    };
+    put(Field::Server, name(stream.route.server));
+    put(Field::Method, stream.received_method());
+    put(Field::Host, stream.request.get(b"host").unwrap_or_default());
+    put(Field::Path, path(stream.received_target()));
+    let id = stream.identity.unique_id.as_deref();
+    put(Field::UniqueId, id.unwrap_or_default());
+    let decided = stream.decided.as_deref();
+    let owner = decided.and_then(|decided| decided.owner);
+    put(Field::Owner, name(owner.map(|owner| owner.server)));
+    let mut at = Field::Try as usize;
+    for one in decided.iter().flat_map(|decided| decided.tries()) {
+        texts.put(at, Field::Try, name(Some(one.server)));
+        at += 1;
+    }
+    let end = (texts.bytes.len() - begin) as u16;
+    texts.ends.iter_mut().skip(at).for_each(|one| *one = end);
+    texts.ends
+}
+
+impl Entry {
     /// A text; empty where it has none.
     pub fn text(&self, field: Field) -> &[u8] {
         self.text.get(field as usize)
@@ -393,21 +413,13 @@ impl Entry {
         let decided = self.decided.as_deref();
         let rule = decided.and_then(|decided| decided.rules().nth(number));
         Place {
-            file: { self.places.rules.get(number) }
-                .copied()
-                .unwrap_or(Place::NO_FILE),
+            file: self.files.get(number).copied().unwrap_or(Place::NO_FILE),
             line: rule.map_or(0, |rule| rule.line),
         }
     }
 
     /// Where its `use-server` rule stands.
     pub fn owner_place(&self) -> Place {
-        self.places.owner
-    }
-
-    /// When it ended, milliseconds since 1970.
-    pub fn ended_ms(&self) -> u64 {
-        let [_, began] = self.began_ms;
-        began.saturating_add(u64::from(self.spans.active))
+        self.facts.owner
     }
 }

@@ -108,6 +108,14 @@ pub struct Decided {
     pub page: Option<&'static str>,
 }
 
+/// What was decided besides rules and tries, and how many of those there is no room for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Others {
+    owner: Option<Owner>,
+    page: Option<&'static str>,
+    left_out: [u32; 2],
+}
+
 /// At most `N` values, and how many more there were.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Kept<T, const N: usize> {
@@ -170,6 +178,28 @@ impl Decided {
     /// Tries that are not in [`Decided::tries`].
     pub fn tries_left_out(&self) -> u32 {
         self.tries.left_out
+    }
+
+    pub(crate) fn others(&self) -> Others {
+        Others {
+            owner: self.owner,
+            page: self.page,
+            left_out: [self.rules.left_out, self.tries.left_out],
+        }
+    }
+
+    /// Becomes what was kept of another one: all but the line that chose the backend.
+    pub(crate) fn become_kept(
+        &mut self,
+        rules: impl Iterator<Item = RuleMet>,
+        tries: impl Iterator<Item = Try>,
+        others: Others,
+    ) {
+        self.renew();
+        rules.for_each(|rule| self.rules.push(rule, |_| false));
+        tries.for_each(|one| self.tries.push(one, |_| false));
+        (self.owner, self.page) = (others.owner, others.page);
+        [self.rules.left_out, self.tries.left_out] = others.left_out;
     }
 
     /// Forgets everything and keeps the memory.

@@ -33,6 +33,7 @@ mod verdict;
 pub use assigned::{Assigned, Captured};
 pub use born::of_check;
 pub use cookie_date::Date;
+pub(crate) use decided::Others;
 pub use decided::{Decided, Owner, RULES_MAX, RuleMet, TRIES_MAX, Try, TryFailure};
 pub use ends::{End, Ends, Links, ServerEnd};
 pub use log_state::{LogState, ReceivedLine};

@@ -48,7 +48,7 @@ pub fn finish(mut stream: Box<Stream>) {
     }
     count(&stream);
     log::stream_ended(&stream);
-    history::ended(&mut stream);
+    history::ended(&stream);
     tracking::ended(&mut stream);
     backend::leave(&stream);
     here().keep_stream(stream);

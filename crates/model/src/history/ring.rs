@@ -1,0 +1,274 @@
+//! The memory of a thread's history: groups of entries, of which the oldest becomes the newest.
+
+use super::entry::{self, Entry, FIELDS, Facts, Place};
+use super::{Look, Part, Told};
+use crate::config::Config;
+use crate::transaction::{Others, RULES_MAX, RuleMet, Stream, Try};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Names of files that a ring holds; those of later ones are unknown.
+const FILES_MAX: usize = 255;
+/// Entries of a group.
+const GROUP: usize = 64;
+
+/// The newest requests of a thread.
+#[derive(Debug)]
+pub(super) struct Ring {
+    /// Oldest first; all but the last have [`GROUP`] entries.
+    groups: VecDeque<Group>,
+    /// How many entries there are to be; there may be a group more.
+    limit: usize,
+    /// How many there ever were.
+    pub(super) written: u64,
+    pub(super) files: Files,
+}
+
+/// Entries one behind the other, each list in memory of its own: a new one touches little.
+#[derive(Default, Debug)]
+struct Group {
+    rows: Vec<Row>,
+    text: Vec<u8>,
+    rules: Vec<(RuleMet, u8)>,
+    tries: Vec<Try>,
+}
+
+/// One entry, and where its parts end in the lists of its group.
+#[derive(Debug)]
+struct Row {
+    facts: Facts,
+    ends: [u16; FIELDS],
+    text: u32,
+    rules: u16,
+    tries: u16,
+    others: Option<Others>,
+}
+
+/// The files of the rules that entries name.
+#[derive(Debug)]
+pub(super) struct Files {
+    names: Vec<Arc<str>>,
+    /// The last one that was asked for: the version of its configuration, its number there, and
+    /// its place here.
+    last: Option<(u64, u32, u8)>,
+}
+
+impl Files {
+    /// The place of the name of a file; [`Place::NO_FILE`] if there is no room.
+    pub(super) fn place(&mut self, config: &Config, file: u32) -> u8 {
+        if let Some((version, number, place)) = self.last
+            && (version, number) == (config.version, file)
+        {
+            return place;
+        }
+        let Some(name) = config.files.get(file as usize) else {
+            return Place::NO_FILE;
+        };
+        let known = self.names.iter().position(|one| **one == **name);
+        let at = known.unwrap_or_else(|| {
+            if self.names.len() < FILES_MAX {
+                self.names.push(name.as_str().into());
+            }
+            self.names.len() - 1
+        });
+        let is_it = self.names.get(at).is_some_and(|one| **one == **name);
+        let place = match is_it {
+            true => u8::try_from(at).unwrap_or(Place::NO_FILE),
+            false => Place::NO_FILE,
+        };
+        self.last = Some((config.version, file, place));
+        place
+    }
+}
+
+impl Group {
+    fn clear(&mut self) {
+        self.rows.clear();
+        self.text.clear();
+        self.rules.clear();
+        self.tries.clear();
+    }
+
+    fn push(&mut self, stream: &Stream, number: u64, files: &mut Files) {
+        let mut file = |file| files.place(&stream.config, file);
+        let facts = Facts::of(stream, number, &mut file);
+        let ends = entry::put_texts(stream, &mut self.text);
+        let decided = stream.decided.as_deref();
+        if let Some(decided) = decided {
+            let rules = decided.rules().map(|rule| (*rule, file(rule.file)));
+            self.rules.extend(rules);
+            self.tries.extend(decided.tries().copied());
+        }
+        self.rows.push(Row {
+            facts,
+            ends,
+            text: self.text.len() as u32,
+            rules: self.rules.len() as u16,
+            tries: self.tries.len() as u16,
+            others: decided.map(|decided| decided.others()),
+        });
+    }
+
+    /// Puts an entry into `out`.
+    fn read(&self, at: usize, out: &mut Entry) {
+        let Some(row) = self.rows.get(at) else {
+            return;
+        };
+        let before = at.checked_sub(1).and_then(|at| self.rows.get(at));
+        let begins = before.map_or((0, 0, 0), |row| (row.text, row.rules, row.tries));
+        out.facts = row.facts;
+        out.text.ends = row.ends;
+        out.text.bytes.clear();
+        let text = self.text.get(begins.0 as usize..row.text as usize);
+        out.text.bytes.extend_from_slice(text.unwrap_or_default());
+        out.files = [Place::NO_FILE; RULES_MAX];
+        let Some(others) = row.others else {
+            out.decided = None;
+            return;
+        };
+        let rules = self
+            .rules
+            .get(usize::from(begins.1)..usize::from(row.rules));
+        let rules = rules.unwrap_or_default();
+        for (file, (_, kept)) in out.files.iter_mut().zip(rules) {
+            *file = *kept;
+        }
+        let tries = self
+            .tries
+            .get(usize::from(begins.2)..usize::from(row.tries));
+        out.decided.get_or_insert_default().become_kept(
+            rules.iter().map(|(rule, _)| *rule),
+            tries.unwrap_or_default().iter().copied(),
+            others,
+        );
+    }
+}
+
+impl Ring {
+    pub(super) const fn new() -> Ring {
+        Ring {
+            groups: VecDeque::new(),
+            limit: 0,
+            written: 0,
+            files: Files {
+                names: Vec::new(),
+                last: None,
+            },
+        }
+    }
+
+    /// Keeps a stream as one of at most `limit`; 0 frees all.
+    pub(super) fn keep(&mut self, stream: &Stream, limit: usize) {
+        if limit != self.limit {
+            self.limit_to(limit);
+        }
+        if limit == 0 {
+            return;
+        }
+        if self
+            .groups
+            .back()
+            .is_none_or(|group| group.rows.len() >= GROUP)
+        {
+            self.next_group();
+        }
+        if let Some(group) = self.groups.back_mut() {
+            self.written += 1;
+            group.push(stream, self.written, &mut self.files);
+        }
+    }
+
+    /// Entries in memory.
+    fn entries(&self) -> usize {
+        let last = self.groups.back().map_or(0, |group| group.rows.len());
+        self.groups.len().saturating_sub(1) * GROUP + last
+    }
+
+    /// Memory of the entries, bytes.
+    #[cfg(test)]
+    pub(super) fn memory_bytes(&self) -> usize {
+        let group = |group: &Group| {
+            group.rows.capacity() * size_of::<Row>()
+                + group.text.capacity()
+                + group.rules.capacity() * size_of::<(RuleMet, u8)>()
+                + group.tries.capacity() * size_of::<Try>()
+        };
+        self.groups.iter().map(group).sum()
+    }
+
+    /// Begins with an empty group: the oldest one, if the others have enough.
+    fn next_group(&mut self) {
+        let others = self.entries().saturating_sub(GROUP);
+        let used = if others >= self.limit {
+            self.groups.pop_front()
+        } else {
+            None
+        };
+        let mut group = used.unwrap_or_default();
+        group.clear();
+        group.rows.reserve_exact(GROUP);
+        self.groups.push_back(group);
+    }
+
+    #[cold]
+    fn limit_to(&mut self, limit: usize) {
+        self.limit = limit;
+        if limit == 0 {
+            self.groups = VecDeque::new();
+        }
+        while self.groups.len() > 1 && self.entries() - GROUP >= limit {
+            self.groups.pop_front();
+        }
+        self.groups.shrink_to(limit / GROUP + 2);
+    }
+
+    /// Puts the entry of a number into `out`.
+    fn read(&self, number: u64, out: &mut Entry) {
+        let first = self.written - self.entries() as u64 + 1;
+        let at = number.saturating_sub(first) as usize;
+        if let Some(group) = self.groups.get(at / GROUP) {
+            group.read(at % GROUP, out);
+        }
+    }
+
+    pub(super) fn tell(&self, look: Look, fits: impl Fn(&Entry) -> Option<u32>) -> Part {
+        let files: Arc<[Arc<str>]> = self.files.names.as_slice().into();
+        // Otherwise the number is of a process that served before this one.
+        let since = if look.since <= self.written {
+            look.since
+        } else {
+            0
+        };
+        let kept = self.entries().min(self.limit) as u64;
+        let oldest = self.written - kept + 1;
+        let newest = look.before.unwrap_or(u64::MAX).min(self.written + 1);
+        let mut rest = (oldest.max(since + 1)..newest).rev();
+        let (mut told, mut last, mut entry) = (Vec::new(), None, Entry::default());
+        for number in rest.by_ref().take(look.max) {
+            last = Some(number);
+            self.read(number, &mut entry);
+            if let Some(how) = fits(&entry) {
+                let (entry, files) = (entry.clone(), Arc::clone(&files));
+                told.push((how, Told { entry, files }));
+            }
+        }
+        let before = rest.next().and(last);
+        let oldest_ms = (kept > 0).then(|| {
+            self.read(oldest, &mut entry);
+            entry.ended_ms()
+        });
+        let lost = if kept > 0 {
+            oldest.saturating_sub(since + 1)
+        } else {
+            0
+        };
+        Part {
+            told,
+            before,
+            written: self.written,
+            kept,
+            missed: if since > 0 { lost } else { 0 },
+            oldest_ms,
+        }
+    }
+}
