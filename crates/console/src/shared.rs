@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::drawing::Drawings;
 use crate::look::Look;
 use crate::platform::Platform;
+use crate::screen::Screens;
 use crate::user::{Role, Viewer};
 use configuration::Account;
 use part::lock;
@@ -143,6 +144,8 @@ pub struct Order {
     pub by: Viewer,
     /// What is to be done.
     pub action: Action,
+    /// What the part is to speak over, if the offer opens something.
+    pub connection: Option<OwnedFd>,
     /// What came of it, in words.
     pub reply: oneshot::Sender<Result<String, String>>,
 }
@@ -218,6 +221,8 @@ pub struct Shared {
     pub manual: Manual,
     /// Live pages.
     pub drawings: Drawings,
+    /// Displays of guests.
+    pub screens: Screens,
     /// One password at a time, so that a failure counts before the next try.
     pub verifying: Semaphore,
     /// The same for those who have signed in before in their browser: strangers do not hold them up.
@@ -261,6 +266,7 @@ impl Shared {
             verify,
             manual,
             drawings: Drawings::new().map_err(io::Error::other)?,
+            screens: Screens::new(),
             verifying: Semaphore::new(1),
             verifying_known: Semaphore::new(1),
             orders: Mutex::default(),

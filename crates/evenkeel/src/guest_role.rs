@@ -9,9 +9,9 @@ use cluster::authority::PartCredentials;
 use cluster::command::{Epoch, LeaseRecord};
 use cluster::message::Message as OfCluster;
 use guest::keyword::NAME;
-use guest::message::{AskFences, AskGuest, AskStand, Fences};
+use guest::message::{Answer, AskFences, AskGuest, AskStand, Fences};
 use guest::qemu::command::PROGRAM;
-use guest::remote::AskStream;
+use guest::remote::{AskOpen, AskStream};
 use guest::role::{Place, Role};
 use part::codec;
 use part::report::Report;
@@ -126,6 +126,12 @@ impl Work for Guests {
             return Some(codec::encode(&self.0.stream(&ask)));
         }
         Some(codec::encode(&self.0.order(&message.read()?)))
+    }
+
+    fn connected(&mut self, message: &PartMessage, connection: OwnedFd) -> Option<Vec<u8>> {
+        let ask = AskOpen::of(message)?;
+        let done = self.0.open(&ask, connection.into());
+        Some(codec::encode(&Answer::of(done)))
     }
 
     fn adopted(&mut self) {

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub const PIECE_BYTES_MAX: usize = 32 << 10;
 /// The number of [`AskStream`] among messages.
 const ASK_STREAM: u16 = 5;
+/// The number of [`AskOpen`] among messages.
+const ASK_OPEN: u16 = 6;
 
 /// What another node is to do, with its output.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -80,6 +82,12 @@ pub enum Remote {
         #[serde(default)]
         replaces: bool,
     },
+    /// Its display: the bytes of RFB as they are.
+    Display {
+        /// The guest.
+        #[serde(with = "Name")]
+        name: String,
+    },
 }
 
 impl Remote {
@@ -87,7 +95,7 @@ impl Remote {
     /// given as a name is never an option.
     pub fn arguments(&self) -> Vec<String> {
         let (options, names): (Vec<String>, Vec<&String>) = match self {
-            Remote::Console { .. } => return Vec::new(),
+            Remote::Console { .. } | Remote::Display { .. } => return Vec::new(),
             Remote::Log { name, follows } => {
                 let follow = follows.then(|| "--follow".to_owned());
                 (given("log", follow), vec![name])
@@ -127,7 +135,10 @@ impl Remote {
 
     /// Whether nothing of it is to go on without a reader.
     pub fn ends_with_its_reader(&self) -> bool {
-        matches!(self, Remote::Console { .. } | Remote::Log { .. })
+        matches!(
+            self,
+            Remote::Console { .. } | Remote::Display { .. } | Remote::Log { .. }
+        )
     }
 }
 
@@ -192,6 +203,27 @@ pub struct Passed {
     /// Why there is nothing, or nothing more; empty: it ended in order.
     #[serde(with = "Words")]
     pub words: String,
+}
+
+/// Connects the connection that comes with it with the display of a guest, on whichever node that
+/// is. The answer is [`crate::message::Answer`].
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct AskOpen {
+    /// The guest.
+    #[serde(with = "Name")]
+    pub name: String,
+}
+
+impl AskOpen {
+    /// Encodes the message for forwarding.
+    pub fn envelope(&self) -> PartMessage {
+        PartMessage::new(NAME, ASK_OPEN, self)
+    }
+
+    /// Reads the message, if it is one.
+    pub fn of(message: &PartMessage) -> Option<AskOpen> {
+        (message.kind == ASK_OPEN).then(|| message.read())?
+    }
 }
 
 impl AskStream {

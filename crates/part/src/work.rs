@@ -69,6 +69,12 @@ pub trait Work: Sized {
         None
     }
 
+    /// Takes a message for this part that brings a connection, as [`Work::hear`] does.
+    fn connected(&mut self, message: &PartMessage, connection: OwnedFd) -> Option<Vec<u8>> {
+        let _ = (message, connection);
+        None
+    }
+
     /// Another part of this machine has stopped: nothing that it said holds any longer.
     fn gone(&mut self, part: &str) {
         let _ = part;
@@ -228,7 +234,7 @@ impl<W: Work> Running<W> {
     }
 
     /// Handles a message. Returns how the role is to end, if it is.
-    fn obey(&mut self, received: Received) -> Option<Manner> {
+    fn obey(&mut self, mut received: Received) -> Option<Manner> {
         match received.message {
             Message::Take(take) => {
                 self.link.take(take.version);
@@ -241,14 +247,20 @@ impl<W: Work> Running<W> {
                 let (answer, file) = self.work.report().answer();
                 self.link.say_numbered(received.ask, &answer, &file);
             }
-            Message::Part(message) => match self.work.hear(&message) {
-                Some(bytes) if received.ask != 0 => {
-                    let answer = Message::Answer { bytes };
-                    self.link.say_numbered(received.ask, &answer, &[]);
+            Message::Part(message) => {
+                let heard = match received.descriptors.pop() {
+                    Some(connection) => self.work.connected(&message, connection),
+                    None => self.work.hear(&message),
+                };
+                match heard {
+                    Some(bytes) if received.ask != 0 => {
+                        let answer = Message::Answer { bytes };
+                        self.link.say_numbered(received.ask, &answer, &[]);
+                    }
+                    Some(_) => {}
+                    None => self.link.not_known(&Message::Part(message)),
                 }
-                Some(_) => {}
-                None => self.link.not_known(&Message::Part(message)),
-            },
+            }
             Message::Answer { .. } | Message::Nobody { .. } if received.ask != 0 => {
                 self.work.answered(received);
             }

@@ -1,7 +1,7 @@
 //! What an operator can do, as forms. A viewer sees none of them.
 
 use super::machine::doubt;
-use super::words::clean;
+use super::words::{clean, encode};
 use super::{Page, Shown};
 use crate::look::grade;
 use crate::platform::Member;
@@ -72,8 +72,18 @@ pub(super) fn of_subject(
     };
     let back = page.path() + &shown.query(shown.filter, shown.member);
     let of = format!("{} {} on {}", subject.kind, subject.name, member.name);
+    let (opening, done): (Vec<&Offer>, Vec<&Offer>) = { subject.offers.iter() }
+        .filter(may)
+        .take(OFFERS_MAX)
+        .partition(|offer| offer.opens.is_some());
     html! {
-        form.act method="post" action="/act" {
+        @for offer in opening {
+            @let path = [part, &subject.kind, &subject.name, &offer.word].map(encode).join("/");
+            a.button href={ "/screen/" (path) } aria-label={ (clean(&offer.label)) ": " (clean(&of)) } {
+                (clean(&offer.label))
+            }
+        }
+        @if !done.is_empty() { form.act method="post" action="/act" {
             (hidden("csrf", &shown.viewer.csrf))
             (hidden("on", &member.name))
             (hidden("what", "offer"))
@@ -81,13 +91,13 @@ pub(super) fn of_subject(
             (hidden("kind", &subject.kind))
             (hidden("name", &subject.name))
             (hidden("back", &back))
-            @for offer in subject.offers.iter().filter(may).take(OFFERS_MAX) {
+            @for offer in done {
                 button name="word" value=(offer.word) aria-label={ (clean(&offer.label)) ": " (clean(&of)) } {
                     (clean(&offer.label))
                     @if !offer.follows.is_empty() { "…" }
                 }
             }
-        }
+        } }
     }
 }
 

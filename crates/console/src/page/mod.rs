@@ -17,6 +17,7 @@ mod picture;
 mod problems;
 mod proxy;
 mod rows;
+pub mod screen;
 mod second_factor;
 mod state;
 mod traffic;
@@ -38,6 +39,8 @@ pub const SCRIPT: &str = include_str!("live.js");
 
 /// The script of the editor, `/edit.js`.
 pub const EDITOR: &str = include_str!("config/edit.js");
+/// The script of displays.
+pub const DISPLAY: &str = include_str!("screen.js");
 
 /// A page.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]

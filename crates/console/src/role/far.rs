@@ -372,6 +372,7 @@ async fn act(shared: &Shared, from: &str, by: Viewer, action: Action) -> Result<
     }
     let (reply, answer) = oneshot::channel();
     shared.order(Order {
+        connection: None,
         by: Viewer {
             name: format!("{} at {from}", by.shown()),
             token: None,

@@ -15,6 +15,7 @@ use crate::history::History;
 use crate::look::Look;
 use crate::message::Link;
 use crate::platform::Platform;
+use crate::screen::Screens;
 use crate::shared::{Action, Manual, Order, Shared, Verify, now_s};
 use crate::traffic::{self, Traffic};
 use crate::user::Role as UserRole;
@@ -145,9 +146,12 @@ impl Role {
         }
         let sessions = Sessions::new(Some(state.sessions.clone()))?;
         let door = Door::open(&config, &state.certificate)?;
+        let screens = Screens::load();
         (place.confine)()?;
         let said = |error: std::io::Error| language::reason(&error);
-        let shared = Shared::new(config, sessions, (place.verify, place.manual)).map_err(said)?;
+        let mut shared =
+            Shared::new(config, sessions, (place.verify, place.manual)).map_err(said)?;
+        shared.screens = screens;
         let shared = Arc::new(shared);
         let (doors, opened) = watch::channel(Some(Arc::new(door)));
         let (trusted, known) = watch::channel(None);
@@ -408,7 +412,7 @@ impl Role {
     }
 
     /// Begins an action.
-    fn obey(&mut self, order: Order) {
+    fn obey(&mut self, mut order: Order) {
         if self.acting.len() >= ACTING_MAX {
             let words = "too much is done at once: try again".to_owned();
             return self.acted(order, Err(words));
@@ -419,7 +423,7 @@ impl Role {
                 let connected = connected.map(|(number, own)| (number, Some(own)));
                 connected.ok_or_else(|| "there is no connection to the proxy".to_owned())
             }
-            Action::Offer { .. } => self.take_up(&order).map(|number| (number, None)),
+            Action::Offer { .. } => self.take_up(&mut order).map(|number| (number, None)),
         };
         match asked {
             Ok((number, connection)) => {
@@ -430,7 +434,7 @@ impl Role {
     }
 
     /// Sends a part what its report offers. Returns the number of the question.
-    fn take_up(&mut self, order: &Order) -> Result<u64, String> {
+    fn take_up(&mut self, order: &mut Order) -> Result<u64, String> {
         let look = self.looks.last.clone();
         let offer = look.as_deref().and_then(|look| order.action.offer(look));
         let (Some(offer), Action::Offer { part, .. }) = (offer, &order.action) else {
@@ -438,6 +442,10 @@ impl Role {
         };
         if offer.level == Level::Admin && order.by.role < UserRole::Admin {
             return Err("this takes the role `admin`".to_owned());
+        }
+        let connection = order.connection.take();
+        if offer.opens.is_some() != connection.is_some() {
+            return Err("this opens a page of its own".to_owned());
         }
         let number = self.next_number();
         let message = PartMessage {
@@ -449,7 +457,7 @@ impl Role {
         self.asks.push(Question {
             number,
             message: Message::Part(Box::new(message)),
-            descriptors: Vec::new(),
+            descriptors: connection.into_iter().map(Arc::new).collect(),
         });
         Ok(number)
     }

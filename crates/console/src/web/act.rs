@@ -100,6 +100,7 @@ pub(super) async fn carry_out(
     let (reply, answer) = oneshot::channel();
     if on.is_empty() || me.is_none_or(|me| me == on) {
         shared.order(Order {
+            connection: None,
             by: viewer.clone(),
             action,
             reply,

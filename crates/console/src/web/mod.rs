@@ -8,6 +8,7 @@ mod config;
 mod live;
 mod pages;
 mod proof;
+mod screen;
 pub mod serve;
 mod sign_in;
 #[cfg(test)]
@@ -54,6 +55,12 @@ pub fn router(shared: Common) -> Router {
         .route("/events", get(pages::page))
         .route("/config", get(pages::page))
         .route("/config/{name}", get(config::page).post(config::form))
+        .route("/screen/{part}/{kind}/{name}/{word}", get(screen::page))
+        .route(
+            "/screen/{part}/{kind}/{name}/{word}/socket",
+            get(screen::socket),
+        )
+        .route("/novnc/{*path}", get(screen::module))
         .route("/live", get(live::live))
         .route("/act", post(act::act))
         .route("/sign-in", get(sign_in::form).post(sign_in::sign_in))
@@ -62,6 +69,7 @@ pub fn router(shared: Common) -> Router {
         .route("/style.css", get(style))
         .route("/live.js", get(script))
         .route("/edit.js", get(editor))
+        .route("/screen.js", get(display))
         .route("/metrics", get(api::metrics))
         .route("/api/v1", get(api::description))
         .route("/api/v1/platform", get(api::platform))
@@ -164,6 +172,10 @@ async fn script(headers: HeaderMap) -> Response {
 
 async fn editor(headers: HeaderMap) -> Response {
     file(&headers, "text/javascript; charset=utf-8", page::EDITOR)
+}
+
+async fn display(headers: HeaderMap) -> Response {
+    file(&headers, "text/javascript; charset=utf-8", page::DISPLAY)
 }
 
 /// A file of this program: it changes with the program only.

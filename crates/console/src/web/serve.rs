@@ -209,6 +209,7 @@ where
             .max_buf_size(HEAD_BYTES_MAX as usize);
         let _ = builder
             .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
             .await;
         return;
     }

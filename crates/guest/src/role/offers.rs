@@ -2,10 +2,11 @@
 
 use super::Role;
 use crate::clock;
-use crate::config::Migrate;
+use crate::config::{Console, Migrate};
 use crate::life::Shown;
 use crate::message::Message;
-use part::report::Offer;
+use crate::remote::AskOpen;
+use part::report::{Offer, Opens};
 
 fn offer(word: &str, label: &str, order: &Message) -> Offer {
     Offer::new(word, label, order.envelope())
@@ -18,6 +19,7 @@ pub(super) fn of_guest(role: &Role, name: &str) -> Vec<Offer> {
     };
     let is_here = machine.life.is_there();
     let holder = role.agreement.holder(name);
+    let screen = screen(role, name);
     let owned = || name.to_owned();
     if !is_here {
         let is_stopped = role.agreement.is_stopped(&role.guests, name);
@@ -25,11 +27,12 @@ pub(super) fn of_guest(role: &Role, name: &str) -> Vec<Offer> {
         let is_free = holder.is_empty() || holder == role.guests.me;
         return match is_free && (is_stopped || has_failed) {
             true => vec![offer("start", "Start", &Message::Start { name: owned() })],
-            false => Vec::new(),
+            // Another node has it.
+            false => screen.filter(|_| !is_free).into_iter().collect(),
         };
     }
     if role.comes(name) || role.moves.departures.contains_key(name) {
-        return Vec::new();
+        return screen.into_iter().collect();
     }
     let guest = role.guests.guests.get(name);
     let migrate = guest.map_or(Migrate::Never, |guest| guest.migrate);
@@ -56,7 +59,17 @@ pub(super) fn of_guest(role: &Role, name: &str) -> Vec<Offer> {
     };
     let stop = offer("stop", "Shut down", &stop)
         .follows("It shuts down, and stays so until somebody starts it.");
-    moves.chain([stop]).collect()
+    screen.into_iter().chain(moves).chain([stop]).collect()
+}
+
+/// Its display, if it has one.
+fn screen(role: &Role, name: &str) -> Option<Offer> {
+    let guest = role.guests.guests.get(name)?;
+    let message = AskOpen {
+        name: name.to_owned(),
+    };
+    let offer = Offer::new("screen", "Screen", message.envelope()).opens(Opens::Display);
+    (guest.console == Console::Vnc).then_some(offer)
 }
 
 /// With this node.

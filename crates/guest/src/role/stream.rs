@@ -4,9 +4,10 @@
 use super::Role;
 use super::carrier::Line;
 use crate::clock::boottime_ms;
+use crate::config::{Console, Guest};
 use crate::console;
 use crate::migration::{Hello, frame};
-use crate::remote::{AskStream, Output, PIECE_BYTES_MAX, Passed, Remote};
+use crate::remote::{AskOpen, AskStream, Output, PIECE_BYTES_MAX, Passed, Remote};
 use part::lock;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -145,8 +146,18 @@ impl Role {
         from: &str,
         give: &SyncSender<UnixStream>,
     ) {
-        if let Remote::Console { name } = what {
-            return self.serve_console(name, from, give);
+        match what {
+            Remote::Console { name } => return self.serve_console(name, from, give),
+            Remote::Display { name } => {
+                // Without one the connection ends, which the other side sees.
+                if let (Ok(display), Ok((own, local))) = (self.display(name), UnixStream::pair())
+                    && give.send(local).is_ok()
+                {
+                    let _ = self.connect(own, display);
+                }
+                return;
+            }
+            _ => {}
         }
         let Ok((own, local)) = UnixStream::pair() else {
             return;
@@ -178,6 +189,58 @@ impl Role {
 }
 
 impl Role {
+    /// Connects an operator with the display of a guest, wherever that is.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn open(&mut self, ask: &AskOpen, operator: UnixStream) -> Result<String, String> {
+        let name = &ask.name;
+        let holder = self.agreement.holder(name);
+        if holder.is_empty() || holder == self.guests.me {
+            let display = self.display(name)?;
+            self.connect(operator, display)?;
+            return Ok(String::new());
+        }
+        let carrier = self.moves.carrier.as_ref().filter(|one| one.is_ready());
+        let carrier =
+            carrier.ok_or_else(|| format!("node {holder}: this node knows no way to it yet"))?;
+        let name = name.clone();
+        carrier.dial(&holder, Hello::Remote(Remote::Display { name }), operator);
+        Ok(format!("on {holder}"))
+    }
+
+    /// The display of a guest that runs here.
+    fn display(&self, name: &str) -> Result<UnixStream, String> {
+        let machine = { self.machines.get(name) }.filter(|machine| machine.life.is_there());
+        let machine = machine.ok_or_else(|| format!("guest {name} does not run"))?;
+        let is_vnc = |guest: &Guest| guest.console == Console::Vnc;
+        if !self.guests.guests.get(name).is_some_and(is_vnc) {
+            return Err(format!("guest {name} has no VNC display: see `console`"));
+        }
+        let socket = UnixStream::connect(machine.home.display());
+        socket.map_err(|error| format!("the display of guest {name}: {error}"))
+    }
+
+    /// Passes bytes between an operator and a guest, on threads of their own.
+    fn connect(&self, operator: UnixStream, display: UnixStream) -> Result<(), String> {
+        let running = Arc::clone(&self.streams.commands);
+        if running.fetch_add(1, Ordering::Relaxed) >= COMMANDS_MAX {
+            running.fetch_sub(1, Ordering::Relaxed);
+            return Err("too many displays and commands are in use".to_owned());
+        }
+        let counted = Arc::clone(&running);
+        let spawned = thread::Builder::new()
+            .name("guest/display".to_owned())
+            .spawn(move || {
+                console::pass(&operator, &display);
+                counted.fetch_sub(1, Ordering::Relaxed);
+            });
+        spawned.map(drop).map_err(|error| {
+            running.fetch_sub(1, Ordering::Relaxed);
+            error.to_string()
+        })
+    }
+
     /// Connects an operator of another node with the terminal of a guest, on threads of their own.
     fn serve_console(&self, name: &str, from: &str, give: &SyncSender<UnixStream>) {
         let (Some(machine), Ok((own, local))) = (self.machines.get(name), UnixStream::pair())

@@ -113,6 +113,16 @@ pub struct Offer {
     /// The message.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
+    /// What the part speaks over a connection that comes with the message; None: it gets none.
+    #[serde(default)]
+    pub opens: Option<Opens>,
+}
+
+/// What a part speaks over a connection that it was given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Opens {
+    /// A display with keyboard and mouse: a server of RFB (RFC 6143).
+    Display,
 }
 
 impl Offer {
@@ -125,7 +135,14 @@ impl Offer {
             level: Level::Operator,
             kind: message.kind,
             bytes: message.bytes,
+            opens: None,
         }
+    }
+
+    /// A connection comes with the message, over which the part speaks this.
+    pub fn opens(mut self, what: Opens) -> Offer {
+        self.opens = Some(what);
+        self
     }
 
     /// It is to be confirmed first, since this follows.

@@ -112,7 +112,7 @@ fn is_of_this_node(matches: &ArgMatches, instance: &Instance, name: &str, what: 
         disks.is_some_and(|disks| disks::find(&disks, name, snapshot).is_ok())
     };
     match what {
-        Remote::Console { .. } => true,
+        Remote::Console { .. } | Remote::Display { .. } => true,
         Remote::Log { .. } => super::console::log_of(name).exists(),
         Remote::Snapshot { .. } => disks().is_some(),
         Remote::Snapshots { .. } => {

@@ -1,0 +1,246 @@
+//! A display of a guest: its page, and the connection of the browser's noVNC to the part that has it.
+
+use super::pages::to_sign_in;
+use super::sign_in::is_own;
+use super::{Common, failure, html, signed_in};
+use crate::page;
+use crate::shared::{Action, Order, Shared};
+use crate::user::{Role, Viewer};
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{Path, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ORIGIN};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use part::report::Opens;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdStream;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::{Instant, interval, timeout};
+
+/// How long the part may take until it has connected.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// Bytes that are read of the display at a time.
+const PIECE_BYTES: usize = 32 << 10;
+/// The longest message of a browser: a clipboard.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// How long either side may take to accept what the other one sends.
+const SEND_LIMIT: Duration = Duration::from_secs(30);
+/// How often it is looked whether the browser is there, and its user still signed in.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// A browser that says nothing for so long is gone.
+const SILENT_MAX: Duration = Duration::from_secs(40);
+
+/// What is to be opened: the part, the kind and the name of the subject, and the offer's word.
+type Wanted = Path<(String, String, String, String)>;
+
+fn action(Path((part, kind, name, word)): Wanted) -> Action {
+    Action::Offer {
+        part,
+        subject: [kind, name],
+        word,
+    }
+}
+
+/// Why it is not opened now; `None`: it may be.
+fn why_not(shared: &Shared, viewer: &Viewer, action: &Action) -> Option<(StatusCode, String)> {
+    if viewer.role < action.needs() {
+        let words = "A viewer may only look at the pages: an operator may use a display.";
+        return Some((StatusCode::FORBIDDEN, words.to_owned()));
+    }
+    let platform = shared.platform.borrow().clone();
+    let look = platform.me().and_then(|me| me.look.as_deref());
+    let offer = look.and_then(|look| action.offer(look));
+    let is_display = offer.is_some_and(|offer| offer.opens == Some(Opens::Display));
+    let words = || {
+        format!(
+            "There is no display of {} now: it does not run.",
+            action.object()
+        )
+    };
+    (!is_display).then(|| (StatusCode::CONFLICT, words()))
+}
+
+/// `GET /screen/…`: the page.
+pub(super) async fn page(
+    State(shared): State<Common>,
+    headers: HeaderMap,
+    uri: Uri,
+    wanted: Wanted,
+) -> Response {
+    let Some((viewer, _)) = signed_in(&shared, &headers) else {
+        return to_sign_in(uri.path(), "");
+    };
+    shared.see();
+    let action = action(wanted);
+    // What does not run may do so in a moment: the page says so, and tries again.
+    if viewer.role < Role::Operator
+        && let Some((status, words)) = why_not(&shared, &viewer, &action)
+    {
+        return failure(status, &words);
+    }
+    let platform = shared.platform.borrow().clone();
+    let has_novnc = shared.screens.are_there();
+    html(
+        StatusCode::OK,
+        page::screen::document(&platform, &viewer, &action, (uri.path(), has_novnc)),
+    )
+}
+
+/// `GET /screen/…/socket`: the bytes of RFB in messages; without WebSocket, why there are none.
+pub(super) async fn socket(
+    State(shared): State<Common>,
+    headers: HeaderMap,
+    uri: Uri,
+    wanted: Wanted,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let said = |status: StatusCode, words: String| (status, words).into_response();
+    let Some((viewer, token)) = signed_in(&shared, &headers) else {
+        return said(StatusCode::UNAUTHORIZED, "Sign in first.".to_owned());
+    };
+    // A page of another site could open it with the cookie of this one.
+    if upgrade.is_ok() && (!headers.contains_key(ORIGIN) || !is_own(&headers, &uri)) {
+        let words = "This is opened by its own page only.";
+        return said(StatusCode::FORBIDDEN, words.to_owned());
+    }
+    let action = action(wanted);
+    if let Some((status, words)) = why_not(&shared, &viewer, &action) {
+        return said(status, words);
+    }
+    let Ok(upgrade) = upgrade else {
+        return said(StatusCode::OK, "The connection has ended.".to_owned());
+    };
+    let Ok(place) = Arc::clone(&shared.screens.places).try_acquire_owned() else {
+        let words = "Too many displays are open.";
+        return said(StatusCode::CONFLICT, words.to_owned());
+    };
+    let own = match connect(&shared, &viewer, action).await {
+        Ok(own) => own,
+        Err(words) => return said(StatusCode::CONFLICT, words),
+    };
+    let token = token.to_owned();
+    upgrade
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX)
+        .on_upgrade(move |browser| {
+            carry(
+                browser,
+                own,
+                Guard {
+                    shared,
+                    token,
+                    place,
+                },
+            )
+        })
+}
+
+/// Has the part speak over a connection, of which the other end is returned.
+async fn connect(shared: &Shared, viewer: &Viewer, action: Action) -> Result<UnixStream, String> {
+    let words = |error: std::io::Error| language::reason(&error);
+    let (own, other) = StdStream::pair().map_err(words)?;
+    own.set_nonblocking(true).map_err(words)?;
+    let own = UnixStream::from_std(own).map_err(words)?;
+    let (reply, answer) = oneshot::channel();
+    shared.order(Order {
+        by: viewer.clone(),
+        action,
+        connection: Some(OwnedFd::from(other)),
+        reply,
+    });
+    match timeout(CONNECT_LIMIT, answer).await {
+        Ok(Ok(done)) => done.map(|_| own),
+        _ => Err("There was no answer in time.".to_owned()),
+    }
+}
+
+/// What an open display holds: its place, and the session by which it was opened.
+struct Guard {
+    shared: Arc<Shared>,
+    token: String,
+    #[allow(dead_code)]
+    place: OwnedSemaphorePermit,
+}
+
+impl Guard {
+    /// Whether its user may still use it.
+    fn holds(&self) -> bool {
+        let viewer = self.shared.viewer(&self.token);
+        viewer.is_some_and(|viewer| viewer.role >= Role::Operator)
+    }
+}
+
+/// Carries bytes until one side ends, the browser is gone, or its user has signed out.
+async fn carry(mut browser: WebSocket, display: UnixStream, guard: Guard) {
+    let (mut from, mut to) = display.into_split();
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut looks = interval(LOOK_EVERY);
+    let mut heard = Instant::now();
+    let why = loop {
+        tokio::select! {
+            read = from.read(&mut piece) => {
+                let bytes = match read {
+                    Ok(count @ 1..) => piece.get(..count).unwrap_or_default().to_vec(),
+                    _ => break "The guest has ended the connection.",
+                };
+                let sent = timeout(SEND_LIMIT, browser.send(Message::Binary(bytes.into()))).await;
+                if !matches!(sent, Ok(Ok(()))) {
+                    return;
+                }
+            }
+            message = browser.recv() => {
+                heard = Instant::now();
+                let bytes = match message {
+                    Some(Ok(Message::Binary(bytes))) => bytes,
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                    _ => return,
+                };
+                let written = timeout(SEND_LIMIT, to.write_all(&bytes)).await;
+                if !matches!(written, Ok(Ok(()))) {
+                    break "The guest takes no more input.";
+                }
+            }
+            _ = looks.tick() => {
+                if !guard.holds() {
+                    break "Signed out.";
+                }
+                let ping = timeout(SEND_LIMIT, browser.send(Message::Ping(Vec::new().into()))).await;
+                if heard.elapsed() > SILENT_MAX || !matches!(ping, Ok(Ok(()))) {
+                    return;
+                }
+            }
+        }
+    };
+    let close = CloseFrame {
+        code: close_code::NORMAL,
+        reason: why.into(),
+    };
+    // It may be gone.
+    let _ = timeout(SEND_LIMIT, browser.send(Message::Close(Some(close)))).await;
+}
+
+/// `GET /novnc/…`: a module of noVNC.
+pub(super) async fn module(
+    State(shared): State<Common>,
+    headers: HeaderMap,
+    Path(path): Path<String>,
+) -> Response {
+    if signed_in(&shared, &headers).is_none() {
+        return failure(StatusCode::UNAUTHORIZED, "Sign in first.");
+    }
+    match shared.screens.file(&path) {
+        Some(bytes) => {
+            let kinds = [
+                (CONTENT_TYPE, "text/javascript; charset=utf-8"),
+                (CACHE_CONTROL, "private, max-age=300"),
+            ];
+            (kinds, bytes.to_vec()).into_response()
+        }
+        None => failure(StatusCode::NOT_FOUND, "There is no such page."),
+    }
+}
