@@ -23,6 +23,7 @@ impl Supervisor {
         let name = match &message {
             Message::TellReport { part } => part,
             Message::Part(message) => &message.part,
+            Message::GiveVersion => return self.give_version(of),
             _ => return,
         };
         let reads_reports = match of {
@@ -73,6 +74,20 @@ impl Supervisor {
                 self.answer_nothing(of, &words, missing);
             }
         }
+    }
+
+    /// Gives a command the bundle of the version that is served: the same user could read the
+    /// files.
+    fn give_version(&mut self, of: Asks) {
+        let version = { self.cluster.trial_version() }.or(self.versions.kept.as_ref());
+        let Some(bundle) = version.map(|version| Arc::clone(version.bundle())) else {
+            return self.answer_nothing(
+                of,
+                "nothing is served here yet: try again in a moment",
+                false,
+            );
+        };
+        self.answer_to(of, &Message::Answer { bytes: Vec::new() }, &[bundle]);
     }
 
     /// Why a part does not answer, and whether the version that is served has something of it.

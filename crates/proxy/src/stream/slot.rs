@@ -5,7 +5,7 @@ use super::server::Unserved;
 use super::{Phase, Stream, Termination, backend};
 use crate::persistence;
 use model::balance;
-use model::config::{Rare, Server, ServerIndex};
+use model::config::{Proxy, Rare, Server, ServerIndex};
 use model::queue::{self, Assignment, Slot, Wish};
 use model::state::Tally;
 use model::thread::here;
@@ -51,6 +51,16 @@ pub async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Resul
         Assignment::Refused(_) => {
             stream.outcome.end(Termination::ServerAbort, Phase::Connect);
             backend::count_at(stream, None, Tally::ConnectErrors);
+            return Err(Unserved::Unavailable);
+        }
+        // Nobody gives a slot back to one who only asks.
+        Assignment::Wait(_) if stream.session.is_traced() => {
+            let by_key = |backend: &Proxy| {
+                backend.balance.is_by_key() && balance::key_of(stream, backend).is_some()
+            };
+            let for_one = own.is_some() || stream.backend().is_some_and(by_key);
+            stream.session.note(|| Step::Waits { for_one });
+            stream.outcome.end(Termination::ServerTimeout, Phase::Queue);
             return Err(Unserved::Unavailable);
         }
         Assignment::Wait(ticket) => {
