@@ -301,6 +301,9 @@ fn without_an_instance_the_message_says_so() {
         "{}",
         outcome.stderr
     );
+    let words = ["route", "--live", "--node", "n1", "http://shop/"];
+    let outcome = run(evenkeel(), scratch.path(), words);
+    assert_eq!(outcome.code(), Some(1), "{}", outcome.stderr);
     let outcome = run(evenkeel(), scratch.path(), ["route", "a.cfg"]);
     assert_eq!(outcome.code(), Some(2), "{}", outcome.stderr);
 }

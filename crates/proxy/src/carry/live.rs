@@ -159,3 +159,75 @@ fn server(told: &ServerLive, state: &Arc<ServerState>) {
     }
     state.changed();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyword::testing::load_text;
+    use model::control::install;
+    use model::state::AdminState;
+    use model::tables::DataType;
+
+    fn config() -> Config {
+        let text = "listen t\n bind 127.0.0.1:1\n stick-table type integer size 100k expire 1h store gpc0,conn_cur\n \
+             server a 127.0.0.1:2 maxconn 3\n server b 127.0.0.1:3\n";
+        let mut config = load_text(text).config.expect("it loads");
+        install(&mut config, None, 0);
+        config
+    }
+
+    fn told(keys: &[AskedKey]) -> Vec<u8> {
+        let old = config();
+        let servers = &old.proxies[0].servers;
+        servers[0].state.traffic.sessions.carry_current(3);
+        servers[1].state.set_admin(AdminState::Maintenance, 0);
+        old.proxies[0].state.backend.queue.waiting.up();
+        let table = old.tables.live("t").expect("it is there");
+        for n in 0..=Which::Small.entries_max() {
+            let held = table.get(&n.to_ne_bytes()).expect("room");
+            held.add(DataType::Gpc0, 0, 7);
+            held.add(DataType::ConnCur, 0, 2);
+        }
+        export_live(&old, None, keys)
+    }
+
+    #[test]
+    fn another_process_sees_the_moment_and_of_large_tables_what_it_asks_for() {
+        let key = |table: &str, n: u32| AskedKey {
+            table: table.to_owned(),
+            key: n.to_ne_bytes().to_vec(),
+        };
+        let bytes = told(&[key("t", 5), key("none", 6), key("t", u32::MAX)]);
+        assert!(bytes.len() < 2000);
+        let new = config();
+        let left_out = import_live(&bytes, &new).expect("it is whole");
+        let servers = &new.proxies[0].servers;
+        let sessions = servers[0].state.traffic.sessions.current();
+        assert_eq!((sessions, servers[0].state.limit()), (3, 3));
+        assert!(servers[0].state.usable() && !servers[1].state.usable());
+        assert_eq!(left_out.tables, [("t".to_owned(), 10_001)]);
+        assert_eq!((left_out.waiting.len(), left_out.waiting[0].count), (1, 1));
+        let table = new.tables.live("t").expect("it is there");
+        assert_eq!(table.used(), 1);
+        let held = table.find(&5u32.to_ne_bytes()).expect("it was asked for");
+        assert_eq!(held.get(DataType::Gpc0, 0), Some(7));
+        assert_eq!(held.get(DataType::ConnCur, 0), Some(2));
+    }
+
+    #[test]
+    fn what_is_cut_or_changed_on_its_way_or_another_state_does_no_harm() {
+        let bytes = told(&[]);
+        for end in 0..bytes.len() {
+            assert!(import_live(&bytes[..end], &config()).is_err());
+        }
+        let other = super::super::export(&config(), None).bytes;
+        assert_eq!(import_live(&other, &config()), Err(CarryError::Foreign));
+        for at in 0..bytes.len() {
+            for byte in [0, 0x7f, 0xff] {
+                let mut bytes = bytes.clone();
+                bytes[at] = byte;
+                let _ = import_live(&bytes, &config());
+            }
+        }
+    }
+}

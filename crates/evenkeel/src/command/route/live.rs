@@ -37,9 +37,12 @@ pub fn report(matches: &ArgMatches, request: &Request) -> Result<Report, Refused
     };
     let instance = reload::nearest(&run::absolute(&files), pid)?;
     let is_candidate = !is_without_file(matches);
-    if !is_candidate && !files.is_empty() {
+    let of_load = matches.get_flag("no-resolve") || matches.contains_id("node");
+    if !is_candidate && (of_load || !files.is_empty()) {
         return Err(Refused::Words(
-            "-f needs a FILE before the request".to_owned(),
+            "without FILE the configuration is the running one: -f, --node and --no-resolve need a FILE before the \
+             request"
+                .to_owned(),
         ));
     }
     // A load may ask nameservers, which is not the time of the instance.
