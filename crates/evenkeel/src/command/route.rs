@@ -71,21 +71,7 @@ pub fn definition(command: Command) -> Command {
                 .action(ArgAction::Append)
                 .help("A further file, read behind FILE"),
         )
-        .arg(
-            option("header", "HEADER", "A header of the request, such as 'Cookie: a=b' (repeatable)")
-                .short('H')
-                .action(ArgAction::Append),
-        )
-        .arg(option("data", "TEXT", "The body of the request"))
-        .arg(option("src", "ADDRESS", "The address of the client, with a port or without [default: 192.0.2.10:49152]"))
-        .arg(option(
-            "through",
-            "ADDRESS",
-            "The load balancer that connects to a listener with `accept-proxy` [default: 192.0.2.20]",
-        ))
-        .arg(option("to", "ADDRESS", "The address that the client connects to, with a port or without"))
-        .arg(option("sni", "NAME", "The name that the client asks for with TLS [default: the host of the URL]"))
-        .arg(option("frontend", "NAME", "The frontend, or listen section, that gets the request"))
+        .args(connection())
         .arg(option("node", "NAME", "Load as this node: selects the lines with `on NODE …`"))
         .arg(flag(
             "no-resolve",
@@ -100,6 +86,45 @@ pub fn definition(command: Command) -> Command {
         .override_usage(
             "evenkeel route [OPTIONS] <FILE> <REQUEST>\n       evenkeel route [OPTIONS] --live [FILE] <REQUEST>",
         )
+}
+
+/// The options that say what the request has, and how it comes.
+fn connection() -> [Arg; 7] {
+    [
+        option(
+            "header",
+            "HEADER",
+            "A header of the request, such as 'Cookie: a=b' (repeatable)",
+        )
+        .short('H')
+        .action(ArgAction::Append),
+        option("data", "TEXT", "The body of the request"),
+        option(
+            "src",
+            "ADDRESS",
+            "The address of the client, with a port or without [default: 192.0.2.10:49152]",
+        ),
+        option(
+            "through",
+            "ADDRESS",
+            "The load balancer that connects to a listener with `accept-proxy` [default: 192.0.2.20]",
+        ),
+        option(
+            "to",
+            "ADDRESS",
+            "The address that the client connects to, with a port or without",
+        ),
+        option(
+            "sni",
+            "NAME",
+            "The name that the client asks for with TLS [default: the host of the URL]",
+        ),
+        option(
+            "frontend",
+            "NAME",
+            "The frontend, or listen section, that gets the request",
+        ),
+    ]
 }
 
 /// Shows it.

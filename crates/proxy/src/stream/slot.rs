@@ -55,11 +55,7 @@ pub async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Resul
         }
         // Nobody gives a slot back to one who only asks.
         Assignment::Wait(_) if stream.session.is_traced() => {
-            let by_key = |backend: &Proxy| {
-                backend.balance.is_by_key() && balance::key_of(stream, backend).is_some()
-            };
-            let for_one = own.is_some() || stream.backend().is_some_and(by_key);
-            stream.session.note(|| Step::Waits { for_one });
+            note_wait(stream, own.is_some());
             stream.outcome.end(Termination::ServerTimeout, Phase::Queue);
             return Err(Unserved::Unavailable);
         }
@@ -106,6 +102,14 @@ pub async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Resul
         backend.state.backend.last_session.note(now_ms);
     }
     Ok(slot)
+}
+
+/// Notes that a stream waits: for one server, if it belongs to that or a hash chooses it.
+fn note_wait(stream: &Stream, is_own: bool) {
+    let by_key =
+        |backend: &Proxy| backend.balance.is_by_key() && balance::key_of(stream, backend).is_some();
+    let for_one = is_own || stream.backend().is_some_and(by_key);
+    stream.session.note(|| Step::Waits { for_one });
 }
 
 /// Whether a server would be had without waiting, or no longer than
