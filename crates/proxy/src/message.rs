@@ -18,6 +18,22 @@ pub enum Message {
     /// A question: how well is served? The answer is a descriptor with that as JSON, or
     /// none.
     TellHealth,
+    /// A question of a command: how is everything at this moment? The answer is a descriptor
+    /// with that for `route::prepare_live`, or none.
+    TellLive {
+        /// Entries of large tables that are told besides.
+        keys: Vec<AskedKey>,
+    },
+}
+
+/// The key of an entry of a stick table.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct AskedKey {
+    /// The table.
+    pub table: String,
+    /// The key, as it is stored.
+    #[serde(with = "serde_bytes")]
+    pub key: Vec<u8>,
 }
 
 impl Message {
@@ -26,6 +42,7 @@ impl Message {
         let kind = match self {
             Message::Operate { .. } => 1,
             Message::TellHealth => 2,
+            Message::TellLive { .. } => 3,
         };
         PartMessage::new(PART, kind, self)
     }

@@ -98,6 +98,12 @@ impl Gauge {
         self.highest.store(self.current(), Relaxed);
     }
 
+    /// Takes in how many another process has, where this one only shows what that would do.
+    pub fn carry_current(&self, current: u32) {
+        self.current.store(current, SeqCst);
+        self.carry_highest(current);
+    }
+
     /// Takes in the highest value that another process saw.
     pub fn carry_highest(&self, highest: u32) {
         self.highest.fetch_max(highest, Relaxed);

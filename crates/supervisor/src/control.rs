@@ -237,7 +237,10 @@ impl Client {
                 break;
             };
             match received.message {
-                Message::Reload { .. } | Message::TellReport { .. } | Message::Part(_)
+                Message::Reload { .. }
+                | Message::TellReport { .. }
+                | Message::GiveVersion
+                | Message::Part(_)
                     if self.asked => {}
                 Message::Reload { look, fresh } => {
                     self.asked = true;
@@ -248,7 +251,7 @@ impl Client {
                         fresh,
                     });
                 }
-                Message::TellReport { .. } | Message::Part(_) => {
+                Message::TellReport { .. } | Message::GiveVersion | Message::Part(_) => {
                     self.asked = true;
                     self.ask = received.ask;
                     heard.questions.push((self.id, received));

@@ -23,6 +23,7 @@ impl Supervisor {
         let name = match &message {
             Message::TellReport { part } => part,
             Message::Part(message) => &message.part,
+            Message::GiveVersion => return self.give_version(of),
             _ => return,
         };
         let reads_reports = match of {
@@ -73,6 +74,22 @@ impl Supervisor {
                 self.answer_nothing(of, &words, missing);
             }
         }
+    }
+
+    /// Gives a command the bundle of the version that is served: the same user could read the
+    /// files.
+    fn give_version(&mut self, of: Asks) {
+        // It may hold keys, which no role gets but the one that serves them.
+        let Asks::Client(_) = of else { return };
+        let version = { self.cluster.trial_version() }.or(self.versions.kept.as_ref());
+        let Some(bundle) = version.map(|version| Arc::clone(version.bundle())) else {
+            return self.answer_nothing(
+                of,
+                "nothing is served here yet: try again in a moment",
+                false,
+            );
+        };
+        self.answer_to(of, &Message::Answer { bytes: Vec::new() }, &[bundle]);
     }
 
     /// Why a part does not answer, and whether the version that is served has something of it.

@@ -31,6 +31,20 @@ pub fn selected(matches: &ArgMatches) -> Result<Instance, String> {
     choose(instances, &run::absolute(&files(matches)), pid)
 }
 
+/// The instance that serves files, or the only one; with a process id that one.
+///
+/// # Errors
+/// There is none, or several.
+pub fn nearest(paths: &[PathBuf], pid: Option<u32>) -> Result<Instance, String> {
+    let instances = directory::instances().map_err(|error| error.to_string())?;
+    let serves = |one: &Instance| !paths.is_empty() && one.paths == paths;
+    let paths = match pid.is_none() && instances.iter().any(serves) {
+        true => paths,
+        false => &[],
+    };
+    choose(instances, paths, pid)
+}
+
 fn choose(all: Vec<Instance>, paths: &[PathBuf], pid: Option<u32>) -> Result<Instance, String> {
     let fits = |one: &Instance| {
         pid.is_none_or(|pid| one.pid == pid) && (paths.is_empty() || one.paths == paths)
@@ -70,8 +84,13 @@ fn left_alone(roles: &[Instance]) -> String {
 }
 
 fn list(instances: &[Instance]) -> String {
-    let line = |one: &Instance| format!("\n  {} {}", one.pid, command(one));
+    let line = |one: &Instance| format!("\n  {}", described(one));
     instances.iter().map(line).collect()
+}
+
+/// An instance by its process id, program and files.
+pub fn described(one: &Instance) -> String {
+    format!("{} {}", one.pid, command(one))
 }
 
 fn line_of_role(one: &Instance) -> String {

@@ -1,5 +1,6 @@
 //! `evenkeel route`: where a request would go, and why.
 
+mod live;
 mod text;
 
 use super::definition::{flag, option};
@@ -10,9 +11,12 @@ use crate::route::{self, Asked, End, NotFollowed, Request};
 use clap::builder::PathBufValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use configuration::LoadOptions;
-use language::render;
+use keyword::load::Loaded;
+use language::{Diagnostics, SourceMap, render};
+use model::config::Config;
 use part::voice;
 use proxy::route::NotThere;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Exit code where the request gets no server and no reply.
@@ -30,24 +34,33 @@ pub fn definition(command: Command) -> Command {
              ends where a server would be contacted: rules of responses are not evaluated.\n\nThe listener is the one on the port of the URL (80, or 443 with \
              https); `--frontend` or `--to` choose another one. Exits with 0 if the request gets a server or a \
              reply that the file gives, with 3 if it gets neither (no backend, no server that can take it, a closed \
-             connection), and with 1 if the question or the files have an error.",
+             connection, a queue), and with 1 if the question or the files have an error.\n\n\
+             With `--live` it takes the state of a running `evenkeel run` or `haproxy -W` of the same user: which servers \
+             are up, in maintenance or full, weights and addresses set at run time, maps, ACLs and stick tables. \
+             Without FILE it also takes the configuration that this instance runs now, on a member of a cluster that of \
+             the cluster; with FILE, the state applies where names agree. The running instance only tells its state, and \
+             nothing of it changes. Of tables with more than 10,000 entries it is asked for those that the request needs. \
+             Maps with more entries are taken as their files. Whose turn it is by round robin is not \
+             known: the report names all servers that can be chosen.",
         )
         .after_help(
             "Examples:\n  evenkeel route haproxy.cfg 'GET https://shop.example.org/cart'\n  \
              evenkeel route haproxy.cfg https://shop.example.org/ --src 198.51.100.7\n  \
              evenkeel route haproxy.cfg 'POST http://shop.example.org/login' --header 'Cookie: SRV=app1' --data 'a=b'\n  \
-             evenkeel route haproxy.cfg https://192.0.2.1:8443/ --sni shop.example.org --json | jq .",
+             evenkeel route haproxy.cfg https://192.0.2.1:8443/ --sni shop.example.org --json | jq .\n  \
+             evenkeel route --live https://shop.example.org/cart\n  \
+             evenkeel route new.cfg --live https://shop.example.org/cart",
         )
         .arg(
             Arg::new("FILE")
                 .required(true)
                 .num_args(1)
                 .value_parser(PathBufValueParser::new())
-                .help("The file or directory; more with `-f`"),
+                .help("The file or directory; more with `-f`. Not needed with `--live`"),
         )
         .arg(
             Arg::new("REQUEST")
-                .required(true)
+                .required_unless_present("live")
                 .help("The request: 'METHOD URL', or a URL for GET"),
         )
         .arg(
@@ -58,27 +71,60 @@ pub fn definition(command: Command) -> Command {
                 .action(ArgAction::Append)
                 .help("A further file, read behind FILE"),
         )
-        .arg(
-            option("header", "HEADER", "A header of the request, such as 'Cookie: a=b' (repeatable)")
-                .short('H')
-                .action(ArgAction::Append),
-        )
-        .arg(option("data", "TEXT", "The body of the request"))
-        .arg(option("src", "ADDRESS", "The address of the client, with a port or without [default: 192.0.2.10:49152]"))
-        .arg(option(
-            "through",
-            "ADDRESS",
-            "The load balancer that connects to a listener with `accept-proxy` [default: 192.0.2.20]",
-        ))
-        .arg(option("to", "ADDRESS", "The address that the client connects to, with a port or without"))
-        .arg(option("sni", "NAME", "The name that the client asks for with TLS [default: the host of the URL]"))
-        .arg(option("frontend", "NAME", "The frontend, or listen section, that gets the request"))
+        .args(connection())
         .arg(option("node", "NAME", "Load as this node: selects the lines with `on NODE …`"))
         .arg(flag(
             "no-resolve",
             "Do not resolve host names (for a file of another machine): they match nothing, and their servers are up",
         ))
+        .arg(flag(
+            "live",
+            "With the state of the running instance, and without FILE its configuration",
+        ))
+        .arg(super::definition::process_id().requires("live"))
         .arg(flag("json", "Print JSON"))
+        .override_usage(
+            "evenkeel route [OPTIONS] <FILE> <REQUEST>\n       evenkeel route [OPTIONS] --live [FILE] <REQUEST>",
+        )
+}
+
+/// The options that say what the request has, and how it comes.
+fn connection() -> [Arg; 7] {
+    [
+        option(
+            "header",
+            "HEADER",
+            "A header of the request, such as 'Cookie: a=b' (repeatable)",
+        )
+        .short('H')
+        .action(ArgAction::Append),
+        option("data", "TEXT", "The body of the request"),
+        option(
+            "src",
+            "ADDRESS",
+            "The address of the client, with a port or without [default: 192.0.2.10:49152]",
+        ),
+        option(
+            "through",
+            "ADDRESS",
+            "The load balancer that connects to a listener with `accept-proxy` [default: 192.0.2.20]",
+        ),
+        option(
+            "to",
+            "ADDRESS",
+            "The address that the client connects to, with a port or without",
+        ),
+        option(
+            "sni",
+            "NAME",
+            "The name that the client asks for with TLS [default: the host of the URL]",
+        ),
+        option(
+            "frontend",
+            "NAME",
+            "The frontend, or listen section, that gets the request",
+        ),
+    ]
 }
 
 /// Shows it.
@@ -122,8 +168,24 @@ fn answered(matches: &ArgMatches) -> Result<(String, bool), Refused> {
         sni: matches.get_one::<String>("sni").cloned(),
         ..Request::new(asked(matches)?)
     };
-    let mut read =
-        configuration::files::read_some(&files(matches)).map_err(|error| error.to_string())?;
+    let report = match matches.get_flag("live") {
+        true => live::report(matches, &request)?,
+        false => {
+            let loaded = load(matches, &files(matches))?;
+            let config = config(loaded.config, &loaded.sources, &loaded.diagnostics)?;
+            { request.follow(config, &loaded.sources) }.map_err(in_words)?
+        }
+    };
+    let text = match matches.get_flag("json") {
+        true => report.json(),
+        false => text::of(&report),
+    };
+    Ok((text, report.gets_something()))
+}
+
+/// Loads files as the options say.
+fn load(matches: &ArgMatches, files: &[PathBuf]) -> Result<Loaded, Refused> {
+    let mut read = configuration::files::read_some(files).map_err(|error| error.to_string())?;
     addresses::split(&mut read);
     let options = LoadOptions {
         here: true,
@@ -132,19 +194,24 @@ fn answered(matches: &ArgMatches) -> Result<(String, bool), Refused> {
         host: crate::identity::host_name(),
         ..LoadOptions::default()
     };
-    let site = process::load_files(read, None, options, None);
-    let loaded = site.proxy;
-    let Some(config) = loaded.config else {
+    Ok(process::load_files(read, None, options, None).proxy)
+}
+
+/// The configuration, or what is wrong with the files.
+fn config(
+    config: Option<Config>,
+    sources: &SourceMap,
+    diagnostics: &Diagnostics,
+) -> Result<Config, Refused> {
+    config.ok_or_else(|| {
         let look = voice::look(&std::io::stderr(), false);
-        let diagnostics = render::full(&loaded.sources, &loaded.diagnostics, &look);
-        return Err(Refused::Files(diagnostics));
-    };
-    let report = { request.follow(config, &loaded.sources) }.map_err(in_words)?;
-    let text = match matches.get_flag("json") {
-        true => report.json(),
-        false => text::of(&report),
-    };
-    Ok((text, report.gets_something()))
+        Refused::Files(render::full(sources, diagnostics, &look))
+    })
+}
+
+/// Without FILE the first word is the request.
+fn is_without_file(matches: &ArgMatches) -> bool {
+    !matches.contains_id("REQUEST")
 }
 
 /// Why there is none, with what would say which one is meant.
@@ -159,7 +226,12 @@ fn in_words(error: NotFollowed) -> String {
 }
 
 fn asked(matches: &ArgMatches) -> Result<Asked, String> {
-    let mut asked = Asked::parse(&super::word(matches, "REQUEST"))?;
+    let first = || matches.get_one::<PathBuf>("FILE");
+    let text = match is_without_file(matches) {
+        true => first().map(|word| word.to_string_lossy().into_owned()),
+        false => Some(super::word(matches, "REQUEST")),
+    };
+    let mut asked = Asked::parse(&text.unwrap_or_default())?;
     for header in matches.get_many::<String>("header").into_iter().flatten() {
         asked.add_header(header)?;
     }

@@ -120,13 +120,18 @@ fn became(report: &Report) -> String {
             None if status.is_empty() => "the proxy replies something that is no HTTP".to_owned(),
             None => format!("the proxy replies {status}"),
         },
-        Outcome::Nothing { .. } => "it gets no server, and no line replies".to_owned(),
+        Outcome::Waits { .. } | Outcome::Nothing { .. } => {
+            "it gets no server, and no line replies".to_owned()
+        }
     }
 }
 
 fn why(outcome: &Outcome) -> &str {
     match outcome {
-        Outcome::Server { why, .. } | Outcome::Reply { why, .. } | Outcome::Nothing { why } => why,
+        Outcome::Server { why, .. }
+        | Outcome::Reply { why, .. }
+        | Outcome::Waits { why, .. }
+        | Outcome::Nothing { why } => why,
     }
 }
 

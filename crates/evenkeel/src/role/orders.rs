@@ -193,6 +193,14 @@ impl Supervised {
                 let bytes = Vec::new();
                 self.answer_question(ask, &Message::Answer { bytes }, &health);
             }
+            Some(OfProxy::TellLive { keys }) => {
+                let live: Vec<_> = telling::live(serving, &keys)
+                    .map(Arc::new)
+                    .into_iter()
+                    .collect();
+                let bytes = Vec::new();
+                self.answer_question(ask, &Message::Answer { bytes }, &live);
+            }
             // Something that only a later version says.
             None => self.answer_question(ask, &Message::not_known("proxy"), &[]),
         }

@@ -7,6 +7,7 @@ use cluster::machine::{FrontendHealth, Health};
 use model::state::revision;
 use part::memory;
 use proxy::carry::{self, Mark};
+use proxy::message::AskedKey;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -79,6 +80,12 @@ impl Telling {
         let rest = self.mark.take()?.rest(Some(serving.running.runtime));
         memory::create("evenkeel rest", &rest).ok()
     }
+}
+
+/// How everything is at this moment, for a command that changes nothing of it.
+pub fn live(serving: &Serving, keys: &[AskedKey]) -> io::Result<OwnedFd> {
+    let live = carry::export_live(&serving.config(), Some(serving.running.runtime), keys);
+    memory::create("evenkeel live state", &live)
 }
 
 /// How well it serves, as the control role reads it.

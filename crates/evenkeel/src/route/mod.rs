@@ -1,15 +1,21 @@
 //! Where a request would go: a request as a person writes it, given to a configuration.
 
 mod asked;
+mod live;
 mod report;
 
 pub use asked::Asked;
+pub use live::{Live, LiveServer};
 pub use report::{Line, Outcome, Report, TermText};
 
 use language::SourceMap;
-use model::config::Config;
+use model::config::{Config, ListenerIndex};
+use proxy::carry::CarryError;
+use proxy::message::AskedKey;
 use proxy::route::{self, NotThere, Question, Wanted};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// The client where none is named, from the addresses for examples (RFC 5737).
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 10));
@@ -47,6 +53,9 @@ pub enum NotFollowed {
     /// Threads or sockets are missing, or the name for TLS is none.
     #[error("cannot serve the request: {0}")]
     Serve(#[from] std::io::Error),
+    /// The state of the running instance cannot be read.
+    #[error("the state of the running instance: {0}")]
+    State(#[from] CarryError),
 }
 
 impl Request {
@@ -68,6 +77,49 @@ impl Request {
     /// No listener takes it, or it cannot be served.
     pub fn follow(&self, config: Config, sources: &SourceMap) -> Result<Report, NotFollowed> {
         let config = route::prepare(config);
+        self.follow_in(&config, sources).map(|(_, report)| report)
+    }
+
+    /// Gives it to a configuration as it was loaded, with the state that a running proxy told.
+    /// Returns besides which entries of tables were looked for that the state left out.
+    ///
+    /// # Errors
+    /// The same, or the state is none.
+    pub fn follow_live(
+        &self,
+        config: Config,
+        sources: &SourceMap,
+        state: &[u8],
+    ) -> Result<(Report, Vec<AskedKey>), NotFollowed> {
+        let (config, left_out) = route::prepare_live(config, state)?;
+        let large = { left_out.tables.iter() }.filter_map(|(name, _)| config.tables.live(name));
+        let large: Vec<_> = large.collect();
+        large.iter().for_each(|table| table.note_keys());
+        let (at, mut report) = self.follow_in(&config, sources)?;
+        let keys = large.iter().flat_map(|table| {
+            let keys = table.noted_keys().into_iter();
+            keys.map(|key| AskedKey {
+                table: table.name.to_string(),
+                key: key.into_vec(),
+            })
+        });
+        let keys = keys.collect();
+        let frontend = config.proxy(at.frontend);
+        let live = Live::new(&config, frontend, report.backend.as_deref(), &left_out);
+        if frontend.state.frontend.paused.load(Relaxed) {
+            let name = &frontend.name;
+            let why = format!("frontend {name} is disabled at run time: it takes no connection");
+            report.outcome = Outcome::Nothing { why };
+        }
+        report.live = Some(live);
+        Ok((report, keys))
+    }
+
+    fn follow_in(
+        &self,
+        config: &Arc<Config>,
+        sources: &SourceMap,
+    ) -> Result<(ListenerIndex, Report), NotFollowed> {
         let (to, to_port) = self.to.unzip();
         let (source, port) = self.source.unwrap_or((CLIENT, None));
         let source = SocketAddr::new(source, port.unwrap_or(CLIENT_PORT));
@@ -79,11 +131,11 @@ impl Request {
             v6: source.is_ipv6(),
             frontend: self.frontend.clone(),
         };
-        let found = match route::find(&config, &wanted) {
+        let found = match route::find(config, &wanted) {
             // A path says nothing about TLS.
             Err(NotThere::Otherwise { .. }) if self.asked.is_path => {
                 wanted.tls = true;
-                route::find(&config, &wanted)
+                route::find(config, &wanted)
             }
             found => found,
         };
@@ -98,8 +150,9 @@ impl Request {
             bytes: self.asked.bytes(is_http),
             closes: !is_http && self.asked.is_connection() && !wanted.tls,
         };
-        let answer = route::ask(&config, &question)?;
-        Ok(Report::new(&config, sources, self, &question, &answer))
+        let answer = route::ask(config, &question)?;
+        let report = Report::new(config, sources, self, &question, &answer);
+        Ok((at, report))
     }
 }
 

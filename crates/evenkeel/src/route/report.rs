@@ -1,6 +1,6 @@
 //! What became of a request, by the lines of the files.
 
-use super::Request;
+use super::{Live, Request};
 use language::{SourceMap, Span};
 use model::config::{Config, HostName, HttpProtocol, NamedPort, Proxy, Server};
 use model::transaction::trace::{Fate, Step, Term, Tie};
@@ -70,6 +70,15 @@ pub enum Outcome {
         /// Why this one, in words.
         why: String,
     },
+    /// It waits in a queue: every server that could take it has as many sessions as it may have.
+    Waits {
+        /// The backend.
+        backend: String,
+        /// The server, if it waits for that one and no other.
+        server: Option<String>,
+        /// Why, in words.
+        why: String,
+    },
     /// The proxy replies by itself.
     Reply {
         /// The status and its text; empty: what came is not HTTP.
@@ -107,6 +116,8 @@ pub struct Report {
     pub status: String,
     /// Where it goes.
     pub outcome: Outcome,
+    /// The state that it was served with, if it is that of a running instance.
+    pub live: Option<Live>,
 }
 
 impl Report {
@@ -128,6 +139,7 @@ impl Report {
             tie: None,
             server: None,
             address: None,
+            waits: None,
             page: None,
             disabled: None,
             only_http2: { frontend.binds.get(question.at.bind as usize) }
@@ -148,6 +160,7 @@ impl Report {
             backend: making.backend.map(|backend| backend.name.to_string()),
             status: head(&answer.reply).0,
             outcome,
+            live: None,
         }
     }
 
@@ -159,7 +172,10 @@ impl Report {
 
     /// Whether somebody replies.
     pub fn gets_something(&self) -> bool {
-        !matches!(self.outcome, Outcome::Nothing { .. })
+        !matches!(
+            self.outcome,
+            Outcome::Nothing { .. } | Outcome::Waits { .. }
+        )
     }
 
     /// For programs.
@@ -193,6 +209,13 @@ impl Report {
                 location,
                 why,
             } => json!({"kind": "reply", "status": status, "location": location, "why": why}),
+            Outcome::Waits {
+                backend,
+                server,
+                why,
+            } => {
+                json!({"kind": "queue", "backend": backend, "server": server, "why": why})
+            }
             Outcome::Nothing { why } => json!({"kind": "nothing", "why": why}),
         };
         let tls = match &self.tls {
@@ -209,6 +232,7 @@ impl Report {
             "lines": self.lines.iter().map(line).collect::<Vec<_>>(),
             "left_out": self.left_out,
             "outcome": outcome,
+            "live": self.live.as_ref().map(Live::json),
         });
         let text = serde_json::to_string_pretty(&all).unwrap_or_default();
         // A terminal may obey them, and a program reads the same.
@@ -230,6 +254,22 @@ fn address(server: &Server, for_request: Option<&str>) -> String {
             NamedPort::Offset(offset) => format!("{text}:{offset:+}"),
         },
     }
+}
+
+/// Those of the servers between which the algorithm has no preference.
+fn equal<'s>(backend: &Proxy, able: Vec<&'s Server>) -> Vec<&'s Server> {
+    if algorithm(&backend.balance) != "leastconn" {
+        return able;
+    }
+    // As many parts of a weight as a session has: compared without a division.
+    let load = |one: &Server| {
+        let sessions = u64::from(one.state.traffic.sessions.current());
+        (sessions, u64::from(one.state.weight().max(1)))
+    };
+    let less = |a: (u64, u64), b: (u64, u64)| (a.0 * b.1).cmp(&(b.0 * a.1));
+    let least = able.iter().map(|one| load(one)).min_by(|a, b| less(*a, *b));
+    let is_least = |one: &&Server| least.is_some_and(|least| less(load(one), least).is_eq());
+    able.into_iter().filter(is_least).collect()
 }
 
 /// Why a handshake over TLS failed, in words.
@@ -276,6 +316,8 @@ struct Making<'r> {
     server: Option<(String, bool)>,
     /// Its address for this request.
     address: Option<String>,
+    /// It waits for a slot; whether of one server.
+    waits: Option<bool>,
     /// By what the proxy replies, if by no rule.
     page: Option<&'static str>,
     /// The backend that was chosen, and is disabled.
@@ -289,6 +331,7 @@ impl<'r> Making<'r> {
         match step {
             Step::Address(at) => self.address.clone_from(at),
             Step::Page(by) => self.page = Some(by),
+            Step::Waits { for_one } => self.waits = Some(*for_one),
             // The server's answer never comes, so these are about one that was made up.
             _ if self.server.is_some() => {}
             Step::Condition { span, met, terms } => {
@@ -394,6 +437,9 @@ impl<'r> Making<'r> {
     }
 
     fn outcome(&self, answer: &Answer) -> Outcome {
+        if let Some((backend, for_one)) = self.backend.zip(self.waits) {
+            return self.in_queue(backend, for_one);
+        }
         let found =
             self.backend
                 .zip(self.server.as_ref())
@@ -445,6 +491,25 @@ impl<'r> Making<'r> {
         }
     }
 
+    fn in_queue(&self, backend: &Proxy, for_one: bool) -> Outcome {
+        let tie = self.tie.as_ref().filter(|_| for_one);
+        let why = match (tie, for_one) {
+            (Some((server, by)), _) => {
+                format!("{server}, given by {}, is full", by.words())
+            }
+            (None, true) => format!(
+                "the server that balance {} chooses is full",
+                algorithm(&backend.balance)
+            ),
+            (None, false) => "every server that can take it is full".to_owned(),
+        };
+        Outcome::Waits {
+            backend: backend.name.to_string(),
+            server: tie.map(|(server, _)| server.clone()),
+            why,
+        }
+    }
+
     fn why_server(&self, backend: &Proxy, name: &str, lacks_key: bool) -> String {
         let balance = || self.why_balance(backend, lacks_key);
         let Some((tied, by)) = &self.tie else {
@@ -471,8 +536,11 @@ impl<'r> Making<'r> {
         let able = backend.servers.iter();
         let able = able.filter(|one| one.state.usable() && one.state.backup() == backups);
         let count = usize::try_from(backend.state.usable_servers()).unwrap_or(usize::MAX);
-        let names: Vec<&str> = able.map(|one| &*one.name).take(count).collect();
+        let able: Vec<&Server> = able.take(count).collect();
+        let able = equal(backend, able);
+        let names: Vec<&str> = able.iter().map(|one| &*one.name).collect();
         match (names.len(), is_by_key) {
+            (0 | 1, false) if count > 1 => words + "; it has the fewest sessions for its weight",
             (0 | 1, _) => words + "; no other one can take it",
             (_, true) => words,
             (more, false) if more > NAMES_MAX => {

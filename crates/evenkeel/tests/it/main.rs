@@ -25,6 +25,7 @@ mod packaging;
 mod patience;
 mod privileges;
 mod route;
+mod route_live;
 mod supervised;
 mod supervisor;
 mod supervisor_haproxy;

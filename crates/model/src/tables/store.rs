@@ -9,8 +9,8 @@ use super::data::Layout;
 use super::entry::Held;
 use super::key::KeyType;
 use super::words::Words;
-use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -61,6 +61,8 @@ const LAZY_SWEEP: usize = 2;
 const SWEEP_MAX: usize = 256;
 /// Buckets that an index begins with.
 const BUCKETS_MIN: usize = 16;
+/// Keys that are noted of one table.
+const NOTED_MAX: usize = 64;
 /// Largest `size`.
 pub const SIZE_MAX: u32 = 1 << 30;
 
@@ -138,6 +140,8 @@ pub struct Table {
     pub words: Words,
     /// Keys that found no room.
     pub refused: AtomicU64,
+    /// The keys that were looked for, where that is noted.
+    noted: OnceLock<Mutex<BTreeSet<Box<[u8]>>>>,
 }
 
 impl std::fmt::Debug for Table {
@@ -157,7 +161,7 @@ fn is_over(at: u32, now: u32) -> bool {
     now.wrapping_sub(at) as i32 >= 0
 }
 
-fn lock(index: &Mutex<Index>) -> MutexGuard<'_, Index> {
+fn lock<T>(index: &Mutex<T>) -> MutexGuard<'_, T> {
     index.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -312,6 +316,7 @@ impl Table {
             hasher: RandomState::new(),
             words: Words::default(),
             refused: AtomicU64::new(0),
+            noted: OnceLock::new(),
         };
         table.configure(settings);
         table
@@ -370,8 +375,30 @@ impl Table {
         }
     }
 
+    /// Notes from now on which keys are looked for: the first [`NOTED_MAX`].
+    pub fn note_keys(&self) {
+        self.noted.get_or_init(Mutex::default);
+    }
+
+    /// The keys that were.
+    pub fn noted_keys(&self) -> Vec<Box<[u8]>> {
+        let noted = self.noted.get().map(lock);
+        noted.iter().flat_map(|keys| keys.iter().cloned()).collect()
+    }
+
+    #[inline]
+    fn note(&self, key: &[u8]) {
+        if let Some(noted) = self.noted.get() {
+            let mut noted = lock(noted);
+            if noted.len() < NOTED_MAX {
+                noted.insert(key.into());
+            }
+        }
+    }
+
     /// The entry of a key; it is no access.
     pub fn find(self: &Arc<Self>, key: &[u8]) -> Option<Held> {
+        self.note(key);
         let (at, hash) = self.hash(key);
         let shard = self.shards.get(at)?;
         let index = lock(&shard.index);
@@ -387,6 +414,7 @@ impl Table {
     /// The entry of a key, made where there is none; None where there is no room.
     /// It counts as an access.
     pub fn get(self: &Arc<Self>, key: &[u8]) -> Option<Held> {
+        self.note(key);
         let now = moment();
         if key.len() > self.make.key.bytes(self.make.length) as usize {
             // It would not fit into its row.

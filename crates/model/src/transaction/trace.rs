@@ -65,6 +65,11 @@ pub enum Step {
         /// `balance` goes by a key of the request, which it has not.
         lacks_key: bool,
     },
+    /// It waits for a slot: of its server, or of any.
+    Waits {
+        /// It waits for one server.
+        for_one: bool,
+    },
     /// Where a connection to the server would go; None: its address cannot be made.
     Address(Option<String>),
 }

@@ -239,7 +239,8 @@ pub enum Message {
     /// counted at last. Descriptors: that, or the connection on which it comes.
     AddState,
     /// Supervisor to role: give the version back, as a [`Message::Version`] or by its number
-    /// in a [`Message::Ready`].
+    /// in a [`Message::Ready`]. A command to the supervisor: give the version that is served.
+    /// Descriptors of that answer: its bundle.
     GiveVersion,
     /// Supervisor to role: memory that several roles have, as heartbeats are written there
     /// by one and read by another. Descriptors: that memory.

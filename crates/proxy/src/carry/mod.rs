@@ -5,7 +5,7 @@
 //! a process.
 //!
 //! Never the momentary: connections, queues and slots belong to the process that
-//! has the sockets. Ages travel in place of times. Names of fields ([`told`])
+//! has the sockets. Only a command that asks where a request would go is told those ([`live`]). Ages travel in place of times. Names of fields ([`told`])
 //! and numbers of counters ([`tally`]) are for ever, so that an older and a newer program
 //! understand each other.
 //!
@@ -15,6 +15,7 @@
 
 mod gather;
 mod lists;
+mod live;
 mod packed;
 mod tables;
 mod take;
@@ -23,6 +24,8 @@ mod tell;
 #[cfg(test)]
 mod tests;
 mod told;
+
+pub use live::{LeftOut, Waiting, export_live, import_live};
 
 use crate::dynamic::{self, Lost};
 use crate::runtime::Runtime;

@@ -56,6 +56,17 @@ pub(super) fn tell(tables: &Tables, which: Which, room_bytes: &mut usize) -> Vec
     told
 }
 
+/// Tells entries of a table by their keys.
+pub(super) fn some<'k>(table: &Arc<Table>, keys: impl Iterator<Item = &'k [u8]>) -> TableTold {
+    let mut entries = Writer::default();
+    for key in keys {
+        if let Some(held) = table.find(key) {
+            entry(&mut entries, key, &held);
+        }
+    }
+    of(table, entries)
+}
+
 fn one(table: &Arc<Table>, room_bytes: usize) -> TableTold {
     let mut entries = Writer::default();
     let mut keys = Vec::new();
@@ -69,6 +80,10 @@ fn one(table: &Arc<Table>, room_bytes: usize) -> TableTold {
             }
         }
     }
+    of(table, entries)
+}
+
+fn of(table: &Table, entries: Writer) -> TableTold {
     let stored = table.make.layout.stored().iter();
     TableTold {
         name: table.name.to_string(),
@@ -179,8 +194,8 @@ impl TableTold {
     }
 
     /// Puts the entries into the table of the same name, as far as they fit: what
-    /// is there already stays.
-    pub fn take(&self, tables: &Tables, elapsed_ms: u64) {
+    /// is there already stays. `holds`: with the connections that the other process has.
+    pub fn take(&self, tables: &Tables, elapsed_ms: u64, holds: bool) {
         let (Some(table), Some(kinds)) = (tables.live(&self.name), self.kinds()) else {
             return;
         };
@@ -207,7 +222,10 @@ impl TableTold {
             }
             let Some(held) = table.get(key) else { return };
             for (kind, element, value) in values {
-                self.set(&held, *kind, *element, value, elapsed_ms);
+                // Who holds it is with the process before.
+                if *kind != DataType::ConnCur || holds {
+                    self.set(&held, *kind, *element, value, elapsed_ms);
+                }
             }
             if expires {
                 held.set_expires_in_ms((left_ms - elapsed_ms).min(table.expire_ms()));
@@ -222,8 +240,6 @@ impl TableTold {
         };
         let period = self.data.iter().find(|(other, ..)| *other == kind as u64);
         match (value, cell.shape) {
-            // Who holds it is with the process before.
-            (Value::Number(_), _) if kind == DataType::ConnCur => {}
             (Value::Number(n), Shape::Number | Shape::Long) => held.write(cell, *n),
             (Value::Rate(age_ms, current, previous), Shape::Rate)
                 if period.is_some_and(|(.., ms)| *ms == cell.period_ms) =>

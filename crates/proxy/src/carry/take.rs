@@ -45,7 +45,7 @@ pub(super) fn take(told: CarriedState, config: &Config, runtime: Option<&Runtime
         }
     }
     for table in &told.tables {
-        table.take(&config.tables, elapsed_ms);
+        table.take(&config.tables, elapsed_ms, told.live.is_some());
     }
     for list in told.lists {
         config.lists.lay_over(&list.changes());

@@ -1,11 +1,11 @@
 //! The states of this process as values that travel.
 
 use super::gather::{Gathered, GatheredProxy};
-use super::tables::{BYTES_MAX, Which};
+use super::tables::{BYTES_MAX, TableTold, Which};
 use super::tally::{self, Sums};
 use super::told::{
-    CarriedState, CountedTold, KeptTold, ListenerTold, ProcessTold, ProxyStates, ProxyTold,
-    RateTold, ServerTold,
+    CarriedState, CountedTold, KeptTold, ListenerTold, LiveTold, ProcessTold, ProxyStates,
+    ProxyTold, RateTold, ServerTold,
 };
 use super::{HEAD, VERSION, monotonic_ms};
 use crate::runtime::Runtime;
@@ -13,6 +13,9 @@ use model::config::Config;
 use model::state::{Counters, ListenerState, ServerState, now_ms};
 use reactor::Rate;
 use std::sync::atomic::Ordering::Relaxed;
+
+/// Maximum size of tables and lists for a command, in bytes.
+const LIVE_BYTES_MAX: usize = 32 << 20;
 
 /// Tells everything, or (not `whole`) only what is added up: the rest that was
 /// counted after everything was told.
@@ -22,6 +25,38 @@ pub(super) fn tell(
     whole: bool,
     contents: Option<(&Config, Which)>,
 ) -> Vec<u8> {
+    let mut told = state(gathered, runtime, whole);
+    if let Some((config, which)) = contents {
+        contain(&mut told, config, which, BYTES_MAX);
+    }
+    encode(&told)
+}
+
+/// Tells what a command goes by: small tables and lists, and `by_key` of the others.
+pub(super) fn tell_live(
+    gathered: &Gathered,
+    runtime: Option<&Runtime>,
+    config: &Config,
+    by_key: Vec<TableTold>,
+    live: LiveTold,
+) -> Vec<u8> {
+    let mut told = state(gathered, runtime, true);
+    contain(&mut told, config, Which::Small, LIVE_BYTES_MAX);
+    told.tables.extend(by_key);
+    told.live = Some(live);
+    encode(&told)
+}
+
+fn contain(told: &mut CarriedState, config: &Config, which: Which, mut room_bytes: usize) {
+    told.tables = super::tables::tell(&config.tables, which, &mut room_bytes);
+    told.lists = super::lists::tell(&config.lists, which, &mut room_bytes);
+}
+
+fn encode(told: &CarriedState) -> Vec<u8> {
+    [HEAD, &VERSION.to_le_bytes(), &part::codec::encode(told)].concat()
+}
+
+fn state(gathered: &Gathered, runtime: Option<&Runtime>, whole: bool) -> CarriedState {
     let teller = Teller {
         state_ms: now_ms(),
         rate_ms: runtime.map_or(0, |runtime| runtime.now_ms()),
@@ -29,18 +64,12 @@ pub(super) fn tell(
         is_elsewhere: runtime.is_some_and(|runtime| runtime.elsewhere()),
     };
     let process = gathered.process.as_ref().zip(runtime);
-    let mut told = CarriedState {
+    CarriedState {
         at_ms: monotonic_ms(),
         process: process.map(|(sums, runtime)| teller.process(sums, runtime)),
         proxies: gathered.proxies.iter().map(|p| teller.proxy(p)).collect(),
         ..CarriedState::default()
-    };
-    if let Some((config, which)) = contents {
-        let mut room_bytes = BYTES_MAX;
-        told.tables = super::tables::tell(&config.tables, which, &mut room_bytes);
-        told.lists = super::lists::tell(&config.lists, which, &mut room_bytes);
     }
-    [HEAD, &VERSION.to_le_bytes(), &part::codec::encode(&told)].concat()
 }
 
 struct Teller {

@@ -19,6 +19,40 @@ pub(super) struct CarriedState {
     pub proxies: Vec<ProxyTold>,
     pub tables: Vec<TableTold>,
     pub lists: Vec<ListTold>,
+    /// What is only told to a command ([`super::live`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<LiveTold>,
+}
+
+/// The momentary.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct LiveTold {
+    pub proxies: Vec<ProxyLive>,
+    /// Tables that are too large to be told, and their entries.
+    pub tables_left_out: Vec<(String, u32)>,
+    /// The lists, and their entries.
+    pub lists_left_out: Vec<(String, u64)>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct ProxyLive {
+    pub name: String,
+    pub frontend: u32,
+    pub backend: u32,
+    pub waiting: u32,
+    pub servers: Vec<ServerLive>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct ServerLive {
+    pub name: String,
+    pub sessions: u32,
+    pub waiting: u32,
+    pub unresolved: bool,
+    pub agent_down: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

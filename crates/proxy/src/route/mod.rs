@@ -5,6 +5,7 @@ mod listener;
 
 pub use listener::{NotThere, Wanted, find};
 
+use crate::carry::{self, CarryError, LeftOut};
 use crate::running::{self, ServeOptions};
 use crate::stream;
 use model::config::{Config, ListenerIndex, ServerAddress};
@@ -59,6 +60,29 @@ pub struct Answer {
 /// Makes a configuration that was loaded one that serves: servers are as their lines say, and
 /// those that are checked, or have a name that was not resolved, are up.
 pub fn prepare(mut config: Config) -> Arc<Config> {
+    install(&mut config);
+    Arc::new(config)
+}
+
+/// The same with the state that another process told ([`Message::TellLive`]), where names agree.
+/// Returns what is too large to be in it.
+///
+/// # Errors
+/// The state is none.
+///
+/// [`Message::TellLive`]: crate::message::Message::TellLive
+pub fn prepare_live(
+    mut config: Config,
+    state: &[u8],
+) -> Result<(Arc<Config>, LeftOut), CarryError> {
+    // Servers that cannot be added here, operators added beside other files.
+    let _ = carry::import_servers(state, &mut config);
+    install(&mut config);
+    let left_out = carry::import_live(state, &config)?;
+    Ok((Arc::new(config), left_out))
+}
+
+fn install(config: &mut Config) {
     for proxy in &mut config.proxies {
         for server in &mut proxy.servers {
             if server.address == ServerAddress::Unresolved {
@@ -67,8 +91,7 @@ pub fn prepare(mut config: Config) -> Arc<Config> {
             }
         }
     }
-    model::control::install(&mut config, None, model::state::now_ms());
-    Arc::new(config)
+    model::control::install(config, None, model::state::now_ms());
 }
 
 /// Held while somebody asks: a process has the threads of one data plane.

@@ -5,7 +5,7 @@ use super::server::Unserved;
 use super::{Phase, Stream, Termination, backend};
 use crate::persistence;
 use model::balance;
-use model::config::{Rare, Server, ServerIndex};
+use model::config::{Proxy, Rare, Server, ServerIndex};
 use model::queue::{self, Assignment, Slot, Wish};
 use model::state::Tally;
 use model::thread::here;
@@ -53,6 +53,12 @@ pub async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Resul
             backend::count_at(stream, None, Tally::ConnectErrors);
             return Err(Unserved::Unavailable);
         }
+        // Nobody gives a slot back to one who only asks.
+        Assignment::Wait(_) if stream.session.is_traced() => {
+            note_wait(stream, own.is_some());
+            stream.outcome.end(Termination::ServerTimeout, Phase::Queue);
+            return Err(Unserved::Unavailable);
+        }
         Assignment::Wait(ticket) => {
             let deadline = after(stream.queue_ms());
             let granted = with_deadline(deadline, ticket);
@@ -96,6 +102,14 @@ pub async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Resul
         backend.state.backend.last_session.note(now_ms);
     }
     Ok(slot)
+}
+
+/// Notes that a stream waits: for one server, if it belongs to that or a hash chooses it.
+fn note_wait(stream: &Stream, is_own: bool) {
+    let by_key =
+        |backend: &Proxy| backend.balance.is_by_key() && balance::key_of(stream, backend).is_some();
+    let for_one = is_own || stream.backend().is_some_and(by_key);
+    stream.session.note(|| Step::Waits { for_one });
 }
 
 /// Whether a server would be had without waiting, or no longer than

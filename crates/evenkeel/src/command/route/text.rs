@@ -1,6 +1,9 @@
 //! The report for people.
 
-use crate::route::{Line, Outcome, Report, TermText};
+use crate::route::{Line, LiveServer, Outcome, Report, TermText};
+
+/// Servers of a running instance that are described.
+const SERVERS_MAX: usize = 12;
 
 /// What people read of it.
 pub fn of(report: &Report) -> String {
@@ -21,6 +24,13 @@ pub fn of(report: &Report) -> String {
         };
     }
     text += "\n";
+    if let Some(live) = &report.live {
+        text += &format!(
+            "  with the state of {} at {}\n",
+            plain(&live.instance),
+            live.at
+        );
+    }
     let mut section = None;
     if report.lines.is_empty() {
         text += &format!("\n{}\n  no line was evaluated\n", report.frontend);
@@ -35,7 +45,15 @@ pub fn of(report: &Report) -> String {
     if report.left_out > 0 {
         text += &format!("  {} further steps are not shown\n", report.left_out);
     }
-    text + "\n" + &outcome(&report.outcome)
+    text += &format!("\n{}", outcome(&report.outcome));
+    if let Some(live) = &report.live {
+        let words = live.servers.iter().take(SERVERS_MAX).map(LiveServer::words);
+        let more = live.servers.len().saturating_sub(SERVERS_MAX);
+        let more = (more > 0).then(|| format!("{more} further servers: `--json` shows them"));
+        let words = words.chain(more).chain(live.notes.iter().cloned());
+        words.for_each(|words| text += &format!("   {}\n", plain(&words)));
+    }
+    text
 }
 
 fn of_line(line: &Line) -> String {
@@ -104,6 +122,14 @@ fn outcome(outcome: &Outcome) -> String {
                 location.unwrap_or_default()
             )
         }
+        Outcome::Waits {
+            backend,
+            server,
+            why,
+        } => match server {
+            Some(server) => format!("=> waits in the queue of server {backend}/{server}: {why}\n"),
+            None => format!("=> waits in the queue of backend {backend}: {why}\n"),
+        },
         Outcome::Nothing { why } => format!("=> no reply: {why}\n"),
     }
 }

@@ -1,0 +1,143 @@
+//! A request with the state of a running instance, which is asked for it and not changed.
+
+use super::super::{files, reload, run, status};
+use super::{Refused, config, in_words, is_without_file, load};
+use crate::route::{Report, Request};
+use clap::ArgMatches;
+use configuration::Recording;
+use keyword::load;
+use part::memory;
+use part::role::Message;
+use proxy::message::{AskedKey, Message as OfProxy};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use supervisor::directory::Instance;
+use zeroize::Zeroizing;
+
+/// How long the instance may take for all that it is asked.
+const LIMIT: Duration = Duration::from_secs(5);
+/// How often entries of large tables are asked for: which one is needed can depend on another.
+const ROUNDS_MAX: usize = 4;
+/// Largest accepted state.
+const STATE_BYTES_MAX: usize = 64 << 20;
+
+/// The running instance, and until when it may reply.
+struct Asking {
+    instance: Instance,
+    until: Instant,
+}
+
+/// Serves the request with the state of the running instance that the options choose.
+pub fn report(matches: &ArgMatches, request: &Request) -> Result<Report, Refused> {
+    let pid = matches.get_one::<u32>("pid").copied();
+    let files = match is_without_file(matches) {
+        true => files_behind(matches),
+        false => files(matches),
+    };
+    let instance = reload::nearest(&run::absolute(&files), pid)?;
+    let is_candidate = !is_without_file(matches);
+    let of_load = matches.get_flag("no-resolve") || matches.contains_id("node");
+    if !is_candidate && (of_load || !files.is_empty()) {
+        return Err(Refused::Words(
+            "without FILE the configuration is the running one: -f, --node and --no-resolve need a FILE before the \
+             request"
+                .to_owned(),
+        ));
+    }
+    // A load may ask nameservers, which is not the time of the instance.
+    let candidate = is_candidate.then(|| load(matches, &files)).transpose()?;
+    let asking = Asking {
+        instance,
+        until: Instant::now() + LIMIT,
+    };
+    let recording = match candidate {
+        Some(loaded) => {
+            config(loaded.config, &loaded.sources, &loaded.diagnostics)?;
+            loaded.recording
+        }
+        None => asking.version()?,
+    };
+    let mut keys: Vec<AskedKey> = Vec::new();
+    for round in 1.. {
+        let state = asking.state(&keys)?;
+        let at = jiff::Timestamp::now();
+        // Each round meets a state of its own.
+        let loaded = load::replay(recording.clone());
+        let config = config(loaded.config, &loaded.sources, &loaded.diagnostics)?;
+        let followed = request.follow_live(config, &loaded.sources, &state);
+        let (mut report, needed) = followed.map_err(in_words)?;
+        let more = needed.iter().filter(|key| !keys.contains(key)).cloned();
+        let more: Vec<AskedKey> = more.collect();
+        if !more.is_empty() && round < ROUNDS_MAX {
+            keys.extend(more);
+            continue;
+        }
+        if let Some(live) = &mut report.live {
+            live.instance = format!("process {}", reload::described(&asking.instance));
+            live.at = at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+            let tables = more.iter().map(|key| {
+                format!(
+                    "an entry of table {} was not asked for: it counts as absent",
+                    key.table
+                )
+            });
+            live.notes.extend(tables);
+        }
+        return Ok(report);
+    }
+    Err(Refused::Words(
+        "the instance was asked too often".to_owned(),
+    ))
+}
+
+/// Files of `-f` where the first word is the request.
+fn files_behind(matches: &ArgMatches) -> Vec<PathBuf> {
+    let files = matches.get_many::<PathBuf>("FILES");
+    files.into_iter().flatten().cloned().collect()
+}
+
+impl Asking {
+    /// Sends a question, and returns what came with the answer.
+    fn ask(&self, message: &Message) -> Result<OwnedFd, Refused> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        // No time at all would be no limit.
+        let left = left.max(Duration::from_millis(1));
+        let received = status::ask(&self.instance, message, Some(left));
+        let received = received.map_err(|error| error.to_string())?;
+        match (received.message, received.descriptors.into_iter().next()) {
+            (Message::Answer { .. }, Some(file)) => Ok(file),
+            (Message::Answer { .. }, None) => Err(Refused::Words(format!(
+                "process {} did not reply with its state",
+                self.instance.pid
+            ))),
+            _ => Err(Refused::Words(status::not_known(&self.instance))),
+        }
+    }
+
+    /// The configuration that it runs.
+    fn version(&self) -> Result<Recording, Refused> {
+        let file = self.ask(&Message::GiveVersion)?;
+        let bytes = Zeroizing::new(memory::read(&file).map_err(|error| self.words(&error))?);
+        if bytes.is_empty() {
+            return Err(Refused::Words(format!(
+                "process {} no longer has the text of its configuration: name the files before the request",
+                self.instance.pid
+            )));
+        }
+        Ok(Recording::decode(&bytes).map_err(|error| self.words(&error))?)
+    }
+
+    /// How everything is now, with these entries of large tables.
+    fn state(&self, keys: &[AskedKey]) -> Result<Vec<u8>, Refused> {
+        let keys = keys.to_vec();
+        let message = OfProxy::TellLive { keys }.envelope();
+        let file = self.ask(&Message::Part(Box::new(message)))?;
+        memory::check(&file, STATE_BYTES_MAX).map_err(|error| self.words(&error))?;
+        Ok(memory::read(&file).map_err(|error| self.words(&error))?)
+    }
+
+    fn words(&self, error: &dyn std::fmt::Display) -> String {
+        format!("process {}: {error}", self.instance.pid)
+    }
+}

@@ -1,0 +1,169 @@
+//! The state of a running instance that a request was served with, as far as it decides.
+
+use model::config::{Config, Proxy, Server};
+use model::state::now_ms;
+use part::report::span;
+use proxy::carry::{LeftOut, Waiting};
+use serde_json::{Value, json};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Most notes about what is too large.
+const NOTES_MAX: usize = 8;
+
+/// The state of a running instance.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Live {
+    /// Which instance: its process id, program and files.
+    pub instance: String,
+    /// When it told its state, in UTC.
+    pub at: String,
+    /// The servers of the backend that was chosen.
+    pub servers: Vec<LiveServer>,
+    /// What else decides, and what is not known, in words.
+    pub notes: Vec<String>,
+}
+
+/// A server at that moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LiveServer {
+    /// Its name.
+    pub name: String,
+    /// Its status, as in `show stat`.
+    pub status: String,
+    /// How long it has had it, in milliseconds.
+    pub since_ms: u64,
+    /// What its last check found; empty without one, and while it is up.
+    pub check: String,
+    /// Its sessions.
+    pub sessions: u32,
+    /// How many it may have; 0 is no limit.
+    pub limit: u32,
+    /// Requests that wait for it.
+    pub waiting: u32,
+    /// Its weight.
+    pub weight: u32,
+}
+
+impl Live {
+    /// Describes what decides for a frontend and a backend.
+    pub fn new(
+        config: &Config,
+        frontend: &Proxy,
+        backend: Option<&str>,
+        left_out: &LeftOut,
+    ) -> Live {
+        let backend = backend.and_then(|name| config.backend(name));
+        let backend = backend.map(|at| config.proxy(at));
+        let waits = |name: &str, server: Option<&str>| {
+            let is_it = |one: &&Waiting| one.backend == name && one.server.as_deref() == server;
+            { left_out.waiting.iter().find(is_it) }.map_or(0, |one| one.count)
+        };
+        let servers = backend.map(|backend| {
+            let of = |one: &Server| LiveServer::new(one, waits(&backend.name, Some(&one.name)));
+            backend.servers.iter().map(of).collect()
+        });
+        let mut notes = Vec::new();
+        notes.extend(full(frontend));
+        notes.extend(backend.and_then(|backend| {
+            let count = waits(&backend.name, None);
+            (count > 0).then(|| {
+                format!(
+                    "{count} requests wait in the queue of backend {}",
+                    backend.name
+                )
+            })
+        }));
+        let lists = { left_out.lists.iter() }.map(|(file, entries)| {
+            format!("{file} has {entries} entries: changes of it at run time are not looked at")
+        });
+        notes.extend(lists.take(NOTES_MAX));
+        Live {
+            instance: String::new(),
+            at: String::new(),
+            servers: servers.unwrap_or_default(),
+            notes,
+        }
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        json!({
+            "instance": self.instance,
+            "at": self.at,
+            "servers": self.servers.iter().map(LiveServer::json).collect::<Vec<_>>(),
+            "notes": self.notes,
+        })
+    }
+}
+
+/// Says that new clients of a frontend wait.
+fn full(frontend: &Proxy) -> Option<String> {
+    let state = &frontend.state.frontend;
+    let limit = match state.maxconn_set.load(Relaxed) {
+        0 => frontend.maxconn?,
+        limit => limit,
+    };
+    // The one who asks is gone by now.
+    let has = state.sessions.current();
+    (limit > 0 && has >= limit).then(|| {
+        format!(
+            "frontend {} has {has} of {limit} connections: a new client waits until one ends",
+            frontend.name
+        )
+    })
+}
+
+impl LiveServer {
+    fn new(server: &Server, waiting: u32) -> LiveServer {
+        let (state, now_ms) = (&server.state, now_ms());
+        let report = state.report(now_ms);
+        let has_failed = !state.up() && report.last_check_ms.is_some();
+        LiveServer {
+            name: server.name.to_string(),
+            status: report.status_text(),
+            since_ms: now_ms.saturating_sub(report.last_change_ms),
+            check: match has_failed {
+                true => report.last_check.status.code().to_owned(),
+                false => String::new(),
+            },
+            sessions: state.traffic.sessions.current(),
+            limit: state.limit(),
+            waiting,
+            weight: report.weight,
+        }
+    }
+
+    /// For people.
+    pub fn words(&self) -> String {
+        let mut words = format!(
+            "{} is {} for {}",
+            self.name,
+            self.status,
+            span(self.since_ms)
+        );
+        if !self.check.is_empty() {
+            words += &format!(" ({})", self.check);
+        }
+        words += &match self.limit {
+            0 => format!(", {} sessions", self.sessions),
+            limit => format!(", {} of {limit} sessions", self.sessions),
+        };
+        if self.waiting > 0 {
+            words += &format!(", {} requests wait for it", self.waiting);
+        }
+        words + &format!(", weight {}", self.weight)
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "status": self.status,
+            "since_ms": self.since_ms,
+            "check": self.check,
+            "sessions": self.sessions,
+            "limit": self.limit,
+            "waiting": self.waiting,
+            "weight": self.weight,
+        })
+    }
+}
