@@ -6,6 +6,7 @@ pub mod far;
 mod gather;
 mod members;
 mod operate;
+mod read;
 mod state;
 
 use crate::access::session::Sessions;
@@ -29,6 +30,7 @@ use part::role::{Level, Message, PartMessage};
 use part::voice::write_error;
 use part::work::Question;
 use part::{lock, memory};
+use read::Reads;
 use state::State;
 use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -94,6 +96,7 @@ pub struct Role {
     doors: watch::Sender<Option<Arc<Door>>>,
     trusted: watch::Sender<Option<Arc<Trusted>>>,
     operate: Operate,
+    reads: Reads,
     came: (Sender<Came>, Receiver<Came>),
     looks: Looks,
     asks: Vec<Question>,
@@ -164,7 +167,8 @@ impl Role {
             place,
             doors,
             trusted,
-            operate: Operate::start().map_err(said)?,
+            operate: Operate::start("console/operate").map_err(said)?,
+            reads: Reads::start().map_err(said)?,
             came: channel(),
             asks: Vec::new(),
             acting: BTreeMap::new(),
@@ -259,6 +263,10 @@ impl Role {
         }
         while let Some(order) = self.shared.next_order() {
             self.obey(order);
+        }
+        while let Some(reading) = self.shared.next_reading() {
+            let connection = self.connect(Level::Operator);
+            self.reads.wait(reading, connection);
         }
         for connection in self.shared.connections() {
             // Without a control role the connection ends, which the asker sees.
@@ -378,7 +386,10 @@ impl Role {
             Message::Nobody { words, missing } => Some((words.clone(), *missing)),
             _ => None,
         };
-        if let Some(acting) = self.acting.remove(&number) {
+        let why = missing.as_ref().map(|(words, _)| words.as_str());
+        if self.reads.connected(number, why) {
+            // The answer goes to who asked, from another thread.
+        } else if let Some(acting) = self.acting.remove(&number) {
             match missing {
                 Some((words, _)) => self.acted(acting.order, Err(words)),
                 None => self.send(acting, &answer.message),

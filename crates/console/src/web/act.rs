@@ -4,8 +4,7 @@ use super::pages::{SEAL, TOLD};
 use super::sign_in::{is_own, to};
 use super::{Common, body, failure, field, fields, html, signed_in};
 use crate::page::{self, Page};
-use crate::shared::Errand;
-use crate::shared::{Action, Order, ServerState, Shared};
+use crate::shared::{Action, Errand, Order, ServerState, Shared, Wanted};
 use crate::user::{Role, Viewer};
 use axum::body::Body;
 use axum::extract::State;
@@ -107,7 +106,7 @@ pub(super) async fn carry_out(
     } else {
         let errand = Errand {
             by: viewer.clone(),
-            action,
+            wanted: Wanted::Action(action),
             reply,
         };
         if !lock(&shared.others).send(&on, errand) {

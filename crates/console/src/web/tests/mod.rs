@@ -3,6 +3,7 @@
 
 mod api;
 mod examples;
+mod requests;
 mod sign_in;
 
 use super::serve::From;
@@ -11,6 +12,8 @@ use crate::access::limiter::Key;
 use crate::access::session::Sessions;
 use crate::access::{second_factor, token};
 use crate::config::{Config, SecondFactor, Token, User};
+use crate::inquiry::Ask;
+use crate::sample;
 use crate::shared::{Manual, now_ms, now_s};
 use crate::user::{Role, Scope};
 use axum::http::header::{AUTHORIZATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
@@ -115,6 +118,9 @@ impl Bed {
                         // Who asked may have gone.
                         let _ = order.reply.send(Ok(String::new()));
                     }
+                    while let Some(reading) = shared.next_reading() {
+                        let _ = reading.reply.send(said(&reading.ask));
+                    }
                     for connection in shared.connections() {
                         answer(connection, ordered).await;
                     }
@@ -162,6 +168,19 @@ impl Bed {
         let credentials = HeaderValue::from_bytes(credentials).unwrap();
         let request = request.header(AUTHORIZATION, credentials);
         self.request(HOME, request.body(Body::from(body.to_owned())).unwrap())
+    }
+}
+
+/// What a proxy says to what is asked.
+fn said(ask: &Ask) -> Result<String, String> {
+    match ask {
+        Ask::Requests { filter, .. } if filter.host == "off" => {
+            Ok("No requests are kept: x\n\n".to_owned())
+        }
+        Ask::Requests { filter, .. } if filter.host == "late" => Err("too late".to_owned()),
+        Ask::Requests { max, .. } => Ok(sample::requests((*max).into(), "/", "shop")),
+        Ask::Request { id: 0 } => Ok("No such request among the 9 that are kept\n".to_owned()),
+        Ask::Request { .. } => Ok(sample::REQUEST.to_owned()),
     }
 }
 

@@ -244,7 +244,7 @@ static COMMANDS: &[Row] = &[
     row(&["show", "pools"], "show pools", "show the memory pools", Operator, Now(process::pools)),
     row(&["show", "profiling"], "show profiling [<what>]", "show the state of profiling", Operator, Now(developer::profiling)),
     row(&["show", "request"], "show request [json] <id>", "show what was decided for a finished request: by its id, or by a payload with a line of a log", Operator, SlowSays(requests::show_one)),
-    row(&["show", "requests"], "show requests [<filter> <value>]* [json]", "list the newest finished requests (filters: since host path status client server frontend max)", Operator, SlowSays(requests::show)),
+    row(&["show", "requests"], "show requests [<filter> <value>]* [json]", "list the newest finished requests (filters: since host path status client server frontend outcome max)", Operator, SlowSays(requests::show)),
     row(&["show", "resolvers"], "show resolvers [id]", "show the counters of nameservers", Operator, SlowSays(resolvers::show)),
     row(&["show", "schema", "json"], "show schema json", "show the JSON schema of 'show info' and 'show stat'", User, Now(show::schema)),
     row(&["show", "servers", "conn"], "show servers conn [<backend>]", "show the connections to servers", User, SlowSays(state::connections)),
