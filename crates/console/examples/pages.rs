@@ -249,6 +249,14 @@ fn proxies(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> 
     });
     let page = page::request(&Shown { asked, ..*shown }, 0x2f1c);
     put("request.html", page.into_string())?;
+    let ask = Ask::table("shop", &[]);
+    let answer = Answer::read(&ask, Ok(&sample::entries(40, "192.0.2.")));
+    let asked = Some(Asked {
+        ask: &ask,
+        answer: Some(&answer),
+    });
+    let page = page::table(&Shown { asked, ..*shown }, "shop");
+    put("table.html", page.into_string())?;
     let (ask, answer) = sample::asked(Ok(&sample::requests(5, "/", "shop.example.org")));
     let asked = Some(Asked {
         ask: &ask,

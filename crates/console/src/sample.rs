@@ -4,7 +4,7 @@ use crate::history::History;
 use crate::inquiry::{Answer, Ask, Filter};
 use crate::look::Look;
 use crate::platform::{Member, MemberKind, Platform};
-use crate::traffic::{Kind, Row, Traffic};
+use crate::traffic::{Kind, Row, TableHead, Traffic};
 use part::report::{Event, Grade, Moment, NumberRow, Report, State, Subject, Unit};
 use part::versions::{Happened, Stage, Version, Versions};
 use std::collections::VecDeque;
@@ -29,6 +29,9 @@ mail,FRONTEND,,2,9,5,6,0,,,OPEN,,1,,0,0,,,,,,
 dead,s1,0,0,0,0,0,,,,DOWN,50,0,0,,2,L4TOUT,,,,,
 dead,BACKEND,0,0,0,0,0,,,,DOWN,50,0,0,,1,,,,,,
 odd,line
+
+# table: app, type: ip, size:1000, used:7
+# table: odd
 ";
 
 fn ago(ms: u64) -> Moment {
@@ -146,9 +149,19 @@ fn traffic(rows: Vec<Row>) -> Traffic {
         ("Uptime", "0d 1h02m03s"),
     ];
     let facts = facts.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let table = |name: &str, kind: &str, used| TableHead {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        size: 1 << 20,
+        used,
+    };
     Traffic {
         rows,
         facts: facts.into(),
+        tables: vec![
+            table("shop", "ip", 214),
+            table("mesh/sessions", "string", 12),
+        ],
     }
 }
 
@@ -635,4 +648,22 @@ pub fn asked(reply: Result<&str, &str>) -> (Ask, Answer) {
     let ask = Ask::Requests { filter, max: 60 };
     let answer = Answer::read(&ask, reply);
     (ask, answer)
+}
+
+/// What a proxy says to `show table shop json`: so many entries with this key.
+pub fn entries(number: usize, key: &str) -> String {
+    let one = |at: usize| {
+        serde_json::json!({
+            "key": format!("{key}{}", at % 250), "plain": true, "expires_ms": 1_000 * (at + 1),
+            "values": { "http_req_rate": 900 / (at + 1), "gpc0": at % 3, "conn_cnt": 7 * at },
+        })
+    };
+    let columns = [("http_req_rate", 10_000), ("gpc0", 0), ("conn_cnt", 0)];
+    let columns = columns.map(|(name, ms)| serde_json::json!({ "name": name, "period_ms": ms }));
+    let entries: Vec<_> = (0..number).map(one).collect();
+    serde_json::json!({
+        "name": "shop", "type": "ip", "size": 1 << 20, "used": 214, "expire_ms": 600_000, "sorted_by": "http_req_rate",
+        "matching": number, "columns": columns, "entries": entries,
+    })
+    .to_string()
 }

@@ -4,8 +4,8 @@ use crate::access::limiter::Limiter;
 use crate::access::session::Sessions;
 use crate::config::Config;
 use crate::drawing::Drawings;
-use crate::inquiry::Ask;
 use crate::inquiry::live::Inquiries;
+use crate::inquiry::{Ask, word};
 use crate::look::Look;
 use crate::platform::Platform;
 use crate::user::{Role, Viewer};
@@ -62,6 +62,13 @@ pub enum Action {
         /// What becomes of it.
         state: ServerState,
     },
+    /// Remove an entry of a stick table.
+    Entry {
+        /// The table.
+        table: String,
+        /// The key.
+        key: String,
+    },
     /// What the report of a part offers.
     Offer {
         /// The part.
@@ -103,7 +110,7 @@ impl Action {
     pub fn needs(&self) -> Role {
         match self {
             // What takes more says so itself.
-            Action::Server { .. } | Action::Offer { .. } => Role::Operator,
+            Action::Server { .. } | Action::Entry { .. } | Action::Offer { .. } => Role::Operator,
         }
     }
 
@@ -111,6 +118,7 @@ impl Action {
     pub fn object(&self) -> String {
         match self {
             Action::Server { proxy, server, .. } => format!("server {proxy}/{server}"),
+            Action::Entry { table, key } => format!("entry {key} of table {table}"),
             Action::Offer { subject, .. } => subject.join(" "),
         }
     }
@@ -119,7 +127,26 @@ impl Action {
     pub fn word(&self) -> &str {
         match self {
             Action::Server { state, .. } => state.word(),
+            Action::Entry { .. } => "removed",
             Action::Offer { word, .. } => word,
+        }
+    }
+
+    /// The command of the runtime API that does it; None: a part does it.
+    pub fn command(&self) -> Option<String> {
+        match self {
+            Action::Server {
+                proxy,
+                server,
+                state,
+            } => Some(format!(
+                "set server {proxy}/{server} state {}\n",
+                state.word()
+            )),
+            Action::Entry { table, key } => {
+                Some(format!("clear table {} key {}\n", word(table), word(key)))
+            }
+            Action::Offer { .. } => None,
         }
     }
 

@@ -1,13 +1,16 @@
-//! What the proxy serves, as its runtime API tells it (`show info`, `show stat`: HAProxy's
+//! What the proxy serves, as its runtime API tells it (`show info`, `show stat`, `show table`: HAProxy's
 //! management guide, chapter 9).
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What is asked of the runtime API.
-pub const ASK: &[u8] = b"show info;show stat\n";
+pub const ASK: &[u8] = b"show info;show stat;show table\n";
 /// Bytes of an answer at most.
 pub const BYTES_MAX: u64 = 32 << 20;
+
+/// Tables that are read.
+const TABLES_MAX: usize = 1_000;
 
 /// What a row is about.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -69,6 +72,22 @@ pub struct Traffic {
     pub rows: Vec<Row>,
     /// `show info`, by name.
     pub facts: BTreeMap<String, String>,
+    /// The stick tables; a console of an older program does not say them.
+    #[serde(default)]
+    pub tables: Vec<TableHead>,
+}
+
+/// The head of a stick table.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct TableHead {
+    /// Its name.
+    pub name: String,
+    /// The type of its keys.
+    pub kind: String,
+    /// Entries that there is room for.
+    pub size: u64,
+    /// Entries that there are.
+    pub used: u64,
 }
 
 impl Traffic {
@@ -107,7 +126,11 @@ fn read(text: &str) -> Traffic {
     let mut traffic = Traffic::default();
     let mut columns = BTreeMap::new();
     for line in text.lines() {
-        if let Some(head) = line.strip_prefix("# ") {
+        if let Some(head) = line.strip_prefix("# table: ") {
+            traffic
+                .tables
+                .extend(table(head).filter(|_| traffic.tables.len() < TABLES_MAX));
+        } else if let Some(head) = line.strip_prefix("# ") {
             columns = values(head).into_iter().zip(0..).collect();
         } else if columns.is_empty() {
             if let Some((name, value)) = line.split_once(": ") {
@@ -127,6 +150,19 @@ fn read(text: &str) -> Traffic {
     let place = |row: &Row| (places.get(&row.proxy).copied(), row.kind);
     traffic.rows.sort_by_key(place);
     traffic
+}
+
+/// The head of a table: `app, type: ip, size:10, used:0`.
+fn table(head: &str) -> Option<TableHead> {
+    let (head, used) = head.rsplit_once(", used:")?;
+    let (head, size) = head.rsplit_once(", size:")?;
+    let (name, kind) = head.rsplit_once(", type: ")?;
+    Some(TableHead {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        size: size.parse().ok()?,
+        used: used.trim().parse().ok()?,
+    })
 }
 
 fn row(columns: &BTreeMap<String, usize>, values: &[String]) -> Option<Row> {
@@ -225,6 +261,15 @@ mod tests {
         assert_eq!((one.failed, traffic.rows[3].takes_ms), (Some(4), None));
         assert_eq!(traffic.rows[4].check, "L7STS \"no disk\"");
         assert!(traffic.rows[5].check.contains("operator"));
+        assert_eq!(
+            traffic.tables,
+            [TableHead {
+                name: "app".to_owned(),
+                kind: "ip".to_owned(),
+                size: 1_000,
+                used: 7,
+            }]
+        );
         assert_eq!((traffic.rate(), traffic.bytes()), (341, [1005, 2006]));
         assert_eq!(
             (traffic.fact("CurrConns"), traffic.fact("Idle_pct")),

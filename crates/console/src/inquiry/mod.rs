@@ -3,10 +3,12 @@
 
 pub mod live;
 pub mod request;
+pub mod table;
 
 use request::{Request, Requests};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
+use table::Table;
 
 /// Bytes of a reply at most.
 pub const BYTES_MAX: u64 = 4 << 20;
@@ -14,6 +16,8 @@ pub const BYTES_MAX: u64 = 4 << 20;
 pub const PAGE: u16 = 60;
 /// Requests of a card.
 pub const CARD: u16 = 5;
+/// Entries of a table.
+const ENTRIES: usize = 200;
 /// Requests that a program may ask for at a time.
 pub const MOST: u16 = 500;
 /// Characters of a value of a filter.
@@ -39,6 +43,15 @@ pub enum Ask {
         /// The number, as in `show sess`.
         id: u64,
     },
+    /// The entries of a stick table with the largest values.
+    Table {
+        /// Its name.
+        name: String,
+        /// The column; empty: the first rate, or the first one.
+        by: String,
+        /// What their keys contain.
+        has: String,
+    },
 }
 
 /// Which requests are wanted; an empty text: all.
@@ -61,17 +74,25 @@ pub struct Filter {
     pub outcome: String,
 }
 
+/// A value of a query, as far as it can be part of a command.
+fn value(fields: &[(String, String)], name: &str) -> String {
+    let found = fields.iter().find(|(known, _)| known == name);
+    let text = found.map_or("", |(_, value)| value.trim());
+    let text = text.chars().filter(|c| !c.is_control());
+    let mut kept = String::new();
+    for c in text.take(VALUE_MAX) {
+        // Two of these would begin a payload.
+        if c != '<' || !kept.ends_with('<') {
+            kept.push(c);
+        }
+    }
+    kept
+}
+
 impl Filter {
     /// Reads it from the fields of a query; what cannot be part of a command is left out.
     pub fn of_query(fields: &[(String, String)]) -> Filter {
-        let value = |name: &str| {
-            let found = fields.iter().find(|(known, _)| known == name);
-            let text = found.map_or("", |(_, value)| value.trim());
-            // Two of these would begin a payload.
-            let fits = |c: &char| !c.is_control();
-            let text: String = text.replace("<<", "<");
-            text.chars().filter(fits).take(VALUE_MAX).collect()
-        };
+        let value = |name: &str| value(fields, name);
         Filter {
             host: value("host"),
             path: value("path"),
@@ -106,6 +127,8 @@ pub enum Answer {
     Requests(Requests),
     /// One of them.
     Request(Box<Request>),
+    /// A stick table.
+    Table(Table),
     /// The proxy keeps no requests.
     Off(String),
     /// It has nothing of this name or number, and why.
@@ -115,6 +138,15 @@ pub enum Answer {
 }
 
 impl Ask {
+    /// The table of a name, with the fields of a query.
+    pub fn table(name: &str, fields: &[(String, String)]) -> Ask {
+        Ask::Table {
+            name: name.to_owned(),
+            by: value(fields, "by"),
+            has: value(fields, "has"),
+        }
+    }
+
     /// The command of the runtime API.
     pub fn command(&self) -> Vec<u8> {
         let mut command = String::new();
@@ -128,6 +160,15 @@ impl Ask {
                 write!(command, " max {}", (*max).clamp(1, MOST))
             }
             Ask::Request { id } => write!(command, "show request json {id:#x}"),
+            Ask::Table { name, by, has } => {
+                let _ = write!(command, "show table {} json max {ENTRIES}", word(name));
+                for (name, value) in [("sort", by), ("has", has)] {
+                    if !value.is_empty() {
+                        let _ = write!(command, " {name} {}", word(value));
+                    }
+                }
+                Ok(())
+            }
         };
         command.push('\n');
         command.into_bytes()
@@ -144,6 +185,7 @@ impl Answer {
         let read = match ask {
             Ask::Requests { .. } => serde_json::from_str(text).map(Answer::Requests),
             Ask::Request { .. } => serde_json::from_str(text).map(Answer::Request),
+            Ask::Table { .. } => serde_json::from_str(text).map(Answer::Table),
         };
         match read {
             Ok(answer) => answer,
@@ -161,7 +203,7 @@ impl Answer {
 }
 
 /// A text as one word of a command.
-fn word(text: &str) -> String {
+pub fn word(text: &str) -> String {
     let mut word = String::new();
     for c in text.chars() {
         if matches!(c, ' ' | ';' | '\\' | '"' | '\'' | '#') {
@@ -201,6 +243,9 @@ mod tests {
             command,
             "show requests json path /a\\ b\\;disable\\ server\\ app/oneshow\\ env\\ < status 5xx max 7\n"
         );
+        let ask = Ask::table("a b;c", &[("has".to_owned(), " <<<x\n".to_owned())]);
+        let command = ask.command();
+        assert_eq!(command, b"show table a\\ b\\;c json max 200 has <x\n");
         let id = Ask::Request { id: u64::MAX }.command();
         assert_eq!(id, b"show request json 0xffffffffffffffff\n");
         let long = "\u{e4}".repeat(9_000);

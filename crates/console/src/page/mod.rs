@@ -20,6 +20,7 @@ mod requests;
 mod rows;
 mod second_factor;
 mod state;
+mod table;
 mod traffic;
 mod words;
 
@@ -27,6 +28,7 @@ pub use confirm::{Question, confirm};
 pub use frame::{failure, once, sign_in};
 pub use requests::one as request;
 pub use second_factor::second_factor;
+pub use table::table;
 pub use words::{decode, encode};
 
 use crate::inquiry::{Answer, Ask};

@@ -4,7 +4,7 @@ use super::graph::{Large, large};
 use super::machine::{self, nobody};
 use super::rows::{Place, Proxy, proxies, table};
 use super::words::clean;
-use super::{Page, Shown};
+use super::{Page, Shown, table as tables};
 use crate::history::{History, Period, Sample};
 use crate::look::grade;
 use crate::platform::Member;
@@ -84,6 +84,9 @@ fn of_member(
                 p.empty { "This backend has no servers." }
             }
             @if rest > 0 { p.more { "… and " (rest) " more: filter to see them." } }
+        }
+        @if let Some(traffic) = member.look.as_ref().and_then(|look| look.traffic.as_ref()) {
+            (tables::list(member, index, traffic, Some(found.name)))
         }
         @if let Some(history) = place.history {
             @for (_, row) in own {

@@ -39,7 +39,7 @@ const FIELDS: [(&str, &str, &str); 6] = [
 pub(super) fn filter<'s>(shown: &Shown<'s>) -> Option<&'s Filter> {
     match shown.asked?.ask {
         Ask::Requests { filter, .. } => Some(filter),
-        Ask::Request { .. } => None,
+        Ask::Request { .. } | Ask::Table { .. } => None,
     }
 }
 
@@ -58,7 +58,7 @@ pub(super) fn path(filter: Option<&Filter>, member: Option<&str>) -> String {
 }
 
 /// The machine whose proxy is asked.
-fn member<'s>(shown: &Shown<'s>) -> Option<&'s Member> {
+pub(super) fn member<'s>(shown: &Shown<'s>) -> Option<&'s Member> {
     let members = &shown.platform.members;
     let chosen = shown
         .member
@@ -67,7 +67,7 @@ fn member<'s>(shown: &Shown<'s>) -> Option<&'s Member> {
 }
 
 /// A text cut to so many characters.
-fn cut(text: &str, max: usize) -> Cow<'_, str> {
+pub(super) fn cut(text: &str, max: usize) -> Cow<'_, str> {
     let text = clean(text);
     match text.char_indices().nth(max) {
         None => text,
@@ -141,7 +141,7 @@ fn refusal(shown: &Shown<'_>) -> Option<Markup> {
             (doubt_note(member))
             p.note.old { "No requests of " (clean(&member.name)) ": " (clean(words)) }
         }),
-        Some(Answer::Requests(_) | Answer::Request(_)) => None,
+        Some(Answer::Requests(_) | Answer::Request(_) | Answer::Table(_)) => None,
     }
 }
 

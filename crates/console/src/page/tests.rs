@@ -390,3 +390,31 @@ fn numbers_of_requests_have_no_bound_that_breaks_the_bar() {
     assert_eq!(one.timers.steps().map(|(_, ms)| ms), [3, 12, 401, 500, 0]);
     assert!(one.has_failed());
 }
+
+#[test]
+fn entries_of_hostile_clients_stay_a_page_and_a_key_that_cannot_be_named_has_no_button() {
+    let (platform, operator) = (sample::platform(), viewer(Role::Operator));
+    let evil = "\"><script>alert(1)</script>'\u{202e}\u{1b}[31m";
+    for key in [evil.to_owned(), "a".repeat(8_000), "&<\">".repeat(2_000)] {
+        let mut value: serde_json::Value =
+            serde_json::from_str(&sample::entries(500, &key)).unwrap();
+        value["entries"][0]["plain"] = false.into();
+        poison(&mut value["columns"][0]["name"], &key);
+        let ask = Ask::table("shop", &[("has".to_owned(), key.clone())]);
+        let answer = Answer::read(&ask, Ok(&value.to_string()));
+        assert!(matches!(answer, Answer::Table(_)), "{answer:?}");
+        let asked = Some(Asked {
+            ask: &ask,
+            answer: Some(&answer),
+        });
+        let shown = Shown {
+            asked,
+            ..shown(&platform, &operator)
+        };
+        let html = table(&shown, &key).into_string();
+        assert!(html.len() < 200_000, "{}", html.len());
+        assert!(!html.contains("<script>"));
+        let forms = html.matches("value=\"entry\"").count();
+        assert!(forms < html.matches("<tr").count() - 1, "{forms}");
+    }
+}

@@ -425,7 +425,7 @@ impl Role {
             return self.acted(order, Err(words));
         }
         let asked = match &order.action {
-            Action::Server { .. } => {
+            Action::Server { .. } | Action::Entry { .. } => {
                 let connected = self.connect(Level::Admin);
                 let connected = connected.map(|(number, own)| (number, Some(own)));
                 connected.ok_or_else(|| "there is no connection to the proxy".to_owned())
@@ -468,16 +468,8 @@ impl Role {
     /// The part that has to do something answers.
     fn send(&mut self, acting: Acting, answer: &Message) {
         let Acting { connection, order } = acting;
-        match (connection, &order.action) {
-            (
-                Some(connection),
-                Action::Server {
-                    proxy,
-                    server,
-                    state,
-                },
-            ) => {
-                let command = format!("set server {proxy}/{server} state {}\n", state.word());
+        match (connection, order.action.command(), &order.action) {
+            (Some(connection), Some(command), _) => {
                 let (sender, shared) = (self.came.0.clone(), Arc::clone(&self.shared));
                 let then = move |answer| {
                     let _ = sender.send(Came::Acted(order, answer));
@@ -486,14 +478,14 @@ impl Role {
                 let command = command.into_bytes();
                 self.operate.send(connection, command, REPLY_MAX, then);
             }
-            (_, Action::Offer { part, .. }) => {
+            (_, _, Action::Offer { part, .. }) => {
                 let answer = match answer {
                     Message::Answer { bytes } => (self.place.outcome)(part, bytes),
                     _ => Err("the part does not know this".to_owned()),
                 };
                 self.acted(order, answer);
             }
-            (None, Action::Server { .. }) => self.acted(order, Err(String::new())),
+            _ => self.acted(order, Err(String::new())),
         }
     }
 
@@ -503,7 +495,7 @@ impl Role {
         let by = order.by.shown();
         // The proxy says only why something was not done.
         let answer = match (answer, &order.action) {
-            (Ok(said), Action::Server { .. }) if !said.trim().is_empty() => {
+            (Ok(said), Action::Server { .. } | Action::Entry { .. }) if !said.trim().is_empty() => {
                 Err(said.trim().to_owned())
             }
             (answer, _) => answer,

@@ -1,5 +1,6 @@
-//! What programs ask of the proxy: requests.
+//! What programs ask of the proxy: requests, and the entries of stick tables.
 
+use super::act::{carry_out, is_table};
 use super::api::{as_json, refused};
 use super::asks::Asks;
 use super::{Common, field, fields, inquire};
@@ -7,7 +8,7 @@ use crate::inquiry::{Answer, Ask, Filter, MOST, PAGE};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Asks the proxy of the machine of a query.
 async fn ask(shared: &Common, asks: &Asks, query: &[(String, String)], ask: &Ask) -> Response {
@@ -65,4 +66,67 @@ pub(super) async fn request(
     };
     let query = fields(query.unwrap_or_default().as_bytes());
     ask(&shared, &asks, &query, &Ask::Request { id }).await
+}
+
+/// `GET /api/v1/tables`: the stick tables of a machine, without entries.
+pub(super) async fn tables(
+    State(shared): State<Common>,
+    _: Asks,
+    RawQuery(query): RawQuery,
+) -> Response {
+    shared.see();
+    let on = field(&fields(query.unwrap_or_default().as_bytes()), "on");
+    let platform = shared.platform.borrow().clone();
+    let mut members = platform.members.iter();
+    let member = members.find(|member| on.is_empty() || member.name == on);
+    let look = member.and_then(|member| member.look.as_ref());
+    let tables = look
+        .and_then(|look| look.traffic.as_ref())
+        .map(|traffic| &traffic.tables);
+    let all = tables.into_iter().flatten();
+    let all = all.map(
+        |one| json!({ "name": one.name, "type": one.kind, "size": one.size, "used": one.used }),
+    );
+    as_json(
+        StatusCode::OK,
+        &json!({ "tables": all.collect::<Vec<Value>>() }),
+    )
+}
+
+/// `GET /api/v1/tables/{name}`: the entries with the largest values.
+pub(super) async fn table(
+    State(shared): State<Common>,
+    asks: Asks,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    if !is_table(&name) {
+        return refused(StatusCode::BAD_REQUEST, "this is not the name of a table");
+    }
+    let query = fields(query.unwrap_or_default().as_bytes());
+    ask(&shared, &asks, &query, &Ask::table(&name, &query)).await
+}
+
+/// `DELETE /api/v1/tables/{name}?key=…`: removes an entry.
+pub(super) async fn remove(
+    State(shared): State<Common>,
+    asks: Asks,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    if let Some(response) = asks.refusal(inquire::NEEDS) {
+        return response;
+    }
+    let query = fields(query.unwrap_or_default().as_bytes());
+    let mut form = vec![
+        ("what".to_owned(), "entry".to_owned()),
+        ("table".to_owned(), name),
+    ];
+    for name in ["key", "on"] {
+        form.push((name.to_owned(), field(&query, name)));
+    }
+    match carry_out(&shared, &asks.viewer, &form).await {
+        Ok(words) => as_json(StatusCode::OK, &json!({ "done": words })),
+        Err(why) => refused(why.status, &why.words),
+    }
 }

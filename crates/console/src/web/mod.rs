@@ -55,6 +55,7 @@ pub fn router(shared: Common) -> Router {
         .route("/part/{name}", get(pages::page))
         .route("/requests", get(pages::page))
         .route("/requests/{id}", get(pages::request))
+        .route("/tables/{name}", get(pages::table))
         .route("/events", get(pages::page))
         .route("/config", get(pages::page))
         .route("/config/{name}", get(config::page).post(config::form))
@@ -73,6 +74,11 @@ pub fn router(shared: Common) -> Router {
         .route("/api/v1/act", post(api::act))
         .route("/api/v1/requests", get(api_proxy::requests))
         .route("/api/v1/requests/{id}", get(api_proxy::request))
+        .route("/api/v1/tables", get(api_proxy::tables))
+        .route(
+            "/api/v1/tables/{name}",
+            get(api_proxy::table).delete(api_proxy::remove),
+        )
         .route("/api/v1/versions", get(api_versions::versions))
         .route("/api/v1/files", get(api_versions::of_version))
         .route("/api/v1/differences", get(api_versions::differences))

@@ -1,5 +1,6 @@
 //! The pages.
 
+use super::act::is_table;
 use super::{Common, failure, field, fields, html, inquire, signed_in};
 use crate::drawing::View;
 use crate::inquiry::live::Inquiry;
@@ -220,6 +221,42 @@ pub(super) async fn request(
         ..wanted.shown(&platform, &viewer, None)
     };
     html(status, page::request(&shown, id))
+}
+
+/// The page of a stick table.
+pub(super) async fn table(
+    State(shared): State<Common>,
+    headers: HeaderMap,
+    uri: Uri,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = query.unwrap_or_default();
+    let Some((viewer, _)) = signed_in(&shared, &headers) else {
+        return to_sign_in(uri.path(), &query);
+    };
+    shared.see();
+    let Some(wanted) = Wanted::of(&shared, "/traffic", &query).filter(|_| is_table(&name)) else {
+        return failure(StatusCode::NOT_FOUND, "There is no such table.");
+    };
+    let platform = shared.platform.borrow().clone();
+    let ask = Ask::table(&name, &fields(query.as_bytes()));
+    let answer = match viewer.role >= inquire::NEEDS {
+        true => Some(inquire::now(&shared, &wanted.on(&platform), &ask, &viewer).await),
+        false => None,
+    };
+    let status = match answer {
+        Some(Answer::Missing(_)) => StatusCode::NOT_FOUND,
+        _ => StatusCode::OK,
+    };
+    let shown = Shown {
+        asked: Some(Asked {
+            ask: &ask,
+            answer: answer.as_ref(),
+        }),
+        ..wanted.shown(&platform, &viewer, None)
+    };
+    html(status, page::table(&shown, &name))
 }
 
 /// What is served nowhere.

@@ -77,6 +77,7 @@ fn the_level_user_sees_no_keys_of_a_table() {
     );
     for command in [
         "show table app key 192.0.2.7",
+        "show table app json",
         "clear table app",
         "set table app key 192.0.2.8",
         "get var proc.x",
@@ -86,6 +87,38 @@ fn the_level_user_sees_no_keys_of_a_table() {
         assert_eq!(answer, "Permission denied\n\n", "{command}");
     }
     assert_eq!(ask(&context, StatsLevel::Operator, "clear table app"), "\n");
+}
+
+#[test]
+fn the_entries_with_the_largest_values_come_first_and_no_more_than_are_wanted() {
+    let context = context(FILE);
+    let ask = |command: &str| ask(&context, StatsLevel::Operator, command);
+    for (key, value) in [("192.0.2.7", 3), ("192.0.2.70", 9), ("198.51.100.1", 5)] {
+        ask(&format!("set table app key {key} data.gpc0 {value}"));
+    }
+    let show = |words: &str| -> serde_json::Value {
+        let text = ask(&format!("show table app json {words}"));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    };
+    let keys = |all: &serde_json::Value| -> Vec<String> {
+        let entries = all["entries"].as_array().unwrap().iter();
+        entries
+            .map(|one| one["key"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let all = show("");
+    assert_eq!(keys(&all), ["192.0.2.70", "198.51.100.1", "192.0.2.7"]);
+    assert_eq!((&all["used"], &all["size"]), (&3.into(), &10.into()));
+    assert_eq!(all["entries"][0]["values"]["gpc0"], 9);
+    let two = show("sort gpc0 max 2");
+    assert_eq!(keys(&two), ["192.0.2.70", "198.51.100.1"]);
+    assert_eq!(two["matching"], 3);
+    assert_eq!(keys(&show("has 192. max 9")), ["192.0.2.70", "192.0.2.7"]);
+    assert_eq!(keys(&show("has nothing")), [""; 0]);
+    for wrong in ["sort gpc1", "max 0", "max 1001", "sort", "x y"] {
+        let text = ask(&format!("show table app json {wrong}"));
+        assert!(!text.starts_with('{'), "{text}");
+    }
 }
 
 #[test]

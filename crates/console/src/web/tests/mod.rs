@@ -5,6 +5,7 @@ mod api;
 mod examples;
 mod requests;
 mod sign_in;
+mod tables;
 
 use super::serve::From;
 use super::*;
@@ -181,6 +182,8 @@ fn said(ask: &Ask) -> Result<String, String> {
         Ask::Requests { max, .. } => Ok(sample::requests((*max).into(), "/", "shop")),
         Ask::Request { id: 0 } => Ok("No such request among the 9 that are kept\n".to_owned()),
         Ask::Request { .. } => Ok(sample::REQUEST.to_owned()),
+        Ask::Table { name, .. } if name == "none" => Ok("No such table\n\n".to_owned()),
+        Ask::Table { .. } => Ok(sample::entries(3, "192.0.2.")),
     }
 }
 
@@ -252,4 +255,25 @@ pub(super) fn issued(text: &str, user: &str, scope: Scope) -> Token {
 /// The header for a name and a password.
 pub(super) fn basic(name: &str, password: &str) -> String {
     format!("Basic {}", BASE64.encode(format!("{name}:{password}")))
+}
+
+/// A session of a user, as a cookie.
+pub(super) fn session_of(bed: &Bed, user: &str) -> String {
+    let config = bed.shared.config();
+    let token = lock(&bed.shared.sessions).begin(&config, user, now_s());
+    format!("{}={}", session::COOKIE, token.unwrap())
+}
+
+pub(super) fn get(bed: &mut Bed, cookie: &str, path: &str) -> Reply {
+    let request = Request::get(path).header(COOKIE, cookie);
+    bed.request(HOME, request.body(Body::empty()).unwrap())
+}
+
+/// A console that knows its machine.
+pub(super) fn bed() -> Bed {
+    let bed = Bed::new(vec![issued("right", "olga", Scope::Operate)]);
+    bed.shared
+        .platform
+        .send_replace(Arc::new(sample::platform()));
+    bed
 }

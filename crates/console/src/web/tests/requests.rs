@@ -2,31 +2,10 @@
 
 use super::*;
 
-/// A session of a user, as a cookie.
-fn session(bed: &Bed, user: &str) -> String {
-    let config = bed.shared.config();
-    let token = lock(&bed.shared.sessions).begin(&config, user, now_s());
-    format!("{}={}", session::COOKIE, token.unwrap())
-}
-
-fn get(bed: &mut Bed, cookie: &str, path: &str) -> Reply {
-    let request = Request::get(path).header(COOKIE, cookie);
-    bed.request(HOME, request.body(Body::empty()).unwrap())
-}
-
-/// A console that knows its machine.
-fn bed() -> Bed {
-    let bed = Bed::new(vec![issued("right", "olga", Scope::Operate)]);
-    bed.shared
-        .platform
-        .send_replace(Arc::new(sample::platform()));
-    bed
-}
-
 #[test]
 fn an_operator_sees_requests_and_a_viewer_is_told_what_it_takes() {
     let mut bed = bed();
-    let [olga, vera] = ["olga", "vera"].map(|user| session(&bed, user));
+    let [olga, vera] = ["olga", "vera"].map(|user| session_of(&bed, user));
     let page = get(&mut bed, &olga, "/requests?host=shop&status=5xx");
     assert_eq!(page.status, 200);
     assert!(page.body.contains("/requests/0x2f1c"), "{page:?}");
@@ -71,7 +50,7 @@ fn an_operator_sees_requests_and_a_viewer_is_told_what_it_takes() {
 #[test]
 fn what_is_not_there_is_said() {
     let mut bed = bed();
-    let olga = session(&bed, "olga");
+    let olga = session_of(&bed, "olga");
     let off = get(&mut bed, &olga, "/requests?host=off");
     assert!(off.body.contains("request-history 1024"), "{off:?}");
     let late = get(&mut bed, &olga, "/requests?host=late");
@@ -125,7 +104,7 @@ fn programs_get_the_reply_of_the_proxy_or_why_there_is_none() {
 #[test]
 fn a_live_page_is_refused_when_too_much_is_asked_at_once() {
     let mut bed = bed();
-    let olga = session(&bed, "olga");
+    let olga = session_of(&bed, "olga");
     let asks = (0..99).map_while(|id| bed.shared.inquiries.follow("", &Ask::Request { id }));
     let kept: Vec<_> = asks.collect();
     assert!(kept.len() < 99);

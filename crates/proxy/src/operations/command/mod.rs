@@ -20,6 +20,7 @@ mod sessions;
 mod settings;
 mod show;
 mod state;
+mod table_rows;
 mod tables;
 mod ticket_keys;
 mod tls;
@@ -258,7 +259,7 @@ static COMMANDS: &[Row] = &[
     row(&["show", "ssl", "providers"], "show ssl providers", "show the TLS library", User, Now(tls::providers)),
     row(&["show", "startup-logs"], "show startup-logs", "show the messages of the configuration load", Operator, Now(show::startup_logs)),
     row(&["show", "stat"], "show stat [<iid>|<px> <type> <sid>] [desc|json|no-maint|typed|up]*", "show the counters of proxies and servers", User, SlowSays(show::statistics)),
-    row(&["show", "table"], "show table <table> [<filter>]*", "list the stick tables, or the entries of one", User, SlowSays(tables::show)),
+    row(&["show", "table"], "show table <table> [json] [<filter>]*", "list the stick tables, or the entries of one (json: sort has max)", User, SlowSays(tables::show)),
     row(&["show", "tasks"], "show tasks", "show the number of running tasks", Operator, Now(developer::tasks)),
     row(&["show", "threads"], "show threads", "list the threads that serve traffic", Operator, Now(developer::threads)),
     row(&["show", "tls-keys"], "show tls-keys [id|*]", "list the TLS ticket key files, or show their keys", User, Says(ticket_keys::show)),
