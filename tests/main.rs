@@ -23,6 +23,7 @@ mod console_browser;
 mod console_config;
 mod console_hostile;
 mod console_pictures;
+mod console_requests;
 mod console_site;
 mod differential;
 mod external_checks;

@@ -30,6 +30,11 @@ dead,s1,0,0,0,0,0,,,,DOWN,50,0,0,,2,L4TOUT,,,,,
 dead,BACKEND,0,0,0,0,0,,,,DOWN,50,0,0,,1,,,,,,
 odd,line
 
+# pxname,svname,samples,p50_ms,p95_ms,p99_ms
+web,FRONTEND,900,7,23,895
+app,one,800,8,31,1791
+odd
+
 # table: app, type: ip, size:1000, used:7
 # table: odd
 ";
@@ -127,6 +132,7 @@ fn row(kind: Kind, proxy: &str, status: &str, rate: u64) -> Row {
         bytes: [rate * 310_000, rate * 4_700_000],
         errors: rate / 50,
         takes_ms: (kind != Kind::Frontend && rate > 0).then_some(8 + rate % 23),
+        percentiles_ms: (rate > 0).then_some([7 + rate % 17, 31 + rate % 40, 127 + rate % 300]),
         failed: Some(rate / 80),
         check: String::new(),
     }

@@ -1,11 +1,11 @@
-//! What the proxy serves, as its runtime API tells it (`show info`, `show stat`, `show table`: HAProxy's
+//! What the proxy serves, as its runtime API tells it (`show info`, `show stat`, `show latency`, `show table`: HAProxy's
 //! management guide, chapter 9).
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What is asked of the runtime API.
-pub const ASK: &[u8] = b"show info;show stat;show table\n";
+pub const ASK: &[u8] = b"show info;show stat;show latency;show table\n";
 /// Bytes of an answer at most.
 pub const BYTES_MAX: u64 = 32 << 20;
 
@@ -48,6 +48,9 @@ pub struct Row {
     pub errors: u64,
     /// How long requests take on average, milliseconds.
     pub takes_ms: Option<u64>,
+    /// What 50, 95 and 99 of 100 of the last requests took at most, milliseconds.
+    #[serde(default)]
+    pub percentiles_ms: Option<[u64; 3]>,
     /// Responses with a status of 5xx since the start.
     pub failed: Option<u64>,
     /// What its last check, or its agent, came to.
@@ -125,6 +128,7 @@ impl Traffic {
 fn read(text: &str) -> Traffic {
     let mut traffic = Traffic::default();
     let mut columns = BTreeMap::new();
+    let mut percentiles = BTreeMap::new();
     for line in text.lines() {
         if let Some(head) = line.strip_prefix("# table: ") {
             traffic
@@ -137,9 +141,20 @@ fn read(text: &str) -> Traffic {
                 let (name, value) = (name.to_owned(), value.to_owned());
                 traffic.facts.insert(name, value);
             }
+        } else if columns.contains_key("p99_ms") {
+            percentiles.extend(percentiles_of(&values(line)));
         } else {
             traffic.rows.extend(row(&columns, &values(line)));
         }
+    }
+    for row in &mut traffic.rows {
+        let name = match row.kind {
+            Kind::Frontend => "FRONTEND",
+            Kind::Backend => "BACKEND",
+            Kind::Server => &row.name,
+        };
+        let found = percentiles.get(&(row.proxy.clone(), name.to_owned()));
+        row.percentiles_ms = found.copied();
     }
     // In the order of the file; a backend comes behind its servers, and is read before them.
     let mut places = BTreeMap::new();
@@ -150,6 +165,15 @@ fn read(text: &str) -> Traffic {
     let place = |row: &Row| (places.get(&row.proxy).copied(), row.kind);
     traffic.rows.sort_by_key(place);
     traffic
+}
+
+/// A line of `show latency`: of which proxy and server, and the percentiles.
+fn percentiles_of(values: &[String]) -> Option<((String, String), [u64; 3])> {
+    let [proxy, name, _, p50, p95, p99] = values else {
+        return None;
+    };
+    let all = [p50.parse().ok()?, p95.parse().ok()?, p99.parse().ok()?];
+    Some(((proxy.clone(), name.clone()), all))
 }
 
 /// The head of a table: `app, type: ip, size:10, used:0`.
@@ -196,6 +220,7 @@ fn row(columns: &BTreeMap<String, usize>, values: &[String]) -> Option<Row> {
         bytes: ["bin", "bout"].map(|name| number(name).unwrap_or_default()),
         errors: sum(&["ereq", "econ", "eresp"]),
         takes_ms: number("ttime").filter(|_| number("stot") > Some(0)),
+        percentiles_ms: None,
         failed: number("hrsp_5xx"),
         check: check(status, &word),
     })
@@ -258,6 +283,11 @@ mod tests {
             (one.rate, one.errors, one.bytes, one.takes_ms, one.for_s),
             (170, 3, [900, 1800], Some(12), Some(3723))
         );
+        assert_eq!(
+            (one.percentiles_ms, traffic.rows[0].percentiles_ms),
+            (Some([8, 31, 1_791]), Some([7, 23, 895]))
+        );
+        assert_eq!(traffic.rows[1].percentiles_ms, None);
         assert_eq!((one.failed, traffic.rows[3].takes_ms), (Some(4), None));
         assert_eq!(traffic.rows[4].check, "L7STS \"no disk\"");
         assert!(traffic.rows[5].check.contains("operator"));

@@ -58,7 +58,7 @@ pub(super) fn list(member: &Member, at: usize, traffic: &Traffic, proxy: Option<
 
 /// The page.
 pub fn table(shown: &Shown<'_>, name: &str) -> Markup {
-    let title = cut(name, 2 * NAME);
+    let title = format!("Stick table {}", cut(name, 2 * NAME));
     let content = match member(shown) {
         None => nobody(),
         Some(member) => of_member(shown, member, name),

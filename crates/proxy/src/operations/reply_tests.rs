@@ -122,6 +122,29 @@ fn the_entries_with_the_largest_values_come_first_and_no_more_than_are_wanted() 
 }
 
 #[test]
+fn latency_has_a_line_for_what_has_had_requests() {
+    let context = context(FILE);
+    let head = "# pxname,svname,samples,p50_ms,p95_ms,p99_ms\n";
+    let show = || ask(&context, StatsLevel::User, "show latency");
+    assert_eq!(show(), format!("{head}\n"));
+    let config = context.runtime.config();
+    let proxy = |name: &str| {
+        config
+            .proxies
+            .iter()
+            .find(|proxy| &*proxy.name == name)
+            .unwrap()
+    };
+    proxy("www").state.frontend.counters.here().took(5);
+    let server = &proxy("app").servers[0].state.traffic.counters;
+    server.here().times([0, 1, 2, 9]);
+    assert_eq!(
+        show(),
+        format!("{head}www,FRONTEND,1,5,5,5\napp,s1,1,9,9,9\n\n")
+    );
+}
+
+#[test]
 fn a_ring_that_no_log_line_names_is_shown_and_empty() {
     let context = context(&format!("ring spare\n description \"for later\"\n{FILE}"));
     let ask = |command| ask(&context, StatsLevel::Operator, command);

@@ -10,6 +10,7 @@ mod dynamic;
 mod errors;
 mod events;
 mod info;
+mod latency;
 mod lists;
 mod process;
 mod reply;
@@ -244,6 +245,7 @@ static COMMANDS: &[Row] = &[
     row(&["show", "peers"], "show peers [<section>]", "show the peers and their tables", User, SlowSays(tables::peers)),
     row(&["show", "pools"], "show pools", "show the memory pools", Operator, Now(process::pools)),
     row(&["show", "profiling"], "show profiling [<what>]", "show the state of profiling", Operator, Now(developer::profiling)),
+    row(&["show", "latency"], "show latency", "show how long the last requests took: percentiles of frontends, backends and servers", User, SlowSays(latency::show)),
     row(&["show", "request"], "show request [json] <id>", "show what was decided for a finished request: by its id, or by a payload with a line of a log", Operator, SlowSays(requests::show_one)),
     row(&["show", "requests"], "show requests [<filter> <value>]* [json]", "list the newest finished requests (filters: since host path status client server frontend outcome max)", Operator, SlowSays(requests::show)),
     row(&["show", "resolvers"], "show resolvers [id]", "show the counters of nameservers", Operator, SlowSays(resolvers::show)),
