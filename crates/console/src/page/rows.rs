@@ -214,7 +214,7 @@ pub(super) fn times(caption: &str, rows: &[&Row]) -> Markup {
     html! {
         @if !known.is_empty() {
             h3 { "How long the last requests took" }
-            table.entries {
+            table.entries.of-times {
                 caption.vh { (clean(caption)) }
                 thead {
                     tr {
