@@ -1,7 +1,8 @@
 //! Writes all pages of sample platforms as files, with the style sheet and the script beside them,
 //! to look at them: `cargo run -p evenkeel-console --example pages -- DIRECTORY`.
 
-use console::page::{self, Page, Shown, config};
+use console::inquiry::{Answer, Ask};
+use console::page::{self, Asked, Page, Shown, config};
 use console::platform::Platform;
 use console::sample;
 use console::user::{Role, Viewer};
@@ -84,6 +85,7 @@ fn shown<'s>(platform: &'s Platform, viewer: &'s Viewer) -> Shown<'s> {
         filter: "",
         member: None,
         told: None,
+        asked: None,
     }
 }
 
@@ -223,6 +225,47 @@ fn configuration(folder: &Path, platform: &Platform) -> io::Result<()> {
     )
 }
 
+/// What a proxy says: requests, the history that is off, and one request.
+fn proxies(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> io::Result<()> {
+    let long = format!("/{}", "extraordinarily-long".repeat(400));
+    for (name, reply) in [
+        ("requests", sample::requests(24, "/", "shop.example.org")),
+        ("requests-long", sample::requests(24, &long, &long)),
+        ("requests-off", "No requests are kept: x".to_owned()),
+    ] {
+        let (ask, answer) = sample::asked(Ok(&reply));
+        let asked = Some(Asked {
+            ask: &ask,
+            answer: Some(&answer),
+        });
+        let page = page::document(&Page::Requests, &Shown { asked, ..*shown });
+        put(&format!("{name}.html"), page.into_string())?;
+    }
+    let ask = Ask::Request { id: 0x2f1c };
+    let answer = Answer::read(&ask, Ok(sample::REQUEST));
+    let asked = Some(Asked {
+        ask: &ask,
+        answer: Some(&answer),
+    });
+    let page = page::request(&Shown { asked, ..*shown }, 0x2f1c);
+    put("request.html", page.into_string())?;
+    let ask = Ask::table("shop", &[]);
+    let answer = Answer::read(&ask, Ok(&sample::entries(40, "192.0.2.")));
+    let asked = Some(Asked {
+        ask: &ask,
+        answer: Some(&answer),
+    });
+    let page = page::table(&Shown { asked, ..*shown }, "shop");
+    put("table.html", page.into_string())?;
+    let (ask, answer) = sample::asked(Ok(&sample::requests(5, "/", "shop.example.org")));
+    let asked = Some(Asked {
+        ask: &ask,
+        answer: Some(&answer),
+    });
+    let page = page::document(&Page::Overview, &Shown { asked, ..*shown });
+    put("overview-errors.html", page.into_string())
+}
+
 fn write(folder: &Path, platform: &Platform) -> io::Result<()> {
     let viewer = viewer(Role::Operator);
     let shown = shown(platform, &viewer);
@@ -261,6 +304,7 @@ fn write(folder: &Path, platform: &Platform) -> io::Result<()> {
         "filtered.html",
         page::document(&Page::Traffic, &filtered).into_string(),
     )?;
+    proxies(&shown, &put)?;
     let wrong = Some("The name or the password is wrong.");
     put("sign-in.html", page::sign_in(wrong, "/").into_string())?;
     put("once.html", page::once("secret").into_string())?;

@@ -2,7 +2,7 @@
 //! evenkeel-console --example updates`. Each line is a page: the CPU time of one update for one browser
 //! and for 20, and the bytes of its event.
 
-use console::drawing::{Drawings, View};
+use console::drawing::{Drawings, Seen, View};
 use console::page::Page;
 use console::sample;
 use console::user::{Role, Viewer};
@@ -47,6 +47,7 @@ fn main() -> Result<(), String> {
                 filter: String::new(),
                 member: String::new(),
                 role: Role::Operator,
+                ask: None,
             };
             let mut all: Vec<_> = (0..browsers)
                 .map(|_| drawings.follow(view.clone()))
@@ -54,9 +55,12 @@ fn main() -> Result<(), String> {
             let begin = cpu();
             for update in 0..UPDATES {
                 // What was drawn of the one before last is not known any more.
-                let platform = Arc::new((*looks[update as usize % 2]).clone());
+                let seen = Seen {
+                    platform: Arc::new((*looks[update as usize % 2]).clone()),
+                    answer: None,
+                };
                 for one in &mut all {
-                    bytes = drawings.next(one, &platform, &viewer).len();
+                    bytes = drawings.next(one, &seen, &viewer).len();
                 }
             }
             let each = (cpu() - begin) / UPDATES;

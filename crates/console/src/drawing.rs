@@ -1,7 +1,8 @@
 //! Live pages, each drawn once for all browsers that see the same: the events between two looks at the
 //! platform are the same for all of them, but for the token of their forms.
 
-use crate::page::{self, Page, Shown};
+use crate::inquiry::{Answer, Ask};
+use crate::page::{self, Asked, Page, Shown};
 use crate::platform::Platform;
 use crate::user::{Role, Viewer};
 use part::lock;
@@ -20,6 +21,8 @@ pub struct View {
     pub member: String,
     /// What the viewer may do.
     pub role: Role,
+    /// What the page asks of the proxy.
+    pub ask: Option<Ask>,
 }
 
 /// All live pages.
@@ -42,13 +45,34 @@ pub struct Following {
 /// A page as it was drawn last.
 #[derive(Debug, Default)]
 struct Drawing {
-    /// Of which platform.
-    of: Option<Arc<Platform>>,
+    /// Of which platform, and with which answer of the proxy.
+    of: Option<Seen>,
     /// How many different ones there were.
     number: u64,
     pieces: BTreeMap<&'static str, String>,
     /// The event that leads here from the one before.
     step: String,
+}
+
+/// What a page is drawn of.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The platform.
+    pub platform: Arc<Platform>,
+    /// What the proxy says to what the page asks.
+    pub answer: Option<Arc<Answer>>,
+}
+
+impl Seen {
+    /// Whether two are of the same look and the same answer.
+    fn is(&self, other: &Seen) -> bool {
+        let answers = match (&self.answer, &other.answer) {
+            (None, None) => true,
+            (Some(one), Some(two)) => Arc::ptr_eq(one, two),
+            _ => false,
+        };
+        answers && Arc::ptr_eq(&self.platform, &other.platform)
+    }
 }
 
 impl Drawings {
@@ -80,12 +104,7 @@ impl Drawings {
     }
 
     /// The next event of a page (WHATWG HTML, 9.2): what changed since the last one.
-    pub fn next(
-        &self,
-        following: &mut Following,
-        platform: &Arc<Platform>,
-        viewer: &Viewer,
-    ) -> String {
+    pub fn next(&self, following: &mut Following, seen: &Seen, viewer: &Viewer) -> String {
         // Somebody's role may change while they look.
         if following.view.role != viewer.role {
             let role = viewer.role;
@@ -95,7 +114,7 @@ impl Drawings {
             });
         }
         let mut drawing = lock(&following.drawing);
-        drawing.draw(&following.view, platform, &self.mark);
+        drawing.draw(&following.view, seen, &self.mark);
         let event = match drawing.number - following.has {
             0 => event(&Map::new()),
             1 if following.has > 0 => drawing.step.clone(),
@@ -107,11 +126,11 @@ impl Drawings {
 }
 
 impl Drawing {
-    fn draw(&mut self, view: &View, platform: &Arc<Platform>, mark: &str) {
-        if self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, platform)) {
+    fn draw(&mut self, view: &View, seen: &Seen, mark: &str) {
+        if self.of.as_ref().is_some_and(|of| of.is(seen)) {
             return;
         }
-        self.of = Some(Arc::clone(platform));
+        self.of = Some(seen.clone());
         let viewer = Viewer {
             name: String::new(),
             role: view.role,
@@ -119,11 +138,15 @@ impl Drawing {
             token: None,
         };
         let shown = Shown {
-            platform,
+            platform: &seen.platform,
             viewer: &viewer,
             filter: &view.filter,
             member: Some(view.member.as_str()).filter(|member| !member.is_empty()),
             told: None,
+            asked: view.ask.as_ref().map(|ask| Asked {
+                ask,
+                answer: seen.answer.as_deref(),
+            }),
         };
         let mut changed = Map::new();
         for (id, piece) in page::pieces(&view.page, &shown) {
@@ -173,6 +196,14 @@ mod tests {
             filter: String::new(),
             member: String::new(),
             role,
+            ask: None,
+        }
+    }
+
+    fn seen(platform: Platform) -> Seen {
+        Seen {
+            platform: Arc::new(platform),
+            answer: None,
         }
     }
 
@@ -185,7 +216,7 @@ mod tests {
             viewer(Role::Operator, "ANNA"),
             viewer(Role::Operator, "BERT"),
         );
-        let platform = Arc::new(sample::platform());
+        let platform = seen(sample::platform());
         let first = drawings.next(&mut one, &platform, &anna);
         assert!(
             first.contains("ANNA") && !first.contains("BERT") && !first.contains(&drawings.mark)
@@ -193,7 +224,7 @@ mod tests {
         assert_eq!(drawings.next(&mut one, &platform, &anna), NOTHING);
         let second = drawings.next(&mut two, &platform, &bert);
         assert_eq!(second.replace("BERT", "ANNA"), first);
-        let broken = Arc::new(sample::broken());
+        let broken = seen(sample::broken());
         let step = drawings.next(&mut one, &broken, &anna);
         assert!(step != NOTHING && step != first);
         // One that missed looks gets everything, and one of another role something else.
@@ -223,7 +254,7 @@ mod tests {
             ..view(Role::Admin)
         });
         let anna = viewer(Role::Admin, "ANNA");
-        let looks = [(); 2].map(|()| Arc::new(sample::platform()));
+        let looks = [(); 2].map(|()| seen(sample::platform()));
         assert_ne!(drawings.next(&mut one, &looks[0], &anna), NOTHING);
         assert_eq!(drawings.next(&mut one, &looks[1], &anna), NOTHING);
     }

@@ -3,6 +3,7 @@
 //! - [`config`] is what the files say, [`keyword`] how they say it.
 //! - [`look`] is all that one machine says of itself, [`traffic`] what its proxy says, [`platform`] all
 //!   machines, and [`history`] how the traffic was.
+//! - [`inquiry`] is what a page asks of a proxy beyond a look: requests.
 //! - [`page`] draws them: values in, markup out.
 //! - [`drawing`] draws a live page once for all browsers that see the same.
 //! - [`access`] is who comes in: sessions, and how often a password may be tried.
@@ -18,6 +19,7 @@ pub mod certificate;
 pub mod config;
 pub mod drawing;
 pub mod history;
+pub mod inquiry;
 pub mod keyword;
 pub mod look;
 pub mod message;

@@ -1,9 +1,10 @@
 //! A machine with all kinds of troubles, for tests and pictures.
 
 use crate::history::History;
+use crate::inquiry::{Answer, Ask, Filter};
 use crate::look::Look;
 use crate::platform::{Member, MemberKind, Platform};
-use crate::traffic::{Kind, Row, Traffic};
+use crate::traffic::{Kind, Row, TableHead, Traffic};
 use part::report::{Event, Grade, Moment, NumberRow, Report, State, Subject, Unit};
 use part::versions::{Happened, Stage, Version, Versions};
 use std::collections::VecDeque;
@@ -28,6 +29,14 @@ mail,FRONTEND,,2,9,5,6,0,,,OPEN,,1,,0,0,,,,,,
 dead,s1,0,0,0,0,0,,,,DOWN,50,0,0,,2,L4TOUT,,,,,
 dead,BACKEND,0,0,0,0,0,,,,DOWN,50,0,0,,1,,,,,,
 odd,line
+
+# pxname,svname,samples,p50_ms,p95_ms,p99_ms
+web,FRONTEND,900,7,23,895
+app,one,800,8,31,1791
+odd
+
+# table: app, type: ip, size:1000, used:7
+# table: odd
 ";
 
 fn ago(ms: u64) -> Moment {
@@ -123,6 +132,7 @@ fn row(kind: Kind, proxy: &str, status: &str, rate: u64) -> Row {
         bytes: [rate * 310_000, rate * 4_700_000],
         errors: rate / 50,
         takes_ms: (kind != Kind::Frontend && rate > 0).then_some(8 + rate % 23),
+        percentiles_ms: (rate > 0).then_some([7 + rate % 17, 31 + rate % 40, 127 + rate % 300]),
         failed: Some(rate / 80),
         check: String::new(),
     }
@@ -145,9 +155,19 @@ fn traffic(rows: Vec<Row>) -> Traffic {
         ("Uptime", "0d 1h02m03s"),
     ];
     let facts = facts.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let table = |name: &str, kind: &str, used| TableHead {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        size: 1 << 20,
+        used,
+    };
     Traffic {
         rows,
         facts: facts.into(),
+        tables: vec![
+            table("shop", "ip", 214),
+            table("mesh/sessions", "string", 12),
+        ],
     }
 }
 
@@ -586,4 +606,70 @@ pub fn many() -> Platform {
         history,
         versions: None,
     }
+}
+
+/// What a proxy says to `show request json`: one that failed after two tries.
+pub const REQUEST: &str = r#"{"id":"0x2f1c","unique_id":"C0000207:1F90_4F7B0A69_0003:790E","thread":1,"mode":"http",
+"accepted":"2026-11-20T21:17:32.101+01:00","began":"2026-11-20T21:17:32.140+01:00",
+"ended":"2026-11-20T21:17:33.056+01:00","client":"192.0.2.7:41814","frontend":"www","backend":"shop",
+"backend_by":"use_backend (/etc/evenkeel/site.cfg:14)","server":"web4","server_by":"balance leastconn; redispatched after a failed try",
+"method":"POST","host":"shop.example.org","path":"/cart/checkout","status":504,"server_status":null,"bytes_in":812,
+"bytes_out":194,"timers":{"TR":3,"Tw":12,"Tc":401,"Tr":500,"Ta":916},"termination":"sH--",
+"meaning":["the server timeout struck while the proxy waited for the response headers"],"cached":false,
+"page":"errorfile 504","retries":1,"redispatched":true,"server_queue":4,"backend_queue":1,
+"rules":[{"file":"/etc/evenkeel/site.cfg","line":12,"rule":"http-request set-header","ends":false},
+{"file":"/etc/evenkeel/site.cfg","line":14,"rule":"use_backend shop","ends":true}],"rules_left_out":0,
+"failed_tries":[{"server":"web3","after_ms":401,"failure":"connection refused"}]}"#;
+
+/// What it says to `show requests json`: so many, each with this path and host.
+pub fn requests(number: usize, path: &str, host: &str) -> String {
+    let statuses = [200, 200, 304, 200, 504, 200, 403, 200];
+    let letters = [
+        "----", "----", "----", "--VN", "sH--", "----", "PR--", "----",
+    ];
+    let (servers, methods) = (["web1", "web2", "web4"], ["GET", "POST"]);
+    let places = ["", "cart", "search/deep/list", "images/logo.svg"];
+    let one = |at: usize| {
+        let kind = at % statuses.len();
+        serde_json::json!({
+            "id": format!("{:#x}", 0x2f1c - at.min(0x2000)), "mode": "http", "client": format!("192.0.2.{}:41814", at % 250),
+            "ended": format!("2026-11-20T21:17:{:02}.056+01:00", 59 - at % 60), "frontend": "www", "backend": "shop",
+            "server": servers[at % 3], "method": methods[at % 2],
+            "host": host, "path": format!("{path}{}", places[at % 4]),
+            "status": statuses[kind], "bytes_in": 400, "bytes_out": 1_200 * (at + 1), "termination": letters[kind],
+            "timers": { "TR": 1, "Tw": 0, "Tc": 1, "Tr": 8 + at, "Ta": 14 + at }, "meaning": ["it ended so"],
+        })
+    };
+    let all: Vec<_> = (0..number).map(one).collect();
+    serde_json::json!({ "since": "9", "missed": 0, "oldest": "2026-11-20T21:02:11.000+01:00", "requests": all })
+        .to_string()
+}
+
+/// A filter that asks for requests, and an answer.
+pub fn asked(reply: Result<&str, &str>) -> (Ask, Answer) {
+    let filter = Filter {
+        host: "shop.example.org".to_owned(),
+        ..Filter::default()
+    };
+    let ask = Ask::Requests { filter, max: 60 };
+    let answer = Answer::read(&ask, reply);
+    (ask, answer)
+}
+
+/// What a proxy says to `show table shop json`: so many entries with this key.
+pub fn entries(number: usize, key: &str) -> String {
+    let one = |at: usize| {
+        serde_json::json!({
+            "key": format!("{key}{}", at % 250), "plain": true, "expires_ms": 1_000 * (at + 1),
+            "values": { "http_req_rate": 900 / (at + 1), "gpc0": at % 3, "conn_cnt": 7 * at },
+        })
+    };
+    let columns = [("http_req_rate", 10_000), ("gpc0", 0), ("conn_cnt", 0)];
+    let columns = columns.map(|(name, ms)| serde_json::json!({ "name": name, "period_ms": ms }));
+    let entries: Vec<_> = (0..number).map(one).collect();
+    serde_json::json!({
+        "name": "shop", "type": "ip", "size": 1 << 20, "used": 214, "expire_ms": 600_000, "sorted_by": "http_req_rate",
+        "matching": number, "columns": columns, "entries": entries,
+    })
+    .to_string()
 }

@@ -4,6 +4,8 @@ use crate::access::limiter::Limiter;
 use crate::access::session::Sessions;
 use crate::config::Config;
 use crate::drawing::Drawings;
+use crate::inquiry::live::Inquiries;
+use crate::inquiry::{Ask, word};
 use crate::look::Look;
 use crate::platform::Platform;
 use crate::screen::Screens;
@@ -61,6 +63,13 @@ pub enum Action {
         /// What becomes of it.
         state: ServerState,
     },
+    /// Remove an entry of a stick table.
+    Entry {
+        /// The table.
+        table: String,
+        /// The key.
+        key: String,
+    },
     /// What the report of a part offers.
     Offer {
         /// The part.
@@ -102,7 +111,7 @@ impl Action {
     pub fn needs(&self) -> Role {
         match self {
             // What takes more says so itself.
-            Action::Server { .. } | Action::Offer { .. } => Role::Operator,
+            Action::Server { .. } | Action::Entry { .. } | Action::Offer { .. } => Role::Operator,
         }
     }
 
@@ -110,6 +119,7 @@ impl Action {
     pub fn object(&self) -> String {
         match self {
             Action::Server { proxy, server, .. } => format!("server {proxy}/{server}"),
+            Action::Entry { table, key } => format!("entry {key} of table {table}"),
             Action::Offer { subject, .. } => subject.join(" "),
         }
     }
@@ -118,7 +128,26 @@ impl Action {
     pub fn word(&self) -> &str {
         match self {
             Action::Server { state, .. } => state.word(),
+            Action::Entry { .. } => "removed",
             Action::Offer { word, .. } => word,
+        }
+    }
+
+    /// The command of the runtime API that does it; None: a part does it.
+    pub fn command(&self) -> Option<String> {
+        match self {
+            Action::Server {
+                proxy,
+                server,
+                state,
+            } => Some(format!(
+                "set server {proxy}/{server} state {}\n",
+                state.word()
+            )),
+            Action::Entry { table, key } => {
+                Some(format!("clear table {} key {}\n", word(table), word(key)))
+            }
+            Action::Offer { .. } => None,
         }
     }
 
@@ -159,13 +188,30 @@ pub struct Other {
     pub silent: Option<String>,
 }
 
-/// An order for another node.
+/// An order or a question for another node.
 pub struct Errand {
     /// Who gives it. There they may at most what they may here.
     pub by: Viewer,
     /// What is to be done.
-    pub action: Action,
+    pub wanted: Wanted,
     /// What came of it.
+    pub reply: oneshot::Sender<Result<String, String>>,
+}
+
+/// What an errand is for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// Something to do.
+    Action(Action),
+    /// Something to ask the proxy.
+    Ask(Ask),
+}
+
+/// A question for the proxy of this node.
+pub struct Reading {
+    /// What is asked.
+    pub ask: Ask,
+    /// The reply of its runtime API, or why there is none.
     pub reply: oneshot::Sender<Result<String, String>>,
 }
 
@@ -202,6 +248,16 @@ pub struct Watchers {
     pub came: Notify,
 }
 
+/// What the main thread has to do.
+#[derive(Default)]
+struct Todo {
+    orders: VecDeque<Order>,
+    /// Questions for the proxy.
+    readings: VecDeque<Reading>,
+    /// Connections for the control role, which it passes on.
+    connections: Vec<OwnedFd>,
+}
+
 /// What all have in common.
 pub struct Shared {
     /// How the platform is.
@@ -227,11 +283,11 @@ pub struct Shared {
     pub verifying: Semaphore,
     /// The same for those who have signed in before in their browser: strangers do not hold them up.
     pub verifying_known: Semaphore,
-    orders: Mutex<VecDeque<Order>>,
+    todo: Mutex<Todo>,
+    /// What live pages ask.
+    pub inquiries: Inquiries,
     /// What is known of the cluster's versions.
     pub versions: Mutex<Option<Arc<Versions>>>,
-    /// Connections for the control role, which the main thread passes on.
-    connections: Mutex<Vec<OwnedFd>>,
     wake: OwnedFd,
 }
 
@@ -269,9 +325,9 @@ impl Shared {
             screens: Screens::new(),
             verifying: Semaphore::new(1),
             verifying_known: Semaphore::new(1),
-            orders: Mutex::default(),
+            todo: Mutex::default(),
+            inquiries: Inquiries::default(),
             versions: Mutex::default(),
-            connections: Mutex::default(),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         })
     }
@@ -296,36 +352,55 @@ impl Shared {
 
     /// Gives an order to the main thread.
     pub fn order(&self, order: Order) {
-        let mut orders = lock(&self.orders);
-        if orders.len() < ORDERS_MAX {
-            orders.push_back(order);
+        let mut todo = lock(&self.todo);
+        if todo.orders.len() < ORDERS_MAX {
+            todo.orders.push_back(order);
         } else {
             let words = "too much is to be done at once: try again".to_owned();
             // Who asked may have gone.
             let _ = order.reply.send(Err(words));
         }
-        drop(orders);
+        drop(todo);
         self.wake();
     }
 
     /// Takes the next order.
     pub fn next_order(&self) -> Option<Order> {
-        lock(&self.orders).pop_front()
+        lock(&self.todo).orders.pop_front()
+    }
+
+    /// Gives a question for the proxy to the main thread.
+    pub fn read(&self, reading: Reading) {
+        let mut todo = lock(&self.todo);
+        if todo.readings.len() < ORDERS_MAX {
+            todo.readings.push_back(reading);
+        } else {
+            // Who asked may have gone.
+            let words = "too much is asked at once: try again".to_owned();
+            let _ = reading.reply.send(Err(words));
+        }
+        drop(todo);
+        self.wake();
+    }
+
+    /// Takes the next question for the proxy.
+    pub fn next_reading(&self) -> Option<Reading> {
+        lock(&self.todo).readings.pop_front()
     }
 
     /// Gives the main thread a connection for the control role.
     pub fn connect(&self, connection: OwnedFd) {
-        let mut connections = lock(&self.connections);
-        if connections.len() < ORDERS_MAX {
-            connections.push(connection);
+        let mut todo = lock(&self.todo);
+        if todo.connections.len() < ORDERS_MAX {
+            todo.connections.push(connection);
         }
-        drop(connections);
+        drop(todo);
         self.wake();
     }
 
     /// Takes the connections for the control role.
     pub fn connections(&self) -> Vec<OwnedFd> {
-        std::mem::take(&mut *lock(&self.connections))
+        std::mem::take(&mut lock(&self.todo).connections)
     }
 
     /// Somebody looks: it is looked at once, if nobody did for a while.

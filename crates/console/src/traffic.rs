@@ -1,13 +1,16 @@
-//! What the proxy serves, as its runtime API tells it (`show info`, `show stat`: HAProxy's
+//! What the proxy serves, as its runtime API tells it (`show info`, `show stat`, `show latency`, `show table`: HAProxy's
 //! management guide, chapter 9).
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What is asked of the runtime API.
-pub const ASK: &[u8] = b"show info;show stat\n";
+pub const ASK: &[u8] = b"show info;show stat;show latency;show table\n";
 /// Bytes of an answer at most.
 pub const BYTES_MAX: u64 = 32 << 20;
+
+/// Tables that are read.
+const TABLES_MAX: usize = 1_000;
 
 /// What a row is about.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -45,6 +48,9 @@ pub struct Row {
     pub errors: u64,
     /// How long requests take on average, milliseconds.
     pub takes_ms: Option<u64>,
+    /// What 50, 95 and 99 of 100 of the last requests took at most, milliseconds.
+    #[serde(default)]
+    pub percentiles_ms: Option<[u64; 3]>,
     /// Responses with a status of 5xx since the start.
     pub failed: Option<u64>,
     /// What its last check, or its agent, came to.
@@ -69,6 +75,22 @@ pub struct Traffic {
     pub rows: Vec<Row>,
     /// `show info`, by name.
     pub facts: BTreeMap<String, String>,
+    /// The stick tables; a console of an older program does not say them.
+    #[serde(default)]
+    pub tables: Vec<TableHead>,
+}
+
+/// The head of a stick table.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct TableHead {
+    /// Its name.
+    pub name: String,
+    /// The type of its keys.
+    pub kind: String,
+    /// Entries that there is room for.
+    pub size: u64,
+    /// Entries that there are.
+    pub used: u64,
 }
 
 impl Traffic {
@@ -106,17 +128,33 @@ impl Traffic {
 fn read(text: &str) -> Traffic {
     let mut traffic = Traffic::default();
     let mut columns = BTreeMap::new();
+    let mut percentiles = BTreeMap::new();
     for line in text.lines() {
-        if let Some(head) = line.strip_prefix("# ") {
+        if let Some(head) = line.strip_prefix("# table: ") {
+            traffic
+                .tables
+                .extend(table(head).filter(|_| traffic.tables.len() < TABLES_MAX));
+        } else if let Some(head) = line.strip_prefix("# ") {
             columns = values(head).into_iter().zip(0..).collect();
         } else if columns.is_empty() {
             if let Some((name, value)) = line.split_once(": ") {
                 let (name, value) = (name.to_owned(), value.to_owned());
                 traffic.facts.insert(name, value);
             }
+        } else if columns.contains_key("p99_ms") {
+            percentiles.extend(percentiles_of(&values(line)));
         } else {
             traffic.rows.extend(row(&columns, &values(line)));
         }
+    }
+    for row in &mut traffic.rows {
+        let name = match row.kind {
+            Kind::Frontend => "FRONTEND",
+            Kind::Backend => "BACKEND",
+            Kind::Server => &row.name,
+        };
+        let found = percentiles.get(&(row.proxy.clone(), name.to_owned()));
+        row.percentiles_ms = found.copied();
     }
     // In the order of the file; a backend comes behind its servers, and is read before them.
     let mut places = BTreeMap::new();
@@ -127,6 +165,28 @@ fn read(text: &str) -> Traffic {
     let place = |row: &Row| (places.get(&row.proxy).copied(), row.kind);
     traffic.rows.sort_by_key(place);
     traffic
+}
+
+/// A line of `show latency`: of which proxy and server, and the percentiles.
+fn percentiles_of(values: &[String]) -> Option<((String, String), [u64; 3])> {
+    let [proxy, name, _, p50, p95, p99] = values else {
+        return None;
+    };
+    let all = [p50.parse().ok()?, p95.parse().ok()?, p99.parse().ok()?];
+    Some(((proxy.clone(), name.clone()), all))
+}
+
+/// The head of a table: `app, type: ip, size:10, used:0`.
+fn table(head: &str) -> Option<TableHead> {
+    let (head, used) = head.rsplit_once(", used:")?;
+    let (head, size) = head.rsplit_once(", size:")?;
+    let (name, kind) = head.rsplit_once(", type: ")?;
+    Some(TableHead {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        size: size.parse().ok()?,
+        used: used.trim().parse().ok()?,
+    })
 }
 
 fn row(columns: &BTreeMap<String, usize>, values: &[String]) -> Option<Row> {
@@ -160,6 +220,7 @@ fn row(columns: &BTreeMap<String, usize>, values: &[String]) -> Option<Row> {
         bytes: ["bin", "bout"].map(|name| number(name).unwrap_or_default()),
         errors: sum(&["ereq", "econ", "eresp"]),
         takes_ms: number("ttime").filter(|_| number("stot") > Some(0)),
+        percentiles_ms: None,
         failed: number("hrsp_5xx"),
         check: check(status, &word),
     })
@@ -222,9 +283,23 @@ mod tests {
             (one.rate, one.errors, one.bytes, one.takes_ms, one.for_s),
             (170, 3, [900, 1800], Some(12), Some(3723))
         );
+        assert_eq!(
+            (one.percentiles_ms, traffic.rows[0].percentiles_ms),
+            (Some([8, 31, 1_791]), Some([7, 23, 895]))
+        );
+        assert_eq!(traffic.rows[1].percentiles_ms, None);
         assert_eq!((one.failed, traffic.rows[3].takes_ms), (Some(4), None));
         assert_eq!(traffic.rows[4].check, "L7STS \"no disk\"");
         assert!(traffic.rows[5].check.contains("operator"));
+        assert_eq!(
+            traffic.tables,
+            [TableHead {
+                name: "app".to_owned(),
+                kind: "ip".to_owned(),
+                size: 1_000,
+                used: 7,
+            }]
+        );
         assert_eq!((traffic.rate(), traffic.bytes()), (341, [1005, 2006]));
         assert_eq!(
             (traffic.fact("CurrConns"), traffic.fact("Idle_pct")),

@@ -3,7 +3,7 @@
 use super::actions::hidden;
 use super::machine::choices;
 use super::words::{clean, encode, moment, of_part, zone};
-use super::{Page, Shown, proxy};
+use super::{Page, Shown, proxy, requests};
 use crate::platform::Platform;
 use maud::{DOCTYPE, Markup, html};
 use part::report::Grade;
@@ -144,6 +144,7 @@ fn class(page: &Page) -> &'static str {
         Page::Traffic => "of-traffic",
         Page::Proxy(_) => "of-proxy",
         Page::Part(_) => "of-part",
+        Page::Requests => "of-requests",
         Page::Events => "of-events",
         Page::Configuration => "of-config",
     }
@@ -152,7 +153,7 @@ fn class(page: &Page) -> &'static str {
 /// What the filter of a page is called; the overview has none.
 fn filter(page: &Page) -> Option<&'static str> {
     match page {
-        Page::Overview | Page::Configuration => None,
+        Page::Overview | Page::Configuration | Page::Requests => None,
         Page::Traffic => Some("Name, state or reason"),
         Page::Proxy(_) => Some("Server, state or check"),
         Page::Part(_) => Some("Name, state or reason"),
@@ -196,6 +197,7 @@ pub(super) fn entries(page: &Page, shown: &Shown<'_>) -> Markup {
     html! {
         (entry(&Page::Overview, "Overview", false))
         (entry(&Page::Traffic, "Traffic", false))
+        (entry(&Page::Requests, "Requests", false))
         @for (part, is_bad) in parts {
             (entry(&Page::Part(part.to_owned()), &of_part(part), is_bad))
         }
@@ -232,7 +234,10 @@ fn parts(platform: &Platform) -> Vec<(&str, bool)> {
 fn foot(page: &Page, shown: &Shown<'_>) -> Markup {
     let me = shown.platform.me();
     let now_ms = me.map(proxy::now_ms).filter(|now_ms| *now_ms > 0);
-    let path = page.path() + &shown.query(shown.filter, shown.member);
+    let path = match page {
+        Page::Requests => requests::path(requests::filter(shown), shown.member),
+        page => page.path() + &shown.query(shown.filter, shown.member),
+    };
     html! {
         footer {
             // The script writes into this element whether the page is live.

@@ -16,18 +16,23 @@ mod part;
 mod picture;
 mod problems;
 mod proxy;
+mod requests;
 mod rows;
 pub mod screen;
 mod second_factor;
 mod state;
+mod table;
 mod traffic;
 mod words;
 
 pub use confirm::{Question, confirm};
 pub use frame::{failure, once, sign_in};
+pub use requests::one as request;
 pub use second_factor::second_factor;
+pub use table::table;
 pub use words::{decode, encode};
 
+use crate::inquiry::{Answer, Ask};
 use crate::platform::{Member, Platform};
 use crate::user::Viewer;
 use maud::Markup;
@@ -53,6 +58,8 @@ pub enum Page {
     Proxy(String),
     /// The report of a part.
     Part(String),
+    /// The newest requests.
+    Requests,
     /// What happened.
     Events,
     /// The versions of the configuration.
@@ -72,6 +79,17 @@ pub struct Shown<'s> {
     pub member: Option<&'s str>,
     /// Outcome of the last action, shown once.
     pub told: Option<&'s str>,
+    /// What the page asks of the proxy.
+    pub asked: Option<Asked<'s>>,
+}
+
+/// What a page asks of the proxy of the chosen machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'s> {
+    /// What.
+    pub ask: &'s Ask,
+    /// What it says; None: it was not asked.
+    pub answer: Option<&'s Answer>,
 }
 
 impl Page {
@@ -82,6 +100,7 @@ impl Page {
             Page::Traffic => "/traffic".to_owned(),
             Page::Proxy(name) => format!("/traffic/{}", encode(name)),
             Page::Part(name) => format!("/part/{}", encode(name)),
+            Page::Requests => "/requests".to_owned(),
             Page::Events => "/events".to_owned(),
             Page::Configuration => "/config".to_owned(),
         }
@@ -97,6 +116,7 @@ impl Page {
         match path {
             "/" => Some(Page::Overview),
             "/traffic" => Some(Page::Traffic),
+            "/requests" => Some(Page::Requests),
             "/events" => Some(Page::Events),
             "/config" => Some(Page::Configuration),
             _ => { name("/traffic/").map(Page::Proxy) }.or_else(|| name("/part/").map(Page::Part)),
@@ -117,6 +137,7 @@ impl Page {
             Page::Traffic => "Traffic".to_owned(),
             Page::Proxy(name) => words::clean(name).into_owned(),
             Page::Part(name) => words::of_part(name),
+            Page::Requests => "Requests".to_owned(),
             Page::Events => "Events".to_owned(),
             Page::Configuration => "Configuration".to_owned(),
         }
@@ -166,8 +187,15 @@ fn parts(page: &Page, shown: &Shown<'_>) -> Vec<(&'static str, Markup)> {
     match page {
         Page::Overview => overview::parts(shown),
         Page::Traffic => vec![("traffic", traffic::of(shown))],
-        Page::Proxy(name) => vec![("proxy", proxy::of(shown, name))],
+        Page::Proxy(name) => vec![
+            ("proxy", proxy::of(shown, name)),
+            ("errors", requests::errors(shown)),
+        ],
         Page::Part(name) => vec![("part", part::of(shown, name))],
+        Page::Requests => vec![
+            ("wanted", requests::wanted(shown)),
+            ("requests", requests::of(shown)),
+        ],
         Page::Events => vec![
             ("notices", machine::notices(shown)),
             ("events", events::of(shown)),

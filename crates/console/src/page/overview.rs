@@ -3,7 +3,7 @@
 use super::machine::{doubt, nobody, several};
 use super::problems::{self, Known};
 use super::words::{clean, count, counted, list, scaled};
-use super::{Page, Shown, effects, events, graph, picture, state};
+use super::{Page, Shown, effects, events, graph, picture, requests, state};
 use crate::history::{History, Period};
 use crate::look::{Look, grade};
 use crate::traffic::{Kind, Row, Traffic};
@@ -24,6 +24,7 @@ pub(super) fn parts(shown: &Shown<'_>) -> Vec<(&'static str, Markup)> {
         ("picture", picture::of(shown.platform)),
         ("numbers", numbers(shown)),
         ("effects", effects::of(shown.platform)),
+        ("errors", requests::errors(shown)),
         ("recent", recent(shown)),
     ]
 }

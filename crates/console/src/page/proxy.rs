@@ -2,9 +2,9 @@
 
 use super::graph::{Large, large};
 use super::machine::{self, nobody};
-use super::rows::{Place, Proxy, proxies, table};
+use super::rows::{Place, Proxy, proxies, table, times};
 use super::words::clean;
-use super::{Page, Shown};
+use super::{Page, Shown, table as tables};
 use crate::history::{History, Period, Sample};
 use crate::look::grade;
 use crate::platform::Member;
@@ -15,6 +15,8 @@ use std::cmp::Reverse;
 
 /// Rows of servers.
 const SERVERS_MAX: usize = 200;
+/// Rows of times.
+const TIMED_MAX: usize = 42;
 
 /// The sections of the machines that have a proxy of this name.
 pub(super) fn of(shown: &Shown<'_>, name: &str) -> Markup {
@@ -68,6 +70,11 @@ fn of_member(
         (Kind::Backend, found.backend),
     ];
     let caption = |what: &str| format!("{what} {} on {}", found.name, member.name);
+    let sides = own.iter().filter_map(|(_, row)| *row);
+    let timed: Vec<&Row> = sides
+        .chain(servers.iter().copied())
+        .take(TIMED_MAX)
+        .collect();
     html! {
         div.scroll.acts[place.acts()] tabindex="0" role="group" aria-label=(clean(&caption("Numbers of"))) {
             @for (kind, row) in own {
@@ -84,6 +91,10 @@ fn of_member(
                 p.empty { "This backend has no servers." }
             }
             @if rest > 0 { p.more { "… and " (rest) " more: filter to see them." } }
+        }
+        (times(&caption("Times of"), &timed))
+        @if let Some(traffic) = member.look.as_ref().and_then(|look| look.traffic.as_ref()) {
+            (tables::list(member, index, traffic, Some(found.name)))
         }
         @if let Some(history) = place.history {
             @for (_, row) in own {

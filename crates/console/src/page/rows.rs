@@ -189,11 +189,54 @@ fn numbers(place: &Place<'_>, row: &Row) -> Markup {
     html! {
         (cell(row.sessions))
         td.c-rate.z[row.rate == 0] { (rate(place, row)) }
-        td { @if let Some(ms) = row.takes_ms { (quantity(&format!("{} ms", count(ms)))) } }
+        td title=[percentiles(row)] {
+            @if let Some(ms) = row.takes_ms { (quantity(&format!("{} ms", count(ms)))) }
+        }
         (cell(row.errors))
         (some(row.failed))
         (some(row.queued))
         @for bytes in row.bytes { td.z[bytes == 0] { (quantity(&scaled(bytes, "B"))) } }
+    }
+}
+
+/// What 50, 95 and 99 of 100 of its last requests took at most, in words.
+fn percentiles(row: &Row) -> Option<String> {
+    let [p50, p95, p99] = row.percentiles_ms?.map(count);
+    Some(format!("p50 {p50} ms, p95 {p95} ms, p99 {p99} ms"))
+}
+
+/// Rows with the percentiles of how long their last requests took; nothing where none has had any.
+pub(super) fn times(caption: &str, rows: &[&Row]) -> Markup {
+    let known = rows
+        .iter()
+        .filter_map(|row| Some((*row, row.percentiles_ms?)));
+    let known: Vec<(&Row, [u64; 3])> = known.collect();
+    html! {
+        @if !known.is_empty() {
+            h3 { "How long the last requests took" }
+            table.entries.of-times {
+                caption.vh { (clean(caption)) }
+                thead {
+                    tr {
+                        th scope="col" { "Of" }
+                        @for name in ["p50", "p95", "p99"] { th.num scope="col" { (name) } }
+                    }
+                }
+                tbody {
+                    @for (row, all) in &known {
+                        tr {
+                            th scope="row" {
+                                @match row.kind {
+                                    Kind::Server => (clean(&row.name)),
+                                    kind => (heading(kind)),
+                                }
+                            }
+                            @for ms in all { td.num { (quantity(&format!("{} ms", count(*ms)))) } }
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 

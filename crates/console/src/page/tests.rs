@@ -22,6 +22,7 @@ fn shown<'s>(platform: &'s Platform, viewer: &'s Viewer) -> Shown<'s> {
         filter: "",
         member: None,
         told: None,
+        asked: None,
     }
 }
 
@@ -36,7 +37,7 @@ fn pages() -> Vec<Page> {
     ];
     let parts = parts.map(|part| Page::Part(part.to_owned()));
     let proxies = ["www", "shop", "no such"].map(|name| Page::Proxy(name.to_owned()));
-    let first = [Page::Overview, Page::Traffic, Page::Events].into_iter();
+    let first = [Page::Overview, Page::Traffic, Page::Requests, Page::Events].into_iter();
     first.chain(proxies).chain(parts).collect()
 }
 
@@ -298,5 +299,122 @@ fn the_script_is_small_and_nothing_comes_from_elsewhere() {
     assert!(SCRIPT.len() < 4_500, "{}", SCRIPT.len());
     for text in [SCRIPT, STYLE] {
         assert!(!text.contains("http") && !text.contains("@import"));
+    }
+}
+
+/// Asserts on a page with this reply of the proxy.
+fn requests(reply: &str) -> String {
+    let (platform, operator) = (sample::platform(), viewer(Role::Operator));
+    let (ask, answer) = sample::asked(Ok(reply));
+    let asked = Some(Asked {
+        ask: &ask,
+        answer: Some(&answer),
+    });
+    let shown = Shown {
+        asked,
+        ..shown(&platform, &operator)
+    };
+    let list = document(&Page::Requests, &shown).into_string();
+    let card = document(&Page::Overview, &shown).into_string();
+    assert!(card.contains("Newest errors"));
+    list
+}
+
+#[test]
+fn requests_of_hostile_clients_stay_a_page() {
+    let evil = "\"><script>alert(1)</script>'\u{202e}\u{1b}[31m";
+    for path in [
+        evil.to_owned(),
+        "a".repeat(8_000),
+        "&<\">".repeat(2_000),
+        "\u{202e}".repeat(8_000),
+    ] {
+        let reply = sample::requests(60, &path, &path);
+        let html = requests(&reply);
+        assert!(html.len() < 100_000, "{path:.20}: {}", html.len());
+        for wrong in ["<script>", "\u{202e}", "\u{1b}"] {
+            assert!(!html.contains(wrong), "{path:.20}: {wrong:?}");
+        }
+        let ids = ids(&html);
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+        // Every text of one request.
+        let mut value: serde_json::Value = serde_json::from_str(sample::REQUEST).unwrap();
+        poison(&mut value, &path);
+        let ask = Ask::Request { id: 7 };
+        let answer = Answer::read(&ask, Ok(&value.to_string()));
+        assert!(matches!(answer, Answer::Request(_)), "{answer:?}");
+        let (platform, operator) = (sample::platform(), viewer(Role::Operator));
+        let asked = Some(Asked {
+            ask: &ask,
+            answer: Some(&answer),
+        });
+        let shown = Shown {
+            asked,
+            ..shown(&platform, &operator)
+        };
+        let html = request(&shown, 7).into_string();
+        assert!(html.len() < 300_000, "{}", html.len());
+        for wrong in ["<script>", "\u{202e}", "\u{1b}"] {
+            assert!(!html.contains(wrong), "{path:.20}: {wrong:?}");
+        }
+    }
+}
+
+/// Every text of a value becomes this one.
+fn poison(value: &mut serde_json::Value, text: &str) {
+    match value {
+        serde_json::Value::String(one) => text.clone_into(one),
+        serde_json::Value::Array(all) => all.iter_mut().for_each(|one| poison(one, text)),
+        serde_json::Value::Object(all) => all.values_mut().for_each(|one| poison(one, text)),
+        _ => {}
+    }
+}
+
+#[test]
+fn numbers_of_requests_have_no_bound_that_breaks_the_bar() {
+    let huge = format!(
+        "\"TR\":{0},\"Tw\":{0},\"Tc\":{0},\"Tr\":{0},\"Ta\":{0}",
+        u64::MAX
+    );
+    let text =
+        sample::REQUEST.replace("\"TR\":3,\"Tw\":12,\"Tc\":401,\"Tr\":500,\"Ta\":916", &huge);
+    assert!(text.contains(&huge));
+    let ask = Ask::Request { id: 7 };
+    let Answer::Request(one) = Answer::read(&ask, Ok(&text)) else {
+        panic!("a request");
+    };
+    assert_eq!(one.timers.steps()[4].1, 0);
+    let Answer::Request(one) = Answer::read(&ask, Ok(sample::REQUEST)) else {
+        panic!("a request");
+    };
+    assert_eq!(one.timers.steps().map(|(_, ms)| ms), [3, 12, 401, 500, 0]);
+    assert!(one.has_failed());
+}
+
+#[test]
+fn entries_of_hostile_clients_stay_a_page_and_a_key_that_cannot_be_named_has_no_button() {
+    let (platform, operator) = (sample::platform(), viewer(Role::Operator));
+    let evil = "\"><script>alert(1)</script>'\u{202e}\u{1b}[31m";
+    for key in [evil.to_owned(), "a".repeat(8_000), "&<\">".repeat(2_000)] {
+        let mut value: serde_json::Value =
+            serde_json::from_str(&sample::entries(500, &key)).unwrap();
+        value["entries"][0]["plain"] = false.into();
+        poison(&mut value["columns"][0]["name"], &key);
+        let ask = Ask::table("shop", &[("has".to_owned(), key.clone())]);
+        let answer = Answer::read(&ask, Ok(&value.to_string()));
+        assert!(matches!(answer, Answer::Table(_)), "{answer:?}");
+        let asked = Some(Asked {
+            ask: &ask,
+            answer: Some(&answer),
+        });
+        let shown = Shown {
+            asked,
+            ..shown(&platform, &operator)
+        };
+        let html = table(&shown, &key).into_string();
+        assert!(html.len() < 200_000, "{}", html.len());
+        assert!(!html.contains("<script>"));
+        let forms = html.matches("value=\"entry\"").count();
+        assert!(forms < html.matches("<tr").count() - 1, "{forms}");
     }
 }

@@ -3,7 +3,7 @@
 use super::machine::{self, id, nobody};
 use super::rows::{Place, Proxy, line, proxies, status, table};
 use super::words::clean;
-use super::{Page, Shown, state};
+use super::{Page, Shown, state, table as tables};
 use crate::look::grade;
 use crate::platform::{Member, MemberKind};
 use crate::traffic::{Kind, Row, Traffic};
@@ -71,6 +71,7 @@ fn of_member(shown: &Shown<'_>, index: usize, member: &Member, left: &mut usize)
                 @if !frontends.is_empty() { (frontends_of(&place, &frontends)) }
                 @if !backends.is_empty() { (backends_of(&place, &backends, number, left)) }
             }
+            @if shown.filter.is_empty() { (tables::list(member, index, traffic, None)) }
         }
     }
 }

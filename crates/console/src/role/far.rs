@@ -3,8 +3,9 @@
 //! sides; a frame is a length (four bytes, most significant first) and a value.
 
 use crate::access::session::BY_LINK;
+use crate::inquiry::Ask;
 use crate::look::Look;
-use crate::shared::{Action, Errand, Order, Other, Others, Shared};
+use crate::shared::{Action, Errand, Order, Other, Others, Reading, Shared, Wanted};
 use crate::traffic::Traffic;
 use crate::user::{Role, Viewer};
 use part::report::{Event, Report};
@@ -62,6 +63,16 @@ enum Question {
         /// What.
         action: Action,
     },
+    /// What does your proxy say to this? A console of an older program does not know the question, and
+    /// ends the connection.
+    Read {
+        /// For whom.
+        by: String,
+        /// What they may at the other console, and so at most here.
+        role: Role,
+        /// What is asked.
+        ask: Ask,
+    },
 }
 
 /// What it answers.
@@ -69,6 +80,7 @@ enum Question {
 enum Reply {
     Look(Option<Box<Told>>),
     Done(Result<String, String>),
+    Read(Result<String, String>),
 }
 
 /// A look, as it is sent.
@@ -211,20 +223,28 @@ async fn look_at(
 ) -> Result<Option<Look>, String> {
     match exchange(trusted, node, connection, &Question::Look).await? {
         Reply::Look(told) => Ok(told.map(|told| told.look())),
-        Reply::Done(_) => Err("it answers something else".to_owned()),
+        _ => Err("it answers something else".to_owned()),
     }
 }
 
 /// Has an order carried out there. One that was sent may have been carried out, also without an answer.
 async fn send(trusted: &Trusted, node: &str, errand: Errand, connection: &mut Option<Connection>) {
-    let question = Question::Act {
-        by: errand.by.name,
-        token: errand.by.token,
-        role: Some(errand.by.role),
-        action: errand.action,
+    let by = errand.by;
+    let question = match errand.wanted {
+        Wanted::Action(action) => Question::Act {
+            by: by.name,
+            token: by.token,
+            role: Some(by.role),
+            action,
+        },
+        Wanted::Ask(ask) => Question::Read {
+            by: by.name,
+            role: by.role,
+            ask,
+        },
     };
     let answer = match exchange(trusted, node, connection, &question).await {
-        Ok(Reply::Done(done)) => done,
+        Ok(Reply::Done(done) | Reply::Read(done)) => done,
         Ok(Reply::Look(_)) => Err(format!("{node} answers something else")),
         Err(why) => Err(format!("{node}: {why}")),
     };
@@ -343,6 +363,10 @@ async fn serve(stream: TcpStream, trusted: &Trusted, shared: &Arc<Shared>) -> Re
                 let by = viewer(shared, by, token, role);
                 Reply::Done(act(shared, &from, by, action).await)
             }
+            Question::Read { by, role, ask } => {
+                let by = viewer(shared, by, None, Some(role));
+                Reply::Read(read_here(shared, &by, ask).await)
+            }
         };
         within(PATIENCE, write(&mut stream, &reply)).await?;
     }
@@ -384,6 +408,19 @@ async fn act(shared: &Shared, from: &str, by: Viewer, action: Action) -> Result<
     match tokio::time::timeout(PATIENCE, answer).await {
         Ok(Ok(done)) => done,
         _ => Err("there was no answer in time".to_owned()),
+    }
+}
+
+/// Asks the proxy of this node for somebody at another one.
+async fn read_here(shared: &Shared, by: &Viewer, ask: Ask) -> Result<String, String> {
+    if by.role < Role::Operator {
+        return Err(format!("{} may not see this here", by.shown()));
+    }
+    let (reply, answer) = oneshot::channel();
+    shared.read(Reading { ask, reply });
+    match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(Ok(said)) => said,
+        _ => Err("the proxy did not answer in time".to_owned()),
     }
 }
 

@@ -6,6 +6,7 @@ pub mod far;
 mod gather;
 mod members;
 mod operate;
+mod read;
 mod state;
 
 use crate::access::session::Sessions;
@@ -30,6 +31,7 @@ use part::role::{Level, Message, PartMessage};
 use part::voice::write_error;
 use part::work::Question;
 use part::{lock, memory};
+use read::Reads;
 use state::State;
 use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -95,6 +97,7 @@ pub struct Role {
     doors: watch::Sender<Option<Arc<Door>>>,
     trusted: watch::Sender<Option<Arc<Trusted>>>,
     operate: Operate,
+    reads: Reads,
     came: (Sender<Came>, Receiver<Came>),
     looks: Looks,
     asks: Vec<Question>,
@@ -168,7 +171,8 @@ impl Role {
             place,
             doors,
             trusted,
-            operate: Operate::start().map_err(said)?,
+            operate: Operate::start("console/operate").map_err(said)?,
+            reads: Reads::start().map_err(said)?,
             came: channel(),
             asks: Vec::new(),
             acting: BTreeMap::new(),
@@ -263,6 +267,10 @@ impl Role {
         }
         while let Some(order) = self.shared.next_order() {
             self.obey(order);
+        }
+        while let Some(reading) = self.shared.next_reading() {
+            let connection = self.connect(Level::Operator);
+            self.reads.wait(reading, connection);
         }
         for connection in self.shared.connections() {
             // Without a control role the connection ends, which the asker sees.
@@ -382,7 +390,10 @@ impl Role {
             Message::Nobody { words, missing } => Some((words.clone(), *missing)),
             _ => None,
         };
-        if let Some(acting) = self.acting.remove(&number) {
+        let why = missing.as_ref().map(|(words, _)| words.as_str());
+        if self.reads.connected(number, why) {
+            // The answer goes to who asked, from another thread.
+        } else if let Some(acting) = self.acting.remove(&number) {
             match missing {
                 Some((words, _)) => self.acted(acting.order, Err(words)),
                 None => self.send(acting, &answer.message),
@@ -418,7 +429,7 @@ impl Role {
             return self.acted(order, Err(words));
         }
         let asked = match &order.action {
-            Action::Server { .. } => {
+            Action::Server { .. } | Action::Entry { .. } => {
                 let connected = self.connect(Level::Admin);
                 let connected = connected.map(|(number, own)| (number, Some(own)));
                 connected.ok_or_else(|| "there is no connection to the proxy".to_owned())
@@ -465,16 +476,8 @@ impl Role {
     /// The part that has to do something answers.
     fn send(&mut self, acting: Acting, answer: &Message) {
         let Acting { connection, order } = acting;
-        match (connection, &order.action) {
-            (
-                Some(connection),
-                Action::Server {
-                    proxy,
-                    server,
-                    state,
-                },
-            ) => {
-                let command = format!("set server {proxy}/{server} state {}\n", state.word());
+        match (connection, order.action.command(), &order.action) {
+            (Some(connection), Some(command), _) => {
                 let (sender, shared) = (self.came.0.clone(), Arc::clone(&self.shared));
                 let then = move |answer| {
                     let _ = sender.send(Came::Acted(order, answer));
@@ -483,14 +486,14 @@ impl Role {
                 let command = command.into_bytes();
                 self.operate.send(connection, command, REPLY_MAX, then);
             }
-            (_, Action::Offer { part, .. }) => {
+            (_, _, Action::Offer { part, .. }) => {
                 let answer = match answer {
                     Message::Answer { bytes } => (self.place.outcome)(part, bytes),
                     _ => Err("the part does not know this".to_owned()),
                 };
                 self.acted(order, answer);
             }
-            (None, Action::Server { .. }) => self.acted(order, Err(String::new())),
+            _ => self.acted(order, Err(String::new())),
         }
     }
 
@@ -500,7 +503,7 @@ impl Role {
         let by = order.by.shown();
         // The proxy says only why something was not done.
         let answer = match (answer, &order.action) {
-            (Ok(said), Action::Server { .. }) if !said.trim().is_empty() => {
+            (Ok(said), Action::Server { .. } | Action::Entry { .. }) if !said.trim().is_empty() => {
                 Err(said.trim().to_owned())
             }
             (answer, _) => answer,

@@ -26,13 +26,13 @@ pub struct Operate {
 }
 
 impl Operate {
-    /// Starts it.
+    /// Starts it; the name is that of the thread.
     ///
     /// # Errors
     /// The system's.
-    pub fn start() -> io::Result<Operate> {
+    pub fn start(name: &str) -> io::Result<Operate> {
         let (jobs, came) = sync_channel(WAITING_MAX);
-        let thread = thread::Builder::new().name("console/operate".to_owned());
+        let thread = thread::Builder::new().name(name.to_owned());
         thread.spawn(move || run(&came))?;
         Ok(Operate { jobs })
     }
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_to_its_end_and_one_that_is_too_long_is_refused() {
-        let operate = Operate::start().unwrap();
+        let operate = Operate::start("console/operate").unwrap();
         for (bytes_max, expected) in [
             (100, Ok("fine\n")),
             (3, Err("the proxy's answer is too long")),

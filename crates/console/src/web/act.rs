@@ -4,14 +4,15 @@ use super::pages::{SEAL, TOLD};
 use super::sign_in::{is_own, to};
 use super::{Common, body, failure, field, fields, html, signed_in};
 use crate::page::{self, Page};
-use crate::shared::Errand;
-use crate::shared::{Action, Order, ServerState, Shared};
+use crate::shared::{Action, Errand, Order, ServerState, Shared, Wanted};
 use crate::user::{Role, Viewer};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use part::lock;
+use part::report::Offer;
+use part::role::Level;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -19,6 +20,8 @@ use tokio::sync::oneshot;
 const LIMIT: Duration = Duration::from_secs(10);
 /// The longest name.
 const NAME_MAX: usize = 256;
+/// The longest key of a table.
+const KEY_MAX: usize = 1_024;
 
 /// Why something was refused.
 pub(super) struct Refused {
@@ -55,6 +58,13 @@ fn action(form: &[(String, String)]) -> Result<Action, Refused> {
                 false => wrong("this is not the name of a server"),
             }
         }
+        "entry" => {
+            let (table, key) = (field(form, "table"), field(form, "key"));
+            match is_word(&table, NAME_MAX) && is_word(&key, KEY_MAX) {
+                true => Ok(Action::Entry { table, key }),
+                false => wrong("this is not the name of a table, or not a key"),
+            }
+        }
         "offer" => {
             let of = ["part", "kind", "name", "word"].map(|one| field(form, one));
             if of.iter().any(|one| one.len() > NAME_MAX) {
@@ -67,7 +77,7 @@ fn action(form: &[(String, String)]) -> Result<Action, Refused> {
                 word,
             })
         }
-        _ => wrong("`what` is `server` or `offer`"),
+        _ => wrong("`what` is `server`, `entry` or `offer`"),
     }
 }
 
@@ -75,6 +85,19 @@ fn action(form: &[(String, String)]) -> Result<Action, Refused> {
 fn is_name(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || "._-:".contains(c);
     !name.is_empty() && name.len() <= NAME_MAX && name.chars().all(fits)
+}
+
+/// Whether a text can be a name of a table or a key of one: a word of a command, escaped.
+fn is_word(text: &str, max: usize) -> bool {
+    !text.is_empty()
+        && text.len() <= max
+        && text.chars().all(|c| c.is_ascii_graphic())
+        && !text.contains("<<")
+}
+
+/// Whether a text can be the name of a table.
+pub(super) fn is_table(name: &str) -> bool {
+    is_word(name, NAME_MAX)
 }
 
 /// Does what a form wants, for somebody.
@@ -108,7 +131,7 @@ pub(super) async fn carry_out(
     } else {
         let errand = Errand {
             by: viewer.clone(),
-            action,
+            wanted: Wanted::Action(action),
             reply,
         };
         if !lock(&shared.others).send(&on, errand) {
@@ -158,7 +181,11 @@ fn confirmation(shared: &Shared, viewer: &Viewer, form: &[(String, String)]) -> 
     let on = field(form, "on");
     let mut members = platform.members.iter();
     let member = members.find(|member| on.is_empty() || member.name == on)?;
-    let offer = action.offer(member.look.as_deref()?)?;
+    let removal = removal();
+    let offer = match &action {
+        Action::Entry { .. } => &removal,
+        action => action.offer(member.look.as_deref()?)?,
+    };
     let question = page::Question {
         object: &action.object(),
         machine: &member.name,
@@ -166,6 +193,18 @@ fn confirmation(shared: &Shared, viewer: &Viewer, form: &[(String, String)]) -> 
     };
     let asked = !offer.follows.is_empty();
     asked.then(|| html(StatusCode::OK, page::confirm(&question, viewer, form)))
+}
+
+/// What is asked before an entry of a table is removed.
+fn removal() -> Offer {
+    Offer {
+        word: "remove".to_owned(),
+        label: "Remove the entry".to_owned(),
+        follows: "Its counters are lost: if the client comes again, they begin at zero.".to_owned(),
+        level: Level::Operator,
+        kind: 0,
+        bytes: Vec::new(),
+    }
 }
 
 /// Back to where the form was, with what came of it.
@@ -199,8 +238,23 @@ mod tests {
             state: ServerState::Drain,
         };
         assert_eq!(action, Ok(expected));
+        let entry = of("what=entry&table=mesh/app&key=2001:db8::7");
+        let command = entry.unwrap().command();
+        let expected = "clear table mesh/app key 2001:db8::7\n";
+        assert_eq!(command.as_deref(), Some(expected));
+        let odd = of("what=entry&table=app&key=a%3Bshow%5C");
+        let command = odd.unwrap().command();
+        assert_eq!(
+            command.as_deref(),
+            Some("clear table app key a\\;show\\\\\n")
+        );
         for form in [
             "",
+            "what=entry&table=app",
+            "what=entry&table=&key=a",
+            "what=entry&table=app&key=a%0Ashow+env",
+            "what=entry&table=app&key=%3C%3C",
+            "what=entry&table=app&key=a+b",
             "what=server",
             "what=server&proxy=app&server=one&do=shutdown",
             "what=server&proxy=app&server=one%3Bshutdown&do=drain",

@@ -85,6 +85,7 @@ fn row(row: &Row) -> Value {
         "bytes_out": row.bytes[1],
         "errors": row.errors,
         "takes_ms": row.takes_ms,
+        "percentiles_ms": row.percentiles_ms.map(|[p50, p95, p99]| json!({ "p50": p50, "p95": p95, "p99": p99 })),
         "failed": row.failed,
         "check": row.check,
     })

@@ -52,6 +52,7 @@ impl Drawing {
             filter: "",
             member: None,
             told: None,
+            asked: None,
         }
     }
 

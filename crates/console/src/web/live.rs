@@ -2,8 +2,9 @@
 //! at the platform in which something differs.
 
 use super::pages::Wanted;
-use super::{Common, field, fields, signed_in};
-use crate::drawing::Following;
+use super::{Common, field, fields, inquire, signed_in};
+use crate::drawing::{Following, Seen};
+use crate::inquiry::live::Inquiry;
 use crate::shared::{Live, Shared, Watchers};
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
@@ -27,6 +28,8 @@ struct Stream {
     _live: Live,
     looks: watch::Receiver<Arc<crate::platform::Platform>>,
     following: Following,
+    /// What the page asks of the proxy.
+    inquiry: Option<Arc<Inquiry>>,
     token: String,
 }
 
@@ -47,6 +50,11 @@ pub(super) async fn live(
     let Some(live) = Watchers::enter(&shared, LIVE_MAX) else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
+    // A page that is nothing but its answer stays as it is rather than to ask too much.
+    let inquiry = wanted.inquiry(&shared, &viewer);
+    if inquiry.is_none() && wanted.needs_answer(&viewer) {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
     shared.see();
     let mut looks = shared.platform.subscribe();
     // The page may be of a look before.
@@ -55,6 +63,7 @@ pub(super) async fn live(
         _live: live,
         looks,
         following: shared.drawings.follow(wanted.view(viewer.role)),
+        inquiry,
         token: token.to_owned(),
         shared,
     };
@@ -81,10 +90,18 @@ impl Stream {
             Err(_) => return Some(Bytes::from_static(b": \n\n")),
         }
         let platform = self.looks.borrow_and_update().clone();
+        let may = viewer.role >= inquire::NEEDS;
+        let answer = match self.inquiry.as_ref().filter(|_| may) {
+            Some(inquiry) => {
+                Some(inquire::of_look(&self.shared, inquiry, &platform, &viewer).await)
+            }
+            None => None,
+        };
+        let seen = Seen { platform, answer };
         let drawings = &self.shared.drawings;
         Some(Bytes::from(drawings.next(
             &mut self.following,
-            &platform,
+            &seen,
             &viewer,
         )))
     }

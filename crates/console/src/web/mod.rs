@@ -2,9 +2,11 @@
 
 mod act;
 mod api;
+mod api_proxy;
 mod api_versions;
 mod asks;
 mod config;
+mod inquire;
 mod live;
 mod pages;
 mod proof;
@@ -52,6 +54,9 @@ pub fn router(shared: Common) -> Router {
         .route("/traffic", get(pages::page))
         .route("/traffic/{name}", get(pages::page))
         .route("/part/{name}", get(pages::page))
+        .route("/requests", get(pages::page))
+        .route("/requests/{id}", get(pages::request))
+        .route("/tables/{name}", get(pages::table))
         .route("/events", get(pages::page))
         .route("/config", get(pages::page))
         .route("/config/{name}", get(config::page).post(config::form))
@@ -75,6 +80,13 @@ pub fn router(shared: Common) -> Router {
         .route("/api/v1/platform", get(api::platform))
         .route("/api/v1/events", get(api::events))
         .route("/api/v1/act", post(api::act))
+        .route("/api/v1/requests", get(api_proxy::requests))
+        .route("/api/v1/requests/{id}", get(api_proxy::request))
+        .route("/api/v1/tables", get(api_proxy::tables))
+        .route(
+            "/api/v1/tables/{name}",
+            get(api_proxy::table).delete(api_proxy::remove),
+        )
         .route("/api/v1/versions", get(api_versions::versions))
         .route("/api/v1/files", get(api_versions::of_version))
         .route("/api/v1/differences", get(api_versions::differences))

@@ -1,13 +1,16 @@
 //! The pages.
 
-use super::{Common, failure, field, fields, html, signed_in};
+use super::act::is_table;
+use super::{Common, failure, field, fields, html, inquire, signed_in};
 use crate::drawing::View;
-use crate::page::{self, Page, Shown};
+use crate::inquiry::live::Inquiry;
+use crate::inquiry::{Answer, Ask, CARD, Filter, PAGE};
+use crate::page::{self, Asked, Page, Shown};
 use crate::platform::Platform;
 use crate::shared::Shared;
 use crate::user::{Role, Viewer};
 use crate::versions;
-use axum::extract::{RawQuery, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use part::lock;
@@ -22,8 +25,10 @@ pub(super) const SEAL: &str = "seal";
 pub(super) struct Wanted {
     pub(super) page: Page,
     filter: String,
-    member: String,
+    pub(super) member: String,
     told: String,
+    /// What the page asks of the proxy.
+    pub(super) ask: Option<Ask>,
 }
 
 impl Wanted {
@@ -34,12 +39,38 @@ impl Wanted {
         if field(&query, SEAL) != lock(&shared.sessions).seal(&told) {
             told.clear();
         }
+        let page = Page::of_path(path)?;
         Some(Wanted {
-            page: Page::of_path(path)?,
+            ask: ask(&page, &query, &shared.platform.borrow()),
+            page,
             filter: field(&query, "q"),
             member: field(&query, "on"),
             told,
         })
+    }
+
+    /// Joins those who ask the same. None: nothing is asked, or too much.
+    pub(super) fn inquiry(&self, shared: &Shared, viewer: &Viewer) -> Option<Arc<Inquiry>> {
+        let ask = self
+            .ask
+            .as_ref()
+            .filter(|_| viewer.role >= inquire::NEEDS)?;
+        let on = self.on(&shared.platform.borrow());
+        shared.inquiries.follow(&on, ask)
+    }
+
+    /// The machine that is asked; empty: this one.
+    fn on(&self, platform: &Platform) -> String {
+        let me = platform.me().map(|me| me.name.as_str());
+        match me == Some(self.member.as_str()) {
+            true => String::new(),
+            false => self.member.clone(),
+        }
+    }
+
+    /// Whether there is nothing to see without an answer.
+    pub(super) fn needs_answer(&self, viewer: &Viewer) -> bool {
+        self.page == Page::Requests && viewer.role >= inquire::NEEDS
     }
 
     /// The same as it is drawn for all who may do as much.
@@ -49,11 +80,17 @@ impl Wanted {
             filter: self.filter,
             member: self.member,
             role,
+            ask: self.ask,
         }
     }
 
     /// What is drawn.
-    pub(super) fn shown<'s>(&'s self, platform: &'s Platform, viewer: &'s Viewer) -> Shown<'s> {
+    pub(super) fn shown<'s>(
+        &'s self,
+        platform: &'s Platform,
+        viewer: &'s Viewer,
+        answer: Option<&'s Answer>,
+    ) -> Shown<'s> {
         let some = |text: &'s String| Some(text.as_str()).filter(|text| !text.is_empty());
         Shown {
             platform,
@@ -61,7 +98,40 @@ impl Wanted {
             filter: &self.filter,
             member: some(&self.member),
             told: some(&self.told),
+            asked: self.ask.as_ref().map(|ask| Asked { ask, answer }),
         }
+    }
+}
+
+/// What a page asks of the proxy: requests, or those that failed last.
+fn ask(page: &Page, query: &[(String, String)], platform: &Platform) -> Option<Ask> {
+    let failed = Filter {
+        outcome: "failed".to_owned(),
+        ..Filter::default()
+    };
+    let of_card = |filter| Ask::Requests { filter, max: CARD };
+    match page {
+        Page::Requests => Some(Ask::Requests {
+            filter: Filter::of_query(query),
+            max: PAGE,
+        }),
+        Page::Overview => Some(of_card(failed)),
+        Page::Proxy(name) => {
+            let looks = { platform.members.iter() }.filter_map(|member| member.look.as_deref());
+            let traffic = looks.filter_map(|look| look.traffic.as_ref());
+            let mut frontends = traffic.flat_map(|traffic| traffic.frontends());
+            let is_frontend = frontends.any(|row| row.proxy == *name);
+            let (frontend, server) = match is_frontend {
+                true => (name.clone(), String::new()),
+                false => (String::new(), name.clone()),
+            };
+            Some(of_card(Filter {
+                frontend,
+                server,
+                ..failed
+            }))
+        }
+        _ => None,
     }
 }
 
@@ -103,8 +173,90 @@ pub(super) async fn page(
             ..(*platform).clone()
         });
     }
-    let document = page::document(&wanted.page, &wanted.shown(&platform, &viewer));
-    html(StatusCode::OK, document)
+    let answer = match &wanted.ask {
+        Some(ask) if viewer.role >= inquire::NEEDS => {
+            Some(inquire::now(&shared, &wanted.on(&platform), ask, &viewer).await)
+        }
+        _ => None,
+    };
+    let shown = wanted.shown(&platform, &viewer, answer.as_ref());
+    html(StatusCode::OK, page::document(&wanted.page, &shown))
+}
+
+/// The page of a request.
+pub(super) async fn request(
+    State(shared): State<Common>,
+    headers: HeaderMap,
+    uri: Uri,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = query.unwrap_or_default();
+    let Some((viewer, _)) = signed_in(&shared, &headers) else {
+        return to_sign_in(uri.path(), &query);
+    };
+    shared.see();
+    let (wanted, id) = (
+        Wanted::of(&shared, "/requests", &query),
+        inquire::number(&id),
+    );
+    let (Some(wanted), Some(id)) = (wanted, id) else {
+        return failure(StatusCode::NOT_FOUND, "A request has a number, as 0x1f.");
+    };
+    let platform = shared.platform.borrow().clone();
+    let ask = Ask::Request { id };
+    let answer = match viewer.role >= inquire::NEEDS {
+        true => Some(inquire::now(&shared, &wanted.on(&platform), &ask, &viewer).await),
+        false => None,
+    };
+    let status = match answer {
+        Some(Answer::Missing(_)) => StatusCode::NOT_FOUND,
+        _ => StatusCode::OK,
+    };
+    let shown = Shown {
+        asked: Some(Asked {
+            ask: &ask,
+            answer: answer.as_ref(),
+        }),
+        ..wanted.shown(&platform, &viewer, None)
+    };
+    html(status, page::request(&shown, id))
+}
+
+/// The page of a stick table.
+pub(super) async fn table(
+    State(shared): State<Common>,
+    headers: HeaderMap,
+    uri: Uri,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = query.unwrap_or_default();
+    let Some((viewer, _)) = signed_in(&shared, &headers) else {
+        return to_sign_in(uri.path(), &query);
+    };
+    shared.see();
+    let Some(wanted) = Wanted::of(&shared, "/traffic", &query).filter(|_| is_table(&name)) else {
+        return failure(StatusCode::NOT_FOUND, "There is no such table.");
+    };
+    let platform = shared.platform.borrow().clone();
+    let ask = Ask::table(&name, &fields(query.as_bytes()));
+    let answer = match viewer.role >= inquire::NEEDS {
+        true => Some(inquire::now(&shared, &wanted.on(&platform), &ask, &viewer).await),
+        false => None,
+    };
+    let status = match answer {
+        Some(Answer::Missing(_)) => StatusCode::NOT_FOUND,
+        _ => StatusCode::OK,
+    };
+    let shown = Shown {
+        asked: Some(Asked {
+            ask: &ask,
+            answer: answer.as_ref(),
+        }),
+        ..wanted.shown(&platform, &viewer, None)
+    };
+    html(status, page::table(&shown, &name))
 }
 
 /// What is served nowhere.

@@ -21,7 +21,7 @@ const LOOK_MAX: &str = "10000";
 /// Requests that `--once` prints.
 const ONCE_MAX: &str = "100";
 /// The filters: options here, and words of `show requests`.
-const FILTERS: [(&str, &str, &str); 6] = [
+const FILTERS: [(&str, &str, &str); 7] = [
     (
         "host",
         "HOST",
@@ -44,6 +44,11 @@ const FILTERS: [(&str, &str, &str); 6] = [
         "Only requests to this backend or server",
     ),
     ("frontend", "NAME", "Only requests to this frontend"),
+    (
+        "outcome",
+        "OUTCOME",
+        "Only requests that failed (failed), or only others (ok): a status of 5xx, or cut short",
+    ),
 ];
 
 /// The options.

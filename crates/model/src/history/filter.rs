@@ -52,9 +52,13 @@ impl fmt::Display for FilterError {
 impl std::error::Error for FilterError {}
 
 /// The filters that have a value.
-const NAMES: [&str; 8] = [
-    "since", "host", "path", "status", "client", "server", "frontend", "max",
+const NAMES: [&str; 9] = [
+    "since", "host", "path", "status", "client", "server", "frontend", "outcome", "max",
 ];
+
+/// The first letters of a termination state that say that something failed, and not that the
+/// proxy decided so or responded itself (`P`, `L`).
+const FAILED: &[u8] = b"CcSsRIDUK";
 
 /// A status, or a class of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,6 +87,8 @@ pub struct Filter {
     client: Option<Client>,
     server: Option<(Bytes, Option<Bytes>)>,
     frontend: Option<Bytes>,
+    /// Only those that failed, or only those that did not.
+    failed: Option<bool>,
     /// How many at most.
     pub max: usize,
     /// For programs.
@@ -99,6 +105,7 @@ impl Default for Filter {
             client: None,
             server: None,
             frontend: None,
+            failed: None,
             max: MAX_DEFAULT,
             json: false,
         }
@@ -155,6 +162,13 @@ impl Filter {
                 };
                 self.status = Some(status.ok_or("a number or 1xx to 5xx")?);
             }
+            "outcome" => {
+                self.failed = Some(match value {
+                    "failed" => true,
+                    "ok" => false,
+                    _ => return Err("failed or ok"),
+                });
+            }
             "client" => {
                 let port = value.parse().map(|at: SocketAddr| {
                     Client::Port(SocketAddr::new(at.ip().to_canonical(), at.port()))
@@ -201,6 +215,7 @@ impl Filter {
                 Status::Exactly(status) => entry.ended.status == status,
                 Status::Class(class) => entry.ended.status / 100 == class,
             })
+            && self.failed.is_none_or(|failed| failed == has_failed(entry))
             && self.client.is_none_or(|client| match client {
                 Client::Address(ip) => entry.client.ip() == Some(ip),
                 Client::Port(at) => {
@@ -212,6 +227,13 @@ impl Filter {
                     && is(server, &|name| entry.is_text(Field::Server, name))
             })
     }
+}
+
+/// Whether a request ended with a status of 5xx, or a client, a server or a lack of something cut it
+/// short.
+fn has_failed(entry: &Entry) -> bool {
+    let first = entry.ended.letters.first();
+    entry.ended.status / 100 == 5 || first.is_some_and(|letter| FAILED.contains(letter))
 }
 
 /// Whether a `Host` is the one that is wanted, with or without its port.

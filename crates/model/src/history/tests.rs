@@ -277,6 +277,8 @@ fn filters_choose_and_wrong_ones_are_refused() {
         ("path /b", false),
         ("status 0", true),
         ("status 4xx", false),
+        ("outcome ok", true),
+        ("outcome failed", false),
         ("client 198.51.100.7", true),
         ("client ::ffff:198.51.100.7", true),
         ("client 198.51.100.7:40000", true),
@@ -301,6 +303,7 @@ fn filters_choose_and_wrong_ones_are_refused() {
         "host",
         "status 6xx",
         "status x",
+        "outcome x",
         "client a",
         "client 1.2.3.4:x",
         "max 0",
@@ -332,6 +335,28 @@ fn are_told(wrong: &[String]) {
         "'6xx' is not valid for 'status': expected a number or 1xx to 5xx"
     );
     assert!(wrong.iter().all(|one| !one.contains('\u{1b}')), "{wrong:?}");
+}
+
+#[test]
+fn a_status_of_5xx_or_an_early_end_is_a_failure_and_a_decision_of_the_proxy_is_none() {
+    let [failed, ok] = ["failed", "ok"].map(|word| Filter::read(&["outcome", word]).unwrap());
+    let mut one = entry(request(GET));
+    for (status, letters, has_failed) in [
+        (200, b"----", false),
+        (404, b"----", false),
+        (503, b"----", true),
+        (500, b"LR--", true),
+        (302, b"LR--", false),
+        (403, b"PR--", false),
+        (200, b"CD--", true),
+        (504, b"sH--", true),
+        (0, b"SC--", true),
+        (0, b"----", false),
+    ] {
+        (one.ended.status, one.ended.letters) = (status, *letters);
+        assert_eq!(failed.fits(&one), has_failed, "{status} {letters:?}");
+        assert_eq!(ok.fits(&one), !has_failed, "{status} {letters:?}");
+    }
 }
 
 #[test]

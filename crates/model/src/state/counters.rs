@@ -1,8 +1,9 @@
 //! Counters of what happens to one thing. See the head of [`super`] for who writes what.
 
+use super::latency::{self, Latency, Percentiles};
 use reactor::{shard_count, shard_here};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// What is counted; the same list for frontends, backends, servers and listeners.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,6 +124,8 @@ pub struct Shard {
     sums: [AtomicU64; AVERAGES],
     highest: [AtomicU64; AVERAGES],
     samples: AtomicU64,
+    /// How long requests took, from the first one on.
+    latency: OnceLock<Box<Latency>>,
     /// Several threads write it.
     shared: bool,
 }
@@ -134,6 +137,7 @@ impl Default for Shard {
             sums: [const { AtomicU64::new(0) }; AVERAGES],
             highest: [const { AtomicU64::new(0) }; AVERAGES],
             samples: AtomicU64::new(0),
+            latency: OnceLock::new(),
             shared: false,
         }
     }
@@ -182,6 +186,20 @@ impl Shard {
                 self.change(&self.highest[n], |highest| highest.max(ms));
             }
         }
+        self.took(times_ms[Average::Total as usize]);
+    }
+
+    /// Takes in how long a stream took, for [`Counters::percentiles`].
+    pub fn took(&self, ms: u64) {
+        let latency = self.latency.get_or_init(Default::default);
+        latency.take(ms, |cell: &AtomicU32, change: &dyn Fn(u32) -> u32| {
+            if self.shared {
+                // The closure never refuses.
+                let _ = cell.fetch_update(Relaxed, Relaxed, |value| Some(change(value)));
+            } else {
+                cell.store(change(cell.load(Relaxed)), Relaxed);
+            }
+        });
     }
 }
 
@@ -283,6 +301,11 @@ impl Counters {
         }
     }
 
+    /// How long the last streams took, over all threads.
+    pub fn percentiles(&self) -> Percentiles {
+        latency::percentiles(self.all().filter_map(|shard| Some(&**shard.latency.get()?)))
+    }
+
     /// The highest time seen, milliseconds.
     pub fn highest_ms(&self, which: Average) -> u64 {
         self.all()
@@ -310,6 +333,9 @@ impl Counters {
                 cell.store(0, Relaxed);
             }
             shard.samples.store(0, Relaxed);
+            if let Some(latency) = shard.latency.get() {
+                latency.clear();
+            }
         }
     }
 }

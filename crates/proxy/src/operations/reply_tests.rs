@@ -77,6 +77,7 @@ fn the_level_user_sees_no_keys_of_a_table() {
     );
     for command in [
         "show table app key 192.0.2.7",
+        "show table app json",
         "clear table app",
         "set table app key 192.0.2.8",
         "get var proc.x",
@@ -86,6 +87,61 @@ fn the_level_user_sees_no_keys_of_a_table() {
         assert_eq!(answer, "Permission denied\n\n", "{command}");
     }
     assert_eq!(ask(&context, StatsLevel::Operator, "clear table app"), "\n");
+}
+
+#[test]
+fn the_entries_with_the_largest_values_come_first_and_no_more_than_are_wanted() {
+    let context = context(FILE);
+    let ask = |command: &str| ask(&context, StatsLevel::Operator, command);
+    for (key, value) in [("192.0.2.7", 3), ("192.0.2.70", 9), ("198.51.100.1", 5)] {
+        ask(&format!("set table app key {key} data.gpc0 {value}"));
+    }
+    let show = |words: &str| -> serde_json::Value {
+        let text = ask(&format!("show table app json {words}"));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    };
+    let keys = |all: &serde_json::Value| -> Vec<String> {
+        let entries = all["entries"].as_array().unwrap().iter();
+        entries
+            .map(|one| one["key"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let all = show("");
+    assert_eq!(keys(&all), ["192.0.2.70", "198.51.100.1", "192.0.2.7"]);
+    assert_eq!((&all["used"], &all["size"]), (&3.into(), &10.into()));
+    assert_eq!(all["entries"][0]["values"]["gpc0"], 9);
+    let two = show("sort gpc0 max 2");
+    assert_eq!(keys(&two), ["192.0.2.70", "198.51.100.1"]);
+    assert_eq!(two["matching"], 3);
+    assert_eq!(keys(&show("has 192. max 9")), ["192.0.2.70", "192.0.2.7"]);
+    assert_eq!(keys(&show("has nothing")), [""; 0]);
+    for wrong in ["sort gpc1", "max 0", "max 1001", "sort", "x y"] {
+        let text = ask(&format!("show table app json {wrong}"));
+        assert!(!text.starts_with('{'), "{text}");
+    }
+}
+
+#[test]
+fn latency_has_a_line_for_what_has_had_requests() {
+    let context = context(FILE);
+    let head = "# pxname,svname,samples,p50_ms,p95_ms,p99_ms\n";
+    let show = || ask(&context, StatsLevel::User, "show latency");
+    assert_eq!(show(), format!("{head}\n"));
+    let config = context.runtime.config();
+    let proxy = |name: &str| {
+        config
+            .proxies
+            .iter()
+            .find(|proxy| &*proxy.name == name)
+            .unwrap()
+    };
+    proxy("www").state.frontend.counters.here().took(5);
+    let server = &proxy("app").servers[0].state.traffic.counters;
+    server.here().times([0, 1, 2, 9]);
+    assert_eq!(
+        show(),
+        format!("{head}www,FRONTEND,1,5,5,5\napp,s1,1,9,9,9\n\n")
+    );
 }
 
 #[test]

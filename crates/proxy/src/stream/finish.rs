@@ -100,6 +100,8 @@ fn count(stream: &Stream) {
         ms(times.connected, times.response),
         ms(Some(times.began), times.ended),
     ];
+    let [.., total] = spans;
+    frontend.took(total);
     if let Some(backend) = stream.backend() {
         let shard = backend.state.backend.counters.here();
         shard.add(Tally::BytesIn, bytes_in);

@@ -3,7 +3,9 @@
 
 mod api;
 mod examples;
+mod requests;
 mod sign_in;
+mod tables;
 
 use super::serve::From;
 use super::*;
@@ -11,6 +13,8 @@ use crate::access::limiter::Key;
 use crate::access::session::Sessions;
 use crate::access::{second_factor, token};
 use crate::config::{Config, SecondFactor, Token, User};
+use crate::inquiry::Ask;
+use crate::sample;
 use crate::shared::{Manual, now_ms, now_s};
 use crate::user::{Role, Scope};
 use axum::http::header::{AUTHORIZATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
@@ -115,6 +119,9 @@ impl Bed {
                         // Who asked may have gone.
                         let _ = order.reply.send(Ok(String::new()));
                     }
+                    while let Some(reading) = shared.next_reading() {
+                        let _ = reading.reply.send(said(&reading.ask));
+                    }
                     for connection in shared.connections() {
                         answer(connection, ordered).await;
                     }
@@ -162,6 +169,21 @@ impl Bed {
         let credentials = HeaderValue::from_bytes(credentials).unwrap();
         let request = request.header(AUTHORIZATION, credentials);
         self.request(HOME, request.body(Body::from(body.to_owned())).unwrap())
+    }
+}
+
+/// What a proxy says to what is asked.
+fn said(ask: &Ask) -> Result<String, String> {
+    match ask {
+        Ask::Requests { filter, .. } if filter.host == "off" => {
+            Ok("No requests are kept: x\n\n".to_owned())
+        }
+        Ask::Requests { filter, .. } if filter.host == "late" => Err("too late".to_owned()),
+        Ask::Requests { max, .. } => Ok(sample::requests((*max).into(), "/", "shop")),
+        Ask::Request { id: 0 } => Ok("No such request among the 9 that are kept\n".to_owned()),
+        Ask::Request { .. } => Ok(sample::REQUEST.to_owned()),
+        Ask::Table { name, .. } if name == "none" => Ok("No such table\n\n".to_owned()),
+        Ask::Table { .. } => Ok(sample::entries(3, "192.0.2.")),
     }
 }
 
@@ -233,4 +255,25 @@ pub(super) fn issued(text: &str, user: &str, scope: Scope) -> Token {
 /// The header for a name and a password.
 pub(super) fn basic(name: &str, password: &str) -> String {
     format!("Basic {}", BASE64.encode(format!("{name}:{password}")))
+}
+
+/// A session of a user, as a cookie.
+pub(super) fn session_of(bed: &Bed, user: &str) -> String {
+    let config = bed.shared.config();
+    let token = lock(&bed.shared.sessions).begin(&config, user, now_s());
+    format!("{}={}", session::COOKIE, token.unwrap())
+}
+
+pub(super) fn get(bed: &mut Bed, cookie: &str, path: &str) -> Reply {
+    let request = Request::get(path).header(COOKIE, cookie);
+    bed.request(HOME, request.body(Body::empty()).unwrap())
+}
+
+/// A console that knows its machine.
+pub(super) fn bed() -> Bed {
+    let bed = Bed::new(vec![issued("right", "olga", Scope::Operate)]);
+    bed.shared
+        .platform
+        .send_replace(Arc::new(sample::platform()));
+    bed
 }

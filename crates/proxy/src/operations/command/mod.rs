@@ -10,6 +10,7 @@ mod dynamic;
 mod errors;
 mod events;
 mod info;
+mod latency;
 mod lists;
 mod process;
 mod reply;
@@ -20,6 +21,7 @@ mod sessions;
 mod settings;
 mod show;
 mod state;
+mod table_rows;
 mod tables;
 mod ticket_keys;
 mod tls;
@@ -243,8 +245,9 @@ static COMMANDS: &[Row] = &[
     row(&["show", "peers"], "show peers [<section>]", "show the peers and their tables", User, SlowSays(tables::peers)),
     row(&["show", "pools"], "show pools", "show the memory pools", Operator, Now(process::pools)),
     row(&["show", "profiling"], "show profiling [<what>]", "show the state of profiling", Operator, Now(developer::profiling)),
+    row(&["show", "latency"], "show latency", "show how long the last requests took: percentiles of frontends, backends and servers", User, SlowSays(latency::show)),
     row(&["show", "request"], "show request [json] <id>", "show what was decided for a finished request: by its id, or by a payload with a line of a log", Operator, SlowSays(requests::show_one)),
-    row(&["show", "requests"], "show requests [<filter> <value>]* [json]", "list the newest finished requests (filters: since host path status client server frontend max)", Operator, SlowSays(requests::show)),
+    row(&["show", "requests"], "show requests [<filter> <value>]* [json]", "list the newest finished requests (filters: since host path status client server frontend outcome max)", Operator, SlowSays(requests::show)),
     row(&["show", "resolvers"], "show resolvers [id]", "show the counters of nameservers", Operator, SlowSays(resolvers::show)),
     row(&["show", "schema", "json"], "show schema json", "show the JSON schema of 'show info' and 'show stat'", User, Now(show::schema)),
     row(&["show", "servers", "conn"], "show servers conn [<backend>]", "show the connections to servers", User, SlowSays(state::connections)),
@@ -258,7 +261,7 @@ static COMMANDS: &[Row] = &[
     row(&["show", "ssl", "providers"], "show ssl providers", "show the TLS library", User, Now(tls::providers)),
     row(&["show", "startup-logs"], "show startup-logs", "show the messages of the configuration load", Operator, Now(show::startup_logs)),
     row(&["show", "stat"], "show stat [<iid>|<px> <type> <sid>] [desc|json|no-maint|typed|up]*", "show the counters of proxies and servers", User, SlowSays(show::statistics)),
-    row(&["show", "table"], "show table <table> [<filter>]*", "list the stick tables, or the entries of one", User, SlowSays(tables::show)),
+    row(&["show", "table"], "show table <table> [json] [<filter>]*", "list the stick tables, or the entries of one (json: sort has max)", User, SlowSays(tables::show)),
     row(&["show", "tasks"], "show tasks", "show the number of running tasks", Operator, Now(developer::tasks)),
     row(&["show", "threads"], "show threads", "list the threads that serve traffic", Operator, Now(developer::threads)),
     row(&["show", "tls-keys"], "show tls-keys [id|*]", "list the TLS ticket key files, or show their keys", User, Says(ticket_keys::show)),

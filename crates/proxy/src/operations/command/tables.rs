@@ -1,6 +1,6 @@
 //! Commands about stick tables: what is in them, and changes of it.
 
-use super::{Context, Reply, Session};
+use super::{Context, Reply, Session, table_rows};
 use model::config::StatsLevel;
 use model::tables::{DataType, Held, Removal, Shape, Table};
 use std::fmt::Write;
@@ -199,7 +199,7 @@ fn sorted(table: &Table) -> Vec<Box<[u8]>> {
     keys
 }
 
-/// `show table [<table> [key <key> | data.<type> <operator> <value>]...]`.
+/// `show table [<table> [json … | key <key> | data.<type> <operator> <value>]...]`.
 ///
 /// Keys are addresses and cookies of clients: the level `user` sees the head of a table only.
 pub fn show(context: &Context, session: &Session, words: &[&str]) -> Reply {
@@ -218,6 +218,12 @@ fn shown(context: &Context, session: &Session, words: &[&str]) -> Result<String,
     let Some(table) = find(context, name) else {
         return Err("No such table\n".into());
     };
+    if let Some(["json", wanted @ ..]) = words.get(3..) {
+        return match session.level < StatsLevel::Operator {
+            true => Err("Permission denied\n".into()),
+            false => table_rows::json(&table, wanted),
+        };
+    }
     let which = which(&table, words.get(3..).unwrap_or_default())?;
     if session.level < StatsLevel::Operator {
         if matches!(which, Which::Key(_)) {

@@ -1,0 +1,438 @@
+//! The newest requests of a machine, one of them with what was decided for it, and those that failed
+//! last.
+
+use super::frame::below;
+use super::machine::{doubt_note, nobody};
+use super::state::{self, quantity};
+use super::words::{clean, count, encode, scaled};
+use super::{Asked, Page, Shown};
+use crate::inquiry::request::{Request, Requests, Timers};
+use crate::inquiry::{Answer, Ask, Filter};
+use crate::platform::{Member, MemberKind};
+use crate::user::Role;
+use maud::{Markup, html};
+use part::report::Grade;
+use std::borrow::Cow;
+
+/// Characters of a text in a row, and on the page of a request.
+const SHORT: usize = 64;
+const PATH: usize = 128;
+const LONG: usize = 4_000;
+/// Rules and failed tries that are listed.
+const LINES_MAX: usize = 40;
+/// Characters of a line of these, and how many sentences there are on how it ended.
+const LINE: usize = 300;
+const MEANINGS_MAX: usize = 8;
+/// Width of the bar, in its own units.
+const BAR: u64 = 1_000;
+/// The fields of the form: name, label, and an example.
+const FIELDS: [(&str, &str, &str); 6] = [
+    ("host", "Host", "shop.example.org"),
+    ("path", "Path begins with", "/cart"),
+    ("status", "Status", "404 or 5xx"),
+    ("client", "Client", "192.0.2.7"),
+    ("server", "Server", "app or app/one"),
+    ("frontend", "Frontend", "www"),
+];
+
+/// The filter of what was asked.
+pub(super) fn filter<'s>(shown: &Shown<'s>) -> Option<&'s Filter> {
+    match shown.asked?.ask {
+        Ask::Requests { filter, .. } => Some(filter),
+        Ask::Request { .. } | Ask::Table { .. } => None,
+    }
+}
+
+/// The page of the requests that a filter leaves, on a machine.
+pub(super) fn path(filter: Option<&Filter>, member: Option<&str>) -> String {
+    let pairs = filter.into_iter().flat_map(Filter::pairs);
+    let on = member.map(|name| ("on", name));
+    let all = pairs.chain(on);
+    let all: Vec<String> = all
+        .map(|(name, value)| format!("{name}={}", encode(value)))
+        .collect();
+    match all.is_empty() {
+        true => Page::Requests.path(),
+        false => format!("{}?{}", Page::Requests.path(), all.join("&")),
+    }
+}
+
+/// The machine whose proxy is asked.
+pub(super) fn member<'s>(shown: &Shown<'s>) -> Option<&'s Member> {
+    let members = &shown.platform.members;
+    let chosen = shown
+        .member
+        .and_then(|name| members.iter().find(|one| one.name == name));
+    chosen.or(shown.platform.me())
+}
+
+/// A text cut to so many characters.
+pub(super) fn cut(text: &str, max: usize) -> Cow<'_, str> {
+    let text = clean(text);
+    match text.char_indices().nth(max) {
+        None => text,
+        Some((end, _)) => Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default())),
+    }
+}
+
+/// The form of the filter, and the choice of a machine.
+pub(super) fn wanted(shown: &Shown<'_>) -> Markup {
+    let none = Filter::default();
+    let now = filter(shown).unwrap_or(&none);
+    let value = |name: &str| {
+        let mut pairs = now.pairs();
+        pairs
+            .find(|(known, _)| *known == name)
+            .map_or("", |(_, value)| value)
+    };
+    let members = &shown.platform.members;
+    let here = member(shown).map(|one| one.name.as_str());
+    html! {
+        @if shown.viewer.role >= Role::Operator {
+            form.filter role="search" method="get" action=(Page::Requests.path()) {
+                @for (name, label, example) in FIELDS {
+                    label {
+                        span { (label) }
+                        input name=(name) value=(value(name)) placeholder=(example) autocomplete="off"
+                            autocapitalize="none" spellcheck="false" maxlength="200";
+                    }
+                }
+                @if let Some(member) = shown.member { input type="hidden" name="on" value=(member); }
+                div.go {
+                    label.tick {
+                        input type="checkbox" name="outcome" value="failed" checked[now.outcome == "failed"];
+                        span { "Only errors" }
+                    }
+                    button type="submit" { "Filter" }
+                    @if *now != none { a.clear href=(path(None, shown.member)) { "Show all" } }
+                }
+            }
+        }
+        @if members.len() > 1 {
+            nav.pick aria-label="Machine" {
+                // An arbiter has no proxy.
+                @for (at, one) in members.iter().enumerate().filter(|(_, one)| one.kind == MemberKind::Node) {
+                    a href=(path(Some(now), (at > 0).then_some(one.name.as_str())))
+                        aria-current=[(here == Some(&*one.name)).then_some("true")] { (clean(&one.name)) }
+                }
+            }
+        }
+    }
+}
+
+/// Why there is nothing to see; None: there is.
+fn refusal(shown: &Shown<'_>) -> Option<Markup> {
+    let Some(member) = member(shown) else {
+        return Some(nobody());
+    };
+    if shown.viewer.role < Role::Operator {
+        return Some(html! {
+            p.empty {
+                "Requests take the role operator: they contain the addresses of clients, and what these \
+                 asked for."
+            }
+        });
+    }
+    match shown.asked.and_then(|asked| asked.answer) {
+        None => Some(html! { (doubt_note(member)) p.empty { "The proxy was not asked yet." } }),
+        Some(Answer::Off(_)) => Some(off(member)),
+        Some(Answer::Missing(words)) => Some(html! { p.empty { (clean(words)) } }),
+        Some(Answer::Failed(words)) => Some(html! {
+            (doubt_note(member))
+            p.note.old { "No requests of " (clean(&member.name)) ": " (clean(words)) }
+        }),
+        Some(Answer::Requests(_) | Answer::Request(_) | Answer::Table(_)) => None,
+    }
+}
+
+/// How to switch the history on.
+fn off(member: &Member) -> Markup {
+    html! {
+        div.subject {
+            h2 { "The proxy of " (clean(&member.name)) " keeps no requests" }
+            p { "Add this line to the section " code { "global" } ", and reload:" }
+            pre { code { "request-history 1024" } }
+            p.aside {
+                "Each thread of the proxy then keeps its newest 1,024 requests. That takes about 1.3 MiB a thread, \
+                 and up to half a microsecond of each request. Query strings, bodies, and headers but the host \
+                 are not kept."
+            }
+        }
+    }
+}
+
+/// The page.
+pub(super) fn of(shown: &Shown<'_>) -> Markup {
+    if let Some(refusal) = refusal(shown) {
+        return refusal;
+    }
+    let (
+        Some(Asked {
+            answer: Some(Answer::Requests(found)),
+            ..
+        }),
+        Some(member),
+    ) = (shown.asked, member(shown))
+    else {
+        return html! {};
+    };
+    let is_filtered = filter(shown).is_some_and(|filter| filter.pairs().next().is_some());
+    html! {
+        (doubt_note(member))
+        @if found.requests.is_empty() {
+            p.empty {
+                @if is_filtered { "No request that is kept fits the filter." }
+                @else { "No request has ended since the proxy began to keep them." }
+            }
+        } @else {
+            (table(shown, found, &format!("Newest requests of {}", member.name)))
+            p.more { (oldest(found)) }
+        }
+    }
+}
+
+fn oldest(found: &Requests) -> Markup {
+    let oldest = found.oldest.as_deref().unwrap_or_default();
+    html! {
+        "The newest " (found.requests.len()) " that fit, the newest first."
+        @if let (Some(day), Some(time)) = (oldest.get(..10), oldest.get(11..19)) {
+            " The oldest one that is kept ended at " (clean(day)) " " (clean(time)) "."
+        }
+    }
+}
+
+/// The requests that failed last, for a card; nothing where requests are not kept or not shown.
+pub(super) fn errors(shown: &Shown<'_>) -> Markup {
+    let answer = shown.asked.and_then(|asked| asked.answer);
+    let may = shown.viewer.role >= Role::Operator;
+    let (Some(Answer::Requests(found)), true, Some(member)) = (answer, may, member(shown)) else {
+        return html! {};
+    };
+    html! {
+        h2 {
+            "Newest errors"
+            @if super::machine::several(shown) { " " span.kind { "on " (clean(&member.name)) } }
+        }
+        @if found.requests.is_empty() {
+            p.empty { "None of the requests that are kept has failed." }
+        } @else {
+            (table(shown, found, "Newest errors"))
+        }
+        p.aside { a href=(path(filter(shown), shown.member)) { "All errors that are kept" } }
+    }
+}
+
+fn table(shown: &Shown<'_>, found: &Requests, caption: &str) -> Markup {
+    html! {
+        table.list {
+            caption.vh { (clean(caption)) }
+            thead {
+                tr {
+                    th scope="col" { "Ended" }
+                    th scope="col" { "Status" }
+                    th scope="col" { "Request" }
+                    th scope="col" { "Client" }
+                    th scope="col" { "Server" }
+                    th.num scope="col" { "Time" }
+                    th.num scope="col" { "Bytes" }
+                    th scope="col" { abbr title="How it ended, as in the log" { "End" } }
+                }
+            }
+            tbody { @for one in &found.requests { (row(shown, one)) } }
+        }
+    }
+}
+
+/// The page of one request, on the same machine.
+fn own(shown: &Shown<'_>, one: &Request) -> String {
+    let on = shown.member.map(|name| format!("?on={}", encode(name)));
+    format!("/requests/{}{}", encode(&one.id), on.unwrap_or_default())
+}
+
+fn grade(one: &Request) -> Grade {
+    match one.status {
+        _ if one.has_failed() => Grade::Bad,
+        Some(400..) => Grade::Busy,
+        Some(_) => Grade::Good,
+        None => Grade::Unknown,
+    }
+}
+
+/// The status as a word, or what there is in place of one.
+fn status(one: &Request) -> Markup {
+    let words = match (one.status, one.line.mode.as_str()) {
+        (Some(status), _) => status.to_string(),
+        (None, "tcp") => "TCP".to_owned(),
+        (None, _) => "none".to_owned(),
+    };
+    state::word(&words, grade(one))
+}
+
+fn row(shown: &Shown<'_>, one: &Request) -> Markup {
+    let some = |text: &Option<String>, max| text.as_deref().map(|text| cut(text, max).into_owned());
+    let (line, course) = (&one.line, &one.course);
+    let time = one.ended.get(11..23).unwrap_or(&one.ended);
+    html! {
+        tr.bad[one.has_failed()] {
+            th.time scope="row" {
+                a href=(own(shown, one)) { time datetime=(cut(&one.ended, SHORT)) { (cut(time, SHORT)) } }
+            }
+            td.c-status { (status(one)) }
+            td.what {
+                @if let Some(method) = some(&line.method, 12) { b { (method) } " " }
+                @if let Some(path) = some(&line.path, PATH) { (path) }
+                @if let Some(host) = some(&line.host, SHORT) { div.why { (host) } }
+            }
+            td.client { (cut(&one.client, SHORT)) }
+            td.server { (server(&some(&course.frontend, SHORT), course, SHORT)) }
+            td.num { @if let Some(ms) = one.timers.active { (quantity(&format!("{} ms", count(ms)))) } }
+            td.num { (quantity(&scaled(one.bytes_out, "B"))) }
+            td.end { code title=(cut(&one.meaning.join("; "), LINE)) { (cut(&one.termination, 8)) } }
+        }
+    }
+}
+
+/// Which frontend took it, and which server.
+fn server(
+    frontend: &Option<String>,
+    course: &crate::inquiry::request::Course,
+    max: usize,
+) -> Markup {
+    let backend = course.backend.as_deref().map(|name| cut(name, max));
+    let server = course.server.as_deref().map(|name| cut(name, max));
+    html! {
+        @match (backend, server) {
+            (Some(backend), Some(server)) => { (backend) "/" (server) },
+            (Some(backend), None) => { (backend) " " span.muted { "(no server)" } },
+            (None, _) => span.muted { "none" },
+        }
+        @if let Some(frontend) = frontend { div.why { (frontend) } }
+    }
+}
+
+/// The page of one request: what was decided for it, and why.
+pub fn one(shown: &Shown<'_>, id: u64) -> Markup {
+    let title = format!("{id:#x}");
+    let found = shown.asked.and_then(|asked| asked.answer);
+    let content = match (refusal(shown), found) {
+        (Some(refusal), _) => html! { div #request { (refusal) } },
+        (None, Some(Answer::Request(one))) => account(shown, one),
+        (None, _) => html! {},
+    };
+    below(&Page::Requests, shown, (&title, None), &content)
+}
+
+fn account(shown: &Shown<'_>, one: &Request) -> Markup {
+    let (line, course) = (&one.line, &one.course);
+    let text = |text: &Option<String>| text.as_deref().map(|text| cut(text, LONG).into_owned());
+    let method = text(&line.method).unwrap_or_else(|| "TCP session".to_owned());
+    html! {
+        div #request.subject.bad[one.has_failed()] {
+            h2.asked { (method) " " (text(&line.path).unwrap_or_default()) }
+            p { (status(one)) " " span.muted { "ended " (cut(&one.ended, SHORT)) } }
+            @for meaning in one.meaning.iter().take(MEANINGS_MAX) { p.why { (cut(meaning, LINE)) } }
+            (bar(&one.timers))
+            dl.facts {
+                (fact("host", text(&line.host)))
+                (fact("client", Some(cut(&one.client, SHORT).into_owned())))
+                (fact("unique id", text(&line.unique_id)))
+                (fact("frontend", text(&course.frontend)))
+                (fact("backend", text(&course.backend)))
+                (fact("chosen by", text(&course.backend_by)))
+                (fact("server", text(&course.server)))
+                (fact("chosen by", text(&course.server_by)))
+                (fact("server said", course.server_status.map(|status| format!("status {status}"))))
+                (fact("response", text(&course.page).or(course.cached.then(|| "from the cache".to_owned()))))
+                (fact("bytes", Some(format!("{} from the client, {} to it", scaled(one.bytes_in, "B"), scaled(one.bytes_out, "B")))))
+                (fact("retries", (course.retries > 0).then(|| count(course.retries))))
+                (fact("queue", queue(course)))
+                (fact("end", Some(cut(&one.termination, 8).into_owned())))
+            }
+        }
+        (rules(one))
+        (tries(one))
+        p.aside { a href=(path(None, shown.member)) { "The newest requests" } }
+    }
+}
+
+fn fact(name: &str, value: Option<String>) -> Markup {
+    html! { @if let Some(value) = value { div { dt { (name) } dd { (value) } } } }
+}
+
+fn queue(course: &crate::inquiry::request::Course) -> Option<String> {
+    let (server, backend) = (course.server_queue, course.backend_queue);
+    (server + backend > 0)
+        .then(|| format!("behind {server} of the server, {backend} of the backend"))
+}
+
+/// Where the time went: a bar, and the same in numbers.
+fn bar(timers: &Timers) -> Markup {
+    let steps = timers.steps();
+    let sum = steps
+        .iter()
+        .fold(0_u64, |sum, (_, ms)| sum.saturating_add(*ms));
+    let mut from = 0_u64;
+    let mut parts = Vec::new();
+    for (at, (_, ms)) in steps.iter().enumerate() {
+        let to = from.saturating_add(*ms);
+        let [x, end] =
+            [from, to].map(|at| u128::from(at) * u128::from(BAR) / u128::from(sum.max(1)));
+        parts.push((at, x, end - x));
+        from = to;
+    }
+    html! {
+        @if sum > 0 {
+            svg.bar viewBox={ "0 0 " (BAR) " 10" } preserveAspectRatio="none" aria-hidden="true" {
+                @for (at, x, width) in parts {
+                    rect class={ "step-" (at) } x=(x) y="0" width=(width) height="10" {}
+                }
+            }
+        }
+        dl.steps {
+            @for (at, (name, ms)) in steps.iter().enumerate() {
+                div.z[*ms == 0] { dt class={ "step-" (at) } { (name) } dd { (quantity(&format!("{} ms", count(*ms)))) } }
+            }
+            div { dt { "all" } dd { (quantity(&format!("{} ms", count(timers.active.unwrap_or(sum))))) } }
+        }
+    }
+}
+
+fn rules(one: &Request) -> Markup {
+    html! {
+        @if !one.rules.is_empty() {
+            section.subject {
+                h2 { "Rules that took effect" }
+                ol.lines {
+                    @for rule in one.rules.iter().take(LINES_MAX) {
+                        li {
+                            code { (cut(&rule.rule, LINE)) }
+                            @if rule.ends { " " b { "ended the rules" } }
+                            @if let (Some(file), Some(line)) = (&rule.file, rule.line) {
+                                div.why { (cut(file, LINE)) ":" (line) }
+                            }
+                        }
+                    }
+                }
+                @if one.rules_left_out > 0 { p.more { "… and " (count(one.rules_left_out)) " more." } }
+            }
+        }
+    }
+}
+
+fn tries(one: &Request) -> Markup {
+    html! {
+        @if !one.failed_tries.is_empty() {
+            section.subject {
+                h2 { "Failed tries" }
+                ol.lines {
+                    @for each in one.failed_tries.iter().take(LINES_MAX) {
+                        li {
+                            b { "server " (cut(&each.server, SHORT)) } " " (cut(&each.failure, LINE))
+                            " " span.muted { "after " (count(each.after_ms)) " ms" }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

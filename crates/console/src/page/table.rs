@@ -1,0 +1,230 @@
+//! A stick table with those of its entries that have the largest values.
+
+use super::actions::{are_there, hidden};
+use super::frame::below;
+use super::machine::{doubt_note, nobody};
+use super::requests::{cut, member};
+use super::state::quantity;
+use super::words::{clean, count, encode};
+use super::{Page, Shown};
+use crate::inquiry::table::{Column, Entry, Table};
+use crate::inquiry::{Answer, Ask};
+use crate::platform::Member;
+use crate::traffic::{TableHead, Traffic};
+use crate::user::Role;
+use maud::{Markup, html};
+use part::report::span;
+
+/// Tables that a list has.
+const TABLES_MAX: usize = 40;
+/// Columns and entries that are drawn.
+const COLUMNS_MAX: usize = 8;
+const ENTRIES_MAX: usize = 200;
+/// Bytes of all entries together: keys of hostile clients are escaped.
+const BYTES_MAX: usize = 70_000;
+/// Characters of a name, of a key and of a value.
+const NAME: usize = 64;
+const KEY: usize = 64;
+const VALUE: usize = 32;
+
+/// The page of a table on a machine.
+fn path(name: &str, member: Option<&str>) -> String {
+    let on = member.map(|name| format!("?on={}", encode(name)));
+    format!("/tables/{}{}", encode(name), on.unwrap_or_default())
+}
+
+/// The tables of a proxy of a machine, or of all of its proxies.
+pub(super) fn list(member: &Member, at: usize, traffic: &Traffic, proxy: Option<&str>) -> Markup {
+    let fits = |one: &&TableHead| proxy.is_none_or(|name| one.name == name);
+    let all: Vec<&TableHead> = traffic.tables.iter().filter(fits).collect();
+    let on = (at > 0).then_some(member.name.as_str());
+    html! {
+        @if !all.is_empty() {
+            h3 { "Stick tables" }
+            ul.tables {
+                @for one in all.iter().take(TABLES_MAX) {
+                    li {
+                        a href=(path(&one.name, on)) { (cut(&one.name, NAME)) } " "
+                        span.muted {
+                            (cut(&one.kind, NAME)) ", " (count(one.used)) " of " (count(one.size)) " entries"
+                        }
+                    }
+                }
+            }
+            @if all.len() > TABLES_MAX { p.more { "… and " (all.len() - TABLES_MAX) " more." } }
+        }
+    }
+}
+
+/// The page.
+pub fn table(shown: &Shown<'_>, name: &str) -> Markup {
+    let title = format!("Stick table {}", cut(name, 2 * NAME));
+    let content = match member(shown) {
+        None => nobody(),
+        Some(member) => of_member(shown, member, name),
+    };
+    below(
+        &Page::Traffic,
+        shown,
+        (&title, None),
+        &html! { div #table { (content) } },
+    )
+}
+
+fn of_member(shown: &Shown<'_>, member: &Member, name: &str) -> Markup {
+    let answer = shown.asked.and_then(|asked| asked.answer);
+    let traffic = member.look.as_ref().and_then(|look| look.traffic.as_ref());
+    let known = traffic.and_then(|traffic| traffic.tables.iter().find(|one| one.name == name));
+    html! {
+        (doubt_note(member))
+        @if super::machine::several(shown) { p.aside { "On " b { (clean(&member.name)) } "." } }
+        @match (answer, known) {
+            (Some(Answer::Table(table)), _) => (entries(shown, member, table)),
+            (Some(Answer::Missing(_)), _) => {
+                p.empty { "No stick table of this name. " a href=(Page::Traffic.path()) { "All traffic" } }
+            }
+            (Some(Answer::Failed(words) | Answer::Off(words)), _) => {
+                p.note.old { "No entries: " (cut(words, 400)) }
+            }
+            (_, Some(head)) if shown.viewer.role < Role::Operator => {
+                p { (cut(&head.kind, NAME)) ", " (count(head.used)) " of " (count(head.size)) " entries." }
+                p.empty { "The entries take the role operator: their keys are addresses and cookies of clients." }
+            }
+            _ => p.empty { "No stick table of this name is known." }
+        }
+    }
+}
+
+/// What was asked for: the column, and what keys contain.
+fn asked<'s>(shown: &Shown<'s>) -> [&'s str; 2] {
+    match shown.asked.map(|asked| asked.ask) {
+        Some(Ask::Table { by, has, .. }) => [by, has],
+        _ => [""; 2],
+    }
+}
+
+fn entries(shown: &Shown<'_>, member: &Member, table: &Table) -> Markup {
+    let [_, has] = asked(shown);
+    let columns = &table.columns[..table.columns.len().min(COLUMNS_MAX)];
+    let mut rows = Vec::new();
+    let mut bytes = 0;
+    for one in table.entries.iter().take(ENTRIES_MAX) {
+        let row = row(shown, member, table, (one, columns));
+        bytes += row.0.len();
+        if bytes > BYTES_MAX {
+            break;
+        }
+        rows.push(row);
+    }
+    html! {
+        dl.steps {
+            div { dt { "type" } dd { (cut(&table.kind, NAME)) } }
+            div { dt { "entries" } dd { (count(table.used)) } }
+            div { dt { "size" } dd { (count(table.size)) } }
+            div {
+                dt { "expire" }
+                dd { @match table.expire_ms { Some(ms) => (quantity(&span(ms))), None => "never" } }
+            }
+        }
+        (form(shown, table))
+        @if rows.is_empty() {
+            p.empty {
+                @if has.is_empty() { "The table is empty." } @else { "No key has “" (cut(has, KEY)) "”." }
+            }
+        } @else {
+            div.scroll tabindex="0" role="group" aria-label="Entries" {
+                table.entries {
+                    caption.vh { "Entries of table " (cut(&table.name, NAME)) }
+                    thead {
+                        tr {
+                            th scope="col" { "Key" }
+                            @for column in columns { th.num scope="col" { (heading(column)) } }
+                            th.num scope="col" { "Expires" }
+                            th scope="col" { span.vh { "Actions" } }
+                        }
+                    }
+                    tbody { @for row in &rows { (row) } }
+                }
+            }
+            p.more {
+                (count(rows.len() as u64)) " of " (count(table.matching)) " that fit, the largest values first."
+                @if table.columns.len() > COLUMNS_MAX { " Columns beyond the first " (COLUMNS_MAX) " are not shown." }
+            }
+        }
+    }
+}
+
+fn heading(column: &Column) -> Markup {
+    html! {
+        (cut(&column.name, NAME))
+        @if column.period_ms > 0 { " " span.u { "/ " (span(column.period_ms)) } }
+    }
+}
+
+fn form(shown: &Shown<'_>, table: &Table) -> Markup {
+    let [_, has] = asked(shown);
+    let by = table.sorted_by.as_deref().unwrap_or_default();
+    html! {
+        form.filter role="search" method="get" action=(path(&table.name, None)) {
+            @if let Some(member) = shown.member { input type="hidden" name="on" value=(member); }
+            label {
+                span { "Key contains" }
+                input name="has" value=(has) autocomplete="off" autocapitalize="none" spellcheck="false" maxlength="200";
+            }
+            label {
+                span { "Largest" }
+                select name="by" {
+                    @for column in table.columns.iter().take(COLUMNS_MAX) {
+                        option value=(column.name) selected[column.name == by] { (cut(&column.name, NAME)) }
+                    }
+                }
+            }
+            div.go {
+                button type="submit" { "Show" }
+                @if !has.is_empty() { a.clear href=(path(&table.name, shown.member)) { "Show all" } }
+            }
+        }
+    }
+}
+
+fn row(
+    shown: &Shown<'_>,
+    member: &Member,
+    table: &Table,
+    (one, columns): (&Entry, &[Column]),
+) -> Markup {
+    let value = |column: &Column| match one.values.get(&column.name) {
+        Some(serde_json::Value::Number(number)) => match number.as_u64() {
+            Some(number) => count(number),
+            None => number.to_string(),
+        },
+        Some(serde_json::Value::String(text)) => cut(text, VALUE).into_owned(),
+        _ => String::new(),
+    };
+    html! {
+        tr {
+            th scope="row" { (cut(&one.key, KEY)) }
+            @for column in columns {
+                @let value = value(column);
+                td.num.z[value == "0"] { (value) }
+            }
+            td.num { @if table.expire_ms.is_some() { (quantity(&span(one.expires_ms))) } }
+            td {
+                @if one.plain && are_there(shown, member) { (remove(shown, member, table, one)) }
+            }
+        }
+    }
+}
+
+fn remove(shown: &Shown<'_>, member: &Member, table: &Table, one: &Entry) -> Markup {
+    html! {
+        form.act method="post" action="/act" {
+            (hidden("csrf", &shown.viewer.csrf))
+            (hidden("on", &member.name))
+            (hidden("what", "entry"))
+            (hidden("table", &table.name))
+            (hidden("back", &path(&table.name, shown.member)))
+            button name="key" value=(one.key) aria-label={ "Remove " (cut(&one.key, KEY)) } { "Remove…" }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The pages of requests, and the same for programs.
+
+use super::*;
+
+#[test]
+fn an_operator_sees_requests_and_a_viewer_is_told_what_it_takes() {
+    let mut bed = bed();
+    let [olga, vera] = ["olga", "vera"].map(|user| session_of(&bed, user));
+    let page = get(&mut bed, &olga, "/requests?host=shop&status=5xx");
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("/requests/0x2f1c"), "{page:?}");
+    assert!(page.body.contains("name=\"host\" value=\"shop\""));
+    assert!(
+        page.body
+            .contains("/requests?host=shop&amp;status=5xx\">Reload"),
+        "{page:?}"
+    );
+    let one = get(&mut bed, &olga, "/requests/0x2f1c");
+    for words in [
+        "connection refused",
+        "site.cfg:14",
+        "class=\"bar\"",
+        "/cart/checkout",
+    ] {
+        assert!(one.body.contains(words), "{words}: {one:?}");
+    }
+    for path in ["/requests", "/requests/0x2f1c", "/", "/traffic/www"] {
+        let page = get(&mut bed, &vera, path);
+        assert_eq!(page.status, 200);
+        assert!(!page.body.contains(":41814"), "{path}");
+    }
+    assert!(
+        get(&mut bed, &vera, "/requests")
+            .body
+            .contains("take the role operator")
+    );
+    // The newest errors, on the pages of traffic.
+    for path in ["/", "/traffic/www", "/traffic/shop"] {
+        let page = get(&mut bed, &olga, path);
+        assert!(page.body.contains("Newest errors"), "{path}");
+        assert!(page.body.contains("/requests?"), "{path}");
+    }
+    let page = get(&mut bed, &olga, "/traffic/shop");
+    assert!(
+        page.body.contains("server=shop&amp;outcome=failed"),
+        "{page:?}"
+    );
+}
+
+#[test]
+fn what_is_not_there_is_said() {
+    let mut bed = bed();
+    let olga = session_of(&bed, "olga");
+    let off = get(&mut bed, &olga, "/requests?host=off");
+    assert!(off.body.contains("request-history 1024"), "{off:?}");
+    let late = get(&mut bed, &olga, "/requests?host=late");
+    assert!(late.body.contains("too late"), "{late:?}");
+    let missing = get(&mut bed, &olga, "/requests/0x0");
+    assert_eq!(missing.status, 404);
+    assert!(missing.body.contains("No such request"), "{missing:?}");
+    for wrong in [
+        "/requests/x",
+        "/requests/0x",
+        "/requests/0x+1",
+        "/requests/0x11111111111111111",
+    ] {
+        assert_eq!(get(&mut bed, &olga, wrong).status, 404, "{wrong}");
+    }
+    let away = get(&mut bed, &olga, "/requests?on=beta");
+    assert!(
+        away.body.contains("no way to the console of beta"),
+        "{away:?}"
+    );
+    let unknown = get(&mut bed, "a=b", "/requests/0x1?on=beta");
+    assert_eq!(
+        unknown.all(axum::http::header::LOCATION),
+        ["/sign-in?next=%2Frequests%2F0x1%3Fon%3Dbeta"]
+    );
+}
+
+#[test]
+fn programs_get_the_reply_of_the_proxy_or_why_there_is_none() {
+    let mut bed = bed();
+    for (path, status, words) in [
+        ("/api/v1/requests?max=2", 200, "\"0x2f1b\""),
+        ("/api/v1/requests?max=0", 400, "from 1 to 500"),
+        ("/api/v1/requests?host=off", 409, "No requests are kept"),
+        (
+            "/api/v1/requests?on=beta",
+            409,
+            "no way to the console of beta",
+        ),
+        ("/api/v1/requests/0x2f1c", 200, "\"failed_tries\""),
+        ("/api/v1/requests/0x0", 404, "No such request"),
+        ("/api/v1/requests/1", 400, "as 0x1f"),
+    ] {
+        let reply = bed.ask("GET", path, b"Bearer right", "");
+        assert_eq!(reply.status, status, "{path}: {reply:?}");
+        assert!(reply.body.contains(words), "{path}: {reply:?}");
+        let _: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+    }
+}
+
+#[test]
+fn a_live_page_is_refused_when_too_much_is_asked_at_once() {
+    let mut bed = bed();
+    let olga = session_of(&bed, "olga");
+    let asks = (0..99).map_while(|id| bed.shared.inquiries.follow("", &Ask::Request { id }));
+    let kept: Vec<_> = asks.collect();
+    assert!(kept.len() < 99);
+    let live = |bed: &mut Bed| {
+        let request = Request::get("/live?page=%2Frequests%3Fhost%3Da").header(COOKIE, &olga);
+        let mut router = router(Arc::clone(&bed.shared)).layer(axum::Extension(From(HOME)));
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().unwrap();
+        let request = request.body(Body::empty()).unwrap();
+        runtime.block_on(async { router.call(request).await.unwrap().status() })
+    };
+    assert_eq!(live(&mut bed), StatusCode::SERVICE_UNAVAILABLE);
+    drop(kept);
+    assert_eq!(live(&mut bed), StatusCode::OK);
+}

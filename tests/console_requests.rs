@@ -1,0 +1,79 @@
+//! Requests and entries of stick tables in the console, with real ones: the history is switched on as
+//! the empty page says.
+
+use crate::console_site::{Console, OLGA, SOON, VERA};
+use lab::{Location, Probe, eventually};
+
+/// Lines that the test adds by a reload.
+const HISTORY: (&str, &str) = ("global\n", "global\n    request-history 64\n");
+const TABLE: (&str, &str) = (
+    "\nbackend app\n",
+    "\nbackend app\n    stick-table type ip size 100 expire 10m store http_req_cnt\n    http-request track-sc0 src\n",
+);
+
+#[test]
+fn a_request_appears_with_what_was_decided_for_it_and_an_entry_of_a_table_is_removed() {
+    lab::skip_unless_installed!("curl");
+    let console = Console::start();
+    let olga = console.sign_in(OLGA);
+    let page = |path: &str| console.get(&["-H", &olga, path]).body;
+    let off = page("/requests");
+    assert!(off.contains("request-history 1024"), "{off}");
+    console.reload(|config| {
+        let config = config.replacen(HISTORY.0, HISTORY.1, 1);
+        config.replacen(TABLE.0, TABLE.1, 1)
+    });
+    assert!(eventually(SOON, || !console.served_by().is_empty()));
+    let probe = || {
+        Probe::new(Location::Here, console.web)
+            .timeout(SOON)
+            .get("/shop/cart?card=4711")
+    };
+    assert!(probe().is_ok());
+    let has = |path: &str, text: &str| eventually(SOON, || page(path).contains(text));
+    assert!(
+        has("/requests?path=/shop", "/shop/cart"),
+        "{}",
+        page("/requests")
+    );
+    let list = page("/requests?path=/shop");
+    assert!(!list.contains("4711"), "{list}");
+    assert!(page("/requests?path=/other").contains("No request that is kept fits"));
+    let (_, rest) = list.split_once("href=\"/requests/0x").expect("a link");
+    let number = rest.split('"').next().unwrap_or_default();
+    let one = page(&format!("/requests/0x{number}"));
+    for words in ["GET /shop/cart", "default_backend", "class=\"steps\""] {
+        assert!(one.contains(words), "{words}: {one}");
+    }
+    let wrong = page("/requests?status=x");
+    assert!(
+        wrong.contains("is not valid for") && wrong.contains("status"),
+        "{wrong}"
+    );
+    assert_eq!(console.api(VERA, &["/api/v1/requests"]).status, 403);
+    let all = console.api(OLGA, &["/api/v1/requests?path=/shop"]).json();
+    assert_eq!(all["requests"][0]["path"], "/shop/cart", "{all}");
+
+    assert!(
+        has("/traffic/app", "/tables/app"),
+        "{}",
+        page("/traffic/app")
+    );
+    let times = page("/traffic/app");
+    assert!(times.contains("p99"), "{times}");
+    let table = console.api(OLGA, &["/api/v1/tables/app"]).json();
+    assert_eq!(table["entries"][0]["key"], "127.0.0.1", "{table}");
+    assert!(page("/tables/app").contains("127.0.0.1"));
+    let path = "/api/v1/tables/app?key=127.0.0.1";
+    let removed = console.api(OLGA, &["-X", "DELETE", path]);
+    assert_eq!(removed.status, 200, "{removed:?}");
+    let table = console.api(OLGA, &["/api/v1/tables/app"]).json();
+    assert_eq!(table["used"], 0, "{table}");
+    let events = || {
+        console
+            .events()
+            .iter()
+            .any(|one| one.to_string().contains("127.0.0.1 of table app"))
+    };
+    assert!(eventually(SOON, events));
+}
