@@ -78,12 +78,12 @@ fn an_operator_uses_the_display_of_a_guest_and_others_do_not() {
         events()
     );
     drop(guest);
-    browser
-        .wait_for("document.getElementById('screen-state').textContent.includes('does not run')");
-    assert_eq!(
-        browser.run("return document.getElementById('screen-again').hidden"),
-        false
+    browser.wait_for("!document.getElementById('screen-again').hidden");
+    let words = "document.getElementById('screen-state').textContent";
+    let again = format!(
+        "(document.getElementById('screen-again').click(), {words}.includes('does not run'))"
     );
+    browser.wait_for(&again);
 }
 
 /// Everybody who may not: a viewer, a stranger, and the page of another site.

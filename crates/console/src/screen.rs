@@ -26,22 +26,24 @@ pub struct Screens {
     pub places: Arc<Semaphore>,
 }
 
-impl Screens {
+impl Default for Screens {
     /// Without noVNC.
-    pub fn new() -> Screens {
+    fn default() -> Self {
         Screens {
             files: BTreeMap::new(),
             places: Arc::new(Semaphore::new(OPEN_MAX)),
         }
     }
+}
 
+impl Screens {
     /// With the noVNC of this machine, if it has one.
     pub fn load() -> Screens {
         Screens::with(Path::new(NOVNC))
     }
 
     fn with(directory: &Path) -> Screens {
-        let mut screens = Screens::new();
+        let mut screens = Screens::default();
         for below in BELOW {
             add(&directory.join(below), below, 0, &mut screens.files);
         }

@@ -258,6 +258,15 @@ struct Todo {
     connections: Vec<OwnedFd>,
 }
 
+/// One password at a time, so that a failure counts before the next try.
+#[derive(Debug)]
+pub struct Verifying {
+    /// Of anybody.
+    pub strangers: Semaphore,
+    /// Of those who have signed in before in their browser: strangers do not hold them up.
+    pub known: Semaphore,
+}
+
 /// What all have in common.
 pub struct Shared {
     /// How the platform is.
@@ -279,10 +288,8 @@ pub struct Shared {
     pub drawings: Drawings,
     /// Displays of guests.
     pub screens: Screens,
-    /// One password at a time, so that a failure counts before the next try.
-    pub verifying: Semaphore,
-    /// The same for those who have signed in before in their browser: strangers do not hold them up.
-    pub verifying_known: Semaphore,
+    /// Who may have a password verified.
+    pub verifying: Verifying,
     todo: Mutex<Todo>,
     /// What live pages ask.
     pub inquiries: Inquiries,
@@ -322,9 +329,11 @@ impl Shared {
             verify,
             manual,
             drawings: Drawings::new().map_err(io::Error::other)?,
-            screens: Screens::new(),
-            verifying: Semaphore::new(1),
-            verifying_known: Semaphore::new(1),
+            screens: Screens::default(),
+            verifying: Verifying {
+                strangers: Semaphore::new(1),
+                known: Semaphore::new(1),
+            },
             todo: Mutex::default(),
             inquiries: Inquiries::default(),
             versions: Mutex::default(),

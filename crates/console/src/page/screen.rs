@@ -4,15 +4,14 @@ use super::words::clean;
 use super::{Page, Shown, frame};
 use crate::platform::Platform;
 use crate::screen::NOVNC;
-use crate::shared::Action;
 use crate::user::Viewer;
 use maud::{Markup, html};
 
-/// The document. `path` is its own address.
+/// The document for an object of a part. `path` is its own address.
 pub fn document(
     platform: &Platform,
     viewer: &Viewer,
-    action: &Action,
+    (part, object): (&str, &str),
     (path, has_novnc): (&str, bool),
 ) -> Markup {
     let shown = Shown {
@@ -21,12 +20,9 @@ pub fn document(
         filter: "",
         member: None,
         told: None,
+        asked: None,
     };
-    let part = match action {
-        Action::Offer { part, .. } => part.clone(),
-        Action::Server { .. } => String::new(),
-    };
-    let title = format!("Display of {}", clean(&action.object()));
+    let title = format!("Display of {}", clean(object));
     let content = html! {
         @if has_novnc {
             div.screen-tools {
@@ -45,7 +41,12 @@ pub fn document(
         }
     };
     let script = has_novnc.then_some("/screen.js");
-    frame::below(&Page::Part(part), &shown, (&title, script), &content)
+    frame::below(
+        &Page::Part(part.to_owned()),
+        &shown,
+        (&title, script),
+        &content,
+    )
 }
 
 fn by_hand() -> Markup {

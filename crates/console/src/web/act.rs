@@ -204,6 +204,7 @@ fn removal() -> Offer {
         level: Level::Operator,
         kind: 0,
         bytes: Vec::new(),
+        opens: None,
     }
 }
 

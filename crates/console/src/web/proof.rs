@@ -88,8 +88,8 @@ pub(super) async fn password(
     let known = client.known(shared, name);
     let keys = client.keys(known, name);
     let turns = match known {
-        Some(_) => &shared.verifying_known,
-        None => &shared.verifying,
+        Some(_) => &shared.verifying.known,
+        None => &shared.verifying.strangers,
     };
     let Ok(_turn) = turns.acquire().await else {
         return Err(Refused::Wrong);

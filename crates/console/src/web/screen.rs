@@ -76,6 +76,7 @@ pub(super) async fn page(
         return to_sign_in(uri.path(), "");
     };
     shared.see();
+    let part = wanted.0.0.clone();
     let action = action(wanted);
     // What does not run may do so in a moment: the page says so, and tries again.
     if viewer.role < Role::Operator
@@ -87,7 +88,12 @@ pub(super) async fn page(
     let has_novnc = shared.screens.are_there();
     html(
         StatusCode::OK,
-        page::screen::document(&platform, &viewer, &action, (uri.path(), has_novnc)),
+        page::screen::document(
+            &platform,
+            &viewer,
+            (&part, &action.object()),
+            (uri.path(), has_novnc),
+        ),
     )
 }
 
@@ -108,6 +114,7 @@ pub(super) async fn socket(
         let words = "This is opened by its own page only.";
         return said(StatusCode::FORBIDDEN, words.to_owned());
     }
+    shared.see();
     let action = action(wanted);
     if let Some((status, words)) = why_not(&shared, &viewer, &action) {
         return said(status, words);

@@ -205,7 +205,7 @@ impl Role {
         let carrier =
             carrier.ok_or_else(|| format!("node {holder}: this node knows no way to it yet"))?;
         let name = name.clone();
-        carrier.dial(&holder, Hello::Remote(Remote::Display { name }), operator);
+        carrier.dial(holder, Hello::Remote(Remote::Display { name }), operator);
         Ok(format!("on {holder}"))
     }
 

@@ -353,7 +353,7 @@ fn a_status_of_5xx_or_an_early_end_is_a_failure_and_a_decision_of_the_proxy_is_n
         (0, b"SC--", true),
         (0, b"----", false),
     ] {
-        (one.ended.status, one.ended.letters) = (status, *letters);
+        (one.facts.ended.status, one.facts.ended.letters) = (status, *letters);
         assert_eq!(failed.fits(&one), has_failed, "{status} {letters:?}");
         assert_eq!(ok.fits(&one), !has_failed, "{status} {letters:?}");
     }
