@@ -18,7 +18,6 @@
 
   const ended = async () => {
     keys.disabled = true;
-    again.hidden = false;
     display = null;
     let words = "The console does not respond.";
     try {
@@ -27,6 +26,7 @@
       // It says so already.
     }
     say(words, true);
+    again.hidden = false;
   };
 
   const connect = (RFB) => {
