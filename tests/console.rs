@@ -378,14 +378,23 @@ fn body(operation: &Value) -> String {
     fields.collect::<Vec<_>>().join("&")
 }
 
-/// The query that an operation requires.
-fn query(operation: &Value) -> String {
+/// The path of an operation, with what it requires in the path and in the query.
+fn address(path: &str, operation: &Value) -> String {
     let parameters = operation["parameters"].as_array();
-    let parameters = parameters.into_iter().flatten();
-    let required = parameters.filter(|one| one["required"] == true);
-    required
-        .map(|one| format!("?{}={}", one["name"].as_str().unwrap(), one["example"]))
-        .collect()
+    let required = parameters
+        .into_iter()
+        .flatten()
+        .filter(|one| one["required"] == true);
+    required.fold(path.to_owned(), |path, one| {
+        let name = one["name"].as_str().expect("a name");
+        let example = &one["example"];
+        let example = { example.as_str() }.map_or_else(|| example.to_string(), str::to_owned);
+        if one["in"] == "path" {
+            return path.replace(&format!("{{{name}}}"), &example);
+        }
+        let mark = if path.contains('?') { '&' } else { '?' };
+        format!("{path}{mark}{name}={example}")
+    })
 }
 
 #[test]
@@ -400,7 +409,7 @@ fn everything_of_the_api_is_refused_without_credentials_and_without_the_role() {
     for (path, operations) in paths {
         for (method, operation) in operations.as_object().expect("operations") {
             let (method, body) = (method.to_uppercase(), body(operation));
-            let path = &format!("{path}{}", query(operation));
+            let path = &address(path, operation);
             let words = ["-X", &method, "-d", &body, path];
             // curl would send a body, and another method, with `-d` alone.
             let words = if method == "GET" {

@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 const DOCUMENTATION: &str = include_str!("../docs/console.md");
 /// Where the console of the documentation is.
 const AT: &str = "https://alpha:8600";
+/// The table of the documentation, in the backend `app`.
+const TABLE: &str = "    stick-table type ip size 100 store http_req_rate(10s)\n    stick on src\n";
 /// The last line of the section in the configuration.
 const LAST: &str = "    role admin user anna\n";
 
@@ -120,12 +122,26 @@ fn the_examples_with_curl_work_as_they_are_written() {
     let console = Console::start();
     let printed = make(&["token", "ci", "--user", "anna", "--scope", "operate"]);
     let token = printed.lines().next().expect("a token");
-    add(&console, &printed);
+    let line = printed.lines().last().expect("a line");
+    console.reload(|config| {
+        { config.replace(LAST, &format!("{LAST}{line}\n")) }
+            .replace("\nglobal\n", "\nglobal\n    request-history 64\n")
+            .replace("\nbackend app\n", &format!("\nbackend app\n{TABLE}"))
+    });
+    // One that was kept.
+    let kept = || {
+        console.served_by();
+        let all = console.api(ANNA, &["/api/v1/requests"]).json();
+        Some(all["requests"].get(0)?["id"].as_str()?.to_owned())
+    };
+    assert!(eventually(SOON, || kept().is_some()));
+    let id = kept().expect("an id");
     let examples = examples();
     assert!(examples.len() >= 5, "{examples:?}");
     for example in &examples {
         let line = example.replace(AT, &console.url(""));
         let line = line.replace("-u anna ", &format!("-u {} ", ANNA.join(":")));
+        let line = line.replace("/0x1f", &format!("/{id}"));
         let line = line.replacen("curl ", "curl -sk --fail-with-body ", 1);
         let mut shell = Command::new("sh");
         shell.args(["-c", &line]).env("TOKEN", token);
