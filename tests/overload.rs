@@ -152,7 +152,9 @@ fn who_comes_above_maxconn_waits_for_a_place_and_is_then_served() {
 #[test]
 fn without_descriptors_it_waits_without_spinning_and_goes_on_when_there_are_some() {
     let origin = Origin::here("web").unwrap();
-    let peer = start("maxconn 1000", &origin);
+    // A thread that rests while there is little to do keeps no connection to the server, and the
+    // regular client would need a descriptor for a new one.
+    let peer = start("maxconn 1000\n        nbthread 1", &origin);
     let mut regular = Probe::new(Location::Here, peer.address());
     assert_eq!(regular.get("/").unwrap().status, 200);
     let pid = peer.process().pid();
