@@ -78,17 +78,6 @@ fn viewer(role: Role) -> Viewer {
     }
 }
 
-fn shown<'s>(platform: &'s Platform, viewer: &'s Viewer) -> Shown<'s> {
-    Shown {
-        platform,
-        viewer,
-        filter: "",
-        member: None,
-        told: None,
-        asked: None,
-    }
-}
-
 /// Writes a page, which is made for a server, where paths begin at its root.
 fn put(folder: &Path, name: &str, html: &str) -> io::Result<()> {
     let own = ["style.css", "live.js", "edit.js"];
@@ -189,7 +178,7 @@ fn files(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> io
 /// The pages of the configuration, for an admin.
 fn configuration(folder: &Path, platform: &Platform) -> io::Result<()> {
     let viewer = viewer(Role::Admin);
-    let shown = shown(platform, &viewer);
+    let shown = Shown::all(platform, &viewer);
     let put = |name: &str, html: String| put(folder, name, &html);
     files(&shown, &put)?;
     let paths = [PATH.to_owned(), "/etc/evenkeel/errors/503.http".to_owned()];
@@ -268,7 +257,7 @@ fn proxies(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> 
 
 fn write(folder: &Path, platform: &Platform) -> io::Result<()> {
     let viewer = viewer(Role::Operator);
-    let shown = shown(platform, &viewer);
+    let shown = Shown::all(platform, &viewer);
     let put = |name: &str, html: String| put(folder, name, &html);
     let parts = ["address", "volume", "guest", "cluster", "supervisor"];
     let pages = [

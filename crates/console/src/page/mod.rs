@@ -92,6 +92,20 @@ pub struct Asked<'s> {
     pub answer: Option<&'s Answer>,
 }
 
+impl<'s> Shown<'s> {
+    /// Everything, without an outcome or a question.
+    pub fn all(platform: &'s Platform, viewer: &'s Viewer) -> Shown<'s> {
+        Shown {
+            platform,
+            viewer,
+            filter: "",
+            member: None,
+            told: None,
+            asked: None,
+        }
+    }
+}
+
 impl Page {
     /// Its path, percent-encoded.
     pub fn path(&self) -> String {

@@ -14,14 +14,7 @@ pub fn document(
     (part, object): (&str, &str),
     (path, has_novnc): (&str, bool),
 ) -> Markup {
-    let shown = Shown {
-        platform,
-        viewer,
-        filter: "",
-        member: None,
-        told: None,
-        asked: None,
-    };
+    let shown = Shown::all(platform, viewer);
     let title = format!("Display of {}", clean(object));
     let content = html! {
         @if has_novnc {

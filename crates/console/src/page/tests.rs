@@ -15,17 +15,6 @@ fn viewer(role: Role) -> Viewer {
     }
 }
 
-fn shown<'s>(platform: &'s Platform, viewer: &'s Viewer) -> Shown<'s> {
-    Shown {
-        platform,
-        viewer,
-        filter: "",
-        member: None,
-        told: None,
-        asked: None,
-    }
-}
-
 fn pages() -> Vec<Page> {
     let parts = [
         "address",
@@ -57,7 +46,7 @@ fn every_page_of_every_sample_draws_with_ids_that_are_unique() {
     ];
     for platform in &all {
         for page in pages() {
-            let html = document(&page, &shown(platform, &admin)).into_string();
+            let html = document(&page, &Shown::all(platform, &admin)).into_string();
             let ids = ids(&html);
             let distinct: BTreeSet<&&str> = ids.iter().collect();
             assert_eq!(distinct.len(), ids.len(), "{page:?}: {ids:?}");
@@ -71,7 +60,7 @@ fn every_page_of_every_sample_draws_with_ids_that_are_unique() {
 fn an_empty_platform_says_so() {
     let (platform, viewer) = (Platform::default(), viewer(Role::Viewer));
     for page in pages() {
-        let html = document(&page, &shown(&platform, &viewer)).into_string();
+        let html = document(&page, &Shown::all(&platform, &viewer)).into_string();
         assert!(html.contains("No machine has reported yet"), "{page:?}");
     }
 }
@@ -81,7 +70,7 @@ fn pieces_are_what_a_document_has() {
     let viewer = viewer(Role::Operator);
     let platform = sample::platform();
     for page in pages() {
-        let shown = shown(&platform, &viewer);
+        let shown = Shown::all(&platform, &viewer);
         let html = document(&page, &shown).into_string();
         let pieces = pieces(&page, &shown);
         assert!(pieces.len() > 1);
@@ -97,22 +86,22 @@ fn forms_of_an_operator_have_the_token_and_a_viewer_has_none_that_act() {
     let platform = sample::platform();
     let (operator, viewer) = (viewer(Role::Operator), viewer(Role::Viewer));
     for page in pages() {
-        let html = document(&page, &shown(&platform, &operator)).into_string();
+        let html = document(&page, &Shown::all(&platform, &operator)).into_string();
         for form in html.split("<form").skip(1) {
             let form = form.split("</form>").next().unwrap();
             let is_post = form.contains("method=\"post\"");
             let token = form.contains("name=\"csrf\" value=\"token-of-anna\"");
             assert_eq!(is_post, token, "{page:?}: {form}");
         }
-        let html = document(&page, &shown(&platform, &viewer)).into_string();
+        let html = document(&page, &Shown::all(&platform, &viewer)).into_string();
         assert!(!html.contains("/act"), "{page:?}");
     }
-    let traffic = document(&Page::Traffic, &shown(&platform, &operator)).into_string();
+    let traffic = document(&Page::Traffic, &Shown::all(&platform, &operator)).into_string();
     assert!(traffic.contains("value=\"drain\""));
     assert!(traffic.contains("name=\"back\" value=\"/traffic\""));
     // A machine that does not respond does nothing, either.
     let broken = sample::broken();
-    let traffic = document(&Page::Traffic, &shown(&broken, &operator)).into_string();
+    let traffic = document(&Page::Traffic, &Shown::all(&broken, &operator)).into_string();
     assert!(!traffic.contains("name=\"on\" value=\"beta\""));
 }
 
@@ -179,7 +168,7 @@ fn hostile_names_are_escaped() {
     for page in pages {
         let shown = Shown {
             told: Some("<i>"),
-            ..shown(&platform, &operator)
+            ..Shown::all(&platform, &operator)
         };
         let html = document(&page, &shown).into_string();
         for evil in [
@@ -206,7 +195,7 @@ fn hostile_names_are_escaped() {
     let filtered = Shown {
         filter: "<script>\"",
         member: Some("<script>"),
-        ..shown(&platform, &operator)
+        ..Shown::all(&platform, &operator)
     };
     for page in super::tests::pages() {
         let html = document(&page, &filtered).into_string();
@@ -230,15 +219,15 @@ fn a_thousand_servers_stay_a_page() {
         Page::Traffic,
         Page::Proxy("backend-with-a-long-name-07".to_owned()),
     ] {
-        let html = document(&page, &shown(&platform, &operator)).into_string();
+        let html = document(&page, &Shown::all(&platform, &operator)).into_string();
         assert!(html.len() < 400_000, "{page:?}: {} bytes", html.len());
     }
     // What does not work is seen, however many others there are.
-    let html = document(&Page::Traffic, &shown(&platform, &operator)).into_string();
+    let html = document(&Page::Traffic, &Shown::all(&platform, &operator)).into_string();
     assert!(html.contains("server-07-21"));
     let filtered = Shown {
         filter: "server-24-39",
-        ..shown(&platform, &operator)
+        ..Shown::all(&platform, &operator)
     };
     let html = document(&Page::Traffic, &filtered).into_string();
     assert!(html.contains("server-24-39") && !html.contains("server-24-38"));
@@ -263,7 +252,7 @@ fn one_machine_alone_is_shown_where_it_is_chosen() {
     let (platform, viewer) = (sample::platform(), viewer(Role::Operator));
     let only = Shown {
         member: Some("beta"),
-        ..shown(&platform, &viewer)
+        ..Shown::all(&platform, &viewer)
     };
     let html = document(&Page::Traffic, &only).into_string();
     assert!(html.contains("Servers of backend shop on beta"));
@@ -280,7 +269,7 @@ fn old_data_is_said_to_be_old() {
         Page::Part("cluster".to_owned()),
         Page::Events,
     ] {
-        let html = document(&page, &shown(&platform, &viewer)).into_string();
+        let html = document(&page, &Shown::all(&platform, &viewer)).into_string();
         assert!(
             html.contains("beta does not respond: connection timed out"),
             "{page:?}"
@@ -288,7 +277,7 @@ fn old_data_is_said_to_be_old() {
     }
     let html = document(
         &Page::Part("cluster".to_owned()),
-        &shown(&platform, &viewer),
+        &Shown::all(&platform, &viewer),
     )
     .into_string();
     assert!(html.contains("the data of gamma is 9 s old"));
@@ -312,7 +301,7 @@ fn requests(reply: &str) -> String {
     });
     let shown = Shown {
         asked,
-        ..shown(&platform, &operator)
+        ..Shown::all(&platform, &operator)
     };
     let list = document(&Page::Requests, &shown).into_string();
     let card = document(&Page::Overview, &shown).into_string();
@@ -350,7 +339,7 @@ fn requests_of_hostile_clients_stay_a_page() {
         });
         let shown = Shown {
             asked,
-            ..shown(&platform, &operator)
+            ..Shown::all(&platform, &operator)
         };
         let html = request(&shown, 7).into_string();
         assert!(html.len() < 300_000, "{}", html.len());
@@ -409,7 +398,7 @@ fn entries_of_hostile_clients_stay_a_page_and_a_key_that_cannot_be_named_has_no_
         });
         let shown = Shown {
             asked,
-            ..shown(&platform, &operator)
+            ..Shown::all(&platform, &operator)
         };
         let html = table(&shown, &key).into_string();
         assert!(html.len() < 200_000, "{}", html.len());

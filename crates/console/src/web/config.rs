@@ -46,14 +46,7 @@ pub(super) struct Drawing {
 
 impl Drawing {
     fn shown(&self) -> Shown<'_> {
-        Shown {
-            platform: &self.platform,
-            viewer: &self.viewer,
-            filter: "",
-            member: None,
-            told: None,
-            asked: None,
-        }
+        Shown::all(&self.platform, &self.viewer)
     }
 
     /// As the history names the viewer.

@@ -13,6 +13,7 @@ use crate::versions;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
+use maud::Markup;
 use part::lock;
 use std::sync::Arc;
 
@@ -183,6 +184,31 @@ pub(super) async fn page(
     html(StatusCode::OK, page::document(&wanted.page, &shown))
 }
 
+/// A page of what the proxy says of one thing, for those who may ask.
+async fn answered(
+    shared: &Shared,
+    viewer: &Viewer,
+    wanted: &Wanted,
+    ask: &Ask,
+    draw: impl FnOnce(&Shown<'_>) -> Markup,
+) -> Response {
+    let platform = shared.platform.borrow().clone();
+    let answer = match viewer.role >= inquire::NEEDS {
+        true => Some(inquire::now(shared, &wanted.on(&platform), ask, viewer).await),
+        false => None,
+    };
+    let status = match answer {
+        Some(Answer::Missing(_)) => StatusCode::NOT_FOUND,
+        _ => StatusCode::OK,
+    };
+    let answer = answer.as_ref();
+    let shown = Shown {
+        asked: Some(Asked { ask, answer }),
+        ..wanted.shown(&platform, viewer, None)
+    };
+    html(status, draw(&shown))
+}
+
 /// The page of a request.
 pub(super) async fn request(
     State(shared): State<Common>,
@@ -203,24 +229,11 @@ pub(super) async fn request(
     let (Some(wanted), Some(id)) = (wanted, id) else {
         return failure(StatusCode::NOT_FOUND, "A request has a number, as 0x1f.");
     };
-    let platform = shared.platform.borrow().clone();
     let ask = Ask::Request { id };
-    let answer = match viewer.role >= inquire::NEEDS {
-        true => Some(inquire::now(&shared, &wanted.on(&platform), &ask, &viewer).await),
-        false => None,
-    };
-    let status = match answer {
-        Some(Answer::Missing(_)) => StatusCode::NOT_FOUND,
-        _ => StatusCode::OK,
-    };
-    let shown = Shown {
-        asked: Some(Asked {
-            ask: &ask,
-            answer: answer.as_ref(),
-        }),
-        ..wanted.shown(&platform, &viewer, None)
-    };
-    html(status, page::request(&shown, id))
+    answered(&shared, &viewer, &wanted, &ask, |shown| {
+        page::request(shown, id)
+    })
+    .await
 }
 
 /// The page of a stick table.
@@ -239,24 +252,11 @@ pub(super) async fn table(
     let Some(wanted) = Wanted::of(&shared, "/traffic", &query).filter(|_| is_table(&name)) else {
         return failure(StatusCode::NOT_FOUND, "There is no such table.");
     };
-    let platform = shared.platform.borrow().clone();
     let ask = Ask::table(&name, &fields(query.as_bytes()));
-    let answer = match viewer.role >= inquire::NEEDS {
-        true => Some(inquire::now(&shared, &wanted.on(&platform), &ask, &viewer).await),
-        false => None,
-    };
-    let status = match answer {
-        Some(Answer::Missing(_)) => StatusCode::NOT_FOUND,
-        _ => StatusCode::OK,
-    };
-    let shown = Shown {
-        asked: Some(Asked {
-            ask: &ask,
-            answer: answer.as_ref(),
-        }),
-        ..wanted.shown(&platform, &viewer, None)
-    };
-    html(status, page::table(&shown, &name))
+    answered(&shared, &viewer, &wanted, &ask, |shown| {
+        page::table(shown, &name)
+    })
+    .await
 }
 
 /// What is served nowhere.
