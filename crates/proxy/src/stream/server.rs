@@ -128,10 +128,10 @@ pub async fn establish_for(
     link: &Link,
     how: Establish<'_>,
 ) -> Option<Result<(ServerConnection, Slot), Unserved>> {
-    if link.is_http2() && link.is_gone() {
+    let watched = Watch::of(stream, link);
+    if link.is_http2() && watched.is_some_and(|client| client.has_gone()) {
         return None;
     }
-    let watched = Watch::of(stream, link);
     unless_gone(watched, pin!(establish(stream, how))).await
 }
 

@@ -48,6 +48,14 @@ impl<'c> Watch<'c> {
         }
     }
 
+    /// Whether it has gone, by what is known without a system call.
+    pub fn has_gone(&self) -> bool {
+        match (self.half, self.link) {
+            (false, Link::Http2(link)) => link.gone().is_some(),
+            _ => self.link.is_gone(),
+        }
+    }
+
     /// Whether it is a stream that its client gave up.
     pub fn is_http2(&self) -> bool {
         self.link.is_http2()

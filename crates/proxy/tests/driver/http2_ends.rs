@@ -1,7 +1,7 @@
 //! How streams of HTTP/2 end before their time, and what is answered in place of
 //! what was asked: codes of resets, letters and statuses of logs, counters.
 
-use crate::bed::{Bed, Origin, settle};
+use crate::bed::{Bed, Origin, against_haproxy, settle};
 use crate::http2::before;
 use crate::peer2::{Peer2, Seen, request};
 use protocol::http2::ErrorCode;
@@ -63,6 +63,38 @@ fn a_client_that_only_sends_nothing_more_is_answered() {
     client.half_close();
     assert_eq!(client.answer(id).brief(), "200 ok");
     assert_eq!(bed.end(), "200 --");
+}
+
+#[test]
+fn a_client_whose_end_comes_with_its_request_is_answered() {
+    let origin = Origin::echo();
+    let bed = Bed::new(&origin.behind("", ""));
+    let mut client = Peer2::client(bed.client());
+    assert_eq!(client.ask("/a"), "200 0: GET /a ");
+    assert_eq!(bed.end(), "200 --");
+    client.cork();
+    let id = client.get("/b");
+    client.half_close();
+    assert_eq!(client.answer(id).brief(), "200 0: GET /b ");
+    assert_eq!(bed.end(), "200 --");
+}
+
+#[test]
+fn a_client_whose_end_comes_with_its_request_costs_no_server_where_aborts_are_watched() {
+    if against_haproxy() {
+        // It answers 400.
+        return;
+    }
+    let origin = Origin::echo();
+    let bed = Bed::new(&origin.behind("", " option abortonclose"));
+    let mut client = Peer2::client(bed.client());
+    assert_eq!(client.ask("/a"), "200 0: GET /a ");
+    assert_eq!(bed.end(), "200 --");
+    client.cork();
+    client.get("/b");
+    client.half_close();
+    assert_eq!(bed.end(), "0 CQ");
+    bed.counts("back/s", "hrsp_2xx", "hrsp_2xx=1");
 }
 
 #[test]

@@ -171,6 +171,12 @@ impl Peer2 {
         }
     }
 
+    /// Holds back what is sent until the end of our direction, so that both arrive
+    /// in one segment.
+    pub fn cork(&mut self) {
+        rustix::net::sockopt::set_tcp_cork(&self.peer.socket, true).unwrap();
+    }
+
     /// Sends nothing more on the whole connection.
     pub fn half_close(&mut self) {
         self.peer.half_close();
