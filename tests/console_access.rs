@@ -3,14 +3,19 @@
 use crate::console_site::{ANNA, Console, OLGA, Response, SOON};
 use crate::program::binary;
 use lab::{Signal, eventually};
+use rustix::fs::{Gid, Mode, chmod, chown};
 use rustix::process::{Pid, kill_process};
-use std::process::{Command, Stdio};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 
 const DOCUMENTATION: &str = include_str!("../docs/console.md");
 /// Where the console of the documentation is.
 const AT: &str = "https://alpha:8600";
 /// The table of the documentation, in the backend `app`.
 const TABLE: &str = "    stick-table type ip size 100 store http_req_rate(10s)\n    stick on src\n";
+/// A group that nobody is a member of.
+const MEMBERS: u32 = 4_243;
 /// The last line of the section in the configuration.
 const LAST: &str = "    role admin user anna\n";
 
@@ -156,4 +161,94 @@ fn the_examples_with_curl_work_as_they_are_written() {
     assert_eq!(console.get(&["-H", &bearer, "/metrics"]).status, 200);
     console.reload(str::to_owned);
     assert_eq!(console.get(&["-H", &bearer, "/metrics"]).status, 401);
+}
+
+/// A `saslauthd` in a mount namespace of its own, where the system has one more user, `mira`.
+struct System {
+    directory: lab::Scratch,
+    daemon: Child,
+}
+
+impl System {
+    fn start() -> System {
+        let directory = lab::Scratch::new().unwrap();
+        let add = |file: &str, line: &str| {
+            let text = std::fs::read_to_string(format!("/etc/{file}")).unwrap();
+            directory.write(file, format!("{text}{line}\n")).unwrap()
+        };
+        let mut hash = Command::new("openssl");
+        hash.args(["passwd", "-6", "quince"]);
+        let hash = output(hash);
+        let passwd = add("passwd", "mira:x:4242:4242::/nonexistent:/bin/false");
+        let shadow = add(
+            "shadow",
+            &format!("mira:{}:20000:0:99999:7:::", hash.trim()),
+        );
+        let run = directory.path().join("run");
+        std::fs::create_dir(&run).unwrap();
+        // As the package has it: for members of a group.
+        let group = Some(Gid::from_raw(MEMBERS));
+        chown(&run, None, group).unwrap();
+        chmod(&run, Mode::from_raw_mode(0o710)).unwrap();
+        chmod(directory.path(), Mode::from_raw_mode(0o711)).unwrap();
+        let script = "mount --bind \"$1\" /etc/passwd && mount --bind \"$2\" /etc/shadow \
+            && exec saslauthd -d -a pam -n 1 -m \"$3\"";
+        let mut daemon = Command::new("unshare");
+        daemon
+            .args(["-m", "sh", "-c", script, "sh"])
+            .args([&passwd, &shadow, &run]);
+        let daemon = daemon
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let system = System { directory, daemon };
+        let socket = system.socket();
+        assert!(eventually(SOON, || UnixStream::connect(&socket).is_ok()));
+        system
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("run/mux")
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+#[test]
+fn the_system_checks_passwords_of_its_users_by_saslauthd() {
+    lab::skip_unless_installed!("curl");
+    lab::skip_unless_installed!("saslauthd");
+    lab::skip_unless_installed!("openssl");
+    let system = System::start();
+    let console = Console::start();
+    let socket = system.socket();
+    let lines = format!("    pam user mira\n    pam socket {}\n", socket.display());
+    console.reload(|config| {
+        config.replace(LAST, &format!("{LAST}{lines}    role operator user mira\n"))
+    });
+    // The console that runs is no member of the group: it says that it cannot ask.
+    let unable = console.try_to_sign_in("mira", "quince");
+    assert_eq!(unable.status, 503, "{unable:?}");
+    let first = console.role("console").expect("a console");
+    let pid = Pid::from_raw(i32::try_from(first).unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    let is_back = || console.role("console").is_some_and(|pid| pid != first);
+    assert!(eventually(SOON, is_back));
+    let signed_in = || console.try_to_sign_in("mira", "quince").status == 303;
+    assert!(eventually(SOON, signed_in));
+    assert_eq!(console.try_to_sign_in("mira", "pear").status, 403);
+    // Users of the list sign in as before, and programs by the password of the system.
+    assert_eq!(console.try_to_sign_in(OLGA[0], OLGA[1]).status, 303);
+    assert_eq!(
+        console
+            .api(["mira", "quince"], &["/api/v1/platform"])
+            .status,
+        200
+    );
 }

@@ -1,7 +1,7 @@
 //! The console under hostile clients: it responds to the others meanwhile, and its
 //! process is the same afterwards.
 
-use crate::console_site::{Console, OLGA, SOON};
+use crate::console_site::{Console, OLGA, SOON, VERA};
 use lab::eventually;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -231,6 +231,8 @@ fn a_flood_of_connections_is_over_when_it_ends() {
         let all: Vec<TcpStream> = (0..FLOOD)
             .map(|_| TcpStream::connect(console.at).unwrap())
             .collect();
+        // Nobody is kept out meanwhile, not even at the address of the crowd.
+        assert_eq!(console.try_to_sign_in(VERA[0], VERA[1]).status, 303);
         // Those beyond the limit are closed, and so is what does not shake hands.
         let mut last = all.last().unwrap();
         last.set_read_timeout(Some(SOON)).unwrap();

@@ -27,6 +27,8 @@ pub struct Account {
 pub enum Password {
     /// None that could be verified: the user never comes in.
     None,
+    /// The system checks it (PAM).
+    System,
     /// The password itself.
     Clear(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Its hash, as crypt(3) writes it.

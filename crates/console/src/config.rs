@@ -1,7 +1,8 @@
 //! What a file says of the console.
 
+use crate::pam::System;
 use crate::user::{Role, Scope};
-use configuration::Account;
+use configuration::{Account, Password};
 use part::codec;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv6Addr, SocketAddr};
@@ -21,6 +22,9 @@ pub struct Config {
     /// What programs come with.
     #[serde(default)]
     pub tokens: Vec<Token>,
+    /// Who checks the passwords of users of the system.
+    #[serde(default)]
+    pub system: System,
 }
 
 /// How connections are secured.
@@ -80,6 +84,7 @@ impl Default for Config {
             security: Security::Own,
             users: Vec::new(),
             tokens: Vec::new(),
+            system: System::default(),
         }
     }
 }
@@ -91,6 +96,12 @@ impl Config {
     /// It is none.
     pub fn read(payload: &[u8]) -> Result<Config, String> {
         codec::decode(payload).map_err(|error| error.to_string())
+    }
+
+    /// Whether the system checks the passwords of some users.
+    pub fn asks_system(&self) -> bool {
+        let mut users = self.users.iter();
+        users.any(|user| user.account.password == Password::System)
     }
 
     /// The user of a name.
@@ -113,6 +124,9 @@ pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
             }
             if before.security != now.security {
                 lines.push("console: certificate changed".to_owned());
+            }
+            if before.system != now.system {
+                lines.push("console: PAM changed".to_owned());
             }
             if before.users != now.users {
                 lines.push("console: users changed".to_owned());

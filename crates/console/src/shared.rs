@@ -258,13 +258,39 @@ struct Todo {
     connections: Vec<OwnedFd>,
 }
 
-/// One password at a time, so that a failure counts before the next try.
+/// How many passwords of users of the system are asked for at one time: `saslauthd` has five threads, and
+/// PAM makes each wrong password take some seconds.
+const ASKED_AT_ONE_TIME: usize = 3;
+
+/// Who may have a password verified.
 #[derive(Debug)]
 pub struct Verifying {
+    /// One password at a time, so that a failure counts before the next try.
+    pub own: Turns,
+    /// Passwords that the system checks. Each counts as a failure until it has the answer.
+    pub of_system: Turns,
+}
+
+/// Turns at one kind of password.
+#[derive(Debug)]
+pub struct Turns {
     /// Of anybody.
     pub strangers: Semaphore,
     /// Of those who have signed in before in their browser: strangers do not hold them up.
     pub known: Semaphore,
+}
+
+impl Default for Verifying {
+    fn default() -> Verifying {
+        let turns = |strangers| Turns {
+            strangers: Semaphore::new(strangers),
+            known: Semaphore::new(1),
+        };
+        Verifying {
+            own: turns(1),
+            of_system: turns(ASKED_AT_ONE_TIME),
+        }
+    }
 }
 
 /// What all have in common.
@@ -330,10 +356,7 @@ impl Shared {
             manual,
             drawings: Drawings::new().map_err(io::Error::other)?,
             screens: Screens::default(),
-            verifying: Verifying {
-                strangers: Semaphore::new(1),
-                known: Semaphore::new(1),
-            },
+            verifying: Verifying::default(),
             todo: Mutex::default(),
             inquiries: Inquiries::default(),
             versions: Mutex::default(),

@@ -149,7 +149,8 @@ fn outcome(part: &str, answer: &[u8]) -> Result<String, String> {
 /// nothing: the caller hides whether there is such a user.
 fn verify(account: &Account, password: &[u8]) -> bool {
     match &account.password {
-        Password::None => false,
+        // The console itself asks the system.
+        Password::None | Password::System => false,
         Password::Clear(clear) => same(clear, password),
         Password::Hashed(hash) => {
             let hash = Hash::read(hash.as_bytes());
@@ -159,12 +160,15 @@ fn verify(account: &Account, password: &[u8]) -> bool {
 }
 
 /// Who speaks with everybody owns nothing, and opens nothing.
-fn confine() -> Result<(), String> {
+/// A group may be the one whose members `saslauthd` answers.
+fn confine(group: Option<u32>) -> Result<(), String> {
     confinement::prepare(&Confinement::console()).map_err(|error| error.to_string())?;
     if StartedAs::now() == StartedAs::Root {
-        let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-        setgroups(&[])
-            .and_then(|()| setresgid(group, group, group))
+        let (user, own) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+        // Never root's: its members may reach more.
+        let kept = group.filter(|group| *group != 0).map(Gid::from_raw);
+        setgroups(kept.as_ref().map_or(&[], std::slice::from_ref))
+            .and_then(|()| setresgid(own, own, own))
             .and_then(|()| setresuid(user, user, user))
             .map_err(|errno| format!("cannot become nobody: {}", errno.desc()))?;
     }

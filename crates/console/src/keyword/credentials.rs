@@ -1,7 +1,7 @@
 //! The lines of a `console` section for second factors and tokens.
 
-use super::section::{Draft, Written, twice};
-use super::{LineBuilder, codes};
+use super::section::{Draft, Written, named, twice};
+use super::{LineBuilder, List, codes};
 use crate::access::{second_factor, token};
 use crate::config::{SecondFactor, Token, User};
 use crate::user::{Role, Scope};
@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
-use language::{Diagnostic, Span, Word, suggest};
+use language::{Diagnostic, Span, suggest};
 
 /// Lines `token`, and lines `second-factor user`.
 const TOKENS_MAX: usize = 1_000;
@@ -41,13 +41,6 @@ pub(super) struct Credentials {
     required: Option<Written<Role>>,
     secrets: Vec<Secret>,
     tokens: Vec<Issued>,
-}
-
-fn named(word: &Word) -> Written<String> {
-    Written {
-        value: word.str().to_owned(),
-        span: word.span,
-    }
 }
 
 fn second_factor(draft: &mut Draft, args: &mut Args<'_>) -> Built {
@@ -175,7 +168,7 @@ impl Credentials {
     }
 
     /// Gives the users of a list their second factors.
-    pub(super) fn complete(&self, users: &mut [User], list: &str, context: &mut Context) {
+    pub(super) fn complete(&self, users: &mut [User], list: &List, context: &mut Context) {
         for secret in &self.secrets {
             let name = &secret.user.value;
             match users.iter_mut().find(|user| user.account.name == *name) {
@@ -204,7 +197,7 @@ impl Credentials {
     }
 
     /// The tokens of users of a list.
-    pub(super) fn tokens(&self, users: &[User], list: &str, context: &mut Context) -> Vec<Token> {
+    pub(super) fn tokens(&self, users: &[User], list: &List, context: &mut Context) -> Vec<Token> {
         let is_of =
             |one: &&Issued| { users.iter() }.any(|user| user.account.name == one.token.user);
         for one in self.tokens.iter().filter(|one| !is_of(one)) {
@@ -215,12 +208,12 @@ impl Credentials {
     }
 }
 
-fn no_user(name: &str, span: Span, users: &[User], list: &str) -> Diagnostic {
-    let told = format!("userlist '{list}' has no user '{name}'");
+fn no_user(name: &str, span: Span, users: &[User], list: &List) -> Diagnostic {
+    let told = format!("{list} no user '{name}'");
     let told = Diagnostic::error(&codes::NO_USER, span, told);
     let names = users.iter().map(|user| user.account.name.as_str());
     let near = suggest::nearest(name, names);
-    told.label("not in that list").did_you_mean(span, near)
+    told.label("unknown here").did_you_mean(span, near)
 }
 
 pub(super) static LINES: &[Keyword<LineBuilder>] = &[

@@ -2,6 +2,7 @@
 
 mod codes;
 mod credentials;
+mod pam;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -18,8 +19,9 @@ use language::{Code, Diagnostic, suggest};
 use part::codec;
 
 pub use credentials::end_of;
-use section::{Draft, Rule, Who};
+use section::{Draft, Rule, Who, Written};
 use std::any::Any;
+use std::fmt;
 
 /// The part's name.
 pub const NAME: &str = "console";
@@ -62,8 +64,11 @@ pub static PART: Part = Part {
 
 type LineBuilder = configuration::LineBuilder<Draft>;
 
-static LINES: &[Family<LineBuilder>] =
-    &[("Console", section::LINES), ("Console", credentials::LINES)];
+static LINES: &[Family<LineBuilder>] = &[
+    ("Console", section::LINES),
+    ("Console", credentials::LINES),
+    ("Console", pam::LINES),
+];
 
 static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("console", LINES, section::begin)];
 
@@ -96,6 +101,7 @@ impl Tabled for Draft {
             Config {
                 users,
                 tokens,
+                system: self.pam.system(),
                 security: security(&self, context),
                 ..Config::default()
             }
@@ -132,50 +138,83 @@ fn security(draft: &Draft, context: &mut Context) -> Security {
     }
 }
 
+/// Who is known here, for messages: "userlist 'a' has", "userlist 'a' and the lines `pam` have".
+struct List(Option<String>, bool);
+
+impl fmt::Display for List {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            List(Some(list), false) => write!(out, "userlist '{list}' has"),
+            List(Some(list), true) => write!(out, "userlist '{list}' and the lines `pam` have"),
+            List(None, _) => write!(out, "the lines `pam` have"),
+        }
+    }
+}
+
 /// Who may sign in, and with which tokens. Of a list that does not exist there is nobody.
 fn users(draft: &Draft, context: &mut Context, exchange: &mut Exchange) -> (Vec<User>, Vec<Token>) {
-    let Some(list) = &draft.users else {
+    let list = List(
+        draft.users.as_ref().map(|list| list.value.clone()),
+        draft.pam.has_users(),
+    );
+    let (mut users, mut groups) = match &draft.users {
+        Some(name) => match listed(name, exchange) {
+            Some(accounts) => accounts,
+            None => return Default::default(),
+        },
+        None => Default::default(),
+    };
+    let (of_system, of_groups) = draft.pam.users(&users, context);
+    users.extend(of_system);
+    groups.extend(of_groups);
+    if matches!(list, List(None, false)) {
         let rule = draft.rules.first().map(|rule| ("role", rule.span));
         if let Some((word, span)) = rule.or_else(|| draft.credentials.first()) {
-            let told = format!("'{word}' without a line 'users'");
+            let told = format!("'{word}' without a line 'users' or 'pam'");
             let told = Diagnostic::error(&codes::NO_LIST, span, told);
             context.tell(
-                told.label("for users of which list?")
-                    .help("add `users NAME` with the name of a `userlist`"),
+                told.label("for which users?")
+                    .help("add `users NAME` with the name of a `userlist`, or `pam user NAME`"),
             );
         }
         return Default::default();
-    };
-    exchange.refer(Accounts::KIND, &list.value, list.span);
-    let mut all = exchange.all(Accounts::KIND);
-    let found = all.find(|one| one.name == list.value);
-    let Some(accounts) = found.and_then(|one| one.value::<Accounts>()) else {
-        return Default::default();
-    };
+    }
     for rule in &draft.rules {
-        if let Some(told) = unknown(rule, &accounts, &list.value) {
+        if let Some(told) = unknown(rule, &users, &groups, &list) {
             context.tell(told);
         }
     }
-    if draft.rules.is_empty() && !accounts.users.is_empty() {
-        let told = format!("all users of '{}' can only look", list.value);
-        let told = Diagnostic::warning(&codes::ALL_VIEWERS, list.span, told);
+    if draft.rules.is_empty() && !users.is_empty() {
+        let span = draft.users.as_ref().map(|list| list.span);
+        let told = "all users can only look";
+        let span = span.or_else(|| draft.pam.first()).or(draft.begun);
+        let told = Diagnostic::warning(&codes::ALL_VIEWERS, span.unwrap_or_default(), told);
         context.tell(
             told.label("no line `role` in this section")
                 .help("add `role admin user NAME`"),
         );
     }
-    let accounts = accounts.users.into_iter();
-    let with_role = |account: Account| User {
-        role: role(&draft.rules, &account),
-        account,
-        second_factor: SecondFactor::None,
-    };
-    let mut users: Vec<User> = accounts.map(with_role).collect();
+    for user in &mut users {
+        user.role = role(&draft.rules, &user.account);
+    }
     let credentials = &draft.credentials;
-    credentials.complete(&mut users, &list.value, context);
-    let tokens = credentials.tokens(&users, &list.value, context);
+    credentials.complete(&mut users, &list, context);
+    let tokens = credentials.tokens(&users, &list, context);
     (users, tokens)
+}
+
+/// The users of a `userlist`, without roles, and the groups of the list.
+fn listed(list: &Written<String>, exchange: &mut Exchange) -> Option<(Vec<User>, Vec<String>)> {
+    exchange.refer(Accounts::KIND, &list.value, list.span);
+    let mut all = exchange.all(Accounts::KIND);
+    let found = all.find(|one| one.name == list.value);
+    let accounts = found.and_then(|one| one.value::<Accounts>())?;
+    let users = accounts.users.into_iter().map(|account| User {
+        account,
+        role: Role::Viewer,
+        second_factor: SecondFactor::None,
+    });
+    Some((users.collect(), accounts.groups))
 }
 
 /// The highest role that a rule gives to a user.
@@ -188,23 +227,20 @@ fn role(rules: &[Rule], account: &Account) -> Role {
     roles.max().unwrap_or_default()
 }
 
-fn unknown(rule: &Rule, accounts: &Accounts, list: &str) -> Option<Diagnostic> {
+fn unknown(rule: &Rule, users: &[User], groups: &[String], list: &List) -> Option<Diagnostic> {
     let (word, names): (_, Vec<&str>) = match rule.who {
-        Who::User => (
-            "user",
-            accounts.users.iter().map(|one| &*one.name).collect(),
-        ),
-        Who::Group => ("group", accounts.groups.iter().map(|one| &**one).collect()),
+        Who::User => ("user", users.iter().map(|one| &*one.account.name).collect()),
+        Who::Group => ("group", groups.iter().map(|one| &**one).collect()),
     };
     let name = &rule.name.value;
     if names.contains(&name.as_str()) {
         return None;
     }
-    let told = format!("userlist '{list}' has no {word} '{name}'");
+    let told = format!("{list} no {word} '{name}'");
     let told = Diagnostic::error(&codes::NO_USER, rule.name.span, told);
     let near = suggest::nearest(name, names);
     Some(
-        told.label("not in that list")
+        told.label("unknown here")
             .did_you_mean(rule.name.span, near),
     )
 }

@@ -1,6 +1,7 @@
 //! The lines of a `console` section.
 
 use super::credentials::Credentials;
+use super::pam::Pam;
 use super::{LineBuilder, codes};
 use crate::certificate;
 use crate::user::Role;
@@ -58,6 +59,14 @@ pub(super) struct Draft {
     pub(super) users: Option<Written<String>>,
     pub(super) rules: Vec<Rule>,
     pub(super) credentials: Credentials,
+    pub(super) pam: Pam,
+}
+
+pub(super) fn named(word: &Word) -> Written<String> {
+    Written {
+        value: word.str().to_owned(),
+        span: word.span,
+    }
 }
 
 pub(super) fn twice(first: Span, span: Span, what: &str) -> Diagnostic {
@@ -184,10 +193,7 @@ fn users(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     }
     let word = args.required("the name of a `userlist`")?;
     args.end()?;
-    draft.users = Some(Written {
-        value: word.str().to_owned(),
-        span: word.span,
-    });
+    draft.users = Some(named(word));
     Ok(())
 }
 
@@ -214,10 +220,7 @@ fn role(draft: &mut Draft, args: &mut Args<'_>) -> Built {
             span,
             role,
             who,
-            name: Written {
-                value: name.str().to_owned(),
-                span: name.span,
-            },
+            name: named(name),
         });
     }
     Ok(())
@@ -239,7 +242,7 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     Keyword {
         places: &["console"],
         syntax: "role (viewer | operator | admin) (user | group) <name>...",
-        doc: "What users of the list of `users` may do, by their names or by their groups. A viewer sees everything; an \
+        doc: "What users of the list of `users`, and of lines `pam`, may do, by their names or by their groups. A viewer sees everything; an \
             operator also takes servers out and puts them back, and moves what runs; an admin may also do what \
             ends something. Of several roles of a user the highest counts. Users without a role are viewers.",
         example: "role operator group staff",
@@ -249,7 +252,7 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
         places: &["console"],
         syntax: "users <userlist>",
         doc: "Who may sign in: the users of this `userlist`, with their passwords there. A user whom a reload removes is \
-            signed out. Without the line only `evenkeel console link` lets somebody in.",
+            signed out. Without the line, and without `pam`, only `evenkeel console link` lets somebody in.",
         example: "users operators",
         build: users,
     },

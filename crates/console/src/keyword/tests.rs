@@ -244,3 +244,64 @@ fn a_date_is_a_day_of_the_calendar() {
         assert_eq!(end_of(text), None, "{text}");
     }
 }
+
+#[test]
+fn users_of_the_system_are_named_or_in_groups() {
+    let text = "console\n users operators\n pam user mira root\n pam group root\n pam service login\n \
+        pam socket /run/x/mux\n role admin user mira\n role operator group root\n \
+        token x user mira scope read hash ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n";
+    let (config, told) = load(text);
+    assert_eq!(told, "");
+    let config = config.unwrap();
+    let role = |name| {
+        config
+            .user(name)
+            .map(|user| (user.role, user.account.password.clone()))
+    };
+    assert_eq!(role("mira"), Some((Role::Admin, Password::System)));
+    assert_eq!(role("root"), Some((Role::Operator, Password::System)));
+    assert_eq!(role("bert").map(|(role, _)| role), Some(Role::Viewer));
+    assert_eq!(config.system.service, "login");
+    assert_eq!(config.system.socket.to_str(), Some("/run/x/mux"));
+    assert!(config.asks_system());
+}
+
+#[test]
+fn mistakes_of_lines_pam_are_told_with_their_place() {
+    for (text, expected) in [
+        ("console\n pam\n", "error[E0902]"),
+        ("console\n pam users x\n", "2:6: error[E0903]"),
+        ("console\n pam user\n", "error[E0902]"),
+        (
+            "console\n pam group rooot\n",
+            "2:12: error[E0907]: this machine has no group 'rooot' (did you mean 'root'?)",
+        ),
+        (
+            "console\n pam user x\n role admin user y\n",
+            "3:18: error[E0907]: the lines `pam` have no user 'y'",
+        ),
+        (
+            "console\n users operators\n pam user x\n role admin user y\n",
+            "userlist 'operators' and the lines `pam` have no user 'y'",
+        ),
+        (
+            "console\n users operators\n pam user x anna\n",
+            "3:13: error[E0904]: user 'anna' is in the userlist, too",
+        ),
+        ("console\n pam service ../login\n", "error[E0903]"),
+        ("console\n pam socket run/mux\n", "error[E0903]"),
+        (
+            "console\n pam service a\n pam service b\n",
+            "3:2: error[E0904]",
+        ),
+        (
+            "console\n pam socket /a\n pam socket /b\n",
+            "3:2: error[E0904]",
+        ),
+        ("console\n pam service a\n", "2:2: warning[W0911]"),
+        ("console\n pam user x\n", "2:11: warning[W0909]"),
+    ] {
+        let (_, told) = load(text);
+        assert!(told.contains(expected), "{text}\n{told}");
+    }
+}

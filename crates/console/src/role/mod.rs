@@ -71,8 +71,9 @@ pub struct Place {
     pub manual: Manual,
     /// What the answer of a part to an order says: what was done, or why not.
     pub outcome: fn(part: &str, answer: &[u8]) -> Result<String, String>,
-    /// Gives up every right, once the console listens, and before there is a second thread.
-    pub confine: fn() -> Result<(), String>,
+    /// Gives up every right but the membership in a group, once the console listens, and before there
+    /// is a second thread.
+    pub confine: fn(Option<u32>) -> Result<(), String>,
 }
 
 /// An action under way: its connection to the proxy, and who waits.
@@ -150,7 +151,7 @@ impl Role {
         let sessions = Sessions::new(Some(state.sessions.clone()))?;
         let door = Door::open(&config, &state.certificate)?;
         let screens = Screens::load();
-        (place.confine)()?;
+        (place.confine)(config.system.group())?;
         let said = |error: std::io::Error| language::reason(&error);
         let mut shared =
             Shared::new(config, sessions, (place.verify, place.manual)).map_err(said)?;

@@ -1,8 +1,10 @@
 //! Which program, or which browser, asks the API: an extractor for its handlers.
 
 use super::api::{as_json, refused};
+use super::places::Guest;
 use super::proof::{self, BadToken, Client, Refused};
 use super::serve::From;
+use super::sign_in::UNAVAILABLE;
 use super::{Common, signed_in};
 use crate::config::SecondFactor;
 use crate::user::{Role, Scope, Viewer};
@@ -76,6 +78,11 @@ fn too_often(seconds: u64) -> Response {
     response
 }
 
+fn unavailable() -> Response {
+    let body = json!({ "error": UNAVAILABLE });
+    as_json(StatusCode::SERVICE_UNAVAILABLE, &body)
+}
+
 impl FromRequestParts<Common> for Asks {
     type Rejection = Response;
 
@@ -96,14 +103,18 @@ impl FromRequestParts<Common> for Asks {
         };
         let given = given.to_str().unwrap_or_default();
         let (scheme, rest) = given.split_once(' ').unwrap_or((given, ""));
-        match scheme.to_ascii_lowercase().as_str() {
+        let asks = match scheme.to_ascii_lowercase().as_str() {
             "basic" => basic(shared, from, rest.trim()).await,
             "bearer" => bearer(shared, from, rest.trim()).map_err(|response| *response),
             _ => Err(refused(
                 StatusCode::BAD_REQUEST,
                 "`Authorization` is `Bearer` or `Basic`",
             )),
+        }?;
+        if let Some(guest) = parts.extensions.get::<Guest>() {
+            guest.know();
         }
+        Ok(asks)
     }
 }
 
@@ -123,6 +134,7 @@ async fn basic(shared: &Common, from: IpAddr, given: &str) -> Result<Asks, Respo
             return Err(wants(StatusCode::UNAUTHORIZED, words, &[BASIC, BEARER]));
         }
         Err(Refused::TooOften(seconds)) => return Err(too_often(seconds)),
+        Err(Refused::Unavailable) => return Err(unavailable()),
     };
     if user.second_factor != SecondFactor::None {
         let words = format!(
@@ -159,6 +171,7 @@ fn bearer(shared: &Common, from: IpAddr, text: &str) -> Result<Asks, Box<Respons
         }),
         Err(BadToken::Refused(Refused::Wrong)) => Err(bad("this token is unknown")),
         Err(BadToken::Refused(Refused::TooOften(seconds))) => Err(Box::new(too_often(seconds))),
+        Err(BadToken::Refused(Refused::Unavailable)) => Err(Box::new(unavailable())),
         Err(BadToken::Expired(name)) => Err(bad(&format!("the token `{name}` has expired"))),
         Err(BadToken::NoUser(name)) => {
             Err(bad(&format!("the user of the token `{name}` was removed")))

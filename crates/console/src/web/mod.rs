@@ -9,6 +9,7 @@ mod config;
 mod inquire;
 mod live;
 mod pages;
+mod places;
 mod proof;
 mod screen;
 pub mod serve;
@@ -20,17 +21,20 @@ use crate::access::session;
 use crate::shared::Shared;
 use axum::Router;
 use axum::body::Body;
+use axum::extract::State;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, ETAG, IF_NONE_MATCH,
     REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
-use axum::middleware::map_response_with_state;
+use axum::middleware::{map_request_with_state, map_response_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use maud::Markup;
 use std::sync::Arc;
 use std::time::Duration;
+
+use places::Guest;
 
 use crate::config::Security;
 use crate::page;
@@ -94,15 +98,24 @@ pub fn router(shared: Common) -> Router {
         .route("/api/v1/apply", post(api_versions::apply))
         .route("/api/v1/version", post(api_versions::act))
         .fallback(pages::not_found)
+        .layer(map_request_with_state(Arc::clone(&shared), known))
         .layer(map_response_with_state(Arc::clone(&shared), secured))
         .with_state(shared)
 }
 
+/// The connection of somebody who has signed in keeps its place. Programs: see [`asks`].
+async fn known(State(shared): State<Common>, request: Request<Body>) -> Request<Body> {
+    if let Some(guest) = request.extensions().get::<Guest>()
+        && !guest.is_known()
+        && signed_in(&shared, request.headers()).is_some()
+    {
+        guest.know();
+    }
+    request
+}
+
 /// What every response says to the browser.
-async fn secured(
-    axum::extract::State(shared): axum::extract::State<Common>,
-    mut response: Response,
-) -> Response {
+async fn secured(State(shared): State<Common>, mut response: Response) -> Response {
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value: &'static str| {
         headers

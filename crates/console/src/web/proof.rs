@@ -5,11 +5,13 @@ use super::Common;
 use crate::access::limiter::Key;
 use crate::access::{device, session, token};
 use crate::config::{SecondFactor, Token, User};
+use crate::pam;
 use crate::shared::{now_ms, now_s};
 use axum::http::HeaderMap;
 use axum::http::header::COOKIE;
 use configuration::{Account, Password};
 use part::lock;
+use part::voice::write_error;
 use std::net::IpAddr;
 
 /// The longest name and the longest password that are looked at.
@@ -23,6 +25,8 @@ pub(super) enum Refused {
     Wrong,
     /// They tried too often: seconds until the next try.
     TooOften(u64),
+    /// Nobody can say: the system that checks the password does not answer. The log says more.
+    Unavailable,
 }
 
 impl Refused {
@@ -87,17 +91,6 @@ pub(super) async fn password(
     }
     let known = client.known(shared, name);
     let keys = client.keys(known, name);
-    let turns = match known {
-        Some(_) => &shared.verifying.known,
-        None => &shared.verifying.strangers,
-    };
-    let Ok(_turn) = turns.acquire().await else {
-        return Err(Refused::Wrong);
-    };
-    let wait = lock(&shared.limiter).wait(&keys, now_ms());
-    if let Some(ms) = wait {
-        return Err(Refused::after(ms));
-    }
     let config = shared.config();
     let user = config.user(name).cloned();
     // Whether there is such a user is not to be seen from the time that it takes.
@@ -106,9 +99,43 @@ pub(super) async fn password(
         (None, Some(decoy)) => decoy.account.clone(),
         (None, None) => nobody(),
     };
-    let (verify, password) = (shared.verify, password.to_owned());
-    let verified = tokio::task::spawn_blocking(move || verify(&account, password.as_bytes()));
-    let is_right = verified.await.unwrap_or_default();
+    let is_of_system = account.password == Password::System;
+    let turns = match is_of_system {
+        true => &shared.verifying.of_system,
+        false => &shared.verifying.own,
+    };
+    let turns = match known {
+        Some(_) => &turns.known,
+        None => &turns.strangers,
+    };
+    let Ok(_turn) = turns.acquire().await else {
+        return Err(Refused::Wrong);
+    };
+    {
+        let mut limiter = lock(&shared.limiter);
+        if let Some(ms) = limiter.wait(&keys, now_ms()) {
+            return Err(Refused::after(ms));
+        }
+        if is_of_system {
+            limiter.count(&keys, now_ms());
+        }
+    }
+    let is_right = match is_of_system {
+        true => {
+            let name = user.as_ref().map_or(pam::NOBODY, |user| &user.account.name);
+            let verified = config.system.verify(name, password).await;
+            verified.map_err(|words| {
+                write_error(&format!("evenkeel: console: {words}\n"));
+                Refused::Unavailable
+            })?
+        }
+        false => {
+            let (verify, password) = (shared.verify, password.to_owned());
+            let verified =
+                tokio::task::spawn_blocking(move || verify(&account, password.as_bytes()));
+            verified.await.unwrap_or_default()
+        }
+    };
     match user.filter(|_| is_right) {
         Some(user) => {
             if user.second_factor == SecondFactor::None {
@@ -117,7 +144,9 @@ pub(super) async fn password(
             Ok(user)
         }
         None => {
-            lock(&shared.limiter).count(&keys, now_ms());
+            if !is_of_system {
+                lock(&shared.limiter).count(&keys, now_ms());
+            }
             Err(Refused::Wrong)
         }
     }

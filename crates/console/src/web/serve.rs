@@ -1,27 +1,23 @@
 //! The listener and its connections: TLS or none, and limits for each of them, so that slow clients
 //! and many of them take nothing from others.
 
+use super::places::Places;
 use crate::certificate;
 use crate::config::{Config, Security};
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use part::lock;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 use rustls::ServerConfig;
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-/// Connections at one time, and of one address.
-const CONNECTIONS_MAX: usize = 512;
-const CONNECTIONS_OF_ONE_MAX: usize = 128;
 /// How long a handshake, and the head of a request, may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
@@ -87,46 +83,6 @@ fn listener(address: SocketAddr) -> Result<TcpListener, rustix::io::Errno> {
     Ok(socket.into())
 }
 
-/// Connections by address.
-#[derive(Default)]
-struct Places {
-    all: Mutex<HashMap<IpAddr, usize>>,
-}
-
-/// A connection's place, until it is dropped.
-struct Place {
-    places: Arc<Places>,
-    of: IpAddr,
-}
-
-impl Places {
-    fn take(self: &Arc<Places>, of: IpAddr) -> Option<Place> {
-        let mut all = lock(&self.all);
-        let number = all.values().sum::<usize>();
-        let own = all.get(&of).copied().unwrap_or_default();
-        if number >= CONNECTIONS_MAX || own >= CONNECTIONS_OF_ONE_MAX {
-            return None;
-        }
-        all.insert(of, own + 1);
-        Some(Place {
-            places: Arc::clone(self),
-            of,
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut all = lock(&self.places.all);
-        if let Some(number) = all.get_mut(&self.of) {
-            *number -= 1;
-            if *number == 0 {
-                all.remove(&self.of);
-            }
-        }
-    }
-}
-
 /// Where a client is.
 #[derive(Clone, Copy, Debug)]
 pub struct From(pub IpAddr);
@@ -167,19 +123,24 @@ async fn accept(door: &Door, router: &Router, places: &Arc<Places>) {
             continue;
         };
         let (tls, router) = (tls.clone(), router.clone());
+        let router = { router.layer(Extension(From(from))) }.layer(Extension(place.guest.clone()));
         tokio::spawn(async move {
-            let _place = place;
-            match tls {
-                None => connection(stream, false, router, from).await,
-                Some(tls) => {
-                    let shaken = tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await;
-                    if let Ok(Ok(stream)) = shaken {
-                        let is_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                        connection(stream, is_two, router, from).await;
-                    }
-                }
+            tokio::select! {
+                () = accepted(stream, tls, router) => {}
+                () = place.left() => {}
             }
         });
+    }
+}
+
+async fn accepted(stream: tokio::net::TcpStream, tls: Option<TlsAcceptor>, router: Router) {
+    let Some(tls) = tls else {
+        return connection(stream, false, router).await;
+    };
+    let shaken = tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await;
+    if let Ok(Ok(stream)) = shaken {
+        let is_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        connection(stream, is_two, router).await;
     }
 }
 
@@ -194,11 +155,10 @@ async fn rest(error: &io::Error) {
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A connection of HTTP/1, or of HTTP/2 where the handshake of TLS has chosen it.
-async fn connection<S>(stream: S, is_two: bool, router: Router, from: IpAddr)
+async fn connection<S>(stream: S, is_two: bool, router: Router)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let router = router.layer(axum::Extension(From(from)));
     let service = TowerToHyperService::new(router);
     // What goes wrong is the client's.
     if !is_two {

@@ -20,6 +20,10 @@ use maud::Markup;
 use part::lock;
 use std::sync::Arc;
 
+/// Said to somebody whose password nobody can check.
+pub(super) const UNAVAILABLE: &str = "This machine cannot check the password now. The log of the console says why. \
+    `evenkeel console link` lets an administrator of the machine in.";
+
 /// Where to go after signing in: a page of this console.
 fn next_of(next: &str) -> &str {
     let is_own = Page::is_here(next);
@@ -158,6 +162,7 @@ fn not_in(why: Refused, wrong: &str, page: impl Fn(&str) -> Markup) -> Response 
             response.headers_mut().insert(RETRY_AFTER, seconds);
             response
         }
+        Refused::Unavailable => html(StatusCode::SERVICE_UNAVAILABLE, page(UNAVAILABLE)),
     }
 }
 

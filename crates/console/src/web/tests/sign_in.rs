@@ -239,3 +239,88 @@ fn a_browser_is_known_to_the_next_process_and_a_wrong_password_makes_none_known(
     let next = Sessions::new(Some(kept)).unwrap();
     assert!(next.device_of(&known, "anna", now_s()).is_some());
 }
+
+/// A `saslauthd` that knows one password of one user, and tells who was asked for.
+fn system(
+    answers: usize,
+) -> (
+    lab::Scratch,
+    crate::pam::System,
+    std::thread::JoinHandle<Vec<String>>,
+) {
+    let scratch = lab::Scratch::new().unwrap();
+    let socket = scratch.path().join("mux");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let serve = std::thread::spawn(move || {
+        let answer = |_| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut read = || {
+                let mut length = [0; 2];
+                std::io::Read::read_exact(&mut stream, &mut length).unwrap();
+                let mut text = vec![0; usize::from(u16::from_be_bytes(length))];
+                std::io::Read::read_exact(&mut stream, &mut text).unwrap();
+                String::from_utf8(text).unwrap()
+            };
+            let question = [read(), read(), read(), read()];
+            let is_right = question == ["mira", "quince", "evenkeel", ""];
+            let answer = if is_right { b"\0\x02OK" } else { b"\0\x02NO" };
+            std::io::Write::write_all(&mut stream, answer).unwrap();
+            question[0].clone()
+        };
+        (0..answers).map(answer).collect()
+    });
+    let system = crate::pam::System {
+        socket,
+        ..Default::default()
+    };
+    (scratch, system, serve)
+}
+
+/// Replaces the users by one of the system.
+fn with_system(bed: &Bed, system: &crate::pam::System) {
+    let mut config = (*bed.shared.config()).clone();
+    config.users.truncate(1);
+    config.users[0].account.name = "mira".to_owned();
+    config.users[0].account.password = Password::System;
+    config.system = system.clone();
+    bed.shared.set_config(config);
+}
+
+#[test]
+fn the_system_is_asked_for_passwords_of_its_users_and_for_nobody_elses() {
+    let (_scratch, system, serve) = system(3);
+    let mut bed = Bed::new(Vec::new());
+    with_system(&bed, &system);
+    let right = password(&mut bed, HOME, "", "mira", "quince");
+    assert_eq!(right.status, 303, "{right:?}");
+    assert_eq!(password(&mut bed, HOME, "", "mira", "wrong").status, 403);
+    // Of an unknown user the system hears neither the name nor that of another one, which it might lock.
+    assert_eq!(password(&mut bed, HOME, "", "root", "quince").status, 403);
+    assert_eq!(serve.join().unwrap(), ["mira", "mira", crate::pam::NOBODY]);
+}
+
+#[test]
+fn a_system_that_does_not_answer_is_no_wrong_password() {
+    let mut bed = Bed::new(Vec::new());
+    let nowhere = crate::pam::System {
+        socket: "/nowhere/mux".into(),
+        ..Default::default()
+    };
+    with_system(&bed, &nowhere);
+    let refused = password(&mut bed, HOME, "", "mira", "quince");
+    assert_eq!(refused.status, 503);
+    assert!(
+        refused.body.contains("cannot check the password now"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn passwords_of_the_system_are_limited_as_others_are() {
+    let (_scratch, system, serve) = system(5);
+    let mut bed = Bed::new(Vec::new());
+    with_system(&bed, &system);
+    let tried = [(); 6].map(|()| password(&mut bed, HOME, "", "mira", "wrong").status);
+    assert_eq!(tried, [403, 403, 403, 403, 403, 429]);
+    assert_eq!(serve.join().unwrap().len(), 5);
+}

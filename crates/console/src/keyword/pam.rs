@@ -1,0 +1,271 @@
+//! The line `pam`: users of the system, whose passwords the system checks.
+
+use super::section::{Draft, Written, named};
+use super::{LineBuilder, codes};
+use crate::config::{SecondFactor, User};
+use crate::pam::System;
+use crate::user::Role;
+use configuration::outside::Outside;
+use configuration::{Account, Context, Password};
+use language::arguments::{Args, Built};
+use language::keyword::Keyword;
+use language::{Diagnostic, Span, suggest};
+use std::path::{Path, PathBuf};
+
+/// Bytes of `/etc/group`, and of `/etc/passwd`.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+/// Letters of the name of a service.
+const SERVICE_MAX: usize = 64;
+/// Names on lines `pam`, and users of all groups together.
+const USERS_MAX: usize = 10_000;
+
+/// The lines so far.
+#[derive(Debug, Default)]
+pub(super) struct Pam {
+    users: Vec<Written<String>>,
+    groups: Vec<Written<String>>,
+    service: Option<Written<String>>,
+    socket: Option<Written<PathBuf>>,
+}
+
+fn pam(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let what = "`user`, `group`, `service` or `socket`";
+    let word = args.required(what)?;
+    match word.str() {
+        "user" => names(&mut draft.pam.users, args),
+        "group" => names(&mut draft.pam.groups, args),
+        "service" => service(&mut draft.pam, args),
+        "socket" => socket(&mut draft.pam, args),
+        _ => Err(args.unfit(word, &format!("not {what}"))),
+    }
+}
+
+fn names(into: &mut Vec<Written<String>>, args: &mut Args<'_>) -> Built {
+    loop {
+        let word = args.required("a name")?;
+        if into.len() >= USERS_MAX {
+            return Err(args.unfit(word, "more than 10000 names"));
+        }
+        if !into.iter().any(|known| known.value == word.str()) {
+            into.push(named(word));
+        }
+        if args.peek().is_none() {
+            return Ok(());
+        }
+    }
+}
+
+fn service(pam: &mut Pam, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    let word = args.required("the name of a service of PAM")?;
+    args.end()?;
+    if let Some(first) = &pam.service {
+        return Err(super::section::twice(first.span, span, "'pam service'"));
+    }
+    // It is the name of a file in /etc/pam.d.
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    let name = word.str();
+    if name.len() > SERVICE_MAX || name.starts_with('.') || !name.chars().all(fits) {
+        return Err(args.unfit(word, "not the name of a file in /etc/pam.d"));
+    }
+    pam.service = Some(Written {
+        value: name.to_owned(),
+        span,
+    });
+    Ok(())
+}
+
+fn socket(pam: &mut Pam, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    let word = args.required("the path of the socket of `saslauthd`")?;
+    args.end()?;
+    if let Some(first) = &pam.socket {
+        return Err(super::section::twice(first.span, span, "'pam socket'"));
+    }
+    let value = PathBuf::from(word.str());
+    if !System::fits(&value) {
+        return Err(args.unfit(word, "not an absolute path of at most 107 bytes"));
+    }
+    pam.socket = Some(Written { value, span });
+    Ok(())
+}
+
+impl Pam {
+    /// Whether there are such users.
+    pub(super) fn has_users(&self) -> bool {
+        !self.users.is_empty() || !self.groups.is_empty()
+    }
+
+    /// How the system is asked.
+    pub(super) fn system(&self) -> System {
+        let default = System::default();
+        System {
+            service: { self.service.as_ref() }.map_or(default.service, |one| one.value.clone()),
+            socket: { self.socket.as_ref() }.map_or(default.socket, |one| one.value.clone()),
+        }
+    }
+
+    /// The users, without roles, and the names of the groups that lines may name. A user of the `userlist`
+    /// cannot be one of the system, too.
+    pub(super) fn users(&self, listed: &[User], context: &mut Context) -> (Vec<User>, Vec<String>) {
+        if !self.has_users() {
+            if let Some(span) = self.settings() {
+                let told =
+                    Diagnostic::warning(&codes::NO_PAM_USERS, span, "nobody signs in by PAM");
+                context.tell(
+                    told.label("for which users?")
+                        .help("add `pam user NAME` or `pam group NAME`"),
+                );
+            }
+            return Default::default();
+        }
+        let groups = Groups::of_system(&mut context.outside);
+        let mut users = Vec::new();
+        let mut add = |name: &str, span, context: &mut Context| {
+            let is_known = |user: &User| user.account.name == name;
+            if listed.iter().any(is_known) {
+                let told = format!("user '{name}' is in the userlist, too");
+                let told = Diagnostic::error(&codes::TWICE, span, told);
+                context.tell(
+                    told.label("which password counts?")
+                        .help("remove one of the two"),
+                );
+            } else if users.len() < USERS_MAX && !users.iter().any(is_known) {
+                users.push(User {
+                    account: Account {
+                        name: name.to_owned(),
+                        groups: groups.of(name),
+                        password: Password::System,
+                    },
+                    role: Role::Viewer,
+                    second_factor: SecondFactor::None,
+                });
+            }
+        };
+        for user in &self.users {
+            add(&user.value, user.span, context);
+        }
+        for group in &self.groups {
+            let Some(members) = groups.members(&group.value) else {
+                let told = format!("this machine has no group '{}'", group.value);
+                let told = Diagnostic::error(&codes::NO_USER, group.span, told);
+                let near = suggest::nearest(&group.value, groups.names());
+                context.tell(
+                    told.label("not in /etc/group")
+                        .did_you_mean(group.span, near),
+                );
+                continue;
+            };
+            for member in members {
+                add(member, group.span, context);
+            }
+        }
+        (users, groups.names().map(str::to_owned).collect())
+    }
+
+    /// The first line that names users.
+    pub(super) fn first(&self) -> Option<Span> {
+        { self.users.iter().chain(&self.groups) }
+            .map(|one| one.span)
+            .next()
+    }
+
+    fn settings(&self) -> Option<Span> {
+        let service = self.service.as_ref().map(|one| one.span);
+        service.or_else(|| Some(self.socket.as_ref()?.span))
+    }
+}
+
+/// The groups of the system, with their members.
+struct Groups {
+    members: Vec<(String, Vec<String>)>,
+}
+
+impl Groups {
+    /// Of this machine, whatever version is loaded. A file that cannot be read has nobody.
+    fn of_system(outside: &mut Outside) -> Groups {
+        let mut text = |path: &str| {
+            outside.is_own(Path::new(path));
+            let read = outside.read(Path::new(path), FILE_BYTES_MAX);
+            read.map(|text| String::from_utf8_lossy(&text).into_owned())
+                .unwrap_or_default()
+        };
+        Groups::read(&text("/etc/group"), &text("/etc/passwd"))
+    }
+
+    /// Reads `/etc/group` and `/etc/passwd` (group(5), passwd(5)): the members of each group, also those
+    /// whose own group it is. A line that is none is left out.
+    fn read(group: &str, passwd: &str) -> Groups {
+        let users = passwd.lines().filter_map(|line| {
+            let mut fields = line.split(':');
+            Some((fields.next()?, fields.nth(2)?))
+        });
+        let users: Vec<(&str, &str)> = users.collect();
+        let members = group.lines().filter_map(|line| {
+            let mut fields = line.split(':');
+            let (name, _, number) = (fields.next()?, fields.next()?, fields.next()?);
+            let listed = fields.next()?.split(',').filter(|name| !name.is_empty());
+            let own = users.iter().filter(|(_, of)| *of == number);
+            let mut all: Vec<String> = listed
+                .chain(own.map(|(name, _)| *name))
+                .map(String::from)
+                .collect();
+            all.sort();
+            all.dedup();
+            Some((name.to_owned(), all))
+        });
+        Groups {
+            members: members.collect(),
+        }
+    }
+
+    /// The members of a group, by name; None: there is no such group.
+    fn members(&self, group: &str) -> Option<&[String]> {
+        let found = self.members.iter().find(|(name, _)| name == group);
+        found.map(|(_, members)| &members[..])
+    }
+
+    /// The groups of a user.
+    fn of(&self, user: &str) -> Vec<String> {
+        let is_in = |members: &Vec<String>| members.iter().any(|name| name == user);
+        let groups = self.members.iter().filter(|(_, members)| is_in(members));
+        groups.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The names of all groups.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|(name, _)| name.as_str())
+    }
+}
+
+pub(super) static LINES: &[Keyword<LineBuilder>] = &[Keyword {
+    places: &["console"],
+    syntax: "pam (user <name>... | group <name>... | service <name> | socket <path>)",
+    doc: "Users of the system, whose passwords the system checks (PAM): these, or the members of these groups in \
+        `/etc/group` at the time of the load. Users that only a directory knows are named by `pam user`. The console has \
+        no right to ask PAM, so it asks `saslauthd` of the package `sasl2-bin`, at `/run/saslauthd/mux` unless `socket` \
+        says otherwise, for the service `evenkeel` (`/etc/pam.d/evenkeel`, else `/etc/pam.d/other`) unless `service` \
+        names another one. Lines `role`, `second-factor` and `token` are for these users, too.",
+    example: "pam user root",
+    build: pam,
+}];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_have_the_users_whose_own_they_are() {
+        let groups = Groups::read(
+            "adm:x:4:anna,bert\nstaff:x:50:\nanna:x:1000:\nbad line\n:::\n",
+            "anna:x:1000:1000::/:/bin/sh\ncarl:x:1001:50::/:/bin/sh\nx\n",
+        );
+        assert_eq!(
+            groups.members("adm"),
+            Some(&["anna".to_owned(), "bert".to_owned()][..])
+        );
+        assert_eq!(groups.members("staff"), Some(&["carl".to_owned()][..]));
+        assert_eq!(groups.members("nobody"), None);
+        assert_eq!(groups.of("anna"), ["adm", "anna"]);
+    }
+}

@@ -1,0 +1,162 @@
+//! Passwords that the system checks (PAM). The console has no right to ask PAM itself, so it asks
+//! Cyrus SASL's `saslauthd`, which every distribution has: one question over its Unix socket, one answer.
+
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+/// Where Debian's and Fedora's packages listen.
+pub const SOCKET: &str = "/run/saslauthd/mux";
+/// The service of PAM where nothing else is said: `/etc/pam.d/evenkeel`, else `/etc/pam.d/other`.
+pub const SERVICE: &str = "evenkeel";
+/// How long an answer may take: PAM waits some seconds after a wrong password, and directories are far.
+const LIMIT: Duration = Duration::from_secs(15);
+/// A name that no user has: it is asked for in place of one that the list does not have.
+pub const NOBODY: &str = "evenkeel-no-such-user";
+
+/// How the system is asked.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct System {
+    /// The service of PAM.
+    pub service: String,
+    /// The socket of `saslauthd`.
+    pub socket: PathBuf,
+}
+
+impl Default for System {
+    fn default() -> System {
+        System {
+            service: SERVICE.to_owned(),
+            socket: PathBuf::from(SOCKET),
+        }
+    }
+}
+
+impl System {
+    /// Whether a password is that of a user.
+    ///
+    /// # Errors
+    /// Nobody answers: where, and why, in words.
+    pub async fn verify(&self, name: &str, password: &str) -> Result<bool, String> {
+        let Some(question) = question([name, password, &self.service, ""]) else {
+            return Ok(false);
+        };
+        let asked = tokio::time::timeout(LIMIT, self.ask(&question)).await;
+        let reason = match asked {
+            Ok(Ok(is_right)) => return Ok(is_right),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                "it closed the connection".to_owned()
+            }
+            Ok(Err(error)) => language::reason(&error),
+            Err(_) => format!("no answer within {} s", LIMIT.as_secs()),
+        };
+        let socket = self.socket.display();
+        Err(format!("cannot ask saslauthd at {socket}: {reason}"))
+    }
+
+    async fn ask(&self, question: &[u8]) -> io::Result<bool> {
+        let mut stream = UnixStream::connect(&self.socket).await?;
+        stream.write_all(question).await?;
+        let length = usize::from(stream.read_u16().await?);
+        let mut answer = [0; 2];
+        match length >= answer.len() {
+            true => stream.read_exact(&mut answer).await?,
+            false => 0,
+        };
+        Ok(answer == *b"OK")
+    }
+
+    /// The group that may reach the socket, by its directory; None: it does not exist, or everybody may.
+    pub fn group(&self) -> Option<u32> {
+        let directory = self.socket.parent().unwrap_or(Path::new("/"));
+        let found = std::fs::metadata(directory).ok()?;
+        (found.mode() & 0o001 == 0).then(|| found.gid())
+    }
+
+    /// Whether a path can be that of a socket.
+    pub fn fits(path: &Path) -> bool {
+        path.is_absolute() && rustix::net::SocketAddrUnix::new(path.as_os_str().as_bytes()).is_ok()
+    }
+}
+
+/// A question: user, password, service and realm, each behind its length (`saslauthd/saslauthd-main.c`,
+/// 2.1.28). None: one is too long or has a zero byte, so it is nobody's.
+fn question(words: [&str; 4]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for word in words {
+        let length = u16::try_from(word.len()).ok()?;
+        if word.contains('\0') {
+            return None;
+        }
+        bytes.extend(length.to_be_bytes());
+        bytes.extend(word.as_bytes());
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::UnixListener;
+
+    /// What a question is answered with, and what was asked.
+    fn asked(answer: &[u8]) -> (Result<bool, String>, Vec<u8>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(async {
+            let directory = lab::Scratch::new().unwrap();
+            let system = System {
+                socket: directory.path().join("mux"),
+                ..System::default()
+            };
+            let listener = UnixListener::bind(&system.socket).unwrap();
+            let serve = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut question = vec![0; 26];
+                stream.read_exact(&mut question).await.unwrap();
+                stream.write_all(answer).await.unwrap();
+                question
+            };
+            tokio::join!(system.verify("anna", "secret"), serve)
+        })
+    }
+
+    #[test]
+    fn a_question_has_four_strings_and_the_answer_begins_with_ok_or_no() {
+        let (verified, question) = asked(b"\0\x02OK");
+        assert_eq!(verified, Ok(true));
+        assert_eq!(question, b"\0\x04anna\0\x06secret\0\x08evenkeel\0\0");
+        for refused in [&b"\0\x09NO denied"[..], b"\0\0", b"\0\x01O", b"\xff\xffNO"] {
+            assert_eq!(asked(refused).0, Ok(false), "{refused:?}");
+        }
+        for broken in [&b"\xff\xffO"[..], b"\0", b""] {
+            let said = asked(broken).0.unwrap_err();
+            assert!(said.ends_with("/mux: it closed the connection"), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_password_is_not_asked_for() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(async {
+            let system = System {
+                socket: PathBuf::from("/nowhere/mux"),
+                ..System::default()
+            };
+            assert_eq!(system.verify("an\0na", "secret").await, Ok(false));
+            assert_eq!(system.verify("anna", &"x".repeat(70_000)).await, Ok(false));
+            assert_eq!(
+                system.verify("anna", "secret").await.unwrap_err(),
+                "cannot ask saslauthd at /nowhere/mux: No such file or directory"
+            );
+        });
+    }
+}
