@@ -4,7 +4,7 @@
 use crate::file_set::SetFile;
 use crate::member::Digest;
 use aws_lc_rs::digest::{SHA256, digest};
-use language::difference::{Vocabulary, covered};
+use language::difference::{Vocabulary, covered, is_suspect};
 
 /// The PEM marker before any kind of private key.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
@@ -32,9 +32,11 @@ pub enum MaskedFile {
     Description(String),
 }
 
-/// Whether a file holds what nobody is shown.
+/// Whether a file holds what nobody is shown: also a list, such as `tokens.map`, whose name says so.
 pub fn is_secret(file: &SetFile) -> bool {
-    file.secret || contains(&file.bytes, PRIVATE_KEY)
+    let name = file.path.rsplit('/').next().unwrap_or_default();
+    let is_named = !has_words(file) && is_suspect(name);
+    file.secret || is_named || contains(&file.bytes, PRIVATE_KEY)
 }
 
 /// Whether a file has lines of words, which may be secret: others (pages, maps) have none that

@@ -18,7 +18,12 @@ pub const SECTIONS: Sections = Sections {
     names: known::SECTIONS,
     shared: &[("node", "global")],
     own_on: &["log-profile"],
-    secrets: &["password", "insecure-password", "auth"],
+    secrets: &[
+        "password",
+        "insecure-password",
+        "auth",
+        "dynamic-cookie-key",
+    ],
     ..Sections::NONE
 };
 

@@ -128,6 +128,58 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_converters_cookies_and_passwords_of_checks_are_covered() {
+        for (text, expected) in [
+            (
+                "http-request set-var(txn.s) path,hmac(sha256,S3CRET),hex",
+                "http-request set-var(txn.s) path,hmac(sha256,***),hex",
+            ),
+            (
+                "http-request deny unless { var(txn.t),jwt_verify(txn.alg,\"/etc/S3CRET.pem\") 1 }",
+                "http-request deny unless { var(txn.t),jwt_verify(txn.alg,***) 1 }",
+            ),
+            (
+                "log-format %[path,aes_gcm_dec(128,N,S3CRET,txn.tag)]",
+                "log-format %[path,aes_gcm_dec(128,***)]",
+            ),
+            (
+                "x hmac(sha256) hmac( hmac(a,",
+                "x hmac(sha256) hmac( hmac(a,***",
+            ),
+            (
+                "http-request set-var(proc.sign_key) str(S3CRET)",
+                "http-request set-var(proc.sign_key) ***",
+            ),
+            (
+                "http-request set-header Cookie id=S3CRET if x",
+                "http-request set-header Cookie *** if x",
+            ),
+            (
+                "http-check send hdr cookie S3CRET",
+                "http-check send hdr cookie ***",
+            ),
+            (
+                "tcp-check send \"AUTH S3CRET\\r\\n\"",
+                "tcp-check send AUTH ***",
+            ),
+            (
+                "tcp-check send AUTH\\ S3CRET\\r\\n",
+                "tcp-check send AUTH ***",
+            ),
+            (
+                "    cookie SRV insert indirect",
+                "    cookie SRV insert indirect",
+            ),
+            (
+                "    description \"auth service\"",
+                "    description \"auth service\"",
+            ),
+        ] {
+            assert_eq!(shown(text), expected);
+        }
+    }
+
+    #[test]
     fn a_line_that_is_too_long_or_ends_in_a_nul_shows_nothing_of_its_secret() {
         let long = format!("password {}", "x".repeat(LINE_BYTES_MAX));
         assert_eq!(shown(&long), "***");

@@ -19,7 +19,7 @@ mod words;
 
 pub use cover::{covered, secrets};
 pub use render::LINES_SHOWN;
-pub use secret::COVER;
+pub use secret::{COVER, is_suspect};
 
 use lines::{Line, Section};
 use std::collections::HashMap;

@@ -22,6 +22,35 @@ const SUSPECT: &[&str] = &[
     "authorization",
 ];
 
+/// Converters whose arguments hold a key, and the argument from which on they are covered.
+const KEYED: &[(&str, usize)] = &[
+    ("hmac(", 1),
+    ("jwt_verify(", 1),
+    ("aes_gcm_dec(", 1),
+    ("aes_gcm_enc(", 1),
+    ("aes_cbc_dec(", 1),
+    ("aes_cbc_enc(", 1),
+];
+
+/// Actions whose next word is the name of a header, before its value.
+const OF_HEADERS: &[&str] = &[
+    "set-header",
+    "add-header",
+    "replace-header",
+    "replace-value",
+    "hdr",
+];
+/// Headers that sign somebody in.
+const SIGNING_IN: &[&str] = &["cookie", "set-cookie"];
+/// Commands of protocols with a password, as checks send them (Redis, POP3, IMAP, SMTP).
+const COMMANDS: &[&str] = &["auth ", "pass ", "login "];
+
+/// Whether a name says that what it names is secret.
+pub fn is_suspect(name: &str) -> bool {
+    let low = name.to_ascii_lowercase();
+    SUSPECT.iter().any(|suspect| low.contains(suspect))
+}
+
 /// Schemes of credentials; what stands behind them is secret.
 const SCHEMES: &[&str] = &["basic", "bearer"];
 
@@ -41,6 +70,7 @@ pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibi
     let mut all = Vec::with_capacity(words.len());
     let mut secret = false;
     let mut method = false;
+    let is_check = words.first().is_some_and(|word| word == b"tcp-check");
     for (at, word) in words.iter().enumerate() {
         let text = super::words::shown(word);
         let known = |list: &[&str]| list.iter().any(|w| w.eq_ignore_ascii_case(&text));
@@ -48,7 +78,12 @@ pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibi
         let is_token = at == 0 && text == "token";
         let names = !is_token && {
             let low = text.to_ascii_lowercase();
-            known(&vocabulary.secrets) || SUSPECT.iter().any(|suspect| low.contains(suspect))
+            let is_key = low.starts_with("set-var") && low.contains("key");
+            let named = at > 0 && {
+                let before = super::words::shown(&words[at - 1]);
+                OF_HEADERS.contains(&&*before) && SIGNING_IN.contains(&&*low)
+            };
+            known(&vocabulary.secrets) || is_suspect(&text) || is_key || named
         };
         // `{ req.hdr(x-token) -m str … }`: how it is compared is no secret.
         let flag = secret && text.len() == 2 && text.starts_with('-');
@@ -61,7 +96,11 @@ pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibi
         all.push(if secret && at > 0 {
             Visibility::Covered
         } else {
-            let part = credentials(text.clone());
+            let part = match is_check {
+                true => command(text.clone()),
+                false => text.clone(),
+            };
+            let part = credentials(keyed(part));
             match part == text {
                 true => Visibility::Whole,
                 false => Visibility::Part(part),
@@ -106,6 +145,53 @@ fn quoted(text: String, variables: bool) -> String {
         false => "",
     };
     format!("{quote}{}{quote}", visible(&text))
+}
+
+/// Covers what stands behind a command with a password.
+fn command(mut text: String) -> String {
+    let low = text.to_ascii_lowercase();
+    if let Some(word) = COMMANDS.iter().find(|word| low.starts_with(**word)) {
+        text.truncate(word.len());
+        text.push_str(COVER);
+    }
+    text
+}
+
+/// Covers keys among the arguments of converters.
+fn keyed(mut text: String) -> String {
+    for (name, first) in KEYED {
+        let mut from = 0;
+        while let Some(at) = text[from..].find(name).map(|at| from + at + name.len()) {
+            let end = end_of_arguments(&text, at);
+            let arguments = &text[at..end];
+            let mut commas = arguments.match_indices(',').map(|(comma, _)| comma + 1);
+            from = match commas.nth(first - 1) {
+                Some(start) => {
+                    text.replace_range(at + start..end, COVER);
+                    at + start + COVER.len()
+                }
+                None => end,
+            };
+        }
+    }
+    text
+}
+
+/// Where the arguments end that begin here: at the parenthesis that closes them, outside of quotes.
+fn end_of_arguments(text: &str, from: usize) -> usize {
+    let (mut depth, mut quote) = (0, None);
+    for (at, letter) in text[from..].char_indices() {
+        match (quote, letter) {
+            (Some(open), _) if open == letter => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(letter),
+            (None, '(') => depth += 1,
+            (None, ')') if depth == 0 => return from + at,
+            (None, ')') => depth -= 1,
+            _ => {}
+        }
+    }
+    text.len()
 }
 
 /// Covers passwords of URLs (`scheme://user:password@host`, or without a scheme)

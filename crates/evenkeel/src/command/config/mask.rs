@@ -75,6 +75,21 @@ mod tests {
     }
 
     #[test]
+    fn a_list_whose_name_says_that_it_is_secret_is_not_shown() {
+        let file = |path: &str| SetFile {
+            path: path.to_owned(),
+            main: false,
+            secret: false,
+            mode: 0o644,
+            bytes: b"k1 SECRET\n".to_vec(),
+        };
+        let description = MaskedFile::Description("a secret of 10 bytes (not shown)".to_owned());
+        assert_eq!(mask().seen(&file("/etc/e/API-Tokens.map")), description);
+        let plain = MaskedFile::Text(b"k1 SECRET\n".to_vec());
+        assert_eq!(mask().seen(&file("/etc/secret/hosts.map")), plain);
+    }
+
+    #[test]
     fn words_before_secrets_of_both_languages_are_known() {
         let file = |path: &str, text: &str| SetFile {
             path: path.to_owned(),
