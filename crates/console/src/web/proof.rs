@@ -4,7 +4,7 @@
 use super::Common;
 use crate::access::limiter::Key;
 use crate::access::{device, session, token};
-use crate::config::{SecondFactor, Token, User};
+use crate::config::{Config, SecondFactor, Token, User};
 use crate::pam;
 use crate::shared::{now_ms, now_s};
 use axum::http::HeaderMap;
@@ -120,22 +120,7 @@ pub(super) async fn password(
             limiter.count(&keys, now_ms());
         }
     }
-    let is_right = match is_of_system {
-        true => {
-            let name = user.as_ref().map_or(pam::NOBODY, |user| &user.account.name);
-            let verified = config.system.verify(name, password).await;
-            verified.map_err(|words| {
-                write_error(&format!("evenkeel: console: {words}\n"));
-                Refused::Unavailable
-            })?
-        }
-        false => {
-            let (verify, password) = (shared.verify, password.to_owned());
-            let verified =
-                tokio::task::spawn_blocking(move || verify(&account, password.as_bytes()));
-            verified.await.unwrap_or_default()
-        }
-    };
+    let is_right = verified(shared, (&config, user.as_ref()), account, password).await?;
     match user.filter(|_| is_right) {
         Some(user) => {
             if user.second_factor == SecondFactor::None {
@@ -150,6 +135,27 @@ pub(super) async fn password(
             Err(Refused::Wrong)
         }
     }
+}
+
+/// Whether a password is that of an account. The system is asked for one of its own, by the name of the
+/// user; by none if there is no such user.
+async fn verified(
+    shared: &Common,
+    (config, user): (&Config, Option<&User>),
+    account: Account,
+    password: &str,
+) -> Result<bool, Refused> {
+    if account.password == Password::System {
+        let name = user.map_or(pam::NOBODY, |user| &user.account.name);
+        let verified = config.system.verify(name, password).await;
+        return verified.map_err(|words| {
+            write_error(&format!("evenkeel: console: {words}\n"));
+            Refused::Unavailable
+        });
+    }
+    let (verify, password) = (shared.verify, password.to_owned());
+    let verified = tokio::task::spawn_blocking(move || verify(&account, password.as_bytes()));
+    Ok(verified.await.unwrap_or_default())
 }
 
 fn nobody() -> Account {
