@@ -622,6 +622,18 @@ pub const REQUEST: &str = r#"{"id":"0x2f1c","unique_id":"C0000207:1F90_4F7B0A69_
 "failed_tries":[{"server":"web3","after_ms":401,"failure":"connection refused"}]}"#;
 
 /// What it says to `show requests json`: so many, each with this path and host.
+/// What the process that evaluates a request says.
+pub const ROUTE: &str = r#"{"request":"GET https://shop.example.org/cart","source":"192.0.2.10:49152",
+"destination":"203.0.113.1:443","frontend":"www","tls":{"name":"shop.example.org","certificate":["shop.example.org"]},
+"lines":[{"section":"www","file":"site.cfg","line":12,"text":"http-request deny if { src -f bad.lst }","met":false,
+"terms":[{"term":"src","met":false,"values":["192.0.2.10"]}],"applies":false,"ends":false,"backend":null,"fails":null},
+{"section":"www","file":"site.cfg","line":14,"text":"use_backend shop if { path_beg /cart }","met":true,
+"terms":[{"term":"path_beg","met":true,"values":["/cart"]}],"applies":true,"ends":true,"backend":"shop","fails":null}],
+"left_out":0,"outcome":{"kind":"server","backend":"shop","server":"web1","address":"10.0.0.1:80",
+"why":"balance leastconn; it has the fewest sessions for its weight"},
+"live":{"instance":"","at":"2026-11-20 20:17:32 UTC","servers":[{"name":"web1","status":"UP","since_ms":3723000,
+"check":"","sessions":4,"limit":100,"waiting":0,"weight":1}],"notes":[]}}"#;
+
 pub fn requests(number: usize, path: &str, host: &str) -> String {
     let statuses = [200, 200, 304, 200, 504, 200, 403, 200];
     let letters = [

@@ -4,6 +4,7 @@
 
 use crate::between::{Asks, HELD_MAX, Question, WAITING_MAX};
 use crate::report;
+use crate::route_process;
 use crate::state::Supervisor;
 use part::Shared;
 use part::channel::Received;
@@ -29,10 +30,24 @@ impl Supervisor {
         let reads_reports = match of {
             Asks::Client(_) => true,
             Asks::Role(part, _) => self.slots[part].row.reads_reports,
+            Asks::Route(..) => false,
         };
         if reads_reports && name == report::PART {
             let (answer, file) = self.report().answer();
             return self.answer_to(of, &answer, &file);
+        }
+        if let Asks::Role(part, _) = of
+            && name == route_process::PART
+            && self.slots[part].row.says_to.contains(&route_process::PART)
+        {
+            return self.begin_route(
+                of,
+                Received {
+                    message,
+                    ask,
+                    descriptors,
+                },
+            );
         }
         let to = self
             .slots
@@ -46,6 +61,8 @@ impl Supervisor {
                 let says_to = self.slots[part].row.says_to;
                 says_to.contains(to) || (reads_reports && reports)
             }
+            // It asks the proxy how everything is.
+            Asks::Route(..) => matches!(self.slots[to].row.life, Life::Serves(_)),
         };
         let Some(to) = to.filter(may) else {
             return self.answer_nothing(of, "that part does not accept this message", false);
@@ -56,7 +73,7 @@ impl Supervisor {
         {
             self.hold(of, to, one);
         }
-        let asks = matches!(of, Asks::Client(_)) || ask != 0;
+        let asks = !matches!(of, Asks::Role(..)) || ask != 0;
         if !asks {
             if let Some(role) = self.slots[to].process() {
                 // If this fails, the role has ended; the main loop notices that.
@@ -81,8 +98,7 @@ impl Supervisor {
     fn give_version(&mut self, of: Asks) {
         // It may hold keys, which no role gets but the one that serves them.
         let Asks::Client(_) = of else { return };
-        let version = { self.cluster.trial_version() }.or(self.versions.kept.as_ref());
-        let Some(bundle) = version.map(|version| Arc::clone(version.bundle())) else {
+        let Some(bundle) = self.bundle() else {
             return self.answer_nothing(
                 of,
                 "nothing is served here yet: try again in a moment",
@@ -90,6 +106,12 @@ impl Supervisor {
             );
         };
         self.answer_to(of, &Message::Answer { bytes: Vec::new() }, &[bundle]);
+    }
+
+    /// The bundle of the version that is served.
+    pub(super) fn bundle(&self) -> Option<Shared> {
+        let version = { self.cluster.trial_version() }.or(self.versions.kept.as_ref());
+        version.map(|version| Arc::clone(version.bundle()))
     }
 
     /// Why a part does not answer, and whether the version that is served has something of it.
@@ -129,6 +151,8 @@ impl Supervisor {
         let from = match of {
             Asks::Client(_) => "",
             Asks::Role(part, _) => part,
+            // What it asks holds for no longer than it.
+            Asks::Route(..) => return,
         };
         let held = &mut self.between.held;
         let key = (from, to, message.kind);
@@ -181,7 +205,7 @@ impl Supervisor {
         }
     }
 
-    fn answer_to(&mut self, of: Asks, message: &Message, descriptors: &[Shared]) {
+    pub(super) fn answer_to(&mut self, of: Asks, message: &Message, descriptors: &[Shared]) {
         match of {
             Asks::Client(client) => {
                 if let Some(control) = &mut self.doors.control {
@@ -193,10 +217,11 @@ impl Supervisor {
                     let _ = role.say_numbered(ask, message, descriptors);
                 }
             }
+            Asks::Route(process, ask) => self.answer_route((process, ask), message, descriptors),
         }
     }
 
-    fn answer_nothing(&mut self, of: Asks, words: &str, missing: bool) {
+    pub(super) fn answer_nothing(&mut self, of: Asks, words: &str, missing: bool) {
         let words = words.to_owned();
         self.answer_to(of, &Message::Nobody { words, missing }, &[]);
     }
