@@ -617,11 +617,11 @@ pub const REQUEST: &str = r#"{"id":"0x2f1c","unique_id":"C0000207:1F90_4F7B0A69_
 "bytes_out":194,"timers":{"TR":3,"Tw":12,"Tc":401,"Tr":500,"Ta":916},"termination":"sH--",
 "meaning":["the server timeout struck while the proxy waited for the response headers"],"cached":false,
 "page":"errorfile 504","retries":1,"redispatched":true,"server_queue":4,"backend_queue":1,
-"rules":[{"file":"/etc/evenkeel/site.cfg","line":12,"rule":"http-request set-header","ends":false},
+"rules":[{"file":"/etc/evenkeel/site.cfg","line":12,"rule":"http-request set-header","text":"http-request set-header X-Shop 1 if { path_beg /cart }",
+"ends":false},
 {"file":"/etc/evenkeel/site.cfg","line":14,"rule":"use_backend shop","ends":true}],"rules_left_out":0,
 "failed_tries":[{"server":"web3","after_ms":401,"failure":"connection refused"}]}"#;
 
-/// What it says to `show requests json`: so many, each with this path and host.
 /// What the process that evaluates a request says.
 pub const ROUTE: &str = r#"{"request":"GET https://shop.example.org/cart","source":"192.0.2.10:49152",
 "destination":"203.0.113.1:443","frontend":"www","tls":{"name":"shop.example.org","certificate":["shop.example.org"]},
@@ -634,6 +634,7 @@ pub const ROUTE: &str = r#"{"request":"GET https://shop.example.org/cart","sourc
 "live":{"instance":"","at":"2026-11-20 20:17:32 UTC","servers":[{"name":"web1","status":"UP","since_ms":3723000,
 "check":"","sessions":4,"limit":100,"waiting":0,"weight":1}],"notes":[]}}"#;
 
+/// What it says to `show requests json`: so many, each with this path and host.
 pub fn requests(number: usize, path: &str, host: &str) -> String {
     let statuses = [200, 200, 304, 200, 504, 200, 403, 200];
     let letters = [

@@ -408,7 +408,7 @@ fn rules(one: &Request) -> Markup {
                 ol.lines {
                     @for rule in one.rules.iter().take(LINES_MAX) {
                         li {
-                            code { (cut(&rule.rule, LINE)) }
+                            code { (cut(rule.text.as_deref().unwrap_or(&rule.rule), 2 * LINE)) }
                             @if rule.ends { " " b { "ended the rules" } }
                             @if let (Some(file), Some(line)) = (&rule.file, rule.line) {
                                 div.why { (cut(file, LINE)) ":" (line) }
