@@ -27,44 +27,20 @@ impl Supervisor {
             Message::GiveVersion => return self.give_version(of),
             _ => return,
         };
-        let reads_reports = match of {
-            Asks::Client(_) => true,
-            Asks::Role(part, _) => self.slots[part].row.reads_reports,
-            Asks::Route(..) => false,
-        };
-        if reads_reports && name == report::PART {
+        if self.reads_reports(of) && name == report::PART {
             let (answer, file) = self.report().answer();
             return self.answer_to(of, &answer, &file);
         }
-        if let Asks::Role(part, _) = of
-            && name == route_process::PART
-            && self.slots[part].row.says_to.contains(&route_process::PART)
-        {
-            return self.begin_route(
-                of,
-                Received {
-                    message,
-                    ask,
-                    descriptors,
-                },
-            );
+        if name == route_process::PART && self.asks_for_routes(of) {
+            let question = Received {
+                message,
+                ask,
+                descriptors,
+            };
+            return self.begin_route(of, question);
         }
-        let to = self
-            .slots
-            .all()
-            .map(|slot| slot.row.part)
-            .find(|to| to == name);
-        let may = |to: &&str| match of {
-            Asks::Client(_) => true,
-            Asks::Role(part, _) => {
-                let reports = matches!(message, Message::TellReport { .. });
-                let says_to = self.slots[part].row.says_to;
-                says_to.contains(to) || (reads_reports && reports)
-            }
-            // It asks the proxy how everything is.
-            Asks::Route(..) => matches!(self.slots[to].row.life, Life::Serves(_)),
-        };
-        let Some(to) = to.filter(may) else {
+        let to = self.receiver(of, name, &message);
+        let Some(to) = to else {
             return self.answer_nothing(of, "that part does not accept this message", false);
         };
         let descriptors: Vec<Shared> = descriptors.into_iter().map(Arc::new).collect();
@@ -91,6 +67,43 @@ impl Supervisor {
                 self.answer_nothing(of, &words, missing);
             }
         }
+    }
+
+    /// Whether it may ask every part for its report.
+    fn reads_reports(&self, of: Asks) -> bool {
+        match of {
+            Asks::Client(_) => true,
+            Asks::Role(part, _) => self.slots[part].row.reads_reports,
+            Asks::Route(..) => false,
+        }
+    }
+
+    /// Whether it may ask where a request would go.
+    fn asks_for_routes(&self, of: Asks) -> bool {
+        match of {
+            Asks::Role(part, _) => {
+                let says_to = self.slots[part].row.says_to;
+                says_to.contains(&route_process::PART)
+            }
+            Asks::Client(_) | Asks::Route(..) => false,
+        }
+    }
+
+    /// The part of this name, if it may get the message.
+    fn receiver(&self, of: Asks, name: &str, message: &Message) -> Option<&'static str> {
+        let mut parts = self.slots.all().map(|slot| slot.row.part);
+        let to = parts.find(|to| *to == name)?;
+        let may = match of {
+            Asks::Client(_) => true,
+            Asks::Role(part, _) => {
+                let reports = matches!(message, Message::TellReport { .. });
+                let says_to = self.slots[part].row.says_to;
+                says_to.contains(&to) || (self.reads_reports(of) && reports)
+            }
+            // It asks the proxy how everything is.
+            Asks::Route(..) => matches!(self.slots[to].row.life, Life::Serves(_)),
+        };
+        may.then_some(to)
     }
 
     /// Gives a command the bundle of the version that is served: the same user could read the

@@ -94,3 +94,33 @@ impl RouteProcess {
         self.process.end_now();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bed::{bed, voice};
+
+    #[test]
+    fn what_it_asks_is_heard_and_one_that_takes_too_long_is_killed() {
+        let (process, mut theirs) = bed();
+        let mut route = RouteProcess {
+            process,
+            until: Instant::now() + LIMIT,
+            killed: false,
+        };
+        theirs
+            .channel
+            .send_numbered(7, &Message::GiveVersion, &[])
+            .expect("sent");
+        let now = Instant::now();
+        let (asked, lives) = route.turn(&mut voice(), now);
+        assert!(lives && !route.killed && route.deadline().is_some());
+        assert_eq!(asked.iter().map(|one| one.ask).collect::<Vec<_>>(), [7]);
+        let (_, lives) = route.turn(&mut voice(), route.until);
+        assert!(lives && route.killed);
+        assert_eq!(route.deadline(), None);
+        while route.turn(&mut voice(), now).1 {
+            std::thread::yield_now();
+        }
+    }
+}

@@ -40,12 +40,17 @@ impl Supervisor {
     /// Passes on what these processes ask, and lets those go that have ended.
     pub(super) fn look_at_routes(&mut self) {
         let now = Instant::now();
-        let (mut heard, voice) = (Vec::new(), &mut self.voice);
+        let (mut heard, mut ended, voice) = (Vec::new(), Vec::new(), &mut self.voice);
         self.between.routes.retain_mut(|route| {
             let (asked, lives) = route.turn(voice, now);
             heard.extend(asked.into_iter().map(|one| (route.number(), one)));
+            if !lives {
+                ended.push(route.number());
+            }
             lives
         });
+        let waits = |of: Asks| !matches!(of, Asks::Route(number, _) if ended.contains(&number));
+        self.between.open.retain(|question| waits(question.of));
         for (number, received) in heard {
             if matches!(received.message, Message::Part(_)) {
                 self.pass_on(Asks::Route(number, received.ask), received);

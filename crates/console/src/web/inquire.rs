@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 /// Who may ask.
 pub(super) const NEEDS: Role = Role::Operator;
-/// How much longer than its limit an answer may take on its way.
+/// How much longer than its limit an answer may take until it is here.
 const WAY: Duration = Duration::from_secs(1);
 
 /// The number of a request: `0x1f`.
