@@ -5,7 +5,7 @@ mod edit;
 mod file;
 mod highlight;
 
-pub use edit::{Editing, editor, findings, review};
+pub use edit::{Editing, Meanwhile, editor, findings, review};
 pub use file::{Viewed, file};
 
 use super::actions::hidden;

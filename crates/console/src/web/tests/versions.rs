@@ -61,3 +61,76 @@ fn what_this_machine_could_not_serve_is_refused_with_the_findings() {
     }
     assert!(bed.ordered.is_empty(), "{:?}", bed.ordered);
 }
+
+/// Posts a form of the editor as an admin.
+fn edit(bed: &mut Bed, to: &str, fields: &[(&str, &str)]) -> Reply {
+    let anna = session_of(bed, "anna");
+    let csrf = get(bed, &anna, "/config/edit?path=/a.cfg").hidden("csrf");
+    let common = [("csrf", csrf.as_str()), ("path", "/a.cfg")];
+    let fields: Vec<_> = common.iter().chain(fields).copied().collect();
+    let form = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(fields)
+        .finish();
+    let request = Request::post(to)
+        .header(COOKIE, anna)
+        .header("origin", "https://alpha")
+        .header("host", "alpha");
+    bed.request(HOME, request.body(Body::from(form)).unwrap())
+}
+
+#[test]
+fn who_edits_an_older_version_sees_what_changed_and_keeps_the_text() {
+    let mut bed = bed();
+    let text = "global\n    maxconn 4711\n";
+    let fields = [("text", text), ("do", "review")];
+    let stale = edit(
+        &mut bed,
+        "/config/edit",
+        &[&fields[..], &[("of", "1")]].concat(),
+    );
+    assert_eq!(stale.status, 200, "{stale:?}");
+    for words in [
+        "Version 2 was accepted while you edited version 1",
+        "maxconn 4711",
+        "-old line",
+        "+new line",
+        "Other files that changed: /b.cfg",
+        "text of two",
+        "name=\"onto\" value=\"2\"",
+        "name=\"of\" value=\"1\"",
+    ] {
+        assert!(stale.body.contains(words), "{words}: {stale:?}");
+    }
+    assert!(!stale.body.contains("/config/apply"), "{stale:?}");
+    assert!(!stale.body.contains("value=\"review\""), "{stale:?}");
+    // The script is told, too.
+    let found = edit(&mut bed, "/config/check", &[("text", text), ("of", "1")]);
+    assert!(found.body.contains("Version 2 of "), "{found:?}");
+    let found = edit(&mut bed, "/config/check", &[("text", text), ("of", "2")]);
+    assert!(!found.body.contains("was accepted"), "{found:?}");
+    // Who has merged goes on from the newer version.
+    let merged = [("text", text), ("of", "1"), ("onto", "2")];
+    let merged = edit(&mut bed, "/config/edit", &merged);
+    assert!(
+        merged.body.contains("name=\"of\" value=\"2\""),
+        "{merged:?}"
+    );
+    assert!(!merged.body.contains("was accepted while"), "{merged:?}");
+    let review = edit(
+        &mut bed,
+        "/config/edit",
+        &[&fields[..], &[("of", "2")]].concat(),
+    );
+    assert!(review.body.contains("/config/apply"), "{review:?}");
+    // An application that came too late leads to the same page.
+    let late = [("text", text), ("of", "1"), ("message", "")];
+    let late = edit(&mut bed, "/config/apply", &late);
+    for words in [
+        "Write down the reason",
+        "maxconn 4711",
+        "name=\"onto\" value=\"2\"",
+    ] {
+        assert!(late.body.contains(words), "{words}: {late:?}");
+    }
+    assert!(bed.ordered.is_empty(), "{:?}", bed.ordered);
+}
