@@ -119,3 +119,23 @@ fn the_console_shows_where_a_request_would_go_with_the_state_of_the_proxy_and_ch
     // What was evaluated reached no server, and was not counted.
     assert_eq!(console.served_by(), "two");
 }
+
+#[test]
+fn the_files_that_are_served_are_shown_with_their_secrets_covered() {
+    lab::skip_unless_installed!("curl");
+    let console = Console::start();
+    let vera = console.sign_in(VERA);
+    let list = console.get(&["-H", &vera, "/config/served"]).body;
+    let (_, path) = list.split_once("/config/served?path=").expect("a file");
+    let path = path.split('"').next().unwrap_or_default();
+    let file = format!("/config/served?path={path}");
+    let text = || console.get(&["-H", &vera, &file]).body;
+    let shown = text();
+    assert!(shown.contains("userlist"), "{shown}");
+    for [name, password] in [OLGA, VERA] {
+        assert!(shown.contains(name) && !shown.contains(password), "{shown}");
+    }
+    // What is served, and not what the file says now.
+    console.write(|config| config.replace("\nbackend app\n", "\nbackend app # new\n"));
+    assert!(!text().contains("# new"));
+}

@@ -622,6 +622,12 @@ pub const REQUEST: &str = r#"{"id":"0x2f1c","unique_id":"C0000207:1F90_4F7B0A69_
 {"file":"/etc/evenkeel/site.cfg","line":14,"rule":"use_backend shop","ends":true}],"rules_left_out":0,
 "failed_tries":[{"server":"web3","after_ms":401,"failure":"connection refused"}]}"#;
 
+/// What a process says of the files that are served.
+pub const FILES: &str = r#"[
+    {"path": "/etc/evenkeel/site.cfg", "main": true, "text": "global\n    stats socket /run/x\n<b>\n", "description": ""},
+    {"path": "/etc/evenkeel/site.pem", "main": false, "text": null, "description": "a secret of 9 bytes (not shown)"}
+]"#;
+
 /// What the process that evaluates a request says.
 pub const ROUTE: &str = r#"{"request":"GET https://shop.example.org/cart","source":"192.0.2.10:49152",
 "destination":"203.0.113.1:443","frontend":"www","tls":{"name":"shop.example.org","certificate":["shop.example.org"]},

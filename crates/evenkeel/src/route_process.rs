@@ -3,12 +3,14 @@
 //! the question from the console's connection, asks the proxy for its state through the supervisor, and
 //! writes the report there. Secrets in the lines of the files are covered.
 
+use crate::command::config::mask;
 use crate::confinement::{self, Confinement, ConfinementError};
 use crate::parts;
 use crate::route::rounds::{self, NotServed};
 use crate::route::{self, Asked, End, Report, Request};
+use cluster::file_set::SetFile;
 use configuration::Recording;
-use console::inquiry::route::{QUESTION_BYTES_MAX, Question};
+use console::inquiry::route::{Line, QUESTION_BYTES_MAX, Question};
 use language::difference::covered;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
@@ -73,11 +75,8 @@ fn serve(mut channel: Channel) -> Result<(), RouteError> {
     let mut question = String::new();
     let bytes_max = u64::try_from(QUESTION_BYTES_MAX).unwrap_or(u64::MAX);
     BufReader::new((&connection).take(bytes_max)).read_line(&mut question)?;
-    let report = answered(channel, &question, &bundle);
-    let text = match &report {
-        Ok(report) => report.json(),
-        Err(words) => json!({ "error": words }).to_string() + "\n",
-    };
+    let text = answered(channel, &question, &bundle);
+    let text = text.unwrap_or_else(|words| json!({ "error": words }).to_string() + "\n");
     connection.write_all(text.as_bytes())?;
     Ok(())
 }
@@ -97,11 +96,19 @@ fn give_up() -> Result<(), RouteError> {
     Ok(())
 }
 
-/// The report, or why there is none.
-fn answered(channel: Channel, question: &str, bundle: &OwnedFd) -> Result<Report, String> {
-    let question = serde_json::from_str(question);
-    let question: Question = question.map_err(|_| "this is no question".to_owned())?;
-    let request = request(&question)?;
+/// The report or the files as JSON, or why there is none.
+fn answered(channel: Channel, line: &str, bundle: &OwnedFd) -> Result<String, String> {
+    let line = serde_json::from_str(line);
+    let line: Line = line.map_err(|_| "this is no question".to_owned())?;
+    let recording = recording(bundle)?;
+    match line {
+        Line::Files => Ok(files(&recording)),
+        Line::Route(question) => report(channel, &question, &recording).map(|report| report.json()),
+    }
+}
+
+/// The configuration that is served.
+fn recording(bundle: &OwnedFd) -> Result<Recording, String> {
     let bytes = memory::read(bundle).map_err(|error| error.to_string())?;
     let bytes = Zeroizing::new(bytes);
     if bytes.is_empty() {
@@ -110,13 +117,37 @@ fn answered(channel: Channel, question: &str, bundle: &OwnedFd) -> Result<Report
                 .to_owned(),
         );
     }
-    let recording = Recording::decode(&bytes).map_err(|error| error.to_string())?;
+    Recording::decode(&bytes).map_err(|error| error.to_string())
+}
+
+/// Its files as somebody without rights may see them, as JSON.
+fn files(recording: &Recording) -> String {
+    let main = recording.files.iter();
+    let main = main.map(|(name, text)| (name.clone(), &text[..], true, false));
+    let named = recording.contents();
+    let named =
+        named.map(|(path, bytes, secret)| (path.display().to_string(), bytes, false, secret));
+    let shown = main.chain(named).map(|(path, bytes, main, secret)| {
+        mask().shown(&SetFile {
+            path,
+            main,
+            secret,
+            mode: 0,
+            bytes: bytes.to_vec(),
+        })
+    });
+    json!(shown.collect::<Vec<_>>()).to_string() + "\n"
+}
+
+/// Where a request would go.
+fn report(channel: Channel, question: &Question, recording: &Recording) -> Result<Report, String> {
+    let request = request(question)?;
     let mut asking = Asking {
         channel,
         until: Instant::now() + LIMIT,
         number: 0,
     };
-    let report = rounds::serve(&request, &recording, |keys| asking.state(keys));
+    let report = rounds::serve(&request, recording, |keys| asking.state(keys));
     let mut report = report.map_err(in_words)?;
     let vocabulary = parts::vocabulary();
     for line in &mut report.lines {

@@ -6,7 +6,9 @@ pub mod request;
 pub mod route;
 pub mod table;
 
+use part::versions::File;
 use request::{Request, Requests};
+use route::Line;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::time::Duration;
@@ -56,6 +58,8 @@ pub enum Ask {
     },
     /// Where a request would go.
     Route(Box<route::Question>),
+    /// The files of the configuration that is served.
+    Files,
 }
 
 /// Why there is no answer.
@@ -141,6 +145,8 @@ pub enum Answer {
     Table(Table),
     /// Where a request would go.
     Route(Box<route::Report>),
+    /// The files that are served, secrets covered.
+    Files(Vec<File>),
     /// The proxy keeps no requests.
     Off(String),
     /// It has nothing of this name or number, and why.
@@ -163,7 +169,7 @@ impl Ask {
     pub fn limit(&self) -> Duration {
         match self {
             // The files are loaded for it.
-            Ask::Route(_) => Duration::from_secs(7),
+            Ask::Route(_) | Ask::Files => Duration::from_secs(7),
             Ask::Requests { .. } | Ask::Request { .. } | Ask::Table { .. } => {
                 Duration::from_secs(3)
             }
@@ -192,10 +198,8 @@ impl Ask {
                 }
                 Ok(())
             }
-            Ask::Route(question) => {
-                let line = serde_json::to_string(question);
-                write!(command, "{}", line.unwrap_or_default())
-            }
+            Ask::Route(question) => process(&mut command, &Line::Route(question.clone())),
+            Ask::Files => process(&mut command, &Line::Files),
         };
         command.push('\n');
         command.into_bytes()
@@ -213,13 +217,17 @@ impl Answer {
             Ask::Requests { .. } => serde_json::from_str(text).map(Answer::Requests),
             Ask::Request { .. } => serde_json::from_str(text).map(Answer::Request),
             Ask::Table { .. } => serde_json::from_str(text).map(Answer::Table),
-            Ask::Route(_) if text.is_empty() => {
+            Ask::Route(_) | Ask::Files if text.is_empty() => {
                 return Answer::Failed(
-                    "the process that evaluates the request ended without a report: it took too long, or needs \
+                    "the process that was to find out ended without a report: it took too long, or needs \
                      more memory than it may have"
                         .to_owned(),
                 );
             }
+            Ask::Files => serde_json::from_str(text).map(|said| match said {
+                route::Served::Fault(Fault { error }) => Answer::Failed(error),
+                route::Served::Files(files) => Answer::Files(files),
+            }),
             Ask::Route(_) => serde_json::from_str(text).map(|said| match said {
                 route::Said::Fault(Fault { error }) => Answer::Failed(error),
                 route::Said::Report(report) => Answer::Route(report),
@@ -238,6 +246,12 @@ impl Answer {
             }),
         }
     }
+}
+
+/// Writes the line for the process that reads the configuration that is served.
+fn process(command: &mut String, line: &Line) -> std::fmt::Result {
+    let line = serde_json::to_string(line);
+    write!(command, "{}", line.unwrap_or_default())
 }
 
 /// A text as one word of a command.

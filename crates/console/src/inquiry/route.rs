@@ -1,6 +1,7 @@
-//! Where a request would go, as `evenkeel route --json` shows it.
+//! Where a request would go, as `evenkeel route --json` shows it; and the files that are served.
 
 use super::Fault;
+use part::versions::File;
 use serde::{Deserialize, Serialize};
 
 /// Bytes of a question, as a line.
@@ -87,6 +88,26 @@ impl Question {
     }
 }
 
+/// A line for the process that reads the configuration that is served.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Line {
+    /// Where would this request go?
+    Route(Box<Question>),
+    /// What is served? The answer is [`Served`].
+    Files,
+}
+
+/// What it says of the files.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Served {
+    /// Why it does not show them.
+    Fault(Fault),
+    /// Those of the command line first, each as an operator may see it.
+    Files(Vec<File>),
+}
+
 /// What the process that evaluates a request says.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(untagged)]
@@ -114,7 +135,7 @@ pub struct Report {
     #[serde(default)]
     pub tls: Option<Tls>,
     /// The lines of the files that were evaluated.
-    pub lines: Vec<Line>,
+    pub lines: Vec<Evaluated>,
     /// And how many more.
     #[serde(default)]
     pub left_out: u64,
@@ -135,10 +156,10 @@ pub struct Tls {
     pub certificate: Vec<String>,
 }
 
-/// A line of a file.
+/// A line of a file that was evaluated.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Line {
+pub struct Evaluated {
     /// The proxy that it belongs to.
     pub section: String,
     /// Its file.

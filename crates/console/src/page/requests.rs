@@ -39,7 +39,7 @@ const FIELDS: [(&str, &str, &str); 6] = [
 pub(super) fn filter<'s>(shown: &Shown<'s>) -> Option<&'s Filter> {
     match shown.asked?.ask {
         Ask::Requests { filter, .. } => Some(filter),
-        Ask::Request { .. } | Ask::Table { .. } | Ask::Route(_) => None,
+        Ask::Request { .. } | Ask::Table { .. } | Ask::Route(_) | Ask::Files => None,
     }
 }
 
@@ -142,9 +142,13 @@ fn refusal(shown: &Shown<'_>) -> Option<Markup> {
             (doubt_note(member))
             p.note.old { "No requests of " (clean(&member.name)) ": " (clean(words)) }
         }),
-        Some(Answer::Requests(_) | Answer::Request(_) | Answer::Table(_) | Answer::Route(_)) => {
-            None
-        }
+        Some(
+            Answer::Requests(_)
+            | Answer::Request(_)
+            | Answer::Table(_)
+            | Answer::Route(_)
+            | Answer::Files(_),
+        ) => None,
     }
 }
 

@@ -6,7 +6,7 @@ use super::requests::{cut, member};
 use super::words::{clean, count};
 use super::{Page, Shown};
 use crate::inquiry::Answer;
-use crate::inquiry::route::{Line, Live, Outcome, Question, Report, Server, Term};
+use crate::inquiry::route::{Evaluated, Live, Outcome, Question, Report, Server, Term};
 use crate::platform::MemberKind;
 use crate::user::Role;
 use maud::{Markup, html};
@@ -239,7 +239,7 @@ fn server(one: &Server) -> Markup {
     }
 }
 
-fn line(one: &Line) -> Markup {
+fn line(one: &Evaluated) -> Markup {
     let has_effect = one.applies || (one.met == Some(true) && one.fails.is_none());
     let (mark, words) = match (has_effect, one.met) {
         (true, Some(_)) => (Grade::Good, "met"),

@@ -275,7 +275,7 @@ impl Role {
         }
         while let Some(reading) = self.shared.next_reading() {
             let connection = match reading.ask {
-                inquiry::Ask::Route(_) => self.connect((self.place.route)()),
+                inquiry::Ask::Route(_) | inquiry::Ask::Files => self.connect((self.place.route)()),
                 _ => self.connect((self.place.operate)(Level::Operator)),
             };
             self.reads.wait(reading, connection);

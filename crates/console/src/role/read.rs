@@ -65,7 +65,7 @@ impl Reads {
             let _ = reply.send(answer);
         };
         let thread = match ask {
-            Ask::Route(_) => &self.routes,
+            Ask::Route(_) | Ask::Files => &self.routes,
             Ask::Requests { .. } | Ask::Request { .. } | Ask::Table { .. } => &self.operate,
         };
         thread.send(connection, ask.command(), BYTES_MAX, then);

@@ -4,7 +4,8 @@
 use super::act::back;
 use super::pages::to_sign_in;
 use super::sign_in::{is_own, to};
-use super::{Common, body_within, failure, field, fields, html, signed_in};
+use super::{Common, body_within, failure, field, fields, html, inquire, signed_in};
+use crate::inquiry::{Answer as Answered, Ask};
 use crate::page::config::{self, Editing, Meanwhile, Viewed};
 use crate::page::{Page, Shown};
 use crate::platform::Platform;
@@ -89,9 +90,27 @@ pub(super) async fn page(
         "difference" => difference(&shared, &drawing, &query).await,
         "edit" => edit(&shared, &drawing, &query).await,
         "roll-back" => roll_back(&shared, &drawing, &query, None).await,
+        "served" => served(&shared, &drawing, &query).await,
         "manual" => return manual(&shared, &drawing, &query),
         _ => Err((StatusCode::NOT_FOUND, "There is no such page.".to_owned())),
     })
+}
+
+/// The files that this machine serves, cluster or not.
+async fn served(
+    shared: &Shared,
+    drawing: &Drawing,
+    query: &[(String, String)],
+) -> Result<Markup, Failed> {
+    let path = field(query, "path");
+    match inquire::now(shared, "", &Ask::Files, &drawing.viewer).await {
+        Answered::Files(files) => config::served_files(&drawing.shown(), &files, &path)
+            .ok_or_else(|| (StatusCode::NOT_FOUND, format!("There is no file '{path}'."))),
+        Answered::Failed(words) | Answered::Missing(words) | Answered::Off(words) => {
+            Err(conflict(words))
+        }
+        _ => strange(),
+    }
 }
 
 /// A version that a query names.

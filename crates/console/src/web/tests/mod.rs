@@ -193,6 +193,7 @@ fn said(ask: &Ask) -> Result<String, String> {
         }
         Ask::Route(question) if question.url.contains("crash.") => Ok(String::new()),
         Ask::Route(_) => Ok(sample::ROUTE.to_owned()),
+        Ask::Files => Ok(sample::FILES.to_owned()),
     }
 }
 

@@ -186,3 +186,28 @@ fn programs_ask_where_a_request_would_go() {
         assert!(reply.body.contains(words), "{path}: {reply:?}");
     }
 }
+
+#[test]
+fn a_machine_without_a_cluster_shows_the_files_that_it_serves() {
+    let mut bed = bed();
+    let vera = session_of(&bed, "vera");
+    let all = get(&mut bed, &vera, "/config/served");
+    assert_eq!(all.status, 200);
+    assert!(
+        all.body.contains("path=%2Fetc%2Fevenkeel%2Fsite.cfg"),
+        "{all:?}"
+    );
+    assert!(all.body.contains("a secret of 9 bytes"), "{all:?}");
+    let one = get(
+        &mut bed,
+        &vera,
+        "/config/served?path=/etc/evenkeel/site.cfg",
+    );
+    assert_eq!(one.status, 200);
+    assert!(
+        one.body.contains("id=\"L2\"") && one.body.contains("&lt;b&gt;"),
+        "{one:?}"
+    );
+    let none = get(&mut bed, &vera, "/config/served?path=/etc/shadow");
+    assert_eq!(none.status, 404);
+}
