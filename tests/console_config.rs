@@ -46,6 +46,7 @@ impl Admin<'_> {
             ("path", &self.path),
             ("text", text),
         ];
+        fields.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
         fields.extend_from_slice(more);
         let fields: Vec<String> = fields
             .iter()
@@ -260,6 +261,24 @@ fn a_change_takes_an_administrator_and_a_form_of_this_console() {
     }
 }
 
+/// Somebody edits version 1, and version 2 is accepted: the text is kept, and what changed is shown.
+fn who_has_begun_before(console: &Console, text: &str) {
+    let admin = admin(console);
+    let text = text.replace("timeout client 10s", "timeout client 11s");
+    let (status, page) = admin.send("/config/edit", &text, &[("of", "1"), ("do", "review")]);
+    assert_eq!(status, 200, "{page}");
+    for words in [
+        "Version 2 was accepted while you edited version 1",
+        "inter 400ms",
+        "name=\"onto\" value=\"2\"",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    assert_eq!(editor_text(&page), text);
+    let (_, page) = admin.send("/config/edit", &text, &[("of", "1"), ("onto", "2")]);
+    assert!(page.contains("name=\"of\" value=\"2\""), "{page}");
+}
+
 #[test]
 fn a_program_changes_the_configuration_and_follows_what_becomes_of_it() {
     lab::skip_unless_installed!("curl");
@@ -299,19 +318,21 @@ fn a_program_changes_the_configuration_and_follows_what_becomes_of_it() {
         "{found}"
     );
     assert_eq!(send(OLGA, &fields, "/api/v1/apply").status, 403);
+    let refused = send(ANNA, &fields, "/api/v1/apply");
+    assert_eq!(refused.status, 422, "{refused:?}");
+    assert!(refused.body.contains("chekc"), "{refused:?}");
+    assert_eq!(refused.json()["findings"]["good"], false, "{refused:?}");
     let mut fields = fields;
     fields[2] = format!(
         "text={}",
         text.replace("check inter 500ms", "check inter 400ms")
     );
-    let done = send(ANNA, &fields, "/api/v1/apply");
+    let waits = [&fields[..], &["wait=90".to_owned()]].concat();
+    let done = send(ANNA, &waits, "/api/v1/apply");
     assert_eq!(done.status, 200, "{done:?}");
     assert_eq!(done.json()["version"], 2);
-    assert!(
-        eventually(SOON, || versions()["accepted"] == 2),
-        "{}",
-        versions()
-    );
+    assert_eq!(done.json()["outcome"], "accepted", "{done:?}");
+    assert_eq!(versions()["accepted"], 2, "{}", versions());
     // What was based on the version before is refused, and says so.
     let stale = send(ANNA, &fields, "/api/v1/apply");
     assert_eq!(stale.status, 409);
@@ -321,6 +342,7 @@ fn a_program_changes_the_configuration_and_follows_what_becomes_of_it() {
     );
     let changed = console.api(OLGA, &["/api/v1/differences?from=1&to=2"]).body;
     assert!(changed.contains("inter 400ms"), "{changed}");
+    who_has_begun_before(&console, text);
 }
 
 #[test]

@@ -77,3 +77,65 @@ fn a_request_appears_with_what_was_decided_for_it_and_an_entry_of_a_table_is_rem
     };
     assert!(eventually(SOON, events));
 }
+
+#[test]
+fn the_console_shows_where_a_request_would_go_with_the_state_of_the_proxy_and_changes_nothing() {
+    lab::skip_unless_installed!("curl");
+    let console = Console::start();
+    let path = format!(
+        "/api/v1/route?url=http://{}/shop&header=Host:+shop",
+        console.web
+    );
+    let before = console.api(OLGA, &[&path]);
+    assert_eq!(before.status, 200, "{before:?}");
+    let before = before.json();
+    assert_eq!(before["outcome"]["backend"], "app", "{before}");
+    assert_eq!(
+        before["lines"][0]["text"], "default_backend app",
+        "{before}"
+    );
+    let order = ["what=server", "proxy=app", "server=one", "do=maint"];
+    let order = order.iter().flat_map(|field| ["-d", field]);
+    let order: Vec<&str> = order.chain(["/api/v1/act"]).collect();
+    assert_eq!(console.api(OLGA, &order).status, 200);
+    let is_two = || {
+        let after = console.api(OLGA, &[&path]).json();
+        after["outcome"]["server"] == "two" && after["live"]["servers"][0]["status"] == "MAINT"
+    };
+    assert!(
+        eventually(SOON, is_two),
+        "{}",
+        console.api(OLGA, &[&path]).body
+    );
+    let nobody = format!("/api/v1/route?url=http://{}/", console.at);
+    let nobody = console.api(OLGA, &[&nobody]);
+    assert_eq!(nobody.status, 409, "{nobody:?}");
+    assert!(nobody.body.contains("no frontend listens"), "{nobody:?}");
+    assert_eq!(console.api(VERA, &[&path]).status, 403);
+    let olga = console.sign_in(OLGA);
+    let form = format!("/route?url=http://{}/shop", console.web);
+    let page = console.get(&["-H", &olga, &form]).body;
+    assert!(page.contains("server app/two"), "{page}");
+    // What was evaluated reached no server, and was not counted.
+    assert_eq!(console.served_by(), "two");
+}
+
+#[test]
+fn the_files_that_are_served_are_shown_with_their_secrets_covered() {
+    lab::skip_unless_installed!("curl");
+    let console = Console::start();
+    let vera = console.sign_in(VERA);
+    let list = console.get(&["-H", &vera, "/config/served"]).body;
+    let (_, path) = list.split_once("/config/served?path=").expect("a file");
+    let path = path.split('"').next().unwrap_or_default();
+    let file = format!("/config/served?path={path}");
+    let text = || console.get(&["-H", &vera, &file]).body;
+    let shown = text();
+    assert!(shown.contains("userlist"), "{shown}");
+    for [name, password] in [OLGA, VERA] {
+        assert!(shown.contains(name) && !shown.contains(password), "{shown}");
+    }
+    // What is served, and not what the file says now.
+    console.write(|config| config.replace("\nbackend app\n", "\nbackend app # new\n"));
+    assert!(!text().contains("# new"));
+}

@@ -339,8 +339,13 @@ impl Console {
 
     /// Writes another configuration and reloads.
     pub fn reload(&self, change: impl Fn(&str) -> String) {
-        self.scratch.write("config", change(&self.config)).unwrap();
+        self.write(change);
         self.command(&["reload"]);
+    }
+
+    /// Writes the file, and leaves it at that.
+    pub fn write(&self, change: impl Fn(&str) -> String) {
+        self.scratch.write("config", change(&self.config)).unwrap();
     }
 
     /// Runs a command of ours for this supervisor; returns its output.

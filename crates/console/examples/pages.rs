@@ -183,6 +183,7 @@ fn configuration(folder: &Path, platform: &Platform) -> io::Result<()> {
     files(&shown, &put)?;
     let paths = [PATH.to_owned(), "/etc/evenkeel/errors/503.http".to_owned()];
     let editing = config::Editing {
+        meanwhile: None,
         of: 3,
         path: PATH,
         text: TEXT,

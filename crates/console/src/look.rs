@@ -9,6 +9,10 @@ use std::time::Instant;
 const CHANGES_MAX: usize = 200;
 /// Servers of a backend whose reasons are shown.
 const REASONS_MAX: usize = 3;
+/// The part of the cluster.
+const CLUSTER: &str = "cluster";
+/// The command that shows how it is.
+pub const CLUSTER_STATUS: &str = "evenkeel cluster status";
 
 /// What a running program said.
 #[derive(Clone, Debug)]
@@ -154,7 +158,10 @@ fn problems_of(report: &Report, subject: &Subject, all: &mut Vec<Problem>) {
             what: named(subject),
             state: subject.state.word.clone() + &since.unwrap_or_default(),
             why: subject.why.clone(),
-            next: format!("evenkeel status {}", report.part),
+            next: match report.part.as_str() {
+                CLUSTER => CLUSTER_STATUS.to_owned(),
+                part => format!("evenkeel status {part}"),
+            },
         });
     }
     for child in &subject.children {

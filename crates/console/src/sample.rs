@@ -617,9 +617,28 @@ pub const REQUEST: &str = r#"{"id":"0x2f1c","unique_id":"C0000207:1F90_4F7B0A69_
 "bytes_out":194,"timers":{"TR":3,"Tw":12,"Tc":401,"Tr":500,"Ta":916},"termination":"sH--",
 "meaning":["the server timeout struck while the proxy waited for the response headers"],"cached":false,
 "page":"errorfile 504","retries":1,"redispatched":true,"server_queue":4,"backend_queue":1,
-"rules":[{"file":"/etc/evenkeel/site.cfg","line":12,"rule":"http-request set-header","ends":false},
+"rules":[{"file":"/etc/evenkeel/site.cfg","line":12,"rule":"http-request set-header","text":"http-request set-header X-Shop 1 if { path_beg /cart }",
+"ends":false},
 {"file":"/etc/evenkeel/site.cfg","line":14,"rule":"use_backend shop","ends":true}],"rules_left_out":0,
 "failed_tries":[{"server":"web3","after_ms":401,"failure":"connection refused"}]}"#;
+
+/// What a process says of the files that are served.
+pub const FILES: &str = r#"[
+    {"path": "/etc/evenkeel/site.cfg", "main": true, "text": "global\n    stats socket /run/x\n<b>\n", "description": ""},
+    {"path": "/etc/evenkeel/site.pem", "main": false, "text": null, "description": "a secret of 9 bytes (not shown)"}
+]"#;
+
+/// What the process that evaluates a request says.
+pub const ROUTE: &str = r#"{"request":"GET https://shop.example.org/cart","source":"192.0.2.10:49152",
+"destination":"203.0.113.1:443","frontend":"www","tls":{"name":"shop.example.org","certificate":["shop.example.org"]},
+"lines":[{"section":"www","file":"site.cfg","line":12,"text":"http-request deny if { src -f bad.lst }","met":false,
+"terms":[{"term":"src","met":false,"values":["192.0.2.10"]}],"applies":false,"ends":false,"backend":null,"fails":null},
+{"section":"www","file":"site.cfg","line":14,"text":"use_backend shop if { path_beg /cart }","met":true,
+"terms":[{"term":"path_beg","met":true,"values":["/cart"]}],"applies":true,"ends":true,"backend":"shop","fails":null}],
+"left_out":0,"outcome":{"kind":"server","backend":"shop","server":"web1","address":"10.0.0.1:80",
+"why":"balance leastconn; it has the fewest sessions for its weight"},
+"live":{"instance":"","at":"2026-11-20 20:17:32 UTC","servers":[{"name":"web1","status":"UP","since_ms":3723000,
+"check":"","sessions":4,"limit":100,"waiting":0,"weight":1}],"notes":[]}}"#;
 
 /// What it says to `show requests json`: so many, each with this path and host.
 pub fn requests(number: usize, path: &str, host: &str) -> String {

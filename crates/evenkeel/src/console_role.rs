@@ -4,7 +4,7 @@
 //! It decides nothing: what it does for an operator, it asks of the part that can do it.
 
 use crate::command::look_up;
-use crate::confinement::{self, Confinement, NOBODY, StartedAs};
+use crate::confinement::{self, Confinement};
 use crate::identity;
 use crate::trusted::trusted;
 use address::message::{HandedOver, PART as ADDRESS};
@@ -16,7 +16,6 @@ use console::message::AskLink;
 use console::role::{Place, Role};
 use console::shared::Manual;
 use model::users::{Hash, same};
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use part::channel::Received;
 use part::codec;
 use part::report::Report;
@@ -32,7 +31,13 @@ use std::time::Instant;
 
 /// How it is run.
 pub static ROLE: RoleRow = RoleRow {
-    says_to: &[PROXY, ADDRESS, guest::keyword::NAME, CLUSTER],
+    says_to: &[
+        PROXY,
+        ADDRESS,
+        guest::keyword::NAME,
+        CLUSTER,
+        supervisor::ROUTE,
+    ],
     reads_reports: true,
     certified: true,
     life: Life::Beside(Beside::plain("console")),
@@ -59,6 +64,7 @@ impl Work for Console {
             parts,
             versions: || versions::envelope(CLUSTER),
             operate: |level: Level| OfProxy::Operate { level }.envelope(),
+            route: || PartMessage::new(supervisor::ROUTE, 1, &()),
             verify,
             manual: Manual {
                 of_line: look_up::of_line,
@@ -163,15 +169,8 @@ fn verify(account: &Account, password: &[u8]) -> bool {
 /// A group may be the one whose members `saslauthd` answers.
 fn confine(group: Option<u32>) -> Result<(), String> {
     confinement::prepare(&Confinement::console()).map_err(|error| error.to_string())?;
-    if StartedAs::now() == StartedAs::Root {
-        let (user, own) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-        // Never root's: its members may reach more.
-        let kept = group.filter(|group| *group != 0).map(Gid::from_raw);
-        setgroups(kept.as_ref().map_or(&[], std::slice::from_ref))
-            .and_then(|()| setresgid(own, own, own))
-            .and_then(|()| setresuid(user, user, user))
-            .map_err(|errno| format!("cannot become nobody: {}", errno.desc()))?;
-    }
+    confinement::become_nobody(group)
+        .map_err(|errno| format!("cannot become nobody: {}", errno.desc()))?;
     let held = confinement::apply(&Confinement::console());
     held.map(|_| ()).map_err(|error| error.to_string())
 }

@@ -23,6 +23,7 @@ mod ping;
 mod process;
 mod role;
 mod route;
+mod route_process;
 mod trusted;
 mod volume_role;
 
@@ -183,6 +184,7 @@ fn internal(words: &[OsString]) -> ExitCode {
         Ok(entered) => match entered.word {
             spawn::LOADER => loader::main(entered.channel, personality::wishes),
             spawn::CHECKS => check_runner::main(entered.channel),
+            spawn::ROUTE => route_process::main(entered.channel),
             word => {
                 let row = row::all().iter().find(|row| row.entry.word == word);
                 row.map_or(ExitCode::FAILURE, |row| (row.main)(entered.channel))

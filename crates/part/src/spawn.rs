@@ -30,6 +30,8 @@ pub const INTERNAL: &str = "internal";
 pub const LOADER: &str = "loader";
 /// The second word of the process that runs the programs of external checks.
 pub const CHECKS: &str = "checks";
+/// The second word of a process that shows where a request would go.
+pub const ROUTE: &str = "route";
 /// The second word of a process that only says which messages it speaks.
 pub const SELF_TEST: &str = "self-test";
 
@@ -78,6 +80,14 @@ pub const CHECKS_ENTRY: Entry = Entry {
     word: CHECKS,
     shown: "evenkeel: checks",
     what: "process of external checks",
+    environment: Environment::Few,
+};
+
+/// A process that shows where a request would go.
+pub const ROUTE_ENTRY: Entry = Entry {
+    word: ROUTE,
+    shown: "evenkeel: route",
+    what: "process of a route",
     environment: Environment::Few,
 };
 
@@ -469,7 +479,7 @@ pub fn enter(words: &[std::ffi::OsString]) -> Result<Entered, EntryError> {
         return Err(EntryError::ByHand);
     };
     let roles = row::all().iter().map(|row| row.entry.word);
-    let word = { roles.chain([LOADER, CHECKS]) }
+    let word = { roles.chain([LOADER, CHECKS, ROUTE]) }
         .find(|known| word == known)
         .ok_or(EntryError::ByHand)?;
     let number: i32 = number

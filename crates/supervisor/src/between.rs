@@ -1,6 +1,7 @@
 //! What parts say to each other, as the supervisor passes it on: the questions that wait for
 //! an answer, and the messages that hold until further notice.
 
+use crate::route_process::RouteProcess;
 use part::role::Message;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -19,6 +20,9 @@ pub enum Asks {
     Client(u64),
     /// A role, with its own number of the question.
     Role(&'static str, u64),
+    /// A process that shows where a request would go, by its number, with its own number of the
+    /// question.
+    Route(i32, u64),
 }
 
 /// Somebody who waits for an answer.
@@ -37,12 +41,16 @@ pub struct Between {
     pub open: VecDeque<Question>,
     /// By the part that says it, the part that it is for, and its kind.
     pub held: BTreeMap<(&'static str, &'static str, u16), Message>,
+    /// Processes that show where a request would go.
+    pub routes: Vec<RouteProcess>,
 }
 
 impl Between {
     /// When somebody is told that there is no answer.
     pub fn deadline(&self) -> Option<Instant> {
-        self.open.front().map(|question| question.until)
+        let question = self.open.front().map(|question| question.until);
+        let routes = self.routes.iter().filter_map(RouteProcess::deadline);
+        routes.chain(question).min()
     }
 
     /// Whether nobody waits.

@@ -46,6 +46,8 @@ mod report;
 mod requests;
 mod resumed;
 mod route;
+mod route_process;
+mod routes;
 mod run;
 mod self_test;
 mod serving;
@@ -68,6 +70,7 @@ pub use command::{Command, Start as ClusterStart};
 pub use master::MasterSocket;
 pub use report::PART;
 pub use resumed::is_next_image;
+pub use route_process::PART as ROUTE;
 pub use self_test::words as self_test_words;
 pub use signals::{CLEAR_STATISTICS as SIGNAL_CLEAR_STATISTICS, Caught, JSON as SIGNAL_JSON};
 

@@ -4,6 +4,7 @@
 
 use crate::between::{Asks, HELD_MAX, Question, WAITING_MAX};
 use crate::report;
+use crate::route_process;
 use crate::state::Supervisor;
 use part::Shared;
 use part::channel::Received;
@@ -26,28 +27,20 @@ impl Supervisor {
             Message::GiveVersion => return self.give_version(of),
             _ => return,
         };
-        let reads_reports = match of {
-            Asks::Client(_) => true,
-            Asks::Role(part, _) => self.slots[part].row.reads_reports,
-        };
-        if reads_reports && name == report::PART {
+        if self.reads_reports(of) && name == report::PART {
             let (answer, file) = self.report().answer();
             return self.answer_to(of, &answer, &file);
         }
-        let to = self
-            .slots
-            .all()
-            .map(|slot| slot.row.part)
-            .find(|to| to == name);
-        let may = |to: &&str| match of {
-            Asks::Client(_) => true,
-            Asks::Role(part, _) => {
-                let reports = matches!(message, Message::TellReport { .. });
-                let says_to = self.slots[part].row.says_to;
-                says_to.contains(to) || (reads_reports && reports)
-            }
-        };
-        let Some(to) = to.filter(may) else {
+        if name == route_process::PART && self.asks_for_routes(of) {
+            let question = Received {
+                message,
+                ask,
+                descriptors,
+            };
+            return self.begin_route(of, question);
+        }
+        let to = self.receiver(of, name, &message);
+        let Some(to) = to else {
             return self.answer_nothing(of, "that part does not accept this message", false);
         };
         let descriptors: Vec<Shared> = descriptors.into_iter().map(Arc::new).collect();
@@ -56,7 +49,7 @@ impl Supervisor {
         {
             self.hold(of, to, one);
         }
-        let asks = matches!(of, Asks::Client(_)) || ask != 0;
+        let asks = !matches!(of, Asks::Role(..)) || ask != 0;
         if !asks {
             if let Some(role) = self.slots[to].process() {
                 // If this fails, the role has ended; the main loop notices that.
@@ -76,13 +69,49 @@ impl Supervisor {
         }
     }
 
+    /// Whether it may ask every part for its report.
+    fn reads_reports(&self, of: Asks) -> bool {
+        match of {
+            Asks::Client(_) => true,
+            Asks::Role(part, _) => self.slots[part].row.reads_reports,
+            Asks::Route(..) => false,
+        }
+    }
+
+    /// Whether it may ask where a request would go.
+    fn asks_for_routes(&self, of: Asks) -> bool {
+        match of {
+            Asks::Role(part, _) => {
+                let says_to = self.slots[part].row.says_to;
+                says_to.contains(&route_process::PART)
+            }
+            Asks::Client(_) | Asks::Route(..) => false,
+        }
+    }
+
+    /// The part of this name, if it may get the message.
+    fn receiver(&self, of: Asks, name: &str, message: &Message) -> Option<&'static str> {
+        let mut parts = self.slots.all().map(|slot| slot.row.part);
+        let to = parts.find(|to| *to == name)?;
+        let may = match of {
+            Asks::Client(_) => true,
+            Asks::Role(part, _) => {
+                let reports = matches!(message, Message::TellReport { .. });
+                let says_to = self.slots[part].row.says_to;
+                says_to.contains(&to) || (self.reads_reports(of) && reports)
+            }
+            // It asks the proxy how everything is.
+            Asks::Route(..) => matches!(self.slots[to].row.life, Life::Serves(_)),
+        };
+        may.then_some(to)
+    }
+
     /// Gives a command the bundle of the version that is served: the same user could read the
     /// files.
     fn give_version(&mut self, of: Asks) {
         // It may hold keys, which no role gets but the one that serves them.
         let Asks::Client(_) = of else { return };
-        let version = { self.cluster.trial_version() }.or(self.versions.kept.as_ref());
-        let Some(bundle) = version.map(|version| Arc::clone(version.bundle())) else {
+        let Some(bundle) = self.bundle() else {
             return self.answer_nothing(
                 of,
                 "nothing is served here yet: try again in a moment",
@@ -90,6 +119,12 @@ impl Supervisor {
             );
         };
         self.answer_to(of, &Message::Answer { bytes: Vec::new() }, &[bundle]);
+    }
+
+    /// The bundle of the version that is served.
+    pub(super) fn bundle(&self) -> Option<Shared> {
+        let version = { self.cluster.trial_version() }.or(self.versions.kept.as_ref());
+        version.map(|version| Arc::clone(version.bundle()))
     }
 
     /// Why a part does not answer, and whether the version that is served has something of it.
@@ -129,6 +164,8 @@ impl Supervisor {
         let from = match of {
             Asks::Client(_) => "",
             Asks::Role(part, _) => part,
+            // What it asks holds for no longer than it.
+            Asks::Route(..) => return,
         };
         let held = &mut self.between.held;
         let key = (from, to, message.kind);
@@ -181,7 +218,7 @@ impl Supervisor {
         }
     }
 
-    fn answer_to(&mut self, of: Asks, message: &Message, descriptors: &[Shared]) {
+    pub(super) fn answer_to(&mut self, of: Asks, message: &Message, descriptors: &[Shared]) {
         match of {
             Asks::Client(client) => {
                 if let Some(control) = &mut self.doors.control {
@@ -193,10 +230,11 @@ impl Supervisor {
                     let _ = role.say_numbered(ask, message, descriptors);
                 }
             }
+            Asks::Route(process, ask) => self.answer_route((process, ask), message, descriptors),
         }
     }
 
-    fn answer_nothing(&mut self, of: Asks, words: &str, missing: bool) {
+    pub(super) fn answer_nothing(&mut self, of: Asks, words: &str, missing: bool) {
         let words = words.to_owned();
         self.answer_to(of, &Message::Nobody { words, missing }, &[]);
     }

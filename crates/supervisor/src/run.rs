@@ -8,6 +8,7 @@ use crate::error::StartError;
 use crate::loading::{LoadError, Loading, Told};
 use crate::master::Master;
 use crate::resumed::Resumed;
+use crate::route_process::RouteProcess;
 use crate::signals::Caught;
 use crate::slot::{Running, Slot};
 use crate::state::upgrade::Upgrade;
@@ -48,6 +49,7 @@ impl Supervisor {
             self.look_at_upgrade();
             self.end_when_all_have();
             self.hear_commands();
+            self.look_at_routes();
             self.hear_masters();
             self.look_at_clock();
             self.look_at_pulses();
@@ -56,6 +58,7 @@ impl Supervisor {
             self.begin_change();
         }
         self.abandon_upgrade();
+        self.end_routes();
         // While the proxy serves still.
         self.end_parts();
         self.end_control();
@@ -126,6 +129,7 @@ impl Supervisor {
         watched.extend(self.doors.control.iter().flat_map(Control::watched));
         watched.extend(self.doors.master.iter().flat_map(Master::watched));
         watched.extend(self.changing.watcher.watched());
+        watched.extend(self.between.routes.iter().flat_map(RouteProcess::watched));
         let left = self
             .deadline()
             .map(|at| at.saturating_duration_since(Instant::now()));

@@ -5,6 +5,7 @@ use crate::file_set::SetFile;
 use crate::member::Digest;
 use aws_lc_rs::digest::{SHA256, digest};
 use language::difference::{Vocabulary, covered, is_suspect};
+use part::versions::File;
 
 /// The PEM marker before any kind of private key.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
@@ -81,6 +82,23 @@ impl Mask<'_> {
             return MaskedFile::Description(format!("{bytes} bytes, SHA-256 {digest}…"));
         }
         MaskedFile::Text(self.text(file))
+    }
+
+    /// The same, as those who may not see the bytes get it.
+    pub fn shown(&self, file: &SetFile) -> File {
+        let (text, description) = match self.seen(file) {
+            MaskedFile::Text(text) => (
+                Some(String::from_utf8_lossy(&text).into_owned()),
+                String::new(),
+            ),
+            MaskedFile::Description(words) => (None, words),
+        };
+        File {
+            path: file.path.clone(),
+            main: file.main,
+            text,
+            description,
+        }
     }
 
     /// A text with the passwords of its lines covered.

@@ -85,6 +85,8 @@ fn member<M: Machine, N: Network>(
         false => path.map_or(Reach::Away, reach),
     };
     let silent_ms = path.filter(|_| reach == Reach::Away).map(|p| p.since_ms);
+    let is_detour = matches!(reach, Reach::Through { .. });
+    let cut_ms = path.filter(|_| is_detour).map(|path| path.since_ms);
     let sees = tale.sees.into_iter();
     MemberStatus {
         id: member.id,
@@ -92,6 +94,7 @@ fn member<M: Machine, N: Network>(
         kind: member.kind,
         addresses: member.addresses.clone(),
         silent_ms,
+        cut_ms,
         program: Some(tale.program).filter(|program| !program.is_empty()),
         format: member.format,
         // One that lost its log knows no voters: all that it knew of count.

@@ -4,6 +4,7 @@
 //! It is a value made of gathered facts, and goes to operators and to the console as
 //! JSON. It makes no requests and reads no clock.
 
+mod link;
 mod loss;
 
 use crate::command::VersionId;
@@ -71,6 +72,9 @@ pub struct MemberStatus {
     pub reach: Reach,
     /// Milliseconds since it was last heard; `None` if never since the start.
     pub silent_ms: Option<u64>,
+    /// Milliseconds since the direct link to it was cut; `None` while it is reached directly, or not
+    /// at all.
+    pub cut_ms: Option<u64>,
     /// The version of its program.
     pub program: Option<String>,
     /// The newest format of commands that it understands.
@@ -524,6 +528,7 @@ impl Status {
             subjects: [self.whole()]
                 .into_iter()
                 .chain(members)
+                .chain(self.cut_links())
                 .chain(leases)
                 .collect(),
             ..Report::default()

@@ -20,8 +20,8 @@ use part::codec;
 use part::lock;
 use part::report::span;
 use part::versions::{
-    self, ANSWER_BYTES_MAX, Answer, Change, Difference, Edit, File, Files, Finding, Findings,
-    Happened, Line, QUESTION_BYTES_MAX, Question, Version, Versions,
+    self, ANSWER_BYTES_MAX, Answer, Change, Difference, Edit, Files, Finding, Findings, Happened,
+    Line, QUESTION_BYTES_MAX, Question, Version, Versions,
 };
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -216,7 +216,7 @@ impl<M: Machine, N: Network> Answering<M, N> {
         let set = self.shared.files_of(version).await?;
         let mask = self.texts.mask;
         let files = self.work(move || {
-            let files = set.files.iter().map(|one| file(one, &mask()));
+            let files = set.files.iter().map(|one| mask().shown(one));
             Files {
                 version: set.version.0,
                 files: files.collect(),
@@ -541,22 +541,6 @@ fn version(
             words => redact(&without_source(words)),
         },
         reports: record.reports.iter().map(report).collect(),
-    }
-}
-
-fn file(file: &SetFile, mask: &Mask<'_>) -> File {
-    let (text, description) = match mask.seen(file) {
-        MaskedFile::Text(text) => (
-            Some(String::from_utf8_lossy(&text).into_owned()),
-            String::new(),
-        ),
-        MaskedFile::Description(words) => (None, words),
-    };
-    File {
-        path: file.path.clone(),
-        main: file.main,
-        text,
-        description,
     }
 }
 

@@ -3,11 +3,15 @@
 
 pub mod live;
 pub mod request;
+pub mod route;
 pub mod table;
 
+use part::versions::File;
 use request::{Request, Requests};
+use route::Line;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
+use std::time::Duration;
 use table::Table;
 
 /// Bytes of a reply at most.
@@ -52,6 +56,16 @@ pub enum Ask {
         /// What their keys contain.
         has: String,
     },
+    /// Where a request would go.
+    Route(Box<route::Question>),
+    /// The files of the configuration that is served.
+    Files,
+}
+
+/// Why there is no answer.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub struct Fault {
+    error: String,
 }
 
 /// Which requests are wanted; an empty text: all.
@@ -129,6 +143,10 @@ pub enum Answer {
     Request(Box<Request>),
     /// A stick table.
     Table(Table),
+    /// Where a request would go.
+    Route(Box<route::Report>),
+    /// The files that are served, secrets covered.
+    Files(Vec<File>),
     /// The proxy keeps no requests.
     Off(String),
     /// It has nothing of this name or number, and why.
@@ -147,7 +165,18 @@ impl Ask {
         }
     }
 
-    /// The command of the runtime API.
+    /// How long an answer may take.
+    pub fn limit(&self) -> Duration {
+        match self {
+            // The files are loaded for it.
+            Ask::Route(_) | Ask::Files => Duration::from_secs(7),
+            Ask::Requests { .. } | Ask::Request { .. } | Ask::Table { .. } => {
+                Duration::from_secs(3)
+            }
+        }
+    }
+
+    /// The command of the runtime API, or the line for the process that evaluates a request.
     pub fn command(&self) -> Vec<u8> {
         let mut command = String::new();
         // Writing to a string cannot fail.
@@ -169,6 +198,8 @@ impl Ask {
                 }
                 Ok(())
             }
+            Ask::Route(question) => process(&mut command, &Line::Route(question.clone())),
+            Ask::Files => process(&mut command, &Line::Files),
         };
         command.push('\n');
         command.into_bytes()
@@ -186,6 +217,21 @@ impl Answer {
             Ask::Requests { .. } => serde_json::from_str(text).map(Answer::Requests),
             Ask::Request { .. } => serde_json::from_str(text).map(Answer::Request),
             Ask::Table { .. } => serde_json::from_str(text).map(Answer::Table),
+            Ask::Route(_) | Ask::Files if text.is_empty() => {
+                return Answer::Failed(
+                    "the process that was to find out ended without a report: it took too long, or needs \
+                     more memory than it may have"
+                        .to_owned(),
+                );
+            }
+            Ask::Files => serde_json::from_str(text).map(|said| match said {
+                route::Served::Fault(Fault { error }) => Answer::Failed(error),
+                route::Served::Files(files) => Answer::Files(files),
+            }),
+            Ask::Route(_) => serde_json::from_str(text).map(|said| match said {
+                route::Said::Fault(Fault { error }) => Answer::Failed(error),
+                route::Said::Report(report) => Answer::Route(report),
+            }),
         };
         match read {
             Ok(answer) => answer,
@@ -200,6 +246,12 @@ impl Answer {
             }),
         }
     }
+}
+
+/// Writes the line for the process that reads the configuration that is served.
+fn process(command: &mut String, line: &Line) -> std::fmt::Result {
+    let line = serde_json::to_string(line);
+    write!(command, "{}", line.unwrap_or_default())
 }
 
 /// A text as one word of a command.

@@ -140,6 +140,8 @@ pub struct Rule {
     pub line: Option<u64>,
     /// Its first words.
     pub rule: String,
+    /// What stands in the line, in the configuration that served the request.
+    pub text: Option<String>,
     /// Whether it ended the rules.
     pub ends: bool,
 }

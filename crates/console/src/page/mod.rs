@@ -17,6 +17,7 @@ mod picture;
 mod problems;
 mod proxy;
 mod requests;
+mod route;
 mod rows;
 pub mod screen;
 mod second_factor;
@@ -28,6 +29,7 @@ mod words;
 pub use confirm::{Question, confirm};
 pub use frame::{failure, once, sign_in};
 pub use requests::one as request;
+pub use route::route;
 pub use second_factor::second_factor;
 pub use table::table;
 pub use words::{decode, encode};
@@ -200,7 +202,10 @@ pub fn pieces(page: &Page, shown: &Shown<'_>) -> Vec<(&'static str, String)> {
 fn parts(page: &Page, shown: &Shown<'_>) -> Vec<(&'static str, Markup)> {
     match page {
         Page::Overview => overview::parts(shown),
-        Page::Traffic => vec![("traffic", traffic::of(shown))],
+        Page::Traffic => vec![
+            ("traffic", traffic::of(shown)),
+            ("route", route::link(shown)),
+        ],
         Page::Proxy(name) => vec![
             ("proxy", proxy::of(shown, name)),
             ("errors", requests::errors(shown)),

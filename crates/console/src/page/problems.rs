@@ -2,7 +2,7 @@
 
 use super::Page;
 use super::machine::doubt;
-use crate::look::Problem;
+use crate::look::{CLUSTER_STATUS, Problem};
 use crate::platform::{Member, Platform};
 use part::report::Grade;
 
@@ -62,7 +62,7 @@ fn of_machine(member: &Member) -> Known<'_> {
             what: format!("machine {}", member.name),
             state,
             why: whys.join("; "),
-            next: "evenkeel cluster status".to_owned(),
+            next: CLUSTER_STATUS.to_owned(),
         },
         on: Vec::new(),
         page: None,
@@ -73,6 +73,9 @@ fn of_machine(member: &Member) -> Known<'_> {
 fn page_of(problem: &Problem) -> Option<Page> {
     if let Some(part) = problem.next.strip_prefix("evenkeel status ") {
         return Some(Page::Part(part.to_owned()));
+    }
+    if problem.next == CLUSTER_STATUS {
+        return Some(Page::Part("cluster".to_owned()));
     }
     let what = problem.what.as_str();
     let server = what

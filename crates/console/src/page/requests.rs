@@ -39,7 +39,7 @@ const FIELDS: [(&str, &str, &str); 6] = [
 pub(super) fn filter<'s>(shown: &Shown<'s>) -> Option<&'s Filter> {
     match shown.asked?.ask {
         Ask::Requests { filter, .. } => Some(filter),
-        Ask::Request { .. } | Ask::Table { .. } => None,
+        Ask::Request { .. } | Ask::Table { .. } | Ask::Route(_) | Ask::Files => None,
     }
 }
 
@@ -88,6 +88,7 @@ pub(super) fn wanted(shown: &Shown<'_>) -> Markup {
     let members = &shown.platform.members;
     let here = member(shown).map(|one| one.name.as_str());
     html! {
+        (super::route::link(shown))
         @if shown.viewer.role >= Role::Operator {
             form.filter role="search" method="get" action=(Page::Requests.path()) {
                 @for (name, label, example) in FIELDS {
@@ -141,7 +142,13 @@ fn refusal(shown: &Shown<'_>) -> Option<Markup> {
             (doubt_note(member))
             p.note.old { "No requests of " (clean(&member.name)) ": " (clean(words)) }
         }),
-        Some(Answer::Requests(_) | Answer::Request(_) | Answer::Table(_)) => None,
+        Some(
+            Answer::Requests(_)
+            | Answer::Request(_)
+            | Answer::Table(_)
+            | Answer::Route(_)
+            | Answer::Files(_),
+        ) => None,
     }
 }
 
@@ -405,7 +412,7 @@ fn rules(one: &Request) -> Markup {
                 ol.lines {
                     @for rule in one.rules.iter().take(LINES_MAX) {
                         li {
-                            code { (cut(&rule.rule, LINE)) }
+                            code { (cut(rule.text.as_deref().unwrap_or(&rule.rule), 2 * LINE)) }
                             @if rule.ends { " " b { "ended the rules" } }
                             @if let (Some(file), Some(line)) = (&rule.file, rule.line) {
                                 div.why { (cut(file, LINE)) ":" (line) }

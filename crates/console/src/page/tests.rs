@@ -3,8 +3,9 @@
 use super::*;
 use crate::sample;
 use crate::user::Role;
-use ::part::report::Grade;
+use ::part::report::{Grade, Subject};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 fn viewer(role: Role) -> Viewer {
     Viewer {
@@ -406,4 +407,32 @@ fn entries_of_hostile_clients_stay_a_page_and_a_key_that_cannot_be_named_has_no_
         let forms = html.matches("value=\"entry\"").count();
         assert!(forms < html.matches("<tr").count() - 1, "{forms}");
     }
+}
+
+#[test]
+fn a_cut_link_is_a_problem_of_its_own_once_for_both_ends() {
+    let mut platform = sample::platform();
+    let why = "alpha and beta reach each other through gamma: volumes have one copy";
+    for (member, cut) in platform.members.iter_mut().zip(["48 s", "47 s"]) {
+        let look = Arc::make_mut(member.look.as_mut().unwrap());
+        let mut reports = look.reports.iter_mut();
+        let cluster = reports.find(|report| report.part == "cluster").unwrap();
+        let word = format!("cut for {cut}");
+        let mut link = Subject::new("link", "alpha-beta").state(&word, Grade::Bad);
+        link.why = why.to_owned();
+        cluster.subjects.push(link);
+    }
+    let all = super::problems::all(&platform);
+    let links: Vec<_> = { all.iter() }
+        .filter(|known| known.problem.what == "link alpha-beta")
+        .collect();
+    assert_eq!(links.len(), 1);
+    let link = links[0];
+    assert_eq!(
+        (link.problem.state.as_str(), &*link.problem.why),
+        ("cut for 48 s", why)
+    );
+    assert_eq!(link.on, ["alpha", "beta"]);
+    assert_eq!(link.problem.next, "evenkeel cluster status");
+    assert_eq!(link.page, Some(Page::Part("cluster".to_owned())));
 }

@@ -262,7 +262,11 @@ async fn exchange(
         Some(stream) => stream,
         None => connect(trusted, node).await?,
     };
-    let reply = within(PATIENCE, async {
+    let patience = match question {
+        Question::Read { ask, .. } => ask.limit().max(PATIENCE),
+        Question::Look | Question::Act { .. } => PATIENCE,
+    };
+    let reply = within(patience, async {
         write(&mut stream, question).await?;
         read(&mut stream, REPLY_MAX).await
     });
@@ -417,8 +421,9 @@ async fn read_here(shared: &Shared, by: &Viewer, ask: Ask) -> Result<String, Str
         return Err(format!("{} may not see this here", by.shown()));
     }
     let (reply, answer) = oneshot::channel();
+    let limit = ask.limit();
     shared.read(Reading { ask, reply });
-    match tokio::time::timeout(PATIENCE, answer).await {
+    match tokio::time::timeout(limit, answer).await {
         Ok(Ok(said)) => said,
         _ => Err("the proxy did not answer in time".to_owned()),
     }

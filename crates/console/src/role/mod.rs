@@ -13,6 +13,7 @@ use crate::access::session::Sessions;
 use crate::certificate;
 use crate::config::Config;
 use crate::history::History;
+use crate::inquiry;
 use crate::look::Look;
 use crate::message::Link;
 use crate::platform::Platform;
@@ -51,6 +52,8 @@ const UNSEEN_MS: u64 = 5_000;
 const KEEP_MS: u64 = 60_000;
 /// Bytes of the answer to an action.
 const REPLY_MAX: u64 = 4 << 10;
+/// How long an answer of the runtime API may take.
+const OPERATE_LIMIT: Duration = Duration::from_secs(3);
 /// Actions under way.
 const ACTING_MAX: usize = 16;
 
@@ -63,6 +66,8 @@ pub struct Place {
     pub parts: fn() -> Vec<&'static str>,
     /// A message that gives the proxy a connection to its runtime API.
     pub operate: fn(Level) -> PartMessage,
+    /// A message that starts a process which evaluates a request, with a connection for it.
+    pub route: fn() -> PartMessage,
     /// A message that brings the control role a connection for questions about versions.
     pub versions: fn() -> PartMessage,
     /// Verifies a password.
@@ -172,7 +177,7 @@ impl Role {
             place,
             doors,
             trusted,
-            operate: Operate::start("console/operate").map_err(said)?,
+            operate: Operate::start("console/operate", OPERATE_LIMIT).map_err(said)?,
             reads: Reads::start().map_err(said)?,
             came: channel(),
             asks: Vec::new(),
@@ -270,7 +275,10 @@ impl Role {
             self.obey(order);
         }
         while let Some(reading) = self.shared.next_reading() {
-            let connection = self.connect(Level::Operator);
+            let connection = match reading.ask {
+                inquiry::Ask::Route(_) | inquiry::Ask::Files => self.connect((self.place.route)()),
+                _ => self.connect((self.place.operate)(Level::Operator)),
+            };
             self.reads.wait(reading, connection);
         }
         for connection in self.shared.connections() {
@@ -318,7 +326,7 @@ impl Role {
             });
             questions.push((number, Ask::Report(part)));
         }
-        if let Some((number, connection)) = self.connect(Level::User) {
+        if let Some((number, connection)) = self.connect((self.place.operate)(Level::User)) {
             self.reading.insert(number, connection);
             questions.push((number, Ask::Traffic));
         }
@@ -330,13 +338,13 @@ impl Role {
         self.looks.number
     }
 
-    /// Asks the proxy for a connection to its runtime API.
-    fn connect(&mut self, level: Level) -> Option<(u64, UnixStream)> {
+    /// Sends a message with one end of a connection, and returns the other one.
+    fn connect(&mut self, message: PartMessage) -> Option<(u64, UnixStream)> {
         let (own, other) = UnixStream::pair().ok()?;
         let number = self.next_number();
         self.asks.push(Question {
             number,
-            message: Message::Part(Box::new((self.place.operate)(level))),
+            message: Message::Part(Box::new(message)),
             descriptors: vec![Arc::new(OwnedFd::from(other))],
         });
         Some((number, own))
@@ -431,7 +439,7 @@ impl Role {
         }
         let asked = match &order.action {
             Action::Server { .. } | Action::Entry { .. } => {
-                let connected = self.connect(Level::Admin);
+                let connected = self.connect((self.place.operate)(Level::Admin));
                 let connected = connected.map(|(number, own)| (number, Some(own)));
                 connected.ok_or_else(|| "there is no connection to the proxy".to_owned())
             }

@@ -7,8 +7,6 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-/// How long an answer may take.
-const LIMIT: Duration = Duration::from_secs(3);
 /// Answers that are waited for at one time.
 const WAITING_MAX: usize = 16;
 
@@ -17,24 +15,26 @@ struct Job {
     connection: UnixStream,
     command: Vec<u8>,
     bytes_max: u64,
+    limit: Duration,
     then: Box<dyn FnOnce(Result<String, String>) + Send>,
 }
 
 /// The thread.
 pub struct Operate {
     jobs: SyncSender<Job>,
+    limit: Duration,
 }
 
 impl Operate {
-    /// Starts it; the name is that of the thread.
+    /// Starts it; the name is that of the thread, the limit how long an answer may take.
     ///
     /// # Errors
     /// The system's.
-    pub fn start(name: &str) -> io::Result<Operate> {
+    pub fn start(name: &str, limit: Duration) -> io::Result<Operate> {
         let (jobs, came) = sync_channel(WAITING_MAX);
         let thread = thread::Builder::new().name(name.to_owned());
         thread.spawn(move || run(&came))?;
-        Ok(Operate { jobs })
+        Ok(Operate { jobs, limit })
     }
 
     /// Sends a command; `then` gets the answer, or why there is none, on that thread.
@@ -49,6 +49,7 @@ impl Operate {
             connection,
             command,
             bytes_max,
+            limit: self.limit,
             then: Box::new(then),
         };
         if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) =
@@ -63,7 +64,7 @@ impl Operate {
 
 fn run(came: &Receiver<Job>) {
     while let Ok(job) = came.recv() {
-        let answer = answer(job.connection, &job.command, job.bytes_max);
+        let answer = answer(job.connection, &job.command, (job.bytes_max, job.limit));
         (job.then)(answer.map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                 "the proxy did not answer in time".to_owned()
@@ -74,9 +75,13 @@ fn run(came: &Receiver<Job>) {
 }
 
 /// The whole answer, within the limit: a proxy that sends a byte now and then is one that hangs.
-fn answer(mut connection: UnixStream, command: &[u8], bytes_max: u64) -> io::Result<String> {
-    let until = Instant::now() + LIMIT;
-    connection.set_write_timeout(Some(LIMIT))?;
+fn answer(
+    mut connection: UnixStream,
+    command: &[u8],
+    (bytes_max, limit): (u64, Duration),
+) -> io::Result<String> {
+    let until = Instant::now() + limit;
+    connection.set_write_timeout(Some(limit))?;
     connection.write_all(command)?;
     let (mut bytes, mut some) = (Vec::new(), vec![0; 64 << 10]);
     loop {
@@ -103,7 +108,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_to_its_end_and_one_that_is_too_long_is_refused() {
-        let operate = Operate::start("console/operate").unwrap();
+        let operate = Operate::start("console/operate", Duration::from_secs(3)).unwrap();
         for (bytes_max, expected) in [
             (100, Ok("fine\n")),
             (3, Err("the proxy's answer is too long")),

@@ -2,18 +2,24 @@
 //! reply holds up neither a look nor an action.
 
 use super::operate::Operate;
-use crate::inquiry::BYTES_MAX;
+use crate::inquiry::{Ask, BYTES_MAX};
 use crate::shared::Reading;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 /// Questions that wait for their connections.
 const WAITING_MAX: usize = 16;
+/// How long an answer of the runtime API may take, and one of a process that evaluates a request.
+const LIMIT: Duration = Duration::from_secs(3);
+const ROUTE_LIMIT: Duration = Duration::from_secs(7);
 
 /// The thread, and what is not with it yet.
 pub(super) struct Reads {
     operate: Operate,
+    /// For requests that are evaluated, which takes longer.
+    routes: Operate,
     /// By the numbers of the questions for their connections.
     waiting: BTreeMap<u64, (UnixStream, Reading)>,
 }
@@ -25,7 +31,8 @@ impl Reads {
     /// The system's.
     pub(super) fn start() -> io::Result<Reads> {
         Ok(Reads {
-            operate: Operate::start("console/read")?,
+            operate: Operate::start("console/read", LIMIT)?,
+            routes: Operate::start("console/route", ROUTE_LIMIT)?,
             waiting: BTreeMap::new(),
         })
     }
@@ -57,8 +64,11 @@ impl Reads {
             // Who asked may have gone.
             let _ = reply.send(answer);
         };
-        self.operate
-            .send(connection, ask.command(), BYTES_MAX, then);
+        let thread = match ask {
+            Ask::Route(_) | Ask::Files => &self.routes,
+            Ask::Requests { .. } | Ask::Request { .. } | Ask::Table { .. } => &self.operate,
+        };
+        thread.send(connection, ask.command(), BYTES_MAX, then);
         true
     }
 }

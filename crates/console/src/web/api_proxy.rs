@@ -4,6 +4,7 @@ use super::act::{carry_out, is_table};
 use super::api::{as_json, refused};
 use super::asks::Asks;
 use super::{Common, field, fields, inquire};
+use crate::inquiry::route::Question;
 use crate::inquiry::{Answer, Ask, Filter, MOST, PAGE};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
@@ -66,6 +67,23 @@ pub(super) async fn request(
     };
     let query = fields(query.unwrap_or_default().as_bytes());
     ask(&shared, &asks, &query, &Ask::Request { id }).await
+}
+
+/// `GET /api/v1/route`: where a request would go.
+pub(super) async fn route(
+    State(shared): State<Common>,
+    asks: Asks,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = fields(query.unwrap_or_default().as_bytes());
+    let question = match Question::of_query(&query) {
+        Ok(question) if question.url.is_empty() => Err("`url` is missing".to_owned()),
+        question => question,
+    };
+    match question {
+        Ok(question) => ask(&shared, &asks, &query, &Ask::Route(Box::new(question))).await,
+        Err(words) => refused(StatusCode::BAD_REQUEST, &words),
+    }
 }
 
 /// `GET /api/v1/tables`: the stick tables of a machine, without entries.

@@ -3,7 +3,7 @@
 use super::api::{as_json, refused};
 use super::asks::Asks;
 use super::config::{Drawing, FORM_BYTES_MAX, Failed, Typed, change, files, version};
-use super::{Common, body_within, field, fields};
+use super::{Common, body_within, field, fields, outcome};
 use crate::shared::Shared;
 use crate::user::{Role, Viewer};
 use crate::versions::ask;
@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
-use part::versions::{Answer, Question};
+use part::versions::{Answer, Edit, Findings, Question};
 use serde_json::{Value, json};
 
 /// Versions in one answer.
@@ -138,18 +138,54 @@ pub(super) async fn check(
     changes(&shared, asks, request, question).await
 }
 
-/// `POST /api/v1/apply`: a text becomes a version.
+/// `POST /api/v1/apply`: a text becomes a version, unless this machine could not serve it.
 pub(super) async fn apply(
     State(shared): State<Common>,
     asks: Result<Asks, Response>,
     request: Request<Body>,
 ) -> Response {
-    let question = |drawing: &Drawing, form: &[(String, String)]| {
-        let edit = Typed::of(form)?.edit();
-        let change = change(drawing, form).map_err(wrong)?;
-        Ok(Question::Apply { edit, change })
+    let (viewer, form) = match form(asks, request).await {
+        Ok(given) => given,
+        Err(response) => return response,
     };
-    changes(&shared, asks, request, question).await
+    let platform = shared.platform.borrow().clone();
+    let drawing = Drawing { platform, viewer };
+    applied(&shared, &drawing, &form)
+        .await
+        .unwrap_or_else(|(status, words)| refused(status, &words))
+}
+
+async fn applied(
+    shared: &Shared,
+    drawing: &Drawing,
+    form: &[(String, String)],
+) -> Result<Response, Failed> {
+    let edit = Typed::of(form)?.edit();
+    let change = change(drawing, form).map_err(wrong)?;
+    let wait = outcome::wait(&field(form, "wait")).map_err(wrong)?;
+    if let Some(findings) = unservable(shared, &edit).await? {
+        let words = "this machine could not serve it: nothing was changed";
+        let body = json!({ "error": words, "findings": value(&findings) });
+        return Ok(as_json(StatusCode::UNPROCESSABLE_ENTITY, &body));
+    }
+    let proposed = asked(shared, &Question::Apply { edit, change }).await?;
+    match (wait, proposed["version"].as_u64()) {
+        (Some(wait), Some(version)) => Ok(outcome::of(shared, version, wait).await),
+        _ => Ok(as_json(StatusCode::OK, &proposed)),
+    }
+}
+
+/// What this machine's own check has against an edit; None: it could serve it.
+async fn unservable(shared: &Shared, edit: &Edit) -> Result<Option<Findings>, Failed> {
+    let answer = ask(shared, &Question::Check(edit.clone())).await;
+    match answer.map_err(|words| (StatusCode::CONFLICT, words))? {
+        Answer::Findings(findings) => Ok(Some(findings).filter(|findings| !findings.good)),
+        Answer::Refused { words } | Answer::Unknown { words } => Err((StatusCode::CONFLICT, words)),
+        _ => Err((
+            StatusCode::CONFLICT,
+            "the control role answers something else".to_owned(),
+        )),
+    }
 }
 
 /// `POST /api/v1/version`: confirm or cancel the one in progress, or return to an older one.

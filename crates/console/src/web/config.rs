@@ -4,18 +4,20 @@
 use super::act::back;
 use super::pages::to_sign_in;
 use super::sign_in::{is_own, to};
-use super::{Common, body_within, failure, field, fields, html, signed_in};
-use crate::page::config::{self, Editing, Viewed};
+use super::{Common, body_within, failure, field, fields, html, inquire, signed_in};
+use crate::inquiry::{Answer as Answered, Ask};
+use crate::page::config::{self, Editing, Meanwhile, Viewed};
 use crate::page::{Page, Shown};
 use crate::platform::Platform;
 use crate::shared::Shared;
 use crate::user::{Role, Viewer};
-use crate::versions::ask;
+use crate::versions::{self, ask};
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Request, StatusCode, Uri};
 use axum::response::Response;
 use maud::Markup;
+use part::lock;
 use part::versions::{Answer, Change, Edit, File, Files, Findings, QUESTION_BYTES_MAX, Question};
 use std::sync::Arc;
 
@@ -88,9 +90,27 @@ pub(super) async fn page(
         "difference" => difference(&shared, &drawing, &query).await,
         "edit" => edit(&shared, &drawing, &query).await,
         "roll-back" => roll_back(&shared, &drawing, &query, None).await,
+        "served" => served(&shared, &drawing, &query).await,
         "manual" => return manual(&shared, &drawing, &query),
         _ => Err((StatusCode::NOT_FOUND, "There is no such page.".to_owned())),
     })
+}
+
+/// The files that this machine serves, cluster or not.
+async fn served(
+    shared: &Shared,
+    drawing: &Drawing,
+    query: &[(String, String)],
+) -> Result<Markup, Failed> {
+    let path = field(query, "path");
+    match inquire::now(shared, "", &Ask::Files, &drawing.viewer).await {
+        Answered::Files(files) => config::served_files(&drawing.shown(), &files, &path)
+            .ok_or_else(|| (StatusCode::NOT_FOUND, format!("There is no file '{path}'."))),
+        Answered::Failed(words) | Answered::Missing(words) | Answered::Off(words) => {
+            Err(conflict(words))
+        }
+        _ => strange(),
+    }
 }
 
 /// A version that a query names.
@@ -213,6 +233,7 @@ async fn edit(
         message: "",
         paths: &paths,
         wrong: None,
+        meanwhile: None,
     };
     Ok(config::editor(&drawing.shown(), &editing, None))
 }
@@ -325,6 +346,7 @@ impl Typed {
             message: &self.message,
             paths: &[],
             wrong,
+            meanwhile: None,
         }
     }
 }
@@ -339,9 +361,47 @@ async fn check(shared: &Shared, typed: &Typed) -> Result<Findings, Failed> {
 
 /// What a check finds, for the script of the editor.
 async fn checked(shared: &Shared, form: &[(String, String)]) -> Result<Markup, Failed> {
+    // Who types sees soon when another version is accepted.
+    shared.see();
     let typed = Typed::of(form)?;
     let found = check(shared, &typed).await?;
-    Ok(config::findings(&found, &typed.editing(None)))
+    let meanwhile = newer(shared, &typed);
+    Ok(config::findings(
+        &found,
+        &Editing {
+            meanwhile: meanwhile.as_ref(),
+            ..typed.editing(None)
+        },
+    ))
+}
+
+/// The version that was accepted since the one that is edited, as it was known last.
+fn newer(shared: &Shared, typed: &Typed) -> Option<Meanwhile> {
+    let versions = lock(&shared.versions).clone()?;
+    let accepted = versions.accepted.filter(|accepted| *accepted > typed.of)?;
+    let version = versions.all.iter().find(|one| one.id == accepted);
+    Some(Meanwhile {
+        accepted,
+        author: version.map_or_else(String::new, |one| one.author.clone()),
+        message: version.map_or_else(String::new, |one| one.message.clone()),
+        ..Meanwhile::default()
+    })
+}
+
+/// The same as it is now, with what changed.
+async fn meanwhile(shared: &Shared, typed: &Typed) -> Option<Meanwhile> {
+    versions::refresh(shared).await;
+    let newer = newer(shared, typed)?;
+    let accepted = newer.accepted;
+    // A version that is no longer kept cannot be compared.
+    let differences = differences(shared, Some(typed.of), accepted).await.ok();
+    let files = files(shared, Some(accepted)).await.unwrap_or_default();
+    let file = { files.files.into_iter() }.find(|file| file.path == typed.path);
+    Some(Meanwhile {
+        differences,
+        text: file.and_then(|file| file.text),
+        ..newer
+    })
 }
 
 /// The editor again, or the last look before a change.
@@ -350,20 +410,37 @@ async fn edited(
     drawing: &Drawing,
     form: &[(String, String)],
 ) -> Result<Markup, Failed> {
-    let typed = Typed::of(form)?;
+    let mut typed = Typed::of(form)?;
+    // Who merged the changes of a version goes on from that one.
+    if let Some(onto) = version(form, "onto")? {
+        typed.of = onto;
+    }
+    let meanwhile = meanwhile(shared, &typed).await;
+    let meanwhile = meanwhile.as_ref();
     if field(form, "do") == "edit" {
-        return Ok(config::editor(&drawing.shown(), &typed.editing(None), None));
+        let editing = Editing {
+            meanwhile,
+            ..typed.editing(None)
+        };
+        return Ok(config::editor(&drawing.shown(), &editing, None));
     }
     // What was typed is not lost because a check does not work.
     let found = match check(shared, &typed).await {
         Ok(found) => found,
         Err((_, words)) => {
-            let editing = typed.editing(Some(&words));
+            let editing = Editing {
+                meanwhile,
+                ..typed.editing(Some(&words))
+            };
             return Ok(config::editor(&drawing.shown(), &editing, None));
         }
     };
-    let editing = typed.editing(None);
-    Ok(match field(form, "do") == "review" && found.good {
+    let editing = Editing {
+        meanwhile,
+        ..typed.editing(None)
+    };
+    let reviews = field(form, "do") == "review" && meanwhile.is_none();
+    Ok(match reviews && found.good {
         true => config::review(&drawing.shown(), &editing, &found),
         false => config::editor(&drawing.shown(), &editing, Some(&found)),
     })
@@ -407,7 +484,11 @@ async fn applied(shared: &Shared, drawing: &Drawing, form: &[(String, String)]) 
     match outcome {
         Ok(answer) => decided(shared, answer),
         Err(words) => {
-            let editing = typed.editing(Some(&words));
+            let meanwhile = meanwhile(shared, &typed).await;
+            let editing = Editing {
+                meanwhile: meanwhile.as_ref(),
+                ..typed.editing(Some(&words))
+            };
             respond(Ok(config::editor(&drawing.shown(), &editing, None)))
         }
     }

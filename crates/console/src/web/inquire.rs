@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 
 /// Who may ask.
 pub(super) const NEEDS: Role = Role::Operator;
-/// How long an answer may take.
-const LIMIT: Duration = Duration::from_secs(4);
+/// How much longer than its limit an answer may take until it is here.
+const WAY: Duration = Duration::from_secs(1);
 
 /// The number of a request: `0x1f`.
 pub(super) fn number(text: &str) -> Option<u64> {
@@ -47,7 +47,7 @@ pub(super) async fn raw(
             return Err(format!("there is no way to the console of {on}"));
         }
     }
-    match tokio::time::timeout(LIMIT, answer).await {
+    match tokio::time::timeout(ask.limit() + WAY, answer).await {
         Ok(Ok(said)) => said,
         _ => Err("the proxy did not answer in time".to_owned()),
     }

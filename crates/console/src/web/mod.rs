@@ -8,6 +8,7 @@ mod asks;
 mod config;
 mod inquire;
 mod live;
+mod outcome;
 mod pages;
 mod places;
 mod proof;
@@ -60,6 +61,7 @@ pub fn router(shared: Common) -> Router {
         .route("/part/{name}", get(pages::page))
         .route("/requests", get(pages::page))
         .route("/requests/{id}", get(pages::request))
+        .route("/route", get(pages::route))
         .route("/tables/{name}", get(pages::table))
         .route("/events", get(pages::page))
         .route("/config", get(pages::page))
@@ -86,6 +88,7 @@ pub fn router(shared: Common) -> Router {
         .route("/api/v1/act", post(api::act))
         .route("/api/v1/requests", get(api_proxy::requests))
         .route("/api/v1/requests/{id}", get(api_proxy::request))
+        .route("/api/v1/route", get(api_proxy::route))
         .route("/api/v1/tables", get(api_proxy::tables))
         .route(
             "/api/v1/tables/{name}",

@@ -4,6 +4,7 @@ use super::act::is_table;
 use super::{Common, failure, field, fields, html, inquire, signed_in};
 use crate::drawing::View;
 use crate::inquiry::live::Inquiry;
+use crate::inquiry::route::Question;
 use crate::inquiry::{Answer, Ask, CARD, Filter, PAGE};
 use crate::page::{self, Asked, Page, Shown};
 use crate::platform::Platform;
@@ -232,6 +233,37 @@ pub(super) async fn request(
     let ask = Ask::Request { id };
     answered(&shared, &viewer, &wanted, &ask, |shown| {
         page::request(shown, id)
+    })
+    .await
+}
+
+/// The page with the form for a request, and where that would go.
+pub(super) async fn route(
+    State(shared): State<Common>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = query.unwrap_or_default();
+    let Some((viewer, _)) = signed_in(&shared, &headers) else {
+        return to_sign_in("/route", &query);
+    };
+    shared.see();
+    let Some(wanted) = Wanted::of(&shared, "/traffic", &query) else {
+        return failure(StatusCode::NOT_FOUND, "There is no such page.");
+    };
+    let question = match Question::of_query(&fields(query.as_bytes())) {
+        Ok(question) => question,
+        Err(words) => return failure(StatusCode::BAD_REQUEST, &words),
+    };
+    let ask = Ask::Route(Box::new(question.clone()));
+    if question.url.is_empty() {
+        // Nothing is asked yet.
+        let platform = shared.platform.borrow().clone();
+        let shown = wanted.shown(&platform, &viewer, None);
+        return html(StatusCode::OK, page::route(&shown, &question));
+    }
+    answered(&shared, &viewer, &wanted, &ask, |shown| {
+        page::route(shown, &question)
     })
     .await
 }

@@ -203,10 +203,13 @@ fn config(
     sources: &SourceMap,
     diagnostics: &Diagnostics,
 ) -> Result<Config, Refused> {
-    config.ok_or_else(|| {
-        let look = voice::look(&std::io::stderr(), false);
-        Refused::Files(render::full(sources, diagnostics, &look))
-    })
+    config.ok_or_else(|| files_refused(sources, diagnostics))
+}
+
+/// What is wrong with the files.
+fn files_refused(sources: &SourceMap, diagnostics: &Diagnostics) -> Refused {
+    let look = voice::look(&std::io::stderr(), false);
+    Refused::Files(render::full(sources, diagnostics, &look))
 }
 
 /// Without FILE the first word is the request.

@@ -1,6 +1,7 @@
 //! As whom the process serves that speaks with the network.
 
 use model::config::Global;
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use part::voice::Form;
 use rustix::thread::CapabilitySet;
 
@@ -29,6 +30,23 @@ pub fn user_name(id: u32) -> Option<String> {
 pub fn group_name(id: u32) -> Option<String> {
     let group = nix::unistd::Group::from_gid(id.into()).ok()??;
     Some(group.name)
+}
+
+/// Becomes nobody for good, where root runs this, and a member of this group alone; another user stays what
+/// it is.
+///
+/// # Errors
+/// The system's.
+pub fn become_nobody(member_of: Option<u32>) -> nix::Result<()> {
+    if StartedAs::now() != StartedAs::Root {
+        return Ok(());
+    }
+    let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    // Never root's: its members may reach more.
+    let kept = member_of.filter(|group| *group != 0).map(Gid::from_raw);
+    setgroups(kept.as_slice())
+        .and_then(|()| setresgid(group, group, group))
+        .and_then(|()| setresuid(user, user, user))
 }
 
 /// The user who started the process.

@@ -25,7 +25,9 @@ pub use capabilities::{Kept, names};
 pub use error::ConfinementError;
 pub use files::{of_guest, only_volume};
 pub use held::{Files, Filtered, Held};
-pub use identity::{Identity, NOBODY, Origin, StartedAs, group_name, identity_for, user_name};
+pub use identity::{
+    Identity, Origin, StartedAs, become_nobody, group_name, identity_for, user_name,
+};
 
 use model::config::Config;
 use rustix::thread::CapabilitySet;
@@ -112,6 +114,15 @@ impl Confinement {
     pub fn console() -> Confinement {
         Confinement {
             role: Role::Console,
+            ..Confinement::loader()
+        }
+    }
+
+    /// Of a process that shows where a request would go: it serves one as the proxy does, and has no
+    /// capability and no file.
+    pub fn route() -> Confinement {
+        Confinement {
+            role: Role::Proxy,
             ..Confinement::loader()
         }
     }

@@ -3,6 +3,7 @@
 mod asked;
 mod live;
 mod report;
+pub mod rounds;
 
 pub use asked::Asked;
 pub use live::{Live, LiveServer};

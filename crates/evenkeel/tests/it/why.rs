@@ -106,7 +106,7 @@ fn what_was_decided_for_each_request_is_told_with_the_lines_and_reasons() {
             "/plain",
             &[
                 "GET /plain (host shop)",
-                "rule http-request set-header (a.cfg:16)",
+                "rule http-request set-header (a.cfg:16)\n              http-request set-header ",
                 "backend app, by default_backend (a.cfg:20)",
                 "server app/one, by balance roundrobin",
                 "response headers complete: status 200\n            rule http-response set-header (a.cfg:25)\n",
@@ -183,6 +183,8 @@ fn a_request_is_found_by_its_unique_id_and_by_a_line_of_a_log() {
     let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(json["client"], format!("127.0.0.1:{client}"));
     assert_eq!(json["rules"][0]["line"], 16);
+    let text = json["rules"][0]["text"].as_str().unwrap();
+    assert!(text.starts_with("http-request set-header "), "{json}");
     let date = log_date(json["began"].as_str().unwrap());
     let http = |date: &str| {
         format!(

@@ -31,11 +31,12 @@ use language::render::{self, HaproxyForm};
 use language::source::Text;
 use language::{Diagnostic, Diagnostics, Environment, Line, Severity, SourceMap};
 use model::codes;
-use model::config::{Config, Service, Watch};
+use model::config::{Config, RuleTexts, Service, Watch};
 use model::rules::draft::{DefaultPath, Section};
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What came out.
 #[derive(Debug)]
@@ -65,6 +66,10 @@ impl Loaded {
         let version = loaded.recording.options.version.as_str();
         config.global.version = (!version.is_empty()).then(|| version.into());
         config.environment = loaded.environment;
+        if config.global.requests_kept() > 0 {
+            let texts = RuleTexts::of(&loaded.sources, PART.sections.secrets);
+            config.rule_texts = Arc::new(texts);
+        }
         config.reported = reported(&loaded.sources, &loaded.diagnostics);
         Loaded {
             quiet: config.global.quiet,

@@ -15,6 +15,7 @@ pub mod product;
 mod proxy;
 mod rare;
 mod ring;
+mod rule_texts;
 mod server;
 mod server_tls;
 mod service;
@@ -41,6 +42,7 @@ pub use persistence::{
 pub use proxy::{CaptureCookie, Health, Proxy, StateSource, StatsPage, SwitchRule, SwitchTarget};
 pub use rare::Rare;
 pub use ring::{Ring, RingServer, RingTls};
+pub use rule_texts::RuleTexts;
 pub use server::{ProxyExtensions, ProxyField, Server, ServerOptions};
 pub use server_tls::{Named, ServerTls, WebSocketProto};
 pub use service::Service;
@@ -75,6 +77,8 @@ pub struct Config {
     pub files: Vec<String>,
     /// Where the lines of each of them begin.
     pub line_starts: std::sync::Arc<[Box<[u32]>]>,
+    /// The lines of its rules, if requests are kept.
+    pub rule_texts: std::sync::Arc<RuleTexts>,
     /// What its load reported, in HAProxy's form.
     pub reported: Box<str>,
     /// The variables that its lines see, as its last line left them.

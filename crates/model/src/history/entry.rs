@@ -131,6 +131,8 @@ pub struct Effort {
 pub struct Facts {
     /// Its number on its thread, from 1.
     pub number: u64,
+    /// The version of the configuration that it was served by.
+    pub(super) version: u64,
     /// The number that it has in the process, as in `show sess`.
     pub id: u64,
     /// HTTP, else TCP.
@@ -170,6 +172,7 @@ impl Default for Entry {
     fn default() -> Self {
         let facts = Facts {
             number: 0,
+            version: 0,
             id: 0,
             http: false,
             began_ms: [0; 2],
@@ -283,6 +286,7 @@ impl Facts {
         let owner = { stream.decided.as_deref() }.and_then(|decided| decided.owner?.rule);
         Facts {
             number,
+            version: stream.config.version,
             id: stream.identity.id,
             http: stream.http,
             began_ms: [unix_ms(times.accept_date()), unix_ms(times.began_at)],

@@ -16,6 +16,7 @@ pub use asked::Asked;
 pub use entry::{BackendBy, Entry, Facts, Field, Place, Spans};
 pub use filter::{Filter, FilterError};
 
+use crate::config::RuleTexts;
 use crate::log;
 use crate::transaction::Stream;
 use ring::Ring;
@@ -41,6 +42,8 @@ pub struct Told {
     /// What is kept.
     pub entry: Entry,
     files: Arc<[Arc<str>]>,
+    /// None: its version was forgotten.
+    texts: Option<Arc<RuleTexts>>,
 }
 
 impl Told {
@@ -48,6 +51,13 @@ impl Told {
     pub fn place(&self, place: Place) -> Option<(&str, u32)> {
         let name = self.files.get(usize::from(place.file))?;
         (place.line > 0).then_some((name, place.line))
+    }
+
+    /// What stands there in the configuration that served the request, with secrets covered; None: that
+    /// is not known any more.
+    pub fn line_text(&self, place: Place) -> Option<&str> {
+        let (file, line) = self.place(place)?;
+        self.texts.as_ref()?.get(file, line)
     }
 }
 

@@ -2,13 +2,15 @@
 
 use super::entry::{self, Entry, FIELDS, Facts, Place};
 use super::{Look, Part, Told};
-use crate::config::Config;
+use crate::config::{Config, RuleTexts};
 use crate::transaction::{Others, RULES_MAX, RuleMet, Stream, Try};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Names of files that a ring holds; those of later ones are unknown.
 const FILES_MAX: usize = 255;
+/// Versions whose rules a ring has; of entries of older ones it knows the lines.
+const VERSIONS_MAX: usize = 8;
 /// Entries of a group.
 const GROUP: usize = 64;
 
@@ -22,6 +24,8 @@ pub(super) struct Ring {
     /// How many there ever were.
     pub(super) written: u64,
     pub(super) files: Files,
+    /// The rules of the newest versions that entries are of, by their numbers.
+    texts: VecDeque<(u64, Arc<RuleTexts>)>,
 }
 
 /// Entries one behind the other, each list in memory of its own: a new one touches little.
@@ -154,6 +158,7 @@ impl Ring {
                 names: Vec::new(),
                 last: None,
             },
+            texts: VecDeque::new(),
         }
     }
 
@@ -174,6 +179,15 @@ impl Ring {
         }
         if let Some(group) = self.groups.back_mut() {
             self.written += 1;
+            let version = stream.config.version;
+            // Streams of two versions end one among the other.
+            if !self.texts.iter().rev().any(|(known, _)| *known == version) {
+                let texts = Arc::clone(&stream.config.rule_texts);
+                self.texts.push_back((version, texts));
+                if self.texts.len() > VERSIONS_MAX {
+                    self.texts.pop_front();
+                }
+            }
             group.push(stream, self.written, &mut self.files);
         }
     }
@@ -215,6 +229,7 @@ impl Ring {
         self.limit = limit;
         if limit == 0 {
             self.groups = VecDeque::new();
+            self.texts = VecDeque::new();
         }
         while self.groups.len() > 1 && self.entries() - GROUP >= limit {
             self.groups.pop_front();
@@ -249,7 +264,17 @@ impl Ring {
             self.read(number, &mut entry);
             if let Some(how) = fits(&entry) {
                 let (entry, files) = (entry.clone(), Arc::clone(&files));
-                told.push((how, Told { entry, files }));
+                let mut texts = self.texts.iter();
+                let texts = texts.find(|(version, _)| *version == entry.version);
+                let texts = texts.map(|(_, texts)| Arc::clone(texts));
+                told.push((
+                    how,
+                    Told {
+                        entry,
+                        files,
+                        texts,
+                    },
+                ));
             }
         }
         let before = rest.next().and(last);

@@ -369,3 +369,50 @@ fn unix_clients_match_no_address() {
     let at = SocketAddr::from(([127, 0, 0, 1], 1));
     assert!(Asked::read(&format!("{at} [x]")).fits(&unix).is_none());
 }
+
+#[test]
+fn a_rule_has_the_text_of_its_own_version_until_that_is_forgotten() {
+    let mut ring = Ring::new();
+    let with = |version: u64| {
+        let mut stream = request(GET);
+        let mut sources = language::SourceMap::default();
+        let text = format!("frontend web\n http-request deny if {{ path /{version} }}\n");
+        sources.add("a.cfg", text.into_bytes());
+        stream.config = Arc::new(Config {
+            files: vec!["a.cfg".into()],
+            rule_texts: Arc::new(RuleTexts::of(&sources, &[])),
+            version,
+            ..(*stream.config).clone()
+        });
+        stream.decide_by_rule(RuleMet {
+            file: 0,
+            line: 2,
+            words: ["http-request", "deny"],
+            ends: true,
+        });
+        stream
+    };
+    // Streams of two versions end one among the other.
+    for version in [1, 2, 1, 2] {
+        kept(&mut ring, &with(version), 100);
+    }
+    let texts = |ring: &Ring| {
+        let part = look(ring, 0, None, 100);
+        let text = |told: &Told| {
+            let place = told.entry.rule_place(0);
+            assert_eq!(told.place(place), Some(("a.cfg", 2)));
+            told.line_text(place).map(str::to_owned)
+        };
+        let all = part.told.iter().map(|(_, told)| text(told));
+        all.collect::<Vec<_>>()
+    };
+    let of = |version: u64| Some(format!("http-request deny if {{ path /{version} }}"));
+    assert_eq!(texts(&ring), [of(2), of(1), of(2), of(1)]);
+    (3..=10).for_each(|version| kept(&mut ring, &with(version), 100));
+    let all = texts(&ring);
+    assert_eq!((&all[0], &all[7]), (&of(10), &of(3)));
+    assert_eq!(all[8..], [None, None, None, None]);
+    // One that ends late brings nothing back that makes others forget more than their number.
+    kept(&mut ring, &with(1), 100);
+    assert_eq!(texts(&ring)[0], of(1));
+}

@@ -244,6 +244,7 @@ pub fn render(config: &Config, process: &Process, moment: &Moment, query: Query)
                 .filter(|row| !(query.no_maintenance && state_of(row) == "MAINT"))
                 .collect();
             of_proxies(&mut out, (family, name), &of_family, &rows);
+            durations(&mut out, name, &of_family);
         }
     }
     if query.tables {
@@ -314,6 +315,43 @@ fn of_proxies(
             head(out, &name, &meaning(*column, *how), *how);
             out.push_str(&lines);
         }
+    }
+}
+
+/// How long the last requests took: percentiles, which HAProxy's exporter does not have. They are of a
+/// window that moves on, so a summary and no histogram, whose buckets never fall.
+fn durations(out: &mut String, family_name: &str, rows: &[&Row<'_>]) {
+    let name = format!("evenkeel_{family_name}_request_duration_seconds");
+    let mut lines = String::new();
+    for row in rows {
+        let state = &row.proxy.state;
+        let counters = match &row.object {
+            Object::Frontend => &state.frontend.counters,
+            Object::Backend => &state.backend.counters,
+            Object::Server(server, _) => &server.state.traffic.counters,
+            Object::Listener(_) => continue,
+        };
+        let of = counters.percentiles();
+        if of.samples == 0 {
+            continue;
+        }
+        let labels = labels(row);
+        for (quantile, ms) in [("0.5", of.p50_ms), ("0.95", of.p95_ms), ("0.99", of.p99_ms)] {
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                lines,
+                "{name}{{{labels},quantile=\"{quantile}\"}} {}.{:03}",
+                ms / 1000,
+                ms % 1000
+            );
+        }
+    }
+    if !lines.is_empty() {
+        let _ = write!(
+            out,
+            "# HELP {name} how long the last 1,024 to 2,048 requests or TCP sessions of each thread took, at most a \
+             quarter too high\n# TYPE {name} summary\n{lines}"
+        );
     }
 }
 
@@ -549,6 +587,55 @@ mod tests {
         assert_eq!(of("scope=other"), None);
         assert_eq!(of("scope"), None);
         assert!(Query::parse(b"no-maint").unwrap().no_maintenance);
+    }
+
+    #[test]
+    fn durations_are_summaries_in_seconds_of_what_has_had_requests() {
+        let text =
+            "listen shop\n bind 127.0.0.1:1\n server one 127.0.0.1:2\n server two 127.0.0.1:3\n";
+        let loaded = keyword::testing::load_text(text);
+        let mut config = loaded.config.expect("it loads");
+        model::control::install(&mut config, None, 0);
+        let proxy = &config.proxies[0];
+        proxy.state.backend.counters.took(5);
+        for ms in [7, 7, 1_500] {
+            proxy.servers[0].state.traffic.counters.took(ms);
+        }
+        let mut rows: Vec<Row<'_>> = Vec::new();
+        let moment = Moment {
+            state_ms: 0,
+            rate_ms: 0,
+            connections_max: 10,
+            legends: false,
+        };
+        each(&config, &Selection::default(), &moment, |row| {
+            rows.push(row.clone());
+        });
+        let mut out = String::new();
+        for (family, name) in [
+            (F, "frontend"),
+            (L, "listener"),
+            (B, "backend"),
+            (S, "server"),
+        ] {
+            let of: Vec<_> = { rows.iter() }
+                .filter(|row| family_of(row) == family)
+                .collect();
+            durations(&mut out, name, &of);
+        }
+        let lines = out.lines().filter(|line| !line.starts_with("# HELP"));
+        let expected = [
+            "# TYPE evenkeel_backend_request_duration_seconds summary",
+            "evenkeel_backend_request_duration_seconds{proxy=\"shop\",quantile=\"0.5\"} 0.005",
+            "evenkeel_backend_request_duration_seconds{proxy=\"shop\",quantile=\"0.95\"} 0.005",
+            "evenkeel_backend_request_duration_seconds{proxy=\"shop\",quantile=\"0.99\"} 0.005",
+            "# TYPE evenkeel_server_request_duration_seconds summary",
+            "evenkeel_server_request_duration_seconds{proxy=\"shop\",server=\"one\",quantile=\"0.5\"} 0.007",
+            "evenkeel_server_request_duration_seconds{proxy=\"shop\",server=\"one\",quantile=\"0.95\"} 1.535",
+            "evenkeel_server_request_duration_seconds{proxy=\"shop\",server=\"one\",quantile=\"0.99\"} 1.535",
+        ];
+        assert_eq!(lines.collect::<Vec<_>>(), expected);
+        assert_eq!(out.matches("# HELP ").count(), 2);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use part::versions::Difference;
 const LINES_MAX: usize = 2_000;
 
 /// All files that differ.
-pub(super) fn of(all: &[Difference]) -> Markup {
+pub(super) fn of<'d>(all: impl IntoIterator<Item = &'d Difference>) -> Markup {
+    let all: Vec<&Difference> = all.into_iter().collect();
     html! {
         @if all.is_empty() { p.empty { "The files are the same." } }
         @for one in all {

@@ -5,7 +5,7 @@ use super::super::words::clean;
 use super::super::{Page, Shown, frame};
 use super::{difference, highlight, reason};
 use maud::{Markup, PreEscaped, html};
-use part::versions::{Finding, Findings};
+use part::versions::{Difference, Finding, Findings};
 
 /// Findings that are shown.
 const FINDINGS_MAX: usize = 100;
@@ -27,6 +27,23 @@ pub struct Editing<'e> {
     pub paths: &'e [String],
     /// Why the last step did not work.
     pub wrong: Option<&'e str>,
+    /// What was accepted since the version that is edited.
+    pub meanwhile: Option<&'e Meanwhile>,
+}
+
+/// A version that was accepted while somebody edited an older one.
+#[derive(Clone, Debug, Default)]
+pub struct Meanwhile {
+    /// Its number.
+    pub accepted: u64,
+    /// Its author, and the reason.
+    pub author: String,
+    /// The reason.
+    pub message: String,
+    /// What differs from the version that is edited; None: that is not known any more.
+    pub differences: Option<Vec<Difference>>,
+    /// Its text of the file; None: it has no such text.
+    pub text: Option<String>,
 }
 
 /// The fields that say what is edited.
@@ -53,6 +70,7 @@ pub fn editor(shown: &Shown<'_>, editing: &Editing<'_>, found: Option<&Findings>
         }
         form #edit method="post" action="/config/edit" {
             (fields(shown, editing))
+            @if let Some(meanwhile) = editing.meanwhile { (stale(editing, meanwhile)) }
             div.editor {
                 pre.gutter #gutter aria-hidden="true" {}
                 div.field {
@@ -65,7 +83,9 @@ pub fn editor(shown: &Shown<'_>, editing: &Editing<'_>, found: Option<&Findings>
             }
             p.links {
                 button name="do" value="check" { "Check" } " "
-                button.first name="do" value="review" { "Review the change…" } " "
+                @if editing.meanwhile.is_none() {
+                    button.first name="do" value="review" { "Review the change…" } " "
+                }
                 a.button href="/config" { "Discard" }
             }
             p.aside { "Secrets are covered (***). A line that you leave as it is keeps its secret." }
@@ -83,6 +103,48 @@ pub fn editor(shown: &Shown<'_>, editing: &Editing<'_>, found: Option<&Findings>
     )
 }
 
+/// What was accepted meanwhile, and how to go on: nothing that was typed is lost.
+fn stale(editing: &Editing<'_>, meanwhile: &Meanwhile) -> Markup {
+    let accepted = meanwhile.accepted;
+    let all = meanwhile.differences.as_deref();
+    let (here, elsewhere): (Vec<&Difference>, Vec<&Difference>) =
+        { all.unwrap_or_default().iter() }.partition(|one| one.path == editing.path);
+    html! {
+        section.subject.bad role="alert" {
+            h2 { "Version " (accepted) " was accepted while you edited version " (editing.of) }
+            p {
+                "By " (clean(&meanwhile.author)) ": " (clean(&meanwhile.message)) ". Your text is below, as you left it. "
+                "It cannot be applied before the changes of version " (accepted) " are in it: it would undo them."
+            }
+            @match (all, here.is_empty()) {
+                (None, _) => p.muted { "Version " (editing.of) " is no longer kept, so what changed since is not known." },
+                (Some(_), true) => p { "This file is the same in both versions: there is nothing to merge." },
+                (Some(_), false) => {
+                    p { "What changed in this file since version " (editing.of) ":" }
+                    div.differences { (difference::of(here)) }
+                }
+            }
+            @if !elsewhere.is_empty() {
+                p.muted {
+                    "Other files that changed: "
+                    (elsewhere.iter().map(|one| clean(&one.path)).collect::<Vec<_>>().join(", "))
+                }
+            }
+            @match &meanwhile.text {
+                Some(text) => details {
+                    summary { "The text of version " (accepted) }
+                    pre.code tabindex="0" { (text) }
+                },
+                None => p { "Version " (accepted) " has no such file: what you write cannot be applied." },
+            }
+            @if meanwhile.text.is_some() {
+                p { "Merge the changes into your text by hand, then go on from version " (accepted) "." }
+                button name="onto" value=(accepted) { "My text has them: go on from version " (accepted) }
+            }
+        }
+    }
+}
+
 /// What a check found: each mistake under its line.
 pub fn findings(found: &Findings, editing: &Editing<'_>) -> Markup {
     let errors = found
@@ -97,6 +159,12 @@ pub fn findings(found: &Findings, editing: &Editing<'_>) -> Markup {
         .count();
     let words = |number: usize, noun: &str| super::super::words::counted(number, noun);
     html! {
+        @if let Some(meanwhile) = editing.meanwhile {
+            p.note.old {
+                "Version " (meanwhile.accepted) " of " (clean(&meanwhile.author)) " was accepted while you edit: "
+                "“Check” shows what changed."
+            }
+        }
         p.outcome {
             @match (found.good, errors, warnings) {
                 (true, _, 0) => span.s.good { "No mistake: this machine could serve it." },

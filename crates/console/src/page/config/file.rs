@@ -48,7 +48,7 @@ pub fn file(shown: &Shown<'_>, viewed: &Viewed<'_>) -> Markup {
     frame::below(&Page::Configuration, shown, (&title, None), &content)
 }
 
-fn lines(text: &str, blame: Option<&[Line]>) -> Markup {
+pub(super) fn lines(text: &str, blame: Option<&[Line]>) -> Markup {
     let version = |at: usize| {
         blame
             .and_then(|blame| blame.get(at))

@@ -5,16 +5,19 @@ mod edit;
 mod file;
 mod highlight;
 
-pub use edit::{Editing, editor, findings, review};
+pub use edit::{Editing, Meanwhile, editor, findings, review};
 pub use file::{Viewed, file};
 
 use super::actions::hidden;
-use super::words::{clean, date, moment};
+use super::words::{clean, date, encode, moment};
 use super::{Page, Shown, frame, state};
 use crate::user::Role;
 use maud::{Markup, html};
 use part::report::Grade;
-use part::versions::{Difference, Files, Stage, Version, Versions};
+use part::versions::{Difference, File, Files, Stage, Version, Versions};
+
+/// The page of the files that are served.
+const SERVED: &str = "/config/served";
 
 /// The steps of a version in progress.
 const STEPS: [(Stage, &str); 4] = [
@@ -33,8 +36,14 @@ fn may_change(shown: &Shown<'_>, versions: &Versions) -> bool {
 pub(super) fn of(shown: &Shown<'_>) -> Markup {
     let Some(versions) = &shown.platform.versions else {
         return html! {
+            section.served {
+                h2 { "Served now" }
+                p { "The files of this machine, as they were at the last load." }
+                p.links { a.button href=(SERVED) { "Files" } }
+            }
             p.empty {
-                "No versions: this machine does not belong to a cluster, or its control role does not respond. "
+                "No versions: this machine does not belong to a cluster, or its control role does not respond. A member \
+                 keeps versions: who changed what, when and why; changes in the browser; the way back. "
                 code { "evenkeel cluster init NAME" } " makes it a member, also alone."
             }
         };
@@ -217,23 +226,63 @@ pub fn files(shown: &Shown<'_>, files: &Files) -> Markup {
     let content = html! {
         section.served {
             h2 { "Files" }
-            ul.files {
-                @for one in &files.files {
-                    li {
-                        @match &one.text {
-                            Some(text) => {
-                                a href=(file::path(files.version, &one.path)) { (clean(&one.path)) }
-                                span.muted { " " (super::words::counted(text.lines().count(), "line")) }
-                            },
-                            None => { (clean(&one.path)) " " span.muted { (clean(&one.description)) } }
-                        }
-                        @if !one.main { span.muted { " · named by the files before" } }
-                    }
-                }
-            }
+            (listed(&files.files, |path| file::path(files.version, path)))
         }
     };
     frame::below(&Page::Configuration, shown, (&title, None), &content)
+}
+
+/// The files that this machine serves: all, or the one of a path.
+pub fn served_files(shown: &Shown<'_>, files: &[File], path: &str) -> Option<Markup> {
+    if path.is_empty() {
+        let content = html! {
+            section.served {
+                h2 { "Files" }
+                (listed(files, |path| format!("{SERVED}?path={}", encode(path))))
+            }
+        };
+        return Some(frame::below(
+            &Page::Configuration,
+            shown,
+            ("Served now", None),
+            &content,
+        ));
+    }
+    let file = files.iter().find(|file| file.path == path)?;
+    let content = html! {
+        p.links { a.button href=(SERVED) { "All files" } }
+        @match &file.text {
+            Some(text) => (file::lines(text, None)),
+            None => p { (clean(&file.description)) },
+        }
+    };
+    let title = format!("Served now: {path}");
+    Some(frame::below(
+        &Page::Configuration,
+        shown,
+        (&title, None),
+        &content,
+    ))
+}
+
+/// The list of files, with a link to each text.
+fn listed(files: &[File], to: impl Fn(&str) -> String) -> Markup {
+    html! {
+        ul.files {
+            @for one in files {
+                li {
+                    @match &one.text {
+                        Some(text) => {
+                            a href=(to(&one.path)) { (clean(&one.path)) }
+                            span.muted { " " (super::words::counted(text.lines().count(), "line")) }
+                        },
+                        None => { (clean(&one.path)) " " span.muted { (clean(&one.description)) } }
+                    }
+                    @if !one.main { span.muted { " · named by the files before" } }
+                }
+            }
+        }
+    }
 }
 
 /// Whether an older version is to be served again.

@@ -119,7 +119,7 @@ fn a_token_does_what_its_scope_and_the_role_of_its_user_both_allow() {
     }
     // Of the nine, five cannot act or see requests and entries: all of the viewer, and those with the scope `read`;
     // and eight cannot change the configuration.
-    assert_eq!(refused, 5 * 5 + 3 * 8);
+    assert_eq!(refused, 6 * 5 + 3 * 8);
 }
 
 #[test]

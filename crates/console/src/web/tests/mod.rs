@@ -6,6 +6,7 @@ mod examples;
 mod requests;
 mod sign_in;
 mod tables;
+mod versions;
 
 use super::serve::From;
 use super::*;
@@ -22,7 +23,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use configuration::{Account, Password};
 use part::lock;
-use part::versions::{ANSWER_BYTES_MAX, Answer, Files, Findings, Question, Versions, framed};
+use part::versions::{
+    ANSWER_BYTES_MAX, Answer, Difference, File, Files, Finding, Findings, Question, Stage, Version,
+    Versions, framed,
+};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -184,6 +188,12 @@ fn said(ask: &Ask) -> Result<String, String> {
         Ask::Request { .. } => Ok(sample::REQUEST.to_owned()),
         Ask::Table { name, .. } if name == "none" => Ok("No such table\n\n".to_owned()),
         Ask::Table { .. } => Ok(sample::entries(3, "192.0.2.")),
+        Ask::Route(question) if question.url.contains("none.") => {
+            Ok("{\"error\": \"no listener takes it\"}\n".to_owned())
+        }
+        Ask::Route(question) if question.url.contains("crash.") => Ok(String::new()),
+        Ask::Route(_) => Ok(sample::ROUTE.to_owned()),
+        Ask::Files => Ok(sample::FILES.to_owned()),
     }
 }
 
@@ -204,18 +214,91 @@ async fn answer(connection: OwnedFd, ordered: &mut Vec<(String, Role, String)>) 
         }
     };
     let answer = match part::codec::decode(&bytes).unwrap() {
-        Question::Versions { .. } => Answer::Versions(Versions::default()),
-        Question::Files { .. } => Answer::Files(Files::default()),
-        Question::Differences { .. } => Answer::Differences(Vec::new()),
+        Question::Versions { .. } => Answer::Versions(versions()),
+        Question::Files { .. } => Answer::Files(files()),
+        Question::Differences { .. } => Answer::Differences(differences()),
         Question::Blame { .. } => Answer::Blame(Vec::new()),
-        Question::Check(_) => Answer::Findings(Findings::default()),
-        Question::Apply { change, .. } => order(&change.by, "apply"),
+        Question::Check(edit) => Answer::Findings(found(&edit.texts)),
+        Question::Apply { change, .. } => match order(&change.by, "apply") {
+            // What becomes of it, its reason says.
+            Answer::Done { words, .. } => Answer::Done {
+                words,
+                version: { STAGES.iter() }
+                    .position(|(word, _)| *word == change.message)
+                    .map(|at| at as u64 + 2),
+            },
+            other => other,
+        },
         Question::RollBack { change, .. } => order(&change.by, "roll back"),
         Question::Confirm { by, .. } => order(&by, "confirm"),
         Question::Cancel { by, .. } => order(&by, "cancel"),
     };
     let bytes = framed(&answer, ANSWER_BYTES_MAX).unwrap();
     connection.write_all(&bytes).await.unwrap();
+}
+
+/// The versions from 2 on, by a word for each.
+const STAGES: [(&str, Stage); 5] = [
+    ("accepted", Stage::Accepted),
+    ("confirm", Stage::AwaitsConfirmation),
+    ("refused", Stage::Refused),
+    ("rolled back", Stage::RolledBack),
+    ("slow", Stage::Canary),
+];
+
+fn versions() -> Versions {
+    let version = |(at, (word, stage)): (usize, &(&str, Stage))| Version {
+        id: at as u64 + 2,
+        stage: *stage,
+        stage_words: (*word).to_owned(),
+        why: format!("why {word}"),
+        reports: vec![("beta".to_owned(), format!("beta {word}"))],
+        ..Version::default()
+    };
+    Versions {
+        accepted: Some(2),
+        all: STAGES.iter().enumerate().map(version).collect(),
+        ..Versions::default()
+    }
+}
+
+fn files() -> Files {
+    let file = |path: &str| File {
+        path: path.to_owned(),
+        main: true,
+        text: Some("text of two\n".to_owned()),
+        ..File::default()
+    };
+    Files {
+        version: 2,
+        files: ["/a.cfg", "/b.cfg"].map(file).to_vec(),
+    }
+}
+
+fn differences() -> Vec<Difference> {
+    let one = |path: &str| Difference {
+        path: path.to_owned(),
+        lines: "@@ -1 +1 @@\n-old line\n+new line\n".to_owned(),
+        ..Difference::default()
+    };
+    ["/a.cfg", "/b.cfg"].map(one).to_vec()
+}
+
+/// What a check finds: a text `wrong` has a mistake.
+fn found(texts: &[(String, String)]) -> Findings {
+    let is_wrong = texts.iter().any(|(_, text)| text == "wrong");
+    let finding = Finding {
+        code: "E0303".to_owned(),
+        severity: "error".to_owned(),
+        message: "unknown keyword 'wrong'".to_owned(),
+        line: Some(1),
+        ..Finding::default()
+    };
+    Findings {
+        good: !is_wrong,
+        all: is_wrong.then_some(finding).into_iter().collect(),
+        ..Findings::default()
+    }
 }
 
 impl Reply {

@@ -120,3 +120,94 @@ fn a_live_page_is_refused_when_too_much_is_asked_at_once() {
     drop(kept);
     assert_eq!(live(&mut bed), StatusCode::OK);
 }
+
+#[test]
+fn a_form_shows_where_a_request_would_go_and_keeps_its_values() {
+    let mut bed = bed();
+    let [olga, vera] = ["olga", "vera"].map(|user| session_of(&bed, user));
+    let form = get(&mut bed, &olga, "/route");
+    assert_eq!(form.status, 200);
+    assert!(form.body.contains("name=\"url\""), "{form:?}");
+    assert!(!form.body.contains("No report"), "{form:?}");
+    let path = "/route?method=POST&url=https://shop.example.org/cart&source=192.0.2.9&header=Cookie:+a=b%0D%0AX:+%3Cy%3E";
+    let page = get(&mut bed, &olga, path);
+    for words in [
+        "server shop/web1 (10.0.0.1:80)",
+        "use_backend shop if { path_beg /cart }",
+        "path_beg</code>: true",
+        "site.cfg:14",
+        "leads to backend shop",
+        "4 of 100 sessions",
+        "value=\"https://shop.example.org/cart\"",
+        "value=\"192.0.2.9\"",
+        "<option selected>POST</option>",
+        "Cookie: a=b\nX: &lt;y&gt;",
+    ] {
+        assert!(page.body.contains(words), "{words}: {page:?}");
+    }
+    for (host, words) in [
+        ("none.example", "no listener takes it"),
+        ("crash.example", "ended without a report"),
+    ] {
+        let page = get(&mut bed, &olga, &format!("/route?url=http://{host}/"));
+        assert!(page.body.contains(words), "{words}: {page:?}");
+    }
+    let away = get(&mut bed, &olga, "/route?url=http://a/&on=beta");
+    assert!(
+        away.body.contains("no way to the console of beta"),
+        "{away:?}"
+    );
+    let page = get(&mut bed, &vera, path);
+    assert!(page.body.contains("takes the role operator"), "{page:?}");
+    assert!(!page.body.contains("10.0.0.1"), "{page:?}");
+    for path in ["/traffic", "/requests"] {
+        let link = "href=\"/route\"";
+        assert!(get(&mut bed, &olga, path).body.contains(link), "{path}");
+        assert!(!get(&mut bed, &vera, path).body.contains(link), "{path}");
+    }
+    let long = format!("/route?url=http://a/{}", "b".repeat(17_000));
+    assert_eq!(get(&mut bed, &olga, &long).status, 400);
+}
+
+#[test]
+fn programs_ask_where_a_request_would_go() {
+    let mut bed = bed();
+    for (path, status, words) in [
+        (
+            "/api/v1/route?url=https://shop.example.org/",
+            200,
+            "\"shop\"",
+        ),
+        ("/api/v1/route?url=http://none.example/", 409, "no listener"),
+        ("/api/v1/route", 400, "`url` is missing"),
+    ] {
+        let reply = bed.ask("GET", path, b"Bearer right", "");
+        assert_eq!(reply.status, status, "{path}: {reply:?}");
+        assert!(reply.body.contains(words), "{path}: {reply:?}");
+    }
+}
+
+#[test]
+fn a_machine_without_a_cluster_shows_the_files_that_it_serves() {
+    let mut bed = bed();
+    let vera = session_of(&bed, "vera");
+    let all = get(&mut bed, &vera, "/config/served");
+    assert_eq!(all.status, 200);
+    assert!(
+        all.body.contains("path=%2Fetc%2Fevenkeel%2Fsite.cfg"),
+        "{all:?}"
+    );
+    assert!(all.body.contains("a secret of 9 bytes"), "{all:?}");
+    let one = get(
+        &mut bed,
+        &vera,
+        "/config/served?path=/etc/evenkeel/site.cfg",
+    );
+    assert_eq!(one.status, 200);
+    assert!(
+        one.body.contains("id=\"L2\"") && one.body.contains("&lt;b&gt;"),
+        "{one:?}"
+    );
+    let none = get(&mut bed, &vera, "/config/served?path=/etc/shadow");
+    assert_eq!(none.status, 404);
+}

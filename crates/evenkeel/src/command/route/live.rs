@@ -1,11 +1,11 @@
 //! A request with the state of a running instance, which is asked for it and not changed.
 
 use super::super::{files, reload, run, status};
-use super::{Refused, config, in_words, is_without_file, load};
+use super::{Refused, config, files_refused, in_words, is_without_file, load};
+use crate::route::rounds::{self, NotServed};
 use crate::route::{Report, Request};
 use clap::ArgMatches;
 use configuration::Recording;
-use keyword::load;
 use part::memory;
 use part::role::Message;
 use proxy::message::{AskedKey, Message as OfProxy};
@@ -17,8 +17,6 @@ use zeroize::Zeroizing;
 
 /// How long the instance may take for all that it is asked.
 const LIMIT: Duration = Duration::from_secs(5);
-/// How often entries of large tables are asked for: which one is needed can depend on another.
-const ROUNDS_MAX: usize = 4;
 /// Largest accepted state.
 const STATE_BYTES_MAX: usize = 64 << 20;
 
@@ -58,37 +56,26 @@ pub fn report(matches: &ArgMatches, request: &Request) -> Result<Report, Refused
         }
         None => asking.version()?,
     };
-    let mut keys: Vec<AskedKey> = Vec::new();
-    for round in 1.. {
-        let state = asking.state(&keys)?;
-        let at = jiff::Timestamp::now();
-        // Each round meets a state of its own.
-        let loaded = load::replay(recording.clone());
-        let config = config(loaded.config, &loaded.sources, &loaded.diagnostics)?;
-        let followed = request.follow_live(config, &loaded.sources, &state);
-        let (mut report, needed) = followed.map_err(in_words)?;
-        let more = needed.iter().filter(|key| !keys.contains(key)).cloned();
-        let more: Vec<AskedKey> = more.collect();
-        if !more.is_empty() && round < ROUNDS_MAX {
-            keys.extend(more);
-            continue;
-        }
-        if let Some(live) = &mut report.live {
-            live.instance = format!("process {}", reload::described(&asking.instance));
-            live.at = at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
-            let tables = more.iter().map(|key| {
-                format!(
-                    "an entry of table {} was not asked for: it counts as absent",
-                    key.table
-                )
-            });
-            live.notes.extend(tables);
-        }
-        return Ok(report);
+    let state = |keys: &[AskedKey]| asking.state(keys).map_err(in_words_of);
+    let mut report = rounds::serve(request, &recording, state).map_err(refused)?;
+    if let Some(live) = &mut report.live {
+        live.instance = format!("process {}", reload::described(&asking.instance));
     }
-    Err(Refused::Words(
-        "the instance was asked too often".to_owned(),
-    ))
+    Ok(report)
+}
+
+fn in_words_of(refused: Refused) -> String {
+    match refused {
+        Refused::Words(words) | Refused::Files(words) => words,
+    }
+}
+
+fn refused(why: NotServed) -> Refused {
+    match why {
+        NotServed::Silent(words) => Refused::Words(words),
+        NotServed::NotFollowed(error) => Refused::Words(in_words(error)),
+        NotServed::Invalid(loaded) => files_refused(&loaded.sources, &loaded.diagnostics),
+    }
 }
 
 /// Files of `-f` where the first word is the request.

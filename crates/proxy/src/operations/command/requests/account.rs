@@ -114,11 +114,20 @@ fn rules(account: &mut Account, told: &Told, of_response: bool) {
         let place = place.map_or_else(String::new, |place| format!(" ({place})"));
         let ends = if rule.ends { ": ended the rules" } else { "" };
         account.more(format!("rule {}{place}{ends}", words.trim_end()));
+        if let Some(text) = told.line_text(told.entry.rule_place(at)) {
+            account.more(format!("  {}", shown(text)));
+        }
     }
     match decided.rules_left_out() {
         more if more > 0 && of_response => account.more(format!("and {more} more rules")),
         _ => {}
     }
+}
+
+/// A line as a terminal may show it.
+fn shown(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(plain).collect()
 }
 
 fn is_of_response(rule: &RuleMet) -> bool {

@@ -201,10 +201,14 @@ fn rules(told: &Told) -> Vec<Value> {
         .flat_map(|decided| decided.rules())
         .enumerate();
     let rule = |(at, rule): (usize, &model::transaction::RuleMet)| {
-        let place = told.place(told.entry.rule_place(at));
+        let (kept, place) = (
+            told.entry.rule_place(at),
+            told.place(told.entry.rule_place(at)),
+        );
         json!({
             "file": place.map(|(file, _)| file),
             "line": place.map(|(_, line)| line),
+            "text": told.line_text(kept),
             "rule": rule.words.join(" ").trim_end(),
             "ends": rule.ends,
         })

@@ -1,0 +1,273 @@
+//! Where a request would go: the form, and the report with each line that was evaluated.
+
+use super::frame::below;
+use super::machine::{doubt_note, nobody};
+use super::requests::{cut, member};
+use super::words::{clean, count};
+use super::{Page, Shown};
+use crate::inquiry::Answer;
+use crate::inquiry::route::{Evaluated, Live, Outcome, Question, Report, Server, Term};
+use crate::platform::MemberKind;
+use crate::user::Role;
+use maud::{Markup, html};
+use part::report::{Grade, span};
+
+/// Path of the page.
+pub(super) const PATH: &str = "/route";
+/// Characters of a text, and of a value that was compared.
+const TEXT: usize = 600;
+const VALUE: usize = 200;
+/// Lines, terms of one, values of one, and servers that are drawn.
+const LINES_MAX: usize = 300;
+const TERMS_MAX: usize = 20;
+const VALUES_MAX: usize = 8;
+const SERVERS_MAX: usize = 40;
+const NOTES_MAX: usize = 12;
+/// The one-line fields of the form: name, label, and an example.
+const FIELDS: [(&str, &str, &str); 4] = [
+    ("source", "Source address", "192.0.2.10"),
+    ("sni", "TLS name, if not the host", "shop.example.org"),
+    ("frontend", "Frontend, if several take it", "www"),
+    ("to", "Destination address", "203.0.113.1:443"),
+];
+/// Methods of the list; any other one can be written into the URL of the page.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// The page.
+pub fn route(shown: &Shown<'_>, question: &Question) -> Markup {
+    let content = match (member(shown), shown.viewer.role >= Role::Operator) {
+        (None, _) => nobody(),
+        (Some(_), false) => html! {
+            p.empty {
+                "This takes the role operator: the report has addresses, and the contents of maps and tables."
+            }
+        },
+        (Some(member), true) => html! {
+            (doubt_note(member))
+            (form(shown, question))
+            (answer(shown))
+        },
+    };
+    let title = "Where a request would go";
+    below(
+        &Page::Traffic,
+        shown,
+        (title, None),
+        &html! { div #route { (content) } },
+    )
+}
+
+/// The link to the form.
+pub(super) fn link(shown: &Shown<'_>) -> Markup {
+    html! {
+        @if shown.viewer.role >= Role::Operator {
+            p.aside { a href=(PATH) { "Where would a request go?" } }
+        }
+    }
+}
+
+fn form(shown: &Shown<'_>, question: &Question) -> Markup {
+    let value = |name: &str| {
+        let mut pairs = question.pairs();
+        pairs
+            .find(|(known, _)| *known == name)
+            .map_or("", |(_, value)| value)
+    };
+    let nodes = shown.platform.members.iter();
+    let nodes: Vec<_> = nodes.filter(|one| one.kind == MemberKind::Node).collect();
+    let here = member(shown).map(|one| one.name.as_str());
+    let is_listed = METHODS.contains(&question.method.as_str());
+    html! {
+        form.filter method="get" action=(PATH) {
+            label {
+                span { "Method" }
+                select name="method" {
+                    @for method in METHODS { option selected[method == question.method] { (method) } }
+                    @if !is_listed { option selected { (clean(&question.method)) } }
+                }
+            }
+            label.wide {
+                span { "URL" }
+                input name="url" type="url" required value=(question.url) placeholder="https://shop.example.org/cart"
+                    autocomplete="off" autocapitalize="none" spellcheck="false" maxlength="8000";
+            }
+            @for (name, label, example) in FIELDS {
+                label {
+                    span { (label) }
+                    input name=(name) value=(value(name)) placeholder=(example) autocomplete="off"
+                        autocapitalize="none" spellcheck="false" maxlength="300";
+                }
+            }
+            @if nodes.len() > 1 {
+                label {
+                    span { "Node" }
+                    select name="on" {
+                        @for one in &nodes {
+                            option value=(one.name) selected[here == Some(&*one.name)] { (clean(&one.name)) }
+                        }
+                    }
+                }
+            }
+            label.wide {
+                span { "Headers, one on a line" }
+                textarea name="header" rows="3" placeholder="Cookie: SRV=app1" autocomplete="off" spellcheck="false" {
+                    (question.headers.join("\n"))
+                }
+            }
+            div.go { button type="submit" { "Evaluate" } a.clear href=(PATH) { "Clear" } }
+        }
+        p.aside {
+            "The request is evaluated in a process of its own, with the configuration that is served and the state of \
+             the proxy at that moment. No server is contacted, and nothing changes. Rules of responses are not \
+             evaluated. The values of the form are in the address of this page."
+        }
+    }
+}
+
+fn answer(shown: &Shown<'_>) -> Markup {
+    match shown.asked.map(|asked| asked.answer) {
+        None => html! {},
+        Some(Some(Answer::Route(report))) => drawn(report),
+        Some(Some(Answer::Failed(words) | Answer::Missing(words) | Answer::Off(words))) => html! {
+            p.note.old role="status" { "No report: " (cut(words, TEXT)) }
+        },
+        Some(_) => html! { p.note.old role="status" { "The proxy was not asked." } },
+    }
+}
+
+fn drawn(report: &Report) -> Markup {
+    let lines = &report.lines[..report.lines.len().min(LINES_MAX)];
+    let left_out = report.left_out + (report.lines.len() - lines.len()) as u64;
+    html! {
+        section.subject {
+            h2.asked { (cut(&report.request, TEXT)) }
+            p.muted {
+                @match (&report.source, &report.destination) {
+                    (Some(source), Some(to)) => { "from " (cut(source, VALUE)) " to " (cut(to, VALUE)) }
+                    _ => "at a Unix socket",
+                }
+                @if let Some(tls) = &report.tls {
+                    ", TLS " @if tls.name.is_empty() { "without a name" } @else { "name " (cut(&tls.name, VALUE)) }
+                    @if !tls.certificate.is_empty() {
+                        ", certificate " (cut(&tls.certificate.join(", "), VALUE))
+                    }
+                }
+                @if let Some(live) = &report.live { ", at " (cut(&live.at, VALUE)) }
+            }
+            (outcome(&report.outcome))
+            @if let Some(live) = &report.live { (state(live)) }
+        }
+        section.subject {
+            h2 { "Lines that were evaluated" }
+            @if lines.is_empty() { p.empty { "No line of " (cut(&report.frontend, VALUE)) " was evaluated." } }
+            @for section in lines.chunk_by(|one, next| one.section == next.section) {
+                h3 { (cut(&section[0].section, VALUE)) }
+                ol.lines { @for one in section { (line(one)) } }
+            }
+            @if left_out > 0 { p.more { (count(left_out)) " further lines are not shown." } }
+        }
+    }
+}
+
+fn outcome(outcome: &Outcome) -> Markup {
+    let (grade, words, why) = match outcome {
+        Outcome::Server {
+            backend,
+            server,
+            address,
+            why,
+        } => {
+            let at = match address.is_empty() {
+                true => String::new(),
+                false => format!(" ({address})"),
+            };
+            (Grade::Good, format!("server {backend}/{server}{at}"), why)
+        }
+        Outcome::Reply {
+            status,
+            location,
+            why,
+        } => {
+            let status = if status.is_empty() {
+                "something"
+            } else {
+                status
+            };
+            let to = location.as_ref().map(|to| format!(", location {to}"));
+            let words = format!("the proxy replies {status}{}", to.unwrap_or_default());
+            (Grade::Standby, words, why)
+        }
+        Outcome::Queue {
+            backend,
+            server,
+            why,
+        } => {
+            let of = match server {
+                Some(server) => format!("server {backend}/{server}"),
+                None => format!("backend {backend}"),
+            };
+            (Grade::Busy, format!("waits in the queue of {of}"), why)
+        }
+        Outcome::Nothing { why } => (Grade::Bad, "no response".to_owned(), why),
+    };
+    html! {
+        p.goes { (super::state::word(&cut(&words, TEXT), grade)) }
+        p.why { (cut(why, TEXT)) }
+    }
+}
+
+fn state(live: &Live) -> Markup {
+    let left_out = live.servers.len().saturating_sub(SERVERS_MAX);
+    html! {
+        ul.lines {
+            @for one in live.servers.iter().take(SERVERS_MAX) { li { (server(one)) } }
+            @for note in live.notes.iter().take(NOTES_MAX) { li.muted { (cut(note, TEXT)) } }
+        }
+        @if left_out > 0 { p.more { "… and " (left_out) " more servers." } }
+    }
+}
+
+fn server(one: &Server) -> Markup {
+    html! {
+        b { (cut(&one.name, VALUE)) } " is " (cut(&one.status, VALUE)) " for " (span(one.since_ms))
+        @if !one.check.is_empty() { " (" (cut(&one.check, VALUE)) ")" }
+        ", " (count(one.sessions.into()))
+        @if one.limit > 0 { " of " (count(one.limit.into())) }
+        " sessions"
+        @if one.waiting > 0 { ", " (count(one.waiting.into())) " requests wait for it" }
+        ", weight " (one.weight)
+    }
+}
+
+fn line(one: &Evaluated) -> Markup {
+    let has_effect = one.applies || (one.met == Some(true) && one.fails.is_none());
+    let (mark, words) = match (has_effect, one.met) {
+        (true, Some(_)) => (Grade::Good, "met"),
+        (true, None) => (Grade::Good, "applies"),
+        (false, Some(true)) => (Grade::Busy, "met, without effect"),
+        (false, _) => (Grade::Unknown, "not met"),
+    };
+    html! {
+        li {
+            code { (cut(&one.text, TEXT)) } " " (super::state::word(words, mark))
+            @if one.ends { " " b { "ends these rules" } }
+            @if let Some(backend) = &one.backend { " " b { "leads to backend " (cut(backend, VALUE)) } }
+            @for each in one.terms.iter().take(TERMS_MAX) { div.why { (term(each)) } }
+            @if let Some(why) = &one.fails { div.why { (cut(why, TEXT)) } }
+            div.why { (cut(&one.file, TEXT)) ":" (one.line) }
+        }
+    }
+}
+
+fn term(one: &Term) -> Markup {
+    html! {
+        code { (cut(&one.term, TEXT)) } @if one.met { ": true" } @else { ": false" }
+        @if one.values.is_empty() { ", there is no value" } @else {
+            " for "
+            @for (at, value) in one.values.iter().take(VALUES_MAX).enumerate() {
+                @if at > 0 { ", " }
+                code { "'" (cut(value, VALUE)) "'" }
+            }
+        }
+    }
+}

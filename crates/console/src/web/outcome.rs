@@ -1,0 +1,98 @@
+//! What became of a version that a program proposed, for a program that waits for it.
+
+use super::api::as_json;
+use crate::shared::Shared;
+use crate::versions::ask;
+use axum::http::StatusCode;
+use axum::response::Response;
+use part::versions::{Answer, Question, Stage, Version};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// The longest wait.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(300);
+/// How often the control role is asked how far a version is.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// Versions among which it is looked for.
+const VERSIONS_MAX: u32 = 50;
+
+/// The field `wait`; None: nobody waits.
+///
+/// # Errors
+/// It is no number, or too large, in words.
+pub(super) fn wait(text: &str) -> Result<Option<Duration>, String> {
+    let most = WAIT_MAX.as_secs();
+    let seconds = match text {
+        "" | "0" => return Ok(None),
+        text => text.parse::<u64>().ok().filter(|seconds| *seconds <= most),
+    };
+    match seconds {
+        Some(seconds) => Ok(Some(Duration::from_secs(seconds))),
+        None => Err(format!("`wait` is a number of seconds from 1 to {most}")),
+    }
+}
+
+/// Waits until a version is decided, or somebody has to confirm it, and says what became of it.
+pub(super) async fn of(shared: &Shared, version: u64, wait: Duration) -> Response {
+    let until = Instant::now() + wait;
+    let mut last = None;
+    loop {
+        let looked = timeout_at(until, found(shared, version)).await;
+        if let Ok(Ok(found)) = looked {
+            if has_outcome(found.stage) {
+                return response(version, Some(&found));
+            }
+            last = Some(found);
+        }
+        let next = Instant::now() + LOOK_EVERY;
+        if next >= until {
+            return response(version, last.as_ref());
+        }
+        sleep_until(next).await;
+    }
+}
+
+/// Whether nothing more becomes of it by itself.
+fn has_outcome(stage: Stage) -> bool {
+    !stage.is_in_progress() || stage == Stage::AwaitsConfirmation
+}
+
+/// How far a version is now.
+async fn found(shared: &Shared, version: u64) -> Result<Version, String> {
+    let max = VERSIONS_MAX;
+    match ask(shared, &Question::Versions { max }).await? {
+        Answer::Versions(versions) => { versions.all.into_iter() }
+            .find(|one| one.id == version)
+            .ok_or_else(|| "it is not among the newest versions".to_owned()),
+        _ => Err("the control role answers something else".to_owned()),
+    }
+}
+
+fn response(version: u64, found: Option<&Version>) -> Response {
+    let stage = found.map(|found| found.stage);
+    let (status, outcome) = match stage {
+        Some(Stage::Accepted) => (StatusCode::OK, "accepted"),
+        Some(Stage::AwaitsConfirmation) => (StatusCode::OK, "awaits confirmation"),
+        Some(Stage::Refused) => (StatusCode::UNPROCESSABLE_ENTITY, "refused"),
+        Some(Stage::RolledBack) => (StatusCode::CONFLICT, "rolled back"),
+        Some(Stage::Checking | Stage::Canary | Stage::Rollout) => {
+            (StatusCode::ACCEPTED, "in progress")
+        }
+        None => (StatusCode::ACCEPTED, "unknown"),
+    };
+    let nodes = found.into_iter().flat_map(|found| &found.reports);
+    let nodes = nodes.map(|(node, words)| json!({ "node": node, "says": words }));
+    let why = found.map_or("", |found| found.why.as_str());
+    let mut body = json!({
+        "version": version,
+        "outcome": outcome,
+        "stage": found.map(|found| &found.stage_words),
+        "why": why,
+        "nodes": nodes.collect::<Vec<Value>>(),
+    });
+    if matches!(stage, Some(Stage::Refused | Stage::RolledBack)) {
+        body["error"] = format!("version {version} was {outcome}: {why}").into();
+    }
+    as_json(status, &body)
+}

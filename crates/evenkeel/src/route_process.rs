@@ -1,0 +1,227 @@
+//! The process that shows where a request would go, for the console, which may not see the files. The
+//! supervisor starts it for one question. It becomes nobody, gives up every capability and file, reads
+//! the question from the console's connection, asks the proxy for its state through the supervisor, and
+//! writes the report there. Secrets in the lines of the files are covered.
+
+use crate::command::mask;
+use crate::confinement::{self, Confinement, ConfinementError};
+use crate::parts;
+use crate::route::rounds::{self, NotServed};
+use crate::route::{self, Asked, End, Report, Request};
+use cluster::file_set::SetFile;
+use configuration::Recording;
+use console::inquiry::route::{Line, QUESTION_BYTES_MAX, Question};
+use language::difference::covered;
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, setrlimit};
+use part::channel::{Channel, ChannelError, Received};
+use part::role::Message;
+use part::{entry, memory};
+use proxy::message::{AskedKey, Message as OfProxy};
+use serde_json::json;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
+
+/// How long the console may take for its question and for the report, and the proxy for its state.
+const LIMIT: Duration = Duration::from_secs(4);
+/// Processor time, seconds.
+const CPU_SECONDS_MAX: u64 = 6;
+/// Bytes of memory of its own.
+const DATA_BYTES_MAX: u64 = 2 << 30;
+/// Largest accepted state of the proxy.
+const STATE_BYTES_MAX: usize = 64 << 20;
+
+/// Why it ends without a report.
+#[derive(Debug, thiserror::Error)]
+enum RouteError {
+    /// What the supervisor says.
+    #[error("the supervisor: {0}")]
+    Channel(ChannelError),
+    /// Another user, or a limit.
+    #[error("rights and limits: {0}")]
+    Rights(#[from] Errno),
+    /// The rest that it gives up.
+    #[error(transparent)]
+    Confinement(#[from] ConfinementError),
+    /// The connection of the console.
+    #[error("the console: {0}")]
+    Console(#[from] io::Error),
+}
+
+/// The life of the process.
+pub fn main(channel: Channel) -> ExitCode {
+    entry::exit("the process of a route", serve(channel))
+}
+
+fn first(received: Received) -> Option<(UnixStream, OwnedFd)> {
+    let mut descriptors = received.descriptors.into_iter();
+    match received.message {
+        Message::Part(_) => Some((descriptors.next()?.into(), descriptors.next()?)),
+        _ => None,
+    }
+}
+
+fn serve(mut channel: Channel) -> Result<(), RouteError> {
+    let first = entry::first(&mut channel, first);
+    let (mut connection, bundle) = first.map_err(RouteError::Channel)?;
+    give_up()?;
+    connection.set_nonblocking(false)?;
+    connection.set_read_timeout(Some(LIMIT))?;
+    connection.set_write_timeout(Some(LIMIT))?;
+    let mut question = String::new();
+    let bytes_max = u64::try_from(QUESTION_BYTES_MAX).unwrap_or(u64::MAX);
+    BufReader::new((&connection).take(bytes_max)).read_line(&mut question)?;
+    let text = answered(channel, &question, &bundle);
+    let text = text.unwrap_or_else(|words| json!({ "error": words }).to_string() + "\n");
+    connection.write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// Gives up what it could harm others with.
+fn give_up() -> Result<(), RouteError> {
+    let confinement = Confinement::route();
+    // Without room for all, this process is the first one to go. Where the file is not writable, it is
+    // as likely as the others.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    confinement::prepare(&confinement)?;
+    confinement::become_nobody(None)?;
+    setrlimit(Resource::RLIMIT_CPU, CPU_SECONDS_MAX, CPU_SECONDS_MAX)?;
+    setrlimit(Resource::RLIMIT_DATA, DATA_BYTES_MAX, DATA_BYTES_MAX)?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    confinement::apply(&confinement)?;
+    Ok(())
+}
+
+/// The report or the files as JSON, or why there is none.
+fn answered(channel: Channel, line: &str, bundle: &OwnedFd) -> Result<String, String> {
+    let line = serde_json::from_str(line);
+    let line: Line = line.map_err(|_| "this is no question".to_owned())?;
+    let recording = recording(bundle)?;
+    match line {
+        Line::Files => Ok(files(&recording)),
+        Line::Route(question) => report(channel, &question, &recording).map(|report| report.json()),
+    }
+}
+
+/// The configuration that is served.
+fn recording(bundle: &OwnedFd) -> Result<Recording, String> {
+    let bytes = memory::read(bundle).map_err(|error| error.to_string())?;
+    let bytes = Zeroizing::new(bytes);
+    if bytes.is_empty() {
+        return Err(
+            "the supervisor no longer has the text of the configuration that is served: a reload brings it"
+                .to_owned(),
+        );
+    }
+    Recording::decode(&bytes).map_err(|error| error.to_string())
+}
+
+/// Its files as somebody without rights may see them, as JSON.
+fn files(recording: &Recording) -> String {
+    let main = recording.files.iter();
+    let main = main.map(|(name, text)| (name.clone(), &text[..], true, false));
+    let named = recording.contents();
+    let named =
+        named.map(|(path, bytes, secret)| (path.display().to_string(), bytes, false, secret));
+    let shown = main.chain(named).map(|(path, bytes, main, secret)| {
+        mask().shown(&SetFile {
+            path,
+            main,
+            secret,
+            mode: 0,
+            bytes: bytes.to_vec(),
+        })
+    });
+    json!(shown.collect::<Vec<_>>()).to_string() + "\n"
+}
+
+/// Where a request would go.
+fn report(channel: Channel, question: &Question, recording: &Recording) -> Result<Report, String> {
+    let request = request(question)?;
+    let mut asking = Asking {
+        channel,
+        until: Instant::now() + LIMIT,
+        number: 0,
+    };
+    let report = rounds::serve(&request, recording, |keys| asking.state(keys));
+    let mut report = report.map_err(in_words)?;
+    let vocabulary = parts::vocabulary();
+    for line in &mut report.lines {
+        let shown = covered(line.text.as_bytes(), &vocabulary);
+        line.text = String::from_utf8_lossy(&shown).into_owned();
+    }
+    Ok(report)
+}
+
+/// The question as a request.
+fn request(question: &Question) -> Result<Request, String> {
+    let mut asked = Asked::parse(&format!("{} {}", question.method, question.url))?;
+    for header in &question.headers {
+        asked.add_header(header)?;
+    }
+    asked.body = question.data.clone().into_bytes();
+    asked.check_length()?;
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let end = |text: &str| match text {
+        "" => Ok(None),
+        text => route::end(text).map(Some).ok_or_else(|| {
+            format!(
+                "'{text}' is no IP address, such as 192.0.2.1, 192.0.2.1:443 or [2001:db8::1]:443"
+            )
+        }),
+    };
+    let [source, to]: [Option<End>; 2] = [end(&question.source)?, end(&question.to)?];
+    Ok(Request {
+        frontend: some(&question.frontend),
+        source,
+        to,
+        sni: some(&question.sni),
+        ..Request::new(asked)
+    })
+}
+
+fn in_words(why: NotServed) -> String {
+    match why {
+        NotServed::Silent(words) => words,
+        NotServed::NotFollowed(error) => error.to_string(),
+        NotServed::Invalid(_) => {
+            "the configuration that is served cannot be loaded again".to_owned()
+        }
+    }
+}
+
+/// The proxy, as the supervisor passes questions on to it.
+struct Asking {
+    channel: Channel,
+    /// Until when it may reply.
+    until: Instant,
+    number: u64,
+}
+
+impl Asking {
+    /// How everything is now, with these entries of large tables.
+    fn state(&mut self, keys: &[AskedKey]) -> Result<Vec<u8>, String> {
+        let keys = keys.to_vec();
+        let message = OfProxy::TellLive { keys }.envelope();
+        let failed = |error: ChannelError| format!("the supervisor: {error}");
+        self.number += 1;
+        (self.channel)
+            .send_numbered(self.number, &Message::Part(Box::new(message)), &[])
+            .map_err(failed)?;
+        let left = self.until.saturating_duration_since(Instant::now());
+        // No time at all would be no limit.
+        let left = left.max(Duration::from_millis(1));
+        let received = self.channel.wait(Some(left)).map_err(failed)?;
+        let file = match (received.message, received.descriptors.into_iter().next()) {
+            (Message::Answer { .. }, Some(file)) => file,
+            (Message::Nobody { words, .. }, _) => return Err(words),
+            _ => return Err("the proxy did not reply with its state".to_owned()),
+        };
+        memory::check(&file, STATE_BYTES_MAX).map_err(|error| error.to_string())?;
+        memory::read(&file).map_err(|error| error.to_string())
+    }
+}

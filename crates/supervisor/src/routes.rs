@@ -1,0 +1,78 @@
+//! Questions where a request would go, as the supervisor has them answered: each by a process of its
+//! own.
+
+use crate::between::Asks;
+use crate::route_process::{PROCESSES_MAX, RouteProcess};
+use crate::state::Supervisor;
+use part::Shared;
+use part::channel::Received;
+use part::role::Message;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Supervisor {
+    /// Starts a process for a question of a role: it gets the role's connection, and the version that is
+    /// served.
+    pub(super) fn begin_route(&mut self, of: Asks, received: Received) {
+        if self.between.routes.len() >= PROCESSES_MAX {
+            let words = "other requests are being evaluated: try again in a moment";
+            return self.answer_nothing(of, words, true);
+        }
+        let Some(connection) = received.descriptors.into_iter().next() else {
+            return self.answer_nothing(of, "the question has no connection", true);
+        };
+        let Some(bundle) = self.bundle() else {
+            return self.answer_nothing(of, "nothing is served here yet", true);
+        };
+        let descriptors = [Arc::new(connection), bundle];
+        match RouteProcess::start(self.command.personality, &received.message, &descriptors) {
+            Ok(route) => {
+                self.between.routes.push(route);
+                self.answer_to(of, &Message::Answer { bytes: Vec::new() }, &[]);
+            }
+            Err(error) => {
+                self.voice.warning(&error);
+                self.answer_nothing(of, &error.to_string(), true);
+            }
+        }
+    }
+
+    /// Passes on what these processes ask, and lets those go that have ended.
+    pub(super) fn look_at_routes(&mut self) {
+        let now = Instant::now();
+        let (mut heard, mut ended, voice) = (Vec::new(), Vec::new(), &mut self.voice);
+        self.between.routes.retain_mut(|route| {
+            let (asked, lives) = route.turn(voice, now);
+            heard.extend(asked.into_iter().map(|one| (route.number(), one)));
+            if !lives {
+                ended.push(route.number());
+            }
+            lives
+        });
+        let waits = |of: Asks| !matches!(of, Asks::Route(number, _) if ended.contains(&number));
+        self.between.open.retain(|question| waits(question.of));
+        for (number, received) in heard {
+            if matches!(received.message, Message::Part(_)) {
+                self.pass_on(Asks::Route(number, received.ask), received);
+            }
+        }
+    }
+
+    /// Answers one of them, if it still waits.
+    pub(super) fn answer_route(
+        &mut self,
+        (number, ask): (i32, u64),
+        message: &Message,
+        descriptors: &[Shared],
+    ) {
+        let mut routes = self.between.routes.iter_mut();
+        if let Some(route) = routes.find(|route| route.number() == number) {
+            route.answer(ask, message, descriptors);
+        }
+    }
+
+    /// Ends all of them.
+    pub(super) fn end_routes(&mut self) {
+        self.between.routes.drain(..).for_each(RouteProcess::end);
+    }
+}
