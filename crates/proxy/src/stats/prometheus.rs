@@ -597,9 +597,9 @@ mod tests {
         let mut config = loaded.config.expect("it loads");
         model::control::install(&mut config, None, 0);
         let proxy = &config.proxies[0];
-        proxy.state.backend.counters.took(5);
+        proxy.state.backend.counters.here().took(5);
         for ms in [7, 7, 1_500] {
-            proxy.servers[0].state.traffic.counters.took(ms);
+            proxy.servers[0].state.traffic.counters.here().took(ms);
         }
         let mut rows: Vec<Row<'_>> = Vec::new();
         let moment = Moment {
