@@ -4,7 +4,8 @@
 //! It decides nothing: what it does for an operator, it asks of the part that can do it.
 
 use crate::command::look_up;
-use crate::confinement::{self, Confinement, NOBODY, StartedAs};
+use crate::confinement;
+use crate::demonstration;
 use crate::identity;
 use crate::trusted::trusted;
 use address::message::{HandedOver, PART as ADDRESS};
@@ -16,7 +17,6 @@ use console::message::AskLink;
 use console::role::{Place, Role};
 use console::shared::Manual;
 use model::users::{Hash, same};
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use part::channel::Received;
 use part::codec;
 use part::report::Report;
@@ -32,7 +32,13 @@ use std::time::Instant;
 
 /// How it is run.
 pub static ROLE: RoleRow = RoleRow {
-    says_to: &[PROXY, ADDRESS, guest::keyword::NAME, CLUSTER],
+    says_to: &[
+        PROXY,
+        ADDRESS,
+        guest::keyword::NAME,
+        CLUSTER,
+        demonstration::NAME,
+    ],
     reads_reports: true,
     certified: true,
     life: Life::Beside(Beside::plain("console")),
@@ -65,7 +71,7 @@ impl Work for Console {
                 of_code: look_up::of_code,
             },
             outcome,
-            confine,
+            confine: confinement::as_nobody,
         };
         Role::new(place, payload, state).map(Console)
     }
@@ -156,18 +162,4 @@ fn verify(account: &Account, password: &[u8]) -> bool {
             hash.is_some_and(|hash| hash.is_of(password))
         }
     }
-}
-
-/// Who speaks with everybody owns nothing, and opens nothing.
-fn confine() -> Result<(), String> {
-    confinement::prepare(&Confinement::console()).map_err(|error| error.to_string())?;
-    if StartedAs::now() == StartedAs::Root {
-        let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-        setgroups(&[])
-            .and_then(|()| setresgid(group, group, group))
-            .and_then(|()| setresuid(user, user, user))
-            .map_err(|errno| format!("cannot become nobody: {}", errno.desc()))?;
-    }
-    let held = confinement::apply(&Confinement::console());
-    held.map(|_| ()).map_err(|error| error.to_string())
 }

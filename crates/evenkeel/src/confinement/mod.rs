@@ -18,6 +18,7 @@ mod files;
 mod filter;
 mod held;
 mod identity;
+mod nobody;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ pub use error::ConfinementError;
 pub use files::{of_guest, only_volume};
 pub use held::{Files, Filtered, Held};
 pub use identity::{Identity, NOBODY, Origin, StartedAs, group_name, identity_for, user_name};
+pub use nobody::as_nobody;
 
 use model::config::Config;
 use rustix::thread::CapabilitySet;
