@@ -1,10 +1,26 @@
-//! The display of a guest in a browser: a real QEMU, drawn by noVNC through the console.
+//! The display and the terminal of a guest in a browser: a real QEMU, drawn by noVNC and xterm.js
+//! through the console.
 
-use crate::console_site::{ANNA, Console, OLGA, VERA};
-use crate::webdriver::Browser;
+use crate::console_site::{ANNA, Console, OLGA, SOON, VERA};
+use crate::guest::Image;
+use crate::webdriver::{Browser, CONTROL};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
 
-const GUEST: &str = "guest mail\n    memory 32m\n    boot iso {dir}/empty.iso\n    console vnc\n    stop-timeout 1s\n";
+const GUEST: &str = "guest mail\n    memory 96m\n    console vnc\n    stop-timeout 1s\n    \
+                     boot kernel {kernel} initrd {initrd} append \"console=ttyS0 quiet panic=-1\"\n";
+/// The first process of the guest: it writes on its display, and is a shell on its serial line.
+pub const INIT: &[u8] = b"#!/bin/busybox sh
+/bin/busybox mount -t devtmpfs dev /dev
+echo guest: on the display >/dev/tty0
+echo guest: ready
+exec /bin/busybox sh -i
+";
 const SCREEN: &str = "/screen/guest/guest/mail/screen";
+const TERMINAL: &str = "/terminal/guest/guest/mail/terminal";
+/// What the terminal shows, for screen readers.
+const SHOWN: &str = "document.querySelector('.xterm-accessibility-tree').textContent";
+const STATE: &str = "document.getElementById('screen-state').textContent";
 
 /// The guests end before the supervisor: they would outlive it.
 struct Guest<'c>(&'c Console);
@@ -23,6 +39,29 @@ fn sign_in(browser: &Browser, console: &Console, [name, password]: [&str; 2]) {
     browser.wait_for("document.readyState === 'complete' && document.querySelector('.viewer')");
 }
 
+/// Follows the link of a page that opens, at the page of guests.
+fn follow(browser: &Browser, path: &str) {
+    let link = format!("a[href='{path}']");
+    browser.wait_for(&format!("document.querySelector(\"{link}\")"));
+    browser.find(&link).click();
+}
+
+fn connects(browser: &Browser) {
+    browser.wait_for(&format!("{STATE}.startsWith('Connected')"));
+}
+
+/// Writes the picture of the page, if somebody wants it: see `SCREEN_PICTURE`.
+fn picture(browser: &Browser, name: &str, (width, height, scheme): (u32, u32, &str)) {
+    if let Ok(path) = std::env::var("SCREEN_PICTURE") {
+        browser.emulate(width, height, scheme);
+        // What is drawn on canvases follows in the next frames.
+        browser.run_async(
+            "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done(true)));",
+        );
+        std::fs::write(format!("{path}-{name}.png"), browser.picture()).unwrap();
+    }
+}
+
 /// How many different colours the middle of the display has.
 const COLOURS: &str = "(() => {
     const canvas = document.querySelector('#screen canvas');
@@ -36,61 +75,129 @@ const COLOURS: &str = "(() => {
 })()";
 
 #[test]
-fn an_operator_uses_the_display_of_a_guest_and_others_do_not() {
+fn an_operator_uses_the_display_and_the_terminal_of_a_guest_and_others_do_not() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("chromium");
     lab::skip_unless_installed!("chromedriver");
     lab::skip_unless_installed!("curl");
     lab::skip_unless_installed!("qemu-system-x86_64");
     lab::skip_unless_installed!("/usr/share/novnc/core/rfb.js");
+    lab::skip_unless_installed!("/usr/share/nodejs/xterm/lib/public/Terminal.js");
+    let Some(image) = Image::with(INIT, &["busybox"], &[]) else {
+        return;
+    };
     let console = Console::plain();
-    console
-        .scratch
-        .write("empty.iso", vec![0; 1 << 20])
-        .unwrap();
-    let guest = GUEST.replace("{dir}", &console.scratch.path().display().to_string());
+    let guest = GUEST
+        .replace("{kernel}", &image.kernel().display().to_string())
+        .replace("{initrd}", &image.initrd().display().to_string());
     console.reload(|config| format!("{config}{guest}"));
     let guest = Guest(&console);
     let browser = Browser::start();
     sign_in(&browser, &console, OLGA);
-    browser.wait_for("document.querySelector('a[href=\"/screen/guest/guest/mail/screen\"]')");
-    browser
-        .find("a[href='/screen/guest/guest/mail/screen']")
-        .click();
-    browser.wait_for("document.getElementById('screen-state').textContent.startsWith('Connected')");
-    // What the firmware writes.
-    browser.wait_for(&format!("{COLOURS} > 1"));
+    follow(&browser, SCREEN);
+    connects(&browser);
+    // What the guest writes; drawing changes no element.
+    let is_drawn = || browser.run(&format!("return {COLOURS} > 1")) == true;
+    assert!(lab::eventually(SOON, is_drawn), "{}", browser.text());
     assert_eq!(
         browser.run("return document.getElementById('screen-keys').disabled"),
         false
     );
-    if let Some(path) = std::env::var_os("SCREEN_PICTURE") {
-        browser.emulate(1400, 900, "light");
-        std::fs::write(path, browser.picture()).unwrap();
-    }
-    refuses(&console);
+    picture(&browser, "display", (1400, 900, "light"));
+    refuses(&console, SCREEN);
+    refuses(&console, TERMINAL);
+    uses_the_terminal(&browser, &console);
 
-    // It is in the events by whom; and the page says why, when the guest has gone.
+    // Both are in the events by whom; and the page says why, when the guest has gone.
     let events = || format!("{:?}", console.events());
     assert!(
-        lab::eventually(crate::console_site::SOON, || events().contains("by olga")),
+        lab::eventually(SOON, || events().matches("by olga").count() > 1),
         "{}",
         events()
     );
     drop(guest);
     browser.wait_for("!document.getElementById('screen-again').hidden");
-    let words = "document.getElementById('screen-state').textContent";
     let again = format!(
-        "{words}.includes('does not run') \
+        "{STATE}.includes('does not run') \
          || (document.getElementById('screen-again').hidden \
          || document.getElementById('screen-again').click(), false)"
     );
     browser.wait_for(&again);
 }
 
+fn uses_the_terminal(browser: &Browser, console: &Console) {
+    let log = || console.command(&["guest", "log", "mail"]);
+    let boots = || log().contains("guest: ready");
+    assert!(lab::eventually(SOON, boots), "{}", log());
+    let mut held = holds(console);
+    browser.complaints();
+    browser.open(&console.url("/part/guest"));
+    follow(browser, TERMINAL);
+    // One at a time; the page names the other one.
+    browser.wait_for(&format!(
+        "{STATE}.includes('another console has its terminal (process')"
+    ));
+    held.kill().unwrap();
+    held.wait().unwrap();
+    browser.find("#screen-again").click();
+    connects(browser);
+    // It has the focus.
+    browser.press(None, "echo typed-$((6 * 7))\n");
+    browser.wait_for(&format!("{SHOWN}.includes('typed-42')"));
+    browser.run(
+        "const data = new DataTransfer();
+         data.setData('text/plain', 'echo pasted-$((6 * 7))\\n');
+         const paste = new ClipboardEvent('paste', { clipboardData: data, bubbles: true });
+         document.querySelector('#screen textarea').dispatchEvent(paste);",
+    );
+    browser.wait_for(&format!("{SHOWN}.includes('pasted-42')"));
+    let label = "return document.querySelector('#screen textarea').getAttribute('aria-label')";
+    assert_eq!(
+        browser.run(label),
+        "Terminal of guest mail. Ctrl-] leaves it."
+    );
+    let second = console.program(&["guest", "console", "mail"]).output();
+    let second = String::from_utf8(second.unwrap().stderr).unwrap();
+    assert!(second.contains("(a page of the web console)"), "{second}");
+
+    // It is as large as there is room, in both schemes, without what the policy forbids.
+    for (name, size) in [
+        ("terminal-narrow", (360, 780, "light")),
+        ("terminal-light", (1400, 900, "light")),
+        ("terminal-dark", (1400, 900, "dark")),
+    ] {
+        picture(browser, name, size);
+    }
+    browser.emulate(360, 780, "light");
+    browser.wait_for("document.querySelector('.xterm-screen').clientWidth < 360");
+    browser.emulate(1400, 900, "dark");
+    browser.wait_for("document.querySelector('.xterm-screen').clientWidth > 1000");
+    let style = "getComputedStyle(document.querySelector('.xterm-viewport')).backgroundColor";
+    browser.wait_for(&format!("{style} === 'rgb(23, 28, 34)'"));
+    let forbidden = |words: &String| words.contains("Content Security Policy");
+    let complaints = browser.complaints();
+    assert!(!complaints.iter().any(forbidden), "{complaints:?}");
+
+    // The keyboard gets out.
+    browser.press(Some(CONTROL), "]");
+    browser.wait_for("document.activeElement.id === 'screen-keys'");
+}
+
+/// Has the terminal of the guest for a command.
+fn holds(console: &Console) -> Child {
+    let mut command = console.program(&["guest", "console", "mail"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    lines.read_line(&mut first).unwrap();
+    assert!(first.starts_with("connected to mail"), "{first}");
+    child
+}
+
 /// Everybody who may not: a viewer, a stranger, and the page of another site.
-fn refuses(console: &Console) {
-    let socket = format!("{SCREEN}/socket");
+fn refuses(console: &Console, page: &str) {
+    let socket = format!("{page}/socket");
     let key = [
         "-H",
         "Connection: Upgrade",
@@ -117,13 +224,18 @@ fn refuses(console: &Console) {
     for (path, status) in [
         ("/screen/guest/guest/web/screen/socket", 409),
         ("/screen/guest/guest/mail/stop/socket", 409),
+        ("/screen/guest/guest/mail/terminal/socket", 409),
+        ("/terminal/guest/guest/mail/screen/socket", 409),
         ("/novnc/core/../vnc.html", 404),
         ("/novnc/core/rfb.js", 200),
-        (SCREEN, 200),
+        ("/xterm/xterm.js", 200),
+        ("/xterm/xterm.css", 200),
+        ("/xterm/public/Terminal.js", 404),
+        (page, 200),
     ] {
         assert_eq!(console.get(&["-H", olga, path]).status, status, "{path}");
     }
-    assert_eq!(console.get(&["-H", vera, SCREEN]).status, 403);
+    assert_eq!(console.get(&["-H", vera, page]).status, 403);
     // The form of actions opens nothing.
     let csrf = console.get(&["-H", olga, "/part/guest"]).csrf();
     let form = format!("csrf={csrf}&what=offer&part=guest&kind=guest&name=mail&word=screen&back=/");

@@ -348,15 +348,21 @@ impl Console {
         self.scratch.write("config", change(&self.config)).unwrap();
     }
 
-    /// Runs a command of ours for this supervisor; returns its output.
-    pub fn command(&self, words: &[&str]) -> String {
+    /// A command of ours for this supervisor.
+    pub fn program(&self, words: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(words).args(["--pid", &self.pid().to_string()]);
         command.env(
             "EVENKEEL_RUNTIME_DIRECTORY",
             self.scratch.path().join("runtime"),
         );
-        let output = command.stdin(Stdio::null()).output().unwrap();
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command of ours for this supervisor; returns its output.
+    pub fn command(&self, words: &[&str]) -> String {
+        let output = self.program(words).output().unwrap();
         assert!(output.status.success(), "{words:?}: {output:?}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }

@@ -21,6 +21,7 @@ mod console;
 mod console_access;
 mod console_browser;
 mod console_config;
+mod console_far;
 mod console_hostile;
 mod console_pictures;
 mod console_requests;

@@ -25,6 +25,10 @@ const WAIT: &str = "const done = arguments[arguments.length - 1];
     const observer = new MutationObserver(() => { if (holds()) { observer.disconnect(); done(true); } });
     observer.observe(document, { subtree: true, childList: true, characterData: true, attributes: true });";
 
+/// Keys of WebDriver that are no letters.
+const ENTER: &str = "\u{e007}";
+pub const CONTROL: &str = "\u{e009}";
+
 /// A browser with one window. Dropped, it ends.
 pub struct Browser {
     driver: Peer,
@@ -64,6 +68,7 @@ impl Browser {
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "acceptInsecureCerts": true,
             "goog:chromeOptions": { "args": args },
+            "goog:loggingPrefs": { "browser": "WARNING" },
             "timeouts": { "script": millis(PAGE), "pageLoad": millis(PAGE), "implicit": 0 },
         } } });
         let created = exchange(driver.address(), "POST", "/session", Some(&wanted));
@@ -131,6 +136,31 @@ impl Browser {
             browser: self,
             id: found[ELEMENT].as_str().expect("an element").to_owned(),
         }
+    }
+
+    /// Presses keys one after the other, wherever the focus is, while `held` is down; a line feed is
+    /// the Enter key.
+    pub fn press(&self, held: Option<&str>, text: &str) {
+        let action = |kind: &str, key: &str| json!({ "type": kind, "value": key });
+        let letters = text.chars().map(|one| match one {
+            '\n' => ENTER.to_owned(),
+            one => one.to_string(),
+        });
+        let pressed = letters.flat_map(|key| [action("keyDown", &key), action("keyUp", &key)]);
+        let down = held.map(|key| action("keyDown", key));
+        let up = held.map(|key| action("keyUp", key));
+        let all: Vec<Value> = down.into_iter().chain(pressed).chain(up).collect();
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": all });
+        self.post("/actions", &json!({ "actions": [keyboard] }));
+    }
+
+    /// What the browser complains of on its console since the last time: scripts that fail, and what
+    /// a policy forbids.
+    pub fn complaints(&self) -> Vec<String> {
+        let entries = self.post("/se/log", &json!({ "type": "browser" }));
+        let entries = entries.as_array().cloned().unwrap_or_default();
+        let words = entries.iter().map(|entry| entry["message"].to_string());
+        words.collect()
     }
 
     /// The text of the page, for the message of a failure.

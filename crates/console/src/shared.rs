@@ -312,7 +312,7 @@ pub struct Shared {
     pub manual: Manual,
     /// Live pages.
     pub drawings: Drawings,
-    /// Displays of guests.
+    /// Displays and terminals of guests.
     pub screens: Screens,
     /// Who may have a password verified.
     pub verifying: Verifying,

@@ -4,7 +4,8 @@
 //! It decides nothing: what it does for an operator, it asks of the part that can do it.
 
 use crate::command::look_up;
-use crate::confinement::{self, Confinement};
+use crate::confinement;
+use crate::demonstration;
 use crate::identity;
 use crate::trusted::trusted;
 use address::message::{HandedOver, PART as ADDRESS};
@@ -37,6 +38,7 @@ pub static ROLE: RoleRow = RoleRow {
         guest::keyword::NAME,
         CLUSTER,
         supervisor::ROUTE,
+        demonstration::NAME,
     ],
     reads_reports: true,
     certified: true,
@@ -71,7 +73,7 @@ impl Work for Console {
                 of_code: look_up::of_code,
             },
             outcome,
-            confine,
+            confine: confinement::as_nobody,
         };
         Role::new(place, payload, state).map(Console)
     }
@@ -163,14 +165,4 @@ fn verify(account: &Account, password: &[u8]) -> bool {
             hash.is_some_and(|hash| hash.is_of(password))
         }
     }
-}
-
-/// Who speaks with everybody owns nothing, and opens nothing.
-/// A group may be the one whose members `saslauthd` answers.
-fn confine(group: Option<u32>) -> Result<(), String> {
-    confinement::prepare(&Confinement::console()).map_err(|error| error.to_string())?;
-    confinement::become_nobody(group)
-        .map_err(|errno| format!("cannot become nobody: {}", errno.desc()))?;
-    let held = confinement::apply(&Confinement::console());
-    held.map(|_| ()).map_err(|error| error.to_string())
 }

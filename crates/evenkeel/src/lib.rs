@@ -9,6 +9,7 @@ mod confinement;
 mod console_role;
 mod control_role;
 mod demo;
+mod demonstration;
 mod expect;
 mod features;
 mod guest_role;
@@ -41,7 +42,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// The parts, each behind those whose sections it refers to.
-static PARTS: [Feature; 7] = [
+static PARTS: [Feature; 8] = [
     Feature {
         part: &address::keyword::PART,
         role: Some(&RoleRow {
@@ -131,6 +132,11 @@ static PARTS: [Feature; 7] = [
         part: &console::keyword::PART,
         role: Some(&console_role::ROLE),
         commands: &command::OF_CONSOLE,
+    },
+    Feature {
+        part: &demonstration::PART,
+        role: Some(&demonstration::ROLE),
+        commands: &[],
     },
     Feature {
         part: &expect::PART,

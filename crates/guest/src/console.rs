@@ -33,7 +33,7 @@ pub fn take(directory: &Path, who: &str) -> Result<File, String> {
                 .take(WHO_BYTES_MAX)
                 .read_to_string(&mut has);
             return Err(format!(
-                "another console has its terminal ({has}): end that one first, with Ctrl-]"
+                "another console has its terminal ({has}): end that one first"
             ));
         }
         Err(errno) => return Err(words(errno.into())),

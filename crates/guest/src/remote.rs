@@ -4,6 +4,7 @@
 //! The operator's process polls its own role; nothing waits for a reader that is gone.
 
 use crate::keyword::NAME;
+use part::report::Opens;
 use part::role::PartMessage;
 use part::role::bounded::{Name, Words};
 use serde::{Deserialize, Serialize};
@@ -205,13 +206,16 @@ pub struct Passed {
     pub words: String,
 }
 
-/// Connects the connection that comes with it with the display of a guest, on whichever node that
-/// is. The answer is [`crate::message::Answer`].
+/// Connects the connection that comes with it with the display or the terminal of a guest, on
+/// whichever node that is. The answer is [`crate::message::Answer`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct AskOpen {
     /// The guest.
     #[serde(with = "Name")]
     pub name: String,
+    /// What of it.
+    #[serde(default)]
+    pub what: Opens,
 }
 
 impl AskOpen {

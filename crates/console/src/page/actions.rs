@@ -5,6 +5,7 @@ use super::words::{clean, encode};
 use super::{Page, Shown};
 use crate::look::grade;
 use crate::platform::Member;
+use crate::screen;
 use crate::traffic::Row;
 use crate::user::Role;
 use maud::{Markup, html};
@@ -72,14 +73,18 @@ pub(super) fn of_subject(
     };
     let back = page.path() + &shown.query(shown.filter, shown.member);
     let of = format!("{} {} on {}", subject.kind, subject.name, member.name);
-    let (opening, done): (Vec<&Offer>, Vec<&Offer>) = { subject.offers.iter() }
+    let offers: Vec<&Offer> = { subject.offers.iter() }
         .filter(may)
         .take(OFFERS_MAX)
-        .partition(|offer| offer.opens.is_some());
+        .collect();
+    let opening = { offers.iter() }.filter_map(|offer| Some((screen::of(offer.opens?), offer)));
+    let done: Vec<&&Offer> = { offers.iter() }
+        .filter(|offer| offer.opens.is_none())
+        .collect();
     html! {
-        @for offer in opening {
+        @for (kind, offer) in opening {
             @let path = [part, &subject.kind, &subject.name, &offer.word].map(encode).join("/");
-            a.button href={ "/screen/" (path) } aria-label={ (clean(&offer.label)) ": " (clean(&of)) } {
+            a.button href={ "/" (kind.path) "/" (path) } aria-label={ (clean(&offer.label)) ": " (clean(&of)) } {
                 (clean(&offer.label))
             }
         }

@@ -46,7 +46,7 @@ pub const SCRIPT: &str = include_str!("live.js");
 
 /// The script of the editor, `/edit.js`.
 pub const EDITOR: &str = include_str!("config/edit.js");
-/// The script of displays.
+/// The script of displays and terminals.
 pub const DISPLAY: &str = include_str!("screen.js");
 
 /// A page.

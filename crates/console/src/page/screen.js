@@ -1,4 +1,4 @@
-// Connects noVNC, which is served beside this, with the display of a guest.
+// Connects noVNC or xterm.js, which are served beside this, with the display or the terminal of a guest.
 "use strict";
 
 (() => {
@@ -6,22 +6,125 @@
   const state = document.getElementById("screen-state");
   const keys = document.getElementById("screen-keys");
   const again = document.getElementById("screen-again");
-  const socket = new URL(place.dataset.socket, location.href);
-  const why = socket.href;
-  socket.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  let display = null;
+  const address = new URL(place.dataset.socket, location.href);
+  const why = address.href;
+  address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+  // The longest message that the console takes is longer.
+  const pieceBytes = 1 << 16;
+  let shown = null;
 
   const say = (words, bad) => {
     state.textContent = words;
     state.classList.toggle("bad", Boolean(bad));
   };
 
-  const ended = async () => {
+  const colours = {
+    light: {
+      foreground: "#1b2026", background: "#ffffff", cursor: "#1b2026", cursorAccent: "#ffffff",
+      selection: "rgba(31, 99, 176, .3)", black: "#1b2026", red: "#bd1f26", green: "#19743a", yellow: "#8a5800",
+      blue: "#1f63b0", magenta: "#87378f", cyan: "#0b6a76", white: "#dfe3e8", brightBlack: "#59626d",
+      brightRed: "#d0342c", brightGreen: "#1f8a46", brightYellow: "#a06a00", brightBlue: "#2f78cf",
+      brightMagenta: "#a04aa8", brightCyan: "#0e808e", brightWhite: "#ffffff",
+    },
+    dark: {
+      foreground: "#e3e7ec", background: "#171c22", cursor: "#e3e7ec", cursorAccent: "#171c22",
+      selection: "rgba(118, 179, 245, .35)", black: "#2b323b", red: "#ff8078", green: "#56c47a", yellow: "#e0ab45",
+      blue: "#5b9be6", magenta: "#d08fd8", cyan: "#4fc1cf", white: "#d5dae0", brightBlack: "#7d8793",
+      brightRed: "#ffa39d", brightGreen: "#7fdc9d", brightYellow: "#f0c674", brightBlue: "#8fbcf2",
+      brightMagenta: "#e2b3e8", brightCyan: "#83d9e4", brightWhite: "#ffffff",
+    },
+  };
+  const scheme = matchMedia("(prefers-color-scheme: dark)");
+  const theme = () => (scheme.matches ? colours.dark : colours.light);
+
+  // The columns and rows that there is room for. The guest does not hear of them: a serial line has no size.
+  const fit = (terminal) => {
+    const cells = place.querySelector(".xterm-screen").getBoundingClientRect();
+    const viewport = place.querySelector(".xterm-viewport");
+    if (!cells.width || !cells.height) return;
+    const bar = viewport.offsetWidth - viewport.clientWidth;
+    const style = getComputedStyle(terminal.element);
+    const inner = (size, ...sides) => sides.reduce((left, side) => left - parseFloat(style[side]), size);
+    const width = inner(place.clientWidth - bar, "paddingLeft", "paddingRight");
+    const height = inner(place.clientHeight, "paddingTop", "paddingBottom");
+    const columns = Math.max(2, Math.floor((width * terminal.cols) / cells.width));
+    const rows = Math.max(1, Math.floor((height * terminal.rows) / cells.height));
+    if (columns !== terminal.cols || rows !== terminal.rows) terminal.resize(columns, rows);
+  };
+
+  // What draws each kind: it takes the library and a connection that opens, and returns how the key is sent,
+  // how it gets the focus, and how it is removed.
+  const kinds = {
+    screen: ({ default: RFB }, socket, opened) => {
+      const display = new RFB(place, socket, { shared: true });
+      display.scaleViewport = true;
+      display.focusOnClick = true;
+      display.background = "transparent";
+      display.addEventListener("connect", opened);
+      const focus = () => display.focus();
+      return { send: () => display.sendCtrlAltDel(), focus, remove() {} };
+    },
+    terminal: ({ Terminal }, socket, opened) => {
+      const terminal = new Terminal({
+        // The one for elements writes style sheets into the page, which its policy forbids.
+        rendererType: "canvas",
+        screenReaderMode: true,
+        cursorBlink: false,
+        fontFamily: 'ui-monospace, "SFMono-Regular", Menlo, Consolas, "Liberation Mono", monospace',
+        fontSize: 14,
+        scrollback: 5000,
+        theme: theme(),
+      });
+      terminal.open(place);
+      terminal.textarea.setAttribute("aria-label", `${place.getAttribute("aria-label")}. Ctrl-] leaves it.`);
+      const decoder = new TextDecoder();
+      const encoder = new TextEncoder();
+      const send = (text) => {
+        const bytes = encoder.encode(text);
+        for (let at = 0; at < bytes.length && socket.readyState === WebSocket.OPEN; at += pieceBytes) {
+          socket.send(bytes.subarray(at, at + pieceBytes));
+        }
+      };
+      terminal.attachCustomKeyEventHandler((event) => {
+        const isKey = (key) => event.ctrlKey && !event.altKey && (event.key || "").toLowerCase() === key;
+        if (event.type === "keydown" && event.ctrlKey && event.key === "]") {
+          event.preventDefault();
+          keys.focus();
+          return false;
+        }
+        if (event.type === "keydown" && event.shiftKey && isKey("c") && terminal.hasSelection()) {
+          event.preventDefault();
+          document.execCommand("copy");
+          return false;
+        }
+        return true;
+      });
+      terminal.on("data", send);
+      socket.addEventListener("message", ({ data }) => {
+        terminal.write(decoder.decode(data, { stream: true }));
+      });
+      socket.addEventListener("open", opened);
+      const sizes = new ResizeObserver(() => fit(terminal));
+      sizes.observe(place);
+      const recolour = () => terminal.setOption("theme", theme());
+      scheme.addEventListener("change", recolour);
+      const remove = () => {
+        sizes.disconnect();
+        scheme.removeEventListener("change", recolour);
+        terminal.dispose();
+      };
+      return { send: () => send("\x1d"), focus: () => terminal.focus(), remove };
+    },
+  };
+
+  const ended = async (reason) => {
     keys.disabled = true;
-    display = null;
     let words = "The console does not respond.";
     try {
-      words = await (await fetch(why)).text();
+      const response = await fetch(why);
+      words = await response.text();
+      // Nothing is known against a connection: what ended the last one says more.
+      if (response.ok && reason) words = reason;
     } catch (error) {
       // It says so already.
     }
@@ -29,28 +132,30 @@
     again.hidden = false;
   };
 
-  const connect = (RFB) => {
+  const connect = (library) => {
     again.hidden = true;
     say("Connecting…");
+    if (shown) shown.remove();
     place.replaceChildren();
-    display = new RFB(place, socket.href, { shared: true });
-    display.scaleViewport = true;
-    display.focusOnClick = true;
-    display.background = "transparent";
-    display.addEventListener("connect", () => {
+    const socket = new WebSocket(address.href);
+    socket.binaryType = "arraybuffer";
+    socket.addEventListener("close", ({ reason }) => ended(reason));
+    shown = kinds[place.dataset.kind](library, socket, () => {
       keys.disabled = false;
-      say("Connected. Click into the display to type there.");
-      display.focus();
+      say(place.dataset.hint);
+      shown.focus();
     });
-    display.addEventListener("disconnect", ended);
   };
 
-  import("/novnc/core/rfb.js").then(
-    ({ default: RFB }) => {
-      keys.addEventListener("click", () => display && display.sendCtrlAltDel());
-      again.addEventListener("click", () => connect(RFB));
-      connect(RFB);
+  import(place.dataset.library).then(
+    (library) => {
+      keys.addEventListener("click", () => {
+        shown.send();
+        shown.focus();
+      });
+      again.addEventListener("click", () => connect(library));
+      connect(library);
     },
-    () => say("noVNC cannot be loaded.", true),
+    () => say("What draws it cannot be loaded.", true),
   );
 })();

@@ -1,9 +1,9 @@
-//! The page of a guest's display. noVNC draws it; the script of the page connects it.
+//! The page of a guest's display or terminal. A library draws it; the script of the page connects it.
 
 use super::words::clean;
 use super::{Page, Shown, frame};
 use crate::platform::Platform;
-use crate::screen::NOVNC;
+use crate::screen::Kind;
 use crate::user::Viewer;
 use maud::{Markup, html};
 
@@ -12,28 +12,33 @@ pub fn document(
     platform: &Platform,
     viewer: &Viewer,
     (part, object): (&str, &str),
-    (path, has_novnc): (&str, bool),
+    kind: &Kind,
+    (path, has_library): (&str, bool),
 ) -> Markup {
     let shown = Shown::all(platform, viewer);
-    let title = format!("Display of {}", clean(object));
+    let title = format!("{} of {}", kind.title, clean(object));
+    let library = &kind.library;
     let content = html! {
-        @if has_novnc {
+        @if has_library {
+            @if let Some(style) = library.style { link rel="stylesheet" href={ "/" (style) }; }
             div.screen-tools {
                 p #screen-state.screen-state role="status" { "Connecting…" }
-                button #screen-keys type="button" disabled { "Ctrl-Alt-Del" }
+                button #screen-keys type="button" disabled { (kind.key) }
                 button #screen-again type="button" hidden { "Connect again" }
             }
-            div #screen.screen data-socket={ (path) "/socket" } {}
-            noscript { p.empty { "A display needs scripts: noVNC draws it. " (by_hand()) } }
+            div #screen.screen data-kind=(kind.path) data-socket={ (path) "/socket" } data-library={ "/" (library.main) }
+                data-hint=(kind.hint) role="group" aria-label=(title) {}
+            noscript { p.empty { "This page needs scripts: " (library.name) " draws it. " (by_hand()) } }
         } @else {
             p.empty {
-                "Displays are drawn by noVNC, which this node does not have at " code { (NOVNC) } ". Install the package "
-                code { "novnc" } ", and restart the console: "
-                code { "pkill -f 'evenkeel: console'" } " is enough, it starts again at once. " (by_hand())
+                (kind.title) "s are drawn by " (library.name) ", which this node does not have at "
+                code { (library.place) } ". Install the package " code { (library.package) }
+                ", and restart the console: " code { "pkill -f 'evenkeel: console'" }
+                " is enough, it starts again at once. " (by_hand())
             }
         }
     };
-    let script = has_novnc.then_some("/screen.js");
+    let script = has_library.then_some("/screen.js");
     frame::below(
         &Page::Part(part.to_owned()),
         &shown,
@@ -44,6 +49,6 @@ pub fn document(
 
 fn by_hand() -> Markup {
     html! {
-        "The serial terminal is at " code { "evenkeel guest console NAME" } "."
+        "The serial terminal is also at " code { "evenkeel guest console NAME" } "."
     }
 }

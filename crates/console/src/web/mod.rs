@@ -54,7 +54,7 @@ type Common = Arc<Shared>;
 
 /// All that is served.
 pub fn router(shared: Common) -> Router {
-    Router::new()
+    screen::routes(Router::new())
         .route("/", get(pages::page))
         .route("/traffic", get(pages::page))
         .route("/traffic/{name}", get(pages::page))
@@ -66,12 +66,6 @@ pub fn router(shared: Common) -> Router {
         .route("/events", get(pages::page))
         .route("/config", get(pages::page))
         .route("/config/{name}", get(config::page).post(config::form))
-        .route("/screen/{part}/{kind}/{name}/{word}", get(screen::page))
-        .route(
-            "/screen/{part}/{kind}/{name}/{word}/socket",
-            get(screen::socket),
-        )
-        .route("/novnc/{*path}", get(screen::module))
         .route("/live", get(live::live))
         .route("/act", post(act::act))
         .route("/sign-in", get(sign_in::form).post(sign_in::sign_in))

@@ -1,18 +1,21 @@
-//! A display of a guest: its page, and the connection of the browser's noVNC to the part that has it.
+//! A display or a terminal of a guest: its page, and the connection of the browser to the part that
+//! has it.
 
 use super::pages::to_sign_in;
 use super::sign_in::is_own;
 use super::{Common, failure, html, signed_in};
 use crate::page;
+use crate::screen::{KINDS, Kind};
 use crate::shared::{Action, Order, Shared};
 use crate::user::{Role, Viewer};
+use axum::Router;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ORIGIN};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use part::report::Opens;
+use axum::routing::get;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
@@ -24,12 +27,14 @@ use tokio::time::{Instant, interval, timeout};
 
 /// How long the part may take until it has connected.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// Bytes that are read of the display at a time.
+/// Bytes that are read of the part at a time.
 const PIECE_BYTES: usize = 32 << 10;
 /// The longest message of a browser: a clipboard.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// How long either side may take to accept what the other one sends.
 const SEND_LIMIT: Duration = Duration::from_secs(30);
+/// Bytes of the reason for which a connection ends (RFC 6455, section 5.5).
+const REASON_BYTES_MAX: usize = 123;
 /// How often it is looked whether the browser is there, and its user still signed in.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// A browser that says nothing for so long is gone.
@@ -37,6 +42,27 @@ const SILENT_MAX: Duration = Duration::from_secs(40);
 
 /// What is to be opened: the part, the kind and the name of the subject, and the offer's word.
 type Wanted = Path<(String, String, String, String)>;
+
+/// Adds what all kinds have: pages, connections, and the files of the libraries.
+pub(super) fn routes(mut router: Router<Common>) -> Router<Common> {
+    for kind in &KINDS {
+        let path = format!("/{}/{{part}}/{{kind}}/{{name}}/{{word}}", kind.path);
+        let (files, _) = kind.library.main.split_once('/').unwrap_or_default();
+        router = router
+            .route(
+                &path,
+                get(move |state, headers, uri, wanted| page(kind, state, headers, uri, wanted)),
+            )
+            .route(
+                &format!("{path}/socket"),
+                get(move |state, headers, uri, wanted, upgrade| {
+                    socket(kind, state, (headers, uri), wanted, upgrade)
+                }),
+            )
+            .route(&format!("/{files}/{{*path}}"), get(file));
+    }
+    router
+}
 
 fn action(Path((part, kind, name, word)): Wanted) -> Action {
     Action::Offer {
@@ -47,26 +73,35 @@ fn action(Path((part, kind, name, word)): Wanted) -> Action {
 }
 
 /// Why it is not opened now; `None`: it may be.
-fn why_not(shared: &Shared, viewer: &Viewer, action: &Action) -> Option<(StatusCode, String)> {
+fn why_not(
+    shared: &Shared,
+    viewer: &Viewer,
+    (kind, action): (&Kind, &Action),
+) -> Option<(StatusCode, String)> {
     if viewer.role < action.needs() {
-        let words = "A viewer may only look at the pages: an operator may use a display.";
-        return Some((StatusCode::FORBIDDEN, words.to_owned()));
+        let words = format!(
+            "A viewer may only look at the pages: an operator may use a {}.",
+            kind.noun
+        );
+        return Some((StatusCode::FORBIDDEN, words));
     }
     let platform = shared.platform.borrow().clone();
     let look = platform.me().and_then(|me| me.look.as_deref());
     let offer = look.and_then(|look| action.offer(look));
-    let is_display = offer.is_some_and(|offer| offer.opens == Some(Opens::Display));
+    let is_there = offer.is_some_and(|offer| offer.opens == Some(kind.opens));
     let words = || {
         format!(
-            "There is no display of {} now: it does not run.",
+            "There is no {} of {} now: it does not run.",
+            kind.noun,
             action.object()
         )
     };
-    (!is_display).then(|| (StatusCode::CONFLICT, words()))
+    (!is_there).then(|| (StatusCode::CONFLICT, words()))
 }
 
 /// `GET /screen/…`: the page.
-pub(super) async fn page(
+async fn page(
+    kind: &'static Kind,
     State(shared): State<Common>,
     headers: HeaderMap,
     uri: Uri,
@@ -80,28 +115,29 @@ pub(super) async fn page(
     let action = action(wanted);
     // What does not run may do so in a moment: the page says so, and tries again.
     if viewer.role < Role::Operator
-        && let Some((status, words)) = why_not(&shared, &viewer, &action)
+        && let Some((status, words)) = why_not(&shared, &viewer, (kind, &action))
     {
         return failure(status, &words);
     }
     let platform = shared.platform.borrow().clone();
-    let has_novnc = shared.screens.are_there();
+    let has_library = shared.screens.has(&kind.library);
     html(
         StatusCode::OK,
         page::screen::document(
             &platform,
             &viewer,
             (&part, &action.object()),
-            (uri.path(), has_novnc),
+            kind,
+            (uri.path(), has_library),
         ),
     )
 }
 
-/// `GET /screen/…/socket`: the bytes of RFB in messages; without WebSocket, why there are none.
-pub(super) async fn socket(
+/// `GET /screen/…/socket`: the bytes of the part in messages; without WebSocket, why there are none.
+async fn socket(
+    kind: &'static Kind,
     State(shared): State<Common>,
-    headers: HeaderMap,
-    uri: Uri,
+    (headers, uri): (HeaderMap, Uri),
     wanted: Wanted,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
@@ -116,19 +152,20 @@ pub(super) async fn socket(
     }
     shared.see();
     let action = action(wanted);
-    if let Some((status, words)) = why_not(&shared, &viewer, &action) {
+    if let Some((status, words)) = why_not(&shared, &viewer, (kind, &action)) {
         return said(status, words);
     }
     let Ok(upgrade) = upgrade else {
         return said(StatusCode::OK, "The connection has ended.".to_owned());
     };
     let Ok(place) = Arc::clone(&shared.screens.places).try_acquire_owned() else {
-        let words = "Too many displays are open.";
+        let words = "Too many displays and terminals are open.";
         return said(StatusCode::CONFLICT, words.to_owned());
     };
     let own = match connect(&shared, &viewer, action).await {
         Ok(own) => own,
-        Err(words) => return said(StatusCode::CONFLICT, words),
+        // A browser shows no script the body of a refused connection, but why one was closed.
+        Err(words) => return upgrade.on_upgrade(async move |browser| close(browser, &words).await),
     };
     let token = token.to_owned();
     upgrade
@@ -166,7 +203,7 @@ async fn connect(shared: &Shared, viewer: &Viewer, action: Action) -> Result<Uni
     }
 }
 
-/// What an open display holds: its place, and the session by which it was opened.
+/// What an open one holds: its place, and the session by which it was opened.
 struct Guard {
     shared: Arc<Shared>,
     token: String,
@@ -183,8 +220,8 @@ impl Guard {
 }
 
 /// Carries bytes until one side ends, the browser is gone, or its user has signed out.
-async fn carry(mut browser: WebSocket, display: UnixStream, guard: Guard) {
-    let (mut from, mut to) = display.into_split();
+async fn carry(mut browser: WebSocket, part: UnixStream, guard: Guard) {
+    let (mut from, mut to) = part.into_split();
     let mut piece = vec![0; PIECE_BYTES];
     let mut looks = interval(LOOK_EVERY);
     let mut heard = Instant::now();
@@ -223,27 +260,35 @@ async fn carry(mut browser: WebSocket, display: UnixStream, guard: Guard) {
             }
         }
     };
-    let close = CloseFrame {
-        code: close_code::NORMAL,
-        reason: why.into(),
-    };
-    // It may be gone.
-    let _ = timeout(SEND_LIMIT, browser.send(Message::Close(Some(close)))).await;
+    close(browser, why).await;
 }
 
-/// `GET /novnc/…`: a module of noVNC.
-pub(super) async fn module(
-    State(shared): State<Common>,
-    headers: HeaderMap,
-    Path(path): Path<String>,
-) -> Response {
+/// Ends the connection of a browser with a reason.
+async fn close(mut browser: WebSocket, why: &str) {
+    let mut ends = (0..=REASON_BYTES_MAX.min(why.len())).rev();
+    let end = ends.find(|end| why.is_char_boundary(*end));
+    let frame = CloseFrame {
+        code: close_code::NORMAL,
+        reason: why[..end.unwrap_or(0)].into(),
+    };
+    // It may be gone.
+    let _ = timeout(SEND_LIMIT, browser.send(Message::Close(Some(frame)))).await;
+}
+
+/// `GET /novnc/…`, `GET /xterm/…`: a file of a library.
+async fn file(State(shared): State<Common>, headers: HeaderMap, uri: Uri) -> Response {
     if signed_in(&shared, &headers).is_none() {
         return failure(StatusCode::UNAUTHORIZED, "Sign in first.");
     }
-    match shared.screens.file(&path) {
+    let path = uri.path().trim_start_matches('/');
+    match shared.screens.file(path) {
         Some(bytes) => {
+            let kind = match path.ends_with(".css") {
+                true => "text/css; charset=utf-8",
+                false => "text/javascript; charset=utf-8",
+            };
             let kinds = [
-                (CONTENT_TYPE, "text/javascript; charset=utf-8"),
+                (CONTENT_TYPE, kind),
                 (CACHE_CONTROL, "private, max-age=300"),
             ];
             (kinds, bytes.to_vec()).into_response()

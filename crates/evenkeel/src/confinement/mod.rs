@@ -18,6 +18,7 @@ mod files;
 mod filter;
 mod held;
 mod identity;
+mod nobody;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ pub use held::{Files, Filtered, Held};
 pub use identity::{
     Identity, Origin, StartedAs, become_nobody, group_name, identity_for, user_name,
 };
+pub use nobody::as_nobody;
 
 use model::config::Config;
 use rustix::thread::CapabilitySet;

@@ -19,7 +19,7 @@ pub(super) fn of_guest(role: &Role, name: &str) -> Vec<Offer> {
     };
     let is_here = machine.life.is_there();
     let holder = role.agreement.holder(name);
-    let screen = screen(role, name);
+    let opening = opening(role, name);
     let owned = || name.to_owned();
     if !is_here {
         let is_stopped = role.agreement.is_stopped(&role.guests, name);
@@ -28,11 +28,12 @@ pub(super) fn of_guest(role: &Role, name: &str) -> Vec<Offer> {
         return match is_free && (is_stopped || has_failed) {
             true => vec![offer("start", "Start", &Message::Start { name: owned() })],
             // Another node has it.
-            false => screen.filter(|_| !is_free).into_iter().collect(),
+            false if is_free => Vec::new(),
+            false => opening,
         };
     }
     if role.comes(name) || role.moves.departures.contains_key(name) {
-        return screen.into_iter().collect();
+        return opening;
     }
     let guest = role.guests.guests.get(name);
     let migrate = guest.map_or(Migrate::Never, |guest| guest.migrate);
@@ -59,17 +60,22 @@ pub(super) fn of_guest(role: &Role, name: &str) -> Vec<Offer> {
     };
     let stop = offer("stop", "Shut down", &stop)
         .follows("It shuts down, and stays so until somebody starts it.");
-    screen.into_iter().chain(moves).chain([stop]).collect()
+    opening.into_iter().chain(moves).chain([stop]).collect()
 }
 
-/// Its display, if it has one.
-fn screen(role: &Role, name: &str) -> Option<Offer> {
-    let guest = role.guests.guests.get(name)?;
-    let message = AskOpen {
-        name: name.to_owned(),
+/// Its display, if it has one, and its terminal.
+fn opening(role: &Role, name: &str) -> Vec<Offer> {
+    let Some(guest) = role.guests.guests.get(name) else {
+        return Vec::new();
     };
-    let offer = Offer::new("screen", "Screen", message.envelope()).opens(Opens::Display);
-    (guest.console == Console::Vnc).then_some(offer)
+    let offer = |word: &str, label: &str, what: Opens| {
+        let name = name.to_owned();
+        Offer::new(word, label, AskOpen { name, what }.envelope()).opens(what)
+    };
+    let screen = offer("screen", "Screen", Opens::Display);
+    let screen = (guest.console == Console::Vnc).then_some(screen);
+    let terminal = offer("terminal", "Terminal", Opens::Terminal);
+    screen.into_iter().chain([terminal]).collect()
 }
 
 /// With this node.

@@ -3,13 +3,16 @@
 
 use super::Role;
 use super::carrier::Line;
+use super::machine::Machine;
 use crate::clock::boottime_ms;
 use crate::config::{Console, Guest};
 use crate::console;
 use crate::migration::{Hello, frame};
 use crate::remote::{AskOpen, AskStream, Output, PIECE_BYTES_MAX, Passed, Remote};
 use part::lock;
+use part::report::Opens;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -26,6 +29,8 @@ const KEPT_MS: u64 = 10_000;
 const STREAMS_MAX: usize = 32;
 /// Commands that run here for other nodes at a time.
 const COMMANDS_MAX: usize = 16;
+/// For whom a terminal is held that the console opened.
+const WEB_CONSOLE: &str = "a page of the web console";
 
 /// The streams.
 #[derive(Debug, Default)]
@@ -153,7 +158,7 @@ impl Role {
                 if let (Ok(display), Ok((own, local))) = (self.display(name), UnixStream::pair())
                     && give.send(local).is_ok()
                 {
-                    let _ = self.connect(own, display);
+                    let _ = self.connect(own, display, None);
                 }
                 return;
             }
@@ -189,7 +194,7 @@ impl Role {
 }
 
 impl Role {
-    /// Connects an operator with the display of a guest, wherever that is.
+    /// Connects an operator with the display or the terminal of a guest, wherever that is.
     ///
     /// # Errors
     /// Why not, in words.
@@ -197,22 +202,45 @@ impl Role {
         let name = &ask.name;
         let holder = self.agreement.holder(name);
         if holder.is_empty() || holder == self.guests.me {
-            let display = self.display(name)?;
-            self.connect(operator, display)?;
+            match ask.what {
+                Opens::Display => self.connect(operator, self.display(name)?, None)?,
+                Opens::Terminal => {
+                    let (terminal, taken) = self.terminal(name, WEB_CONSOLE)?;
+                    self.connect(operator, terminal, Some(taken))?;
+                }
+            }
             return Ok(String::new());
         }
         let carrier = self.moves.carrier.as_ref().filter(|one| one.is_ready());
         let carrier =
             carrier.ok_or_else(|| format!("node {holder}: this node knows no way to it yet"))?;
         let name = name.clone();
-        carrier.dial(holder, Hello::Remote(Remote::Display { name }), operator);
+        let what = match ask.what {
+            Opens::Display => Remote::Display { name },
+            Opens::Terminal => Remote::Console { name },
+        };
+        carrier.dial(holder, Hello::Remote(what), operator);
         Ok(format!("on {holder}"))
+    }
+
+    /// A guest that runs here.
+    fn running(&self, name: &str) -> Result<&Machine, String> {
+        let machine = { self.machines.get(name) }.filter(|machine| machine.life.is_there());
+        machine.ok_or_else(|| format!("guest {name} does not run"))
+    }
+
+    /// The terminal of a guest that runs here, and what holds it for this operator.
+    fn terminal(&self, name: &str, who: &str) -> Result<(UnixStream, File), String> {
+        let home = &self.running(name)?.home;
+        let taken = console::take(home.path(), who)?;
+        let socket = UnixStream::connect(home.serial());
+        let socket = socket.map_err(|error| format!("the terminal of guest {name}: {error}"));
+        Ok((socket?, taken))
     }
 
     /// The display of a guest that runs here.
     fn display(&self, name: &str) -> Result<UnixStream, String> {
-        let machine = { self.machines.get(name) }.filter(|machine| machine.life.is_there());
-        let machine = machine.ok_or_else(|| format!("guest {name} does not run"))?;
+        let machine = self.running(name)?;
         let is_vnc = |guest: &Guest| guest.console == Console::Vnc;
         if !self.guests.guests.get(name).is_some_and(is_vnc) {
             return Err(format!("guest {name} has no VNC display: see `console`"));
@@ -221,18 +249,25 @@ impl Role {
         socket.map_err(|error| format!("the display of guest {name}: {error}"))
     }
 
-    /// Passes bytes between an operator and a guest, on threads of their own.
-    fn connect(&self, operator: UnixStream, display: UnixStream) -> Result<(), String> {
+    /// Passes bytes between an operator and a guest, on threads of their own; `taken` is held until
+    /// one of them ends.
+    fn connect(
+        &self,
+        operator: UnixStream,
+        guest: UnixStream,
+        taken: Option<File>,
+    ) -> Result<(), String> {
         let running = Arc::clone(&self.streams.commands);
         if running.fetch_add(1, Ordering::Relaxed) >= COMMANDS_MAX {
             running.fetch_sub(1, Ordering::Relaxed);
-            return Err("too many displays and commands are in use".to_owned());
+            return Err("too many displays, terminals and commands are in use".to_owned());
         }
         let counted = Arc::clone(&running);
         let spawned = thread::Builder::new()
-            .name("guest/display".to_owned())
+            .name("guest/operator".to_owned())
             .spawn(move || {
-                console::pass(&operator, &display);
+                console::pass(&operator, &guest);
+                drop(taken);
                 counted.fetch_sub(1, Ordering::Relaxed);
             });
         spawned.map(drop).map_err(|error| {
@@ -243,31 +278,21 @@ impl Role {
 
     /// Connects an operator of another node with the terminal of a guest, on threads of their own.
     fn serve_console(&self, name: &str, from: &str, give: &SyncSender<UnixStream>) {
-        let (Some(machine), Ok((own, local))) = (self.machines.get(name), UnixStream::pair())
-        else {
+        let Ok((own, local)) = UnixStream::pair() else {
             return;
         };
         if give.send(local).is_err() {
             return;
         }
-        let taken = console::take(machine.home.path(), &format!("an operator of node {from}"));
-        let socket = UnixStream::connect(machine.home.serial());
-        let (taken, socket) = match (taken, socket) {
-            (Ok(taken), Ok(socket)) => (taken, socket),
-            (Err(words), _) => {
-                // The operator may be gone.
-                let _ = (&own).write_all(format!("{words}\r\n").as_bytes());
-                return;
-            }
-            (_, Err(_)) => return,
-        };
-        // Without a thread the connection ends.
-        let _ = thread::Builder::new()
-            .name("guest/console".to_owned())
-            .spawn(move || {
-                console::pass(&own, &socket);
-                drop(taken);
-            });
+        let connected = { own.try_clone() }.map_err(|error| error.to_string());
+        let connected = connected.and_then(|operator| {
+            let (terminal, taken) = self.terminal(name, &format!("an operator of node {from}"))?;
+            self.connect(operator, terminal, Some(taken))
+        });
+        if let Err(words) = connected {
+            // The operator may be gone.
+            let _ = (&own).write_all(format!("{words}\r\n").as_bytes());
+        }
     }
 }
 

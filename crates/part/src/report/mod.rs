@@ -119,10 +119,13 @@ pub struct Offer {
 }
 
 /// What a part speaks over a connection that it was given.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Opens {
     /// A display with keyboard and mouse: a server of RFB (RFC 6143).
+    #[default]
     Display,
+    /// A serial terminal: the bytes as they are.
+    Terminal,
 }
 
 impl Offer {

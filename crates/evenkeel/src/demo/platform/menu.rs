@@ -1,7 +1,8 @@
 //! The menu of the platform demo: its choices, the state that they change, and what to expect
-//! of each. Values only; nothing here acts.
+//! of each, in the terminal and in the console. Values only; nothing here acts.
 
 use crate::demo::stage::{NAMES, SERVERS};
+use crate::demonstration::{Order, Thing};
 use std::fmt::Write;
 
 /// An entry of the menu.
@@ -80,6 +81,83 @@ impl State {
         }
         self
     }
+}
+
+/// What the console shows of a fault: its key, the kind and the name of the thing, its states without
+/// and with it, and word and button of what makes and ends it.
+type Row = (
+    char,
+    [&'static str; 2],
+    [&'static str; 2],
+    [[&'static str; 2]; 2],
+);
+
+const ROWS: [Row; 3] = [
+    (
+        '1',
+        ["link", "alpha to beta"],
+        ["up", "cut"],
+        [["cut", "Cut"], ["mend", "Mend"]],
+    ),
+    (
+        '2',
+        ["link", "alpha to everybody"],
+        ["up", "cut"],
+        [["cut", "Cut"], ["mend", "Mend"]],
+    ),
+    (
+        '3',
+        ["node", "alpha"],
+        ["running", "killed"],
+        [["kill", "Kill"], ["start", "Start"]],
+    ),
+];
+
+impl State {
+    /// Returns whether the fault of a key of the menu is in force. None: the key is of no fault.
+    fn of(&self, key: char) -> Option<bool> {
+        Some(match Choice::parse(key.encode_utf8(&mut [0; 4]))? {
+            Choice::Link => self.link_cut,
+            Choice::Cables => self.cables_out,
+            Choice::Alpha => self.alpha_dead,
+            Choice::Server(index) => *self.stopped.get(index)?,
+            Choice::Heal | Choice::Show | Choice::SignIn | Choice::Quit => return None,
+        })
+    }
+}
+
+/// Returns what an order of the console means in a state. None: it is so already, or no fault.
+pub fn ordered(order: Order, state: &State) -> Option<Choice> {
+    let is_faulty = state.of(order.key)?;
+    let choice = Choice::parse(order.key.encode_utf8(&mut [0; 4]));
+    choice.filter(|_| is_faulty != order.is_faulty)
+}
+
+/// Returns what the console shows of a state.
+pub fn things(state: &State) -> Vec<Thing> {
+    let server = |(key, name): (char, &'static str)| {
+        let offers = [["stop", "Stop"], ["start", "Start"]];
+        (key, ["server", name], ["running", "stopped"], offers)
+    };
+    let rows = ROWS.into_iter().chain(('4'..).zip(NAMES).map(server));
+    let thing = |(key, [kind, name], states, offers): Row| {
+        let is_faulty = state.of(key)?;
+        let order = Order {
+            key,
+            is_faulty: !is_faulty,
+        };
+        let at = usize::from(is_faulty);
+        let ([word, label], choice) = (offers[at], ordered(order, state)?);
+        Some(Thing {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            state: states[at].to_owned(),
+            is_faulty,
+            offer: [word, label, &expectation(choice, state)?].map(str::to_owned),
+            order,
+        })
+    };
+    rows.filter_map(thing).collect()
 }
 
 /// Returns the menu for a state.
@@ -210,6 +288,30 @@ mod tests {
         assert_eq!(Choice::parse(" Q\n"), Some(Choice::Quit));
         for line in ["", "7", "0", "12", "x"] {
             assert_eq!(Choice::parse(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_console_offers_what_changes_something_and_orders_it_once() {
+        for choice in ALL {
+            let state = State::default().after(choice);
+            let things = things(&state);
+            assert_eq!(things.len(), 3 + SERVERS, "{things:?}");
+            for thing in things {
+                let choice = ordered(thing.order, &state).expect("a change");
+                let after = state.after(choice);
+                assert_ne!(after, state);
+                // A second browser orders the same.
+                assert_eq!(ordered(thing.order, &after), None);
+                assert!(thing.offer[2].contains("expect"), "{thing:?}");
+            }
+        }
+        for key in ['h', 'q', 's', 'x', '\u{1f600}'] {
+            let order = Order {
+                key,
+                is_faulty: true,
+            };
+            assert_eq!(ordered(order, &State::default()), None, "{key}");
         }
     }
 

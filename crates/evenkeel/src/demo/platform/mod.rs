@@ -6,6 +6,7 @@
 //! forwarders on loopback. At its end, however it comes, everything is removed: by what it
 //! holds, by the guard process of the lab, or at the next start.
 
+mod control;
 mod ends;
 mod error;
 mod forward;
@@ -14,6 +15,7 @@ mod menu;
 mod play;
 mod site;
 
+use control::Control;
 use ends::Ends;
 use error::PlatformError;
 use part::voice::refuse;
@@ -52,6 +54,7 @@ fn run() -> Result<(), PlatformError> {
 fn show(ends: &mut Ends) -> Result<(), PlatformError> {
     say("Network: two nodes, an arbiter, a client and servers in namespaces of this machine …")?;
     let mut base = Base::new()?;
+    let control = Control::listen(&base.control())?;
     say("Cluster: alpha creates it, beta and the arbiter gamma join …")?;
     base.found(ends)?;
     say("Configuration: examples/platform.cfg is applied …")?;
@@ -59,7 +62,7 @@ fn show(ends: &mut Ends) -> Result<(), PlatformError> {
     let site = Site::new(base)?;
     introduce(&site)?;
     links(&site, ends)?;
-    let mut play = Play::new(site);
+    let mut play = Play::new(site, control);
     let ended = play.run(ends);
     if ended.is_ok() {
         let _ = say("Ending: everything is removed …");

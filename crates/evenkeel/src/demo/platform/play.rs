@@ -1,9 +1,10 @@
 //! The loop of the platform demo: it obeys the menu, and prints what changes by itself, which is
 //! the owner of the virtual address and failed requests.
 
+use super::control::Control;
 use super::ends::{Ends, Heard};
 use super::error::PlatformError;
-use super::menu::{Choice, expectation, menu};
+use super::menu::{Choice, expectation, menu, ordered, things};
 use super::site::{Site, VIRTUAL};
 use super::{links, say};
 use crate::demo::load::Counted;
@@ -17,6 +18,7 @@ const FAILURES_EVERY: Duration = Duration::from_secs(1);
 /// The site, and what was printed about it.
 pub struct Play {
     site: Site,
+    control: Control,
     owners: String,
     seen: Counted,
     printed: Instant,
@@ -26,12 +28,13 @@ pub struct Play {
 
 impl Play {
     /// Begins with what is there.
-    pub fn new(site: Site) -> Play {
+    pub fn new(site: Site, control: Control) -> Play {
         let now = Instant::now();
         Play {
             owners: owners(&site.owners()),
             seen: site.seen(),
             site,
+            control,
             printed: now,
             acted: now,
         }
@@ -44,6 +47,7 @@ impl Play {
     pub fn run(&mut self, ends: &mut Ends) -> Result<(), PlatformError> {
         say(&menu(self.site.state()))?;
         loop {
+            self.serve_consoles(ends)?;
             match ends.wait(TICK)? {
                 Heard::End => return Ok(()),
                 Heard::Nothing => self.watch()?,
@@ -57,6 +61,18 @@ impl Play {
                 },
             }
         }
+    }
+
+    /// Obeys what was ordered on pages of the consoles, and tells them what there is.
+    fn serve_consoles(&mut self, ends: &Ends) -> Result<(), PlatformError> {
+        for order in self.control.orders() {
+            if let Some(choice) = ordered(order, self.site.state()) {
+                say("\nOn a page of the console:")?;
+                self.obey(choice, ends)?;
+            }
+        }
+        self.control.show(&things(self.site.state()));
+        Ok(())
     }
 
     fn obey(&mut self, choice: Choice, ends: &Ends) -> Result<(), PlatformError> {

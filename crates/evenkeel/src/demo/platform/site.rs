@@ -12,10 +12,12 @@ use super::menu::{Choice, State};
 use crate::demo::load::{Counted, Load, Pace, Seen};
 use crate::demo::server::Sample;
 use crate::demo::stage::{NAMES, SERVERS};
+use crate::demonstration::NAME;
 use lab::{Fault, Host, Interface, Lab, Scratch, Switch};
 use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -141,13 +143,22 @@ impl Base {
         ends.until(STEP_TIMEOUT, agree, late)
     }
 
+    /// Where the roles of the part `demonstration` reach this process.
+    pub fn control(&self) -> PathBuf {
+        self.scratch.path().join("control")
+    }
+
     /// Applies the configuration, and waits until a client gets a response at the virtual address.
     ///
     /// # Errors
     /// A step failed, or the demo was ended.
     pub fn serve(&self, ends: &Ends) -> Result<(), PlatformError> {
         let file = self.scratch.path().join("platform.cfg");
-        write_private(&file, CONFIGURATION)
+        let section = format!(
+            "\n\n{NAME}\n    control unix@{}\n",
+            self.control().display()
+        );
+        write_private(&file, &(CONFIGURATION.to_owned() + &section))
             .map_err(PlatformError::system("write the configuration"))?;
         let [alpha, ..] = &self.members;
         alpha.apply(&file)?;

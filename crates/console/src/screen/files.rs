@@ -1,0 +1,183 @@
+//! The files of noVNC and of xterm.js: what is read of a package, and under which paths it is served.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Files by the paths under which they are served.
+pub(super) type Files = BTreeMap<String, Arc<[u8]>>;
+
+/// Bounds of what is read of a package.
+const FILES_MAX: usize = 256;
+const FILE_BYTES_MAX: u64 = 1 << 20;
+const DEPTH_MAX: usize = 6;
+
+/// What of noVNC is served: modules.
+const OF_NOVNC: [&str; 2] = ["core", "vendor"];
+
+/// Where the style sheet of xterm.js is, from its modules, by the package on which theirs depends.
+const STYLE: &str = "../../javascript/xterm/xterm.css";
+/// The module of xterm.js that others use.
+const MAIN: &str = "public/Terminal";
+/// What stands around its modules, which are those of Node.js: a browser has no `require`.
+const BEGIN: &str = "const modules = {\n";
+const END: &str = "};
+const loaded = {};
+const load = (path) => {
+  if (!(path in loaded)) {
+    const module = (loaded[path] = { exports: {} });
+    const require = (name) => load(new URL(name, `file:///${path}`).pathname.slice(1));
+    modules[path](require, module, module.exports);
+  }
+  return loaded[path].exports;
+};
+export const Terminal = load(\"public/Terminal\").Terminal;
+";
+
+/// Reads the modules of noVNC below a directory.
+pub(super) fn modules(directory: &Path) -> Files {
+    let mut files = Files::new();
+    for below in OF_NOVNC {
+        add(
+            &directory.join(below),
+            &format!("novnc/{below}"),
+            0,
+            &mut files,
+        );
+    }
+    files
+}
+
+/// Reads xterm.js below a directory: all its modules as a single one, and its style sheet.
+pub(super) fn terminal(directory: &Path) -> Files {
+    let mut all = Files::new();
+    add(&directory.join("lib"), "", 0, &mut all);
+    let mut module = BEGIN.as_bytes().to_vec();
+    let mut has_main = false;
+    for (path, bytes) in &all {
+        let path = path.trim_start_matches('/').trim_end_matches(".js");
+        // A name that is none of a module would end the text that has it.
+        let is_plain = |one: char| one.is_ascii_alphanumeric() || "/_-".contains(one);
+        if !path.chars().all(is_plain) || path.starts_with("addons/") {
+            continue;
+        }
+        has_main |= path == MAIN;
+        module.extend_from_slice(
+            format!("\"{path}\": (require, module, exports) => {{\n").as_bytes(),
+        );
+        module.extend_from_slice(bytes);
+        module.extend_from_slice(b"\n},\n");
+    }
+    module.extend_from_slice(END.as_bytes());
+    let style = read(&directory.join(STYLE));
+    let files = [
+        ("xterm/xterm.js", module),
+        ("xterm/xterm.css", style.unwrap_or_default()),
+    ];
+    let files = files.map(|(path, bytes)| (path.to_owned(), bytes.into()));
+    if has_main {
+        Files::from(files)
+    } else {
+        Files::new()
+    }
+}
+
+/// Reads the modules of a directory and of those in it. What cannot be read is not there.
+fn add(directory: &Path, path: &str, depth: usize, files: &mut Files) {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let (Some(name), Ok(kind)) = (name.to_str(), entry.file_type()) else {
+            continue;
+        };
+        let path = format!("{path}/{name}");
+        if kind.is_dir() && depth < DEPTH_MAX {
+            add(&entry.path(), &path, depth + 1, files);
+        } else if name.ends_with(".js")
+            && files.len() < FILES_MAX
+            && let Some(bytes) = read(&entry.path())
+        {
+            files.insert(path, bytes.into());
+        }
+    }
+}
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).ok()?.take(FILE_BYTES_MAX);
+    { file }.read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::Scratch;
+
+    /// A directory with these files, each with its own path as its text.
+    fn having(files: &[&str]) -> Scratch {
+        let scratch = Scratch::new().unwrap();
+        for file in files {
+            let path = scratch.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+        scratch
+    }
+
+    #[test]
+    fn modules_are_served_and_nothing_else() {
+        let scratch = having(&[
+            "core/rfb.js",
+            "core/util/int.js",
+            "core/README.md",
+            "vendor/pako.js",
+            "app/ui.js",
+            "vnc.html",
+        ]);
+        let files = modules(scratch.path());
+        let paths: Vec<&str> = files.keys().map(String::as_str).collect();
+        assert_eq!(
+            paths,
+            [
+                "novnc/core/rfb.js",
+                "novnc/core/util/int.js",
+                "novnc/vendor/pako.js"
+            ]
+        );
+        assert_eq!(&*files["novnc/core/util/int.js"], b"core/util/int.js");
+        assert!(modules(&scratch.path().join("nothing")).is_empty());
+    }
+
+    #[test]
+    fn the_modules_of_a_terminal_become_one_without_tests_and_addons() {
+        let scratch = having(&[
+            "nodejs/xterm/lib/public/Terminal.js",
+            "nodejs/xterm/lib/Buffer.js",
+            "nodejs/xterm/lib/Buffer.test.js",
+            "nodejs/xterm/lib/a\".js",
+            "nodejs/xterm/lib/addons/fit/fit.js",
+            "javascript/xterm/xterm.css",
+        ]);
+        let files = terminal(&scratch.path().join("nodejs/xterm"));
+        let module = String::from_utf8(files["xterm/xterm.js"].to_vec()).unwrap();
+        let module = module.strip_suffix(END).unwrap();
+        insta::assert_snapshot!(module, @r#"
+        const modules = {
+        "Buffer": (require, module, exports) => {
+        nodejs/xterm/lib/Buffer.js
+        },
+        "public/Terminal": (require, module, exports) => {
+        nodejs/xterm/lib/public/Terminal.js
+        },
+        "#);
+        assert_eq!(&*files["xterm/xterm.css"], b"javascript/xterm/xterm.css");
+        // Another version has other files.
+        let other = having(&["lib/xterm.js"]);
+        assert!(terminal(other.path()).is_empty());
+    }
+}

@@ -1,0 +1,16 @@
+//! Processes that own nothing, and open nothing.
+
+use super::{Confinement, apply, become_nobody, prepare};
+
+/// Makes this process one that owns nothing, and opens nothing: that of the console, which speaks with
+/// everybody, and of what it is connected with. It may stay a member of one group: the one whose members
+/// `saslauthd` answers.
+///
+/// # Errors
+/// Why it cannot give up what it has, in words.
+pub fn as_nobody(member_of: Option<u32>) -> Result<(), String> {
+    prepare(&Confinement::console()).map_err(|error| error.to_string())?;
+    become_nobody(member_of).map_err(|errno| format!("cannot become nobody: {}", errno.desc()))?;
+    let held = apply(&Confinement::console());
+    held.map(|_| ()).map_err(|error| error.to_string())
+}

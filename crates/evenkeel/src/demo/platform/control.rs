@@ -1,0 +1,139 @@
+//! The socket for the roles of the part `demonstration`: each of them gets lines with all things, and
+//! sends lines with orders. It never waits for one.
+
+use super::error::PlatformError;
+use crate::demonstration::{LINE_BYTES_MAX, Order, Thing};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+/// Roles at one time: those of both nodes, with their predecessors.
+const ROLES_MAX: usize = 8;
+
+/// The socket and its connections.
+pub struct Control {
+    listener: UnixListener,
+    roles: Vec<Connected>,
+    /// The line that roles have, or get.
+    shown: Vec<u8>,
+}
+
+struct Connected {
+    stream: UnixStream,
+    unread: Vec<u8>,
+    /// It has the line.
+    knows: bool,
+}
+
+impl Control {
+    /// Opens the socket.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn listen(path: &Path) -> Result<Control, PlatformError> {
+        let opened = UnixListener::bind(path).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        });
+        Ok(Control {
+            listener: opened.map_err(PlatformError::system("open the socket for the consoles"))?,
+            roles: Vec::new(),
+            shown: Vec::new(),
+        })
+    }
+
+    /// Returns what was ordered since the last time.
+    pub fn orders(&mut self) -> Vec<Order> {
+        while let Ok((stream, _)) = self.listener.accept() {
+            if self.roles.len() < ROLES_MAX && stream.set_nonblocking(true).is_ok() {
+                self.roles.push(Connected {
+                    stream,
+                    unread: Vec::new(),
+                    knows: false,
+                });
+            }
+        }
+        let mut orders = Vec::new();
+        self.roles.retain_mut(|role| role.read(&mut orders));
+        orders
+    }
+
+    /// Tells every role what there is, if it does not know.
+    pub fn show(&mut self, things: &[Thing]) {
+        let mut line = serde_json::to_vec(things).unwrap_or_default();
+        line.push(b'\n');
+        if line != self.shown {
+            self.roles.iter_mut().for_each(|role| role.knows = false);
+            self.shown = line;
+        }
+        let shown = &self.shown;
+        // One that reads nothing is not alive.
+        self.roles.retain_mut(|role| {
+            let knows = role.knows || role.stream.write_all(shown).is_ok();
+            role.knows = knows;
+            knows
+        });
+    }
+}
+
+impl Connected {
+    /// Reads what there is; false: it has ended.
+    fn read(&mut self, orders: &mut Vec<Order>) -> bool {
+        let mut piece = [0; 512];
+        let is_there = match self.stream.read(&mut piece) {
+            Ok(count) => {
+                self.unread.extend(piece.iter().take(count));
+                count > 0 && self.unread.len() < LINE_BYTES_MAX
+            }
+            Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+        };
+        while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.unread.drain(..=end).collect();
+            orders.extend(serde_json::from_slice::<Order>(&line));
+        }
+        is_there
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::menu::{State, things};
+    use super::*;
+    use lab::Scratch;
+    use std::io::{BufRead, BufReader};
+
+    #[test]
+    fn a_role_hears_of_each_change_and_its_orders_come() {
+        let scratch = Scratch::new().unwrap();
+        let path = scratch.path().join("control");
+        let mut control = Control::listen(&path).unwrap();
+        let mut role = UnixStream::connect(&path).unwrap();
+        assert!(control.orders().is_empty());
+        let (healthy, cut) = (
+            things(&State::default()),
+            things(&State {
+                link_cut: true,
+                ..State::default()
+            }),
+        );
+        // The second time it knows.
+        for shown in [&healthy, &healthy, &cut] {
+            control.show(shown);
+        }
+        let mut lines = BufReader::new(role.try_clone().unwrap()).lines();
+        for expected in [&healthy, &cut] {
+            let line = lines.next().unwrap().unwrap();
+            assert_eq!(
+                &serde_json::from_str::<Vec<Thing>>(&line).unwrap(),
+                expected
+            );
+        }
+        let order = cut[0].order;
+        let line = serde_json::to_string(&order).unwrap();
+        write!(role, "heal\n{line}\n{line}").unwrap();
+        assert_eq!(control.orders(), [order]);
+        drop((role, lines));
+        assert!(control.orders().is_empty());
+        assert!(control.roles.is_empty());
+    }
+}

@@ -1,0 +1,233 @@
+//! The part `demonstration`: faults of `evenkeel demo --platform`, on the pages of the console. The
+//! demonstration's own process writes the section, makes the faults, and says which there are; the
+//! role passes both on. Nothing here makes a fault, and without that process there is nothing.
+
+mod role;
+
+pub use role::ROLE;
+
+use configuration::outside::Runs;
+use configuration::{Context, Exchange, Given, Lines, Part, Run, SectionTable, Sections, Tabled};
+use language::arguments::{Args, ArgumentCodes, Built};
+use language::keyword::{Documented, Family, Keyword};
+use language::{Code, Diagnostic, Line, Span};
+use part::codec;
+use serde::{Deserialize, Serialize};
+use std::any::Any;
+use std::path::{Path, PathBuf};
+
+/// The part's name.
+pub const NAME: &str = "demonstration";
+/// Bytes of a line on its socket.
+pub const LINE_BYTES_MAX: usize = 16 << 10;
+
+/// Something of the platform that can have a fault, as a line of the socket has it.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Thing {
+    /// Its kind: `node`, `link`, `server`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its state in a word.
+    pub state: String,
+    /// It has the fault.
+    pub is_faulty: bool,
+    /// What can be done: the word, the button, and what follows.
+    pub offer: [String; 3],
+    /// What is ordered by it.
+    pub order: Order,
+}
+
+/// An order to the demonstration, as a line of the socket has it.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Order {
+    /// The key of its menu.
+    pub key: char,
+    /// Whether the fault is to be there.
+    pub is_faulty: bool,
+}
+
+/// The section.
+pub static PART: Part = Part {
+    name: NAME,
+    sections: Sections {
+        names: &[(
+            NAME,
+            "The fault menu of `evenkeel demo --platform` in the console.",
+        )],
+        ..Sections::NONE
+    },
+    documented: || {
+        let lines = TABLES[0].documented();
+        std::iter::once(SECTION).chain(lines).collect()
+    },
+    codes: || codes::CODES.to_vec(),
+    exports: &[],
+    begin: |_| Box::new(Lines::new(Draft::default())),
+    run: Some(Run {
+        given: |built, _| {
+            let path = built.downcast_ref::<Option<PathBuf>>()?.as_ref()?;
+            Some(Given {
+                payload: codec::encode(path),
+                size: "the demonstration".to_owned(),
+                ..Given::default()
+            })
+        },
+        difference: |before, now| {
+            let line = |sign: char| format!("{sign} demonstration");
+            let (gone, new) = (before.map(|_| line('-')), now.map(|_| line('+')));
+            gone.into_iter().chain(new).collect()
+        },
+        refusals: |_| Vec::new(),
+    }),
+};
+
+/// The section itself, as the manual has it.
+const SECTION: Documented = Documented {
+    kind: "section",
+    name: NAME,
+    places: &["file"],
+    syntax: "demonstration",
+    doc: "The fault menu of `evenkeel demo --platform` as a page of the console: cut and mend links, kill and start a node, \
+        stop and start servers. The demonstration adds this section to its own configuration. It is of no use elsewhere: \
+        a machine without the demonstration's socket refuses it (E0923).",
+    example: "demonstration\n    control unix@/tmp/demonstration/control",
+    family: "Demonstration",
+    built: true,
+};
+
+#[derive(Debug, Default)]
+struct Draft {
+    section: Option<Span>,
+    control: Option<(PathBuf, Span)>,
+    told: Vec<Diagnostic>,
+}
+
+type LineBuilder = configuration::LineBuilder<Draft>;
+
+static LINES: &[Family<LineBuilder>] = &[(
+    "Demonstration",
+    &[Keyword {
+        places: &[NAME],
+        syntax: "control <socket>",
+        doc: "The socket of the process of the demonstration, which makes the faults: `unix@` and an absolute path. Required.",
+        example: "control unix@/tmp/demonstration/control",
+        build: control,
+    }],
+)];
+
+static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new(NAME, LINES, begin)];
+
+mod codes {
+    use language::arguments::ArgumentCodes;
+
+    pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&ARGUMENTS, &VALUE);
+
+    language::codes! {
+        UNKNOWN = "E0920", "unknown keyword in a demonstration section",
+            "The first word of the line is not a keyword of the section: it has `control` only.";
+        ARGUMENTS = "E0921", "wrong number of arguments in a demonstration section",
+            "The keyword needs another argument, or the line has too many. The message shows its syntax.";
+        VALUE = "E0922", "invalid value in a demonstration section",
+            "The keyword does not accept this value: `control` takes `unix@` and an absolute path.";
+        NOT_THERE = "E0923", "demonstration section without the demonstration",
+            "The section is written by `evenkeel demo --platform`, whose process listens at the socket of the line \
+             `control`. There is no such socket on this machine, or no line that names it. Remove the section.";
+    }
+}
+
+fn begin(draft: &mut Draft, head: &Line) -> Built {
+    draft.section.get_or_insert(head.words[0].span);
+    let surplus = Args::new(head, 1, NAME, NAME, &codes::OF_ARGUMENTS).end();
+    draft.told.extend(surplus.err());
+    Ok(())
+}
+
+fn control(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let word = args.required("the socket")?;
+    let path = word.str().strip_prefix("unix@").map(Path::new);
+    let Some(path) = path.filter(|path| path.is_absolute()) else {
+        return Err(args.unfit(word, "not `unix@` and an absolute path"));
+    };
+    draft.control = Some((path.to_owned(), word.span));
+    args.end()
+}
+
+impl Tabled for Draft {
+    const OF_ARGUMENTS: &'static ArgumentCodes = &codes::OF_ARGUMENTS;
+    const UNKNOWN: &'static Code = &codes::UNKNOWN;
+
+    fn sections() -> &'static [SectionTable<Self>] {
+        &TABLES
+    }
+
+    fn told(&mut self) -> Vec<Diagnostic> {
+        std::mem::take(&mut self.told)
+    }
+
+    fn finish(self, context: &mut Context, _: &mut Exchange) -> Box<dyn Any> {
+        let is_this_machine = context.options.here && !context.outside.is_recorded();
+        let missing = match (&self.section, &self.control) {
+            (Some(section), None) => Some((*section, "no line `control`".to_owned())),
+            (_, Some((path, span)))
+                if is_this_machine && context.outside.runs(path, None) == Runs::Missing =>
+            {
+                Some((*span, format!("no socket {}", path.display())))
+            }
+            _ => None,
+        };
+        if let Some((span, what)) = missing {
+            let told = format!("there is no demonstration here: {what}");
+            let told = Diagnostic::error(&codes::NOT_THERE, span, told);
+            context.tell(
+                told.label("only `evenkeel demo --platform` has one")
+                    .help("remove the section"),
+            );
+        }
+        Box::new(self.control.map(|(path, _)| path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::process::load_files;
+    use configuration::LoadOptions;
+
+    fn told(lines: &str, here: bool) -> String {
+        let text = format!("demonstration\n{lines}");
+        let files = vec![("site.cfg".to_owned(), text.into_bytes())];
+        let options = LoadOptions {
+            here,
+            ..LoadOptions::default()
+        };
+        let proxy = load_files(files, None, options, None).proxy;
+        language::render::concise(&proxy.sources, &proxy.diagnostics, true)
+    }
+
+    #[test]
+    fn the_section_is_refused_where_the_demonstration_is_not() {
+        let line = " control unix@/nowhere/control\n";
+        assert!(
+            !told(line, false).contains("error["),
+            "{}",
+            told(line, false)
+        );
+        for (lines, here, words) in [
+            (
+                line,
+                true,
+                "error[E0923]: there is no demonstration here: no socket /nowhere/control",
+            ),
+            (
+                "",
+                false,
+                "error[E0923]: there is no demonstration here: no line `control`",
+            ),
+            (" control tcp@1\n", false, "error[E0922]"),
+            (" faults all\n", false, "error[E0920]"),
+        ] {
+            let told = told(lines, here);
+            assert!(told.contains(words), "{told}");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The role: it has one connection to the process of the demonstration, from which come lines with all
+//! things, and to which go lines with orders.
+
+use super::{LINE_BYTES_MAX, NAME, Order, Thing};
+use crate::confinement::as_nobody;
+use guest::message::Answer;
+use part::codec;
+use part::report::{Grade, Offer, Report, Subject};
+use part::role::PartMessage;
+use part::row::{Beside, Entry, Environment, Life, RoleRow};
+use part::work::{self, Work};
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// How it is run.
+pub static ROLE: RoleRow = RoleRow {
+    life: Life::Beside(Beside {
+        keeps: false,
+        ..Beside::plain("demonstrations")
+    }),
+    ..RoleRow::plain(
+        NAME,
+        Entry {
+            word: "demonstration-role",
+            shown: "evenkeel: demonstration",
+            what: "demonstration role",
+            environment: Environment::Few,
+        },
+        work::main::<Demonstration>,
+        "demonstrations",
+    )
+};
+
+/// The number of [`Order`] among messages.
+const ORDER: u16 = 1;
+/// What the page says above all.
+const WHAT: &str = "this is the demonstration: its nodes, links and servers are processes and networks of one machine, \
+                    and the faults below are made on purpose";
+
+/// The connection, and what came over it.
+struct Demonstration {
+    path: PathBuf,
+    /// None: the demonstration has ended.
+    stream: Option<UnixStream>,
+    unread: Vec<u8>,
+    things: Vec<Thing>,
+}
+
+impl Demonstration {
+    fn connect(path: &Path) -> Result<Demonstration, String> {
+        let connected = UnixStream::connect(path).and_then(|stream| {
+            stream.set_nonblocking(true)?;
+            Ok(stream)
+        });
+        let stream = connected.map_err(|error| {
+            format!(
+                "there is no demonstration here: {}: {error}",
+                path.display()
+            )
+        })?;
+        Ok(Demonstration {
+            path: path.to_owned(),
+            stream: Some(stream),
+            unread: Vec::new(),
+            things: Vec::new(),
+        })
+    }
+
+    /// Reads what there is; the last whole line counts.
+    fn read(&mut self) {
+        while let Some(stream) = &mut self.stream {
+            let mut piece = [0; 4096];
+            match stream.read(&mut piece) {
+                Ok(count @ 1..) if self.unread.len() < LINE_BYTES_MAX => {
+                    self.unread.extend(piece.iter().take(count));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // It has ended; or writes no lines, so it is none.
+                _ => self.stream = None,
+            }
+            while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.unread.drain(..=end).collect();
+                if let Ok(things) = serde_json::from_slice(&line) {
+                    self.things = things;
+                }
+            }
+        }
+    }
+
+    /// Passes an order on.
+    fn order(&mut self, order: Order) -> Result<String, String> {
+        let ended = || "the demonstration has ended".to_owned();
+        let stream = self.stream.as_mut().ok_or_else(ended)?;
+        let mut line = serde_json::to_vec(&order).map_err(|error| error.to_string())?;
+        line.push(b'\n');
+        let written = stream.write_all(&line);
+        written.map_err(|error| format!("the demonstration: {error}"))?;
+        Ok("the demonstration does it".to_owned())
+    }
+}
+
+fn subject(thing: &Thing) -> Subject {
+    let grade = match thing.is_faulty {
+        true => Grade::Busy,
+        false => Grade::Good,
+    };
+    let [word, label, follows] = &thing.offer;
+    let message = PartMessage::new(NAME, ORDER, &thing.order);
+    let mut subject = Subject::new(&thing.kind, &thing.name).state(&thing.state, grade);
+    let offer = Offer::new(word, label, message).follows(follows);
+    subject.offers.push(offer);
+    subject
+}
+
+impl Work for Demonstration {
+    fn start(payload: &[u8], _: Option<&[u8]>) -> Result<Demonstration, String> {
+        let path: PathBuf = codec::decode(payload).map_err(|error| error.to_string())?;
+        let demonstration = Demonstration::connect(&path)?;
+        as_nobody(None)?;
+        Ok(demonstration)
+    }
+
+    fn change(&mut self, payload: &[u8]) -> Result<(), String> {
+        let path: PathBuf = codec::decode(payload).map_err(|error| error.to_string())?;
+        match path == self.path {
+            true => Ok(()),
+            false => Err("the socket of the demonstration changes with a restart".to_owned()),
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    fn work(&mut self) {
+        self.read();
+    }
+
+    fn wakes(&self) -> Option<BorrowedFd<'_>> {
+        self.stream.as_ref().map(AsFd::as_fd)
+    }
+
+    fn state(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn report(&self) -> Report {
+        let (word, grade) = match self.stream {
+            Some(_) => ("running", Grade::Good),
+            None => ("ended", Grade::Bad),
+        };
+        let mut platform = Subject::new("demonstration", "platform").state(word, grade);
+        WHAT.clone_into(&mut platform.why);
+        let things = self.things.iter().filter(|_| self.stream.is_some());
+        Report {
+            part: NAME.to_owned(),
+            subjects: std::iter::once(platform)
+                .chain(things.map(subject))
+                .collect(),
+            ..Report::default()
+        }
+    }
+
+    fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
+        let order = (message.kind == ORDER).then(|| message.read())??;
+        Some(codec::encode(&Answer::of(self.order(order))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::Scratch;
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn things_of_the_demonstration_are_offered_and_orders_go_to_it() {
+        let scratch = Scratch::new().unwrap();
+        let path = scratch.path().join("control");
+        let refused = Demonstration::connect(&path).err().unwrap();
+        assert!(
+            refused.starts_with("there is no demonstration here: "),
+            "{refused}"
+        );
+        let listener = UnixListener::bind(&path).unwrap();
+        let mut role = Demonstration::connect(&path).unwrap();
+        let (mut demo, _) = listener.accept().unwrap();
+        let order = Order {
+            key: '1',
+            is_faulty: true,
+        };
+        let thing = Thing {
+            kind: "link".to_owned(),
+            name: "alpha to beta".to_owned(),
+            state: "up".to_owned(),
+            is_faulty: false,
+            offer: ["cut", "Cut", "Expect it."].map(str::to_owned),
+            order,
+        };
+        let line = serde_json::to_string(&[thing]).unwrap();
+        let (first, second) = line.split_at(9);
+        write!(demo, "no line of it\n{first}").unwrap();
+        role.work();
+        assert_eq!(role.report().subjects.len(), 1);
+        writeln!(demo, "{second}").unwrap();
+        role.work();
+        let report = role.report();
+        let [platform, link] = &report.subjects[..] else {
+            panic!("{report:?}");
+        };
+        assert!(platform.why.starts_with("this is the demonstration"));
+        assert_eq!((&*link.state.word, &*link.offers[0].label), ("up", "Cut"));
+
+        let message = PartMessage {
+            part: NAME.to_owned(),
+            kind: link.offers[0].kind,
+            holds: false,
+            bytes: link.offers[0].bytes.clone(),
+        };
+        let answer: Answer = codec::decode(&role.hear(&message).unwrap()).unwrap();
+        assert!(answer.good, "{answer:?}");
+        let mut read = String::new();
+        let mut lines = BufReader::new(demo);
+        lines.read_line(&mut read).unwrap();
+        assert_eq!(serde_json::from_str::<Order>(&read).unwrap(), order);
+        // It ends, and with it all that was offered.
+        drop((lines, listener));
+        role.work();
+        assert!(role.wakes().is_none());
+        assert_eq!(role.report().subjects[0].state.word, "ended");
+        let answer: Answer = codec::decode(&role.hear(&message).unwrap()).unwrap();
+        assert_eq!(
+            (answer.good, &*answer.words),
+            (false, "the demonstration has ended")
+        );
+    }
+
+    #[test]
+    fn a_line_without_end_is_no_demonstration() {
+        let (own, mut other) = UnixStream::pair().unwrap();
+        own.set_nonblocking(true).unwrap();
+        let mut role = Demonstration {
+            path: PathBuf::new(),
+            stream: Some(own),
+            unread: Vec::new(),
+            things: Vec::new(),
+        };
+        for _ in 0..2 * LINE_BYTES_MAX / 1024 {
+            other.write_all(&[b'x'; 1024]).unwrap();
+        }
+        role.work();
+        assert!(role.stream.is_none());
+        assert!(role.unread.len() <= LINE_BYTES_MAX + 4096);
+    }
+}

@@ -1,0 +1,223 @@
+//! A cluster of two nodes: the console of one shows what the other one does, and opens the display and
+//! the terminal of a guest that runs there.
+
+use crate::cluster_site::{Machine, SOON, Site, configuration};
+use crate::console_screen::INIT;
+use crate::guest::Image;
+use crate::guest_site::PATIENCE;
+use lab::{Host, eventually};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// What is served beside the site's own.
+const FURTHER: &str = "
+global
+\trequest-history 64
+
+userlist staff
+\tuser olga insecure-password kiwi
+
+console
+\tbind 127.0.0.1:8600 plain
+\tusers staff
+\trole operator user olga
+
+guest mail
+\tprefer beta
+\tmemory 96m
+\tconsole vnc
+\tstop-timeout 1s
+\tboot kernel {kernel} initrd {initrd} append \"console=ttyS0 quiet panic=-1\"
+";
+const CONSOLE: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8600);
+const TERMINAL: &str = "/terminal/guest/guest/mail/terminal";
+const SCREEN: &str = "/screen/guest/guest/mail/screen";
+/// How long one read of a connection may take.
+const READ: Duration = Duration::from_secs(60);
+
+/// The console of a machine, from within it.
+struct Console<'m> {
+    host: &'m Host,
+    cookie: String,
+}
+
+impl Console<'_> {
+    /// Signs in; none while there is no console yet.
+    fn sign_in(machine: &Machine) -> Option<Console<'_>> {
+        let mut console = Console {
+            host: &machine.host,
+            cookie: String::new(),
+        };
+        let form = "user=olga&password=kiwi";
+        let head = format!(
+            "POST /sign-in HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n",
+            form.len()
+        );
+        let response = console.exchange(&head, form)?;
+        let (_, cookie) = response.split_once("set-cookie: ")?;
+        console.cookie = cookie.split(';').next()?.to_owned();
+        Some(console)
+    }
+
+    fn connect(&self) -> Option<TcpStream> {
+        let stream = self.host.tcp_connect(CONSOLE, READ).ok()?;
+        stream.set_read_timeout(Some(READ)).unwrap();
+        Some(stream)
+    }
+
+    fn fields(&self) -> String {
+        format!(
+            "Host: {CONSOLE}\r\nOrigin: http://{CONSOLE}\r\nCookie: {}\r\n",
+            self.cookie
+        )
+    }
+
+    /// Sends a request, whose head has these lines; returns the whole response.
+    fn exchange(&self, head: &str, body: &str) -> Option<String> {
+        let mut stream = self.connect()?;
+        let fields = self.fields();
+        write!(stream, "{head}{fields}Connection: close\r\n\r\n{body}").ok()?;
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).ok()?;
+        Some(String::from_utf8_lossy(&response).into_owned())
+    }
+
+    fn get(&self, path: &str) -> String {
+        let response = self.exchange(&format!("GET {path} HTTP/1.1\r\n"), "");
+        response.unwrap_or_default()
+    }
+
+    /// Opens the connection of a page.
+    fn open(&self, page: &str) -> Socket {
+        let mut stream = self.connect().expect("a console");
+        write!(
+            stream,
+            "GET {page}/socket HTTP/1.1\r\n{}Connection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            self.fields()
+        )
+        .unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut one = [0];
+            stream.read_exact(&mut one).unwrap();
+            head.extend_from_slice(&one);
+        }
+        let head = String::from_utf8_lossy(&head);
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        Socket {
+            stream,
+            read: String::new(),
+        }
+    }
+}
+
+/// A WebSocket (RFC 6455), and the text that came over it.
+struct Socket {
+    stream: TcpStream,
+    read: String,
+}
+
+impl Socket {
+    /// Sends bytes, fewer than 126, masked with zeros.
+    fn send(&mut self, bytes: &[u8]) {
+        let length = u8::try_from(bytes.len()).unwrap();
+        let mut frame = vec![0x82, 0x80 | length, 0, 0, 0, 0];
+        frame.extend_from_slice(bytes);
+        self.stream.write_all(&frame).unwrap();
+    }
+
+    /// Reads frames until their text has these words.
+    #[track_caller]
+    fn reads(&mut self, words: &str) {
+        while !self.read.contains(words) {
+            let mut head = [0; 2];
+            let came = self.stream.read_exact(&mut head);
+            assert!(came.is_ok(), "{came:?} instead of {words}: {}", self.read);
+            let length = match head[1] {
+                126 => {
+                    let mut length = [0; 2];
+                    self.stream.read_exact(&mut length).unwrap();
+                    usize::from(u16::from_be_bytes(length))
+                }
+                127 => panic!("a frame of more than a piece"),
+                length => usize::from(length),
+            };
+            let mut bytes = vec![0; length];
+            self.stream.read_exact(&mut bytes).unwrap();
+            self.read += &String::from_utf8_lossy(&bytes);
+        }
+    }
+}
+
+/// Whether the guest runs on beta, as alpha shows it.
+fn runs_on_beta(site: &Site) -> bool {
+    let said = site.alpha.command(&["guest", "list", "--json"]).out;
+    let report: Value = serde_json::from_str(&said).unwrap_or_default();
+    let subjects = report["subjects"].as_array().cloned().unwrap_or_default();
+    let mut named = subjects.iter().filter(|one| one["name"] == "mail");
+    named.any(|one| one.to_string().contains("beta"))
+        && site
+            .beta
+            .command(&["guest", "log", "mail"])
+            .out
+            .contains("guest: ready")
+}
+
+#[test]
+fn a_console_opens_what_runs_on_another_node_and_shows_its_requests() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let Some(image) = Image::with(INIT, &["busybox"], &[]) else {
+        return;
+    };
+    let site = Site::new("console-far");
+    let further = FURTHER
+        .replace("{kernel}", &image.kernel().display().to_string())
+        .replace("{initrd}", &image.initrd().display().to_string());
+    let text = configuration("two") + &further;
+    site.alpha.apply(&text, &["--now"]).well();
+    assert!(
+        eventually(PATIENCE, || runs_on_beta(&site)),
+        "{}",
+        site.tell()
+    );
+    let mut signed_in = None;
+    let signs_in = || {
+        signed_in = Console::sign_in(&site.alpha);
+        signed_in.is_some()
+    };
+    assert!(eventually(SOON, signs_in), "{}", site.tell());
+    let console = signed_in.unwrap();
+    let links = || {
+        let page = console.get("/part/guest");
+        [SCREEN, TERMINAL].iter().all(|path| page.contains(path))
+    };
+    assert!(eventually(SOON, links), "{}", console.get("/part/guest"));
+
+    let mut display = console.open(SCREEN);
+    display.reads("RFB 003.008");
+    let mut terminal = console.open(TERMINAL);
+    terminal.send(b"echo typed-$((6 * 7))\r");
+    terminal.reads("typed-42");
+    // One at a time, wherever they are.
+    let mut second = console.open(TERMINAL);
+    second.reads("another console has its terminal (an operator of node alpha)");
+
+    // Requests that beta served.
+    assert!(site.serves(&site.beta, "two"));
+    let shown = || console.get("/requests?on=beta").contains("/version");
+    assert!(
+        eventually(SOON, shown),
+        "{}",
+        console.get("/requests?on=beta")
+    );
+
+    let stop = ["guest", "stop", "mail", "--kill"];
+    site.alpha.command(&stop).well();
+    display.reads("The guest has ended the connection.");
+    terminal.reads("The guest has ended the connection.");
+}
