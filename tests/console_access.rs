@@ -14,6 +14,8 @@ const DOCUMENTATION: &str = include_str!("../docs/console.md");
 const AT: &str = "https://alpha:8600";
 /// The table of the documentation, in the backend `app`.
 const TABLE: &str = "    stick-table type ip size 100 store http_req_rate(10s)\n    stick on src\n";
+/// The site of the documentation.
+const SHOP: &str = "https://shop.example.org/";
 /// A group that nobody is a member of.
 const MEMBERS: u32 = 4_243;
 /// The last line of the section in the configuration.
@@ -147,6 +149,7 @@ fn the_examples_with_curl_work_as_they_are_written() {
         let line = example.replace(AT, &console.url(""));
         let line = line.replace("-u anna ", &format!("-u {} ", ANNA.join(":")));
         let line = line.replace("/0x1f", &format!("/{id}"));
+        let line = line.replace(SHOP, &format!("http://{}/", console.web));
         let line = line.replacen("curl ", "curl -sk --fail-with-body ", 1);
         let mut shell = Command::new("sh");
         shell.args(["-c", &line]).env("TOKEN", token);
@@ -238,7 +241,10 @@ fn the_system_checks_passwords_of_its_users_by_saslauthd() {
     let first = console.role("console").expect("a console");
     let pid = Pid::from_raw(i32::try_from(first).unwrap()).unwrap();
     kill_process(pid, Signal::KILL).unwrap();
-    let is_back = || console.role("console").is_some_and(|pid| pid != first);
+    let is_back = || {
+        console.role("console").is_some_and(|pid| pid != first)
+            && console.try_get(&["/sign-in"]).is_some()
+    };
     assert!(eventually(SOON, is_back));
     let signed_in = || console.try_to_sign_in("mira", "quince").status == 303;
     assert!(eventually(SOON, signed_in));
