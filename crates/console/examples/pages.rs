@@ -1,6 +1,7 @@
 //! Writes all pages of sample platforms as files, with the style sheet and the script beside them,
 //! to look at them: `cargo run -p evenkeel-console --example pages -- DIRECTORY`.
 
+use console::inquiry::route::Question;
 use console::inquiry::{Answer, Ask};
 use console::page::{self, Asked, Page, Shown, config};
 use console::platform::Platform;
@@ -253,7 +254,44 @@ fn proxies(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> 
         answer: Some(&answer),
     });
     let page = page::document(&Page::Overview, &Shown { asked, ..*shown });
-    put("overview-errors.html", page.into_string())
+    put("overview-errors.html", page.into_string())?;
+    routes(shown, put)
+}
+
+/// Where a request would go, and the files that are served.
+fn routes(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> io::Result<()> {
+    let question = Question {
+        method: "GET".to_owned(),
+        url: "https://shop.example.org/cart".to_owned(),
+        ..Question::default()
+    };
+    let ask = Ask::Route(Box::new(question.clone()));
+    for (name, reply) in [
+        ("route", Ok(sample::ROUTE)),
+        (
+            "route-none",
+            Err("no frontend listens on port 443 with TLS"),
+        ),
+    ] {
+        let answer = Answer::read(&ask, reply);
+        let asked = Some(Asked {
+            ask: &ask,
+            answer: Some(&answer),
+        });
+        let page = page::route(&Shown { asked, ..*shown }, &question);
+        put(&format!("{name}.html"), page.into_string())?;
+    }
+    let Answer::Files(files) = Answer::read(&Ask::Files, Ok(sample::FILES)) else {
+        return Ok(());
+    };
+    for (name, path) in [("served", ""), ("served-file", PATH)] {
+        let page = config::served_files(shown, &files, path);
+        put(
+            &format!("{name}.html"),
+            page.unwrap_or_default().into_string(),
+        )?;
+    }
+    Ok(())
 }
 
 fn write(folder: &Path, platform: &Platform) -> io::Result<()> {
