@@ -2,13 +2,15 @@
 
 use crate::traffic::{Kind, Row, Traffic};
 use part::report::{Event, Grade, Report, Subject, span};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 /// Changes that are remembered.
-const CHANGES_MAX: usize = 200;
+const CHANGES_MAX: usize = 500;
 /// Servers of a backend whose reasons are shown.
 const REASONS_MAX: usize = 3;
+/// The process of a role, in the report of the supervisor.
+const PROCESS: &str = "process";
 /// The part of the cluster.
 const CLUSTER: &str = "cluster";
 /// The command that shows how it is.
@@ -92,19 +94,50 @@ impl Look {
     pub fn events(&self) -> Vec<(String, &Event)> {
         let seen = self.changes.iter().map(|(of, event)| (of.clone(), event));
         let mut all: Vec<_> = seen.collect();
-        for report in &self.reports {
-            for subject in &report.subjects {
-                events_of(subject, &mut all);
-            }
-        }
+        all.extend(self.reported());
         all.sort_by_key(|(_, event)| std::cmp::Reverse(event.at.unix_ms));
         all
     }
 
-    /// Takes over what was seen until the look before, and adds which frontends, backends and servers
-    /// have another status now.
+    /// Takes over what was seen until the look before, and adds what has changed since.
     pub fn follow(&mut self, before: &Look) {
         self.changes.clone_from(&before.changes);
+        self.remember(before);
+        for one in turns(before, self) {
+            self.note(one);
+        }
+        self.follow_traffic(before);
+    }
+
+    /// Keeps the events that no report has any more: a part forgets its events when it ends, or has too many.
+    fn remember(&mut self, before: &Look) {
+        let now: BTreeSet<_> = { self.reported().into_iter() }
+            .map(|(of, event)| key(&of, event))
+            .collect();
+        self.changes
+            .retain(|(of, event)| !now.contains(&key(of, event)));
+        let seen = self.changes.iter().map(|(of, event)| key(of, event));
+        let known: BTreeSet<_> = now.into_iter().chain(seen).collect();
+        let gone = before.reported().into_iter();
+        let mut new: Vec<_> = gone
+            .filter(|(of, event)| !known.contains(&key(of, event)))
+            .map(|(of, event)| (of, event.clone()))
+            .collect();
+        new.sort_by_key(|(_, event)| event.at.unix_ms);
+        new.into_iter().for_each(|one| self.note(one));
+    }
+
+    /// The events that the reports have.
+    fn reported(&self) -> Vec<(String, &Event)> {
+        let mut all = Vec::new();
+        for subject in self.reports.iter().flat_map(|report| &report.subjects) {
+            events_of(subject, &mut all);
+        }
+        all
+    }
+
+    /// Adds which frontends, backends and servers have another status now.
+    fn follow_traffic(&mut self, before: &Look) {
         let (Some(old), Some(new)) = (&before.traffic, &self.traffic) else {
             return;
         };
@@ -143,6 +176,47 @@ fn status(row: &Row) -> String {
         Grade::Unknown => row.status.clone(),
         _ => row.status.split(' ').next().unwrap_or_default().to_owned(),
     }
+}
+
+/// What tells events apart.
+fn key(of: &str, event: &Event) -> (u64, String, String, String) {
+    let (from, to) = (event.from.clone(), event.to.clone());
+    (event.at.unix_ms, of.to_owned(), from, to)
+}
+
+/// What became bad or good again between two looks, and which process was started anew, where the report
+/// itself has no event of it.
+fn turns(before: &Look, now: &Look) -> Vec<(String, Event)> {
+    let mut all = Vec::new();
+    for report in &now.reports {
+        let Some(old) = before.reports.iter().find(|old| old.part == report.part) else {
+            continue;
+        };
+        for subject in &report.subjects {
+            let Some(was) = old.find(&subject.kind, &subject.name) else {
+                continue;
+            };
+            let event = |from: &str, to: &str, why: &str| Event {
+                at: report.at,
+                from: from.to_owned(),
+                to: to.to_owned(),
+                why: why.to_owned(),
+            };
+            let is_bad = |one: &Subject| one.state.grade == Grade::Bad;
+            let has_said = subject.events.len() != was.events.len()
+                || subject.events.last() != was.events.last();
+            if is_bad(was) != is_bad(subject) && !has_said {
+                let (from, to) = (&was.state.word, &subject.state.word);
+                all.push((named(subject), event(from, to, &subject.why)));
+            } else if let (Some(old), Some(new)) = (was.words(PROCESS), subject.words(PROCESS))
+                && old != new
+            {
+                let why = format!("process {new} has followed process {old}");
+                all.push((named(subject), event("", "started anew", &why)));
+            }
+        }
+    }
+    all
 }
 
 fn named(subject: &Subject) -> String {
@@ -227,6 +301,7 @@ fn events_of<'a>(subject: &'a Subject, all: &mut Vec<(String, &'a Event)>) {
 mod tests {
     use super::*;
     use crate::sample::sample;
+    use part::report::Moment;
 
     #[test]
     fn what_is_down_is_a_problem_and_the_newest_event_is_the_first() {
@@ -261,5 +336,74 @@ mod tests {
         ] {
             assert_eq!(grade(status), is, "{status}");
         }
+    }
+
+    fn event(ms: u64, to: &str) -> Event {
+        Event {
+            at: Moment {
+                unix_ms: ms,
+                ..Moment::default()
+            },
+            to: to.to_owned(),
+            ..Event::default()
+        }
+    }
+
+    /// A look with one report: a subject in this state with these events.
+    fn with(state: (&str, Grade), process: &str, events: &[Event]) -> Look {
+        let mut subject = Subject::new("role", "guest")
+            .state(state.0, state.1)
+            .fact(PROCESS, process.to_owned());
+        subject.events = events.to_vec();
+        Look {
+            reports: vec![Report {
+                part: "supervisor".to_owned(),
+                subjects: vec![subject],
+                ..Report::default()
+            }],
+            changes: VecDeque::new(),
+            traffic: None,
+            silent: None,
+            ..sample()
+        }
+    }
+
+    fn told(look: &Look) -> Vec<String> {
+        let events = look.events();
+        events.iter().map(|(_, event)| event.to.clone()).collect()
+    }
+
+    #[test]
+    fn events_outlive_the_process_that_reported_them_and_stand_there_once() {
+        let good = ("running", Grade::Good);
+        let first = with(good, "7", &[event(1, "moved"), event(2, "screen")]);
+        // It is silent for a look.
+        let mut silent = with(good, "7", &[]);
+        silent.reports = vec![Report::silent("supervisor", "it did not answer")];
+        silent.follow(&first);
+        assert_eq!(told(&silent), ["screen", "moved"]);
+        let mut again = with(good, "7", &[event(1, "moved"), event(2, "screen")]);
+        again.follow(&silent);
+        assert_eq!(told(&again), ["screen", "moved"]);
+        assert!(again.changes.is_empty());
+        let mut anew = with(good, "8", &[event(3, "started")]);
+        anew.follow(&again);
+        assert_eq!(told(&anew), ["started", "screen", "moved", "started anew"]);
+        assert_eq!(
+            anew.changes.back().unwrap().1.why,
+            "process 8 has followed process 7"
+        );
+    }
+
+    #[test]
+    fn what_becomes_bad_and_good_again_is_an_event_unless_the_report_has_one() {
+        let (good, bad) = (("voter", Grade::Good), ("away", Grade::Bad));
+        let first = with(good, "7", &[]);
+        let mut second = with(bad, "7", &[]);
+        second.follow(&first);
+        assert_eq!(told(&second), ["away"]);
+        let mut third = with(good, "7", &[event(9, "voter")]);
+        third.follow(&second);
+        assert_eq!(told(&third), ["voter", "away"]);
     }
 }

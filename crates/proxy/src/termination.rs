@@ -88,7 +88,8 @@ pub static STATES: &[(&str, &str)] = &[
     ),
     (
         "SC",
-        "The server, or a device on the path, refused the connection: no listener, or a firewall rejects. Status 503.",
+        "The server, or a device on the path, refused the connection: no listener, or a firewall rejects. Or no server \
+         could be chosen: all are down, in maintenance, draining, or have weight 0; then the log has `<NOSRV>`. Status 503.",
     ),
     (
         "sC",

@@ -113,23 +113,6 @@ pub struct Timers {
     pub active: Option<u64>,
 }
 
-impl Timers {
-    /// Each step with its duration, in their order; the last one is what remains of all of it.
-    pub fn steps(&self) -> [(&'static str, u64); 5] {
-        let some = [self.request, self.queue, self.connect, self.response];
-        let [request, queue, connect, response] = some.map(Option::unwrap_or_default);
-        let sum = { some.into_iter().flatten() }.fold(0_u64, u64::saturating_add);
-        let data = self.active.unwrap_or_default().saturating_sub(sum);
-        [
-            ("request", request),
-            ("queue", queue),
-            ("connect", connect),
-            ("response", response),
-            ("data", data),
-        ]
-    }
-}
-
 /// A rule that took effect.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -159,6 +142,34 @@ pub struct Try {
 }
 
 impl Request {
+    /// Each step that was reached with its duration, in their order. What remains of all of it is that of the
+    /// data; of a step that has not ended, where the request failed; or of the proxy, which replied itself.
+    pub fn steps(&self) -> Vec<(&'static str, u64)> {
+        let timers = &self.timers;
+        let steps = [
+            ("request", timers.request),
+            ("queue", timers.queue),
+            ("connect", timers.connect),
+            ("response", timers.response),
+        ];
+        let ended = steps.iter().map_while(|(name, ms)| Some((*name, (*ms)?)));
+        let mut all: Vec<(&str, u64)> = ended.collect();
+        let sum = all
+            .iter()
+            .fold(0_u64, |sum, (_, ms)| sum.saturating_add(*ms));
+        let rest = timers.active.unwrap_or_default().saturating_sub(sum);
+        let last = match (steps.get(all.len()), self.termination.chars().nth(1)) {
+            (None, _) => "data",
+            (Some(("queue", _)), Some('Q')) => "queue",
+            (Some(("connect", _)), Some('C' | 'Q')) => "connect",
+            (Some(("response", _)), Some('H')) => "response",
+            (Some(("request", _)), _) => "request",
+            (Some(_), _) => "proxy",
+        };
+        all.push((last, rest));
+        all
+    }
+
     /// Whether it failed, as the filter `outcome failed` means it.
     pub fn has_failed(&self) -> bool {
         self.status.is_some_and(|status| status / 100 == 5)

@@ -46,12 +46,22 @@ fn sentence(words: &str) -> String {
 
 /// The sentence of a machine.
 fn effect(platform: &Platform, member: &Member) -> String {
-    if !member.if_it_fails.is_empty() {
-        return sentence(&member.if_it_fails);
-    }
     let others: Vec<&Member> = { platform.members.iter() }
         .filter(|other| other.name != member.name)
         .collect();
+    if let Some(words) = split(platform, member, &others) {
+        return words + &waits(platform) + &lost(member);
+    }
+    if !member.if_it_fails.is_empty() {
+        let left = others.iter().filter(|other| is_up(other)).count();
+        let stops = is_up(member) && left < needed(platform);
+        let waits = if stops {
+            waits(platform)
+        } else {
+            String::new()
+        };
+        return sentence(&member.if_it_fails) + &waits + &lost(member);
+    }
     if others.is_empty() {
         return "There is no cluster: everything here would stop.".to_owned();
     }
@@ -74,7 +84,8 @@ fn effect(platform: &Platform, member: &Member) -> String {
         return format!(
             "{traffic} Nothing could be decided: {left} of {} would be left, {needed} are needed.",
             counted(total, "machine"),
-        );
+        ) + &waits(platform)
+            + &lost(member);
     }
     if member.kind == MemberKind::Arbiter {
         return "Traffic would not change.".to_owned();
@@ -85,6 +96,61 @@ fn effect(platform: &Platform, member: &Member) -> String {
         (Some(what), false) => format!("{what} would go to {}.", list(&nodes)),
     };
     moves + &lost(member)
+}
+
+/// What follows if those that are left do not reach each other: a link between them is cut, and this machine
+/// passes on what they say.
+fn split(platform: &Platform, member: &Member, others: &[&Member]) -> Option<String> {
+    let up: Vec<&str> = { others.iter().filter(|one| is_up(one)) }
+        .map(|one| one.name.as_str())
+        .collect();
+    if !is_up(member) || up.len() < needed(platform) {
+        return None;
+    }
+    let links = platform
+        .members
+        .iter()
+        .flat_map(|one| subjects(one, "link"));
+    let cut: Vec<&Subject> = links
+        .filter(|link| link.state.grade == Grade::Bad)
+        .collect();
+    let reach = |a: &str, b: &str| {
+        let names = [format!("{a}-{b}"), format!("{b}-{a}")];
+        !cut.iter().any(|link| names.contains(&link.name))
+    };
+    let most = up.iter().map(|from| {
+        let (mut known, mut at) = (vec![*from], 0);
+        while let Some(from) = known.get(at).copied() {
+            let more = { up.iter() }.filter(|to| !known.contains(to) && reach(from, to));
+            let more: Vec<&str> = more.copied().collect();
+            known.extend(more);
+            at += 1;
+        }
+        known.len()
+    });
+    (most.max()? < needed(platform)).then(|| {
+        format!(
+            "Nothing could be decided: {} do not reach each other without {}.",
+            list(&up),
+            member.name
+        )
+    })
+}
+
+/// What stands still without a majority.
+fn waits(platform: &Platform) -> String {
+    let has = |kind: &str| {
+        platform
+            .members
+            .iter()
+            .any(|one| subjects(one, kind).next().is_some())
+    };
+    let what = match (has("guest"), has("volume")) {
+        (true, _) => "Guests and volumes would wait",
+        (false, true) => "Volumes would wait",
+        (false, false) => return String::new(),
+    };
+    format!(" {what} until a majority is back.")
 }
 
 fn subjects<'m>(member: &'m Member, kind: &'m str) -> impl Iterator<Item = &'m Subject> {
@@ -122,8 +188,11 @@ fn lost(member: &Member) -> String {
         .collect();
     match only.as_slice() {
         [] => String::new(),
-        [one] => format!(" Volume {one} has no other complete copy."),
-        several => format!(" Volumes {} have no other complete copy.", list(several)),
+        [one] => format!(" Volume {one} has no other complete copy: what uses it would stop."),
+        several => format!(
+            " Volumes {} have no other complete copy: what uses them would stop.",
+            list(several)
+        ),
     }
 }
 
@@ -138,7 +207,7 @@ mod tests {
         let of = |platform: &Platform, at: usize| effect(platform, &platform.members[at]);
         assert_eq!(
             of(&platform, 0),
-            "1 address and 1 guest would go to beta. Volume erp has no other complete copy."
+            "1 address and 1 guest would go to beta. Volume erp has no other complete copy: what uses it would stop."
         );
         assert!(of(&platform, 1).contains("scratch has no other"));
         assert!(of(&platform, 2).starts_with("Traffic would not change."));
@@ -147,6 +216,27 @@ mod tests {
         assert!(
             of(&broken, 0).starts_with("No node would serve. Nothing could be decided: 1 of 3")
         );
+        assert!(of(&broken, 0).contains("Guests and volumes would wait until a majority is back."));
+        // The cluster's own words are not all.
+        let mut told = sample::platform();
+        told.members[0].if_it_fails = "the address moves to beta".to_owned();
+        assert_eq!(
+            of(&told, 0),
+            "The address moves to beta. Volume erp has no other complete copy: what uses it would stop."
+        );
+        // The arbiter passes on what the two nodes say.
+        let mut cut = sample::platform();
+        let mut look = cut.members[0].look.as_deref().unwrap().clone();
+        let report = look.reports.iter_mut().find(|one| one.part == "cluster");
+        let link = Subject::new("link", "alpha-beta").state("cut", Grade::Bad);
+        report.unwrap().subjects.push(link);
+        cut.members[0].look = Some(std::sync::Arc::new(look));
+        assert_eq!(
+            of(&cut, 2),
+            "Nothing could be decided: alpha and beta do not reach each other without gamma. \
+             Guests and volumes would wait until a majority is back."
+        );
+        assert!(of(&cut, 1).starts_with("1 address") || !of(&cut, 1).contains("do not reach"));
         assert!(of(&sample::alone(), 0).contains("everything here would stop"));
     }
 }

@@ -201,9 +201,7 @@ pub(super) fn entries(page: &Page, shown: &Shown<'_>) -> Markup {
         @for (part, is_bad) in parts {
             (entry(&Page::Part(part.to_owned()), &of_part(part), is_bad))
         }
-        @if shown.platform.versions.is_some() || *page == Page::Configuration {
-            (entry(&Page::Configuration, "Configuration", false))
-        }
+        (entry(&Page::Configuration, "Configuration", false))
         (entry(&Page::Events, "Events", false))
     }
 }

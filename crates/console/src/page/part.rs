@@ -76,15 +76,28 @@ fn glance(shown: &Shown<'_>, all: &[OfMember<'_>]) -> Markup {
                     thead {
                         tr {
                             th scope="col" { "Name" }
-                            @for (_, member, _) in all { th scope="col" { (clean(&member.name)) } }
+                            @for (_, member, _) in all {
+                                th scope="col" {
+                                    (clean(&member.name))
+                                    @if machine::doubt(member).is_some() {
+                                        " " span.for { "as it was " (span(member.age_ms)) " ago" }
+                                    }
+                                }
+                            }
                         }
                     }
                     tbody {
                         @for name in names {
                             tr {
                                 th scope="row" { span.kind { (clean(name.0)) } " " (clean(name.1)) }
-                                @for (.., reports) in all {
-                                    td { @if let Some((report, one)) = find(reports, name) { (how(report, one)) } }
+                                @for (_, member, reports) in all {
+                                    td {
+                                        @if let Some((report, one)) = find(reports, name) {
+                                            @if machine::doubt(member).is_some() {
+                                                (state::word(&one.state.word, Grade::Unknown))
+                                            } @else { (how(report, one)) }
+                                        }
+                                    }
                                 }
                             }
                         }

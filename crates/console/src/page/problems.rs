@@ -2,9 +2,17 @@
 
 use super::Page;
 use super::machine::doubt;
+use super::words::list;
 use crate::look::{CLUSTER_STATUS, Problem};
 use crate::platform::{Member, Platform};
-use part::report::Grade;
+use part::report::{Grade, Report, Subject};
+use std::collections::BTreeMap;
+
+/// A virtual address in the reports, and the state of its owner.
+const ADDRESS: &str = "virtual-ip";
+const OWNER: &str = "MASTER";
+/// For how long an address has to be somewhere before two owners are a conflict, milliseconds.
+const SETTLED_MS: u64 = 4_000;
 
 /// A problem, and the machines that have it.
 pub(super) struct Known<'p> {
@@ -20,6 +28,7 @@ pub(super) fn all(platform: &Platform) -> Vec<Known<'_>> {
     let away = |member: &&Member| member.state.grade == Grade::Bad || doubt(member).is_some();
     let away: Vec<&Member> = members.iter().filter(away).collect();
     let mut all: Vec<Known<'_>> = away.iter().map(|member| of_machine(member)).collect();
+    all.extend(conflicts(platform));
     for member in members {
         let problems = member.look.iter().flat_map(|look| look.problems());
         for problem in problems {
@@ -42,6 +51,42 @@ pub(super) fn all(platform: &Platform) -> Vec<Known<'_>> {
         }
     }
     all
+}
+
+/// Addresses that several machines have: each answers for it, so clients reach one or the other.
+fn conflicts(platform: &Platform) -> Vec<Known<'_>> {
+    let mut owners: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for member in platform.members.iter().filter(|one| doubt(one).is_none()) {
+        for report in member.look.iter().flat_map(|look| &look.reports) {
+            for address in report
+                .of_kind(ADDRESS)
+                .filter(|one| is_settled(report, one))
+            {
+                owners.entry(&address.name).or_default().push(&member.name);
+            }
+        }
+    }
+    owners.retain(|_, owners| owners.len() > 1);
+    let known = owners.into_iter().map(|(name, on)| Known {
+        problem: Problem {
+            what: format!("{ADDRESS} {name}"),
+            state: format!("{OWNER} on {}", list(&on)),
+            why: "they do not hear each other's adverts: something between them drops VRRP (IP protocol 112), \
+                  or their `virtual_router_id` or passwords differ"
+                .to_owned(),
+            next: "evenkeel status address".to_owned(),
+        },
+        on,
+        page: Some(Page::Part("address".to_owned())),
+    });
+    known.collect()
+}
+
+/// Whether a machine has had an address for longer than a hand-over takes.
+fn is_settled(report: &Report, address: &Subject) -> bool {
+    let since = address.since.map(|since| since.boottime_ms);
+    let age_ms = since.map(|since| report.at.boottime_ms.saturating_sub(since));
+    address.state.word == OWNER && age_ms.is_some_and(|ms| ms >= SETTLED_MS)
 }
 
 fn of_machine(member: &Member) -> Known<'_> {
@@ -86,4 +131,51 @@ fn page_of(problem: &Problem) -> Option<Page> {
         .or_else(|| what.split_once(" servers of ").map(|(_, name)| name));
     let name = server.map(|(name, _)| name).or(proxy)?;
     Some(Page::Proxy(name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+    use part::report::Moment;
+    use std::sync::Arc;
+
+    /// A platform on whose nodes the address `www` has been in these states for so long, milliseconds.
+    fn with(states: [(&str, u64); 2]) -> Platform {
+        let mut platform = sample::platform();
+        for (member, (state, for_ms)) in platform.members.iter_mut().zip(states) {
+            let at = |boottime_ms| Moment {
+                boottime_ms,
+                unix_ms: 0,
+            };
+            let mut address = Subject::new(ADDRESS, "www").state(state, Grade::Good);
+            address.since = Some(at(100_000 - for_ms));
+            let mut look = member.look.as_deref().unwrap().clone();
+            look.reports = vec![Report {
+                part: "address".to_owned(),
+                at: at(100_000),
+                subjects: vec![address],
+                ..Report::default()
+            }];
+            member.look = Some(Arc::new(look));
+        }
+        platform
+    }
+
+    #[test]
+    fn an_address_that_two_machines_have_is_a_problem_unless_it_just_moves() {
+        let found = |states| {
+            let platform = with(states);
+            let all = all(&platform);
+            let found = all.iter().find(|one| one.problem.what == "virtual-ip www");
+            found.map(|one| (one.problem.state.clone(), one.on.len()))
+        };
+        let both = found([(OWNER, 60_000), (OWNER, 5_000)]);
+        assert_eq!(both, Some(("MASTER on alpha and beta".to_owned(), 2)));
+        assert_eq!(found([(OWNER, 60_000), (OWNER, 1_000)]), None);
+        assert_eq!(found([(OWNER, 60_000), ("BACKUP", 60_000)]), None);
+        let mut away = with([(OWNER, 60_000), (OWNER, 60_000)]);
+        away.members[1].silent = Some("it is off".to_owned());
+        assert_eq!(conflicts(&away).len(), 0);
+    }
 }

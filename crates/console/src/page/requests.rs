@@ -6,7 +6,7 @@ use super::machine::{doubt_note, nobody};
 use super::state::{self, quantity};
 use super::words::{clean, count, encode, scaled};
 use super::{Asked, Page, Shown};
-use crate::inquiry::request::{Request, Requests, Timers};
+use crate::inquiry::request::{Request, Requests};
 use crate::inquiry::{Answer, Ask, Filter};
 use crate::platform::{Member, MemberKind};
 use crate::user::Role;
@@ -338,7 +338,7 @@ fn account(shown: &Shown<'_>, one: &Request) -> Markup {
             h2.asked { (method) " " (text(&line.path).unwrap_or_default()) }
             p { (status(one)) " " span.muted { "ended " (cut(&one.ended, SHORT)) } }
             @for meaning in one.meaning.iter().take(MEANINGS_MAX) { p.why { (cut(meaning, LINE)) } }
-            (bar(&one.timers))
+            (bar(one))
             dl.facts {
                 (fact("host", text(&line.host)))
                 (fact("client", Some(cut(&one.client, SHORT).into_owned())))
@@ -372,15 +372,22 @@ fn queue(course: &crate::inquiry::request::Course) -> Option<String> {
         .then(|| format!("behind {server} of the server, {backend} of the backend"))
 }
 
+/// The colour of a step.
+fn step(name: &str) -> usize {
+    let known = ["request", "queue", "connect", "response"];
+    { known.iter().position(|known| *known == name) }.unwrap_or(known.len())
+}
+
 /// Where the time went: a bar, and the same in numbers.
-fn bar(timers: &Timers) -> Markup {
-    let steps = timers.steps();
+fn bar(one: &Request) -> Markup {
+    let (timers, steps) = (&one.timers, one.steps());
     let sum = steps
         .iter()
         .fold(0_u64, |sum, (_, ms)| sum.saturating_add(*ms));
     let mut from = 0_u64;
     let mut parts = Vec::new();
-    for (at, (_, ms)) in steps.iter().enumerate() {
+    for (name, ms) in &steps {
+        let at = step(name);
         let to = from.saturating_add(*ms);
         let [x, end] =
             [from, to].map(|at| u128::from(at) * u128::from(BAR) / u128::from(sum.max(1)));

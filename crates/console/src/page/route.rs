@@ -250,8 +250,8 @@ fn line(one: &Evaluated) -> Markup {
     html! {
         li {
             code { (cut(&one.text, TEXT)) } " " (super::state::word(words, mark))
-            @if one.ends { " " b { "ends these rules" } }
-            @if let Some(backend) = &one.backend { " " b { "leads to backend " (cut(backend, VALUE)) } }
+            @if one.ends { ", " b { "ends these rules" } }
+            @if let Some(backend) = &one.backend { ", " b { "leads to backend " (cut(backend, VALUE)) } }
             @for each in one.terms.iter().take(TERMS_MAX) { div.why { (term(each)) } }
             @if let Some(why) = &one.fails { div.why { (cut(why, TEXT)) } }
             div.why { (cut(&one.file, TEXT)) ":" (one.line) }

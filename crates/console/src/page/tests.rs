@@ -373,12 +373,58 @@ fn numbers_of_requests_have_no_bound_that_breaks_the_bar() {
     let Answer::Request(one) = Answer::read(&ask, Ok(&text)) else {
         panic!("a request");
     };
-    assert_eq!(one.timers.steps()[4].1, 0);
+    assert_eq!(one.steps()[4].1, 0);
     let Answer::Request(one) = Answer::read(&ask, Ok(sample::REQUEST)) else {
         panic!("a request");
     };
-    assert_eq!(one.timers.steps().map(|(_, ms)| ms), [3, 12, 401, 500, 0]);
+    let whole: Vec<u64> = one.steps().iter().map(|(_, ms)| *ms).collect();
+    assert_eq!(whole, [3, 12, 401, 500, 0]);
     assert!(one.has_failed());
+}
+
+#[test]
+fn the_time_of_a_failed_request_is_that_of_the_step_in_which_it_failed() {
+    use crate::inquiry::request::{Request, Timers};
+    let steps = |termination: &str, [request, queue, connect, response]: [Option<u64>; 4]| {
+        let one = Request {
+            termination: termination.to_owned(),
+            timers: Timers {
+                request,
+                queue,
+                connect,
+                response,
+                active: Some(2_004),
+            },
+            ..Request::default()
+        };
+        let steps = one.steps();
+        let steps = steps.iter().map(|(name, ms)| format!("{name} {ms}"));
+        steps.collect::<Vec<_>>().join(", ")
+    };
+    let some = Some(1);
+    for (termination, timers, expected) in [
+        (
+            "SC--",
+            [some, some, None, None],
+            "request 1, queue 1, connect 2002",
+        ),
+        ("sQ--", [some, None, None, None], "request 1, queue 2003"),
+        (
+            "sH--",
+            [some, some, some, None],
+            "request 1, queue 1, connect 1, response 2001",
+        ),
+        ("cR--", [None, None, None, None], "request 2004"),
+        ("PR--", [some, None, None, None], "request 1, proxy 2003"),
+        ("SC--", [some, None, None, None], "request 1, proxy 2003"),
+        (
+            "sD--",
+            [some, some, some, some],
+            "request 1, queue 1, connect 1, response 1, data 2000",
+        ),
+    ] {
+        assert_eq!(steps(termination, timers), expected, "{termination}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::look::Look;
 use crate::platform::{Member, MemberKind};
 use crate::shared::Other;
-use part::report::{Grade, State, Subject};
+use part::report::{Grade, Report, State, Subject};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,9 +16,25 @@ const FAILED: &str = "failed";
 /// The state of the one that reports.
 const ITSELF: &str = "this machine";
 
-/// All of them, this one first; with what others said of themselves.
-pub fn of(look: Arc<Look>, others: &BTreeMap<String, Other>) -> Vec<Member> {
-    let report = look.reports.iter().find(|report| report.part == CLUSTER);
+/// The report of the cluster, if it names the members: a control role that does not respond says nothing
+/// of them.
+pub fn cluster_of(look: &Look) -> Option<&Report> {
+    let report = look.reports.iter().find(|report| report.part == CLUSTER)?;
+    report.of_kind(MEMBER).next().map(|_| report)
+}
+
+/// Whether the machine belongs to a cluster as far as this look says, although nothing is known of it now.
+pub fn has_silent_cluster(look: &Look) -> bool {
+    cluster_of(look).is_none() && look.reports.iter().any(|report| report.part == CLUSTER)
+}
+
+/// All of them, this one first, by the report of the cluster, which may be older than the look; with what
+/// others said of themselves.
+pub fn of(
+    look: Arc<Look>,
+    report: Option<&Report>,
+    others: &BTreeMap<String, Other>,
+) -> Vec<Member> {
     let subjects = report.iter().flat_map(|report| report.of_kind(MEMBER));
     let mut members: Vec<Member> = subjects.map(member).collect();
     let itself = members.iter().position(|one| one.state.word == ITSELF);

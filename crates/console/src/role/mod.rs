@@ -50,6 +50,8 @@ const SEEN_MS: u64 = 500;
 const UNSEEN_MS: u64 = 5_000;
 /// How often the history is kept for the next process.
 const KEEP_MS: u64 = 60_000;
+/// And when something has happened.
+const KEEP_CHANGES_MS: u64 = 5_000;
 /// Bytes of the answer to an action.
 const REPLY_MAX: u64 = 4 << 10;
 /// How long an answer of the runtime API may take.
@@ -123,6 +125,8 @@ struct Looks {
     due: u64,
     history: Arc<History>,
     last: Option<Arc<Look>>,
+    /// What the cluster said last of its members.
+    cluster: Option<Report>,
     /// What operators did since the last one.
     done: Vec<(String, Event)>,
 }
@@ -172,6 +176,7 @@ impl Role {
                 due: 0,
                 history: Arc::new(std::mem::take(&mut state.history)),
                 last: None,
+                cluster: None,
                 done: std::mem::take(&mut state.changes).into(),
             },
             place,
@@ -359,6 +364,9 @@ impl Role {
         let mut look = gather.end(&(self.place.host)(), std::process::id(), &parts);
         if let Some(before) = &self.looks.last {
             look.follow(before);
+            if look.changes.len() != before.changes.len() {
+                self.kept.due = self.kept.due.min(now + KEEP_CHANGES_MS);
+            }
         }
         for one in std::mem::take(&mut self.looks.done) {
             look.note(one);
@@ -368,7 +376,13 @@ impl Role {
         }
         let look = Arc::new(look);
         self.looks.last = Some(Arc::clone(&look));
-        let members = members::of(look, &lock(&self.shared.others).known);
+        match members::cluster_of(&look) {
+            Some(report) => self.looks.cluster = Some(report.clone()),
+            None if !members::has_silent_cluster(&look) => self.looks.cluster = None,
+            None => {}
+        }
+        let report = self.looks.cluster.as_ref();
+        let members = members::of(look, report, &lock(&self.shared.others).known);
         self.shared.platform.send_replace(Arc::new(Platform {
             members,
             history: Arc::clone(&self.looks.history),
@@ -539,8 +553,9 @@ impl Role {
         ));
         // Who waits for it may have gone.
         let _ = order.reply.send(outcome);
-        // What it did is to be seen at once.
+        // What it did is to be seen at once, and not to be lost.
         self.looks.due = 0;
+        self.kept.due = 0;
     }
 
     /// How the console is.
@@ -605,6 +620,8 @@ impl Role {
 
     /// Ends: no more connections.
     pub fn stop(&mut self) {
+        self.kept.due = 0;
+        self.keep();
         self.doors.send_replace(None);
     }
 

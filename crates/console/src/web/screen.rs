@@ -232,6 +232,9 @@ async fn carry(mut browser: WebSocket, part: UnixStream, guard: Guard) {
                     Ok(count @ 1..) => piece.get(..count).unwrap_or_default().to_vec(),
                     _ => break "The guest has ended the connection.",
                 };
+                if !guard.holds() {
+                    break "Signed out.";
+                }
                 let sent = timeout(SEND_LIMIT, browser.send(Message::Binary(bytes.into()))).await;
                 if !matches!(sent, Ok(Ok(()))) {
                     return;
@@ -244,6 +247,9 @@ async fn carry(mut browser: WebSocket, part: UnixStream, guard: Guard) {
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                     _ => return,
                 };
+                if !guard.holds() {
+                    break "Signed out.";
+                }
                 let written = timeout(SEND_LIMIT, to.write_all(&bytes)).await;
                 if !matches!(written, Ok(Ok(()))) {
                     break "The guest takes no more input.";

@@ -179,9 +179,14 @@ impl Shard {
 
     /// Takes a stream's times in, milliseconds, in the order of [`Average`].
     pub fn times(&self, times_ms: [u64; AVERAGES]) {
+        // Until the window is full nothing slides out of it.
+        let is_full = self.samples.load(Relaxed) >= AVERAGE_WINDOW;
         self.change(&self.samples, |samples| samples + 1);
         for (n, ms) in times_ms.into_iter().enumerate() {
-            self.change(&self.sums[n], |sum| sum - sum / AVERAGE_WINDOW + ms);
+            self.change(&self.sums[n], |sum| match is_full {
+                true => sum - sum / AVERAGE_WINDOW + ms,
+                false => sum + ms,
+            });
             if ms > self.highest[n].load(Relaxed) {
                 self.change(&self.highest[n], |highest| highest.max(ms));
             }
@@ -366,5 +371,22 @@ mod tests {
         counters.here().times([0, 20, 40, 80]);
         assert_eq!(counters.average_ms(Average::Connect), 15);
         assert_eq!(counters.highest_ms(Average::Total), 80);
+    }
+
+    #[test]
+    fn an_average_is_that_of_its_times_before_the_window_is_full_and_after() {
+        let counters = Counters::default();
+        for streams in 1..=5 * AVERAGE_WINDOW {
+            counters.here().times([100; AVERAGES]);
+            let average = counters.average_ms(Average::Total);
+            assert!(
+                (100..=101).contains(&average),
+                "{average} ms after {streams}"
+            );
+        }
+        for _ in 0..10 * AVERAGE_WINDOW {
+            counters.here().times([20; AVERAGES]);
+        }
+        assert!((20..=21).contains(&counters.average_ms(Average::Total)));
     }
 }

@@ -35,6 +35,12 @@ fn may_change(shown: &Shown<'_>, versions: &Versions) -> bool {
 /// The versions.
 pub(super) fn of(shown: &Shown<'_>) -> Markup {
     let Some(versions) = &shown.platform.versions else {
+        if shown.platform.members.len() > 1 {
+            return html! {
+                p.note { "The control role of this machine does not respond: its versions cannot be shown now." }
+                p.links { a.button href=(SERVED) { "The files that are served" } }
+            };
+        }
         return html! {
             section.served {
                 h2 { "Served now" }
