@@ -139,3 +139,20 @@ fn the_files_that_are_served_are_shown_with_their_secrets_covered() {
     console.write(|config| config.replace("\nbackend app\n", "\nbackend app # new\n"));
     assert!(!text().contains("# new"));
 }
+
+#[test]
+fn what_a_line_covers_is_covered_in_its_terms_and_in_the_values_that_it_compared() {
+    lab::skip_unless_installed!("curl");
+    let console = Console::start();
+    console.reload(|config| {
+        let lines = "    http-request set-header X-Api-Key HIDDEN1\n    \
+             http-request set-header X-Seen yes if { req.hdr(x-api-key) HIDDEN1 }\n    \
+             http-request deny if { url_param(token) HIDDEN2 } or { req.hdr(x-plain) a }\n";
+        config.replace("    default_backend app\n", &format!("{lines}    default_backend app\n"))
+    });
+    let path = format!("/api/v1/route?url=http://{}/?token=b", console.web);
+    let report = console.api(OLGA, &[&path]);
+    assert_eq!(report.status, 200, "{report:?}");
+    assert!(report.body.contains("x-api-key"), "{report:?}");
+    assert!(!report.body.contains("HIDDEN"), "{report:?}");
+}

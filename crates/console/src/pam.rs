@@ -16,6 +16,8 @@ pub const SOCKET: &str = "/run/saslauthd/mux";
 pub const SERVICE: &str = "evenkeel";
 /// How long an answer may take: PAM waits some seconds after a wrong password, and directories are far.
 const LIMIT: Duration = Duration::from_secs(15);
+/// Bytes of an answer.
+const ANSWER_MAX: usize = 1_024;
 /// A name that no user has: it is asked for in place of one that the list does not have.
 pub const NOBODY: &str = "evenkeel-no-such-user";
 
@@ -52,6 +54,7 @@ impl System {
             Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 "it closed the connection".to_owned()
             }
+            Ok(Err(error)) if error.kind() == io::ErrorKind::Other => error.to_string(),
             Ok(Err(error)) => language::reason(&error),
             Err(_) => format!("no answer within {} s", LIMIT.as_secs()),
         };
@@ -63,12 +66,14 @@ impl System {
         let mut stream = UnixStream::connect(&self.socket).await?;
         stream.write_all(question).await?;
         let length = usize::from(stream.read_u16().await?);
-        let mut answer = [0; 2];
-        match length >= answer.len() {
-            true => stream.read_exact(&mut answer).await?,
-            false => 0,
-        };
-        Ok(answer == *b"OK")
+        let mut answer = vec![0; length.min(ANSWER_MAX)];
+        stream.read_exact(&mut answer).await?;
+        // A reason may follow.
+        match answer.get(..2) {
+            Some(b"OK") if matches!(answer.get(2), None | Some(b' ')) => Ok(true),
+            Some(b"NO") => Ok(false),
+            _ => Err(io::Error::other("it does not answer as saslauthd does")),
+        }
     }
 
     /// The group that may reach the socket, by its directory; None: it does not exist, or everybody may.
@@ -132,10 +137,19 @@ mod tests {
         let (verified, question) = asked(b"\0\x02OK");
         assert_eq!(verified, Ok(true));
         assert_eq!(question, b"\0\x04anna\0\x06secret\0\x08evenkeel\0\0");
-        for refused in [&b"\0\x09NO denied"[..], b"\0\0", b"\0\x01O", b"\xff\xffNO"] {
-            assert_eq!(asked(refused).0, Ok(false), "{refused:?}");
+        assert_eq!(asked(b"\0\x09NO denied").0, Ok(false));
+        assert_eq!(asked(b"\0\x04OK x").0, Ok(true));
+        for strange in [
+            &b"\0\0"[..],
+            b"\0\x01O",
+            b"\0\x04OKAY",
+            b"\0\x03OK\0",
+            b"\0\x04ROOT",
+        ] {
+            let said = asked(strange).0.unwrap_err();
+            assert!(said.ends_with("as saslauthd does"), "{said}");
         }
-        for broken in [&b"\xff\xffO"[..], b"\0", b""] {
+        for broken in [&b"\xff\xffOK"[..], b"\0\x05OK", b"\0", b""] {
             let said = asked(broken).0.unwrap_err();
             assert!(said.ends_with("/mux: it closed the connection"), "{said}");
         }

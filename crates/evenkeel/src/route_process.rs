@@ -7,11 +7,12 @@ use crate::command::mask;
 use crate::confinement::{self, Confinement, ConfinementError};
 use crate::parts;
 use crate::route::rounds::{self, NotServed};
-use crate::route::{self, Asked, End, Report, Request};
+use crate::route::{self, Asked, End, Outcome, Report, Request};
 use cluster::file_set::SetFile;
+use cluster::history::Redaction;
 use configuration::Recording;
 use console::inquiry::route::{Line, QUESTION_BYTES_MAX, Question};
-use language::difference::covered;
+use language::difference::{COVER, covered};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use part::channel::{Channel, ChannelError, Received};
@@ -120,23 +121,71 @@ fn recording(bundle: &OwnedFd) -> Result<Recording, String> {
     Recording::decode(&bytes).map_err(|error| error.to_string())
 }
 
-/// Its files as somebody without rights may see them, as JSON.
-fn files(recording: &Recording) -> String {
+/// Its files.
+fn set_of(recording: &Recording) -> Vec<SetFile> {
     let main = recording.files.iter();
     let main = main.map(|(name, text)| (name.clone(), &text[..], true, false));
     let named = recording.contents();
     let named =
         named.map(|(path, bytes, secret)| (path.display().to_string(), bytes, false, secret));
-    let shown = main.chain(named).map(|(path, bytes, main, secret)| {
-        mask().shown(&SetFile {
+    let all = main
+        .chain(named)
+        .map(|(path, bytes, main, secret)| SetFile {
             path,
             main,
             secret,
             mode: 0,
             bytes: bytes.to_vec(),
-        })
-    });
+        });
+    all.collect()
+}
+
+/// Its files as somebody without rights may see them, as JSON.
+fn files(recording: &Recording) -> String {
+    let set = set_of(recording);
+    let shown = set.iter().map(|file| mask().shown(file));
     json!(shown.collect::<Vec<_>>()).to_string() + "\n"
+}
+
+/// Covers the secrets of the files in a report: in the lines, in the terms of their conditions, and in the
+/// values that were compared, some of which lines have set.
+fn cover(report: &mut Report, recording: &Recording) {
+    let vocabulary = parts::vocabulary();
+    let secrets = Redaction::of_files(&set_of(recording), &mask());
+    let shown = |text: &str| {
+        let text = covered(text.as_bytes(), &vocabulary);
+        secrets.apply(&String::from_utf8_lossy(&text))
+    };
+    for line in &mut report.lines {
+        line.text = shown(&line.text);
+        if let Some(words) = &mut line.fails {
+            *words = secrets.apply(words);
+        }
+        for term in &mut line.terms {
+            let name = shown(&term.name);
+            let is_secret = name != term.name;
+            term.name = name;
+            for value in &mut term.values {
+                *value = match is_secret {
+                    true => COVER.to_owned(),
+                    false => secrets.apply(value),
+                };
+            }
+        }
+    }
+    match &mut report.outcome {
+        Outcome::Server { why, .. }
+        | Outcome::Waits { why, .. }
+        | Outcome::Reply { why, .. }
+        | Outcome::Nothing { why } => *why = secrets.apply(why),
+    }
+    if let Outcome::Reply {
+        location: Some(location),
+        ..
+    } = &mut report.outcome
+    {
+        *location = shown(location);
+    }
 }
 
 /// Where a request would go.
@@ -149,11 +198,7 @@ fn report(channel: Channel, question: &Question, recording: &Recording) -> Resul
     };
     let report = rounds::serve(&request, recording, |keys| asking.state(keys));
     let mut report = report.map_err(in_words)?;
-    let vocabulary = parts::vocabulary();
-    for line in &mut report.lines {
-        let shown = covered(line.text.as_bytes(), &vocabulary);
-        line.text = String::from_utf8_lossy(&shown).into_owned();
-    }
+    cover(&mut report, recording);
     Ok(report)
 }
 

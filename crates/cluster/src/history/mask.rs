@@ -36,7 +36,8 @@ pub enum MaskedFile {
 /// Whether a file holds what nobody is shown: also a list, such as `tokens.map`, whose name says so.
 pub fn is_secret(file: &SetFile) -> bool {
     let name = file.path.rsplit('/').next().unwrap_or_default();
-    let is_named = !has_words(file) && is_suspect(name);
+    let names = is_suspect(name) || name.to_ascii_lowercase().contains("key");
+    let is_named = !has_words(file) && names;
     file.secret || is_named || contains(&file.bytes, PRIVATE_KEY)
 }
 

@@ -2,7 +2,7 @@
 //! that came from them.
 
 use super::mask::{Mask, has_words, is_secret};
-use crate::file_set::FileSet;
+use crate::file_set::{FileSet, SetFile};
 use language::difference::{COVER, secrets};
 
 /// Shorter words are no secrets that could be told from others.
@@ -23,7 +23,12 @@ impl std::fmt::Debug for Redaction {
 impl Redaction {
     /// Finds the secrets in the lines of a version's files.
     pub fn of(set: &FileSet, mask: &Mask<'_>) -> Redaction {
-        let files = set.files.iter();
+        Redaction::of_files(&set.files, mask)
+    }
+
+    /// The same, of these files.
+    pub fn of_files(files: &[SetFile], mask: &Mask<'_>) -> Redaction {
+        let files = files.iter();
         let files = files.filter(|file| has_words(file) && !is_secret(file));
         let all = files.flat_map(|file| secrets(&file.bytes, mask.vocabulary));
         let all = all.filter(|one| one.len() >= BYTES_MIN);
@@ -72,7 +77,6 @@ pub fn without_source(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file_set::SetFile;
     use language::difference::Vocabulary;
 
     #[test]

@@ -102,7 +102,8 @@
     put();
   };
   source.onerror = () => {
-    tell('Not live: connection lost' + (last || ''), true);
+    const refused = source.readyState === 2 && !last;
+    tell('Not live: ' + (refused ? 'too much is live at one time' : 'connection lost' + (last || '')), true);
     // Refused: the sign-in may have ended.
     if (source.readyState === 2) setTimeout(() => location.reload(), 15000);
   };

@@ -160,8 +160,8 @@ fn off(member: &Member) -> Markup {
             p { "Add this line to the section " code { "global" } ", and reload:" }
             pre { code { "request-history 1024" } }
             p.aside {
-                "Each thread of the proxy then keeps its newest 1,024 requests. That takes about 1.3 MiB a thread, \
-                 and up to half a microsecond of each request. Query strings, bodies, and headers but the host \
+                "Each thread of the proxy then keeps its newest 1,024 requests. That takes about 0.4 MiB a thread, \
+                 and 0.1 to 0.25 microseconds of each request. Query strings, bodies, and headers but the host \
                  are not kept."
             }
         }

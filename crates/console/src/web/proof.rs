@@ -99,7 +99,7 @@ pub(super) async fn password(
         (None, Some(decoy)) => decoy.account.clone(),
         (None, None) => nobody(),
     };
-    let is_of_system = account.password == Password::System;
+    let is_of_system = config.asks_system();
     let turns = match is_of_system {
         true => &shared.verifying.of_system,
         false => &shared.verifying.own,
@@ -137,25 +137,35 @@ pub(super) async fn password(
     }
 }
 
-/// Whether a password is that of an account. The system is asked for one of its own, by the name of the
-/// user; by none if there is no such user.
+/// Whether a password is that of an account. Where the system checks some passwords, it is asked at each try
+/// that is not right already, by a name that no user has if need be: else the time that it takes would tell
+/// whose these are.
 async fn verified(
     shared: &Common,
     (config, user): (&Config, Option<&User>),
     account: Account,
     password: &str,
 ) -> Result<bool, Refused> {
-    if account.password == Password::System {
-        let name = user.map_or(pam::NOBODY, |user| &user.account.name);
-        let verified = config.system.verify(name, password).await;
-        return verified.map_err(|words| {
-            write_error(&format!("evenkeel: console: {words}\n"));
-            Refused::Unavailable
-        });
+    let is_of_system = account.password == Password::System;
+    if !is_of_system {
+        let (verify, password) = (shared.verify, password.to_owned());
+        let verified = tokio::task::spawn_blocking(move || verify(&account, password.as_bytes()));
+        let is_right = verified.await.unwrap_or_default() && user.is_some();
+        if is_right || !config.asks_system() {
+            return Ok(is_right);
+        }
     }
-    let (verify, password) = (shared.verify, password.to_owned());
-    let verified = tokio::task::spawn_blocking(move || verify(&account, password.as_bytes()));
-    Ok(verified.await.unwrap_or_default())
+    let name = user.filter(|_| is_of_system);
+    let name = name.map_or(pam::NOBODY, |user| &user.account.name);
+    match config.system.verify(name, password).await {
+        Ok(is_right) => Ok(is_right && is_of_system),
+        // It was only to take its time.
+        Err(_) if user.is_some() && !is_of_system => Ok(false),
+        Err(words) => {
+            write_error(&format!("evenkeel: console: {words}\n"));
+            Err(Refused::Unavailable)
+        }
+    }
 }
 
 fn nobody() -> Account {

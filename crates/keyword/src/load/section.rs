@@ -23,6 +23,7 @@ pub const SECTIONS: Sections = Sections {
         "insecure-password",
         "auth",
         "dynamic-cookie-key",
+        "agent-send",
     ],
     ..Sections::NONE
 };

@@ -32,18 +32,30 @@ const KEYED: &[(&str, usize)] = &[
     ("aes_cbc_enc(", 1),
 ];
 
-/// Actions whose next word is the name of a header, before its value.
-const OF_HEADERS: &[&str] = &[
-    "set-header",
-    "add-header",
-    "replace-header",
-    "replace-value",
-    "hdr",
-];
-/// Headers that sign somebody in.
+/// Actions whose next word is the name of a header, before its value; the second ones have two values.
+const OF_HEADERS: &[&str] = &["set-header", "add-header", "hdr"];
+const OF_TWO_VALUES: &[&str] = &["replace-header", "replace-value"];
+/// Headers and options that sign somebody in.
 const SIGNING_IN: &[&str] = &["cookie", "set-cookie"];
-/// Commands of protocols with a password, as checks send them (Redis, POP3, IMAP, SMTP).
-const COMMANDS: &[&str] = &["auth ", "pass ", "login "];
+/// In the name of a header, a parameter or a variable: its value may be secret.
+const WEAK: &[&str] = &[
+    "key",
+    "auth",
+    "sig",
+    "jwt",
+    "sess",
+    "pass",
+    "pwd",
+    "cookie",
+    "credential",
+];
+/// Functions of expressions with such a name, and those whose result is always secret.
+const NAMING: &[&str] = &["hdr(", "url_param(", "urlp(", "var("];
+const SECRET_SAMPLES: &[&str] = &["cook(", "http_auth_pass", "http_auth_bearer", "hmac("];
+/// What checks send.
+const SENDING: &[&str] = &["send", "send-lf", "send-binary", "send-binary-lf"];
+/// Words of conditions that are never secret.
+const STRUCTURE: &[&str] = &["{", "}", "if", "unless", "or", "||", "!"];
 
 /// Whether a name says that what it names is secret.
 pub fn is_suspect(name: &str) -> bool {
@@ -68,48 +80,124 @@ pub(super) enum Visibility {
 /// Returns the visible parts of the words of a line.
 pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibility> {
     let mut all = Vec::with_capacity(words.len());
-    let mut secret = false;
+    let texts: Vec<String> = words.iter().map(|word| super::words::shown(word)).collect();
+    let first = texts.first().map_or("", String::as_str);
+    // How many words from here on are secret.
+    let mut secrets = 0_usize;
     let mut method = false;
-    let is_check = words.first().is_some_and(|word| word == b"tcp-check");
-    for (at, word) in words.iter().enumerate() {
-        let text = super::words::shown(word);
-        let known = |list: &[&str]| list.iter().any(|w| w.eq_ignore_ascii_case(&text));
-        // The line of a token of the console: its name is none.
-        let is_token = at == 0 && text == "token";
-        let names = !is_token && {
-            let low = text.to_ascii_lowercase();
-            let is_key = low.starts_with("set-var") && low.contains("key");
-            let named = at > 0 && {
-                let before = super::words::shown(&words[at - 1]);
-                OF_HEADERS.contains(&&*before) && SIGNING_IN.contains(&&*low)
-            };
-            known(&vocabulary.secrets) || is_suspect(&text) || is_key || named
-        };
+    let mut in_condition = first == "acl";
+    for (at, text) in texts.iter().enumerate() {
+        in_condition = (in_condition || text == "{") && text != "}";
         // `{ req.hdr(x-token) -m str … }`: how it is compared is no secret.
-        let flag = secret && text.len() == 2 && text.starts_with('-');
-        if flag || method {
+        let flag = secrets > 0 && text.len() == 2 && text.starts_with('-');
+        if flag || method || STRUCTURE.contains(&text.as_str()) {
+            if ["}", "if", "unless"].contains(&text.as_str()) {
+                secrets = 0;
+            }
             method = flag && text == "-m";
             all.push(Visibility::Whole);
             continue;
         }
-        let scheme = known(SCHEMES);
-        all.push(if secret && at > 0 {
-            Visibility::Covered
-        } else {
-            let part = match is_check {
-                true => command(text.clone()),
-                false => text.clone(),
-            };
-            let part = credentials(keyed(part));
-            match part == text {
-                true => Visibility::Whole,
-                false => Visibility::Part(part),
-            }
+        let is_secret = secrets > 0 && at > 0;
+        all.push(match is_secret {
+            true => Visibility::Covered,
+            false => part(text, first, at.checked_sub(1).and_then(|at| texts.get(at))),
         });
-        // The name of a secret that is itself behind one names nothing.
-        secret = scheme || names && !secret;
+        secrets = secrets.saturating_sub(1);
+        // The name of a secret that is itself behind one names nothing; a scheme of credentials does.
+        if is_secret
+            && SCHEMES
+                .iter()
+                .any(|scheme| scheme.eq_ignore_ascii_case(text))
+        {
+            secrets = secrets.max(1);
+        }
+        if !is_secret {
+            let before = at.checked_sub(1).and_then(|at| texts.get(at));
+            let following = named(text, (first, at), before, vocabulary);
+            secrets = match following > 0 && in_condition {
+                true => usize::MAX,
+                false => following,
+            };
+        }
     }
     all
+}
+
+/// The visible part of a word that is not secret as a whole.
+fn part(text: &str, first: &str, before: Option<&String>) -> Visibility {
+    let of_check = before.filter(|_| first == "tcp-check" || first == "http-check");
+    let part = match of_check.map(String::as_str) {
+        Some(word) if SENDING.contains(&word) => sent(text),
+        Some("body" | "body-lf") => COVER.to_owned(),
+        _ => text.to_owned(),
+    };
+    let part = keyed(part, KEYED);
+    let part = match first.contains("set-var") || before.is_some_and(|one| one.contains("set-var"))
+    {
+        true => keyed(part, &[("str(", 0)]),
+        false => part,
+    };
+    let part = credentials(part);
+    match part == text {
+        true => Visibility::Whole,
+        false => Visibility::Part(part),
+    }
+}
+
+/// How many words behind this one are secret.
+fn named(
+    text: &str,
+    (first, at): (&str, usize),
+    before: Option<&String>,
+    vocabulary: &Vocabulary<'_>,
+) -> usize {
+    let low = text.to_ascii_lowercase();
+    let known = |list: &[&str]| list.iter().any(|word| word.eq_ignore_ascii_case(text));
+    if known(SCHEMES) {
+        return 1;
+    }
+    // The line of a token of the console: its name is none.
+    if at == 0 && text == "token" {
+        return 0;
+    }
+    let before = before.map_or("", String::as_str);
+    let of_header = |list: &[&str]| list.contains(&before) && (is_weak(&low) || known(SIGNING_IN));
+    if of_header(OF_TWO_VALUES) {
+        return 2;
+    }
+    let is_option = text == "set-cookie" && first != "set-cookie";
+    let is_variable = (low.contains("set-var") || before == "set-var") && is_weak(&low);
+    let is_sample = SECRET_SAMPLES.iter().any(|sample| low.contains(sample))
+        || NAMING.iter().any(|naming| names_weakly(&low, naming));
+    let is_named = known(&vocabulary.secrets) || is_suspect(text);
+    usize::from(is_named || is_sample || is_variable || is_option || of_header(OF_HEADERS))
+}
+
+/// Whether a name may be that of a secret.
+fn is_weak(low: &str) -> bool {
+    let name = low.replace("authority", "");
+    WEAK.iter().any(|weak| name.contains(weak))
+}
+
+/// Whether one of these functions has such a name.
+fn names_weakly(low: &str, naming: &str) -> bool {
+    low.match_indices(naming).any(|(at, _)| {
+        let rest = &low[at + naming.len()..];
+        is_weak(&rest[..rest.find([',', ')']).unwrap_or(rest.len())])
+    })
+}
+
+/// What a check sends: the command, and not what stands behind it.
+fn sent(text: &str) -> String {
+    let low = text.to_ascii_lowercase();
+    match text.split_once([' ', '\t']) {
+        Some((command, _)) => format!("{command} {COVER}"),
+        // Redis' own form has its words on lines; bytes are no words.
+        None if text.starts_with(['*', '$']) || low.contains("auth") => COVER.to_owned(),
+        None if text.len() > 8 && text.bytes().all(|b| b.is_ascii_hexdigit()) => COVER.to_owned(),
+        None => text.to_owned(),
+    }
 }
 
 /// The words of a line as people may see them.
@@ -147,25 +235,15 @@ fn quoted(text: String, variables: bool) -> String {
     format!("{quote}{}{quote}", visible(&text))
 }
 
-/// Covers what stands behind a command with a password.
-fn command(mut text: String) -> String {
-    let low = text.to_ascii_lowercase();
-    if let Some(word) = COMMANDS.iter().find(|word| low.starts_with(**word)) {
-        text.truncate(word.len());
-        text.push_str(COVER);
-    }
-    text
-}
-
 /// Covers keys among the arguments of converters.
-fn keyed(mut text: String) -> String {
-    for (name, first) in KEYED {
+fn keyed(mut text: String, functions: &[(&str, usize)]) -> String {
+    for (name, first) in functions {
         let mut from = 0;
         while let Some(at) = text[from..].find(name).map(|at| from + at + name.len()) {
             let end = end_of_arguments(&text, at);
             let arguments = &text[at..end];
-            let mut commas = arguments.match_indices(',').map(|(comma, _)| comma + 1);
-            from = match commas.nth(first - 1) {
+            let commas = arguments.match_indices(',').map(|(comma, _)| comma + 1);
+            from = match std::iter::once(0).chain(commas).nth(*first) {
                 Some(start) => {
                     text.replace_range(at + start..end, COVER);
                     at + start + COVER.len()
