@@ -148,7 +148,10 @@ fn what_a_line_covers_is_covered_in_its_terms_and_in_the_values_that_it_compared
         let lines = "    http-request set-header X-Api-Key HIDDEN1\n    \
              http-request set-header X-Seen yes if { req.hdr(x-api-key) HIDDEN1 }\n    \
              http-request deny if { url_param(token) HIDDEN2 } or { req.hdr(x-plain) a }\n";
-        config.replace("    default_backend app\n", &format!("{lines}    default_backend app\n"))
+        config.replace(
+            "    default_backend app\n",
+            &format!("{lines}    default_backend app\n"),
+        )
     });
     let path = format!("/api/v1/route?url=http://{}/?token=b", console.web);
     let report = console.api(OLGA, &[&path]);

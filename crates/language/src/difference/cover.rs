@@ -127,119 +127,122 @@ mod tests {
         );
     }
 
+    /// Lines, and how they are shown.
+    const COVERED: &[(&str, &str)] = &[
+        (
+            "http-request set-var(txn.s) path,hmac(sha256,S3CRET),hex",
+            "http-request set-var(txn.s) path,hmac(sha256,***),hex",
+        ),
+        (
+            "http-request deny unless { var(txn.t),jwt_verify(txn.alg,\"/etc/S3CRET.pem\") 1 }",
+            "http-request deny unless { var(txn.t),jwt_verify(txn.alg,***) 1 }",
+        ),
+        (
+            "log-format %[path,aes_gcm_dec(128,N,S3CRET,txn.tag)]",
+            "log-format %[path,aes_gcm_dec(128,***)]",
+        ),
+        (
+            "http-request set-var(proc.sign_key) str(S3CRET)",
+            "http-request set-var(proc.sign_key) ***",
+        ),
+        (
+            "http-request set-header Cookie id=S3CRET if x",
+            "http-request set-header Cookie *** if x",
+        ),
+        (
+            "http-check send hdr cookie S3CRET",
+            "http-check send hdr cookie ***",
+        ),
+        (
+            "tcp-check send \"AUTH S3CRET\\r\\n\"",
+            "tcp-check send AUTH ***",
+        ),
+        (
+            "tcp-check send AUTH\\ S3CRET\\r\\n",
+            "tcp-check send AUTH ***",
+        ),
+        (
+            "http-request set-var(txn.s) str(S3CRET)",
+            "http-request set-var(txn.s) str(***)",
+        ),
+        (
+            "set-var proc.x str(S3CRET),lower",
+            "set-var proc.x str(***),lower",
+        ),
+        (
+            "http-request replace-header Cookie a.* \"sess=S3CRET; \\1\" if x",
+            "http-request replace-header Cookie *** *** if x",
+        ),
+        (
+            "http-request deny if { req.cook(sess) S3CRET S3CRET2 } or x",
+            "http-request deny if { req.cook(sess) *** *** } or x",
+        ),
+        (
+            "acl a req.hdr(cookie) -m sub S3CRET S3CRET2",
+            "acl a req.hdr(cookie) -m sub *** ***",
+        ),
+        ("acl a http_auth_pass S3CRET", "acl a http_auth_pass ***"),
+        ("acl a url_param(sig) S3CRET", "acl a url_param(sig) ***"),
+        (
+            "acl a req.hdr(x-hub-signature) S3CRET",
+            "acl a req.hdr(x-hub-signature) ***",
+        ),
+        (
+            "http-request deny if { var(txn.key) -m str S3CRET }",
+            "http-request deny if { var(txn.key) -m str *** }",
+        ),
+        (
+            "redirect location / set-cookie SESS=S3CRET",
+            "redirect location / set-cookie ***",
+        ),
+        (
+            "http-request set-header X-Jwt S3CRET if x",
+            "http-request set-header X-Jwt *** if x",
+        ),
+        (
+            "tcp-check send \"USER a PASSWORD S3CRET\"",
+            "tcp-check send USER ***",
+        ),
+        (
+            "tcp-check send \"*2\\r\\n$4\\r\\nAUTH\\r\\n$6\\r\\nS3CRET\"",
+            "tcp-check send ***",
+        ),
+        (
+            "tcp-check send-binary 415554480a53330a",
+            "tcp-check send-binary ***",
+        ),
+        ("tcp-check send PING\\r\\n", "tcp-check send PING\\r\\n"),
+        (
+            "http-check send meth POST uri / body S3CRET",
+            "http-check send meth POST uri / body ***",
+        ),
+        (
+            "http-request auth if { path /secret } x",
+            "http-request auth if { path /secret } x",
+        ),
+        ("acl a hdr(:authority) www", "acl a hdr(:authority) www"),
+        (
+            "acl a hdr(sec-fetch-site) same-origin",
+            "acl a hdr(sec-fetch-site) same-origin",
+        ),
+        (
+            "http-request set-var(req.host) hdr(host)",
+            "http-request set-var(req.host) hdr(host)",
+        ),
+        (
+            "    cookie SRV insert indirect",
+            "    cookie SRV insert indirect",
+        ),
+        (
+            "    description \"auth service\"",
+            "    description \"auth service\"",
+        ),
+    ];
+
     #[test]
     fn keys_of_converters_cookies_and_passwords_of_checks_are_covered() {
-        for (text, expected) in [
-            (
-                "http-request set-var(txn.s) path,hmac(sha256,S3CRET),hex",
-                "http-request set-var(txn.s) path,hmac(sha256,***),hex",
-            ),
-            (
-                "http-request deny unless { var(txn.t),jwt_verify(txn.alg,\"/etc/S3CRET.pem\") 1 }",
-                "http-request deny unless { var(txn.t),jwt_verify(txn.alg,***) 1 }",
-            ),
-            (
-                "log-format %[path,aes_gcm_dec(128,N,S3CRET,txn.tag)]",
-                "log-format %[path,aes_gcm_dec(128,***)]",
-            ),
-            (
-                "http-request set-var(proc.sign_key) str(S3CRET)",
-                "http-request set-var(proc.sign_key) ***",
-            ),
-            (
-                "http-request set-header Cookie id=S3CRET if x",
-                "http-request set-header Cookie *** if x",
-            ),
-            (
-                "http-check send hdr cookie S3CRET",
-                "http-check send hdr cookie ***",
-            ),
-            (
-                "tcp-check send \"AUTH S3CRET\\r\\n\"",
-                "tcp-check send AUTH ***",
-            ),
-            (
-                "tcp-check send AUTH\\ S3CRET\\r\\n",
-                "tcp-check send AUTH ***",
-            ),
-            (
-                "http-request set-var(txn.s) str(S3CRET)",
-                "http-request set-var(txn.s) str(***)",
-            ),
-            (
-                "set-var proc.x str(S3CRET),lower",
-                "set-var proc.x str(***),lower",
-            ),
-            (
-                "http-request replace-header Cookie a.* \"sess=S3CRET; \\1\" if x",
-                "http-request replace-header Cookie *** *** if x",
-            ),
-            (
-                "http-request deny if { req.cook(sess) S3CRET S3CRET2 } or x",
-                "http-request deny if { req.cook(sess) *** *** } or x",
-            ),
-            (
-                "acl a req.hdr(cookie) -m sub S3CRET S3CRET2",
-                "acl a req.hdr(cookie) -m sub *** ***",
-            ),
-            ("acl a http_auth_pass S3CRET", "acl a http_auth_pass ***"),
-            ("acl a url_param(sig) S3CRET", "acl a url_param(sig) ***"),
-            (
-                "acl a req.hdr(x-hub-signature) S3CRET",
-                "acl a req.hdr(x-hub-signature) ***",
-            ),
-            (
-                "http-request deny if { var(txn.key) -m str S3CRET }",
-                "http-request deny if { var(txn.key) -m str *** }",
-            ),
-            (
-                "redirect location / set-cookie SESS=S3CRET",
-                "redirect location / set-cookie ***",
-            ),
-            (
-                "http-request set-header X-Jwt S3CRET if x",
-                "http-request set-header X-Jwt *** if x",
-            ),
-            (
-                "tcp-check send \"USER a PASSWORD S3CRET\"",
-                "tcp-check send USER ***",
-            ),
-            (
-                "tcp-check send \"*2\\r\\n$4\\r\\nAUTH\\r\\n$6\\r\\nS3CRET\"",
-                "tcp-check send ***",
-            ),
-            (
-                "tcp-check send-binary 415554480a53330a",
-                "tcp-check send-binary ***",
-            ),
-            ("tcp-check send PING\\r\\n", "tcp-check send PING\\r\\n"),
-            (
-                "http-check send meth POST uri / body S3CRET",
-                "http-check send meth POST uri / body ***",
-            ),
-            (
-                "http-request auth if { path /secret } x",
-                "http-request auth if { path /secret } x",
-            ),
-            ("acl a hdr(:authority) www", "acl a hdr(:authority) www"),
-            (
-                "acl a hdr(sec-fetch-site) same-origin",
-                "acl a hdr(sec-fetch-site) same-origin",
-            ),
-            (
-                "http-request set-var(req.host) hdr(host)",
-                "http-request set-var(req.host) hdr(host)",
-            ),
-            (
-                "    cookie SRV insert indirect",
-                "    cookie SRV insert indirect",
-            ),
-            (
-                "    description \"auth service\"",
-                "    description \"auth service\"",
-            ),
-        ] {
-            assert_eq!(shown(text), expected);
+        for (text, expected) in COVERED {
+            assert_eq!(shown(text), *expected);
         }
     }
 
