@@ -213,6 +213,39 @@ fn web_apart(node: &mut Node) {
 }
 
 #[test]
+fn the_holder_of_a_guest_says_without_a_majority_that_changes_are_frozen() {
+    let mut beta = Node::new(1, None);
+    beta.runs("mail", 7);
+    beta.decide("mail");
+    let refused = |node: &mut Node, order| {
+        let done = { &mut node.agreement }.order(&node.guests, "mail", order, NOW_NS);
+        done.unwrap_err()
+    };
+    let away = Order::Move("alpha".to_owned());
+    // All leases have ended: the cluster last knew it to be here.
+    for lease in beta.leases.values_mut() {
+        lease.until_ns = 0;
+    }
+    beta.decide("mail");
+    for order in [away.clone(), Order::Stop] {
+        let words = refused(&mut beta, order);
+        assert!(words.contains("changes are frozen: no majority"), "{words}");
+    }
+    // The node is connected, and only this lease is not confirmed yet.
+    beta.present(&NODES);
+    beta.decide("mail");
+    let words = refused(&mut beta, away.clone());
+    assert!(words.contains("has not confirmed"), "{words}");
+    // Another node has it.
+    beta.guest("mail", 8, "alpha", &GuestRecord::default());
+    beta.decide("mail");
+    assert_eq!(
+        refused(&mut beta, away),
+        "guest 'mail' is on alpha: run the command there"
+    );
+}
+
+#[test]
 fn a_node_at_which_a_guest_failed_tries_again_when_the_other_one_is_gone() {
     let mut alpha = Node::new(0, None);
     alpha.guests.guests.remove("web");
