@@ -517,12 +517,7 @@ impl Status {
     /// Returns the report for people: the cluster, its members, its leases.
     pub fn report(&self) -> Report {
         let members = self.members.iter().map(|member| self.member(member));
-        let leases = self.leases.iter().map(|lease| {
-            let lease_of = Subject::new("lease", &lease.name);
-            let held = lease_of.state(&self.name_of(lease.holder), Grade::Good);
-            held.fact("epoch", lease.epoch.to_string())
-                .fact("valid", span(lease.valid_ms))
-        });
+        let leases = self.leases.iter().map(|lease| self.lease(lease));
         Report {
             part: "cluster".to_owned(),
             subjects: [self.whole()]
@@ -533,6 +528,22 @@ impl Status {
                 .collect(),
             ..Report::default()
         }
+    }
+
+    /// Returns a lease with its holder. Without a majority nobody can confirm that it still has it.
+    fn lease(&self, lease: &LeaseStatus) -> Subject {
+        let subject = Subject::new("lease", &lease.name);
+        let holder = self.name_of(lease.holder);
+        let mut subject = match self.majority {
+            true => subject.state(&holder, Grade::Good),
+            false => subject.state(&holder, Grade::Standby),
+        };
+        if !self.majority {
+            subject.why = "not confirmed: no majority".to_owned();
+        }
+        subject
+            .fact("epoch", lease.epoch.to_string())
+            .fact("valid", span(lease.valid_ms))
     }
 
     fn whole(&self) -> Subject {
@@ -709,6 +720,38 @@ mod tests {
             "id": id, "name": name, "kind": "arbiter", "addresses": [], "reach": "away", "votes": true,
         });
         serde_json::from_value(away).unwrap()
+    }
+
+    #[test]
+    fn a_lease_is_not_confirmed_without_a_majority() {
+        let mut status = Status {
+            majority: true,
+            members: vec![away(2, "beta")],
+            leases: vec![LeaseStatus {
+                name: "volume/mail".to_owned(),
+                holder: MemberId(2),
+                epoch: 4,
+                valid_ms: 5000,
+            }],
+            ..Status::default()
+        };
+        let shown = |status: &Status| {
+            let report = status.report();
+            let lease = report.find("lease", "volume/mail").unwrap();
+            (
+                lease.state.word.clone(),
+                lease.state.grade,
+                lease.why.clone(),
+            )
+        };
+        let held = ("beta".to_owned(), Grade::Good, String::new());
+        assert_eq!(shown(&status), held);
+        status.majority = false;
+        let why = "not confirmed: no majority".to_owned();
+        let last = ("beta".to_owned(), Grade::Standby, why);
+        assert_eq!(shown(&status), last);
+        let text = status.text();
+        assert!(text.contains("not confirmed: no majority"), "{text}");
     }
 
     #[test]

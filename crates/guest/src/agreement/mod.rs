@@ -16,6 +16,7 @@ mod erase;
 mod external;
 mod fencing;
 mod mine;
+mod nowhere;
 mod orders;
 mod room;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod words;
 
 pub use crate::record::{Fenced, GuestRecord, NodeRecord};
 pub use mine::Held;
+pub use nowhere::Nowhere;
 pub use room::Lack;
 
 use crate::config::{Guest, Guests};

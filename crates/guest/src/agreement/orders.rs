@@ -43,10 +43,7 @@ impl Agreement {
                 ));
             }
             Order::Stop | Order::Move(_) | Order::Stay if !is_mine => {
-                return Err(match holder {
-                    "" => format!("guest '{name}' is on no node"),
-                    holder => format!("guest '{name}' is on {holder}: run the command there"),
-                });
+                return Err(self.not_mine(name, holder, now_ns));
             }
             Order::Move(to) if !guest.prefer.contains(to) => {
                 let all = guest.prefer.join(", ");
@@ -70,6 +67,23 @@ impl Agreement {
         let pending = Pending { order, epoch };
         self.pending.insert(name.to_owned(), pending);
         Ok(())
+    }
+
+    /// Why a guest cannot be stopped or moved by this node, which does not hold its lease.
+    fn not_mine(&self, name: &str, holder: &str, now_ns: u64) -> String {
+        match holder {
+            _ if self.is_alone(now_ns) => {
+                "nothing was changed; changes are frozen: no majority of the cluster is reachable \
+                 from this node"
+                    .to_owned()
+            }
+            "" => format!("guest '{name}' is on no node"),
+            _ if holder == self.me => format!(
+                "nothing was changed: the cluster has not confirmed that the lease of guest \
+                 '{name}' is here. Try again"
+            ),
+            _ => format!("guest '{name}' is on {holder}: run the command there"),
+        }
     }
 
     /// A move of a guest of this node begins, or has come to nothing (`to` is none). Where the cluster

@@ -18,7 +18,7 @@ mod stream;
 mod talk;
 mod volumes;
 
-use crate::agreement::{self, Agreement, Decided, Held, Local, Order, Told, Written};
+use crate::agreement::{self, Agreement, Decided, Held, Local, Nowhere, Order, Told, Written};
 use crate::check::Checker;
 use crate::clock::{boot, boottime_ms, boottime_ns};
 use crate::config::{Fence, Guests};
@@ -110,6 +110,7 @@ pub struct Role {
     set: OwnedFd,
     said: Said,
     fencing: fencing::Fencing,
+    nowhere: Nowhere,
 }
 
 /// What was told, and what is to be.
@@ -153,6 +154,7 @@ impl Role {
                 ..Said::default()
             },
             fencing: fencing::Fencing::default(),
+            nowhere: Nowhere::default(),
         };
         role.fencing.nodes = Nodes::resume(kept.fenced);
         role.agreement.resume_gate(kept.gate);
@@ -269,6 +271,7 @@ impl Role {
         let locals: BTreeMap<String, Local> = locals.collect();
         let (decided, told) = self.agreement.decide(&self.guests, &locals, boottime_ns());
         self.decided = decided;
+        { &mut self.nowhere }.see(&self.agreement, &self.guests, &locals, boottime_ns());
         self.see_not_taken(now);
         self.lead_moves(now);
         self.far.lead(now);

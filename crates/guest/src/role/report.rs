@@ -231,20 +231,7 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
         .map(|decided| decided.why.clone())
         .unwrap_or_default();
     let is_here = machine.is_some_and(|machine| machine.life.is_there());
-    let rests = role.agreement.rests(&role.guests, name);
-    let (word, grade) = match &shown {
-        Some((shown, _)) if is_here => words(shown),
-        // What it was here before is of no meaning.
-        _ if elsewhere(role, name).0 == ELSEWHERE => elsewhere(role, name),
-        _ if rests.is_some() => rests.as_ref().map_or(("down", Grade::Standby), words),
-        Some((shown @ (Shown::Waits(_) | Shown::Failed | Shown::Off), _)) => words(shown),
-        _ => elsewhere(role, name),
-    };
-    let departure = role.moves.departures.get(name);
-    let (word, grade) = match departure {
-        Some(_) if is_here => ("moving", Grade::Busy),
-        _ => (word, grade),
-    };
+    let (word, grade) = state(role, name, shown.as_ref().map(|(shown, _)| shown), is_here);
     if let Some(machine) = machine {
         why = why_not(role, machine, guest, &shown, why);
     }
@@ -253,7 +240,11 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
     if is_silent && why.is_empty() {
         why = silence::WORDS.to_owned();
     }
-    let grade = if is_down || is_silent {
+    let is_nowhere = grade == Grade::Standby && role.nowhere.has(name, clock::boottime_ms());
+    if is_nowhere {
+        why = nowhere(role, name, why);
+    }
+    let grade = if is_down || is_silent || is_nowhere {
         Grade::Bad
     } else {
         grade
@@ -292,6 +283,22 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
         subject.events = machine.events.iter().cloned().collect();
     }
     subject
+}
+
+/// The word and the grade of a guest; `shown`: how it is on this node.
+fn state(role: &Role, name: &str, shown: Option<&Shown>, is_here: bool) -> (&'static str, Grade) {
+    if is_here && role.moves.departures.contains_key(name) {
+        return ("moving", Grade::Busy);
+    }
+    let rests = role.agreement.rests(&role.guests, name);
+    match shown {
+        Some(shown) if is_here => words(shown),
+        // What it was here before is of no meaning.
+        _ if elsewhere(role, name).0 == ELSEWHERE => elsewhere(role, name),
+        _ if rests.is_some() => rests.as_ref().map_or(("down", Grade::Standby), words),
+        Some(shown @ (Shown::Waits(_) | Shown::Failed | Shown::Off)) => words(shown),
+        _ => elsewhere(role, name),
+    }
 }
 
 /// How far its move is, or why it did not move.
@@ -411,6 +418,17 @@ fn elsewhere(role: &Role, name: &str) -> (&'static str, Grade) {
     }
 }
 
+/// Why a guest that is to run is on no node that responds.
+fn nowhere(role: &Role, name: &str, why: String) -> String {
+    let holder = role.agreement.holder(name);
+    let why = match holder.is_empty() || holder == role.guests.me {
+        true => why,
+        false => format!("{holder}, which had it last, does not respond"),
+    };
+    let colon = if why.is_empty() { "" } else { ": " };
+    format!("it runs on no node that responds{colon}{why}")
+}
+
 /// What is behind its state, in words.
 fn why_not(
     role: &Role,
@@ -461,5 +479,76 @@ fn why_not(
             .and_then(|guest| role.volume_words(guest))
             .unwrap_or(why),
         _ => why,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agreement::Nowhere;
+    use crate::config::Guests;
+    use crate::role::Place;
+    use part::codec;
+    use part::role::{KnownLease, KnownLeases, LeaseNews};
+    use std::collections::BTreeMap;
+
+    /// The role of alpha, with a guest that may run on both nodes.
+    fn role(scratch: &lab::Scratch) -> Role {
+        let place = Place {
+            runtime: scratch.path().to_owned(),
+            program: "/nonexistent".into(),
+            confine: None,
+            has_kvm: false,
+            move_bandwidth: 0,
+            commands: "/nonexistent".into(),
+        };
+        let mail = Guest {
+            prefer: ["alpha", "beta"].map(str::to_owned).to_vec(),
+            ..Guest::plain(1 << 20)
+        };
+        let guests = Guests {
+            me: "alpha".to_owned(),
+            guests: [("mail".to_owned(), mail)].into(),
+            ..Guests::default()
+        };
+        Role::new(place, &codec::encode(&guests), None).unwrap()
+    }
+
+    /// Beta had the guest last, and has its own lease or not.
+    fn hear(role: &mut Role, beta: &str) {
+        let lease = |name: &str, holder: &str| KnownLease {
+            name: name.to_owned(),
+            epoch: 3,
+            until_ns: 0,
+            holder: holder.to_owned(),
+            number: 0,
+            record: Vec::new(),
+        };
+        let known = vec![lease("guest/mail", "beta"), lease("guest/@beta", beta)];
+        role.hear(LeaseNews::Known(KnownLeases(known)));
+        // As if it had been so for long.
+        role.nowhere = Nowhere::default();
+        let long_ago = clock::boottime_ns().saturating_sub(60_000_000_000);
+        let guests = role.guests.clone();
+        { &mut role.nowhere }.see(&role.agreement, &guests, &BTreeMap::new(), long_ago);
+    }
+
+    #[test]
+    fn a_guest_whose_node_does_not_respond_is_bad_and_one_on_a_node_that_does_is_not() {
+        let scratch = lab::Scratch::new().unwrap();
+        let mut role = role(&scratch);
+        hear(&mut role, "beta");
+        let report = of(&role);
+        let mail = report.find(GUEST, "mail").unwrap();
+        assert_eq!(mail.state.grade, Grade::Standby, "{mail:?}");
+        assert_eq!(mail.state.word, ELSEWHERE);
+        hear(&mut role, "");
+        let report = of(&role);
+        let mail = report.find(GUEST, "mail").unwrap();
+        assert_eq!(mail.state.grade, Grade::Bad, "{mail:?}");
+        assert_eq!(
+            mail.why,
+            "it runs on no node that responds: beta, which had it last, does not respond"
+        );
     }
 }

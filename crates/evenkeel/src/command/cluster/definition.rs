@@ -140,10 +140,13 @@ fn remove() -> Command {
         .long_about(
             "Removes a member: it is no longer a voter, its certificate is refused, and stored contents get a new key \
              that it does not have. To replace a dead machine, remove it, then join the new one. To rejoin a removed \
-             machine, delete its state directory and join with a new token.",
+             machine, delete its state directory and join with a new token.\n\nThe command is refused where the node \
+             has the only complete copy of a volume, or is the only one on which a guest may run. It names them. Bring \
+             the node back and let it resynchronise the other copy, or add `--yes`.",
         )
         .after_help("Example:\n  evenkeel cluster remove web2")
         .arg(Arg::new("NAME").required(true).help("Name of the member, as in status"))
+        .arg(flag("yes", "Remove the member although volumes or guests are lost with it"))
 }
 
 fn hand_over() -> Command {

@@ -2,6 +2,7 @@
 //! role that runs here.
 
 mod definition;
+mod removal;
 
 pub use definition::{arbiter, cluster};
 
@@ -32,9 +33,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(("join", matches)) => show(join(matches, Kind::Node)),
         Some(("invite", matches)) => invite(matches),
         Some(("status", matches)) => status(matches.get_flag("json")),
-        Some(("remove", matches)) => ask(&Request::Remove {
-            name: word(matches, "NAME"),
-        }),
+        Some(("remove", matches)) => remove(matches),
         Some(("hand-over", matches)) => ask(&Request::HandOver {
             name: matches.get_one::<String>("NAME").cloned(),
         }),
@@ -262,6 +261,19 @@ fn invite(matches: &ArgMatches) -> ExitCode {
         kind,
         valid_ms: u64::try_from(valid.as_millis()).unwrap_or(u64::MAX),
     })
+}
+
+/// Removes a member. Without `--yes` only where nothing is lost with it.
+fn remove(matches: &ArgMatches) -> ExitCode {
+    let name = word(matches, "NAME");
+    if !matches.get_flag("yes")
+        && let Ok(Reply::Json(text)) = answer(&Request::Status)
+        && let Ok(status) = serde_json::from_str::<Status>(&text)
+        && let Err(words) = removal::check(&name, &status)
+    {
+        return refuse(words);
+    }
+    ask(&Request::Remove { name })
 }
 
 fn recover(matches: &ArgMatches) -> ExitCode {

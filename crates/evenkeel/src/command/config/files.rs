@@ -113,25 +113,28 @@ fn load(set: &FileSet, options: LoadOptions) -> (Site, Option<addresses::Read>) 
     (file_set::load(set, files, options, foreign_config), read)
 }
 
+/// What the role of a part is given of a version at the node of the set; an inner `None` where the
+/// version has nothing for it. `None`: the version has errors.
+pub fn payload(set: &FileSet, members: &[String], part: &str) -> Option<Option<Vec<u8>>> {
+    let options = LoadOptions {
+        resolve_names: false,
+        nodes: members.to_vec(),
+        version: "a version of the cluster".to_owned(),
+        here: false,
+        ..command::load_options()
+    };
+    let (site, _) = load(set, options);
+    site.proxy.config.as_ref()?;
+    let mut all = site.running(&Payloads::new()).into_iter();
+    let one = all.find(|one| one.part.name == part);
+    Some(one.map(|one| one.given.payload))
+}
+
 /// What becomes of guests with another version, a line each, as members of this cluster see it; none
 /// where a version has errors.
 pub fn of_guests(old: &FileSet, new: &FileSet, members: &[String]) -> Vec<String> {
-    let payload = |set: &FileSet| -> Option<Option<Vec<u8>>> {
-        let options = LoadOptions {
-            resolve_names: false,
-            nodes: members.to_vec(),
-            version: "a version of the cluster".to_owned(),
-            here: false,
-            ..command::load_options()
-        };
-        let (site, _) = load(set, options);
-        site.proxy.config.as_ref()?;
-        let mut all = site.running(&Payloads::new()).into_iter();
-        let guests = all.find(|one| one.part.name == guest::keyword::NAME);
-        Some(guests.map(|one| one.given.payload))
-    };
-    let (Some(old), Some(new), Some(run)) = (payload(old), payload(new), &guest::keyword::PART.run)
-    else {
+    let of = |set: &FileSet| payload(set, members, guest::keyword::NAME);
+    let (Some(old), Some(new), Some(run)) = (of(old), of(new), &guest::keyword::PART.run) else {
         return Vec::new();
     };
     (run.difference)(old.as_deref(), new.as_deref())

@@ -12,7 +12,7 @@ mod seen;
 mod show;
 
 pub use definition::config;
-pub use files::grammar;
+pub use files::{grammar, payload};
 pub use mask::mask;
 
 use super::print;
@@ -181,6 +181,14 @@ fn set(version: Option<VersionId>) -> Result<FileSet, ConfigError> {
         Reply::Set(set) => Ok(*set),
         _ => Err(ConfigError::Strange),
     }
+}
+
+/// The files of the accepted version.
+///
+/// # Errors
+/// Why there are none, in words.
+pub fn accepted_files() -> Result<FileSet, String> {
+    set(None).map_err(|error| error.to_string())
 }
 
 /// The files of a version that a command line names.

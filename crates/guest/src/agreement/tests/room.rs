@@ -1,5 +1,6 @@
 //! Room that another guest still has, guests between two nodes, and failures that are forgiven.
 
+use super::super::nowhere::{Nowhere, START_MS};
 use super::super::{GuestRecord, NodeRecord, OWN, lease_of, lease_of_node};
 use super::{Agreement, Defect, Guests, Local, NODES, Order, Random, agreement, guests};
 use crate::life::{WELL_AFTER_MS, Wish};
@@ -210,6 +211,77 @@ fn an_operator_moves_a_guest_only_where_nobody_has_to_give_way() {
 fn web_apart(node: &mut Node) {
     let web = node.guests.guests.get_mut("web").unwrap();
     web.order.apart.insert("mail".to_owned());
+}
+
+#[test]
+fn a_guest_that_is_to_run_and_is_on_no_node_that_responds_is_noticed_after_a_start() {
+    let mut nowhere = Nowhere::default();
+    let mut look = |node: &mut Node, later_ms: u64| {
+        node.now_ns += later_ms * 1_000_000;
+        node.decide("mail");
+        nowhere.see(&node.agreement, &node.guests, &node.locals, node.now_ns);
+        nowhere.has("mail", node.now_ns / 1_000_000)
+    };
+    let mut alpha = Node::new(0, None);
+    alpha.guests.guests.remove("web");
+    // The other node runs it.
+    alpha.guest("mail", 6, "beta", &GuestRecord::default());
+    assert!(!look(&mut alpha, 0));
+    assert!(!look(&mut alpha, START_MS));
+    // That node is gone: first it is a start in progress.
+    alpha.present(&["alpha"]);
+    assert!(!look(&mut alpha, 0));
+    assert!(!look(&mut alpha, START_MS - 1));
+    assert!(look(&mut alpha, 1));
+    // Here it waits for its volumes.
+    alpha.guest("mail", 7, "alpha", &GuestRecord::default());
+    assert!(look(&mut alpha, 0));
+    // An operator stops it, and starts it again.
+    let stopped = GuestRecord {
+        stopped: "an operator stopped it".to_owned(),
+        ..GuestRecord::default()
+    };
+    alpha.guest("mail", 7, "alpha", &stopped);
+    assert!(!look(&mut alpha, START_MS));
+    alpha.guest("mail", 7, "", &GuestRecord::default());
+    assert!(!look(&mut alpha, 0));
+    assert!(look(&mut alpha, START_MS));
+    // It runs here.
+    alpha.runs("mail", 8);
+    assert!(!look(&mut alpha, START_MS));
+}
+
+#[test]
+fn the_holder_of_a_guest_says_without_a_majority_that_changes_are_frozen() {
+    let mut beta = Node::new(1, None);
+    beta.runs("mail", 7);
+    beta.decide("mail");
+    let refused = |node: &mut Node, order| {
+        let done = { &mut node.agreement }.order(&node.guests, "mail", order, NOW_NS);
+        done.unwrap_err()
+    };
+    let away = Order::Move("alpha".to_owned());
+    // All leases have ended: the cluster last knew it to be here.
+    for lease in beta.leases.values_mut() {
+        lease.until_ns = 0;
+    }
+    beta.decide("mail");
+    for order in [away.clone(), Order::Stop] {
+        let words = refused(&mut beta, order);
+        assert!(words.contains("changes are frozen: no majority"), "{words}");
+    }
+    // The node is connected, and only this lease is not confirmed yet.
+    beta.present(&NODES);
+    beta.decide("mail");
+    let words = refused(&mut beta, away.clone());
+    assert!(words.contains("has not confirmed"), "{words}");
+    // Another node has it.
+    beta.guest("mail", 8, "alpha", &GuestRecord::default());
+    beta.decide("mail");
+    assert_eq!(
+        refused(&mut beta, away),
+        "guest 'mail' is on alpha: run the command there"
+    );
 }
 
 #[test]
