@@ -36,7 +36,7 @@ const SEND_LIMIT: Duration = Duration::from_secs(30);
 /// Bytes of the reason for which a connection ends (RFC 6455, section 5.5).
 const REASON_BYTES_MAX: usize = 123;
 /// How often it is looked whether the browser is there, and its user still signed in.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A browser that says nothing for so long is gone.
 const SILENT_MAX: Duration = Duration::from_secs(40);
 
