@@ -5,7 +5,6 @@
 
 use crate::command::mask;
 use crate::confinement::{self, Confinement, ConfinementError};
-use crate::parts;
 use crate::route::rounds::{self, NotServed};
 use crate::route::{self, Asked, End, Outcome, Report, Request};
 use cluster::file_set::SetFile;
@@ -150,10 +149,10 @@ fn files(recording: &Recording) -> String {
 /// Covers the secrets of the files in a report: in the lines, in the terms of their conditions, and in the
 /// values that were compared, some of which lines have set.
 fn cover(report: &mut Report, recording: &Recording) {
-    let vocabulary = parts::vocabulary();
-    let secrets = Redaction::of_files(&set_of(recording), &mask());
+    let mask = mask();
+    let secrets = Redaction::of_files(&set_of(recording), &mask);
     let shown = |text: &str| {
-        let text = covered(text.as_bytes(), &vocabulary);
+        let text = covered(text.as_bytes(), mask.vocabulary);
         secrets.apply(&String::from_utf8_lossy(&text))
     };
     for line in &mut report.lines {

@@ -49,16 +49,14 @@ fn effect(platform: &Platform, member: &Member) -> String {
     let others: Vec<&Member> = { platform.members.iter() }
         .filter(|other| other.name != member.name)
         .collect();
+    let left = others.iter().filter(|other| is_up(other)).count();
     if let Some(words) = split(platform, member, &others) {
         return words + &waits(platform) + &lost(member);
     }
     if !member.if_it_fails.is_empty() {
-        let left = others.iter().filter(|other| is_up(other)).count();
-        let stops = is_up(member) && left < needed(platform);
-        let waits = if stops {
-            waits(platform)
-        } else {
-            String::new()
+        let waits = match is_up(member) && left < needed(platform) {
+            true => waits(platform),
+            false => String::new(),
         };
         return sentence(&member.if_it_fails) + &waits + &lost(member);
     }
@@ -69,7 +67,6 @@ fn effect(platform: &Platform, member: &Member) -> String {
         return "It is away already.".to_owned();
     }
     let total = platform.members.len();
-    let left = others.iter().filter(|other| is_up(other)).count();
     let needed = needed(platform);
     let nodes = others
         .iter()
@@ -236,7 +233,7 @@ mod tests {
             "Nothing could be decided: alpha and beta do not reach each other without gamma. \
              Guests and volumes would wait until a majority is back."
         );
-        assert!(of(&cut, 1).starts_with("1 address") || !of(&cut, 1).contains("do not reach"));
+        assert!(!of(&cut, 1).contains("do not reach"));
         assert!(of(&sample::alone(), 0).contains("everything here would stop"));
     }
 }

@@ -364,7 +364,7 @@ impl Role {
         let mut look = gather.end(&(self.place.host)(), std::process::id(), &parts);
         if let Some(before) = &self.looks.last {
             look.follow(before);
-            if look.changes.len() != before.changes.len() {
+            if look.changes.back() != before.changes.back() {
                 self.kept.due = self.kept.due.min(now + KEEP_CHANGES_MS);
             }
         }

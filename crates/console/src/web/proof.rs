@@ -99,8 +99,8 @@ pub(super) async fn password(
         (None, Some(decoy)) => decoy.account.clone(),
         (None, None) => nobody(),
     };
-    let is_of_system = config.asks_system();
-    let turns = match is_of_system {
+    let asks_system = config.asks_system();
+    let turns = match asks_system {
         true => &shared.verifying.of_system,
         false => &shared.verifying.own,
     };
@@ -116,7 +116,7 @@ pub(super) async fn password(
         if let Some(ms) = limiter.wait(&keys, now_ms()) {
             return Err(Refused::after(ms));
         }
-        if is_of_system {
+        if asks_system {
             limiter.count(&keys, now_ms());
         }
     }
@@ -129,7 +129,7 @@ pub(super) async fn password(
             Ok(user)
         }
         None => {
-            if !is_of_system {
+            if !asks_system {
                 lock(&shared.limiter).count(&keys, now_ms());
             }
             Err(Refused::Wrong)
