@@ -75,6 +75,7 @@ const HOUSE: &[(&str, Knows)] = &[
         "guest",
         Knows::Only(&["configuration", "language", "protocol", "part", "wire"]),
     ),
+    ("boot", Knows::Only(&["configuration", "language", "part"])),
     ("supervisor", Knows::Only(&["language", "protocol", "part"])),
     (
         "console",

@@ -1,0 +1,182 @@
+//! What the files say of networks from which machines boot, as the role gets it.
+
+use crate::mac::Mac;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+/// How long a client may use an address, seconds.
+pub const LEASE_S: u32 = 12 * 3600;
+/// The port of files by HTTP.
+pub const HTTP_PORT: u16 = 7447;
+
+/// All networks.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct Boots {
+    /// The name of this node; empty outside of a cluster.
+    pub me: String,
+    /// The nodes that answer, in the order in which they share the range; empty outside of a cluster.
+    pub nodes: Vec<String>,
+    /// The networks, by the name of their section.
+    pub lans: BTreeMap<String, Lan>,
+    /// Where the leases are kept.
+    pub state: PathBuf,
+}
+
+/// A network.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Lan {
+    /// The interface where its clients are, or the relays to them.
+    pub interface: String,
+    /// Its network, where the interface does not say it: clients behind a relay.
+    pub network: Option<Network>,
+    /// Who gives addresses.
+    pub gives: Gives,
+    /// What clients are told besides their address.
+    pub tells: Tells,
+    /// The images, by name.
+    pub images: BTreeMap<String, Image>,
+    /// The machines that the file names, by their cards.
+    pub machines: BTreeMap<Mac, Machine>,
+    /// What becomes of other machines.
+    pub unknown: Unknown,
+    /// The port of files by HTTP.
+    pub http_port: u16,
+    /// UEFI machines get the distribution's signed loaders.
+    pub secure_boot: bool,
+}
+
+/// An IPv4 network.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Network {
+    /// Its first address.
+    pub first: Ipv4Addr,
+    /// The length of its prefix, 0 to 32.
+    pub prefix: u8,
+}
+
+impl Network {
+    /// The network of an address.
+    pub fn of(address: Ipv4Addr, prefix: u8) -> Network {
+        let prefix = prefix.min(32);
+        let mask = Network::bits(prefix);
+        Network {
+            first: (address.to_bits() & mask).into(),
+            prefix,
+        }
+    }
+
+    fn bits(prefix: u8) -> u32 {
+        u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
+    }
+
+    /// Its mask.
+    pub fn mask(self) -> Ipv4Addr {
+        Network::bits(self.prefix).into()
+    }
+
+    /// The address of all of it.
+    pub fn broadcast(self) -> Ipv4Addr {
+        (self.first.to_bits() | !Network::bits(self.prefix)).into()
+    }
+
+    /// Whether an address is in it.
+    pub fn has(self, address: Ipv4Addr) -> bool {
+        Network::of(address, self.prefix).first == self.first
+    }
+
+    /// Whether a machine may have an address: it is in the network, and neither of its two ends.
+    pub fn may_have(self, address: Ipv4Addr) -> bool {
+        let is_end = address == self.first || address == self.broadcast();
+        self.has(address) && !(is_end && self.prefix < 31)
+    }
+}
+
+/// Who gives addresses.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gives {
+    /// Another DHCP server: this one only says what to boot.
+    Other,
+    /// This one, to the machines of the file.
+    Fixed {
+        /// For how long, seconds.
+        lease_s: u32,
+    },
+    /// This one, to others, too.
+    Range {
+        /// The first address.
+        first: Ipv4Addr,
+        /// The last one.
+        last: Ipv4Addr,
+        /// For how long, seconds.
+        lease_s: u32,
+    },
+}
+
+/// What clients are told besides their address.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct Tells {
+    /// The router.
+    pub gateway: Option<Ipv4Addr>,
+    /// The nameservers.
+    pub dns: Vec<Ipv4Addr>,
+    /// The domain.
+    pub domain: Option<String>,
+    /// The time servers.
+    pub ntp: Vec<Ipv4Addr>,
+    /// From which address files are fetched, where it is not that of the node that answers.
+    pub server: Option<Ipv4Addr>,
+}
+
+/// What a machine boots.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Image {
+    /// A Linux kernel.
+    Kernel {
+        /// The kernel.
+        kernel: PathBuf,
+        /// Its initial file systems, in their order.
+        initrd: Vec<PathBuf>,
+        /// Its command line.
+        append: String,
+    },
+    /// A boot loader or another program of the firmware.
+    Program {
+        /// The file for BIOS.
+        bios: Option<PathBuf>,
+        /// The file for UEFI.
+        uefi: Option<PathBuf>,
+    },
+    /// The disk of the machine.
+    Disk,
+}
+
+/// A machine of the file.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Machine {
+    /// Its name.
+    pub name: String,
+    /// Its address; None: one of the range.
+    pub address: Option<Ipv4Addr>,
+    /// Its image.
+    pub image: String,
+    /// It boots the image once, and its disk from then on.
+    pub once: bool,
+}
+
+/// What becomes of machines that the file does not name.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+pub enum Unknown {
+    /// They get no answer.
+    #[default]
+    Ignore,
+    /// They get an address, and a menu of the images.
+    Menu,
+    /// They get an address and this image.
+    Image(String),
+    /// They get an address, say what they are, and wait for a line in the file.
+    Enlist,
+}

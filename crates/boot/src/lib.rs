@@ -1,0 +1,15 @@
+//! Network boot: machines without disks of their own, which a node gives an address, a boot loader,
+//! and the image that the file names for them.
+//!
+//! - [`config`] is what the files say, [`keyword`] how they say it.
+//! - [`mac`] is the address of a network card, by which a machine is known.
+//! - [`content`] is what a client may fetch, whatever it fetches it with.
+//! - [`tftp`] is how firmware fetches files.
+//!
+//! This crate never reads a file that no section names, and never decides who runs a volume.
+
+pub mod config;
+pub mod content;
+pub mod keyword;
+pub mod mac;
+pub mod tftp;

@@ -1,0 +1,91 @@
+//! The address of a network card.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// The address of an Ethernet card: what a machine is known by before anything runs on it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Mac(pub [u8; 6]);
+
+/// A text that is no address of a card.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("not a MAC address: six pairs of hexadecimal digits, such as 52:54:00:12:34:56")]
+pub struct NotMac;
+
+impl Mac {
+    /// Whether a card can have it: it is neither zero nor for several receivers.
+    pub fn is_of_a_card(self) -> bool {
+        self.0[0] & 1 == 0 && self.0 != [0; 6]
+    }
+
+    /// As a part of a file name: `52-54-00-12-34-56`.
+    pub fn dashed(self) -> String {
+        let [a, b, c, d, e, f] = self.0;
+        format!("{a:02x}-{b:02x}-{c:02x}-{d:02x}-{e:02x}-{f:02x}")
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, f] = self.0;
+        write!(out, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+    }
+}
+
+impl FromStr for Mac {
+    type Err = NotMac;
+
+    /// Reads pairs of digits, with `:` or `-` between them.
+    ///
+    /// # Errors
+    /// The text is something else.
+    fn from_str(text: &str) -> Result<Mac, NotMac> {
+        let mut mac = [0; 6];
+        let between = if text.contains('-') { '-' } else { ':' };
+        let mut pairs = text.split(between);
+        for byte in &mut mac {
+            let pair = pairs.next().filter(|pair| pair.len() == 2).ok_or(NotMac)?;
+            let is_digits = pair.bytes().all(|digit| digit.is_ascii_hexdigit());
+            let pair = is_digits
+                .then(|| u8::from_str_radix(pair, 16))
+                .ok_or(NotMac)?;
+            *byte = pair.map_err(|_| NotMac)?;
+        }
+        match pairs.next() {
+            None => Ok(Mac(mac)),
+            Some(_) => Err(NotMac),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_six_pairs_of_digits() {
+        let mac = Mac([0x52, 0x54, 0, 0, 0, 0xaf]);
+        for text in ["52:54:00:00:00:af", "52-54-00-00-00-AF"] {
+            assert_eq!(text.parse(), Ok(mac));
+        }
+        assert_eq!(mac.to_string(), "52:54:00:00:00:af");
+        assert_eq!(mac.dashed(), "52-54-00-00-00-af");
+        for text in [
+            "",
+            "52:54:00:00:00",
+            "52:54:00:00:00:af:01",
+            "52:54:00:00:00:a",
+            "52:54:00:00:00:+f",
+            "5254000000af",
+            "52:54-00:00:00:af",
+            "52:54:00:00:00:äf",
+            "gg:54:00:00:00:00",
+        ] {
+            assert_eq!(text.parse::<Mac>(), Err(NotMac), "{text}");
+        }
+        assert!(mac.is_of_a_card());
+        assert!(!Mac([0; 6]).is_of_a_card() && !Mac([0xff; 6]).is_of_a_card());
+    }
+}
