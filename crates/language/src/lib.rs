@@ -9,6 +9,7 @@
 //! [`Diagnostic`]s, so that one run reports every mistake.
 
 pub mod arguments;
+pub mod choice;
 pub mod codes;
 pub mod diagnostic;
 pub mod difference;
@@ -27,6 +28,7 @@ pub mod value;
 
 use std::io;
 
+pub use choice::Written;
 pub use codes::CODES;
 pub use diagnostic::{Code, Details, Diagnostic, Diagnostics, Severity};
 pub use environment::Environment;

@@ -3,7 +3,7 @@
 use super::LineBuilder;
 use super::codes;
 use super::section::{Draft, Guest, once};
-use super::words::{choice, options, time_ms};
+use super::words::time_ms;
 use crate::config::{self, Probe};
 use configuration::Context;
 use language::arguments::{Args, Built};
@@ -55,7 +55,7 @@ fn check(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         ("ping", Tried::Ping),
         ("agent", Tried::Agent),
     ];
-    let tried = match choice(args, &choices)? {
+    let tried = match args.choice(&choices)? {
         Tried::Tcp(_) => {
             let port = args.count("a port", 1..=u16::MAX.into())?;
             Tried::Tcp(u16::try_from(port).unwrap_or_default())
@@ -74,7 +74,7 @@ fn check(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         span: args.line().span,
     };
     let known = ["at", "inter", "timeout", "fall", "rise", "grace", "restart"];
-    options(args, &known, &[], |option, args| {
+    args.options(&known, &[], &codes::TWICE, |option, args| {
         take(&mut check, option, args)
     })?;
     guest.check = Some(check);

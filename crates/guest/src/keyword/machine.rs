@@ -1,12 +1,12 @@
 //! The lines of a `guest` section that say what the virtual machine is.
 
 use super::section::{Draft, many, once};
-use super::words::{Written, choice, memory as memory_size, options, path};
+use super::words::memory as memory_size;
 use super::{LineBuilder, codes};
 use crate::config::{Boot, Bus, Console, Disk, Firmware, Model};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::{Diagnostic, Word};
+use language::{Diagnostic, Word, Written};
 use std::net::IpAddr;
 
 /// Processors of a guest.
@@ -61,7 +61,7 @@ fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         read_only: false,
         bus: Bus::default(),
     };
-    options(args, &["ro", "bus"], &[], |option, args| {
+    args.options(&["ro", "bus"], &[], &codes::TWICE, |option, args| {
         if option == "ro" {
             disk.read_only = true;
             return Ok(());
@@ -71,7 +71,7 @@ fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
             ("sata", Bus::Sata),
             ("ide", Bus::Ide),
         ];
-        disk.bus = choice(args, &choices)?;
+        disk.bus = args.choice(&choices)?;
         Ok(())
     })?;
     guest.disks.push(Written {
@@ -159,7 +159,7 @@ fn nic(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         model: Model::default(),
     };
     let known = ["mac", "address", "model"];
-    options(args, &known, &["address"], |option, args| {
+    args.options(&known, &["address"], &codes::TWICE, |option, args| {
         match option {
             "mac" => nic.mac = Some(mac(args)?),
             "address" if nic.addresses.len() >= ADDRESSES_MAX => {
@@ -170,7 +170,7 @@ fn nic(draft: &mut Draft, args: &mut Args<'_>) -> Built {
             "address" => nic.addresses.push(address(args)?),
             _ => {
                 let choices = [("virtio", Model::Virtio), ("e1000", Model::E1000)];
-                nic.model = choice(args, &choices)?;
+                nic.model = args.choice(&choices)?;
             }
         }
         Ok(())
@@ -182,10 +182,10 @@ fn nic(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 fn boot(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let guest = once(draft, args, "boot")?;
     let choices = ["disk", "network", "iso", "kernel"].map(|word| (word, word));
-    let value = match choice(args, &choices)? {
+    let value = match args.choice(&choices)? {
         "disk" => Boot::Disk,
         "network" => Boot::Network,
-        "iso" => Boot::Iso(path(args, "the file of an image")?.value),
+        "iso" => Boot::Iso(args.absolute_path("the file of an image")?.value),
         _ => kernel(args)?,
     };
     args.end()?;
@@ -195,11 +195,11 @@ fn boot(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 }
 
 fn kernel(args: &mut Args<'_>) -> Result<Boot, Diagnostic> {
-    let kernel = path(args, "the file of a kernel")?.value;
+    let kernel = args.absolute_path("the file of a kernel")?.value;
     let (mut initrd, mut append) = (None, String::new());
-    options(args, &["initrd", "append"], &[], |option, args| {
+    args.options(&["initrd", "append"], &[], &codes::TWICE, |option, args| {
         if option == "initrd" {
-            initrd = Some(path(args, "the file of an initial RAM disk")?.value);
+            initrd = Some(args.absolute_path("the file of an initial RAM disk")?.value);
             return Ok(());
         }
         let first = args.required("the command line")?;
@@ -218,7 +218,7 @@ fn kernel(args: &mut Args<'_>) -> Result<Boot, Diagnostic> {
 fn firmware(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let guest = once(draft, args, "firmware")?;
     let choices = [("bios", Firmware::Bios), ("uefi", Firmware::Uefi)];
-    guest.plain.firmware = choice(args, &choices)?;
+    guest.plain.firmware = args.choice(&choices)?;
     args.end()
 }
 
@@ -229,13 +229,13 @@ fn console(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         ("spice", Console::Spice),
         ("serial", Console::Serial),
     ];
-    guest.plain.console = choice(args, &choices)?;
+    guest.plain.console = args.choice(&choices)?;
     args.end()
 }
 
 fn user_data(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let guest = once(draft, args, "user-data")?;
-    guest.user_data = Some(path(args, "a file")?);
+    guest.user_data = Some(args.absolute_path("a file")?);
     args.end()
 }
 

@@ -22,13 +22,12 @@ use configuration::outside::Unreadable;
 use configuration::{Context, Exchange, Given, Lines, Part, Run, SectionTable, Sections, Tabled};
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
-use language::{Code, Diagnostic};
+use language::{Code, Diagnostic, Written};
 use part::codec;
 use section::{Draft, Guest};
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use together::Together;
-use words::Written;
 
 /// The part's name.
 pub const NAME: &str = "guest";

@@ -2,12 +2,12 @@
 //! guests.
 
 use super::section::Draft;
-use super::words::{Written, memory, options, path, twice};
+use super::words::{memory, twice};
 use super::{LineBuilder, codes};
 use crate::config::{Fence, Room};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::{Diagnostic, Line, Span};
+use language::{Diagnostic, Line, Span, Written};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -74,11 +74,11 @@ fn ipmi(args: &mut Args<'_>) -> Result<Fence, Diagnostic> {
     let at = word.text().into_owned();
     let (mut user, mut password_file, mut cipher) = (None, None, None);
     let known = ["user", "password-file", "cipher"];
-    options(args, &known, &[], |option, args| {
+    args.options(&known, &[], &codes::TWICE, |option, args| {
         match option {
             "user" => user = Some(args.required("the name of a user")?.text().into_owned()),
             "cipher" => cipher = Some(args.count("the number of a cipher suite", 1..=CIPHERS_MAX)?),
-            _ => password_file = Some(path(args, "the file with the password")?.value),
+            _ => password_file = Some(args.absolute_path("the file with the password")?.value),
         }
         Ok(())
     })?;
@@ -101,7 +101,7 @@ fn ipmi(args: &mut Args<'_>) -> Result<Fence, Diagnostic> {
 }
 
 fn exec(args: &mut Args<'_>) -> Result<Fence, Diagnostic> {
-    let program = path(args, "a program")?.value;
+    let program = args.absolute_path("a program")?.value;
     let arguments = args.rest().iter().map(|word| word.text().into_owned());
     let program = program.display().to_string();
     Ok(Fence::Exec(
@@ -147,7 +147,7 @@ fn watchdog(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         return Err(twice(first.span, span, "fence watchdog"));
     }
     node.has_refused_fence = true;
-    let value = path(args, "a device")?.value;
+    let value = args.absolute_path("a device")?.value;
     args.end()?;
     node.has_refused_fence = false;
     node.watchdog = Some(Written { value, span });
@@ -164,7 +164,7 @@ fn room(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         args.required("`memory` or `cpus`")?;
     }
     let mut room = Room::default();
-    options(args, &["memory", "cpus"], &[], |option, args| {
+    args.options(&["memory", "cpus"], &[], &codes::TWICE, |option, args| {
         match option {
             "memory" => room.memory_bytes = Some(memory(args)?.value),
             _ => room.cpus = Some(args.count("a number", 1..=CPUS_MAX)?),

@@ -4,11 +4,10 @@
 use super::codes;
 use super::node::Node;
 use super::section::{Draft, Guest};
-use super::words::Written;
 use crate::config::Room;
 use crate::size;
 use configuration::{Context, is_name_of};
-use language::{Diagnostic, Span, suggest};
+use language::{Diagnostic, Span, Written, suggest};
 
 /// The name of a node as the cluster has it, or else its section.
 pub(super) fn canonical(context: &Context, name: &str) -> String {

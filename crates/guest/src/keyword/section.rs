@@ -3,12 +3,12 @@
 use super::check::Check;
 use super::machine::Nic;
 use super::node::Node;
-use super::words::{Written, choice, time_ms, twice};
+use super::words::{time_ms, twice};
 use super::{LineBuilder, codes};
 use crate::config::{Boot, Console, Disk, Firmware, Migrate, STOP_MS};
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
-use language::{Diagnostic, Line, Span};
+use language::{Diagnostic, Line, Span, Written};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -212,14 +212,14 @@ fn priority(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 
 fn fail_back(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let guest = once(draft, args, "fail-back")?;
-    guest.plain.fails_back = choice(args, &[("yes", true), ("no", false)])?;
+    guest.plain.fails_back = args.choice(&[("yes", true), ("no", false)])?;
     args.end()
 }
 
 fn template(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let guest = once(draft, args, "template")?;
-    let is = choice(args, &[("yes", true), ("no", false)])?;
+    let is = args.choice(&[("yes", true), ("no", false)])?;
     guest.plain.template = is.then_some(span);
     args.end()
 }
@@ -231,7 +231,7 @@ fn migrate(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         ("cold", Migrate::Cold),
         ("never", Migrate::Never),
     ];
-    guest.plain.migrate = choice(args, &choices)?;
+    guest.plain.migrate = args.choice(&choices)?;
     args.end()
 }
 

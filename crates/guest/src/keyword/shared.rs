@@ -3,11 +3,10 @@
 
 use super::codes;
 use super::section::Guest;
-use super::words::Written;
 use crate::config::{Disk, mac_of, mac_words};
 use configuration::outside::Runs;
 use configuration::{Context, Exchange, External, Located, is_name_of};
-use language::{Diagnostic, Span};
+use language::{Diagnostic, Span, Written};
 use std::collections::HashMap;
 use std::hash::Hash;
 

@@ -3,9 +3,8 @@
 
 use super::codes;
 use super::section::{Guest, Others};
-use super::words::Written;
 use configuration::is_name_of;
-use language::{Diagnostic, suggest};
+use language::{Diagnostic, Written, suggest};
 use std::collections::HashMap;
 
 /// The guests, by their names.

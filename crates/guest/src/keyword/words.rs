@@ -1,97 +1,20 @@
-//! What lines of several families share: words of a list, options in any order, paths.
+//! What lines of several families share: times and sizes within bounds.
 
 use super::codes;
 use crate::size::{self, MIB};
-use language::arguments::{Args, Built};
+use language::arguments::Args;
 use language::value::TimeUnit;
-use language::{Diagnostic, Span, Word, suggest};
+use language::{Diagnostic, Span, Written};
 use std::ops::RangeInclusive;
-use std::path::{Component, Path, PathBuf};
 
 /// The memory of a guest, or of a node for guests.
 const MEMORY_BYTES: RangeInclusive<u64> = 16 * MIB..=16 << 40;
-
-/// Something with the place at which it is written.
-#[derive(Clone, Debug)]
-pub(super) struct Written<T> {
-    pub(super) value: T,
-    pub(super) span: Span,
-}
 
 /// The error for a second one in a section.
 pub(super) fn twice(first: Span, span: Span, keyword: &str) -> Diagnostic {
     let told = format!("'{keyword}' may appear only once in a section");
     let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
     told.also(first, "first given here")
-}
-
-/// `a`, `b` or `c`, as a message has them.
-fn list(words: &[&str]) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-    match quoted.split_last() {
-        Some((last, [])) => last.clone(),
-        Some((last, others)) => format!("{} or {last}", others.join(", ")),
-        None => String::new(),
-    }
-}
-
-/// The error for a word that is none of a list.
-fn none_of(args: &Args<'_>, word: &Word, words: &[&str]) -> Diagnostic {
-    let told = args.unfit(word, &format!("not {}", list(words)));
-    match suggest::nearest(&word.text(), words.iter().copied()) {
-        Some(near) => told.did_you_mean(word.span, Some(near)),
-        None => told,
-    }
-}
-
-/// Takes one word of a list, and returns what it stands for.
-pub(super) fn choice<T: Copy>(
-    args: &mut Args<'_>,
-    choices: &[(&'static str, T)],
-) -> Result<T, Diagnostic> {
-    let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-    let word = args.required(&list(&words))?;
-    let found = choices.iter().find(|(known, _)| word.is(known));
-    found
-        .map(|(_, value)| *value)
-        .ok_or_else(|| none_of(args, word, &words))
-}
-
-/// Takes options in any order to the end of the line, each once except for those of `many`.
-pub(super) fn options(
-    args: &mut Args<'_>,
-    known: &[&'static str],
-    many: &[&str],
-    mut take: impl FnMut(&'static str, &mut Args<'_>) -> Built,
-) -> Built {
-    let mut seen: Vec<&str> = Vec::new();
-    while let Some(word) = args.next() {
-        let Some(name) = known.iter().find(|name| word.is(name)) else {
-            return Err(none_of(args, word, known));
-        };
-        if seen.contains(name) && !many.contains(name) {
-            let told = format!("'{name}' may appear only once in this line");
-            let told = Diagnostic::error(&codes::TWICE, word.span, told);
-            return Err(told.label("a second one").help("remove one of the two"));
-        }
-        seen.push(name);
-        take(name, args)?;
-    }
-    Ok(())
-}
-
-/// Takes an absolute path.
-pub(super) fn path(args: &mut Args<'_>, what: &str) -> Result<Written<PathBuf>, Diagnostic> {
-    let word = args.required(what)?;
-    let path = Path::new(word.str());
-    let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
-    if !path.is_absolute() || !path.components().all(plain) {
-        return Err(args.unfit(word, "not an absolute path without `.` and `..`"));
-    }
-    Ok(Written {
-        value: path.components().collect(),
-        span: word.span,
-    })
 }
 
 /// Takes a time within bounds, milliseconds; a number without a unit is in milliseconds.

@@ -1,0 +1,97 @@
+//! Words of a list, options in any order, and paths: what lines of several parts share.
+
+use crate::arguments::{Args, Built};
+use crate::{Code, Diagnostic, Span, Word, suggest};
+use std::path::{Component, Path, PathBuf};
+
+/// Something with the place at which it is written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Written<T> {
+    /// What is written.
+    pub value: T,
+    /// Where.
+    pub span: Span,
+}
+
+impl<T> Written<T> {
+    /// A value at a place.
+    pub fn new(value: T, span: Span) -> Written<T> {
+        Written { value, span }
+    }
+}
+
+/// `a`, `b` or `c`, as a message has them.
+fn list(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
+impl<'l> Args<'l> {
+    /// The error for a word that is none of a list.
+    pub fn none_of(&self, word: &Word, words: &[&str]) -> Diagnostic {
+        let told = self.unfit(word, &format!("not {}", list(words)));
+        match suggest::nearest(&word.text(), words.iter().copied()) {
+            Some(near) => told.did_you_mean(word.span, Some(near)),
+            None => told,
+        }
+    }
+
+    /// Takes one word of a list, and returns what it stands for.
+    ///
+    /// # Errors
+    /// The word is missing, or none of the list.
+    pub fn choice<T: Copy>(&mut self, choices: &[(&'static str, T)]) -> Result<T, Diagnostic> {
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        let word = self.required(&list(&words))?;
+        let found = choices.iter().find(|(known, _)| word.is(known));
+        found
+            .map(|(_, value)| *value)
+            .ok_or_else(|| self.none_of(word, &words))
+    }
+
+    /// Takes options in any order to the end of the line, each once except for those of `many`;
+    /// `twice` is the code for one that is given again.
+    ///
+    /// # Errors
+    /// A word is none of the options, an option stands there twice, or `take` refuses its value.
+    pub fn options(
+        &mut self,
+        known: &[&'static str],
+        many: &[&str],
+        twice: &'static Code,
+        mut take: impl FnMut(&'static str, &mut Args<'l>) -> Built,
+    ) -> Built {
+        let mut seen: Vec<&str> = Vec::new();
+        while let Some(word) = self.next() {
+            let Some(name) = known.iter().find(|name| word.is(name)) else {
+                return Err(self.none_of(word, known));
+            };
+            if seen.contains(name) && !many.contains(name) {
+                let told = format!("'{name}' may appear only once in this line");
+                let told = Diagnostic::error(twice, word.span, told);
+                return Err(told.label("a second one").help("remove one of the two"));
+            }
+            seen.push(name);
+            take(name, self)?;
+        }
+        Ok(())
+    }
+
+    /// Takes an absolute path.
+    ///
+    /// # Errors
+    /// The word is missing, or a path that is relative or has `.` or `..`.
+    pub fn absolute_path(&mut self, what: &str) -> Result<Written<PathBuf>, Diagnostic> {
+        let word = self.required(what)?;
+        let path = Path::new(word.str());
+        let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
+        if !path.is_absolute() || !path.components().all(plain) {
+            return Err(self.unfit(word, "not an absolute path without `.` and `..`"));
+        }
+        Ok(Written::new(path.components().collect(), word.span))
+    }
+}
