@@ -11,7 +11,7 @@ pub const LEASE_S: u32 = 12 * 3600;
 /// The port of files by HTTP.
 pub const HTTP_PORT: u16 = 7447;
 
-/// All networks.
+/// All networks from which machines boot.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Boots {
@@ -21,8 +21,6 @@ pub struct Boots {
     pub nodes: Vec<String>,
     /// The networks, by the name of their section.
     pub lans: BTreeMap<String, Lan>,
-    /// Where the leases are kept.
-    pub state: PathBuf,
 }
 
 /// A network.
@@ -34,6 +32,8 @@ pub struct Lan {
     pub network: Option<Network>,
     /// Who gives addresses.
     pub gives: Gives,
+    /// For how long a machine gets an address, seconds.
+    pub lease_s: u32,
     /// What clients are told besides their address.
     pub tells: Tells,
     /// The images, by name.
@@ -100,18 +100,13 @@ pub enum Gives {
     /// Another DHCP server: this one only says what to boot.
     Other,
     /// This one, to the machines of the file.
-    Fixed {
-        /// For how long, seconds.
-        lease_s: u32,
-    },
+    Fixed,
     /// This one, to others, too.
     Range {
         /// The first address.
         first: Ipv4Addr,
         /// The last one.
         last: Ipv4Addr,
-        /// For how long, seconds.
-        lease_s: u32,
     },
 }
 

@@ -1,1 +1,170 @@
-//! Keywords.
+//! The section `boot`. Each keyword is a row.
+
+mod check;
+pub mod codes;
+mod machines;
+mod section;
+#[cfg(test)]
+mod tests;
+
+use crate::config::{Boots, Gives, Lan, Machine, Network, Tells, Unknown};
+use crate::difference::difference;
+use configuration::{Context, Exchange, Given, Lines, Part, Run, SectionTable, Sections, Tabled};
+use language::Code;
+use language::arguments::ArgumentCodes;
+use language::keyword::{Documented, Family};
+use part::codec;
+use section::Draft;
+use std::any::Any;
+use std::collections::BTreeMap;
+
+/// The part's name.
+pub const NAME: &str = "boot";
+
+/// How long the role may take at a stop, milliseconds.
+const STOP_MS: u64 = 2_000;
+
+/// Network boot, as a part of a configuration.
+pub static PART: Part = Part {
+    name: NAME,
+    sections: Sections {
+        names: &[(
+            "boot",
+            "A network from which machines without disks boot: DHCP, TFTP and HTTP.",
+        )],
+        // A guest has a line `boot`.
+        shared: &[("boot", "guest")],
+        ..Sections::NONE
+    },
+    documented: || {
+        let lines = TABLES[0].documented();
+        std::iter::once(SECTION).chain(lines).collect()
+    },
+    codes: || codes::CODES.to_vec(),
+    exports: &[],
+    begin: |_| Box::new(Lines::new(Draft::default())),
+    run: Some(Run {
+        given: |built, _| {
+            let boots = built.downcast_ref::<Boots>()?;
+            let count = boots.lans.len();
+            let word = if count == 1 {
+                "boot network"
+            } else {
+                "boot networks"
+            };
+            (count > 0).then(|| Given {
+                payload: codec::encode(boots),
+                size: format!("{count} {word}"),
+                stop_ms: STOP_MS,
+                together: false,
+            })
+        },
+        difference,
+        refusals: |_| Vec::new(),
+    }),
+};
+
+type LineBuilder = configuration::LineBuilder<Draft>;
+
+static LINES: &[Family<LineBuilder>] = &[
+    ("Network boot", section::LINES),
+    ("Network boot", machines::LINES),
+];
+
+static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("boot", LINES, section::begin)];
+
+/// The section itself, as the manual has it.
+const SECTION: Documented = Documented {
+    kind: "section",
+    name: "boot",
+    places: &["file"],
+    syntax: "boot <name>",
+    doc: "A network whose machines boot from this one: it gives them addresses (DHCP, or beside another DHCP server), a boot \
+        loader by TFTP or HTTP, and the image that a line names for their MAC address. On a cluster every node answers, so \
+        machines boot whichever of them is there.",
+    example: "boot lan\n    interface br0\n    range 10.20.0.100 10.20.0.199\n    image rescue kernel /srv/boot/vmlinuz initrd \
+        /srv/boot/initrd\n    machine node7 mac 52:54:00:00:00:07 address 10.20.0.107 image rescue\n    unknown menu",
+    family: "Network boot",
+    built: true,
+};
+
+impl Tabled for Draft {
+    const OF_ARGUMENTS: &'static ArgumentCodes = &codes::OF_ARGUMENTS;
+    const UNKNOWN: &'static Code = &codes::UNKNOWN;
+
+    fn sections() -> &'static [SectionTable<Self>] {
+        &TABLES
+    }
+
+    fn finish(self, context: &mut Context, _: &mut Exchange) -> Box<dyn Any> {
+        for told in check::wrong(&self, context) {
+            context.tell(told);
+        }
+        let options = &context.options;
+        Box::new(Boots {
+            me: options.node.clone().unwrap_or_default(),
+            nodes: options.nodes.clone(),
+            lans: self.lans.iter().filter_map(build).collect(),
+        })
+    }
+}
+
+/// What a section comes to; None without an interface, which was told.
+fn build(lan: &section::Lan) -> Option<(String, Lan)> {
+    let interface = lan.network.interface.as_ref()?.value.clone();
+    let gives = match (lan.proxy, &lan.range) {
+        (Some(_), _) => Gives::Other,
+        (None, None) => Gives::Fixed,
+        (None, Some(range)) => Gives::Range {
+            first: range.value.first,
+            last: range.value.last,
+        },
+    };
+    let machine = |one: &section::Machine| {
+        let machine = Machine {
+            name: one.name.value.clone(),
+            address: one.address.as_ref().map(|address| address.value),
+            image: one.image.value.clone(),
+            once: one.once,
+        };
+        (one.mac.value, machine)
+    };
+    let unknown = match lan.unknown.as_ref().map(|unknown| &unknown.value) {
+        None | Some(section::Unknown::Ignore) => Unknown::Ignore,
+        Some(section::Unknown::Menu) => Unknown::Menu,
+        Some(section::Unknown::Enlist) => Unknown::Enlist,
+        Some(section::Unknown::Image(image)) => Unknown::Image(image.clone()),
+    };
+    let images = { lan.images.iter() }.map(|(name, _, image)| (name.value.clone(), image.clone()));
+    let built = Lan {
+        interface,
+        network: lan.network.network.as_ref().map(|one| one.value),
+        gives,
+        lease_s: { lan.range.as_ref() }.map_or(crate::config::LEASE_S, |range| range.value.lease_s),
+        tells: Tells {
+            gateway: lan.told.gateway.as_ref().map(|one| one.value),
+            dns: lan.told.dns.clone(),
+            domain: lan.told.domain.clone(),
+            ntp: lan.told.ntp.clone(),
+            server: lan.told.server,
+        },
+        images: images.collect::<BTreeMap<_, _>>(),
+        machines: lan.machines.iter().map(machine).collect(),
+        unknown,
+        http_port: lan.http_port,
+        secure_boot: lan.secure_boot.is_some(),
+    };
+    Some((lan.name.value.clone(), built))
+}
+
+/// The network of a section, as far as this machine knows it: that of its line, or that of the
+/// interface.
+fn network(context: &Context, lan: &section::Lan) -> Option<Network> {
+    if let Some(network) = &lan.network.network {
+        return Some(network.value);
+    }
+    let name = &lan.network.interface.as_ref()?.value;
+    let all = check::interfaces_here(context)?;
+    let found = all.iter().find(|one| one.name == *name)?;
+    check::first_network(&found.addresses)
+}

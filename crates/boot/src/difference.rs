@@ -1,0 +1,69 @@
+//! What differs between two configurations, for messages.
+
+use crate::config::{Boots, Lan};
+use part::codec;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+/// Machines and images of a section that are named one by one.
+const NAMED_MAX: usize = 20;
+
+/// The differences between two payloads, one line each.
+pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
+    let read = |bytes: Option<&[u8]>| -> Boots {
+        { bytes }
+            .and_then(|bytes| codec::decode(bytes).ok())
+            .unwrap_or_default()
+    };
+    let (before, now) = (read(before), read(now));
+    let mut lines = Vec::new();
+    for (name, lan) in &before.lans {
+        match now.lans.get(name) {
+            None => lines.push(format!("- boot {name}")),
+            Some(new) if new != lan => lines.extend(changed(name, lan, new)),
+            Some(_) => {}
+        }
+    }
+    let new = now
+        .lans
+        .keys()
+        .filter(|name| !before.lans.contains_key(*name));
+    lines.extend(new.map(|name| format!("+ boot {name}")));
+    lines
+}
+
+fn changed(name: &str, before: &Lan, now: &Lan) -> Vec<String> {
+    let mut lines = vec![format!("~ boot {name}")];
+    lines.extend(named("image", &before.images, &now.images, |_, key| {
+        key.clone()
+    }));
+    lines.extend(named(
+        "machine",
+        &before.machines,
+        &now.machines,
+        |one, mac| format!("{} ({mac})", one.name),
+    ));
+    lines
+}
+
+fn named<K: Ord + Display, V: PartialEq>(
+    kind: &str,
+    before: &BTreeMap<K, V>,
+    now: &BTreeMap<K, V>,
+    shown: impl Fn(&V, &K) -> String,
+) -> Vec<String> {
+    let gone = before.iter().filter(|(key, _)| !now.contains_key(key));
+    let gone = gone.map(|(key, value)| format!("    - {kind} {}", shown(value, key)));
+    let new = now.iter().filter_map(|(key, value)| match before.get(key) {
+        None => Some(format!("    + {kind} {}", shown(value, key))),
+        Some(old) if old != value => Some(format!("    ~ {kind} {}", shown(value, key))),
+        Some(_) => None,
+    });
+    let mut lines: Vec<String> = gone.chain(new).collect();
+    if lines.len() > NAMED_MAX {
+        let more = lines.len() - NAMED_MAX;
+        lines.truncate(NAMED_MAX);
+        lines.push(format!("    … and {more} more of `{kind}`"));
+    }
+    lines
+}

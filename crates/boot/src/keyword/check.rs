@@ -1,0 +1,257 @@
+//! What is wrong with `boot` sections, beyond single lines.
+
+use super::section::{Draft, Lan, Machine, Unknown};
+use super::{codes, network};
+use crate::config::Network;
+use crate::loader;
+use configuration::Context;
+use configuration::outside::{Interface, Runs};
+use language::{Diagnostic, Span, Written, suggest};
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+pub(super) fn wrong(draft: &Draft, context: &Context) -> Vec<Diagnostic> {
+    let mut wrong = Vec::new();
+    for lan in &draft.lans {
+        wrong.extend(missing(lan));
+        wrong.extend(machines(lan));
+        wrong.extend(images(lan));
+        wrong.extend(addresses(lan, network(context, lan)));
+        wrong.extend(beside_another(lan));
+        wrong.extend(not_here(context, lan));
+    }
+    wrong.extend(same_network(draft));
+    wrong
+}
+
+fn missing(lan: &Lan) -> Option<Diagnostic> {
+    // A line that was refused says what is wrong with it.
+    if lan.has("interface") {
+        return None;
+    }
+    let told = format!("boot section '{}' has no 'interface' line", lan.name.value);
+    let told = Diagnostic::error(&codes::MISSING, lan.name.span, told);
+    Some(told.help("add `interface NAME`, such as `interface br0`"))
+}
+
+/// The error for each value that an earlier line has already.
+fn twice<'l, K: Hash + Eq>(
+    all: impl Iterator<Item = (K, Span, String)>,
+    code: &'static language::Code,
+) -> Vec<Diagnostic> {
+    let mut seen: HashMap<K, Span> = HashMap::new();
+    let mut wrong = Vec::new();
+    for (key, span, told) in all {
+        match seen.get(&key) {
+            Some(first) => {
+                let told = Diagnostic::error(code, span, told).label("a second one");
+                wrong.push(told.also(*first, "first given here"));
+            }
+            None => {
+                seen.insert(key, span);
+            }
+        }
+    }
+    wrong
+}
+
+fn machines(lan: &Lan) -> Vec<Diagnostic> {
+    let names = lan.machines.iter().map(|one| {
+        let told = format!("duplicate machine '{}' in this section", one.name.value);
+        (one.name.value.as_str(), one.name.span, told)
+    });
+    let mut wrong = twice(names, &codes::NAME);
+    let macs = lan.machines.iter().map(|one| {
+        let told = format!("a second machine has the MAC address {}", one.mac.value);
+        (one.mac.value, one.mac.span, told)
+    });
+    wrong.extend(twice(macs, &codes::MAC_TWICE));
+    let addresses = lan.machines.iter().filter_map(|one| {
+        let address = one.address.as_ref()?;
+        let told = format!("a second machine has the address {}", address.value);
+        Some((address.value, address.span, told))
+    });
+    wrong.extend(twice(addresses, &codes::ADDRESS_TWICE));
+    if lan.has("range") || lan.has("proxy") {
+        return wrong;
+    }
+    let without = |one: &&Machine| one.address.is_none();
+    wrong.extend(lan.machines.iter().filter(without).map(|one| {
+        let told = format!(
+            "machine '{}' has no address, and there is no range",
+            one.name.value
+        );
+        let told = Diagnostic::error(&codes::NO_RANGE, one.name.span, told);
+        told.help("add `address ADDRESS` to the line, or a line `range FIRST LAST` to the section")
+    }));
+    wrong
+}
+
+fn images(lan: &Lan) -> Vec<Diagnostic> {
+    let of_machines = lan
+        .machines
+        .iter()
+        .map(|one| (&*one.image.value, one.image.span));
+    let of_others = lan
+        .unknown
+        .as_ref()
+        .and_then(|unknown| match &unknown.value {
+            Unknown::Image(image) => Some((&**image, unknown.span)),
+            _ => None,
+        });
+    let defined = |name: &str| lan.images.iter().any(|(other, ..)| other.value == name);
+    // One whose line was refused is not there, and was told.
+    let is_told = lan
+        .given
+        .iter()
+        .filter(|(keyword, _)| *keyword == "image")
+        .count()
+        > lan.images.len();
+    let all = of_machines
+        .chain(of_others)
+        .filter(|(name, _)| !is_told && !defined(name));
+    let wrong = all.map(|(name, span)| {
+        let told = format!("there is no image '{name}' in this section");
+        let names = lan.images.iter().map(|(other, ..)| other.value.as_str());
+        let told =
+            Diagnostic::error(&codes::NO_IMAGE, span, told).label("no `image` line has this name");
+        told.did_you_mean(span, suggest::nearest(name, names))
+    });
+    wrong.collect()
+}
+
+/// Addresses that no machine of the network can have.
+fn addresses(lan: &Lan, network: Option<Network>) -> Vec<Diagnostic> {
+    let mut wrong: Vec<Diagnostic> = crowded(lan).into_iter().collect();
+    let Some(network) = network else { return wrong };
+    let of_machines = lan.machines.iter().filter_map(|one| one.address.as_ref());
+    let mut all: Vec<(Ipv4Addr, Span)> = of_machines.map(|one| (one.value, one.span)).collect();
+    all.extend(lan.range.iter().flat_map(|range| {
+        [
+            (range.value.first, range.span),
+            (range.value.last, range.span),
+        ]
+    }));
+    all.extend(lan.told.gateway.as_ref().map(|one| (one.value, one.span)));
+    let all = all
+        .into_iter()
+        .filter(|(address, _)| !network.may_have(*address));
+    wrong.extend(all.map(|(address, span)| {
+        let told = format!(
+            "no machine of the network {}/{} can have {address}",
+            network.first, network.prefix
+        );
+        Diagnostic::error(&codes::OUTSIDE, span, told)
+            .label("outside of the network, or one of its two ends")
+    }));
+    wrong
+}
+
+fn crowded(lan: &Lan) -> Option<Diagnostic> {
+    let Written { value: range, span } = lan.range.as_ref()?;
+    let within = |address: Ipv4Addr| (range.first..=range.last).contains(&address);
+    let taken = lan.machines.iter().filter_map(|one| one.address.as_ref());
+    let taken = taken.filter(|address| within(address.value)).count();
+    let count = u64::from(range.last.to_bits() - range.first.to_bits()) + 1;
+    (u64::try_from(taken).unwrap_or(u64::MAX) >= count).then(|| {
+        let told = format!("machines with an address take all {count} addresses of the range");
+        Diagnostic::error(&codes::CROWDED, *span, told)
+    })
+}
+
+/// Lines that are of no use where another server gives the addresses.
+fn beside_another(lan: &Lan) -> Vec<Diagnostic> {
+    let Some(proxy) = lan.proxy else {
+        return Vec::new();
+    };
+    let useless = ["range", "gateway", "dns", "domain", "ntp"];
+    let lines = lan
+        .given
+        .iter()
+        .filter(|(keyword, _)| useless.contains(keyword));
+    let lines = lines.map(|(keyword, span)| (format!("'{keyword}'"), *span));
+    let addressed = lan.machines.iter().filter_map(|one| one.address.as_ref());
+    let addressed = addressed.map(|address| ("an address of a machine".to_owned(), address.span));
+    let wrong = lines.chain(addressed).map(|(what, span)| {
+        let told = format!("{what} beside another DHCP server");
+        let told =
+            Diagnostic::error(&codes::WITH_PROXY, span, told).label("the other server says this");
+        told.also(proxy, "this line says that there is one")
+    });
+    wrong.collect()
+}
+
+/// Two sections that would answer one machine.
+fn same_network(draft: &Draft) -> Vec<Diagnostic> {
+    let keyed = draft.lans.iter().filter_map(|lan| {
+        let interface = lan.network.interface.as_ref()?;
+        let network = lan
+            .network
+            .network
+            .as_ref()
+            .map(|network| network.value.first);
+        let told = format!(
+            "two boot sections answer at interface '{}'",
+            interface.value
+        );
+        Some(((interface.value.as_str(), network), interface.span, told))
+    });
+    twice(keyed, &codes::INTERFACE_TWICE)
+}
+
+/// The interfaces of this machine, if the file is for it and will run now.
+pub(super) fn interfaces_here(context: &Context) -> Option<Vec<Interface>> {
+    let is_here = context.options.here && !context.outside.is_recorded();
+    is_here.then(|| context.outside.interfaces())
+}
+
+/// The network of an interface's first IPv4 address.
+pub(super) fn first_network(addresses: &[(IpAddr, u8)]) -> Option<Network> {
+    addresses
+        .iter()
+        .find_map(|(address, prefix)| match address {
+            IpAddr::V4(address) => Some(Network::of(*address, *prefix)),
+            IpAddr::V6(_) => None,
+        })
+}
+
+/// What a section needs here and this machine lacks.
+fn not_here(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
+    let Some(interfaces) = interfaces_here(context) else {
+        return Vec::new();
+    };
+    let mut wrong = Vec::new();
+    if let Some(interface) = &lan.network.interface {
+        let found = interfaces.iter().find(|one| one.name == interface.value);
+        let trouble = match found.map(|one| first_network(&one.addresses)) {
+            None => Some("is not on this machine"),
+            Some(None) => Some("has no IPv4 address"),
+            Some(Some(_)) => None,
+        };
+        wrong.extend(trouble.map(|trouble| {
+            let told = format!("interface '{}' {trouble}", interface.value);
+            let told = Diagnostic::warning(&codes::NO_INTERFACE, interface.span, told);
+            told.label("nobody is answered there until it has one")
+        }));
+    }
+    let is_missing = |path: &Path| context.outside.runs(path, None) == Runs::Missing;
+    let files = lan.images.iter().flat_map(|(_, files, _)| files);
+    wrong.extend(files.filter(|file| is_missing(&file.value)).map(|file| {
+        let told = format!("there is no file '{}'", file.value.display());
+        let told = Diagnostic::warning(&codes::NO_FILE, file.span, told);
+        told.label("a machine that boots this image stops here")
+    }));
+    let needed = loader::needed(lan.secure_boot.is_some());
+    let needed = needed.filter(|loader| is_missing(Path::new(loader.path)));
+    let mut packages: Vec<&str> = needed.map(|loader| loader.package).collect();
+    packages.dedup();
+    let at = lan.secure_boot.unwrap_or(lan.name.span);
+    wrong.extend(packages.into_iter().map(|package| {
+        let told = format!("the boot loaders of package '{package}' are not installed");
+        let told = Diagnostic::warning(&codes::NO_LOADER, at, told);
+        told.help(format!("install it: apt install {package}"))
+    }));
+    wrong
+}

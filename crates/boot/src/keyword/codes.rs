@@ -1,0 +1,62 @@
+//! Codes of what is wrong with `boot` sections.
+
+use language::arguments::ArgumentCodes;
+
+/// The codes for missing, superfluous and invalid arguments.
+pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&ARGUMENTS, &VALUE);
+
+language::codes! {
+    UNKNOWN = "E0950", "unknown keyword in a boot section",
+        "The first word of the line is not a keyword of the section. `evenkeel keyword boot` lists them.";
+    ARGUMENTS = "E0951", "wrong number of arguments in a boot section",
+        "The keyword needs another argument, or the line has too many. The message shows its syntax.";
+    VALUE = "E0952", "invalid value in a boot section",
+        "The keyword does not accept this value. Addresses are IPv4 addresses. A MAC address is that of one card, so it is \
+         neither zero nor a multicast address. A path is absolute, without `.` and `..`. Names have letters, digits, `.`, \
+         `_` and `-`.";
+    NAME = "E0953", "invalid or duplicate name in a boot section",
+        "Each `boot` section needs a unique name, and so does each `image` and each `machine` in it, of at most 64 letters, \
+         digits, `.`, `_` and `-`. Names become parts of paths.";
+    TWICE = "E0954", "duplicate setting of a boot section",
+        "The keyword can appear only once in a section, or the option only once in a line. Remove one of the two.";
+    MISSING = "E0955", "boot section without an interface",
+        "A `boot` section needs a line `interface`: DHCP belongs to one network, and an answer on the wrong one would take \
+         machines from another server.";
+    MAC_TWICE = "E0956", "two machines with one MAC address",
+        "A machine is known by the MAC address of its card, so each address belongs to one `machine` line. Change one of \
+         them, or remove it.";
+    ADDRESS_TWICE = "E0957", "two machines with one address",
+        "Each IP address belongs to one machine. Give one of the two another address, or none, if the section has a `range`.";
+    OUTSIDE = "E0958", "address outside of the network",
+        "The address is not one that a machine of the section's network can have. The network is that of `network`, or else \
+         that of the interface's first IPv4 address; its first and last address belong to no machine.";
+    RANGE = "E0959", "range that begins after its end",
+        "`range` names the first address and then the last one.";
+    NO_IMAGE = "E0960", "no image of this name",
+        "`machine` or `unknown` names an image that no `image` line of the section defines. The nearest name is shown.";
+    NO_RANGE = "E0961", "machine without an address in a section without a range",
+        "The machine has no `address`, and the section has no `range` from which it could get one. Add one of the two. If \
+         another DHCP server gives the addresses, add `proxy`.";
+    NO_FILE = "W0962", "file of an image is missing",
+        "A kernel, an initial RAM disk or another file that an image names is not there, or is not a file. A machine that \
+         boots the image would stop in the middle. Check the path; each node that answers needs the file.";
+    WITH_PROXY = "E0963", "address beside another DHCP server",
+        "With `proxy`, another DHCP server gives the addresses, and this one only says what to boot. Remove `proxy`, or the \
+         `range`, `gateway` or other line that is of no use beside it.";
+    TOO_MANY = "E0964", "too many lines or sections",
+        "A file has at most 64 `boot` sections, a section at most 20,000 machines and 256 images, an image at most 8 initial \
+         RAM disks.";
+    INTERFACE_TWICE = "E0965", "two sections for one network",
+        "Two `boot` sections have the same interface, and no `network` tells them apart, so both would answer the same \
+         machine. Join them, or give each a `network`; the clients of one of them are then behind a relay.";
+    NO_LOADER = "W0966", "boot loader is missing",
+        "The loaders that a machine gets first come from packages of the distribution: `ipxe` (iPXE), and for `secure-boot \
+         yes` also `shim-signed` and `grub-efi-amd64-signed`. Without them, only machines whose card has iPXE built in can \
+         boot. Install the package on each node that answers.";
+    NO_INTERFACE = "W0967", "interface without a usable address",
+        "The interface is not on this machine, or has no IPv4 address, so nobody is answered there until it has one. Check \
+         its name, or write a line for each node: `on alpha interface br0`.";
+    CROWDED = "E0968", "range without free addresses",
+        "Machines with an `address` within the range, and this host itself, take all of it, so nothing is left for others. \
+         Make the range larger.";
+}

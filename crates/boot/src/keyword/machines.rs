@@ -1,0 +1,219 @@
+//! The lines of a `boot` section for images, and for the machines that boot them.
+
+use super::section::{Draft, Machine, Unknown, ipv4, many, name};
+use super::{LineBuilder, codes};
+use crate::config::Image;
+use crate::mac::Mac;
+use language::arguments::{Args, Built};
+use language::keyword::Keyword;
+use language::{Diagnostic, Span, Written};
+use std::path::PathBuf;
+
+/// Machines of a section.
+const MACHINES_MAX: usize = 20_000;
+/// Images of a section.
+const IMAGES_MAX: usize = 256;
+/// Initial RAM disks of an image.
+const INITRDS_MAX: usize = 8;
+/// Bytes of a kernel's command line: more is cut by old kernels without a word.
+const APPEND_MAX: usize = 2_000;
+
+fn too_many(span: Span, told: String) -> Diagnostic {
+    Diagnostic::error(&codes::TOO_MANY, span, told)
+}
+
+/// Refuses a name that something of the section has already.
+fn unique(kind: &str, name: &Written<String>, first: Option<Span>) -> Built {
+    let Some(first) = first else { return Ok(()) };
+    let told = format!("duplicate {kind} '{}' in this section", name.value);
+    let told = Diagnostic::error(&codes::NAME, name.span, told).label("this name is taken");
+    Err(told.also(first, "first used here"))
+}
+
+fn image(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    let lan = many(draft, args, "image")?;
+    let name = name("image", args.required("the image's name")?)?;
+    let same = |(other, ..): &&(Written<String>, _, _)| other.value == name.value;
+    let first = lan.images.iter().find(same).map(|(other, ..)| other.span);
+    unique("image", &name, first)?;
+    if lan.images.len() >= IMAGES_MAX {
+        return Err(too_many(span, format!("more than {IMAGES_MAX} images")));
+    }
+    let choices = ["kernel", "program", "disk"].map(|word| (word, word));
+    let (files, image) = match args.choice(&choices)? {
+        "kernel" => kernel(args)?,
+        "program" => program(args)?,
+        _ => (Vec::new(), Image::Disk),
+    };
+    args.end()?;
+    lan.images.push((name, files, image));
+    Ok(())
+}
+
+fn kernel(args: &mut Args<'_>) -> Result<(Vec<Written<PathBuf>>, Image), Diagnostic> {
+    let kernel = args.absolute_path("the file of a kernel")?;
+    let mut files = vec![kernel.clone()];
+    let (mut initrd, mut append) = (Vec::new(), String::new());
+    let known = ["initrd", "append"];
+    args.options(&known, &["initrd"], &codes::TWICE, |option, args| {
+        if option == "initrd" {
+            let file = args.absolute_path("the file of an initial RAM disk")?;
+            if initrd.len() >= INITRDS_MAX {
+                let told = format!("an image has at most {INITRDS_MAX} initial RAM disks");
+                return Err(too_many(file.span, told));
+            }
+            initrd.push(file.value.clone());
+            files.push(file);
+            return Ok(());
+        }
+        let first = args.required("the command line")?;
+        let words = std::iter::once(first).chain(args.rest());
+        let words: Vec<_> = words.map(|word| word.text()).collect();
+        append = words.join(" ");
+        match append.len() > APPEND_MAX || append.contains(char::is_control) {
+            true => Err(args.unfit(
+                first,
+                "the begin of more than 2,000 bytes, or has a control character",
+            )),
+            false => Ok(()),
+        }
+    })?;
+    let kernel = kernel.value;
+    Ok((
+        files,
+        Image::Kernel {
+            kernel,
+            initrd,
+            append,
+        },
+    ))
+}
+
+fn program(args: &mut Args<'_>) -> Result<(Vec<Written<PathBuf>>, Image), Diagnostic> {
+    let mut files = Vec::new();
+    let (mut bios, mut uefi) = (None, None);
+    args.options(&["bios", "uefi"], &[], &codes::TWICE, |option, args| {
+        let file = args.absolute_path("the file of a boot loader")?;
+        match option {
+            "bios" => bios = Some(file.value.clone()),
+            _ => uefi = Some(file.value.clone()),
+        }
+        files.push(file);
+        Ok(())
+    })?;
+    if files.is_empty() {
+        args.required("`bios` or `uefi`, and a file")?;
+    }
+    Ok((files, Image::Program { bios, uefi }))
+}
+
+fn machine(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    let lan = many(draft, args, "machine")?;
+    let name = name("machine", args.required("the machine's name")?)?;
+    let (mut mac, mut address, mut image, mut once) = (None, None, None, false);
+    let known = ["mac", "address", "image", "once"];
+    args.options(&known, &[], &codes::TWICE, |option, args| {
+        match option {
+            "mac" => mac = Some(self::mac(args)?),
+            "address" => address = Some(ipv4(args)?),
+            "image" => {
+                let word = args.required("the name of an image")?;
+                image = Some(Written::new(word.text().into_owned(), word.span));
+            }
+            _ => once = true,
+        }
+        Ok(())
+    })?;
+    let missing = |what: &str| {
+        let told = format!("machine '{}' has no {what}", name.value);
+        args.refused(&codes::ARGUMENTS, name.span, told)
+    };
+    let mac = mac.ok_or_else(|| missing("`mac`"))?;
+    let image = image.ok_or_else(|| missing("`image`"))?;
+    if lan.machines.len() >= MACHINES_MAX {
+        return Err(too_many(span, format!("more than {MACHINES_MAX} machines")));
+    }
+    lan.machines.push(Machine {
+        name,
+        mac,
+        address,
+        image,
+        once,
+    });
+    Ok(())
+}
+
+fn mac(args: &mut Args<'_>) -> Result<Written<Mac>, Diagnostic> {
+    let word = args.required("a MAC address")?;
+    let mac: Mac = { word.str().parse() }
+        .map_err(|_| args.unfit(word, "not a MAC address such as 52:54:00:12:34:56"))?;
+    match mac.is_of_a_card() {
+        true => Ok(Written::new(mac, word.span)),
+        false => Err(args.unfit(word, "zero or a multicast address, which no card has")),
+    }
+}
+
+fn unknown(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let lan = many(draft, args, "unknown")?;
+    let span = args.line().span;
+    if let Some(first) = &lan.unknown {
+        let told = Diagnostic::error(
+            &codes::TWICE,
+            span,
+            "'unknown' may appear only once in a section",
+        );
+        return Err(told
+            .label("a second one")
+            .also(first.span, "first given here"));
+    }
+    let choices = ["menu", "ignore", "image", "enlist"].map(|word| (word, word));
+    let (value, span) = match args.choice(&choices)? {
+        "menu" => (Unknown::Menu, span),
+        "enlist" => (Unknown::Enlist, span),
+        "image" => {
+            let word = args.required("the name of an image")?;
+            (Unknown::Image(word.text().into_owned()), word.span)
+        }
+        _ => (Unknown::Ignore, span),
+    };
+    args.end()?;
+    lan.unknown = Some(Written::new(value, span));
+    Ok(())
+}
+
+pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+    Keyword {
+        places: &["boot"],
+        syntax: "image <name> { kernel <path> [initrd <path>]… [append <word>…] | program [bios <path>] [uefi <path>] | disk }",
+        doc: "Something that machines boot, by its name. `kernel` is a Linux kernel with its initial RAM disks, at most 8, in \
+            their order, and its command line. `program` is another boot loader or program of the firmware, such as a \
+            memory test or `wimboot`; a machine gets the file for its firmware. `disk` is the machine's own disk. The files \
+            are read when a machine fetches them, so they may be replaced at any time; each node that answers needs them.",
+        example: "image rescue kernel /srv/boot/vmlinuz initrd /srv/boot/initrd append console=ttyS0",
+        build: image,
+    },
+    Keyword {
+        places: &["boot"],
+        syntax: "machine <name> mac <address> [address <address>] image <image> [once]",
+        doc: "A machine, known by the MAC address of its card, with the image that it boots. With `address`, it always has \
+            this IP address, which may be within the range; without it, one of the range. Every node knows it, so it boots \
+            and keeps its address whichever node is there. With `once`, it boots the image a single time, such as an \
+            installer, and its own disk from then on: when the image has been fetched as a whole, the node remembers it. A \
+            change of the line, or `evenkeel boot once`, begins again.",
+        example: "machine node7 mac 52:54:00:00:00:07 address 10.20.0.107 image rescue",
+        build: machine,
+    },
+    Keyword {
+        places: &["boot"],
+        syntax: "unknown { ignore | menu | image <image> | enlist }",
+        doc: "What becomes of machines that the file does not name. `ignore`, the default, answers them nothing. `menu` gives \
+            them an address and shows the images on their screen, the disk first. `image` boots this image. `enlist` gives them \
+            an address, collects what they are, which `evenkeel boot enlist` shows with a `machine` line to copy, and lets \
+            them wait: as soon as the line is in the file, they boot its image. With iPXE, each of them is shown what it \
+            waits for.",
+        example: "unknown menu",
+        build: unknown,
+    },
+];

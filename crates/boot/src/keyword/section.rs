@@ -1,0 +1,426 @@
+//! The section `boot`: its first line, and the lines for its network.
+
+use super::{LineBuilder, codes};
+use crate::config::{HTTP_PORT, Image, LEASE_S, Network};
+use crate::mac::Mac;
+use language::arguments::{Args, Built, section_name};
+use language::keyword::Keyword;
+use language::value::TimeUnit;
+use language::{Diagnostic, Line, Span, Word, Written};
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+/// Sections that are read.
+const SECTIONS_MAX: usize = 64;
+/// Bytes of a name.
+pub(super) const NAME_MAX: usize = 64;
+/// Bytes of an interface's name (IFNAMSIZ less its end).
+const INTERFACE_MAX: usize = 15;
+/// Nameservers, and time servers.
+const SERVERS_MAX: usize = 8;
+/// How long a client may use an address, milliseconds: 2 minutes to 24 days.
+const LEASE_MS: RangeInclusive<u32> = 120_000..=2_073_600_000;
+
+/// A section.
+#[derive(Debug)]
+pub(super) struct Lan {
+    pub(super) name: Written<String>,
+    pub(super) network: Where,
+    pub(super) range: Option<Written<Range>>,
+    pub(super) proxy: Option<Span>,
+    pub(super) told: Told,
+    pub(super) images: Vec<(Written<String>, Vec<Written<PathBuf>>, Image)>,
+    pub(super) machines: Vec<Machine>,
+    pub(super) unknown: Option<Written<Unknown>>,
+    pub(super) http_port: u16,
+    pub(super) secure_boot: Option<Span>,
+    /// Keywords that were given, also in lines that were refused, and where.
+    pub(super) given: Vec<(&'static str, Span)>,
+}
+
+/// Where clients are.
+#[derive(Debug, Default)]
+pub(super) struct Where {
+    pub(super) interface: Option<Written<String>>,
+    pub(super) network: Option<Written<Network>>,
+}
+
+/// The addresses for clients.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Range {
+    pub(super) first: Ipv4Addr,
+    pub(super) last: Ipv4Addr,
+    pub(super) lease_s: u32,
+}
+
+/// What clients are told.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) gateway: Option<Written<Ipv4Addr>>,
+    pub(super) dns: Vec<Ipv4Addr>,
+    pub(super) domain: Option<String>,
+    pub(super) ntp: Vec<Ipv4Addr>,
+    pub(super) server: Option<Ipv4Addr>,
+}
+
+/// A machine.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) name: Written<String>,
+    pub(super) mac: Written<Mac>,
+    pub(super) address: Option<Written<Ipv4Addr>>,
+    pub(super) image: Written<String>,
+    pub(super) once: bool,
+}
+
+/// What becomes of others.
+#[derive(Clone, Debug)]
+pub(super) enum Unknown {
+    Menu,
+    Ignore,
+    Image(String),
+    Enlist,
+}
+
+impl Lan {
+    /// Whether a keyword was given, also if its line was refused.
+    pub(super) fn has(&self, keyword: &str) -> bool {
+        self.given.iter().any(|(known, _)| *known == keyword)
+    }
+}
+
+/// The sections so far.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) lans: Vec<Lan>,
+}
+
+/// Takes a name of something in a file.
+pub(super) fn name(kind: &str, word: &Word) -> Result<Written<String>, Diagnostic> {
+    let name = section_name(kind, word, &codes::NAME)?;
+    if name.len() > NAME_MAX || name.starts_with('.') || name.contains(':') || name.is_empty() {
+        let told = format!("'{name}' cannot be the name of a {kind}");
+        let told = Diagnostic::error(&codes::NAME, word.span, told);
+        return Err(told.label("at most 64 letters, digits, `.`, `_` and `-`, and no `.` in front"));
+    }
+    Ok(Written::new(name.to_owned(), word.span))
+}
+
+pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
+    let mut args = Args::new(head, 1, "boot", "boot <name>", &codes::OF_ARGUMENTS);
+    let word = args.required("the network's name")?;
+    args.end()?;
+    let name = name("boot", word)?;
+    if let Some(first) = draft.lans.iter().find(|one| one.name.value == name.value) {
+        let told = format!("duplicate 'boot' section '{}'", name.value);
+        let told = Diagnostic::error(&codes::NAME, name.span, told).label("this name is taken");
+        return Err(told.also(first.name.span, "first used here"));
+    }
+    if draft.lans.len() >= SECTIONS_MAX {
+        let told = format!("more than {SECTIONS_MAX} boot sections");
+        return Err(Diagnostic::error(&codes::TOO_MANY, head.span, told));
+    }
+    draft.lans.push(Lan {
+        name,
+        network: Where::default(),
+        range: None,
+        proxy: None,
+        told: Told::default(),
+        images: Vec::new(),
+        machines: Vec::new(),
+        unknown: None,
+        http_port: HTTP_PORT,
+        secure_boot: None,
+        given: Vec::new(),
+    });
+    Ok(())
+}
+
+/// The section that is being read, for a keyword that it may have several times.
+pub(super) fn many<'d>(
+    draft: &'d mut Draft,
+    args: &Args<'_>,
+    keyword: &'static str,
+) -> Result<&'d mut Lan, Diagnostic> {
+    let span = args.line().span;
+    let missing = || Diagnostic::error(&codes::MISSING, span, "no boot section has begun");
+    let lan = draft.lans.last_mut().ok_or_else(missing)?;
+    lan.given.push((keyword, span));
+    Ok(lan)
+}
+
+/// The section that is being read, for a keyword that it may have once.
+fn once<'d>(
+    draft: &'d mut Draft,
+    args: &Args<'_>,
+    keyword: &'static str,
+) -> Result<&'d mut Lan, Diagnostic> {
+    let lan = many(draft, args, keyword)?;
+    let span = args.line().span;
+    match lan.given.iter().find(|(known, _)| *known == keyword) {
+        Some((_, first)) if *first != span => {
+            let told = format!("'{keyword}' may appear only once in a section");
+            let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
+            Err(told.also(*first, "first given here"))
+        }
+        _ => Ok(lan),
+    }
+}
+
+/// Takes an IPv4 address that one machine can have.
+pub(super) fn ipv4(args: &mut Args<'_>) -> Result<Written<Ipv4Addr>, Diagnostic> {
+    let word = args.peek();
+    let (address, span) = args.address()?;
+    let told = match address {
+        IpAddr::V4(address) if is_of_one(address) => return Ok(Written::new(address, span)),
+        IpAddr::V4(_) => "not the address of one machine",
+        IpAddr::V6(_) => "not an IPv4 address",
+    };
+    match word {
+        Some(word) => Err(args.unfit(word, told)),
+        None => Err(args.mistake(&codes::VALUE, span, told)),
+    }
+}
+
+fn is_of_one(address: Ipv4Addr) -> bool {
+    !(address.is_unspecified() || address.is_broadcast() || address.is_multicast())
+        && !address.is_loopback()
+}
+
+fn servers(args: &mut Args<'_>) -> Result<Vec<Ipv4Addr>, Diagnostic> {
+    let mut all = vec![ipv4(args)?.value];
+    while let Some(word) = args.peek() {
+        if all.len() >= SERVERS_MAX {
+            let told = format!("at most {SERVERS_MAX} addresses");
+            return Err(Diagnostic::error(&codes::TOO_MANY, word.span, told));
+        }
+        all.push(ipv4(args)?.value);
+    }
+    Ok(all)
+}
+
+fn interface(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let lan = once(draft, args, "interface")?;
+    let word = args.required("the name of an interface")?;
+    let name = word.str();
+    let is_name = (1..=INTERFACE_MAX).contains(&name.len()) && !matches!(name, "." | "..");
+    let fits = |byte: u8| byte.is_ascii_graphic() && byte != b'/' && byte != b':';
+    if !is_name || !name.bytes().all(fits) {
+        return Err(args.unfit(
+            word,
+            "not the name of an interface: at most 15 bytes without `/` and `:`",
+        ));
+    }
+    args.end()?;
+    lan.network.interface = Some(Written::new(name.to_owned(), word.span));
+    Ok(())
+}
+
+fn network(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let lan = once(draft, args, "network")?;
+    let word = args.required("a network")?;
+    let read = |text: &str| {
+        let (first, prefix) = text.split_once('/')?;
+        let first: Ipv4Addr = first.parse().ok()?;
+        let prefix: u8 = prefix
+            .parse()
+            .ok()
+            .filter(|prefix| (8..=30).contains(prefix))?;
+        Some(Network::of(first, prefix)).filter(|network| network.first == first)
+    };
+    let Some(network) = read(word.str()) else {
+        let told =
+            "not a network such as 10.20.0.0/24: its first address, and a prefix from 8 to 30";
+        return Err(args.unfit(word, told));
+    };
+    args.end()?;
+    lan.network.network = Some(Written::new(network, word.span));
+    Ok(())
+}
+
+fn range(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    let lan = once(draft, args, "range")?;
+    let first = ipv4(args)?;
+    let last = ipv4(args)?;
+    let mut lease_s = LEASE_S;
+    args.options(&["lease"], &[], &codes::TWICE, |_, args| {
+        let word = args.peek();
+        let time = args.time_ms(TimeUnit::Milliseconds)?;
+        match word.filter(|_| !LEASE_MS.contains(&time)) {
+            Some(word) => Err(args.unfit(word, "not between 2m and 24d")),
+            None => {
+                lease_s = time / 1000;
+                Ok(())
+            }
+        }
+    })?;
+    if first.value > last.value {
+        let told = format!("the range ends at {} before it begins", last.value);
+        let told = Diagnostic::error(&codes::RANGE, last.span, told);
+        return Err(told.help(format!("write `range {} {}`", last.value, first.value)));
+    }
+    let range = Range {
+        first: first.value,
+        last: last.value,
+        lease_s,
+    };
+    lan.range = Some(Written::new(range, span));
+    Ok(())
+}
+
+fn proxy(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    let lan = once(draft, args, "proxy")?;
+    args.end()?;
+    lan.proxy = Some(span);
+    Ok(())
+}
+
+fn gateway(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let lan = once(draft, args, "gateway")?;
+    lan.told.gateway = Some(ipv4(args)?);
+    args.end()
+}
+
+fn dns(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let lan = once(draft, args, "dns")?;
+    lan.told.dns = servers(args)?;
+    Ok(())
+}
+
+fn ntp(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let lan = once(draft, args, "ntp")?;
+    lan.told.ntp = servers(args)?;
+    Ok(())
+}
+
+fn domain(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let lan = once(draft, args, "domain")?;
+    let word = args.required("a domain")?;
+    let text = word.str();
+    let is_label = |label: &str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        (1..=63).contains(&label.len()) && label.bytes().all(fits)
+    };
+    if text.len() > 200 || !text.split('.').all(is_label) {
+        return Err(args.unfit(word, "not a domain such as example.org"));
+    }
+    args.end()?;
+    lan.told.domain = Some(text.to_owned());
+    Ok(())
+}
+
+fn server(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let lan = once(draft, args, "server")?;
+    lan.told.server = Some(ipv4(args)?.value);
+    args.end()
+}
+
+fn http_port(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let lan = once(draft, args, "http-port")?;
+    let port = args.count("a port", 1..=65_535)?;
+    lan.http_port = u16::try_from(port).unwrap_or(HTTP_PORT);
+    args.end()
+}
+
+fn secure_boot(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    let lan = once(draft, args, "secure-boot")?;
+    let is = args.choice(&[("yes", true), ("no", false)])?;
+    lan.secure_boot = is.then_some(span);
+    args.end()
+}
+
+pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+    Keyword {
+        places: &["boot"],
+        syntax: "interface <name>",
+        doc: "The interface where the machines are: a card, a bridge or a VLAN of this node. Required. Where nodes have \
+            interfaces of different names, write a line for each node, such as `on alpha interface br0`. The node needs an \
+            IPv4 address there, which is the server's. The interface may come and go: it is used while it is there.",
+        example: "interface br0",
+        build: interface,
+    },
+    Keyword {
+        places: &["boot"],
+        syntax: "network <address>/<prefix>",
+        doc: "The network of the machines. By default it is that of the interface's first IPv4 address. Write it if the \
+            machines are behind a DHCP relay (RFC 2131, 3046): relayed requests belong to the section with the network of \
+            the relay's address. With it, `check` finds addresses outside of the network on every machine.",
+        example: "network 10.20.0.0/24",
+        build: network,
+    },
+    Keyword {
+        places: &["boot"],
+        syntax: "range <first> <last> [lease <time>]",
+        doc: "The addresses for machines without an `address` of their own, and how long such a machine may use one: 2 \
+            minutes to 24 days, `12h` by default. An address of a `machine` line, and those of the nodes, are left out. The \
+            nodes of a cluster share the range: each gives addresses of its own part, so that no address is ever given \
+            twice, and a node takes over the part of one that is gone. Without `range` and `proxy`, only machines of the \
+            file get an address.",
+        example: "range 10.20.0.100 10.20.0.199 lease 12h",
+        build: range,
+    },
+    Keyword {
+        places: &["boot"],
+        syntax: "proxy",
+        doc: "Another DHCP server gives the addresses, such as that of a router, and this one only says what to boot \
+            (proxyDHCP; ports 67 and 4011). Nothing has to be changed at the other server.",
+        example: "proxy",
+        build: proxy,
+    },
+    Keyword {
+        places: &["boot"],
+        syntax: "gateway <address>",
+        doc: "The router of the network. The default is none.",
+        example: "gateway 10.20.0.1",
+        build: gateway,
+    },
+    Keyword {
+        places: &["boot"],
+        syntax: "dns <address> [<address>…]",
+        doc: "The nameservers, at most 8.",
+        example: "dns 10.20.0.1 10.20.0.2",
+        build: dns,
+    },
+    Keyword {
+        places: &["boot"],
+        syntax: "domain <name>",
+        doc: "The domain of the machines.",
+        example: "domain example.org",
+        build: domain,
+    },
+    Keyword {
+        places: &["boot"],
+        syntax: "ntp <address> [<address>…]",
+        doc: "The time servers, at most 8.",
+        example: "ntp 10.20.0.1",
+        build: ntp,
+    },
+    Keyword {
+        places: &["boot"],
+        syntax: "server <address>",
+        doc: "The address from which machines fetch their files, such as a virtual address of the nodes. By default each node \
+            names its own address on the interface, and iPXE tries the other node if one does not answer.",
+        example: "server 10.20.0.5",
+        build: server,
+    },
+    Keyword {
+        places: &["boot"],
+        syntax: "http-port <port>",
+        doc: "The TCP port from which machines fetch their files by HTTP; the default is 7447.",
+        example: "http-port 8069",
+        build: http_port,
+    },
+    Keyword {
+        places: &["boot"],
+        syntax: "secure-boot { yes | no }",
+        doc: "With `yes`, UEFI machines get the distribution's signed `shim` and GRUB (packages shim-signed and \
+            grub-efi-amd64-signed), so that they boot with Secure Boot on; the kernel has to be signed as well. With `no`, \
+            the default, they get iPXE, which is faster, loads by HTTP and has menus.",
+        example: "secure-boot yes",
+        build: secure_boot,
+    },
+];
