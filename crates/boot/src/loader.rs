@@ -57,3 +57,29 @@ pub fn needed(secure_boot: bool) -> impl Iterator<Item = &'static Loader> {
         .iter()
         .filter(move |loader| secure_boot || !loader.signed)
 }
+
+/// The loader for a kind of firmware (option 93; RFC 4578, 2.1 and IANA's list).
+///
+/// # Errors
+/// There is none, in words.
+pub fn of(architecture: Option<u16>, secure_boot: bool) -> Result<&'static Loader, String> {
+    let name = match architecture {
+        None | Some(0) => UNDIONLY,
+        // 7 is what EDK II and most vendors say for x86-64, 9 what the list once said; 16 by HTTP.
+        Some(7 | 9 | 16) if secure_boot => SHIM,
+        Some(7 | 9 | 16) => SNPONLY,
+        Some(6 | 15) => {
+            return Err("there is no loader for its firmware: UEFI of 32 bits".to_owned());
+        }
+        Some(11 | 19) => {
+            return Err("there is no loader for its firmware: UEFI of ARM64".to_owned());
+        }
+        Some(other) => {
+            return Err(format!(
+                "there is no loader for its firmware: architecture {other}"
+            ));
+        }
+    };
+    let loader = LOADERS.iter().find(|loader| loader.name == name);
+    loader.ok_or_else(|| format!("there is no loader {name}"))
+}

@@ -1,6 +1,5 @@
 //! The clocks of the role.
 
-use part::report::Moment;
 use rustix::time::{ClockId, clock_gettime};
 
 /// CLOCK_BOOTTIME, nanoseconds: that of leases.
@@ -22,13 +21,4 @@ pub fn boot() -> u32 {
     // FNV-1a, 32 bits: any hash will do.
     let hash = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     id.trim().bytes().fold(0x811c_9dc5, hash)
-}
-
-/// Now, for a report.
-pub fn now() -> Moment {
-    let unix = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
-    Moment {
-        boottime_ms: boottime_ms(),
-        unix_ms: unix.map_or(0, |since| since.as_millis() as u64),
-    }
 }

@@ -1,6 +1,5 @@
 //! How volumes are, as a report.
 
-use crate::clock::now;
 use crate::config::{backing_words, size_words};
 use crate::keyword::NAME;
 use crate::meter::{Count, KINDS, Kind};
@@ -9,7 +8,7 @@ use crate::replica::{BLOCK_BYTES, OtherState};
 use crate::status::{Status, named};
 use crate::sums::Sums;
 use crate::verified;
-use part::report::{Grade, NumberRow, Report, Subject, Unit};
+use part::report::{Grade, Moment, NumberRow, Report, Subject, Unit};
 use std::time::Duration;
 
 /// The kind of the subjects.
@@ -273,7 +272,7 @@ pub fn of(volumes: impl Iterator<Item = Status>) -> Report {
     }
     Report {
         part: NAME.to_owned(),
-        at: now(),
+        at: Moment::now(),
         subjects: volumes.map(subject).collect(),
         rows,
     }

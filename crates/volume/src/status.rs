@@ -1,6 +1,5 @@
 //! How a volume is, as its thread says.
 
-use crate::clock::now;
 use crate::config::{Schedule, Spec};
 use crate::device::{Device, Stamp};
 use crate::meter::{Kind, Meter};
@@ -161,7 +160,7 @@ impl Status {
         if (state, &why) == (self.state, &self.why) {
             return false;
         }
-        let at = now();
+        let at = Moment::now();
         if state != self.state {
             self.events.push(Event {
                 at,

@@ -164,7 +164,6 @@ fn lines(verify: &Verify) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::now;
 
     fn verify(number: u64, done: u64) -> Verify {
         Verify {
@@ -178,27 +177,27 @@ mod tests {
     #[test]
     fn a_verify_has_its_times_until_the_next_one() {
         let mut known = None;
-        learn(&mut known, None, now());
+        learn(&mut known, None, Moment::now());
         assert_eq!(known, None);
-        learn(&mut known, Some(&verify(1, 2)), now());
+        learn(&mut known, Some(&verify(1, 2)), Moment::now());
         let began = known.as_ref().unwrap().began;
         let mut last = verify(1, 8);
         last.ended = Some(Ok(()));
-        learn(&mut known, Some(&last), now());
+        learn(&mut known, Some(&last), Moment::now());
         let one = known.clone().unwrap();
         assert_eq!((one.began, one.verify.done), (began, 8));
         let ended = one.ended.unwrap();
-        learn(&mut known, Some(&last), now());
+        learn(&mut known, Some(&last), Moment::now());
         assert_eq!(known.as_ref().unwrap().ended, Some(ended));
-        learn(&mut known, Some(&verify(2, 0)), now());
+        learn(&mut known, Some(&verify(2, 0)), Moment::now());
         assert_eq!(known.as_ref().unwrap().ended, None);
     }
 
     #[test]
     fn a_thread_that_is_gone_leaves_no_verify_running_and_the_next_counts_anew() {
         let mut known = None;
-        learn(&mut known, Some(&verify(1, 2)), now());
-        close(&mut known, now());
+        learn(&mut known, Some(&verify(1, 2)), Moment::now());
+        close(&mut known, Moment::now());
         let subject = add(Subject::new("volume", "mail"), known.as_ref().unwrap());
         assert_eq!(subject.value(RUNNING), Some(0));
         let words = subject.words(VERIFY).unwrap();
@@ -206,7 +205,7 @@ mod tests {
             words.starts_with("ended when the volume was closed"),
             "{words}"
         );
-        learn(&mut known, Some(&verify(1, 1)), now());
+        learn(&mut known, Some(&verify(1, 1)), Moment::now());
         assert_eq!(known.as_ref().unwrap().ended, None);
         assert_eq!(known.unwrap().verify.done, 1);
     }

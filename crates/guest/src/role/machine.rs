@@ -197,7 +197,7 @@ impl Machine {
             self.events.pop_front();
         }
         self.events.push_back(Event {
-            at: clock::now(),
+            at: Moment::now(),
             to: words.to_owned(),
             ..Event::default()
         });
@@ -528,7 +528,7 @@ impl Machine {
         };
         let is_new = { self.shown.as_ref() }.is_none_or(|(before, _)| *before != shown);
         if is_new {
-            self.shown = Some((shown, clock::now()));
+            self.shown = Some((shown, Moment::now()));
         }
     }
 

@@ -8,7 +8,7 @@ use crate::config::{Guest, mac_words};
 use crate::keyword::NAME;
 use crate::life::{Shown, Still};
 
-use part::report::{Grade, NumberRow, Report, Subject, span};
+use part::report::{Grade, Moment, NumberRow, Report, Subject, span};
 
 /// The kind of the subjects.
 pub const GUEST: &str = "guest";
@@ -103,7 +103,7 @@ pub(super) fn of(role: &Role) -> Report {
     }));
     Report {
         part: NAME.to_owned(),
-        at: clock::now(),
+        at: Moment::now(),
         subjects,
         rows: rows(),
     }

@@ -19,10 +19,12 @@ pub use text::span;
 use crate::codec::{self, Malformed};
 use crate::role::{Level, Message, PartMessage};
 use crate::{Shared, memory};
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 use std::{mem, slice};
 
 /// The longest report that is read.
@@ -65,6 +67,23 @@ pub struct Moment {
     pub boottime_ms: u64,
     /// Since 1970, for people.
     pub unix_ms: u64,
+}
+
+impl Moment {
+    /// The present.
+    pub fn now() -> Moment {
+        let boottime = clock_gettime(ClockId::Boottime);
+        let seconds = u64::try_from(boottime.tv_sec).unwrap_or_default();
+        let rest = u64::try_from(boottime.tv_nsec).unwrap_or_default();
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let unix = unix.unwrap_or_default().as_millis();
+        Moment {
+            boottime_ms: seconds
+                .saturating_mul(1_000)
+                .saturating_add(rest / 1_000_000),
+            unix_ms: u64::try_from(unix).unwrap_or(u64::MAX),
+        }
+    }
 }
 
 // No field here may be left out by a writer: a thing of one byte would become a value of

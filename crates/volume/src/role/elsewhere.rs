@@ -1,7 +1,7 @@
 //! Volumes whose copies a storage system keeps: this node owns one while a part here uses it alone and
 //! the lease is here. Nothing of their data passes through this role.
 
-use crate::clock::{boottime_ns, now};
+use crate::clock::boottime_ns;
 use crate::config::{Elsewhere, size_words};
 use crate::report::{BACKING, NO_OWNER, OWNER, OWNER_HERE, REPLICATION, SERVING, SIZE, VOLUME};
 use part::report::{Grade, Moment, Subject};
@@ -26,7 +26,7 @@ impl Owned {
             spec,
             lease: None,
             used: None,
-            shown: (FREE, now()),
+            shown: (FREE, Moment::now()),
         }
     }
 
@@ -91,7 +91,7 @@ impl Owned {
     fn see(&mut self) {
         let word = self.word();
         if self.shown.0 != word {
-            self.shown = (word, now());
+            self.shown = (word, Moment::now());
         }
     }
 

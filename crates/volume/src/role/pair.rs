@@ -2,7 +2,6 @@
 
 use super::socket::Claim;
 use super::worker::{PREFERRED_BYTES, Shared, Trouble};
-use crate::clock::now;
 use crate::config::Pair;
 use crate::device::Device;
 use crate::export::Listener;
@@ -14,6 +13,7 @@ use crate::replica::{BLOCK_BYTES, OtherState};
 use crate::status::{Served, State, named};
 use crate::sums::area::Area;
 use crate::verified;
+use part::report::Moment;
 use part::voice::write_error;
 use protocol::nbd;
 use std::os::fd::AsFd;
@@ -175,7 +175,11 @@ impl Shared {
             if let Some(served) = &mut status.served {
                 served.size_bytes = shown.size.bytes;
             }
-            verified::learn(&mut status.verified, shown.report.verify.as_ref(), now());
+            verified::learn(
+                &mut status.verified,
+                shown.report.verify.as_ref(),
+                Moment::now(),
+            );
             status.mirror = Some(shown);
         }
         self.enter(state, why);

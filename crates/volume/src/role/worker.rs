@@ -3,7 +3,6 @@
 
 use super::keeper;
 use super::socket::{self, Claim};
-use crate::clock::now;
 use crate::command;
 use crate::config::{Pair, RESYNC_RATE, Spec, size_words};
 use crate::device::{self, Backing, Device, DeviceError};
@@ -18,6 +17,7 @@ use crate::status::{Served, State, Status};
 use crate::sums::area::{self, Area, AreaError};
 use crate::sums::{BLOCK_BYTES, Tally};
 use crate::verified;
+use part::report::Moment;
 use part::role::VolumeUse;
 use part::voice::write_error;
 use protocol::nbd;
@@ -110,7 +110,7 @@ impl Worker {
             name: name.to_owned(),
             socket: socket::path(&place.runtime, name),
             state: State::Opening,
-            since: now(),
+            since: Moment::now(),
             why: String::new(),
             served: None,
             opened: Vec::new(),
@@ -338,7 +338,7 @@ impl Shared {
             {
                 let mut status = self.status();
                 (status.served, status.mirror) = (None, None);
-                verified::close(&mut status.verified, now());
+                verified::close(&mut status.verified, Moment::now());
             }
             self.enter(state, why);
             let pause = match state {

@@ -1,7 +1,6 @@
 //! What is reported of the sums of a copy: told by its thread, read for reports.
 
 use super::BLOCK_BYTES;
-use crate::clock::now;
 use crate::replica::{Blocks, Fault, Interruption, Verify};
 use crate::verified::{self, Verified};
 use part::report::{Event, Moment};
@@ -87,7 +86,7 @@ impl Tally {
         let mut sums = self.lock();
         let checks = std::mem::take(&mut sums.checks);
         let (events, mut verified) = (std::mem::take(&mut sums.events), sums.verified.take());
-        verified::close(&mut verified, now());
+        verified::close(&mut verified, Moment::now());
         *sums = Sums {
             is_on,
             is_pair,
@@ -109,7 +108,7 @@ impl Tally {
             is_check: true,
             ..Verify::default()
         };
-        verified::learn(&mut sums.verified, Some(&verify), now());
+        verified::learn(&mut sums.verified, Some(&verify), Moment::now());
     }
 
     /// This part was checked.
@@ -144,7 +143,7 @@ impl Tally {
             true => Ok(()),
             false => Err(Interruption::Stopped),
         });
-        verified::learn(&mut sums.verified, Some(&verify), now());
+        verified::learn(&mut sums.verified, Some(&verify), Moment::now());
     }
 
     /// A read found these blocks damaged.
@@ -157,7 +156,7 @@ impl Tally {
             if is_known || sums.damaged.len() >= DAMAGED_MAX {
                 continue;
             }
-            let at = now();
+            let at = Moment::now();
             sums.damaged.insert(*block, at);
             let why = format!(
                 "bytes {}-{} do not match their checksum",
@@ -225,7 +224,7 @@ impl Tally {
             sums.damaged.remove(&block);
             let first = block * BLOCK_BYTES;
             let why = format!("bytes {first}-{} {how}", first + BLOCK_BYTES - 1);
-            sums.tell(now(), ("damaged", "intact"), why);
+            sums.tell(Moment::now(), ("damaged", "intact"), why);
         }
         if sums.damaged.is_empty() {
             sums.why_not = None;
@@ -238,7 +237,7 @@ impl Sums {
     pub fn words(&self) -> Option<String> {
         if let Some(since) = self.damaged.values().map(|at| at.unix_ms).min() {
             let kib = self.damaged.len() as u64 * BLOCK_BYTES / 1024;
-            let ago = now().unix_ms.saturating_sub(since) / 1000;
+            let ago = Moment::now().unix_ms.saturating_sub(since) / 1000;
             let then = match (&self.why_not, self.is_pair) {
                 (_, false) => "reads of them fail until they are overwritten".to_owned(),
                 (None, true) => {

@@ -1,0 +1,129 @@
+//! What a machine boots now: what its line says, and what of it has already happened.
+
+use crate::config::{Image, Lan, Unknown};
+use crate::mac::Mac;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Machines whose turns are remembered.
+const TURNS_MAX: usize = 65_536;
+
+/// What single boots have come to, and which are ordered.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct Turns {
+    /// The image of a line with `once` that a machine has fetched.
+    done: BTreeMap<Mac, String>,
+    /// The image that a machine boots next, by an operator's order.
+    next: BTreeMap<Mac, String>,
+}
+
+/// What a machine boots.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Assigned<'l> {
+    /// An image, by its name.
+    Image(&'l str, &'l Image),
+    /// What somebody selects on its screen.
+    Menu,
+    /// Nothing until the file has a line for it.
+    Enlist,
+    /// Nothing: why.
+    Nothing(&'static str),
+}
+
+impl Turns {
+    /// A machine has fetched all of an image. Returns whether that changes what it boots next.
+    pub fn fetched(&mut self, lan: &Lan, mac: Mac, image: &str) -> bool {
+        if self.next.get(&mac).is_some_and(|next| next == image) {
+            self.next.remove(&mac);
+            return true;
+        }
+        let is_once = lan
+            .machines
+            .get(&mac)
+            .is_some_and(|machine| machine.once && machine.image == image);
+        let has_room = self.done.len() < TURNS_MAX || self.done.contains_key(&mac);
+        if !is_once || !has_room {
+            return false;
+        }
+        self.done.insert(mac, image.to_owned()).as_deref() != Some(image)
+    }
+
+    /// A machine boots an image next, and then what its line says.
+    ///
+    /// # Errors
+    /// There is no such image, in words.
+    pub fn order(&mut self, lan: &Lan, mac: Mac, image: Option<&str>) -> Result<(), String> {
+        match image {
+            None => {
+                // Its line begins again.
+                self.next.remove(&mac);
+                self.done.remove(&mac);
+            }
+            Some(image) if lan.images.contains_key(image) => {
+                if self.next.len() >= TURNS_MAX && !self.next.contains_key(&mac) {
+                    return Err("too many machines have an order".to_owned());
+                }
+                self.next.insert(mac, image.to_owned());
+            }
+            Some(image) => {
+                let names: Vec<&str> = lan.images.keys().map(String::as_str).collect();
+                return Err(format!(
+                    "there is no image '{image}' in this section; there are: {}",
+                    names.join(", ")
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an operator has ordered what a machine boots next.
+    pub fn ordered(&self, mac: Mac) -> Option<&str> {
+        self.next.get(&mac).map(String::as_str)
+    }
+
+    /// Whether the line of a machine with `once` has had its turn.
+    pub fn is_done(&self, mac: Mac, image: &str) -> bool {
+        self.done.get(&mac).is_some_and(|done| done == image)
+    }
+
+    /// Forgets machines whose line is gone or has changed.
+    pub fn keep(&mut self, lan: &Lan) {
+        self.done.retain(|mac, image| {
+            let machine = lan.machines.get(mac);
+            machine.is_some_and(|machine| machine.once && machine.image == *image)
+        });
+        self.next.retain(|_, image| lan.images.contains_key(image));
+    }
+}
+
+/// What a machine boots.
+pub fn assigned<'l>(lan: &'l Lan, turns: &Turns, mac: Mac) -> Assigned<'l> {
+    let image = |name: &str| match lan.images.get_key_value(name) {
+        Some((name, image)) => Assigned::Image(name, image),
+        // No valid file has this; a role may have it for a moment.
+        None => Assigned::Nothing("its image is not in the file"),
+    };
+    if let Some(next) = turns.next.get(&mac) {
+        return image(next);
+    }
+    match (lan.machines.get(&mac), &lan.unknown) {
+        (Some(machine), _) if machine.once && turns.is_done(mac, &machine.image) => {
+            Assigned::Nothing("it has booted its image once, and boots its disk from then on")
+        }
+        (Some(machine), _) => image(&machine.image),
+        (None, Unknown::Menu) => Assigned::Menu,
+        (None, Unknown::Enlist) => Assigned::Enlist,
+        (None, Unknown::Image(name)) => image(name),
+        (None, Unknown::Ignore) => {
+            Assigned::Nothing("the file does not name it, and `unknown` is `ignore`")
+        }
+    }
+}
+
+/// Whether a machine that the file does not name gets any answer.
+pub fn is_answered(lan: &Lan, turns: &Turns, mac: Mac) -> bool {
+    lan.unknown != Unknown::Ignore
+        || lan.machines.contains_key(&mac)
+        || turns.next.contains_key(&mac)
+}

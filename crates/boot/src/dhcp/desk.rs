@@ -1,0 +1,380 @@
+//! Decides what a client is answered, and says why.
+
+use super::pool::{Claim, Pool};
+use super::reply::{Answer, File, Given, Verdict};
+use super::request::{Kind, Request, Stage};
+use crate::assignment::{Assigned, Turns, assigned, is_answered};
+use crate::config::{Gives, Image, Lan, Machine, Network};
+use crate::loader;
+use crate::mac::Mac;
+use crate::script;
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+/// This node in a network.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Here {
+    /// Its address there.
+    pub address: Ipv4Addr,
+    /// The network.
+    pub network: Network,
+    /// The addresses of the other nodes there.
+    pub others: Vec<Ipv4Addr>,
+}
+
+/// What became of a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// What the client is answered, if anything.
+    pub answer: Option<Answer>,
+    /// Why.
+    pub why: String,
+    /// An address that nobody else should have: to be looked for.
+    pub probe: Option<Ipv4Addr>,
+    /// Another server, which the client chose.
+    pub other: Option<Ipv4Addr>,
+}
+
+impl Decision {
+    fn silent(why: impl Into<String>) -> Decision {
+        Decision {
+            answer: None,
+            why: why.into(),
+            probe: None,
+            other: None,
+        }
+    }
+
+    fn refused(why: impl Into<String>) -> Decision {
+        let answer = Answer {
+            verdict: Verdict::No,
+            address: None,
+            file: None,
+        };
+        Decision {
+            answer: Some(answer),
+            ..Decision::silent(why)
+        }
+    }
+}
+
+/// The server of one network.
+pub struct Desk {
+    lan: Lan,
+    here: Here,
+    turns: Turns,
+    /// None: no range.
+    pool: Option<Pool>,
+    /// Machines by their own addresses.
+    fixed: HashMap<Ipv4Addr, Mac>,
+}
+
+/// An address for a client, or why there is none.
+enum Found {
+    Fixed(Ipv4Addr),
+    Ranged(Ipv4Addr),
+    None(&'static str),
+}
+
+impl Desk {
+    /// The server of a network.
+    pub fn new(lan: Lan, here: Here, pool: Option<Pool>) -> Desk {
+        let fixed =
+            { lan.machines.iter() }.filter_map(|(mac, machine)| Some((machine.address?, *mac)));
+        Desk {
+            fixed: fixed.collect(),
+            lan,
+            here,
+            turns: Turns::default(),
+            pool,
+        }
+    }
+
+    /// The network.
+    pub fn lan(&self) -> &Lan {
+        &self.lan
+    }
+
+    /// This node there.
+    pub fn here(&self) -> &Here {
+        &self.here
+    }
+
+    /// The addresses of the range.
+    pub fn pool(&mut self) -> Option<&mut Pool> {
+        self.pool.as_mut()
+    }
+
+    /// What single boots have come to.
+    pub fn set_turns(&mut self, turns: Turns) {
+        self.turns = turns;
+    }
+
+    /// Where the other nodes are.
+    pub fn set_others(&mut self, others: Vec<Ipv4Addr>) {
+        self.here.others = others;
+    }
+
+    fn machine(&self, mac: Mac) -> Option<&Machine> {
+        self.lan.machines.get(&mac)
+    }
+
+    /// Decides. `is_proxy_port`: the request came to the port of proxyDHCP (4011).
+    pub fn decide(&mut self, request: &Request, is_proxy_port: bool, now_ms: u64) -> Decision {
+        if let Some(pool) = &mut self.pool {
+            pool.expire(now_ms);
+        }
+        if !is_answered(&self.lan, &self.turns, request.mac) {
+            return Decision::silent(
+                "the file does not name this machine, and `unknown` is `ignore`",
+            );
+        }
+        if self.lan.gives == Gives::Other || is_proxy_port {
+            return self.beside_another(request, is_proxy_port);
+        }
+        match request.kind {
+            Kind::Discover => self.discover(request, now_ms),
+            Kind::Request => self.request(request, now_ms),
+            Kind::Inform => {
+                let why = "it has an address, and asks what else there is";
+                self.yes(request, None, why.to_owned())
+            }
+            Kind::Release => self.release(request),
+            Kind::Decline => self.decline(request, now_ms),
+        }
+    }
+
+    /// Another server gives the addresses: only what to boot is said.
+    fn beside_another(&self, request: &Request, is_proxy_port: bool) -> Decision {
+        let verdict = match (request.kind, is_proxy_port) {
+            (Kind::Discover, false) => Verdict::Offer,
+            (Kind::Request | Kind::Inform, true) => Verdict::Yes,
+            (kind, _) => {
+                let why = format!(
+                    "another server gives the addresses, so it gets this {}",
+                    kind.word()
+                );
+                return Decision::silent(why);
+            }
+        };
+        match self.file(request) {
+            Ok(file) => {
+                let why = format!("another server gives it an address; it loads {}", file.name);
+                let answer = Answer {
+                    verdict,
+                    address: None,
+                    file: Some(file),
+                };
+                Decision {
+                    answer: Some(answer),
+                    ..Decision::silent(why)
+                }
+            }
+            Err(why) => Decision::silent(why),
+        }
+    }
+
+    /// The address that a client would get.
+    fn find(&mut self, request: &Request, now_ms: u64) -> Found {
+        let machine = self.lan.machines.get(&request.mac);
+        if let Some(address) = machine.and_then(|machine| machine.address) {
+            return Found::Fixed(address);
+        }
+        let spare = match machine {
+            Some(_) => 0,
+            None => self.expected(),
+        };
+        let Some(pool) = &mut self.pool else {
+            return Found::None("it has no address in the file, and there is no range");
+        };
+        match pool.offer(request.mac, request.claims.wants, spare, now_ms) {
+            Some(address) => Found::Ranged(address),
+            None => match pool.of(request.mac) {
+                Some(_) => Found::None("its address is of the other node, which answers"),
+                None if spare > 0 => {
+                    Found::None("the addresses that are left are for machines of the file")
+                }
+                None => Found::None("this node has no free address in the range"),
+            },
+        }
+    }
+
+    /// Machines of the file that need an address of the range and have none: the last addresses are
+    /// theirs, however many strangers ask.
+    fn expected(&self) -> usize {
+        let Some(pool) = &self.pool else { return 0 };
+        let waits = |(mac, machine): &(&Mac, &Machine)| {
+            machine.address.is_none() && pool.of(**mac).is_none()
+        };
+        self.lan.machines.iter().filter(waits).count()
+    }
+
+    fn discover(&mut self, request: &Request, now_ms: u64) -> Decision {
+        let (address, why, probe) = match self.find(request, now_ms) {
+            Found::Fixed(address) => (
+                address,
+                format!("{address} is its own address in the file"),
+                None,
+            ),
+            Found::Ranged(address) => (address, format!("{address} is free for it"), Some(address)),
+            Found::None(why) => return Decision::silent(why),
+        };
+        let answer = self.given(request, Verdict::Offer, Some(address));
+        let probe = probe.filter(|_| request.route.relay.is_none());
+        Decision {
+            why: self.with_file(why, &answer, request),
+            answer: Some(answer),
+            probe,
+            other: None,
+        }
+    }
+
+    fn request(&mut self, request: &Request, now_ms: u64) -> Decision {
+        let mac = request.mac;
+        if let Some(server) = request
+            .claims
+            .server
+            .filter(|server| *server != self.here.address)
+        {
+            let decision = Decision::silent(format!("it takes the offer of {server}"));
+            let other = (!self.here.others.contains(&server)).then_some(server);
+            if let Some(pool) = &mut self.pool {
+                pool.withdraw(mac);
+            }
+            return Decision { other, ..decision };
+        }
+        let Some(address) = request.claims.wants.or(request.claims.uses) else {
+            return Decision::silent("it asks for no address");
+        };
+        if let Some(own) = self.machine(mac).and_then(|machine| machine.address) {
+            return match own == address {
+                true => self.yes(
+                    request,
+                    Some(own),
+                    format!("{own} is its own address in the file"),
+                ),
+                false => Decision::refused(format!(
+                    "it asks for {address}, but {own} is its own address in the file"
+                )),
+            };
+        }
+        if let Some(other) = self.fixed.get(&address) {
+            return Decision::refused(format!("{address} is the address of {other} in the file"));
+        }
+        if !self.here.network.may_have(address) {
+            return Decision::refused(format!("{address} is not of this network"));
+        }
+        let Some(pool) = &mut self.pool else {
+            return Decision::refused("it has no address in the file, and there is no range");
+        };
+        match pool.claim(mac, address, now_ms) {
+            Claim::Yes => self.yes(
+                request,
+                Some(address),
+                format!("{address} is its address now"),
+            ),
+            Claim::No => Decision::refused(format!("{address} is not free for it")),
+            Claim::NotMine => {
+                Decision::silent(format!("{address} is of the other node, which answers"))
+            }
+        }
+    }
+
+    fn yes(&self, request: &Request, address: Option<Ipv4Addr>, why: String) -> Decision {
+        let answer = self.given(request, Verdict::Yes, address);
+        Decision {
+            why: self.with_file(why, &answer, request),
+            answer: Some(answer),
+            probe: None,
+            other: None,
+        }
+    }
+
+    fn given(&self, request: &Request, verdict: Verdict, address: Option<Ipv4Addr>) -> Answer {
+        Answer {
+            verdict,
+            address: Some(Given {
+                address,
+                lease_s: address.map(|_| self.lan.lease_s),
+                network: self.here.network,
+            }),
+            file: self.file(request).ok(),
+        }
+    }
+
+    fn with_file(&self, why: String, answer: &Answer, request: &Request) -> String {
+        match (&answer.file, request.stage) {
+            (Some(file), _) => format!("{why}; it loads {}", file.name),
+            (None, Stage::System) => why,
+            (None, _) => match self.file(request) {
+                Ok(_) => why,
+                Err(reason) => format!("{why}; it loads nothing: {reason}"),
+            },
+        }
+    }
+
+    fn release(&mut self, request: &Request) -> Decision {
+        let address = request.claims.uses;
+        let pool = self.pool.as_mut();
+        let is_its = address
+            .zip(pool)
+            .is_some_and(|(address, pool)| pool.release(request.mac, address));
+        Decision::silent(match is_its {
+            true => "its address is free again",
+            false => "it has no address of the range",
+        })
+    }
+
+    fn decline(&mut self, request: &Request, now_ms: u64) -> Decision {
+        let address = request.claims.wants.or(request.claims.uses);
+        match (address, &mut self.pool) {
+            (Some(address), Some(pool)) if pool.of(request.mac) == Some(address) => {
+                pool.decline(address, now_ms);
+                Decision::silent(format!(
+                    "somebody else uses {address}, which is given to nobody for a while"
+                ))
+            }
+            (Some(address), _) => Decision::silent(format!(
+                "{address} is not an address that it got from the range"
+            )),
+            (None, _) => Decision::silent("it names no address"),
+        }
+    }
+
+    /// Somebody answers for an address that was offered.
+    pub fn in_use(&mut self, address: Ipv4Addr, by: Mac, now_ms: u64) -> bool {
+        match &mut self.pool {
+            Some(pool) if pool.of(by) != Some(address) && pool.holds(address) => {
+                pool.decline(address, now_ms);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// What a client loads, or why nothing.
+    fn file(&self, request: &Request) -> Result<File, String> {
+        let lan = &self.lan;
+        let server = lan.tells.server.unwrap_or(self.here.address);
+        let base = format!("http://{server}:{}", lan.http_port);
+        let file = |name: String| Ok(File { server, name });
+        match assigned(lan, &self.turns, request.mac) {
+            Assigned::Nothing(why) => return Err(why.to_owned()),
+            Assigned::Image(name, Image::Disk) => {
+                return Err(format!("its image '{name}' is its disk"));
+            }
+            Assigned::Image(..) | Assigned::Menu | Assigned::Enlist => {}
+        }
+        match request.stage {
+            Stage::System => Err("an operating system asks, which loads nothing".to_owned()),
+            Stage::Ipxe => file(format!("{base}/{}", script::name(request.mac))),
+            Stage::Firmware | Stage::HttpFirmware => {
+                let loader = loader::of(request.architecture, lan.secure_boot)?;
+                match request.stage {
+                    Stage::HttpFirmware => file(format!("{base}/{}", loader.name)),
+                    _ => file(loader.name.to_owned()),
+                }
+            }
+        }
+    }
+}

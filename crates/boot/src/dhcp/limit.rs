@@ -1,0 +1,84 @@
+//! How often a client is answered: a bucket for each, in a table that cannot grow.
+
+use crate::mac::Mac;
+use std::collections::HashMap;
+
+/// Packets that a client may send at once.
+const BURST: u32 = 20;
+/// How long it takes until it may send another one, milliseconds.
+const REFILL_MS: u64 = 250;
+/// Clients whose packets are counted.
+const CLIENTS_MAX: usize = 16_384;
+
+/// The packets of clients.
+#[derive(Debug, Default)]
+pub struct Limit {
+    buckets: HashMap<Mac, Bucket>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    left: u32,
+    since_ms: u64,
+}
+
+impl Limit {
+    /// Whether a packet of a client is looked at.
+    pub fn admits(&mut self, mac: Mac, now_ms: u64) -> bool {
+        if self.buckets.len() >= CLIENTS_MAX && !self.buckets.contains_key(&mac) {
+            // Whose bucket is full again is as one who was never here.
+            let full = u64::from(BURST) * REFILL_MS;
+            self.buckets
+                .retain(|_, bucket| now_ms.saturating_sub(bucket.since_ms) < full);
+            if self.buckets.len() >= CLIENTS_MAX {
+                // More at once than there are: those are addresses that somebody makes up. To forget
+                // all of them costs a client that floods nothing that new addresses would not.
+                self.buckets.clear();
+            }
+        }
+        let bucket = self.buckets.entry(mac).or_insert(Bucket {
+            left: BURST,
+            since_ms: now_ms,
+        });
+        let refilled = now_ms.saturating_sub(bucket.since_ms) / REFILL_MS;
+        if refilled > 0 {
+            let refilled_now = u32::try_from(refilled).unwrap_or(u32::MAX);
+            bucket.left = bucket.left.saturating_add(refilled_now).min(BURST);
+            bucket.since_ms = bucket.since_ms.saturating_add(refilled * REFILL_MS);
+        }
+        let admits = bucket.left > 0;
+        bucket.left = bucket.left.saturating_sub(1);
+        admits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mac(number: u32) -> Mac {
+        let [a, b, c, d] = number.to_be_bytes();
+        Mac([2, 0, a, b, c, d])
+    }
+
+    #[test]
+    fn a_client_is_answered_so_often_and_again_after_a_while() {
+        let mut limit = Limit::default();
+        let admitted = (0..100).filter(|_| limit.admits(mac(1), 1000)).count();
+        assert_eq!(admitted, 20);
+        assert!(limit.admits(mac(2), 1000), "another one is not affected");
+        assert!(!limit.admits(mac(1), 1249));
+        assert!(limit.admits(mac(1), 1250) && !limit.admits(mac(1), 1251));
+        let admitted = (0..100).filter(|_| limit.admits(mac(1), 60_000)).count();
+        assert_eq!(admitted, 20, "it never saves up more");
+    }
+
+    #[test]
+    fn a_flood_of_addresses_takes_no_more_memory() {
+        let mut limit = Limit::default();
+        for number in 0..200_000 {
+            limit.admits(mac(number), u64::from(number) / 100);
+            assert!(limit.buckets.len() <= CLIENTS_MAX);
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! DHCP for IPv4 (RFC 2131 and 2132), as far as values go: what is asked, what is answered and why.
+//!
+//! - [`request`] reads a packet of a client, [`reply`] writes one for it.
+//! - [`pool`] is who may use which address of a range.
+//! - [`desk`] decides what a client is answered.
+//! - [`limit`] is how often one is answered.
+//!
+//! Nothing here has a socket or a clock.
+
+pub mod desk;
+pub mod limit;
+pub mod pool;
+pub mod reply;
+pub mod request;
