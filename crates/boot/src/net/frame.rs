@@ -1,0 +1,265 @@
+//! Packets to and from cards (packet(7)): IPv4 with UDP to a card whose machine has no address yet,
+//! and questions who has one (RFC 826, 5227).
+
+use crate::mac::Mac;
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socket_with};
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// The types of frames.
+const IPV4: u16 = 0x0800;
+const ARP: u16 = 0x0806;
+/// A packet of ARP for Ethernet and IPv4.
+const ARP_BYTES: usize = 28;
+
+/// The packets of one interface.
+#[derive(Debug)]
+pub struct Frames {
+    /// Gets answers to questions of ARP, and nothing else.
+    socket: OwnedFd,
+    interface: i32,
+}
+
+/// Somebody has an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Owner {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Who has it.
+    pub mac: Mac,
+}
+
+impl Frames {
+    /// Opens the packets of an interface.
+    ///
+    /// # Errors
+    /// The system's: there is no such interface, or the right is missing.
+    pub fn open(interface: u32) -> io::Result<Frames> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        // Of no protocol until it has its filter.
+        let socket = socket_with(AddressFamily::PACKET, SocketType::DGRAM, flags, None)?;
+        only_answers(socket.as_fd())?;
+        let interface = interface.cast_signed();
+        let to = address(interface, ARP, Mac([0; 6]));
+        // SAFETY: the address is readable for its size, and only read during the call.
+        let bound = unsafe {
+            libc::bind(
+                socket.as_raw_fd(),
+                std::ptr::from_ref(&to).cast(),
+                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+            )
+        };
+        match bound {
+            0 => Ok(Frames { socket, interface }),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Readable when somebody has answered.
+    pub fn wakes(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Sends UDP from this address and port to a card. It never waits.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn send_udp(
+        &self,
+        (from, from_port): (Ipv4Addr, u16),
+        (to, to_port): (Ipv4Addr, u16),
+        mac: Mac,
+        payload: &[u8],
+    ) -> io::Result<()> {
+        let packet = udp((from, from_port), (to, to_port), payload);
+        self.send(IPV4, mac, &packet)
+    }
+
+    /// Asks all who has an address, as a machine without one asks (RFC 5227, 2.1.1). It never waits.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn ask(&self, own: Mac, address: Ipv4Addr) -> io::Result<()> {
+        let mut packet = [0; ARP_BYTES];
+        // Ethernet, IPv4, their lengths, and a question.
+        packet[..8].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
+        packet[8..14].copy_from_slice(&own.0);
+        packet[24..28].copy_from_slice(&address.octets());
+        self.send(ARP, Mac([0xff; 6]), &packet)
+    }
+
+    /// The next answer that has come.
+    pub fn answer(&self) -> Option<Owner> {
+        loop {
+            let mut packet = [0; ARP_BYTES];
+            let (read, _) = recv(&self.socket, &mut packet[..], RecvFlags::DONTWAIT).ok()?;
+            if let Some(owner) = owner(&packet[..read.min(ARP_BYTES)]) {
+                return Some(owner);
+            }
+        }
+    }
+
+    fn send(&self, protocol: u16, mac: Mac, packet: &[u8]) -> io::Result<()> {
+        let to = address(self.interface, protocol, mac);
+        // SAFETY: the packet and the address are readable for their sizes, and only read during the call.
+        let sent = unsafe {
+            libc::sendto(
+                self.socket.as_raw_fd(),
+                packet.as_ptr().cast(),
+                packet.len(),
+                libc::MSG_DONTWAIT,
+                std::ptr::from_ref(&to).cast(),
+                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+            )
+        };
+        match sent {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn address(interface: i32, protocol: u16, mac: Mac) -> libc::sockaddr_ll {
+    let [a, b, c, d, e, f] = mac.0;
+    libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: protocol.to_be(),
+        sll_ifindex: interface,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 6,
+        sll_addr: [a, b, c, d, e, f, 0, 0],
+    }
+}
+
+/// Lets only answers of ARP through: a network is full of questions.
+fn only_answers(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let step = |code: u32, jt, jf, k| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
+    let program = [
+        // The operation is an answer: all of it; else nothing.
+        step(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 0, 0, 6),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, 2),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+    ];
+    let filter = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: the filter names a program that lives until the call has ended, and is only read.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            std::ptr::from_ref(&filter).cast(),
+            size_of::<libc::sock_fprog>() as libc::socklen_t,
+        )
+    };
+    match set {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Reads an answer of ARP.
+fn owner(packet: &[u8]) -> Option<Owner> {
+    let head: &[u8; 8] = packet.first_chunk()?;
+    if *head != [0, 1, 8, 0, 6, 4, 0, 2] {
+        return None;
+    }
+    let mac: [u8; 6] = packet.get(8..14)?.try_into().ok()?;
+    let address: [u8; 4] = packet.get(14..18)?.try_into().ok()?;
+    Some(Owner {
+        address: address.into(),
+        mac: Mac(mac),
+    })
+}
+
+/// A packet of IPv4 with UDP (RFC 791, 768).
+fn udp((from, from_port): (Ipv4Addr, u16), (to, to_port): (Ipv4Addr, u16), payload: &[u8]) -> Vec<u8> {
+    let udp_bytes = u16::try_from(payload.len() + 8).unwrap_or(u16::MAX);
+    let mut packet = Vec::with_capacity(payload.len() + 28);
+    // Version and length of the head, service, length; no fragments; 64 hops, UDP.
+    packet.extend([0x45, 0]);
+    packet.extend(udp_bytes.saturating_add(20).to_be_bytes());
+    packet.extend([0, 0, 0, 0, 64, 17, 0, 0]);
+    packet.extend(from.octets());
+    packet.extend(to.octets());
+    let sum = checksum(packet.chunks(2));
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    let mut datagram = Vec::with_capacity(payload.len() + 8);
+    datagram.extend(from_port.to_be_bytes());
+    datagram.extend(to_port.to_be_bytes());
+    datagram.extend(udp_bytes.to_be_bytes());
+    datagram.extend([0, 0]);
+    datagram.extend(payload);
+    let mut pseudo = Vec::with_capacity(12);
+    pseudo.extend(from.octets());
+    pseudo.extend(to.octets());
+    pseudo.extend([0, 17]);
+    pseudo.extend(udp_bytes.to_be_bytes());
+    let sum = match checksum(pseudo.chunks(2).chain(datagram.chunks(2))) {
+        // Zero says that there is none.
+        0 => u16::MAX,
+        sum => sum,
+    };
+    datagram[6..8].copy_from_slice(&sum.to_be_bytes());
+    packet.extend(datagram);
+    packet
+}
+
+fn checksum<'b>(pairs: impl Iterator<Item = &'b [u8]>) -> u16 {
+    let word = |pair: &[u8]| match *pair {
+        [high, low] => u32::from(u16::from_be_bytes([high, low])),
+        [high] => u32::from(u16::from_be_bytes([high, 0])),
+        _ => 0,
+    };
+    let sum: u32 = pairs.map(word).sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    !u16::try_from(sum).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_for_a_card_has_both_checksums() {
+        let from = (Ipv4Addr::new(10, 20, 0, 2), 67);
+        let to = (Ipv4Addr::new(10, 20, 0, 107), 68);
+        let packet = udp(from, to, b"abc");
+        let expected = [
+            0x45, 0, 0, 31, 0, 0, 0, 0, 64, 17, 0x65, 0xfb, 10, 20, 0, 2, 10, 20, 0, 107, 0, 67, 0, 68, 0,
+            11, 0x66, 0x3f, b'a', b'b', b'c',
+        ];
+        // What is sent sums to all ones with its checksum.
+        assert_eq!(checksum(packet[..20].chunks(2)), 0);
+        assert_eq!(packet.len(), expected.len());
+        assert_eq!((&packet[..10], &packet[12..26], &packet[28..]), (&expected[..10], &expected[12..26], &expected[28..]));
+        let pseudo = [10, 20, 0, 2, 10, 20, 0, 107, 0, 17, 0, 11];
+        assert_eq!(checksum(pseudo.chunks(2).chain(packet[20..].chunks(2))), 0);
+    }
+
+    #[test]
+    fn only_an_answer_of_arp_says_who_has_an_address() {
+        let mut packet = vec![0, 1, 8, 0, 6, 4, 0, 2, 0x52, 0x54, 0, 0, 0, 7, 10, 20, 0, 9];
+        packet.extend([0; 10]);
+        let found = Owner {
+            address: Ipv4Addr::new(10, 20, 0, 9),
+            mac: Mac([0x52, 0x54, 0, 0, 0, 7]),
+        };
+        assert_eq!(owner(&packet), Some(found));
+        assert_eq!(owner(&packet[..17]), None);
+        packet[7] = 1;
+        assert_eq!(owner(&packet), None);
+        assert_eq!(owner(&[]), None);
+    }
+}

@@ -1,0 +1,7 @@
+//! Sockets at an interface: what goes to a client that has no address yet, too.
+//!
+//! - [`udp`] is the sockets of DHCP.
+//! - [`frame`] sends to the address of a card, and asks who has an IP address (RFC 826).
+
+pub mod frame;
+pub mod udp;
