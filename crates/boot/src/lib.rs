@@ -4,12 +4,15 @@
 //! - [`config`] is what the files say, [`keyword`] how they say it.
 //! - [`mac`] is the address of a network card, by which a machine is known.
 //! - [`content`] is what a client may fetch, whatever it fetches it with.
+//! - [`source`] is a content that is open, [`counters`] is how much was fetched.
 //! - [`tftp`] is how firmware fetches files.
 //!
 //! This crate never reads a file that no section names, and never decides who runs a volume.
 
 pub mod config;
 pub mod content;
+pub mod counters;
 pub mod keyword;
 pub mod mac;
+pub mod source;
 pub mod tftp;
