@@ -10,6 +10,8 @@ use std::path::PathBuf;
 pub const LEASE_S: u32 = 12 * 3600;
 /// The port of files by HTTP.
 pub const HTTP_PORT: u16 = 7447;
+/// Where leases are kept.
+pub const LEASES: &str = "/var/lib/evenkeel/boot";
 
 /// All networks from which machines boot.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
@@ -44,6 +46,8 @@ pub struct Lan {
     pub unknown: Unknown,
     /// The port of files by HTTP.
     pub http_port: u16,
+    /// The directory where leases are kept.
+    pub leases: PathBuf,
     /// UEFI machines get the distribution's signed loaders.
     pub secure_boot: bool,
 }

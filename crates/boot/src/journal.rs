@@ -8,10 +8,10 @@
 use crate::dhcp::pool::Change;
 use crate::mac::Mac;
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Bytes that are read at a start: far more than a range of the greatest size has.
@@ -35,8 +35,6 @@ impl Journal {
     /// # Errors
     /// The system's, or another process that has the file.
     pub fn open(directory: &Path, section: &str) -> io::Result<Journal> {
-        let mut all = DirBuilder::new();
-        all.recursive(true).mode(0o700).create(directory)?;
         let path = directory.join(format!("{section}.leases"));
         let lock = OpenOptions::new()
             .write(true)
@@ -72,16 +70,9 @@ impl Journal {
     /// # Errors
     /// The system's: the clients may not be told of these leases.
     pub fn add(&mut self, changes: &[Change]) -> io::Result<()> {
+        self.remember(changes);
         let mut text = String::new();
         for change in changes {
-            match change.mac {
-                Some(mac) => {
-                    self.known.insert(change.address, mac);
-                }
-                None => {
-                    self.known.remove(&change.address);
-                }
-            }
             line(&mut text, change.address, change.mac);
         }
         self.lines += changes.len();
@@ -95,6 +86,20 @@ impl Journal {
         match changes.iter().any(|change| change.mac.is_some()) {
             true => self.file.sync_data(),
             false => Ok(()),
+        }
+    }
+
+    /// Takes changes in without writing them.
+    pub fn remember(&mut self, changes: &[Change]) {
+        for change in changes {
+            match change.mac {
+                Some(mac) => {
+                    self.known.insert(change.address, mac);
+                }
+                None => {
+                    self.known.remove(&change.address);
+                }
+            }
         }
     }
 

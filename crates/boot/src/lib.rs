@@ -3,24 +3,34 @@
 //!
 //! - [`config`] is what the files say, [`keyword`] how they say it.
 //! - [`mac`] is the address of a network card, by which a machine is known.
-//! - [`assignment`] is what a machine boots now, and [`script`] how its loader does that.
-//! - [`journal`] keeps leases on the disk, and [`history`] what each machine asked.
-//! - [`content`] is what a client may fetch, whatever it fetches it with.
-//! - [`loader`] is what a machine gets first.
+//! - [`loader`] is what a machine gets first, [`assignment`] what it boots now, and [`script`] how its
+//!   loader does that.
 //! - [`dhcp`] gives addresses, and says what to load.
-//! - [`tftp`] is how firmware fetches files.
+//! - [`journal`] keeps leases on the disk, and [`history`] what each machine asked.
+//! - [`content`] is what a client may fetch, whatever it fetches it with; [`source`] is a content that
+//!   is open, [`counters`] is how much was fetched.
+//! - [`tftp`] is how firmware fetches files, [`http`] how boot loaders and installers do.
+//! - [`site`] is one network: what all of its servers know. [`net`] is their sockets.
+//! - [`message`] is what operators order, and [`role`] joins all of it.
 //!
 //! This crate never reads a file that no section names, and never decides who runs a volume.
 
 pub mod assignment;
 pub mod config;
 pub mod content;
+pub mod counters;
 pub mod dhcp;
 mod difference;
 pub mod history;
+pub mod http;
 pub mod journal;
 pub mod keyword;
 pub mod loader;
 pub mod mac;
+pub mod message;
+pub mod net;
+pub mod role;
 pub mod script;
+pub mod site;
+pub mod source;
 pub mod tftp;

@@ -3,6 +3,7 @@
 //! started and hands over to that personality.
 
 mod address_role;
+mod boot_role;
 mod check_runner;
 mod command;
 mod confinement;
@@ -42,7 +43,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// The parts, each behind those whose sections it refers to.
-static PARTS: [Feature; 8] = [
+static PARTS: [Feature; 9] = [
     Feature {
         part: &address::keyword::PART,
         role: Some(&RoleRow {
@@ -81,6 +82,11 @@ static PARTS: [Feature; 8] = [
         commands: &command::OF_GUESTS,
     },
     Feature {
+        part: &boot::keyword::PART,
+        role: Some(&boot_role::ROLE),
+        commands: &command::OF_BOOT,
+    },
+    Feature {
         part: &cluster::keyword::PART,
         role: Some(&RoleRow {
             part: CLUSTER,
@@ -98,6 +104,7 @@ static PARTS: [Feature; 8] = [
                 ADDRESS,
                 volume::keyword::NAME,
                 guest::keyword::NAME,
+                boot::keyword::NAME,
                 console::keyword::NAME,
             ],
             reads_reports: true,

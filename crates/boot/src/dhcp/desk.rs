@@ -67,6 +67,8 @@ pub struct Desk {
     pool: Option<Pool>,
     /// Machines by their own addresses.
     fixed: HashMap<Ipv4Addr, Mac>,
+    /// Machines of the file that need an address of the range.
+    ranged: Vec<Mac>,
 }
 
 /// An address for a client, or why there is none.
@@ -81,8 +83,13 @@ impl Desk {
     pub fn new(lan: Lan, here: Here, pool: Option<Pool>) -> Desk {
         let fixed =
             { lan.machines.iter() }.filter_map(|(mac, machine)| Some((machine.address?, *mac)));
+        let ranged = lan
+            .machines
+            .iter()
+            .filter(|(_, machine)| machine.address.is_none());
         Desk {
             fixed: fixed.collect(),
+            ranged: ranged.map(|(mac, _)| *mac).collect(),
             lan,
             here,
             turns: Turns::default(),
@@ -202,11 +209,14 @@ impl Desk {
     /// Machines of the file that need an address of the range and have none: the last addresses are
     /// theirs, however many strangers ask.
     fn expected(&self) -> usize {
-        let Some(pool) = &self.pool else { return 0 };
-        let waits = |(mac, machine): &(&Mac, &Machine)| {
-            machine.address.is_none() && pool.of(**mac).is_none()
-        };
-        self.lan.machines.iter().filter(waits).count()
+        match &self.pool {
+            Some(pool) if pool.free() <= self.ranged.len() => self
+                .ranged
+                .iter()
+                .filter(|mac| pool.of(**mac).is_none())
+                .count(),
+            _ => 0,
+        }
     }
 
     fn discover(&mut self, request: &Request, now_ms: u64) -> Decision {

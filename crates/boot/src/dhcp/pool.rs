@@ -408,6 +408,11 @@ impl Pool {
         self.by_mac.get(&mac).copied()
     }
 
+    /// How many addresses a new client can get from this node.
+    pub fn free(&self) -> usize {
+        self.free.len()
+    }
+
     /// Takes out what the next start has to know.
     pub fn changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)

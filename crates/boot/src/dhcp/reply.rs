@@ -73,8 +73,10 @@ pub struct File {
 pub enum To {
     /// To the relay.
     Relay(Ipv4Addr),
-    /// To the client at an address that it may not have yet, by the address of its card.
-    Client(Ipv4Addr),
+    /// To the client at the address that it uses.
+    Configured(Ipv4Addr),
+    /// To the client at an address that it does not have yet, by the address of its card.
+    Fresh(Ipv4Addr),
     /// To all.
     All,
 }
@@ -85,12 +87,11 @@ pub fn receiver(request: &Request, answer: &Answer) -> To {
         return To::Relay(relay);
     }
     let given = answer.address.and_then(|given| given.address);
-    match (answer.verdict, request.claims.uses.or(given)) {
-        (Verdict::No, _) | (_, None) => To::All,
-        (_, Some(address)) if request.claims.uses.is_some() || !request.route.broadcast => {
-            To::Client(address)
-        }
-        (_, Some(_)) => To::All,
+    match (answer.verdict, request.claims.uses, given) {
+        (Verdict::No, ..) => To::All,
+        (_, Some(uses), _) => To::Configured(uses),
+        (_, None, Some(given)) if !request.route.broadcast => To::Fresh(given),
+        (_, None, _) => To::All,
     }
 }
 

@@ -152,6 +152,7 @@ fn build(lan: &section::Lan) -> Option<(String, Lan)> {
         machines: lan.machines.iter().map(machine).collect(),
         unknown,
         http_port: lan.http_port,
+        leases: lan.leases.clone(),
         secure_boot: lan.secure_boot.is_some(),
     };
     Some((lan.name.value.clone(), built))

@@ -1,7 +1,7 @@
 //! The section `boot`: its first line, and the lines for its network.
 
 use super::{LineBuilder, codes};
-use crate::config::{HTTP_PORT, Image, LEASE_S, Network};
+use crate::config::{HTTP_PORT, Image, LEASE_S, LEASES, Network};
 use crate::mac::Mac;
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
@@ -34,6 +34,7 @@ pub(super) struct Lan {
     pub(super) machines: Vec<Machine>,
     pub(super) unknown: Option<Written<Unknown>>,
     pub(super) http_port: u16,
+    pub(super) leases: PathBuf,
     pub(super) secure_boot: Option<Span>,
     /// Keywords that were given, also in lines that were refused, and where.
     pub(super) given: Vec<(&'static str, Span)>,
@@ -131,6 +132,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
         machines: Vec::new(),
         unknown: None,
         http_port: HTTP_PORT,
+        leases: LEASES.into(),
         secure_boot: None,
         given: Vec::new(),
     });
@@ -325,6 +327,12 @@ fn http_port(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
+fn leases(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let lan = once(draft, args, "leases")?;
+    lan.leases = args.absolute_path("a directory")?.value;
+    args.end()
+}
+
 fn secure_boot(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let lan = once(draft, args, "secure-boot")?;
@@ -413,6 +421,15 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
         doc: "The TCP port from which machines fetch their files by HTTP; the default is 7447.",
         example: "http-port 8069",
         build: http_port,
+    },
+    Keyword {
+        places: &["boot"],
+        syntax: "leases <directory>",
+        doc: "The directory where the node keeps the leases of the range, so that a restart gives no address twice. It is \
+            created if it is missing. The default is /var/lib/evenkeel/boot. A client is only told of a lease that is on \
+            the disk.",
+        example: "leases /srv/boot/leases",
+        build: leases,
     },
     Keyword {
         places: &["boot"],

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// The types of frames.
 const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
+const WAKE: u16 = 0x0842;
 /// A packet of ARP for Ethernet and IPv4.
 const ARP_BYTES: usize = 28;
 
@@ -87,6 +88,17 @@ impl Frames {
         packet[8..14].copy_from_slice(&own.0);
         packet[24..28].copy_from_slice(&address.octets());
         self.send(ARP, Mac([0xff; 6]), &packet)
+    }
+
+    /// Switches a machine on by its card (AMD's Magic Packet): six bytes of ones, and the address
+    /// sixteen times. It never waits.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn wake(&self, mac: Mac) -> io::Result<()> {
+        let mut packet = vec![0xff; 6];
+        (0..16).for_each(|_| packet.extend(mac.0));
+        self.send(WAKE, Mac([0xff; 6]), &packet)
     }
 
     /// The next answer that has come.
@@ -183,7 +195,11 @@ fn owner(packet: &[u8]) -> Option<Owner> {
 }
 
 /// A packet of IPv4 with UDP (RFC 791, 768).
-fn udp((from, from_port): (Ipv4Addr, u16), (to, to_port): (Ipv4Addr, u16), payload: &[u8]) -> Vec<u8> {
+fn udp(
+    (from, from_port): (Ipv4Addr, u16),
+    (to, to_port): (Ipv4Addr, u16),
+    payload: &[u8],
+) -> Vec<u8> {
     let udp_bytes = u16::try_from(payload.len() + 8).unwrap_or(u16::MAX);
     let mut packet = Vec::with_capacity(payload.len() + 28);
     // Version and length of the head, service, length; no fragments; 64 hops, UDP.
@@ -237,13 +253,16 @@ mod tests {
         let to = (Ipv4Addr::new(10, 20, 0, 107), 68);
         let packet = udp(from, to, b"abc");
         let expected = [
-            0x45, 0, 0, 31, 0, 0, 0, 0, 64, 17, 0x65, 0xfb, 10, 20, 0, 2, 10, 20, 0, 107, 0, 67, 0, 68, 0,
-            11, 0x66, 0x3f, b'a', b'b', b'c',
+            0x45, 0, 0, 31, 0, 0, 0, 0, 64, 17, 0x65, 0xfb, 10, 20, 0, 2, 10, 20, 0, 107, 0, 67, 0,
+            68, 0, 11, 0x66, 0x3f, b'a', b'b', b'c',
         ];
         // What is sent sums to all ones with its checksum.
         assert_eq!(checksum(packet[..20].chunks(2)), 0);
         assert_eq!(packet.len(), expected.len());
-        assert_eq!((&packet[..10], &packet[12..26], &packet[28..]), (&expected[..10], &expected[12..26], &expected[28..]));
+        assert_eq!(
+            (&packet[..10], &packet[12..26], &packet[28..]),
+            (&expected[..10], &expected[12..26], &expected[28..])
+        );
         let pseudo = [10, 20, 0, 2, 10, 20, 0, 107, 0, 17, 0, 11];
         assert_eq!(checksum(pseudo.chunks(2).chain(packet[20..].chunks(2))), 0);
     }

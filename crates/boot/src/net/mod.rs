@@ -1,7 +1,8 @@
 //! Sockets at an interface: what goes to a client that has no address yet, too.
 //!
-//! - [`udp`] is the sockets of DHCP.
+//! - [`udp`] is the sockets of DHCP, [`tcp`] a port for files.
 //! - [`frame`] sends to the address of a card, and asks who has an IP address (RFC 826).
 
 pub mod frame;
+pub mod tcp;
 pub mod udp;

@@ -1,5 +1,6 @@
 //! UDP at one interface.
 
+use crate::mac::Mac;
 use rustix::net::sockopt::{set_socket_broadcast, set_socket_reuseaddr};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 use std::io;
@@ -28,7 +29,7 @@ pub fn open(interface: &str, port: u16) -> io::Result<UdpSocket> {
 }
 
 /// Binds a socket to an interface (SO_BINDTODEVICE).
-fn at_interface(socket: &OwnedFd, interface: &str) -> io::Result<()> {
+pub(super) fn at_interface(socket: &OwnedFd, interface: &str) -> io::Result<()> {
     // SAFETY: the name is readable for its length, and only read during the call.
     let set = unsafe {
         libc::setsockopt(
@@ -43,4 +44,10 @@ fn at_interface(socket: &OwnedFd, interface: &str) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// The address of an interface's card.
+pub fn mac_of(interface: &str) -> Option<Mac> {
+    let text = std::fs::read_to_string(format!("/sys/class/net/{interface}/address")).ok()?;
+    text.trim().parse().ok()
 }

@@ -3,6 +3,7 @@
 
 mod address;
 mod against;
+mod boot;
 mod check;
 pub mod cluster;
 mod config;
@@ -115,6 +116,9 @@ pub static OF_GUESTS: [Subcommand; 3] = [
     Subcommand::new("node", guest::node, guest::node_main),
     Subcommand::new("fence", guest::fence::definition, guest::fence::main),
 ];
+
+/// Commands of the boot part.
+pub static OF_BOOT: [Subcommand; 1] = [Subcommand::new("boot", boot::definition, boot::main)];
 
 /// Commands of the console part.
 pub static OF_CONSOLE: [Subcommand; 1] = [Subcommand::new(

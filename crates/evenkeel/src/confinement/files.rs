@@ -68,6 +68,27 @@ pub fn only_volume(runtime: &Path, backing: &Path) -> Result<Files, ConfinementE
     enforce(allow(rules, runtime, sockets)?)
 }
 
+/// Leaves this thread, and those that it starts, with files to read and none to write.
+pub fn only_reading() -> Result<Files, ConfinementError> {
+    let reading = make_bitflags!(AccessFs::{ReadFile | ReadDir});
+    enforce(allow(
+        rules().map_err(ConfinementError::Files)?,
+        Path::new("/"),
+        reading,
+    )?)
+}
+
+/// Leaves this thread with a directory in which it writes, and what the kernel says of network cards.
+pub fn only_directory(directory: &Path) -> Result<Files, ConfinementError> {
+    let own = make_bitflags!(AccessFs::{
+        ReadFile | ReadDir | WriteFile | Truncate | MakeReg | RemoveFile
+    });
+    let reading = make_bitflags!(AccessFs::{ReadFile | ReadDir});
+    let rules = rules().map_err(ConfinementError::Files)?;
+    let rules = allow(rules, Path::new("/sys"), reading)?;
+    enforce(allow(rules, directory, own)?)
+}
+
 /// Makes rules that leave QEMU with the directory of its guest, these files to read, and what a
 /// program needs; a child enforces them on itself. None where the kernel has no Landlock.
 pub fn of_guest(home: &Path, files: &[&Path]) -> Result<Option<OwnedFd>, ConfinementError> {
@@ -119,9 +140,11 @@ fn writing(role: Role) -> BitFlags<AccessFs> {
             ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | MakeSym | MakeSock
                 | MakeFifo | RemoveFile | RemoveDir | Refer
         }),
-        Role::Loader | Role::Proxy | Role::Volume | Role::Console => make_bitflags!(AccessFs::{
-            ReadFile | ReadDir | WriteFile | MakeReg | Truncate | RemoveFile
-        }),
+        Role::Loader | Role::Proxy | Role::Volume | Role::Console | Role::Boot => {
+            make_bitflags!(AccessFs::{
+                ReadFile | ReadDir | WriteFile | MakeReg | Truncate | RemoveFile
+            })
+        }
     }
 }
 

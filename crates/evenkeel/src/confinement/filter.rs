@@ -22,7 +22,7 @@ const LOUD: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_LOG;
 /// Installs the filters of a role, the one that knows the fewest calls last.
 pub fn install(confinement: &Confinement) -> Result<Filtered, ConfinementError> {
     let programs = match confinement.role {
-        Role::Loader | Role::Console => vec![(deadly(), LOUD)],
+        Role::Loader | Role::Console | Role::Boot => vec![(deadly(), LOUD)],
         Role::Volume => vec![(deadly_but(RINGS), LOUD)],
         Role::Control => vec![(not_for_control(), LOUD), (missing(USED_IN_VAIN), 0)],
         Role::Proxy => vec![

@@ -24,7 +24,7 @@ mod tests;
 
 pub use capabilities::{Kept, names};
 pub use error::ConfinementError;
-pub use files::{of_guest, only_volume};
+pub use files::{of_guest, only_directory, only_reading, only_volume};
 pub use held::{Files, Filtered, Held};
 pub use identity::{
     Identity, Origin, StartedAs, become_nobody, group_name, identity_for, user_name,
@@ -53,6 +53,8 @@ pub enum Role {
     Volume,
     /// Speaks with browsers; it opens no file.
     Console,
+    /// Answers machines that boot. Its threads are confined to what each of them needs of the disk.
+    Boot,
 }
 
 /// The privileges that remain for one process.
@@ -116,6 +118,16 @@ impl Confinement {
     pub fn console() -> Confinement {
         Confinement {
             role: Role::Console,
+            ..Confinement::loader()
+        }
+    }
+
+    /// Of the boot role, which keeps the rights to open its ports again when an interface returns
+    /// (`keep_only`). Which files it needs changes with a reload, so its threads are confined by
+    /// themselves ([`only_reading`], [`only_directory`]).
+    pub fn boot() -> Confinement {
+        Confinement {
+            role: Role::Boot,
             ..Confinement::loader()
         }
     }
@@ -199,7 +211,8 @@ pub fn rehearse(confinement: &Confinement) -> Option<Held> {
 /// be called by the only thread of the process.
 pub fn apply(confinement: &Confinement) -> Result<Held, ConfinementError> {
     let capabilities = match confinement.role {
-        Role::Loader => capabilities::held()?,
+        // The boot role has given up what it does not keep.
+        Role::Loader | Role::Boot => capabilities::held()?,
         Role::Proxy | Role::Control | Role::Volume | Role::Console => {
             capabilities::reduce(confinement.capabilities())?
         }
@@ -207,7 +220,7 @@ pub fn apply(confinement: &Confinement) -> Result<Held, ConfinementError> {
     // Without it, only a privileged process may set the next two.
     let no_new_privileges = rustix::thread::set_no_new_privs(true).is_ok();
     let files = match confinement.role {
-        Role::Loader | Role::Volume => Files::Unconfined,
+        Role::Loader | Role::Volume | Role::Boot => Files::Unconfined,
         Role::Proxy | Role::Control | Role::Console => files::restrict(confinement)?,
     };
     let system_calls = filter::install(confinement)?;

@@ -1,0 +1,228 @@
+//! The body of a response: a text, or a part of a source in chunks. A chunk that is in memory is read
+//! at once, another one by a thread that may wait for the disk.
+
+use crate::content::{Asker, Fetched, Shelf};
+use crate::counters::{Counting, Ended};
+use crate::source::{NotRead, Source};
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use part::lock;
+use std::future::Future;
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+/// Bytes that are read at a time: a connection holds one chunk, and what the system buffers.
+const CHUNK_BYTES: u64 = 64 << 10;
+
+/// A fetch that has begun. Dropped before it is complete, it is broken.
+pub(super) struct Fetch {
+    shelf: Arc<dyn Shelf>,
+    counting: Arc<Counting>,
+    name: String,
+    asker: Asker,
+    bytes: u64,
+    /// The client has the end of the file with it: otherwise nobody hears of its success.
+    has_end: bool,
+    broken: Option<String>,
+    is_complete: bool,
+}
+
+impl Fetch {
+    /// Begins the fetch of `part` of a file of `size` bytes.
+    pub(super) fn begin(
+        shelf: Arc<dyn Shelf>,
+        counting: Arc<Counting>,
+        name: String,
+        asker: Asker,
+        (part, size): (&Range<u64>, u64),
+    ) -> Fetch {
+        counting.begin();
+        Fetch {
+            shelf,
+            counting,
+            name,
+            asker,
+            bytes: part.end.saturating_sub(part.start),
+            has_end: part.end == size,
+            broken: None,
+            is_complete: false,
+        }
+    }
+}
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        let fetched = match (self.is_complete, self.broken.take()) {
+            (true, _) => Fetched::Whole(self.bytes),
+            (false, Some(words)) => Fetched::Broken(words),
+            (false, None) => Fetched::Broken("the client closed the connection".to_owned()),
+        };
+        self.counting.end(match self.is_complete {
+            true => Ended::Done,
+            false => Ended::Failed,
+        });
+        if self.has_end || !self.is_complete {
+            self.shelf.fetched(&self.name, &self.asker, &fetched);
+        }
+    }
+}
+
+/// The fetches of a connection of which everything was given to it, but not yet to the system.
+#[derive(Clone, Default)]
+pub(super) struct Fetches(Arc<Mutex<Vec<Fetch>>>);
+
+impl Fetches {
+    /// The system has everything.
+    pub(super) fn complete(&self) {
+        let mut all = std::mem::take(&mut *lock(&self.0));
+        for fetch in &mut all {
+            fetch.is_complete = true;
+        }
+    }
+}
+
+/// The body of a response.
+pub(super) enum Payload {
+    /// A text, or nothing.
+    Text(Option<Bytes>),
+    /// A part of a source.
+    Part(Box<Sending>),
+}
+
+/// A part that is being sent.
+pub(super) struct Sending {
+    source: Source,
+    rest: Range<u64>,
+    reading: Option<JoinHandle<Result<Vec<u8>, NotRead>>>,
+    fetch: Option<Fetch>,
+    fetches: Fetches,
+}
+
+impl Payload {
+    /// Nothing.
+    pub(super) fn empty() -> Payload {
+        Payload::Text(None)
+    }
+
+    /// A text.
+    pub(super) fn text(text: String) -> Payload {
+        Payload::Text(Some(text.into()))
+    }
+
+    /// These bytes of a source.
+    pub(super) fn part(
+        source: Source,
+        bytes: Range<u64>,
+        fetch: Fetch,
+        fetches: Fetches,
+    ) -> Payload {
+        let mut sending = Sending {
+            source,
+            rest: bytes,
+            reading: None,
+            fetch: Some(fetch),
+            fetches,
+        };
+        sending.end_if_empty();
+        Payload::Part(Box::new(sending))
+    }
+}
+
+impl Sending {
+    fn end_if_empty(&mut self) {
+        if self.rest.is_empty()
+            && let Some(fetch) = self.fetch.take()
+        {
+            lock(&self.fetches.0).push(fetch);
+        }
+    }
+
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, NotRead>>> {
+        if let Some(reading) = &mut self.reading {
+            let read = ready!(Pin::new(reading).poll(context));
+            self.reading = None;
+            return Poll::Ready(Some(match read {
+                Ok(Ok(chunk)) => Ok(chunk.into()),
+                Ok(Err(error)) => Err(error),
+                Err(_) => Err(NotRead::Read(io::ErrorKind::Interrupted.into())),
+            }));
+        }
+        let at = self.rest.start;
+        let length = self.rest.end.saturating_sub(at).min(CHUNK_BYTES);
+        if length == 0 {
+            return Poll::Ready(None);
+        }
+        let length = usize::try_from(length).unwrap_or(0);
+        if let Source::Bytes(bytes) = &self.source {
+            let from = usize::try_from(at).unwrap_or(usize::MAX);
+            let is_within = from
+                .checked_add(length)
+                .is_some_and(|end| end <= bytes.len());
+            return Poll::Ready(Some(match is_within {
+                true => Ok(Bytes::from_owner(Arc::clone(bytes)).slice(from..from + length)),
+                false => Err(NotRead::Truncated),
+            }));
+        }
+        let mut chunk = vec![0; length];
+        if self.source.read_at_once(at, &mut chunk) {
+            return Poll::Ready(Some(Ok(chunk.into())));
+        }
+        let source = self.source.clone();
+        self.reading = Some(spawn_blocking(move || {
+            source.read(at, &mut chunk).map(|()| chunk)
+        }));
+        self.poll_chunk(context)
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = NotRead;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, NotRead>>> {
+        let sending = match self.get_mut() {
+            Payload::Text(text) => {
+                return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));
+            }
+            Payload::Part(sending) => sending,
+        };
+        Poll::Ready(match ready!(sending.poll_chunk(context)) {
+            None => None,
+            Some(Ok(chunk)) => {
+                let length = chunk.len() as u64;
+                sending.rest.start += length;
+                if let Some(fetch) = &sending.fetch {
+                    fetch.counting.send(length);
+                }
+                sending.end_if_empty();
+                Some(Ok(Frame::data(chunk)))
+            }
+            Some(Err(error)) => {
+                if let Some(fetch) = &mut sending.fetch {
+                    fetch.broken = Some(error.to_string());
+                }
+                Some(Err(error))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Payload::Text(text) => text.is_none(),
+            Payload::Part(sending) => sending.rest.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(match self {
+            Payload::Text(text) => text.as_ref().map_or(0, |text| text.len() as u64),
+            Payload::Part(sending) => sending.rest.end.saturating_sub(sending.rest.start),
+        })
+    }
+}

@@ -1,0 +1,84 @@
+//! How many connections there may be, and of one address.
+
+use part::lock;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+/// The connections that there are.
+#[derive(Debug)]
+pub(super) struct Places {
+    all_max: usize,
+    of_one_max: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    of: HashMap<IpAddr, usize>,
+}
+
+/// A connection's place, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Arc<Places>,
+    of: IpAddr,
+}
+
+impl Places {
+    pub(super) fn new(all_max: usize, of_one_max: usize) -> Arc<Places> {
+        Arc::new(Places {
+            all_max,
+            of_one_max,
+            taken: Mutex::default(),
+        })
+    }
+
+    /// Takes a place for a connection of an address. None: there is no more.
+    pub(super) fn take(self: &Arc<Places>, of: IpAddr) -> Option<Place> {
+        let mut taken = lock(&self.taken);
+        let own = taken.of.get(&of).copied().unwrap_or(0);
+        if taken.all >= self.all_max || own >= self.of_one_max {
+            return None;
+        }
+        taken.all += 1;
+        taken.of.insert(of, own + 1);
+        Some(Place {
+            places: Arc::clone(self),
+            of,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = lock(&self.places.taken);
+        taken.all -= 1;
+        if let Some(own) = taken.of.get_mut(&self.of) {
+            *own -= 1;
+            if *own == 0 {
+                taken.of.remove(&self.of);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn places_are_limited_for_all_and_for_one_and_come_back() {
+        let places = Places::new(3, 2);
+        let of = |last| IpAddr::from(Ipv4Addr::new(192, 0, 2, last));
+        let held = [places.take(of(1)).unwrap(), places.take(of(1)).unwrap()];
+        assert!(places.take(of(1)).is_none());
+        let _other = places.take(of(2)).unwrap();
+        assert!(places.take(of(3)).is_none());
+        drop(held);
+        assert_eq!(lock(&places.taken).of.len(), 1);
+        assert!(places.take(of(1)).is_some());
+    }
+}

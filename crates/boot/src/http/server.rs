@@ -1,0 +1,374 @@
+//! The thread that serves all connections.
+
+use super::ask::{self, Part};
+use super::body::{Fetch, Fetches, Payload};
+use super::patient::Patient;
+use super::places::Places;
+use crate::content::{Asker, Content, Fetched, Shelf, Via};
+use crate::counters::{Counters, Counting};
+use crate::source::{NotOpened, Opened, Source};
+use hyper::body::Incoming;
+use hyper::header::{
+    ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
+    HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE,
+};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
+use std::convert::Infallible;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, spawn_blocking};
+
+/// Bytes of all headers of a request.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+/// Threads that wait for disks.
+const DISK_THREADS: usize = 16;
+/// How long a listener rests when there are no descriptors left.
+const REST: Duration = Duration::from_millis(50);
+
+/// What clients may hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Connections at one time.
+    pub connections: usize,
+    /// Connections at one time of one address.
+    pub of_one: usize,
+    /// How long the head of a request may take, and a connection be without one.
+    pub head: Duration,
+    /// How long a client may take nothing of a response.
+    pub patience: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 2_048,
+            of_one: 64,
+            head: Duration::from_secs(10),
+            patience: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The listeners, until the server stops.
+type Doors = Option<Arc<Vec<TcpListener>>>;
+
+/// The HTTP server. Dropping it stops it.
+#[derive(Debug)]
+pub struct Server {
+    doors: watch::Sender<Doors>,
+    counting: Arc<Counting>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts a thread that serves connections of `listeners`.
+    ///
+    /// # Errors
+    /// The system has no descriptor or thread left.
+    pub fn start(
+        listeners: Vec<TcpListener>,
+        shelf: Arc<dyn Shelf>,
+        limits: Limits,
+    ) -> io::Result<Server> {
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .max_blocking_threads(DISK_THREADS)
+            .build()?;
+        unblock(&listeners)?;
+        let (doors, changes) = watch::channel(Some(Arc::new(listeners)));
+        let counting = Arc::new(Counting::default());
+        let serving = Arc::new(Serving {
+            shelf,
+            counting: Arc::clone(&counting),
+            places: Places::new(limits.connections, limits.of_one),
+            limits,
+        });
+        let thread = std::thread::Builder::new().name("http".to_owned());
+        let thread = thread.spawn(move || run(runtime, changes, &serving))?;
+        Ok(Server {
+            doors,
+            counting,
+            thread: Some(thread),
+        })
+    }
+
+    /// Replaces the listeners. Connections continue.
+    ///
+    /// # Errors
+    /// A listener is no socket: nothing changes.
+    pub fn change(&self, listeners: Vec<TcpListener>) -> io::Result<()> {
+        unblock(&listeners)?;
+        self.doors.send_replace(Some(Arc::new(listeners)));
+        Ok(())
+    }
+
+    /// Returns the counters.
+    pub fn counters(&self) -> Counters {
+        self.counting.read()
+    }
+
+    /// Closes all connections, and ends the thread.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.doors.send_replace(None);
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to say; a panic of it has been reported.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn unblock(listeners: &[TcpListener]) -> io::Result<()> {
+    { listeners.iter() }.try_for_each(|listener| listener.set_nonblocking(true))
+}
+
+/// What every connection has at hand.
+struct Serving {
+    shelf: Arc<dyn Shelf>,
+    counting: Arc<Counting>,
+    places: Arc<Places>,
+    limits: Limits,
+}
+
+fn run(runtime: Runtime, mut changes: watch::Receiver<Doors>, serving: &Arc<Serving>) {
+    runtime.block_on(async {
+        loop {
+            let doors = changes.borrow_and_update().clone();
+            let Some(doors) = doors else {
+                return;
+            };
+            let accepting: Vec<AbortHandle> = { doors.iter() }
+                .filter_map(|door| door.try_clone().ok())
+                .filter_map(|door| tokio::net::TcpListener::from_std(door).ok())
+                .map(|door| tokio::spawn(accept(door, Arc::clone(serving))).abort_handle())
+                .collect();
+            let changed = changes.changed().await;
+            for task in accepting {
+                task.abort();
+            }
+            if changed.is_err() {
+                return;
+            }
+        }
+    });
+    // A disk that never answers does not keep the server from stopping.
+    runtime.shutdown_background();
+}
+
+async fn accept(listener: tokio::net::TcpListener, serving: Arc<Serving>) {
+    loop {
+        let (stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+            Err(_) => {
+                tokio::time::sleep(REST).await;
+                continue;
+            }
+        };
+        let asker = Asker {
+            address: from.ip().to_canonical(),
+            via: Via::Http,
+        };
+        let Some(place) = serving.places.take(asker.address) else {
+            serving.counting.refuse();
+            continue;
+        };
+        let serving = Arc::clone(&serving);
+        tokio::spawn(async move {
+            connection(stream, asker, serving).await;
+            drop(place);
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, asker: Asker, serving: Arc<Serving>) {
+    // Without it the connection is only slower.
+    let _ = stream.set_nodelay(true);
+    let limits = serving.limits;
+    let fetches = Fetches::default();
+    let stream = Patient::new(stream, limits.patience, fetches.clone());
+    let service = service_fn(move |request| {
+        let (serving, fetches) = (Arc::clone(&serving), fetches.clone());
+        async move { Ok::<_, Infallible>(serving.respond(&request, asker, fetches).await) }
+    });
+    // What goes wrong is the client's, or has been reported by the fetch.
+    let _ = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+/// A response with a line of text.
+fn failure(status: StatusCode, words: &str) -> Response<Payload> {
+    let mut response = Response::new(Payload::text(format!("{words}\n")));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+impl Serving {
+    async fn respond(
+        &self,
+        request: &Request<Incoming>,
+        asker: Asker,
+        fetches: Fetches,
+    ) -> Response<Payload> {
+        let response = self.answer(request, asker, fetches).await;
+        let mut response = response.unwrap_or_else(|refused| {
+            self.counting.refuse();
+            refused
+        });
+        if request.method() == Method::HEAD {
+            let length = hyper::body::Body::size_hint(response.body()).lower();
+            let headers = response.headers_mut();
+            headers.entry(CONTENT_LENGTH).or_insert(length.into());
+            *response.body_mut() = Payload::empty();
+        }
+        response
+    }
+
+    /// The response, or the one that refuses.
+    async fn answer(
+        &self,
+        request: &Request<Incoming>,
+        asker: Asker,
+        fetches: Fetches,
+    ) -> Result<Response<Payload>, Response<Payload>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let words = "only GET and HEAD are supported";
+            let mut refused = failure(StatusCode::METHOD_NOT_ALLOWED, words);
+            let allowed = HeaderValue::from_static("GET, HEAD");
+            refused.headers_mut().insert(ALLOW, allowed);
+            return Err(refused);
+        }
+        let uri = request.uri();
+        let wrong = || failure(StatusCode::BAD_REQUEST, "this is not the path of a file");
+        let name = ask::name(uri.path()).ok_or_else(wrong)?;
+        let found = self.shelf.find(&name, uri.query().unwrap_or(""), &asker);
+        let content = found.map_err(|_| failure(StatusCode::NOT_FOUND, "file not found"))?;
+        let is_get = request.method() == Method::GET;
+        let source = match open(content).await {
+            Ok(source) => source,
+            Err(error) => {
+                let words = error.to_string();
+                let refused = failure(StatusCode::NOT_FOUND, &words);
+                if is_get {
+                    let broken = Fetched::Broken(words);
+                    self.shelf.fetched(&name, &asker, &broken);
+                }
+                return Err(refused);
+            }
+        };
+        let size = source.bytes();
+        let mut headers = HeaderMap::new();
+        describe(&source, &mut headers);
+        let part = match is_get {
+            true => wanted(request.headers(), &headers, size),
+            false => Part::Whole,
+        };
+        let (status, bytes) = match part {
+            Part::Whole => (StatusCode::OK, 0..size),
+            Part::Some(bytes) => (StatusCode::PARTIAL_CONTENT, bytes),
+            Part::Outside => {
+                let words = "the file does not have these bytes";
+                let mut refused = failure(StatusCode::RANGE_NOT_SATISFIABLE, words);
+                set(&mut headers, CONTENT_RANGE, &format!("bytes */{size}"));
+                headers.remove(CONTENT_TYPE);
+                refused.headers_mut().extend(headers);
+                return Err(refused);
+            }
+        };
+        if status == StatusCode::PARTIAL_CONTENT {
+            let last = bytes.end.saturating_sub(1);
+            let range = format!("bytes {}-{last}/{size}", bytes.start);
+            set(&mut headers, CONTENT_RANGE, &range);
+        }
+        let length = bytes.end.saturating_sub(bytes.start);
+        headers.insert(CONTENT_LENGTH, length.into());
+        let payload = match is_get {
+            true => {
+                let (shelf, counting) = (Arc::clone(&self.shelf), Arc::clone(&self.counting));
+                let fetch = Fetch::begin(shelf, counting, name, asker, (&bytes, size));
+                Payload::part(source, bytes, fetch, fetches)
+            }
+            false => Payload::empty(),
+        };
+        let mut response = Response::new(payload);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        Ok(response)
+    }
+}
+
+/// Opens a content; a file on a thread that may wait for its disk.
+async fn open(content: Content) -> Result<Source, NotOpened> {
+    if matches!(content, Content::Made(_)) {
+        return Source::open(&content);
+    }
+    let opened = spawn_blocking(move || Source::open(&content)).await;
+    opened.unwrap_or_else(|_| Err(NotOpened::Open(io::ErrorKind::Interrupted.into())))
+}
+
+fn set(headers: &mut HeaderMap, name: hyper::header::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// Says of a source what it is.
+fn describe(source: &Source, headers: &mut HeaderMap) {
+    set(headers, ACCEPT_RANGES, "bytes");
+    let file = match source {
+        Source::Bytes(_) => return set(headers, CONTENT_TYPE, "text/plain; charset=utf-8"),
+        Source::File(file) => file,
+    };
+    set(headers, CONTENT_TYPE, "application/octet-stream");
+    set(headers, ETAG, &tag(file));
+    let modified = Timestamp::from_second(file.modified.0).ok();
+    let modified = modified.and_then(|at| {
+        let printer = DateTimePrinter::new();
+        printer.timestamp_to_rfc9110_string(&at).ok()
+    });
+    if let Some(modified) = modified {
+        set(headers, LAST_MODIFIED, &modified);
+    }
+}
+
+/// Another one after each change of the file.
+fn tag(file: &Opened) -> String {
+    let (seconds, nanoseconds) = file.modified;
+    let (inode, bytes) = (file.inode, file.bytes);
+    format!("\"{inode:x}-{bytes:x}-{seconds:x}.{nanoseconds:x}\"")
+}
+
+/// Which part a request wants. `If-Range` with another tag or time says: of another file, so all.
+fn wanted(request: &HeaderMap, file: &HeaderMap, size: u64) -> Part {
+    let condition = request.get(IF_RANGE);
+    let holds = condition.is_none_or(|condition| {
+        [ETAG, LAST_MODIFIED]
+            .iter()
+            .any(|name| file.get(name) == Some(condition))
+    });
+    let range = request.get(RANGE).filter(|_| holds);
+    ask::part(range.map(HeaderValue::as_bytes), size)
+}

@@ -1,0 +1,106 @@
+//! Messages to the role, beyond those for every role. The supervisor forwards them as bytes.
+
+use crate::history::Step;
+use crate::keyword::NAME;
+use crate::mac::Mac;
+use part::role::PartMessage;
+use part::role::bounded::Name;
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+
+/// An order or a question of an operator.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// A machine boots an image next. The answer is [`Answer`].
+    Once {
+        /// The machine: its name or its card.
+        #[serde(with = "Name")]
+        machine: String,
+        /// The image; empty: its line begins again.
+        #[serde(with = "Name")]
+        image: String,
+    },
+    /// A machine is switched on by its card. The answer is [`Answer`].
+    Wake {
+        /// The machine: its name or its card.
+        #[serde(with = "Name")]
+        machine: String,
+    },
+    /// What a machine asked. The answer is [`Asked`].
+    Why {
+        /// The machine: its name or its card.
+        #[serde(with = "Name")]
+        machine: String,
+    },
+    /// All machines. The answer is [`Machines`].
+    Machines {},
+}
+
+impl Message {
+    /// Encodes it for forwarding.
+    pub fn envelope(&self) -> PartMessage {
+        PartMessage::new(NAME, 1, self)
+    }
+}
+
+/// The answer to an order.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct Answer {
+    /// It was done.
+    pub good: bool,
+    /// What was done, or why not.
+    pub words: String,
+}
+
+impl Answer {
+    /// The answer of a result.
+    pub fn of(done: Result<String, String>) -> Answer {
+        let good = done.is_ok();
+        let words = done.unwrap_or_else(|words| words);
+        Answer { good, words }
+    }
+}
+
+/// What a machine asked.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct Asked {
+    /// Why there is nothing to show; empty: there is.
+    pub trouble: String,
+    /// The machine, as far as it is known: `node7 (52:54:00:00:00:07) in lan`.
+    pub who: String,
+    /// What it boots next, in words.
+    pub next: String,
+    /// Its steps, the newest last.
+    pub steps: Vec<Step>,
+}
+
+/// All machines.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct Machines {
+    /// The machines.
+    pub machines: Vec<Shown>,
+    /// How many more there are than these.
+    pub more: u64,
+}
+
+/// A machine.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Shown {
+    /// Its section.
+    pub network: String,
+    /// Its name; empty: the file does not name it.
+    pub name: String,
+    /// Its card.
+    pub mac: Mac,
+    /// The address that it has or always gets.
+    pub address: Option<Ipv4Addr>,
+    /// What it boots next, in words.
+    pub next: String,
+    /// The last thing that it asked.
+    pub last: Option<Step>,
+    /// What it said of itself, while it waits for a line in the file.
+    pub facts: Vec<(String, String)>,
+}

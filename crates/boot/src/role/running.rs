@@ -1,0 +1,416 @@
+//! The thread of one network: its sockets of DHCP, as long as the interface is there, and the ports
+//! of the servers for files.
+
+use super::Place;
+use super::server::{Files, Orders, lock};
+use crate::config::Network;
+use crate::dhcp::desk::{Decision, Here};
+use crate::dhcp::reply::{To, Verdict, receiver, write};
+use crate::dhcp::request::{PACKET_MAX, Request};
+use crate::journal::Journal;
+use crate::mac::Mac;
+use crate::net::frame::Frames;
+use crate::net::{tcp, udp};
+use crate::site::Shared;
+use crate::tftp;
+use configuration::outside::Outside;
+use part::report::Moment;
+use part::voice::write_error;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::netdevice::name_to_index;
+use std::fs::DirBuilder;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How often the interface is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// Packets that are decided together, before what they change is written to the disk.
+const TURN: usize = 64;
+/// The port of TFTP.
+const TFTP: u16 = 69;
+
+/// The thread.
+pub(super) struct Running {
+    site: Shared,
+    place: Place,
+    orders: Arc<Mutex<Orders>>,
+    wake: Option<Arc<OwnedFd>>,
+    files: Arc<Files>,
+    sockets: Option<Sockets>,
+    looks: Instant,
+}
+
+/// The sockets at an interface.
+#[derive(Debug)]
+struct Sockets {
+    name: String,
+    index: u32,
+    /// The port of HTTP that is open.
+    http_port: u16,
+    mac: Mac,
+    dhcp: UdpSocket,
+    proxy: UdpSocket,
+    frames: Frames,
+}
+
+/// Something to send.
+struct Outgoing {
+    mac: Mac,
+    to: To,
+    /// It is to be on the disk first.
+    is_kept: bool,
+    bytes: Vec<u8>,
+    /// The port of the client.
+    port: u16,
+}
+
+fn now_ms() -> u64 {
+    Moment::now().boottime_ms
+}
+
+impl Running {
+    pub(super) fn new(site: Shared, place: Place, files: Arc<Files>) -> Running {
+        Running {
+            site,
+            place,
+            orders: Arc::default(),
+            wake: None,
+            files,
+            sockets: None,
+            looks: Instant::now(),
+        }
+    }
+
+    pub(super) fn ordered(self, orders: Arc<Mutex<Orders>>, wake: Arc<OwnedFd>) -> Running {
+        Running {
+            orders,
+            wake: Some(wake),
+            ..self
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        self.confine();
+        self.look();
+        loop {
+            self.wait();
+            if lock(&self.orders).stop {
+                return;
+            }
+            if self.looks <= Instant::now() {
+                self.look();
+            }
+            self.wake_machines();
+            self.answer();
+        }
+    }
+
+    /// Leaves this thread with the directory of its leases. A reload may name another one, which then
+    /// needs a restart: the report says that leases cannot be kept there.
+    fn confine(&mut self) {
+        let directory = self.site.lock().lan().leases.clone();
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory);
+        let confined = made.and_then(|()| (self.place.only_writes)(&directory));
+        if let Err(error) = confined {
+            let name = self.site.lock().name().to_owned();
+            let why = language::reason(&error);
+            let directory = directory.display();
+            write_error(&format!(
+                "evenkeel: boot {name}: cannot use {directory}: {why}\n"
+            ));
+        }
+    }
+
+    /// Waits until something is to be done.
+    fn wait(&mut self) {
+        let mut left = self.looks.saturating_duration_since(Instant::now());
+        if let Some(end_ms) = self.site.lock().next_end_ms() {
+            left = left.min(Duration::from_millis(end_ms.saturating_sub(now_ms())));
+        }
+        let timeout = Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(1),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
+        let mut watched: Vec<PollFd<'_>> = Vec::with_capacity(4);
+        watched.extend(
+            self.wake
+                .iter()
+                .map(|wake| PollFd::new(&**wake, PollFlags::IN)),
+        );
+        if let Some(sockets) = &self.sockets {
+            watched.push(PollFd::new(&sockets.dhcp, PollFlags::IN));
+            watched.push(PollFd::new(&sockets.proxy, PollFlags::IN));
+            watched.push(PollFd::from_borrowed_fd(
+                sockets.frames.wakes(),
+                PollFlags::IN,
+            ));
+        }
+        // Interrupted or not: everything is looked at again.
+        let _ = poll(&mut watched, Some(&timeout));
+        if let Some(wake) = &self.wake {
+            let mut count = [0; 8];
+            if rustix::io::read(&**wake, &mut count).is_ok() {
+                self.looks = Instant::now();
+            }
+        }
+    }
+
+    /// Looks at the interface: opens what is there, and closes what is gone.
+    fn look(&mut self) {
+        self.looks = Instant::now() + LOOK;
+        let mut troubles = Vec::new();
+        let (interface, http_port, explicit) = {
+            let site = self.site.lock();
+            let lan = site.lan();
+            (lan.interface.clone(), lan.http_port, lan.network)
+        };
+        let index = index(&interface);
+        let is_open = |sockets: &Sockets| {
+            sockets.name == interface
+                && Some(sockets.index) == index
+                && sockets.http_port == http_port
+        };
+        if !self.sockets.as_ref().is_some_and(is_open) {
+            // Before they are opened again: the ports may be the same.
+            self.sockets = None;
+            self.close_files();
+            if let Some(index) = index {
+                match Sockets::open(&interface, index, http_port) {
+                    Ok(sockets) => self.sockets = Some(sockets),
+                    Err(error) => troubles.push(error),
+                }
+                troubles.extend(self.open_files(&interface, http_port).err());
+            } else {
+                troubles.push(format!("interface {interface} is not on this machine"));
+            }
+            if !troubles.is_empty() {
+                // Each look tries all of it again.
+                self.sockets = None;
+            }
+        }
+        let here = self
+            .sockets
+            .as_ref()
+            .and_then(|sockets| here(sockets, explicit));
+        let mut site = self.site.lock();
+        site.is_here(here, now_ms());
+        if site.range().is_some() && !site.is_kept() {
+            let directory = site.lan().leases.clone();
+            let journal = Journal::open(&directory, site.name()).map_err(|error| {
+                let why = language::reason(&error);
+                format!("cannot keep leases in {}: {why}", directory.display())
+            });
+            site.keep_in(journal, now_ms());
+        }
+        drop(site);
+        lock(&self.orders).troubles = troubles;
+    }
+
+    fn close_files(&self) {
+        // Without listeners nothing can be wrong with them.
+        let _ = self.files.tftp.change(Vec::new());
+        let _ = self.files.http.change(Vec::new());
+    }
+
+    fn open_files(&self, interface: &str, http_port: u16) -> Result<(), String> {
+        let failed = |what: &str, port: u16, error: &io::Error| {
+            format!(
+                "cannot open port {port} of {what} at {interface}: {}",
+                language::reason(error)
+            )
+        };
+        let tftp = udp::open(interface, TFTP).and_then(|socket| {
+            let listener = tftp::Listener {
+                socket: socket.into(),
+                interface: Some(interface.to_owned()),
+            };
+            self.files.tftp.change(vec![listener])
+        });
+        tftp.map_err(|error| failed("TFTP", TFTP, &error))?;
+        let http = tcp::listen(interface, http_port);
+        let http = http.and_then(|listener| self.files.http.change(vec![listener]));
+        http.map_err(|error| failed("HTTP", http_port, &error))
+    }
+
+    fn wake_machines(&mut self) {
+        let wakes = std::mem::take(&mut lock(&self.orders).wakes);
+        if let Some(sockets) = &self.sockets {
+            for mac in wakes {
+                // A card that is off says nothing either way; the next order sends it again.
+                let _ = sockets.frames.wake(mac);
+            }
+        }
+    }
+
+    /// Answers what has come.
+    fn answer(&mut self) {
+        let Some(sockets) = &self.sockets else {
+            return;
+        };
+        let now = now_ms();
+        let mut site = self.site.lock();
+        site.expire(now);
+        while let Some(owner) = sockets.frames.answer() {
+            site.in_use(owner.address, owner.mac, now);
+        }
+        let mut outgoing = Vec::new();
+        let mut packet = [0; PACKET_MAX];
+        for (socket, is_proxy_port) in [(&sockets.dhcp, false), (&sockets.proxy, true)] {
+            for _ in 0..TURN {
+                let Ok((read, from)) = socket.recv_from(&mut packet) else {
+                    break;
+                };
+                let decided = site.decide(&packet[..read], is_proxy_port, now);
+                if let Some((request, decision)) = decided
+                    && let Some(here) = site.here()
+                {
+                    let port = if is_proxy_port {
+                        from.port()
+                    } else {
+                        udp::CLIENT
+                    };
+                    sockets.probe(&decision);
+                    outgoing.extend(outgoing_of(
+                        &request,
+                        &decision,
+                        here,
+                        &site.lan().tells,
+                        port,
+                    ));
+                }
+            }
+        }
+        // All that follows is told only when it is on the disk.
+        site.store();
+        outgoing.retain(|one| !one.is_kept || site.may_tell(one.mac));
+        let server = site.here().map(|here| here.address);
+        drop(site);
+        if let Some(server) = server {
+            for one in outgoing {
+                // What cannot be sent is lost like any packet; the client asks again.
+                let _ = sockets.send(server, &one);
+            }
+        }
+    }
+}
+
+fn outgoing_of(
+    request: &Request,
+    decision: &Decision,
+    here: &Here,
+    tells: &crate::config::Tells,
+    port: u16,
+) -> Option<Outgoing> {
+    let answer = decision.answer.as_ref()?;
+    let bytes = write(request, answer, here.address, tells)?;
+    Some(Outgoing {
+        mac: request.mac,
+        to: receiver(request, answer),
+        is_kept: answer.verdict == Verdict::Yes,
+        bytes,
+        port,
+    })
+}
+
+fn index(interface: &str) -> Option<u32> {
+    // Any socket will do for the question.
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+    name_to_index(&socket, interface).ok()
+}
+
+/// This node at an interface: its first address, or the first that is in the network of the section.
+fn here(sockets: &Sockets, explicit: Option<Network>) -> Option<Here> {
+    let interfaces = Outside::default().interfaces();
+    let interface = interfaces
+        .into_iter()
+        .find(|one| one.name == sockets.name)?;
+    let mut addresses = interface
+        .addresses
+        .iter()
+        .filter_map(|(address, prefix)| match address {
+            IpAddr::V4(address) => Some((*address, Network::of(*address, *prefix))),
+            IpAddr::V6(_) => None,
+        });
+    let own =
+        |(address, _): &(Ipv4Addr, Network)| explicit.is_none_or(|network| network.has(*address));
+    let first = addresses.clone().next()?;
+    // Clients behind a relay have another network than this node.
+    let (address, network) = addresses.find(own).unwrap_or(first);
+    Some(Here {
+        address,
+        network: explicit.unwrap_or(network),
+        others: Vec::new(),
+    })
+}
+
+impl Sockets {
+    fn open(interface: &str, index: u32, http_port: u16) -> Result<Sockets, String> {
+        let port = |port: u16| {
+            udp::open(interface, port).map_err(|error| {
+                let why = language::reason(&error);
+                let help = match error.kind() {
+                    io::ErrorKind::AddrInUse => ": another DHCP server runs on this machine",
+                    _ => "",
+                };
+                format!("cannot open port {port} of DHCP at {interface}: {why}{help}")
+            })
+        };
+        let frames = Frames::open(index);
+        let frames = frames.map_err(|error| {
+            format!(
+                "cannot send to cards at {interface}: {}",
+                language::reason(&error)
+            )
+        })?;
+        Ok(Sockets {
+            name: interface.to_owned(),
+            index,
+            http_port,
+            mac: udp::mac_of(interface).unwrap_or(Mac([0; 6])),
+            dhcp: port(udp::SERVER)?,
+            proxy: port(udp::PROXY)?,
+            frames,
+        })
+    }
+
+    /// Asks who has an address that was offered: the answer comes before the client takes it.
+    fn probe(&self, decision: &Decision) {
+        if let Some(address) = decision.probe {
+            // A question that cannot be sent finds nobody.
+            let _ = self.frames.ask(self.mac, address);
+        }
+    }
+
+    fn send(&self, server: Ipv4Addr, one: &Outgoing) -> io::Result<()> {
+        match one.to {
+            To::Relay(relay) => {
+                let to = SocketAddrV4::new(relay, udp::SERVER);
+                self.dhcp.send_to(&one.bytes, to).map(drop)
+            }
+            To::Configured(address) => {
+                let socket = if one.port == udp::CLIENT {
+                    &self.dhcp
+                } else {
+                    &self.proxy
+                };
+                let to = SocketAddrV4::new(address, one.port);
+                socket.send_to(&one.bytes, to).map(drop)
+            }
+            To::Fresh(address) => {
+                let (from, to) = ((server, udp::SERVER), (address, udp::CLIENT));
+                self.frames.send_udp(from, to, one.mac, &one.bytes)
+            }
+            To::All => {
+                let (from, to) = ((server, udp::SERVER), (Ipv4Addr::BROADCAST, udp::CLIENT));
+                self.frames.send_udp(from, to, Mac([0xff; 6]), &one.bytes)
+            }
+        }
+    }
+}

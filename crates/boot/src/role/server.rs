@@ -1,0 +1,107 @@
+//! The servers of one network: a thread for DHCP, and those for files beside it.
+
+use super::Place;
+use super::running::Running;
+use crate::http;
+use crate::mac::Mac;
+use crate::site::{Servers, Shared, SiteShelf};
+use crate::tftp;
+use rustix::event::{EventfdFlags, eventfd};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// What the thread is told, and says.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    pub(super) stop: bool,
+    /// Machines to switch on.
+    pub(super) wakes: Vec<Mac>,
+    /// What is wrong with its sockets.
+    pub(super) troubles: Vec<String>,
+}
+
+/// The servers for files.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) tftp: tftp::Server,
+    pub(super) http: http::Server,
+}
+
+/// The server of one network. Dropping it ends it.
+pub struct Server {
+    orders: Arc<Mutex<Orders>>,
+    wake: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+    files: Arc<Files>,
+}
+
+pub(super) fn lock(orders: &Mutex<Orders>) -> MutexGuard<'_, Orders> {
+    orders.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Server {
+    /// Starts the server of a network.
+    ///
+    /// # Errors
+    /// The system has no thread or descriptor left.
+    pub fn start(site: Shared, place: Place) -> io::Result<Server> {
+        let shelf = Arc::new(SiteShelf(site.clone()));
+        // What it is confined to, the threads that it starts are confined to.
+        let confined = std::thread::spawn(move || -> io::Result<Files> {
+            (place.only_reads)()?;
+            Ok(Files {
+                tftp: tftp::Server::start(Vec::new(), shelf.clone())?,
+                http: http::Server::start(Vec::new(), shelf, http::Limits::default())?,
+            })
+        });
+        let files = confined.join();
+        let files = files.map_err(|_| io::Error::other("the servers for files panicked"))??;
+        let files = Arc::new(files);
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let orders = Arc::new(Mutex::new(Orders::default()));
+        let running = Running::new(site, place, Arc::clone(&files));
+        let running = running.ordered(Arc::clone(&orders), Arc::clone(&wake));
+        let thread = std::thread::Builder::new().name("dhcp".to_owned());
+        let thread = thread.spawn(move || running.run())?;
+        Ok(Server {
+            orders,
+            wake,
+            thread: Some(thread),
+            files,
+        })
+    }
+
+    /// Something has changed that the thread is to look at.
+    pub fn wake(&self) {
+        // The counter is full only if it is readable.
+        let _: Result<usize, _> = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
+    }
+
+    /// Switches a machine on.
+    pub fn wake_machine(&self, mac: Mac) {
+        lock(&self.orders).wakes.push(mac);
+        self.wake();
+    }
+
+    /// How its servers are.
+    pub fn look(&self) -> Servers {
+        Servers {
+            troubles: lock(&self.orders).troubles.clone(),
+            tftp: self.files.tftp.counters(),
+            http: self.files.http.counters(),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        lock(&self.orders).stop = true;
+        self.wake();
+        if let Some(thread) = self.thread.take() {
+            // It panicked: its packets are not answered any more, and it said why.
+            let _ = thread.join();
+        }
+    }
+}

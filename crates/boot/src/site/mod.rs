@@ -1,0 +1,485 @@
+//! One network: what its servers (DHCP, TFTP and HTTP, each on a thread) know together, behind one
+//! lock.
+
+mod shelf;
+mod show;
+
+pub use shelf::SiteShelf;
+pub use show::{NETWORK, Servers, rows};
+
+use crate::assignment::Turns;
+use crate::config::Lan;
+use crate::dhcp::desk::{Decision, Desk, Here};
+use crate::dhcp::limit::Limit;
+use crate::dhcp::pool::{Pool, Range};
+use crate::dhcp::request::{Request, Route};
+use crate::history::{History, Step};
+use crate::journal::Journal;
+use crate::mac::Mac;
+use crate::script;
+use part::report::Moment;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Other DHCP servers that are remembered.
+const OTHERS_MAX: usize = 16;
+/// New machines that are remembered.
+const NEW_MAX: usize = 1_024;
+/// Addresses of which the machine is remembered, for the steps of a fetch.
+const ADDRESSES_MAX: usize = 65_536;
+
+/// What a machine says of itself, by the name of the fact.
+pub type Facts = BTreeMap<String, String>;
+
+/// One network, for several threads.
+#[derive(Clone)]
+pub struct Shared(Arc<Mutex<Site>>);
+
+impl Shared {
+    /// Shares a network.
+    pub fn new(site: Site) -> Shared {
+        Shared(Arc::new(Mutex::new(site)))
+    }
+
+    /// The network, for this thread alone. A thread that panicked with it left nothing half changed
+    /// that matters more than answers.
+    pub fn lock(&self) -> MutexGuard<'_, Site> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One network.
+pub struct Site {
+    /// The name of its section.
+    name: String,
+    lan: Lan,
+    turns: Turns,
+    /// None while the interface has no address.
+    desk: Option<Desk>,
+    limit: Limit,
+    parts: Parts,
+    history: History,
+    seen: Seen,
+    counts: Counts,
+}
+
+/// The parts of the range.
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// How many there are: one for each node.
+    pub count: u32,
+    /// Those that this node holds, and whether it knows all leases of each.
+    pub held: BTreeMap<usize, bool>,
+    /// The leases on the disk.
+    journal: Option<Journal>,
+    /// Why they are not there, in words.
+    pub trouble: Option<String>,
+    /// Machines with a lease that is not on the disk: they are not told.
+    unstored: HashSet<Mac>,
+}
+
+/// What was seen of others.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Other DHCP servers, and when.
+    servers: BTreeMap<Ipv4Addr, Moment>,
+    /// Machines that say what they are.
+    new: BTreeMap<Mac, (Moment, Facts)>,
+    /// Who has an address.
+    macs: HashMap<Ipv4Addr, Mac>,
+    /// Files of an image that a machine has fetched as a whole.
+    fetched: HashMap<Mac, (String, u32)>,
+}
+
+/// How often something happened.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Packets of DHCP.
+    pub requests: u64,
+    /// Answers.
+    pub answers: u64,
+    /// Packets of a machine that sends too many.
+    pub limited: u64,
+    /// Packets that are none of DHCP.
+    pub unreadable: u64,
+    /// Addresses that somebody had who did not get them here.
+    pub conflicts: u64,
+}
+
+impl Site {
+    /// A network whose interface has not been looked at.
+    pub fn new(name: &str, lan: Lan, turns: Turns, parts: u32) -> Site {
+        Site {
+            name: name.to_owned(),
+            lan,
+            turns,
+            desk: None,
+            limit: Limit::default(),
+            parts: Parts {
+                count: parts.max(1),
+                ..Parts::default()
+            },
+            history: History::default(),
+            seen: Seen::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// The name of its section.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the file says of it.
+    pub fn lan(&self) -> &Lan {
+        &self.lan
+    }
+
+    /// What single boots have come to.
+    pub fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    /// This node in the network, once its interface has an address.
+    pub fn here(&self) -> Option<&Here> {
+        self.desk.as_ref().map(Desk::here)
+    }
+
+    /// Goes over to another configuration of the same network.
+    pub fn change(&mut self, lan: Lan, parts: u32, now_ms: u64) {
+        self.turns.keep(&lan);
+        self.parts.count = parts.max(1);
+        self.lan = lan;
+        if let Some(here) = self.here().cloned() {
+            self.rebuild(here, now_ms);
+        }
+    }
+
+    /// The interface has this address from now on, or none.
+    pub fn is_here(&mut self, here: Option<Here>, now_ms: u64) {
+        match here {
+            Some(here) if self.here() != Some(&here) => self.rebuild(here, now_ms),
+            Some(_) => {}
+            None => self.desk = None,
+        }
+    }
+
+    fn rebuild(&mut self, here: Here, now_ms: u64) {
+        let pool = self.range().map(|range| {
+            let machines = self.lan.machines.values();
+            let fixed = machines.filter_map(|machine| machine.address);
+            let nodes = here.others.iter().copied().chain([here.address]);
+            let told = { self.lan.tells.gateway.iter().copied() }.chain(self.lan.tells.server);
+            let ends = [here.network.first, here.network.broadcast()];
+            let reserved = fixed.chain(nodes).chain(told).chain(ends).collect();
+            // Beside those of the disk, leases that are known since this role began.
+            let known: BTreeMap<Ipv4Addr, Mac> = match (&mut self.desk, &self.parts.journal) {
+                (_, Some(journal)) => journal.known().collect(),
+                (Some(desk), None) => {
+                    { desk.pool() }.map_or_else(BTreeMap::new, |pool| pool.leases().collect())
+                }
+                (None, None) => BTreeMap::new(),
+            };
+            let mut pool = Pool::new(range, self.lan.lease_s, reserved, known, now_ms);
+            for (part, knows) in &self.parts.held {
+                pool.take(*part, *knows, now_ms);
+            }
+            pool
+        });
+        let mut desk = Desk::new(self.lan.clone(), here, pool);
+        desk.set_turns(self.turns.clone());
+        self.desk = Some(desk);
+    }
+
+    /// The range, in parts.
+    pub fn range(&self) -> Option<Range> {
+        match self.lan.gives {
+            crate::config::Gives::Range { first, last } => Some(Range {
+                first,
+                last,
+                parts: self.parts.count,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Keeps the leases in this journal, or says why not.
+    pub fn keep_in(&mut self, journal: Result<Journal, String>, now_ms: u64) {
+        match journal {
+            Ok(journal) => {
+                self.parts.journal = Some(journal);
+                self.parts.trouble = None;
+                if let Some(here) = self.here().cloned() {
+                    self.rebuild(here, now_ms);
+                }
+            }
+            Err(trouble) => self.parts.trouble = Some(trouble),
+        }
+    }
+
+    /// Whether its leases are kept.
+    pub fn is_kept(&self) -> bool {
+        self.parts.journal.is_some()
+    }
+
+    /// This node holds these parts of the range, and no others. Of each, whether it knows every lease.
+    pub fn hold(&mut self, held: BTreeMap<usize, bool>, now_ms: u64) {
+        let before = std::mem::replace(&mut self.parts.held, held);
+        let Some(pool) = self.desk.as_mut().and_then(Desk::pool) else {
+            return;
+        };
+        for part in before
+            .keys()
+            .filter(|part| !self.parts.held.contains_key(part))
+        {
+            pool.give_up(*part);
+        }
+        for (part, knows) in self
+            .parts
+            .held
+            .iter()
+            .filter(|(part, _)| !before.contains_key(part))
+        {
+            pool.take(*part, *knows, now_ms);
+        }
+    }
+
+    /// The other nodes are at these addresses.
+    pub fn set_others(&mut self, others: Vec<Ipv4Addr>) {
+        if let Some(desk) = &mut self.desk {
+            desk.set_others(others);
+        }
+    }
+
+    /// From where machines fetch: this node first.
+    fn servers(&self) -> script::Servers {
+        let own = self.here();
+        let first = self.lan.tells.server.or(own.map(|here| here.address));
+        let others = own.into_iter().flat_map(|here| here.others.iter().copied());
+        script::Servers {
+            addresses: first.into_iter().chain(others).collect(),
+            port: self.lan.http_port,
+        }
+    }
+
+    /// Decides what a packet is answered. None: it is none, or one too many.
+    pub fn decide(
+        &mut self,
+        packet: &[u8],
+        is_proxy_port: bool,
+        now_ms: u64,
+    ) -> Option<(Request, Decision)> {
+        self.counts.requests += 1;
+        let Ok(request) = Request::read(packet) else {
+            self.counts.unreadable += 1;
+            return None;
+        };
+        if !self.is_for_here(&request.route) {
+            return None;
+        }
+        if !self.limit.admits(request.mac, now_ms) {
+            self.counts.limited += 1;
+            return None;
+        }
+        let decision = self.desk.as_mut()?.decide(&request, is_proxy_port, now_ms);
+        if let Some(other) = decision.other
+            && (self.seen.servers.len() < OTHERS_MAX || self.seen.servers.contains_key(&other))
+        {
+            self.seen.servers.insert(other, Moment::now());
+        }
+        let given = decision
+            .answer
+            .as_ref()
+            .and_then(|answer| answer.address?.address);
+        if let Some(address) = given.or(request.claims.uses) {
+            self.knows(address, request.mac);
+        }
+        self.counts.answers += u64::from(decision.answer.is_some());
+        self.history.add(request.mac, step(&request, &decision));
+        Some((request, decision))
+    }
+
+    /// Whether a request is of this network: directly, or by a relay in it.
+    fn is_for_here(&self, route: &Route) -> bool {
+        let link = route.link.or(route.relay);
+        match (link, self.here()) {
+            (Some(link), Some(here)) => here.network.has(link),
+            // A section for clients behind a relay answers no others.
+            (None, Some(here)) => here.network.has(here.address),
+            (_, None) => false,
+        }
+    }
+
+    fn knows(&mut self, address: Ipv4Addr, mac: Mac) {
+        if self.seen.macs.len() >= ADDRESSES_MAX && !self.seen.macs.contains_key(&address) {
+            self.seen.macs.clear();
+        }
+        self.seen.macs.insert(address, mac);
+    }
+
+    /// Writes to the disk what the next start has to know. Where that fails, machines whose lease is
+    /// not there may not be told of it ([`Site::may_tell`]).
+    pub fn store(&mut self) {
+        let pool = self.desk.as_mut().and_then(Desk::pool);
+        let changes = pool.map(Pool::changes).unwrap_or_default();
+        let parts = &mut self.parts;
+        if changes.is_empty() && parts.trouble.is_none() {
+            return;
+        }
+        let Some(journal) = &mut parts.journal else {
+            parts
+                .unstored
+                .extend(changes.iter().filter_map(|change| change.mac));
+            return;
+        };
+        let stored = match parts.trouble {
+            None => journal.add(&changes),
+            // What was not written before is written now, too.
+            Some(_) => {
+                journal.remember(&changes);
+                journal.mend()
+            }
+        };
+        match stored {
+            Ok(()) => {
+                parts.trouble = None;
+                parts.unstored.clear();
+            }
+            Err(error) => {
+                parts
+                    .unstored
+                    .extend(changes.iter().filter_map(|change| change.mac));
+                parts.trouble = Some(format!("cannot keep leases: {}", language::reason(&error)));
+            }
+        }
+    }
+
+    /// Whether a machine may be told of its lease.
+    pub fn may_tell(&self, mac: Mac) -> bool {
+        !self.parts.unstored.contains(&mac)
+    }
+
+    /// Somebody answers for an address.
+    pub fn in_use(&mut self, address: Ipv4Addr, by: Mac, now_ms: u64) {
+        if self
+            .desk
+            .as_mut()
+            .is_some_and(|desk| desk.in_use(address, by, now_ms))
+        {
+            self.counts.conflicts += 1;
+            self.history.add(
+                by,
+                Step {
+                    at: Moment::now(),
+                    asked: format!("uses {address}"),
+                    answered: String::new(),
+                    why: "it did not get this address here, so it is given to nobody for a while"
+                        .to_owned(),
+                },
+            );
+        }
+    }
+
+    /// When something ends next.
+    pub fn next_end_ms(&mut self) -> Option<u64> {
+        self.desk.as_mut()?.pool()?.next_end_ms()
+    }
+
+    /// Ends what has ended.
+    pub fn expire(&mut self, now_ms: u64) {
+        if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
+            pool.expire(now_ms);
+        }
+    }
+
+    /// An operator's order for the next boot of a machine; without an image its line begins again.
+    ///
+    /// # Errors
+    /// There is no such image, in words.
+    pub fn order(&mut self, mac: Mac, image: Option<&str>) -> Result<(), String> {
+        self.turns.order(&self.lan, mac, image)?;
+        self.pass_turns();
+        Ok(())
+    }
+
+    /// What single boots have come to at another node.
+    pub fn set_turns(&mut self, turns: Turns) {
+        self.turns = turns;
+        self.turns.keep(&self.lan);
+        self.pass_turns();
+    }
+
+    fn pass_turns(&mut self) {
+        let turns = self.turns.clone();
+        if let Some(desk) = &mut self.desk {
+            desk.set_turns(turns);
+        }
+    }
+
+    /// A machine says what it is.
+    fn enlist(&mut self, mac: Mac, facts: Facts) {
+        if self.seen.new.len() >= NEW_MAX && !self.seen.new.contains_key(&mac) {
+            let oldest = self
+                .seen
+                .new
+                .iter()
+                .min_by_key(|(_, (at, _))| at.boottime_ms);
+            if let Some(oldest) = oldest.map(|(mac, _)| *mac) {
+                self.seen.new.remove(&oldest);
+            }
+        }
+        self.seen.new.insert(mac, (Moment::now(), facts));
+    }
+
+    /// Machines that said what they are and have no line.
+    pub fn enlisted(&self) -> impl Iterator<Item = (Mac, Moment, &Facts)> {
+        let new = self
+            .seen
+            .new
+            .iter()
+            .filter(|(mac, _)| !self.lan.machines.contains_key(mac));
+        new.map(|(mac, (at, facts))| (*mac, *at, facts))
+    }
+
+    /// What a machine asked, the newest last.
+    pub fn asked(&self, mac: Mac) -> Vec<Step> {
+        self.history.of(mac)
+    }
+
+    /// The address that a machine has or would get.
+    pub fn address_of(&mut self, mac: Mac) -> Option<Ipv4Addr> {
+        let own = self
+            .lan
+            .machines
+            .get(&mac)
+            .and_then(|machine| machine.address);
+        own.or_else(|| self.desk.as_mut()?.pool()?.of(mac))
+    }
+}
+
+fn step(request: &Request, decision: &Decision) -> Step {
+    let mut asked = format!("{} by {}", request.kind.word(), request.stage.word());
+    let claims = &request.claims;
+    if let Some(address) = claims.wants.or(claims.uses) {
+        asked.push_str(&format!(" for {address}"));
+    }
+    if let Some(server) = claims.server {
+        asked.push_str(&format!(" to {server}"));
+    }
+    if let Some(relay) = request.route.relay {
+        asked.push_str(&format!(" through relay {relay}"));
+    }
+    let answered = decision.answer.as_ref().map_or_else(String::new, |answer| {
+        let address = answer.address.and_then(|given| given.address);
+        let address = address.map_or_else(String::new, |address| format!(" {address}"));
+        format!("{}{address}", answer.verdict.word())
+    });
+    Step {
+        at: Moment::now(),
+        asked,
+        answered,
+        why: decision.why.clone(),
+    }
+}

@@ -1,0 +1,243 @@
+//! What machines fetch: loaders, scripts that are made for them, and files of images.
+
+use super::{Facts, Shared, Site};
+use crate::assignment::{Assigned, assigned};
+use crate::config::{Image, Lan};
+use crate::content::{Absent, Asker, Content, Fetched, Shelf, Via};
+use crate::history::Step;
+use crate::loader::LOADERS;
+use crate::mac::Mac;
+use crate::script;
+use part::report::Moment;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Facts of a machine, and characters of one.
+const FACTS_MAX: usize = 16;
+const FACT_MAX: usize = 80;
+/// Machines whose fetches are followed.
+const FOLLOWED_MAX: usize = 16_384;
+
+/// What one network has.
+pub struct SiteShelf(pub Shared);
+
+/// What a name is about.
+#[derive(PartialEq, Eq, Debug)]
+enum Named<'n> {
+    Loader(PathBuf),
+    /// What a machine runs.
+    Script(Mac),
+    /// One image of a menu.
+    Choice(Mac, &'n str),
+    /// A file of an image.
+    File(Mac, &'n str, &'n str),
+    /// What a new machine runs when it has said what it is.
+    Enlist(Mac),
+    GrubStart,
+    Grub(Mac),
+}
+
+fn named(name: &str) -> Option<Named<'_>> {
+    let name = name.trim_start_matches('/');
+    if let Some(loader) = LOADERS.iter().find(|loader| loader.name == name) {
+        return Some(Named::Loader(loader.path.into()));
+    }
+    if matches!(name, "grub/grub.cfg" | "grub.cfg") {
+        return Some(Named::GrubStart);
+    }
+    let (first, rest) = name.split_once('/')?;
+    let mut parts = rest.split('/');
+    let parts = (parts.next()?, parts.next(), parts.next(), parts.next());
+    match (first, parts) {
+        ("boot", (own, None, ..)) => match own.strip_suffix(".grub") {
+            Some(mac) => Some(Named::Grub(mac.parse().ok()?)),
+            None => Some(Named::Script(own.strip_suffix(".ipxe")?.parse().ok()?)),
+        },
+        ("boot", (mac, Some(image), None, _)) => Some(Named::Choice(
+            mac.parse().ok()?,
+            image.strip_suffix(".ipxe")?,
+        )),
+        ("boot", (mac, Some(image), Some(file), None)) => {
+            Some(Named::File(mac.parse().ok()?, image, file))
+        }
+        ("enlist", (own, None, ..)) => {
+            Some(Named::Enlist(own.strip_suffix(".ipxe")?.parse().ok()?))
+        }
+        _ => None,
+    }
+}
+
+/// The files of an image, by the names that scripts have for them.
+fn files(image: &Image) -> Vec<(String, PathBuf)> {
+    match image {
+        Image::Kernel { kernel, initrd, .. } => {
+            let initrds = initrd.iter().enumerate();
+            let initrds = initrds.map(|(at, path)| (format!("initrd{at}"), path.clone()));
+            std::iter::once(("kernel".to_owned(), kernel.clone()))
+                .chain(initrds)
+                .collect()
+        }
+        Image::Program { bios, uefi } => {
+            let all = [("bios", bios), ("uefi", uefi)].into_iter();
+            all.filter_map(|(name, path)| Some((name.to_owned(), path.clone()?)))
+                .collect()
+        }
+        Image::Disk => Vec::new(),
+    }
+}
+
+impl Site {
+    /// An image that a machine may have: its own, or any of a menu.
+    fn image_for<'l>(&'l self, mac: Mac, name: &str) -> Result<&'l Image, Absent> {
+        let lan: &Lan = &self.lan;
+        let image = match assigned(lan, &self.turns, mac) {
+            Assigned::Image(own, image) if own == name => Some(image),
+            Assigned::Menu => lan.images.get(name),
+            _ => None,
+        };
+        // What it began to fetch it goes on with, also if it was assigned something else meanwhile.
+        let begun = self
+            .seen
+            .fetched
+            .get(&mac)
+            .is_some_and(|(image, _)| image == name);
+        let image = image.or_else(|| lan.images.get(name).filter(|_| begun));
+        image.ok_or_else(|| Absent(format!("image '{name}' is not assigned to {mac}")))
+    }
+
+    fn find(&mut self, name: &str, query: &str) -> Result<Content, Absent> {
+        let made = |bytes: Vec<u8>| Ok(Content::Made(Arc::from(bytes)));
+        let servers = self.servers();
+        let unknown = || Absent("there is nothing of this name".to_owned());
+        match named(name).ok_or_else(unknown)? {
+            Named::Loader(path) => Ok(Content::File(path)),
+            Named::GrubStart => made(script::grub_start()),
+            Named::Script(mac) => {
+                let assigned = assigned(&self.lan, &self.turns, mac);
+                made(script::ipxe(&self.lan, &self.name, assigned, mac, &servers))
+            }
+            Named::Grub(mac) => {
+                let assigned = assigned(&self.lan, &self.turns, mac);
+                made(script::grub(&self.lan, &self.name, assigned, mac))
+            }
+            Named::Choice(mac, name) => {
+                let image = self.image_for(mac, name)?;
+                made(script::of_image(name, image, mac, &servers))
+            }
+            Named::File(mac, image, file) => {
+                let files = files(self.image_for(mac, image)?).into_iter();
+                let found = { files }.find(|(name, _)| name == file);
+                let absent = || Absent(format!("image '{image}' has no file '{file}'"));
+                Ok(Content::File(found.ok_or_else(absent)?.1))
+            }
+            Named::Enlist(mac) => {
+                if matches!(assigned(&self.lan, &self.turns, mac), Assigned::Enlist) {
+                    self.enlist(mac, facts(query));
+                }
+                made(script::enlisted(mac, &servers))
+            }
+        }
+    }
+
+    fn fetched(&mut self, name: &str, asker: &Asker, end: &Fetched) {
+        let named = named(name);
+        let mac = match &named {
+            Some(Named::Loader(_) | Named::GrubStart) | None => match asker.address {
+                IpAddr::V4(address) => self.seen.macs.get(&address).copied(),
+                IpAddr::V6(_) => None,
+            },
+            Some(
+                Named::Script(mac)
+                | Named::Choice(mac, _)
+                | Named::File(mac, ..)
+                | Named::Enlist(mac)
+                | Named::Grub(mac),
+            ) => Some(*mac),
+        };
+        let Some(mac) = mac else { return };
+        let via = match asker.via {
+            Via::Tftp => "TFTP",
+            Via::Http => "HTTP",
+        };
+        let answered = match end {
+            Fetched::Whole(bytes) => format!("{bytes} bytes"),
+            Fetched::Broken(_) => String::new(),
+        };
+        let why = match end {
+            Fetched::Whole(_) => String::new(),
+            Fetched::Broken(why) => why.clone(),
+        };
+        self.history.add(
+            mac,
+            Step {
+                at: Moment::now(),
+                asked: format!("fetch {name} by {via}"),
+                answered,
+                why,
+            },
+        );
+        if let (Some(Named::File(mac, image, file)), Fetched::Whole(_)) = (named, end) {
+            self.has_fetched(mac, image, file);
+        }
+    }
+
+    /// A machine has all of a file. With all files of an image, it has had its turn.
+    fn has_fetched(&mut self, mac: Mac, name: &str, file: &str) {
+        let Some(image) = self.lan.images.get(name) else {
+            return;
+        };
+        let files = files(image);
+        let Some(at) = files.iter().position(|(known, _)| known == file) else {
+            return;
+        };
+        // One file of a program is all of it: the other is for other firmware.
+        let all = match image {
+            Image::Program { .. } => 1 << at,
+            _ => (1_u32 << files.len()) - 1,
+        };
+        if self.seen.fetched.len() >= FOLLOWED_MAX && !self.seen.fetched.contains_key(&mac) {
+            self.seen.fetched.clear();
+        }
+        let fetched = self.seen.fetched.entry(mac).or_default();
+        if fetched.0 != name {
+            *fetched = (name.to_owned(), 0);
+        }
+        fetched.1 |= 1 << at;
+        if fetched.1 & all == all {
+            self.seen.fetched.remove(&mac);
+            if self.turns.fetched(&self.lan, mac, name) {
+                self.pass_turns();
+            }
+        }
+    }
+}
+
+/// The facts of a query, as iPXE writes them. What cannot be shown is left out.
+fn facts(query: &str) -> Facts {
+    let mut facts = Facts::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()).take(FACTS_MAX) {
+        let is_name =
+            (1..=20).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase());
+        let value: String = value
+            .chars()
+            .filter(|one| !one.is_control())
+            .take(FACT_MAX)
+            .collect();
+        let value = value.trim();
+        if is_name && !value.is_empty() {
+            facts.insert(name.into_owned(), value.to_owned());
+        }
+    }
+    facts
+}
+
+impl Shelf for SiteShelf {
+    fn find(&self, name: &str, query: &str, _: &Asker) -> Result<Content, Absent> {
+        self.0.lock().find(name, query)
+    }
+
+    fn fetched(&self, name: &str, asker: &Asker, end: &Fetched) {
+        self.0.lock().fetched(name, asker, end);
+    }
+}

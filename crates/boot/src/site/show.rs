@@ -1,0 +1,285 @@
+//! A network as operators see it.
+
+use super::Site;
+use crate::assignment::{Assigned, assigned};
+use crate::config::Gives;
+use crate::counters::Counters;
+use crate::mac::Mac;
+use crate::message::Shown;
+use part::report::{Grade, NumberKind, NumberRow, Subject};
+use std::collections::BTreeSet;
+
+/// The kind of its subject.
+pub const NETWORK: &str = "boot-network";
+
+/// The numbers of a network, with their metrics and what they are.
+pub fn rows() -> Vec<NumberRow> {
+    let gauges = [
+        (
+            "addresses",
+            "evenkeel_boot_addresses",
+            "Addresses of the range that clients can get.",
+        ),
+        (
+            "leased",
+            "evenkeel_boot_leases",
+            "Addresses with a lease that this node knows.",
+        ),
+        (
+            "free",
+            "evenkeel_boot_addresses_free",
+            "Addresses that a new client can get from this node.",
+        ),
+        (
+            "declined",
+            "evenkeel_boot_addresses_in_use_elsewhere",
+            "Addresses that somebody uses who did not get them here.",
+        ),
+        (
+            "machines",
+            "evenkeel_boot_machines",
+            "Machines of the file.",
+        ),
+        (
+            "fetches",
+            "evenkeel_boot_fetches_open",
+            "Files that are being fetched.",
+        ),
+    ];
+    let counters = [
+        (
+            "requests",
+            "evenkeel_boot_dhcp_requests_total",
+            "DHCP packets.",
+        ),
+        (
+            "answers",
+            "evenkeel_boot_dhcp_answers_total",
+            "DHCP packets that were answered.",
+        ),
+        (
+            "limited",
+            "evenkeel_boot_dhcp_limited_total",
+            "DHCP packets of machines that sent too many.",
+        ),
+        (
+            "unreadable",
+            "evenkeel_boot_dhcp_unreadable_total",
+            "Packets to the port of DHCP that are none.",
+        ),
+        (
+            "conflicts",
+            "evenkeel_boot_conflicts_total",
+            "Times that an address was in use by somebody who did not get it here.",
+        ),
+        (
+            "tftp",
+            "evenkeel_boot_tftp_files_total",
+            "Files that were fetched by TFTP.",
+        ),
+        (
+            "tftp failed",
+            "evenkeel_boot_tftp_failures_total",
+            "Fetches by TFTP that ended before.",
+        ),
+        (
+            "tftp bytes",
+            "evenkeel_boot_tftp_bytes_total",
+            "Bytes that were sent by TFTP.",
+        ),
+        (
+            "http",
+            "evenkeel_boot_http_files_total",
+            "Files that were fetched by HTTP.",
+        ),
+        (
+            "http failed",
+            "evenkeel_boot_http_failures_total",
+            "Fetches by HTTP that ended before.",
+        ),
+        (
+            "http bytes",
+            "evenkeel_boot_http_bytes_total",
+            "Bytes that were sent by HTTP.",
+        ),
+    ];
+    let gauges = gauges.map(|(name, metric, words)| {
+        let row = NumberRow::new(name, metric, words);
+        NumberRow {
+            kind: NumberKind::Gauge,
+            ..row
+        }
+    });
+    let counters = counters.map(|(name, metric, words)| NumberRow {
+        kind: NumberKind::Counter,
+        ..NumberRow::new(name, metric, words)
+    });
+    gauges.into_iter().chain(counters).collect()
+}
+
+/// How its servers are.
+#[derive(Debug, Default)]
+pub struct Servers {
+    /// What is wrong, in words.
+    pub troubles: Vec<String>,
+    /// What TFTP has counted.
+    pub tftp: Counters,
+    /// What HTTP has counted.
+    pub http: Counters,
+}
+
+impl Site {
+    /// The network as a subject of a report.
+    pub fn subject(&mut self, servers: &Servers) -> Subject {
+        let mut subject = Subject::new(NETWORK, &self.name).label("network");
+        subject = self.state(subject, servers);
+        subject = subject.fact("interface", self.lan.interface.clone());
+        if let Some(here) = self.here() {
+            subject = subject.joined(
+                "address",
+                format!("{}/{}", here.address, here.network.prefix),
+            );
+        }
+        subject = match self.lan.gives {
+            Gives::Other => subject.fact("addresses", "from another DHCP server"),
+            Gives::Fixed => subject.fact("addresses", "only for machines of the file"),
+            Gives::Range { first, last } => {
+                let subject = subject.fact("range", format!("{first} to {last}"));
+                match self.parts.count {
+                    0 | 1 => subject,
+                    count => subject.joined(
+                        "parts held",
+                        format!("{} of {count}", self.parts.held.len()),
+                    ),
+                }
+            }
+        };
+        let others: Vec<String> = self.seen.servers.keys().map(ToString::to_string).collect();
+        if !others.is_empty() {
+            subject = subject.list("other DHCP servers", others);
+        }
+        let waiting: Vec<String> = self
+            .enlisted()
+            .map(|(mac, ..)| mac.to_string())
+            .take(20)
+            .collect();
+        if !waiting.is_empty() {
+            subject = subject.list("new machines", waiting);
+        }
+        self.numbers(subject, servers)
+    }
+
+    fn state(&self, subject: Subject, servers: &Servers) -> Subject {
+        let gives = self.lan.gives != Gives::Other;
+        let other = self.seen.servers.keys().next().filter(|_| gives);
+        let troubles = servers
+            .troubles
+            .iter()
+            .cloned()
+            .chain(self.parts.trouble.clone());
+        let mut troubles: Vec<String> = troubles.collect();
+        if let Some(other) = other {
+            troubles.push(format!("another DHCP server, {other}, gives addresses in this network: end one of the two, or write `proxy`"));
+        }
+        let mut subject = match (self.here(), troubles.is_empty()) {
+            (None, true) => subject.state("waits", Grade::Bad),
+            (None, false) | (Some(_), false) => subject.state("trouble", Grade::Bad),
+            (Some(_), true) => subject.state("answers", Grade::Good),
+        };
+        if self.here().is_none() && troubles.is_empty() {
+            troubles.push(format!(
+                "interface {} has no IPv4 address",
+                self.lan.interface
+            ));
+        }
+        subject.why = troubles.join("; ");
+        subject
+    }
+
+    fn numbers(&mut self, subject: Subject, servers: &Servers) -> Subject {
+        let count = self
+            .desk
+            .as_mut()
+            .and_then(|desk| desk.pool())
+            .map(|pool| pool.count());
+        let count = count.unwrap_or_default();
+        let (tftp, http) = (&servers.tftp, &servers.http);
+        subject
+            .number("addresses", count.all)
+            .number("leased", count.leased)
+            .number("free", count.free)
+            .number("declined", count.declined)
+            .number("machines", self.lan.machines.len() as u64)
+            .number("fetches", tftp.open + http.open)
+            .number("requests", self.counts.requests)
+            .number("answers", self.counts.answers)
+            .number("limited", self.counts.limited)
+            .number("unreadable", self.counts.unreadable)
+            .number("conflicts", self.counts.conflicts)
+            .number("tftp", tftp.done)
+            .number("tftp failed", tftp.failed)
+            .number("tftp bytes", tftp.bytes)
+            .number("http", http.done)
+            .number("http failed", http.failed)
+            .number("http bytes", http.bytes)
+    }
+
+    /// What a machine boots next, in words.
+    pub fn next(&self, mac: Mac) -> String {
+        let ordered = self.turns.ordered(mac).is_some();
+        match assigned(&self.lan, &self.turns, mac) {
+            Assigned::Image(name, _) if ordered => format!("{name} (once)"),
+            Assigned::Image(name, _) => match self.lan.machines.get(&mac) {
+                Some(machine) if machine.once => format!("{name} (once)"),
+                _ => name.to_owned(),
+            },
+            Assigned::Menu => "a menu".to_owned(),
+            Assigned::Enlist => "nothing: waits for a line".to_owned(),
+            Assigned::Nothing(_) => match self.lan.machines.contains_key(&mac) {
+                true => "its disk".to_owned(),
+                false => "nothing".to_owned(),
+            },
+        }
+    }
+
+    /// One machine.
+    pub fn shown(&mut self, mac: Mac) -> Shown {
+        let name = self
+            .lan
+            .machines
+            .get(&mac)
+            .map(|machine| machine.name.clone());
+        let new = self.seen.new.get(&mac).filter(|_| name.is_none());
+        let facts = new.map(|(_, facts)| facts.clone().into_iter().collect());
+        Shown {
+            network: self.name.clone(),
+            name: name.unwrap_or_default(),
+            mac,
+            address: self.address_of(mac),
+            next: self.next(mac),
+            last: self.history.last_of(mac).cloned(),
+            facts: facts.unwrap_or_default(),
+        }
+    }
+
+    /// The cards of all machines that the file names or that asked.
+    pub fn macs(&self) -> BTreeSet<Mac> {
+        let asked = self.history.last().map(|(mac, _)| mac);
+        asked.chain(self.lan.machines.keys().copied()).collect()
+    }
+
+    /// The card of a machine, by its name or as it is written.
+    pub fn find_machine(&self, machine: &str) -> Option<Mac> {
+        let named = self
+            .lan
+            .machines
+            .iter()
+            .find(|(_, one)| one.name == machine);
+        named.map(|(mac, _)| *mac).or_else(|| {
+            let mac: Mac = machine.parse().ok()?;
+            let is_known =
+                self.lan.machines.contains_key(&mac) || self.history.last_of(mac).is_some();
+            is_known.then_some(mac)
+        })
+    }
+}

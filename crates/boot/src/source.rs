@@ -1,0 +1,180 @@
+//! An opened [`Content`]: its length and its bytes, for everything that sends it. Opening never
+//! waits: a FIFO, a directory or a device is refused.
+
+use crate::content::Content;
+use rustix::fs::{Advice, FileType, Mode, OFlags, Stat};
+use rustix::io::{Errno, ReadWriteFlags};
+use std::fs::File;
+use std::io;
+use std::io::IoSliceMut;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// An opened content. A clone reads from the same file.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Bytes in memory.
+    Bytes(Arc<[u8]>),
+    /// A regular file.
+    File(Opened),
+}
+
+/// A regular file, as it was when it was opened.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    file: Arc<File>,
+    /// Its length, bytes.
+    pub bytes: u64,
+    /// When it was last written: seconds and nanoseconds since 1970.
+    pub modified: (i64, u32),
+    /// Its inode.
+    pub inode: u64,
+}
+
+/// Why a content cannot be opened.
+#[derive(Debug, Error)]
+pub enum NotOpened {
+    /// The system refuses it.
+    #[error("cannot open the file: {}", language::reason(.0))]
+    Open(#[from] io::Error),
+    /// It is a directory, a FIFO or a device.
+    #[error("not a regular file")]
+    NotAFile,
+}
+
+/// Why bytes of a source cannot be read.
+#[derive(Debug, Error)]
+pub enum NotRead {
+    /// The system refuses it.
+    #[error("cannot read the file: {}", language::reason(.0))]
+    Read(#[from] io::Error),
+    /// The file is shorter than when it was opened.
+    #[error("the file was truncated while it was sent")]
+    Truncated,
+}
+
+impl Source {
+    /// Opens a content. It does not wait for the writer of a FIFO.
+    ///
+    /// # Errors
+    /// There is no such file, or it is not a regular file.
+    pub fn open(content: &Content) -> Result<Source, NotOpened> {
+        match content {
+            Content::Made(bytes) => Ok(Source::Bytes(Arc::clone(bytes))),
+            Content::File(path) => Ok(Source::File(Opened::open(path)?)),
+        }
+    }
+
+    /// Returns the length in bytes.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Source::Bytes(bytes) => bytes.len() as u64,
+            Source::File(file) => file.bytes,
+        }
+    }
+
+    /// Fills `buffer` with the bytes from `at`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or it ends before.
+    pub fn read(&self, at: u64, buffer: &mut [u8]) -> Result<(), NotRead> {
+        match self {
+            Source::Bytes(bytes) => {
+                let from = usize::try_from(at).map_err(|_| NotRead::Truncated)?;
+                let end = from.checked_add(buffer.len());
+                let part = end.and_then(|end| bytes.get(from..end));
+                buffer.copy_from_slice(part.ok_or(NotRead::Truncated)?);
+                Ok(())
+            }
+            Source::File(file) => match file.file.read_exact_at(buffer, at) {
+                Ok(()) => Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    Err(NotRead::Truncated)
+                }
+                Err(error) => Err(error.into()),
+            },
+        }
+    }
+
+    /// Fills `buffer` with the bytes from `at` if no disk has to be waited for.
+    pub fn read_at_once(&self, at: u64, buffer: &mut [u8]) -> bool {
+        let file = match self {
+            Source::Bytes(_) => return self.read(at, buffer).is_ok(),
+            Source::File(file) => file,
+        };
+        let wanted = buffer.len();
+        let mut into = [IoSliceMut::new(buffer)];
+        let read = rustix::io::preadv2(&*file.file, &mut into, at, ReadWriteFlags::NOWAIT);
+        read == Ok(wanted)
+    }
+}
+
+impl Opened {
+    fn open(path: &Path) -> Result<Opened, NotOpened> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from)?;
+        let about = rustix::fs::fstat(&fd).map_err(io::Error::from)?;
+        if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {
+            return Err(NotOpened::NotAFile);
+        }
+        // Only a hint: the disk reads ahead.
+        let _: Result<(), Errno> = rustix::fs::fadvise(&fd, 0, None, Advice::Sequential);
+        Ok(Opened::of(File::from(fd), &about))
+    }
+
+    fn of(file: File, about: &Stat) -> Opened {
+        Opened {
+            file: Arc::new(file),
+            bytes: u64::try_from(about.st_size).unwrap_or(0),
+            modified: (
+                about.st_mtime,
+                u32::try_from(about.st_mtime_nsec).unwrap_or(0),
+            ),
+            inode: about.st_ino,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::Scratch;
+
+    fn opened(path: &Path) -> Result<Source, NotOpened> {
+        Source::open(&Content::File(path.to_owned()))
+    }
+
+    #[test]
+    fn a_file_is_read_at_any_offset_and_never_behind_its_end() {
+        let scratch = Scratch::new().unwrap();
+        let path = scratch.write("a", "0123456789").unwrap();
+        let made = Source::Bytes(Arc::from(b"0123456789".as_slice()));
+        for source in [opened(&path).unwrap(), made] {
+            assert_eq!(source.bytes(), 10);
+            let mut four = [0; 4];
+            source.read(6, &mut four).unwrap();
+            assert_eq!(&four, b"6789");
+            let behind = source.read(7, &mut four);
+            assert!(matches!(behind, Err(NotRead::Truncated)));
+            let behind = source.read(u64::MAX - 1, &mut four);
+            assert!(behind.is_err());
+        }
+    }
+
+    #[test]
+    fn a_directory_a_fifo_and_a_missing_file_are_refused_at_once() {
+        let scratch = Scratch::new().unwrap();
+        let directory = opened(scratch.path());
+        assert!(matches!(directory, Err(NotOpened::NotAFile)));
+        let fifo = scratch.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        assert!(matches!(opened(&fifo), Err(NotOpened::NotAFile)));
+        let missing = opened(&scratch.path().join("none")).unwrap_err();
+        assert_eq!(
+            missing.to_string(),
+            "cannot open the file: No such file or directory"
+        );
+    }
+}

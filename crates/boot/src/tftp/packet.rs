@@ -1,0 +1,357 @@
+//! The packets of TFTP (RFC 1350, with options by RFC 2347, 2348, 2349 and 7440) as values.
+
+use std::fmt::Write as _;
+
+/// The longest name of a file, bytes.
+pub const NAME_MAX: usize = 255;
+/// The longest request: RFC 2347 allows 512 bytes, and some firmware pads.
+pub const REQUEST_MAX: usize = 1_024;
+/// The head of a DATA packet, bytes.
+pub const HEAD_BYTES: usize = 4;
+/// The longest message of a client that is kept, characters.
+const WORDS_MAX: usize = 120;
+/// The longest decimal number of an option.
+const DIGITS_MAX: usize = 19;
+
+const READ: u16 = 1;
+const WRITE: u16 = 2;
+const DATA: u16 = 3;
+const ACK: u16 = 4;
+const ERROR: u16 = 5;
+const OPTIONS: u16 = 6;
+
+/// The codes of errors (RFC 1350, appendix) that this server sends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Code {
+    /// See the message.
+    Other = 0,
+    /// File not found.
+    NotFound = 1,
+    /// Access violation.
+    Access = 2,
+    /// Illegal TFTP operation.
+    Illegal = 4,
+}
+
+/// How the bytes of a file are sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// As they are.
+    Octet,
+    /// As the text of a terminal: LF as CR LF, CR as CR NUL.
+    Netascii,
+}
+
+/// The options of a request that this server knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// `blksize`: bytes of a block.
+    pub block_bytes: Option<u64>,
+    /// `timeout`: seconds until a packet is sent again.
+    pub timeout_s: Option<u64>,
+    /// `tsize`: the client wants the length of the file.
+    pub size: bool,
+    /// `windowsize`: blocks that are sent before an ACK.
+    pub window: Option<u64>,
+}
+
+/// A read request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// The name: with slashes for backslashes, and without those that it begins with.
+    pub name: String,
+    /// How the bytes are to be sent.
+    pub mode: Mode,
+    /// The known options.
+    pub options: Options,
+}
+
+/// A packet of a client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Packet {
+    /// RRQ.
+    Read(Request),
+    /// WRQ.
+    Write,
+    /// ACK of a block.
+    Ack(u16),
+    /// ERROR.
+    Error {
+        /// Its code.
+        code: u16,
+        /// Its message: printable, and not longer than a line.
+        words: String,
+    },
+    /// DATA or OACK, which only a server sends.
+    OfServer,
+}
+
+/// Why bytes are not a packet that can be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Malformed {
+    /// The operation is unknown.
+    #[error("unknown operation")]
+    Operation,
+    /// The packet ends too early.
+    #[error("the packet is incomplete")]
+    Short,
+    /// The name is empty, too long, or not UTF-8.
+    #[error("a file name has 1 to {NAME_MAX} bytes of UTF-8")]
+    Name,
+    /// The mode is neither `octet` nor `netascii`.
+    #[error("the mode must be octet or netascii")]
+    Mode,
+}
+
+impl Packet {
+    /// Parses a datagram.
+    ///
+    /// # Errors
+    /// It is not a packet of TFTP. What follows the mode of a request never is an error: an option
+    /// that cannot be read, and all behind it, are ignored.
+    pub fn parse(bytes: &[u8]) -> Result<Packet, Malformed> {
+        let (operation, rest) = number(bytes).ok_or(Malformed::Short)?;
+        match operation {
+            READ => request(rest).map(Packet::Read),
+            WRITE => Ok(Packet::Write),
+            DATA | OPTIONS => Ok(Packet::OfServer),
+            ACK => {
+                let (block, _) = number(rest).ok_or(Malformed::Short)?;
+                Ok(Packet::Ack(block))
+            }
+            ERROR => {
+                let (code, rest) = number(rest).ok_or(Malformed::Short)?;
+                let words = rest.split(|byte| *byte == 0).next().unwrap_or_default();
+                let words = words.get(..WORDS_MAX).unwrap_or(words);
+                let words = String::from_utf8_lossy(words);
+                let words = words.chars().filter(|c| !c.is_control()).collect();
+                Ok(Packet::Error { code, words })
+            }
+            _ => Err(Malformed::Operation),
+        }
+    }
+}
+
+fn number(bytes: &[u8]) -> Option<(u16, &[u8])> {
+    let (two, rest) = bytes.split_first_chunk::<2>()?;
+    Some((u16::from_be_bytes(*two), rest))
+}
+
+/// Takes a text that ends with NUL.
+fn text<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let end = bytes.iter().position(|byte| *byte == 0)?;
+    let (text, rest) = bytes.split_at_checked(end)?;
+    *bytes = rest.get(1..).unwrap_or_default();
+    Some(text)
+}
+
+fn request(mut bytes: &[u8]) -> Result<Request, Malformed> {
+    let name = text(&mut bytes).ok_or(Malformed::Short)?;
+    let mode = text(&mut bytes).ok_or(Malformed::Short)?;
+    if name.len() > NAME_MAX {
+        return Err(Malformed::Name);
+    }
+    let name = std::str::from_utf8(name).map_err(|_| Malformed::Name)?;
+    let name = name.replace('\\', "/");
+    let name = name.trim_start_matches('/');
+    if name.is_empty() {
+        return Err(Malformed::Name);
+    }
+    let mode = match mode {
+        mode if mode.eq_ignore_ascii_case(b"octet") => Mode::Octet,
+        mode if mode.eq_ignore_ascii_case(b"netascii") => Mode::Netascii,
+        _ => return Err(Malformed::Mode),
+    };
+    let mut options = Options::default();
+    while let Some(name) = text(&mut bytes).filter(|name| !name.is_empty()) {
+        let Some(value) = text(&mut bytes) else {
+            break;
+        };
+        options.add(name, value);
+    }
+    Ok(Request {
+        name: name.to_owned(),
+        mode,
+        options,
+    })
+}
+
+impl Options {
+    /// Adds one of a request: the first of its name is the one that is used.
+    fn add(&mut self, name: &[u8], value: &[u8]) {
+        let Some(value) = decimal(value) else {
+            return;
+        };
+        let slot = match name {
+            name if name.eq_ignore_ascii_case(b"blksize") => &mut self.block_bytes,
+            name if name.eq_ignore_ascii_case(b"timeout") => &mut self.timeout_s,
+            name if name.eq_ignore_ascii_case(b"windowsize") => &mut self.window,
+            name if name.eq_ignore_ascii_case(b"tsize") => {
+                self.size = true;
+                return;
+            }
+            _ => return,
+        };
+        slot.get_or_insert(value);
+    }
+}
+
+fn decimal(text: &[u8]) -> Option<u64> {
+    let is_number = text.len() <= DIGITS_MAX && text.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(text).ok().filter(|_| is_number)?;
+    text.parse().ok()
+}
+
+/// Returns the head of a DATA packet.
+pub fn data_head(block: u16) -> [u8; HEAD_BYTES] {
+    let ([a, b], [c, d]) = (DATA.to_be_bytes(), block.to_be_bytes());
+    [a, b, c, d]
+}
+
+/// Returns an ERROR packet.
+pub fn error(code: Code, words: &str) -> Vec<u8> {
+    let mut bytes = ERROR.to_be_bytes().to_vec();
+    bytes.extend_from_slice(&(code as u16).to_be_bytes());
+    bytes.extend(words.bytes().filter(|byte| *byte != 0));
+    bytes.push(0);
+    bytes
+}
+
+/// Returns an OACK packet with these options and values.
+pub fn option_ack(options: &[(&str, u64)]) -> Vec<u8> {
+    let mut texts = String::new();
+    for (name, value) in options {
+        // Writing to a string never fails.
+        let _ = write!(texts, "{name}\0{value}\0");
+    }
+    let mut bytes = OPTIONS.to_be_bytes().to_vec();
+    bytes.extend_from_slice(texts.as_bytes());
+    bytes
+}
+
+/// Returns a text as netascii (RFC 764): LF as CR LF, CR as CR NUL.
+pub fn netascii(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 16);
+    for byte in bytes {
+        match byte {
+            b'\n' => out.extend_from_slice(b"\r\n"),
+            b'\r' => out.extend_from_slice(b"\r\0"),
+            byte => out.push(*byte),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, options: Options) -> Result<Packet, Malformed> {
+        Ok(Packet::Read(Request {
+            name: name.to_owned(),
+            mode: Mode::Octet,
+            options,
+        }))
+    }
+
+    #[test]
+    fn the_packets_of_a_client_are_read() {
+        let none = Options::default();
+        let all = Options {
+            block_bytes: Some(1468),
+            timeout_s: Some(3),
+            size: true,
+            window: Some(16),
+        };
+        let first = Options {
+            block_bytes: Some(8),
+            ..none
+        };
+        let error = |code, words: &str| {
+            let words = words.to_owned();
+            Ok(Packet::Error { code, words })
+        };
+        let netascii = Packet::Read(Request {
+            name: "a".to_owned(),
+            mode: Mode::Netascii,
+            options: none,
+        });
+        let cases: &[(&[u8], Result<Packet, Malformed>)] = &[
+            (b"\0\x01pxe/a.0\0octet\0", read("pxe/a.0", none)),
+            (b"\0\x01/a\0OcTeT\0", read("a", none)),
+            (b"\0\x01\\boot\\BCD\0octet\0", read("boot/BCD", none)),
+            (
+                b"\0\x01../../etc/passwd\0octet\0",
+                read("../../etc/passwd", none),
+            ),
+            (b"\0\x01a\0netascii\0", Ok(netascii)),
+            (
+                b"\0\x01a\0octet\0blksize\x001468\0Timeout\x003\0tsize\x000\0WINDOWSIZE\x0016\0",
+                read("a", all),
+            ),
+            (
+                b"\0\x01a\0octet\0blksize\x008\0blksize\x009\0",
+                read("a", first),
+            ),
+            // What cannot be read is as if it were not there.
+            (
+                b"\0\x01a\0octet\0blksize\0-8\0timeout\0\0x\0y\0",
+                read("a", none),
+            ),
+            (
+                b"\0\x01a\0octet\0blksize\x0099999999999999999999\0",
+                read("a", none),
+            ),
+            (b"\0\x01a\0octet\0blksize\x001468", read("a", none)),
+            (b"\0\x01a\0octet\0\0\0\0\0\0", read("a", none)),
+            (b"\0\x01a\0octet\0blksize", read("a", none)),
+            (b"\0\x02a\0octet\0", Ok(Packet::Write)),
+            (b"\0\x03\0\x01data", Ok(Packet::OfServer)),
+            (b"\0\x04\xff\xfe", Ok(Packet::Ack(0xfffe))),
+            (b"\0\x04\0\x01padded", Ok(Packet::Ack(1))),
+            (b"\0\x05\0\x08no\n\0x", error(8, "no")),
+            (b"\0\x05\0\0", error(0, "")),
+            (b"\0\x05\0\0\xff", error(0, "\u{fffd}")),
+            (b"\0\x06", Ok(Packet::OfServer)),
+            (b"", Err(Malformed::Short)),
+            (b"\0", Err(Malformed::Short)),
+            (b"\0\x04\0", Err(Malformed::Short)),
+            (b"\0\x05\0", Err(Malformed::Short)),
+            (b"\0\x01a", Err(Malformed::Short)),
+            (b"\0\x01a\0octet", Err(Malformed::Short)),
+            (b"\0\x01\0octet\0", Err(Malformed::Name)),
+            (b"\0\x01//\0octet\0", Err(Malformed::Name)),
+            (b"\0\x01\xff\0octet\0", Err(Malformed::Name)),
+            (b"\0\x01a\0mail\0", Err(Malformed::Mode)),
+            (b"\x01\0a\0octet\0", Err(Malformed::Operation)),
+            (b"\0\x07", Err(Malformed::Operation)),
+        ];
+        for (bytes, expected) in cases {
+            let bytes: &[u8] = bytes;
+            assert_eq!(&Packet::parse(bytes), expected, "{}", bytes.escape_ascii());
+        }
+        for (length, fits) in [(NAME_MAX, true), (NAME_MAX + 1, false)] {
+            let bytes = ["\0\x01", &"n".repeat(length), "\0octet\0"].concat();
+            assert_eq!(Packet::parse(bytes.as_bytes()).is_ok(), fits);
+        }
+    }
+
+    #[test]
+    fn a_long_message_of_a_client_is_shortened() {
+        let bytes = [b"\0\x05\0\0".as_slice(), &[b'x'; 5_000], b"\0"].concat();
+        let Ok(Packet::Error { words, .. }) = Packet::parse(&bytes) else {
+            panic!("an error");
+        };
+        assert_eq!(words.len(), WORDS_MAX);
+    }
+
+    #[test]
+    fn the_packets_of_the_server_are_written() {
+        assert_eq!(data_head(0x1234), *b"\0\x03\x124");
+        let written = error(Code::NotFound, "file\0 not found");
+        assert_eq!(written, b"\0\x05\0\x01file not found\0");
+        let written = option_ack(&[("blksize", 1468), ("tsize", 0)]);
+        assert_eq!(written, b"\0\x06blksize\x001468\0tsize\x000\0");
+        assert_eq!(netascii(b"a\nb\rc\r\n"), b"a\r\nb\r\0c\r\0\r\n");
+    }
+}

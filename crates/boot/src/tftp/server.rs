@@ -1,0 +1,587 @@
+//! The thread that serves all networks: it waits for requests, packets of transfers and orders with
+//! one epoll, reads files, and sends.
+
+use super::packet::{Code, HEAD_BYTES, Mode, Packet, REQUEST_MAX, Request, data_head};
+use super::packet::{error, netascii};
+use super::socket::{self, Came, Receive};
+use super::transfer::{Due, End, Terms, Transfer};
+use crate::content::{Asker, Fetched, Shelf, Via};
+use crate::counters::{Counters, Counting, Ended};
+use crate::source::Source;
+use part::lock;
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
+use std::collections::HashMap;
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Transfers at one time.
+pub const TRANSFERS_MAX: usize = 4_096;
+/// Transfers at one time of one address.
+pub const OF_ONE_MAX: usize = 8;
+/// The longest text that is converted to netascii, in memory.
+const NETASCII_MAX: u64 = 1 << 20;
+/// Bytes that are read from a file at a time; at least one block.
+const READ_BYTES: usize = 128 << 10;
+/// Requests, and packets of one transfer, until others have their turn.
+const TURN: usize = 32;
+/// How often deadlines are looked at while there are transfers.
+const TICK: Duration = Duration::from_millis(100);
+const EVENTS: usize = 256;
+/// The event of the orders. Those of listeners are below [`FIRST`], those of transfers above.
+const ORDERS: u64 = u64::MAX;
+const FIRST: u64 = 1 << 32;
+
+/// A socket that waits for requests.
+#[derive(Debug)]
+pub struct Listener {
+    /// A socket of UDP that is bound to the port.
+    pub socket: OwnedFd,
+    /// The interface to which its transfers are bound, too.
+    pub interface: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Orders {
+    listeners: Option<Vec<Listener>>,
+    stop: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    orders: Mutex<Orders>,
+    wake: OwnedFd,
+    counting: Counting,
+}
+
+impl Shared {
+    fn wake(&self) {
+        // The counter is full only if it is readable.
+        let _: Result<usize, Errno> = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+}
+
+/// The TFTP server. Dropping it stops it.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts a thread that answers requests at `listeners`.
+    ///
+    /// # Errors
+    /// A listener is not a socket of UDP, or the system has no descriptor or thread left.
+    pub fn start(listeners: Vec<Listener>, shelf: Arc<dyn Shelf>) -> io::Result<Server> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let shared = Arc::new(Shared {
+            orders: Mutex::default(),
+            wake,
+            counting: Counting::default(),
+        });
+        let mut serving = Serving::new(Arc::clone(&shared), shelf)?;
+        serving.listen(listeners)?;
+        let thread = std::thread::Builder::new().name("tftp".to_owned());
+        let thread = thread.spawn(move || serving.run())?;
+        Ok(Server {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Replaces the listeners. Transfers that have begun continue.
+    ///
+    /// # Errors
+    /// A listener is not a socket of UDP: nothing changes.
+    pub fn change(&self, listeners: Vec<Listener>) -> io::Result<()> {
+        for listener in &listeners {
+            socket::listen(listener.socket.as_fd())?;
+        }
+        lock(&self.shared.orders).listeners = Some(listeners);
+        self.shared.wake();
+        Ok(())
+    }
+
+    /// Returns the counters.
+    pub fn counters(&self) -> Counters {
+        self.shared.counting.read()
+    }
+
+    /// Ends all transfers, with an error for their clients, and the thread.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        lock(&self.shared.orders).stop = true;
+        self.shared.wake();
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to say; a panic of it has been reported.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A transfer with its socket.
+struct Active {
+    transfer: Transfer,
+    socket: OwnedFd,
+    source: Source,
+    name: String,
+    request: Request,
+    client: SocketAddr,
+    /// The client's port is closed.
+    is_closed: bool,
+    /// The socket's buffer is full.
+    is_full: bool,
+}
+
+impl Active {
+    fn asker(&self) -> Asker {
+        asker(self.client)
+    }
+}
+
+fn asker(client: SocketAddr) -> Asker {
+    Asker {
+        address: client.ip().to_canonical(),
+        via: Via::Tftp,
+    }
+}
+
+/// How a transfer left.
+enum Left {
+    Ended(End),
+    /// An error on this side, which the client gets, too.
+    Failed(String),
+    /// The client's port is closed.
+    Closed,
+    /// The same client has asked for something else.
+    Replaced,
+}
+
+/// What became of a packet.
+enum Sent {
+    Gone,
+    Full,
+    Closed,
+}
+
+struct Serving {
+    epoll: OwnedFd,
+    shared: Arc<Shared>,
+    shelf: Arc<dyn Shelf>,
+    listeners: Vec<Listener>,
+    transfers: HashMap<u64, Active>,
+    by_client: HashMap<SocketAddr, u64>,
+    of_one: HashMap<IpAddr, usize>,
+    next: u64,
+    buffer: Vec<u8>,
+    ticked: Instant,
+}
+
+impl Serving {
+    fn new(shared: Arc<Shared>, shelf: Arc<dyn Shelf>) -> io::Result<Serving> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        epoll::add(
+            &epoll,
+            &shared.wake,
+            EventData::new_u64(ORDERS),
+            EventFlags::IN,
+        )?;
+        Ok(Serving {
+            epoll,
+            shared,
+            shelf,
+            listeners: Vec::new(),
+            transfers: HashMap::new(),
+            by_client: HashMap::new(),
+            of_one: HashMap::new(),
+            next: FIRST,
+            buffer: Vec::new(),
+            ticked: Instant::now(),
+        })
+    }
+
+    fn listen(&mut self, listeners: Vec<Listener>) -> io::Result<()> {
+        for old in self.listeners.drain(..) {
+            // The descriptor may have a copy elsewhere, which would keep it in the epoll.
+            let _: Result<(), Errno> = epoll::delete(&self.epoll, &old.socket);
+        }
+        for (listener, at) in listeners.iter().zip(0_u64..) {
+            socket::listen(listener.socket.as_fd())?;
+            let data = EventData::new_u64(at);
+            epoll::add(&self.epoll, &listener.socket, data, EventFlags::IN)?;
+        }
+        self.listeners = listeners;
+        Ok(())
+    }
+
+    fn run(&mut self) {
+        let mut events = Vec::with_capacity(EVENTS);
+        loop {
+            let tick = Timespec {
+                tv_sec: 0,
+                tv_nsec: TICK.subsec_nanos().into(),
+            };
+            let timeout = (!self.transfers.is_empty()).then_some(&tick);
+            events.clear();
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout) {
+                Ok(_) | Err(Errno::INTR) => {}
+                // Of a descriptor that is no epoll: it cannot be.
+                Err(_) => return,
+            }
+            for event in &events {
+                let (data, flags) = (event.data, event.flags);
+                match data.u64() {
+                    ORDERS => {
+                        if self.take_orders() {
+                            return self.end_all();
+                        }
+                    }
+                    at if at < FIRST => self.take_requests(at),
+                    id => self.serve(id, flags),
+                }
+            }
+            self.take_time();
+        }
+    }
+
+    /// Takes orders. Whether it is to end.
+    fn take_orders(&mut self) -> bool {
+        let mut number = [0; 8];
+        let _: Result<usize, Errno> = rustix::io::read(&self.shared.wake, &mut number);
+        let orders = std::mem::take(&mut *lock(&self.shared.orders));
+        if let Some(listeners) = orders.listeners {
+            // They were looked at when the order was given.
+            let _: io::Result<()> = self.listen(listeners);
+        }
+        orders.stop
+    }
+
+    fn end_all(&mut self) {
+        let all: Vec<u64> = self.transfers.keys().copied().collect();
+        for id in all {
+            self.leave(id, Left::Failed("the server stops".to_owned()));
+        }
+    }
+
+    fn take_time(&mut self) {
+        let now = Instant::now();
+        if now.duration_since(self.ticked) < TICK {
+            return;
+        }
+        self.ticked = now;
+        let late = { self.transfers.iter() }
+            .filter(|(_, active)| active.transfer.deadline() <= now)
+            .map(|(id, _)| *id);
+        for id in late.collect::<Vec<u64>>() {
+            if let Some(active) = self.transfers.get_mut(&id) {
+                active.transfer.handle_time(now);
+                self.advance(id);
+            }
+        }
+    }
+
+    fn take_requests(&mut self, at: u64) {
+        for _ in 0..TURN {
+            let listener = usize::try_from(at).ok();
+            let Some(listener) = listener.and_then(|at| self.listeners.get(at)) else {
+                return;
+            };
+            let mut bytes = [0; REQUEST_MAX];
+            match socket::receive(listener.socket.as_fd(), &mut bytes) {
+                Ok(Receive::Came(came)) => {
+                    let bytes = bytes.get(..came.bytes).unwrap_or_default();
+                    self.take_request(at, &came, bytes);
+                }
+                Ok(Receive::Other) => {}
+                Ok(Receive::Empty) | Err(_) => return,
+            }
+        }
+    }
+
+    fn take_request(&mut self, at: u64, came: &Came, bytes: &[u8]) {
+        let listener = usize::try_from(at).ok();
+        let Some(listener) = listener.and_then(|at| self.listeners.get(at)) else {
+            return;
+        };
+        let interface = listener.interface.as_deref();
+        let request = match Packet::parse(bytes) {
+            Ok(Packet::Read(request)) => request,
+            Ok(Packet::Write) => {
+                let words = "this server is read only";
+                return self.refuse(came, interface, Code::Access, words);
+            }
+            // Late ones of a transfer: an answer to them would make others.
+            Ok(Packet::Ack(_) | Packet::Error { .. } | Packet::OfServer) => return,
+            Err(malformed) => {
+                return self.refuse(came, interface, Code::Illegal, &malformed.to_string());
+            }
+        };
+        if let Some(id) = self.by_client.get(&came.from).copied() {
+            let active = self.transfers.get_mut(&id);
+            let is_again = active
+                .is_some_and(|active| active.request == request && active.transfer.handle_again());
+            if is_again {
+                return self.advance(id);
+            }
+            self.leave(id, Left::Replaced);
+        }
+        self.begin(at, came, request);
+    }
+
+    fn begin(&mut self, at: u64, came: &Came, request: Request) {
+        let listener = usize::try_from(at).ok();
+        let Some(listener) = listener.and_then(|at| self.listeners.get(at)) else {
+            return;
+        };
+        let interface = listener.interface.as_deref();
+        let of_one = self.of_one.get(&came.from.ip()).copied().unwrap_or(0);
+        if of_one >= OF_ONE_MAX || self.transfers.len() >= TRANSFERS_MAX {
+            return self.refuse(came, interface, Code::Other, "too many transfers");
+        }
+        let asker = asker(came.from);
+        let Ok(content) = self.shelf.find(&request.name, "", &asker) else {
+            return self.refuse(came, interface, Code::NotFound, "file not found");
+        };
+        let source = match opened(&content, request.mode) {
+            Ok(source) => source,
+            Err(words) => {
+                self.refuse(came, interface, Code::NotFound, &words);
+                return self
+                    .shelf
+                    .fetched(&request.name, &asker, &Fetched::Broken(words));
+            }
+        };
+        let block_max = socket::block_max(listener.socket.as_fd(), came);
+        // Without a descriptor there is no answer: the client asks again.
+        let Ok(socket) = socket::open(came, interface) else {
+            return self.shared.counting.refuse();
+        };
+        let id = self.next;
+        if epoll::add(&self.epoll, &socket, EventData::new_u64(id), EventFlags::IN).is_err() {
+            return self.shared.counting.refuse();
+        }
+        self.next += 1;
+        let terms = Terms::agree(&request.options, source.bytes(), block_max);
+        let active = Active {
+            transfer: Transfer::new(terms, source.bytes(), Instant::now()),
+            socket,
+            source,
+            name: request.name.clone(),
+            request,
+            client: came.from,
+            is_closed: false,
+            is_full: false,
+        };
+        self.transfers.insert(id, active);
+        self.by_client.insert(came.from, id);
+        *self.of_one.entry(came.from.ip()).or_default() += 1;
+        self.shared.counting.begin();
+        self.advance(id);
+    }
+
+    fn refuse(&self, came: &Came, interface: Option<&str>, code: Code, words: &str) {
+        self.shared.counting.refuse();
+        if let Ok(socket) = socket::open(came, interface) {
+            // A client that does not get it asks again.
+            let _: Result<usize, Errno> = send(&socket, &error(code, words), SendFlags::DONTWAIT);
+        }
+    }
+
+    /// Something came for a transfer, or its socket has room again.
+    fn serve(&mut self, id: u64, flags: EventFlags) {
+        let Some(active) = self.transfers.get_mut(&id) else {
+            return;
+        };
+        if active.is_full && flags.contains(EventFlags::OUT) {
+            active.is_full = false;
+            let data = EventData::new_u64(id);
+            let _: Result<(), Errno> =
+                epoll::modify(&self.epoll, &active.socket, data, EventFlags::IN);
+        }
+        active.receive();
+        self.advance(id);
+    }
+
+    /// Sends what is due, and ends what has ended.
+    fn advance(&mut self, id: u64) {
+        let Some(active) = self.transfers.get_mut(&id) else {
+            return;
+        };
+        let was_full = active.is_full;
+        let sent = active.send(&mut self.buffer, &self.shared.counting);
+        if active.is_full && !was_full {
+            let (data, flags) = (EventData::new_u64(id), EventFlags::IN | EventFlags::OUT);
+            let _: Result<(), Errno> = epoll::modify(&self.epoll, &active.socket, data, flags);
+        }
+        if active.is_closed && active.transfer.end().is_none() {
+            // What the client sent before it closed its port may still be there.
+            active.receive();
+        }
+        let left = match (sent, active.transfer.end()) {
+            (_, Some(end)) => Left::Ended(end.clone()),
+            (Err(words), None) => Left::Failed(words),
+            (Ok(()), None) if active.is_closed => Left::Closed,
+            (Ok(()), None) => return,
+        };
+        self.leave(id, left);
+    }
+
+    fn leave(&mut self, id: u64, left: Left) {
+        let Some(active) = self.transfers.remove(&id) else {
+            return;
+        };
+        self.by_client.remove(&active.client);
+        if let Some(count) = self.of_one.get_mut(&active.client.ip()) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_one.remove(&active.client.ip());
+            }
+        }
+        let size = active.source.bytes();
+        let fetched = match left {
+            Left::Ended(End::Whole) => Some(Fetched::Whole(size)),
+            Left::Ended(End::Declined) => None,
+            Left::Ended(End::Broken(broken)) => Some(Fetched::Broken(broken.to_string())),
+            Left::Failed(words) => {
+                let packet = error(Code::Other, &words);
+                let _: Result<usize, Errno> = send(&active.socket, &packet, SendFlags::DONTWAIT);
+                Some(Fetched::Broken(words))
+            }
+            Left::Closed => Some(Fetched::Broken("the client closed its port".to_owned())),
+            Left::Replaced => Some(Fetched::Broken("the client asked again".to_owned())),
+        };
+        self.shared.counting.end(match &fetched {
+            Some(Fetched::Whole(_)) => Ended::Done,
+            Some(Fetched::Broken(_)) => Ended::Failed,
+            None => Ended::Asked,
+        });
+        if let Some(fetched) = fetched {
+            self.shelf.fetched(&active.name, &active.asker(), &fetched);
+        }
+    }
+}
+
+/// Opens a content as it is sent in a mode.
+fn opened(content: &crate::content::Content, mode: Mode) -> Result<Source, String> {
+    let source = Source::open(content).map_err(|error| error.to_string())?;
+    if mode == Mode::Octet {
+        return Ok(source);
+    }
+    if source.bytes() > NETASCII_MAX {
+        return Err("too large for the mode netascii: use octet (binary)".to_owned());
+    }
+    let mut text = vec![0; usize::try_from(source.bytes()).unwrap_or(0)];
+    let read = source.read(0, &mut text);
+    read.map_err(|error| error.to_string())?;
+    Ok(Source::Bytes(netascii(&text).into()))
+}
+
+impl Active {
+    /// Takes what the client has sent.
+    fn receive(&mut self) {
+        let now = Instant::now();
+        for _ in 0..TURN {
+            // An ACK has four bytes; what a longer packet has beyond this is not needed.
+            let mut bytes = [0; 256];
+            match recv(&self.socket, &mut bytes, RecvFlags::DONTWAIT) {
+                Ok((_, length)) => {
+                    let bytes = bytes.get(..length).unwrap_or(&bytes);
+                    if let Ok(packet) = Packet::parse(bytes) {
+                        self.transfer.handle(&packet, now);
+                    }
+                }
+                // The error of an earlier packet, before what came since.
+                Err(Errno::CONNREFUSED) => self.is_closed = true,
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Sends all that is due, until the socket is full.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    fn send(&mut self, buffer: &mut Vec<u8>, counting: &Counting) -> Result<(), String> {
+        while !self.is_full && !self.is_closed {
+            let sent = match self.transfer.due() {
+                None => return Ok(()),
+                Some(Due::Options) => {
+                    let packet = self.transfer.terms().option_ack().unwrap_or_default();
+                    let sent = as_sent(send(&self.socket, packet, SendFlags::DONTWAIT));
+                    if matches!(sent, Sent::Gone) {
+                        self.transfer.sent(1, Instant::now());
+                    }
+                    sent
+                }
+                Some(Due::Blocks(blocks)) => self.send_blocks(blocks, buffer, counting)?,
+            };
+            match sent {
+                Sent::Gone => {}
+                Sent::Full => self.is_full = true,
+                Sent::Closed => self.is_closed = true,
+            }
+        }
+        Ok(())
+    }
+
+    fn send_blocks(
+        &mut self,
+        mut blocks: Range<u64>,
+        buffer: &mut Vec<u8>,
+        counting: &Counting,
+    ) -> Result<Sent, String> {
+        let block_bytes = usize::from(self.transfer.terms().block_bytes());
+        let most = (READ_BYTES / block_bytes).max(1) as u64;
+        blocks.end = blocks.end.min(blocks.start + most);
+        let bytes = self.transfer.bytes_of(&blocks);
+        let length = usize::try_from(bytes.end - bytes.start).unwrap_or(0);
+        buffer.resize(length.max(buffer.len()), 0);
+        let part = buffer.get_mut(..length).unwrap_or_default();
+        let read = self.source.read(bytes.start, part);
+        read.map_err(|error| error.to_string())?;
+        let mut rest: &[u8] = part;
+        let mut count = 0;
+        let mut last = Sent::Gone;
+        for block in blocks {
+            let (payload, behind) = rest.split_at(block_bytes.min(rest.len()));
+            rest = behind;
+            let head: [u8; HEAD_BYTES] = data_head(Transfer::number(block));
+            let packet = [IoSlice::new(&head), IoSlice::new(payload)];
+            let mut beside = SendAncillaryBuffer::default();
+            let sent = sendmsg(&self.socket, &packet, &mut beside, SendFlags::DONTWAIT);
+            last = as_sent(sent);
+            if !matches!(last, Sent::Gone) {
+                break;
+            }
+            count += 1;
+            counting.send(payload.len() as u64);
+        }
+        if count > 0 {
+            self.transfer.sent(count, Instant::now());
+        }
+        Ok(last)
+    }
+}
+
+/// A packet that the system does not send is lost, as one that the network loses: it comes again.
+fn as_sent(result: Result<usize, Errno>) -> Sent {
+    match result {
+        Err(Errno::AGAIN) => Sent::Full,
+        Err(Errno::CONNREFUSED) => Sent::Closed,
+        Ok(_) | Err(_) => Sent::Gone,
+    }
+}

@@ -1,0 +1,92 @@
+//! The boot role as a process: it keeps the rights to open its ports, and runs [`boot::role`].
+//!
+//! It decides nothing about a machine.
+
+use crate::confinement::{self, Confinement};
+use boot::keyword::NAME;
+use boot::message::Message;
+use boot::role::{Place, Role};
+use part::report::Report;
+use part::role::{Manner, PartMessage};
+use part::row::{Beside, Entry, Environment, Life, RoleRow};
+use part::work::{self, Work};
+use rustix::thread::CapabilitySet;
+use std::io;
+use std::path::Path;
+use std::time::Instant;
+
+/// How it is run.
+pub static ROLE: RoleRow = RoleRow {
+    life: Life::Beside(Beside::plain("network boot")),
+    ..RoleRow::plain(
+        NAME,
+        Entry {
+            word: "boot-role",
+            shown: "evenkeel: boot",
+            what: "boot role",
+            environment: Environment::Few,
+        },
+        work::main::<Boots>,
+        "network boot",
+    )
+};
+
+/// What it keeps: packets to cards, and ports below 1024, when an interface returns.
+const KEEPS: CapabilitySet = CapabilitySet::NET_RAW.union(CapabilitySet::NET_BIND_SERVICE);
+
+/// The work of the role.
+struct Boots(Role);
+
+impl Work for Boots {
+    fn start(payload: &[u8], state: Option<&[u8]>) -> Result<Boots, String> {
+        let keep = confinement::keep_only(KEEPS, false);
+        keep.map_err(|error| error.to_string())?;
+        let confined = confinement::apply(&Confinement::boot());
+        confined.map_err(|error| error.to_string())?;
+        let place = Place {
+            only_reads,
+            only_writes,
+        };
+        Role::new(place, payload, state).map(Boots)
+    }
+
+    fn change(&mut self, payload: &[u8]) -> Result<(), String> {
+        self.0.change(payload)
+    }
+
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    fn work(&mut self) {}
+
+    fn state(&self) -> Vec<u8> {
+        self.0.kept()
+    }
+
+    fn report(&self) -> Report {
+        self.0.report()
+    }
+
+    fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
+        let order: Message = message.read()?;
+        Some(self.0.order(&order))
+    }
+
+    fn stop(&mut self, _: Manner) {
+        self.0.stop();
+    }
+}
+
+/// Leaves a thread with files to read.
+fn only_reads() -> io::Result<()> {
+    confinement::only_reading()
+        .map(drop)
+        .map_err(io::Error::other)
+}
+
+/// Leaves a thread with a directory.
+fn only_writes(directory: &Path) -> io::Result<()> {
+    let confined = confinement::only_directory(directory);
+    confined.map(drop).map_err(io::Error::other)
+}

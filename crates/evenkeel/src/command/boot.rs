@@ -1,0 +1,312 @@
+//! `evenkeel boot`: networks from which machines boot, their machines, and what each was answered.
+
+use super::definition::{flag, process_id, serving_files};
+use super::status::{ANSWER_LIMIT, ask, not_known, report};
+use super::{end, reload, word};
+use boot::keyword::NAME as PART;
+use boot::message::{Answer, Asked, Machines, Message as OfBoot, Shown};
+use clap::{Arg, ArgMatches, Command};
+use part::codec;
+use part::report::{Moment, span};
+use part::role::Message;
+use serde::de::DeserializeOwned;
+use std::fmt::Write;
+use std::process::ExitCode;
+use supervisor::directory::Instance;
+
+/// Machines that `list` shows without `--all`.
+const LISTED: usize = 200;
+
+fn machine() -> Arg {
+    let help = "The machine: the name of its line, or its MAC address";
+    Arg::new("MACHINE").required(true).help(help)
+}
+
+/// The options.
+pub fn definition(command: Command) -> Command {
+    command
+        .about("Show machines that boot from the network, and order what they boot")
+        .long_about(
+            "Shows the networks of `boot` sections of a running `evenkeel run` of the same user, the machines in them, \
+             and what each was answered and why. The configuration says what machines boot; `once` orders something else \
+             for the next boot.",
+        )
+        .after_help(
+            "Examples:\n  evenkeel boot list\n  evenkeel boot why 52:54:00:00:00:07\n  evenkeel boot once node7 rescue\n  \
+             evenkeel boot wake node7\n  evenkeel boot enlist",
+        )
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .arg(serving_files().num_args(1).global(true))
+        .arg(process_id().global(true))
+        .subcommands([
+            Command::new("list")
+                .about("Show all machines, their addresses, what they boot next and what they last asked")
+                .arg(flag("all", "Also more than 200 machines"))
+                .arg(flag("json", "Print JSON")),
+            Command::new("show")
+                .about("Show the networks: their state, leases and counters")
+                .arg(Arg::new("NETWORK").help("Only this one: the name of its section"))
+                .arg(flag("json", "Print JSON")),
+            Command::new("why")
+                .about("Show what a machine asked, what it was answered and why, packet by packet")
+                .arg(machine()),
+            Command::new("once")
+                .about("Order what a machine boots next, once")
+                .long_about(
+                    "The next boot of the machine is this image, whatever its line says; when it has fetched all of it, its \
+                     line counts again. Without an image the order is taken back, and a line with `once` begins again.",
+                )
+                .arg(machine())
+                .arg(Arg::new("IMAGE").help("The image; without it, what the line of the machine says")),
+            Command::new("wake")
+                .about("Switch a machine on by its network card (Wake-on-LAN)")
+                .arg(machine()),
+            Command::new("enlist")
+                .about("Show new machines that wait for a line, each with a line to copy")
+                .long_about(
+                    "With `unknown enlist`, a machine that the file does not name says what it is and waits. This prints a \
+                     `machine` line for each. Once the line is in the file and loaded, the machine boots its image within \
+                     ten seconds.",
+                ),
+        ])
+}
+
+/// Does what the words behind `boot` ask.
+pub fn main(matches: &ArgMatches) -> ExitCode {
+    let done = match matches.subcommand() {
+        Some(("list", matches)) => list(matches),
+        Some(("show", matches)) => show(matches),
+        Some(("why", matches)) => why(matches),
+        Some(("once", matches)) => {
+            let (machine, image) = (word(matches, "MACHINE"), word(matches, "IMAGE"));
+            order(matches, &OfBoot::Once { machine, image })
+        }
+        Some(("wake", matches)) => {
+            let machine = word(matches, "MACHINE");
+            order(matches, &OfBoot::Wake { machine })
+        }
+        Some(("enlist", matches)) => enlist(matches),
+        _ => return ExitCode::FAILURE,
+    };
+    end(done)
+}
+
+/// Asks the role.
+fn answer<T: DeserializeOwned>(instance: &Instance, message: &OfBoot) -> Result<T, String> {
+    let message = Message::Part(Box::new(message.envelope()));
+    let answer =
+        ask(instance, &message, ANSWER_LIMIT).map_err(|error| match error.has_nothing() {
+            true => {
+                "the served configuration has no `boot` section: add one, and run `evenkeel reload`"
+                    .to_owned()
+            }
+            false => error.to_string(),
+        })?;
+    let Message::Answer { bytes } = answer.message else {
+        return Err(not_known(instance));
+    };
+    codec::decode(&bytes).map_err(|_| not_known(instance))
+}
+
+fn order(matches: &ArgMatches, message: &OfBoot) -> Result<String, String> {
+    let instance = reload::selected(matches)?;
+    let answer: Answer = answer(&instance, message)?;
+    match answer.good {
+        true => Ok(format!("{}\n", answer.words)),
+        false => Err(answer.words),
+    }
+}
+
+fn show(matches: &ArgMatches) -> Result<String, String> {
+    let instance = reload::selected(matches)?;
+    let mut report = report(&instance, PART).map_err(|error| error.to_string())?;
+    if let Some(name) = matches.get_one::<String>("NETWORK") {
+        report.subjects.retain(|one| one.name == *name);
+        if report.subjects.is_empty() {
+            return Err(format!(
+                "the served configuration has no `boot` section '{name}'"
+            ));
+        }
+    }
+    match matches.get_flag("json") {
+        true => Ok(report.json()),
+        false => Ok(report.text()),
+    }
+}
+
+fn machines(matches: &ArgMatches) -> Result<Machines, String> {
+    let instance = reload::selected(matches)?;
+    answer(&instance, &OfBoot::Machines {})
+}
+
+/// How long ago a moment was.
+fn ago(at: Moment) -> String {
+    let now = Moment::now().boottime_ms;
+    format!("{} ago", span(now.saturating_sub(at.boottime_ms)))
+}
+
+fn list(matches: &ArgMatches) -> Result<String, String> {
+    let mut all = machines(matches)?;
+    if matches.get_flag("json") {
+        return json(&all);
+    }
+    // Those that asked last come first.
+    all.machines
+        .sort_by_key(|one| std::cmp::Reverse(one.last.as_ref().map(|step| step.at.boottime_ms)));
+    let shown = match matches.get_flag("all") {
+        true => all.machines.len(),
+        false => LISTED,
+    };
+    let head = [
+        "MACHINE",
+        "MAC",
+        "ADDRESS",
+        "NETWORK",
+        "BOOTS NEXT",
+        "LAST ASKED",
+    ]
+    .map(str::to_owned);
+    let row = |one: &Shown| {
+        let name = if one.name.is_empty() {
+            "-".to_owned()
+        } else {
+            one.name.clone()
+        };
+        let address = one
+            .address
+            .map_or("-".to_owned(), |address| address.to_string());
+        let last = one.last.as_ref().map_or("never".to_owned(), |step| {
+            let answered = if step.answered.is_empty() {
+                "no answer"
+            } else {
+                &step.answered
+            };
+            format!("{}: {} -> {answered}", ago(step.at), step.asked)
+        });
+        [
+            name,
+            one.mac.to_string(),
+            address,
+            one.network.clone(),
+            one.next.clone(),
+            last,
+        ]
+    };
+    let rows: Vec<[String; 6]> = std::iter::once(head)
+        .chain(all.machines.iter().take(shown).map(row))
+        .collect();
+    let widths: Vec<usize> = (0..6)
+        .map(|at| {
+            rows.iter()
+                .map(|row| row[at].chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    let mut text = String::new();
+    for row in &rows {
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
+        // Memory is written without errors.
+        let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    let more = all.machines.len().saturating_sub(shown) as u64 + all.more;
+    if more > 0 {
+        let _ = writeln!(text, "and {more} more: `--all` shows them");
+    }
+    Ok(text)
+}
+
+fn json(all: &Machines) -> Result<String, String> {
+    let machines: Vec<serde_json::Value> = { all.machines.iter() }
+        .map(|one| {
+            let last = one.last.as_ref().map(|step| {
+                serde_json::json!({
+                    "unix_ms": step.at.unix_ms, "asked": step.asked, "answered": step.answered, "why": step.why,
+                })
+            });
+            serde_json::json!({
+                "network": one.network, "name": one.name, "mac": one.mac.to_string(),
+                "address": one.address.map(|address| address.to_string()), "boots_next": one.next, "last": last,
+                "facts": one.facts.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+            })
+        })
+        .collect();
+    let text = serde_json::to_string_pretty(
+        &serde_json::json!({ "machines": machines, "more": all.more }),
+    );
+    text.map(|text| text + "\n")
+        .map_err(|error| error.to_string())
+}
+
+fn why(matches: &ArgMatches) -> Result<String, String> {
+    let instance = reload::selected(matches)?;
+    let machine = word(matches, "MACHINE");
+    let asked: Asked = answer(&instance, &OfBoot::Why { machine })?;
+    if !asked.trouble.is_empty() {
+        return Err(asked.trouble);
+    }
+    let mut text = format!("{}\nboots next: {}\n", asked.who, asked.next);
+    if asked.steps.is_empty() {
+        text.push_str("it has asked nothing since this role began\n");
+    }
+    for step in &asked.steps {
+        let answered = if step.answered.is_empty() {
+            "no answer"
+        } else {
+            &step.answered
+        };
+        // Memory is written without errors.
+        let _ = writeln!(text, "{:>12}  {} -> {answered}", ago(step.at), step.asked);
+        if !step.why.is_empty() {
+            let _ = writeln!(text, "{:>12}  {}", "", step.why);
+        }
+    }
+    Ok(text)
+}
+
+fn enlist(matches: &ArgMatches) -> Result<String, String> {
+    let all = machines(matches)?;
+    let new: Vec<&Shown> = all
+        .machines
+        .iter()
+        .filter(|one| one.name.is_empty() && !one.facts.is_empty())
+        .collect();
+    if new.is_empty() {
+        return Ok("no new machine waits for a line\n".to_owned());
+    }
+    let mut text = String::new();
+    for one in new {
+        let fact = |name: &str| {
+            one.facts
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, value)| value.as_str())
+        };
+        let facts: Vec<String> = { one.facts.iter() }
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect();
+        let address = one
+            .address
+            .map_or_else(String::new, |address| format!(" address {address}"));
+        let serial = fact("serial").unwrap_or_default();
+        let fits = |letter: &char| letter.is_ascii_alphanumeric() || "-._".contains(*letter);
+        let name: String = serial.chars().filter(fits).take(32).collect();
+        let name = if name.is_empty() || name.starts_with('.') {
+            "NAME".to_owned()
+        } else {
+            name
+        };
+        // Memory is written without errors.
+        let _ = writeln!(text, "# in boot {}: {}", one.network, facts.join(", "));
+        let _ = writeln!(
+            text,
+            "    machine {name} mac {}{address} image IMAGE\n",
+            one.mac
+        );
+    }
+    Ok(text)
+}
