@@ -28,6 +28,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, spawn_blocking};
+use tokio::time::{sleep, timeout};
 
 /// Bytes of all headers of a request.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -159,7 +160,11 @@ fn run(runtime: Runtime, mut changes: watch::Receiver<Doors>, serving: &Arc<Serv
                 .filter_map(|door| tokio::net::TcpListener::from_std(door).ok())
                 .map(|door| tokio::spawn(accept(door, Arc::clone(serving))).abort_handle())
                 .collect();
-            let changed = changes.changed().await;
+            // One for which there was no descriptor is tried again.
+            let changed = match accepting.len() < doors.len() {
+                true => { timeout(REST, changes.changed()).await }.unwrap_or(Ok(())),
+                false => changes.changed().await,
+            };
             for task in accepting {
                 task.abort();
             }
@@ -178,7 +183,7 @@ async fn accept(listener: tokio::net::TcpListener, serving: Arc<Serving>) {
             Ok(accepted) => accepted,
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
             Err(_) => {
-                tokio::time::sleep(REST).await;
+                sleep(REST).await;
                 continue;
             }
         };
@@ -267,6 +272,7 @@ impl Serving {
         let found = self.shelf.find(&name, uri.query().unwrap_or(""), &asker);
         let content = found.map_err(|_| failure(StatusCode::NOT_FOUND, "file not found"))?;
         let is_get = request.method() == Method::GET;
+        let kind = kind(&content);
         let source = match open(content).await {
             Ok(source) => source,
             Err(error) => {
@@ -281,6 +287,7 @@ impl Serving {
         };
         let size = source.bytes();
         let mut headers = HeaderMap::new();
+        set(&mut headers, CONTENT_TYPE, kind);
         describe(&source, &mut headers);
         let part = match is_get {
             true => wanted(request.headers(), &headers, size),
@@ -335,14 +342,28 @@ fn set(headers: &mut HeaderMap, name: hyper::header::HeaderName, value: &str) {
     }
 }
 
-/// Says of a source what it is.
+/// Returns the type of a content. Firmware that boots by HTTP looks at it (UEFI 2.10, 24.7).
+fn kind(content: &Content) -> &'static str {
+    let path = match content {
+        Content::Made(_) => return "text/plain; charset=utf-8",
+        Content::File(path) => path,
+    };
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    match extension.unwrap_or("").to_ascii_lowercase().as_str() {
+        "efi" => "application/efi",
+        "iso" => "application/vnd.efi-iso",
+        "img" => "application/vnd.efi-img",
+        _ => "application/octet-stream",
+    }
+}
+
+/// Says of a source which version of which file it is.
 fn describe(source: &Source, headers: &mut HeaderMap) {
     set(headers, ACCEPT_RANGES, "bytes");
     let file = match source {
-        Source::Bytes(_) => return set(headers, CONTENT_TYPE, "text/plain; charset=utf-8"),
+        Source::Bytes(_) => return,
         Source::File(file) => file,
     };
-    set(headers, CONTENT_TYPE, "application/octet-stream");
     set(headers, ETAG, &tag(file));
     let modified = Timestamp::from_second(file.modified.0).ok();
     let modified = modified.and_then(|at| {
