@@ -52,9 +52,23 @@ fn serve(directory: &str, by_tftp: &str, by_http: &str) -> Ended {
     }
 }
 
+/// Opens the socket of a client: on loopback each client has another address.
+fn socket(server: SocketAddr, client: u16) -> std::io::Result<UdpSocket> {
+    let [high, low] = client.to_be_bytes();
+    match server.ip().is_loopback() {
+        true => UdpSocket::bind(SocketAddr::from(([127, 1 + high, low, 9], 0))),
+        false => UdpSocket::bind("0.0.0.0:0"),
+    }
+}
+
 /// Fetches a file; its length.
-fn fetch(server: SocketAddr, name: &str, block: usize, mut window: u16) -> std::io::Result<u64> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
+fn fetch(
+    socket: &UdpSocket,
+    server: SocketAddr,
+    name: &str,
+    block: usize,
+    mut window: u16,
+) -> std::io::Result<u64> {
     socket.set_read_timeout(Some(Duration::from_secs(1)))?;
     let request = match window {
         1 => format!("\0\x01{name}\0octet\0blksize\0{block}\0"),
@@ -121,9 +135,12 @@ fn get(server: &str, name: &str, numbers: [&str; 4]) -> Ended {
     let (clients, fetches, block, window) = (clients?, fetches?, block?, window?);
     let begin = Instant::now();
     let bytes = std::thread::scope(|scope| {
-        let client = |_| {
+        let client = |client| {
             scope.spawn(move || -> std::io::Result<u64> {
-                let each = (0..fetches).map(|_| fetch(server, name, block.into(), window));
+                let each = (0..fetches).map(|_| {
+                    let socket = socket(server, client)?;
+                    fetch(&socket, server, name, block.into(), window)
+                });
                 each.sum()
             })
         };
