@@ -313,7 +313,7 @@ fn doubled_packets_do_not_multiply() {
 #[test]
 fn a_file_arrives_whole_over_any_link_and_with_bounded_packets() {
     let mut whole = 0;
-    let seeds: u64 = lab::setting("EVENKEEL_TFTP_SEEDS").unwrap_or(400);
+    let seeds: u64 = lab::setting("TFTP_SEEDS").unwrap_or(400);
     for seed in 0..seeds {
         let mut random = Random::new(seed);
         let link = Link {
