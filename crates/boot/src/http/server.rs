@@ -9,7 +9,7 @@ use crate::counters::{Counters, Counting};
 use crate::source::{NotOpened, Opened, Source};
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
+    ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
     HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use hyper::server::conn::http1;
@@ -28,6 +28,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, spawn_blocking};
+use tokio::time::{sleep, timeout};
 
 /// Bytes of all headers of a request.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -159,7 +160,11 @@ fn run(runtime: Runtime, mut changes: watch::Receiver<Doors>, serving: &Arc<Serv
                 .filter_map(|door| tokio::net::TcpListener::from_std(door).ok())
                 .map(|door| tokio::spawn(accept(door, Arc::clone(serving))).abort_handle())
                 .collect();
-            let changed = changes.changed().await;
+            // One for which there was no descriptor is tried again.
+            let changed = match accepting.len() < doors.len() {
+                true => { timeout(REST, changes.changed()).await }.unwrap_or(Ok(())),
+                false => changes.changed().await,
+            };
             for task in accepting {
                 task.abort();
             }
@@ -178,7 +183,7 @@ async fn accept(listener: tokio::net::TcpListener, serving: Arc<Serving>) {
             Ok(accepted) => accepted,
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
             Err(_) => {
-                tokio::time::sleep(REST).await;
+                sleep(REST).await;
                 continue;
             }
         };
@@ -217,13 +222,41 @@ async fn connection(stream: TcpStream, asker: Asker, serving: Arc<Serving>) {
         .await;
 }
 
-/// A response with a line of text.
-fn failure(status: StatusCode, words: &str) -> Response<Payload> {
-    let mut response = Response::new(Payload::text(format!("{words}\n")));
-    *response.status_mut() = status;
-    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
+/// Why a request is refused.
+struct Refused {
+    status: StatusCode,
+    words: String,
+    /// A header that goes with it.
+    beside: Option<(HeaderName, String)>,
+}
+
+impl Refused {
+    fn new(status: StatusCode, words: &str) -> Refused {
+        Refused {
+            status,
+            words: words.to_owned(),
+            beside: None,
+        }
+    }
+
+    fn with(self, name: HeaderName, value: String) -> Refused {
+        Refused {
+            beside: Some((name, value)),
+            ..self
+        }
+    }
+
+    /// The response: a line of text.
+    fn response(self) -> Response<Payload> {
+        let mut response = Response::new(Payload::text(format!("{}\n", self.words)));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        set(headers, CONTENT_TYPE, "text/plain; charset=utf-8");
+        if let Some((name, value)) = self.beside {
+            set(headers, name, &value);
+        }
+        response
+    }
 }
 
 impl Serving {
@@ -236,7 +269,7 @@ impl Serving {
         let response = self.answer(request, asker, fetches).await;
         let mut response = response.unwrap_or_else(|refused| {
             self.counting.refuse();
-            refused
+            refused.response()
         });
         if request.method() == Method::HEAD {
             let length = hyper::body::Body::size_hint(response.body()).lower();
@@ -247,31 +280,40 @@ impl Serving {
         response
     }
 
+    /// What a request asks for, with its name.
+    fn asked(
+        &self,
+        request: &Request<Incoming>,
+        asker: &Asker,
+    ) -> Result<(String, Content), Refused> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let words = "only GET and HEAD are supported";
+            let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, words);
+            return Err(refused.with(ALLOW, "GET, HEAD".to_owned()));
+        }
+        let uri = request.uri();
+        let wrong = || Refused::new(StatusCode::BAD_REQUEST, "this is not the path of a file");
+        let name = ask::name(uri.path()).ok_or_else(wrong)?;
+        let found = self.shelf.find(&name, uri.query().unwrap_or(""), asker);
+        let content = found.map_err(|_| Refused::new(StatusCode::NOT_FOUND, "file not found"))?;
+        Ok((name, content))
+    }
+
     /// The response, or the one that refuses.
     async fn answer(
         &self,
         request: &Request<Incoming>,
         asker: Asker,
         fetches: Fetches,
-    ) -> Result<Response<Payload>, Response<Payload>> {
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let words = "only GET and HEAD are supported";
-            let mut refused = failure(StatusCode::METHOD_NOT_ALLOWED, words);
-            let allowed = HeaderValue::from_static("GET, HEAD");
-            refused.headers_mut().insert(ALLOW, allowed);
-            return Err(refused);
-        }
-        let uri = request.uri();
-        let wrong = || failure(StatusCode::BAD_REQUEST, "this is not the path of a file");
-        let name = ask::name(uri.path()).ok_or_else(wrong)?;
-        let found = self.shelf.find(&name, uri.query().unwrap_or(""), &asker);
-        let content = found.map_err(|_| failure(StatusCode::NOT_FOUND, "file not found"))?;
+    ) -> Result<Response<Payload>, Refused> {
+        let (name, content) = self.asked(request, &asker)?;
         let is_get = request.method() == Method::GET;
+        let kind = kind(&content);
         let source = match open(content).await {
             Ok(source) => source,
             Err(error) => {
                 let words = error.to_string();
-                let refused = failure(StatusCode::NOT_FOUND, &words);
+                let refused = Refused::new(StatusCode::NOT_FOUND, &words);
                 if is_get {
                     let broken = Fetched::Broken(words);
                     self.shelf.fetched(&name, &asker, &broken);
@@ -281,6 +323,7 @@ impl Serving {
         };
         let size = source.bytes();
         let mut headers = HeaderMap::new();
+        set(&mut headers, CONTENT_TYPE, kind);
         describe(&source, &mut headers);
         let part = match is_get {
             true => wanted(request.headers(), &headers, size),
@@ -291,11 +334,8 @@ impl Serving {
             Part::Some(bytes) => (StatusCode::PARTIAL_CONTENT, bytes),
             Part::Outside => {
                 let words = "the file does not have these bytes";
-                let mut refused = failure(StatusCode::RANGE_NOT_SATISFIABLE, words);
-                set(&mut headers, CONTENT_RANGE, &format!("bytes */{size}"));
-                headers.remove(CONTENT_TYPE);
-                refused.headers_mut().extend(headers);
-                return Err(refused);
+                let refused = Refused::new(StatusCode::RANGE_NOT_SATISFIABLE, words);
+                return Err(refused.with(CONTENT_RANGE, format!("bytes */{size}")));
             }
         };
         if status == StatusCode::PARTIAL_CONTENT {
@@ -329,20 +369,34 @@ async fn open(content: Content) -> Result<Source, NotOpened> {
     opened.unwrap_or_else(|_| Err(NotOpened::Open(io::ErrorKind::Interrupted.into())))
 }
 
-fn set(headers: &mut HeaderMap, name: hyper::header::HeaderName, value: &str) {
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
 }
 
-/// Says of a source what it is.
+/// Returns the type of a content. Firmware that boots by HTTP looks at it (UEFI 2.10, 24.7).
+fn kind(content: &Content) -> &'static str {
+    let path = match content {
+        Content::Made(_) => return "text/plain; charset=utf-8",
+        Content::File(path) => path,
+    };
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    match extension.unwrap_or("").to_ascii_lowercase().as_str() {
+        "efi" => "application/efi",
+        "iso" => "application/vnd.efi-iso",
+        "img" => "application/vnd.efi-img",
+        _ => "application/octet-stream",
+    }
+}
+
+/// Says of a source which version of which file it is.
 fn describe(source: &Source, headers: &mut HeaderMap) {
     set(headers, ACCEPT_RANGES, "bytes");
     let file = match source {
-        Source::Bytes(_) => return set(headers, CONTENT_TYPE, "text/plain; charset=utf-8"),
+        Source::Bytes(_) => return,
         Source::File(file) => file,
     };
-    set(headers, CONTENT_TYPE, "application/octet-stream");
     set(headers, ETAG, &tag(file));
     let modified = Timestamp::from_second(file.modified.0).ok();
     let modified = modified.and_then(|at| {

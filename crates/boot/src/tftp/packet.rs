@@ -313,22 +313,33 @@ mod tests {
             (b"\0\x05\0\0", error(0, "")),
             (b"\0\x05\0\0\xff", error(0, "\u{fffd}")),
             (b"\0\x06", Ok(Packet::OfServer)),
-            (b"", Err(Malformed::Short)),
-            (b"\0", Err(Malformed::Short)),
-            (b"\0\x04\0", Err(Malformed::Short)),
-            (b"\0\x05\0", Err(Malformed::Short)),
-            (b"\0\x01a", Err(Malformed::Short)),
-            (b"\0\x01a\0octet", Err(Malformed::Short)),
-            (b"\0\x01\0octet\0", Err(Malformed::Name)),
-            (b"\0\x01//\0octet\0", Err(Malformed::Name)),
-            (b"\0\x01\xff\0octet\0", Err(Malformed::Name)),
-            (b"\0\x01a\0mail\0", Err(Malformed::Mode)),
-            (b"\x01\0a\0octet\0", Err(Malformed::Operation)),
-            (b"\0\x07", Err(Malformed::Operation)),
         ];
         for (bytes, expected) in cases {
             let bytes: &[u8] = bytes;
             assert_eq!(&Packet::parse(bytes), expected, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_is_no_packet_is_refused_with_its_reason() {
+        let cases: &[(&[u8], Malformed)] = &[
+            (b"", Malformed::Short),
+            (b"\0", Malformed::Short),
+            (b"\0\x04\0", Malformed::Short),
+            (b"\0\x05\0", Malformed::Short),
+            (b"\0\x01a", Malformed::Short),
+            (b"\0\x01a\0octet", Malformed::Short),
+            (b"\0\x01\0octet\0", Malformed::Name),
+            (b"\0\x01//\0octet\0", Malformed::Name),
+            (b"\0\x01\xff\0octet\0", Malformed::Name),
+            (b"\0\x01a\0mail\0", Malformed::Mode),
+            (b"\x01\0a\0octet\0", Malformed::Operation),
+            (b"\0\x07", Malformed::Operation),
+        ];
+        for (bytes, expected) in cases {
+            let bytes: &[u8] = bytes;
+            let parsed = Packet::parse(bytes);
+            assert_eq!(parsed, Err(*expected), "{}", bytes.escape_ascii());
         }
         for (length, fits) in [(NAME_MAX, true), (NAME_MAX + 1, false)] {
             let bytes = ["\0\x01", &"n".repeat(length), "\0octet\0"].concat();

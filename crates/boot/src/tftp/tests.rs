@@ -7,6 +7,9 @@ use lab::Random;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+/// When the client sends its last packet again.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
 /// What a link does, times in a hundred, and how long a packet takes, milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Link {
@@ -146,7 +149,6 @@ fn run(file: &[u8], options: Options, link: Link, seed: u64) -> Run {
     };
     let mut server: Option<Transfer> = None;
     world.send(false, &Wire::Request);
-    let patience = Duration::from_millis(1500);
     let (mut steps, mut silences) = (0_u64, 0);
     loop {
         steps += 1;
@@ -156,7 +158,7 @@ fn run(file: &[u8], options: Options, link: Link, seed: u64) -> Run {
         let times = [
             world.flying.keys().next().map(|(at, _)| *at),
             running.map(Transfer::deadline),
-            (!client.is_done).then_some(client.heard + patience),
+            (!client.is_done).then_some(client.heard + PATIENCE),
         ];
         let Some(next) = times.into_iter().flatten().min() else {
             break;
@@ -166,37 +168,10 @@ fn run(file: &[u8], options: Options, link: Link, seed: u64) -> Run {
         }
         world.now = world.now.max(next);
         let now = world.now;
-        let arrives = world.flying.first_entry().filter(|one| one.key().0 <= now);
-        match arrives.map(|one| one.remove()) {
-            Some((true, packet)) => {
-                if let Some(answer) = client.handle(&packet, now) {
-                    world.send(false, &answer);
-                }
-            }
-            Some((false, Wire::Request)) => {
-                let is_again = server.as_mut().is_some_and(Transfer::handle_again);
-                if !is_again && client.expected == 1 && !client.is_agreed {
-                    let size = file.len() as u64;
-                    server = Some(Transfer::new(terms.clone(), size, now));
-                }
-            }
-            Some((false, packet)) => {
-                if let (Wire::Ack(block), Some(server)) = (packet, &mut server) {
-                    server.handle(&Packet::Ack(block), now);
-                }
-            }
-            None => {
-                if !client.is_done && client.heard + patience <= now {
-                    client.heard = now;
-                    let last = client.last();
-                    world.send(false, &last);
-                }
-                if let Some(server) = &mut server {
-                    silences += u64::from(server.deadline() <= now);
-                    server.handle_time(now);
-                }
-            }
-        }
+        let size = file.len() as u64;
+        silences += happen(&mut world, &mut client, &mut server, || {
+            Transfer::new(terms.clone(), size, now)
+        });
         pump(&mut server, file, &mut world);
         let is_over = server.as_ref().is_some_and(|server| server.end().is_some());
         if is_over && world.flying.is_empty() && (client.is_done || client.is_agreed) {
@@ -211,6 +186,48 @@ fn run(file: &[u8], options: Options, link: Link, seed: u64) -> Run {
         blocks: file.len() as u64 / u64::from(terms.block_bytes()) + 1,
         silences,
     }
+}
+
+/// Lets the next thing happen; how many times the server was silent for too long.
+fn happen(
+    world: &mut World,
+    client: &mut Client,
+    server: &mut Option<Transfer>,
+    begin: impl Fn() -> Transfer,
+) -> u64 {
+    let now = world.now;
+    let mut silent = 0;
+    let arrives = world.flying.first_entry().filter(|one| one.key().0 <= now);
+    match arrives.map(|one| one.remove()) {
+        Some((true, packet)) => {
+            if let Some(answer) = client.handle(&packet, now) {
+                world.send(false, &answer);
+            }
+        }
+        Some((false, Wire::Request)) => {
+            let is_again = server.as_mut().is_some_and(Transfer::handle_again);
+            if !is_again && client.expected == 1 && !client.is_agreed {
+                *server = Some(begin());
+            }
+        }
+        Some((false, packet)) => {
+            if let (Wire::Ack(block), Some(server)) = (packet, server) {
+                server.handle(&Packet::Ack(block), now);
+            }
+        }
+        None => {
+            if !client.is_done && client.heard + PATIENCE <= now {
+                client.heard = now;
+                let last = client.last();
+                world.send(false, &last);
+            }
+            if let Some(server) = server {
+                silent = u64::from(server.deadline() <= now);
+                server.handle_time(now);
+            }
+        }
+    }
+    silent
 }
 
 fn pump(server: &mut Option<Transfer>, file: &[u8], world: &mut World) {
@@ -296,7 +313,7 @@ fn doubled_packets_do_not_multiply() {
 #[test]
 fn a_file_arrives_whole_over_any_link_and_with_bounded_packets() {
     let mut whole = 0;
-    let seeds: u64 = lab::setting("EVENKEEL_TFTP_SEEDS").unwrap_or(400);
+    let seeds: u64 = lab::setting("TFTP_SEEDS").unwrap_or(400);
     for seed in 0..seeds {
         let mut random = Random::new(seed);
         let link = Link {

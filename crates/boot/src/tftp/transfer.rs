@@ -84,6 +84,11 @@ impl Terms {
         self.block_bytes
     }
 
+    /// Blocks that are sent before an ACK.
+    pub fn window(&self) -> u64 {
+        self.window
+    }
+
     /// The OACK packet, if there is one.
     pub fn option_ack(&self) -> Option<&[u8]> {
         self.option_ack.as_deref()

@@ -107,6 +107,15 @@ fn head_says_what_get_would_and_sends_nothing() {
         assert_eq!(header(&head, name), header(&whole, name), "{name}");
     }
     assert!(header(&head, "last-modified").unwrap().ends_with(" GMT"));
+    for (name, kind) in [
+        ("shimx64.efi", "application/efi"),
+        ("disk.IMG", "application/vnd.efi-img"),
+        ("file", "application/octet-stream"),
+    ] {
+        directory.noise(name, 10);
+        let response = exchange(server, &get(&format!("/{name}"), ""));
+        assert_eq!(header(&response, "content-type"), Some(kind));
+    }
     let missing = exchange(server, &get("/none", "").replace("GET", "HEAD"));
     assert!(missing.starts_with("HTTP/1.1 404") && missing.ends_with("\r\n\r\n"));
 }

@@ -247,6 +247,25 @@ fn one_address_has_few_transfers_and_a_new_request_of_a_port_replaces_its_own() 
 }
 
 #[test]
+fn a_client_with_all_its_transfers_may_begin_another_behind_its_last_ack() {
+    let directory = Directory::new();
+    directory.noise("file", 100);
+    let (server, _threads) = serve(&directory);
+    let mut clients: Vec<Client> = (0..OF_ONE_MAX).map(|_| Client::new(server)).collect();
+    for round in 0..50 {
+        for client in &mut clients {
+            let packet = client.ask(server, &read("file", ""));
+            assert_eq!(&packet[..4], [0, 3, 0, 1], "round {round}");
+        }
+        // Nothing is waited for: the requests come right behind these.
+        for client in &clients {
+            client.send(&[0, 4, 0, 1]);
+        }
+        clients = clients.iter().map(|_| Client::new(server)).collect();
+    }
+}
+
+#[test]
 fn a_window_is_sent_at_once_and_resumes_where_its_ack_says() {
     let directory = Directory::new();
     let bytes = directory.noise("file", 8 * 100);
