@@ -21,6 +21,8 @@ pub struct Step {
     pub answered: String,
     /// Why.
     pub why: String,
+    /// How often in a row.
+    pub times: u32,
 }
 
 /// What is remembered of one machine.
@@ -53,6 +55,7 @@ impl History {
                 == (&step.asked, &step.answered, &step.why)
         {
             before.at = step.at;
+            before.times = before.times.saturating_add(step.times);
             return;
         }
         if machine.steps.len() >= STEPS_MAX {
@@ -98,6 +101,7 @@ mod tests {
             asked: asked.to_owned(),
             answered: String::new(),
             why: String::new(),
+            times: 1,
         }
     }
 

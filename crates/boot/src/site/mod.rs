@@ -377,6 +377,7 @@ impl Site {
                     answered: String::new(),
                     why: "it did not get this address here, so it is given to nobody for a while"
                         .to_owned(),
+                    times: 1,
                 },
             );
         }
@@ -481,5 +482,6 @@ fn step(request: &Request, decision: &Decision) -> Step {
         asked,
         answered,
         why: decision.why.clone(),
+        times: 1,
     }
 }

@@ -175,6 +175,7 @@ impl Site {
                 asked: format!("fetch {name} by {via}"),
                 answered,
                 why,
+                times: 1,
             },
         );
         if let (Some(Named::File(mac, image, file)), Fetched::Whole(_)) = (named, end) {

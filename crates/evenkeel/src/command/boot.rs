@@ -260,12 +260,26 @@ fn why(matches: &ArgMatches) -> Result<String, String> {
             &step.answered
         };
         // Memory is written without errors.
-        let _ = writeln!(text, "{:>12}  {} -> {answered}", ago(step.at), step.asked);
+        let _ = writeln!(
+            text,
+            "{:>12}  {}{} -> {answered}",
+            ago(step.at),
+            step.asked,
+            times(step.times)
+        );
         if !step.why.is_empty() {
             let _ = writeln!(text, "{:>12}  {}", "", step.why);
         }
     }
     Ok(text)
+}
+
+/// How often a step was repeated.
+fn times(times: u32) -> String {
+    match times {
+        0 | 1 => String::new(),
+        times => format!(" ({times} times)"),
+    }
 }
 
 fn enlist(matches: &ArgMatches) -> Result<String, String> {
