@@ -10,6 +10,7 @@ use crate::dhcp::request::{PACKET_MAX, Request};
 use crate::journal::Journal;
 use crate::mac::Mac;
 use crate::net::frame::Frames;
+use crate::net::router::Router;
 use crate::net::{tcp, udp};
 use crate::site::Shared;
 use crate::tftp;
@@ -55,6 +56,8 @@ struct Sockets {
     dhcp: UdpSocket,
     proxy: UdpSocket,
     frames: Frames,
+    /// None without IPv6 at the interface: nobody asks there then.
+    router: Option<Router>,
 }
 
 /// Something to send.
@@ -138,7 +141,7 @@ impl Running {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(1),
             tv_nsec: i64::from(left.subsec_nanos()),
         };
-        let mut watched: Vec<PollFd<'_>> = Vec::with_capacity(4);
+        let mut watched: Vec<PollFd<'_>> = Vec::with_capacity(5);
         watched.extend(
             self.wake
                 .iter()
@@ -151,6 +154,8 @@ impl Running {
                 sockets.frames.wakes(),
                 PollFlags::IN,
             ));
+            let router = sockets.router.as_ref().map(Router::wakes);
+            watched.extend(router.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         }
         // Interrupted or not: everything is looked at again.
         let _ = poll(&mut watched, Some(&timeout));
@@ -259,6 +264,14 @@ impl Running {
         site.expire(now);
         while let Some(owner) = sockets.frames.answer() {
             site.in_use(owner.address, owner.mac, now);
+        }
+        if let Some(router) = &sockets.router {
+            while let Some(question) = router.question() {
+                if site.boots_now(question.mac, now) {
+                    // What cannot be sent is lost like any packet; the machine asks again.
+                    let _ = router.answer(&question);
+                }
+            }
         }
         let mut outgoing = Vec::new();
         let mut packet = [0; PACKET_MAX];
@@ -377,6 +390,7 @@ impl Sockets {
             dhcp: port(udp::SERVER)?,
             proxy: port(udp::PROXY)?,
             frames,
+            router: Router::open(interface, index).ok(),
         })
     }
 

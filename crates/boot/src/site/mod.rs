@@ -30,6 +30,9 @@ const NEW_MAX: usize = 1_024;
 /// Addresses of which the machine is remembered, for the steps of a fetch.
 const ADDRESSES_MAX: usize = 65_536;
 
+/// How long a machine is taken to boot after it was answered, milliseconds.
+const BOOTS_MS: u64 = 60_000;
+
 /// What a machine says of itself, by the name of the fact.
 pub type Facts = BTreeMap<String, String>;
 
@@ -381,6 +384,15 @@ impl Site {
                 },
             );
         }
+    }
+
+    /// Whether a machine has just asked what to boot.
+    pub fn boots_now(&self, mac: Mac, now_ms: u64) -> bool {
+        let last = self
+            .history
+            .last_of(mac)
+            .filter(|step| !step.answered.is_empty());
+        last.is_some_and(|step| now_ms.saturating_sub(step.at.boottime_ms) < BOOTS_MS)
     }
 
     /// When something ends next.

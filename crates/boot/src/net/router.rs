@@ -1,0 +1,175 @@
+//! Answers machines that look for a router of IPv6 (RFC 4861): there is none here. iPXE waits for one
+//! before it boots, 16 seconds where nobody answers.
+//!
+//! The answer goes to the one machine that asked. Its lifetime is zero, so no machine takes this node
+//! for a router, and another router of the network is not affected (RFC 4861, 6.3.4).
+
+use super::udp::at_interface;
+use crate::mac::Mac;
+use rustix::net::sockopt::{set_ipv6_add_membership, set_ipv6_unicast_hops};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketFlags, SocketType, ipproto, recvfrom,
+    sendto, socket_with,
+};
+use std::io;
+use std::net::{Ipv6Addr, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// All routers of a link.
+const ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+const SOLICITATION: u8 = 133;
+const ADVERTISEMENT: u8 = 134;
+/// The option with the sender's card.
+const SOURCE_CARD: u8 = 1;
+/// The option of raw sockets for the types that they get (RFC 3542, 3.2).
+const ICMP6_FILTER: libc::c_int = 1;
+
+/// The questions for routers at one interface.
+#[derive(Debug)]
+pub struct Router {
+    socket: OwnedFd,
+}
+
+/// A machine looks for a router.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Question {
+    /// Its address on the link.
+    pub from: SocketAddrV6,
+    /// Its card.
+    pub mac: Mac,
+}
+
+impl Router {
+    /// Opens the questions at an interface.
+    ///
+    /// # Errors
+    /// The system's: there is no IPv6 on this machine or interface, or the right is missing.
+    pub fn open(interface: &str, index: u32) -> io::Result<Router> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(
+            AddressFamily::INET6,
+            SocketType::RAW,
+            flags,
+            Some(ipproto::ICMPV6),
+        )?;
+        only_solicitations(socket.as_fd())?;
+        at_interface(&socket, interface)?;
+        set_ipv6_unicast_hops(&socket, Some(255))?;
+        set_ipv6_add_membership(&socket, &ROUTERS, index)?;
+        Ok(Router { socket })
+    }
+
+    /// Readable when somebody asks.
+    pub fn wakes(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// The next question that has come.
+    pub fn question(&self) -> Option<Question> {
+        loop {
+            let mut packet = [0; 256];
+            let (read, _, from) =
+                recvfrom(&self.socket, &mut packet[..], RecvFlags::DONTWAIT).ok()?;
+            let Some(Ok(from)) = from.map(SocketAddrV6::try_from) else {
+                continue;
+            };
+            // Only a neighbour has such an address, and no router forwards it.
+            if !from.ip().is_unicast_link_local() {
+                continue;
+            }
+            if let Some(mac) = asker(&packet[..read.min(packet.len())]) {
+                return Some(Question { from, mac });
+            }
+        }
+    }
+
+    /// Says that there is no router here. It never waits.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn answer(&self, question: &Question) -> io::Result<()> {
+        // The sum is the kernel's. No hops, no flags, lifetime zero, no times.
+        let packet = [ADVERTISEMENT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let to = SocketAddrAny::from(question.from);
+        sendto(&self.socket, &packet, SendFlags::DONTWAIT, &to)?;
+        Ok(())
+    }
+}
+
+/// The card of who asks (RFC 4861, 4.1 and 4.6.1).
+fn asker(packet: &[u8]) -> Option<Mac> {
+    if packet.first() != Some(&SOLICITATION) || packet.get(1) != Some(&0) {
+        return None;
+    }
+    let mut options = packet.get(8..)?;
+    while let [kind, eights, ..] = options {
+        let (option, rest) = options.split_at_checked(usize::from(*eights) * 8)?;
+        if *kind == SOURCE_CARD {
+            let mac: [u8; 6] = option.get(2..8)?.try_into().ok()?;
+            return Some(Mac(mac)).filter(|mac| mac.is_of_a_card());
+        }
+        // Zero would never end.
+        if option.is_empty() {
+            return None;
+        }
+        options = rest;
+    }
+    None
+}
+
+fn only_solicitations(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // A bit for each type that is not passed.
+    let mut blocked = [u32::MAX; 8];
+    blocked[usize::from(SOLICITATION >> 5)] &= !(1 << (SOLICITATION & 31));
+    // SAFETY: the filter is readable for its size, and only read during the call.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_ICMPV6,
+            ICMP6_FILTER,
+            blocked.as_ptr().cast(),
+            size_of_val(&blocked) as libc::socklen_t,
+        )
+    };
+    match set {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_is_known_by_its_card() {
+        let mut packet = vec![SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(asker(&packet), None);
+        packet.extend([
+            14,
+            1,
+            1,
+            2,
+            3,
+            4,
+            5,
+            6,
+            SOURCE_CARD,
+            1,
+            0x52,
+            0x54,
+            0,
+            0,
+            0,
+            7,
+        ]);
+        assert_eq!(asker(&packet), Some(Mac([0x52, 0x54, 0, 0, 0, 7])));
+        for length in 0..packet.len() {
+            assert_eq!(asker(&packet[..length]), None);
+        }
+        packet[9] = 0;
+        assert_eq!(asker(&packet), None, "an option of no length");
+        packet[0] = ADVERTISEMENT;
+        assert_eq!(asker(&packet), None);
+    }
+}
