@@ -77,6 +77,19 @@ impl Turns {
         Ok(())
     }
 
+    /// The machines of which an operator has ordered what they boot next.
+    pub fn orders(&self) -> impl Iterator<Item = Mac> {
+        self.next.keys().copied()
+    }
+
+    /// The lines with `once` of now have had their turn, as far as is known here.
+    pub fn are_done(&mut self, lan: &Lan) {
+        let once = lan.machines.iter().filter(|(_, machine)| machine.once);
+        for (mac, machine) in once.take(TURNS_MAX) {
+            self.done.insert(*mac, machine.image.clone());
+        }
+    }
+
     /// Whether an operator has ordered what a machine boots next.
     pub fn ordered(&self, mac: Mac) -> Option<&str> {
         self.next.get(&mac).map(String::as_str)

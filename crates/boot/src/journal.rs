@@ -2,12 +2,13 @@
 //! change is appended, and synced before the client is told.
 //!
 //! Lines: `10.20.0.100 52:54:00:12:34:56` for a lease, `10.20.0.100 -` for its end. A line that is not
-//! complete is one that nobody was told of. There are no times: a lease begins again at a start, so
+//! complete is one that nobody was told of. `part 1 unclear` says that another node may have given
+//! addresses of that part which are not here, `part 1 clear` that those have ended. There are no times: a lease begins again at a start, so
 //! no clock has to be right.
 
 use crate::dhcp::pool::Change;
 use crate::mac::Mac;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
@@ -23,8 +24,11 @@ const STALE_MAX: usize = 65_536;
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
+    /// Held as long as this lives.
+    _lock: File,
     file: File,
     known: BTreeMap<Ipv4Addr, Mac>,
+    unclear: BTreeSet<usize>,
     /// Lines in the file.
     lines: usize,
 }
@@ -44,19 +48,19 @@ impl Journal {
             .open(path.with_extension("lock"))?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| io::Error::other("another process has the leases of this section"))?;
-        // Held as long as the process lives, also where this journal is dropped and opened again.
-        std::mem::forget(lock);
-        let known = match File::open(&path) {
+        let (known, unclear) = match File::open(&path) {
             Ok(file) => read(file)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Default::default(),
             Err(error) => return Err(error),
         };
-        let file = write_anew(&path, &known)?;
+        let file = write_anew(&path, &known, &unclear)?;
         Ok(Journal {
             path,
+            _lock: lock,
             file,
             lines: known.len(),
             known,
+            unclear,
         })
     }
 
@@ -77,7 +81,7 @@ impl Journal {
         }
         self.lines += changes.len();
         if self.lines > self.known.len() + STALE_MAX {
-            self.file = write_anew(&self.path, &self.known)?;
+            self.file = write_anew(&self.path, &self.known, &self.unclear)?;
             self.lines = self.known.len();
             return Ok(());
         }
@@ -87,6 +91,26 @@ impl Journal {
             true => self.file.sync_data(),
             false => Ok(()),
         }
+    }
+
+    /// Whether another node may have given addresses of a part that are not known here.
+    pub fn is_unclear(&self, part: usize) -> bool {
+        self.unclear.contains(&part)
+    }
+
+    /// Sets that. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn mark(&mut self, part: usize, unclear: bool) -> io::Result<()> {
+        let changes = match unclear {
+            true => self.unclear.insert(part),
+            false => self.unclear.remove(&part),
+        };
+        if changes {
+            self.mend()?;
+        }
+        Ok(())
     }
 
     /// Takes changes in without writing them.
@@ -108,7 +132,7 @@ impl Journal {
     /// # Errors
     /// The system's.
     pub fn mend(&mut self) -> io::Result<()> {
-        self.file = write_anew(&self.path, &self.known)?;
+        self.file = write_anew(&self.path, &self.known, &self.unclear)?;
         self.lines = self.known.len();
         Ok(())
     }
@@ -123,10 +147,10 @@ fn line(text: &mut String, address: Ipv4Addr, mac: Option<Mac>) {
     };
 }
 
-fn read(file: File) -> io::Result<BTreeMap<Ipv4Addr, Mac>> {
+fn read(file: File) -> io::Result<(BTreeMap<Ipv4Addr, Mac>, BTreeSet<usize>)> {
     let mut bytes = Vec::new();
     file.take(BYTES_MAX).read_to_end(&mut bytes)?;
-    let mut known = BTreeMap::new();
+    let (mut known, mut unclear) = (BTreeMap::new(), BTreeSet::new());
     // What follows the last end of a line was never finished.
     let whole = bytes
         .iter()
@@ -137,6 +161,14 @@ fn read(file: File) -> io::Result<BTreeMap<Ipv4Addr, Mac>> {
         let Some((address, who)) = line.split_once(' ') else {
             continue;
         };
+        if address == "part" {
+            match who.split_once(' ') {
+                Some((part, "unclear")) => unclear.extend(part.parse::<usize>().ok()),
+                Some((part, _)) => unclear.retain(|known| Ok(*known) != part.parse()),
+                None => {}
+            }
+            continue;
+        }
         let Ok(address) = address.parse() else {
             continue;
         };
@@ -150,11 +182,18 @@ fn read(file: File) -> io::Result<BTreeMap<Ipv4Addr, Mac>> {
             (_, Err(_)) => {}
         }
     }
-    Ok(known)
+    Ok((known, unclear))
 }
 
-fn write_anew(path: &Path, known: &BTreeMap<Ipv4Addr, Mac>) -> io::Result<File> {
+fn write_anew(
+    path: &Path,
+    known: &BTreeMap<Ipv4Addr, Mac>,
+    unclear: &BTreeSet<usize>,
+) -> io::Result<File> {
     let mut text = String::new();
+    for part in unclear {
+        text.push_str(&format!("part {part} unclear\n"));
+    }
     for (address, mac) in known {
         line(&mut text, *address, Some(*mac));
     }

@@ -60,6 +60,14 @@ impl FromStr for Mac {
     }
 }
 
+/// A short mark of a card, for what many machines share. Two may have the same.
+pub fn mark(mac: Mac) -> u32 {
+    // FNV-1a: any hash will do that is the same at all nodes.
+    mac.0.iter().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,8 +6,10 @@ use crate::confinement::{self, Confinement};
 use boot::keyword::NAME;
 use boot::message::Message;
 use boot::role::{Place, Role};
+use cluster::command::{Epoch, LeaseRecord};
+use cluster::message::Message as OfCluster;
 use part::report::Report;
-use part::role::{Manner, PartMessage};
+use part::role::{LeaseNews, Manner, PartMessage, WantedLeases};
 use part::row::{Beside, Entry, Environment, Life, RoleRow};
 use part::work::{self, Work};
 use rustix::thread::CapabilitySet;
@@ -17,6 +19,7 @@ use std::time::Instant;
 
 /// How it is run.
 pub static ROLE: RoleRow = RoleRow {
+    says_to: &[cluster::message::PART],
     life: Life::Beside(Beside::plain("network boot")),
     ..RoleRow::plain(
         NAME,
@@ -55,10 +58,12 @@ impl Work for Boots {
     }
 
     fn due(&self) -> Option<Instant> {
-        None
+        self.0.due()
     }
 
-    fn work(&mut self) {}
+    fn work(&mut self) {
+        self.0.turn();
+    }
 
     fn state(&self) -> Vec<u8> {
         self.0.kept()
@@ -69,8 +74,35 @@ impl Work for Boots {
     }
 
     fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
+        if let Some(news) = LeaseNews::of(message) {
+            self.0.hear(&news);
+            return Some(Vec::new());
+        }
         let order: Message = message.read()?;
         Some(self.0.order(&order))
+    }
+
+    fn adopted(&mut self) {
+        self.0.tell_again();
+    }
+
+    fn say(&mut self) -> Vec<PartMessage> {
+        let says = self.0.says();
+        let wants = says.leases.map(|leases| OfCluster::Wants {
+            part: NAME.to_owned(),
+            leases: WantedLeases(leases),
+        });
+        let records = says.records.into_iter().map(|record| {
+            OfCluster::Record(LeaseRecord {
+                name: record.name,
+                epoch: Epoch(record.epoch),
+                number: record.number,
+                value: record.value,
+                frees: String::new(),
+            })
+        });
+        let all = wants.into_iter().chain(records);
+        all.map(|message| message.envelope()).collect()
     }
 
     fn stop(&mut self, _: Manner) {

@@ -6,9 +6,9 @@ use super::request::{Kind, Request, Stage};
 use crate::assignment::{Assigned, Turns, assigned, is_answered};
 use crate::config::{Gives, Image, Lan, Machine, Network};
 use crate::loader;
-use crate::mac::Mac;
+use crate::mac::{Mac, mark};
 use crate::script;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 
 /// This node in a network.
@@ -20,6 +20,15 @@ pub struct Here {
     pub network: Network,
     /// The addresses of the other nodes there.
     pub others: Vec<Ipv4Addr>,
+}
+
+/// Another node that decides what is booted once.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Leader {
+    /// Its name; empty: no node has a majority.
+    pub name: String,
+    /// Machines with an order, by [`mark`].
+    pub orders: HashSet<u32>,
 }
 
 /// What became of a request.
@@ -63,6 +72,8 @@ pub struct Desk {
     lan: Lan,
     here: Here,
     turns: Turns,
+    /// None: this node decides what is booted once.
+    leader: Option<Leader>,
     /// None: no range.
     pool: Option<Pool>,
     /// Machines by their own addresses.
@@ -93,6 +104,7 @@ impl Desk {
             lan,
             here,
             turns: Turns::default(),
+            leader: None,
             pool,
         }
     }
@@ -112,14 +124,30 @@ impl Desk {
         self.pool.as_mut()
     }
 
-    /// What single boots have come to.
-    pub fn set_turns(&mut self, turns: Turns) {
+    /// What single boots have come to, and the node that decides them where it is another one.
+    pub fn set_turns(&mut self, turns: Turns, leader: Option<Leader>) {
         self.turns = turns;
+        self.leader = leader;
     }
 
-    /// Where the other nodes are.
-    pub fn set_others(&mut self, others: Vec<Ipv4Addr>) {
-        self.here.others = others;
+    /// Whether only another node may say what a machine boots: it boots something once.
+    fn is_of_the_leader(&self, request: &Request) -> Option<String> {
+        let leader = self.leader.as_ref()?;
+        let mac = request.mac;
+        let is_once = self.machine(mac).is_some_and(|machine| machine.once);
+        let is_ordered = leader.orders.contains(&mark(mac));
+        if request.stage == Stage::System || !(is_once || is_ordered) {
+            return None;
+        }
+        Some(match leader.name.is_empty() {
+            true => {
+                "it boots something once, and without a majority no node decides that".to_owned()
+            }
+            false => format!(
+                "it boots something once, which node {} decides",
+                leader.name
+            ),
+        })
     }
 
     fn machine(&self, mac: Mac) -> Option<&Machine> {
@@ -135,6 +163,9 @@ impl Desk {
             return Decision::silent(
                 "the file does not name this machine, and `unknown` is `ignore`",
             );
+        }
+        if let Some(why) = self.is_of_the_leader(request) {
+            return Decision::silent(why);
         }
         if self.lan.gives == Gives::Other || is_proxy_port {
             return self.beside_another(request, is_proxy_port);

@@ -408,6 +408,15 @@ impl Pool {
         self.by_mac.get(&mac).copied()
     }
 
+    /// Whether leases of a part may hold that this node does not know.
+    pub fn is_unclear(&self, part: usize) -> bool {
+        let mut unclear = self
+            .uses
+            .iter()
+            .filter(|(_, one)| matches!(one, Use::Unclear { .. }));
+        unclear.any(|(address, _)| self.range.part(*address) == part)
+    }
+
     /// How many addresses a new client can get from this node.
     pub fn free(&self) -> usize {
         self.free.len()

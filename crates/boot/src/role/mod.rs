@@ -1,23 +1,30 @@
 //! The role: a [`Server`] for each network, what operators order, and the report.
 
+mod leases;
 mod running;
 mod server;
 
+pub use leases::Written;
 pub use server::Server;
 
 use crate::assignment::Turns;
 use crate::config::{Boots, Lan};
-use crate::mac::Mac;
+use crate::mac::{Mac, mark};
 use crate::message::{Answer, Asked, Machines, Message};
-use crate::site::{Shared, Site, rows};
+use crate::site::{Held, Shared, Site, Standing, rows};
+use leases::Leases;
 use part::codec;
 use part::report::{Moment, Report};
+use part::role::{LeaseNews, WantedLease};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Machines that one answer has at most.
 const SHOWN_MAX: usize = 25_000;
+/// How often the address in a network is looked at, nanoseconds.
+const LOOK_NS: u64 = 1_000_000_000;
 /// What the role stores for its successor: the turns of each network.
 type Kept = BTreeMap<String, Turns>;
 
@@ -35,12 +42,73 @@ pub struct Role {
     place: Place,
     networks: BTreeMap<String, Running>,
     me: String,
+    /// What was told last, and is to be told.
+    wanted: Vec<WantedLease>,
+    says: Says,
 }
 
 /// One network.
 struct Running {
     site: Shared,
     server: Server,
+    /// None outside of a cluster.
+    leases: Option<Leases>,
+}
+
+/// What the role tells the cluster.
+#[derive(Debug, Default)]
+pub struct Says {
+    /// All leases that are wanted or watched, if they have changed.
+    pub leases: Option<Vec<WantedLease>>,
+    /// Records to be written.
+    pub records: Vec<Written>,
+}
+
+impl Running {
+    fn change(&mut self, lan: Lan, nodes: &[String]) {
+        if let Some(leases) = &mut self.leases {
+            leases.set_nodes(nodes);
+        }
+        let parts = self.leases.as_ref().map_or(1, Leases::parts);
+        self.site
+            .lock()
+            .change(lan, parts, Moment::now().boottime_ms);
+        self.server.wake();
+    }
+
+    /// Looks at its leases, and returns those that it wants.
+    fn turn(&mut self, me: &str, records: &mut Vec<Written>) -> Vec<WantedLease> {
+        let Some(leases) = &mut self.leases else {
+            return Vec::new();
+        };
+        let now = now_ns();
+        let mut site = self.site.lock();
+        leases.set_range(site.range());
+        let address = site.here().map(|here| here.address);
+        let orders = site.turns().orders().map(mark).collect::<Vec<_>>();
+        let (standing, written) = leases.turn(address, &orders, now);
+        for one in written {
+            // The same is said again until the cluster has it.
+            if !records.contains(&one) {
+                records.push(one);
+            }
+        }
+        site.stand(me, standing, now / 1_000_000);
+        leases.wants(address.is_some(), now)
+    }
+}
+
+/// What a machine without a cluster is.
+fn alone(held: Held) -> Standing {
+    Standing {
+        held: [(0, held)].into(),
+        ..Standing::default()
+    }
+}
+
+/// CLOCK_BOOTTIME, nanoseconds.
+fn now_ns() -> u64 {
+    Moment::now().boottime_ms.saturating_mul(1_000_000)
 }
 
 impl Role {
@@ -53,6 +121,8 @@ impl Role {
             place,
             networks: BTreeMap::new(),
             me: String::new(),
+            wanted: Vec::new(),
+            says: Says::default(),
         };
         let kept: Kept = kept
             .and_then(|kept| codec::decode(kept).ok())
@@ -71,40 +141,105 @@ impl Role {
 
     fn apply(&mut self, payload: &[u8], mut kept: Kept) -> Result<(), String> {
         let boots: Boots = codec::decode(payload).map_err(|error| error.to_string())?;
+        if boots.me != self.me {
+            // The machine has come to a cluster or left it: what it holds begins again.
+            self.networks.clear();
+        }
         self.me = boots.me;
-        let parts = u32::try_from(boots.nodes.len()).unwrap_or(1);
         self.networks
             .retain(|name, _| boots.lans.contains_key(name));
         for (name, lan) in boots.lans {
-            match self.networks.get(&name) {
-                Some(running) => {
-                    running
-                        .site
-                        .lock()
-                        .change(lan, parts, Moment::now().boottime_ms);
-                    running.server.wake();
-                }
+            match self.networks.get_mut(&name) {
+                Some(running) => running.change(lan, &boots.nodes),
                 None => {
                     let turns = kept.remove(&name).unwrap_or_default();
-                    let running = self.start(&name, lan, turns, parts)?;
+                    let running = self.start(&name, lan, turns, &boots.nodes)?;
                     self.networks.insert(name, running);
                 }
             }
         }
+        self.turn();
         Ok(())
     }
 
-    fn start(&self, name: &str, lan: Lan, mut turns: Turns, parts: u32) -> Result<Running, String> {
+    fn start(
+        &self,
+        name: &str,
+        lan: Lan,
+        mut turns: Turns,
+        nodes: &[String],
+    ) -> Result<Running, String> {
         turns.keep(&lan);
+        let is_alone = self.me.is_empty();
+        let leases = (!is_alone).then(|| Leases::new(name, &self.me, nodes));
+        let parts = leases.as_ref().map_or(1, Leases::parts);
         let mut site = Site::new(name, lan, turns, parts);
-        if self.me.is_empty() {
+        if is_alone {
             // Nobody else gives addresses of the range.
-            site.hold([(0, true)].into(), Moment::now().boottime_ms);
+            let held = Held {
+                knows: true,
+                until_ms: u64::MAX,
+            };
+            site.stand(&self.me, alone(held), Moment::now().boottime_ms);
         }
         let site = Shared::new(site);
         let server = Server::start(site.clone(), self.place);
         let server = server.map_err(|error| language::reason(&error))?;
-        Ok(Running { site, server })
+        Ok(Running {
+            site,
+            server,
+            leases,
+        })
+    }
+
+    /// What the cluster says of its leases.
+    pub fn hear(&mut self, news: &LeaseNews) {
+        for running in self.networks.values_mut() {
+            if let Some(leases) = &mut running.leases {
+                match news {
+                    LeaseNews::Known(known) => leases.hear(&known.0),
+                    LeaseNews::HandOver { name } => leases.hand_over(name, now_ns()),
+                }
+            }
+        }
+        self.turn();
+    }
+
+    /// When it is to look at its leases again.
+    pub fn due(&self) -> Option<Instant> {
+        let now = now_ns();
+        let all = self
+            .networks
+            .values()
+            .filter_map(|running| running.leases.as_ref());
+        // The address in the network may change without a word.
+        let next = { all }
+            .map(|leases| leases.due_ns(now).unwrap_or(u64::MAX).min(now + LOOK_NS))
+            .min()?;
+        Some(Instant::now() + Duration::from_nanos(next.saturating_sub(now)))
+    }
+
+    /// Looks at its leases.
+    pub fn turn(&mut self) {
+        let mut wanted = Vec::new();
+        for running in self.networks.values_mut() {
+            wanted.extend(running.turn(&self.me, &mut self.says.records));
+        }
+        if !self.me.is_empty() && wanted != self.wanted {
+            self.wanted.clone_from(&wanted);
+            self.says.leases = Some(wanted);
+        }
+    }
+
+    /// Takes out what the cluster is to be told.
+    pub fn says(&mut self) -> Says {
+        std::mem::take(&mut self.says)
+    }
+
+    /// Another supervisor does not know what was told.
+    pub fn tell_again(&mut self) {
+        self.wanted.clear();
+        self.turn();
     }
 
     /// Ends its servers.
@@ -171,6 +306,11 @@ impl Role {
         let (running, mac) = self.find(machine)?;
         let image = Some(image).filter(|image| !image.is_empty());
         let mut site = running.site.lock();
+        if let Some(leader) = site.elsewhere() {
+            return Err(format!(
+                "node {leader} decides what machines of this network boot once: run the command there"
+            ));
+        }
         site.order(mac, image)?;
         Ok(format!("{machine} boots next: {}", site.next(mac)))
     }

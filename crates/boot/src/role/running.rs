@@ -205,6 +205,8 @@ impl Running {
             .as_ref()
             .and_then(|sockets| here(sockets, explicit));
         let mut site = self.site.lock();
+        let others = site.others();
+        let here = here.map(|here| Here { others, ..here });
         site.is_here(here, now_ms());
         if site.range().is_some() && !site.is_kept() {
             let directory = site.lan().leases.clone();

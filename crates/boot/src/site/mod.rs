@@ -3,13 +3,15 @@
 
 mod shelf;
 mod show;
+mod standing;
 
 pub use shelf::SiteShelf;
 pub use show::{NETWORK, Servers, rows};
+pub use standing::{Held, Standing};
 
 use crate::assignment::Turns;
 use crate::config::Lan;
-use crate::dhcp::desk::{Decision, Desk, Here};
+use crate::dhcp::desk::{Decision, Desk, Here, Leader};
 use crate::dhcp::limit::Limit;
 use crate::dhcp::pool::{Pool, Range};
 use crate::dhcp::request::{Request, Route};
@@ -73,8 +75,10 @@ pub struct Site {
 pub struct Parts {
     /// How many there are: one for each node.
     pub count: u32,
-    /// Those that this node holds, and whether it knows all leases of each.
-    pub held: BTreeMap<usize, bool>,
+    /// What this node is there.
+    pub standing: Standing,
+    /// The name of this node; empty outside of a cluster.
+    pub me: String,
     /// The leases on the disk.
     journal: Option<Journal>,
     /// Why they are not there, in words.
@@ -109,6 +113,23 @@ pub struct Counts {
     pub unreadable: u64,
     /// Addresses that somebody had who did not get them here.
     pub conflicts: u64,
+}
+
+impl Parts {
+    /// Whether leases of a part may hold that this node does not know.
+    fn is_unclear(&self, part: usize) -> bool {
+        self.journal
+            .as_ref()
+            .is_some_and(|journal| journal.is_unclear(part))
+    }
+
+    fn mark_unclear(&mut self, part: usize, unclear: bool) {
+        if let Some(journal) = &mut self.journal
+            && let Err(error) = journal.mark(part, unclear)
+        {
+            self.trouble = Some(format!("cannot keep leases: {}", language::reason(&error)));
+        }
+    }
 }
 
 impl Site {
@@ -163,6 +184,7 @@ impl Site {
     /// The interface has this address from now on, or none.
     pub fn is_here(&mut self, here: Option<Here>, now_ms: u64) {
         match here {
+            // The cluster says where the other nodes are.
             Some(here) if self.here() != Some(&here) => self.rebuild(here, now_ms),
             Some(_) => {}
             None => self.desk = None,
@@ -186,14 +208,14 @@ impl Site {
                 (None, None) => BTreeMap::new(),
             };
             let mut pool = Pool::new(range, self.lan.lease_s, reserved, known, now_ms);
-            for (part, knows) in &self.parts.held {
-                pool.take(*part, *knows, now_ms);
+            for (part, held) in &self.parts.standing.held {
+                let knows = held.knows && !self.parts.is_unclear(*part);
+                pool.take(*part, knows, now_ms);
             }
             pool
         });
-        let mut desk = Desk::new(self.lan.clone(), here, pool);
-        desk.set_turns(self.turns.clone());
-        self.desk = Some(desk);
+        self.desk = Some(Desk::new(self.lan.clone(), here, pool));
+        self.pass_turns();
     }
 
     /// The range, in parts.
@@ -227,33 +249,88 @@ impl Site {
         self.parts.journal.is_some()
     }
 
-    /// This node holds these parts of the range, and no others. Of each, whether it knows every lease.
-    pub fn hold(&mut self, held: BTreeMap<usize, bool>, now_ms: u64) {
-        let before = std::mem::replace(&mut self.parts.held, held);
+    /// This node is this in the network from now on.
+    pub fn stand(&mut self, me: &str, standing: Standing, now_ms: u64) {
+        me.clone_into(&mut self.parts.me);
+        let led = self.leads();
+        let before = std::mem::replace(&mut self.parts.standing, standing);
+        let standing = &self.parts.standing;
+        if !me.is_empty()
+            && self.leads()
+            && !led
+            && !standing.held.get(&0).is_some_and(|held| held.knows)
+        {
+            // Another node led before: which machines have had their turn is not known. Their disk is
+            // what nobody regrets.
+            self.turns.are_done(&self.lan);
+        }
+        self.pass_turns();
+        let others = self.parts.standing.others.clone();
+        if self.here().is_some_and(|here| here.others != others) {
+            let here = self.here().cloned().map(|here| Here { others, ..here });
+            // It takes the parts, too.
+            return self.is_here(here, now_ms);
+        }
+        let held = self.parts.standing.held.clone();
+        let unclear: Vec<usize> = held
+            .keys()
+            .copied()
+            .filter(|part| self.parts.is_unclear(*part))
+            .collect();
+        for (part, _) in held
+            .iter()
+            .filter(|(part, held)| !held.knows && !before.held.contains_key(part))
+        {
+            self.parts.mark_unclear(*part, true);
+        }
         let Some(pool) = self.desk.as_mut().and_then(Desk::pool) else {
             return;
         };
-        for part in before
-            .keys()
-            .filter(|part| !self.parts.held.contains_key(part))
-        {
+        for part in before.held.keys().filter(|part| !held.contains_key(part)) {
             pool.give_up(*part);
         }
-        for (part, knows) in self
-            .parts
-            .held
+        for (part, held) in held
             .iter()
-            .filter(|(part, _)| !before.contains_key(part))
+            .filter(|(part, _)| !before.held.contains_key(part))
         {
-            pool.take(*part, *knows, now_ms);
+            pool.take(*part, held.knows && !unclear.contains(part), now_ms);
         }
     }
 
-    /// The other nodes are at these addresses.
-    pub fn set_others(&mut self, others: Vec<Ipv4Addr>) {
-        if let Some(desk) = &mut self.desk {
-            desk.set_others(others);
+    /// Whether this node decides what is booted once.
+    pub fn leads(&self) -> bool {
+        self.parts.me.is_empty() || self.parts.standing.held.contains_key(&0)
+    }
+
+    /// The node that decides what is booted once, if it is another one; empty: none does now.
+    pub fn elsewhere(&self) -> Option<String> {
+        let leader = self.parts.standing.leader.clone();
+        (!self.leads()).then_some(if leader.is_empty() {
+            "(none has a majority now)".to_owned()
+        } else {
+            leader
+        })
+    }
+
+    /// Parts whose lease has ended are not held any more.
+    fn end_parts(&mut self, now_ms: u64) {
+        let held = &self.parts.standing.held;
+        let ended: Vec<usize> = { held.iter() }
+            .filter(|(_, held)| held.until_ms <= now_ms)
+            .map(|(part, _)| *part)
+            .collect();
+        for part in ended {
+            self.parts.standing.held.remove(&part);
+            if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
+                pool.give_up(part);
+            }
+            self.pass_turns();
         }
+    }
+
+    /// The addresses of the other nodes.
+    pub fn others(&self) -> Vec<Ipv4Addr> {
+        self.parts.standing.others.clone()
     }
 
     /// From where machines fetch: this node first.
@@ -275,6 +352,7 @@ impl Site {
         now_ms: u64,
     ) -> Option<(Request, Decision)> {
         self.counts.requests += 1;
+        self.end_parts(now_ms);
         let Ok(request) = Request::read(packet) else {
             self.counts.unreadable += 1;
             return None;
@@ -402,8 +480,17 @@ impl Site {
 
     /// Ends what has ended.
     pub fn expire(&mut self, now_ms: u64) {
-        if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
-            pool.expire(now_ms);
+        self.end_parts(now_ms);
+        let Some(pool) = self.desk.as_mut().and_then(Desk::pool) else {
+            return;
+        };
+        pool.expire(now_ms);
+        let held = self.parts.standing.held.keys();
+        let clear: Vec<usize> = { held.copied() }
+            .filter(|part| self.parts.is_unclear(*part) && !pool.is_unclear(*part))
+            .collect();
+        for part in clear {
+            self.parts.mark_unclear(part, false);
         }
     }
 
@@ -426,8 +513,12 @@ impl Site {
 
     fn pass_turns(&mut self) {
         let turns = self.turns.clone();
+        let leader = (!self.leads()).then(|| Leader {
+            name: self.parts.standing.leader.clone(),
+            orders: self.parts.standing.orders.iter().copied().collect(),
+        });
         if let Some(desk) = &mut self.desk {
-            desk.set_turns(turns);
+            desk.set_turns(turns, leader);
         }
     }
 

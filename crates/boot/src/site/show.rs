@@ -149,7 +149,7 @@ impl Site {
                     0 | 1 => subject,
                     count => subject.joined(
                         "parts held",
-                        format!("{} of {count}", self.parts.held.len()),
+                        format!("{} of {count}", self.parts.standing.held.len()),
                     ),
                 }
             }
