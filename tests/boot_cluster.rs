@@ -1,0 +1,111 @@
+//! Two nodes of a cluster that boot one machine: whichever is there.
+
+use crate::boot_site::{Diskless, Firmware, MAC, image};
+use crate::cluster_site::{SOON, Site, configuration};
+use lab::eventually;
+
+/// What is served beside the site's own.
+const LINES: &str = "
+boot lan
+\tinterface eth0
+\trange 10.60.0.120 10.60.0.129
+\ton alpha leases {alpha}
+\ton beta leases {beta}
+\timage rescue {boots} of=rescue
+\timage worker {boots} of=worker
+\tmachine node7 mac 52:54:00:00:00:07 address 10.60.0.107 image rescue
+\tmachine node8 mac 52:54:00:00:00:08 image rescue once
+";
+
+/// A cluster that boots a machine.
+struct Pair {
+    machine: Diskless,
+    site: Site,
+}
+
+impl Pair {
+    fn new(name: &str) -> Option<Pair> {
+        let image = image()?;
+        let site = Site::new(name);
+        let boots = format!(
+            "kernel {} initrd {} append console=ttyS0 quiet panic=-1",
+            image.kernel().display(),
+            image.initrd().display()
+        );
+        let mut lines = LINES.replace("{boots}", &boots);
+        for node in ["alpha", "beta"] {
+            let leases = site.machine(node).scratch().join("boot");
+            lines = lines.replace(&format!("{{{node}}}"), &leases.display().to_string());
+        }
+        let text = configuration("boot") + &lines;
+        site.alpha.apply(&text, &["--now"]).well();
+        let machine = Diskless::new(&site.lab, &site.lan, "diskless");
+        let pair = Pair { machine, site };
+        // The image has to live as long as machines fetch it.
+        std::mem::forget(image);
+        for node in ["alpha", "beta"] {
+            pair.shows(node, &["answers", "parts held 1 of 2"]);
+        }
+        Some(pair)
+    }
+
+    #[track_caller]
+    fn shows(&self, node: &str, words: &[&str]) {
+        let shown = || self.site.machine(node).command(&["boot", "show"]).text();
+        let all = || words.iter().all(|word| shown().contains(word));
+        assert!(
+            eventually(SOON, all),
+            "{node} does not show {words:?}: {}",
+            shown()
+        );
+    }
+}
+
+#[test]
+fn each_node_gives_addresses_of_its_own_part_and_of_the_other_one_while_that_node_is_gone() {
+    let Some(mut pair) = Pair::new("boot-parts") else {
+        return;
+    };
+    pair.site.alpha.kill();
+    pair.shows("beta", &["answers", "parts held 2 of 2"]);
+    // Without another node beta leads: what was booted once before is not known there.
+    let list = pair.site.beta.command(&["boot", "list"]).text();
+    let once = list
+        .lines()
+        .find(|line| line.contains("node8"))
+        .unwrap_or_default();
+    assert!(once.contains("its disk"), "{list}");
+    pair.site.alpha.start();
+    for node in ["alpha", "beta"] {
+        pair.shows(node, &["answers", "parts held 1 of 2"]);
+    }
+}
+
+#[test]
+#[ignore = "boots three times"]
+fn a_machine_boots_whichever_node_is_gone() {
+    let Some(mut pair) = Pair::new("boot-either") else {
+        return;
+    };
+    pair.machine.boot(MAC, Firmware::Bios).boots("of=rescue");
+    pair.site.alpha.kill();
+    pair.machine.boot(MAC, Firmware::Bios).boots("of=rescue");
+    pair.site.alpha.start();
+    pair.shows("alpha", &["answers"]);
+    pair.site.beta.kill();
+    pair.machine.boot(MAC, Firmware::Bios).boots("of=rescue");
+}
+
+#[test]
+#[ignore = "boots twice"]
+fn an_order_holds_at_both_nodes() {
+    let Some(pair) = Pair::new("boot-order") else {
+        return;
+    };
+    let order = ["boot", "once", "node7", "worker"];
+    let at_beta = pair.site.beta.command(&order);
+    at_beta.refused(&["node alpha decides"]);
+    pair.site.alpha.command(&order).well();
+    pair.machine.boot(MAC, Firmware::Bios).boots("of=worker");
+    pair.machine.boot(MAC, Firmware::Bios).boots("of=rescue");
+}
