@@ -41,7 +41,9 @@ impl Question {
     pub fn of_query(fields: &[(String, String)]) -> Result<Question, String> {
         let value = |name: &str| {
             let found = fields.iter().find(|(known, _)| known == name);
-            found.map_or("", |(_, value)| value.trim()).to_owned()
+            let text = found.map_or("", |(_, value)| value.trim());
+            // A browser shows no such character in a field, so nobody would see what is asked.
+            text.chars().filter(|c| !c.is_control()).collect::<String>()
         };
         let headers = fields.iter().filter(|(name, _)| name == "header");
         let headers = headers.flat_map(|(_, text)| text.lines().map(str::trim));
@@ -56,7 +58,11 @@ impl Question {
             frontend: value("frontend"),
             headers: headers
                 .filter(|line| !line.is_empty())
-                .map(str::to_owned)
+                .map(|line| {
+                    line.chars()
+                        .filter(|c| !c.is_control() || *c == '\t')
+                        .collect()
+                })
                 .collect(),
             data: value("data"),
         };

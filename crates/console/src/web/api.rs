@@ -2,6 +2,7 @@
 
 use super::act::carry_out;
 use super::asks::Asks;
+use super::described::{self, DESCRIPTION};
 use super::{Common, body, field, fields};
 use crate::platform::{Member, MemberKind};
 use crate::traffic::{Kind, Row};
@@ -12,9 +13,6 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-
-/// The description of the interface.
-const DESCRIPTION: &str = include_str!("openapi.json");
 
 pub(super) fn as_json(status: StatusCode, value: &Value) -> Response {
     let headers = [(CONTENT_TYPE, "application/json")];
@@ -129,6 +127,10 @@ pub(super) async fn act(
         return response;
     }
     let form = fields(&bytes);
+    let names = form.iter().map(|(name, _)| name.as_str());
+    if let Some(words) = described::refusal("POST", "/api/v1/act", names) {
+        return refused(StatusCode::BAD_REQUEST, &words);
+    }
     if field(&form, "what").is_empty() {
         return refused(StatusCode::BAD_REQUEST, "the field `what` is missing");
     }

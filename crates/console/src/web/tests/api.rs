@@ -212,3 +212,22 @@ fn a_session_looks_and_does_not_act() {
     }
     assert!(bed.ordered.is_empty(), "{:?}", bed.ordered);
 }
+
+#[test]
+fn an_unknown_parameter_is_refused_by_name_and_only_after_who_asks() {
+    let mut bed = bed();
+    for (method, path, body, named) in [
+        ("GET", "/api/v1/platform?verbose=1", "", "`verbose`"),
+        ("GET", "/api/v1/events?a", "", "`a`"),
+        ("GET", "/api/v1/requests?hots=a", "", "`hots`"),
+        ("GET", "/api/v1/tables/shop?key=a", "", "`key`"),
+        ("GET", "/metrics?x=1", "", "`x`"),
+        ("POST", "/api/v1/act", "what=server&sever=one", "`sever`"),
+    ] {
+        let reply = bed.ask(method, path, b"Bearer right", body);
+        assert_eq!(reply.status, 400, "{path}: {reply:?}");
+        assert!(reply.body.contains(named), "{path}: {reply:?}");
+    }
+    let stranger = bed.ask("GET", "/api/v1/platform?verbose=1", b"Bearer wrong", "");
+    assert_eq!(stranger.status, 401);
+}

@@ -4,6 +4,7 @@
 mod api;
 mod examples;
 mod requests;
+mod screens;
 mod sign_in;
 mod tables;
 mod versions;
