@@ -39,7 +39,7 @@ const FIELDS: [(&str, &str, &str); 6] = [
 pub(super) fn filter<'s>(shown: &Shown<'s>) -> Option<&'s Filter> {
     match shown.asked?.ask {
         Ask::Requests { filter, .. } => Some(filter),
-        Ask::Request { .. } | Ask::Table { .. } | Ask::Route(_) | Ask::Files => None,
+        Ask::Request { .. } | Ask::Table { .. } | Ask::Route(_) | Ask::Files | Ask::Metrics => None,
     }
 }
 

@@ -3,7 +3,8 @@
 use super::act::carry_out;
 use super::asks::Asks;
 use super::described::{self, DESCRIPTION};
-use super::{Common, body, field, fields};
+use super::{Common, body, field, fields, inquire};
+use crate::inquiry::Ask;
 use crate::platform::{Member, MemberKind};
 use crate::traffic::{Kind, Row};
 use crate::user::Role;
@@ -140,14 +141,24 @@ pub(super) async fn act(
     }
 }
 
-/// `GET /metrics`: the numbers of all parts of this machine.
-pub(super) async fn metrics(State(shared): State<Common>, _: Asks) -> Response {
+/// `GET /metrics`: the numbers of all parts of this machine, the proxy among them.
+pub(super) async fn metrics(State(shared): State<Common>, asks: Asks) -> Response {
     shared.see();
     let platform = shared.platform.borrow().clone();
     let mut text = String::new();
     let look = platform.me().and_then(|me| me.look.as_deref());
     for report in look.iter().flat_map(|look| &look.reports) {
         report.metrics(&mut text);
+    }
+    if look.is_some_and(|look| look.traffic.is_some()) {
+        match inquire::raw(&shared, "", &Ask::Metrics, &asks.viewer).await {
+            Ok(said) if said.starts_with("# ") => {
+                text.push_str(said.trim_end());
+                text.push('\n');
+            }
+            // The others are of use without it; that it is up or not, the supervisor reports.
+            Ok(_) | Err(_) => text.push_str("# the proxy does not tell its numbers now\n"),
+        }
     }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }

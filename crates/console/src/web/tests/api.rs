@@ -231,3 +231,20 @@ fn an_unknown_parameter_is_refused_by_name_and_only_after_who_asks() {
     let stranger = bed.ask("GET", "/api/v1/platform?verbose=1", b"Bearer wrong", "");
     assert_eq!(stranger.status, 401);
 }
+
+#[test]
+fn metrics_have_the_proxy_beside_the_other_parts() {
+    let mut bed = bed();
+    let reply = bed.ask("GET", "/metrics", b"Bearer right", "");
+    assert_eq!(reply.status, 200);
+    assert!(
+        reply.body.contains("evenkeel_guest_running"),
+        "{}",
+        reply.body
+    );
+    assert!(
+        reply.body.ends_with("\nhaproxy_server_status 1\n"),
+        "{}",
+        reply.body
+    );
+}
