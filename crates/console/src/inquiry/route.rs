@@ -273,3 +273,22 @@ pub struct Server {
     /// Its weight.
     pub weight: u32,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_has_no_control_characters() {
+        let fields = [
+            ("url", "https://a\u{1}/\u{1b}[31mb"),
+            ("source", "192.0.2.7\0"),
+            ("header", "a: b\u{7}\r\nc:\td"),
+        ];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let question = Question::of_query(&fields).unwrap();
+        assert_eq!(question.url, "https://a/[31mb");
+        assert_eq!(question.source, "192.0.2.7");
+        assert_eq!(question.headers, ["a: b", "c:\td"]);
+    }
+}

@@ -164,7 +164,7 @@ fn of(place: &Place<'_>, row: &Row) -> Markup {
 /// The state of a row, since when, and what brought it there.
 pub(super) fn status(row: &Row, always_why: bool) -> Markup {
     let grade = grade(&row.status);
-    let is_well = grade == Grade::Good && !row.status.contains('/');
+    let is_well = grade == Grade::Good && !row.status.contains(['/', '(']);
     let why = !row.check.is_empty() && (always_why || !is_well);
     html! {
         (state::word(&row.status, grade))
