@@ -105,14 +105,7 @@ fn why_not(
             action.object()
         )
     };
-    if !is_there {
-        return Some((StatusCode::CONFLICT, words()));
-    }
-    if kind.opens == Opens::Terminal {
-        let holder = shared.screens.holder(&action.object());
-        return holder.map(|holder| (StatusCode::CONFLICT, is_held(&holder)));
-    }
-    None
+    (!is_there).then(|| (StatusCode::CONFLICT, words()))
 }
 
 /// Says who has a terminal.
@@ -178,20 +171,20 @@ async fn socket(
         let words = "This takes version 13 of WebSocket (RFC 6455).";
         return (StatusCode::UPGRADE_REQUIRED, version, words).into_response();
     }
-    let why_not = why_not(&shared, &viewer, (kind, &action));
+    if let Some((status, words)) = why_not(&shared, &viewer, (kind, &action)) {
+        return said(status, words);
+    }
     let full = "Too many displays and terminals are open.";
     let Ok(upgrade) = upgrade else {
         let is_full = shared.screens.places.available_permits() == 0;
-        return match why_not {
-            Some((status, words)) => said(status, words),
-            None if is_full => said(StatusCode::CONFLICT, full.to_owned()),
-            None => said(StatusCode::OK, BROKEN.to_owned()),
+        return match shared.screens.holder(&action.object()) {
+            Some(holder) if kind.opens == Opens::Terminal => {
+                said(StatusCode::CONFLICT, is_held(&holder))
+            }
+            _ if is_full => said(StatusCode::CONFLICT, full.to_owned()),
+            _ => said(StatusCode::OK, BROKEN.to_owned()),
         };
     };
-    // A browser shows no script the body of a refused connection, but why one was closed.
-    if let Some((_, words)) = why_not {
-        return upgrade.on_upgrade(async move |browser| close(browser, &words).await);
-    }
     let Ok(place) = Arc::clone(&shared.screens.places).try_acquire_owned() else {
         return said(StatusCode::CONFLICT, full.to_owned());
     };
@@ -212,6 +205,7 @@ async fn socket(
     let standing = Standing::of(&shared.platform.borrow(), &action);
     let own = match connect(&shared, &viewer, action.clone()).await {
         Ok(own) => own,
+        // A browser shows no script the body of a refused connection, but why one was closed.
         Err(words) => return upgrade.on_upgrade(async move |browser| close(browser, &words).await),
     };
     let token = token.to_owned();
