@@ -41,6 +41,8 @@ const REASON_BYTES_MAX: usize = 123;
 const KNOWN_LIMIT: Duration = Duration::from_secs(4);
 /// The reason where nothing is known.
 const ENDED: &str = "The connection to the guest has ended.";
+/// Why no further one is opened.
+const FULL: &str = "Too many displays and terminals are open.";
 /// What is known of a connection that ended without a reason.
 const BROKEN: &str =
     "The connection to the console was broken: it was restarted, or the network failed.";
@@ -108,6 +110,24 @@ fn why_not(
     (!is_there).then(|| (StatusCode::CONFLICT, words()))
 }
 
+/// The response without WebSocket: what would prevent a connection now, or that nothing would.
+fn why_none(shared: &Shared, kind: &Kind, action: &Action) -> Response {
+    let is_full = shared.screens.places.available_permits() == 0;
+    let (status, words) = match shared.screens.holder(&action.object()) {
+        Some(holder) if kind.opens == Opens::Terminal => (StatusCode::CONFLICT, is_held(&holder)),
+        _ if is_full => (StatusCode::CONFLICT, FULL.to_owned()),
+        _ => (StatusCode::OK, BROKEN.to_owned()),
+    };
+    (status, words).into_response()
+}
+
+/// The response to another version of WebSocket, with the one that is spoken (RFC 6455, section 4.4).
+fn wrong_version() -> Response {
+    let version = [(SEC_WEBSOCKET_VERSION, "13")];
+    let words = "This takes version 13 of WebSocket (RFC 6455).";
+    (StatusCode::UPGRADE_REQUIRED, version, words).into_response()
+}
+
 /// Says who has a terminal.
 fn is_held(holder: &str) -> String {
     format!("Another page of the console has its terminal ({holder}): that one has to end first.")
@@ -167,26 +187,16 @@ async fn socket(
     shared.see();
     let action = action(wanted);
     if let Err(WebSocketUpgradeRejection::InvalidWebSocketVersionHeader(_)) = upgrade {
-        let version = [(SEC_WEBSOCKET_VERSION, "13")];
-        let words = "This takes version 13 of WebSocket (RFC 6455).";
-        return (StatusCode::UPGRADE_REQUIRED, version, words).into_response();
+        return wrong_version();
     }
     if let Some((status, words)) = why_not(&shared, &viewer, (kind, &action)) {
         return said(status, words);
     }
-    let full = "Too many displays and terminals are open.";
     let Ok(upgrade) = upgrade else {
-        let is_full = shared.screens.places.available_permits() == 0;
-        return match shared.screens.holder(&action.object()) {
-            Some(holder) if kind.opens == Opens::Terminal => {
-                said(StatusCode::CONFLICT, is_held(&holder))
-            }
-            _ if is_full => said(StatusCode::CONFLICT, full.to_owned()),
-            _ => said(StatusCode::OK, BROKEN.to_owned()),
-        };
+        return why_none(&shared, kind, &action);
     };
     let Ok(place) = Arc::clone(&shared.screens.places).try_acquire_owned() else {
-        return said(StatusCode::CONFLICT, full.to_owned());
+        return said(StatusCode::CONFLICT, FULL.to_owned());
     };
     let holds = match kind.opens {
         Opens::Terminal => shared
