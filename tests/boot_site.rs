@@ -132,7 +132,6 @@ impl Booting {
         String::from_utf8_lossy(&fs::read(&self.output).unwrap_or_default()).into_owned()
     }
 
-
     /// Waits until it has booted a kernel with these words on its command line.
     #[track_caller]
     pub fn boots(&self, words: &str) {

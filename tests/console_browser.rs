@@ -1,7 +1,8 @@
 //! The console in a browser: what the pages show and do without a reload.
 
-use crate::console_site::{Console, OLGA};
+use crate::console_site::{Console, OLGA, SOON};
 use crate::webdriver::Browser;
+use lab::{Location, Probe};
 
 /// The row of a server in the table of the traffic page.
 fn row(server: &str) -> String {
@@ -76,4 +77,37 @@ fn a_page_shows_a_failed_server_without_a_reload_and_drains_another_one() {
     browser.wait_for("document.querySelector('input[name=password]')");
     browser.open(&console.url("/traffic"));
     browser.wait_for("document.querySelector('input[name=password]')");
+}
+
+#[test]
+fn a_live_page_of_requests_keeps_the_focus_while_rows_come_above_it() {
+    lab::skip_unless_installed!("chromium");
+    lab::skip_unless_installed!("chromedriver");
+    lab::skip_unless_installed!("curl");
+    let console = Console::start();
+    console.reload(|config| config.replacen("global\n", "global\n    request-history 64\n", 1));
+    let ask = |path: &str| {
+        let mut probe = Probe::new(Location::Here, console.web).timeout(SOON);
+        probe.get(path).is_ok()
+    };
+    assert!(lab::eventually(SOON, || ask("/first")));
+    let browser = Browser::start();
+    sign_in(&browser, &console);
+    browser.open(&console.url("/requests?path=/"));
+    browser.wait_for("document.querySelector('#requests tbody a')");
+    let focused = "document.activeElement.getAttribute('href')";
+    browser.run("document.querySelector('#requests tbody a').focus()");
+    let first = browser.run(&format!("return {focused}"));
+    assert!(
+        first.as_str().is_some_and(|href| href.contains("0x")),
+        "{first}"
+    );
+    let rows = browser.run("return document.querySelectorAll('#requests tbody tr').length");
+    for path in ["/second", "/third"] {
+        assert!(ask(path));
+    }
+    browser.wait_for(&format!(
+        "document.querySelectorAll('#requests tbody tr').length >= {rows} + 2"
+    ));
+    assert_eq!(browser.run(&format!("return {focused}")), first);
 }

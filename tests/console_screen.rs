@@ -103,6 +103,12 @@ fn an_operator_uses_the_display_and_the_terminal_of_a_guest_and_others_do_not() 
         browser.run("return document.getElementById('screen-keys').disabled"),
         false
     );
+    // The keyboard gets out.
+    browser.run(
+        "const keys = { key: 'Home', ctrlKey: true, altKey: true, bubbles: true };
+         document.querySelector('#screen canvas').dispatchEvent(new KeyboardEvent('keydown', keys));",
+    );
+    browser.wait_for("document.activeElement.id === 'screen-keys'");
     picture(&browser, "display", (1400, 900, "light"));
     refuses(&console, SCREEN);
     refuses(&console, TERMINAL);

@@ -142,6 +142,11 @@ impl Side {
     }
 
     fn table(&self) -> Table {
+        self.columns(&|name| !VARIES.contains(&name))
+    }
+
+    /// The table of those columns.
+    fn columns(&self, wanted: &dyn Fn(&str) -> bool) -> Table {
         let mut probe = Probe::new(Location::Here, self.statistics);
         let text = probe.get("/;csv").unwrap().text();
         let mut lines = text.lines();
@@ -151,7 +156,7 @@ impl Side {
             let cells: BTreeMap<String, String> = columns
                 .iter()
                 .zip(line.split(','))
-                .filter(|(name, _)| !VARIES.contains(name) && !name.is_empty())
+                .filter(|(name, _)| wanted(name) && !name.is_empty())
                 .map(|(name, cell)| ((*name).to_owned(), cell.to_owned()))
                 .collect();
             (format!("{}/{}", cells["pxname"], cells["svname"]), cells)
@@ -215,4 +220,33 @@ fn the_table_after_the_same_traffic_is_haproxys() {
         }
     }
     assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+#[test]
+fn bytes_over_http_1_are_counted_in_haproxys_direction() {
+    lab::skip_unless_installed!("haproxy");
+    let [ours, theirs] = Program::BOTH.map(|program| {
+        let side = Side::start(program);
+        let mut stream = TcpStream::connect(side.web).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        // The request is much longer than the response.
+        let request = format!(
+            "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-pad: {}\r\n\r\n",
+            "x".repeat(8_000)
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+        let wanted = ["pxname", "svname", "h1_bytes_in", "h1_bytes_out"];
+        let counted = || {
+            let table = side.columns(&|name| wanted.contains(&name));
+            ["web/FRONTEND", "app/BACKEND"].map(|row| {
+                ["h1_bytes_in", "h1_bytes_out"].map(|name| table[row][name].parse().unwrap_or(0))
+            })
+        };
+        let all = |of: [[u64; 2]; 2]| of.iter().flatten().all(|bytes| *bytes > 0);
+        assert!(eventually(SOON, || all(counted())), "{:?}", counted());
+        counted().map(|[bytes_in, bytes_out]| bytes_in > bytes_out)
+    });
+    assert_eq!(ours, theirs);
+    assert_eq!(ours, [true, false]);
 }

@@ -20,6 +20,16 @@ pub enum Period {
     Day,
 }
 
+impl Period {
+    /// The index of its ring.
+    fn ring(self) -> usize {
+        match self {
+            Period::Hour => 0,
+            Period::Day => 1,
+        }
+    }
+}
+
 /// How one row was in a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(from = "(u32, u32)", into = "(u32, u32)")]
@@ -47,6 +57,9 @@ impl From<Sample> for (u32, u32) {
 struct Line {
     /// The last hour and the last day, the newest last.
     rings: [VecDeque<Sample>; 2],
+    /// When it was first looked at, seconds.
+    #[serde(default)]
+    began_s: u64,
 }
 
 /// What was.
@@ -55,6 +68,9 @@ pub struct History {
     lines: BTreeMap<String, Line>,
     /// The steps that the last samples were of.
     steps: [u64; 2],
+    /// When it was last looked, seconds.
+    #[serde(default)]
+    looked_s: u64,
 }
 
 fn key(row: &Row) -> String {
@@ -70,6 +86,7 @@ impl History {
     /// Takes in how the rows are at a time, seconds of any clock that does not go back. A step
     /// without a look repeats nothing: it stays empty.
     pub fn take(&mut self, rows: &[Row], now_s: u64) {
+        self.looked_s = self.looked_s.max(now_s);
         for ring in 0..STEPS_S.len() {
             let step = now_s / STEPS_S[ring];
             let passed = step.saturating_sub(self.steps[ring]);
@@ -86,7 +103,10 @@ impl History {
                 if !self.lines.contains_key(&key) && self.lines.len() >= ROWS_MAX {
                     continue;
                 }
-                let line = self.lines.entry(key).or_default();
+                let line = self.lines.entry(key).or_insert_with(|| Line {
+                    began_s: now_s,
+                    ..Line::default()
+                });
                 line.note(ring, row);
             }
         }
@@ -99,12 +119,27 @@ impl History {
 
     /// The samples of a row, the newest last; none where it has no history.
     pub fn of(&self, row: &Row, period: Period) -> Vec<Sample> {
-        let ring = match period {
-            Period::Hour => 0,
-            Period::Day => 1,
-        };
         let line = self.lines.get(&key(row));
-        line.map_or_else(Vec::new, |line| line.rings[ring].iter().copied().collect())
+        let samples = |line: &Line| line.rings[period.ring()].iter().copied().collect();
+        line.map_or_else(Vec::new, samples)
+    }
+
+    /// How many seconds each sample of a row is of: the oldest one may have begun late, and the newest
+    /// one is not over.
+    pub fn seconds(&self, row: &Row, period: Period) -> Vec<u64> {
+        let Some(line) = self.lines.get(&key(row)) else {
+            return Vec::new();
+        };
+        let (ring, step_s) = (period.ring(), STEPS_S[period.ring()]);
+        let number = line.rings[ring].len() as u64;
+        let first = (self.steps[ring] + 1).saturating_sub(number);
+        let seconds = (first..=self.steps[ring]).map(|step| {
+            let from = (step * step_s).max(line.began_s);
+            let to = ((step + 1) * step_s).min(self.looked_s);
+            // The moment of a look counts, too.
+            to.saturating_sub(from).max(1)
+        });
+        seconds.collect()
     }
 
     /// How many samples a period has at most.
@@ -163,6 +198,20 @@ mod tests {
         };
         assert_eq!(rates(Period::Hour), [9, 0, 0, 0, 7]);
         assert_eq!(rates(Period::Day), [9]);
+    }
+
+    #[test]
+    fn a_step_with_a_part_of_its_time_counts_for_this_part() {
+        let rows = &Traffic::read(ANSWER).rows[..1];
+        let mut history = History::default();
+        // Ten seconds of the first step of five minutes, the second one, and two minutes of the third.
+        for at in (1_000_190..=1_000_620).step_by(10) {
+            history.take(rows, at);
+        }
+        assert_eq!(history.seconds(&rows[0], Period::Day), [10, 300, 120]);
+        let hour = history.seconds(&rows[0], Period::Hour);
+        assert_eq!(hour.len(), history.of(&rows[0], Period::Hour).len());
+        assert_eq!(hour.first(), Some(&10));
     }
 
     #[test]

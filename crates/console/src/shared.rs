@@ -133,6 +133,15 @@ impl Action {
         }
     }
 
+    /// What was done, in the words of an event. An offer that opens something has a noun for its word.
+    pub fn done(&self) -> String {
+        match self {
+            Action::Offer { word, .. } if word == "screen" => "display opened".to_owned(),
+            Action::Offer { word, .. } if word == "terminal" => "terminal opened".to_owned(),
+            action => action.word().to_owned(),
+        }
+    }
+
     /// The command of the runtime API that does it; None: a part does it.
     pub fn command(&self) -> Option<String> {
         match self {
@@ -313,7 +322,7 @@ pub struct Shared {
     /// Live pages.
     pub drawings: Drawings,
     /// Displays and terminals of guests.
-    pub screens: Screens,
+    pub screens: Arc<Screens>,
     /// Who may have a password verified.
     pub verifying: Verifying,
     todo: Mutex<Todo>,
@@ -355,7 +364,7 @@ impl Shared {
             verify,
             manual,
             drawings: Drawings::new().map_err(io::Error::other)?,
-            screens: Screens::default(),
+            screens: Arc::default(),
             verifying: Verifying::default(),
             todo: Mutex::default(),
             inquiries: Inquiries::default(),

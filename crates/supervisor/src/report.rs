@@ -9,6 +9,8 @@ use part::spawn::CHECKS;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant, SystemTime};
 
+/// The fact of a role with the process that serves while this one is paused, in an upgrade.
+pub const SUCCESSOR: &str = "successor";
 /// The name under which it is asked for.
 pub const PART: &str = "supervisor";
 
@@ -27,7 +29,8 @@ fn ago(time: Duration) -> Moment {
     }
 }
 
-fn role(slot: &Slot, paused: bool) -> Option<Subject> {
+/// `successor`: the process of the new program, while an upgrade tries it beside this one.
+fn role(slot: &Slot, paused: bool, successor: Option<i32>) -> Option<Subject> {
     let name = slot.row.part;
     let running = slot.running.as_ref();
     let absent = running.is_none() && slot.restart_at.is_none();
@@ -40,7 +43,7 @@ fn role(slot: &Slot, paused: bool) -> Option<Subject> {
         None => ("restarting", Grade::Bad),
         Some(_) if slot.stop_until.is_some() => ("stopping", Grade::Busy),
         Some(one) if !is_ready(one) => ("starting", Grade::Busy),
-        Some(_) if paused => ("paused", Grade::Busy),
+        Some(_) if paused || successor.is_some() => ("paused", Grade::Busy),
         Some(_) => ("running", Grade::Good),
     };
     let up = running.is_some_and(is_ready);
@@ -50,6 +53,13 @@ fn role(slot: &Slot, paused: bool) -> Option<Subject> {
         .number("up", up.into());
     if let Some(one) = running {
         subject = with_process(subject, one);
+    }
+    if let Some(successor) = successor {
+        subject.why = format!(
+            "upgrade: process {successor} of the new program serves; this one ends when that one has run for some \
+             seconds, and goes on if it fails"
+        );
+        subject = subject.fact(SUCCESSOR, successor.to_string());
     }
     Some(subject)
 }
@@ -65,7 +75,8 @@ impl Supervisor {
         let mut subjects = vec![self.own_state()];
         for slot in self.slots.all() {
             let paused = self.service.paused && slot.serves();
-            subjects.extend(role(slot, paused));
+            let successor = self.tried_process().filter(|_| slot.serves());
+            subjects.extend(role(slot, paused, successor));
         }
         let proxy = self.slots.serving.running.iter();
         for helper in proxy.flat_map(|proxy| &proxy.helpers) {

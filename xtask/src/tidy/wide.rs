@@ -30,7 +30,7 @@ pub(super) const WIDE: &[Wide] = &[
     wide("crates/address/src/keyword/draft.rs", "VirtualIp", 16),
     wide("crates/address/src/role/member.rs", "Member", 18),
     wide("crates/cluster/src/role/shared.rs", "RoleState", 19),
-    wide("crates/cluster/src/role/status.rs", "MemberStatus", 22),
+    wide("crates/cluster/src/role/status.rs", "MemberStatus", 21),
     wide("crates/cluster/src/role/status.rs", "Status", 18),
     wide("crates/cluster/src/rollout/simulation/world.rs", "Node", 21),
     wide("crates/cluster/src/state/mod.rs", "State", 18),

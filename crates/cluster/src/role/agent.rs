@@ -25,6 +25,8 @@ const SILENCE_LOOK: Duration = Duration::from_millis(100);
 const MISSING_PAUSE: Duration = Duration::from_millis(200);
 /// How often that is looked.
 const MISSING_LOOKS: u32 = 25;
+/// Time between two tries to keep a version that the disk did not take.
+const KEEP_AGAIN_MS: u64 = 2_000;
 /// Rest after a task that could not be done, so that none is tried without end.
 const REST: Duration = Duration::from_millis(500);
 
@@ -38,6 +40,7 @@ pub(super) async fn run<M: Machine, N: Network>(
     let mut worker = Worker {
         agent: Agent::new(shared.me(), version.filter(|version| version.0 > 0)),
         last: None,
+        unkept: None,
         shared,
     };
     if let Some(promised) = worker.shared.engine.accepted_before() {
@@ -47,6 +50,7 @@ pub(super) async fn run<M: Machine, N: Network>(
     loop {
         worker.tell();
         let now_ms = worker.shared.now_ms();
+        worker.keep_again(now_ms);
         // A node that never heard of a leader since its start serves what it accepted.
         let silence_ms = worker.shared.silence_ms();
         let state = worker.shared.engine.state();
@@ -77,6 +81,8 @@ struct Worker<M: Machine, N: Network> {
     agent: Agent,
     /// The files that were opened last: a version is checked, then served, then kept.
     last: Option<Arc<FileSet>>,
+    /// The accepted version that the disk did not take, and when to try again.
+    unkept: Option<(Arc<FileSet>, u64)>,
     shared: Arc<RoleState<M, N>>,
 }
 
@@ -139,10 +145,10 @@ impl<M: Machine, N: Network> Worker<M, N> {
                     let _ = timeout(REST, self.shared.machine.revert()).await;
                 }
                 let verdict = served.unwrap_or_else(|_| no_answer());
-                match verdict.good && !trial {
-                    true => self.keep(&set).unwrap_or(verdict),
-                    false => verdict,
+                if verdict.good && !trial {
+                    self.keep(&set);
                 }
+                verdict
             }
             Err(verdict) => verdict,
         };
@@ -155,7 +161,10 @@ impl<M: Machine, N: Network> Worker<M, N> {
     async fn accept(&mut self, version: VersionId) {
         // The disk first: who dies in between starts with it.
         let kept = match self.files(version).await {
-            Ok(set) => self.keep(&set),
+            Ok(set) => {
+                self.keep(&set);
+                None
+            }
             Err(verdict) => Some(verdict),
         };
         let verdict = limited(self.shared.machine.accept()).await;
@@ -163,18 +172,39 @@ impl<M: Machine, N: Network> Worker<M, N> {
         self.agent.kept(version, &verdict);
     }
 
-    /// Writes the accepted version to disk; an error is reported, but the version is
-    /// served nevertheless.
-    fn keep(&self, set: &FileSet) -> Option<Verdict> {
+    /// Writes the accepted version to disk. If the disk fails, the status shows it, the version
+    /// is served nevertheless, and it is tried again.
+    fn keep(&mut self, set: &Arc<FileSet>) {
         let written = self.shared.directory.write_accepted(set);
         let kept = written.map_err(|error| error.to_string()).and_then(|()| {
             let promised = self.shared.engine.accepts(set.version);
             promised.map_err(|error| error.to_string())
         });
-        let error = kept.err()?;
-        self.shared
-            .note(format!("cannot keep version {}: {error}", set.version));
-        None
+        let words = match kept {
+            Ok(()) => String::new(),
+            Err(error) => format!("cannot keep version {}: {error}", set.version),
+        };
+        match words.is_empty() {
+            true if self.unkept.is_some() => {
+                self.shared
+                    .note(format!("keeps version {} again", set.version));
+            }
+            true => {}
+            false => self.shared.note(words.clone()),
+        }
+        let again_ms = self.shared.now_ms().saturating_add(KEEP_AGAIN_MS);
+        self.unkept = (!words.is_empty()).then(|| (set.clone(), again_ms));
+        self.shared.serving().unkept = words;
+    }
+
+    /// Tries again to keep the accepted version, if the disk did not take it and it is time.
+    fn keep_again(&mut self, now_ms: u64) {
+        let due = self.unkept.take_if(|(_, again_ms)| *again_ms <= now_ms);
+        if let Some((set, again_ms)) = due {
+            // It stays until it is kept, so that the end of the trouble is noted.
+            self.unkept = Some((set.clone(), again_ms));
+            self.keep(&set);
+        }
     }
 
     fn trouble(&self, verdict: &Verdict, what: &str) {

@@ -10,7 +10,8 @@ use crate::role::directory::LocalMember;
 use crate::role::following;
 use crate::role::shared::{RoleState, Serving, reach};
 use crate::role::status::{
-    AuthorityStatus, Configuration, LeaseStatus, LogStatus, MemberStatus, Reach, Sight, Status,
+    AuthorityStatus, Configuration, DiskStatus, LeaseStatus, LogStatus, MemberStatus, Reach, Sight,
+    Status,
 };
 use crate::role::tasks;
 use crate::state::State;
@@ -112,14 +113,17 @@ fn member<M: Machine, N: Network>(
                 .collect(),
             false => Vec::new(),
         },
-        disk_stuck_ms: match reach.is_there() {
-            true => tale.disk_stuck_ms,
-            false => 0,
+        disk: DiskStatus {
+            disk_stuck_ms: match reach.is_there() {
+                true => tale.disk_stuck_ms,
+                false => 0,
+            },
+            halted: tale.halted,
+            unkept: tale.unkept,
         },
         reach,
         lost: tale.lost,
         accepted: tale.accepted,
-        halted: tale.halted,
         if_it_fails: String::new(),
     }
 }

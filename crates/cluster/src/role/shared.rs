@@ -64,6 +64,8 @@ pub struct Tale {
     pub lost: String,
     /// Why its log cannot be written.
     pub halted: String,
+    /// Why the accepted version cannot be kept on its disk.
+    pub unkept: String,
 }
 
 /// A message from the role of one member to that of another.
@@ -90,6 +92,8 @@ pub struct Serving {
     pub trouble: String,
     /// The newest version that it accepted.
     pub accepted: Option<VersionId>,
+    /// Why the accepted version cannot be kept on the disk; empty: it can.
+    pub unkept: String,
 }
 
 /// State of the role, shared by its tasks.

@@ -4,8 +4,11 @@
 //! It is a value made of gathered facts, and goes to operators and to the console as
 //! JSON. It makes no requests and reads no clock.
 
+mod disk;
 mod link;
 mod loss;
+
+pub use disk::DiskStatus;
 
 use crate::command::VersionId;
 use crate::member::{Digest, Kind, MemberId};
@@ -95,15 +98,13 @@ pub struct MemberStatus {
     pub parts: Vec<Summary>,
     /// Its view of the other members, as it reports.
     pub sees: Vec<Sight>,
-    /// How long its disk has not responded, in milliseconds, as it reports; 0 if it
-    /// responds.
-    pub disk_stuck_ms: u64,
+    /// Its disk.
+    #[serde(flatten)]
+    pub disk: DiskStatus,
     /// Why it does not vote, by its own word: its store was lost. Empty: it was not.
     pub lost: String,
     /// The newest version that it accepted, by its own disk.
     pub accepted: Option<VersionId>,
-    /// Why its log cannot be written, by its own word; empty: it can.
-    pub halted: String,
     /// The effect of its failure now; for a member that is away, the effect of its
     /// absence.
     pub if_it_fails: String,
@@ -365,13 +366,7 @@ impl Status {
             }
         }
         notes.extend(self.loss_words().into_iter().chain(self.authority_words()));
-        for member in self.members.iter().filter(|m| m.disk_stuck_ms > 0) {
-            notes.push(format!(
-                "the disk of {} has not responded for {}: it counts as away until it does",
-                member.name,
-                span(member.disk_stuck_ms)
-            ));
-        }
+        notes.extend(self.members.iter().filter_map(MemberStatus::disk_words));
         let configuration = &self.configuration;
         if configuration.by_itself {
             notes.push(
@@ -617,7 +612,14 @@ impl Status {
                 Subject::new("member", &member.name).state(&words, Grade::Bad)
             }
             (Reach::Away, None) => Subject::new("member", &member.name).state(&state, Grade::Bad),
-            _ => Subject::new("member", &member.name).state(&state, Grade::Good),
+            _ => match member.disk_words() {
+                Some(why) => Subject {
+                    why,
+                    ..Subject::new("member", &member.name)
+                        .state(&format!("{state}, its disk fails"), Grade::Bad)
+                },
+                None => Subject::new("member", &member.name).state(&state, Grade::Good),
+            },
         };
         let kind = match member.kind {
             Kind::Node => "node",
@@ -643,13 +645,6 @@ impl Status {
         }
         for Summary { part, words, .. } in &member.parts {
             one = one.fact(part, words);
-        }
-        if !member.halted.is_empty() && member.id != self.me {
-            one = one.fact("trouble", "does not participate in changes: its disk fails");
-        }
-        if member.disk_stuck_ms > 0 {
-            let stuck = span(member.disk_stuck_ms);
-            one = one.fact("trouble", format!("disk not responding for {stuck}"));
         }
         let others = member.sees.iter().filter(|_| member.id != self.me);
         let (near, far): (Vec<&Sight>, Vec<&Sight>) =

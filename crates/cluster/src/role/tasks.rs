@@ -115,6 +115,7 @@ pub(super) fn tale<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Tale {
             .halted
             .map(|why| why.to_string())
             .unwrap_or_default(),
+        unkept: serving.unkept,
     }
 }
 

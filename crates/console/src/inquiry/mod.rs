@@ -16,6 +16,10 @@ use table::Table;
 
 /// Bytes of a reply at most.
 pub const BYTES_MAX: u64 = 4 << 20;
+/// Bytes of the metrics of a proxy at most: some 6 kB for each server.
+pub const METRICS_BYTES_MAX: u64 = 32 << 20;
+/// What of the proxy's metrics is asked for: all but the addresses, which report for themselves.
+const METRICS: &str = "scope=global&scope=frontend&scope=listener&scope=backend&scope=server&scope=sticktable&scope=resolver";
 /// Requests of a page.
 pub const PAGE: u16 = 60;
 /// Requests of a card.
@@ -60,6 +64,8 @@ pub enum Ask {
     Route(Box<route::Question>),
     /// The files of the configuration that is served.
     Files,
+    /// The numbers of the proxy for Prometheus. They go to programs as they are.
+    Metrics,
 }
 
 /// Why there is no answer.
@@ -165,12 +171,20 @@ impl Ask {
         }
     }
 
+    /// How long an answer may be, in bytes.
+    pub fn bytes_max(&self) -> u64 {
+        match self {
+            Ask::Metrics => METRICS_BYTES_MAX,
+            _ => BYTES_MAX,
+        }
+    }
+
     /// How long an answer may take.
     pub fn limit(&self) -> Duration {
         match self {
             // The files are loaded for it.
             Ask::Route(_) | Ask::Files => Duration::from_secs(7),
-            Ask::Requests { .. } | Ask::Request { .. } | Ask::Table { .. } => {
+            Ask::Requests { .. } | Ask::Request { .. } | Ask::Table { .. } | Ask::Metrics => {
                 Duration::from_secs(3)
             }
         }
@@ -200,6 +214,7 @@ impl Ask {
             }
             Ask::Route(question) => process(&mut command, &Line::Route(question.clone())),
             Ask::Files => process(&mut command, &Line::Files),
+            Ask::Metrics => write!(command, "show metrics {METRICS}"),
         };
         command.push('\n');
         command.into_bytes()
@@ -217,6 +232,8 @@ impl Answer {
             Ask::Requests { .. } => serde_json::from_str(text).map(Answer::Requests),
             Ask::Request { .. } => serde_json::from_str(text).map(Answer::Request),
             Ask::Table { .. } => serde_json::from_str(text).map(Answer::Table),
+            // No page shows them.
+            Ask::Metrics => return Answer::Failed("these are for programs".to_owned()),
             Ask::Route(_) | Ask::Files if text.is_empty() => {
                 return Answer::Failed(
                     "the process that was to find out ended without a report: it took too long, or needs \

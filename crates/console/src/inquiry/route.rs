@@ -41,7 +41,9 @@ impl Question {
     pub fn of_query(fields: &[(String, String)]) -> Result<Question, String> {
         let value = |name: &str| {
             let found = fields.iter().find(|(known, _)| known == name);
-            found.map_or("", |(_, value)| value.trim()).to_owned()
+            let text = found.map_or("", |(_, value)| value.trim());
+            // A browser shows no such character in a field, so nobody would see what is asked.
+            text.chars().filter(|c| !c.is_control()).collect::<String>()
         };
         let headers = fields.iter().filter(|(name, _)| name == "header");
         let headers = headers.flat_map(|(_, text)| text.lines().map(str::trim));
@@ -56,7 +58,11 @@ impl Question {
             frontend: value("frontend"),
             headers: headers
                 .filter(|line| !line.is_empty())
-                .map(str::to_owned)
+                .map(|line| {
+                    line.chars()
+                        .filter(|c| !c.is_control() || *c == '\t')
+                        .collect()
+                })
                 .collect(),
             data: value("data"),
         };
@@ -266,4 +272,23 @@ pub struct Server {
     pub waiting: u32,
     /// Its weight.
     pub weight: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_has_no_control_characters() {
+        let fields = [
+            ("url", "https://a\u{1}/\u{1b}[31mb"),
+            ("source", "192.0.2.7\0"),
+            ("header", "a: b\u{7}\r\nc:\td"),
+        ];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let question = Question::of_query(&fields).unwrap();
+        assert_eq!(question.url, "https://a/[31mb");
+        assert_eq!(question.source, "192.0.2.7");
+        assert_eq!(question.headers, ["a: b", "c:\td"]);
+    }
 }

@@ -86,16 +86,20 @@ fn top(most: u32) -> u32 {
     found.unwrap_or(most).max(2)
 }
 
-fn average(values: &[u32]) -> u32 {
-    let sum: u64 = values.iter().map(|value| u64::from(*value)).sum();
-    let average = sum / (values.len() as u64).max(1);
-    u32::try_from(average).unwrap_or(u32::MAX)
+/// The average of values that are each of so many seconds.
+fn average(values: &[u32], seconds: &[u64]) -> u32 {
+    let (mut sum, mut all) = (0_u128, 0_u128);
+    for (value, s) in values.iter().zip(seconds) {
+        sum += u128::from(*value) * u128::from(*s);
+        all += u128::from(*s);
+    }
+    u32::try_from(sum / all.max(1)).unwrap_or(u32::MAX)
 }
 
 /// A large graph with its scales, and a title for each step.
 pub(super) fn large(
     of: &Large<'_>,
-    samples: &[Sample],
+    (samples, of_s): (&[Sample], &[u64]),
     value: fn(&Sample) -> u32,
     now_ms: u64,
 ) -> Markup {
@@ -114,7 +118,7 @@ pub(super) fn large(
     };
     let words = format!(
         "average {}, highest {}",
-        with_unit(average(&values)),
+        with_unit(average(&values, of_s)),
         with_unit(most)
     );
     html! {
@@ -177,6 +181,12 @@ mod tests {
         let all = steps(&[1, 5, 2, 3], 8, 4);
         assert_eq!(all, [None, None, Some(5), Some(3)]);
         assert_eq!(steps(&[], 8, 2), [None, None]);
+    }
+
+    #[test]
+    fn an_average_counts_a_value_by_its_time() {
+        assert_eq!(average(&[90, 10, 10], &[10, 300, 90]), 12);
+        assert_eq!(average(&[], &[]), 0);
     }
 
     #[test]

@@ -81,7 +81,13 @@
       const now = doc.createElement('div');
       now.innerHTML = html;
       restore(now);
+      const at = doc.activeElement, had = element.contains(at);
       fill(element, now);
+      // Its place is gone.
+      if (had && !at.isConnected) {
+        element.tabIndex = -1;
+        element.focus({ preventScroll: true });
+      }
     }
   };
   setInterval(put, 1000);

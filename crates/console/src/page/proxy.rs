@@ -125,7 +125,9 @@ fn graphs(history: &History, row: &Row, now_ms: u64) -> Markup {
             seconds,
             length,
         };
-        large(&large_of, &history.of(row, period), value, now_ms)
+        let samples = history.of(row, period);
+        let of_s = history.seconds(row, period);
+        large(&large_of, (&samples, &of_s), value, now_ms)
     };
     let what = match row.kind {
         Kind::Frontend => "Frontend",

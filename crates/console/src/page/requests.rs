@@ -39,7 +39,7 @@ const FIELDS: [(&str, &str, &str); 6] = [
 pub(super) fn filter<'s>(shown: &Shown<'s>) -> Option<&'s Filter> {
     match shown.asked?.ask {
         Ask::Requests { filter, .. } => Some(filter),
-        Ask::Request { .. } | Ask::Table { .. } | Ask::Route(_) | Ask::Files => None,
+        Ask::Request { .. } | Ask::Table { .. } | Ask::Route(_) | Ask::Files | Ask::Metrics => None,
     }
 }
 
@@ -280,7 +280,8 @@ fn row(shown: &Shown<'_>, one: &Request) -> Markup {
     let (line, course) = (&one.line, &one.course);
     let time = one.ended.get(11..23).unwrap_or(&one.ended);
     html! {
-        tr.bad[one.has_failed()] {
+        // By the number a row stays the same one, with the focus in it, while others come above it.
+        tr.bad[one.has_failed()] id={ "q-" (cut(&one.id, SHORT)) } {
             th.time scope="row" {
                 a href=(own(shown, one)) { time datetime=(cut(&one.ended, SHORT)) { (cut(time, SHORT)) } }
             }

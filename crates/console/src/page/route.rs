@@ -233,9 +233,17 @@ fn server(one: &Server) -> Markup {
         @if !one.check.is_empty() { " (" (cut(&one.check, VALUE)) ")" }
         ", " (count(one.sessions.into()))
         @if one.limit > 0 { " of " (count(one.limit.into())) }
-        " sessions"
-        @if one.waiting > 0 { ", " (count(one.waiting.into())) " requests wait for it" }
+        @if one.sessions == 1 && one.limit == 0 { " session" } @else { " sessions" }
+        @if one.waiting > 0 { ", " (waiting(one.waiting)) " for it" }
         ", weight " (one.weight)
+    }
+}
+
+/// How many requests wait, with the verb.
+fn waiting(number: u32) -> String {
+    match number {
+        1 => "1 request waits".to_owned(),
+        number => format!("{} requests wait", count(number.into())),
     }
 }
 

@@ -164,7 +164,7 @@ fn of(place: &Place<'_>, row: &Row) -> Markup {
 /// The state of a row, since when, and what brought it there.
 pub(super) fn status(row: &Row, always_why: bool) -> Markup {
     let grade = grade(&row.status);
-    let is_well = grade == Grade::Good && !row.status.contains('/');
+    let is_well = grade == Grade::Good && !row.status.contains(['/', '(']);
     let why = !row.check.is_empty() && (always_why || !is_well);
     html! {
         (state::word(&row.status, grade))
@@ -191,6 +191,11 @@ fn numbers(place: &Place<'_>, row: &Row) -> Markup {
         td.c-rate.z[row.rate == 0] { (rate(place, row)) }
         td title=[percentiles(row)] {
             @if let Some(ms) = row.takes_ms { (quantity(&format!("{} ms", count(ms)))) }
+            @if let Some(all) = row.percentiles_ms {
+                @for (name, ms) in PERCENTILES.iter().zip(all) {
+                    div.why { span.u { (name) } " " (quantity(&format!("{} ms", count(ms)))) }
+                }
+            }
         }
         (cell(row.errors))
         (some(row.failed))
@@ -198,6 +203,9 @@ fn numbers(place: &Place<'_>, row: &Row) -> Markup {
         @for bytes in row.bytes { td.z[bytes == 0] { (quantity(&scaled(bytes, "B"))) } }
     }
 }
+
+/// What percentiles are called, in the order of [`Row::percentiles_ms`].
+const PERCENTILES: [&str; 3] = ["p50", "p95", "p99"];
 
 /// What 50, 95 and 99 of 100 of its last requests took at most, in words.
 fn percentiles(row: &Row) -> Option<String> {
@@ -219,7 +227,7 @@ pub(super) fn times(caption: &str, rows: &[&Row]) -> Markup {
                 thead {
                     tr {
                         th scope="col" { "Of" }
-                        @for name in ["p50", "p95", "p99"] { th.num scope="col" { (name) } }
+                        @for name in PERCENTILES { th.num scope="col" { (name) } }
                     }
                 }
                 tbody {
@@ -260,7 +268,12 @@ pub(super) fn line(place: &Place<'_>, row: &Row) -> Markup {
     html! {
         span.n.z[row.sessions == 0] { (quantity(&short(row.sessions))) span.vh { " sessions" } }
         span.n.c-rate.z[row.rate == 0] { (rate(place, row)) }
-        span.n { @if let Some(ms) = ms { (quantity(&ms)) } }
+        span.n title=[percentiles(row)] {
+            @if let Some(ms) = ms { (quantity(&ms)) }
+            @if let Some([_, p95, _]) = row.percentiles_ms {
+                span.why { span.u { " p95 " } (quantity(&format!("{} ms", count(p95)))) }
+            }
+        }
         @for (of, number) in plain { span.n.z[number == "0"] { (quantity(&number)) span.vh { " " (of) } } }
         @for (bytes, of) in row.bytes.into_iter().zip(["in", "out"]) {
             span.n.z[bytes == 0] { (quantity(&scaled(bytes, "B"))) span.vh { " " (of) } }

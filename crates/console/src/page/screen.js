@@ -61,8 +61,19 @@
       display.focusOnClick = true;
       display.background = "transparent";
       display.addEventListener("connect", opened);
+      // Before noVNC hears of it. The guest has got Ctrl and Alt: they are released there.
+      const held = [[0xffe3, "ControlLeft"], [0xffe4, "ControlRight"], [0xffe9, "AltLeft"], [0xffea, "AltRight"]];
+      const leave = (event) => {
+        if (!event.ctrlKey || !event.altKey || event.key !== "Home") return;
+        event.preventDefault();
+        event.stopPropagation();
+        for (const [key, code] of held) display.sendKey(key, code, false);
+        keys.focus();
+      };
+      place.addEventListener("keydown", leave, true);
       const focus = () => display.focus();
-      return { send: () => display.sendCtrlAltDel(), focus, remove() {} };
+      const remove = () => place.removeEventListener("keydown", leave, true);
+      return { send: () => display.sendCtrlAltDel(), focus, remove };
     },
     terminal: ({ Terminal }, socket, opened) => {
       const terminal = new Terminal({
@@ -117,16 +128,23 @@
     },
   };
 
+  // A console that is upgraded is back in a moment.
+  const tries = 5;
+  const pauseMs = 1000;
   const ended = async (reason) => {
     keys.disabled = true;
     let words = "The console does not respond.";
-    try {
-      const response = await fetch(why);
-      words = await response.text();
-      // Nothing is known against a connection: what ended the last one says more.
-      if (response.ok && reason) words = reason;
-    } catch (error) {
-      // It says so already.
+    for (let left = tries; left > 0; left -= 1) {
+      try {
+        const response = await fetch(why);
+        words = await response.text();
+        // Nothing is known against a connection: what ended the last one says more.
+        if (response.ok && reason) words = reason;
+        break;
+      } catch (error) {
+        say(words, true);
+        await new Promise((done) => setTimeout(done, pauseMs));
+      }
     }
     say(words, true);
     again.hidden = false;
@@ -147,6 +165,7 @@
     });
   };
 
+  say("Connecting…");
   import(place.dataset.library).then(
     (library) => {
       keys.addEventListener("click", () => {

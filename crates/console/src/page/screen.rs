@@ -22,7 +22,7 @@ pub fn document(
         @if has_library {
             @if let Some(style) = library.style { link rel="stylesheet" href={ "/" (style) }; }
             div.screen-tools {
-                p #screen-state.screen-state role="status" { "Connecting…" }
+                p #screen-state.screen-state role="status" {}
                 button #screen-keys type="button" disabled { (kind.key) }
                 button #screen-again type="button" hidden { "Connect again" }
             }

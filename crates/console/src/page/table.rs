@@ -127,6 +127,7 @@ fn entries(shown: &Shown<'_>, member: &Member, table: &Table) -> Markup {
             }
         }
         (form(shown, table))
+        @if are_there(shown, member) { (removal(shown, member, table)) }
         @if rows.is_empty() {
             p.empty {
                 @if has.is_empty() { "The table is empty." } @else { "No key has “" (cut(has, KEY)) "”." }
@@ -148,6 +149,10 @@ fn entries(shown: &Shown<'_>, member: &Member, table: &Table) -> Markup {
             }
             p.more {
                 (count(rows.len() as u64)) " of " (count(table.matching)) " that fit, the largest values first."
+                @if table.matching > rows.len() as u64 {
+                    " " (count(table.matching - rows.len() as u64))
+                    " are not shown: “Key contains” finds them, or another column under “Largest”."
+                }
                 @if table.columns.len() > COLUMNS_MAX { " Columns beyond the first " (COLUMNS_MAX) " are not shown." }
             }
         }
@@ -210,21 +215,37 @@ fn row(
             }
             td.num { @if table.expire_ms.is_some() { (quantity(&span(one.expires_ms))) } }
             td {
-                @if one.plain && are_there(shown, member) { (remove(shown, member, table, one)) }
+                @if one.plain && are_there(shown, member) { (remove(one)) }
             }
         }
     }
 }
 
-fn remove(shown: &Shown<'_>, member: &Member, table: &Table, one: &Entry) -> Markup {
+/// The form of all buttons that remove an entry.
+const REMOVAL: &str = "remove-entry";
+
+fn remove(one: &Entry) -> Markup {
     html! {
-        form.act method="post" action="/act" {
+        button form=(REMOVAL) name="key" value=(one.key) aria-label={ "Remove " (cut(&one.key, KEY)) } { "Remove…" }
+    }
+}
+
+fn removal(shown: &Shown<'_>, member: &Member, table: &Table) -> Markup {
+    let [by, has] = asked(shown);
+    let mut back = path(&table.name, shown.member);
+    for (name, value) in [("by", by), ("has", has)] {
+        if !value.is_empty() {
+            let mark = if back.contains('?') { '&' } else { '?' };
+            back.push_str(&format!("{mark}{name}={}", encode(value)));
+        }
+    }
+    html! {
+        form #(REMOVAL) method="post" action="/act" {
             (hidden("csrf", &shown.viewer.csrf))
             (hidden("on", &member.name))
             (hidden("what", "entry"))
             (hidden("table", &table.name))
-            (hidden("back", &path(&table.name, shown.member)))
-            button name="key" value=(one.key) aria-label={ "Remove " (cut(&one.key, KEY)) } { "Remove…" }
+            (hidden("back", &back))
         }
     }
 }

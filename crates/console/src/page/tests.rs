@@ -482,3 +482,50 @@ fn a_cut_link_is_a_problem_of_its_own_once_for_both_ends() {
     assert_eq!(link.problem.next, "evenkeel cluster status");
     assert_eq!(link.page, Some(Page::Part("cluster".to_owned())));
 }
+
+#[test]
+fn percentiles_are_numbers_of_the_page() {
+    let mut platform = sample::platform();
+    let member = &mut platform.members[0];
+    let look = std::sync::Arc::make_mut(member.look.as_mut().unwrap());
+    for row in &mut look.traffic.as_mut().unwrap().rows {
+        row.percentiles_ms = Some([7, 23, 895]);
+        row.takes_ms = None;
+    }
+    let operator = viewer(Role::Operator);
+    let page = document(&Page::Traffic, &Shown::all(&platform, &operator)).into_string();
+    let plain: String = { page.split('<') }
+        .filter_map(|piece| Some(piece.split_once('>')?.1))
+        .collect();
+    let has = |words: &str| plain.replace('\u{202f}', "").contains(words);
+    assert!(has("p50 7 msp95 23 msp99 895 ms"), "{plain}");
+}
+
+#[test]
+fn a_display_has_a_key_that_leaves_it_and_says_nothing_untrue_without_scripts() {
+    let platform = sample::platform();
+    let operator = viewer(Role::Operator);
+    let [display, _] = &crate::screen::KINDS;
+    assert!(display.hint.contains("Ctrl-Alt-Home leaves it"));
+    let place = ("/screen/guest/guest/mail/screen", true);
+    let page = screen::document(
+        &platform,
+        &operator,
+        ("guest", "guest mail"),
+        display,
+        place,
+    );
+    let page = page.into_string();
+    assert!(
+        !page.contains("Connecting…") && page.contains("<noscript>"),
+        "{page}"
+    );
+}
+
+#[test]
+fn a_row_of_the_requests_keeps_its_identity_while_others_come_above_it() {
+    let page = requests(&sample::requests(3, "/a", "shop"));
+    let ids = page.matches(" id=\"q-0x").count();
+    assert_eq!(ids, page.matches("<th class=\"time\"").count(), "{page}");
+    assert!(ids > 1);
+}

@@ -10,6 +10,15 @@ use std::time::Instant;
 /// How long answers are waited for, milliseconds.
 const LIMIT_MS: u64 = 3_000;
 
+/// The role of the proxy in the report of the supervisor, and its fact with the process that serves while
+/// this one is paused.
+const ROLE: &str = "role";
+const PROXY: &str = "proxy";
+const SUCCESSOR: &str = "successor";
+/// The status of a frontend that is paused, and of one that another process serves meanwhile.
+const PAUSED: &str = "PAUSED";
+const UPGRADED: &str = "OPEN (upgrade)";
+
 /// What is asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ask {
@@ -89,21 +98,43 @@ impl Gather {
             self.take(number, Answer::Silent(words));
         }
         let reports = order.iter().filter_map(|part| self.reports.remove(part));
+        let reports: Vec<Report> = reports.collect();
+        if let (Some(traffic), Some(successor)) = (&mut self.traffic, successor(&reports)) {
+            serves_elsewhere(traffic, &successor);
+        }
         Look {
             changes: VecDeque::new(),
             at: Instant::now(),
             host: host.to_owned(),
             pid,
-            reports: reports.collect(),
+            reports,
             traffic: self.traffic,
             silent: self.silent,
         }
     }
 }
 
+/// The process of a new program that serves while the proxy that is asked is paused, by the report of the
+/// supervisor.
+fn successor(reports: &[Report]) -> Option<String> {
+    let mut proxies = reports.iter().filter_map(|report| report.find(ROLE, PROXY));
+    proxies.find_map(|role| role.words(SUCCESSOR))
+}
+
+/// The proxy that is asked is paused, and another process serves its frontends.
+fn serves_elsewhere(traffic: &mut Traffic, successor: &str) {
+    for row in traffic.rows.iter_mut().filter(|row| row.status == PAUSED) {
+        UPGRADED.clone_into(&mut row.status);
+        row.check = format!(
+            "process {successor} of the new program serves it; the numbers are of the process before, which is paused"
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use part::report::Subject;
 
     fn report(part: &str) -> Report {
         Report {
@@ -139,5 +170,33 @@ mod tests {
         let look = gather.end("alpha", 1, &["address", "guest"]);
         assert_eq!(look.problems().len(), 3);
         assert!(look.silent.is_some());
+    }
+
+    #[test]
+    fn a_frontend_that_an_upgraded_process_serves_is_not_shown_as_paused() {
+        let paused = || {
+            let mut traffic = Traffic::read(crate::sample::ANSWER);
+            PAUSED.clone_into(&mut traffic.rows[0].status);
+            traffic
+        };
+        let shown = |proxy: Subject| {
+            let mut gather = Gather::begin([(1, Ask::Traffic), (2, Ask::Report("supervisor"))], 0);
+            gather.take(1, Answer::Traffic(Box::new(paused())));
+            let report = Report {
+                subjects: vec![proxy],
+                ..report("supervisor")
+            };
+            gather.take(2, Answer::Report(report));
+            let look = gather.end("alpha", 1, &["supervisor"]);
+            let row = look.traffic.unwrap().rows.swap_remove(0);
+            (row.status, row.check)
+        };
+        let proxy = || Subject::new(ROLE, PROXY);
+        // An operator has paused it.
+        assert_eq!(shown(proxy()).0, PAUSED);
+        let (status, check) = shown(proxy().fact(SUCCESSOR, "77"));
+        assert_eq!(status, UPGRADED);
+        assert!(check.contains("process 77"), "{check}");
+        assert_eq!(crate::look::grade(&status), part::report::Grade::Good);
     }
 }

@@ -164,7 +164,7 @@ impl Role {
         let said = |error: std::io::Error| language::reason(&error);
         let mut shared =
             Shared::new(config, sessions, (place.verify, place.manual)).map_err(said)?;
-        shared.screens = screens;
+        shared.screens = Arc::new(screens);
         let shared = Arc::new(shared);
         let (doors, opened) = watch::channel(Some(Arc::new(door)));
         let (trusted, known) = watch::channel(None);
@@ -522,7 +522,8 @@ impl Role {
 
     /// An action is over. What did it says nothing, or what follows; or why it was not done.
     fn acted(&mut self, order: Order, answer: Result<String, String>) {
-        let (what, word) = (order.action.object(), order.action.word().to_owned());
+        let (what, word) = (order.action.object(), order.action.done());
+        let asked = order.action.word().to_owned();
         let by = order.by.shown();
         // The proxy says only why something was not done.
         let answer = match (answer, &order.action) {
@@ -537,7 +538,7 @@ impl Role {
         });
         let (to, why) = match &outcome {
             Ok(_) => (word, format!("by {by}")),
-            Err(words) => ("refused".to_owned(), format!("{word}, by {by}: {words}")),
+            Err(words) => ("refused".to_owned(), format!("{asked}, by {by}: {words}")),
         };
         let event = Event {
             at: moment(),

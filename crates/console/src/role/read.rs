@@ -2,7 +2,7 @@
 //! reply holds up neither a look nor an action.
 
 use super::operate::Operate;
-use crate::inquiry::{Ask, BYTES_MAX};
+use crate::inquiry::Ask;
 use crate::shared::Reading;
 use std::collections::BTreeMap;
 use std::io;
@@ -66,9 +66,11 @@ impl Reads {
         };
         let thread = match ask {
             Ask::Route(_) | Ask::Files => &self.routes,
-            Ask::Requests { .. } | Ask::Request { .. } | Ask::Table { .. } => &self.operate,
+            Ask::Requests { .. } | Ask::Request { .. } | Ask::Table { .. } | Ask::Metrics => {
+                &self.operate
+            }
         };
-        thread.send(connection, ask.command(), BYTES_MAX, then);
+        thread.send(connection, ask.command(), ask.bytes_max(), then);
         true
     }
 }

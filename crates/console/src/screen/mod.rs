@@ -4,9 +4,11 @@
 mod files;
 
 use files::{Files, modules, terminal};
+use part::lock;
 use part::report::Opens;
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 
 /// Displays and terminals that are open at one time.
@@ -52,7 +54,7 @@ pub static KINDS: [Kind; 2] = [
         path: "screen",
         noun: "display",
         title: "Display",
-        hint: "Connected. Click into the display to type there.",
+        hint: "Connected. Click into the display to type there; Ctrl-Alt-Home leaves it.",
         key: "Ctrl-Alt-Del",
         library: Library {
             name: "noVNC",
@@ -95,6 +97,20 @@ pub struct Screens {
     files: Files,
     /// A permit for each that may be open.
     pub places: Arc<Semaphore>,
+    /// Who has which terminal open here.
+    holders: Mutex<BTreeMap<String, String>>,
+}
+
+/// A terminal that is open here; when it is dropped, another operator may have it.
+pub struct Held {
+    screens: Arc<Screens>,
+    object: String,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        lock(&self.screens.holders).remove(&self.object);
+    }
 }
 
 impl Default for Screens {
@@ -103,6 +119,7 @@ impl Default for Screens {
         Screens {
             files: Files::new(),
             places: Arc::new(Semaphore::new(OPEN_MAX)),
+            holders: Mutex::default(),
         }
     }
 }
@@ -115,6 +132,27 @@ impl Screens {
             files: KINDS.iter().flat_map(read).collect(),
             ..Screens::default()
         }
+    }
+
+    /// Takes the terminal of an object for somebody.
+    ///
+    /// # Errors
+    /// Who has it.
+    pub fn hold(self: &Arc<Self>, object: &str, by: &str) -> Result<Held, String> {
+        let mut holders = lock(&self.holders);
+        if let Some(holder) = holders.get(object) {
+            return Err(holder.clone());
+        }
+        holders.insert(object.to_owned(), by.to_owned());
+        Ok(Held {
+            screens: Arc::clone(self),
+            object: object.to_owned(),
+        })
+    }
+
+    /// Who has the terminal of an object open here.
+    pub fn holder(&self, object: &str) -> Option<String> {
+        lock(&self.holders).get(object).cloned()
     }
 
     /// Whether there is a library.
@@ -140,5 +178,17 @@ mod tests {
         let [display, terminal] = &KINDS;
         assert_ne!(display.path, terminal.path);
         assert!(!Screens::default().has(&display.library));
+    }
+
+    #[test]
+    fn one_has_a_terminal_and_the_next_one_hears_who() {
+        let screens = Arc::new(Screens::default());
+        let held = screens.hold("guest mail", "anna").unwrap();
+        let refused = screens.hold("guest mail", "bert").err();
+        assert_eq!(refused.as_deref(), Some("anna"));
+        assert!(screens.hold("guest erp", "bert").is_ok());
+        drop(held);
+        assert_eq!(screens.holder("guest mail"), None);
+        assert!(screens.hold("guest mail", "bert").is_ok());
     }
 }

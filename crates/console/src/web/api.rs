@@ -2,7 +2,9 @@
 
 use super::act::carry_out;
 use super::asks::Asks;
-use super::{Common, body, field, fields};
+use super::described::{self, DESCRIPTION};
+use super::{Common, body, field, fields, inquire};
+use crate::inquiry::Ask;
 use crate::platform::{Member, MemberKind};
 use crate::traffic::{Kind, Row};
 use crate::user::Role;
@@ -12,9 +14,6 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-
-/// The description of the interface.
-const DESCRIPTION: &str = include_str!("openapi.json");
 
 pub(super) fn as_json(status: StatusCode, value: &Value) -> Response {
     let headers = [(CONTENT_TYPE, "application/json")];
@@ -129,6 +128,10 @@ pub(super) async fn act(
         return response;
     }
     let form = fields(&bytes);
+    let names = form.iter().map(|(name, _)| name.as_str());
+    if let Some(words) = described::refusal("POST", "/api/v1/act", names) {
+        return refused(StatusCode::BAD_REQUEST, &words);
+    }
     if field(&form, "what").is_empty() {
         return refused(StatusCode::BAD_REQUEST, "the field `what` is missing");
     }
@@ -138,14 +141,24 @@ pub(super) async fn act(
     }
 }
 
-/// `GET /metrics`: the numbers of all parts of this machine.
-pub(super) async fn metrics(State(shared): State<Common>, _: Asks) -> Response {
+/// `GET /metrics`: the numbers of all parts of this machine, the proxy among them.
+pub(super) async fn metrics(State(shared): State<Common>, asks: Asks) -> Response {
     shared.see();
     let platform = shared.platform.borrow().clone();
     let mut text = String::new();
     let look = platform.me().and_then(|me| me.look.as_deref());
     for report in look.iter().flat_map(|look| &look.reports) {
         report.metrics(&mut text);
+    }
+    if look.is_some_and(|look| look.traffic.is_some()) {
+        match inquire::raw(&shared, "", &Ask::Metrics, &asks.viewer).await {
+            Ok(said) if said.starts_with("# ") => {
+                text.push_str(said.trim_end());
+                text.push('\n');
+            }
+            // The others are of use without it; that it is up or not, the supervisor reports.
+            Ok(_) | Err(_) => text.push_str("# the proxy does not tell its numbers now\n"),
+        }
     }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }

@@ -3,6 +3,7 @@
 use super::api::{as_json, refused};
 use super::asks::Asks;
 use super::config::{Drawing, FORM_BYTES_MAX, Failed, Typed, change, files, version};
+use super::described;
 use super::{Common, body_within, field, fields, outcome};
 use crate::shared::Shared;
 use crate::user::{Role, Viewer};
@@ -93,6 +94,7 @@ async fn form(
         Ok(asks) if asks.viewer.role == Role::Admin => FORM_BYTES_MAX,
         _ => super::FORM_BYTES_MAX,
     };
+    let path = request.uri().path().to_owned();
     let bytes = body_within(request, max).await;
     let asks = asks?;
     if let Some(response) = asks.refusal(Role::Admin) {
@@ -100,7 +102,12 @@ async fn form(
     }
     let bytes =
         bytes.ok_or_else(|| refused(StatusCode::BAD_REQUEST, "the form did not come whole"))?;
-    Ok((asks.viewer, fields(&bytes)))
+    let form = fields(&bytes);
+    let names = form.iter().map(|(name, _)| name.as_str());
+    match described::refusal("POST", &path, names) {
+        Some(words) => Err(refused(StatusCode::BAD_REQUEST, &words)),
+        None => Ok((asks.viewer, form)),
+    }
 }
 
 /// The question of such a form.

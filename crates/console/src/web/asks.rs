@@ -5,7 +5,7 @@ use super::places::Guest;
 use super::proof::{self, BadToken, Client, Refused};
 use super::serve::From;
 use super::sign_in::UNAVAILABLE;
-use super::{Common, signed_in};
+use super::{Common, described, fields, signed_in};
 use crate::config::SecondFactor;
 use crate::user::{Role, Scope, Viewer};
 use axum::extract::FromRequestParts;
@@ -87,35 +87,47 @@ impl FromRequestParts<Common> for Asks {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Common) -> Result<Asks, Response> {
-        let Some(given) = parts.headers.get(AUTHORIZATION) else {
-            let (viewer, _) = signed_in(shared, &parts.headers).ok_or_else(unknown)?;
-            return Ok(Asks {
-                viewer,
-                by_session: true,
-                scope: None,
-            });
-        };
-        let Some(From(from)) = parts.extensions.get().copied() else {
-            return Err(refused(
-                StatusCode::BAD_REQUEST,
-                "the client has no address",
-            ));
-        };
-        let given = given.to_str().unwrap_or_default();
-        let (scheme, rest) = given.split_once(' ').unwrap_or((given, ""));
-        let asks = match scheme.to_ascii_lowercase().as_str() {
-            "basic" => basic(shared, from, rest.trim()).await,
-            "bearer" => bearer(shared, from, rest.trim()).map_err(|response| *response),
-            _ => Err(refused(
-                StatusCode::BAD_REQUEST,
-                "`Authorization` is `Bearer` or `Basic`",
-            )),
-        }?;
-        if let Some(guest) = parts.extensions.get::<Guest>() {
-            guest.know();
+        let asks = authenticated(parts, shared).await?;
+        // After who asks: strangers hear nothing else.
+        let query = fields(parts.uri.query().unwrap_or_default().as_bytes());
+        let names = query.iter().map(|(name, _)| name.as_str());
+        match described::refusal(parts.method.as_str(), parts.uri.path(), names) {
+            Some(words) => Err(refused(StatusCode::BAD_REQUEST, &words)),
+            None => Ok(asks),
         }
-        Ok(asks)
     }
+}
+
+/// Who asks, by what the request says.
+async fn authenticated(parts: &Parts, shared: &Common) -> Result<Asks, Response> {
+    let Some(given) = parts.headers.get(AUTHORIZATION) else {
+        let (viewer, _) = signed_in(shared, &parts.headers).ok_or_else(unknown)?;
+        return Ok(Asks {
+            viewer,
+            by_session: true,
+            scope: None,
+        });
+    };
+    let Some(From(from)) = parts.extensions.get().copied() else {
+        return Err(refused(
+            StatusCode::BAD_REQUEST,
+            "the client has no address",
+        ));
+    };
+    let given = given.to_str().unwrap_or_default();
+    let (scheme, rest) = given.split_once(' ').unwrap_or((given, ""));
+    let asks = match scheme.to_ascii_lowercase().as_str() {
+        "basic" => basic(shared, from, rest.trim()).await,
+        "bearer" => bearer(shared, from, rest.trim()).map_err(|response| *response),
+        _ => Err(refused(
+            StatusCode::BAD_REQUEST,
+            "`Authorization` is `Bearer` or `Basic`",
+        )),
+    }?;
+    if let Some(guest) = parts.extensions.get::<Guest>() {
+        guest.know();
+    }
+    Ok(asks)
 }
 
 /// By name and password (RFC 7617).

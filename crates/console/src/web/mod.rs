@@ -6,6 +6,7 @@ mod api_proxy;
 mod api_versions;
 mod asks;
 mod config;
+mod described;
 mod inquire;
 mod live;
 mod outcome;
@@ -15,6 +16,7 @@ mod proof;
 mod screen;
 pub mod serve;
 mod sign_in;
+mod standing;
 #[cfg(test)]
 mod tests;
 

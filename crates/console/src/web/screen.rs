@@ -3,19 +3,21 @@
 
 use super::pages::to_sign_in;
 use super::sign_in::is_own;
+use super::standing::Standing;
 use super::{Common, failure, html, signed_in};
 use crate::page;
-use crate::screen::{KINDS, Kind};
+use crate::screen::{Held, KINDS, Kind};
 use crate::shared::{Action, Order, Shared};
 use crate::user::{Role, Viewer};
 use axum::Router;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Path, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ORIGIN};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ORIGIN, SEC_WEBSOCKET_VERSION};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use part::report::Opens;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
@@ -35,6 +37,15 @@ const MESSAGE_BYTES_MAX: usize = 1 << 20;
 const SEND_LIMIT: Duration = Duration::from_secs(30);
 /// Bytes of the reason for which a connection ends (RFC 6455, section 5.5).
 const REASON_BYTES_MAX: usize = 123;
+/// How long it may take until it is known why a connection has ended.
+const KNOWN_LIMIT: Duration = Duration::from_secs(4);
+/// The reason where nothing is known.
+const ENDED: &str = "The connection to the guest has ended.";
+/// Why no further one is opened.
+const FULL: &str = "Too many displays and terminals are open.";
+/// What is known of a connection that ended without a reason.
+const BROKEN: &str =
+    "The connection to the console was broken: it was restarted, or the network failed.";
 /// How often it is looked whether the browser is there, and its user still signed in.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A browser that says nothing for so long is gone.
@@ -99,6 +110,29 @@ fn why_not(
     (!is_there).then(|| (StatusCode::CONFLICT, words()))
 }
 
+/// The response without WebSocket: what would prevent a connection now, or that nothing would.
+fn why_none(shared: &Shared, kind: &Kind, action: &Action) -> Response {
+    let is_full = shared.screens.places.available_permits() == 0;
+    let (status, words) = match shared.screens.holder(&action.object()) {
+        Some(holder) if kind.opens == Opens::Terminal => (StatusCode::CONFLICT, is_held(&holder)),
+        _ if is_full => (StatusCode::CONFLICT, FULL.to_owned()),
+        _ => (StatusCode::OK, BROKEN.to_owned()),
+    };
+    (status, words).into_response()
+}
+
+/// The response to another version of WebSocket, with the one that is spoken (RFC 6455, section 4.4).
+fn wrong_version() -> Response {
+    let version = [(SEC_WEBSOCKET_VERSION, "13")];
+    let words = "This takes version 13 of WebSocket (RFC 6455).";
+    (StatusCode::UPGRADE_REQUIRED, version, words).into_response()
+}
+
+/// Says who has a terminal.
+fn is_held(holder: &str) -> String {
+    format!("Another page of the console has its terminal ({holder}): that one has to end first.")
+}
+
 /// `GET /screen/…`: the page.
 async fn page(
     kind: &'static Kind,
@@ -152,17 +186,34 @@ async fn socket(
     }
     shared.see();
     let action = action(wanted);
+    if let Err(WebSocketUpgradeRejection::InvalidWebSocketVersionHeader(_)) = upgrade {
+        return wrong_version();
+    }
     if let Some((status, words)) = why_not(&shared, &viewer, (kind, &action)) {
         return said(status, words);
     }
     let Ok(upgrade) = upgrade else {
-        return said(StatusCode::OK, "The connection has ended.".to_owned());
+        return why_none(&shared, kind, &action);
     };
     let Ok(place) = Arc::clone(&shared.screens.places).try_acquire_owned() else {
-        let words = "Too many displays and terminals are open.";
-        return said(StatusCode::CONFLICT, words.to_owned());
+        return said(StatusCode::CONFLICT, FULL.to_owned());
     };
-    let own = match connect(&shared, &viewer, action).await {
+    let holds = match kind.opens {
+        Opens::Terminal => shared
+            .screens
+            .hold(&action.object(), &viewer.shown())
+            .map(Some),
+        Opens::Display => Ok(None),
+    };
+    let holds = match holds {
+        Ok(holds) => holds,
+        Err(holder) => {
+            return upgrade
+                .on_upgrade(async move |browser| close(browser, &is_held(&holder)).await);
+        }
+    };
+    let standing = Standing::of(&shared.platform.borrow(), &action);
+    let own = match connect(&shared, &viewer, action.clone()).await {
         Ok(own) => own,
         // A browser shows no script the body of a refused connection, but why one was closed.
         Err(words) => return upgrade.on_upgrade(async move |browser| close(browser, &words).await),
@@ -178,7 +229,10 @@ async fn socket(
                 Guard {
                     shared,
                     token,
+                    action,
+                    standing,
                     place,
+                    holds,
                 },
             )
         })
@@ -207,8 +261,13 @@ async fn connect(shared: &Shared, viewer: &Viewer, action: Action) -> Result<Uni
 struct Guard {
     shared: Arc<Shared>,
     token: String,
+    /// What was opened, and how it stood then.
+    action: Action,
+    standing: Standing,
     #[allow(dead_code)]
     place: OwnedSemaphorePermit,
+    #[allow(dead_code)]
+    holds: Option<Held>,
 }
 
 impl Guard {
@@ -216,6 +275,35 @@ impl Guard {
     fn holds(&self) -> bool {
         let viewer = self.shared.viewer(&self.token);
         viewer.is_some_and(|viewer| viewer.role >= Role::Operator)
+    }
+
+    /// Why the part has ended the connection, as far as that is known within a moment.
+    async fn why_ended(self) -> String {
+        let Guard {
+            shared,
+            action,
+            standing,
+            place,
+            holds,
+            ..
+        } = self;
+        // Another operator need not wait for the reason.
+        drop((place, holds));
+        let mut news = shared.platform.subscribe();
+        let known = async {
+            loop {
+                shared.see();
+                let now = Standing::of(&news.borrow_and_update(), &action);
+                if let Some(why) = standing.why_ended(&now) {
+                    return why;
+                }
+                if news.changed().await.is_err() {
+                    return ENDED.to_owned();
+                }
+            }
+        };
+        let known = timeout(KNOWN_LIMIT, known).await;
+        known.unwrap_or_else(|_| ENDED.to_owned())
     }
 }
 
@@ -230,7 +318,10 @@ async fn carry(mut browser: WebSocket, part: UnixStream, guard: Guard) {
             read = from.read(&mut piece) => {
                 let bytes = match read {
                     Ok(count @ 1..) => piece.get(..count).unwrap_or_default().to_vec(),
-                    _ => break "The guest has ended the connection.",
+                    _ => {
+                        let why = guard.why_ended().await;
+                        return close(browser, &why).await;
+                    }
                 };
                 if !guard.holds() {
                     break "Signed out.";
@@ -266,6 +357,8 @@ async fn carry(mut browser: WebSocket, part: UnixStream, guard: Guard) {
             }
         }
     };
+    // Who connects again is not refused for this one.
+    drop(guard);
     close(browser, why).await;
 }
 

@@ -48,7 +48,14 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         let of_part = |one: &&Running| one.part.name == volume::keyword::NAME;
         let volumes = running.iter().find(of_part);
         let volumes = volumes.and_then(|one| codec::decode(&one.given.payload).ok());
-        let text = privileges::tell(&loaded, config, volumes.as_ref(), format);
+        let of_console = |one: &&Running| one.part.name == console::keyword::NAME;
+        let console = running.iter().find(of_console);
+        let console = console.and_then(|one| codec::decode(&one.given.payload).ok());
+        let parts = privileges::Parts {
+            volumes: volumes.as_ref(),
+            console: console.as_ref(),
+        };
+        let text = privileges::tell(&loaded, config, &parts, format);
         return print(&(text + &addresses.unwrap_or_default()));
     }
     if matches.get_flag("against-haproxy")

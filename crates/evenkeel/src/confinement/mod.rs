@@ -27,7 +27,7 @@ pub use error::ConfinementError;
 pub use files::{of_guest, only_directory, only_reading, only_volume};
 pub use held::{Files, Filtered, Held};
 pub use identity::{
-    Identity, Origin, StartedAs, become_nobody, group_name, identity_for, user_name,
+    Identity, NOBODY, Origin, StartedAs, become_nobody, group_name, identity_for, user_name,
 };
 pub use nobody::as_nobody;
 

@@ -68,7 +68,8 @@ impl Live {
             let count = waits(&backend.name, None);
             (count > 0).then(|| {
                 format!(
-                    "{count} requests wait in the queue of backend {}",
+                    "{} in the queue of backend {}",
+                    waiting(count),
                     backend.name
                 )
             })
@@ -145,11 +146,12 @@ impl LiveServer {
             words += &format!(" ({})", self.check);
         }
         words += &match self.limit {
+            0 if self.sessions == 1 => ", 1 session".to_owned(),
             0 => format!(", {} sessions", self.sessions),
             limit => format!(", {} of {limit} sessions", self.sessions),
         };
         if self.waiting > 0 {
-            words += &format!(", {} requests wait for it", self.waiting);
+            words += &format!(", {} for it", waiting(self.waiting));
         }
         words + &format!(", weight {}", self.weight)
     }
@@ -165,5 +167,24 @@ impl LiveServer {
             "waiting": self.waiting,
             "weight": self.weight,
         })
+    }
+}
+
+/// How many requests wait, with the verb.
+fn waiting(number: u32) -> String {
+    match number {
+        1 => "1 request waits".to_owned(),
+        number => format!("{number} requests wait"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_request_waits_and_several_wait() {
+        let words = [1, 2].map(waiting);
+        assert_eq!(words, ["1 request waits", "2 requests wait"]);
     }
 }

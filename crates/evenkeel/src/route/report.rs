@@ -256,6 +256,24 @@ fn address(server: &Server, for_request: Option<&str>) -> String {
     }
 }
 
+/// Why `balance first` chooses a server: those with a lower id are full.
+fn why_first(backend: &Proxy, backups: bool, chosen: Option<&str>) -> String {
+    let servers = backend.servers.iter();
+    let able = servers.filter(|one| one.state.usable() && one.state.backup() == backups);
+    let mut able: Vec<&Server> = able.collect();
+    able.sort_by_key(|one| one.id);
+    let full = able.iter().map(|one| &*one.name);
+    let full = full.take_while(|name| Some(*name) != chosen);
+    let full: Vec<&str> = full.take(NAMES_MAX).collect();
+    match full.is_empty() {
+        true => ", which is the first one by id".to_owned(),
+        false => format!(
+            ", which is the first one by id with a session left; full: {}",
+            full.join(", ")
+        ),
+    }
+}
+
 /// Those of the servers between which the algorithm has no preference.
 fn equal<'s>(backend: &Proxy, able: Vec<&'s Server>) -> Vec<&'s Server> {
     if algorithm(&backend.balance) != "leastconn" {
@@ -532,6 +550,10 @@ impl<'r> Making<'r> {
         let backups = backend.state.active_usable() == 0;
         if backups {
             words += ", as a backup";
+        }
+        if algorithm(&backend.balance) == "first" {
+            let chosen = self.server.as_ref().map(|(name, _)| name.as_str());
+            return words + &why_first(backend, backups, chosen);
         }
         let able = backend.servers.iter();
         let able = able.filter(|one| one.state.usable() && one.state.backup() == backups);

@@ -262,6 +262,31 @@ fn check_tells_what_each_process_would_hold() {
         "CAP_NET_BIND_SERVICE"
     );
     assert_eq!(proxy["capabilities"][0]["line"], "own.cfg:10");
+    bench.file("console.cfg", "console\n    bind 127.0.0.1:8611 plain\n");
+    let arguments = [
+        "check",
+        "--privileges",
+        "--format",
+        "json",
+        "own.cfg",
+        "console.cfg",
+    ];
+    let outcome = run(evenkeel(), bench.scratch.path(), arguments);
+    let json: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let [console, route] = [&json["processes"][4], &json["processes"][5]];
+    assert_eq!(
+        (&console["name"], &route["name"]),
+        (&"console role".into(), &"route process".into())
+    );
+    for one in [console, route] {
+        assert_eq!(one["user"]["id"], 65_534, "{one}");
+        assert_eq!(
+            one["capabilities"].as_array().map(Vec::len),
+            Some(0),
+            "{one}"
+        );
+    }
+    assert!(console.to_string().contains("127.0.0.1:8611"), "{console}");
     bench.file("bad.cfg", "global\n    uid x\n");
     let refused = run(
         evenkeel(),

@@ -27,6 +27,7 @@ frontend web
     http-request track-sc0 path table seen
     http-request deny deny_status 429 if {{ sc_http_req_cnt(0) gt 3 }}
     use_backend few if {{ path_beg /few }}
+    use_backend ordered if {{ path_beg /ordered }}
     use_backend %[path,map({map},app)]
     default_backend app
 backend app
@@ -35,6 +36,10 @@ backend app
     server two 127.0.0.1:{two}
 backend few
     server only 127.0.0.1:{one} maxconn 1
+backend ordered
+    balance first
+    server two 127.0.0.1:{two} id 20
+    server one 127.0.0.1:{one} id 10 maxconn 1
 backend other
     server three 127.0.0.1:{two}
 backend seen
@@ -253,13 +258,31 @@ fn sessions_decide_and_a_full_server_has_a_queue() {
             "=> server app/two",
             "it has the fewest sessions for its weight",
             "one is no check for ",
-            ", 1 sessions",
+            ", 1 session, weight",
         ],
     );
     let outcome = live.route(&["--live", "--json"], "/few");
     let json: Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!(json["outcome"]["kind"], "queue");
     assert_eq!(json["live"]["servers"][0]["sessions"], 1);
+}
+
+#[test]
+fn balance_first_takes_the_first_server_that_is_not_full() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let one = silent.local_addr().unwrap().port();
+    let live = Live::start([one, origin("two")]);
+    let first = ["=> server ordered/one", "the first one by id"];
+    live.goes("/ordered", 0, &first);
+    let mut held = TcpStream::connect(("127.0.0.1", live.port)).unwrap();
+    held.write_all(b"GET /ordered HTTP/1.1\r\nHost: shop\r\n\r\n")
+        .unwrap();
+    let (_taken, _) = silent.accept().unwrap();
+    let next = [
+        "=> server ordered/two",
+        "the first one by id with a session left; full: one",
+    ];
+    live.goes("/ordered", 0, &next);
 }
 
 #[test]

@@ -291,7 +291,19 @@ fn a_new_role_that_freezes_while_it_is_tried_leaves_the_old_serving() {
         let reload = scope.spawn(|| bed.reload(pid));
         assert!(answers(bed.port, "two"));
         let new = supervised.children().into_iter().find(|pid| *pid != old);
-        kill(Pid::from_raw(new.unwrap()), Signal::SIGSTOP).unwrap();
+        let new = new.unwrap();
+        let shown = || {
+            let pid = pid.to_string();
+            let words = ["status", "supervisor", "--pid", &pid];
+            crate::harness::run(evenkeel(), bed.scratch.path(), words).stdout
+        };
+        let names_it = || {
+            let text = shown();
+            text.contains("role proxy: paused")
+                && text.contains(&format!("process {new} of the new"))
+        };
+        assert!(eventually(PATIENCE, names_it), "{}", shown());
+        kill(Pid::from_raw(new), Signal::SIGSTOP).unwrap();
         reload.join().unwrap()
     });
     assert_eq!(refused.code(), Some(1), "{}", refused.stderr);

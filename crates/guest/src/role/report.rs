@@ -9,6 +9,7 @@ use crate::keyword::NAME;
 use crate::life::{Shown, Still};
 
 use part::report::{Grade, Moment, NumberRow, Report, Subject, span};
+use std::collections::BTreeMap;
 
 /// The kind of the subjects.
 pub const GUEST: &str = "guest";
@@ -78,10 +79,7 @@ pub(super) fn of(role: &Role) -> Report {
         facts(subject, role, None, guest)
     }));
     let now_ns = clock::boottime_ns();
-    let mut nodes = role.agreement.nodes(&role.guests, now_ns);
-    if role.guests.me.is_empty() {
-        nodes.insert(THIS_NODE.to_owned(), true);
-    }
+    let nodes = nodes_of(&role.guests.me, role.agreement.nodes(&role.guests, now_ns));
     subjects.extend(nodes.into_iter().map(|(name, is_there)| {
         let subject = Subject::new(NODE, &name).label("node");
         let is_me = name == role.guests.me || name == THIS_NODE;
@@ -106,6 +104,14 @@ pub(super) fn of(role: &Role) -> Report {
         at: Moment::now(),
         subjects,
         rows: rows(),
+    }
+}
+
+/// Returns the nodes and whether each is there: without a cluster this one only, whatever its guests call it.
+fn nodes_of(me: &str, agreed: BTreeMap<String, bool>) -> BTreeMap<String, bool> {
+    match me.is_empty() {
+        true => BTreeMap::from([(THIS_NODE.to_owned(), true)]),
+        false => agreed,
     }
 }
 
@@ -490,7 +496,6 @@ mod tests {
     use crate::role::Place;
     use part::codec;
     use part::role::{KnownLease, KnownLeases, LeaseNews};
-    use std::collections::BTreeMap;
 
     /// The role of alpha, with a guest that may run on both nodes.
     fn role(scratch: &lab::Scratch) -> Role {
@@ -550,5 +555,14 @@ mod tests {
             mail.why,
             "it runs on no node that responds: beta, which had it last, does not respond"
         );
+    }
+
+    #[test]
+    fn a_machine_without_a_cluster_has_no_node_that_is_away() {
+        // As a guest names the machine that it prefers.
+        let agreed = || BTreeMap::from([("vm".to_owned(), false)]);
+        let alone = nodes_of("", agreed());
+        assert_eq!(alone, BTreeMap::from([(THIS_NODE.to_owned(), true)]));
+        assert_eq!(nodes_of("alpha", agreed()), agreed());
     }
 }

@@ -230,12 +230,30 @@ impl Texts<'_> {
     fn put(&mut self, at: usize, field: Field, text: &[u8]) {
         let room = (self.begin + TEXT_MAX).saturating_sub(self.bytes.len());
         let kept = text.len().min(field.bytes_max()).min(room);
-        self.bytes
-            .extend_from_slice(text.get(..kept).unwrap_or_default());
+        let (text, mark) = match field {
+            // People read these; what others are asked for by is kept as it is.
+            Field::Path | Field::Host if text.len() > kept => cut(text, kept),
+            _ => (text.get(..kept).unwrap_or_default(), ""),
+        };
+        self.bytes.extend_from_slice(text);
+        self.bytes.extend_from_slice(mark.as_bytes());
         if let Some(end) = self.ends.get_mut(at) {
             *end = (self.bytes.len() - self.begin) as u16;
         }
     }
+}
+
+/// Returns the beginning of a text, and the mark that it is cut, of so many bytes together.
+fn cut(text: &[u8], kept: usize) -> (&[u8], &'static str) {
+    const MARK: &str = "…";
+    let Some(mut end) = kept.checked_sub(MARK.len()) else {
+        return (text.get(..kept).unwrap_or_default(), "");
+    };
+    // Not within a character.
+    while end > 0 && text.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
+        end -= 1;
+    }
+    (text.get(..end).unwrap_or_default(), MARK)
 }
 
 fn span(from: Option<Instant>, to: Option<Instant>) -> Option<u32> {

@@ -112,6 +112,8 @@ fn queries_and_passwords_are_not_kept_and_texts_are_cut() {
     let entry = entry(stream);
     let lengths = [Field::Path, Field::Host, Field::UniqueId].map(|f| entry.text(f).len());
     assert_eq!(lengths, [128, 64, 96]);
+    let is_marked = |field| entry.text(field).ends_with("x…".as_bytes());
+    assert!(is_marked(Field::Path) && is_marked(Field::Host));
     assert_eq!(entry.text(Field::Frontend), b"web");
 }
 

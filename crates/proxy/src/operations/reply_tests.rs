@@ -145,6 +145,26 @@ fn latency_has_a_line_for_what_has_had_requests() {
 }
 
 #[test]
+fn metrics_are_those_of_the_exporter_with_its_query() {
+    let context = context(FILE);
+    let show = |query: &str| {
+        let command = format!("show metrics {query}");
+        ask(&context, StatsLevel::User, command.trim_end())
+    };
+    let all = show("");
+    for name in ["haproxy_process_", "haproxy_frontend_", "haproxy_server_"] {
+        assert!(all.contains(name), "{name}: {all}");
+    }
+    let some = show("scope=backend&scope=server&no-maint");
+    assert!(
+        some.contains("haproxy_backend_status{proxy=\"app\""),
+        "{some}"
+    );
+    assert!(!some.contains("haproxy_process_") && !some.contains("haproxy_frontend_"));
+    assert!(show("scope=nothing").contains("unknown scope"));
+}
+
+#[test]
 fn a_ring_that_no_log_line_names_is_shown_and_empty() {
     let context = context(&format!("ring spare\n description \"for later\"\n{FILE}"));
     let ask = |command| ask(&context, StatsLevel::Operator, command);

@@ -213,12 +213,13 @@ impl<'c> Row<'c> {
             C::H1BytesIn,
             C::H1BytesOut,
         ];
-        let tallies = [
-            connections,
-            Tally::Requests,
-            Tally::BytesIn,
-            Tally::BytesOut,
-        ];
+        // Towards servers, what comes in is what they send.
+        let bytes = match self.object {
+            Object::Backend => [Tally::BytesOut, Tally::BytesIn],
+            _ => [Tally::BytesIn, Tally::BytesOut],
+        };
+        let [bytes_in, bytes_out] = bytes;
+        let tallies = [connections, Tally::Requests, bytes_in, bytes_out];
         self.put(C::H1OpenConnections, u64::from(open));
         self.put(C::H1OpenStreams, u64::from(streams));
         for (column, tally) in of.into_iter().zip(tallies) {

@@ -309,6 +309,14 @@ impl Supervisor {
         }
     }
 
+    /// Returns the process that serves while the one before is paused, until the upgrade is trusted.
+    pub(super) fn tried_process(&self) -> Option<i32> {
+        match self.changing.upgrade.as_ref().map(|upgrade| &upgrade.stage) {
+            Some(Stage::Trying(trial)) if trial.until.is_some() => Some(trial.new.process.number()),
+            _ => None,
+        }
+    }
+
     /// Whether the role that serves is paused while another one is tried: what it
     /// says of itself then holds for nobody who follows.
     pub(super) fn upgrade_has_paused(&self) -> bool {

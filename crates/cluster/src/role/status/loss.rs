@@ -6,7 +6,7 @@ use crate::member::Kind;
 impl MemberStatus {
     /// Returns whether its vote counts now: it has its log, and its disk works.
     pub(super) fn takes_part(&self) -> bool {
-        self.lost.is_empty() && self.halted.is_empty() && self.disk_stuck_ms == 0
+        self.lost.is_empty() && self.disk.takes_part()
     }
 }
 
@@ -150,7 +150,7 @@ mod tests {
             words.ends_with("; changes remain possible; one more failure would freeze them"),
             "{words}"
         );
-        status.members[1].halted = "the disk is full".to_owned();
+        status.members[1].disk.halted = "the disk is full".to_owned();
         let words = if_it_fails(&mut status, 0);
         assert!(words.contains("changes freeze (1 of 3"), "{words}");
         status.members[1].serves = Some(VersionId(1));

@@ -15,6 +15,7 @@ use crate::store::Store;
 use crate::store::held::TestDisk;
 use crate::wire::Tcp;
 use crate::wire::join::{Denied, Newcomer, rude};
+use part::report::Grade;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
@@ -435,6 +436,42 @@ fn a_node_whose_disk_is_stuck_is_told_of_and_holds_no_change_up() {
     disk.hold(false);
     eventually("b serves two", || serves(&b, "two"), || b.text());
     eventually("nobody tells of it", || !told(&a), || a.text());
+    for member in [&mut a, &mut b, &mut c] {
+        member.stop();
+    }
+}
+
+#[test]
+fn a_disk_that_does_not_keep_the_accepted_version_is_a_trouble_until_it_does() {
+    let scratch = Scratch::new();
+    let [mut a, mut b, mut c] = three(&scratch);
+    a.done(&Request::Apply(apply(None, "one", 0)));
+    let serves = |member: &Real, text: &str| member.machine.settled().as_deref() == Some(text);
+    eventually("b serves one", || serves(&b, "one"), || b.text());
+    // Where the file is written that replaces the kept one, there is something else.
+    let in_the_way = b.place.directory.join(".accepted.set.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    a.done(&Request::Apply(apply(Some(1), "two", 0)));
+    eventually("b serves two", || serves(&b, "two"), || b.text());
+    let state = |member: &Real| {
+        let report = member.status().unwrap().report();
+        let subject = report.find("member", "b").unwrap();
+        (subject.state.grade, subject.why.clone())
+    };
+    let fails = |member: &Real| {
+        let (grade, why) = state(member);
+        grade == Grade::Bad && why.starts_with("the disk of b fails: cannot keep version 2: ")
+    };
+    eventually("a shows it", || fails(&a), || a.text());
+    eventually("b shows it", || fails(&b), || b.text());
+    assert!(state(&a).1.contains("Free space"), "{}", a.text());
+    std::fs::remove_dir(&in_the_way).unwrap();
+    let good = |member: &Real| state(member) == (Grade::Good, String::new());
+    eventually("b keeps it", || good(&b), || b.text());
+    eventually("a shows that", || good(&a), || a.text());
+    let directory = Directory::open(&b.place.directory).unwrap();
+    let kept = directory.accepted().unwrap().map(|set| set.version);
+    assert_eq!(kept, Some(VersionId(2)));
     for member in [&mut a, &mut b, &mut c] {
         member.stop();
     }

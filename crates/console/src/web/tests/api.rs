@@ -212,3 +212,39 @@ fn a_session_looks_and_does_not_act() {
     }
     assert!(bed.ordered.is_empty(), "{:?}", bed.ordered);
 }
+
+#[test]
+fn an_unknown_parameter_is_refused_by_name_and_only_after_who_asks() {
+    let mut bed = bed();
+    for (method, path, body, named) in [
+        ("GET", "/api/v1/platform?verbose=1", "", "`verbose`"),
+        ("GET", "/api/v1/events?a", "", "`a`"),
+        ("GET", "/api/v1/requests?hots=a", "", "`hots`"),
+        ("GET", "/api/v1/tables/shop?key=a", "", "`key`"),
+        ("GET", "/metrics?x=1", "", "`x`"),
+        ("POST", "/api/v1/act", "what=server&sever=one", "`sever`"),
+    ] {
+        let reply = bed.ask(method, path, b"Bearer right", body);
+        assert_eq!(reply.status, 400, "{path}: {reply:?}");
+        assert!(reply.body.contains(named), "{path}: {reply:?}");
+    }
+    let stranger = bed.ask("GET", "/api/v1/platform?verbose=1", b"Bearer wrong", "");
+    assert_eq!(stranger.status, 401);
+}
+
+#[test]
+fn metrics_have_the_proxy_beside_the_other_parts() {
+    let mut bed = bed();
+    let reply = bed.ask("GET", "/metrics", b"Bearer right", "");
+    assert_eq!(reply.status, 200);
+    assert!(
+        reply.body.contains("evenkeel_guest_running"),
+        "{}",
+        reply.body
+    );
+    assert!(
+        reply.body.ends_with("\nhaproxy_server_status 1\n"),
+        "{}",
+        reply.body
+    );
+}

@@ -4,6 +4,7 @@
 mod api;
 mod examples;
 mod requests;
+mod screens;
 mod sign_in;
 mod tables;
 mod versions;
@@ -194,6 +195,9 @@ fn said(ask: &Ask) -> Result<String, String> {
         Ask::Route(question) if question.url.contains("crash.") => Ok(String::new()),
         Ask::Route(_) => Ok(sample::ROUTE.to_owned()),
         Ask::Files => Ok(sample::FILES.to_owned()),
+        Ask::Metrics => {
+            Ok("# HELP haproxy_server_status x\nhaproxy_server_status 1\n\n".to_owned())
+        }
     }
 }
 

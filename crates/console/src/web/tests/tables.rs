@@ -22,6 +22,8 @@ fn an_operator_sees_entries_and_a_viewer_the_head() {
         "http_req_rate",
         "name=\"has\" value=\"192\"",
         "Remove…",
+        // The filter is there after a removal, too.
+        "name=\"back\" value=\"/tables/shop?by=gpc0&amp;has=192\"",
     ] {
         assert!(page.body.contains(words), "{words}: {page:?}");
     }

@@ -5,11 +5,12 @@
 mod render;
 
 use crate::confinement::{
-    self, Confinement, Files, Filtered, Identity, Origin, StartedAs, group_name, identity_for,
-    user_name,
+    self, Confinement, Files, Filtered, Identity, NOBODY, Origin, StartedAs, group_name,
+    identity_for, user_name,
 };
 use crate::process::address_text;
 use address::rights;
+use console::config::Config as ConsoleConfig;
 use keyword::load::Loaded;
 use model::config::{Config, LogTargetAddress, ServerAddress};
 use part::voice::Form;
@@ -18,15 +19,22 @@ use supervisor::directory;
 use volume::config::Volumes;
 use volume::role::socket_path;
 
+/// The parts beside the proxy whose processes are described; `None`: the files have none.
+pub struct Parts<'p> {
+    /// The volumes.
+    pub volumes: Option<&'p Volumes>,
+    /// The console.
+    pub console: Option<&'p ConsoleConfig>,
+}
+
 /// The processes of a configuration, as text or for programs.
-pub fn tell(
-    loaded: &Loaded,
-    config: &Config,
-    volumes: Option<&Volumes>,
-    format: Option<&str>,
-) -> String {
+pub fn tell(loaded: &Loaded, config: &Config, parts: &Parts<'_>, format: Option<&str>) -> String {
     let mut accounts = accounts(loaded, config);
-    accounts.extend(volumes.map(|volumes| volume_role(volumes, config)));
+    accounts.extend(parts.volumes.map(|volumes| volume_role(volumes, config)));
+    if let Some(console) = parts.console {
+        accounts.push(console_role(console));
+        accounts.push(route_process());
+    }
     match format {
         Some("json") => render::json(&accounts),
         Some("concise") => render::concise(&accounts),
@@ -271,6 +279,51 @@ fn volume_role(volumes: &Volumes, config: &Config) -> Process {
             "serves volumes to clients of this machine; each of its threads has the files of one volume",
         )
     }
+}
+
+/// A process that becomes `nobody`, without a capability and without a file.
+fn as_nobody(name: &'static str, purpose: &'static str, confinement: &Confinement) -> Process {
+    let kernel = Kernel::try_out(confinement);
+    let nobody = |name: fn(u32) -> Option<String>| Account {
+        id: NOBODY,
+        name: name(NOBODY),
+        why: "whatever the file says",
+    };
+    let calls = match confinement.role {
+        confinement::Role::Proxy => Calls::Needed,
+        _ => Calls::NotDeadly,
+    };
+    Process {
+        user: nobody(user_name),
+        group: nobody(group_name),
+        capabilities: Capabilities::Only(Vec::new()),
+        no_new_privileges: kernel.no_new_privileges,
+        access: kernel.access,
+        calls: kernel.calls(calls),
+        ..as_started(name, purpose)
+    }
+}
+
+fn console_role(config: &ConsoleConfig) -> Process {
+    // Where `saslauthd` is there, the process is a member of its group.
+    let asks = { config.system.group() }.map(|_| config.system.socket.display().to_string());
+    Process {
+        opens: vec![config.address.to_string()],
+        connects: asks.into_iter().collect(),
+        ..as_nobody(
+            "console role",
+            "serves browsers and programs; asks the other processes for all that it shows and does",
+            &Confinement::console(),
+        )
+    }
+}
+
+fn route_process() -> Process {
+    as_nobody(
+        "route process",
+        "shows where a request would go, for the console: one for each question, at most two at a time, ended after 6 s",
+        &Confinement::route(),
+    )
 }
 
 /// Returns the addresses opened for the proxy, for clients and operators.

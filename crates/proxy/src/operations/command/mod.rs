@@ -12,6 +12,7 @@ mod events;
 mod info;
 mod latency;
 mod lists;
+mod metrics;
 mod process;
 mod reply;
 mod requests;
@@ -242,6 +243,7 @@ static COMMANDS: &[Row] = &[
     row(&["show", "info"], "show info [desc|json|typed|float]*", "show information about the process", User, Now(info::show)),
     row(&["show", "libs"], "show libs", "list the loaded object files", Operator, Inform(developer::libraries)),
     row(&["show", "map"], "show map [[@<ver>] <map>]", "list the maps, or the entries of one", User, SlowSays(lists::show)),
+    row(&["show", "metrics"], "show metrics [<query>]", "show the statistics for Prometheus (query: scope=<family>&... and no-maint, as for the exporter)", User, SlowSays(metrics::show)),
     row(&["show", "peers"], "show peers [<section>]", "show the peers and their tables", User, SlowSays(tables::peers)),
     row(&["show", "pools"], "show pools", "show the memory pools", Operator, Now(process::pools)),
     row(&["show", "profiling"], "show profiling [<what>]", "show the state of profiling", Operator, Now(developer::profiling)),

@@ -5,20 +5,43 @@ use model::history::{Entry, Field, Told};
 use model::transaction::RuleMet;
 use std::fmt::Write;
 
-/// Writes a line of an account: when, in milliseconds after the first byte, and what.
+/// The lines of an account: when, in milliseconds after the first byte, and what.
+#[derive(Default)]
 struct Account {
-    text: String,
+    lines: Vec<(Option<u64>, String)>,
 }
 
 impl Account {
     fn at(&mut self, ms: Option<u64>, what: impl AsRef<str>) {
-        let when = ms.map_or_else(String::new, |ms| format!("+{ms} ms"));
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.text, "{when:>10}  {}", what.as_ref());
+        self.lines.push((ms, what.as_ref().to_owned()));
     }
 
     fn more(&mut self, what: impl AsRef<str>) {
         self.at(None, what);
+    }
+
+    /// Puts the lines in the order of time; one without a time stays behind that before it.
+    fn order(&mut self) {
+        let mut last = 0;
+        let lines = std::mem::take(&mut self.lines).into_iter();
+        let mut timed: Vec<(u64, (Option<u64>, String))> = lines
+            .map(|line| {
+                last = line.0.unwrap_or(last);
+                (last, line)
+            })
+            .collect();
+        timed.sort_by_key(|(at, _)| *at);
+        self.lines = timed.into_iter().map(|(_, line)| line).collect();
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for (ms, what) in &self.lines {
+            let when = ms.map_or_else(String::new, |ms| format!("+{ms} ms"));
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{when:>10}  {what}");
+        }
+        text
     }
 }
 
@@ -49,9 +72,7 @@ impl Moments {
 /// All of it.
 pub(super) fn account(thread: usize, told: &Told) -> String {
     let entry = &told.entry;
-    let mut account = Account {
-        text: head(thread, entry),
-    };
+    let mut account = Account::default();
     let moments = Moments::of(entry);
     arrival(&mut account, entry, &moments);
     rules(&mut account, told, false);
@@ -63,8 +84,9 @@ pub(super) fn account(thread: usize, told: &Told) -> String {
     tries(&mut account, told);
     service(&mut account, told, &moments);
     rules(&mut account, told, true);
+    account.order();
     end(&mut account, entry);
-    account.text
+    head(thread, entry) + &account.text()
 }
 
 fn head(thread: usize, entry: &Entry) -> String {
@@ -209,5 +231,32 @@ fn end(account: &mut Account, entry: &Entry) {
     ));
     for words in crate::termination::meaning(entry.ended.letters) {
         account.more(words);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_is_told_in_the_order_of_time() {
+        let mut account = Account::default();
+        account.at(Some(0), "request");
+        account.more("rule");
+        account.at(Some(9), "second failed");
+        account.more("and 1 more");
+        account.at(Some(4), "queue left");
+        account.at(Some(9), "connected");
+        account.order();
+        let lines = account.lines.iter().map(|(_, what)| what.as_str());
+        let expected = [
+            "request",
+            "rule",
+            "queue left",
+            "second failed",
+            "and 1 more",
+            "connected",
+        ];
+        assert_eq!(lines.collect::<Vec<_>>(), expected);
     }
 }

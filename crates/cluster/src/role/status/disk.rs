@@ -1,0 +1,55 @@
+//! The disk of a member, as the member reports it: how it fails, what follows, and what to do.
+
+use super::MemberStatus;
+use part::report::span;
+use serde::{Deserialize, Serialize};
+
+/// How the disk of a member fails.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DiskStatus {
+    /// How long it has not responded, in milliseconds; 0 if it responds.
+    pub disk_stuck_ms: u64,
+    /// Why the log cannot be written; empty: it can.
+    pub halted: String,
+    /// Why the accepted version cannot be kept on the disk; empty: it can.
+    pub unkept: String,
+}
+
+impl DiskStatus {
+    /// Returns whether the member takes part in changes, as far as its disk is concerned.
+    pub(super) fn takes_part(&self) -> bool {
+        self.halted.is_empty() && self.disk_stuck_ms == 0
+    }
+}
+
+impl MemberStatus {
+    /// Returns how the disk of a member that is reached fails, what follows from it, and the next
+    /// step; `None` if it works.
+    pub(super) fn disk_words(&self) -> Option<String> {
+        let (name, disk) = (&self.name, &self.disk);
+        if !self.reach.is_there() {
+            return None;
+        }
+        if disk.disk_stuck_ms > 0 {
+            return Some(format!(
+                "the disk of {name} has not responded for {}: it counts as away until it does",
+                span(disk.disk_stuck_ms)
+            ));
+        }
+        if !disk.halted.is_empty() {
+            return Some(format!(
+                "the disk of {name} fails: {}. Until then it does not participate in changes and is not a voter. Free \
+                 space there, or replace the disk: {name} resumes by itself",
+                disk.halted
+            ));
+        }
+        (!disk.unkept.is_empty()).then(|| {
+            format!(
+                "the disk of {name} fails: {}. {name} serves the version, but a restart without the other members would \
+                 serve an older one. Free space there, or replace the disk: {name} tries again by itself",
+                disk.unkept
+            )
+        })
+    }
+}

@@ -1,0 +1,90 @@
+//! The parameters and fields that the interface describes: others are refused by name.
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+/// The description of the interface (OpenAPI).
+pub(super) const DESCRIPTION: &str = include_str!("openapi.json");
+/// Characters of a name that is refused.
+const NAME_MAX: usize = 64;
+
+/// The names that an operation takes, with its method and path.
+type Operations = Vec<(String, String, BTreeSet<String>)>;
+
+fn operations() -> &'static Operations {
+    static ALL: OnceLock<Operations> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let all: Value = serde_json::from_str(DESCRIPTION).unwrap_or_default();
+        let paths = all["paths"].as_object().into_iter().flatten();
+        let operations = paths.flat_map(|(path, methods)| {
+            let methods = methods.as_object().into_iter().flatten();
+            methods
+                .map(move |(method, one)| (method.to_ascii_uppercase(), path.clone(), names(one)))
+        });
+        operations.collect()
+    })
+}
+
+/// The parameters of a query, and the fields of a form.
+fn names(operation: &Value) -> BTreeSet<String> {
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    let parameters = parameters.filter(|one| one["in"] == "query");
+    let parameters = parameters.filter_map(|one| one["name"].as_str());
+    let form = &operation["requestBody"]["content"]["application/x-www-form-urlencoded"];
+    let fields = form["schema"]["properties"].as_object();
+    let fields = fields.into_iter().flatten().map(|(name, _)| name.as_str());
+    parameters.chain(fields).map(str::to_owned).collect()
+}
+
+/// Whether a path is one of a template, in which `{name}` stands for any segment.
+fn is_of(path: &str, template: &str) -> bool {
+    let (mut path, mut template) = (path.split('/'), template.split('/'));
+    loop {
+        match (path.next(), template.next()) {
+            (None, None) => return true,
+            (Some(one), Some(of)) if one == of || of.starts_with('{') => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Why a request is refused whose parameters or fields have these names; `None`: the operation knows
+/// them all, or is not described.
+pub(super) fn refusal<'n>(
+    method: &str,
+    path: &str,
+    mut given: impl Iterator<Item = &'n str>,
+) -> Option<String> {
+    let mut all = operations().iter();
+    let (_, _, known) = all.find(|(of, template, _)| of == method && is_of(path, template))?;
+    let unknown = given.find(|name| !known.contains(*name))?;
+    let unknown: String = unknown.chars().take(NAME_MAX).collect();
+    let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    let known = match known.is_empty() {
+        true => "it takes none".to_owned(),
+        false => format!("it takes {}", known.join(", ")),
+    };
+    Some(format!("unknown parameter `{unknown}`: {known}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_unknown_name_is_refused_with_those_that_are_known() {
+        let refusal = |method, path, names: &[&'static str]| {
+            super::refusal(method, path, names.iter().copied())
+        };
+        assert_eq!(refusal("GET", "/api/v1/files", &["version"]), None);
+        let words = refusal("GET", "/api/v1/files", &["version", "verison"]);
+        let expected = "unknown parameter `verison`: it takes `version`";
+        assert_eq!(words.as_deref(), Some(expected));
+        assert_eq!(refusal("POST", "/api/v1/apply", &["of", "wait"]), None);
+        assert!(refusal("POST", "/api/v1/apply", &["on"]).is_some());
+        let none = refusal("GET", "/api/v1/platform", &["a"]);
+        assert!(none.unwrap().ends_with("it takes none"));
+        assert_eq!(refusal("GET", "/metrics/none", &["a"]), None);
+        assert!(refusal("GET", "/api/v1/tables/a%2Fb", &["key"]).is_some());
+        assert_eq!(refusal("DELETE", "/api/v1/tables/a%2Fb", &["key"]), None);
+    }
+}

@@ -1,0 +1,126 @@
+//! How an open display or terminal stands, by what is known of its guest: why its connection has ended.
+
+use crate::platform::Platform;
+use crate::shared::Action;
+use part::report::Grade;
+
+/// The fact of a guest with its node, and that of a role with its process.
+const ON: &str = "on";
+const PROCESS: &str = "process";
+/// The kind of the subject that is a role, in the report of the supervisor.
+const ROLE: &str = "role";
+
+/// What is known of it at a time.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Standing {
+    /// The node of the guest; empty: it is not known.
+    on: String,
+    /// That node is away.
+    is_away: bool,
+    /// The process of the part on this machine; empty: it is not known.
+    process: String,
+    /// It can be opened now.
+    is_offered: bool,
+}
+
+impl Standing {
+    /// What is known of what an action opens.
+    pub fn of(platform: &Platform, action: &Action) -> Standing {
+        let (Action::Offer { part, subject, .. }, Some(look)) = (
+            action,
+            platform.me().and_then(|member| member.look.as_deref()),
+        ) else {
+            return Standing::default();
+        };
+        let [kind, name] = subject;
+        let find = |kind: &str, name: &str| {
+            let mut reports = look.reports.iter();
+            reports.find_map(|report| report.find(kind, name))
+        };
+        let guest = { look.reports.iter() }.find(|report| report.part == *part);
+        let on = guest.and_then(|report| report.find(kind, name)?.words(ON));
+        let on = on.unwrap_or_default();
+        let mut members = platform.members.iter();
+        Standing {
+            is_away: members.any(|one| one.name == on && one.state.grade == Grade::Bad),
+            process: { find(ROLE, part) }
+                .and_then(|role| role.words(PROCESS))
+                .unwrap_or_default(),
+            is_offered: action.offer(look).is_some(),
+            on,
+        }
+    }
+
+    /// Why the connection of something that stood so has ended, by how it stands now; `None`: that is not known.
+    pub fn why_ended(&self, now: &Standing) -> Option<String> {
+        let (on, process) = (&now.on, &now.process);
+        if !self.process.is_empty() && *process != self.process {
+            return Some("The program was upgraded or restarted there: connect again.".to_owned());
+        }
+        if !self.on.is_empty() && !on.is_empty() && *on != self.on {
+            return Some(format!("The guest has moved to {on}: connect again."));
+        }
+        if now.is_away {
+            return Some(format!("The node {on} does not respond."));
+        }
+        (!now.is_offered).then(|| "The guest does not run any more.".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+    use part::report::Subject;
+    use std::sync::Arc;
+
+    /// The platform with the guest mail on a node, its role of a process, and whether it can be opened.
+    fn at(on: &str, process: &str, is_offered: bool) -> Platform {
+        let mut platform = sample::platform();
+        let member = &mut platform.members[0];
+        let look = Arc::make_mut(member.look.as_mut().unwrap());
+        for report in &mut look.reports {
+            match report.part.as_str() {
+                "guest" => {
+                    let mut mail = Subject::new("guest", "mail").fact(ON, on);
+                    if is_offered {
+                        let message = part::role::PartMessage {
+                            part: "guest".to_owned(),
+                            kind: 0,
+                            bytes: Vec::new(),
+                            holds: false,
+                        };
+                        mail.offers = vec![part::report::Offer::new("screen", "Screen", message)];
+                    }
+                    report.subjects = vec![mail];
+                }
+                "supervisor" => {
+                    report.subjects = vec![Subject::new(ROLE, "guest").fact(PROCESS, process)];
+                }
+                _ => {}
+            }
+        }
+        platform
+    }
+
+    #[test]
+    fn what_ended_a_connection_is_told_as_far_as_it_is_known() {
+        let action = Action::Offer {
+            part: "guest".to_owned(),
+            subject: ["guest".to_owned(), "mail".to_owned()],
+            word: "screen".to_owned(),
+        };
+        let standing = |platform: &Platform| Standing::of(platform, &action);
+        let before = standing(&at("beta", "7", true));
+        let why = |platform: &Platform| before.why_ended(&standing(platform)).unwrap_or_default();
+        assert_eq!(why(&at("beta", "7", true)), "");
+        assert!(why(&at("beta", "8", true)).contains("upgraded or restarted"));
+        assert!(why(&at("alpha", "7", true)).contains("moved to alpha"));
+        assert!(why(&at("beta", "7", false)).contains("does not run any more"));
+        let mut cut_off = at("beta", "7", true);
+        let mut members = cut_off.members.iter_mut();
+        let beta = members.find(|one| one.name == "beta").unwrap();
+        beta.state.grade = Grade::Bad;
+        assert!(why(&cut_off).contains("beta does not respond"));
+    }
+}
