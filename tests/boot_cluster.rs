@@ -55,8 +55,9 @@ impl Pair {
         let all = || words.iter().all(|word| shown().contains(word));
         assert!(
             eventually(SOON, all),
-            "{node} does not show {words:?}: {}",
-            shown()
+            "{node} does not show {words:?}: {}\n{}",
+            shown(),
+            self.site.machine(node).command(&["cluster", "status"]).text()
         );
     }
 }

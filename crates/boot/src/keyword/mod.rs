@@ -9,7 +9,9 @@ mod tests;
 
 use crate::config::{Boots, Gives, Lan, Machine, Network, Tells, Unknown};
 use crate::difference::difference;
-use configuration::{Context, Exchange, Given, Lines, Part, Run, SectionTable, Sections, Tabled};
+use configuration::{
+    Context, Exchange, Given, Lines, Part, Run, SectionTable, Sections, Tabled, is_name_of,
+};
 use language::Code;
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
@@ -34,6 +36,7 @@ pub static PART: Part = Part {
         )],
         // A guest has a line `boot`.
         shared: &[("boot", "guest")],
+        by_node: &["boot"],
         ..Sections::NONE
     },
     documented: || {
@@ -100,13 +103,30 @@ impl Tabled for Draft {
         for told in check::wrong(&self, context) {
             context.tell(told);
         }
-        let options = &context.options;
+        let (me, nodes) = places(context);
         Box::new(Boots {
-            me: options.node.clone().unwrap_or_default(),
-            nodes: options.nodes.clone(),
+            me,
+            nodes,
             lans: self.lans.iter().filter_map(build).collect(),
         })
     }
+}
+
+/// The name of this node and those of all nodes of a cluster; none outside of one.
+fn places(context: &Context) -> (String, Vec<String>) {
+    let options = &context.options;
+    let (Some(node), false) = (&options.node, options.version.is_empty()) else {
+        return (String::new(), Vec::new());
+    };
+    let known = context.nodes.known();
+    // As it is written in the file, which all nodes read.
+    let canonical = known.iter().find(|known| is_name_of(node, known));
+    let me = canonical.unwrap_or(node).clone();
+    let mut nodes = known.to_vec();
+    if !nodes.contains(&me) {
+        nodes.push(me.clone());
+    }
+    (me, nodes)
 }
 
 /// What a section comes to; None without an interface, which was told.

@@ -42,6 +42,8 @@ pub struct Role {
     place: Place,
     networks: BTreeMap<String, Running>,
     me: String,
+    /// When it looks at its leases again.
+    looks: Instant,
     /// What was told last, and is to be told.
     wanted: Vec<WantedLease>,
     says: Says,
@@ -121,6 +123,7 @@ impl Role {
             place,
             networks: BTreeMap::new(),
             me: String::new(),
+            looks: Instant::now(),
             wanted: Vec::new(),
             says: Says::default(),
         };
@@ -207,20 +210,25 @@ impl Role {
 
     /// When it is to look at its leases again.
     pub fn due(&self) -> Option<Instant> {
-        let now = now_ns();
-        let all = self
+        let mut leases = self
             .networks
             .values()
             .filter_map(|running| running.leases.as_ref());
+        leases.next()?;
         // The address in the network may change without a word.
-        let next = { all }
-            .map(|leases| leases.due_ns(now).unwrap_or(u64::MAX).min(now + LOOK_NS))
-            .min()?;
-        Some(Instant::now() + Duration::from_nanos(next.saturating_sub(now)))
+        Some(self.looks)
     }
 
     /// Looks at its leases.
     pub fn turn(&mut self) {
+        let now = now_ns();
+        let leases = self
+            .networks
+            .values()
+            .filter_map(|running| running.leases.as_ref());
+        let next = { leases }.filter_map(|leases| leases.due_ns(now)).min();
+        let next = next.map_or(LOOK_NS, |next| next.saturating_sub(now).min(LOOK_NS));
+        self.looks = Instant::now() + Duration::from_nanos(next);
         let mut wanted = Vec::new();
         for running in self.networks.values_mut() {
             wanted.extend(running.turn(&self.me, &mut self.says.records));
