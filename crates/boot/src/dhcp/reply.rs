@@ -24,7 +24,7 @@ const NOBODY_ELSE: &[u8] = &[0xb0, 1, 1];
 pub struct Answer {
     /// Whether it gets what it asks for.
     pub verdict: Verdict,
-    /// What it is told of the network and its address; None if another server does.
+    /// What it hears of the network and its address; None if another server does.
     pub address: Option<Given>,
     /// What it loads.
     pub file: Option<File>,

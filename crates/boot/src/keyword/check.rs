@@ -37,7 +37,7 @@ fn missing(lan: &Lan) -> Option<Diagnostic> {
 }
 
 /// The error for each value that an earlier line has already.
-fn twice<'l, K: Hash + Eq>(
+fn twice<K: Hash + Eq>(
     all: impl Iterator<Item = (K, Span, String)>,
     code: &'static language::Code,
 ) -> Vec<Diagnostic> {

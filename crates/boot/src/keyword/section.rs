@@ -186,8 +186,8 @@ pub(super) fn ipv4(args: &mut Args<'_>) -> Result<Written<Ipv4Addr>, Diagnostic>
 }
 
 fn is_of_one(address: Ipv4Addr) -> bool {
-    !(address.is_unspecified() || address.is_broadcast() || address.is_multicast())
-        && !address.is_loopback()
+    let is_special = address.is_unspecified() || address.is_broadcast() || address.is_loopback();
+    !(is_special || address.is_multicast())
 }
 
 fn servers(args: &mut Args<'_>) -> Result<Vec<Ipv4Addr>, Diagnostic> {

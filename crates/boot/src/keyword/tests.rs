@@ -1,1 +1,1 @@
-
+//! What the lines of `boot` sections come to, and what is wrong with them.

@@ -2,7 +2,7 @@
 //!
 //! - `boot/NETWORK/0`, `boot/NETWORK/1` …: a part of the range for each node. Each node wants its own
 //!   part most; the other one has it while the node is gone. Before a node gives the first address of a
-//!   part, it has written its name under the lease: whoever follows knows that there are leases that it
+//!   part, it has written its name under the lease: the next holder knows that there are leases that it
 //!   has not seen.
 //! - The holder of the first one leads: it alone answers machines that boot something once, so that
 //!   nothing is installed twice. Its record has the machines of which an operator ordered the next boot.

@@ -12,109 +12,42 @@ use std::collections::BTreeSet;
 /// The kind of its subject.
 pub const NETWORK: &str = "boot-network";
 
-/// The numbers of a network, with their metrics and what they are.
+/// Numbers that go up and down: their names, metrics, and what they are.
+#[rustfmt::skip]
+static GAUGES: [[&str; 3]; 6] = [
+    ["addresses", "addresses", "Addresses of the range that clients can get."],
+    ["leased", "leases", "Addresses with a lease that this node knows."],
+    ["free", "addresses_free", "Addresses that a new client can get from this node."],
+    ["declined", "addresses_in_use_elsewhere", "Addresses that somebody uses who did not get them here."],
+    ["machines", "machines", "Machines of the file."],
+    ["fetches", "fetches_open", "Files that are being fetched."],
+];
+
+/// Numbers that only grow.
+#[rustfmt::skip]
+static COUNTERS: [[&str; 3]; 11] = [
+    ["requests", "dhcp_requests_total", "DHCP packets."],
+    ["answers", "dhcp_answers_total", "DHCP packets that were answered."],
+    ["limited", "dhcp_limited_total", "DHCP packets of machines that sent too many."],
+    ["unreadable", "dhcp_unreadable_total", "Packets to the port of DHCP that are none."],
+    ["conflicts", "conflicts_total", "Times that an address was in use by somebody who did not get it here."],
+    ["tftp", "tftp_files_total", "Files that were fetched by TFTP."],
+    ["tftp failed", "tftp_failures_total", "Fetches by TFTP that ended before."],
+    ["tftp bytes", "tftp_bytes_total", "Bytes that were sent by TFTP."],
+    ["http", "http_files_total", "Files that were fetched by HTTP."],
+    ["http failed", "http_failures_total", "Fetches by HTTP that ended before."],
+    ["http bytes", "http_bytes_total", "Bytes that were sent by HTTP."],
+];
+
+/// The numbers of a network.
 pub fn rows() -> Vec<NumberRow> {
-    let gauges = [
-        (
-            "addresses",
-            "evenkeel_boot_addresses",
-            "Addresses of the range that clients can get.",
-        ),
-        (
-            "leased",
-            "evenkeel_boot_leases",
-            "Addresses with a lease that this node knows.",
-        ),
-        (
-            "free",
-            "evenkeel_boot_addresses_free",
-            "Addresses that a new client can get from this node.",
-        ),
-        (
-            "declined",
-            "evenkeel_boot_addresses_in_use_elsewhere",
-            "Addresses that somebody uses who did not get them here.",
-        ),
-        (
-            "machines",
-            "evenkeel_boot_machines",
-            "Machines of the file.",
-        ),
-        (
-            "fetches",
-            "evenkeel_boot_fetches_open",
-            "Files that are being fetched.",
-        ),
-    ];
-    let counters = [
-        (
-            "requests",
-            "evenkeel_boot_dhcp_requests_total",
-            "DHCP packets.",
-        ),
-        (
-            "answers",
-            "evenkeel_boot_dhcp_answers_total",
-            "DHCP packets that were answered.",
-        ),
-        (
-            "limited",
-            "evenkeel_boot_dhcp_limited_total",
-            "DHCP packets of machines that sent too many.",
-        ),
-        (
-            "unreadable",
-            "evenkeel_boot_dhcp_unreadable_total",
-            "Packets to the port of DHCP that are none.",
-        ),
-        (
-            "conflicts",
-            "evenkeel_boot_conflicts_total",
-            "Times that an address was in use by somebody who did not get it here.",
-        ),
-        (
-            "tftp",
-            "evenkeel_boot_tftp_files_total",
-            "Files that were fetched by TFTP.",
-        ),
-        (
-            "tftp failed",
-            "evenkeel_boot_tftp_failures_total",
-            "Fetches by TFTP that ended before.",
-        ),
-        (
-            "tftp bytes",
-            "evenkeel_boot_tftp_bytes_total",
-            "Bytes that were sent by TFTP.",
-        ),
-        (
-            "http",
-            "evenkeel_boot_http_files_total",
-            "Files that were fetched by HTTP.",
-        ),
-        (
-            "http failed",
-            "evenkeel_boot_http_failures_total",
-            "Fetches by HTTP that ended before.",
-        ),
-        (
-            "http bytes",
-            "evenkeel_boot_http_bytes_total",
-            "Bytes that were sent by HTTP.",
-        ),
-    ];
-    let gauges = gauges.map(|(name, metric, words)| {
-        let row = NumberRow::new(name, metric, words);
-        NumberRow {
-            kind: NumberKind::Gauge,
-            ..row
-        }
-    });
-    let counters = counters.map(|(name, metric, words)| NumberRow {
-        kind: NumberKind::Counter,
-        ..NumberRow::new(name, metric, words)
-    });
-    gauges.into_iter().chain(counters).collect()
+    let row = |[name, metric, words]: &[&str; 3], kind| NumberRow {
+        kind,
+        ..NumberRow::new(name, &format!("evenkeel_boot_{metric}"), words)
+    };
+    let gauges = GAUGES.iter().map(|one| row(one, NumberKind::Gauge));
+    let counters = COUNTERS.iter().map(|one| row(one, NumberKind::Counter));
+    gauges.chain(counters).collect()
 }
 
 /// How its servers are.

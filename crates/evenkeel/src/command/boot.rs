@@ -7,7 +7,7 @@ use boot::keyword::NAME as PART;
 use boot::message::{Answer, Asked, Machines, Message as OfBoot, Shown};
 use clap::{Arg, ArgMatches, Command};
 use part::codec;
-use part::report::{Moment, span};
+use part::report::{Grade, Moment, Report, Subject, span};
 use part::role::Message;
 use serde::de::DeserializeOwned;
 use std::fmt::Write;
@@ -55,7 +55,7 @@ pub fn definition(command: Command) -> Command {
                 .about("Order what a machine boots next, once")
                 .long_about(
                     "The next boot of the machine is this image, whatever its line says; when it has fetched all of it, its \
-                     line counts again. Without an image the order is taken back, and a line with `once` begins again.",
+                     line counts again. Without an image the order ends, and a line with `once` begins again.",
                 )
                 .arg(machine())
                 .arg(Arg::new("IMAGE").help("The image; without it, what the line of the machine says")),
@@ -158,66 +158,41 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
         true => all.machines.len(),
         false => LISTED,
     };
-    let head = [
-        "MACHINE",
-        "MAC",
-        "ADDRESS",
-        "NETWORK",
-        "BOOTS NEXT",
-        "LAST ASKED",
-    ]
-    .map(str::to_owned);
-    let row = |one: &Shown| {
-        let name = if one.name.is_empty() {
-            "-".to_owned()
-        } else {
-            one.name.clone()
-        };
-        let address = one
-            .address
-            .map_or("-".to_owned(), |address| address.to_string());
-        let last = one.last.as_ref().map_or("never".to_owned(), |step| {
-            let answered = if step.answered.is_empty() {
-                "no answer"
-            } else {
-                &step.answered
-            };
-            format!("{}: {} -> {answered}", ago(step.at), step.asked)
-        });
-        [
-            name,
-            one.mac.to_string(),
-            address,
-            one.network.clone(),
-            one.next.clone(),
-            last,
-        ]
+    let report = Report {
+        subjects: all.machines.iter().take(shown).map(row).collect(),
+        ..Report::default()
     };
-    let rows: Vec<[String; 6]> = std::iter::once(head)
-        .chain(all.machines.iter().take(shown).map(row))
-        .collect();
-    let widths: Vec<usize> = (0..6)
-        .map(|at| {
-            rows.iter()
-                .map(|row| row[at].chars().count())
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
-    let mut text = String::new();
-    for row in &rows {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"));
-        // Memory is written without errors.
-        let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
-    }
+    let columns = ["mac", "address", "network", "boots next", "last asked"];
+    let mut text = report.table("machine", &columns);
     let more = all.machines.len().saturating_sub(shown) as u64 + all.more;
     if more > 0 {
         let _ = writeln!(text, "and {more} more: `--all` shows them");
     }
     Ok(text)
+}
+
+/// A machine as a row of a table.
+fn row(one: &Shown) -> Subject {
+    let name = Some(one.name.as_str()).filter(|name| !name.is_empty());
+    let state = match (&one.last, name) {
+        (None, _) => ("silent", Grade::Unknown),
+        (Some(step), _) if step.answered.is_empty() => ("unanswered", Grade::Unknown),
+        (Some(_), None) => ("new", Grade::Busy),
+        (Some(_), Some(_)) => ("answered", Grade::Good),
+    };
+    let address = one.address.map(|address| address.to_string());
+    let last = one.last.as_ref().map_or("never".to_owned(), |step| {
+        let answered = Some(step.answered.as_str()).filter(|answered| !answered.is_empty());
+        let answered = answered.unwrap_or("no answer");
+        format!("{}: {} -> {answered}", ago(step.at), step.asked)
+    });
+    Subject::new("machine", name.unwrap_or("-"))
+        .state(state.0, state.1)
+        .fact("mac", one.mac.to_string())
+        .fact("address", address.unwrap_or("-".to_owned()))
+        .fact("network", one.network.clone())
+        .fact("boots next", one.next.clone())
+        .fact("last asked", last)
 }
 
 fn json(all: &Machines) -> Result<String, String> {
