@@ -1,12 +1,12 @@
 //! The leases of a range on the disk, so that a restart gives no address twice: a file to which each
 //! change is appended, and synced before the client is told.
 //!
-//! Lines: `10.20.0.100 52:54:00:12:34:56` for a lease, `10.20.0.100 -` for its end. A line that is not
-//! complete is one that nobody was told of. There are no times: a lease begins again at a start, so
+//! Lines: `10.20.0.100 52:54:00:12:34:56` for a lease, `10.20.0.100 ?` for an address that another node
+//! may have given, `10.20.0.100 -` for the end of either. A line that is not complete is one that nobody
+//! was told of. There are no times: a lease begins again at a start, so
 //! no clock has to be right.
 
-use crate::dhcp::pool::Change;
-use crate::mac::Mac;
+use crate::dhcp::pool::{Change, Holder};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -24,9 +24,11 @@ const STALE_MAX: usize = 65_536;
 pub struct Journal {
     path: PathBuf,
     file: File,
-    known: BTreeMap<Ipv4Addr, Mac>,
+    known: BTreeMap<Ipv4Addr, Holder>,
     /// Lines in the file.
     lines: usize,
+    /// No other process has the file as long as this is open.
+    _lock: File,
 }
 
 impl Journal {
@@ -44,8 +46,6 @@ impl Journal {
             .open(path.with_extension("lock"))?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| io::Error::other("another process has the leases of this section"))?;
-        // Held as long as the process lives, also where this journal is dropped and opened again.
-        std::mem::forget(lock);
         let known = match File::open(&path) {
             Ok(file) => read(file)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
@@ -57,12 +57,15 @@ impl Journal {
             file,
             lines: known.len(),
             known,
+            _lock: lock,
         })
     }
 
     /// Who has an address.
-    pub fn known(&self) -> impl Iterator<Item = (Ipv4Addr, Mac)> {
-        self.known.iter().map(|(address, mac)| (*address, *mac))
+    pub fn known(&self) -> impl Iterator<Item = (Ipv4Addr, Holder)> {
+        self.known
+            .iter()
+            .map(|(address, holder)| (*address, *holder))
     }
 
     /// Writes changes. They are on the disk when this returns.
@@ -73,7 +76,7 @@ impl Journal {
         self.remember(changes);
         let mut text = String::new();
         for change in changes {
-            line(&mut text, change.address, change.mac);
+            line(&mut text, change.address, change.holder);
         }
         self.lines += changes.len();
         if self.lines > self.known.len() + STALE_MAX {
@@ -83,7 +86,7 @@ impl Journal {
         }
         self.file.write_all(text.as_bytes())?;
         // An address that has become free again may be forgotten: it is free later then.
-        match changes.iter().any(|change| change.mac.is_some()) {
+        match changes.iter().any(|one| one.holder != Holder::Nobody) {
             true => self.file.sync_data(),
             false => Ok(()),
         }
@@ -92,12 +95,12 @@ impl Journal {
     /// Takes changes in without writing them.
     pub fn remember(&mut self, changes: &[Change]) {
         for change in changes {
-            match change.mac {
-                Some(mac) => {
-                    self.known.insert(change.address, mac);
-                }
-                None => {
+            match change.holder {
+                Holder::Nobody => {
                     self.known.remove(&change.address);
+                }
+                holder => {
+                    self.known.insert(change.address, holder);
                 }
             }
         }
@@ -114,16 +117,17 @@ impl Journal {
     }
 }
 
-fn line(text: &mut String, address: Ipv4Addr, mac: Option<Mac>) {
+fn line(text: &mut String, address: Ipv4Addr, holder: Holder) {
     use std::fmt::Write;
     // Memory is written without errors.
-    let _ = match mac {
-        Some(mac) => writeln!(text, "{address} {mac}"),
-        None => writeln!(text, "{address} -"),
+    let _ = match holder {
+        Holder::Client(mac) => writeln!(text, "{address} {mac}"),
+        Holder::Unclear => writeln!(text, "{address} ?"),
+        Holder::Nobody => writeln!(text, "{address} -"),
     };
 }
 
-fn read(file: File) -> io::Result<BTreeMap<Ipv4Addr, Mac>> {
+fn read(file: File) -> io::Result<BTreeMap<Ipv4Addr, Holder>> {
     let mut bytes = Vec::new();
     file.take(BYTES_MAX).read_to_end(&mut bytes)?;
     let mut known = BTreeMap::new();
@@ -144,8 +148,11 @@ fn read(file: File) -> io::Result<BTreeMap<Ipv4Addr, Mac>> {
             ("-", _) => {
                 known.remove(&address);
             }
+            ("?", _) => {
+                known.insert(address, Holder::Unclear);
+            }
             (_, Ok(mac)) => {
-                known.insert(address, mac);
+                known.insert(address, Holder::Client(mac));
             }
             (_, Err(_)) => {}
         }
@@ -153,10 +160,10 @@ fn read(file: File) -> io::Result<BTreeMap<Ipv4Addr, Mac>> {
     Ok(known)
 }
 
-fn write_anew(path: &Path, known: &BTreeMap<Ipv4Addr, Mac>) -> io::Result<File> {
+fn write_anew(path: &Path, known: &BTreeMap<Ipv4Addr, Holder>) -> io::Result<File> {
     let mut text = String::new();
-    for (address, mac) in known {
-        line(&mut text, *address, Some(*mac));
+    for (address, holder) in known {
+        line(&mut text, *address, *holder);
     }
     let beside = path.with_extension("new");
     let mut file = OpenOptions::new()
@@ -173,3 +180,6 @@ fn write_anew(path: &Path, known: &BTreeMap<Ipv4Addr, Mac>) -> io::Result<File> 
     }
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests;

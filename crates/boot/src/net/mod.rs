@@ -1,8 +1,10 @@
 //! Sockets at an interface: what goes to a client that has no address yet, too.
 //!
 //! - [`udp`] is the sockets of DHCP, [`tcp`] a port for files.
+//! - [`batch`] receives packets together, and knows how long each has waited.
 //! - [`frame`] sends to the address of a card, and asks who has an IP address (RFC 826).
 
+pub mod batch;
 pub mod frame;
 pub mod tcp;
 pub mod udp;

@@ -6,9 +6,10 @@ use super::server::{Files, Orders, lock};
 use crate::config::Network;
 use crate::dhcp::desk::{Decision, Here};
 use crate::dhcp::reply::{To, Verdict, receiver, write};
-use crate::dhcp::request::{PACKET_MAX, Request};
+use crate::dhcp::request::Request;
 use crate::journal::Journal;
 use crate::mac::Mac;
+use crate::net::batch::{self, Batch};
 use crate::net::frame::Frames;
 use crate::net::{tcp, udp};
 use crate::site::Shared;
@@ -28,8 +29,8 @@ use std::time::{Duration, Instant};
 
 /// How often the interface is looked at.
 const LOOK: Duration = Duration::from_secs(2);
-/// Packets that are decided together, before what they change is written to the disk.
-const TURN: usize = 64;
+/// The longest time that a packet may have waited: see [`crate::dhcp::pool`].
+const WAIT_MAX: Duration = Duration::from_secs(5);
 /// The port of TFTP.
 const TFTP: u16 = 69;
 
@@ -42,6 +43,7 @@ pub(super) struct Running {
     files: Arc<Files>,
     sockets: Option<Sockets>,
     looks: Instant,
+    batch: Batch,
 }
 
 /// The sockets at an interface.
@@ -82,6 +84,7 @@ impl Running {
             files,
             sockets: None,
             looks: Instant::now(),
+            batch: Batch::default(),
         }
     }
 
@@ -261,13 +264,17 @@ impl Running {
             site.in_use(owner.address, owner.mac, now);
         }
         let mut outgoing = Vec::new();
-        let mut packet = [0; PACKET_MAX];
         for (socket, is_proxy_port) in [(&sockets.dhcp, false), (&sockets.proxy, true)] {
-            for _ in 0..TURN {
-                let Ok((read, from)) = socket.recv_from(&mut packet) else {
-                    break;
-                };
-                let decided = site.decide(&packet[..read], is_proxy_port, now);
+            self.batch.receive(socket);
+            // Not before they have come: a lease begins when it is given, or later.
+            let now = now_ms();
+            for packet in self.batch.packets() {
+                if packet.waited > WAIT_MAX {
+                    // This program was stopped meanwhile; its sender has asked again, or given up.
+                    continue;
+                }
+                let from = packet.from;
+                let decided = site.decide(packet.bytes, is_proxy_port, now);
                 if let Some((request, decision)) = decided
                     && let Some(here) = site.here()
                 {
@@ -287,17 +294,19 @@ impl Running {
                 }
             }
         }
-        // All that follows is told only when it is on the disk.
-        site.store();
-        outgoing.retain(|one| !one.is_kept || site.may_tell(one.mac));
-        let server = site.here().map(|here| here.address);
+        let Some(server) = site.here().map(|here| here.address) else {
+            return;
+        };
         drop(site);
-        if let Some(server) = server {
-            for one in outgoing {
-                // What cannot be sent is lost like any packet; the client asks again.
-                let _ = sockets.send(server, &one);
-            }
-        }
+        let (mut kept, other): (Vec<Outgoing>, Vec<Outgoing>) =
+            outgoing.into_iter().partition(|one| one.is_kept);
+        sockets.send_all(server, &other);
+        // The others are told only when their leases are on the disk.
+        let mut site = self.site.lock();
+        site.store();
+        kept.retain(|one| site.may_tell(one.mac));
+        drop(site);
+        sockets.send_all(server, &kept);
     }
 }
 
@@ -353,7 +362,9 @@ fn here(sockets: &Sockets, explicit: Option<Network>) -> Option<Here> {
 impl Sockets {
     fn open(interface: &str, index: u32, http_port: u16) -> Result<Sockets, String> {
         let port = |port: u16| {
-            udp::open(interface, port).map_err(|error| {
+            let socket = udp::open(interface, port);
+            let prepared = socket.and_then(|socket| batch::prepare(&socket).map(|()| socket));
+            prepared.map_err(|error| {
                 let why = language::reason(&error);
                 let help = match error.kind() {
                     io::ErrorKind::AddrInUse => ": another DHCP server runs on this machine",
@@ -385,6 +396,13 @@ impl Sockets {
         if let Some(address) = decision.probe {
             // A question that cannot be sent finds nobody.
             let _ = self.frames.ask(self.mac, address);
+        }
+    }
+
+    fn send_all(&self, server: Ipv4Addr, all: &[Outgoing]) {
+        for one in all {
+            // What cannot be sent is lost like any packet; the client asks again.
+            let _ = self.send(server, one);
         }
     }
 

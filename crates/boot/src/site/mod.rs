@@ -11,7 +11,7 @@ use crate::assignment::Turns;
 use crate::config::Lan;
 use crate::dhcp::desk::{Decision, Desk, Here};
 use crate::dhcp::limit::Limit;
-use crate::dhcp::pool::{Pool, Range};
+use crate::dhcp::pool::{Change, Holder, Pool, Range};
 use crate::dhcp::request::{Request, Route};
 use crate::history::{History, Step};
 use crate::journal::Journal;
@@ -167,6 +167,8 @@ impl Site {
     }
 
     fn rebuild(&mut self, here: Here, now_ms: u64) {
+        self.store();
+        let is_kept = self.parts.journal.is_some();
         let pool = self.range().map(|range| {
             let machines = self.lan.machines.values();
             let fixed = machines.filter_map(|machine| machine.address);
@@ -174,17 +176,19 @@ impl Site {
             let told = { self.lan.tells.gateway.iter().copied() }.chain(self.lan.tells.server);
             let ends = [here.network.first, here.network.broadcast()];
             let reserved = fixed.chain(nodes).chain(told).chain(ends).collect();
-            // Beside those of the disk, leases that are known since this role began.
-            let known: BTreeMap<Ipv4Addr, Mac> = match (&mut self.desk, &self.parts.journal) {
-                (_, Some(journal)) => journal.known().collect(),
-                (Some(desk), None) => {
-                    { desk.pool() }.map_or_else(BTreeMap::new, |pool| pool.leases().collect())
-                }
-                (None, None) => BTreeMap::new(),
-            };
+            let mut known: BTreeMap<Ipv4Addr, Holder> = { self.parts.journal.iter() }
+                .flat_map(Journal::known)
+                .collect();
+            // What the pool before knew and the disk does not: without a journal nobody was told of a
+            // lease, but what is unclear stays unclear.
+            let before = { self.desk.as_mut() }.and_then(Desk::pool);
+            let before = before.into_iter().flat_map(|pool| pool.known());
+            known.extend(before.filter(|(_, holder)| !is_kept || *holder == Holder::Unclear));
             let mut pool = Pool::new(range, self.lan.lease_s, reserved, known, now_ms);
-            for (part, knows) in &self.parts.held {
+            for (part, knows) in &mut self.parts.held {
                 pool.take(*part, *knows, now_ms);
+                // From now on this node gives its addresses, and keeps which are unclear.
+                *knows |= is_kept;
             }
             pool
         });
@@ -236,13 +240,11 @@ impl Site {
         {
             pool.give_up(*part);
         }
-        for (part, knows) in self
-            .parts
-            .held
-            .iter()
-            .filter(|(part, _)| !before.contains_key(part))
-        {
-            pool.take(*part, *knows, now_ms);
+        for (part, knows) in &mut self.parts.held {
+            if !before.contains_key(part) {
+                pool.take(*part, *knows, now_ms);
+            }
+            *knows |= self.parts.journal.is_some();
         }
     }
 
@@ -331,7 +333,7 @@ impl Site {
         let Some(journal) = &mut parts.journal else {
             parts
                 .unstored
-                .extend(changes.iter().filter_map(|change| change.mac));
+                .extend(changes.iter().filter_map(Change::mac));
             return;
         };
         let stored = match parts.trouble {
@@ -350,7 +352,7 @@ impl Site {
             Err(error) => {
                 parts
                     .unstored
-                    .extend(changes.iter().filter_map(|change| change.mac));
+                    .extend(changes.iter().filter_map(Change::mac));
                 parts.trouble = Some(format!("cannot keep leases: {}", language::reason(&error)));
             }
         }
