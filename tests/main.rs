@@ -6,6 +6,8 @@ mod address_interop;
 mod address_packets;
 mod address_pair;
 mod address_site;
+mod boot_dhcp;
+mod boot_site;
 mod certificates;
 mod changes;
 mod checks;
