@@ -7,6 +7,8 @@ DESTDIR ?=
 ARGS    ?=
 # Further arguments of bench-address.
 ADDRESS_ARGS ?=
+# Further arguments of bench-boot.
+BOOT_ARGS ?=
 # Further arguments of bench-cluster.
 CLUSTER_ARGS ?=
 # Further arguments of bench-volume.
@@ -67,9 +69,10 @@ fuzz: ## fuzz what reads bytes, guided by coverage, each for FUZZ_SECONDS (needs
 		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 || exit 1; \
 	done
 
-bench: build ## compare with haproxy, then (as root) with keepalived, etcd, nbdkit, QEMU and GlusterFS
+bench: build ## compare with haproxy, then (as root) with keepalived, Kea, dnsmasq, etcd, nbdkit, QEMU and GlusterFS
 	$(CARGO) xtask bench $(ARGS)
 	$(CARGO) xtask bench-address $(ADDRESS_ARGS)
+	$(CARGO) xtask bench-boot $(BOOT_ARGS)
 	$(CARGO) xtask bench-cluster $(CLUSTER_ARGS)
 	$(CARGO) xtask bench-volume $(VOLUME_ARGS)
 

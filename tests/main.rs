@@ -7,6 +7,8 @@ mod address_packets;
 mod address_pair;
 mod address_site;
 mod boot_cluster;
+mod boot_dhcp;
+mod boot_dhcp_site;
 mod boot_machines;
 mod boot_site;
 mod certificates;

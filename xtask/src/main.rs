@@ -2,6 +2,7 @@
 
 mod address;
 mod bench;
+mod boot;
 mod changes;
 mod cluster;
 mod comparison;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     {
         Some("bench") => bench::main(arguments),
         Some("bench-address") => address::main(arguments),
+        Some("bench-boot") => boot::main(arguments),
         Some("bench-cluster") => cluster::main(arguments),
         Some("bench-volume") => volume::main(arguments),
         Some("changes") => changes::main(arguments),
@@ -31,7 +33,7 @@ fn main() -> ExitCode {
         _ => {
             eprintln!(
                 "usage: cargo xtask bench [OPTION...]\n       cargo xtask \
-                 bench-address [OPTION...]\n       cargo xtask bench-cluster [OPTION...]\n       \
+                 bench-address [OPTION...]\n       cargo xtask bench-boot [OPTION...]\n       cargo xtask bench-cluster [OPTION...]\n       \
                  cargo xtask bench-volume [OPTION...]\n       cargo xtask changes [OPTION...]\n       cargo xtask conformance \
                  [OPTION...]\n       cargo xtask house\n       cargo xtask test \
                  [NAME...]\n       cargo xtask tidy"

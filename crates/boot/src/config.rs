@@ -179,3 +179,23 @@ pub enum Unknown {
     /// They get an address, say what they are, and wait for a line in the file.
     Enlist,
 }
+
+#[cfg(test)]
+impl Lan {
+    /// A network whose section has an interface and no other line, with an image that is the disk.
+    pub fn plain(interface: &str) -> Lan {
+        Lan {
+            interface: interface.to_owned(),
+            network: None,
+            gives: Gives::Fixed,
+            lease_s: LEASE_S,
+            tells: Tells::default(),
+            images: [("disk".to_owned(), Image::Disk)].into(),
+            machines: BTreeMap::new(),
+            unknown: Unknown::Ignore,
+            http_port: HTTP_PORT,
+            leases: LEASES.into(),
+            secure_boot: false,
+        }
+    }
+}

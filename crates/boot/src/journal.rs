@@ -1,14 +1,13 @@
 //! The leases of a range on the disk, so that a restart gives no address twice: a file to which each
 //! change is appended, and synced before the client is told.
 //!
-//! Lines: `10.20.0.100 52:54:00:12:34:56` for a lease, `10.20.0.100 -` for its end. A line that is not
-//! complete is one that nobody was told of. `part 1 unclear` says that another node may have given
-//! addresses of that part which are not here, `part 1 clear` that those have ended. There are no times: a lease begins again at a start, so
+//! Lines: `10.20.0.100 52:54:00:12:34:56` for a lease, `10.20.0.100 ?` for an address that another node
+//! may have given, `10.20.0.100 -` for the end of either. A line that is not complete is one that nobody
+//! was told of. There are no times: a lease begins again at a start, so
 //! no clock has to be right.
 
-use crate::dhcp::pool::Change;
-use crate::mac::Mac;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::dhcp::pool::{Change, Holder};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
@@ -24,13 +23,12 @@ const STALE_MAX: usize = 65_536;
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
-    /// Held as long as this lives.
-    _lock: File,
     file: File,
-    known: BTreeMap<Ipv4Addr, Mac>,
-    unclear: BTreeSet<usize>,
+    known: BTreeMap<Ipv4Addr, Holder>,
     /// Lines in the file.
     lines: usize,
+    /// No other process has the file as long as this is open.
+    _lock: File,
 }
 
 impl Journal {
@@ -48,25 +46,26 @@ impl Journal {
             .open(path.with_extension("lock"))?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| io::Error::other("another process has the leases of this section"))?;
-        let (known, unclear) = match File::open(&path) {
+        let known = match File::open(&path) {
             Ok(file) => read(file)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Default::default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => return Err(error),
         };
-        let file = write_anew(&path, &known, &unclear)?;
+        let file = write_anew(&path, &known)?;
         Ok(Journal {
             path,
-            _lock: lock,
             file,
             lines: known.len(),
             known,
-            unclear,
+            _lock: lock,
         })
     }
 
     /// Who has an address.
-    pub fn known(&self) -> impl Iterator<Item = (Ipv4Addr, Mac)> {
-        self.known.iter().map(|(address, mac)| (*address, *mac))
+    pub fn known(&self) -> impl Iterator<Item = (Ipv4Addr, Holder)> {
+        self.known
+            .iter()
+            .map(|(address, holder)| (*address, *holder))
     }
 
     /// Writes changes. They are on the disk when this returns.
@@ -77,51 +76,31 @@ impl Journal {
         self.remember(changes);
         let mut text = String::new();
         for change in changes {
-            line(&mut text, change.address, change.mac);
+            line(&mut text, change.address, change.holder);
         }
         self.lines += changes.len();
         if self.lines > self.known.len() + STALE_MAX {
-            self.file = write_anew(&self.path, &self.known, &self.unclear)?;
+            self.file = write_anew(&self.path, &self.known)?;
             self.lines = self.known.len();
             return Ok(());
         }
         self.file.write_all(text.as_bytes())?;
         // An address that has become free again may be forgotten: it is free later then.
-        match changes.iter().any(|change| change.mac.is_some()) {
+        match changes.iter().any(|one| one.holder != Holder::Nobody) {
             true => self.file.sync_data(),
             false => Ok(()),
         }
     }
 
-    /// Whether another node may have given addresses of a part that are not known here.
-    pub fn is_unclear(&self, part: usize) -> bool {
-        self.unclear.contains(&part)
-    }
-
-    /// Sets that. It is on the disk when this returns.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn mark(&mut self, part: usize, unclear: bool) -> io::Result<()> {
-        let changes = match unclear {
-            true => self.unclear.insert(part),
-            false => self.unclear.remove(&part),
-        };
-        if changes {
-            self.mend()?;
-        }
-        Ok(())
-    }
-
     /// Takes changes in without writing them.
     pub fn remember(&mut self, changes: &[Change]) {
         for change in changes {
-            match change.mac {
-                Some(mac) => {
-                    self.known.insert(change.address, mac);
-                }
-                None => {
+            match change.holder {
+                Holder::Nobody => {
                     self.known.remove(&change.address);
+                }
+                holder => {
+                    self.known.insert(change.address, holder);
                 }
             }
         }
@@ -132,25 +111,26 @@ impl Journal {
     /// # Errors
     /// The system's.
     pub fn mend(&mut self) -> io::Result<()> {
-        self.file = write_anew(&self.path, &self.known, &self.unclear)?;
+        self.file = write_anew(&self.path, &self.known)?;
         self.lines = self.known.len();
         Ok(())
     }
 }
 
-fn line(text: &mut String, address: Ipv4Addr, mac: Option<Mac>) {
+fn line(text: &mut String, address: Ipv4Addr, holder: Holder) {
     use std::fmt::Write;
     // Memory is written without errors.
-    let _ = match mac {
-        Some(mac) => writeln!(text, "{address} {mac}"),
-        None => writeln!(text, "{address} -"),
+    let _ = match holder {
+        Holder::Client(mac) => writeln!(text, "{address} {mac}"),
+        Holder::Unclear => writeln!(text, "{address} ?"),
+        Holder::Nobody => writeln!(text, "{address} -"),
     };
 }
 
-fn read(file: File) -> io::Result<(BTreeMap<Ipv4Addr, Mac>, BTreeSet<usize>)> {
+fn read(file: File) -> io::Result<BTreeMap<Ipv4Addr, Holder>> {
     let mut bytes = Vec::new();
     file.take(BYTES_MAX).read_to_end(&mut bytes)?;
-    let (mut known, mut unclear) = (BTreeMap::new(), BTreeSet::new());
+    let mut known = BTreeMap::new();
     // What follows the last end of a line was never finished.
     let whole = bytes
         .iter()
@@ -161,14 +141,6 @@ fn read(file: File) -> io::Result<(BTreeMap<Ipv4Addr, Mac>, BTreeSet<usize>)> {
         let Some((address, who)) = line.split_once(' ') else {
             continue;
         };
-        if address == "part" {
-            match who.split_once(' ') {
-                Some((part, "unclear")) => unclear.extend(part.parse::<usize>().ok()),
-                Some((part, _)) => unclear.retain(|known| Ok(*known) != part.parse()),
-                None => {}
-            }
-            continue;
-        }
         let Ok(address) = address.parse() else {
             continue;
         };
@@ -176,26 +148,22 @@ fn read(file: File) -> io::Result<(BTreeMap<Ipv4Addr, Mac>, BTreeSet<usize>)> {
             ("-", _) => {
                 known.remove(&address);
             }
+            ("?", _) => {
+                known.insert(address, Holder::Unclear);
+            }
             (_, Ok(mac)) => {
-                known.insert(address, mac);
+                known.insert(address, Holder::Client(mac));
             }
             (_, Err(_)) => {}
         }
     }
-    Ok((known, unclear))
+    Ok(known)
 }
 
-fn write_anew(
-    path: &Path,
-    known: &BTreeMap<Ipv4Addr, Mac>,
-    unclear: &BTreeSet<usize>,
-) -> io::Result<File> {
+fn write_anew(path: &Path, known: &BTreeMap<Ipv4Addr, Holder>) -> io::Result<File> {
     let mut text = String::new();
-    for part in unclear {
-        text.push_str(&format!("part {part} unclear\n"));
-    }
-    for (address, mac) in known {
-        line(&mut text, *address, Some(*mac));
+    for (address, holder) in known {
+        line(&mut text, *address, *holder);
     }
     let beside = path.with_extension("new");
     let mut file = OpenOptions::new()
@@ -212,3 +180,6 @@ fn write_anew(
     }
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 //! - [`loader`] is what a machine gets first, [`assignment`] what it boots now, and [`script`] how its
 //!   loader does that.
 //! - [`dhcp`] gives addresses, and says what to load.
-//! - [`journal`] keeps leases on the disk, and [`history`] what each machine asked.
+//! - [`journal`] keeps leases on the disk, [`turns`] what was booted once, and [`history`] what each machine asked.
 //! - [`content`] is what a client may fetch, whatever it fetches it with; [`source`] is a content that
 //!   is open, [`counters`] is how much was fetched.
 //! - [`tftp`] is how firmware fetches files, [`http`] how boot loaders and installers do.
@@ -34,3 +34,4 @@ pub mod script;
 pub mod site;
 pub mod source;
 pub mod tftp;
+pub mod turns;

@@ -41,7 +41,7 @@ const KEEPS: CapabilitySet = CapabilitySet::NET_RAW.union(CapabilitySet::NET_BIN
 struct Boots(Role);
 
 impl Work for Boots {
-    fn start(payload: &[u8], state: Option<&[u8]>) -> Result<Boots, String> {
+    fn start(payload: &[u8], _: Option<&[u8]>) -> Result<Boots, String> {
         let keep = confinement::keep_only(KEEPS, false);
         keep.map_err(|error| error.to_string())?;
         let confined = confinement::apply(&Confinement::boot());
@@ -50,7 +50,7 @@ impl Work for Boots {
             only_reads,
             only_writes,
         };
-        Role::new(place, payload, state).map(Boots)
+        Role::new(place, payload).map(Boots)
     }
 
     fn change(&mut self, payload: &[u8]) -> Result<(), String> {
@@ -65,8 +65,9 @@ impl Work for Boots {
         self.0.turn();
     }
 
+    /// What the next role has to know is beside the leases.
     fn state(&self) -> Vec<u8> {
-        self.0.kept()
+        Vec::new()
     }
 
     fn report(&self) -> Report {

@@ -1,6 +1,6 @@
 //! Decides what a client is answered, and says why.
 
-use super::pool::{Claim, Pool};
+use super::pool::{Claim, How, NoOffer, Pool};
 use super::reply::{Answer, File, Given, Verdict};
 use super::request::{Kind, Request, Stage};
 use crate::assignment::{Assigned, Turns, assigned, is_answered};
@@ -78,8 +78,6 @@ pub struct Desk {
     pool: Option<Pool>,
     /// Machines by their own addresses.
     fixed: HashMap<Ipv4Addr, Mac>,
-    /// Machines of the file that need an address of the range.
-    ranged: Vec<Mac>,
 }
 
 /// An address for a client, or why there is none.
@@ -94,13 +92,14 @@ impl Desk {
     pub fn new(lan: Lan, here: Here, pool: Option<Pool>) -> Desk {
         let fixed =
             { lan.machines.iter() }.filter_map(|(mac, machine)| Some((machine.address?, *mac)));
-        let ranged = lan
-            .machines
-            .iter()
-            .filter(|(_, machine)| machine.address.is_none());
+        let pool = pool.map(|mut pool| {
+            let all = lan.machines.iter();
+            let ranged = all.filter(|(_, machine)| machine.address.is_none());
+            pool.prefer(ranged.map(|(mac, _)| *mac));
+            pool
+        });
         Desk {
             fixed: fixed.collect(),
-            ranged: ranged.map(|(mac, _)| *mac).collect(),
             lan,
             here,
             turns: Turns::default(),
@@ -177,7 +176,7 @@ impl Desk {
                 let why = "it has an address, and asks what else there is";
                 self.yes(request, None, why.to_owned())
             }
-            Kind::Release => self.release(request),
+            Kind::Release => self.release(request, now_ms),
             Kind::Decline => self.decline(request, now_ms),
         }
     }
@@ -218,35 +217,16 @@ impl Desk {
         if let Some(address) = machine.and_then(|machine| machine.address) {
             return Found::Fixed(address);
         }
-        let spare = match machine {
-            Some(_) => 0,
-            None => self.expected(),
-        };
         let Some(pool) = &mut self.pool else {
             return Found::None("it has no address in the file, and there is no range");
         };
-        match pool.offer(request.mac, request.claims.wants, spare, now_ms) {
-            Some(address) => Found::Ranged(address),
-            None => match pool.of(request.mac) {
-                Some(_) => Found::None("its address is of the other node, which answers"),
-                None if spare > 0 => {
-                    Found::None("the addresses that are left are for machines of the file")
-                }
-                None => Found::None("this node has no free address in the range"),
-            },
-        }
-    }
-
-    /// Machines of the file that need an address of the range and have none: the last addresses are
-    /// theirs, however many strangers ask.
-    fn expected(&self) -> usize {
-        match &self.pool {
-            Some(pool) if pool.free() <= self.ranged.len() => self
-                .ranged
-                .iter()
-                .filter(|mac| pool.of(**mac).is_none())
-                .count(),
-            _ => 0,
+        match pool.offer(request.mac, request.claims.wants, now_ms) {
+            Ok(address) => Found::Ranged(address),
+            Err(NoOffer::NotMine) => Found::None("its address is of the other node, which answers"),
+            Err(NoOffer::Kept) => {
+                Found::None("the addresses that are left are for machines of the file")
+            }
+            Err(NoOffer::Full) => Found::None("this node has no free address in the range"),
         }
     }
 
@@ -284,7 +264,14 @@ impl Desk {
             }
             return Decision { other, ..decision };
         }
-        let Some(address) = request.claims.wants.or(request.claims.uses) else {
+        let claims = &request.claims;
+        // A client that keeps its address says which one it uses (RFC 2131, 4.3.2).
+        let (how, address) = match (claims.server, claims.uses, claims.wants) {
+            (Some(_), uses, wants) => (How::Selecting, wants.or(uses)),
+            (None, Some(uses), _) => (How::Renew, Some(uses)),
+            (None, None, wants) => (How::Reboot, wants),
+        };
+        let Some(address) = address else {
             return Decision::silent("it asks for no address");
         };
         if let Some(own) = self.machine(mac).and_then(|machine| machine.address) {
@@ -302,13 +289,21 @@ impl Desk {
         if let Some(other) = self.fixed.get(&address) {
             return Decision::refused(format!("{address} is the address of {other} in the file"));
         }
+        let Some(pool) = &mut self.pool else {
+            // Another server may have given it.
+            return match how {
+                How::Selecting => {
+                    Decision::refused("it has no address in the file, and there is no range")
+                }
+                How::Reboot | How::Renew => {
+                    Decision::silent("it has no address in the file, and there is no range")
+                }
+            };
+        };
         if !self.here.network.may_have(address) {
             return Decision::refused(format!("{address} is not of this network"));
         }
-        let Some(pool) = &mut self.pool else {
-            return Decision::refused("it has no address in the file, and there is no range");
-        };
-        match pool.claim(mac, address, now_ms) {
+        match pool.claim(mac, address, how, now_ms) {
             Claim::Yes => self.yes(
                 request,
                 Some(address),
@@ -318,6 +313,9 @@ impl Desk {
             Claim::NotMine => {
                 Decision::silent(format!("{address} is of the other node, which answers"))
             }
+            Claim::Unclear => Decision::silent(format!(
+                "the other node may have given {address} to another machine"
+            )),
         }
     }
 
@@ -354,19 +352,32 @@ impl Desk {
         }
     }
 
-    fn release(&mut self, request: &Request) -> Decision {
+    /// Whether a message is for another server.
+    fn is_for_another(&self, request: &Request) -> Option<Decision> {
+        let server = request.claims.server?;
+        let is_other = server != self.here.address;
+        is_other.then(|| Decision::silent(format!("it is for the server {server}")))
+    }
+
+    fn release(&mut self, request: &Request, now_ms: u64) -> Decision {
+        if let Some(decision) = self.is_for_another(request) {
+            return decision;
+        }
         let address = request.claims.uses;
         let pool = self.pool.as_mut();
         let is_its = address
             .zip(pool)
-            .is_some_and(|(address, pool)| pool.release(request.mac, address));
+            .is_some_and(|(address, pool)| pool.release(request.mac, address, now_ms));
         Decision::silent(match is_its {
-            true => "its address is free again",
-            false => "it has no address of the range",
+            true => "its address is free soon",
+            false => "it has no such address of the range, or has just got it again",
         })
     }
 
     fn decline(&mut self, request: &Request, now_ms: u64) -> Decision {
+        if let Some(decision) = self.is_for_another(request) {
+            return decision;
+        }
         let address = request.claims.wants.or(request.claims.uses);
         match (address, &mut self.pool) {
             (Some(address), Some(pool)) if pool.of(request.mac) == Some(address) => {
@@ -382,15 +393,10 @@ impl Desk {
         }
     }
 
-    /// Somebody answers for an address that was offered.
+    /// Somebody answers for an address. Returns whether that is a conflict.
     pub fn in_use(&mut self, address: Ipv4Addr, by: Mac, now_ms: u64) -> bool {
-        match &mut self.pool {
-            Some(pool) if pool.of(by) != Some(address) && pool.holds(address) => {
-                pool.decline(address, now_ms);
-                true
-            }
-            _ => false,
-        }
+        let pool = self.pool.as_mut();
+        pool.is_some_and(|pool| pool.answers(address, by, now_ms))
     }
 
     /// What a client loads, or why nothing.
@@ -419,3 +425,6 @@ impl Desk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

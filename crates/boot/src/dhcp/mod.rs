@@ -12,3 +12,8 @@ pub mod limit;
 pub mod pool;
 pub mod reply;
 pub mod request;
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod simulation;

@@ -3,10 +3,13 @@
 //!
 //! A range has parts, one for each node, and a node gives addresses only of the parts that it holds
 //! (the cluster grants them, one holder at a time). Of a part that another node held before, it does
-//! not know every lease: an address whose user is not known is given to nobody else until the longest
-//! lease that the other node may have given has ended, and to the client that says it uses it at
-//! once. Times are those of this machine alone, and a restart begins each lease again: an address is
-//! never free too early, whatever the clocks do.
+//! not know every lease: such an address is given to nobody until the longest lease that the other
+//! node may have given has ended, except to the client that renews it. That an address is unclear is
+//! kept on the disk like a lease. Times are those of this machine alone, and a restart begins each
+//! lease again: an address is never free too early, whatever the clocks do.
+//!
+//! A packet may be late or come twice, so what a client gives back stays its own for as long as a
+//! packet may live, and what it gives back right after it got the same address again is not believed.
 
 use crate::mac::Mac;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -16,9 +19,12 @@ use std::net::Ipv4Addr;
 const OFFER_MS: u64 = 30_000;
 /// For how long an address is left alone that somebody else uses, milliseconds.
 const DECLINED_MS: u64 = 600_000;
-/// Added to a lease: the client counts from when it sent its request, and slower or faster than this
-/// machine by up to 500 ppm in 24 days.
-const MARGIN_MS: u64 = 1_100_000;
+/// How long a packet may take, milliseconds. A client may also count its lease from when its
+/// answer came, and asks again at most so long before.
+const PACKET_MS: u64 = 60_000;
+/// The share of a lease by which it lasts longer here: the clocks of the client and of this machine
+/// may each be wrong by 500 ppm.
+const DRIFT: u64 = 900;
 /// Addresses of a range.
 pub const RANGE_MAX: u32 = 1 << 16;
 
@@ -37,6 +43,10 @@ pub struct Pool {
     ends: BTreeSet<(u64, Ipv4Addr)>,
     /// Addresses of held parts that nobody uses.
     free: BTreeSet<Ipv4Addr>,
+    /// Clients for which addresses are kept: machines of the file.
+    preferred: HashSet<Mac>,
+    /// How many of them have an address.
+    served: usize,
     /// What the next start has to know.
     changes: Vec<Change>,
 }
@@ -89,7 +99,16 @@ enum Use {
     /// It was offered to a client.
     Offered { mac: Mac, until_ms: u64 },
     /// A client has it.
-    Leased { mac: Mac, until_ms: u64 },
+    Leased {
+        mac: Mac,
+        until_ms: u64,
+        /// When it began. Renewals do not change that.
+        since_ms: u64,
+        /// The client had it before, too: what it sent then may still come.
+        is_again: bool,
+    },
+    /// A client has given it back.
+    Released { mac: Mac, until_ms: u64 },
     /// Somebody else uses it.
     Declined { until_ms: u64 },
     /// Somebody may have got it from another node.
@@ -101,6 +120,7 @@ impl Use {
         match self {
             Use::Offered { until_ms, .. }
             | Use::Leased { until_ms, .. }
+            | Use::Released { until_ms, .. }
             | Use::Declined { until_ms }
             | Use::Unclear { until_ms } => until_ms,
         }
@@ -108,10 +128,34 @@ impl Use {
 
     fn mac(self) -> Option<Mac> {
         match self {
-            Use::Offered { mac, .. } | Use::Leased { mac, .. } => Some(mac),
+            Use::Offered { mac, .. } | Use::Leased { mac, .. } | Use::Released { mac, .. } => {
+                Some(mac)
+            }
             Use::Declined { .. } | Use::Unclear { .. } => None,
         }
     }
+
+    /// What the next start has to know of it.
+    fn holder(self) -> Holder {
+        match self {
+            // Until the time of a packet is over, nobody else gets it.
+            Use::Leased { mac, .. } | Use::Released { mac, .. } => Holder::Client(mac),
+            // A client may not have heard that its address is another's.
+            Use::Unclear { .. } | Use::Declined { .. } => Holder::Unclear,
+            Use::Offered { .. } => Holder::Nobody,
+        }
+    }
+}
+
+/// Who has an address, as far as the next start has to know it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Holder {
+    /// A client.
+    Client(Mac),
+    /// Somebody may have it from another node.
+    Unclear,
+    /// Nobody, any more.
+    Nobody,
 }
 
 /// What the next start has to know: who has an address, or that nobody has it any more.
@@ -120,7 +164,39 @@ pub struct Change {
     /// The address.
     pub address: Ipv4Addr,
     /// Who has it.
-    pub mac: Option<Mac>,
+    pub holder: Holder,
+}
+
+impl Change {
+    /// The client that has the address.
+    pub fn mac(&self) -> Option<Mac> {
+        match self.holder {
+            Holder::Client(mac) => Some(mac),
+            Holder::Unclear | Holder::Nobody => None,
+        }
+    }
+}
+
+/// How a client asks for an address (RFC 2131, 4.3.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum How {
+    /// It takes the offer of this node.
+    Selecting,
+    /// It has restarted, and remembers the address.
+    Reboot,
+    /// It uses the address, and wants to keep it.
+    Renew,
+}
+
+/// Why a client is offered nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoOffer {
+    /// Another node has its address, and answers.
+    NotMine,
+    /// What is free is kept for machines of the file.
+    Kept,
+    /// Nothing is free.
+    Full,
 }
 
 /// Whether a client may have an address.
@@ -132,6 +208,8 @@ pub enum Claim {
     No,
     /// Another node has to say.
     NotMine,
+    /// It may be somebody's: not known here.
+    Unclear,
 }
 
 /// How many addresses are in which state.
@@ -153,7 +231,7 @@ impl Pool {
         range: Range,
         lease_s: u32,
         reserved: HashSet<Ipv4Addr>,
-        known: impl IntoIterator<Item = (Ipv4Addr, Mac)>,
+        known: impl IntoIterator<Item = (Ipv4Addr, Holder)>,
         now_ms: u64,
     ) -> Pool {
         let mut pool = Pool {
@@ -165,12 +243,24 @@ impl Pool {
             by_mac: HashMap::new(),
             ends: BTreeSet::new(),
             free: BTreeSet::new(),
+            preferred: HashSet::new(),
+            served: 0,
             changes: Vec::new(),
         };
         let until_ms = pool.end_of_lease(now_ms);
-        for (address, mac) in known {
-            if pool.is_for_clients(address) && !pool.by_mac.contains_key(&mac) {
-                pool.set(address, Use::Leased { mac, until_ms });
+        for (address, holder) in known {
+            if !pool.is_for_clients(address) {
+                continue;
+            }
+            match holder {
+                Holder::Client(mac) if !pool.by_mac.contains_key(&mac) => {
+                    pool.set(address, pool.lease(mac, until_ms, now_ms));
+                }
+                // Which of its two addresses a client uses is not known.
+                Holder::Client(_) | Holder::Unclear => {
+                    pool.set(address, Use::Unclear { until_ms });
+                }
+                Holder::Nobody => {}
             }
         }
         pool.changes.clear();
@@ -185,7 +275,38 @@ impl Pool {
     fn end_of_lease(&self, now_ms: u64) -> u64 {
         now_ms
             .saturating_add(self.lease_ms)
-            .saturating_add(MARGIN_MS)
+            .saturating_add(self.lease_ms / DRIFT)
+            .saturating_add(PACKET_MS)
+    }
+
+    /// A lease that was known before.
+    fn lease(&self, mac: Mac, until_ms: u64, since_ms: u64) -> Use {
+        Use::Leased {
+            mac,
+            until_ms,
+            since_ms,
+            is_again: true,
+        }
+    }
+
+    /// Keeps an address free for each of these clients that has none, however many others ask.
+    pub fn prefer(&mut self, macs: impl IntoIterator<Item = Mac>) {
+        self.preferred = macs.into_iter().collect();
+        let has = |mac: &&Mac| self.by_mac.contains_key(*mac);
+        self.served = self.preferred.iter().filter(has).count();
+    }
+
+    /// Whether a client may get one of the free addresses.
+    fn has_room(&self, mac: Mac) -> Result<(), NoOffer> {
+        let kept = match self.preferred.contains(&mac) {
+            true => 0,
+            false => self.preferred.len().saturating_sub(self.served),
+        };
+        match self.free.len() {
+            0 => Err(NoOffer::Full),
+            free if free <= kept => Err(NoOffer::Kept),
+            _ => Ok(()),
+        }
     }
 
     /// Whether this node gives an address.
@@ -194,34 +315,53 @@ impl Pool {
         self.range.has(address) && self.held.get(part).copied().unwrap_or(false)
     }
 
+    fn holder(&self, address: Ipv4Addr) -> Holder {
+        let one = self.uses.get(&address);
+        one.map_or(Holder::Nobody, |one| one.holder())
+    }
+
+    /// Notes who has an address now, if that is another than before.
+    fn note(&mut self, address: Ipv4Addr, before: Holder) {
+        let holder = self.holder(address);
+        if holder != before {
+            self.changes.push(Change { address, holder });
+        }
+    }
+
     fn set(&mut self, address: Ipv4Addr, new: Use) {
+        let before = self.holder(address);
         self.clear(address);
         self.free.remove(&address);
         self.ends.insert((new.until_ms(), address));
-        if let Some(mac) = new.mac() {
-            self.by_mac.insert(mac, address);
+        if let Some(mac) = new.mac()
+            && self.by_mac.insert(mac, address).is_none()
+            && self.preferred.contains(&mac)
+        {
+            self.served += 1;
         }
         self.uses.insert(address, new);
+        self.note(address, before);
     }
 
     fn clear(&mut self, address: Ipv4Addr) {
         if let Some(old) = self.uses.remove(&address) {
             self.ends.remove(&(old.until_ms(), address));
-            if let Some(mac) = old.mac() {
-                self.by_mac.remove(&mac);
+            if let Some(mac) = old.mac()
+                && self.by_mac.remove(&mac).is_some()
+                && self.preferred.contains(&mac)
+            {
+                self.served -= 1;
             }
         }
     }
 
-    fn release_address(&mut self, address: Ipv4Addr) {
-        let was_leased = matches!(self.uses.get(&address), Some(Use::Leased { .. }));
+    fn end(&mut self, address: Ipv4Addr) {
+        let before = self.holder(address);
         self.clear(address);
         if self.is_for_clients(address) && self.holds(address) {
             self.free.insert(address);
         }
-        if was_leased {
-            self.changes.push(Change { address, mac: None });
-        }
+        self.note(address, before);
     }
 
     /// Ends what has ended. To be called before anything else at a time.
@@ -230,7 +370,7 @@ impl Pool {
             if until_ms > now_ms {
                 return;
             }
-            self.release_address(address);
+            self.end(address);
         }
     }
 
@@ -239,33 +379,26 @@ impl Pool {
         self.ends.first().map(|(until_ms, _)| *until_ms)
     }
 
-    /// This node holds a part from now on. `knows`: it knows every lease of it that may still hold.
+    /// This node holds a part from now on. `knows`: it knows every lease of it that may still hold,
+    /// because no other node has held it since this one did.
     pub fn take(&mut self, part: usize, knows: bool, now_ms: u64) {
         match self.held.get_mut(part) {
             Some(held) if !*held => *held = true,
             _ => return,
         }
         let until_ms = self.end_of_lease(now_ms);
-        let all: Vec<Ipv4Addr> = self
-            .range
-            .all()
-            .filter(|one| self.range.part(*one) == part)
-            .collect();
-        for address in all
-            .into_iter()
-            .filter(|one| self.is_for_clients(*one))
-            .collect::<Vec<_>>()
-        {
+        let range = self.range;
+        let all = range.all().filter(|one| range.part(*one) == part);
+        for address in all {
+            if !self.is_for_clients(address) {
+                continue;
+            }
             match self.uses.get(&address) {
-                // Its lease may have been renewed by the node before.
-                Some(Use::Leased { mac, .. }) if !knows => {
-                    let mac = *mac;
-                    self.set(address, Use::Leased { mac, until_ms });
-                }
                 Some(_) if knows => {}
                 None if knows => {
                     self.free.insert(address);
                 }
+                // Also where a lease is known: the node before may have given the address to another.
                 _ => self.set(address, Use::Unclear { until_ms }),
             }
         }
@@ -291,34 +424,31 @@ impl Pool {
         }
     }
 
-    /// An address for a client that has none, kept for it for a while. `spare`: how many free
-    /// addresses are left for others.
+    /// An address for a client that asks for one, kept for it for a while.
+    ///
+    /// # Errors
+    /// There is none for it.
     pub fn offer(
         &mut self,
         mac: Mac,
         wants: Option<Ipv4Addr>,
-        spare: usize,
         now_ms: u64,
-    ) -> Option<Ipv4Addr> {
-        if let Some(address) = self.by_mac.get(&mac).copied() {
-            if self.holds(address) {
-                if let Some(Use::Offered { .. }) = self.uses.get(&address) {
-                    let until_ms = now_ms.saturating_add(OFFER_MS);
-                    self.set(address, Use::Offered { mac, until_ms });
-                }
-                return Some(address);
-            }
-            // The node that holds it answers.
-            return None;
-        }
-        if self.free.len() <= spare {
-            return None;
-        }
-        let wanted = wants.filter(|address| self.free.contains(address));
-        let address = wanted.or_else(|| self.near(mac))?;
+    ) -> Result<Ipv4Addr, NoOffer> {
         let until_ms = now_ms.saturating_add(OFFER_MS);
+        if let Some(address) = self.by_mac.get(&mac).copied() {
+            if !self.holds(address) {
+                return Err(NoOffer::NotMine);
+            }
+            if let Some(Use::Offered { .. }) = self.uses.get(&address) {
+                self.set(address, Use::Offered { mac, until_ms });
+            }
+            return Ok(address);
+        }
+        self.has_room(mac)?;
+        let wanted = wants.filter(|address| self.free.contains(address));
+        let address = wanted.or_else(|| self.near(mac)).ok_or(NoOffer::Full)?;
         self.set(address, Use::Offered { mac, until_ms });
-        Some(address)
+        Ok(address)
     }
 
     /// A free address: the same for a card as long as it stays free, so that a machine mostly gets
@@ -339,67 +469,133 @@ impl Pool {
         if let Some(address) = self.by_mac.get(&mac).copied()
             && let Some(Use::Offered { .. }) = self.uses.get(&address)
         {
-            self.release_address(address);
+            self.end(address);
         }
     }
 
     /// Gives an address to a client, or says why not.
-    pub fn claim(&mut self, mac: Mac, address: Ipv4Addr, now_ms: u64) -> Claim {
+    pub fn claim(&mut self, mac: Mac, address: Ipv4Addr, how: How, now_ms: u64) -> Claim {
         if !self.is_for_clients(address) {
             return Claim::No;
         }
         if !self.holds(address) {
             return Claim::NotMine;
         }
-        let until_ms = self.end_of_lease(now_ms);
         let before = self.uses.get(&address).copied();
-        match before {
-            Some(Use::Declined { .. }) => return Claim::No,
-            Some(Use::Offered { mac: other, .. } | Use::Leased { mac: other, .. })
-                if other != mac =>
-            {
-                return Claim::No;
-            }
+        match (before, how) {
+            (Some(Use::Declined { .. }), _) => return Claim::No,
+            // It may have been another's since this client remembers it.
+            (Some(Use::Unclear { .. }), How::Reboot) => return Claim::Unclear,
+            (Some(Use::Unclear { .. }), How::Selecting) => return Claim::No,
+            (Some(one), _) if one.mac().is_some_and(|other| other != mac) => return Claim::No,
+            (None, _) if self.has_room(mac).is_err() => return Claim::No,
             _ => {}
         }
-        if let Some(other) = self
-            .by_mac
-            .get(&mac)
-            .copied()
-            .filter(|other| *other != address)
-        {
-            match self.uses.get(&other) {
-                // A client has one address.
-                Some(Use::Leased { .. }) if !self.holds(other) => return Claim::NotMine,
-                _ => self.release_address(other),
-            }
+        if let Some(refused) = self.leave_other(mac, address, how) {
+            return refused;
         }
-        self.set(address, Use::Leased { mac, until_ms });
-        if !matches!(before, Some(Use::Leased { .. })) {
-            let mac = Some(mac);
-            self.changes.push(Change { address, mac });
-        }
+        let until_ms = self.end_of_lease(now_ms);
+        let (since_ms, is_again) = match before {
+            Some(Use::Leased {
+                since_ms, is_again, ..
+            }) if how == How::Renew => (since_ms, is_again),
+            Some(Use::Leased { .. } | Use::Released { .. }) => (now_ms, true),
+            _ => (now_ms, false),
+        };
+        let lease = Use::Leased {
+            mac,
+            until_ms,
+            since_ms,
+            is_again,
+        };
+        self.set(address, lease);
         Claim::Yes
     }
 
-    /// A client gives its address back.
-    pub fn release(&mut self, mac: Mac, address: Ipv4Addr) -> bool {
-        let is_its = self
-            .uses
-            .get(&address)
-            .is_some_and(|one| one.mac() == Some(mac));
-        if is_its && self.holds(address) {
-            self.release_address(address);
+    /// A client that has or was offered another address leaves it, or gets no second one.
+    fn leave_other(&mut self, mac: Mac, address: Ipv4Addr, how: How) -> Option<Claim> {
+        let other = { self.by_mac.get(&mac).copied() }.filter(|other| *other != address)?;
+        let is_unclear = matches!(self.uses.get(&address), Some(Use::Unclear { .. }));
+        match self.uses.get(&other).copied()? {
+            Use::Offered { .. } => {
+                self.end(other);
+                None
+            }
+            // It says that it uses this one. An old packet would say the same: the other one stays
+            // taken for as long as it may be in use.
+            one if how == How::Renew && is_unclear => {
+                let until_ms = one.until_ms();
+                self.set(other, Use::Unclear { until_ms });
+                None
+            }
+            _ if !self.holds(other) => Some(Claim::NotMine),
+            // A client has one address.
+            _ => Some(Claim::No),
         }
-        is_its
     }
 
-    /// Somebody uses an address who did not get it here.
-    pub fn decline(&mut self, address: Ipv4Addr, now_ms: u64) {
-        if self.is_for_clients(address) && self.holds(address) {
-            self.release_address(address);
-            let until_ms = now_ms.saturating_add(DECLINED_MS);
-            self.set(address, Use::Declined { until_ms });
+    /// Whether what a client gives back now may be what it gave back before it got the address again.
+    fn is_old(lease: Use, now_ms: u64) -> bool {
+        match lease {
+            Use::Leased {
+                since_ms,
+                is_again: true,
+                ..
+            } => now_ms < since_ms.saturating_add(PACKET_MS),
+            _ => false,
+        }
+    }
+
+    /// A client gives its address back. Returns whether that is so.
+    pub fn release(&mut self, mac: Mac, address: Ipv4Addr, now_ms: u64) -> bool {
+        match self.uses.get(&address).copied() {
+            Some(one) if one.mac() == Some(mac) && self.holds(address) => {
+                if Pool::is_old(one, now_ms) {
+                    return false;
+                }
+                if let Use::Leased { .. } = one {
+                    let until_ms = now_ms.saturating_add(PACKET_MS);
+                    self.set(address, Use::Released { mac, until_ms });
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Somebody uses an address who did not get it here, as its client says or as was found when it
+    /// was offered. Returns whether it is given to nobody from now on.
+    pub fn decline(&mut self, address: Ipv4Addr, now_ms: u64) -> bool {
+        if !self.is_for_clients(address) || !self.holds(address) {
+            return false;
+        }
+        let until_ms = now_ms.saturating_add(DECLINED_MS);
+        let until_ms = match self.uses.get(&address) {
+            // The client may have it again since.
+            Some(one) if Pool::is_old(*one, now_ms) => until_ms.max(one.until_ms()),
+            Some(Use::Unclear { until_ms: unclear }) => until_ms.max(*unclear),
+            _ => until_ms,
+        };
+        self.set(address, Use::Declined { until_ms });
+        true
+    }
+
+    /// A card answers for an address. Returns whether that is a conflict.
+    pub fn answers(&mut self, address: Ipv4Addr, by: Mac, now_ms: u64) -> bool {
+        match self.uses.get(&address).copied() {
+            Some(one) if one.mac() == Some(by) => false,
+            Some(Use::Offered { .. }) => self.decline(address, now_ms),
+            // The answer has come after the client took the offer. The client may go on with the
+            // address until its lease ends, or learns of it when it renews.
+            Some(Use::Leased {
+                since_ms, until_ms, ..
+            }) if now_ms < since_ms.saturating_add(PACKET_MS) && self.holds(address) => {
+                self.set(address, Use::Declined { until_ms });
+                true
+            }
+            None if self.holds(address) => self.decline(address, now_ms),
+            // A lease that lasts: a router may answer for it, or the client with another card.
+            _ => false,
         }
     }
 
@@ -408,18 +604,14 @@ impl Pool {
         self.by_mac.get(&mac).copied()
     }
 
-    /// Whether leases of a part may hold that this node does not know.
-    pub fn is_unclear(&self, part: usize) -> bool {
-        let mut unclear = self
-            .uses
-            .iter()
-            .filter(|(_, one)| matches!(one, Use::Unclear { .. }));
-        unclear.any(|(address, _)| self.range.part(*address) == part)
-    }
-
     /// How many addresses a new client can get from this node.
     pub fn free(&self) -> usize {
         self.free.len()
+    }
+
+    /// Whether there is something that the next start has to know.
+    pub fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
     }
 
     /// Takes out what the next start has to know.
@@ -427,12 +619,11 @@ impl Pool {
         std::mem::take(&mut self.changes)
     }
 
-    /// All leases.
-    pub fn leases(&self) -> impl Iterator<Item = (Ipv4Addr, Mac)> {
-        self.uses.iter().filter_map(|(address, one)| match one {
-            Use::Leased { mac, .. } => Some((*address, *mac)),
-            _ => None,
-        })
+    /// All that the next start has to know.
+    pub fn known(&self) -> impl Iterator<Item = (Ipv4Addr, Holder)> {
+        let all = self.uses.iter();
+        let all = all.map(|(address, one)| (*address, one.holder()));
+        all.filter(|(_, holder)| *holder != Holder::Nobody)
     }
 
     /// How many addresses are in which state.

@@ -2,16 +2,17 @@
 
 use super::request::{Request, Stage};
 use crate::config::{Network, Tells};
-use dhcproto::v4::{
-    DhcpOption, Flags, HType, Message, MessageType, Opcode, OptionCode, UnknownOption,
-};
-use dhcproto::{Encodable, Encoder};
+use dhcproto::v4::{HType, MessageType, Opcode, OptionCode};
 use std::net::Ipv4Addr;
 
 /// The least length of a packet: old firmware drops shorter ones (RFC 951).
 const PACKET_MIN: usize = 300;
-/// Bytes of the field for a file's name, with a zero at its end.
-const FILE_FIELD: usize = 127;
+/// Bytes before the options.
+const HEAD: usize = 240;
+/// The field for a file's name.
+const FILE: std::ops::Range<usize> = 108..236;
+/// What options begin with.
+const MAGIC: [u8; 4] = [99, 130, 83, 99];
 /// Tells firmware to load the file that the offer names, without a menu or a search (PXE 2.1, option 43).
 const LOAD_AT_ONCE: &[u8] = &[6, 1, 8, 255];
 
@@ -24,7 +25,7 @@ const NOBODY_ELSE: &[u8] = &[0xb0, 1, 1];
 pub struct Answer {
     /// Whether it gets what it asks for.
     pub verdict: Verdict,
-    /// What it hears of the network and its address; None if another server does.
+    /// Its address and its network; None if another server gives them.
     pub address: Option<Given>,
     /// What it loads.
     pub file: Option<File>,
@@ -99,129 +100,168 @@ pub fn receiver(request: &Request, answer: &Answer) -> To {
     }
 }
 
+/// The options of a packet: as many as its receiver takes, the first are the most important.
+struct Options {
+    bytes: Vec<u8>,
+    /// The length that the packet may have, with the end of the options.
+    limit: usize,
+}
+
+impl Options {
+    /// Adds an option. Returns false where it does not fit: the client does without it.
+    fn put(&mut self, code: OptionCode, data: &[u8]) -> bool {
+        let Ok(length) = u8::try_from(data.len()) else {
+            return false;
+        };
+        if self.bytes.len() + 2 + data.len() >= self.limit {
+            return false;
+        }
+        self.bytes.extend([u8::from(code), length]);
+        self.bytes.extend(data);
+        true
+    }
+
+    fn put_addresses(&mut self, code: OptionCode, addresses: &[Ipv4Addr]) {
+        if !addresses.is_empty() {
+            let octets: Vec<u8> = addresses.iter().flat_map(|one| one.octets()).collect();
+            self.put(code, &octets);
+        }
+    }
+}
+
 /// Writes an answer. `server`: this server's address there.
 ///
-/// None if something does not fit, which no file of a valid section makes happen.
+/// Which options the client asks for (option 55) is not looked at: there are so few that all fit, and
+/// firmware needs some for which it does not ask. Its type is the first, as some firmware wants it.
+///
+/// None if something that the client cannot do without does not fit, which no file of a valid section
+/// makes happen.
 pub fn write(
     request: &Request,
     answer: &Answer,
     server: Ipv4Addr,
     tells: &Tells,
 ) -> Option<Vec<u8>> {
-    let mut message = Message::default();
-    message
-        .set_opcode(Opcode::BootReply)
-        .set_htype(HType::Eth)
-        .set_xid(request.xid)
-        .set_chaddr(&request.mac.0)
-        .set_giaddr(request.route.relay.unwrap_or(Ipv4Addr::UNSPECIFIED));
-    // A relay has to send a refusal to all.
-    let broadcast = request.route.broadcast || answer.verdict == Verdict::No;
-    message.set_flags(if broadcast {
-        Flags::default().set_broadcast()
-    } else {
-        Flags::default()
-    });
-    if answer.verdict != Verdict::No {
-        let uses = request
-            .claims
-            .uses
-            .filter(|_| answer.verdict == Verdict::Yes);
-        message.set_ciaddr(uses.unwrap_or(Ipv4Addr::UNSPECIFIED));
-    }
-    let mut set = |option: DhcpOption| {
-        message.opts_mut().insert(option);
+    let head = head(request, answer);
+    let relay = &request.echo.relay;
+    let mut options = Options {
+        limit: request.room.saturating_sub(2 + relay.len()),
+        bytes: head,
     };
-    set(DhcpOption::MessageType(match answer.verdict {
+    let kind = match answer.verdict {
         Verdict::Offer => MessageType::Offer,
         Verdict::Yes => MessageType::Ack,
         Verdict::No => MessageType::Nak,
-    }));
-    set(DhcpOption::ServerIdentifier(server));
-    echo(request, &mut set);
+    };
+    let mut fits = options.put(OptionCode::MessageType, &[u8::from(kind)]);
+    fits &= options.put(OptionCode::ServerIdentifier, &server.octets());
     if let Some(given) = &answer.address {
-        network(given, tells, &mut set);
-        if let Some(address) = given.address {
-            message.set_yiaddr(address);
-        }
+        fits &= lease(given, &mut options);
     }
     if let Some(file) = &answer.file {
-        load(request, file, &mut message);
-        if request.stage == Stage::Ipxe && answer.address.is_some() {
-            let option = UnknownOption::new(OptionCode::Unknown(175), NOBODY_ELSE.to_vec());
-            message.opts_mut().insert(DhcpOption::Unknown(option));
-        }
+        fits &= load(request, file, answer.address.is_some(), &mut options);
     }
-    let mut bytes = Vec::with_capacity(PACKET_MIN);
-    message.encode(&mut Encoder::new(&mut bytes)).ok()?;
-    bytes.resize(bytes.len().max(PACKET_MIN), 0);
-    Some(bytes)
-}
-
-fn echo(request: &Request, set: &mut impl FnMut(DhcpOption)) {
-    let echo = &request.echo;
-    let all = [
-        (OptionCode::ClientIdentifier, &echo.client),
-        (OptionCode::ClientMachineIdentifier, &echo.machine),
-        (OptionCode::RelayAgentInformation, &echo.relay),
+    let echo = [
+        (OptionCode::ClientIdentifier, &request.echo.client),
+        (OptionCode::ClientMachineIdentifier, &request.echo.machine),
     ];
-    for (code, data) in all.into_iter().filter(|(_, data)| !data.is_empty()) {
-        match code {
-            OptionCode::ClientIdentifier => set(DhcpOption::ClientIdentifier(data.clone())),
-            OptionCode::ClientMachineIdentifier => {
-                set(DhcpOption::ClientMachineIdentifier(data.clone()))
-            }
-            // As it came: a relay recognises its own bytes.
-            code => set(DhcpOption::Unknown(UnknownOption::new(code, data.clone()))),
-        }
+    for (code, data) in echo.into_iter().filter(|(_, data)| !data.is_empty()) {
+        fits &= options.put(code, data);
     }
+    if let Some(given) = &answer.address {
+        network(given, tells, &mut options);
+    }
+    // The last one, and as it came: a relay recognises its own bytes (RFC 3046, 2.1).
+    options.limit = request.room;
+    if !relay.is_empty() {
+        fits &= options.put(OptionCode::RelayAgentInformation, relay);
+    }
+    let mut bytes = options.bytes;
+    bytes.push(u8::from(OptionCode::End));
+    bytes.resize(bytes.len().max(PACKET_MIN), 0);
+    fits.then_some(bytes)
 }
 
-fn network(given: &Given, tells: &Tells, set: &mut impl FnMut(DhcpOption)) {
-    set(DhcpOption::SubnetMask(given.network.mask()));
-    set(DhcpOption::BroadcastAddr(given.network.broadcast()));
-    if let Some(gateway) = tells.gateway {
-        set(DhcpOption::Router(vec![gateway]));
+/// What comes before the options.
+fn head(request: &Request, answer: &Answer) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(2 * PACKET_MIN);
+    // A relay has to send a refusal to all.
+    let broadcast = request.route.broadcast || answer.verdict == Verdict::No;
+    bytes.extend([u8::from(Opcode::BootReply), u8::from(HType::Eth), 6, 0]);
+    bytes.extend(request.xid.to_be_bytes());
+    bytes.extend([0, 0, if broadcast { 0x80 } else { 0 }, 0]);
+    let uses = request.claims.uses;
+    let uses = uses.filter(|_| answer.verdict == Verdict::Yes);
+    let yours = answer.address.and_then(|given| given.address);
+    let file = answer.file.as_ref();
+    let addresses = [
+        uses,
+        yours,
+        file.map(|file| file.server),
+        request.route.relay,
+    ];
+    for address in addresses {
+        bytes.extend(address.unwrap_or(Ipv4Addr::UNSPECIFIED).octets());
     }
-    if !tells.dns.is_empty() {
-        set(DhcpOption::DomainNameServer(tells.dns.clone()));
+    bytes.extend(request.mac.0);
+    bytes.resize(HEAD - MAGIC.len(), 0);
+    // BIOS firmware reads the field, and others the option. The field ends with a zero.
+    if let Some(name) = file.map(|file| file.name.as_bytes())
+        && name.len() < FILE.len()
+    {
+        bytes[FILE][..name.len()].copy_from_slice(name);
     }
-    if !tells.ntp.is_empty() {
-        set(DhcpOption::NtpServers(tells.ntp.clone()));
-    }
-    if let Some(domain) = &tells.domain {
-        set(DhcpOption::DomainName(domain.clone()));
-    }
+    bytes.extend(MAGIC);
+    bytes
+}
+
+/// What an address cannot be used without.
+fn lease(given: &Given, options: &mut Options) -> bool {
+    let mut fits = true;
     if let Some(lease) = given.lease_s {
-        set(DhcpOption::AddressLeaseTime(lease));
-        // RFC 2131, 4.4.5.
-        set(DhcpOption::Renewal(lease / 2));
-        set(DhcpOption::Rebinding(lease / 8 * 7));
+        let times = [
+            (OptionCode::AddressLeaseTime, lease),
+            // RFC 2131, 4.4.5.
+            (OptionCode::Renewal, lease / 2),
+            (OptionCode::Rebinding, lease / 8 * 7),
+        ];
+        for (code, time) in times {
+            fits &= options.put(code, &time.to_be_bytes());
+        }
     }
+    fits & options.put(OptionCode::SubnetMask, &given.network.mask().octets())
 }
 
-fn load(request: &Request, file: &File, message: &mut Message) {
-    message.set_siaddr(file.server);
-    // BIOS firmware reads the field, and others the option.
-    if file.name.len() <= FILE_FIELD {
-        message.set_fname_str(&file.name);
+fn network(given: &Given, tells: &Tells, options: &mut Options) {
+    options.put_addresses(OptionCode::Router, tells.gateway.as_slice());
+    options.put_addresses(OptionCode::DomainNameServer, &tells.dns);
+    if let Some(domain) = &tells.domain {
+        options.put(OptionCode::DomainName, domain.as_bytes());
     }
-    let options = message.opts_mut();
-    options.insert(DhcpOption::BootfileName(file.name.clone().into_bytes()));
-    match request.stage {
-        Stage::Firmware => {
-            options.insert(DhcpOption::TFTPServerName(
-                file.server.to_string().into_bytes(),
-            ));
-            options.insert(DhcpOption::ClassIdentifier(b"PXEClient".to_vec()));
-            options.insert(DhcpOption::VendorExtensions(LOAD_AT_ONCE.to_vec()));
-        }
-        Stage::HttpFirmware => {
-            options.insert(DhcpOption::ClassIdentifier(b"HTTPClient".to_vec()));
-        }
-        Stage::Ipxe => {
-            options.insert(DhcpOption::ClassIdentifier(b"PXEClient".to_vec()));
-        }
-        Stage::System => {}
-    }
+    options.put_addresses(OptionCode::BroadcastAddr, &[given.network.broadcast()]);
+    options.put_addresses(OptionCode::NtpServers, &tells.ntp);
 }
+
+fn load(request: &Request, file: &File, gives_address: bool, options: &mut Options) -> bool {
+    let class: &[u8] = match request.stage {
+        Stage::Firmware | Stage::Ipxe => b"PXEClient",
+        Stage::HttpFirmware => b"HTTPClient",
+        Stage::System => b"",
+    };
+    let mut fits = options.put(OptionCode::BootfileName, file.name.as_bytes());
+    if !class.is_empty() {
+        fits &= options.put(OptionCode::ClassIdentifier, class);
+    }
+    if request.stage == Stage::Firmware {
+        let server = file.server.to_string();
+        fits &= options.put(OptionCode::TFTPServerName, server.as_bytes());
+        fits &= options.put(OptionCode::VendorExtensions, LOAD_AT_ONCE);
+    }
+    if request.stage == Stage::Ipxe && gives_address {
+        fits &= options.put(OptionCode::Unknown(175), NOBODY_ELSE);
+    }
+    fits
+}
+
+#[cfg(test)]
+mod tests;

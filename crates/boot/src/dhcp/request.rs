@@ -4,12 +4,15 @@ use crate::mac::Mac;
 use dhcproto::v4::borrowed::{DhcpOptionIterator, Message};
 use dhcproto::v4::{HType, MessageType, Opcode, OptionCode};
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 use thiserror::Error;
 
-/// Bytes of a packet that are looked at; no client sends more than its interface takes.
-pub const PACKET_MAX: usize = 2_048;
 /// Bytes of an option that are kept.
 const OPTION_MAX: usize = 255;
+/// The heads of IP and UDP.
+const HEADS: usize = 28;
+/// Bytes of an answer: what each client takes (RFC 2131, 2), and what an Ethernet frame has.
+const ROOM: RangeInclusive<usize> = 548..=1_472;
 /// Characters of a host name that are kept.
 const HOST_NAME_MAX: usize = 63;
 
@@ -107,6 +110,8 @@ pub struct Request {
     pub echo: Echo,
     /// What it calls itself.
     pub host_name: String,
+    /// Bytes of an answer that it takes.
+    pub room: usize,
 }
 
 /// The way of a request.
@@ -157,6 +162,7 @@ struct Options {
     subnet: Option<Ipv4Addr>,
     overload: u8,
     host_name: String,
+    room: usize,
     echo: Echo,
 }
 
@@ -171,6 +177,14 @@ fn some(address: Ipv4Addr) -> Option<Ipv4Addr> {
 
 fn bounded(data: &[u8]) -> Vec<u8> {
     data.iter().take(OPTION_MAX).copied().collect()
+}
+
+/// The bytes of an answer that a client takes (option 57), which counts the heads of IP and UDP.
+fn room(data: &[u8]) -> usize {
+    let most = <[u8; 2]>::try_from(data).map_or(0, u16::from_be_bytes);
+    usize::from(most)
+        .saturating_sub(HEADS)
+        .clamp(*ROOM.start(), *ROOM.end())
 }
 
 /// A host name as it can be shown: what has no place in one is left out.
@@ -200,6 +214,7 @@ impl Options {
                 OptionCode::SubnetSelection => self.subnet = address(data),
                 OptionCode::OptionOverload => self.overload = data.first().copied().unwrap_or(0),
                 OptionCode::Hostname => self.host_name = host_name(data),
+                OptionCode::MaxMessageSize => self.room = room(data),
                 OptionCode::ClientIdentifier => self.echo.client = bounded(data),
                 OptionCode::ClientMachineIdentifier => self.echo.machine = bounded(data),
                 OptionCode::RelayAgentInformation => self.echo.relay = bounded(data),
@@ -298,6 +313,10 @@ impl Request {
             },
             echo: options.echo,
             host_name: options.host_name,
+            room: options.room.max(*ROOM.start()),
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,66 @@
-//! What the lines of `boot` sections come to, and what is wrong with them.
+//! What `boot` sections come to, and what is said of wrong ones.
+
+use super::*;
+use configuration::{LoadOptions, Recording, Words};
+use language::render;
+use language::source::Text;
+use language::{Environment, Facts};
+
+fn told(lines: &[&str]) -> String {
+    let mut text = "boot lan\n    network 10.20.0.0/24\n    interface eth0\n".to_owned();
+    lines
+        .iter()
+        .for_each(|line| text.push_str(&format!("    {line}\n")));
+    let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
+    let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
+    let words = Words::of([&PART.sections]);
+    let inputs = Recording::new(files, environment, facts, LoadOptions::default(), words);
+    let loaded = configuration::load(&[&PART], inputs, configuration::outside::Outside::default());
+    render::concise(&loaded.sources, &loaded.diagnostics, true)
+}
+
+#[test]
+fn each_mistake_is_told_at_its_line() {
+    let disk = "image d disk";
+    let range = "range 10.20.0.100 10.20.0.199 lease 12h";
+    let one = "machine one mac 52:54:00:00:00:01 image d";
+    let table: &[&[&str]] = &[
+        &[disk, range, one],
+        &[disk, one],
+        &[
+            disk,
+            range,
+            one,
+            "machine one mac 52:54:00:00:00:02 image d",
+        ],
+        &[
+            disk,
+            range,
+            one,
+            "machine two mac 52:54:00:00:00:01 image d",
+        ],
+        &[disk, range, "machine one mac 53:54:00:00:00:01 image d"],
+        &[disk, range, "machine one mac 52:54:00:00:00:01 image e"],
+        &[
+            disk,
+            "machine one mac 52:54:00:00:00:01 address 10.20.1.7 image d",
+        ],
+        &[
+            disk,
+            "machine one mac 52:54:00:00:00:01 address 10.20.0.255 image d",
+        ],
+        &["range 10.20.0.199 10.20.0.100"],
+        &["range 10.20.0.100 10.21.0.100"],
+        &["range 10.20.0.100 10.20.0.199 lease 1s"],
+        &["range 10.20.0.100 10.20.0.199 lease 25d"],
+        &[range, range],
+        &["proxy", range],
+        &["unknown never"],
+        &["nonsense"],
+    ];
+    let mut text = String::new();
+    for lines in table {
+        text.push_str(&format!("{}\n{}\n", lines.join("; "), told(lines)));
+    }
+    insta::assert_snapshot!(text);
+}

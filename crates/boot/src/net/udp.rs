@@ -1,7 +1,7 @@
 //! UDP at one interface.
 
 use crate::mac::Mac;
-use rustix::net::sockopt::{set_socket_broadcast, set_socket_reuseaddr};
+use rustix::net::sockopt::set_socket_broadcast;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
@@ -14,7 +14,8 @@ pub const CLIENT: u16 = 68;
 /// The port of proxyDHCP.
 pub const PROXY: u16 = 4011;
 
-/// Opens a port for all that comes in at an interface.
+/// Opens a port for all that comes in at an interface, and for no other program there: two would each
+/// get a part of the packets.
 ///
 /// # Errors
 /// The system's: the port is taken, or there is no such interface.
@@ -22,7 +23,6 @@ pub fn open(interface: &str, port: u16) -> io::Result<UdpSocket> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
     at_interface(&socket, interface)?;
-    set_socket_reuseaddr(&socket, true)?;
     set_socket_broadcast(&socket, true)?;
     bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?;
     Ok(UdpSocket::from(socket))

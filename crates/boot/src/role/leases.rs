@@ -13,7 +13,7 @@ use crate::site::{Held, Standing};
 use part::codec;
 use part::role::{KnownLease, WantedLease};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 /// After a lease was handed over it is not wanted for this long, nanoseconds. By then the other node
@@ -28,6 +28,8 @@ pub const ORDERS_MAX: usize = 32;
 struct Record {
     /// The node that gives addresses of it.
     node: String,
+    /// It has on its disk which of them another node may have given.
+    clear: bool,
     /// The first and the last address of the range, and the number of parts.
     range: (u32, u32, u32),
     /// Machines with an order, by [`crate::mac::mark`].
@@ -63,6 +65,8 @@ pub struct Leases {
     known: BTreeMap<String, KnownLease>,
     /// Of each part, the epoch in which this node took it, and whether it knew all leases.
     taken: BTreeMap<usize, (u64, bool)>,
+    /// Parts that this node has held in a turn before.
+    used: BTreeSet<usize>,
     /// Leases that were handed over, and until when they are not wanted.
     resting: BTreeMap<String, u64>,
 }
@@ -79,6 +83,7 @@ impl Leases {
             range: (0, 0, 0),
             known: BTreeMap::new(),
             taken: BTreeMap::new(),
+            used: BTreeSet::new(),
             resting: BTreeMap::new(),
         }
     }
@@ -98,6 +103,7 @@ impl Leases {
         if self.range != range {
             self.range = range;
             self.taken.clear();
+            self.used.clear();
         }
     }
 
@@ -159,18 +165,21 @@ impl Leases {
     }
 
     /// What this node is now, and what is to be written. `address`: its own in the network. `orders`:
-    /// machines with an order, which count if it leads.
+    /// machines with an order, which count if it leads. `is_stored`: all that it
+    /// knows of leases is on its disk.
     pub fn turn(
         &mut self,
         address: Option<Ipv4Addr>,
         orders: &[u32],
+        is_stored: bool,
         now_ns: u64,
     ) -> (Standing, Vec<Written>) {
         self.resting.retain(|_, until| *until > now_ns);
         let mut standing = Standing::default();
         let mut written = Vec::new();
         for part in 0..usize::try_from(self.parts()).unwrap_or(1) {
-            self.look_at(part, orders, now_ns, &mut standing, &mut written);
+            let lead = (orders, is_stored);
+            self.look_at(part, lead, now_ns, &mut standing, &mut written);
         }
         for node in &self.nodes {
             let Some(lease) = self.known.get(&self.node(node)) else {
@@ -196,7 +205,7 @@ impl Leases {
     fn look_at(
         &mut self,
         part: usize,
-        orders: &[u32],
+        (orders, is_stored): (&[u32], bool),
         now_ns: u64,
         standing: &mut Standing,
         written: &mut Vec<Written>,
@@ -204,6 +213,7 @@ impl Leases {
         let name = self.part(part);
         let Some(lease) = self.known.get(&name) else {
             self.taken.remove(&part);
+            self.used.remove(&part);
             return;
         };
         let record: Option<Record> = codec::decode(&lease.record).ok();
@@ -216,14 +226,16 @@ impl Leases {
         }
         if lease.until_ns <= now_ns || self.resting.contains_key(&name) {
             self.taken.remove(&part);
+            self.used.remove(&part);
             return;
         }
-        let is_mine = |record: &Record| record.node == self.me && record.range == self.range;
-        let said = record.as_ref().is_some_and(is_mine);
+        let is_mine = |record: &&Record| record.node == self.me && record.range == self.range;
+        let mine = record.as_ref().filter(is_mine);
+        let (said, is_clear) = (mine.is_some(), mine.is_some_and(|record| record.clear));
         let (epoch, knows) = match self.taken.get(&part) {
             Some((epoch, knows)) if *epoch == lease.epoch => (*epoch, *knows),
             // Nobody gave an address of it before this node, or nobody at all.
-            _ => (lease.epoch, said || lease.record.is_empty()),
+            _ => (lease.epoch, is_clear || lease.record.is_empty()),
         };
         self.taken.insert(part, (epoch, knows));
         let mut orders = orders.to_vec();
@@ -233,6 +245,8 @@ impl Leases {
         }
         let wanted = Record {
             node: self.me.clone(),
+            // What another node may have given is on the disk after the turn in which this one took it.
+            clear: knows || is_clear || (self.used.contains(&part) && is_stored),
             range: self.range,
             orders,
         };
@@ -243,6 +257,7 @@ impl Leases {
         if said {
             let until_ms = lease.until_ns / 1_000_000;
             standing.held.insert(part, Held { knows, until_ms });
+            self.used.insert(part);
         }
     }
 }
@@ -312,14 +327,14 @@ mod tests {
     fn a_part_is_used_only_when_its_record_names_this_node() {
         let mut alpha = leases("alpha");
         alpha.hear(&[lease("0", 5, SECOND, Vec::new())]);
-        let (standing, written) = alpha.turn(None, &[7], 0);
+        let (standing, written) = alpha.turn(None, &[7], true, 0);
         assert_eq!(standing.held, BTreeMap::new());
         let [write] = &written[..] else {
             panic!("{written:?}")
         };
         assert_eq!((write.epoch, write.number), (5, 4));
         alpha.hear(&[lease("0", 5, SECOND, write.value.clone())]);
-        let (standing, written) = alpha.turn(None, &[7], 0);
+        let (standing, written) = alpha.turn(None, &[7], true, 0);
         let held = Held {
             knows: true,
             until_ms: 1_000,
@@ -330,7 +345,7 @@ mod tests {
         );
         assert_eq!(written, []);
         // The lease has ended.
-        assert_eq!(alpha.turn(None, &[7], SECOND).0.held, BTreeMap::new());
+        assert_eq!(alpha.turn(None, &[7], true, SECOND).0.held, BTreeMap::new());
     }
 
     #[test]
@@ -340,16 +355,17 @@ mod tests {
             let node = node.to_owned();
             codec::encode(&Record {
                 node,
+                clear: true,
                 range,
                 orders: Vec::new(),
             })
         };
         for (epoch, record) in [(5, by("beta", alpha.range)), (6, by("alpha", (1, 2, 2)))] {
             alpha.hear(&[lease("0", epoch, SECOND, record)]);
-            let (standing, written) = alpha.turn(None, &[], 0);
+            let (standing, written) = alpha.turn(None, &[], true, 0);
             assert_eq!(standing.held, BTreeMap::new());
             alpha.hear(&[lease("0", epoch, SECOND, written[0].value.clone())]);
-            let (standing, _) = alpha.turn(None, &[], 0);
+            let (standing, _) = alpha.turn(None, &[], true, 0);
             assert!(!standing.held[&0].knows, "{epoch}");
         }
     }
@@ -359,13 +375,14 @@ mod tests {
         let mut alpha = leases("alpha");
         let record = codec::encode(&Record {
             node: "alpha".to_owned(),
+            clear: true,
             range: alpha.range,
             orders: Vec::new(),
         });
         alpha.hear(&[lease("1", 5, 9 * SECOND, record)]);
-        assert!(alpha.turn(None, &[], 0).0.held.contains_key(&1));
+        assert!(alpha.turn(None, &[], true, 0).0.held.contains_key(&1));
         alpha.hand_over("boot/lan/1", 0);
-        assert_eq!(alpha.turn(None, &[], 1).0.held, BTreeMap::new());
+        assert_eq!(alpha.turn(None, &[], true, 1).0.held, BTreeMap::new());
         assert!(
             alpha
                 .wants(true, 1)
@@ -394,7 +411,7 @@ mod tests {
             lease("@alpha", 1, SECOND, at(9)),
         ]);
         let own = Ipv4Addr::new(10, 0, 0, 2);
-        let (standing, written) = alpha.turn(Some(own), &[], 0);
+        let (standing, written) = alpha.turn(Some(own), &[], true, 0);
         assert_eq!(standing.others, [Ipv4Addr::new(10, 0, 0, 3)]);
         assert_eq!(
             written

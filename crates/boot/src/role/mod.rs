@@ -7,7 +7,6 @@ mod server;
 pub use leases::Written;
 pub use server::Server;
 
-use crate::assignment::Turns;
 use crate::config::{Boots, Lan};
 use crate::mac::{Mac, mark};
 use crate::message::{Answer, Asked, Machines, Message};
@@ -25,9 +24,6 @@ use std::time::{Duration, Instant};
 const SHOWN_MAX: usize = 25_000;
 /// How often the address in a network is looked at, nanoseconds.
 const LOOK_NS: u64 = 1_000_000_000;
-/// What the role stores for its successor: the turns of each network.
-type Kept = BTreeMap<String, Turns>;
-
 /// How its threads are confined.
 #[derive(Clone, Copy)]
 pub struct Place {
@@ -88,7 +84,8 @@ impl Running {
         leases.set_range(site.range());
         let address = site.here().map(|here| here.address);
         let orders = site.turns().orders().map(mark).collect::<Vec<_>>();
-        let (standing, written) = leases.turn(address, &orders, now);
+        let is_stored = site.is_stored();
+        let (standing, written) = leases.turn(address, &orders, is_stored, now);
         for one in written {
             // The same is said again until the cluster has it.
             if !records.contains(&one) {
@@ -114,11 +111,11 @@ fn now_ns() -> u64 {
 }
 
 impl Role {
-    /// Starts with a payload, and with what the role before stored.
+    /// Starts with a payload.
     ///
     /// # Errors
     /// The payload is of another program, or the system has no thread left, in words.
-    pub fn new(place: Place, payload: &[u8], kept: Option<&[u8]>) -> Result<Role, String> {
+    pub fn new(place: Place, payload: &[u8]) -> Result<Role, String> {
         let mut role = Role {
             place,
             networks: BTreeMap::new(),
@@ -127,10 +124,7 @@ impl Role {
             wanted: Vec::new(),
             says: Says::default(),
         };
-        let kept: Kept = kept
-            .and_then(|kept| codec::decode(kept).ok())
-            .unwrap_or_default();
-        role.apply(payload, kept)?;
+        role.apply(payload)?;
         Ok(role)
     }
 
@@ -139,10 +133,10 @@ impl Role {
     /// # Errors
     /// As at the start.
     pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {
-        self.apply(payload, Kept::new())
+        self.apply(payload)
     }
 
-    fn apply(&mut self, payload: &[u8], mut kept: Kept) -> Result<(), String> {
+    fn apply(&mut self, payload: &[u8]) -> Result<(), String> {
         let boots: Boots = codec::decode(payload).map_err(|error| error.to_string())?;
         if boots.me != self.me {
             // The machine has come to a cluster or left it: what it holds begins again.
@@ -155,8 +149,7 @@ impl Role {
             match self.networks.get_mut(&name) {
                 Some(running) => running.change(lan, &boots.nodes),
                 None => {
-                    let turns = kept.remove(&name).unwrap_or_default();
-                    let running = self.start(&name, lan, turns, &boots.nodes)?;
+                    let running = self.start(&name, lan, &boots.nodes)?;
                     self.networks.insert(name, running);
                 }
             }
@@ -165,18 +158,11 @@ impl Role {
         Ok(())
     }
 
-    fn start(
-        &self,
-        name: &str,
-        lan: Lan,
-        mut turns: Turns,
-        nodes: &[String],
-    ) -> Result<Running, String> {
-        turns.keep(&lan);
+    fn start(&self, name: &str, lan: Lan, nodes: &[String]) -> Result<Running, String> {
         let is_alone = self.me.is_empty();
         let leases = (!is_alone).then(|| Leases::new(name, &self.me, nodes));
         let parts = leases.as_ref().map_or(1, Leases::parts);
-        let mut site = Site::new(name, lan, turns, parts);
+        let mut site = Site::new(name, lan, parts);
         if is_alone {
             // Nobody else gives addresses of the range.
             let held = Held {
@@ -255,15 +241,6 @@ impl Role {
         self.networks.clear();
     }
 
-    /// What the next role starts with.
-    pub fn kept(&self) -> Vec<u8> {
-        let networks = self.networks.iter();
-        let kept: Kept = networks
-            .map(|(name, one)| (name.clone(), one.site.lock().turns().clone()))
-            .collect();
-        codec::encode(&kept)
-    }
-
     /// The report.
     pub fn report(&self) -> Report {
         let subjects = self.networks.values().map(|one| {
@@ -314,6 +291,9 @@ impl Role {
         let (running, mac) = self.find(machine)?;
         let image = Some(image).filter(|image| !image.is_empty());
         let mut site = running.site.lock();
+        if !site.has_turns() {
+            return Err("what was booted once cannot be kept: see `evenkeel boot show`".to_owned());
+        }
         if let Some(leader) = site.elsewhere() {
             return Err(format!(
                 "node {leader} decides what machines of this network boot once: run the command there"

@@ -6,14 +6,16 @@ use super::server::{Files, Orders, lock};
 use crate::config::Network;
 use crate::dhcp::desk::{Decision, Here};
 use crate::dhcp::reply::{To, Verdict, receiver, write};
-use crate::dhcp::request::{PACKET_MAX, Request};
+use crate::dhcp::request::Request;
 use crate::journal::Journal;
 use crate::mac::Mac;
+use crate::net::batch::{self, Batch};
 use crate::net::frame::Frames;
 use crate::net::router::Router;
 use crate::net::{tcp, udp};
 use crate::site::Shared;
 use crate::tftp;
+use crate::turns;
 use configuration::outside::Outside;
 use part::report::Moment;
 use part::voice::write_error;
@@ -24,13 +26,14 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How often the interface is looked at.
 const LOOK: Duration = Duration::from_secs(2);
-/// Packets that are decided together, before what they change is written to the disk.
-const TURN: usize = 64;
+/// The longest time that a packet may have waited: see [`crate::dhcp::pool`].
+const WAIT_MAX: Duration = Duration::from_secs(5);
 /// The port of TFTP.
 const TFTP: u16 = 69;
 
@@ -43,6 +46,9 @@ pub(super) struct Running {
     files: Arc<Files>,
     sockets: Option<Sockets>,
     looks: Instant,
+    /// Why what was booted once is not kept, in words.
+    turns_trouble: Option<String>,
+    batch: Batch,
 }
 
 /// The sockets at an interface.
@@ -85,6 +91,8 @@ impl Running {
             files,
             sockets: None,
             looks: Instant::now(),
+            turns_trouble: None,
+            batch: Batch::default(),
         }
     }
 
@@ -98,6 +106,7 @@ impl Running {
 
     pub(super) fn run(mut self) {
         self.confine();
+        self.read_turns();
         self.look();
         loop {
             self.wait();
@@ -109,6 +118,7 @@ impl Running {
             }
             self.wake_machines();
             self.answer();
+            self.store_turns();
         }
     }
 
@@ -128,6 +138,35 @@ impl Running {
             write_error(&format!(
                 "evenkeel: boot {name}: cannot use {directory}: {why}\n"
             ));
+        }
+    }
+
+    /// Reads what single boots had come to. Without it nothing is booted once: the report says so.
+    fn read_turns(&mut self) {
+        let path = self.turns_file();
+        match turns::read(&path) {
+            Ok(turns) => self.site.lock().read_turns(turns),
+            Err(error) => self.turns_trouble = Some(cannot_keep(&path, &error)),
+        }
+    }
+
+    fn turns_file(&self) -> PathBuf {
+        let site = self.site.lock();
+        site.lan().leases.join(format!("{}.turns", site.name()))
+    }
+
+    /// Writes what single boots have come to, where that has changed.
+    fn store_turns(&mut self) {
+        let Some(turns) = self.site.lock().unstored_turns() else {
+            return;
+        };
+        let path = self.turns_file();
+        match turns::write(&path, &turns) {
+            Ok(()) => {
+                self.turns_trouble = None;
+                self.site.lock().stored_turns(turns);
+            }
+            Err(error) => self.turns_trouble = Some(cannot_keep(&path, &error)),
         }
     }
 
@@ -217,6 +256,10 @@ impl Running {
             site.keep_in(journal, now_ms());
         }
         drop(site);
+        if self.turns_trouble.is_some() && !self.site.lock().has_turns() {
+            self.read_turns();
+        }
+        troubles.extend(self.turns_trouble.clone());
         lock(&self.orders).troubles = troubles;
     }
 
@@ -276,13 +319,17 @@ impl Running {
             }
         }
         let mut outgoing = Vec::new();
-        let mut packet = [0; PACKET_MAX];
         for (socket, is_proxy_port) in [(&sockets.dhcp, false), (&sockets.proxy, true)] {
-            for _ in 0..TURN {
-                let Ok((read, from)) = socket.recv_from(&mut packet) else {
-                    break;
-                };
-                let decided = site.decide(&packet[..read], is_proxy_port, now);
+            self.batch.receive(socket);
+            // Not before they have come: a lease begins when it is given, or later.
+            let now = now_ms();
+            for packet in self.batch.packets() {
+                if packet.waited > WAIT_MAX {
+                    // This program was stopped meanwhile; its sender has asked again, or given up.
+                    continue;
+                }
+                let from = packet.from;
+                let decided = site.decide(packet.bytes, is_proxy_port, now);
                 if let Some((request, decision)) = decided
                     && let Some(here) = site.here()
                 {
@@ -302,17 +349,19 @@ impl Running {
                 }
             }
         }
-        // All that follows is told only when it is on the disk.
-        site.store();
-        outgoing.retain(|one| !one.is_kept || site.may_tell(one.mac));
-        let server = site.here().map(|here| here.address);
+        let Some(server) = site.here().map(|here| here.address) else {
+            return;
+        };
         drop(site);
-        if let Some(server) = server {
-            for one in outgoing {
-                // What cannot be sent is lost like any packet; the client asks again.
-                let _ = sockets.send(server, &one);
-            }
-        }
+        let (mut kept, other): (Vec<Outgoing>, Vec<Outgoing>) =
+            outgoing.into_iter().partition(|one| one.is_kept);
+        sockets.send_all(server, &other);
+        // The others are told only when their leases are on the disk.
+        let mut site = self.site.lock();
+        site.store();
+        kept.retain(|one| site.may_tell(one.mac));
+        drop(site);
+        sockets.send_all(server, &kept);
     }
 }
 
@@ -332,6 +381,14 @@ fn outgoing_of(
         bytes,
         port,
     })
+}
+
+fn cannot_keep(path: &Path, error: &io::Error) -> String {
+    let why = language::reason(error);
+    format!(
+        "cannot keep what was booted once in {}: {why}",
+        path.display()
+    )
 }
 
 fn index(interface: &str) -> Option<u32> {
@@ -368,7 +425,9 @@ fn here(sockets: &Sockets, explicit: Option<Network>) -> Option<Here> {
 impl Sockets {
     fn open(interface: &str, index: u32, http_port: u16) -> Result<Sockets, String> {
         let port = |port: u16| {
-            udp::open(interface, port).map_err(|error| {
+            let socket = udp::open(interface, port);
+            let prepared = socket.and_then(|socket| batch::prepare(&socket).map(|()| socket));
+            prepared.map_err(|error| {
                 let why = language::reason(&error);
                 let help = match error.kind() {
                     io::ErrorKind::AddrInUse => ": another DHCP server runs on this machine",
@@ -401,6 +460,13 @@ impl Sockets {
         if let Some(address) = decision.probe {
             // A question that cannot be sent finds nobody.
             let _ = self.frames.ask(self.mac, address);
+        }
+    }
+
+    fn send_all(&self, server: Ipv4Addr, all: &[Outgoing]) {
+        for one in all {
+            // What cannot be sent is lost like any packet; the client asks again.
+            let _ = self.send(server, one);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::assignment::Turns;
 use crate::config::Lan;
 use crate::dhcp::desk::{Decision, Desk, Here, Leader};
 use crate::dhcp::limit::Limit;
-use crate::dhcp::pool::{Pool, Range};
+use crate::dhcp::pool::{Change, Holder, Pool, Range};
 use crate::dhcp::request::{Request, Route};
 use crate::history::{History, Step};
 use crate::journal::Journal;
@@ -21,7 +21,7 @@ use crate::mac::Mac;
 use crate::script;
 use part::report::Moment;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -61,6 +61,8 @@ pub struct Site {
     name: String,
     lan: Lan,
     turns: Turns,
+    /// The turns as they are on the disk; None: they have not been read.
+    stored_turns: Option<Turns>,
     /// None while the interface has no address.
     desk: Option<Desk>,
     limit: Limit,
@@ -83,6 +85,9 @@ pub struct Parts {
     journal: Option<Journal>,
     /// Why they are not there, in words.
     pub trouble: Option<String>,
+    /// Parts of which this node has given addresses since it holds them, with a journal: it knows
+    /// which leases are unclear.
+    taken: BTreeSet<usize>,
     /// Machines with a lease that is not on the disk: they are not told.
     unstored: HashSet<Mac>,
 }
@@ -115,30 +120,14 @@ pub struct Counts {
     pub conflicts: u64,
 }
 
-impl Parts {
-    /// Whether leases of a part may hold that this node does not know.
-    fn is_unclear(&self, part: usize) -> bool {
-        self.journal
-            .as_ref()
-            .is_some_and(|journal| journal.is_unclear(part))
-    }
-
-    fn mark_unclear(&mut self, part: usize, unclear: bool) {
-        if let Some(journal) = &mut self.journal
-            && let Err(error) = journal.mark(part, unclear)
-        {
-            self.trouble = Some(format!("cannot keep leases: {}", language::reason(&error)));
-        }
-    }
-}
-
 impl Site {
     /// A network whose interface has not been looked at.
-    pub fn new(name: &str, lan: Lan, turns: Turns, parts: u32) -> Site {
+    pub fn new(name: &str, lan: Lan, parts: u32) -> Site {
         Site {
             name: name.to_owned(),
             lan,
-            turns,
+            turns: Turns::default(),
+            stored_turns: None,
             desk: None,
             limit: Limit::default(),
             parts: Parts {
@@ -192,6 +181,8 @@ impl Site {
     }
 
     fn rebuild(&mut self, here: Here, now_ms: u64) {
+        self.store();
+        let is_kept = self.parts.journal.is_some();
         let pool = self.range().map(|range| {
             let machines = self.lan.machines.values();
             let fixed = machines.filter_map(|machine| machine.address);
@@ -199,18 +190,22 @@ impl Site {
             let told = { self.lan.tells.gateway.iter().copied() }.chain(self.lan.tells.server);
             let ends = [here.network.first, here.network.broadcast()];
             let reserved = fixed.chain(nodes).chain(told).chain(ends).collect();
-            // Beside those of the disk, leases that are known since this role began.
-            let known: BTreeMap<Ipv4Addr, Mac> = match (&mut self.desk, &self.parts.journal) {
-                (_, Some(journal)) => journal.known().collect(),
-                (Some(desk), None) => {
-                    { desk.pool() }.map_or_else(BTreeMap::new, |pool| pool.leases().collect())
-                }
-                (None, None) => BTreeMap::new(),
-            };
+            let mut known: BTreeMap<Ipv4Addr, Holder> = { self.parts.journal.iter() }
+                .flat_map(Journal::known)
+                .collect();
+            // What the pool before knew and the disk does not: without a journal nobody was told of a
+            // lease, but what is unclear stays unclear.
+            let before = { self.desk.as_mut() }.and_then(Desk::pool);
+            let before = before.into_iter().flat_map(|pool| pool.known());
+            known.extend(before.filter(|(_, holder)| !is_kept || *holder == Holder::Unclear));
             let mut pool = Pool::new(range, self.lan.lease_s, reserved, known, now_ms);
             for (part, held) in &self.parts.standing.held {
-                let knows = held.knows && !self.parts.is_unclear(*part);
+                let knows = held.knows || self.parts.taken.contains(part);
                 pool.take(*part, knows, now_ms);
+                // From now on this node gives its addresses, and keeps which are unclear.
+                if is_kept {
+                    self.parts.taken.insert(*part);
+                }
             }
             pool
         });
@@ -268,38 +263,35 @@ impl Site {
         let others = self.parts.standing.others.clone();
         if self.here().is_some_and(|here| here.others != others) {
             let here = self.here().cloned().map(|here| Here { others, ..here });
+            self.parts
+                .taken
+                .retain(|part| self.parts.standing.held.contains_key(part));
             // It takes the parts, too.
             return self.is_here(here, now_ms);
         }
         let held = self.parts.standing.held.clone();
-        let unclear: Vec<usize> = held
-            .keys()
-            .copied()
-            .filter(|part| self.parts.is_unclear(*part))
-            .collect();
-        for (part, _) in held
-            .iter()
-            .filter(|(part, held)| !held.knows && !before.held.contains_key(part))
-        {
-            self.parts.mark_unclear(*part, true);
-        }
         let Some(pool) = self.desk.as_mut().and_then(Desk::pool) else {
             return;
         };
         for part in before.held.keys().filter(|part| !held.contains_key(part)) {
             pool.give_up(*part);
+            self.parts.taken.remove(part);
         }
         for (part, held) in held
             .iter()
             .filter(|(part, _)| !before.held.contains_key(part))
         {
-            pool.take(*part, held.knows && !unclear.contains(part), now_ms);
+            pool.take(*part, held.knows, now_ms);
+            if self.parts.journal.is_some() {
+                self.parts.taken.insert(*part);
+            }
         }
     }
 
     /// Whether this node decides what is booted once.
     pub fn leads(&self) -> bool {
-        self.parts.me.is_empty() || self.parts.standing.held.contains_key(&0)
+        let leads = self.parts.me.is_empty() || self.parts.standing.held.contains_key(&0);
+        leads && self.stored_turns.is_some()
     }
 
     /// The node that decides what is booted once, if it is another one; empty: none does now.
@@ -324,6 +316,7 @@ impl Site {
             if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
                 pool.give_up(part);
             }
+            self.parts.taken.remove(&part);
             self.pass_turns();
         }
     }
@@ -412,7 +405,7 @@ impl Site {
         let Some(journal) = &mut parts.journal else {
             parts
                 .unstored
-                .extend(changes.iter().filter_map(|change| change.mac));
+                .extend(changes.iter().filter_map(Change::mac));
             return;
         };
         let stored = match parts.trouble {
@@ -431,10 +424,17 @@ impl Site {
             Err(error) => {
                 parts
                     .unstored
-                    .extend(changes.iter().filter_map(|change| change.mac));
+                    .extend(changes.iter().filter_map(Change::mac));
                 parts.trouble = Some(format!("cannot keep leases: {}", language::reason(&error)));
             }
         }
+    }
+
+    /// Whether all that the next start has to know is on the disk.
+    pub fn is_stored(&mut self) -> bool {
+        let pool = self.desk.as_mut().and_then(Desk::pool);
+        let has_changes = pool.is_some_and(|pool| pool.has_changes());
+        self.parts.journal.is_some() && self.parts.trouble.is_none() && !has_changes
     }
 
     /// Whether a machine may be told of its lease.
@@ -485,13 +485,6 @@ impl Site {
             return;
         };
         pool.expire(now_ms);
-        let held = self.parts.standing.held.keys();
-        let clear: Vec<usize> = { held.copied() }
-            .filter(|part| self.parts.is_unclear(*part) && !pool.is_unclear(*part))
-            .collect();
-        for part in clear {
-            self.parts.mark_unclear(part, false);
-        }
     }
 
     /// An operator's order for the next boot of a machine; without an image its line begins again.
@@ -504,11 +497,30 @@ impl Site {
         Ok(())
     }
 
-    /// What single boots have come to at another node.
-    pub fn set_turns(&mut self, turns: Turns) {
+    /// What single boots had come to before the start. Until it is read, nothing is booted once.
+    pub fn read_turns(&mut self, turns: Turns) {
+        self.stored_turns = Some(turns.clone());
         self.turns = turns;
         self.turns.keep(&self.lan);
         self.pass_turns();
+    }
+
+    /// Whether the turns have been read.
+    pub fn has_turns(&self) -> bool {
+        self.stored_turns.is_some()
+    }
+
+    /// The turns, if they are not on the disk.
+    pub fn unstored_turns(&self) -> Option<Turns> {
+        let stored = self.stored_turns.as_ref();
+        stored
+            .is_some_and(|stored| *stored != self.turns)
+            .then(|| self.turns.clone())
+    }
+
+    /// These turns are on the disk.
+    pub fn stored_turns(&mut self, turns: Turns) {
+        self.stored_turns = Some(turns);
     }
 
     fn pass_turns(&mut self) {

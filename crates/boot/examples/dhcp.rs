@@ -1,0 +1,61 @@
+//! The servers of one network alone, for measurements of DHCP.
+//!
+//! ```text
+//! dhcp INTERFACE DIRECTORY MACHINES
+//! ```
+//!
+//! The interface has 10.20.0.1/15. Machines have the cards 02:01:00:00:00:00 and following, and the
+//! addresses 10.21.0.1 and following; others get one of 10.20.1.0 to 10.20.250.255.
+
+use boot::config::{Boots, Gives, Image, Lan, Machine, Tells, Unknown};
+use boot::mac::Mac;
+use boot::role::{Place, Role};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+fn machine(number: u32) -> (Mac, Machine) {
+    let [a, b, c, d] = number.to_be_bytes();
+    let machine = Machine {
+        name: format!("m{number}"),
+        address: Some(Ipv4Addr::from_bits(0x0a15_0001 + number)),
+        image: "disk".to_owned(),
+        once: false,
+    };
+    (Mac([2, 1, a, b, c, d]), machine)
+}
+
+fn main() -> Result<(), String> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [interface, directory, machines] = &*arguments else {
+        return Err("dhcp INTERFACE DIRECTORY MACHINES".to_owned());
+    };
+    let machines: u32 = machines.parse().map_err(|_| "how many machines?")?;
+    let lan = Lan {
+        interface: interface.clone(),
+        network: None,
+        gives: Gives::Range {
+            first: Ipv4Addr::new(10, 20, 1, 0),
+            last: Ipv4Addr::new(10, 20, 250, 255),
+        },
+        lease_s: 3600,
+        tells: Tells::default(),
+        images: BTreeMap::from([("disk".to_owned(), Image::Disk)]),
+        machines: (0..machines).map(machine).collect(),
+        unknown: Unknown::Menu,
+        http_port: 7447,
+        leases: directory.into(),
+        secure_boot: false,
+    };
+    let boots = Boots {
+        lans: [("lan".to_owned(), lan)].into(),
+        ..Boots::default()
+    };
+    let place = Place {
+        only_reads: || Ok(()),
+        only_writes: |_| Ok(()),
+    };
+    let _role = Role::new(place, &part::codec::encode(&boots))?;
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,416 @@
+//! What each kind of client is answered in each state of its address, and why.
+
+use super::super::pool::Range;
+use super::super::request::{Claims, Echo, Route, Stage};
+use super::*;
+use crate::config::{Tells, Unknown};
+use std::collections::{BTreeMap, HashSet};
+
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 2);
+const OTHER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 3);
+const STRANGE: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 9);
+const DAY_MS: u64 = 86_400_000;
+
+/// A machine of the file with an address, one without, and one that the file does not name.
+const FIXED: Mac = Mac([2, 0, 0, 0, 0, 1]);
+const RANGED: Mac = Mac([2, 0, 0, 0, 0, 2]);
+const STRANGER: Mac = Mac([2, 0, 0, 0, 0, 3]);
+
+fn ip(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 20, 0, last)
+}
+
+fn lan(unknown: Unknown, gives: Gives) -> Lan {
+    let machine = |name: &str, address| Machine {
+        name: name.to_owned(),
+        address,
+        image: "disk".to_owned(),
+        once: false,
+    };
+    Lan {
+        interface: "br0".to_owned(),
+        network: None,
+        gives,
+        lease_s: 3_600,
+        tells: Tells::default(),
+        images: BTreeMap::from([("disk".to_owned(), Image::Disk)]),
+        machines: BTreeMap::from([
+            (FIXED, machine("fixed", Some(ip(107)))),
+            (RANGED, machine("ranged", None)),
+        ]),
+        unknown,
+        http_port: 7_447,
+        leases: "/leases".into(),
+        secure_boot: false,
+    }
+}
+
+const RANGE: Gives = Gives::Range {
+    first: Ipv4Addr::new(10, 20, 0, 100),
+    last: Ipv4Addr::new(10, 20, 0, 109),
+};
+
+/// A desk that holds the first half of its range.
+fn desk(unknown: Unknown, gives: Gives) -> Desk {
+    let here = Here {
+        address: SERVER,
+        network: Network::of(SERVER, 24),
+        others: vec![OTHER],
+    };
+    let pool = match gives {
+        Gives::Range { first, last } => {
+            let range = Range {
+                first,
+                last,
+                parts: 2,
+            };
+            let reserved = HashSet::from([ip(107)]);
+            let mut pool = Pool::new(range, 3_600, reserved, [], 0);
+            pool.take(0, true, 0);
+            Some(pool)
+        }
+        _ => None,
+    };
+    Desk::new(lan(unknown, gives), here, pool)
+}
+
+fn request(kind: Kind, mac: Mac, claims: Claims) -> Request {
+    Request {
+        kind,
+        xid: 7,
+        mac,
+        stage: Stage::System,
+        architecture: None,
+        route: Route {
+            broadcast: false,
+            relay: None,
+            link: None,
+            hops: 0,
+        },
+        claims,
+        echo: Echo::default(),
+        host_name: String::new(),
+        room: 548,
+    }
+}
+
+fn claims(uses: Option<u8>, wants: Option<u8>, server: Option<Ipv4Addr>) -> Claims {
+    Claims {
+        uses: uses.map(ip),
+        wants: wants.map(ip),
+        server,
+    }
+}
+
+const NOTHING: Claims = Claims {
+    uses: None,
+    wants: None,
+    server: None,
+};
+
+fn shown(decision: &Decision) -> String {
+    let answer = decision.answer.as_ref().map_or("-".to_owned(), |answer| {
+        let given = answer.address.and_then(|given| given.address);
+        let given = given.map_or(String::new(), |address| format!(" {address}"));
+        let lease = answer.address.and_then(|given| given.lease_s);
+        let lease = lease.map_or(String::new(), |lease| format!(" for {lease} s"));
+        format!("{}{given}{lease}", answer.verdict.word())
+    });
+    let probe = decision
+        .probe
+        .map_or(String::new(), |address| format!(" [looks for {address}]"));
+    let other = decision.other.map_or(String::new(), |address| {
+        format!(" [another server: {address}]")
+    });
+    format!("{answer}{probe}{other}: {}", decision.why)
+}
+
+/// What a client says, in the words of RFC 2131.
+fn sayings() -> Vec<(&'static str, Kind, Claims)> {
+    vec![
+        ("DISCOVER", Kind::Discover, NOTHING),
+        (
+            "DISCOVER for 103",
+            Kind::Discover,
+            claims(None, Some(103), None),
+        ),
+        (
+            "DISCOVER for the fixed one's",
+            Kind::Discover,
+            claims(None, Some(107), None),
+        ),
+        (
+            "SELECTING 103",
+            Kind::Request,
+            claims(None, Some(103), Some(SERVER)),
+        ),
+        (
+            "SELECTING the fixed one's",
+            Kind::Request,
+            claims(None, Some(107), Some(SERVER)),
+        ),
+        (
+            "SELECTING another node",
+            Kind::Request,
+            claims(None, Some(106), Some(OTHER)),
+        ),
+        (
+            "SELECTING a strange server",
+            Kind::Request,
+            claims(None, Some(50), Some(STRANGE)),
+        ),
+        (
+            "SELECTING nothing",
+            Kind::Request,
+            claims(None, None, Some(SERVER)),
+        ),
+        (
+            "INIT-REBOOT 103",
+            Kind::Request,
+            claims(None, Some(103), None),
+        ),
+        (
+            "INIT-REBOOT another network",
+            Kind::Request,
+            Claims {
+                wants: Some(Ipv4Addr::new(192, 168, 1, 5)),
+                ..NOTHING
+            },
+        ),
+        (
+            "INIT-REBOOT the other part",
+            Kind::Request,
+            claims(None, Some(108), None),
+        ),
+    ]
+}
+
+/// What a client with an address says.
+fn sayings_with_an_address() -> Vec<(&'static str, Kind, Claims)> {
+    vec![
+        ("RENEW 103", Kind::Request, claims(Some(103), None, None)),
+        (
+            "RENEW 103, which also wants 104",
+            Kind::Request,
+            claims(Some(103), Some(104), None),
+        ),
+        (
+            "REBIND the other part",
+            Kind::Request,
+            claims(Some(108), None, None),
+        ),
+        ("INFORM", Kind::Inform, claims(Some(50), None, None)),
+        (
+            "DECLINE 103",
+            Kind::Decline,
+            claims(None, Some(103), Some(SERVER)),
+        ),
+        (
+            "DECLINE to a strange server",
+            Kind::Decline,
+            claims(None, Some(103), Some(STRANGE)),
+        ),
+        (
+            "RELEASE 103",
+            Kind::Release,
+            claims(Some(103), None, Some(SERVER)),
+        ),
+        (
+            "RELEASE to a strange server",
+            Kind::Release,
+            claims(Some(103), None, Some(STRANGE)),
+        ),
+        ("a REQUEST for nothing", Kind::Request, NOTHING),
+    ]
+}
+
+fn table(unknown: &Unknown, gives: Gives, has_lease: bool) -> String {
+    let mut text = String::new();
+    for (name, mac) in [("fixed", FIXED), ("ranged", RANGED), ("stranger", STRANGER)] {
+        for (saying, kind, what) in sayings().into_iter().chain(sayings_with_an_address()) {
+            let mut desk = desk(unknown.clone(), gives);
+            if has_lease && let Some(pool) = desk.pool() {
+                pool.claim(mac, ip(103), How::Selecting, 0);
+            }
+            let decision = desk.decide(&request(kind, mac, what), false, 1_000);
+            text.push_str(&format!("{name}, {saying} -> {}\n", shown(&decision)));
+        }
+    }
+    text
+}
+
+#[test]
+fn clients_without_a_lease() {
+    insta::assert_snapshot!(table(&Unknown::Menu, RANGE, false));
+}
+
+#[test]
+fn clients_with_a_lease_of_103() {
+    insta::assert_snapshot!(table(&Unknown::Menu, RANGE, true));
+}
+
+#[test]
+fn clients_where_only_machines_of_the_file_get_an_address() {
+    insta::assert_snapshot!(table(&Unknown::Menu, Gives::Fixed, false));
+}
+
+#[test]
+fn clients_beside_another_server() {
+    let mut text = table(&Unknown::Menu, Gives::Other, false);
+    for stage in [Stage::Firmware, Stage::HttpFirmware, Stage::Ipxe] {
+        for kind in [Kind::Discover, Kind::Request, Kind::Inform, Kind::Release] {
+            for is_proxy_port in [false, true] {
+                let mut desk = desk(Unknown::Menu, Gives::Other);
+                let mut request = request(kind, STRANGER, claims(Some(50), None, None));
+                request.stage = stage;
+                request.architecture = Some(7);
+                let decision = desk.decide(&request, is_proxy_port, 1_000);
+                let port = if is_proxy_port { 4011 } else { 67 };
+                let (kind, stage) = (kind.word(), stage.word());
+                text.push_str(&format!(
+                    "{kind} by {stage} to {port} -> {}\n",
+                    shown(&decision)
+                ));
+            }
+        }
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_machine_that_the_file_does_not_name_gets_what_unknown_says() {
+    let mut text = String::new();
+    let all = [
+        Unknown::Ignore,
+        Unknown::Menu,
+        Unknown::Image("disk".to_owned()),
+        Unknown::Enlist,
+    ];
+    for unknown in all {
+        for stage in [Stage::Firmware, Stage::Ipxe, Stage::System] {
+            let mut desk = desk(unknown.clone(), RANGE);
+            let mut request = request(Kind::Discover, STRANGER, NOTHING);
+            request.stage = stage;
+            let decision = desk.decide(&request, false, 0);
+            text.push_str(&format!(
+                "{unknown:?}, {} -> {}\n",
+                stage.word(),
+                shown(&decision)
+            ));
+        }
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn an_address_behind_a_relay_is_not_looked_for() {
+    let mut desk = desk(Unknown::Menu, RANGE);
+    let mut request = request(Kind::Discover, STRANGER, NOTHING);
+    request.route.relay = Some(ip(1));
+    let decision = desk.decide(&request, false, 0);
+    assert!(decision.answer.is_some() && decision.probe.is_none());
+}
+
+#[test]
+fn what_a_client_gives_back_is_anothers_after_the_time_of_a_packet() {
+    let mut desk = desk(Unknown::Menu, RANGE);
+    let mut says =
+        |mac, kind, claims, now| shown(&desk.decide(&request(kind, mac, claims), false, now));
+    let selects = claims(None, Some(103), Some(SERVER));
+    assert!(says(STRANGER, Kind::Request, selects, 0).starts_with("ACK"));
+    says(
+        STRANGER,
+        Kind::Release,
+        claims(Some(103), None, Some(SERVER)),
+        10,
+    );
+    assert!(says(RANGED, Kind::Request, selects, 59_000).starts_with("NAK"));
+    assert!(says(RANGED, Kind::Request, selects, 60_011).starts_with("ACK"));
+}
+
+#[test]
+fn a_flood_of_strangers_takes_no_address_of_a_known_machine() {
+    let mut desk = desk(Unknown::Menu, RANGE);
+    for number in 0..100_000_u32 {
+        let [a, b, c, d] = number.to_be_bytes();
+        let mac = Mac([6, 1, a, b, c, d]);
+        let now = u64::from(number) / 50;
+        desk.decide(&request(Kind::Discover, mac, NOTHING), false, now);
+        let last = 100 + (number % 10) as u8;
+        let reboots = claims(None, Some(last), None);
+        desk.decide(&request(Kind::Request, mac, reboots), false, now);
+        let renews = claims(Some(last), None, None);
+        desk.decide(&request(Kind::Request, mac, renews), false, now);
+    }
+    let count = desk.pool().unwrap().count();
+    assert_eq!(
+        (count.free, count.leased),
+        (1, 4),
+        "one is kept for the ranged machine"
+    );
+    assert_eq!(count.all, 9);
+    let decision = desk.decide(&request(Kind::Discover, RANGED, NOTHING), false, 2_001);
+    let given = decision.answer.unwrap().address.unwrap().address;
+    assert!(given.is_some());
+    let fixed = desk.decide(&request(Kind::Discover, FIXED, NOTHING), false, 2_001);
+    assert_eq!(
+        fixed.answer.unwrap().address.unwrap().address,
+        Some(ip(107))
+    );
+    let stranger = desk.decide(&request(Kind::Discover, STRANGER, NOTHING), false, 2_001);
+    assert_eq!(stranger.answer, None);
+}
+
+#[test]
+fn a_lease_ends_and_its_address_is_free_again() {
+    let mut desk = desk(Unknown::Menu, RANGE);
+    let selects = claims(None, Some(103), Some(SERVER));
+    desk.decide(&request(Kind::Request, STRANGER, selects), false, 0);
+    let pool = desk.pool().unwrap();
+    pool.expire(3_600_000);
+    assert_eq!(
+        pool.of(STRANGER),
+        Some(ip(103)),
+        "the client's clock may be slow"
+    );
+    pool.expire(DAY_MS);
+    assert_eq!(pool.of(STRANGER), None);
+    assert_eq!(pool.count().free, 5);
+}
+
+#[test]
+fn an_address_for_which_a_card_answers_is_given_to_nobody() {
+    let mut desk = desk(Unknown::Menu, RANGE);
+    let given = |desk: &mut Desk, mac, now| {
+        let decision = desk.decide(&request(Kind::Discover, mac, NOTHING), false, now);
+        decision.answer.unwrap().address.unwrap().address.unwrap()
+    };
+    let first = given(&mut desk, STRANGER, 0);
+    assert!(!desk.in_use(first, STRANGER, 1), "its own client answers");
+    assert!(desk.in_use(first, FIXED, 1));
+    let second = given(&mut desk, STRANGER, 2);
+    assert_ne!(first, second);
+    let selects = Claims {
+        wants: Some(second),
+        server: Some(SERVER),
+        ..NOTHING
+    };
+    desk.decide(&request(Kind::Request, STRANGER, selects), false, 3);
+    // The answer came late: the client hears of it when it renews.
+    assert!(desk.in_use(second, FIXED, 4));
+    let renews = Claims {
+        uses: Some(second),
+        ..NOTHING
+    };
+    let decision = desk.decide(&request(Kind::Request, STRANGER, renews), false, 5);
+    assert_eq!(decision.answer.unwrap().verdict, Verdict::No);
+    // A lease that lasts is not ended by what a card says.
+    let third = given(&mut desk, STRANGER, 6);
+    let selects = Claims {
+        wants: Some(third),
+        server: Some(SERVER),
+        ..NOTHING
+    };
+    desk.decide(&request(Kind::Request, STRANGER, selects), false, 7);
+    assert!(!desk.in_use(third, FIXED, 120_000));
+}

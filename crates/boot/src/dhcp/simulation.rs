@@ -1,0 +1,455 @@
+//! Histories of the leases of two nodes, which share a range: parts of it pass between them, nodes
+//! crash, restart from their disks and pause between any two steps, clocks are wrong by up to
+//! 500 ppm, packets are lost, late and come twice, and clients renew late, restart, release and
+//! decline. A seed replays one.
+//!
+//! Never do two clients believe at one time that they have the same address: each by its own clock,
+//! from when it sent the request.
+//!
+//! `BOOT_SEED=n cargo test -p evenkeel-boot dhcp::simulation` repeats the history `n`.
+
+mod client;
+mod node;
+
+use super::desk::Here;
+use super::request::{Claims, Echo, Kind, Request, Route, Stage};
+use crate::config::{Gives, Lan, Network, Tells, Unknown};
+use crate::mac::Mac;
+use client::{Client, Got};
+use lab::{Random, setting};
+use node::Node;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+const SEEDS: u64 = 1_000;
+/// Histories within which each defect is found.
+const DEFECT_SEEDS: u64 = 4_000;
+const STEPS: u64 = 1_500;
+/// The longest life of a packet, milliseconds.
+const PACKET_MS: u64 = 50_000;
+/// For how long the cluster grants a part, milliseconds.
+const GRANT_MS: u64 = 10_000;
+const PARTS: usize = 2;
+
+/// What is broken on purpose: the simulation has to find each of these.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Defect {
+    /// A node does not look whether it still holds a part after it has received a packet.
+    HoldNotChecked,
+    /// A node that takes a part believes that it knows every lease.
+    AllKnown,
+    /// A client is told before its lease is on the disk.
+    ToldBeforeStored,
+    /// A restart forgets the leases.
+    RestartForgets,
+    /// A restart forgets which addresses are unclear.
+    UnclearForgotten,
+    /// A lease ends here when it ends at the client, if both clocks were right.
+    NoMargin,
+    /// A client that remembers an unclear address gets it.
+    RebootGetsUnclear,
+    /// What a client gives back is at once another's.
+    ReleasedAtOnce,
+    /// Leases of before are believed when a part is taken.
+    OldLeasesBelieved,
+}
+
+const DEFECTS: [Defect; 9] = [
+    Defect::HoldNotChecked,
+    Defect::AllKnown,
+    Defect::ToldBeforeStored,
+    Defect::RestartForgets,
+    Defect::UnclearForgotten,
+    Defect::NoMargin,
+    Defect::RebootGetsUnclear,
+    Defect::ReleasedAtOnce,
+    Defect::OldLeasesBelieved,
+];
+
+/// A clock that began at another time and runs at another rate.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    offset_ms: u64,
+    ppm: i64,
+}
+
+impl Clock {
+    fn new(random: &mut Random) -> Clock {
+        let ppm = match random.below(4) {
+            0 => -500,
+            1 => 500,
+            _ => random.below(1_001).cast_signed() - 500,
+        };
+        Clock {
+            offset_ms: random.below(1 << 40),
+            ppm,
+        }
+    }
+
+    fn at(self, true_ms: u64) -> u64 {
+        let drift = true_ms.cast_signed() * self.ppm / 1_000_000;
+        (true_ms + self.offset_ms).saturating_add_signed(drift)
+    }
+}
+
+/// An answer to a client.
+#[derive(Clone, Copy, Debug)]
+struct Reply {
+    xid: u32,
+    mac: Mac,
+    verdict: super::reply::Verdict,
+    address: Option<Ipv4Addr>,
+    server: Ipv4Addr,
+}
+
+#[derive(Clone, Debug)]
+enum Packet {
+    /// To a node.
+    Request(usize, Request),
+    Reply(Reply),
+}
+
+/// Which node holds a part, and until when.
+#[derive(Clone, Copy, Debug, Default)]
+struct Grant {
+    node: Option<usize>,
+    until_ms: u64,
+    /// Who held it last.
+    last: Option<usize>,
+}
+
+/// What has happened at all, so that a history in which nothing does is no good one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    leases: u64,
+    renewals: u64,
+    /// Renewals by a node that had not given the lease.
+    taken_over: u64,
+    refused: u64,
+}
+
+struct World {
+    random: Random,
+    /// How many of a hundred packets are late.
+    late: u64,
+    /// How many of a hundred grants are of the other node's part.
+    restless: u64,
+    now_ms: u64,
+    lan: Lan,
+    clients: Vec<Client>,
+    nodes: Vec<Node>,
+    grants: [Grant; PARTS],
+    /// By the time of their arrival.
+    packets: BTreeMap<(u64, u64), Packet>,
+    sent: u64,
+    tally: Tally,
+}
+
+fn mac(number: u64) -> Mac {
+    Mac([2, 0, 0, 0, 0, number as u8])
+}
+
+fn server(node: usize) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, 2 + node as u8)
+}
+
+fn here(node: usize) -> Here {
+    Here {
+        address: server(node),
+        network: Network::of(server(node), 24),
+        others: vec![server(1 - node)],
+    }
+}
+
+fn lan(random: &mut Random) -> Lan {
+    let lease_s = random.pick(&[120, 600, 3_600, 2_073_600]);
+    let addresses = random.between(2, 6) as u8;
+    Lan {
+        interface: "lan".to_owned(),
+        network: None,
+        gives: Gives::Range {
+            first: Ipv4Addr::new(10, 0, 0, 100),
+            last: Ipv4Addr::new(10, 0, 0, 99 + addresses),
+        },
+        lease_s,
+        tells: Tells::default(),
+        images: BTreeMap::new(),
+        machines: BTreeMap::new(),
+        unknown: Unknown::Enlist,
+        http_port: 7447,
+        leases: "/leases".into(),
+        secure_boot: false,
+    }
+}
+
+/// A request of a client, as it is read.
+fn request(kind: Kind, xid: u32, mac: Mac, claims: Claims) -> Request {
+    Request {
+        kind,
+        xid,
+        mac,
+        stage: Stage::System,
+        architecture: None,
+        route: Route {
+            broadcast: true,
+            relay: None,
+            link: None,
+            hops: 0,
+        },
+        claims,
+        echo: Echo::default(),
+        host_name: String::new(),
+        room: 548,
+    }
+}
+
+impl World {
+    fn new(seed: u64, defect: Option<Defect>) -> World {
+        let mut random = Random::new(seed);
+        let lan = lan(&mut random);
+        let count = random.between(3, 8);
+        let clients = (0..count).map(|number| Client::new(mac(number), Clock::new(&mut random)));
+        let clients = clients.collect();
+        let nodes = (0..2).map(|number| Node::new(number, Clock::new(&mut random), defect));
+        let nodes = nodes.collect();
+        let late = random.pick(&[2, 10, 40]);
+        let restless = random.pick(&[5, 30, 60]);
+        World {
+            random,
+            late,
+            restless,
+            now_ms: 1,
+            lan,
+            clients,
+            nodes,
+            grants: [Grant::default(); PARTS],
+            packets: BTreeMap::new(),
+            sent: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    fn lease_ms(&self) -> u64 {
+        u64::from(self.lan.lease_s) * 1000
+    }
+
+    /// Sends a packet: it may be lost, late, or come twice.
+    fn send(&mut self, packet: &Packet) {
+        let copies = match self.random.below(20) {
+            0 => 0,
+            1..=3 => 2,
+            _ => 1,
+        };
+        for _ in 0..copies {
+            let is_late = self.random.percent(self.late);
+            let delay = match (is_late, self.random.below(4)) {
+                (true, _) => self.random.below(PACKET_MS),
+                (false, 0) => self.random.below(1_000),
+                (false, _) => self.random.below(20),
+            };
+            self.sent += 1;
+            self.packets
+                .insert((self.now_ms + delay, self.sent), packet.clone());
+        }
+    }
+
+    fn send_to(&mut self, nodes: &[usize], request: &Request) {
+        for node in nodes {
+            self.send(&Packet::Request(*node, request.clone()));
+        }
+    }
+
+    /// Brings the packets that have come.
+    fn deliver(&mut self) -> Result<(), String> {
+        while let Some(entry) = self.packets.first_entry()
+            && entry.key().0 <= self.now_ms
+        {
+            let came_ms = entry.key().0;
+            match entry.remove() {
+                Packet::Request(node, request) => self.nodes[node].receive(request, came_ms),
+                Packet::Reply(reply) => self.reply(reply)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn reply(&mut self, reply: Reply) -> Result<(), String> {
+        let lease_ms = self.lease_ms();
+        let now_ms = self.now_ms;
+        let Some(index) = self.clients.iter().position(|one| one.mac == reply.mac) else {
+            return Ok(());
+        };
+        match self.clients[index].receive(reply, now_ms, lease_ms) {
+            Got::Nothing => Ok(()),
+            Got::Refusal => {
+                self.tally.refused += 1;
+                Ok(())
+            }
+            Got::Offer(request) => {
+                self.send_to(&[0, 1], &request);
+                Ok(())
+            }
+            Got::Lease(address, is_renewal, is_other) => {
+                self.tally.leases += 1;
+                self.tally.renewals += u64::from(is_renewal);
+                self.tally.taken_over += u64::from(is_renewal && is_other);
+                let mut all = self.clients.iter();
+                let other =
+                    all.find(|one| one.mac != reply.mac && one.believes(now_ms) == Some(address));
+                match other {
+                    None => Ok(()),
+                    Some(other) => Err(format!(
+                        "at {now_ms} {address} is {}'s and {}'s, leases of {lease_ms} ms",
+                        reply.mac, other.mac
+                    )),
+                }
+            }
+        }
+    }
+
+    /// A client does something.
+    fn act(&mut self) {
+        let index = self.random.index(self.clients.len());
+        let (now_ms, lease_ms) = (self.now_ms, self.lease_ms());
+        let client = &mut self.clients[index];
+        let sent = client.act(&mut self.random, now_ms, lease_ms);
+        for (nodes, request) in sent {
+            self.send_to(&nodes, &request);
+        }
+    }
+
+    /// The cluster grants a part to a node, or renews its grant.
+    fn grant(&mut self, node: usize, part: usize) {
+        let now_ms = self.now_ms;
+        let grant = &mut self.grants[part];
+        let is_free = grant.until_ms < now_ms;
+        if !self.nodes[node].hears(now_ms) || (grant.node != Some(node) && !is_free) {
+            return;
+        }
+        let knows = grant.last.is_none_or(|last| last == node);
+        *grant = Grant {
+            node: Some(node),
+            until_ms: now_ms + GRANT_MS,
+            last: Some(node),
+        };
+        self.nodes[node].hold(part, knows, now_ms);
+    }
+
+    /// Nodes that live renew their grants, mostly.
+    fn renew(&mut self) {
+        for part in 0..PARTS {
+            if let Some(node) = self.grants[part].node
+                && self.nodes[node].hears(self.now_ms)
+                && self.random.percent(95)
+            {
+                self.grant(node, part);
+            }
+        }
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        self.advance();
+        self.renew();
+        self.deliver()?;
+        let node = self.random.index(2);
+        match self.random.below(100) {
+            0..=29 => self.act(),
+            30..=34 => {
+                let part = match self.random.percent(self.restless) {
+                    true => 1 - node,
+                    false => node,
+                };
+                self.grant(node, part);
+            }
+            45 if self.random.percent(50) => self.nodes[node].crash(),
+            46..=47 => self.nodes[node].start(&self.lan, self.now_ms),
+            48 if self.random.percent(30) => {
+                let lease_ms = self.lease_ms();
+                let cut = self.random.pick(&[GRANT_MS, lease_ms]);
+                let cut = self.random.below(2 * cut);
+                self.nodes[node].cut(self.now_ms + cut);
+            }
+            49 if self.random.percent(30) => {
+                let pause = self.random.below(3 * GRANT_MS);
+                self.nodes[node].pause(self.now_ms + pause);
+            }
+            _ => {
+                let steps = self.random.pick(&[1, 4, 4, 4]);
+                for _ in 0..steps {
+                    let replies = self.nodes[node].work(&mut self.random, self.now_ms);
+                    for reply in replies {
+                        self.send(&Packet::Reply(reply));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Time goes on: mostly little, at times to about the end of a lease.
+    fn advance(&mut self) {
+        let lease_ms = self.lease_ms();
+        self.now_ms += match self.random.below(120) {
+            0 => self.random.below(lease_ms),
+            1 => self.random.below(lease_ms / 8),
+            2 => self.next_end(),
+            4..=9 => self.random.below(3 * GRANT_MS),
+            _ => self.random.below(40),
+        };
+    }
+
+    /// How long it takes until a node's lease ends, by its clock.
+    fn next_end(&mut self) -> u64 {
+        let node = self.random.index(2);
+        let left = self.nodes[node].left_ms(self.now_ms).unwrap_or(0);
+        // The clocks of clients are wrong by up to a thousandth against its own.
+        left + self.random.below(20)
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        for node in 0..2 {
+            self.nodes[node].start(&self.lan, self.now_ms);
+            self.grant(node, node);
+        }
+        for _ in 0..STEPS {
+            self.step()?;
+        }
+        Ok(())
+    }
+}
+
+fn run(seed: u64, defect: Option<Defect>) -> Result<Tally, String> {
+    let mut world = World::new(seed, defect);
+    world.run().map(|()| world.tally)
+}
+
+#[test]
+fn no_two_clients_ever_believe_that_they_have_the_same_address() {
+    if let Some(seed) = setting("BOOT_SEED") {
+        run(seed, None).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        return;
+    }
+    let mut all = Tally::default();
+
+    for seed in 0..setting("BOOT_SEEDS").unwrap_or(SEEDS) {
+        let tally = run(seed, None).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        all.leases += tally.leases;
+        all.renewals += tally.renewals;
+        all.taken_over += tally.taken_over;
+        all.refused += tally.refused;
+    }
+    // Where nobody gets an address, nobody gets another's.
+    assert!(all.leases > 2_000 && all.renewals > 500, "{all:?}");
+    assert!(all.taken_over > 20 && all.refused > 0, "{all:?}");
+}
+
+#[test]
+fn each_defect_is_found() {
+    let mut missed = BTreeSet::new();
+    for (number, defect) in DEFECTS.into_iter().enumerate() {
+        if !(0..DEFECT_SEEDS).any(|seed| run(seed, Some(defect)).is_err()) {
+            missed.insert((number, format!("{defect:?}")));
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}

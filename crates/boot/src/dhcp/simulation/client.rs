@@ -1,0 +1,223 @@
+//! A client, as RFC 2131 wants one: it believes an answer to what it asked last, and counts its lease
+//! from when it asked.
+
+use super::super::reply::Verdict;
+use super::super::request::{Claims, Kind, Request};
+use super::{Clock, Reply, request, server};
+use crate::mac::Mac;
+use lab::Random;
+use std::net::Ipv4Addr;
+
+/// What a client waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Waits {
+    Nothing,
+    Offer,
+    /// For the answer to a request, which it sent at this time of its own.
+    Lease {
+        address: Ipv4Addr,
+        at_ms: u64,
+        is_renewal: bool,
+    },
+}
+
+/// What an answer is to a client.
+pub(super) enum Got {
+    Nothing,
+    Refusal,
+    /// It takes the offer.
+    Offer(Request),
+    /// It has the address; whether it had it before, and whether from another node.
+    Lease(Ipv4Addr, bool, bool),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Lease {
+    address: Ipv4Addr,
+    /// By its own clock.
+    until_ms: u64,
+    server: Ipv4Addr,
+}
+
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) mac: Mac,
+    clock: Clock,
+    waits: Waits,
+    xid: u32,
+    /// What it uses.
+    lease: Option<Lease>,
+    /// What it used before it restarted; some clients remember it for longer than it lasts.
+    remembers: Option<Lease>,
+}
+
+/// What a client sends, and to which nodes.
+type Sent = Vec<(Vec<usize>, Request)>;
+
+const ALL: [usize; 2] = [0, 1];
+
+fn claims(uses: Option<Ipv4Addr>, wants: Option<Ipv4Addr>, server: Option<Ipv4Addr>) -> Claims {
+    Claims {
+        uses,
+        wants,
+        server,
+    }
+}
+
+fn node_of(address: Ipv4Addr) -> usize {
+    usize::from(address != server(0))
+}
+
+impl Client {
+    pub(super) fn new(mac: Mac, clock: Clock) -> Client {
+        Client {
+            mac,
+            clock,
+            waits: Waits::Nothing,
+            xid: u32::from(mac.0[5]) << 24,
+            lease: None,
+            remembers: None,
+        }
+    }
+
+    /// The address that it believes to have.
+    pub(super) fn believes(&self, true_ms: u64) -> Option<Ipv4Addr> {
+        let now_ms = self.clock.at(true_ms);
+        let lease = self.lease.filter(|lease| lease.until_ms > now_ms)?;
+        Some(lease.address)
+    }
+
+    pub(super) fn receive(&mut self, reply: Reply, true_ms: u64, lease_ms: u64) -> Got {
+        if reply.xid != self.xid {
+            return Got::Nothing;
+        }
+        match (self.waits, reply.verdict, reply.address) {
+            (Waits::Offer, Verdict::Offer, Some(address)) => {
+                self.waits = Waits::Lease {
+                    address,
+                    at_ms: self.clock.at(true_ms),
+                    is_renewal: false,
+                };
+                let claims = claims(None, Some(address), Some(reply.server));
+                Got::Offer(request(Kind::Request, self.xid, self.mac, claims))
+            }
+            (
+                Waits::Lease {
+                    address,
+                    at_ms,
+                    is_renewal,
+                },
+                Verdict::Yes,
+                Some(given),
+            ) if given == address => {
+                self.waits = Waits::Nothing;
+                if at_ms + lease_ms <= self.clock.at(true_ms) {
+                    // The lease ended before it came.
+                    return Got::Nothing;
+                }
+                let before = self.lease.map(|lease| lease.server);
+                self.lease = Some(Lease {
+                    address,
+                    until_ms: at_ms + lease_ms,
+                    server: reply.server,
+                });
+                self.remembers = None;
+                Got::Lease(address, is_renewal, before != Some(reply.server))
+            }
+            (Waits::Lease { .. }, Verdict::No, _) => {
+                self.lease = None;
+                self.remembers = None;
+                self.waits = Waits::Nothing;
+                Got::Refusal
+            }
+            _ => Got::Nothing,
+        }
+    }
+
+    /// Does something: what depends on what it has.
+    pub(super) fn act(&mut self, random: &mut Random, true_ms: u64, lease_ms: u64) -> Sent {
+        let now_ms = self.clock.at(true_ms);
+        self.lease = self.lease.filter(|lease| lease.until_ms > now_ms);
+        let remembers_long = self.mac.0[5].is_multiple_of(2);
+        self.remembers = { self.remembers }.filter(|one| remembers_long || one.until_ms > now_ms);
+        // It waits for an answer for a while.
+        if self.waits != Waits::Nothing && random.percent(85) {
+            return Vec::new();
+        }
+        match self.lease {
+            Some(lease) => self.act_with(lease, random, now_ms, lease_ms),
+            None => self.begin(random, now_ms),
+        }
+    }
+
+    fn begin(&mut self, random: &mut Random, now_ms: u64) -> Sent {
+        self.xid += 1;
+        if let Some(lease) = self.remembers.filter(|_| random.percent(80)) {
+            self.waits = Waits::Lease {
+                address: lease.address,
+                at_ms: now_ms,
+                is_renewal: false,
+            };
+            let claims = claims(None, Some(lease.address), None);
+            return self.to(&ALL, Kind::Request, claims);
+        }
+        self.waits = Waits::Offer;
+        let wants = self.remembers.map(|lease| lease.address);
+        self.to(&ALL, Kind::Discover, claims(None, wants, None))
+    }
+
+    fn act_with(&mut self, lease: Lease, random: &mut Random, now_ms: u64, lease_ms: u64) -> Sent {
+        let its = [node_of(lease.server)];
+        let left = lease.until_ms - now_ms;
+        match random.below(50) {
+            // It restarts, and remembers its lease or not.
+            0 => {
+                self.remembers = Some(lease).filter(|_| random.percent(70));
+                self.lease = None;
+                self.begin(random, now_ms)
+            }
+            1..=4 => {
+                self.lose();
+                let claims = claims(Some(lease.address), None, Some(lease.server));
+                let mut sent = self.to(&its, Kind::Release, claims);
+                if random.percent(60) {
+                    // It restarts.
+                    sent.extend(self.begin(random, now_ms));
+                }
+                sent
+            }
+            5 => {
+                self.lose();
+                let claims = claims(None, Some(lease.address), Some(lease.server));
+                self.to(&its, Kind::Decline, claims)
+            }
+            // It asks for another one at the same time, as if nothing had been.
+            6 => {
+                self.lose();
+                self.begin(random, now_ms)
+            }
+            _ if left < lease_ms / 2 || random.once_in(4) => {
+                self.xid += 1;
+                self.waits = Waits::Lease {
+                    address: lease.address,
+                    at_ms: now_ms,
+                    is_renewal: true,
+                };
+                let to = if left < lease_ms / 8 { &ALL[..] } else { &its };
+                self.to(to, Kind::Request, claims(Some(lease.address), None, None))
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn lose(&mut self) {
+        self.xid += 1;
+        self.waits = Waits::Nothing;
+        self.lease = None;
+        self.remembers = None;
+    }
+
+    fn to(&self, nodes: &[usize], kind: Kind, claims: Claims) -> Sent {
+        vec![(nodes.to_vec(), request(kind, self.xid, self.mac, claims))]
+    }
+}

@@ -1,0 +1,165 @@
+//! Leases on disks that are torn, full, or not there.
+
+use super::*;
+use crate::mac::Mac;
+use lab::{FullDisk, Scratch};
+use std::fs;
+
+fn address(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(0x0a14_0000 + number)
+}
+
+fn mac(number: u32) -> Mac {
+    let [a, b, c, d] = number.to_be_bytes();
+    Mac([2, 0, a, b, c, d])
+}
+
+fn lease(number: u32) -> Change {
+    Change {
+        address: address(number),
+        holder: Holder::Client(mac(number)),
+    }
+}
+
+fn with(holder: Holder, number: u32) -> Change {
+    Change {
+        address: address(number),
+        holder,
+    }
+}
+
+fn known(directory: &Path) -> Vec<(Ipv4Addr, Holder)> {
+    Journal::open(directory, "lan").unwrap().known().collect()
+}
+
+#[test]
+fn leases_and_what_is_unclear_are_there_after_a_restart_and_ended_ones_are_not() {
+    let scratch = Scratch::new().unwrap();
+    let mut journal = Journal::open(scratch.path(), "lan").unwrap();
+    journal.add(&[lease(1), lease(2), lease(3)]).unwrap();
+    journal
+        .add(&[with(Holder::Nobody, 2), with(Holder::Unclear, 3), lease(4)])
+        .unwrap();
+    drop(journal);
+    let expected = [
+        (address(1), Holder::Client(mac(1))),
+        (address(3), Holder::Unclear),
+        (address(4), Holder::Client(mac(4))),
+    ];
+    assert_eq!(known(scratch.path()), expected);
+    // Each start writes it anew, without what has ended.
+    let text = fs::read_to_string(scratch.path().join("lan.leases")).unwrap();
+    assert_eq!(text.lines().count(), 3);
+}
+
+#[test]
+fn a_file_torn_at_any_byte_has_each_lease_before_the_tear() {
+    let scratch = Scratch::new().unwrap();
+    let mut journal = Journal::open(scratch.path(), "lan").unwrap();
+    journal.add(&[lease(1), lease(2)]).unwrap();
+    drop(journal);
+    let path = scratch.path().join("lan.leases");
+    let whole = fs::read(&path).unwrap();
+    for length in 0..=whole.len() {
+        fs::write(&path, &whole[..length]).unwrap();
+        let lines = whole[..length]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+        assert_eq!(known(scratch.path()).len(), lines, "{length}");
+    }
+}
+
+#[test]
+fn garbage_is_no_lease_and_hides_none() {
+    let scratch = Scratch::new().unwrap();
+    let path = scratch.path().join("lan.leases");
+    for (text, leases) in [
+        (&b""[..], 0),
+        (b"\n\n\n", 0),
+        (b"\0\0\0\0\0\0", 0),
+        (
+            b"10.20.0.1 02:00:00:00:00:01\n\0\0\0\xff\xfe\n10.20.0.2 02:00:00:00:00:02\n",
+            2,
+        ),
+        (
+            b"10.20.0.1 02:00:00:00:00\n10.20.0 02:00:00:00:00:02\n10.20.0.3\n10.20.0.3 !\n",
+            0,
+        ),
+        (
+            b"10.20.0.1 02:00:00:00:00:01\n10.20.0.1 -\n10.20.0.1 ?\n",
+            1,
+        ),
+        (b"10.20.0.1 -\n", 0),
+    ] {
+        fs::write(&path, text).unwrap();
+        assert_eq!(
+            known(scratch.path()).len(),
+            leases,
+            "{}",
+            text.escape_ascii()
+        );
+    }
+}
+
+#[test]
+fn a_directory_in_its_place_and_a_missing_directory_are_errors() {
+    let scratch = Scratch::new().unwrap();
+    fs::create_dir(scratch.path().join("lan.leases")).unwrap();
+    assert!(Journal::open(scratch.path(), "lan").is_err());
+    assert!(Journal::open(&scratch.path().join("nowhere"), "lan").is_err());
+    fs::create_dir(scratch.path().join("other.new")).unwrap();
+    assert!(Journal::open(scratch.path(), "other").is_err());
+}
+
+#[test]
+fn two_have_the_leases_of_one_section_never_at_one_time() {
+    let scratch = Scratch::new().unwrap();
+    let first = Journal::open(scratch.path(), "lan").unwrap();
+    let error = Journal::open(scratch.path(), "lan").unwrap_err();
+    assert!(error.to_string().contains("another process"), "{error}");
+    Journal::open(scratch.path(), "other").unwrap();
+    drop(first);
+    Journal::open(scratch.path(), "lan").unwrap();
+}
+
+#[test]
+fn what_has_ended_is_left_out_before_the_file_is_much_larger_than_its_leases() {
+    let scratch = Scratch::new().unwrap();
+    let mut journal = Journal::open(scratch.path(), "lan").unwrap();
+    let all: Vec<Change> = (0..65_536).map(lease).collect();
+    journal.add(&all).unwrap();
+    // Without leases among them, these are not synced.
+    let ends: Vec<Change> = (0..100)
+        .map(|number| with(Holder::Nobody, number))
+        .collect();
+    for _ in 0..2_000 {
+        journal.add(&ends).unwrap();
+        assert!(journal.lines <= journal.known.len() + STALE_MAX);
+    }
+    journal.add(&[lease(7)]).unwrap();
+    drop(journal);
+    let known = known(scratch.path());
+    assert_eq!(known.len(), 65_536 - 99);
+    assert_eq!(known[0], (address(7), Holder::Client(mac(7))));
+}
+
+#[test]
+fn on_a_full_disk_a_lease_is_not_written_and_is_there_once_there_is_room() {
+    if !lab::may_run("a full disk", lab::privileged()) {
+        return;
+    }
+    let disk = FullDisk::new(1 << 20).unwrap();
+    assert!(Journal::open(&disk.path(), "lan").is_err() || disk.fill().is_ok());
+    disk.make_room().unwrap();
+    let mut journal = Journal::open(&disk.path(), "lan").unwrap();
+    journal.add(&[lease(1)]).unwrap();
+    disk.fill().unwrap();
+    let many: Vec<Change> = (2..1_000).map(lease).collect();
+    assert!(journal.add(&many).is_err());
+    assert!(journal.mend().is_err(), "there is still no room");
+    disk.make_room().unwrap();
+    journal.mend().unwrap();
+    drop(journal);
+    assert_eq!(known(&disk.path()).len(), 999);
+}

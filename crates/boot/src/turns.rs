@@ -1,0 +1,73 @@
+//! What single boots have come to, on the disk: a file that is replaced as a whole.
+
+use crate::assignment::Turns;
+use part::codec;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Bytes that are read.
+const BYTES_MAX: u64 = 32 << 20;
+
+/// Reads the file; without one nothing has been booted.
+///
+/// # Errors
+/// The system's, or the file is none of ours: to take it for an empty one would boot installers again.
+pub fn read(path: &Path) -> io::Result<Turns> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Turns::default()),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    file.take(BYTES_MAX).read_to_end(&mut bytes)?;
+    codec::decode(&bytes).map_err(|_| {
+        io::Error::other("it is damaged: remove it, and say by `evenkeel boot once` what boots")
+    })
+}
+
+/// Replaces the file. It is on the disk when this returns.
+///
+/// # Errors
+/// The system's; the file then is the one before.
+pub fn write(path: &Path, turns: &Turns) -> io::Result<()> {
+    let beside = path.with_extension("turns.new");
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&beside)?;
+    file.write_all(&codec::encode(turns))?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mac::Mac;
+    use lab::Scratch;
+
+    #[test]
+    fn turns_are_kept_and_a_damaged_file_is_not_an_empty_one() {
+        let scratch = Scratch::new().expect("a directory");
+        let path = scratch.path().join("lan.turns");
+        assert_eq!(read(&path).expect("no file"), Turns::default());
+        let mut lan = crate::config::Lan::plain("br0");
+        lan.images
+            .insert("rescue".to_owned(), crate::config::Image::Disk);
+        let mut turns = Turns::default();
+        turns
+            .order(&lan, Mac([2, 0, 0, 0, 0, 1]), Some("rescue"))
+            .expect("an image");
+        write(&path, &turns).expect("it is written");
+        assert_eq!(read(&path).expect("a file"), turns);
+        for damage in [&b""[..], b"x", b"\xff\xff\xff\xff"] {
+            std::fs::write(&path, damage).expect("it is written");
+            assert!(read(&path).is_err(), "{damage:?}");
+        }
+    }
+}

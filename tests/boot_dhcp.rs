@@ -1,0 +1,225 @@
+//! DHCP with real clients, a real relay and real other servers.
+
+use crate::boot_dhcp_site::{BootSite, Client, SOON};
+use lab::{Host, Process, Scratch, Signal, eventually, installed, may_run, privileged};
+use std::process::{Command, Stdio};
+
+const RANGE: &str = " range 10.60.0.100 10.60.0.109 lease 1h\n unknown menu";
+
+fn is_ready(test: &str, programs: &[&'static str]) -> bool {
+    let mut needs = privileged();
+    for program in programs {
+        needs = needs.and_then(|()| installed(program));
+    }
+    may_run(test, needs)
+}
+
+fn dnsmasq(host: &Host, scratch: &Scratch, words: &[&str]) -> Process {
+    let mut command = Command::new("dnsmasq");
+    command.args([
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--port=0",
+        "--user=root",
+    ]);
+    command.arg(format!(
+        "--pid-file={}",
+        scratch.path().join("dnsmasq.pid").display()
+    ));
+    command.arg(format!(
+        "--dhcp-leasefile={}",
+        scratch.path().join("dnsmasq.leases").display()
+    ));
+    command.args(words).stdin(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    host.spawn(command).unwrap()
+}
+
+#[test]
+fn an_address_is_got_renewed_released_and_kept_over_a_kill() {
+    if !is_ready("an address", &["udhcpc", "dhclient"]) {
+        return;
+    }
+    let mut site = BootSite::new("boot-dhcp");
+    site.start(RANGE);
+    let one = site.client("one");
+    let program = one.stays();
+    let first = one.hears("bound ");
+    assert!(first.starts_with("10.60.0.10"), "{first}");
+    site.why(&one, &format!("ACK {first}"));
+    program.signal(Signal::USR1).unwrap();
+    assert_eq!(one.hears("renew "), first);
+    program.signal(Signal::KILL).unwrap();
+    program.wait(SOON);
+    // Its lease outlives the program: nobody else gets its address, and it gets the same.
+    site.kill();
+    site.start_again();
+    site.shows("answers");
+    let two = site.client("two");
+    let second = two.asks().unwrap();
+    assert_ne!(first, second);
+    assert_eq!(one.asks().as_deref(), Some(&*first));
+    let three = site.client("three");
+    let third = three.asks_with_dhclient();
+    assert!(third != first && third != second, "{third}");
+    // What is given back is free after a while.
+    let four = site.client("four");
+    let program = four.stays();
+    let fourth = four.hears("bound ");
+    program.signal(Signal::USR2).unwrap();
+    four.hears("deconfig");
+    site.why(&four, "its address is free soon");
+    assert!(![first, second, third].contains(&fourth));
+}
+
+#[test]
+fn a_client_behind_a_relay_gets_an_address_of_its_network() {
+    if !is_ready("a relay", &["udhcpc", "dnsmasq"]) {
+        return;
+    }
+    let mut site = BootSite::new("boot-relay");
+    let far = site.lab.switch("far").unwrap();
+    let relay = site.lab.host("relay").unwrap();
+    site.lan
+        .attach(&relay)
+        .unwrap()
+        .address("10.60.0.9/24")
+        .unwrap();
+    far.attach(&relay).unwrap().address("10.70.0.1/24").unwrap();
+    relay.sysctl("net/ipv4/ip_forward", "1").unwrap();
+    site.server.route("10.70.0.0/24", "10.60.0.9").unwrap();
+    let scratch = Scratch::new().unwrap();
+    let _relay = dnsmasq(&relay, &scratch, &["--dhcp-relay=10.70.0.1,10.60.0.1"]);
+    site.start(" network 10.70.0.0/24\n range 10.70.0.100 10.70.0.109 lease 1h\n gateway 10.70.0.1\n unknown menu");
+    let client = Client::new(&site.lab, &far, "client");
+    let address = client.asks().unwrap();
+    assert!(address.starts_with("10.70.0.10"), "{address}");
+    site.why(&client, "through relay 10.70.0.1");
+}
+
+#[test]
+fn another_server_in_the_network_is_shown() {
+    if !is_ready("another server", &["udhcpc", "dnsmasq"]) {
+        return;
+    }
+    let mut site = BootSite::new("boot-other");
+    site.start(" range 10.60.0.100 10.60.0.100 lease 1h\n unknown menu");
+    let one = site.client("one");
+    assert_eq!(one.asks().as_deref(), Some("10.60.0.100"));
+    let other = site.lab.host("other").unwrap();
+    site.lan
+        .attach(&other)
+        .unwrap()
+        .address("10.60.0.8/24")
+        .unwrap();
+    let scratch = Scratch::new().unwrap();
+    let _other = dnsmasq(
+        &other,
+        &scratch,
+        &["--dhcp-range=10.60.0.200,10.60.0.209,1h", "--no-ping"],
+    );
+    let two = site.client("two");
+    let asked = || {
+        two.asks()
+            .is_some_and(|address| address.starts_with("10.60.0.20"))
+    };
+    assert!(eventually(SOON, asked));
+    site.shows("another DHCP server, 10.60.0.8");
+    site.why(&two, "it takes the offer of 10.60.0.8");
+}
+
+#[test]
+fn an_address_that_somebody_has_already_is_not_given() {
+    if !is_ready("an address in use", &["udhcpc"]) {
+        return;
+    }
+    let mut site = BootSite::new("boot-in-use");
+    let squatter = site.client("squatter");
+    for last in 100..=108 {
+        squatter.at.address(&format!("10.60.0.{last}/24")).unwrap();
+    }
+    site.start(RANGE);
+    // Each offer finds one that is in use, until the free one is left.
+    let client = site.client("client");
+    let mut given = None;
+    let got = || {
+        given = client.asks();
+        given.as_deref() == Some("10.60.0.109")
+    };
+    assert!(eventually(SOON * 2, got), "{given:?}");
+    site.why(&squatter, "it did not get this address here");
+}
+
+#[test]
+fn a_port_that_another_program_has_is_shown_and_taken_when_it_is_free() {
+    if !is_ready("a port in use", &["udhcpc", "dnsmasq"]) {
+        return;
+    }
+    let mut site = BootSite::new("boot-port");
+    let scratch = Scratch::new().unwrap();
+    let other = dnsmasq(
+        &site.server,
+        &scratch,
+        &[
+            "--dhcp-range=10.60.0.200,10.60.0.209,1h",
+            "--bind-interfaces",
+            "--interface=eth0",
+        ],
+    );
+    let client = site.client("client");
+    assert!(
+        eventually(SOON, || client.asks().is_some()),
+        "dnsmasq serves"
+    );
+    site.write(RANGE);
+    site.start_again();
+    site.shows("another DHCP server runs on this machine");
+    other.kill_tree();
+    site.shows("answers");
+    assert!(
+        client
+            .asks()
+            .is_some_and(|address| address.starts_with("10.60.0.10"))
+    );
+}
+
+#[test]
+fn an_interface_goes_and_returns_and_a_reload_gives_another_address() {
+    if !is_ready("an interface", &["udhcpc"]) {
+        return;
+    }
+    let mut site = BootSite::new("boot-interface");
+    let client = site.client("client");
+    let line = |address: &str| {
+        format!(
+            " machine node7 mac {} address {address} image rescue",
+            client.mac()
+        )
+    };
+    site.start(&line("10.60.0.107"));
+    assert_eq!(client.asks().as_deref(), Some("10.60.0.107"));
+    for words in [
+        ["set", "eth0", "down"].as_slice(),
+        &["set", "eth0", "name", "gone0"],
+    ] {
+        site.server
+            .ip(&[["link"].as_slice(), words].concat())
+            .unwrap();
+    }
+    site.shows("interface eth0 is not on this machine");
+    for words in [
+        ["set", "gone0", "name", "eth0"].as_slice(),
+        &["set", "eth0", "up"],
+    ] {
+        site.server
+            .ip(&[["link"].as_slice(), words].concat())
+            .unwrap();
+    }
+    site.shows("answers");
+    assert_eq!(client.asks().as_deref(), Some("10.60.0.107"));
+    site.write(&line("10.60.0.108"));
+    site.ours(&["reload"]);
+    let changed = || client.asks().as_deref() == Some("10.60.0.108");
+    assert!(eventually(SOON, changed));
+    site.why(&client, "10.60.0.108 is its own address in the file");
+}

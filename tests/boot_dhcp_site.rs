@@ -1,0 +1,245 @@
+//! Where the scenarios of network boot take place: a server, and clients on a switch with it.
+
+use crate::program::binary;
+use lab::{Host, Interface, Lab, Process, Scratch, Switch, eventually};
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How long anything may take on a machine that is busy with other tests.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// Notes what a client is told: the event, and the address. udhcpc gets the address, too: without it
+/// it cannot renew.
+const SCRIPT: &str = "#!/bin/sh
+echo \"$1$reason $ip$new_ip_address\" >>\"$TOLD\"
+case $1 in
+deconfig) ip addr flush dev eth0 ;;
+bound) ip addr replace \"$ip/24\" dev eth0 ;;
+esac
+";
+
+/// A server and its network.
+#[derive(Debug)]
+pub struct BootSite {
+    // Whoever works in the hosts goes before them.
+    program: Option<Process>,
+    pub server: Host,
+    pub lan: Switch,
+    pub lab: Lab,
+    pub scratch: Scratch,
+}
+
+/// A client.
+#[derive(Debug)]
+pub struct Client {
+    pub host: Host,
+    pub at: Interface,
+    scratch: Scratch,
+}
+
+impl BootSite {
+    /// A server with 10.60.0.1, on which nothing runs yet.
+    pub fn new(name: &str) -> BootSite {
+        let lab = Lab::new(name).unwrap();
+        let lan = lab.switch("lan").unwrap();
+        let server = lab.host("server").unwrap();
+        let at = lan.attach(&server).unwrap();
+        at.address("10.60.0.1/24").unwrap();
+        BootSite {
+            program: None,
+            server,
+            lan,
+            lab,
+            scratch: Scratch::new().unwrap(),
+        }
+    }
+
+    fn config(&self) -> PathBuf {
+        self.scratch.path().join("boot.cfg")
+    }
+
+    /// Writes a section with these lines.
+    pub fn write(&self, lines: &str) {
+        let leases = self.scratch.path().join("leases");
+        let text = format!(
+            "boot lan\n interface eth0\n leases {}\n image rescue disk\n{lines}\n",
+            leases.display()
+        );
+        fs::write(self.config(), text).unwrap();
+    }
+
+    /// Starts the program, and waits until it answers.
+    pub fn start(&mut self, lines: &str) {
+        self.write(lines);
+        self.start_again();
+        self.shows("answers");
+    }
+
+    /// Starts the program with the file that is there.
+    pub fn start_again(&mut self) {
+        let said = File::create(self.scratch.path().join("said")).unwrap();
+        let mut command = Command::new(binary());
+        command.args(["run", "-f"]).arg(self.config());
+        command.stdin(Stdio::null());
+        command.stdout(said.try_clone().unwrap()).stderr(said);
+        self.program = Some(self.server.spawn(command).unwrap());
+    }
+
+    /// Ends the program as a loss of power would.
+    pub fn kill(&mut self) {
+        if let Some(program) = self.program.take() {
+            program.kill_tree();
+        }
+    }
+
+    pub fn program(&self) -> &Process {
+        self.program.as_ref().unwrap()
+    }
+
+    /// What a command of ours prints.
+    pub fn ours(&self, words: &[&str]) -> String {
+        let mut command = Command::new(binary());
+        command.args(words);
+        command.args(["--pid", &self.program().pid().to_string()]);
+        self.server
+            .run(command)
+            .unwrap_or_else(|error| error.to_string())
+    }
+
+    /// Waits until the report of the network has a text.
+    pub fn shows(&self, text: &str) {
+        let mut shown = String::new();
+        let good = eventually(SOON, || {
+            shown = self.ours(&["boot", "show"]);
+            shown.contains(text)
+        });
+        let said = fs::read_to_string(self.scratch.path().join("said")).unwrap_or_default();
+        assert!(good, "no '{text}' in:\n{shown}\n{said}");
+    }
+
+    /// Waits until what a machine was answered has a text.
+    pub fn why(&self, client: &Client, text: &str) {
+        let mac = client.mac();
+        let mut shown = String::new();
+        let good = eventually(SOON, || {
+            shown = self.ours(&["boot", "why", &mac]);
+            shown.contains(text)
+        });
+        assert!(good, "no '{text}' in:\n{shown}");
+    }
+
+    /// A client on the network of the server.
+    pub fn client(&self, name: &str) -> Client {
+        Client::new(&self.lab, &self.lan, name)
+    }
+}
+
+impl Client {
+    pub fn new(lab: &Lab, lan: &Switch, name: &str) -> Client {
+        let host = lab.host(name).unwrap();
+        let at = lan.attach(&host).unwrap();
+        let scratch = Scratch::new().unwrap();
+        let script = scratch.write("script", SCRIPT).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        Client { host, at, scratch }
+    }
+
+    /// The address of its card.
+    pub fn mac(&self) -> String {
+        let text = self
+            .host
+            .ip(&["-brief", "link", "show", "dev", "eth0"])
+            .unwrap();
+        text.split_whitespace().nth(2).unwrap().to_owned()
+    }
+
+    fn command(&self, program: &str, words: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(words);
+        command.env("TOLD", self.scratch.path().join("told"));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    }
+
+    /// What it was told, line by line.
+    pub fn told(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.scratch.path().join("told")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn script(&self) -> String {
+        self.scratch.path().join("script").display().to_string()
+    }
+
+    /// Asks for an address once with udhcpc. None: it gets none.
+    pub fn asks(&self) -> Option<String> {
+        let _ = fs::remove_file(self.scratch.path().join("told"));
+        let script = self.script();
+        let words = [
+            "-i", "eth0", "-f", "-n", "-q", "-t", "6", "-T", "1", "-s", &script,
+        ];
+        let program = self.host.spawn(self.command("udhcpc", &words)).unwrap();
+        assert!(program.wait(SOON).is_some(), "udhcpc ends");
+        let told = self.told();
+        let bound = told.iter().find_map(|line| line.strip_prefix("bound "));
+        bound.map(str::to_owned)
+    }
+
+    /// A udhcpc that stays, and renews or releases when it gets a signal.
+    pub fn stays(&self) -> Process {
+        let script = self.script();
+        let words = [
+            "-i", "eth0", "-f", "-R", "-t", "6", "-T", "1", "-s", &script,
+        ];
+        self.host.spawn(self.command("udhcpc", &words)).unwrap()
+    }
+
+    /// Waits until a line that begins so was told, and returns its address.
+    pub fn hears(&self, event: &str) -> String {
+        let mut heard = None;
+        let good = eventually(SOON, || {
+            let told = self.told();
+            heard = told
+                .iter()
+                .rev()
+                .find_map(|line| Some(line.strip_prefix(event)?.trim().to_owned()));
+            heard.is_some()
+        });
+        assert!(good, "no {event} in {:?}", self.told());
+        heard.unwrap_or_default()
+    }
+
+    /// Asks for an address with dhclient.
+    pub fn asks_with_dhclient(&self) -> String {
+        let at = |name: &str| self.scratch.path().join(name).display().to_string();
+        let (script, leases, pid) = (self.script(), at("leases"), at("pid"));
+        fs::write(&leases, "").unwrap();
+        let told = format!("TOLD={}", at("told"));
+        let words = [
+            "-4",
+            "-1",
+            "-d",
+            "-sf",
+            &script,
+            "-lf",
+            &leases,
+            "-pf",
+            &pid,
+            "-cf",
+            "/dev/null",
+            "-e",
+            &told,
+            "eth0",
+        ];
+        let program = self.host.spawn(self.command("dhclient", &words)).unwrap();
+        let address = self.hears("BOUND ");
+        drop(program);
+        address
+    }
+}

@@ -1,0 +1,36 @@
+//! The command line of the comparison.
+
+use super::case::Case;
+use crate::comparison::Error;
+use crate::comparison::options;
+use std::ffi::OsString;
+
+pub type Options = options::Options<Case>;
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+Network boot: Kea or dnsmasq and evenkeel in turn as DHCP servers, in namespaces (as root).
+
+usage: cargo xtask bench-boot [OPTION...]
+
+  --case NAME         only this case; may be repeated:
+                        machines          10,000 machines of the file, beside Kea
+                        range             new clients of a range, beside Kea
+                        dnsmasq-machines  as machines, beside dnsmasq
+                        dnsmasq-range     as range, beside dnsmasq
+  --repetitions N     of each case (5)
+  --left COMMAND      Kea (/usr/sbin/kea-dhcp4)
+  --right COMMAND     what is compared (target/release/evenkeel)
+  --markdown          prints the table as Markdown
+  --write             write the table to docs/benchmarks.md
+";
+
+/// Of each case where nothing else is said.
+const REPETITIONS: usize = 5;
+/// What is compared with.
+const LEFT: &str = "/usr/sbin/kea-dhcp4";
+
+/// Reads the arguments. None: help is wanted.
+pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>, Error> {
+    options::parse(arguments, REPETITIONS, LEFT)
+}
