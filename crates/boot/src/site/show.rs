@@ -1,6 +1,7 @@
 //! A network as operators see it.
 
 use super::Site;
+use crate::aoe::server::Status;
 use crate::assignment::{Assigned, assigned};
 use crate::config::Gives;
 use crate::counters::Counters;
@@ -102,6 +103,21 @@ pub fn rows() -> Vec<NumberRow> {
             "evenkeel_boot_http_bytes_total",
             "Bytes that were sent by HTTP.",
         ),
+        (
+            "aoe",
+            "evenkeel_boot_aoe_requests_total",
+            "Requests to disks over Ethernet that have a reply.",
+        ),
+        (
+            "aoe failed",
+            "evenkeel_boot_aoe_failures_total",
+            "Requests to disks over Ethernet without a reply: the disk was out of reach.",
+        ),
+        (
+            "aoe bytes",
+            "evenkeel_boot_aoe_bytes_total",
+            "Bytes of replies of disks over Ethernet.",
+        ),
     ];
     let gauges = gauges.map(|(name, metric, words)| {
         let row = NumberRow::new(name, metric, words);
@@ -126,6 +142,8 @@ pub struct Servers {
     pub tftp: Counters,
     /// What HTTP has counted.
     pub http: Counters,
+    /// The disks over the network.
+    pub disks: Vec<Status>,
 }
 
 impl Site {
@@ -166,6 +184,14 @@ impl Site {
         if !waiting.is_empty() {
             subject = subject.list("new machines", waiting);
         }
+        let disks = servers.disks.iter().map(|disk| match &disk.trouble {
+            None => format!("{} ({}): served", disk.name, disk.target),
+            Some(why) => format!("{} ({}): not served here: {why}", disk.name, disk.target),
+        });
+        let disks: Vec<String> = disks.collect();
+        if !disks.is_empty() {
+            subject = subject.list("disks", disks);
+        }
         self.numbers(subject, servers)
     }
 
@@ -204,6 +230,11 @@ impl Site {
             .map(|pool| pool.count());
         let count = count.unwrap_or_default();
         let (tftp, http) = (&servers.tftp, &servers.http);
+        let of_disks = |counted: fn(&Counters) -> u64| -> u64 {
+            { servers.disks.iter() }
+                .map(|disk| counted(&disk.counters))
+                .sum()
+        };
         subject
             .number("addresses", count.all)
             .number("leased", count.leased)
@@ -222,6 +253,9 @@ impl Site {
             .number("http", http.done)
             .number("http failed", http.failed)
             .number("http bytes", http.bytes)
+            .number("aoe", of_disks(|counters| counters.done))
+            .number("aoe failed", of_disks(|counters| counters.failed))
+            .number("aoe bytes", of_disks(|counters| counters.bytes))
     }
 
     /// What a machine boots next, in words.

@@ -1,0 +1,187 @@
+//! The lines of a `boot` section for disks that machines use over the network.
+
+use super::machines::{too_many, unique};
+use super::section::{Disk, Draft, Lan, many, name};
+use super::{LineBuilder, codes};
+use crate::aoe::frame::Target;
+use crate::config::{self, Image, Storage};
+use configuration::Exchange;
+use language::arguments::{Args, Built};
+use language::keyword::Keyword;
+use language::{Diagnostic, Written, suggest};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Disks of a section: each has threads of its own.
+const DISKS_MAX: usize = 64;
+/// The kind of things that the part of volumes exports.
+const VOLUME: &str = "volume";
+
+fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    let lan = many(draft, args, "disk")?;
+    let name = name("disk", args.required("the disk's name")?)?;
+    let mut same = lan.disks.all.iter();
+    let first = same.find(|other| other.name.value == name.value);
+    unique("disk", &name, first.map(|other| other.name.span))?;
+    if lan.disks.all.len() >= DISKS_MAX {
+        return Err(too_many(span, format!("more than {DISKS_MAX} disks")));
+    }
+    let mut storage = match args.choice(&[("volume", true), ("file", false)])? {
+        true => {
+            let word = args.required("the name of a volume")?;
+            Written::new(Storage::Volume(word.text().into_owned()), word.span)
+        }
+        false => {
+            let path = args.absolute_path("a file or a block device")?;
+            let storage = Storage::File {
+                path: path.value,
+                is_read_only: false,
+            };
+            Written::new(storage, path.span)
+        }
+    };
+    // A volume says itself whether it can be written.
+    let options: &[&str] = match storage.value {
+        Storage::Volume(_) => &["aoe"],
+        Storage::File { .. } => &["ro", "aoe"],
+    };
+    let mut target = None;
+    args.options(options, &[], &codes::TWICE, |option, args| {
+        match (option, &mut storage.value) {
+            ("ro", Storage::File { is_read_only, .. }) => *is_read_only = true,
+            _ => target = Some(self::target(args)?),
+        }
+        Ok(())
+    })?;
+    let missing = || {
+        let told = format!("disk '{}' has no `aoe`, and so no number", name.value);
+        args.refused(&codes::ARGUMENTS, name.span, told)
+    };
+    let target = target.ok_or_else(missing)?;
+    let also = { lan.disks.all.iter() }.find(|other| other.target.value == target.value);
+    if let Some(first) = also {
+        let told = format!("a second disk has the number {}", target.value);
+        let told = Diagnostic::error(&codes::TARGET_TWICE, target.span, told).label("a second one");
+        return Err(told.also(first.target.span, "first given here"));
+    }
+    lan.disks.all.push(Disk {
+        name,
+        target,
+        storage,
+    });
+    Ok(())
+}
+
+fn target(args: &mut Args<'_>) -> Result<Written<Target>, Diagnostic> {
+    let word = args.required("a shelf and a slot")?;
+    let text = word.str();
+    let read = |text: &str| {
+        let (shelf, slot) = text.split_once('.')?;
+        let is_number = |text: &str| text.bytes().all(|digit| digit.is_ascii_digit());
+        if !is_number(shelf) || !is_number(slot) {
+            return None;
+        }
+        let target = Target {
+            shelf: shelf.parse().ok()?,
+            slot: slot.parse().ok()?,
+        };
+        target.is_of_a_disk().then_some(target)
+    };
+    match read(text) {
+        Some(target) => Ok(Written::new(target, word.span)),
+        None => Err(args.unfit(
+            word,
+            "not a shelf (0 to 65534) and a slot (0 to 254), such as 0.1",
+        )),
+    }
+}
+
+/// Names the volumes of a section, which have to be there once all parts have finished.
+pub(super) fn refer(exchange: &mut Exchange, lan: &Lan) {
+    for disk in &lan.disks.all {
+        if let Storage::Volume(volume) = &disk.storage.value {
+            exchange.refer(VOLUME, volume, disk.storage.span);
+        }
+    }
+}
+
+/// The disks of a section as the role gets them.
+pub(super) fn build(lan: &Lan) -> BTreeMap<String, config::Disk> {
+    let built = |disk: &Disk| {
+        let built = config::Disk {
+            target: disk.target.value,
+            storage: disk.storage.value.clone(),
+        };
+        (disk.name.value.clone(), built)
+    };
+    lan.disks.all.iter().map(built).collect()
+}
+
+/// Images of disks that are not there, or that cannot be booted.
+pub(super) fn wrong(lan: &Lan) -> Vec<Diagnostic> {
+    let mut wrong = Vec::new();
+    let lines = lan.given.iter().filter(|(keyword, _)| *keyword == "disk");
+    // One whose line was refused is not there, and was told.
+    if lines.count() == lan.disks.all.len() {
+        let names = || lan.disks.all.iter().map(|disk| disk.name.value.as_str());
+        let unknown = |named: &&Written<String>| !names().any(|name| name == named.value);
+        wrong.extend(lan.disks.named.iter().filter(unknown).map(|named| {
+            let told = format!("there is no disk '{}' in this section", named.value);
+            let told = Diagnostic::error(&codes::NO_DISK, named.span, told);
+            let told = told.label("no `disk` line has this name");
+            told.did_you_mean(named.span, suggest::nearest(&named.value, names()))
+        }));
+    }
+    if let (Some(secure), Some(named)) = (lan.secure_boot, lan.disks.named.first()) {
+        let told = "an image is a disk over the network, which GRUB cannot boot";
+        let told = Diagnostic::error(&codes::AOE_ONLY_IPXE, named.span, told);
+        wrong.push(told.also(secure, "UEFI machines get GRUB by this line"));
+    }
+    let is_aoe = |name: &str| {
+        let mut images = lan.images.iter();
+        images.any(|(own, _, image)| own.value == name && matches!(image, Image::Aoe { .. }))
+    };
+    let once = lan.machines.iter().filter(|machine| machine.once);
+    wrong.extend(
+        { once }
+            .filter(|machine| is_aoe(&machine.image.value))
+            .map(|machine| {
+                let told = "a disk over the network cannot be booted `once`";
+                let told = Diagnostic::error(&codes::AOE_ONLY_IPXE, machine.image.span, told);
+                told.label("it is never fetched as a whole")
+            }),
+    );
+    wrong
+}
+
+/// Files of disks that are not on this machine.
+pub(super) fn not_here(lan: &Lan, is_missing: impl Fn(&Path) -> bool) -> Vec<Diagnostic> {
+    let missing = lan
+        .disks
+        .all
+        .iter()
+        .filter_map(|disk| match &disk.storage.value {
+            Storage::File { path, .. } if is_missing(path) => Some((path, disk.storage.span)),
+            _ => None,
+        });
+    let told = missing.map(|(path, span)| {
+        let told = format!("there is no file '{}'", path.display());
+        let told = Diagnostic::warning(&codes::NO_FILE, span, told);
+        told.label("this node does not serve the disk")
+    });
+    told.collect()
+}
+
+pub(super) static LINES: &[Keyword<LineBuilder>] = &[Keyword {
+    places: &["boot"],
+    syntax: "disk <name> { volume <volume> | file <path> [ro] } aoe <shelf>.<slot>",
+    doc: "A disk that machines of the network use by AoE (ATA over Ethernet), under this shelf (0 to 65534) and slot (0 to \
+        254), at most 64. `volume` is a `volume` section: the node that serves the volume serves the disk, and if the volume \
+        moves to another node, that one does. `file` is a file or a block device of this node; with `ro` machines only read \
+        it. On a cluster, every node with the file serves it, so use `file` there only with `ro` and the same content, or \
+        write `on NODE disk …`. AoE has no login: every machine of the Ethernet network can use the disk. A write is \
+        acknowledged when the volume or the kernel has it; it is on stable storage after a flush.",
+    example: "disk system volume node7-system aoe 0.1",
+    build: disk,
+}];
