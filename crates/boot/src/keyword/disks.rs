@@ -185,3 +185,136 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[Keyword {
     example: "disk system volume node7-system aoe 0.1",
     build: disk,
 }];
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Boots, Disk, Image, Storage};
+    use crate::keyword::PART;
+    use configuration::outside::Outside;
+    use configuration::{
+        Context, Draft, Exchange, Export, Kind, LoadOptions, Part, Recording, Sections, Words,
+    };
+    use language::source::Text;
+    use language::{Environment, Facts, Line, render};
+    use std::any::Any;
+
+    language::codes! {
+        NO_VOLUME = "E0001", "no volume of this name", "As the part of volumes has it.";
+    }
+
+    /// The section `volume`, as far as disks need it.
+    static VOLUMES: Part = Part {
+        name: "volumes",
+        sections: Sections {
+            names: &[("volume", "A volume.")],
+            ..Sections::NONE
+        },
+        documented: Vec::new,
+        codes: || CODES.to_vec(),
+        exports: &[Kind {
+            name: super::VOLUME,
+            unknown: &NO_VOLUME,
+            label: "no section of this name",
+        }],
+        begin: |_| Box::new(Heads::default()),
+        run: None,
+    };
+
+    #[derive(Debug, Default)]
+    struct Heads(Vec<String>);
+
+    impl Draft for Heads {
+        fn section(&mut self, _: &mut Context, head: &Line) {
+            self.0.push(head.words[1].text().into_owned());
+        }
+
+        fn place(&self) -> Option<&'static str> {
+            Some("volume")
+        }
+
+        fn line(&mut self, _: &mut Context, _: &Line) {}
+
+        fn finish(self: Box<Self>, _: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
+            for name in self.0 {
+                exchange.export(Export::new(super::VOLUME, &name, &()));
+            }
+            Box::new(())
+        }
+    }
+
+    /// What a section with these lines comes to, and what is said of it.
+    fn load(lines: &str) -> (Boots, String) {
+        let text = format!(
+            "volume system\nboot lan\n    interface br0\n    range 10.20.0.100 10.20.0.199\n{lines}"
+        );
+        let parts: [&'static Part; 2] = [&VOLUMES, &PART];
+        let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
+        let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
+        let words = Words::of(parts.iter().map(|part| &part.sections));
+        let options = LoadOptions::default();
+        let inputs = Recording::new(files, environment, facts, options, words);
+        let mut loaded = configuration::load(&parts, inputs, Outside::default());
+        let told = render::concise(&loaded.sources, &loaded.diagnostics, true);
+        (loaded.take(&PART), told)
+    }
+
+    const LINES: &str = "    disk system volume system aoe 0.1
+    disk tools file /srv/tools.img ro aoe 65534.254
+    image system aoe system
+    machine node7 mac 52:54:00:00:00:07 image system
+";
+
+    #[test]
+    fn disks_are_volumes_and_files_with_a_number() {
+        let (boots, told) = load(LINES);
+        assert!(!told.contains("error["), "{told}");
+        let lan = &boots.lans["lan"];
+        let shown = |disk: &Disk| format!("{} {:?}", disk.target, disk.storage);
+        let volume = Storage::Volume("system".to_owned());
+        assert_eq!(shown(&lan.disks["system"]), format!("e0.1 {volume:?}"));
+        let file = Storage::File {
+            path: "/srv/tools.img".into(),
+            is_read_only: true,
+        };
+        assert_eq!(shown(&lan.disks["tools"]), format!("e65534.254 {file:?}"));
+        let disk = "system".to_owned();
+        assert_eq!(lan.images["system"], Image::Aoe { disk });
+    }
+
+    #[test]
+    fn wrong_disks_are_told_at_their_word() {
+        for (line, expected) in [
+            (
+                "disk a volume sytem aoe 1.1",
+                "E0001]: there is no volume 'sytem'",
+            ),
+            (
+                "disk a volume system aoe 0.1",
+                "9:30: error[E0969]: a second disk",
+            ),
+            (
+                "disk system file /x aoe 1.1",
+                "E0953]: duplicate disk 'system'",
+            ),
+            ("disk a file /x ro", "E0951]: disk 'a' has no `aoe`"),
+            ("disk a file x aoe 1.1", "E0952]: "),
+            ("disk a volume system ro aoe 1.1", "error["),
+            ("disk a file /x aoe 65535.1", "not a shelf"),
+            ("disk a file /x aoe 1.255", "not a shelf"),
+            ("disk a file /x aoe +1.2", "not a shelf"),
+            ("disk a file /x aoe e1.2", "not a shelf"),
+            (
+                "image a aoe sytem",
+                "9:17: error[E0970]: there is no disk 'sytem'",
+            ),
+            ("secure-boot yes", "error[E0971]: an image is a disk over"),
+            (
+                "machine node8 mac 52:54:00:00:00:08 image system once",
+                "error[E0971]: a disk over the network cannot be booted `once`",
+            ),
+        ] {
+            let (_, told) = load(&format!("{LINES}    {line}\n"));
+            assert!(told.contains(expected), "{line}: {told}");
+        }
+    }
+}
