@@ -57,10 +57,7 @@ impl Pair {
             eventually(SOON, all),
             "{node} does not show {words:?}: {}\n{}",
             shown(),
-            self.site
-                .machine(node)
-                .command(&["cluster", "status"])
-                .text()
+            self.site.machine(node).command(&["cluster", "status"]).text()
         );
     }
 }

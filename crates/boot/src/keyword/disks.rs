@@ -188,8 +188,11 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[Keyword {
 
 #[cfg(test)]
 mod tests {
+    use crate::assignment::{Turns, assigned};
     use crate::config::{Boots, Disk, Image, Storage};
     use crate::keyword::PART;
+    use crate::mac::Mac;
+    use crate::script::{self, Servers};
     use configuration::outside::Outside;
     use configuration::{
         Context, Draft, Exchange, Export, Kind, LoadOptions, Part, Recording, Sections, Words,
@@ -279,6 +282,27 @@ mod tests {
         assert_eq!(shown(&lan.disks["tools"]), format!("e65534.254 {file:?}"));
         let disk = "system".to_owned();
         assert_eq!(lan.images["system"], Image::Aoe { disk });
+    }
+
+    #[test]
+    fn ipxe_boots_a_disk_by_its_number_and_grub_says_that_it_cannot() {
+        let (boots, _) = load(LINES);
+        let lan = &boots.lans["lan"];
+        let mac = Mac([0x52, 0x54, 0, 0, 0, 7]);
+        let servers = Servers {
+            addresses: vec![[10, 20, 0, 2].into()],
+            port: 7447,
+        };
+        let assigned = assigned(lan, &Turns::default(), mac);
+        let script = script::ipxe(lan, "lan", assigned, mac, &servers);
+        let script = String::from_utf8(script).unwrap();
+        assert!(
+            script.contains("\nsanboot aoe:e0.1 || goto failed\n"),
+            "{script}"
+        );
+        let script = script::grub(lan, "lan", assigned, mac);
+        let script = String::from_utf8(script).unwrap();
+        assert!(script.contains("which GRUB cannot boot"), "{script}");
     }
 
     #[test]

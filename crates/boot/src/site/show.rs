@@ -13,124 +13,128 @@ use std::collections::BTreeSet;
 /// The kind of its subject.
 pub const NETWORK: &str = "boot-network";
 
+/// A number, its metric, and what it is.
+type Row = (&'static str, &'static str, &'static str);
+
+/// Numbers that go up and down.
+const GAUGES: &[Row] = &[
+    (
+        "addresses",
+        "evenkeel_boot_addresses",
+        "Addresses of the range that clients can get.",
+    ),
+    (
+        "leased",
+        "evenkeel_boot_leases",
+        "Addresses with a lease that this node knows.",
+    ),
+    (
+        "free",
+        "evenkeel_boot_addresses_free",
+        "Addresses that a new client can get from this node.",
+    ),
+    (
+        "declined",
+        "evenkeel_boot_addresses_in_use_elsewhere",
+        "Addresses that somebody uses who did not get them here.",
+    ),
+    (
+        "machines",
+        "evenkeel_boot_machines",
+        "Machines of the file.",
+    ),
+    (
+        "fetches",
+        "evenkeel_boot_fetches_open",
+        "Files that are being fetched.",
+    ),
+];
+
+/// Numbers since the start of the role.
+const COUNTERS: &[Row] = &[
+    (
+        "requests",
+        "evenkeel_boot_dhcp_requests_total",
+        "DHCP packets.",
+    ),
+    (
+        "answers",
+        "evenkeel_boot_dhcp_answers_total",
+        "DHCP packets that were answered.",
+    ),
+    (
+        "limited",
+        "evenkeel_boot_dhcp_limited_total",
+        "DHCP packets of machines that sent too many.",
+    ),
+    (
+        "unreadable",
+        "evenkeel_boot_dhcp_unreadable_total",
+        "Packets to the port of DHCP that are none.",
+    ),
+    (
+        "conflicts",
+        "evenkeel_boot_conflicts_total",
+        "Times that an address was in use by somebody who did not get it here.",
+    ),
+    (
+        "tftp",
+        "evenkeel_boot_tftp_files_total",
+        "Files that were fetched by TFTP.",
+    ),
+    (
+        "tftp failed",
+        "evenkeel_boot_tftp_failures_total",
+        "Fetches by TFTP that ended before.",
+    ),
+    (
+        "tftp bytes",
+        "evenkeel_boot_tftp_bytes_total",
+        "Bytes that were sent by TFTP.",
+    ),
+    (
+        "http",
+        "evenkeel_boot_http_files_total",
+        "Files that were fetched by HTTP.",
+    ),
+    (
+        "http failed",
+        "evenkeel_boot_http_failures_total",
+        "Fetches by HTTP that ended before.",
+    ),
+    (
+        "http bytes",
+        "evenkeel_boot_http_bytes_total",
+        "Bytes that were sent by HTTP.",
+    ),
+    (
+        "aoe",
+        "evenkeel_boot_aoe_requests_total",
+        "Requests to disks over Ethernet that have a reply.",
+    ),
+    (
+        "aoe failed",
+        "evenkeel_boot_aoe_failures_total",
+        "Requests to disks over Ethernet without a reply: the disk was out of reach.",
+    ),
+    (
+        "aoe bytes",
+        "evenkeel_boot_aoe_bytes_total",
+        "Bytes of replies of disks over Ethernet.",
+    ),
+];
+
 /// The numbers of a network, with their metrics and what they are.
 pub fn rows() -> Vec<NumberRow> {
-    let gauges = [
-        (
-            "addresses",
-            "evenkeel_boot_addresses",
-            "Addresses of the range that clients can get.",
-        ),
-        (
-            "leased",
-            "evenkeel_boot_leases",
-            "Addresses with a lease that this node knows.",
-        ),
-        (
-            "free",
-            "evenkeel_boot_addresses_free",
-            "Addresses that a new client can get from this node.",
-        ),
-        (
-            "declined",
-            "evenkeel_boot_addresses_in_use_elsewhere",
-            "Addresses that somebody uses who did not get them here.",
-        ),
-        (
-            "machines",
-            "evenkeel_boot_machines",
-            "Machines of the file.",
-        ),
-        (
-            "fetches",
-            "evenkeel_boot_fetches_open",
-            "Files that are being fetched.",
-        ),
-    ];
-    let counters = [
-        (
-            "requests",
-            "evenkeel_boot_dhcp_requests_total",
-            "DHCP packets.",
-        ),
-        (
-            "answers",
-            "evenkeel_boot_dhcp_answers_total",
-            "DHCP packets that were answered.",
-        ),
-        (
-            "limited",
-            "evenkeel_boot_dhcp_limited_total",
-            "DHCP packets of machines that sent too many.",
-        ),
-        (
-            "unreadable",
-            "evenkeel_boot_dhcp_unreadable_total",
-            "Packets to the port of DHCP that are none.",
-        ),
-        (
-            "conflicts",
-            "evenkeel_boot_conflicts_total",
-            "Times that an address was in use by somebody who did not get it here.",
-        ),
-        (
-            "tftp",
-            "evenkeel_boot_tftp_files_total",
-            "Files that were fetched by TFTP.",
-        ),
-        (
-            "tftp failed",
-            "evenkeel_boot_tftp_failures_total",
-            "Fetches by TFTP that ended before.",
-        ),
-        (
-            "tftp bytes",
-            "evenkeel_boot_tftp_bytes_total",
-            "Bytes that were sent by TFTP.",
-        ),
-        (
-            "http",
-            "evenkeel_boot_http_files_total",
-            "Files that were fetched by HTTP.",
-        ),
-        (
-            "http failed",
-            "evenkeel_boot_http_failures_total",
-            "Fetches by HTTP that ended before.",
-        ),
-        (
-            "http bytes",
-            "evenkeel_boot_http_bytes_total",
-            "Bytes that were sent by HTTP.",
-        ),
-        (
-            "aoe",
-            "evenkeel_boot_aoe_requests_total",
-            "Requests to disks over Ethernet that have a reply.",
-        ),
-        (
-            "aoe failed",
-            "evenkeel_boot_aoe_failures_total",
-            "Requests to disks over Ethernet without a reply: the disk was out of reach.",
-        ),
-        (
-            "aoe bytes",
-            "evenkeel_boot_aoe_bytes_total",
-            "Bytes of replies of disks over Ethernet.",
-        ),
-    ];
-    let gauges = gauges.map(|(name, metric, words)| {
-        let row = NumberRow::new(name, metric, words);
-        NumberRow {
-            kind: NumberKind::Gauge,
-            ..row
-        }
-    });
-    let counters = counters.map(|(name, metric, words)| NumberRow {
-        kind: NumberKind::Counter,
-        ..NumberRow::new(name, metric, words)
-    });
-    gauges.into_iter().chain(counters).collect()
+    let of = |rows: &'static [Row], kind: NumberKind| {
+        rows.iter().map(move |&(name, metric, words)| NumberRow {
+            kind,
+            ..NumberRow::new(name, metric, words)
+        })
+    };
+    of(GAUGES, NumberKind::Gauge)
+        .chain(of(COUNTERS, NumberKind::Counter))
+        .collect()
 }
 
 /// How its servers are.
