@@ -14,8 +14,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long the server may be silent in the handshake.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+/// How long the server may be silent in the handshake: less than the role has for a stop, which waits for
+/// it. Another attempt follows.
+const HANDSHAKE_MAX: Duration = Duration::from_millis(1500);
 /// Bytes of the handshake that are kept until they make a whole reply.
 const HANDSHAKE_BYTES_MAX: usize = 128 << 10;
 /// The largest block of a server: the queue of a target keeps changes of such blocks apart.
