@@ -26,6 +26,7 @@ fn desk() -> Desk {
         },
         lease_s: LEASE_S,
         tells: Tells::default(),
+        disks: Default::default(),
         images: BTreeMap::new(),
         machines: BTreeMap::new(),
         unknown: Unknown::Menu,

@@ -39,6 +39,7 @@ fn main() -> Result<(), String> {
         },
         lease_s: 3600,
         tells: Tells::default(),
+        disks: Default::default(),
         images: BTreeMap::from([("disk".to_owned(), Image::Disk)]),
         machines: (0..machines).map(machine).collect(),
         unknown: Unknown::Menu,
@@ -53,6 +54,7 @@ fn main() -> Result<(), String> {
     let place = Place {
         only_reads: || Ok(()),
         only_writes: |_| Ok(()),
+        runtime: || "/nowhere".into(),
     };
     let _role = Role::new(place, &part::codec::encode(&boots))?;
     loop {

@@ -1,5 +1,6 @@
 //! What the files say of networks from which machines boot, as the role gets it.
 
+use crate::aoe::frame::Target;
 use crate::mac::Mac;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -40,6 +41,8 @@ pub struct Lan {
     pub tells: Tells,
     /// The images, by name.
     pub images: BTreeMap<String, Image>,
+    /// The disks that machines use over the network, by name.
+    pub disks: BTreeMap<String, Disk>,
     /// The machines that the file names, by their cards.
     pub machines: BTreeMap<Mac, Machine>,
     /// What becomes of other machines.
@@ -151,6 +154,34 @@ pub enum Image {
     },
     /// The disk of the machine.
     Disk,
+    /// A disk over Ethernet.
+    Aoe {
+        /// The name of the disk.
+        disk: String,
+    },
+}
+
+/// A disk that machines use over the network.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Disk {
+    /// Its number for AoE.
+    pub target: Target,
+    /// What stores it.
+    pub storage: Storage,
+}
+
+/// What stores a disk.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Storage {
+    /// A volume, on the node that serves it.
+    Volume(String),
+    /// A file or a block device of each node.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Machines only read it.
+        is_read_only: bool,
+    },
 }
 
 /// A machine of the file.
@@ -190,6 +221,7 @@ impl Lan {
             gives: Gives::Fixed,
             lease_s: LEASE_S,
             tells: Tells::default(),
+            disks: Default::default(),
             images: [("disk".to_owned(), Image::Disk)].into(),
             machines: BTreeMap::new(),
             unknown: Unknown::Ignore,

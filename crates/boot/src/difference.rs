@@ -37,6 +37,9 @@ fn changed(name: &str, before: &Lan, now: &Lan) -> Vec<String> {
     lines.extend(named("image", &before.images, &now.images, |_, key| {
         key.clone()
     }));
+    lines.extend(named("disk", &before.disks, &now.disks, |_, key| {
+        key.clone()
+    }));
     lines.extend(named(
         "machine",
         &before.machines,

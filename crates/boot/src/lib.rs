@@ -9,12 +9,14 @@
 //! - [`journal`] keeps leases on the disk, [`turns`] what was booted once, and [`history`] what each machine asked.
 //! - [`content`] is what a client may fetch, whatever it fetches it with; [`source`] is a content that
 //!   is open, [`counters`] is how much was fetched.
+//! - [`aoe`] is disks over Ethernet.
 //! - [`tftp`] is how firmware fetches files, [`http`] how boot loaders and installers do.
 //! - [`site`] is one network: what all of its servers know. [`net`] is their sockets.
 //! - [`message`] is what operators order, and [`role`] joins all of it.
 //!
 //! This crate never reads a file that no section names, and never decides who runs a volume.
 
+pub mod aoe;
 pub mod assignment;
 pub mod config;
 pub mod content;

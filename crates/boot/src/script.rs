@@ -85,7 +85,7 @@ pub fn ipxe(
     servers: &Servers,
 ) -> Vec<u8> {
     match assigned {
-        Assigned::Image(name, image) => of_image(name, image, mac, servers),
+        Assigned::Image(name, image) => of_image(lan, name, image, mac, servers),
         Assigned::Menu => menu(lan, section, mac, servers),
         Assigned::Enlist => enlist(section, mac, servers),
         Assigned::Nothing(why) => disk(why),
@@ -100,12 +100,20 @@ fn disk(why: &str) -> Vec<u8> {
 }
 
 /// The script of iPXE for an image.
-pub fn of_image(name: &str, image: &Image, mac: Mac, servers: &Servers) -> Vec<u8> {
+pub fn of_image(lan: &Lan, name: &str, image: &Image, mac: Mac, servers: &Servers) -> Vec<u8> {
     let base = servers.first();
     let url = |part: &str| format!("{base}/{}", file(mac, name, part));
     let mut script = Script::ipxe();
     match image {
         Image::Disk => return disk("its image is its disk"),
+        Image::Aoe { disk } => match lan.disks.get(disk) {
+            Some(disk) => {
+                script.line(&format!("echo Boots image {name} from aoe:{}", disk.target));
+                script.line(&format!("sanboot aoe:{} || goto failed", disk.target));
+            }
+            // No valid file has this; a role may have it for a moment.
+            None => script.line("goto failed"),
+        },
         Image::Kernel { initrd, append, .. } => {
             script.line(&format!("echo Boots image {name} from {base}"));
             let initrds: Vec<String> = (0..initrd.len()).map(|at| format!("initrd{at}")).collect();
@@ -240,6 +248,12 @@ pub fn grub(lan: &Lan, section: &str, assigned: Assigned<'_>, mac: Mac) -> Vec<u
     script.0.into_bytes()
 }
 
+/// Shows for a while why an entry of a menu boots nothing.
+fn sorry(script: &mut Script, told: &str) {
+    script.line(&format!("  echo {}", quoted(told)));
+    script.line("  sleep 10");
+}
+
 fn entry(script: &mut Script, name: &str, image: &Image, mac: Mac) {
     let path = |part: &str| format!("/{}", file(mac, name, part));
     script.line(&format!("menuentry {} {{", quoted(name)));
@@ -259,11 +273,11 @@ fn entry(script: &mut Script, name: &str, image: &Image, mac: Mac) {
             script.line(&format!("  chainloader {}", path("uefi")))
         }
         Image::Program { uefi: None, .. } => {
-            script.line(&format!(
-                "  echo {}",
-                quoted(&format!("Image {name} has no file for UEFI"))
-            ));
-            script.line("  sleep 10");
+            sorry(script, &format!("Image {name} has no file for UEFI"));
+        }
+        Image::Aoe { .. } => {
+            let told = format!("Image {name} is a disk over the network, which GRUB cannot boot");
+            sorry(script, &told);
         }
     }
     script.line("}");

@@ -16,6 +16,7 @@ use rustix::thread::CapabilitySet;
 use std::io;
 use std::path::Path;
 use std::time::Instant;
+use supervisor::directory;
 
 /// How it is run.
 pub static ROLE: RoleRow = RoleRow {
@@ -49,6 +50,7 @@ impl Work for Boots {
         let place = Place {
             only_reads,
             only_writes,
+            runtime: directory::path,
         };
         Role::new(place, payload).map(Boots)
     }

@@ -75,7 +75,10 @@ const HOUSE: &[(&str, Knows)] = &[
         "guest",
         Knows::Only(&["configuration", "language", "protocol", "part", "wire"]),
     ),
-    ("boot", Knows::Only(&["configuration", "language", "part"])),
+    (
+        "boot",
+        Knows::Only(&["configuration", "language", "protocol", "part"]),
+    ),
     ("supervisor", Knows::Only(&["language", "protocol", "part"])),
     (
         "console",

@@ -13,9 +13,10 @@ const ROW_ENDING: &str = "Row";
 const ROW: &str = "Keyword";
 
 /// The folders of languages where a word means another thing in another place.
-const BY_PLACE: [&str; 3] = [
+const BY_PLACE: [&str; 4] = [
     "crates/address/src/dialect/",
     "crates/address/src/keyword/",
+    "crates/boot/src/keyword/",
     "crates/console/src/keyword/",
 ];
 

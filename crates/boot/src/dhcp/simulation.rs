@@ -173,6 +173,7 @@ fn lan(random: &mut Random) -> Lan {
         },
         lease_s,
         tells: Tells::default(),
+        disks: Default::default(),
         images: BTreeMap::new(),
         machines: BTreeMap::new(),
         unknown: Unknown::Enlist,

@@ -1,7 +1,7 @@
 //! What is wrong with `boot` sections, beyond single lines.
 
 use super::section::{Draft, Lan, Machine, Unknown};
-use super::{codes, network};
+use super::{codes, disks, network};
 use crate::config::Network;
 use crate::loader;
 use configuration::Context;
@@ -18,6 +18,7 @@ pub(super) fn wrong(draft: &Draft, context: &Context) -> Vec<Diagnostic> {
         wrong.extend(missing(lan));
         wrong.extend(machines(lan));
         wrong.extend(images(lan));
+        wrong.extend(disks::wrong(lan));
         wrong.extend(addresses(lan, network(context, lan)));
         wrong.extend(beside_another(lan));
         wrong.extend(not_here(context, lan));
@@ -238,6 +239,7 @@ fn not_here(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
     }
     let is_missing = |path: &Path| context.outside.runs(path, None) == Runs::Missing;
     let files = lan.images.iter().flat_map(|(_, files, _)| files);
+    wrong.extend(disks::not_here(lan, is_missing));
     wrong.extend(files.filter(|file| is_missing(&file.value)).map(|file| {
         let told = format!("there is no file '{}'", file.value.display());
         let told = Diagnostic::warning(&codes::NO_FILE, file.span, told);

@@ -18,12 +18,12 @@ const INITRDS_MAX: usize = 8;
 /// Bytes of a kernel's command line: more is cut by old kernels without a word.
 const APPEND_MAX: usize = 2_000;
 
-fn too_many(span: Span, told: String) -> Diagnostic {
+pub(super) fn too_many(span: Span, told: String) -> Diagnostic {
     Diagnostic::error(&codes::TOO_MANY, span, told)
 }
 
 /// Refuses a name that something of the section has already.
-fn unique(kind: &str, name: &Written<String>, first: Option<Span>) -> Built {
+pub(super) fn unique(kind: &str, name: &Written<String>, first: Option<Span>) -> Built {
     let Some(first) = first else { return Ok(()) };
     let told = format!("duplicate {kind} '{}' in this section", name.value);
     let told = Diagnostic::error(&codes::NAME, name.span, told).label("this name is taken");
@@ -40,10 +40,16 @@ fn image(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     if lan.images.len() >= IMAGES_MAX {
         return Err(too_many(span, format!("more than {IMAGES_MAX} images")));
     }
-    let choices = ["kernel", "program", "disk"].map(|word| (word, word));
+    let choices = ["kernel", "program", "disk", "aoe"].map(|word| (word, word));
     let (files, image) = match args.choice(&choices)? {
         "kernel" => kernel(args)?,
         "program" => program(args)?,
+        "aoe" => {
+            let word = args.required("the name of a disk")?;
+            let disk = Written::new(word.text().into_owned(), word.span);
+            lan.disks.named.push(disk.clone());
+            (Vec::new(), Image::Aoe { disk: disk.value })
+        }
         _ => (Vec::new(), Image::Disk),
     };
     args.end()?;
@@ -186,11 +192,12 @@ fn unknown(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     Keyword {
         places: &["boot"],
-        syntax: "image <name> { kernel <path> [initrd <path>]… [append <word>…] | program [bios <path>] [uefi <path>] | disk }",
+        syntax: "image <name> { kernel <path> [initrd <path>]… [append <word>…] | program [bios <path>] [uefi <path>] | disk | aoe <disk> }",
         doc: "Something that machines boot, by its name. `kernel` is a Linux kernel with its initial RAM disks, at most 8, in \
             their order, and its command line. `program` is another boot loader or program of the firmware, such as a \
-            memory test or `wimboot`; a machine gets the file for its firmware. `disk` is the machine's own disk. The files \
-            are read when a machine fetches them, so they may be replaced at any time; each node that answers needs them.",
+            memory test or `wimboot`; a machine gets the file for its firmware. `disk` is the machine's own disk. `aoe` is a \
+            disk of the section, which the machine uses over the network and boots as its own, by its boot sector \
+            (BIOS) or boot loader (UEFI); it needs iPXE, so it does not go with `secure-boot`. The files are read when a machine fetches them, so they may be replaced at any time; each node that answers needs them.",
         example: "image rescue kernel /srv/boot/vmlinuz initrd /srv/boot/initrd append console=ttyS0",
         build: image,
     },

@@ -2,6 +2,7 @@
 
 mod check;
 pub mod codes;
+mod disks;
 mod machines;
 mod section;
 #[cfg(test)]
@@ -72,6 +73,7 @@ type LineBuilder = configuration::LineBuilder<Draft>;
 static LINES: &[Family<LineBuilder>] = &[
     ("Network boot", section::LINES),
     ("Network boot", machines::LINES),
+    ("Network boot", disks::LINES),
 ];
 
 static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("boot", LINES, section::begin)];
@@ -99,10 +101,11 @@ impl Tabled for Draft {
         &TABLES
     }
 
-    fn finish(self, context: &mut Context, _: &mut Exchange) -> Box<dyn Any> {
+    fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
         for told in check::wrong(&self, context) {
             context.tell(told);
         }
+        { self.lans.iter() }.for_each(|lan| disks::refer(exchange, lan));
         let (me, nodes) = places(context);
         Box::new(Boots {
             me,
@@ -169,6 +172,7 @@ fn build(lan: &section::Lan) -> Option<(String, Lan)> {
             server: lan.told.server,
         },
         images: images.collect::<BTreeMap<_, _>>(),
+        disks: disks::build(lan),
         machines: lan.machines.iter().map(machine).collect(),
         unknown,
         http_port: lan.http_port,

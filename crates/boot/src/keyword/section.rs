@@ -1,7 +1,8 @@
 //! The section `boot`: its first line, and the lines for its network.
 
 use super::{LineBuilder, codes};
-use crate::config::{HTTP_PORT, Image, LEASE_S, LEASES, Network};
+use crate::aoe::frame::Target;
+use crate::config::{HTTP_PORT, Image, LEASE_S, LEASES, Network, Storage};
 use crate::mac::Mac;
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
@@ -31,6 +32,7 @@ pub(super) struct Lan {
     pub(super) proxy: Option<Span>,
     pub(super) told: Told,
     pub(super) images: Vec<(Written<String>, Vec<Written<PathBuf>>, Image)>,
+    pub(super) disks: Disks,
     pub(super) machines: Vec<Machine>,
     pub(super) unknown: Option<Written<Unknown>>,
     pub(super) http_port: u16,
@@ -63,6 +65,21 @@ pub(super) struct Told {
     pub(super) domain: Option<String>,
     pub(super) ntp: Vec<Ipv4Addr>,
     pub(super) server: Option<Ipv4Addr>,
+}
+
+/// The disks, and which of them images name.
+#[derive(Debug, Default)]
+pub(super) struct Disks {
+    pub(super) all: Vec<Disk>,
+    pub(super) named: Vec<Written<String>>,
+}
+
+/// A disk.
+#[derive(Debug)]
+pub(super) struct Disk {
+    pub(super) name: Written<String>,
+    pub(super) target: Written<Target>,
+    pub(super) storage: Written<Storage>,
 }
 
 /// A machine.
@@ -129,6 +146,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
         proxy: None,
         told: Told::default(),
         images: Vec::new(),
+        disks: Disks::default(),
         machines: Vec::new(),
         unknown: None,
         http_port: HTTP_PORT,

@@ -7,17 +7,19 @@ mod server;
 pub use leases::Written;
 pub use server::Server;
 
-use crate::config::{Boots, Lan};
+use crate::aoe;
+use crate::aoe::server::{Served, Storage};
+use crate::config::{self, Boots, Lan};
 use crate::mac::{Mac, mark};
 use crate::message::{Answer, Asked, Machines, Message};
-use crate::site::{Held, Shared, Site, Standing, rows};
+use crate::site::{Held, Servers, Shared, Site, Standing, rows};
 use leases::Leases;
 use part::codec;
 use part::report::{Moment, Report};
-use part::role::{LeaseNews, WantedLease};
+use part::role::{LeaseNews, VOLUME_SOCKET, WantedLease, volume_directory};
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Machines that one answer has at most.
@@ -31,6 +33,8 @@ pub struct Place {
     pub only_reads: fn() -> io::Result<()>,
     /// Leaves this thread with one directory, in which it writes.
     pub only_writes: fn(&Path) -> io::Result<()>,
+    /// The runtime directory, where the sockets of volumes are.
+    pub runtime: fn() -> PathBuf,
 }
 
 /// The role.
@@ -49,6 +53,7 @@ pub struct Role {
 struct Running {
     site: Shared,
     server: Server,
+    disks: aoe::Server,
     /// None outside of a cluster.
     leases: Option<Leases>,
 }
@@ -63,7 +68,10 @@ pub struct Says {
 }
 
 impl Running {
-    fn change(&mut self, lan: Lan, nodes: &[String]) {
+    fn change(&mut self, lan: Lan, nodes: &[String], place: Place) -> Result<(), String> {
+        let changed = self
+            .disks
+            .change(&lan.interface, served(&lan, &(place.runtime)()));
         if let Some(leases) = &mut self.leases {
             leases.set_nodes(nodes);
         }
@@ -72,6 +80,7 @@ impl Running {
             .lock()
             .change(lan, parts, Moment::now().boottime_ms);
         self.server.wake();
+        changed.map_err(|error| language::reason(&error))
     }
 
     /// Looks at its leases, and returns those that it wants.
@@ -95,6 +104,28 @@ impl Running {
         site.stand(me, standing, now / 1_000_000);
         leases.wants(address.is_some(), now)
     }
+}
+
+/// The disks of a network, where the sockets of volumes are in `runtime`.
+fn served(lan: &Lan, runtime: &Path) -> BTreeMap<String, Served> {
+    let storage = |storage: &config::Storage| match storage {
+        config::Storage::Volume(volume) => Storage::Volume {
+            socket: volume_directory(runtime, volume).join(VOLUME_SOCKET),
+            export: volume.clone(),
+        },
+        config::Storage::File { path, is_read_only } => Storage::File {
+            path: path.clone(),
+            is_read_only: *is_read_only,
+        },
+    };
+    let one = |(name, disk): (&String, &config::Disk)| {
+        let served = Served {
+            target: disk.target,
+            storage: storage(&disk.storage),
+        };
+        (name.clone(), served)
+    };
+    lan.disks.iter().map(one).collect()
 }
 
 /// What a machine without a cluster is.
@@ -147,7 +178,7 @@ impl Role {
             .retain(|name, _| boots.lans.contains_key(name));
         for (name, lan) in boots.lans {
             match self.networks.get_mut(&name) {
-                Some(running) => running.change(lan, &boots.nodes),
+                Some(running) => running.change(lan, &boots.nodes, self.place)?,
                 None => {
                     let running = self.start(&name, lan, &boots.nodes)?;
                     self.networks.insert(name, running);
@@ -162,6 +193,12 @@ impl Role {
         let is_alone = self.me.is_empty();
         let leases = (!is_alone).then(|| Leases::new(name, &self.me, nodes));
         let parts = leases.as_ref().map_or(1, Leases::parts);
+        let disks = aoe::Server::new(self.place.only_reads).and_then(|mut disks| {
+            let runtime = (self.place.runtime)();
+            disks.change(&lan.interface, served(&lan, &runtime))?;
+            Ok(disks)
+        });
+        let disks = disks.map_err(|error| language::reason(&error))?;
         let mut site = Site::new(name, lan, parts);
         if is_alone {
             // Nobody else gives addresses of the range.
@@ -177,6 +214,7 @@ impl Role {
         Ok(Running {
             site,
             server,
+            disks,
             leases,
         })
     }
@@ -244,7 +282,10 @@ impl Role {
     /// The report.
     pub fn report(&self) -> Report {
         let subjects = self.networks.values().map(|one| {
-            let servers = one.server.look();
+            let servers = Servers {
+                disks: one.disks.look(),
+                ..one.server.look()
+            };
             one.site.lock().subject(&servers)
         });
         Report {

@@ -83,7 +83,7 @@ fn files(image: &Image) -> Vec<(String, PathBuf)> {
             all.filter_map(|(name, path)| Some((name.to_owned(), path.clone()?)))
                 .collect()
         }
-        Image::Disk => Vec::new(),
+        Image::Disk | Image::Aoe { .. } => Vec::new(),
     }
 }
 
@@ -123,7 +123,7 @@ impl Site {
             }
             Named::Choice(mac, name) => {
                 let image = self.image_for(mac, name)?;
-                made(script::of_image(name, image, mac, &servers))
+                made(script::of_image(&self.lan, name, image, mac, &servers))
             }
             Named::File(mac, image, file) => {
                 let files = files(self.image_for(mac, image)?).into_iter();

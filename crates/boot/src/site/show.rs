@@ -1,6 +1,7 @@
 //! A network as operators see it.
 
 use super::Site;
+use crate::aoe::server::Status;
 use crate::assignment::{Assigned, assigned};
 use crate::config::Gives;
 use crate::counters::Counters;
@@ -25,7 +26,7 @@ static GAUGES: [[&str; 3]; 6] = [
 
 /// Numbers that only grow.
 #[rustfmt::skip]
-static COUNTERS: [[&str; 3]; 11] = [
+static COUNTERS: [[&str; 3]; 14] = [
     ["requests", "dhcp_requests_total", "DHCP packets."],
     ["answers", "dhcp_answers_total", "DHCP packets that were answered."],
     ["limited", "dhcp_limited_total", "DHCP packets of machines that sent too many."],
@@ -37,6 +38,9 @@ static COUNTERS: [[&str; 3]; 11] = [
     ["http", "http_files_total", "Files that were fetched by HTTP."],
     ["http failed", "http_failures_total", "Fetches by HTTP that ended before."],
     ["http bytes", "http_bytes_total", "Bytes that were sent by HTTP."],
+    ["aoe", "aoe_requests_total", "Requests to disks over Ethernet that have a reply."],
+    ["aoe failed", "aoe_failures_total", "Requests to disks over Ethernet without a reply: the disk was out of reach."],
+    ["aoe bytes", "aoe_bytes_total", "Bytes of replies of disks over Ethernet."],
 ];
 
 /// The numbers of a network.
@@ -59,6 +63,8 @@ pub struct Servers {
     pub tftp: Counters,
     /// What HTTP has counted.
     pub http: Counters,
+    /// The disks over the network.
+    pub disks: Vec<Status>,
 }
 
 impl Site {
@@ -99,6 +105,14 @@ impl Site {
         if !waiting.is_empty() {
             subject = subject.list("new machines", waiting);
         }
+        let disks = servers.disks.iter().map(|disk| match &disk.trouble {
+            None => format!("{} ({}): served", disk.name, disk.target),
+            Some(why) => format!("{} ({}): not served here: {why}", disk.name, disk.target),
+        });
+        let disks: Vec<String> = disks.collect();
+        if !disks.is_empty() {
+            subject = subject.list("disks", disks);
+        }
         self.numbers(subject, servers)
     }
 
@@ -137,6 +151,11 @@ impl Site {
             .map(|pool| pool.count());
         let count = count.unwrap_or_default();
         let (tftp, http) = (&servers.tftp, &servers.http);
+        let of_disks = |counted: fn(&Counters) -> u64| -> u64 {
+            { servers.disks.iter() }
+                .map(|disk| counted(&disk.counters))
+                .sum()
+        };
         subject
             .number("addresses", count.all)
             .number("leased", count.leased)
@@ -155,6 +174,9 @@ impl Site {
             .number("http", http.done)
             .number("http failed", http.failed)
             .number("http bytes", http.bytes)
+            .number("aoe", of_disks(|counters| counters.done))
+            .number("aoe failed", of_disks(|counters| counters.failed))
+            .number("aoe bytes", of_disks(|counters| counters.bytes))
     }
 
     /// What a machine boots next, in words.

@@ -4,7 +4,7 @@ use super::api::{as_json, refused};
 use super::places::Guest;
 use super::proof::{self, BadToken, Client, Refused};
 use super::serve::From;
-use super::sign_in::UNAVAILABLE;
+use super::sign_in::{UNAVAILABLE, is_own};
 use super::{Common, described, fields, signed_in};
 use crate::config::SecondFactor;
 use crate::user::{Role, Scope, Viewer};
@@ -108,6 +108,11 @@ async fn authenticated(parts: &Parts, shared: &Common) -> Result<Asks, Response>
             scope: None,
         });
     };
+    // A browser that has kept the password sends it along with a form of any other site.
+    if !parts.method.is_safe() && !is_own(&parts.headers, &parts.uri) {
+        let words = "this came from a page of another site, which may not act here";
+        return Err(refused(StatusCode::FORBIDDEN, words));
+    }
     let Some(From(from)) = parts.extensions.get().copied() else {
         return Err(refused(
             StatusCode::BAD_REQUEST,

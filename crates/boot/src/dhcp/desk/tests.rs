@@ -33,6 +33,7 @@ fn lan(unknown: Unknown, gives: Gives) -> Lan {
         gives,
         lease_s: 3_600,
         tells: Tells::default(),
+        disks: Default::default(),
         images: BTreeMap::from([("disk".to_owned(), Image::Disk)]),
         machines: BTreeMap::from([
             (FIXED, machine("fixed", Some(ip(107)))),

@@ -84,6 +84,35 @@ fn every_route_of_the_api_is_described_with_the_scope_that_it_takes() {
 }
 
 #[test]
+fn a_page_of_another_site_cannot_act_with_a_password_that_the_browser_has_kept() {
+    let mut bed = Bed::new(Vec::new());
+    let (_, path, body, _) = operations()
+        .into_iter()
+        .find(|(_, path, ..)| path.ends_with("/act"))
+        .expect("an action");
+    let foreign = [
+        ("origin", "http://evil.example"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ];
+    let own = [("host", "console.example"), ("sec-fetch-site", "none")];
+    let mut send = |(name, value): (&'static str, &str)| {
+        let request = Request::post(&path).header(name, value);
+        let request = request.header(AUTHORIZATION, basic("anna", PASSWORD));
+        let reply = bed.request(HOME, request.body(Body::from(body.clone())).unwrap());
+        let acted = !std::mem::take(&mut bed.ordered).is_empty();
+        (reply.status, acted)
+    };
+    for header in foreign {
+        assert_eq!(send(header), (403, false), "{header:?}");
+    }
+    for header in own {
+        assert_eq!(send(header), (200, true), "{header:?}");
+    }
+}
+
+#[test]
 fn a_token_does_what_its_scope_and_the_role_of_its_user_both_allow() {
     let mut tokens = Vec::new();
     for (user, _) in USERS {

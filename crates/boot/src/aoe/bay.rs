@@ -1,0 +1,265 @@
+//! One target at work: threads that carry out its requests, and one that keeps its disk within reach.
+
+use super::disk::{Disk, DiskError};
+use super::frame::Target;
+use super::queue::{Job, Queue};
+use super::request::announcement;
+use crate::counters::{Counters, Counting, Ended};
+use crate::mac::Mac;
+use part::voice::write_error;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Requests of a target that are under way at once.
+const WORKERS: usize = 4;
+/// How often a disk is looked for that is out of reach.
+const AGAIN: Duration = Duration::from_millis(200);
+const ALL: Mac = Mac([0xff; 6]);
+
+/// Where replies go.
+pub trait Outlet: Send + Sync {
+    /// The longest packet, bytes.
+    fn mtu(&self) -> usize;
+
+    /// Sends a frame to a card. It never waits: one that finds no room is lost, and its client repeats
+    /// the request.
+    ///
+    /// # Errors
+    /// The system's.
+    fn send(&self, to: Mac, frame: &[u8]) -> io::Result<()>;
+}
+
+/// The interface of now, which all targets of a network share.
+pub type Port = Arc<Mutex<Option<Arc<dyn Outlet>>>>;
+
+/// A target. Dropping it ends its threads.
+pub struct Bay {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What a target is.
+pub struct Plan {
+    /// The name of its disk.
+    pub name: String,
+    /// Its number.
+    pub target: Target,
+    /// Its disk.
+    pub disk: Box<dyn Disk>,
+    /// The disk is a file, which only an unconfined thread can open.
+    pub is_file: bool,
+}
+
+struct Shared {
+    plan: Plan,
+    port: Port,
+    queue: Mutex<Work>,
+    changed: Condvar,
+    /// The disk is out of reach, or the target ends.
+    lost: Condvar,
+    /// Whether the disk is within reach.
+    is_here: AtomicBool,
+    counting: Counting,
+}
+
+#[derive(Default)]
+struct Work {
+    queue: Queue,
+    stop: bool,
+    /// Why the disk is out of reach.
+    trouble: String,
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Bay {
+    /// Starts the threads of a target. `confine` leaves a thread with files to read.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(plan: Plan, port: Port, confine: fn() -> io::Result<()>) -> io::Result<Bay> {
+        let shared = Arc::new(Shared {
+            plan,
+            port,
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            lost: Condvar::new(),
+            is_here: AtomicBool::new(false),
+            counting: Counting::default(),
+        });
+        let mut bay = Bay {
+            shared: Arc::clone(&shared),
+            threads: Vec::new(),
+        };
+        let keeper = Arc::clone(&shared);
+        bay.spawn("aoe-disk", move || keeper.keep(confine))?;
+        for _ in 0..WORKERS {
+            let worker = Arc::clone(&shared);
+            bay.spawn("aoe-request", move || worker.work(confine))?;
+        }
+        Ok(bay)
+    }
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        self.threads.push(thread.spawn(run)?);
+        Ok(())
+    }
+
+    /// The number of the target.
+    pub fn target(&self) -> Target {
+        self.shared.plan.target
+    }
+
+    /// Takes a request in.
+    pub fn ask(&self, job: Job) {
+        if lock(&self.shared.queue).queue.add(job) {
+            self.shared.changed.notify_all();
+        } else {
+            self.shared.counting.refuse();
+        }
+    }
+
+    /// How the target is: None if its disk is within reach, or else why not.
+    pub fn trouble(&self) -> Option<String> {
+        match self.shared.is_here.load(Ordering::Relaxed) {
+            true => None,
+            false => Some(lock(&self.shared.queue).trouble.clone()),
+        }
+    }
+
+    /// What it has counted.
+    pub fn counters(&self) -> Counters {
+        self.shared.counting.read()
+    }
+}
+
+impl Drop for Bay {
+    fn drop(&mut self) {
+        lock(&self.shared.queue).stop = true;
+        self.shared.changed.notify_all();
+        self.shared.lost.notify_all();
+        self.shared.plan.disk.close();
+        for thread in self.threads.drain(..) {
+            // It panicked: its requests have no reply, and it said why.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn confined(&self, confine: fn() -> io::Result<()>) -> bool {
+        let confined = confine();
+        if let Err(error) = &confined {
+            let why = language::reason(error);
+            let name = &self.plan.name;
+            write_error(&format!(
+                "evenkeel: boot: disk {name}: cannot confine a thread: {why}\n"
+            ));
+        }
+        confined.is_ok()
+    }
+
+    /// Keeps the disk within reach.
+    fn keep(&self, confine: fn() -> io::Result<()>) {
+        let mut is_confined = false;
+        loop {
+            // A thread that has opened its file needs no other one.
+            if !is_confined && (!self.plan.is_file || self.is_here.load(Ordering::Relaxed)) {
+                if !self.confined(confine) {
+                    return;
+                }
+                is_confined = true;
+            }
+            self.note(self.plan.disk.reach());
+            let work = lock(&self.queue);
+            if work.stop {
+                return;
+            }
+            let waited = self.lost.wait_timeout(work, AGAIN);
+            if waited.unwrap_or_else(PoisonError::into_inner).0.stop {
+                return;
+            }
+        }
+    }
+
+    /// Notes whether the disk is within reach. If it comes there, all clients learn it: those that used
+    /// it at another node need not wait until they ask again.
+    fn note(&self, reached: Result<(), DiskError>) {
+        match reached {
+            Ok(()) => {
+                if !self.is_here.swap(true, Ordering::Relaxed) {
+                    self.announce();
+                }
+            }
+            Err(error) => {
+                self.is_here.store(false, Ordering::Relaxed);
+                lock(&self.queue).trouble = error.to_string();
+            }
+        }
+    }
+
+    fn announce(&self) {
+        if let Some(wire) = lock(&self.port).clone() {
+            let frame = announcement(self.plan.target, &self.plan.name, wire.mtu());
+            // Lost like any frame: clients ask again.
+            let _ = wire.send(ALL, &frame);
+        }
+    }
+
+    /// Carries out requests.
+    fn work(&self, confine: fn() -> io::Result<()>) {
+        if !self.confined(confine) {
+            return;
+        }
+        while let Some(job) = self.next() {
+            self.serve(&job);
+            lock(&self.queue).queue.end(&job);
+            // One that touches the same bytes may begin now.
+            self.changed.notify_all();
+        }
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut work = lock(&self.queue);
+        loop {
+            if work.stop {
+                return None;
+            }
+            if let Some(job) = work.queue.begin() {
+                return Some(job);
+            }
+            work = { self.changed.wait(work) }.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn serve(&self, job: &Job) {
+        let Some(wire) = lock(&self.port).clone() else {
+            return;
+        };
+        let plan = &self.plan;
+        self.counting.begin();
+        let reply = { &job.request }.serve(plan.target, &plan.name, wire.mtu(), &*plan.disk);
+        let ended = match reply {
+            Ok(Some(frame)) => {
+                self.counting.send(frame.len() as u64);
+                match wire.send(job.from, &frame) {
+                    Ok(()) => Ended::Done,
+                    Err(_) => Ended::Failed,
+                }
+            }
+            Ok(None) => Ended::Asked,
+            Err(error) => {
+                self.note(Err(error));
+                self.lost.notify_all();
+                Ended::Failed
+            }
+        };
+        self.counting.end(ended);
+    }
+}

@@ -1,0 +1,318 @@
+//! A disk that a volume of this node is, by NBD at its Unix socket. Requests of several threads are
+//! under way at once.
+//!
+//! The socket is there only where the volume is served, and goes when it moves. Requests whose
+//! connection ends are not repeated here: the client of AoE does that, at the node that serves then.
+
+use super::disk::{Disk, DiskError};
+use protocol::nbd::client::{Body, Dial, HEAD_BYTES_MIN, Head, Offer, Wish, request};
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long the server may be silent in the handshake: less than the role has for a stop, which waits for
+/// it. Another attempt follows.
+const HANDSHAKE_MAX: Duration = Duration::from_millis(1500);
+/// Bytes of the handshake that are kept until they make a whole reply.
+const HANDSHAKE_BYTES_MAX: usize = 128 << 10;
+/// The largest block of a server: the queue of a target keeps changes of such blocks apart.
+const BLOCK_BYTES_MAX: u64 = 4096;
+/// NBD's error of a server that ends.
+const SHUTDOWN: u32 = 108;
+/// NBD's error of a change that is refused.
+const PERMISSION: u32 = 1;
+
+/// A volume as a disk.
+#[derive(Debug)]
+pub struct NbdDisk {
+    socket: PathBuf,
+    export: String,
+    link: Mutex<Link>,
+}
+
+/// The connection, and whether a new one may begin.
+#[derive(Debug, Default)]
+struct Link {
+    connection: Option<Arc<Connection>>,
+    is_closed: bool,
+}
+
+#[derive(Debug)]
+struct Connection {
+    stream: UnixStream,
+    offer: Offer,
+    sending: Mutex<()>,
+    asked: Mutex<Replies>,
+    came: Condvar,
+}
+
+/// Requests that were sent, by their numbers.
+#[derive(Debug, Default)]
+struct Replies {
+    next: u64,
+    all: BTreeMap<u64, Reply>,
+    is_gone: bool,
+}
+
+#[derive(Debug)]
+enum Reply {
+    /// It is to come, with so many bytes.
+    Awaited(usize),
+    /// The bytes, or the error's number.
+    Here(Result<Vec<u8>, u32>),
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn malformed(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+fn gone() -> DiskError {
+    DiskError::Away(io::ErrorKind::NotConnected.into())
+}
+
+impl NbdDisk {
+    /// Names the socket and the export there, to which [`Disk::reach`] connects.
+    pub fn new(socket: PathBuf, export: String) -> NbdDisk {
+        NbdDisk {
+            socket,
+            export,
+            link: Mutex::default(),
+        }
+    }
+
+    fn connection(&self) -> Result<Arc<Connection>, DiskError> {
+        let link = lock(&self.link);
+        let usable = link.connection.as_ref().filter(|one| !one.is_gone());
+        usable.cloned().ok_or_else(gone)
+    }
+
+    fn connect(&self) -> io::Result<Arc<Connection>> {
+        let mut stream = UnixStream::connect(&self.socket)?;
+        stream.set_read_timeout(Some(HANDSHAKE_MAX))?;
+        stream.set_write_timeout(Some(HANDSHAKE_MAX))?;
+        let offer = shake_hands(&mut stream, &self.export)?;
+        if u64::from(offer.block_min) > BLOCK_BYTES_MAX {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        stream.set_read_timeout(None)?;
+        stream.set_write_timeout(None)?;
+        let connection = Arc::new(Connection {
+            stream,
+            offer,
+            sending: Mutex::default(),
+            asked: Mutex::default(),
+            came: Condvar::new(),
+        });
+        let reads = Arc::clone(&connection);
+        let thread = std::thread::Builder::new().name("aoe-nbd".to_owned());
+        // It ends with the connection, of which each end is noticed by both sides.
+        thread.spawn(move || reads.run())?;
+        Ok(connection)
+    }
+}
+
+/// Chooses the export.
+fn shake_hands(stream: &mut UnixStream, export: &str) -> io::Result<Offer> {
+    // Every request here has one simple reply.
+    let mut dial = Dial::new(export, true).map_err(malformed)?;
+    let (mut input, mut out) = (Vec::new(), Vec::new());
+    loop {
+        let mut rest = input.as_slice();
+        let offer = dial.handle(&mut rest, &mut out).map_err(malformed)?;
+        let left = rest.len();
+        input.drain(..input.len() - left);
+        match offer {
+            Some(offer) if input.is_empty() => return Ok(offer),
+            None if input.len() <= HANDSHAKE_BYTES_MAX => {}
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        }
+        stream.write_all(&out)?;
+        out.clear();
+        let mut bytes = [0; 4096];
+        match stream.read(&mut bytes)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => input.extend_from_slice(&bytes[..read]),
+        }
+    }
+}
+
+impl Connection {
+    fn is_gone(&self) -> bool {
+        lock(&self.asked).is_gone
+    }
+
+    /// Ends it: nothing is sent any more, and no reply comes.
+    fn end(&self) {
+        lock(&self.asked).is_gone = true;
+        self.came.notify_all();
+        // It may have ended by itself.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// Reads replies until the connection ends.
+    fn run(&self) {
+        // The words for the end are those of the next connection that fails.
+        while self.read_reply().is_ok() {}
+        self.end();
+    }
+
+    fn read_reply(&self) -> io::Result<()> {
+        let mut stream = &self.stream;
+        let mut head = [0; HEAD_BYTES_MIN];
+        stream.read_exact(&mut head)?;
+        let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+        let decoded = Head::decode(&mut &head[..]).map_err(malformed)?;
+        let head = decoded.ok_or_else(invalid)?;
+        let length = match lock(&self.asked).all.get(&head.cookie) {
+            Some(Reply::Awaited(length)) => *length,
+            _ => return Err(invalid()),
+        };
+        let reply = match head.body {
+            Body::Whole => {
+                let mut bytes = vec![0; length];
+                stream.read_exact(&mut bytes)?;
+                Ok(bytes)
+            }
+            Body::Failed(number) => Err(number),
+            _ => return Err(invalid()),
+        };
+        lock(&self.asked)
+            .all
+            .insert(head.cookie, Reply::Here(reply));
+        self.came.notify_all();
+        Ok(())
+    }
+
+    /// Sends a request, and waits for its reply.
+    fn ask(&self, wish: Wish, offset: u64, length: u32, data: &[u8]) -> Result<Vec<u8>, DiskError> {
+        let cookie = {
+            let mut asked = lock(&self.asked);
+            let cookie = asked.next;
+            asked.next += 1;
+            let comes = if wish == Wish::Read { length } else { 0 };
+            asked.all.insert(cookie, Reply::Awaited(comes as usize));
+            cookie
+        };
+        let mut bytes = Vec::with_capacity(32 + data.len());
+        request(wish, cookie, offset, length, &mut bytes);
+        bytes.extend_from_slice(data);
+        let sent = {
+            let _alone = lock(&self.sending);
+            (&self.stream).write_all(&bytes)
+        };
+        if sent.is_err() {
+            self.end();
+        }
+        let mut asked = lock(&self.asked);
+        loop {
+            if let Some(Reply::Here(_)) = asked.all.get(&cookie) {
+                break;
+            }
+            if asked.is_gone {
+                asked.all.remove(&cookie);
+                return Err(gone());
+            }
+            asked = { self.came.wait(asked) }.unwrap_or_else(PoisonError::into_inner);
+        }
+        match asked.all.remove(&cookie) {
+            Some(Reply::Here(Ok(bytes))) => Ok(bytes),
+            Some(Reply::Here(Err(SHUTDOWN))) => Err(gone()),
+            Some(Reply::Here(Err(PERMISSION))) => Err(DiskError::ReadOnly),
+            Some(Reply::Here(Err(number))) => {
+                let number = i32::try_from(number).unwrap_or(libc::EIO);
+                Err(DiskError::Failed(io::Error::from_raw_os_error(number)))
+            }
+            Some(Reply::Awaited(_)) | None => Err(gone()),
+        }
+    }
+
+    /// Reads the whole blocks around a range: where they begin, and their bytes.
+    fn blocks(&self, offset: u64, length: usize) -> Result<(u64, Vec<u8>), DiskError> {
+        let block = u64::from(self.offer.block_min.max(1));
+        let start = offset / block * block;
+        let end = (offset + length as u64).next_multiple_of(block);
+        let length = u32::try_from(end - start).unwrap_or(u32::MAX);
+        Ok((start, self.ask(Wish::Read, start, length, &[])?))
+    }
+}
+
+/// The part of `whole`, which begins at `start`, that is `length` bytes from `offset` on.
+fn part(whole: &mut [u8], start: u64, offset: u64, length: usize) -> Result<&mut [u8], DiskError> {
+    let from = usize::try_from(offset - start).unwrap_or(usize::MAX);
+    let range = from..from.saturating_add(length);
+    whole.get_mut(range).ok_or(DiskError::End)
+}
+
+impl Disk for NbdDisk {
+    fn reach(&self) -> Result<(), DiskError> {
+        if self.connection().is_ok() {
+            return Ok(());
+        }
+        if lock(&self.link).is_closed {
+            return Err(gone());
+        }
+        let connection = self.connect().map_err(DiskError::Away)?;
+        let mut link = lock(&self.link);
+        if link.is_closed {
+            connection.end();
+            return Err(gone());
+        }
+        link.connection = Some(connection);
+        Ok(())
+    }
+
+    fn size(&self) -> Result<u64, DiskError> {
+        let connection = self.connection()?;
+        // A block that is not whole cannot be changed.
+        let block = u64::from(connection.offer.block_min.max(1));
+        Ok(connection.offer.size / block * block)
+    }
+
+    fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<(), DiskError> {
+        let connection = self.connection()?;
+        let (start, mut blocks) = connection.blocks(offset, bytes.len())?;
+        bytes.copy_from_slice(part(&mut blocks, start, offset, bytes.len())?);
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        let connection = self.connection()?;
+        if connection.offer.is_read_only() {
+            return Err(DiskError::ReadOnly);
+        }
+        let block = u64::from(connection.offer.block_min.max(1));
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        if offset.is_multiple_of(block) && (bytes.len() as u64).is_multiple_of(block) {
+            return { connection.ask(Wish::Write, offset, length(bytes), bytes) }.map(drop);
+        }
+        // Nothing else changes these blocks meanwhile: the queue of the target sees to it.
+        let (start, mut blocks) = connection.blocks(offset, bytes.len())?;
+        part(&mut blocks, start, offset, bytes.len())?.copy_from_slice(bytes);
+        { connection.ask(Wish::Write, start, length(&blocks), &blocks) }.map(drop)
+    }
+
+    fn flush(&self) -> Result<(), DiskError> {
+        let connection = self.connection()?;
+        match connection.offer.can_flush() {
+            true => connection.ask(Wish::Flush, 0, 0, &[]).map(drop),
+            // What such a server acknowledged is stable.
+            false => Ok(()),
+        }
+    }
+
+    fn close(&self) {
+        let mut link = lock(&self.link);
+        link.is_closed = true;
+        if let Some(connection) = link.connection.take() {
+            connection.end();
+        }
+    }
+}

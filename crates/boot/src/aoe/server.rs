@@ -1,0 +1,271 @@
+//! The targets of one network: a thread takes their frames from the interface.
+
+use super::bay::{Bay, Outlet, Plan, Port};
+use super::disk::Disk;
+use super::disk::FileDisk;
+use super::frame::Target;
+use super::nbd::NbdDisk;
+use super::queue::Job;
+use super::request::Request;
+use super::wire::{FRAME_BYTES_MAX, Wire};
+use crate::counters::Counters;
+use part::voice::write_error;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::net::netdevice::name_to_index;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How often the interface is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// Frames that are taken in before the interface and the orders are looked at.
+const TURN: usize = 256;
+
+/// What stores a disk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Storage {
+    /// A volume of this node.
+    Volume {
+        /// Its socket.
+        socket: PathBuf,
+        /// The name of its export.
+        export: String,
+    },
+    /// A file or a block device.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// It is only read.
+        is_read_only: bool,
+    },
+}
+
+/// A disk that is served.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Served {
+    /// The number of its target.
+    pub target: Target,
+    /// What stores it.
+    pub storage: Storage,
+}
+
+/// How a disk is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Status {
+    /// Its name.
+    pub name: String,
+    /// Its target.
+    pub target: Target,
+    /// Why this node does not serve it; None: it does.
+    pub trouble: Option<String>,
+    /// What was counted.
+    pub counters: Counters,
+}
+
+/// The server of a network's disks. Dropping it ends it.
+pub struct Server {
+    confine: fn() -> io::Result<()>,
+    table: Arc<Mutex<Table>>,
+    port: Port,
+    wake: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Table {
+    stop: bool,
+    interface: String,
+    bays: BTreeMap<String, (Served, Bay)>,
+    /// What is wrong with the interface.
+    trouble: Option<String>,
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Server {
+    /// Makes a server without disks. `confine` leaves a thread with files to read.
+    ///
+    /// # Errors
+    /// The system has no descriptor left.
+    pub fn new(confine: fn() -> io::Result<()>) -> io::Result<Server> {
+        Ok(Server {
+            confine,
+            table: Arc::default(),
+            port: Arc::default(),
+            wake: Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?),
+            thread: None,
+        })
+    }
+
+    /// Serves these disks at an interface from now on. Requests to one that stays as it is go on. It is
+    /// called by a thread that may open the files.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn change(&mut self, interface: &str, disks: BTreeMap<String, Served>) -> io::Result<()> {
+        let mut gone = Vec::new();
+        let new: Vec<(String, Served)> = {
+            let mut table = lock(&self.table);
+            interface.clone_into(&mut table.interface);
+            let all = std::mem::take(&mut table.bays);
+            for (name, (served, bay)) in all {
+                match disks.get(&name) == Some(&served) {
+                    true => drop(table.bays.insert(name, (served, bay))),
+                    false => gone.push(bay),
+                }
+            }
+            let is_new = |(name, _): &(String, Served)| !table.bays.contains_key(name);
+            disks.into_iter().filter(is_new).collect()
+        };
+        // Their threads end before others use the same storage.
+        drop(gone);
+        for (name, served) in new {
+            let plan = Plan {
+                name: name.clone(),
+                target: served.target,
+                disk: disk(&served.storage),
+                is_file: matches!(served.storage, Storage::File { .. }),
+            };
+            let bay = Bay::start(plan, Arc::clone(&self.port), self.confine)?;
+            lock(&self.table).bays.insert(name, (served, bay));
+        }
+        if self.thread.is_none() && !lock(&self.table).bays.is_empty() {
+            let (table, port) = (Arc::clone(&self.table), Arc::clone(&self.port));
+            let (wake, confine) = (Arc::clone(&self.wake), self.confine);
+            let thread = std::thread::Builder::new().name("aoe".to_owned());
+            self.thread = Some(thread.spawn(move || match confine() {
+                Ok(()) => run(&table, &port, &wake),
+                Err(error) => {
+                    let why = language::reason(&error);
+                    write_error(&format!("evenkeel: boot: cannot confine a thread: {why}\n"));
+                }
+            })?);
+        }
+        self.wake();
+        Ok(())
+    }
+
+    /// How its disks are.
+    pub fn look(&self) -> Vec<Status> {
+        let table = lock(&self.table);
+        let status = |(name, (served, bay)): (&String, &(Served, Bay))| Status {
+            name: name.clone(),
+            target: served.target,
+            trouble: table.trouble.clone().or_else(|| bay.trouble()),
+            counters: bay.counters(),
+        };
+        table.bays.iter().map(status).collect()
+    }
+
+    fn wake(&self) {
+        // The counter is full only if it is readable.
+        let _: Result<usize, _> = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        lock(&self.table).stop = true;
+        self.wake();
+        if let Some(thread) = self.thread.take() {
+            // It panicked: its frames have no replies any more, and it said why.
+            let _ = thread.join();
+        }
+        let bays = std::mem::take(&mut lock(&self.table).bays);
+        drop(bays);
+    }
+}
+
+fn disk(storage: &Storage) -> Box<dyn Disk> {
+    match storage {
+        Storage::Volume { socket, export } => {
+            Box::new(NbdDisk::new(socket.clone(), export.clone()))
+        }
+        Storage::File { path, is_read_only } => {
+            Box::new(FileDisk::new(path.clone(), *is_read_only))
+        }
+    }
+}
+
+/// Takes frames from the interface, until the server ends.
+fn run(table: &Mutex<Table>, port: &Port, wake: &OwnedFd) {
+    let mut frame = vec![0; FRAME_BYTES_MAX];
+    let mut looks = Instant::now();
+    let mut wire: Option<Arc<Wire>> = None;
+    while !lock(table).stop {
+        if looks <= Instant::now() {
+            wire = look(table, port, wire);
+            looks = Instant::now() + LOOK;
+        }
+        let mut watched = vec![PollFd::new(wake, PollFlags::IN)];
+        watched.extend(
+            wire.iter()
+                .map(|wire| PollFd::from_borrowed_fd(wire.wakes(), PollFlags::IN)),
+        );
+        let left = looks.saturating_duration_since(Instant::now());
+        let timeout = Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(1),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
+        // Interrupted or not: everything is looked at again.
+        let _ = poll(&mut watched, Some(&timeout));
+        if rustix::io::read(wake, &mut [0; 8]).is_ok() {
+            looks = Instant::now();
+        }
+        if let Some(wire) = &wire {
+            take_in(table, wire, &mut frame);
+        }
+    }
+}
+
+/// Takes in the frames that have come.
+fn take_in(table: &Mutex<Table>, wire: &Wire, frame: &mut [u8]) {
+    for _ in 0..TURN {
+        let Some((length, from)) = wire.receive(frame) else {
+            return;
+        };
+        let Some(request) = Request::parse(&frame[..length], wire.mtu()) else {
+            continue;
+        };
+        let table = lock(table);
+        let bays = table.bays.values().map(|(_, bay)| bay);
+        for bay in bays.filter(|bay| bay.target().is_asked(request.header.asked)) {
+            bay.ask(Job {
+                from,
+                request: request.clone(),
+            });
+        }
+    }
+}
+
+/// Looks at the interface: opens it when it comes, and closes it when it goes or nobody needs it.
+fn look(table: &Mutex<Table>, port: &Port, open: Option<Arc<Wire>>) -> Option<Arc<Wire>> {
+    let mut table = lock(table);
+    let index = index(&table.interface).filter(|_| !table.bays.is_empty());
+    let open = open.filter(|wire| index.is_some_and(|index| wire.is_of(&table.interface, index)));
+    let opened = match (open, index) {
+        (Some(open), _) => Ok(open),
+        (None, Some(index)) => Wire::open(&table.interface, index).map(Arc::new),
+        (None, None) => Err(io::ErrorKind::NotFound.into()),
+    };
+    table.trouble = { opened.as_ref().err() }.map(|error| {
+        let why = language::reason(error);
+        format!("cannot open the frames of {}: {why}", table.interface)
+    });
+    let opened = opened.ok();
+    *lock(port) = opened.clone().map(|wire| wire as Arc<dyn Outlet>);
+    opened
+}
+
+fn index(interface: &str) -> Option<u32> {
+    // Any socket will do for the question.
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+    name_to_index(&socket, interface).ok()
+}

@@ -1,0 +1,344 @@
+//! The lines of a `boot` section for disks that machines use over the network.
+
+use super::machines::{too_many, unique};
+use super::section::{Disk, Draft, Lan, many, name};
+use super::{LineBuilder, codes};
+use crate::aoe::frame::Target;
+use crate::config::{self, Image, Storage};
+use configuration::Exchange;
+use language::arguments::{Args, Built};
+use language::keyword::Keyword;
+use language::{Diagnostic, Written, suggest};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Disks of a section: each has threads of its own.
+const DISKS_MAX: usize = 64;
+/// The kind of things that the part of volumes exports.
+const VOLUME: &str = "volume";
+
+fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    let lan = many(draft, args, "disk")?;
+    let name = name("disk", args.required("the disk's name")?)?;
+    let mut same = lan.disks.all.iter();
+    let first = same.find(|other| other.name.value == name.value);
+    unique("disk", &name, first.map(|other| other.name.span))?;
+    if lan.disks.all.len() >= DISKS_MAX {
+        return Err(too_many(span, format!("more than {DISKS_MAX} disks")));
+    }
+    let mut storage = match args.choice(&[("volume", true), ("file", false)])? {
+        true => {
+            let word = args.required("the name of a volume")?;
+            Written::new(Storage::Volume(word.text().into_owned()), word.span)
+        }
+        false => {
+            let path = args.absolute_path("a file or a block device")?;
+            let storage = Storage::File {
+                path: path.value,
+                is_read_only: false,
+            };
+            Written::new(storage, path.span)
+        }
+    };
+    // A volume says itself whether it can be written.
+    let options: &[&str] = match storage.value {
+        Storage::Volume(_) => &["aoe"],
+        Storage::File { .. } => &["ro", "aoe"],
+    };
+    let mut target = None;
+    args.options(options, &[], &codes::TWICE, |option, args| {
+        match (option, &mut storage.value) {
+            ("ro", Storage::File { is_read_only, .. }) => *is_read_only = true,
+            _ => target = Some(self::target(args)?),
+        }
+        Ok(())
+    })?;
+    let missing = || {
+        let told = format!("disk '{}' has no `aoe`, and so no number", name.value);
+        args.refused(&codes::ARGUMENTS, name.span, told)
+    };
+    let target = target.ok_or_else(missing)?;
+    let also = { lan.disks.all.iter() }.find(|other| other.target.value == target.value);
+    if let Some(first) = also {
+        let told = format!("a second disk has the number {}", target.value);
+        let told = Diagnostic::error(&codes::TARGET_TWICE, target.span, told).label("a second one");
+        return Err(told.also(first.target.span, "first given here"));
+    }
+    lan.disks.all.push(Disk {
+        name,
+        target,
+        storage,
+    });
+    Ok(())
+}
+
+fn target(args: &mut Args<'_>) -> Result<Written<Target>, Diagnostic> {
+    let word = args.required("a shelf and a slot")?;
+    let text = word.str();
+    let read = |text: &str| {
+        let (shelf, slot) = text.split_once('.')?;
+        let is_number = |text: &str| text.bytes().all(|digit| digit.is_ascii_digit());
+        if !is_number(shelf) || !is_number(slot) {
+            return None;
+        }
+        let target = Target {
+            shelf: shelf.parse().ok()?,
+            slot: slot.parse().ok()?,
+        };
+        target.is_of_a_disk().then_some(target)
+    };
+    match read(text) {
+        Some(target) => Ok(Written::new(target, word.span)),
+        None => Err(args.unfit(
+            word,
+            "not a shelf (0 to 65534) and a slot (0 to 254), such as 0.1",
+        )),
+    }
+}
+
+/// Names the volumes of a section, which have to be there once all parts have finished.
+pub(super) fn refer(exchange: &mut Exchange, lan: &Lan) {
+    for disk in &lan.disks.all {
+        if let Storage::Volume(volume) = &disk.storage.value {
+            exchange.refer(VOLUME, volume, disk.storage.span);
+        }
+    }
+}
+
+/// The disks of a section as the role gets them.
+pub(super) fn build(lan: &Lan) -> BTreeMap<String, config::Disk> {
+    let built = |disk: &Disk| {
+        let built = config::Disk {
+            target: disk.target.value,
+            storage: disk.storage.value.clone(),
+        };
+        (disk.name.value.clone(), built)
+    };
+    lan.disks.all.iter().map(built).collect()
+}
+
+/// Images of disks that are not there, or that cannot be booted.
+pub(super) fn wrong(lan: &Lan) -> Vec<Diagnostic> {
+    let mut wrong = Vec::new();
+    let lines = lan.given.iter().filter(|(keyword, _)| *keyword == "disk");
+    // One whose line was refused is not there, and was told.
+    if lines.count() == lan.disks.all.len() {
+        let names = || lan.disks.all.iter().map(|disk| disk.name.value.as_str());
+        let unknown = |named: &&Written<String>| !names().any(|name| name == named.value);
+        wrong.extend(lan.disks.named.iter().filter(unknown).map(|named| {
+            let told = format!("there is no disk '{}' in this section", named.value);
+            let told = Diagnostic::error(&codes::NO_DISK, named.span, told);
+            let told = told.label("no `disk` line has this name");
+            told.did_you_mean(named.span, suggest::nearest(&named.value, names()))
+        }));
+    }
+    if let (Some(secure), Some(named)) = (lan.secure_boot, lan.disks.named.first()) {
+        let told = "an image is a disk over the network, which GRUB cannot boot";
+        let told = Diagnostic::error(&codes::AOE_ONLY_IPXE, named.span, told);
+        wrong.push(told.also(secure, "UEFI machines get GRUB by this line"));
+    }
+    let is_aoe = |name: &str| {
+        let mut images = lan.images.iter();
+        images.any(|(own, _, image)| own.value == name && matches!(image, Image::Aoe { .. }))
+    };
+    let once = lan.machines.iter().filter(|machine| machine.once);
+    wrong.extend(
+        { once }
+            .filter(|machine| is_aoe(&machine.image.value))
+            .map(|machine| {
+                let told = "a disk over the network cannot be booted `once`";
+                let told = Diagnostic::error(&codes::AOE_ONLY_IPXE, machine.image.span, told);
+                told.label("it is never fetched as a whole")
+            }),
+    );
+    wrong
+}
+
+/// Files of disks that are not on this machine.
+pub(super) fn not_here(lan: &Lan, is_missing: impl Fn(&Path) -> bool) -> Vec<Diagnostic> {
+    let missing = lan
+        .disks
+        .all
+        .iter()
+        .filter_map(|disk| match &disk.storage.value {
+            Storage::File { path, .. } if is_missing(path) => Some((path, disk.storage.span)),
+            _ => None,
+        });
+    let told = missing.map(|(path, span)| {
+        let told = format!("there is no file '{}'", path.display());
+        let told = Diagnostic::warning(&codes::NO_FILE, span, told);
+        told.label("this node does not serve the disk")
+    });
+    told.collect()
+}
+
+pub(super) static LINES: &[Keyword<LineBuilder>] = &[Keyword {
+    places: &["boot"],
+    syntax: "disk <name> { volume <volume> | file <path> [ro] } aoe <shelf>.<slot>",
+    doc: "A disk that machines of the network use by AoE (ATA over Ethernet), under this shelf (0 to 65534) and slot (0 to \
+        254), at most 64. `volume` is a `volume` section: the node that serves the volume serves the disk, and if the volume \
+        moves to another node, that one does. `file` is a file or a block device of this node; with `ro` machines only read \
+        it. On a cluster, every node with the file serves it, so use `file` there only with `ro` and the same content, or \
+        write `on NODE disk …`. AoE has no login: every machine of the Ethernet network can use the disk. A write is \
+        acknowledged when the volume or the kernel has it; it is on stable storage after a flush.",
+    example: "disk system volume node7-system aoe 0.1",
+    build: disk,
+}];
+
+#[cfg(test)]
+mod tests {
+    use crate::assignment::{Turns, assigned};
+    use crate::config::{Boots, Disk, Image, Storage};
+    use crate::keyword::PART;
+    use crate::mac::Mac;
+    use crate::script::{self, Servers};
+    use configuration::outside::Outside;
+    use configuration::{
+        Context, Draft, Exchange, Export, Kind, LoadOptions, Part, Recording, Sections, Words,
+    };
+    use language::source::Text;
+    use language::{Environment, Facts, Line, render};
+    use std::any::Any;
+
+    language::codes! {
+        NO_VOLUME = "E0001", "no volume of this name", "As the part of volumes has it.";
+    }
+
+    /// The section `volume`, as far as disks need it.
+    static VOLUMES: Part = Part {
+        name: "volumes",
+        sections: Sections {
+            names: &[("volume", "A volume.")],
+            ..Sections::NONE
+        },
+        documented: Vec::new,
+        codes: || CODES.to_vec(),
+        exports: &[Kind {
+            name: super::VOLUME,
+            unknown: &NO_VOLUME,
+            label: "no section of this name",
+        }],
+        begin: |_| Box::new(Heads::default()),
+        run: None,
+    };
+
+    #[derive(Debug, Default)]
+    struct Heads(Vec<String>);
+
+    impl Draft for Heads {
+        fn section(&mut self, _: &mut Context, head: &Line) {
+            self.0.push(head.words[1].text().into_owned());
+        }
+
+        fn place(&self) -> Option<&'static str> {
+            Some("volume")
+        }
+
+        fn line(&mut self, _: &mut Context, _: &Line) {}
+
+        fn finish(self: Box<Self>, _: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
+            for name in self.0 {
+                exchange.export(Export::new(super::VOLUME, &name, &()));
+            }
+            Box::new(())
+        }
+    }
+
+    /// What a section with these lines comes to, and what is said of it.
+    fn load(lines: &str) -> (Boots, String) {
+        let text = format!(
+            "volume system\nboot lan\n    interface br0\n    range 10.20.0.100 10.20.0.199\n{lines}"
+        );
+        let parts: [&'static Part; 2] = [&VOLUMES, &PART];
+        let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
+        let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
+        let words = Words::of(parts.iter().map(|part| &part.sections));
+        let options = LoadOptions::default();
+        let inputs = Recording::new(files, environment, facts, options, words);
+        let mut loaded = configuration::load(&parts, inputs, Outside::default());
+        let told = render::concise(&loaded.sources, &loaded.diagnostics, true);
+        (loaded.take(&PART), told)
+    }
+
+    const LINES: &str = "    disk system volume system aoe 0.1
+    disk tools file /srv/tools.img ro aoe 65534.254
+    image system aoe system
+    machine node7 mac 52:54:00:00:00:07 image system
+";
+
+    #[test]
+    fn disks_are_volumes_and_files_with_a_number() {
+        let (boots, told) = load(LINES);
+        assert!(!told.contains("error["), "{told}");
+        let lan = &boots.lans["lan"];
+        let shown = |disk: &Disk| format!("{} {:?}", disk.target, disk.storage);
+        let volume = Storage::Volume("system".to_owned());
+        assert_eq!(shown(&lan.disks["system"]), format!("e0.1 {volume:?}"));
+        let file = Storage::File {
+            path: "/srv/tools.img".into(),
+            is_read_only: true,
+        };
+        assert_eq!(shown(&lan.disks["tools"]), format!("e65534.254 {file:?}"));
+        let disk = "system".to_owned();
+        assert_eq!(lan.images["system"], Image::Aoe { disk });
+    }
+
+    #[test]
+    fn ipxe_boots_a_disk_by_its_number_and_grub_says_that_it_cannot() {
+        let (boots, _) = load(LINES);
+        let lan = &boots.lans["lan"];
+        let mac = Mac([0x52, 0x54, 0, 0, 0, 7]);
+        let servers = Servers {
+            addresses: vec![[10, 20, 0, 2].into()],
+            port: 7447,
+        };
+        let assigned = assigned(lan, &Turns::default(), mac);
+        let script = script::ipxe(lan, "lan", assigned, mac, &servers);
+        let script = String::from_utf8(script).unwrap();
+        assert!(
+            script.contains("\nsanboot aoe:e0.1 || goto failed\n"),
+            "{script}"
+        );
+        let script = script::grub(lan, "lan", assigned, mac);
+        let script = String::from_utf8(script).unwrap();
+        assert!(script.contains("which GRUB cannot boot"), "{script}");
+    }
+
+    #[test]
+    fn wrong_disks_are_told_at_their_word() {
+        for (line, expected) in [
+            (
+                "disk a volume sytem aoe 1.1",
+                "E0001]: there is no volume 'sytem'",
+            ),
+            (
+                "disk a volume system aoe 0.1",
+                "9:30: error[E0969]: a second disk",
+            ),
+            (
+                "disk system file /x aoe 1.1",
+                "E0953]: duplicate disk 'system'",
+            ),
+            ("disk a file /x ro", "E0951]: disk 'a' has no `aoe`"),
+            ("disk a file x aoe 1.1", "E0952]: "),
+            ("disk a volume system ro aoe 1.1", "error["),
+            ("disk a file /x aoe 65535.1", "not a shelf"),
+            ("disk a file /x aoe 1.255", "not a shelf"),
+            ("disk a file /x aoe +1.2", "not a shelf"),
+            ("disk a file /x aoe e1.2", "not a shelf"),
+            (
+                "image a aoe sytem",
+                "9:17: error[E0970]: there is no disk 'sytem'",
+            ),
+            ("secure-boot yes", "error[E0971]: an image is a disk over"),
+            (
+                "machine node8 mac 52:54:00:00:00:08 image system once",
+                "error[E0971]: a disk over the network cannot be booted `once`",
+            ),
+        ] {
+            let (_, told) = load(&format!("{LINES}    {line}\n"));
+            assert!(told.contains(expected), "{line}: {told}");
+        }
+    }
+}
