@@ -135,7 +135,7 @@ fn a_new_machine_waits_until_it_has_a_line() {
     site.shows(new);
     let enlisted = site.command(&["boot", "enlist"]);
     assert!(
-        enlisted.contains(&format!("mac {new}")) && enlisted.contains("memory 255"),
+        enlisted.contains(&format!("mac {new}")) && enlisted.contains("i440FX + PIIX"),
         "{enlisted}"
     );
     let interface = "eth0";

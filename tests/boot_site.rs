@@ -4,6 +4,7 @@
 use crate::guest::Image;
 use crate::program::binary;
 use lab::{Host, Lab, Process, Scratch, Switch, eventually};
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -36,6 +37,8 @@ pub fn image() -> Option<Image> {
 pub struct Diskless {
     host: Host,
     scratch: Scratch,
+    /// How often it was switched on.
+    boots: Cell<u32>,
 }
 
 impl Diskless {
@@ -53,15 +56,15 @@ impl Diskless {
         Diskless {
             host,
             scratch: Scratch::new().unwrap(),
+            boots: Cell::new(0),
         }
     }
 
     /// Switches it on. It ends where it would start again.
     pub fn boot(&self, mac: &str, firmware: Firmware) -> Booting {
-        let output = self
-            .scratch
-            .path()
-            .join(format!("console-{}", mac.replace(':', "")));
+        self.boots.set(self.boots.get() + 1);
+        let output = format!("console-{}", self.boots.get());
+        let output = self.scratch.path().join(output);
         let mut command = Command::new("qemu-system-x86_64");
         command
             .args([
@@ -228,7 +231,7 @@ impl BootSite {
             let path = format!("/proc/{}/cmdline", pid.as_raw_nonzero());
             fs::read_to_string(path)
                 .unwrap_or_default()
-                .contains("boot")
+                .contains("evenkeel: boot")
         };
         let role = roles.into_iter().find(title).expect("a boot role");
         rustix::process::kill_process(role, rustix::process::Signal::KILL).unwrap();

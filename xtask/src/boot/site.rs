@@ -273,11 +273,11 @@ fn cpu_of(pid: i32) -> Duration {
 
 /// Exchanges that were finished: the packets of the last kind that came.
 fn received(text: &str) -> f64 {
-    let counts = text
+    let mut counts = text
         .lines()
         .filter_map(|line| line.strip_prefix("received packets: "));
     counts
-        .last()
+        .next_back()
         .and_then(|count| count.trim().parse().ok())
         .unwrap_or(0.0)
 }

@@ -217,6 +217,8 @@ impl Site {
 /// The facts of a query, as iPXE writes them. What cannot be shown is left out.
 fn facts(query: &str) -> Facts {
     let mut facts = Facts::new();
+    // iPXE writes a space as `%20`, and a plus as it is.
+    let query = query.replace('+', "%2B");
     for (name, value) in form_urlencoded::parse(query.as_bytes()).take(FACTS_MAX) {
         let is_name =
             (1..=20).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase());
