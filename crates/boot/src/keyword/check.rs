@@ -184,20 +184,15 @@ fn beside_another(lan: &Lan) -> Vec<Diagnostic> {
     wrong.collect()
 }
 
-/// Two sections that would answer one machine.
+/// Two sections that would need the same ports.
 fn same_network(draft: &Draft) -> Vec<Diagnostic> {
     let keyed = draft.lans.iter().filter_map(|lan| {
         let interface = lan.network.interface.as_ref()?;
-        let network = lan
-            .network
-            .network
-            .as_ref()
-            .map(|network| network.value.first);
         let told = format!(
             "two boot sections answer at interface '{}'",
             interface.value
         );
-        Some(((interface.value.as_str(), network), interface.span, told))
+        Some((interface.value.as_str(), interface.span, told))
     });
     twice(keyed, &codes::INTERFACE_TWICE)
 }

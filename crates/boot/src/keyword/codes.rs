@@ -46,9 +46,9 @@ language::codes! {
     TOO_MANY = "E0964", "too many lines or sections",
         "A file has at most 64 `boot` sections, a section at most 20,000 machines and 256 images, an image at most 8 initial \
          RAM disks.";
-    INTERFACE_TWICE = "E0965", "two sections for one network",
-        "Two `boot` sections have the same interface, and no `network` tells them apart, so both would answer the same \
-         machine. Join them, or give each a `network`; the clients of one of them are then behind a relay.";
+    INTERFACE_TWICE = "E0965", "two sections for one interface",
+        "Two `boot` sections have the same interface, and the ports of DHCP there belong to one of them. Join them. For \
+         clients of several networks behind relays, give each network an interface of its own, such as a VLAN.";
     NO_LOADER = "W0966", "boot loader is missing",
         "The loaders that a machine gets first come from packages of the distribution: `ipxe` (iPXE), and for `secure-boot \
          yes` also `shim-signed` and `grub-efi-amd64-signed`. Without them, only machines whose card has iPXE built in can \

@@ -307,9 +307,6 @@ impl Running {
         let now = now_ms();
         let mut site = self.site.lock();
         site.expire(now);
-        while let Some(owner) = sockets.frames.answer() {
-            site.in_use(owner.address, owner.mac, now);
-        }
         if let Some(router) = &sockets.router {
             while let Some(question) = router.question() {
                 if site.boots_now(question.mac, now) {
@@ -321,6 +318,10 @@ impl Running {
         let mut outgoing = Vec::new();
         for (socket, is_proxy_port) in [(&sockets.dhcp, false), (&sockets.proxy, true)] {
             self.batch.receive(socket);
+            // Who has an address that was offered said so before its client took it.
+            while let Some(owner) = sockets.frames.answer() {
+                site.in_use(owner.address, owner.mac, now_ms());
+            }
             // Not before they have come: a lease begins when it is given, or later.
             let now = now_ms();
             for packet in self.batch.packets() {

@@ -63,6 +63,8 @@ pub struct Site {
     turns: Turns,
     /// The turns as they are on the disk; None: they have not been read.
     stored_turns: Option<Turns>,
+    /// Another node decided them until this one did, and they are still those of before.
+    turns_are_unknown: bool,
     /// None while the interface has no address.
     desk: Option<Desk>,
     limit: Limit,
@@ -128,6 +130,7 @@ impl Site {
             lan,
             turns: Turns::default(),
             stored_turns: None,
+            turns_are_unknown: false,
             desk: None,
             limit: Limit::default(),
             parts: Parts {
@@ -247,18 +250,15 @@ impl Site {
     /// This node is this in the network from now on.
     pub fn stand(&mut self, me: &str, standing: Standing, now_ms: u64) {
         me.clone_into(&mut self.parts.me);
-        let led = self.leads();
         let before = std::mem::replace(&mut self.parts.standing, standing);
-        let standing = &self.parts.standing;
+        let leading = |standing: &Standing| standing.held.get(&0).map(|held| held.knows);
         if !me.is_empty()
-            && self.leads()
-            && !led
-            && !standing.held.get(&0).is_some_and(|held| held.knows)
+            && leading(&before).is_none()
+            && leading(&self.parts.standing) == Some(false)
         {
-            // Another node led before: which machines have had their turn is not known. Their disk is
-            // what nobody regrets.
-            self.turns.are_done(&self.lan);
+            self.turns_are_unknown = true;
         }
+        self.settle_turns();
         self.pass_turns();
         let others = self.parts.standing.others.clone();
         if self.here().is_some_and(|here| here.others != others) {
@@ -285,6 +285,15 @@ impl Site {
             if self.parts.journal.is_some() {
                 self.parts.taken.insert(*part);
             }
+        }
+    }
+
+    /// Another node led before: which machines have had their turn is not known here. Their disk is what
+    /// nobody regrets.
+    fn settle_turns(&mut self) {
+        if self.turns_are_unknown && self.stored_turns.is_some() {
+            self.turns.are_done(&self.lan);
+            self.turns_are_unknown = false;
         }
     }
 
@@ -434,7 +443,10 @@ impl Site {
     pub fn is_stored(&mut self) -> bool {
         let pool = self.desk.as_mut().and_then(Desk::pool);
         let has_changes = pool.is_some_and(|pool| pool.has_changes());
-        self.parts.journal.is_some() && self.parts.trouble.is_none() && !has_changes
+        let has_leases = self.parts.journal.is_some() || self.range().is_none();
+        let has_turns =
+            self.has_turns() && !self.turns_are_unknown && self.unstored_turns().is_none();
+        has_turns && has_leases && self.parts.trouble.is_none() && !has_changes
     }
 
     /// Whether a machine may be told of its lease.
@@ -502,6 +514,7 @@ impl Site {
         self.stored_turns = Some(turns.clone());
         self.turns = turns;
         self.turns.keep(&self.lan);
+        self.settle_turns();
         self.pass_turns();
     }
 
