@@ -16,6 +16,10 @@ pub struct Turns {
     done: BTreeMap<Mac, String>,
     /// The image that a machine boots next, by an operator's order.
     next: BTreeMap<Mac, String>,
+    /// What has happened is not known, or cannot be kept: a line with `once` boots the disk, which nobody
+    /// regrets.
+    #[serde(skip)]
+    pub is_uncertain: bool,
 }
 
 /// What a machine boots.
@@ -100,6 +104,11 @@ impl Turns {
         self.done.get(&mac).is_some_and(|done| done == image)
     }
 
+    /// Whether these are what the disk has.
+    pub fn is_as_kept(&self, kept: &Turns) -> bool {
+        (&self.done, &self.next) == (&kept.done, &kept.next)
+    }
+
     /// Forgets machines whose line is gone or has changed.
     pub fn keep(&mut self, lan: &Lan) {
         self.done.retain(|mac, image| {
@@ -121,6 +130,9 @@ pub fn assigned<'l>(lan: &'l Lan, turns: &Turns, mac: Mac) -> Assigned<'l> {
         return image(next);
     }
     match (lan.machines.get(&mac), &lan.unknown) {
+        (Some(machine), _) if machine.once && turns.is_uncertain => Assigned::Nothing(
+            "whether it has booted its image once is not known or cannot be kept here, so it boots its disk",
+        ),
         (Some(machine), _) if machine.once && turns.is_done(mac, &machine.image) => {
             Assigned::Nothing("it has booted its image once, and boots its disk from then on")
         }
@@ -139,4 +151,32 @@ pub fn is_answered(lan: &Lan, turns: &Turns, mac: Mac) -> bool {
     lan.unknown != Unknown::Ignore
         || lan.machines.contains_key(&mac)
         || turns.next.contains_key(&mac)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Machine;
+
+    #[test]
+    fn a_machine_boots_something_once_only_where_its_turns_are_known() {
+        let mut lan = Lan::plain("br0");
+        let mac = Mac([2, 0, 0, 0, 0, 1]);
+        let machine = Machine {
+            name: "node8".to_owned(),
+            address: None,
+            image: "disk".to_owned(),
+            once: true,
+        };
+        lan.machines.insert(mac, machine);
+        let mut turns = Turns::default();
+        let boots = |turns: &Turns| matches!(assigned(&lan, turns, mac), Assigned::Image(..));
+        assert!(boots(&turns));
+        turns.is_uncertain = true;
+        assert!(!boots(&turns));
+        turns.is_uncertain = false;
+        assert!(turns.fetched(&lan, mac, "disk") && !boots(&turns));
+        turns.order(&lan, mac, None).expect("its line begins again");
+        assert!(boots(&turns));
+    }
 }

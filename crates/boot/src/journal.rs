@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Bytes that are read at a start: far more than a range of the greatest size has.
@@ -79,7 +79,9 @@ impl Journal {
             line(&mut text, change.address, change.holder);
         }
         self.lines += changes.len();
-        if self.lines > self.known.len() + STALE_MAX {
+        // What is written to a file without a name is lost at the next start.
+        let is_gone = self.file.metadata()?.nlink() == 0;
+        if is_gone || self.lines > self.known.len() + STALE_MAX {
             self.file = write_anew(&self.path, &self.known)?;
             self.lines = self.known.len();
             return Ok(());

@@ -22,8 +22,20 @@ pub fn read(path: &Path) -> io::Result<Turns> {
     };
     let mut bytes = Vec::new();
     file.take(BYTES_MAX).read_to_end(&mut bytes)?;
-    codec::decode(&bytes).map_err(|_| {
-        io::Error::other("it is damaged: remove it, and say by `evenkeel boot once` what boots")
+    let decoded = bytes.split_first_chunk().and_then(|(sum, bytes)| {
+        let is_whole = u64::from_le_bytes(*sum) == digest(bytes);
+        codec::decode(bytes).ok().filter(|_| is_whole)
+    });
+    decoded.ok_or_else(|| {
+        let told = "it is damaged; machines with `once` boot their disk until it is removed, and then all of them begin again";
+        io::Error::other(told)
+    })
+}
+
+/// FNV-1a: a file that was cut or damaged has another one.
+fn digest(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }
 
@@ -36,7 +48,9 @@ pub fn write(path: &Path, turns: &Turns) -> io::Result<()> {
     let mut options = OpenOptions::new();
     let options = options.write(true).create(true).truncate(true).mode(0o600);
     let mut file = options.open(&beside)?;
-    file.write_all(&codec::encode(turns))?;
+    let bytes = codec::encode(turns);
+    file.write_all(&digest(&bytes).to_le_bytes())?;
+    file.write_all(&bytes)?;
     file.sync_all()?;
     std::fs::rename(&beside, path)?;
     match path.parent() {
@@ -65,6 +79,11 @@ mod tests {
             .expect("an image");
         write(&path, &turns).expect("it is written");
         assert_eq!(read(&path).expect("a file"), turns);
+        let whole = std::fs::read(&path).expect("a file");
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).expect("it is written");
+            assert!(read(&path).is_err(), "{length} bytes");
+        }
         for damage in [&b""[..], b"x", b"\xff\xff\xff\xff"] {
             std::fs::write(&path, damage).expect("it is written");
             assert!(read(&path).is_err(), "{damage:?}");

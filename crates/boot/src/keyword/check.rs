@@ -22,6 +22,7 @@ pub(super) fn wrong(draft: &Draft, context: &Context) -> Vec<Diagnostic> {
         wrong.extend(addresses(lan, network(context, lan)));
         wrong.extend(beside_another(lan));
         wrong.extend(not_here(context, lan));
+        wrong.extend(taken(context, lan));
     }
     wrong.extend(same_network(draft));
     wrong
@@ -148,6 +149,26 @@ fn addresses(lan: &Lan, network: Option<Network>) -> Vec<Diagnostic> {
             .label("outside of the network, or one of its two ends")
     }));
     wrong
+}
+
+/// Addresses of machines that the router or this node has.
+fn taken(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
+    let interfaces = interfaces_here(context).unwrap_or_default();
+    let own = interfaces.iter().flat_map(|one| &one.addresses);
+    let own: Vec<IpAddr> = own.map(|(address, _)| *address).collect();
+    let gateway = lan.told.gateway.as_ref();
+    let of_machines = lan.machines.iter().filter_map(|one| one.address.as_ref());
+    let wrong = of_machines.filter_map(|address| {
+        let told = match gateway.filter(|gateway| gateway.value == address.value) {
+            Some(_) => "is the address of the router (`gateway`)",
+            None if own.contains(&address.value.into()) => "is an address of this node",
+            None => return None,
+        };
+        let told = format!("{} {told}", address.value);
+        let told = Diagnostic::error(&codes::ADDRESS_TWICE, address.span, told);
+        Some(told.label("no machine can have it, too"))
+    });
+    wrong.collect()
 }
 
 fn crowded(lan: &Lan) -> Option<Diagnostic> {

@@ -22,8 +22,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Machines that one answer has at most.
-const SHOWN_MAX: usize = 25_000;
+/// Bytes of machines in one answer: it has to fit into a packet.
+const SHOWN_BYTES: usize = 40_000;
 /// How often the address in a network is looked at, nanoseconds.
 const LOOK_NS: u64 = 1_000_000_000;
 /// How its threads are confined.
@@ -386,17 +386,30 @@ impl Role {
         }
     }
 
+    /// All machines, those that asked last first: as many as one answer has room for.
     fn machines(&self) -> Machines {
-        let mut machines = Vec::new();
-        let mut more = 0;
-        for running in self.networks.values() {
-            let mut site = running.site.lock();
-            for mac in site.macs() {
-                match machines.len() < SHOWN_MAX {
-                    true => machines.push(site.shown(mac)),
-                    false => more += 1,
-                }
+        let mut all = Vec::new();
+        for (name, running) in &self.networks {
+            let site = running.site.lock();
+            all.extend(
+                site.macs()
+                    .into_iter()
+                    .map(|mac| (site.asked_ms(mac), name, mac)),
+            );
+        }
+        all.sort_by_key(|(asked, name, mac)| (std::cmp::Reverse(*asked), *name, *mac));
+        let (mut machines, mut more, mut bytes) = (Vec::new(), 0, 0);
+        for (_, name, mac) in all {
+            if bytes >= SHOWN_BYTES {
+                more += 1;
+                continue;
             }
+            let Some(running) = self.networks.get(name) else {
+                continue;
+            };
+            let shown = running.site.lock().shown(mac);
+            bytes += codec::encode(&shown).len();
+            machines.push(shown);
         }
         Machines { machines, more }
     }

@@ -106,10 +106,14 @@ impl Running {
 
     pub(super) fn run(mut self) {
         self.confine();
+        if let Some(wake) = &self.wake {
+            self.site.lock().set_writer(Arc::clone(wake));
+        }
         self.read_turns();
         self.look();
         loop {
             self.wait();
+            self.store_turns();
             if lock(&self.orders).stop {
                 return;
             }
@@ -144,8 +148,13 @@ impl Running {
     /// Reads what single boots had come to. Without it nothing is booted once: the report says so.
     fn read_turns(&mut self) {
         let path = self.turns_file();
-        match turns::read(&path) {
-            Ok(turns) => self.site.lock().read_turns(turns),
+        // It is written at once: what cannot be kept is not begun.
+        let read = turns::read(&path).and_then(|turns| turns::write(&path, &turns).map(|()| turns));
+        match read {
+            Ok(turns) => {
+                self.turns_trouble = None;
+                self.site.lock().read_turns(turns);
+            }
             Err(error) => self.turns_trouble = Some(cannot_keep(&path, &error)),
         }
     }
@@ -166,7 +175,10 @@ impl Running {
                 self.turns_trouble = None;
                 self.site.lock().stored_turns(turns);
             }
-            Err(error) => self.turns_trouble = Some(cannot_keep(&path, &error)),
+            Err(error) => {
+                self.turns_trouble = Some(cannot_keep(&path, &error));
+                self.site.lock().cannot_keep_turns();
+            }
         }
     }
 
@@ -360,7 +372,13 @@ impl Running {
         // The others are told only when their leases are on the disk.
         let mut site = self.site.lock();
         site.store();
-        kept.retain(|one| site.may_tell(one.mac));
+        kept.retain(|one| {
+            let may_tell = site.may_tell(one.mac);
+            if !may_tell {
+                site.withheld(one.mac);
+            }
+            may_tell
+        });
         drop(site);
         sockets.send_all(server, &kept);
     }

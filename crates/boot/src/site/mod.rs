@@ -23,6 +23,7 @@ use part::report::Moment;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Other DHCP servers that are remembered.
@@ -65,6 +66,10 @@ pub struct Site {
     stored_turns: Option<Turns>,
     /// Another node decided them until this one did, and they are still those of before.
     turns_are_unknown: bool,
+    /// They cannot be written to the disk.
+    turns_are_unkept: bool,
+    /// What wakes the thread that writes.
+    writer: Option<Arc<OwnedFd>>,
     /// None while the interface has no address.
     desk: Option<Desk>,
     limit: Limit,
@@ -131,6 +136,8 @@ impl Site {
             turns: Turns::default(),
             stored_turns: None,
             turns_are_unknown: false,
+            turns_are_unkept: false,
+            writer: None,
             desk: None,
             limit: Limit::default(),
             parts: Parts {
@@ -534,11 +541,50 @@ impl Site {
     /// These turns are on the disk.
     pub fn stored_turns(&mut self, turns: Turns) {
         self.stored_turns = Some(turns);
+        self.turns_are_unkept = false;
+        self.pass_turns();
+    }
+
+    /// The turns cannot be kept: nothing is booted once until they can.
+    pub fn cannot_keep_turns(&mut self) {
+        self.turns_are_unkept = true;
+        self.pass_turns();
+    }
+
+    /// What wakes the thread that writes.
+    pub fn set_writer(&mut self, wake: Arc<OwnedFd>) {
+        self.writer = Some(wake);
+    }
+
+    /// Something is to be written at once.
+    fn wake_writer(&self) {
+        if let Some(wake) = &self.writer {
+            // The counter is full only if it is readable.
+            let _: Result<usize, _> = rustix::io::write(&**wake, &1_u64.to_ne_bytes());
+        }
+    }
+
+    /// A machine was not told of its lease.
+    pub fn withheld(&mut self, mac: Mac) {
+        let why = self.parts.trouble.clone();
+        self.history.add(
+            mac,
+            Step {
+                at: Moment::now(),
+                asked: "the answer is held back".to_owned(),
+                answered: String::new(),
+                why: why.unwrap_or_else(|| "its lease is not on the disk".to_owned()),
+                times: 1,
+            },
+        );
     }
 
     fn pass_turns(&mut self) {
+        let is_kept = self.stored_turns.is_some() && !self.turns_are_unkept;
+        self.turns.is_uncertain = !(is_kept && self.leads()) || self.turns_are_unknown;
         let turns = self.turns.clone();
-        let leader = (!self.leads()).then(|| Leader {
+        let is_elsewhere = !self.parts.me.is_empty() && !self.leads();
+        let leader = is_elsewhere.then(|| Leader {
             name: self.parts.standing.leader.clone(),
             orders: self.parts.standing.orders.iter().copied().collect(),
         });

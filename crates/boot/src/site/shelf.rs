@@ -2,7 +2,7 @@
 
 use super::{Facts, Shared, Site};
 use crate::assignment::{Assigned, assigned};
-use crate::config::{Image, Lan};
+use crate::config::{Gives, Image, Lan};
 use crate::content::{Absent, Asker, Content, Fetched, Shelf, Via};
 use crate::history::Step;
 use crate::loader::LOADERS;
@@ -178,9 +178,20 @@ impl Site {
                 times: 1,
             },
         );
-        if let (Some(Named::File(mac, image, file)), Fetched::Whole(_)) = (named, end) {
+        if let (Some(Named::File(mac, image, file)), Fetched::Whole(_)) = (named, end)
+            && self.is_of(asker.address, mac)
+        {
             self.has_fetched(mac, image, file);
         }
+    }
+
+    /// Whether an address is that of a machine, as far as this node gives addresses: nobody ends the turn
+    /// of another machine.
+    fn is_of(&self, address: IpAddr, mac: Mac) -> bool {
+        let IpAddr::V4(address) = address else {
+            return false;
+        };
+        self.lan.gives == Gives::Other || self.seen.macs.get(&address) == Some(&mac)
     }
 
     /// A machine has all of a file. With all files of an image, it has had its turn.
@@ -209,6 +220,7 @@ impl Site {
             self.seen.fetched.remove(&mac);
             if self.turns.fetched(&self.lan, mac, name) {
                 self.pass_turns();
+                self.wake_writer();
             }
         }
     }

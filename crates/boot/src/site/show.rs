@@ -217,6 +217,12 @@ impl Site {
         }
     }
 
+    /// When a machine last asked, milliseconds of CLOCK_BOOTTIME; zero: never.
+    pub fn asked_ms(&self, mac: Mac) -> u64 {
+        let last = self.history.last_of(mac);
+        last.map_or(0, |step| step.at.boottime_ms)
+    }
+
     /// The cards of all machines that the file names or that asked.
     pub fn macs(&self) -> BTreeSet<Mac> {
         let asked = self.history.last().map(|(mac, _)| mac);

@@ -42,7 +42,7 @@ pub fn definition(command: Command) -> Command {
         .subcommands([
             Command::new("list")
                 .about("Show all machines, their addresses, what they boot next and what they last asked")
-                .arg(flag("all", "Also more than 200 machines"))
+                .arg(flag("all", "As many as one answer has room for, not only 200"))
                 .arg(flag("json", "Print JSON")),
             Command::new("show")
                 .about("Show the networks: their state, leases and counters")
@@ -166,7 +166,10 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
     let mut text = report.table("machine", &columns);
     let more = all.machines.len().saturating_sub(shown) as u64 + all.more;
     if more > 0 {
-        let _ = writeln!(text, "and {more} more: `--all` shows them");
+        let _ = writeln!(
+            text,
+            "and {more} more that asked longer ago: `evenkeel boot why MACHINE` shows one"
+        );
     }
     Ok(text)
 }
