@@ -138,7 +138,11 @@ impl Booting {
     /// Waits until it has booted a kernel with these words on its command line.
     #[track_caller]
     pub fn boots(&self, words: &str) {
-        let booted = || self.said().contains("booted: ") || self.process.exit().is_some();
+        // Its last line may not be whole.
+        let is_whole = |said: String| {
+            { said.split_once("booted: ") }.is_some_and(|(_, line)| line.contains('\n'))
+        };
+        let booted = || is_whole(self.said()) || self.process.exit().is_some();
         assert!(eventually(PATIENCE, booted), "{}", self.said());
         let said = self.said();
         let line = said.lines().find_map(|line| line.split_once("booted: "));
