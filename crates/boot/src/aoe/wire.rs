@@ -3,8 +3,8 @@
 use super::bay::Outlet;
 use super::frame::{ETHER_TYPE, OVERHEAD_BYTES, SECTOR_BYTES, SECTORS_MAX};
 use crate::mac::Mac;
+use crate::net::packet;
 use rustix::net::sockopt::set_socket_recv_buffer_size;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -29,27 +29,14 @@ impl Wire {
     /// # Errors
     /// The system's: there is no such interface, or the right is missing.
     pub fn open(interface: &str, index: u32) -> io::Result<Wire> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        // Of no protocol until it is bound to the interface.
-        let socket = socket_with(AddressFamily::PACKET, SocketType::DGRAM, flags, None)?;
+        let socket = packet::open()?;
         set_socket_recv_buffer_size(&socket, BUFFER_BYTES)?;
-        let to = address(index, Mac([0; 6]));
-        // SAFETY: the address is readable for its size, and only read during the call.
-        let bound = unsafe {
-            libc::bind(
-                socket.as_raw_fd(),
-                std::ptr::from_ref(&to).cast(),
-                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-            )
-        };
-        match bound {
-            0 => Ok(Wire {
-                socket,
-                index,
-                mtu: mtu(interface),
-            }),
-            _ => Err(io::Error::last_os_error()),
-        }
+        packet::bind(&socket, index, ETHER_TYPE)?;
+        Ok(Wire {
+            socket,
+            index,
+            mtu: mtu(interface),
+        })
     }
 
     /// Whether the interface is still the one that was opened.
@@ -66,7 +53,7 @@ impl Wire {
     /// waits.
     pub fn receive(&self, frame: &mut [u8]) -> Option<(usize, Mac)> {
         loop {
-            let mut from = address(0, Mac([0; 6]));
+            let mut from = packet::address(0, ETHER_TYPE, Mac([0; 6]));
             let mut length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
             // SAFETY: the frame and the address are writable for their sizes during the call.
             let read = unsafe {
@@ -102,35 +89,7 @@ impl Outlet for Wire {
     }
 
     fn send(&self, to: Mac, frame: &[u8]) -> io::Result<()> {
-        let to = address(self.index, to);
-        // SAFETY: the frame and the address are readable for their sizes, and only read during the call.
-        let sent = unsafe {
-            libc::sendto(
-                self.socket.as_raw_fd(),
-                frame.as_ptr().cast(),
-                frame.len(),
-                libc::MSG_DONTWAIT,
-                std::ptr::from_ref(&to).cast(),
-                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-            )
-        };
-        match sent {
-            -1 => Err(io::Error::last_os_error()),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn address(index: u32, mac: Mac) -> libc::sockaddr_ll {
-    let [a, b, c, d, e, f] = mac.0;
-    libc::sockaddr_ll {
-        sll_family: libc::AF_PACKET as u16,
-        sll_protocol: ETHER_TYPE.to_be(),
-        sll_ifindex: index.cast_signed(),
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 6,
-        sll_addr: [a, b, c, d, e, f, 0, 0],
+        packet::send(&self.socket, self.index, ETHER_TYPE, to, frame)
     }
 }
 

@@ -11,7 +11,7 @@
 //! A packet may be late or come twice, so what a client gives back stays its own for as long as a
 //! packet may live, and what it gives back right after it got the same address again is not believed.
 
-use crate::mac::Mac;
+use crate::mac::{Mac, mark};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
 
@@ -454,10 +454,7 @@ impl Pool {
     /// A free address: the same for a card as long as it stays free, so that a machine mostly gets
     /// the one that it had.
     fn near(&self, mac: Mac) -> Option<Ipv4Addr> {
-        // FNV-1a.
-        let hash = mac.0.iter().fold(0x811c_9dc5_u32, |hash, byte| {
-            (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-        });
+        let hash = mark(mac);
         let start =
             Ipv4Addr::from_bits(self.range.first.to_bits() + hash % self.range.len().max(1));
         let behind = self.free.range(start..).next();

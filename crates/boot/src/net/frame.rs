@@ -1,8 +1,9 @@
 //! Packets to and from cards (packet(7)): IPv4 with UDP to a card whose machine has no address yet,
 //! and questions who has one (RFC 826, 5227).
 
+use super::packet;
 use crate::mac::Mac;
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socket_with};
+use rustix::net::{RecvFlags, recv};
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -19,7 +20,7 @@ const ARP_BYTES: usize = 28;
 pub struct Frames {
     /// Gets answers to questions of ARP, and nothing else.
     socket: OwnedFd,
-    interface: i32,
+    interface: u32,
 }
 
 /// Somebody has an address.
@@ -37,24 +38,11 @@ impl Frames {
     /// # Errors
     /// The system's: there is no such interface, or the right is missing.
     pub fn open(interface: u32) -> io::Result<Frames> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        // Of no protocol until it has its filter.
-        let socket = socket_with(AddressFamily::PACKET, SocketType::DGRAM, flags, None)?;
+        let socket = packet::open()?;
+        // Before it gets anything.
         only_answers(socket.as_fd())?;
-        let interface = interface.cast_signed();
-        let to = address(interface, ARP, Mac([0; 6]));
-        // SAFETY: the address is readable for its size, and only read during the call.
-        let bound = unsafe {
-            libc::bind(
-                socket.as_raw_fd(),
-                std::ptr::from_ref(&to).cast(),
-                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-            )
-        };
-        match bound {
-            0 => Ok(Frames { socket, interface }),
-            _ => Err(io::Error::last_os_error()),
-        }
+        packet::bind(&socket, interface, ARP)?;
+        Ok(Frames { socket, interface })
     }
 
     /// Readable when somebody has answered.
@@ -113,35 +101,7 @@ impl Frames {
     }
 
     fn send(&self, protocol: u16, mac: Mac, packet: &[u8]) -> io::Result<()> {
-        let to = address(self.interface, protocol, mac);
-        // SAFETY: the packet and the address are readable for their sizes, and only read during the call.
-        let sent = unsafe {
-            libc::sendto(
-                self.socket.as_raw_fd(),
-                packet.as_ptr().cast(),
-                packet.len(),
-                libc::MSG_DONTWAIT,
-                std::ptr::from_ref(&to).cast(),
-                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-            )
-        };
-        match sent {
-            -1 => Err(io::Error::last_os_error()),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn address(interface: i32, protocol: u16, mac: Mac) -> libc::sockaddr_ll {
-    let [a, b, c, d, e, f] = mac.0;
-    libc::sockaddr_ll {
-        sll_family: libc::AF_PACKET as u16,
-        sll_protocol: protocol.to_be(),
-        sll_ifindex: interface,
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 6,
-        sll_addr: [a, b, c, d, e, f, 0, 0],
+        packet::send(&self.socket, self.interface, protocol, mac, packet)
     }
 }
 

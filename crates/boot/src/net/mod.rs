@@ -3,10 +3,12 @@
 //! - [`udp`] is the sockets of DHCP, [`tcp`] a port for files.
 //! - [`router`] says to machines that there is no router of IPv6 here.
 //! - [`batch`] receives packets together, and knows how long each has waited.
+//! - [`packet`] is sockets for frames.
 //! - [`frame`] sends to the address of a card, and asks who has an IP address (RFC 826).
 
 pub mod batch;
 pub mod frame;
+pub mod packet;
 pub mod router;
 pub mod tcp;
 pub mod udp;

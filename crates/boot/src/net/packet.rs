@@ -1,0 +1,79 @@
+//! Sockets for the frames of one type at one interface (packet(7)), of which the kernel makes the head.
+
+use crate::mac::Mac;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+/// Opens a socket that gets nothing: of no protocol until it is bound.
+///
+/// # Errors
+/// The system's: the right is missing.
+pub fn open() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let kind = SocketType::DGRAM;
+    Ok(socket_with(AddressFamily::PACKET, kind, flags, None)?)
+}
+
+/// Lets it get the frames of this type at an interface.
+///
+/// # Errors
+/// The system's: there is no such interface.
+pub fn bind(socket: &impl AsFd, interface: u32, kind: u16) -> io::Result<()> {
+    let to = address(interface, kind, Mac([0; 6]));
+    // SAFETY: the address is readable for its size, and only read during the call.
+    let bound = unsafe {
+        libc::bind(
+            socket.as_fd().as_raw_fd(),
+            std::ptr::from_ref(&to).cast(),
+            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+        )
+    };
+    match bound {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Sends a frame of this type to a card. It never waits.
+///
+/// # Errors
+/// The system's.
+pub fn send(
+    socket: &impl AsFd,
+    interface: u32,
+    kind: u16,
+    to: Mac,
+    frame: &[u8],
+) -> io::Result<()> {
+    let to = address(interface, kind, to);
+    // SAFETY: the frame and the address are readable for their sizes, and only read during the call.
+    let sent = unsafe {
+        libc::sendto(
+            socket.as_fd().as_raw_fd(),
+            frame.as_ptr().cast(),
+            frame.len(),
+            libc::MSG_DONTWAIT,
+            std::ptr::from_ref(&to).cast(),
+            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+        )
+    };
+    match sent {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// A card at an interface.
+pub fn address(interface: u32, kind: u16, mac: Mac) -> libc::sockaddr_ll {
+    let [a, b, c, d, e, f] = mac.0;
+    libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: kind.to_be(),
+        sll_ifindex: interface.cast_signed(),
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 6,
+        sll_addr: [a, b, c, d, e, f, 0, 0],
+    }
+}
