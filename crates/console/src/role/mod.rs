@@ -53,7 +53,7 @@ const KEEP_MS: u64 = 60_000;
 /// And when something has happened.
 const KEEP_CHANGES_MS: u64 = 5_000;
 /// Bytes of the answer to an action.
-const REPLY_MAX: u64 = 4 << 10;
+const REPLY_MAX: u64 = 16 << 10;
 /// How long an answer of the runtime API may take.
 const OPERATE_LIMIT: Duration = Duration::from_secs(3);
 /// Actions under way.
@@ -527,8 +527,8 @@ impl Role {
         let by = order.by.shown();
         // The proxy says only why something was not done.
         let answer = match (answer, &order.action) {
-            (Ok(said), Action::Server { .. } | Action::Entry { .. }) if !said.trim().is_empty() => {
-                Err(said.trim().to_owned())
+            (Ok(said), action @ (Action::Server { .. } | Action::Entry { .. })) => {
+                action.outcome(&said).map(|()| String::new())
             }
             (answer, _) => answer,
         };
