@@ -10,6 +10,7 @@ use part::codec;
 use part::report::{Grade, Moment, Report, Subject, span};
 use part::role::Message;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::process::ExitCode;
 use supervisor::directory::Instance;
@@ -271,6 +272,7 @@ fn enlist(matches: &ArgMatches) -> Result<String, String> {
         return Ok("no new machine waits for a line\n".to_owned());
     }
     let mut text = String::new();
+    let mut taken: BTreeSet<String> = all.machines.iter().map(|one| one.name.clone()).collect();
     for one in new {
         let fact = |name: &str| {
             one.facts
@@ -287,10 +289,10 @@ fn enlist(matches: &ArgMatches) -> Result<String, String> {
         let serial = fact("serial").unwrap_or_default();
         let fits = |letter: &char| letter.is_ascii_alphanumeric() || "-._".contains(*letter);
         let name: String = serial.chars().filter(fits).take(32).collect();
-        let name = if name.is_empty() || name.starts_with('.') {
-            "NAME".to_owned()
-        } else {
-            name
+        let is_free = !name.starts_with('.') && taken.insert(name.clone());
+        let name = match is_free {
+            true => name,
+            false => "NAME".to_owned(),
         };
         // Memory is written without errors.
         let _ = writeln!(text, "# in boot {}: {}", one.network, facts.join(", "));
