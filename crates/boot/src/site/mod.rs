@@ -631,6 +631,11 @@ impl Site {
         new.map(|(mac, (at, facts))| (*mac, *at, facts))
     }
 
+    /// What all machines asked.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
     /// What a machine asked, the newest last.
     pub fn asked(&self, mac: Mac) -> Vec<Step> {
         self.history.of(mac)

@@ -1,5 +1,7 @@
 //! `evenkeel boot`: networks from which machines boot, their machines, and what each was answered.
 
+mod watch;
+
 use super::definition::{flag, process_id, serving_files};
 use super::status::{ANSWER_LIMIT, ask, not_known, report};
 use super::{end, reload, word};
@@ -33,7 +35,7 @@ pub fn definition(command: Command) -> Command {
              for the next boot.",
         )
         .after_help(
-            "Examples:\n  evenkeel boot list\n  evenkeel boot why 52:54:00:00:00:07\n  evenkeel boot once node7 rescue\n  \
+            "Examples:\n  evenkeel boot list\n  evenkeel boot why 52:54:00:00:00:07\n  evenkeel boot watch\n  evenkeel boot once node7 rescue\n  \
              evenkeel boot wake node7\n  evenkeel boot enlist",
         )
         .subcommand_required(true)
@@ -52,6 +54,14 @@ pub fn definition(command: Command) -> Command {
             Command::new("why")
                 .about("Show what a machine asked, what it was answered and why, packet by packet")
                 .arg(machine()),
+            Command::new("watch")
+                .about("Show what machines ask and are answered, as it happens")
+                .long_about(
+                    "Prints a line for each packet and fetch that this node sees from now on, with the reason for its answer, \
+                     until it is interrupted.",
+                )
+                .arg(Arg::new("MACHINE").help("Only this one: the name of its line, or its MAC address"))
+                .arg(flag("json", "Print a line of JSON for each")),
             Command::new("once")
                 .about("Order what a machine boots next, once")
                 .long_about(
@@ -79,6 +89,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(("list", matches)) => list(matches),
         Some(("show", matches)) => show(matches),
         Some(("why", matches)) => why(matches),
+        Some(("watch", matches)) => watch::watch(matches),
         Some(("once", matches)) => {
             let (machine, image) = (word(matches, "MACHINE"), word(matches, "IMAGE"));
             order(matches, &OfBoot::Once { machine, image })
