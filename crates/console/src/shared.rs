@@ -4,10 +4,11 @@ use crate::access::limiter::Limiter;
 use crate::access::session::Sessions;
 use crate::config::Config;
 use crate::drawing::Drawings;
+use crate::history::History;
 use crate::inquiry::live::Inquiries;
 use crate::inquiry::{Ask, word};
 use crate::look::Look;
-use crate::platform::Platform;
+use crate::platform::{Member, Platform};
 use crate::screen::Screens;
 use crate::user::{Role, Viewer};
 use configuration::Account;
@@ -415,6 +416,17 @@ impl Shared {
     pub fn viewer(&self, token: &str) -> Option<Viewer> {
         let config = self.config();
         lock(&self.sessions).viewer(&config, token, now_s())
+    }
+
+    /// The platform is like this from now on.
+    pub fn publish(&self, members: Vec<Member>, history: Arc<History>) {
+        // Not in the call: it would be held until those who read the platform let it go.
+        let versions = lock(&self.versions).clone();
+        self.platform.send_replace(Arc::new(Platform {
+            members,
+            history,
+            versions,
+        }));
     }
 
     /// Gives an order to the main thread.

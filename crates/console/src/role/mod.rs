@@ -16,7 +16,6 @@ use crate::history::History;
 use crate::inquiry;
 use crate::look::Look;
 use crate::message::Link;
-use crate::platform::Platform;
 use crate::screen::Screens;
 use crate::shared::{Action, Manual, Order, Shared, Verify, now_s};
 use crate::traffic::{self, Traffic};
@@ -383,11 +382,8 @@ impl Role {
         }
         let report = self.looks.cluster.as_ref();
         let members = members::of(look, report, &lock(&self.shared.others).known);
-        self.shared.platform.send_replace(Arc::new(Platform {
-            members,
-            history: Arc::clone(&self.looks.history),
-            versions: lock(&self.shared.versions).clone(),
-        }));
+        let history = Arc::clone(&self.looks.history);
+        self.shared.publish(members, history);
     }
 
     fn take(&mut self, number: u64, answer: Answer) {
