@@ -1,10 +1,10 @@
 //! One target at work: threads that carry out its requests, and one that keeps its disk within reach.
 
-use super::disk::{Disk, DiskError};
 use super::frame::Target;
 use super::queue::{Job, Queue};
 use super::request::announcement;
 use crate::counters::{Counters, Counting, Ended};
+use crate::disk::{Disk, DiskError};
 use crate::mac::Mac;
 use part::voice::write_error;
 use std::io;

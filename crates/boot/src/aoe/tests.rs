@@ -1,11 +1,10 @@
 //! Frames as bytes, disks, and the order of requests.
 
 use super::bay::{Bay, Outlet, Plan};
-use super::disk::{Disk, DiskError, FileDisk};
 use super::frame::{Header, Target, sectors_max};
-use super::nbd::NbdDisk;
 use super::queue::{Job, Queue};
 use super::request::{Request, announcement};
+use crate::disk::{Disk, DiskError, FileDisk, NbdDisk};
 use crate::mac::Mac;
 use lab::{Scratch, eventually};
 use protocol::nbd::{

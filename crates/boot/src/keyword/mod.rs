@@ -175,7 +175,9 @@ fn build(lan: &section::Lan) -> Option<(String, Lan)> {
         disks: disks::build(lan),
         machines: lan.machines.iter().map(machine).collect(),
         unknown,
-        http_port: lan.http_port,
+        http_port: lan.ports.http,
+        iscsi_port: lan.ports.iscsi,
+        nbd_port: lan.ports.nbd,
         leases: lan.leases.clone(),
         secure_boot: lan.secure_boot.is_some(),
     };

@@ -9,8 +9,8 @@ pub use shelf::SiteShelf;
 pub use show::{NETWORK, Servers, rows};
 pub use standing::{Held, Standing};
 
-use crate::assignment::Turns;
-use crate::config::Lan;
+use crate::assignment::{Assigned, Turns, assigned};
+use crate::config::{Image, Lan};
 use crate::dhcp::desk::{Decision, Desk, Here, Leader};
 use crate::dhcp::limit::Limit;
 use crate::dhcp::pool::{Change, Holder, Pool, Range};
@@ -621,6 +621,33 @@ impl Site {
     /// What a machine asked, the newest last.
     pub fn asked(&self, mac: Mac) -> Vec<Step> {
         self.history.of(mac)
+    }
+
+    /// The machine that has an address, if a disk is for it: one that boots or booted an image with this
+    /// disk.
+    pub fn user_of(&mut self, address: Ipv4Addr, disk: &str) -> Option<Mac> {
+        let known = self.seen.macs.get(&address).copied();
+        if let Some(mac) = known.filter(|mac| self.boots_from(*mac, disk)) {
+            return Some(mac);
+        }
+        // Since the start it may not have asked for anything.
+        let lines = self.lan.machines.keys().copied();
+        let all: Vec<Mac> = lines.filter(|mac| self.boots_from(*mac, disk)).collect();
+        let mut all = all.into_iter();
+        all.find(|mac| self.address_of(*mac) == Some(address))
+    }
+
+    fn boots_from(&self, mac: Mac, disk: &str) -> bool {
+        let has = |image: Option<&Image>| image.and_then(Image::disk) == Some(disk);
+        let line = self.lan.machines.get(&mac);
+        // Also while an operator has ordered something else for the next boot.
+        let is_own = line.is_some_and(|machine| has(self.lan.images.get(&machine.image)));
+        is_own
+            || match assigned(&self.lan, &self.turns, mac) {
+                Assigned::Image(_, image) => has(Some(image)),
+                Assigned::Menu => self.lan.images.values().any(|image| has(Some(image))),
+                Assigned::Enlist | Assigned::Nothing(_) => false,
+            }
     }
 
     /// The address that a machine has or would get.

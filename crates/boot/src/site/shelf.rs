@@ -83,7 +83,7 @@ fn files(image: &Image) -> Vec<(String, PathBuf)> {
             all.filter_map(|(name, path)| Some((name.to_owned(), path.clone()?)))
                 .collect()
         }
-        Image::Disk | Image::Aoe { .. } => Vec::new(),
+        Image::Disk | Image::Aoe { .. } | Image::Iscsi { .. } => Vec::new(),
     }
 }
 
@@ -119,7 +119,7 @@ impl Site {
             }
             Named::Grub(mac) => {
                 let assigned = assigned(&self.lan, &self.turns, mac);
-                made(script::grub(&self.lan, &self.name, assigned, mac))
+                made(script::grub(&self.lan, &self.name, assigned, mac, &servers))
             }
             Named::Choice(mac, name) => {
                 let image = self.image_for(mac, name)?;

@@ -7,6 +7,7 @@ use crate::config::Gives;
 use crate::counters::Counters;
 use crate::mac::Mac;
 use crate::message::Shown;
+use crate::portal;
 use part::report::{Grade, NumberKind, NumberRow, Subject};
 use std::collections::BTreeSet;
 
@@ -15,18 +16,20 @@ pub const NETWORK: &str = "boot-network";
 
 /// Numbers that go up and down: their names, metrics, and what they are.
 #[rustfmt::skip]
-static GAUGES: [[&str; 3]; 6] = [
+static GAUGES: [[&str; 3]; 8] = [
     ["addresses", "addresses", "Addresses of the range that clients can get."],
     ["leased", "leases", "Addresses with a lease that this node knows."],
     ["free", "addresses_free", "Addresses that a new client can get from this node."],
     ["declined", "addresses_in_use_elsewhere", "Addresses that somebody uses who did not get them here."],
     ["machines", "machines", "Machines of the file."],
     ["fetches", "fetches_open", "Files that are being fetched."],
+    ["iscsi open", "iscsi_connections", "Connections of iSCSI."],
+    ["nbd open", "nbd_connections", "Connections of NBD."],
 ];
 
 /// Numbers that only grow.
 #[rustfmt::skip]
-static COUNTERS: [[&str; 3]; 14] = [
+static COUNTERS: [[&str; 3]; 20] = [
     ["requests", "dhcp_requests_total", "DHCP packets."],
     ["answers", "dhcp_answers_total", "DHCP packets that were answered."],
     ["limited", "dhcp_limited_total", "DHCP packets of machines that sent too many."],
@@ -41,6 +44,12 @@ static COUNTERS: [[&str; 3]; 14] = [
     ["aoe", "aoe_requests_total", "Requests to disks over Ethernet that have a reply."],
     ["aoe failed", "aoe_failures_total", "Requests to disks over Ethernet without a reply: the disk was out of reach."],
     ["aoe bytes", "aoe_bytes_total", "Bytes of replies of disks over Ethernet."],
+    ["iscsi failed", "iscsi_failures_total", "Connections of iSCSI that ended without a logout."],
+    ["iscsi refused", "iscsi_refused_total", "Connections and logins of iSCSI that were refused."],
+    ["iscsi bytes", "iscsi_bytes_total", "Bytes that were sent by iSCSI."],
+    ["nbd failed", "nbd_failures_total", "Connections of NBD that their clients did not end."],
+    ["nbd refused", "nbd_refused_total", "Connections of NBD that were refused."],
+    ["nbd bytes", "nbd_bytes_total", "Bytes that were sent by NBD."],
 ];
 
 /// The numbers of a network.
@@ -63,8 +72,12 @@ pub struct Servers {
     pub tftp: Counters,
     /// What HTTP has counted.
     pub http: Counters,
-    /// The disks over the network.
+    /// The disks over Ethernet.
     pub disks: Vec<Status>,
+    /// The disks by TCP.
+    pub roots: Vec<portal::Status>,
+    /// What iSCSI and NBD have counted.
+    pub portal: [Counters; 2],
 }
 
 impl Site {
@@ -109,7 +122,7 @@ impl Site {
             None => format!("{} ({}): served", disk.name, disk.target),
             Some(why) => format!("{} ({}): not served here: {why}", disk.name, disk.target),
         });
-        let disks: Vec<String> = disks.collect();
+        let disks: Vec<String> = disks.chain(servers.roots.iter().map(words)).collect();
         if !disks.is_empty() {
             subject = subject.list("disks", disks);
         }
@@ -151,6 +164,7 @@ impl Site {
             .map(|pool| pool.count());
         let count = count.unwrap_or_default();
         let (tftp, http) = (&servers.tftp, &servers.http);
+        let [iscsi, nbd] = &servers.portal;
         let of_disks = |counted: fn(&Counters) -> u64| -> u64 {
             { servers.disks.iter() }
                 .map(|disk| counted(&disk.counters))
@@ -163,6 +177,8 @@ impl Site {
             .number("declined", count.declined)
             .number("machines", self.lan.machines.len() as u64)
             .number("fetches", tftp.open + http.open)
+            .number("iscsi open", iscsi.open)
+            .number("nbd open", nbd.open)
             .number("requests", self.counts.requests)
             .number("answers", self.counts.answers)
             .number("limited", self.counts.limited)
@@ -177,6 +193,12 @@ impl Site {
             .number("aoe", of_disks(|counters| counters.done))
             .number("aoe failed", of_disks(|counters| counters.failed))
             .number("aoe bytes", of_disks(|counters| counters.bytes))
+            .number("iscsi failed", iscsi.failed)
+            .number("iscsi refused", iscsi.refused)
+            .number("iscsi bytes", iscsi.bytes)
+            .number("nbd failed", nbd.failed)
+            .number("nbd refused", nbd.refused)
+            .number("nbd bytes", nbd.bytes)
     }
 
     /// What a machine boots next, in words.
@@ -242,5 +264,21 @@ impl Site {
                 self.lan.machines.contains_key(&mac) || self.history.last_of(mac).is_some();
             is_known.then_some(mac)
         })
+    }
+}
+
+/// A disk by TCP, in words.
+fn words(disk: &portal::Status) -> String {
+    let by = [
+        disk.served.target.clone(),
+        disk.served.is_export.then(|| "NBD".to_owned()),
+    ];
+    let by: Vec<String> = by.into_iter().flatten().collect();
+    let (name, by) = (&disk.name, by.join(", "));
+    match (&disk.trouble, disk.clients) {
+        (Some(why), _) => format!("{name} ({by}): not served here: {why}"),
+        (None, 0) => format!("{name} ({by}): served"),
+        (None, 1) => format!("{name} ({by}): served, 1 connection"),
+        (None, count) => format!("{name} ({by}): served, {count} connections"),
     }
 }

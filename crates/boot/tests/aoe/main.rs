@@ -3,7 +3,8 @@
 
 use boot::aoe::Server;
 use boot::aoe::frame::Target;
-use boot::aoe::server::{Served, Storage};
+use boot::aoe::server::Served;
+use boot::disk::Storage;
 use lab::{Host, Lab, Process, Scratch, eventually};
 use std::fs;
 use std::path::Path;

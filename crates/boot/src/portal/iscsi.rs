@@ -1,0 +1,112 @@
+//! A connection of iSCSI: reads PDUs, and gives them to the login and to the session.
+
+use super::keeper::Kept;
+use super::stream::Stream;
+use crate::iscsi::login::Established;
+use crate::iscsi::pdu::{Broken, DATA_BYTES_MAX, HEADER_BYTES, Header, LOGIN_BYTES_MAX, Pdu};
+use crate::iscsi::session::Unit;
+use crate::iscsi::{Login, Refusal, Session};
+use std::io::Write;
+use std::sync::Arc;
+
+/// What a connection may use.
+pub trait Targets {
+    /// The disk of a target, if this client may use it.
+    ///
+    /// # Errors
+    /// Why not.
+    fn find(&self, target: &str) -> Result<Arc<Kept>, Refusal>;
+
+    /// The targets that this client may use, each with the address where it is.
+    fn all(&self) -> Vec<(String, String)>;
+
+    /// The session begins.
+    fn begins(&self, session: &Established);
+}
+
+/// Serves a connection until it ends.
+///
+/// # Errors
+/// Why it ended.
+pub fn serve(stream: &mut Stream, number: u16, targets: &dyn Targets) -> Result<(), Broken> {
+    let mut kept = None;
+    let established = log_in(stream, number, targets, &mut kept);
+    // Also the words of a refusal.
+    stream.flush()?;
+    let established = established?;
+    targets.begins(&established);
+    stream.has_begun()?;
+    let mut session = Session::new(&established);
+    let name = established.target.unwrap_or_default();
+    let unit = Unit {
+        name: &name,
+        disk: kept.as_deref().map(Kept::disk),
+        targets: &|| targets.all(),
+    };
+    let ended = run(stream, &mut session, &unit);
+    if let (Err(Broken::Away), Some(kept)) = (&ended, &kept) {
+        kept.is_lost();
+    }
+    // The last reply, of a logout.
+    stream.flush()?;
+    ended
+}
+
+fn log_in(
+    stream: &mut Stream,
+    number: u16,
+    targets: &dyn Targets,
+    kept: &mut Option<Arc<Kept>>,
+) -> Result<Established, Broken> {
+    let mut login = Login::new(number);
+    loop {
+        let Some(pdu) = read(stream, LOGIN_BYTES_MAX)? else {
+            return Err(Broken::Protocol("a login that takes too long"));
+        };
+        let mut may_use = |target: &str| {
+            let found = targets.find(target)?;
+            match found.trouble() {
+                None => {
+                    *kept = Some(found);
+                    Ok(())
+                }
+                Some(_) => Err(Refusal::Unavailable),
+            }
+        };
+        if let Some(established) = login.handle(&pdu, &mut may_use, stream)? {
+            return Ok(established);
+        }
+    }
+}
+
+fn run(stream: &mut Stream, session: &mut Session, unit: &Unit<'_>) -> Result<(), Broken> {
+    let mut is_asked = false;
+    loop {
+        match read(stream, DATA_BYTES_MAX)? {
+            Some(pdu) => {
+                is_asked = false;
+                session.handle(&pdu, unit, stream)?;
+            }
+            None if is_asked => return Err(Broken::Protocol("no reply to a ping")),
+            None => {
+                is_asked = true;
+                session.ping(stream)?;
+            }
+        }
+    }
+}
+
+/// Reads a PDU. None: nothing came for a while.
+fn read(stream: &mut Stream, max: usize) -> Result<Option<Pdu>, Broken> {
+    let mut header = [0; HEADER_BYTES];
+    if !stream.head(&mut header)? {
+        return Ok(None);
+    }
+    let header = Header(header);
+    let mut rest = vec![0; header.rest_bytes(max)?];
+    stream.rest(&mut rest)?;
+    let pdu = header.with(rest);
+    pdu.map_or(Err(Broken::Protocol("a PDU that is too short")), |pdu| {
+        Ok(Some(pdu))
+    })
+}
