@@ -214,6 +214,18 @@ pub struct Disk {
     /// By iSCSI and NBD, every address may use it, not only those of machines that boot from it.
     #[serde(default)]
     pub is_open: bool,
+    /// Each machine has a copy of its own, which begins anew when it boots.
+    #[serde(default)]
+    pub overlay: Option<Overlay>,
+}
+
+/// Where the copies of machines are.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Overlay {
+    /// The directory.
+    pub directory: PathBuf,
+    /// Bytes that a machine can change.
+    pub bytes_max: u64,
 }
 
 /// What stores a disk.

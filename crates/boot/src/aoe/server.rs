@@ -6,7 +6,7 @@ use super::queue::Job;
 use super::request::Request;
 use super::wire::{FRAME_BYTES_MAX, Wire};
 use crate::counters::Counters;
-use crate::disk::Storage;
+use crate::disk::{Overlays, Storage};
 use part::voice::write_error;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::net::netdevice::name_to_index;
@@ -30,6 +30,8 @@ pub struct Served {
     pub target: Target,
     /// What stores it.
     pub storage: Storage,
+    /// What each machine changes of it, where that is for one run of the machine.
+    pub overlays: Option<Overlays>,
 }
 
 /// How a disk is.
@@ -109,6 +111,7 @@ impl Server {
                 name: name.clone(),
                 target: served.target,
                 disk: served.storage.disk(),
+                overlays: served.overlays.clone(),
                 is_file: served.storage.is_file(),
             };
             let bay = Bay::start(plan, Arc::clone(&self.port), self.confine)?;

@@ -390,7 +390,8 @@ fn a_slow_write_holds_up_nobody_else() {
     let plan = Plan {
         name: "root".to_owned(),
         target: E0_1,
-        disk: Box::new(Slow(Memory::new(64 * 512), Mutex::new(waits))),
+        overlays: None,
+        disk: Arc::new(Slow(Memory::new(64 * 512), Mutex::new(waits))),
         is_file: false,
     };
     let bay = Bay::start(plan, port, || Ok(())).unwrap();

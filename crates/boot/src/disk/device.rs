@@ -40,6 +40,11 @@ pub trait Disk: Send + Sync {
         write_zeroes(self, offset, length)
     }
 
+    /// Whether it releases the space of zeroes.
+    fn releases(&self) -> bool {
+        true
+    }
+
     /// Whether writes are refused, as far as is known.
     fn is_read_only(&self) -> bool {
         false

@@ -4,6 +4,7 @@ use super::device::Disk;
 use super::file::FileDisk;
 use super::volume::NbdDisk;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What stores a disk, on this node.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,13 +27,13 @@ pub enum Storage {
 
 impl Storage {
     /// Makes the disk, which is out of reach at first.
-    pub fn disk(&self) -> Box<dyn Disk> {
+    pub fn disk(&self) -> Arc<dyn Disk> {
         match self {
             Storage::Volume { socket, export } => {
-                Box::new(NbdDisk::new(socket.clone(), export.clone()))
+                Arc::new(NbdDisk::new(socket.clone(), export.clone()))
             }
             Storage::File { path, is_read_only } => {
-                Box::new(FileDisk::new(path.clone(), *is_read_only))
+                Arc::new(FileDisk::new(path.clone(), *is_read_only))
             }
         }
     }

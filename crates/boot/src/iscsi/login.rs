@@ -27,6 +27,8 @@ pub enum Refusal {
     Authorization = 0x0202,
     /// There is no such target.
     NotFound = 0x0203,
+    /// What it had is gone: it has to boot again.
+    Removed = 0x0204,
     /// Another version of the protocol.
     Version = 0x0205,
     /// A session has one connection.

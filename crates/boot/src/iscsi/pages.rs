@@ -20,6 +20,8 @@ pub struct About<'n> {
     pub blocks: u64,
     /// Machines only read it.
     pub is_read_only: bool,
+    /// It releases the space of zeroes.
+    pub releases: bool,
 }
 
 /// The data of INQUIRY.
@@ -43,8 +45,8 @@ pub fn inquiry(page: Option<u8>, about: &About<'_>) -> Result<Vec<u8>, Sense> {
         }
         0xb2 => {
             // Space is released by UNMAP and by WRITE SAME, and what was released reads as zeroes.
-            let provisions = if about.is_read_only { 0 } else { 0xe4 };
-            vec![0, provisions, if about.is_read_only { 0 } else { 2 }, 0]
+            let provisions = if about.releases { 0xe4 } else { 0 };
+            vec![0, provisions, if about.releases { 2 } else { 0 }, 0]
         }
         _ => return Err(Sense::FIELD),
     };
@@ -100,7 +102,7 @@ fn limits(about: &About<'_>) -> Vec<u8> {
     let mut put = |at: usize, value: u32| body[at..at + 4].copy_from_slice(&value.to_be_bytes());
     put(4, TRANSFER_BLOCKS_MAX);
     put(8, TRANSFER_BLOCKS_MAX / 4);
-    if !about.is_read_only {
+    if about.releases {
         put(16, UNMAP_BLOCKS_MAX);
         put(20, UNMAP_RANGES_MAX);
         put(24, PHYSICAL_BLOCKS);
@@ -127,7 +129,7 @@ pub fn capacity16(about: &About<'_>) -> Vec<u8> {
     data[..8].copy_from_slice(&last.to_be_bytes());
     data[8..12].copy_from_slice(&(BLOCK_BYTES as u32).to_be_bytes());
     data[13] = PHYSICAL_EXPONENT;
-    if !about.is_read_only {
+    if about.releases {
         // Space can be released, and reads as zeroes then.
         data[14] = 0xc0;
     }

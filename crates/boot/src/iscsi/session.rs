@@ -258,6 +258,7 @@ impl Session {
             name,
             blocks: size / command::BLOCK_BYTES,
             is_read_only: disk.is_read_only(),
+            releases: disk.releases() && !disk.is_read_only(),
         };
         let mut cdb = [0; COMMAND_BYTES];
         cdb.copy_from_slice(&header.0[32..48]);
@@ -515,6 +516,9 @@ fn check(header: &Header, asked: Asked, about: &About<'_>) -> Result<Asked, Sens
         Command::Unmap => (None, true),
         _ => (None, false),
     };
+    if command == Command::Unmap && !about.releases && !about.is_read_only {
+        return Err(Sense::COMMAND);
+    }
     if blocks.is_some_and(|blocks| !blocks.are_within(about.blocks)) {
         return Err(Sense::RANGE);
     }

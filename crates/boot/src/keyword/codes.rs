@@ -68,6 +68,9 @@ language::codes! {
         "Only iPXE boots a disk by AoE or iSCSI. With `secure-boot yes`, UEFI machines get GRUB instead, which cannot. And with \
          `once`, a machine boots an image until it has fetched its files; a disk over the network is never fetched as a \
          whole. Remove one of the two.";
+    OVERLAY = "E0973", "overlay that cannot be",
+        "Each overlay of a disk belongs to one machine, which is known by its address: remove `open` or `overlay`. And \
+         `limit` is how much of it a machine can change: add `overlay DIRECTORY`, or remove `limit`.";
     NO_WAY = "E0972", "disk that is not served as the image needs it",
         "An image with `aoe`, `iscsi` or `nbd` needs a `disk` line with the same word. Add it to that line.";
 }

@@ -4,16 +4,20 @@ use super::machines::{too_many, unique};
 use super::section::{Disk, Draft, Lan, Way, many, name};
 use super::{LineBuilder, codes};
 use crate::aoe::frame::Target;
-use crate::config::{self, Image, Storage};
+use crate::config::{self, Image, Overlay, Storage};
 use configuration::Exchange;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::{Diagnostic, Written, suggest};
+use language::{Diagnostic, Span, Written, suggest};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Disks of a section: each has threads of its own.
 const DISKS_MAX: usize = 64;
+/// Bytes that a machine can change of an overlay, where the file does not say it.
+const OVERLAY_BYTES: u64 = 8 << 30;
+/// Bytes that a machine can change of an overlay at most: those of the largest disk.
+const OVERLAY_BYTES_MAX: u64 = 1 << 40;
 /// Before the names of targets of iSCSI: what names them, and since when it may.
 const TARGETS: &str = "iqn.2026-01.org.evenkeel";
 /// The kind of things that the part of volumes exports.
@@ -45,16 +49,22 @@ fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     };
     // A volume says itself whether it can be written.
     let options: &[&str] = match storage.value {
-        Storage::Volume(_) => &["aoe", "iscsi", "nbd", "open"],
-        Storage::File { .. } => &["ro", "aoe", "iscsi", "nbd", "open"],
+        Storage::Volume(_) => &["aoe", "iscsi", "nbd", "open", "overlay", "limit"],
+        Storage::File { .. } => &["ro", "aoe", "iscsi", "nbd", "open", "overlay", "limit"],
     };
     let (mut target, mut iscsi, mut nbd, mut is_open) = (None, false, false, false);
+    let (mut directory, mut limit) = (None, None);
     args.options(options, &[], &codes::TWICE, |option, args| {
         match (option, &mut storage.value) {
             ("ro", Storage::File { is_read_only, .. }) => *is_read_only = true,
             ("iscsi", _) => iscsi = true,
             ("nbd", _) => nbd = true,
             ("open", _) => is_open = true,
+            ("overlay", _) => directory = Some(args.absolute_path("a directory")?.value),
+            ("limit", _) => {
+                let span = args.line().span;
+                limit = Some((args.size_up_to("a size", OVERLAY_BYTES_MAX)?, span));
+            }
             _ => target = Some(self::target(args)?),
         }
         Ok(())
@@ -63,6 +73,7 @@ fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         let told = format!("disk '{}' has no `aoe`, `iscsi` or `nbd`", name.value);
         return Err(args.refused(&codes::ARGUMENTS, name.span, told));
     }
+    let overlay = overlay(&name, directory, limit, is_open)?;
     let disk = Disk {
         name,
         target,
@@ -70,10 +81,33 @@ fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         iscsi,
         nbd,
         is_open,
+        overlay,
     };
     alone(lan, &disk)?;
     lan.disks.all.push(disk);
     Ok(())
+}
+
+/// The copies of a disk, of which each belongs to one machine.
+fn overlay(
+    name: &Written<String>,
+    directory: Option<PathBuf>,
+    limit: Option<(u64, Span)>,
+    is_open: bool,
+) -> Result<Option<Overlay>, Diagnostic> {
+    let wrong = |span, told: &str| Diagnostic::error(&codes::OVERLAY, span, told);
+    match (directory, limit) {
+        (None, None) => Ok(None),
+        (None, Some((_, span))) => Err(wrong(span, "`limit` is that of an `overlay`")),
+        (Some(_), _) if is_open => Err(wrong(
+            name.span,
+            "with `open` it is not known which machine an overlay is for",
+        )),
+        (Some(directory), limit) => Ok(Some(Overlay {
+            directory,
+            bytes_max: limit.map_or(OVERLAY_BYTES, |(limit, _)| limit),
+        })),
+    }
 }
 
 /// Refuses a disk that clients could not tell from another one.
@@ -152,6 +186,7 @@ pub(super) fn build(lan: &Lan) -> BTreeMap<String, config::Disk> {
                 .then(|| target_name(&lan.name.value, &disk.name.value)),
             nbd: disk.nbd,
             is_open: disk.is_open,
+            overlay: disk.overlay.clone(),
         };
         (disk.name.value.clone(), built)
     };
@@ -254,7 +289,7 @@ pub(super) fn not_here(lan: &Lan, is_missing: impl Fn(&Path) -> bool) -> Vec<Dia
 
 pub(super) static LINES: &[Keyword<LineBuilder>] = &[Keyword {
     places: &["boot"],
-    syntax: "disk <name> { volume <volume> | file <path> [ro] } [aoe <shelf>.<slot>] [iscsi] [nbd] [open]",
+    syntax: "disk <name> { volume <volume> | file <path> [ro] } [aoe <shelf>.<slot>] [iscsi] [nbd] [open] [overlay <directory> [limit <size>]]",
     doc: "A disk that machines of the network use, at most 64. `volume` is a `volume` section: a node with a copy of the \
         volume serves the disk. `file` is a file or a block device of this node; with `ro` machines only read it. On a \
         cluster, every node with the file serves it, so use `file` there only with `ro` and the same content, or write `on \
@@ -263,7 +298,10 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[Keyword {
         `iqn.2026-01.org.evenkeel:NETWORK.DISK` in small letters, with logical unit 0; digests, authentication (CHAP) and several \
         connections of a session are not supported. By `nbd` it is an export with its name, without TLS. `iscsi` and \
         `nbd` are for the addresses of machines whose image names the disk, and with `open` for every address that \
-        reaches the node at the interface. A write is acknowledged when the volume or the kernel has it; it is on stable \
+        reaches the node at the interface. With `overlay`, the disk is only read, and each machine that boots it has a \
+        copy of its own of what it changes, in this directory of the node, up to `limit` bytes (8g by default, at most 1t) \
+        and for at most 256 machines. The copy is dropped when the machine boots again and when the node restarts, so it suits workers \
+        that keep nothing; the disk has at most 1 TiB, and must not change while machines use it. A write is acknowledged when the volume or the kernel has it; it is on stable \
         storage after a flush.",
     example: "disk system volume node7-system iscsi",
     build: disk,
@@ -407,6 +445,14 @@ mod tests {
             (
                 "disk a file /x ro",
                 "E0951]: disk 'a' has no `aoe`, `iscsi` or `nbd`",
+            ),
+            (
+                "disk a file /x iscsi limit 1g",
+                "error[E0973]: `limit` is that of an `overlay`",
+            ),
+            (
+                "disk a file /x iscsi open overlay /srv",
+                "error[E0973]: with `open` it is not known",
             ),
             (
                 "image a iscsi tools",

@@ -2,7 +2,9 @@
 
 use super::{LineBuilder, codes};
 use crate::aoe::frame::Target;
-use crate::config::{HTTP_PORT, ISCSI_PORT, Image, LEASE_S, LEASES, NBD_PORT, Network, Storage};
+use crate::config::{
+    HTTP_PORT, ISCSI_PORT, Image, LEASE_S, LEASES, NBD_PORT, Network, Overlay, Storage,
+};
 use crate::mac::Mac;
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
@@ -99,6 +101,7 @@ pub(super) struct Disk {
     pub(super) iscsi: bool,
     pub(super) nbd: bool,
     pub(super) is_open: bool,
+    pub(super) overlay: Option<Overlay>,
 }
 
 /// A machine.

@@ -2,6 +2,7 @@
 
 use super::keeper::Kept;
 use super::stream::Stream;
+use crate::disk::Disk;
 use crate::iscsi::login::Established;
 use crate::iscsi::pdu::{Broken, DATA_BYTES_MAX, HEADER_BYTES, Header, LOGIN_BYTES_MAX, Pdu};
 use crate::iscsi::session::Unit;
@@ -9,13 +10,16 @@ use crate::iscsi::{Login, Refusal, Session};
 use std::io::Write;
 use std::sync::Arc;
 
+/// A disk that a connection uses: what keeps it within reach, and what it is for this client.
+pub type Used = (Arc<Kept>, Arc<dyn Disk>);
+
 /// What a connection may use.
 pub trait Targets {
     /// The disk of a target, if this client may use it.
     ///
     /// # Errors
     /// Why not.
-    fn find(&self, target: &str) -> Result<Arc<Kept>, Refusal>;
+    fn find(&self, target: &str) -> Result<Used, Refusal>;
 
     /// The targets that this client may use, each with the address where it is.
     fn all(&self) -> Vec<(String, String)>;
@@ -29,8 +33,8 @@ pub trait Targets {
 /// # Errors
 /// Why it ended.
 pub fn serve(stream: &mut Stream, number: u16, targets: &dyn Targets) -> Result<(), Broken> {
-    let mut kept = None;
-    let established = log_in(stream, number, targets, &mut kept);
+    let mut used = None;
+    let established = log_in(stream, number, targets, &mut used);
     // Also the words of a refusal.
     stream.flush()?;
     let established = established?;
@@ -40,11 +44,11 @@ pub fn serve(stream: &mut Stream, number: u16, targets: &dyn Targets) -> Result<
     let name = established.target.unwrap_or_default();
     let unit = Unit {
         name: &name,
-        disk: kept.as_deref().map(Kept::disk),
+        disk: used.as_ref().map(|(_, disk)| &**disk),
         targets: &|| targets.all(),
     };
     let ended = run(stream, &mut session, &unit);
-    if let (Err(Broken::Away), Some(kept)) = (&ended, &kept) {
+    if let (Err(Broken::Away), Some((kept, _))) = (&ended, &used) {
         kept.is_lost();
     }
     // The last reply, of a logout.
@@ -56,7 +60,7 @@ fn log_in(
     stream: &mut Stream,
     number: u16,
     targets: &dyn Targets,
-    kept: &mut Option<Arc<Kept>>,
+    used: &mut Option<Used>,
 ) -> Result<Established, Broken> {
     let mut login = Login::new(number);
     loop {
@@ -64,14 +68,8 @@ fn log_in(
             return Err(Broken::Protocol("a login that takes too long"));
         };
         let mut may_use = |target: &str| {
-            let found = targets.find(target)?;
-            match found.trouble() {
-                None => {
-                    *kept = Some(found);
-                    Ok(())
-                }
-                Some(_) => Err(Refusal::Unavailable),
-            }
+            *used = Some(targets.find(target)?);
+            Ok(())
         };
         if let Some(established) = login.handle(&pdu, &mut may_use, stream)? {
             return Ok(established);

@@ -1,6 +1,7 @@
 //! A disk that is kept within reach, for the connections that use it.
 
-use crate::disk::{Disk, Storage};
+use crate::disk::{Disk, Overlaid, Overlays, Storage};
+use crate::mac::Mac;
 use part::voice::write_error;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,9 @@ use std::time::{Duration, Instant};
 /// How often a disk is looked for that is out of reach.
 const AGAIN: Duration = Duration::from_millis(200);
 
+/// How long an overlay is waited for, which is made when the machine has its script.
+const OVERLAY_MAX: Duration = Duration::from_secs(5);
+
 /// A disk. Dropping it ends its thread, and requests to the disk.
 pub struct Kept {
     inner: Arc<Inner>,
@@ -18,7 +22,8 @@ pub struct Kept {
 
 struct Inner {
     name: String,
-    disk: Box<dyn Disk>,
+    disk: Arc<dyn Disk>,
+    overlays: Option<Overlays>,
     is_file: bool,
     state: Mutex<State>,
     changed: Condvar,
@@ -43,11 +48,13 @@ impl Kept {
     pub fn start(
         name: &str,
         storage: &Storage,
+        overlays: Option<Overlays>,
         confine: fn() -> io::Result<()>,
     ) -> io::Result<Kept> {
         let inner = Arc::new(Inner {
             name: name.to_owned(),
             disk: storage.disk(),
+            overlays,
             is_file: storage.is_file(),
             state: Mutex::new(State {
                 stop: false,
@@ -64,9 +71,15 @@ impl Kept {
         })
     }
 
-    /// The disk.
-    pub fn disk(&self) -> &dyn Disk {
-        &*self.inner.disk
+    /// The disk, as it is for a machine: with the changes of that one, where it has overlays. None: the
+    /// machine has none, and has to boot again.
+    pub fn disk_of(&self, mac: Option<Mac>) -> Option<Arc<dyn Disk>> {
+        let base = Arc::clone(&self.inner.disk);
+        let Some(overlays) = &self.inner.overlays else {
+            return Some(base);
+        };
+        let overlay = overlays.of(mac?, OVERLAY_MAX)?;
+        Some(Arc::new(Overlaid { base, overlay }))
     }
 
     /// Why the disk is out of reach; None: it is not.

@@ -1,5 +1,6 @@
 //! A connection of NBD: the handshake, and requests one after the other.
 
+use super::iscsi::Used;
 use super::keeper::Kept;
 use super::stream::Stream;
 use crate::disk::{Disk, DiskError};
@@ -24,6 +25,9 @@ const WAITS_MAX: Duration = Duration::from_secs(60);
 pub trait Exports {
     /// The disks that this client may use, by their names.
     fn all(&self) -> Vec<(String, Arc<Kept>)>;
+
+    /// One of them, as it is for this client. None: it is not for it any more.
+    fn find(&self, name: &str, kept: &Kept) -> Option<Arc<dyn Disk>>;
 
     /// The client uses one from now on.
     fn begins(&self, name: &str);
@@ -57,27 +61,34 @@ pub fn serve(stream: &mut Stream, exports: &dyn Exports) -> Result<(), Closed> {
     for (_, kept) in &all {
         kept.waits(until);
     }
+    let all = all.into_iter();
+    let all: Vec<(String, Used)> = { all }
+        .filter_map(|(name, kept)| {
+            let disk = exports.find(&name, &kept)?;
+            Some((name, (kept, disk)))
+        })
+        .collect();
     let session = shake_hands(stream, &all)?;
     let mut all = all.into_iter();
-    let Some((name, kept)) = all.find(|(name, _)| *name == session.export.name) else {
+    let Some((name, (kept, disk))) = all.find(|(name, _)| *name == session.export.name) else {
         return Err(Closed::Fault(Fault::NoSuchExport));
     };
     exports.begins(&name);
     stream.has_begun()?;
-    let ended = transmit(stream, &session, kept.disk());
+    let ended = transmit(stream, &session, &*disk);
     if matches!(ended, Err(Closed::Away)) {
         kept.is_lost();
     }
     ended
 }
 
-fn shake_hands(stream: &mut Stream, all: &[(String, Arc<Kept>)]) -> Result<Session, Closed> {
-    let described = |(name, kept): &(String, Arc<Kept>)| {
+fn shake_hands(stream: &mut Stream, all: &[(String, Used)]) -> Result<Session, Closed> {
+    let described = |(name, (_, disk)): &(String, Used)| {
         Some(Export {
             name: name.clone(),
             description: "a disk of a machine that boots from the network".to_owned(),
-            size: kept.disk().size().ok()?,
-            read_only: kept.disk().is_read_only(),
+            size: disk.size().ok()?,
+            read_only: disk.is_read_only(),
             multi_conn: false,
             block_min: 1,
             block_preferred: BLOCK_PREFERRED,

@@ -1,12 +1,12 @@
 //! The portal of one network: a thread that accepts connections at the interface, and the disks.
 
 use super::clients::Clients;
-use super::iscsi::{self, Targets};
+use super::iscsi::{self, Targets, Used};
 use super::keeper::Kept;
 use super::nbd::{self, Closed, Exports};
 use super::stream::Stream;
 use crate::counters::{Counters, Counting, Ended};
-use crate::disk::Storage;
+use crate::disk::{Disk, Overlays, Storage};
 use crate::iscsi::Refusal;
 use crate::iscsi::login::Established;
 use crate::iscsi::pdu::Broken;
@@ -49,6 +49,8 @@ pub struct Served {
     pub is_export: bool,
     /// Every address of the network may use it.
     pub is_open: bool,
+    /// What each machine changes of it, where that is for one run of the machine.
+    pub overlays: Option<Overlays>,
 }
 
 /// What is served from now on.
@@ -169,7 +171,12 @@ impl Portal {
             if lock(&shared.table).disks.contains_key(&name) {
                 continue;
             }
-            let kept = Arc::new(Kept::start(&name, &served.storage, shared.confine)?);
+            let kept = Arc::new(Kept::start(
+                &name,
+                &served.storage,
+                served.overlays.clone(),
+                shared.confine,
+            )?);
             lock(&shared.table).disks.insert(name, (served, kept));
         }
         if self.thread.is_none() && !lock(&shared.table).disks.is_empty() {
@@ -293,16 +300,25 @@ struct Visit<'s> {
     at: SocketAddr,
 }
 
+impl Visit<'_> {
+    /// A disk as it is for this client.
+    fn disk_of(&self, name: &str, kept: &Kept) -> Option<Arc<dyn Disk>> {
+        kept.disk_of((self.shared.finds)(self.from, name))
+    }
+}
+
 impl Targets for Visit<'_> {
-    fn find(&self, target: &str) -> Result<Arc<Kept>, Refusal> {
+    fn find(&self, target: &str) -> Result<Used, Refusal> {
         let (name, kept) = self.shared.of_target(target).ok_or(Refusal::NotFound)?;
-        match self.shared.may_use(self.from, &name) {
-            true => Ok(kept),
-            false => {
-                self.shared.counting[0].refuse();
-                Err(Refusal::Authorization)
-            }
+        if !self.shared.may_use(self.from, &name) {
+            self.shared.counting[0].refuse();
+            return Err(Refusal::Authorization);
         }
+        if kept.trouble().is_some() {
+            return Err(Refusal::Unavailable);
+        }
+        let disk = self.disk_of(&name, &kept).ok_or(Refusal::Removed)?;
+        Ok((kept, disk))
     }
 
     fn all(&self) -> Vec<(String, String)> {
@@ -332,6 +348,10 @@ impl Exports for Visit<'_> {
         all.into_iter()
             .map(|(name, _, kept)| (name, kept))
             .collect()
+    }
+
+    fn find(&self, name: &str, kept: &Kept) -> Option<Arc<dyn Disk>> {
+        self.disk_of(name, kept)
     }
 
     fn begins(&self, name: &str) {

@@ -11,6 +11,7 @@ use crate::aoe;
 use crate::aoe::server::Served;
 use crate::config::{self, Boots, Lan};
 use crate::disk::Storage;
+use crate::disk::overlays::{Overlays, Plan};
 use crate::mac::{Mac, mark};
 use crate::message::{Answer, Asked, Machines, Message};
 use crate::portal::{self, Portal};
@@ -58,9 +59,13 @@ struct Running {
     server: Server,
     disks: aoe::Server,
     portal: Portal,
+    overlays: AllOverlays,
     /// None outside of a cluster.
     leases: Option<Leases>,
 }
+
+/// The overlays of the disks of a network, by the disks' names.
+type AllOverlays = BTreeMap<String, Overlays>;
 
 /// What the role tells the cluster.
 #[derive(Debug, Default)]
@@ -74,8 +79,14 @@ pub struct Says {
 impl Running {
     fn change(&mut self, lan: Lan, nodes: &[String], place: Place) -> Result<(), String> {
         let runtime = (place.runtime)();
-        let (interface, disks) = (lan.interface.clone(), served(&lan, &runtime));
-        let roots = roots(&lan, &runtime);
+        let section = self.site.lock().name().to_owned();
+        self.overlays = overlays(&section, &lan, &self.overlays, place)?;
+        let (interface, disks) = (
+            lan.interface.clone(),
+            served(&lan, &runtime, &self.overlays),
+        );
+        let roots = roots(&lan, &runtime, &self.overlays);
+        self.site.lock().set_overlays(self.overlays.clone());
         if let Some(leases) = &mut self.leases {
             leases.set_nodes(nodes);
         }
@@ -127,12 +138,44 @@ fn storage(storage: &config::Storage, runtime: &Path) -> Storage {
     }
 }
 
+/// The overlays of the disks of a network: those of before, as far as they stay as they are.
+///
+/// # Errors
+/// The system has no thread left, in words.
+fn overlays(
+    section: &str,
+    lan: &Lan,
+    before: &AllOverlays,
+    place: Place,
+) -> Result<AllOverlays, String> {
+    let mut all = AllOverlays::new();
+    for (name, disk) in &lan.disks {
+        let Some(overlay) = &disk.overlay else {
+            continue;
+        };
+        let plan = Plan {
+            directory: overlay.directory.clone(),
+            prefix: format!("{section}.{name}"),
+            bytes_max: overlay.bytes_max,
+        };
+        let same = before.get(name).filter(|before| *before.plan() == plan);
+        let overlays = match same {
+            Some(same) => Ok(same.clone()),
+            None => Overlays::start(plan, place.only_writes),
+        };
+        let overlays = overlays.map_err(|error| language::reason(&error))?;
+        all.insert(name.clone(), overlays);
+    }
+    Ok(all)
+}
+
 /// The disks of a network over Ethernet.
-fn served(lan: &Lan, runtime: &Path) -> BTreeMap<String, Served> {
+fn served(lan: &Lan, runtime: &Path, overlays: &AllOverlays) -> BTreeMap<String, Served> {
     let one = |(name, disk): (&String, &config::Disk)| {
         let served = Served {
             target: disk.target?,
             storage: storage(&disk.storage, runtime),
+            overlays: overlays.get(name).cloned(),
         };
         Some((name.clone(), served))
     };
@@ -140,7 +183,7 @@ fn served(lan: &Lan, runtime: &Path) -> BTreeMap<String, Served> {
 }
 
 /// The disks of a network by TCP.
-fn roots(lan: &Lan, runtime: &Path) -> portal::Change {
+fn roots(lan: &Lan, runtime: &Path, overlays: &AllOverlays) -> portal::Change {
     let by_tcp = |(_, disk): &(&String, &config::Disk)| disk.iscsi.is_some() || disk.nbd;
     let one = |(name, disk): (&String, &config::Disk)| {
         let served = portal::Served {
@@ -148,6 +191,7 @@ fn roots(lan: &Lan, runtime: &Path) -> portal::Change {
             target: disk.iscsi.clone(),
             is_export: disk.nbd,
             is_open: disk.is_open,
+            overlays: overlays.get(name).cloned(),
         };
         (name.clone(), served)
     };
@@ -224,12 +268,13 @@ impl Role {
         let leases = (!is_alone).then(|| Leases::new(name, &self.me, nodes));
         let parts = leases.as_ref().map_or(1, Leases::parts);
         let runtime = (self.place.runtime)();
+        let overlays = overlays(name, &lan, &AllOverlays::new(), self.place)?;
         let disks = aoe::Server::new(self.place.only_reads).and_then(|mut disks| {
-            disks.change(&lan.interface, served(&lan, &runtime))?;
+            disks.change(&lan.interface, served(&lan, &runtime, &overlays))?;
             Ok(disks)
         });
         let disks = disks.map_err(|error| language::reason(&error))?;
-        let roots = roots(&lan, &runtime);
+        let roots = roots(&lan, &runtime, &overlays);
         let mut site = Site::new(name, lan, parts);
         if is_alone {
             // Nobody else gives addresses of the range.
@@ -239,6 +284,7 @@ impl Role {
             };
             site.stand(&self.me, alone(held), Moment::now().boottime_ms);
         }
+        site.set_overlays(overlays.clone());
         let site = Shared::new(site);
         let asked = site.clone();
         let finds: portal::Finds = Arc::new(move |from, disk| asked.lock().user_of(from, disk));
@@ -254,6 +300,7 @@ impl Role {
             server,
             disks,
             portal,
+            overlays,
             leases,
         })
     }

@@ -15,6 +15,7 @@ use crate::dhcp::desk::{Decision, Desk, Here, Leader};
 use crate::dhcp::limit::Limit;
 use crate::dhcp::pool::{Change, Holder, Pool, Range};
 use crate::dhcp::request::{Request, Route};
+use crate::disk::Overlays;
 use crate::history::{History, Step};
 use crate::journal::Journal;
 use crate::mac::Mac;
@@ -77,6 +78,8 @@ pub struct Site {
     history: History,
     seen: Seen,
     counts: Counts,
+    /// What machines change of disks, by the disks' names.
+    overlays: BTreeMap<String, Overlays>,
 }
 
 /// The parts of the range.
@@ -147,6 +150,7 @@ impl Site {
             history: History::default(),
             seen: Seen::default(),
             counts: Counts::default(),
+            overlays: BTreeMap::new(),
         }
     }
 
@@ -621,6 +625,11 @@ impl Site {
     /// What a machine asked, the newest last.
     pub fn asked(&self, mac: Mac) -> Vec<Step> {
         self.history.of(mac)
+    }
+
+    /// These are the overlays of its disks from now on.
+    pub fn set_overlays(&mut self, overlays: BTreeMap<String, Overlays>) {
+        self.overlays = overlays;
     }
 
     /// The machine that has an address, if a disk is for it: one that boots or booted an image with this

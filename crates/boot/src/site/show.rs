@@ -5,6 +5,7 @@ use crate::aoe::server::Status;
 use crate::assignment::{Assigned, assigned};
 use crate::config::Gives;
 use crate::counters::Counters;
+use crate::disk::overlays::Look;
 use crate::mac::Mac;
 use crate::message::Shown;
 use crate::portal;
@@ -122,7 +123,9 @@ impl Site {
             None => format!("{} ({}): served", disk.name, disk.target),
             Some(why) => format!("{} ({}): not served here: {why}", disk.name, disk.target),
         });
-        let disks: Vec<String> = disks.chain(servers.roots.iter().map(words)).collect();
+        let mut disks: Vec<String> = disks.chain(servers.roots.iter().map(words)).collect();
+        let overlays = self.overlays.iter();
+        disks.extend(overlays.map(|(name, overlays)| of_overlays(name, &overlays.look())));
         if !disks.is_empty() {
             subject = subject.list("disks", disks);
         }
@@ -264,6 +267,24 @@ impl Site {
                 self.lan.machines.contains_key(&mac) || self.history.last_of(mac).is_some();
             is_known.then_some(mac)
         })
+    }
+}
+
+/// The overlays of a disk, in words.
+fn of_overlays(disk: &str, look: &Look) -> String {
+    let many = if look.count == 1 {
+        "overlay"
+    } else {
+        "overlays"
+    };
+    let told = format!(
+        "{disk}: {} {many} with {} KiB",
+        look.count,
+        look.bytes >> 10
+    );
+    match &look.trouble {
+        Some(trouble) => format!("{told}: {trouble}"),
+        None => told,
     }
 }
 

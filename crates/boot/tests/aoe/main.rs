@@ -81,6 +81,7 @@ impl Ether {
         let path = scratch.write("disk", image()).unwrap();
         let served = Served {
             target: Target { shelf: 0, slot: 1 },
+            overlays: None,
             storage: Storage::File {
                 path,
                 is_read_only: false,

@@ -72,6 +72,7 @@ impl Node {
             target: Some(TARGET.to_owned()),
             is_export: true,
             is_open: false,
+            overlays: None,
         };
         let change = Change {
             interface: self.interface.clone(),
