@@ -122,7 +122,10 @@ impl NbdRoot {
         let script = script.replace(". /scripts/functions", ":");
         let leased = "#!/bin/busybox sh\n[ \"$1\" = bound ] || exit 0\n\
             /bin/busybox ip addr add $ip/$mask dev $interface\n";
-        let files = [("bin/local-top-nbd", script.as_bytes()), ("bin/leased", leased.as_bytes())];
+        let files = [
+            ("bin/local-top-nbd", script.as_bytes()),
+            ("bin/leased", leased.as_bytes()),
+        ];
         let image = Image::with_files(
             include_bytes!("boot-nbd-init.sh"),
             &["busybox", "nbd-client"],
@@ -176,7 +179,10 @@ fn the_initial_ram_disk_of_debian_finds_its_root_by_nbd() {
         machine.boots("root=/dev/nbd0 nbdroot=10.20.0.2:10809/system ip=dhcp");
         let said = machine.said();
         assert!(said.contains("this root came by NBD"), "{said}");
-        assert!(said.contains(&format!("boots of this root: {count}")), "{said}");
+        assert!(
+            said.contains(&format!("boots of this root: {count}")),
+            "{said}"
+        );
     }
 }
 
@@ -200,7 +206,11 @@ fn a_volume_that_only_a_boot_section_names_is_served() {
     site.command(&["volume", "create", "system"]);
     site.shows("system (iqn.2026-01.org.evenkeel:lan.system, NBD): served");
     let client = site.lab.host("client").unwrap();
-    site.lan.attach(&client).unwrap().address("10.20.0.9/24").unwrap();
+    site.lan
+        .attach(&client)
+        .unwrap()
+        .address("10.20.0.9/24")
+        .unwrap();
     let run = |program: &str, words: &[&str]| {
         let mut command = Command::new(program);
         command.args(words);
@@ -211,8 +221,30 @@ fn a_volume_that_only_a_boot_section_names_is_served() {
     assert!(info.contains("export-size: 8388608"), "{info}");
     // A part of a block of the volume, by one protocol, is there by the other one.
     let iscsi = "iscsi://10.20.0.2/iqn.2026-01.org.evenkeel:lan.system/0";
-    run("qemu-io", &["-f", "raw", "-c", "write -P 5 512 1024", "-c", "flush", iscsi]);
-    let read = run("qemu-io", &["-f", "raw", "-c", "read -P 5 512 1024", "-c", "read -P 0 0 512", nbd]);
+    run(
+        "qemu-io",
+        &[
+            "-f",
+            "raw",
+            "-c",
+            "write -P 5 512 1024",
+            "-c",
+            "flush",
+            iscsi,
+        ],
+    );
+    let read = run(
+        "qemu-io",
+        &[
+            "-f",
+            "raw",
+            "-c",
+            "read -P 5 512 1024",
+            "-c",
+            "read -P 0 0 512",
+            nbd,
+        ],
+    );
     assert!(!read.contains("failed"), "{read}");
 }
 
@@ -235,11 +267,17 @@ fn a_machine_with_its_root_by_nbd_goes_on_when_the_role_dies() {
     let machine = site.machine.boot(MAC, Firmware::Bios);
     let count = || {
         let said = machine.said();
-        let last = said.rsplit("count ").find_map(|rest| rest.lines().next()?.parse::<u32>().ok());
+        let last = said
+            .rsplit("count ")
+            .find_map(|rest| rest.lines().next()?.parse::<u32>().ok());
         last.unwrap_or(0)
     };
     assert!(eventually(PATIENCE, || count() >= 2), "{}", machine.said());
     site.kill_role();
     let before = count();
-    assert!(eventually(PATIENCE, || count() >= before + 5), "{}", machine.said());
+    assert!(
+        eventually(PATIENCE, || count() >= before + 5),
+        "{}",
+        machine.said()
+    );
 }

@@ -71,6 +71,9 @@ language::codes! {
     OVERLAY = "E0973", "overlay that cannot be",
         "Each overlay of a disk belongs to one machine, which is known by its address: remove `open` or `overlay`. And \
          `limit` is how much of it a machine can change: add `overlay DIRECTORY`, or remove `limit`.";
+    WRITTEN = "E0974", "volume that a guest writes",
+        "A volume has one writer. A guest has it as a disk that it writes, so machines that boot from the network cannot \
+         use it, not even to read: what a guest has in its memory is not on the volume. Give one of the two another volume.";
     NO_WAY = "E0972", "disk that is not served as the image needs it",
         "An image with `aoe`, `iscsi` or `nbd` needs a `disk` line with the same word. Add it to that line.";
 }

@@ -20,6 +20,8 @@ const OVERLAY_BYTES: u64 = 8 << 30;
 const OVERLAY_BYTES_MAX: u64 = 1 << 40;
 /// Before the names of targets of iSCSI: what names them, and since when it may.
 const TARGETS: &str = "iqn.2026-01.org.evenkeel";
+/// The kind of volumes that guests write, as the part of guests exports it.
+const WRITTEN: &str = "written volume";
 /// The kind of things that the part of volumes exports.
 const VOLUME: &str = "volume";
 
@@ -173,6 +175,23 @@ pub(super) fn refer(exchange: &mut Exchange, lan: &Lan) {
 /// The name of a target of iSCSI: the same on every node (RFC 7143, 4.2.7.4).
 fn target_name(section: &str, disk: &str) -> String {
     format!("{TARGETS}:{section}.{disk}").to_ascii_lowercase()
+}
+
+/// Volumes that a guest writes: machines and the guest would destroy what the other one has.
+pub(super) fn written(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
+    let told = lan.disks.all.iter().filter_map(|disk| {
+        let Storage::Volume(volume) = &disk.storage.value else {
+            return None;
+        };
+        let mut all = exchange.all(WRITTEN);
+        let guest: String = all.find(|one| one.name == *volume)?.value()?;
+        let told = format!("volume '{volume}' is a disk that guest '{guest}' writes");
+        let told = Diagnostic::error(&codes::WRITTEN, disk.storage.span, told);
+        Some(
+            told.help("give the machines a volume of their own, or write `ro` in the guest's line"),
+        )
+    });
+    told.collect()
 }
 
 /// The disks of a section as the role gets them.
@@ -361,6 +380,9 @@ mod tests {
         fn finish(self: Box<Self>, _: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
             for name in self.0 {
                 exchange.export(Export::new(super::VOLUME, &name, &()));
+                if name == "mail" {
+                    exchange.export(Export::new(super::WRITTEN, &name, &"web".to_owned()));
+                }
             }
             Box::new(())
         }
@@ -369,7 +391,7 @@ mod tests {
     /// What a section with these lines comes to, and what is said of it.
     fn load(lines: &str) -> (Boots, String) {
         let text = format!(
-            "volume system\nboot lan\n    interface br0\n    range 10.20.0.100 10.20.0.199\n{lines}"
+            "volume system\nvolume mail\nboot lan\n    interface br0\n    range 10.20.0.100 10.20.0.199\n{lines}"
         );
         let parts: [&'static Part; 2] = [&VOLUMES, &PART];
         let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
@@ -436,7 +458,7 @@ mod tests {
             ),
             (
                 "disk a volume system aoe 0.1",
-                "10:30: error[E0969]: a second disk",
+                "11:30: error[E0969]: a second disk",
             ),
             (
                 "disk system file /x aoe 1.1",
@@ -445,6 +467,10 @@ mod tests {
             (
                 "disk a file /x ro",
                 "E0951]: disk 'a' has no `aoe`, `iscsi` or `nbd`",
+            ),
+            (
+                "disk a volume mail iscsi",
+                "error[E0974]: volume 'mail' is a disk that guest 'web' writes",
             ),
             (
                 "disk a file /x iscsi limit 1g",
@@ -478,7 +504,7 @@ mod tests {
             ("disk a file /x aoe e1.2", "not a shelf"),
             (
                 "image a aoe sytem",
-                "10:17: error[E0970]: there is no disk 'sytem'",
+                "11:17: error[E0970]: there is no disk 'sytem'",
             ),
             ("secure-boot yes", "error[E0971]: an image is a disk over"),
             (

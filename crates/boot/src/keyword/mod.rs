@@ -105,6 +105,11 @@ impl Tabled for Draft {
         for told in check::wrong(&self, context) {
             context.tell(told);
         }
+        let written = self
+            .lans
+            .iter()
+            .flat_map(|lan| disks::written(exchange, lan));
+        written.for_each(|told| context.tell(told));
         { self.lans.iter() }.for_each(|lan| disks::refer(exchange, lan));
         let (me, nodes) = places(context);
         Box::new(Boots {
