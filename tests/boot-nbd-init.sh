@@ -25,7 +25,7 @@ configure_networking() {
 NBDCLIENT=/bin/nbd-client
 ROOTPATH=
 . /bin/local-top-nbd
-mkdir -p /root
+mkdir -p /new
 root=
 for word in $(cat /proc/cmdline); do
     case $word in
@@ -33,19 +33,19 @@ for word in $(cat /proc/cmdline); do
     esac
 done
 tries=0
-until mount -t ext4 "$root" /root; do
+until mount -t ext4 "$root" /new; do
     tries=$((tries + 1))
     [ $tries -lt 20 ] || break
     sleep 1
 done
-cat /root/words
-echo "boot $(cat /proc/uptime)" >>/root/boots
+cat /new/words
+echo "boot $(cat /proc/uptime)" >>/new/boots
 sync
-echo "boots of this root: $(grep -c boot /root/boots)"
+echo "boots of this root: $(grep -c boot /new/boots)"
 # The machine goes on until the file is there, and writes all the time.
-while [ -e /root/stay ]; do
+while [ -e /new/stay ]; do
     count=$((count + 1))
-    echo "$count" >/root/count
+    echo "$count" >/new/count
     sync
     echo "count $count"
     sleep 1

@@ -1,4 +1,4 @@
-//! Machines whose root is on a node: by iSCSI, by NBD, and as copies that each boot begins anew.
+//! Machines whose root is on a node: by iSCSI, by NBD, and as copies that last until the next boot.
 
 use crate::boot_site::{BootSite, Firmware, MAC, PATIENCE};
 use crate::guest::Image;

@@ -214,7 +214,7 @@ pub struct Disk {
     /// By iSCSI and NBD, every address may use it, not only those of machines that boot from it.
     #[serde(default)]
     pub is_open: bool,
-    /// Each machine has a copy of its own, which begins anew when it boots.
+    /// Each machine has a copy of its own, which is dropped when it boots again.
     #[serde(default)]
     pub overlay: Option<Overlay>,
 }

@@ -1,4 +1,4 @@
-//! The overlays of one disk: one for each machine that boots from it, begun anew when the machine boots.
+//! The overlays of one disk: one for each machine that boots from it, made when the machine boots.
 //!
 //! A thread makes the files, so that nobody else may write in their directory. Who decides that a machine
 //! boots only orders one; who serves the machine waits for it.

@@ -120,7 +120,7 @@ fn the_tests_of_libiscsi_pass() {
     let node = Node::new("roots-libiscsi");
     let mut failed = Vec::new();
     for family in FAMILIES {
-        // Its exit code says what its words say.
+        // Its exit code adds nothing to what it prints.
         let line = format!(
             "iscsi-test-cu --dataloss -t {family} {} 2>&1; true",
             iscsi()
