@@ -87,19 +87,6 @@ impl Session {
         self.read
     }
 
-    /// Asks whether the initiator is still there.
-    ///
-    /// # Errors
-    /// The connection's.
-    pub fn ping(&mut self, out: &mut dyn Write) -> Result<(), Broken> {
-        let reply = Reply::new(opcode::NOP_IN, FINAL)
-            .word(16, NO_TAG)
-            .word(20, 0);
-        // It does not use the number up.
-        let reply = self.numbered(reply);
-        Ok(reply.write(&[], out)?)
-    }
-
     /// Takes a PDU, and writes what is sent for it.
     ///
     /// # Errors
@@ -158,7 +145,7 @@ impl Session {
 
     fn nop(&mut self, pdu: &Pdu, out: &mut dyn Write) -> Result<(), Broken> {
         if pdu.header.tag() == NO_TAG {
-            // The reply to a ping.
+            // The reply to a ping, which is never sent: iPXE ends its session for one.
             return Ok(());
         }
         let reply = Reply::new(opcode::NOP_IN, FINAL).same(&pdu.header, 8..20);

@@ -435,7 +435,7 @@ fn ranges_are_released_and_one_block_is_written_to_many() {
 }
 
 #[test]
-fn a_session_pings_lists_targets_rejects_and_ends() {
+fn a_session_echoes_lists_targets_rejects_and_ends() {
     let mut talk = Talk::new("");
     let echo = talk
         .send(&[(0, &[0x40, 0x80]), (16, &[0, 0, 0, 1])], b"ping")
@@ -444,7 +444,7 @@ fn a_session_pings_lists_targets_rejects_and_ends() {
         (echo[0].header.opcode(), &echo[0].data[..]),
         (0x20, &b"ping"[..])
     );
-    // The reply to our own.
+    // The reply to a ping of the target.
     let none = talk
         .send(&[(0, &[0x40, 0x80]), (16, &[0xff; 4])], &[])
         .unwrap();

@@ -78,18 +78,10 @@ fn log_in(
 }
 
 fn run(stream: &mut Stream, session: &mut Session, unit: &Unit<'_>) -> Result<(), Broken> {
-    let mut is_asked = false;
     loop {
-        match read(stream, DATA_BYTES_MAX)? {
-            Some(pdu) => {
-                is_asked = false;
-                session.handle(&pdu, unit, stream)?;
-            }
-            None if is_asked => return Err(Broken::Protocol("no reply to a ping")),
-            None => {
-                is_asked = true;
-                session.ping(stream)?;
-            }
+        // An initiator may be silent; one that is gone is noticed by its connection.
+        if let Some(pdu) = read(stream, DATA_BYTES_MAX)? {
+            session.handle(&pdu, unit, stream)?;
         }
     }
 }
