@@ -5,7 +5,8 @@
 mount -t proc proc /proc
 mount -t devtmpfs dev /dev
 mount -t sysfs sys /sys
-for module in failover net_failover virtio_net nbd; do
+for module in virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci \
+    failover net_failover virtio_net nbd; do
     [ ! -e /lib/modules/$module.ko ] || insmod /lib/modules/$module.ko
 done
 # What /scripts/functions of initramfs-tools has.

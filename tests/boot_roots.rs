@@ -104,6 +104,19 @@ fn a_disk_with_an_overlay_is_as_it_was_at_each_boot() {
     }
 }
 
+/// Drivers of the machine, each behind those that it needs; some kernels have some of them built in.
+const MODULES: [&str; 9] = [
+    "virtio",
+    "virtio_ring",
+    "virtio_pci_modern_dev",
+    "virtio_pci_legacy_dev",
+    "virtio_pci",
+    "failover",
+    "net_failover",
+    "virtio_net",
+    "nbd",
+];
+
 /// An initial RAM disk with the script of package nbd-client, and a root with these words.
 struct NbdRoot {
     image: Image,
@@ -129,7 +142,7 @@ impl NbdRoot {
         let image = Image::with_files(
             include_bytes!("boot-nbd-init.sh"),
             &["busybox", "nbd-client"],
-            &["failover", "net_failover", "virtio_net", "nbd"],
+            &MODULES,
             &files,
         )?;
         Some(NbdRoot { image, scratch })
