@@ -5,9 +5,12 @@
 mount -t proc proc /proc
 mount -t devtmpfs dev /dev
 mount -t sysfs sys /sys
-for module in virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci \
-    failover net_failover virtio_net nbd; do
-    [ ! -e /lib/modules/$module.ko ] || insmod /lib/modules/$module.ko
+# One that needs another one fails until that is there.
+for turn in 1 2 3; do
+    for module in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci \
+        failover net_failover virtio_net nbd; do
+        [ ! -e /lib/modules/$module.ko ] || insmod /lib/modules/$module.ko 2>/dev/null
+    done
 done
 # What /scripts/functions of initramfs-tools has.
 log_begin_msg() { echo "$*"; }
