@@ -168,6 +168,11 @@ impl BootSite {
     /// A node whose section has these lines besides its interface. None where QEMU or a kernel is not
     /// installed.
     pub fn new(name: &str, lines: &str) -> Option<BootSite> {
+        BootSite::with(name, "", lines)
+    }
+
+    /// As [`BootSite::new`], with other sections before it.
+    pub fn with(name: &str, before: &str, lines: &str) -> Option<BootSite> {
         let image = image()?;
         let lab = Lab::new(name).unwrap();
         let lan = lab.switch("lan").unwrap();
@@ -176,7 +181,7 @@ impl BootSite {
         card.address("10.20.0.2/24").unwrap();
         let machine = Diskless::new(&lab, &lan, "diskless");
         let scratch = Scratch::new().unwrap();
-        let text = BootSite::text(&scratch, &image, card.name(), lines);
+        let text = before.to_owned() + &BootSite::text(&scratch, &image, card.name(), lines);
         scratch.write("boot.cfg", text).unwrap();
         let node = BootSite::start(&at, &scratch);
         let site = BootSite {

@@ -37,11 +37,21 @@ impl Image {
 
     /// With this first process, and these programs and modules.
     pub fn with(init: &[u8], programs: &[&str], wanted: &[&str]) -> Option<Image> {
+        Image::with_files(init, programs, wanted, &[])
+    }
+
+    /// With further files, by their paths.
+    pub fn with_files(
+        init: &[u8],
+        programs: &[&str],
+        wanted: &[&str],
+        files: &[(&str, &[u8])],
+    ) -> Option<Image> {
         let kernel = kernel()?;
         let version = kernel.file_name()?.to_str()?.strip_prefix("vmlinuz-")?;
         let modules = Path::new("/lib/modules").join(version);
         let mut archive = Archive::default();
-        for directory in ["bin", "proc", "dev", "lib", "lib/modules", "lib64"] {
+        for directory in ["bin", "proc", "sys", "dev", "lib", "lib/modules", "lib64"] {
             archive.add(directory, 0o040_755, &[]);
         }
         let mut libraries = Vec::new();
@@ -70,6 +80,9 @@ impl Image {
                 let name = format!("lib/modules/{module}.ko");
                 archive.add(&name, 0o100_644, &fs::read(path).ok()?);
             }
+        }
+        for (path, content) in files {
+            archive.add(path, 0o100_755, content);
         }
         archive.add("init", 0o100_755, init);
         let scratch = Scratch::new().ok()?;

@@ -10,6 +10,7 @@ mod boot_cluster;
 mod boot_dhcp;
 mod boot_dhcp_site;
 mod boot_machines;
+mod boot_roots;
 mod boot_site;
 mod certificates;
 mod changes;

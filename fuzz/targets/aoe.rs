@@ -2,7 +2,7 @@
 //! the disk is asked only for sectors that it has.
 #![no_main]
 
-use boot::aoe::disk::{Disk, DiskError};
+use boot::disk::{Disk, DiskError};
 use boot::aoe::frame::Target;
 use boot::aoe::request::Request;
 use libfuzzer_sys::fuzz_target;

@@ -44,6 +44,8 @@ fn main() -> Result<(), String> {
         machines: (0..machines).map(machine).collect(),
         unknown: Unknown::Menu,
         http_port: 7447,
+        iscsi_port: 3260,
+        nbd_port: 10809,
         leases: directory.into(),
         secure_boot: false,
     };

@@ -11,8 +11,20 @@ use std::path::PathBuf;
 pub const LEASE_S: u32 = 12 * 3600;
 /// The port of files by HTTP.
 pub const HTTP_PORT: u16 = 7447;
+/// The port of disks by iSCSI (RFC 7143).
+pub const ISCSI_PORT: u16 = 3260;
+/// The port of disks by NBD.
+pub const NBD_PORT: u16 = 10_809;
 /// Where leases are kept.
 pub const LEASES: &str = "/var/lib/evenkeel/boot";
+
+fn iscsi_port() -> u16 {
+    ISCSI_PORT
+}
+
+fn nbd_port() -> u16 {
+    NBD_PORT
+}
 
 /// All networks from which machines boot.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
@@ -49,6 +61,12 @@ pub struct Lan {
     pub unknown: Unknown,
     /// The port of files by HTTP.
     pub http_port: u16,
+    /// The port of disks by iSCSI.
+    #[serde(default = "iscsi_port")]
+    pub iscsi_port: u16,
+    /// The port of disks by NBD.
+    #[serde(default = "nbd_port")]
+    pub nbd_port: u16,
     /// The directory where leases are kept.
     pub leases: PathBuf,
     /// UEFI machines get the distribution's signed loaders.
@@ -144,6 +162,9 @@ pub enum Image {
         initrd: Vec<PathBuf>,
         /// Its command line.
         append: String,
+        /// The disk that it gets as its root by NBD.
+        #[serde(default)]
+        nbd: Option<String>,
     },
     /// A boot loader or another program of the firmware.
     Program {
@@ -159,15 +180,52 @@ pub enum Image {
         /// The name of the disk.
         disk: String,
     },
+    /// A disk by iSCSI.
+    Iscsi {
+        /// The name of the disk.
+        disk: String,
+    },
+}
+
+impl Image {
+    /// The disk over the network that it is, or has as its root.
+    pub fn disk(&self) -> Option<&str> {
+        match self {
+            Image::Aoe { disk } | Image::Iscsi { disk } => Some(disk),
+            Image::Kernel { nbd, .. } => nbd.as_deref(),
+            Image::Program { .. } | Image::Disk => None,
+        }
+    }
 }
 
 /// A disk that machines use over the network.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Disk {
-    /// Its number for AoE.
-    pub target: Target,
+    /// Its number for AoE; None: it is not used that way.
+    pub target: Option<Target>,
     /// What stores it.
     pub storage: Storage,
+    /// The name of its target of iSCSI; None: it is not used that way.
+    #[serde(default)]
+    pub iscsi: Option<String>,
+    /// It is an export of NBD, by its name.
+    #[serde(default)]
+    pub nbd: bool,
+    /// By iSCSI and NBD, every address may use it, not only those of machines that boot from it.
+    #[serde(default)]
+    pub is_open: bool,
+    /// Each machine has a copy of its own, which is dropped when it boots again.
+    #[serde(default)]
+    pub overlay: Option<Overlay>,
+}
+
+/// Where the copies of machines are.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Overlay {
+    /// The directory.
+    pub directory: PathBuf,
+    /// Bytes that a machine can change.
+    pub bytes_max: u64,
 }
 
 /// What stores a disk.
@@ -226,6 +284,8 @@ impl Lan {
             machines: BTreeMap::new(),
             unknown: Unknown::Ignore,
             http_port: HTTP_PORT,
+            iscsi_port: ISCSI_PORT,
+            nbd_port: NBD_PORT,
             leases: LEASES.into(),
             secure_boot: false,
         }

@@ -9,7 +9,7 @@
 //! - [`journal`] keeps leases on the disk, [`turns`] what was booted once, and [`history`] what each machine asked.
 //! - [`content`] is what a client may fetch, whatever it fetches it with; [`source`] is a content that
 //!   is open, [`counters`] is how much was fetched.
-//! - [`aoe`] is disks over Ethernet.
+//! - [`disk`] is what stores the disks that machines use over the network, [`aoe`] disks over Ethernet.
 //! - [`tftp`] is how firmware fetches files, [`http`] how boot loaders and installers do.
 //! - [`site`] is one network: what all of its servers know. [`net`] is their sockets.
 //! - [`message`] is what operators order, and [`role`] joins all of it.
@@ -23,14 +23,17 @@ pub mod content;
 pub mod counters;
 pub mod dhcp;
 mod difference;
+pub mod disk;
 pub mod history;
 pub mod http;
+pub mod iscsi;
 pub mod journal;
 pub mod keyword;
 pub mod loader;
 pub mod mac;
 pub mod message;
 pub mod net;
+pub mod portal;
 pub mod role;
 pub mod script;
 pub mod site;

@@ -20,18 +20,23 @@ pub struct Servers {
     pub port: u16,
 }
 
+/// What the names of initiators of iSCSI begin with.
+const INITIATORS: &str = "iqn.2026-01.org.evenkeel:machine";
+
 impl Servers {
     fn base(&self, server: Ipv4Addr) -> String {
         format!("http://{server}:{}", self.port)
     }
 
+    /// The address of the node that the machine asked.
+    fn address(&self) -> Ipv4Addr {
+        { self.addresses.first() }
+            .copied()
+            .unwrap_or(Ipv4Addr::UNSPECIFIED)
+    }
+
     fn first(&self) -> String {
-        self.base(
-            self.addresses
-                .first()
-                .copied()
-                .unwrap_or(Ipv4Addr::UNSPECIFIED),
-        )
+        self.base(self.address())
     }
 }
 
@@ -106,21 +111,24 @@ pub fn of_image(lan: &Lan, name: &str, image: &Image, mac: Mac, servers: &Server
     let mut script = Script::ipxe();
     match image {
         Image::Disk => return disk("its image is its disk"),
-        Image::Aoe { disk } => match lan.disks.get(disk) {
-            Some(disk) => {
-                script.line(&format!("echo Boots image {name} from aoe:{}", disk.target));
-                script.line(&format!("sanboot aoe:{} || goto failed", disk.target));
+        Image::Aoe { .. } | Image::Iscsi { .. } => {
+            match uri(lan, image, servers) {
+                Some(uri) => {
+                    script.line(&format!("echo Boots image {name} from {uri}"));
+                    // A target knows the machine by its address; this is for those who look at it.
+                    script.line(&format!("set initiator-iqn {INITIATORS}.{}", mac.dashed()));
+                    script.line(&format!("sanboot {uri} || goto failed"));
+                }
+                // No valid file has this; a role may have it for a moment.
+                None => script.line("goto failed"),
             }
-            // No valid file has this; a role may have it for a moment.
-            None => script.line("goto failed"),
-        },
-        Image::Kernel { initrd, append, .. } => {
+        }
+        Image::Kernel { initrd, .. } => {
             script.line(&format!("echo Boots image {name} from {base}"));
             let initrds: Vec<String> = (0..initrd.len()).map(|at| format!("initrd{at}")).collect();
             let mut words: Vec<String> =
                 initrds.iter().map(|one| format!("initrd={one}")).collect();
-            words.push(append.clone());
-            words.retain(|word| !word.is_empty());
+            words.extend(kernel_words(lan, image, servers));
             let kernel = format!("kernel {} {}", url("kernel"), words.join(" "));
             script.line(&format!("{} || goto failed", kernel.trim_end()));
             for one in &initrds {
@@ -143,6 +151,47 @@ pub fn of_image(lan: &Lan, name: &str, image: &Image, mac: Mac, servers: &Server
         }
     }
     script.again(mac, servers)
+}
+
+/// Where iPXE finds the disk of an image. None: there is no such disk.
+fn uri(lan: &Lan, image: &Image, servers: &Servers) -> Option<String> {
+    let disk = lan.disks.get(image.disk()?)?;
+    match image {
+        Image::Aoe { .. } => Some(format!("aoe:{}", disk.target?)),
+        Image::Iscsi { .. } => {
+            let (address, port) = (servers.address(), lan.iscsi_port);
+            Some(format!(
+                "iscsi:{address}::{port}:0:{}",
+                disk.iscsi.as_ref()?
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// The command line of a kernel: what it needs for its root by NBD, unless the file says it, and what
+/// the file says.
+fn kernel_words(lan: &Lan, image: &Image, servers: &Servers) -> Vec<String> {
+    let Image::Kernel { append, nbd, .. } = image else {
+        return Vec::new();
+    };
+    let said = |key: &str| append.split_whitespace().any(|word| word.starts_with(key));
+    let root = nbd.as_ref().map(|disk| {
+        [
+            ("root=", "root=/dev/nbd0".to_owned()),
+            (
+                "nbdroot=",
+                format!("nbdroot={}:{}/{disk}", servers.address(), lan.nbd_port),
+            ),
+            ("ip=", "ip=dhcp".to_owned()),
+        ]
+    });
+    let words = root.into_iter().flatten();
+    { words }
+        .filter(|(key, _)| !said(key))
+        .map(|(_, word)| word)
+        .chain(Some(append.clone()).filter(|append| !append.is_empty()))
+        .collect()
 }
 
 fn menu(lan: &Lan, section: &str, mac: Mac, servers: &Servers) -> Vec<u8> {
@@ -231,18 +280,28 @@ fn quoted(word: &str) -> String {
 }
 
 /// The script of GRUB for a machine.
-pub fn grub(lan: &Lan, section: &str, assigned: Assigned<'_>, mac: Mac) -> Vec<u8> {
+pub fn grub(
+    lan: &Lan,
+    section: &str,
+    assigned: Assigned<'_>,
+    mac: Mac,
+    servers: &Servers,
+) -> Vec<u8> {
+    let entry = |script: &mut Script, name: &str, image: &Image| {
+        let words = kernel_words(lan, image, servers).join(" ");
+        entry(script, name, (image, &words), mac);
+    };
     let mut script = Script(String::new());
     match assigned {
         Assigned::Image(name, image) => {
             script.line("set timeout=0");
-            entry(&mut script, name, image, mac);
+            entry(&mut script, name, image);
         }
         Assigned::Menu => {
             script.line(&format!("set timeout={}", MENU_MS / 1000));
             script.line("menuentry 'Disk of this machine' { exit }");
             for (name, image) in &lan.images {
-                entry(&mut script, name, image, mac);
+                entry(&mut script, name, image);
             }
         }
         Assigned::Enlist => {
@@ -263,13 +322,13 @@ fn sorry(script: &mut Script, told: &str) {
     script.line("  sleep 10");
 }
 
-fn entry(script: &mut Script, name: &str, image: &Image, mac: Mac) {
+fn entry(script: &mut Script, name: &str, (image, words): (&Image, &str), mac: Mac) {
     let path = |part: &str| format!("/{}", file(mac, name, part));
     script.line(&format!("menuentry {} {{", quoted(name)));
     match image {
         Image::Disk => script.line("  exit"),
-        Image::Kernel { initrd, append, .. } => {
-            let words: Vec<String> = append.split_whitespace().map(quoted).collect();
+        Image::Kernel { initrd, .. } => {
+            let words: Vec<String> = words.split_whitespace().map(quoted).collect();
             script.line(format!("  linux {} {}", path("kernel"), words.join(" ")).trim_end());
             if !initrd.is_empty() {
                 let all: Vec<String> = (0..initrd.len())
@@ -284,7 +343,7 @@ fn entry(script: &mut Script, name: &str, image: &Image, mac: Mac) {
         Image::Program { uefi: None, .. } => {
             sorry(script, &format!("Image {name} has no file for UEFI"));
         }
-        Image::Aoe { .. } => {
+        Image::Aoe { .. } | Image::Iscsi { .. } => {
             let told = format!("Image {name} is a disk over the network, which GRUB cannot boot");
             sorry(script, &told);
         }

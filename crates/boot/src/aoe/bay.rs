@@ -1,10 +1,10 @@
 //! One target at work: threads that carry out its requests, and one that keeps its disk within reach.
 
-use super::disk::{Disk, DiskError};
 use super::frame::Target;
 use super::queue::{Job, Queue};
 use super::request::announcement;
 use crate::counters::{Counters, Counting, Ended};
+use crate::disk::{Disk, DiskError, Overlaid, Overlays};
 use crate::mac::Mac;
 use part::voice::write_error;
 use std::io;
@@ -48,9 +48,23 @@ pub struct Plan {
     /// Its number.
     pub target: Target,
     /// Its disk.
-    pub disk: Box<dyn Disk>,
+    pub disk: Arc<dyn Disk>,
+    /// What each machine changes of it, where that is for one run of the machine.
+    pub overlays: Option<Overlays>,
     /// The disk is a file, which only an unconfined thread can open.
     pub is_file: bool,
+}
+
+impl Plan {
+    /// The disk as it is for a machine. None: it has no overlay, or that is not made yet.
+    fn disk_of(&self, mac: Mac) -> Option<Arc<dyn Disk>> {
+        let base = Arc::clone(&self.disk);
+        let Some(overlays) = &self.overlays else {
+            return Some(base);
+        };
+        let overlay = overlays.of(mac, Duration::ZERO)?;
+        Some(Arc::new(Overlaid { base, overlay }))
+    }
 }
 
 struct Shared {
@@ -243,8 +257,13 @@ impl Shared {
             return;
         };
         let plan = &self.plan;
+        // One that has not booted from here has no disk here.
+        let Some(disk) = plan.disk_of(job.from) else {
+            self.counting.refuse();
+            return;
+        };
         self.counting.begin();
-        let reply = { &job.request }.serve(plan.target, &plan.name, wire.mtu(), &*plan.disk);
+        let reply = { &job.request }.serve(plan.target, &plan.name, wire.mtu(), &*disk);
         let ended = match reply {
             Ok(Some(frame)) => {
                 self.counting.send(frame.len() as u64);

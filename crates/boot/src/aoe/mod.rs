@@ -2,7 +2,6 @@
 //!
 //! - [`frame`] is the header of every frame, [`ata`] the commands of a disk, and [`request`] what a
 //!   frame asks of one target and the reply, all as values.
-//! - [`disk`] is what stores the sectors: a file, or by [`nbd`] a volume that this node serves.
 //! - [`queue`] orders the requests of one target, and [`bay`] carries them out.
 //! - [`wire`] is the frames of an interface, and [`server`] joins all of it.
 //!
@@ -11,9 +10,7 @@
 
 pub mod ata;
 pub mod bay;
-pub mod disk;
 pub mod frame;
-pub mod nbd;
 pub mod queue;
 pub mod request;
 pub mod server;

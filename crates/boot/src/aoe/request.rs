@@ -1,8 +1,8 @@
 //! What a frame asks of a target, and the reply.
 
 use super::ata::{AtaError, Command, Registers, identity};
-use super::disk::{Disk, DiskError};
 use super::frame::{Header, Refusal, SECTOR_BYTES, Target, sectors_max};
+use crate::disk::{Disk, DiskError};
 use std::ops::Range;
 
 /// Requests that a target takes at once, as it says to clients.
@@ -90,7 +90,9 @@ impl Request {
                     Err(DiskError::Away(error)) => return Err(DiskError::Away(error)),
                     Err(DiskError::ReadOnly) => (Some(AtaError::Aborted), Vec::new()),
                     Err(DiskError::End) => (Some(AtaError::NotFound), Vec::new()),
-                    Err(DiskError::Unsupported) => (Some(AtaError::Aborted), Vec::new()),
+                    Err(DiskError::Unsupported | DiskError::Full) => {
+                        (Some(AtaError::Aborted), Vec::new())
+                    }
                     Err(DiskError::Failed(_)) => match registers.command {
                         Command::Read => (Some(AtaError::Uncorrectable), Vec::new()),
                         _ => (Some(AtaError::Aborted), Vec::new()),

@@ -1,14 +1,12 @@
 //! The targets of one network: a thread takes their frames from the interface.
 
 use super::bay::{Bay, Outlet, Plan, Port};
-use super::disk::Disk;
-use super::disk::FileDisk;
 use super::frame::Target;
-use super::nbd::NbdDisk;
 use super::queue::Job;
 use super::request::Request;
 use super::wire::{FRAME_BYTES_MAX, Wire};
 use crate::counters::Counters;
+use crate::disk::{Overlays, Storage};
 use part::voice::write_error;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::net::netdevice::name_to_index;
@@ -16,7 +14,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -26,25 +23,6 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Frames that are taken in before the interface and the orders are looked at.
 const TURN: usize = 256;
 
-/// What stores a disk.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Storage {
-    /// A volume of this node.
-    Volume {
-        /// Its socket.
-        socket: PathBuf,
-        /// The name of its export.
-        export: String,
-    },
-    /// A file or a block device.
-    File {
-        /// Its path.
-        path: PathBuf,
-        /// It is only read.
-        is_read_only: bool,
-    },
-}
-
 /// A disk that is served.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Served {
@@ -52,6 +30,8 @@ pub struct Served {
     pub target: Target,
     /// What stores it.
     pub storage: Storage,
+    /// What each machine changes of it, where that is for one run of the machine.
+    pub overlays: Option<Overlays>,
 }
 
 /// How a disk is.
@@ -130,8 +110,9 @@ impl Server {
             let plan = Plan {
                 name: name.clone(),
                 target: served.target,
-                disk: disk(&served.storage),
-                is_file: matches!(served.storage, Storage::File { .. }),
+                disk: served.storage.disk(),
+                overlays: served.overlays.clone(),
+                is_file: served.storage.is_file(),
             };
             let bay = Bay::start(plan, Arc::clone(&self.port), self.confine)?;
             lock(&self.table).bays.insert(name, (served, bay));
@@ -180,17 +161,6 @@ impl Drop for Server {
         }
         let bays = std::mem::take(&mut lock(&self.table).bays);
         drop(bays);
-    }
-}
-
-fn disk(storage: &Storage) -> Box<dyn Disk> {
-    match storage {
-        Storage::Volume { socket, export } => {
-            Box::new(NbdDisk::new(socket.clone(), export.clone()))
-        }
-        Storage::File { path, is_read_only } => {
-            Box::new(FileDisk::new(path.clone(), *is_read_only))
-        }
     }
 }
 

@@ -1,11 +1,10 @@
 //! Frames as bytes, disks, and the order of requests.
 
 use super::bay::{Bay, Outlet, Plan};
-use super::disk::{Disk, DiskError, FileDisk};
 use super::frame::{Header, Target, sectors_max};
-use super::nbd::NbdDisk;
 use super::queue::{Job, Queue};
 use super::request::{Request, announcement};
+use crate::disk::{Disk, DiskError, FileDisk, NbdDisk};
 use crate::mac::Mac;
 use lab::{Scratch, eventually};
 use protocol::nbd::{
@@ -391,7 +390,8 @@ fn a_slow_write_holds_up_nobody_else() {
     let plan = Plan {
         name: "root".to_owned(),
         target: E0_1,
-        disk: Box::new(Slow(Memory::new(64 * 512), Mutex::new(waits))),
+        overlays: None,
+        disk: Arc::new(Slow(Memory::new(64 * 512), Mutex::new(waits))),
         is_file: false,
     };
     let bay = Bay::start(plan, port, || Ok(())).unwrap();

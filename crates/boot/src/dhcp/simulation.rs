@@ -178,6 +178,8 @@ fn lan(random: &mut Random) -> Lan {
         machines: BTreeMap::new(),
         unknown: Unknown::Enlist,
         http_port: 7447,
+        iscsi_port: crate::config::ISCSI_PORT,
+        nbd_port: crate::config::NBD_PORT,
         leases: "/leases".into(),
         secure_boot: false,
     }

@@ -59,13 +59,21 @@ language::codes! {
     CROWDED = "E0968", "range without free addresses",
         "Machines with an `address` within the range, and this host itself, take all of it, so nothing is left for others. \
          Make the range larger.";
-    TARGET_TWICE = "E0969", "two disks with one number",
+    TARGET_TWICE = "E0969", "two disks with one number or name",
         "A client of AoE knows a disk by its shelf and slot alone, so each `disk` of a section needs a number of its own. \
-         Change one of the two.";
+         One of iSCSI knows it by a name without capital letters. Change one of the two.";
     NO_DISK = "E0970", "no disk of this name",
         "`image` names a disk that no `disk` line of the section defines. The nearest name is shown.";
-    AOE_ONLY_IPXE = "E0971", "disk over the network where it cannot be booted",
-        "Only iPXE boots a disk by AoE. With `secure-boot yes`, UEFI machines get GRUB instead, which cannot. And with \
+    ONLY_IPXE = "E0971", "disk over the network where it cannot be booted",
+        "Only iPXE boots a disk by AoE or iSCSI. With `secure-boot yes`, UEFI machines get GRUB instead, which cannot. And with \
          `once`, a machine boots an image until it has fetched its files; a disk over the network is never fetched as a \
          whole. Remove one of the two.";
+    OVERLAY = "E0973", "overlay that cannot be",
+        "Each overlay of a disk belongs to one machine, which is known by its address: remove `open` or `overlay`. And \
+         `limit` is how much of it a machine can change: add `overlay DIRECTORY`, or remove `limit`.";
+    WRITTEN = "E0974", "volume that a guest writes",
+        "A volume has one writer. A guest has it as a disk that it writes, so machines that boot from the network cannot \
+         use it, not even to read: what a guest has in its memory is not on the volume. Give one of the two another volume.";
+    NO_WAY = "E0972", "disk that is not served as the image needs it",
+        "An image with `aoe`, `iscsi` or `nbd` needs a `disk` line with the same word. Add it to that line.";
 }

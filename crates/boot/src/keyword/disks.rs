@@ -1,19 +1,27 @@
 //! The lines of a `boot` section for disks that machines use over the network.
 
 use super::machines::{too_many, unique};
-use super::section::{Disk, Draft, Lan, many, name};
+use super::section::{Disk, Draft, Lan, Way, many, name};
 use super::{LineBuilder, codes};
 use crate::aoe::frame::Target;
-use crate::config::{self, Image, Storage};
+use crate::config::{self, Image, Overlay, Storage};
 use configuration::Exchange;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::{Diagnostic, Written, suggest};
+use language::{Diagnostic, Span, Written, suggest};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Disks of a section: each has threads of its own.
 const DISKS_MAX: usize = 64;
+/// Bytes that a machine can change of an overlay, where the file does not say it.
+const OVERLAY_BYTES: u64 = 8 << 30;
+/// Bytes that a machine can change of an overlay at most: those of the largest disk.
+const OVERLAY_BYTES_MAX: u64 = 1 << 40;
+/// Before the names of targets of iSCSI: what names them, and since when it may.
+const TARGETS: &str = "iqn.2026-01.org.evenkeel";
+/// The kind of volumes that guests write, as the part of guests exports it.
+const WRITTEN: &str = "written volume";
 /// The kind of things that the part of volumes exports.
 const VOLUME: &str = "volume";
 
@@ -43,33 +51,91 @@ fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     };
     // A volume says itself whether it can be written.
     let options: &[&str] = match storage.value {
-        Storage::Volume(_) => &["aoe"],
-        Storage::File { .. } => &["ro", "aoe"],
+        Storage::Volume(_) => &["aoe", "iscsi", "nbd", "open", "overlay", "limit"],
+        Storage::File { .. } => &["ro", "aoe", "iscsi", "nbd", "open", "overlay", "limit"],
     };
-    let mut target = None;
+    let (mut target, mut iscsi, mut nbd, mut is_open) = (None, false, false, false);
+    let (mut directory, mut limit) = (None, None);
     args.options(options, &[], &codes::TWICE, |option, args| {
         match (option, &mut storage.value) {
             ("ro", Storage::File { is_read_only, .. }) => *is_read_only = true,
+            ("iscsi", _) => iscsi = true,
+            ("nbd", _) => nbd = true,
+            ("open", _) => is_open = true,
+            ("overlay", _) => directory = Some(args.absolute_path("a directory")?.value),
+            ("limit", _) => {
+                let span = args.line().span;
+                limit = Some((args.size_up_to("a size", OVERLAY_BYTES_MAX)?, span));
+            }
             _ => target = Some(self::target(args)?),
         }
         Ok(())
     })?;
-    let missing = || {
-        let told = format!("disk '{}' has no `aoe`, and so no number", name.value);
-        args.refused(&codes::ARGUMENTS, name.span, told)
-    };
-    let target = target.ok_or_else(missing)?;
-    let also = { lan.disks.all.iter() }.find(|other| other.target.value == target.value);
-    if let Some(first) = also {
-        let told = format!("a second disk has the number {}", target.value);
-        let told = Diagnostic::error(&codes::TARGET_TWICE, target.span, told).label("a second one");
-        return Err(told.also(first.target.span, "first given here"));
+    if target.is_none() && !iscsi && !nbd {
+        let told = format!("disk '{}' has no `aoe`, `iscsi` or `nbd`", name.value);
+        return Err(args.refused(&codes::ARGUMENTS, name.span, told));
     }
-    lan.disks.all.push(Disk {
+    let overlay = overlay(&name, directory, limit, is_open)?;
+    let disk = Disk {
         name,
         target,
         storage,
-    });
+        iscsi,
+        nbd,
+        is_open,
+        overlay,
+    };
+    alone(lan, &disk)?;
+    lan.disks.all.push(disk);
+    Ok(())
+}
+
+/// The copies of a disk, of which each belongs to one machine.
+fn overlay(
+    name: &Written<String>,
+    directory: Option<PathBuf>,
+    limit: Option<(u64, Span)>,
+    is_open: bool,
+) -> Result<Option<Overlay>, Diagnostic> {
+    let wrong = |span, told: &str| Diagnostic::error(&codes::OVERLAY, span, told);
+    match (directory, limit) {
+        (None, None) => Ok(None),
+        (None, Some((_, span))) => Err(wrong(span, "`limit` is that of an `overlay`")),
+        (Some(_), _) if is_open => Err(wrong(
+            name.span,
+            "with `open` it is not known which machine an overlay is for",
+        )),
+        (Some(directory), limit) => Ok(Some(Overlay {
+            directory,
+            bytes_max: limit.map_or(OVERLAY_BYTES, |(limit, _)| limit),
+        })),
+    }
+}
+
+/// Refuses a disk that clients could not tell from another one.
+fn alone(lan: &Lan, disk: &Disk) -> Built {
+    let mut all = lan.disks.all.iter();
+    let number = |disk: &Disk| disk.target.as_ref().map(|target| target.value);
+    if let Some(target) = &disk.target
+        && let Some(other) = all.find(|other| number(other) == Some(target.value))
+    {
+        let told = format!("a second disk has the number {}", target.value);
+        let told = Diagnostic::error(&codes::TARGET_TWICE, target.span, told).label("a second one");
+        let first = other
+            .target
+            .as_ref()
+            .map_or(other.name.span, |first| first.span);
+        return Err(told.also(first, "first given here"));
+    }
+    let name = &disk.name;
+    let is_alike = |other: &&Disk| other.name.value.eq_ignore_ascii_case(&name.value);
+    if disk.iscsi
+        && let Some(other) = lan.disks.all.iter().filter(|one| one.iscsi).find(is_alike)
+    {
+        let told = "names of targets have no capital letters, so these two are the same";
+        let told = Diagnostic::error(&codes::TARGET_TWICE, name.span, told);
+        return Err(told.also(other.name.span, "first given here"));
+    }
     Ok(())
 }
 
@@ -106,12 +172,40 @@ pub(super) fn refer(exchange: &mut Exchange, lan: &Lan) {
     }
 }
 
+/// The name of a target of iSCSI: the same on every node (RFC 7143, 4.2.7.4).
+fn target_name(section: &str, disk: &str) -> String {
+    format!("{TARGETS}:{section}.{disk}").to_ascii_lowercase()
+}
+
+/// Volumes that a guest writes: machines and the guest would destroy what the other one has.
+pub(super) fn written(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
+    let told = lan.disks.all.iter().filter_map(|disk| {
+        let Storage::Volume(volume) = &disk.storage.value else {
+            return None;
+        };
+        let mut all = exchange.all(WRITTEN);
+        let guest: String = all.find(|one| one.name == *volume)?.value()?;
+        let told = format!("volume '{volume}' is a disk that guest '{guest}' writes");
+        let told = Diagnostic::error(&codes::WRITTEN, disk.storage.span, told);
+        Some(
+            told.help("give the machines a volume of their own, or write `ro` in the guest's line"),
+        )
+    });
+    told.collect()
+}
+
 /// The disks of a section as the role gets them.
 pub(super) fn build(lan: &Lan) -> BTreeMap<String, config::Disk> {
     let built = |disk: &Disk| {
         let built = config::Disk {
-            target: disk.target.value,
+            target: disk.target.as_ref().map(|target| target.value),
             storage: disk.storage.value.clone(),
+            iscsi: disk
+                .iscsi
+                .then(|| target_name(&lan.name.value, &disk.name.value)),
+            nbd: disk.nbd,
+            is_open: disk.is_open,
+            overlay: disk.overlay.clone(),
         };
         (disk.name.value.clone(), built)
     };
@@ -124,35 +218,74 @@ pub(super) fn wrong(lan: &Lan) -> Vec<Diagnostic> {
     let lines = lan.given.iter().filter(|(keyword, _)| *keyword == "disk");
     // One whose line was refused is not there, and was told.
     if lines.count() == lan.disks.all.len() {
-        let names = || lan.disks.all.iter().map(|disk| disk.name.value.as_str());
-        let unknown = |named: &&Written<String>| !names().any(|name| name == named.value);
-        wrong.extend(lan.disks.named.iter().filter(unknown).map(|named| {
-            let told = format!("there is no disk '{}' in this section", named.value);
-            let told = Diagnostic::error(&codes::NO_DISK, named.span, told);
-            let told = told.label("no `disk` line has this name");
-            told.did_you_mean(named.span, suggest::nearest(&named.value, names()))
-        }));
+        wrong.extend(
+            lan.disks
+                .named
+                .iter()
+                .filter_map(|named| unusable(lan, named)),
+        );
     }
-    if let (Some(secure), Some(named)) = (lan.secure_boot, lan.disks.named.first()) {
+    wrong.extend(unconfined(lan));
+    let loaded = lan.disks.named.iter().find(|(way, _)| *way != Way::Nbd);
+    if let (Some(secure), Some((_, named))) = (lan.secure_boot, loaded) {
         let told = "an image is a disk over the network, which GRUB cannot boot";
-        let told = Diagnostic::error(&codes::AOE_ONLY_IPXE, named.span, told);
+        let told = Diagnostic::error(&codes::ONLY_IPXE, named.span, told);
         wrong.push(told.also(secure, "UEFI machines get GRUB by this line"));
     }
-    let is_aoe = |name: &str| {
+    let is_disk = |name: &str| {
         let mut images = lan.images.iter();
-        images.any(|(own, _, image)| own.value == name && matches!(image, Image::Aoe { .. }))
+        images.any(|(own, _, image)| {
+            own.value == name && matches!(image, Image::Aoe { .. } | Image::Iscsi { .. })
+        })
     };
     let once = lan.machines.iter().filter(|machine| machine.once);
     wrong.extend(
         { once }
-            .filter(|machine| is_aoe(&machine.image.value))
+            .filter(|machine| is_disk(&machine.image.value))
             .map(|machine| {
                 let told = "a disk over the network cannot be booted `once`";
-                let told = Diagnostic::error(&codes::AOE_ONLY_IPXE, machine.image.span, told);
+                let told = Diagnostic::error(&codes::ONLY_IPXE, machine.image.span, told);
                 told.label("it is never fetched as a whole")
             }),
     );
     wrong
+}
+
+/// A disk that an image names, and that is not there, or not by what the image needs.
+fn unusable(lan: &Lan, (way, named): &(Way, Written<String>)) -> Option<Diagnostic> {
+    let names = || lan.disks.all.iter().map(|disk| disk.name.value.as_str());
+    let mut all = lan.disks.all.iter();
+    let Some(disk) = all.find(|disk| disk.name.value == named.value) else {
+        let told = format!("there is no disk '{}' in this section", named.value);
+        let told = Diagnostic::error(&codes::NO_DISK, named.span, told);
+        let told = told.label("no `disk` line has this name");
+        return Some(told.did_you_mean(named.span, suggest::nearest(&named.value, names())));
+    };
+    let (word, has) = match way {
+        Way::Aoe => ("aoe SHELF.SLOT", disk.target.is_some()),
+        Way::Iscsi => ("iscsi", disk.iscsi),
+        Way::Nbd => ("nbd", disk.nbd),
+    };
+    (!has).then(|| {
+        let told = format!("disk '{}' has no `{word}`", named.value);
+        let told = Diagnostic::error(&codes::NO_WAY, named.span, told);
+        told.also(disk.name.span, format!("add `{word}` to this line"))
+    })
+}
+
+/// Disks for addresses that this node does not know.
+fn unconfined(lan: &Lan) -> Vec<Diagnostic> {
+    let Some(proxy) = lan.proxy else {
+        return Vec::new();
+    };
+    let confined = |disk: &&Disk| (disk.iscsi || disk.nbd) && !disk.is_open;
+    let told = lan.disks.all.iter().filter(confined).map(|disk| {
+        let told = "the addresses of machines are not known here, and this disk is only for them";
+        let told = Diagnostic::error(&codes::WITH_PROXY, disk.name.span, told);
+        told.also(proxy, "another server gives the addresses")
+            .help("add `open`: every machine of the network can use the disk then")
+    });
+    told.collect()
 }
 
 /// Files of disks that are not on this machine.
@@ -175,14 +308,21 @@ pub(super) fn not_here(lan: &Lan, is_missing: impl Fn(&Path) -> bool) -> Vec<Dia
 
 pub(super) static LINES: &[Keyword<LineBuilder>] = &[Keyword {
     places: &["boot"],
-    syntax: "disk <name> { volume <volume> | file <path> [ro] } aoe <shelf>.<slot>",
-    doc: "A disk that machines of the network use by AoE (ATA over Ethernet), under this shelf (0 to 65534) and slot (0 to \
-        254), at most 64. `volume` is a `volume` section: the node that serves the volume serves the disk, and if the volume \
-        moves to another node, that one does. `file` is a file or a block device of this node; with `ro` machines only read \
-        it. On a cluster, every node with the file serves it, so use `file` there only with `ro` and the same content, or \
-        write `on NODE disk …`. AoE has no login: every machine of the Ethernet network can use the disk. A write is \
-        acknowledged when the volume or the kernel has it; it is on stable storage after a flush.",
-    example: "disk system volume node7-system aoe 0.1",
+    syntax: "disk <name> { volume <volume> | file <path> [ro] } [aoe <shelf>.<slot>] [iscsi] [nbd] [open] [overlay <directory> [limit <size>]]",
+    doc: "A disk that machines of the network use, at most 64. `volume` is a `volume` section: a node with a copy of the \
+        volume serves the disk. `file` is a file or a block device of this node; with `ro` machines only read it. On a \
+        cluster, every node with the file serves it, so use `file` there only with `ro` and the same content, or write `on \
+        NODE disk …`. By `aoe` (ATA over Ethernet) it has this shelf (0 to 65534) and slot (0 to 254); AoE has no login, so \
+        every machine of the Ethernet network can use the disk. By `iscsi` (RFC 7143) it is a target of its own, \
+        `iqn.2026-01.org.evenkeel:NETWORK.DISK` in small letters, with logical unit 0; digests, authentication (CHAP) and several \
+        connections of a session are not supported. By `nbd` it is an export with its name, without TLS. `iscsi` and \
+        `nbd` are for the addresses of machines whose image names the disk, and with `open` for every address that \
+        reaches the node at the interface. With `overlay`, the disk is only read, and each machine that boots it has a \
+        copy of its own of what it changes, in this directory of the node, up to `limit` bytes (8g by default, at most 1t) \
+        and for at most 256 machines. The copy is dropped when the machine boots again and when the node restarts, so it suits workers \
+        that keep nothing; the disk has at most 1 TiB, and must not change while machines use it. A write is acknowledged when the volume or the kernel has it; it is on stable \
+        storage after a flush.",
+    example: "disk system volume node7-system iscsi",
     build: disk,
 }];
 
@@ -240,6 +380,9 @@ mod tests {
         fn finish(self: Box<Self>, _: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
             for name in self.0 {
                 exchange.export(Export::new(super::VOLUME, &name, &()));
+                if name == "mail" {
+                    exchange.export(Export::new(super::WRITTEN, &name, &"web".to_owned()));
+                }
             }
             Box::new(())
         }
@@ -248,7 +391,7 @@ mod tests {
     /// What a section with these lines comes to, and what is said of it.
     fn load(lines: &str) -> (Boots, String) {
         let text = format!(
-            "volume system\nboot lan\n    interface br0\n    range 10.20.0.100 10.20.0.199\n{lines}"
+            "volume system\nvolume mail\nboot lan\n    interface br0\n    range 10.20.0.100 10.20.0.199\n{lines}"
         );
         let parts: [&'static Part; 2] = [&VOLUMES, &PART];
         let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
@@ -263,6 +406,7 @@ mod tests {
 
     const LINES: &str = "    disk system volume system aoe 0.1
     disk tools file /srv/tools.img ro aoe 65534.254
+    disk secret file /srv/secret.img iscsi nbd
     image system aoe system
     machine node7 mac 52:54:00:00:00:07 image system
 ";
@@ -272,7 +416,7 @@ mod tests {
         let (boots, told) = load(LINES);
         assert!(!told.contains("error["), "{told}");
         let lan = &boots.lans["lan"];
-        let shown = |disk: &Disk| format!("{} {:?}", disk.target, disk.storage);
+        let shown = |disk: &Disk| format!("{} {:?}", disk.target.unwrap(), disk.storage);
         let volume = Storage::Volume("system".to_owned());
         assert_eq!(shown(&lan.disks["system"]), format!("e0.1 {volume:?}"));
         let file = Storage::File {
@@ -300,7 +444,7 @@ mod tests {
             script.contains("\nsanboot aoe:e0.1 || goto failed\n"),
             "{script}"
         );
-        let script = script::grub(lan, "lan", assigned, mac);
+        let script = script::grub(lan, "lan", assigned, mac, &servers);
         let script = String::from_utf8(script).unwrap();
         assert!(script.contains("which GRUB cannot boot"), "{script}");
     }
@@ -314,13 +458,44 @@ mod tests {
             ),
             (
                 "disk a volume system aoe 0.1",
-                "9:30: error[E0969]: a second disk",
+                "11:30: error[E0969]: a second disk",
             ),
             (
                 "disk system file /x aoe 1.1",
                 "E0953]: duplicate disk 'system'",
             ),
-            ("disk a file /x ro", "E0951]: disk 'a' has no `aoe`"),
+            (
+                "disk a file /x ro",
+                "E0951]: disk 'a' has no `aoe`, `iscsi` or `nbd`",
+            ),
+            (
+                "disk a volume mail iscsi",
+                "error[E0974]: volume 'mail' is a disk that guest 'web' writes",
+            ),
+            (
+                "disk a file /x iscsi limit 1g",
+                "error[E0973]: `limit` is that of an `overlay`",
+            ),
+            (
+                "disk a file /x iscsi open overlay /srv",
+                "error[E0973]: with `open` it is not known",
+            ),
+            (
+                "image a iscsi tools",
+                "error[E0972]: disk 'tools' has no `iscsi`",
+            ),
+            (
+                "image a kernel /k nbd tools append x",
+                "error[E0972]: disk 'tools' has no `nbd`",
+            ),
+            (
+                "image a aoe secret",
+                "error[E0972]: disk 'secret' has no `aoe",
+            ),
+            (
+                "disk Secret file /y iscsi",
+                "error[E0969]: names of targets have no capital letters",
+            ),
             ("disk a file x aoe 1.1", "E0952]: "),
             ("disk a volume system ro aoe 1.1", "error["),
             ("disk a file /x aoe 65535.1", "not a shelf"),
@@ -329,7 +504,7 @@ mod tests {
             ("disk a file /x aoe e1.2", "not a shelf"),
             (
                 "image a aoe sytem",
-                "9:17: error[E0970]: there is no disk 'sytem'",
+                "11:17: error[E0970]: there is no disk 'sytem'",
             ),
             ("secure-boot yes", "error[E0971]: an image is a disk over"),
             (

@@ -1,6 +1,6 @@
 //! The lines of a `boot` section for images, and for the machines that boot them.
 
-use super::section::{Draft, Machine, Unknown, ipv4, many, name};
+use super::section::{Disks, Draft, Machine, Unknown, Way, ipv4, many, name};
 use super::{LineBuilder, codes};
 use crate::config::Image;
 use crate::mac::Mac;
@@ -40,15 +40,17 @@ fn image(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     if lan.images.len() >= IMAGES_MAX {
         return Err(too_many(span, format!("more than {IMAGES_MAX} images")));
     }
-    let choices = ["kernel", "program", "disk", "aoe"].map(|word| (word, word));
+    let choices = ["kernel", "program", "disk", "aoe", "iscsi"].map(|word| (word, word));
     let (files, image) = match args.choice(&choices)? {
-        "kernel" => kernel(args)?,
+        "kernel" => kernel(&mut lan.disks, args)?,
         "program" => program(args)?,
         "aoe" => {
-            let word = args.required("the name of a disk")?;
-            let disk = Written::new(word.text().into_owned(), word.span);
-            lan.disks.named.push(disk.clone());
-            (Vec::new(), Image::Aoe { disk: disk.value })
+            let disk = root(&mut lan.disks, Way::Aoe, args)?;
+            (Vec::new(), Image::Aoe { disk })
+        }
+        "iscsi" => {
+            let disk = root(&mut lan.disks, Way::Iscsi, args)?;
+            (Vec::new(), Image::Iscsi { disk })
         }
         _ => (Vec::new(), Image::Disk),
     };
@@ -57,12 +59,27 @@ fn image(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn kernel(args: &mut Args<'_>) -> Result<(Vec<Written<PathBuf>>, Image), Diagnostic> {
+/// The name of a disk, which the image needs.
+fn root(disks: &mut Disks, way: Way, args: &mut Args<'_>) -> Result<String, Diagnostic> {
+    let word = args.required("the name of a disk")?;
+    let disk = Written::new(word.text().into_owned(), word.span);
+    disks.named.push((way, disk.clone()));
+    Ok(disk.value)
+}
+
+fn kernel(
+    disks: &mut Disks,
+    args: &mut Args<'_>,
+) -> Result<(Vec<Written<PathBuf>>, Image), Diagnostic> {
     let kernel = args.absolute_path("the file of a kernel")?;
     let mut files = vec![kernel.clone()];
-    let (mut initrd, mut append) = (Vec::new(), String::new());
-    let known = ["initrd", "append"];
+    let (mut initrd, mut append, mut nbd) = (Vec::new(), String::new(), None);
+    let known = ["initrd", "nbd", "append"];
     args.options(&known, &["initrd"], &codes::TWICE, |option, args| {
+        if option == "nbd" {
+            nbd = Some(root(disks, Way::Nbd, args)?);
+            return Ok(());
+        }
         if option == "initrd" {
             let file = args.absolute_path("the file of an initial RAM disk")?;
             if initrd.len() >= INITRDS_MAX {
@@ -92,6 +109,7 @@ fn kernel(args: &mut Args<'_>) -> Result<(Vec<Written<PathBuf>>, Image), Diagnos
             kernel,
             initrd,
             append,
+            nbd,
         },
     ))
 }
@@ -192,12 +210,16 @@ fn unknown(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     Keyword {
         places: &["boot"],
-        syntax: "image <name> { kernel <path> [initrd <path>]… [append <word>…] | program [bios <path>] [uefi <path>] | disk | aoe <disk> }",
+        syntax: "image <name> { kernel <path> [initrd <path>]… [nbd <disk>] [append <word>…] | program [bios <path>] [uefi <path>] | disk | aoe <disk> | iscsi <disk> }",
         doc: "Something that machines boot, by its name. `kernel` is a Linux kernel with its initial RAM disks, at most 8, in \
             their order, and its command line. `program` is another boot loader or program of the firmware, such as a \
-            memory test or `wimboot`; a machine gets the file for its firmware. `disk` is the machine's own disk. `aoe` is a \
-            disk of the section, which the machine uses over the network and boots as its own, by its boot sector \
-            (BIOS) or boot loader (UEFI); it needs iPXE, so it does not go with `secure-boot`. The files are read when a machine fetches them, so they may be replaced at any time; each node that answers needs them.",
+            memory test or `wimboot`; a machine gets the file for its firmware. `disk` is the machine's own disk. `aoe` and \
+            `iscsi` are a disk of the section, which the machine uses over the network and boots as its own, by its boot \
+            sector (BIOS) or boot loader (UEFI); they need iPXE, so they do not go with `secure-boot`. With `iscsi`, iPXE \
+            leaves the address and the name of the target in the iBFT, where the operating system finds them. With `nbd`, \
+            the kernel gets a disk of the section as its root by NBD: `root=/dev/nbd0`, `nbdroot=` and `ip=dhcp`, as the \
+            initial RAM disk of Debian's package nbd-client reads them, before the words of `append`; a word that `append` \
+            has itself is left out. The files are read when a machine fetches them, so they may be replaced at any time; each node that answers needs them.",
         example: "image rescue kernel /srv/boot/vmlinuz initrd /srv/boot/initrd append console=ttyS0",
         build: image,
     },

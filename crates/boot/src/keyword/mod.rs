@@ -105,6 +105,11 @@ impl Tabled for Draft {
         for told in check::wrong(&self, context) {
             context.tell(told);
         }
+        let written = self
+            .lans
+            .iter()
+            .flat_map(|lan| disks::written(exchange, lan));
+        written.for_each(|told| context.tell(told));
         { self.lans.iter() }.for_each(|lan| disks::refer(exchange, lan));
         let (me, nodes) = places(context);
         Box::new(Boots {
@@ -175,7 +180,9 @@ fn build(lan: &section::Lan) -> Option<(String, Lan)> {
         disks: disks::build(lan),
         machines: lan.machines.iter().map(machine).collect(),
         unknown,
-        http_port: lan.http_port,
+        http_port: lan.ports.http,
+        iscsi_port: lan.ports.iscsi,
+        nbd_port: lan.ports.nbd,
         leases: lan.leases.clone(),
         secure_boot: lan.secure_boot.is_some(),
     };

@@ -2,7 +2,9 @@
 
 use super::{LineBuilder, codes};
 use crate::aoe::frame::Target;
-use crate::config::{HTTP_PORT, Image, LEASE_S, LEASES, Network, Storage};
+use crate::config::{
+    HTTP_PORT, ISCSI_PORT, Image, LEASE_S, LEASES, NBD_PORT, Network, Overlay, Storage,
+};
 use crate::mac::Mac;
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
@@ -35,11 +37,19 @@ pub(super) struct Lan {
     pub(super) disks: Disks,
     pub(super) machines: Vec<Machine>,
     pub(super) unknown: Option<Written<Unknown>>,
-    pub(super) http_port: u16,
+    pub(super) ports: Ports,
     pub(super) leases: PathBuf,
     pub(super) secure_boot: Option<Span>,
     /// Keywords that were given, also in lines that were refused, and where.
     pub(super) given: Vec<(&'static str, Span)>,
+}
+
+/// The TCP ports.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ports {
+    pub(super) http: u16,
+    pub(super) iscsi: u16,
+    pub(super) nbd: u16,
 }
 
 /// Where clients are.
@@ -71,15 +81,27 @@ pub(super) struct Told {
 #[derive(Debug, Default)]
 pub(super) struct Disks {
     pub(super) all: Vec<Disk>,
-    pub(super) named: Vec<Written<String>>,
+    pub(super) named: Vec<(Way, Written<String>)>,
+}
+
+/// By what a disk is used over the network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Way {
+    Aoe,
+    Iscsi,
+    Nbd,
 }
 
 /// A disk.
 #[derive(Debug)]
 pub(super) struct Disk {
     pub(super) name: Written<String>,
-    pub(super) target: Written<Target>,
+    pub(super) target: Option<Written<Target>>,
     pub(super) storage: Written<Storage>,
+    pub(super) iscsi: bool,
+    pub(super) nbd: bool,
+    pub(super) is_open: bool,
+    pub(super) overlay: Option<Overlay>,
 }
 
 /// A machine.
@@ -149,7 +171,11 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
         disks: Disks::default(),
         machines: Vec::new(),
         unknown: None,
-        http_port: HTTP_PORT,
+        ports: Ports {
+            http: HTTP_PORT,
+            iscsi: ISCSI_PORT,
+            nbd: NBD_PORT,
+        },
         leases: LEASES.into(),
         secure_boot: None,
         given: Vec::new(),
@@ -340,9 +366,25 @@ fn server(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 
 fn http_port(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let lan = once(draft, args, "http-port")?;
-    let port = args.count("a port", 1..=65_535)?;
-    lan.http_port = u16::try_from(port).unwrap_or(HTTP_PORT);
+    lan.ports.http = port(args)?;
     args.end()
+}
+
+fn iscsi_port(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let lan = once(draft, args, "iscsi-port")?;
+    lan.ports.iscsi = port(args)?;
+    args.end()
+}
+
+fn nbd_port(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let lan = once(draft, args, "nbd-port")?;
+    lan.ports.nbd = port(args)?;
+    args.end()
+}
+
+fn port(args: &mut Args<'_>) -> Result<u16, Diagnostic> {
+    let port = args.count("a port", 1..=65_535)?;
+    Ok(u16::try_from(port).unwrap_or(u16::MAX))
 }
 
 fn leases(draft: &mut Draft, args: &mut Args<'_>) -> Built {
@@ -439,6 +481,20 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
         doc: "The TCP port from which machines fetch their files by HTTP; the default is 7447.",
         example: "http-port 8069",
         build: http_port,
+    },
+    Keyword {
+        places: &["boot"],
+        syntax: "iscsi-port <port>",
+        doc: "The TCP port of disks by iSCSI; the default is 3260.",
+        example: "iscsi-port 3270",
+        build: iscsi_port,
+    },
+    Keyword {
+        places: &["boot"],
+        syntax: "nbd-port <port>",
+        doc: "The TCP port of disks by NBD; the default is 10809.",
+        example: "nbd-port 10819",
+        build: nbd_port,
     },
     Keyword {
         places: &["boot"],

@@ -8,10 +8,13 @@ pub use leases::Written;
 pub use server::Server;
 
 use crate::aoe;
-use crate::aoe::server::{Served, Storage};
+use crate::aoe::server::Served;
 use crate::config::{self, Boots, Lan};
+use crate::disk::Storage;
+use crate::disk::overlays::{Overlays, Plan};
 use crate::mac::{Mac, mark};
 use crate::message::{Answer, Asked, Machines, Message, Watched};
+use crate::portal::{self, Portal};
 use crate::site::{Held, Servers, Shared, Site, Standing, rows};
 use leases::Leases;
 use part::codec;
@@ -20,6 +23,7 @@ use part::role::{LeaseNews, VOLUME_SOCKET, WantedLease, volume_directory};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Bytes of machines in one answer: it has to fit into a packet.
@@ -54,9 +58,14 @@ struct Running {
     site: Shared,
     server: Server,
     disks: aoe::Server,
+    portal: Portal,
+    overlays: AllOverlays,
     /// None outside of a cluster.
     leases: Option<Leases>,
 }
+
+/// The overlays of the disks of a network, by the disks' names.
+type AllOverlays = BTreeMap<String, Overlays>;
 
 /// What the role tells the cluster.
 #[derive(Debug, Default)]
@@ -69,9 +78,15 @@ pub struct Says {
 
 impl Running {
     fn change(&mut self, lan: Lan, nodes: &[String], place: Place) -> Result<(), String> {
-        let changed = self
-            .disks
-            .change(&lan.interface, served(&lan, &(place.runtime)()));
+        let runtime = (place.runtime)();
+        let section = self.site.lock().name().to_owned();
+        self.overlays = overlays(&section, &lan, &self.overlays, place)?;
+        let (interface, disks) = (
+            lan.interface.clone(),
+            served(&lan, &runtime, &self.overlays),
+        );
+        let roots = roots(&lan, &runtime, &self.overlays);
+        self.site.lock().set_overlays(self.overlays.clone());
         if let Some(leases) = &mut self.leases {
             leases.set_nodes(nodes);
         }
@@ -80,6 +95,9 @@ impl Running {
             .lock()
             .change(lan, parts, Moment::now().boottime_ms);
         self.server.wake();
+        // Who may use them, the network knows by now.
+        let changed =
+            { self.disks.change(&interface, disks) }.and_then(|()| self.portal.change(roots));
         changed.map_err(|error| language::reason(&error))
     }
 
@@ -106,9 +124,9 @@ impl Running {
     }
 }
 
-/// The disks of a network, where the sockets of volumes are in `runtime`.
-fn served(lan: &Lan, runtime: &Path) -> BTreeMap<String, Served> {
-    let storage = |storage: &config::Storage| match storage {
+/// What stores a disk, where the sockets of volumes are in `runtime`.
+fn storage(storage: &config::Storage, runtime: &Path) -> Storage {
+    match storage {
         config::Storage::Volume(volume) => Storage::Volume {
             socket: volume_directory(runtime, volume).join(VOLUME_SOCKET),
             export: volume.clone(),
@@ -117,15 +135,71 @@ fn served(lan: &Lan, runtime: &Path) -> BTreeMap<String, Served> {
             path: path.clone(),
             is_read_only: *is_read_only,
         },
-    };
+    }
+}
+
+/// The overlays of the disks of a network: those of before, as far as they stay as they are.
+///
+/// # Errors
+/// The system has no thread left, in words.
+fn overlays(
+    section: &str,
+    lan: &Lan,
+    before: &AllOverlays,
+    place: Place,
+) -> Result<AllOverlays, String> {
+    let mut all = AllOverlays::new();
+    for (name, disk) in &lan.disks {
+        let Some(overlay) = &disk.overlay else {
+            continue;
+        };
+        let plan = Plan {
+            directory: overlay.directory.clone(),
+            prefix: format!("{section}.{name}"),
+            bytes_max: overlay.bytes_max,
+        };
+        let same = before.get(name).filter(|before| *before.plan() == plan);
+        let overlays = match same {
+            Some(same) => Ok(same.clone()),
+            None => Overlays::start(plan, place.only_writes),
+        };
+        let overlays = overlays.map_err(|error| language::reason(&error))?;
+        all.insert(name.clone(), overlays);
+    }
+    Ok(all)
+}
+
+/// The disks of a network over Ethernet.
+fn served(lan: &Lan, runtime: &Path, overlays: &AllOverlays) -> BTreeMap<String, Served> {
     let one = |(name, disk): (&String, &config::Disk)| {
         let served = Served {
-            target: disk.target,
-            storage: storage(&disk.storage),
+            target: disk.target?,
+            storage: storage(&disk.storage, runtime),
+            overlays: overlays.get(name).cloned(),
+        };
+        Some((name.clone(), served))
+    };
+    lan.disks.iter().filter_map(one).collect()
+}
+
+/// The disks of a network by TCP.
+fn roots(lan: &Lan, runtime: &Path, overlays: &AllOverlays) -> portal::Change {
+    let by_tcp = |(_, disk): &(&String, &config::Disk)| disk.iscsi.is_some() || disk.nbd;
+    let one = |(name, disk): (&String, &config::Disk)| {
+        let served = portal::Served {
+            storage: storage(&disk.storage, runtime),
+            target: disk.iscsi.clone(),
+            is_export: disk.nbd,
+            is_open: disk.is_open,
+            overlays: overlays.get(name).cloned(),
         };
         (name.clone(), served)
     };
-    lan.disks.iter().map(one).collect()
+    portal::Change {
+        interface: lan.interface.clone(),
+        ports: [lan.iscsi_port, lan.nbd_port],
+        disks: lan.disks.iter().filter(by_tcp).map(one).collect(),
+    }
 }
 
 /// What a machine without a cluster is.
@@ -193,12 +267,14 @@ impl Role {
         let is_alone = self.me.is_empty();
         let leases = (!is_alone).then(|| Leases::new(name, &self.me, nodes));
         let parts = leases.as_ref().map_or(1, Leases::parts);
+        let runtime = (self.place.runtime)();
+        let overlays = overlays(name, &lan, &AllOverlays::new(), self.place)?;
         let disks = aoe::Server::new(self.place.only_reads).and_then(|mut disks| {
-            let runtime = (self.place.runtime)();
-            disks.change(&lan.interface, served(&lan, &runtime))?;
+            disks.change(&lan.interface, served(&lan, &runtime, &overlays))?;
             Ok(disks)
         });
         let disks = disks.map_err(|error| language::reason(&error))?;
+        let roots = roots(&lan, &runtime, &overlays);
         let mut site = Site::new(name, lan, parts);
         if is_alone {
             // Nobody else gives addresses of the range.
@@ -208,13 +284,23 @@ impl Role {
             };
             site.stand(&self.me, alone(held), Moment::now().boottime_ms);
         }
+        site.set_overlays(overlays.clone());
         let site = Shared::new(site);
+        let asked = site.clone();
+        let finds: portal::Finds = Arc::new(move |from, disk| asked.lock().user_of(from, disk));
+        let portal = Portal::new(self.place.only_reads, finds).and_then(|mut portal| {
+            portal.change(roots)?;
+            Ok(portal)
+        });
+        let portal = portal.map_err(|error| language::reason(&error))?;
         let server = Server::start(site.clone(), self.place);
         let server = server.map_err(|error| language::reason(&error))?;
         Ok(Running {
             site,
             server,
             disks,
+            portal,
+            overlays,
             leases,
         })
     }
@@ -284,6 +370,8 @@ impl Role {
         let subjects = self.networks.values().map(|one| {
             let servers = Servers {
                 disks: one.disks.look(),
+                roots: one.portal.look(),
+                portal: one.portal.counters(),
                 ..one.server.look()
             };
             one.site.lock().subject(&servers)

@@ -91,7 +91,7 @@ impl Server {
             troubles: lock(&self.orders).troubles.clone(),
             tftp: self.files.tftp.counters(),
             http: self.files.http.counters(),
-            disks: Vec::new(),
+            ..Servers::default()
         }
     }
 }

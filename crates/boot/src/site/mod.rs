@@ -9,12 +9,13 @@ pub use shelf::SiteShelf;
 pub use show::{NETWORK, Servers, rows};
 pub use standing::{Held, Standing};
 
-use crate::assignment::Turns;
-use crate::config::Lan;
+use crate::assignment::{Assigned, Turns, assigned};
+use crate::config::{Image, Lan};
 use crate::dhcp::desk::{Decision, Desk, Here, Leader};
 use crate::dhcp::limit::Limit;
 use crate::dhcp::pool::{Change, Holder, Pool, Range};
 use crate::dhcp::request::{Request, Route};
+use crate::disk::Overlays;
 use crate::history::{History, Step};
 use crate::journal::Journal;
 use crate::mac::Mac;
@@ -79,6 +80,8 @@ pub struct Site {
     history: History,
     seen: Seen,
     counts: Counts,
+    /// What machines change of disks, by the disks' names.
+    overlays: BTreeMap<String, Overlays>,
 }
 
 /// The parts of the range.
@@ -159,6 +162,7 @@ impl Site {
             history: History::default(),
             seen: Seen::default(),
             counts: Counts::default(),
+            overlays: BTreeMap::new(),
         }
     }
 
@@ -639,6 +643,38 @@ impl Site {
     /// What a machine asked, the newest last.
     pub fn asked(&self, mac: Mac) -> Vec<Step> {
         self.history.of(mac)
+    }
+
+    /// These are the overlays of its disks from now on.
+    pub fn set_overlays(&mut self, overlays: BTreeMap<String, Overlays>) {
+        self.overlays = overlays;
+    }
+
+    /// The machine that has an address, if a disk is for it: one that boots or booted an image with this
+    /// disk.
+    pub fn user_of(&mut self, address: Ipv4Addr, disk: &str) -> Option<Mac> {
+        let known = self.seen.macs.get(&address).copied();
+        if let Some(mac) = known.filter(|mac| self.boots_from(*mac, disk)) {
+            return Some(mac);
+        }
+        // Since the start it may not have asked for anything.
+        let lines = self.lan.machines.keys().copied();
+        let all: Vec<Mac> = lines.filter(|mac| self.boots_from(*mac, disk)).collect();
+        let mut all = all.into_iter();
+        all.find(|mac| self.address_of(*mac) == Some(address))
+    }
+
+    fn boots_from(&self, mac: Mac, disk: &str) -> bool {
+        let has = |image: Option<&Image>| image.and_then(Image::disk) == Some(disk);
+        let line = self.lan.machines.get(&mac);
+        // Also while an operator has ordered something else for the next boot.
+        let is_own = line.is_some_and(|machine| has(self.lan.images.get(&machine.image)));
+        is_own
+            || match assigned(&self.lan, &self.turns, mac) {
+                Assigned::Image(_, image) => has(Some(image)),
+                Assigned::Menu => self.lan.images.values().any(|image| has(Some(image))),
+                Assigned::Enlist | Assigned::Nothing(_) => false,
+            }
     }
 
     /// The address that a machine has or would get.

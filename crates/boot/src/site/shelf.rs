@@ -83,7 +83,7 @@ fn files(image: &Image) -> Vec<(String, PathBuf)> {
             all.filter_map(|(name, path)| Some((name.to_owned(), path.clone()?)))
                 .collect()
         }
-        Image::Disk | Image::Aoe { .. } => Vec::new(),
+        Image::Disk | Image::Aoe { .. } | Image::Iscsi { .. } => Vec::new(),
     }
 }
 
@@ -106,7 +106,7 @@ impl Site {
         image.ok_or_else(|| Absent(format!("image '{name}' is not assigned to {mac}")))
     }
 
-    fn find(&mut self, name: &str, query: &str) -> Result<Content, Absent> {
+    fn find(&mut self, name: &str, query: &str, asker: &Asker) -> Result<Content, Absent> {
         let made = |bytes: Vec<u8>| Ok(Content::Made(Arc::from(bytes)));
         let servers = self.servers();
         let unknown = || Absent("there is nothing of this name".to_owned());
@@ -115,14 +115,17 @@ impl Site {
             Named::GrubStart => made(script::grub_start()),
             Named::Script(mac) => {
                 let assigned = assigned(&self.lan, &self.turns, mac);
+                self.renew(mac, assigned, asker);
                 made(script::ipxe(&self.lan, &self.name, assigned, mac, &servers))
             }
             Named::Grub(mac) => {
                 let assigned = assigned(&self.lan, &self.turns, mac);
-                made(script::grub(&self.lan, &self.name, assigned, mac))
+                self.renew(mac, assigned, asker);
+                made(script::grub(&self.lan, &self.name, assigned, mac, &servers))
             }
             Named::Choice(mac, name) => {
                 let image = self.image_for(mac, name)?;
+                self.renew(mac, Assigned::Image(name, image), asker);
                 made(script::of_image(&self.lan, name, image, mac, &servers))
             }
             Named::File(mac, image, file) => {
@@ -137,6 +140,18 @@ impl Site {
                 }
                 made(script::enlisted(mac, &servers))
             }
+        }
+    }
+
+    /// A machine boots this now: what it has changed before of the disk is dropped. Nobody else does that
+    /// to it.
+    fn renew(&self, mac: Mac, assigned: Assigned<'_>, asker: &Asker) {
+        let Assigned::Image(_, image) = assigned else {
+            return;
+        };
+        let overlays = image.disk().and_then(|disk| self.overlays.get(disk));
+        if let Some(overlays) = overlays.filter(|_| self.is_of(asker.address, mac)) {
+            overlays.renew(mac);
         }
     }
 
@@ -244,8 +259,8 @@ fn facts(query: &str) -> Facts {
 }
 
 impl Shelf for SiteShelf {
-    fn find(&self, name: &str, query: &str, _: &Asker) -> Result<Content, Absent> {
-        self.0.lock().find(name, query)
+    fn find(&self, name: &str, query: &str, asker: &Asker) -> Result<Content, Absent> {
+        self.0.lock().find(name, query, asker)
     }
 
     fn fetched(&self, name: &str, asker: &Asker, end: &Fetched) {

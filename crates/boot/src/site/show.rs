@@ -6,8 +6,10 @@ use crate::assignment::{Assigned, assigned};
 use crate::config::Gives;
 use crate::counters::Counters;
 use crate::dhcp::desk::Desk;
+use crate::disk::overlays::Look;
 use crate::mac::Mac;
 use crate::message::Shown;
+use crate::portal;
 use part::report::{Grade, NumberKind, NumberRow, Subject};
 use std::collections::BTreeSet;
 
@@ -16,18 +18,20 @@ pub const NETWORK: &str = "boot-network";
 
 /// Numbers that go up and down: their names, metrics, and what they are.
 #[rustfmt::skip]
-static GAUGES: [[&str; 3]; 6] = [
+static GAUGES: [[&str; 3]; 8] = [
     ["addresses", "addresses", "Addresses of the range that clients can get."],
     ["leased", "leases", "Addresses with a lease that this node knows."],
     ["free", "addresses_free", "Addresses that a new client can get from this node."],
     ["declined", "addresses_in_use_elsewhere", "Addresses that somebody uses who did not get them here."],
     ["machines", "machines", "Machines of the file."],
     ["fetches", "fetches_open", "Files that are being fetched."],
+    ["iscsi open", "iscsi_connections", "Connections of iSCSI."],
+    ["nbd open", "nbd_connections", "Connections of NBD."],
 ];
 
 /// Numbers that only grow.
 #[rustfmt::skip]
-static COUNTERS: [[&str; 3]; 14] = [
+static COUNTERS: [[&str; 3]; 20] = [
     ["requests", "dhcp_requests_total", "DHCP packets."],
     ["answers", "dhcp_answers_total", "DHCP packets that were answered."],
     ["limited", "dhcp_limited_total", "DHCP packets of machines that sent too many."],
@@ -42,6 +46,12 @@ static COUNTERS: [[&str; 3]; 14] = [
     ["aoe", "aoe_requests_total", "Requests to disks over Ethernet that have a reply."],
     ["aoe failed", "aoe_failures_total", "Requests to disks over Ethernet without a reply: the disk was out of reach."],
     ["aoe bytes", "aoe_bytes_total", "Bytes of replies of disks over Ethernet."],
+    ["iscsi failed", "iscsi_failures_total", "Connections of iSCSI that ended without a logout."],
+    ["iscsi refused", "iscsi_refused_total", "Connections and logins of iSCSI that were refused."],
+    ["iscsi bytes", "iscsi_bytes_total", "Bytes that were sent by iSCSI."],
+    ["nbd failed", "nbd_failures_total", "Connections of NBD that their clients did not end."],
+    ["nbd refused", "nbd_refused_total", "Connections of NBD that were refused."],
+    ["nbd bytes", "nbd_bytes_total", "Bytes that were sent by NBD."],
 ];
 
 /// The numbers of a network.
@@ -64,8 +74,12 @@ pub struct Servers {
     pub tftp: Counters,
     /// What HTTP has counted.
     pub http: Counters,
-    /// The disks over the network.
+    /// The disks over Ethernet.
     pub disks: Vec<Status>,
+    /// The disks by TCP.
+    pub roots: Vec<portal::Status>,
+    /// What iSCSI and NBD have counted.
+    pub portal: [Counters; 2],
 }
 
 impl Site {
@@ -111,7 +125,9 @@ impl Site {
             None => format!("{} ({}): served", disk.name, disk.target),
             Some(why) => format!("{} ({}): not served here: {why}", disk.name, disk.target),
         });
-        let disks: Vec<String> = disks.collect();
+        let mut disks: Vec<String> = disks.chain(servers.roots.iter().map(words)).collect();
+        let overlays = self.overlays.iter();
+        disks.extend(overlays.map(|(name, overlays)| of_overlays(name, &overlays.look())));
         if !disks.is_empty() {
             subject = subject.list("disks", disks);
         }
@@ -162,6 +178,7 @@ impl Site {
             .map(|pool| pool.count());
         let count = count.unwrap_or_default();
         let (tftp, http) = (&servers.tftp, &servers.http);
+        let [iscsi, nbd] = &servers.portal;
         let of_disks = |counted: fn(&Counters) -> u64| -> u64 {
             { servers.disks.iter() }
                 .map(|disk| counted(&disk.counters))
@@ -174,6 +191,8 @@ impl Site {
             .number("declined", count.declined)
             .number("machines", self.lan.machines.len() as u64)
             .number("fetches", tftp.open + http.open)
+            .number("iscsi open", iscsi.open)
+            .number("nbd open", nbd.open)
             .number("requests", self.counts.requests)
             .number("answers", self.counts.answers)
             .number("limited", self.counts.limited)
@@ -188,6 +207,12 @@ impl Site {
             .number("aoe", of_disks(|counters| counters.done))
             .number("aoe failed", of_disks(|counters| counters.failed))
             .number("aoe bytes", of_disks(|counters| counters.bytes))
+            .number("iscsi failed", iscsi.failed)
+            .number("iscsi refused", iscsi.refused)
+            .number("iscsi bytes", iscsi.bytes)
+            .number("nbd failed", nbd.failed)
+            .number("nbd refused", nbd.refused)
+            .number("nbd bytes", nbd.bytes)
     }
 
     /// What a machine boots next, in words.
@@ -253,5 +278,39 @@ impl Site {
                 self.lan.machines.contains_key(&mac) || self.history.last_of(mac).is_some();
             is_known.then_some(mac)
         })
+    }
+}
+
+/// The overlays of a disk, in words.
+fn of_overlays(disk: &str, look: &Look) -> String {
+    let many = if look.count == 1 {
+        "overlay"
+    } else {
+        "overlays"
+    };
+    let told = format!(
+        "{disk}: {} {many} with {} KiB",
+        look.count,
+        look.bytes >> 10
+    );
+    match &look.trouble {
+        Some(trouble) => format!("{told}: {trouble}"),
+        None => told,
+    }
+}
+
+/// A disk by TCP, in words.
+fn words(disk: &portal::Status) -> String {
+    let by = [
+        disk.served.target.clone(),
+        disk.served.is_export.then(|| "NBD".to_owned()),
+    ];
+    let by: Vec<String> = by.into_iter().flatten().collect();
+    let (name, by) = (&disk.name, by.join(", "));
+    match (&disk.trouble, disk.clients) {
+        (Some(why), _) => format!("{name} ({by}): not served here: {why}"),
+        (None, 0) => format!("{name} ({by}): served"),
+        (None, 1) => format!("{name} ({by}): served, 1 connection"),
+        (None, count) => format!("{name} ({by}): served, {count} connections"),
     }
 }

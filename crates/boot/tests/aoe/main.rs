@@ -3,7 +3,8 @@
 
 use boot::aoe::Server;
 use boot::aoe::frame::Target;
-use boot::aoe::server::{Served, Storage};
+use boot::aoe::server::Served;
+use boot::disk::Storage;
 use lab::{Host, Lab, Process, Scratch, eventually};
 use std::fs;
 use std::path::Path;
@@ -80,6 +81,7 @@ impl Ether {
         let path = scratch.write("disk", image()).unwrap();
         let served = Served {
             target: Target { shelf: 0, slot: 1 },
+            overlays: None,
             storage: Storage::File {
                 path,
                 is_read_only: false,

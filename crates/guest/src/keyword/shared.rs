@@ -5,7 +5,7 @@ use super::codes;
 use super::section::Guest;
 use crate::config::{Disk, mac_of, mac_words};
 use configuration::outside::Runs;
-use configuration::{Context, Exchange, External, Located, is_name_of};
+use configuration::{Context, Exchange, Export, External, Located, is_name_of};
 use language::{Diagnostic, Span, Written};
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -168,9 +168,17 @@ pub(super) fn external(exchange: &Exchange, volume: &str) -> Option<External> {
     located(exchange, volume)?.external
 }
 
-/// Names the volumes of a guest, which have to be there once all parts have finished.
+/// The kind of volumes that a guest writes: the value is the guest's name.
+const WRITTEN: &str = "written volume";
+
+/// Names the volumes of a guest, which have to be there once all parts have finished, and which nobody
+/// else may use if the guest writes them.
 pub(super) fn refer(exchange: &mut Exchange, guest: &Guest) {
     for disk in &guest.disks {
+        if !disk.value.read_only {
+            let name = &guest.name.value;
+            exchange.export(Export::new(WRITTEN, &disk.value.volume, name));
+        }
         exchange.refer(VOLUME, &disk.value.volume, disk.span);
     }
 }

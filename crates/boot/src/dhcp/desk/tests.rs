@@ -41,6 +41,8 @@ fn lan(unknown: Unknown, gives: Gives) -> Lan {
         ]),
         unknown,
         http_port: 7_447,
+        iscsi_port: crate::config::ISCSI_PORT,
+        nbd_port: crate::config::NBD_PORT,
         leases: "/leases".into(),
         secure_boot: false,
     }

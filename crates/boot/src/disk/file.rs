@@ -1,68 +1,12 @@
-//! What stores the sectors of a target.
+//! A disk whose bytes are those of a file or a block device.
 
-use rustix::fs::{FileType, Mode, OFlags};
+use super::device::{Disk, DiskError, write_zeroes};
+use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, fallocate};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use thiserror::Error;
-
-/// A disk, which several threads use.
-pub trait Disk: Send + Sync {
-    /// Brings it within reach, if it is not. The other functions never do this themselves.
-    ///
-    /// # Errors
-    /// It stays out of reach.
-    fn reach(&self) -> Result<(), DiskError>;
-
-    /// Its size, bytes.
-    ///
-    /// # Errors
-    /// It is out of reach.
-    fn size(&self) -> Result<u64, DiskError>;
-
-    /// Reads all of `bytes` from an offset on.
-    ///
-    /// # Errors
-    /// The disk's.
-    fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<(), DiskError>;
-
-    /// Writes all of `bytes` from an offset on.
-    ///
-    /// # Errors
-    /// The disk's.
-    fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError>;
-
-    /// What was written reaches stable storage.
-    ///
-    /// # Errors
-    /// The disk's: it may not have reached it.
-    fn flush(&self) -> Result<(), DiskError>;
-
-    /// Requests of other threads end soon, and no further one begins.
-    fn close(&self);
-}
-
-/// Why a disk did not do something.
-#[derive(Debug, Error)]
-pub enum DiskError {
-    /// It cannot be reached now.
-    #[error("out of reach: {}", language::reason(.0))]
-    Away(io::Error),
-    /// It failed.
-    #[error("the disk failed: {}", language::reason(.0))]
-    Failed(io::Error),
-    /// It is only for reading.
-    #[error("the disk is read-only")]
-    ReadOnly,
-    /// It ends before.
-    #[error("behind the end of the disk")]
-    End,
-    /// It does not have this command.
-    #[error("not a command of this disk")]
-    Unsupported,
-}
 
 /// A disk whose bytes are those of a file or a block device.
 #[derive(Debug)]
@@ -129,6 +73,23 @@ impl Disk for FileDisk {
             return Err(DiskError::ReadOnly);
         }
         file.write_all_at(bytes, offset).map_err(DiskError::Failed)
+    }
+
+    fn zero(&self, offset: u64, length: u64) -> Result<(), DiskError> {
+        let (file, _) = self.opened()?;
+        if self.is_read_only {
+            return Err(DiskError::ReadOnly);
+        }
+        // A block device without this writes the zeroes itself, or refuses.
+        let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match fallocate(file, how, offset, length) {
+            Ok(()) => Ok(()),
+            Err(_) => write_zeroes(self, offset, length),
+        }
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.is_read_only
     }
 
     fn flush(&self) -> Result<(), DiskError> {

@@ -2,9 +2,9 @@
 //! under way at once.
 //!
 //! The socket is there only where the volume is served, and goes when it moves. Requests whose
-//! connection ends are not repeated here: the client of AoE does that, at the node that serves then.
+//! connection ends are not repeated here: the machine does that, at the node that serves then.
 
-use super::disk::{Disk, DiskError};
+use super::device::{Disk, DiskError, write_zeroes};
 use protocol::nbd::client::{Body, Dial, HEAD_BYTES_MIN, Head, Offer, Wish, request};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -19,8 +19,10 @@ use std::time::Duration;
 const HANDSHAKE_MAX: Duration = Duration::from_millis(1500);
 /// Bytes of the handshake that are kept until they make a whole reply.
 const HANDSHAKE_BYTES_MAX: usize = 128 << 10;
-/// The largest block of a server: the queue of a target keeps changes of such blocks apart.
+/// The largest block of a server: the queue of a target of AoE keeps changes of such blocks apart.
 const BLOCK_BYTES_MAX: u64 = 4096;
+/// Bytes that are made zeroes by one request: a multiple of each block.
+const ZERO_BYTES_MAX: u64 = 16 << 20;
 /// NBD's error of a server that ends.
 const SHUTDOWN: u32 = 108;
 /// NBD's error of a change that is refused.
@@ -32,6 +34,8 @@ pub struct NbdDisk {
     socket: PathBuf,
     export: String,
     link: Mutex<Link>,
+    /// Held while a block is changed in part, so that two such changes do not undo each other.
+    partly: Mutex<()>,
 }
 
 /// The connection, and whether a new one may begin.
@@ -85,6 +89,7 @@ impl NbdDisk {
             socket,
             export,
             link: Mutex::default(),
+            partly: Mutex::default(),
         }
     }
 
@@ -293,10 +298,38 @@ impl Disk for NbdDisk {
         if offset.is_multiple_of(block) && (bytes.len() as u64).is_multiple_of(block) {
             return { connection.ask(Wish::Write, offset, length(bytes), bytes) }.map(drop);
         }
-        // Nothing else changes these blocks meanwhile: the queue of the target sees to it.
+        // A machine does not change the rest of such a block meanwhile: the queue of AoE and the order of
+        // a connection see to it.
+        let _alone = lock(&self.partly);
         let (start, mut blocks) = connection.blocks(offset, bytes.len())?;
         part(&mut blocks, start, offset, bytes.len())?.copy_from_slice(bytes);
         { connection.ask(Wish::Write, start, length(&blocks), &blocks) }.map(drop)
+    }
+
+    fn zero(&self, offset: u64, length: u64) -> Result<(), DiskError> {
+        let connection = self.connection()?;
+        if connection.offer.is_read_only() {
+            return Err(DiskError::ReadOnly);
+        }
+        let block = u64::from(connection.offer.block_min.max(1));
+        let end = offset.saturating_add(length);
+        let (first, last) = (offset.next_multiple_of(block), end / block * block);
+        if first >= last || !connection.offer.can_zero() {
+            return write_zeroes(self, offset, length);
+        }
+        write_zeroes(self, offset, first - offset)?;
+        let mut at = first;
+        while at < last {
+            let count = (last - at).min(ZERO_BYTES_MAX);
+            let length = u32::try_from(count).unwrap_or(0);
+            connection.ask(Wish::Zeroes, at, length, &[])?;
+            at += count;
+        }
+        write_zeroes(self, last, end - last)
+    }
+
+    fn is_read_only(&self) -> bool {
+        { self.connection() }.is_ok_and(|connection| connection.offer.is_read_only())
     }
 
     fn flush(&self) -> Result<(), DiskError> {

@@ -1,0 +1,276 @@
+//! SCSI commands of a disk (SPC-4, SBC-3), as values.
+
+/// Bytes of a command.
+pub const COMMAND_BYTES: usize = 16;
+/// Bytes of a block.
+pub const BLOCK_BYTES: u64 = 512;
+/// Blocks that one command reads or writes at most.
+pub const TRANSFER_BLOCKS_MAX: u32 = 8192;
+/// Blocks that one command makes alike at most.
+pub const SAME_BLOCKS_MAX: u32 = TRANSFER_BLOCKS_MAX;
+/// Blocks that one command releases at most.
+pub const UNMAP_BLOCKS_MAX: u32 = 1 << 20;
+/// Ranges that one command releases at most.
+pub const UNMAP_RANGES_MAX: u32 = 256;
+
+/// Why a command fails: sense key, additional code and its qualifier.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sense(pub u8, pub u8, pub u8);
+
+impl Sense {
+    /// The disk cannot be read.
+    pub const READ: Sense = Sense(0x3, 0x11, 0x00);
+    /// The disk cannot be written.
+    pub const WRITE: Sense = Sense(0x3, 0x0c, 0x00);
+    /// There is no such command.
+    pub const COMMAND: Sense = Sense(0x5, 0x20, 0x00);
+    /// The blocks are behind the end.
+    pub const RANGE: Sense = Sense(0x5, 0x21, 0x00);
+    /// A field of the command is impossible.
+    pub const FIELD: Sense = Sense(0x5, 0x24, 0x00);
+    /// There is no such logical unit.
+    pub const UNIT: Sense = Sense(0x5, 0x25, 0x00);
+    /// The parameters are too short.
+    pub const PARAMETERS_SHORT: Sense = Sense(0x5, 0x1a, 0x00);
+    /// A field of the parameters is impossible.
+    pub const PARAMETERS: Sense = Sense(0x5, 0x26, 0x00);
+    /// Nothing is saved.
+    pub const SAVED: Sense = Sense(0x5, 0x39, 0x00);
+    /// The disk is read-only.
+    pub const READ_ONLY: Sense = Sense(0x7, 0x27, 0x00);
+    /// The disk has no space for it.
+    pub const FULL: Sense = Sense(0x7, 0x27, 0x07);
+    /// The data is not that of the disk.
+    pub const DIFFERS: Sense = Sense(0xe, 0x1d, 0x00);
+    /// Data came in another order than it has to.
+    pub const DATA: Sense = Sense(0xb, 0x4b, 0x00);
+
+    /// The bytes of it, in the fixed format, with their length before them, as iSCSI sends them.
+    pub fn bytes(self) -> [u8; 20] {
+        let mut bytes = [0; 20];
+        (bytes[1], bytes[2], bytes[4], bytes[9]) = (18, 0x70, self.0, 10);
+        (bytes[14], bytes[15]) = (self.1, self.2);
+        bytes
+    }
+}
+
+/// What a command asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Nothing.
+    Ready,
+    /// What the disk is: the standard data, or a page.
+    Inquiry(Option<u8>),
+    /// How many blocks it has, in 4 bytes.
+    Capacity10,
+    /// How many blocks it has, in 8 bytes.
+    Capacity16,
+    /// The logical units.
+    Units(u8),
+    /// Settings: the page with its control, the subpage, and whether the header is the short one.
+    Mode {
+        /// The page, and which of its values.
+        page: u8,
+        /// The subpage.
+        subpage: u8,
+        /// MODE SENSE(6).
+        is_short: bool,
+    },
+    /// Why the last command failed, which its reply has said; in the format with descriptors.
+    Sense(bool),
+    /// Blocks are read.
+    Read(Blocks),
+    /// Blocks are written.
+    Write(Blocks, Stable),
+    /// Blocks are read, and nothing is returned.
+    Verify(Blocks),
+    /// Blocks are compared with those that are sent.
+    Compare(Blocks),
+    /// What was written reaches stable storage.
+    Flush(Blocks),
+    /// Ranges are not needed any more.
+    Unmap,
+    /// Each of the blocks becomes the one that is sent; `unmap`: without space, if it is zeroes.
+    Same(Blocks),
+}
+
+/// Blocks of the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Blocks {
+    /// The first one.
+    pub first: u64,
+    /// How many.
+    pub count: u32,
+}
+
+/// Whether a write is on stable storage before its reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stable(pub bool);
+
+impl Blocks {
+    /// The first byte.
+    pub fn offset(self) -> u64 {
+        self.first.saturating_mul(BLOCK_BYTES)
+    }
+
+    /// How many bytes.
+    pub fn bytes(self) -> u64 {
+        u64::from(self.count) * BLOCK_BYTES
+    }
+
+    /// Whether a disk of so many blocks has all of them.
+    pub fn are_within(self, blocks: u64) -> bool {
+        { self.first.checked_add(u64::from(self.count)) }.is_some_and(|end| end <= blocks)
+    }
+}
+
+/// A command, and how many bytes its initiator takes of the reply where it says so itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asked {
+    /// The command.
+    pub command: Command,
+    /// Bytes of parameters that come or go.
+    pub length: u32,
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0, |all, byte| all << 8 | u64::from(*byte))
+}
+
+fn word(bytes: &[u8]) -> u32 {
+    u32::try_from(number(bytes)).unwrap_or(u32::MAX)
+}
+
+/// The blocks of a command with 6, 10, 12 or 16 bytes, which its first byte says.
+fn blocks(cdb: &[u8; COMMAND_BYTES]) -> Blocks {
+    let (first, count) = match cdb[0] >> 5 {
+        0 => {
+            let count = if cdb[4] == 0 { 256 } else { u32::from(cdb[4]) };
+            (number(&cdb[1..4]) & 0x1f_ffff, count)
+        }
+        1 | 2 => (number(&cdb[2..6]), word(&cdb[7..9])),
+        5 => (number(&cdb[2..6]), word(&cdb[6..10])),
+        _ => (number(&cdb[2..10]), word(&cdb[10..14])),
+    };
+    Blocks { first, count }
+}
+
+/// Reads a command.
+///
+/// # Errors
+/// It is none of a disk, or has an impossible field.
+pub fn parse(cdb: &[u8; COMMAND_BYTES]) -> Result<Asked, Sense> {
+    let plain = |command| Ok(Asked { command, length: 0 });
+    let with = |command, length| Ok(Asked { command, length });
+    match cdb[0] {
+        // START STOP UNIT, and whether a medium may be taken out: there is none.
+        0x00 | 0x1b | 0x1e => plain(Command::Ready),
+        0x03 => with(Command::Sense(cdb[1] & 1 != 0), u32::from(cdb[4])),
+        0x12 => {
+            let page = match (cdb[1] & 1 != 0, cdb[2]) {
+                (true, page) => Some(page),
+                (false, 0) => None,
+                (false, _) => return Err(Sense::FIELD),
+            };
+            with(Command::Inquiry(page), word(&cdb[3..5]))
+        }
+        0x1a | 0x5a => {
+            let is_short = cdb[0] == 0x1a;
+            let length = if is_short {
+                u32::from(cdb[4])
+            } else {
+                word(&cdb[7..9])
+            };
+            let (page, subpage) = (cdb[2], cdb[3]);
+            with(
+                Command::Mode {
+                    page,
+                    subpage,
+                    is_short,
+                },
+                length,
+            )
+        }
+        0x25 => with(Command::Capacity10, 8),
+        0x9e if cdb[1] & 0x1f == 0x10 => with(Command::Capacity16, word(&cdb[10..14])),
+        0xa0 => match (cdb[2], word(&cdb[6..10])) {
+            (0..=2, length @ 16..) => with(Command::Units(cdb[2]), length),
+            _ => Err(Sense::FIELD),
+        },
+        0x35 | 0x91 => plain(Command::Flush(blocks(cdb))),
+        0x42 if cdb[1] & 1 != 0 => Err(Sense::FIELD),
+        0x42 => with(Command::Unmap, word(&cdb[7..9])),
+        0x08 | 0x28 | 0xa8 | 0x88 | 0x0a | 0x2a | 0xaa | 0x8a | 0x2f | 0xaf | 0x8f | 0x2e
+        | 0xae | 0x8e | 0x41 | 0x93 => of_blocks(cdb),
+        _ => Err(Sense::COMMAND),
+    }
+}
+
+/// Reads a command that reads or writes blocks.
+fn of_blocks(cdb: &[u8; COMMAND_BYTES]) -> Result<Asked, Sense> {
+    let (blocks, flags) = (blocks(cdb), cdb[1]);
+    let is_six = cdb[0] >> 5 == 0;
+    // Protection information is not kept.
+    if !is_six && flags & 0xe0 != 0 {
+        return Err(Sense::FIELD);
+    }
+    let is_stable = !is_six && flags & 0x08 != 0;
+    let max = match cdb[0] {
+        0x41 | 0x93 => SAME_BLOCKS_MAX,
+        0x2f | 0xaf | 0x8f if flags & 0x06 == 0 => SAME_BLOCKS_MAX,
+        _ => TRANSFER_BLOCKS_MAX,
+    };
+    let command = match cdb[0] {
+        0x08 | 0x28 | 0xa8 | 0x88 => Command::Read(blocks),
+        0x0a | 0x2a | 0xaa | 0x8a => Command::Write(blocks, Stable(is_stable)),
+        // WRITE AND VERIFY is a write that is stable: what is read then is what was written.
+        0x2e | 0xae | 0x8e if flags & 0x04 == 0 => Command::Write(blocks, Stable(true)),
+        0x2f | 0xaf | 0x8f if flags & 0x06 == 0 => Command::Verify(blocks),
+        0x2f | 0xaf | 0x8f if flags & 0x06 == 2 => Command::Compare(blocks),
+        // ANCHOR and the obsolete forms are not supported, and no count means all of the disk.
+        0x41 | 0x93 if flags & 0x16 == 0 && blocks.count > 0 => Command::Same(blocks),
+        _ => return Err(Sense::FIELD),
+    };
+    if blocks.count > max {
+        return Err(Sense::FIELD);
+    }
+    let length = match command {
+        Command::Read(_) | Command::Write(..) | Command::Compare(_) => {
+            blocks.count * BLOCK_BYTES as u32
+        }
+        // NDOB: zeroes, without a block that says so.
+        Command::Same(_) if cdb[0] == 0x93 && flags & 1 != 0 => 0,
+        Command::Same(_) => BLOCK_BYTES as u32,
+        _ => 0,
+    };
+    Ok(Asked { command, length })
+}
+
+/// Reads the ranges of UNMAP.
+///
+/// # Errors
+/// They are not as long as they say, or too many.
+pub fn ranges(parameters: &[u8]) -> Result<Vec<Blocks>, Sense> {
+    if parameters.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some((head, rest)) = parameters.split_first_chunk::<8>() else {
+        return Err(Sense::PARAMETERS_SHORT);
+    };
+    let length = usize::try_from(number(&head[2..4])).unwrap_or(0);
+    let rest = rest.get(..length).unwrap_or(rest);
+    let all: Vec<Blocks> = { rest.chunks_exact(16) }
+        .map(|one| Blocks {
+            first: number(&one[..8]),
+            count: word(&one[8..12]),
+        })
+        .collect();
+    let blocks: u64 = all.iter().map(|one| u64::from(one.count)).sum();
+    let is_too_much = all.len() > UNMAP_RANGES_MAX as usize || blocks > u64::from(UNMAP_BLOCKS_MAX);
+    match is_too_much {
+        true => Err(Sense::PARAMETERS),
+        false => Ok(all),
+    }
+}

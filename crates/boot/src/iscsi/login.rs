@@ -1,0 +1,288 @@
+//! A connection until its session has begun (RFC 7143, sections 6.3 and 11.12).
+
+use super::pdu::{Broken, Header, Pdu, Reply, opcode};
+use super::text::{self, Parameters};
+use std::io::Write;
+
+/// PDUs of a login.
+const EXCHANGES_MAX: u32 = 16;
+/// Bytes of a name (RFC 7143, 4.2.7).
+const NAME_BYTES_MAX: usize = 223;
+/// The group of all portals.
+pub const GROUP: u16 = 1;
+/// Commands of a session that may be under way.
+pub const WINDOW: u32 = 32;
+const TRANSIT: u8 = 0x80;
+const CONTINUES: u8 = 0x40;
+
+/// Why a login is refused: status class and detail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u16)]
+pub enum Refusal {
+    /// The initiator sent something that it may not.
+    Initiator = 0x0200,
+    /// Only logins without authentication are supported.
+    Authentication = 0x0201,
+    /// This initiator may not use the target.
+    Authorization = 0x0202,
+    /// There is no such target.
+    NotFound = 0x0203,
+    /// What it had is gone: it has to boot again.
+    Removed = 0x0204,
+    /// Another version of the protocol.
+    Version = 0x0205,
+    /// A session has one connection.
+    TooMany = 0x0206,
+    /// A name is missing.
+    Missing = 0x0207,
+    /// No session of this number.
+    NoSession = 0x020a,
+    /// The disk is out of reach: the initiator may come again.
+    Unavailable = 0x0301,
+}
+
+/// A session that has begun.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Established {
+    /// The target; None: a session that only asks which there are.
+    pub target: Option<String>,
+    /// Who the initiator says it is, with its number for the session. Another session with the same
+    /// takes this one's place.
+    pub initiator: (String, [u8; 6]),
+    /// What was agreed on.
+    pub parameters: Parameters,
+    /// The number of the next reply.
+    pub stat_sn: u32,
+    /// The number of the next command.
+    pub command_sn: u32,
+    /// The number of the connection.
+    pub connection: u16,
+}
+
+/// A login.
+#[derive(Debug)]
+pub struct Login {
+    session: u16,
+    exchanges: u32,
+    stage: Option<u8>,
+    text: Vec<u8>,
+    names: Names,
+    parameters: Parameters,
+    is_declared: bool,
+    stat_sn: u32,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    initiator: Option<String>,
+    target: Option<String>,
+    is_discovery: bool,
+}
+
+impl Login {
+    /// Begins. The session gets this number, which is not zero.
+    pub fn new(session: u16) -> Login {
+        Login {
+            session: session.max(1),
+            exchanges: 0,
+            stage: None,
+            text: Vec::new(),
+            names: Names::default(),
+            parameters: Parameters::default(),
+            is_declared: false,
+            stat_sn: 0,
+        }
+    }
+
+    /// Takes a PDU and writes the reply. Returns the session when it has begun. `may_use` decides whether
+    /// the initiator may use a target, at the first PDU that names it.
+    ///
+    /// # Errors
+    /// The connection is to be closed.
+    pub fn handle(
+        &mut self,
+        pdu: &Pdu,
+        may_use: &mut dyn FnMut(&str) -> Result<(), Refusal>,
+        out: &mut dyn Write,
+    ) -> Result<Option<Established>, Broken> {
+        let header = &pdu.header;
+        if header.opcode() != opcode::LOGIN {
+            return Err(Broken::Protocol("no login"));
+        }
+        if self.exchanges == 0 {
+            self.stat_sn = header.word(28);
+        }
+        self.exchanges += 1;
+        match self.answer(pdu, may_use) {
+            Ok(answered) => self.reply(header, answered, out),
+            Err(Answer::Refused(refusal)) => {
+                let reply = self.response(header, 0);
+                let [class, detail] = (refusal as u16).to_be_bytes();
+                reply.byte(36, class).byte(37, detail).write(&[], out)?;
+                Err(Broken::Ended)
+            }
+            Err(Answer::Broken(broken)) => {
+                let reply = self.response(header, 0);
+                reply.byte(36, 2).byte(37, 0).write(&[], out)?;
+                Err(broken)
+            }
+        }
+    }
+
+    /// Takes a PDU, and returns the flags and the keys of the reply.
+    fn answer(
+        &mut self,
+        pdu: &Pdu,
+        may_use: &mut dyn FnMut(&str) -> Result<(), Refusal>,
+    ) -> Result<(u8, Vec<u8>), Answer> {
+        let header = &pdu.header;
+        let (now, next) = self.stages(header)?;
+        text::collect(&mut self.text, &pdu.data)?;
+        if header.flags() & CONTINUES != 0 {
+            return Ok((now << 2, Vec::new()));
+        }
+        let text = std::mem::take(&mut self.text);
+        let mut out = Vec::new();
+        let is_first = self.names.initiator.is_none();
+        for (key, value) in text::parse(&text)? {
+            self.key(key, value, &mut out)?;
+        }
+        if is_first {
+            self.admit(may_use, &mut out)?;
+        }
+        if now == 1 && !self.is_declared {
+            self.is_declared = true;
+            let longest = super::pdu::DATA_BYTES_MAX.to_string();
+            text::add(&mut out, "MaxRecvDataSegmentLength", &longest);
+        }
+        let flags = match next {
+            Some(next) => TRANSIT | now << 2 | next,
+            None => now << 2,
+        };
+        self.stage = Some(next.unwrap_or(now));
+        Ok((flags, out))
+    }
+
+    /// The stage of a PDU, and the one to which it goes on.
+    fn stages(&self, header: &Header) -> Result<(u8, Option<u8>), Answer> {
+        let wrong = || Answer::Refused(Refusal::Initiator);
+        // The lowest version that it speaks.
+        if header.0[3] > 0 {
+            return Err(Answer::Refused(Refusal::Version));
+        }
+        // Number 0: a new session.
+        if self.exchanges == 1 && header.0[14..16] != [0, 0] {
+            return Err(Answer::Refused(Refusal::NoSession));
+        }
+        if self.exchanges > EXCHANGES_MAX {
+            return Err(wrong());
+        }
+        let flags = header.flags();
+        let now = flags >> 2 & 3;
+        let is_due = self.stage.map_or(now <= 1, |stage| stage == now);
+        if !is_due || (flags & TRANSIT != 0 && flags & CONTINUES != 0) {
+            return Err(wrong());
+        }
+        match (flags & TRANSIT != 0, now, flags & 3) {
+            (false, ..) => Ok((now, None)),
+            (true, 0, next @ (1 | 3)) | (true, 1, next @ 3) => Ok((now, Some(next))),
+            _ => Err(wrong()),
+        }
+    }
+
+    fn key(&mut self, key: &str, value: &str, out: &mut Vec<u8>) -> Result<(), Answer> {
+        let name = || match value.len() {
+            1..=NAME_BYTES_MAX => Ok(Some(value.to_owned())),
+            _ => Err(Answer::Refused(Refusal::Initiator)),
+        };
+        match key {
+            "InitiatorName" => self.names.initiator = name()?,
+            "TargetName" => self.names.target = name()?,
+            "SessionType" => self.names.is_discovery = value == "Discovery",
+            "AuthMethod" if value.split(',').any(|method| method == "None") => {
+                text::add(out, "AuthMethod", "None");
+            }
+            "AuthMethod" => return Err(Answer::Refused(Refusal::Authentication)),
+            _ => {
+                let replied = self.parameters.take(key, value)?;
+                if let Some(replied) = replied {
+                    text::add(out, key, &replied);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the names, which the first PDU has to have.
+    fn admit(
+        &mut self,
+        may_use: &mut dyn FnMut(&str) -> Result<(), Refusal>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Answer> {
+        let missing = || Answer::Refused(Refusal::Missing);
+        if self.names.initiator.is_none() {
+            return Err(missing());
+        }
+        if self.names.is_discovery {
+            return Ok(());
+        }
+        let target = self.names.target.as_deref().ok_or_else(missing)?;
+        may_use(target).map_err(Answer::Refused)?;
+        text::add(out, "TargetPortalGroupTag", &GROUP.to_string());
+        Ok(())
+    }
+
+    fn reply(
+        &mut self,
+        header: &Header,
+        (flags, keys): (u8, Vec<u8>),
+        out: &mut dyn Write,
+    ) -> Result<Option<Established>, Broken> {
+        let is_begun = flags & TRANSIT != 0 && flags & 3 == 3;
+        let mut reply = self.response(header, flags);
+        if is_begun {
+            let [high, low] = self.session.to_be_bytes();
+            reply = reply.byte(14, high).byte(15, low);
+        }
+        reply.write(&keys, out)?;
+        self.stat_sn = self.stat_sn.wrapping_add(1);
+        if !is_begun {
+            return Ok(None);
+        }
+        let mut isid = [0; 6];
+        isid.copy_from_slice(&header.0[8..14]);
+        let initiator = self.names.initiator.take().unwrap_or_default();
+        Ok(Some(Established {
+            target: self
+                .names
+                .target
+                .take()
+                .filter(|_| !self.names.is_discovery),
+            initiator: (initiator, isid),
+            parameters: self.parameters,
+            stat_sn: self.stat_sn,
+            command_sn: header.word(24),
+            connection: u16::from_be_bytes([header.0[20], header.0[21]]),
+        }))
+    }
+
+    fn response(&self, header: &Header, flags: u8) -> Reply {
+        let command_sn = header.word(24);
+        Reply::new(opcode::LOGIN_RESPONSE, flags)
+            .same(header, 8..20)
+            .word(24, self.stat_sn)
+            .word(28, command_sn)
+            .word(32, command_sn.wrapping_add(WINDOW - 1))
+    }
+}
+
+enum Answer {
+    Refused(Refusal),
+    Broken(Broken),
+}
+
+impl From<Broken> for Answer {
+    fn from(broken: Broken) -> Answer {
+        Answer::Broken(broken)
+    }
+}

@@ -1,0 +1,198 @@
+//! What a disk says of itself: INQUIRY with its pages, MODE SENSE, READ CAPACITY (SPC-4, SBC-3).
+
+use super::command::{
+    BLOCK_BYTES, SAME_BLOCKS_MAX, Sense, TRANSFER_BLOCKS_MAX, UNMAP_BLOCKS_MAX, UNMAP_RANGES_MAX,
+};
+
+/// Who made it.
+const VENDOR: &[u8; 8] = b"EVENKEEL";
+const PRODUCT: &[u8; 16] = b"network disk    ";
+/// A block of 4096 bytes has 2 to the power of this blocks.
+const PHYSICAL_EXPONENT: u8 = 3;
+const PHYSICAL_BLOCKS: u32 = 1 << PHYSICAL_EXPONENT;
+
+/// A disk, as far as it is described.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct About<'n> {
+    /// The name of its target.
+    pub name: &'n str,
+    /// How many blocks it has.
+    pub blocks: u64,
+    /// Machines only read it.
+    pub is_read_only: bool,
+    /// It releases the space of zeroes.
+    pub releases: bool,
+}
+
+/// The data of INQUIRY.
+///
+/// # Errors
+/// There is no such page.
+pub fn inquiry(page: Option<u8>, about: &About<'_>) -> Result<Vec<u8>, Sense> {
+    let Some(page) = page else {
+        return Ok(standard(0));
+    };
+    let body = match page {
+        0x00 => vec![0x00, 0x80, 0x83, 0xb0, 0xb1, 0xb2],
+        0x80 => format!("{:016x}", hash(about.name)).into_bytes(),
+        0x83 => designators(about.name),
+        0xb0 => limits(about),
+        0xb1 => {
+            // It has no rotation rate.
+            let mut body = vec![0; 60];
+            body[1] = 1;
+            body
+        }
+        0xb2 => {
+            // Space is released by UNMAP and by WRITE SAME, and what was released reads as zeroes.
+            let provisions = if about.releases { 0xe4 } else { 0 };
+            vec![0, provisions, if about.releases { 2 } else { 0 }, 0]
+        }
+        _ => return Err(Sense::FIELD),
+    };
+    let length = u16::try_from(body.len()).unwrap_or(0).to_be_bytes();
+    Ok([&[0, page, length[0], length[1]], &body[..]].concat())
+}
+
+/// What there is where no logical unit is.
+pub fn no_unit() -> Vec<u8> {
+    standard(0x7f)
+}
+
+fn standard(peripheral: u8) -> Vec<u8> {
+    let mut data = vec![0; 96];
+    // SPC-4; the format of this data and addresses of units by level.
+    (data[0], data[2], data[3], data[4]) = (peripheral, 6, 0x12, 91);
+    // Several commands at once.
+    data[7] = 2;
+    data[8..16].copy_from_slice(VENDOR);
+    data[16..32].copy_from_slice(PRODUCT);
+    data[32..36].copy_from_slice(b"0001");
+    // SAM-5, SPC-4, SBC-3, iSCSI.
+    for (at, version) in [0x00a0_u16, 0x0460, 0x04c0, 0x0960].into_iter().enumerate() {
+        data[58 + 2 * at..][..2].copy_from_slice(&version.to_be_bytes());
+    }
+    data
+}
+
+/// A number of a name, the same on every node (FNV-1a).
+fn hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
+}
+
+/// By what it is known: a number (NAA, of local meaning), and its name in words. Both are the same at
+/// every node that serves it.
+fn designators(name: &str) -> Vec<u8> {
+    let number = (hash(name) & 0x0fff_ffff_ffff_ffff | 0x3000_0000_0000_0000).to_be_bytes();
+    let mut all = vec![0x01, 0x03, 0, 8];
+    all.extend(number);
+    // Names are bounded; the field is filled with zeroes to a multiple of four bytes.
+    let words: Vec<u8> = name.bytes().take(220).collect();
+    let length = (words.len() + 1).next_multiple_of(4);
+    all.extend([0x03, 0x08, 0, u8::try_from(length).unwrap_or(0)]);
+    all.extend(&words);
+    all.resize(all.len() + length - words.len(), 0);
+    all
+}
+
+fn limits(about: &About<'_>) -> Vec<u8> {
+    let mut body = vec![0; 60];
+    let mut put = |at: usize, value: u32| body[at..at + 4].copy_from_slice(&value.to_be_bytes());
+    put(4, TRANSFER_BLOCKS_MAX);
+    put(8, TRANSFER_BLOCKS_MAX / 4);
+    if about.releases {
+        put(16, UNMAP_BLOCKS_MAX);
+        put(20, UNMAP_RANGES_MAX);
+        put(24, PHYSICAL_BLOCKS);
+        // Ranges begin at a multiple of it.
+        put(28, 0x8000_0000);
+        put(36, SAME_BLOCKS_MAX);
+    }
+    // WRITE SAME of no blocks is refused.
+    body[0] = 1;
+    body[2..4].copy_from_slice(&(PHYSICAL_BLOCKS as u16).to_be_bytes());
+    body
+}
+
+/// The data of READ CAPACITY(10): a disk that is too large for it has the largest number.
+pub fn capacity10(about: &About<'_>) -> Vec<u8> {
+    let last = u32::try_from(about.blocks.saturating_sub(1)).unwrap_or(u32::MAX);
+    [last.to_be_bytes(), (BLOCK_BYTES as u32).to_be_bytes()].concat()
+}
+
+/// The data of READ CAPACITY(16).
+pub fn capacity16(about: &About<'_>) -> Vec<u8> {
+    let mut data = vec![0; 32];
+    let last = about.blocks.saturating_sub(1);
+    data[..8].copy_from_slice(&last.to_be_bytes());
+    data[8..12].copy_from_slice(&(BLOCK_BYTES as u32).to_be_bytes());
+    data[13] = PHYSICAL_EXPONENT;
+    if about.releases {
+        // Space can be released, and reads as zeroes then.
+        data[14] = 0xc0;
+    }
+    data
+}
+
+/// The data of REPORT LUNS: unit 0, or no unit where only those with a well-known number are asked for.
+pub fn units(which: u8) -> Vec<u8> {
+    match which {
+        1 => vec![0; 8],
+        _ => {
+            let mut data = vec![0; 16];
+            data[3] = 8;
+            data
+        }
+    }
+}
+
+/// The data of REQUEST SENSE: nothing is wrong.
+pub fn no_sense(with_descriptors: bool) -> Vec<u8> {
+    match with_descriptors {
+        true => vec![0x72, 0, 0, 0, 0, 0, 0, 0],
+        false => Sense(0, 0, 0).bytes()[2..].to_vec(),
+    }
+}
+
+/// The data of MODE SENSE.
+///
+/// # Errors
+/// There is no such page, or nothing is saved.
+pub fn mode(page: u8, subpage: u8, is_short: bool, about: &About<'_>) -> Result<Vec<u8>, Sense> {
+    let (control, page) = (page >> 6, page & 0x3f);
+    if control == 3 {
+        return Err(Sense::SAVED);
+    }
+    if !(subpage == 0 || (subpage == 0xff && page == 0x3f)) {
+        return Err(Sense::FIELD);
+    }
+    let mut body = Vec::new();
+    for (number, length, cached) in [(0x08, 18, 0x04), (0x0a, 10, 0x00), (0x1c, 10, 0x00)] {
+        if page != number && page != 0x3f {
+            continue;
+        }
+        let start = body.len();
+        body.resize(start + 2 + length, 0);
+        (body[start], body[start + 1]) = (number, u8::try_from(length).unwrap_or(0));
+        // A write cache; nothing of it can be changed.
+        if control != 1 {
+            body[start + 2] = cached;
+        }
+    }
+    if body.is_empty() {
+        return Err(Sense::FIELD);
+    }
+    // Writes may have to be stable before their reply (DPOFUA).
+    let device = 0x10 | if about.is_read_only { 0x80 } else { 0 };
+    let length = body.len();
+    let head = match is_short {
+        true => vec![u8::try_from(length + 3).unwrap_or(u8::MAX), 0, device, 0],
+        false => {
+            let [high, low] = u16::try_from(length + 6).unwrap_or(u16::MAX).to_be_bytes();
+            vec![high, low, 0, device, 0, 0, 0, 0]
+        }
+    };
+    Ok([head, body].concat())
+}

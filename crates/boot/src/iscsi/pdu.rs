@@ -1,0 +1,189 @@
+//! PDUs of iSCSI: a header of 48 bytes, and a segment of data (RFC 7143, section 11).
+
+use std::io::{self, Write};
+
+/// Bytes of a header.
+pub const HEADER_BYTES: usize = 48;
+/// The longest segment of data that an initiator may send, bytes: MaxRecvDataSegmentLength.
+pub const DATA_BYTES_MAX: usize = 256 << 10;
+/// The longest segment of data before a session has begun, bytes (RFC 7143, 13.12).
+pub const LOGIN_BYTES_MAX: usize = 8 << 10;
+/// The tag that stands for none.
+pub const NO_TAG: u32 = 0xffff_ffff;
+/// The last PDU of a sequence.
+pub const FINAL: u8 = 0x80;
+
+/// The first byte of a PDU, without the flag for immediate delivery.
+pub mod opcode {
+    #![allow(missing_docs, reason = "the names of RFC 7143, section 11.2.1.2")]
+    pub const NOP_OUT: u8 = 0x00;
+    pub const COMMAND: u8 = 0x01;
+    pub const TASK: u8 = 0x02;
+    pub const LOGIN: u8 = 0x03;
+    pub const TEXT: u8 = 0x04;
+    pub const DATA_OUT: u8 = 0x05;
+    pub const LOGOUT: u8 = 0x06;
+    pub const NOP_IN: u8 = 0x20;
+    pub const RESPONSE: u8 = 0x21;
+    pub const TASK_RESPONSE: u8 = 0x22;
+    pub const LOGIN_RESPONSE: u8 = 0x23;
+    pub const TEXT_RESPONSE: u8 = 0x24;
+    pub const DATA_IN: u8 = 0x25;
+    pub const LOGOUT_RESPONSE: u8 = 0x26;
+    pub const R2T: u8 = 0x31;
+    pub const REJECT: u8 = 0x3f;
+}
+
+/// A header.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Header(pub [u8; HEADER_BYTES]);
+
+/// A PDU of the initiator.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pdu {
+    /// Its header.
+    pub header: Header,
+    /// Its data, without padding.
+    pub data: Vec<u8>,
+}
+
+/// Why a connection is closed.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// What came is not iSCSI, or what a session may not have.
+    #[error("the initiator breaks the protocol: {0}")]
+    Protocol(&'static str),
+    /// The disk is out of reach: the initiator is to come again.
+    #[error("the disk is out of reach")]
+    Away,
+    /// The session ended as it should.
+    #[error("the session has ended")]
+    Ended,
+    /// The connection failed.
+    #[error(transparent)]
+    Connection(#[from] io::Error),
+}
+
+impl Header {
+    /// What kind of PDU it is.
+    pub fn opcode(&self) -> u8 {
+        self.0[0] & 0x3f
+    }
+
+    /// Whether it is delivered at once, without a number of its own.
+    pub fn is_immediate(&self) -> bool {
+        self.0[0] & 0x40 != 0
+    }
+
+    /// The flags, whose meaning the kind decides.
+    pub fn flags(&self) -> u8 {
+        self.0[1]
+    }
+
+    /// Whether it is the last one of a sequence.
+    pub fn is_final(&self) -> bool {
+        self.0[1] & FINAL != 0
+    }
+
+    /// Four bytes as a number.
+    pub fn word(&self, at: usize) -> u32 {
+        let bytes = self.0.get(at..at + 4);
+        bytes.map_or(0, |bytes| {
+            bytes
+                .iter()
+                .fold(0, |all, byte| all << 8 | u32::from(*byte))
+        })
+    }
+
+    /// The tag of the initiator's task.
+    pub fn tag(&self) -> u32 {
+        self.word(16)
+    }
+
+    /// The number of the logical unit, as it came.
+    pub fn lun(&self) -> u64 {
+        u64::from(self.word(8)) << 32 | u64::from(self.word(12))
+    }
+
+    /// Bytes of the further headers behind it.
+    pub fn further_bytes(&self) -> usize {
+        usize::from(self.0[4]) * 4
+    }
+
+    /// Bytes of its data.
+    pub fn data_bytes(&self) -> usize {
+        (self.word(4) & 0x00ff_ffff) as usize
+    }
+
+    /// Bytes that follow the header: further headers, data and its padding.
+    ///
+    /// # Errors
+    /// They are more than `max`, without the further headers.
+    pub fn rest_bytes(&self, max: usize) -> Result<usize, Broken> {
+        match self.data_bytes() {
+            data if data > max => Err(Broken::Protocol("a data segment that is too long")),
+            data => Ok(self.further_bytes() + data.next_multiple_of(4)),
+        }
+    }
+
+    /// The PDU with what follows the header. None: these are not as many bytes as it says.
+    pub fn with(self, mut rest: Vec<u8>) -> Option<Pdu> {
+        let start = self.further_bytes();
+        if rest.len() < start + self.data_bytes() {
+            return None;
+        }
+        rest.drain(..start);
+        rest.truncate(self.data_bytes());
+        Some(Pdu {
+            header: self,
+            data: rest,
+        })
+    }
+}
+
+/// A reply that is being made.
+#[derive(Clone, Debug)]
+pub struct Reply([u8; HEADER_BYTES]);
+
+impl Reply {
+    /// Begins one of this kind.
+    pub fn new(opcode: u8, flags: u8) -> Reply {
+        let mut bytes = [0; HEADER_BYTES];
+        (bytes[0], bytes[1]) = (opcode, flags);
+        Reply(bytes)
+    }
+
+    /// With a byte.
+    #[must_use]
+    pub fn byte(mut self, at: usize, value: u8) -> Reply {
+        self.0[at] = value;
+        self
+    }
+
+    /// With bytes that were in the request, too.
+    #[must_use]
+    pub fn same(mut self, of: &Header, range: std::ops::Range<usize>) -> Reply {
+        self.0[range.clone()].copy_from_slice(&of.0[range]);
+        self
+    }
+
+    /// With a number of four bytes.
+    #[must_use]
+    pub fn word(mut self, at: usize, value: u32) -> Reply {
+        self.0[at..at + 4].copy_from_slice(&value.to_be_bytes());
+        self
+    }
+
+    /// Writes it with its data.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn write(mut self, data: &[u8], out: &mut dyn Write) -> io::Result<()> {
+        let length = u32::try_from(data.len()).unwrap_or(0).to_be_bytes();
+        self.0[5..8].copy_from_slice(&length[1..]);
+        let padding = data.len().next_multiple_of(4) - data.len();
+        out.write_all(&self.0)?;
+        out.write_all(data)?;
+        out.write_all(&[0; 4][..padding])
+    }
+}

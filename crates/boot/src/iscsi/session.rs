@@ -1,0 +1,572 @@
+//! A session: PDUs of the initiator and what is sent for them (RFC 7143, sections 4 and 11).
+//!
+//! Commands are carried out one after the other, in the order of their numbers; of a command that writes,
+//! the data may come between others. Nothing of a command is kept but the parameters of a few.
+
+use super::command::{self, Asked, Blocks, COMMAND_BYTES, Command, Sense};
+use super::login::{Established, WINDOW};
+use super::pages::{self, About};
+use super::pdu::{Broken, DATA_BYTES_MAX, FINAL, Header, NO_TAG, Pdu, Reply, opcode};
+use super::text::{self, Parameters};
+use super::transfer::{Part, Transfer, sense_of_write};
+use crate::disk::{Disk, DiskError};
+use std::io::Write;
+
+const READS: u8 = 0x40;
+const WRITES: u8 = 0x20;
+const OVERFLOW: u8 = 0x04;
+const UNDERFLOW: u8 = 0x02;
+const STATUS: u8 = 0x01;
+const GOOD: u8 = 0x00;
+const CHECK_CONDITION: u8 = 0x02;
+const TASK_SET_FULL: u8 = 0x28;
+/// Commands that wait for data.
+const TRANSFERS_MAX: usize = WINDOW as usize;
+/// Bytes that are read at once to be thrown away.
+const VERIFY_BYTES: u64 = 256 << 10;
+
+/// What a session is about.
+pub struct Unit<'u> {
+    /// The name of the target; empty: a session that only asks which there are.
+    pub name: &'u str,
+    /// The disk; None in such a session.
+    pub disk: Option<&'u dyn Disk>,
+    /// The targets that this initiator may use, and where each is, for SendTargets.
+    pub targets: &'u dyn Fn() -> Vec<(String, String)>,
+}
+
+/// A session.
+#[derive(Debug)]
+pub struct Session {
+    parameters: Parameters,
+    numbers: Numbers,
+    transfers: Vec<Transfer>,
+    /// What is left of a text, for which the initiator has to ask.
+    text: Vec<u8>,
+    connection: u16,
+    read: u64,
+}
+
+/// The numbers of PDUs.
+#[derive(Clone, Copy, Debug)]
+struct Numbers {
+    status: u32,
+    command: u32,
+    /// The target's tag for the next R2T.
+    tag: u32,
+}
+
+/// How a command without data of the initiator ended.
+enum Done {
+    /// With data.
+    Data(Vec<u8>),
+    /// These blocks are sent.
+    Read(Blocks),
+    Failed(Sense),
+}
+
+impl Session {
+    /// Begins.
+    pub fn new(of: &Established) -> Session {
+        Session {
+            parameters: of.parameters,
+            numbers: Numbers {
+                status: of.stat_sn,
+                command: of.command_sn,
+                tag: 1,
+            },
+            transfers: Vec::new(),
+            text: Vec::new(),
+            connection: of.connection,
+            read: 0,
+        }
+    }
+
+    /// How many bytes of the disk it has sent.
+    pub fn sent_bytes(&self) -> u64 {
+        self.read
+    }
+
+    /// Takes a PDU, and writes what is sent for it.
+    ///
+    /// # Errors
+    /// The connection is to be closed.
+    pub fn handle(
+        &mut self,
+        pdu: &Pdu,
+        unit: &Unit<'_>,
+        out: &mut dyn Write,
+    ) -> Result<(), Broken> {
+        let header = &pdu.header;
+        let opcode = header.opcode();
+        if opcode != opcode::DATA_OUT && !self.is_due(header) {
+            // Outside of the window: it is not answered (RFC 7143, 4.2.2.1).
+            return Ok(());
+        }
+        match (opcode, unit.disk) {
+            (opcode::NOP_OUT, _) => self.nop(pdu, out),
+            (opcode::TEXT, _) => self.text(pdu, unit, out),
+            (opcode::LOGOUT, _) => self.logout(header, out),
+            (opcode::COMMAND, Some(disk)) => self.command(pdu, unit.name, disk, out),
+            (opcode::DATA_OUT, Some(disk)) => self.data(pdu, disk, out),
+            (opcode::TASK, Some(_)) => self.task(header, out),
+            (opcode::LOGIN, _) => Err(Broken::Protocol("a second login")),
+            _ => self.reject(header, 0x05, out),
+        }
+    }
+
+    /// Counts a command in. Of one connection, commands come in their order.
+    fn is_due(&mut self, header: &Header) -> bool {
+        let is_next = header.word(24) == self.numbers.command;
+        if header.is_immediate() {
+            return true;
+        }
+        if is_next {
+            self.numbers.command = self.numbers.command.wrapping_add(1);
+        }
+        is_next
+    }
+
+    /// A reply with the numbers of now.
+    fn numbered(&self, reply: Reply) -> Reply {
+        let command = self.numbers.command;
+        reply
+            .word(24, self.numbers.status)
+            .word(28, command)
+            .word(32, command.wrapping_add(WINDOW - 1))
+    }
+
+    /// A reply that has a number of its own.
+    fn counted(&mut self, reply: Reply) -> Reply {
+        let reply = self.numbered(reply);
+        self.numbers.status = self.numbers.status.wrapping_add(1);
+        reply
+    }
+
+    fn nop(&mut self, pdu: &Pdu, out: &mut dyn Write) -> Result<(), Broken> {
+        if pdu.header.tag() == NO_TAG {
+            // The reply to a ping, which is never sent: iPXE ends its session for one.
+            return Ok(());
+        }
+        let reply = Reply::new(opcode::NOP_IN, FINAL).same(&pdu.header, 8..20);
+        let reply = self.counted(reply.word(20, NO_TAG));
+        let data = &pdu.data[..pdu.data.len().min(self.parameters.receives)];
+        Ok(reply.write(data, out)?)
+    }
+
+    fn reject(&mut self, header: &Header, why: u8, out: &mut dyn Write) -> Result<(), Broken> {
+        let reply = Reply::new(opcode::REJECT, FINAL).byte(2, why);
+        let reply = self.counted(reply.word(16, NO_TAG));
+        Ok(reply.write(&header.0, out)?)
+    }
+
+    fn logout(&mut self, header: &Header, out: &mut dyn Write) -> Result<(), Broken> {
+        let own = u16::from_be_bytes([header.0[20], header.0[21]]) == self.connection;
+        let response = match header.flags() & 0x7f {
+            0 => 0,
+            1 if own => 0,
+            // No such connection; or recovery, which level 0 does not have.
+            1 => 1,
+            _ => 2,
+        };
+        let reply = Reply::new(opcode::LOGOUT_RESPONSE, FINAL).byte(2, response);
+        let reply = self.counted(reply.same(header, 16..20));
+        reply.write(&[], out)?;
+        match response {
+            0 => Err(Broken::Ended),
+            _ => Ok(()),
+        }
+    }
+
+    fn text(&mut self, pdu: &Pdu, unit: &Unit<'_>, out: &mut dyn Write) -> Result<(), Broken> {
+        let header = &pdu.header;
+        if header.flags() & 0x40 != 0 {
+            return self.reject(header, 0x04, out);
+        }
+        // With the target's tag, the initiator asks for what is left.
+        if header.word(20) == NO_TAG {
+            let mut all = Vec::new();
+            for (key, value) in text::parse(&pdu.data)? {
+                match key {
+                    "SendTargets" => send_targets(value, unit, &mut all),
+                    _ => {
+                        let replied = self.parameters.take(key, value)?;
+                        if let Some(replied) = replied {
+                            text::add(&mut all, key, &replied);
+                        }
+                    }
+                }
+            }
+            self.text = all;
+        }
+        let count = self.text.len().min(self.parameters.receives);
+        let part: Vec<u8> = self.text.drain(..count).collect();
+        let is_all = self.text.is_empty();
+        let (flags, tag) = if is_all { (FINAL, NO_TAG) } else { (0x40, 1) };
+        let reply = Reply::new(opcode::TEXT_RESPONSE, flags).same(header, 8..20);
+        let reply = self.counted(reply.word(20, tag));
+        Ok(reply.write(&part, out)?)
+    }
+
+    /// Task management: only commands that wait for data are under way.
+    fn task(&mut self, header: &Header, out: &mut dyn Write) -> Result<(), Broken> {
+        let before = self.transfers.len();
+        let is_unit = header.lun() == 0;
+        let response = match header.flags() & 0x7f {
+            1 => {
+                let aborted = header.word(20);
+                self.transfers.retain(|one| one.tag != aborted);
+                u8::from(self.transfers.len() == before)
+            }
+            // Of the unit: the sets of tasks, and resets.
+            2 | 4 | 5 if !is_unit => 2,
+            2 | 4 | 5 | 6 | 7 => {
+                self.transfers.clear();
+                0
+            }
+            8 => 4,
+            _ => 5,
+        };
+        let reply = Reply::new(opcode::TASK_RESPONSE, FINAL).byte(2, response);
+        let reply = self.counted(reply.same(header, 16..20));
+        Ok(reply.write(&[], out)?)
+    }
+
+    fn command(
+        &mut self,
+        pdu: &Pdu,
+        name: &str,
+        disk: &dyn Disk,
+        out: &mut dyn Write,
+    ) -> Result<(), Broken> {
+        let header = &pdu.header;
+        let size = disk.size().map_err(|_| Broken::Away)?;
+        let about = About {
+            name,
+            blocks: size / command::BLOCK_BYTES,
+            is_read_only: disk.is_read_only(),
+            releases: disk.releases() && !disk.is_read_only(),
+        };
+        let mut cdb = [0; COMMAND_BYTES];
+        cdb.copy_from_slice(&header.0[32..48]);
+        let parsed = command::parse(&cdb).and_then(|asked| check(header, asked, &about));
+        if header.flags() & WRITES != 0 {
+            return self.begin(pdu, parsed, about.blocks, disk, out);
+        }
+        if let Ok(Asked { command, length }) = parsed
+            && let Some(transfer) = Transfer::new(command, length, header.tag(), 0)
+        {
+            // Without data of the initiator: none is needed, or it says that it has none.
+            let ended = transfer.finish(about.blocks, disk)?;
+            return self.end(header.tag(), header.word(20), ended, out);
+        }
+        let done = match parsed {
+            Ok(asked) => carry_out(header, asked, &about, disk)?,
+            Err(sense) => Done::Failed(sense),
+        };
+        match done {
+            Done::Data(data) => self.send(header, &data, out),
+            Done::Read(blocks) => self.read(header, blocks, disk, out),
+            Done::Failed(sense) => self.fail(header, sense, out),
+        }
+    }
+
+    /// Begins a command whose data the initiator sends.
+    fn begin(
+        &mut self,
+        pdu: &Pdu,
+        parsed: Result<Asked, Sense>,
+        blocks: u64,
+        disk: &dyn Disk,
+        out: &mut dyn Write,
+    ) -> Result<(), Broken> {
+        let header = &pdu.header;
+        let (tag, expected, goes_on) = (header.tag(), header.word(20), !header.is_final());
+        if self.transfers.len() >= TRANSFERS_MAX {
+            return match goes_on {
+                true => Err(Broken::Protocol("too many commands under way")),
+                false => self.status(header, TASK_SET_FULL, out),
+            };
+        }
+        let is_early = goes_on && self.parameters.initial_r2t;
+        let is_known = self.transfers.iter().any(|one| one.tag == tag);
+        if is_early || is_known || (!pdu.data.is_empty() && !self.parameters.immediate) {
+            return Err(Broken::Protocol("data that was not asked for"));
+        }
+        let failed = |sense| Transfer::failed(sense, tag, expected);
+        let mut transfer = match parsed {
+            Ok(asked) => Transfer::new(asked.command, asked.length, tag, expected)
+                .unwrap_or_else(|| failed(Sense::FIELD)),
+            Err(sense) => failed(sense),
+        };
+        let first = u32::try_from(self.parameters.first_burst).unwrap_or(u32::MAX);
+        transfer.begin(&pdu.data, goes_on, first, disk)?;
+        self.go_on(transfer, blocks, disk, out)
+    }
+
+    /// Takes data of a command under way.
+    fn data(&mut self, pdu: &Pdu, disk: &dyn Disk, out: &mut dyn Write) -> Result<(), Broken> {
+        let header = &pdu.header;
+        let mut all = self.transfers.iter();
+        let Some(at) = all.position(|one| one.tag == header.tag()) else {
+            // Of a command that was aborted.
+            return Ok(());
+        };
+        let mut transfer = self.transfers.swap_remove(at);
+        let part = Part {
+            tag: header.word(20),
+            number: header.word(36),
+            offset: header.word(40),
+            is_last: header.is_final(),
+            data: &pdu.data,
+        };
+        transfer.data(&part, disk)?;
+        let size = disk.size().map_err(|_| Broken::Away)?;
+        self.go_on(transfer, size / command::BLOCK_BYTES, disk, out)
+    }
+
+    /// Waits for the data that is coming, asks for more, or ends the command.
+    fn go_on(
+        &mut self,
+        mut transfer: Transfer,
+        blocks: u64,
+        disk: &dyn Disk,
+        out: &mut dyn Write,
+    ) -> Result<(), Broken> {
+        if transfer.is_coming() {
+            self.transfers.push(transfer);
+            return Ok(());
+        }
+        let burst = u32::try_from(self.parameters.burst).unwrap_or(u32::MAX);
+        let Some(wanted) = transfer.wanted(self.numbers.tag, burst) else {
+            let (tag, expected) = (transfer.tag, transfer.expected);
+            let took = transfer.finish(blocks, disk)?;
+            return self.end(tag, expected, took, out);
+        };
+        // Never the tag that stands for none.
+        self.numbers.tag = self.numbers.tag.wrapping_add(1) & 0x7fff_ffff;
+        let reply = Reply::new(opcode::R2T, FINAL).word(16, transfer.tag);
+        let reply = self.numbered(reply.word(20, wanted.tag));
+        let reply = reply.word(36, wanted.number).word(40, wanted.offset);
+        self.transfers.push(transfer);
+        Ok(reply.word(44, wanted.length).write(&[], out)?)
+    }
+
+    /// Ends a command that took data of the initiator.
+    fn end(
+        &mut self,
+        tag: u32,
+        expected: u32,
+        took: Result<u32, Sense>,
+        out: &mut dyn Write,
+    ) -> Result<(), Broken> {
+        let (status, took, sense) = match took {
+            Ok(took) => (GOOD, took, Vec::new()),
+            Err(sense) => (CHECK_CONDITION, 0, sense.bytes().to_vec()),
+        };
+        let (flags, left) = residual(expected, took);
+        let reply = Reply::new(opcode::RESPONSE, FINAL | flags).byte(3, status);
+        let reply = self.counted(reply.word(16, tag).word(44, left));
+        Ok(reply.write(&sense, out)?)
+    }
+
+    fn status(&mut self, header: &Header, status: u8, out: &mut dyn Write) -> Result<(), Broken> {
+        let reply = Reply::new(opcode::RESPONSE, FINAL).byte(3, status);
+        let reply = self.counted(reply.same(header, 16..20));
+        Ok(reply.write(&[], out)?)
+    }
+
+    fn fail(&mut self, header: &Header, sense: Sense, out: &mut dyn Write) -> Result<(), Broken> {
+        self.end(header.tag(), header.word(20), Err(sense), out)
+    }
+
+    /// Sends data that fits into one PDU, and the status with it.
+    fn send(&mut self, header: &Header, data: &[u8], out: &mut dyn Write) -> Result<(), Broken> {
+        let expected = if header.flags() & READS != 0 {
+            header.word(20)
+        } else {
+            0
+        };
+        let sent = data
+            .len()
+            .min(expected as usize)
+            .min(self.parameters.receives);
+        let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let (flags, left) = residual(expected, length);
+        if sent == 0 {
+            let reply = Reply::new(opcode::RESPONSE, FINAL | flags).same(header, 16..20);
+            let reply = self.counted(reply.word(44, left));
+            return Ok(reply.write(&[], out)?);
+        }
+        let reply = Reply::new(opcode::DATA_IN, FINAL | STATUS | flags).same(header, 16..20);
+        let reply = self.counted(reply.word(20, NO_TAG).word(44, left));
+        Ok(reply.write(&data[..sent], out)?)
+    }
+
+    /// Sends blocks of the disk.
+    fn read(
+        &mut self,
+        header: &Header,
+        blocks: Blocks,
+        disk: &dyn Disk,
+        out: &mut dyn Write,
+    ) -> Result<(), Broken> {
+        let expected = if header.flags() & READS != 0 {
+            header.word(20)
+        } else {
+            0
+        };
+        let length = u32::try_from(blocks.bytes()).unwrap_or(u32::MAX);
+        let (flags, left) = residual(expected, length);
+        let total = length.min(expected) as usize;
+        if total == 0 {
+            return self.end(header.tag(), expected, Ok(length), out);
+        }
+        let mut buffer = vec![0; total.min(self.parameters.receives).min(DATA_BYTES_MAX)];
+        let (mut at, mut number, mut in_burst) = (0, 0_u32, 0);
+        while at < total {
+            let count = buffer
+                .len()
+                .min(total - at)
+                .min(self.parameters.burst - in_burst);
+            let bytes = &mut buffer[..count];
+            if let Err(error) = disk.read(blocks.offset() + at as u64, bytes) {
+                return match error {
+                    DiskError::Away(_) => Err(Broken::Away),
+                    _ => self.fail(header, Sense::READ, out),
+                };
+            }
+            let (is_last, offset) = (at + count == total, u32::try_from(at).unwrap_or(u32::MAX));
+            at += count;
+            in_burst = (in_burst + count) % self.parameters.burst;
+            let mut reply = match is_last {
+                true => Reply::new(opcode::DATA_IN, FINAL | STATUS | flags).word(44, left),
+                false if in_burst == 0 => Reply::new(opcode::DATA_IN, FINAL),
+                false => Reply::new(opcode::DATA_IN, 0),
+            };
+            reply = match is_last {
+                true => self.counted(reply),
+                false => self.numbered(reply).word(24, 0),
+            };
+            let reply = reply.same(header, 16..20).word(20, NO_TAG);
+            let reply = reply.word(36, number).word(40, offset);
+            reply.write(&buffer[..count], out)?;
+            number += 1;
+            self.read += count as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Flags and the count of bytes by which what there is differs from what the initiator expects.
+fn residual(expected: u32, length: u32) -> (u8, u32) {
+    match expected {
+        expected if expected < length => (OVERFLOW, length - expected),
+        expected if expected > length => (UNDERFLOW, expected - length),
+        _ => (0, 0),
+    }
+}
+
+fn send_targets(value: &str, unit: &Unit<'_>, out: &mut Vec<u8>) {
+    let is_asked = |name: &str| match value {
+        "All" => true,
+        // Of a session with a target: that one.
+        "" => name == unit.name,
+        value => name == value,
+    };
+    for (name, address) in (unit.targets)()
+        .into_iter()
+        .filter(|(name, _)| is_asked(name))
+    {
+        text::add(out, "TargetName", &name);
+        let group = super::login::GROUP;
+        text::add(out, "TargetAddress", &format!("{address},{group}"));
+    }
+}
+
+/// Refuses what the disk cannot do, whatever its data.
+fn check(header: &Header, asked: Asked, about: &About<'_>) -> Result<Asked, Sense> {
+    let command = asked.command;
+    let is_of_all = matches!(
+        command,
+        Command::Inquiry(_) | Command::Units(_) | Command::Sense(_)
+    );
+    if header.lun() != 0 && !is_of_all {
+        return Err(Sense::UNIT);
+    }
+    let (blocks, changes) = match command {
+        Command::Read(blocks)
+        | Command::Verify(blocks)
+        | Command::Compare(blocks)
+        | Command::Flush(blocks) => (Some(blocks), false),
+        Command::Write(blocks, _) | Command::Same(blocks) => (Some(blocks), true),
+        Command::Unmap => (None, true),
+        _ => (None, false),
+    };
+    if command == Command::Unmap && !about.releases && !about.is_read_only {
+        return Err(Sense::COMMAND);
+    }
+    if blocks.is_some_and(|blocks| !blocks.are_within(about.blocks)) {
+        return Err(Sense::RANGE);
+    }
+    match changes && about.is_read_only {
+        true => Err(Sense::READ_ONLY),
+        false => Ok(asked),
+    }
+}
+
+/// Carries out a command for which the initiator has no data.
+fn carry_out(
+    header: &Header,
+    asked: Asked,
+    about: &About<'_>,
+    disk: &dyn Disk,
+) -> Result<Done, Broken> {
+    let data = match asked.command {
+        Command::Ready => Ok(Vec::new()),
+        Command::Inquiry(None) if header.lun() != 0 => Ok(pages::no_unit()),
+        Command::Inquiry(Some(_)) if header.lun() != 0 => Err(Sense::UNIT),
+        Command::Inquiry(page) => pages::inquiry(page, about),
+        Command::Capacity10 => Ok(pages::capacity10(about)),
+        Command::Capacity16 => Ok(pages::capacity16(about)),
+        Command::Units(which) => Ok(pages::units(which)),
+        Command::Mode {
+            page,
+            subpage,
+            is_short,
+        } => pages::mode(page, subpage, is_short, about),
+        Command::Sense(with_descriptors) => Ok(pages::no_sense(with_descriptors)),
+        Command::Read(blocks) => return Ok(Done::Read(blocks)),
+        Command::Verify(blocks) => return verify(blocks, disk),
+        Command::Flush(_) => match disk.flush().map_err(sense_of_write) {
+            Ok(()) => Ok(Vec::new()),
+            Err(None) => return Err(Broken::Away),
+            Err(Some(sense)) => Err(sense),
+        },
+        Command::Write(..) | Command::Compare(_) | Command::Same(_) | Command::Unmap => {
+            Err(Sense::FIELD)
+        }
+    };
+    Ok(match data {
+        Ok(mut data) => {
+            data.truncate(asked.length as usize);
+            Done::Data(data)
+        }
+        Err(sense) => Done::Failed(sense),
+    })
+}
+
+fn verify(blocks: Blocks, disk: &dyn Disk) -> Result<Done, Broken> {
+    let mut buffer = Vec::new();
+    let (mut at, end) = (blocks.offset(), blocks.offset() + blocks.bytes());
+    while at < end {
+        let count = (end - at).min(VERIFY_BYTES);
+        buffer.resize(usize::try_from(count).unwrap_or(0), 0);
+        match disk.read(at, &mut buffer) {
+            Ok(()) => at += count,
+            Err(DiskError::Away(_)) => return Err(Broken::Away),
+            Err(_) => return Ok(Done::Failed(Sense::READ)),
+        }
+    }
+    Ok(Done::Data(Vec::new()))
+}

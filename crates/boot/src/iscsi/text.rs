@@ -1,0 +1,156 @@
+//! Keys of a negotiation (RFC 7143, section 6): `key=value`, each with a zero behind it.
+
+use super::pdu::{Broken, DATA_BYTES_MAX};
+
+/// Bytes of the keys of one exchange, in all PDUs.
+const TEXT_BYTES_MAX: usize = 16 << 10;
+/// Keys of one exchange.
+const KEYS_MAX: usize = 64;
+/// Bytes of a key.
+const KEY_BYTES_MAX: usize = 63;
+
+/// What both sides have agreed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Parameters {
+    /// The longest segment of data that the initiator takes, bytes.
+    pub receives: usize,
+    /// The longest sequence of data, bytes.
+    pub burst: usize,
+    /// Data of a write that is sent before it is asked for, bytes.
+    pub first_burst: usize,
+    /// No data is sent before it is asked for, except with the command.
+    pub initial_r2t: bool,
+    /// Data may be in the PDU of the command.
+    pub immediate: bool,
+}
+
+impl Default for Parameters {
+    fn default() -> Parameters {
+        Parameters {
+            receives: 8192,
+            burst: DATA_BYTES_MAX,
+            first_burst: 64 << 10,
+            initial_r2t: true,
+            immediate: true,
+        }
+    }
+}
+
+/// Adds a key to a text.
+pub fn add(text: &mut Vec<u8>, key: &str, value: &str) {
+    for part in [key, "=", value, "\0"] {
+        text.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// Collects the parts of a text.
+///
+/// # Errors
+/// It is too long.
+pub fn collect(all: &mut Vec<u8>, part: &[u8]) -> Result<(), Broken> {
+    if all.len() + part.len() > TEXT_BYTES_MAX {
+        return Err(Broken::Protocol("a negotiation that is too long"));
+    }
+    all.extend_from_slice(part);
+    Ok(())
+}
+
+/// Reads the keys of a text.
+///
+/// # Errors
+/// It is none, or has too many.
+pub fn parse(text: &[u8]) -> Result<Vec<(&str, &str)>, Broken> {
+    let wrong = || Broken::Protocol("a malformed key");
+    let pairs = text
+        .split(|byte| *byte == 0)
+        .filter(|pair| !pair.is_empty());
+    let mut keys = Vec::new();
+    for pair in pairs {
+        let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
+        let (key, value) = pair.split_once('=').ok_or_else(wrong)?;
+        if key.is_empty() || key.len() > KEY_BYTES_MAX || keys.len() >= KEYS_MAX {
+            return Err(wrong());
+        }
+        keys.push((key, value));
+    }
+    Ok(keys)
+}
+
+/// Whether a list of values has one.
+fn offers(value: &str, one: &str) -> bool {
+    value.split(',').any(|offered| offered == one)
+}
+
+fn number(value: &str) -> Option<u64> {
+    match value
+        .strip_prefix("0x")
+        .or_else(|| value.strip_prefix("0X"))
+    {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => value.parse().ok(),
+    }
+}
+
+impl Parameters {
+    /// Takes a key of the initiator, and returns what is replied to it: None where nothing is.
+    ///
+    /// # Errors
+    /// The value is none of the key.
+    pub fn take(&mut self, key: &str, value: &str) -> Result<Option<String>, Broken> {
+        let wrong = Broken::Protocol("an impossible value of a key");
+        let yes = |is: bool| Some(if is { "Yes" } else { "No" }.to_owned());
+        let asked = match value {
+            "Yes" => Some(true),
+            "No" => Some(false),
+            _ => None,
+        };
+        let size = |least: u64| number(value).filter(|size| (least..1 << 24).contains(size));
+        let bounded = |least: u64, own: usize| {
+            size(least).map(|size| own.min(usize::try_from(size).unwrap_or(own)))
+        };
+        Ok(match key {
+            "HeaderDigest" | "DataDigest" => match offers(value, "None") {
+                true => Some("None".to_owned()),
+                false => Some("Reject".to_owned()),
+            },
+            "InitialR2T" => {
+                self.initial_r2t = asked.ok_or(wrong)?;
+                yes(self.initial_r2t)
+            }
+            "ImmediateData" => {
+                self.immediate = asked.ok_or(wrong)?;
+                yes(self.immediate)
+            }
+            "DataPDUInOrder" | "DataSequenceInOrder" => yes(true),
+            "IFMarker" | "OFMarker" => yes(false),
+            "IFMarkInt" | "OFMarkInt" => Some("Irrelevant".to_owned()),
+            "MaxRecvDataSegmentLength" => {
+                self.receives = bounded(512, DATA_BYTES_MAX).ok_or(wrong)?;
+                None
+            }
+            "MaxBurstLength" => {
+                self.burst = bounded(512, DATA_BYTES_MAX).ok_or(wrong)?;
+                self.first_burst = self.first_burst.min(self.burst);
+                Some(self.burst.to_string())
+            }
+            "FirstBurstLength" => {
+                let own = Parameters::default().first_burst.min(self.burst);
+                self.first_burst = bounded(512, own).ok_or(wrong)?;
+                Some(self.first_burst.to_string())
+            }
+            "MaxConnections" | "MaxOutstandingR2T" => Some("1".to_owned()),
+            "DefaultTime2Wait" => {
+                let wait = number(value).filter(|wait| *wait <= 3600).ok_or(wrong)?;
+                Some(wait.to_string())
+            }
+            "DefaultTime2Retain" | "ErrorRecoveryLevel" => Some("0".to_owned()),
+            "TaskReporting" => Some("RFC3720".to_owned()),
+            "iSCSIProtocolLevel" => Some("1".to_owned()),
+            // Who it is, and what for: the caller looks at these.
+            "InitiatorName" | "InitiatorAlias" | "SessionType" | "TargetName" | "AuthMethod" => {
+                None
+            }
+            _ => Some("NotUnderstood".to_owned()),
+        })
+    }
+}

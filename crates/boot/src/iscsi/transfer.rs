@@ -1,0 +1,307 @@
+//! A command whose data the initiator sends: with the command, before it is asked for, or after an R2T.
+
+use super::command::{BLOCK_BYTES, Blocks, Command, Sense, Stable, UNMAP_RANGES_MAX, ranges};
+use super::pdu::{Broken, NO_TAG};
+use crate::disk::{Disk, DiskError};
+
+/// Bytes of parameters that a command has at most.
+const PARAMETER_BYTES_MAX: u32 = 8 + 16 * UNMAP_RANGES_MAX;
+/// Blocks of WRITE SAME that are written at once.
+const SAME_AT_ONCE: u32 = 128;
+
+/// A command under way. What is written goes to the disk as it comes.
+#[derive(Debug)]
+pub struct Transfer {
+    /// The tag of the initiator's task.
+    pub tag: u32,
+    /// How many bytes the initiator says that it has.
+    pub expected: u32,
+    /// Bytes that the command asks for.
+    asks: u32,
+    /// Bytes of them that there are.
+    length: u32,
+    kind: Kind,
+    came: u32,
+    /// The sequence of data that is coming.
+    sequence: Sequence,
+    failed: Option<Sense>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Write {
+        offset: u64,
+        stable: Stable,
+    },
+    Compare(u64),
+    Same(Blocks, Vec<u8>),
+    Unmap(Vec<u8>),
+    /// The data is not needed: the command has failed.
+    Nothing,
+}
+
+/// Data-Out PDUs that belong together.
+#[derive(Clone, Copy, Debug)]
+struct Sequence {
+    /// The target's tag, which they repeat; none for data that was not asked for.
+    tag: u32,
+    /// The number of the next one.
+    number: u32,
+    /// Where it ends, bytes.
+    end: u32,
+    /// The number of the R2T that is next.
+    r2t: u32,
+    is_open: bool,
+}
+
+/// Data of the initiator.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'d> {
+    /// The target's tag.
+    pub tag: u32,
+    /// Its number in the sequence.
+    pub number: u32,
+    /// Where it belongs, bytes.
+    pub offset: u32,
+    /// The last one of the sequence.
+    pub is_last: bool,
+    /// The bytes.
+    pub data: &'d [u8],
+}
+
+/// Data that is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// The target's tag.
+    pub tag: u32,
+    /// The number of this R2T.
+    pub number: u32,
+    /// Where the data begins, bytes.
+    pub offset: u32,
+    /// How much.
+    pub length: u32,
+}
+
+impl Transfer {
+    /// Begins a command that takes `length` bytes. None: it is none that does.
+    pub fn new(command: Command, length: u32, tag: u32, expected: u32) -> Option<Transfer> {
+        let kind = match command {
+            Command::Write(blocks, stable) => Kind::Write {
+                offset: blocks.offset(),
+                stable,
+            },
+            Command::Compare(blocks) => Kind::Compare(blocks.offset()),
+            Command::Same(blocks) => Kind::Same(blocks, Vec::new()),
+            Command::Unmap => Kind::Unmap(Vec::new()),
+            _ => return None,
+        };
+        // A part of the parameters would mean something else.
+        let failed = match kind {
+            Kind::Same(..) if length != expected => Some(Sense::FIELD),
+            Kind::Unmap(_) if length > PARAMETER_BYTES_MAX || length > expected => {
+                Some(Sense::PARAMETERS_SHORT)
+            }
+            _ => None,
+        };
+        Some(Transfer::of(kind, length, tag, expected, failed))
+    }
+
+    /// A command that failed before its data came, which is taken and not used.
+    pub fn failed(sense: Sense, tag: u32, expected: u32) -> Transfer {
+        Transfer::of(Kind::Nothing, 0, tag, expected, Some(sense))
+    }
+
+    fn of(kind: Kind, length: u32, tag: u32, expected: u32, failed: Option<Sense>) -> Transfer {
+        let asks = length;
+        // Whole blocks of what there is.
+        let length = length.min(expected);
+        let length = match kind {
+            Kind::Write { .. } | Kind::Compare(_) => length - length % BLOCK_BYTES as u32,
+            _ => length,
+        };
+        Transfer {
+            tag,
+            expected,
+            asks,
+            length,
+            kind,
+            came: 0,
+            sequence: Sequence {
+                tag: NO_TAG,
+                number: 0,
+                end: 0,
+                r2t: 0,
+                is_open: false,
+            },
+            failed,
+        }
+    }
+
+    /// Data that came with the command; `goes_on`: more of it follows before it is asked for, until `end`.
+    ///
+    /// # Errors
+    /// The disk is out of reach, or this is more than was agreed on.
+    pub fn begin(
+        &mut self,
+        data: &[u8],
+        goes_on: bool,
+        end: u32,
+        disk: &dyn Disk,
+    ) -> Result<(), Broken> {
+        let end = end.min(self.expected);
+        self.sequence.end = end;
+        self.sequence.is_open = goes_on;
+        if data.len() > end as usize {
+            return Err(Broken::Protocol("more immediate data than was agreed on"));
+        }
+        self.take(data, disk)
+    }
+
+    /// Takes data of a sequence.
+    ///
+    /// # Errors
+    /// As [`Transfer::begin`].
+    pub fn data(&mut self, part: &Part<'_>, disk: &dyn Disk) -> Result<(), Broken> {
+        let sequence = &mut self.sequence;
+        if !sequence.is_open || part.tag != sequence.tag {
+            return Err(Broken::Protocol("data that was not asked for"));
+        }
+        let end = u64::from(part.offset) + part.data.len() as u64;
+        let is_next = part.number == sequence.number && part.offset == self.came;
+        sequence.number = sequence.number.wrapping_add(1);
+        sequence.is_open = !part.is_last;
+        if self.failed.is_none() && (!is_next || end > u64::from(sequence.end)) {
+            self.failed = Some(Sense::DATA);
+        }
+        self.take(part.data, disk)
+    }
+
+    fn take(&mut self, data: &[u8], disk: &dyn Disk) -> Result<(), Broken> {
+        let (came, left) = (self.came, self.length.saturating_sub(self.came));
+        // What the command does not need is not used.
+        let used = &data[..data.len().min(left as usize)];
+        let more = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        self.came = self.came.saturating_add(more);
+        if self.failed.is_some() || used.is_empty() {
+            return Ok(());
+        }
+        let written = match &mut self.kind {
+            Kind::Write { offset, .. } => disk.write(*offset + u64::from(came), used),
+            Kind::Same(_, all) | Kind::Unmap(all) => {
+                all.extend_from_slice(used);
+                Ok(())
+            }
+            Kind::Compare(offset) => {
+                let mut own = vec![0; used.len()];
+                let read = disk.read(*offset + u64::from(came), &mut own);
+                if read.is_ok() && own != used {
+                    self.failed = Some(Sense::DIFFERS);
+                }
+                read
+            }
+            Kind::Nothing => Ok(()),
+        };
+        self.note(written)
+    }
+
+    fn note(&mut self, written: Result<(), DiskError>) -> Result<(), Broken> {
+        match written.map_err(sense_of_write) {
+            Ok(()) => Ok(()),
+            Err(None) => Err(Broken::Away),
+            Err(Some(sense)) => {
+                self.failed = self.failed.or(Some(sense));
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether data of a sequence is still to come.
+    pub fn is_coming(&self) -> bool {
+        self.sequence.is_open
+    }
+
+    /// What is to be asked for next, at most `burst` bytes. None: all has come.
+    pub fn wanted(&mut self, tag: u32, burst: u32) -> Option<Wanted> {
+        if self.failed.is_some() || self.came >= self.length {
+            return None;
+        }
+        let length = (self.length - self.came).min(burst);
+        let number = self.sequence.r2t;
+        self.sequence = Sequence {
+            tag,
+            number: 0,
+            end: self.came + length,
+            r2t: number + 1,
+            is_open: true,
+        };
+        Some(Wanted {
+            tag,
+            number,
+            offset: self.came,
+            length,
+        })
+    }
+
+    /// Carries out what remains when all data has come, and returns how many bytes the command asked for.
+    ///
+    /// # Errors
+    /// The disk is out of reach.
+    pub fn finish(mut self, blocks: u64, disk: &dyn Disk) -> Result<Result<u32, Sense>, Broken> {
+        if let Some(sense) = self.failed {
+            return Ok(Err(sense));
+        }
+        let done = match &self.kind {
+            Kind::Write { stable, .. } => match stable.0 {
+                true => disk.flush(),
+                false => Ok(()),
+            },
+            Kind::Same(range, block) => same(*range, block, disk),
+            Kind::Unmap(parameters) => match unmap(parameters, blocks) {
+                Ok(ranges) => release(&ranges, disk),
+                Err(sense) => return Ok(Err(sense)),
+            },
+            Kind::Compare(_) | Kind::Nothing => Ok(()),
+        };
+        self.note(done)?;
+        Ok(self.failed.map_or(Ok(self.asks), Err))
+    }
+}
+
+/// How a write that failed is reported. None: the disk is out of reach.
+pub fn sense_of_write(error: DiskError) -> Option<Sense> {
+    match error {
+        DiskError::Away(_) => None,
+        DiskError::ReadOnly => Some(Sense::READ_ONLY),
+        DiskError::End => Some(Sense::RANGE),
+        DiskError::Full => Some(Sense::FULL),
+        DiskError::Failed(_) | DiskError::Unsupported => Some(Sense::WRITE),
+    }
+}
+
+fn unmap(parameters: &[u8], blocks: u64) -> Result<Vec<Blocks>, Sense> {
+    let ranges = ranges(parameters)?;
+    match ranges.iter().all(|range| range.are_within(blocks)) {
+        true => Ok(ranges),
+        false => Err(Sense::RANGE),
+    }
+}
+
+fn release(ranges: &[Blocks], disk: &dyn Disk) -> Result<(), DiskError> {
+    let some = ranges.iter().filter(|range| range.count > 0);
+    { some }.try_for_each(|range| disk.zero(range.offset(), range.bytes()))
+}
+
+fn same(range: Blocks, block: &[u8], disk: &dyn Disk) -> Result<(), DiskError> {
+    if block.iter().all(|byte| *byte == 0) {
+        return disk.zero(range.offset(), range.bytes());
+    }
+    let (mut first, mut left) = (range.first, range.count);
+    while left > 0 {
+        let count = left.min(SAME_AT_ONCE);
+        let blocks = Blocks { first, count };
+        disk.write(blocks.offset(), &block.repeat(count as usize))?;
+        first += u64::from(count);
+        left -= count;
+    }
+    Ok(())
+}

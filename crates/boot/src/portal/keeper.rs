@@ -1,0 +1,163 @@
+//! A disk that is kept within reach, for the connections that use it.
+
+use crate::disk::{Disk, Overlaid, Overlays, Storage};
+use crate::mac::Mac;
+use part::voice::write_error;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How often a disk is looked for that is out of reach.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// How long an overlay is waited for, which is made when the machine has its script.
+const OVERLAY_MAX: Duration = Duration::from_secs(5);
+
+/// A disk. Dropping it ends its thread, and requests to the disk.
+pub struct Kept {
+    inner: Arc<Inner>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Inner {
+    name: String,
+    disk: Arc<dyn Disk>,
+    overlays: Option<Overlays>,
+    is_file: bool,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    stop: bool,
+    /// Why it is out of reach; None: it is not.
+    trouble: Option<String>,
+}
+
+fn lock(of: &Mutex<State>) -> MutexGuard<'_, State> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Kept {
+    /// Starts the thread of a disk. `confine` leaves a thread with files to read.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(
+        name: &str,
+        storage: &Storage,
+        overlays: Option<Overlays>,
+        confine: fn() -> io::Result<()>,
+    ) -> io::Result<Kept> {
+        let inner = Arc::new(Inner {
+            name: name.to_owned(),
+            disk: storage.disk(),
+            overlays,
+            is_file: storage.is_file(),
+            state: Mutex::new(State {
+                stop: false,
+                trouble: Some("it has not been looked for".to_owned()),
+            }),
+            changed: Condvar::new(),
+        });
+        let keeps = Arc::clone(&inner);
+        let thread = std::thread::Builder::new().name("disk".to_owned());
+        let thread = thread.spawn(move || keeps.keep(confine))?;
+        Ok(Kept {
+            inner,
+            thread: Some(thread),
+        })
+    }
+
+    /// The disk, as it is for a machine: with the changes of that one, where it has overlays. None: the
+    /// machine has none, and has to boot again.
+    pub fn disk_of(&self, mac: Option<Mac>) -> Option<Arc<dyn Disk>> {
+        let base = Arc::clone(&self.inner.disk);
+        let Some(overlays) = &self.inner.overlays else {
+            return Some(base);
+        };
+        let overlay = overlays.of(mac?, OVERLAY_MAX)?;
+        Some(Arc::new(Overlaid { base, overlay }))
+    }
+
+    /// Why the disk is out of reach; None: it is not.
+    pub fn trouble(&self) -> Option<String> {
+        lock(&self.inner.state).trouble.clone()
+    }
+
+    /// A request found it out of reach: it is looked for at once.
+    pub fn is_lost(&self) {
+        let mut state = lock(&self.inner.state);
+        state
+            .trouble
+            .get_or_insert_with(|| "the connection ended".to_owned());
+        self.inner.changed.notify_all();
+    }
+
+    /// Waits until it is within reach. Returns false if that does not come by then.
+    pub fn waits(&self, until: Instant) -> bool {
+        let mut state = lock(&self.inner.state);
+        while state.trouble.is_some() && !state.stop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.inner.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        !state.stop
+    }
+
+    /// Requests end soon, and no further one begins.
+    pub fn close(&self) {
+        lock(&self.inner.state).stop = true;
+        self.inner.changed.notify_all();
+        self.inner.disk.close();
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.close();
+        if let Some(thread) = self.thread.take() {
+            // It panicked, and said why.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Inner {
+    fn keep(&self, confine: fn() -> io::Result<()>) {
+        let mut is_confined = false;
+        loop {
+            let is_here = lock(&self.state).trouble.is_none();
+            // A thread that has opened its file needs no other one.
+            if !is_confined && (!self.is_file || is_here) {
+                if let Err(error) = confine() {
+                    let (name, why) = (&self.name, language::reason(&error));
+                    write_error(&format!(
+                        "evenkeel: boot: disk {name}: cannot confine a thread: {why}\n"
+                    ));
+                    return;
+                }
+                is_confined = true;
+            }
+            let reached = self.disk.reach();
+            let mut state = lock(&self.state);
+            let trouble = reached.err().map(|error| error.to_string());
+            if state.trouble != trouble {
+                state.trouble = trouble;
+                self.changed.notify_all();
+            }
+            if state.stop {
+                return;
+            }
+            let waited = self.changed.wait_timeout(state, AGAIN);
+            if waited.unwrap_or_else(PoisonError::into_inner).0.stop {
+                return;
+            }
+        }
+    }
+}

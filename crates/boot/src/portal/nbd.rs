@@ -1,0 +1,266 @@
+//! A connection of NBD: the handshake, and requests one after the other.
+
+use super::iscsi::Used;
+use super::keeper::Kept;
+use super::stream::Stream;
+use crate::disk::{Disk, DiskError};
+use protocol::nbd::reply::{self, Extent, Piece};
+use protocol::nbd::{
+    Command, Errno, Export, Fault, GREETING, Handshake, OPTION_BYTES_MAX, REQUEST_BYTES, Request,
+    Session, Step, Transport,
+};
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Bytes that are read from a disk or written to it at once.
+const PIECE_BYTES: usize = 256 << 10;
+/// What disks do best, bytes.
+const BLOCK_PREFERRED: u32 = 4096;
+/// How long a client waits for a disk that is out of reach, before the handshake: `nbd-client -persist`
+/// ends when a handshake fails.
+const WAITS_MAX: Duration = Duration::from_secs(60);
+
+/// What a connection may use.
+pub trait Exports {
+    /// The disks that this client may use, by their names.
+    fn all(&self) -> Vec<(String, Arc<Kept>)>;
+
+    /// One of them, as it is for this client. None: it is not for it any more.
+    fn find(&self, name: &str, kept: &Kept) -> Option<Arc<dyn Disk>>;
+
+    /// The client uses one from now on.
+    fn begins(&self, name: &str);
+}
+
+/// Why a connection is closed.
+#[derive(Debug, thiserror::Error)]
+pub enum Closed {
+    /// The client does not speak NBD, or asks for what is not there.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The client wants no more.
+    #[error("the client has ended the connection")]
+    Ended,
+    /// The disk is out of reach.
+    #[error("the disk is out of reach")]
+    Away,
+    /// The connection failed.
+    #[error(transparent)]
+    Connection(#[from] io::Error),
+}
+
+/// Serves a connection until it ends.
+///
+/// # Errors
+/// Why it ended.
+pub fn serve(stream: &mut Stream, exports: &dyn Exports) -> Result<(), Closed> {
+    let all = exports.all();
+    let until = Instant::now() + WAITS_MAX;
+    // One that does not come is missing from the handshake.
+    for (_, kept) in &all {
+        kept.waits(until);
+    }
+    let all = all.into_iter();
+    let all: Vec<(String, Used)> = { all }
+        .filter_map(|(name, kept)| {
+            let disk = exports.find(&name, &kept)?;
+            Some((name, (kept, disk)))
+        })
+        .collect();
+    let session = shake_hands(stream, &all)?;
+    let mut all = all.into_iter();
+    let Some((name, (kept, disk))) = all.find(|(name, _)| *name == session.export.name) else {
+        return Err(Closed::Fault(Fault::NoSuchExport));
+    };
+    exports.begins(&name);
+    stream.has_begun()?;
+    let ended = transmit(stream, &session, &*disk);
+    if matches!(ended, Err(Closed::Away)) {
+        kept.is_lost();
+    }
+    ended
+}
+
+fn shake_hands(stream: &mut Stream, all: &[(String, Used)]) -> Result<Session, Closed> {
+    let described = |(name, (_, disk)): &(String, Used)| {
+        Some(Export {
+            name: name.clone(),
+            description: "a disk of a machine that boots from the network".to_owned(),
+            size: disk.size().ok()?,
+            read_only: disk.is_read_only(),
+            multi_conn: false,
+            block_min: 1,
+            block_preferred: BLOCK_PREFERRED,
+        })
+    };
+    let exports: Vec<Export> = all.iter().filter_map(described).collect();
+    stream.waited();
+    stream.write_all(&GREETING)?;
+    let mut handshake = Handshake::new(Transport::Plain);
+    let (mut input, mut out) = (Vec::new(), Vec::new());
+    loop {
+        let mut rest = input.as_slice();
+        let step = handshake.handle(&mut rest, &exports, &mut out);
+        let left = rest.len();
+        input.drain(..input.len() - left);
+        stream.write_all(&out)?;
+        stream.flush()?;
+        out.clear();
+        match step? {
+            Step::Read if input.len() <= OPTION_BYTES_MAX as usize + 16 => {}
+            Step::Transmit(session) if input.is_empty() => return Ok(session),
+            // A client sends no request before it has the reply.
+            Step::Transmit(_) | Step::Read => return Err(Closed::Fault(Fault::Option)),
+            Step::Close | Step::StartTls => return Err(Closed::Ended),
+        }
+        let mut bytes = [0; 4096];
+        let read = stream.read_some(&mut bytes)?;
+        input.extend_from_slice(&bytes[..read]);
+    }
+}
+
+fn transmit(stream: &mut Stream, session: &Session, disk: &dyn Disk) -> Result<(), Closed> {
+    let mut buffer = vec![0; PIECE_BYTES];
+    let mut out = Vec::new();
+    loop {
+        let mut head = [0; REQUEST_BYTES];
+        if !stream.head(&mut head)? {
+            // A client may be silent; one that is gone is noticed by its connection.
+            continue;
+        }
+        let request = Request::decode(&head)?;
+        out.clear();
+        let done = match session.command(&request) {
+            Ok(Command::Disconnect) => return Err(Closed::Ended),
+            Ok(Command::Read { .. }) => {
+                read(stream, session, &request, disk, &mut buffer)?;
+                continue;
+            }
+            Ok(Command::Write { fua }) => {
+                let written = write(stream, &request, disk, &mut buffer)?;
+                written.and_then(|()| stable(fua, disk))
+            }
+            Ok(Command::Flush) => disk.flush(),
+            // What is not needed any more may stay: only zeroes have a meaning.
+            Ok(Command::Trim { fua }) => stable(fua, disk),
+            Ok(Command::Zeroes { fua, fast, .. }) => match fast {
+                true => Err(DiskError::Unsupported),
+                false => { disk.zero(request.offset, u64::from(request.length)) }
+                    .and_then(|()| stable(fua, disk)),
+            },
+            Ok(Command::Cache) => Ok(()),
+            Ok(Command::Status { .. }) => {
+                // Where nothing is stored is not known: all of it may have data.
+                let all = Extent {
+                    length: request.length,
+                    hole: false,
+                };
+                reply::status(request.cookie, &[all], &mut out);
+                stream.write_all(&out)?;
+                continue;
+            }
+            Err(errno) => {
+                skip(stream, request.payload_bytes() as usize, &mut buffer)?;
+                reply::failed(session, request.cookie, errno, &mut out);
+                stream.write_all(&out)?;
+                continue;
+            }
+        };
+        match done.map_err(|error| errno(&error)) {
+            Ok(()) => reply::done(session, request.cookie, &mut out),
+            Err(None) => return Err(Closed::Away),
+            Err(Some(errno)) => reply::failed(session, request.cookie, errno, &mut out),
+        }
+        stream.write_all(&out)?;
+    }
+}
+
+fn stable(is_wanted: bool, disk: &dyn Disk) -> Result<(), DiskError> {
+    match is_wanted {
+        true => disk.flush(),
+        false => Ok(()),
+    }
+}
+
+/// The number of an error. None: the disk is out of reach, which another connection may change.
+fn errno(error: &DiskError) -> Option<Errno> {
+    match error {
+        DiskError::Away(_) => None,
+        DiskError::Failed(_) => Some(Errno::Io),
+        DiskError::ReadOnly => Some(Errno::Perm),
+        DiskError::End | DiskError::Full => Some(Errno::NoSpace),
+        DiskError::Unsupported => Some(Errno::NotSupported),
+    }
+}
+
+fn skip(stream: &mut Stream, mut left: usize, buffer: &mut [u8]) -> io::Result<()> {
+    while left > 0 {
+        let count = left.min(buffer.len());
+        stream.rest(&mut buffer[..count])?;
+        left -= count;
+    }
+    Ok(())
+}
+
+/// Writes the payload of a request as it comes. What follows an error is read and not used.
+fn write(
+    stream: &mut Stream,
+    request: &Request,
+    disk: &dyn Disk,
+    buffer: &mut [u8],
+) -> io::Result<Result<(), DiskError>> {
+    let (mut at, mut left) = (request.offset, request.length as usize);
+    while left > 0 {
+        let count = left.min(buffer.len());
+        stream.rest(&mut buffer[..count])?;
+        left -= count;
+        if let Err(error) = disk.write(at, &buffer[..count]) {
+            skip(stream, left, buffer)?;
+            return Ok(Err(error));
+        }
+        at += count as u64;
+    }
+    Ok(Ok(()))
+}
+
+/// Sends what a request reads. A simple reply cannot say in the middle that the rest failed: then the
+/// connection ends.
+fn read(
+    stream: &mut Stream,
+    session: &Session,
+    request: &Request,
+    disk: &dyn Disk,
+    buffer: &mut [u8],
+) -> Result<(), Closed> {
+    let (mut at, mut left) = (request.offset, request.length as usize);
+    let mut out = Vec::new();
+    while left > 0 {
+        let count = left.min(buffer.len());
+        left -= count;
+        let bytes = &mut buffer[..count];
+        let is_first = at == request.offset;
+        out.clear();
+        if let Err(error) = disk.read(at, bytes) {
+            let errno = errno(&error).ok_or(Closed::Away)?;
+            if !is_first && !session.structured {
+                return Err(Closed::Away);
+            }
+            reply::failed(session, request.cookie, errno, &mut out);
+            stream.write_all(&out)?;
+            return Ok(());
+        }
+        if is_first || session.structured {
+            let piece = Piece {
+                offset: at,
+                length: u32::try_from(count).unwrap_or(u32::MAX),
+                is_last: left == 0,
+            };
+            reply::data(session, request.cookie, piece, &mut out);
+        }
+        stream.write_all(&out)?;
+        stream.write_all(&buffer[..count])?;
+        at += count as u64;
+    }
+    Ok(())
+}

@@ -1,0 +1,488 @@
+//! The portal of one network: a thread that accepts connections at the interface, and the disks.
+
+use super::clients::Clients;
+use super::iscsi::{self, Targets, Used};
+use super::keeper::Kept;
+use super::nbd::{self, Closed, Exports};
+use super::stream::Stream;
+use crate::counters::{Counters, Counting, Ended};
+use crate::disk::{Disk, Overlays, Storage};
+use crate::iscsi::Refusal;
+use crate::iscsi::login::Established;
+use crate::iscsi::pdu::Broken;
+use crate::mac::Mac;
+use crate::net::tcp;
+use part::lock;
+use part::voice::write_error;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::net::netdevice::name_to_index;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How often the interface is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// Connections that are accepted before the interface and the orders are looked at.
+const TURN: usize = 64;
+/// How long connections are waited for at the end: less than the role has for a stop.
+const END_MAX: Duration = Duration::from_millis(1500);
+/// How long a listener rests when there are no descriptors left.
+const REST: Duration = Duration::from_millis(50);
+/// Bytes of the stack of a connection's thread.
+const STACK_BYTES: usize = 256 << 10;
+
+/// Finds the machine that has an address, if a disk is for it.
+pub type Finds = Arc<dyn Fn(Ipv4Addr, &str) -> Option<Mac> + Send + Sync>;
+
+/// A disk that is served.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Served {
+    /// What stores it.
+    pub storage: Storage,
+    /// The name of its target, where it is one of iSCSI.
+    pub target: Option<String>,
+    /// It is an export of NBD.
+    pub is_export: bool,
+    /// Every address of the network may use it.
+    pub is_open: bool,
+    /// What each machine changes of it, where that is for one run of the machine.
+    pub overlays: Option<Overlays>,
+}
+
+/// What is served from now on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// The interface.
+    pub interface: String,
+    /// The ports of iSCSI and of NBD.
+    pub ports: [u16; 2],
+    /// The disks, by name.
+    pub disks: BTreeMap<String, Served>,
+}
+
+/// How a disk is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Status {
+    /// Its name.
+    pub name: String,
+    /// What it is served by.
+    pub served: Served,
+    /// Why this node does not serve it; None: it does.
+    pub trouble: Option<String>,
+    /// The connections that use it.
+    pub clients: usize,
+}
+
+/// The portal. Dropping it ends it.
+pub struct Portal {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    confine: fn() -> io::Result<()>,
+    finds: Finds,
+    table: Mutex<Table>,
+    clients: Clients,
+    /// Of iSCSI and of NBD.
+    counting: [Arc<Counting>; 2],
+    wake: OwnedFd,
+}
+
+#[derive(Default)]
+struct Table {
+    stop: bool,
+    interface: String,
+    ports: [u16; 2],
+    disks: BTreeMap<String, (Served, Arc<Kept>)>,
+    /// What is wrong with the listeners.
+    troubles: [Option<String>; 2],
+}
+
+/// Which protocol a port is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Protocol {
+    Iscsi,
+    Nbd,
+}
+
+const PROTOCOLS: [Protocol; 2] = [Protocol::Iscsi, Protocol::Nbd];
+
+impl Served {
+    fn is_by(&self, protocol: Protocol) -> bool {
+        match protocol {
+            Protocol::Iscsi => self.target.is_some(),
+            Protocol::Nbd => self.is_export,
+        }
+    }
+}
+
+impl Portal {
+    /// Makes a portal without disks. `confine` leaves a thread with files to read.
+    ///
+    /// # Errors
+    /// The system has no descriptor left.
+    pub fn new(confine: fn() -> io::Result<()>, finds: Finds) -> io::Result<Portal> {
+        let shared = Shared {
+            confine,
+            finds,
+            table: Mutex::default(),
+            clients: Clients::default(),
+            counting: Default::default(),
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+        };
+        Ok(Portal {
+            shared: Arc::new(shared),
+            thread: None,
+        })
+    }
+
+    /// Serves these disks from now on. Connections to one that stays as it is go on, if their address may
+    /// still use it. It is called by a thread that may open the files.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn change(&mut self, change: Change) -> io::Result<()> {
+        let shared = &self.shared;
+        let mut gone = Vec::new();
+        {
+            let mut table = lock(&shared.table);
+            table.interface = change.interface;
+            table.ports = change.ports;
+            let all = std::mem::take(&mut table.disks);
+            for (name, (served, kept)) in all {
+                let is_same = change.disks.get(&name) == Some(&served);
+                match is_same {
+                    true => drop(table.disks.insert(name, (served, kept))),
+                    false => gone.push((name, kept)),
+                }
+            }
+        }
+        for (_, kept) in &gone {
+            kept.close();
+        }
+        let is_gone = |disk: &str| gone.iter().any(|(name, _)| name == disk);
+        { &shared.clients }.retain(|from, disk| !is_gone(disk) && shared.may_use(from, disk));
+        for (name, served) in change.disks {
+            if lock(&shared.table).disks.contains_key(&name) {
+                continue;
+            }
+            let kept = Arc::new(Kept::start(
+                &name,
+                &served.storage,
+                served.overlays.clone(),
+                shared.confine,
+            )?);
+            lock(&shared.table).disks.insert(name, (served, kept));
+        }
+        if self.thread.is_none() && !lock(&shared.table).disks.is_empty() {
+            let shared = Arc::clone(shared);
+            let thread = std::thread::Builder::new().name("portal".to_owned());
+            self.thread = Some(thread.spawn(move || match (shared.confine)() {
+                Ok(()) => run(&shared),
+                Err(error) => {
+                    let why = language::reason(&error);
+                    write_error(&format!("evenkeel: boot: cannot confine a thread: {why}\n"));
+                }
+            })?);
+        }
+        self.shared.wake();
+        Ok(())
+    }
+
+    /// How its disks are.
+    pub fn look(&self) -> Vec<Status> {
+        let table = lock(&self.shared.table);
+        let status = |(name, (served, kept)): (&String, &(Served, Arc<Kept>))| {
+            let troubles = PROTOCOLS.into_iter().zip(&table.troubles);
+            let troubles = troubles.filter(|(protocol, _)| served.is_by(*protocol));
+            let mut troubles = troubles.filter_map(|(_, trouble)| trouble.clone());
+            Status {
+                name: name.clone(),
+                served: served.clone(),
+                trouble: troubles.next().or_else(|| kept.trouble()),
+                clients: self.shared.clients.count(name),
+            }
+        };
+        table.disks.iter().map(status).collect()
+    }
+
+    /// What was counted of iSCSI and of NBD.
+    pub fn counters(&self) -> [Counters; 2] {
+        { &self.shared.counting }.each_ref().map(|one| one.read())
+    }
+}
+
+impl Drop for Portal {
+    fn drop(&mut self) {
+        lock(&self.shared.table).stop = true;
+        self.shared.wake();
+        if let Some(thread) = self.thread.take() {
+            // It panicked, and said why.
+            let _ = thread.join();
+        }
+        let disks = std::mem::take(&mut lock(&self.shared.table).disks);
+        for (_, kept) in disks.values() {
+            kept.close();
+        }
+        self.shared.clients.end_all(END_MAX);
+    }
+}
+
+impl Shared {
+    fn wake(&self) {
+        // The counter is full only if it is readable.
+        let _: Result<usize, _> = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+
+    fn may_use(&self, from: Ipv4Addr, disk: &str) -> bool {
+        let table = lock(&self.table);
+        let is_open = { table.disks.get(disk) }.is_some_and(|(served, _)| served.is_open);
+        drop(table);
+        is_open || (self.finds)(from, disk).is_some()
+    }
+
+    /// The disks of a protocol that an address may use.
+    fn disks_for(&self, from: Ipv4Addr, protocol: Protocol) -> Vec<(String, Served, Arc<Kept>)> {
+        let table = lock(&self.table);
+        let mut all: Vec<_> = { table.disks.iter() }
+            .filter(|(_, (served, _))| served.is_by(protocol))
+            .map(|(name, (served, kept))| (name.clone(), served.clone(), Arc::clone(kept)))
+            .collect();
+        drop(table);
+        all.retain(|(name, ..)| self.may_use(from, name));
+        all
+    }
+
+    /// The disk that is this target.
+    fn of_target(&self, target: &str) -> Option<(String, Arc<Kept>)> {
+        let table = lock(&self.table);
+        let mut all = table.disks.iter();
+        let (name, (_, kept)) =
+            all.find(|(_, (served, _))| served.target.as_deref() == Some(target))?;
+        Some((name.clone(), Arc::clone(kept)))
+    }
+
+    /// Serves a connection, on a thread of its own.
+    fn serve(&self, visit: &Visit<'_>, stream: TcpStream) {
+        let counting = &self.counting[visit.protocol as usize];
+        let ended = match Stream::new(stream, Arc::clone(counting)) {
+            Err(_) => Ended::Failed,
+            Ok(mut stream) => match visit.protocol {
+                Protocol::Iscsi => {
+                    let number = u16::try_from(visit.number & 0x7fff).unwrap_or(0);
+                    match iscsi::serve(&mut stream, number, visit) {
+                        Ok(()) | Err(Broken::Ended) => Ended::Done,
+                        Err(_) => Ended::Failed,
+                    }
+                }
+                Protocol::Nbd => match nbd::serve(&mut stream, visit) {
+                    Ok(()) | Err(Closed::Ended) => Ended::Done,
+                    Err(_) => Ended::Failed,
+                },
+            },
+        };
+        counting.end(ended);
+    }
+}
+
+/// A connection, and what it may use.
+struct Visit<'s> {
+    shared: &'s Shared,
+    protocol: Protocol,
+    number: u64,
+    from: Ipv4Addr,
+    /// The address at which it came.
+    at: SocketAddr,
+}
+
+impl Visit<'_> {
+    /// A disk as it is for this client.
+    fn disk_of(&self, name: &str, kept: &Kept) -> Option<Arc<dyn Disk>> {
+        kept.disk_of((self.shared.finds)(self.from, name))
+    }
+}
+
+impl Targets for Visit<'_> {
+    fn find(&self, target: &str) -> Result<Used, Refusal> {
+        let (name, kept) = self.shared.of_target(target).ok_or(Refusal::NotFound)?;
+        if !self.shared.may_use(self.from, &name) {
+            self.shared.counting[0].refuse();
+            return Err(Refusal::Authorization);
+        }
+        if kept.trouble().is_some() {
+            return Err(Refusal::Unavailable);
+        }
+        let disk = self.disk_of(&name, &kept).ok_or(Refusal::Removed)?;
+        Ok((kept, disk))
+    }
+
+    fn all(&self) -> Vec<(String, String)> {
+        let all = self
+            .shared
+            .disks_for(self.from, Protocol::Iscsi)
+            .into_iter();
+        all.filter_map(|(_, served, _)| Some((served.target?, self.at.to_string())))
+            .collect()
+    }
+
+    fn begins(&self, session: &Established) {
+        let target = session.target.as_deref();
+        if let Some((name, _)) = target.and_then(|target| self.shared.of_target(target)) {
+            let initiator = Some(session.initiator.clone());
+            self.shared.clients.uses(self.number, &name, initiator);
+        }
+    }
+}
+
+impl Exports for Visit<'_> {
+    fn all(&self) -> Vec<(String, Arc<Kept>)> {
+        let all = self.shared.disks_for(self.from, Protocol::Nbd);
+        if all.is_empty() {
+            self.shared.counting[1].refuse();
+        }
+        all.into_iter()
+            .map(|(name, _, kept)| (name, kept))
+            .collect()
+    }
+
+    fn find(&self, name: &str, kept: &Kept) -> Option<Arc<dyn Disk>> {
+        self.disk_of(name, kept)
+    }
+
+    fn begins(&self, name: &str) {
+        self.shared.clients.uses(self.number, name, None);
+    }
+}
+
+impl Drop for Visit<'_> {
+    /// Also where its thread panicked.
+    fn drop(&mut self) {
+        self.shared.clients.remove(self.number);
+    }
+}
+
+/// A port that is open.
+struct Door {
+    listener: TcpListener,
+    interface: (String, u32),
+    port: u16,
+}
+
+/// Accepts connections, until the portal ends.
+fn run(shared: &Arc<Shared>) {
+    let mut doors: [Option<Door>; 2] = [None, None];
+    let mut looks = Instant::now();
+    while !lock(&shared.table).stop {
+        if looks <= Instant::now() {
+            look(shared, &mut doors);
+            looks = Instant::now() + LOOK;
+        }
+        let mut watched = vec![PollFd::new(&shared.wake, PollFlags::IN)];
+        let open = doors.iter().flatten();
+        watched.extend(open.map(|door| PollFd::new(&door.listener, PollFlags::IN)));
+        let left = looks.saturating_duration_since(Instant::now());
+        let timeout = Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(1),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
+        // Interrupted or not: everything is looked at again.
+        let _ = poll(&mut watched, Some(&timeout));
+        if rustix::io::read(&shared.wake, &mut [0; 8]).is_ok() {
+            looks = Instant::now();
+        }
+        for (protocol, door) in PROTOCOLS.into_iter().zip(&doors) {
+            if let Some(door) = door {
+                accept(shared, protocol, door);
+            }
+        }
+    }
+}
+
+/// Looks at the interface: opens the ports that disks need, and closes the others.
+fn look(shared: &Shared, doors: &mut [Option<Door>; 2]) {
+    let mut table = lock(&shared.table);
+    let index = index(&table.interface);
+    for (at, protocol) in PROTOCOLS.into_iter().enumerate() {
+        let is_needed = table
+            .disks
+            .values()
+            .any(|(served, _)| served.is_by(protocol));
+        let port = table.ports[at];
+        let wanted = index.map(|index| (table.interface.clone(), index));
+        let is_right = |door: &Door| {
+            is_needed && door.port == port && Some(&door.interface) == wanted.as_ref()
+        };
+        if !doors[at].as_ref().is_some_and(is_right) {
+            doors[at] = None;
+        }
+        if doors[at].is_some() || !is_needed {
+            table.troubles[at] = None;
+            continue;
+        }
+        let opened = match &wanted {
+            None => Err(io::ErrorKind::NotFound.into()),
+            Some((name, _)) => tcp::listen(name, port),
+        };
+        table.troubles[at] = { opened.as_ref().err() }.map(|error| {
+            let (why, name) = (language::reason(error), &table.interface);
+            format!("cannot open port {port} at {name}: {why}")
+        });
+        if let (Ok(listener), Some(interface)) = (opened, wanted) {
+            doors[at] = Some(Door {
+                listener,
+                interface,
+                port,
+            });
+        }
+    }
+}
+
+fn accept(shared: &Arc<Shared>, protocol: Protocol, door: &Door) {
+    for _ in 0..TURN {
+        let (stream, from) = match door.listener.accept() {
+            Ok(accepted) => accepted,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(_) => {
+                std::thread::sleep(REST);
+                return;
+            }
+        };
+        let (IpAddr::V4(from), Ok(at)) = (from.ip(), stream.local_addr()) else {
+            continue;
+        };
+        let counting = &shared.counting[protocol as usize];
+        let Some(number) = shared.clients.add(&stream, from) else {
+            counting.refuse();
+            continue;
+        };
+        counting.begin();
+        let serves = Arc::clone(shared);
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+        let spawned = thread.name("root".to_owned()).spawn(move || {
+            let visit = Visit {
+                shared: &serves,
+                protocol,
+                number,
+                from,
+                at,
+            };
+            serves.serve(&visit, stream);
+        });
+        if spawned.is_err() {
+            shared.clients.remove(number);
+            counting.end(Ended::Failed);
+        }
+    }
+}
+
+fn index(interface: &str) -> Option<u32> {
+    // Any socket will do for the question.
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+    name_to_index(&socket, interface).ok()
+}

@@ -1,0 +1,101 @@
+//! Disks by iSCSI and NBD with real clients: those of libiscsi, of QEMU and of libnbd.
+
+mod clients;
+mod hostile;
+
+use boot::disk::Storage;
+use boot::mac::Mac;
+use boot::portal::{Change, Portal, Served};
+use lab::{Host, Lab, Scratch, eventually};
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes of the disk.
+const BYTES: usize = 64 << 20;
+const TARGET: &str = "iqn.2026-01.org.evenkeel:lan.system";
+const MACHINE: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 7);
+
+/// A node that serves a file by both protocols to one address, that machine, and another one.
+struct Node {
+    portal: Portal,
+    node: Host,
+    interface: String,
+    machine: Host,
+    stranger: Host,
+    scratch: Scratch,
+    _lab: Lab,
+}
+
+impl Node {
+    fn new(name: &str) -> Node {
+        let lab = Lab::new(name).unwrap();
+        let lan = lab.switch("lan").unwrap();
+        let host = |name: &str, address: &str| {
+            let host = lab.host(name).unwrap();
+            let card = lan.attach(&host).unwrap();
+            card.address(address).unwrap();
+            (host, card.name().to_owned())
+        };
+        let (node, interface) = host("node", "10.20.0.2/24");
+        let (machine, _) = host("machine", "10.20.0.7/24");
+        let (stranger, _) = host("stranger", "10.20.0.8/24");
+        let scratch = Scratch::new().unwrap();
+        scratch.write("disk", vec![0; BYTES]).unwrap();
+        let finds = |from, disk: &str| {
+            (from == MACHINE && disk == "system").then_some(Mac([0x52, 0x54, 0, 0, 0, 7]))
+        };
+        let portal = Portal::new(|| Ok(()), Arc::new(finds)).unwrap();
+        let mut node = Node {
+            portal,
+            node,
+            interface,
+            machine,
+            stranger,
+            scratch,
+            _lab: lab,
+        };
+        node.serve(false);
+        node
+    }
+
+    /// Serves the file from now on, and waits until that is so.
+    #[track_caller]
+    fn serve(&mut self, is_read_only: bool) {
+        let served = Served {
+            storage: Storage::File {
+                path: self.scratch.path().join("disk"),
+                is_read_only,
+            },
+            target: Some(TARGET.to_owned()),
+            is_export: true,
+            is_open: false,
+            overlays: None,
+        };
+        let change = Change {
+            interface: self.interface.clone(),
+            ports: [3260, 10_809],
+            disks: [("system".to_owned(), served)].into(),
+        };
+        let portal = &mut self.portal;
+        // Its threads are where the one is that starts them.
+        self.node.enter(|| portal.change(change)).unwrap();
+        let is_served = || self.portal.look()[0].trouble.is_none();
+        assert!(eventually(PATIENCE, is_served), "{:?}", self.portal.look());
+    }
+
+    /// What a program of the machine prints.
+    #[track_caller]
+    fn run(&self, program: &str, words: &[&str]) -> String {
+        let mut command = Command::new(program);
+        command.args(words);
+        self.machine.run(command).unwrap()
+    }
+}
+
+/// The address of the disk by iSCSI.
+fn iscsi() -> String {
+    format!("iscsi://10.20.0.2/{TARGET}/0")
+}
