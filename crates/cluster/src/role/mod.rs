@@ -22,6 +22,7 @@ mod invitations;
 mod leader;
 pub(crate) mod leases;
 mod places;
+mod refused;
 mod requests;
 pub mod setup;
 mod shared;
@@ -220,6 +221,7 @@ async fn live<M: Machine, N: Network>(
     tasks.spawn(tasks::tell_of_loss(shared.clone()));
     tasks.spawn(certificates::run(shared.clone()));
     tasks.spawn(leader::run(shared.clone()));
+    tasks.spawn(refused::run(shared.clone()));
     if shared.who.kind == Kind::Node {
         tasks.spawn(tasks::parts(shared.clone()));
         tasks.spawn(agent::run(shared.clone(), accepted, going_back));
