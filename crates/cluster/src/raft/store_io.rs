@@ -181,8 +181,11 @@ impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for Log<R> {
         let (store, vote) = (self.store.clone(), *vote);
         let saving = async move { ask::<R, _>(|done| store.save_vote(vote, done)).await };
         let mut saving = Box::pin(saving);
-        // A vote that was not given to a leader yet is a promise.
-        while vote.committed {
+        if !vote.committed {
+            // It is a promise to a candidate.
+            return saving.await.map_err(|error| self.failed(error));
+        }
+        loop {
             let waited = R::select2(&mut saving, R::sleep(REFUSED_LOOK)).await;
             match waited {
                 Select2::First(saved) => return saved.map_err(|error| self.failed(error)),
@@ -193,7 +196,6 @@ impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for Log<R> {
                 Select2::Second(()) => {}
             }
         }
-        saving.await.map_err(|error| self.failed(error))
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {

@@ -260,14 +260,10 @@ impl World {
             Disturbance::Loss(loss) => network.set_weather(|weather| weather.loss = loss),
             Disturbance::Late(late) => network.set_weather(|weather| weather.late = late),
             Disturbance::Slow(ms) => network.set_weather(|weather| weather.slow_us = ms * 1_000),
-            Disturbance::StandStill(place, long) => {
-                let process = &self.hosts[place].process;
-                process.stand_still(Duration::from_millis(long));
-            }
+            Disturbance::StandStill(place, long) => self.stand_still(place, long),
             Disturbance::LeaderStandsStill(long) => {
                 if let Some(place) = self.leader() {
-                    let process = &self.hosts[place].process;
-                    process.stand_still(Duration::from_millis(long));
+                    self.stand_still(place, long);
                 }
             }
             Disturbance::Kill(place, long) => self.kill(place, long),
@@ -308,6 +304,11 @@ impl World {
             Disturbance::ReplaceArbiter => self.replace_arbiter().await?,
         }
         Ok(())
+    }
+
+    fn stand_still(&self, place: usize, long_ms: u64) {
+        let process = &self.hosts[place].process;
+        process.stand_still(Duration::from_millis(long_ms));
     }
 
     fn fill(&mut self, place: usize, long_ms: u64) {
