@@ -42,9 +42,12 @@ fn an_address_is_got_renewed_released_and_kept_over_a_kill() {
     }
     let mut site = BootSite::new("boot-dhcp");
     site.start(RANGE);
+    let watch = site.watches();
     let one = site.client("one");
     let program = one.stays();
     let first = one.hears("bound ");
+    site.watched(&[&one.mac(), "DISCOVER", &format!("-> OFFER {first}")]);
+    drop(watch);
     assert!(first.starts_with("10.60.0.10"), "{first}");
     site.why(&one, &format!("ACK {first}"));
     program.signal(Signal::USR1).unwrap();

@@ -109,6 +109,30 @@ impl BootSite {
             .unwrap_or_else(|error| error.to_string())
     }
 
+    /// Starts `boot watch`, and waits until it watches.
+    pub fn watches(&self) -> Process {
+        let file = |name| File::create(self.scratch.path().join(name)).unwrap();
+        let mut command = Command::new(binary());
+        command.args(["boot", "watch", "--pid", &self.program().pid().to_string()]);
+        command.stdin(Stdio::null()).stdout(file("watched"));
+        command.stderr(file("watching"));
+        let watch = self.server.spawn(command).unwrap();
+        let begun = || !self.read("watching").is_empty();
+        assert!(eventually(SOON, begun));
+        watch
+    }
+
+    /// Waits until `boot watch` has printed a line with these texts.
+    pub fn watched(&self, texts: &[&str]) {
+        let is_it = |line: &str| texts.iter().all(|text| line.contains(text));
+        let came = eventually(SOON, || self.read("watched").lines().any(is_it));
+        assert!(came, "{texts:?}: {}", self.read("watched"));
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.scratch.path().join(name)).unwrap_or_default()
+    }
+
     /// Waits until the report of the network has a text.
     pub fn shows(&self, text: &str) {
         let mut shown = String::new();
@@ -116,7 +140,7 @@ impl BootSite {
             shown = self.ours(&["boot", "show"]);
             shown.contains(text)
         });
-        let said = fs::read_to_string(self.scratch.path().join("said")).unwrap_or_default();
+        let said = self.read("said");
         assert!(good, "no '{text}' in:\n{shown}\n{said}");
     }
 

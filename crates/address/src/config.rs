@@ -17,7 +17,7 @@ pub use options::Options;
 pub use track::{BfdSession, ParameterMatch, Script, TrackFile, TrackProcess, Tracked, Weight};
 
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -233,6 +233,16 @@ impl Config {
     /// As the loader hands it to the role.
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// The interfaces that something of it needs: those of instances and of what they track.
+    pub fn used_interfaces(&self) -> BTreeSet<&str> {
+        let own = self.instances.iter().map(|one| &one.interface);
+        let of_instances = self.instances.iter().map(|one| &one.tracked);
+        let of_groups = self.groups.iter().map(|one| &one.tracked);
+        let tracked = of_instances.chain(of_groups);
+        let tracked = tracked.flat_map(|one| one.interfaces.iter().map(|(name, _)| name));
+        own.chain(tracked).map(String::as_str).collect()
     }
 
     /// Both languages together; what holds for all is the first one's.

@@ -40,7 +40,7 @@ fn serve(directory: &str, by_tftp: &str, by_http: &str) -> Ended {
         socket: UdpSocket::bind(by_tftp)?.into(),
         interface: None,
     };
-    let _tftp = tftp::Server::start(vec![listener], shelf.clone())?;
+    let _tftp = tftp::Server::start(vec![listener], shelf.clone(), tftp::TRANSFERS_MAX)?;
     // All clients of a measurement may have one address.
     let limits = http::Limits {
         of_one: 2_048,

@@ -9,6 +9,8 @@ use std::collections::{HashMap, VecDeque};
 const MACHINES_MAX: usize = 4_096;
 /// Packets and fetches of a machine.
 const STEPS_MAX: usize = 64;
+/// Packets and fetches of all machines, for somebody who watches.
+const RECENT_MAX: usize = 1_024;
 
 /// One thing that a machine asked.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -37,6 +39,8 @@ struct Machine {
 #[derive(Clone, Debug, Default)]
 pub struct History {
     machines: HashMap<Mac, Machine>,
+    /// The newest steps of all, each as often as it came; the last one has `number`.
+    recent: VecDeque<(Mac, Step)>,
     number: u64,
 }
 
@@ -44,6 +48,10 @@ impl History {
     /// Remembers a step.
     pub fn add(&mut self, mac: Mac, step: Step) {
         self.number += 1;
+        if self.recent.len() >= RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((mac, step.clone()));
         if self.machines.len() >= MACHINES_MAX && !self.machines.contains_key(&mac) {
             self.forget();
         }
@@ -76,6 +84,21 @@ impl History {
     pub fn of(&self, mac: Mac) -> Vec<Step> {
         let machine = self.machines.get(&mac);
         machine.map_or_else(Vec::new, |machine| machine.steps.iter().cloned().collect())
+    }
+
+    /// The number of the newest step of all.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The steps of all machines behind that of a number, the newest last, and how many of them are
+    /// forgotten. A number of another history, which had come further, is none.
+    pub fn since(&self, number: u64) -> (u64, impl Iterator<Item = &(Mac, Step)>) {
+        let number = if number > self.number { 0 } else { number };
+        let new = usize::try_from(self.number - number).unwrap_or(usize::MAX);
+        let missed = new.saturating_sub(self.recent.len());
+        let known = self.recent.len().saturating_sub(new);
+        (missed as u64, self.recent.iter().skip(known))
     }
 
     /// The last step of each machine.
@@ -123,6 +146,36 @@ mod tests {
             .collect();
         assert_eq!(asked, ["a", "b", "a"]);
         assert_eq!(history.of(mac(2)), []);
+    }
+
+    #[test]
+    fn who_watches_gets_each_step_once_and_knows_how_many_are_missing() {
+        let mut history = History::default();
+        let asked = |history: &History, number| {
+            let (missed, steps) = history.since(number);
+            let steps = steps
+                .map(|(_, step)| step.asked.clone())
+                .collect::<Vec<_>>();
+            (missed, steps.concat())
+        };
+        assert_eq!(asked(&history, 0), (0, String::new()));
+        for word in ["a", "a", "b"] {
+            history.add(mac(1), step(word));
+        }
+        assert_eq!(asked(&history, 0), (0, "aab".to_owned()));
+        assert_eq!(asked(&history, 2), (0, "b".to_owned()));
+        assert_eq!(asked(&history, 3), (0, String::new()));
+        assert_eq!(
+            asked(&history, 4),
+            (0, "aab".to_owned()),
+            "the role has begun again"
+        );
+        for number in 0..2_000 {
+            history.add(mac(number), step("c"));
+        }
+        let (missed, steps) = asked(&history, 3);
+        assert_eq!((missed, steps.len()), (976, RECENT_MAX));
+        assert_eq!(asked(&history, history.number() - 2), (0, "cc".to_owned()));
     }
 
     #[test]

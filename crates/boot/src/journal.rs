@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 /// Bytes that are read at a start: far more than a range of the greatest size has.
 const BYTES_MAX: u64 = 64 << 20;
+/// What the name of the copy of a damaged file ends with.
+const DAMAGED: &str = "damaged";
 /// Lines beyond those that are needed, after which the file is written anew.
 const STALE_MAX: usize = 65_536;
 
@@ -27,6 +29,8 @@ pub struct Journal {
     known: BTreeMap<Ipv4Addr, Holder>,
     /// Lines in the file.
     lines: usize,
+    /// Lines that could not be read at the start.
+    damaged: usize,
     /// No other process has the file as long as this is open.
     _lock: File,
 }
@@ -46,18 +50,35 @@ impl Journal {
             .open(path.with_extension("lock"))?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| io::Error::other("another process has the leases of this section"))?;
-        let known = match File::open(&path) {
+        let (known, damaged) = match File::open(&path) {
             Ok(file) => read(file)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (BTreeMap::new(), 0),
             Err(error) => return Err(error),
         };
+        if damaged > 0 {
+            std::fs::copy(&path, path.with_extension(DAMAGED))?;
+        }
         let file = write_anew(&path, &known)?;
         Ok(Journal {
             path,
             file,
             lines: known.len(),
+            damaged,
             known,
             _lock: lock,
+        })
+    }
+
+    /// What an operator has to know of lines that could not be read: whose address they had is not known.
+    pub fn damage(&self) -> Option<String> {
+        (self.damaged > 0).then(|| {
+            format!(
+                "{} lines of {} are damaged: the leases in them are lost, and each address is probed before it is \
+                 given again; the file as it was is {}",
+                self.damaged,
+                self.path.display(),
+                self.path.with_extension(DAMAGED).display()
+            )
         })
     }
 
@@ -129,10 +150,11 @@ fn line(text: &mut String, address: Ipv4Addr, holder: Holder) {
     };
 }
 
-fn read(file: File) -> io::Result<BTreeMap<Ipv4Addr, Holder>> {
+/// Who has an address, and how many lines say nothing that can be read.
+fn read(file: File) -> io::Result<(BTreeMap<Ipv4Addr, Holder>, usize)> {
     let mut bytes = Vec::new();
     file.take(BYTES_MAX).read_to_end(&mut bytes)?;
-    let mut known = BTreeMap::new();
+    let (mut known, mut damaged) = (BTreeMap::new(), 0);
     // What follows the last end of a line was never finished.
     let whole = bytes
         .iter()
@@ -140,26 +162,27 @@ fn read(file: File) -> io::Result<BTreeMap<Ipv4Addr, Holder>> {
         .map_or(0, |end| end + 1);
     let text = String::from_utf8_lossy(&bytes[..whole]);
     for line in text.lines() {
-        let Some((address, who)) = line.split_once(' ') else {
-            continue;
-        };
-        let Ok(address) = address.parse() else {
-            continue;
-        };
-        match (who, who.parse()) {
-            ("-", _) => {
+        match of_line(line) {
+            Some((address, Holder::Nobody)) => {
                 known.remove(&address);
             }
-            ("?", _) => {
-                known.insert(address, Holder::Unclear);
+            Some((address, holder)) => {
+                known.insert(address, holder);
             }
-            (_, Ok(mac)) => {
-                known.insert(address, Holder::Client(mac));
-            }
-            (_, Err(_)) => {}
+            None => damaged += 1,
         }
     }
-    Ok(known)
+    Ok((known, damaged))
+}
+
+fn of_line(line: &str) -> Option<(Ipv4Addr, Holder)> {
+    let (address, who) = line.split_once(' ')?;
+    let holder = match who {
+        "-" => Holder::Nobody,
+        "?" => Holder::Unclear,
+        mac => Holder::Client(mac.parse().ok()?),
+    };
+    Some((address.parse().ok()?, holder))
 }
 
 fn write_anew(path: &Path, known: &BTreeMap<Ipv4Addr, Holder>) -> io::Result<File> {

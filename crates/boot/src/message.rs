@@ -6,6 +6,7 @@ use crate::mac::Mac;
 use part::role::PartMessage;
 use part::role::bounded::Name;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 /// An order or a question of an operator.
@@ -34,6 +35,11 @@ pub enum Message {
     },
     /// All machines. The answer is [`Machines`].
     Machines {},
+    /// What all machines asked meanwhile. The answer is [`Watched`].
+    Watch {
+        /// The numbers that the answer before had; none: what comes from now on.
+        after: BTreeMap<String, u64>,
+    },
 }
 
 impl Message {
@@ -84,6 +90,18 @@ pub struct Machines {
     pub machines: Vec<Shown>,
     /// How many more there are than these.
     pub more: u64,
+}
+
+/// What machines asked.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct Watched {
+    /// The number of the last step of each network.
+    pub after: BTreeMap<String, u64>,
+    /// How many steps are forgotten already.
+    pub missed: u64,
+    /// The steps, with their network and machine, those of a network the newest last.
+    pub steps: Vec<(String, String, Step)>,
 }
 
 /// A machine.

@@ -179,16 +179,8 @@ fn enlist(section: &str, mac: Mac, servers: &Servers) -> Vec<u8> {
         "echo This machine is new in network {section}: {mac}"
     ));
     script.line("echo It waits for a `machine` line in the configuration; `evenkeel boot enlist` shows one.");
-    let facts = [
-        "manufacturer",
-        "product",
-        "serial",
-        "uuid",
-        "platform",
-        "buildarch",
-        "asset",
-    ];
-    let mut query: Vec<String> = facts
+    let [of_ipxe @ .., _, _, _, _, _] = &FACTS;
+    let mut query: Vec<String> = of_ipxe
         .iter()
         .map(|fact| format!("{fact}=${{{fact}:uristring}}"))
         .collect();
@@ -198,6 +190,23 @@ fn enlist(section: &str, mac: Mac, servers: &Servers) -> Vec<u8> {
     script.line(&format!("chain --replace {url} || goto failed"));
     script.again(mac, servers)
 }
+
+/// What a new machine may say of itself. The first ones are settings of iPXE; the last three are for a
+/// script in an image.
+pub const FACTS: [&str; 12] = [
+    "manufacturer",
+    "product",
+    "serial",
+    "uuid",
+    "platform",
+    "buildarch",
+    "asset",
+    "memory",
+    "card",
+    "cpu",
+    "cpus",
+    "disks",
+];
 
 /// The script of iPXE for a machine that has said what it is.
 pub fn enlisted(mac: Mac, servers: &Servers) -> Vec<u8> {

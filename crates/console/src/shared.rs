@@ -4,10 +4,11 @@ use crate::access::limiter::Limiter;
 use crate::access::session::Sessions;
 use crate::config::Config;
 use crate::drawing::Drawings;
+use crate::history::History;
 use crate::inquiry::live::Inquiries;
 use crate::inquiry::{Ask, word};
 use crate::look::Look;
-use crate::platform::Platform;
+use crate::platform::{Member, Platform};
 use crate::screen::Screens;
 use crate::user::{Role, Viewer};
 use configuration::Account;
@@ -154,9 +155,35 @@ impl Action {
                 state.word()
             )),
             Action::Entry { table, key } => {
-                Some(format!("clear table {} key {}\n", word(table), word(key)))
+                let (table, key) = (word(table), word(key));
+                // Of an entry that is not there, the second command says nothing.
+                Some(format!(
+                    "show table {table} key {key};clear table {table} key {key}\n"
+                ))
             }
             Action::Offer { .. } => None,
+        }
+    }
+
+    /// What the answer to [`Action::command`] means.
+    ///
+    /// # Errors
+    /// Why it was not done, in words.
+    pub fn outcome(&self, answer: &str) -> Result<(), String> {
+        let mut lines = answer.lines().map(str::trim);
+        if matches!(self, Action::Entry { .. }) {
+            let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with("# table:"));
+            return match lines.next() {
+                Some(line) if line.starts_with("0x") && line.contains(": key=") => {
+                    lines.next().map_or(Ok(()), |words| Err(words.to_owned()))
+                }
+                Some(words) => Err(words.to_owned()),
+                None => Err("there is no such entry: it may have expired".to_owned()),
+            };
+        }
+        match lines.find(|line| !line.is_empty()) {
+            Some(_) => Err(answer.trim().to_owned()),
+            None => Ok(()),
         }
     }
 
@@ -389,6 +416,17 @@ impl Shared {
     pub fn viewer(&self, token: &str) -> Option<Viewer> {
         let config = self.config();
         lock(&self.sessions).viewer(&config, token, now_s())
+    }
+
+    /// The platform is like this from now on.
+    pub fn publish(&self, members: Vec<Member>, history: Arc<History>) {
+        // Not in the call: it would be held until those who read the platform let it go.
+        let versions = lock(&self.versions).clone();
+        self.platform.send_replace(Arc::new(Platform {
+            members,
+            history,
+            versions,
+        }));
     }
 
     /// Gives an order to the main thread.

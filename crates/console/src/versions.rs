@@ -114,10 +114,9 @@ async fn exchange(shared: &Shared, question: &[u8]) -> io::Result<Answer> {
 pub async fn keep(shared: Arc<Shared>) {
     let mut looks = shared.platform.subscribe();
     while looks.changed().await.is_ok() {
-        let is_known = {
-            let platform = looks.borrow_and_update();
-            has_cluster(&platform) && lock(&shared.versions).is_some()
-        };
+        // It is let go before anything else is waited for: the main thread waits for it.
+        let platform = looks.borrow_and_update().clone();
+        let is_known = has_cluster(&platform) && lock(&shared.versions).is_some();
         if !is_known || shared.watchers.are_there() {
             refresh(&shared).await;
         }
@@ -190,5 +189,33 @@ mod tests {
         ] {
             assert!(asked(bytes).is_err());
         }
+    }
+
+    /// The thread of the pages and the main thread each hold one of what is known of the platform and of
+    /// the versions for a moment: never one while they wait for the other.
+    #[test]
+    fn a_look_at_the_platform_never_waits_for_one_who_keeps_the_versions() {
+        let shared = shared();
+        *lock(&shared.versions) = Some(Arc::default());
+        let members = crate::sample::platform().members;
+        let keeper = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = { runtime }.enable_all().build().unwrap();
+            runtime.block_on(keep(keeper));
+        });
+        let (done, is_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for _ in 0..500_000 {
+                shared.publish(members.clone(), Arc::default());
+            }
+            done.send(()).unwrap();
+        });
+        let limit = std::time::Duration::from_secs(120);
+        assert_eq!(
+            is_done.recv_timeout(limit),
+            Ok(()),
+            "both wait for each other"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The supervisor looks at the heartbeats of the roles, and restarts one that is frozen.
 
 use crate::programs;
-use crate::pulse::{create, is_frozen, is_stopped};
+use crate::pulse::{create, is_frozen, is_stopped, sample};
 use crate::slot::Slot;
 use crate::state::Supervisor;
 use part::heart::{Frozen, LOOK_EVERY_MS, LOOKS_MAX, Look};
@@ -33,8 +33,8 @@ impl Supervisor {
                 false => is_stopped(role, look),
             };
             if let Some(why) = frozen {
-                role.kill();
                 tell_frozen(&mut self.voice, what, role.number(), None, why);
+                role.kill();
             }
         }
     }
@@ -53,8 +53,8 @@ impl Supervisor {
         if !proxy.ready {
             pulses.begin_anew();
             if let Some(why) = is_stopped(&mut proxy.process, look) {
-                proxy.process.kill();
                 tell_frozen(&mut self.voice, "proxy", proxy.process.number(), None, why);
+                proxy.process.kill();
             }
             return;
         }
@@ -73,10 +73,10 @@ impl Supervisor {
             }),
         };
         if let Some((thread, why)) = frozen {
+            tell_frozen(&mut self.voice, "proxy", number, thread.as_deref(), why);
             // Its end is seen in the next turn.
             proxy.process.kill();
             pulses.begin_anew();
-            tell_frozen(&mut self.voice, "proxy", number, thread.as_deref(), why);
         }
     }
 
@@ -149,11 +149,17 @@ impl Supervisor {
     }
 }
 
+/// Says what is frozen, and where it waits: asked before it is killed.
 fn tell_frozen(voice: &mut Voice, role: &str, process: i32, thread: Option<&str>, why: Frozen) {
+    let place = match why {
+        Frozen::Sleeps => sample::place(process, thread),
+        Frozen::Stopped | Frozen::Loops | Frozen::Gone => None,
+    };
+    let place = place.map_or_else(String::new, |place| format!(" (in the kernel's {place})"));
     let thread = thread.map_or_else(|| "main thread".to_owned(), |name| format!("thread {name}"));
     let seconds = u64::from(LOOKS_MAX) * LOOK_EVERY_MS / 1_000;
     voice.alert(format_args!(
-        "the {role} (process {process}) is frozen: its {thread} {why} and has shown no activity for {seconds} s; \
+        "the {role} (process {process}) is frozen: its {thread} {why}{place} and has shown no activity for {seconds} s; \
          the supervisor kills and restarts it"
     ));
 }

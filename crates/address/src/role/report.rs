@@ -243,9 +243,15 @@ impl Role {
         };
         let is_up = |up: bool| if up { Verdict::Up } else { Verdict::Down };
         let mut all = Vec::new();
+        let used = self.config.used_interfaces();
         for seen in self.host.links.all() {
             let name = &seen.link.name;
-            all.push(tracked("interface", name, is_up(seen.up), 0, String::new()));
+            let mut link = tracked("interface", name, is_up(seen.up), 0, String::new());
+            if !seen.up && !used.contains(name.as_str()) {
+                // Nothing needs it: it is down, and that is no trouble.
+                link.state.grade = Grade::Unknown;
+            }
+            all.push(link);
         }
         for asked in &self.tracker.scripts {
             let (since, outcome) = asked.history();

@@ -163,3 +163,19 @@ fn on_a_full_disk_a_lease_is_not_written_and_is_there_once_there_is_room() {
     drop(journal);
     assert_eq!(known(&disk.path()).len(), 999);
 }
+
+#[test]
+fn damaged_lines_are_told_and_the_file_as_it_was_is_kept() {
+    let scratch = Scratch::new().unwrap();
+    let path = scratch.path().join("lan.leases");
+    let text = b"10.20.0.1 02:00:00:00:00:01\n\0\0\n10.20.0.2 02:00:00\n10.20.0.3 02:00";
+    fs::write(&path, text).unwrap();
+    let journal = Journal::open(scratch.path(), "lan").unwrap();
+    let words = journal.damage().expect("it is told");
+    // The last line was never finished: nobody was told of that lease.
+    assert!(words.starts_with("2 lines of "), "{words}");
+    drop(journal);
+    assert_eq!(fs::read(path.with_extension("damaged")).unwrap(), text);
+    let journal = Journal::open(scratch.path(), "lan").unwrap();
+    assert_eq!(journal.damage(), None, "it was written anew");
+}

@@ -256,10 +256,15 @@ fn not_here(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
     let is_missing = |path: &Path| context.outside.runs(path, None) == Runs::Missing;
     let files = lan.images.iter().flat_map(|(_, files, _)| files);
     wrong.extend(disks::not_here(lan, is_missing));
-    wrong.extend(files.filter(|file| is_missing(&file.value)).map(|file| {
-        let told = format!("there is no file '{}'", file.value.display());
+    wrong.extend(files.filter_map(|file| {
+        let path = file.value.display();
+        let told = match context.outside.runs(&file.value, None) {
+            Runs::Missing => format!("there is no file '{path}'"),
+            Runs::Directory => format!("'{path}' is a directory"),
+            Runs::NotExecutable | Runs::Yes => return None,
+        };
         let told = Diagnostic::warning(&codes::NO_FILE, file.span, told);
-        told.label("a machine that boots this image stops here")
+        Some(told.label("a machine that boots this image stops here"))
     }));
     let needed = loader::needed(lan.secure_boot.is_some());
     let needed = needed.filter(|loader| is_missing(Path::new(loader.path)));

@@ -11,7 +11,7 @@ use crate::aoe;
 use crate::aoe::server::{Served, Storage};
 use crate::config::{self, Boots, Lan};
 use crate::mac::{Mac, mark};
-use crate::message::{Answer, Asked, Machines, Message};
+use crate::message::{Answer, Asked, Machines, Message, Watched};
 use crate::site::{Held, Servers, Shared, Site, Standing, rows};
 use leases::Leases;
 use part::codec;
@@ -305,6 +305,7 @@ impl Role {
             Message::Wake { machine } => codec::encode(&Answer::of(self.wake(machine))),
             Message::Why { machine } => codec::encode(&self.why(machine)),
             Message::Machines {} => codec::encode(&self.machines()),
+            Message::Watch { after } => codec::encode(&self.watch(after)),
         }
     }
 
@@ -384,6 +385,36 @@ impl Role {
             next: shown.next,
             steps: site.asked(mac),
         }
+    }
+
+    /// What machines asked since an answer before.
+    fn watch(&self, after: &BTreeMap<String, u64>) -> Watched {
+        let (mut watched, mut bytes) = (Watched::default(), 0);
+        for (name, running) in &self.networks {
+            let site = running.site.lock();
+            let history = site.history();
+            watched.after.insert(name.clone(), history.number());
+            // The first answer says only where to begin.
+            let Some(number) = after.get(name).copied().filter(|_| !after.is_empty()) else {
+                continue;
+            };
+            let (missed, steps) = history.since(number);
+            watched.missed += missed;
+            for (mac, step) in steps {
+                let named = site.lan().machines.get(mac);
+                let who = named.map_or_else(
+                    || mac.to_string(),
+                    |machine| format!("{} ({mac})", machine.name),
+                );
+                // As many as one answer has room for.
+                bytes += codec::encode(step).len();
+                match bytes < SHOWN_BYTES {
+                    true => watched.steps.push((name.clone(), who, step.clone())),
+                    false => watched.missed += 1,
+                }
+            }
+        }
+        watched
     }
 
     /// All machines, those that asked last first: as many as one answer has room for.

@@ -265,6 +265,9 @@ impl Running {
                 let why = language::reason(&error);
                 format!("cannot keep leases in {}: {why}", directory.display())
             });
+            if let Some(words) = journal.as_ref().ok().and_then(Journal::damage) {
+                write_error(&format!("evenkeel: boot: {words}\n"));
+            }
             site.keep_in(journal, now_ms());
         }
         drop(site);

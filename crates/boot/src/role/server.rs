@@ -52,7 +52,7 @@ impl Server {
         let confined = std::thread::spawn(move || -> io::Result<Files> {
             (place.only_reads)()?;
             Ok(Files {
-                tftp: tftp::Server::start(Vec::new(), shelf.clone())?,
+                tftp: tftp::Server::start(Vec::new(), shelf.clone(), tftp::TRANSFERS_MAX)?,
                 http: http::Server::start(Vec::new(), shelf, http::Limits::default())?,
             })
         });

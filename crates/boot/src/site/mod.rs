@@ -26,6 +26,8 @@ use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// How long another DHCP server is remembered of which nothing more is seen, milliseconds.
+const SERVER_MS: u64 = 600_000;
 /// Other DHCP servers that are remembered.
 const OTHERS_MAX: usize = 16;
 /// New machines that are remembered.
@@ -110,6 +112,16 @@ struct Seen {
     macs: HashMap<Ipv4Addr, Mac>,
     /// Files of an image that a machine has fetched as a whole.
     fetched: HashMap<Mac, (String, u32)>,
+}
+
+impl Seen {
+    /// Drops servers of which nothing was seen for long: what names them is a client's packet, which
+    /// anybody can send.
+    fn forget_servers(&mut self) {
+        let now = Moment::now().boottime_ms;
+        self.servers
+            .retain(|_, at| now.saturating_sub(at.boottime_ms) < SERVER_MS);
+    }
 }
 
 /// How often something happened.
@@ -374,6 +386,7 @@ impl Site {
             return None;
         }
         let decision = self.desk.as_mut()?.decide(&request, is_proxy_port, now_ms);
+        self.seen.forget_servers();
         if let Some(other) = decision.other
             && (self.seen.servers.len() < OTHERS_MAX || self.seen.servers.contains_key(&other))
         {
@@ -616,6 +629,11 @@ impl Site {
             .iter()
             .filter(|(mac, _)| !self.lan.machines.contains_key(mac));
         new.map(|(mac, (at, facts))| (*mac, *at, facts))
+    }
+
+    /// What all machines asked.
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// What a machine asked, the newest last.

@@ -232,15 +232,11 @@ fn facts(query: &str) -> Facts {
     // iPXE writes a space as `%20`, and a plus as it is.
     let query = query.replace('+', "%2B");
     for (name, value) in form_urlencoded::parse(query.as_bytes()).take(FACTS_MAX) {
-        let is_name =
-            (1..=20).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase());
-        let value: String = value
-            .chars()
-            .filter(|one| !one.is_control())
-            .take(FACT_MAX)
-            .collect();
+        // Not what makes a terminal show something else.
+        let fits = |one: &char| *one == ' ' || one.is_ascii_graphic() || one.is_alphanumeric();
+        let value: String = value.chars().filter(fits).take(FACT_MAX).collect();
         let value = value.trim();
-        if is_name && !value.is_empty() {
+        if script::FACTS.contains(&&*name) && !value.is_empty() {
             facts.insert(name.into_owned(), value.to_owned());
         }
     }

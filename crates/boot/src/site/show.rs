@@ -5,6 +5,7 @@ use crate::aoe::server::Status;
 use crate::assignment::{Assigned, assigned};
 use crate::config::Gives;
 use crate::counters::Counters;
+use crate::dhcp::desk::Desk;
 use crate::mac::Mac;
 use crate::message::Shown;
 use part::report::{Grade, NumberKind, NumberRow, Subject};
@@ -70,6 +71,7 @@ pub struct Servers {
 impl Site {
     /// The network as a subject of a report.
     pub fn subject(&mut self, servers: &Servers) -> Subject {
+        self.seen.forget_servers();
         let mut subject = Subject::new(NETWORK, &self.name).label("network");
         subject = self.state(subject, servers);
         subject = subject.fact("interface", self.lan.interface.clone());
@@ -116,7 +118,7 @@ impl Site {
         self.numbers(subject, servers)
     }
 
-    fn state(&self, subject: Subject, servers: &Servers) -> Subject {
+    fn state(&mut self, subject: Subject, servers: &Servers) -> Subject {
         let gives = self.lan.gives != Gives::Other;
         let other = self.seen.servers.keys().next().filter(|_| gives);
         let troubles = servers
@@ -126,7 +128,16 @@ impl Site {
             .chain(self.parts.trouble.clone());
         let mut troubles: Vec<String> = troubles.collect();
         if let Some(other) = other {
-            troubles.push(format!("another DHCP server, {other}, gives addresses in this network: end one of the two, or write `proxy`"));
+            troubles.push(format!(
+                "a client took an address from another DHCP server, {other}, in the last 10 minutes: end one of the \
+                 two, or write `proxy`"
+            ));
+        }
+        let is_full = matches!(self.lan.gives, Gives::Range { .. }) && { self.desk.as_mut() }
+            .and_then(Desk::pool)
+            .is_some_and(|pool| pool.count().free == 0);
+        if is_full && !self.parts.standing.held.is_empty() {
+            troubles.push("no address of the range is free: new machines get none".to_owned());
         }
         let mut subject = match (self.here(), troubles.is_empty()) {
             (None, true) => subject.state("waits", Grade::Bad),

@@ -14,7 +14,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Transfers at one time.
+/// Transfers at one time of the role.
 pub const TRANSFERS_MAX: usize = 4_096;
 /// Transfers at one time of one address.
 pub const OF_ONE_MAX: usize = 8;
@@ -77,18 +77,22 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a thread that answers requests at `listeners`.
+    /// Starts a thread that answers requests at `listeners`, with so many transfers at one time.
     ///
     /// # Errors
     /// A listener is not a socket of UDP, or the system has no descriptor or thread left.
-    pub fn start(listeners: Vec<Listener>, shelf: Arc<dyn Shelf>) -> io::Result<Server> {
+    pub fn start(
+        listeners: Vec<Listener>,
+        shelf: Arc<dyn Shelf>,
+        transfers_max: usize,
+    ) -> io::Result<Server> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let shared = Arc::new(Shared {
             orders: Mutex::default(),
             wake,
             counting: Counting::default(),
         });
-        let mut serving = Serving::new(Arc::clone(&shared), shelf)?;
+        let mut serving = Serving::new(Arc::clone(&shared), shelf, transfers_max)?;
         serving.listen(listeners)?;
         let thread = std::thread::Builder::new().name("tftp".to_owned());
         let thread = thread.spawn(move || serving.run())?;
@@ -169,6 +173,8 @@ enum Left {
     Closed,
     /// The same client has asked for something else.
     Replaced,
+    /// Its client has sent nothing since, and another one needs the place.
+    Displaced,
 }
 
 /// What became of a packet.
@@ -182,17 +188,24 @@ struct Serving {
     epoll: OwnedFd,
     shared: Arc<Shared>,
     shelf: Arc<dyn Shelf>,
+    transfers_max: usize,
     listeners: Vec<Listener>,
     transfers: HashMap<u64, Active>,
     by_client: HashMap<SocketAddr, u64>,
     of_one: HashMap<IpAddr, Vec<u64>>,
+    /// Those whose clients may not exist, in the order in which they began; also some that have ended.
+    unheard: VecDeque<u64>,
     next: u64,
     buffer: Vec<u8>,
     ticked: Instant,
 }
 
 impl Serving {
-    fn new(shared: Arc<Shared>, shelf: Arc<dyn Shelf>) -> io::Result<Serving> {
+    fn new(
+        shared: Arc<Shared>,
+        shelf: Arc<dyn Shelf>,
+        transfers_max: usize,
+    ) -> io::Result<Serving> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(
             &epoll,
@@ -204,10 +217,12 @@ impl Serving {
             epoll,
             shared,
             shelf,
+            transfers_max,
             listeners: Vec::new(),
             transfers: HashMap::new(),
             by_client: HashMap::new(),
             of_one: HashMap::new(),
+            unheard: VecDeque::new(),
             next: FIRST,
             buffer: Vec::new(),
             ticked: Instant::now(),
@@ -350,12 +365,15 @@ impl Serving {
                 self.serve(id, EventFlags::IN);
             }
         }
+        if self.of_one(came) < OF_ONE_MAX && self.transfers.len() >= self.transfers_max {
+            self.displace();
+        }
         let listener = usize::try_from(at).ok();
         let Some(listener) = listener.and_then(|at| self.listeners.get(at)) else {
             return;
         };
         let interface = listener.interface.as_deref();
-        if self.of_one(came) >= OF_ONE_MAX || self.transfers.len() >= TRANSFERS_MAX {
+        if self.of_one(came) >= OF_ONE_MAX || self.transfers.len() >= self.transfers_max {
             return self.refuse(came, interface, Code::Other, "too many transfers");
         }
         let asker = asker(came.from);
@@ -393,10 +411,25 @@ impl Serving {
             is_full: false,
         };
         self.transfers.insert(id, active);
+        self.unheard.push_back(id);
+        if self.unheard.len() > 2 * self.transfers_max {
+            let transfers = &self.transfers;
+            self.unheard.retain(|id| is_unheard(transfers, *id));
+        }
         self.by_client.insert(came.from, id);
         self.of_one.entry(came.from.ip()).or_default().push(id);
         self.shared.counting.begin();
         self.advance(id);
+    }
+
+    /// Ends the oldest transfer whose client has sent nothing but the request: those of addresses that
+    /// somebody makes up would take all places, while that of a machine is heard of at once.
+    fn displace(&mut self) {
+        while let Some(id) = self.unheard.pop_front() {
+            if is_unheard(&self.transfers, id) {
+                return self.leave(id, Left::Displaced);
+            }
+        }
     }
 
     /// How many transfers the sender of a request has.
@@ -473,6 +506,7 @@ impl Serving {
                 Some(Fetched::Broken(words))
             }
             Left::Closed => Some(Fetched::Broken("the client closed its port".to_owned())),
+            Left::Displaced => Some(Fetched::Broken("other clients needed its place".to_owned())),
             Left::Replaced => Some(Fetched::Broken("the client asked again".to_owned())),
         };
         self.shared.counting.end(match &fetched {
@@ -484,6 +518,12 @@ impl Serving {
             self.shelf.fetched(&active.name, &active.asker(), &fetched);
         }
     }
+}
+
+fn is_unheard(transfers: &HashMap<u64, Active>, id: u64) -> bool {
+    transfers
+        .get(&id)
+        .is_some_and(|active| !active.transfer.is_heard())
 }
 
 /// Opens a content as it is sent in a mode.

@@ -2,7 +2,7 @@
 
 use crate::shelf::{Directory, LIMIT, client, is_broken};
 use boot::content::Fetched;
-use boot::tftp::{Listener, OF_ONE_MAX, Server};
+use boot::tftp::{Listener, OF_ONE_MAX, Server, TRANSFERS_MAX};
 use lab::{Lab, Random, eventually, free_port};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -21,7 +21,7 @@ fn listener(address: &str) -> (SocketAddr, Listener) {
 
 fn serve(directory: &Arc<Directory>) -> (SocketAddr, Server) {
     let (address, listener) = listener("127.0.0.1");
-    let server = Server::start(vec![listener], directory.clone()).unwrap();
+    let server = Server::start(vec![listener], directory.clone(), TRANSFERS_MAX).unwrap();
     (address, server)
 }
 
@@ -181,7 +181,7 @@ fn an_answer_comes_from_the_address_that_was_asked() {
     let directory = Directory::new();
     let bytes = directory.noise("file", 10);
     let (server, listener) = listener("0.0.0.0");
-    let _threads = Server::start(vec![listener], directory.clone()).unwrap();
+    let _threads = Server::start(vec![listener], directory.clone(), TRANSFERS_MAX).unwrap();
     for address in ["127.0.0.1", "127.0.0.2", "127.9.8.7"] {
         let to = SocketAddr::new(address.parse().unwrap(), server.port());
         let mut client = Client::new(to);
@@ -205,9 +205,38 @@ fn ipv6_is_served_as_well() {
         socket: socket.into(),
         interface: None,
     };
-    let _threads = Server::start(vec![listener], directory.clone()).unwrap();
+    let _threads = Server::start(vec![listener], directory.clone(), TRANSFERS_MAX).unwrap();
     let output = client("curl", &["-sS", &format!("tftp://{server}/file")]);
     assert!(output.stdout == bytes, "{output:?}");
+}
+
+#[test]
+fn a_client_that_is_heard_of_has_its_place_whatever_else_asks() {
+    let directory = Directory::new();
+    directory.noise("file", 5_000);
+    let (server, listener) = listener("127.0.0.1");
+    let threads = Server::start(vec![listener], directory.clone(), 2).unwrap();
+    let mut one = Client::new(server);
+    one.ask(server, &read("file", ""));
+    assert_eq!(&one.ack(1)[..4], b"\0\x03\0\x02");
+    // Those that only ask take the other place from each other.
+    let silent: Vec<Client> = { 0..5 }
+        .map(|_| {
+            let mut client = Client::new(server);
+            let packet = client.ask(server, &read("file", ""));
+            assert_eq!(&packet[..4], b"\0\x03\0\x01");
+            client
+        })
+        .collect();
+    assert_eq!(threads.counters().open, 2);
+    assert_eq!(threads.counters().failed, 4);
+    let mut two = Client::new(server);
+    two.ask(server, &read("file", ""));
+    assert_eq!(&two.ack(1)[..4], b"\0\x03\0\x02");
+    let packet = Client::new(server).ask(server, &read("file", ""));
+    assert_eq!(packet, b"\0\x05\0\0too many transfers\0");
+    assert_eq!(&one.ack(2)[..4], b"\0\x03\0\x03");
+    drop(silent);
 }
 
 #[test]
@@ -414,7 +443,8 @@ fn on_a_network_a_block_never_needs_fragments_and_a_broadcast_is_not_answered() 
         interface: Some(link.a.name().to_owned()),
     };
     // The thread and its sockets are of the host in which it was started.
-    let threads = boot.enter(|| Server::start(vec![listener], directory.clone()).unwrap());
+    let threads =
+        boot.enter(|| Server::start(vec![listener], directory.clone(), TRANSFERS_MAX).unwrap());
     let socket = machine.udp_bind("0.0.0.0:0".parse().unwrap()).unwrap();
     socket.set_read_timeout(Some(LIMIT)).unwrap();
     socket.set_broadcast(true).unwrap();

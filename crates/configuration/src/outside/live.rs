@@ -110,6 +110,9 @@ pub(super) fn runs(path: &Path, uid: Option<u32>) -> Runs {
     let Ok(file) = std::fs::metadata(path) else {
         return Runs::Missing;
     };
+    if file.is_dir() {
+        return Runs::Directory;
+    }
     let bits = match uid {
         Some(uid) if uid == file.uid() => 0o110,
         Some(uid) if uid != 0 => 0o011,

@@ -167,6 +167,8 @@ pub struct Interface {
 pub enum Runs {
     /// There is no such file.
     Missing,
+    /// It is the name of a directory.
+    Directory,
     /// Its mode does not allow it.
     NotExecutable,
     /// It can.

@@ -158,3 +158,11 @@ fn a_pipe_is_read_to_its_end_and_one_that_nobody_writes_into_is_not_waited_for()
     };
     assert_eq!(io::Error::from(error).kind(), io::ErrorKind::TimedOut);
 }
+
+#[test]
+fn a_directory_is_no_program() {
+    let outside = Outside::default();
+    let runs = |path| outside.runs(Path::new(path), None);
+    assert_eq!(runs("/nowhere/at/all"), Runs::Missing);
+    assert_eq!(runs("/"), Runs::Directory);
+}

@@ -55,12 +55,13 @@
   // What draws each kind: it takes the library and a connection that opens, and returns how the key is sent,
   // how it gets the focus, and how it is removed.
   const kinds = {
-    screen: ({ default: RFB }, socket, opened) => {
+    screen: ({ default: RFB }, socket, opened, refused) => {
       const display = new RFB(place, socket, { shared: true });
       display.scaleViewport = true;
       display.focusOnClick = true;
       display.background = "transparent";
       display.addEventListener("connect", opened);
+      display.addEventListener("securityfailure", ({ detail }) => refused(detail.reason));
       // Before noVNC hears of it. The guest has got Ctrl and Alt: they are released there.
       const held = [[0xffe3, "ControlLeft"], [0xffe4, "ControlRight"], [0xffe9, "AltLeft"], [0xffea, "AltRight"]];
       const leave = (event) => {
@@ -157,12 +158,17 @@
     place.replaceChildren();
     const socket = new WebSocket(address.href);
     socket.binaryType = "arraybuffer";
-    socket.addEventListener("close", ({ reason }) => ended(reason));
-    shown = kinds[place.dataset.kind](library, socket, () => {
+    let refusal = "";
+    socket.addEventListener("close", ({ reason }) => ended(refusal || reason));
+    const opened = () => {
       keys.disabled = false;
       say(place.dataset.hint);
       shown.focus();
-    });
+    };
+    const refused = (reason) => {
+      refusal = reason;
+    };
+    shown = kinds[place.dataset.kind](library, socket, opened, refused);
   };
 
   say("Connecting…");

@@ -16,7 +16,6 @@ use crate::history::History;
 use crate::inquiry;
 use crate::look::Look;
 use crate::message::Link;
-use crate::platform::Platform;
 use crate::screen::Screens;
 use crate::shared::{Action, Manual, Order, Shared, Verify, now_s};
 use crate::traffic::{self, Traffic};
@@ -53,7 +52,7 @@ const KEEP_MS: u64 = 60_000;
 /// And when something has happened.
 const KEEP_CHANGES_MS: u64 = 5_000;
 /// Bytes of the answer to an action.
-const REPLY_MAX: u64 = 4 << 10;
+const REPLY_MAX: u64 = 16 << 10;
 /// How long an answer of the runtime API may take.
 const OPERATE_LIMIT: Duration = Duration::from_secs(3);
 /// Actions under way.
@@ -383,11 +382,8 @@ impl Role {
         }
         let report = self.looks.cluster.as_ref();
         let members = members::of(look, report, &lock(&self.shared.others).known);
-        self.shared.platform.send_replace(Arc::new(Platform {
-            members,
-            history: Arc::clone(&self.looks.history),
-            versions: lock(&self.shared.versions).clone(),
-        }));
+        let history = Arc::clone(&self.looks.history);
+        self.shared.publish(members, history);
     }
 
     fn take(&mut self, number: u64, answer: Answer) {
@@ -527,8 +523,8 @@ impl Role {
         let by = order.by.shown();
         // The proxy says only why something was not done.
         let answer = match (answer, &order.action) {
-            (Ok(said), Action::Server { .. } | Action::Entry { .. }) if !said.trim().is_empty() => {
-                Err(said.trim().to_owned())
+            (Ok(said), action @ (Action::Server { .. } | Action::Entry { .. })) => {
+                action.outcome(&said).map(|()| String::new())
             }
             (answer, _) => answer,
         };

@@ -241,14 +241,33 @@ mod tests {
         assert_eq!(action, Ok(expected));
         let entry = of("what=entry&table=mesh/app&key=2001:db8::7");
         let command = entry.unwrap().command();
-        let expected = "clear table mesh/app key 2001:db8::7\n";
+        let expected = "show table mesh/app key 2001:db8::7;clear table mesh/app key 2001:db8::7\n";
         assert_eq!(command.as_deref(), Some(expected));
         let odd = of("what=entry&table=app&key=a%3Bshow%5C");
         let command = odd.unwrap().command();
         assert_eq!(
             command.as_deref(),
-            Some("clear table app key a\\;show\\\\\n")
+            Some("show table app key a\\;show\\\\;clear table app key a\\;show\\\\\n")
         );
+        let entry = of("what=entry&table=app&key=a").unwrap();
+        let head = "# table: app, type: string, size:100, used:1\n";
+        let line = "0x7f: key=a use=0 exp=9 shard=0 gpc0=1\n";
+        let none = "there is no such entry: it may have expired";
+        for (answer, expected) in [
+            (format!("{head}{line}\n\n"), Ok(())),
+            (format!("{head}\n\n"), Err(none)),
+            ("No such table\n".to_owned(), Err("No such table")),
+            (
+                format!("{head}{line}\nEntry currently in use\n"),
+                Err("Entry currently in use"),
+            ),
+        ] {
+            let outcome = entry.outcome(&answer);
+            assert_eq!(
+                outcome.as_ref().map_err(|words| &**words),
+                expected.as_ref().map_err(|words| &**words)
+            );
+        }
         for form in [
             "",
             "what=entry&table=app",

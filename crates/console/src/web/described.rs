@@ -1,7 +1,7 @@
 //! The parameters and fields that the interface describes: others are refused by name.
 
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 /// The description of the interface (OpenAPI).
@@ -9,8 +9,8 @@ pub(super) const DESCRIPTION: &str = include_str!("openapi.json");
 /// Characters of a name that is refused.
 const NAME_MAX: usize = 64;
 
-/// The names that an operation takes, with its method and path.
-type Operations = Vec<(String, String, BTreeSet<String>)>;
+/// The names that an operation takes, and whether each may be repeated; with its method and path.
+type Operations = Vec<(String, String, BTreeMap<String, bool>)>;
 
 fn operations() -> &'static Operations {
     static ALL: OnceLock<Operations> = OnceLock::new();
@@ -26,15 +26,18 @@ fn operations() -> &'static Operations {
     })
 }
 
-/// The parameters of a query, and the fields of a form.
-fn names(operation: &Value) -> BTreeSet<String> {
+/// The parameters of a query, and the fields of a form; whether each may be repeated.
+fn names(operation: &Value) -> BTreeMap<String, bool> {
+    let is_list = |schema: &Value| schema["type"] == "array";
     let parameters = operation["parameters"].as_array().into_iter().flatten();
     let parameters = parameters.filter(|one| one["in"] == "query");
-    let parameters = parameters.filter_map(|one| one["name"].as_str());
+    let parameters = parameters
+        .filter_map(|one| Some((one["name"].as_str()?.to_owned(), is_list(&one["schema"]))));
     let form = &operation["requestBody"]["content"]["application/x-www-form-urlencoded"];
     let fields = form["schema"]["properties"].as_object();
-    let fields = fields.into_iter().flatten().map(|(name, _)| name.as_str());
-    parameters.chain(fields).map(str::to_owned).collect()
+    let fields = fields.into_iter().flatten();
+    let fields = fields.map(|(name, schema)| (name.clone(), is_list(schema)));
+    parameters.chain(fields).collect()
 }
 
 /// Whether a path is one of a template, in which `{name}` stands for any segment.
@@ -50,7 +53,7 @@ fn is_of(path: &str, template: &str) -> bool {
 }
 
 /// Why a request is refused whose parameters or fields have these names; `None`: the operation knows
-/// them all, or is not described.
+/// them all, and none is there twice, or it is not described.
 pub(super) fn refusal<'n>(
     method: &str,
     path: &str,
@@ -58,9 +61,19 @@ pub(super) fn refusal<'n>(
 ) -> Option<String> {
     let mut all = operations().iter();
     let (_, _, known) = all.find(|(of, template, _)| of == method && is_of(path, template))?;
-    let unknown = given.find(|name| !known.contains(*name))?;
+    let mut seen = BTreeSet::new();
+    let unknown = loop {
+        let name = given.next()?;
+        match known.get(name) {
+            None => break name,
+            Some(false) if !seen.insert(name) => {
+                return Some(format!("`{name}` is given twice: it takes one value"));
+            }
+            Some(_) => {}
+        }
+    };
     let unknown: String = unknown.chars().take(NAME_MAX).collect();
-    let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    let known: Vec<String> = known.keys().map(|name| format!("`{name}`")).collect();
     let known = match known.is_empty() {
         true => "it takes none".to_owned(),
         false => format!("it takes {}", known.join(", ")),
@@ -76,6 +89,9 @@ mod tests {
             super::refusal(method, path, names.iter().copied())
         };
         assert_eq!(refusal("GET", "/api/v1/files", &["version"]), None);
+        let twice = refusal("GET", "/api/v1/route", &["url", "header", "header", "url"]);
+        let expected = "`url` is given twice: it takes one value";
+        assert_eq!(twice.as_deref(), Some(expected));
         let words = refusal("GET", "/api/v1/files", &["version", "verison"]);
         let expected = "unknown parameter `verison`: it takes `version`";
         assert_eq!(words.as_deref(), Some(expected));

@@ -292,7 +292,16 @@ pub(super) async fn table(
 }
 
 /// What is served nowhere.
-pub(super) async fn not_found(State(shared): State<Common>, headers: HeaderMap) -> Response {
+pub(super) async fn not_found(
+    State(shared): State<Common>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    if uri.path() == "/api" || uri.path().starts_with("/api/") {
+        // A program is not asked to sign in.
+        let words = "there is no such path: /api/v1 describes those that there are";
+        return super::api::refused(StatusCode::NOT_FOUND, words);
+    }
     match signed_in(&shared, &headers) {
         Some(_) => failure(StatusCode::NOT_FOUND, "There is no such page."),
         None => to_sign_in("/", ""),

@@ -1,5 +1,7 @@
 //! `evenkeel boot`: networks from which machines boot, their machines, and what each was answered.
 
+mod watch;
+
 use super::definition::{flag, process_id, serving_files};
 use super::status::{ANSWER_LIMIT, ask, not_known, report};
 use super::{end, reload, word};
@@ -10,6 +12,7 @@ use part::codec;
 use part::report::{Grade, Moment, Report, Subject, span};
 use part::role::Message;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::process::ExitCode;
 use supervisor::directory::Instance;
@@ -32,7 +35,7 @@ pub fn definition(command: Command) -> Command {
              for the next boot.",
         )
         .after_help(
-            "Examples:\n  evenkeel boot list\n  evenkeel boot why 52:54:00:00:00:07\n  evenkeel boot once node7 rescue\n  \
+            "Examples:\n  evenkeel boot list\n  evenkeel boot why 52:54:00:00:00:07\n  evenkeel boot watch\n  evenkeel boot once node7 rescue\n  \
              evenkeel boot wake node7\n  evenkeel boot enlist",
         )
         .subcommand_required(true)
@@ -51,6 +54,14 @@ pub fn definition(command: Command) -> Command {
             Command::new("why")
                 .about("Show what a machine asked, what it was answered and why, packet by packet")
                 .arg(machine()),
+            Command::new("watch")
+                .about("Show what machines ask and are answered, as it happens")
+                .long_about(
+                    "Prints a line for each packet and fetch that this node sees from now on, with the reason for its answer, \
+                     until it is interrupted.",
+                )
+                .arg(Arg::new("MACHINE").help("Only this one: the name of its line, or its MAC address"))
+                .arg(flag("json", "Print a line of JSON for each")),
             Command::new("once")
                 .about("Order what a machine boots next, once")
                 .long_about(
@@ -78,6 +89,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(("list", matches)) => list(matches),
         Some(("show", matches)) => show(matches),
         Some(("why", matches)) => why(matches),
+        Some(("watch", matches)) => watch::watch(matches),
         Some(("once", matches)) => {
             let (machine, image) = (word(matches, "MACHINE"), word(matches, "IMAGE"));
             order(matches, &OfBoot::Once { machine, image })
@@ -271,6 +283,7 @@ fn enlist(matches: &ArgMatches) -> Result<String, String> {
         return Ok("no new machine waits for a line\n".to_owned());
     }
     let mut text = String::new();
+    let mut taken: BTreeSet<String> = all.machines.iter().map(|one| one.name.clone()).collect();
     for one in new {
         let fact = |name: &str| {
             one.facts
@@ -287,10 +300,10 @@ fn enlist(matches: &ArgMatches) -> Result<String, String> {
         let serial = fact("serial").unwrap_or_default();
         let fits = |letter: &char| letter.is_ascii_alphanumeric() || "-._".contains(*letter);
         let name: String = serial.chars().filter(fits).take(32).collect();
-        let name = if name.is_empty() || name.starts_with('.') {
-            "NAME".to_owned()
-        } else {
-            name
+        let is_free = !name.starts_with('.') && taken.insert(name.clone());
+        let name = match is_free {
+            true => name,
+            false => "NAME".to_owned(),
         };
         // Memory is written without errors.
         let _ = writeln!(text, "# in boot {}: {}", one.network, facts.join(", "));

@@ -238,7 +238,7 @@ pub fn check(command: Command) -> Command {
         .long_about(
             "Reads the files as one configuration and reports every error and warning. Exits with 0 if there is no \
              error, with 1 if there is one, and with 2 if nothing in the files is for this machine (no listener, \
-             virtual address, volume or guest). The comment `# evenkeel: allow CODE` silences a warning on its line.",
+             virtual address, volume, guest or boot network). The comment `# evenkeel: allow CODE` silences a warning on its line.",
         )
         .after_help(
             "Examples:\n  evenkeel check haproxy.cfg\n  evenkeel check --format concise haproxy.cfg\n  \

@@ -69,11 +69,29 @@ fn order(text: &str, is_json: bool) -> Option<String> {
     (!line.is_empty()).then(|| format!("show request{json} <<\n{line}\n"))
 }
 
+/// Takes `--format` from behind what is asked for: a line of a log may have words with hyphens, so all
+/// that stands there belongs to it otherwise.
+fn format_behind<'w>(words: &mut Vec<&'w str>) -> Option<&'w str> {
+    if let [_, .., "--format", format] = words[..] {
+        words.truncate(words.len() - 2);
+        return Some(format);
+    }
+    let format = words.last()?.strip_prefix("--format=")?;
+    words.pop();
+    Some(format)
+}
+
 /// Runs `evenkeel why`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let words = matches.get_many::<String>("REQUEST");
-    let words: Vec<&str> = words.into_iter().flatten().map(String::as_str).collect();
-    let Some(order) = order(&words.join(" "), is_json(matches)) else {
+    let mut words: Vec<&str> = words.into_iter().flatten().map(String::as_str).collect();
+    let is_json = match format_behind(&mut words) {
+        Some("json") => true,
+        Some("text") => false,
+        Some(word) => return refuse(format!("--format is `text` or `json`, not `{word}`")),
+        None => is_json(matches),
+    };
+    let Some(order) = order(&words.join(" "), is_json) else {
         return refuse("the id of a request is expected, or a line of a log");
     };
     let found =
@@ -87,6 +105,20 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_format_may_stand_behind_the_request() {
+        let behind = |line: &'static str| {
+            let mut words: Vec<&str> = line.split(' ').collect();
+            let format = format_behind(&mut words);
+            (format, words.join(" "))
+        };
+        assert_eq!(behind("0x1f --format json"), (Some("json"), "0x1f".into()));
+        assert_eq!(behind("0x1f --format=text"), (Some("text"), "0x1f".into()));
+        assert_eq!(behind("0x1f"), (None, "0x1f".into()));
+        assert_eq!(behind("a - ---- 1/1"), (None, "a - ---- 1/1".into()));
+        assert_eq!(behind("--format json"), (None, "--format json".into()));
+    }
 
     #[test]
     fn what_is_asked_for_is_one_line_of_payload_whatever_it_contains() {

@@ -303,7 +303,10 @@ fn told(voice: &mut Voice, error: StartError) -> Refusal {
         // Each that cannot be had was told; HAProxy sums them up.
         (Form::Own, StartError::Listeners) => {}
         (Form::Own, StartError::NothingListens) => {
-            voice.alert("no listener: the files have no active `bind`");
+            voice.alert(
+                "nothing to run: the files have no listener (`bind`), virtual address, volume, guest or boot network for \
+                 this machine",
+            );
         }
         (_, error) => voice.fatal(error),
     }

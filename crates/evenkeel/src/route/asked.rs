@@ -55,7 +55,12 @@ impl Asked {
         if !method.bytes().all(is_of_token) {
             return Err(format!("'{method}' is no method, such as GET or POST"));
         }
-        let (tls, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+        // A scheme has no case (RFC 3986, section 3.1).
+        let of_scheme = |scheme: &str| {
+            let (start, rest) = url.split_at_checked(scheme.len())?;
+            start.eq_ignore_ascii_case(scheme).then_some(rest)
+        };
+        let (tls, rest) = match (of_scheme("https://"), of_scheme("http://")) {
             (Some(rest), _) => (true, rest),
             (_, Some(rest)) => (false, rest),
             (None, None) => {
@@ -259,6 +264,7 @@ mod tests {
             )
         };
         for (text, method, tls, host, port, target) in [
+            ("HTTPS://a/b", "GET", true, "a", 443, "/b"),
             ("https://a/", "GET", true, "a", 443, "/"),
             ("GET http://a", "GET", false, "a", 80, "/"),
             (

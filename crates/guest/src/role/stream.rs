@@ -29,6 +29,8 @@ const KEPT_MS: u64 = 10_000;
 const STREAMS_MAX: usize = 32;
 /// Commands that run here for other nodes at a time.
 const COMMANDS_MAX: usize = 16;
+/// Displays and terminals in use here at a time: those that the consoles of two nodes may open.
+const OPERATORS_MAX: usize = 64;
 /// For whom a terminal is held that the console opened.
 const WEB_CONSOLE: &str = "a page of the web console";
 
@@ -38,6 +40,7 @@ pub(super) struct Streams {
     last: u64,
     all: BTreeMap<u64, Stream>,
     commands: Arc<AtomicUsize>,
+    operators: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -154,13 +157,7 @@ impl Role {
         match what {
             Remote::Console { name } => return self.serve_console(name, from, give),
             Remote::Display { name } => {
-                // Without one the connection ends, which the other side sees.
-                if let (Ok(display), Ok((own, local))) = (self.display(name), UnixStream::pair())
-                    && give.send(local).is_ok()
-                {
-                    let _ = self.connect(own, display, None);
-                }
-                return;
+                return self.serve_display(name, give);
             }
             _ => {}
         }
@@ -257,10 +254,12 @@ impl Role {
         guest: UnixStream,
         taken: Option<File>,
     ) -> Result<(), String> {
-        let running = Arc::clone(&self.streams.commands);
-        if running.fetch_add(1, Ordering::Relaxed) >= COMMANDS_MAX {
+        let running = Arc::clone(&self.streams.operators);
+        if running.fetch_add(1, Ordering::Relaxed) >= OPERATORS_MAX {
             running.fetch_sub(1, Ordering::Relaxed);
-            return Err("too many displays, terminals and commands are in use".to_owned());
+            return Err(format!(
+                "{OPERATORS_MAX} displays and terminals are in use on this node"
+            ));
         }
         let counted = Arc::clone(&running);
         let spawned = thread::Builder::new()
@@ -274,6 +273,25 @@ impl Role {
             running.fetch_sub(1, Ordering::Relaxed);
             error.to_string()
         })
+    }
+
+    /// Connects an operator of another node with the display of a guest, on threads of their own.
+    fn serve_display(&self, name: &str, give: &SyncSender<UnixStream>) {
+        let Ok((own, local)) = UnixStream::pair() else {
+            return;
+        };
+        if give.send(local).is_err() {
+            return;
+        }
+        let connected = { own.try_clone() }.map_err(|error| error.to_string());
+        let connected = connected.and_then(|operator| {
+            let display = self.display(name)?;
+            self.connect(operator, display, None)
+        });
+        if let Err(words) = connected {
+            // The operator may be gone.
+            let _ = (&own).write_all(&refused_display(&words));
+        }
     }
 
     /// Connects an operator of another node with the terminal of a guest, on threads of their own.
@@ -294,6 +312,16 @@ impl Role {
             let _ = (&own).write_all(format!("{words}\r\n").as_bytes());
         }
     }
+}
+
+/// What a VNC server sends that refuses a client: its version, no kind of security, and the reason
+/// (RFC 6143, section 7.1.2).
+fn refused_display(words: &str) -> Vec<u8> {
+    let length = u32::try_from(words.len()).unwrap_or_default();
+    let mut bytes = b"RFB 003.008\n\0".to_vec();
+    bytes.extend(length.to_be_bytes());
+    bytes.extend(words.bytes());
+    bytes
 }
 
 /// Says how a command ended; `Err`: why it did not run.
@@ -362,5 +390,16 @@ fn forward(mut from: impl Read, output: fn(Vec<u8>) -> Output, to: &Mutex<&UnixS
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_display_says_why_as_a_vnc_server_does() {
+        let expected = b"RFB 003.008\n\0\0\0\0\x04full";
+        assert_eq!(refused_display("full"), expected);
     }
 }

@@ -7,7 +7,7 @@
 //! late, and then the role is noticed later.
 
 mod memory;
-mod sample;
+pub mod sample;
 
 pub use memory::create;
 

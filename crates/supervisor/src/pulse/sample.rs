@@ -35,6 +35,16 @@ pub fn thread(process: i32, thread: i32) -> Found {
     }
 }
 
+/// The function of the kernel in which a thread sleeps, the main thread without a name: it tells one that
+/// waits for a lock from one whose reader is slow.
+pub fn place(process: i32, name: Option<&str>) -> Option<String> {
+    let thread = name.map_or(Some(process), |name| named(process, name))?;
+    let place = fs::read_to_string(format!("/proc/{process}/task/{thread}/wchan")).ok()?;
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+    // It is 0 where the kernel does not say it.
+    (place.len() > 1 && place.chars().all(is_name)).then_some(place)
+}
+
 fn cpu_ms(directory: &str) -> Option<u64> {
     let stat = fs::read_to_string(format!("{directory}/stat")).ok()?;
     // The name stands in brackets and may hold anything; the state follows.
@@ -84,6 +94,9 @@ mod tests {
         let waits = named(own, "waits-1").expect("it is there");
         let sleeps = || thread(own, waits) == Found::Sleeps;
         assert!(lab::eventually(PATIENCE, sleeps));
+        let waits_in = || place(own, Some("waits-1")).is_some_and(|place| place.contains("futex"));
+        assert!(lab::eventually(PATIENCE, waits_in));
+        assert_eq!(place(own, Some("no such thread")), None);
         stop.store(true, Ordering::Relaxed);
         drop(give);
         let _ = (

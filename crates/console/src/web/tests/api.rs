@@ -277,3 +277,13 @@ fn metrics_have_the_proxy_beside_the_other_parts() {
         reply.body
     );
 }
+
+#[test]
+fn a_program_is_not_asked_to_sign_in_where_there_is_no_such_path() {
+    let mut bed = Bed::new(Vec::new());
+    for path in ["/api", "/api/", "/api/v1/none", "/api/v2/platform"] {
+        let reply = bed.ask("GET", path, b"Bearer nobody", "");
+        assert_eq!(reply.status, 404, "{path}: {reply:?}");
+        assert!(reply.body.starts_with("{\"error\":"), "{path}: {reply:?}");
+    }
+}

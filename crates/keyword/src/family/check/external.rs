@@ -155,6 +155,7 @@ pub(in crate::family) fn finish(loader: &mut Loader) {
             None | Some(Runs::Yes) => continue,
             Some(Runs::NotExecutable) => "is not executable by the user of the checks",
             Some(Runs::Missing) => "does not exist",
+            Some(Runs::Directory) => "is a directory",
         };
         let external = &proxy.check.external;
         let command = external.command.as_deref().unwrap_or_default();

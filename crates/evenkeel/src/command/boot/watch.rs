@@ -1,0 +1,145 @@
+//! `evenkeel boot watch`: what machines ask, as it happens.
+
+use super::{OfBoot, answer, reload, word};
+use boot::history::Step;
+use boot::message::Watched;
+use clap::ArgMatches;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::thread;
+use std::time::Duration;
+
+/// How often the role is asked.
+const INTERVAL: Duration = Duration::from_millis(300);
+/// Questions in a row without an answer, until that is an error: a role that is restarted is back before.
+const FAILURES_MAX: u32 = 30;
+
+/// Prints each step until the reader is gone.
+///
+/// # Errors
+/// The role does not answer for long, in words.
+pub fn watch(matches: &ArgMatches) -> Result<String, String> {
+    let machine = word(matches, "MACHINE").to_ascii_lowercase();
+    let is_json = matches.get_flag("json");
+    let look = |after: &BTreeMap<String, u64>| -> Result<Watched, String> {
+        let instance = reload::selected(matches)?;
+        let after = after.clone();
+        answer(&instance, &OfBoot::Watch { after })
+    };
+    let mut after = look(&BTreeMap::new())?.after;
+    let networks: Vec<&str> = after.keys().map(String::as_str).collect();
+    // Nobody needs to read it.
+    let _ = writeln!(
+        io::stderr(),
+        "watching {} from now on; Ctrl-C ends it",
+        networks.join(", ")
+    );
+    let mut failures = 0;
+    loop {
+        thread::sleep(INTERVAL);
+        let watched = match look(&after) {
+            Ok(watched) => watched,
+            Err(_) if failures < FAILURES_MAX => {
+                failures += 1;
+                continue;
+            }
+            Err(words) => return Err(words),
+        };
+        failures = 0;
+        if watched.missed > 0 {
+            // Nobody needs to read it.
+            let _ = writeln!(
+                io::stderr(),
+                "{} steps are missing: they came faster than they are kept",
+                watched.missed
+            );
+        }
+        let steps = watched.steps.iter();
+        let wanted = steps.filter(|(_, who, _)| is_of(who, &machine));
+        let mut out = io::stdout().lock();
+        for (network, who, step) in wanted {
+            let line = match is_json {
+                true => json(network, who, step),
+                false => text(network, who, step),
+            };
+            if writeln!(out, "{line}").is_err() {
+                return Ok(String::new());
+            }
+        }
+        if out.flush().is_err() {
+            return Ok(String::new());
+        }
+        after = watched.after;
+    }
+}
+
+/// Whether a machine, as `node7 (52:54:00:00:00:07)` or as its card alone, is the one that is wanted.
+fn is_of(who: &str, wanted: &str) -> bool {
+    let who = who.to_ascii_lowercase();
+    let (name, card) = who.split_once(" (").unwrap_or(("", &who));
+    wanted.is_empty() || wanted == name || wanted == card.trim_end_matches(')')
+}
+
+fn text(network: &str, who: &str, step: &Step) -> String {
+    let at = i64::try_from(step.at.unix_ms).ok();
+    let at = at.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let at = at.map(|at| at.to_zoned(jiff::tz::TimeZone::system()));
+    let at = at.map_or_else(String::new, |at| at.strftime("%H:%M:%S%.3f").to_string());
+    let answered = match step.answered.as_str() {
+        "" => "no answer",
+        answered => answered,
+    };
+    let why = match step.why.as_str() {
+        "" => String::new(),
+        why => format!(": {why}"),
+    };
+    format!("{at} {network} {who}: {} -> {answered}{why}", step.asked)
+}
+
+fn json(network: &str, who: &str, step: &Step) -> String {
+    let (name, card) = who.split_once(" (").unwrap_or(("", who));
+    let value = serde_json::json!({
+        "unix_ms": step.at.unix_ms, "network": network, "name": name, "mac": card.trim_end_matches(')'),
+        "asked": step.asked, "answered": step.answered, "why": step.why,
+    });
+    value.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use part::report::Moment;
+
+    #[test]
+    fn a_step_is_a_line_and_its_machine_is_found_by_name_or_card() {
+        let mut step = Step {
+            at: Moment::default(),
+            asked: "DISCOVER by PXE".to_owned(),
+            answered: String::new(),
+            why: "no range".to_owned(),
+            times: 1,
+        };
+        let who = "node7 (52:54:00:00:00:07)";
+        let line = text("lan", who, &step);
+        assert!(
+            line.ends_with(
+                " lan node7 (52:54:00:00:00:07): DISCOVER by PXE -> no answer: no range"
+            )
+        );
+        step.answered = "OFFER 10.20.0.107".to_owned();
+        step.why = String::new();
+        assert!(text("lan", who, &step).ends_with("-> OFFER 10.20.0.107"));
+        assert!(json("lan", who, &step).contains(r#""mac":"52:54:00:00:00:07","name":"node7""#));
+        let card = "52:54:00:00:00:07";
+        for (who, wanted, expected) in [
+            (who, "", true),
+            (who, "node7", true),
+            (who, card, true),
+            (card, card, true),
+            (who, "node", false),
+            (card, "52:54:00:00:00:08", false),
+        ] {
+            assert_eq!(is_of(who, wanted), expected, "{who} {wanted}");
+        }
+    }
+}
