@@ -24,7 +24,7 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
         let name = shared.who.name.clone();
         shared.note(format!("cannot write its log: {why}"));
         let words = format!(
-            "the disk of {name} fails: {why}. {name} is not a voter until then; leases that it holds are renewed"
+            "the disk of {name} fails: {why}. {name} is not a voter until the disk takes writes; leases that it holds are renewed"
         );
         let mut told = shared
             .try_to(Body::Event {

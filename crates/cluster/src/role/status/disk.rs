@@ -34,7 +34,8 @@ impl MemberStatus {
         if !disk.halted.is_empty() {
             return Some(format!(
                 "the disk of {name} fails: {}. Until then it does not participate in changes and is not a voter; \
-                 leases that it holds are renewed. Free space there, or replace the disk: {name} resumes by itself",
+                 leases that it holds are renewed. Free space there: {name} resumes by itself. After you replace the disk, \
+                 restart evenkeel on {name}",
                 disk.halted
             ));
         }
