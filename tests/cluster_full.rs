@@ -11,6 +11,9 @@ use std::time::Duration;
 const DISK_BYTES: u64 = 64 << 20;
 /// How long a disk stays full: many leases, and longer than a role used to rest.
 const FULL_TIME: Duration = Duration::from_secs(25);
+/// How long a disk without room may still take entries in place, and a change without a majority
+/// is waited for.
+const FILLS: Duration = Duration::from_secs(180);
 const LEASED: &str = "10.60.0.101";
 const FAILS: [&str; 2] = ["the disk of beta fails", "no space left on the disk"];
 
@@ -30,17 +33,29 @@ fn leased(word: &str) -> String {
     format!("{}\n{lease}", configuration(word))
 }
 
-/// Applies versions until the disk of beta refuses one, and beta is shown with it.
+/// Whether alpha shows that the log of this member cannot be written, as its disk is full.
+fn shows_full(site: &Site, name: &str) -> bool {
+    let full = |status: Value| {
+        let members = status["members"].as_array()?;
+        let member = members.iter().find(|member| member["name"] == name)?;
+        let halted = member["halted"].as_str()?;
+        Some(halted.contains("no space left on the disk"))
+    };
+    let words = format!("the disk of {name} fails");
+    let text = site.alpha.command(&["cluster", "status"]).text();
+    text.contains(&words) && site.alpha.status().and_then(full) == Some(true)
+}
+
+/// Applies versions until the disks of these refuse one, and are shown with it.
 #[track_caller]
-fn refuses(site: &Site, text: impl Fn(usize) -> String) {
+fn refuse(site: &Site, names: &[&str], text: impl Fn(usize) -> String) {
     let mut number = 0;
     let shown = || {
         number += 1;
         site.alpha.apply(&text(number), &["--now"]);
-        let shown = site.alpha.command(&["cluster", "status"]).text();
-        FAILS.iter().all(|words| shown.contains(words))
+        names.iter().all(|name| shows_full(site, name))
     };
-    assert!(eventually(SOON, shown), "{}", site.tell());
+    assert!(eventually(FILLS, shown), "{}", site.tell());
 }
 
 fn epoch(machine: &Machine, name: &str) -> Option<u64> {
@@ -65,7 +80,7 @@ fn a_node_with_a_full_disk_keeps_its_leases_and_votes_again_when_there_is_room()
     let control = site.beta.control();
     let before = epoch(&site.alpha, "address/leased");
     disk.fill().unwrap();
-    refuses(&site, |number| leased(&format!("full{number}")));
+    refuse(&site, &["beta"], |number| leased(&format!("full{number}")));
     let began = std::time::Instant::now();
     while began.elapsed() < FULL_TIME {
         assert!(only_beta(&site), "{}", site.tell());
@@ -92,6 +107,73 @@ fn a_node_with_a_full_disk_keeps_its_leases_and_votes_again_when_there_is_room()
 }
 
 #[test]
+fn a_full_disk_of_the_arbiter_stops_nothing() {
+    lab::skip_unless_root!();
+    let mut site = Site::new("full-arbiter");
+    site.leader();
+    let disk = move_to_disk(&mut site.arbiter);
+    site.leader();
+    let control = site.arbiter.control();
+    disk.fill().unwrap();
+    refuse(&site, &["arbiter"], |number| {
+        configuration(&format!("full{number}"))
+    });
+    site.alpha.apply(&configuration("two"), &["--now"]).well();
+    let serves = || site.serves_everywhere("two");
+    assert!(eventually(SOON, serves), "{}", site.tell());
+    disk.make_room().unwrap();
+    site.leader();
+    let words = ["the disk of arbiter works again"];
+    assert!(site.alpha.tells_words(&words), "{}", site.tell());
+    assert_eq!(site.arbiter.control(), control, "{}", site.tell());
+    // It has all that was agreed on without it, and counts.
+    site.beta.kill();
+    let applied = || site.alpha.apply(&configuration("three"), &["--now"]).good;
+    assert!(eventually(SOON, applied), "{}", site.tell());
+    site.arbiter.kill();
+}
+
+#[test]
+fn full_disks_of_two_members_freeze_changes_until_there_is_room() {
+    lab::skip_unless_root!();
+    let mut site = Site::new("full-two");
+    site.leader();
+    let disks = [
+        move_to_disk(&mut site.beta),
+        move_to_disk(&mut site.arbiter),
+    ];
+    site.leader();
+    let controls = site.machines().map(|machine| machine.control());
+    let load = site.load();
+    for disk in &disks {
+        disk.fill().unwrap();
+    }
+    refuse(&site, &["beta", "arbiter"], |number| {
+        configuration(&format!("full{number}"))
+    });
+    let said = site.alpha.apply(&configuration("two"), &["--now"]);
+    assert!(!said.good, "{said:?}");
+    // It can be read everywhere.
+    for machine in site.machines() {
+        assert!(machine.status().is_some(), "{}", site.tell());
+    }
+    let shown = site.alpha.command(&["config", "show"]);
+    assert!(shown.good, "{shown:?}");
+    for disk in &disks {
+        disk.make_room().unwrap();
+    }
+    site.leader();
+    let applied = || site.alpha.apply(&configuration("three"), &["--now"]).good;
+    assert!(eventually(SOON, applied), "{}", site.tell());
+    let serves = || site.serves_everywhere("three");
+    assert!(eventually(SOON, serves), "{}", site.tell());
+    assert_eq!(site.machines().map(|machine| machine.control()), controls);
+    load.stop().without_a_failure();
+    site.beta.kill();
+    site.arbiter.kill();
+}
+
+#[test]
 #[ignore = "it takes long: make test-long"]
 fn a_guest_runs_on_where_the_state_disk_is_full() {
     lab::skip_unless_root!();
@@ -107,7 +189,7 @@ fn a_guest_runs_on_where_the_state_disk_is_full() {
     site.runs_on("beta");
     let (qemu, control) = (site.qemu("beta"), site.machine("beta").control());
     disk.fill().unwrap();
-    refuses(&site.volumes.site, |number| {
+    refuse(&site.volumes.site, &["beta"], |number| {
         format!("{}\n# {number}\n", site.configuration(""))
     });
     let mut wrote = site.wrote("beta");
