@@ -16,6 +16,7 @@ mod certificates;
 mod changes;
 mod checks;
 mod cluster_follow;
+mod cluster_full;
 mod cluster_leader;
 mod cluster_loss;
 mod cluster_members;

@@ -23,7 +23,7 @@ impl<R: AsyncRuntime> Engine<R> {
     /// The wire saw a member's connection die: if it led, an election need not wait
     /// for its time.
     pub fn lost(&self, member: MemberId) {
-        let waits = self.inner.probation.is_on();
+        let waits = self.inner.probation.is_on() || self.is_silent();
         if waits || member == self.inner.me || self.leader() != Some(member) {
             return;
         }
@@ -119,8 +119,14 @@ impl<R: AsyncRuntime> Engine<R> {
         };
         let mut timeout = self.random_timeout();
         let mut attempts = 1;
+        let mut stands = true;
         while !self.over() {
             R::sleep(pause).await;
+            self.inner.store.try_again();
+            self.stand_as_the_disk_allows(&mut stands);
+            if self.is_silent() {
+                continue;
+            }
             self.look_for_the_future().await;
             if self.inner.store.grown() >= self.inner.settings.snapshot_bytes {
                 // It says what is too much for it by itself.

@@ -12,13 +12,14 @@ use crate::raft::receive::Receiver;
 use crate::raft::rejoin::Probation;
 use crate::raft::replica::{Replica, ReplicaState};
 use crate::raft::settings::Settings;
+use crate::raft::silent::REFUSED_LIMIT;
 use crate::raft::store_io::{Log, ask};
 use crate::raft::transport::{Calls, Transport};
 use crate::state::State;
 use crate::store::{Store, StoreError};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{InitializeError, RaftError};
-use openraft::raft::{AppendEntriesResponse, VoteRequest};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
 use openraft::type_config::alias::WatchReceiverOf;
 use openraft::{AsyncRuntime, Instant, Raft};
 use part::codec;
@@ -61,6 +62,9 @@ pub struct RaftStatus {
     pub learners: Vec<MemberId>,
     /// Why the agreement has stopped here, if it has.
     pub halted: Option<EngineError>,
+    /// Why the disk refuses what is to be written: the member acknowledges nothing until it
+    /// takes it, and goes on by itself then.
+    pub refused: Option<EngineError>,
     /// The last sender of a message that this program does not understand: a member with
     /// a newer program.
     pub misunderstood: Option<MemberId>,
@@ -146,6 +150,8 @@ impl<R: AsyncRuntime> Engine<R> {
                 stopped: AtomicBool::new(false),
             }),
         };
+        // It has begun: from now on it can do without its disk.
+        engine.inner.store.be_patient(true);
         let _detached = R::spawn(engine.clone().duties());
         if lost {
             let _detached = R::spawn(engine.clone().rejoin());
@@ -237,6 +243,7 @@ impl<R: AsyncRuntime> Engine<R> {
                     .is_err()
                     .then_some(EngineError::Stopped)
             }),
+            refused: self.inner.store.refused().map(EngineError::Store),
             misunderstood: self.inner.shared.misunderstood(),
             lost: self.inner.store.lost(),
         }
@@ -265,7 +272,7 @@ impl<R: AsyncRuntime> Engine<R> {
     /// Answers a call of another member.
     pub async fn handle(&self, from: MemberId, bytes: Vec<u8>) -> Vec<u8> {
         let reply = match codec::decode::<Request<R>>(&bytes) {
-            Ok(request) => self.answer(from, request).await,
+            Ok(request) => self.withhold(self.answer(from, request).await),
             Err(_) => {
                 self.inner.shared.misunderstand(from);
                 Reply::Failed(Failure::Malformed)
@@ -278,29 +285,12 @@ impl<R: AsyncRuntime> Engine<R> {
         if let Some(refused) = self.inner.probation.refuses(from, &request) {
             return refused;
         }
+        if let Some(refused) = self.refuses_silently(&request) {
+            return refused;
+        }
         let raft = &self.inner.raft;
         match request {
-            Request::Append(request) => {
-                let leader = request.vote.leader_id;
-                if leader.voted_for != from {
-                    return Reply::Failed(Failure::Malformed);
-                }
-                if self
-                    .inner
-                    .store
-                    .vote()
-                    .is_none_or(|own| own <= request.vote)
-                {
-                    self.inner.election.heard(from);
-                }
-                match raft.append_entries(request).await {
-                    Ok(AppendEntriesResponse::HigherVote(vote)) if is_own(&vote, from) => {
-                        Reply::Failed(Failure::Outdated)
-                    }
-                    Ok(response) => Reply::Append(response),
-                    Err(_) => Reply::Failed(Failure::Stopped),
-                }
-            }
+            Request::Append(request) => self.append(from, request).await,
             Request::Vote { request, lost } => self.vote(from, request, lost).await,
             Request::PreVote(request) => self.pre_vote(from, request).await,
             Request::Lost(lost) => Reply::Lost(self.would_vote(&lost)),
@@ -325,6 +315,32 @@ impl<R: AsyncRuntime> Engine<R> {
             }
             Request::Confirm => self.confirm_here(FORWARDED_LIMIT).await,
             Request::Change(change) => self.change_here(change).await,
+        }
+    }
+
+    async fn append(&self, from: MemberId, request: AppendEntriesRequest<Types<R>>) -> Reply<R> {
+        if request.vote.leader_id.voted_for != from {
+            return Reply::Failed(Failure::Malformed);
+        }
+        let own = self.inner.store.vote();
+        if own.is_none_or(|own| own <= request.vote) {
+            self.inner.election.heard(from);
+        }
+        let appended = self.inner.raft.append_entries(request);
+        let response = match self.is_silent() {
+            // The disk takes them some time; the leader need not wait for that.
+            true => match R::timeout(REFUSED_LIMIT, appended).await {
+                Ok(response) => response,
+                Err(_) => return Reply::Failed(Failure::Stopped),
+            },
+            false => appended.await,
+        };
+        match response {
+            Ok(AppendEntriesResponse::HigherVote(vote)) if is_own(&vote, from) => {
+                Reply::Failed(Failure::Outdated)
+            }
+            Ok(response) => Reply::Append(response),
+            Err(_) => Reply::Failed(Failure::Stopped),
         }
     }
 
@@ -402,8 +418,10 @@ impl<R: AsyncRuntime> Engine<R> {
     /// Ends it. What was written is on disk.
     pub async fn stop(&self) {
         self.inner.stopped.store(true, Ordering::Relaxed);
-        let _ = self.inner.raft.shutdown().await;
         let store = &self.inner.store;
+        // Nobody waits for a disk that is full.
+        store.be_patient(false);
+        let _ = self.inner.raft.shutdown().await;
         let _ = ask::<R, _>(|done| store.sync(done)).await;
     }
 

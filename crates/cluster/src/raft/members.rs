@@ -129,7 +129,8 @@ impl<R: AsyncRuntime> Engine<R> {
                 (at <= metrics.local_committed, metrics.state.is_leader())
             };
             match (leading, committed) {
-                (false, _) => return Reply::NotLeader(None),
+                // The one that asks may have no other way to hear who the leader is.
+                (false, _) => return Reply::NotLeader(self.leader()),
                 (true, true) => return Reply::Changed,
                 (true, false) => R::sleep(PAUSE).await,
             }

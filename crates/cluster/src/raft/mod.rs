@@ -20,6 +20,7 @@ mod rejoin;
 mod replica;
 mod send;
 mod settings;
+mod silent;
 #[cfg(test)]
 mod simulation;
 mod store_io;

@@ -53,8 +53,11 @@ use std::time::Duration;
 
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How long the leader may take with a change.
-const CHANGE_LIMIT: Duration = Duration::from_secs(60);
+/// How long the reply to a change is waited for before the member asks again. The request or its
+/// reply may be lost, and asking again for a change in progress or made is harmless.
+const ASK_AGAIN: Duration = Duration::from_secs(3);
+/// Members that are asked one after the other: the last known leader, and the one that it names.
+const ASKED_MAX: usize = 2;
 /// How long it may take to confirm that it leads.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
 /// Starts that are skipped, as those of the lost store are not known for certain.
@@ -122,8 +125,8 @@ impl<R: AsyncRuntime> Engine<R> {
             match gate {
                 Gate::Over => return,
                 Gate::Closed(None) => {}
-                Gate::Closed(Some(leader)) => {
-                    if let Some(index) = self.be_removed(leader).await {
+                Gate::Closed(Some(known)) => {
+                    if let Some((index, leader)) = self.be_removed(known).await {
                         *self.inner.probation.lock() = Gate::Open(index, leader);
                         continue;
                     }
@@ -170,23 +173,37 @@ impl<R: AsyncRuntime> Engine<R> {
         let _ = self.inner.raft.shutdown().await;
     }
 
-    /// Asks the leader to remove this member; an index at or behind the removal.
-    async fn be_removed(&self, leader: MemberId) -> Option<u64> {
-        let (calls, me) = (&self.inner.calls, self.inner.me);
-        let request = Request::<R>::Change(Change::Drop(me));
-        let Ok(Reply::Changed) = call(calls, leader, &request, CHANGE_LIMIT).await else {
-            return None;
-        };
+    /// Asks the leader to remove this member, by way of the last known one. Returns an index at or
+    /// behind the removal, and the leader.
+    async fn be_removed(&self, known: MemberId) -> Option<(u64, MemberId)> {
+        let leader = self.ask_for(Change::Drop(self.inner.me), known).await?;
+        let (calls, request) = (&self.inner.calls, Request::<R>::Confirm);
         // The same one: only then is it certain that it led when it said so.
-        match call(calls, leader, &Request::<R>::Confirm, CONFIRM_LIMIT).await {
-            Ok(Reply::Confirmed(index)) => Some(index),
+        match call(calls, leader, &request, CONFIRM_LIMIT).await {
+            Ok(Reply::Confirmed(index)) => Some((index, leader)),
             _ => None,
         }
     }
 
+    /// Asks the last known leader for a change, and if it is not the leader any more, the one that
+    /// it names: nobody sends entries to a member that was removed, so a new leader does not make
+    /// itself known to it. Returns the leader that made the change.
+    async fn ask_for(&self, change: Change, known: MemberId) -> Option<MemberId> {
+        let (calls, me) = (&self.inner.calls, self.inner.me);
+        let request = Request::<R>::Change(change);
+        let mut leader = known;
+        for _ in 0..ASKED_MAX {
+            match call(calls, leader, &request, ASK_AGAIN).await {
+                Ok(Reply::Changed) => return Some(leader),
+                Ok(Reply::NotLeader(Some(next))) if next != me => leader = next,
+                _ => return None,
+            }
+        }
+        None
+    }
+
     async fn ask_to_be_added(&self, leader: MemberId) {
-        let request = Request::<R>::Change(Change::Add(self.inner.me));
-        let asking = call(&self.inner.calls, leader, &request, CHANGE_LIMIT);
+        let asking = self.ask_for(Change::Add(self.inner.me), leader);
         // The entries come while the leader still works on it.
         let added = async {
             while !self.over() {

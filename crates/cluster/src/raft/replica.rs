@@ -6,6 +6,7 @@ use crate::log::{Entry, LogId, Membership, SnapshotMeta, Types};
 use crate::log::{Proposed, Sessions, TicketState};
 use crate::member::MemberId;
 use crate::raft::error::EngineError;
+use crate::raft::silent::Silence;
 use crate::raft::store_io::{ask, to_io};
 use crate::state::State;
 use crate::store::{Store, StoreError};
@@ -63,6 +64,8 @@ struct Live {
 
 /// State shared by the replica and the engine.
 pub(super) struct ReplicaState<R: AsyncRuntime> {
+    /// What the disk refused.
+    pub(super) silence: Silence,
     live: Mutex<Live>,
     applied: WatchReceiverOf<Types<R>, u64>,
     /// Behind a lock only because not every runtime's may be shared.
@@ -73,6 +76,7 @@ impl<R: AsyncRuntime> ReplicaState<R> {
     pub(super) fn new() -> Arc<ReplicaState<R>> {
         let (tell, applied) = R::Watch::channel(0);
         Arc::new(ReplicaState {
+            silence: Silence::default(),
             live: Mutex::new(Live::default()),
             applied,
             tell: Mutex::new(tell),

@@ -6,13 +6,14 @@ use crate::raft::error::EngineError;
 use crate::raft::replica::ReplicaState;
 use crate::store::{Store, StoreError};
 use futures_util::{Stream, stream};
-use openraft::async_runtime::{Oneshot, OneshotSender};
+use openraft::async_runtime::{Oneshot, OneshotSender, Select2};
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{AsyncRuntime, OptionalSend, RaftLogReader};
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Bytes of entries in one message to another member; one entry may be more.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 256 << 10;
@@ -20,6 +21,9 @@ pub(super) const PAYLOAD_BYTES_MAX: usize = 256 << 10;
 const READ_BYTES_MAX: usize = 512 << 10;
 /// Bytes of entries in memory from which an append waits until it is on disk.
 const PENDING_BYTES_MAX: usize = 4 << 20;
+
+/// How often a vote that is being saved looks whether the disk refuses it.
+const REFUSED_LOOK: Duration = Duration::from_millis(20);
 
 /// The callback for the result of a store operation.
 pub(super) type Callback<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
@@ -56,6 +60,19 @@ impl<R: AsyncRuntime> Log<R> {
         ask::<R, _>(|done| self.store.entries(start..end, bytes_max, done))
             .await
             .map_err(|error| self.failed(error))
+    }
+
+    /// Lets openraft go on while the vote of a leader waits for a disk that refuses it: see
+    /// [`super::silent`].
+    fn pass(&self, saving: impl Future<Output = Result<(), StoreError>> + Send + 'static) {
+        let shared = self.shared.clone();
+        shared.silence.passed();
+        let _detached = R::spawn(async move {
+            match saving.await {
+                Ok(()) => shared.silence.saved(),
+                Err(error) => shared.halt(EngineError::Store(error)),
+            }
+        });
     }
 
     fn failed(&self, error: StoreError) -> io::Error {
@@ -161,9 +178,24 @@ impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for Log<R> {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        ask::<R, _>(|done| self.store.save_vote(*vote, done))
-            .await
-            .map_err(|error| self.failed(error))
+        let (store, vote) = (self.store.clone(), *vote);
+        let saving = async move { ask::<R, _>(|done| store.save_vote(vote, done)).await };
+        let mut saving = Box::pin(saving);
+        if !vote.committed {
+            // It is a promise to a candidate.
+            return saving.await.map_err(|error| self.failed(error));
+        }
+        loop {
+            let waited = R::select2(&mut saving, R::sleep(REFUSED_LOOK)).await;
+            match waited {
+                Select2::First(saved) => return saved.map_err(|error| self.failed(error)),
+                Select2::Second(()) if self.store.refused().is_some() => {
+                    self.pass(saving);
+                    return Ok(());
+                }
+                Select2::Second(()) => {}
+            }
+        }
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {

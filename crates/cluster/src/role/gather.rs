@@ -32,6 +32,7 @@ pub(super) fn status<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Status
         // It has just joined, and has no log yet.
         false => shared.who.members.clone(),
     };
+    let stopped = standing.halted.as_ref().or(standing.refused.as_ref());
     let mut status = Status {
         cluster: shared.who.cluster.clone(),
         me: shared.me(),
@@ -44,11 +45,8 @@ pub(super) fn status<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Status
             .collect(),
         configuration: configuration(shared, &state, majority),
         following: following(shared, &standing),
-        broken_store: standing.halted.as_ref().map(|why| why.to_string()),
-        disk_refuses: standing
-            .halted
-            .as_ref()
-            .is_some_and(EngineError::is_of_the_disk),
+        broken_store: stopped.map(|why| why.to_string()),
+        disk_refuses: stopped.is_some_and(EngineError::is_of_the_disk),
         authority: authority(&state),
         invitations: state.invitations.len() as u64,
         leases: leases(&state),

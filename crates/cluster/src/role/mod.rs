@@ -22,6 +22,7 @@ mod invitations;
 mod leader;
 pub(crate) mod leases;
 mod places;
+mod refused;
 mod requests;
 pub mod setup;
 mod shared;
@@ -213,13 +214,7 @@ async fn live<M: Machine, N: Network>(
     let mut leases_ended = JoinSet::new();
     let (went_back, going_back) = mpsc::channel(NEWS_MAX);
     let (wants, wanted) = mpsc::channel(NEWS_MAX);
-    tasks.spawn(tasks::confirm(shared.clone()));
-    tasks.spawn(tasks::gossip(shared.clone()));
-    tasks.spawn(tasks::listen(shared.clone()));
-    tasks.spawn(tasks::keep_up(shared.clone()));
-    tasks.spawn(tasks::tell_of_loss(shared.clone()));
-    tasks.spawn(certificates::run(shared.clone()));
-    tasks.spawn(leader::run(shared.clone()));
+    begin_duties(shared, &mut tasks);
     if shared.who.kind == Kind::Node {
         tasks.spawn(tasks::parts(shared.clone()));
         tasks.spawn(agent::run(shared.clone(), accepted, going_back));
@@ -271,6 +266,18 @@ async fn live<M: Machine, N: Network>(
         let _ = tokio::time::timeout(HAND_OVER_LIMIT, handing).await;
     }
     tasks.shutdown().await;
+}
+
+/// Starts what every member does.
+fn begin_duties<M: Machine, N: Network>(shared: &Arc<RoleState<M, N>>, tasks: &mut JoinSet<()>) {
+    tasks.spawn(tasks::confirm(shared.clone()));
+    tasks.spawn(tasks::gossip(shared.clone()));
+    tasks.spawn(tasks::listen(shared.clone()));
+    tasks.spawn(tasks::keep_up(shared.clone()));
+    tasks.spawn(tasks::tell_of_loss(shared.clone()));
+    tasks.spawn(certificates::run(shared.clone()));
+    tasks.spawn(leader::run(shared.clone()));
+    tasks.spawn(refused::run(shared.clone()));
 }
 
 /// Answers those who ask at the socket, and those who ask otherwise.

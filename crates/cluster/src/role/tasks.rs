@@ -92,6 +92,7 @@ async fn exchange<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>, other: M
 pub(super) fn tale<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Tale {
     let serving = shared.serving().clone();
     let paths = shared.wire.paths();
+    let standing = shared.standing();
     Tale {
         program: shared.program.clone(),
         serves: serving.version,
@@ -109,10 +110,8 @@ pub(super) fn tale<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Tale {
         trouble: serving.trouble,
         disk_stuck_ms: shared.disk_stuck_ms(),
         accepted: serving.accepted,
-        lost: shared.standing().lost.unwrap_or_default(),
-        halted: shared
-            .standing()
-            .halted
+        lost: standing.lost.unwrap_or_default(),
+        halted: { standing.halted.or(standing.refused) }
             .map(|why| why.to_string())
             .unwrap_or_default(),
         unkept: serving.unkept,

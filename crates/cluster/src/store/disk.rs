@@ -3,8 +3,10 @@
 
 use crate::log::{Entry, LogId, SnapshotMeta, Vote};
 use crate::member::Digest;
+use crate::store::backlog::Backlog;
 use crate::store::error::{Damage, LAYOUT, StoreError};
 use part::codec;
+use redb::backends::FileBackend;
 use redb::{
     Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
     TableDefinition, WriteTransaction,
@@ -89,6 +91,8 @@ pub(super) struct StartContent {
 pub(super) struct Disk {
     /// None only during the shutdown.
     database: Option<Database>,
+    /// What redb writes to.
+    file: Backlog,
     /// Path, for errors.
     path: PathBuf,
     /// Digests of the stored chunks, or more: finding those to delete reads all of them.
@@ -99,36 +103,34 @@ pub(super) struct Disk {
 impl Disk {
     /// Opens or makes a file, which nobody else may read.
     pub(super) fn open(path: &Path) -> Result<Disk, StoreError> {
-        Disk::with(path, |builder| {
-            std::fs::OpenOptions::new()
+        let backend = guarded(path, || {
+            let file = std::fs::OpenOptions::new()
+                .read(true)
                 .write(true)
                 .create(true)
                 .truncate(false)
                 .mode(0o600)
-                .open(path)?;
-            builder.create(path)
-        })
+                .open(path)
+                .map_err(redb::Error::Io)?;
+            FileBackend::new(file).map_err(redb::Error::from)
+        })?;
+        Disk::with(path, backend)
     }
 
     /// On something else than a file.
     pub(super) fn with_backend(backend: impl StorageBackend) -> Result<Disk, StoreError> {
-        let path = Path::new("(memory)");
-        let backend = std::cell::RefCell::new(Some(backend));
-        Disk::with(path, |builder| match backend.borrow_mut().take() {
-            Some(backend) => builder.create_with_backend(backend),
-            None => Err(redb::DatabaseError::RepairAborted),
-        })
+        Disk::with(Path::new("(memory)"), backend)
     }
 
-    fn with(
-        path: &Path,
-        open: impl Fn(&redb::Builder) -> Result<Database, redb::DatabaseError>,
-    ) -> Result<Disk, StoreError> {
+    fn with(path: &Path, backend: impl StorageBackend) -> Result<Disk, StoreError> {
+        let file = Backlog::new(backend);
         let mut builder = Database::builder();
         builder.set_cache_size(PAGES_BYTES_MAX);
-        let database = guarded(path, || open(&builder).map_err(redb::Error::from))?;
+        let opened = || builder.create_with_backend(file.clone());
+        let database = guarded(path, || opened().map_err(redb::Error::from))?;
         let mut disk = Disk {
             database: Some(database),
+            file,
             path: path.to_owned(),
             pieces: Mutex::default(),
         };
@@ -140,7 +142,16 @@ impl Disk {
             None => Err(redb::Error::DatabaseClosed),
         })?;
         disk.begin_layout(whole)?;
+        disk.flush()?;
         Ok(disk)
+    }
+
+    /// Returns whether the disk has what was written; if it refused that, tries again.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        self.file.flush().map_err(|error| StoreError::Disk {
+            path: self.path.clone(),
+            source: Arc::new(redb::Error::Io(error)),
+        })
     }
 
     fn database(&self) -> Result<&Database, redb::Error> {

@@ -16,6 +16,7 @@ pub(crate) struct TestDisk {
     disk: Arc<InMemoryBackend>,
     held: Arc<(Mutex<bool>, Condvar)>,
     full: Arc<AtomicBool>,
+    unsynced: Arc<AtomicBool>,
     /// How long each sync takes, ms.
     takes_ms: Arc<AtomicU64>,
 }
@@ -26,6 +27,7 @@ impl TestDisk {
             disk: Arc::new(InMemoryBackend::new()),
             held: Arc::default(),
             full: Arc::default(),
+            unsynced: Arc::default(),
             takes_ms: Arc::default(),
         }
     }
@@ -42,9 +44,14 @@ impl TestDisk {
             .store(takes.as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// There is no room from now on.
-    pub(crate) fn fill(&self) {
-        self.full.store(true, Ordering::Relaxed);
+    /// From now on there is no room, or room again.
+    pub(crate) fn fill(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
+    }
+
+    /// From now on syncs fail, or no more.
+    pub(crate) fn fail_syncs(&self, fail: bool) {
+        self.unsynced.store(fail, Ordering::Relaxed);
     }
 }
 
@@ -62,6 +69,9 @@ impl StorageBackend for TestDisk {
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
+        if self.unsynced.load(Ordering::Relaxed) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         let held = self.held.0.lock().unwrap();
         let (held, timeout) = self
             .held

@@ -5,14 +5,17 @@
 //! costs one fsync. What may go is written with the next of these; what is known to be
 //! agreed on with one of the next, or when all is quiet. Losing power at any write, or the process at any
 //! instruction, leaves what was told to be on disk. It never panics on what a disk
-//! holds: damage is an error that says what to do.
+//! holds: damage is an error that says what to do. A disk that refuses a write for a while delays
+//! it ([`backlog`]).
 
+mod backlog;
 mod busy;
 mod cache;
 mod disk;
 mod error;
 #[cfg(test)]
 pub(crate) mod held;
+mod patience;
 mod promise;
 mod queue;
 mod recover;
@@ -241,6 +244,22 @@ impl Store {
     /// How long what the disk is at now is under way: one that is stuck does not come back.
     pub fn busy_for(&self) -> Duration {
         self.executor.busy_for()
+    }
+
+    /// From now on a write that the disk refuses waits until it takes it, or fails at once, as at
+    /// first.
+    pub fn be_patient(&self, waits: bool) {
+        self.executor.be_patient(waits);
+    }
+
+    /// Why the disk refuses what is to be written, if it does: nothing is stored meanwhile.
+    pub fn refused(&self) -> Option<StoreError> {
+        self.executor.refused()
+    }
+
+    /// Where the caller writes: tries what the disk refused. Otherwise the writer does.
+    pub fn try_again(&self) {
+        self.executor.try_again();
     }
 
     /// Bytes of entries since the last snapshot, or the start.

@@ -30,6 +30,7 @@ use crate::durable;
 use crate::log::{LogId, Vote};
 use crate::member::MemberId;
 use crate::member::digest;
+use crate::store::backlog::Backlog;
 use crate::store::disk::Op;
 use part::codec;
 use redb::StorageBackend;
@@ -121,7 +122,7 @@ impl Promise {
 /// The open file.
 #[derive(Debug)]
 pub(super) struct Keeper {
-    file: Box<dyn StorageBackend>,
+    file: Backlog,
     promise: Promise,
     /// Writes since the last sync.
     unsynced: u32,
@@ -129,7 +130,7 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Makes a new file with this promise. On a disk the file itself was made before.
-    pub(super) fn make(file: Box<dyn StorageBackend>, promise: Promise) -> io::Result<Keeper> {
+    pub(super) fn make(file: Backlog, promise: Promise) -> io::Result<Keeper> {
         let mut keeper = Keeper {
             file,
             promise,
@@ -137,12 +138,13 @@ impl Keeper {
         };
         keeper.file.set_len(FILE_BYTES)?;
         keeper.put(true)?;
+        keeper.flush()?;
         Ok(keeper)
     }
 
     /// Reads the file; None where there is no promise in it: it is empty, torn or not
     /// one of ours.
-    pub(super) fn read(file: Box<dyn StorageBackend>) -> io::Result<Option<Keeper>> {
+    pub(super) fn read(file: Backlog) -> io::Result<Option<Keeper>> {
         let bytes = usize::try_from(file.len()?.min(FILE_BYTES)).unwrap_or(0);
         let mut image = vec![0; bytes];
         file.read(0, &mut image)?;
@@ -188,10 +190,15 @@ impl Keeper {
     pub(super) fn change(&mut self, change: impl FnOnce(&mut Promise)) -> io::Result<()> {
         let before = self.promise.clone();
         change(&mut self.promise);
-        match self.promise == before {
-            true => Ok(()),
-            false => self.put(true),
+        if self.promise != before {
+            self.put(true)?;
         }
+        self.flush()
+    }
+
+    /// Returns whether the disk has what was written; if it refused that, tries again.
+    pub(super) fn flush(&self) -> io::Result<()> {
+        self.file.flush()
     }
 
     /// Nobody writes now: what is not synced is.
@@ -263,10 +270,10 @@ impl StorageBackend for OnDisk {
 }
 
 /// Opens the promise file; None where there is none.
-pub(super) fn open(path: &Path) -> io::Result<Option<Box<dyn StorageBackend>>> {
+pub(super) fn open(path: &Path) -> io::Result<Option<Backlog>> {
     let options = OpenOptions::new().read(true).write(true).open(path);
     match options {
-        Ok(file) => Ok(Some(Box::new(OnDisk(file)))),
+        Ok(file) => Ok(Some(Backlog::new(OnDisk(file)))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -274,12 +281,12 @@ pub(super) fn open(path: &Path) -> io::Result<Option<Box<dyn StorageBackend>>> {
 
 /// Makes a promise file in place of what was there. All its blocks are written, so that
 /// a disk that is full later has room for what is promised then.
-pub(super) fn make(path: &Path) -> io::Result<Box<dyn StorageBackend>> {
+pub(super) fn make(path: &Path) -> io::Result<Backlog> {
     durable::write(path, &[0; FILE_BYTES as usize])?;
     let file = OpenOptions::new()
         .read(true)
         .write(true)
         .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
         .open(path)?;
-    Ok(Box::new(OnDisk(file)))
+    Ok(Backlog::new(OnDisk(file)))
 }

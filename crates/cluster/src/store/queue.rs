@@ -86,6 +86,19 @@ impl Queue {
         std::mem::take(&mut waiting.jobs)
     }
 
+    /// Waits for this time, less if nobody asks any more or `until` is true after
+    /// [`Queue::wake`]; returns whether nobody asks any more.
+    pub(super) fn rest(&self, time: Duration, until: impl Fn() -> bool) -> bool {
+        let waits = |waiting: &mut Waiting| !waiting.over && !until();
+        let rested = self.wake.wait_timeout_while(self.lock(), time, waits);
+        rested.unwrap_or_else(PoisonError::into_inner).0.over
+    }
+
+    /// Wakes the writer.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
     /// Waits for something to do. The writer says whether it keeps changes that wait for
     /// others itself: when all is quiet, they too wait no more.
     pub(super) fn next(&self, keeps: bool) -> NextJobs {

@@ -7,6 +7,7 @@
 
 use crate::command::VersionId;
 use crate::log::{LogId, Vote};
+use crate::store::backlog::Backlog;
 use crate::store::disk::{Disk, Op};
 use crate::store::error::Loss;
 use crate::store::promise::{self, Keeper, Nonce, Owner, Promise};
@@ -46,7 +47,7 @@ impl PromiseLocation<'_> {
     fn read(&self) -> io::Result<PromiseFile> {
         let file = match self {
             PromiseLocation::Path(path) => promise::open(path)?,
-            PromiseLocation::Backend(open) => Some(open()),
+            PromiseLocation::Backend(open) => Some(Backlog::of(open())),
         };
         let Some(file) = file else {
             return Ok(PromiseFile::None);
@@ -63,7 +64,7 @@ impl PromiseLocation<'_> {
     fn make(&self, promise: Promise) -> io::Result<Keeper> {
         let file = match self {
             PromiseLocation::Path(path) => promise::make(path)?,
-            PromiseLocation::Backend(open) => open(),
+            PromiseLocation::Backend(open) => Backlog::of(open()),
         };
         Keeper::make(file, promise)
     }

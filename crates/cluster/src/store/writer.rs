@@ -1,10 +1,16 @@
 //! The writer: a thread that merges waiting writes, so that a batch needs one fsync and
 //! no other thread waits for the disk. In simulations the caller writes.
+//!
+//! If the disk refuses a batch (it is full, read-only, or returns errors), the batch waits, and
+//! with it all that comes later: nothing is acknowledged before it is stored, and reads go on.
+//! That is so once the store is patient ([`Patience`]): at a start and at the end of a role a
+//! refused write is an error.
 
 use crate::store::Metadata;
 use crate::store::busy::{Access, Busy};
 use crate::store::disk::{Disk, Op};
 use crate::store::error::StoreError;
+use crate::store::patience::Patience;
 use crate::store::promise::Keeper;
 use crate::store::queue::{NextJobs, Queue};
 use part::lock;
@@ -16,6 +22,9 @@ use std::time::Duration;
 /// Writes of entries alone that leave out how far is agreed on, before one takes it
 /// along: it stands elsewhere in the file, and every place costs time.
 pub(super) const COMMITTED_EVERY: u32 = 16;
+
+/// How often a refused write is tried again.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// Told when a job is done.
 pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -50,6 +59,7 @@ pub(super) struct Threads {
     write: Arc<Queue>,
     read: Option<Sender<Look>>,
     busy: Arc<Busy>,
+    patience: Arc<Patience>,
     promises: Promises,
     handles: Vec<JoinHandle<()>>,
 }
@@ -82,6 +92,7 @@ impl Executor {
         let mut writer = Writer::new(disk.clone(), book.clone());
         writer.busy = busy.clone();
         let promises = writer.promises.clone();
+        let patience = writer.patience.clone();
         let writing = thread::Builder::new()
             .name("store-write".into())
             .stack_size(512 << 10)
@@ -103,6 +114,7 @@ impl Executor {
             write,
             read: Some(read),
             busy,
+            patience,
             promises,
             handles: vec![writing, reading],
         }))
@@ -134,11 +146,51 @@ impl Executor {
         }
     }
 
-    /// How long what the disk is at is under way.
+    fn patience(&self) -> Arc<Patience> {
+        match self {
+            Executor::Inline(writer) => {
+                let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                writer.patience.clone()
+            }
+            Executor::Threads(threads) => threads.patience.clone(),
+        }
+    }
+
+    /// From now on a refused write waits for the disk, or fails.
+    pub(super) fn be_patient(&self, waits: bool) {
+        self.patience().set(waits);
+        match self {
+            Executor::Inline(_) => self.try_again(),
+            Executor::Threads(threads) => threads.write.wake(),
+        }
+    }
+
+    /// Why the disk refuses what is to be written, if it does.
+    pub(super) fn refused(&self) -> Option<StoreError> {
+        self.patience().refused()
+    }
+
+    /// Where the caller writes: tries what the disk refused.
+    pub(super) fn try_again(&self) {
+        if let Executor::Inline(writer) = self {
+            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            writer.try_again();
+            while writer.stuck.is_none()
+                && let Some(jobs) = writer.behind.take()
+            {
+                writer.batch(jobs);
+            }
+        }
+    }
+
+    /// How long what the disk is at is under way, or refused.
     pub(super) fn busy_for(&self) -> Duration {
         match self {
             Executor::Inline(_) => Duration::ZERO,
-            Executor::Threads(threads) => threads.busy.longest(),
+            Executor::Threads(threads) => {
+                let refused = threads.patience.refused_for();
+                threads.busy.longest().max(refused)
+            }
         }
     }
 
@@ -166,11 +218,39 @@ impl Drop for Refuses<'_> {
     }
 }
 
+/// How far a batch is. What each step wrote is on disk before the next one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    Begun,
+    /// The promise is lowered.
+    Lowered,
+    /// The store is written.
+    Stored,
+    /// The promise is raised.
+    Promised,
+}
+
+/// What became of a batch.
+enum Progress {
+    Through,
+    /// The disk refuses it for this reason: it may be tried again.
+    Refused(StoreError),
+}
+
+/// A batch, and who is told of it.
+struct Batch {
+    ops: Vec<Op>,
+    durable: bool,
+    dones: Vec<Done>,
+    step: Step,
+}
+
 /// Writes batches.
 pub(super) struct Writer {
     disk: Arc<Disk>,
     book: Arc<Mutex<Metadata>>,
     busy: Arc<Busy>,
+    patience: Arc<Patience>,
     promises: Promises,
     /// Changes that wait for others, the first of all.
     lazy: Vec<Op>,
@@ -178,6 +258,10 @@ pub(super) struct Writer {
     left_out: u32,
     /// A write failed: what follows it cannot be written either.
     failed: Option<StoreError>,
+    /// The batch that the disk refuses.
+    stuck: Option<Batch>,
+    /// Where the caller writes: what came since.
+    behind: Option<Vec<Job>>,
 }
 
 impl Writer {
@@ -186,15 +270,26 @@ impl Writer {
             disk,
             book,
             busy: Arc::default(),
+            patience: Arc::default(),
             promises: Promises::default(),
             lazy: Vec::new(),
             left_out: 0,
             failed: None,
+            stuck: None,
+            behind: None,
         }
     }
 
     fn run(mut self, jobs: &Queue) {
         loop {
+            if self.stuck.is_some() {
+                let patience = self.patience.clone();
+                if jobs.rest(RETRY_EVERY, || !patience.waits()) {
+                    patience.set(false);
+                }
+                self.try_again();
+                continue;
+            }
             match jobs.next(self.keeps()) {
                 NextJobs::Batch(batch) => self.batch(batch),
                 NextJobs::Quiet(rest) => {
@@ -202,6 +297,7 @@ impl Writer {
                     self.quiet();
                 }
                 NextJobs::Over(rest) => {
+                    self.patience.set(false);
                     self.batch(rest);
                     return self.quiet();
                 }
@@ -217,6 +313,9 @@ impl Writer {
     /// Nobody writes: what is known to be agreed on goes to disk by itself, so that a
     /// restart begins where it was.
     fn quiet(&mut self) {
+        if self.stuck.is_some() {
+            return;
+        }
         if let Err(error) = self.promised(Keeper::idle) {
             self.failed.get_or_insert(error);
         }
@@ -248,13 +347,67 @@ impl Writer {
         }
     }
 
-    /// The store first, then the promise: a store that is whole is never behind it.
-    fn write(&self, ops: &[Op], durable: bool) -> Result<(), StoreError> {
-        self.promised(|keeper| keeper.before(ops))?;
-        self.disk.write(ops, durable)?;
-        match durable {
-            true => self.promised(|keeper| keeper.after(ops)),
-            false => Ok(()),
+    /// Takes a batch as far as the disk lets it. The store first, then the promise: a store
+    /// that is whole is never behind it.
+    fn write(&self, batch: &mut Batch) -> Result<Progress, StoreError> {
+        loop {
+            let flushed = match batch.step {
+                Step::Begun => Ok(()),
+                Step::Stored => self.disk.flush(),
+                Step::Lowered | Step::Promised => self.promised(|keeper| keeper.flush()),
+            };
+            if let Err(why) = flushed {
+                return Ok(Progress::Refused(why));
+            }
+            batch.step = match batch.step {
+                Step::Begun => {
+                    self.promised(|keeper| keeper.before(&batch.ops))?;
+                    Step::Lowered
+                }
+                Step::Lowered => {
+                    self.disk.write(&batch.ops, batch.durable)?;
+                    Step::Stored
+                }
+                Step::Stored => {
+                    if batch.durable {
+                        self.promised(|keeper| keeper.after(&batch.ops))?;
+                    }
+                    Step::Promised
+                }
+                Step::Promised => return Ok(Progress::Through),
+            };
+        }
+    }
+
+    /// Tries what the disk refused once more; if it is not to wait, it fails.
+    fn try_again(&mut self) {
+        if let Some(batch) = self.stuck.take() {
+            self.go_on(batch);
+        }
+    }
+
+    /// Takes a batch on. It is through, it waits for the disk, or it failed.
+    fn go_on(&mut self, mut batch: Batch) {
+        let written = match &self.failed {
+            Some(error) => Err(error.clone()),
+            None => self.busy.while_at(Access::Write, || self.write(&mut batch)),
+        };
+        let result = match written {
+            Ok(Progress::Through) => Ok(()),
+            Ok(Progress::Refused(why)) if self.patience.waits() => {
+                self.patience.refused_by(why);
+                self.stuck = Some(batch);
+                return;
+            }
+            Ok(Progress::Refused(why)) | Err(why) => Err(why),
+        };
+        match &result {
+            Ok(()) => lock(&self.book).written(&batch.ops),
+            Err(error) => self.failed = Some(error.clone()),
+        }
+        self.patience.over();
+        for done in batch.dones {
+            done(result.clone());
         }
     }
 
@@ -275,6 +428,10 @@ impl Writer {
 
     fn batch(&mut self, jobs: Vec<Job>) {
         if jobs.is_empty() {
+            return;
+        }
+        if self.stuck.is_some() {
+            self.behind.get_or_insert_default().extend(jobs);
             return;
         }
         let mut ops = std::mem::take(&mut self.lazy);
@@ -298,21 +455,15 @@ impl Writer {
         if !all {
             self.leave_out(&mut ops);
         }
-        let result = match &self.failed {
-            Some(error) => Err(error.clone()),
-            None => {
-                lock(&self.book).complete(&mut ops);
-                self.busy
-                    .while_at(Access::Write, || self.write(&ops, durable))
-            }
-        };
-        match &result {
-            Ok(()) => lock(&self.book).written(&ops),
-            Err(error) => self.failed = Some(error.clone()),
+        if self.failed.is_none() {
+            lock(&self.book).complete(&mut ops);
         }
-        for done in dones {
-            done(result.clone());
-        }
+        self.go_on(Batch {
+            ops,
+            durable,
+            dones,
+            step: Step::Begun,
+        });
     }
 }
 

@@ -2,7 +2,7 @@
 //! engine, on its disk, its wire or by its clients; nothing in it knows of them.
 
 use super::runtime::Members;
-use crate::raft::message::{Reply, Request};
+use crate::raft::message::{Failure, Reply, Request};
 use openraft::raft::{AppendEntriesResponse, VoteResponse};
 use part::codec;
 
@@ -24,6 +24,8 @@ pub enum Defect {
     AppliesBeforeCommit,
     /// A follower tells of entries that it has, and has not.
     AcknowledgesGaps,
+    /// A member whose disk refuses entries acknowledges them.
+    AcknowledgesUnstored,
     /// A forwarded proposal is tried again without its ticket.
     RetriesWithoutTicket,
     /// Whoever believes to lead answers reads without asking the others.
@@ -83,7 +85,10 @@ pub fn reply(defect: Option<Defect>, asked: &[u8], said: Vec<u8>) -> Vec<u8> {
             Defect::AcknowledgesGaps,
             Request::Append(_),
             Reply::Append(AppendEntriesResponse::Conflict),
-        ) => codec::encode(&Reply::<Members>::Append(AppendEntriesResponse::Success)),
+        )
+        | (Defect::AcknowledgesUnstored, Request::Append(_), Reply::Failed(Failure::Stopped)) => {
+            codec::encode(&Reply::<Members>::Append(AppendEntriesResponse::Success))
+        }
         _ => said,
     }
 }

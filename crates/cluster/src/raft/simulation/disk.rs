@@ -1,6 +1,6 @@
 //! A disk as the kernel and the hardware make one: what was written and not synced is
 //! there for who reads, and after a power cut perhaps not, in part, or torn. It can
-//! fail, and it can be slow.
+//! fail, be slow, and refuse writes for a while.
 
 use super::runtime::Process;
 use lab::Random;
@@ -48,6 +48,8 @@ struct Inner {
     owner: Option<Process>,
     /// So many syncs until one fails; 0: one has.
     fails_in: Option<u64>,
+    /// There is no room: syncs fail, and most writes.
+    full: bool,
     /// So many syncs in a hundred take so long.
     slow: Option<(u64, Duration)>,
     /// Nothing is lost that a sync was asked for: syncs do nothing.
@@ -71,6 +73,7 @@ impl Disk {
             life: 0,
             owner: None,
             fails_in: None,
+            full: false,
             slow: None,
             lies: false,
             before_last: None,
@@ -152,10 +155,16 @@ impl Disk {
         inner.fails_in = Some(inner.random.below(6) + 1);
     }
 
+    /// There is no room on it, or room again.
+    pub fn fill(&self, full: bool) {
+        self.inner().full = full;
+    }
+
     /// It is quick, and fails no more, unless it has failed already.
     pub fn heal(&self) {
         let mut inner = self.inner();
         inner.slow = None;
+        inner.full = false;
         inner.fails_in = inner.fails_in.filter(|left| *left == 0);
     }
 
@@ -213,6 +222,9 @@ impl StorageBackend for Backend {
 
     fn set_len(&self, len: u64) -> Result<(), io::Error> {
         let mut inner = self.inner()?;
+        if inner.full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let done = Done::Length(len);
         done.apply(&mut inner.image);
         inner.unsynced.push(done);
@@ -227,6 +239,9 @@ impl StorageBackend for Backend {
             if *left == 0 {
                 return Err(io::Error::from_raw_os_error(5));
             }
+        }
+        if inner.full {
+            return Err(io::ErrorKind::StorageFull.into());
         }
         if inner.lies {
             return Ok(());
@@ -247,6 +262,10 @@ impl StorageBackend for Backend {
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
         let mut inner = self.inner()?;
+        // What replaces other bytes in place needs no room.
+        if inner.full && inner.random.percent(70) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let done = Done::Write(offset, data.to_vec());
         done.apply(&mut inner.image);
         inner.unsynced.push(done);

@@ -173,6 +173,7 @@ impl Host {
         let process = Process::default();
         self.process = process.clone();
         self.failed = false;
+        self.fill(false);
         let stores = Stores {
             owner: Owner {
                 cluster: "a".to_owned(),
@@ -255,6 +256,12 @@ impl Host {
         }
     }
 
+    /// There is no room on its disk, or room again.
+    pub fn fill(&self, full: bool) {
+        self.disk.fill(full);
+        self.promise.fill(full);
+    }
+
     /// Nothing is in its store any more.
     pub fn lose_store(&self) {
         self.disk.restore(Vec::new());
@@ -291,9 +298,12 @@ impl Host {
         Some(format!("{} panicked: {first}", self.id()))
     }
 
-    /// The engine has stopped by itself.
+    /// The engine has stopped by itself, or waits for a disk that never works again before
+    /// its next start.
     pub fn halted(&self, common: &Common) -> Option<EngineError> {
         let running = common.network.running(self.place)?;
-        running.engine.standing().halted
+        let standing = running.engine.standing();
+        let refused = standing.refused.filter(|_| self.failed);
+        standing.halted.or(refused)
     }
 }

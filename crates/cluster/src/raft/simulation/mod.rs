@@ -145,6 +145,7 @@ fn what_is_broken_on_purpose_is_found_out() {
         Defect::GrantsEveryVote,
         Defect::AppliesBeforeCommit,
         Defect::AcknowledgesGaps,
+        Defect::AcknowledgesUnstored,
         Defect::RetriesWithoutTicket,
         Defect::ConfirmsAlone,
         Defect::ReadsUnconfirmed,

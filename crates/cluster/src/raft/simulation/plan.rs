@@ -42,6 +42,10 @@ pub enum Disturbance {
     Blackout(u64),
     /// Its disk fails soon.
     DiskFails(usize),
+    /// Its disk is full for so many milliseconds.
+    DiskFull(usize, u64),
+    /// The disk of the one that leads is full for so many milliseconds.
+    LeaderDiskFull(u64),
     /// Syncs of its disk take so many milliseconds now and then.
     SlowDisk(usize, u64),
     /// The process is killed and its store is gone when it restarts, so many
@@ -160,6 +164,17 @@ pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
             then(3_000, 4_000, Disturbance::Heal);
             plan.readers = 2;
         }
+        Defect::AcknowledgesUnstored => {
+            // One node leads with the other one alone, whose disk is full; then the other one
+            // has the arbiter alone.
+            for one in [0, 1, 0] {
+                then(100, 300, Disturbance::DiskFull(one, 1_500));
+                then(10, 50, Disturbance::Kill(2, 1_000));
+                then(500, 900, Disturbance::PowerCut(one, 20));
+                then(0, 5, Disturbance::Kill(1 - one, 1_500));
+                then(2_400, 2_800, Disturbance::Heal);
+            }
+        }
         Defect::LeasesAreNotWaitedFor => {
             // Another one leads long before a lease ends.
             for _ in 0..3 {
@@ -190,7 +205,7 @@ fn draw_one(random: &mut Random, members: u64, harsh: bool) -> Disturbance {
             _ => Disturbance::KillLeader(short),
         };
     }
-    match random.below(33) {
+    match random.below(36) {
         0 | 1 => Disturbance::Cut(one, other),
         2 => Disturbance::CutBoth(one, other),
         3 | 4 => Disturbance::Partition(random.between(1, (1 << members) - 2)),
@@ -216,6 +231,9 @@ fn draw_one(random: &mut Random, members: u64, harsh: bool) -> Disturbance {
         29 => Disturbance::RollBack(one, short),
         30 => Disturbance::LosePromise(one, short),
         31 => Disturbance::LoseStore(one, long),
+        32 => Disturbance::DiskFull(one, long),
+        33 => Disturbance::DiskFull(one, short),
+        34 => Disturbance::LeaderDiskFull(long),
         _ => Disturbance::BackUp(one),
     }
 }

@@ -205,6 +205,61 @@ fn all_lose_their_stores_one_after_the_other_and_nothing_is_lost() {
     each_seed(one_after_the_other);
 }
 
+/// What the arbiter asks the leader on its way back is lost.
+async fn question_of_a_lost_member_is_lost(mut world: World) -> Result<(), String> {
+    world.found().await?;
+    until(&mut world, "A leads", |world| leads(world, A)).await?;
+    world.common.network.set_cut(ARBITER, A, true);
+    lose(&mut world, ARBITER, Lost::Store);
+    world.wait(Duration::from_secs(1)).await?;
+    world.common.network.heal();
+    is_a_voter_again(&mut world).await?;
+    world.end().await
+}
+
+#[test]
+fn a_member_that_lost_its_store_asks_again_when_its_question_is_lost() {
+    each_seed(question_of_a_lost_member_is_lost);
+}
+
+/// A removes the arbiter, and B leads before the arbiter knows of that: B sends no entries to it.
+async fn another_one_leads_after_the_removal(mut world: World) -> Result<(), String> {
+    world.found().await?;
+    until(&mut world, "A leads", |world| leads(world, A)).await?;
+    lose(&mut world, ARBITER, Lost::Store);
+    until(&mut world, "A has removed the arbiter", |world| {
+        let engine = world.engine(A);
+        let arbiter = world.hosts[ARBITER].id();
+        engine.is_some_and(|engine| !engine.standing().voters.contains(&arbiter))
+    })
+    .await?;
+    world.common.network.partition(1 << ARBITER);
+    let (engine, b) = (
+        world.engine(A).ok_or("A is not there")?,
+        world.hosts[B].id(),
+    );
+    let asked = async move { engine.hand_over(Some(b)).await };
+    let asked = world.hosts[A].process.spawn(asked);
+    until(&mut world, "B leads", |world| leads(world, B)).await?;
+    drop(asked);
+    world.wait(Duration::from_millis(100)).await?;
+    world.common.network.heal();
+    is_a_voter_again(&mut world).await?;
+    world.end().await
+}
+
+#[test]
+fn a_member_that_was_removed_finds_the_leader_that_came_after() {
+    each_seed(another_one_leads_after_the_removal);
+}
+
+async fn is_a_voter_again(world: &mut World) -> Result<(), String> {
+    until(world, "the arbiter is a voter again", |world| {
+        !world.hosts[ARBITER].lost
+    })
+    .await
+}
+
 /// Answers take from 100 to 400 ms.
 fn slow_ways(world: &World) {
     world.common.network.set_weather(|weather| {

@@ -38,6 +38,8 @@ pub struct World {
     pub(super) common: Arc<Common>,
     /// Who is to begin again when.
     begins: Vec<(u64, usize)>,
+    /// Whose disk has room again when.
+    empties: Vec<(u64, usize)>,
 }
 
 impl World {
@@ -60,6 +62,7 @@ impl World {
                 trace: traced.then(|| Mutex::new(Vec::new())),
             }),
             begins: Vec::new(),
+            empties: Vec::new(),
         }
     }
 
@@ -193,6 +196,10 @@ impl World {
                 let (_, place) = self.begins.swap_remove(next);
                 self.hosts[place].start(&common).await?;
             }
+            while let Some(next) = self.empties.iter().position(due) {
+                let (_, place) = self.empties.swap_remove(next);
+                self.hosts[place].fill(false);
+            }
             let left = until.saturating_sub(now());
             if left == 0 {
                 return Ok(());
@@ -215,7 +222,7 @@ impl World {
             let standing = running.engine.standing();
             lock(&common.observer).stands(host.id(), &standing);
             host.lost &= standing.lost.is_some();
-            if let Some(why) = standing.halted {
+            if let Some(why) = host.halted(&common) {
                 if !host.failed {
                     return Err(format!("{} has stopped: {why} ({why:?})", host.id()));
                 }
@@ -253,14 +260,10 @@ impl World {
             Disturbance::Loss(loss) => network.set_weather(|weather| weather.loss = loss),
             Disturbance::Late(late) => network.set_weather(|weather| weather.late = late),
             Disturbance::Slow(ms) => network.set_weather(|weather| weather.slow_us = ms * 1_000),
-            Disturbance::StandStill(place, long) => {
-                let process = &self.hosts[place].process;
-                process.stand_still(Duration::from_millis(long));
-            }
+            Disturbance::StandStill(place, long) => self.stand_still(place, long),
             Disturbance::LeaderStandsStill(long) => {
                 if let Some(place) = self.leader() {
-                    let process = &self.hosts[place].process;
-                    process.stand_still(Duration::from_millis(long));
+                    self.stand_still(place, long);
                 }
             }
             Disturbance::Kill(place, long) => self.kill(place, long),
@@ -280,6 +283,12 @@ impl World {
                 self.hosts[place].failed = true;
                 self.hosts[place].disk.fail_soon();
             }
+            Disturbance::DiskFull(place, long) => self.fill(place, long),
+            Disturbance::LeaderDiskFull(long) => {
+                if let Some(place) = self.leader() {
+                    self.fill(place, long);
+                }
+            }
             Disturbance::SlowDisk(place, ms) => {
                 let slow = Some((20, Duration::from_millis(ms)));
                 self.hosts[place].disk.slow(slow);
@@ -295,6 +304,16 @@ impl World {
             Disturbance::ReplaceArbiter => self.replace_arbiter().await?,
         }
         Ok(())
+    }
+
+    fn stand_still(&self, place: usize, long_ms: u64) {
+        let process = &self.hosts[place].process;
+        process.stand_still(Duration::from_millis(long_ms));
+    }
+
+    fn fill(&mut self, place: usize, long_ms: u64) {
+        self.hosts[place].fill(true);
+        self.empties.push((now() + long_ms * 1_000_000, place));
     }
 
     pub(super) fn kill(&mut self, place: usize, long_ms: u64) {
@@ -404,6 +423,7 @@ impl World {
         self.begins.clear();
         for host in &mut self.hosts {
             host.disk.heal();
+            host.promise.heal();
             if host.halted(&common).is_some() {
                 host.kill(&common);
             }

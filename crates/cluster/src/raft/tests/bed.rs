@@ -106,6 +106,14 @@ impl Hub {
         self.switch.lock().unwrap().deaf.insert(MemberId(of), count);
     }
 
+    /// How this member calls the others.
+    pub fn way(&self, id: u64) -> Way {
+        Way {
+            from: MemberId(id),
+            hub: self.clone(),
+        }
+    }
+
     /// Opens an engine and lets others reach it.
     pub async fn start(&self, id: u64, kind: Kind, store: Store) -> Tested {
         let settings = Settings {
@@ -123,11 +131,8 @@ impl Hub {
         store: Store,
         settings: Settings,
     ) -> Tested {
+        let way = self.way(id);
         let id = MemberId(id);
-        let way = Way {
-            from: id,
-            hub: self.clone(),
-        };
         let engine = Tested::open(id, kind, settings, store, way).await.unwrap();
         self.switch
             .lock()

@@ -4,9 +4,10 @@ use super::bed::{Hub, event, found, member, memory, told, until};
 use crate::command::{Answer, Body, Command, FORMAT};
 use crate::log::{Proposed, Ticket};
 use crate::member::{Kind, MemberId};
-use crate::raft::{EngineError, ProposeError};
+use crate::raft::{Engine, EngineError, Settings};
 use crate::store::Store;
 use crate::store::held::TestDisk;
+use openraft_rt_tokio::TokioRuntime;
 use std::time::Duration;
 
 #[tokio::test]
@@ -58,9 +59,8 @@ async fn disks_slower_than_an_election_have_a_leader_all_the_same() {
     assert_eq!(told(&b, "slow but sure"), 1);
 }
 
-#[tokio::test]
-async fn a_full_disk_stops_its_member_in_words_and_not_the_others() {
-    let hub = Hub::default();
+/// A, whose disk is returned and leads, B, and an arbiter.
+async fn three(hub: &Hub) -> (TestDisk, [Engine<TokioRuntime>; 3]) {
     let disk = TestDisk::new();
     let store = Store::with_slow_backend(disk.clone()).unwrap();
     let a = hub.start(1, Kind::Node, store).await;
@@ -69,21 +69,113 @@ async fn a_full_disk_stops_its_member_in_words_and_not_the_others() {
     found(&[
         (1, Kind::Node, a.clone()),
         (2, Kind::Node, b.clone()),
-        (3, Kind::Arbiter, c),
+        (3, Kind::Arbiter, c.clone()),
     ])
     .await;
-    disk.fill();
-    // Its answer may come of the others' disks before its own fails.
-    let _ = a.propose(event("too much")).await;
-    until("A has stopped", || a.standing().halted.is_some()).await;
-    let words = a.standing().halted.unwrap().to_string();
+    (disk, [a, b, c])
+}
+
+#[tokio::test]
+async fn a_member_with_a_full_disk_counts_for_nothing_and_goes_on_when_there_is_room() {
+    let hub = Hub::default();
+    let (disk, [a, b, _]) = three(&hub).await;
+    disk.fill(true);
+    a.propose(event("on two of three disks")).await.unwrap();
+    until("A is refused", || a.standing().refused.is_some()).await;
+    let standing = a.standing();
+    assert!(standing.halted.is_none(), "{:?}", standing.halted);
+    let words = standing.refused.unwrap().to_string();
+    assert!(words.contains("no space left on the disk"), "{words}");
     assert!(words.contains("free some space"), "{words}");
-    assert!(matches!(
-        a.propose(event("more")).await,
-        Err(ProposeError::Stopped(EngineError::Store(_)))
-    ));
-    until("B leads", || b.standing().leading).await;
-    b.propose(event("without A")).await.unwrap();
+    // It confirms that it leads, so leases are renewed, and nothing is stored by B alone.
+    hub.kill(3).await;
+    let before = a.standing().last_log;
+    let asking = a.clone();
+    let alone = tokio::spawn(async move { asking.propose(event("on one disk of three")).await });
+    until("it is proposed", || a.standing().last_log > before).await;
+    for _ in 0..3 {
+        let agreed = a.confirm().await.unwrap();
+        assert!(Some(agreed) <= before, "{agreed} {before:?}");
+    }
+    assert_eq!(told(&b, "on one disk of three"), 0);
+    disk.fill(false);
+    assert_eq!(alone.await.unwrap().unwrap(), Answer::Done);
+    assert!(a.standing().refused.is_none());
+    a.propose(event("with room")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_member_with_a_full_disk_follows_every_leader_and_elects_none() {
+    let hub = Hub::default();
+    let (disk, [a, b, c]) = three(&hub).await;
+    disk.fill(true);
+    a.propose(event("more than there is room for"))
+        .await
+        .unwrap();
+    until("A is refused", || a.standing().refused.is_some()).await;
+    b.hand_over(Some(MemberId(2))).await.unwrap();
+    b.propose(event("of another leader")).await.unwrap();
+    // It asks the one that leads, also what it cannot store.
+    until("A knows the leader", || a.leader() == Some(MemberId(2))).await;
+    a.propose(event("by A")).await.unwrap();
+    let own = b.standing().matched.get(&MemberId(1)).copied().flatten();
+    assert!(own < b.standing().last_log, "{own:?}");
+    // Its vote would be needed.
+    hub.kill(2).await;
+    // Longer than several elections.
+    tokio::time::sleep(Settings::default().election_max * 6).await;
+    assert!(!a.standing().leading && !c.standing().leading);
+    disk.fill(false);
+    until("A leads", || a.standing().leading).await;
+    a.propose(event("with room")).await.unwrap();
+    assert_eq!(told(&a, "by A"), 1);
+    assert_eq!(told(&a, "of another leader"), 1);
+}
+
+#[tokio::test]
+async fn a_follower_with_a_full_disk_knows_what_the_others_agree_on() {
+    let hub = Hub::default();
+    let (disk, [a, b, _]) = three(&hub).await;
+    a.hand_over(Some(MemberId(2))).await.unwrap();
+    until("A follows B", || a.leader() == Some(MemberId(2))).await;
+    disk.fill(true);
+    b.propose(event("more than there is room for"))
+        .await
+        .unwrap();
+    until("A is refused", || a.standing().refused.is_some()).await;
+    for number in 0..10 {
+        let words = format!("news {number}");
+        b.propose(event(&words)).await.unwrap();
+        until("A knows it", || told(&a, &words) == 1).await;
+    }
+    a.confirm().await.unwrap();
+    let stored = b.standing().matched.get(&MemberId(1)).copied().flatten();
+    assert!(stored < b.standing().last_log, "{stored:?}");
+    disk.fill(false);
+    let stored = || b.standing().matched.get(&MemberId(1)).copied().flatten();
+    until("A stores it", || stored() == b.standing().last_log).await;
+}
+
+#[tokio::test]
+async fn at_a_start_a_full_disk_is_an_error_and_at_the_end_nobody_waits_for_it() {
+    let hub = Hub::default();
+    let disk = TestDisk::new();
+    let store = Store::with_slow_backend(disk.clone()).unwrap();
+    disk.fill(true);
+    let opened = Engine::<TokioRuntime>::open(
+        MemberId(1),
+        Kind::Node,
+        Settings::default(),
+        store,
+        hub.way(1),
+    );
+    let why = opened.await.err().unwrap();
+    assert!(why.is_of_the_disk(), "{why}");
+    let (disk, [a, ..]) = three(&hub).await;
+    disk.fill(true);
+    a.propose(event("too much")).await.unwrap();
+    until("A is refused", || a.standing().refused.is_some()).await;
+    a.stop().await;
 }
 
 #[tokio::test]

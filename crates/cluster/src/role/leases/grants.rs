@@ -5,7 +5,7 @@ use super::{Question, RenewalReply};
 use crate::command::{Answer, Body, Epoch, LeaseCommand};
 use crate::lease::defect::Broken;
 use crate::lease::{
-    Boottime, Confirmed, Grantor, LeaseRequest, NotGranted, NotRenewed, Received, Renewal,
+    Boottime, Confirmed, Grantor, Lease, LeaseRequest, NotGranted, NotRenewed, Received, Renewal,
 };
 use crate::member::MemberId;
 use crate::raft::{Engine, ProposeError};
@@ -141,6 +141,12 @@ impl<R: AsyncRuntime> Grants<R> {
     async fn release(&self, from: MemberId, name: &str, epoch: Epoch) -> Option<()> {
         let standing = self.engine.standing();
         let term = standing.leading.then_some(standing.term)?;
+        // A holder whose state stands still repeats it when the log has it long since.
+        let state = self.engine.state();
+        let is_over = |lease: &Lease| lease.epoch > epoch || lease.holder != Some(from);
+        if standing.is_settled && state.lease(name).is_some_and(is_over) {
+            return None;
+        }
         let now = self.now();
         let command = self.with_grantor(term, |grantor| grantor.pass(name, epoch, from, now))?;
         let _ = { self.engine.propose_in(term, Body::Lease(command)) }.await;

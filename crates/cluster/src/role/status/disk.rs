@@ -31,17 +31,18 @@ impl MemberStatus {
         if !self.reach.is_there() {
             return None;
         }
+        if !disk.halted.is_empty() {
+            return Some(format!(
+                "the disk of {name} fails: {}. Until then it does not participate in changes and is not a voter; \
+                 leases that it holds are renewed. Free space there: {name} resumes by itself. After you replace the disk, \
+                 restart evenkeel on {name}",
+                disk.halted
+            ));
+        }
         if disk.disk_stuck_ms > 0 {
             return Some(format!(
                 "the disk of {name} has not responded for {}: it counts as away until it does",
                 span(disk.disk_stuck_ms)
-            ));
-        }
-        if !disk.halted.is_empty() {
-            return Some(format!(
-                "the disk of {name} fails: {}. Until then it does not participate in changes and is not a voter. Free \
-                 space there, or replace the disk: {name} resumes by itself",
-                disk.halted
             ));
         }
         (!disk.unkept.is_empty()).then(|| {

@@ -1,0 +1,166 @@
+//! A member whose disk refuses writes is a **silent voter**: it acknowledges nothing, grants no
+//! vote and does not stand for election. It goes on hearing the leader, so that it is a client of
+//! the others: its leases are renewed. Its state follows as long as the leader stays the same one
+//! and memory allows. Another leader has to hear first what this member has stored, so the state
+//! stays as it was: the member keeps the leases that it has, and gets no other ones.
+//!
+//! openraft waits for each vote to be saved before it does anything else. The vote of a leader that
+//! a majority elected grants nothing, so it need not wait for a disk that refuses it:
+//! [`super::store_io`] lets it pass, and counts it as unsaved. Until it is saved, no reply leaves
+//! this member that the leader could count.
+
+use crate::log::{LogId, Types, Vote};
+use crate::member::Kind;
+use crate::raft::engine::Engine;
+use crate::raft::message::{Failure, Reply, Request};
+use openraft::AsyncRuntime;
+use openraft::raft::AppendEntriesRequest;
+use part::lock;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How long a message with entries is waited for, where the disk refuses them.
+pub(super) const REFUSED_LIMIT: Duration = Duration::from_millis(50);
+/// Bytes of entries that wait for the disk, from which no more are taken.
+const WAITING_BYTES_MAX: usize = 2 << 20;
+
+/// What a silent voter has not stored.
+#[derive(Debug, Default)]
+pub(super) struct Silence {
+    /// Votes that openraft takes for saved.
+    unsaved: AtomicU64,
+    /// The newest vote, entry and commit that openraft was given since the disk refuses.
+    given: Mutex<News>,
+}
+
+/// What a message tells.
+#[derive(Clone, Copy, Debug, Default)]
+struct News {
+    vote: Option<Vote>,
+    last: Option<LogId>,
+    commit: Option<LogId>,
+}
+
+impl Silence {
+    /// openraft takes a vote for saved.
+    pub(super) fn passed(&self) {
+        self.unsaved.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Such a vote is saved.
+    pub(super) fn saved(&self) {
+        self.unsaved.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn has_unsaved(&self) -> bool {
+        self.unsaved.load(Ordering::SeqCst) > 0
+    }
+
+    /// Returns whether a message tells more than those before it, and takes note of it.
+    fn take(&self, news: News) -> bool {
+        let mut given = lock(&self.given);
+        let newer = news.vote > given.vote || news.last > given.last || news.commit > given.commit;
+        if newer {
+            given.last = given.last.max(news.last);
+            given.commit = given.commit.max(news.commit);
+            if news.vote > given.vote {
+                given.vote = news.vote;
+            }
+        }
+        newer
+    }
+
+    fn forget(&self) {
+        *lock(&self.given) = News::default();
+    }
+}
+
+impl<R: AsyncRuntime> Engine<R> {
+    /// Whether this member acknowledges nothing: its disk refuses writes.
+    pub(super) fn is_silent(&self) -> bool {
+        self.inner.shared.silence.has_unsaved() || self.inner.store.refused().is_some()
+    }
+
+    /// The reply to a request that a silent voter does not look at.
+    pub(super) fn refuses_silently(&self, request: &Request<R>) -> Option<Reply<R>> {
+        if !self.is_silent() {
+            self.inner.shared.silence.forget();
+            return None;
+        }
+        match request {
+            Request::Lost(_) => Some(Reply::Lost(false)),
+            Request::Append(request) if self.brings_news(request) => None,
+            Request::Append(_)
+            | Request::Vote { .. }
+            | Request::PreVote(_)
+            | Request::Transfer(_)
+            | Request::Snapshot(_) => Some(Reply::Failed(Failure::Stopped)),
+            Request::Propose(_) | Request::Confirm | Request::Change(_) => None,
+        }
+    }
+
+    /// Whether a message tells something that is not known here. openraft keeps what it has to
+    /// answer until the disk has all before it, so heartbeats alone are not given to it.
+    fn brings_news(&self, request: &AppendEntriesRequest<Types<R>>) -> bool {
+        let last = request.entries.last().map(|entry| entry.log_id);
+        self.inner.store.cached() <= WAITING_BYTES_MAX
+            && self.inner.shared.silence.take(News {
+                vote: Some(request.vote),
+                last: last.or(request.prev_log_id),
+                commit: request.leader_commit,
+            })
+    }
+
+    /// Withholds a reply that the asker would take for stored.
+    pub(super) fn withhold(&self, reply: Reply<R>) -> Reply<R> {
+        match reply {
+            Reply::Append(_) | Reply::Vote(_) | Reply::Installed(_) | Reply::Transfer(_)
+                if self.inner.shared.silence.has_unsaved() =>
+            {
+                Reply::Failed(Failure::Stopped)
+            }
+            reply => reply,
+        }
+    }
+
+    /// Lets this member stand for election while its disk works.
+    pub(super) fn stand_as_the_disk_allows(&self, stands: &mut bool) {
+        let may = !self.is_silent();
+        if may == *stands || self.inner.kind != Kind::Node || self.inner.probation.is_on() {
+            return;
+        }
+        *stands = may;
+        self.inner.raft.runtime_config().elect(may);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::LeaderId;
+    use crate::member::MemberId;
+    use openraft::vote::RaftLeaderId;
+
+    fn news(term: u64, last: u64, commit: u64) -> News {
+        let id = |index| LogId::new(LeaderId::new(term, MemberId(1)).to_committed(), index);
+        News {
+            vote: Some(Vote::new_committed(term, MemberId(1))),
+            last: Some(id(last)),
+            commit: Some(id(commit)),
+        }
+    }
+
+    #[test]
+    fn heartbeats_and_what_is_sent_again_tell_nothing() {
+        let silence = Silence::default();
+        assert!(silence.take(news(3, 10, 9)));
+        assert!(!silence.take(news(3, 10, 9)), "a heartbeat");
+        assert!(!silence.take(news(3, 8, 9)), "entries that are sent again");
+        assert!(silence.take(news(3, 10, 10)), "more is agreed on");
+        assert!(silence.take(news(3, 11, 10)), "an entry");
+        assert!(silence.take(news(4, 11, 10)), "another leader");
+        silence.forget();
+        assert!(silence.take(news(3, 10, 9)));
+    }
+}

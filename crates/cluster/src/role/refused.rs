@@ -1,0 +1,90 @@
+//! The disk of this member refuses writes: the others are told, and one of them is to lead. The
+//! member itself is a silent voter meanwhile, and goes on by itself (`raft/silent.rs`).
+
+use crate::command::Body;
+use crate::machine::Machine;
+use crate::member::{Kind, MemberId};
+use crate::role::shared::RoleState;
+use crate::wire::Network;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often it is looked.
+const LOOK: Duration = Duration::from_millis(500);
+/// Pause after a hand-over that failed.
+const REST: Duration = Duration::from_secs(5);
+
+/// Runs until the role ends.
+pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
+    loop {
+        let Some(why) = shared.standing().refused else {
+            tokio::time::sleep(LOOK).await;
+            continue;
+        };
+        let name = shared.who.name.clone();
+        shared.note(format!("cannot write its log: {why}"));
+        let words = format!(
+            "the disk of {name} fails: {why}. {name} is not a voter until the disk takes writes; leases that it holds are renewed"
+        );
+        let mut told = shared
+            .try_to(Body::Event {
+                words: words.clone(),
+            })
+            .await;
+        while shared.standing().refused.is_some() {
+            if !told {
+                told = shared
+                    .try_to(Body::Event {
+                        words: words.clone(),
+                    })
+                    .await;
+            }
+            hand_over(&shared).await;
+            tokio::time::sleep(LOOK).await;
+        }
+        let words = format!("the disk of {name} works again: {name} is a voter again");
+        while !shared
+            .try_to(Body::Event {
+                words: words.clone(),
+            })
+            .await
+        {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+/// If this member is the leader, makes another node the leader.
+async fn hand_over<M: Machine, N: Network>(shared: &RoleState<M, N>) {
+    if shared.standing().leading
+        && let Some(node) = successor(shared)
+        && shared.engine.hand_over(Some(node)).await.is_err()
+    {
+        tokio::time::sleep(REST).await;
+    }
+}
+
+/// A node whose disk works, if those with such disks are a majority: they have to elect it.
+fn successor<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Option<MemberId> {
+    let standing = shared.standing();
+    let reachable = shared.reachable();
+    let works = |member: &MemberId| {
+        let tale = shared.tale(*member).unwrap_or_default();
+        let stores = tale.halted.is_empty() && tale.lost.is_empty() && tale.disk_stuck_ms == 0;
+        *member != shared.me() && reachable.contains(member) && stores
+    };
+    let working: Vec<MemberId> = { standing.voters.iter().copied() }.filter(works).collect();
+    if working.len() <= standing.voters.len() / 2 {
+        return None;
+    }
+    let state = shared.engine.state();
+    let is_node = |member: &MemberId| {
+        state
+            .member(*member)
+            .is_some_and(|it| it.kind == Kind::Node)
+    };
+    working
+        .into_iter()
+        .filter(is_node)
+        .max_by_key(|member| standing.matched.get(member).copied())
+}
