@@ -281,7 +281,7 @@ fn old_data_is_said_to_be_old() {
         &Shown::all(&platform, &viewer),
     )
     .into_string();
-    assert!(html.contains("the data of gamma is 9 s old"));
+    assert!(html.contains("the data of gamma is 29 s old"));
 }
 
 #[test]

@@ -2,16 +2,18 @@
 //! I/O.
 
 use crate::look::Look;
+use crate::platform::PATIENCE_MS;
 use crate::traffic::Traffic;
 use part::report::Report;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 /// How long answers are waited for, milliseconds.
-const LIMIT_MS: u64 = 3_000;
+const LIMIT_MS: u64 = PATIENCE_MS;
 
-/// The role of the proxy in the report of the supervisor, and its fact with the process that serves while
+/// The report of the supervisor, the role of the proxy in it, and its fact with the process that serves while
 /// this one is paused.
+const SUPERVISOR: &str = "supervisor";
 const ROLE: &str = "role";
 const PROXY: &str = "proxy";
 const SUCCESSOR: &str = "successor";
@@ -99,6 +101,10 @@ impl Gather {
         }
         let reports = order.iter().filter_map(|part| self.reports.remove(part));
         let reports: Vec<Report> = reports.collect();
+        if !has_proxy(&reports) {
+            // Nobody answers for a proxy that is not configured.
+            self.silent = None;
+        }
         if let (Some(traffic), Some(successor)) = (&mut self.traffic, successor(&reports)) {
             serves_elsewhere(traffic, &successor);
         }
@@ -112,6 +118,14 @@ impl Gather {
             silent: self.silent,
         }
     }
+}
+
+/// Whether there is to be a proxy: the supervisor names none where the configuration has none. Without a
+/// word of the supervisor, there may be one.
+fn has_proxy(reports: &[Report]) -> bool {
+    let mut processes = reports.iter().filter(|one| one.part == SUPERVISOR);
+    let known = processes.find(|one| one.of_kind(SUPERVISOR).next().is_some());
+    known.is_none_or(|report| report.find(ROLE, PROXY).is_some())
 }
 
 /// The process of a new program that serves while the proxy that is asked is paused, by the report of the
@@ -170,6 +184,25 @@ mod tests {
         let look = gather.end("alpha", 1, &["address", "guest"]);
         assert_eq!(look.problems().len(), 3);
         assert!(look.silent.is_some());
+    }
+
+    #[test]
+    fn a_proxy_that_is_not_configured_is_no_silent_one() {
+        let silent = |subjects: Vec<Subject>| {
+            let mut gather = Gather::begin([(1, Ask::Traffic), (2, Ask::Report("supervisor"))], 0);
+            gather.take(1, Answer::Silent("there is no proxy".to_owned()));
+            let report = Report {
+                subjects,
+                ..report("supervisor")
+            };
+            gather.take(2, Answer::Report(report));
+            gather.end("alpha", 1, &["supervisor"]).silent.is_some()
+        };
+        let own = || Subject::new(SUPERVISOR, "77");
+        let role = |name| Subject::new(ROLE, name);
+        assert!(!silent(vec![own(), role("console")]));
+        assert!(silent(vec![own(), role("console"), role(PROXY)]));
+        assert!(silent(Report::silent("supervisor", "time out").subjects));
     }
 
     #[test]
