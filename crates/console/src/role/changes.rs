@@ -39,7 +39,10 @@ pub fn between(before: &Report, now: &Report, at: Moment) -> Vec<(String, Event)
                 (AWAY, _) => silence(was, "it was away for"),
                 _ => member.why.clone(),
             };
-            (format!("{MEMBER} {}", member.name), event(at, from, to, why))
+            (
+                format!("{MEMBER} {}", member.name),
+                event(at, from, to, why),
+            )
         })
     });
     let cluster = now.of_kind(CLUSTER).filter_map(|whole| {
