@@ -11,6 +11,8 @@ const CHANGES_MAX: usize = 500;
 const REASONS_MAX: usize = 3;
 /// The process of a role, in the report of the supervisor.
 const PROCESS: &str = "process";
+/// The part with the processes, and its subject for itself.
+const SUPERVISOR: &str = "supervisor";
 /// The part of the cluster.
 const CLUSTER: &str = "cluster";
 /// The kinds of its subjects whose changes the role finds.
@@ -170,6 +172,14 @@ impl Look {
         }
         self.changes.push_back(one);
     }
+}
+
+/// Whether there is to be a proxy: the supervisor names none where the configuration has none. Without a
+/// word of the supervisor, there may be one.
+pub fn has_proxy(reports: &[Report]) -> bool {
+    let mut processes = reports.iter().filter(|one| one.part == SUPERVISOR);
+    let known = processes.find(|one| one.of_kind(SUPERVISOR).next().is_some());
+    known.is_none_or(|report| report.find("role", "proxy").is_some())
 }
 
 /// How a row is, without the count while it fails or recovers: UP 1/3.

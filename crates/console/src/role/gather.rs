@@ -1,7 +1,7 @@
 //! One look after the other: what is asked of whom, and when all answers are there. A value without
 //! I/O.
 
-use crate::look::Look;
+use crate::look::{Look, has_proxy};
 use crate::platform::PATIENCE_MS;
 use crate::traffic::Traffic;
 use part::report::Report;
@@ -11,9 +11,8 @@ use std::time::Instant;
 /// How long answers are waited for, milliseconds.
 const LIMIT_MS: u64 = PATIENCE_MS;
 
-/// The report of the supervisor, the role of the proxy in it, and its fact with the process that serves while
+/// The role of the proxy in the report of the supervisor, and its fact with the process that serves while
 /// this one is paused.
-const SUPERVISOR: &str = "supervisor";
 const ROLE: &str = "role";
 const PROXY: &str = "proxy";
 const SUCCESSOR: &str = "successor";
@@ -120,14 +119,6 @@ impl Gather {
     }
 }
 
-/// Whether there is to be a proxy: the supervisor names none where the configuration has none. Without a
-/// word of the supervisor, there may be one.
-fn has_proxy(reports: &[Report]) -> bool {
-    let mut processes = reports.iter().filter(|one| one.part == SUPERVISOR);
-    let known = processes.find(|one| one.of_kind(SUPERVISOR).next().is_some());
-    known.is_none_or(|report| report.find(ROLE, PROXY).is_some())
-}
-
 /// The process of a new program that serves while the proxy that is asked is paused, by the report of the
 /// supervisor.
 fn successor(reports: &[Report]) -> Option<String> {
@@ -198,7 +189,7 @@ mod tests {
             gather.take(2, Answer::Report(report));
             gather.end("alpha", 1, &["supervisor"]).silent.is_some()
         };
-        let own = || Subject::new(SUPERVISOR, "77");
+        let own = || Subject::new("supervisor", "77");
         let role = |name| Subject::new(ROLE, name);
         assert!(!silent(vec![own(), role("console")]));
         assert!(silent(vec![own(), role("console"), role(PROXY)]));
