@@ -138,6 +138,14 @@ fn a_session_survives_a_killed_console_and_nothing_else_notices() {
     let failed = records.iter().find(|record| record.outcome != Ok(200));
     assert!(failed.is_none(), "{failed:?}");
     assert_eq!(console.role("proxy"), Some(proxy));
+    // The supervisor reports how the one before ended.
+    let why = format!("process {first} was killed by SIGKILL");
+    let is_told = || {
+        let events = console.events();
+        let mut events = events.iter();
+        events.any(|one| one["of"] == "role console" && one["why"] == why.as_str())
+    };
+    assert!(eventually(SOON, is_told));
     // The new one shows and does the same.
     wait_for_state(&console, "one", "UP");
     let csrf = console.get(&["-H", &kept, "/"]).csrf();

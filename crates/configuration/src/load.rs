@@ -249,7 +249,7 @@ impl Reading<'_> {
         };
         match nodes::take(&mut self.context, part, on, line) {
             OnNode::Here(line) => self.give(at, place, &line),
-            OnNode::NotHere => {}
+            OnNode::NotHere(line) => self.drafts[at].elsewhere(&line),
             OnNode::Refused => self.drafts[at].refused(line),
         }
     }

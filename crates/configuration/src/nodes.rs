@@ -198,8 +198,8 @@ pub(crate) fn sources(recording: &Recording) -> (SourceMap, Vec<FileId>) {
 pub(crate) enum OnNode {
     /// It counts, without the words that say where.
     Here(Line),
-    /// It applies to other nodes only.
-    NotHere,
+    /// It applies to other nodes only; without the words that say which.
+    NotHere(Line),
     /// It was refused, and that was told.
     Refused,
 }
@@ -223,7 +223,7 @@ pub(crate) fn take(context: &mut Context, part: &Part, section: &str, line: &Lin
     }
     match here {
         true => OnNode::Here(rest),
-        false => OnNode::NotHere,
+        false => OnNode::NotHere(rest),
     }
 }
 

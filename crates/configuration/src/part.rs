@@ -85,6 +85,9 @@ pub trait Draft: fmt::Debug {
     /// A line of that section was refused before it got here.
     fn refused(&mut self, _line: &Line) {}
 
+    /// A line of that section is for other nodes only: here it is not built.
+    fn elsewhere(&mut self, _line: &Line) {}
+
     /// The section has no further line.
     fn end_section(&mut self, _context: &mut Context) {}
 

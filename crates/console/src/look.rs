@@ -11,8 +11,12 @@ const CHANGES_MAX: usize = 500;
 const REASONS_MAX: usize = 3;
 /// The process of a role, in the report of the supervisor.
 const PROCESS: &str = "process";
+/// The part with the processes, and its subject for itself.
+const SUPERVISOR: &str = "supervisor";
 /// The part of the cluster.
 const CLUSTER: &str = "cluster";
+/// The kinds of its subjects whose changes the role finds.
+const FOLLOWED: [&str; 2] = ["member", CLUSTER];
 /// The command that shows how it is.
 pub const CLUSTER_STATUS: &str = "evenkeel cluster status";
 
@@ -170,6 +174,14 @@ impl Look {
     }
 }
 
+/// Whether there is to be a proxy: the supervisor names none where the configuration has none. Without a
+/// word of the supervisor, there may be one.
+pub fn has_proxy(reports: &[Report]) -> bool {
+    let mut processes = reports.iter().filter(|one| one.part == SUPERVISOR);
+    let known = processes.find(|one| one.of_kind(SUPERVISOR).next().is_some());
+    known.is_none_or(|report| report.find("role", "proxy").is_some())
+}
+
 /// How a row is, without the count while it fails or recovers: UP 1/3.
 fn status(row: &Row) -> String {
     match grade(&row.status) {
@@ -193,6 +205,10 @@ fn turns(before: &Look, now: &Look) -> Vec<(String, Event)> {
             continue;
         };
         for subject in &report.subjects {
+            // The role follows those over looks at which the cluster was silent.
+            if report.part == CLUSTER && FOLLOWED.contains(&subject.kind.as_str()) {
+                continue;
+            }
             let Some(was) = old.find(&subject.kind, &subject.name) else {
                 continue;
             };
@@ -208,7 +224,8 @@ fn turns(before: &Look, now: &Look) -> Vec<(String, Event)> {
             if is_bad(was) != is_bad(subject) && !has_said {
                 let (from, to) = (&was.state.word, &subject.state.word);
                 all.push((named(subject), event(from, to, &subject.why)));
-            } else if let (Some(old), Some(new)) = (was.words(PROCESS), subject.words(PROCESS))
+            } else if !has_said
+                && let (Some(old), Some(new)) = (was.words(PROCESS), subject.words(PROCESS))
                 && old != new
             {
                 let why = format!("process {new} has followed process {old}");
@@ -388,10 +405,13 @@ mod tests {
         assert!(again.changes.is_empty());
         let mut anew = with(good, "8", &[event(3, "started")]);
         anew.follow(&again);
-        assert_eq!(told(&anew), ["started", "screen", "moved", "started anew"]);
+        // The report says itself why there is another process.
+        assert_eq!(told(&anew), ["started", "screen", "moved"]);
+        let mut reloaded = with(good, "9", &[event(3, "started")]);
+        reloaded.follow(&anew);
         assert_eq!(
-            anew.changes.back().unwrap().1.why,
-            "process 8 has followed process 7"
+            reloaded.changes.back().unwrap().1.why,
+            "process 9 has followed process 8"
         );
     }
 

@@ -7,6 +7,11 @@ use part::versions::{self, Versions};
 use std::borrow::Cow;
 use std::sync::Arc;
 
+/// How often a machine looks at itself, and asks each other one, while nobody watches; milliseconds.
+pub const UNSEEN_MS: u64 = 5_000;
+/// How long a look, and the answer of another machine, may take, milliseconds.
+pub const PATIENCE_MS: u64 = 3_000;
+
 /// All machines, and what was.
 #[derive(Clone, Debug, Default)]
 pub struct Platform {

@@ -514,7 +514,7 @@ pub fn broken() -> Platform {
     platform.members[1].why = "no heartbeat on any link".to_owned();
     platform.members[1].silent = Some("connection timed out".to_owned());
     platform.members[1].age_ms = 48_000;
-    platform.members[2].age_ms = 9_000;
+    platform.members[2].age_ms = 29_000;
     let alpha = platform.members[0].look.as_mut().map(Arc::make_mut);
     let reports = alpha.into_iter().flat_map(|look| &mut look.reports);
     for subject in reports.flat_map(|report| &mut report.subjects) {

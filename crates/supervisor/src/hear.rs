@@ -2,11 +2,14 @@
 //! is obeyed here, the rest by what its life is.
 
 use crate::between::Asks;
+use crate::slot::Running;
 use crate::state::Supervisor;
 use crate::{programs, tell};
 use part::channel::Received;
+use part::report::Moment;
 use part::role::Message;
 use part::row::Life;
+use part::spawn::Ending;
 use std::time::Instant;
 
 impl Supervisor {
@@ -97,6 +100,12 @@ impl Supervisor {
             Life::Governs(_) => self.start_control(),
             Life::Beside(_) => self.start_part(part),
         }
+    }
+
+    /// Remembers for the report how a process ended that another one follows.
+    pub(super) fn note_crash(&mut self, part: &str, process: &Running, ending: Ending) {
+        let (pid, words) = (process.process.number(), tell::own_ending(ending));
+        self.slots[part].crashes.ended(pid, &words, Moment::now());
     }
 
     /// Starts the role of a part again, at once or after the wait of its back-off.

@@ -24,6 +24,7 @@ mod change;
 mod cluster;
 mod command;
 mod control;
+mod crashes;
 mod ended;
 mod error;
 mod first;

@@ -47,10 +47,18 @@ fn role(slot: &Slot, paused: bool, successor: Option<i32>) -> Option<Subject> {
         Some(_) => ("running", Grade::Good),
     };
     let up = running.is_some_and(is_ready);
+    let trouble = slot.crashes.trouble(Moment::now());
+    // A process that begins or ends has a state of its own.
+    let (word, grade) = match (&trouble, grade) {
+        (Some(_), Grade::Good) => ("unstable", Grade::Bad),
+        _ => (word, grade),
+    };
     let mut subject = Subject::new("role", name)
         .label("role")
         .state(word, grade)
         .number("up", up.into());
+    subject.events = slot.crashes.events();
+    subject.why = trouble.filter(|_| grade == Grade::Bad).unwrap_or_default();
     if let Some(one) = running {
         subject = with_process(subject, one);
     }
@@ -136,5 +144,41 @@ impl Supervisor {
             subject = subject.fact("last change", "refused; the log says why");
         }
         subject
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bed::bed;
+    use part::row::RoleRow;
+    use part::spawn::LOADER_ENTRY;
+    use std::process::ExitCode;
+
+    static ROW: RoleRow = RoleRow::plain("test", LOADER_ENTRY, |_| ExitCode::SUCCESS, "tests");
+
+    #[test]
+    fn a_role_says_how_its_processes_ended_and_is_unstable_after_two() {
+        let (process, _theirs) = bed();
+        let mut slot = Slot::of(&ROW);
+        slot.running = Some(Running::adopted(process));
+        let mut ended = |pid| {
+            slot.crashes
+                .ended(pid, "was killed by SIGKILL", Moment::now());
+            role(&slot, false, None).unwrap()
+        };
+        let once = ended(7);
+        assert_eq!(once.state.word, "running");
+        assert_eq!(once.events[0].why, "process 7 was killed by SIGKILL");
+        assert!(once.events[0].at.unix_ms > 0);
+        let twice = ended(8);
+        assert_eq!(
+            (&*twice.state.word, twice.state.grade),
+            ("unstable", Grade::Bad)
+        );
+        assert!(twice.why.contains("process 8 was killed by SIGKILL"));
+        assert_eq!(twice.value("up"), Some(1));
+        // The events of before stay the same.
+        assert_eq!(twice.events[0], once.events[0]);
     }
 }

@@ -556,6 +556,7 @@ impl Supervisor {
             Next::Nothing => {}
             Next::Again => {
                 self.service.killed_at_start += 1;
+                self.note_crash(self.slots.serving.row.part, proxy, ending);
                 self.restart_later(self.slots.serving.row.part, proxy.born, proxy.ready);
             }
             Next::FirstFailed => self.first_failed("the proxy ended before it served", ""),
@@ -564,7 +565,10 @@ impl Supervisor {
                 tell::ends_all(&mut self.voice, proxy.obeys, ending);
                 self.end(code);
             }
-            Next::Follows => self.proxy_died(proxy),
+            Next::Follows => {
+                self.note_crash(self.slots.serving.row.part, proxy, ending);
+                self.proxy_died(proxy);
+            }
         }
     }
 

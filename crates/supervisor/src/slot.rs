@@ -3,6 +3,7 @@
 //! ([`RoleRow`]), and what they say is obeyed by the supervisor.
 
 use crate::backoff::Backoff;
+use crate::crashes::Crashes;
 use crate::directory::Entry as Place;
 use crate::handed::number;
 use crate::state_file::Keep;
@@ -144,6 +145,8 @@ pub struct Slot {
     pub before: Option<Running>,
     /// How long the next one waits.
     pub backoff: Backoff,
+    /// How its processes ended without an order.
+    pub crashes: Crashes,
     /// When another one is started.
     pub restart_at: Option<Instant>,
     /// It was told to end; when that is done by force.
@@ -161,12 +164,14 @@ pub struct Slot {
 }
 
 impl Slot {
-    fn of(row: &'static RoleRow) -> Slot {
+    /// Nothing runs in it yet.
+    pub fn of(row: &'static RoleRow) -> Slot {
         Slot {
             row,
             running: None,
             before: None,
             backoff: Backoff::default(),
+            crashes: Crashes::default(),
             restart_at: None,
             stop_until: None,
             served: false,

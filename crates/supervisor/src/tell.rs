@@ -331,7 +331,8 @@ pub fn exit_of_role(ending: Ending) -> u8 {
     }
 }
 
-fn own_ending(ending: Ending) -> String {
+/// How a process ended, in words: `was killed by SIGKILL`.
+pub fn own_ending(ending: Ending) -> String {
     match ending {
         Ending::Status(status) => own_status(status),
         Ending::Unknown => "ended".to_owned(),

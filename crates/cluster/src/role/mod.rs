@@ -49,6 +49,7 @@ use crate::role::shared::{Agreement, RoleState, Serving};
 use crate::role::socket::{Replies, Socket, SocketError};
 use crate::store::{Store, StoreError};
 use crate::wire::{Network, Wire, WireError};
+use part::report::{Moment, Report};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -245,7 +246,7 @@ async fn live<M: Machine, N: Network>(
                 tokio::spawn(leases::record(shared.clone(), ask, record));
             }
             News::Reports { ask } => {
-                let report = gather::status(shared).report();
+                let report = dated(gather::status(shared).report());
                 shared.machine.reported(ask, report).await;
             }
             News::Versions { connection } => {
@@ -346,7 +347,7 @@ async fn serve_without<M: Machine>(
     let told = async {
         loop {
             match machine.news().await {
-                News::Reports { ask } => machine.reported(ask, reported.report()).await,
+                News::Reports { ask } => machine.reported(ask, dated(reported.report())).await,
                 News::Stop => break,
                 _ => {}
             }
@@ -356,4 +357,24 @@ async fn serve_without<M: Machine>(
     let _ = tokio::time::timeout(STORE_REST, told).await;
     tasks.shutdown().await;
     Ok(())
+}
+
+/// A report of this moment: a status reads no clock.
+fn dated(report: Report) -> Report {
+    Report {
+        at: Moment::now(),
+        ..report
+    }
+}
+
+#[cfg(test)]
+mod report_tests {
+    use super::dated;
+    use crate::role::status::Status;
+
+    #[test]
+    fn the_report_for_the_console_has_the_time() {
+        let report = dated(Status::default().report());
+        assert!(report.at.unix_ms > 0 && report.at.boottime_ms > 0);
+    }
 }

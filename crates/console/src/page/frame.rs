@@ -64,7 +64,10 @@ fn whole(page: &Page, shown: &Shown<'_>, whole: Whole<'_>) -> Markup {
                 a.skip href="#main" { "Skip to the content" }
                 (top(page, shown))
                 main #main.(class(page)) tabindex="-1" {
-                    @if let Some(told) = shown.told { p.told role="status" { (clean(told)) } }
+                    @if let Some(told) = shown.told {
+                        // What came of an action has the focus, so that it is read out and the way goes on from there.
+                        p.told role="status" tabindex="-1" autofocus { (clean(told)) }
+                    }
                     (whole.main)
                 }
                 (whole.foot)

@@ -25,6 +25,7 @@
   const [was, y] = (kept.at || '').split(' ');
   if (was === path) scrollTo(0, Number(y));
   kept.at = '';
+  doc.querySelector('.told')?.focus({ preventScroll: true });
   // An outcome is shown once, not at each reload.
   history.replaceState(null, '', page.replace(/[?&]told=.*$/, '') + location.hash);
 

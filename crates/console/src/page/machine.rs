@@ -2,12 +2,13 @@
 
 use super::words::{clean, encode};
 use super::{Page, Shown, state};
-use crate::platform::{Member, MemberKind};
+use crate::platform::{Member, MemberKind, PATIENCE_MS, UNSEEN_MS};
 use maud::{Markup, html};
 use part::report::{Grade, span};
 
-/// Data that is older is said to be old.
-const OLD_MS: u64 = 5_000;
+/// Data that is older is said to be old. While nobody watches, a machine looks at itself, is asked by
+/// this one, and is shown, each [`UNSEEN_MS`]; all three may take their time, and nothing is wrong.
+const OLD_MS: u64 = 3 * (UNSEEN_MS + PATIENCE_MS);
 
 /// Why what is shown of a machine may not be so any more; None: it is fresh.
 pub(super) fn doubt(member: &Member) -> Option<String> {
@@ -109,4 +110,25 @@ pub(super) fn id(of: &str, member: &Member, name: &str) -> String {
 /// Whether it is to be said what is on which machine.
 pub(super) fn several(shown: &Shown<'_>) -> bool {
     shown.platform.members.len() > 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn data_that_is_as_old_as_it_gets_while_nobody_watches_is_no_trouble() {
+        let mut beta = sample::platform().members.swap_remove(1);
+        let mut doubt_at = |age_ms| {
+            beta.age_ms = age_ms;
+            doubt(&beta)
+        };
+        // Its own look, the question, and the look of this machine.
+        assert_eq!(doubt_at(3 * UNSEEN_MS), None);
+        let old = doubt_at(40_000);
+        assert_eq!(old.as_deref(), Some("the data of beta is 40 s old"));
+        beta.silent = Some("it does not answer".to_owned());
+        assert!(doubt(&beta).is_some());
+    }
 }

@@ -32,7 +32,7 @@ pub use requests::one as request;
 pub use route::route;
 pub use second_factor::second_factor;
 pub use table::table;
-pub use words::{decode, encode};
+pub use words::{decode, encode, time};
 
 use crate::inquiry::{Answer, Ask};
 use crate::platform::{Member, Platform};

@@ -134,7 +134,7 @@ fn entries(shown: &Shown<'_>, member: &Member, table: &Table) -> Markup {
             }
         } @else {
             div.scroll tabindex="0" role="group" aria-label="Entries" {
-                table.entries {
+                table.entries.of-keys {
                     caption.vh { "Entries of table " (cut(&table.name, NAME)) }
                     thead {
                         tr {
@@ -211,10 +211,10 @@ fn row(
             th scope="row" { (cut(&one.key, KEY)) }
             @for column in columns {
                 @let value = value(column);
-                td.num.z[value == "0"] { (value) }
+                td.num.z[value == "0"] data-name=(cut(&column.name, NAME)) { (value) }
             }
-            td.num { @if table.expire_ms.is_some() { (quantity(&span(one.expires_ms))) } }
-            td {
+            td.num data-name="expires" { @if table.expire_ms.is_some() { (quantity(&span(one.expires_ms))) } }
+            td.c-act {
                 @if one.plain && are_there(shown, member) { (remove(one)) }
             }
         }

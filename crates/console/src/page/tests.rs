@@ -168,7 +168,7 @@ fn hostile_names_are_escaped() {
     pages.push(Page::Part(look.reports[1].part.clone()));
     for page in pages {
         let shown = Shown {
-            told: Some("<i>"),
+            told: Some("20:31:05: <i>"),
             ..Shown::all(&platform, &operator)
         };
         let html = document(&page, &shown).into_string();
@@ -209,6 +209,18 @@ fn hostile_names_are_escaped() {
     ] {
         assert!(!html.into_string().contains("<script>"));
     }
+}
+
+#[test]
+fn what_came_of_an_action_has_the_focus() {
+    let (platform, viewer) = (sample::platform(), viewer(Role::Operator));
+    let shown = Shown {
+        told: Some("20:31:05: server app/two: ready"),
+        ..Shown::all(&platform, &viewer)
+    };
+    let html = document(&Page::Traffic, &shown).into_string();
+    let told = "<p class=\"told\" role=\"status\" tabindex=\"-1\" autofocus>20:31:05: server";
+    assert!(html.contains(told), "{html}");
 }
 
 #[test]
@@ -281,12 +293,12 @@ fn old_data_is_said_to_be_old() {
         &Shown::all(&platform, &viewer),
     )
     .into_string();
-    assert!(html.contains("the data of gamma is 9 s old"));
+    assert!(html.contains("the data of gamma is 29 s old"));
 }
 
 #[test]
 fn the_script_is_small_and_nothing_comes_from_elsewhere() {
-    assert!(SCRIPT.len() < 4_500, "{}", SCRIPT.len());
+    assert!(SCRIPT.len() < 4_600, "{}", SCRIPT.len());
     for text in [SCRIPT, STYLE] {
         assert!(!text.contains("http") && !text.contains("@import"));
     }

@@ -89,6 +89,11 @@ pub(super) fn moment(unix_ms: u64) -> (String, String) {
     (day, at.strftime("%H:%M:%S").to_string())
 }
 
+/// The time of day, as on all pages.
+pub fn time(unix_ms: u64) -> String {
+    moment(unix_ms).1
+}
+
 /// The day of a time, short.
 pub(super) fn date(unix_ms: u64) -> String {
     zoned(unix_ms).strftime("%Y-%m-%d").to_string()

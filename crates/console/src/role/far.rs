@@ -5,6 +5,7 @@
 use crate::access::session::BY_LINK;
 use crate::inquiry::Ask;
 use crate::look::Look;
+use crate::platform::{PATIENCE_MS, UNSEEN_MS};
 use crate::shared::{Action, Errand, Order, Other, Others, Reading, Shared, Wanted};
 use crate::traffic::Traffic;
 use crate::user::{Role, Viewer};
@@ -33,12 +34,12 @@ const REPLY_MAX: usize = 24 << 20;
 /// How deep values may stand in each other.
 const DEPTH_MAX: usize = 64;
 /// How long a connection with its handshake, and an answer, may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_millis(PATIENCE_MS);
 /// How long a node that has nothing to ask keeps its connection.
 const IDLE: Duration = Duration::from_secs(60);
 /// How often another node is asked: while somebody looks, and otherwise.
 const SEEN: Duration = Duration::from_millis(500);
-const UNSEEN: Duration = Duration::from_secs(5);
+const UNSEEN: Duration = Duration::from_millis(UNSEEN_MS);
 /// Connections of others at one time.
 const CONNECTIONS_MAX: usize = 16;
 /// Orders for one node that wait.

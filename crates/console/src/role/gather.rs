@@ -1,14 +1,15 @@
 //! One look after the other: what is asked of whom, and when all answers are there. A value without
 //! I/O.
 
-use crate::look::Look;
+use crate::look::{Look, has_proxy};
+use crate::platform::PATIENCE_MS;
 use crate::traffic::Traffic;
 use part::report::Report;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 /// How long answers are waited for, milliseconds.
-const LIMIT_MS: u64 = 3_000;
+const LIMIT_MS: u64 = PATIENCE_MS;
 
 /// The role of the proxy in the report of the supervisor, and its fact with the process that serves while
 /// this one is paused.
@@ -99,6 +100,10 @@ impl Gather {
         }
         let reports = order.iter().filter_map(|part| self.reports.remove(part));
         let reports: Vec<Report> = reports.collect();
+        if !has_proxy(&reports) {
+            // Nobody answers for a proxy that is not configured.
+            self.silent = None;
+        }
         if let (Some(traffic), Some(successor)) = (&mut self.traffic, successor(&reports)) {
             serves_elsewhere(traffic, &successor);
         }
@@ -170,6 +175,25 @@ mod tests {
         let look = gather.end("alpha", 1, &["address", "guest"]);
         assert_eq!(look.problems().len(), 3);
         assert!(look.silent.is_some());
+    }
+
+    #[test]
+    fn a_proxy_that_is_not_configured_is_no_silent_one() {
+        let silent = |subjects: Vec<Subject>| {
+            let mut gather = Gather::begin([(1, Ask::Traffic), (2, Ask::Report("supervisor"))], 0);
+            gather.take(1, Answer::Silent("there is no proxy".to_owned()));
+            let report = Report {
+                subjects,
+                ..report("supervisor")
+            };
+            gather.take(2, Answer::Report(report));
+            gather.end("alpha", 1, &["supervisor"]).silent.is_some()
+        };
+        let own = || Subject::new("supervisor", "77");
+        let role = |name| Subject::new(ROLE, name);
+        assert!(!silent(vec![own(), role("console")]));
+        assert!(silent(vec![own(), role("console"), role(PROXY)]));
+        assert!(silent(Report::silent("supervisor", "time out").subjects));
     }
 
     #[test]

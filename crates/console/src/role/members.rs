@@ -7,9 +7,10 @@ use part::report::{Grade, Report, State, Subject};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The part whose report says who the members are, and what it calls one.
-const CLUSTER: &str = "cluster";
-const MEMBER: &str = "member";
+/// The part whose report says who the members are, and its kind of subject for all of them.
+pub const CLUSTER: &str = "cluster";
+/// The kind of subject of a member.
+pub const MEMBER: &str = "member";
 /// What follows from its failure, or did.
 const IF_IT_FAILS: &str = "if it fails";
 const FAILED: &str = "failed";

@@ -2,6 +2,7 @@
 //! Questions go to the supervisor, which passes them on. A thread serves HTTP, another one speaks with
 //! the proxy; this one, the main thread of the process, waits for nothing but its next turn.
 
+mod changes;
 pub mod far;
 mod gather;
 mod members;
@@ -16,6 +17,7 @@ use crate::history::History;
 use crate::inquiry;
 use crate::look::Look;
 use crate::message::Link;
+use crate::platform::UNSEEN_MS;
 use crate::screen::Screens;
 use crate::shared::{Action, Manual, Order, Shared, Verify, now_s};
 use crate::traffic::{self, Traffic};
@@ -44,9 +46,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use wire::Trusted;
 
-/// How often is looked: while somebody sees it, and otherwise.
+/// How often is looked while somebody sees it; otherwise each [`UNSEEN_MS`].
 const SEEN_MS: u64 = 500;
-const UNSEEN_MS: u64 = 5_000;
 /// How often the history is kept for the next process.
 const KEEP_MS: u64 = 60_000;
 /// And when something has happened.
@@ -126,6 +127,9 @@ struct Looks {
     last: Option<Arc<Look>>,
     /// What the cluster said last of its members.
     cluster: Option<Report>,
+    /// What it said last when it had found its members; a process of the console before this one may
+    /// have heard it.
+    settled: Option<Report>,
     /// What operators did since the last one.
     done: Vec<(String, Event)>,
 }
@@ -176,6 +180,7 @@ impl Role {
                 history: Arc::new(std::mem::take(&mut state.history)),
                 last: None,
                 cluster: None,
+                settled: state.members.take(),
                 done: std::mem::take(&mut state.changes).into(),
             },
             place,
@@ -370,6 +375,7 @@ impl Role {
         for one in std::mem::take(&mut self.looks.done) {
             look.note(one);
         }
+        self.follow_members(&mut look, now);
         if let Some(traffic) = &look.traffic {
             Arc::make_mut(&mut self.looks.history).take(&traffic.rows, now / 1_000);
         }
@@ -384,6 +390,21 @@ impl Role {
         let members = members::of(look, report, &lock(&self.shared.others).known);
         let history = Arc::clone(&self.looks.history);
         self.shared.publish(members, history);
+    }
+
+    /// Adds what changed among the members of the cluster.
+    fn follow_members(&mut self, look: &mut Look, now: u64) {
+        let Some(report) = changes::settled(look).cloned() else {
+            return;
+        };
+        if let Some(before) = &self.looks.settled {
+            let all = changes::between(before, &report, moment());
+            if !all.is_empty() {
+                self.kept.due = self.kept.due.min(now + KEEP_CHANGES_MS);
+            }
+            all.into_iter().for_each(|one| look.note(one));
+        }
+        self.looks.settled = Some(report);
     }
 
     fn take(&mut self, number: u64, answer: Answer) {
@@ -606,6 +627,7 @@ impl Role {
         self.kept.state.history = (*self.looks.history).clone();
         let last = self.looks.last.as_ref();
         self.kept.state.changes = last.map(|last| last.changes.clone()).unwrap_or_default();
+        self.kept.state.members.clone_from(&self.looks.settled);
         self.kept.bytes = self.kept.state.encode();
         self.kept.state.history = History::default();
     }

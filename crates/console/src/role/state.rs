@@ -3,7 +3,7 @@
 use crate::access::session;
 use crate::history::History;
 use part::codec;
-use part::report::Event;
+use part::report::{Event, Report};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -23,6 +23,8 @@ pub struct State {
     pub history: History,
     /// What happened, each with what it happened to.
     pub changes: VecDeque<(String, Event)>,
+    /// What the cluster said last of its members.
+    pub members: Option<Report>,
 }
 
 impl State {

@@ -4,7 +4,7 @@ use super::pages::{SEAL, TOLD};
 use super::sign_in::{is_own, to};
 use super::{Common, body, failure, field, fields, html, signed_in};
 use crate::page::{self, Page};
-use crate::shared::{Action, Errand, Order, ServerState, Shared, Wanted};
+use crate::shared::{Action, Errand, Order, ServerState, Shared, Wanted, now_ms};
 use crate::user::{Role, Viewer};
 use axum::body::Body;
 use axum::extract::State;
@@ -208,14 +208,16 @@ fn removal() -> Offer {
     }
 }
 
-/// Back to where the form was, with what came of it.
+/// Back to where the form was, with what came of it, and when: the state may change afterwards.
 pub(super) fn back(shared: &Shared, path: &str, words: &str) -> Response {
+    let words = format!("{}: {words}", page::time(now_ms()));
     let path = if Page::is_here(path) { path } else { "/" };
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let mut query = fields(query.as_bytes());
     query.retain(|(name, _)| name != TOLD && name != SEAL);
-    query.push((TOLD.to_owned(), words.to_owned()));
-    query.push((SEAL.to_owned(), lock(&shared.sessions).seal(words)));
+    let seal = lock(&shared.sessions).seal(&words);
+    query.push((TOLD.to_owned(), words));
+    query.push((SEAL.to_owned(), seal));
     let query = form_urlencoded::Serializer::new(String::new())
         .extend_pairs(query)
         .finish();

@@ -35,10 +35,11 @@ pub(super) struct Asks {
 impl Asks {
     /// Why they may not do what takes a role; None: they may.
     pub(super) fn refusal(&self, role: Role) -> Option<Response> {
-        if self.by_session {
+        let may = self.viewer.role >= role;
+        if may && self.by_session {
             return Some(unknown());
         }
-        if self.viewer.role >= role {
+        if may {
             return None;
         }
         if let Some(scope) = self.scope.filter(|scope| scope.at_most() < role) {

@@ -7,8 +7,9 @@ use crate::inquiry::live::Inquiry;
 use crate::inquiry::route::Question;
 use crate::inquiry::{Answer, Ask, CARD, Filter, PAGE};
 use crate::page::{self, Asked, Page, Shown};
-use crate::platform::Platform;
+use crate::platform::{MemberKind, Platform};
 use crate::shared::Shared;
+use crate::traffic::Traffic;
 use crate::user::{Role, Viewer};
 use crate::versions;
 use axum::extract::{Path, RawQuery, State};
@@ -181,8 +182,31 @@ pub(super) async fn page(
         }
         _ => None,
     };
+    let is_missing = match &wanted.page {
+        Page::Proxy(name) => is_missing(&platform, |traffic| {
+            traffic.rows.iter().any(|row| row.proxy == *name)
+        }),
+        _ => false,
+    };
+    let status = match is_missing {
+        true => StatusCode::NOT_FOUND,
+        false => StatusCode::OK,
+    };
     let shown = wanted.shown(&platform, &viewer, answer.as_ref());
-    html(StatusCode::OK, page::document(&wanted.page, &shown))
+    html(status, page::document(&wanted.page, &shown))
+}
+
+/// Whether no machine has something, as far as all machines with a proxy say what theirs has.
+fn is_missing(platform: &Platform, has: impl Fn(&Traffic) -> bool) -> bool {
+    let mut nodes = { platform.members.iter() }.filter(|one| one.kind == MemberKind::Node);
+    let mut says = platform.me().is_some();
+    let any = nodes.any(|member| {
+        let look = member.look.as_deref();
+        says &= member.silent.is_none() && look.is_some_and(|look| look.silent.is_none());
+        look.and_then(|look| look.traffic.as_ref())
+            .is_some_and(&has)
+    });
+    says && !any
 }
 
 /// A page of what the proxy says of one thing, for those who may ask.
@@ -198,9 +222,18 @@ async fn answered(
         true => Some(inquire::now(shared, &wanted.on(&platform), ask, viewer).await),
         false => None,
     };
-    let status = match answer {
-        Some(Answer::Missing(_)) => StatusCode::NOT_FOUND,
-        _ => StatusCode::OK,
+    let is_missing = match (&answer, ask) {
+        (Some(Answer::Missing(_)), _) => true,
+        (Some(Answer::Table(_)), _) => false,
+        // Those who may not ask see the heads of all tables.
+        (_, Ask::Table { name, .. }) => is_missing(&platform, |traffic| {
+            traffic.tables.iter().any(|one| one.name == *name)
+        }),
+        _ => false,
+    };
+    let status = match is_missing {
+        true => StatusCode::NOT_FOUND,
+        false => StatusCode::OK,
     };
     let answer = answer.as_ref();
     let shown = Shown {

@@ -138,17 +138,19 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
     let words = std::iter::once(OsString::from("evenkeel")).chain(words);
     let matches = match definition().try_get_matches_from(words) {
         Ok(matches) => matches,
-        Err(error) => {
-            // Help and versions are errors of clap, printed to standard output.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(error) => return not_parsed(&error),
     };
     let Some((name, matches)) = matches.subcommand() else {
         return ExitCode::FAILURE;
     };
     let command = all().find(|command| command.name == name);
     command.map_or(ExitCode::FAILURE, |command| (command.run)(matches))
+}
+
+/// Prints why a command line is refused, or the help that it asks for: that is an error of clap, too.
+fn not_parsed(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 /// How our own commands load files.

@@ -137,7 +137,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
                 false => ExitCode::from(NOWHERE),
             }
         }
-        Err(Refused::Words(words)) => refuse(text::plain(&words)),
+        Err(Refused::Words(words)) => refuse(text::lines(&words)),
         Err(Refused::Files(diagnostics)) => {
             voice::write_error(&diagnostics);
             ExitCode::FAILURE

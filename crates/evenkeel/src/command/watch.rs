@@ -142,9 +142,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Err(error) => return refuse(error),
     };
     if once {
-        // A reader that has gone has enough.
-        let _ = show(&first);
-        return ExitCode::SUCCESS;
+        return printed(show(&first)).unwrap_or(ExitCode::SUCCESS);
     }
     let (mut since, mut failures) = (first.since, 0);
     loop {
@@ -154,8 +152,8 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         match found {
             Ok(found) => {
                 failures = 0;
-                if show(&found).is_err() {
-                    return ExitCode::SUCCESS;
+                if let Some(exit) = printed(show(&found)) {
+                    return exit;
                 }
                 since = found.since;
             }
@@ -163,6 +161,15 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
             Err(error) => return refuse(error),
         }
     }
+}
+
+/// How the command ends where it could not print; None: it could. A reader that has gone has enough.
+fn printed(shown: io::Result<()>) -> Option<ExitCode> {
+    let error = shown.err()?;
+    Some(match error.kind() {
+        io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        _ => refuse(format!("cannot write to standard output: {error}")),
+    })
 }
 
 fn show(look: &Look) -> io::Result<()> {
@@ -204,6 +211,14 @@ mod tests {
             assert_eq!(read(wrong, false), None, "{wrong}");
             assert_eq!(read(wrong, true), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn output_that_cannot_be_written_is_an_error_unless_its_reader_has_gone() {
+        let end = |kind: io::ErrorKind| printed(Err(kind.into()));
+        assert_eq!(end(io::ErrorKind::StorageFull), Some(ExitCode::FAILURE));
+        assert_eq!(end(io::ErrorKind::BrokenPipe), Some(ExitCode::SUCCESS));
+        assert_eq!(printed(Ok(())), None);
     }
 
     #[test]

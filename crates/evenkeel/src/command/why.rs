@@ -3,11 +3,16 @@
 use super::definition::{option, process_id, serving_files};
 use super::{operate, print, refuse, reload};
 use clap::{Arg, ArgMatches, Command};
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long the proxy may take to look through what it keeps.
 const LIMIT: Duration = Duration::from_secs(10);
+/// The command.
+const NAME: &str = "why";
+/// The words that ask for help.
+const HELP: [&str; 2] = ["--help", "-h"];
 /// Bytes of a line that are sent.
 const LINE_MAX: usize = 8 * 1024;
 
@@ -69,29 +74,68 @@ fn order(text: &str, is_json: bool) -> Option<String> {
     (!line.is_empty()).then(|| format!("show request{json} <<\n{line}\n"))
 }
 
-/// Takes `--format` from behind what is asked for: a line of a log may have words with hyphens, so all
-/// that stands there belongs to it otherwise.
-fn format_behind<'w>(words: &mut Vec<&'w str>) -> Option<&'w str> {
-    if let [_, .., "--format", format] = words[..] {
-        words.truncate(words.len() - 2);
-        return Some(format);
+/// Takes the options from behind what is asked for. A line of a log may have words with hyphens, so clap
+/// takes all that stands there as a part of it.
+fn options_behind<'w>(words: &mut Vec<&'w str>) -> Vec<&'w str> {
+    let command = definition(Command::new(NAME));
+    let valued = command.get_arguments();
+    let valued = valued.filter(|one| one.get_action().takes_values());
+    let names = valued.flat_map(|one| {
+        let long = one.get_long().map(|name| format!("--{name}"));
+        long.into_iter()
+            .chain(one.get_short().map(|name| format!("-{name}")))
+    });
+    let names: Vec<String> = names.collect();
+    let is_whole = |word: &str| {
+        let name = word.split_once('=').map(|(name, _)| name);
+        HELP.contains(&word) || names.iter().any(|one| Some(one.as_str()) == name)
+    };
+    let mut options = Vec::new();
+    loop {
+        let number = match words[..] {
+            [_, .., last] if is_whole(last) => 1,
+            [_, .., name, _] if names.iter().any(|one| one == name) => 2,
+            _ => return options,
+        };
+        options.splice(0..0, words.drain(words.len() - number..));
     }
-    let format = words.last()?.strip_prefix("--format=")?;
-    words.pop();
-    Some(format)
+}
+
+/// The words that name the request, and the options before and behind them.
+fn reread(matches: &ArgMatches) -> Result<(String, Option<ArgMatches>), clap::Error> {
+    let words = matches.get_many::<String>("REQUEST");
+    let mut words: Vec<&str> = words.into_iter().flatten().map(String::as_str).collect();
+    let options = options_behind(&mut words);
+    let asked = words.join(" ");
+    if options.is_empty() {
+        return Ok((asked, None));
+    }
+    let mut line = vec![NAME.to_owned()];
+    let pid = matches.get_one::<u32>("pid");
+    line.extend(pid.map(|pid| format!("--pid={pid}")));
+    line.extend(is_json(matches).then(|| "--format=json".to_owned()));
+    let mut line: Vec<OsString> = line.into_iter().map(OsString::from).collect();
+    for file in super::files(matches) {
+        line.extend(["--file".into(), file.into_os_string()]);
+    }
+    line.extend(options.into_iter().map(OsString::from));
+    line.extend(["--".into(), OsString::from(&asked)]);
+    let command = definition(Command::new(NAME).bin_name("evenkeel why"));
+    // An option that stands on both sides counts as it stands behind.
+    let command = command.args_override_self(true);
+    command
+        .try_get_matches_from(line)
+        .map(|matches| (asked, Some(matches)))
 }
 
 /// Runs `evenkeel why`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
-    let words = matches.get_many::<String>("REQUEST");
-    let mut words: Vec<&str> = words.into_iter().flatten().map(String::as_str).collect();
-    let is_json = match format_behind(&mut words) {
-        Some("json") => true,
-        Some("text") => false,
-        Some(word) => return refuse(format!("--format is `text` or `json`, not `{word}`")),
-        None => is_json(matches),
+    let (asked, reread) = match reread(matches) {
+        Ok(read) => read,
+        Err(error) => return super::not_parsed(&error),
     };
-    let Some(order) = order(&words.join(" "), is_json) else {
+    let matches = reread.as_ref().unwrap_or(matches);
+    let Some(order) = order(&asked, is_json(matches)) else {
         return refuse("the id of a request is expected, or a line of a log");
     };
     let found =
@@ -107,17 +151,59 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_format_may_stand_behind_the_request() {
+    fn options_may_stand_behind_the_request() {
         let behind = |line: &'static str| {
             let mut words: Vec<&str> = line.split(' ').collect();
-            let format = format_behind(&mut words);
-            (format, words.join(" "))
+            let options = options_behind(&mut words);
+            (words.join(" "), options.join(" "))
         };
-        assert_eq!(behind("0x1f --format json"), (Some("json"), "0x1f".into()));
-        assert_eq!(behind("0x1f --format=text"), (Some("text"), "0x1f".into()));
-        assert_eq!(behind("0x1f"), (None, "0x1f".into()));
-        assert_eq!(behind("a - ---- 1/1"), (None, "a - ---- 1/1".into()));
-        assert_eq!(behind("--format json"), (None, "--format json".into()));
+        for (line, words, options) in [
+            ("0x1f --format json", "0x1f", "--format json"),
+            ("0x1f --format=text", "0x1f", "--format=text"),
+            (
+                "0x1f --pid 7 -f a.cfg --format json",
+                "0x1f",
+                "--pid 7 -f a.cfg --format json",
+            ),
+            ("0x1f --help", "0x1f", "--help"),
+            ("0x1f --pid", "0x1f --pid", ""),
+            ("0x1f", "0x1f", ""),
+            ("a - ---- 1/1", "a - ---- 1/1", ""),
+            ("--format json", "--format json", ""),
+        ] {
+            assert_eq!(behind(line), (words.into(), options.into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn options_before_and_behind_the_request_count_both() {
+        let read = |line: &str| {
+            let command = definition(Command::new(NAME));
+            let matches = command.try_get_matches_from(line.split(' ')).unwrap();
+            let (asked, again) = reread(&matches).map_err(|error| error.to_string())?;
+            let matches = again.unwrap_or(matches);
+            let files = super::super::files(&matches);
+            Ok::<_, String>((asked, matches.get_one::<u32>("pid").copied(), files.len()))
+        };
+        assert_eq!(
+            read("why -f a.cfg 0x1 --pid 4462"),
+            Ok(("0x1".into(), Some(4462), 1))
+        );
+        assert_eq!(
+            read("why --pid 3 0x1 x --pid=4"),
+            Ok(("0x1 x".into(), Some(4), 0))
+        );
+        assert!(read("why 0x1 --pid many").unwrap_err().contains("many"));
+        assert!(
+            read("why 0x1 --format xml")
+                .unwrap_err()
+                .contains("possible values")
+        );
+        assert!(
+            read("why 0x1 --help")
+                .unwrap_err()
+                .contains("Usage: evenkeel why")
+        );
     }
 
     #[test]

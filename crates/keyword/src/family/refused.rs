@@ -13,6 +13,8 @@ use std::collections::HashMap;
 pub(crate) struct Refused {
     proxies: HashMap<ProxyIndex, Vec<Box<str>>>,
     defaults: HashMap<usize, Vec<Box<str>>>,
+    /// The first words of lines that are for other nodes only.
+    elsewhere: HashMap<ProxyIndex, Vec<Box<str>>>,
 }
 
 impl Refused {
@@ -26,6 +28,23 @@ impl Refused {
         if !words.iter().any(|known| **known == *word) {
             words.push(word.into());
         }
+    }
+
+    /// A line that begins with this word is for other nodes only.
+    pub fn note_elsewhere(&mut self, section: Section, word: &str) {
+        let Section::Proxy(index, _) = section else {
+            return;
+        };
+        let words = self.elsewhere.entry(index).or_default();
+        if !words.iter().any(|known| **known == *word) {
+            words.push(word.into());
+        }
+    }
+
+    /// Whether a proxy has a line that begins with this word for other nodes only.
+    pub fn is_elsewhere(&self, proxy: ProxyIndex, word: &str) -> bool {
+        let words = self.elsewhere.get(&proxy);
+        words.is_some_and(|words| words.iter().any(|known| **known == *word))
     }
 
     /// A proxy also lacks what was refused in its `defaults`.

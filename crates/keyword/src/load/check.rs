@@ -73,7 +73,8 @@ impl Loader {
                 continue;
             }
             if !self.refused.any(index, &["bind"]) {
-                told.extend(no_bind(proxy));
+                let elsewhere = self.refused.is_elsewhere(index, "bind");
+                told.extend(no_bind(proxy, elsewhere));
             }
             if !self.occupied.contains(&index) {
                 told.extend(no_servers(proxy));
@@ -152,18 +153,20 @@ fn unused_servers(proxy: &Proxy) -> Option<Diagnostic> {
     )
 }
 
-fn no_bind(proxy: &Proxy) -> Option<Diagnostic> {
+/// `elsewhere`: its `bind` lines are for other nodes.
+fn no_bind(proxy: &Proxy, elsewhere: bool) -> Option<Diagnostic> {
     (proxy.kind.is_frontend() && proxy.binds.is_empty()).then(|| {
-        Diagnostic::warning(
-            &codes::NO_BIND,
-            proxy.span,
-            format!(
-                "{} '{}' has no 'bind', so no client can reach it",
-                proxy.kind.name(),
-                proxy.name
-            ),
-        )
-        .help("add a line like `bind :8080`, or make it a `backend`")
+        let what = format!("{} '{}' has no 'bind'", proxy.kind.name(), proxy.name);
+        let warning = |told| Diagnostic::warning(&codes::NO_BIND, proxy.span, told);
+        match elsewhere {
+            true => warning(format!(
+                "{what} for this node, so no client can reach it here"
+            ))
+            .label("its `on NODE bind` lines are for other nodes")
+            .help("check as one of them with `--node NAME`, or add a `bind` line for this node"),
+            false => warning(format!("{what}, so no client can reach it"))
+                .help("add a line like `bind :8080`, or make it a `backend`"),
+        }
     })
 }
 

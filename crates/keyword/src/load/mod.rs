@@ -220,6 +220,12 @@ impl configuration::Draft for Loader {
         self.refused_line(line);
     }
 
+    fn elsewhere(&mut self, line: &Line) {
+        if let Some(word) = line.words.first() {
+            self.refused.note_elsewhere(self.section, word.str());
+        }
+    }
+
     fn end_section(&mut self, context: &mut Context) {
         self.within(context, Self::end_section);
     }

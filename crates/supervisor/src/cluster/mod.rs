@@ -95,6 +95,7 @@ impl Supervisor {
         if self.own.exit.is_some() || self.service.stop.is_some() {
             return;
         }
+        self.note_crash(self.slots.governing.row.part, role, ending);
         let wait = self
             .slots
             .governing

@@ -324,6 +324,7 @@ impl Supervisor {
             self.own.exit = Some(tell::exit_of_role(ending));
             return;
         }
+        self.note_crash(part, role, ending);
         self.restart_later(part, role.born, role.ready);
     }
 

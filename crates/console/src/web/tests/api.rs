@@ -243,6 +243,20 @@ fn a_session_looks_and_does_not_act() {
 }
 
 #[test]
+fn the_session_of_a_viewer_is_refused_for_the_role_and_not_asked_for_a_password() {
+    let mut bed = Bed::new(Vec::new());
+    let vera = session_of(&bed, "vera");
+    for (method, path, body, needs) in operations() {
+        let request = Request::builder().method(&*method).uri(&path);
+        let request = request.header(COOKIE, &vera);
+        let reply = bed.request(HOME, request.body(Body::from(body)).unwrap());
+        let expected = if needs == Role::Viewer { 200 } else { 403 };
+        assert_eq!(reply.status, expected, "{method} {path}: {reply:?}");
+    }
+    assert!(bed.ordered.is_empty(), "{:?}", bed.ordered);
+}
+
+#[test]
 fn an_unknown_parameter_is_refused_by_name_and_only_after_who_asks() {
     let mut bed = bed();
     for (method, path, body, named) in [

@@ -37,6 +37,27 @@ fn an_operator_sees_entries_and_a_viewer_the_head() {
 }
 
 #[test]
+fn a_page_of_what_no_machine_has_is_not_found_unless_one_does_not_respond() {
+    let mut bed = bed();
+    let vera = session_of(&bed, "vera");
+    let status = |bed: &mut Bed, path: &str| get(bed, &vera, path).status;
+    for (path, expected) in [
+        ("/traffic/shop", 200),
+        ("/traffic/nosuch", 404),
+        ("/tables/shop", 200),
+        ("/tables/nosuch", 404),
+    ] {
+        assert_eq!(status(&mut bed, path), expected, "{path}");
+    }
+    let mut platform = sample::platform();
+    platform.members[1].silent = Some("it is off".to_owned());
+    bed.shared.platform.send_replace(Arc::new(platform));
+    for path in ["/traffic/nosuch", "/tables/nosuch"] {
+        assert_eq!(status(&mut bed, path), 200, "{path}");
+    }
+}
+
+#[test]
 fn an_entry_is_removed_after_a_question_by_an_operator_only() {
     let mut bed = bed();
     for (user, status) in [("vera", 403), ("olga", 200)] {
@@ -57,6 +78,14 @@ fn an_entry_is_removed_after_a_question_by_an_operator_only() {
             let sure = [&form[..], &[("sure", "yes")]].concat();
             let done = bed.form(HOME, "/act", &cookie, &sure);
             assert_eq!(done.status, 303, "{done:?}");
+            // The message has its time: 20:31:05.
+            let to = done.headers["location"].to_str().unwrap();
+            let (_, told) = to.split_once("?told=").unwrap();
+            let time: String = told.chars().take(12).collect();
+            let shape = time.replace(|c: char| c.is_ascii_digit(), "9");
+            assert_eq!(shape, "99%9A99%9A99", "{to}");
+            let page = get(&mut bed, &cookie, to);
+            assert!(page.body.contains("<p class=\"told\""), "{page:?}");
             let what = "entry 192.0.2.1 of table shop removed".to_owned();
             assert_eq!(bed.ordered, [("olga".to_owned(), Role::Operator, what)]);
         }

@@ -134,6 +134,12 @@ fn outcome(outcome: &Outcome) -> String {
     }
 }
 
+/// Lines of a message, each as [`plain`] shows it.
+pub fn lines(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(plain).collect();
+    lines.join("\n")
+}
+
 /// Without characters that a terminal obeys, or that change the order of others.
 pub fn plain(text: &str) -> String {
     let shown = |c: char| match c {
@@ -145,4 +151,17 @@ pub fn plain(text: &str) -> String {
         c => c,
     };
     text.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lines;
+
+    #[test]
+    fn a_message_keeps_its_lines_and_nothing_that_a_terminal_obeys() {
+        assert_eq!(
+            lines("choose one:\n  7 a\u{1b}[2J\n  8 b"),
+            "choose one:\n  7 a\u{fffd}[2J\n  8 b"
+        );
+    }
 }

@@ -3,7 +3,7 @@
 use super::super::{operate, reload, status};
 use crate::identity;
 use clap::ArgMatches;
-use console::look::Look;
+use console::look::{Look, has_proxy};
 use console::traffic::{self, Traffic};
 use part::report::Report;
 use part::role::Level;
@@ -35,7 +35,7 @@ pub fn look(matches: &ArgMatches) -> Result<Look, String> {
     }
     let (traffic, silent) = match operate::ask(&instance, Level::User, traffic::ASK, LIMIT) {
         Ok(text) => (text.map(|text| Traffic::read(&text)), None),
-        Err(error) => (None, Some(error.to_string())),
+        Err(error) => (None, has_proxy(&reports).then(|| error.to_string())),
     };
     Ok(Look {
         changes: VecDeque::new(),

@@ -58,6 +58,33 @@ fn a_line_counts_on_its_nodes_only_in_the_order_of_the_file() {
 }
 
 #[test]
+fn a_frontend_whose_binds_are_for_other_nodes_says_so() {
+    let text = TEXT.replace("    bind 127.0.0.1:9\n", "");
+    let of = |text: &str, name: &str| {
+        let loaded = load_as(text, node(name));
+        let found = loaded.diagnostics.iter().find(|d| d.code.id == "W0103");
+        found.map(|d| (d.message.clone(), d.label.clone()))
+    };
+    assert_eq!(of(&text, "alpha"), None);
+    let (message, label) = of(&text, "delta").unwrap();
+    assert_eq!(
+        message,
+        "listen 'a' has no 'bind' for this node, so no client can reach it here"
+    );
+    assert!(
+        format!("{label:?}").contains("for other nodes"),
+        "{label:?}"
+    );
+    // Without any such line it is the plain mistake.
+    let none = text
+        .replace("on alpha bind", "# ")
+        .replace("on beta,gamma bind", "# ");
+    let (message, label) = of(&none, "delta").unwrap();
+    assert!(message.ends_with("has no 'bind', so no client can reach it"));
+    assert!(!format!("{label:?}").contains("other nodes"), "{label:?}");
+}
+
+#[test]
 fn without_a_node_the_host_says_and_without_a_host_the_first_node_is_meant() {
     let of = |options| ports(&load_as(TEXT, options));
     assert_eq!(of(host("beta.example.com"))[0], "127.0.0.1:2");

@@ -1,0 +1,184 @@
+//! What changed among the members of a cluster, as events: a member away or back, another leader.
+
+use super::members::{CLUSTER, MEMBER, cluster_of};
+use crate::look::Look;
+use part::report::{Event, Grade, Moment, Report, Subject};
+
+/// The part with the processes, and its kind of subject for a role.
+const SUPERVISOR: &str = "supervisor";
+const ROLE: &str = "role";
+/// How long the control role runs before its report counts: until then it finds the others and a
+/// leader, milliseconds.
+const SETTLES_MS: u64 = 10_000;
+/// The states of a member.
+const AWAY: &str = "away";
+const REACHABLE: &str = "reachable";
+const DISK_FAILS: &str = "its disk fails";
+
+/// The report of the cluster, unless its role has only just begun to look for the others.
+pub fn settled(look: &Look) -> Option<&Report> {
+    let report = cluster_of(look)?;
+    let mut reports = look.reports.iter();
+    let processes = reports.find(|one| one.part == SUPERVISOR);
+    let age_ms = processes.and_then(|processes| {
+        let since = processes.find(ROLE, CLUSTER)?.since?;
+        let now = processes.at.boottime_ms;
+        Some(now.saturating_sub(since.boottime_ms))
+    });
+    age_ms.is_none_or(|ms| ms >= SETTLES_MS).then_some(report)
+}
+
+/// What changed between two of them, each with what it happened to.
+pub fn between(before: &Report, now: &Report, at: Moment) -> Vec<(String, Event)> {
+    let members = now.of_kind(MEMBER).filter_map(|member| {
+        let was = before.find(MEMBER, &member.name)?;
+        let (from, to) = (state(was), state(member));
+        (from != to).then(|| {
+            let why = match (from, to) {
+                (_, AWAY) => silence(member, "nothing heard from it for"),
+                (AWAY, _) => silence(was, "it was away for"),
+                _ => member.why.clone(),
+            };
+            (
+                format!("{MEMBER} {}", member.name),
+                event(at, from, to, why),
+            )
+        })
+    });
+    let cluster = now.of_kind(CLUSTER).filter_map(|whole| {
+        let was = before.find(CLUSTER, &whole.name)?;
+        let (from, to) = (&was.state.word, &whole.state.word);
+        (from != to).then(|| {
+            let why = leader_away(before, now).unwrap_or_default();
+            (
+                format!("{CLUSTER} {}", whole.name),
+                event(at, from, to, why),
+            )
+        })
+    });
+    members.chain(cluster).collect()
+}
+
+fn event(at: Moment, from: &str, to: &str, why: String) -> Event {
+    Event {
+        at,
+        from: from.to_owned(),
+        to: to.to_owned(),
+        why,
+    }
+}
+
+/// The state of a member in a word: by which path it is reached stands at its link, and for how long it
+/// is away changes all the time.
+fn state(member: &Subject) -> &'static str {
+    let word = member.state.word.as_str();
+    match member.state.grade == Grade::Bad {
+        true if word.starts_with(AWAY) => AWAY,
+        true => DISK_FAILS,
+        false => REACHABLE,
+    }
+}
+
+/// For how long nothing was heard from a member that is away; empty: it was never heard.
+fn silence(member: &Subject, words: &str) -> String {
+    let since = member.state.word.split_once(" for ");
+    since.map_or_else(String::new, |(_, since)| format!("{words} {since}"))
+}
+
+/// The leader of before, if it is away now.
+fn leader_away(before: &Report, now: &Report) -> Option<String> {
+    let leads = |member: &&Subject| {
+        let kind = member.words("kind").unwrap_or_default();
+        kind.ends_with(", leader")
+    };
+    let name = &before.of_kind(MEMBER).find(leads)?.name;
+    let member = now.find(MEMBER, name)?;
+    (state(member) == AWAY).then(|| format!("{name} is away"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::sample;
+
+    /// What beta says of alpha, and who is the leader.
+    fn report(alpha: &str, leader: Option<&str>) -> Report {
+        let grade = |bad| if bad { Grade::Bad } else { Grade::Good };
+        let whole = match leader {
+            Some(leader) => format!("{leader} is the leader"),
+            None => "no majority, changes are frozen".to_owned(),
+        };
+        let kind = |name| match leader == Some(name) {
+            true => "node, leader",
+            false => "node",
+        };
+        let is_bad = alpha.starts_with(AWAY) || alpha.ends_with(DISK_FAILS);
+        let alpha = Subject::new(MEMBER, "alpha").state(alpha, grade(is_bad));
+        let beta = Subject::new(MEMBER, "beta").state("this machine", Grade::Good);
+        Report {
+            part: CLUSTER.to_owned(),
+            subjects: vec![
+                Subject::new(CLUSTER, "shop").state(&whole, grade(leader.is_none())),
+                alpha.fact("kind", kind("alpha")),
+                beta.fact("kind", kind("beta")),
+            ],
+            ..Report::default()
+        }
+    }
+
+    fn told(before: &Report, now: &Report) -> Vec<String> {
+        let all = between(before, now, Moment::default()).into_iter();
+        let line = |(of, event): (String, Event)| {
+            format!("{of}: {} → {}: {}", event.from, event.to, event.why)
+        };
+        all.map(line).collect()
+    }
+
+    #[test]
+    fn a_lost_member_another_leader_and_the_return_are_events_once() {
+        let there = report("reachable, direct link, 0.3 ms", Some("alpha"));
+        let slower = report("reachable, through gamma, 0.9 ms", Some("alpha"));
+        let lost = report("away for 3 s", Some("beta"));
+        let later = report("away for 52 s", Some("beta"));
+        let back = report("reachable, direct link", Some("beta"));
+        let mut all = Vec::new();
+        let looks = [there, slower, lost, later, back.clone()];
+        for pair in looks.windows(2) {
+            all.extend(told(&pair[0], &pair[1]));
+        }
+        insta::assert_snapshot!(all.join("\n"), @r"
+        member alpha: reachable → away: nothing heard from it for 3 s
+        cluster shop: alpha is the leader → beta is the leader: alpha is away
+        member alpha: away → reachable: it was away for 52 s
+        ");
+        let fails = report("reachable, direct link, its disk fails", None);
+        insta::assert_snapshot!(told(&back, &fails).join("\n"), @r"
+        member alpha: reachable → its disk fails: 
+        cluster shop: beta is the leader → no majority, changes are frozen: 
+        ");
+    }
+
+    #[test]
+    fn a_control_role_that_only_begins_to_look_for_the_others_counts_later() {
+        let after = |ms: u64| {
+            let moment = |boottime_ms| Moment {
+                boottime_ms,
+                unix_ms: 0,
+            };
+            let mut role = Subject::new(ROLE, CLUSTER).state("running", Grade::Good);
+            role.since = Some(moment(5_000));
+            let processes = Report {
+                part: SUPERVISOR.to_owned(),
+                at: moment(5_000 + ms),
+                subjects: vec![role],
+                ..Report::default()
+            };
+            let mut look = sample();
+            look.reports = vec![processes, report("away", None)];
+            settled(&look).is_some()
+        };
+        assert!(!after(2_000));
+        assert!(after(SETTLES_MS));
+        assert!(settled(&sample()).is_none());
+    }
+}
