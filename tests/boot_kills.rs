@@ -3,7 +3,6 @@
 //! that its own record of what the machine asked (`evenkeel boot why`) shows.
 
 use crate::boot_cluster::{Pair, boots};
-use crate::boot_roots::NbdRoot;
 use crate::boot_site::{Booting, Firmware, MAC, PATIENCE, image};
 use crate::cluster_site::VIP;
 use crate::guest::Image;
@@ -151,24 +150,6 @@ fn small(image: &Image) -> String {
 
 #[test]
 #[ignore = "it takes minutes: make test-long"]
-fn a_node_dies_between_its_offer_and_the_request() {
-    let Some(image) = image() else {
-        return;
-    };
-    let mut scene = Scene::new("kills-offer", &small(&image));
-    // DHCP's message type is the first option.
-    scene.loses("udp dport 67 @th,1984,24 0x350103 counter drop");
-    let machine = scene.boot(Firmware::Bios);
-    scene.sees("alpha", "OFFER", &machine);
-    scene.has_lost();
-    assert!(!scene.why("alpha").contains("ACK"));
-    scene.dies(Death::PowerOff);
-    scene.boots_from_beta(&machine);
-    scene.sees("beta", "which is gone", &machine);
-}
-
-#[test]
-#[ignore = "it takes minutes: make test-long"]
 fn a_node_with_a_virtual_address_dies_between_its_ack_and_the_script() {
     let Some(image) = image() else {
         return;
@@ -276,36 +257,4 @@ fn a_machine_that_runs_from_a_disk_by_iscsi_goes_on_at_the_virtual_address() {
         let lines = format!("\tserver {VIP}\n\t{{disk}} iscsi\n\timage root iscsi system\n");
         dies_with_a_disk(&format!("kills-{name}"), "iSCSI", &lines, death);
     }
-}
-
-#[test]
-#[ignore = "it takes minutes: make test-long"]
-fn a_machine_with_its_root_by_nbd_goes_on_at_the_virtual_address() {
-    lab::skip_unless_installed!("nbd-client");
-    let Some(nbd) = NbdRoot::new() else {
-        return;
-    };
-    // Both nodes have the same file, as if it were on storage that they share.
-    let path = nbd.root(&[("words", "this root came by NBD\n"), ("stay", "")]);
-    let lines = format!(
-        "\tserver {VIP}\n\tdisk system file {} nbd\n\timage root {}\n",
-        path.display(),
-        nbd.boots()
-    );
-    let mut scene = Scene::new("kills-nbd", &lines);
-    let machine = scene.boot(Firmware::Bios);
-    let count = || {
-        let said = machine.said();
-        let mut all = said.rsplit("count ");
-        all.find_map(|rest| rest.lines().next()?.parse::<u32>().ok())
-            .unwrap_or(0)
-    };
-    assert!(eventually(PATIENCE, || count() >= 2), "{}", machine.said());
-    scene.dies(Death::PowerOff);
-    let before = count();
-    assert!(
-        eventually(PATIENCE, || count() >= before + 5),
-        "{}",
-        machine.said()
-    );
 }

@@ -118,13 +118,13 @@ const MODULES: [&str; 9] = [
 ];
 
 /// An initial RAM disk with the script of package nbd-client, and a root with these words.
-pub struct NbdRoot {
+struct NbdRoot {
     image: Image,
     scratch: Scratch,
 }
 
 impl NbdRoot {
-    pub fn new() -> Option<NbdRoot> {
+    fn new() -> Option<NbdRoot> {
         let script = Path::new("/usr/share/initramfs-tools/scripts/local-top/nbd");
         if !script.exists() {
             return None;
@@ -149,7 +149,7 @@ impl NbdRoot {
     }
 
     /// A file system with these files.
-    pub fn root(&self, files: &[(&str, &str)]) -> std::path::PathBuf {
+    fn root(&self, files: &[(&str, &str)]) -> std::path::PathBuf {
         let tree = self.scratch.path().join("tree");
         fs::create_dir_all(&tree).unwrap();
         for (name, content) in files {
@@ -162,7 +162,7 @@ impl NbdRoot {
         path
     }
 
-    pub fn boots(&self) -> String {
+    fn boots(&self) -> String {
         format!(
             "kernel {} initrd {} nbd system append console=ttyS0 quiet panic=-1",
             self.image.kernel().display(),
