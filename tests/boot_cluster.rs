@@ -2,6 +2,7 @@
 
 use crate::boot_site::{Diskless, Firmware, MAC, image};
 use crate::cluster_site::{SOON, Site, configuration};
+use crate::guest::Image;
 use lab::eventually;
 
 /// What is served beside the site's own.
@@ -17,22 +18,42 @@ boot lan
 \tmachine node8 mac 52:54:00:00:00:08 image rescue once
 ";
 
+/// The words of an image, with further ones before its command line.
+pub fn boots(image: &Image, more: &str) -> String {
+    format!(
+        "kernel {} initrd {} {more} append console=ttyS0 quiet panic=-1",
+        image.kernel().display(),
+        image.initrd().display()
+    )
+}
+
 /// A cluster that boots a machine.
-struct Pair {
-    machine: Diskless,
-    site: Site,
+pub struct Pair {
+    pub machine: Diskless,
+    pub site: Site,
+    /// What machines fetch.
+    _image: Option<Image>,
 }
 
 impl Pair {
     fn new(name: &str) -> Option<Pair> {
         let image = image()?;
+        let lines = LINES.replace("{boots}", &boots(&image, ""));
+        let pair = Pair::with(name, &lines);
+        for node in ["alpha", "beta"] {
+            pair.shows(node, &["answers", "parts held 1 of 2"]);
+        }
+        Some(Pair {
+            _image: Some(image),
+            ..pair
+        })
+    }
+
+    /// A cluster whose configuration has these lines, too: `{alpha}` and `{beta}` in them are directories
+    /// of the nodes.
+    pub fn with(name: &str, lines: &str) -> Pair {
         let site = Site::new(name);
-        let boots = format!(
-            "kernel {} initrd {} append console=ttyS0 quiet panic=-1",
-            image.kernel().display(),
-            image.initrd().display()
-        );
-        let mut lines = LINES.replace("{boots}", &boots);
+        let mut lines = lines.to_owned();
         for node in ["alpha", "beta"] {
             let leases = site.machine(node).scratch().join("boot");
             lines = lines.replace(&format!("{{{node}}}"), &leases.display().to_string());
@@ -40,17 +61,20 @@ impl Pair {
         let text = configuration("boot") + &lines;
         site.alpha.apply(&text, &["--now"]).well();
         let machine = Diskless::new(&site.lab, &site.lan, "diskless");
-        let pair = Pair { machine, site };
-        // The image has to live as long as machines fetch it.
-        std::mem::forget(image);
+        let pair = Pair {
+            machine,
+            site,
+            _image: None,
+        };
         for node in ["alpha", "beta"] {
-            pair.shows(node, &["answers", "parts held 1 of 2"]);
+            pair.shows(node, &["answers"]);
         }
-        Some(pair)
+        pair
     }
 
+    /// Waits until `evenkeel boot show` of a node has these words.
     #[track_caller]
-    fn shows(&self, node: &str, words: &[&str]) {
+    pub fn shows(&self, node: &str, words: &[&str]) {
         let shown = || self.site.machine(node).command(&["boot", "show"]).text();
         let all = || words.iter().all(|word| shown().contains(word));
         assert!(

@@ -60,6 +60,11 @@ impl Diskless {
         }
     }
 
+    /// Where it is.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// Switches it on. It ends where it would start again.
     pub fn boot(&self, mac: &str, firmware: Firmware) -> Booting {
         self.boots.set(self.boots.get() + 1);

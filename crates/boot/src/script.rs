@@ -20,6 +20,10 @@ pub struct Servers {
     pub port: u16,
 }
 
+/// How long a fetch may go without a byte before the machine tries another node, milliseconds. A node
+/// without power ends no connection, and iPXE waits for its bytes forever.
+const STALL_MS: u32 = 5_000;
+
 /// What the names of initiators of iSCSI begin with.
 const INITIATORS: &str = "iqn.2026-01.org.evenkeel:machine";
 
@@ -62,20 +66,29 @@ impl Script {
         let _ = writeln!(self.0, "{line}");
     }
 
-    /// Goes on at another node, and from there here again: nobody stands before such a machine.
+    /// Goes on at the other nodes at once, and after a pause at any: nobody stands before such a machine.
     fn again(mut self, mac: Mac, servers: &Servers) -> Vec<u8> {
+        let (own, others) = match servers.addresses.split_first() {
+            Some((own, others)) => (Some(own), others),
+            None => (None, [].as_slice()),
+        };
+        let go_to = |script: &mut Script, server: &Ipv4Addr| {
+            let url = format!("{}/{}", servers.base(*server), name(mac));
+            script.line(&format!("chain --timeout {STALL_MS} --replace {url} ||"));
+        };
         self.line(":failed");
+        if !others.is_empty() {
+            // The variable outlives the script: where all nodes fail, the machine pauses.
+            self.line("isset ${retried} && goto pause ||");
+            self.line("set retried yes");
+            self.line("echo This failed. The other node is tried.");
+            others.iter().for_each(|other| go_to(&mut self, other));
+            self.line(":pause");
+            self.line("clear retried");
+        }
         self.line("echo This failed. It is tried again in 5 seconds; press Ctrl-B for a shell.");
         self.line("prompt --key 0x02 --timeout 5000 && shell ||");
-        for server in servers
-            .addresses
-            .iter()
-            .skip(1)
-            .chain(servers.addresses.first())
-        {
-            let base = servers.base(*server);
-            self.line(&format!("chain --replace {base}/{} ||", name(mac)));
-        }
+        { others.iter().chain(own) }.for_each(|server| go_to(&mut self, server));
         self.line("goto failed");
         self.0.into_bytes()
     }
@@ -129,10 +142,14 @@ pub fn of_image(lan: &Lan, name: &str, image: &Image, mac: Mac, servers: &Server
             let mut words: Vec<String> =
                 initrds.iter().map(|one| format!("initrd={one}")).collect();
             words.extend(kernel_words(lan, image, servers));
-            let kernel = format!("kernel {} {}", url("kernel"), words.join(" "));
+            let words = words.join(" ");
+            let kernel = format!("kernel --timeout {STALL_MS} {} {words}", url("kernel"));
             script.line(&format!("{} || goto failed", kernel.trim_end()));
             for one in &initrds {
-                script.line(&format!("initrd --name {one} {} || goto failed", url(one)));
+                let from = url(one);
+                script.line(&format!(
+                    "initrd --timeout {STALL_MS} --name {one} {from} || goto failed"
+                ));
             }
             script.line("boot || goto failed");
         }
@@ -140,7 +157,7 @@ pub fn of_image(lan: &Lan, name: &str, image: &Image, mac: Mac, servers: &Server
             script.line(&format!("echo Boots image {name} from {base}"));
             script.line("iseq ${platform} efi && goto uefi ||");
             let line = |file: bool, part: &str| match file {
-                true => format!("chain {} || goto failed", url(part)),
+                true => format!("chain --timeout {STALL_MS} {} || goto failed", url(part)),
                 false => format!("echo Image {name} has no file for this firmware && goto failed"),
             };
             script.line(&line(bios.is_some(), "bios"));
@@ -216,7 +233,9 @@ fn menu(lan: &Lan, section: &str, mac: Mac, servers: &Servers) -> Vec<u8> {
     for name in lan.images.keys() {
         script.line(&format!(":image-{name}"));
         let url = format!("{base}/boot/{}/{name}.ipxe", mac.dashed());
-        script.line(&format!("chain --replace {url} || goto failed"));
+        script.line(&format!(
+            "chain --timeout {STALL_MS} --replace {url} || goto failed"
+        ));
     }
     script.again(mac, servers)
 }
@@ -236,7 +255,9 @@ fn enlist(section: &str, mac: Mac, servers: &Servers) -> Vec<u8> {
     query.push("memory=${memsize}".to_owned());
     query.push("card=${net0/chip:uristring}".to_owned());
     let url = format!("{base}/enlist/{}.ipxe?{}", mac.dashed(), query.join("&"));
-    script.line(&format!("chain --replace {url} || goto failed"));
+    script.line(&format!(
+        "chain --timeout {STALL_MS} --replace {url} || goto failed"
+    ));
     script.again(mac, servers)
 }
 
@@ -263,7 +284,7 @@ pub fn enlisted(mac: Mac, servers: &Servers) -> Vec<u8> {
     script.line("echo Waiting. It is looked up again every 10 seconds; press Ctrl-B for a shell.");
     script.line("prompt --key 0x02 --timeout 10000 && shell ||");
     script.line(&format!(
-        "chain --replace {}/{} || goto failed",
+        "chain --timeout {STALL_MS} --replace {}/{} || goto failed",
         servers.first(),
         name(mac)
     ));
@@ -350,3 +371,6 @@ fn entry(script: &mut Script, name: &str, (image, words): (&Image, &str), mac: M
     }
     script.line("}");
 }
+
+#[cfg(test)]
+mod tests;

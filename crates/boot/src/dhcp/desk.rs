@@ -18,8 +18,17 @@ pub struct Here {
     pub address: Ipv4Addr,
     /// The network.
     pub network: Network,
-    /// The addresses of the other nodes there.
-    pub others: Vec<Ipv4Addr>,
+    /// The other nodes there.
+    pub nodes: Nodes,
+}
+
+/// The addresses of the other nodes of a cluster.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Nodes {
+    /// Nodes that hold their lease.
+    pub there: Vec<Ipv4Addr>,
+    /// Nodes of which the cluster knows that they hold none any more.
+    pub gone: Vec<Ipv4Addr>,
 }
 
 /// Another node that decides what is booted once.
@@ -42,6 +51,9 @@ pub struct Decision {
     pub probe: Option<Ipv4Addr>,
     /// Another server, which the client chose.
     pub other: Option<Ipv4Addr>,
+    /// A node that is gone: the answer has its address as the server's, since the client took its offer
+    /// and drops answers of any other one.
+    pub speaks_for: Option<Ipv4Addr>,
 }
 
 impl Decision {
@@ -51,6 +63,7 @@ impl Decision {
             why: why.into(),
             probe: None,
             other: None,
+            speaks_for: None,
         }
     }
 
@@ -247,26 +260,49 @@ impl Desk {
             answer: Some(answer),
             probe,
             other: None,
+            speaks_for: None,
         }
     }
 
     fn request(&mut self, request: &Request, now_ms: u64) -> Decision {
-        let mac = request.mac;
-        if let Some(server) = request
-            .claims
-            .server
-            .filter(|server| *server != self.here.address)
-        {
-            let decision = Decision::silent(format!("it takes the offer of {server}"));
-            let other = (!self.here.others.contains(&server)).then_some(server);
-            if let Some(pool) = &mut self.pool {
-                pool.withdraw(mac);
-            }
-            return Decision { other, ..decision };
+        let chosen = { request.claims.server }.filter(|server| *server != self.here.address);
+        let Some(server) = chosen else {
+            return self.claim(request, now_ms);
+        };
+        let nodes = &self.here.nodes;
+        // One that is back, or that has the address of one that is gone, answers itself.
+        if nodes.gone.contains(&server) && !nodes.there.contains(&server) {
+            let decision = self.claim(request, now_ms);
+            return Decision {
+                why: format!(
+                    "it takes the offer of {server}, which is gone; {}",
+                    decision.why
+                ),
+                speaks_for: Some(server),
+                ..decision
+            };
         }
+        let other = (!nodes.there.contains(&server)).then_some(server);
+        if let Some(pool) = &mut self.pool {
+            pool.withdraw(request.mac);
+        }
+        Decision {
+            other,
+            ..Decision::silent(format!("it takes the offer of {server}"))
+        }
+    }
+
+    /// A client asks for an address, of this node or of one for which it speaks.
+    fn claim(&mut self, request: &Request, now_ms: u64) -> Decision {
+        let mac = request.mac;
         let claims = &request.claims;
         // A client that keeps its address says which one it uses (RFC 2131, 4.3.2).
         let (how, address) = match (claims.server, claims.uses, claims.wants) {
+            // What a node that is gone offered was nobody else's by the books of that node alone: as good
+            // as the word of a client that uses an address.
+            (Some(server), uses, wants) if server != self.here.address => {
+                (How::Renew, wants.or(uses))
+            }
             (Some(_), uses, wants) => (How::Selecting, wants.or(uses)),
             (None, Some(uses), _) => (How::Renew, Some(uses)),
             (None, None, wants) => (How::Reboot, wants),
@@ -326,6 +362,7 @@ impl Desk {
             answer: Some(answer),
             probe: None,
             other: None,
+            speaks_for: None,
         }
     }
 

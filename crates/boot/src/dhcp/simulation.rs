@@ -11,7 +11,7 @@
 mod client;
 mod node;
 
-use super::desk::Here;
+use super::desk::{Here, Nodes};
 use super::request::{Claims, Echo, Kind, Request, Route, Stage};
 use crate::config::{Gives, Lan, Network, Tells, Unknown};
 use crate::mac::Mac;
@@ -157,7 +157,10 @@ fn here(node: usize) -> Here {
     Here {
         address: server(node),
         network: Network::of(server(node), 24),
-        others: vec![server(1 - node)],
+        nodes: Nodes {
+            there: vec![server(1 - node)],
+            gone: Vec::new(),
+        },
     }
 }
 

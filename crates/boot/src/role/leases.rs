@@ -187,11 +187,12 @@ impl Leases {
             };
             let there: Option<At> = codec::decode(&lease.record).ok();
             if *node != self.me {
-                standing.others.extend(
-                    { there }
-                        .filter(|_| !lease.holder.is_empty())
-                        .map(|at| at.address),
-                );
+                let nodes = &mut standing.nodes;
+                let all = match lease.holder.is_empty() {
+                    false => &mut nodes.there,
+                    true => &mut nodes.gone,
+                };
+                all.extend(there.map(|at| at.address));
             } else if let Some(address) = address
                 && lease.until_ns > now_ns
                 && there != Some(At { address })
@@ -412,7 +413,7 @@ mod tests {
         ]);
         let own = Ipv4Addr::new(10, 0, 0, 2);
         let (standing, written) = alpha.turn(Some(own), &[], true, 0);
-        assert_eq!(standing.others, [Ipv4Addr::new(10, 0, 0, 3)]);
+        assert_eq!(standing.nodes.there, [Ipv4Addr::new(10, 0, 0, 3)]);
         assert_eq!(
             written
                 .iter()
@@ -420,5 +421,14 @@ mod tests {
                 .collect::<Vec<_>>(),
             [at(2)]
         );
+        // Its lease has ended.
+        let ended = KnownLease {
+            holder: String::new(),
+            ..lease("@beta", 1, 0, at(3))
+        };
+        alpha.hear(&[ended]);
+        let (standing, _) = alpha.turn(Some(own), &[], true, 0);
+        let gone = vec![Ipv4Addr::new(10, 0, 0, 3)];
+        assert_eq!((standing.nodes.there, standing.nodes.gone), (vec![], gone));
     }
 }

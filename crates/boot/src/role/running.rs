@@ -4,7 +4,7 @@
 use super::Place;
 use super::server::{Files, Orders, lock};
 use crate::config::Network;
-use crate::dhcp::desk::{Decision, Here};
+use crate::dhcp::desk::{Decision, Here, Nodes};
 use crate::dhcp::reply::{To, Verdict, receiver, write};
 use crate::dhcp::request::Request;
 use crate::journal::Journal;
@@ -256,8 +256,8 @@ impl Running {
             .as_ref()
             .and_then(|sockets| here(sockets, explicit));
         let mut site = self.site.lock();
-        let others = site.others();
-        let here = here.map(|here| Here { others, ..here });
+        let nodes = site.nodes();
+        let here = here.map(|here| Here { nodes, ..here });
         site.is_here(here, now_ms());
         if site.range().is_some() && !site.is_kept() {
             let directory = site.lan().leases.clone();
@@ -395,7 +395,12 @@ fn outgoing_of(
     port: u16,
 ) -> Option<Outgoing> {
     let answer = decision.answer.as_ref()?;
-    let bytes = write(request, answer, here.address, tells)?;
+    let bytes = write(
+        request,
+        answer,
+        decision.speaks_for.unwrap_or(here.address),
+        tells,
+    )?;
     Some(Outgoing {
         mac: request.mac,
         to: receiver(request, answer),
@@ -440,7 +445,7 @@ fn here(sockets: &Sockets, explicit: Option<Network>) -> Option<Here> {
     Some(Here {
         address,
         network: explicit.unwrap_or(network),
-        others: Vec::new(),
+        nodes: Nodes::default(),
     })
 }
 

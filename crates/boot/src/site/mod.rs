@@ -11,7 +11,7 @@ pub use standing::{Held, Standing};
 
 use crate::assignment::{Assigned, Turns, assigned};
 use crate::config::{Image, Lan};
-use crate::dhcp::desk::{Decision, Desk, Here, Leader};
+use crate::dhcp::desk::{Decision, Desk, Here, Leader, Nodes};
 use crate::dhcp::limit::Limit;
 use crate::dhcp::pool::{Change, Holder, Pool, Range};
 use crate::dhcp::request::{Request, Route};
@@ -212,7 +212,7 @@ impl Site {
         let pool = self.range().map(|range| {
             let machines = self.lan.machines.values();
             let fixed = machines.filter_map(|machine| machine.address);
-            let nodes = here.others.iter().copied().chain([here.address]);
+            let nodes = here.nodes.there.iter().copied().chain([here.address]);
             let told = { self.lan.tells.gateway.iter().copied() }.chain(self.lan.tells.server);
             let ends = [here.network.first, here.network.broadcast()];
             let reserved = fixed.chain(nodes).chain(told).chain(ends).collect();
@@ -283,9 +283,9 @@ impl Site {
         }
         self.settle_turns();
         self.pass_turns();
-        let others = self.parts.standing.others.clone();
-        if self.here().is_some_and(|here| here.others != others) {
-            let here = self.here().cloned().map(|here| Here { others, ..here });
+        let nodes = self.parts.standing.nodes.clone();
+        if self.here().is_some_and(|here| here.nodes != nodes) {
+            let here = self.here().cloned().map(|here| Here { nodes, ..here });
             self.parts
                 .taken
                 .retain(|part| self.parts.standing.held.contains_key(part));
@@ -354,17 +354,18 @@ impl Site {
     }
 
     /// The addresses of the other nodes.
-    pub fn others(&self) -> Vec<Ipv4Addr> {
-        self.parts.standing.others.clone()
+    pub fn nodes(&self) -> Nodes {
+        self.parts.standing.nodes.clone()
     }
 
     /// From where machines fetch: this node first.
     fn servers(&self) -> script::Servers {
         let own = self.here();
-        let first = self.lan.tells.server.or(own.map(|here| here.address));
-        let others = own.into_iter().flat_map(|here| here.others.iter().copied());
+        let nodes = own.into_iter().flat_map(|here| {
+            { Some(here.address).into_iter() }.chain(here.nodes.there.iter().copied())
+        });
         script::Servers {
-            addresses: first.into_iter().chain(others).collect(),
+            addresses: self.lan.tells.server.into_iter().chain(nodes).collect(),
             port: self.lan.http_port,
         }
     }

@@ -1,7 +1,7 @@
 //! What this node is in a network of a cluster.
 
+use crate::dhcp::desk::Nodes;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 
 /// A part that this node holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,8 +17,8 @@ pub struct Held {
 pub struct Standing {
     /// The parts that it holds.
     pub held: BTreeMap<usize, Held>,
-    /// The addresses of the other nodes that are there.
-    pub others: Vec<Ipv4Addr>,
+    /// The other nodes.
+    pub nodes: Nodes,
     /// Which node leads; empty: none.
     pub leader: String,
     /// Machines with an order, as the leader has written them.

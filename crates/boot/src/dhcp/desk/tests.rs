@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, HashSet};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 2);
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 3);
+/// A node that is gone.
+const GONE: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 4);
 const STRANGE: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 9);
 const DAY_MS: u64 = 86_400_000;
 
@@ -58,7 +60,10 @@ fn desk(unknown: Unknown, gives: Gives) -> Desk {
     let here = Here {
         address: SERVER,
         network: Network::of(SERVER, 24),
-        others: vec![OTHER],
+        nodes: Nodes {
+            there: vec![OTHER],
+            gone: vec![GONE],
+        },
     };
     let pool = match gives {
         Gives::Range { first, last } => {
@@ -416,4 +421,45 @@ fn an_address_for_which_a_card_answers_is_given_to_nobody() {
     };
     desk.decide(&request(Kind::Request, STRANGER, selects), false, 7);
     assert!(!desk.in_use(third, FIXED, 120_000));
+}
+
+#[test]
+fn a_client_that_took_the_offer_of_a_node_that_is_gone_is_answered_in_its_place() {
+    let selects = |mac, last, server| request(Kind::Request, mac, claims(None, Some(last), server));
+    let said = |decision: &Decision| (shown(decision), decision.speaks_for);
+    let mut desk = desk(Unknown::Menu, RANGE);
+    let fixed = desk.decide(&selects(FIXED, 107, Some(GONE)), false, 0);
+    let why = "ACK 10.20.0.107 for 3600 s: it takes the offer of 10.20.0.4, which is gone; \
+        10.20.0.107 is its own address in the file";
+    assert_eq!(said(&fixed), (why.to_owned(), Some(GONE)));
+    // Of the part that this node holds by now.
+    let ranged = desk.decide(&selects(RANGED, 103, Some(GONE)), false, 0);
+    assert_eq!(ranged.speaks_for, Some(GONE));
+    assert!(shown(&ranged).starts_with("ACK 10.20.0.103"), "{ranged:?}");
+    // Another client has it.
+    let stranger = desk.decide(&selects(STRANGER, 103, Some(GONE)), false, 0);
+    assert_eq!(stranger.speaks_for, Some(GONE));
+    assert!(shown(&stranger).starts_with("NAK"), "{stranger:?}");
+    // Of the part of that node, whose leases are not known here.
+    desk.pool().unwrap().take(1, false, 0);
+    let taken = desk.decide(&selects(STRANGER, 106, Some(GONE)), false, 0);
+    assert!(shown(&taken).starts_with("ACK 10.20.0.106"), "{taken:?}");
+    // Of a part that no node holds.
+    desk.pool().unwrap().give_up(1);
+    let other_part = desk.decide(&selects(RANGED, 108, Some(GONE)), false, 0);
+    assert!(other_part.answer.is_none(), "{other_part:?}");
+    // The node is back.
+    let here = Here {
+        nodes: Nodes {
+            there: vec![GONE],
+            gone: vec![GONE],
+        },
+        ..desk.here.clone()
+    };
+    let mut desk = Desk::new(desk.lan.clone(), here, None);
+    let back = desk.decide(&selects(FIXED, 107, Some(GONE)), false, 0);
+    assert_eq!(
+        said(&back),
+        ("-: it takes the offer of 10.20.0.4".to_owned(), None)
+    );
 }

@@ -1,0 +1,55 @@
+//! The scripts of iPXE with one node and with two.
+
+use super::*;
+use crate::config::{Gives, Tells, Unknown};
+use std::collections::BTreeMap;
+
+const MAC: Mac = Mac([0x52, 0x54, 0, 0, 0, 7]);
+
+fn lan() -> Lan {
+    let kernel = Image::Kernel {
+        kernel: "/srv/kernel".into(),
+        initrd: vec!["/srv/initrd".into()],
+        append: "quiet".to_owned(),
+        nbd: None,
+    };
+    Lan {
+        interface: "br0".to_owned(),
+        network: None,
+        gives: Gives::Fixed,
+        lease_s: 3_600,
+        tells: Tells::default(),
+        disks: BTreeMap::new(),
+        images: BTreeMap::from([("rescue".to_owned(), kernel)]),
+        machines: BTreeMap::new(),
+        unknown: Unknown::Menu,
+        http_port: 7_447,
+        iscsi_port: crate::config::ISCSI_PORT,
+        nbd_port: crate::config::NBD_PORT,
+        leases: "/leases".into(),
+        secure_boot: false,
+    }
+}
+
+fn of_nodes(nodes: &[u8]) -> String {
+    let servers = Servers {
+        addresses: nodes
+            .iter()
+            .map(|last| Ipv4Addr::new(10, 20, 0, *last))
+            .collect(),
+        port: 7_447,
+    };
+    let lan = lan();
+    let script = of_image(&lan, "rescue", &lan.images["rescue"], MAC, &servers);
+    String::from_utf8(script).unwrap()
+}
+
+#[test]
+fn a_machine_of_two_nodes_goes_on_at_the_other_one_at_once_and_pauses_when_both_fail() {
+    insta::assert_snapshot!(of_nodes(&[2, 3]));
+}
+
+#[test]
+fn a_machine_of_one_node_asks_it_again() {
+    insta::assert_snapshot!(of_nodes(&[2]));
+}
