@@ -11,6 +11,9 @@ use crate::script;
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 
+/// How often a machine asks another node for its own address, until this one answers.
+const ASKED_MAX: u8 = 3;
+
 /// This node in a network.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Here {
@@ -88,6 +91,8 @@ pub struct Desk {
     /// None: this node decides what is booted once.
     leader: Option<Leader>,
     /// None: no range.
+    /// The last request of a machine of the file to another node, and how often it came.
+    asked: HashMap<Mac, (u32, u8)>,
     pool: Option<Pool>,
     /// Machines by their own addresses.
     fixed: HashMap<Ipv4Addr, Mac>,
@@ -117,6 +122,7 @@ impl Desk {
             here,
             turns: Turns::default(),
             leader: None,
+            asked: HashMap::new(),
             pool,
         }
     }
@@ -282,7 +288,20 @@ impl Desk {
                 ..decision
             };
         }
-        let other = (!nodes.there.contains(&server)).then_some(server);
+        let is_node = nodes.there.contains(&server);
+        let wants = request.claims.wants.or(request.claims.uses);
+        let own = { self.machine(request.mac) }.and_then(|machine| machine.address);
+        // Every node answers alike: a machine that goes on asking one without an answer need not wait until
+        // the cluster knows that this one is gone.
+        if is_node && own.is_some() && own == wants && self.asks_again(request) {
+            let decision = self.claim(request, now_ms);
+            return Decision {
+                why: format!("it asks {server} again and again; {}", decision.why),
+                speaks_for: Some(server),
+                ..decision
+            };
+        }
+        let other = (!is_node).then_some(server);
         if let Some(pool) = &mut self.pool {
             pool.withdraw(request.mac);
         }
@@ -290,6 +309,17 @@ impl Desk {
             other,
             ..Decision::silent(format!("it takes the offer of {server}"))
         }
+    }
+
+    /// Whether a machine of the file has sent its request so often that the node which it asks cannot be
+    /// there.
+    fn asks_again(&mut self, request: &Request) -> bool {
+        let (xid, times) = self.asked.entry(request.mac).or_default();
+        if *xid != request.xid {
+            (*xid, *times) = (request.xid, 0);
+        }
+        *times = times.saturating_add(1);
+        *times >= ASKED_MAX
     }
 
     /// A client asks for an address, of this node or of one for which it speaks.

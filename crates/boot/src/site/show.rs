@@ -149,10 +149,10 @@ impl Site {
                  two, or write `proxy`"
             ));
         }
-        let is_full = matches!(self.lan.gives, Gives::Range { .. }) && { self.desk.as_mut() }
-            .and_then(Desk::pool)
-            .is_some_and(|pool| pool.count().free == 0);
-        if is_full && !self.parts.standing.held.is_empty() {
+        // On a cluster another node may have free ones.
+        let is_whole = matches!(self.lan.gives, Gives::Range { .. }) && self.parts.count < 2;
+        let pool = { self.desk.as_mut() }.and_then(Desk::pool);
+        if is_whole && pool.is_some_and(|pool| pool.count().free == 0) {
             troubles.push("no address of the range is free: new machines get none".to_owned());
         }
         let mut subject = match (self.here(), troubles.is_empty()) {

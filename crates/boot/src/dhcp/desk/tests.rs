@@ -424,6 +424,32 @@ fn an_address_for_which_a_card_answers_is_given_to_nobody() {
 }
 
 #[test]
+fn a_machine_that_goes_on_asking_another_node_for_its_own_address_is_answered_in_its_place() {
+    let selects = |mac, last, xid| Request {
+        xid,
+        ..request(Kind::Request, mac, claims(None, Some(last), Some(OTHER)))
+    };
+    let mut desk = desk(Unknown::Menu, RANGE);
+    let mut said = |mac, last, xid| {
+        let decision = desk.decide(&selects(mac, last, xid), false, 0);
+        (decision.answer.is_some(), decision.speaks_for)
+    };
+    let silent = (false, None);
+    for xid in [1, 2] {
+        assert_eq!(said(FIXED, 107, xid), silent);
+        assert_eq!(said(FIXED, 107, xid), silent);
+    }
+    assert_eq!(said(FIXED, 107, 2), (true, Some(OTHER)));
+    assert_eq!(said(FIXED, 107, 3), silent, "another exchange");
+    // What only the books of the other node know, it says itself.
+    for _ in 0..5 {
+        assert_eq!(said(FIXED, 108, 4), silent);
+        assert_eq!(said(RANGED, 103, 5), silent);
+        assert_eq!(said(STRANGER, 104, 6), silent);
+    }
+}
+
+#[test]
 fn a_client_that_took_the_offer_of_a_node_that_is_gone_is_answered_in_its_place() {
     let selects = |mac, last, server| request(Kind::Request, mac, claims(None, Some(last), server));
     let said = |decision: &Decision| (shown(decision), decision.speaks_for);
