@@ -314,7 +314,9 @@ fn an_operator_acts_and_a_viewer_looks() {
     assert_eq!(done.status, 303, "{done:?}");
     let back = console.get(&["-H", &olga, done.header("location")]);
     assert!(
-        back.body.contains("role=\"status\">server app/two"),
+        back.body
+            .contains("role=\"status\" tabindex=\"-1\" autofocus>")
+            && back.body.contains(": server app/two"),
         "{back:?}"
     );
     // Words that are not the console's are not shown.

@@ -237,7 +237,7 @@ enum Progress {
     Refused(StoreError),
 }
 
-/// A batch, and who is told of it.
+/// A batch, and who hears of its end.
 struct Batch {
     ops: Vec<Op>,
     durable: bool,

@@ -138,6 +138,9 @@ async fn a_follower_with_a_full_disk_knows_what_the_others_agree_on() {
     let (disk, [a, b, _]) = three(&hub).await;
     a.hand_over(Some(MemberId(2))).await.unwrap();
     until("A follows B", || a.leader() == Some(MemberId(2))).await;
+    // A leader sends nothing to one of which it does not know what it has.
+    let stored = || b.standing().matched.get(&MemberId(1)).copied().flatten();
+    until("B knows A", || stored() == b.standing().last_log).await;
     disk.fill(true);
     b.propose(event("more than there is room for"))
         .await
