@@ -129,7 +129,10 @@ mod tests {
         step.answered = "OFFER 10.20.0.107".to_owned();
         step.why = String::new();
         assert!(text("lan", who, &step).ends_with("-> OFFER 10.20.0.107"));
-        assert!(json("lan", who, &step).contains(r#""mac":"52:54:00:00:00:07","name":"node7""#));
+        let line = json("lan", who, &step);
+        assert!(
+            line.contains(r#""mac":"52:54:00:00:00:07""#) && line.contains(r#""name":"node7""#)
+        );
         let card = "52:54:00:00:00:07";
         for (who, wanted, expected) in [
             (who, "", true),
