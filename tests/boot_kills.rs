@@ -150,22 +150,6 @@ fn small(image: &Image) -> String {
 
 #[test]
 #[ignore = "it takes minutes: make test-long"]
-fn a_node_dies_after_its_offer() {
-    let Some(image) = image() else {
-        return;
-    };
-    // On a busy machine it may be after its ACK.
-    let lines = format!("\tserver {VIP}\n{}", small(&image));
-    let mut scene = Scene::new("kills-offer", &lines);
-    let machine = scene.boot(Firmware::Bios);
-    scene.sees("alpha", "OFFER", &machine);
-    scene.dies(Death::PowerOff);
-    scene.boots_from_beta(&machine);
-    println!("{}", scene.why("beta"));
-}
-
-#[test]
-#[ignore = "it takes minutes: make test-long"]
 fn a_node_with_a_virtual_address_dies_between_its_ack_and_the_script() {
     let Some(image) = image() else {
         return;
