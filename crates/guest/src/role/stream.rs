@@ -277,40 +277,38 @@ impl Role {
 
     /// Connects an operator of another node with the display of a guest, on threads of their own.
     fn serve_display(&self, name: &str, give: &SyncSender<UnixStream>) {
-        let Ok((own, local)) = UnixStream::pair() else {
-            return;
-        };
-        if give.send(local).is_err() {
-            return;
-        }
-        let connected = { own.try_clone() }.map_err(|error| error.to_string());
-        let connected = connected.and_then(|operator| {
-            let display = self.display(name)?;
-            self.connect(operator, display, None)
+        serve_operator(give, refused_display, |operator| {
+            self.connect(operator, self.display(name)?, None)
         });
-        if let Err(words) = connected {
-            // The operator may be gone.
-            let _ = (&own).write_all(&refused_display(&words));
-        }
     }
 
     /// Connects an operator of another node with the terminal of a guest, on threads of their own.
     fn serve_console(&self, name: &str, from: &str, give: &SyncSender<UnixStream>) {
-        let Ok((own, local)) = UnixStream::pair() else {
-            return;
-        };
-        if give.send(local).is_err() {
-            return;
-        }
-        let connected = { own.try_clone() }.map_err(|error| error.to_string());
-        let connected = connected.and_then(|operator| {
+        let refused = |words: &str| format!("{words}\r\n").into_bytes();
+        serve_operator(give, refused, |operator| {
             let (terminal, taken) = self.terminal(name, &format!("an operator of node {from}"))?;
             self.connect(operator, terminal, Some(taken))
         });
-        if let Err(words) = connected {
-            // The operator may be gone.
-            let _ = (&own).write_all(format!("{words}\r\n").as_bytes());
-        }
+    }
+}
+
+/// Gives an operator of another node an end of what `connect` connects; `refused` says why not, as what
+/// reads there understands it.
+fn serve_operator(
+    give: &SyncSender<UnixStream>,
+    refused: impl FnOnce(&str) -> Vec<u8>,
+    connect: impl FnOnce(UnixStream) -> Result<(), String>,
+) {
+    let Ok((own, local)) = UnixStream::pair() else {
+        return;
+    };
+    if give.send(local).is_err() {
+        return;
+    }
+    let connected = { own.try_clone() }.map_err(|error| error.to_string());
+    if let Err(words) = connected.and_then(connect) {
+        // The operator may be gone.
+        let _ = (&own).write_all(&refused(&words));
     }
 }
 
