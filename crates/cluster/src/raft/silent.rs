@@ -4,17 +4,17 @@
 //! and memory allows. Another leader has to hear first what this member has stored, so the state
 //! stays as it was: the member keeps the leases that it has, and gets no other ones.
 //!
-//! openraft waits for each vote to be saved before it does anything else. The vote of a leader that
-//! a majority elected grants nothing, so it need not wait for a disk that refuses it:
-//! [`super::store_io`] lets it pass, and counts it as unsaved. Until it is saved, no reply leaves
-//! this member that the leader could count.
+//! openraft waits for each vote to be saved before it does anything else: if the disk refuses a
+//! vote, it would hear no leader. So [`super::store_io`] lets the vote for another member pass,
+//! of a leader as of a candidate that it learns of by a reply, and counts it as unsaved. Until it
+//! is saved, no reply leaves this member that a leader or a candidate could count.
 
 use crate::log::{LogId, Types, Vote};
 use crate::member::Kind;
 use crate::raft::engine::Engine;
 use crate::raft::message::{Failure, Reply, Request};
 use openraft::AsyncRuntime;
-use openraft::raft::AppendEntriesRequest;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use part::lock;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -115,6 +115,9 @@ impl<R: AsyncRuntime> Engine<R> {
     /// Withholds a reply that the asker would take for stored.
     pub(super) fn withhold(&self, reply: Reply<R>) -> Reply<R> {
         match reply {
+            // There is a later candidate: that is true whatever is saved here, and a leader that
+            // does not learn of it is not heard here any more.
+            Reply::Append(AppendEntriesResponse::HigherVote(_)) => reply,
             Reply::Append(_) | Reply::Vote(_) | Reply::Installed(_) | Reply::Transfer(_)
                 if self.inner.shared.silence.has_unsaved() =>
             {

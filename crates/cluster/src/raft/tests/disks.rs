@@ -132,6 +132,34 @@ async fn a_member_with_a_full_disk_follows_every_leader_and_elects_none() {
     assert_eq!(told(&a, "of another leader"), 1);
 }
 
+/// What a leader learns of a candidate by a reply must not keep it from hearing who is elected.
+#[tokio::test]
+async fn a_leader_with_a_full_disk_that_hears_of_a_candidate_follows_whom_the_others_elect() {
+    let hub = Hub::default();
+    let (disk, [a, b, c]) = three(&hub).await;
+    disk.fill(true);
+    a.propose(event("more than there is room for"))
+        .await
+        .unwrap();
+    until("A is refused", || a.standing().refused.is_some()).await;
+    hub.cut(1, 2);
+    // C votes for B, and B does not learn of it.
+    hub.lose_answers(2, u64::MAX);
+    let before = c.standing().term;
+    while c.standing().term == before {
+        let _ = a.inner.raft.trigger().transfer_leader(MemberId(2)).await;
+        let _ = b.inner.raft.trigger().elect(false).await;
+        tokio::time::sleep(Settings::default().election_max).await;
+    }
+    until("A hears of a candidate", || !a.standing().leading).await;
+    hub.lose_answers(2, 0);
+    hub.mend();
+    until("B leads", || b.standing().leading).await;
+    until("A knows the leader", || a.leader() == Some(MemberId(2))).await;
+    a.propose(event("by A")).await.unwrap();
+    assert_eq!(told(&b, "by A"), 1);
+}
+
 #[tokio::test]
 async fn a_follower_with_a_full_disk_knows_what_the_others_agree_on() {
     let hub = Hub::default();
