@@ -40,7 +40,7 @@ impl Agreement {
         if let Some(volume) = local.without_copy.as_ref().filter(|_| !is_ordered)
             && self.has_another(name, guests, now_ns)
         {
-            let why = cut(&format!("{NO_COPY}{volume}"));
+            let why = cut(&format!("{NO_COPY}{volume} that can be used"));
             wanted.failed.insert(self.me.clone(), why);
             wanted.to.clear();
         }
@@ -144,7 +144,10 @@ mod tests {
         assert_eq!((wish, written), (Wish::Run, up.clone()));
         let (wish, _, written) = decide(&cut_off, &up, false);
         assert_ne!(wish, Wish::Kill);
-        assert_eq!(written.failed["alpha"], "no copy of volume data");
+        assert_eq!(
+            written.failed["alpha"],
+            "no copy of volume data that can be used"
+        );
         let (wish, why, same) = decide(&cut_off, &written, false);
         assert_eq!((wish, &same), (Wish::Kill, &written));
         assert!(why.contains("no copy of volume data"), "{why}");

@@ -7,14 +7,15 @@ use crate::config::Guest;
 use part::role::{UsedVolume, VolumeNews, VolumeState, VolumeUse};
 use std::collections::BTreeMap;
 
-/// How long a copy may be missing, milliseconds: its disk may be mounted late, or its role restarted.
+/// How long a copy may be missing or lack data, milliseconds: its disk may be mounted late, its role
+/// restarted, or little be missing.
 const GONE_MS: u64 = 10_000;
 
 /// What was reported last.
 #[derive(Debug, Default)]
 pub(super) struct Volumes {
     states: BTreeMap<String, VolumeState>,
-    /// Those without a copy here while the other node serves them, and since when, milliseconds.
+    /// Those without a usable copy here while the other node serves them, and since when, milliseconds.
     gone: BTreeMap<String, u64>,
 }
 

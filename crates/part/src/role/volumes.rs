@@ -80,7 +80,7 @@ pub struct VolumeState {
     pub ready: bool,
     /// It is ready for [`VolumeUse::Alone`], and could not be handed over now.
     pub stays: bool,
-    /// Its copy on this node cannot be opened, and the other node serves it.
+    /// Its copy on this node cannot be used, or lacks data, and the other node serves it.
     pub gone: bool,
     /// Why it is not ready, or why it stays, in words; otherwise empty.
     #[serde(with = "VolumeWhy")]

@@ -209,11 +209,11 @@ impl Role {
     }
 }
 
-/// The other node of a volume whose copy here cannot be opened, or is no part of it.
+/// The other node of a volume whose copy here cannot be opened, is no part of it, or lacks data.
 fn other_of_gone(status: &Status) -> Option<String> {
     let is_gone = matches!(
         status.state,
-        State::NotCreated | State::Failed | State::Refused
+        State::NotCreated | State::Failed | State::Refused | State::Filling | State::Frozen
     );
     let pair = status.spec.pair.as_ref().filter(|_| is_gone)?;
     Some(pair.other.clone())
