@@ -178,6 +178,19 @@ fn a_node_dies_in_the_middle_of_a_loader_by_tftp() {
     scene.boots_from_beta(&machine);
 }
 
+#[test]
+#[ignore = "it takes minutes: make test-long"]
+fn a_node_dies_between_its_offer_and_its_ack() {
+    let Some(image) = image() else {
+        return;
+    };
+    let mut scene = Scene::new("kills-offer", &small(&image));
+    let machine = scene.boot(Firmware::Bios);
+    scene.sees("alpha", "OFFER", &machine);
+    scene.dies(Death::PowerOff);
+    scene.boots_from_beta(&machine);
+}
+
 /// Alpha dies while the machine fetches the last file.
 fn dies_in_http(name: &str, death: Death) {
     let Some(image) = image() else {

@@ -5,11 +5,6 @@ use crate::cluster_site::{SECRET, SOON, Said, Site, VIP, configuration, failed, 
 use lab::{Echo, eventually};
 use std::net::SocketAddr;
 use std::thread;
-use std::time::{Duration, Instant};
-
-/// A version without judgement is on both nodes within a second; on a machine that is
-/// busy with other tests it may take this long. `bench-cluster` has the figure.
-const NOW_MAX: Duration = Duration::from_secs(15);
 
 #[test]
 fn a_change_is_on_both_nodes_when_the_command_ends_and_touches_no_connection() {
@@ -17,9 +12,7 @@ fn a_change_is_on_both_nodes_when_the_command_ends_and_touches_no_connection() {
     let site = Site::new("now");
     site.leader();
     let load = site.load();
-    let begun = Instant::now();
     site.apply("two").well();
-    let took = begun.elapsed();
     for node in site.nodes() {
         assert_eq!(
             site.word_of(node).as_deref(),
@@ -28,7 +21,6 @@ fn a_change_is_on_both_nodes_when_the_command_ends_and_touches_no_connection() {
             site.tell()
         );
     }
-    assert!(took < NOW_MAX, "{took:?}");
     // The other node takes changes, too, also where it cannot note what its files follow.
     std::fs::create_dir(site.beta.state().join("seen.new")).unwrap();
     site.beta.apply(&configuration("three"), &["--now"]).well();

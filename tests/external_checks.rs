@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Longest wait for a check's result.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn haproxy_is_there() -> bool {
     let there = Path::new("/usr/sbin/haproxy").exists();

@@ -8,9 +8,9 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(60);
 /// A line may be late on a machine that is busy.
-const LINE_LIMIT: Duration = Duration::from_secs(5);
+const LINE_LIMIT: Duration = Duration::from_secs(60);
 
 /// haproxy counts an answer's head in its inner form, without the headers that it
 /// adds on the wire; we count what is sent.

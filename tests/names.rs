@@ -5,7 +5,7 @@ use lab::{Location, Names, Origin, Peer, Probe, Records, Syslog, eventually, fre
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 
 const CONFIG: &str = "
     global

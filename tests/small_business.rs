@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 /// One attempt to connect: a lost packet must not take all of [`SOON`].
 const ATTEMPT: Duration = Duration::from_secs(3);
 /// How long the farm is looked at while one of it is known to be down.

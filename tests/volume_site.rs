@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub const SIZE: u64 = 32 << 20;
 const BLOCK: usize = 4096;
 /// How long a request may wait for a volume that moves.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A cluster with a volume on alpha and beta.
 pub struct VolumeSite {

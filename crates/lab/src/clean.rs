@@ -240,6 +240,10 @@ mod tests {
             command.arg0(path).arg("600").spawn().unwrap()
         };
         let (mut inside, mut outside) = (waits(&file), waits(Path::new("elsewhere")));
+        // Its program is there before its arguments are shown.
+        let arguments = format!("/proc/{}/cmdline", inside.id());
+        let shows = || fs::read(&arguments).is_ok_and(|bytes| !bytes.is_empty());
+        assert!(eventually(SOON, shows));
         drop(scratch);
         let status = inside.wait().unwrap();
         assert_eq!(status.signal(), Some(Signal::KILL.as_raw()));

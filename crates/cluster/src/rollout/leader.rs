@@ -13,7 +13,7 @@ pub const AWAY_MS: u64 = super::TRIAL_SILENCE_MS + 1000;
 pub const CHECK_LIMIT_MS: u64 = 60_000;
 /// How long a node may take to serve a version and to say so, beside the time of
 /// judgement, milliseconds.
-pub const SERVE_LIMIT_MS: u64 = 30_000;
+pub const SERVE_LIMIT_MS: u64 = 60_000;
 /// How often the rest of the time for a confirmation is told, milliseconds.
 pub const TELL_REMAINING_MS: u64 = 10_000;
 /// After one node refused, the others may say what they found for so long, milliseconds.

@@ -14,7 +14,7 @@ fn serves(port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
         return false;
     };
-    let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
+    let _ = stream.set_read_timeout(Some(PATIENCE));
     let _ = stream.write_all(b"GET / HTTP/1.0\r\n\r\n");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.")

@@ -16,9 +16,7 @@ use std::time::Duration;
 /// A session whose answers are read until the end.
 fn connect(path: &Path) -> UnixStream {
     let stream = UnixStream::connect(path).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
@@ -29,7 +27,7 @@ fn ask(path: &Path, text: &str) -> String {
 
 fn try_ask(path: &Path, text: &str) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(text.as_bytes())?;
     stream.shutdown(Shutdown::Write)?;
     let mut answer = String::new();
@@ -477,9 +475,7 @@ fn a_service_manager_is_told_what_happens() {
     let bench = Bench::new();
     let socket = bench.scratch.path().join("notify");
     let manager = UnixDatagram::bind(&socket).unwrap();
-    manager
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
     let own = ["run", "-f", "a.cfg"];
     for (program, arguments) in [
         (evenkeel(), &own[..]),

@@ -1,7 +1,7 @@
 //! The systemd units of `packaging`: what stands in them is understood, and
 //! does what systemd expects of it.
 
-use crate::harness::{Bench, evenkeel, run};
+use crate::harness::{Bench, PATIENCE, evenkeel, run};
 use crate::supervised::{Supervised, answers, origin, passes};
 use lab::free_port;
 use nix::sys::signal::Signal;
@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 /// The units of proxies, and all.
 const PROXIES: [&str; 2] = ["evenkeel.service", "evenkeel-haproxy.service"];
@@ -107,9 +106,7 @@ fn the_commands_of_the_units_start_reload_and_end_a_proxy() {
             assert_eq!(outcome.code(), Some(0), "{check}: {}", outcome.stderr);
         }
         let manager = UnixDatagram::bind(at("notify")).unwrap();
-        manager
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
+        manager.set_read_timeout(Some(PATIENCE)).unwrap();
         let [start] = unit.all("ExecStart")[..] else {
             panic!("{name}: one start");
         };
