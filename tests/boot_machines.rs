@@ -44,6 +44,36 @@ fn a_machine_with_uefi_boots_by_http() {
     );
 }
 
+/// A machine that gets an address of IPv6 alone.
+const LINES_6: &str = "
+\tnetwork6 fd00:20::/64
+\timage rescue {boots} of=rescue
+\tmachine node7 mac 52:54:00:00:00:07 address6 fd00:20::107 image rescue";
+
+fn boots_over_ipv6(name: &str, firmware: Firmware, loader: &str) {
+    let Some(site) = BootSite::new(name, LINES_6) else {
+        return;
+    };
+    site.machine.boot(MAC, firmware).boots("of=rescue");
+    let why = site.why("node7");
+    for words in ["REPLY fd00:20::107", loader, "rescue/initrd0"] {
+        assert!(why.contains(words), "no {words}: {why}");
+    }
+}
+
+#[test]
+#[ignore = "takes minutes: the firmware is emulated, and looks for IPv4, too"]
+fn a_machine_with_uefi_boots_by_tftp_over_ipv6() {
+    boots_over_ipv6("boot-uefi6", Firmware::Uefi6, "fetch snponly.efi by TFTP");
+}
+
+#[test]
+#[ignore = "takes minutes: the firmware is emulated, and looks for IPv4, too"]
+fn a_machine_with_uefi_boots_by_http_over_ipv6() {
+    let loader = "fetch snponly.efi by HTTP";
+    boots_over_ipv6("boot-uefi6-http", Firmware::UefiHttp6, loader);
+}
+
 #[test]
 #[ignore = "takes a minute: the firmware is emulated"]
 fn a_machine_with_secure_boot_boots_by_shim_and_grub() {

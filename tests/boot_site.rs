@@ -24,6 +24,10 @@ pub enum Firmware {
     Uefi,
     /// UEFI, which loads by HTTP.
     UefiHttp,
+    /// UEFI, which loads by PXE over IPv6.
+    Uefi6,
+    /// UEFI, which loads by HTTP over IPv6, since it gets no address of IPv4.
+    UefiHttp6,
     /// UEFI with Secure Boot.
     Secure,
 }
@@ -80,6 +84,8 @@ impl Diskless {
                 "none",
             ])
             .args(["-accel", "tcg", "-boot", "n"])
+            // Over IPv6, iPXE names itself by it.
+            .args(["-uuid", "4c4c4544-0035-5110-8033-b7c04f4e4a32"])
             .args(["-serial", &format!("file:{}", output.display())])
             .args(["-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no"]);
         let card = format!("virtio-net-pci,netdev=net,mac={mac}");
@@ -103,7 +109,7 @@ impl Diskless {
         let (code, variables) = match firmware {
             Firmware::Bios => return,
             Firmware::Secure => ("OVMF_CODE_4M.secboot.fd", "OVMF_VARS_4M.ms.fd"),
-            Firmware::Uefi | Firmware::UefiHttp => ("OVMF_CODE.fd", "OVMF_VARS.fd"),
+            _ => ("OVMF_CODE.fd", "OVMF_VARS.fd"),
         };
         let directory = Path::new("/usr/share/OVMF");
         let own = self.scratch.path().join(variables);
@@ -114,11 +120,14 @@ impl Diskless {
         command
             .args(["-drive", &flash(&code, ",readonly=on")])
             .args(["-drive", &flash(&own, "")]);
-        if firmware == Firmware::UefiHttp {
-            for version in ["IPv4", "IPv6"] {
-                let name = format!("name=opt/org.tianocore/{version}PXESupport,string=n");
-                command.args(["-fw_cfg", &name]);
-            }
+        let without: &[&str] = match firmware {
+            Firmware::UefiHttp | Firmware::UefiHttp6 => &["IPv4", "IPv6"],
+            Firmware::Uefi6 => &["IPv4"],
+            _ => &[],
+        };
+        for version in without {
+            let name = format!("name=opt/org.tianocore/{version}PXESupport,string=n");
+            command.args(["-fw_cfg", &name]);
         }
         if firmware == Firmware::Secure {
             command
@@ -184,6 +193,7 @@ impl BootSite {
         let at = lab.host("node").unwrap();
         let card = lan.attach(&at).unwrap();
         card.address("10.20.0.2/24").unwrap();
+        card.address("fd00:20::2/64").unwrap();
         let machine = Diskless::new(&lab, &lan, "diskless");
         let scratch = Scratch::new().unwrap();
         let text = before.to_owned() + &BootSite::text(&scratch, &image, card.name(), lines);

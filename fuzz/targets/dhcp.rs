@@ -33,6 +33,7 @@ fn desk() -> Desk {
         http_port: 7447,
         leases: "/leases".into(),
         secure_boot: false,
+        six: None,
     };
     let here = Here {
         address: SERVER,

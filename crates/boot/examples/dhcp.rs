@@ -48,6 +48,7 @@ fn main() -> Result<(), String> {
         nbd_port: 10809,
         leases: directory.into(),
         secure_boot: false,
+        six: None,
     };
     let boots = Boots {
         lans: [("lan".to_owned(), lan)].into(),

@@ -4,7 +4,8 @@ use crate::aoe::frame::Target;
 use crate::mac::Mac;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 /// How long a client may use an address, seconds.
@@ -71,6 +72,62 @@ pub struct Lan {
     pub leases: PathBuf,
     /// UEFI machines get the distribution's signed loaders.
     pub secure_boot: bool,
+    /// What is answered over IPv6; None: nothing.
+    #[serde(default)]
+    pub six: Option<Six>,
+}
+
+/// The IPv6 of a network.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Six {
+    /// The network.
+    pub network: Network6,
+    /// The first and the last address for machines without an address of their own.
+    pub range: Option<(Ipv6Addr, Ipv6Addr)>,
+    /// For how long a machine gets an address, seconds.
+    pub lease_s: u32,
+    /// The machines of the file that have an address of their own.
+    pub machines: BTreeMap<Mac, Ipv6Addr>,
+    /// The nameservers.
+    pub dns: Vec<Ipv6Addr>,
+}
+
+/// An IPv6 network.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Network6 {
+    /// Its first address.
+    pub first: Ipv6Addr,
+    /// The length of its prefix, 0 to 128.
+    pub prefix: u8,
+}
+
+impl Network6 {
+    /// The network of an address.
+    pub fn of(address: Ipv6Addr, prefix: u8) -> Network6 {
+        let prefix = prefix.min(128);
+        let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+        Network6 {
+            first: (address.to_bits() & mask).into(),
+            prefix,
+        }
+    }
+
+    /// Whether an address is in it.
+    pub fn has(self, address: Ipv6Addr) -> bool {
+        Network6::of(address, self.prefix).first == self.first
+    }
+
+    /// Whether a machine may have an address: it is in the network, and not its first one, which all
+    /// routers have (RFC 4291, 2.6.1).
+    pub fn may_have(self, address: Ipv6Addr) -> bool {
+        self.has(address) && address != self.first
+    }
+}
+
+impl fmt::Display for Network6 {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.first, self.prefix)
+    }
 }
 
 /// An IPv4 network.
@@ -288,6 +345,7 @@ impl Lan {
             nbd_port: NBD_PORT,
             leases: LEASES.into(),
             secure_boot: false,
+            six: None,
         }
     }
 }

@@ -46,6 +46,9 @@ fn changed(name: &str, before: &Lan, now: &Lan) -> Vec<String> {
         &now.machines,
         |one, mac| format!("{} ({mac})", one.name),
     ));
+    if before.six != now.six {
+        lines.push("    ~ IPv6".to_owned());
+    }
     lines
 }
 

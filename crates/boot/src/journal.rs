@@ -6,7 +6,7 @@
 //! was told of. There are no times: a lease begins again at a start, so
 //! no clock has to be right.
 
-use crate::dhcp::pool::{Change, Holder};
+use crate::dhcp::pool::{Address, Change, Holder};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -23,10 +23,10 @@ const STALE_MAX: usize = 65_536;
 
 /// The file.
 #[derive(Debug)]
-pub struct Journal {
+pub struct Journal<A = Ipv4Addr> {
     path: PathBuf,
     file: File,
-    known: BTreeMap<Ipv4Addr, Holder>,
+    known: BTreeMap<A, Holder>,
     /// Lines in the file.
     lines: usize,
     /// Lines that could not be read at the start.
@@ -35,12 +35,12 @@ pub struct Journal {
     _lock: File,
 }
 
-impl Journal {
+impl<A: Address> Journal<A> {
     /// Opens the file of a section, and reads who has an address.
     ///
     /// # Errors
     /// The system's, or another process that has the file.
-    pub fn open(directory: &Path, section: &str) -> io::Result<Journal> {
+    pub fn open(directory: &Path, section: &str) -> io::Result<Journal<A>> {
         let path = directory.join(format!("{section}.leases"));
         let lock = OpenOptions::new()
             .write(true)
@@ -83,7 +83,7 @@ impl Journal {
     }
 
     /// Who has an address.
-    pub fn known(&self) -> impl Iterator<Item = (Ipv4Addr, Holder)> {
+    pub fn known(&self) -> impl Iterator<Item = (A, Holder)> {
         self.known
             .iter()
             .map(|(address, holder)| (*address, *holder))
@@ -93,7 +93,7 @@ impl Journal {
     ///
     /// # Errors
     /// The system's: the clients may not be told of these leases.
-    pub fn add(&mut self, changes: &[Change]) -> io::Result<()> {
+    pub fn add(&mut self, changes: &[Change<A>]) -> io::Result<()> {
         self.remember(changes);
         let mut text = String::new();
         for change in changes {
@@ -116,7 +116,7 @@ impl Journal {
     }
 
     /// Takes changes in without writing them.
-    pub fn remember(&mut self, changes: &[Change]) {
+    pub fn remember(&mut self, changes: &[Change<A>]) {
         for change in changes {
             match change.holder {
                 Holder::Nobody => {
@@ -140,7 +140,7 @@ impl Journal {
     }
 }
 
-fn line(text: &mut String, address: Ipv4Addr, holder: Holder) {
+fn line<A: Address>(text: &mut String, address: A, holder: Holder) {
     use std::fmt::Write;
     // Memory is written without errors.
     let _ = match holder {
@@ -151,7 +151,7 @@ fn line(text: &mut String, address: Ipv4Addr, holder: Holder) {
 }
 
 /// Who has an address, and how many lines say nothing that can be read.
-fn read(file: File) -> io::Result<(BTreeMap<Ipv4Addr, Holder>, usize)> {
+fn read<A: Address>(file: File) -> io::Result<(BTreeMap<A, Holder>, usize)> {
     let mut bytes = Vec::new();
     file.take(BYTES_MAX).read_to_end(&mut bytes)?;
     let (mut known, mut damaged) = (BTreeMap::new(), 0);
@@ -175,7 +175,7 @@ fn read(file: File) -> io::Result<(BTreeMap<Ipv4Addr, Holder>, usize)> {
     Ok((known, damaged))
 }
 
-fn of_line(line: &str) -> Option<(Ipv4Addr, Holder)> {
+fn of_line<A: Address>(line: &str) -> Option<(A, Holder)> {
     let (address, who) = line.split_once(' ')?;
     let holder = match who {
         "-" => Holder::Nobody,
@@ -185,7 +185,7 @@ fn of_line(line: &str) -> Option<(Ipv4Addr, Holder)> {
     Some((address.parse().ok()?, holder))
 }
 
-fn write_anew(path: &Path, known: &BTreeMap<Ipv4Addr, Holder>) -> io::Result<File> {
+fn write_anew<A: Address>(path: &Path, known: &BTreeMap<A, Holder>) -> io::Result<File> {
     let mut text = String::new();
     for (address, holder) in known {
         line(&mut text, *address, *holder);

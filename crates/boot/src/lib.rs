@@ -5,7 +5,7 @@
 //! - [`mac`] is the address of a network card, by which a machine is known.
 //! - [`loader`] is what a machine gets first, [`assignment`] what it boots now, and [`script`] how its
 //!   loader does that.
-//! - [`dhcp`] gives addresses, and says what to load.
+//! - [`dhcp`] gives addresses, and says what to load; [`dhcp6`] does so over IPv6.
 //! - [`journal`] keeps leases on the disk, [`turns`] what was booted once, and [`history`] what each machine asked.
 //! - [`content`] is what a client may fetch, whatever it fetches it with; [`source`] is a content that
 //!   is open, [`counters`] is how much was fetched.
@@ -22,6 +22,7 @@ pub mod config;
 pub mod content;
 pub mod counters;
 pub mod dhcp;
+pub mod dhcp6;
 mod difference;
 pub mod disk;
 pub mod history;

@@ -6,7 +6,7 @@ use crate::assignment::Assigned;
 use crate::config::{Image, Lan};
 use crate::mac::Mac;
 use std::fmt::Write;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// How long a menu waits, milliseconds.
 const MENU_MS: u32 = 30_000;
@@ -15,9 +15,11 @@ const MENU_MS: u32 = 30_000;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Servers {
     /// The address of the node that the machine asked, and those of the others.
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<IpAddr>,
     /// The port of HTTP.
     pub port: u16,
+    /// The address for disks by iSCSI and NBD, which are served over IPv4 alone.
+    pub disks: Option<Ipv4Addr>,
 }
 
 /// How long a fetch may go without a byte before the machine tries another node, milliseconds. A node
@@ -28,19 +30,18 @@ const STALL_MS: u32 = 5_000;
 const INITIATORS: &str = "iqn.2026-01.org.evenkeel:machine";
 
 impl Servers {
-    fn base(&self, server: Ipv4Addr) -> String {
-        format!("http://{server}:{}", self.port)
+    fn base(&self, server: IpAddr) -> String {
+        format!("http://{}", SocketAddr::from((server, self.port)))
     }
 
-    /// The address of the node that the machine asked.
+    /// The address of the node that the machine asked, for its disks.
     fn address(&self) -> Ipv4Addr {
-        { self.addresses.first() }
-            .copied()
-            .unwrap_or(Ipv4Addr::UNSPECIFIED)
+        self.disks.unwrap_or(Ipv4Addr::UNSPECIFIED)
     }
 
     fn first(&self) -> String {
-        self.base(self.address())
+        let first = { self.addresses.first() }.copied();
+        self.base(first.unwrap_or(Ipv4Addr::UNSPECIFIED.into()))
     }
 }
 
@@ -72,7 +73,7 @@ impl Script {
             Some((own, others)) => (Some(own), others),
             None => (None, [].as_slice()),
         };
-        let go_to = |script: &mut Script, server: &Ipv4Addr| {
+        let go_to = |script: &mut Script, server: &IpAddr| {
             let url = format!("{}/{}", servers.base(*server), name(mac));
             script.line(&format!("chain --timeout {STALL_MS} --replace {url} ||"));
         };

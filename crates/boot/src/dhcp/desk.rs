@@ -1,15 +1,15 @@
 //! Decides what a client is answered, and says why.
 
+use super::loads::{Leader, Loads, is_of_the_leader, loads};
 use super::pool::{Claim, How, NoOffer, Pool};
 use super::reply::{Answer, File, Given, Verdict};
 use super::request::{Kind, Request, Stage};
-use crate::assignment::{Assigned, Turns, assigned, is_answered};
-use crate::config::{Gives, Image, Lan, Machine, Network};
-use crate::loader;
-use crate::mac::{Mac, mark};
+use crate::assignment::{Turns, is_answered};
+use crate::config::{Gives, Lan, Machine, Network};
+use crate::mac::Mac;
 use crate::script;
-use std::collections::{HashMap, HashSet};
-use std::net::Ipv4Addr;
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// How often a machine asks another node for its own address, until this one answers.
 const ASKED_MAX: u8 = 3;
@@ -32,15 +32,8 @@ pub struct Nodes {
     pub there: Vec<Ipv4Addr>,
     /// Nodes of which the cluster knows that they hold none any more.
     pub gone: Vec<Ipv4Addr>,
-}
-
-/// Another node that decides what is booted once.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Leader {
-    /// Its name; empty: no node has a majority.
-    pub name: String,
-    /// Machines with an order, by [`mark`].
-    pub orders: HashSet<u32>,
+    /// The IPv6 addresses of nodes that hold their lease.
+    pub six: Vec<Ipv6Addr>,
 }
 
 /// What became of a request.
@@ -148,26 +141,6 @@ impl Desk {
         self.leader = leader;
     }
 
-    /// Whether only another node may say what a machine boots: it boots something once.
-    fn is_of_the_leader(&self, request: &Request) -> Option<String> {
-        let leader = self.leader.as_ref()?;
-        let mac = request.mac;
-        let is_once = self.machine(mac).is_some_and(|machine| machine.once);
-        let is_ordered = leader.orders.contains(&mark(mac));
-        if request.stage == Stage::System || !(is_once || is_ordered) {
-            return None;
-        }
-        Some(match leader.name.is_empty() {
-            true => {
-                "it boots something once, and without a majority no node decides that".to_owned()
-            }
-            false => format!(
-                "it boots something once, which node {} decides",
-                leader.name
-            ),
-        })
-    }
-
     fn machine(&self, mac: Mac) -> Option<&Machine> {
         self.lan.machines.get(&mac)
     }
@@ -182,7 +155,8 @@ impl Desk {
                 "the file does not name this machine, and `unknown` is `ignore`",
             );
         }
-        if let Some(why) = self.is_of_the_leader(request) {
+        let leader = self.leader.as_ref();
+        if let Some(why) = is_of_the_leader(&self.lan, leader, request.mac, request.stage) {
             return Decision::silent(why);
         }
         if self.lan.gives == Gives::Other || is_proxy_port {
@@ -472,23 +446,11 @@ impl Desk {
         let server = lan.tells.server.unwrap_or(self.here.address);
         let base = format!("http://{server}:{}", lan.http_port);
         let file = |name: String| Ok(File { server, name });
-        match assigned(lan, &self.turns, request.mac) {
-            Assigned::Nothing(why) => return Err(why.to_owned()),
-            Assigned::Image(name, Image::Disk) => {
-                return Err(format!("its image '{name}' is its disk"));
-            }
-            Assigned::Image(..) | Assigned::Menu | Assigned::Enlist => {}
-        }
-        match request.stage {
-            Stage::System => Err("an operating system asks, which loads nothing".to_owned()),
-            Stage::Ipxe => file(format!("{base}/{}", script::name(request.mac))),
-            Stage::Firmware | Stage::HttpFirmware => {
-                let loader = loader::of(request.architecture, lan.secure_boot)?;
-                match request.stage {
-                    Stage::HttpFirmware => file(format!("{base}/{}", loader.name)),
-                    _ => file(loader.name.to_owned()),
-                }
-            }
+        let asks = (request.stage, request.architecture);
+        match (loads(lan, &self.turns, request.mac, asks)?, request.stage) {
+            (Loads::Script, _) => file(format!("{base}/{}", script::name(request.mac))),
+            (Loads::Loader(name), Stage::HttpFirmware) => file(format!("{base}/{name}")),
+            (Loads::Loader(name), _) => file(name.to_owned()),
         }
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! - [`request`] reads a packet of a client, [`reply`] writes one for it.
 //! - [`pool`] is who may use which address of a range.
-//! - [`desk`] decides what a client is answered.
+//! - [`desk`] decides what a client is answered, [`loads`] what it loads.
 //! - [`limit`] is how often one is answered.
 //!
 //! Nothing here has a socket or a clock.
 
 pub mod desk;
 pub mod limit;
+pub mod loads;
 pub mod pool;
 pub mod reply;
 pub mod request;

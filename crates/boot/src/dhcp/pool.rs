@@ -13,7 +13,10 @@
 
 use crate::mac::{Mac, mark};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::net::Ipv4Addr;
+use std::fmt::{Debug, Display};
+use std::hash::Hash;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 /// For how long an offer is kept for the client, milliseconds.
 const OFFER_MS: u64 = 30_000;
@@ -28,46 +31,75 @@ const DRIFT: u64 = 900;
 /// Addresses of a range.
 pub const RANGE_MAX: u32 = 1 << 16;
 
+/// An IP address, which a range counts.
+pub trait Address: Copy + Ord + Hash + Debug + Display + FromStr {
+    /// The address as a number.
+    fn bits(self) -> u128;
+
+    /// The address with a number; the last one, where the number is beyond it.
+    fn of_bits(bits: u128) -> Self;
+}
+
+impl Address for Ipv4Addr {
+    fn bits(self) -> u128 {
+        self.to_bits().into()
+    }
+
+    fn of_bits(bits: u128) -> Ipv4Addr {
+        Ipv4Addr::from_bits(u32::try_from(bits).unwrap_or(u32::MAX))
+    }
+}
+
+impl Address for Ipv6Addr {
+    fn bits(self) -> u128 {
+        self.to_bits()
+    }
+
+    fn of_bits(bits: u128) -> Ipv6Addr {
+        Ipv6Addr::from_bits(bits)
+    }
+}
+
 /// The addresses of a range.
 #[derive(Clone, Debug)]
-pub struct Pool {
-    range: Range,
+pub struct Pool<A = Ipv4Addr> {
+    range: Range<A>,
     lease_ms: u64,
     /// Parts that this node holds.
     held: Vec<bool>,
     /// Addresses that are given to nobody: of machines of the file, and of nodes.
-    reserved: HashSet<Ipv4Addr>,
-    uses: BTreeMap<Ipv4Addr, Use>,
-    by_mac: HashMap<Mac, Ipv4Addr>,
+    reserved: HashSet<A>,
+    uses: BTreeMap<A, Use>,
+    by_mac: HashMap<Mac, A>,
     /// When a use ends.
-    ends: BTreeSet<(u64, Ipv4Addr)>,
+    ends: BTreeSet<(u64, A)>,
     /// Addresses of held parts that nobody uses.
-    free: BTreeSet<Ipv4Addr>,
+    free: BTreeSet<A>,
     /// Clients for which addresses are kept: machines of the file.
     preferred: HashSet<Mac>,
     /// How many of them have an address.
     served: usize,
     /// What the next start has to know.
-    changes: Vec<Change>,
+    changes: Vec<Change<A>>,
 }
 
 /// A range, and in how many parts it is divided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Range {
+pub struct Range<A = Ipv4Addr> {
     /// The first address.
-    pub first: Ipv4Addr,
+    pub first: A,
     /// The last one.
-    pub last: Ipv4Addr,
+    pub last: A,
     /// How many parts there are.
     pub parts: u32,
 }
 
-impl Range {
+impl<A: Address> Range<A> {
     /// How many addresses it has.
     pub fn len(self) -> u32 {
-        (self.last.to_bits().saturating_sub(self.first.to_bits()))
-            .saturating_add(1)
-            .min(RANGE_MAX)
+        let beyond = self.last.bits().saturating_sub(self.first.bits());
+        let count = u32::try_from(beyond).unwrap_or(u32::MAX);
+        count.saturating_add(1).min(RANGE_MAX)
     }
 
     /// Whether there is none.
@@ -76,20 +108,20 @@ impl Range {
     }
 
     /// Whether an address is in it.
-    pub fn has(self, address: Ipv4Addr) -> bool {
-        let offset = address.to_bits().checked_sub(self.first.to_bits());
-        offset.is_some_and(|offset| offset < self.len())
+    pub fn has(self, address: A) -> bool {
+        let offset = address.bits().checked_sub(self.first.bits());
+        offset.is_some_and(|offset| offset < u128::from(self.len()))
     }
 
     /// The part of an address: neighbours belong together.
-    pub fn part(self, address: Ipv4Addr) -> usize {
-        let offset = u64::from(address.to_bits().saturating_sub(self.first.to_bits()));
-        let part = offset * u64::from(self.parts.max(1)) / u64::from(self.len().max(1));
+    pub fn part(self, address: A) -> usize {
+        let offset = address.bits().saturating_sub(self.first.bits());
+        let part = offset.saturating_mul(self.parts.max(1).into()) / u128::from(self.len().max(1));
         usize::try_from(part).unwrap_or(0)
     }
 
-    fn all(self) -> impl Iterator<Item = Ipv4Addr> {
-        (0..self.len()).map(move |offset| Ipv4Addr::from_bits(self.first.to_bits() + offset))
+    fn all(self) -> impl Iterator<Item = A> {
+        (0..self.len()).map(move |offset| A::of_bits(self.first.bits() + u128::from(offset)))
     }
 }
 
@@ -160,14 +192,14 @@ pub enum Holder {
 
 /// What the next start has to know: who has an address, or that nobody has it any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Change {
+pub struct Change<A = Ipv4Addr> {
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: A,
     /// Who has it.
     pub holder: Holder,
 }
 
-impl Change {
+impl<A> Change<A> {
     /// The client that has the address.
     pub fn mac(&self) -> Option<Mac> {
         match self.holder {
@@ -225,15 +257,15 @@ pub struct Count {
     pub declined: u64,
 }
 
-impl Pool {
+impl<A: Address> Pool<A> {
     /// A range of which nothing is held yet. `known`: the leases before the start, which begin again.
     pub fn new(
-        range: Range,
+        range: Range<A>,
         lease_s: u32,
-        reserved: HashSet<Ipv4Addr>,
-        known: impl IntoIterator<Item = (Ipv4Addr, Holder)>,
+        reserved: HashSet<A>,
+        known: impl IntoIterator<Item = (A, Holder)>,
         now_ms: u64,
-    ) -> Pool {
+    ) -> Pool<A> {
         let mut pool = Pool {
             range,
             lease_ms: u64::from(lease_s) * 1000,
@@ -268,7 +300,7 @@ impl Pool {
     }
 
     /// Whether an address may be given to anybody.
-    fn is_for_clients(&self, address: Ipv4Addr) -> bool {
+    fn is_for_clients(&self, address: A) -> bool {
         self.range.has(address) && !self.reserved.contains(&address)
     }
 
@@ -309,26 +341,31 @@ impl Pool {
         }
     }
 
+    /// Whether the range has a single part: no other node gives addresses of it.
+    pub fn is_whole(&self) -> bool {
+        self.held.len() == 1
+    }
+
     /// Whether this node gives an address.
-    pub fn holds(&self, address: Ipv4Addr) -> bool {
+    pub fn holds(&self, address: A) -> bool {
         let part = self.range.part(address);
         self.range.has(address) && self.held.get(part).copied().unwrap_or(false)
     }
 
-    fn holder(&self, address: Ipv4Addr) -> Holder {
+    fn holder(&self, address: A) -> Holder {
         let one = self.uses.get(&address);
         one.map_or(Holder::Nobody, |one| one.holder())
     }
 
     /// Notes who has an address now, if that is another than before.
-    fn note(&mut self, address: Ipv4Addr, before: Holder) {
+    fn note(&mut self, address: A, before: Holder) {
         let holder = self.holder(address);
         if holder != before {
             self.changes.push(Change { address, holder });
         }
     }
 
-    fn set(&mut self, address: Ipv4Addr, new: Use) {
+    fn set(&mut self, address: A, new: Use) {
         let before = self.holder(address);
         self.clear(address);
         self.free.remove(&address);
@@ -343,7 +380,7 @@ impl Pool {
         self.note(address, before);
     }
 
-    fn clear(&mut self, address: Ipv4Addr) {
+    fn clear(&mut self, address: A) {
         if let Some(old) = self.uses.remove(&address) {
             self.ends.remove(&(old.until_ms(), address));
             if let Some(mac) = old.mac()
@@ -355,7 +392,7 @@ impl Pool {
         }
     }
 
-    fn end(&mut self, address: Ipv4Addr) {
+    fn end(&mut self, address: A) {
         let before = self.holder(address);
         self.clear(address);
         if self.is_for_clients(address) && self.holds(address) {
@@ -428,12 +465,7 @@ impl Pool {
     ///
     /// # Errors
     /// There is none for it.
-    pub fn offer(
-        &mut self,
-        mac: Mac,
-        wants: Option<Ipv4Addr>,
-        now_ms: u64,
-    ) -> Result<Ipv4Addr, NoOffer> {
+    pub fn offer(&mut self, mac: Mac, wants: Option<A>, now_ms: u64) -> Result<A, NoOffer> {
         let until_ms = now_ms.saturating_add(OFFER_MS);
         if let Some(address) = self.by_mac.get(&mac).copied() {
             if !self.holds(address) {
@@ -453,10 +485,10 @@ impl Pool {
 
     /// A free address: the same for a card as long as it stays free, so that a machine mostly gets
     /// the one that it had.
-    fn near(&self, mac: Mac) -> Option<Ipv4Addr> {
+    fn near(&self, mac: Mac) -> Option<A> {
         let hash = mark(mac);
-        let start =
-            Ipv4Addr::from_bits(self.range.first.to_bits() + hash % self.range.len().max(1));
+        let offset = hash % self.range.len().max(1);
+        let start = A::of_bits(self.range.first.bits() + u128::from(offset));
         let behind = self.free.range(start..).next();
         behind.or_else(|| self.free.first()).copied()
     }
@@ -471,7 +503,7 @@ impl Pool {
     }
 
     /// Gives an address to a client, or says why not.
-    pub fn claim(&mut self, mac: Mac, address: Ipv4Addr, how: How, now_ms: u64) -> Claim {
+    pub fn claim(&mut self, mac: Mac, address: A, how: How, now_ms: u64) -> Claim {
         if !self.is_for_clients(address) {
             return Claim::No;
         }
@@ -510,7 +542,7 @@ impl Pool {
     }
 
     /// A client that has or was offered another address leaves it, or gets no second one.
-    fn leave_other(&mut self, mac: Mac, address: Ipv4Addr, how: How) -> Option<Claim> {
+    fn leave_other(&mut self, mac: Mac, address: A, how: How) -> Option<Claim> {
         let other = { self.by_mac.get(&mac).copied() }.filter(|other| *other != address)?;
         let is_unclear = matches!(self.uses.get(&address), Some(Use::Unclear { .. }));
         match self.uses.get(&other).copied()? {
@@ -544,10 +576,10 @@ impl Pool {
     }
 
     /// A client gives its address back. Returns whether that is so.
-    pub fn release(&mut self, mac: Mac, address: Ipv4Addr, now_ms: u64) -> bool {
+    pub fn release(&mut self, mac: Mac, address: A, now_ms: u64) -> bool {
         match self.uses.get(&address).copied() {
             Some(one) if one.mac() == Some(mac) && self.holds(address) => {
-                if Pool::is_old(one, now_ms) {
+                if Pool::<A>::is_old(one, now_ms) {
                     return false;
                 }
                 if let Use::Leased { .. } = one {
@@ -562,14 +594,14 @@ impl Pool {
 
     /// Somebody uses an address who did not get it here, as its client says or as was found when it
     /// was offered. Returns whether it is given to nobody from now on.
-    pub fn decline(&mut self, address: Ipv4Addr, now_ms: u64) -> bool {
+    pub fn decline(&mut self, address: A, now_ms: u64) -> bool {
         if !self.is_for_clients(address) || !self.holds(address) {
             return false;
         }
         let until_ms = now_ms.saturating_add(DECLINED_MS);
         let until_ms = match self.uses.get(&address) {
             // The client may have it again since.
-            Some(one) if Pool::is_old(*one, now_ms) => until_ms.max(one.until_ms()),
+            Some(one) if Pool::<A>::is_old(*one, now_ms) => until_ms.max(one.until_ms()),
             Some(Use::Unclear { until_ms: unclear }) => until_ms.max(*unclear),
             _ => until_ms,
         };
@@ -578,7 +610,7 @@ impl Pool {
     }
 
     /// A card answers for an address. Returns whether that is a conflict.
-    pub fn answers(&mut self, address: Ipv4Addr, by: Mac, now_ms: u64) -> bool {
+    pub fn answers(&mut self, address: A, by: Mac, now_ms: u64) -> bool {
         match self.uses.get(&address).copied() {
             Some(one) if one.mac() == Some(by) => false,
             Some(Use::Offered { .. }) => self.decline(address, now_ms),
@@ -597,7 +629,7 @@ impl Pool {
     }
 
     /// The address that a client has or was offered.
-    pub fn of(&self, mac: Mac) -> Option<Ipv4Addr> {
+    pub fn of(&self, mac: Mac) -> Option<A> {
         self.by_mac.get(&mac).copied()
     }
 
@@ -612,12 +644,12 @@ impl Pool {
     }
 
     /// Takes out what the next start has to know.
-    pub fn changes(&mut self) -> Vec<Change> {
+    pub fn changes(&mut self) -> Vec<Change<A>> {
         std::mem::take(&mut self.changes)
     }
 
     /// All that the next start has to know.
-    pub fn known(&self) -> impl Iterator<Item = (Ipv4Addr, Holder)> {
+    pub fn known(&self) -> impl Iterator<Item = (A, Holder)> {
         let all = self.uses.iter();
         let all = all.map(|(address, one)| (*address, one.holder()));
         all.filter(|(_, holder)| *holder != Holder::Nobody)

@@ -160,6 +160,7 @@ fn here(node: usize) -> Here {
         nodes: Nodes {
             there: vec![server(1 - node)],
             gone: Vec::new(),
+            six: Vec::new(),
         },
     }
 }
@@ -185,6 +186,7 @@ fn lan(random: &mut Random) -> Lan {
         nbd_port: crate::config::NBD_PORT,
         leases: "/leases".into(),
         secure_boot: false,
+        six: None,
     }
 }
 

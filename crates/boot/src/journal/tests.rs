@@ -29,13 +29,16 @@ fn with(holder: Holder, number: u32) -> Change {
 }
 
 fn known(directory: &Path) -> Vec<(Ipv4Addr, Holder)> {
-    Journal::open(directory, "lan").unwrap().known().collect()
+    Journal::<Ipv4Addr>::open(directory, "lan")
+        .unwrap()
+        .known()
+        .collect()
 }
 
 #[test]
 fn leases_and_what_is_unclear_are_there_after_a_restart_and_ended_ones_are_not() {
     let scratch = Scratch::new().unwrap();
-    let mut journal = Journal::open(scratch.path(), "lan").unwrap();
+    let mut journal = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
     journal.add(&[lease(1), lease(2), lease(3)]).unwrap();
     journal
         .add(&[with(Holder::Nobody, 2), with(Holder::Unclear, 3), lease(4)])
@@ -55,7 +58,7 @@ fn leases_and_what_is_unclear_are_there_after_a_restart_and_ended_ones_are_not()
 #[test]
 fn a_file_torn_at_any_byte_has_each_lease_before_the_tear() {
     let scratch = Scratch::new().unwrap();
-    let mut journal = Journal::open(scratch.path(), "lan").unwrap();
+    let mut journal = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
     journal.add(&[lease(1), lease(2)]).unwrap();
     drop(journal);
     let path = scratch.path().join("lan.leases");
@@ -106,27 +109,27 @@ fn garbage_is_no_lease_and_hides_none() {
 fn a_directory_in_its_place_and_a_missing_directory_are_errors() {
     let scratch = Scratch::new().unwrap();
     fs::create_dir(scratch.path().join("lan.leases")).unwrap();
-    assert!(Journal::open(scratch.path(), "lan").is_err());
-    assert!(Journal::open(&scratch.path().join("nowhere"), "lan").is_err());
+    assert!(Journal::<Ipv4Addr>::open(scratch.path(), "lan").is_err());
+    assert!(Journal::<Ipv4Addr>::open(&scratch.path().join("nowhere"), "lan").is_err());
     fs::create_dir(scratch.path().join("other.new")).unwrap();
-    assert!(Journal::open(scratch.path(), "other").is_err());
+    assert!(Journal::<Ipv4Addr>::open(scratch.path(), "other").is_err());
 }
 
 #[test]
 fn two_have_the_leases_of_one_section_never_at_one_time() {
     let scratch = Scratch::new().unwrap();
-    let first = Journal::open(scratch.path(), "lan").unwrap();
-    let error = Journal::open(scratch.path(), "lan").unwrap_err();
+    let first = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
+    let error = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap_err();
     assert!(error.to_string().contains("another process"), "{error}");
-    Journal::open(scratch.path(), "other").unwrap();
+    Journal::<Ipv4Addr>::open(scratch.path(), "other").unwrap();
     drop(first);
-    Journal::open(scratch.path(), "lan").unwrap();
+    Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
 }
 
 #[test]
 fn what_has_ended_is_left_out_before_the_file_is_much_larger_than_its_leases() {
     let scratch = Scratch::new().unwrap();
-    let mut journal = Journal::open(scratch.path(), "lan").unwrap();
+    let mut journal = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
     let all: Vec<Change> = (0..65_536).map(lease).collect();
     journal.add(&all).unwrap();
     // Without leases among them, these are not synced.
@@ -150,9 +153,9 @@ fn on_a_full_disk_a_lease_is_not_written_and_is_there_once_there_is_room() {
         return;
     }
     let disk = FullDisk::new(1 << 20).unwrap();
-    assert!(Journal::open(&disk.path(), "lan").is_err() || disk.fill().is_ok());
+    assert!(Journal::<Ipv4Addr>::open(&disk.path(), "lan").is_err() || disk.fill().is_ok());
     disk.make_room().unwrap();
-    let mut journal = Journal::open(&disk.path(), "lan").unwrap();
+    let mut journal = Journal::<Ipv4Addr>::open(&disk.path(), "lan").unwrap();
     journal.add(&[lease(1)]).unwrap();
     disk.fill().unwrap();
     let many: Vec<Change> = (2..1_000).map(lease).collect();
@@ -170,12 +173,12 @@ fn damaged_lines_are_told_and_the_file_as_it_was_is_kept() {
     let path = scratch.path().join("lan.leases");
     let text = b"10.20.0.1 02:00:00:00:00:01\n\0\0\n10.20.0.2 02:00:00\n10.20.0.3 02:00";
     fs::write(&path, text).unwrap();
-    let journal = Journal::open(scratch.path(), "lan").unwrap();
+    let journal = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
     let words = journal.damage().expect("it is told");
     // The last line was never finished: nobody was told of that lease.
     assert!(words.starts_with("2 lines of "), "{words}");
     drop(journal);
     assert_eq!(fs::read(path.with_extension("damaged")).unwrap(), text);
-    let journal = Journal::open(scratch.path(), "lan").unwrap();
+    let journal = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
     assert_eq!(journal.damage(), None, "it was written anew");
 }

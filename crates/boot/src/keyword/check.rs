@@ -1,7 +1,7 @@
 //! What is wrong with `boot` sections, beyond single lines.
 
 use super::section::{Draft, Lan, Machine, Unknown};
-use super::{codes, disks, network};
+use super::{codes, disks, network, six};
 use crate::config::Network;
 use crate::loader;
 use configuration::Context;
@@ -20,6 +20,7 @@ pub(super) fn wrong(draft: &Draft, context: &Context) -> Vec<Diagnostic> {
         wrong.extend(images(lan));
         wrong.extend(disks::wrong(lan));
         wrong.extend(addresses(lan, network(context, lan)));
+        wrong.extend(six::wrong(lan));
         wrong.extend(beside_another(lan));
         wrong.extend(not_here(context, lan));
         wrong.extend(taken(context, lan));
@@ -76,10 +77,19 @@ fn machines(lan: &Lan) -> Vec<Diagnostic> {
         Some((address.value, address.span, told))
     });
     wrong.extend(twice(addresses, &codes::ADDRESS_TWICE));
-    if lan.has("range") || lan.has("proxy") {
+    let addresses6 = lan.machines.iter().filter_map(|one| {
+        let address = one.address6.as_ref()?;
+        let told = format!("a second machine has the address {}", address.value);
+        Some((address.value, address.span, told))
+    });
+    wrong.extend(twice(addresses6, &codes::ADDRESS_TWICE));
+    if ["range", "range6", "proxy"]
+        .iter()
+        .any(|line| lan.has(line))
+    {
         return wrong;
     }
-    let without = |one: &&Machine| one.address.is_none();
+    let without = |one: &&Machine| one.address.is_none() && one.address6.is_none();
     wrong.extend(lan.machines.iter().filter(without).map(|one| {
         let told = format!(
             "machine '{}' has no address, and there is no range",
@@ -239,7 +249,7 @@ fn not_here(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
     let Some(interfaces) = interfaces_here(context) else {
         return Vec::new();
     };
-    let mut wrong = Vec::new();
+    let mut wrong = six::not_here(lan, &interfaces);
     if let Some(interface) = &lan.network.interface {
         let found = interfaces.iter().find(|one| one.name == interface.value);
         let trouble = match found.map(|one| first_network(&one.addresses)) {

@@ -436,6 +436,7 @@ mod tests {
         let servers = Servers {
             addresses: vec![[10, 20, 0, 2].into()],
             port: 7447,
+            disks: None,
         };
         let assigned = assigned(lan, &Turns::default(), mac);
         let script = script::ipxe(lan, "lan", assigned, mac, &servers);

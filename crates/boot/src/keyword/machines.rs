@@ -1,6 +1,6 @@
 //! The lines of a `boot` section for images, and for the machines that boot them.
 
-use super::section::{Disks, Draft, Machine, Unknown, Way, ipv4, many, name};
+use super::section::{Disks, Draft, Machine, Unknown, Way, ipv4, ipv6, many, name};
 use super::{LineBuilder, codes};
 use crate::config::Image;
 use crate::mac::Mac;
@@ -137,11 +137,13 @@ fn machine(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let lan = many(draft, args, "machine")?;
     let name = name("machine", args.required("the machine's name")?)?;
     let (mut mac, mut address, mut image, mut once) = (None, None, None, false);
-    let known = ["mac", "address", "image", "once"];
+    let mut address6 = None;
+    let known = ["mac", "address", "address6", "image", "once"];
     args.options(&known, &[], &codes::TWICE, |option, args| {
         match option {
             "mac" => mac = Some(self::mac(args)?),
             "address" => address = Some(ipv4(args)?),
+            "address6" => address6 = Some(ipv6(args)?),
             "image" => {
                 let word = args.required("the name of an image")?;
                 image = Some(Written::new(word.text().into_owned(), word.span));
@@ -163,6 +165,7 @@ fn machine(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         name,
         mac,
         address,
+        address6,
         image,
         once,
     });
@@ -225,9 +228,10 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     },
     Keyword {
         places: &["boot"],
-        syntax: "machine <name> mac <address> [address <address>] image <image> [once]",
+        syntax: "machine <name> mac <address> [address <address>] [address6 <address>] image <image> [once]",
         doc: "A machine, known by the MAC address of its card, with the image that it boots. With `address`, it always has \
-            this IP address, which may be within the range; without it, one of the range. Every node knows it, so it boots \
+            this IP address, which may be within the range; without it, one of the range. `address6` is the same over IPv6, \
+            with `range6`. Every node knows it, so it boots \
             and keeps its address whichever node is there. With `once`, it boots the image a single time, such as an \
             installer, and its own disk from then on: when the image has been fetched as a whole, the node remembers it. A \
             change of the line, or `evenkeel boot once`, begins again.",

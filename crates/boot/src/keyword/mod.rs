@@ -5,6 +5,7 @@ pub mod codes;
 mod disks;
 mod machines;
 mod section;
+mod six;
 #[cfg(test)]
 mod tests;
 
@@ -72,6 +73,7 @@ type LineBuilder = configuration::LineBuilder<Draft>;
 
 static LINES: &[Family<LineBuilder>] = &[
     ("Network boot", section::LINES),
+    ("Network boot", six::LINES),
     ("Network boot", machines::LINES),
     ("Network boot", disks::LINES),
 ];
@@ -185,6 +187,7 @@ fn build(lan: &section::Lan) -> Option<(String, Lan)> {
         nbd_port: lan.ports.nbd,
         leases: lan.leases.clone(),
         secure_boot: lan.secure_boot.is_some(),
+        six: six::build(lan),
     };
     Some((lan.name.value.clone(), built))
 }

@@ -3,14 +3,14 @@
 use super::{LineBuilder, codes};
 use crate::aoe::frame::Target;
 use crate::config::{
-    HTTP_PORT, ISCSI_PORT, Image, LEASE_S, LEASES, NBD_PORT, Network, Overlay, Storage,
+    HTTP_PORT, ISCSI_PORT, Image, LEASE_S, LEASES, NBD_PORT, Network, Network6, Overlay, Storage,
 };
 use crate::mac::Mac;
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
 use language::value::TimeUnit;
 use language::{Diagnostic, Line, Span, Word, Written};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -40,8 +40,25 @@ pub(super) struct Lan {
     pub(super) ports: Ports,
     pub(super) leases: PathBuf,
     pub(super) secure_boot: Option<Span>,
+    pub(super) six: Six,
     /// Keywords that were given, also in lines that were refused, and where.
     pub(super) given: Vec<(&'static str, Span)>,
+}
+
+/// IPv6.
+#[derive(Debug, Default)]
+pub(super) struct Six {
+    pub(super) network: Option<Written<Network6>>,
+    pub(super) range: Option<Written<Range6>>,
+    pub(super) dns: Vec<Ipv6Addr>,
+}
+
+/// The IPv6 addresses for clients.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Range6 {
+    pub(super) first: Ipv6Addr,
+    pub(super) last: Ipv6Addr,
+    pub(super) lease_s: u32,
 }
 
 /// The TCP ports.
@@ -110,6 +127,7 @@ pub(super) struct Machine {
     pub(super) name: Written<String>,
     pub(super) mac: Written<Mac>,
     pub(super) address: Option<Written<Ipv4Addr>>,
+    pub(super) address6: Option<Written<Ipv6Addr>>,
     pub(super) image: Written<String>,
     pub(super) once: bool,
 }
@@ -178,6 +196,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
         },
         leases: LEASES.into(),
         secure_boot: None,
+        six: Six::default(),
         given: Vec::new(),
     });
     Ok(())
@@ -197,7 +216,7 @@ pub(super) fn many<'d>(
 }
 
 /// The section that is being read, for a keyword that it may have once.
-fn once<'d>(
+pub(super) fn once<'d>(
     draft: &'d mut Draft,
     args: &Args<'_>,
     keyword: &'static str,
@@ -229,19 +248,57 @@ pub(super) fn ipv4(args: &mut Args<'_>) -> Result<Written<Ipv4Addr>, Diagnostic>
     }
 }
 
+/// Takes an IPv6 address that one machine can have.
+pub(super) fn ipv6(args: &mut Args<'_>) -> Result<Written<Ipv6Addr>, Diagnostic> {
+    let word = args.peek();
+    let (address, span) = args.address()?;
+    let told = match address {
+        IpAddr::V6(address) if is_of_one6(address) => return Ok(Written::new(address, span)),
+        IpAddr::V6(_) => "not the address of one machine in a network",
+        IpAddr::V4(_) => "not an IPv6 address",
+    };
+    match word {
+        Some(word) => Err(args.unfit(word, told)),
+        None => Err(args.mistake(&codes::VALUE, span, told)),
+    }
+}
+
+fn is_of_one6(address: Ipv6Addr) -> bool {
+    let is_special = address.is_unspecified() || address.is_loopback();
+    !(is_special || address.is_multicast() || address.is_unicast_link_local())
+}
+
 fn is_of_one(address: Ipv4Addr) -> bool {
     let is_special = address.is_unspecified() || address.is_broadcast() || address.is_loopback();
     !(is_special || address.is_multicast())
 }
 
 fn servers(args: &mut Args<'_>) -> Result<Vec<Ipv4Addr>, Diagnostic> {
-    let mut all = vec![ipv4(args)?.value];
+    several(args, |args| Ok(ipv4(args)?.value))
+}
+
+/// Takes addresses of both kinds.
+fn addresses(args: &mut Args<'_>) -> Result<Vec<IpAddr>, Diagnostic> {
+    several(args, |args| {
+        let is_six = { args.peek() }.is_some_and(|word| word.str().contains(':'));
+        Ok(match is_six {
+            true => ipv6(args)?.value.into(),
+            false => ipv4(args)?.value.into(),
+        })
+    })
+}
+
+fn several<T>(
+    args: &mut Args<'_>,
+    one: impl Fn(&mut Args<'_>) -> Result<T, Diagnostic>,
+) -> Result<Vec<T>, Diagnostic> {
+    let mut all = vec![one(args)?];
     while let Some(word) = args.peek() {
         if all.len() >= SERVERS_MAX {
             let told = format!("at most {SERVERS_MAX} addresses");
             return Err(Diagnostic::error(&codes::TOO_MANY, word.span, told));
         }
-        all.push(ipv4(args)?.value);
+        all.push(one(args)?);
     }
     Ok(all)
 }
@@ -290,18 +347,7 @@ fn range(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let lan = once(draft, args, "range")?;
     let first = ipv4(args)?;
     let last = ipv4(args)?;
-    let mut lease_s = LEASE_S;
-    args.options(&["lease"], &[], &codes::TWICE, |_, args| {
-        let word = args.peek();
-        let time = args.time_ms(TimeUnit::Milliseconds)?;
-        match word.filter(|_| !LEASE_MS.contains(&time)) {
-            Some(word) => Err(args.unfit(word, "not between 2m and 24d")),
-            None => {
-                lease_s = time / 1000;
-                Ok(())
-            }
-        }
-    })?;
+    let lease_s = lease(args)?;
     if first.value > last.value {
         let told = format!("the range ends at {} before it begins", last.value);
         let told = Diagnostic::error(&codes::RANGE, last.span, told);
@@ -314,6 +360,23 @@ fn range(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     };
     lan.range = Some(Written::new(range, span));
     Ok(())
+}
+
+/// Takes how long a client may use an address, seconds.
+pub(super) fn lease(args: &mut Args<'_>) -> Result<u32, Diagnostic> {
+    let mut lease_s = LEASE_S;
+    args.options(&["lease"], &[], &codes::TWICE, |_, args| {
+        let word = args.peek();
+        let time = args.time_ms(TimeUnit::Milliseconds)?;
+        match word.filter(|_| !LEASE_MS.contains(&time)) {
+            Some(word) => Err(args.unfit(word, "not between 2m and 24d")),
+            None => {
+                lease_s = time / 1000;
+                Ok(())
+            }
+        }
+    })?;
+    Ok(lease_s)
 }
 
 fn proxy(draft: &mut Draft, args: &mut Args<'_>) -> Built {
@@ -332,7 +395,12 @@ fn gateway(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 
 fn dns(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let lan = once(draft, args, "dns")?;
-    lan.told.dns = servers(args)?;
+    for address in addresses(args)? {
+        match address {
+            IpAddr::V4(address) => lan.told.dns.push(address),
+            IpAddr::V6(address) => lan.six.dns.push(address),
+        }
+    }
     Ok(())
 }
 
@@ -449,8 +517,8 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     Keyword {
         places: &["boot"],
         syntax: "dns <address> [<address>…]",
-        doc: "The nameservers, at most 8.",
-        example: "dns 10.20.0.1 10.20.0.2",
+        doc: "The nameservers, at most 8. Those with an IPv6 address are for machines that ask over IPv6.",
+        example: "dns 10.20.0.1 10.20.0.2 fd00:20::1",
         build: dns,
     },
     Keyword {

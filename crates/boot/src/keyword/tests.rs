@@ -64,3 +64,50 @@ fn each_mistake_is_told_at_its_line() {
     }
     insta::assert_snapshot!(text);
 }
+
+#[test]
+fn each_mistake_of_ipv6_is_told_at_its_line() {
+    let disk = "image d disk";
+    let network = "network6 fd00:20::/64";
+    let range = "range6 fd00:20::100 fd00:20::1ff lease 12h";
+    let one = "machine one mac 52:54:00:00:00:01 address6 fd00:20::7 image d";
+    let table: &[&[&str]] = &[
+        &[disk, network, range, one, "dns 10.20.0.1 fd00:20::1"],
+        &[disk, network, one],
+        &[disk, one],
+        &[range],
+        &[network, network],
+        &["network6 fd00:20::1/64"],
+        &["network6 fd00:20::/16"],
+        &["network6 fe80::/64"],
+        &["network6 10.20.0.0/24"],
+        &[network, "range6 fd00:20::1ff fd00:20::100"],
+        &[network, "range6 fd00:20::100 fd00:21::100"],
+        &[network, "range6 fd00:20::1:0 fd00:20::2:0"],
+        &[network, "range6 fd00:21::100 fd00:21::1ff"],
+        &[network, "range6 10.20.0.1 10.20.0.2"],
+        &[network, "range6 fd00:20::100 fd00:20::1ff lease 1s"],
+        &[
+            disk,
+            network,
+            one,
+            "machine two mac 52:54:00:00:00:02 address6 fd00:20::7 image d",
+        ],
+        &[
+            disk,
+            network,
+            "machine one mac 52:54:00:00:00:01 address6 fd00:20:: image d",
+        ],
+        &[
+            disk,
+            network,
+            "machine one mac 52:54:00:00:00:01 address6 fe80::1 image d",
+        ],
+        &[disk, network, one, "range6 fd00:20::7 fd00:20::7"],
+    ];
+    let mut text = String::new();
+    for lines in table {
+        text.push_str(&format!("{}\n{}\n", lines.join("; "), told(lines)));
+    }
+    insta::assert_snapshot!(text);
+}

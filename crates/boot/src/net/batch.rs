@@ -6,7 +6,7 @@
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -30,7 +30,8 @@ pub struct Batch {
 struct Slot {
     bytes: [u8; BYTES],
     control: [u64; CONTROL],
-    from: libc::sockaddr_in,
+    /// It has room for an address of IPv4, too.
+    from: libc::sockaddr_in6,
     length: usize,
     control_length: usize,
 }
@@ -41,7 +42,7 @@ pub struct Received<'b> {
     /// What it has.
     pub bytes: &'b [u8],
     /// The sender.
-    pub from: SocketAddrV4,
+    pub from: SocketAddr,
     /// For how long it has waited in the socket; zero where the system does not say it.
     pub waited: Duration,
 }
@@ -100,7 +101,7 @@ impl Batch {
             // SAFETY: all zeros are a valid head.
             let mut head: libc::mmsghdr = unsafe { MaybeUninit::zeroed().assume_init() };
             head.msg_hdr.msg_name = std::ptr::from_mut(&mut slot.from).cast();
-            head.msg_hdr.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+            head.msg_hdr.msg_namelen = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
             head.msg_hdr.msg_control = slot.control.as_mut_ptr().cast();
             head.msg_hdr.msg_controllen = (CONTROL * size_of::<u64>()) as _;
             head.msg_hdr.msg_iovlen = 1;
@@ -131,15 +132,29 @@ impl Batch {
     pub fn packets(&self) -> impl Iterator<Item = Received<'_>> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.unwrap_or_default();
-        self.slots.iter().take(self.filled).map(move |slot| {
-            let address = Ipv4Addr::from(slot.from.sin_addr.s_addr.to_ne_bytes());
-            Received {
+        self.slots
+            .iter()
+            .take(self.filled)
+            .map(move |slot| Received {
                 bytes: &slot.bytes[..slot.length],
-                from: SocketAddrV4::new(address, u16::from_be(slot.from.sin_port)),
+                from: sender(&slot.from),
                 waited: came(slot).map_or(Duration::ZERO, |came| now.saturating_sub(came)),
-            }
-        })
+            })
     }
+}
+
+/// The sender of a packet.
+fn sender(from: &libc::sockaddr_in6) -> SocketAddr {
+    if i32::from(from.sin6_family) == libc::AF_INET6 {
+        let address = Ipv6Addr::from(from.sin6_addr.s6_addr);
+        let port = u16::from_be(from.sin6_port);
+        return SocketAddrV6::new(address, port, 0, from.sin6_scope_id).into();
+    }
+    // SAFETY: an address of IPv4 is smaller, less aligned, and valid for all bytes.
+    let from: libc::sockaddr_in =
+        unsafe { std::ptr::from_ref(from).cast::<libc::sockaddr_in>().read() };
+    let address = Ipv4Addr::from(from.sin_addr.s_addr.to_ne_bytes());
+    (address, u16::from_be(from.sin_port)).into()
 }
 
 /// When a packet came, since 1970.
@@ -183,13 +198,31 @@ mod tests {
         for (number, packet) in batch.packets().enumerate() {
             assert_eq!(packet.bytes, vec![number as u8; number]);
             assert_eq!(packet.from.port(), sender.local_addr().unwrap().port());
-            assert_eq!(*packet.from.ip(), Ipv4Addr::LOCALHOST);
+            assert_eq!(packet.from.ip(), Ipv4Addr::LOCALHOST);
             assert!(packet.waited < Duration::from_secs(60));
         }
         assert_eq!(batch.receive(&socket), 3);
         assert_eq!(batch.packets().count(), 3);
         assert_eq!(batch.receive(&socket), 0);
         assert_eq!(batch.packets().count(), 0);
+    }
+
+    #[test]
+    fn a_batch_has_senders_of_ipv6() {
+        let socket = UdpSocket::bind("[::1]:0").unwrap();
+        prepare(&socket).unwrap();
+        let sender = UdpSocket::bind("[::1]:0").unwrap();
+        sender
+            .send_to(b"six", socket.local_addr().unwrap())
+            .unwrap();
+        let mut batch = Batch::default();
+        assert_eq!(batch.receive(&socket), 1);
+        let packet = batch.packets().next().unwrap();
+        assert_eq!(
+            (packet.bytes, packet.from),
+            (&b"six"[..], sender.local_addr().unwrap())
+        );
+        assert!(came(&batch.slots[0]).is_some(), "the system says it");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::mac::Mac;
 use rustix::net::{RecvFlags, recv};
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The types of frames.
 const IPV4: u16 = 0x0800;
@@ -39,8 +39,8 @@ impl Frames {
     /// The system's: there is no such interface, or the right is missing.
     pub fn open(interface: u32) -> io::Result<Frames> {
         let socket = packet::open()?;
-        // Before it gets anything.
-        only_answers(socket.as_fd())?;
+        // Before it gets anything: only answers, since a network is full of questions.
+        packet::filter(&socket, &[(6, 2, 2)])?;
         packet::bind(&socket, interface, ARP)?;
         Ok(Frames { socket, interface })
     }
@@ -102,41 +102,6 @@ impl Frames {
 
     fn send(&self, protocol: u16, mac: Mac, packet: &[u8]) -> io::Result<()> {
         packet::send(&self.socket, self.interface, protocol, mac, packet)
-    }
-}
-
-/// Lets only answers of ARP through: a network is full of questions.
-fn only_answers(socket: BorrowedFd<'_>) -> io::Result<()> {
-    let step = |code: u32, jt, jf, k| libc::sock_filter {
-        code: code as u16,
-        jt,
-        jf,
-        k,
-    };
-    let program = [
-        // The operation is an answer: all of it; else nothing.
-        step(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 0, 0, 6),
-        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, 2),
-        step(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
-        step(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
-    ];
-    let filter = libc::sock_fprog {
-        len: program.len() as u16,
-        filter: program.as_ptr().cast_mut(),
-    };
-    // SAFETY: the filter names a program that lives until the call has ended, and is only read.
-    let set = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            std::ptr::from_ref(&filter).cast(),
-            size_of::<libc::sock_fprog>() as libc::socklen_t,
-        )
-    };
-    match set {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
     }
 }
 

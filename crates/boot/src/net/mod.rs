@@ -1,7 +1,8 @@
 //! Sockets at an interface: what goes to a client that has no address yet, too.
 //!
 //! - [`udp`] is the sockets of DHCP, [`tcp`] a port for files.
-//! - [`router`] says to machines that there is no router of IPv6 here.
+//! - [`router`] says to machines that there is no router of IPv6 here, and that DHCPv6 is.
+//! - [`six`] is sockets of IPv6, and the cards behind its addresses.
 //! - [`batch`] receives packets together, and knows how long each has waited.
 //! - [`packet`] is sockets for frames.
 //! - [`frame`] sends to the address of a card, and asks who has an IP address (RFC 826).
@@ -10,5 +11,6 @@ pub mod batch;
 pub mod frame;
 pub mod packet;
 pub mod router;
+pub mod six;
 pub mod tcp;
 pub mod udp;

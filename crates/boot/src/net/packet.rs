@@ -15,6 +15,52 @@ pub fn open() -> io::Result<OwnedFd> {
     Ok(socket_with(AddressFamily::PACKET, kind, flags, None)?)
 }
 
+/// Lets it get only frames with these numbers: each is an offset, the bytes there (1 or 2), and their
+/// value.
+///
+/// # Errors
+/// The system's.
+pub fn filter(socket: &impl AsFd, wanted: &[(u32, u8, u32)]) -> io::Result<()> {
+    let step = |code: u32, jt, jf, k| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
+    let mut program = Vec::new();
+    for (at, bytes, value) in wanted {
+        let size = if *bytes == 1 {
+            libc::BPF_B
+        } else {
+            libc::BPF_H
+        };
+        program.extend([
+            step(libc::BPF_LD | size | libc::BPF_ABS, 0, 0, *at),
+            step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, *value),
+            step(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+        ]);
+    }
+    program.push(step(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX));
+    let filter = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: the filter names a program that lives until the call has ended, and is only read.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            std::ptr::from_ref(&filter).cast(),
+            size_of::<libc::sock_fprog>() as libc::socklen_t,
+        )
+    };
+    match set {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Lets it get the frames of this type at an interface.
 ///
 /// # Errors

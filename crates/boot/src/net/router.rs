@@ -1,12 +1,16 @@
 //! Answers machines that look for a router of IPv6 (RFC 4861): there is none here. iPXE waits for one
-//! before it boots, 16 seconds where nobody answers.
+//! before it boots, 16 seconds where nobody answers. Where a section has IPv6, the same socket
+//! advertises that its addresses come by DHCPv6 ([`crate::dhcp6::advert`]).
 //!
 //! The answer goes to the one machine that asked. Its lifetime is zero, so no machine takes this node
 //! for a router, and another router of the network is not affected (RFC 4861, 6.3.4).
 
 use super::udp::at_interface;
 use crate::mac::Mac;
-use rustix::net::sockopt::{set_ipv6_add_membership, set_ipv6_unicast_hops};
+use rustix::net::sockopt::{
+    set_ipv6_add_membership, set_ipv6_multicast_hops, set_ipv6_multicast_loop,
+    set_ipv6_unicast_hops,
+};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketFlags, SocketType, ipproto, recvfrom,
     sendto, socket_with,
@@ -15,6 +19,10 @@ use std::io;
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+/// All machines of a link.
+const MACHINES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+/// The least bytes of a solicitation.
+const HEAD_BYTES: usize = 8;
 /// All routers of a link.
 const ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 const SOLICITATION: u8 = 133;
@@ -28,6 +36,7 @@ const ICMP6_FILTER: libc::c_int = 1;
 #[derive(Debug)]
 pub struct Router {
     socket: OwnedFd,
+    interface: u32,
 }
 
 /// A machine looks for a router.
@@ -35,8 +44,15 @@ pub struct Router {
 pub struct Question {
     /// Its address on the link.
     pub from: SocketAddrV6,
-    /// Its card.
-    pub mac: Mac,
+    /// Its card; None: it has no address yet, and does not say it.
+    pub mac: Option<Mac>,
+}
+
+impl Question {
+    /// Where a machine gets an answer of its own.
+    pub fn address(&self) -> Option<SocketAddrV6> {
+        Some(self.from).filter(|from| from.ip().is_unicast_link_local())
+    }
 }
 
 impl Router {
@@ -55,8 +71,13 @@ impl Router {
         only_solicitations(socket.as_fd())?;
         at_interface(&socket, interface)?;
         set_ipv6_unicast_hops(&socket, Some(255))?;
+        set_ipv6_multicast_hops(&socket, 255)?;
+        set_ipv6_multicast_loop(&socket, false)?;
         set_ipv6_add_membership(&socket, &ROUTERS, index)?;
-        Ok(Router { socket })
+        Ok(Router {
+            socket,
+            interface: index,
+        })
     }
 
     /// Readable when somebody asks.
@@ -73,11 +94,14 @@ impl Router {
             let Some(Ok(from)) = from.map(SocketAddrV6::try_from) else {
                 continue;
             };
-            // Only a neighbour has such an address, and no router forwards it.
-            if !from.ip().is_unicast_link_local() {
+            // Only a neighbour has such an address, or none, and no router forwards it.
+            let address = from.ip();
+            if !(address.is_unicast_link_local() || address.is_unspecified()) {
                 continue;
             }
-            if let Some(mac) = asker(&packet[..read.min(packet.len())]) {
+            let packet = &packet[..read.min(packet.len())];
+            if packet.len() >= HEAD_BYTES && packet[..2] == [SOLICITATION, 0] {
+                let mac = asker(packet);
                 return Some(Question { from, mac });
             }
         }
@@ -87,11 +111,24 @@ impl Router {
     ///
     /// # Errors
     /// The system's.
-    pub fn answer(&self, question: &Question) -> io::Result<()> {
+    pub fn answer(&self, to: SocketAddrV6) -> io::Result<()> {
         // The sum is the kernel's. No hops, no flags, lifetime zero, no times.
         let packet = [ADVERTISEMENT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        let to = SocketAddrAny::from(question.from);
-        sendto(&self.socket, &packet, SendFlags::DONTWAIT, &to)?;
+        self.send(to, &packet)
+    }
+
+    /// Sends an advertisement to one machine, or to all. It never waits.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn advertise(&self, to: Option<SocketAddrV6>, packet: &[u8]) -> io::Result<()> {
+        let all = SocketAddrV6::new(MACHINES, 0, 0, self.interface);
+        self.send(to.unwrap_or(all), packet)
+    }
+
+    fn send(&self, to: SocketAddrV6, packet: &[u8]) -> io::Result<()> {
+        let to = SocketAddrAny::from(to);
+        sendto(&self.socket, packet, SendFlags::DONTWAIT, &to)?;
         Ok(())
     }
 }

@@ -46,8 +46,21 @@ pub(super) fn at_interface(socket: &OwnedFd, interface: &str) -> io::Result<()> 
     }
 }
 
-/// The address of an interface's card.
+/// The address of an interface's card. It is asked of the kernel by a socket: `/sys` may be that of another
+/// network namespace.
 pub fn mac_of(interface: &str) -> Option<Mac> {
-    let text = std::fs::read_to_string(format!("/sys/class/net/{interface}/address")).ok()?;
-    text.trim().parse().ok()
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+    // SAFETY: this is plain data for which all zeroes are valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte remains the NUL that ends it.
+    let room = request.ifr_name.len() - 1;
+    for (slot, byte) in { request.ifr_name.iter_mut().take(room) }.zip(interface.as_bytes()) {
+        *slot = byte.cast_signed();
+    }
+    // SAFETY: the kernel reads and writes a value of this type for this request.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) };
+    // SAFETY: the kernel has written this member or none, and all bytes are valid for it.
+    let address = unsafe { request.ifr_ifru.ifru_hwaddr };
+    let mac = address.sa_data.first_chunk::<6>()?.map(i8::cast_unsigned);
+    (result == 0 && address.sa_family == libc::ARPHRD_ETHER).then_some(Mac(mac))
 }

@@ -14,7 +14,7 @@ use part::codec;
 use part::role::{KnownLease, WantedLease};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// After a lease was handed over it is not wanted for this long, nanoseconds. By then the other node
 /// has it.
@@ -32,6 +32,8 @@ struct Record {
     clear: bool,
     /// The first and the last address of the range, and the number of parts.
     range: (u32, u32, u32),
+    /// A mark of the range of IPv6: there is no room for its addresses.
+    six: u64,
     /// Machines with an order, by [`crate::mac::mark`].
     orders: Vec<u32>,
 }
@@ -40,6 +42,8 @@ struct Record {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 struct At {
     address: Ipv4Addr,
+    #[serde(default)]
+    six: Option<Ipv6Addr>,
 }
 
 /// A record to be written.
@@ -62,6 +66,8 @@ pub struct Leases {
     me: String,
     nodes: Vec<String>,
     range: (u32, u32, u32),
+    /// A mark of the range of IPv6.
+    range6: u64,
     known: BTreeMap<String, KnownLease>,
     /// Of each part, the epoch in which this node took it, and whether it knew all leases.
     taken: BTreeMap<usize, (u64, bool)>,
@@ -81,6 +87,7 @@ impl Leases {
             me: me.to_owned(),
             nodes,
             range: (0, 0, 0),
+            range6: 0,
             known: BTreeMap::new(),
             taken: BTreeMap::new(),
             used: BTreeSet::new(),
@@ -95,13 +102,14 @@ impl Leases {
         self.nodes = nodes;
     }
 
-    /// The range, as far as there is one. Another one begins again: its parts are others.
-    pub fn set_range(&mut self, range: Option<Range>) {
+    /// The ranges, as far as there are some. Others begin again: their parts are others.
+    pub fn set_range(&mut self, range: Option<Range>, range6: Option<Range<Ipv6Addr>>) {
+        let range6 = range6.map_or(0, mark6);
         let range = range.map_or((0, 0, 0), |range| {
             (range.first.to_bits(), range.last.to_bits(), range.parts)
         });
-        if self.range != range {
-            self.range = range;
+        if (self.range, self.range6) != (range, range6) {
+            (self.range, self.range6) = (range, range6);
             self.taken.clear();
             self.used.clear();
         }
@@ -164,12 +172,12 @@ impl Leases {
         all.filter(|at| *at > now_ns).min()
     }
 
-    /// What this node is now, and what is to be written. `address`: its own in the network. `orders`:
+    /// What this node is now, and what is to be written. `address`, `six`: its own in the network. `orders`:
     /// machines with an order, which count if it leads. `is_stored`: all that it
     /// knows of leases is on its disk.
     pub fn turn(
         &mut self,
-        address: Option<Ipv4Addr>,
+        (address, six): (Option<Ipv4Addr>, Option<Ipv6Addr>),
         orders: &[u32],
         is_stored: bool,
         now_ns: u64,
@@ -189,15 +197,18 @@ impl Leases {
             if *node != self.me {
                 let nodes = &mut standing.nodes;
                 let all = match lease.holder.is_empty() {
-                    false => &mut nodes.there,
+                    false => {
+                        nodes.six.extend(there.as_ref().and_then(|at| at.six));
+                        &mut nodes.there
+                    }
                     true => &mut nodes.gone,
                 };
                 all.extend(there.map(|at| at.address));
             } else if let Some(address) = address
                 && lease.until_ns > now_ns
-                && there != Some(At { address })
+                && there != Some(At { address, six })
             {
-                written.push(next(lease, codec::encode(&At { address })));
+                written.push(next(lease, codec::encode(&At { address, six })));
             }
         }
         (standing, written)
@@ -230,7 +241,10 @@ impl Leases {
             self.used.remove(&part);
             return;
         }
-        let is_mine = |record: &&Record| record.node == self.me && record.range == self.range;
+        let is_mine = |record: &&Record| {
+            let ranges = (record.range, record.six);
+            record.node == self.me && ranges == (self.range, self.range6)
+        };
         let mine = record.as_ref().filter(is_mine);
         let (said, is_clear) = (mine.is_some(), mine.is_some_and(|record| record.clear));
         let (epoch, knows) = match self.taken.get(&part) {
@@ -249,6 +263,7 @@ impl Leases {
             // What another node may have given is on the disk after the turn in which this one took it.
             clear: knows || is_clear || (self.used.contains(&part) && is_stored),
             range: self.range,
+            six: self.range6,
             orders,
         };
         if record.as_ref() != Some(&wanted) {
@@ -261,6 +276,15 @@ impl Leases {
             self.used.insert(part);
         }
     }
+}
+
+/// A mark of a range of IPv6, which all nodes make alike (FNV-1a). Zero is that of none.
+fn mark6(range: Range<Ipv6Addr>) -> u64 {
+    let octets = [range.first.octets(), range.last.octets()].concat();
+    let hash = octets.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash.max(1)
 }
 
 /// The next record of a lease that is held.
@@ -285,11 +309,14 @@ mod tests {
 
     fn leases(me: &str) -> Leases {
         let mut leases = Leases::new("lan", me, &nodes());
-        leases.set_range(Some(Range {
-            first: Ipv4Addr::new(10, 0, 0, 1),
-            last: Ipv4Addr::new(10, 0, 0, 10),
-            parts: 2,
-        }));
+        leases.set_range(
+            Some(Range {
+                first: Ipv4Addr::new(10, 0, 0, 1),
+                last: Ipv4Addr::new(10, 0, 0, 10),
+                parts: 2,
+            }),
+            None,
+        );
         leases
     }
 
@@ -328,14 +355,14 @@ mod tests {
     fn a_part_is_used_only_when_its_record_names_this_node() {
         let mut alpha = leases("alpha");
         alpha.hear(&[lease("0", 5, SECOND, Vec::new())]);
-        let (standing, written) = alpha.turn(None, &[7], true, 0);
+        let (standing, written) = alpha.turn((None, None), &[7], true, 0);
         assert_eq!(standing.held, BTreeMap::new());
         let [write] = &written[..] else {
             panic!("{written:?}")
         };
         assert_eq!((write.epoch, write.number), (5, 4));
         alpha.hear(&[lease("0", 5, SECOND, write.value.clone())]);
-        let (standing, written) = alpha.turn(None, &[7], true, 0);
+        let (standing, written) = alpha.turn((None, None), &[7], true, 0);
         let held = Held {
             knows: true,
             until_ms: 1_000,
@@ -346,7 +373,10 @@ mod tests {
         );
         assert_eq!(written, []);
         // The lease has ended.
-        assert_eq!(alpha.turn(None, &[7], true, SECOND).0.held, BTreeMap::new());
+        assert_eq!(
+            alpha.turn((None, None), &[7], true, SECOND).0.held,
+            BTreeMap::new()
+        );
     }
 
     #[test]
@@ -358,15 +388,16 @@ mod tests {
                 node,
                 clear: true,
                 range,
+                six: 0,
                 orders: Vec::new(),
             })
         };
         for (epoch, record) in [(5, by("beta", alpha.range)), (6, by("alpha", (1, 2, 2)))] {
             alpha.hear(&[lease("0", epoch, SECOND, record)]);
-            let (standing, written) = alpha.turn(None, &[], true, 0);
+            let (standing, written) = alpha.turn((None, None), &[], true, 0);
             assert_eq!(standing.held, BTreeMap::new());
             alpha.hear(&[lease("0", epoch, SECOND, written[0].value.clone())]);
-            let (standing, _) = alpha.turn(None, &[], true, 0);
+            let (standing, _) = alpha.turn((None, None), &[], true, 0);
             assert!(!standing.held[&0].knows, "{epoch}");
         }
     }
@@ -378,12 +409,22 @@ mod tests {
             node: "alpha".to_owned(),
             clear: true,
             range: alpha.range,
+            six: 0,
             orders: Vec::new(),
         });
         alpha.hear(&[lease("1", 5, 9 * SECOND, record)]);
-        assert!(alpha.turn(None, &[], true, 0).0.held.contains_key(&1));
+        assert!(
+            alpha
+                .turn((None, None), &[], true, 0)
+                .0
+                .held
+                .contains_key(&1)
+        );
         alpha.hand_over("boot/lan/1", 0);
-        assert_eq!(alpha.turn(None, &[], true, 1).0.held, BTreeMap::new());
+        assert_eq!(
+            alpha.turn((None, None), &[], true, 1).0.held,
+            BTreeMap::new()
+        );
         assert!(
             alpha
                 .wants(true, 1)
@@ -405,6 +446,7 @@ mod tests {
         let at = |last: u8| {
             codec::encode(&At {
                 address: Ipv4Addr::new(10, 0, 0, last),
+                six: None,
             })
         };
         alpha.hear(&[
@@ -412,7 +454,7 @@ mod tests {
             lease("@alpha", 1, SECOND, at(9)),
         ]);
         let own = Ipv4Addr::new(10, 0, 0, 2);
-        let (standing, written) = alpha.turn(Some(own), &[], true, 0);
+        let (standing, written) = alpha.turn((Some(own), None), &[], true, 0);
         assert_eq!(standing.nodes.there, [Ipv4Addr::new(10, 0, 0, 3)]);
         assert_eq!(
             written
@@ -427,7 +469,7 @@ mod tests {
             ..lease("@beta", 1, 0, at(3))
         };
         alpha.hear(&[ended]);
-        let (standing, _) = alpha.turn(Some(own), &[], true, 0);
+        let (standing, _) = alpha.turn((Some(own), None), &[], true, 0);
         let gone = vec![Ipv4Addr::new(10, 0, 0, 3)];
         assert_eq!((standing.nodes.there, standing.nodes.gone), (vec![], gone));
     }

@@ -3,6 +3,7 @@
 mod leases;
 mod running;
 mod server;
+mod six;
 
 pub use leases::Written;
 pub use server::Server;
@@ -108,11 +109,12 @@ impl Running {
         };
         let now = now_ns();
         let mut site = self.site.lock();
-        leases.set_range(site.range());
+        leases.set_range(site.range(), site.range6());
         let address = site.here().map(|here| here.address);
+        let six = site.here6().map(|here| here.address);
         let orders = site.turns().orders().map(mark).collect::<Vec<_>>();
         let is_stored = site.is_stored();
-        let (standing, written) = leases.turn(address, &orders, is_stored, now);
+        let (standing, written) = leases.turn((address, six), &orders, is_stored, now);
         for one in written {
             // The same is said again until the cluster has it.
             if !records.contains(&one) {
@@ -120,7 +122,7 @@ impl Running {
             }
         }
         site.stand(me, standing, now / 1_000_000);
-        leases.wants(address.is_some(), now)
+        leases.wants(address.is_some() || six.is_some(), now)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::Place;
 use super::server::{Files, Orders, lock};
+use super::six::{self, Six};
 use crate::config::Network;
 use crate::dhcp::desk::{Decision, Here, Nodes};
 use crate::dhcp::reply::{To, Verdict, receiver, write};
@@ -23,7 +24,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::netdevice::name_to_index;
 use std::fs::DirBuilder;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,8 @@ pub(super) struct Running {
     wake: Option<Arc<OwnedFd>>,
     files: Arc<Files>,
     sockets: Option<Sockets>,
+    /// None without IPv6 in the section or at the interface.
+    six: Option<Six>,
     looks: Instant,
     /// Why what was booted once is not kept, in words.
     turns_trouble: Option<String>,
@@ -61,6 +64,8 @@ struct Sockets {
     mac: Mac,
     dhcp: UdpSocket,
     proxy: UdpSocket,
+    tftp: UdpSocket,
+    http: TcpListener,
     frames: Frames,
     /// None without IPv6 at the interface: nobody asks there then.
     router: Option<Router>,
@@ -90,6 +95,7 @@ impl Running {
             wake: None,
             files,
             sockets: None,
+            six: None,
             looks: Instant::now(),
             turns_trouble: None,
             batch: Batch::default(),
@@ -185,14 +191,20 @@ impl Running {
     /// Waits until something is to be done.
     fn wait(&mut self) {
         let mut left = self.looks.saturating_duration_since(Instant::now());
-        if let Some(end_ms) = self.site.lock().next_end_ms() {
+        let ends = [
+            self.site.lock().next_end_ms(),
+            { self.six.as_ref() }
+                .filter(|_| self.advertises())
+                .map(Six::due_ms),
+        ];
+        if let Some(end_ms) = ends.into_iter().flatten().min() {
             left = left.min(Duration::from_millis(end_ms.saturating_sub(now_ms())));
         }
         let timeout = Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(1),
             tv_nsec: i64::from(left.subsec_nanos()),
         };
-        let mut watched: Vec<PollFd<'_>> = Vec::with_capacity(5);
+        let mut watched: Vec<PollFd<'_>> = Vec::with_capacity(6);
         watched.extend(
             self.wake
                 .iter()
@@ -208,6 +220,8 @@ impl Running {
             let router = sockets.router.as_ref().map(Router::wakes);
             watched.extend(router.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         }
+        let six = self.six.as_ref().map(|six| &six.dhcp);
+        watched.extend(six.map(|socket| PollFd::new(socket, PollFlags::IN)));
         // Interrupted or not: everything is looked at again.
         let _ = poll(&mut watched, Some(&timeout));
         if let Some(wake) = &self.wake {
@@ -216,6 +230,12 @@ impl Running {
                 self.looks = Instant::now();
             }
         }
+    }
+
+    /// Whether advertisements are sent, or wait.
+    fn advertises(&self) -> bool {
+        let has_router = { self.sockets.as_ref() }.is_some_and(|all| all.router.is_some());
+        has_router && self.site.lock().advertises().is_some()
     }
 
     /// Looks at the interface: opens what is there, and closes what is gone.
@@ -235,14 +255,16 @@ impl Running {
         };
         if !self.sockets.as_ref().is_some_and(is_open) {
             // Before they are opened again: the ports may be the same.
-            self.sockets = None;
+            (self.sockets, self.six) = (None, None);
             self.close_files();
             if let Some(index) = index {
                 match Sockets::open(&interface, index, http_port) {
-                    Ok(sockets) => self.sockets = Some(sockets),
+                    Ok(sockets) => {
+                        self.sockets = Some(sockets);
+                        troubles.extend(self.open_files().err());
+                    }
                     Err(error) => troubles.push(error),
                 }
-                troubles.extend(self.open_files(&interface, http_port).err());
             } else {
                 troubles.push(format!("interface {interface} is not on this machine"));
             }
@@ -251,6 +273,7 @@ impl Running {
                 self.sockets = None;
             }
         }
+        troubles.extend(self.look6().err());
         let here = self
             .sockets
             .as_ref()
@@ -284,24 +307,81 @@ impl Running {
         let _ = self.files.http.change(Vec::new());
     }
 
-    fn open_files(&self, interface: &str, http_port: u16) -> Result<(), String> {
-        let failed = |what: &str, port: u16, error: &io::Error| {
-            format!(
-                "cannot open port {port} of {what} at {interface}: {}",
-                language::reason(error)
-            )
+    /// Lets the servers for files serve at the sockets that are open.
+    fn open_files(&self) -> Result<(), String> {
+        let Some(sockets) = &self.sockets else {
+            return Ok(());
         };
-        let tftp = udp::open(interface, TFTP).and_then(|socket| {
-            let listener = tftp::Listener {
-                socket: socket.into(),
-                interface: Some(interface.to_owned()),
-            };
-            self.files.tftp.change(vec![listener])
+        let interface = &sockets.name;
+        let six = self.six.as_ref();
+        let tftp = { Some(&sockets.tftp).into_iter() }.chain(six.map(|six| &six.tftp));
+        let tftp = tftp.map(|socket| {
+            let socket = socket.try_clone()?.into();
+            let interface = Some(interface.clone());
+            Ok::<_, io::Error>(tftp::Listener { socket, interface })
         });
-        tftp.map_err(|error| failed("TFTP", TFTP, &error))?;
-        let http = tcp::listen(interface, http_port);
-        let http = http.and_then(|listener| self.files.http.change(vec![listener]));
-        http.map_err(|error| failed("HTTP", http_port, &error))
+        let http = { Some(&sockets.http).into_iter() }.chain(six.map(|six| &six.http));
+        let http = http.map(TcpListener::try_clone).collect::<io::Result<_>>();
+        { tftp.collect::<io::Result<_>>() }
+            .and_then(|listeners| self.files.tftp.change(listeners))
+            .and_then(|()| self.files.http.change(http?))
+            .map_err(|error| {
+                let why = language::reason(&error);
+                format!("cannot serve files at {interface}: {why}")
+            })
+    }
+
+    /// Looks at the interface for IPv6: opens what is there, and closes what is gone. What is wrong with
+    /// it does not affect IPv4.
+    fn look6(&mut self) -> Result<(), String> {
+        let config = self.site.lock().lan().six.as_ref().map(|six| six.network);
+        let (Some(sockets), Some(network)) = (&mut self.sockets, config) else {
+            self.site.lock().is_here6(None, now_ms());
+            if self.six.take().is_some() {
+                self.open_files()?;
+            }
+            return Ok(());
+        };
+        let (interface, index) = (sockets.name.clone(), sockets.index);
+        let ports = (TFTP, sockets.http_port);
+        if sockets.router.is_none() {
+            sockets.router = Router::open(&interface, index).ok();
+        }
+        let here = six::here(&interface, sockets.mac, network);
+        let is_here = here.is_some();
+        self.site.lock().is_here6(here, now_ms());
+        self.keep_leases6();
+        if !is_here {
+            return Err(format!(
+                "interface {interface} has no IPv6 address of {network}"
+            ));
+        }
+        if self.six.is_none() {
+            self.six = Some(Six::open(&interface, index, ports, now_ms())?);
+            self.open_files()?;
+        }
+        Ok(())
+    }
+
+    fn keep_leases6(&self) {
+        let mut site = self.site.lock();
+        if !site.needs_journal6() {
+            return;
+        }
+        let directory = site.lan().leases.clone();
+        // No section has a name with this sign.
+        let name = format!("{}@6", site.name());
+        let journal = Journal::open(&directory, &name).map_err(|error| {
+            let why = language::reason(&error);
+            format!(
+                "cannot keep leases of IPv6 in {}: {why}",
+                directory.display()
+            )
+        });
+        if let Some(words) = journal.as_ref().ok().and_then(Journal::damage) {
+            write_error(&format!("evenkeel: boot: {words}\n"));
+        }
+        site.keep_in6(journal, now_ms());
     }
 
     fn wake_machines(&mut self) {
@@ -314,22 +394,39 @@ impl Running {
         }
     }
 
-    /// Answers what has come.
-    fn answer(&mut self) {
+    /// Answers machines that look for a router.
+    fn answer_routers(&mut self) {
         let Some(sockets) = &self.sockets else {
             return;
         };
-        let now = now_ms();
-        let mut site = self.site.lock();
-        site.expire(now);
-        if let Some(router) = &sockets.router {
-            while let Some(question) = router.question() {
-                if site.boots_now(question.mac, now) {
-                    // What cannot be sent is lost like any packet; the machine asks again.
-                    let _ = router.answer(&question);
-                }
+        let Some(router) = &sockets.router else {
+            return;
+        };
+        let (site, now) = (self.site.lock(), now_ms());
+        if let (Some(six), Some(network)) = (&mut self.six, site.advertises()) {
+            drop(site);
+            return six.advertise(router, (network, sockets.mac), now);
+        }
+        while let Some(question) = router.question() {
+            let boots = question.mac.is_some_and(|mac| site.boots_now(mac, now));
+            if let Some(to) = question.address().filter(|_| boots) {
+                // What cannot be sent is lost like any packet; the machine asks again.
+                let _ = router.answer(to);
             }
         }
+    }
+
+    /// Answers what has come.
+    fn answer(&mut self) {
+        self.site.lock().expire(now_ms());
+        self.answer_routers();
+        if let Some(six) = &mut self.six {
+            six.answer(&self.site, &mut self.batch, WAIT_MAX, now_ms);
+        }
+        let Some(sockets) = &self.sockets else {
+            return;
+        };
+        let mut site = self.site.lock();
         let mut outgoing = Vec::new();
         for (socket, is_proxy_port) in [(&sockets.dhcp, false), (&sockets.proxy, true)] {
             self.batch.receive(socket);
@@ -344,7 +441,9 @@ impl Running {
                     // This program was stopped meanwhile; its sender has asked again, or given up.
                     continue;
                 }
-                let from = packet.from;
+                let SocketAddr::V4(from) = packet.from else {
+                    continue;
+                };
                 let decided = site.decide(packet.bytes, is_proxy_port, now);
                 if let Some((request, decision)) = decided
                     && let Some(here) = site.here()
@@ -451,17 +550,20 @@ fn here(sockets: &Sockets, explicit: Option<Network>) -> Option<Here> {
 
 impl Sockets {
     fn open(interface: &str, index: u32, http_port: u16) -> Result<Sockets, String> {
+        let failed = |what: &str, port: u16, error: io::Error| {
+            let why = language::reason(&error);
+            let help = match error.kind() {
+                io::ErrorKind::AddrInUse if what == "DHCP" => {
+                    ": another DHCP server runs on this machine"
+                }
+                _ => "",
+            };
+            format!("cannot open port {port} of {what} at {interface}: {why}{help}")
+        };
         let port = |port: u16| {
             let socket = udp::open(interface, port);
             let prepared = socket.and_then(|socket| batch::prepare(&socket).map(|()| socket));
-            prepared.map_err(|error| {
-                let why = language::reason(&error);
-                let help = match error.kind() {
-                    io::ErrorKind::AddrInUse => ": another DHCP server runs on this machine",
-                    _ => "",
-                };
-                format!("cannot open port {port} of DHCP at {interface}: {why}{help}")
-            })
+            prepared.map_err(|error| failed("DHCP", port, error))
         };
         let frames = Frames::open(index);
         let frames = frames.map_err(|error| {
@@ -477,6 +579,9 @@ impl Sockets {
             mac: udp::mac_of(interface).unwrap_or(Mac([0; 6])),
             dhcp: port(udp::SERVER)?,
             proxy: port(udp::PROXY)?,
+            tftp: udp::open(interface, TFTP).map_err(|error| failed("TFTP", TFTP, error))?,
+            http: tcp::listen(interface, http_port)
+                .map_err(|error| failed("HTTP", http_port, error))?,
             frames,
             router: Router::open(interface, index).ok(),
         })

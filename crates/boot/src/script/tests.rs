@@ -28,6 +28,7 @@ fn lan() -> Lan {
         nbd_port: crate::config::NBD_PORT,
         leases: "/leases".into(),
         secure_boot: false,
+        six: None,
     }
 }
 
@@ -35,9 +36,10 @@ fn of_nodes(nodes: &[u8]) -> String {
     let servers = Servers {
         addresses: nodes
             .iter()
-            .map(|last| Ipv4Addr::new(10, 20, 0, *last))
+            .map(|last| Ipv4Addr::new(10, 20, 0, *last).into())
             .collect(),
         port: 7_447,
+        disks: None,
     };
     let lan = lan();
     let script = of_image(&lan, "rescue", &lan.images["rescue"], MAC, &servers);

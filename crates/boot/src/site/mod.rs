@@ -1,8 +1,10 @@
 //! One network: what its servers (DHCP, TFTP and HTTP, each on a thread) know together, behind one
 //! lock.
 
+mod keeping;
 mod shelf;
 mod show;
+mod six;
 mod standing;
 
 pub use shelf::SiteShelf;
@@ -11,19 +13,22 @@ pub use standing::{Held, Standing};
 
 use crate::assignment::{Assigned, Turns, assigned};
 use crate::config::{Image, Lan};
-use crate::dhcp::desk::{Decision, Desk, Here, Leader, Nodes};
+use crate::dhcp::desk::{Decision, Desk, Here, Nodes};
 use crate::dhcp::limit::Limit;
-use crate::dhcp::pool::{Change, Holder, Pool, Range};
+use crate::dhcp::loads::Leader;
+use crate::dhcp::pool::{Pool, Range};
 use crate::dhcp::request::{Request, Route};
 use crate::disk::Overlays;
 use crate::history::{History, Step};
 use crate::journal::Journal;
 use crate::mac::Mac;
 use crate::script;
+use keeping::{Keeping, Plan};
 use part::report::Moment;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::net::Ipv4Addr;
+use six::Six;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -82,6 +87,7 @@ pub struct Site {
     counts: Counts,
     /// What machines change of disks, by the disks' names.
     overlays: BTreeMap<String, Overlays>,
+    six: Six,
 }
 
 /// The parts of the range.
@@ -93,15 +99,8 @@ pub struct Parts {
     pub standing: Standing,
     /// The name of this node; empty outside of a cluster.
     pub me: String,
-    /// The leases on the disk.
-    journal: Option<Journal>,
-    /// Why they are not there, in words.
-    pub trouble: Option<String>,
-    /// Parts of which this node has given addresses since it holds them, with a journal: it knows
-    /// which leases are unclear.
-    taken: BTreeSet<usize>,
-    /// Machines with a lease that is not on the disk: they are not told.
-    unstored: HashSet<Mac>,
+    /// The leases of the range.
+    keeping: Keeping<Ipv4Addr>,
 }
 
 /// What was seen of others.
@@ -112,7 +111,7 @@ struct Seen {
     /// Machines that say what they are.
     new: BTreeMap<Mac, (Moment, Facts)>,
     /// Who has an address.
-    macs: HashMap<Ipv4Addr, Mac>,
+    macs: HashMap<IpAddr, Mac>,
     /// Files of an image that a machine has fetched as a whole.
     fetched: HashMap<Mac, (String, u32)>,
 }
@@ -163,6 +162,7 @@ impl Site {
             seen: Seen::default(),
             counts: Counts::default(),
             overlays: BTreeMap::new(),
+            six: Six::default(),
         }
     }
 
@@ -194,6 +194,7 @@ impl Site {
         if let Some(here) = self.here().cloned() {
             self.rebuild(here, now_ms);
         }
+        self.change6(now_ms);
     }
 
     /// The interface has this address from now on, or none.
@@ -208,35 +209,27 @@ impl Site {
 
     fn rebuild(&mut self, here: Here, now_ms: u64) {
         self.store();
-        let is_kept = self.parts.journal.is_some();
-        let pool = self.range().map(|range| {
-            let machines = self.lan.machines.values();
-            let fixed = machines.filter_map(|machine| machine.address);
-            let nodes = here.nodes.there.iter().copied().chain([here.address]);
-            let told = { self.lan.tells.gateway.iter().copied() }.chain(self.lan.tells.server);
-            let ends = [here.network.first, here.network.broadcast()];
-            let reserved = fixed.chain(nodes).chain(told).chain(ends).collect();
-            let mut known: BTreeMap<Ipv4Addr, Holder> = { self.parts.journal.iter() }
-                .flat_map(Journal::known)
-                .collect();
-            // What the pool before knew and the disk does not: without a journal nobody was told of a
-            // lease, but what is unclear stays unclear.
-            let before = { self.desk.as_mut() }.and_then(Desk::pool);
-            let before = before.into_iter().flat_map(|pool| pool.known());
-            known.extend(before.filter(|(_, holder)| !is_kept || *holder == Holder::Unclear));
-            let mut pool = Pool::new(range, self.lan.lease_s, reserved, known, now_ms);
-            for (part, held) in &self.parts.standing.held {
-                let knows = held.knows || self.parts.taken.contains(part);
-                pool.take(*part, knows, now_ms);
-                // From now on this node gives its addresses, and keeps which are unclear.
-                if is_kept {
-                    self.parts.taken.insert(*part);
-                }
-            }
-            pool
+        let plan = self.range().map(|range| Plan {
+            range,
+            lease_s: self.lan.lease_s,
+            reserved: self.reserved(&here),
         });
+        let before = self.desk.as_mut().and_then(Desk::pool);
+        let held = &self.parts.standing.held;
+        let keeping = &mut self.parts.keeping;
+        let pool = plan.map(|plan| keeping.pool(plan, before.as_deref(), held, now_ms));
         self.desk = Some(Desk::new(self.lan.clone(), here, pool));
         self.pass_turns();
+    }
+
+    /// Addresses of the range that no client gets.
+    fn reserved(&self, here: &Here) -> HashSet<Ipv4Addr> {
+        let machines = self.lan.machines.values();
+        let fixed = machines.filter_map(|machine| machine.address);
+        let nodes = here.nodes.there.iter().copied().chain([here.address]);
+        let told = { self.lan.tells.gateway.iter().copied() }.chain(self.lan.tells.server);
+        let ends = [here.network.first, here.network.broadcast()];
+        fixed.chain(nodes).chain(told).chain(ends).collect()
     }
 
     /// The range, in parts.
@@ -253,21 +246,16 @@ impl Site {
 
     /// Keeps the leases in this journal, or says why not.
     pub fn keep_in(&mut self, journal: Result<Journal, String>, now_ms: u64) {
-        match journal {
-            Ok(journal) => {
-                self.parts.journal = Some(journal);
-                self.parts.trouble = None;
-                if let Some(here) = self.here().cloned() {
-                    self.rebuild(here, now_ms);
-                }
-            }
-            Err(trouble) => self.parts.trouble = Some(trouble),
+        let is_kept = journal.is_ok();
+        self.parts.keeping.keep_in(journal);
+        if let Some(here) = self.here().cloned().filter(|_| is_kept) {
+            self.rebuild(here, now_ms);
         }
     }
 
     /// Whether its leases are kept.
     pub fn is_kept(&self) -> bool {
-        self.parts.journal.is_some()
+        self.parts.keeping.is_kept()
     }
 
     /// This node is this in the network from now on.
@@ -283,32 +271,20 @@ impl Site {
         }
         self.settle_turns();
         self.pass_turns();
+        self.stand6(&before.held, now_ms);
         let nodes = self.parts.standing.nodes.clone();
         if self.here().is_some_and(|here| here.nodes != nodes) {
             let here = self.here().cloned().map(|here| Here { nodes, ..here });
-            self.parts
-                .taken
-                .retain(|part| self.parts.standing.held.contains_key(part));
+            let parts = &mut self.parts;
+            parts.keeping.retain(&parts.standing.held);
             // It takes the parts, too.
             return self.is_here(here, now_ms);
         }
-        let held = self.parts.standing.held.clone();
-        let Some(pool) = self.desk.as_mut().and_then(Desk::pool) else {
-            return;
-        };
-        for part in before.held.keys().filter(|part| !held.contains_key(part)) {
-            pool.give_up(*part);
-            self.parts.taken.remove(part);
-        }
-        for (part, held) in held
-            .iter()
-            .filter(|(part, _)| !before.held.contains_key(part))
-        {
-            pool.take(*part, held.knows, now_ms);
-            if self.parts.journal.is_some() {
-                self.parts.taken.insert(*part);
-            }
-        }
+        let pool = self.desk.as_mut().and_then(Desk::pool);
+        let parts = &mut self.parts;
+        parts
+            .keeping
+            .stand(pool, &before.held, &parts.standing.held, now_ms);
     }
 
     /// Another node led before: which machines have had their turn is not known here. Their disk is what
@@ -345,10 +321,9 @@ impl Site {
             .collect();
         for part in ended {
             self.parts.standing.held.remove(&part);
-            if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
-                pool.give_up(part);
-            }
-            self.parts.taken.remove(&part);
+            let pool = self.desk.as_mut().and_then(Desk::pool);
+            self.parts.keeping.give_up(pool, part);
+            self.give_up6(part);
             self.pass_turns();
         }
     }
@@ -359,14 +334,24 @@ impl Site {
     }
 
     /// From where machines fetch: this node first.
-    fn servers(&self) -> script::Servers {
+    fn servers(&self, asker: IpAddr) -> script::Servers {
         let own = self.here();
         let nodes = own.into_iter().flat_map(|here| {
             { Some(here.address).into_iter() }.chain(here.nodes.there.iter().copied())
         });
+        let all = { self.lan.tells.server.into_iter() }.chain(nodes);
+        let all: Vec<Ipv4Addr> = all.collect();
+        let own = { self.here6() }.filter(|_| asker.is_ipv6());
         script::Servers {
-            addresses: self.lan.tells.server.into_iter().chain(nodes).collect(),
+            addresses: match own {
+                Some(here) => { Some(here.address).into_iter() }
+                    .chain(self.parts.standing.nodes.six.iter().copied())
+                    .map(IpAddr::V6)
+                    .collect(),
+                None => all.iter().copied().map(IpAddr::V4).collect(),
+            },
             port: self.lan.http_port,
+            disks: all.first().copied(),
         }
     }
 
@@ -402,7 +387,7 @@ impl Site {
             .as_ref()
             .and_then(|answer| answer.address?.address);
         if let Some(address) = given.or(request.claims.uses) {
-            self.knows(address, request.mac);
+            self.knows(address.into(), request.mac);
         }
         self.counts.answers += u64::from(decision.answer.is_some());
         self.history.add(request.mac, step(&request, &decision));
@@ -420,7 +405,7 @@ impl Site {
         }
     }
 
-    fn knows(&mut self, address: Ipv4Addr, mac: Mac) {
+    fn knows(&mut self, address: IpAddr, mac: Mac) {
         if self.seen.macs.len() >= ADDRESSES_MAX && !self.seen.macs.contains_key(&address) {
             self.seen.macs.clear();
         }
@@ -432,51 +417,23 @@ impl Site {
     pub fn store(&mut self) {
         let pool = self.desk.as_mut().and_then(Desk::pool);
         let changes = pool.map(Pool::changes).unwrap_or_default();
-        let parts = &mut self.parts;
-        if changes.is_empty() && parts.trouble.is_none() {
-            return;
-        }
-        let Some(journal) = &mut parts.journal else {
-            parts
-                .unstored
-                .extend(changes.iter().filter_map(Change::mac));
-            return;
-        };
-        let stored = match parts.trouble {
-            None => journal.add(&changes),
-            // What was not written before is written now, too.
-            Some(_) => {
-                journal.remember(&changes);
-                journal.mend()
-            }
-        };
-        match stored {
-            Ok(()) => {
-                parts.trouble = None;
-                parts.unstored.clear();
-            }
-            Err(error) => {
-                parts
-                    .unstored
-                    .extend(changes.iter().filter_map(Change::mac));
-                parts.trouble = Some(format!("cannot keep leases: {}", language::reason(&error)));
-            }
-        }
+        self.parts.keeping.store(&changes);
     }
 
     /// Whether all that the next start has to know is on the disk.
     pub fn is_stored(&mut self) -> bool {
         let pool = self.desk.as_mut().and_then(Desk::pool);
         let has_changes = pool.is_some_and(|pool| pool.has_changes());
-        let has_leases = self.parts.journal.is_some() || self.range().is_none();
+        let has_leases = self.is_kept() || self.range().is_none();
         let has_turns =
             self.has_turns() && !self.turns_are_unknown && self.unstored_turns().is_none();
-        has_turns && has_leases && self.parts.trouble.is_none() && !has_changes
+        let is_stored = has_leases && self.parts.keeping.trouble.is_none() && !has_changes;
+        has_turns && is_stored && self.is_stored6()
     }
 
     /// Whether a machine may be told of its lease.
     pub fn may_tell(&self, mac: Mac) -> bool {
-        !self.parts.unstored.contains(&mac)
+        self.parts.keeping.may_tell(mac)
     }
 
     /// Somebody answers for an address.
@@ -512,16 +469,21 @@ impl Site {
 
     /// When something ends next.
     pub fn next_end_ms(&mut self) -> Option<u64> {
-        self.desk.as_mut()?.pool()?.next_end_ms()
+        let pool = self.desk.as_mut().and_then(Desk::pool);
+        let ends = [
+            pool.and_then(|pool| pool.next_end_ms()),
+            self.next_end6_ms(),
+        ];
+        ends.into_iter().flatten().min()
     }
 
     /// Ends what has ended.
     pub fn expire(&mut self, now_ms: u64) {
         self.end_parts(now_ms);
-        let Some(pool) = self.desk.as_mut().and_then(Desk::pool) else {
-            return;
-        };
-        pool.expire(now_ms);
+        if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
+            pool.expire(now_ms);
+        }
+        self.expire6(now_ms);
     }
 
     /// An operator's order for the next boot of a machine; without an image its line begins again.
@@ -584,7 +546,7 @@ impl Site {
 
     /// A machine was not told of its lease.
     pub fn withheld(&mut self, mac: Mac) {
-        let why = self.parts.trouble.clone();
+        let why = { self.parts.keeping.trouble.clone() }.or_else(|| self.six.trouble());
         self.history.add(
             mac,
             Step {
@@ -606,6 +568,7 @@ impl Site {
             name: self.parts.standing.leader.clone(),
             orders: self.parts.standing.orders.iter().copied().collect(),
         });
+        self.six.set_turns(&turns, leader.as_ref());
         if let Some(desk) = &mut self.desk {
             desk.set_turns(turns, leader);
         }
@@ -654,7 +617,7 @@ impl Site {
     /// The machine that has an address, if a disk is for it: one that boots or booted an image with this
     /// disk.
     pub fn user_of(&mut self, address: Ipv4Addr, disk: &str) -> Option<Mac> {
-        let known = self.seen.macs.get(&address).copied();
+        let known = self.seen.macs.get(&IpAddr::V4(address)).copied();
         if let Some(mac) = known.filter(|mac| self.boots_from(*mac, disk)) {
             return Some(mac);
         }

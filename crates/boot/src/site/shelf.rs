@@ -108,7 +108,7 @@ impl Site {
 
     fn find(&mut self, name: &str, query: &str, asker: &Asker) -> Result<Content, Absent> {
         let made = |bytes: Vec<u8>| Ok(Content::Made(Arc::from(bytes)));
-        let servers = self.servers();
+        let servers = self.servers(asker.address);
         let unknown = || Absent("there is nothing of this name".to_owned());
         match named(name).ok_or_else(unknown)? {
             Named::Loader(path) => Ok(Content::File(path)),
@@ -158,10 +158,9 @@ impl Site {
     fn fetched(&mut self, name: &str, asker: &Asker, end: &Fetched) {
         let named = named(name);
         let mac = match &named {
-            Some(Named::Loader(_) | Named::GrubStart) | None => match asker.address {
-                IpAddr::V4(address) => self.seen.macs.get(&address).copied(),
-                IpAddr::V6(_) => None,
-            },
+            Some(Named::Loader(_) | Named::GrubStart) | None => {
+                self.seen.macs.get(&asker.address).copied()
+            }
             Some(
                 Named::Script(mac)
                 | Named::Choice(mac, _)
@@ -203,10 +202,8 @@ impl Site {
     /// Whether an address is that of a machine, as far as this node gives addresses: nobody ends the turn
     /// of another machine.
     fn is_of(&self, address: IpAddr, mac: Mac) -> bool {
-        let IpAddr::V4(address) = address else {
-            return false;
-        };
-        self.lan.gives == Gives::Other || self.seen.macs.get(&address) == Some(&mac)
+        let is_unknown = self.lan.gives == Gives::Other && address.is_ipv4();
+        is_unknown || self.seen.macs.get(&address) == Some(&mac)
     }
 
     /// A machine has all of a file. With all files of an image, it has had its turn.

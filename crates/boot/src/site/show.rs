@@ -109,6 +109,7 @@ impl Site {
                 }
             }
         };
+        subject = self.of_six(subject);
         let others: Vec<String> = self.seen.servers.keys().map(ToString::to_string).collect();
         if !others.is_empty() {
             subject = subject.list("other DHCP servers", others);
@@ -134,6 +135,22 @@ impl Site {
         self.numbers(subject, servers)
     }
 
+    fn of_six(&self, subject: Subject) -> Subject {
+        let Some(config) = &self.lan.six else {
+            return subject;
+        };
+        let network = config.network;
+        let words = match self.here6() {
+            Some(here) => format!("{} in {network}", here.address),
+            None => format!("no address of {network}"),
+        };
+        let subject = subject.fact("IPv6", words);
+        match config.range {
+            Some((first, last)) => subject.fact("IPv6 range", format!("{first} to {last}")),
+            None => subject,
+        }
+    }
+
     fn state(&mut self, subject: Subject, servers: &Servers) -> Subject {
         let gives = self.lan.gives != Gives::Other;
         let other = self.seen.servers.keys().next().filter(|_| gives);
@@ -141,7 +158,8 @@ impl Site {
             .troubles
             .iter()
             .cloned()
-            .chain(self.parts.trouble.clone());
+            .chain(self.parts.keeping.trouble.clone())
+            .chain(self.six.trouble());
         let mut troubles: Vec<String> = troubles.collect();
         if let Some(other) = other {
             troubles.push(format!(
@@ -155,12 +173,13 @@ impl Site {
         if is_whole && pool.is_some_and(|pool| pool.count().free == 0) {
             troubles.push("no address of the range is free: new machines get none".to_owned());
         }
-        let mut subject = match (self.here(), troubles.is_empty()) {
-            (None, true) => subject.state("waits", Grade::Bad),
-            (None, false) | (Some(_), false) => subject.state("trouble", Grade::Bad),
-            (Some(_), true) => subject.state("answers", Grade::Good),
+        let is_here = self.here().is_some() || self.here6().is_some();
+        let mut subject = match (is_here, troubles.is_empty()) {
+            (false, true) => subject.state("waits", Grade::Bad),
+            (_, false) => subject.state("trouble", Grade::Bad),
+            (true, true) => subject.state("answers", Grade::Good),
         };
-        if self.here().is_none() && troubles.is_empty() {
+        if !is_here && troubles.is_empty() {
             troubles.push(format!(
                 "interface {} has no IPv4 address",
                 self.lan.interface

@@ -3,7 +3,7 @@
 use super::super::pool::Range;
 use super::super::request::{Claims, Echo, Route, Stage};
 use super::*;
-use crate::config::{Tells, Unknown};
+use crate::config::{Image, Tells, Unknown};
 use std::collections::{BTreeMap, HashSet};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 2);
@@ -47,6 +47,7 @@ fn lan(unknown: Unknown, gives: Gives) -> Lan {
         nbd_port: crate::config::NBD_PORT,
         leases: "/leases".into(),
         secure_boot: false,
+        six: None,
     }
 }
 
@@ -63,6 +64,7 @@ fn desk(unknown: Unknown, gives: Gives) -> Desk {
         nodes: Nodes {
             there: vec![OTHER],
             gone: vec![GONE],
+            six: Vec::new(),
         },
     };
     let pool = match gives {
@@ -479,6 +481,7 @@ fn a_client_that_took_the_offer_of_a_node_that_is_gone_is_answered_in_its_place(
         nodes: Nodes {
             there: vec![GONE],
             gone: vec![GONE],
+            six: Vec::new(),
         },
         ..desk.here.clone()
     };

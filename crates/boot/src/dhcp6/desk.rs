@@ -1,0 +1,428 @@
+//! Decides what a client is answered, and says why.
+
+use super::reply::{Answer, Grant, Status, Verdict};
+use super::request::{Association, Kind, Request};
+use crate::assignment::{Turns, is_answered};
+use crate::config::{Lan, Network6, Six};
+use crate::dhcp::loads::{Leader, Loads, is_of_the_leader, loads};
+use crate::dhcp::pool::{Claim, How, NoOffer, Pool};
+use crate::dhcp::request::Stage;
+use crate::mac::Mac;
+use crate::script;
+use std::collections::HashMap;
+use std::net::Ipv6Addr;
+
+/// This node in a network.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Here {
+    /// Its address there.
+    pub address: Ipv6Addr,
+    /// Its identifier as a server.
+    pub duid: Vec<u8>,
+}
+
+impl Here {
+    /// A node by its address and its card, of which its identifier is made (DUID-LL): another node has
+    /// another one, and a restart the same.
+    pub fn new(address: Ipv6Addr, card: Mac) -> Here {
+        let mut duid = vec![0, 3, 0, 1];
+        duid.extend(card.0);
+        Here { address, duid }
+    }
+}
+
+/// What became of a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// What the client is answered, if anything.
+    pub answer: Option<Answer>,
+    /// Why.
+    pub why: String,
+    /// It gives a lease: that is to be on the disk first.
+    pub is_lease: bool,
+}
+
+impl Decision {
+    fn silent(why: impl Into<String>) -> Decision {
+        Decision {
+            answer: None,
+            why: why.into(),
+            is_lease: false,
+        }
+    }
+}
+
+/// The server of one network.
+pub struct Desk {
+    lan: Lan,
+    six: Six,
+    here: Here,
+    turns: Turns,
+    /// None: this node decides what is booted once.
+    leader: Option<Leader>,
+    /// None: no range.
+    pool: Option<Pool<Ipv6Addr>>,
+    /// Machines by their own addresses.
+    fixed: HashMap<Ipv6Addr, Mac>,
+}
+
+/// Whether a client may have an address, and why.
+enum May {
+    Yes(Ipv6Addr, String),
+    No(Status, String),
+    /// Another node, or another server, has to say.
+    Silent(String),
+}
+
+impl Desk {
+    /// The server of a network.
+    pub fn new(lan: Lan, six: Six, here: Here, pool: Option<Pool<Ipv6Addr>>) -> Desk {
+        let pool = pool.map(|mut pool| {
+            let all = lan.machines.keys().copied();
+            pool.prefer(all.filter(|mac| !six.machines.contains_key(mac)));
+            pool
+        });
+        let fixed = { six.machines.iter() }.map(|(mac, address)| (*address, *mac));
+        Desk {
+            fixed: fixed.collect(),
+            lan,
+            six,
+            here,
+            turns: Turns::default(),
+            leader: None,
+            pool,
+        }
+    }
+
+    /// This node there.
+    pub fn here(&self) -> &Here {
+        &self.here
+    }
+
+    /// What the file says of its IPv6.
+    pub fn six(&self) -> &Six {
+        &self.six
+    }
+
+    /// The network.
+    pub fn network(&self) -> Network6 {
+        self.six.network
+    }
+
+    /// The addresses of the range.
+    pub fn pool(&mut self) -> Option<&mut Pool<Ipv6Addr>> {
+        self.pool.as_mut()
+    }
+
+    /// What single boots have come to, and the node that decides them where it is another one.
+    pub fn set_turns(&mut self, turns: Turns, leader: Option<Leader>) {
+        self.turns = turns;
+        self.leader = leader;
+    }
+
+    /// Decides.
+    pub fn decide(&mut self, request: &Request, now_ms: u64) -> Decision {
+        if let Some(pool) = &mut self.pool {
+            pool.expire(now_ms);
+        }
+        if !is_answered(&self.lan, &self.turns, request.mac) {
+            return Decision::silent(
+                "the file does not name this machine, and `unknown` is `ignore`",
+            );
+        }
+        let leader = self.leader.as_ref();
+        if let Some(why) = is_of_the_leader(&self.lan, leader, request.mac, request.stage) {
+            return Decision::silent(why);
+        }
+        let is_other = |server: &Vec<u8>| *server != self.here.duid;
+        if request.server.as_ref().is_some_and(is_other) {
+            return self.for_another(request);
+        }
+        match request.kind {
+            Kind::Solicit => self.solicit(request, now_ms),
+            Kind::Request | Kind::Renew | Kind::Rebind => self.claim(request, now_ms),
+            Kind::Confirm => self.confirm(request),
+            Kind::Release | Kind::Decline => self.give_back(request, now_ms),
+            Kind::Information => {
+                let why = "it needs no address, and asks what else there is";
+                self.answer(request, Verdict::Reply, Vec::new(), why.to_owned())
+            }
+        }
+    }
+
+    /// The client has chosen another server.
+    fn for_another(&mut self, request: &Request) -> Decision {
+        if let Some(pool) = self.pool.as_mut().filter(|_| request.kind == Kind::Request) {
+            pool.withdraw(request.mac);
+        }
+        Decision::silent("it is for another server")
+    }
+
+    /// Whether this node alone gives what a client gets: nothing is lost where it does so at once.
+    fn is_only_here(&self, mac: Mac) -> bool {
+        self.six.machines.contains_key(&mac) || self.pool.as_ref().is_some_and(Pool::is_whole)
+    }
+
+    fn solicit(&mut self, request: &Request, now_ms: u64) -> Decision {
+        let Some((first, others)) = request.associations.split_first() else {
+            return Decision::silent("it asks for no address (IA_NA)");
+        };
+        let wanted = first.addresses.first().copied();
+        let is_rapid = request.is_rapid && self.is_only_here(request.mac);
+        let may = match (self.find(request.mac, wanted, now_ms), is_rapid) {
+            (May::Yes(address, _), true) => self.may(request.mac, address, How::Selecting, now_ms),
+            (may, _) => may,
+        };
+        let (address, why) = match may {
+            May::Yes(address, why) => (address, why),
+            May::No(_, why) | May::Silent(why) => return Decision::silent(why),
+        };
+        let grants = granted(first, Ok(address), others, Status::NoAddress);
+        let verdict = match is_rapid {
+            true => Verdict::Reply,
+            false => Verdict::Advertise,
+        };
+        let mut decision = self.answer(request, verdict, grants, why);
+        if let Some(answer) = &mut decision.answer {
+            answer.is_rapid = is_rapid;
+        }
+        decision
+    }
+
+    /// The address that a client would get.
+    fn find(&mut self, mac: Mac, wanted: Option<Ipv6Addr>, now_ms: u64) -> May {
+        if let Some(own) = self.six.machines.get(&mac) {
+            return May::Yes(*own, format!("{own} is its own address in the file"));
+        }
+        let Some(pool) = &mut self.pool else {
+            return May::Silent(
+                "it has no IPv6 address in the file, and there is no range6".to_owned(),
+            );
+        };
+        match pool.offer(mac, wanted, now_ms) {
+            Ok(address) => May::Yes(address, format!("{address} is free for it")),
+            Err(NoOffer::NotMine) => {
+                May::Silent("its address is of the other node, which answers".to_owned())
+            }
+            Err(NoOffer::Kept) => {
+                May::Silent("the addresses that are left are for machines of the file".to_owned())
+            }
+            Err(NoOffer::Full) => May::Silent("this node has no free address in range6".to_owned()),
+        }
+    }
+
+    /// Whether a client may have an address that it names.
+    fn may(&mut self, mac: Mac, address: Ipv6Addr, how: How, now_ms: u64) -> May {
+        if let Some(own) = self.six.machines.get(&mac) {
+            // It gets its own, and no other one.
+            return May::Yes(*own, format!("{own} is its own address in the file"));
+        }
+        if !self.six.network.may_have(address) {
+            let why = format!("{address} is not of this network");
+            return May::No(Status::NotOnLink, why);
+        }
+        if let Some(other) = self.fixed.get(&address) {
+            let why = format!("{address} is the address of {other} in the file");
+            return May::No(Status::NoAddress, why);
+        }
+        let Some(pool) = &mut self.pool else {
+            return May::Silent(
+                "it has no IPv6 address in the file, and there is no range6".to_owned(),
+            );
+        };
+        match pool.claim(mac, address, how, now_ms) {
+            Claim::Yes => May::Yes(address, format!("{address} is its address now")),
+            Claim::No => May::No(Status::NoAddress, format!("{address} is not free for it")),
+            Claim::NotMine => May::Silent(format!("{address} is of the other node, which answers")),
+            Claim::Unclear => May::Silent(format!(
+                "the other node may have given {address} to another machine"
+            )),
+        }
+    }
+
+    /// A client asks for an address, or to keep it.
+    fn claim(&mut self, request: &Request, now_ms: u64) -> Decision {
+        let Some((first, others)) = request.associations.split_first() else {
+            return Decision::silent("it asks for no address (IA_NA)");
+        };
+        let how = match request.kind {
+            Kind::Request => How::Selecting,
+            _ => How::Renew,
+        };
+        let wanted = first.addresses.first().copied();
+        let wanted = match (wanted, how) {
+            (Some(wanted), _) => May::Yes(wanted, String::new()),
+            (None, How::Selecting) => self.find(request.mac, None, now_ms),
+            (None, _) => May::No(Status::NoBinding, "it names no address".to_owned()),
+        };
+        let may = match wanted {
+            May::Yes(wanted, _) => self.may(request.mac, wanted, how, now_ms),
+            other => other,
+        };
+        // What a client may not keep ends at once; the client asks for another one then.
+        let missing = match how {
+            How::Selecting => Status::NoAddress,
+            _ => Status::NoBinding,
+        };
+        let (first, why) = match may {
+            May::Yes(address, why) => (Ok(address), why),
+            May::No(status, why) => (Err(status), why),
+            May::Silent(why) if request.kind != Kind::Request => return Decision::silent(why),
+            May::Silent(why) => (Err(Status::NoAddress), why),
+        };
+        let is_renewed = how != How::Selecting;
+        let mut grants = granted(&request.associations[0], first, others, missing);
+        for (grant, association) in grants.iter_mut().zip(&request.associations) {
+            let ended = association.addresses.iter().copied();
+            let ended = ended.filter(|one| is_renewed && Some(*one) != grant.address);
+            grant.ended.extend(ended);
+            if !grant.ended.is_empty() {
+                grant.status = None;
+            }
+        }
+        self.answer(request, Verdict::Reply, grants, why)
+    }
+
+    /// A client has come back to a network, and asks whether it is the same.
+    fn confirm(&self, request: &Request) -> Decision {
+        let mut all = { request.associations.iter() }.flat_map(|one| &one.addresses);
+        let Some(first) = all.clone().next() else {
+            return Decision::silent("it names no address");
+        };
+        let network = self.six.network;
+        let (status, why) = match all.find(|one| !network.has(**one)) {
+            None => (Status::Success, format!("{first} is of this network")),
+            Some(other) => (Status::NotOnLink, format!("{other} is not of this network")),
+        };
+        self.done(request, status, Vec::new(), why)
+    }
+
+    /// A client needs its address no more, or has found that somebody else uses it.
+    fn give_back(&mut self, request: &Request, now_ms: u64) -> Decision {
+        let mac = request.mac;
+        let mut grants = Vec::new();
+        let mut why = "it names no address that it has from here".to_owned();
+        for association in &request.associations {
+            let mut is_known = false;
+            for address in &association.addresses {
+                if self.six.machines.get(&mac) == Some(address) {
+                    is_known = true;
+                    why = match request.kind {
+                        Kind::Decline => format!(
+                            "somebody else uses {address}, which is its own address in the file"
+                        ),
+                        _ => format!("{address} stays its own address, by the file"),
+                    };
+                    continue;
+                }
+                let Some(pool) = self.pool.as_mut() else {
+                    continue;
+                };
+                if pool.of(mac) != Some(*address) {
+                    continue;
+                }
+                is_known = true;
+                why = match request.kind {
+                    Kind::Decline if pool.decline(*address, now_ms) => format!(
+                        "somebody else uses {address}, which is given to nobody for a while"
+                    ),
+                    Kind::Release if pool.release(mac, *address, now_ms) => {
+                        "its address is free soon".to_owned()
+                    }
+                    _ => {
+                        "it has just got this address again, or it is of the other node".to_owned()
+                    }
+                };
+            }
+            if !is_known {
+                grants.push(Grant {
+                    id: association.id,
+                    address: None,
+                    ended: Vec::new(),
+                    status: Some(Status::NoBinding),
+                });
+            }
+        }
+        self.done(request, Status::Success, grants, why)
+    }
+
+    fn done(&self, request: &Request, status: Status, grants: Vec<Grant>, why: String) -> Decision {
+        let decision = self.answer(request, Verdict::Reply, grants, why);
+        let answer = decision.answer.map(|answer| Answer {
+            status: Some(status),
+            file: None,
+            ..answer
+        });
+        Decision {
+            answer,
+            is_lease: false,
+            ..decision
+        }
+    }
+
+    fn answer(
+        &self,
+        request: &Request,
+        verdict: Verdict,
+        grants: Vec<Grant>,
+        why: String,
+    ) -> Decision {
+        let is_lease = verdict == Verdict::Reply && grants.iter().any(|one| one.address.is_some());
+        let is_given = is_lease || verdict == Verdict::Advertise;
+        let is_for_load = is_given || request.kind == Kind::Information;
+        let file = self.file(request);
+        let why = match &file {
+            _ if !is_for_load || request.stage == Stage::System => why,
+            Ok(file) => format!("{why}; it loads {file}"),
+            Err(reason) => format!("{why}; it loads nothing: {reason}"),
+        };
+        let answer = Answer {
+            verdict,
+            grants,
+            status: None,
+            is_rapid: false,
+            file: file.ok().filter(|_| is_for_load),
+        };
+        Decision {
+            answer: Some(answer),
+            why,
+            is_lease,
+        }
+    }
+
+    /// The URL of what a client loads, or why there is nothing.
+    fn file(&self, request: &Request) -> Result<String, String> {
+        let server = self.here.address;
+        let base = format!("http://[{server}]:{}", self.lan.http_port);
+        let asks = (request.stage, request.architecture);
+        let loads = loads(&self.lan, &self.turns, request.mac, asks)?;
+        Ok(match (loads, request.stage) {
+            (Loads::Script, _) => format!("{base}/{}", script::name(request.mac)),
+            (Loads::Loader(name), Stage::HttpFirmware) => format!("{base}/{name}"),
+            (Loads::Loader(name), _) => format!("tftp://[{server}]/{name}"),
+        })
+    }
+}
+
+/// What the associations of a client get: the first one its address, or the reason for none, and the
+/// others a reason. A machine has one address.
+fn granted(
+    first: &Association,
+    address: Result<Ipv6Addr, Status>,
+    others: &[Association],
+    status: Status,
+) -> Vec<Grant> {
+    let grant = |association: &Association, address: Result<Ipv6Addr, Status>| Grant {
+        id: association.id,
+        address: address.ok(),
+        ended: Vec::new(),
+        status: address.err(),
+    };
+    let others = others.iter().map(|one| grant(one, Err(status)));
+    std::iter::once(grant(first, address))
+        .chain(others)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,318 @@
+//! What each kind of client is answered in each state of its address, and why.
+
+use super::super::samples::UUID;
+use super::*;
+use crate::config::{Image, Machine, Network6, Unknown};
+use crate::dhcp::pool::Range;
+use std::collections::HashSet;
+
+/// A machine of the file with an address, one without, and one that the file does not name.
+const FIXED: Mac = Mac([2, 0, 0, 0, 0, 1]);
+const RANGED: Mac = Mac([2, 0, 0, 0, 0, 2]);
+const STRANGER: Mac = Mac([2, 0, 0, 0, 0, 3]);
+const HOUR_MS: u64 = 3_600_000;
+
+fn ip(last: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd00, 0x20, 0, 0, 0, 0, 0, last)
+}
+
+fn here() -> Here {
+    Here::new(ip(2), Mac([0x52, 0x54, 0, 0, 0, 2]))
+}
+
+/// A desk with the first of so many parts of its range.
+fn desk(unknown: Unknown, parts: u32) -> Desk {
+    let mut lan = Lan::plain("br0");
+    let kernel = Image::Kernel {
+        kernel: "/srv/kernel".into(),
+        initrd: Vec::new(),
+        append: String::new(),
+        nbd: None,
+    };
+    lan.images.insert("rescue".to_owned(), kernel);
+    lan.unknown = unknown;
+    for (mac, name) in [(FIXED, "fixed"), (RANGED, "ranged")] {
+        let machine = Machine {
+            name: name.to_owned(),
+            address: None,
+            image: "rescue".to_owned(),
+            once: false,
+        };
+        lan.machines.insert(mac, machine);
+    }
+    let six = Six {
+        network: Network6::of(ip(0), 64),
+        range: Some((ip(0x100), ip(0x109))),
+        lease_s: 3_600,
+        machines: [(FIXED, ip(0x107))].into(),
+        dns: Vec::new(),
+    };
+    let range = Range {
+        first: ip(0x100),
+        last: ip(0x109),
+        parts,
+    };
+    let mut pool = Pool::new(range, 3_600, HashSet::from([ip(0x107)]), [], 0);
+    pool.take(0, true, 0);
+    Desk::new(lan, six, here(), Some(pool))
+}
+
+fn request(kind: Kind, mac: Mac, addresses: &[u16]) -> Request {
+    let needs_server = matches!(
+        kind,
+        Kind::Request | Kind::Renew | Kind::Release | Kind::Decline
+    );
+    let association = Association {
+        id: [0, 0, 0, 7],
+        addresses: addresses.iter().map(|last| ip(*last)).collect(),
+    };
+    Request {
+        kind,
+        xid: [1, 2, 3],
+        mac,
+        stage: Stage::System,
+        architecture: None,
+        client: UUID.to_vec(),
+        server: needs_server.then(|| here().duid),
+        associations: vec![association],
+        is_rapid: false,
+        wants: Vec::new(),
+        enterprise: [0, 0, 1, 0x57],
+        hops: Vec::new(),
+    }
+}
+
+fn shown(decision: &Decision) -> String {
+    let Some(answer) = &decision.answer else {
+        return format!("-: {}", decision.why);
+    };
+    let mut text = answer.verdict.word().to_owned();
+    if let Some(status) = answer.status {
+        text.push_str(&format!(" {}", status.word()));
+    }
+    for grant in &answer.grants {
+        let address = grant.address.map(|address| address.to_string());
+        let status = grant.status.map(|status| status.word().to_owned());
+        let words = address.or(status).unwrap_or_else(|| "nothing".to_owned());
+        text.push_str(&format!(
+            " [{words}{}]",
+            " and an end".repeat(grant.ended.len())
+        ));
+    }
+    let lease = if decision.is_lease { ", a lease" } else { "" };
+    format!("{text}{lease}: {}", decision.why)
+}
+
+#[test]
+fn each_message_is_answered_with_its_reason() {
+    let table: &[(&str, &[(Kind, Mac, &[u16])])] = &[
+        (
+            "an address of its own",
+            &[
+                (Kind::Solicit, FIXED, &[]),
+                (Kind::Request, FIXED, &[0x107]),
+                (Kind::Renew, FIXED, &[0x107]),
+                (Kind::Request, FIXED, &[0x105]),
+                (Kind::Renew, FIXED, &[0x105]),
+                (Kind::Decline, FIXED, &[0x107]),
+                (Kind::Release, FIXED, &[0x107]),
+            ],
+        ),
+        (
+            "an address of the range",
+            &[
+                (Kind::Solicit, RANGED, &[0x103]),
+                (Kind::Request, RANGED, &[0x103]),
+                (Kind::Solicit, STRANGER, &[0x103]),
+                (Kind::Request, STRANGER, &[0x103]),
+                (Kind::Renew, STRANGER, &[0x103]),
+                (Kind::Rebind, STRANGER, &[0x103]),
+                (Kind::Renew, RANGED, &[0x103]),
+                (Kind::Rebind, RANGED, &[0x103]),
+                (Kind::Confirm, RANGED, &[0x103]),
+                (Kind::Release, STRANGER, &[0x103]),
+                (Kind::Release, RANGED, &[0x103]),
+                (Kind::Decline, RANGED, &[0x103]),
+            ],
+        ),
+        (
+            "an address that it does not name",
+            &[
+                (Kind::Request, RANGED, &[]),
+                (Kind::Renew, RANGED, &[]),
+                (Kind::Confirm, RANGED, &[]),
+            ],
+        ),
+        (
+            "an address that is not for it",
+            &[
+                (Kind::Request, RANGED, &[0x107]),
+                (Kind::Renew, RANGED, &[0x107]),
+                (Kind::Request, RANGED, &[0x200]),
+            ],
+        ),
+        (
+            "after a restart of the node",
+            &[
+                (Kind::Renew, RANGED, &[0x104]),
+                (Kind::Solicit, RANGED, &[]),
+            ],
+        ),
+    ];
+    let mut text = String::new();
+    for (name, steps) in table {
+        text.push_str(&format!("{name}\n"));
+        let mut desk = desk(Unknown::Menu, 1);
+        for (kind, mac, addresses) in *steps {
+            let decision = desk.decide(&request(*kind, *mac, addresses), 0);
+            text.push_str(&format!(
+                "  {} {mac} {addresses:x?} -> {}\n",
+                kind.word(),
+                shown(&decision)
+            ));
+        }
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn other_networks_other_servers_and_strangers_are_told_apart() {
+    let mut desk = desk(Unknown::Menu, 1);
+    let mut far = request(Kind::Confirm, RANGED, &[0x103]);
+    far.associations[0]
+        .addresses
+        .push("fd00:21::1".parse().unwrap());
+    assert_eq!(
+        shown(&desk.decide(&far, 0)),
+        "REPLY NotOnLink: fd00:21::1 is not of this network"
+    );
+    far.kind = Kind::Request;
+    far.associations[0].addresses.remove(0);
+    let told = shown(&desk.decide(&far, 0));
+    assert!(told.starts_with("REPLY [NotOnLink]: "), "{told}");
+    // Its offer is free again when it takes that of another server.
+    desk.decide(&request(Kind::Solicit, RANGED, &[0x103]), 0);
+    let mut other = request(Kind::Request, RANGED, &[0x103]);
+    other.server = Some(vec![9; 10]);
+    assert_eq!(
+        shown(&desk.decide(&other, 0)),
+        "-: it is for another server"
+    );
+    assert_eq!(desk.pool().unwrap().of(RANGED), None);
+    let mut quiet = self::desk(Unknown::Ignore, 1);
+    let told = shown(&quiet.decide(&request(Kind::Solicit, STRANGER, &[]), 0));
+    assert!(told.starts_with("-: the file does not name"), "{told}");
+}
+
+#[test]
+fn a_machine_has_one_address_whatever_it_asks_for() {
+    let mut desk = desk(Unknown::Menu, 1);
+    let mut many = request(Kind::Request, RANGED, &[0x103, 0x104]);
+    many.associations.push(Association {
+        id: [0, 0, 0, 8],
+        addresses: vec![ip(0x105)],
+    });
+    let told = shown(&desk.decide(&many, 0));
+    assert!(
+        told.starts_with("REPLY [fd00:20::103] [NoAddrsAvail], a lease"),
+        "{told}"
+    );
+    many.kind = Kind::Renew;
+    let told = shown(&desk.decide(&many, 0));
+    assert!(
+        told.starts_with("REPLY [fd00:20::103 and an end] [nothing and an end], a lease"),
+        "{told}"
+    );
+}
+
+#[test]
+fn two_messages_are_enough_where_no_other_node_could_give_another_address() {
+    for (mac, parts, expected) in [
+        (RANGED, 1, "REPLY [fd00:20::103], a lease"),
+        (RANGED, 2, "ADVERTISE [fd00:20::103]"),
+        (FIXED, 2, "REPLY [fd00:20::107], a lease"),
+    ] {
+        let mut desk = desk(Unknown::Menu, parts);
+        let mut rapid = request(Kind::Solicit, mac, &[0x103]);
+        rapid.is_rapid = true;
+        let decision = desk.decide(&rapid, 0);
+        assert!(shown(&decision).starts_with(expected), "{decision:?}");
+        let is_rapid = decision.answer.is_some_and(|answer| answer.is_rapid);
+        assert_eq!(is_rapid, expected.starts_with("REPLY"));
+    }
+}
+
+#[test]
+fn an_address_of_the_part_of_another_node_is_that_nodes() {
+    let mut desk = desk(Unknown::Menu, 2);
+    for kind in [Kind::Renew, Kind::Rebind] {
+        let decision = desk.decide(&request(kind, RANGED, &[0x108]), 0);
+        assert!(shown(&decision).starts_with("-: fd00:20::108 is of the other node"));
+    }
+    // The other node is gone, and what it gave is not known here: who uses an address keeps it, and
+    // nobody else gets it.
+    desk.pool().unwrap().take(1, false, 0);
+    let asked = desk.decide(&request(Kind::Request, STRANGER, &[0x108]), 0);
+    assert!(
+        shown(&asked).starts_with("REPLY [NoAddrsAvail]"),
+        "{asked:?}"
+    );
+    let kept = desk.decide(&request(Kind::Rebind, RANGED, &[0x108]), 0);
+    assert!(
+        shown(&kept).starts_with("REPLY [fd00:20::108], a lease"),
+        "{kept:?}"
+    );
+    let later = desk.decide(&request(Kind::Request, STRANGER, &[0x109]), 2 * HOUR_MS);
+    assert!(
+        shown(&later).starts_with("REPLY [fd00:20::109], a lease"),
+        "{later:?}"
+    );
+}
+
+#[test]
+fn each_stage_of_a_machine_gets_its_file_at_the_address_of_the_node() {
+    let mut desk = desk(Unknown::Menu, 1);
+    let mut file = |stage, architecture, mac| {
+        let mut asks = request(Kind::Solicit, mac, &[]);
+        (asks.stage, asks.architecture) = (stage, architecture);
+        let decision = desk.decide(&asks, 0);
+        decision.answer.and_then(|answer| answer.file)
+    };
+    assert_eq!(
+        [
+            file(Stage::Firmware, Some(7), FIXED),
+            file(Stage::HttpFirmware, Some(16), FIXED),
+            file(Stage::Ipxe, Some(7), FIXED),
+            file(Stage::System, None, FIXED),
+            file(Stage::Firmware, Some(11), FIXED),
+        ],
+        [
+            Some("tftp://[fd00:20::2]/snponly.efi".to_owned()),
+            Some("http://[fd00:20::2]:7447/snponly.efi".to_owned()),
+            Some("http://[fd00:20::2]:7447/boot/02-00-00-00-00-01.ipxe".to_owned()),
+            None,
+            None,
+        ]
+    );
+    let information = Request {
+        associations: Vec::new(),
+        stage: Stage::Ipxe,
+        ..request(Kind::Information, FIXED, &[])
+    };
+    let decision = desk.decide(&information, 0);
+    assert!(decision.answer.unwrap().file.is_some() && !decision.is_lease);
+}
+
+#[test]
+fn what_only_the_leader_decides_no_other_node_says() {
+    let mut desk = desk(Unknown::Menu, 1);
+    let leader = Leader {
+        name: "alpha".to_owned(),
+        orders: HashSet::from([crate::mac::mark(FIXED)]),
+    };
+    desk.set_turns(Turns::default(), Some(leader));
+    let mut asks = request(Kind::Solicit, FIXED, &[]);
+    asks.stage = Stage::Ipxe;
+    let told = shown(&desk.decide(&asks, 0));
+    assert_eq!(told, "-: it boots something once, which node alpha decides");
+}

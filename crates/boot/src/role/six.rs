@@ -1,0 +1,176 @@
+//! The sockets of one network over IPv6, beside those of IPv4, which do not depend on them.
+
+use crate::config::Network6;
+use crate::dhcp6::advert::{self, Schedule, To};
+use crate::dhcp6::desk::Here;
+use crate::mac::Mac;
+use crate::net::batch::{self, Batch};
+use crate::net::router::Router;
+use crate::net::six::{self, Cards};
+use crate::site::{Shared, Site};
+use configuration::outside::Outside;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
+use std::time::Duration;
+
+/// The sockets of IPv6 at an interface.
+#[derive(Debug)]
+pub(super) struct Six {
+    pub(super) dhcp: UdpSocket,
+    pub(super) tftp: UdpSocket,
+    pub(super) http: TcpListener,
+    cards: Cards,
+    schedule: Schedule,
+}
+
+/// Something to send.
+struct Outgoing {
+    mac: Mac,
+    to: SocketAddrV6,
+    /// It is to be on the disk first.
+    is_lease: bool,
+    bytes: Vec<u8>,
+}
+
+/// A number that nobody knows before.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+impl Six {
+    /// Opens the sockets.
+    ///
+    /// # Errors
+    /// The system's, in words.
+    pub(super) fn open(
+        interface: &str,
+        index: u32,
+        (tftp, http): (u16, u16),
+        now_ms: u64,
+    ) -> Result<Six, String> {
+        let failed = |what: &str, error: io::Error| {
+            let why = language::reason(&error);
+            format!("cannot open {what} at {interface}: {why}")
+        };
+        let dhcp = six::dhcp(interface, index);
+        let dhcp = dhcp.and_then(|socket| batch::prepare(&socket).map(|()| socket));
+        Ok(Six {
+            dhcp: dhcp.map_err(|error| failed("port 547 of DHCPv6", error))?,
+            tftp: six::open(interface, tftp)
+                .map_err(|error| failed("the port of TFTP over IPv6", error))?,
+            http: six::listen(interface, http)
+                .map_err(|error| failed("the port of HTTP over IPv6", error))?,
+            cards: Cards::open(index).map_err(|error| failed("the frames of IPv6", error))?,
+            schedule: Schedule::new(now_ms),
+        })
+    }
+
+    /// When an advertisement is due.
+    pub(super) fn due_ms(&self) -> u64 {
+        self.schedule.due_ms()
+    }
+
+    /// Notes who asks for a router, and advertises what is due.
+    pub(super) fn advertise(
+        &mut self,
+        router: &Router,
+        (network, card): (Network6, Mac),
+        now_ms: u64,
+    ) {
+        while let Some(question) = router.question() {
+            self.schedule.asked(question.address(), now_ms, random());
+        }
+        let packet = advert::packet(network, card);
+        for to in self.schedule.take(now_ms, random()) {
+            let to = match to {
+                To::All => None,
+                To::One(to) => Some(to),
+            };
+            // What cannot be sent is lost like any packet; the machine asks again.
+            let _ = router.advertise(to, &packet);
+        }
+    }
+
+    /// Answers packets of DHCPv6 that have come.
+    pub(super) fn answer(
+        &mut self,
+        site: &Shared,
+        batch: &mut Batch,
+        wait_max: Duration,
+        now_ms: fn() -> u64,
+    ) {
+        batch.receive(&self.dhcp);
+        self.cards.look();
+        // Not before they have come: a lease begins when it is given, or later.
+        let now = now_ms();
+        let mut outgoing = Vec::new();
+        let mut of_all = site.lock();
+        for packet in batch.packets() {
+            // This program was stopped meanwhile; its sender has asked again, or given up.
+            if packet.waited <= wait_max
+                && let SocketAddr::V6(from) = packet.from
+            {
+                outgoing.extend(self.decide(&mut of_all, packet.bytes, from, now));
+            }
+        }
+        drop(of_all);
+        let (leases, others): (Vec<Outgoing>, Vec<Outgoing>) =
+            { outgoing.into_iter() }.partition(|one| one.is_lease);
+        others.iter().for_each(|one| self.send(one));
+        if leases.is_empty() {
+            return;
+        }
+        // The others are told only when their leases are on the disk.
+        let mut site = site.lock();
+        site.store6();
+        for one in leases {
+            match site.may_tell6(one.mac) {
+                true => self.send(&one),
+                false => site.withheld(one.mac),
+            }
+        }
+    }
+
+    fn decide(
+        &self,
+        site: &mut Site,
+        bytes: &[u8],
+        from: SocketAddrV6,
+        now_ms: u64,
+    ) -> Option<Outgoing> {
+        let card = self.cards.of(*from.ip());
+        let (request, decision) = site.decide6(bytes, *from.ip(), card, now_ms)?;
+        let port = match request.hops.is_empty() {
+            true => six::CLIENT,
+            false => six::SERVER,
+        };
+        Some(Outgoing {
+            mac: request.mac,
+            to: SocketAddrV6::new(*from.ip(), port, 0, from.scope_id()),
+            is_lease: decision.is_lease,
+            bytes: site.written6(&request, &decision)?,
+        })
+    }
+
+    fn send(&self, one: &Outgoing) {
+        // What cannot be sent is lost like any packet; the client asks again.
+        let _ = self.dhcp.send_to(&one.bytes, one.to);
+    }
+}
+
+/// This node at an interface: its first address in the network of the section, or the first at all, where
+/// its clients are behind relays.
+pub(super) fn here(interface: &str, card: Mac, network: Network6) -> Option<Here> {
+    let interfaces = Outside::default().interfaces();
+    let interface = { interfaces.into_iter() }.find(|one| one.name == interface)?;
+    let all = { interface.addresses.iter() }.filter_map(|(address, _)| match address {
+        IpAddr::V6(address) if !address.is_unicast_link_local() => Some(*address),
+        _ => None,
+    });
+    let all: Vec<Ipv6Addr> = all.collect();
+    let own = { all.iter() }.find(|address| network.has(**address));
+    let address = own.or(all.first())?;
+    Some(Here::new(*address, card))
+}

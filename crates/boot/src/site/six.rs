@@ -1,0 +1,260 @@
+//! IPv6 of one network: who is answered what over DHCPv6, and the leases of its range.
+
+use super::keeping::{Keeping, Plan};
+use super::{Held, Site};
+use crate::config::Network6;
+use crate::dhcp::loads::Leader;
+use crate::dhcp::pool::{Pool, Range};
+use crate::dhcp6::desk::{Decision, Desk, Here};
+use crate::dhcp6::request::Request;
+use crate::history::Step;
+use crate::journal::Journal;
+use crate::mac::Mac;
+use part::report::Moment;
+use std::collections::{BTreeMap, HashSet};
+use std::net::Ipv6Addr;
+
+/// IPv6 of one network.
+#[derive(Default)]
+pub(super) struct Six {
+    /// None while the interface has no address, or the section has no IPv6.
+    desk: Option<Desk>,
+    keeping: Keeping<Ipv6Addr>,
+    /// The other nodes, as they were when the addresses were made.
+    nodes: Vec<Ipv6Addr>,
+}
+
+impl Six {
+    fn pool(&mut self) -> Option<&mut Pool<Ipv6Addr>> {
+        self.desk.as_mut().and_then(Desk::pool)
+    }
+
+    /// What single boots have come to, and the node that decides them where it is another one.
+    pub(super) fn set_turns(&mut self, turns: &crate::assignment::Turns, leader: Option<&Leader>) {
+        if let Some(desk) = &mut self.desk {
+            desk.set_turns(turns.clone(), leader.cloned());
+        }
+    }
+
+    /// Why leases are not kept, in words.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.keeping.trouble.clone()
+    }
+}
+
+impl Site {
+    /// This node in the network over IPv6, once its interface has an address.
+    pub fn here6(&self) -> Option<&Here> {
+        self.six.desk.as_ref().map(Desk::here)
+    }
+
+    /// The network in which this node answers machines directly, not only through relays.
+    pub fn advertises(&self) -> Option<Network6> {
+        let desk = self.six.desk.as_ref()?;
+        let network = desk.network();
+        network.has(desk.here().address).then_some(network)
+    }
+
+    /// The interface has this IPv6 address from now on, or none.
+    pub fn is_here6(&mut self, here: Option<Here>, now_ms: u64) {
+        match here {
+            Some(here) if self.here6() != Some(&here) => self.rebuild6(Some(here), now_ms),
+            Some(_) => {}
+            None => self.rebuild6(None, now_ms),
+        }
+    }
+
+    /// The section has changed.
+    pub(super) fn change6(&mut self, now_ms: u64) {
+        let here = self.here6().cloned();
+        self.rebuild6(here, now_ms);
+    }
+
+    fn rebuild6(&mut self, here: Option<Here>, now_ms: u64) {
+        self.store6();
+        let (Some(here), Some(config)) = (here, self.lan.six.clone()) else {
+            self.six.desk = None;
+            return;
+        };
+        self.six.nodes.clone_from(&self.parts.standing.nodes.six);
+        let fixed = config.machines.values().copied();
+        let nodes = self.six.nodes.iter().copied().chain([here.address]);
+        let reserved: HashSet<Ipv6Addr> =
+            fixed.chain(nodes).chain([config.network.first]).collect();
+        let plan = self.range6().map(|range| Plan {
+            range,
+            lease_s: config.lease_s,
+            reserved,
+        });
+        let Six { desk, keeping, .. } = &mut self.six;
+        let before = desk.as_mut().and_then(Desk::pool);
+        let held = &self.parts.standing.held;
+        let pool = plan.map(|plan| keeping.pool(plan, before.as_deref(), held, now_ms));
+        self.six.desk = Some(Desk::new(self.lan.clone(), config, here, pool));
+        self.pass_turns();
+    }
+
+    /// The range of IPv6, in parts.
+    pub fn range6(&self) -> Option<Range<Ipv6Addr>> {
+        let (first, last) = self.lan.six.as_ref()?.range?;
+        Some(Range {
+            first,
+            last,
+            parts: self.parts.count,
+        })
+    }
+
+    /// Whether leases of IPv6 are to be kept, and no journal is there.
+    pub fn needs_journal6(&self) -> bool {
+        self.range6().is_some() && !self.six.keeping.is_kept()
+    }
+
+    /// Keeps the leases of IPv6 in this journal, or says why not.
+    pub fn keep_in6(&mut self, journal: Result<Journal<Ipv6Addr>, String>, now_ms: u64) {
+        let is_kept = journal.is_ok();
+        self.six.keeping.keep_in(journal);
+        if is_kept {
+            self.change6(now_ms);
+        }
+    }
+
+    /// This node holds other parts than before.
+    pub(super) fn stand6(&mut self, before: &BTreeMap<usize, Held>, now_ms: u64) {
+        let held = &self.parts.standing.held;
+        let Six { desk, keeping, .. } = &mut self.six;
+        let pool = desk.as_mut().and_then(Desk::pool);
+        keeping.stand(pool, before, held, now_ms);
+        if self.six.nodes != self.parts.standing.nodes.six {
+            self.change6(now_ms);
+        }
+    }
+
+    /// Another node may hold a part from now on.
+    pub(super) fn give_up6(&mut self, part: usize) {
+        let Six { desk, keeping, .. } = &mut self.six;
+        keeping.give_up(desk.as_mut().and_then(Desk::pool), part);
+    }
+
+    /// Writes to the disk what the next start has to know of leases of IPv6.
+    pub fn store6(&mut self) {
+        let changes = self.six.pool().map(Pool::changes).unwrap_or_default();
+        self.six.keeping.store(&changes);
+    }
+
+    /// Whether all that the next start has to know of IPv6 is on the disk.
+    pub(super) fn is_stored6(&mut self) -> bool {
+        let has_changes = self.six.pool().is_some_and(|pool| pool.has_changes());
+        !self.needs_journal6() && self.six.keeping.trouble.is_none() && !has_changes
+    }
+
+    /// Whether a machine may be told of its lease of IPv6.
+    pub fn may_tell6(&self, mac: Mac) -> bool {
+        self.six.keeping.may_tell(mac)
+    }
+
+    /// When something of IPv6 ends next.
+    pub(super) fn next_end6_ms(&mut self) -> Option<u64> {
+        self.six.pool()?.next_end_ms()
+    }
+
+    /// Ends what has ended.
+    pub(super) fn expire6(&mut self, now_ms: u64) {
+        if let Some(pool) = self.six.pool() {
+            pool.expire(now_ms);
+        }
+    }
+
+    /// Decides what a packet of DHCPv6 is answered. `card`: the card of its sender, where that is known.
+    /// None: it is none, or one too many.
+    pub fn decide6(
+        &mut self,
+        packet: &[u8],
+        from: Ipv6Addr,
+        card: Option<Mac>,
+        now_ms: u64,
+    ) -> Option<(Request, Decision)> {
+        self.counts.requests += 1;
+        self.end_parts(now_ms);
+        let Ok(request) = Request::read(packet, from, card) else {
+            self.counts.unreadable += 1;
+            return None;
+        };
+        if !self.is_for_here6(&request, from) {
+            return None;
+        }
+        if !self.limit.admits(request.mac, now_ms) {
+            self.counts.limited += 1;
+            return None;
+        }
+        let decision = self.six.desk.as_mut()?.decide(&request, now_ms);
+        let grants = decision.answer.iter().flat_map(|answer| &answer.grants);
+        let given = { grants }.find_map(|grant| grant.address);
+        if let Some(address) = given {
+            self.knows(address.into(), request.mac);
+        }
+        self.counts.answers += u64::from(decision.answer.is_some());
+        self.history.add(request.mac, step(&request, &decision));
+        Some((request, decision))
+    }
+
+    /// Whether a request is of this network: directly from a neighbour, or by a relay in it.
+    fn is_for_here6(&self, request: &Request, from: Ipv6Addr) -> bool {
+        let Some(desk) = &self.six.desk else {
+            return false;
+        };
+        // The relay nearest to the client says where it is, and one behind that may say nothing.
+        let links = request.hops.iter().rev().map(|hop| hop.link);
+        let link = { links }.find(|link| !link.is_unspecified());
+        match (link, request.hops.is_empty()) {
+            (Some(link), _) => desk.network().has(link),
+            (None, true) => from.is_unicast_link_local() && self.advertises().is_some(),
+            (None, false) => false,
+        }
+    }
+
+    /// Writes what a client is answered.
+    pub fn written6(&self, request: &Request, decision: &Decision) -> Option<Vec<u8>> {
+        let (desk, answer) = (self.six.desk.as_ref()?, decision.answer.as_ref()?);
+        let domain = self.lan.tells.domain.as_deref();
+        let duid = &desk.here().duid;
+        Some(crate::dhcp6::reply::write(
+            request,
+            answer,
+            duid,
+            desk.six(),
+            domain,
+        ))
+    }
+}
+
+fn step(request: &Request, decision: &Decision) -> Step {
+    let mut asked = format!("{} by {}", request.kind.word(), request.stage.word());
+    let mut named = { request.associations.iter() }.flat_map(|one| &one.addresses);
+    if let Some(address) = named.next() {
+        asked.push_str(&format!(" for {address}"));
+    }
+    if let Some(hop) = request.hops.last() {
+        asked.push_str(&format!(" through relay {}", hop.link));
+    }
+    let answered = decision.answer.as_ref().map_or_else(String::new, |answer| {
+        let mut words = answer.verdict.word().to_owned();
+        let address = answer.grants.iter().find_map(|grant| grant.address);
+        let status = { answer.grants.iter() }.find_map(|grant| grant.status);
+        match (address, answer.status.or(status)) {
+            (Some(address), _) => words.push_str(&format!(" {address}")),
+            (None, Some(status)) => words.push_str(&format!(" {}", status.word())),
+            (None, None) => {}
+        }
+        words
+    });
+    Step {
+        at: Moment::now(),
+        asked,
+        answered,
+        why: decision.why.clone(),
+        times: 1,
+    }
+}
+
+#[cfg(test)]
+mod tests;

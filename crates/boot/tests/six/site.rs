@@ -1,0 +1,211 @@
+//! A node with the role, and clients on a switch with it.
+
+use boot::config::{Boots, Gives, Image, Lan, Network6, Six, Tells, Unknown};
+use boot::mac::Mac;
+use boot::message::{Asked, Message};
+use boot::role::{Place, Role};
+use lab::{Host, Interface, Lab, Process, Scratch, Switch, eventually};
+use part::codec;
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::Ipv6Addr;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How long anything may take on a machine that is busy with other tests.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Notes what a client is told: the event, and the address.
+const SCRIPT: &str = "#!/bin/sh
+echo \"$reason $new_ip6_address$old_ip6_address\" >>\"$TOLD\"
+";
+
+/// A node and its network.
+pub struct Site {
+    role: Option<Role>,
+    pub server: Host,
+    pub lan: Switch,
+    pub lab: Lab,
+    leases: Scratch,
+}
+
+/// A client.
+pub struct Client {
+    pub host: Host,
+    pub at: Interface,
+    scratch: Scratch,
+}
+
+/// An address of a network.
+pub fn ip(network: u16, last: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd00, network, 0, 0, 0, 0, 0, last)
+}
+
+/// A section whose machines get an address of ten of a network.
+pub fn with_range(network: u16) -> Lan {
+    Lan {
+        interface: "eth0".to_owned(),
+        network: None,
+        gives: Gives::Fixed,
+        lease_s: 3_600,
+        tells: Tells::default(),
+        images: BTreeMap::from([("disk".to_owned(), Image::Disk)]),
+        disks: BTreeMap::new(),
+        machines: BTreeMap::new(),
+        unknown: Unknown::Menu,
+        http_port: 7_447,
+        iscsi_port: 3_260,
+        nbd_port: 10_809,
+        leases: "/nowhere".into(),
+        secure_boot: false,
+        six: Some(Six {
+            network: Network6::of(ip(network, 0), 64),
+            range: Some((ip(network, 0x100), ip(network, 0x109))),
+            lease_s: 3_600,
+            machines: BTreeMap::new(),
+            dns: Vec::new(),
+        }),
+    }
+}
+
+impl Site {
+    /// A node with this address, on which nothing runs yet.
+    pub fn new(name: &str, address: &str) -> Site {
+        let lab = Lab::new(name).unwrap();
+        let lan = lab.switch("lan").unwrap();
+        let server = lab.host("server").unwrap();
+        lan.attach(&server).unwrap().address(address).unwrap();
+        Site {
+            role: None,
+            server,
+            lan,
+            lab,
+            leases: Scratch::new().unwrap(),
+        }
+    }
+
+    fn payload(&self, mut lan: Lan) -> Vec<u8> {
+        lan.leases = self.leases.path().to_owned();
+        codec::encode(&Boots {
+            lans: [("lan".to_owned(), lan)].into(),
+            ..Boots::default()
+        })
+    }
+
+    /// Starts the role, and waits until it answers over IPv6.
+    pub fn start(&mut self, lan: Lan) {
+        let payload = self.payload(lan);
+        let place = Place {
+            only_reads: || Ok(()),
+            only_writes: |_| Ok(()),
+            runtime: || "/nowhere".into(),
+        };
+        let role = self.server.enter(|| Role::new(place, &payload));
+        self.role = Some(role.unwrap());
+        let answers = || {
+            let report = self.role().report();
+            report.subjects[0].state.word == "answers"
+        };
+        assert!(eventually(PATIENCE, answers), "{:?}", self.role().report());
+    }
+
+    /// Goes over to another section.
+    pub fn change(&mut self, lan: Lan) {
+        let payload = self.payload(lan);
+        let role = self.role.as_mut().unwrap();
+        role.change(&payload).unwrap();
+    }
+
+    /// Ends the role.
+    pub fn stop(&mut self) {
+        self.role = None;
+    }
+
+    pub fn role(&self) -> &Role {
+        self.role.as_ref().unwrap()
+    }
+
+    /// What a machine asked and was answered.
+    pub fn asked(&mut self, card: Mac) -> String {
+        let machine = card.to_string();
+        let answer = self.role.as_mut().unwrap().order(&Message::Why { machine });
+        let asked: Asked = codec::decode(&answer).unwrap();
+        let steps = asked.steps.iter();
+        let steps = steps.map(|one| format!("{} -> {}: {}\n", one.asked, one.answered, one.why));
+        steps.collect()
+    }
+
+    /// Waits until what a client was answered has a text.
+    #[track_caller]
+    pub fn why(&mut self, client: &Client, text: &str) {
+        let card = client.card();
+        let came = eventually(PATIENCE, || self.asked(card).contains(text));
+        assert!(came, "no `{text}`: {}", self.asked(card));
+    }
+
+    /// A client on the network of the node.
+    pub fn client(&self, name: &str) -> Client {
+        Client::new(&self.lab, &self.lan, name)
+    }
+}
+
+impl Client {
+    pub fn new(lab: &Lab, lan: &Switch, name: &str) -> Client {
+        let host = lab.host(name).unwrap();
+        let at = lan.attach(&host).unwrap();
+        let scratch = Scratch::new().unwrap();
+        let script = scratch.write("script", SCRIPT).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        Client { host, at, scratch }
+    }
+
+    /// Its card.
+    pub fn card(&self) -> Mac {
+        let words = ["-brief", "link", "show", "dev", "eth0"];
+        let text = self.host.ip(&words).unwrap();
+        let mac = text.split_whitespace().nth(2).unwrap();
+        mac.parse().unwrap()
+    }
+
+    fn dhclient(&self, words: &[&str]) -> Process {
+        let at = |name: &str| self.scratch.path().join(name).display().to_string();
+        let mut command = Command::new("dhclient");
+        command.arg("-6").args(words).arg("-d");
+        command.args(["-sf", &at("script"), "-lf", &at("leases")]);
+        command.args(["-pf", &at("pid"), "-cf", "/dev/null"]);
+        command.args(["-e", &format!("TOLD={}", at("told")), "eth0"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(Stdio::null());
+        self.host.spawn(command).unwrap()
+    }
+
+    /// A dhclient that stays.
+    pub fn stays(&self) -> Process {
+        let _ = fs::remove_file(self.scratch.path().join("told"));
+        self.scratch.write("leases", "").unwrap();
+        self.dhclient(&["-1", "-D", "LL"])
+    }
+
+    /// Asks for an address, and returns it.
+    #[track_caller]
+    pub fn asks(&self) -> String {
+        let program = self.stays();
+        let mut address = None;
+        let came = eventually(PATIENCE, || {
+            let told = fs::read_to_string(self.scratch.path().join("told")).unwrap_or_default();
+            let mut lines = told.lines();
+            address = lines.find_map(|line| Some(line.strip_prefix("BOUND6 ")?.to_owned()));
+            address.is_some()
+        });
+        assert!(came, "no address");
+        drop(program);
+        address.unwrap()
+    }
+
+    /// Gives the address back.
+    pub fn gives_back(&self) {
+        let program = self.dhclient(&["-r"]);
+        assert!(program.wait(PATIENCE).is_some(), "dhclient ends");
+    }
+}
