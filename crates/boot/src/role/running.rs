@@ -191,12 +191,11 @@ impl Running {
     /// Waits until something is to be done.
     fn wait(&mut self) {
         let mut left = self.looks.saturating_duration_since(Instant::now());
-        let ends = [
-            self.site.lock().next_end_ms(),
-            { self.six.as_ref() }
-                .filter(|_| self.advertises())
-                .map(Six::due_ms),
-        ];
+        let end_ms = self.site.lock().next_end_ms();
+        let advert_ms = { self.six.as_ref() }
+            .filter(|_| self.advertises())
+            .map(Six::due_ms);
+        let ends = [end_ms, advert_ms];
         if let Some(end_ms) = ends.into_iter().flatten().min() {
             left = left.min(Duration::from_millis(end_ms.saturating_sub(now_ms())));
         }
