@@ -260,7 +260,10 @@ fn not_here(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
         wrong.extend(trouble.map(|trouble| {
             let told = format!("interface '{}' {trouble}", interface.value);
             let told = Diagnostic::warning(&codes::NO_INTERFACE, interface.span, told);
-            told.label("nobody is answered there until it has one")
+            told.label(match (found, &lan.six.network) {
+                (Some(_), Some(_)) => "over IPv4 nobody is answered there until it has one",
+                _ => "nobody is answered there until it has one",
+            })
         }));
     }
     let is_missing = |path: &Path| context.outside.runs(path, None) == Runs::Missing;

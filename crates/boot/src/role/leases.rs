@@ -382,17 +382,22 @@ mod tests {
     #[test]
     fn a_part_that_another_node_or_another_range_had_has_leases_that_are_not_known() {
         let mut alpha = leases("alpha");
-        let by = |node: &str, range| {
+        let by = |node: &str, range, six| {
             let node = node.to_owned();
             codec::encode(&Record {
                 node,
                 clear: true,
                 range,
-                six: 0,
+                six,
                 orders: Vec::new(),
             })
         };
-        for (epoch, record) in [(5, by("beta", alpha.range)), (6, by("alpha", (1, 2, 2)))] {
+        let records = [
+            by("beta", alpha.range, 0),
+            by("alpha", (1, 2, 2), 0),
+            by("alpha", alpha.range, 7),
+        ];
+        for (epoch, record) in (5..).zip(records) {
             alpha.hear(&[lease("0", epoch, SECOND, record)]);
             let (standing, written) = alpha.turn((None, None), &[], true, 0);
             assert_eq!(standing.held, BTreeMap::new());
@@ -472,5 +477,32 @@ mod tests {
         let (standing, _) = alpha.turn((Some(own), None), &[], true, 0);
         let gone = vec![Ipv4Addr::new(10, 0, 0, 3)];
         assert_eq!((standing.nodes.there, standing.nodes.gone), (vec![], gone));
+    }
+
+    #[test]
+    fn ranges_of_ipv6_have_other_marks_and_the_other_node_says_its_address() {
+        let range = |last: u16| Range {
+            first: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1),
+            last: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last),
+            parts: 2,
+        };
+        assert_ne!(mark6(range(9)), mark6(range(10)));
+        let mut alpha = leases("alpha");
+        let six = Some(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 3));
+        let address = Ipv4Addr::new(10, 0, 0, 3);
+        let beta = codec::encode(&At { address, six });
+        alpha.hear(&[lease("@beta", 1, 0, beta)]);
+        let (standing, _) = alpha.turn((None, None), &[], true, 0);
+        assert_eq!(standing.nodes.six, six.into_iter().collect::<Vec<_>>());
+        // As it writes it itself, and as a node without IPv6 wrote it.
+        let own = (Some(Ipv4Addr::new(10, 0, 0, 2)), six);
+        let before = At {
+            address: Ipv4Addr::new(10, 0, 0, 2),
+            six: None,
+        };
+        alpha.hear(&[lease("@alpha", 1, SECOND, codec::encode(&before))]);
+        let (_, written) = alpha.turn(own, &[], true, 0);
+        let at: At = codec::decode(&written[0].value).unwrap();
+        assert_eq!(at.six, six);
     }
 }

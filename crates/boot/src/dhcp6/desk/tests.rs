@@ -82,6 +82,9 @@ fn request(kind: Kind, mac: Mac, addresses: &[u16]) -> Request {
     }
 }
 
+/// A message, its sender, and the addresses in it.
+type Asks<'a> = (Kind, Mac, &'a [u16]);
+
 fn shown(decision: &Decision) -> String {
     let Some(answer) = &decision.answer else {
         return format!("-: {}", decision.why);
@@ -105,7 +108,7 @@ fn shown(decision: &Decision) -> String {
 
 #[test]
 fn each_message_is_answered_with_its_reason() {
-    let table: &[(&str, &[(Kind, Mac, &[u16])])] = &[
+    let table: &[(&str, &[Asks<'_>])] = &[
         (
             "an address of its own",
             &[
