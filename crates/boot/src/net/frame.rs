@@ -170,6 +170,7 @@ fn checksum<'b>(pairs: impl Iterator<Item = &'b [u8]>) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::udp::mac_of;
     use super::*;
 
     #[test]
@@ -205,5 +206,35 @@ mod tests {
         packet[7] = 1;
         assert_eq!(owner(&packet), None);
         assert_eq!(owner(&[]), None);
+    }
+
+    #[test]
+    fn an_answer_of_arp_comes_through_the_filter_with_the_card_that_has_the_address() {
+        if !lab::may_run("an answer of ARP", lab::privileged()) {
+            return;
+        }
+        let lab = lab::Lab::new("frames").unwrap();
+        let lan = lab.switch("lan").unwrap();
+        let hosts = ["one", "two"].map(|name| lab.host(name).unwrap());
+        for (host, address) in hosts.iter().zip(["10.20.0.1/24", "10.20.0.2/24"]) {
+            lan.attach(host).unwrap().address(address).unwrap();
+        }
+        let [one, two] = &hosts;
+        let mac = |host: &lab::Host| host.enter(|| mac_of("eth0").unwrap());
+        let frames = one.enter(|| {
+            let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+            let index = rustix::net::netdevice::name_to_index(&socket, "eth0").unwrap();
+            Frames::open(index).unwrap()
+        });
+        let address = Ipv4Addr::new(10, 20, 0, 2);
+        frames.ask(mac(one), address).unwrap();
+        let mut found = None;
+        let came = lab::eventually(std::time::Duration::from_secs(30), || {
+            found = frames.answer();
+            found.is_some()
+        });
+        assert!(came, "no answer");
+        let mac = mac(two);
+        assert_eq!(found, Some(Owner { address, mac }));
     }
 }

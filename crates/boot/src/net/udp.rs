@@ -49,7 +49,9 @@ pub(super) fn at_interface(socket: &OwnedFd, interface: &str) -> io::Result<()> 
 /// The address of an interface's card. It is asked of the kernel by a socket: `/sys` may be that of another
 /// network namespace.
 pub fn mac_of(interface: &str) -> Option<Mac> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+    // Any socket will do for the question.
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None).ok()?;
     // SAFETY: this is plain data for which all zeroes are valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     // The last byte remains the NUL that ends it.

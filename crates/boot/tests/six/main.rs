@@ -71,6 +71,20 @@ fn a_machine_of_the_file_has_its_own_address_and_learns_its_network_and_no_route
 }
 
 #[test]
+fn a_machine_is_known_by_the_card_of_its_frames() {
+    if !is_ready("the card of frames", &["dhclient"]) {
+        return;
+    }
+    let mut site = Site::new("six-card", "fd00:60::1/64");
+    let one = site.client("one");
+    let mut lan = with_range(0x60);
+    let machines = &mut lan.six.as_mut().unwrap().machines;
+    machines.insert(one.card(), ip(0x60, 0x777));
+    site.start(lan);
+    assert_eq!(one.asks_without_its_card(), "fd00:60::777");
+}
+
+#[test]
 fn a_client_behind_a_relay_gets_an_address_of_its_network() {
     if !is_ready("a relay of IPv6", &["dhclient", "dnsmasq"]) {
         return;

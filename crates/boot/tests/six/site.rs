@@ -191,6 +191,25 @@ impl Client {
     #[track_caller]
     pub fn asks(&self) -> String {
         let program = self.stays();
+        self.hears(program)
+    }
+
+    /// As [`Client::asks`], with an address on the link and an identifier that do not say its card.
+    #[track_caller]
+    pub fn asks_without_its_card(&self) -> String {
+        let mode = "net/ipv6/conf/eth0/addr_gen_mode";
+        self.host.sysctl(mode, "1").unwrap();
+        let ip = |words: &[&str]| drop(self.host.ip(words).unwrap());
+        ip(&["-6", "address", "flush", "dev", "eth0"]);
+        ip(&["address", "add", "fe80::7/64", "dev", "eth0", "nodad"]);
+        let _ = fs::remove_file(self.scratch.path().join("told"));
+        let uuid = "default-duid \"\\000\\004abcdefghijklmnop\";\n";
+        self.scratch.write("leases", uuid).unwrap();
+        self.hears(self.dhclient(&["-1"]))
+    }
+
+    #[track_caller]
+    fn hears(&self, program: Process) -> String {
         let mut address = None;
         let came = eventually(PATIENCE, || {
             let told = fs::read_to_string(self.scratch.path().join("told")).unwrap_or_default();
