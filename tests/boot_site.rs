@@ -271,6 +271,16 @@ impl BootSite {
         self.at.run(command).unwrap()
     }
 
+    /// Runs a command that fails, and returns why.
+    #[track_caller]
+    pub fn fails(&self, words: &[&str]) -> String {
+        let mut command = Command::new(binary());
+        command
+            .args(words)
+            .env("EVENKEEL_RUNTIME_DIRECTORY", self.scratch.path());
+        self.at.run(command).unwrap_err().to_string()
+    }
+
     /// Waits until `evenkeel boot show` says this.
     #[track_caller]
     pub fn shows(&self, words: &str) {

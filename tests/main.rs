@@ -11,6 +11,7 @@ mod boot_dhcp;
 mod boot_dhcp_site;
 mod boot_kills;
 mod boot_machines;
+mod boot_power;
 mod boot_roots;
 mod boot_site;
 mod certificates;

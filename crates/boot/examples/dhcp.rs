@@ -20,6 +20,7 @@ fn machine(number: u32) -> (Mac, Machine) {
         address: Some(Ipv4Addr::from_bits(0x0a15_0001 + number)),
         image: "disk".to_owned(),
         once: false,
+        power: None,
     };
     (Mac([2, 1, a, b, c, d]), machine)
 }

@@ -167,6 +167,7 @@ mod tests {
             address: None,
             image: "disk".to_owned(),
             once: true,
+            power: None,
         };
         lan.machines.insert(mac, machine);
         let mut turns = Turns::default();

@@ -2,6 +2,7 @@
 
 use crate::aoe::frame::Target;
 use crate::mac::Mac;
+use part::power::control::Control;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -310,6 +311,9 @@ pub struct Machine {
     pub image: String,
     /// It boots the image once, and its disk from then on.
     pub once: bool,
+    /// By what its power is controlled; None: nothing is known of it.
+    #[serde(default)]
+    pub power: Option<Control>,
 }
 
 /// What becomes of machines that the file does not name.

@@ -3,6 +3,7 @@
 use crate::history::Step;
 use crate::keyword::NAME;
 use crate::mac::Mac;
+use part::power::control::Control;
 use part::role::PartMessage;
 use part::role::bounded::Name;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,12 @@ pub enum Message {
     },
     /// A machine is switched on by its card. The answer is [`Answer`].
     Wake {
+        /// The machine: its name or its card.
+        #[serde(with = "Name")]
+        machine: String,
+    },
+    /// By what the power of a machine is controlled. The answer is [`Powered`].
+    Power {
         /// The machine: its name or its card.
         #[serde(with = "Name")]
         machine: String,
@@ -66,6 +73,16 @@ impl Answer {
         let words = done.unwrap_or_else(|words| words);
         Answer { good, words }
     }
+}
+
+/// By what the power of a machine is controlled.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct Powered {
+    /// Why nothing is known of the machine; empty: it is known.
+    pub trouble: String,
+    /// Its control; None: its line has none.
+    pub control: Option<Control>,
 }
 
 /// What a machine asked.
@@ -121,4 +138,7 @@ pub struct Shown {
     pub last: Option<Step>,
     /// What it said of itself, while it waits for a line in the file.
     pub facts: Vec<(String, String)>,
+    /// By what its power is controlled, without secrets; empty: its line does not say.
+    #[serde(default)]
+    pub power: String,
 }

@@ -1,6 +1,7 @@
 //! What the files say of guests and of the nodes that run them, as the role gets it.
 
 use configuration::External;
+use part::power::control::Control;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -28,7 +29,7 @@ pub struct Guests {
 #[serde(default)]
 pub struct Node {
     /// How it is powered off, in the order in which it is tried.
-    pub fences: Vec<Fence>,
+    pub fences: Vec<Control>,
     /// A watchdog device, which resets the machine if this program stops feeding it.
     pub watchdog: Option<PathBuf>,
     /// What it has for guests; None: all that the machine has.
@@ -42,32 +43,6 @@ pub struct Room {
     pub memory_bytes: Option<u64>,
     /// Processors; None: they are not counted.
     pub cpus: Option<u32>,
-}
-
-/// How to power off a node from another one.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub enum Fence {
-    /// IPMI over LAN (lanplus), by `ipmitool`.
-    Ipmi {
-        /// Where the controller is: an address or a host name, perhaps with a port.
-        at: String,
-        /// The user there.
-        user: String,
-        /// The file with the password.
-        password_file: PathBuf,
-        /// The cipher suite; None: `ipmitool` asks the controller for the best one.
-        #[serde(default)]
-        cipher: Option<u32>,
-    },
-    /// A program with its arguments. It ends with 0 once the node is off.
-    Exec(Vec<String>),
-    /// A fence agent (package fence-agents): its name and its options.
-    Agent {
-        /// Its name, such as `fence_apc`.
-        name: String,
-        /// Its options, as it reads them from standard input.
-        options: BTreeMap<String, String>,
-    },
 }
 
 /// A guest.

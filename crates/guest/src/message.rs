@@ -1,8 +1,9 @@
 //! Messages to the guest role, beyond those for every role, the news of leases and of volumes. The
 //! supervisor forwards them as bytes.
 
-use crate::config::{Fence, Guest};
+use crate::config::Guest;
 use crate::keyword::NAME;
+use part::power::control::Control;
 use part::role::PartMessage;
 use part::role::bounded::{Name, Words};
 use serde::{Deserialize, Serialize};
@@ -99,7 +100,7 @@ pub struct AskFences {
 
 /// How a node is fenced, with all options: for the user that runs this program, and for nobody else.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
-pub struct Fences(pub Option<Vec<Fence>>);
+pub struct Fences(pub Option<Vec<Control>>);
 
 /// The number of [`AskFences`] among messages.
 const ASK_FENCES: u16 = 2;

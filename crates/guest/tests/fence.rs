@@ -1,10 +1,10 @@
 //! Fencing with the real `ipmitool` and a simulated management controller (`ipmi_sim` of OpenIPMI).
 
 use guest::agreement::Fenced;
-use guest::config::Fence;
 use guest::fence::nodes::Nodes;
 use guest::fence::proof::{self, Proof};
 use lab::{Controller, Location, Scratch, eventually, free_port};
+use part::power::control::Control;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::UdpSocket;
@@ -22,12 +22,12 @@ fn start() -> Controller {
     .unwrap()
 }
 
-fn fence_by(controller: &Controller, password: PathBuf) -> Fence {
+fn fence_by(controller: &Controller, password: PathBuf) -> Control {
     ipmi(controller.address().port(), password)
 }
 
-fn ipmi(port: u16, password_file: PathBuf) -> Fence {
-    Fence::Ipmi {
+fn ipmi(port: u16, password_file: PathBuf) -> Control {
+    Control::Ipmi {
         at: format!("127.0.0.1:{port}"),
         user: "admin".to_owned(),
         password_file,
@@ -36,8 +36,8 @@ fn ipmi(port: u16, password_file: PathBuf) -> Fence {
 }
 
 /// Fences a node until that has ended.
-fn fence(fences: Vec<Fence>) -> (Fenced, String) {
-    let wanted: BTreeMap<String, Vec<Fence>> = [("beta".to_owned(), fences)].into();
+fn fence(fences: Vec<Control>) -> (Fenced, String) {
+    let wanted: BTreeMap<String, Vec<Control>> = [("beta".to_owned(), fences)].into();
     let start = Instant::now();
     let now = || u64::try_from(start.elapsed().as_millis()).unwrap();
     let mut nodes = Nodes::default();
@@ -113,7 +113,7 @@ fn a_controller_that_is_unreachable_or_never_responds_is_a_failure_in_words() {
     let port = silent.local_addr().unwrap().port();
     refused(&proof::of(&ipmi(port, password.clone())));
     // Then the next method is used.
-    let off = Fence::Exec(vec!["/bin/true".to_owned()]);
+    let off = Control::Exec(vec!["/bin/true".to_owned()]);
     let (fenced, words) = fence(vec![ipmi(port, password), off]);
     assert_eq!(fenced, Fenced::Off);
     assert!(

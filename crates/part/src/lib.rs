@@ -18,6 +18,7 @@ pub mod link;
 mod lock;
 pub mod mapped;
 pub mod memory;
+pub mod power;
 pub mod report;
 pub mod role;
 pub mod row;

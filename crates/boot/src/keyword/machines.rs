@@ -7,6 +7,8 @@ use crate::mac::Mac;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
 use language::{Diagnostic, Span, Written};
+use part::power::control::Control;
+use part::power::line;
 use std::path::PathBuf;
 
 /// Machines of a section.
@@ -137,8 +139,8 @@ fn machine(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let lan = many(draft, args, "machine")?;
     let name = name("machine", args.required("the machine's name")?)?;
     let (mut mac, mut address, mut image, mut once) = (None, None, None, false);
-    let mut address6 = None;
-    let known = ["mac", "address", "address6", "image", "once"];
+    let (mut address6, mut power) = (None, None);
+    let known = ["mac", "address", "address6", "image", "once", "power"];
     args.options(&known, &[], &codes::TWICE, |option, args| {
         match option {
             "mac" => mac = Some(self::mac(args)?),
@@ -148,12 +150,17 @@ fn machine(draft: &mut Draft, args: &mut Args<'_>) -> Built {
                 let word = args.required("the name of an image")?;
                 image = Some(Written::new(word.text().into_owned(), word.span));
             }
+            "power" => power = Some(self::power(args)?),
             _ => once = true,
         }
         Ok(())
     })?;
     let missing = |what: &str| {
-        let told = format!("machine '{}' has no {what}", name.value);
+        let before = match power {
+            Some(_) => " before `power`, whose words end the line",
+            None => "",
+        };
+        let told = format!("machine '{}' has no {what}{before}", name.value);
         args.refused(&codes::ARGUMENTS, name.span, told)
     };
     let mac = mac.ok_or_else(|| missing("`mac`"))?;
@@ -168,8 +175,18 @@ fn machine(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         address6,
         image,
         once,
+        power,
     });
     Ok(())
+}
+
+/// Reads by what the power of a machine is controlled, to the end of the line.
+fn power(args: &mut Args<'_>) -> Result<Control, Diagnostic> {
+    match args.choice(&["ipmi", "exec", "agent"].map(|word| (word, word)))? {
+        "ipmi" => line::ipmi(args, &codes::TWICE),
+        "exec" => line::program(args).map(Control::Program),
+        _ => line::agent(args, &codes::TWICE),
+    }
 }
 
 fn mac(args: &mut Args<'_>) -> Result<Written<Mac>, Diagnostic> {
@@ -228,13 +245,18 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     },
     Keyword {
         places: &["boot"],
-        syntax: "machine <name> mac <address> [address <address>] [address6 <address>] image <image> [once]",
+        syntax: "machine <name> mac <address> [address <address>] [address6 <address>] image <image> [once] [power { ipmi <address> user <name> password-file <file> [cipher <number>] | exec <program> [<argument>…] | agent <agent> [<name>=<value>…] }]",
         doc: "A machine, known by the MAC address of its card, with the image that it boots. With `address`, it always has \
             this IP address, which may be within the range; without it, one of the range. `address6` is the same over IPv6, \
             with `range6`. Every node knows it, so it boots \
             and keeps its address whichever node is there. With `once`, it boots the image a single time, such as an \
             installer, and its own disk from then on: when the image has been fetched as a whole, the node remembers it. A \
-            change of the line, or `evenkeel boot once`, begins again.",
+            change of its image, or `evenkeel boot once`, begins again. `power`, last in the line, is by what `evenkeel boot \
+            power` switches the machine on and off, on the node where that command runs: its management controller by IPMI over \
+            LAN (`ipmitool -I lanplus`, with `cipher` as in `fence ipmi`), a program, or an agent of the package fence-agents. \
+            The program gets `on`, `off` or `status` behind its arguments, and its exit code is 0 for success or \"on\", and 2 for \
+            \"off\". A password in an option of an agent becomes part of the version and of its history; most agents have \
+            `password_script` for one in a file.",
         example: "machine node7 mac 52:54:00:00:00:07 address 10.20.0.107 image rescue",
         build: machine,
     },

@@ -10,6 +10,7 @@ use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
 use language::value::TimeUnit;
 use language::{Diagnostic, Line, Span, Word, Written};
+use part::power::control::Control;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -130,6 +131,7 @@ pub(super) struct Machine {
     pub(super) address6: Option<Written<Ipv6Addr>>,
     pub(super) image: Written<String>,
     pub(super) once: bool,
+    pub(super) power: Option<Control>,
 }
 
 /// What becomes of others.

@@ -111,3 +111,43 @@ fn each_mistake_of_ipv6_is_told_at_its_line() {
     }
     insta::assert_snapshot!(text);
 }
+
+#[test]
+fn the_power_of_a_machine_ends_its_line() {
+    let with = |power: &str| {
+        let line = format!("machine one mac 52:54:00:00:00:01 address 10.20.0.7 {power}");
+        told(&["image d disk", &line])
+    };
+    for (power, words) in [
+        ("image d power", "expects `ipmi`, `exec` or `agent`"),
+        ("image d power ipmy", "did you mean 'ipmi'?"),
+        (
+            "image d power ipmi 10.99.0.17 user admin",
+            "expects `password-file` and a file",
+        ),
+        (
+            "image d power ipmi 10.99.0.17 user a user b",
+            "error[E0954]: 'user' may appear only once",
+        ),
+        (
+            "image d power exec outlet",
+            "'outlet' is not an absolute path",
+        ),
+        ("image d power agent apc", "not the name of a fence agent"),
+        (
+            "power exec /bin/outlet image d",
+            "has no `image` before `power`, whose words end the line",
+        ),
+    ] {
+        let told = with(power);
+        assert!(told.contains(words), "{power}: {told}");
+    }
+    for power in [
+        "ipmi 10.99.0.17 user admin password-file /etc/evenkeel/ipmi",
+        "exec /bin/outlet 3",
+        "agent fence_apc ip=10.99.0.12 plug=3",
+    ] {
+        let told = with(&format!("image d once power {power}"));
+        assert!(!told.contains("error"), "{told}");
+    }
+}

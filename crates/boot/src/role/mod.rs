@@ -14,7 +14,7 @@ use crate::config::{self, Boots, Lan};
 use crate::disk::Storage;
 use crate::disk::overlays::{Overlays, Plan};
 use crate::mac::{Mac, mark};
-use crate::message::{Answer, Asked, Machines, Message, Watched};
+use crate::message::{Answer, Asked, Machines, Message, Powered, Watched};
 use crate::portal::{self, Portal};
 use crate::site::{Held, Servers, Shared, Site, Standing, rows};
 use leases::Leases;
@@ -393,6 +393,7 @@ impl Role {
                 codec::encode(&Answer::of(self.once(machine, image)))
             }
             Message::Wake { machine } => codec::encode(&Answer::of(self.wake(machine))),
+            Message::Power { machine } => codec::encode(&self.power(machine)),
             Message::Why { machine } => codec::encode(&self.why(machine)),
             Message::Machines {} => codec::encode(&self.machines()),
             Message::Watch { after } => codec::encode(&self.watch(after)),
@@ -445,11 +446,39 @@ impl Role {
             },
             (Err(words), _) => return Err(words),
         };
-        let interface = running.site.lock().lan().interface.clone();
+        let site = running.site.lock();
+        let interface = site.lan().interface.clone();
+        let line = site.lan().machines.get(&mac);
+        let control = line.and_then(|line| Some((&line.name, line.power.as_ref()?)));
+        let control = control.map_or_else(String::new, |(name, control)| {
+            format!(
+                ". It has power control ({}): `evenkeel boot power on {name}` also sees whether it is on",
+                control.name()
+            )
+        });
+        drop(site);
         running.server.wake_machine(mac);
         Ok(format!(
-            "sent to {mac} at {interface}; a machine that is set to wake by its card switches on"
+            "sent to {mac} at {interface}; a machine that is set to wake by its card switches on{control}"
         ))
+    }
+
+    /// By what the power of a machine is controlled, for the command that does it.
+    fn power(&self, machine: &str) -> Powered {
+        match self.find(machine) {
+            Ok((running, mac)) => {
+                let site = running.site.lock();
+                let line = site.lan().machines.get(&mac);
+                Powered {
+                    trouble: String::new(),
+                    control: line.and_then(|line| line.power.clone()),
+                }
+            }
+            Err(trouble) => Powered {
+                trouble,
+                control: None,
+            },
+        }
     }
 
     fn why(&self, machine: &str) -> Asked {

@@ -10,6 +10,7 @@ use crate::disk::overlays::Look;
 use crate::mac::Mac;
 use crate::message::Shown;
 use crate::portal;
+use part::power::control::Control;
 use part::report::{Grade, NumberKind, NumberRow, Subject};
 use std::collections::BTreeSet;
 
@@ -254,11 +255,10 @@ impl Site {
 
     /// One machine.
     pub fn shown(&mut self, mac: Mac) -> Shown {
-        let name = self
-            .lan
-            .machines
-            .get(&mac)
-            .map(|machine| machine.name.clone());
+        let line = self.lan.machines.get(&mac);
+        let name = line.map(|machine| machine.name.clone());
+        let power = line.and_then(|machine| machine.power.as_ref());
+        let power = power.map(Control::name).unwrap_or_default();
         let new = self.seen.new.get(&mac).filter(|_| name.is_none());
         let facts = new.map(|(_, facts)| facts.clone().into_iter().collect());
         Shown {
@@ -269,6 +269,7 @@ impl Site {
             next: self.next(mac),
             last: self.history.last_of(mac).cloned(),
             facts: facts.unwrap_or_default(),
+            power,
         }
     }
 

@@ -1,5 +1,6 @@
 //! `evenkeel boot`: networks from which machines boot, their machines, and what each was answered.
 
+mod power;
 mod watch;
 
 use super::definition::{flag, process_id, serving_files};
@@ -36,7 +37,7 @@ pub fn definition(command: Command) -> Command {
         )
         .after_help(
             "Examples:\n  evenkeel boot list\n  evenkeel boot why 52:54:00:00:00:07\n  evenkeel boot watch\n  evenkeel boot once node7 rescue\n  \
-             evenkeel boot wake node7\n  evenkeel boot enlist",
+             evenkeel boot wake node7\n  evenkeel boot power cycle node7\n  evenkeel boot enlist",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -73,6 +74,7 @@ pub fn definition(command: Command) -> Command {
             Command::new("wake")
                 .about("Switch a machine on by its network card (Wake-on-LAN)")
                 .arg(machine()),
+            power::definition().arg(machine()),
             Command::new("enlist")
                 .about("Show new machines that wait for a line, each with a line to copy")
                 .long_about(
@@ -98,6 +100,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
             let machine = word(matches, "MACHINE");
             order(matches, &OfBoot::Wake { machine })
         }
+        Some(("power", matches)) => power::main(matches),
         Some(("enlist", matches)) => enlist(matches),
         _ => return ExitCode::FAILURE,
     };
@@ -221,6 +224,7 @@ fn json(all: &Machines) -> Result<String, String> {
             serde_json::json!({
                 "network": one.network, "name": one.name, "mac": one.mac.to_string(),
                 "address": one.address.map(|address| address.to_string()), "boots_next": one.next, "last": last,
+                "power": Some(&one.power).filter(|power| !power.is_empty()),
                 "facts": one.facts.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
             })
         })

@@ -2,8 +2,9 @@
 //! and writes the result under that lease, where every node reads it.
 
 use super::{Agreement, Fenced, NodeRecord, PREFIX, Written, lease_of_node, names};
-use crate::config::{Fence, Guests};
+use crate::config::Guests;
 use crate::fence::gate::{Gate, Seen};
+use part::power::control::Control;
 use std::collections::BTreeMap;
 
 /// What is kept about fencing.
@@ -81,7 +82,7 @@ impl Agreement {
 
     /// Returns the nodes that this node has to fence, with their methods. It must hold its own lease
     /// and theirs, and they must not ask theirs back.
-    pub fn to_fence(&self, guests: &Guests, now_ns: u64) -> BTreeMap<String, Vec<Fence>> {
+    pub fn to_fence(&self, guests: &Guests, now_ns: u64) -> BTreeMap<String, Vec<Control>> {
         let own = self.leases.get(&lease_of_node(&self.me));
         if guests.me.is_empty() || own.is_none_or(|own| own.until_ns <= now_ns) {
             return BTreeMap::new();
@@ -189,7 +190,7 @@ mod tests {
 
     fn guests() -> Guests {
         let node = Node {
-            fences: vec![Fence::Exec(vec!["/bin/off".to_owned()])],
+            fences: vec![Control::Exec(vec!["/bin/off".to_owned()])],
             ..Node::default()
         };
         Guests {

@@ -2,8 +2,7 @@
 //! hangs is reset by its own watchdog.
 //!
 //! - [`power`] powers one node off, as a value: methods in order, timeouts, confirmation.
-//! - [`action`] translates a method into a command line, and its output into what it means.
-//! - [`child`] runs such a command without waiting for it.
+//!   Commands and what their results mean are those of [`part::power`].
 //! - [`gate`] holds a guest until the node on which it ran is off, as a value.
 //! - [`nodes`] joins them for all nodes; [`proof`] tries the methods without powering anything off.
 //! - [`watchdog`] feeds the watchdog of this node.
@@ -12,21 +11,9 @@
 //! epoch of an earlier lease. Fencing ends what leases cannot: processors that still run on a node
 //! that nobody reaches, with the addresses of a guest.
 
-pub mod action;
-pub mod child;
 pub mod gate;
 pub mod nodes;
 pub mod power;
 pub mod proof;
 pub mod silence;
 pub mod watchdog;
-
-/// Characters of a reason that are kept.
-const WHY_CHARS_MAX: usize = 200;
-
-/// Returns the beginning of a reason, on one line.
-fn short(words: &str) -> String {
-    let lines = words.lines().map(str::trim).filter(|line| !line.is_empty());
-    let line = lines.collect::<Vec<_>>().join("; ");
-    line.chars().take(WHY_CHARS_MAX).collect()
-}

@@ -1,11 +1,10 @@
 //! The fencing of all other nodes, for the role: which of them is powered off, the command that runs
 //! for it, and what became of it. It waits for nothing.
 
-use super::action::Ended;
-use super::child::Child;
-use super::power::{Action, Fencing, Order, Outcome, Seen};
-use crate::config::Fence;
+use super::power::{Fencing, Method, Order, Outcome};
 use crate::record::Fenced;
+use part::power::child::Child;
+use part::power::control::{Action, Control, Ended, Seen};
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 
@@ -17,7 +16,7 @@ const ORDERS_MAX: usize = 16;
 /// The fencing of a node.
 #[derive(Debug)]
 struct Node {
-    fences: Vec<Fence>,
+    fences: Vec<Control>,
     fencing: Fencing,
     /// The command that runs.
     child: Option<(usize, Action, Child)>,
@@ -49,7 +48,7 @@ impl Nodes {
 
     /// Fences exactly these nodes: a node that is not among them any more has returned, or is no
     /// longer for this node to fence, and its command is killed.
-    pub fn fence(&mut self, wanted: &BTreeMap<String, Vec<Fence>>, now: u64) {
+    pub fn fence(&mut self, wanted: &BTreeMap<String, Vec<Control>>, now: u64) {
         self.started
             .retain(|_, at| now < at.saturating_add(AGAIN_MS));
         let notes = &mut self.notes;
@@ -76,7 +75,7 @@ impl Nodes {
             self.started.insert(name.clone(), now);
             self.notes
                 .push(format!("node {name} is gone: fencing starts"));
-            let methods = fences.iter().map(Fence::method).collect();
+            let methods = fences.iter().map(Method::of).collect();
             let node = Node {
                 fences: fences.clone(),
                 fencing: Fencing::new(methods, now),
@@ -149,7 +148,7 @@ impl Nodes {
     }
 
     /// When [`Nodes::turn`] has something to do by itself, milliseconds.
-    pub fn deadline(&self, wanted: &BTreeMap<String, Vec<Fence>>) -> Option<u64> {
+    pub fn deadline(&self, wanted: &BTreeMap<String, Vec<Control>>) -> Option<u64> {
         let turns = self
             .by_name
             .values()
@@ -218,14 +217,14 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    fn program(scratch: &Scratch, script: &str) -> BTreeMap<String, Vec<Fence>> {
+    fn program(scratch: &Scratch, script: &str) -> BTreeMap<String, Vec<Control>> {
         let file = scratch.path().join("script");
         fs::write(&file, script).unwrap();
         let words = ["/bin/sh".to_owned(), file.display().to_string()];
-        [("beta".to_owned(), vec![Fence::Exec(words.into())])].into()
+        [("beta".to_owned(), vec![Control::Exec(words.into())])].into()
     }
 
-    fn until_ended(nodes: &mut Nodes, wanted: &BTreeMap<String, Vec<Fence>>) -> Fenced {
+    fn until_ended(nodes: &mut Nodes, wanted: &BTreeMap<String, Vec<Control>>) -> Fenced {
         let mut all = Vec::new();
         // The clock is the test's: two rounds, with the pause between them.
         let mut now = 0;

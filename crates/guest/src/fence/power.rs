@@ -4,11 +4,10 @@
 //! A method has powered the node off only when its status says so. A method that refuses to power off
 //! is asked for the status once: controllers refuse where the node is off already.
 
-use super::short;
+use part::power::ask::RESPONSE_MAX_MS;
+use part::power::control::{Action, Control, Seen, short};
 use std::collections::BTreeMap;
 
-/// Timeout of one command, milliseconds.
-pub const RESPONSE_MAX_MS: u64 = 20_000;
 /// How long a node may take to be off after the order, milliseconds.
 pub const CONFIRM_MAX_MS: u64 = 20_000;
 /// How often the methods are tried, one after the other.
@@ -19,15 +18,6 @@ const ASK_AGAIN_MS: (u64, u64) = (100, 1_000);
 /// The pause before the next round, milliseconds.
 const ROUND_PAUSE_MS: u64 = 2_000;
 
-/// What a method does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// Powers the node off.
-    Off,
-    /// Asks whether it is on.
-    Status,
-}
-
 /// A method, as far as its order matters.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Method {
@@ -35,6 +25,16 @@ pub struct Method {
     pub name: String,
     /// It has a status; otherwise the success of its power off is the confirmation.
     pub has_status: bool,
+}
+
+impl Method {
+    /// Returns the method of a control.
+    pub fn of(control: &Control) -> Method {
+        Method {
+            name: control.name(),
+            has_status: control.has_status(),
+        }
+    }
 }
 
 /// What to do now.
@@ -49,19 +49,6 @@ pub enum Order {
     },
     /// Kill the command that was started last: its timeout has passed.
     Kill,
-}
-
-/// The result of a command.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Seen {
-    /// The action succeeded.
-    Done,
-    /// The status is "off".
-    IsOff,
-    /// The status is "on".
-    IsOn,
-    /// It failed, and why.
-    Failed(String),
 }
 
 /// How it ended.
@@ -153,7 +140,7 @@ impl Fencing {
                 let why = format!("no response within {} s", RESPONSE_MAX_MS / 1000);
                 match action {
                     // A controller that does not respond has no status either.
-                    Action::Off => self.fail(&why, now),
+                    Action::Off | Action::On => self.fail(&why, now),
                     Action::Status => self.see_status(Seen::Failed(why), now),
                 }
                 Some(Order::Kill)
@@ -165,7 +152,7 @@ impl Fencing {
     /// Takes the result of the command that was started last.
     pub fn see(&mut self, seen: Seen, now: u64) {
         match self.phase {
-            Phase::Asked(Action::Off, _) => self.see_off(seen, now),
+            Phase::Asked(Action::Off | Action::On, _) => self.see_off(seen, now),
             Phase::Asked(Action::Status, _) => self.see_status(seen, now),
             _ => {}
         }
@@ -361,7 +348,7 @@ mod tests {
             if let Some(Order::Start { action, .. }) = fencing.next(now) {
                 fencing.see(
                     match action {
-                        Action::Off => Seen::Done,
+                        Action::Off | Action::On => Seen::Done,
                         Action::Status => Seen::IsOn,
                     },
                     now,
@@ -412,7 +399,7 @@ mod tests {
                     // A None is a command that never ends.
                     let Some(result) = results.next().flatten() else { break };
                     confirmed |= match action {
-                        Action::Off => result == Seen::Done && !statuses[method],
+                        Action::Off | Action::On => result == Seen::Done && !statuses[method],
                         Action::Status => result == Seen::IsOff,
                     };
                     now += 10;

@@ -1,11 +1,7 @@
 //! Tries the fencing methods of a node without powering anything off, for `evenkeel fence test`.
 
-use super::action::is_executable;
-use super::child::Child;
-use super::power::{Action, RESPONSE_MAX_MS, Seen};
-use crate::config::Fence;
+use part::power::control::{Action, Control, Seen, is_executable};
 use std::path::Path;
-use std::time::Duration;
 
 /// What is known about a method.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,13 +17,13 @@ pub struct Proof {
 }
 
 /// Tries a method, for at most 20 s.
-pub fn of(fence: &Fence) -> Proof {
+pub fn of(fence: &Control) -> Proof {
     let (works, words) = match tried(fence) {
         Ok(words) => (true, words),
         Err(words) => (false, words),
     };
     let action = match fence {
-        Fence::Exec(_) => Action::Off,
+        Control::Exec(_) => Action::Off,
         _ => Action::Status,
     };
     Proof {
@@ -38,8 +34,8 @@ pub fn of(fence: &Fence) -> Proof {
     }
 }
 
-fn tried(fence: &Fence) -> Result<String, String> {
-    if let Fence::Exec(words) = fence {
+fn tried(fence: &Control) -> Result<String, String> {
+    if let Control::Exec(words) = fence {
         let program = words.first().map_or("", String::as_str);
         return match is_executable(Path::new(program)) {
             true => Ok(format!(
@@ -48,25 +44,7 @@ fn tried(fence: &Fence) -> Result<String, String> {
             false => Err(format!("{program} is missing or not executable")),
         };
     }
-    if let Fence::Ipmi { password_file, .. } = fence {
-        let path = password_file.display();
-        let opened = std::fs::File::open(password_file);
-        opened.map_err(|error| format!("cannot read the password file {path}: {error}"))?;
-    }
-    let invocation = fence.invocation(Action::Status).ok_or("it has no status")?;
-    let program = invocation.program.display().to_string();
-    if !is_executable(&invocation.program) {
-        return Err(match fence {
-            Fence::Ipmi { .. } => "ipmitool is not installed (package ipmitool)".to_owned(),
-            _ => format!("{program} is not installed (package fence-agents)"),
-        });
-    }
-    let child = Child::start(&invocation).map_err(|error| format!("{program}: {error}"))?;
-    let timeout = Duration::from_millis(RESPONSE_MAX_MS);
-    let Some(ended) = child.wait(timeout) else {
-        return Err(format!("no response within {} s", timeout.as_secs()));
-    };
-    match fence.seen(Action::Status, &ended) {
+    match fence.ask(Action::Status)? {
         Seen::IsOn => Ok("the controller responds: the node is on".to_owned()),
         Seen::IsOff => Ok("the controller responds: the node is off".to_owned()),
         Seen::Done => Err("its status is neither on nor off".to_owned()),
@@ -80,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_program_is_only_looked_at_and_never_run() {
-        let exec = |program: &str| of(&Fence::Exec(vec![program.to_owned(), "now".to_owned()]));
+        let exec = |program: &str| of(&Control::Exec(vec![program.to_owned(), "now".to_owned()]));
         let good = exec("/bin/false");
         assert!(
             good.works && good.words.contains("cannot be known"),
@@ -98,7 +76,7 @@ mod tests {
 
     #[test]
     fn an_agent_that_is_not_installed_and_a_missing_password_file_are_named() {
-        let agent = of(&Fence::Agent {
+        let agent = of(&Control::Agent {
             name: "fence_no_such_agent".to_owned(),
             options: [].into(),
         });
@@ -106,7 +84,7 @@ mod tests {
             !agent.works && agent.words.contains("package fence-agents"),
             "{agent:?}"
         );
-        let ipmi = of(&Fence::Ipmi {
+        let ipmi = of(&Control::Ipmi {
             at: "127.0.0.1".to_owned(),
             user: "admin".to_owned(),
             password_file: "/nowhere/password".into(),

@@ -4,11 +4,12 @@
 use super::section::Draft;
 use super::words::{memory, twice};
 use super::{LineBuilder, codes};
-use crate::config::{Fence, Room};
+use crate::config::Room;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
 use language::{Diagnostic, Line, Span, Written};
-use std::collections::BTreeMap;
+use part::power::control::Control;
+use part::power::line;
 use std::path::PathBuf;
 
 /// Lines `fence` of a node.
@@ -21,7 +22,7 @@ const CPUS_MAX: u32 = 65_536;
 pub(super) struct Node {
     /// None: the host name of the machine.
     pub(super) name: Option<String>,
-    pub(super) fences: Vec<Fence>,
+    pub(super) fences: Vec<Control>,
     pub(super) watchdog: Option<Written<PathBuf>>,
     pub(super) room: Option<Written<Room>>,
     /// A line `fence` was refused.
@@ -47,7 +48,7 @@ fn section(draft: &mut Draft, span: Span) -> Result<&mut Node, Diagnostic> {
 fn fence(
     draft: &mut Draft,
     args: &mut Args<'_>,
-    read: fn(&mut Args<'_>) -> Result<Fence, Diagnostic>,
+    read: fn(&mut Args<'_>) -> Result<Control, Diagnostic>,
 ) -> Built {
     let node = section(draft, args.line().span)?;
     node.has_refused_fence = true;
@@ -60,84 +61,6 @@ fn fence(
     node.fences.push(fence);
     node.has_refused_fence = false;
     Ok(())
-}
-
-/// The highest number of a cipher suite (IPMI 2.0, section 22.15.2).
-const CIPHERS_MAX: u32 = 19;
-
-fn ipmi(args: &mut Args<'_>) -> Result<Fence, Diagnostic> {
-    let word = args.required("the address of the controller")?;
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(byte);
-    if word.bytes.is_empty() || word.str().starts_with('-') || !word.bytes.iter().all(allowed) {
-        return Err(args.unfit(word, "not an address or a host name"));
-    }
-    let at = word.text().into_owned();
-    let (mut user, mut password_file, mut cipher) = (None, None, None);
-    let known = ["user", "password-file", "cipher"];
-    args.options(&known, &[], &codes::TWICE, |option, args| {
-        match option {
-            "user" => user = Some(args.required("the name of a user")?.text().into_owned()),
-            "cipher" => cipher = Some(args.count("the number of a cipher suite", 1..=CIPHERS_MAX)?),
-            _ => password_file = Some(args.absolute_path("the file with the password")?.value),
-        }
-        Ok(())
-    })?;
-    match (user, password_file) {
-        (Some(user), Some(password_file)) => Ok(Fence::Ipmi {
-            at,
-            user,
-            password_file,
-            cipher,
-        }),
-        (user, _) => {
-            let missing = match user {
-                None => "`user` and the name of a user",
-                Some(_) => "`password-file` and a file",
-            };
-            args.required(missing)?;
-            Err(args.unfit(word, "without a user"))
-        }
-    }
-}
-
-fn exec(args: &mut Args<'_>) -> Result<Fence, Diagnostic> {
-    let program = args.absolute_path("a program")?.value;
-    let arguments = args.rest().iter().map(|word| word.text().into_owned());
-    let program = program.display().to_string();
-    Ok(Fence::Exec(
-        std::iter::once(program).chain(arguments).collect(),
-    ))
-}
-
-fn agent(args: &mut Args<'_>) -> Result<Fence, Diagnostic> {
-    let word = args.required("the name of a fence agent")?;
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-    if !word.str().starts_with("fence_") || !word.str().bytes().all(allowed) {
-        return Err(args.unfit(word, "not the name of a fence agent, such as `fence_apc`"));
-    }
-    let name = word.text().into_owned();
-    let mut options = BTreeMap::new();
-    for word in args.rest() {
-        let is_name = |name: &str| !name.is_empty() && name.bytes().all(allowed);
-        let option = word.str().split_once('=');
-        // The agent reads them as lines.
-        let option = option.filter(|(name, value)| is_name(name) && !value.contains('\n'));
-        let Some((option, value)) = option else {
-            return Err(args.unfit(word, "not an option of the form `NAME=VALUE`"));
-        };
-        if option == "action" {
-            return Err(args.unfit(word, "not an option here: the action is always `off`"));
-        }
-        if options
-            .insert(option.to_owned(), value.to_owned())
-            .is_some()
-        {
-            let told = format!("'{option}' may appear only once in this line");
-            let told = Diagnostic::error(&codes::TWICE, word.span, told);
-            return Err(told.label("a second one").help("remove one of the two"));
-        }
-    }
-    Ok(Fence::Agent { name, options })
 }
 
 fn watchdog(draft: &mut Draft, args: &mut Args<'_>) -> Built {
@@ -185,7 +108,7 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
             waits for some seconds where that does not know the question. Several lines `fence` of a node are tried in their \
             order until one succeeds.",
         example: "fence ipmi 10.99.0.11 user admin password-file /etc/evenkeel/ipmi",
-        build: |draft, args| fence(draft, args, ipmi),
+        build: |draft, args| fence(draft, args, |args| line::ipmi(args, &codes::TWICE)),
     },
     Keyword {
         places: &["node"],
@@ -193,7 +116,7 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
         doc: "Powers this node off with a program, which another node runs without a shell. It has to end with exit code 0 only \
             once the node is off.",
         example: "fence exec /usr/local/sbin/off alpha",
-        build: |draft, args| fence(draft, args, exec),
+        build: |draft, args| fence(draft, args, |args| line::program(args).map(Control::Exec)),
     },
     Keyword {
         places: &["node"],
@@ -202,7 +125,7 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
             the action `off`. The manual page of the agent lists its options. A password in an option becomes part of the \
             version and of its history; most agents have `password_script` for one in a file.",
         example: "fence agent fence_apc ip=10.99.0.12 plug=3",
-        build: |draft, args| fence(draft, args, agent),
+        build: |draft, args| fence(draft, args, |args| line::agent(args, &codes::TWICE)),
     },
     Keyword {
         places: &["node"],

@@ -6,11 +6,11 @@ use super::machine::Machine;
 use super::report::{FENCED, FENCING};
 use crate::agreement::{Decided, Fenced, Written};
 use crate::clock::{boottime_ms, boottime_ns};
-use crate::config::Fence;
 use crate::fence::nodes::Nodes;
 use crate::fence::silence::Silence;
 use crate::fence::watchdog::{Here, Watchdog};
 use crate::life::{Shown, Wish};
+use part::power::control::Control;
 use part::report::{Grade, NumberRow, Subject};
 use part::voice::write_error;
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub(super) struct Fencing {
     pub(super) nodes: Nodes,
     silence: Silence,
     /// The nodes that this node has to fence.
-    wanted: BTreeMap<String, Vec<Fence>>,
+    wanted: BTreeMap<String, Vec<Control>>,
     watchdog: Watchdog,
     here: Here,
 }

@@ -21,7 +21,7 @@ mod volumes;
 use crate::agreement::{self, Agreement, Decided, Held, Local, Nowhere, Order, Told, Written};
 use crate::check::Checker;
 use crate::clock::{boot, boottime_ms, boottime_ns};
-use crate::config::{Fence, Guests};
+use crate::config::Guests;
 use crate::fence::gate::Gate;
 use crate::fence::nodes::Nodes;
 use crate::keyword::NAME;
@@ -33,6 +33,7 @@ use crate::qemu::process::Confine;
 use machine::Machine;
 use moves::Moves;
 use part::codec;
+use part::power::control::Control;
 use part::report::Report;
 use part::role::{LeaseNews, UsedVolume, UsedVolumes, VolumeUse, WantedLease};
 use part::voice::write_error;
@@ -562,7 +563,7 @@ impl Role {
     }
 
     /// How a node is fenced, for `evenkeel fence test`. None: it has no section.
-    pub fn fences(&self, node: &str) -> Option<Vec<Fence>> {
+    pub fn fences(&self, node: &str) -> Option<Vec<Control>> {
         self.guests.nodes.get(node).map(|node| node.fences.clone())
     }
 

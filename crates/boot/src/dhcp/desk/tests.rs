@@ -28,6 +28,7 @@ fn lan(unknown: Unknown, gives: Gives) -> Lan {
         address,
         image: "disk".to_owned(),
         once: false,
+        power: None,
     };
     Lan {
         interface: "br0".to_owned(),

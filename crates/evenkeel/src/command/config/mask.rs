@@ -101,6 +101,7 @@ mod tests {
         let text = "    stats auth a:SECRET\n    user b insecure-password SECRET\n    user c password SECRET\n    \
                     second-factor user anna secret SECRET\n    \
                     fence agent fence_apc ip=10.0.0.1 passwd=SECRET plug=3\n    \
+                    machine a mac 52:54:00:00:00:01 image b power agent fence_apc passwd=SECRET\n    \
                     fence agent fence_ipmilan plug=3 password=\"SECRET and\" lanplus=1\n    \
                     fence agent fence_ifmib snmp_priv_passwd=SECRET community=SECRET\n";
         let keepalived = "    auth_pass SECRET # auth_pass SECRET\n";

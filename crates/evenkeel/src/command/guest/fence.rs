@@ -7,10 +7,11 @@ use crate::command::definition::{path, process_id, serving_files};
 use crate::command::status::{ANSWER_LIMIT, ask, not_known};
 use crate::command::{end, payload_of_files, print, refuse, reload, word};
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use guest::config::{Fence, Guests};
+use guest::config::Guests;
 use guest::fence::proof::{self, Proof};
 use guest::message::{AskFences, Fences};
 use part::codec;
+use part::power::control::Control;
 use part::role::Message;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -99,7 +100,7 @@ fn text(proofs: &[Proof]) -> String {
 }
 
 /// The methods of a node: those of these files, or of the running instance.
-fn fences(matches: &ArgMatches, node: &str) -> Result<Vec<Fence>, String> {
+fn fences(matches: &ArgMatches, node: &str) -> Result<Vec<Control>, String> {
     let fences = match matches.get_many::<PathBuf>("FROM") {
         Some(from) => of_files(&from.cloned().collect::<Vec<_>>(), node)?,
         None => of_instance(matches, node)
@@ -114,7 +115,7 @@ fn fences(matches: &ArgMatches, node: &str) -> Result<Vec<Fence>, String> {
     }
 }
 
-fn of_instance(matches: &ArgMatches, node: &str) -> Result<Vec<Fence>, String> {
+fn of_instance(matches: &ArgMatches, node: &str) -> Result<Vec<Control>, String> {
     let instance = reload::selected(matches)?;
     let node_name = node.to_owned();
     let message = Message::Part(Box::new(AskFences { node: node_name }.envelope()));
@@ -128,7 +129,7 @@ fn of_instance(matches: &ArgMatches, node: &str) -> Result<Vec<Fence>, String> {
     fences.ok_or_else(|| format!("the served configuration has no section for node '{node}'"))
 }
 
-fn of_files(from: &[PathBuf], node: &str) -> Result<Vec<Fence>, String> {
+fn of_files(from: &[PathBuf], node: &str) -> Result<Vec<Control>, String> {
     let guests = payload_of_files(from, PART)?;
     let guests = guests.and_then(|payload| codec::decode::<Guests>(&payload).ok());
     let guests = guests.ok_or("these files have no guest, so no node is fenced")?;

@@ -6,10 +6,11 @@
 use super::super::external::Opened;
 use super::{GUESTS, Guests, NODES, World};
 use crate::agreement::{Fenced, GuestRecord, NodeRecord, lease_of, lease_of_node};
-use crate::config::{Bus, Disk, Fence, Node};
+use crate::config::{Bus, Disk, Node};
 use crate::fence::watchdog::TIMEOUT_S;
 use configuration::{External, Storage};
 use lab::Random;
+use part::power::control::Control;
 use std::collections::BTreeSet;
 
 /// How QEMU ends in order.
@@ -59,7 +60,7 @@ pub(super) fn add(mut guests: Guests, random: &mut Random) -> Guests {
     for name in NODES {
         let mut node = Node::default();
         if random.percent(50) {
-            node.fences.push(Fence::Exec(vec!["/bin/off".to_owned()]));
+            node.fences.push(Control::Exec(vec!["/bin/off".to_owned()]));
         }
         if random.percent(50) {
             node.watchdog = Some("/dev/watchdog".into());

@@ -147,7 +147,7 @@ const OF_NODES: &[(&str, &str)] = &[
     ),
     (
         "fence agent fence_apc action=on",
-        "the action is always `off`",
+        "each order has its own action",
     ),
     (
         "fence agent fence_apc plug=1 plug=2",

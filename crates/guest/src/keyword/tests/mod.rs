@@ -4,7 +4,7 @@ mod lines;
 mod together;
 
 use super::*;
-use crate::config::{Bus, Check, Console, Disk, Fence, Firmware, Migrate, Model, Probe, Room};
+use crate::config::{Bus, Check, Console, Disk, Firmware, Migrate, Model, Probe, Room};
 use configuration::outside::Outside;
 use configuration::{
     Draft as PartDraft, Export, External, Kind, LoadOptions, Located, Node, Recording, Storage,
@@ -12,6 +12,7 @@ use configuration::{
 };
 use language::source::Text;
 use language::{Environment, Facts, Line, render};
+use part::power::control::Control;
 
 language::codes! {
     NO_VOLUME = "E0001", "no volume of this name", "As the part of volumes has it.";
@@ -313,20 +314,20 @@ node alpha
         "{text}{MAIL}volume mail\nnode beta\n    fence exec /off\n"
     ));
     assert_eq!(told, "");
-    let ipmi = Fence::Ipmi {
+    let ipmi = Control::Ipmi {
         at: "10.99.0.11".to_owned(),
         user: "admin".to_owned(),
         password_file: "/etc/evenkeel/ipmi".into(),
         cipher: Some(17),
     };
     let option = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let agent = Fence::Agent {
+    let agent = Control::Agent {
         name: "fence_apc".to_owned(),
         options: [option("ip", "10.99.0.12"), option("plug", "3")].into(),
     };
     let exec = ["/usr/local/sbin/off", "alpha"].map(str::to_owned).to_vec();
     let node = config::Node {
-        fences: vec![ipmi, agent, Fence::Exec(exec)],
+        fences: vec![ipmi, agent, Control::Exec(exec)],
         watchdog: Some("/dev/watchdog".into()),
         room: Some(Room {
             memory_bytes: Some(56 << 30),

@@ -1,7 +1,8 @@
-//! The process of a fencing command. Nothing waits for it: its end and its output are readable
+//! The process of a command that switches power. Nothing waits for it: its end and its output are readable
 //! descriptors, and it is killed together with all processes of its group when it is dropped.
 
-use super::action::{Ended, Invocation, PATH};
+use super::control::{Ended, Invocation, PATH};
+use nix::libc;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;

@@ -1,19 +1,86 @@
-//! The commands of fencing methods, and what their results mean.
+//! By what the power of a machine is controlled, the command of each action, and what its result means.
 //!
 //! - `ipmitool` reads its password from a file, so no command line has it.
 //! - Fence agents (package fence-agents) read their options from standard input as lines
 //!   `NAME=VALUE`. By their API, exit code 0 is success, and 2 of `action=status` is "off".
 //! - A program of `fence exec` exits with 0 once the node is off. It has no status.
+//! - A program of `power exec` gets the action as its last argument, and its exit codes are those of
+//!   fence agents.
 
-use super::power::{Action, Method, Seen};
-use super::short;
-use crate::config::Fence;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+/// Characters of a reason that are kept.
+const WHY_CHARS_MAX: usize = 200;
+
 /// Where programs are looked for: that of the children.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// By what the power of a machine is controlled from another one.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Control {
+    /// IPMI over LAN (lanplus), by `ipmitool`.
+    Ipmi {
+        /// Where the controller is: an address or a host name, perhaps with a port.
+        at: String,
+        /// The user there.
+        user: String,
+        /// The file with the password.
+        password_file: PathBuf,
+        /// The cipher suite; None: `ipmitool` asks the controller for the best one.
+        #[serde(default)]
+        cipher: Option<u32>,
+    },
+    /// A program with its arguments that only powers off. It ends with 0 once the machine is off.
+    Exec(Vec<String>),
+    /// A fence agent (package fence-agents): its name and its options.
+    Agent {
+        /// Its name, such as `fence_apc`.
+        name: String,
+        /// Its options, as it reads them from standard input.
+        options: BTreeMap<String, String>,
+    },
+    /// A program with its arguments, which gets the action behind them.
+    Program(Vec<String>),
+}
+
+/// What a control does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Switches the machine on.
+    On,
+    /// Powers the machine off.
+    Off,
+    /// Asks whether it is on.
+    Status,
+}
+
+impl Action {
+    /// Returns the word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Action::On => "power on",
+            Action::Off => "power off",
+            Action::Status => "status",
+        }
+    }
+}
+
+/// The result of a command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Seen {
+    /// The action succeeded.
+    Done,
+    /// The status is "off".
+    IsOff,
+    /// The status is "on".
+    IsOn,
+    /// It failed, and why.
+    Failed(String),
+}
 
 /// A command.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,37 +102,42 @@ pub struct Ended {
     pub output: String,
 }
 
-impl Fence {
-    /// Returns the method, for its order.
-    pub fn method(&self) -> Method {
-        Method {
-            name: self.name(),
-            has_status: !matches!(self, Fence::Exec(_)),
-        }
+impl Control {
+    /// Whether it has a status; otherwise the success of its power off is the confirmation.
+    pub fn has_status(&self) -> bool {
+        !matches!(self, Control::Exec(_))
     }
 
     /// Returns its name, for messages. It has no secret.
     pub fn name(&self) -> String {
         match self {
-            Fence::Ipmi { at, .. } => format!("ipmi {at}"),
-            Fence::Exec(words) => format!("exec {}", words.first().map_or("", String::as_str)),
-            Fence::Agent { name, .. } => format!("agent {name}"),
+            Control::Ipmi { at, .. } => format!("ipmi {at}"),
+            Control::Exec(words) | Control::Program(words) => {
+                format!("exec {}", words.first().map_or("", String::as_str))
+            }
+            Control::Agent { name, .. } => format!("agent {name}"),
         }
     }
 
     /// Returns the command of an action. None: it has no such action.
     pub fn invocation(&self, action: Action) -> Option<Invocation> {
         let (program, arguments, input) = match (self, action) {
-            (Fence::Exec(_), Action::Status) => return None,
-            (Fence::Exec(words), Action::Off) => {
+            (Control::Exec(_), Action::On | Action::Status) => return None,
+            (Control::Exec(words), Action::Off) => {
                 let (program, arguments) = words.split_first()?;
                 (program.clone(), arguments.to_vec(), String::new())
             }
-            (Fence::Ipmi { .. }, action) => {
+            (Control::Program(words), action) => {
+                let (program, arguments) = words.split_first()?;
+                let mut arguments = arguments.to_vec();
+                arguments.push(word(action).to_owned());
+                (program.clone(), arguments, String::new())
+            }
+            (Control::Ipmi { .. }, action) => {
                 let (program, arguments) = self.ipmitool(action)?;
                 (program, arguments, String::new())
             }
-            (Fence::Agent { name, options }, action) => {
+            (Control::Agent { name, options }, action) => {
                 let options = options
                     .iter()
                     .map(|(key, value)| format!("{key}={value}\n"));
@@ -81,7 +153,7 @@ impl Fence {
     }
 
     fn ipmitool(&self, action: Action) -> Option<(String, Vec<String>)> {
-        let Fence::Ipmi {
+        let Control::Ipmi {
             at,
             user,
             password_file,
@@ -114,14 +186,15 @@ impl Fence {
             words.collect::<Vec<_>>().join(" ")
         };
         match self {
-            Fence::Exec(words) => quoted(words),
-            Fence::Ipmi { .. } => {
+            Control::Exec(words) => quoted(words),
+            Control::Program(words) => format!("{} {}", quoted(words), word(action)),
+            Control::Ipmi { .. } => {
                 let command = self.ipmitool(action);
                 command.map_or_else(String::new, |(program, words)| {
                     format!("{program} {}", quoted(&words))
                 })
             }
-            Fence::Agent { name, options } => {
+            Control::Agent { name, options } => {
                 let options = options.iter().map(|(key, value)| {
                     match key.contains("passw") && !key.contains("script") {
                         true => quote(&format!("{key}=…")),
@@ -139,9 +212,9 @@ impl Fence {
         let failed = || Seen::Failed(failure(ended));
         let output = ended.output.to_ascii_lowercase();
         match (self, action, ended.code) {
-            (_, Action::Off, Some(0)) => Seen::Done,
-            (_, Action::Off, _) => failed(),
-            (Fence::Ipmi { .. }, Action::Status, Some(0)) => {
+            (_, Action::On | Action::Off, Some(0)) => Seen::Done,
+            (_, Action::On | Action::Off, _) => failed(),
+            (Control::Ipmi { .. }, Action::Status, Some(0)) => {
                 let last = output.rsplit("chassis power is ").next();
                 match (last.filter(|last| last.len() < output.len())).map(str::trim) {
                     Some("off") => Seen::IsOff,
@@ -149,8 +222,8 @@ impl Fence {
                     _ => failed(),
                 }
             }
-            (Fence::Agent { .. }, Action::Status, Some(0)) => Seen::IsOn,
-            (Fence::Agent { .. }, Action::Status, Some(2)) => Seen::IsOff,
+            (Control::Agent { .. } | Control::Program(_), Action::Status, Some(0)) => Seen::IsOn,
+            (Control::Agent { .. } | Control::Program(_), Action::Status, Some(2)) => Seen::IsOff,
             (_, Action::Status, _) => failed(),
         }
     }
@@ -158,9 +231,17 @@ impl Fence {
 
 fn word(action: Action) -> &'static str {
     match action {
+        Action::On => "on",
         Action::Off => "off",
         Action::Status => "status",
     }
+}
+
+/// Returns the beginning of a reason, on one line.
+pub fn short(words: &str) -> String {
+    let lines = words.lines().map(str::trim).filter(|line| !line.is_empty());
+    let line = lines.collect::<Vec<_>>().join("; ");
+    line.chars().take(WHY_CHARS_MAX).collect()
 }
 
 fn failure(ended: &Ended) -> String {
@@ -212,8 +293,8 @@ fn quote(word: &str) -> String {
 mod tests {
     use super::*;
 
-    fn ipmi(at: &str) -> Fence {
-        Fence::Ipmi {
+    fn ipmi(at: &str) -> Control {
+        Control::Ipmi {
             at: at.to_owned(),
             user: "admin".to_owned(),
             password_file: "/etc/evenkeel/ipmi".into(),
@@ -221,10 +302,10 @@ mod tests {
         }
     }
 
-    fn agent() -> Fence {
+    fn agent() -> Control {
         let options = [("ip", "10.99.0.12"), ("plug", "3"), ("passwd", "se cret")];
         let options = options.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        Fence::Agent {
+        Control::Agent {
             name: "fence_apc".to_owned(),
             options: options.into(),
         }
@@ -250,8 +331,9 @@ mod tests {
         ] {
             assert_eq!(line(at), format!("ipmitool -I lanplus {words} {rest}"));
         }
+        assert!(ipmi("a").by_hand(Action::On).ends_with("chassis power on"));
         let mut with_cipher = ipmi("10.99.0.11");
-        if let Fence::Ipmi { cipher, .. } = &mut with_cipher {
+        if let Control::Ipmi { cipher, .. } = &mut with_cipher {
             *cipher = Some(17);
         }
         let words = format!("ipmitool -I lanplus -H 10.99.0.11 -C 17 {rest}");
@@ -260,8 +342,8 @@ mod tests {
 
     #[test]
     fn only_a_status_that_says_off_is_off() {
-        let fence = ipmi("a");
-        let seen = |code, output| fence.seen(Action::Status, &ended(code, output));
+        let control = ipmi("a");
+        let seen = |code, output| control.seen(Action::Status, &ended(code, output));
         let noise = "Unable to Get Channel Cipher Suites\nChassis Power is off\n";
         assert_eq!(seen(0, noise), Seen::IsOff);
         assert_eq!(seen(0, "Chassis Power is on\n"), Seen::IsOn);
@@ -301,10 +383,13 @@ mod tests {
             agent().by_hand(Action::Status),
             "printf '%s\\n' action=status ip=10.99.0.12 'passwd=…' plug=3 | fence_apc"
         );
-        let exec = Fence::Exec(vec!["/bin/off".to_owned(), "it's".to_owned()]);
+        let exec = Control::Exec(vec!["/bin/off".to_owned(), "it's".to_owned()]);
         assert_eq!(exec.by_hand(Action::Off), "/bin/off 'it'\\''s'");
         assert_eq!(exec.invocation(Action::Status), None);
+        assert_eq!(exec.invocation(Action::On), None);
         assert_eq!(exec.name(), "exec /bin/off");
+        let program = Control::Program(vec!["/bin/outlet".to_owned(), "3".to_owned()]);
+        assert_eq!(program.by_hand(Action::On), "/bin/outlet 3 on");
     }
 
     #[test]
