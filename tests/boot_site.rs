@@ -71,6 +71,12 @@ impl Diskless {
 
     /// Switches it on. It ends where it would start again.
     pub fn boot(&self, mac: &str, firmware: Firmware) -> Booting {
+        let memory_mib = if firmware == Firmware::Bios { 256 } else { 512 };
+        self.boot_with(mac, firmware, memory_mib)
+    }
+
+    /// The same, with so much memory.
+    pub fn boot_with(&self, mac: &str, firmware: Firmware, memory_mib: u32) -> Booting {
         self.boots.set(self.boots.get() + 1);
         let output = format!("console-{}", self.boots.get());
         let output = self.scratch.path().join(output);
@@ -90,10 +96,11 @@ impl Diskless {
             .args(["-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no"]);
         let card = format!("virtio-net-pci,netdev=net,mac={mac}");
         match firmware {
-            Firmware::Bios => command.args(["-m", "256", "-device", &card]),
+            Firmware::Bios => command.args(["-device", &card]),
             // Without the card's own iPXE it is the firmware that loads.
-            _ => command.args(["-m", "512", "-device", &format!("{card},romfile=")]),
+            _ => command.args(["-device", &format!("{card},romfile=")]),
         };
+        command.args(["-m", &memory_mib.to_string()]);
         self.uefi(&mut command, firmware);
         command
             .stdin(Stdio::null())

@@ -9,6 +9,7 @@ mod address_site;
 mod boot_cluster;
 mod boot_dhcp;
 mod boot_dhcp_site;
+mod boot_image;
 mod boot_kills;
 mod boot_machines;
 mod boot_power;

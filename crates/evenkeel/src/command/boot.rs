@@ -1,5 +1,6 @@
 //! `evenkeel boot`: networks from which machines boot, their machines, and what each was answered.
 
+mod image;
 mod power;
 mod watch;
 
@@ -37,7 +38,7 @@ pub fn definition(command: Command) -> Command {
         )
         .after_help(
             "Examples:\n  evenkeel boot list\n  evenkeel boot why 52:54:00:00:00:07\n  evenkeel boot watch\n  evenkeel boot once node7 rescue\n  \
-             evenkeel boot wake node7\n  evenkeel boot power cycle node7\n  evenkeel boot enlist",
+             evenkeel boot wake node7\n  evenkeel boot power cycle node7\n  evenkeel boot enlist\n  evenkeel boot image build debian trixie /srv/boot/trixie",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -75,6 +76,7 @@ pub fn definition(command: Command) -> Command {
                 .about("Switch a machine on by its network card (Wake-on-LAN)")
                 .arg(machine()),
             power::definition().arg(machine()),
+            image::definition(),
             Command::new("enlist")
                 .about("Show new machines that wait for a line, each with a line to copy")
                 .long_about(
@@ -101,6 +103,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
             order(matches, &OfBoot::Wake { machine })
         }
         Some(("power", matches)) => power::main(matches),
+        Some(("image", matches)) => return image::main(matches),
         Some(("enlist", matches)) => enlist(matches),
         _ => return ExitCode::FAILURE,
     };

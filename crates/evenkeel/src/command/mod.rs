@@ -4,6 +4,7 @@
 mod address;
 mod against;
 mod boot;
+mod build;
 mod check;
 pub mod cluster;
 mod config;

@@ -5,13 +5,10 @@ mod create;
 pub mod definition;
 mod grub;
 mod import;
-mod inside;
 mod look;
 pub mod place;
-mod run;
 mod server;
 mod trial;
-mod workshop;
 mod xen;
 
 use clap::ArgMatches;

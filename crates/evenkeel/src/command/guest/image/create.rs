@@ -3,11 +3,12 @@
 //! `evenkeel volume import` does.
 
 use super::grub;
-use super::inside::Inside;
 use super::place::find_place;
-use super::run::{Runner, find, need, program};
 use super::trial::Trial;
-use super::workshop::Workshop;
+use crate::command::build::debian::{self, Mirrors};
+use crate::command::build::inside::Inside;
+use crate::command::build::run::{Runner, find, need, program};
+use crate::command::build::workshop::Workshop;
 use crate::command::volume::transfer::{Stopped, Unfilled, fill};
 use crate::command::word;
 use clap::ArgMatches;
@@ -27,8 +28,6 @@ use volume::transfer::Source;
 /// What a guest has beside the packages that a release counts as important.
 const PACKAGES: &str =
     "linux-image-amd64,openssh-server,grub2-common,grub-pc-bin,qemu-guest-agent,ca-certificates";
-/// Bytes of a file with keys or a password.
-const SECRET_MAX: u64 = 64 << 10;
 /// Bytes that a system needs while it is built.
 const ROOM: u64 = 4 << 30;
 /// The size of a volume that has no section yet.
@@ -71,21 +70,13 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 impl Wanted {
     fn of(matches: &ArgMatches) -> Result<Wanted, String> {
         let suite = word(matches, "debootstrap");
-        let is_name = |text: &str| {
-            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
-            !text.is_empty() && !text.starts_with('-') && text.bytes().all(fits)
-        };
-        if !is_name(&suite) {
-            return Err(format!("'{suite}' is no name of a release, such as trixie"));
-        }
+        debian::suite(&suite)?;
         let mirror = matches.get_one::<String>("mirror").cloned();
-        if let Some(mirror) = mirror.as_ref().filter(|mirror| !is_mirror(mirror)) {
-            return Err(format!("'{mirror}' is no mirror: http://… or https://…"));
-        }
+        mirror.as_deref().map(debian::mirror).transpose()?;
         let text = |name| {
             matches
                 .get_one::<PathBuf>(name)
-                .map(|path| secret(path))
+                .map(|path| debian::secret(path))
                 .transpose()
         };
         let wanted = Wanted {
@@ -93,7 +84,7 @@ impl Wanted {
             suite,
             mirror,
             keys: text("ssh-key")?
-                .map(|text| public_keys(&text))
+                .map(|text| debian::public_keys(&text))
                 .transpose()?,
             password: text("password-file")?
                 .map(|text| password(&text))
@@ -103,7 +94,7 @@ impl Wanted {
                 .map(|address| Network::parse(address, matches.get_one::<String>("gateway")))
                 .transpose()?,
         };
-        match is_name(&wanted.name) {
+        match debian::is_name(&wanted.name) {
             false => Err(format!("'{}' cannot be a host name: letters, digits and `-`", wanted.name)),
             true if wanted.keys.is_none() && wanted.password.is_none() => Err(
                 "nobody could log in: `--ssh-key FILE` for root's key, `--password-file FILE` for a password at the console"
@@ -111,45 +102,6 @@ impl Wanted {
             ),
             true => Ok(wanted),
         }
-    }
-}
-
-fn is_mirror(text: &str) -> bool {
-    let scheme = ["http://", "https://"]
-        .iter()
-        .any(|scheme| text.starts_with(scheme));
-    scheme
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && !b"'\"[]#\\".contains(&byte))
-}
-
-fn secret(path: &Path) -> Result<String, String> {
-    let at = |error: std::io::Error| format!("{}: {error}", path.display());
-    match fs::metadata(path).map_err(at)?.len() > SECRET_MAX {
-        true => Err(format!(
-            "{}: longer than {SECRET_MAX} bytes",
-            path.display()
-        )),
-        false => fs::read_to_string(path).map_err(at),
-    }
-}
-
-/// Refuses what is no list of public keys: a private one in the image would be a leak.
-fn public_keys(text: &str) -> Result<String, String> {
-    let is_key = |line: &&str| {
-        ["ssh-", "ecdsa-", "sk-"]
-            .iter()
-            .any(|kind| line.contains(kind))
-    };
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let lines: Vec<&str> = lines.collect();
-    match !lines.is_empty() && lines.iter().all(is_key) && !text.contains("PRIVATE KEY") {
-        true => Ok(lines.join("\n") + "\n"),
-        false => Err("`--ssh-key` needs public keys, one a line, as in id_ed25519.pub".to_owned()),
     }
 }
 
@@ -205,21 +157,6 @@ fn interfaces(network: Option<&Network>) -> String {
     );
     if let Some(gateway) = network.gateway {
         text += &format!("    gateway {gateway}\n");
-    }
-    text
-}
-
-/// Returns `sources.list`. A release that is being developed has no updates of its own.
-fn sources(suite: &str, mirror: &str, security: &str) -> String {
-    let parts = match suite {
-        "stretch" | "buster" | "bullseye" => "main contrib non-free",
-        _ => "main contrib non-free non-free-firmware",
-    };
-    let mut text = format!("deb {mirror} {suite} {parts}\n");
-    if !["sid", "unstable"].contains(&suite) {
-        text += &format!(
-            "deb {mirror} {suite}-updates {parts}\ndeb {security} {suite}-security {parts}\n"
-        );
     }
     text
 }
@@ -300,16 +237,7 @@ fn say(words: &str) {
 /// Builds the disk, and returns its file.
 fn build(wanted: &Wanted, size: u64, shop: &Workshop, runner: &Runner) -> Result<PathBuf, Stopped> {
     let tree = shop.directory("tree")?;
-    let mirror = wanted
-        .mirror
-        .clone()
-        .or_else(|| host_mirror(runner, "Debian"));
-    let mirror = mirror.ok_or(
-        "apt of this host has no mirror of Debian: name one with `--mirror URL`".to_owned(),
-    )?;
-    // Mirrors of Debian have its security updates beside it.
-    let security = host_mirror(runner, "Debian-Security");
-    let security = security.unwrap_or_else(|| format!("{}-security", mirror.trim_end_matches('/')));
+    let Mirrors { mirror, security } = Mirrors::of(wanted.mirror.as_deref(), runner)?;
     say(&format!("packages of {} from {mirror}", wanted.suite));
     packages(wanted, &mirror, &tree, runner)?;
     say("configuration and GRUB");
@@ -387,22 +315,6 @@ fn packages(wanted: &Wanted, mirror: &str, tree: &Path, runner: &Runner) -> Resu
     runner.shown(&mut command, phase).map(|_| ())
 }
 
-/// The mirror that apt of this host has for packages with this label.
-fn host_mirror(runner: &Runner, label: &str) -> Option<String> {
-    let mut targets = program("apt-get");
-    targets.args([
-        "indextargets",
-        "--format",
-        "$(REPO_URI)",
-        "Identifier: Packages",
-    ]);
-    let label = format!("Label: {label}");
-    targets.args(["Origin: Debian", &label]);
-    let text = runner.run(&mut targets).ok()?;
-    let mut lines = text.lines().map(|line| line.trim().trim_end_matches('/'));
-    lines.find(|line| is_mirror(line)).map(str::to_owned)
-}
-
 /// Writes what makes the packages a guest.
 fn configure(
     wanted: &Wanted,
@@ -424,7 +336,7 @@ fn configure(
     )?;
     inside.write(
         "/etc/apt/sources.list",
-        sources(&wanted.suite, mirror, security).as_bytes(),
+        debian::sources(&wanted.suite, mirror, security).as_bytes(),
     )?;
     // mmdebstrap writes its own as well.
     for file in inside.names("/etc/apt/sources.list.d") {
@@ -486,23 +398,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_have_updates_and_security_for_a_release() {
-        let text = sources("trixie", "http://m/debian", "http://s");
-        let lines: Vec<&str> = text
-            .lines()
-            .map(|line| line.split(" main").next().unwrap_or_default())
-            .collect();
-        let expected = [
-            "deb http://m/debian trixie",
-            "deb http://m/debian trixie-updates",
-            "deb http://s trixie-security",
-        ];
-        assert_eq!(lines, expected);
-        assert_eq!(sources("sid", "http://m", "http://s").lines().count(), 1);
-        assert!(!sources("bullseye", "http://m", "http://s").contains("firmware"));
-    }
-
-    #[test]
     fn the_network_is_dhcp_or_a_fixed_address() {
         assert!(interfaces(None).contains("iface eth0 inet dhcp"));
         let gateway = "192.0.2.1".to_owned();
@@ -520,15 +415,8 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_public_and_passwords_one_line() {
-        let keys = public_keys("# mine\nssh-ed25519 AAAA me\n\n").unwrap();
-        assert_eq!(keys, "ssh-ed25519 AAAA me\n");
-        assert!(public_keys("-----BEGIN OPENSSH PRIVATE KEY-----\nssh-\n").is_err());
-        assert!(public_keys("").is_err());
+    fn a_password_is_one_line() {
         assert_eq!(password("secret\n").as_deref(), Ok("secret"));
         assert!(password("a\nb\n").is_err() && password("\n").is_err());
-        assert!(
-            is_mirror("http://m/debian") && !is_mirror("file:///etc") && !is_mirror("http://m [x]")
-        );
     }
 }

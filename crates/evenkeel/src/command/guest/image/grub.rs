@@ -1,8 +1,8 @@
 //! GRUB on a raw disk in a file: what the host's packages grub-common and grub-pc-bin have, in the
 //! layout of [`guest::image::boot`].
 
-use super::inside::Inside;
-use super::run::{Runner, program};
+use crate::command::build::inside::Inside;
+use crate::command::build::run::{Runner, program};
 use crate::command::volume::transfer::Stopped;
 use guest::image::boot::{self, MODULES};
 use std::fs::{self, File};

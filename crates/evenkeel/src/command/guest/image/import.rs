@@ -2,9 +2,9 @@
 //! `qemu-nbd` reads the format, and the copy is that of `evenkeel volume import`.
 
 use super::place::{Place, find_place};
-use super::run::need;
 use super::server::{Image, Server, file};
-use super::workshop::Workshop;
+use crate::command::build::run::need;
+use crate::command::build::workshop::Workshop;
 use crate::command::volume::progress::amount;
 use crate::command::volume::transfer::{Stopped, Unfilled, fill};
 use crate::command::word;

@@ -1,9 +1,9 @@
 //! What is on a disk: its partition table and file systems by `blkid` and `sfdisk`, and the system by
 //! read-only mounts.
 
-use super::inside::Inside;
-use super::run::{Runner, program};
-use super::workshop::Workshop;
+use crate::command::build::inside::Inside;
+use crate::command::build::run::{Runner, program};
+use crate::command::build::workshop::Workshop;
 use crate::command::volume::transfer::Stopped;
 use guest::image::system::{self, version_key};
 use guest::image::xen::domain::Disk;

@@ -2,7 +2,7 @@
 //! guest is: no capability, the image and the files that it may name, and no more memory than an
 //! image can need.
 
-use super::workshop::Workshop;
+use crate::command::build::workshop::Workshop;
 use crate::command::volume::transfer::Stopped;
 use crate::guest_role::confine;
 use guest::qemu::home::{Home, Lock};
@@ -87,9 +87,9 @@ impl Server {
             files: confine(home.path(), &files).map_err(io)?,
             ..Rights::default()
         };
-        let program = super::run::find("qemu-nbd")
+        let program = crate::command::build::run::find("qemu-nbd")
             .ok_or("qemu-nbd is not installed: apt-get install qemu-utils")?;
-        let (program, arguments) = super::run::ends_with_us(program, arguments);
+        let (program, arguments) = crate::command::build::run::ends_with_us(program, arguments);
         let process =
             Process::start(&program, arguments, (&home, &lock), &[], rights).map_err(io)?;
         let limit = Rlimit {
@@ -173,7 +173,7 @@ impl Drop for Server {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::guest::image::run::find;
+    use crate::command::build::run::find;
 
     fn image(path: &Path) -> Image {
         Image {
@@ -208,7 +208,7 @@ mod tests {
     fn a_program_ends_with_who_started_it() {
         lab::skip_unless_installed!("setpriv");
         let (program, arguments) =
-            crate::command::guest::image::run::ends_with_us("/usr/bin/true".into(), Vec::new());
+            crate::command::build::run::ends_with_us("/usr/bin/true".into(), Vec::new());
         assert_eq!(Some(program), find("setpriv"));
         assert_eq!(arguments, ["--pdeathsig", "KILL", "--", "/usr/bin/true"]);
     }

@@ -1,9 +1,9 @@
 //! A test boot: QEMU with the arguments that the guest will have, on a snapshot of its disks, and with a
 //! network that leads nowhere. Its serial terminal is watched until it shows a login prompt.
 
-use super::run::{Runner, program};
 use super::server::{Image, Server};
-use super::workshop::Workshop;
+use crate::command::build::run::{Runner, program};
+use crate::command::build::workshop::Workshop;
 use crate::command::volume::transfer::Stopped;
 use crate::guest_role;
 use guest::config::{Bus, Disk, Firmware, Guest};

@@ -7,11 +7,11 @@ mod source;
 
 use super::look;
 use super::place::{Place, find_place};
-use super::run::{Runner, find, need, program};
 use super::server::file;
 use super::trial::Trial;
-use super::workshop::Workshop;
 use super::{grub, import::head};
+use crate::command::build::run::{Runner, find, need, program};
+use crate::command::build::workshop::Workshop;
 use crate::command::volume::transfer::{Stopped, Unfilled, fill};
 use crate::command::word;
 use clap::ArgMatches;

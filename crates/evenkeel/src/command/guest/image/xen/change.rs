@@ -1,11 +1,11 @@
 //! What is done to the copy of a guest of Xen.
 
-use super::super::inside::Inside;
 use super::super::look::{self, Place};
-use super::super::run::{Runner, program};
-use super::super::workshop::Workshop;
 use super::super::{grub, server};
 use super::{Looked, kernel, say};
+use crate::command::build::inside::Inside;
+use crate::command::build::run::{Runner, program};
+use crate::command::build::workshop::Workshop;
 use crate::command::volume::transfer::Stopped;
 use guest::config::Firmware;
 use guest::image::boot::{self, Menu};

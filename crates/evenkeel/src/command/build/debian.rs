@@ -1,0 +1,179 @@
+//! A Debian from the packages of a mirror: its release, the mirrors that apt of this host has, and the
+//! keys of those who may log in.
+
+use super::run::{Runner, program};
+use std::fs;
+use std::path::Path;
+
+/// Bytes of a file with keys or a password.
+const SECRET_MAX: u64 = 64 << 10;
+
+/// Refuses what is no name of a release.
+///
+/// # Errors
+/// It is none, in words.
+pub fn suite(text: &str) -> Result<(), String> {
+    match is_name(text) {
+        true => Ok(()),
+        false => Err(format!("'{text}' is no name of a release, such as trixie")),
+    }
+}
+
+/// Whether a text is a name: letters, digits, `-` and `.`.
+pub fn is_name(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+    !text.is_empty() && !text.starts_with('-') && text.bytes().all(fits)
+}
+
+/// Refuses what is no URL of a mirror.
+///
+/// # Errors
+/// It is none, in words.
+pub fn mirror(text: &str) -> Result<(), String> {
+    match is_mirror(text) {
+        true => Ok(()),
+        false => Err(format!("'{text}' is no mirror: http://… or https://…")),
+    }
+}
+
+fn is_mirror(text: &str) -> bool {
+    let scheme = ["http://", "https://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme));
+    scheme
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"'\"[]#\\".contains(&byte))
+}
+
+/// Reads a file with keys or a password.
+///
+/// # Errors
+/// It cannot be read, or is too long; in words.
+pub fn secret(path: &Path) -> Result<String, String> {
+    let at = |error: std::io::Error| format!("{}: {error}", path.display());
+    match fs::metadata(path).map_err(at)?.len() > SECRET_MAX {
+        true => Err(format!(
+            "{}: longer than {SECRET_MAX} bytes",
+            path.display()
+        )),
+        false => fs::read_to_string(path).map_err(at),
+    }
+}
+
+/// Refuses what is no list of public keys: a private one in the image would be a leak.
+///
+/// # Errors
+/// It is none, in words.
+pub fn public_keys(text: &str) -> Result<String, String> {
+    let is_key = |line: &&str| {
+        ["ssh-", "ecdsa-", "sk-"]
+            .iter()
+            .any(|kind| line.contains(kind))
+    };
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines: Vec<&str> = lines.collect();
+    match !lines.is_empty() && lines.iter().all(is_key) && !text.contains("PRIVATE KEY") {
+        true => Ok(lines.join("\n") + "\n"),
+        false => Err("`--ssh-key` needs public keys, one a line, as in id_ed25519.pub".to_owned()),
+    }
+}
+
+/// The parts of a release.
+pub fn parts(suite: &str) -> &'static str {
+    match suite {
+        "stretch" | "buster" | "bullseye" => "main contrib non-free",
+        _ => "main contrib non-free non-free-firmware",
+    }
+}
+
+/// Returns `sources.list`. A release that is being developed has no updates of its own.
+pub fn sources(suite: &str, mirror: &str, security: &str) -> String {
+    let parts = parts(suite);
+    let mut text = format!("deb {mirror} {suite} {parts}\n");
+    if !["sid", "unstable"].contains(&suite) {
+        text += &format!(
+            "deb {mirror} {suite}-updates {parts}\ndeb {security} {suite}-security {parts}\n"
+        );
+    }
+    text
+}
+
+/// Where packages come from.
+pub struct Mirrors {
+    /// The mirror of the release.
+    pub mirror: String,
+    /// That of its security updates.
+    pub security: String,
+}
+
+impl Mirrors {
+    /// Returns a mirror that was named, or that of apt of this host.
+    ///
+    /// # Errors
+    /// There is none, in words.
+    pub fn of(named: Option<&str>, runner: &Runner) -> Result<Mirrors, String> {
+        let mirror = named.map(str::to_owned);
+        let mirror = mirror.or_else(|| host_mirror(runner, "Debian")).ok_or(
+            "apt of this host has no mirror of Debian: name one with `--mirror URL`".to_owned(),
+        )?;
+        // Mirrors of Debian have its security updates beside it.
+        let security = host_mirror(runner, "Debian-Security");
+        let security =
+            security.unwrap_or_else(|| format!("{}-security", mirror.trim_end_matches('/')));
+        Ok(Mirrors { mirror, security })
+    }
+}
+
+/// The mirror that apt of this host has for packages with this label.
+fn host_mirror(runner: &Runner, label: &str) -> Option<String> {
+    let mut targets = program("apt-get");
+    targets.args([
+        "indextargets",
+        "--format",
+        "$(REPO_URI)",
+        "Identifier: Packages",
+    ]);
+    let label = format!("Label: {label}");
+    targets.args(["Origin: Debian", &label]);
+    let text = runner.run(&mut targets).ok()?;
+    let mut lines = text.lines().map(|line| line.trim().trim_end_matches('/'));
+    lines.find(|line| is_mirror(line)).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_have_updates_and_security_for_a_release() {
+        let text = sources("trixie", "http://m/debian", "http://s");
+        let lines: Vec<&str> = text
+            .lines()
+            .map(|line| line.split(" main").next().unwrap_or_default())
+            .collect();
+        let expected = [
+            "deb http://m/debian trixie",
+            "deb http://m/debian trixie-updates",
+            "deb http://s trixie-security",
+        ];
+        assert_eq!(lines, expected);
+        assert_eq!(sources("sid", "http://m", "http://s").lines().count(), 1);
+        assert!(!sources("bullseye", "http://m", "http://s").contains("firmware"));
+    }
+
+    #[test]
+    fn keys_are_public_and_mirrors_are_urls() {
+        let keys = public_keys("# mine\nssh-ed25519 AAAA me\n\n").unwrap();
+        assert_eq!(keys, "ssh-ed25519 AAAA me\n");
+        assert!(public_keys("-----BEGIN OPENSSH PRIVATE KEY-----\nssh-\n").is_err());
+        assert!(public_keys("").is_err());
+        assert!(
+            is_mirror("http://m/debian") && !is_mirror("file:///etc") && !is_mirror("http://m [x]")
+        );
+        assert!(suite("trixie").is_ok() && suite("--help").is_err() && suite("a b").is_err());
+    }
+}
