@@ -10,6 +10,7 @@ mod boot_cluster;
 mod boot_dhcp;
 mod boot_dhcp_site;
 mod boot_image;
+mod boot_keep;
 mod boot_kills;
 mod boot_machines;
 mod boot_power;

@@ -272,7 +272,7 @@ pub struct Disk {
     /// By iSCSI and NBD, every address may use it, not only those of machines that boot from it.
     #[serde(default)]
     pub is_open: bool,
-    /// Each machine has a copy of its own, which is dropped when it boots again.
+    /// Each machine has a copy of its own.
     #[serde(default)]
     pub overlay: Option<Overlay>,
 }
@@ -284,6 +284,9 @@ pub struct Overlay {
     pub directory: PathBuf,
     /// Bytes that a machine can change.
     pub bytes_max: u64,
+    /// They are kept; otherwise they are dropped when their machine boots again.
+    #[serde(default)]
+    pub is_kept: bool,
 }
 
 /// What stores a disk.

@@ -28,6 +28,12 @@ pub enum Message {
         #[serde(with = "Name")]
         machine: String,
     },
+    /// What a machine has changed of its disk is dropped. The answer is [`Answer`].
+    Drop {
+        /// The machine: its name or its card.
+        #[serde(with = "Name")]
+        machine: String,
+    },
     /// By what the power of a machine is controlled. The answer is [`Powered`].
     Power {
         /// The machine: its name or its card.

@@ -63,7 +63,8 @@ impl Plan {
             return Some(base);
         };
         let overlay = overlays.of(mac, Duration::ZERO)?;
-        Some(Arc::new(Overlaid { base, overlay }))
+        let overlaid = Overlaid::new(base, overlay).ok()?;
+        Some(Arc::new(overlaid))
     }
 }
 

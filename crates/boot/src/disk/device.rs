@@ -56,6 +56,15 @@ pub trait Disk: Send + Sync {
     /// The disk's: it may not have reached it.
     fn flush(&self) -> Result<(), DiskError>;
 
+    /// Returns what tells its content from another one, as far as it can: not zero.
+    ///
+    /// # Errors
+    /// It is out of reach.
+    fn content(&self) -> Result<[u8; 16], DiskError> {
+        let size = self.size()?;
+        Ok((u128::from(size) << 64 | 1).to_le_bytes())
+    }
+
     /// Requests of other threads end soon, and no further one begins.
     fn close(&self);
 }

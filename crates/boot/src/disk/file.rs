@@ -4,7 +4,7 @@ use super::device::{Disk, DiskError, write_zeroes};
 use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, fallocate};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -86,6 +86,20 @@ impl Disk for FileDisk {
             Ok(()) => Ok(()),
             Err(_) => write_zeroes(self, offset, length),
         }
+    }
+
+    fn content(&self) -> Result<[u8; 16], DiskError> {
+        let (file, size) = self.opened()?;
+        let about = file.metadata().map_err(DiskError::Failed)?;
+        // A block device has no time of its content.
+        let time = match about.is_file() {
+            true => about.mtime().wrapping_mul(1_000_000_000) + about.mtime_nsec(),
+            false => 0,
+        };
+        let mut content = [0; 16];
+        content[..8].copy_from_slice(&size.to_le_bytes());
+        content[8..].copy_from_slice(&(time as u64 | 1).to_le_bytes());
+        Ok(content)
     }
 
     fn is_read_only(&self) -> bool {

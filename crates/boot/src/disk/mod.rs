@@ -9,6 +9,7 @@ pub mod device;
 pub mod file;
 pub mod overlay;
 pub mod overlays;
+mod stable;
 pub mod storage;
 pub mod volume;
 

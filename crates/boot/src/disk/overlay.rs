@@ -4,15 +4,24 @@
 //! fails is lost, so a file of an earlier run of the node is not used. A process that dies loses nothing:
 //! a block is in the file before it is marked there.
 //!
-//! The file: a page with what it is, a bit for each block of 4096 bytes, and the blocks at their places.
+//! One that is kept outlives both ([`super::stable`]). It belongs to one content of the disk.
+//!
+//! The file: a page with what it is, a bit for each block of 4096 bytes, in one that is kept the same again
+//! for blocks on stable storage, and the blocks at their places.
 
 use super::device::{Disk, DiskError};
-use rustix::fs::{Mode, OFlags, openat, unlinkat};
+use super::stable::Stable;
+use rustix::fs::{
+    AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, fallocate, flock, fsync, openat,
+    unlinkat,
+};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Bytes of a block.
 const BLOCK_BYTES: u64 = 4096;
@@ -20,25 +29,61 @@ const BLOCK_BYTES: u64 = 4096;
 const DISK_BYTES_MAX: u64 = 1 << 40;
 /// Where the marks are.
 const MARKS_AT: u64 = 4096;
-/// Where the blocks are.
-const BLOCKS_AT: u64 = MARKS_AT + DISK_BYTES_MAX / BLOCK_BYTES / 8;
+/// Bytes of the marks of the largest disk.
+const MARKS_BYTES: u64 = DISK_BYTES_MAX / BLOCK_BYTES / 8;
+/// Where the marks of blocks on stable storage are.
+const STABLE_AT: u64 = MARKS_AT + MARKS_BYTES;
+/// Where it says of what content of the disk it is.
+const CONTENT_AT: u64 = 32;
 /// Bytes that are read or written at once.
 const TURN_BYTES: u64 = 1 << 20;
 const MAGIC: &[u8; 16] = b"evenkeel-over-1\n";
+const KEPT_MAGIC: &[u8; 16] = b"evenkeel-kept-1\n";
+
+/// How long changes last, and how many there may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// They outlive the run of the machine and of the node.
+    pub is_kept: bool,
+    /// Bytes that one machine can change.
+    pub bytes_max: u64,
+}
+
+impl Limits {
+    fn magic(self) -> &'static [u8; 16] {
+        if self.is_kept { KEPT_MAGIC } else { MAGIC }
+    }
+
+    /// Where the blocks are.
+    fn blocks_at(self) -> u64 {
+        match self.is_kept {
+            true => STABLE_AT + MARKS_BYTES,
+            false => STABLE_AT,
+        }
+    }
+}
 
 /// The changes of one machine.
 #[derive(Debug)]
 pub struct Overlay {
     file: File,
-    /// Blocks that may be changed.
-    blocks_max: u64,
+    limits: Limits,
     marks: Mutex<Marks>,
+    /// Of one that is kept.
+    stable: Option<Stable>,
+    is_full: AtomicBool,
+    /// The content of the disk of which it is, once that is known.
+    content: OnceLock<[u8; 16]>,
+    /// The disk has another content than the one of which it is.
+    is_strange: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Marks {
     words: Vec<u64>,
     count: u64,
+    /// Words that have changed since they were on stable storage.
+    changed: Range<usize>,
 }
 
 impl Marks {
@@ -48,57 +93,8 @@ impl Marks {
         word.is_some_and(|word| word >> (block % 64) & 1 != 0)
     }
 
-    fn new_ones(&self, blocks: std::ops::Range<u64>) -> u64 {
-        blocks.filter(|block| !self.has(*block)).count() as u64
-    }
-}
-
-impl Overlay {
-    /// Makes an empty one in a directory, in the place of an earlier one. `run` is that of this node;
-    /// at most so many bytes can be changed.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn create(
-        directory: impl AsFd,
-        name: &str,
-        run: [u8; 16],
-        bytes_max: u64,
-    ) -> io::Result<Overlay> {
-        match unlinkat(&directory, name, rustix::fs::AtFlags::empty()) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = File::from(openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?);
-        file.write_all_at(&[&MAGIC[..], &run].concat(), 0)?;
-        Ok(Overlay {
-            file,
-            blocks_max: bytes_max / BLOCK_BYTES,
-            marks: Mutex::default(),
-        })
-    }
-
-    /// Opens the one that a former process of this run of the node has made.
-    ///
-    /// # Errors
-    /// There is none, it is of another run, or the system's.
-    pub fn open(
-        directory: impl AsFd,
-        name: &str,
-        run: [u8; 16],
-        bytes_max: u64,
-    ) -> io::Result<Overlay> {
-        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = File::from(openat(directory, name, flags, Mode::empty())?);
-        let mut head = [0; 32];
-        file.read_exact_at(&mut head, 0)?;
-        if head[..16] != MAGIC[..] || head[16..] != run {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let end = file.metadata()?.len().min(BLOCKS_AT);
-        let mut bytes = vec![0; usize::try_from(end.saturating_sub(MARKS_AT)).unwrap_or(0)];
-        file.read_exact_at(&mut bytes, MARKS_AT)?;
+    /// Reads a table.
+    fn read(bytes: &[u8]) -> Marks {
         let mut marks = Marks::default();
         for word in bytes.chunks_exact(8) {
             let word = word
@@ -111,11 +107,124 @@ impl Overlay {
         while marks.words.last() == Some(&0) {
             marks.words.pop();
         }
-        Ok(Overlay {
+        marks
+    }
+
+    /// The bytes of a part of the table.
+    fn bytes(&self, words: Range<usize>) -> Vec<u8> {
+        let words = self.words.get(words).unwrap_or_default();
+        words.iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+
+    fn new_ones(&self, blocks: Range<u64>) -> u64 {
+        blocks.filter(|block| !self.has(*block)).count() as u64
+    }
+}
+
+impl Overlay {
+    /// Makes an empty one in a directory. `run` is that of this node.
+    ///
+    /// # Errors
+    /// There is one, or the system's.
+    pub fn create(
+        directory: impl AsFd,
+        name: &str,
+        run: [u8; 16],
+        limits: Limits,
+    ) -> io::Result<Overlay> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = File::from(openat(&directory, name, flags, Mode::RUSR | Mode::WUSR)?);
+        let begun = begin(&file, directory.as_fd(), run, limits);
+        if begun.is_err() {
+            // Half of one would be a damaged one.
+            let _ = unlinkat(&directory, name, AtFlags::empty());
+        }
+        begun.map(|()| Overlay::of(file, limits, Marks::default()))
+    }
+
+    fn of(file: File, limits: Limits, marks: Marks) -> Overlay {
+        Overlay {
             file,
-            blocks_max: bytes_max / BLOCK_BYTES,
+            limits,
             marks: Mutex::new(marks),
-        })
+            stable: limits.is_kept.then(Stable::default),
+            is_full: AtomicBool::new(false),
+            content: OnceLock::new(),
+            is_strange: AtomicBool::new(false),
+        }
+    }
+
+    /// Opens the one that a former process has made. One that is not kept has to be of this run of the
+    /// node.
+    ///
+    /// # Errors
+    /// There is none, it is of another run or in use, or the system's.
+    pub fn open(
+        directory: impl AsFd,
+        name: &str,
+        run: [u8; 16],
+        limits: Limits,
+    ) -> io::Result<Overlay> {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = File::from(openat(directory, name, flags, Mode::empty())?);
+        // Connections of before, which are about to end, may still have it.
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        let mut head = [0; 32];
+        file.read_exact_at(&mut head, 0)?;
+        let (magic, of) = head.split_at(16);
+        let is_of_run = of == run;
+        if magic != limits.magic() || !(is_of_run || limits.is_kept) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let at = if is_of_run { MARKS_AT } else { STABLE_AT };
+        let end = file.metadata()?.len().min(at + MARKS_BYTES);
+        let mut bytes = vec![0; usize::try_from(end.saturating_sub(at)).unwrap_or(0)];
+        file.read_exact_at(&mut bytes, at)?;
+        let mut marks = Marks::read(&bytes);
+        if !is_of_run {
+            // What was not flushed is that of the disk again.
+            fallocate(
+                &file,
+                FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+                MARKS_AT,
+                MARKS_BYTES,
+            )?;
+            file.write_all_at(&marks.bytes(0..marks.words.len()), MARKS_AT)?;
+            file.write_all_at(&run, 16)?;
+        } else if limits.is_kept {
+            // How much of it is on stable storage is not known.
+            marks.changed = 0..marks.words.len();
+        }
+        Ok(Overlay::of(file, limits, marks))
+    }
+
+    /// Whether it is of this content of the disk: it is from the first one on.
+    fn is_of(&self, content: [u8; 16]) -> io::Result<bool> {
+        if !self.limits.is_kept {
+            return Ok(true);
+        }
+        let own = match self.content.get() {
+            Some(own) => *own,
+            None => {
+                let mut own = [0; 16];
+                self.file.read_exact_at(&mut own, CONTENT_AT)?;
+                if own == [0; 16] {
+                    self.file.write_all_at(&content, CONTENT_AT)?;
+                    own = content;
+                }
+                *self.content.get_or_init(|| own)
+            }
+        };
+        self.is_strange.store(own != content, Relaxed);
+        Ok(own == content)
+    }
+
+    /// Why it is of no use as it is, in words.
+    pub fn trouble(&self) -> Option<&'static str> {
+        if self.is_strange.load(Relaxed) {
+            return Some("is of another content of the disk");
+        }
+        self.is_full.load(Relaxed).then_some("is full")
     }
 
     /// Bytes that were changed.
@@ -128,25 +237,50 @@ impl Overlay {
     }
 
     fn read_file(&self, offset: u64, bytes: &mut [u8]) -> Result<(), DiskError> {
-        let read = self.file.read_exact_at(bytes, BLOCKS_AT + offset);
+        let at = self.limits.blocks_at() + offset;
+        let read = self.file.read_exact_at(bytes, at);
         read.map_err(DiskError::Failed)
     }
 
     fn write_file(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
-        match self.file.write_all_at(bytes, BLOCKS_AT + offset) {
+        match self
+            .file
+            .write_all_at(bytes, self.limits.blocks_at() + offset)
+        {
             Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(DiskError::Full),
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(self.full()),
             Err(error) => Err(DiskError::Failed(error)),
         }
     }
 
+    fn full(&self) -> DiskError {
+        self.is_full.store(true, Relaxed);
+        DiskError::Full
+    }
+
+    /// What was written reaches stable storage, where it is kept.
+    fn flush(&self) -> Result<(), DiskError> {
+        let Some(stable) = &self.stable else {
+            return Ok(());
+        };
+        // Marks of blocks that are in the file.
+        let take = || {
+            let mut marks = self.lock();
+            let words = std::mem::take(&mut marks.changed);
+            let at = STABLE_AT + words.start as u64 * 8;
+            (at, marks.bytes(words))
+        };
+        stable.flush(&self.file, take).map_err(DiskError::Failed)
+    }
+
     /// Marks blocks that are in the file.
-    fn mark(&self, marks: &mut Marks, blocks: std::ops::Range<u64>) -> Result<(), DiskError> {
+    fn mark(&self, marks: &mut Marks, blocks: Range<u64>) -> Result<(), DiskError> {
         let words = blocks.start / 64..blocks.end.div_ceil(64);
         let end = usize::try_from(words.end).unwrap_or(usize::MAX);
         if marks.words.len() < end {
             marks.words.resize(end, 0);
         }
+        let before = marks.count;
         for block in blocks {
             let word = &mut marks.words[usize::try_from(block / 64).unwrap_or(0)];
             let bit = 1 << (block % 64);
@@ -154,26 +288,55 @@ impl Overlay {
             *word |= bit;
         }
         let start = usize::try_from(words.start).unwrap_or(0);
-        let bytes: Vec<u8> = { marks.words[start..end].iter() }
-            .flat_map(|word| word.to_le_bytes())
-            .collect();
+        marks.changed = match marks.changed.clone() {
+            before if before.is_empty() => start..end,
+            before => before.start.min(start)..before.end.max(end),
+        };
+        let bytes = marks.bytes(start..end);
         let marked = self.file.write_all_at(&bytes, MARKS_AT + words.start * 8);
+        if marked.is_ok() && marks.count > before {
+            self.is_full.store(false, Relaxed);
+        }
         marked.map_err(|error| match error.kind() {
-            io::ErrorKind::StorageFull => DiskError::Full,
+            io::ErrorKind::StorageFull => self.full(),
             _ => DiskError::Failed(error),
         })
     }
 }
 
+/// Writes what a new file is.
+fn begin(file: &File, directory: BorrowedFd<'_>, run: [u8; 16], limits: Limits) -> io::Result<()> {
+    flock(file, FlockOperation::NonBlockingLockExclusive)?;
+    file.write_all_at(&[&limits.magic()[..], &run, &[0; 16]].concat(), 0)?;
+    if limits.is_kept {
+        // What is flushed later is in a file that has its name.
+        file.sync_all()?;
+        fsync(directory)?;
+    }
+    Ok(())
+}
+
 /// A disk with the changes of one machine over it.
 pub struct Overlaid {
     /// The disk, which is only read.
-    pub base: Arc<dyn Disk>,
+    base: Arc<dyn Disk>,
     /// The changes.
-    pub overlay: Arc<Overlay>,
+    overlay: Arc<Overlay>,
 }
 
 impl Overlaid {
+    /// Lays changes over a disk that is within reach.
+    ///
+    /// # Errors
+    /// The disk is out of reach, or has another content than the one of which they are.
+    pub fn new(base: Arc<dyn Disk>, overlay: Arc<Overlay>) -> Result<Overlaid, DiskError> {
+        match overlay.is_of(base.content()?) {
+            Ok(true) => Ok(Overlaid { base, overlay }),
+            Ok(false) => Err(DiskError::Unsupported),
+            Err(error) => Err(DiskError::Failed(error)),
+        }
+    }
+
     /// Reads a part that is not longer than [`TURN_BYTES`].
     fn read_part(&self, offset: u64, bytes: &mut [u8]) -> Result<(), DiskError> {
         let marks = self.overlay.lock();
@@ -203,8 +366,8 @@ impl Overlaid {
         let end = offset + bytes.len() as u64;
         let blocks = offset / BLOCK_BYTES..end.div_ceil(BLOCK_BYTES);
         let mut marks = overlay.lock();
-        if marks.count + marks.new_ones(blocks.clone()) > overlay.blocks_max {
-            return Err(DiskError::Full);
+        if marks.count + marks.new_ones(blocks.clone()) > overlay.limits.bytes_max / BLOCK_BYTES {
+            return Err(overlay.full());
         }
         // The rest of the first block and of the last one is that of the disk.
         for block in [blocks.start, blocks.end - 1] {
@@ -265,9 +428,14 @@ impl Disk for Overlaid {
         false
     }
 
-    /// Nothing of it outlives this run of the node, so nothing is brought to stable storage.
+    fn content(&self) -> Result<[u8; 16], DiskError> {
+        self.base.content()
+    }
+
+    /// Where it is not kept, nothing outlives this run of the node, so nothing is brought to stable
+    /// storage.
     fn flush(&self) -> Result<(), DiskError> {
-        Ok(())
+        self.overlay.flush()
     }
 
     fn close(&self) {}

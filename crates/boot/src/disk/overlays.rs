@@ -3,11 +3,12 @@
 //! A thread makes the files, so that nobody else may write in their directory. Who decides that a machine
 //! boots only orders one; who serves the machine waits for it.
 
-use super::overlay::Overlay;
+use super::overlay::{Limits, Overlay};
 use crate::mac::Mac;
 use part::lock;
 use part::voice::write_error;
-use rustix::fs::{Mode, OFlags, open, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, open, unlinkat};
+use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -20,8 +21,12 @@ use std::time::{Duration, Instant};
 
 /// Overlays of a disk.
 pub const OVERLAYS_MAX: usize = 256;
-/// Behind the names of their files.
+/// Behind the names of their files, and of those that are kept: no other line of the file removes them.
 const SUFFIX: &str = ".overlay";
+const KEPT_SUFFIX: &str = ".kept";
+/// How often a file is tried again that connections of before still have, and for how long.
+const AGAIN: Duration = Duration::from_millis(50);
+const AGAIN_MAX: Duration = Duration::from_secs(10);
 const RUN: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Where overlays are, and how much each of them may take.
@@ -31,8 +36,8 @@ pub struct Plan {
     pub directory: PathBuf,
     /// What their names begin with: the network and the disk.
     pub prefix: String,
-    /// Bytes that one machine can change.
-    pub bytes_max: u64,
+    /// How long changes last, and how many there may be.
+    pub limits: Limits,
 }
 
 /// The overlays of a disk. The last one that is dropped ends their thread.
@@ -63,7 +68,11 @@ struct State {
 enum One {
     /// It is to be made.
     Ordered,
+    /// It is to be made unless its file is there.
+    Wanted,
     Made(Arc<Overlay>),
+    /// Its file is kept, and cannot be used: why.
+    Unusable(String),
 }
 
 /// How the overlays are.
@@ -75,6 +84,8 @@ pub struct Look {
     pub bytes: u64,
     /// Why the last one could not be made.
     pub trouble: Option<String>,
+    /// Those that are of no use as they are, with why.
+    pub unusable: Vec<String>,
 }
 
 impl PartialEq for Overlays {
@@ -118,17 +129,27 @@ impl Overlays {
         &self.0.shared.plan
     }
 
-    /// A machine boots: what it has changed before is not used any more.
-    pub fn renew(&self, mac: Mac) {
+    /// A machine boots: what it has changed before is not used any more, unless it is kept.
+    pub fn boot(&self, mac: Mac) {
         let shared = &self.0.shared;
         let mut state = lock(&shared.state);
-        if state.machines.len() >= OVERLAYS_MAX && !state.machines.contains_key(&mac) {
-            let told = format!("{OVERLAYS_MAX} machines have an overlay; {mac} gets none");
-            state.trouble = Some(told);
+        let is_kept = shared.plan.limits.is_kept;
+        if is_kept && state.machines.contains_key(&mac) {
             return;
         }
-        state.machines.insert(mac, One::Ordered);
-        shared.changed.notify_all();
+        let new = if is_kept { One::Wanted } else { One::Ordered };
+        shared.put(&mut state, mac, new);
+    }
+
+    /// What a machine has changed before is not used any more, also where it is kept.
+    pub fn renew(&self, mac: Mac) {
+        let shared = &self.0.shared;
+        shared.put(&mut lock(&shared.state), mac, One::Ordered);
+    }
+
+    /// Whether a machine has one.
+    pub fn has(&self, mac: Mac) -> bool {
+        lock(&self.0.shared.state).machines.contains_key(&mac)
     }
 
     /// The overlay of a machine, which is waited for if it is being made. None: it has none, and has to
@@ -141,7 +162,8 @@ impl Overlays {
             match state.machines.get(&mac) {
                 Some(One::Made(overlay)) => return Some(Arc::clone(overlay)),
                 None if state.is_ready => return None,
-                Some(One::Ordered) | None => {}
+                Some(One::Unusable(_)) => return None,
+                Some(One::Ordered | One::Wanted) | None => {}
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || state.stop {
@@ -157,13 +179,19 @@ impl Overlays {
         let state = lock(&self.0.shared.state);
         let made = state.machines.values().filter_map(|one| match one {
             One::Made(overlay) => Some(overlay.bytes()),
-            One::Ordered => None,
+            _ => None,
         });
         let (count, bytes) = made.fold((0, 0), |(count, all), bytes| (count + 1, all + bytes));
+        let unusable = state.machines.iter().filter_map(|(mac, one)| match one {
+            One::Made(overlay) => Some(format!("that of {mac} {}", overlay.trouble()?)),
+            One::Unusable(why) => Some(format!("that of {mac} cannot be used: {why}")),
+            One::Ordered | One::Wanted => None,
+        });
         Look {
             count,
             bytes,
             trouble: state.trouble.clone(),
+            unusable: unusable.collect(),
         }
     }
 }
@@ -186,6 +214,16 @@ fn run_of_node(text: &str) -> Option<[u8; 16]> {
 }
 
 impl Shared {
+    fn put(&self, state: &mut State, mac: Mac, new: One) {
+        if state.machines.len() >= OVERLAYS_MAX && !state.machines.contains_key(&mac) {
+            let told = format!("{OVERLAYS_MAX} machines have an overlay; {mac} gets none");
+            state.trouble = Some(told);
+            return;
+        }
+        state.machines.insert(mac, new);
+        self.changed.notify_all();
+    }
+
     fn run(&self, confine: fn(&Path) -> io::Result<()>) {
         let directory = self.directory(confine);
         match &directory {
@@ -194,11 +232,9 @@ impl Shared {
         }
         lock(&self.state).is_ready = true;
         self.changed.notify_all();
-        while let Some(mac) = self.next() {
+        while let Some((mac, replaces)) = self.next() {
             let made = match &directory {
-                Ok(directory) => {
-                    Overlay::create(directory, &self.name(mac), self.run, self.plan.bytes_max)
-                }
+                Ok(directory) => self.make(directory, mac, replaces),
                 Err(error) => Err(error.kind().into()),
             };
             if let Err(error) = &made {
@@ -206,14 +242,33 @@ impl Shared {
             }
             let mut state = lock(&self.state);
             match made {
-                Ok(overlay) => {
+                Ok(one) => {
                     state.trouble = None;
-                    state.machines.insert(mac, One::Made(Arc::new(overlay)));
+                    state.machines.insert(mac, one);
                 }
                 Err(_) => drop(state.machines.remove(&mac)),
             }
             self.changed.notify_all();
         }
+    }
+
+    /// Makes an overlay: in the place of one that is there, or only where none is.
+    fn make(&self, directory: &OwnedFd, mac: Mac, replaces: bool) -> io::Result<One> {
+        let name = self.name(mac);
+        let made = |overlay| One::Made(Arc::new(overlay));
+        if replaces {
+            match unlinkat(directory, &name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+        } else {
+            match self.open(directory, &name) {
+                Ok(overlay) => return Ok(made(overlay)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Ok(unusable(&name, &error)),
+            }
+        }
+        Overlay::create(directory, &name, self.run, self.plan.limits).map(made)
     }
 
     /// Opens the directory, and leaves this thread with it alone.
@@ -236,10 +291,38 @@ impl Shared {
     }
 
     fn name(&self, mac: Mac) -> String {
-        format!("{}.{}{SUFFIX}", self.plan.prefix, mac.dashed())
+        format!("{}.{}{}", self.plan.prefix, mac.dashed(), self.suffix())
     }
 
-    /// Takes over the files of a former process of this run of the node, and removes those of others.
+    fn suffix(&self) -> &'static str {
+        match self.plan.limits.is_kept {
+            true => KEPT_SUFFIX,
+            false => SUFFIX,
+        }
+    }
+
+    /// Opens a file, once connections of before do not have it any more.
+    fn open(&self, directory: &OwnedFd, name: &str) -> io::Result<Overlay> {
+        let until = Instant::now() + AGAIN_MAX;
+        loop {
+            let opened = Overlay::open(directory, name, self.run, self.plan.limits);
+            let is_in_use = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+            match opened {
+                Err(error) if is_in_use(&error) && Instant::now() < until => {}
+                opened => return opened,
+            }
+            let state = lock(&self.state);
+            if state.stop {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            drop(
+                { self.changed.wait_timeout(state, AGAIN) }.unwrap_or_else(PoisonError::into_inner),
+            );
+        }
+    }
+
+    /// Takes over the files of a former process, and removes those of another run of the node that are
+    /// not kept.
     fn look_back(&self, directory: &OwnedFd) {
         let Ok(entries) = fs::read_dir(&self.plan.directory) else {
             return;
@@ -249,42 +332,64 @@ impl Shared {
             .filter_map(|entry| entry.file_name().into_string().ok());
         for name in names {
             let own = name.strip_prefix(&self.plan.prefix);
-            let own = own.and_then(|rest| rest.strip_prefix('.')?.strip_suffix(SUFFIX));
+            let own = own.and_then(|rest| rest.strip_prefix('.')?.strip_suffix(self.suffix()));
             let Some(mac) = own.and_then(|mac| mac.parse::<Mac>().ok()) else {
                 continue;
             };
-            let opened = Overlay::open(directory, &name, self.run, self.plan.bytes_max);
+            let opened = self.open(directory, &name);
             let mut state = lock(&self.state);
+            if state.stop {
+                return;
+            }
             let has_room = state.machines.len() < OVERLAYS_MAX;
             match opened {
                 // One that was ordered meanwhile is made anew.
-                Ok(overlay) if has_room => {
-                    let new = One::Made(Arc::new(overlay));
-                    state.machines.entry(mac).or_insert(new);
+                _ if matches!(state.machines.get(&mac), Some(One::Ordered)) => {}
+                Ok(overlay) if has_room || state.machines.contains_key(&mac) => {
+                    state.machines.insert(mac, One::Made(Arc::new(overlay)));
+                }
+                Ok(_) if self.plan.limits.is_kept => {}
+                Err(error) if self.plan.limits.is_kept => {
+                    state.machines.insert(mac, unusable(&name, &error));
                 }
                 _ => {
                     // It is of no use; if it stays, it is made anew with its machine's next boot.
-                    let _ = unlinkat(directory, &name, rustix::fs::AtFlags::empty());
+                    let _ = unlinkat(directory, &name, AtFlags::empty());
                 }
             }
         }
     }
 
-    /// Waits for an order.
-    fn next(&self) -> Option<Mac> {
+    /// Waits for an order: a machine, and whether what it has is replaced.
+    fn next(&self) -> Option<(Mac, bool)> {
         let mut state = lock(&self.state);
         loop {
             if state.stop {
                 return None;
             }
-            let mut machines = state.machines.iter();
-            let ordered = machines.find(|(_, one)| matches!(one, One::Ordered));
-            if let Some((mac, _)) = ordered {
-                return Some(*mac);
+            let ordered = state.machines.iter().find_map(|(mac, one)| match one {
+                One::Ordered => Some((*mac, true)),
+                One::Wanted => Some((*mac, false)),
+                One::Made(_) | One::Unusable(_) => None,
+            });
+            if ordered.is_some() {
+                return ordered;
             }
             state = { self.changed.wait(state) }.unwrap_or_else(PoisonError::into_inner);
         }
     }
+}
+
+/// A file that is kept, and cannot be used.
+fn unusable(name: &str, error: &io::Error) -> One {
+    let why = match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => "it is damaged".to_owned(),
+        _ => language::reason(error),
+    };
+    write_error(&format!(
+        "evenkeel: boot: cannot use overlay {name}: {why}\n"
+    ));
+    One::Unusable(why)
 }
 
 #[cfg(test)]
@@ -293,16 +398,21 @@ mod tests {
     use crate::disk::overlay::Overlaid;
     use crate::disk::{Disk, DiskError, FileDisk};
     use lab::Scratch;
+    use std::os::unix::fs::FileExt;
 
     const PATIENCE: Duration = Duration::from_secs(60);
     const ONE: Mac = Mac([2, 0, 0, 0, 0, 1]);
     const TWO: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
     fn start(scratch: &Scratch, bytes_max: u64) -> Overlays {
+        start_with(scratch, bytes_max, false)
+    }
+
+    fn start_with(scratch: &Scratch, bytes_max: u64, is_kept: bool) -> Overlays {
         let plan = Plan {
             directory: scratch.path().join("overlays"),
             prefix: "lan.system".to_owned(),
-            bytes_max,
+            limits: Limits { is_kept, bytes_max },
         };
         Overlays::start(plan, |_| Ok(())).unwrap()
     }
@@ -310,10 +420,7 @@ mod tests {
     fn disk(scratch: &Scratch, overlays: &Overlays, mac: Mac) -> Overlaid {
         let base = FileDisk::new(scratch.path().join("disk"), true);
         base.reach().unwrap();
-        Overlaid {
-            base: Arc::new(base),
-            overlay: overlays.of(mac, PATIENCE).unwrap(),
-        }
+        Overlaid::new(Arc::new(base), overlays.of(mac, PATIENCE).unwrap()).unwrap()
     }
 
     /// Writes of any place and length, by a fixed sequence of numbers.
@@ -407,5 +514,113 @@ mod tests {
         assert!(overlays.look().trouble.unwrap().contains("gets none"));
         assert!(overlays.of(Mac([2, 0, 0, 0, 1, 0]), PATIENCE).is_none());
         assert!(overlays.of(Mac([2, 0, 0, 0, 0, 255]), PATIENCE).is_some());
+    }
+
+    const KEPT: &str = "overlays/lan.system.02-00-00-00-00-01.kept";
+
+    /// The node restarts: the number of its run is another one.
+    fn restart(scratch: &Scratch) {
+        let path = scratch.path().join(KEPT);
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.write_all_at(&[7; 16], 16).unwrap();
+    }
+
+    #[test]
+    fn changes_that_are_kept_outlive_boots_and_processes_and_those_that_were_flushed_the_node() {
+        let scratch = Scratch::new().unwrap();
+        let content = vec![1; 1 << 20];
+        scratch.write("disk", &content).unwrap();
+        let (mut model, mut seed) = (content.clone(), 3);
+        for _ in 0..2 {
+            let overlays = start_with(&scratch, 1 << 20, true);
+            overlays.boot(ONE);
+            let one = disk(&scratch, &overlays, ONE);
+            writes(&one, &mut model, &mut seed, 20);
+            overlays.boot(ONE);
+            writes(&disk(&scratch, &overlays, ONE), &mut model, &mut seed, 1);
+            one.flush().unwrap();
+        }
+        // What is written behind the last flush is lost with the node, and nothing else is.
+        let overlays = start_with(&scratch, 1 << 20, true);
+        let one = disk(&scratch, &overlays, ONE);
+        let untouched = (0..256).find(|block| {
+            let at = block * 4096;
+            model[at..at + 4096] == content[at..at + 4096]
+        });
+        let at = untouched.expect("a block that was not written") * 4096;
+        one.write(at as u64, &[7; 4096]).unwrap();
+        drop(one);
+        drop(overlays);
+        restart(&scratch);
+        let overlays = start_with(&scratch, 1 << 20, true);
+        let one = disk(&scratch, &overlays, ONE);
+        let mut all = vec![0; model.len()];
+        one.read(0, &mut all).unwrap();
+        assert!(all == model);
+        // It can be written again, and an operator can drop all of it.
+        writes(&one, &mut model, &mut seed, 5);
+        drop(one);
+        overlays.renew(ONE);
+        disk(&scratch, &overlays, ONE).read(0, &mut all).unwrap();
+        assert!(all == content);
+    }
+
+    #[test]
+    fn a_kept_overlay_is_not_used_over_another_content_of_the_disk() {
+        let scratch = Scratch::new().unwrap();
+        scratch.write("disk", [1; 8192]).unwrap();
+        let overlays = start_with(&scratch, 1 << 20, true);
+        overlays.boot(ONE);
+        disk(&scratch, &overlays, ONE).write(0, &[9]).unwrap();
+        scratch.write("disk", [1; 16384]).unwrap();
+        let base = FileDisk::new(scratch.path().join("disk"), true);
+        base.reach().unwrap();
+        let base: Arc<dyn Disk> = Arc::new(base);
+        let overlay = overlays.of(ONE, PATIENCE).unwrap();
+        assert!(Overlaid::new(Arc::clone(&base), overlay).is_err());
+        let words = overlays.look().unusable;
+        assert_eq!(
+            words,
+            ["that of 02:00:00:00:00:01 is of another content of the disk"]
+        );
+        overlays.renew(ONE);
+        let overlay = overlays.of(ONE, PATIENCE).unwrap();
+        assert!(Overlaid::new(base, overlay).is_ok());
+    }
+
+    #[test]
+    fn a_damaged_file_that_is_kept_stays_until_an_operator_drops_it() {
+        let scratch = Scratch::new().unwrap();
+        fs::create_dir(scratch.path().join("overlays")).unwrap();
+        scratch.write(KEPT, "damaged").unwrap();
+        scratch.write("disk", [1; 8192]).unwrap();
+        let overlays = start_with(&scratch, 1 << 20, true);
+        overlays.boot(ONE);
+        assert!(overlays.of(ONE, PATIENCE).is_none());
+        assert!(overlays.look().unusable[0].contains("cannot be used"));
+        assert_eq!(fs::read(scratch.path().join(KEPT)).unwrap(), b"damaged");
+        // Those that are dropped at each boot have files of their own.
+        drop(overlays);
+        drop(start(&scratch, 1 << 20));
+        assert!(scratch.path().join(KEPT).exists());
+        let overlays = start_with(&scratch, 1 << 20, true);
+        overlays.renew(ONE);
+        assert!(overlays.of(ONE, PATIENCE).is_some());
+    }
+
+    #[test]
+    fn a_kept_overlay_that_is_full_says_so() {
+        let scratch = Scratch::new().unwrap();
+        scratch.write("disk", vec![1; 64 << 10]).unwrap();
+        let overlays = start_with(&scratch, 4096, true);
+        overlays.boot(ONE);
+        let one = disk(&scratch, &overlays, ONE);
+        one.write(0, &[2; 4096]).unwrap();
+        assert!(overlays.look().unusable.is_empty());
+        assert!(matches!(one.write(4096, &[2]), Err(DiskError::Full)));
+        assert_eq!(
+            overlays.look().unusable,
+            ["that of 02:00:00:00:00:01 is full"]
+        );
     }
 }

@@ -70,7 +70,8 @@ language::codes! {
          whole. Remove one of the two.";
     OVERLAY = "E0973", "overlay that cannot be",
         "Each overlay of a disk belongs to one machine, which is known by its address: remove `open` or `overlay`. And \
-         `limit` is how much of it a machine can change: add `overlay DIRECTORY`, or remove `limit`.";
+         `limit` is how much of it a machine can change, and `keep` that it stays: add `overlay DIRECTORY`, or remove them. \
+         With `keep`, an overlay is on one node, so a cluster of several nodes needs a volume for each machine instead.";
     WRITTEN = "E0974", "volume that a guest writes",
         "A volume has one writer. A guest has it as a disk that it writes, so machines that boot from the network cannot \
          use it, not even to read: what a guest has in its memory is not on the volume. Give one of the two another volume.";

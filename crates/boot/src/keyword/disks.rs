@@ -51,17 +51,20 @@ fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     };
     // A volume says itself whether it can be written.
     let options: &[&str] = match storage.value {
-        Storage::Volume(_) => &["aoe", "iscsi", "nbd", "open", "overlay", "limit"],
-        Storage::File { .. } => &["ro", "aoe", "iscsi", "nbd", "open", "overlay", "limit"],
+        Storage::Volume(_) => &["aoe", "iscsi", "nbd", "open", "overlay", "limit", "keep"],
+        Storage::File { .. } => &[
+            "ro", "aoe", "iscsi", "nbd", "open", "overlay", "limit", "keep",
+        ],
     };
     let (mut target, mut iscsi, mut nbd, mut is_open) = (None, false, false, false);
-    let (mut directory, mut limit) = (None, None);
+    let (mut directory, mut limit, mut is_kept) = (None, None, false);
     args.options(options, &[], &codes::TWICE, |option, args| {
         match (option, &mut storage.value) {
             ("ro", Storage::File { is_read_only, .. }) => *is_read_only = true,
             ("iscsi", _) => iscsi = true,
             ("nbd", _) => nbd = true,
             ("open", _) => is_open = true,
+            ("keep", _) => is_kept = true,
             ("overlay", _) => directory = Some(args.absolute_path("a directory")?.value),
             ("limit", _) => {
                 let span = args.line().span;
@@ -75,7 +78,7 @@ fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         let told = format!("disk '{}' has no `aoe`, `iscsi` or `nbd`", name.value);
         return Err(args.refused(&codes::ARGUMENTS, name.span, told));
     }
-    let overlay = overlay(&name, directory, limit, is_open)?;
+    let overlay = overlay(&name, directory, (limit, is_kept), is_open)?;
     let disk = Disk {
         name,
         target,
@@ -94,11 +97,12 @@ fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 fn overlay(
     name: &Written<String>,
     directory: Option<PathBuf>,
-    limit: Option<(u64, Span)>,
+    (limit, is_kept): (Option<(u64, Span)>, bool),
     is_open: bool,
 ) -> Result<Option<Overlay>, Diagnostic> {
     let wrong = |span, told: &str| Diagnostic::error(&codes::OVERLAY, span, told);
     match (directory, limit) {
+        (None, _) if is_kept => Err(wrong(name.span, "`keep` is that of an `overlay`")),
         (None, None) => Ok(None),
         (None, Some((_, span))) => Err(wrong(span, "`limit` is that of an `overlay`")),
         (Some(_), _) if is_open => Err(wrong(
@@ -108,6 +112,7 @@ fn overlay(
         (Some(directory), limit) => Ok(Some(Overlay {
             directory,
             bytes_max: limit.map_or(OVERLAY_BYTES, |(limit, _)| limit),
+            is_kept,
         })),
     }
 }
@@ -273,6 +278,17 @@ fn unusable(lan: &Lan, (way, named): &(Way, Written<String>)) -> Option<Diagnost
     })
 }
 
+/// Overlays that are kept, in a cluster: a machine that boots from another node would have other changes.
+pub(super) fn kept_of_many(lan: &Lan) -> Vec<Diagnostic> {
+    let is_kept = |disk: &&Disk| disk.overlay.as_ref().is_some_and(|one| one.is_kept);
+    let told = lan.disks.all.iter().filter(is_kept).map(|disk| {
+        let told = "overlays that are kept are on one node, and machines boot from each node of the cluster";
+        Diagnostic::error(&codes::OVERLAY, disk.name.span, told)
+            .help("give each machine a volume: `evenkeel volume clone`, and a `disk` line for it")
+    });
+    told.collect()
+}
+
 /// Disks for addresses that this node does not know.
 fn unconfined(lan: &Lan) -> Vec<Diagnostic> {
     let Some(proxy) = lan.proxy else {
@@ -308,7 +324,7 @@ pub(super) fn not_here(lan: &Lan, is_missing: impl Fn(&Path) -> bool) -> Vec<Dia
 
 pub(super) static LINES: &[Keyword<LineBuilder>] = &[Keyword {
     places: &["boot"],
-    syntax: "disk <name> { volume <volume> | file <path> [ro] } [aoe <shelf>.<slot>] [iscsi] [nbd] [open] [overlay <directory> [limit <size>]]",
+    syntax: "disk <name> { volume <volume> | file <path> [ro] } [aoe <shelf>.<slot>] [iscsi] [nbd] [open] [overlay <directory> [limit <size>] [keep]]",
     doc: "A disk that machines of the network use, at most 64. `volume` is a `volume` section: a node with a copy of the \
         volume serves the disk. `file` is a file or a block device of this node; with `ro` machines only read it. On a \
         cluster, every node with the file serves it, so use `file` there only with `ro` and the same content, or write `on \
@@ -320,7 +336,7 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[Keyword {
         reaches the node at the interface. With `overlay`, the disk is only read, and each machine that boots it has a \
         copy of its own of what it changes, in this directory of the node, up to `limit` bytes (8g by default, at most 1t) \
         and for at most 256 machines. The copy is dropped when the machine boots again and when the node restarts, so it suits workers \
-        that keep nothing; the disk has at most 1 TiB, and must not change while machines use it. A write is acknowledged when the volume or the kernel has it; it is on stable \
+        that keep nothing. With `keep`, it stays until `evenkeel boot drop`; that is for one node, not for a cluster. The disk has at most 1 TiB, and must not change while machines use it. A write is acknowledged when the volume or the kernel has it; it is on stable \
         storage after a flush.",
     example: "disk system volume node7-system iscsi",
     build: disk,
@@ -476,6 +492,10 @@ mod tests {
             (
                 "disk a file /x iscsi limit 1g",
                 "error[E0973]: `limit` is that of an `overlay`",
+            ),
+            (
+                "disk a file /x iscsi keep",
+                "error[E0973]: `keep` is that of an `overlay`",
             ),
             (
                 "disk a file /x iscsi open overlay /srv",

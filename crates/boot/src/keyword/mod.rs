@@ -114,6 +114,10 @@ impl Tabled for Draft {
         written.for_each(|told| context.tell(told));
         { self.lans.iter() }.for_each(|lan| disks::refer(exchange, lan));
         let (me, nodes) = places(context);
+        if nodes.len() > 1 {
+            let kept = self.lans.iter().flat_map(disks::kept_of_many);
+            kept.for_each(|told| context.tell(told));
+        }
         Box::new(Boots {
             me,
             nodes,

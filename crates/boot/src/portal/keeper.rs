@@ -79,7 +79,8 @@ impl Kept {
             return Some(base);
         };
         let overlay = overlays.of(mac?, OVERLAY_MAX)?;
-        Some(Arc::new(Overlaid { base, overlay }))
+        let overlaid = Overlaid::new(base, overlay).ok()?;
+        Some(Arc::new(overlaid))
     }
 
     /// Why the disk is out of reach; None: it is not.

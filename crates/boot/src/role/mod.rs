@@ -12,6 +12,7 @@ use crate::aoe;
 use crate::aoe::server::Served;
 use crate::config::{self, Boots, Lan};
 use crate::disk::Storage;
+use crate::disk::overlay::Limits;
 use crate::disk::overlays::{Overlays, Plan};
 use crate::mac::{Mac, mark};
 use crate::message::{Answer, Asked, Machines, Message, Powered, Watched};
@@ -158,7 +159,10 @@ fn overlays(
         let plan = Plan {
             directory: overlay.directory.clone(),
             prefix: format!("{section}.{name}"),
-            bytes_max: overlay.bytes_max,
+            limits: Limits {
+                is_kept: overlay.is_kept,
+                bytes_max: overlay.bytes_max,
+            },
         };
         let same = before.get(name).filter(|before| *before.plan() == plan);
         let overlays = match same {
@@ -393,6 +397,7 @@ impl Role {
                 codec::encode(&Answer::of(self.once(machine, image)))
             }
             Message::Wake { machine } => codec::encode(&Answer::of(self.wake(machine))),
+            Message::Drop { machine } => codec::encode(&Answer::of(self.drop_changes(machine))),
             Message::Power { machine } => codec::encode(&self.power(machine)),
             Message::Why { machine } => codec::encode(&self.why(machine)),
             Message::Machines {} => codec::encode(&self.machines()),
@@ -461,6 +466,24 @@ impl Role {
         Ok(format!(
             "sent to {mac} at {interface}; a machine that is set to wake by its card switches on{control}"
         ))
+    }
+
+    /// Drops what a machine has changed of disks with overlays.
+    fn drop_changes(&self, machine: &str) -> Result<String, String> {
+        let (running, mac) = self.find(machine)?;
+        let all = running.overlays.iter();
+        let mut dropped = Vec::new();
+        for (name, overlays) in all.filter(|(_, overlays)| overlays.has(mac)) {
+            overlays.renew(mac);
+            dropped.push(name.as_str());
+        }
+        match dropped.is_empty() {
+            true => Err(format!("{machine} has changed no disk with an `overlay`")),
+            false => Ok(format!(
+                "dropped what {machine} has changed of {}: it boots the disk as it is",
+                dropped.join(", ")
+            )),
+        }
     }
 
     /// By what the power of a machine is controlled, for the command that does it.

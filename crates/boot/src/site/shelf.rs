@@ -143,15 +143,15 @@ impl Site {
         }
     }
 
-    /// A machine boots this now: what it has changed before of the disk is dropped. Nobody else does that
-    /// to it.
+    /// A machine boots this now: what it has changed before of the disk is dropped, unless the file keeps
+    /// it. Nobody else does that to it.
     fn renew(&self, mac: Mac, assigned: Assigned<'_>, asker: &Asker) {
         let Assigned::Image(_, image) = assigned else {
             return;
         };
         let overlays = image.disk().and_then(|disk| self.overlays.get(disk));
         if let Some(overlays) = overlays.filter(|_| self.is_of(asker.address, mac)) {
-            overlays.renew(mac);
+            overlays.boot(mac);
         }
     }
 

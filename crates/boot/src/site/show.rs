@@ -14,6 +14,8 @@ use part::power::control::Control;
 use part::report::{Grade, NumberKind, NumberRow, Subject};
 use std::collections::BTreeSet;
 
+/// Overlays that are of no use and are named one by one.
+const UNUSABLE_SHOWN: usize = 4;
 /// The kind of its subject.
 pub const NETWORK: &str = "boot-network";
 
@@ -313,9 +315,12 @@ fn of_overlays(disk: &str, look: &Look) -> String {
         look.count,
         look.bytes >> 10
     );
-    match &look.trouble {
-        Some(trouble) => format!("{told}: {trouble}"),
-        None => told,
+    // As many as a line has room for.
+    let unusable = look.unusable.iter().take(UNUSABLE_SHOWN).cloned();
+    let trouble: Vec<String> = unusable.chain(look.trouble.clone()).collect();
+    match trouble.is_empty() {
+        true => told,
+        false => format!("{told}: {}", trouble.join("; ")),
     }
 }
 

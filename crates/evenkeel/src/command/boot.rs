@@ -75,6 +75,13 @@ pub fn definition(command: Command) -> Command {
             Command::new("wake")
                 .about("Switch a machine on by its network card (Wake-on-LAN)")
                 .arg(machine()),
+            Command::new("drop")
+                .about("Drop what a machine has changed of its disk")
+                .long_about(
+                    "What the machine has changed of disks with `overlay` is dropped, also with `keep`: its next boot finds \
+                     the disk as it is. Switch the machine off first.",
+                )
+                .arg(machine()),
             power::definition().arg(machine()),
             image::definition(),
             Command::new("enlist")
@@ -101,6 +108,10 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(("wake", matches)) => {
             let machine = word(matches, "MACHINE");
             order(matches, &OfBoot::Wake { machine })
+        }
+        Some(("drop", matches)) => {
+            let machine = word(matches, "MACHINE");
+            order(matches, &OfBoot::Drop { machine })
         }
         Some(("power", matches)) => power::main(matches),
         Some(("image", matches)) => return image::main(matches),
