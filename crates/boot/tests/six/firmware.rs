@@ -54,6 +54,7 @@ fn lan(scratch: &Scratch) -> Lan {
         address: None,
         image: "rescue".to_owned(),
         once: false,
+        power: None,
     };
     lan.machines.insert(CARD, machine);
     lan.unknown = Unknown::Ignore;

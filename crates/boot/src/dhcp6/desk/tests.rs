@@ -37,6 +37,7 @@ fn desk(unknown: Unknown, parts: u32) -> Desk {
             address: None,
             image: "rescue".to_owned(),
             once: false,
+            power: None,
         };
         lan.machines.insert(mac, machine);
     }
