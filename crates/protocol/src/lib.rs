@@ -10,6 +10,7 @@ pub mod http2;
 pub mod nbd;
 pub mod peers;
 pub mod proxy_protocol;
+pub mod rdp;
 pub mod socks4;
 pub mod vitals;
 pub mod vrrp;

@@ -1,0 +1,95 @@
+//! What is wrong with bytes of a client or a host.
+
+use std::fmt;
+
+/// A PDU, for messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pdu {
+    /// TPKT, around each packet (RFC 1006).
+    Packet,
+    /// X.224 Connection Request.
+    ConnectionRequest,
+    /// X.224 Connection Confirm.
+    ConnectionConfirm,
+    /// MCS Connect Initial.
+    ConnectInitial,
+    /// GCC Conference Create Request, within Connect Initial.
+    ConferenceCreateRequest,
+    /// MCS Erect Domain Request.
+    ErectDomain,
+    /// MCS Attach User Request.
+    AttachUser,
+    /// MCS Channel Join Request.
+    ChannelJoin,
+    /// MCS Send Data.
+    SendData,
+    /// Client Info.
+    ClientInfo,
+    /// Server Redirection.
+    Redirection,
+}
+
+impl fmt::Display for Pdu {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Pdu::Packet => "packet",
+            Pdu::ConnectionRequest => "X.224 Connection Request",
+            Pdu::ConnectionConfirm => "X.224 Connection Confirm",
+            Pdu::ConnectInitial => "MCS Connect Initial",
+            Pdu::ConferenceCreateRequest => "GCC Conference Create Request",
+            Pdu::ErectDomain => "MCS Erect Domain Request",
+            Pdu::AttachUser => "MCS Attach User Request",
+            Pdu::ChannelJoin => "MCS Channel Join Request",
+            Pdu::SendData => "MCS Send Data",
+            Pdu::ClientInfo => "Client Info",
+            Pdu::Redirection => "Server Redirection",
+        })
+    }
+}
+
+/// Why bytes are refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Malformed {
+    /// The sender does not speak RDP.
+    #[error("no RDP: the first byte is {found:#04x}, not 0x03")]
+    NotRdp {
+        /// The first byte.
+        found: u8,
+    },
+    /// The packet is longer than any that is due now.
+    #[error("a packet of {found_bytes} bytes where {max_bytes} is the most")]
+    TooLong {
+        /// Its length.
+        found_bytes: usize,
+        /// The longest one that is accepted.
+        max_bytes: usize,
+    },
+    /// A PDU ends before its fields do.
+    #[error("the {pdu} is truncated")]
+    Truncated {
+        /// The PDU.
+        pdu: Pdu,
+    },
+    /// A field has a value that it cannot have.
+    #[error("the {pdu} has an invalid {field}")]
+    Field {
+        /// The PDU.
+        pdu: Pdu,
+        /// The field, as the specification names it.
+        field: &'static str,
+    },
+    /// Another PDU was due.
+    #[error("{found:#04x} where the {due} is due")]
+    OutOfOrder {
+        /// The PDU that was due.
+        due: Pdu,
+        /// The first byte of what came.
+        found: u8,
+    },
+    /// The client sends packet after packet and does not say who it is.
+    #[error("more than {max} packets before the Client Info")]
+    TooMany {
+        /// Packets that are read.
+        max: usize,
+    },
+}

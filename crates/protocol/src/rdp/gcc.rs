@@ -1,0 +1,136 @@
+//! GCC conferences ([MS-RDPBCGR] 2.2.1.3 and 2.2.1.4): what a client and a server say of themselves.
+
+use super::reader::{Reader, push_per_length, push_u16_le, utf16};
+use super::{Malformed, Pdu};
+
+/// Static virtual channels of a client.
+pub const CHANNELS_MAX: usize = 31;
+/// The channel of input and output; static virtual channels follow it.
+pub(super) const IO_CHANNEL: u16 = 1003;
+
+/// The key of T.124 that both begin with: its object identifier in PER.
+const T124: [u8; 7] = [0, 5, 0, 0x14, 0x7c, 0, 1];
+/// The request up to its user data: its choice, the conference "1", one set with the client's key, "Duca".
+const REQUEST: [u8; 12] = [0, 8, 0, 0x10, 0, 1, 0xc0, 0, b'D', b'u', b'c', b'a'];
+/// The response up to its user data: a length that clients have to ignore, its choice, node 31219,
+/// tag 1, success, one set with the server's key, "McDn".
+const RESPONSE: [u8; 14] = [
+    0x2a, 0x14, 0x76, 0x0a, 1, 1, 0, 1, 0xc0, 0, b'M', b'c', b'D', b'n',
+];
+
+/// Types of blocks of clients.
+const CS_CORE: u16 = 0xc001;
+const CS_NET: u16 = 0xc003;
+const CS_CLUSTER: u16 = 0xc004;
+/// Types of blocks of servers.
+const SC_CORE: usize = 0x0c01;
+const SC_SECURITY: usize = 0x0c02;
+const SC_NET: usize = 0x0c03;
+/// Bytes of the head of a block.
+const HEAD_BYTES: usize = 4;
+/// RDP 5.0 and later.
+const VERSION: u32 = 0x0008_0004;
+/// Bytes before the client's name in its core data, and bytes of the name.
+const BEFORE_NAME_BYTES: usize = 20;
+const CLIENT_NAME_BYTES: usize = 32;
+/// Bytes of the definition of a channel.
+const CHANNEL_BYTES: usize = 12;
+/// Flag of the cluster data: the client follows a redirection.
+const REDIRECTION_SUPPORTED: u32 = 1;
+/// Blocks that are read.
+const BLOCKS_MAX: usize = 32;
+
+/// What matters of a client's request.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Conference {
+    /// The name of the client's machine.
+    pub(super) client_name: String,
+    /// Its static virtual channels.
+    pub(super) channels: usize,
+    /// It follows a redirection.
+    pub(super) follows: bool,
+}
+
+impl Conference {
+    /// Reads a Conference Create Request.
+    pub(super) fn decode(reader: Reader<'_>) -> Result<Conference, Malformed> {
+        let mut reader = reader.within(Pdu::ConferenceCreateRequest);
+        reader.fixed(&T124, "key")?;
+        reader.per_length()?;
+        reader.fixed(&REQUEST, "head")?;
+        let length = reader.per_length()?;
+        let mut blocks = reader.part(length)?;
+        let mut conference = Conference::default();
+        let (mut has_core, mut left) = (false, BLOCKS_MAX);
+        while !blocks.is_empty() {
+            left = left
+                .checked_sub(1)
+                .ok_or_else(|| blocks.invalid("number of blocks"))?;
+            let (kind, length) = (blocks.u16_le()?, blocks.u16_le()?);
+            let length = usize::from(length).checked_sub(HEAD_BYTES);
+            let mut block =
+                blocks.part(length.ok_or_else(|| blocks.invalid("length of a block"))?)?;
+            match kind {
+                CS_CORE => {
+                    has_core = true;
+                    block.take(BEFORE_NAME_BYTES)?;
+                    // For display alone: what is no text stays empty.
+                    conference.client_name =
+                        utf16(block.take(CLIENT_NAME_BYTES)?).unwrap_or_default();
+                }
+                CS_NET => conference.channels = channels(&mut block)?,
+                CS_CLUSTER => conference.follows = block.u32_le()? & REDIRECTION_SUPPORTED != 0,
+                _ => {}
+            }
+        }
+        match has_core {
+            true => Ok(conference),
+            false => Err(blocks.invalid("set of blocks: no core data")),
+        }
+    }
+
+    /// The identifiers of the static virtual channels.
+    pub(super) fn channel_ids(&self) -> impl Iterator<Item = u16> {
+        (IO_CHANNEL + 1..).take(self.channels)
+    }
+
+    /// Appends the Conference Create Response to a client that requested these protocols.
+    pub(super) fn push_response(&self, out: &mut Vec<u8>, requested: u32) {
+        let mut blocks = Vec::new();
+        push_block(
+            &mut blocks,
+            SC_CORE,
+            &[VERSION, requested].map(u32::to_le_bytes).concat(),
+        );
+        let mut net = Vec::new();
+        push_u16_le(&mut net, IO_CHANNEL.into());
+        push_u16_le(&mut net, self.channels);
+        self.channel_ids()
+            .for_each(|id| push_u16_le(&mut net, id.into()));
+        if !self.channels.is_multiple_of(2) {
+            push_u16_le(&mut net, 0);
+        }
+        push_block(&mut blocks, SC_NET, &net);
+        // No encryption of RDP's own: TLS is below.
+        push_block(&mut blocks, SC_SECURITY, &[0; 8]);
+        out.extend_from_slice(&T124);
+        out.extend_from_slice(&RESPONSE);
+        push_per_length(out, blocks.len());
+        out.extend_from_slice(&blocks);
+    }
+}
+
+fn channels(block: &mut Reader<'_>) -> Result<usize, Malformed> {
+    let count = usize::try_from(block.u32_le()?).unwrap_or(usize::MAX);
+    if count > CHANNELS_MAX {
+        return Err(block.invalid("number of channels"));
+    }
+    block.take(count * CHANNEL_BYTES)?;
+    Ok(count)
+}
+
+fn push_block(out: &mut Vec<u8>, kind: usize, data: &[u8]) {
+    push_u16_le(out, kind);
+    push_u16_le(out, HEAD_BYTES + data.len());
+    out.extend_from_slice(data);
+}

@@ -1,0 +1,39 @@
+//! The beginning of RDP ([MS-RDPBCGR] 1.3.1.1), as far as something in front of session hosts
+//! takes part in it.
+//!
+//! - [`ConnectionRequest`] is what a client sends first, in the clear: a routing token or a hint, and
+//!   how it may be secured. [`Negotiated`] is the response.
+//! - [`Acceptor`] follows a client behind TLS until it has said whose session it wants.
+//! - [`Redirection`] sends it on: [MS-RDPBCGR] 2.2.13, in the form for enhanced security.
+//!
+//! Every byte is hostile: lengths are checked before they are used, and a packet has at most
+//! [`PACKET_BYTES_MAX`]. Passwords are skipped, never copied.
+
+mod acceptor;
+mod error;
+mod gcc;
+mod info;
+mod mcs;
+mod negotiation;
+mod reader;
+mod redirection;
+mod request;
+mod tpkt;
+
+pub use acceptor::{Acceptor, Logon, Step};
+pub use error::{Malformed, Pdu};
+pub use gcc::CHANNELS_MAX;
+pub use info::NAME_BYTES_MAX;
+pub use negotiation::{FAILED_HYBRID_REQUIRED, FAILED_SSL_REQUIRED, Negotiated};
+pub use redirection::{LOAD_BALANCE_BYTES_MAX, Redirection};
+pub use request::{
+    ConnectionRequest, HYBRID, HYBRID_EX, NegotiationRequest, REDIRECTED_AUTHENTICATION,
+    RESTRICTED_ADMIN, Routing, SSL,
+};
+pub use tpkt::{Frame, REQUEST_BYTES_MAX, frame};
+
+/// The longest packet that is read before a client is known.
+pub const PACKET_BYTES_MAX: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests;

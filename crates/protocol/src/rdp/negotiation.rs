@@ -1,0 +1,77 @@
+//! X.224 Connection Confirm ([MS-RDPBCGR] 2.2.1.2).
+
+use super::tpkt;
+use super::{Malformed, Pdu};
+
+/// Code of the confirmation.
+const CODE: u8 = 0xd0;
+/// Types of `RDP_NEG_RSP` and `RDP_NEG_FAILURE`, and the length of both.
+const RESPONSE: u8 = 2;
+const FAILURE: u8 = 3;
+const BYTES: u8 = 8;
+
+/// The failure `SSL_REQUIRED_BY_SERVER`.
+pub const FAILED_SSL_REQUIRED: u32 = 1;
+/// The failure `HYBRID_REQUIRED_BY_SERVER`.
+pub const FAILED_HYBRID_REQUIRED: u32 = 5;
+
+/// The response to a Connection Request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Negotiated {
+    /// RDP's own encryption, from a server that knows nothing else.
+    Unsaid,
+    /// This protocol follows.
+    Selected {
+        /// What the server can do besides.
+        flags: u8,
+        /// One of the requested protocols.
+        protocol: u32,
+    },
+    /// The server refuses.
+    Failed {
+        /// Such as [`FAILED_SSL_REQUIRED`].
+        code: u32,
+    },
+}
+
+impl Negotiated {
+    /// Returns the packet.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut variable = Vec::new();
+        let (kind, flags, value) = match *self {
+            Negotiated::Unsaid => (0, 0, 0),
+            Negotiated::Selected { flags, protocol } => (RESPONSE, flags, protocol),
+            Negotiated::Failed { code } => (FAILURE, 0, code),
+        };
+        if kind != 0 {
+            variable.extend_from_slice(&[kind, flags, BYTES, 0]);
+            variable.extend_from_slice(&value.to_le_bytes());
+        }
+        let mut packet = Vec::new();
+        tpkt::push_connection(&mut packet, CODE, &variable);
+        packet
+    }
+
+    /// Reads a whole packet.
+    ///
+    /// # Errors
+    /// It is no Connection Confirm.
+    pub fn decode(packet: &[u8]) -> Result<Negotiated, Malformed> {
+        let mut reader = tpkt::connection(packet, CODE, Pdu::ConnectionConfirm)?;
+        if reader.is_empty() {
+            return Ok(Negotiated::Unsaid);
+        }
+        let (kind, flags) = (reader.u8()?, reader.u8()?);
+        reader.fixed(&[BYTES, 0], "length of the negotiation")?;
+        let value = reader.u32_le()?;
+        match kind {
+            _ if !reader.is_empty() => Err(reader.invalid("end")),
+            RESPONSE => Ok(Negotiated::Selected {
+                flags,
+                protocol: value,
+            }),
+            FAILURE => Ok(Negotiated::Failed { code: value }),
+            _ => Err(reader.invalid("type of negotiation")),
+        }
+    }
+}

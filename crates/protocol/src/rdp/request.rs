@@ -1,0 +1,152 @@
+//! X.224 Connection Request ([MS-RDPBCGR] 2.2.1.1): the only thing that a client says in the clear.
+
+use super::reader::Reader;
+use super::tpkt;
+use super::{Malformed, Pdu};
+
+/// Code of the request.
+const CODE: u8 = 0xe0;
+/// Type of `RDP_NEG_REQ`, and its length.
+const NEGOTIATION: u8 = 1;
+const NEGOTIATION_BYTES: usize = 8;
+/// Type of `RDP_NEG_CORRELATION_INFO`, its length, and the flag of the negotiation that announces it.
+const CORRELATION: u8 = 6;
+const CORRELATION_BYTES: usize = 36;
+const HAS_CORRELATION: u8 = 8;
+/// What is before the name in a cookie.
+const COOKIE: &[u8] = b"Cookie: mstshash=";
+/// The end of a cookie or a token.
+const END: &[u8] = b"\r\n";
+
+/// Bit of `requestedProtocols`: TLS.
+pub const SSL: u32 = 1;
+/// Bit of `requestedProtocols`: CredSSP, which is NLA.
+pub const HYBRID: u32 = 2;
+/// Bit of `requestedProtocols`: CredSSP with an early result.
+pub const HYBRID_EX: u32 = 8;
+/// Flag: the client does not send its password to a server (Restricted Admin).
+pub const RESTRICTED_ADMIN: u8 = 1;
+/// Flag: the client authenticates by way of its own machine (Remote Credential Guard).
+pub const REDIRECTED_AUTHENTICATION: u8 = 2;
+
+/// Where a client wants to go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Routing {
+    /// It does not say.
+    None,
+    /// The cookie `mstshash`: the beginning of a user's name, which mstsc cuts to nine characters.
+    Hint(String),
+    /// A routing token without its CR LF: what a `.rdp` file has as `loadbalanceinfo`, or a redirection.
+    Token(Vec<u8>),
+}
+
+/// How a client can be secured (`RDP_NEG_REQ`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NegotiationRequest {
+    /// Such as [`RESTRICTED_ADMIN`].
+    pub flags: u8,
+    /// Such as [`SSL`]; zero is RDP's own encryption.
+    pub protocols: u32,
+}
+
+/// A Connection Request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConnectionRequest {
+    /// Where the client wants to go.
+    pub routing: Routing,
+    /// How it can be secured; None is a client from before there was a choice.
+    pub negotiation: Option<NegotiationRequest>,
+}
+
+impl ConnectionRequest {
+    /// Reads a whole packet.
+    ///
+    /// # Errors
+    /// It is no Connection Request.
+    pub fn decode(packet: &[u8]) -> Result<ConnectionRequest, Malformed> {
+        let mut reader = tpkt::connection(packet, CODE, Pdu::ConnectionRequest)?;
+        let rest = reader.rest();
+        // The identifier of a correlation may have a CR LF in it, and a token has none of these lengths
+        // together with this byte.
+        let is_negotiation = rest.first() == Some(&NEGOTIATION)
+            && [NEGOTIATION_BYTES, NEGOTIATION_BYTES + CORRELATION_BYTES].contains(&rest.len());
+        let routing = match rest.is_empty() || is_negotiation {
+            true => Routing::None,
+            false => routing(&mut reader)?,
+        };
+        let negotiation = match reader.is_empty() {
+            true => None,
+            false => Some(negotiation(&mut reader)?),
+        };
+        Ok(ConnectionRequest {
+            routing,
+            negotiation,
+        })
+    }
+
+    /// Whether the client could go on over TLS alone, so that somebody in between can read what it says
+    /// of itself.
+    pub fn takes_tls(&self) -> bool {
+        self.negotiation.is_some_and(|negotiation| {
+            let is_guarded =
+                negotiation.flags & (RESTRICTED_ADMIN | REDIRECTED_AUTHENTICATION) != 0;
+            negotiation.protocols & SSL != 0 && !is_guarded
+        })
+    }
+
+    /// Returns the packet. A token or hint is cut to what a request has room for.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut variable = Vec::new();
+        match &self.routing {
+            Routing::None => {}
+            Routing::Hint(name) => {
+                variable.extend_from_slice(COOKIE);
+                variable.extend_from_slice(name.as_bytes());
+            }
+            Routing::Token(token) => variable.extend_from_slice(token),
+        }
+        if self.routing != Routing::None {
+            variable.truncate(super::REQUEST_BYTES_MAX - 11 - NEGOTIATION_BYTES - END.len());
+            variable.extend_from_slice(END);
+        }
+        if let Some(NegotiationRequest { flags, protocols }) = self.negotiation {
+            let flags = flags & !HAS_CORRELATION;
+            variable.extend_from_slice(&[NEGOTIATION, flags, NEGOTIATION_BYTES as u8, 0]);
+            variable.extend_from_slice(&protocols.to_le_bytes());
+        }
+        let mut packet = Vec::with_capacity(super::REQUEST_BYTES_MAX);
+        tpkt::push_connection(&mut packet, CODE, &variable);
+        packet
+    }
+}
+
+fn routing(reader: &mut Reader<'_>) -> Result<Routing, Malformed> {
+    let rest = reader.rest();
+    let end = rest.windows(END.len()).position(|pair| pair == END);
+    let end = end.ok_or_else(|| reader.invalid("routing token without its end"))?;
+    let token = reader.take(end)?;
+    reader.take(END.len())?;
+    Ok(match token.strip_prefix(COOKIE) {
+        Some(name) => Routing::Hint(String::from_utf8_lossy(name).into_owned()),
+        None => Routing::Token(token.to_vec()),
+    })
+}
+
+fn negotiation(reader: &mut Reader<'_>) -> Result<NegotiationRequest, Malformed> {
+    if reader.u8()? != NEGOTIATION {
+        return Err(reader.invalid("type of negotiation"));
+    }
+    let flags = reader.u8()?;
+    if usize::from(reader.u16_le()?) != NEGOTIATION_BYTES {
+        return Err(reader.invalid("length of the negotiation"));
+    }
+    let protocols = reader.u32_le()?;
+    if flags & HAS_CORRELATION != 0 {
+        reader.fixed(&[CORRELATION], "type of correlation")?;
+        reader.take(CORRELATION_BYTES - 1)?;
+    }
+    match reader.is_empty() {
+        true => Ok(NegotiationRequest { flags, protocols }),
+        false => Err(reader.invalid("end")),
+    }
+}
