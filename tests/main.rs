@@ -40,6 +40,7 @@ mod console_screen;
 mod console_site;
 mod differential;
 mod external_checks;
+mod farm_desktops;
 mod fastcgi;
 mod guest;
 mod guest_disks;

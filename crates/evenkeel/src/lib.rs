@@ -12,6 +12,7 @@ mod control_role;
 mod demo;
 mod demonstration;
 mod expect;
+mod farm_role;
 mod features;
 mod guest_role;
 mod haproxy;
@@ -43,7 +44,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// The parts, each behind those whose sections it refers to.
-static PARTS: [Feature; 9] = [
+static PARTS: [Feature; 10] = [
     Feature {
         part: &address::keyword::PART,
         role: Some(&RoleRow {
@@ -85,6 +86,11 @@ static PARTS: [Feature; 9] = [
         part: &boot::keyword::PART,
         role: Some(&boot_role::ROLE),
         commands: &command::OF_BOOT,
+    },
+    Feature {
+        part: &farm::keyword::PART,
+        role: Some(&farm_role::ROLE),
+        commands: &command::OF_FARMS,
     },
     Feature {
         part: &cluster::keyword::PART,

@@ -79,6 +79,10 @@ const HOUSE: &[(&str, Knows)] = &[
         "boot",
         Knows::Only(&["configuration", "language", "protocol", "part"]),
     ),
+    (
+        "farm",
+        Knows::Only(&["configuration", "language", "protocol", "part"]),
+    ),
     ("supervisor", Knows::Only(&["language", "protocol", "part"])),
     (
         "console",

@@ -13,11 +13,12 @@ const ROW_ENDING: &str = "Row";
 const ROW: &str = "Keyword";
 
 /// The folders of languages where a word means another thing in another place.
-const BY_PLACE: [&str; 4] = [
+const BY_PLACE: [&str; 5] = [
     "crates/address/src/dialect/",
     "crates/address/src/keyword/",
     "crates/boot/src/keyword/",
     "crates/console/src/keyword/",
+    "crates/farm/src/keyword/",
 ];
 
 /// Rows of one name: the words of their places, none where every place counts as

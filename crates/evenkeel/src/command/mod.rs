@@ -120,6 +120,8 @@ pub static OF_GUESTS: [Subcommand; 3] = [
 
 /// Commands of the boot part.
 pub static OF_BOOT: [Subcommand; 1] = [Subcommand::new("boot", boot::definition, boot::main)];
+/// Commands of the farm part.
+pub static OF_FARMS: [Subcommand; 1] = [Subcommand::new("farm", farm::definition, farm::main)];
 
 /// Commands of the console part.
 pub static OF_CONSOLE: [Subcommand; 1] = [Subcommand::new(

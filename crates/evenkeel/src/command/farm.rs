@@ -1,0 +1,199 @@
+//! `evenkeel farm`: remote desktops, their hosts and users, and what each user got.
+
+use super::definition::{flag, process_id, serving_files};
+use super::status::{ANSWER_LIMIT, ask, not_known, report};
+use super::{end, reload, word};
+use clap::{Arg, ArgMatches, Command};
+use farm::keyword::NAME as PART;
+use farm::message::{Answer, Asked, Message as OfFarm, Session, Sessions};
+use part::codec;
+use part::report::{Grade, Moment, Report, Subject, span};
+use part::role::Message;
+use serde::de::DeserializeOwned;
+use std::fmt::Write;
+use std::process::ExitCode;
+use supervisor::directory::Instance;
+
+fn host() -> Arg {
+    let help = "The host: its name, or FARM/HOST where several farms have the name";
+    Arg::new("HOST").required(true).help(help)
+}
+
+/// The options.
+pub fn definition(command: Command) -> Command {
+    command
+        .about("Show remote desktops and their users, and drain session hosts")
+        .long_about(
+            "Shows the farms of `farm` sections of a running `evenkeel run` of the same user, their hosts and users, and \
+             which host each user got and why.",
+        )
+        .after_help(
+            "Examples:\n  evenkeel farm list\n  evenkeel farm sessions\n  evenkeel farm why anna\n  evenkeel farm drain ts1\n  \
+             evenkeel farm ready ts1",
+        )
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .arg(serving_files().num_args(1).global(true))
+        .arg(process_id().global(true))
+        .subcommands([
+            Command::new("list")
+                .about("Show the farms and their hosts: states, users and counters")
+                .arg(Arg::new("FARM").help("Only this one: the name of its section"))
+                .arg(flag("json", "Print JSON")),
+            Command::new("sessions")
+                .about("Show the users: their hosts, and where their clients are")
+                .long_about(
+                    "Shows each user that a farm knows. A disconnected session is kept at its host until `keep-sessions` has \
+                     passed; a pending logon was sent to its host and has not come yet.",
+                )
+                .arg(flag("json", "Print JSON")),
+            Command::new("drain")
+                .about("Give a host no new users")
+                .long_about(
+                    "Users with a session there come back to it. The order holds until `ready`, also after a restart of the \
+                     role; the option `drain` of a `host` line holds for good.",
+                )
+                .arg(host()),
+            Command::new("ready").about("End a drain").arg(host()),
+            Command::new("why")
+                .about("Show which host a user got and why, and which one a logon would get now")
+                .arg(Arg::new("USER").required(true).help("The user, with or without the domain")),
+        ])
+}
+
+/// Does what the words behind `farm` ask.
+pub fn main(matches: &ArgMatches) -> ExitCode {
+    let done = match matches.subcommand() {
+        Some(("list", matches)) => list(matches),
+        Some(("sessions", matches)) => sessions(matches),
+        Some(("drain", matches)) => drain(matches, true),
+        Some(("ready", matches)) => drain(matches, false),
+        Some(("why", matches)) => why(matches),
+        _ => return ExitCode::FAILURE,
+    };
+    end(done)
+}
+
+/// Asks the role.
+fn answer<T: DeserializeOwned>(instance: &Instance, message: &OfFarm) -> Result<T, String> {
+    let message = Message::Part(Box::new(message.envelope()));
+    let answer =
+        ask(instance, &message, ANSWER_LIMIT).map_err(|error| match error.has_nothing() {
+            true => {
+                "the served configuration has no `farm` section: add one, and run `evenkeel reload`"
+                    .to_owned()
+            }
+            false => error.to_string(),
+        })?;
+    let Message::Answer { bytes } = answer.message else {
+        return Err(not_known(instance));
+    };
+    codec::decode(&bytes).map_err(|_| not_known(instance))
+}
+
+fn list(matches: &ArgMatches) -> Result<String, String> {
+    let instance = reload::selected(matches)?;
+    let mut report = report(&instance, PART).map_err(|error| error.to_string())?;
+    if let Some(name) = matches.get_one::<String>("FARM") {
+        report.subjects.retain(|one| one.name == *name);
+        if report.subjects.is_empty() {
+            return Err(format!(
+                "the served configuration has no `farm` section '{name}'"
+            ));
+        }
+    }
+    match matches.get_flag("json") {
+        true => Ok(report.json()),
+        false => Ok(report.text()),
+    }
+}
+
+fn sessions(matches: &ArgMatches) -> Result<String, String> {
+    let instance = reload::selected(matches)?;
+    let all: Sessions = answer(&instance, &OfFarm::Sessions {})?;
+    if matches.get_flag("json") {
+        return json(&all);
+    }
+    if all.sessions.is_empty() {
+        return Ok("no user has logged on yet\n".to_owned());
+    }
+    let report = Report {
+        subjects: all.sessions.iter().map(row).collect(),
+        ..Report::default()
+    };
+    let mut text = report.table("session", &["host", "farm", "client", "for", "kept for"]);
+    if all.more > 0 {
+        // Memory is written without errors.
+        let _ = writeln!(text, "and {} more", all.more);
+    }
+    Ok(text)
+}
+
+/// A user as a row of a table.
+fn row(one: &Session) -> Subject {
+    let name = Some(one.user.as_str()).filter(|name| !name.is_empty());
+    let grade = match one.state.as_str() {
+        "connected" => Grade::Good,
+        "pending" => Grade::Busy,
+        _ => Grade::Standby,
+    };
+    let from = match one.from.is_empty() {
+        true => "-".to_owned(),
+        false => one.from.join(", "),
+    };
+    Subject::new("session", name.unwrap_or("-"))
+        .state(&one.state, grade)
+        .fact("host", one.host.clone())
+        .fact("farm", one.farm.clone())
+        .fact("client", from)
+        .fact("for", span(one.since_ms))
+        .fact("kept for", one.left_ms.map_or("-".to_owned(), span))
+}
+
+fn json(all: &Sessions) -> Result<String, String> {
+    let sessions: Vec<serde_json::Value> = { all.sessions.iter() }
+        .map(|one| {
+            serde_json::json!({
+                "farm": one.farm, "user": one.user, "host": one.host, "state": one.state, "clients": one.from,
+                "since_ms": one.since_ms, "kept_ms": one.left_ms,
+            })
+        })
+        .collect();
+    let text = serde_json::to_string_pretty(
+        &serde_json::json!({ "sessions": sessions, "more": all.more }),
+    );
+    text.map(|text| text + "\n")
+        .map_err(|error| error.to_string())
+}
+
+fn drain(matches: &ArgMatches, is_drained: bool) -> Result<String, String> {
+    let instance = reload::selected(matches)?;
+    let host = word(matches, "HOST");
+    let answer: Answer = answer(&instance, &OfFarm::Drain { host, is_drained })?;
+    match answer.good {
+        true => Ok(format!("{}\n", answer.words)),
+        false => Err(answer.words),
+    }
+}
+
+fn why(matches: &ArgMatches) -> Result<String, String> {
+    let instance = reload::selected(matches)?;
+    let user = word(matches, "USER");
+    let asked: Asked = answer(&instance, &OfFarm::Why { user: user.clone() })?;
+    if asked.farms.is_empty() {
+        return Err(format!("no farm has seen '{user}' since this role began"));
+    }
+    let now = Moment::now().boottime_ms;
+    let mut text = String::new();
+    for one in &asked.farms {
+        // Memory is written without errors.
+        let _ = writeln!(text, "{} in farm {}", one.user, one.farm);
+        let _ = writeln!(text, "a logon now: {}", one.next);
+        for step in &one.steps {
+            let ago = format!("{} ago", span(now.saturating_sub(step.at.boottime_ms)));
+            let _ = writeln!(text, "{ago:>12}  {} from {} -> {}", step.asked, step.from, step.got);
+            let _ = writeln!(text, "{:>12}  {}", "", step.why);
+        }
+    }
+    Ok(text)
+}

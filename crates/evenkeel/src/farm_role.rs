@@ -1,0 +1,65 @@
+//! The farm role as a process: it opens its ports, gives up every right, and runs [`farm::role`].
+//!
+//! It decides nothing about a user.
+
+use crate::confinement;
+use farm::keyword::NAME;
+use farm::message::Message;
+use farm::role::Role;
+use part::report::Report;
+use part::role::{Manner, PartMessage};
+use part::row::{Entry, Environment, RoleRow};
+use part::work::{self, Work};
+use std::time::Instant;
+
+/// How it is run.
+pub static ROLE: RoleRow = RoleRow::plain(
+    NAME,
+    Entry {
+        word: "farm-role",
+        shown: "evenkeel: farm",
+        what: "farm role",
+        environment: Environment::Few,
+    },
+    work::main::<Farms>,
+    "farms",
+);
+
+/// The work of the role.
+struct Farms(Role);
+
+impl Work for Farms {
+    fn start(payload: &[u8], state: Option<&[u8]>) -> Result<Farms, String> {
+        let confine = || confinement::as_nobody(None);
+        Role::new(confine, payload, state).map(Farms)
+    }
+
+    fn change(&mut self, payload: &[u8]) -> Result<(), String> {
+        self.0.change(payload)
+    }
+
+    fn due(&self) -> Option<Instant> {
+        Some(self.0.due())
+    }
+
+    fn work(&mut self) {
+        self.0.turn();
+    }
+
+    fn state(&self) -> Vec<u8> {
+        self.0.kept()
+    }
+
+    fn report(&self) -> Report {
+        self.0.report()
+    }
+
+    fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
+        let order: Message = message.read()?;
+        Some(self.0.order(&order))
+    }
+
+    fn stop(&mut self, _: Manner) {
+        self.0.stop();
+    }
+}

@@ -1,0 +1,141 @@
+//! What the files say of farms, as the role gets it.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// Connections at one time where no line says so.
+pub const MAXCONN: u32 = 2_000;
+/// The port of RDP.
+pub const PORT: u16 = 3389;
+
+/// All farms, by the names of their sections.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct Farms {
+    /// The farms.
+    pub farms: BTreeMap<String, Farm>,
+}
+
+/// Session hosts behind one name.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Farm {
+    /// The name by which clients reach it; empty: they connect to the address that they used before.
+    pub name: String,
+    /// Where it listens.
+    pub binds: Vec<Bind>,
+    /// The hosts, by name.
+    pub hosts: BTreeMap<String, Host>,
+    /// How a host is chosen for a user without a session.
+    pub balance: Balance,
+    /// How hosts are checked.
+    pub check: Check,
+    /// How long sessions belong to their hosts.
+    pub sessions: Sessions,
+    /// How tokens are signed.
+    pub tokens: Tokens,
+    /// Connections at one time.
+    pub maxconn: u32,
+}
+
+/// An address with its certificate.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Bind {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The certificate with its issuers and its key, PEM.
+    #[serde(with = "serde_bytes")]
+    pub pem: Vec<u8>,
+}
+
+/// A session host.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Host {
+    /// Where it accepts RDP.
+    pub address: SocketAddr,
+    /// Its share of users, 1 to 256.
+    pub weight: u32,
+    /// It gets nobody new.
+    pub drained: bool,
+}
+
+/// How a host is chosen for a user without a session.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Balance {
+    /// By sessions, also those without a connection, and pending logons.
+    #[default]
+    Load,
+    /// By connections and pending logons.
+    Leastconn,
+}
+
+impl Balance {
+    /// The word in a file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Balance::Load => "load",
+            Balance::Leastconn => "leastconn",
+        }
+    }
+}
+
+/// How hosts are checked.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Check {
+    /// From one check to the next, milliseconds.
+    pub interval_ms: u64,
+    /// How long a response may take, milliseconds.
+    pub timeout_ms: u64,
+    /// Failed checks after which a host is down.
+    pub fall: u32,
+    /// Passed checks after which it is up again.
+    pub rise: u32,
+}
+
+impl Default for Check {
+    fn default() -> Check {
+        Check {
+            interval_ms: 2_000,
+            timeout_ms: 2_000,
+            fall: 3,
+            rise: 2,
+        }
+    }
+}
+
+/// How long sessions belong to their hosts.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sessions {
+    /// After the end of the last connection, milliseconds.
+    pub keep_ms: u64,
+    /// While a host is down, milliseconds; then its sessions count as lost.
+    pub lost_after_ms: u64,
+}
+
+impl Default for Sessions {
+    fn default() -> Sessions {
+        Sessions {
+            keep_ms: 24 * 3_600_000,
+            lost_after_ms: 60_000,
+        }
+    }
+}
+
+/// How tokens are signed.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Tokens {
+    /// The key; empty: the role makes one.
+    #[serde(with = "serde_bytes")]
+    pub key: Vec<u8>,
+    /// How long a token is valid, milliseconds.
+    pub lifetime_ms: u64,
+}
+
+impl Default for Tokens {
+    fn default() -> Tokens {
+        Tokens {
+            key: Vec::new(),
+            lifetime_ms: 12 * 3_600_000,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What differs between two configurations, for messages.
+
+use crate::config::{Farm, Farms};
+use part::codec;
+
+/// The differences between two payloads, one line each.
+pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
+    let read = |bytes: Option<&[u8]>| -> Farms {
+        { bytes }
+            .and_then(|bytes| codec::decode(bytes).ok())
+            .unwrap_or_default()
+    };
+    let (before, now) = (read(before), read(now));
+    let mut lines = Vec::new();
+    for (name, farm) in &before.farms {
+        match now.farms.get(name) {
+            None => lines.push(format!("- farm {name}")),
+            Some(new) if new != farm => lines.extend(changed(name, farm, new)),
+            Some(_) => {}
+        }
+    }
+    let new = now
+        .farms
+        .keys()
+        .filter(|name| !before.farms.contains_key(*name));
+    lines.extend(new.map(|name| format!("+ farm {name}")));
+    lines
+}
+
+fn changed(name: &str, before: &Farm, now: &Farm) -> Vec<String> {
+    let mut lines = vec![format!("~ farm {name}")];
+    let gone = before
+        .hosts
+        .keys()
+        .filter(|host| !now.hosts.contains_key(*host));
+    lines.extend(gone.map(|host| format!("    - host {host}")));
+    for (host, new) in &now.hosts {
+        match before.hosts.get(host) {
+            None => lines.push(format!("    + host {host}")),
+            Some(old) if old != new => lines.push(format!("    ~ host {host}")),
+            Some(_) => {}
+        }
+    }
+    lines
+}

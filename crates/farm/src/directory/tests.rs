@@ -1,0 +1,240 @@
+//! Single decisions, and shares of many.
+
+use super::*;
+use crate::config::{Check, Host, Sessions, Tokens};
+
+/// A farm of hosts with these weights: ts1, ts2 and so on.
+pub(super) fn farm(balance: Balance, weights: &[u32]) -> Farm {
+    let host = |(at, weight): (usize, &u32)| {
+        let at = u8::try_from(at + 1).unwrap();
+        let host = Host {
+            address: ([10, 0, 0, at], 3389).into(),
+            weight: *weight,
+            drained: false,
+        };
+        (format!("ts{at}"), host)
+    };
+    Farm {
+        name: String::new(),
+        binds: Vec::new(),
+        hosts: weights.iter().enumerate().map(host).collect(),
+        balance,
+        check: Check::default(),
+        sessions: Sessions::default(),
+        tokens: Tokens::default(),
+        maxconn: 100,
+    }
+}
+
+fn directory(balance: Balance, weights: &[u32]) -> Directory {
+    let mut directory = Directory::default();
+    directory.configure(&farm(balance, weights));
+    directory
+}
+
+fn user(name: &str) -> User {
+    User::named(name).unwrap()
+}
+
+/// Decides, and lets the user connect.
+fn logs_on(directory: &mut Directory, name: &str, now_ms: u64) -> String {
+    let user = user(name);
+    let decision = directory.decide(&user, now_ms).unwrap();
+    directory.connected(user.id, &decision.host, now_ms);
+    decision.host
+}
+
+#[test]
+fn users_are_shared_by_weight_within_one() {
+    for balance in [Balance::Load, Balance::Leastconn] {
+        let mut directory = directory(balance, &[10, 5, 1]);
+        let hosts: Vec<String> = { 0..1_600 }
+            .map(|number| logs_on(&mut directory, &format!("user{number}"), 0))
+            .collect();
+        let count = |host: &str| hosts.iter().filter(|one| *one == host).count();
+        assert_eq!(["ts1", "ts2", "ts3"].map(count), [1_000, 500, 100]);
+    }
+}
+
+#[test]
+fn logons_at_once_are_shared_before_one_of_them_arrives() {
+    let mut directory = directory(Balance::Load, &[1, 1]);
+    let mut count = [0, 0];
+    for number in 0..100 {
+        let decision = directory
+            .decide(&user(&format!("user{number}")), 0)
+            .unwrap();
+        count[usize::from(decision.host == "ts2")] += 1;
+    }
+    assert_eq!(count, [50, 50]);
+}
+
+#[test]
+fn sessions_without_connection_count_by_load_and_not_by_connections() {
+    for (balance, next) in [(Balance::Load, "ts2"), (Balance::Leastconn, "ts1")] {
+        let mut directory = directory(balance, &[1, 1]);
+        let names = ["anna", "bert", "cleo", "dora", "emil"];
+        let hosts = names.map(|name| logs_on(&mut directory, name, 0));
+        assert_eq!(hosts, ["ts1", "ts2", "ts1", "ts2", "ts1"]);
+        for name in ["anna", "cleo", "emil"] {
+            directory.ended(user(name).id, "ts1", 1_000);
+        }
+        assert_eq!(logs_on(&mut directory, "fred", 2_000), next);
+    }
+}
+
+#[test]
+fn a_user_comes_back_to_the_session_until_it_is_over() {
+    let mut directory = directory(Balance::Load, &[1, 1]);
+    let host = logs_on(&mut directory, "anna", 0);
+    let anna = user("ANNA@example.org");
+    assert_eq!(directory.decide(&anna, 5).unwrap().why, Why::Connected);
+    directory.ended(anna.id, &host, 10);
+    let day = Sessions::default().keep_ms;
+    let decision = directory.decide(&anna, 10 + day - 1).unwrap();
+    assert_eq!((decision.host, decision.why), (host, Why::Session));
+    let after = directory.decide(&anna, 10 + day).unwrap();
+    assert!(
+        matches!(
+            after.why,
+            Why::Room {
+                has_lost: false,
+                ..
+            }
+        ),
+        "{after:?}"
+    );
+}
+
+#[test]
+fn a_logon_that_never_comes_is_forgotten() {
+    let mut directory = directory(Balance::Load, &[1, 1]);
+    let anna = user("anna");
+    directory.decide(&anna, 0).unwrap();
+    assert_eq!(
+        directory.decide(&anna, PENDING_MS - 1).unwrap().why,
+        Why::Pending
+    );
+    // The second one has its own time.
+    assert_eq!(
+        directory.decide(&anna, 2 * PENDING_MS - 2).unwrap().why,
+        Why::Pending
+    );
+    directory.expire(3 * PENDING_MS);
+    assert_eq!(directory.users().count(), 0);
+    assert!(
+        directory
+            .hosts()
+            .all(|(_, state)| state.counts == Counts::default())
+    );
+}
+
+#[test]
+fn a_drained_or_hung_host_gets_nobody_but_its_own_users() {
+    let drained = |directory: &mut Directory| assert!(directory.drain("ts1", true));
+    let hung = |directory: &mut Directory| directory.checked("ts1", Health::Down { since_ms: 0 });
+    for leave_out in [drained, hung as fn(&mut Directory)] {
+        let mut directory = directory(Balance::Load, &[100, 1]);
+        assert_eq!(logs_on(&mut directory, "anna", 0), "ts1");
+        directory.ended(user("anna").id, "ts1", 0);
+        leave_out(&mut directory);
+        for number in 0..20 {
+            assert_eq!(logs_on(&mut directory, &format!("user{number}"), 1), "ts2");
+        }
+        assert_eq!(logs_on(&mut directory, "anna", 2), "ts1");
+    }
+    let mut directory = directory(Balance::Load, &[1, 1]);
+    drained(&mut directory);
+    directory.checked("ts2", Health::Down { since_ms: 0 });
+    let told = directory.decide(&user("anna"), 1).unwrap_err();
+    assert_eq!(
+        told.to_string(),
+        "no host takes new users: 1 down, 1 drained"
+    );
+    assert!(!directory.drain("ts3", true));
+}
+
+#[test]
+fn sessions_of_a_host_that_stays_down_are_lost_but_not_those_with_a_connection() {
+    let mut directory = directory(Balance::Load, &[100, 1]);
+    for name in ["anna", "bert"] {
+        assert_eq!(logs_on(&mut directory, name, 0), "ts1");
+    }
+    directory.ended(user("anna").id, "ts1", 0);
+    directory.checked("ts1", Health::Down { since_ms: 1_000 });
+    // A later failure does not begin the time again.
+    directory.checked("ts1", Health::Down { since_ms: 30_000 });
+    let before = directory.decide(&user("anna"), 60_999).unwrap();
+    assert_eq!((before.host.as_str(), before.why), ("ts1", Why::Session));
+    let after = directory.decide(&user("anna"), 61_000).unwrap();
+    assert_eq!(after.host, "ts2");
+    assert!(
+        matches!(after.why, Why::Room { has_lost: true, .. }),
+        "{after:?}"
+    );
+    assert_eq!(directory.decide(&user("bert"), 61_000).unwrap().host, "ts1");
+}
+
+#[test]
+fn a_token_leads_to_its_host_where_the_directory_knows_nothing() {
+    let claims = Claims {
+        farm: NameId::of("office"),
+        user: user("anna").id,
+        host: NameId::of("ts2"),
+        expires_s: 0,
+    };
+    let mut directory = directory(Balance::Load, &[100, 1]);
+    let decision = directory.decide_token(&claims, 0).unwrap();
+    assert_eq!((decision.host.as_str(), decision.why), ("ts2", Why::Token));
+    // What the directory knows takes precedence, and a host that is gone leads nowhere.
+    let other = Claims {
+        host: NameId::of("ts1"),
+        ..claims
+    };
+    assert_eq!(directory.decide_token(&other, 1).unwrap().host, "ts2");
+    let mut directory = directory_with_lost();
+    assert_eq!(
+        directory.decide_token(&claims, 100_000).unwrap().host,
+        "ts1"
+    );
+}
+
+fn directory_with_lost() -> Directory {
+    let mut directory = directory(Balance::Load, &[1, 1]);
+    directory.checked("ts2", Health::Down { since_ms: 0 });
+    directory
+}
+
+#[test]
+fn users_of_a_host_that_is_removed_are_free_and_others_stay() {
+    let mut directory = directory(Balance::Load, &[1, 1, 1]);
+    let hosts = ["anna", "bert", "cleo"].map(|name| logs_on(&mut directory, name, 0));
+    let mut smaller = farm(Balance::Load, &[1, 1, 1]);
+    smaller.hosts.remove(&hosts[0]);
+    directory.configure(&smaller);
+    assert_ne!(directory.decide(&user("anna"), 1).unwrap().host, hosts[0]);
+    assert_eq!(directory.decide(&user("bert"), 1).unwrap().host, hosts[1]);
+    // The end of a connection to the host that is gone says nothing of the new one.
+    directory.ended(user("anna").id, &hosts[0], 2);
+    assert_eq!(
+        directory.user(user("anna").id).unwrap().presence,
+        Presence::Pending
+    );
+}
+
+#[test]
+fn a_pending_logon_leaves_a_host_that_is_down_at_once() {
+    let mut directory = directory(Balance::Load, &[1, 1]);
+    let anna = user("anna");
+    assert_eq!(directory.decide(&anna, 0).unwrap().host, "ts1");
+    directory.checked("ts1", Health::Down { since_ms: 1 });
+    let decision = directory.decide(&anna, 2).unwrap();
+    assert_eq!(decision.host, "ts2");
+    assert!(matches!(
+        decision.why,
+        Why::Room {
+            has_lost: false,
+            ..
+        }
+    ));
+}

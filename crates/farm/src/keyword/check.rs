@@ -1,0 +1,169 @@
+//! What is wrong with `farm` sections, beyond single lines.
+
+use super::codes;
+use super::section::{Bind, Draft, Farm};
+use crate::server::read_certificate;
+use configuration::Context;
+use configuration::outside::Unreadable;
+use language::{Diagnostic, Span, Written};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+/// Bytes of a certificate file.
+const FILE_BYTES_MAX: u64 = 256 << 10;
+/// Bytes of a key.
+const KEY_BYTES: RangeInclusive<usize> = 32..=1_024;
+
+pub(super) fn wrong(draft: &Draft, context: &Context) -> Vec<Diagnostic> {
+    let mut wrong = Vec::new();
+    for farm in &draft.farms {
+        wrong.extend(missing(farm));
+        wrong.extend(hosts(farm));
+        wrong.extend(no_key(farm, context));
+    }
+    let binds = draft.farms.iter().flat_map(|farm| &farm.binds);
+    wrong.extend(twice(binds.map(|bind| {
+        let told = format!(
+            "a second line 'bind' has the address {}",
+            bind.address.value
+        );
+        (bind.address.value, bind.address.span, told)
+    })));
+    wrong
+}
+
+fn missing(farm: &Farm) -> Vec<Diagnostic> {
+    let helps = [
+        (
+            "bind",
+            "add `bind ADDRESS:PORT crt FILE`, such as `bind :3389 crt /etc/evenkeel/desktop.pem`",
+        ),
+        (
+            "host",
+            "add a line `host NAME ADDRESS` for each session host",
+        ),
+    ];
+    // A line that was refused says what is wrong with it.
+    let missing = helps.into_iter().filter(|(keyword, _)| !farm.has(keyword));
+    let told = |(keyword, help)| {
+        let told = format!("farm section '{}' has no '{keyword}' line", farm.name.value);
+        Diagnostic::error(&codes::MISSING, farm.name.span, told).help(help)
+    };
+    missing.map(told).collect()
+}
+
+fn hosts(farm: &Farm) -> Vec<Diagnostic> {
+    let addresses = farm.hosts.iter().map(|host| {
+        let told = format!("a second host has the address {}", host.host.address);
+        (host.host.address, host.address, told)
+    });
+    twice(addresses)
+}
+
+/// The error for each value that an earlier line has already.
+fn twice<K: Hash + Eq>(all: impl Iterator<Item = (K, Span, String)>) -> Vec<Diagnostic> {
+    let mut seen: HashMap<K, Span> = HashMap::new();
+    let mut wrong = Vec::new();
+    for (key, span, told) in all {
+        match seen.get(&key) {
+            Some(first) => {
+                let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
+                wrong.push(told.also(*first, "first given here"));
+            }
+            None => {
+                seen.insert(key, span);
+            }
+        }
+    }
+    wrong
+}
+
+/// On a cluster another node may read what this one has signed.
+fn no_key(farm: &Farm, context: &Context) -> Option<Diagnostic> {
+    let is_alone = context.options.version.is_empty();
+    if is_alone || farm.has("token-key") {
+        return None;
+    }
+    let told = format!("farm section '{}' has no 'token-key' line", farm.name.value);
+    let told = Diagnostic::error(&codes::NO_KEY, farm.name.span, told);
+    Some(told.help("add `token-key FILE`, with 32 random bytes in the file"))
+}
+
+fn unreadable(keyword: &str, file: &Written<PathBuf>, why: &str) -> Diagnostic {
+    let told = format!("'{keyword}': cannot use '{}': {why}", file.value.display());
+    Diagnostic::error(&codes::CERTIFICATE, file.span, told)
+}
+
+fn read(
+    keyword: &str,
+    file: &Written<PathBuf>,
+    context: &mut Context,
+) -> Result<Vec<u8>, Diagnostic> {
+    let secret = context.outside.read_secret(&file.value, FILE_BYTES_MAX);
+    let secret = secret.map_err(|error| {
+        let why = match error {
+            Unreadable::TooLarge(max) => format!("the file has more than {max} bytes"),
+            Unreadable::Unnameable => "invalid file name".to_owned(),
+            Unreadable::Refused(number) => {
+                language::reason(&std::io::Error::from_raw_os_error(number))
+            }
+        };
+        unreadable(keyword, file, &why)
+    })?;
+    Ok(secret.bytes().to_vec())
+}
+
+/// Reads the certificate of a `bind` line, and tells what is wrong with it.
+pub(super) fn certificate(farm: &Farm, bind: &Bind, context: &mut Context) -> Option<Vec<u8>> {
+    let pem = read("crt", &bind.file, context).and_then(|pem| match read_certificate(&pem) {
+        Ok(_) => Ok(pem),
+        Err(why) => Err(unreadable("crt", &bind.file, &why)),
+    });
+    let pem = match pem {
+        Ok(pem) => pem,
+        Err(told) => {
+            context.tell(told);
+            return None;
+        }
+    };
+    if let Some(name) = &farm.fqdn
+        && !is_of(&pem, &name.value)
+    {
+        let told = format!("the certificate is not valid for '{}'", name.value);
+        let told = Diagnostic::warning(&codes::OTHER_NAME, bind.file.span, told);
+        let told = told.label("clients show a warning, or refuse");
+        context.tell(told.also(name.span, "the name of the farm"));
+    }
+    Some(pem)
+}
+
+fn is_of(pem: &[u8], name: &str) -> bool {
+    let first = CertificateDer::pem_slice_iter(pem).next();
+    let Some(Ok(certificate)) = first else {
+        return false;
+    };
+    let (Ok(end), Ok(name)) = (
+        webpki::EndEntityCert::try_from(&certificate),
+        ServerName::try_from(name),
+    ) else {
+        return false;
+    };
+    end.verify_is_valid_for_subject_name(&name).is_ok()
+}
+
+/// Reads the key of tokens, and tells what is wrong with it.
+pub(super) fn key(file: &Written<PathBuf>, context: &mut Context) -> Option<Vec<u8>> {
+    let key =
+        read("token-key", file, context).and_then(|key| match KEY_BYTES.contains(&key.len()) {
+            true => Ok(key),
+            false => {
+                let why = format!("it has {} bytes, and not 32 to 1024", key.len());
+                Err(unreadable("token-key", file, &why))
+            }
+        });
+    key.map_err(|told| context.tell(told)).ok()
+}

@@ -1,0 +1,35 @@
+//! Codes of what is wrong with `farm` sections.
+
+use language::arguments::ArgumentCodes;
+
+/// The codes for missing, superfluous and invalid arguments.
+pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&ARGUMENTS, &VALUE);
+
+language::codes! {
+    UNKNOWN = "E0975", "unknown keyword in a farm section",
+        "The first word of the line is not a keyword of the section. `evenkeel keyword farm` lists them.";
+    ARGUMENTS = "E0976", "wrong number of arguments in a farm section",
+        "The keyword needs another argument, or the line has too many. The message shows its syntax.";
+    VALUE = "E0977", "invalid value in a farm section",
+        "The keyword does not accept this value. Hosts have IP addresses, files absolute paths. Names have letters, digits, \
+         `.`, `_` and `-`.";
+    NAME = "E0978", "invalid or duplicate name in a farm section",
+        "Each `farm` section needs a unique name, and so does each `host` in it, of at most 64 letters, digits, `.`, `_` and \
+         `-`.";
+    TWICE = "E0979", "duplicate setting of a farm section",
+        "The keyword can appear only once in a section, and an address in one `bind` line and one `host` line only. Remove one \
+         of the two.";
+    MISSING = "E0980", "farm section without an address or without hosts",
+        "A `farm` section needs a line `bind`, where clients come in, and a line `host` for each session host.";
+    CERTIFICATE = "E0981", "unusable certificate or key of a farm",
+        "The file of `crt` has the certificate with its issuers and its private key in PEM format. The file of `token-key` has \
+         32 to 1024 bytes, such as those that `head -c 32 /dev/urandom` prints.";
+    TOO_MANY = "E0982", "too many lines or sections",
+        "A file has at most 16 `farm` sections, a section at most 64 hosts and 8 `bind` lines.";
+    NO_KEY = "E0983", "farm of several nodes without a common key",
+        "Each node of a cluster serves the farm, and routes by tokens that another one has made. So both need one key: write a \
+         file with 32 random bytes, and name it with `token-key`.";
+    OTHER_NAME = "W0984", "certificate of another name",
+        "The certificate of a `bind` line is not valid for the `name` of the farm. Clients that connect to this name show a \
+         warning, or refuse. Use a certificate that has the name among its alternative names.";
+}

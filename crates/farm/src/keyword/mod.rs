@@ -1,0 +1,134 @@
+//! The section `farm`. Each keyword is a row.
+
+mod check;
+pub mod codes;
+mod section;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use crate::config::{Bind, Farm, Farms, Tokens};
+use crate::difference::difference;
+use configuration::{Context, Exchange, Given, Lines, Part, Run, SectionTable, Sections, Tabled};
+use language::Code;
+use language::arguments::ArgumentCodes;
+use language::keyword::{Documented, Family};
+use part::codec;
+use section::Draft;
+use std::any::Any;
+
+/// The part's name.
+pub const NAME: &str = "farm";
+
+/// How long the role may take at a stop, milliseconds.
+const STOP_MS: u64 = 1_000;
+
+/// Remote desktops, as a part of a configuration.
+pub static PART: Part = Part {
+    name: NAME,
+    sections: Sections {
+        names: &[("farm", "Session hosts of remote desktops behind one name.")],
+        ..Sections::NONE
+    },
+    documented: || {
+        let lines = TABLES[0].documented();
+        std::iter::once(SECTION).chain(lines).collect()
+    },
+    codes: || codes::CODES.to_vec(),
+    exports: &[],
+    begin: |_| Box::new(Lines::new(Draft::default())),
+    run: Some(Run {
+        given: |built, _| {
+            let farms = built.downcast_ref::<Farms>()?;
+            let count = farms.farms.len();
+            let word = if count == 1 { "farm" } else { "farms" };
+            (count > 0).then(|| Given {
+                payload: codec::encode(farms),
+                size: format!("{count} {word}"),
+                stop_ms: STOP_MS,
+                together: false,
+            })
+        },
+        difference,
+        refusals: |_| Vec::new(),
+    }),
+};
+
+type LineBuilder = configuration::LineBuilder<Draft>;
+
+static LINES: &[Family<LineBuilder>] = &[
+    ("Remote desktops", section::LINES),
+    ("Remote desktops", settings::LINES),
+];
+
+static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("farm", LINES, section::begin)];
+
+/// The section itself, as the manual has it.
+const SECTION: Documented = Documented {
+    kind: "section",
+    name: "farm",
+    places: &["file"],
+    syntax: "farm <name>",
+    doc: "Session hosts of remote desktops (RDP) behind one address. A user with a session comes back to it, from whichever \
+        client; others get the host with the most room. A client with a routing token is connected to its host as it is, so \
+        TLS and NLA are between the two; one without a token says over TLS who it is, and is redirected to the address of the \
+        farm with a token. A host that does not answer, or is drained, gets nobody new.",
+    example: "farm office\n    name desktop.example.org\n    bind :3389 crt /etc/evenkeel/desktop.pem\n    host ts1 10.0.0.11 \
+        weight 10\n    host ts2 10.0.0.12 weight 10",
+    family: "Remote desktops",
+    built: true,
+};
+
+impl Tabled for Draft {
+    const OF_ARGUMENTS: &'static ArgumentCodes = &codes::OF_ARGUMENTS;
+    const UNKNOWN: &'static Code = &codes::UNKNOWN;
+
+    fn sections() -> &'static [SectionTable<Self>] {
+        &TABLES
+    }
+
+    fn finish(self, context: &mut Context, _: &mut Exchange) -> Box<dyn Any> {
+        for told in check::wrong(&self, context) {
+            context.tell(told);
+        }
+        let farms = self
+            .farms
+            .iter()
+            .map(|farm| (farm.name.value.clone(), build(farm, context)));
+        Box::new(Farms {
+            farms: farms.collect(),
+        })
+    }
+}
+
+/// What a section comes to. What is wrong with its files is told here.
+fn build(farm: &section::Farm, context: &mut Context) -> Farm {
+    let mut binds = Vec::new();
+    for bind in &farm.binds {
+        let pem = check::certificate(farm, bind, context);
+        binds.push(Bind {
+            address: bind.address.value,
+            pem: pem.unwrap_or_default(),
+        });
+    }
+    let key = { farm.key.as_ref() }.and_then(|file| check::key(file, context));
+    Farm {
+        name: farm
+            .fqdn
+            .as_ref()
+            .map(|name| name.value.clone())
+            .unwrap_or_default(),
+        binds,
+        hosts: { farm.hosts.iter() }
+            .map(|host| (host.name.value.clone(), host.host))
+            .collect(),
+        balance: farm.settings.balance,
+        check: farm.settings.check,
+        sessions: farm.settings.sessions,
+        tokens: Tokens {
+            key: key.unwrap_or_default(),
+            lifetime_ms: farm.settings.lifetime_ms,
+        },
+        maxconn: farm.settings.maxconn,
+    }
+}

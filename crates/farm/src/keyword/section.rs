@@ -1,0 +1,291 @@
+//! The section `farm`: its first line, and the lines for its address and its hosts.
+
+use super::{LineBuilder, codes};
+use crate::config::{self, Balance, Check, Host, PORT, Sessions};
+use language::arguments::{Args, Built, section_name};
+use language::keyword::Keyword;
+use language::value::{self, Accepts, Address, Family, Port, Transport, address};
+use language::{Diagnostic, Line, Span, Word, Written};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// Sections that are read.
+const SECTIONS_MAX: usize = 16;
+/// Hosts of a section, and its `bind` lines.
+const HOSTS_MAX: usize = 64;
+const BINDS_MAX: usize = 8;
+/// Bytes of a name.
+const NAME_MAX: usize = 64;
+/// Bytes of the name of a farm (RFC 1035).
+const FQDN_MAX: usize = 253;
+
+/// A section.
+#[derive(Debug)]
+pub(super) struct Farm {
+    pub(super) name: Written<String>,
+    pub(super) fqdn: Option<Written<String>>,
+    pub(super) binds: Vec<Bind>,
+    pub(super) hosts: Vec<NamedHost>,
+    pub(super) key: Option<Written<PathBuf>>,
+    pub(super) settings: Settings,
+    /// Keywords that were given, also in lines that were refused, and where.
+    given: Vec<(&'static str, Span)>,
+}
+
+/// What has a default.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) balance: Balance,
+    pub(super) check: Check,
+    pub(super) sessions: Sessions,
+    pub(super) lifetime_ms: u64,
+    pub(super) maxconn: u32,
+}
+
+/// A line `bind`.
+#[derive(Debug)]
+pub(super) struct Bind {
+    pub(super) address: Written<SocketAddr>,
+    pub(super) file: Written<PathBuf>,
+}
+
+/// A line `host`.
+#[derive(Debug)]
+pub(super) struct NamedHost {
+    pub(super) name: Written<String>,
+    pub(super) address: Span,
+    pub(super) host: Host,
+}
+
+impl Farm {
+    /// Whether a keyword was given, also if its line was refused.
+    pub(super) fn has(&self, keyword: &str) -> bool {
+        self.given.iter().any(|(known, _)| *known == keyword)
+    }
+}
+
+/// The sections so far.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) farms: Vec<Farm>,
+}
+
+fn name(kind: &str, word: &Word) -> Result<Written<String>, Diagnostic> {
+    let name = section_name(kind, word, &codes::NAME)?;
+    if name.len() > NAME_MAX || name.starts_with('.') || name.contains(':') || name.is_empty() {
+        let told = format!("'{name}' cannot be the name of a {kind}");
+        let told = Diagnostic::error(&codes::NAME, word.span, told);
+        return Err(told.label("at most 64 letters, digits, `.`, `_` and `-`, and no `.` in front"));
+    }
+    Ok(Written::new(name.to_owned(), word.span))
+}
+
+fn taken(name: &Written<String>, what: &str, first: Span) -> Diagnostic {
+    let told = format!("duplicate {what} '{}'", name.value);
+    let told = Diagnostic::error(&codes::NAME, name.span, told).label("this name is taken");
+    told.also(first, "first used here")
+}
+
+pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
+    let mut args = Args::new(head, 1, "farm", "farm <name>", &codes::OF_ARGUMENTS);
+    let word = args.required("the farm's name")?;
+    args.end()?;
+    let name = name("farm", word)?;
+    if let Some(first) = draft.farms.iter().find(|one| one.name.value == name.value) {
+        return Err(taken(&name, "'farm' section", first.name.span));
+    }
+    if draft.farms.len() >= SECTIONS_MAX {
+        let told = format!("more than {SECTIONS_MAX} farm sections");
+        return Err(Diagnostic::error(&codes::TOO_MANY, head.span, told));
+    }
+    draft.farms.push(Farm {
+        name,
+        fqdn: None,
+        binds: Vec::new(),
+        hosts: Vec::new(),
+        key: None,
+        settings: Settings {
+            balance: Balance::default(),
+            check: Check::default(),
+            sessions: Sessions::default(),
+            lifetime_ms: config::Tokens::default().lifetime_ms,
+            maxconn: config::MAXCONN,
+        },
+        given: Vec::new(),
+    });
+    Ok(())
+}
+
+/// The section that is being read, for a keyword that it may have several times.
+fn many<'d>(
+    draft: &'d mut Draft,
+    args: &Args<'_>,
+    keyword: &'static str,
+) -> Result<&'d mut Farm, Diagnostic> {
+    let span = args.line().span;
+    let missing = || Diagnostic::error(&codes::MISSING, span, "no farm section has begun");
+    let farm = draft.farms.last_mut().ok_or_else(missing)?;
+    farm.given.push((keyword, span));
+    Ok(farm)
+}
+
+/// The section that is being read, for a keyword that it may have once.
+pub(super) fn once<'d>(
+    draft: &'d mut Draft,
+    args: &Args<'_>,
+    keyword: &'static str,
+) -> Result<&'d mut Farm, Diagnostic> {
+    let farm = many(draft, args, keyword)?;
+    let span = args.line().span;
+    match farm.given.iter().find(|(known, _)| *known == keyword) {
+        Some((_, first)) if *first != span => {
+            let told = format!("'{keyword}' may appear only once in a section");
+            let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
+            Err(told.also(*first, "first given here"))
+        }
+        _ => Ok(farm),
+    }
+}
+
+fn fqdn(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let farm = once(draft, args, "name")?;
+    let word = args.required("a host name")?;
+    args.end()?;
+    let name = word.str();
+    let is_label = |label: &str| {
+        let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        let has_ends = label.starts_with('-') || label.ends_with('-');
+        (1..=63).contains(&label.len()) && label.bytes().all(is_inner) && !has_ends
+    };
+    if name.len() > FQDN_MAX || !name.split('.').all(is_label) {
+        return Err(args.unfit(word, "not a host name such as desktop.example.org"));
+    }
+    farm.fqdn = Some(Written::new(name.to_ascii_lowercase(), word.span));
+    Ok(())
+}
+
+fn bind(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let farm = many(draft, args, "bind")?;
+    let word = args.required("an address and a port")?;
+    let address = listens(args, word)?;
+    let option = args.required("`crt FILE`")?;
+    if !option.is("crt") {
+        return Err(args.unfit(option, "not `crt FILE`"));
+    }
+    let file = path(args)?;
+    args.end()?;
+    if farm.binds.len() >= BINDS_MAX {
+        let told = format!("more than {BINDS_MAX} addresses");
+        return Err(Diagnostic::error(&codes::TOO_MANY, word.span, told));
+    }
+    farm.binds.push(Bind {
+        address: Written::new(address, word.span),
+        file,
+    });
+    Ok(())
+}
+
+fn listens(args: &Args<'_>, word: &Word) -> Result<SocketAddr, Diagnostic> {
+    let found = address(word.str(), &Accepts::BIND);
+    let found = found.map_err(|error| args.unfit(word, &format!("no address: {error}")))?;
+    let Address {
+        transport: Transport::Default,
+        port: Port::One(port),
+        ref host,
+        family,
+    } = found
+    else {
+        return Err(args.unfit(word, "not an IP address and one port"));
+    };
+    let ip = match (host, family) {
+        (value::Host::Any, Family::V4) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        (value::Host::Any, _) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        (value::Host::Ip(ip), _) => *ip,
+        _ => return Err(args.unfit(word, "not an IP address and one port")),
+    };
+    Ok(SocketAddr::new(ip, port))
+}
+
+/// Takes a file.
+pub(super) fn path(args: &mut Args<'_>) -> Result<Written<PathBuf>, Diagnostic> {
+    let word = args.required("a file")?;
+    let file = PathBuf::from(word.str());
+    match file.is_absolute() {
+        true => Ok(Written::new(file, word.span)),
+        false => Err(args.unfit(word, "not an absolute path")),
+    }
+}
+
+fn host(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let farm = many(draft, args, "host")?;
+    let name = name("host", args.required("a name")?)?;
+    if let Some(first) = farm.hosts.iter().find(|one| one.name.value == name.value) {
+        return Err(taken(&name, "host", first.name.span));
+    }
+    if farm.hosts.len() >= HOSTS_MAX {
+        let told = format!("more than {HOSTS_MAX} hosts in a section");
+        return Err(Diagnostic::error(&codes::TOO_MANY, name.span, told));
+    }
+    let word = args.required("an IP address")?;
+    let address = reaches(args, word)?;
+    let (mut weight, mut drained) = (1, false);
+    while let Some(option) = args.next() {
+        match option.str() {
+            "weight" => weight = args.count("a weight", 1..=256)?,
+            "drain" => drained = true,
+            _ => return Err(args.unfit(option, "not `weight NUMBER` or `drain`")),
+        }
+    }
+    farm.hosts.push(NamedHost {
+        name,
+        address: word.span,
+        host: Host {
+            address,
+            weight,
+            drained,
+        },
+    });
+    Ok(())
+}
+
+/// The address of a host, with the port of RDP where it names none.
+fn reaches(args: &Args<'_>, word: &Word) -> Result<SocketAddr, Diagnostic> {
+    let text = word.str();
+    let with_port = text.parse::<SocketAddr>().ok();
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    let address = with_port.or_else(|| Some(SocketAddr::new(bare.parse().ok()?, PORT)));
+    let is_of_one = |address: &SocketAddr| {
+        let ip = address.ip();
+        !ip.is_unspecified() && !ip.is_multicast() && address.port() != 0
+    };
+    let found = address.filter(is_of_one);
+    found.ok_or_else(|| args.unfit(word, "not an IP address, with or without a port"))
+}
+
+pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+    Keyword {
+        places: &["farm"],
+        syntax: "name <name>",
+        doc: "The host name by which clients reach the farm. A redirected client connects to it again; without the line, it \
+            connects to what it connected to before. The certificate of `bind` has to have the name.",
+        example: "name desktop.example.org",
+        build: fqdn,
+    },
+    Keyword {
+        places: &["farm"],
+        syntax: "bind [<address>]:<port> crt <file>",
+        doc: "Where clients connect: an IP address and a port, at most 8 lines. A virtual address may be named before the \
+            machine has it. `crt` is a certificate with its issuers and its private key in PEM format, for clients without a \
+            token: they say over TLS who they are. A port below 1024 can be added only by a restart.",
+        example: "bind 192.0.2.10:3389 crt /etc/evenkeel/desktop.pem",
+        build: bind,
+    },
+    Keyword {
+        places: &["farm"],
+        syntax: "host <name> <address>[:<port>] [weight <number>] [drain]",
+        doc: "A session host. The default port is 3389. Users without a session are shared by `weight`, from 1 to 256; the \
+            default is 1. A host with `drain` gets nobody new; users with a session there come back to it.",
+        example: "host ts1 10.0.0.11:3389 weight 10",
+        build: host,
+    },
+];

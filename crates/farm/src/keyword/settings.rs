@@ -1,0 +1,149 @@
+//! The lines of a `farm` section with defaults.
+
+use super::LineBuilder;
+use super::section::{Draft, once, path};
+use crate::config::Balance;
+use language::Diagnostic;
+use language::arguments::{Args, Built};
+use language::keyword::Keyword;
+use language::value::TimeUnit;
+use std::ops::RangeInclusive;
+
+/// The bounds of times, milliseconds.
+const CHECK_MS: RangeInclusive<u32> = 100..=3_600_000;
+const KEEP_MS: RangeInclusive<u32> = 60_000..=2_073_600_000;
+const LOST_MS: RangeInclusive<u32> = 1_000..=86_400_000;
+/// Connections at one time.
+const MAXCONN: RangeInclusive<u32> = 1..=100_000;
+
+/// Takes a time within bounds.
+fn time(args: &mut Args<'_>, bounds: &RangeInclusive<u32>) -> Result<u64, Diagnostic> {
+    let word = args.peek();
+    let ms = args.time_ms(TimeUnit::Milliseconds)?;
+    match word {
+        Some(word) if !bounds.contains(&ms) => {
+            let told = format!("not from {} ms to {} ms", bounds.start(), bounds.end());
+            Err(args.unfit(word, &told))
+        }
+        _ => Ok(ms.into()),
+    }
+}
+
+fn balance(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let farm = once(draft, args, "balance")?;
+    let word = args.required("`load` or `leastconn`")?;
+    let all = [Balance::Load, Balance::Leastconn];
+    let found = all.into_iter().find(|one| one.word() == word.str());
+    farm.settings.balance = found.ok_or_else(|| args.unfit(word, "not `load` or `leastconn`"))?;
+    args.end()
+}
+
+fn check(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let farm = once(draft, args, "check")?;
+    let check = &mut farm.settings.check;
+    if args.peek().is_none() {
+        args.required("`interval`, `timeout`, `fall` or `rise`")?;
+    }
+    while let Some(option) = args.next() {
+        match option.str() {
+            "interval" => check.interval_ms = time(args, &CHECK_MS)?,
+            "timeout" => check.timeout_ms = time(args, &CHECK_MS)?,
+            "fall" => check.fall = args.count("a number of checks", 1..=100)?,
+            "rise" => check.rise = args.count("a number of checks", 1..=100)?,
+            _ => return Err(args.unfit(option, "not `interval`, `timeout`, `fall` or `rise`")),
+        }
+    }
+    Ok(())
+}
+
+fn keep_sessions(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let farm = once(draft, args, "keep-sessions")?;
+    farm.settings.sessions.keep_ms = time(args, &KEEP_MS)?;
+    args.end()
+}
+
+fn lost_after(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let farm = once(draft, args, "lost-after")?;
+    farm.settings.sessions.lost_after_ms = time(args, &LOST_MS)?;
+    args.end()
+}
+
+fn token_key(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let farm = once(draft, args, "token-key")?;
+    farm.key = Some(path(args)?);
+    args.end()
+}
+
+fn token_lifetime(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let farm = once(draft, args, "token-lifetime")?;
+    farm.settings.lifetime_ms = time(args, &KEEP_MS)?;
+    args.end()
+}
+
+fn maxconn(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let farm = once(draft, args, "maxconn")?;
+    farm.settings.maxconn = args.count("a number of connections", MAXCONN)?;
+    args.end()
+}
+
+pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+    Keyword {
+        places: &["farm"],
+        syntax: "balance (load | leastconn)",
+        doc: "How the host of a user without a session is chosen, by the weights of the hosts. With `load`, the default, \
+            sessions count, also those without a connection; with `leastconn` only users with a connection. Logons that were \
+            sent to a host and have not come yet count in both, so that many at once are shared evenly.",
+        example: "balance load",
+        build: balance,
+    },
+    Keyword {
+        places: &["farm"],
+        syntax: "check [interval <time>] [timeout <time>] [fall <number>] [rise <number>]",
+        doc: "How hosts are checked: each is sent a request of RDP, and has to answer it in time, so a host that accepts \
+            connections and never answers is down. It is down after `fall` failures and up after `rise` successes; a client \
+            whose host does not answer counts as a failure, too. The defaults are 2s, 2s, 3 and 2.",
+        example: "check interval 5s timeout 1s fall 3 rise 2",
+        build: check,
+    },
+    Keyword {
+        places: &["farm"],
+        syntax: "keep-sessions <time>",
+        doc: "For how long a user without a connection keeps the host, from one minute to 24 days. It should be as long as the \
+            hosts keep disconnected sessions. The default is 24h.",
+        example: "keep-sessions 3d",
+        build: keep_sessions,
+    },
+    Keyword {
+        places: &["farm"],
+        syntax: "lost-after <time>",
+        doc: "After this time, from one second to a day, sessions of a host that is down count as lost, and its users get \
+            another one. Before it they are sent to their own host only. The default is 1m.",
+        example: "lost-after 5m",
+        build: lost_after,
+    },
+    Keyword {
+        places: &["farm"],
+        syntax: "token-key <file>",
+        doc: "A file with 32 to 1024 random bytes, the key by which routing tokens are signed. All nodes that serve the farm \
+            need the same. Without the line the node makes a key itself, and tokens of before are invalid once it is lost.",
+        example: "token-key /etc/evenkeel/farm.key",
+        build: token_key,
+    },
+    Keyword {
+        places: &["farm"],
+        syntax: "token-lifetime <time>",
+        doc: "For how long a routing token is valid, from one minute to 24 days. A client that reconnects by itself uses its \
+            token again; one whose token has expired is redirected again. A token routes, and never authorises. The default \
+            is 12h.",
+        example: "token-lifetime 1d",
+        build: token_lifetime,
+    },
+    Keyword {
+        places: &["farm"],
+        syntax: "maxconn <number>",
+        doc: "Connections at one time, from 1 to 100000; further ones are closed. An address may have 200 that are not routed \
+            yet. The default is 2000.",
+        example: "maxconn 500",
+        build: maxconn,
+    },
+];

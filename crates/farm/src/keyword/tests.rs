@@ -1,0 +1,193 @@
+//! What `farm` sections come to, and what is said of wrong ones.
+
+use super::*;
+use crate::config::{Balance, Check, Host, Sessions};
+use configuration::outside::{Outside, Prepared, PreparedFile, Secret};
+use configuration::{LoadOptions, Loaded, Recording, Words};
+use lab::pki::{Authority, Leaf};
+use language::source::Text;
+use language::{Environment, Facts, render};
+
+const BEGIN: &[&str] = &["bind 127.0.0.1:3389 crt /desktop.pem", "host ts1 10.0.0.11"];
+
+fn outside() -> Outside {
+    let authority = Authority::new("Test CA").unwrap();
+    let leaf = Leaf {
+        names: &["desktop.example.org"],
+        ..Leaf::default()
+    };
+    let bundle = authority.issue(&leaf).unwrap().bundle();
+    let mut prepared = Prepared::new("version 1");
+    let files = [
+        ("/desktop.pem", bundle.into_bytes()),
+        (
+            "/etc/evenkeel/desktop.pem",
+            authority.issue(&leaf).unwrap().bundle().into_bytes(),
+        ),
+        ("/farm.key", vec![7; 32]),
+        ("/etc/evenkeel/farm.key", vec![7; 32]),
+        ("/short.key", vec![7; 31]),
+    ];
+    for (name, bytes) in files {
+        let bytes = Secret::new(bytes);
+        prepared.add_file(name, PreparedFile { bytes, mode: 0o600 });
+    }
+    Outside::prepared(prepared)
+}
+
+fn load(text: String, options: LoadOptions) -> Loaded {
+    let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
+    let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
+    let words = Words::of([&PART.sections]);
+    let inputs = Recording::new(files, environment, facts, options, words);
+    configuration::load(&[&PART], inputs, outside())
+}
+
+fn section(lines: &[&str]) -> String {
+    let lines = lines.iter().map(|line| format!("    {line}\n"));
+    "farm office\n".to_owned() + &lines.collect::<String>()
+}
+
+fn told(lines: &[&str], options: LoadOptions) -> String {
+    let loaded = load(section(lines), options);
+    render::concise(&loaded.sources, &loaded.diagnostics, true)
+}
+
+fn with(lines: &[&str]) -> String {
+    told(&[BEGIN, lines].concat(), LoadOptions::default())
+}
+
+fn farm(lines: &[&str]) -> Farm {
+    let mut loaded = load(section(&[BEGIN, lines].concat()), LoadOptions::default());
+    let told = render::concise(&loaded.sources, &loaded.diagnostics, true);
+    let mut parts = loaded.take_run(&[&PART]);
+    let built = parts
+        .iter_mut()
+        .find_map(|(_, built)| built.downcast_mut::<Farms>());
+    let farms = built.unwrap_or_else(|| panic!("{told}"));
+    farms.farms.remove("office").expect("the section")
+}
+
+#[test]
+fn a_section_comes_to_what_its_lines_say() {
+    let mut plain = farm(&[]);
+    assert!(!plain.binds.remove(0).pem.is_empty());
+    let host = |address: &str, weight, drained| Host {
+        address: address.parse().unwrap(),
+        weight,
+        drained,
+    };
+    let expected = Farm {
+        name: String::new(),
+        binds: Vec::new(),
+        hosts: [("ts1".to_owned(), host("10.0.0.11:3389", 1, false))].into(),
+        balance: Balance::Load,
+        check: Check::default(),
+        sessions: Sessions::default(),
+        tokens: Tokens::default(),
+        maxconn: 2_000,
+    };
+    assert_eq!(plain, expected);
+    let full = farm(&[
+        "name Desktop.example.org",
+        "host ts2 10.0.0.12:3390 weight 10 drain",
+        "host ts3 [2001:db8::3]",
+        "balance leastconn",
+        "check interval 5s timeout 500 fall 5 rise 1",
+        "keep-sessions 3d",
+        "lost-after 5m",
+        "token-key /farm.key",
+        "token-lifetime 1d",
+        "maxconn 50",
+    ]);
+    assert_eq!(full.name, "desktop.example.org");
+    assert_eq!(full.hosts["ts2"], host("10.0.0.12:3390", 10, true));
+    assert_eq!(full.hosts["ts3"], host("[2001:db8::3]:3389", 1, false));
+    assert_eq!(full.balance, Balance::Leastconn);
+    let check = Check {
+        interval_ms: 5_000,
+        timeout_ms: 500,
+        fall: 5,
+        rise: 1,
+    };
+    assert_eq!(full.check, check);
+    let sessions = Sessions {
+        keep_ms: 3 * 86_400_000,
+        lost_after_ms: 300_000,
+    };
+    assert_eq!(full.sessions, sessions);
+    let tokens = Tokens {
+        key: vec![7; 32],
+        lifetime_ms: 86_400_000,
+    };
+    assert_eq!(full.tokens, tokens);
+    assert_eq!(full.maxconn, 50);
+}
+
+#[test]
+fn each_mistake_is_told_at_its_line() {
+    let table: &[&[&str]] = &[
+        &[],
+        &["name desktop.example.org"],
+        &["name other.example.org"],
+        &["name -desktop.example.org"],
+        &["name a.example.org", "name b.example.org"],
+        &["bind 127.0.0.1:3389 crt /desktop.pem"],
+        &["bind 127.0.0.1:3390"],
+        &["bind 127.0.0.1:3390 crt desktop.pem"],
+        &["bind 127.0.0.1:3390 crt /missing.pem"],
+        &["bind 127.0.0.1:3390 crt /farm.key"],
+        &["bind localhost:3390 crt /desktop.pem"],
+        &["host ts1 10.0.0.12"],
+        &["host ts2 10.0.0.11:3389"],
+        &["host ts2 ts2.example.org"],
+        &["host ts2 10.0.0.12 weight 0"],
+        &["host ts2 10.0.0.12 size 1"],
+        &["balance roundrobin"],
+        &["check"],
+        &["check interval 1"],
+        &["keep-sessions 1s"],
+        &["lost-after 2d"],
+        &["token-key /short.key"],
+        &["token-lifetime 1s"],
+        &["maxconn 0"],
+        &["nonsense"],
+    ];
+    let mut text = String::new();
+    for lines in table {
+        text.push_str(&format!("{}\n{}\n", lines.join("; "), with(lines)));
+    }
+    text.push_str(&told(&[], LoadOptions::default()));
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn nodes_of_a_cluster_need_one_key() {
+    let options = || LoadOptions {
+        node: Some("alpha".to_owned()),
+        nodes: vec!["alpha".to_owned(), "beta".to_owned()],
+        version: "version 7".to_owned(),
+        ..LoadOptions::default()
+    };
+    assert!(told(BEGIN, options()).contains("error[E0983]"));
+    let with_key = [BEGIN, &["token-key /farm.key"]].concat();
+    assert_eq!(told(&with_key, options()), "");
+}
+
+#[test]
+fn every_example_loads() {
+    for row in (PART.documented)() {
+        let text = match row.kind {
+            "section" => row.example.to_owned() + "\n",
+            _ if row.name == "bind" => section(&[row.example, "host ts9 10.0.0.19"]),
+            _ => section(&[
+                "bind :3389 crt /desktop.pem",
+                "host ts9 10.0.0.19",
+                row.example,
+            ]),
+        };
+        let loaded = load(text, LoadOptions::default());
+        let told = render::concise(&loaded.sources, &loaded.diagnostics, true);
+        assert_eq!(told, "", "{}", row.name);
+    }
+}

@@ -1,0 +1,25 @@
+//! Remote desktops: session hosts behind one name. A client with a token is routed to the host of its
+//! session, without a look into its bytes; one without a token says who it is, and is redirected to
+//! this address with a token.
+//!
+//! - [`config`] is what the files say, [`keyword`] how they say it.
+//! - [`user`] is who a session is of, [`token`] what a client brings to be routed.
+//! - [`directory`] decides which host a user gets. It does no I/O and has no clock.
+//! - [`history`] is what was decided, and why.
+//! - [`site`] is one farm while it runs, and [`server`] its connections.
+//! - [`message`] is what operators order, and [`role`] joins all of it.
+//!
+//! A token routes, and never authorises: who may have a session is up to the host, which authenticates
+//! the client itself. Passwords that clients send are skipped, never kept.
+
+pub mod config;
+mod difference;
+pub mod directory;
+pub mod history;
+pub mod keyword;
+pub mod message;
+pub mod role;
+pub mod server;
+pub mod site;
+pub mod token;
+pub mod user;

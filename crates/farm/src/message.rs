@@ -1,0 +1,100 @@
+//! Messages to the role, beyond those for every role. The supervisor forwards them as bytes.
+
+use crate::history::Step;
+use crate::keyword::NAME;
+use part::role::PartMessage;
+use part::role::bounded::Text;
+use serde::{Deserialize, Serialize};
+
+/// Bytes of a name in an order: that of a user, or of a farm and a host.
+const NAME_BYTES_MAX: usize = 512;
+
+/// An order or a question of an operator.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// The users of all farms. The answer is [`Sessions`].
+    Sessions {},
+    /// A host gets nobody new, or takes users again. The answer is [`Answer`].
+    Drain {
+        /// The host: its name, or `farm/name`.
+        #[serde(with = "Text::<NAME_BYTES_MAX>")]
+        host: String,
+        /// Whether it is drained.
+        is_drained: bool,
+    },
+    /// What a user got, and would get now. The answer is [`Asked`].
+    Why {
+        /// The user, in any form of the name.
+        #[serde(with = "Text::<NAME_BYTES_MAX>")]
+        user: String,
+    },
+}
+
+impl Message {
+    /// Encodes it for forwarding.
+    pub fn envelope(&self) -> PartMessage {
+        PartMessage::new(NAME, 1, self)
+    }
+}
+
+/// The answer to an order.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct Answer {
+    /// It was done.
+    pub good: bool,
+    /// What was done, or why not.
+    pub words: String,
+}
+
+/// The users of all farms.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct Sessions {
+    /// The users, those with connections first.
+    pub sessions: Vec<Session>,
+    /// How many more there are than these.
+    pub more: u64,
+}
+
+/// A user with a session, or on the way to one.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct Session {
+    /// The farm.
+    pub farm: String,
+    /// The user; empty: only a token of the user was seen.
+    pub user: String,
+    /// The host.
+    pub host: String,
+    /// `connected`, `disconnected` or `pending`.
+    pub state: String,
+    /// Where the clients are.
+    pub from: Vec<String>,
+    /// For how long the user has this host, milliseconds.
+    pub since_ms: u64,
+    /// How long the user keeps it without a connection, milliseconds; None: there is one.
+    pub left_ms: Option<u64>,
+}
+
+/// What a user got, in each farm that knows something.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct Asked {
+    /// By farm.
+    pub farms: Vec<AskedFarm>,
+}
+
+/// What a user got of one farm.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct AskedFarm {
+    /// The farm.
+    pub farm: String,
+    /// The user, as the farm knows the name.
+    pub user: String,
+    /// What a logon would get now.
+    pub next: String,
+    /// What the user did, the newest last.
+    pub steps: Vec<Step>,
+}

@@ -1,0 +1,269 @@
+//! The role: a [`Server`] for each farm, what operators order, and the report.
+
+use crate::config::{Bind, Farm, Farms};
+use crate::keyword::NAME;
+use crate::message::{Answer, Asked, Message, Sessions};
+use crate::server::{Door, Server};
+use crate::site::{Kept, Site, rows};
+use crate::user::User;
+use aws_lc_rs::rand;
+use part::codec;
+use part::report::{Moment, Report};
+use part::state_file;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Bytes of the key that the role makes.
+const KEY_BYTES: usize = 32;
+/// How often what has changed is kept for the next role.
+const KEEP: Duration = Duration::from_secs(1);
+/// Bytes of sessions in one answer: it has to fit into a packet.
+const SHOWN_BYTES: usize = 40_000;
+
+/// Gives up every right, once all addresses are open, and before there is a second thread.
+pub type Confine = fn() -> Result<(), String>;
+
+/// The role.
+pub struct Role {
+    farms: BTreeMap<String, Running>,
+    /// The key of farms whose section names none.
+    key: Vec<u8>,
+    kept: Vec<u8>,
+    due: Instant,
+}
+
+/// One farm.
+struct Running {
+    site: Arc<Site>,
+    server: Server,
+}
+
+/// What the role after this one gets.
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default)]
+struct State {
+    #[serde(with = "serde_bytes")]
+    key: Vec<u8>,
+    farms: BTreeMap<String, Kept>,
+}
+
+impl Role {
+    /// Starts with a payload, and with what the role before has kept.
+    ///
+    /// # Errors
+    /// Why it cannot serve, in words.
+    pub fn new(confine: Confine, payload: &[u8], kept: Option<&[u8]>) -> Result<Role, String> {
+        let farms: Farms = codec::decode(payload).map_err(|error| error.to_string())?;
+        let state = kept.and_then(|kept| codec::decode::<State>(kept).ok());
+        let mut state = state.unwrap_or_default();
+        if state.key.len() != KEY_BYTES {
+            state.key = vec![0; KEY_BYTES];
+            rand::fill(&mut state.key)
+                .map_err(|_| "the system has no random numbers".to_owned())?;
+        }
+        let mut opened = Vec::new();
+        for (name, farm) in farms.farms {
+            let doors = open(&farm, &[])?;
+            opened.push((name, farm, doors));
+        }
+        confine()?;
+        let mut role = Role {
+            farms: BTreeMap::new(),
+            key: state.key,
+            kept: Vec::new(),
+            due: Instant::now(),
+        };
+        for (name, farm, doors) in opened {
+            let kept = state.farms.remove(&name).unwrap_or_default();
+            role.start(name, farm, doors, kept)?;
+        }
+        role.turn();
+        Ok(role)
+    }
+
+    fn start(
+        &mut self,
+        name: String,
+        farm: Farm,
+        doors: Vec<Arc<Door>>,
+        kept: Kept,
+    ) -> Result<(), String> {
+        let site = Arc::new(Site::new(&name, farm, &self.key));
+        site.restore(kept);
+        let server = Server::start(Arc::clone(&site), doors);
+        let server = server.map_err(|error| language::reason(&error))?;
+        self.farms.insert(name, Running { site, server });
+        Ok(())
+    }
+
+    /// Goes over to another payload.
+    ///
+    /// # Errors
+    /// Why it continues with the one that it has.
+    pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {
+        let farms: Farms = codec::decode(payload).map_err(|error| error.to_string())?;
+        // All addresses first: then nothing more can fail but a thread.
+        let before: Vec<Arc<Door>> = { self.farms.values() }
+            .flat_map(|running| running.server.doors())
+            .collect();
+        let mut opened = Vec::new();
+        for (name, farm) in farms.farms {
+            let doors = open(&farm, &before)?;
+            opened.push((name, farm, doors));
+        }
+        self.farms
+            .retain(|name, _| opened.iter().any(|(one, ..)| one == name));
+        for (name, farm, doors) in opened {
+            match self.farms.get(&name) {
+                Some(running) => {
+                    running.site.change(farm, &self.key);
+                    running.server.change(doors);
+                }
+                None => self.start(name, farm, doors, Kept::default())?,
+            }
+        }
+        self.turn();
+        Ok(())
+    }
+
+    /// When [`Role::turn`] has something to do.
+    pub fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// Keeps what has changed for the next role.
+    pub fn turn(&mut self) {
+        self.due = Instant::now() + KEEP;
+        let changed = self.farms.values().map(|running| running.site.changed());
+        // Each of them is asked.
+        let has_changed = changed.fold(self.kept.is_empty(), |all, one| all | one);
+        if !has_changed {
+            return;
+        }
+        let farms =
+            { self.farms.iter() }.map(|(name, running)| (name.clone(), running.site.kept()));
+        let state = State {
+            key: self.key.clone(),
+            farms: farms.collect(),
+        };
+        let kept = codec::encode(&state);
+        if kept.len() <= state_file::BYTES_MAX {
+            self.kept = kept;
+        }
+    }
+
+    /// What the next role gets.
+    pub fn kept(&self) -> Vec<u8> {
+        self.kept.clone()
+    }
+
+    /// Ends all connections.
+    pub fn stop(&mut self) {
+        self.turn();
+        self.farms.clear();
+    }
+
+    /// The report.
+    pub fn report(&self) -> Report {
+        Report {
+            part: NAME.to_owned(),
+            at: Moment::now(),
+            subjects: self
+                .farms
+                .values()
+                .map(|running| running.site.subject())
+                .collect(),
+            rows: rows(),
+        }
+    }
+
+    /// Does what an operator orders, and returns the answer, encoded.
+    pub fn order(&mut self, message: &Message) -> Vec<u8> {
+        match message {
+            Message::Sessions {} => codec::encode(&self.sessions()),
+            Message::Drain { host, is_drained } => {
+                let done = self.drain(host, *is_drained);
+                let good = done.is_ok();
+                let words = done.unwrap_or_else(|words| words);
+                self.turn();
+                codec::encode(&Answer { good, words })
+            }
+            Message::Why { user } => codec::encode(&self.why(user)),
+        }
+    }
+
+    /// The users, those with connections first: as many as one answer has room for.
+    fn sessions(&self) -> Sessions {
+        let mut all: Vec<_> = { self.farms.values() }
+            .flat_map(|running| running.site.sessions())
+            .collect();
+        all.sort_by(|a, b| {
+            let key = |one: &crate::message::Session| (one.left_ms.is_some(), one.since_ms);
+            key(a).cmp(&key(b)).then_with(|| a.user.cmp(&b.user))
+        });
+        let (mut sessions, mut bytes, mut more) = (Vec::new(), 0, 0);
+        for one in all {
+            bytes += codec::encode(&one).len();
+            match bytes <= SHOWN_BYTES {
+                true => sessions.push(one),
+                false => more += 1,
+            }
+        }
+        Sessions { sessions, more }
+    }
+
+    fn drain(&self, host: &str, is_drained: bool) -> Result<String, String> {
+        let (farm, name) = match host.split_once('/') {
+            Some((farm, name)) => (Some(farm), name),
+            None => (None, host),
+        };
+        let sites = self.farms.values().map(|running| &running.site);
+        let is_named = |site: &&Arc<Site>| farm.is_none_or(|farm| farm == site.name());
+        let having: Vec<_> = sites
+            .filter(is_named)
+            .filter(|site| site.has_host(name))
+            .collect();
+        let site = match having[..] {
+            [site] => site,
+            [] => return Err(format!("there is no host '{host}' in any farm")),
+            [first, ..] => {
+                let first = first.name();
+                return Err(format!(
+                    "several farms have a host '{name}': name one, such as {first}/{name}"
+                ));
+            }
+        };
+        site.drain(name, is_drained);
+        Ok(match is_drained {
+            true => format!("{name} gets nobody new; users with a session there come back to it"),
+            false => format!("{name} takes users again"),
+        })
+    }
+
+    fn why(&self, user: &str) -> Asked {
+        let (mut farms, mut bytes) = (Vec::new(), 0);
+        let user = User::named(user);
+        let sites = self.farms.values().map(|running| &running.site);
+        for mut asked in sites.filter_map(|site| site.why(user.as_ref()?)) {
+            bytes += codec::encode(&asked).len();
+            if bytes > SHOWN_BYTES {
+                // What it would get now is more than what it got.
+                asked.steps.clear();
+            }
+            farms.push(asked);
+        }
+        Asked { farms }
+    }
+}
+
+/// Opens the addresses of a farm; those that are open stay so.
+fn open(farm: &Farm, before: &[Arc<Door>]) -> Result<Vec<Arc<Door>>, String> {
+    let one = |bind: &Bind| match before.iter().find(|door| door.address() == bind.address) {
+        Some(door) if door.is_of(bind) => Ok(Arc::clone(door)),
+        Some(door) => door.with_certificate(&bind.pem).map(Arc::new),
+        None => Door::open(bind).map(Arc::new),
+    };
+    farm.binds.iter().map(one).collect()
+}

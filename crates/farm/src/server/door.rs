@@ -1,0 +1,127 @@
+//! An address of a farm: its socket, and TLS with its certificate.
+
+use crate::config::Bind;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1_024;
+
+/// A socket that listens, and its certificate.
+#[derive(Debug)]
+pub struct Door {
+    bind: Bind,
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+}
+
+impl Door {
+    /// Opens an address. One that this machine does not have yet may come.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn open(bind: &Bind) -> Result<Door, String> {
+        let tls = read_certificate(&bind.pem)?;
+        let address = bind.address;
+        let listener = listener(address).map_err(|errno| {
+            let why = language::reason(&errno.into());
+            format!("cannot listen at {address}: {why}")
+        })?;
+        Ok(Door {
+            bind: bind.clone(),
+            listener,
+            tls,
+        })
+    }
+
+    /// The same socket with another certificate.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn with_certificate(&self, pem: &[u8]) -> Result<Door, String> {
+        let listener = self.listener().map_err(|error| language::reason(&error))?;
+        Ok(Door {
+            bind: Bind {
+                address: self.bind.address,
+                pem: pem.to_vec(),
+            },
+            listener,
+            tls: read_certificate(pem)?,
+        })
+    }
+
+    /// Whether it is what a line says.
+    pub fn is_of(&self, bind: &Bind) -> bool {
+        self.bind == *bind
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.bind.address
+    }
+
+    /// Where it listens, with the port that the system chose for port 0.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    pub(super) fn listener(&self) -> io::Result<TcpListener> {
+        self.listener.try_clone()
+    }
+
+    pub(super) fn tls(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.tls)
+    }
+}
+
+fn listener(address: SocketAddr) -> Result<TcpListener, rustix::io::Errno> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
+        sockopt::set_ipv6_freebind(&socket, true)?;
+    } else {
+        sockopt::set_ip_freebind(&socket, true)?;
+    }
+    bind(&socket, &address)?;
+    listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Reads a certificate with its issuers and its key, PEM.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn read_certificate(pem: &[u8]) -> Result<Arc<ServerConfig>, String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let chain = chain.map_err(|error| format!("a certificate in it is malformed: {error}"))?;
+    if chain.is_empty() {
+        return Err("it has no certificate".to_owned());
+    }
+    let key = PrivateKeyDer::from_pem_slice(pem);
+    let key = key.map_err(|_| "it has no private key that can be read".to_owned())?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let config = config.with_no_client_auth().with_single_cert(chain, key);
+    config.map(Arc::new).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => {
+            "its private key is not that of its first certificate".to_owned()
+        }
+        error => error.to_string(),
+    })
+}

@@ -1,0 +1,116 @@
+//! The connections of one farm: a thread with its addresses, its clients and the checks of its hosts.
+//! What a client gets is the site's decision.
+
+mod ask;
+mod check;
+mod client;
+mod door;
+mod places;
+mod relay;
+
+pub use door::{Door, read_certificate};
+
+use crate::site::Site;
+use places::Places;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How long the thread rests when it cannot accept.
+const REST: Duration = Duration::from_millis(50);
+
+/// The server of a farm. Dropping it ends its connections.
+pub struct Server {
+    doors: watch::Sender<Vec<Arc<Door>>>,
+}
+
+impl Server {
+    /// Starts the server of a farm at these addresses.
+    ///
+    /// # Errors
+    /// The system has no thread or descriptor left.
+    pub fn start(site: Arc<Site>, doors: Vec<Arc<Door>>) -> io::Result<Server> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(1)
+            .build()?;
+        let (sender, receiver) = watch::channel(doors);
+        let thread = thread::Builder::new().name("farm/rdp".to_owned());
+        thread.spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = accept_all(Arc::clone(&site), receiver) => {}
+                    () = check::run(site) => {}
+                }
+            });
+            // Connections end here.
+            runtime.shutdown_background();
+        })?;
+        Ok(Server { doors: sender })
+    }
+
+    /// Goes over to other addresses. Connections stay.
+    pub fn change(&self, doors: Vec<Arc<Door>>) {
+        self.doors.send_replace(doors);
+    }
+
+    /// The addresses.
+    pub fn doors(&self) -> Vec<Arc<Door>> {
+        self.doors.borrow().clone()
+    }
+}
+
+/// Accepts at all addresses, until the server is dropped.
+async fn accept_all(site: Arc<Site>, mut doors: watch::Receiver<Vec<Arc<Door>>>) {
+    let places = Arc::new(Places::default());
+    loop {
+        let mut open = JoinSet::new();
+        let mut troubles = Vec::new();
+        for door in doors.borrow_and_update().iter() {
+            let listener = door.listener().and_then(TcpListener::from_std);
+            match listener {
+                Ok(listener) => {
+                    let (site, door, places) =
+                        (Arc::clone(&site), Arc::clone(door), Arc::clone(&places));
+                    open.spawn(accept(site, door, listener, places));
+                }
+                Err(error) => {
+                    let why = language::reason(&error);
+                    troubles.push(format!("cannot accept at {}: {why}", door.address()));
+                }
+            }
+        }
+        site.opened(troubles);
+        if doors.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn accept(site: Arc<Site>, door: Arc<Door>, listener: TcpListener, places: Arc<Places>) {
+    loop {
+        let (stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Without descriptors those that there are go on.
+                if error.kind() != io::ErrorKind::ConnectionAborted {
+                    tokio::time::sleep(REST).await;
+                }
+                continue;
+            }
+        };
+        let from = from.ip().to_canonical();
+        site.count(|counters| &mut counters.accepted);
+        let maxconn = site.maxconn();
+        let Some(place) = Places::take(&places, from, maxconn) else {
+            site.count(|counters| &mut counters.over);
+            continue;
+        };
+        // Not the door itself: its socket ends with the line, not with its clients.
+        tokio::spawn(client::serve(Arc::clone(&site), door.tls(), stream, place));
+    }
+}

@@ -1,0 +1,158 @@
+//! A routed client: its bytes go to its host as they are, and back. TLS and NLA are between the two.
+
+use super::places::Place;
+use crate::site::{Routed, Site};
+use rustix::net::sockopt;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long a host may take to accept.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long a host may take to answer the client's request.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// How long one side may take to end when the other one has.
+const END_LIMIT: Duration = Duration::from_secs(2);
+/// Bytes of each direction under way.
+const BUFFER_BYTES: usize = 16 << 10;
+/// A peer is gone when it shows no sign of life for so long: idle time, then probes.
+const IDLE: Duration = Duration::from_secs(20);
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+const PROBES: u32 = 3;
+const UNACKNOWLEDGED_MS: u32 = 30_000;
+
+/// A routed connection, until it is dropped.
+struct Begun<'a> {
+    site: &'a Site,
+    number: u64,
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.site.ends(self.number);
+    }
+}
+
+/// Finds out when the other side of a connection is gone without a word.
+pub(super) fn keep_alive(stream: &TcpStream) {
+    let fd = stream.as_fd();
+    // A system that refuses one of them finds it out later.
+    let _ = sockopt::set_socket_keepalive(fd, true);
+    let _ = sockopt::set_tcp_keepidle(fd, IDLE);
+    let _ = sockopt::set_tcp_keepintvl(fd, PROBE_INTERVAL);
+    let _ = sockopt::set_tcp_keepcnt(fd, PROBES);
+    let _ = sockopt::set_tcp_user_timeout(fd, UNACKNOWLEDGED_MS);
+}
+
+/// Routes a client that has sent this request.
+pub(super) async fn route(
+    site: &Arc<Site>,
+    routed: &Routed,
+    mut client: TcpStream,
+    request: &[u8],
+    mut place: Place,
+) {
+    place.routed();
+    let (mut host, answer) = match reach(routed, &client, request).await {
+        Ok(reached) => reached,
+        Err(Some(why)) => {
+            site.count(|counters| &mut counters.unanswered);
+            return site.checked(&routed.host, Err(why));
+        }
+        // The client has gone.
+        Err(None) => return,
+    };
+    let begun = Begun {
+        site,
+        number: site.begins(routed, place.from),
+    };
+    if client.write_all(&answer).await.is_ok() {
+        carry(&mut client, &mut host).await;
+    }
+    drop(begun);
+}
+
+/// Connects to a host and sends it the request; returns what it answers first.
+///
+/// # Errors
+/// Why it does not answer, in words; None: the client has not waited.
+async fn reach(
+    routed: &Routed,
+    client: &TcpStream,
+    request: &[u8],
+) -> Result<(TcpStream, Vec<u8>), Option<String>> {
+    let said = |error: io::Error| format!("cannot connect: {}", language::reason(&error));
+    let reached = async {
+        let connect = timeout(CONNECT_LIMIT, TcpStream::connect(routed.address)).await;
+        let mut host = match connect {
+            Ok(connected) => connected.map_err(said)?,
+            Err(_) => return Err("cannot connect: timeout".to_owned()),
+        };
+        // A delay is all that would be lost.
+        let _ = host.set_nodelay(true);
+        keep_alive(&host);
+        let mut answer = vec![0; BUFFER_BYTES];
+        let asked = timeout(ANSWER_LIMIT, async {
+            host.write_all(request).await?;
+            host.read(&mut answer).await
+        });
+        match asked.await {
+            Ok(Ok(0)) => Err("it accepts, and closes without an answer".to_owned()),
+            Ok(Ok(read)) => {
+                answer.truncate(read);
+                Ok((host, answer))
+            }
+            Ok(Err(error)) => Err(language::reason(&error)),
+            Err(_) => Err("it accepts, and does not answer".to_owned()),
+        }
+    };
+    tokio::select! {
+        reached = reached => reached.map_err(Some),
+        () = gone(client) => Err(None),
+    }
+}
+
+/// Returns when the client has ended: before the host's answer it has nothing to send.
+async fn gone(client: &TcpStream) {
+    let mut byte = [0];
+    loop {
+        match client.peek(&mut byte).await {
+            Ok(0) | Err(_) => return,
+            // It sends before its turn, which waits for the host.
+            Ok(_) => std::future::pending::<()>().await,
+        }
+    }
+}
+
+/// Carries bytes both ways until both sides have ended, or one of them a while ago.
+async fn carry(client: &mut TcpStream, host: &mut TcpStream) {
+    let ((mut from_client, mut to_client), (mut from_host, mut to_host)) =
+        (client.split(), host.split());
+    let up = pump(&mut from_client, &mut to_host);
+    let down = pump(&mut from_host, &mut to_client);
+    tokio::pin!(up, down);
+    // What is cut off then is of nobody.
+    let _ = tokio::select! {
+        () = &mut up => timeout(END_LIMIT, down).await,
+        () = &mut down => timeout(END_LIMIT, up).await,
+    };
+}
+
+async fn pump<R, W>(from: &mut R, to: &mut W)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut bytes = vec![0; BUFFER_BYTES];
+    while let Ok(read @ 1..) = from.read(&mut bytes).await {
+        if to.write_all(&bytes[..read]).await.is_err() {
+            return;
+        }
+    }
+    // The other side may be gone already.
+    let _ = to.shutdown().await;
+}

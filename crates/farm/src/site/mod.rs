@@ -1,0 +1,257 @@
+//! One farm while it runs: what its connections, its checks and the role know together, behind one
+//! lock that is never held while something waits.
+
+mod kept;
+mod meeting;
+mod show;
+
+pub use kept::{Kept, KeptUser};
+pub use meeting::{Meeting, Routed};
+pub use show::rows;
+
+use crate::config::{Check, Farm};
+use crate::directory::{Directory, Health};
+use crate::history::History;
+use crate::token::{Key, NameId};
+use crate::user::UserId;
+use part::lock;
+use part::report::{Event, Moment};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Mutex;
+
+/// Events of a host that are kept.
+const EVENTS_MAX: usize = 20;
+
+/// A farm.
+pub struct Site {
+    name: String,
+    id: NameId,
+    inner: Mutex<Inner>,
+}
+
+/// What is behind the lock.
+struct Inner {
+    farm: Farm,
+    key: Key,
+    directory: Directory,
+    history: History,
+    /// Routed connections by their numbers.
+    clients: BTreeMap<u64, Client>,
+    next_client: u64,
+    counters: Counters,
+    checks: BTreeMap<String, Checks>,
+    /// Where the last token came from that was not valid, and why it was not.
+    last_refused: Option<String>,
+    /// What is wrong with its addresses.
+    troubles: Vec<String>,
+    /// Something has changed that the next role has to know.
+    has_changed: bool,
+}
+
+/// A routed connection.
+#[derive(Clone, Debug)]
+struct Client {
+    user: UserId,
+    host: String,
+    from: IpAddr,
+}
+
+/// What happened since the role began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Connections that were accepted.
+    pub accepted: u64,
+    /// Connections that were routed to a host.
+    pub routed: u64,
+    /// Logons that were redirected.
+    pub redirected: u64,
+    /// Tokens that were not valid.
+    pub tokens: u64,
+    /// Clients that do not speak RDP, or not as they have to.
+    pub malformed: u64,
+    /// Clients that were refused: no host, or no way to redirect them.
+    pub refused: u64,
+    /// Clients that did not go on in time.
+    pub slow: u64,
+    /// Connections beyond the limits.
+    pub over: u64,
+    /// Routed connections whose host did not respond.
+    pub unanswered: u64,
+}
+
+/// What the checks of a host say.
+#[derive(Debug, Default)]
+struct Checks {
+    passed: u32,
+    failed: u32,
+    /// The reason of the last failure.
+    why: String,
+    since: Option<Moment>,
+    events: VecDeque<Event>,
+}
+
+impl Site {
+    /// A farm whose key, where the file has none, is `own`.
+    pub fn new(name: &str, farm: Farm, own: &[u8]) -> Site {
+        let mut directory = Directory::default();
+        directory.configure(&farm);
+        let inner = Inner {
+            key: key(&farm, own),
+            directory,
+            history: History::default(),
+            clients: BTreeMap::new(),
+            next_client: 0,
+            counters: Counters::default(),
+            checks: BTreeMap::new(),
+            last_refused: None,
+            troubles: Vec::new(),
+            has_changed: true,
+            farm,
+        };
+        Site {
+            name: name.to_owned(),
+            id: NameId::of(name),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    /// Goes over to other lines of its section.
+    pub fn change(&self, farm: Farm, own: &[u8]) {
+        let mut inner = lock(&self.inner);
+        inner.directory.configure(&farm);
+        inner.key = key(&farm, own);
+        inner.checks.retain(|host, _| farm.hosts.contains_key(host));
+        inner.farm = farm;
+        inner.has_changed = true;
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Connections at one time.
+    pub fn maxconn(&self) -> u32 {
+        lock(&self.inner).farm.maxconn
+    }
+
+    /// How its hosts are checked, and where they are.
+    pub fn checks(&self) -> (Check, Vec<(String, SocketAddr)>) {
+        let inner = lock(&self.inner);
+        let hosts = inner.farm.hosts.iter();
+        let hosts = hosts.map(|(name, host)| (name.clone(), host.address));
+        (inner.farm.check, hosts.collect())
+    }
+
+    /// Counts something.
+    pub fn count(&self, which: impl FnOnce(&mut Counters) -> &mut u64) {
+        let mut inner = lock(&self.inner);
+        let count = which(&mut inner.counters);
+        *count = count.saturating_add(1);
+    }
+
+    /// What happened since the role began.
+    pub fn counters(&self) -> Counters {
+        lock(&self.inner).counters
+    }
+
+    /// Its addresses are open, or not, for these reasons.
+    pub fn opened(&self, troubles: Vec<String>) {
+        lock(&self.inner).troubles = troubles;
+    }
+
+    /// A connection to a host begins to carry bytes. Returns its number.
+    pub fn begins(&self, routed: &Routed, from: IpAddr) -> u64 {
+        let mut inner = lock(&self.inner);
+        let (user, host) = (routed.user, routed.host.clone());
+        let now_ms = Moment::now().boottime_ms;
+        inner.directory.connected(user, &host, now_ms);
+        inner.counters.routed += 1;
+        inner.next_client += 1;
+        let number = inner.next_client;
+        inner.clients.insert(number, Client { user, host, from });
+        inner.has_changed = true;
+        number
+    }
+
+    /// A connection has ended.
+    pub fn ends(&self, number: u64) {
+        let mut inner = lock(&self.inner);
+        if let Some(Client { user, host, .. }) = inner.clients.remove(&number) {
+            let now_ms = Moment::now().boottime_ms;
+            inner.directory.ended(user, &host, now_ms);
+            inner.has_changed = true;
+        }
+    }
+
+    /// A check of a host has ended, or a client's connection to it, which counts as one.
+    pub fn checked(&self, host: &str, result: Result<(), String>) {
+        let mut inner = lock(&self.inner);
+        let inner = &mut *inner;
+        let check = inner.farm.check;
+        let Some(state) = inner.directory.hosts().find(|(name, _)| *name == host) else {
+            return;
+        };
+        let (is_down, is_known) = (state.1.is_down(), state.1.health != Health::Unknown);
+        let checks = inner.checks.entry(host.to_owned()).or_default();
+        let now = Moment::now();
+        let (health, word) = match result {
+            Ok(()) => {
+                (checks.failed, checks.passed) = (0, checks.passed.saturating_add(1));
+                checks.why.clear();
+                let rises = !is_known || is_down && checks.passed >= check.rise;
+                if !rises {
+                    return;
+                }
+                (Health::Up, "up")
+            }
+            Err(why) => {
+                (checks.passed, checks.failed) = (0, checks.failed.saturating_add(1));
+                checks.why = why;
+                if is_down || checks.failed < check.fall {
+                    return;
+                }
+                let since_ms = now.boottime_ms;
+                (Health::Down { since_ms }, "down")
+            }
+        };
+        let before = match (is_known, is_down) {
+            (false, _) => "unknown",
+            (true, true) => "down",
+            (true, false) => "up",
+        };
+        checks.since = Some(now);
+        if checks.events.len() >= EVENTS_MAX {
+            checks.events.pop_front();
+        }
+        checks.events.push_back(Event {
+            at: now,
+            from: before.to_owned(),
+            to: word.to_owned(),
+            why: checks.why.clone(),
+        });
+        inner.directory.checked(host, health);
+    }
+
+    /// Forgets what is over.
+    pub fn expire(&self) {
+        let mut inner = lock(&self.inner);
+        let now_ms = Moment::now().boottime_ms;
+        inner.directory.expire(now_ms);
+    }
+
+    /// Drains a host, or ends that. False: it has no such host.
+    pub fn drain(&self, host: &str, is_drained: bool) -> bool {
+        let mut inner = lock(&self.inner);
+        inner.has_changed = true;
+        inner.directory.drain(host, is_drained)
+    }
+}
+
+fn key(farm: &Farm, own: &[u8]) -> Key {
+    match farm.tokens.key.is_empty() {
+        true => Key::new(own),
+        false => Key::new(&farm.tokens.key),
+    }
+}

@@ -1,0 +1,218 @@
+//! Routing tokens: what a client repeats in the clear before TLS, so that it comes to the host of its
+//! session. A token is signed, so that nobody chooses a host; it authorises nothing.
+
+use crate::user::{ID_BYTES, UserId};
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// What is before a token: the cookie by which clients bring routing tokens.
+const PREFIX: &[u8] = b"Cookie: msts=";
+/// The end of a token in a redirection. With it the number of bytes is even, as mstsc wants it.
+const END: &[u8] = b"\r\n";
+/// The form of a token.
+const VERSION: u8 = 1;
+/// Bytes of the digest of a farm's name, and of a host's.
+const NAME_BYTES: usize = 8;
+/// Bytes of what is signed: the form, the expiry, the farm, the user, the host.
+const SIGNED_BYTES: usize = 1 + 4 + NAME_BYTES + ID_BYTES + NAME_BYTES;
+/// Bytes of HMAC-SHA256 that are kept (RFC 2104, section 5).
+const MAC_BYTES: usize = 16;
+const TOKEN_BYTES: usize = SIGNED_BYTES + MAC_BYTES;
+/// Letters of a token behind its prefix.
+const LETTERS: usize = TOKEN_BYTES.div_ceil(3) * 4 - (3 - TOKEN_BYTES % 3) % 3;
+
+/// The digest of a farm's or a host's name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct NameId([u8; NAME_BYTES]);
+
+impl NameId {
+    /// Of this name.
+    pub fn of(name: &str) -> NameId {
+        let mut id = [0; NAME_BYTES];
+        let hash = digest(&SHA256, name.as_bytes());
+        id.iter_mut()
+            .zip(hash.as_ref())
+            .for_each(|(to, from)| *to = *from);
+        NameId(id)
+    }
+}
+
+/// What a token says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Claims {
+    /// The farm.
+    pub farm: NameId,
+    /// The user.
+    pub user: UserId,
+    /// The host that the user had when the token was made.
+    pub host: NameId,
+    /// When it expires, seconds since 1970.
+    pub expires_s: u32,
+}
+
+/// Why a token routes nobody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refused {
+    /// It has another form: a token of another product.
+    #[error("the routing token is not of this program")]
+    Foreign,
+    /// It is not signed with the key of this farm.
+    #[error("the routing token is not signed by this farm")]
+    Forged,
+    /// It is of another farm with the same key.
+    #[error("the routing token is of another farm")]
+    OtherFarm,
+    /// It has expired.
+    #[error("the routing token has expired")]
+    Expired,
+}
+
+/// The key of a farm.
+pub struct Key(hmac::Key);
+
+impl Key {
+    /// A key of these bytes, at least 32 of them for its full strength.
+    pub fn new(bytes: &[u8]) -> Key {
+        Key(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+    }
+
+    /// Makes a token, with its end.
+    pub fn issue(&self, claims: &Claims) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(TOKEN_BYTES);
+        bytes.push(VERSION);
+        bytes.extend_from_slice(&claims.expires_s.to_be_bytes());
+        bytes.extend_from_slice(&claims.farm.0);
+        bytes.extend_from_slice(&claims.user.0);
+        bytes.extend_from_slice(&claims.host.0);
+        let mac = hmac::sign(&self.0, &bytes);
+        bytes.extend(mac.as_ref().iter().take(MAC_BYTES));
+        [PREFIX, URL_SAFE_NO_PAD.encode(bytes).as_bytes(), END].concat()
+    }
+
+    /// Reads a token without its end.
+    ///
+    /// # Errors
+    /// Why it routes nobody.
+    pub fn read(&self, token: &[u8], farm: NameId, now_s: u64) -> Result<Claims, Refused> {
+        let text = token.strip_prefix(PREFIX).ok_or(Refused::Foreign)?;
+        if text.len() != LETTERS {
+            return Err(Refused::Foreign);
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text);
+        let bytes = bytes.map_err(|_| Refused::Foreign)?;
+        let (signed, mac) = bytes
+            .split_at_checked(SIGNED_BYTES)
+            .ok_or(Refused::Foreign)?;
+        if signed.first() != Some(&VERSION) {
+            return Err(Refused::Foreign);
+        }
+        let expected = hmac::sign(&self.0, signed);
+        let expected = expected.as_ref().get(..MAC_BYTES).unwrap_or_default();
+        if aws_lc_rs::constant_time::verify_slices_are_equal(expected, mac).is_err() {
+            return Err(Refused::Forged);
+        }
+        let claims = claims(signed).ok_or(Refused::Foreign)?;
+        if claims.farm != farm {
+            return Err(Refused::OtherFarm);
+        }
+        match u64::from(claims.expires_s) > now_s {
+            true => Ok(claims),
+            false => Err(Refused::Expired),
+        }
+    }
+}
+
+fn claims(signed: &[u8]) -> Option<Claims> {
+    let (expires, rest) = signed.get(1..)?.split_first_chunk()?;
+    let (farm, rest) = rest.split_first_chunk()?;
+    let (user, rest) = rest.split_first_chunk()?;
+    let (host, _) = rest.split_first_chunk()?;
+    Some(Claims {
+        farm: NameId(*farm),
+        user: UserId(*user),
+        host: NameId(*host),
+        expires_s: u32::from_be_bytes(*expires),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::user::User;
+    use proptest::prelude::*;
+
+    fn anna() -> Claims {
+        Claims {
+            farm: NameId::of("office"),
+            user: User::named("anna").unwrap().id,
+            host: NameId::of("ts1"),
+            expires_s: 2_000_000_000,
+        }
+    }
+
+    fn text(token: &[u8]) -> &[u8] {
+        token.strip_suffix(END).expect("it has its end")
+    }
+
+    #[test]
+    fn a_token_says_what_was_signed_until_it_expires() {
+        let key = Key::new(&[7; 32]);
+        let token = key.issue(&anna());
+        assert_eq!(token.len(), PREFIX.len() + LETTERS + END.len());
+        assert!(token.len() <= protocol::rdp::LOAD_BALANCE_BYTES_MAX);
+        assert_eq!(
+            token.len() % 2,
+            0,
+            "mstsc cuts the last of an odd number of bytes"
+        );
+        let read = |now_s| key.read(text(&token), NameId::of("office"), now_s);
+        assert_eq!(read(1_999_999_999), Ok(anna()));
+        assert_eq!(read(2_000_000_000), Err(Refused::Expired));
+        assert_eq!(read(u64::MAX), Err(Refused::Expired));
+    }
+
+    #[test]
+    fn tokens_of_others_are_refused_with_the_reason() {
+        let key = Key::new(&[7; 32]);
+        let token = key.issue(&anna());
+        let read = |key: &Key, token: &[u8], farm| key.read(token, NameId::of(farm), 0);
+        assert_eq!(
+            read(&Key::new(&[8; 32]), text(&token), "office"),
+            Err(Refused::Forged)
+        );
+        assert_eq!(read(&key, text(&token), "school"), Err(Refused::OtherFarm));
+        for foreign in [
+            b"Cookie: msts=3640205228.15629.0000".as_slice(),
+            b"tsv://MS Terminal Services Plugin.1.Office",
+            b"",
+            &token,
+            &text(&token)[..80],
+        ] {
+            assert_eq!(read(&key, foreign, "office"), Err(Refused::Foreign));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_changed_token_routes(at in 0_usize..71, letter in "[A-Za-z0-9_-]") {
+            let key = Key::new(&[7; 32]);
+            let token = key.issue(&anna());
+            let mut changed = text(&token).to_vec();
+            let at = PREFIX.len() + at;
+            prop_assume!(changed[at] != letter.as_bytes()[0]);
+            changed[at] = letter.as_bytes()[0];
+            let read = key.read(&changed, NameId::of("office"), 0);
+            prop_assert!(read.is_err(), "{read:?}");
+        }
+
+        #[test]
+        fn no_bytes_are_a_token(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let key = Key::new(&[7; 32]);
+            prop_assert!(key.read(&bytes, NameId::of("office"), 0).is_err());
+            let with_prefix = [PREFIX, &bytes].concat();
+            prop_assert!(key.read(&with_prefix, NameId::of("office"), 0).is_err());
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Who a session is of.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use protocol::rdp::Logon;
+use std::fmt;
+use std::net::IpAddr;
+
+/// Bytes of an identity.
+pub const ID_BYTES: usize = 16;
+/// Bytes of a name that are kept for display.
+const SHOWN_BYTES_MAX: usize = 128;
+/// Letters of the cookie `mstshash` after which mstsc cuts a name.
+pub const HINT_LETTERS: usize = 9;
+
+/// A user without the name: the beginning of the SHA-256 of it. It has the same length for every name,
+/// and a token with it shows no name to the network.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserId(pub [u8; ID_BYTES]);
+
+impl fmt::Debug for UserId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    }
+}
+
+/// A user, whatever form the client gives the name: `Anna`, `EXAMPLE\anna` and `anna@example.org` are
+/// one. Two people of this name in two domains always share a host, which does no harm; one person with
+/// two sessions would.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct User {
+    /// The identity.
+    pub id: UserId,
+    /// The name for display: in lower case, without its domain, cut to 128 bytes.
+    pub name: String,
+}
+
+impl User {
+    /// The user of a name. None: the name is empty.
+    pub fn named(name: &str) -> Option<User> {
+        let name = name.rsplit('\\').next().unwrap_or_default().trim();
+        let account = name.split('@').next().unwrap_or_default();
+        let account = if account.is_empty() { name } else { account };
+        let account = account.to_lowercase();
+        (!account.is_empty()).then(|| User::of(&account))
+    }
+
+    /// The user of a logon. Clients that name nobody, which ask at the host, are known by their
+    /// machine, or else by their address: so at least each machine always has the same host.
+    pub fn of_logon(logon: &Logon, from: IpAddr) -> User {
+        let by_machine = || {
+            let machine = logon.client_name.trim().to_lowercase();
+            match machine.is_empty() {
+                true => User::of_address(from),
+                false => User::of(&format!("machine/{machine}")),
+            }
+        };
+        User::named(&logon.user).unwrap_or_else(by_machine)
+    }
+
+    /// Somebody of whom only the address is known.
+    pub fn of_address(from: IpAddr) -> User {
+        User::of(&format!("address/{from}"))
+    }
+
+    fn of(account: &str) -> User {
+        let mut id = [0; ID_BYTES];
+        let hash = digest(&SHA256, account.as_bytes());
+        id.iter_mut()
+            .zip(hash.as_ref())
+            .for_each(|(to, from)| *to = *from);
+        let mut end = account.len().min(SHOWN_BYTES_MAX);
+        while !account.is_char_boundary(end) {
+            end -= 1;
+        }
+        let shown = account[..end].chars();
+        let shown = shown.map(|letter| if letter.is_control() { '?' } else { letter });
+        User {
+            id: UserId(id),
+            name: shown.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_forms_of_a_name_are_one_user() {
+        let anna = User::named("anna").unwrap();
+        for form in [
+            "Anna",
+            "EXAMPLE\\anna",
+            "anna@example.org",
+            " anna ",
+            ".\\ANNA",
+        ] {
+            assert_eq!(User::named(form).as_ref(), Some(&anna), "{form}");
+        }
+        assert_ne!(User::named("annab"), Some(anna));
+        for nobody in ["", " ", "EXAMPLE\\"] {
+            assert_eq!(User::named(nobody), None, "{nobody:?}");
+        }
+        assert_eq!(User::named("@odd").unwrap().name, "@odd");
+    }
+
+    #[test]
+    fn names_are_told_apart_whole_and_shown_cut() {
+        let long = |end: &str| User::named(&("ä".repeat(100) + end)).unwrap();
+        assert_ne!(long("a").id, long("b").id);
+        assert_eq!(long("a").name, "ä".repeat(64));
+        assert_eq!(User::named("a\u{1b}[2Jb").unwrap().name, "a?[2jb");
+    }
+
+    #[test]
+    fn who_says_no_name_is_known_by_the_machine() {
+        let logon = |user: &str, client_name: &str| Logon {
+            domain: String::new(),
+            user: user.to_owned(),
+            client_name: client_name.to_owned(),
+            follows: true,
+        };
+        let from = |last| IpAddr::from([192, 0, 2, last]);
+        let of = |user: &str, machine: &str, last| {
+            User::of_logon(&logon(user, machine), from(last)).name
+        };
+        assert_eq!(of("Anna", "PC7", 1), "anna");
+        assert_eq!(of("", "PC7", 1), "machine/pc7");
+        assert_eq!(of("", "", 1), "address/192.0.2.1");
+    }
+}

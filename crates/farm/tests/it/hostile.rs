@@ -1,0 +1,53 @@
+//! Clients that speak something else, too much or nothing.
+
+use crate::client::{Person, SOON, logs_on, request, sends};
+use crate::scene::{farm, number, peer, role};
+use lab::eventually;
+use protocol::rdp::{Routing, SSL};
+use std::io::Read;
+use std::net::TcpStream;
+
+#[test]
+fn what_is_no_rdp_ends_at_once_and_others_are_served() {
+    let host = peer(b'1');
+    let (farm, at) = farm(&[host.address]);
+    let role = role(&farm, None);
+    let tls = request(Routing::None, SSL).encode();
+    let hostile: &[&[u8]] = &[
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01\x02\0\x01",
+        b"\x03\0\xff\xff",
+        b"\x03\0\0\x04",
+        b"\x03\0\0\x13\x0e\xe0\0\0\0\0\0\x02\0\x08\0\x01\0\0\0",
+        b"\x03\0\0\x0f\x0a\xe0\0\0\0\0\0tsv:",
+    ];
+    for bytes in hostile {
+        let mut stream = sends(at, bytes);
+        let mut rest = Vec::new();
+        // A reset is an end, too.
+        let _ = stream.read_to_end(&mut rest);
+        assert!(rest.is_empty(), "{bytes:?}: {rest:?}");
+    }
+    let count = u64::try_from(hostile.len()).expect("few");
+    assert!(eventually(SOON, || number(&role, "malformed") == count));
+    // Garbage where TLS is due.
+    let mut stream = sends(at, &[tls.as_slice(), &[0; 600]].concat());
+    let _ = stream.read_to_end(&mut Vec::new());
+    assert!(logs_on(at, Person::named("anna")).is_ok());
+}
+
+#[test]
+fn connections_beyond_the_limit_are_closed_and_counted() {
+    let host = peer(b'1');
+    let (mut farm, at) = farm(&[host.address]);
+    farm.maxconn = 3;
+    let role = role(&farm, None);
+    let held: Vec<TcpStream> = (0..3).map(|_| sends(at, b"\x03")).collect();
+    assert!(eventually(SOON, || number(&role, "accepted") == 3));
+    let mut fourth = TcpStream::connect(at).expect("it listens");
+    fourth.set_read_timeout(Some(SOON)).expect("a timeout");
+    assert!(matches!(fourth.read(&mut [0]), Ok(0) | Err(_)));
+    assert_eq!(number(&role, "over limit"), 1);
+    drop(held);
+    assert!(eventually(SOON, || logs_on(at, Person::named("anna")).is_ok()));
+}

@@ -1,0 +1,8 @@
+//! The role with clients and hosts over loopback, without TLS between client and host: what the farm
+//! never looks into.
+
+mod client;
+mod hostile;
+mod hosts;
+mod routes;
+mod scene;

@@ -1,0 +1,224 @@
+//! Users come to hosts, and back to them.
+
+use crate::client::{
+    Person, SOON, logs_on, logs_on_with, negotiates, packet, request, sends, token,
+};
+use crate::scene::{Peer, farm, number, payload, peer, role, state, subject, users, why};
+use farm::message::{Answer, Message};
+use lab::eventually;
+use part::codec;
+use protocol::rdp::{
+    FAILED_SSL_REQUIRED, HYBRID, Negotiated, NegotiationRequest, RESTRICTED_ADMIN, Routing, SSL,
+};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+/// Connects with a token; returns the connection and the letter of the host.
+fn comes(to: SocketAddr, routing: Routing) -> (TcpStream, u8) {
+    let (mut stream, confirm) = negotiates(to, &request(routing, SSL | HYBRID));
+    confirm.expect("the host answers");
+    stream.write_all(b"hello").expect("it reads");
+    let mut answer = [0; 6];
+    stream.read_exact(&mut answer).expect("the host answers");
+    assert_eq!(&answer[1..], b"hello");
+    (stream, answer[0])
+}
+
+fn two() -> [Peer; 2] {
+    [peer(b'1'), peer(b'2')]
+}
+
+#[test]
+fn a_user_is_redirected_with_a_token_and_comes_back_to_the_same_host() {
+    let peers = two();
+    let (farm, at) = farm(&peers.each_ref().map(|peer| peer.address));
+    let mut role = role(&farm, None);
+    let anna = logs_on(at, Person::named("anna")).expect("a redirection");
+    assert_eq!(anna.target_fqdn, "desktop.example.org");
+    let (stream, letter) = comes(at, token(&anna));
+    // The host has the client's bytes as they are.
+    let got = peers[usize::from(letter - b'1')]
+        .requests
+        .recv_timeout(SOON);
+    assert_eq!(
+        got.expect("a request"),
+        request(token(&anna), SSL | HYBRID).encode()
+    );
+    // Another user gets the other host, and both come back to theirs, in any form of the name.
+    let bert = logs_on(at, Person::named("bert")).expect("a redirection");
+    let (_other, other) = comes(at, token(&bert));
+    assert_ne!(letter, other);
+    let person = Person {
+        domain: "EXAMPLE",
+        machine: "LAPTOP",
+        ..Person::named("ANNA")
+    };
+    let again = logs_on(at, person).expect("a redirection");
+    let (more, same) = comes(at, token(&again));
+    assert_eq!(letter, same);
+    drop((stream, more));
+    let is_left = |role: &mut farm::role::Role| {
+        let users = users(role).sessions;
+        users
+            .iter()
+            .any(|one| one.user == "anna" && one.state == "disconnected")
+    };
+    assert!(
+        eventually(SOON, || is_left(&mut role)),
+        "{:?}",
+        users(&mut role)
+    );
+    let (_cut, same) = comes(at, token(&anna));
+    assert_eq!(letter, same);
+    let asked = why(&mut role, "EXAMPLE\\Anna");
+    let got: Vec<&str> = asked.farms[0]
+        .steps
+        .iter()
+        .map(|step| step.got.as_str())
+        .collect();
+    let host = format!("ts{}", letter as char);
+    let (redirected, routed) = (format!("redirected to {host}"), format!("routed to {host}"));
+    assert_eq!(got, [&redirected, &routed, &redirected, &routed, &routed]);
+    assert_eq!(
+        asked.farms[0].next,
+        format!("{host}: the user is connected there")
+    );
+    assert_eq!(
+        (number(&role, "redirected"), number(&role, "routed")),
+        (3, 4)
+    );
+}
+
+#[test]
+fn tokens_that_are_not_valid_route_nobody_and_the_client_is_asked() {
+    let peers = two();
+    let (farm, at) = farm(&peers.each_ref().map(|peer| peer.address));
+    let role = role(&farm, None);
+    let Routing::Token(mut forged) = token(&logs_on(at, Person::named("anna")).unwrap()) else {
+        panic!("a token");
+    };
+    let last = forged.len() - 1;
+    forged[last - 5] ^= 1;
+    for (token, count) in [
+        (forged, 1),
+        (b"Cookie: msts=3640205228.15629.0000".to_vec(), 2),
+    ] {
+        let asks = request(Routing::Token(token), SSL);
+        let redirection = logs_on_with(at, &asks, Person::named("anna"));
+        assert!(redirection.is_ok());
+        assert_eq!(number(&role, "tokens refused"), count);
+    }
+    assert_eq!(number(&role, "routed"), 0);
+    let told = subject(&role)
+        .words("last refused token")
+        .expect("it is told");
+    assert_eq!(
+        told,
+        "from 127.0.0.1: the routing token is not of this program"
+    );
+}
+
+#[test]
+fn clients_that_nobody_can_ask_are_routed_by_a_hint_or_refused() {
+    let peers = two();
+    let (farm, at) = farm(&peers.each_ref().map(|peer| peer.address));
+    let role = role(&farm, None);
+    let long = logs_on(at, Person::named("anna.maria.long")).expect("a redirection");
+    let (_stream, letter) = comes(at, token(&long));
+    // NLA alone, with the nine letters that mstsc sends.
+    let mut guarded = request(Routing::Hint("anna.mari".to_owned()), SSL | HYBRID);
+    let only_hybrid = request(Routing::Hint("anna.mari".to_owned()), HYBRID);
+    let flags = RESTRICTED_ADMIN;
+    guarded.negotiation = guarded
+        .negotiation
+        .map(|one| NegotiationRequest { flags, ..one });
+    for request in [&guarded, &only_hybrid] {
+        let (mut stream, confirm) = negotiates(at, request);
+        confirm.expect("the host answers");
+        stream.write_all(b"x").expect("it reads");
+        let mut answer = [0; 2];
+        stream.read_exact(&mut answer).expect("the host answers");
+        assert_eq!(answer, [letter, b'x']);
+    }
+    let hint = Routing::Hint("anna".to_owned());
+    for refused in [
+        request(Routing::None, HYBRID),
+        request(hint, 0),
+        request(Routing::None, 0),
+    ] {
+        let failed = Negotiated::Failed {
+            code: FAILED_SSL_REQUIRED,
+        };
+        let (_, confirm) = negotiates(at, &refused);
+        assert_eq!(confirm.expect("a refusal"), failed, "{refused:?}");
+    }
+    let person = Person {
+        follows: false,
+        ..Person::named("bert")
+    };
+    assert!(logs_on(at, person).is_err(), "it would stay here for ever");
+    assert_eq!(number(&role, "refused"), 4);
+}
+
+#[test]
+fn a_drained_host_keeps_its_own_users_also_when_the_role_starts_again() {
+    let peers = two();
+    let (farm, at) = farm(&peers.each_ref().map(|peer| peer.address));
+    let mut role = role(&farm, None);
+    let anna = logs_on(at, Person::named("anna")).expect("a redirection");
+    let (stream, letter) = comes(at, token(&anna));
+    let host = format!("ts{}", letter as char);
+    let drain = |role: &mut farm::role::Role, host: &str| {
+        let message = Message::Drain {
+            host: host.to_owned(),
+            is_drained: true,
+        };
+        codec::decode::<Answer>(&role.order(&message)).expect("an answer")
+    };
+    assert!(drain(&mut role, &format!("office/{host}")).good);
+    assert!(!drain(&mut role, "ts9").good);
+    assert!(!drain(&mut role, "school/ts1").good);
+    let (kept, address) = (role.kept(), farm.binds[0].address);
+    role.stop();
+    drop((stream, role));
+    let free = || TcpStream::connect(address).is_err();
+    assert!(eventually(SOON, free), "the address stays open");
+    let mut role = crate::scene::role(&farm, Some(&kept));
+    assert!(eventually(SOON, || state(&role, &host) == "drained"));
+    for number in 0..4 {
+        let name = format!("user{number}");
+        let other = logs_on(at, Person::named(&name)).expect("a redirection");
+        assert_ne!(comes(at, token(&other)).1, letter);
+    }
+    assert_eq!(
+        comes(at, token(&logs_on(at, Person::named("anna")).unwrap())).1,
+        letter
+    );
+    assert_eq!(users(&mut role).sessions.len(), 5);
+}
+
+#[test]
+fn a_reload_moves_the_address_and_keeps_connections() {
+    let peers = two();
+    let (mut farm, at) = farm(&peers.each_ref().map(|peer| peer.address));
+    let mut role = role(&farm, None);
+    let anna = logs_on(at, Person::named("anna")).expect("a redirection");
+    let (mut stream, letter) = comes(at, token(&anna));
+    let next = SocketAddr::from(([127, 0, 0, 1], lab::free_port().expect("a port")));
+    farm.binds[0].address = next;
+    role.change(&payload(&farm)).expect("it is taken");
+    assert!(
+        eventually(SOON, || TcpStream::connect(at).is_err()),
+        "it listens there still"
+    );
+    stream.write_all(b"more").expect("it reads");
+    let mut answer = [0; 5];
+    stream.read_exact(&mut answer).expect("the host answers");
+    assert_eq!(answer[0], letter);
+    assert_eq!(comes(next, token(&anna)).1, letter);
+    // The host's end is the client's.
+    let mut raw = sends(next, &request(token(&anna), SSL).encode());
+    packet(&mut raw).expect("the host answers");
+    raw.shutdown(std::net::Shutdown::Write).expect("it is open");
+    assert_eq!(raw.read(&mut [0]).expect("an end"), 0);
+}

@@ -1,0 +1,150 @@
+//! A role with hosts by hand, over loopback.
+
+use farm::config::{Balance, Bind, Check, Farm, Farms, Host, Sessions, Tokens};
+use farm::message::{Asked, Message, Sessions as Users};
+use farm::role::Role;
+use lab::pki::{Authority, Leaf};
+use part::codec;
+use part::report::{Report, Subject};
+use protocol::rdp::{Frame, Negotiated, REQUEST_BYTES_MAX, SSL, frame};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+/// A host: it answers a request, and repeats what comes behind it with its own first letter in front.
+pub struct Peer {
+    pub address: SocketAddr,
+    /// The requests with a token or a hint, whole, that it has got: checks have neither.
+    pub requests: Receiver<Vec<u8>>,
+}
+
+pub fn peer(letter: u8) -> Peer {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let (sender, requests) = channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let sender = sender.clone();
+            thread::spawn(move || {
+                let mut stream: TcpStream = stream.expect("a client");
+                let mut request = Vec::new();
+                let mut byte = [0];
+                while let Ok(Frame::Incomplete { .. }) = frame(&request, REQUEST_BYTES_MAX) {
+                    match stream.read(&mut byte) {
+                        Ok(1) => request.push(byte[0]),
+                        _ => return,
+                    }
+                }
+                if request.len() > 19 {
+                    // The test may have ended.
+                    let _ = sender.send(request);
+                }
+                let selected = Negotiated::Selected {
+                    flags: 0,
+                    protocol: SSL,
+                };
+                if stream.write_all(&selected.encode()).is_err() {
+                    return;
+                }
+                let mut bytes = [0; 64];
+                while let Ok(read @ 1..) = stream.read(&mut bytes) {
+                    let answer = [&[letter], &bytes[..read]].concat();
+                    if stream.write_all(&answer).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    Peer { address, requests }
+}
+
+/// A host that accepts and never answers.
+pub fn hung() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    (listener, address)
+}
+
+/// A farm `office` with these hosts: ts1, ts2 and so on.
+pub fn farm(hosts: &[SocketAddr]) -> (Farm, SocketAddr) {
+    let address = SocketAddr::from(([127, 0, 0, 1], lab::free_port().expect("a port")));
+    let authority = Authority::new("Test CA").expect("an authority");
+    let leaf = Leaf {
+        names: &["desktop.example.org"],
+        ..Leaf::default()
+    };
+    let pem = authority
+        .issue(&leaf)
+        .expect("a certificate")
+        .bundle()
+        .into_bytes();
+    let host = |(at, address): (usize, &SocketAddr)| {
+        let host = Host {
+            address: *address,
+            weight: 1,
+            drained: false,
+        };
+        (format!("ts{}", at + 1), host)
+    };
+    let farm = Farm {
+        name: "desktop.example.org".to_owned(),
+        binds: vec![Bind { address, pem }],
+        hosts: hosts.iter().enumerate().map(host).collect(),
+        balance: Balance::Load,
+        check: Check {
+            interval_ms: 100,
+            timeout_ms: 2_000,
+            fall: 1,
+            rise: 1,
+        },
+        sessions: Sessions::default(),
+        tokens: Tokens {
+            key: vec![7; 32],
+            ..Tokens::default()
+        },
+        maxconn: 100,
+    };
+    (farm, address)
+}
+
+pub fn payload(farm: &Farm) -> Vec<u8> {
+    let farms = BTreeMap::from([("office".to_owned(), farm.clone())]);
+    codec::encode(&Farms { farms })
+}
+
+pub fn role(farm: &Farm, kept: Option<&[u8]>) -> Role {
+    Role::new(|| Ok(()), &payload(farm), kept).unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub fn subject(role: &Role) -> Subject {
+    let report: Report = role.report();
+    report.find("farm", "office").expect("the farm").clone()
+}
+
+pub fn number(role: &Role, name: &str) -> u64 {
+    subject(role).value(name).expect("a number")
+}
+
+/// The state of a host.
+pub fn state(role: &Role, host: &str) -> String {
+    let subject = subject(role);
+    let mut hosts = subject.of_kind("host");
+    hosts
+        .find(|one| one.name == host)
+        .expect("the host")
+        .state
+        .word
+        .clone()
+}
+
+pub fn users(role: &mut Role) -> Users {
+    codec::decode(&role.order(&Message::Sessions {})).expect("its answer")
+}
+
+pub fn why(role: &mut Role, user: &str) -> Asked {
+    let user = user.to_owned();
+    codec::decode(&role.order(&Message::Why { user })).expect("its answer")
+}

@@ -1,0 +1,266 @@
+//! Remote desktops with the real programs: two hosts with xrdp, and xfreerdp as the client, which is
+//! redirected and comes back to its session.
+
+use crate::program::{binary, root};
+use lab::pki::{Authority, Leaf};
+use lab::{Host, Lab, Process, Scratch, eventually, installed, may_run, privileged};
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How long anything may take on a machine that is busy with other tests.
+const SOON: Duration = Duration::from_secs(90);
+/// The first displays of the sessions of the hosts.
+const DISPLAYS: [&str; 2] = ["610", "640"];
+/// The display of the clients.
+const SCREEN: &str = ":670";
+
+/// A farm of two hosts, and a machine for clients.
+struct Site {
+    // What works in the hosts goes before them.
+    program: Process,
+    _desktops: Vec<Process>,
+    _screen: Process,
+    node: Host,
+    client: Host,
+    _hosts: Vec<Host>,
+    _lab: Lab,
+    scratch: Scratch,
+}
+
+fn address(number: usize) -> String {
+    format!("10.77.0.{number}")
+}
+
+impl Site {
+    fn new() -> Site {
+        let lab = Lab::new("desktops").unwrap();
+        let lan = lab.switch("lan").unwrap();
+        let scratch = Scratch::new().unwrap();
+        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let host = |name: &str, number: usize| {
+            let host = lab.host(name).unwrap();
+            let at = lan.attach(&host).unwrap();
+            at.address(&format!("{}/24", address(number))).unwrap();
+            host
+        };
+        let (node, client) = (host("node", 1), host("client", 2));
+        let mut config = format!(
+            "farm office\n    bind {}:3389 crt {}\n    check interval 500ms timeout 5s\n",
+            address(1),
+            certificate(&scratch, "farm").display()
+        );
+        let (mut hosts, mut desktops) = (Vec::new(), Vec::new());
+        for (at, display) in DISPLAYS.iter().enumerate() {
+            let name = format!("ts{}", at + 1);
+            let own = host(&name, 11 + at);
+            config.push_str(&format!("    host {name} {}\n", address(11 + at)));
+            desktops.push(desktop(&scratch, &own, &name, &address(11 + at), display));
+            hosts.push(own);
+        }
+        let file = scratch.write("office.cfg", config).unwrap();
+        let mut command = Command::new(binary());
+        command.args(["run", "-f"]).arg(file);
+        let program = spawn(&scratch, &node, command, "said");
+        let mut screen = Command::new("Xvfb");
+        screen.args([SCREEN, "-screen", "0", "1024x768x24", "-nolisten", "tcp"]);
+        let screen = spawn(&scratch, &client, screen, "screen");
+        let site = Site {
+            program,
+            _desktops: desktops,
+            _screen: screen,
+            node,
+            client,
+            _hosts: hosts,
+            _lab: lab,
+            scratch,
+        };
+        site.shows(&["farm", "list"], |text| text.matches(" up").count() == 2);
+        site
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.scratch.path().join(name)).unwrap_or_default()
+    }
+
+    /// What a command of ours prints.
+    fn ours(&self, words: &[&str]) -> String {
+        let mut command = Command::new(binary());
+        command.args(words);
+        command.args(["--pid", &self.program.pid().to_string()]);
+        let printed = self.node.run(command);
+        printed.unwrap_or_else(|error| error.to_string())
+    }
+
+    /// Waits until a command of ours prints something good.
+    fn shows(&self, words: &[&str], is_good: impl Fn(&str) -> bool) -> String {
+        let mut shown = String::new();
+        let good = eventually(SOON, || {
+            shown = self.ours(words);
+            is_good(&shown)
+        });
+        assert!(
+            good,
+            "{words:?}: {shown}\n{}\n{}",
+            self.read("said"),
+            self.read("xfreerdp")
+        );
+        shown
+    }
+
+    /// Starts a client of anna.
+    fn client(&self, options: &[&str]) -> Process {
+        let mut command = Command::new("xfreerdp");
+        command.arg(format!("/v:{}", address(1)));
+        command.args(["/u:anna", "/p:secret", "/cert:ignore", "/log-level:DEBUG"]);
+        command.args(options);
+        command
+            .env("DISPLAY", SCREEN)
+            .env("HOME", self.scratch.path());
+        spawn(&self.scratch, &self.client, command, "xfreerdp")
+    }
+
+    /// How many sessions have begun on each host, and how many were taken up again.
+    fn sessions(&self) -> [[usize; 2]; 2] {
+        ["ts1", "ts2"].map(|host| {
+            ["sessions", "reconnects"]
+                .map(|what| self.read(&format!("{host}/{what}")).lines().count())
+        })
+    }
+
+    /// Waits until so many sessions have begun and were taken up again.
+    fn has(&self, expected: [[usize; 2]; 2]) {
+        let good = eventually(SOON, || self.sessions() == expected);
+        let log = self.read("xfreerdp");
+        assert!(
+            good,
+            "{:?}, not {expected:?}\n{}\n{log}",
+            self.sessions(),
+            self.read("ts1/sesman.log")
+        );
+    }
+}
+
+fn spawn(scratch: &Scratch, host: &Host, mut command: Command, said: &str) -> Process {
+    let said = File::create(scratch.path().join(said)).unwrap();
+    command.stdin(Stdio::null());
+    command.stdout(said.try_clone().unwrap()).stderr(said);
+    host.spawn(command).unwrap()
+}
+
+/// Makes a certificate with its key in one file.
+fn certificate(scratch: &Scratch, name: &str) -> PathBuf {
+    let leaf = Leaf {
+        names: &["desktop.example.org"],
+        ..Leaf::default()
+    };
+    let issued = Authority::new("Test CA").unwrap().issue(&leaf).unwrap();
+    scratch
+        .write(&format!("{name}.pem"), issued.bundle())
+        .unwrap()
+}
+
+/// Starts a host of desktops.
+fn desktop(scratch: &Scratch, host: &Host, name: &str, address: &str, display: &str) -> Process {
+    let directory = scratch.path().join(name);
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut openssl = Command::new("openssl");
+    openssl.args([
+        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "10",
+    ]);
+    openssl.arg("-subj").arg(format!("/CN={name}"));
+    openssl.arg("-keyout").arg(directory.join("host.key"));
+    openssl.arg("-out").arg(directory.join("host.crt"));
+    let made = openssl.stderr(Stdio::null()).status().unwrap();
+    assert!(made.success());
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--pid", "--fork", "--kill-child"]);
+    command.arg(root().join("tests/farm-host.sh"));
+    command.arg(&directory).args([address, display]);
+    spawn(scratch, host, command, &format!("{name}.out"))
+}
+
+fn is_ready(test: &str) -> bool {
+    let programs = ["xrdp", "Xvnc", "xfreerdp", "Xvfb", "openssl", "unshare"];
+    let needs = programs.into_iter().fold(privileged(), |needs, program| {
+        needs.and_then(|()| installed(program))
+    });
+    may_run(test, needs)
+}
+
+/// The token of the last redirection that a client has logged, with its bytes as hexadecimal numbers.
+fn token(log: &str) -> String {
+    let (_, dump) = log.rsplit_once("loadBalanceInfo:").expect("a redirection");
+    let lines = dump
+        .lines()
+        .skip(1)
+        .map(|line| line.rsplit("- ").next().unwrap_or_default());
+    let mut bytes = Vec::new();
+    for line in lines {
+        let mut words = line.split_whitespace();
+        if words
+            .next()
+            .is_none_or(|offset| usize::from_str_radix(offset, 16) != Ok(bytes.len()))
+        {
+            break;
+        }
+        let row =
+            words.map_while(|word| (word.len() == 2).then(|| u8::from_str_radix(word, 16).ok())?);
+        bytes.extend(row.take(16));
+    }
+    String::from_utf8(bytes)
+        .expect("a token is text")
+        .trim_end()
+        .to_owned()
+}
+
+#[test]
+fn xfreerdp_is_redirected_and_comes_back_to_its_session_after_a_cut() {
+    if !is_ready("a redirected client") {
+        return;
+    }
+    let site = Site::new();
+    let first = site.client(&[]);
+    site.has([[1, 0], [0, 0]]);
+    let shown = site.shows(&["farm", "sessions"], |text| text.contains("connected"));
+    assert!(shown.contains("anna") && shown.contains("ts1"), "{shown}");
+    assert!(site.read("xfreerdp").contains("LB_LOAD_BALANCE_INFO"));
+    // The cut.
+    first.kill_tree();
+    site.shows(&["farm", "sessions"], |text| text.contains("disconnected"));
+    // Another client of hers, with the name in another form.
+    let second = site.client(&["/d:EXAMPLE"]);
+    site.has([[1, 1], [0, 0]]);
+    let token = token(&site.read("xfreerdp"));
+    second.kill_tree();
+    site.shows(&["farm", "sessions"], |text| text.contains("disconnected"));
+    // With the token the client is routed at once.
+    let list = site.ours(&["farm", "list"]);
+    let _third = site.client(&[&format!("/load-balance-info:{token}")]);
+    site.has([[1, 2], [0, 0]]);
+    let log = site.read("xfreerdp");
+    assert!(!log.contains("LB_LOAD_BALANCE_INFO"), "{log}");
+    let why = site.ours(&["farm", "why", "EXAMPLE\\Anna"]);
+    assert_eq!(why.matches("redirected to ts1").count(), 2, "{why}\n{list}");
+    assert_eq!(why.matches("routed to ts1").count(), 3, "{why}");
+}
+
+#[test]
+fn a_drained_host_gets_nobody_new_and_its_user_comes_back() {
+    if !is_ready("a drained host") {
+        return;
+    }
+    let site = Site::new();
+    site.ours(&["farm", "drain", "ts1"]);
+    let first = site.client(&[]);
+    site.has([[0, 0], [1, 0]]);
+    first.kill_tree();
+    site.shows(&["farm", "sessions"], |text| text.contains("disconnected"));
+    site.ours(&["farm", "ready", "ts1"]);
+    site.ours(&["farm", "drain", "ts2"]);
+    let _second = site.client(&[]);
+    site.has([[0, 0], [1, 1]]);
+}
