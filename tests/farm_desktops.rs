@@ -193,7 +193,9 @@ fn is_ready(test: &str) -> bool {
 
 /// The token of the last redirection that a client has logged, with its bytes as hexadecimal numbers.
 fn token(log: &str) -> String {
-    let (_, dump) = log.rsplit_once("loadBalanceInfo:").expect("a redirection");
+    let (_, dump) = log
+        .rsplit_once("LB_LOAD_BALANCE_INFO:")
+        .expect("a redirection");
     let lines = dump
         .lines()
         .skip(1)
@@ -203,7 +205,7 @@ fn token(log: &str) -> String {
         let mut words = line.split_whitespace();
         if words
             .next()
-            .is_none_or(|offset| usize::from_str_radix(offset, 16) != Ok(bytes.len()))
+            .is_none_or(|offset| offset.parse() != Ok(bytes.len()))
         {
             break;
         }

@@ -12,6 +12,7 @@ mod console;
 mod definition;
 #[cfg(test)]
 mod documented;
+mod farm;
 mod format;
 mod guest;
 mod lab;

@@ -2,7 +2,7 @@
 
 use super::meeting::words;
 use super::{Checks, Inner, Site};
-use crate::directory::{Directory, Entry, Health, HostState, Presence};
+use crate::directory::{Counts, Directory, Entry, Health, HostState, Presence};
 use crate::message::{AskedFarm, Session};
 use crate::user::{User, UserId};
 use part::lock;
@@ -127,6 +127,18 @@ impl Site {
         ] {
             subject = subject.number(name, value);
         }
+        let clients = [
+            (counters.routed, "routed"),
+            (counters.redirected, "redirected"),
+            (counters.refused, "refused"),
+            (counters.malformed, "malformed"),
+            (counters.slow, "slow"),
+            (counters.over, "over the limits"),
+        ];
+        // What has never happened is no line.
+        let clients = clients.iter().filter(|(count, _)| *count > 0);
+        let clients = clients.map(|(count, what)| format!("{count} {what}"));
+        subject = subject.list("clients", clients.collect());
         if let Some(refused) = &inner.last_refused {
             subject = subject.fact("last refused token", refused.clone());
         }
@@ -200,6 +212,8 @@ impl Inner {
             .label("host")
             .state(word, grade)
             .fact("address", state.address.to_string())
+            .fact("users", users(&state.counts))
+            .joined("weight", state.weight.to_string())
             .number("connected", state.counts.connected)
             .number("left", state.counts.left)
             .number("pending", state.counts.pending)
@@ -214,6 +228,15 @@ impl Inner {
         subject.events = checks.events.iter().cloned().collect();
         subject
     }
+}
+
+fn users(counts: &Counts) -> String {
+    let Counts {
+        pending,
+        connected,
+        left,
+    } = counts;
+    format!("{connected} connected, {left} disconnected, {pending} pending")
 }
 
 fn presence(presence: Presence) -> &'static str {

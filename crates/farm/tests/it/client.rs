@@ -101,6 +101,13 @@ pub fn logs_on_with(
         packet(&mut stream)?;
     }
     stream.write_all(&client_info(person))?;
+    let license = packet(&mut stream)?;
+    assert_eq!(license.len(), 35, "{license:?}");
+    assert_eq!(
+        license[15..23],
+        *b"\x80\0\0\0\xff\x03\x10\0",
+        "no end of licensing"
+    );
     Ok(Redirection::decode(&packet(&mut stream)?).expect("a redirection"))
 }
 
