@@ -3,6 +3,7 @@
 //! this address with a token.
 //!
 //! - [`config`] is what the files say, [`keyword`] how they say it.
+//! - `certificate` reads the certificate of an address.
 //! - [`user`] is who a session is of, [`token`] what a client brings to be routed.
 //! - [`directory`] decides which host a user gets. It does no I/O and has no clock.
 //! - [`history`] is what was decided, and why.
@@ -12,6 +13,7 @@
 //! A token routes, and never authorises: who may have a session is up to the host, which authenticates
 //! the client itself. Passwords that clients send are skipped, never kept.
 
+mod certificate;
 pub mod config;
 mod difference;
 pub mod directory;

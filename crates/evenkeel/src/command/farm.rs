@@ -191,7 +191,11 @@ fn why(matches: &ArgMatches) -> Result<String, String> {
         let _ = writeln!(text, "a logon now: {}", one.next);
         for step in &one.steps {
             let ago = format!("{} ago", span(now.saturating_sub(step.at.boottime_ms)));
-            let _ = writeln!(text, "{ago:>12}  {} from {} -> {}", step.asked, step.from, step.got);
+            let _ = writeln!(
+                text,
+                "{ago:>12}  {} from {} -> {}",
+                step.asked, step.from, step.got
+            );
             let _ = writeln!(text, "{:>12}  {}", "", step.why);
         }
     }

@@ -2,12 +2,10 @@
 
 use super::codes;
 use super::section::{Bind, Draft, Farm};
-use crate::server::read_certificate;
+use crate::certificate;
 use configuration::Context;
 use configuration::outside::Unreadable;
 use language::{Diagnostic, Span, Written};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::ops::RangeInclusive;
@@ -118,8 +116,8 @@ fn read(
 }
 
 /// Reads the certificate of a `bind` line, and tells what is wrong with it.
-pub(super) fn certificate(farm: &Farm, bind: &Bind, context: &mut Context) -> Option<Vec<u8>> {
-    let pem = read("crt", &bind.file, context).and_then(|pem| match read_certificate(&pem) {
+pub(super) fn certificate_of(farm: &Farm, bind: &Bind, context: &mut Context) -> Option<Vec<u8>> {
+    let pem = read("crt", &bind.file, context).and_then(|pem| match certificate::read(&pem) {
         Ok(_) => Ok(pem),
         Err(why) => Err(unreadable("crt", &bind.file, &why)),
     });
@@ -131,7 +129,7 @@ pub(super) fn certificate(farm: &Farm, bind: &Bind, context: &mut Context) -> Op
         }
     };
     if let Some(name) = &farm.fqdn
-        && !is_of(&pem, &name.value)
+        && !certificate::is_of(&pem, &name.value)
     {
         let told = format!("the certificate is not valid for '{}'", name.value);
         let told = Diagnostic::warning(&codes::OTHER_NAME, bind.file.span, told);
@@ -139,20 +137,6 @@ pub(super) fn certificate(farm: &Farm, bind: &Bind, context: &mut Context) -> Op
         context.tell(told.also(name.span, "the name of the farm"));
     }
     Some(pem)
-}
-
-fn is_of(pem: &[u8], name: &str) -> bool {
-    let first = CertificateDer::pem_slice_iter(pem).next();
-    let Some(Ok(certificate)) = first else {
-        return false;
-    };
-    let (Ok(end), Ok(name)) = (
-        webpki::EndEntityCert::try_from(&certificate),
-        ServerName::try_from(name),
-    ) else {
-        return false;
-    };
-    end.verify_is_valid_for_subject_name(&name).is_ok()
 }
 
 /// Reads the key of tokens, and tells what is wrong with it.

@@ -105,7 +105,7 @@ impl Tabled for Draft {
 fn build(farm: &section::Farm, context: &mut Context) -> Farm {
     let mut binds = Vec::new();
     for bind in &farm.binds {
-        let pem = check::certificate(farm, bind, context);
+        let pem = check::certificate_of(farm, bind, context);
         binds.push(Bind {
             address: bind.address.value,
             pem: pem.unwrap_or_default(),

@@ -1,10 +1,9 @@
 //! An address of a farm: its socket, and TLS with its certificate.
 
+use crate::certificate;
 use crate::config::Bind;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -26,7 +25,7 @@ impl Door {
     /// # Errors
     /// Why not, in words.
     pub fn open(bind: &Bind) -> Result<Door, String> {
-        let tls = read_certificate(&bind.pem)?;
+        let tls = certificate::read(&bind.pem)?;
         let address = bind.address;
         let listener = listener(address).map_err(|errno| {
             let why = language::reason(&errno.into());
@@ -51,7 +50,7 @@ impl Door {
                 pem: pem.to_vec(),
             },
             listener,
-            tls: read_certificate(pem)?,
+            tls: certificate::read(pem)?,
         })
     }
 
@@ -99,29 +98,4 @@ fn listener(address: SocketAddr) -> Result<TcpListener, rustix::io::Errno> {
     bind(&socket, &address)?;
     listen(&socket, BACKLOG)?;
     Ok(socket.into())
-}
-
-/// Reads a certificate with its issuers and its key, PEM.
-///
-/// # Errors
-/// What is wrong with it, in words.
-pub fn read_certificate(pem: &[u8]) -> Result<Arc<ServerConfig>, String> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let chain = chain.map_err(|error| format!("a certificate in it is malformed: {error}"))?;
-    if chain.is_empty() {
-        return Err("it has no certificate".to_owned());
-    }
-    let key = PrivateKeyDer::from_pem_slice(pem);
-    let key = key.map_err(|_| "it has no private key that can be read".to_owned())?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let config = config.with_no_client_auth().with_single_cert(chain, key);
-    config.map(Arc::new).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => {
-            "its private key is not that of its first certificate".to_owned()
-        }
-        error => error.to_string(),
-    })
 }

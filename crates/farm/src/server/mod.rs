@@ -8,7 +8,7 @@ mod door;
 mod places;
 mod relay;
 
-pub use door::{Door, read_certificate};
+pub use door::Door;
 
 use crate::site::Site;
 use places::Places;

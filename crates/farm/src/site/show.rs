@@ -9,77 +9,79 @@ use part::lock;
 use part::report::{Grade, Moment, NumberRow, Subject};
 use std::collections::BTreeMap;
 
+/// The numbers of a report: name, metric, description.
+const ROWS: [(&str, &str, &str); 13] = [
+    (
+        "connected",
+        "evenkeel_farm_host_connected",
+        "Users with a connection.",
+    ),
+    (
+        "left",
+        "evenkeel_farm_host_disconnected",
+        "Users whose session has no connection.",
+    ),
+    (
+        "pending",
+        "evenkeel_farm_host_pending",
+        "Users who were sent to the host and have not come yet.",
+    ),
+    (
+        "weight",
+        "evenkeel_farm_host_weight",
+        "The host's share of users.",
+    ),
+    (
+        "accepted",
+        "evenkeel_farm_accepted_total",
+        "Connections that were accepted.",
+    ),
+    (
+        "routed",
+        "evenkeel_farm_routed_total",
+        "Connections that were routed to a host.",
+    ),
+    (
+        "redirected",
+        "evenkeel_farm_redirected_total",
+        "Logons that were redirected.",
+    ),
+    (
+        "tokens refused",
+        "evenkeel_farm_tokens_refused_total",
+        "Routing tokens that were not valid.",
+    ),
+    (
+        "malformed",
+        "evenkeel_farm_malformed_total",
+        "Clients that do not speak RDP as they have to.",
+    ),
+    (
+        "refused",
+        "evenkeel_farm_refused_total",
+        "Clients for which there is no host, or that cannot be redirected.",
+    ),
+    (
+        "slow",
+        "evenkeel_farm_slow_total",
+        "Clients that did not go on in time.",
+    ),
+    (
+        "over limit",
+        "evenkeel_farm_over_limit_total",
+        "Connections beyond the limits.",
+    ),
+    (
+        "unanswered",
+        "evenkeel_farm_unanswered_total",
+        "Routed connections whose host did not respond.",
+    ),
+];
+
 /// The numbers of a report.
 pub fn rows() -> Vec<NumberRow> {
-    [
-        (
-            "connected",
-            "evenkeel_farm_host_connected",
-            "Users with a connection.",
-        ),
-        (
-            "left",
-            "evenkeel_farm_host_disconnected",
-            "Users whose session has no connection.",
-        ),
-        (
-            "pending",
-            "evenkeel_farm_host_pending",
-            "Users who were sent to the host and have not come yet.",
-        ),
-        (
-            "weight",
-            "evenkeel_farm_host_weight",
-            "The host's share of users.",
-        ),
-        (
-            "accepted",
-            "evenkeel_farm_accepted_total",
-            "Connections that were accepted.",
-        ),
-        (
-            "routed",
-            "evenkeel_farm_routed_total",
-            "Connections that were routed to a host.",
-        ),
-        (
-            "redirected",
-            "evenkeel_farm_redirected_total",
-            "Logons that were redirected.",
-        ),
-        (
-            "tokens refused",
-            "evenkeel_farm_tokens_refused_total",
-            "Routing tokens that were not valid.",
-        ),
-        (
-            "malformed",
-            "evenkeel_farm_malformed_total",
-            "Clients that do not speak RDP as they have to.",
-        ),
-        (
-            "refused",
-            "evenkeel_farm_refused_total",
-            "Clients for which there is no host, or that cannot be redirected.",
-        ),
-        (
-            "slow",
-            "evenkeel_farm_slow_total",
-            "Clients that did not go on in time.",
-        ),
-        (
-            "over limit",
-            "evenkeel_farm_over_limit_total",
-            "Connections beyond the limits.",
-        ),
-        (
-            "unanswered",
-            "evenkeel_farm_unanswered_total",
-            "Routed connections whose host did not respond.",
-        ),
-    ]
-    .map(|(name, metric, words)| NumberRow::new(name, metric, words))
-    .into()
+    ROWS.map(|(name, metric, words)| NumberRow::new(name, metric, words))
+        .into()
 }
 
 impl Site {
