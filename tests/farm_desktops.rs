@@ -77,7 +77,7 @@ impl Site {
             _lab: lab,
             scratch,
         };
-        site.shows(&["farm", "list"], |text| text.matches(" up").count() == 2);
+        site.shows(&["farm", "list"], |text| text.matches(": up").count() == 2);
         site
     }
 
