@@ -302,7 +302,7 @@ impl Directory {
 
     /// A connection of the user to a host ends; the session stays there.
     pub fn ended(&mut self, id: UserId, host: &str, now_ms: u64) {
-        if !self.users.get(&id).is_some_and(|entry| entry.host == host) {
+        if self.users.get(&id).is_none_or(|entry| entry.host != host) {
             // The host was removed meanwhile, and the user is elsewhere.
             return;
         }
