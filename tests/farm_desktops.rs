@@ -17,6 +17,12 @@ const DISPLAYS: [&str; 2] = ["610", "640"];
 /// The display of the clients.
 const SCREEN: &str = ":670";
 
+/// What anna's password, `secret`, is for NLA: its MD4.
+const NT_HASH: &str = "878d8014606cda29677a44efa1353fc7";
+
+/// Starts a host of desktops, with its name, its address and its first display.
+type Start = fn(&Scratch, &Host, &str, &str, &str) -> Process;
+
 /// A farm of two hosts, and a machine for clients.
 struct Site {
     // What works in the hosts goes before them.
@@ -35,7 +41,8 @@ fn address(number: usize) -> String {
 }
 
 impl Site {
-    fn new() -> Site {
+    /// Two hosts that this starts.
+    fn new(desktop: Start) -> Site {
         let lab = Lab::new("desktops").unwrap();
         let lan = lab.switch("lan").unwrap();
         let scratch = Scratch::new().unwrap();
@@ -47,6 +54,11 @@ impl Site {
             host
         };
         let (node, client) = (host("node", 1), host("client", 2));
+        let mut screen = Command::new("Xvfb");
+        screen.args([SCREEN, "-screen", "0", "1024x768x24", "-nolisten", "tcp"]);
+        let screen = spawn(&scratch, &client, screen, "screen");
+        let socket = format!("/tmp/.X11-unix/X{}", SCREEN.trim_start_matches(':'));
+        assert!(eventually(SOON, || fs::exists(&socket).unwrap_or_default()));
         let mut config = format!(
             "farm office\n    bind {}:3389 crt {}\n    check interval 500ms timeout 5s\n",
             address(1),
@@ -64,9 +76,6 @@ impl Site {
         let mut command = Command::new(binary());
         command.args(["run", "-f"]).arg(file);
         let program = spawn(&scratch, &node, command, "said");
-        let mut screen = Command::new("Xvfb");
-        screen.args([SCREEN, "-screen", "0", "1024x768x24", "-nolisten", "tcp"]);
-        let screen = spawn(&scratch, &client, screen, "screen");
         let site = Site {
             program,
             _desktops: desktops,
@@ -162,8 +171,24 @@ fn certificate(scratch: &Scratch, name: &str) -> PathBuf {
         .unwrap()
 }
 
-/// Starts a host of desktops.
-fn desktop(scratch: &Scratch, host: &Host, name: &str, address: &str, display: &str) -> Process {
+/// Starts a host that shows the display of the clients, and demands NLA.
+fn shadow(scratch: &Scratch, host: &Host, name: &str, address: &str, _: &str) -> Process {
+    let sam = scratch.write(&format!("{name}.sam"), format!("anna:::{NT_HASH}:::\n"));
+    let home = scratch.path().join(name);
+    fs::create_dir(&home).unwrap();
+    let mut command = Command::new("freerdp-shadow-cli");
+    command.args([
+        "/port:3389",
+        &format!("/bind-address:{address}"),
+        "/sec:nla",
+    ]);
+    command.arg(format!("/sam-file:{}", sam.unwrap().display()));
+    command.env("DISPLAY", SCREEN).env("HOME", home);
+    spawn(scratch, host, command, &format!("{name}.out"))
+}
+
+/// Starts a host with xrdp.
+fn xrdp(scratch: &Scratch, host: &Host, name: &str, address: &str, display: &str) -> Process {
     let directory = scratch.path().join(name);
     fs::create_dir(&directory).unwrap();
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
@@ -184,7 +209,15 @@ fn desktop(scratch: &Scratch, host: &Host, name: &str, address: &str, display: &
 }
 
 fn is_ready(test: &str) -> bool {
-    let programs = ["xrdp", "Xvnc", "xfreerdp", "Xvfb", "openssl", "unshare"];
+    let programs = [
+        "xrdp",
+        "Xvnc",
+        "freerdp-shadow-cli",
+        "xfreerdp",
+        "Xvfb",
+        "openssl",
+        "unshare",
+    ];
     let needs = programs.into_iter().fold(privileged(), |needs, program| {
         needs.and_then(|()| installed(program))
     });
@@ -224,10 +257,10 @@ fn xfreerdp_is_redirected_and_comes_back_to_its_session_after_a_cut() {
     if !is_ready("a redirected client") {
         return;
     }
-    let site = Site::new();
+    let site = Site::new(xrdp);
     let first = site.client(&[]);
     site.has([[1, 0], [0, 0]]);
-    let shown = site.shows(&["farm", "sessions"], |text| text.contains("connected"));
+    let shown = site.shows(&["farm", "sessions"], |text| text.contains(" connected"));
     assert!(shown.contains("anna") && shown.contains("ts1"), "{shown}");
     assert!(site.read("xfreerdp").contains("LB_LOAD_BALANCE_INFO"));
     // The cut.
@@ -255,7 +288,7 @@ fn a_drained_host_gets_nobody_new_and_its_user_comes_back() {
     if !is_ready("a drained host") {
         return;
     }
-    let site = Site::new();
+    let site = Site::new(xrdp);
     site.ours(&["farm", "drain", "ts1"]);
     let first = site.client(&[]);
     site.has([[0, 0], [1, 0]]);
@@ -265,4 +298,28 @@ fn a_drained_host_gets_nobody_new_and_its_user_comes_back() {
     site.ours(&["farm", "drain", "ts2"]);
     let _second = site.client(&[]);
     site.has([[0, 0], [1, 1]]);
+}
+
+#[test]
+fn nla_is_between_the_client_and_its_host() {
+    if !is_ready("NLA") {
+        return;
+    }
+    let site = Site::new(shadow);
+    let _client = site.client(&[]);
+    let is_active = || {
+        site.read("xfreerdp")
+            .contains("--> CONNECTION_STATE_ACTIVE")
+    };
+    assert!(eventually(SOON, is_active), "{}", site.read("xfreerdp"));
+    let log = site.read("xfreerdp");
+    // TLS with the farm, then NLA with the host.
+    let securities = log
+        .lines()
+        .filter_map(|line| line.split("Negotiated ").nth(1));
+    assert_eq!(
+        securities.collect::<Vec<_>>(),
+        ["TLS security", "NLA security"]
+    );
+    site.shows(&["farm", "sessions"], |text| text.contains(" connected"));
 }
