@@ -4,7 +4,7 @@
 use super::client::Ended;
 use super::places::Place;
 use crate::site::Site;
-use protocol::rdp::{Acceptor, Logon, Negotiated, PACKET_BYTES_MAX, SSL, Step};
+use protocol::rdp::{Acceptor, Logon, Negotiated, PACKET_BYTES_MAX, SSL, Step, valid_client};
 use rustls::ServerConfig;
 use std::io;
 use std::sync::Arc;
@@ -21,11 +21,6 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
 const LOGON_LIMIT: Duration = Duration::from_secs(120);
 /// How long a client has to close the connection once it is redirected.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
-
-/// The end of licensing ([MS-RDPBCGR] 2.2.1.12): the client needs no licence. FreeRDP reads a redirection
-/// before it, and follows only one behind it.
-const VALID_CLIENT: &[u8] = b"\x03\0\0\x23\x02\xf0\x80\x68\0\x01\x03\xeb\x70\x80\x14\x80\0\0\0\
-    \xff\x03\x10\0\x07\0\0\0\x02\0\0\0\x04\0\0\0";
 
 /// Asks and redirects a client that requested these protocols.
 pub(super) async fn redirect(
@@ -45,7 +40,7 @@ pub(super) async fn redirect(
     let logon = timeout(LOGON_LIMIT, ask(&mut stream, requested));
     let logon = logon.await.map_err(|_| Ended::Slow)??;
     if let Some(redirection) = site.logon(&logon, place.from) {
-        let packets = [VALID_CLIENT, &redirection.encode()].concat();
+        let packets = [valid_client(), redirection.encode()].concat();
         stream.write_all(&packets).await?;
         stream.flush().await?;
         // The client closes; a reset could overtake what it has not read.

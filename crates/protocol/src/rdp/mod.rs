@@ -4,7 +4,7 @@
 //! - [`ConnectionRequest`] is what a client sends first, in the clear: a routing token or a hint, and
 //!   how it may be secured. [`Negotiated`] is the response.
 //! - [`Acceptor`] follows a client behind TLS until it has said whose session it wants.
-//! - [`Redirection`] sends it on: [MS-RDPBCGR] 2.2.13, in the form for enhanced security.
+//! - [`valid_client`] ends licensing, and [`Redirection`] sends it on: [MS-RDPBCGR] 2.2.13, in the form for enhanced security.
 //!
 //! Every byte is hostile: lengths are checked before they are used, and a packet has at most
 //! [`PACKET_BYTES_MAX`]. Passwords are skipped, never copied.
@@ -13,6 +13,7 @@ mod acceptor;
 mod error;
 mod gcc;
 mod info;
+mod license;
 mod mcs;
 mod negotiation;
 mod reader;
@@ -24,6 +25,7 @@ pub use acceptor::{Acceptor, Logon, Step};
 pub use error::{Malformed, Pdu};
 pub use gcc::CHANNELS_MAX;
 pub use info::NAME_BYTES_MAX;
+pub use license::valid_client;
 pub use negotiation::{FAILED_HYBRID_REQUIRED, FAILED_SSL_REQUIRED, Negotiated};
 pub use redirection::{LOAD_BALANCE_BYTES_MAX, Redirection};
 pub use request::{

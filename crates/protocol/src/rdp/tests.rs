@@ -388,6 +388,13 @@ fn a_redirection_has_the_bytes_of_the_specification() {
     assert_eq!(Redirection::decode(&named.encode()), Ok(named));
 }
 
+#[test]
+fn the_end_of_licensing_has_the_bytes_of_the_specification() {
+    let head = b"\x03\0\0\x23\x02\xf0\x80\x68\0\x01\x03\xeb\x70\x80\x14";
+    let alert = b"\x80\0\0\0\xff\x03\x10\0\x07\0\0\0\x02\0\0\0\x04\0\0\0";
+    assert_eq!(valid_client(), [head.as_slice(), alert].concat());
+}
+
 /// What the acceptor says to bytes that come in these two pieces.
 fn said(pieces: [&[u8]; 2]) -> (Vec<u8>, Result<Step, Malformed>) {
     let mut acceptor = Acceptor::new(SSL);
