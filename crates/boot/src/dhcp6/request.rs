@@ -128,7 +128,7 @@ pub struct Request {
     pub wants: Vec<u16>,
     /// Who named its class, as IANA numbers them.
     pub enterprise: [u8; 4],
-    /// The relays on its way, that nearest to this server first.
+    /// The relays that it passed, the nearest to this server first.
     pub hops: Vec<Hop>,
 }
 

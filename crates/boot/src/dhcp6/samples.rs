@@ -46,12 +46,17 @@ pub(super) fn association(id: u8, addresses: &[Ipv6Addr]) -> Vec<u8> {
 /// The clients, by name.
 pub(super) fn all() -> Vec<(&'static str, Vec<u8>)> {
     let association = association(7, &[]);
+    [firmware(&association), others(&association)].concat()
+}
+
+/// Clients of firmware.
+fn firmware(association: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let edk2 = |class: &'static [u8], architecture: &'static [u8]| {
         packet(
             1,
             &[
                 (1, UUID),
-                (3, &association),
+                (3, association),
                 (8, &[0, 0]),
                 (6, &[0, 59, 0, 60, 0, 23, 0, 16]),
                 (62, &[1, 3, 0]),
@@ -66,7 +71,7 @@ pub(super) fn all() -> Vec<(&'static str, Vec<u8>)> {
             "EDK II, for itself",
             packet(
                 1,
-                &[(1, UUID), (8, &[0, 0]), (3, &association), (6, &[0, 23])],
+                &[(1, UUID), (8, &[0, 0]), (3, association), (6, &[0, 23])],
             ),
         ),
         (
@@ -89,7 +94,7 @@ pub(super) fn all() -> Vec<(&'static str, Vec<u8>)> {
                 1,
                 &[
                     (1, UUID),
-                    (3, &association),
+                    (3, association),
                     (6, &[0, 23, 0, 24, 0, 59, 0, 60]),
                     (15, b"\0\x04iPXE"),
                     (61, &[0, 7]),
@@ -99,6 +104,12 @@ pub(super) fn all() -> Vec<(&'static str, Vec<u8>)> {
                 ],
             ),
         ),
+    ]
+}
+
+/// Clients of systems, and packets that nobody should send.
+fn others(association: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    vec![
         (
             "dhclient",
             packet(
@@ -107,13 +118,13 @@ pub(super) fn all() -> Vec<(&'static str, Vec<u8>)> {
                     (1, WITH_TIME),
                     (6, &[0, 23, 0, 24]),
                     (8, &[0, 0]),
-                    (3, &association),
+                    (3, association),
                 ],
             ),
         ),
         (
             "a system that wants it at once",
-            packet(1, &[(1, WITH_TIME), (14, &[]), (3, &association)]),
+            packet(1, &[(1, WITH_TIME), (14, &[]), (3, association)]),
         ),
         (
             "INFORMATION-REQUEST",
@@ -123,27 +134,27 @@ pub(super) fn all() -> Vec<(&'static str, Vec<u8>)> {
             "INFORMATION-REQUEST without a name",
             packet(11, &[(6, &[0, 23])]),
         ),
-        ("SOLICIT without a name", packet(1, &[(3, &association)])),
+        ("SOLICIT without a name", packet(1, &[(3, association)])),
         (
             "SOLICIT to one server",
-            packet(1, &[(1, UUID), (2, &SERVER), (3, &association)]),
+            packet(1, &[(1, UUID), (2, &SERVER), (3, association)]),
         ),
         (
             "REQUEST to no server",
-            packet(3, &[(1, UUID), (3, &association)]),
+            packet(3, &[(1, UUID), (3, association)]),
         ),
         (
             "REQUEST",
-            packet(3, &[(1, UUID), (2, &SERVER), (3, &association)]),
+            packet(3, &[(1, UUID), (2, &SERVER), (3, association)]),
         ),
         (
             "INFORMATION-REQUEST with an association",
-            packet(11, &[(1, UUID), (3, &association)]),
+            packet(11, &[(1, UUID), (3, association)]),
         ),
         ("REPLY", packet(7, &[(1, UUID), (2, &SERVER)])),
         (
             "an identifier without an end",
-            packet(1, &[(1, &[7; 131]), (3, &association)]),
+            packet(1, &[(1, &[7; 131]), (3, association)]),
         ),
         ("nothing", Vec::new()),
         ("three bytes", vec![1, 2, 3]),
