@@ -8,20 +8,23 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// How long anything may take on a machine that is busy with other tests.
 const SOON: Duration = Duration::from_secs(90);
-/// The first displays of the sessions of the hosts.
-const DISPLAYS: [&str; 2] = ["610", "640"];
-/// The display of the clients.
-const SCREEN: &str = ":670";
+/// The first display of the sessions of the next host: displays are those of the whole machine.
+static NEXT_DISPLAY: AtomicU32 = AtomicU32::new(610);
+/// Displays that a host may have.
+const DISPLAYS: u32 = 20;
 
 /// What anna's password, `secret`, is for NLA: its MD4.
 const NT_HASH: &str = "878d8014606cda29677a44efa1353fc7";
 
 /// Starts a host of desktops, with its name, its address and its first display.
 type Start = fn(&Scratch, &Host, &str, &str, &str) -> Process;
+/// Where the display of the clients is written.
+const SCREEN: &str = "screen";
 
 /// A farm of two hosts, and a machine for clients.
 struct Site {
@@ -55,21 +58,24 @@ impl Site {
         };
         let (node, client) = (host("node", 1), host("client", 2));
         let mut screen = Command::new("Xvfb");
-        screen.args([SCREEN, "-screen", "0", "1024x768x24", "-nolisten", "tcp"]);
-        let screen = spawn(&scratch, &client, screen, "screen");
-        let socket = format!("/tmp/.X11-unix/X{}", SCREEN.trim_start_matches(':'));
-        assert!(eventually(SOON, || fs::exists(&socket).unwrap_or_default()));
+        screen.args(["-displayfd", "1", "-screen", "0", "1024x768x24"]);
+        screen.args(["-nolisten", "tcp"]);
+        let screen = spawn(&scratch, &client, screen, SCREEN);
+        assert!(eventually(SOON, || display(&scratch).is_some()));
         let mut config = format!(
             "farm office\n    bind {}:3389 crt {}\n    check interval 500ms timeout 5s\n",
             address(1),
             certificate(&scratch, "farm").display()
         );
         let (mut hosts, mut desktops) = (Vec::new(), Vec::new());
-        for (at, display) in DISPLAYS.iter().enumerate() {
+        for at in 0..2 {
+            let display = NEXT_DISPLAY
+                .fetch_add(DISPLAYS, Ordering::Relaxed)
+                .to_string();
             let name = format!("ts{}", at + 1);
             let own = host(&name, 11 + at);
             config.push_str(&format!("    host {name} {}\n", address(11 + at)));
-            desktops.push(desktop(&scratch, &own, &name, &address(11 + at), display));
+            desktops.push(desktop(&scratch, &own, &name, &address(11 + at), &display));
             hosts.push(own);
         }
         let file = scratch.write("office.cfg", config).unwrap();
@@ -126,7 +132,7 @@ impl Site {
         command.args(["/u:anna", "/p:secret", "/cert:ignore", "/log-level:DEBUG"]);
         command.args(options);
         command
-            .env("DISPLAY", SCREEN)
+            .env("DISPLAY", display(&self.scratch).unwrap())
             .env("HOME", self.scratch.path());
         spawn(&self.scratch, &self.client, command, "xfreerdp")
     }
@@ -150,6 +156,16 @@ impl Site {
             self.read("ts1/sesman.log")
         );
     }
+}
+
+/// The display of the clients, once its server is there: that chooses a free one.
+fn display(scratch: &Scratch) -> Option<String> {
+    let said = fs::read_to_string(scratch.path().join(SCREEN)).ok()?;
+    // It may print warnings before.
+    let is_number = |line: &&str| line.parse::<u32>().is_ok();
+    let (whole, _) = said.rsplit_once('\n')?;
+    let number = whole.lines().rfind(is_number)?;
+    Some(format!(":{number}"))
 }
 
 fn spawn(scratch: &Scratch, host: &Host, mut command: Command, said: &str) -> Process {
@@ -183,7 +199,9 @@ fn shadow(scratch: &Scratch, host: &Host, name: &str, address: &str, _: &str) ->
         "/sec:nla",
     ]);
     command.arg(format!("/sam-file:{}", sam.unwrap().display()));
-    command.env("DISPLAY", SCREEN).env("HOME", home);
+    command
+        .env("DISPLAY", self::display(scratch).unwrap())
+        .env("HOME", home);
     spawn(scratch, host, command, &format!("{name}.out"))
 }
 
