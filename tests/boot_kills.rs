@@ -185,8 +185,18 @@ fn a_node_dies_between_its_offer_and_its_ack() {
         return;
     };
     let mut scene = Scene::new("kills-offer", &small(&image));
+    let nft = |rules: &str| {
+        let mut nft = Command::new("nft");
+        nft.arg(rules);
+        scene.pair.machine.host().run(nft).unwrap();
+    };
+    // Its REQUEST is longer than its DISCOVER.
+    nft(
+        "table bridge lost { chain out { type filter hook forward priority 0; udp dport 67 udp length > 412 drop; }; }",
+    );
     let machine = scene.boot(Firmware::Bios);
     scene.sees("alpha", "OFFER", &machine);
+    nft("delete table bridge lost");
     scene.dies(Death::PowerOff);
     scene.boots_from_beta(&machine);
 }
