@@ -1,10 +1,10 @@
 //! Decides what a client is answered, and says why.
 
-use super::loads::{Leader, Loads, is_of_the_leader, loads};
+use super::loads::{Leader, Loads, is_not_answered, loads};
 use super::pool::{Claim, How, NoOffer, Pool};
 use super::reply::{Answer, File, Given, Verdict};
 use super::request::{Kind, Request, Stage};
-use crate::assignment::{Turns, is_answered};
+use crate::assignment::Turns;
 use crate::config::{Gives, Lan, Machine, Network};
 use crate::mac::Mac;
 use crate::script;
@@ -150,13 +150,8 @@ impl Desk {
         if let Some(pool) = &mut self.pool {
             pool.expire(now_ms);
         }
-        if !is_answered(&self.lan, &self.turns, request.mac) {
-            return Decision::silent(
-                "the file does not name this machine, and `unknown` is `ignore`",
-            );
-        }
-        let leader = self.leader.as_ref();
-        if let Some(why) = is_of_the_leader(&self.lan, leader, request.mac, request.stage) {
+        let says = (&self.turns, self.leader.as_ref());
+        if let Some(why) = is_not_answered(&self.lan, says, request.mac, request.stage) {
             return Decision::silent(why);
         }
         if self.lan.gives == Gives::Other || is_proxy_port {

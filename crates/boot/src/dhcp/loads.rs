@@ -1,7 +1,7 @@
 //! What a client loads, whichever kind of address it asks for, and which node says that.
 
 use super::request::Stage;
-use crate::assignment::{Assigned, Turns, assigned};
+use crate::assignment::{Assigned, Turns, assigned, is_answered};
 use crate::config::{Image, Lan};
 use crate::loader;
 use crate::mac::{Mac, mark};
@@ -52,13 +52,22 @@ pub fn loads(
     }
 }
 
-/// Whether only another node may say what a machine boots, and why: it boots something once.
-pub fn is_of_the_leader(
+/// Why this node says nothing to a machine, whatever it asks; None: it is answered.
+pub fn is_not_answered(
     lan: &Lan,
-    leader: Option<&Leader>,
+    (turns, leader): (&Turns, Option<&Leader>),
     mac: Mac,
     stage: Stage,
 ) -> Option<String> {
+    if !is_answered(lan, turns, mac) {
+        let why = "the file does not name this machine, and `unknown` is `ignore`";
+        return Some(why.to_owned());
+    }
+    is_of_the_leader(lan, leader, mac, stage)
+}
+
+/// Whether only another node may say what a machine boots, and why: it boots something once.
+fn is_of_the_leader(lan: &Lan, leader: Option<&Leader>, mac: Mac, stage: Stage) -> Option<String> {
     let leader = leader?;
     let is_once = lan.machines.get(&mac).is_some_and(|machine| machine.once);
     let is_ordered = leader.orders.contains(&mark(mac));

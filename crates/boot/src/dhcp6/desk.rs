@@ -2,9 +2,9 @@
 
 use super::reply::{Answer, Grant, Status, Verdict};
 use super::request::{Association, Kind, Request};
-use crate::assignment::{Turns, is_answered};
+use crate::assignment::Turns;
 use crate::config::{Lan, Network6, Six};
-use crate::dhcp::loads::{Leader, Loads, is_of_the_leader, loads};
+use crate::dhcp::loads::{Leader, Loads, is_not_answered, loads};
 use crate::dhcp::pool::{Claim, How, NoOffer, Pool};
 use crate::dhcp::request::Stage;
 use crate::mac::Mac;
@@ -125,13 +125,8 @@ impl Desk {
         if let Some(pool) = &mut self.pool {
             pool.expire(now_ms);
         }
-        if !is_answered(&self.lan, &self.turns, request.mac) {
-            return Decision::silent(
-                "the file does not name this machine, and `unknown` is `ignore`",
-            );
-        }
-        let leader = self.leader.as_ref();
-        if let Some(why) = is_of_the_leader(&self.lan, leader, request.mac, request.stage) {
+        let says = (&self.turns, self.leader.as_ref());
+        if let Some(why) = is_not_answered(&self.lan, says, request.mac, request.stage) {
             return Decision::silent(why);
         }
         let is_other = |server: &Vec<u8>| *server != self.here.duid;

@@ -5,14 +5,12 @@ mod power;
 mod watch;
 
 use super::definition::{flag, process_id, serving_files};
-use super::status::{ANSWER_LIMIT, ask, not_known, report};
+use super::status::{ask_part, sections};
 use super::{end, reload, word};
 use boot::keyword::NAME as PART;
 use boot::message::{Answer, Asked, Machines, Message as OfBoot, Shown};
 use clap::{Arg, ArgMatches, Command};
-use part::codec;
 use part::report::{Grade, Moment, Report, Subject, span};
-use part::role::Message;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -98,7 +96,7 @@ pub fn definition(command: Command) -> Command {
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let done = match matches.subcommand() {
         Some(("list", matches)) => list(matches),
-        Some(("show", matches)) => show(matches),
+        Some(("show", matches)) => sections(matches, PART, "NETWORK"),
         Some(("why", matches)) => why(matches),
         Some(("watch", matches)) => watch::watch(matches),
         Some(("once", matches)) => {
@@ -123,19 +121,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 
 /// Asks the role.
 fn answer<T: DeserializeOwned>(instance: &Instance, message: &OfBoot) -> Result<T, String> {
-    let message = Message::Part(Box::new(message.envelope()));
-    let answer =
-        ask(instance, &message, ANSWER_LIMIT).map_err(|error| match error.has_nothing() {
-            true => {
-                "the served configuration has no `boot` section: add one, and run `evenkeel reload`"
-                    .to_owned()
-            }
-            false => error.to_string(),
-        })?;
-    let Message::Answer { bytes } = answer.message else {
-        return Err(not_known(instance));
-    };
-    codec::decode(&bytes).map_err(|_| not_known(instance))
+    ask_part(instance, message.envelope())
 }
 
 fn order(matches: &ArgMatches, message: &OfBoot) -> Result<String, String> {
@@ -144,23 +130,6 @@ fn order(matches: &ArgMatches, message: &OfBoot) -> Result<String, String> {
     match answer.good {
         true => Ok(format!("{}\n", answer.words)),
         false => Err(answer.words),
-    }
-}
-
-fn show(matches: &ArgMatches) -> Result<String, String> {
-    let instance = reload::selected(matches)?;
-    let mut report = report(&instance, PART).map_err(|error| error.to_string())?;
-    if let Some(name) = matches.get_one::<String>("NETWORK") {
-        report.subjects.retain(|one| one.name == *name);
-        if report.subjects.is_empty() {
-            return Err(format!(
-                "the served configuration has no `boot` section '{name}'"
-            ));
-        }
-    }
-    match matches.get_flag("json") {
-        true => Ok(report.json()),
-        false => Ok(report.text()),
     }
 }
 

@@ -3,12 +3,10 @@
 mod credentials;
 
 use super::definition::{process_id, serving_files};
-use super::status::{ANSWER_LIMIT, ask, not_known};
+use super::status::ask_part;
 use super::{end, reload};
 use clap::{ArgMatches, Command};
 use console::message::{AskLink, GivenLink};
-use part::codec;
-use part::role::Message;
 use std::process::ExitCode;
 
 /// The options.
@@ -50,16 +48,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 
 fn link(matches: &ArgMatches) -> Result<String, String> {
     let instance = reload::selected(matches)?;
-    let message = Message::Part(Box::new(AskLink::envelope()));
-    let answer = ask(&instance, &message, ANSWER_LIMIT).map_err(|error| match error.has_nothing() {
-        true => "the served configuration has no `console` section: add one, and run `evenkeel reload`"
-            .to_owned(),
-        false => error.to_string(),
-    })?;
-    let Message::Answer { bytes } = answer.message else {
-        return Err(not_known(&instance));
-    };
-    let link: GivenLink = codec::decode(&bytes).map_err(|_| not_known(&instance))?;
+    let link: GivenLink = ask_part(&instance, AskLink::envelope())?;
     let link = link?;
     let mut text = format!("{}\n", link.url());
     if !link.fingerprint.is_empty() {

@@ -1,14 +1,12 @@
 //! `evenkeel farm`: remote desktops, their hosts and users, and what each user got.
 
 use super::definition::{flag, process_id, serving_files};
-use super::status::{ANSWER_LIMIT, ask, not_known, report};
+use super::status::{ask_part, sections};
 use super::{end, reload, word};
 use clap::{Arg, ArgMatches, Command};
 use farm::keyword::NAME as PART;
 use farm::message::{Answer, Asked, Message as OfFarm, Session, Sessions};
-use part::codec;
 use part::report::{Grade, Moment, Report, Subject, span};
-use part::role::Message;
 use serde::de::DeserializeOwned;
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -64,7 +62,7 @@ pub fn definition(command: Command) -> Command {
 /// Does what the words behind `farm` ask.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let done = match matches.subcommand() {
-        Some(("list", matches)) => list(matches),
+        Some(("list", matches)) => sections(matches, PART, "FARM"),
         Some(("sessions", matches)) => sessions(matches),
         Some(("drain", matches)) => drain(matches, true),
         Some(("ready", matches)) => drain(matches, false),
@@ -76,36 +74,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 
 /// Asks the role.
 fn answer<T: DeserializeOwned>(instance: &Instance, message: &OfFarm) -> Result<T, String> {
-    let message = Message::Part(Box::new(message.envelope()));
-    let answer =
-        ask(instance, &message, ANSWER_LIMIT).map_err(|error| match error.has_nothing() {
-            true => {
-                "the served configuration has no `farm` section: add one, and run `evenkeel reload`"
-                    .to_owned()
-            }
-            false => error.to_string(),
-        })?;
-    let Message::Answer { bytes } = answer.message else {
-        return Err(not_known(instance));
-    };
-    codec::decode(&bytes).map_err(|_| not_known(instance))
-}
-
-fn list(matches: &ArgMatches) -> Result<String, String> {
-    let instance = reload::selected(matches)?;
-    let mut report = report(&instance, PART).map_err(|error| error.to_string())?;
-    if let Some(name) = matches.get_one::<String>("FARM") {
-        report.subjects.retain(|one| one.name == *name);
-        if report.subjects.is_empty() {
-            return Err(format!(
-                "the served configuration has no `farm` section '{name}'"
-            ));
-        }
-    }
-    match matches.get_flag("json") {
-        true => Ok(report.json()),
-        false => Ok(report.text()),
-    }
+    ask_part(instance, message.envelope())
 }
 
 fn sessions(matches: &ArgMatches) -> Result<String, String> {

@@ -5,8 +5,9 @@ use super::{print, refuse, reload};
 use clap::ArgMatches;
 use part::channel::{Channel, ChannelError, Received};
 use part::report::{BYTES_MAX, Report};
-use part::role::{DecodeError, Message, VERSION};
-use part::{identity, memory, row};
+use part::role::{DecodeError, Message, PartMessage, VERSION};
+use part::{codec, identity, memory, row};
+use serde::de::DeserializeOwned;
 use std::process::ExitCode;
 use std::time::Duration;
 use std::{fmt, iter};
@@ -167,6 +168,50 @@ pub fn ask(
             nothing: !missing,
         }),
         _ => Ok(received),
+    }
+}
+
+/// Asks the role of a part, which has the name of its section.
+///
+/// # Errors
+/// Why there is no answer, in words.
+pub fn ask_part<T: DeserializeOwned>(
+    instance: &Instance,
+    message: PartMessage,
+) -> Result<T, String> {
+    let part = message.part.clone();
+    let message = Message::Part(Box::new(message));
+    let answer =
+        ask(instance, &message, ANSWER_LIMIT).map_err(|error| match error.has_nothing() {
+            true => format!(
+                "the served configuration has no `{part}` section: add one, and run `evenkeel reload`"
+            ),
+            false => error.to_string(),
+        })?;
+    let Message::Answer { bytes } = answer.message else {
+        return Err(not_known(instance));
+    };
+    codec::decode(&bytes).map_err(|_| not_known(instance))
+}
+
+/// The state of a part in the form that the options name, or only of the section that an argument names.
+///
+/// # Errors
+/// Why there is none, in words.
+pub fn sections(matches: &ArgMatches, part: &str, argument: &str) -> Result<String, String> {
+    let instance = reload::selected(matches)?;
+    let mut report = report(&instance, part).map_err(|error| error.to_string())?;
+    if let Some(name) = matches.get_one::<String>(argument) {
+        report.subjects.retain(|one| one.name == *name);
+        if report.subjects.is_empty() {
+            return Err(format!(
+                "the served configuration has no `{part}` section '{name}'"
+            ));
+        }
+    }
+    match matches.get_flag("json") {
+        true => Ok(report.json()),
+        false => Ok(report.text()),
     }
 }
 
