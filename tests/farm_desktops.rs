@@ -59,7 +59,8 @@ impl Site {
         let (node, client) = (host("node", 1), host("client", 2));
         let mut screen = Command::new("Xvfb");
         screen.args(["-displayfd", "1", "-screen", "0", "1024x768x24"]);
-        screen.args(["-nolisten", "tcp"]);
+        // Else it begins anew each time its last client goes, and turns away those that come then.
+        screen.args(["-nolisten", "tcp", "-noreset"]);
         let screen = spawn(&scratch, &client, screen, SCREEN);
         assert!(eventually(SOON, || display(&scratch).is_some()));
         let mut config = format!(
@@ -118,9 +119,11 @@ impl Site {
         });
         assert!(
             good,
-            "{words:?}: {shown}\n{}\n{}",
+            "{words:?}: {shown}\n{}\n{}\n{}\n{}",
             self.read("said"),
-            self.read("xfreerdp")
+            self.read("xfreerdp"),
+            self.read("ts1.out"),
+            self.read("ts2.out")
         );
         shown
     }

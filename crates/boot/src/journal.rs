@@ -7,6 +7,7 @@
 //! no clock has to be right.
 
 use crate::dhcp::pool::{Address, Change, Holder};
+use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -31,8 +32,8 @@ pub struct Journal<A = Ipv4Addr> {
     lines: usize,
     /// Lines that could not be read at the start.
     damaged: usize,
-    /// No other process has the file as long as this is open.
-    _lock: File,
+    /// No other process has the file as long as this is there.
+    lock: Lock,
 }
 
 impl<A: Address> Journal<A> {
@@ -42,14 +43,7 @@ impl<A: Address> Journal<A> {
     /// The system's, or another process that has the file.
     pub fn open(directory: &Path, section: &str) -> io::Result<Journal<A>> {
         let path = directory.join(format!("{section}.leases"));
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path.with_extension("lock"))?;
-        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| io::Error::other("another process has the leases of this section"))?;
+        let lock = Lock::take(&path.with_extension("lock"))?;
         let (known, damaged) = match File::open(&path) {
             Ok(file) => read(file)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => (BTreeMap::new(), 0),
@@ -65,7 +59,7 @@ impl<A: Address> Journal<A> {
             lines: known.len(),
             damaged,
             known,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -137,6 +131,32 @@ impl<A: Address> Journal<A> {
         self.file = write_anew(&self.path, &self.known)?;
         self.lines = self.known.len();
         Ok(())
+    }
+}
+
+/// The right to a section's leases. It is given up as such when this goes: a process that starts a
+/// program has a copy of each descriptor for a moment, and closing ours alone would leave it taken.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Lock {
+    fn take(path: &Path) -> io::Result<Lock> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| io::Error::other("another process has the leases of this section"))?;
+        Ok(Lock(file))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // What cannot be given up ends with its last descriptor.
+        let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
 

@@ -304,6 +304,13 @@ impl Overlay {
     }
 }
 
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        // A process that is being started has a copy of the descriptor until it is another program.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
 /// Writes what a new file is.
 fn begin(file: &File, directory: BorrowedFd<'_>, run: [u8; 16], limits: Limits) -> io::Result<()> {
     flock(file, FlockOperation::NonBlockingLockExclusive)?;

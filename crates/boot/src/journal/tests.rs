@@ -56,6 +56,17 @@ fn leases_and_what_is_unclear_are_there_after_a_restart_and_ended_ones_are_not()
 }
 
 #[test]
+fn a_copy_of_the_locks_descriptor_does_not_keep_the_next_one_away() {
+    let scratch = Scratch::new().unwrap();
+    let journal = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
+    // As a process has it that is just about to become another program.
+    let _copy = journal.lock.0.try_clone().unwrap();
+    assert!(Journal::<Ipv4Addr>::open(scratch.path(), "lan").is_err());
+    drop(journal);
+    assert!(Journal::<Ipv4Addr>::open(scratch.path(), "lan").is_ok());
+}
+
+#[test]
 fn a_file_torn_at_any_byte_has_each_lease_before_the_tear() {
     let scratch = Scratch::new().unwrap();
     let mut journal = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();

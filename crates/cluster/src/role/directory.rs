@@ -107,7 +107,14 @@ pub struct Directory {
 /// While it lives no other process uses the directory.
 #[derive(Debug)]
 pub struct Lock {
-    _descriptor: OwnedFd,
+    descriptor: OwnedFd,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A process that is being started has a copy of the descriptor until it is another program.
+        let _ = rustix::fs::flock(&self.descriptor, FlockOperation::Unlock);
+    }
 }
 
 impl Directory {
@@ -180,9 +187,7 @@ impl Directory {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let descriptor = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
         match rustix::fs::flock(&descriptor, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Lock {
-                _descriptor: descriptor,
-            }),
+            Ok(()) => Ok(Lock { descriptor }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(DirectoryError::InUse(self.path.clone())),
             Err(errno) => Err(failed(errno)),
         }
