@@ -1,9 +1,10 @@
 //! Two nodes of a cluster that boot one machine: whichever is there.
 
-use crate::boot_site::{Diskless, Firmware, MAC, image};
+use crate::boot_site::{MAC, image};
 use crate::cluster_site::{SOON, Site, configuration};
-use crate::guest::Image;
+use lab::Image;
 use lab::eventually;
+use lab::{Diskless, Firmware};
 
 /// What is served beside the site's own.
 const LINES: &str = "
@@ -60,7 +61,7 @@ impl Pair {
         }
         let text = configuration("boot") + &lines;
         site.alpha.apply(&text, &["--now"]).well();
-        let machine = Diskless::new(&site.lab, &site.lan, "diskless");
+        let machine = Diskless::new(&site.lab, &site.lan, "diskless").unwrap();
         let pair = Pair {
             machine,
             site,
@@ -115,13 +116,22 @@ fn a_machine_boots_whichever_node_is_gone() {
     let Some(mut pair) = Pair::new("boot-either") else {
         return;
     };
-    pair.machine.boot(MAC, Firmware::Bios).boots("of=rescue");
+    pair.machine
+        .boot(MAC, Firmware::Bios)
+        .unwrap()
+        .boots("of=rescue");
     pair.site.alpha.kill();
-    pair.machine.boot(MAC, Firmware::Bios).boots("of=rescue");
+    pair.machine
+        .boot(MAC, Firmware::Bios)
+        .unwrap()
+        .boots("of=rescue");
     pair.site.alpha.start();
     pair.shows("alpha", &["answers"]);
     pair.site.beta.kill();
-    pair.machine.boot(MAC, Firmware::Bios).boots("of=rescue");
+    pair.machine
+        .boot(MAC, Firmware::Bios)
+        .unwrap()
+        .boots("of=rescue");
 }
 
 #[test]
@@ -134,6 +144,12 @@ fn an_order_holds_at_both_nodes() {
     let at_beta = pair.site.beta.command(&order);
     at_beta.refused(&["node alpha decides"]);
     pair.site.alpha.command(&order).well();
-    pair.machine.boot(MAC, Firmware::Bios).boots("of=worker");
-    pair.machine.boot(MAC, Firmware::Bios).boots("of=rescue");
+    pair.machine
+        .boot(MAC, Firmware::Bios)
+        .unwrap()
+        .boots("of=worker");
+    pair.machine
+        .boot(MAC, Firmware::Bios)
+        .unwrap()
+        .boots("of=rescue");
 }

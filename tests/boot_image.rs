@@ -1,8 +1,9 @@
 //! A Debian for machines without disks is built from packages twice with the same bytes, and boots with its
 //! root on the node. It takes minutes, and is a part of `make test-long`.
 
-use crate::boot_site::{BootSite, Firmware, MAC};
+use crate::boot_site::{BootSite, MAC};
 use crate::program::binary;
+use lab::Firmware;
 use lab::{Scratch, eventually};
 use std::fs;
 use std::path::Path;
@@ -51,7 +52,7 @@ fn a_debian_is_built_twice_with_the_same_bytes_and_boots_with_its_root_on_the_no
     let Some(site) = BootSite::new("boot-image", &format!("{lines}{machine}")) else {
         return;
     };
-    let booting = site.machine.boot_with(MAC, Firmware::Bios, 1024);
+    let booting = site.machine.boot_with(MAC, Firmware::Bios, 1024).unwrap();
     let logs_in = || booting.said().contains("debian login: ");
     assert!(eventually(PATIENCE, logs_in), "{}", booting.said());
     site.shows("1 overlay");

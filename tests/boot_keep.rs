@@ -2,7 +2,8 @@
 //! process of the role and a reload, and goes by an order alone. The machine is a host that fetches its
 //! script and uses the disk by NBD.
 
-use crate::boot_site::{BootSite, MAC, PATIENCE};
+use crate::boot_site::{BootSite, MAC};
+use lab::BOOT_MAX;
 use lab::{Host, Scratch, eventually};
 use std::fs;
 use std::process::Command;
@@ -47,7 +48,7 @@ fn has(site: &BootSite, machine: &Host, byte: u8) {
         said.contains("read 4096/4096") && !said.contains("verification failed")
     };
     assert!(
-        eventually(PATIENCE, is_so),
+        eventually(BOOT_MAX, is_so),
         "{byte}: {}",
         site.command(&["boot", "show"])
     );

@@ -3,9 +3,10 @@
 //! that its own record of what the machine asked (`evenkeel boot why`) shows.
 
 use crate::boot_cluster::{Pair, boots};
-use crate::boot_site::{Booting, Firmware, MAC, PATIENCE, image};
+use crate::boot_site::{MAC, image};
 use crate::cluster_site::VIP;
-use crate::guest::Image;
+use lab::Image;
+use lab::{BOOT_MAX, Booting, Firmware};
 use lab::{Block, Fault, Filter, Scratch, Transport, eventually};
 use std::fs::File;
 use std::process::Command;
@@ -70,7 +71,7 @@ impl Scene {
     }
 
     fn boot(&self, firmware: Firmware) -> Booting {
-        self.pair.machine.boot(MAC, firmware)
+        self.pair.machine.boot(MAC, firmware).unwrap()
     }
 
     fn why(&self, node: &str) -> String {
@@ -82,7 +83,7 @@ impl Scene {
     #[track_caller]
     fn sees(&self, node: &str, words: &str, machine: &Booting) {
         assert!(
-            eventually(PATIENCE, || self.why(node).contains(words)),
+            eventually(BOOT_MAX, || self.why(node).contains(words)),
             "no `{words}` at {node}: {}\n{}",
             self.why(node),
             machine.said()
@@ -117,7 +118,7 @@ impl Scene {
             self.pair.site.alpha.host.run(nft).unwrap()
         };
         let lost = || listed().contains("packets") && !listed().contains("packets 0 ");
-        assert!(eventually(PATIENCE, lost), "{}", listed());
+        assert!(eventually(BOOT_MAX, lost), "{}", listed());
     }
 
     /// Files do not come from alpha.
@@ -249,7 +250,7 @@ fn reads(machine: &Booting) {
     let count = || machine.said().bytes().filter(|byte| *byte == b'.').count();
     let before = count();
     assert!(
-        eventually(PATIENCE, || count() > before + 100),
+        eventually(BOOT_MAX, || count() > before + 100),
         "{before} reads, then {}: {}",
         count(),
         machine.said()
@@ -263,7 +264,7 @@ fn dies_with_a_disk(name: &str, by: &str, lines: &str, death: Death) {
     let machine = scene.boot(Firmware::Bios);
     scene.sees("alpha", "by HTTP", &machine);
     let runs = || machine.said().contains("..........");
-    assert!(eventually(PATIENCE, runs), "{by}: {}", machine.said());
+    assert!(eventually(BOOT_MAX, runs), "{by}: {}", machine.said());
     scene.dies(death);
     reads(&machine);
     reads(&machine);

@@ -1,6 +1,7 @@
 //! Machines of every firmware boot what the file says: QEMU with the real firmware and loaders.
 
-use crate::boot_site::{BootSite, Firmware, MAC};
+use crate::boot_site::{BootSite, MAC};
+use lab::Firmware;
 use std::process::{Command, Stdio};
 
 const LINES: &str = "
@@ -13,7 +14,7 @@ fn boots(name: &str, firmware: Firmware, further: &str, loader: &str) {
     let Some(site) = BootSite::new(name, &format!("{LINES}\n{further}")) else {
         return;
     };
-    site.machine.boot(MAC, firmware).boots("of=rescue");
+    site.machine.boot(MAC, firmware).unwrap().boots("of=rescue");
     let why = site.why("node7");
     assert!(
         why.contains("OFFER 10.20.0.107") && why.contains(loader),
@@ -54,7 +55,7 @@ fn boots_over_ipv6(name: &str, firmware: Firmware, loader: &str) {
     let Some(site) = BootSite::new(name, LINES_6) else {
         return;
     };
-    site.machine.boot(MAC, firmware).boots("of=rescue");
+    site.machine.boot(MAC, firmware).unwrap().boots("of=rescue");
     let why = site.why("node7");
     for words in ["REPLY fd00:20::107", loader, "rescue/initrd0"] {
         assert!(why.contains(words), "no {words}: {why}");
@@ -122,7 +123,7 @@ fn a_machine_boots_beside_another_dhcp_server() {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let _dnsmasq = router.spawn(dnsmasq).unwrap();
-        site.machine.boot(MAC, firmware).boots("of=rescue");
+        site.machine.boot(MAC, firmware).unwrap().boots("of=rescue");
         let why = site.why("node7");
         assert!(why.contains("another server gives it an address"), "{why}");
     }
@@ -140,7 +141,10 @@ fn a_line_with_once_boots_its_image_a_single_time() {
         assert!(list.contains(words), "{list}");
     };
     listed("rescue (once)");
-    site.machine.boot(MAC, Firmware::Bios).boots("of=rescue");
+    site.machine
+        .boot(MAC, Firmware::Bios)
+        .unwrap()
+        .boots("of=rescue");
     listed("its disk");
     // Also for a role that begins.
     site.kill_role();
@@ -148,10 +152,16 @@ fn a_line_with_once_boots_its_image_a_single_time() {
     listed("its disk");
     let order = site.command(&["boot", "once", "node7", "worker"]);
     assert!(order.contains("boots next: worker"), "{order}");
-    site.machine.boot(MAC, Firmware::Bios).boots("of=worker");
+    site.machine
+        .boot(MAC, Firmware::Bios)
+        .unwrap()
+        .boots("of=worker");
     listed("its disk");
     site.command(&["boot", "once", "node7"]);
-    site.machine.boot(MAC, Firmware::Bios).boots("of=rescue");
+    site.machine
+        .boot(MAC, Firmware::Bios)
+        .unwrap()
+        .boots("of=rescue");
 }
 
 #[test]
@@ -161,7 +171,7 @@ fn a_new_machine_waits_until_it_has_a_line() {
         return;
     };
     let new = "52:54:00:00:00:99";
-    let machine = site.machine.boot(new, Firmware::Bios);
+    let machine = site.machine.boot(new, Firmware::Bios).unwrap();
     site.shows(new);
     let enlisted = site.command(&["boot", "enlist"]);
     assert!(

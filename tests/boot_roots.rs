@@ -1,7 +1,8 @@
 //! Machines whose root is on a node: by iSCSI, by NBD, and as copies that last until the next boot.
 
-use crate::boot_site::{BootSite, Firmware, MAC, PATIENCE};
-use crate::guest::Image;
+use crate::boot_site::{BootSite, MAC};
+use lab::Image;
+use lab::{BOOT_MAX, Firmware};
 use lab::{Scratch, eventually};
 use std::fs;
 use std::path::Path;
@@ -68,7 +69,7 @@ fn a_machine_with_bios_boots_a_disk_by_iscsi() {
         return;
     };
     site.shows("system (iqn.2026-01.org.evenkeel:lan.system): served");
-    let machine = site.machine.boot(MAC, Firmware::Bios);
+    let machine = site.machine.boot(MAC, Firmware::Bios).unwrap();
     machine.boots("by its boot sector");
     // What it wrote is in the file.
     let disk = fs::read(path).unwrap();
@@ -95,7 +96,7 @@ fn a_disk_with_an_overlay_is_as_it_was_at_each_boot() {
             return;
         };
         for _ in 0..2 {
-            let machine = site.machine.boot(MAC, Firmware::Bios);
+            let machine = site.machine.boot(MAC, Firmware::Bios).unwrap();
             machine.boots("by its boot sector");
             // One block was changed, in the overlay alone.
             site.shows("1 overlay with 4 KiB");
@@ -188,7 +189,7 @@ fn the_initial_ram_disk_of_debian_finds_its_root_by_nbd() {
         return;
     };
     for count in 1..=2 {
-        let machine = site.machine.boot(MAC, Firmware::Bios);
+        let machine = site.machine.boot(MAC, Firmware::Bios).unwrap();
         machine.boots("root=/dev/nbd0 nbdroot=10.20.0.2:10809/system ip=dhcp");
         let said = machine.said();
         assert!(said.contains("this root came by NBD"), "{said}");
@@ -277,7 +278,7 @@ fn a_machine_with_its_root_by_nbd_goes_on_when_the_role_dies() {
     let Some(site) = BootSite::new("roots-nbd-role", &lines) else {
         return;
     };
-    let machine = site.machine.boot(MAC, Firmware::Bios);
+    let machine = site.machine.boot(MAC, Firmware::Bios).unwrap();
     let count = || {
         let said = machine.said();
         let last = said
@@ -285,11 +286,11 @@ fn a_machine_with_its_root_by_nbd_goes_on_when_the_role_dies() {
             .find_map(|rest| rest.lines().next()?.parse::<u32>().ok());
         last.unwrap_or(0)
     };
-    assert!(eventually(PATIENCE, || count() >= 2), "{}", machine.said());
+    assert!(eventually(BOOT_MAX, || count() >= 2), "{}", machine.said());
     site.kill_role();
     let before = count();
     assert!(
-        eventually(PATIENCE, || count() >= before + 5),
+        eventually(BOOT_MAX, || count() >= before + 5),
         "{}",
         machine.said()
     );

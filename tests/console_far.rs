@@ -3,8 +3,8 @@
 
 use crate::cluster_site::{Machine, SOON, Site, configuration};
 use crate::console_screen::INIT;
-use crate::guest::Image;
 use crate::guest_site::PATIENCE;
+use lab::Image;
 use lab::{Host, eventually};
 use serde_json::Value;
 use std::io::{Read, Write};

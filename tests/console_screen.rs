@@ -2,8 +2,8 @@
 //! through the console.
 
 use crate::console_site::{ANNA, Console, OLGA, SOON, VERA};
-use crate::guest::Image;
 use crate::webdriver::{Browser, CONTROL};
+use lab::Image;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 

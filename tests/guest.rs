@@ -1,7 +1,7 @@
 //! A guest of QEMU on a volume: the distribution's kernel, and a first process of our own that
 //! checks a file system and a database, and writes both until it is killed.
 
-use lab::{Host, Process, Scratch, eventually};
+use lab::{Host, Image, Process, eventually};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -23,113 +23,39 @@ const MODULES: [&str; 8] = [
     "xfs",
 ];
 
-/// What guests begin with.
-pub struct Image {
-    kernel: PathBuf,
-    scratch: Scratch,
+/// What guests begin with. None where the kernel, QEMU or a program is not installed.
+pub fn image() -> Option<Image> {
+    Image::with(include_bytes!("guest-init.sh"), &PROGRAMS, &MODULES)
 }
 
-impl Image {
-    /// None where the kernel, QEMU or a program is not installed.
-    pub fn new() -> Option<Image> {
-        Image::with(include_bytes!("guest-init.sh"), &PROGRAMS, &MODULES)
-    }
-
-    /// With this first process, and these programs and modules.
-    pub fn with(init: &[u8], programs: &[&str], wanted: &[&str]) -> Option<Image> {
-        Image::with_files(init, programs, wanted, &[])
-    }
-
-    /// With further files, by their paths.
-    pub fn with_files(
-        init: &[u8],
-        programs: &[&str],
-        wanted: &[&str],
-        files: &[(&str, &[u8])],
-    ) -> Option<Image> {
-        let kernel = kernel()?;
-        let version = kernel.file_name()?.to_str()?.strip_prefix("vmlinuz-")?;
-        let modules = Path::new("/lib/modules").join(version);
-        let mut archive = Archive::default();
-        for directory in ["bin", "proc", "sys", "dev", "lib", "lib/modules", "lib64"] {
-            archive.add(directory, 0o040_755, &[]);
-        }
-        let mut libraries = Vec::new();
-        for program in programs {
-            let path = installed(program)?;
-            libraries.extend(libraries_of(&path));
-            let name = format!("bin/{program}");
-            archive.add(&name, 0o100_755, &fs::read(path).ok()?);
-        }
-        libraries.sort();
-        libraries.dedup();
-        for library in libraries {
-            let directory = Path::new(&library).parent()?.to_str()?;
-            let mut path = String::new();
-            for part in directory.split('/').filter(|part| !part.is_empty()) {
-                path = format!("{path}{part}");
-                archive.add(&path, 0o040_755, &[]);
-                path.push('/');
-            }
-            let name = library.trim_start_matches('/');
-            archive.add(name, 0o100_755, &fs::read(&library).ok()?);
-        }
-        for module in wanted {
-            // Some kernels have it built in.
-            if let Some(path) = find(&modules, &format!("{module}.ko")) {
-                let name = format!("lib/modules/{module}.ko");
-                archive.add(&name, 0o100_644, &fs::read(path).ok()?);
-            }
-        }
-        for (path, content) in files {
-            archive.add(path, 0o100_755, content);
-        }
-        archive.add("init", 0o100_755, init);
-        let scratch = Scratch::new().ok()?;
-        scratch.write("initrd", archive.end()).ok()?;
-        installed("qemu-system-x86_64")?;
-        Some(Image { kernel, scratch })
-    }
-
-    /// The kernel.
-    pub fn kernel(&self) -> &Path {
-        &self.kernel
-    }
-
-    /// The initial RAM disk.
-    pub fn initrd(&self) -> PathBuf {
-        self.scratch.path().join("initrd")
-    }
-
-    /// Starts a guest whose disk is the volume at this socket, with a file system of that kind.
-    pub fn start(&self, host: &Host, socket: &Path, kind: &str) -> Guest {
-        let disk = format!(
-            "driver=nbd,node-name=disk,server.type=unix,server.path={},export=mail,\
-             reconnect-delay=60,cache.direct=on",
-            socket.display()
-        );
-        let output = self.scratch.path().join("console");
-        let console = File::create(&output).unwrap();
-        let mut command = Command::new("qemu-system-x86_64");
-        command
-            .args(["-nodefaults", "-no-user-config", "-no-reboot"])
-            .args(["-display", "none", "-serial", "stdio"])
-            .args(["-accel", "tcg", "-m", "256"])
-            .arg("-kernel")
-            .arg(&self.kernel)
-            .arg("-initrd")
-            .arg(self.scratch.path().join("initrd"))
-            .arg("-append")
-            .arg(format!("console=ttyS0 quiet panic=-1 kind={kind}"))
-            .args(["-blockdev", &disk])
-            .args(["-device", "virtio-blk-pci,drive=disk"])
-            .stdin(Stdio::null())
-            .stdout(console.try_clone().unwrap())
-            .stderr(console);
-        Guest {
-            process: host.spawn(command).unwrap(),
-            output,
-        }
+/// Starts a guest whose disk is the volume at this socket, with a file system of that kind.
+pub fn start(image: &Image, host: &Host, socket: &Path, kind: &str) -> Guest {
+    let disk = format!(
+        "driver=nbd,node-name=disk,server.type=unix,server.path={},export=mail,\
+         reconnect-delay=60,cache.direct=on",
+        socket.display()
+    );
+    let output = image.directory().join("console");
+    let console = File::create(&output).unwrap();
+    let mut command = Command::new("qemu-system-x86_64");
+    command
+        .args(["-nodefaults", "-no-user-config", "-no-reboot"])
+        .args(["-display", "none", "-serial", "stdio"])
+        .args(["-accel", "tcg", "-m", "256"])
+        .arg("-kernel")
+        .arg(image.kernel())
+        .arg("-initrd")
+        .arg(image.initrd())
+        .arg("-append")
+        .arg(format!("console=ttyS0 quiet panic=-1 kind={kind}"))
+        .args(["-blockdev", &disk])
+        .args(["-device", "virtio-blk-pci,drive=disk"])
+        .stdin(Stdio::null())
+        .stdout(console.try_clone().unwrap())
+        .stderr(console);
+    Guest {
+        process: host.spawn(command).unwrap(),
+        output,
     }
 }
 
@@ -194,89 +120,16 @@ impl Guest {
     }
 }
 
-/// The newest kernel for virtual machines.
-fn kernel() -> Option<PathBuf> {
-    let entries = fs::read_dir("/boot").ok()?.flatten();
-    let kernels = entries.map(|entry| entry.path()).filter(|path| {
-        let name = path.file_name().and_then(|name| name.to_str());
-        name.is_some_and(|name| name.starts_with("vmlinuz-") && name.contains("cloud-amd64"))
-    });
-    kernels.max()
-}
-
-fn installed(program: &str) -> Option<PathBuf> {
-    let directories = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
-    let mut paths = directories
-        .iter()
-        .map(|directory| Path::new(directory).join(program));
-    paths.find(|path| path.exists())
-}
-
-/// The shared libraries of a program, and the loader.
-fn libraries_of(program: &Path) -> Vec<String> {
-    let listed = Command::new("ldd").arg(program).output();
-    let listed = listed.map(|listed| listed.stdout).unwrap_or_default();
-    let listed = String::from_utf8_lossy(&listed).into_owned();
-    let words = listed
-        .split_whitespace()
-        .filter(|word| word.starts_with('/'));
-    words.map(str::to_owned).collect()
-}
-
-fn find(directory: &Path, name: &str) -> Option<PathBuf> {
-    for entry in fs::read_dir(directory).ok()?.flatten() {
-        let path = entry.path();
-        let found = match entry.file_type().ok()?.is_dir() {
-            true => find(&path, name),
-            false => (entry.file_name() == *name).then_some(path),
-        };
-        if found.is_some() {
-            return found;
-        }
-    }
-    None
-}
-
-/// An archive as the kernel unpacks it: cpio, "newc".
-#[derive(Default)]
-struct Archive {
-    bytes: Vec<u8>,
-    entries: u32,
-}
-
-impl Archive {
-    fn add(&mut self, name: &str, mode: u32, content: &[u8]) {
-        self.entries += 1;
-        let (length, named) = (content.len() as u32, name.len() as u32 + 1);
-        let numbers = [self.entries, mode, 0, 0, 1, 0, length, 0, 0, 0, 0, named, 0];
-        self.bytes.extend(b"070701");
-        for number in numbers {
-            self.bytes.extend(format!("{number:08x}").bytes());
-        }
-        self.bytes.extend(name.bytes());
-        self.bytes.push(0);
-        self.pad();
-        self.bytes.extend(content);
-        self.pad();
-    }
-
-    fn pad(&mut self) {
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
-    }
-
-    fn end(mut self) -> Vec<u8> {
-        self.add("TRAILER!!!", 0, &[]);
-        self.bytes
-    }
-}
-
 /// Makes a file system of that kind in a file.
 pub fn format(kind: &str, file: &Path, bytes: u64) {
     let created = File::create(file).unwrap();
     created.set_len(bytes).unwrap();
     fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
-    let program = installed(&format!("mkfs.{kind}")).expect("mkfs");
     let quiet = if kind == "ext4" { "-qF" } else { "-qf" };
-    let made = Command::new(program).arg(quiet).arg(file).status().unwrap();
+    let made = Command::new(format!("mkfs.{kind}"))
+        .arg(quiet)
+        .arg(file)
+        .status()
+        .unwrap();
     assert!(made.success(), "mkfs.{kind}");
 }

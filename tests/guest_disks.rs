@@ -2,9 +2,9 @@
 //! of one moment have the same number, or the first disk the next one.
 
 use crate::cluster_site::SOON;
-use crate::guest::Image;
 use crate::guest_site::{MODULES, PATIENCE, PROGRAMS};
 use crate::volume_site::{NODES, VolumeSite};
+use lab::Image;
 use lab::eventually;
 use std::fs::File;
 use std::io::Read;

@@ -1,10 +1,10 @@
 //! The same moves by hand, for comparison: two QEMU that share one NBD export, without a cluster,
 //! leases, TLS and a second copy.
 
-use crate::guest::Image;
 use crate::guest_ping::{Ping, bridge};
 use crate::guest_site::{MODULES, PROGRAMS};
 use guest::migration::source::STANDSTILL_MS;
+use lab::Image;
 use lab::{Host, Lab, Process, Scratch, Switch, eventually};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};

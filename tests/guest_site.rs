@@ -2,8 +2,8 @@
 //! guest on the volume that both nodes have.
 
 use crate::cluster_site::{Machine, SOON};
-use crate::guest::Image;
 use crate::volume_site::{NODES, VolumeSite, other};
+use lab::Image;
 use lab::eventually;
 use serde_json::Value;
 use std::fs;

@@ -1,7 +1,7 @@
 //! File systems and a database in guests on a volume with two copies: a machine is killed with
 //! its guest, and the guest is started again at the other node.
 
-use crate::guest::{Image, format};
+use crate::guest::{self, format};
 use crate::volume_site::{VolumeSite, other};
 use lab::{Random, let_pass, setting};
 use std::time::Duration;
@@ -17,7 +17,7 @@ const LOAD_MS_MAX: u64 = 3000;
 #[track_caller]
 fn guests_are_killed(kind: &str, bytes: u64) {
     let kills = setting("VOLUME_KILLS").unwrap_or(KILLS);
-    let Some(image) = Image::new() else {
+    let Some(image) = guest::image() else {
         // CI has them.
         let missing = Err(lab::Missing::Program(
             "qemu-system-x86_64 or a cloud kernel",
@@ -36,7 +36,7 @@ fn guests_are_killed(kind: &str, bytes: u64) {
     for kill in 0..=kills {
         volumes.in_sync();
         let client = &volumes.site.client;
-        let guest = image.start(client, &volumes.socket(node), kind);
+        let guest = guest::start(&image, client, &volumes.socket(node), kind);
         guest.is_clean(committed);
         if kill == kills {
             return;

@@ -19,6 +19,7 @@
 //! | a disk that stalls, fails, lies about a flush, or loses power | [`UnreliableDisk`] |
 //! | some packets only | [`Host::block`] |
 //! | a storage system, and guests that count on it | [`IscsiTarget`] |
+//! | a machine without a disk, with real firmware | [`Diskless`], [`Image`] |
 //! | the management controller of a machine | [`Controller`] |
 //! | what a client saw | [`Probe`], [`Watcher`] with an [`Answerer`] on each machine |
 //! | what was said on a cable | [`Capture`] |
@@ -82,6 +83,7 @@ mod capture;
 mod clean;
 mod controller;
 mod disk;
+mod diskless;
 mod echo;
 mod error;
 mod exit;
@@ -92,6 +94,7 @@ mod guard;
 mod healed;
 mod host;
 mod http;
+mod image;
 mod link;
 mod name;
 mod names;
@@ -122,6 +125,7 @@ pub use capture::{Capture, Frame, Talk};
 pub use clean::{Removed, clean};
 pub use controller::Controller;
 pub use disk::FullDisk;
+pub use diskless::{BOOT_MAX, Booting, Diskless, Firmware};
 pub use echo::Echo;
 pub use error::LabError;
 pub use exit::Exit;
@@ -131,6 +135,7 @@ pub use guard::{Missing, installed, may_run, privileged};
 pub use healed::Condition;
 pub use host::{Host, Location};
 pub use http::{Answer, Malformed};
+pub use image::Image;
 pub use link::{Interface, Link, Switch};
 pub use names::{Names, Records};
 pub use origin::{Behaviour, Origin};

@@ -1,12 +1,15 @@
 //! Which clients ask, and what is counted.
 
+use super::firmware;
+use super::hand::DNSMASQ;
 use super::options::Options;
 use super::site::{Kind, Load, Measured, Site};
+use super::storm::{self, By};
 use crate::comparison::Error;
 use crate::comparison::{Sample, Unit};
+use lab::Firmware;
 use std::path::Path;
 
-const DNSMASQ: &str = "/usr/sbin/dnsmasq";
 /// Exchanges that begin in a second: what each server answers without a loss.
 const RATE_KEA: u32 = 4_000;
 const RATE_DNSMASQ: u32 = 200;
@@ -18,6 +21,13 @@ pub enum Case {
     Range,
     DnsmasqMachines,
     DnsmasqRange,
+    Tftp,
+    Http,
+    Bios,
+    UefiCard,
+    UefiTftp,
+    UefiHttp,
+    Proxy,
 }
 
 impl crate::comparison::Case for Case {
@@ -26,6 +36,13 @@ impl crate::comparison::Case for Case {
         Case::Range,
         Case::DnsmasqMachines,
         Case::DnsmasqRange,
+        Case::Tftp,
+        Case::Http,
+        Case::Bios,
+        Case::UefiCard,
+        Case::UefiTftp,
+        Case::UefiHttp,
+        Case::Proxy,
     ];
 
     fn name(self) -> &'static str {
@@ -34,50 +51,121 @@ impl crate::comparison::Case for Case {
             Case::Range => "range",
             Case::DnsmasqMachines => "dnsmasq-machines",
             Case::DnsmasqRange => "dnsmasq-range",
+            Case::Tftp => "tftp",
+            Case::Http => "http",
+            Case::Bios => "bios",
+            Case::UefiCard => "uefi-card",
+            Case::UefiTftp => "uefi-tftp",
+            Case::UefiHttp => "uefi-http",
+            Case::Proxy => "proxy",
         }
     }
 }
 
 impl Case {
-    fn is_beside_kea(self) -> bool {
-        matches!(self, Case::Machines | Case::Range)
-    }
-
-    fn load(self) -> Load {
-        Load {
-            rate: match self.is_beside_kea() {
-                true => RATE_KEA,
-                false => RATE_DNSMASQ,
-            },
-            is_known: matches!(self, Case::Machines | Case::DnsmasqMachines),
-        }
-    }
-
-    /// The names of its rows: exchanges, and the time of an answer.
-    fn rows(self) -> [&'static str; 2] {
-        match self {
-            Case::Machines => [
-                "beside Kea, machines of the file: exchanges per CPU second",
-                "beside Kea, machines of the file: time to a reply, p99",
-            ],
-            Case::Range => [
-                "beside Kea, range: exchanges per CPU second",
-                "beside Kea, range: time to a reply, p99",
-            ],
-            Case::DnsmasqMachines => [
-                "beside dnsmasq, machines of the file: exchanges per CPU second",
-                "beside dnsmasq, machines of the file: time to a reply, p99",
-            ],
-            Case::DnsmasqRange => [
-                "beside dnsmasq, range: exchanges per CPU second",
-                "beside dnsmasq, range: time to a reply, p99",
-            ],
-        }
-    }
-
     /// One turn of one side.
     pub fn turn(self, options: &Options, is_left: bool) -> Result<Vec<Sample>, Error> {
-        let (kind, program) = match (is_left, self.is_beside_kea()) {
+        match self {
+            Case::Machines => self.exchanges(
+                options,
+                is_left,
+                [
+                    "beside Kea, machines of the file: exchanges per CPU second",
+                    "beside Kea, machines of the file: time to a reply, p99",
+                ],
+            ),
+            Case::Range => self.exchanges(
+                options,
+                is_left,
+                [
+                    "beside Kea, range: exchanges per CPU second",
+                    "beside Kea, range: time to a reply, p99",
+                ],
+            ),
+            Case::DnsmasqMachines => self.exchanges(
+                options,
+                is_left,
+                [
+                    "beside dnsmasq, machines of the file: exchanges per CPU second",
+                    "beside dnsmasq, machines of the file: time to a reply, p99",
+                ],
+            ),
+            Case::DnsmasqRange => self.exchanges(
+                options,
+                is_left,
+                [
+                    "beside dnsmasq, range: exchanges per CPU second",
+                    "beside dnsmasq, range: time to a reply, p99",
+                ],
+            ),
+            Case::Tftp => fetches(
+                By::Tftp,
+                options,
+                is_left,
+                [
+                    "beside dnsmasq, 1,000 machines load iPXE by TFTP: MiB a second",
+                    "beside dnsmasq, the same: until the last one has it",
+                    "beside dnsmasq, the same: CPU time",
+                ],
+            ),
+            Case::Http => fetches(
+                By::Http,
+                options,
+                is_left,
+                [
+                    "beside nginx, 1,000 machines load 2 MiB by HTTP: MiB a second",
+                    "beside nginx, the same: until the last one has it",
+                    "beside nginx, the same: CPU time",
+                ],
+            ),
+            Case::Bios => boots(
+                Firmware::Bios,
+                options,
+                is_left,
+                "BIOS, iPXE in the card, HTTP: to the first process",
+            ),
+            Case::UefiCard => boots(
+                Firmware::UefiCard,
+                options,
+                is_left,
+                "UEFI, iPXE in the card, HTTP: to the first process",
+            ),
+            Case::UefiTftp => boots(
+                Firmware::Uefi,
+                options,
+                is_left,
+                "UEFI, iPXE by TFTP, HTTP: to the first process",
+            ),
+            Case::UefiHttp => boots(
+                Firmware::UefiHttp,
+                options,
+                is_left,
+                "UEFI, iPXE by HTTP, HTTP: to the first process",
+            ),
+            Case::Proxy => boots_beside(
+                options,
+                is_left,
+                "BIOS, beside another DHCP server: to the first process",
+            ),
+        }
+    }
+
+    fn exchanges(
+        self,
+        options: &Options,
+        is_left: bool,
+        rows: [&'static str; 2],
+    ) -> Result<Vec<Sample>, Error> {
+        let is_beside_kea = matches!(self, Case::Machines | Case::Range);
+        let load = Load {
+            rate: if is_beside_kea {
+                RATE_KEA
+            } else {
+                RATE_DNSMASQ
+            },
+            is_known: matches!(self, Case::Machines | Case::DnsmasqMachines),
+        };
+        let (kind, program) = match (is_left, is_beside_kea) {
             (false, _) => (Kind::Evenkeel, &*options.right),
             (true, true) => (Kind::Kea, &*options.left),
             (true, false) => (Kind::Dnsmasq, Path::new(DNSMASQ)),
@@ -86,8 +174,8 @@ impl Case {
             exchanges,
             cpu,
             p99,
-        } = Site::start(kind, program)?.load(self.load())?;
-        let [exchanges_row, p99_row] = self.rows();
+        } = Site::start(kind, program)?.load(load)?;
+        let [exchanges_row, p99_row] = rows;
         Ok(vec![
             Sample {
                 row: exchanges_row,
@@ -101,4 +189,63 @@ impl Case {
             },
         ])
     }
+}
+
+/// Many machines fetch at one time.
+fn fetches(
+    by: By,
+    options: &Options,
+    is_left: bool,
+    rows: [&'static str; 3],
+) -> Result<Vec<Sample>, Error> {
+    let measured = storm::measure(by, (!is_left).then_some(&*options.right))?;
+    let mebibytes = measured.bytes as f64 / f64::from(1 << 20);
+    let values = [
+        (
+            Unit::Times,
+            (mebibytes / measured.all.as_secs_f64()).round(),
+        ),
+        (Unit::Milliseconds, measured.all.as_secs_f64() * 1000.0),
+        (Unit::Milliseconds, measured.cpu.as_secs_f64() * 1000.0),
+    ];
+    Ok({ rows.into_iter().zip(values) }
+        .map(|(row, (unit, value))| Sample { row, unit, value })
+        .collect())
+}
+
+/// A machine boots.
+fn boots(
+    firmware: Firmware,
+    options: &Options,
+    is_left: bool,
+    row: &'static str,
+) -> Result<Vec<Sample>, Error> {
+    let kind = firmware::Kind {
+        firmware,
+        is_proxy: false,
+    };
+    boots_as(kind, options, is_left, row)
+}
+
+/// The same, where another server gives it an address.
+fn boots_beside(options: &Options, is_left: bool, row: &'static str) -> Result<Vec<Sample>, Error> {
+    let kind = firmware::Kind {
+        firmware: Firmware::Bios,
+        is_proxy: true,
+    };
+    boots_as(kind, options, is_left, row)
+}
+
+fn boots_as(
+    kind: firmware::Kind,
+    options: &Options,
+    is_left: bool,
+    row: &'static str,
+) -> Result<Vec<Sample>, Error> {
+    let time = firmware::measure(kind, (!is_left).then_some(&*options.right))?;
+    Ok(vec![Sample {
+        row,
+        unit: Unit::Milliseconds,
+        value: time.as_secs_f64() * 1000.0,
+    }])
 }

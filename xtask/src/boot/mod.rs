@@ -1,11 +1,15 @@
-//! `cargo xtask bench-boot`: Kea and dnsmasq beside Evenkeel as DHCP servers of one network, with
-//! the same machines and the same range, in one run and in turn.
+//! `cargo xtask bench-boot`: Kea, dnsmasq and nginx beside Evenkeel, in one run and in turn: DHCP with
+//! the same machines and the same range, files that many machines fetch at one time, and boots of
+//! machines with real firmware.
 //!
-//! perfdhcp is their clients. It never compares numbers of different runs or machines.
+//! It never compares numbers of different runs or machines.
 
 mod case;
+mod firmware;
+mod hand;
 mod options;
 mod site;
+mod storm;
 
 use crate::comparison::{self, Case as _, Error, Table};
 use options::Options;
@@ -47,15 +51,19 @@ fn run(options: &Options) -> Result<bool, Error> {
 
 fn heading(options: &Options) -> String {
     format!(
-        "A server and perfdhcp (as a relay) in two network namespaces. Each server knows the same \
+        "DHCP: a server and perfdhcp (as a relay) in two network namespaces. Each server knows the same \
          10,000 machines with an address of their own and the same range of 64,000 addresses; none \
          looks for other users of an address behind a relay. evenkeel has each lease of the range on \
          its disk before it acknowledges it; Kea (memfile) and dnsmasq do not wait for that. Clients \
          begin 4,000 exchanges a second beside Kea and 200 beside dnsmasq, for {} s. An exchange is \
-         DISCOVER, OFFER, REQUEST and ACK; the CPU time is that of all processes of the server. They \
+         DISCOVER, OFFER, REQUEST and ACK. Files: {} machines, each with an address of its own, begin at one \
+         time; by TFTP they ask for blocks of 1,432 bytes and repeat after a second, and all of them are \
+         one thread. Boots: QEMU without hardware virtualisation, from its start to the first process of \
+         Linux, beside dnsmasq and nginx configured by hand. CPU time is that of all processes of the server. They \
          took turns, {} repetitions. The last column is the other one's median divided by evenkeel's: \
-         below 1 is better for evenkeel where exchanges are counted, above 1 where time is.",
+         below 1 is better for evenkeel where exchanges or bytes are counted, above 1 where time is.",
         site::SECONDS,
+        storm::MACHINES,
         options.repetitions
     )
 }

@@ -9,7 +9,7 @@ pub type Options = options::Options<Case>;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
-Network boot: Kea or dnsmasq and evenkeel in turn as DHCP servers, in namespaces (as root).
+Network boot: Kea, dnsmasq or nginx and evenkeel in turn, in namespaces (as root).
 
 usage: cargo xtask bench-boot [OPTION...]
 
@@ -18,6 +18,10 @@ usage: cargo xtask bench-boot [OPTION...]
                         range             new clients of a range, beside Kea
                         dnsmasq-machines  as machines, beside dnsmasq
                         dnsmasq-range     as range, beside dnsmasq
+                        tftp              1,000 machines load iPXE, beside dnsmasq
+                        http              1,000 machines load a file, beside nginx
+                        bios, uefi-card, uefi-tftp, uefi-http, proxy
+                                          a machine boots, beside dnsmasq and nginx
   --repetitions N     of each case (5)
   --left COMMAND      Kea (/usr/sbin/kea-dhcp4)
   --right COMMAND     what is compared (target/release/evenkeel)

@@ -233,12 +233,12 @@ impl Site {
         };
         let (clients, base) = (clients.to_string(), format!("mac={base}"));
         let (rate, time) = (load.rate.to_string(), SECONDS.to_string());
-        let before = self.cpu();
+        let before = cpu_of(&self.program);
         let words = [
             "-R", &clients, "-b", &base, "-r", &rate, "-p", &time, "-W", "500000",
         ];
         let text = self.perfdhcp(&words)?;
-        let cpu = self.cpu().saturating_sub(before);
+        let cpu = cpu_of(&self.program).saturating_sub(before);
         let exchanges = received(&text);
         let p99 = p99(&text).filter(|_| exchanges > 0.0);
         let p99 = p99.ok_or_else(|| self.not_ready("clients are answered"))?;
@@ -248,21 +248,21 @@ impl Site {
             p99,
         })
     }
+}
 
-    /// The CPU time of all processes of the server.
-    fn cpu(&self) -> Duration {
-        let mut tree = self.program.tree();
-        tree.extend(rustix::process::Pid::from_raw(self.program.pid()));
-        tree.sort_unstable_by_key(|pid| pid.as_raw_nonzero());
-        tree.dedup();
-        tree.into_iter()
-            .map(|pid| cpu_of(pid.as_raw_nonzero().get()))
-            .sum()
-    }
+/// The CPU time of all processes of a server.
+pub fn cpu_of(program: &Process) -> Duration {
+    let mut tree = program.tree();
+    tree.extend(rustix::process::Pid::from_raw(program.pid()));
+    tree.sort_unstable_by_key(|pid| pid.as_raw_nonzero());
+    tree.dedup();
+    tree.into_iter()
+        .map(|pid| cpu_of_process(pid.as_raw_nonzero().get()))
+        .sum()
 }
 
 /// The CPU time of all threads of a process, also of those that have ended.
-fn cpu_of(pid: i32) -> Duration {
+fn cpu_of_process(pid: i32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
     // The user's and the system's: fields 14 and 15.
@@ -298,7 +298,8 @@ fn p99(text: &str) -> Option<Duration> {
     Some(Duration::from_secs_f64(time.max(0.0)))
 }
 
-fn output(command: &mut Command, path: &PathBuf) -> Result<(), Error> {
+/// What a command prints goes to a file.
+pub fn output(command: &mut Command, path: &PathBuf) -> Result<(), Error> {
     let failed = |source| Error::File {
         doing: "creating",
         path: path.clone(),

@@ -1,0 +1,204 @@
+//! How long a machine takes from its power switch to its kernel: the real firmware and loaders, with
+//! dnsmasq and nginx by hand, or Evenkeel.
+
+use super::hand::{HTTP_PORT, Hand};
+use super::site::output;
+use crate::comparison::Error;
+use lab::{BOOT_MAX, Diskless, Firmware, Host, Image, Lab, Process, Scratch, Switch};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const MAC: &str = "52:54:00:00:00:07";
+
+/// A kind of machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kind {
+    pub firmware: Firmware,
+    /// Another server gives addresses.
+    pub is_proxy: bool,
+}
+
+/// A network with servers, and a machine.
+struct Scene {
+    // What works in the hosts goes before them.
+    programs: Vec<Process>,
+    machine: Diskless,
+    scratch: Scratch,
+    /// Of the other server.
+    beside: Scratch,
+    _hosts: Vec<Host>,
+    _lan: Switch,
+    _lab: Lab,
+}
+
+/// Boots a machine, and returns how long it took to its first process.
+pub fn measure(kind: Kind, evenkeel: Option<&Path>) -> Result<Duration, Error> {
+    let init = include_bytes!("../../../tests/boot-init.sh");
+    let image = Image::with(init, &["busybox"], &[]);
+    let image = image.ok_or(Error::Missing(lab::Missing::Program("qemu-system-x86_64")))?;
+    let scene = Scene::start(kind, evenkeel, &image)?;
+    let began = Instant::now();
+    let booting = scene.machine.boot(MAC, kind.firmware)?;
+    match booting.booted(BOOT_MAX) {
+        Some(_) => Ok(began.elapsed()),
+        None => Err(Error::NotReady {
+            label: evenkeel.map_or("by hand".to_owned(), |path| path.display().to_string()),
+            waited_for: "the machine boots",
+            said: booting.said() + &scene.said(),
+        }),
+    }
+}
+
+impl Scene {
+    fn start(kind: Kind, evenkeel: Option<&Path>, image: &Image) -> Result<Scene, Error> {
+        let lab = Lab::new("firmware")?;
+        let lan = lab.switch("lan")?;
+        let machine = Diskless::new(&lab, &lan, "diskless")?;
+        let (server, router) = (lab.host("server")?, lab.host("router")?);
+        lan.attach(&server)?.address("10.20.0.2/24")?;
+        lan.attach(&router)?.address("10.20.0.1/24")?;
+        let mut scene = Scene {
+            programs: Vec::new(),
+            machine,
+            scratch: Scratch::new()?,
+            beside: Scratch::new()?,
+            _hosts: Vec::new(),
+            _lan: lan,
+            _lab: lab,
+        };
+        if kind.is_proxy {
+            let lines = "interface=eth0\nno-ping\ndhcp-authoritative\n\
+                         dhcp-range=10.20.0.50,10.20.0.60,1h\n";
+            let command = Hand::dnsmasq(&scene.beside, lines)?;
+            scene.spawn(&router, command, "router")?;
+            scene.wait("dnsmasq starts", || {
+                scene.beside.path().join("dnsmasq.pid").exists()
+            })?;
+        }
+        match evenkeel {
+            Some(program) => scene.evenkeel(&server, program, kind, image)?,
+            None => scene.by_hand(&server, kind, image)?,
+        }
+        scene._hosts = vec![server, router];
+        Ok(scene)
+    }
+
+    fn spawn(&mut self, host: &Host, mut command: Command, name: &str) -> Result<(), Error> {
+        output(&mut command, &self.scratch.path().join(name))?;
+        self.programs.push(host.spawn(command)?);
+        Ok(())
+    }
+
+    fn wait(&self, what: &'static str, is_done: impl FnMut() -> bool) -> Result<(), Error> {
+        match lab::eventually(BOOT_MAX, is_done) {
+            true => Ok(()),
+            false => Err(Error::NotReady {
+                label: "a server".to_owned(),
+                waited_for: what,
+                said: self.said(),
+            }),
+        }
+    }
+
+    fn said(&self) -> String {
+        let read = |name| fs::read(self.scratch.path().join(name)).unwrap_or_default();
+        ["router", "dnsmasq", "nginx", "evenkeel"]
+            .map(|name| String::from_utf8_lossy(&read(name)).into_owned())
+            .concat()
+    }
+
+    fn evenkeel(
+        &mut self,
+        server: &Host,
+        program: &Path,
+        kind: Kind,
+        image: &Image,
+    ) -> Result<(), Error> {
+        let (addresses, own) = match kind.is_proxy {
+            true => (" proxy\n", ""),
+            false => (" range 10.20.0.100 10.20.0.199\n", " address 10.20.0.107"),
+        };
+        let path = self.scratch.path();
+        let text = format!(
+            "boot lan\n interface eth0\n leases {}\n{addresses} image rescue kernel {} initrd {} \
+             append console=ttyS0 quiet panic=-1\n machine node7 mac {MAC}{own} image rescue\n",
+            path.join("leases").display(),
+            image.kernel().display(),
+            image.initrd().display(),
+        );
+        let file = self.scratch.write("boot.cfg", text)?;
+        let runtime = self.scratch.path().to_owned();
+        let mut command = Command::new(program);
+        command.args(["run", "-f"]).arg(file);
+        command.env("EVENKEEL_RUNTIME_DIRECTORY", &runtime);
+        self.spawn(server, command, "evenkeel")?;
+        let answers = || {
+            let mut command = Command::new(program);
+            command.args(["boot", "show"]);
+            command.env("EVENKEEL_RUNTIME_DIRECTORY", &runtime);
+            { server.run(command) }.is_ok_and(|shown| shown.contains(": answers"))
+        };
+        self.wait("evenkeel answers", answers)
+    }
+
+    /// As the manuals of iPXE and dnsmasq say.
+    fn by_hand(&mut self, server: &Host, kind: Kind, image: &Image) -> Result<(), Error> {
+        let base = format!("http://10.20.0.2:{HTTP_PORT}");
+        let addresses = match kind.is_proxy {
+            true => format!(
+                "dhcp-range=10.20.0.0,proxy\npxe-service=tag:!ipxe,x86PC,\"iPXE\",undionly.kpxe\n\
+                 pxe-service=tag:ipxe,x86PC,\"iPXE\",{base}/boot.ipxe\n"
+            ),
+            false => format!(
+                "dhcp-range=10.20.0.100,10.20.0.199,1h\ndhcp-host={MAC},10.20.0.107\n\
+                 dhcp-authoritative\ndhcp-boot=tag:bios,tag:!ipxe,undionly.kpxe\n\
+                 dhcp-boot=tag:uefi,tag:!ipxe,snponly.efi\n\
+                 dhcp-boot=tag:web,tag:!ipxe,{base}/snponly.efi\n\
+                 dhcp-option-force=tag:web,60,HTTPClient\n"
+            ),
+        };
+        let lines = format!(
+            "interface=eth0\nno-ping\ndhcp-match=set:ipxe,175\n\
+             dhcp-match=set:bios,option:client-arch,0\n\
+             dhcp-match=set:uefi,option:client-arch,7\ndhcp-match=set:uefi,option:client-arch,9\n\
+             dhcp-match=set:web,option:client-arch,16\n{addresses}\
+             dhcp-boot=tag:ipxe,{base}/boot.ipxe\n"
+        );
+        let nginx = Hand::http(&self.scratch)?;
+        let www = self.scratch.path().join("www");
+        let copy = |from: &Path, name: &str| {
+            let path = www.join(name);
+            let copied = fs::copy(from, &path).map(drop);
+            copied.map_err(|source| Error::File {
+                doing: "creating",
+                path,
+                source,
+            })
+        };
+        copy(image.kernel(), "kernel")?;
+        copy(&image.initrd(), "initrd")?;
+        copy(Path::new("/usr/lib/ipxe/snponly.efi"), "snponly.efi")?;
+        let script = format!(
+            "#!ipxe\nkernel {base}/kernel initrd=initrd console=ttyS0 quiet panic=-1\n\
+             initrd {base}/initrd\nboot\n"
+        );
+        self.scratch.write("www/boot.ipxe", script)?;
+        let dnsmasq = Hand::dnsmasq(&self.scratch, &lines)?;
+        self.spawn(server, nginx, "nginx")?;
+        self.spawn(server, dnsmasq, "dnsmasq")?;
+        let is_there = |name: &str| self.scratch.path().join(name).exists();
+        self.wait("dnsmasq and nginx start", || {
+            is_there("nginx.pid") && is_there("dnsmasq.pid")
+        })
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        for program in &self.programs {
+            program.kill_tree();
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The other side of files and boots: dnsmasq and nginx, configured by hand.
+
+use crate::comparison::Error;
+use lab::Scratch;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+pub const DNSMASQ: &str = "/usr/sbin/dnsmasq";
+pub const NGINX: &str = "/usr/sbin/nginx";
+/// Where files are fetched by HTTP.
+pub const HTTP_PORT: u16 = 7447;
+/// iPXE of the distribution.
+const LOADERS: &str = "/usr/lib/ipxe";
+
+/// Writes their files.
+pub struct Hand;
+
+impl Hand {
+    /// dnsmasq that serves boot loaders alone.
+    pub fn tftp(scratch: &Scratch) -> Result<Command, Error> {
+        Hand::dnsmasq(scratch, "interface=eth0\n")
+    }
+
+    /// dnsmasq with these lines, and boot loaders by TFTP.
+    pub fn dnsmasq(scratch: &Scratch, lines: &str) -> Result<Command, Error> {
+        let path = scratch.path().display();
+        let text = format!(
+            "port=0\nbind-interfaces\nuser=root\nquiet-dhcp\nquiet-tftp\nenable-tftp\n\
+             tftp-root={LOADERS}\ntftp-max=4000\ntftp-no-fail\n\
+             dhcp-leasefile={path}/dnsmasq.leases\npid-file={path}/dnsmasq.pid\n{lines}"
+        );
+        let file = scratch.write("dnsmasq.conf", text)?;
+        let mut command = Command::new(DNSMASQ);
+        command.args(["--keep-in-foreground", "-C"]).arg(file);
+        Ok(command)
+    }
+
+    /// nginx that serves what is below `www`, and the file of a storm at every machine's path.
+    pub fn http(scratch: &Scratch) -> Result<Command, Error> {
+        let directory = scratch.path().join("www");
+        let failed = |source| Error::File {
+            doing: "creating",
+            path: directory.clone(),
+            source,
+        };
+        fs::create_dir_all(&directory).map_err(failed)?;
+        let path = scratch.path().display();
+        let text = format!(
+            "user root;\nworker_processes auto;\nworker_rlimit_nofile 8192;\ndaemon off;\n\
+             pid {path}/nginx.pid;\nerror_log {path}/nginx.error;\n\
+             events {{ worker_connections 4096; }}\n\
+             http {{ access_log off; sendfile on; tcp_nopush on; default_type application/octet-stream;\n\
+             client_body_temp_path {path}/t1; proxy_temp_path {path}/t2; fastcgi_temp_path {path}/t3;\n\
+             uwsgi_temp_path {path}/t4; scgi_temp_path {path}/t5;\n\
+             server {{ listen {HTTP_PORT} backlog=4096; root {}; \
+             location ~ /storm/kernel$ {{ alias {path}/file; }} }} }}\n",
+            directory.display()
+        );
+        let file = scratch.write("nginx.conf", text)?;
+        let mut command = Command::new(NGINX);
+        command
+            .arg("-c")
+            .arg(file)
+            .arg("-e")
+            .arg(Path::new("stderr"));
+        Ok(command)
+    }
+}
