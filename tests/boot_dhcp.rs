@@ -142,7 +142,7 @@ fn an_address_that_somebody_has_already_is_not_given() {
         squatter.at.address(&format!("10.60.0.{last}/24")).unwrap();
     }
     site.start(RANGE);
-    // Each offer finds one that is in use, until the free one is left.
+    // It is offered the free one, and none of those that are in use.
     let client = site.client("client");
     let mut given = None;
     let got = || {
@@ -150,6 +150,8 @@ fn an_address_that_somebody_has_already_is_not_given() {
         given.as_deref() == Some("10.60.0.109")
     };
     assert!(eventually(SOON * 2, got), "{given:?}");
+    let why = site.ours(&["boot", "why", &client.mac()]);
+    assert!(!why.contains("NAK"), "{why}");
     site.why(&squatter, "it did not get this address here");
 }
 

@@ -1,5 +1,6 @@
 //! Decides what a client is answered, and says why.
 
+use super::limit::Declines;
 use super::loads::{Leader, Loads, is_not_answered, loads};
 use super::pool::{Claim, How, NoOffer, Pool};
 use super::reply::{Answer, File, Given, Verdict};
@@ -53,6 +54,12 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Whether an address is offered: its client waits for others, too.
+    pub fn is_offer(&self) -> bool {
+        let verdict = self.answer.as_ref().map(|answer| answer.verdict);
+        verdict == Some(Verdict::Offer)
+    }
+
     fn silent(why: impl Into<String>) -> Decision {
         Decision {
             answer: None,
@@ -83,9 +90,10 @@ pub struct Desk {
     turns: Turns,
     /// None: this node decides what is booted once.
     leader: Option<Leader>,
-    /// None: no range.
     /// The last request of a machine of the file to another node, and how often it came.
     asked: HashMap<Mac, (u32, u8)>,
+    declines: Declines,
+    /// None: no range.
     pool: Option<Pool>,
     /// Machines by their own addresses.
     fixed: HashMap<Ipv4Addr, Mac>,
@@ -116,6 +124,7 @@ impl Desk {
             turns: Turns::default(),
             leader: None,
             asked: HashMap::new(),
+            declines: Declines::default(),
             pool,
         }
     }
@@ -270,7 +279,9 @@ impl Desk {
                 ..decision
             };
         }
-        let other = (!is_node).then_some(server);
+        // Anybody can write anything there: only what may be a server of this network is told of.
+        let may_be = self.here.network.may_have(server) || request.route.relay.is_some();
+        let other = (!is_node && may_be && is_unicast(server)).then_some(server);
         if let Some(pool) = &mut self.pool {
             pool.withdraw(request.mac);
         }
@@ -417,6 +428,15 @@ impl Desk {
         let address = request.claims.wants.or(request.claims.uses);
         match (address, &mut self.pool) {
             (Some(address), Some(pool)) if pool.of(request.mac) == Some(address) => {
+                if !self.declines.admits(request.mac, now_ms) {
+                    // Somebody who is there answers.
+                    let probe = request.route.relay.is_none().then_some(address);
+                    let why = "it has declined too many addresses to be believed without a proof";
+                    return Decision {
+                        probe,
+                        ..Decision::silent(why)
+                    };
+                }
                 pool.decline(address, now_ms);
                 Decision::silent(format!(
                     "somebody else uses {address}, which is given to nobody for a while"
@@ -448,6 +468,12 @@ impl Desk {
             (Loads::Loader(name), _) => file(name.to_owned()),
         }
     }
+}
+
+/// Whether an address may be that of one machine.
+fn is_unicast(address: Ipv4Addr) -> bool {
+    let is_none = address.is_unspecified() || address.is_loopback() || address.is_link_local();
+    !(is_none || address.is_multicast() || address.octets()[0] >= 240)
 }
 
 #[cfg(test)]

@@ -53,6 +53,35 @@ impl Limit {
     }
 }
 
+/// Addresses that one client may decline within [`DECLINES_MS`]. A network may have a machine or two with
+/// addresses of their own; somebody who uses the MAC address of a machine to empty the range declines all.
+const DECLINES_MAX: usize = 2;
+/// As long as a declined address is left alone, milliseconds.
+const DECLINES_MS: u64 = super::pool::DECLINED_MS;
+
+/// What clients have declined.
+#[derive(Debug, Default)]
+pub struct Declines {
+    clients: HashMap<Mac, [Option<u64>; DECLINES_MAX]>,
+}
+
+impl Declines {
+    /// Whether a client is believed that somebody else uses its address.
+    pub fn admits(&mut self, mac: Mac, now_ms: u64) -> bool {
+        let counts = |at: &u64| now_ms.saturating_sub(*at) < DECLINES_MS;
+        if self.clients.len() >= CLIENTS_MAX && !self.clients.contains_key(&mac) {
+            self.clients
+                .retain(|_, all| all.iter().flatten().any(counts));
+            if self.clients.len() >= CLIENTS_MAX {
+                return false;
+            }
+        }
+        let all = self.clients.entry(mac).or_default();
+        let free = all.iter_mut().find(|one| !one.as_ref().is_some_and(counts));
+        free.map(|free| *free = Some(now_ms)).is_some()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +110,21 @@ mod tests {
             limit.admits(mac(number), u64::from(number) / 100);
             assert!(limit.buckets.len() <= CLIENTS_MAX);
         }
+    }
+
+    #[test]
+    fn a_client_declines_two_addresses_in_ten_minutes_and_others_as_many() {
+        let mut declines = Declines::default();
+        let admitted = |declines: &mut Declines, at| declines.admits(mac(1), at);
+        assert!(admitted(&mut declines, 0) && admitted(&mut declines, 1));
+        assert!(!admitted(&mut declines, 2) && !admitted(&mut declines, DECLINES_MS - 1));
+        assert!(declines.admits(mac(2), 2));
+        assert!(admitted(&mut declines, DECLINES_MS));
+        assert!(!admitted(&mut declines, DECLINES_MS));
+        // The table does not grow.
+        for number in 0..2 * u32::try_from(CLIENTS_MAX).unwrap() {
+            declines.admits(mac(number), DECLINES_MS);
+        }
+        assert!(declines.clients.len() <= CLIENTS_MAX);
     }
 }

@@ -21,7 +21,7 @@ use std::str::FromStr;
 /// For how long an offer is kept for the client, milliseconds.
 const OFFER_MS: u64 = 30_000;
 /// For how long an address is left alone that somebody else uses, milliseconds.
-const DECLINED_MS: u64 = 600_000;
+pub(super) const DECLINED_MS: u64 = 600_000;
 /// How long a packet may take, milliseconds. A client may also count its lease from when its
 /// answer came, and asks again at most so long before.
 const PACKET_MS: u64 = 60_000;

@@ -4,6 +4,7 @@ use super::reply::{Answer, Grant, Status, Verdict};
 use super::request::{Association, Kind, Request};
 use crate::assignment::Turns;
 use crate::config::{Lan, Network6, Six};
+use crate::dhcp::limit::Declines;
 use crate::dhcp::loads::{Leader, Loads, is_not_answered, loads};
 use crate::dhcp::pool::{Claim, How, NoOffer, Pool};
 use crate::dhcp::request::Stage;
@@ -60,6 +61,7 @@ pub struct Desk {
     turns: Turns,
     /// None: this node decides what is booted once.
     leader: Option<Leader>,
+    declines: Declines,
     /// None: no range.
     pool: Option<Pool<Ipv6Addr>>,
     /// Machines by their own addresses.
@@ -90,6 +92,7 @@ impl Desk {
             here,
             turns: Turns::default(),
             leader: None,
+            declines: Declines::default(),
             pool,
         }
     }
@@ -318,6 +321,9 @@ impl Desk {
                 }
                 is_known = true;
                 why = match request.kind {
+                    Kind::Decline if !self.declines.admits(mac, now_ms) => {
+                        "it has declined too many addresses to be believed".to_owned()
+                    }
                     Kind::Decline if pool.decline(*address, now_ms) => format!(
                         "somebody else uses {address}, which is given to nobody for a while"
                     ),

@@ -4,6 +4,7 @@ mod leases;
 mod running;
 mod server;
 mod six;
+mod waiting;
 
 pub use leases::Written;
 pub use server::Server;

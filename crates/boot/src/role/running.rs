@@ -4,6 +4,7 @@
 use super::Place;
 use super::server::{Files, Orders, lock};
 use super::six::{self, Six};
+use super::waiting::{Asked, Waiting};
 use crate::config::Network;
 use crate::dhcp::desk::{Decision, Here, Nodes};
 use crate::dhcp::reply::{To, Verdict, receiver, write};
@@ -14,7 +15,7 @@ use crate::net::batch::{self, Batch};
 use crate::net::frame::Frames;
 use crate::net::router::Router;
 use crate::net::{tcp, udp};
-use crate::site::Shared;
+use crate::site::{Shared, Site};
 use crate::tftp;
 use crate::turns;
 use configuration::outside::Outside;
@@ -48,6 +49,8 @@ pub(super) struct Running {
     sockets: Option<Sockets>,
     /// None without IPv6 in the section or at the interface.
     six: Option<Six>,
+    /// Offers of addresses which others may use.
+    waiting: Waiting<Outgoing>,
     looks: Instant,
     /// Why what was booted once is not kept, in words.
     turns_trouble: Option<String>,
@@ -72,6 +75,7 @@ struct Sockets {
 }
 
 /// Something to send.
+#[derive(Debug)]
 struct Outgoing {
     mac: Mac,
     to: To,
@@ -96,6 +100,7 @@ impl Running {
             files,
             sockets: None,
             six: None,
+            waiting: Waiting::default(),
             looks: Instant::now(),
             turns_trouble: None,
             batch: Batch::default(),
@@ -199,6 +204,9 @@ impl Running {
         if let Some(end_ms) = ends.into_iter().flatten().min() {
             left = left.min(Duration::from_millis(end_ms.saturating_sub(now_ms())));
         }
+        if let Some(due) = self.waiting.due() {
+            left = left.min(due.saturating_duration_since(Instant::now()));
+        }
         let timeout = Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(1),
             tv_nsec: i64::from(left.subsec_nanos()),
@@ -255,6 +263,7 @@ impl Running {
         if !self.sockets.as_ref().is_some_and(is_open) {
             // Before they are opened again: the ports may be the same.
             (self.sockets, self.six) = (None, None);
+            self.waiting.clear();
             self.close_files();
             if let Some(index) = index {
                 match Sockets::open(&interface, index, http_port) {
@@ -426,12 +435,18 @@ impl Running {
             return;
         };
         let mut site = self.site.lock();
+        let waiting = &mut self.waiting;
         let mut outgoing = Vec::new();
         for (socket, is_proxy_port) in [(&sockets.dhcp, false), (&sockets.proxy, true)] {
             self.batch.receive(socket);
             // Who has an address that was offered said so before its client took it.
             while let Some(owner) = sockets.frames.answer() {
                 site.in_use(owner.address, owner.mac, now_ms());
+                // The client is offered another one.
+                if let Some(asked) = waiting.drop_offer(owner.address) {
+                    let came = (&*asked.packet, asked.again, udp::CLIENT, false);
+                    outgoing.extend(decide(&mut site, sockets, waiting, came, now_ms()));
+                }
             }
             // Not before they have come: a lease begins when it is given, or later.
             let now = now_ms();
@@ -443,26 +458,16 @@ impl Running {
                 let SocketAddr::V4(from) = packet.from else {
                     continue;
                 };
-                let decided = site.decide(packet.bytes, is_proxy_port, now);
-                if let Some((request, decision)) = decided
-                    && let Some(here) = site.here()
-                {
-                    let port = if is_proxy_port {
-                        from.port()
-                    } else {
-                        udp::CLIENT
-                    };
-                    sockets.probe(&decision);
-                    outgoing.extend(outgoing_of(
-                        &request,
-                        &decision,
-                        here,
-                        &site.lan().tells,
-                        port,
-                    ));
-                }
+                let port = if is_proxy_port {
+                    from.port()
+                } else {
+                    udp::CLIENT
+                };
+                let came = (packet.bytes, 0, port, is_proxy_port);
+                outgoing.extend(decide(&mut site, sockets, waiting, came, now));
             }
         }
+        outgoing.extend(waiting.take(Instant::now()));
         let Some(server) = site.here().map(|here| here.address) else {
             return;
         };
@@ -482,6 +487,28 @@ impl Running {
         });
         drop(site);
         sockets.send_all(server, &kept);
+    }
+}
+
+/// Decides what a packet is answered: now, or once it is clear that nobody uses the address. `again`: how
+/// many offers its client did not get, since somebody uses their address.
+fn decide(
+    site: &mut Site,
+    sockets: &Sockets,
+    waiting: &mut Waiting<Outgoing>,
+    (packet, again, port, is_proxy_port): (&[u8], u8, u16, bool),
+    now_ms: u64,
+) -> Option<Outgoing> {
+    let (request, decision) = site.decide(packet, is_proxy_port, now_ms)?;
+    let here = site.here()?;
+    sockets.probe(&decision);
+    let out = outgoing_of(&request, &decision, here, &site.lan().tells, port)?;
+    match decision.probe.filter(|_| decision.is_offer()) {
+        Some(address) => {
+            let packet = packet.to_vec();
+            waiting.add(address, Asked { packet, again }, out, Instant::now())
+        }
+        None => Some(out),
     }
 }
 

@@ -135,7 +135,9 @@ impl Site {
                 Ok(Content::File(found.ok_or_else(absent)?.1))
             }
             Named::Enlist(mac) => {
-                if matches!(assigned(&self.lan, &self.turns, mac), Assigned::Enlist) {
+                // What a machine is, it says itself.
+                let is_new = matches!(assigned(&self.lan, &self.turns, mac), Assigned::Enlist);
+                if is_new && self.is_of(asker.address, mac) {
                     self.enlist(mac, facts(query));
                 }
                 made(script::enlisted(mac, &servers))
@@ -174,14 +176,16 @@ impl Site {
             Via::Tftp => "TFTP",
             Via::Http => "HTTP",
         };
-        let answered = match end {
-            Fetched::Whole(bytes) => format!("{bytes} bytes"),
-            Fetched::Broken(_) => String::new(),
+        let (mut answered, mut why) = match end {
+            Fetched::Whole(bytes) => (format!("{bytes} bytes"), String::new()),
+            Fetched::Broken(why) => (String::new(), why.clone()),
         };
-        let why = match end {
-            Fetched::Whole(_) => String::new(),
-            Fetched::Broken(why) => why.clone(),
-        };
+        if !self.is_of(asker.address, mac) {
+            // Not its own: it does not count as a sign that the machine boots.
+            let address = asker.address;
+            let bytes = std::mem::take(&mut answered);
+            why = format!("{address} asked for it, which this node did not give it; {bytes}{why}");
+        }
         self.history.add(
             mac,
             Step {
@@ -203,7 +207,12 @@ impl Site {
     /// of another machine.
     fn is_of(&self, address: IpAddr, mac: Mac) -> bool {
         let is_unknown = self.lan.gives == Gives::Other && address.is_ipv4();
-        is_unknown || self.seen.macs.get(&address) == Some(&mac)
+        let line = self.lan.machines.get(&mac);
+        let own = line.and_then(|machine| machine.address).map(IpAddr::V4);
+        let six = self.lan.six.as_ref();
+        let own6 = six.and_then(|six| six.machines.get(&mac)).copied();
+        let is_own = own == Some(address) || own6.map(IpAddr::V6) == Some(address);
+        is_unknown || is_own || self.seen.macs.get(&address) == Some(&mac)
     }
 
     /// A machine has all of a file. With all files of an image, it has had its turn.

@@ -493,3 +493,46 @@ fn a_client_that_took_the_offer_of_a_node_that_is_gone_is_answered_in_its_place(
         ("-: it takes the offer of 10.20.0.4".to_owned(), None)
     );
 }
+
+#[test]
+fn a_client_that_declines_whatever_it_gets_does_not_empty_the_range() {
+    let mut desk = desk(Unknown::Menu, RANGE);
+    let free = desk.pool().unwrap().free();
+    let mut probed = 0;
+    for now_ms in 0..20 {
+        let offer = desk.decide(&request(Kind::Discover, STRANGER, NOTHING), false, now_ms);
+        let given = offer.answer.and_then(|answer| answer.address?.address);
+        let Some(address) = given else { continue };
+        let claims = Claims {
+            wants: Some(address),
+            server: Some(SERVER),
+            uses: None,
+        };
+        for kind in [Kind::Request, Kind::Decline] {
+            let decision = desk.decide(&request(kind, STRANGER, claims.clone()), false, now_ms);
+            // Who is there answers, and is believed.
+            probed += u32::from(kind == Kind::Decline && decision.probe == Some(address));
+        }
+    }
+    assert_eq!(desk.pool().unwrap().count().declined, 2);
+    assert_eq!(desk.pool().unwrap().free(), free - 3);
+    assert_eq!(probed, 18);
+}
+
+#[test]
+fn what_cannot_be_a_server_of_the_network_is_none() {
+    let servers = [
+        Ipv4Addr::new(224, 0, 0, 5),
+        Ipv4Addr::BROADCAST,
+        Ipv4Addr::UNSPECIFIED,
+        Ipv4Addr::LOCALHOST,
+        Ipv4Addr::new(10, 77, 0, 1),
+        ip(255),
+    ];
+    for server in servers {
+        let mut desk = desk(Unknown::Menu, RANGE);
+        let claims = claims(None, Some(50), Some(server));
+        let decision = desk.decide(&request(Kind::Request, STRANGER, claims), false, 0);
+        assert_eq!((decision.answer, decision.other), (None, None), "{server}");
+    }
+}

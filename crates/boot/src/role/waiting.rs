@@ -1,0 +1,145 @@
+//! Offers that wait for a moment, until nobody has answered for their address: a machine that is offered
+//! one which somebody uses has to begin again, and firmware takes its time for that.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+/// How long the user of an address may take to answer. Firmware waits for offers for a second at least.
+pub(super) const WAIT: Duration = Duration::from_millis(100);
+/// Offers that wait at one time. One more is made at once: its client learns of another user later.
+const OFFERS_MAX: usize = 512;
+/// How often a client is offered another address in place of one that somebody uses.
+const AGAIN_MAX: u8 = 16;
+
+/// Offers that wait.
+#[derive(Debug)]
+pub(super) struct Waiting<T>(Vec<Offer<T>>);
+
+/// An offer that waits.
+#[derive(Debug)]
+struct Offer<T> {
+    address: Ipv4Addr,
+    until: Instant,
+    asked: Asked,
+    out: T,
+}
+
+/// What was asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Asked {
+    /// The packet.
+    pub(super) packet: Vec<u8>,
+    /// How many offers were dropped, since somebody uses their address.
+    pub(super) again: u8,
+}
+
+impl<T> Default for Waiting<T> {
+    fn default() -> Waiting<T> {
+        Waiting(Vec::new())
+    }
+}
+
+impl<T> Waiting<T> {
+    /// Lets an offer wait, or returns it where there is no room.
+    pub(super) fn add(
+        &mut self,
+        address: Ipv4Addr,
+        asked: Asked,
+        out: T,
+        now: Instant,
+    ) -> Option<T> {
+        // A client that asks again meanwhile gets one answer.
+        self.0.retain(|offer| offer.address != address);
+        if self.0.len() >= OFFERS_MAX {
+            return Some(out);
+        }
+        self.0.push(Offer {
+            address,
+            until: now + WAIT,
+            asked,
+            out,
+        });
+        None
+    }
+
+    /// When the next offer may be made.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.0.iter().map(|offer| offer.until).min()
+    }
+
+    /// Offers whose address nobody uses.
+    pub(super) fn take(&mut self, now: Instant) -> Vec<T> {
+        let is_due = |offer: &mut Offer<T>| offer.until <= now;
+        { self.0.extract_if(.., is_due) }
+            .map(|offer| offer.out)
+            .collect()
+    }
+
+    /// Somebody uses an address: who asked is to be offered another one.
+    pub(super) fn drop_offer(&mut self, address: Ipv4Addr) -> Option<Asked> {
+        let at = self.0.iter().position(|offer| offer.address == address)?;
+        let mut asked = self.0.swap_remove(at).asked;
+        asked.again += 1;
+        (asked.again < AGAIN_MAX).then_some(asked)
+    }
+
+    /// Drops all.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(number: u32) -> Ipv4Addr {
+        Ipv4Addr::from_bits(0x0a14_0000 + number)
+    }
+
+    fn asked(again: u8) -> Asked {
+        Asked {
+            packet: vec![1],
+            again,
+        }
+    }
+
+    #[test]
+    fn an_offer_is_made_when_nobody_has_answered_and_once() {
+        let now = Instant::now();
+        let mut waiting = Waiting::default();
+        assert_eq!(waiting.add(ip(1), asked(0), "first", now), None);
+        assert_eq!(waiting.add(ip(1), asked(0), "again", now + WAIT / 2), None);
+        assert_eq!(waiting.due(), Some(now + WAIT / 2 + WAIT));
+        assert_eq!(waiting.take(now + WAIT), Vec::<&str>::new());
+        assert_eq!(waiting.take(now + WAIT * 2), ["again"]);
+        assert_eq!(waiting.take(now + WAIT * 2), Vec::<&str>::new());
+        assert_eq!(waiting.due(), None);
+    }
+
+    #[test]
+    fn an_address_that_somebody_uses_is_not_offered_and_its_client_asks_anew_for_a_while() {
+        let now = Instant::now();
+        let mut waiting = Waiting::default();
+        waiting.add(ip(1), asked(0), "offer", now);
+        assert_eq!(waiting.drop_offer(ip(2)), None);
+        assert_eq!(waiting.drop_offer(ip(1)), Some(asked(1)));
+        assert_eq!(waiting.take(now + WAIT), Vec::<&str>::new());
+        waiting.add(ip(1), asked(AGAIN_MAX - 1), "offer", now);
+        assert_eq!(waiting.drop_offer(ip(1)), None);
+    }
+
+    #[test]
+    fn what_has_no_room_is_made_at_once() {
+        let now = Instant::now();
+        let mut waiting = Waiting::default();
+        for number in 0..OFFERS_MAX {
+            let number = u32::try_from(number).unwrap();
+            assert_eq!(waiting.add(ip(number), asked(0), "offer", now), None);
+        }
+        let beyond = ip(1 << 16);
+        assert_eq!(waiting.add(beyond, asked(0), "beyond", now), Some("beyond"));
+        waiting.clear();
+        assert_eq!(waiting.due(), None);
+    }
+}
