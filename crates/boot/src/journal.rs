@@ -33,7 +33,7 @@ pub struct Journal<A = Ipv4Addr> {
     /// Lines that could not be read at the start.
     damaged: usize,
     /// No other process has the file as long as this is there.
-    lock: Lock,
+    _lock: Lock,
 }
 
 impl<A: Address> Journal<A> {
@@ -59,7 +59,7 @@ impl<A: Address> Journal<A> {
             lines: known.len(),
             damaged,
             known,
-            lock,
+            _lock: lock,
         })
     }
 

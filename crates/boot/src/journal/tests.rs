@@ -60,7 +60,7 @@ fn a_copy_of_the_locks_descriptor_does_not_keep_the_next_one_away() {
     let scratch = Scratch::new().unwrap();
     let journal = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
     // As a process has it that is just about to become another program.
-    let _copy = journal.lock.0.try_clone().unwrap();
+    let _copy = journal._lock.0.try_clone().unwrap();
     assert!(Journal::<Ipv4Addr>::open(scratch.path(), "lan").is_err());
     drop(journal);
     assert!(Journal::<Ipv4Addr>::open(scratch.path(), "lan").is_ok());
