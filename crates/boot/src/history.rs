@@ -112,6 +112,12 @@ impl History {
     pub fn last_of(&self, mac: Mac) -> Option<&Step> {
         self.machines.get(&mac)?.steps.back()
     }
+
+    /// The last step of one machine that was answered.
+    pub fn answered_of(&self, mac: Mac) -> Option<&Step> {
+        let steps = self.machines.get(&mac)?.steps.iter();
+        steps.rev().find(|step| !step.answered.is_empty())
+    }
 }
 
 #[cfg(test)]
@@ -131,6 +137,21 @@ mod tests {
     fn mac(number: u32) -> Mac {
         let [a, b, c, d] = number.to_be_bytes();
         Mac([2, 0, a, b, c, d])
+    }
+
+    #[test]
+    fn what_is_not_answered_hides_no_answer() {
+        let mut history = History::default();
+        history.add(mac(1), step("a"));
+        assert_eq!(history.answered_of(mac(1)), None);
+        let answered = Step {
+            answered: "OFFER".to_owned(),
+            ..step("b")
+        };
+        history.add(mac(1), answered.clone());
+        // As beside another server, which the next packet is for.
+        history.add(mac(1), step("c"));
+        assert_eq!(history.answered_of(mac(1)), Some(&answered));
     }
 
     #[test]

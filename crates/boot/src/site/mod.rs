@@ -460,10 +460,7 @@ impl Site {
 
     /// Whether a machine has just asked what to boot.
     pub fn boots_now(&self, mac: Mac, now_ms: u64) -> bool {
-        let last = self
-            .history
-            .last_of(mac)
-            .filter(|step| !step.answered.is_empty());
+        let last = self.history.answered_of(mac);
         last.is_some_and(|step| now_ms.saturating_sub(step.at.boottime_ms) < BOOTS_MS)
     }
 
