@@ -3,12 +3,12 @@
 #![no_main]
 
 use boot::config::{Gives, Lan, Network, Tells, Unknown};
-use boot::dhcp::desk::{Desk, Here};
+use boot::dhcp::desk::{Desk, Here, Nodes};
 use boot::dhcp::pool::{Pool, Range};
 use boot::dhcp::reply::{Verdict, write};
 use boot::dhcp::request::Request;
 use libfuzzer_sys::fuzz_target;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 2);
@@ -17,28 +17,17 @@ const LAST: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 103);
 const LEASE_S: u32 = 120;
 
 fn desk() -> Desk {
-    let lan = Lan {
-        interface: "lan".to_owned(),
-        network: None,
-        gives: Gives::Range {
-            first: FIRST,
-            last: LAST,
-        },
-        lease_s: LEASE_S,
-        tells: Tells::default(),
-        disks: Default::default(),
-        images: BTreeMap::new(),
-        machines: BTreeMap::new(),
-        unknown: Unknown::Menu,
-        http_port: 7447,
-        leases: "/leases".into(),
-        secure_boot: false,
-        six: None,
+    let mut lan = Lan::plain("lan");
+    lan.gives = Gives::Range {
+        first: FIRST,
+        last: LAST,
     };
+    lan.lease_s = LEASE_S;
+    lan.unknown = Unknown::Menu;
     let here = Here {
         address: SERVER,
         network: Network::of(SERVER, 24),
-        others: Vec::new(),
+        nodes: Nodes::default(),
     };
     let range = Range {
         first: FIRST,

@@ -8,7 +8,7 @@ use part::role::PartMessage;
 use part::role::bounded::Name;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// An order or a question of an operator.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -138,6 +138,9 @@ pub struct Shown {
     pub mac: Mac,
     /// The address that it has or always gets.
     pub address: Option<Ipv4Addr>,
+    /// The same over IPv6.
+    #[serde(default)]
+    pub address6: Option<Ipv6Addr>,
     /// What it boots next, in words.
     pub next: String,
     /// The last thing that it asked.

@@ -18,6 +18,9 @@ const ROM_ASKS: &[u8] = &[
     60, 66, 67, 128, 129, 130, 131, 132, 133, 134, 135,
 ];
 
+/// What Windows asks for, since Vista; 10 and 11 ask for the search list (119), too.
+const WINDOWS_ASKS: &[u8] = &[1, 3, 6, 15, 31, 33, 43, 44, 46, 47, 119, 121, 249, 252];
+
 /// A packet of a client.
 pub(super) fn packet(flags: u16, ciaddr: [u8; 4], giaddr: [u8; 4], options: &[Raw<'_>]) -> Vec<u8> {
     let mut bytes = vec![1, 1, 6, u8::from(giaddr != [0; 4])];
@@ -176,6 +179,45 @@ fn systems() -> Vec<(&'static str, Vec<u8>)> {
                     (145, &[1]),
                     (12, b"box.example"),
                     (55, &[1, 3, 6, 12, 15, 26, 33, 42, 119, 120, 121]),
+                ],
+            ),
+        ),
+        (
+            "Windows 10 without an address",
+            to_all(&[
+                (53, &[1]),
+                (61, &[1, 0x52, 0x54, 0, 0, 0, 7]),
+                (50, &[10, 20, 0, 120]),
+                (12, b"DESKTOP-4XK2"),
+                (60, b"MSFT 5.0"),
+                (55, WINDOWS_ASKS),
+            ]),
+        ),
+        (
+            "Windows 10 that takes an offer",
+            direct(&[
+                (53, &[3]),
+                (61, &[1, 0x52, 0x54, 0, 0, 0, 7]),
+                (50, &[10, 20, 0, 120]),
+                (54, &[10, 20, 0, 2]),
+                (12, b"DESKTOP-4XK2"),
+                (81, b"\0\0\0DESKTOP-4XK2"),
+                (60, b"MSFT 5.0"),
+                (55, WINDOWS_ASKS),
+            ]),
+        ),
+        (
+            "Windows 10 that looks for a proxy",
+            packet(
+                0,
+                [10, 20, 0, 120],
+                [0; 4],
+                &[
+                    (53, &[8]),
+                    (61, &[1, 0x52, 0x54, 0, 0, 0, 7]),
+                    (12, b"DESKTOP-4XK2"),
+                    (60, b"MSFT 5.0"),
+                    (55, WINDOWS_ASKS),
                 ],
             ),
         ),

@@ -268,6 +268,7 @@ impl Site {
             name: name.unwrap_or_default(),
             mac,
             address: self.address_of(mac),
+            address6: self.address6_of(mac),
             next: self.next(mac),
             last: self.history.last_of(mac).cloned(),
             facts: facts.unwrap_or_default(),

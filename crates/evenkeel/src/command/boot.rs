@@ -14,6 +14,7 @@ use part::report::{Grade, Moment, Report, Subject, span};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::process::ExitCode;
 use supervisor::directory::Instance;
 
@@ -181,7 +182,11 @@ fn row(one: &Shown) -> Subject {
         (Some(_), None) => ("new", Grade::Busy),
         (Some(_), Some(_)) => ("answered", Grade::Good),
     };
-    let address = one.address.map(|address| address.to_string());
+    let four = one.address.map(IpAddr::V4);
+    let six = one.address6.map(IpAddr::V6);
+    let addresses = four.into_iter().chain(six).map(|one| one.to_string());
+    let addresses: Vec<String> = addresses.collect();
+    let address = Some(addresses.join(", ")).filter(|all| !all.is_empty());
     let last = one.last.as_ref().map_or("never".to_owned(), |step| {
         let answered = Some(step.answered.as_str()).filter(|answered| !answered.is_empty());
         let answered = answered.unwrap_or("no answer");
@@ -206,7 +211,8 @@ fn json(all: &Machines) -> Result<String, String> {
             });
             serde_json::json!({
                 "network": one.network, "name": one.name, "mac": one.mac.to_string(),
-                "address": one.address.map(|address| address.to_string()), "boots_next": one.next, "last": last,
+                "address": one.address.map(|address| address.to_string()), 
+                "address6": one.address6.map(|address| address.to_string()), "boots_next": one.next, "last": last,
                 "power": Some(&one.power).filter(|power| !power.is_empty()),
                 "facts": one.facts.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
             })
