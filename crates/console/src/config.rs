@@ -1,7 +1,8 @@
 //! What a file says of the console.
 
-use crate::pam::System;
 use crate::user::{Role, Scope};
+use ::access::pam::System;
+use ::access::user::Users;
 use configuration::{Account, Password};
 use part::codec;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,8 @@ pub struct Config {
     pub system: System,
 }
 
+pub use ::access::user::SecondFactor;
+
 /// How connections are secured.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Security {
@@ -48,18 +51,6 @@ pub struct User {
     /// What they have besides the password.
     #[serde(default)]
     pub second_factor: SecondFactor,
-}
-
-/// What a user has besides the password.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub enum SecondFactor {
-    /// Nothing.
-    #[default]
-    None,
-    /// Nothing, but the file demands it: they cannot sign in.
-    Missing,
-    /// An app that shows codes of this secret.
-    Codes(#[serde(with = "serde_bytes")] Vec<u8>),
 }
 
 /// What a program comes with, for a user.
@@ -98,15 +89,29 @@ impl Config {
         codec::decode(payload).map_err(|error| error.to_string())
     }
 
-    /// Whether the system checks the passwords of some users.
-    pub fn asks_system(&self) -> bool {
-        let mut users = self.users.iter();
-        users.any(|user| user.account.password == Password::System)
-    }
-
     /// The user of a name.
     pub fn user(&self, name: &str) -> Option<&User> {
         self.users.iter().find(|user| user.account.name == name)
+    }
+}
+
+impl Users for Config {
+    fn find(&self, name: &str) -> Option<(&Account, &SecondFactor)> {
+        let found = self.user(name)?;
+        Some((&found.account, &found.second_factor))
+    }
+
+    fn any(&self) -> Option<&Account> {
+        self.users.first().map(|user| &user.account)
+    }
+
+    fn system(&self) -> &System {
+        &self.system
+    }
+
+    fn asks_system(&self) -> bool {
+        let mut users = self.users.iter();
+        users.any(|user| user.account.password == Password::System)
     }
 }
 

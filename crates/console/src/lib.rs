@@ -6,8 +6,7 @@
 //! - [`inquiry`] is what a page asks of a proxy beyond a look: requests.
 //! - [`page`] draws them: values in, markup out.
 //! - [`drawing`] draws a live page once for all browsers that see the same.
-//! - [`pam`] asks the system for passwords.
-//! - [`access`] is who comes in: sessions, and how often a password may be tried.
+//! - [`access`] is what of coming in is the console's alone: roles, tokens and links.
 //! - [`versions`] asks the control role about the configuration, and for changes of it.
 //! - [`shared`] is what the threads have in common: orders, who looks, the other nodes.
 //! - [`web`] is the console over HTTP: what somebody sees, and does.
@@ -25,7 +24,6 @@ pub mod keyword;
 pub mod look;
 pub mod message;
 pub mod page;
-pub mod pam;
 pub mod platform;
 pub mod role;
 pub mod sample;

@@ -1,17 +1,19 @@
 //! What the pages, the main thread of the role and its other threads have in common.
 
-use crate::access::limiter::Limiter;
-use crate::access::session::Sessions;
+use crate::access::{self, link::Links};
 use crate::config::Config;
 use crate::drawing::Drawings;
 use crate::history::History;
 use crate::inquiry::live::Inquiries;
 use crate::inquiry::{Ask, word};
+use crate::keyword::NAME;
 use crate::look::Look;
 use crate::platform::{Member, Platform};
 use crate::screen::Screens;
 use crate::user::{Role, Viewer};
-use configuration::Account;
+use ::access::proof::Desk;
+pub use ::access::proof::{Verify, now_ms, now_s};
+use ::access::session::Sessions;
 use part::lock;
 use part::report::Offer;
 use part::versions::Versions;
@@ -22,16 +24,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// For how long after a request the platform is looked at more often, milliseconds.
 const SEEN_MS: u64 = 10_000;
 /// Orders that wait.
 const ORDERS_MAX: usize = 64;
-
-/// Whether a password is that of an account. It may take its time.
-pub type Verify = fn(&Account, &[u8]) -> bool;
 
 /// The reference manual.
 #[derive(Clone, Copy, Debug)]
@@ -294,81 +292,31 @@ struct Todo {
     connections: Vec<OwnedFd>,
 }
 
-/// How many passwords of users of the system are asked for at one time: `saslauthd` has five threads, and
-/// PAM makes each wrong password take some seconds.
-const ASKED_AT_ONE_TIME: usize = 3;
-
-/// Who may have a password verified.
-#[derive(Debug)]
-pub struct Verifying {
-    /// One password at a time, so that a failure counts before the next try.
-    pub own: Turns,
-    /// Passwords that the system checks. Each counts as a failure until it has the answer.
-    pub of_system: Turns,
-}
-
-/// Turns at one kind of password.
-#[derive(Debug)]
-pub struct Turns {
-    /// Of anybody.
-    pub strangers: Semaphore,
-    /// Of those who have signed in before in their browser: strangers do not hold them up.
-    pub known: Semaphore,
-}
-
-impl Default for Verifying {
-    fn default() -> Verifying {
-        let turns = |strangers| Turns {
-            strangers: Semaphore::new(strangers),
-            known: Semaphore::new(1),
-        };
-        Verifying {
-            own: turns(1),
-            of_system: turns(ASKED_AT_ONE_TIME),
-        }
-    }
-}
-
 /// What all have in common.
 pub struct Shared {
     /// How the platform is.
     pub platform: watch::Sender<Arc<Platform>>,
     config: RwLock<Arc<Config>>,
-    /// Who has signed in.
-    pub sessions: Mutex<Sessions>,
-    /// Who tries to.
-    pub limiter: Mutex<Limiter>,
+    /// Who has signed in, and who tries to.
+    pub desk: Desk,
+    /// Links that sign in once.
+    pub links: Mutex<Links>,
     /// The other nodes.
     pub others: Mutex<Others>,
     /// Who looks.
     pub watchers: Watchers,
-    /// Verifies a password.
-    pub verify: Verify,
     /// The reference manual.
     pub manual: Manual,
     /// Live pages.
     pub drawings: Drawings,
     /// Displays and terminals of guests.
     pub screens: Arc<Screens>,
-    /// Who may have a password verified.
-    pub verifying: Verifying,
     todo: Mutex<Todo>,
     /// What live pages ask.
     pub inquiries: Inquiries,
     /// What is known of the cluster's versions.
     pub versions: Mutex<Option<Arc<Versions>>>,
     wake: OwnedFd,
-}
-
-/// Milliseconds since 1970.
-pub fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Seconds since 1970.
-pub fn now_s() -> u64 {
-    now_ms() / 1_000
 }
 
 impl Shared {
@@ -384,15 +332,13 @@ impl Shared {
         Ok(Shared {
             platform: watch::Sender::new(Arc::default()),
             config: RwLock::new(Arc::new(config)),
-            sessions: Mutex::new(sessions),
-            limiter: Mutex::default(),
+            desk: Desk::new(NAME, sessions, verify),
+            links: Mutex::default(),
             others: Mutex::default(),
             watchers: Watchers::default(),
-            verify,
             manual,
             drawings: Drawings::new().map_err(io::Error::other)?,
             screens: Arc::default(),
-            verifying: Verifying::default(),
             todo: Mutex::default(),
             inquiries: Inquiries::default(),
             versions: Mutex::default(),
@@ -415,7 +361,7 @@ impl Shared {
     /// Whose request has this token in its cookie.
     pub fn viewer(&self, token: &str) -> Option<Viewer> {
         let config = self.config();
-        lock(&self.sessions).viewer(&config, token, now_s())
+        access::viewer(&lock(&self.desk.sessions), &config, token, now_s())
     }
 
     /// The platform is like this from now on.

@@ -126,9 +126,9 @@ pub async fn keep(shared: Arc<Shared>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::session::Sessions;
     use crate::config::Config;
     use crate::shared::Manual;
+    use ::access::session::Sessions;
     use part::versions::Versions;
     use std::io::{Read, Write};
 

@@ -80,13 +80,17 @@ const HOUSE: &[(&str, Knows)] = &[
         Knows::Only(&["configuration", "language", "protocol", "part"]),
     ),
     (
+        "access",
+        Knows::Only(&["configuration", "language", "part"]),
+    ),
+    (
         "farm",
-        Knows::Only(&["configuration", "language", "protocol", "part"]),
+        Knows::Only(&["access", "configuration", "language", "protocol", "part"]),
     ),
     ("supervisor", Knows::Only(&["language", "protocol", "part"])),
     (
         "console",
-        Knows::Only(&["configuration", "language", "part", "wire"]),
+        Knows::Only(&["access", "configuration", "language", "part", "wire"]),
     ),
     ("evenkeel", Knows::All),
     ("xtask", Knows::All),

@@ -1,9 +1,18 @@
 //! Codes of what is wrong with a `console` section.
 
+use ::access::keyword::Codes;
 use language::arguments::ArgumentCodes;
 
 /// The codes for missing, superfluous and invalid arguments.
 pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&ARGUMENTS, &VALUE);
+
+/// The codes for lines that say who may sign in.
+pub(super) static OF_ACCESS: Codes = Codes {
+    value: &VALUE,
+    twice: &TWICE,
+    no_user: &NO_USER,
+    no_pam_users: &NO_PAM_USERS,
+};
 
 language::codes! {
     UNKNOWN = "E0901", "unknown keyword in a console section",

@@ -1,30 +1,22 @@
 //! The lines of a `console` section for second factors and tokens.
 
-use super::section::{Draft, Written, named, twice};
-use super::{LineBuilder, List, codes};
-use crate::access::{second_factor, token};
+use super::section::{Draft, twice};
+use super::{LineBuilder, codes};
+use crate::access::token;
 use crate::config::{SecondFactor, Token, User};
 use crate::user::{Role, Scope};
+use ::access::keyword::{Known, Secrets, fixed, named};
 use configuration::Context;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
-use language::{Diagnostic, Span, suggest};
+use language::{Diagnostic, Span, Written};
 
-/// Lines `token`, and lines `second-factor user`.
+/// Lines `token`.
 const TOKENS_MAX: usize = 1_000;
-const SECRETS_MAX: usize = 10_000;
 /// Letters of a date.
 const DATE_LENGTH: usize = 10;
-
-/// The secret of a user.
-#[derive(Debug)]
-pub(super) struct Secret {
-    span: Span,
-    user: Written<String>,
-    value: Vec<u8>,
-}
 
 /// A token, and where its user is written.
 #[derive(Debug)]
@@ -39,7 +31,7 @@ pub(super) struct Issued {
 pub(super) struct Credentials {
     /// Who must have a second factor: users of this role, and of those above.
     required: Option<Written<Role>>,
-    secrets: Vec<Secret>,
+    pub(super) secrets: Secrets,
     tokens: Vec<Issued>,
 }
 
@@ -47,7 +39,7 @@ fn second_factor(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let word = args.required("`required for` or `user`")?;
     match word.str() {
         "required" => required(&mut draft.credentials, args),
-        "user" => secret(&mut draft.credentials, args),
+        "user" => draft.credentials.secrets.line(args, &codes::OF_ACCESS),
         _ => Err(args.unfit(word, "not `required for` or `user`")),
     }
 }
@@ -62,40 +54,7 @@ fn required(credentials: &mut Credentials, args: &mut Args<'_>) -> Built {
     if let Some(first) = &credentials.required {
         return Err(twice(first.span, span, "'second-factor required'"));
     }
-    credentials.required = Some(Written { value, span });
-    Ok(())
-}
-
-/// Takes a word that stands there in any case.
-fn fixed(args: &mut Args<'_>, word: &str) -> Built {
-    let what = format!("`{word}`");
-    let found = args.required(&what)?;
-    match found.is(word) {
-        true => Ok(()),
-        false => Err(args.unfit(found, &format!("not {what}"))),
-    }
-}
-
-fn secret(credentials: &mut Credentials, args: &mut Args<'_>) -> Built {
-    let span = args.line().span;
-    let user = named(args.required("the name of a user")?);
-    fixed(args, "secret")?;
-    let word = args.required("a secret in Base32")?;
-    // The message does not repeat it.
-    let Some(value) = second_factor::read(word.str()) else {
-        let told = "the secret is not 16 to 64 bytes in Base32";
-        let told = args.mistake(&codes::VALUE, word.span, told);
-        return Err(told.help("`evenkeel console second-factor NAME` makes one"));
-    };
-    args.end()?;
-    if let Some(first) = { credentials.secrets.iter() }.find(|one| one.user.value == user.value) {
-        let what = format!("the second factor of '{}'", user.value);
-        return Err(twice(first.span, span, &what));
-    }
-    if credentials.secrets.len() >= SECRETS_MAX {
-        return Err(args.mistake(&codes::VALUE, span, "more than 10000 second factors"));
-    }
-    credentials.secrets.push(Secret { span, user, value });
+    credentials.required = Some(Written::new(value, span));
     Ok(())
 }
 
@@ -162,20 +121,13 @@ impl Credentials {
     /// The first line that makes sense only with users.
     pub(super) fn first(&self) -> Option<(&'static str, Span)> {
         let required = self.required.iter().map(|one| ("second-factor", one.span));
-        let secrets = { self.secrets.iter() }.map(|one| ("second-factor", one.span));
+        let secrets = { self.secrets.first().into_iter() }.map(|span| ("second-factor", span));
         let tokens = self.tokens.iter().map(|one| ("token", one.span));
         required.chain(secrets).chain(tokens).next()
     }
 
-    /// Gives the users of a list their second factors.
-    pub(super) fn complete(&self, users: &mut [User], list: &List, context: &mut Context) {
-        for secret in &self.secrets {
-            let name = &secret.user.value;
-            match users.iter_mut().find(|user| user.account.name == *name) {
-                Some(user) => user.second_factor = SecondFactor::Codes(secret.value.clone()),
-                None => context.tell(no_user(name, secret.user.span, users, list)),
-            }
-        }
+    /// Marks the users who need a second factor and have none.
+    pub(super) fn require(&self, users: &mut [User], context: &mut Context) {
         let Some(required) = &self.required else {
             return;
         };
@@ -197,23 +149,22 @@ impl Credentials {
     }
 
     /// The tokens of users of a list.
-    pub(super) fn tokens(&self, users: &[User], list: &List, context: &mut Context) -> Vec<Token> {
+    pub(super) fn tokens(
+        &self,
+        users: &[User],
+        known: &Known,
+        context: &mut Context,
+    ) -> Vec<Token> {
         let is_of =
             |one: &&Issued| { users.iter() }.any(|user| user.account.name == one.token.user);
         for one in self.tokens.iter().filter(|one| !is_of(one)) {
-            context.tell(no_user(&one.token.user, one.user, users, list));
+            let user = Written::new(one.token.user.clone(), one.user);
+            let names = users.iter().map(|user| user.account.name.as_str());
+            context.tell(codes::OF_ACCESS.unknown(("user", &user), names, known));
         }
         let known = self.tokens.iter().filter(is_of);
         known.map(|one| one.token.clone()).collect()
     }
-}
-
-fn no_user(name: &str, span: Span, users: &[User], list: &List) -> Diagnostic {
-    let told = format!("{list} no user '{name}'");
-    let told = Diagnostic::error(&codes::NO_USER, span, told);
-    let names = users.iter().map(|user| user.account.name.as_str());
-    let near = suggest::nearest(name, names);
-    told.label("unknown here").did_you_mean(span, near)
 }
 
 pub(super) static LINES: &[Keyword<LineBuilder>] = &[

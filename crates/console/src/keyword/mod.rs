@@ -2,26 +2,26 @@
 
 mod codes;
 mod credentials;
-mod pam;
 mod section;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{self, Config, SecondFactor, Security, Token, User};
+use crate::config::{self, Config, Security, Token, User};
 use crate::user::Role;
+use ::access::keyword::{Known, listed};
+use ::access::user::User as Listed;
 use configuration::{
-    Account, Accounts, ConsoleAddress, Context, Exchange, Export, Given, Lines, Part, Run,
-    SectionTable, Sections, Tabled,
+    Account, ConsoleAddress, Context, Exchange, Export, Given, Lines, Part, Run, SectionTable,
+    Sections, Tabled,
 };
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
-use language::{Code, Diagnostic, suggest};
+use language::{Code, Diagnostic};
 use part::codec;
 
 pub use credentials::end_of;
-use section::{Draft, Rule, Who, Written};
+use section::{Draft, Rule, Who};
 use std::any::Any;
-use std::fmt;
 
 /// The part's name.
 pub const NAME: &str = "console";
@@ -64,11 +64,8 @@ pub static PART: Part = Part {
 
 type LineBuilder = configuration::LineBuilder<Draft>;
 
-static LINES: &[Family<LineBuilder>] = &[
-    ("Console", section::LINES),
-    ("Console", credentials::LINES),
-    ("Console", pam::LINES),
-];
+static LINES: &[Family<LineBuilder>] =
+    &[("Console", section::LINES), ("Console", credentials::LINES)];
 
 static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("console", LINES, section::begin)];
 
@@ -138,25 +135,12 @@ fn security(draft: &Draft, context: &mut Context) -> Security {
     }
 }
 
-/// Who is known here, for messages: "userlist 'a' has", "userlist 'a' and the lines `pam` have".
-struct List(Option<String>, bool);
-
-impl fmt::Display for List {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            List(Some(list), false) => write!(out, "userlist '{list}' has"),
-            List(Some(list), true) => write!(out, "userlist '{list}' and the lines `pam` have"),
-            List(None, _) => write!(out, "the lines `pam` have"),
-        }
-    }
-}
-
 /// Who may sign in, and with which tokens. Of a list that does not exist there is nobody.
 fn users(draft: &Draft, context: &mut Context, exchange: &mut Exchange) -> (Vec<User>, Vec<Token>) {
-    let list = List(
-        draft.users.as_ref().map(|list| list.value.clone()),
-        draft.pam.has_users(),
-    );
+    let known = Known {
+        list: draft.users.as_ref().map(|list| list.value.clone()),
+        has_pam: draft.pam.has_users(),
+    };
     let (mut users, mut groups) = match &draft.users {
         Some(name) => match listed(name, exchange) {
             Some(accounts) => accounts,
@@ -164,10 +148,10 @@ fn users(draft: &Draft, context: &mut Context, exchange: &mut Exchange) -> (Vec<
         },
         None => Default::default(),
     };
-    let (of_system, of_groups) = draft.pam.users(&users, context);
+    let (of_system, of_groups) = draft.pam.users(&users, &codes::OF_ACCESS, context);
     users.extend(of_system);
     groups.extend(of_groups);
-    if matches!(list, List(None, false)) {
+    if known.list.is_none() && !known.has_pam {
         let rule = draft.rules.first().map(|rule| ("role", rule.span));
         if let Some((word, span)) = rule.or_else(|| draft.credentials.first()) {
             let told = format!("'{word}' without a line 'users' or 'pam'");
@@ -180,7 +164,7 @@ fn users(draft: &Draft, context: &mut Context, exchange: &mut Exchange) -> (Vec<
         return Default::default();
     }
     for rule in &draft.rules {
-        if let Some(told) = unknown(rule, &users, &groups, &list) {
+        if let Some(told) = unknown(rule, &users, &groups, &known) {
             context.tell(told);
         }
     }
@@ -194,27 +178,18 @@ fn users(draft: &Draft, context: &mut Context, exchange: &mut Exchange) -> (Vec<
                 .help("add `role admin user NAME`"),
         );
     }
-    for user in &mut users {
-        user.role = role(&draft.rules, &user.account);
-    }
     let credentials = &draft.credentials;
-    credentials.complete(&mut users, &list, context);
-    let tokens = credentials.tokens(&users, &list, context);
-    (users, tokens)
-}
-
-/// The users of a `userlist`, without roles, and the groups of the list.
-fn listed(list: &Written<String>, exchange: &mut Exchange) -> Option<(Vec<User>, Vec<String>)> {
-    exchange.refer(Accounts::KIND, &list.value, list.span);
-    let mut all = exchange.all(Accounts::KIND);
-    let found = all.find(|one| one.name == list.value);
-    let accounts = found.and_then(|one| one.value::<Accounts>())?;
-    let users = accounts.users.into_iter().map(|account| User {
-        account,
-        role: Role::Viewer,
-        second_factor: SecondFactor::None,
+    let secrets = &credentials.secrets;
+    secrets.complete(&mut users, &known, &codes::OF_ACCESS, context);
+    let users = users.into_iter().map(|user| User {
+        role: role(&draft.rules, &user.account),
+        account: user.account,
+        second_factor: user.second_factor,
     });
-    Some((users.collect(), accounts.groups))
+    let mut users: Vec<User> = users.collect();
+    credentials.require(&mut users, context);
+    let tokens = credentials.tokens(&users, &known, context);
+    (users, tokens)
 }
 
 /// The highest role that a rule gives to a user.
@@ -227,20 +202,13 @@ fn role(rules: &[Rule], account: &Account) -> Role {
     roles.max().unwrap_or_default()
 }
 
-fn unknown(rule: &Rule, users: &[User], groups: &[String], list: &List) -> Option<Diagnostic> {
+fn unknown(rule: &Rule, users: &[Listed], groups: &[String], known: &Known) -> Option<Diagnostic> {
     let (word, names): (_, Vec<&str>) = match rule.who {
         Who::User => ("user", users.iter().map(|one| &*one.account.name).collect()),
         Who::Group => ("group", groups.iter().map(|one| &**one).collect()),
     };
-    let name = &rule.name.value;
-    if names.contains(&name.as_str()) {
+    if names.contains(&rule.name.value.as_str()) {
         return None;
     }
-    let told = format!("{list} no {word} '{name}'");
-    let told = Diagnostic::error(&codes::NO_USER, rule.name.span, told);
-    let near = suggest::nearest(name, names);
-    Some(
-        told.label("unknown here")
-            .did_you_mean(rule.name.span, near),
-    )
+    Some(codes::OF_ACCESS.unknown((word, &rule.name), names, known))
 }

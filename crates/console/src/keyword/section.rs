@@ -1,16 +1,16 @@
 //! The lines of a `console` section.
 
 use super::credentials::Credentials;
-use super::pam::Pam;
 use super::{LineBuilder, codes};
 use crate::certificate;
 use crate::user::Role;
+use ::access::keyword::{Pam, named};
 use configuration::Context;
 use configuration::outside::Unreadable;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
 use language::value::{Accepts, Address, Family, Host, Port, Transport, address};
-use language::{Diagnostic, Line, Span, Word};
+use language::{Diagnostic, Line, Span, Word, Written};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -18,13 +18,6 @@ use std::path::PathBuf;
 const FILE_BYTES_MAX: u64 = 256 << 10;
 /// Lines `role`.
 const RULES_MAX: usize = 1_000;
-
-/// Something with the place at which it is written.
-#[derive(Clone, Debug)]
-pub(super) struct Written<T> {
-    pub(super) value: T,
-    pub(super) span: Span,
-}
 
 /// The line `bind`.
 #[derive(Debug)]
@@ -62,17 +55,8 @@ pub(super) struct Draft {
     pub(super) pam: Pam,
 }
 
-pub(super) fn named(word: &Word) -> Written<String> {
-    Written {
-        value: word.str().to_owned(),
-        span: word.span,
-    }
-}
-
 pub(super) fn twice(first: Span, span: Span, what: &str) -> Diagnostic {
-    let told = format!("{what} may appear only once");
-    let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
-    told.also(first, "first given here")
+    codes::OF_ACCESS.again(first, span, what)
 }
 
 pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
@@ -154,10 +138,7 @@ fn path(args: &mut Args<'_>) -> Result<Written<PathBuf>, Diagnostic> {
     let word = args.required("a file")?;
     let value = PathBuf::from(word.str());
     match value.is_absolute() {
-        true => Ok(Written {
-            value,
-            span: word.span,
-        }),
+        true => Ok(Written::new(value, word.span)),
         false => Err(args.unfit(word, "not an absolute path")),
     }
 }
@@ -195,6 +176,10 @@ fn users(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     args.end()?;
     draft.users = Some(named(word));
     Ok(())
+}
+
+fn pam(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    draft.pam.line(args, &codes::OF_ACCESS)
 }
 
 fn role(draft: &mut Draft, args: &mut Args<'_>) -> Built {
@@ -238,6 +223,17 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
             of all addresses.",
         example: "bind 127.0.0.1:8600 plain",
         build: bind,
+    },
+    Keyword {
+        places: &["console"],
+        syntax: "pam (user <name>... | group <name>... | service <name> | socket <path>)",
+        doc: "Users of the system, whose passwords the system checks (PAM): these, or the members of these groups in \
+            `/etc/group` at the time of the load. Users that only a directory knows are named by `pam user`. The console has \
+            no right to ask PAM, so it asks `saslauthd` of the package `sasl2-bin`, at `/run/saslauthd/mux` unless `socket` \
+            says otherwise, for the service `evenkeel` (`/etc/pam.d/evenkeel`, else `/etc/pam.d/other`) unless `service` \
+            names another one. Lines `role`, `second-factor` and `token` are for these users, too.",
+        example: "pam user root",
+        build: pam,
     },
     Keyword {
         places: &["console"],

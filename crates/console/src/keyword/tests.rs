@@ -1,6 +1,9 @@
 //! What a `console` section comes to, and what is said of wrong ones.
 
 use super::*;
+use crate::config::SecondFactor;
+use ::access::user::Users;
+use configuration::Accounts;
 use configuration::{LoadOptions, Password, Recording, Words};
 use language::source::Text;
 use language::{Environment, Facts, render};

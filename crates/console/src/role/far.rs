@@ -2,7 +2,7 @@
 //! another one what it would do for its own. TLS 1.3 with the certificates of the cluster on both
 //! sides; a frame is a length (four bytes, most significant first) and a value.
 
-use crate::access::session::BY_LINK;
+use crate::access::BY_LINK;
 use crate::inquiry::Ask;
 use crate::look::Look;
 use crate::platform::{PATIENCE_MS, UNSEEN_MS};
@@ -505,7 +505,7 @@ mod tests {
             users: vec![user],
             ..crate::config::Config::default()
         };
-        let sessions = crate::access::session::Sessions::new(None).unwrap();
+        let sessions = ::access::session::Sessions::new(None).unwrap();
         let shared = Shared::new(config, sessions, (|_, _| false, Manual::default())).unwrap();
         let role = |by: &str, at_most| {
             let token = Some("ci".to_owned());

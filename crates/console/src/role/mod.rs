@@ -10,7 +10,6 @@ mod operate;
 mod read;
 mod state;
 
-use crate::access::session::Sessions;
 use crate::certificate;
 use crate::config::Config;
 use crate::history::History;
@@ -25,6 +24,7 @@ use crate::user::Role as UserRole;
 use crate::versions;
 use crate::web::serve::{self, Door};
 use crate::web::{self};
+use ::access::session::Sessions;
 use gather::{Answer, Ask, Gather};
 use operate::Operate;
 use part::channel::Received;
@@ -600,7 +600,7 @@ impl Role {
     /// Why not, in words.
     pub fn link(&self) -> Result<Link, String> {
         let config = self.shared.config();
-        let secret = lock(&self.shared.sessions).link(now_s())?;
+        let secret = lock(&self.shared.links).make(now_s())?;
         let (certificate, is_plain) = match &config.security {
             crate::config::Security::Own => (&self.kept.state.certificate[..], false),
             crate::config::Security::Certificate(pem) => (&pem[..], false),
@@ -618,7 +618,7 @@ impl Role {
     /// Keeps what the next process starts with.
     fn keep(&mut self) {
         let now = now();
-        let sessions = lock(&self.shared.sessions).kept().clone();
+        let sessions = lock(&self.shared.desk.sessions).kept().clone();
         if now < self.kept.due && sessions == self.kept.state.sessions {
             return;
         }

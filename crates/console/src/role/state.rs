@@ -1,7 +1,7 @@
 //! What the next process of the role starts with.
 
-use crate::access::session;
 use crate::history::History;
+use ::access::session;
 use part::codec;
 use part::report::{Event, Report};
 use serde::{Deserialize, Serialize};

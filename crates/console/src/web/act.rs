@@ -215,7 +215,7 @@ pub(super) fn back(shared: &Shared, path: &str, words: &str) -> Response {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let mut query = fields(query.as_bytes());
     query.retain(|(name, _)| name != TOLD && name != SEAL);
-    let seal = lock(&shared.sessions).seal(&words);
+    let seal = lock(&shared.desk.sessions).seal(&words);
     query.push((TOLD.to_owned(), words));
     query.push((SEAL.to_owned(), seal));
     let query = form_urlencoded::Serializer::new(String::new())

@@ -1,13 +1,14 @@
 //! Which program, or which browser, asks the API: an extractor for its handlers.
 
 use super::api::{as_json, refused};
+use super::bearer::{self, BadToken};
 use super::places::Guest;
-use super::proof::{self, BadToken, Client, Refused};
 use super::serve::From;
 use super::sign_in::{UNAVAILABLE, is_own};
 use super::{Common, described, fields, signed_in};
 use crate::config::SecondFactor;
 use crate::user::{Role, Scope, Viewer};
+use ::access::proof::{Client, Refused};
 use axum::extract::FromRequestParts;
 use axum::http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
@@ -145,7 +146,12 @@ async fn basic(shared: &Common, from: IpAddr, given: &str) -> Result<Asks, Respo
         return Err(refused(StatusCode::BAD_REQUEST, words));
     };
     let client = Client::program(from);
-    let user = match proof::password(shared, &client, name, password).await {
+    let config = shared.config();
+    let user = match shared
+        .desk
+        .password(&*config, &client, name, password)
+        .await
+    {
         Ok(user) => user,
         Err(Refused::Wrong) => {
             let words = "the name or the password is wrong";
@@ -165,7 +171,7 @@ async fn basic(shared: &Common, from: IpAddr, given: &str) -> Result<Asks, Respo
         viewer: Viewer {
             name: name.to_owned(),
             token: None,
-            role: user.role,
+            role: { config.user(name) }.map_or(Role::Viewer, |user| user.role),
             csrf: String::new(),
         },
         by_session: false,
@@ -176,7 +182,7 @@ async fn basic(shared: &Common, from: IpAddr, given: &str) -> Result<Asks, Respo
 /// By a token (RFC 6750).
 fn bearer(shared: &Common, from: IpAddr, text: &str) -> Result<Asks, Box<Response>> {
     let bad = |words: &str| Box::new(wants(StatusCode::UNAUTHORIZED, words, &[BAD_TOKEN]));
-    match proof::bearer(shared, from, text) {
+    match bearer::verify(shared, from, text) {
         Ok((user, token)) => Ok(Asks {
             viewer: Viewer {
                 name: user.account.name,

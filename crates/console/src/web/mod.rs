@@ -5,6 +5,7 @@ mod api;
 mod api_proxy;
 mod api_versions;
 mod asks;
+mod bearer;
 mod config;
 mod described;
 mod inquire;
@@ -12,7 +13,6 @@ mod live;
 mod outcome;
 mod pages;
 mod places;
-mod proof;
 mod screen;
 pub mod serve;
 mod sign_in;
@@ -20,8 +20,10 @@ mod standing;
 #[cfg(test)]
 mod tests;
 
-use crate::access::session;
+use crate::access;
 use crate::shared::Shared;
+use ::access::proof::Client;
+use ::access::session::value_in;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -34,6 +36,7 @@ use axum::middleware::{map_request_with_state, map_response_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use maud::Markup;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,8 +159,15 @@ fn failure(status: StatusCode, words: &str) -> Response {
 /// Whose request this is, with their token.
 fn signed_in<'h>(shared: &Shared, headers: &'h HeaderMap) -> Option<(Viewer, &'h str)> {
     let cookies = headers.get_all(COOKIE).iter();
-    let mut tokens = cookies.filter_map(|value| session::token_in(value.to_str().ok()?));
+    let mut tokens = cookies.filter_map(|value| value_in(value.to_str().ok()?, access::COOKIE));
     tokens.find_map(|token| Some((shared.viewer(token)?, token)))
+}
+
+/// Where somebody tries, by a request.
+fn client(from: IpAddr, headers: &HeaderMap) -> Client<'_> {
+    let cookies = headers.get_all(COOKIE).iter();
+    let cookies = cookies.filter_map(|value| value.to_str().ok());
+    Client::of(from, cookies, access::DEVICE_COOKIE)
 }
 
 /// The body of a request, if it comes whole and in time.

@@ -39,7 +39,7 @@ impl Wanted {
     pub(super) fn of(shared: &Shared, path: &str, query: &str) -> Option<Wanted> {
         let query = fields(query.as_bytes());
         let mut told = field(&query, TOLD);
-        if field(&query, SEAL) != lock(&shared.sessions).seal(&told) {
+        if field(&query, SEAL) != lock(&shared.desk.sessions).seal(&told) {
             told.clear();
         }
         let page = Page::of_path(path)?;

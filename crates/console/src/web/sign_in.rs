@@ -1,14 +1,15 @@
 //! How somebody comes in: by a password of the list, and the code of a second factor if they have
 //! one; or by a link that works once.
 
-use super::proof::{self, Client, Refused};
-use super::{Common, body, failure, field, fields, html, signed_in};
-use crate::access::device;
-use crate::access::session::{COOKIE, LASTS_S};
-use crate::config::{SecondFactor, User};
+use super::{Common, body, client, failure, field, fields, html, signed_in};
+use crate::access::{BY_LINK, COOKIE, DEVICE_COOKIE};
 use crate::page::{self, Page};
 use crate::shared::{Shared, now_s};
 use crate::web::serve::From;
+use ::access::device;
+use ::access::proof::{Client, Refused};
+use ::access::session::LASTS_S;
+use ::access::user::{SecondFactor, User, Users};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -98,13 +99,15 @@ pub(super) async fn sign_in(
     };
     let form = fields(&bytes);
     let next = field(&form, "next");
-    let (client, next) = (Client::of(from, &headers), next_of(&next));
+    let (client, next) = (client(from, &headers), next_of(&next));
     let half = field(&form, "half");
     if !half.is_empty() {
         return second(&shared, &client, &form, next);
     }
     let (name, password) = (field(&form, "user"), field(&form, "password"));
-    match proof::password(&shared, &client, &name, &password).await {
+    let config = shared.config();
+    let proved = shared.desk.password(&*config, &client, &name, &password);
+    match proved.await {
         Ok(user) => first(&shared, &user, next),
         Err(why) => {
             let page = |words: &str| page::sign_in(Some(words), next);
@@ -119,7 +122,7 @@ fn first(shared: &Shared, user: &User, next: &str) -> Response {
     match &user.second_factor {
         SecondFactor::None => begin(shared, user, next),
         SecondFactor::Codes(_) => {
-            let half = lock(&shared.sessions).half(&shared.config(), name, now_s());
+            let half = lock(&shared.desk.sessions).half(&*shared.config(), name, now_s());
             html(StatusCode::OK, page::second_factor(None, &half, next))
         }
         SecondFactor::Missing => {
@@ -135,13 +138,22 @@ fn first(shared: &Shared, user: &User, next: &str) -> Response {
 /// Somebody who has given the password gives a code.
 fn second(shared: &Common, client: &Client<'_>, form: &[(String, String)], next: &str) -> Response {
     let (config, half) = (shared.config(), field(form, "half"));
-    let name = lock(&shared.sessions).half_of(&config, &half, now_s());
-    let Some(user) = name.and_then(|name| config.user(&name)) else {
+    let name = lock(&shared.desk.sessions).half_of(&*config, &half, now_s());
+    let found = name.as_ref().and_then(|name| config.find(name));
+    let Some((account, second_factor)) = found else {
         let words = "This took too long. Sign in again.";
         return html(StatusCode::FORBIDDEN, page::sign_in(Some(words), next));
     };
-    match proof::code(shared, client, user, &field(form, "code")) {
-        Ok(()) => begin(shared, user, next),
+    let user = User {
+        account: account.clone(),
+        second_factor: second_factor.clone(),
+    };
+    match shared.desk.code(client, &user, &field(form, "code")) {
+        Ok(()) => {
+            // The next process is to know that this code was used.
+            shared.wake();
+            begin(shared, &user, next)
+        }
         Err(why) => {
             let page = |words: &str| page::second_factor(Some(words), &half, next);
             let words =
@@ -168,13 +180,13 @@ fn not_in(why: Refused, wrong: &str, page: impl Fn(&str) -> Markup) -> Response 
 
 fn begin(shared: &Shared, user: &User, next: &str) -> Response {
     let (config, name) = (shared.config(), &user.account.name);
-    let sessions = lock(&shared.sessions);
-    let token = sessions.begin(&config, name, now_s());
+    let sessions = lock(&shared.desk.sessions);
+    let token = sessions.begin(&*config, name, now_s());
     let cookies = token.and_then(|token| Ok((token, sessions.device(name, now_s())?)));
     match cookies {
         Ok((token, browser)) => {
             let mut response = with_cookie(next, &token, LASTS_S);
-            set_cookie(&mut response, device::COOKIE, &browser, device::LASTS_S);
+            set_cookie(&mut response, DEVICE_COOKIE, &browser, device::LASTS_S);
             response
         }
         Err(words) => failure(StatusCode::SERVICE_UNAVAILABLE, &words),
@@ -191,14 +203,14 @@ pub(super) async fn sign_out(State(shared): State<Common>, request: Request<Body
     if !is_own(&headers, &uri) || field(&form, "csrf") != viewer.csrf {
         return failure(StatusCode::FORBIDDEN, "This form came from another site.");
     }
-    lock(&shared.sessions).end(token, now_s());
+    lock(&shared.desk.sessions).end(token, now_s());
     shared.wake();
     with_cookie("/sign-in", "", 0)
 }
 
 /// A link was opened: by a person, or by a program that looks at links. So it takes a button.
 pub(super) async fn link(State(shared): State<Common>, Path(secret): Path<String>) -> Response {
-    let lasts = lock(&shared.sessions).has_link(&secret, now_s());
+    let lasts = lock(&shared.links).has(&secret, now_s());
     match lasts {
         true => html(StatusCode::OK, page::once(&secret)),
         false => used_up(),
@@ -220,10 +232,12 @@ pub(super) async fn use_link(
     if !is_own(&headers, &uri) {
         return failure(StatusCode::FORBIDDEN, "This form came from another site.");
     }
-    let token = lock(&shared.sessions).use_link(&secret, now_s());
-    match token {
-        Some(token) => with_cookie("/", &token, LASTS_S),
-        None => used_up(),
+    if !lock(&shared.links).take(&secret, now_s()) {
+        return used_up();
+    }
+    match lock(&shared.desk.sessions).begin_unlisted(BY_LINK, now_s()) {
+        Ok(token) => with_cookie("/", &token, LASTS_S),
+        Err(words) => failure(StatusCode::SERVICE_UNAVAILABLE, &words),
     }
 }
 

@@ -175,7 +175,7 @@ fn what_is_no_token_is_refused_at_every_operation() {
             (b"Basic !", 400, "Base64"),
             (huge.as_bytes(), 401, "unknown"),
         ] {
-            lock(&bed.shared.limiter).forgive(&[Key::of_token(HOME)]);
+            lock(&bed.shared.desk.limiter).forgive(&[Key::of_token(HOME)]);
             let reply = bed.ask(&method, &path, credentials, &body);
             assert_eq!(reply.status, status, "{method} {path}: {reply:?}");
             assert!(reply.body.contains(why), "{method} {path}: {reply:?}");
@@ -229,9 +229,9 @@ fn a_session_looks_and_does_not_act() {
     let mut bed = Bed::new(Vec::new());
     let token = {
         let config = bed.shared.config();
-        lock(&bed.shared.sessions).begin(&config, "anna", now_s())
+        lock(&bed.shared.desk.sessions).begin(&*config, "anna", now_s())
     };
-    let cookie = format!("{}={}", session::COOKIE, token.unwrap());
+    let cookie = format!("{}={}", access::COOKIE, token.unwrap());
     for (method, path, body, needs) in operations() {
         let request = Request::builder().method(&*method).uri(&path);
         let request = request.header(COOKIE, &cookie);

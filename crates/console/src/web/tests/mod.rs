@@ -11,14 +11,15 @@ mod versions;
 
 use super::serve::From;
 use super::*;
-use crate::access::limiter::Key;
-use crate::access::session::Sessions;
-use crate::access::{second_factor, token};
+use crate::access::token;
 use crate::config::{Config, SecondFactor, Token, User};
 use crate::inquiry::Ask;
 use crate::sample;
 use crate::shared::{Manual, now_ms, now_s};
 use crate::user::{Role, Scope};
+use ::access::limiter::Key;
+use ::access::second_factor;
+use ::access::session::Sessions;
 use axum::http::header::{AUTHORIZATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -105,7 +106,7 @@ impl Bed {
     /// Somebody has tried too often.
     pub(super) fn exhaust(&self, keys: &[Key]) {
         for _ in 0..MANY {
-            lock(&self.shared.limiter).count(keys, now_ms());
+            lock(&self.shared.desk.limiter).count(keys, now_ms());
         }
     }
 
@@ -347,8 +348,8 @@ pub(super) fn basic(name: &str, password: &str) -> String {
 /// A session of a user, as a cookie.
 pub(super) fn session_of(bed: &Bed, user: &str) -> String {
     let config = bed.shared.config();
-    let token = lock(&bed.shared.sessions).begin(&config, user, now_s());
-    format!("{}={}", session::COOKIE, token.unwrap())
+    let token = lock(&bed.shared.desk.sessions).begin(&*config, user, now_s());
+    format!("{}={}", access::COOKIE, token.unwrap())
 }
 
 pub(super) fn get(bed: &mut Bed, cookie: &str, path: &str) -> Reply {

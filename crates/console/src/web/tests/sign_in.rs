@@ -1,7 +1,7 @@
 //! Signing in with a second factor, and in a browser that is known.
 
 use super::*;
-use crate::access::device;
+use crate::access::DEVICE_COOKIE;
 use axum::http::header::LOCATION;
 
 /// The code that an app shows now.
@@ -31,26 +31,26 @@ fn with_codes() -> Bed {
 fn a_code_is_asked_for_after_the_password_and_signs_in_once() {
     let mut bed = with_codes();
     let asked = password(&mut bed, HOME, "", "anna", PASSWORD);
-    assert_eq!((asked.status, asked.cookie(session::COOKIE)), (200, None));
+    assert_eq!((asked.status, asked.cookie(access::COOKIE)), (200, None));
     assert!(asked.body.contains("autocomplete=\"one-time-code\""));
     let half = asked.hidden("half");
     // It is no session.
-    let cookie = format!("{}={half}", session::COOKIE);
+    let cookie = format!("{}={half}", COOKIE);
     let request = Request::get("/").header(COOKIE, cookie);
     let page = bed.request(HOME, request.body(Body::empty()).unwrap());
     assert_eq!(page.status, 303);
     let wrong = give(&mut bed, HOME, &half, "000000x");
-    assert_eq!((wrong.status, wrong.cookie(session::COOKIE)), (403, None));
+    assert_eq!((wrong.status, wrong.cookie(access::COOKIE)), (403, None));
     let code = code();
     let right = give(&mut bed, HOME, &wrong.hidden("half"), &code);
     assert_eq!(right.status, 303, "{right:?}");
     assert_eq!(right.all(LOCATION), ["/events"]);
-    let token = right.cookie(session::COOKIE).unwrap();
+    let token = right.cookie(access::COOKIE).unwrap();
     assert_eq!(bed.shared.viewer(&token).unwrap().role, Role::Admin);
     // The same code again, with another password step.
     let half = password(&mut bed, HOME, "", "anna", PASSWORD).hidden("half");
     let again = give(&mut bed, HOME, &half, &code);
-    assert_eq!((again.status, again.cookie(session::COOKIE)), (403, None));
+    assert_eq!((again.status, again.cookie(access::COOKIE)), (403, None));
 }
 
 #[test]
@@ -58,14 +58,14 @@ fn before_the_password_is_right_nothing_says_who_has_a_second_factor() {
     let mut bed = with_codes();
     let pages = ["anna", "vera", "nobody"].map(|name| {
         let reply = password(&mut bed, HOME, "", name, "wrong");
-        lock(&bed.shared.limiter).forgive(&[Key::of(HOME)]);
+        lock(&bed.shared.desk.limiter).forgive(&[Key::of(HOME)]);
         (reply.status, reply.body)
     });
     assert_eq!(pages[0].0, 403);
     assert!(pages.iter().all(|page| *page == pages[0]));
     let basics = ["anna", "vera", "nobody"].map(|name| {
         let reply = bed.ask("GET", "/metrics", basic(name, "wrong").as_bytes(), "");
-        lock(&bed.shared.limiter).forgive(&[Key::of(HOME)]);
+        lock(&bed.shared.desk.limiter).forgive(&[Key::of(HOME)]);
         (reply.status, reply.body)
     });
     assert_eq!(basics[0].0, 401);
@@ -79,13 +79,13 @@ fn wrong_codes_are_limited_and_a_right_password_gives_no_tries_back() {
         let half = password(&mut bed, HOME, "", "anna", PASSWORD).hidden("half");
         for _ in 0..MANY {
             let wrong = give(&mut bed, HOME, &half, "");
-            assert_eq!(wrong.cookie(session::COOKIE), None);
+            assert_eq!(wrong.cookie(access::COOKIE), None);
         }
         // From elsewhere, too; and the right one.
         for (from, code) in [(HOME, code()), (AWAY, code())] {
             let refused = give(&mut bed, from, &half, &code);
             assert_eq!(
-                (refused.status, refused.cookie(session::COOKIE)),
+                (refused.status, refused.cookie(access::COOKIE)),
                 (429, None)
             );
             assert_eq!(refused.all(RETRY_AFTER).len(), 1);
@@ -97,10 +97,10 @@ fn wrong_codes_are_limited_and_a_right_password_gives_no_tries_back() {
 fn a_password_that_is_right_forgives_wrong_ones_only_with_the_code() {
     let mut bed = with_codes();
     let keys = [Key::of(HOME), Key::For("anna".to_owned())];
-    lock(&bed.shared.limiter).count(&keys, now_ms());
+    lock(&bed.shared.desk.limiter).count(&keys, now_ms());
     // Seen from 1970 a failure of now is far ahead.
     let none_left = |bed: &Bed| {
-        let limiter = lock(&bed.shared.limiter);
+        let limiter = lock(&bed.shared.desk.limiter);
         limiter.wait(&keys, 0).is_some()
     };
     assert!(none_left(&bed));
@@ -122,23 +122,23 @@ fn hostile_codes_and_halves_are_refused() {
         &"9".repeat(9_000),
         "１２３４５６",
     ] {
-        lock(&bed.shared.limiter).forgive(&[Key::Code("anna".to_owned())]);
+        lock(&bed.shared.desk.limiter).forgive(&[Key::Code("anna".to_owned())]);
         let wrong = give(&mut bed, HOME, &half, code);
-        assert_eq!((wrong.status, wrong.cookie(session::COOKIE)), (403, None));
+        assert_eq!((wrong.status, wrong.cookie(access::COOKIE)), (403, None));
     }
     // Bytes that are not UTF-8.
     let body = Body::from(format!("half={half}&code=%ff%fe%00&next=/"));
     let wrong = bed.request(HOME, Request::post("/sign-in").body(body).unwrap());
-    assert_eq!((wrong.status, wrong.cookie(session::COOKIE)), (403, None));
+    assert_eq!((wrong.status, wrong.cookie(access::COOKIE)), (403, None));
     let huge = Body::from(format!("half={half}&code={}", "9".repeat(FORM_BYTES_MAX)));
     let huge = bed.request(HOME, Request::post("/sign-in").body(huge).unwrap());
     assert_eq!(huge.status, 400);
-    lock(&bed.shared.limiter).forgive(&[Key::Code("anna".to_owned())]);
+    lock(&bed.shared.desk.limiter).forgive(&[Key::Code("anna".to_owned())]);
     let session = {
         let config = bed.shared.config();
-        lock(&bed.shared.sessions).begin(&config, "anna", now_s())
+        lock(&bed.shared.desk.sessions).begin(&*config, "anna", now_s())
     };
-    let old = lock(&bed.shared.sessions).half(&bed.shared.config(), "anna", 0);
+    let old = lock(&bed.shared.desk.sessions).half(&*bed.shared.config(), "anna", 0);
     for half in [
         "x",
         ".",
@@ -148,7 +148,7 @@ fn hostile_codes_and_halves_are_refused() {
         &old,
     ] {
         let late = give(&mut bed, HOME, half, &code());
-        assert_eq!((late.status, late.cookie(session::COOKIE)), (403, None));
+        assert_eq!((late.status, late.cookie(access::COOKIE)), (403, None));
         assert!(late.body.contains("name=\"password\""), "{half:.60}");
     }
     // A removed second factor, and a removed user.
@@ -164,7 +164,7 @@ fn without_a_required_second_factor_nobody_signs_in() {
     bed.set_second_factor("anna", SecondFactor::Missing);
     let refused = password(&mut bed, HOME, "", "anna", PASSWORD);
     assert_eq!(
-        (refused.status, refused.cookie(session::COOKIE)),
+        (refused.status, refused.cookie(access::COOKIE)),
         (403, None)
     );
     assert!(refused.body.contains("evenkeel console second-factor anna"));
@@ -177,8 +177,8 @@ fn without_a_required_second_factor_nobody_signs_in() {
 fn a_browser_that_is_known_is_not_held_up_by_strangers() {
     let mut bed = Bed::new(Vec::new());
     let first = password(&mut bed, HOME, "", "anna", PASSWORD);
-    let known = first.cookie(device::COOKIE).unwrap();
-    let known = format!("a=b; {}={known}", device::COOKIE);
+    let known = first.cookie(DEVICE_COOKIE).unwrap();
+    let known = format!("a=b; {}={known}", DEVICE_COOKIE);
     let attributes = first.all(SET_COOKIE)[1];
     for one in [
         "Secure",
@@ -202,7 +202,7 @@ fn a_browser_that_is_known_is_not_held_up_by_strangers() {
         password(&mut bed, HOME, &known, "vera", PASSWORD).status,
         429
     );
-    let forged = format!("{}=AAAA.AAAA", device::COOKIE);
+    let forged = format!("{}=AAAA.AAAA", DEVICE_COOKIE);
     assert_eq!(
         password(&mut bed, HOME, &forged, "anna", PASSWORD).status,
         429
@@ -230,12 +230,12 @@ fn a_browser_that_is_known_is_not_held_up_by_strangers() {
 fn a_browser_is_known_to_the_next_process_and_a_wrong_password_makes_none_known() {
     let mut bed = Bed::new(Vec::new());
     assert_eq!(
-        password(&mut bed, HOME, "", "anna", "wrong").cookie(device::COOKIE),
+        password(&mut bed, HOME, "", "anna", "wrong").cookie(DEVICE_COOKIE),
         None
     );
     let first = password(&mut bed, HOME, "", "anna", PASSWORD);
-    let known = first.cookie(device::COOKIE).unwrap();
-    let kept = lock(&bed.shared.sessions).kept().clone();
+    let known = first.cookie(DEVICE_COOKIE).unwrap();
+    let kept = lock(&bed.shared.desk.sessions).kept().clone();
     let next = Sessions::new(Some(kept)).unwrap();
     assert!(next.device_of(&known, "anna", now_s()).is_some());
 }
@@ -245,7 +245,7 @@ fn system(
     answers: usize,
 ) -> (
     lab::Scratch,
-    crate::pam::System,
+    ::access::pam::System,
     std::thread::JoinHandle<Vec<String>>,
 ) {
     let scratch = lab::Scratch::new().unwrap();
@@ -269,7 +269,7 @@ fn system(
         };
         (0..answers).map(answer).collect()
     });
-    let system = crate::pam::System {
+    let system = ::access::pam::System {
         socket,
         ..Default::default()
     };
@@ -277,7 +277,7 @@ fn system(
 }
 
 /// Replaces the users by one of the system.
-fn with_system(bed: &Bed, system: &crate::pam::System) {
+fn with_system(bed: &Bed, system: &::access::pam::System) {
     let mut config = (*bed.shared.config()).clone();
     config.users.truncate(1);
     config.users[0].account.name = "mira".to_owned();
@@ -296,13 +296,16 @@ fn the_system_is_asked_for_passwords_of_its_users_and_for_nobody_elses() {
     assert_eq!(password(&mut bed, HOME, "", "mira", "wrong").status, 403);
     // Of an unknown user the system hears neither the name nor that of another one, which it might lock.
     assert_eq!(password(&mut bed, HOME, "", "root", "quince").status, 403);
-    assert_eq!(serve.join().unwrap(), ["mira", "mira", crate::pam::NOBODY]);
+    assert_eq!(
+        serve.join().unwrap(),
+        ["mira", "mira", ::access::pam::NOBODY]
+    );
 }
 
 #[test]
 fn a_system_that_does_not_answer_is_no_wrong_password() {
     let mut bed = Bed::new(Vec::new());
-    let nowhere = crate::pam::System {
+    let nowhere = ::access::pam::System {
         socket: "/nowhere/mux".into(),
         ..Default::default()
     };

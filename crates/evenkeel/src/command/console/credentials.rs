@@ -3,7 +3,8 @@
 
 use crate::identity;
 use clap::{Arg, ArgMatches, Command};
-use console::access::{second_factor, token};
+use access::second_factor;
+use console::access::token;
 use console::keyword;
 use console::shared::now_s;
 use console::user::Scope;

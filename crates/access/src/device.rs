@@ -5,8 +5,6 @@ use aws_lc_rs::{hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
-/// The cookie. Its prefix binds it to this host, to its root and to TLS.
-pub const COOKIE: &str = "__Host-evenkeel-device";
 /// How long a browser is known, seconds.
 pub const LASTS_S: u64 = 180 * 86_400;
 /// The longest value that is looked at.

@@ -1,4 +1,4 @@
-//! Passwords that the system checks (PAM). The console has no right to ask PAM itself, so it asks
+//! Passwords that the system checks (PAM). No role has the right to ask PAM itself, so it asks
 //! Cyrus SASL's `saslauthd`, which every distribution has: one question over its Unix socket, one answer.
 
 use serde::{Deserialize, Serialize};

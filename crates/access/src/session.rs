@@ -1,9 +1,8 @@
-//! Who has signed in: a signed token in a cookie. The console remembers only who has signed out, so
-//! that a session outlives the process, and a user who is removed from the list is out at once.
+//! Who has signed in: a signed token in a cookie. A process remembers only who has signed out, so
+//! that a session outlives it, and a user who is removed from the list is out at once.
 
-use super::{device, second_factor};
-use crate::config::{Config, SecondFactor};
-use crate::user::{Role, Viewer};
+use crate::user::{SecondFactor, Users};
+use crate::{device, second_factor};
 use aws_lc_rs::{digest, hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -11,22 +10,14 @@ use part::codec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The cookie. Its prefix binds it to this host, to its root and to TLS.
-pub const COOKIE: &str = "__Host-evenkeel";
 /// How long a session lasts, seconds.
 pub const LASTS_S: u64 = 12 * 3_600;
 /// How long somebody who has given the password has for the code, seconds.
 pub const HALF_S: u64 = 300;
-/// How long a one-time link can be used, seconds.
-pub const LINK_S: u64 = 600;
-/// Links that were given and not used.
-const LINKS_MAX: usize = 16;
 /// Sessions that have ended before their time.
 const ENDED_MAX: usize = 4_096;
 /// The longest token that is looked at.
 const TOKEN_MAX: usize = 1_024;
-/// Who comes by a link: the administrator of the machine, who is in no list.
-pub const BY_LINK: &str = "administrator";
 
 /// What a token says.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -36,8 +27,9 @@ struct Claim {
     id: [u8; 16],
     /// Until when, seconds since 1970.
     until: u64,
-    /// It came by a link.
-    by_link: bool,
+    /// The user is in no list.
+    #[serde(rename = "by_link")]
+    unlisted: bool,
     /// A digest of the password and of the second factor: another one ends it.
     password: [u8; 8],
 }
@@ -63,15 +55,28 @@ pub struct Kept {
     codes: BTreeMap<String, u64>,
 }
 
+/// Somebody who has signed in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Visitor {
+    /// The name.
+    pub name: String,
+    /// They are in no list: see [`Sessions::begin_unlisted`].
+    pub unlisted: bool,
+    /// The token that each of their forms has.
+    pub csrf: String,
+}
+
 /// The sessions.
 pub struct Sessions {
     key: hmac::Key,
     kept: Kept,
-    /// Digests of links, and until when they can be used.
-    links: BTreeMap<[u8; 32], u64>,
 }
 
-fn random<const N: usize>() -> Result<[u8; N], String> {
+/// Random bytes.
+///
+/// # Errors
+/// The system has no random numbers.
+pub fn random<const N: usize>() -> Result<[u8; N], String> {
     let mut bytes = [0; N];
     match rand::fill(&mut bytes) {
         Ok(()) => Ok(bytes),
@@ -79,19 +84,14 @@ fn random<const N: usize>() -> Result<[u8; N], String> {
     }
 }
 
-fn digest_of(bytes: &[u8]) -> [u8; 32] {
-    let mut out = [0; 32];
-    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
-    out
-}
-
-fn password_of(config: &Config, user: &str) -> [u8; 8] {
-    let user = config.user(user);
-    let password = user.map(|user| &user.account.password);
-    let second = user.map(|user| &user.second_factor);
+fn password_of(users: &dyn Users, user: &str) -> [u8; 8] {
+    let user = users.find(user);
+    let password = user.map(|(account, _)| &account.password);
+    let second = user.map(|(_, second)| second);
     let second = second.filter(|second| **second != SecondFactor::None);
+    let digest = digest::digest(&digest::SHA256, &codec::encode(&(password, second)));
     let mut out = [0; 8];
-    out.copy_from_slice(&digest_of(&codec::encode(&(password, second)))[..8]);
+    out.copy_from_slice(&digest.as_ref()[..8]);
     out
 }
 
@@ -112,7 +112,6 @@ impl Sessions {
         Ok(Sessions {
             key: hmac::Key::new(hmac::HMAC_SHA256, &kept.secret),
             kept,
-            links: BTreeMap::new(),
         })
     }
 
@@ -125,13 +124,27 @@ impl Sessions {
     ///
     /// # Errors
     /// The system has no random numbers.
-    pub fn begin(&self, config: &Config, user: &str, now: u64) -> Result<String, String> {
+    pub fn begin(&self, users: &dyn Users, user: &str, now: u64) -> Result<String, String> {
         self.token(&Claim {
             user: user.to_owned(),
             id: random()?,
             until: now.saturating_add(LASTS_S),
-            by_link: false,
-            password: password_of(config, user),
+            unlisted: false,
+            password: password_of(users, user),
+        })
+    }
+
+    /// Begins a session of somebody who is in no list; returns the token.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn begin_unlisted(&self, name: &str, now: u64) -> Result<String, String> {
+        self.token(&Claim {
+            user: name.to_owned(),
+            id: random()?,
+            until: now.saturating_add(LASTS_S),
+            unlisted: true,
+            password: [0; 8],
         })
     }
 
@@ -154,20 +167,20 @@ impl Sessions {
     }
 
     /// Somebody has given the password, and needs a code; returns what they come back with.
-    pub fn half(&self, config: &Config, user: &str, now: u64) -> String {
+    pub fn half(&self, users: &dyn Users, user: &str, now: u64) -> String {
         let half = Half {
             user: user.to_owned(),
             until: now.saturating_add(HALF_S),
-            password: password_of(config, user),
+            password: password_of(users, user),
         };
         self.signed(b"half", &codec::encode(&half))
     }
 
     /// Who comes back with this. None: nobody, or too late.
-    pub fn half_of(&self, config: &Config, text: &str, now: u64) -> Option<String> {
+    pub fn half_of(&self, users: &dyn Users, text: &str, now: u64) -> Option<String> {
         let half: Half = codec::decode(&self.verified(b"half", text)?).ok()?;
-        let same = password_of(config, &half.user) == half.password;
-        (same && half.until > now && config.user(&half.user).is_some()).then_some(half.user)
+        let same = password_of(users, &half.user) == half.password;
+        (same && half.until > now && users.find(&half.user).is_some()).then_some(half.user)
     }
 
     /// Uses a code of a user up. False: it is wrong, or was used.
@@ -204,26 +217,23 @@ impl Sessions {
     }
 
     /// Who has this token now. None: nobody any more.
-    pub fn viewer(&self, config: &Config, token: &str, now: u64) -> Option<Viewer> {
+    pub fn visitor(&self, users: &dyn Users, token: &str, now: u64) -> Option<Visitor> {
         let claim = self.claim(token, now)?;
-        let role = match claim.by_link {
-            true => Role::Admin,
-            false => {
-                let user = config.user(&claim.user)?;
-                let same = password_of(config, &claim.user) == claim.password;
-                same.then_some(user.role)?
+        if !claim.unlisted {
+            users.find(&claim.user)?;
+            if password_of(users, &claim.user) != claim.password {
+                return None;
             }
-        };
+        }
         let csrf = hmac::sign(&self.key, &[b"form", &claim.id[..]].concat());
-        Some(Viewer {
+        Some(Visitor {
             name: claim.user,
-            token: None,
-            role,
+            unlisted: claim.unlisted,
             csrf: BASE64.encode(csrf.as_ref()),
         })
     }
 
-    /// Proves that words are of this console.
+    /// Proves that words are of this process or of one before it.
     pub fn seal(&self, words: &str) -> String {
         let tag = hmac::sign(&self.key, &[b"told", words.as_bytes()].concat());
         BASE64.encode(&tag.as_ref()[..16])
@@ -240,51 +250,6 @@ impl Sessions {
             ended.insert(claim.id, claim.until);
         }
     }
-
-    /// Makes a link that signs in once; returns its secret.
-    ///
-    /// # Errors
-    /// The system has no random numbers.
-    pub fn link(&mut self, now: u64) -> Result<String, String> {
-        let secret = BASE64.encode(random::<24>()?);
-        self.links.retain(|_, until| *until > now);
-        if self.links.len() >= LINKS_MAX {
-            // The one that ends first makes room.
-            let first = self.links.iter().min_by_key(|(_, until)| **until);
-            let first = first.map(|(link, _)| *link);
-            first.map(|link| self.links.remove(&link));
-        }
-        self.links
-            .insert(digest_of(secret.as_bytes()), now.saturating_add(LINK_S));
-        Ok(secret)
-    }
-
-    /// Whether a link can still be used.
-    pub fn has_link(&self, secret: &str, now: u64) -> bool {
-        let until = self.links.get(&digest_of(secret.as_bytes()));
-        until.is_some_and(|until| *until > now)
-    }
-
-    /// Uses a link up; returns the token of its session. None: it is no link, or was used.
-    pub fn use_link(&mut self, secret: &str, now: u64) -> Option<String> {
-        let until = self.links.remove(&digest_of(secret.as_bytes()))?;
-        if until <= now {
-            return None;
-        }
-        let claim = Claim {
-            user: BY_LINK.to_owned(),
-            id: random().ok()?,
-            until: now.saturating_add(LASTS_S),
-            by_link: true,
-            password: [0; 8],
-        };
-        self.token(&claim).ok()
-    }
-}
-
-/// The token in a header `Cookie`.
-pub fn token_in(cookies: &str) -> Option<&str> {
-    value_in(cookies, COOKIE)
 }
 
 /// The value of a cookie in a header `Cookie`.
@@ -296,22 +261,18 @@ pub fn value_in<'c>(cookies: &'c str, name: &str) -> Option<&'c str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::User;
+    use crate::user::{List, User};
     use configuration::{Account, Password};
 
-    fn config(password: &str) -> Config {
-        let user = User {
-            account: Account {
-                name: "anna".to_owned(),
-                groups: Vec::new(),
-                password: Password::Clear(password.into()),
-            },
-            role: Role::Operator,
-            second_factor: SecondFactor::None,
-        };
-        Config {
+    fn config(password: &str) -> List {
+        let user = User::new(Account {
+            name: "anna".to_owned(),
+            groups: Vec::new(),
+            password: Password::Clear(password.into()),
+        });
+        List {
             users: vec![user],
-            ..Config::default()
+            ..List::default()
         }
     }
 
@@ -320,24 +281,24 @@ mod tests {
         let mut sessions = Sessions::new(None).unwrap();
         let config = config("one");
         let token = sessions.begin(&config, "anna", 100).unwrap();
-        let viewer = sessions.viewer(&config, &token, 101).unwrap();
-        assert_eq!((&*viewer.name, viewer.role), ("anna", Role::Operator));
+        let visitor = sessions.visitor(&config, &token, 101).unwrap();
+        assert_eq!((&*visitor.name, visitor.unlisted), ("anna", false));
         // Its end, another password, another list, another secret.
-        assert_eq!(sessions.viewer(&config, &token, 100 + LASTS_S), None);
+        assert_eq!(sessions.visitor(&config, &token, 100 + LASTS_S), None);
         assert_eq!(
-            sessions.viewer(&super::tests::config("two"), &token, 101),
+            sessions.visitor(&super::tests::config("two"), &token, 101),
             None
         );
-        assert_eq!(sessions.viewer(&Config::default(), &token, 101), None);
+        assert_eq!(sessions.visitor(&List::default(), &token, 101), None);
         let other = Sessions::new(None).unwrap();
-        assert_eq!(other.viewer(&config, &token, 101), None);
+        assert_eq!(other.visitor(&config, &token, 101), None);
         // The next process knows it, and who has signed out.
         let next = Sessions::new(Some(sessions.kept().clone())).unwrap();
-        assert_eq!(next.viewer(&config, &token, 101), Some(viewer));
+        assert_eq!(next.visitor(&config, &token, 101), Some(visitor));
         sessions.end(&token, 101);
-        assert_eq!(sessions.viewer(&config, &token, 101), None);
+        assert_eq!(sessions.visitor(&config, &token, 101), None);
         let next = Sessions::new(Some(sessions.kept().clone())).unwrap();
-        assert_eq!(next.viewer(&config, &token, 101), None);
+        assert_eq!(next.visitor(&config, &token, 101), None);
     }
 
     #[test]
@@ -350,31 +311,25 @@ mod tests {
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
             // The last letter of each half has bits that mean nothing.
-            if let Some(viewer) = sessions.viewer(&config, &changed, 101) {
-                assert_eq!(viewer.name, "anna", "{at}");
+            if let Some(visitor) = sessions.visitor(&config, &changed, 101) {
+                assert_eq!(visitor.name, "anna", "{at}");
             }
         }
         for token in ["", ".", "a.b", "a", &"a.".repeat(4_000)] {
-            assert_eq!(sessions.viewer(&config, token, 101), None);
+            assert_eq!(sessions.visitor(&config, token, 101), None);
         }
     }
 
     #[test]
-    fn a_link_signs_in_once_and_within_its_time() {
-        let mut sessions = Sessions::new(None).unwrap();
-        let config = Config::default();
-        let link = sessions.link(100).unwrap();
-        assert!(sessions.has_link(&link, 101));
-        let token = sessions.use_link(&link, 101).unwrap();
-        let viewer = sessions.viewer(&config, &token, 101).unwrap();
-        assert_eq!((&*viewer.name, viewer.role), (BY_LINK, Role::Admin));
-        assert_eq!(sessions.use_link(&link, 101), None);
-        let late = sessions.link(100).unwrap();
-        assert_eq!(sessions.use_link(&late, 100 + LINK_S), None);
-        for _ in 0..100 {
-            sessions.link(200).unwrap();
-        }
-        assert_eq!(sessions.links.len(), LINKS_MAX);
+    fn somebody_in_no_list_has_a_session_that_is_marked() {
+        let sessions = Sessions::new(None).unwrap();
+        let token = sessions.begin_unlisted("root", 100).unwrap();
+        let visitor = sessions.visitor(&List::default(), &token, 101).unwrap();
+        assert_eq!((&*visitor.name, visitor.unlisted), ("root", true));
+        assert_eq!(
+            sessions.visitor(&List::default(), &token, 100 + LASTS_S),
+            None
+        );
     }
 
     #[test]
@@ -383,13 +338,13 @@ mod tests {
         let one = config("one");
         let half = sessions.half(&one, "anna", 100);
         assert_eq!(sessions.half_of(&one, &half, 101).as_deref(), Some("anna"));
-        assert_eq!(sessions.viewer(&one, &half, 101), None);
+        assert_eq!(sessions.visitor(&one, &half, 101), None);
         let token = sessions.begin(&one, "anna", 100).unwrap();
         assert_eq!(sessions.half_of(&one, &token, 101), None);
         // Its end, another password, another list, another secret.
         assert_eq!(sessions.half_of(&one, &half, 100 + HALF_S), None);
         assert_eq!(sessions.half_of(&config("two"), &half, 101), None);
-        assert_eq!(sessions.half_of(&Config::default(), &half, 101), None);
+        assert_eq!(sessions.half_of(&List::default(), &half, 101), None);
         let other = Sessions::new(None).unwrap();
         assert_eq!(other.half_of(&one, &half, 101), None);
         for text in ["", ".", "a.b", &"a.".repeat(4_000)] {
@@ -421,14 +376,15 @@ mod tests {
         let token = sessions.begin(&config, "anna", 100).unwrap();
         for second in [SecondFactor::Missing, SecondFactor::Codes(vec![1; 20])] {
             config.users[0].second_factor = second;
-            assert_eq!(sessions.viewer(&config, &token, 101), None);
+            assert_eq!(sessions.visitor(&config, &token, 101), None);
         }
         config.users[0].second_factor = SecondFactor::None;
-        assert!(sessions.viewer(&config, &token, 101).is_some());
+        assert!(sessions.visitor(&config, &token, 101).is_some());
     }
 
     #[test]
     fn the_token_is_found_among_cookies() {
+        let token_in = |cookies| value_in(cookies, "__Host-evenkeel");
         assert_eq!(token_in("a=b; __Host-evenkeel=x.y; c"), Some("x.y"));
         assert_eq!(token_in("x__Host-evenkeel=x"), None);
         assert_eq!(token_in("__Host-evenkeelx=x"), None);

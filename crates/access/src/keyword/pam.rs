@@ -1,15 +1,12 @@
 //! The line `pam`: users of the system, whose passwords the system checks.
 
-use super::section::{Draft, Written, named};
-use super::{LineBuilder, codes};
-use crate::config::{SecondFactor, User};
+use super::{Codes, named};
 use crate::pam::System;
-use crate::user::Role;
+use crate::user::User;
 use configuration::outside::Outside;
 use configuration::{Account, Context, Password};
 use language::arguments::{Args, Built};
-use language::keyword::Keyword;
-use language::{Diagnostic, Span, suggest};
+use language::{Diagnostic, Span, Written, suggest};
 use std::path::{Path, PathBuf};
 
 /// Bytes of `/etc/group`, and of `/etc/passwd`.
@@ -21,23 +18,11 @@ const USERS_MAX: usize = 10_000;
 
 /// The lines so far.
 #[derive(Debug, Default)]
-pub(super) struct Pam {
+pub struct Pam {
     users: Vec<Written<String>>,
     groups: Vec<Written<String>>,
     service: Option<Written<String>>,
     socket: Option<Written<PathBuf>>,
-}
-
-fn pam(draft: &mut Draft, args: &mut Args<'_>) -> Built {
-    let what = "`user`, `group`, `service` or `socket`";
-    let word = args.required(what)?;
-    match word.str() {
-        "user" => names(&mut draft.pam.users, args),
-        "group" => names(&mut draft.pam.groups, args),
-        "service" => service(&mut draft.pam, args),
-        "socket" => socket(&mut draft.pam, args),
-        _ => Err(args.unfit(word, &format!("not {what}"))),
-    }
 }
 
 fn names(into: &mut Vec<Written<String>>, args: &mut Args<'_>) -> Built {
@@ -55,12 +40,12 @@ fn names(into: &mut Vec<Written<String>>, args: &mut Args<'_>) -> Built {
     }
 }
 
-fn service(pam: &mut Pam, args: &mut Args<'_>) -> Built {
+fn service(pam: &mut Pam, args: &mut Args<'_>, codes: &Codes) -> Built {
     let span = args.line().span;
     let word = args.required("the name of a service of PAM")?;
     args.end()?;
     if let Some(first) = &pam.service {
-        return Err(super::section::twice(first.span, span, "'pam service'"));
+        return Err(codes.again(first.span, span, "'pam service'"));
     }
     // It is the name of a file in /etc/pam.d.
     let fits = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
@@ -68,36 +53,49 @@ fn service(pam: &mut Pam, args: &mut Args<'_>) -> Built {
     if name.len() > SERVICE_MAX || name.starts_with('.') || !name.chars().all(fits) {
         return Err(args.unfit(word, "not the name of a file in /etc/pam.d"));
     }
-    pam.service = Some(Written {
-        value: name.to_owned(),
-        span,
-    });
+    pam.service = Some(Written::new(name.to_owned(), span));
     Ok(())
 }
 
-fn socket(pam: &mut Pam, args: &mut Args<'_>) -> Built {
+fn socket(pam: &mut Pam, args: &mut Args<'_>, codes: &Codes) -> Built {
     let span = args.line().span;
     let word = args.required("the path of the socket of `saslauthd`")?;
     args.end()?;
     if let Some(first) = &pam.socket {
-        return Err(super::section::twice(first.span, span, "'pam socket'"));
+        return Err(codes.again(first.span, span, "'pam socket'"));
     }
     let value = PathBuf::from(word.str());
     if !System::fits(&value) {
         return Err(args.unfit(word, "not an absolute path of at most 107 bytes"));
     }
-    pam.socket = Some(Written { value, span });
+    pam.socket = Some(Written::new(value, span));
     Ok(())
 }
 
 impl Pam {
+    /// Reads a line behind `pam`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn line(&mut self, args: &mut Args<'_>, codes: &Codes) -> Built {
+        let what = "`user`, `group`, `service` or `socket`";
+        let word = args.required(what)?;
+        match word.str() {
+            "user" => names(&mut self.users, args),
+            "group" => names(&mut self.groups, args),
+            "service" => service(self, args, codes),
+            "socket" => socket(self, args, codes),
+            _ => Err(args.unfit(word, &format!("not {what}"))),
+        }
+    }
+
     /// Whether there are such users.
-    pub(super) fn has_users(&self) -> bool {
+    pub fn has_users(&self) -> bool {
         !self.users.is_empty() || !self.groups.is_empty()
     }
 
     /// How the system is asked.
-    pub(super) fn system(&self) -> System {
+    pub fn system(&self) -> System {
         let default = System::default();
         System {
             service: { self.service.as_ref() }.map_or(default.service, |one| one.value.clone()),
@@ -105,13 +103,17 @@ impl Pam {
         }
     }
 
-    /// The users, without roles, and the names of the groups that lines may name. A user of the `userlist`
+    /// The users, and the names of the groups that lines may name. A user of the `userlist`
     /// cannot be one of the system, too.
-    pub(super) fn users(&self, listed: &[User], context: &mut Context) -> (Vec<User>, Vec<String>) {
+    pub fn users(
+        &self,
+        listed: &[User],
+        codes: &Codes,
+        context: &mut Context,
+    ) -> (Vec<User>, Vec<String>) {
         if !self.has_users() {
             if let Some(span) = self.settings() {
-                let told =
-                    Diagnostic::warning(&codes::NO_PAM_USERS, span, "nobody signs in by PAM");
+                let told = Diagnostic::warning(codes.no_pam_users, span, "nobody signs in by PAM");
                 context.tell(
                     told.label("for which users?")
                         .help("add `pam user NAME` or `pam group NAME`"),
@@ -125,21 +127,17 @@ impl Pam {
             let is_known = |user: &User| user.account.name == name;
             if listed.iter().any(is_known) {
                 let told = format!("user '{name}' is in the userlist, too");
-                let told = Diagnostic::error(&codes::TWICE, span, told);
+                let told = Diagnostic::error(codes.twice, span, told);
                 context.tell(
                     told.label("which password counts?")
                         .help("remove one of the two"),
                 );
             } else if users.len() < USERS_MAX && !users.iter().any(is_known) {
-                users.push(User {
-                    account: Account {
-                        name: name.to_owned(),
-                        groups: groups.of(name),
-                        password: Password::System,
-                    },
-                    role: Role::Viewer,
-                    second_factor: SecondFactor::None,
-                });
+                users.push(User::new(Account {
+                    name: name.to_owned(),
+                    groups: groups.of(name),
+                    password: Password::System,
+                }));
             }
         };
         for user in &self.users {
@@ -148,7 +146,7 @@ impl Pam {
         for group in &self.groups {
             let Some(members) = groups.members(&group.value) else {
                 let told = format!("this machine has no group '{}'", group.value);
-                let told = Diagnostic::error(&codes::NO_USER, group.span, told);
+                let told = Diagnostic::error(codes.no_user, group.span, told);
                 let near = suggest::nearest(&group.value, groups.names());
                 context.tell(
                     told.label("not in /etc/group")
@@ -164,7 +162,7 @@ impl Pam {
     }
 
     /// The first line that names users.
-    pub(super) fn first(&self) -> Option<Span> {
+    pub fn first(&self) -> Option<Span> {
         { self.users.iter().chain(&self.groups) }
             .map(|one| one.span)
             .next()
@@ -237,18 +235,6 @@ impl Groups {
         self.members.iter().map(|(name, _)| name.as_str())
     }
 }
-
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[Keyword {
-    places: &["console"],
-    syntax: "pam (user <name>... | group <name>... | service <name> | socket <path>)",
-    doc: "Users of the system, whose passwords the system checks (PAM): these, or the members of these groups in \
-        `/etc/group` at the time of the load. Users that only a directory knows are named by `pam user`. The console has \
-        no right to ask PAM, so it asks `saslauthd` of the package `sasl2-bin`, at `/run/saslauthd/mux` unless `socket` \
-        says otherwise, for the service `evenkeel` (`/etc/pam.d/evenkeel`, else `/etc/pam.d/other`) unless `service` \
-        names another one. Lines `role`, `second-factor` and `token` are for these users, too.",
-    example: "pam user root",
-    build: pam,
-}];
 
 #[cfg(test)]
 mod tests {

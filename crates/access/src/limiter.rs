@@ -1,7 +1,7 @@
 //! How often somebody may try a password, a code or a token: few times at once, then seldom, in memory
 //! that is bounded.
 
-use super::device;
+use crate::device;
 use std::collections::HashMap;
 use std::net::IpAddr;
 

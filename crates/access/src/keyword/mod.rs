@@ -1,0 +1,96 @@
+//! The lines of a section that say who may sign in: users of a `userlist`, users of the system, and second
+//! factors. Each part has rows of its own for them, with its own codes.
+
+mod pam;
+mod second_factor;
+
+pub use pam::Pam;
+pub use second_factor::Secrets;
+
+use crate::user::User;
+use configuration::{Accounts, Exchange};
+use language::arguments::{Args, Built};
+use language::{Code, Diagnostic, Span, Word, Written, suggest};
+use std::fmt;
+
+/// The codes of a part for these lines.
+#[derive(Clone, Copy, Debug)]
+pub struct Codes {
+    /// A value does not fit.
+    pub value: &'static Code,
+    /// Something is there twice.
+    pub twice: &'static Code,
+    /// A line names a user or a group that nobody knows.
+    pub no_user: &'static Code,
+    /// The section says how the system is asked, but not for whom.
+    pub no_pam_users: &'static Code,
+}
+
+impl Codes {
+    /// The error for something that may appear only once.
+    pub fn again(&self, first: Span, span: Span, what: &str) -> Diagnostic {
+        let told = format!("{what} may appear only once");
+        let told = Diagnostic::error(self.twice, span, told).label("a second one");
+        told.also(first, "first given here")
+    }
+
+    /// The error for a user or a group that is unknown.
+    pub fn unknown<'n>(
+        &self,
+        (word, name): (&str, &Written<String>),
+        names: impl IntoIterator<Item = &'n str>,
+        known: &Known,
+    ) -> Diagnostic {
+        let told = format!("{known} no {word} '{}'", name.value);
+        let told = Diagnostic::error(self.no_user, name.span, told);
+        let near = suggest::nearest(&name.value, names);
+        told.label("unknown here").did_you_mean(name.span, near)
+    }
+}
+
+/// Who is known in a section, for messages: "userlist 'a' has", "userlist 'a' and the lines `pam` have".
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The `userlist`.
+    pub list: Option<String>,
+    /// There are users of the system.
+    pub has_pam: bool,
+}
+
+impl fmt::Display for Known {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.list, self.has_pam) {
+            (Some(list), false) => write!(out, "userlist '{list}' has"),
+            (Some(list), true) => write!(out, "userlist '{list}' and the lines `pam` have"),
+            (None, _) => write!(out, "the lines `pam` have"),
+        }
+    }
+}
+
+/// A word with its place.
+pub fn named(word: &Word) -> Written<String> {
+    Written::new(word.str().to_owned(), word.span)
+}
+
+/// Takes a word that stands there in any case.
+///
+/// # Errors
+/// There is another one, or none.
+pub fn fixed(args: &mut Args<'_>, word: &str) -> Built {
+    let what = format!("`{word}`");
+    let found = args.required(&what)?;
+    match found.is(word) {
+        true => Ok(()),
+        false => Err(args.unfit(found, &format!("not {what}"))),
+    }
+}
+
+/// The users of a `userlist`, and its groups. None: there is no such list, which is told elsewhere.
+pub fn listed(list: &Written<String>, exchange: &mut Exchange) -> Option<(Vec<User>, Vec<String>)> {
+    exchange.refer(Accounts::KIND, &list.value, list.span);
+    let mut all = exchange.all(Accounts::KIND);
+    let found = all.find(|one| one.name == list.value);
+    let accounts = found.and_then(|one| one.value::<Accounts>())?;
+    let users = accounts.users.into_iter().map(User::new);
+    Some((users.collect(), accounts.groups))
+}

@@ -1,0 +1,79 @@
+//! The line `second-factor user`.
+
+use super::{Codes, Known, fixed, named};
+use crate::second_factor;
+use crate::user::{SecondFactor, User};
+use configuration::Context;
+use language::arguments::{Args, Built};
+use language::{Span, Written};
+
+/// Lines `second-factor user`.
+const SECRETS_MAX: usize = 10_000;
+
+/// The secret of a user.
+#[derive(Debug)]
+struct Secret {
+    span: Span,
+    user: Written<String>,
+    value: Vec<u8>,
+}
+
+/// The second factors so far.
+#[derive(Debug, Default)]
+pub struct Secrets {
+    all: Vec<Secret>,
+}
+
+impl Secrets {
+    /// Reads a line behind `second-factor user`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn line(&mut self, args: &mut Args<'_>, codes: &Codes) -> Built {
+        let span = args.line().span;
+        let user = named(args.required("the name of a user")?);
+        fixed(args, "secret")?;
+        let word = args.required("a secret in Base32")?;
+        // The message does not repeat it.
+        let Some(value) = second_factor::read(word.str()) else {
+            let told = "the secret is not 16 to 64 bytes in Base32";
+            let told = args.mistake(codes.value, word.span, told);
+            return Err(told.help("`evenkeel console second-factor NAME` makes one"));
+        };
+        args.end()?;
+        if let Some(first) = { self.all.iter() }.find(|one| one.user.value == user.value) {
+            let what = format!("the second factor of '{}'", user.value);
+            return Err(codes.again(first.span, span, &what));
+        }
+        if self.all.len() >= SECRETS_MAX {
+            return Err(args.mistake(codes.value, span, "more than 10000 second factors"));
+        }
+        self.all.push(Secret { span, user, value });
+        Ok(())
+    }
+
+    /// The first line.
+    pub fn first(&self) -> Option<Span> {
+        self.all.first().map(|one| one.span)
+    }
+
+    /// Gives the users their second factors.
+    pub fn complete(
+        &self,
+        users: &mut [User],
+        known: &Known,
+        codes: &Codes,
+        context: &mut Context,
+    ) {
+        for secret in &self.all {
+            let name = &secret.user.value;
+            match users.iter_mut().find(|user| user.account.name == *name) {
+                Some(user) => user.second_factor = SecondFactor::Codes(secret.value.clone()),
+                None => {
+                    let names = users.iter().map(|user| user.account.name.as_str());
+                    context.tell(codes.unknown(("user", &secret.user), names, known));
+                }
+            }
+        }
+    }
+}

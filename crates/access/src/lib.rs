@@ -1,0 +1,18 @@
+//! Who comes in, for all parts with pages of their own: the console, and the portal of a farm.
+//!
+//! - [`user`] is who may sign in, and [`keyword`] reads the lines of a section that say so.
+//! - [`pam`] asks the system for passwords.
+//! - [`second_factor`] has the codes of an app, [`session`] who has signed in, [`device`] in which browsers.
+//! - [`limiter`] says how often anybody may try.
+//! - [`proof`] joins them: a password and a code, within what somebody may try.
+//!
+//! This crate knows no roles: what somebody may do, each part decides itself.
+
+pub mod device;
+pub mod keyword;
+pub mod limiter;
+pub mod pam;
+pub mod proof;
+pub mod second_factor;
+pub mod session;
+pub mod user;

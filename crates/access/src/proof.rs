@@ -1,0 +1,286 @@
+//! What somebody proves who they are with: a password, or a code of the second factor; each within what
+//! they may try.
+
+use crate::limiter::{Key, Limiter};
+use crate::session::Sessions;
+use crate::user::{SecondFactor, User, Users};
+use crate::{device, pam, session};
+use configuration::{Account, Password};
+use part::lock;
+use part::voice::write_error;
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::Semaphore;
+
+/// Whether a password is that of an account. It may take its time.
+pub type Verify = fn(&Account, &[u8]) -> bool;
+
+/// How many passwords of users of the system are asked for at one time: `saslauthd` has five threads, and
+/// PAM makes each wrong password take some seconds.
+const ASKED_AT_ONE_TIME: usize = 3;
+
+/// The longest name and the longest password that are looked at.
+const NAME_MAX: usize = 128;
+const PASSWORD_MAX: usize = 512;
+
+/// Why somebody does not come in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// It is not theirs, or there is no such user.
+    Wrong,
+    /// They tried too often: seconds until the next try.
+    TooOften(u64),
+    /// Nobody can say: the system that checks the password does not answer. The log says more.
+    Unavailable,
+}
+
+impl Refused {
+    /// They tried too often: milliseconds until the next try.
+    pub fn after(wait_ms: u64) -> Refused {
+        Refused::TooOften(wait_ms.div_ceil(1_000))
+    }
+}
+
+/// Where somebody tries.
+pub struct Client<'h> {
+    from: IpAddr,
+    /// The cookies of browsers in which somebody has signed in.
+    devices: Vec<&'h str>,
+}
+
+/// Milliseconds since 1970.
+pub fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Seconds since 1970.
+pub fn now_s() -> u64 {
+    now_ms() / 1_000
+}
+
+impl<'h> Client<'h> {
+    /// Of a request with these headers `Cookie`; `device` is the name of the cookie of known browsers.
+    pub fn of(from: IpAddr, cookies: impl Iterator<Item = &'h str>, device: &str) -> Client<'h> {
+        let devices = cookies.filter_map(|value| session::value_in(value, device));
+        Client {
+            from,
+            devices: devices.collect(),
+        }
+    }
+
+    /// A program: it keeps no cookies.
+    pub fn program(from: IpAddr) -> Client<'static> {
+        Client {
+            from,
+            devices: Vec::new(),
+        }
+    }
+
+    /// Whether this user has signed in here before.
+    fn known(&self, desk: &Desk, name: &str) -> Option<device::Id> {
+        let sessions = lock(&desk.sessions);
+        let mut devices = self.devices.iter();
+        devices.find_map(|cookie| sessions.device_of(cookie, name, now_s()))
+    }
+
+    /// What counts their tries for a password. Who has signed in here before is not held up by what
+    /// others do.
+    fn keys(&self, known: Option<device::Id>, name: &str) -> Vec<Key> {
+        match known {
+            Some(id) => vec![Key::Device(id)],
+            None => vec![Key::of(self.from), Key::For(name.to_owned())],
+        }
+    }
+}
+
+/// Who may have a password verified.
+#[derive(Debug)]
+struct Verifying {
+    /// One password at a time, so that a failure counts before the next try.
+    own: Turns,
+    /// Passwords that the system checks. Each counts as a failure until it has the answer.
+    of_system: Turns,
+}
+
+/// Turns at one kind of password.
+#[derive(Debug)]
+struct Turns {
+    /// Of anybody.
+    strangers: Semaphore,
+    /// Of those who have signed in before in their browser: strangers do not hold them up.
+    known: Semaphore,
+}
+
+impl Default for Verifying {
+    fn default() -> Verifying {
+        let turns = |strangers| Turns {
+            strangers: Semaphore::new(strangers),
+            known: Semaphore::new(1),
+        };
+        Verifying {
+            own: turns(1),
+            of_system: turns(ASKED_AT_ONE_TIME),
+        }
+    }
+}
+
+/// Where somebody proves who they are.
+pub struct Desk {
+    /// Who has signed in.
+    pub sessions: Mutex<Sessions>,
+    /// Who tries to.
+    pub limiter: Mutex<Limiter>,
+    verifying: Verifying,
+    verify: Verify,
+    /// What the log calls it.
+    name: &'static str,
+}
+
+impl Desk {
+    /// With the sessions that there are; `name` is what the log calls it.
+    pub fn new(name: &'static str, sessions: Sessions, verify: Verify) -> Desk {
+        Desk {
+            sessions: Mutex::new(sessions),
+            limiter: Mutex::default(),
+            verifying: Verifying::default(),
+            verify,
+            name,
+        }
+    }
+
+    /// Verifies a password. One that is right does not give the tries back yet if a code is to come.
+    ///
+    /// # Errors
+    /// Why they do not come in.
+    pub async fn password(
+        &self,
+        users: &dyn Users,
+        client: &Client<'_>,
+        name: &str,
+        password: &str,
+    ) -> Result<User, Refused> {
+        if name.len() > NAME_MAX || password.len() > PASSWORD_MAX {
+            return Err(Refused::Wrong);
+        }
+        let known = client.known(self, name);
+        let keys = client.keys(known, name);
+        let user = users.find(name).map(|(account, second)| User {
+            account: account.clone(),
+            second_factor: second.clone(),
+        });
+        // Whether there is such a user is not to be seen from the time that it takes.
+        let account = match (&user, users.any()) {
+            (Some(user), _) => user.account.clone(),
+            (None, Some(decoy)) => decoy.clone(),
+            (None, None) => nobody(),
+        };
+        let asks_system = users.asks_system();
+        let turns = match asks_system {
+            true => &self.verifying.of_system,
+            false => &self.verifying.own,
+        };
+        let turns = match known {
+            Some(_) => &turns.known,
+            None => &turns.strangers,
+        };
+        let Ok(_turn) = turns.acquire().await else {
+            return Err(Refused::Wrong);
+        };
+        {
+            let mut limiter = lock(&self.limiter);
+            if let Some(ms) = limiter.wait(&keys, now_ms()) {
+                return Err(Refused::after(ms));
+            }
+            if asks_system {
+                limiter.count(&keys, now_ms());
+            }
+        }
+        let is_right = { self.verified(users, user.as_ref(), account, password) }.await?;
+        match user.filter(|_| is_right) {
+            Some(user) => {
+                if user.second_factor == SecondFactor::None {
+                    lock(&self.limiter).forgive(&keys);
+                }
+                Ok(user)
+            }
+            None => {
+                if !asks_system {
+                    lock(&self.limiter).count(&keys, now_ms());
+                }
+                Err(Refused::Wrong)
+            }
+        }
+    }
+
+    /// Whether a password is that of an account. Where the system checks some passwords, it is asked at each try
+    /// that is not right already, by a name that no user has if need be: else the time that it takes would tell
+    /// whose these are.
+    async fn verified(
+        &self,
+        users: &dyn Users,
+        user: Option<&User>,
+        account: Account,
+        password: &str,
+    ) -> Result<bool, Refused> {
+        let is_of_system = account.password == Password::System;
+        if !is_of_system {
+            let (verify, password) = (self.verify, password.to_owned());
+            let verified =
+                tokio::task::spawn_blocking(move || verify(&account, password.as_bytes()));
+            let is_right = verified.await.unwrap_or_default() && user.is_some();
+            if is_right || !users.asks_system() {
+                return Ok(is_right);
+            }
+        }
+        let name = user.filter(|_| is_of_system);
+        let name = name.map_or(pam::NOBODY, |user| &user.account.name);
+        match users.system().verify(name, password).await {
+            Ok(is_right) => Ok(is_right && is_of_system),
+            // It was only to take its time.
+            Err(_) if user.is_some() && !is_of_system => Ok(false),
+            Err(words) => {
+                write_error(&format!("evenkeel: {}: {words}\n", self.name));
+                Err(Refused::Unavailable)
+            }
+        }
+    }
+
+    /// Verifies the code of a user who has given the password.
+    ///
+    /// # Errors
+    /// Why they do not come in.
+    pub fn code(&self, client: &Client<'_>, user: &User, typed: &str) -> Result<(), Refused> {
+        let name = &user.account.name;
+        let SecondFactor::Codes(secret) = &user.second_factor else {
+            return Err(Refused::Wrong);
+        };
+        let known = client.known(self, name);
+        let key = match known {
+            Some(id) => Key::CodeOf(id),
+            None => Key::Code(name.clone()),
+        };
+        // Held until the try has counted.
+        let mut limiter = lock(&self.limiter);
+        if let Some(ms) = limiter.wait(std::slice::from_ref(&key), now_ms()) {
+            return Err(Refused::after(ms));
+        }
+        if !lock(&self.sessions).use_code(name, secret, typed, now_s()) {
+            limiter.count(&[key], now_ms());
+            return Err(Refused::Wrong);
+        }
+        let mut keys = client.keys(known, name);
+        keys.push(key);
+        limiter.forgive(&keys);
+        Ok(())
+    }
+}
+
+fn nobody() -> Account {
+    Account {
+        name: String::new(),
+        groups: Vec::new(),
+        password: Password::None,
+    }
+}

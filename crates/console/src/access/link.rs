@@ -1,0 +1,77 @@
+//! Links that sign the administrator of the machine in, once.
+
+use ::access::session::random;
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use std::collections::BTreeMap;
+
+/// How long a link can be used, seconds.
+pub const LINK_S: u64 = 600;
+/// Links that were given and not used.
+const LINKS_MAX: usize = 16;
+
+/// The links.
+#[derive(Debug, Default)]
+pub struct Links {
+    /// Digests of links, and until when they can be used.
+    until: BTreeMap<[u8; 32], u64>,
+}
+
+fn digest_of(secret: &str) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, secret.as_bytes()).as_ref());
+    out
+}
+
+impl Links {
+    /// Makes a link that signs in once; returns its secret.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn make(&mut self, now: u64) -> Result<String, String> {
+        let secret = BASE64.encode(random::<24>()?);
+        self.until.retain(|_, until| *until > now);
+        if self.until.len() >= LINKS_MAX {
+            // The one that ends first makes room.
+            let first = self.until.iter().min_by_key(|(_, until)| **until);
+            let first = first.map(|(link, _)| *link);
+            first.map(|link| self.until.remove(&link));
+        }
+        self.until
+            .insert(digest_of(&secret), now.saturating_add(LINK_S));
+        Ok(secret)
+    }
+
+    /// Whether a link can still be used.
+    pub fn has(&self, secret: &str, now: u64) -> bool {
+        let until = self.until.get(&digest_of(secret));
+        until.is_some_and(|until| *until > now)
+    }
+
+    /// Uses a link up. False: it is no link, is too old, or was used.
+    pub fn take(&mut self, secret: &str, now: u64) -> bool {
+        let until = self.until.remove(&digest_of(secret));
+        until.is_some_and(|until| until > now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_signs_in_once_and_within_its_time() {
+        let mut links = Links::default();
+        let link = links.make(100).unwrap();
+        assert!(links.has(&link, 101));
+        assert!(links.take(&link, 101));
+        assert!(!links.take(&link, 101));
+        let late = links.make(100).unwrap();
+        assert!(!links.take(&late, 100 + LINK_S));
+        for _ in 0..100 {
+            links.make(200).unwrap();
+        }
+        assert_eq!(links.until.len(), LINKS_MAX);
+    }
+}

@@ -1,0 +1,44 @@
+//! What a program proves who it is with: a token, within what it may try.
+
+use super::Common;
+use crate::access::token;
+use crate::config::{Token, User};
+use crate::shared::{now_ms, now_s};
+use ::access::limiter::Key;
+use ::access::proof::Refused;
+use part::lock;
+use std::net::IpAddr;
+
+/// Why a token does not let a program in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum BadToken {
+    /// As for passwords.
+    Refused(Refused),
+    /// This one has expired.
+    Expired(String),
+    /// Its user is in no list any more.
+    NoUser(String),
+}
+
+/// Verifies a token.
+pub(super) fn verify(shared: &Common, from: IpAddr, text: &str) -> Result<(User, Token), BadToken> {
+    let config = shared.config();
+    let Some(token) = token::find(&config, text) else {
+        let keys = [Key::of_token(from)];
+        let mut limiter = lock(&shared.desk.limiter);
+        return Err(BadToken::Refused(match limiter.wait(&keys, now_ms()) {
+            Some(ms) => Refused::after(ms),
+            None => {
+                limiter.count(&keys, now_ms());
+                Refused::Wrong
+            }
+        }));
+    };
+    if token.until_s.is_some_and(|until_s| until_s <= now_s()) {
+        return Err(BadToken::Expired(token.name.clone()));
+    }
+    match config.user(&token.user) {
+        Some(user) => Ok((user.clone(), token.clone())),
+        None => Err(BadToken::NoUser(token.name.clone())),
+    }
+}
