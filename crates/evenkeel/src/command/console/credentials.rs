@@ -2,8 +2,8 @@
 //! file. They change nothing themselves.
 
 use crate::identity;
-use clap::{Arg, ArgMatches, Command};
 use access::second_factor;
+use clap::{Arg, ArgMatches, Command};
 use console::access::token;
 use console::keyword;
 use console::shared::now_s;

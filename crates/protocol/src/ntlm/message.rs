@@ -1,0 +1,301 @@
+//! The three messages ([MS-NLMP] 2.2.1).
+
+use super::crypt::{hmac_md5, rc4, response_key, same};
+
+/// The longest message of a client.
+pub const MESSAGE_BYTES_MAX: usize = 8 << 10;
+
+const SIGNATURE: &[u8; 8] = b"NTLMSSP\0";
+/// Flags ([MS-NLMP] 2.2.2.5).
+const UNICODE: u32 = 0x1;
+const REQUEST_TARGET: u32 = 0x4;
+const NTLM: u32 = 0x200;
+const TARGET_IS_SERVER: u32 = 0x2_0000;
+const EXTENDED_SECURITY: u32 = 0x8_0000;
+const TARGET_INFO: u32 = 0x80_0000;
+const KEY_EXCHANGE: u32 = 0x4000_0000;
+/// What a client may choose: signatures, encryption, the lengths of their keys, the exchange of one.
+const CHOSEN: u32 = 0x10 | 0x20 | 0x8000 | 0x2000_0000 | KEY_EXCHANGE | 0x8000_0000;
+/// Pairs of attributes ([MS-NLMP] 2.2.2.1).
+const AV_END: u16 = 0;
+const AV_COMPUTER: u16 = 1;
+const AV_DOMAIN: u16 = 2;
+const AV_DNS_COMPUTER: u16 = 3;
+const AV_FLAGS: u16 = 6;
+const AV_TIMESTAMP: u16 = 7;
+const AV_CHANNEL: u16 = 10;
+/// The flag that says that AUTHENTICATE has an integrity code.
+const HAS_MIC: u32 = 0x2;
+/// Where that code is.
+const MIC: std::ops::Range<usize> = 72..88;
+/// Bytes of a response before its pairs: the proof, and what is fixed of the rest.
+const PROOF_BYTES: usize = 16;
+const RESPONSE_HEAD_BYTES: usize = 28;
+
+/// Why a message cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("no message of NTLM: its {field} is wrong")]
+pub struct Malformed {
+    /// What is wrong with it.
+    pub field: &'static str,
+}
+
+/// Why a user is not known by a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refused {
+    /// It has no response of NTLMv2.
+    #[error("the client uses LM or NTLMv1; NTLMv2 is needed")]
+    Old,
+    /// The password is another one.
+    #[error("wrong password")]
+    Wrong,
+    /// The client has not protected the messages.
+    #[error("the client sends no message integrity code")]
+    NoMic,
+    /// The messages were changed on their way.
+    #[error("the messages of NTLM were changed on their way")]
+    Changed,
+    /// The client believes to speak with another server.
+    #[error("the client comes by another TLS connection than it believes")]
+    OtherChannel,
+}
+
+/// What the server says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// Its name, as NetBIOS would have it.
+    pub name: &'a str,
+    /// Its name in DNS.
+    pub host: &'a str,
+}
+
+/// An authentication under way: what was sent until now.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    negotiate: Vec<u8>,
+    challenge: Vec<u8>,
+    nonce: [u8; 8],
+}
+
+impl Exchange {
+    /// Answers NEGOTIATE with CHALLENGE. `nonce` is random; the time counts 100 ns since 1601.
+    ///
+    /// # Errors
+    /// It is no NEGOTIATE, or of a client that knows no Unicode.
+    pub fn new(
+        negotiate: &[u8],
+        nonce: [u8; 8],
+        target: Target<'_>,
+        time: u64,
+    ) -> Result<Exchange, Malformed> {
+        if negotiate.len() > MESSAGE_BYTES_MAX {
+            return Err(Malformed { field: "length" });
+        }
+        head(negotiate, 1)?;
+        let asked = u32_at(negotiate, 12)?;
+        if asked & UNICODE == 0 {
+            return Err(Malformed { field: "flags" });
+        }
+        let flags = UNICODE
+            | REQUEST_TARGET
+            | NTLM
+            | TARGET_IS_SERVER
+            | EXTENDED_SECURITY
+            | TARGET_INFO
+            | asked & CHOSEN;
+        let name = wide(&target.name.to_uppercase());
+        let mut info = Vec::new();
+        for (kind, value) in [
+            (AV_DOMAIN, name.as_slice()),
+            (AV_COMPUTER, &name),
+            (AV_DNS_COMPUTER, &wide(target.host)),
+            // With it a client has to send an integrity code.
+            (AV_TIMESTAMP, &time.to_le_bytes()),
+            (AV_END, &[]),
+        ] {
+            info.extend_from_slice(&kind.to_le_bytes());
+            info.extend_from_slice(&length(value).to_le_bytes());
+            info.extend_from_slice(value);
+        }
+        let mut challenge = SIGNATURE.to_vec();
+        challenge.extend_from_slice(&2_u32.to_le_bytes());
+        push_place(&mut challenge, &name, 56);
+        challenge.extend_from_slice(&flags.to_le_bytes());
+        challenge.extend_from_slice(&nonce);
+        challenge.extend_from_slice(&[0; 8]);
+        push_place(&mut challenge, &info, 56 + u32::from(length(&name)));
+        challenge.extend_from_slice(&[0; 8]);
+        challenge.extend_from_slice(&name);
+        challenge.extend_from_slice(&info);
+        Ok(Exchange {
+            negotiate: negotiate.to_vec(),
+            challenge,
+            nonce,
+        })
+    }
+
+    /// The message for the client.
+    pub fn challenge(&self) -> &[u8] {
+        &self.challenge
+    }
+}
+
+/// A client's AUTHENTICATE.
+#[derive(Clone, Debug)]
+pub struct Authenticate {
+    /// The user, as the client writes the name.
+    pub user: String,
+    /// The user's domain, or the machine's, or nothing.
+    pub domain: String,
+    bytes: Vec<u8>,
+    response: Vec<u8>,
+    session_key: Vec<u8>,
+    flags: u32,
+}
+
+impl Authenticate {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It is no AUTHENTICATE.
+    pub fn decode(bytes: &[u8]) -> Result<Authenticate, Malformed> {
+        if bytes.len() > MESSAGE_BYTES_MAX {
+            return Err(Malformed { field: "length" });
+        }
+        head(bytes, 3)?;
+        let flags = u32_at(bytes, 60)?;
+        if flags & UNICODE == 0 {
+            return Err(Malformed { field: "flags" });
+        }
+        Ok(Authenticate {
+            user: text(place(bytes, 36, "UserName")?, "UserName")?,
+            domain: text(place(bytes, 28, "DomainName")?, "DomainName")?,
+            response: place(bytes, 20, "NtChallengeResponse")?.to_vec(),
+            session_key: place(bytes, 52, "EncryptedRandomSessionKey")?.to_vec(),
+            bytes: bytes.to_vec(),
+            flags,
+        })
+    }
+
+    /// Verifies it by the hash of the user's password. `channels` are the hashes of the TLS connection
+    /// by which it came.
+    ///
+    /// # Errors
+    /// Why it is not of this user.
+    pub fn verify(
+        &self,
+        exchange: &Exchange,
+        nt_hash: &[u8; 16],
+        channels: &[[u8; 16]],
+    ) -> Result<(), Refused> {
+        let (proof, rest) = { self.response.split_first_chunk::<PROOF_BYTES>() }
+            .filter(|(_, rest)| rest.len() >= RESPONSE_HEAD_BYTES && rest.starts_with(&[1, 1]))
+            .ok_or(Refused::Old)?;
+        let key = response_key(nt_hash, &self.user, &self.domain);
+        if !same(proof, &hmac_md5(&key, &[&exchange.nonce, rest])) {
+            return Err(Refused::Wrong);
+        }
+        // The proof covers the pairs, so they are the client's.
+        let pairs = rest.get(RESPONSE_HEAD_BYTES..).unwrap_or_default();
+        let flags = pair(pairs, AV_FLAGS).and_then(|value| u32_at(value, 0).ok());
+        if flags.unwrap_or_default() & HAS_MIC == 0 {
+            return Err(Refused::NoMic);
+        }
+        let base = hmac_md5(&key, &[proof]);
+        let session = match self.flags & KEY_EXCHANGE {
+            0 => base,
+            _ => {
+                let sealed = self.session_key.as_slice().try_into();
+                rc4(&base, sealed.map_err(|_| Refused::Changed)?)
+            }
+        };
+        let (Some(before), Some(after)) = (self.bytes.get(..MIC.start), self.bytes.get(MIC.end..))
+        else {
+            return Err(Refused::NoMic);
+        };
+        let expected = hmac_md5(
+            &session,
+            &[
+                &exchange.negotiate,
+                &exchange.challenge,
+                before,
+                &[0; 16],
+                after,
+            ],
+        );
+        let found = { self.bytes.get(MIC) }.and_then(|mic| mic.try_into().ok());
+        if !found.is_some_and(|mic| same(mic, &expected)) {
+            return Err(Refused::Changed);
+        }
+        match pair(pairs, AV_CHANNEL) {
+            Some(channel) if channel.iter().any(|byte| *byte != 0) => {
+                let is_here = channels.iter().any(|own| own == channel);
+                is_here.then_some(()).ok_or(Refused::OtherChannel)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The value of a pair of attributes. None: there is none of this kind.
+fn pair(mut pairs: &[u8], wanted: u16) -> Option<&[u8]> {
+    loop {
+        let (head, rest) = pairs.split_first_chunk::<4>()?;
+        let [a, b, c, d] = *head;
+        let kind = u16::from_le_bytes([a, b]);
+        let (value, rest) = rest.split_at_checked(u16::from_le_bytes([c, d]).into())?;
+        match kind {
+            AV_END => return None,
+            _ if kind == wanted => return Some(value),
+            _ => pairs = rest,
+        }
+    }
+}
+
+fn head(bytes: &[u8], kind: u32) -> Result<(), Malformed> {
+    match bytes.starts_with(SIGNATURE) && u32_at(bytes, 8)? == kind {
+        true => Ok(()),
+        false => Err(Malformed { field: "head" }),
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Result<u32, Malformed> {
+    let found = bytes.get(at..).and_then(|rest| rest.first_chunk());
+    let found = found.ok_or(Malformed { field: "length" })?;
+    Ok(u32::from_le_bytes(*found))
+}
+
+/// What the field at `at` points to: its length, the same again, where it is.
+fn place<'a>(bytes: &'a [u8], at: usize, field: &'static str) -> Result<&'a [u8], Malformed> {
+    let lengths = u32_at(bytes, at)?;
+    let begin = usize::try_from(u32_at(bytes, at + 4)?).unwrap_or(usize::MAX);
+    let length = usize::try_from(lengths & 0xffff).unwrap_or(usize::MAX);
+    if length == 0 {
+        return Ok(&[]);
+    }
+    let end = begin.checked_add(length).ok_or(Malformed { field })?;
+    bytes.get(begin..end).ok_or(Malformed { field })
+}
+
+fn text(bytes: &[u8], field: &'static str) -> Result<String, Malformed> {
+    let (units, odd) = bytes.as_chunks::<2>();
+    let units = units.iter().map(|pair| u16::from_le_bytes(*pair));
+    let text: Result<String, _> = char::decode_utf16(units).collect();
+    text.ok()
+        .filter(|_| odd.is_empty())
+        .ok_or(Malformed { field })
+}
+
+fn wide(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+fn length(bytes: &[u8]) -> u16 {
+    u16::try_from(bytes.len()).unwrap_or(u16::MAX)
+}
+
+fn push_place(out: &mut Vec<u8>, bytes: &[u8], at: u32) {
+    out.extend_from_slice(&length(bytes).to_le_bytes());
+    out.extend_from_slice(&length(bytes).to_le_bytes());
+    out.extend_from_slice(&at.to_le_bytes());
+}

@@ -1,0 +1,54 @@
+//! What a gateway answers where it refuses ([MS-TSGU] 2.2.6).
+
+/// A status code of a response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Code(pub u32);
+
+impl Code {
+    /// Success.
+    pub const OK: Code = Code(0);
+    /// The client has ended the connection as it should.
+    pub const GRACEFUL_DISCONNECT: Code = Code(0x0000_04ca);
+    /// The gateway failed.
+    pub const INTERNAL: Code = Code(0x8007_59d8);
+    /// The user may not reach the host.
+    pub const RAP_DENIED: Code = Code(0x8007_59da);
+    /// The user may not use the gateway.
+    pub const NAP_DENIED: Code = Code(0x8007_59db);
+    /// The host cannot be reached.
+    pub const CONNECT_FAILED: Code = Code(0x8007_59dd);
+    /// There are as many connections as there may be.
+    pub const MAX_CONNECTIONS: Code = Code(0x8007_59e6);
+    /// Not supported.
+    pub const NOT_SUPPORTED: Code = Code(0x8007_59e8);
+    /// The idle timeout or the session limit has passed.
+    pub const SESSION_TIMEOUT: Code = Code(0x8007_59f6);
+    /// The cookie cannot be read.
+    pub const COOKIE_BAD_PACKET: Code = Code(0x8007_59f7);
+    /// The cookie is of nobody who may come in.
+    pub const COOKIE_DENIED: Code = Code(0x8007_59f8);
+    /// The client offers no method of authentication that the gateway has.
+    pub const UNSUPPORTED_AUTHENTICATION: Code = Code(0x8007_59f9);
+    /// The tunnel that the client wants to authenticate again is not there, or of another user.
+    pub const REAUTH_DENIED: Code = Code(0x8007_59fa);
+
+    /// The name in the specification, for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Code::OK => "success",
+            Code::GRACEFUL_DISCONNECT => "ERROR_GRACEFUL_DISCONNECT",
+            Code::INTERNAL => "E_PROXY_INTERNALERROR",
+            Code::RAP_DENIED => "E_PROXY_RAP_ACCESSDENIED",
+            Code::NAP_DENIED => "E_PROXY_NAP_ACCESSDENIED",
+            Code::CONNECT_FAILED => "E_PROXY_TS_CONNECTFAILED",
+            Code::MAX_CONNECTIONS => "E_PROXY_MAXCONNECTIONSREACHED",
+            Code::NOT_SUPPORTED => "E_PROXY_NOTSUPPORTED",
+            Code::SESSION_TIMEOUT => "E_PROXY_SESSIONTIMEOUT",
+            Code::COOKIE_BAD_PACKET => "E_PROXY_COOKIE_BADPACKET",
+            Code::COOKIE_DENIED => "E_PROXY_COOKIE_AUTHENTICATION_ACCESS_DENIED",
+            Code::UNSUPPORTED_AUTHENTICATION => "E_PROXY_UNSUPPORTED_AUTHENTICATION_METHOD",
+            Code::REAUTH_DENIED => "E_PROXY_REAUTH_AUTHN_FAILED",
+            _ => "another code",
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The protocol of remote desktop gateways over HTTP ([MS-TSGU] 2.2.10, 3.2 and 3.3): what a client and a
+//! gateway send within a WebSocket, or within the pair of an endless response and an endless request.
+//!
+//! - [`Packets`] cuts a stream of bytes into [`Packet`]s, as a client sends them.
+//! - [`Tunnel`] says what a packet asks for, in the order that the protocol has, and makes the responses.
+//! - [`Code`] is what a refusal says.
+//!
+//! Every byte is hostile: a packet has at most [`PACKET_BYTES_MAX`], and its lengths are checked before
+//! they are used.
+
+mod code;
+mod packet;
+mod reply;
+mod tunnel;
+
+pub use code::Code;
+pub use packet::{Malformed, PACKET_BYTES_MAX, Packet, Packets};
+pub use reply::{DATA_BYTES_MAX, close, closed, data, keep_alive, reauthenticate};
+pub use tunnel::{Asked, Limits, Tunnel};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,337 @@
+//! Packets of a client.
+
+use std::fmt;
+
+/// The longest packet: data of the greatest length.
+pub const PACKET_BYTES_MAX: usize = HEAD_BYTES + 2 + u16::MAX as usize;
+/// Bytes of the type, of what is reserved and of the length.
+const HEAD_BYTES: usize = 8;
+/// Names of a host that a client may give.
+const NAMES_MAX: usize = 16;
+/// Bytes of such a name, and of the client's.
+const NAME_BYTES_MAX: usize = 1_024;
+/// A tunnel has a cookie; it is one that is authenticated again.
+const FIELD_COOKIE: u16 = 0x1;
+const FIELD_REAUTH: u16 = 0x2;
+
+/// What a client sends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Packet {
+    /// The first one, with its version and the bits of the extended authentication.
+    Handshake {
+        /// The greater part of the version, which has to be 1.
+        major: u8,
+        /// How the client wants to authenticate within the protocol; 0: it has done so in HTTP.
+        authentication: u16,
+    },
+    /// Authentication within the protocol, which this side never offers.
+    ExtendedAuthentication,
+    /// A tunnel is wanted.
+    TunnelCreate {
+        /// What the client is capable of.
+        capabilities: u32,
+        /// The cookie by which it authenticates.
+        cookie: Option<String>,
+        /// The number of the tunnel for which this one authenticates again.
+        reauthenticates: Option<u64>,
+    },
+    /// The tunnel is to be authorised.
+    TunnelAuthorise {
+        /// The name of the client's machine.
+        machine: String,
+    },
+    /// A connection to a host is wanted.
+    ChannelCreate {
+        /// Its names: the first one that can be reached is meant.
+        names: Vec<String>,
+        /// Its port.
+        port: u16,
+    },
+    /// Bytes for the host.
+    Data(Vec<u8>),
+    /// A sign of life.
+    KeepAlive,
+    /// The channel ends.
+    Close,
+    /// The response to the end of a channel.
+    Closed,
+}
+
+/// A kind of packet, for messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kind(pub(super) u16);
+
+impl Kind {
+    pub(super) const HANDSHAKE: Kind = Kind(0x1);
+    pub(super) const HANDSHAKE_RESPONSE: Kind = Kind(0x2);
+    pub(super) const EXTENDED_AUTHENTICATION: Kind = Kind(0x3);
+    pub(super) const TUNNEL_CREATE: Kind = Kind(0x4);
+    pub(super) const TUNNEL_RESPONSE: Kind = Kind(0x5);
+    pub(super) const TUNNEL_AUTHORISE: Kind = Kind(0x6);
+    pub(super) const TUNNEL_AUTHORISE_RESPONSE: Kind = Kind(0x7);
+    pub(super) const CHANNEL_CREATE: Kind = Kind(0x8);
+    pub(super) const CHANNEL_RESPONSE: Kind = Kind(0x9);
+    pub(super) const DATA: Kind = Kind(0xa);
+    pub(super) const REAUTHENTICATE: Kind = Kind(0xc);
+    pub(super) const KEEP_ALIVE: Kind = Kind(0xd);
+    pub(super) const CLOSE: Kind = Kind(0x10);
+    pub(super) const CLOSED: Kind = Kind(0x11);
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match *self {
+            Kind::HANDSHAKE => "handshake request",
+            Kind::HANDSHAKE_RESPONSE => "handshake response",
+            Kind::EXTENDED_AUTHENTICATION => "extended authentication",
+            Kind::TUNNEL_CREATE => "tunnel request",
+            Kind::TUNNEL_RESPONSE => "tunnel response",
+            Kind::TUNNEL_AUTHORISE => "tunnel authorisation request",
+            Kind::TUNNEL_AUTHORISE_RESPONSE => "tunnel authorisation response",
+            Kind::CHANNEL_CREATE => "channel request",
+            Kind::CHANNEL_RESPONSE => "channel response",
+            Kind::DATA => "data packet",
+            Kind::REAUTHENTICATE => "reauthentication request",
+            Kind::KEEP_ALIVE => "keep-alive packet",
+            Kind::CLOSE => "close request",
+            Kind::CLOSED => "close response",
+            Kind(other) => return write!(out, "packet of type {other:#x}"),
+        };
+        out.write_str(name)
+    }
+}
+
+/// Why a packet is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Malformed {
+    /// Its length is none that a packet can have.
+    #[error("a {kind} of {bytes} bytes, and not 8 to {PACKET_BYTES_MAX}")]
+    Length {
+        /// What it is.
+        kind: Kind,
+        /// The length in its head.
+        bytes: u32,
+    },
+    /// It ends before its fields do, or after them.
+    #[error("the {kind} has fields of another length than itself")]
+    Fields {
+        /// What it is.
+        kind: Kind,
+    },
+    /// A field has a value that it cannot have.
+    #[error("the {kind} has an invalid {field}")]
+    Field {
+        /// What it is.
+        kind: Kind,
+        /// The field, as the specification names it.
+        field: &'static str,
+    },
+    /// A client never sends it, or not now.
+    #[error("a {kind} that is not due")]
+    OutOfOrder {
+        /// What it is.
+        kind: Kind,
+    },
+}
+
+/// The packets in a stream of bytes.
+#[derive(Debug, Default)]
+pub struct Packets {
+    bytes: Vec<u8>,
+    /// Bytes of packets that were taken.
+    taken: usize,
+}
+
+impl Packets {
+    /// Adds bytes of the stream.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.taken);
+        self.taken = 0;
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Takes the next packet. None: it is not whole yet.
+    ///
+    /// # Errors
+    /// The stream makes no sense any more.
+    pub fn take(&mut self) -> Result<Option<Packet>, Malformed> {
+        let rest = self.bytes.get(self.taken..).unwrap_or_default();
+        let Some((head, _)) = rest.split_first_chunk::<HEAD_BYTES>() else {
+            return Ok(None);
+        };
+        let [a, b, _, _, length @ ..] = *head;
+        let kind = Kind(u16::from_le_bytes([a, b]));
+        let bytes = u32::from_le_bytes(length);
+        let length = usize::try_from(bytes).unwrap_or(usize::MAX);
+        if !(HEAD_BYTES..=PACKET_BYTES_MAX).contains(&length) {
+            return Err(Malformed::Length { kind, bytes });
+        }
+        let Some(packet) = rest.get(HEAD_BYTES..length) else {
+            return Ok(None);
+        };
+        let packet = Packet::decode(kind, packet)?;
+        self.taken += length;
+        Ok(Some(packet))
+    }
+}
+
+/// The rest of a packet.
+struct Fields<'a> {
+    bytes: &'a [u8],
+    kind: Kind,
+}
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
+        let kind = self.kind;
+        let taken = self.bytes.split_at_checked(length);
+        let (taken, rest) = taken.ok_or(Malformed::Fields { kind })?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let kind = self.kind;
+        let taken = self.take(N)?;
+        taken.try_into().map_err(|_| Malformed::Fields { kind })
+    }
+
+    fn u8(&mut self) -> Result<u8, Malformed> {
+        self.array().map(u8::from_le_bytes)
+    }
+
+    fn u16(&mut self) -> Result<u16, Malformed> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, Malformed> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    /// Takes a text in UTF-16 behind its length, without the zero at its end.
+    fn text(&mut self, bytes_max: usize, field: &'static str) -> Result<String, Malformed> {
+        let kind = self.kind;
+        let invalid = Malformed::Field { kind, field };
+        let length = usize::from(self.u16()?);
+        let (units, odd) = self.take(length)?.as_chunks::<2>();
+        if !odd.is_empty() || length > bytes_max {
+            return Err(invalid);
+        }
+        let units = units.iter().map(|pair| u16::from_le_bytes(*pair));
+        let text: Result<String, _> = char::decode_utf16(units).collect();
+        let text = text.map_err(|_| invalid)?;
+        let text = text.trim_end_matches('\0');
+        match text.contains('\0') {
+            true => Err(invalid),
+            false => Ok(text.to_owned()),
+        }
+    }
+
+    fn end(&self) -> Result<(), Malformed> {
+        match self.bytes.is_empty() {
+            true => Ok(()),
+            false => Err(Malformed::Fields { kind: self.kind }),
+        }
+    }
+}
+
+impl Packet {
+    fn decode(kind: Kind, bytes: &[u8]) -> Result<Packet, Malformed> {
+        let mut fields = Fields { bytes, kind };
+        let packet = match kind {
+            Kind::HANDSHAKE => {
+                let [major, _minor] = fields.array()?;
+                let _client_version = fields.u16()?;
+                let authentication = fields.u16()?;
+                Packet::Handshake {
+                    major,
+                    authentication,
+                }
+            }
+            // Its content is of no use here.
+            Kind::EXTENDED_AUTHENTICATION => return Ok(Packet::ExtendedAuthentication),
+            Kind::TUNNEL_CREATE => tunnel_create(&mut fields)?,
+            Kind::TUNNEL_AUTHORISE => {
+                let present = fields.u16()?;
+                let machine = fields.text(NAME_BYTES_MAX, "clientName")?;
+                // A statement of health, which nobody has asked for.
+                if present & 1 != 0 {
+                    let length = fields.u16()?;
+                    fields.take(length.into())?;
+                }
+                Packet::TunnelAuthorise { machine }
+            }
+            Kind::CHANNEL_CREATE => channel_create(&mut fields)?,
+            Kind::DATA => {
+                let length = fields.u16()?;
+                Packet::Data(fields.take(length.into())?.to_vec())
+            }
+            Kind::KEEP_ALIVE => Packet::KeepAlive,
+            Kind::CLOSE => {
+                fields.u32()?;
+                Packet::Close
+            }
+            Kind::CLOSED => {
+                fields.u32()?;
+                Packet::Closed
+            }
+            _ => return Err(Malformed::OutOfOrder { kind }),
+        };
+        fields.end()?;
+        Ok(packet)
+    }
+
+    /// What it is.
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Packet::Handshake { .. } => Kind::HANDSHAKE,
+            Packet::ExtendedAuthentication => Kind::EXTENDED_AUTHENTICATION,
+            Packet::TunnelCreate { .. } => Kind::TUNNEL_CREATE,
+            Packet::TunnelAuthorise { .. } => Kind::TUNNEL_AUTHORISE,
+            Packet::ChannelCreate { .. } => Kind::CHANNEL_CREATE,
+            Packet::Data(_) => Kind::DATA,
+            Packet::KeepAlive => Kind::KEEP_ALIVE,
+            Packet::Close => Kind::CLOSE,
+            Packet::Closed => Kind::CLOSED,
+        }
+    }
+}
+
+fn tunnel_create(fields: &mut Fields<'_>) -> Result<Packet, Malformed> {
+    let capabilities = fields.u32()?;
+    let present = fields.u16()?;
+    let _reserved = fields.u16()?;
+    let reauthenticates = match present & FIELD_REAUTH {
+        0 => None,
+        _ => Some(fields.array().map(u64::from_le_bytes)?),
+    };
+    let cookie = match present & FIELD_COOKIE {
+        0 => None,
+        _ => Some(fields.text(u16::MAX.into(), "PAACookie")?),
+    };
+    Ok(Packet::TunnelCreate {
+        capabilities,
+        cookie,
+        reauthenticates,
+    })
+}
+
+fn channel_create(fields: &mut Fields<'_>) -> Result<Packet, Malformed> {
+    let (resources, others) = (fields.u8()?, fields.u8()?);
+    let port = fields.u16()?;
+    let _protocol = fields.u16()?;
+    let count = usize::from(resources) + usize::from(others);
+    if resources == 0 || count > NAMES_MAX {
+        return Err(Malformed::Field {
+            kind: fields.kind,
+            field: "numResources",
+        });
+    }
+    let names: Result<Vec<String>, _> = (0..count)
+        .map(|_| fields.text(NAME_BYTES_MAX, "resource"))
+        .collect();
+    Ok(Packet::ChannelCreate {
+        names: names?,
+        port,
+    })
+}
