@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// How long anything may take on a machine that is busy with other tests.
-const SOON: Duration = Duration::from_secs(90);
+pub const SOON: Duration = Duration::from_secs(90);
 /// The first display of the sessions of the next host: displays are those of the whole machine.
 static NEXT_DISPLAY: AtomicU32 = AtomicU32::new(610);
 /// Displays that a host may have.
@@ -22,12 +22,12 @@ const DISPLAYS: u32 = 20;
 const NT_HASH: &str = "878d8014606cda29677a44efa1353fc7";
 
 /// Starts a host of desktops, with its name, its address and its first display.
-type Start = fn(&Scratch, &Host, &str, &str, &str) -> Process;
+pub type Start = fn(&Scratch, &Host, &str, &str, &str) -> Process;
 /// Where the display of the clients is written.
 const SCREEN: &str = "screen";
 
 /// A farm of two hosts, and a machine for clients.
-struct Site {
+pub struct Site {
     // What works in the hosts goes before them.
     program: Process,
     _desktops: Vec<Process>,
@@ -39,13 +39,18 @@ struct Site {
     scratch: Scratch,
 }
 
-fn address(number: usize) -> String {
+pub fn address(number: usize) -> String {
     format!("10.77.0.{number}")
 }
 
 impl Site {
     /// Two hosts that this starts.
     fn new(desktop: Start) -> Site {
+        Site::with(desktop, |_| String::new())
+    }
+
+    /// Two hosts that this starts, and further lines of the farm, before other sections.
+    pub fn with(desktop: Start, lines: impl FnOnce(&Scratch) -> String) -> Site {
         let lab = Lab::new("desktops").unwrap();
         let lan = lab.switch("lan").unwrap();
         let scratch = Scratch::new().unwrap();
@@ -79,6 +84,7 @@ impl Site {
             desktops.push(desktop(&scratch, &own, &name, &address(11 + at), &display));
             hosts.push(own);
         }
+        config.push_str(&lines(&scratch));
         let file = scratch.write("office.cfg", config).unwrap();
         let mut command = Command::new(binary());
         command.args(["run", "-f"]).arg(file);
@@ -97,12 +103,12 @@ impl Site {
         site
     }
 
-    fn read(&self, name: &str) -> String {
+    pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.scratch.path().join(name)).unwrap_or_default()
     }
 
     /// What a command of ours prints.
-    fn ours(&self, words: &[&str]) -> String {
+    pub fn ours(&self, words: &[&str]) -> String {
         let mut command = Command::new(binary());
         command.args(words);
         command.args(["--pid", &self.program.pid().to_string()]);
@@ -111,7 +117,7 @@ impl Site {
     }
 
     /// Waits until a command of ours prints something good.
-    fn shows(&self, words: &[&str], is_good: impl Fn(&str) -> bool) -> String {
+    pub fn shows(&self, words: &[&str], is_good: impl Fn(&str) -> bool) -> String {
         let mut shown = String::new();
         let good = eventually(SOON, || {
             shown = self.ours(words);
@@ -130,8 +136,13 @@ impl Site {
 
     /// Starts a client of anna.
     fn client(&self, options: &[&str]) -> Process {
+        self.client_to(&address(1), options)
+    }
+
+    /// Starts a client of anna for this host.
+    pub fn client_to(&self, host: &str, options: &[&str]) -> Process {
         let mut command = Command::new("xfreerdp");
-        command.arg(format!("/v:{}", address(1)));
+        command.arg(format!("/v:{host}"));
         command.args(["/u:anna", "/p:secret", "/cert:ignore", "/log-level:DEBUG"]);
         command.args(options);
         command
@@ -141,7 +152,7 @@ impl Site {
     }
 
     /// How many sessions have begun on each host, and how many were taken up again.
-    fn sessions(&self) -> [[usize; 2]; 2] {
+    pub fn sessions(&self) -> [[usize; 2]; 2] {
         ["ts1", "ts2"].map(|host| {
             ["sessions", "reconnects"]
                 .map(|what| self.read(&format!("{host}/{what}")).lines().count())
@@ -149,7 +160,7 @@ impl Site {
     }
 
     /// Waits until so many sessions have begun and were taken up again.
-    fn has(&self, expected: [[usize; 2]; 2]) {
+    pub fn has(&self, expected: [[usize; 2]; 2]) {
         let good = eventually(SOON, || self.sessions() == expected);
         let log = self.read("xfreerdp");
         assert!(
@@ -179,7 +190,7 @@ fn spawn(scratch: &Scratch, host: &Host, mut command: Command, said: &str) -> Pr
 }
 
 /// Makes a certificate with its key in one file.
-fn certificate(scratch: &Scratch, name: &str) -> PathBuf {
+pub fn certificate(scratch: &Scratch, name: &str) -> PathBuf {
     let leaf = Leaf {
         names: &["desktop.example.org"],
         ..Leaf::default()
@@ -209,7 +220,7 @@ fn shadow(scratch: &Scratch, host: &Host, name: &str, address: &str, _: &str) ->
 }
 
 /// Starts a host with xrdp.
-fn xrdp(scratch: &Scratch, host: &Host, name: &str, address: &str, display: &str) -> Process {
+pub fn xrdp(scratch: &Scratch, host: &Host, name: &str, address: &str, display: &str) -> Process {
     let directory = scratch.path().join(name);
     fs::create_dir(&directory).unwrap();
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
@@ -229,7 +240,7 @@ fn xrdp(scratch: &Scratch, host: &Host, name: &str, address: &str, display: &str
     spawn(scratch, host, command, &format!("{name}.out"))
 }
 
-fn is_ready(test: &str) -> bool {
+pub fn is_ready(test: &str) -> bool {
     let programs = [
         "xrdp",
         "Xvnc",

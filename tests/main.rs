@@ -41,6 +41,7 @@ mod console_site;
 mod differential;
 mod external_checks;
 mod farm_desktops;
+mod farm_gateway;
 mod fastcgi;
 mod guest;
 mod guest_disks;

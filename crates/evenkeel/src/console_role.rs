@@ -7,16 +7,15 @@ use crate::command::look_up;
 use crate::confinement;
 use crate::demonstration;
 use crate::identity;
+use crate::password::verify;
 use crate::trusted::trusted;
 use address::message::{HandedOver, PART as ADDRESS};
 use cluster::authority::PartCredentials;
 use cluster::message::PART as CLUSTER;
-use configuration::{Account, Password};
 use console::keyword::NAME;
 use console::message::AskLink;
 use console::role::{Place, Role};
 use console::shared::Manual;
-use model::users::{Hash, same};
 use part::channel::Received;
 use part::codec;
 use part::report::Report;
@@ -151,18 +150,4 @@ fn outcome(part: &str, answer: &[u8]) -> Result<String, String> {
         }
     };
     said.unwrap_or_else(|_| Err("its answer is of another program".to_owned()))
-}
-
-/// Whether a password is that of an account. A password that cannot be verified takes the time of
-/// nothing: the caller hides whether there is such a user.
-fn verify(account: &Account, password: &[u8]) -> bool {
-    match &account.password {
-        // The console itself asks the system.
-        Password::None | Password::System => false,
-        Password::Clear(clear) => same(clear, password),
-        Password::Hashed(hash) => {
-            let hash = Hash::read(hash.as_bytes());
-            hash.is_some_and(|hash| hash.is_of(password))
-        }
-    }
 }

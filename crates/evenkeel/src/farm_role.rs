@@ -3,9 +3,10 @@
 //! It decides nothing about a user.
 
 use crate::confinement;
+use crate::password::verify;
 use farm::keyword::NAME;
 use farm::message::Message;
-use farm::role::Role;
+use farm::role::{Program, Role};
 use part::report::Report;
 use part::role::{Manner, PartMessage};
 use part::row::{Entry, Environment, RoleRow};
@@ -30,8 +31,11 @@ struct Farms(Role);
 
 impl Work for Farms {
     fn start(payload: &[u8], state: Option<&[u8]>) -> Result<Farms, String> {
-        let confine = || confinement::as_nobody(None);
-        Role::new(confine, payload, state).map(Farms)
+        let program = Program {
+            confine: || confinement::as_nobody(None),
+            verify,
+        };
+        Role::new(program, payload, state).map(Farms)
     }
 
     fn change(&mut self, payload: &[u8]) -> Result<(), String> {

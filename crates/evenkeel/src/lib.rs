@@ -21,6 +21,7 @@ mod keepalived;
 mod loader;
 mod master;
 mod parts;
+mod password;
 mod personality;
 mod ping;
 mod process;
@@ -88,11 +89,6 @@ static PARTS: [Feature; 10] = [
         commands: &command::OF_BOOT,
     },
     Feature {
-        part: &farm::keyword::PART,
-        role: Some(&farm_role::ROLE),
-        commands: &command::OF_FARMS,
-    },
-    Feature {
         part: &cluster::keyword::PART,
         role: Some(&RoleRow {
             part: CLUSTER,
@@ -140,6 +136,11 @@ static PARTS: [Feature; 10] = [
             }),
         }),
         commands: &[],
+    },
+    Feature {
+        part: &farm::keyword::PART,
+        role: Some(&farm_role::ROLE),
+        commands: &command::OF_FARMS,
     },
     Feature {
         part: &console::keyword::PART,

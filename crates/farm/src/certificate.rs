@@ -1,5 +1,7 @@
 //! The certificate of an address.
 
+use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
+use protocol::ntlm::channel_hash;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -28,6 +30,17 @@ pub fn read(pem: &[u8]) -> Result<Arc<ServerConfig>, String> {
         }
         error => error.to_string(),
     })
+}
+
+/// How clients may name a TLS connection with the first certificate (RFC 5929): by its hash of any length,
+/// since the length is that of its signature, which is not read here.
+pub fn channels(pem: &[u8]) -> Arc<[[u8; 16]]> {
+    let first = CertificateDer::pem_slice_iter(pem).next();
+    let Some(Ok(certificate)) = first else {
+        return Arc::new([]);
+    };
+    let hash = |algorithm| channel_hash(digest(algorithm, &certificate).as_ref());
+    [&SHA256, &SHA384, &SHA512].map(hash).into()
 }
 
 /// Whether the first certificate of a file is valid for a name.

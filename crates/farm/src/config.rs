@@ -1,11 +1,14 @@
 //! What the files say of farms, as the role gets it.
 
+use access::user::List;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// Connections at one time where no line says so.
 pub const MAXCONN: u32 = 2_000;
+/// Where clients find a gateway.
+pub const GATEWAY_PATH: &str = "/remoteDesktopGateway/";
 /// The port of RDP.
 pub const PORT: u16 = 3389;
 
@@ -36,6 +39,28 @@ pub struct Farm {
     pub tokens: Tokens,
     /// Connections at one time.
     pub maxconn: u32,
+    /// Who may sign in at the gateway.
+    #[serde(default)]
+    pub users: List,
+    /// Where it listens for HTTPS.
+    #[serde(default)]
+    pub web: Vec<Bind>,
+    /// The gateway.
+    #[serde(default)]
+    pub gateway: Option<Gateway>,
+}
+
+/// The way to a farm for clients that have only HTTPS.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Gateway {
+    /// Its host name, as clients have it.
+    pub name: String,
+    /// Its port, as clients have it.
+    pub port: u16,
+    /// Without input for so long a tunnel ends, milliseconds; None: never.
+    pub idle_ms: Option<u64>,
+    /// After so long a user has to authenticate again, milliseconds; None: never.
+    pub session_ms: Option<u64>,
 }
 
 /// An address with its certificate.

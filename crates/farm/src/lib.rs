@@ -8,15 +8,19 @@
 //! - [`directory`] decides which host a user gets. It does no I/O and has no clock.
 //! - [`history`] is what was decided, and why.
 //! - [`site`] is one farm while it runs, and [`server`] its connections.
+//! - `gateway` brings RDP through HTTPS, with a password or a [`cookie`]; [`web`] listens for it.
 //! - [`message`] is what operators order, and [`role`] joins all of it.
 //!
 //! A token routes, and never authorises: who may have a session is up to the host, which authenticates
 //! the client itself. Passwords that clients send are skipped, never kept.
 
+mod body;
 mod certificate;
 pub mod config;
+pub mod cookie;
 mod difference;
 pub mod directory;
+mod gateway;
 pub mod history;
 pub mod keyword;
 pub mod message;
@@ -25,3 +29,4 @@ pub mod server;
 pub mod site;
 pub mod token;
 pub mod user;
+pub mod web;

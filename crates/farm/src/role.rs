@@ -6,6 +6,8 @@ use crate::message::{Answer, Asked, Message, Sessions};
 use crate::server::{Door, Server};
 use crate::site::{Kept, Site, rows};
 use crate::user::User;
+use crate::web;
+use access::proof::Verify;
 use aws_lc_rs::rand;
 use part::codec;
 use part::report::{Moment, Report};
@@ -25,8 +27,18 @@ const SHOWN_BYTES: usize = 40_000;
 /// Gives up every right, once all addresses are open, and before there is a second thread.
 pub type Confine = fn() -> Result<(), String>;
 
+/// What the role needs of the program.
+#[derive(Clone, Copy)]
+pub struct Program {
+    /// Gives up every right.
+    pub confine: Confine,
+    /// Verifies a password of a userlist.
+    pub verify: Verify,
+}
+
 /// The role.
 pub struct Role {
+    verify: Verify,
     farms: BTreeMap<String, Running>,
     /// The key of farms whose section names none.
     key: Vec<u8>,
@@ -38,6 +50,14 @@ pub struct Role {
 struct Running {
     site: Arc<Site>,
     server: Server,
+    /// None: it has no address for HTTPS.
+    web: Option<web::Server>,
+}
+
+/// The open addresses of a farm: for RDP, and for HTTPS.
+struct Doors {
+    rdp: Vec<Arc<Door>>,
+    web: Vec<Arc<Door>>,
 }
 
 /// What the role after this one gets.
@@ -54,7 +74,7 @@ impl Role {
     ///
     /// # Errors
     /// Why it cannot serve, in words.
-    pub fn new(confine: Confine, payload: &[u8], kept: Option<&[u8]>) -> Result<Role, String> {
+    pub fn new(program: Program, payload: &[u8], kept: Option<&[u8]>) -> Result<Role, String> {
         let farms: Farms = codec::decode(payload).map_err(|error| error.to_string())?;
         let state = kept.and_then(|kept| codec::decode::<State>(kept).ok());
         let mut state = state.unwrap_or_default();
@@ -68,8 +88,9 @@ impl Role {
             let doors = open(&farm, &[])?;
             opened.push((name, farm, doors));
         }
-        confine()?;
+        (program.confine)()?;
         let mut role = Role {
+            verify: program.verify,
             farms: BTreeMap::new(),
             key: state.key,
             kept: Vec::new(),
@@ -83,18 +104,13 @@ impl Role {
         Ok(role)
     }
 
-    fn start(
-        &mut self,
-        name: String,
-        farm: Farm,
-        doors: Vec<Arc<Door>>,
-        kept: Kept,
-    ) -> Result<(), String> {
+    fn start(&mut self, name: String, farm: Farm, doors: Doors, kept: Kept) -> Result<(), String> {
         let site = Arc::new(Site::new(&name, farm, &self.key));
         site.restore(kept);
-        let server = Server::start(Arc::clone(&site), doors);
+        let server = Server::start(Arc::clone(&site), doors.rdp);
         let server = server.map_err(|error| language::reason(&error))?;
-        self.farms.insert(name, Running { site, server });
+        let web = web_server(&site, doors.web, self.verify)?;
+        self.farms.insert(name, Running { site, server, web });
         Ok(())
     }
 
@@ -105,9 +121,7 @@ impl Role {
     pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {
         let farms: Farms = codec::decode(payload).map_err(|error| error.to_string())?;
         // All addresses first: then nothing more can fail but a thread.
-        let before: Vec<Arc<Door>> = { self.farms.values() }
-            .flat_map(|running| running.server.doors())
-            .collect();
+        let before: Vec<Arc<Door>> = { self.farms.values() }.flat_map(Running::doors).collect();
         let mut opened = Vec::new();
         for (name, farm) in farms.farms {
             let doors = open(&farm, &before)?;
@@ -116,10 +130,14 @@ impl Role {
         self.farms
             .retain(|name, _| opened.iter().any(|(one, ..)| one == name));
         for (name, farm, doors) in opened {
-            match self.farms.get(&name) {
+            match self.farms.get_mut(&name) {
                 Some(running) => {
                     running.site.change(farm, &self.key);
-                    running.server.change(doors);
+                    running.server.change(doors.rdp);
+                    match &running.web {
+                        Some(web) if !doors.web.is_empty() => web.change(doors.web),
+                        _ => running.web = web_server(&running.site, doors.web, self.verify)?,
+                    }
                 }
                 None => self.start(name, farm, doors, Kept::default())?,
             }
@@ -258,12 +276,38 @@ impl Role {
     }
 }
 
+impl Running {
+    fn doors(&self) -> Vec<Arc<Door>> {
+        let web = self.web.as_ref().map(web::Server::doors);
+        let mut all = self.server.doors();
+        all.extend(web.unwrap_or_default());
+        all
+    }
+}
+
+/// Starts what listens for HTTPS, if there is an address for it.
+fn web_server(
+    site: &Arc<Site>,
+    doors: Vec<Arc<Door>>,
+    verify: Verify,
+) -> Result<Option<web::Server>, String> {
+    if doors.is_empty() {
+        return Ok(None);
+    }
+    let server = web::Server::start(Arc::clone(site), doors, verify);
+    server.map(Some).map_err(|error| language::reason(&error))
+}
+
 /// Opens the addresses of a farm; those that are open stay so.
-fn open(farm: &Farm, before: &[Arc<Door>]) -> Result<Vec<Arc<Door>>, String> {
+fn open(farm: &Farm, before: &[Arc<Door>]) -> Result<Doors, String> {
     let one = |bind: &Bind| match before.iter().find(|door| door.address() == bind.address) {
         Some(door) if door.is_of(bind) => Ok(Arc::clone(door)),
         Some(door) => door.with_certificate(&bind.pem).map(Arc::new),
         None => Door::open(bind).map(Arc::new),
     };
-    farm.binds.iter().map(one).collect()
+    let all = |binds: &[Bind]| binds.iter().map(one).collect::<Result<_, _>>();
+    Ok(Doors {
+        rdp: all(&farm.binds)?,
+        web: all(&farm.web)?,
+    })
 }

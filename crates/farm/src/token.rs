@@ -37,6 +37,11 @@ impl NameId {
             .for_each(|(to, from)| *to = *from);
         NameId(id)
     }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8; NAME_BYTES] {
+        &self.0
+    }
 }
 
 /// What a token says.
@@ -76,6 +81,16 @@ impl Key {
     /// A key of these bytes, at least 32 of them for its full strength.
     pub fn new(bytes: &[u8]) -> Key {
         Key(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+    }
+
+    /// A key for another purpose, which does not show this one.
+    pub fn derived(&self, purpose: &[u8]) -> Key {
+        Key::new(&self.sign(purpose))
+    }
+
+    /// The signature of bytes, whole.
+    pub fn sign(&self, bytes: &[u8]) -> Vec<u8> {
+        hmac::sign(&self.0, bytes).as_ref().to_vec()
     }
 
     /// Makes a token, with its end.

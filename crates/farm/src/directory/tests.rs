@@ -23,6 +23,9 @@ pub(super) fn farm(balance: Balance, weights: &[u32]) -> Farm {
         sessions: Sessions::default(),
         tokens: Tokens::default(),
         maxconn: 100,
+        users: Default::default(),
+        web: Vec::new(),
+        gateway: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is wrong with `farm` sections, beyond single lines.
 
-use super::codes;
 use super::section::{Bind, Draft, Farm};
+use super::{codes, gateway};
 use crate::certificate;
 use configuration::Context;
 use configuration::outside::Unreadable;
@@ -22,13 +22,12 @@ pub(super) fn wrong(draft: &Draft, context: &Context) -> Vec<Diagnostic> {
         wrong.extend(missing(farm));
         wrong.extend(hosts(farm));
         wrong.extend(no_key(farm, context));
+        wrong.extend(gateway::incomplete(farm));
     }
-    let binds = draft.farms.iter().flat_map(|farm| &farm.binds);
+    let farms = draft.farms.iter();
+    let binds = farms.flat_map(|farm| farm.binds.iter().chain(&farm.gateway.web));
     wrong.extend(twice(binds.map(|bind| {
-        let told = format!(
-            "a second line 'bind' has the address {}",
-            bind.address.value
-        );
+        let told = format!("a second line has the address {}", bind.address.value);
         (bind.address.value, bind.address.span, told)
     })));
     wrong
@@ -115,8 +114,18 @@ fn read(
     Ok(secret.bytes().to_vec())
 }
 
-/// Reads the certificate of a `bind` line, and tells what is wrong with it.
-pub(super) fn certificate_of(farm: &Farm, bind: &Bind, context: &mut Context) -> Option<Vec<u8>> {
+/// The name that the certificates of `bind` lines have to have.
+pub(super) fn name(farm: &Farm) -> Option<(&str, Span)> {
+    let name = farm.fqdn.as_ref()?;
+    Some((&name.value, name.span))
+}
+
+/// Reads the certificate of an address, and tells what is wrong with it: it has to be valid for a name.
+pub(super) fn certificate_of(
+    name: Option<(&str, Span)>,
+    bind: &Bind,
+    context: &mut Context,
+) -> Option<Vec<u8>> {
     let pem = read("crt", &bind.file, context).and_then(|pem| match certificate::read(&pem) {
         Ok(_) => Ok(pem),
         Err(why) => Err(unreadable("crt", &bind.file, &why)),
@@ -128,13 +137,13 @@ pub(super) fn certificate_of(farm: &Farm, bind: &Bind, context: &mut Context) ->
             return None;
         }
     };
-    if let Some(name) = &farm.fqdn
-        && !certificate::is_of(&pem, &name.value)
+    if let Some((name, span)) = name
+        && !certificate::is_of(&pem, name)
     {
-        let told = format!("the certificate is not valid for '{}'", name.value);
+        let told = format!("the certificate is not valid for '{name}'");
         let told = Diagnostic::warning(&codes::OTHER_NAME, bind.file.span, told);
         let told = told.label("clients show a warning, or refuse");
-        context.tell(told.also(name.span, "the name of the farm"));
+        context.tell(told.also(span, "the name that clients have"));
     }
     Some(pem)
 }

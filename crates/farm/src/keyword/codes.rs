@@ -1,9 +1,18 @@
 //! Codes of what is wrong with `farm` sections.
 
+use access::keyword::Codes;
 use language::arguments::ArgumentCodes;
 
 /// The codes for missing, superfluous and invalid arguments.
 pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&ARGUMENTS, &VALUE);
+
+/// The codes for lines that say who may sign in.
+pub(super) static OF_ACCESS: Codes = Codes {
+    value: &VALUE,
+    twice: &TWICE,
+    no_user: &NO_USER,
+    no_pam_users: &NO_USER,
+};
 
 language::codes! {
     UNKNOWN = "E0975", "unknown keyword in a farm section",
@@ -30,6 +39,11 @@ language::codes! {
         "Each node of a cluster serves the farm, and routes by tokens that another one has made. So both need one key: write a \
          file with 32 random bytes, and name it with `token-key`.";
     OTHER_NAME = "W0984", "certificate of another name",
-        "The certificate of a `bind` line is not valid for the `name` of the farm. Clients that connect to this name show a \
+        "The certificate of a `bind` line is not valid for the `name` of the farm, or that of a `web` line for the name of the \
+         gateway. Clients that connect to this name show a \
          warning, or refuse. Use a certificate that has the name among its alternative names.";
+    NO_USER = "E0985", "line for a group that is unknown",
+        "The line `users` names a group that the `userlist` does not have. The nearest name is shown.";
+    INCOMPLETE_GATEWAY = "E0989", "incomplete gateway",
+        "A gateway needs a line `web`, where it listens for HTTPS, and a line `users` for those who may use it.";
 }

@@ -2,6 +2,7 @@
 
 mod check;
 pub mod codes;
+mod gateway;
 mod section;
 mod settings;
 #[cfg(test)]
@@ -10,9 +11,9 @@ mod tests;
 use crate::config::{Bind, Farm, Farms, Tokens};
 use crate::difference::difference;
 use configuration::{Context, Exchange, Given, Lines, Part, Run, SectionTable, Sections, Tabled};
-use language::Code;
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
+use language::{Code, Span};
 use part::codec;
 use section::Draft;
 use std::any::Any;
@@ -59,6 +60,7 @@ type LineBuilder = configuration::LineBuilder<Draft>;
 static LINES: &[Family<LineBuilder>] = &[
     ("Remote desktops", section::LINES),
     ("Remote desktops", settings::LINES),
+    ("Remote desktops", gateway::LINES),
 ];
 
 static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("farm", LINES, section::begin)];
@@ -87,14 +89,14 @@ impl Tabled for Draft {
         &TABLES
     }
 
-    fn finish(self, context: &mut Context, _: &mut Exchange) -> Box<dyn Any> {
+    fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
         for told in check::wrong(&self, context) {
             context.tell(told);
         }
         let farms = self
             .farms
             .iter()
-            .map(|farm| (farm.name.value.clone(), build(farm, context)));
+            .map(|farm| (farm.name.value.clone(), build(farm, context, exchange)));
         Box::new(Farms {
             farms: farms.collect(),
         })
@@ -102,15 +104,16 @@ impl Tabled for Draft {
 }
 
 /// What a section comes to. What is wrong with its files is told here.
-fn build(farm: &section::Farm, context: &mut Context) -> Farm {
-    let mut binds = Vec::new();
-    for bind in &farm.binds {
-        let pem = check::certificate_of(farm, bind, context);
-        binds.push(Bind {
+fn build(farm: &section::Farm, context: &mut Context, exchange: &mut Exchange) -> Farm {
+    let mut binds = |binds: &[section::Bind], name: Option<(&str, Span)>| -> Vec<Bind> {
+        let one = |bind: &section::Bind| Bind {
             address: bind.address.value,
-            pem: pem.unwrap_or_default(),
-        });
-    }
+            pem: check::certificate_of(name, bind, context).unwrap_or_default(),
+        };
+        binds.iter().map(one).collect()
+    };
+    let web = binds(&farm.gateway.web, gateway::web_name(farm));
+    let binds = binds(&farm.binds, check::name(farm));
     let key = { farm.key.as_ref() }.and_then(|file| check::key(file, context));
     Farm {
         name: farm
@@ -130,5 +133,8 @@ fn build(farm: &section::Farm, context: &mut Context) -> Farm {
             lifetime_ms: farm.settings.lifetime_ms,
         },
         maxconn: farm.settings.maxconn,
+        users: gateway::users_of(farm, context, exchange),
+        web,
+        gateway: { farm.gateway.gateway.as_ref() }.map(|gateway| gateway.value.clone()),
     }
 }

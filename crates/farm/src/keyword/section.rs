@@ -1,5 +1,6 @@
 //! The section `farm`: its first line, and the lines for its address and its hosts.
 
+use super::gateway::Gateway;
 use super::{LineBuilder, codes};
 use crate::config::{self, Balance, Check, Host, PORT, Sessions};
 use language::arguments::{Args, Built, section_name};
@@ -28,6 +29,7 @@ pub(super) struct Farm {
     pub(super) hosts: Vec<NamedHost>,
     pub(super) key: Option<Written<PathBuf>>,
     pub(super) settings: Settings,
+    pub(super) gateway: Gateway,
     /// Keywords that were given, also in lines that were refused, and where.
     given: Vec<(&'static str, Span)>,
 }
@@ -111,13 +113,14 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
             lifetime_ms: config::Tokens::default().lifetime_ms,
             maxconn: config::MAXCONN,
         },
+        gateway: Gateway::default(),
         given: Vec::new(),
     });
     Ok(())
 }
 
 /// The section that is being read, for a keyword that it may have several times.
-fn many<'d>(
+pub(super) fn many<'d>(
     draft: &'d mut Draft,
     args: &Args<'_>,
     keyword: &'static str,
@@ -166,6 +169,11 @@ fn fqdn(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 
 fn bind(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let farm = many(draft, args, "bind")?;
+    binds(&mut farm.binds, args)
+}
+
+/// Adds an address with its certificate.
+pub(super) fn binds(binds: &mut Vec<Bind>, args: &mut Args<'_>) -> Built {
     let word = args.required("an address and a port")?;
     let address = listens(args, word)?;
     let option = args.required("`crt FILE`")?;
@@ -174,11 +182,11 @@ fn bind(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     }
     let file = path(args)?;
     args.end()?;
-    if farm.binds.len() >= BINDS_MAX {
+    if binds.len() >= BINDS_MAX {
         let told = format!("more than {BINDS_MAX} addresses");
         return Err(Diagnostic::error(&codes::TOO_MANY, word.span, told));
     }
-    farm.binds.push(Bind {
+    binds.push(Bind {
         address: Written::new(address, word.span),
         file,
     });

@@ -17,7 +17,7 @@ const LOST_MS: RangeInclusive<u32> = 1_000..=86_400_000;
 const MAXCONN: RangeInclusive<u32> = 1..=100_000;
 
 /// Takes a time within bounds.
-fn time(args: &mut Args<'_>, bounds: &RangeInclusive<u32>) -> Result<u64, Diagnostic> {
+pub(super) fn time(args: &mut Args<'_>, bounds: &RangeInclusive<u32>) -> Result<u64, Diagnostic> {
     let word = args.peek();
     let ms = args.time_ms(TimeUnit::Milliseconds)?;
     match word {

@@ -1,13 +1,14 @@
 //! What `farm` sections come to, and what is said of wrong ones.
 
 use super::*;
-use crate::config::{Balance, Check, Host, Sessions};
+use crate::config::{self, Balance, Check, Host, Sessions};
 use configuration::outside::{Outside, Prepared, PreparedFile, Secret};
-use configuration::{LoadOptions, Loaded, Recording, Words};
+use configuration::{Account, Accounts, Export, LoadOptions, Loaded, Password, Recording, Words};
 use lab::pki::{Authority, Leaf};
 use language::source::Text;
 use language::{Environment, Facts, render};
 
+const GATEWAY: &str = "gateway https://desktop.example.org/remoteDesktopGateway/";
 const BEGIN: &[&str] = &["bind 127.0.0.1:3389 crt /desktop.pem", "host ts1 10.0.0.11"];
 
 fn outside() -> Outside {
@@ -39,7 +40,17 @@ fn load(text: String, options: LoadOptions) -> Loaded {
     let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
     let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
     let words = Words::of([&PART.sections]);
-    let inputs = Recording::new(files, environment, facts, options, words);
+    let mut inputs = Recording::new(files, environment, facts, options, words);
+    let account = |name: &str, groups: &[&str]| Account {
+        name: name.to_owned(),
+        groups: groups.iter().map(|one| (*one).to_owned()).collect(),
+        password: Password::Clear(b"secret".to_vec()),
+    };
+    let accounts = Accounts {
+        users: vec![account("anna", &["staff"]), account("bert", &[])],
+        groups: vec!["staff".to_owned()],
+    };
+    inputs.imports = vec![Export::new(Accounts::KIND, "operators", &accounts)];
     configuration::load(&[&PART], inputs, outside())
 }
 
@@ -86,6 +97,9 @@ fn a_section_comes_to_what_its_lines_say() {
         sessions: Sessions::default(),
         tokens: Tokens::default(),
         maxconn: 2_000,
+        users: Default::default(),
+        web: Vec::new(),
+        gateway: None,
     };
     assert_eq!(plain, expected);
     let full = farm(&[
@@ -152,6 +166,22 @@ fn each_mistake_is_told_at_its_line() {
         &["token-lifetime 1s"],
         &["maxconn 0"],
         &["nonsense"],
+        &["web 127.0.0.1:443"],
+        &["web 127.0.0.1:3389 crt /desktop.pem"],
+        &["users operators staff"],
+        &["users operators group:staf"],
+        &["users operators", "users operators"],
+        &[GATEWAY],
+        &["gateway https://desktop.example.org/rdweb/"],
+        &["gateway http://desktop.example.org/"],
+        &["gateway https://desktop.example.org:0/"],
+        &["gateway https://desktop.example.org idle 1s"],
+        &["gateway https://desktop.example.org timeout 1h"],
+        &[
+            "gateway https://other.example.org",
+            "users operators",
+            "web 127.0.0.1:443 crt /desktop.pem",
+        ],
     ];
     let mut text = String::new();
     for lines in table {
@@ -159,6 +189,30 @@ fn each_mistake_is_told_at_its_line() {
     }
     text.push_str(&told(&[], LoadOptions::default()));
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_gateway_has_the_users_of_its_groups() {
+    let lines = |users| {
+        let line =
+            "gateway https://Desktop.example.org:8443/remotedesktopgateway/ idle 2h session 12h";
+        farm(&[line, users, "web :443 crt /desktop.pem"])
+    };
+    let farm = lines("users operators group:staff");
+    let expected = config::Gateway {
+        name: "desktop.example.org".to_owned(),
+        port: 8443,
+        idle_ms: Some(7_200_000),
+        session_ms: Some(43_200_000),
+    };
+    assert_eq!(farm.gateway, Some(expected));
+    assert_eq!(farm.web[0].address, "[::]:443".parse().unwrap());
+    let names = |farm: &Farm| -> Vec<String> {
+        let users = farm.users.users.iter();
+        users.map(|user| user.account.name.clone()).collect()
+    };
+    assert_eq!(names(&farm), ["anna"]);
+    assert_eq!(names(&lines("users operators")), ["anna", "bert"]);
 }
 
 #[test]
@@ -179,6 +233,13 @@ fn every_example_loads() {
     for row in (PART.documented)() {
         let text = match row.kind {
             "section" => row.example.to_owned() + "\n",
+            _ if row.name == "gateway" => section(&[
+                "bind :3389 crt /desktop.pem",
+                "host ts9 10.0.0.19",
+                "users operators",
+                "web :443 crt /desktop.pem",
+                row.example,
+            ]),
             _ if row.name == "bind" => section(&[row.example, "host ts9 10.0.0.19"]),
             _ => section(&[
                 "bind :3389 crt /desktop.pem",

@@ -16,7 +16,25 @@ const BACKLOG: i32 = 1_024;
 pub struct Door {
     bind: Bind,
     listener: TcpListener,
-    tls: Arc<ServerConfig>,
+    secure: Secure,
+}
+
+/// TLS with the certificate of an address.
+#[derive(Clone, Debug)]
+pub struct Secure {
+    /// TLS.
+    pub tls: Arc<ServerConfig>,
+    /// How clients may name a connection with this certificate.
+    pub channels: Arc<[[u8; 16]]>,
+}
+
+impl Secure {
+    fn read(pem: &[u8]) -> Result<Secure, String> {
+        Ok(Secure {
+            tls: certificate::read(pem)?,
+            channels: certificate::channels(pem),
+        })
+    }
 }
 
 impl Door {
@@ -25,7 +43,7 @@ impl Door {
     /// # Errors
     /// Why not, in words.
     pub fn open(bind: &Bind) -> Result<Door, String> {
-        let tls = certificate::read(&bind.pem)?;
+        let secure = Secure::read(&bind.pem)?;
         let address = bind.address;
         let listener = listener(address).map_err(|errno| {
             let why = language::reason(&errno.into());
@@ -34,7 +52,7 @@ impl Door {
         Ok(Door {
             bind: bind.clone(),
             listener,
-            tls,
+            secure,
         })
     }
 
@@ -50,7 +68,7 @@ impl Door {
                 pem: pem.to_vec(),
             },
             listener,
-            tls: certificate::read(pem)?,
+            secure: Secure::read(pem)?,
         })
     }
 
@@ -76,8 +94,8 @@ impl Door {
         self.listener.try_clone()
     }
 
-    pub(super) fn tls(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.tls)
+    pub(super) fn secure(&self) -> Secure {
+        self.secure.clone()
     }
 }
 

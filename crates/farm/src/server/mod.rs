@@ -8,15 +8,18 @@ mod door;
 mod places;
 mod relay;
 
-pub use door::Door;
+pub use door::{Door, Secure};
+pub(crate) use places::Place;
+pub(crate) use relay::keep_alive;
 
 use crate::site::Site;
 use places::Places;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -43,7 +46,7 @@ impl Server {
         thread.spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = accept_all(Arc::clone(&site), receiver) => {}
+                    () = accept_all(Rdp(Arc::clone(&site)), receiver) => {}
                     () = check::run(site) => {}
                 }
             });
@@ -64,8 +67,53 @@ impl Server {
     }
 }
 
+/// What is done with the connections of a kind of address.
+pub(crate) trait Listens: Clone + Send + 'static {
+    /// The farm.
+    fn site(&self) -> &Site;
+
+    /// The addresses are open, or not, for these reasons.
+    fn opened(&self, troubles: Vec<String>);
+
+    /// Where the client of a connection is, and whether it comes by the gateway.
+    fn client_of(&self, peer: SocketAddr) -> (IpAddr, bool);
+
+    /// Serves a connection until it ends.
+    fn serve(
+        self,
+        secure: Secure,
+        stream: TcpStream,
+        place: Place,
+    ) -> impl Future<Output = ()> + Send;
+}
+
+/// Connections of RDP.
+#[derive(Clone)]
+struct Rdp(Arc<Site>);
+
+impl Listens for Rdp {
+    fn site(&self) -> &Site {
+        &self.0
+    }
+
+    fn opened(&self, troubles: Vec<String>) {
+        self.0.opened(troubles);
+    }
+
+    fn client_of(&self, peer: SocketAddr) -> (IpAddr, bool) {
+        match self.0.arrived(peer) {
+            Some(from) => (from, true),
+            None => (peer.ip().to_canonical(), false),
+        }
+    }
+
+    async fn serve(self, secure: Secure, stream: TcpStream, place: Place) {
+        client::serve(self.0, secure.tls, stream, place).await;
+    }
+}
+
 /// Accepts at all addresses, until the server is dropped.
-async fn accept_all(site: Arc<Site>, mut doors: watch::Receiver<Vec<Arc<Door>>>) {
+pub(crate) async fn accept_all<L: Listens>(listens: L, mut doors: watch::Receiver<Vec<Arc<Door>>>) {
     let places = Arc::new(Places::default());
     loop {
         let mut open = JoinSet::new();
@@ -74,9 +122,9 @@ async fn accept_all(site: Arc<Site>, mut doors: watch::Receiver<Vec<Arc<Door>>>)
             let listener = door.listener().and_then(TcpListener::from_std);
             match listener {
                 Ok(listener) => {
-                    let (site, door, places) =
-                        (Arc::clone(&site), Arc::clone(door), Arc::clone(&places));
-                    open.spawn(accept(site, door, listener, places));
+                    let (listens, door, places) =
+                        (listens.clone(), Arc::clone(door), Arc::clone(&places));
+                    open.spawn(accept(listens, door, listener, places));
                 }
                 Err(error) => {
                     let why = language::reason(&error);
@@ -84,14 +132,19 @@ async fn accept_all(site: Arc<Site>, mut doors: watch::Receiver<Vec<Arc<Door>>>)
                 }
             }
         }
-        site.opened(troubles);
+        listens.opened(troubles);
         if doors.changed().await.is_err() {
             return;
         }
     }
 }
 
-async fn accept(site: Arc<Site>, door: Arc<Door>, listener: TcpListener, places: Arc<Places>) {
+async fn accept<L: Listens>(
+    listens: L,
+    door: Arc<Door>,
+    listener: TcpListener,
+    places: Arc<Places>,
+) {
     loop {
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -103,14 +156,15 @@ async fn accept(site: Arc<Site>, door: Arc<Door>, listener: TcpListener, places:
                 continue;
             }
         };
-        let from = from.ip().to_canonical();
+        let ((from, by_gateway), site) = (listens.client_of(from), listens.site());
         site.count(|counters| &mut counters.accepted);
         let maxconn = site.maxconn();
-        let Some(place) = Places::take(&places, from, maxconn) else {
+        let Some(mut place) = Places::take(&places, from, maxconn) else {
             site.count(|counters| &mut counters.over);
             continue;
         };
+        place.by_gateway = by_gateway;
         // Not the door itself: its socket ends with the line, not with its clients.
-        tokio::spawn(client::serve(Arc::clone(&site), door.tls(), stream, place));
+        tokio::spawn(listens.clone().serve(door.secure(), stream, place));
     }
 }

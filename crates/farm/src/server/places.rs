@@ -21,10 +21,12 @@ struct Taken {
 
 /// The place of one connection, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     places: Arc<Places>,
     /// Where the client is.
-    pub(super) from: IpAddr,
+    pub(crate) from: IpAddr,
+    /// The client comes through a tunnel of the gateway.
+    pub(super) by_gateway: bool,
     is_routed: bool,
 }
 
@@ -41,6 +43,7 @@ impl Places {
         Some(Place {
             places: Arc::clone(places),
             from,
+            by_gateway: false,
             is_routed: false,
         })
     }
@@ -48,7 +51,7 @@ impl Places {
 
 impl Place {
     /// The client is routed: only the bound of all clients counts it.
-    pub(super) fn routed(&mut self) {
+    pub(crate) fn routed(&mut self) {
         if !std::mem::replace(&mut self.is_routed, true) {
             self.give_back(&mut lock(&self.places.0));
         }

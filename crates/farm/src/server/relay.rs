@@ -38,7 +38,7 @@ impl Drop for Begun<'_> {
 }
 
 /// Finds out when the other side of a connection is gone without a word.
-pub(super) fn keep_alive(stream: &TcpStream) {
+pub(crate) fn keep_alive(stream: &TcpStream) {
     let fd = stream.as_fd();
     // A system that refuses one of them finds it out later.
     let _ = sockopt::set_socket_keepalive(fd, true);
@@ -68,7 +68,7 @@ pub(super) async fn route(
     };
     let begun = Begun {
         site,
-        number: site.begins(routed, place.from),
+        number: site.begins(routed, place.from, place.by_gateway),
     };
     if client.write_all(&answer).await.is_ok() {
         carry(&mut client, &mut host).await;

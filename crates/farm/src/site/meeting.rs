@@ -181,7 +181,15 @@ impl Inner {
         }
     }
 
-    fn note(&mut self, user: &User, from: IpAddr, at: Moment, asked: &str, got: &str, why: &str) {
+    pub(super) fn note(
+        &mut self,
+        user: &User,
+        from: IpAddr,
+        at: Moment,
+        asked: &str,
+        got: &str,
+        why: &str,
+    ) {
         let step = Step {
             at,
             from: from.to_string(),

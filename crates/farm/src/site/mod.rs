@@ -1,10 +1,12 @@
 //! One farm while it runs: what its connections, its checks and the role know together, behind one
 //! lock that is never held while something waits.
 
+mod gateway;
 mod kept;
 mod meeting;
 mod show;
 
+pub use gateway::{Arrival, Counters as GatewayCounters, Numbered, Waiting};
 pub use kept::{Kept, KeptUser};
 pub use meeting::{Meeting, Routed};
 pub use show::rows;
@@ -43,8 +45,10 @@ struct Inner {
     checks: BTreeMap<String, Checks>,
     /// Where the last token came from that was not valid, and why it was not.
     last_refused: Option<String>,
-    /// What is wrong with its addresses.
+    /// What is wrong with its addresses, and with those for HTTPS.
     troubles: Vec<String>,
+    troubles_web: Vec<String>,
+    gateway: gateway::State,
     /// Something has changed that the next role has to know.
     has_changed: bool,
 }
@@ -55,6 +59,7 @@ struct Client {
     user: UserId,
     host: String,
     from: IpAddr,
+    by_gateway: bool,
 }
 
 /// What happened since the role began.
@@ -106,6 +111,8 @@ impl Site {
             checks: BTreeMap::new(),
             last_refused: None,
             troubles: Vec::new(),
+            troubles_web: Vec::new(),
+            gateway: gateway::State::default(),
             has_changed: true,
             farm,
         };
@@ -161,8 +168,13 @@ impl Site {
         lock(&self.inner).troubles = troubles;
     }
 
+    /// Its addresses for HTTPS are open, or not, for these reasons.
+    pub fn opened_web(&self, troubles: Vec<String>) {
+        lock(&self.inner).troubles_web = troubles;
+    }
+
     /// A connection to a host begins to carry bytes. Returns its number.
-    pub fn begins(&self, routed: &Routed, from: IpAddr) -> u64 {
+    pub fn begins(&self, routed: &Routed, from: IpAddr, by_gateway: bool) -> u64 {
         let mut inner = lock(&self.inner);
         let (user, host) = (routed.user, routed.host.clone());
         let now_ms = Moment::now().boottime_ms;
@@ -170,7 +182,13 @@ impl Site {
         inner.counters.routed += 1;
         inner.next_client += 1;
         let number = inner.next_client;
-        inner.clients.insert(number, Client { user, host, from });
+        let client = Client {
+            user,
+            host,
+            from,
+            by_gateway,
+        };
+        inner.clients.insert(number, client);
         inner.has_changed = true;
         number
     }

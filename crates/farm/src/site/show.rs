@@ -9,8 +9,11 @@ use part::lock;
 use part::report::{Grade, Moment, NumberRow, Subject};
 use std::collections::BTreeMap;
 
+/// Tunnels that a report names.
+const TUNNELS_SHOWN: usize = 10;
+
 /// The numbers of a report: name, metric, description.
-const ROWS: [(&str, &str, &str); 13] = [
+const ROWS: [(&str, &str, &str); 22] = [
     (
         "connected",
         "evenkeel_farm_host_connected",
@@ -76,6 +79,51 @@ const ROWS: [(&str, &str, &str); 13] = [
         "evenkeel_farm_unanswered_total",
         "Routed connections whose host did not respond.",
     ),
+    (
+        "tunnels",
+        "evenkeel_farm_gateway_tunnels",
+        "Tunnels of the gateway that lead to a host.",
+    ),
+    (
+        "tunnels opened",
+        "evenkeel_farm_gateway_opened_total",
+        "Tunnels of the gateway that were connected with a host.",
+    ),
+    (
+        "gateway unknown",
+        "evenkeel_farm_gateway_unknown_total",
+        "Clients of the gateway without a right password or cookie.",
+    ),
+    (
+        "gateway denied",
+        "evenkeel_farm_gateway_denied_total",
+        "Requests for hosts that the user may not reach.",
+    ),
+    (
+        "gateway malformed",
+        "evenkeel_farm_gateway_malformed_total",
+        "Tunnels that do not keep to the protocol.",
+    ),
+    (
+        "gateway slow",
+        "evenkeel_farm_gateway_slow_total",
+        "Tunnels whose client was too slow.",
+    ),
+    (
+        "gateway over limit",
+        "evenkeel_farm_gateway_over_limit_total",
+        "Tunnels beyond the limits.",
+    ),
+    (
+        "gateway unreached",
+        "evenkeel_farm_gateway_unreached_total",
+        "Hosts that a tunnel could not be connected with.",
+    ),
+    (
+        "gateway expired",
+        "evenkeel_farm_gateway_expired_total",
+        "Tunnels that ended by the idle timeout or the session limit.",
+    ),
 ];
 
 /// The numbers of a report.
@@ -98,7 +146,7 @@ impl Site {
             .hosts()
             .filter(|(_, state)| state.takes())
             .count();
-        let (word, grade) = match (inner.troubles.is_empty(), takes) {
+        let (word, grade) = match (inner.trouble().is_none(), takes) {
             (false, _) => ("closed", Grade::Bad),
             (true, 0) => ("full", Grade::Bad),
             (true, takes) if takes < hosts.len() => ("degraded", Grade::Busy),
@@ -110,7 +158,7 @@ impl Site {
             .state(word, grade)
             .list("listens", binds.collect())
             .fact("balance", inner.farm.balance.word());
-        subject.why = match (inner.troubles.first(), takes) {
+        subject.why = match (inner.trouble(), takes) {
             (Some(trouble), _) => trouble.clone(),
             (None, 0) => "no host takes new users".to_owned(),
             (None, _) => String::new(),
@@ -144,7 +192,7 @@ impl Site {
         if let Some(refused) = &inner.last_refused {
             subject = subject.fact("last refused token", refused.clone());
         }
-        subject.children(hosts)
+        inner.gateway(subject).children(hosts)
     }
 
     /// The users, and where their clients are.
@@ -154,7 +202,10 @@ impl Site {
         let mut from: BTreeMap<(UserId, &str), Vec<String>> = BTreeMap::new();
         for client in inner.clients.values() {
             let own = from.entry((client.user, &client.host)).or_default();
-            own.push(client.from.to_string());
+            own.push(match client.by_gateway {
+                true => format!("{} by the gateway", client.from),
+                false => client.from.to_string(),
+            });
         }
         let session = |(id, entry): (UserId, &Entry)| {
             let own = from.get(&(id, entry.host.as_str()));
@@ -200,6 +251,59 @@ impl Site {
 }
 
 impl Inner {
+    /// What is wrong with an address.
+    fn trouble(&self) -> Option<&String> {
+        self.troubles.iter().chain(&self.troubles_web).next()
+    }
+
+    /// The gateway in a report.
+    fn gateway(&self, mut subject: Subject) -> Subject {
+        if self.farm.gateway.is_none() {
+            return subject;
+        }
+        let counters = self.gateway.counters;
+        let open = u64::try_from(self.gateway.open()).unwrap_or(u64::MAX);
+        for (name, value) in [
+            ("tunnels", open),
+            ("tunnels opened", counters.opened),
+            ("gateway unknown", counters.unknown),
+            ("gateway denied", counters.denied),
+            ("gateway malformed", counters.malformed),
+            ("gateway slow", counters.slow),
+            ("gateway over limit", counters.over),
+            ("gateway unreached", counters.unreached),
+            ("gateway expired", counters.expired),
+        ] {
+            subject = subject.number(name, value);
+        }
+        let web = self.farm.web.iter().map(|bind| bind.address.to_string());
+        subject = subject.list("web", web.collect());
+        let mut tunnels = self.gateway.shown();
+        let more = tunnels.len().saturating_sub(TUNNELS_SHOWN);
+        tunnels.truncate(TUNNELS_SHOWN);
+        if more > 0 {
+            tunnels.push(format!("and {more} more"));
+        }
+        subject = subject.list("tunnels", tunnels);
+        let clients = [
+            (counters.opened, "opened"),
+            (counters.unknown, "not let in"),
+            (counters.denied, "for another host"),
+            (counters.unreached, "without an answer of the host"),
+            (counters.malformed, "malformed"),
+            (counters.slow, "slow"),
+            (counters.over, "over the limits"),
+            (counters.expired, "expired"),
+        ];
+        let clients = clients.iter().filter(|(count, _)| *count > 0);
+        let clients = clients.map(|(count, what)| format!("{count} {what}"));
+        subject = subject.list("gateway", clients.collect());
+        match &self.gateway.last_refused {
+            Some(refused) => subject.fact("last refused at the gateway", refused.clone()),
+            None => subject,
+        }
+    }
+
     fn host(&self, (name, state): (&str, &HostState)) -> Subject {
         let none = Checks::default();
         let checks = self.checks.get(name).unwrap_or(&none);

@@ -2,6 +2,7 @@
 //! never looks into.
 
 mod client;
+mod gateway;
 mod hostile;
 mod hosts;
 mod routes;

@@ -1,8 +1,9 @@
 //! A role with hosts by hand, over loopback.
 
+use configuration::Password;
 use farm::config::{Balance, Bind, Check, Farm, Farms, Host, Sessions, Tokens};
 use farm::message::{Asked, Message, Sessions as Users};
-use farm::role::Role;
+use farm::role::{Program, Role};
 use lab::pki::{Authority, Leaf};
 use part::codec;
 use part::report::{Report, Subject};
@@ -106,6 +107,9 @@ pub fn farm(hosts: &[SocketAddr]) -> (Farm, SocketAddr) {
             ..Tokens::default()
         },
         maxconn: 100,
+        users: Default::default(),
+        web: Vec::new(),
+        gateway: None,
     };
     (farm, address)
 }
@@ -116,7 +120,11 @@ pub fn payload(farm: &Farm) -> Vec<u8> {
 }
 
 pub fn role(farm: &Farm, kept: Option<&[u8]>) -> Role {
-    Role::new(|| Ok(()), &payload(farm), kept).unwrap_or_else(|error| panic!("{error}"))
+    let program = Program {
+        confine: || Ok(()),
+        verify: |account, password| account.password == Password::Clear(password.to_vec()),
+    };
+    Role::new(program, &payload(farm), kept).unwrap_or_else(|error| panic!("{error}"))
 }
 
 pub fn subject(role: &Role) -> Subject {

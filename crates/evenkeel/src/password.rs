@@ -1,0 +1,18 @@
+//! Passwords of user lists, for the parts that sign users in.
+
+use configuration::{Account, Password};
+use model::users::{Hash, same};
+
+/// Whether a password is that of an account. A password that cannot be verified takes the time of
+/// nothing: the caller hides whether there is such a user.
+pub(crate) fn verify(account: &Account, password: &[u8]) -> bool {
+    match &account.password {
+        // The part itself asks the system.
+        Password::None | Password::System => false,
+        Password::Clear(clear) => same(clear, password),
+        Password::Hashed(hash) => {
+            let hash = Hash::read(hash.as_bytes());
+            hash.is_some_and(|hash| hash.is_of(password))
+        }
+    }
+}

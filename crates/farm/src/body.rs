@@ -1,0 +1,53 @@
+//! The body of a response: nothing, some bytes, or a stream that a tunnel fills.
+
+use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
+
+/// The body of a response.
+#[derive(Debug)]
+pub enum Body {
+    /// These bytes; None: they were sent.
+    Whole(Option<Bytes>),
+    /// What comes until the sender is dropped.
+    Stream(mpsc::Receiver<Bytes>),
+}
+
+impl Body {
+    /// Without bytes.
+    pub fn empty() -> Body {
+        Body::Whole(None)
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let frame = |bytes| Ok(Frame::data(bytes));
+        match self.get_mut() {
+            Body::Whole(bytes) => Poll::Ready(bytes.take().map(frame)),
+            Body::Stream(receiver) => receiver.poll_recv(context).map(|next| next.map(frame)),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Body::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Whole(bytes) => {
+                let length = bytes.as_ref().map_or(0, Bytes::len);
+                SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
+            }
+            Body::Stream(_) => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Cookies for the gateway: what a `.rdp` file of the portal carries as `gatewayaccesstoken`. Unlike a
+//! routing token, a cookie is proof of its user to the gateway, until it expires; to a host it is nothing.
+
+use crate::token::{Key, NameId};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// What is before the letters of a cookie.
+const PREFIX: &str = "evenkeel1.";
+/// What the key of cookies is derived by, so that no routing token is a cookie.
+const LABEL: &[u8] = b"gateway cookie";
+/// Bytes of the expiry and of the farm, before the name.
+const HEAD_BYTES: usize = 4 + 8;
+/// Bytes of the signature.
+const MAC_BYTES: usize = 32;
+/// Letters of the longest cookie that is read.
+const LETTERS_MAX: usize = 1_024;
+
+/// Why a cookie lets nobody in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refused {
+    /// It has another form.
+    #[error("the cookie is not of this program")]
+    Foreign,
+    /// It is not signed with the key of this farm.
+    #[error("the cookie is not signed by this farm")]
+    Forged,
+    /// It is of another farm with the same key.
+    #[error("the cookie is of another farm")]
+    OtherFarm,
+    /// It has expired.
+    #[error("the cookie has expired")]
+    Expired,
+}
+
+/// Makes the cookie of a user of a userlist.
+pub fn issue(key: &Key, farm: NameId, user: &str, expires_s: u32) -> String {
+    let mut bytes = expires_s.to_be_bytes().to_vec();
+    bytes.extend_from_slice(farm.bytes());
+    bytes.extend_from_slice(user.as_bytes());
+    let mac = key.derived(LABEL).sign(&bytes);
+    bytes.extend_from_slice(&mac);
+    PREFIX.to_owned() + &URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Reads a cookie; returns the name of its user.
+///
+/// # Errors
+/// Why it lets nobody in.
+pub fn read(key: &Key, farm: NameId, cookie: &str, now_s: u64) -> Result<String, Refused> {
+    let letters = cookie.strip_prefix(PREFIX).ok_or(Refused::Foreign)?;
+    if letters.len() > LETTERS_MAX {
+        return Err(Refused::Foreign);
+    }
+    let bytes = URL_SAFE_NO_PAD.decode(letters);
+    let bytes = bytes.map_err(|_| Refused::Foreign)?;
+    let signed = bytes.len().checked_sub(MAC_BYTES);
+    let (signed, mac) = { signed.and_then(|at| bytes.split_at_checked(at)) }
+        .filter(|(signed, _)| signed.len() > HEAD_BYTES)
+        .ok_or(Refused::Foreign)?;
+    let expected = key.derived(LABEL).sign(signed);
+    if aws_lc_rs::constant_time::verify_slices_are_equal(&expected, mac).is_err() {
+        return Err(Refused::Forged);
+    }
+    let (head, name) = signed.split_at(HEAD_BYTES);
+    let (expires, of) = head.split_first_chunk().ok_or(Refused::Foreign)?;
+    if of != farm.bytes() {
+        return Err(Refused::OtherFarm);
+    }
+    if u64::from(u32::from_be_bytes(*expires)) <= now_s {
+        return Err(Refused::Expired);
+    }
+    String::from_utf8(name.to_vec()).map_err(|_| Refused::Foreign)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn cookie() -> String {
+        issue(&Key::new(&[7; 32]), NameId::of("office"), "anna", 2_000)
+    }
+
+    fn is_of(cookie: &str, key: u8, farm: &str, now_s: u64) -> Result<String, Refused> {
+        read(&Key::new(&[key; 32]), NameId::of(farm), cookie, now_s)
+    }
+
+    #[test]
+    fn a_cookie_is_of_its_user_until_it_expires() {
+        assert_eq!(is_of(&cookie(), 7, "office", 1_999), Ok("anna".to_owned()));
+        assert_eq!(is_of(&cookie(), 7, "office", 2_000), Err(Refused::Expired));
+        assert_eq!(is_of(&cookie(), 8, "office", 0), Err(Refused::Forged));
+        assert_eq!(is_of(&cookie(), 7, "school", 0), Err(Refused::OtherFarm));
+        for foreign in ["", "evenkeel1.", "evenkeel1.AAAA", "Cookie: msts=a"] {
+            assert_eq!(is_of(foreign, 7, "office", 0), Err(Refused::Foreign));
+        }
+        // The scenario with xfreerdp has the same.
+        let endless = issue(&Key::new(&[7; 32]), NameId::of("office"), "anna", u32::MAX);
+        assert_eq!(
+            endless,
+            "evenkeel1._____1zD-Cg4unJgYW5uYV3SQmP4hd1u0YisMDZ5bGzl2Utnrt9z0YYFxmfvQcB1"
+        );
+        // It is signed by another key than routing tokens are.
+        let key = Key::new(&[7; 32]);
+        assert_ne!(key.derived(LABEL).sign(b"a"), key.sign(b"a"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_changed_cookie_is_good(at in 10_usize..70, letter in "[A-Za-z0-9_-]") {
+            let mut changed = cookie().into_bytes();
+            let at = at.min(changed.len() - 2);
+            prop_assume!(changed[at] != letter.as_bytes()[0]);
+            changed[at] = letter.as_bytes()[0];
+            let changed = String::from_utf8(changed).unwrap();
+            prop_assert!(is_of(&changed, 7, "office", 0).is_err());
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Who a client of the gateway is: by Basic, by NTLMv2, or by a cookie that comes later, within the tunnel.
+
+use super::Gateway;
+use super::visitor::{Known, Visitor};
+use access::limiter::Key;
+use access::proof::{Client, Refused, now_ms};
+use access::user::{List, SecondFactor, User};
+use aws_lc_rs::rand;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use configuration::Password;
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, HeaderValue};
+use part::lock;
+use part::report::Moment;
+use protocol::ntlm::{Authenticate, Exchange, MESSAGE_BYTES_MAX, Target, nt_hash};
+use zeroize::Zeroizing;
+
+/// The header by which a client says that it has a cookie.
+const SCHEME: &str = "rdg-auth-scheme";
+/// Letters of a header with credentials.
+const LETTERS_MAX: usize = MESSAGE_BYTES_MAX / 3 * 4 + 16;
+/// 100 ns from 1601 to 1970.
+const EPOCH: u64 = 116_444_736_000_000_000;
+/// Why a right password is not enough.
+const SECOND_FACTOR: &str = "the user has a second factor, which the gateway cannot ask for: the portal's .rdp files let the user in";
+
+/// What is known of a client by its headers.
+pub(super) enum Identity {
+    /// This user.
+    User(String),
+    /// Nobody yet: the cookie in the tunnel says it.
+    Cookie,
+    /// Nobody: the client has to authenticate, with these challenges.
+    Challenge(Vec<HeaderValue>),
+    /// Nobody, and not before so many seconds.
+    Later(u64),
+}
+
+/// Finds out who sends a request with these headers.
+pub(super) async fn identify(
+    gateway: &Gateway,
+    visitor: &Visitor,
+    headers: &HeaderMap,
+) -> Identity {
+    let Some(value) = headers.get(AUTHORIZATION) else {
+        let has_cookie = headers.get(SCHEME).is_some_and(|value| value == "PAA");
+        return match (visitor.user(), has_cookie) {
+            (Some(name), _) => Identity::User(name),
+            (None, true) => Identity::Cookie,
+            (None, false) => anew(gateway),
+        };
+    };
+    let text = Some(value).filter(|value| value.len() <= LETTERS_MAX);
+    let words = text.and_then(|value| value.to_str().ok()?.trim().split_once(' '));
+    let Some((scheme, letters)) = words else {
+        return anew(gateway);
+    };
+    let Ok(bytes) = STANDARD.decode(letters.trim()).map(Zeroizing::new) else {
+        return anew(gateway);
+    };
+    match scheme.to_ascii_lowercase().as_str() {
+        "basic" => basic(gateway, visitor, &bytes).await,
+        "ntlm" => ntlm(gateway, visitor, &bytes),
+        _ => anew(gateway),
+    }
+}
+
+/// What a client is asked for that is nobody yet.
+fn anew(gateway: &Gateway) -> Identity {
+    let has_clear = gateway
+        .site
+        .with_farm(|farm| farm.users.users.iter().any(|user| clear(user).is_some()));
+    let mut challenges = Vec::new();
+    if has_clear {
+        challenges.push(HeaderValue::from_static("NTLM"));
+    }
+    challenges.push(HeaderValue::from_static(
+        "Basic realm=\"Remote desktops\", charset=\"UTF-8\"",
+    ));
+    Identity::Challenge(challenges)
+}
+
+/// The user of a name in any form: `Anna`, `EXAMPLE\anna` and `anna@example.org` are one.
+pub(super) fn user(gateway: &Gateway, name: &str) -> Option<User> {
+    let account = crate::user::User::named(name)?;
+    gateway.site.with_farm(|farm| {
+        let of = |user: &&User| {
+            let named = crate::user::User::named(&user.account.name);
+            named.is_some_and(|named| named.id == account.id)
+        };
+        farm.users.users.iter().find(of).cloned()
+    })
+}
+
+async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Identity {
+    let text = std::str::from_utf8(bytes).ok();
+    let Some((name, password)) = text.and_then(|text| text.split_once(':')) else {
+        return anew(gateway);
+    };
+    let found = user(gateway, name);
+    // Only this user, or, where there is none, another one: the time that it takes does not say which.
+    let list = gateway.site.with_farm(|farm| List {
+        users: { found.clone() }
+            .or_else(|| farm.users.users.first().cloned())
+            .into_iter()
+            .collect(),
+        system: farm.users.system.clone(),
+    });
+    let name = found.as_ref().map_or(name, |user| &user.account.name);
+    // A name that nobody has must not be that of the other one.
+    let asked = match found {
+        Some(_) => name.to_owned(),
+        None => format!("?{name}"),
+    };
+    let client = Client::program(visitor.from);
+    let verified = gateway
+        .desk
+        .password(&list, &client, &asked, password)
+        .await;
+    match verified {
+        Ok(user) => admit(gateway, visitor, &user),
+        Err(refused) => {
+            let (identity, why) = match refused {
+                Refused::Wrong => (anew(gateway), "wrong name or password"),
+                Refused::TooOften(seconds) => (Identity::Later(seconds), "too many tries"),
+                Refused::Unavailable => (
+                    Identity::Later(10),
+                    "the system that checks passwords does not answer",
+                ),
+            };
+            refuse(gateway, visitor, name, why);
+            identity
+        }
+    }
+}
+
+/// Lets in a user whose password is right.
+fn admit(gateway: &Gateway, visitor: &Visitor, user: &User) -> Identity {
+    let name = &user.account.name;
+    if user.second_factor != SecondFactor::None {
+        refuse(gateway, visitor, name, SECOND_FACTOR);
+        return anew(gateway);
+    }
+    Identity::User(name.clone())
+}
+
+pub(super) fn refuse(gateway: &Gateway, visitor: &Visitor, name: &str, why: &str) {
+    gateway.site.count_gateway(|counters| &mut counters.unknown);
+    gateway.site.gateway_refuses(name, visitor.from, why);
+}
+
+/// The password of a user whom NTLM can know: the file has it in the clear.
+fn clear(user: &User) -> Option<&str> {
+    match &user.account.password {
+        Password::Clear(bytes) => std::str::from_utf8(bytes).ok(),
+        Password::None | Password::System | Password::Hashed(_) => None,
+    }
+}
+
+fn ntlm(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Identity {
+    match visitor.take() {
+        Known::Challenged(exchange) if bytes.get(8) == Some(&3) => {
+            authenticate(gateway, visitor, bytes, &exchange)
+        }
+        _ => negotiate(gateway, visitor, bytes).unwrap_or_else(|| anew(gateway)),
+    }
+}
+
+/// Answers the first message of NTLM. None: it is none, or there are no random numbers.
+fn negotiate(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Option<Identity> {
+    let mut nonce = [0; 8];
+    rand::fill(&mut nonce).ok()?;
+    let host = gateway
+        .site
+        .with_farm(|farm| farm.gateway.as_ref().map(|gateway| gateway.name.clone()))?;
+    let target = Target {
+        name: gateway.site.name().get(..15).unwrap_or(gateway.site.name()),
+        host: &host,
+    };
+    let time = Moment::now().unix_ms.saturating_mul(10_000);
+    let exchange = Exchange::new(bytes, nonce, target, time.saturating_add(EPOCH)).ok()?;
+    let letters = STANDARD.encode(exchange.challenge());
+    visitor.know(Known::Challenged(exchange));
+    let challenge = HeaderValue::from_str(&format!("NTLM {letters}")).ok()?;
+    Some(Identity::Challenge(vec![challenge]))
+}
+
+fn authenticate(
+    gateway: &Gateway,
+    visitor: &Visitor,
+    bytes: &[u8],
+    exchange: &Exchange,
+) -> Identity {
+    let message = match Authenticate::decode(bytes) {
+        Ok(message) => message,
+        Err(malformed) => {
+            refuse(gateway, visitor, "", &malformed.to_string());
+            return anew(gateway);
+        }
+    };
+    let found = user(gateway, &message.user);
+    let name = found
+        .as_ref()
+        .map_or_else(|| message.user.clone(), |user| user.account.name.clone());
+    let keys = [Key::of(visitor.from), Key::For(name.clone())];
+    // Held until the try has counted.
+    let mut limiter = lock(&gateway.desk.limiter);
+    if let Some(ms) = limiter.wait(&keys, now_ms()) {
+        drop(limiter);
+        refuse(gateway, visitor, &name, "too many tries");
+        return Identity::Later(ms.div_ceil(1_000));
+    }
+    let password = found.as_ref().and_then(clear);
+    let hash = Zeroizing::new(password.map(nt_hash).unwrap_or_default());
+    let verified = message.verify(exchange, &hash, &visitor.channels);
+    let why = match (&found, password, verified) {
+        (Some(user), Some(_), Ok(())) => {
+            limiter.forgive(&keys);
+            drop(limiter);
+            let identity = admit(gateway, visitor, user);
+            if let Identity::User(name) = &identity {
+                visitor.know(Known::User(name.clone()));
+            }
+            return identity;
+        }
+        (Some(_), None, _) => "the userlist has only a hash of the password, and NTLM needs `insecure-password`; Basic \
+            and the portal's .rdp files work"
+            .to_owned(),
+        (Some(_), _, Err(refused)) => refused.to_string(),
+        (None, ..) => "unknown user".to_owned(),
+    };
+    limiter.count(&keys, now_ms());
+    drop(limiter);
+    refuse(gateway, visitor, &name, &why);
+    anew(gateway)
+}

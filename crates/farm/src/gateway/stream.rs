@@ -1,0 +1,147 @@
+//! Both directions of a tunnel, in the messages of a WebSocket or in the bodies of two requests.
+
+use crate::body::Body;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use protocol::tsgu::PACKET_BYTES_MAX;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+/// How long a client may take to accept what it gets.
+const SEND_LIMIT: Duration = Duration::from_secs(30);
+/// How long the end of a WebSocket may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+/// The longest message of a client: FreeRDP and mstsc send a packet in each.
+const MESSAGE_BYTES_MAX: usize = PACKET_BYTES_MAX;
+/// Bytes of a WebSocket that are read, and written, at a time.
+const BUFFER_BYTES: usize = 16 << 10;
+/// Packets that wait for a client.
+const WAITING_MAX: usize = 4;
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// Why a client gets, or sends, no more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Over {
+    /// It has ended.
+    Ended,
+    /// It does not keep to the protocol.
+    Malformed,
+    /// It does not read.
+    Slow,
+}
+
+/// What a client sends.
+pub(super) enum Reader {
+    Socket(SplitStream<Socket>),
+    Body(Incoming),
+}
+
+/// What a client gets.
+pub(super) enum Writer {
+    Socket(SplitSink<Socket, Message>),
+    Body(mpsc::Sender<Bytes>),
+}
+
+/// Both directions of a WebSocket.
+pub(super) async fn socket(upgraded: Upgraded) -> (Reader, Writer) {
+    let mut config = WebSocketConfig::default();
+    config.read_buffer_size = BUFFER_BYTES;
+    config.write_buffer_size = 0;
+    config.max_write_buffer_size = 4 * PACKET_BYTES_MAX;
+    config.max_message_size = Some(MESSAGE_BYTES_MAX);
+    config.max_frame_size = Some(MESSAGE_BYTES_MAX);
+    let stream = TokioIo::new(upgraded);
+    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+    let (writes, reads) = socket.split();
+    (Reader::Socket(reads), Writer::Socket(writes))
+}
+
+/// An endless body, and what fills it.
+pub(super) fn body() -> (Body, Writer) {
+    let (sender, receiver) = mpsc::channel(WAITING_MAX);
+    (Body::Stream(receiver), Writer::Body(sender))
+}
+
+impl Reader {
+    /// Reads the next bytes.
+    pub(super) async fn read(&mut self) -> Result<Bytes, Over> {
+        use tokio_tungstenite::tungstenite::Error;
+        match self {
+            Reader::Socket(reads) => loop {
+                match reads.next().await {
+                    Some(Ok(Message::Binary(bytes))) => return Ok(bytes),
+                    // The library answers a ping.
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(Message::Text(_) | Message::Frame(_))) => return Err(Over::Malformed),
+                    Some(Ok(Message::Close(_))) | None => return Err(Over::Ended),
+                    Some(Err(Error::Protocol(_) | Error::Capacity(_))) => {
+                        return Err(Over::Malformed);
+                    }
+                    Some(Err(_)) => return Err(Over::Ended),
+                }
+            },
+            Reader::Body(body) => loop {
+                let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await;
+                match frame {
+                    Some(Ok(frame)) => {
+                        if let Ok(bytes) = frame.into_data() {
+                            return Ok(bytes);
+                        }
+                    }
+                    Some(Err(_)) | None => return Err(Over::Ended),
+                }
+            },
+        }
+    }
+}
+
+impl Writer {
+    /// Sends bytes.
+    pub(super) async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Over> {
+        let sent = async {
+            match self {
+                Writer::Socket(writes) => writes.send(Message::Binary(bytes.into())).await.is_ok(),
+                Writer::Body(sender) => sender.send(bytes.into()).await.is_ok(),
+            }
+        };
+        match timeout(SEND_LIMIT, sent).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Over::Ended),
+            Err(_) => Err(Over::Slow),
+        }
+    }
+
+    /// Returns when the client takes no more, as far as that can be seen here.
+    pub(super) async fn closed(sender: Option<mpsc::Sender<Bytes>>) {
+        match sender {
+            Some(sender) => sender.closed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What [`Writer::closed`] waits for.
+    pub(super) fn watched(&self) -> Option<mpsc::Sender<Bytes>> {
+        match self {
+            Writer::Socket(_) => None,
+            Writer::Body(sender) => Some(sender.clone()),
+        }
+    }
+
+    /// Ends it.
+    pub(super) async fn close(&mut self) {
+        if let Writer::Socket(writes) = self {
+            // The connection ends in any case.
+            let _ = timeout(CLOSE_LIMIT, writes.close()).await;
+        }
+    }
+}

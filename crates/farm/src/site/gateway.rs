@@ -1,0 +1,253 @@
+//! What a farm knows of its gateway: its tunnels and their bounds, who waits to authenticate again, and
+//! which connections at the farm's own addresses come from a tunnel.
+
+use super::Site;
+use crate::config::Farm;
+use crate::cookie;
+use crate::user::User;
+use part::lock;
+use part::report::Moment;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// Tunnels of one user, and of one address: an office is behind one.
+const OF_USER_MAX: usize = 16;
+const OF_ADDRESS_MAX: usize = 200;
+
+/// What happened at the gateway since the role began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Tunnels that were opened to a host.
+    pub opened: u64,
+    /// Users who were not let in: wrong passwords, cookies that are not valid.
+    pub unknown: u64,
+    /// Connections to hosts that the user may not reach.
+    pub denied: u64,
+    /// Tunnels that do not keep to the protocol.
+    pub malformed: u64,
+    /// Tunnels that ended because their client was too slow.
+    pub slow: u64,
+    /// Tunnels beyond the limits.
+    pub over: u64,
+    /// Hosts that could not be reached.
+    pub unreached: u64,
+    /// Tunnels that ended by the idle timeout or the session limit.
+    pub expired: u64,
+}
+
+/// What is behind the lock of a site for its gateway.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) counters: Counters,
+    tunnels: BTreeMap<u32, Tunnel>,
+    next: u32,
+    /// Connections of tunnels to the farm's own addresses, by their addresses here: where their clients are.
+    arrivals: BTreeMap<SocketAddr, IpAddr>,
+    /// Tunnels whose users have to authenticate again: the user, and how to wake it.
+    waiting: BTreeMap<u64, (String, Arc<Notify>)>,
+    /// Who was refused last, and why.
+    pub(super) last_refused: Option<String>,
+}
+
+/// A tunnel.
+#[derive(Clone, Debug)]
+struct Tunnel {
+    from: IpAddr,
+    /// Empty: not known yet.
+    user: String,
+    /// Where it leads; empty: nowhere yet.
+    target: String,
+}
+
+impl State {
+    /// How many tunnels lead to a host.
+    pub(super) fn open(&self) -> usize {
+        let all = self.tunnels.values();
+        all.filter(|one| !one.target.is_empty()).count()
+    }
+
+    /// The tunnels that lead to a host, for display.
+    pub(super) fn shown(&self) -> Vec<String> {
+        let all = self.tunnels.values();
+        all.filter(|one| !one.target.is_empty())
+            .map(|one| format!("{} from {} to {}", one.user, one.from, one.target))
+            .collect()
+    }
+}
+
+/// The number of a tunnel, until it is dropped.
+pub struct Numbered {
+    site: Arc<Site>,
+    /// The number.
+    pub number: u32,
+}
+
+impl Drop for Numbered {
+    fn drop(&mut self) {
+        lock(&self.site.inner).gateway.tunnels.remove(&self.number);
+    }
+}
+
+/// The way of one connection from a tunnel to the farm's own address, until it is dropped.
+pub struct Arrival {
+    site: Arc<Site>,
+    at: SocketAddr,
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        lock(&self.site.inner).gateway.arrivals.remove(&self.at);
+    }
+}
+
+/// A tunnel that waits for its user to authenticate again, until it is dropped.
+pub struct Waiting {
+    site: Arc<Site>,
+    number: u64,
+    /// Wakes it.
+    pub woken: Arc<Notify>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        lock(&self.site.inner).gateway.waiting.remove(&self.number);
+    }
+}
+
+impl Site {
+    /// Looks into the lines of its section. Nothing may wait within.
+    pub fn with_farm<T>(&self, look: impl FnOnce(&Farm) -> T) -> T {
+        look(&lock(&self.inner).farm)
+    }
+
+    /// Counts something of the gateway.
+    pub fn count_gateway(&self, which: impl FnOnce(&mut Counters) -> &mut u64) {
+        let mut inner = lock(&self.inner);
+        let count = which(&mut inner.gateway.counters);
+        *count = count.saturating_add(1);
+    }
+
+    /// Makes the cookie by which a user comes into the gateway without a password, for a `.rdp` file.
+    pub fn gateway_cookie(&self, user: &str) -> String {
+        let inner = lock(&self.inner);
+        let now_ms = Moment::now().unix_ms;
+        let expires_ms = now_ms.saturating_add(inner.farm.tokens.lifetime_ms);
+        let expires_s = u32::try_from(expires_ms / 1_000).unwrap_or(u32::MAX);
+        cookie::issue(&inner.key, self.id, user, expires_s)
+    }
+
+    /// The user of a cookie.
+    ///
+    /// # Errors
+    /// Why it is of nobody.
+    pub fn cookie_user(&self, cookie: &str) -> Result<String, cookie::Refused> {
+        let inner = lock(&self.inner);
+        cookie::read(&inner.key, self.id, cookie, Moment::now().unix_ms / 1_000)
+    }
+
+    /// A tunnel begins. None: there are as many as there may be.
+    pub fn tunnel_begins(self: &Arc<Site>, from: IpAddr) -> Option<Numbered> {
+        let mut inner = lock(&self.inner);
+        let maxconn = usize::try_from(inner.farm.maxconn).unwrap_or(usize::MAX);
+        let gateway = &mut inner.gateway;
+        let own = gateway.tunnels.values().filter(|one| one.from == from);
+        if gateway.tunnels.len() >= maxconn || own.count() >= OF_ADDRESS_MAX {
+            gateway.counters.over += 1;
+            return None;
+        }
+        gateway.next = gateway.next.wrapping_add(1).max(1);
+        let number = gateway.next;
+        let tunnel = Tunnel {
+            from,
+            user: String::new(),
+            target: String::new(),
+        };
+        gateway.tunnels.insert(number, tunnel);
+        Some(Numbered {
+            site: Arc::clone(self),
+            number,
+        })
+    }
+
+    /// The user of a tunnel is known. False: the user has as many as there may be.
+    pub fn tunnel_of(&self, number: u32, user: &str) -> bool {
+        let mut inner = lock(&self.inner);
+        let gateway = &mut inner.gateway;
+        let own = gateway.tunnels.values().filter(|one| one.user == user);
+        if own.count() >= OF_USER_MAX {
+            gateway.counters.over += 1;
+            return false;
+        }
+        if let Some(tunnel) = gateway.tunnels.get_mut(&number) {
+            user.clone_into(&mut tunnel.user);
+        }
+        true
+    }
+
+    /// A tunnel is connected.
+    pub fn tunnel_opens(&self, number: u32, user: &str, from: IpAddr, target: &str) {
+        let mut inner = lock(&self.inner);
+        inner.gateway.counters.opened += 1;
+        if let Some(tunnel) = inner.gateway.tunnels.get_mut(&number) {
+            target.clone_into(&mut tunnel.target);
+        }
+        if let Some(user) = User::named(user) {
+            let got = format!("a tunnel to {target}");
+            inner.note(
+                &user,
+                from,
+                Moment::now(),
+                "gateway",
+                &got,
+                "the user may reach it",
+            );
+        }
+    }
+
+    /// A client of the gateway was refused.
+    pub fn gateway_refuses(&self, user: &str, from: IpAddr, why: &str) {
+        let mut inner = lock(&self.inner);
+        let user = User::named(user);
+        let name = user.as_ref().map_or("-", |user| &user.name);
+        inner.gateway.last_refused = Some(format!("{name} from {from}: {why}"));
+        if let Some(user) = &user {
+            inner.note(user, from, Moment::now(), "gateway", "refused", why);
+        }
+    }
+
+    /// A connection from this address, which is ours, is of a client that is elsewhere.
+    pub fn arrives(self: &Arc<Site>, at: SocketAddr, from: IpAddr) -> Arrival {
+        lock(&self.inner).gateway.arrivals.insert(at, from);
+        Arrival {
+            site: Arc::clone(self),
+            at,
+        }
+    }
+
+    /// Where the client of a connection from this address is, if it comes by the gateway.
+    pub fn arrived(&self, at: SocketAddr) -> Option<IpAddr> {
+        let at = SocketAddr::new(at.ip().to_canonical(), at.port());
+        lock(&self.inner).gateway.arrivals.get(&at).copied()
+    }
+
+    /// A tunnel waits until its user authenticates again by this number.
+    pub fn tunnel_waits(self: &Arc<Site>, number: u64, user: &str) -> Waiting {
+        let woken = Arc::new(Notify::new());
+        let waits = (user.to_owned(), Arc::clone(&woken));
+        lock(&self.inner).gateway.waiting.insert(number, waits);
+        Waiting {
+            site: Arc::clone(self),
+            number,
+            woken,
+        }
+    }
+
+    /// What wakes the tunnel with this number, if it is of this user.
+    pub fn waiting(&self, number: u64, user: &str) -> Option<Arc<Notify>> {
+        let inner = lock(&self.inner);
+        let (of, woken) = inner.gateway.waiting.get(&number)?;
+        (of == user).then(|| Arc::clone(woken))
+    }
+}

@@ -1,0 +1,146 @@
+//! The HTTPS of a farm: a thread with its addresses `web`. The gateway gets the requests for its path; there
+//! is nothing at others.
+
+use crate::body::Body;
+use crate::gateway::{Gateway, Visitor};
+use crate::server::{Door, Listens, Place, Secure, accept_all, keep_alive};
+use crate::site::Site;
+use access::proof::Verify;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+/// How long the handshake of TLS, and the head of a request, may take.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
+const HEAD_LIMIT: Duration = Duration::from_secs(15);
+/// Bytes of the head of a request, which may have a ticket or a message of NTLM.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Passwords that are verified at one time.
+const VERIFIED_MAX: usize = 2;
+
+/// The server of a farm's web addresses. Dropping it ends its connections.
+pub struct Server {
+    doors: watch::Sender<Vec<Arc<Door>>>,
+}
+
+impl Server {
+    /// Starts the server of a farm at these addresses.
+    ///
+    /// # Errors
+    /// The system has no thread or descriptor left.
+    pub fn start(site: Arc<Site>, doors: Vec<Arc<Door>>, verify: Verify) -> io::Result<Server> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(VERIFIED_MAX)
+            .build()?;
+        let gateway = Gateway::new(Arc::clone(&site), verify).map_err(io::Error::other)?;
+        let gateway = Arc::new(gateway);
+        let (sender, receiver) = watch::channel(doors);
+        let thread = thread::Builder::new().name("farm/web".to_owned());
+        thread.spawn(move || {
+            let web = Web {
+                site,
+                gateway: Arc::clone(&gateway),
+            };
+            runtime.block_on(async {
+                tokio::select! {
+                    () = accept_all(web, receiver) => {}
+                    () = gateway.expire() => {}
+                }
+            });
+            // Connections end here.
+            runtime.shutdown_background();
+        })?;
+        Ok(Server { doors: sender })
+    }
+
+    /// Goes over to other addresses. Connections stay.
+    pub fn change(&self, doors: Vec<Arc<Door>>) {
+        self.doors.send_replace(doors);
+    }
+
+    /// The addresses.
+    pub fn doors(&self) -> Vec<Arc<Door>> {
+        self.doors.borrow().clone()
+    }
+}
+
+/// What is done with a connection.
+#[derive(Clone)]
+struct Web {
+    site: Arc<Site>,
+    gateway: Arc<Gateway>,
+}
+
+impl Listens for Web {
+    fn site(&self) -> &Site {
+        &self.site
+    }
+
+    fn opened(&self, troubles: Vec<String>) {
+        self.site.opened_web(troubles);
+    }
+
+    fn client_of(&self, peer: SocketAddr) -> (IpAddr, bool) {
+        (peer.ip().to_canonical(), false)
+    }
+
+    async fn serve(self, secure: Secure, stream: TcpStream, place: Place) {
+        keep_alive(&stream);
+        // A delay is all that would be lost.
+        let _ = stream.set_nodelay(true);
+        let Ok(here) = stream.local_addr() else {
+            return;
+        };
+        let shaken = TlsAcceptor::from(secure.tls).accept(stream);
+        let Ok(Ok(stream)) = timeout(HANDSHAKE_LIMIT, shaken).await else {
+            return;
+        };
+        let visitor = Visitor::new(place, here.ip(), secure.channels);
+        let visitor = Arc::new(visitor);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (gateway, visitor) = (Arc::clone(&self.gateway), Arc::clone(&visitor));
+            async move { Ok::<_, Infallible>(answer(&gateway, visitor, request).await) }
+        });
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_LIMIT)
+            .max_buf_size(HEAD_BYTES_MAX);
+        // What goes wrong is the client's.
+        let _ = builder
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+            .await;
+    }
+}
+
+async fn answer(
+    gateway: &Arc<Gateway>,
+    visitor: Arc<Visitor>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    match gateway.takes(request.uri().path()) {
+        true => gateway.handle(visitor, request).await,
+        false => elsewhere(),
+    }
+}
+
+/// What is at other paths.
+fn elsewhere() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
+}

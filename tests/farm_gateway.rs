@@ -1,0 +1,98 @@
+//! The gateway of a farm with the real programs: xfreerdp reaches its session through HTTPS, by a WebSocket
+//! and by the pair of two requests.
+
+use crate::farm_desktops::{SOON, Site, address, certificate, is_ready, xrdp};
+use lab::{Process, Scratch, eventually};
+
+/// The cookie of anna for the farm `office` with this key; a test of the farm makes the same.
+const KEY: [u8; 32] = [7; 32];
+const COOKIE: &str = "evenkeel1._____1zD-Cg4unJgYW5uYV3SQmP4hd1u0YisMDZ5bGzl2Utnrt9z0YYFxmfvQcB1";
+
+/// The lines of a gateway.
+fn gateway(scratch: &Scratch) -> String {
+    let key = scratch.write("farm.key", KEY).unwrap();
+    format!(
+        "    token-key {}\n    web {}:443 crt {}\n    gateway https://desktop.example.org/remoteDesktopGateway/\n    \
+         users staff group:desktop\n\nuserlist staff\n    group desktop users anna\n    user anna insecure-password secret\n    \
+         user bert insecure-password secret\n",
+        key.display(),
+        address(1),
+        certificate(scratch, "web").display()
+    )
+}
+
+/// Starts a client of anna that goes through the gateway as this user.
+fn client(site: &Site, host: &str, transport: &str, user: &str, password: &str) -> Process {
+    let options = [
+        format!("/g:{}:443", address(1)),
+        format!("/gt:{transport}"),
+        format!("/gu:{user}"),
+        format!("/gp:{password}"),
+    ];
+    site.client_to(host, &options.each_ref().map(String::as_str))
+}
+
+#[test]
+fn xfreerdp_comes_to_its_session_by_websocket_by_two_requests_and_by_a_cookie() {
+    if !is_ready("a client of the gateway") {
+        return;
+    }
+    let site = Site::with(xrdp, gateway);
+    let first = client(&site, &address(1), "http", "EXAMPLE\\anna", "secret");
+    site.has([[1, 0], [0, 0]]);
+    assert!(site.read("xfreerdp").contains("Upgraded to websocket"));
+    let client_address = address(2);
+    let by_gateway = format!("{client_address} by the gateway");
+    site.shows(&["farm", "sessions"], |text| text.contains(&by_gateway));
+    site.shows(&["farm", "list"], |text| {
+        text.contains(&format!("anna from {client_address} to the farm"))
+    });
+    first.kill_tree();
+    site.shows(&["farm", "sessions"], |text| text.contains("disconnected"));
+    let second = client(&site, &address(1), "http,no-websockets", "anna", "secret");
+    site.has([[1, 1], [0, 0]]);
+    assert!(!site.read("xfreerdp").contains("Upgraded to websocket"));
+    second.kill_tree();
+    site.shows(&["farm", "sessions"], |text| text.contains("disconnected"));
+    let options = [format!("/g:{}:443", address(1)), format!("/gat:{COOKIE}")];
+    let third = site.client_to(&address(1), &options.each_ref().map(String::as_str));
+    site.has([[1, 2], [0, 0]]);
+    third.kill_tree();
+    // To a host of the farm, without a detour.
+    let _fourth = client(&site, &address(11), "auto", "anna", "secret");
+    site.has([[1, 3], [0, 0]]);
+    let why = site.ours(&["farm", "why", "anna"]);
+    assert!(why.contains("a tunnel to ts1"), "{why}");
+    assert_eq!(why.matches("a tunnel to the farm").count(), 6, "{why}");
+}
+
+#[test]
+fn a_wrong_password_a_user_of_no_group_and_a_host_of_others_are_refused() {
+    if !is_ready("refusals of the gateway") {
+        return;
+    }
+    let site = Site::with(xrdp, gateway);
+    let is_said = |words: &str| {
+        let said = eventually(SOON, || site.read("xfreerdp").contains(words));
+        assert!(said, "{words}: {}", site.read("xfreerdp"));
+    };
+    let _wrong = client(&site, &address(1), "http", "anna", "Secret");
+    is_said("authorization result: 401");
+    site.shows(&["farm", "why", "anna"], |text| {
+        text.contains("wrong password")
+    });
+    let _bert = client(&site, &address(1), "http", "bert", "secret");
+    is_said("authorization result: 401");
+    site.shows(&["farm", "why", "bert"], |text| {
+        text.contains("unknown user")
+    });
+    let _other = client(&site, &address(2), "http", "anna", "secret");
+    is_said("E_PROXY_RAP_ACCESSDENIED");
+    let words = format!("{} port 3389 is no host of this farm", address(2));
+    site.shows(&["farm", "why", "anna"], |text| text.contains(&words));
+    let forged = COOKIE.replace("zD", "zE");
+    let options = [format!("/g:{}:443", address(1)), format!("/gat:{forged}")];
+    let _forged = site.client_to(&address(1), &options.each_ref().map(String::as_str));
+    is_said("E_PROXY_COOKIE_AUTHENTICATION_ACCESS_DENIED");
+    assert_eq!(site.sessions(), [[0, 0], [0, 0]]);
+}
