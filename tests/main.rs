@@ -40,8 +40,11 @@ mod console_screen;
 mod console_site;
 mod differential;
 mod external_checks;
+#[path = "../crates/farm/tests/it/client.rs"]
+mod farm_client;
 mod farm_desktops;
 mod farm_gateway;
+mod farm_nodes;
 mod fastcgi;
 mod guest;
 mod guest_disks;

@@ -4,27 +4,33 @@
 
 use crate::confinement;
 use crate::password::verify;
+use crate::trusted::trusted;
+use cluster::authority::PartCredentials;
 use farm::keyword::NAME;
 use farm::message::Message;
 use farm::role::{Program, Role};
 use part::report::Report;
 use part::role::{Manner, PartMessage};
 use part::row::{Entry, Environment, RoleRow};
+use part::voice::write_error;
 use part::work::{self, Work};
 use std::time::Instant;
 
 /// How it is run.
-pub static ROLE: RoleRow = RoleRow::plain(
-    NAME,
-    Entry {
-        word: "farm-role",
-        shown: "evenkeel: farm",
-        what: "farm role",
-        environment: Environment::Few,
-    },
-    work::main::<Farms>,
-    "farms",
-);
+pub static ROLE: RoleRow = RoleRow {
+    certified: true,
+    ..RoleRow::plain(
+        NAME,
+        Entry {
+            word: "farm-role",
+            shown: "evenkeel: farm",
+            what: "farm role",
+            environment: Environment::Few,
+        },
+        work::main::<Farms>,
+        "farms",
+    )
+};
 
 /// The work of the role.
 struct Farms(Role);
@@ -59,6 +65,15 @@ impl Work for Farms {
     }
 
     fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
+        if let Some(credentials) = PartCredentials::of(message) {
+            match trusted(credentials) {
+                Ok(trusted) => self.0.trust(trusted),
+                Err(error) => write_error(&format!(
+                    "evenkeel: farm: cannot use the certificate of this node: {error}\n"
+                )),
+            }
+            return Some(Vec::new());
+        }
         let order: Message = message.read()?;
         Some(self.0.order(&order))
     }

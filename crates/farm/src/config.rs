@@ -18,6 +18,8 @@ pub const PORT: u16 = 3389;
 pub struct Farms {
     /// The farms.
     pub farms: BTreeMap<String, Farm>,
+    /// Whether other nodes of a cluster serve them, too.
+    pub shared: bool,
 }
 
 /// Session hosts behind one name.

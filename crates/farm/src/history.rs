@@ -23,29 +23,73 @@ pub struct Step {
     pub got: String,
     /// Why.
     pub why: String,
+    /// The node where it was; empty: this one.
+    #[serde(default)]
+    pub node: String,
+}
+
+/// A step that is kept.
+#[derive(Debug)]
+struct Kept {
+    user: UserId,
+    step: Step,
+    /// Its number, if it was at this node.
+    number: Option<u64>,
 }
 
 /// The newest steps of all users.
 #[derive(Debug, Default)]
-pub struct History(VecDeque<(UserId, Step)>);
+pub struct History {
+    steps: VecDeque<Kept>,
+    last: u64,
+}
 
 impl History {
     /// Adds a step of a user.
     pub fn add(&mut self, user: UserId, step: Step) {
-        if self.0.len() >= STEPS_MAX {
-            self.0.pop_front();
+        self.last += 1;
+        let number = Some(self.last);
+        self.push(Kept { user, step, number });
+    }
+
+    /// Adds a step at another node.
+    pub fn add_far(&mut self, user: UserId, step: Step) {
+        let number = None;
+        self.push(Kept { user, step, number });
+    }
+
+    fn push(&mut self, kept: Kept) {
+        if self.steps.len() >= STEPS_MAX {
+            self.steps.pop_front();
         }
-        self.0.push_back((user, step));
+        self.steps.push_back(kept);
+    }
+
+    /// Some steps at this node behind the one with this number, with theirs.
+    pub fn behind(&self, number: u64, count: usize) -> Vec<(u64, UserId, Step)> {
+        if number >= self.last {
+            return Vec::new();
+        }
+        let own = self.steps.iter();
+        let own = own.filter_map(|one| Some((one.number?, one.user, &one.step)));
+        let newer = own.filter(|(own, ..)| *own > number).take(count);
+        newer
+            .map(|(number, user, step)| (number, user, step.clone()))
+            .collect()
+    }
+
+    /// Whether there is a step at this node behind the one with this number.
+    pub fn has_behind(&self, number: u64) -> bool {
+        number < self.last
     }
 
     /// The newest steps of a user, the newest last.
     pub fn of(&self, user: UserId) -> Vec<Step> {
-        let newest = self.0.iter().rev().filter(|(id, _)| *id == user);
-        let mut steps: Vec<Step> = newest
-            .take(SHOWN_MAX)
-            .map(|(_, step)| step.clone())
-            .collect();
-        steps.reverse();
+        let own = self.steps.iter().filter(|one| one.user == user);
+        let mut steps: Vec<Step> = own.map(|one| one.step.clone()).collect();
+        // Those of another node come a moment later.
+        steps.sort_by_key(|step| step.at.boottime_ms);
+        steps.drain(..steps.len().saturating_sub(SHOWN_MAX));
         steps
     }
 }
@@ -64,9 +108,10 @@ mod tests {
             asked: number.to_string(),
             got: String::new(),
             why: String::new(),
+            node: String::new(),
         };
         (0..STEPS_MAX + 7).for_each(|number| history.add(user(number), step(number)));
-        assert_eq!(history.0.len(), STEPS_MAX);
+        assert_eq!(history.steps.len(), STEPS_MAX);
         let last = history.of(user(0));
         assert_eq!(last.len(), SHOWN_MAX);
         assert_eq!(last.last(), Some(&step(STEPS_MAX + 6)));

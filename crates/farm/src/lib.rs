@@ -6,14 +6,17 @@
 //! - `certificate` reads the certificate of an address.
 //! - [`user`] is who a session is of, [`token`] what a client brings to be routed.
 //! - [`directory`] decides which host a user gets. It does no I/O and has no clock.
+//! - [`agreement`] is what the directories of several nodes agree on, also a value.
 //! - [`history`] is what was decided, and why.
 //! - [`site`] is one farm while it runs, and [`server`] its connections.
+//! - [`link`] carries what the directories say between the nodes of a cluster.
 //! - `gateway` brings RDP through HTTPS, with a password or a [`cookie`]; [`web`] listens for it.
 //! - [`message`] is what operators order, and [`role`] joins all of it.
 //!
 //! A token routes, and never authorises: who may have a session is up to the host, which authenticates
 //! the client itself. Passwords that clients send are skipped, never kept.
 
+pub mod agreement;
 mod body;
 mod certificate;
 pub mod config;
@@ -23,6 +26,7 @@ pub mod directory;
 mod gateway;
 pub mod history;
 pub mod keyword;
+pub mod link;
 pub mod message;
 pub mod role;
 pub mod server;

@@ -69,8 +69,10 @@ pub struct Session {
     pub host: String,
     /// `connected`, `disconnected` or `pending`.
     pub state: String,
-    /// Where the clients are.
+    /// Where the clients are whose connections this node carries.
     pub from: Vec<String>,
+    /// The nodes that carry connections of the user; empty on a node alone.
+    pub nodes: Vec<String>,
     /// For how long the user has this host, milliseconds.
     pub since_ms: u64,
     /// How long the user keeps it without a connection, milliseconds; None: there is one.

@@ -1,10 +1,12 @@
 //! The role: a [`Server`] for each farm, what operators order, and the report.
 
 use crate::config::{Bind, Farm, Farms};
+use crate::directory::Origin;
 use crate::keyword::NAME;
+use crate::link::Link;
 use crate::message::{Answer, Asked, Message, Sessions};
 use crate::server::{Door, Server};
-use crate::site::{Kept, Site, rows};
+use crate::site::{Kept, Shared, Site, rows};
 use crate::user::User;
 use crate::web;
 use access::proof::Verify;
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use wire::Trusted;
 
 /// Bytes of the key that the role makes.
 const KEY_BYTES: usize = 32;
@@ -44,6 +47,8 @@ pub struct Role {
     key: Vec<u8>,
     kept: Vec<u8>,
     due: Instant,
+    /// The link to the other nodes; None: there are none.
+    link: Option<Link>,
 }
 
 /// One farm.
@@ -89,23 +94,56 @@ impl Role {
             opened.push((name, farm, doors));
         }
         (program.confine)()?;
+        let link = { farms.shared }.then(Link::start).transpose();
         let mut role = Role {
             verify: program.verify,
             farms: BTreeMap::new(),
             key: state.key,
             kept: Vec::new(),
             due: Instant::now(),
+            link: link.map_err(|error| language::reason(&error))?,
         };
         for (name, farm, doors) in opened {
             let kept = state.farms.remove(&name).unwrap_or_default();
             role.start(name, farm, doors, kept)?;
         }
+        role.links();
         role.turn();
         Ok(role)
     }
 
+    /// The cluster says this of its nodes.
+    pub fn trust(&self, trusted: Trusted) {
+        if let Some(link) = &self.link {
+            link.trust(trusted);
+        }
+    }
+
+    /// Has the link carry the farms that there are.
+    fn links(&self) {
+        if let Some(link) = &self.link {
+            let sites = self.farms.iter();
+            let sites = sites.map(|(name, running)| (name.clone(), Arc::clone(&running.site)));
+            link.set_sites(sites.collect());
+        }
+    }
+
+    /// What a farm shares with other nodes.
+    fn shared(&self) -> Result<Option<Shared>, String> {
+        let Some(link) = &self.link else {
+            return Ok(None);
+        };
+        let mut bytes = [0; 8];
+        rand::fill(&mut bytes).map_err(|_| "the system has no random numbers".to_owned())?;
+        Ok(Some(Shared {
+            origin: Origin(u64::from_le_bytes(bytes)),
+            bell: link.bell(),
+        }))
+    }
+
     fn start(&mut self, name: String, farm: Farm, doors: Doors, kept: Kept) -> Result<(), String> {
-        let site = Arc::new(Site::new(&name, farm, &self.key));
+        let shared = self.shared()?;
+        let site = Arc::new(Site::new(&name, farm, &self.key, shared));
         site.restore(kept);
         let server = Server::start(Arc::clone(&site), doors.rdp);
         let server = server.map_err(|error| language::reason(&error))?;
@@ -142,6 +180,7 @@ impl Role {
                 None => self.start(name, farm, doors, Kept::default())?,
             }
         }
+        self.links();
         self.turn();
         Ok(())
     }
@@ -180,19 +219,23 @@ impl Role {
     /// Ends all connections.
     pub fn stop(&mut self) {
         self.turn();
+        if let Some(link) = self.link.take() {
+            link.leave();
+        }
         self.farms.clear();
     }
 
     /// The report.
     pub fn report(&self) -> Report {
+        let trouble = self.link.as_ref().map(Link::trouble).unwrap_or_default();
+        let shown = |running: &Running| match trouble.is_empty() {
+            true => running.site.subject(),
+            false => running.site.subject().fact("other nodes", trouble.clone()),
+        };
         Report {
             part: NAME.to_owned(),
             at: Moment::now(),
-            subjects: self
-                .farms
-                .values()
-                .map(|running| running.site.subject())
-                .collect(),
+            subjects: self.farms.values().map(shown).collect(),
             rows: rows(),
         }
     }
@@ -214,8 +257,9 @@ impl Role {
 
     /// The users, those with connections first: as many as one answer has room for.
     fn sessions(&self) -> Sessions {
+        let me = self.link.as_ref().map(Link::me).unwrap_or_default();
         let mut all: Vec<_> = { self.farms.values() }
-            .flat_map(|running| running.site.sessions())
+            .flat_map(|running| running.site.sessions(&me))
             .collect();
         all.sort_by(|a, b| {
             let key = |one: &crate::message::Session| (one.left_ms.is_some(), one.since_ms);

@@ -93,6 +93,15 @@ impl Key {
         hmac::sign(&self.0, bytes).as_ref().to_vec()
     }
 
+    /// What two nodes compare to see whether they have one key. It says nothing of the key.
+    pub fn check(&self) -> [u8; 8] {
+        let mac = hmac::sign(&self.0, b"evenkeel farm: one key on all nodes");
+        let mut check = [0; 8];
+        let bytes = check.iter_mut().zip(mac.as_ref());
+        bytes.for_each(|(to, from)| *to = *from);
+        check
+    }
+
     /// Makes a token, with its end.
     pub fn issue(&self, claims: &Claims) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(TOKEN_BYTES);

@@ -2,6 +2,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use protocol::rdp::Logon;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -14,8 +15,8 @@ pub const HINT_LETTERS: usize = 9;
 
 /// A user without the name: the beginning of the SHA-256 of it. It has the same length for every name,
 /// and a token with it shows no name to the network.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UserId(pub [u8; ID_BYTES]);
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserId(#[serde(with = "serde_bytes")] pub [u8; ID_BYTES]);
 
 impl fmt::Debug for UserId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -85,7 +85,14 @@ const HOUSE: &[(&str, Knows)] = &[
     ),
     (
         "farm",
-        Knows::Only(&["access", "configuration", "language", "protocol", "part"]),
+        Knows::Only(&[
+            "access",
+            "configuration",
+            "language",
+            "protocol",
+            "part",
+            "wire",
+        ]),
     ),
     ("supervisor", Knows::Only(&["language", "protocol", "part"])),
     (

@@ -42,14 +42,15 @@ pub fn definition(command: Command) -> Command {
                 .about("Show the users: their hosts, and where their clients are")
                 .long_about(
                     "Shows each user that a farm knows. A disconnected session is kept at its host until `keep-sessions` has \
-                     passed; a pending logon was sent to its host and has not come yet.",
+                     passed; a pending logon was sent to its host and has not come yet. On a cluster it shows those of all \
+                     nodes: `node` carries the connection, and shows where the client is.",
                 )
                 .arg(flag("json", "Print JSON")),
             Command::new("drain")
                 .about("Give a host no new users")
                 .long_about(
                     "Users with a session there come back to it. The order holds until `ready`, also after a restart of the \
-                     role; the option `drain` of a `host` line holds for good.",
+                     role, and on all nodes of a cluster; the option `drain` of a `host` line holds for good.",
                 )
                 .arg(host()),
             Command::new("ready").about("End a drain").arg(host()),
@@ -90,7 +91,10 @@ fn sessions(matches: &ArgMatches) -> Result<String, String> {
         subjects: all.sessions.iter().map(row).collect(),
         ..Report::default()
     };
-    let mut text = report.table("session", &["host", "farm", "client", "for", "kept for"]);
+    let mut text = report.table(
+        "session",
+        &["host", "farm", "node", "client", "for", "kept for"],
+    );
     if all.more > 0 {
         // Memory is written without errors.
         let _ = writeln!(text, "and {} more", all.more);
@@ -106,15 +110,16 @@ fn row(one: &Session) -> Subject {
         "pending" => Grade::Busy,
         _ => Grade::Standby,
     };
-    let from = match one.from.is_empty() {
+    let joined = |all: &[String]| match all.is_empty() {
         true => "-".to_owned(),
-        false => one.from.join(", "),
+        false => all.join(", "),
     };
     Subject::new("session", name.unwrap_or("-"))
         .state(&one.state, grade)
         .fact("host", one.host.clone())
         .fact("farm", one.farm.clone())
-        .fact("client", from)
+        .fact("node", joined(&one.nodes))
+        .fact("client", joined(&one.from))
         .fact("for", span(one.since_ms))
         .fact("kept for", one.left_ms.map_or("-".to_owned(), span))
 }
@@ -123,8 +128,8 @@ fn json(all: &Sessions) -> Result<String, String> {
     let sessions: Vec<serde_json::Value> = { all.sessions.iter() }
         .map(|one| {
             serde_json::json!({
-                "farm": one.farm, "user": one.user, "host": one.host, "state": one.state, "clients": one.from,
-                "since_ms": one.since_ms, "kept_ms": one.left_ms,
+                "farm": one.farm, "user": one.user, "host": one.host, "state": one.state, "nodes": one.nodes,
+                "clients": one.from, "since_ms": one.since_ms, "kept_ms": one.left_ms,
             })
         })
         .collect();
@@ -160,9 +165,13 @@ fn why(matches: &ArgMatches) -> Result<String, String> {
         let _ = writeln!(text, "a logon now: {}", one.next);
         for step in &one.steps {
             let ago = format!("{} ago", span(now.saturating_sub(step.at.boottime_ms)));
+            let at = match step.node.as_str() {
+                "" => String::new(),
+                node => format!(" at {node}"),
+            };
             let _ = writeln!(
                 text,
-                "{ago:>12}  {} from {} -> {}",
+                "{ago:>12}  {} from {}{at} -> {}",
                 step.asked, step.from, step.got
             );
             let _ = writeln!(text, "{:>12}  {}", "", step.why);

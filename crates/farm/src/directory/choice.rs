@@ -64,10 +64,14 @@ pub struct HostState {
     pub is_drained: bool,
     /// An operator drains it.
     pub is_ordered: bool,
+    /// Only the configurations of other nodes have it.
+    pub is_far: bool,
     /// How it is.
     pub health: Health,
     /// Its users.
     pub counts: Counts,
+    /// Users for whom this node has proposed it, and has no answer of the other nodes yet.
+    pub claimed: u64,
 }
 
 impl HostState {
@@ -78,8 +82,10 @@ impl HostState {
             weight: 1,
             is_drained: false,
             is_ordered: false,
+            is_far: false,
             health: Health::Unknown,
             counts: Counts::default(),
+            claimed: 0,
         }
     }
 
@@ -90,7 +96,7 @@ impl HostState {
 
     /// Whether it takes new users.
     pub fn takes(&self) -> bool {
-        !self.is_down() && !self.is_drained && !self.is_ordered
+        !self.is_down() && !self.is_drained && !self.is_ordered && !self.is_far
     }
 }
 
@@ -114,7 +120,7 @@ impl Room {
             Balance::Leastconn => pending + connected,
         };
         Room {
-            count,
+            count: count.saturating_add(state.claimed),
             weight: state.weight,
         }
     }

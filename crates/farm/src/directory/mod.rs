@@ -2,17 +2,23 @@
 //! session, whatever state it is in, until the session is over or counts as lost; everybody else gets
 //! the host with the most room. So two logons of one user never come to two hosts.
 //!
-//! It is a value: times are arguments, and who calls it has the connections.
+//! It is a value: times are arguments, and who calls it has the connections. [`crate::agreement`] makes
+//! one of the directories of several nodes: each decision has a version, and of two for one user the
+//! greater one holds everywhere.
 
 mod choice;
 mod entry;
+mod hosts;
+mod merge;
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use choice::{Counts, Health, HostState};
-pub use entry::{Entry, Presence};
+pub use entry::{Entry, Origin, Presence, Record, Version};
+pub use hosts::{FarHost, Order};
+pub use merge::Proposal;
 
 use crate::config::{Balance, Farm};
 use crate::token::{Claims, NameId};
@@ -97,44 +103,40 @@ pub enum NoHost {
     /// Every user that is known has a connection.
     #[error("the directory is full: {USERS_MAX} users are connected")]
     Full,
+    /// A reload has removed the host in the meantime.
+    #[error("the host was removed")]
+    Removed,
+    /// More logons wait for the other nodes than are kept.
+    #[error("too many logons wait for the other nodes")]
+    Busy,
 }
 
 /// The directory.
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
+    me: Origin,
+    /// The logical clock: above those of all decisions that are known.
+    clock: u64,
     settings: Settings,
     hosts: BTreeMap<String, HostState>,
+    /// Hosts of the configurations of other nodes, by node.
+    far: BTreeMap<String, Vec<FarHost>>,
+    /// What operators ordered last of each host.
+    orders: BTreeMap<String, Order>,
     users: BTreeMap<UserId, Entry>,
     /// When users without a connection are forgotten.
     due: BTreeSet<(u64, UserId)>,
+    /// Connections that this node carries, by user and host.
+    own: BTreeMap<UserId, Vec<(String, u32)>>,
+    /// Users of whom other nodes do not know the newest yet, and the one from which it came.
+    touched: Vec<(UserId, Option<Origin>)>,
+    /// Whether there are other nodes.
+    is_shared: bool,
     #[cfg(test)]
-    defect: Option<simulation::Defect>,
+    pub(crate) defect: Option<simulation::Defect>,
 }
 
 impl Directory {
-    /// Takes a farm's hosts and settings; what is known of those that stay is kept.
-    pub fn configure(&mut self, farm: &Farm) {
-        self.settings = Settings::of(farm);
-        let before = std::mem::take(&mut self.hosts);
-        for (name, host) in &farm.hosts {
-            let mut state = before
-                .get(name)
-                .cloned()
-                .unwrap_or_else(|| HostState::new(name));
-            state.address = host.address;
-            state.weight = host.weight;
-            state.is_drained = host.drained;
-            self.hosts.insert(name.clone(), state);
-        }
-        // Sessions of a host that is gone are lost.
-        let gone = |entry: &Entry| !farm.hosts.contains_key(&entry.host);
-        let gone: Vec<UserId> = { self.users.iter() }
-            .filter(|(_, entry)| gone(entry))
-            .map(|(id, _)| *id)
-            .collect();
-        gone.into_iter().for_each(|id| self.forget(id));
-    }
-
     /// Decides which host a user gets.
     ///
     /// # Errors
@@ -159,58 +161,90 @@ impl Directory {
         hint: Option<NameId>,
         now_ms: u64,
     ) -> Result<Decision, NoHost> {
-        self.expire(now_ms);
-        let mut has_lost = false;
-        if let Some(entry) = self.users.get(&id) {
-            let why = match entry.presence {
-                Presence::Connected(_) => Why::Connected,
-                Presence::Pending => Why::Pending,
-                Presence::Left => Why::Session,
-            };
-            let leaves = match why {
-                Why::Connected => false,
-                // Somebody who has never been there has nothing to lose.
-                Why::Pending => self.hosts.get(&entry.host).is_none_or(HostState::is_down),
-                _ => self.is_lost(&entry.host, now_ms),
-            };
-            if !leaves && let Some(decision) = self.decision(&entry.host.clone(), why) {
-                self.renew(id, name, now_ms);
-                return Ok(decision);
-            }
-            has_lost = why == Why::Session;
+        if let Some(decision) = self.known(id, name, now_ms) {
+            return Ok(decision);
         }
+        let proposal = self.propose((id, name), hint, now_ms)?;
+        self.adopt(&proposal.record, None, now_ms)?;
+        self.decision(&proposal.record.host, proposal.why)
+            .ok_or(NoHost::Removed)
+    }
+
+    /// This node asks the others about a proposal for a host: whom it proposes next counts with it.
+    pub fn claims(&mut self, host: &str) {
+        if let Some(state) = self.hosts.get_mut(host) {
+            state.claimed = state.claimed.saturating_add(1);
+        }
+    }
+
+    /// It has its answers, or asks no more.
+    pub fn has_claimed(&mut self, host: &str) {
+        if let Some(state) = self.hosts.get_mut(host) {
+            state.claimed = state.claimed.saturating_sub(1);
+        }
+    }
+
+    /// The host of a user who is known and stays there.
+    pub fn known(&mut self, id: UserId, name: &str, now_ms: u64) -> Option<Decision> {
+        self.expire(now_ms);
+        let entry = self.users.get(&id)?;
+        if self.leaves(entry, now_ms) {
+            return None;
+        }
+        let decision = self.decision(&entry.host, why(entry))?;
+        self.renew(id, name, now_ms);
+        Some(decision)
+    }
+
+    /// Whether a user has to get another host.
+    fn leaves(&self, entry: &Entry, now_ms: u64) -> bool {
+        match entry.presence {
+            Presence::Connected(_) => false,
+            // Somebody who has never been there has nothing to lose.
+            Presence::Pending => self.hosts.get(&entry.host).is_none_or(HostState::is_down),
+            Presence::Left => self.is_lost(&entry.host, now_ms),
+        }
+    }
+
+    /// Proposes a host for a user who is not known, or has to get another one. Nothing changes but the
+    /// clock.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn propose(
+        &mut self,
+        (id, name): (UserId, &str),
+        hint: Option<NameId>,
+        now_ms: u64,
+    ) -> Result<Proposal, NoHost> {
+        self.expire(now_ms);
+        let before = self.users.get(&id);
+        let over = before.map(|entry| entry.version);
+        let has_lost = before.is_some_and(|entry| entry.presence != Presence::Pending);
         let of_token = hint.and_then(|hint| {
             let mut hosts = self.hosts.iter();
             let (host, _) = hosts.find(|(_, state)| state.id == hint)?;
             (!self.is_lost(host, now_ms)).then(|| host.clone())
         });
-        let (host, why, presence, time_ms) = match of_token {
+        let (host, why, used, left_ms) = match of_token {
             // The session may be there.
-            Some(host) => (host, Why::Token, Presence::Left, self.settings.keep_ms),
+            Some(host) => (host, Why::Token, true, self.settings.keep_ms),
             None => {
                 let (host, why) = self.choose(has_lost)?;
-                (host, why, Presence::Pending, PENDING_MS)
+                (host, why, false, PENDING_MS)
             }
         };
-        // Only now: without another host the user stays with this one.
-        self.forget(id);
-        if self.users.len() >= USERS_MAX {
-            // Who left the longest time ago comes back least probably.
-            let (_, oldest) = *self.due.first().ok_or(NoHost::Full)?;
-            self.forget(oldest);
-        }
-        let entry = Entry {
+        let version = self.next_version(over, used);
+        let record = Record {
+            user: id,
             name: name.to_owned(),
-            host: host.clone(),
-            presence,
-            since_ms: now_ms,
-            until_ms: Some(now_ms.saturating_add(time_ms)),
+            host,
+            version,
+            age_ms: 0,
+            left_ms,
+            connections: 0,
         };
-        self.enter(id, entry);
-        self.decision(&host, why).ok_or(NoHost::NoneTakes {
-            down: 0,
-            drained: 0,
-        })
+        Ok(Proposal { record, why, over })
     }
 
     fn decision(&self, host: &str, why: Why) -> Option<Decision> {
@@ -265,65 +299,85 @@ impl Directory {
         let Some(mut entry) = self.leave(id) else {
             return;
         };
+        let is_news = entry.presence == Presence::Pending || entry.name.is_empty();
         if entry.name.is_empty() {
             name.clone_into(&mut entry.name);
         }
         if entry.presence == Presence::Pending {
             entry.until_ms = Some(now_ms.saturating_add(PENDING_MS));
         }
-        self.enter(id, entry);
+        self.enter(id, entry, now_ms);
+        if is_news {
+            self.touch(id, None);
+        }
     }
 
     /// A connection of the user to the host that was decided begins. A user whom the directory has
     /// forgotten meanwhile is known again.
     pub fn connected(&mut self, id: UserId, host: &str, now_ms: u64) {
-        let before = self.leave(id).filter(|entry| entry.host == host);
-        let entry = match before {
-            Some(entry) => Entry {
-                presence: match entry.presence {
-                    Presence::Connected(count) => Presence::Connected(count.saturating_add(1)),
-                    Presence::Pending | Presence::Left => Presence::Connected(1),
-                },
-                until_ms: None,
-                ..entry
-            },
+        self.carries(id, host, true);
+        if !self.hosts.contains_key(host) {
+            return;
+        }
+        let before = self.leave(id);
+        let over = before.as_ref().map(|entry| entry.version);
+        let entry = match before.filter(|entry| entry.host == host) {
+            Some(mut entry) => {
+                entry.version.used = true;
+                entry
+            }
             None => Entry {
                 name: String::new(),
                 host: host.to_owned(),
-                presence: Presence::Connected(1),
+                version: self.next_version(over, true),
+                presence: Presence::Left,
                 since_ms: now_ms,
                 until_ms: None,
+                far: Vec::new(),
             },
         };
-        if self.hosts.contains_key(host) {
-            self.enter(id, entry);
-        }
+        self.enter(id, entry, now_ms);
+        self.touch(id, None);
     }
 
     /// A connection of the user to a host ends; the session stays there.
     pub fn ended(&mut self, id: UserId, host: &str, now_ms: u64) {
+        self.carries(id, host, false);
         if self.users.get(&id).is_none_or(|entry| entry.host != host) {
             // The host was removed meanwhile, and the user is elsewhere.
             return;
         }
-        let Some(mut entry) = self.leave(id) else {
+        let Some(entry) = self.leave(id) else {
             return;
         };
         #[cfg(test)]
         if self.defect == Some(simulation::Defect::ForgetsAtEnd) {
             return;
         }
-        match entry.presence {
-            Presence::Connected(count) if count > 1 => {
-                entry.presence = Presence::Connected(count - 1)
-            }
-            Presence::Connected(_) => {
-                entry.presence = Presence::Left;
-                entry.until_ms = Some(now_ms.saturating_add(self.settings.keep_ms));
-            }
-            Presence::Pending | Presence::Left => {}
+        self.enter(id, entry, now_ms);
+        self.touch(id, None);
+    }
+
+    /// Counts the connections that this node carries.
+    fn carries(&mut self, id: UserId, host: &str, begins: bool) {
+        let hosts = self.own.entry(id).or_default();
+        match hosts.iter_mut().find(|(one, _)| one == host) {
+            Some((_, count)) if begins => *count = count.saturating_add(1),
+            Some((_, count)) => *count = count.saturating_sub(1),
+            None if begins => hosts.push((host.to_owned(), 1)),
+            None => {}
         }
-        self.enter(id, entry);
+        hosts.retain(|(_, count)| *count > 0);
+        if hosts.is_empty() {
+            self.own.remove(&id);
+        }
+    }
+
+    /// How many connections of a user to a host this node carries.
+    pub fn carried(&self, id: UserId, host: &str) -> u32 {
+        let mut hosts = self.own.get(&id).into_iter().flatten();
+        let found = hosts.find(|(one, _)| one == host);
+        found.map_or(0, |(_, count)| *count)
     }
 
     /// A host's health, as its checks say it.
@@ -335,12 +389,6 @@ impl Directory {
                 (_, now) => now,
             };
         }
-    }
-
-    /// An operator drains a host, or ends that. False: there is no such host.
-    pub fn drain(&mut self, host: &str, is_drained: bool) -> bool {
-        let found = self.hosts.get_mut(host);
-        found.map(|state| state.is_ordered = is_drained).is_some()
     }
 
     /// Forgets users whose time is over.
@@ -368,8 +416,24 @@ impl Directory {
         Some(entry)
     }
 
-    /// Puts an entry in.
-    fn enter(&mut self, id: UserId, entry: Entry) {
+    /// Puts an entry in. Where the user is follows from the connections that are known.
+    fn enter(&mut self, id: UserId, mut entry: Entry, now_ms: u64) {
+        let far = entry.far.iter().map(|(_, count)| *count);
+        let own = self.carried(id, &entry.host);
+        entry.presence = match (far.fold(own, u32::saturating_add), entry.version.used) {
+            (0, true) => Presence::Left,
+            (0, false) => Presence::Pending,
+            (count, _) => Presence::Connected(count),
+        };
+        let time_ms = match entry.presence {
+            Presence::Connected(_) => None,
+            Presence::Left => Some(self.settings.keep_ms),
+            Presence::Pending => Some(PENDING_MS),
+        };
+        entry.until_ms = time_ms.map(|time_ms| {
+            let until = now_ms.saturating_add(time_ms);
+            entry.until_ms.unwrap_or(until)
+        });
         if let Some(until) = entry.until_ms {
             self.due.insert((until, id));
         }
@@ -383,13 +447,6 @@ impl Directory {
         self.leave(id);
     }
 
-    /// The hosts by name, with what is known of them.
-    pub fn hosts(&self) -> impl Iterator<Item = (&str, &HostState)> {
-        self.hosts
-            .iter()
-            .map(|(name, state)| (name.as_str(), state))
-    }
-
     /// The users.
     pub fn users(&self) -> impl Iterator<Item = (UserId, &Entry)> {
         self.users.iter().map(|(id, entry)| (*id, entry))
@@ -401,10 +458,20 @@ impl Directory {
     }
 
     /// Takes a user over from the role before this one, who has no connection now.
-    pub fn restore(&mut self, id: UserId, entry: Entry) {
+    pub fn restore(&mut self, id: UserId, entry: Entry, now_ms: u64) {
+        self.clock = self.clock.max(entry.version.clock);
         let is_here = self.hosts.contains_key(&entry.host);
         if is_here && self.users.len() < USERS_MAX && !self.users.contains_key(&id) {
-            self.enter(id, entry);
+            self.enter(id, entry, now_ms);
         }
+    }
+}
+
+/// Why a user who is known gets the host.
+fn why(entry: &Entry) -> Why {
+    match entry.presence {
+        Presence::Connected(_) => Why::Connected,
+        Presence::Pending => Why::Pending,
+        Presence::Left => Why::Session,
     }
 }

@@ -12,11 +12,17 @@ const STEPS: u64 = 1_500;
 
 /// A deliberate defect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Defect {
+pub(crate) enum Defect {
     /// The end of a connection ends the session.
     ForgetsAtEnd,
     /// A drained host takes new users.
     DrainedTakes,
+    /// Of two decisions the one that comes last holds.
+    LastMergeHolds,
+    /// The connections of a node that is gone still count.
+    GoneStaysConnected,
+    /// A node decides without asking the other one.
+    AsksNobody,
 }
 
 /// What the checker knows of a user.

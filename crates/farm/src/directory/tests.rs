@@ -4,7 +4,7 @@ use super::*;
 use crate::config::{Check, Host, Sessions, Tokens};
 
 /// A farm of hosts with these weights: ts1, ts2 and so on.
-pub(super) fn farm(balance: Balance, weights: &[u32]) -> Farm {
+pub(crate) fn farm(balance: Balance, weights: &[u32]) -> Farm {
     let host = |(at, weight): (usize, &u32)| {
         let at = u8::try_from(at + 1).unwrap();
         let host = Host {

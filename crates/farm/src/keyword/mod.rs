@@ -97,8 +97,10 @@ impl Tabled for Draft {
             .farms
             .iter()
             .map(|farm| (farm.name.value.clone(), build(farm, context, exchange)));
+        let farms = farms.collect();
         Box::new(Farms {
-            farms: farms.collect(),
+            farms,
+            shared: !context.options.version.is_empty(),
         })
     }
 }

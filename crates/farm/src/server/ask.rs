@@ -39,7 +39,7 @@ pub(super) async fn redirect(
     let mut stream = handshake.await.map_err(|_| Ended::Slow)??;
     let logon = timeout(LOGON_LIMIT, ask(&mut stream, requested));
     let logon = logon.await.map_err(|_| Ended::Slow)??;
-    if let Some(redirection) = site.logon(&logon, place.from) {
+    if let Some(redirection) = site.logon(&logon, place.from).await {
         let packets = [valid_client(), redirection.encode()].concat();
         stream.write_all(&packets).await?;
         stream.flush().await?;

@@ -195,14 +195,7 @@ impl Site {
         }
         if let Some(user) = User::named(user) {
             let got = format!("a tunnel to {target}");
-            inner.note(
-                &user,
-                from,
-                Moment::now(),
-                "gateway",
-                &got,
-                "the user may reach it",
-            );
+            inner.note(&user, from, "gateway", &got, "the user may reach it");
         }
     }
 
@@ -213,7 +206,7 @@ impl Site {
         let name = user.as_ref().map_or("-", |user| &user.name);
         inner.gateway.last_refused = Some(format!("{name} from {from}: {why}"));
         if let Some(user) = &user {
-            inner.note(user, from, Moment::now(), "gateway", "refused", why);
+            inner.note(user, from, "gateway", "refused", why);
         }
     }
 

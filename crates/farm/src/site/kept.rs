@@ -1,11 +1,12 @@
 //! What the role after this one has to know of a farm: who has which host, and what operators drained.
 
 use super::Site;
-use crate::directory::{Entry, Presence};
+use crate::directory::{Entry, Order, Origin, Presence, Version};
 use crate::user::{ID_BYTES, UserId};
 use part::lock;
 use part::report::Moment;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Users that are kept of one farm: as many as a state file has room for.
 const USERS_MAX: usize = 8_000;
@@ -18,6 +19,10 @@ pub struct Kept {
     pub drained: Vec<String>,
     /// The users.
     pub users: Vec<KeptUser>,
+    /// Which decision each of them has, in the same order: generation, clock and origin.
+    pub versions: Vec<(u64, u64, u64)>,
+    /// What operators ordered last of hosts. A role before this one may not have kept it.
+    pub orders: BTreeMap<String, Order>,
 }
 
 /// A user: the identity, the name, the host, since when and until when, milliseconds of the boot clock.
@@ -42,47 +47,65 @@ impl Site {
         let until = Moment::now()
             .boottime_ms
             .saturating_add(inner.farm.sessions.keep_ms);
-        let hosts = inner
-            .directory
-            .hosts()
-            .filter(|(_, state)| state.is_ordered);
-        let mut users: Vec<KeptUser> = { inner.directory.users() }
+        let directory = &inner.agreement.directory;
+        let hosts = directory.hosts().filter(|(_, state)| state.is_ordered);
+        let mut users: Vec<(KeptUser, (u64, u64, u64))> = { directory.users() }
             // Who is only on the way comes again.
             .filter(|(_, entry)| entry.presence != Presence::Pending)
             .map(|(id, entry)| {
                 let until = entry.until_ms.unwrap_or(until);
-                KeptUser(
+                let version = &entry.version;
+                let user = KeptUser(
                     id.0,
                     entry.name.clone(),
                     entry.host.clone(),
                     entry.since_ms,
                     until,
-                )
+                );
+                let version = (version.generation, version.clock, version.origin.0);
+                (user, version)
             })
             .collect();
-        users.sort_by_key(|KeptUser(.., until)| std::cmp::Reverse(*until));
+        users.sort_by_key(|(KeptUser(.., until), _)| std::cmp::Reverse(*until));
         users.truncate(USERS_MAX);
+        let (users, versions) = users.into_iter().unzip();
         Kept {
             drained: hosts.map(|(name, _)| name.to_owned()).collect(),
             users,
+            versions,
+            orders: directory.orders().clone(),
         }
     }
 
     /// Takes over what the role before has kept.
     pub fn restore(&self, kept: Kept) {
         let mut inner = lock(&self.inner);
-        for host in kept.drained {
-            inner.directory.drain(&host, true);
+        let directory = &mut inner.agreement.directory;
+        directory.take_orders(&kept.orders);
+        if kept.orders.is_empty() {
+            for host in kept.drained {
+                directory.drain(&host, true);
+            }
         }
+        let now_ms = Moment::now().boottime_ms;
+        let mut versions = kept.versions.into_iter();
         for KeptUser(id, name, host, since_ms, until_ms) in kept.users {
+            let (generation, clock, origin) = versions.next().unwrap_or_default();
             let entry = Entry {
                 name,
                 host,
+                version: Version {
+                    generation,
+                    used: true,
+                    clock,
+                    origin: Origin(origin),
+                },
                 presence: Presence::Left,
                 since_ms,
                 until_ms: Some(until_ms),
+                far: Vec::new(),
             };
-            inner.directory.restore(UserId(id), entry);
+            directory.restore(UserId(id), entry, now_ms);
         }
     }
 }

@@ -32,54 +32,52 @@ pub enum Meeting {
     Refuse(u32),
 }
 
+/// What a client said, and who it is.
+enum Said {
+    /// This comes of it.
+    Settled(Meeting),
+    /// The host of a user is to be decided: by a token, which has a host, or a hint.
+    Who(User, Option<NameId>),
+}
+
 impl Site {
     /// Decides about a client that has said this in the clear.
-    pub fn meet(&self, request: &ConnectionRequest, from: IpAddr) -> Meeting {
+    pub async fn meet(&self, request: &ConnectionRequest, from: IpAddr) -> Meeting {
+        let said = lock(&self.inner).said(request, from, self.id);
+        let (user, host) = match said {
+            Said::Settled(meeting) => return meeting,
+            Said::Who(user, host) => (user, host),
+        };
+        let asked = if host.is_some() { "token" } else { "hint" };
+        let decision = self.decide(&user, host).await;
         let mut inner = lock(&self.inner);
-        let now = Moment::now();
-        if let Routing::Token(token) = &request.routing {
-            match inner.key.read(token, self.id, now.unix_ms / 1_000) {
-                Ok(claims) => return inner.of_token(&claims, from, now),
-                Err(refused) => {
-                    inner.counters.tokens += 1;
-                    inner.last_refused = Some(format!("from {from}: {refused}"));
-                }
-            }
-        }
-        if request.takes_tls() {
-            let requested = request.negotiation.map(|one| one.protocols);
-            return Meeting::Ask(requested.unwrap_or_default());
-        }
-        let takes_hybrid = request
-            .negotiation
-            .is_some_and(|one| one.protocols & HYBRID != 0);
-        match &request.routing {
-            // Nobody in between can ask it: what is left is the beginning of a name.
-            Routing::Hint(hint) if takes_hybrid && !hint.is_empty() => {
-                inner.of_hint(hint, from, now)
-            }
-            _ => {
-                inner.counters.refused += 1;
-                Meeting::Refuse(FAILED_SSL_REQUIRED)
-            }
+        let user = inner.named(user);
+        match inner.decided(&user, from, asked, decision) {
+            Some(decision) => Meeting::Route(Routed {
+                user: user.id,
+                host: decision.host,
+                address: decision.address,
+            }),
+            None => Meeting::Refuse(FAILED_SSL_REQUIRED),
         }
     }
 
     /// Decides about a client that has said who it is. None: there is nothing to send it.
-    pub fn logon(&self, logon: &Logon, from: IpAddr) -> Option<Redirection> {
-        let mut inner = lock(&self.inner);
-        let now = Moment::now();
+    pub async fn logon(&self, logon: &Logon, from: IpAddr) -> Option<Redirection> {
         let user = User::of_logon(logon, from);
         if !logon.follows {
+            let mut inner = lock(&self.inner);
             inner.counters.refused += 1;
             let why = "the client does not follow redirections; give it a .rdp file with a token";
-            inner.note(&user, from, now, "logon", "refused", why);
+            inner.note(&user, from, "logon", "refused", why);
             return None;
         }
-        let decision = inner.directory.decide(&user, now.boottime_ms);
-        let decision = inner.decided(&user, from, now, "logon", decision)?;
+        let decision = self.decide(&user, None).await;
+        let mut inner = lock(&self.inner);
+        let decision = inner.decided(&user, from, "logon", decision)?;
         inner.counters.redirected += 1;
-        let expires_ms = now.unix_ms.saturating_add(inner.farm.tokens.lifetime_ms);
+        let now_ms = Moment::now().unix_ms;
+        let expires_ms = now_ms.saturating_add(inner.farm.tokens.lifetime_ms);
         let token = inner.key.issue(&Claims {
             farm: self.id,
             user: user.id,
@@ -95,34 +93,64 @@ impl Site {
 }
 
 impl Inner {
-    fn of_token(&mut self, claims: &Claims, from: IpAddr, now: Moment) -> Meeting {
-        let decision = self.directory.decide_token(claims, now.boottime_ms);
-        let name = self
-            .directory
-            .user(claims.user)
-            .map(|entry| entry.name.clone());
-        let user = User {
-            id: claims.user,
-            name: name.unwrap_or_default(),
-        };
-        self.route(&user, from, now, "token", decision)
+    /// What a Connection Request says of the client.
+    fn said(&mut self, request: &ConnectionRequest, from: IpAddr, farm: NameId) -> Said {
+        if let Routing::Token(token) = &request.routing {
+            match self.key.read(token, farm, Moment::now().unix_ms / 1_000) {
+                Ok(claims) => {
+                    let user = User {
+                        id: claims.user,
+                        name: String::new(),
+                    };
+                    return Said::Who(user, Some(claims.host));
+                }
+                Err(refused) => {
+                    self.counters.tokens += 1;
+                    self.last_refused = Some(format!("from {from}: {refused}"));
+                }
+            }
+        }
+        if request.takes_tls() {
+            let requested = request.negotiation.map(|one| one.protocols);
+            return Said::Settled(Meeting::Ask(requested.unwrap_or_default()));
+        }
+        let takes_hybrid = request
+            .negotiation
+            .is_some_and(|one| one.protocols & HYBRID != 0);
+        match &request.routing {
+            // Nobody in between can ask it: what is left is the beginning of a name.
+            Routing::Hint(hint) if takes_hybrid && !hint.is_empty() => {
+                let user = self.hinted(hint);
+                Said::Who(user.unwrap_or_else(|| User::of_address(from)), None)
+            }
+            _ => {
+                self.counters.refused += 1;
+                Said::Settled(Meeting::Refuse(FAILED_SSL_REQUIRED))
+            }
+        }
     }
 
-    fn of_hint(&mut self, hint: &str, from: IpAddr, now: Moment) -> Meeting {
-        let user = self.hinted(hint).unwrap_or_else(|| User::of_address(from));
-        let decision = self.directory.decide(&user, now.boottime_ms);
-        self.route(&user, from, now, "hint", decision)
+    /// The user with the name that the directory knows, if a token has none.
+    fn named(&self, user: User) -> User {
+        let entry = self.agreement.directory.user(user.id);
+        match entry.filter(|_| user.name.is_empty()) {
+            Some(entry) => User {
+                name: entry.name.clone(),
+                ..user
+            },
+            None => user,
+        }
     }
 
     /// The user of a hint: the only one who is known and whose name begins so, if it may be cut.
     fn hinted(&self, hint: &str) -> Option<User> {
         let user = User::named(hint)?;
-        let is_known = self.directory.user(user.id).is_some();
+        let directory = &self.agreement.directory;
+        let is_known = directory.user(user.id).is_some();
         if is_known || hint.chars().count() < HINT_LETTERS {
             return Some(user);
         }
-        let begins = self
-            .directory
+        let begins = directory
             .users()
             .filter(|(_, entry)| entry.name.starts_with(&user.name));
         let mut begins = begins.take(2);
@@ -135,29 +163,10 @@ impl Inner {
         }
     }
 
-    fn route(
-        &mut self,
-        user: &User,
-        from: IpAddr,
-        now: Moment,
-        asked: &str,
-        decision: Result<Decision, NoHost>,
-    ) -> Meeting {
-        match self.decided(user, from, now, asked, decision) {
-            Some(decision) => Meeting::Route(Routed {
-                user: user.id,
-                host: decision.host,
-                address: decision.address,
-            }),
-            None => Meeting::Refuse(FAILED_SSL_REQUIRED),
-        }
-    }
-
     fn decided(
         &mut self,
         user: &User,
         from: IpAddr,
-        now: Moment,
         asked: &str,
         decision: Result<Decision, NoHost>,
     ) -> Option<Decision> {
@@ -170,28 +179,21 @@ impl Inner {
                     "routed"
                 };
                 let got = format!("{verb} to {}", decision.host);
-                self.note(user, from, now, asked, &got, &words(&decision.why));
+                self.note(user, from, asked, &got, &words(&decision.why));
                 Some(decision)
             }
             Err(error) => {
                 self.counters.refused += 1;
-                self.note(user, from, now, asked, "refused", &error.to_string());
+                self.note(user, from, asked, "refused", &error.to_string());
                 None
             }
         }
     }
 
-    pub(super) fn note(
-        &mut self,
-        user: &User,
-        from: IpAddr,
-        at: Moment,
-        asked: &str,
-        got: &str,
-        why: &str,
-    ) {
+    pub(super) fn note(&mut self, user: &User, from: IpAddr, asked: &str, got: &str, why: &str) {
         let step = Step {
-            at,
+            at: Moment::now(),
+            node: String::new(),
             from: from.to_string(),
             asked: asked.to_owned(),
             got: got.to_owned(),

@@ -4,15 +4,18 @@
 mod gateway;
 mod kept;
 mod meeting;
+mod share;
 mod show;
 
 pub use gateway::{Arrival, Counters as GatewayCounters, Numbered, Waiting};
 pub use kept::{Kept, KeptUser};
 pub use meeting::{Meeting, Routed};
+pub use share::{Bell, Shared};
 pub use show::rows;
 
+use crate::agreement::Agreement;
 use crate::config::{Check, Farm};
-use crate::directory::{Directory, Health};
+use crate::directory::{Decision, Health, NoHost, Origin};
 use crate::history::History;
 use crate::token::{Key, NameId};
 use crate::user::UserId;
@@ -21,6 +24,7 @@ use part::report::{Event, Moment};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
+use tokio::sync::oneshot;
 
 /// Events of a host that are kept.
 const EVENTS_MAX: usize = 20;
@@ -29,6 +33,8 @@ const EVENTS_MAX: usize = 20;
 pub struct Site {
     name: String,
     id: NameId,
+    /// Rings when something is to be sent to another node; None: there is no other one.
+    bell: Option<Bell>,
     inner: Mutex<Inner>,
 }
 
@@ -36,8 +42,13 @@ pub struct Site {
 struct Inner {
     farm: Farm,
     key: Key,
-    directory: Directory,
+    agreement: Agreement,
+    /// Logons that wait for the other nodes, by their tickets.
+    waiting: BTreeMap<u64, oneshot::Sender<Result<Decision, NoHost>>>,
     history: History,
+    /// The last step that each other node got, and the last one of each other directory that came.
+    told: BTreeMap<String, u64>,
+    heard: BTreeMap<Origin, u64>,
     /// Routed connections by their numbers.
     clients: BTreeMap<u64, Client>,
     next_client: u64,
@@ -97,14 +108,21 @@ struct Checks {
 }
 
 impl Site {
-    /// A farm whose key, where the file has none, is `own`.
-    pub fn new(name: &str, farm: Farm, own: &[u8]) -> Site {
-        let mut directory = Directory::default();
-        directory.configure(&farm);
+    /// A farm whose key, where the file has none, is `own`. What it shares with other nodes is None on
+    /// a node alone.
+    pub fn new(name: &str, farm: Farm, own: &[u8], shared: Option<Shared>) -> Site {
+        let mut agreement = match &shared {
+            Some(shared) => Agreement::shared(shared.origin, Moment::now().boottime_ms),
+            None => Agreement::alone(Origin::default()),
+        };
+        agreement.directory.configure(&farm);
         let inner = Inner {
             key: key(&farm, own),
-            directory,
+            agreement,
+            waiting: BTreeMap::new(),
             history: History::default(),
+            told: BTreeMap::new(),
+            heard: BTreeMap::new(),
             clients: BTreeMap::new(),
             next_client: 0,
             counters: Counters::default(),
@@ -119,6 +137,7 @@ impl Site {
         Site {
             name: name.to_owned(),
             id: NameId::of(name),
+            bell: shared.map(|shared| shared.bell),
             inner: Mutex::new(inner),
         }
     }
@@ -126,11 +145,13 @@ impl Site {
     /// Goes over to other lines of its section.
     pub fn change(&self, farm: Farm, own: &[u8]) {
         let mut inner = lock(&self.inner);
-        inner.directory.configure(&farm);
+        inner.agreement.directory.configure(&farm);
+        inner.agreement.reopen();
         inner.key = key(&farm, own);
         inner.checks.retain(|host, _| farm.hosts.contains_key(host));
         inner.farm = farm;
         inner.has_changed = true;
+        self.ring();
     }
 
     /// Its name.
@@ -146,8 +167,8 @@ impl Site {
     /// How its hosts are checked, and where they are.
     pub fn checks(&self) -> (Check, Vec<(String, SocketAddr)>) {
         let inner = lock(&self.inner);
-        let hosts = inner.farm.hosts.iter();
-        let hosts = hosts.map(|(name, host)| (name.clone(), host.address));
+        let hosts = inner.agreement.directory.hosts();
+        let hosts = hosts.map(|(name, host)| (name.to_owned(), host.address));
         (inner.farm.check, hosts.collect())
     }
 
@@ -178,7 +199,7 @@ impl Site {
         let mut inner = lock(&self.inner);
         let (user, host) = (routed.user, routed.host.clone());
         let now_ms = Moment::now().boottime_ms;
-        inner.directory.connected(user, &host, now_ms);
+        inner.agreement.directory.connected(user, &host, now_ms);
         inner.counters.routed += 1;
         inner.next_client += 1;
         let number = inner.next_client;
@@ -190,6 +211,7 @@ impl Site {
         };
         inner.clients.insert(number, client);
         inner.has_changed = true;
+        self.ring();
         number
     }
 
@@ -198,8 +220,9 @@ impl Site {
         let mut inner = lock(&self.inner);
         if let Some(Client { user, host, .. }) = inner.clients.remove(&number) {
             let now_ms = Moment::now().boottime_ms;
-            inner.directory.ended(user, &host, now_ms);
+            inner.agreement.directory.ended(user, &host, now_ms);
             inner.has_changed = true;
+            self.ring();
         }
     }
 
@@ -208,7 +231,12 @@ impl Site {
         let mut inner = lock(&self.inner);
         let inner = &mut *inner;
         let check = inner.farm.check;
-        let Some(state) = inner.directory.hosts().find(|(name, _)| *name == host) else {
+        let Some(state) = inner
+            .agreement
+            .directory
+            .hosts()
+            .find(|(name, _)| *name == host)
+        else {
             return;
         };
         let (is_down, is_known) = (state.1.is_down(), state.1.health != Health::Unknown);
@@ -249,21 +277,24 @@ impl Site {
             to: word.to_owned(),
             why: checks.why.clone(),
         });
-        inner.directory.checked(host, health);
+        inner.agreement.directory.checked(host, health);
     }
 
     /// Forgets what is over.
     pub fn expire(&self) {
         let mut inner = lock(&self.inner);
         let now_ms = Moment::now().boottime_ms;
-        inner.directory.expire(now_ms);
+        inner.agreement.directory.expire(now_ms);
     }
 
     /// Drains a host, or ends that. False: it has no such host.
     pub fn drain(&self, host: &str, is_drained: bool) -> bool {
         let mut inner = lock(&self.inner);
         inner.has_changed = true;
-        inner.directory.drain(host, is_drained)
+        let is_known = inner.agreement.directory.drain(host, is_drained);
+        inner.agreement.reopen();
+        self.ring();
+        is_known
     }
 }
 

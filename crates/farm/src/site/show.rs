@@ -2,6 +2,7 @@
 
 use super::meeting::words;
 use super::{Checks, Inner, Site};
+use crate::agreement::{Standing, State};
 use crate::directory::{Counts, Directory, Entry, Health, HostState, Presence};
 use crate::message::{AskedFarm, Session};
 use crate::user::{User, UserId};
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 const TUNNELS_SHOWN: usize = 10;
 
 /// The numbers of a report: name, metric, description.
-const ROWS: [(&str, &str, &str); 22] = [
+const ROWS: [(&str, &str, &str); 23] = [
     (
         "connected",
         "evenkeel_farm_host_connected",
@@ -124,6 +125,11 @@ const ROWS: [(&str, &str, &str); 22] = [
         "evenkeel_farm_gateway_expired_total",
         "Tunnels that ended by the idle timeout or the session limit.",
     ),
+    (
+        "agrees",
+        "evenkeel_farm_node_agrees",
+        "Whether the directory is that of the other node, too.",
+    ),
 ];
 
 /// The numbers of a report.
@@ -136,16 +142,9 @@ impl Site {
     /// The farm in a report.
     pub fn subject(&self) -> Subject {
         let inner = lock(&self.inner);
-        let hosts: Vec<Subject> = inner
-            .directory
-            .hosts()
-            .map(|host| inner.host(host))
-            .collect();
-        let takes = inner
-            .directory
-            .hosts()
-            .filter(|(_, state)| state.takes())
-            .count();
+        let directory = &inner.agreement.directory;
+        let hosts: Vec<Subject> = directory.hosts().map(|host| inner.host(host)).collect();
+        let takes = directory.hosts().filter(|(_, state)| state.takes()).count();
         let (word, grade) = match (inner.trouble().is_none(), takes) {
             (false, _) => ("closed", Grade::Bad),
             (true, 0) => ("full", Grade::Bad),
@@ -192,11 +191,14 @@ impl Site {
         if let Some(refused) = &inner.last_refused {
             subject = subject.fact("last refused token", refused.clone());
         }
-        inner.gateway(subject).children(hosts)
+        let nodes = inner.nodes();
+        let subject = inner.gateway(subject);
+        subject.children(hosts.into_iter().chain(nodes))
     }
 
     /// The users, and where their clients are.
-    pub fn sessions(&self) -> Vec<Session> {
+    /// `me` is the name of this node; empty: it is alone.
+    pub fn sessions(&self, me: &str) -> Vec<Session> {
         let inner = lock(&self.inner);
         let now_ms = Moment::now().boottime_ms;
         let mut from: BTreeMap<(UserId, &str), Vec<String>> = BTreeMap::new();
@@ -215,23 +217,24 @@ impl Site {
                 host: entry.host.clone(),
                 state: presence(entry.presence).to_owned(),
                 from: own.cloned().unwrap_or_default(),
+                nodes: inner.carriers(id, entry, me),
                 since_ms: now_ms.saturating_sub(entry.since_ms),
                 left_ms: entry.until_ms.map(|until| until.saturating_sub(now_ms)),
             }
         };
-        inner.directory.users().map(session).collect()
+        inner.agreement.directory.users().map(session).collect()
     }
 
     /// What a user got, and would get now. None: the farm has never seen the user.
     pub fn why(&self, user: &User) -> Option<AskedFarm> {
         let inner = lock(&self.inner);
         let steps = inner.history.of(user.id);
-        let entry = inner.directory.user(user.id);
+        let entry = inner.agreement.directory.user(user.id);
         if steps.is_empty() && entry.is_none() {
             return None;
         }
         // Of a copy: a question changes nothing.
-        let mut directory: Directory = inner.directory.clone();
+        let mut directory: Directory = inner.agreement.directory.clone();
         let next = match directory.decide(user, Moment::now().boottime_ms) {
             Ok(decision) => format!("{}: {}", decision.host, words(&decision.why)),
             Err(error) => format!("refused: {error}"),
@@ -304,10 +307,52 @@ impl Inner {
         }
     }
 
+    /// The nodes that carry connections of a user.
+    fn carriers(&self, id: UserId, entry: &Entry, me: &str) -> Vec<String> {
+        let directory = &self.agreement.directory;
+        let own = (!me.is_empty() && directory.carried(id, &entry.host) > 0).then_some(me);
+        let far = { entry.far.iter() }.filter_map(|(origin, _)| self.agreement.node_of(*origin));
+        own.into_iter().chain(far).map(str::to_owned).collect()
+    }
+
+    /// How it stands with the other nodes.
+    fn nodes(&self) -> Vec<Subject> {
+        let now = Moment::now();
+        let key = self.key.check();
+        let subject = |(node, standing): (&str, Standing)| {
+            let is_synced = standing.state == State::Synced;
+            let has_other_key = is_synced && standing.key != key;
+            let (word, grade) = match standing.state {
+                State::Synced if has_other_key => ("other key", Grade::Bad),
+                State::Synced => ("agrees", Grade::Good),
+                State::Syncing { .. } => ("reading", Grade::Busy),
+                State::Awaited { .. } => ("awaited", Grade::Busy),
+                State::Broken { .. } => ("broken", Grade::Busy),
+                State::Gone => ("gone", Grade::Bad),
+            };
+            let age_ms = now.boottime_ms.saturating_sub(standing.since_ms);
+            let mut subject = Subject::new("node", node)
+                .label("node")
+                .state(word, grade)
+                .number("agrees", u64::from(is_synced));
+            subject.since = Some(Moment {
+                boottime_ms: standing.since_ms,
+                unix_ms: now.unix_ms.saturating_sub(age_ms),
+            });
+            subject.why = match has_other_key {
+                true => "it has another 'token-key': each node refuses the tokens of the other one"
+                    .to_owned(),
+                false => standing.why,
+            };
+            subject
+        };
+        self.agreement.standings().map(subject).collect()
+    }
+
     fn host(&self, (name, state): (&str, &HostState)) -> Subject {
         let none = Checks::default();
         let checks = self.checks.get(name).unwrap_or(&none);
-        let is_drained = state.is_drained || state.is_ordered;
+        let is_drained = state.is_drained || state.is_ordered || state.is_far;
         let (word, grade) = match (state.health, is_drained) {
             (Health::Down { .. }, _) => ("down", Grade::Bad),
             (_, true) => ("drained", Grade::Standby),
@@ -327,6 +372,7 @@ impl Inner {
         subject.since = checks.since;
         subject.why = match (state.is_drained, state.is_ordered) {
             _ if !checks.why.is_empty() => checks.why.clone(),
+            _ if state.is_far => "only the configuration of the other node has it".to_owned(),
             (true, _) => "drained by its line".to_owned(),
             (_, true) => "drained by an operator".to_owned(),
             _ => String::new(),

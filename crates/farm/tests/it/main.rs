@@ -5,5 +5,6 @@ mod client;
 mod gateway;
 mod hostile;
 mod hosts;
+mod nodes;
 mod routes;
 mod scene;

@@ -116,15 +116,22 @@ pub fn farm(hosts: &[SocketAddr]) -> (Farm, SocketAddr) {
 
 pub fn payload(farm: &Farm) -> Vec<u8> {
     let farms = BTreeMap::from([("office".to_owned(), farm.clone())]);
-    codec::encode(&Farms { farms })
+    codec::encode(&Farms {
+        farms,
+        shared: false,
+    })
+}
+
+/// What the program lends the role.
+pub fn program() -> Program {
+    Program {
+        confine: || Ok(()),
+        verify: |account, password| account.password == Password::Clear(password.to_vec()),
+    }
 }
 
 pub fn role(farm: &Farm, kept: Option<&[u8]>) -> Role {
-    let program = Program {
-        confine: || Ok(()),
-        verify: |account, password| account.password == Password::Clear(password.to_vec()),
-    };
-    Role::new(program, &payload(farm), kept).unwrap_or_else(|error| panic!("{error}"))
+    Role::new(program(), &payload(farm), kept).unwrap_or_else(|error| panic!("{error}"))
 }
 
 pub fn subject(role: &Role) -> Subject {

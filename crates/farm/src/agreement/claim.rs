@@ -1,0 +1,253 @@
+//! Claims: a decision is confirmed by the other nodes before a client hears of it.
+
+use super::message::Message;
+use super::{Agreement, CLAIM_MS, State, Waiting};
+use crate::directory::{NoHost, Proposal, Record, Version};
+use crate::user::UserId;
+use std::collections::BTreeSet;
+
+/// Proposals for one logon, after which what the other nodes know holds.
+const ROUNDS_MAX: u8 = 3;
+
+/// A proposal that other nodes are asked about.
+#[derive(Debug)]
+pub(super) struct Claim {
+    number: u64,
+    proposal: Proposal,
+    /// The nodes that have not answered.
+    open: BTreeSet<String>,
+    logons: Vec<Waiting>,
+    due_ms: u64,
+    round: u8,
+}
+
+impl Claim {
+    pub(super) fn join(&mut self, waiting: Waiting) {
+        self.logons.push(waiting);
+    }
+
+    pub(super) fn due_ms(&self) -> u64 {
+        self.due_ms
+    }
+}
+
+impl Agreement {
+    fn open(&mut self, claim: Claim) {
+        let record = &claim.proposal.record;
+        self.directory.claims(&record.host);
+        self.claims.insert(record.user, claim);
+    }
+
+    fn close(&mut self, user: UserId) -> Option<Claim> {
+        let claim = self.claims.remove(&user)?;
+        self.directory.has_claimed(&claim.proposal.record.host);
+        Some(claim)
+    }
+
+    /// Asks all nodes with which there is agreement.
+    pub(super) fn claim(&mut self, waiting: Waiting, proposal: Proposal, now_ms: u64) {
+        self.begin(vec![waiting], proposal, 1, now_ms);
+    }
+
+    fn begin(&mut self, logons: Vec<Waiting>, proposal: Proposal, round: u8, now_ms: u64) {
+        self.next += 1;
+        let (number, open) = (self.next, self.synced());
+        for node in &open {
+            let message = Message::Claim {
+                number,
+                record: proposal.record.clone(),
+                over: proposal.over,
+            };
+            self.send(node, message);
+        }
+        let claim = Claim {
+            number,
+            open,
+            logons,
+            due_ms: now_ms.saturating_add(CLAIM_MS),
+            round,
+            proposal: proposal.clone(),
+        };
+        self.open(claim);
+    }
+
+    /// Another node claims a user.
+    pub(super) fn claimed(
+        &mut self,
+        node: &str,
+        number: u64,
+        record: &Record,
+        over: Option<Version>,
+        now_ms: u64,
+    ) {
+        let Some(origin) = self.origin_of(node) else {
+            return;
+        };
+        // Two claims that cross: both sides know which one holds.
+        let own = self.claims.get(&record.user);
+        let own = own.map(|claim| &claim.proposal.record);
+        let key = |record: &Record| (record.version, record.host.clone());
+        let entry = self.directory.user(record.user);
+        let is_news = entry.is_some_and(|entry| Some(entry.version) > over);
+        if let Some(own) = own
+            && !is_news
+            && key(own) > key(record)
+        {
+            let record = own.clone();
+            return self.send(node, Message::Reply { number, record });
+        }
+        let reply = match self.directory.judge(record, over, origin, now_ms) {
+            Some(held) => {
+                if held.version.clock == record.version.clock
+                    && held.version.origin == record.version.origin
+                {
+                    self.settle(record.user, now_ms);
+                }
+                Message::Reply {
+                    number,
+                    record: held,
+                }
+            }
+            None => Message::Full { number },
+        };
+        self.send(node, reply);
+    }
+
+    /// A claim of another node was taken over: it holds for the logons here, too.
+    fn settle(&mut self, user: UserId, now_ms: u64) {
+        let Some(claim) = self.close(user) else {
+            return;
+        };
+        self.resolve(claim, now_ms);
+    }
+
+    /// Another node answers a claim.
+    pub(super) fn replied(&mut self, node: &str, number: u64, record: &Record, now_ms: u64) {
+        let Some(origin) = self.origin_of(node) else {
+            return;
+        };
+        let user = record.user;
+        let is_of = |claim: &Claim| claim.number == number && claim.open.contains(node);
+        let is_open = self.claims.get(&user).is_some_and(is_of);
+        let Some(mut claim) = is_open.then(|| self.close(user)).flatten() else {
+            self.directory.merge(record, origin, now_ms);
+            return;
+        };
+        claim.open.remove(node);
+        let proposal = &claim.proposal;
+        if record.version == proposal.record.version && record.host == proposal.record.host {
+            match claim.open.is_empty() {
+                true => self.confirmed(claim, now_ms),
+                false => self.open(claim),
+            }
+            return;
+        }
+        self.directory.merge(record, origin, now_ms);
+        let is_known = { self.directory.user(user) }.is_some_and(|entry| {
+            // It is what the other node knows, which may be known here already.
+            entry.host == record.host && entry.version >= record.version
+        });
+        let insists = Some(record.version) <= proposal.over || claim.round >= ROUNDS_MAX;
+        if record.version < proposal.record.version {
+            // A third node may have taken over what did not come to be.
+            let above = proposal.record.version;
+            self.directory.raise(user, above, now_ms);
+        }
+        if is_known && insists {
+            return self.resolve(claim, now_ms);
+        }
+        self.again(claim, now_ms);
+    }
+
+    /// A node has no room for a user: that is as if it knew nothing.
+    pub(super) fn refused(&mut self, node: &str, number: u64, now_ms: u64) {
+        let mut claims = self.claims.iter_mut();
+        let Some((user, claim)) = claims.find(|(_, claim)| claim.number == number) else {
+            return;
+        };
+        claim.open.remove(node);
+        let user = *user;
+        if claim.open.is_empty()
+            && let Some(claim) = self.close(user)
+        {
+            self.confirmed(claim, now_ms);
+        }
+    }
+
+    /// All nodes have taken the decision over.
+    fn confirmed(&mut self, claim: Claim, now_ms: u64) {
+        let decided = self.decide_alone(&claim.proposal, now_ms);
+        let mut logons = claim.logons.into_iter();
+        // A reload may have removed the host meanwhile; then all of them get another one.
+        if decided != Err(NoHost::Removed)
+            && let Some(first) = logons.next()
+        {
+            self.resolved.push((first.ticket, decided));
+        }
+        logons.for_each(|waiting| self.attempted(waiting, now_ms));
+    }
+
+    /// The directory has it now: the logons get what is there.
+    fn resolve(&mut self, claim: Claim, now_ms: u64) {
+        let held = self.directory.held(claim.proposal.record.user);
+        for waiting in claim.logons {
+            match &held {
+                Some(decision) => self.resolved.push((waiting.ticket, Ok(decision.clone()))),
+                None => self.attempted(waiting, now_ms),
+            }
+        }
+    }
+
+    fn attempted(&mut self, waiting: Waiting, now_ms: u64) {
+        if let Some(resolved) = self.attempt(waiting, now_ms) {
+            self.resolved.push(resolved);
+        }
+    }
+
+    /// Another node knew something: the logons get that, or a further proposal is made over it.
+    fn again(&mut self, claim: Claim, now_ms: u64) {
+        let mut logons = claim.logons;
+        let Some(first) = logons.first().cloned() else {
+            return;
+        };
+        let logon = &first.logon;
+        if let Some(decision) = self.directory.known(logon.user, &logon.name, now_ms) {
+            let all = logons.into_iter();
+            self.resolved
+                .extend(all.map(|one| (one.ticket, Ok(decision.clone()))));
+            return;
+        }
+        let who = (logon.user, logon.name.as_str());
+        match self.directory.propose(who, logon.hint, now_ms) {
+            Ok(proposal) => self.begin(logons, proposal, claim.round.saturating_add(1), now_ms),
+            Err(error) => {
+                let all = logons.drain(..);
+                self.resolved
+                    .extend(all.map(|one| (one.ticket, Err(error))));
+            }
+        }
+    }
+
+    /// A connection is gone: the logons of all claims wait again, with what was proposed.
+    pub(super) fn reclaim(&mut self) {
+        for claim in std::mem::take(&mut self.claims).into_values() {
+            self.directory.has_claimed(&claim.proposal.record.host);
+            let mut proposal = Some(claim.proposal);
+            for mut waiting in claim.logons {
+                waiting.proposal = proposal.take();
+                self.waiting.push(waiting);
+            }
+        }
+    }
+
+    /// Gives up the connections of nodes that do not answer claims.
+    pub(super) fn give_up(&mut self, now_ms: u64) {
+        let late = self.claims.values().filter(|claim| claim.due_ms <= now_ms);
+        let late: BTreeSet<String> = late.flat_map(|claim| claim.open.clone()).collect();
+        for node in late {
+            let why = "it did not answer in time";
+            self.broken.push((node.clone(), why));
+            self.unlinked(&node, State::Gone, why, now_ms);
+        }
+    }
+}

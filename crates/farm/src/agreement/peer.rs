@@ -1,0 +1,314 @@
+//! How this node stands with each other one, and what it has to send there.
+
+use super::message::{KEY_BYTES, Message};
+use super::{Agreement, BROKEN_MS, Refused, SYNC_MS};
+use crate::directory::{FarHost, Order, Origin};
+use crate::user::UserId;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Decisions in one message.
+pub(super) const RECORDS_MAX: usize = 250;
+/// Claims and answers that wait to be sent to one node.
+const QUEUE_MAX: usize = 50_000;
+/// How long the hosts of a node that is gone are kept, milliseconds.
+const HOSTS_KEPT_MS: u64 = 60_000;
+
+/// How this node stands with another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// It is waited for, after the start.
+    Awaited {
+        /// Until then, milliseconds.
+        until_ms: u64,
+    },
+    /// There is a connection, and its directory comes.
+    Syncing {
+        /// Until then, milliseconds.
+        until_ms: u64,
+    },
+    /// Both have the same directory.
+    Synced,
+    /// The connection broke, and may come again.
+    Broken {
+        /// Until then, milliseconds.
+        until_ms: u64,
+    },
+    /// It is not there: this node decides without it.
+    Gone,
+}
+
+/// How this node stands with another one, for operators.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// How.
+    pub state: State,
+    /// Why there is no connection.
+    pub why: String,
+    /// Since when, milliseconds.
+    pub since_ms: u64,
+    /// The check of the key of its tokens.
+    pub key: [u8; KEY_BYTES],
+}
+
+/// Another node.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) state: State,
+    why: String,
+    since_ms: u64,
+    origin: Origin,
+    /// What it has to get: hosts and orders, messages, users, and that all of it was sent.
+    opens: bool,
+    pub(super) queue: VecDeque<Message>,
+    dirty: BTreeSet<UserId>,
+    ends: bool,
+    /// The check of the key of its tokens.
+    key: [u8; KEY_BYTES],
+}
+
+impl Peer {
+    pub(super) fn new(state: State, now_ms: u64) -> Peer {
+        Peer {
+            state,
+            why: "not connected yet".to_owned(),
+            since_ms: now_ms,
+            origin: Origin::default(),
+            opens: false,
+            queue: VecDeque::new(),
+            dirty: BTreeSet::new(),
+            ends: false,
+            key: [0; KEY_BYTES],
+        }
+    }
+
+    pub(super) fn is_synced(&self) -> bool {
+        self.state == State::Synced
+    }
+
+    pub(super) fn is_linked(&self) -> bool {
+        matches!(self.state, State::Synced | State::Syncing { .. })
+    }
+
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        match self.state {
+            State::Awaited { until_ms }
+            | State::Syncing { until_ms }
+            | State::Broken { until_ms } => Some(until_ms),
+            State::Synced | State::Gone => None,
+        }
+    }
+
+    fn clear(&mut self) {
+        (self.opens, self.ends) = (false, false);
+        self.queue.clear();
+        self.dirty.clear();
+    }
+}
+
+impl Agreement {
+    /// There is a connection to a node, whose directory is of this origin.
+    pub fn linked(&mut self, node: &str, origin: Origin, now_ms: u64) {
+        self.unlinked(node, State::Gone, "", now_ms);
+        let all = self.directory.users().map(|(id, _)| id).collect();
+        let Some(peer) = self.peers.get_mut(node) else {
+            return;
+        };
+        let until_ms = now_ms.saturating_add(SYNC_MS);
+        peer.clear();
+        peer.state = State::Syncing { until_ms };
+        (peer.origin, peer.since_ms) = (origin, now_ms);
+        peer.why.clear();
+        peer.dirty = all;
+        (peer.opens, peer.ends) = (true, true);
+    }
+
+    /// The connection to a node is broken, or it has no such farm.
+    pub fn broke(&mut self, node: &str, why: &str, now_ms: u64) {
+        let was_linked = self.peers.get(node).is_some_and(Peer::is_linked);
+        if was_linked {
+            let until_ms = now_ms.saturating_add(BROKEN_MS);
+            self.unlinked(node, State::Broken { until_ms }, why, now_ms);
+            self.pump(now_ms);
+        } else if let Some(peer) = self.peers.get_mut(node) {
+            why.clone_into(&mut peer.why);
+        }
+    }
+
+    /// A node said that it is not part of this farm, or not now: it is not waited for.
+    pub fn left(&mut self, node: &str, why: &str, now_ms: u64) {
+        self.unlinked(node, State::Gone, why, now_ms);
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.state = State::Gone;
+            why.clone_into(&mut peer.why);
+        }
+        self.pump(now_ms);
+    }
+
+    /// Goes from a connection to another state. Who calls it looks at the logons that wait then.
+    pub(super) fn unlinked(&mut self, node: &str, state: State, why: &str, now_ms: u64) {
+        let Some(peer) = self.peers.get_mut(node).filter(|peer| peer.is_linked()) else {
+            return;
+        };
+        peer.clear();
+        (peer.state, peer.since_ms) = (state, now_ms);
+        why.clone_into(&mut peer.why);
+        let origin = peer.origin;
+        self.directory.lost(origin, now_ms);
+        self.reclaim();
+    }
+
+    /// Forgets the hosts of nodes that are gone for long.
+    pub(super) fn forget_hosts(&mut self, now_ms: u64) {
+        let is_old = |peer: &Peer| {
+            let gone_ms = now_ms.saturating_sub(peer.since_ms);
+            peer.state == State::Gone && gone_ms >= HOSTS_KEPT_MS
+        };
+        let gone = self.peers.iter().filter(|(_, peer)| is_old(peer));
+        for node in gone.map(|(node, _)| node.clone()).collect::<Vec<_>>() {
+            if self.directory.has_far(&node) {
+                self.directory.set_far(&node, Vec::new());
+            }
+        }
+    }
+
+    /// The hosts or orders of this node have changed.
+    pub fn reopen(&mut self) {
+        for peer in self.peers.values_mut().filter(|peer| peer.is_linked()) {
+            peer.opens = true;
+        }
+    }
+
+    /// Notes for each node of whom it does not know the newest.
+    pub(super) fn spread(&mut self) {
+        for (id, from) in self.directory.take_touched() {
+            let others = self.peers.values_mut().filter(|peer| peer.is_linked());
+            for peer in others.filter(|peer| Some(peer.origin) != from) {
+                peer.dirty.insert(id);
+            }
+        }
+    }
+
+    /// Whether something is to be sent to a node.
+    pub fn has_message(&self, node: &str) -> bool {
+        let has = |peer: &Peer| {
+            peer.opens || peer.ends || !peer.queue.is_empty() || !peer.dirty.is_empty()
+        };
+        { self.peers.get(node) }.is_some_and(|peer| peer.is_linked() && has(peer))
+    }
+
+    /// What is to be sent to a node next. `key` is the check of the key of tokens.
+    pub fn next_message(
+        &mut self,
+        node: &str,
+        key: [u8; KEY_BYTES],
+        now_ms: u64,
+    ) -> Option<Message> {
+        self.spread();
+        let peer = self.peers.get_mut(node).filter(|peer| peer.is_linked())?;
+        if std::mem::take(&mut peer.opens) {
+            let orders = self.directory.orders().clone();
+            let hosts = self.directory.own_hosts();
+            return Some(Message::Open { hosts, orders, key });
+        }
+        if let Some(message) = peer.queue.pop_front() {
+            return Some(message);
+        }
+        let mut records = Vec::new();
+        while records.len() < RECORDS_MAX
+            && let Some(id) = peer.dirty.pop_first()
+        {
+            records.extend(self.directory.record(id, now_ms));
+        }
+        if !records.is_empty() {
+            return Some(Message::Records(records));
+        }
+        std::mem::take(&mut peer.ends).then_some(Message::Whole)
+    }
+
+    /// Takes in a message of a node.
+    ///
+    /// # Errors
+    /// It is not what such a node sends; the connection has to end.
+    pub fn handle(&mut self, node: &str, message: Message, now_ms: u64) -> Result<(), Refused> {
+        message.check()?;
+        let Some(peer) = self.peers.get_mut(node).filter(|peer| peer.is_linked()) else {
+            return Ok(());
+        };
+        let origin = peer.origin;
+        match message {
+            Message::Open { hosts, orders, key } => {
+                peer.key = key;
+                self.opened(node, hosts, &orders);
+            }
+            Message::Records(records) => {
+                for record in &records {
+                    self.directory.merge(record, origin, now_ms);
+                }
+            }
+            Message::Whole => {
+                peer.state = State::Synced;
+                self.pump(now_ms);
+            }
+            Message::Claim {
+                number,
+                record,
+                over,
+            } => self.claimed(node, number, &record, over, now_ms),
+            Message::Reply { number, record } => self.replied(node, number, &record, now_ms),
+            Message::Full { number } => self.refused(node, number, now_ms),
+            Message::Steps(_) => {}
+        }
+        Ok(())
+    }
+
+    fn opened(&mut self, node: &str, hosts: Vec<FarHost>, orders: &BTreeMap<String, Order>) {
+        self.directory.set_far(node, hosts);
+        if self.directory.take_orders(orders) {
+            // A third node may not have it.
+            let others = self.peers.iter_mut().filter(|(one, _)| *one != node);
+            others.for_each(|(_, peer)| peer.opens |= peer.is_linked());
+        }
+    }
+
+    /// The origin of a peer's directory while there is a connection.
+    pub(super) fn origin_of(&self, node: &str) -> Option<Origin> {
+        let peer = self.peers.get(node).filter(|peer| peer.is_linked())?;
+        Some(peer.origin)
+    }
+
+    /// The node of a directory.
+    pub fn node_of(&self, origin: Origin) -> Option<&str> {
+        let mut peers = self.peers.iter();
+        let found = peers.find(|(_, peer)| peer.is_linked() && peer.origin == origin);
+        found.map(|(node, _)| node.as_str())
+    }
+
+    /// How this node stands with each other one.
+    pub fn standings(&self) -> impl Iterator<Item = (&str, Standing)> {
+        self.peers.iter().map(|(node, peer)| {
+            let standing = Standing {
+                state: peer.state,
+                why: peer.why.clone(),
+                since_ms: peer.since_ms,
+                key: peer.key,
+            };
+            (node.as_str(), standing)
+        })
+    }
+
+    /// The nodes that have to answer a claim.
+    pub(super) fn synced(&self) -> BTreeSet<String> {
+        let synced = self.peers.iter().filter(|(_, peer)| peer.is_synced());
+        synced.map(|(node, _)| node.clone()).collect()
+    }
+
+    pub(super) fn send(&mut self, node: &str, message: Message) {
+        let Some(peer) = self.peers.get_mut(node).filter(|peer| peer.is_linked()) else {
+            return;
+        };
+        match peer.queue.len() < QUEUE_MAX {
+            true => peer.queue.push_back(message),
+            false => self.broken.push((node.to_owned(), "it takes nothing")),
+        }
+    }
+}

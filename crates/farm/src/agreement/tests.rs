@@ -1,0 +1,303 @@
+//! Single exchanges of two nodes.
+
+use super::*;
+use crate::config::Balance;
+use crate::directory::tests::farm;
+use crate::directory::{Presence, Record, Version, Why};
+use crate::user::User;
+use lab::Random;
+
+const NAMES: [&str; 2] = ["alpha", "beta"];
+
+/// Two nodes with the same farm, and a connection between them.
+fn pair() -> [Agreement; 2] {
+    let mut pair = [0, 1].map(|at: u64| {
+        let mut agreement = Agreement::shared(Origin(at + 1), 0);
+        agreement.directory.configure(&farm(Balance::Load, &[1, 1]));
+        agreement
+    });
+    link(&mut pair, 0);
+    exchange(&mut pair, 0);
+    pair
+}
+
+fn link(pair: &mut [Agreement; 2], now_ms: u64) {
+    for at in 0..2 {
+        let other = NAMES[1 - at];
+        let origin = pair[1 - at].directory.origin();
+        pair[at].set_peers(&BTreeSet::from([other.to_owned()]), now_ms);
+        pair[at].linked(other, origin, now_ms);
+    }
+}
+
+/// Carries messages to and fro until there are none.
+fn exchange(pair: &mut [Agreement; 2], now_ms: u64) {
+    loop {
+        let mut has_moved = false;
+        for at in 0..2 {
+            while let Some(message) = pair[at].next_message(NAMES[1 - at], [0; 8], now_ms) {
+                has_moved = true;
+                pair[1 - at].handle(NAMES[at], message, now_ms).unwrap();
+            }
+        }
+        if !has_moved {
+            return;
+        }
+    }
+}
+
+fn logon(name: &str) -> Logon {
+    let user = User::named(name).unwrap();
+    Logon {
+        user: user.id,
+        name: user.name,
+        hint: None,
+    }
+}
+
+fn host(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Decided(decided) => decided.unwrap().host,
+        Outcome::Waits(_) => panic!("it waits"),
+    }
+}
+
+fn resolved(agreement: &mut Agreement) -> Vec<(String, Why)> {
+    let all = agreement.take_resolved().into_iter();
+    all.map(|(_, decided)| decided.unwrap())
+        .map(|decision| (decision.host, decision.why))
+        .collect()
+}
+
+#[test]
+fn two_logons_of_one_user_at_once_come_to_one_host() {
+    let mut pair = pair();
+    // So that both would choose another host by themselves.
+    pair[1].directory.drain("ts1", true);
+    for one in &mut pair {
+        assert!(matches!(one.request(logon("anna"), 5), Outcome::Waits(_)));
+    }
+    exchange(&mut pair, 5);
+    let hosts = [0, 1].map(|at| resolved(&mut pair[at])[0].0.clone());
+    assert_eq!(hosts[0], hosts[1]);
+    for one in &mut pair {
+        assert_eq!(host(one.request(logon("anna"), 6)), hosts[0]);
+    }
+}
+
+#[test]
+fn a_user_who_is_known_gets_the_host_without_a_question() {
+    let mut pair = pair();
+    pair[0].request(logon("anna"), 1);
+    exchange(&mut pair, 1);
+    assert_eq!(resolved(&mut pair[0])[0].0, "ts1");
+    assert_eq!(host(pair[1].request(logon("anna"), 2)), "ts1");
+    // And the count is that of both.
+    pair[1].request(logon("bert"), 2);
+    exchange(&mut pair, 2);
+    assert_eq!(resolved(&mut pair[1])[0].0, "ts2");
+}
+
+#[test]
+fn a_node_decides_alone_a_moment_after_the_connection_broke() {
+    let mut pair = pair();
+    pair[0].request(logon("anna"), 1_000);
+    pair[0].broke("beta", "reset", 1_000);
+    assert!(matches!(
+        pair[0].request(logon("bert"), 1_001),
+        Outcome::Waits(_)
+    ));
+    pair[0].tick(1_000 + BROKEN_MS - 1);
+    assert!(resolved(&mut pair[0]).is_empty());
+    pair[0].tick(1_000 + BROKEN_MS);
+    assert_eq!(resolved(&mut pair[0]).len(), 2);
+}
+
+#[test]
+fn a_peer_that_does_not_answer_a_claim_is_given_up_and_both_know_it_later() {
+    let mut pair = pair();
+    pair[0].request(logon("anna"), 100);
+    // The claim arrives, its answer does not.
+    let claim = pair[0].next_message("beta", [0; 8], 100).unwrap();
+    pair[1].handle("alpha", claim, 100).unwrap();
+    pair[0].tick(100 + CLAIM_MS);
+    assert_eq!(pair[0].take_broken().len(), 1);
+    let alone = resolved(&mut pair[0])[0].0.clone();
+    link(&mut pair, 2_000);
+    exchange(&mut pair, 2_000);
+    assert_eq!(host(pair[1].request(logon("anna"), 2_000)), alone);
+}
+
+#[test]
+fn the_connections_of_a_node_that_is_gone_have_ended() {
+    let mut pair = pair();
+    pair[0].request(logon("anna"), 1);
+    exchange(&mut pair, 1);
+    let anna = logon("anna").user;
+    pair[0].directory.connected(anna, "ts1", 2);
+    exchange(&mut pair, 2);
+    let presence = |one: &Agreement| one.directory.user(anna).unwrap().presence;
+    assert_eq!(presence(&pair[1]), Presence::Connected(1));
+    pair[1].broke("alpha", "reset", 3);
+    assert_eq!(presence(&pair[1]), Presence::Left);
+    assert_eq!(host(pair[1].request(logon("anna"), 4)), "ts1");
+}
+
+#[test]
+fn nobody_is_answered_before_the_directory_of_the_other_node_has_come() {
+    let mut pair = pair();
+    pair[0].request(logon("anna"), 1);
+    exchange(&mut pair, 1);
+    let mut again = Agreement::shared(Origin(9), 10);
+    again.directory.configure(&farm(Balance::Load, &[1, 1]));
+    again.directory.drain("ts1", true);
+    pair[1] = again;
+    assert!(matches!(
+        pair[1].request(logon("anna"), 10),
+        Outcome::Waits(_)
+    ));
+    pair[0].broke("beta", "reset", 10);
+    link(&mut pair, 11);
+    exchange(&mut pair, 11);
+    assert_eq!(resolved(&mut pair[1]), [("ts1".to_owned(), Why::Pending)]);
+}
+
+#[test]
+fn a_drain_holds_on_both_nodes_and_the_last_order_wins() {
+    let mut pair = pair();
+    pair[0].directory.drain("ts1", true);
+    pair[0].reopen();
+    exchange(&mut pair, 1);
+    let takes = |one: &Agreement| one.directory.hosts().next().unwrap().1.takes();
+    assert!(!takes(&pair[1]));
+    pair[1].directory.drain("ts1", false);
+    pair[1].reopen();
+    exchange(&mut pair, 2);
+    assert!(takes(&pair[0]) && takes(&pair[1]));
+}
+
+#[test]
+fn a_host_that_one_node_does_not_have_yet_keeps_its_users() {
+    let mut pair = pair();
+    let three = farm(Balance::Load, &[1, 1, 9]);
+    pair[0].directory.configure(&three);
+    pair[0].reopen();
+    pair[0].request(logon("anna"), 1);
+    exchange(&mut pair, 1);
+    assert_eq!(resolved(&mut pair[0])[0].0, "ts3");
+    assert_eq!(host(pair[1].request(logon("anna"), 2)), "ts3");
+    // It takes nobody new here.
+    pair[1].request(logon("bert"), 2);
+    exchange(&mut pair, 2);
+    assert_ne!(resolved(&mut pair[1])[0].0, "ts3");
+    // Removed there, it is gone on both.
+    pair[0].directory.configure(&farm(Balance::Load, &[1, 1]));
+    pair[0].reopen();
+    exchange(&mut pair, 3);
+    assert!(pair[1].directory.user(logon("anna").user).is_none());
+}
+
+#[test]
+fn merges_come_to_the_same_in_any_order_and_number() {
+    for seed in 0..200 {
+        let mut random = Random::new(seed);
+        let record = |random: &mut Random| Record {
+            user: logon(&format!("user{}", random.below(3))).user,
+            name: String::new(),
+            host: format!("ts{}", random.between(1, 2)),
+            version: Version {
+                generation: random.below(3),
+                used: random.percent(50),
+                clock: random.below(3),
+                origin: Origin(random.below(2)),
+            },
+            age_ms: 0,
+            left_ms: 1_000,
+            connections: 0,
+        };
+        let records: Vec<Record> = (0..8).map(|_| record(&mut random)).collect();
+        let merged = |records: &[Record]| {
+            let mut directory = Directory::of(Origin(7), true);
+            directory.configure(&farm(Balance::Load, &[1, 1]));
+            for record in records {
+                directory.merge(record, Origin(8), 0);
+            }
+            let users = directory.users();
+            users
+                .map(|(id, entry)| (id, entry.host.clone(), entry.version))
+                .collect::<Vec<_>>()
+        };
+        let first = merged(&records);
+        let mut other = records.clone();
+        for at in (1..other.len()).rev() {
+            other.swap(at, random.index(at + 1));
+        }
+        other.extend_from_slice(&records[..4]);
+        assert_eq!(first, merged(&other), "seed {seed}");
+    }
+}
+
+#[test]
+fn what_has_no_bounds_is_refused() {
+    let mut pair = pair();
+    let [good, ..] = [(); 1].map(|()| Record {
+        user: logon("anna").user,
+        name: "anna".to_owned(),
+        host: "ts1".to_owned(),
+        version: Version::default(),
+        age_ms: 0,
+        left_ms: 1,
+        connections: 1,
+    });
+    let long = Record {
+        host: "x".repeat(200),
+        ..good.clone()
+    };
+    let rude = Record {
+        name: "a\u{1b}[2J".to_owned(),
+        ..good.clone()
+    };
+    let late = Record {
+        version: Version {
+            clock: u64::MAX,
+            ..Version::default()
+        },
+        ..good.clone()
+    };
+    for (records, refused) in [
+        (vec![long], Refused::Name),
+        (vec![rude], Refused::Name),
+        (vec![late], Refused::Time),
+        (vec![good; 501], Refused::TooMany),
+    ] {
+        let handled = pair[0].handle("beta", Message::Records(records), 1);
+        assert_eq!(handled, Err(refused));
+    }
+    assert_eq!(pair[0].directory.users().count(), 0);
+}
+
+#[test]
+fn logons_at_once_are_shared_evenly_while_the_other_node_is_asked() {
+    let mut pair = pair();
+    for number in 0..500 {
+        for (at, one) in pair.iter_mut().enumerate() {
+            // A third of them at both nodes.
+            let name = if number % 3 != 0 { at } else { 9 };
+            let waits = one.request(logon(&format!("user{number}-{name}")), 1);
+            assert!(matches!(waits, Outcome::Waits(_)));
+        }
+    }
+    exchange(&mut pair, 1);
+    for one in &mut pair {
+        assert_eq!(resolved(one).len(), 500);
+        let counts = one.directory.hosts().map(|(_, host)| host.counts.pending);
+        let counts: Vec<u64> = counts.collect();
+        assert_eq!(counts.iter().sum::<u64>(), 833);
+        assert!(counts[0].abs_diff(counts[1]) <= 41, "{counts:?}");
+        assert!(one.directory.hosts().all(|(_, host)| host.claimed == 0));
+    }
+    // And nothing is left over where the other node does not answer.
+    pair[0].request(logon("zoe"), 2);
+    pair[0].broke("beta", "reset", 2);
+    assert!(pair[0].directory.hosts().all(|(_, host)| host.claimed == 0));
+}

@@ -1,0 +1,163 @@
+//! The hosts of a directory: those of the own configuration, and those that only the configurations of
+//! other nodes have, as while a reload goes from node to node. They take nobody new here, and nobody
+//! loses a session there.
+
+use super::entry::Origin;
+use super::{Directory, HostState, Settings};
+use crate::config::Farm;
+use crate::user::UserId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// A host of the configuration of another node.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct FarHost {
+    /// Its name.
+    pub name: String,
+    /// Where it accepts RDP.
+    pub address: SocketAddr,
+}
+
+/// What an operator ordered last of a host. Of two orders the greater one holds, on all nodes.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Order {
+    /// The logical clock of the directory that took it.
+    pub clock: u64,
+    /// That directory.
+    pub origin: Origin,
+    /// The host gets nobody new.
+    pub is_drained: bool,
+}
+
+impl Directory {
+    /// Takes a farm's hosts and settings; what is known of those that stay is kept.
+    pub fn configure(&mut self, farm: &Farm) {
+        self.settings = Settings::of(farm);
+        let mut states = BTreeMap::new();
+        for (name, host) in &farm.hosts {
+            let mut state = self.state(name);
+            state.address = host.address;
+            state.weight = host.weight;
+            state.is_drained = host.drained;
+            state.is_far = false;
+            states.insert(name.clone(), state);
+        }
+        self.replace(states);
+    }
+
+    /// Takes the hosts of another node's configuration; none: the node is gone.
+    pub fn set_far(&mut self, node: &str, hosts: Vec<FarHost>) {
+        match hosts.is_empty() {
+            true => self.far.remove(node),
+            false => self.far.insert(node.to_owned(), hosts),
+        };
+        let own = self.hosts.iter().filter(|(_, state)| !state.is_far);
+        let own = own.map(|(name, state)| (name.clone(), state.clone()));
+        self.replace(own.collect());
+    }
+
+    /// Whether hosts of a node's configuration are known.
+    pub fn has_far(&self, node: &str) -> bool {
+        self.far.contains_key(node)
+    }
+
+    fn state(&self, name: &str) -> HostState {
+        let before = self.hosts.get(name).cloned();
+        before.unwrap_or_else(|| HostState::new(name))
+    }
+
+    /// Replaces the hosts of the own configuration, and adds those that only others have.
+    fn replace(&mut self, mut hosts: BTreeMap<String, HostState>) {
+        for far in self.far.values().flatten() {
+            if hosts.contains_key(&far.name) {
+                continue;
+            }
+            let mut state = self.state(&far.name);
+            state.address = far.address;
+            state.is_far = true;
+            hosts.insert(far.name.clone(), state);
+        }
+        self.hosts = hosts;
+        // Sessions of a host that no configuration has are lost.
+        let gone: Vec<UserId> = { self.users.iter() }
+            .filter(|(_, entry)| !self.hosts.contains_key(&entry.host))
+            .map(|(id, _)| *id)
+            .collect();
+        gone.into_iter().for_each(|id| self.forget(id));
+        self.recount();
+        self.orders.retain(|host, _| self.hosts.contains_key(host));
+        self.follow_orders();
+    }
+
+    fn recount(&mut self) {
+        for state in self.hosts.values_mut() {
+            state.counts = super::Counts::default();
+        }
+        for entry in self.users.values() {
+            if let Some(state) = self.hosts.get_mut(&entry.host) {
+                state.counts.add(entry.presence);
+            }
+        }
+    }
+
+    /// The hosts of the own configuration, for other nodes.
+    pub fn own_hosts(&self) -> Vec<FarHost> {
+        let own = self.hosts.iter().filter(|(_, state)| !state.is_far);
+        let host = |(name, state): (&String, &HostState)| FarHost {
+            name: name.clone(),
+            address: state.address,
+        };
+        own.map(host).collect()
+    }
+
+    /// The hosts by name, with what is known of them.
+    pub fn hosts(&self) -> impl Iterator<Item = (&str, &HostState)> {
+        self.hosts
+            .iter()
+            .map(|(name, state)| (name.as_str(), state))
+    }
+
+    /// An operator drains a host, or ends that. False: there is no such host.
+    pub fn drain(&mut self, host: &str, is_drained: bool) -> bool {
+        if !self.hosts.contains_key(host) {
+            return false;
+        }
+        self.clock = self.clock.saturating_add(1);
+        let order = Order {
+            clock: self.clock,
+            origin: self.me,
+            is_drained,
+        };
+        self.orders.insert(host.to_owned(), order);
+        self.follow_orders();
+        true
+    }
+
+    /// What operators ordered last of each host.
+    pub fn orders(&self) -> &BTreeMap<String, Order> {
+        &self.orders
+    }
+
+    /// Takes over what operators ordered elsewhere, or before. Returns whether something was newer.
+    pub fn take_orders(&mut self, orders: &BTreeMap<String, Order>) -> bool {
+        let mut has_newer = false;
+        for (host, order) in orders {
+            self.clock = self.clock.max(order.clock);
+            let before = self.orders.get(host);
+            if self.hosts.contains_key(host) && before.is_none_or(|before| before < order) {
+                self.orders.insert(host.clone(), *order);
+                has_newer = true;
+            }
+        }
+        self.follow_orders();
+        has_newer
+    }
+
+    fn follow_orders(&mut self) {
+        for (host, state) in &mut self.hosts {
+            let order = self.orders.get(host);
+            state.is_ordered = order.is_some_and(|order| order.is_drained);
+        }
+    }
+}

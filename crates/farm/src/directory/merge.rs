@@ -1,0 +1,209 @@
+//! Decisions of other nodes in this directory, and those of this one for others. To merge is
+//! commutative, associative and idempotent: of two decisions for a user the greater version holds.
+
+use super::entry::{Entry, Origin, Presence, Record, Version};
+use super::{Decision, Directory, NoHost, USERS_MAX, Why, why};
+use crate::user::UserId;
+
+/// A decision that other nodes have not confirmed yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Proposal {
+    /// The decision.
+    pub record: Record,
+    /// Why this host.
+    pub why: Why,
+    /// The decision that it gives up.
+    pub over: Option<Version>,
+}
+
+impl Directory {
+    /// The directory of this origin. One that is shared remembers what others have to get.
+    pub fn of(me: Origin, is_shared: bool) -> Directory {
+        Directory {
+            me,
+            is_shared,
+            ..Directory::default()
+        }
+    }
+
+    /// Its origin.
+    pub fn origin(&self) -> Origin {
+        self.me
+    }
+
+    pub(super) fn next_version(&mut self, over: Option<Version>, used: bool) -> Version {
+        self.clock = self.clock.saturating_add(1);
+        Version {
+            generation: over.map_or(0, |over| over.generation.saturating_add(1)),
+            used,
+            clock: self.clock,
+            origin: self.me,
+        }
+    }
+
+    pub(super) fn touch(&mut self, id: UserId, from: Option<Origin>) {
+        if self.is_shared {
+            self.touched.push((id, from));
+        }
+    }
+
+    /// Takes out of whom others do not know the newest, and the directory from which it came.
+    pub fn take_touched(&mut self) -> Vec<(UserId, Option<Origin>)> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// What other nodes get of a user.
+    pub fn record(&self, id: UserId, now_ms: u64) -> Option<Record> {
+        let entry = self.users.get(&id)?;
+        let until_ms = entry.until_ms;
+        Some(Record {
+            user: id,
+            name: entry.name.clone(),
+            host: entry.host.clone(),
+            version: entry.version,
+            age_ms: now_ms.saturating_sub(entry.since_ms),
+            left_ms: until_ms.map_or(self.settings.keep_ms, |until| until.saturating_sub(now_ms)),
+            connections: self.carried(id, &entry.host),
+        })
+    }
+
+    /// Takes in what another directory knows of a user.
+    pub fn merge(&mut self, record: &Record, from: Origin, now_ms: u64) {
+        self.clock = self.clock.max(record.version.clock);
+        let Some(entry) = self.users.get(&record.user) else {
+            // Without room the other node still knows it.
+            let _ = self.adopt(record, Some(from), now_ms);
+            return;
+        };
+        #[cfg(test)]
+        if self.defect == Some(super::simulation::Defect::LastMergeHolds) {
+            let _ = self.adopt(record, Some(from), now_ms);
+            return;
+        }
+        if entry.yields_to(record.version, &record.host) {
+            let _ = self.adopt(record, Some(from), now_ms);
+        } else {
+            self.follow(record, from, now_ms);
+        }
+    }
+
+    /// Notes the connections that another directory carries.
+    fn follow(&mut self, record: &Record, from: Origin, now_ms: u64) {
+        let Some(mut entry) = self.leave(record.user) else {
+            return;
+        };
+        let is_same = entry.host == record.host;
+        entry.set_far(from, if is_same { record.connections } else { 0 });
+        if entry.name.is_empty() {
+            entry.name.clone_from(&record.name);
+        }
+        if is_same {
+            let until = now_ms.saturating_add(record.left_ms);
+            entry.until_ms = entry.until_ms.map(|own| own.max(until));
+        }
+        self.enter(record.user, entry, now_ms);
+    }
+
+    /// Makes a decision the one that holds.
+    ///
+    /// # Errors
+    /// Every user that is known has a connection, or no configuration has the host.
+    pub fn adopt(
+        &mut self,
+        record: &Record,
+        from: Option<Origin>,
+        now_ms: u64,
+    ) -> Result<(), NoHost> {
+        self.clock = self.clock.max(record.version.clock);
+        if !self.hosts.contains_key(&record.host) {
+            // A host that the sender has itself is known: it was removed here, and soon there.
+            return Err(NoHost::Removed);
+        }
+        let before = self.leave(record.user);
+        if self.users.len() >= USERS_MAX {
+            // Who left the longest time ago comes back least probably.
+            let (_, oldest) = *self.due.first().ok_or(NoHost::Full)?;
+            self.forget(oldest);
+        }
+        let far = { before.as_ref() }.filter(|before| before.host == record.host);
+        let mut entry = Entry {
+            name: record.name.clone(),
+            host: record.host.clone(),
+            version: record.version,
+            presence: Presence::Pending,
+            since_ms: now_ms.saturating_sub(record.age_ms),
+            until_ms: Some(now_ms.saturating_add(record.left_ms)),
+            far: far.map(|before| before.far.clone()).unwrap_or_default(),
+        };
+        if let Some(from) = from {
+            entry.set_far(from, record.connections);
+        }
+        if entry.name.is_empty() {
+            entry.name = before.map(|before| before.name).unwrap_or_default();
+        }
+        let is_new = self.carried(record.user, &entry.host) > 0 && !entry.version.used;
+        entry.version.used |= is_new;
+        self.enter(record.user, entry, now_ms);
+        // What changed here is news for its sender, too.
+        self.touch(record.user, from.filter(|_| !is_new));
+        Ok(())
+    }
+
+    /// Judges the proposal of another directory. Returns what holds then, which is the proposal only
+    /// if this directory knows no reason against it.
+    pub fn judge(
+        &mut self,
+        record: &Record,
+        over: Option<Version>,
+        from: Origin,
+        now_ms: u64,
+    ) -> Option<Record> {
+        self.expire(now_ms);
+        if let Some(entry) = self.users.get(&record.user) {
+            let is_news = Some(entry.version) > over;
+            let stays = Some(entry.version) == over && !self.leaves(entry, now_ms);
+            if is_news || stays {
+                return self.record(record.user, now_ms);
+            }
+        }
+        self.adopt(record, Some(from), now_ms).ok()?;
+        self.record(record.user, now_ms)
+    }
+
+    /// The host of a user who is known, whatever this node thinks of it.
+    pub fn held(&self, id: UserId) -> Option<Decision> {
+        let entry = self.users.get(&id)?;
+        self.decision(&entry.host, why(entry))
+    }
+
+    /// Gives a decision a version that is above another one.
+    pub fn raise(&mut self, id: UserId, above: Version, now_ms: u64) {
+        let Some(mut entry) = self.leave(id) else {
+            return;
+        };
+        if entry.version < above {
+            entry.version = self.next_version(Some(above), entry.version.used);
+        }
+        self.enter(id, entry, now_ms);
+        self.touch(id, None);
+    }
+
+    /// Another directory is gone: its connections have ended.
+    pub fn lost(&mut self, origin: Origin, now_ms: u64) {
+        #[cfg(test)]
+        if self.defect == Some(super::simulation::Defect::GoneStaysConnected) {
+            return;
+        }
+        let is_far = |entry: &Entry| entry.far.iter().any(|(one, _)| *one == origin);
+        let all: Vec<UserId> = { self.users.iter() }
+            .filter(|(_, entry)| is_far(entry))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in all {
+            if let Some(mut entry) = self.leave(id) {
+                entry.set_far(origin, 0);
+                self.enter(id, entry, now_ms);
+            }
+        }
+    }
+}

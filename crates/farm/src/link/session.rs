@@ -1,0 +1,196 @@
+//! One connection to another node, from the greetings to its end. One side of it reads, the other one
+//! writes; neither waits for the other.
+
+use super::Shared;
+use super::frame::{self, Broken, Frame};
+use crate::directory::Origin;
+use crate::site::Site;
+use part::lock;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+/// How long a node says nothing until it counts as gone, and how often one says that it is there.
+pub(super) const SILENT: Duration = Duration::from_millis(1_000);
+const PING: Duration = Duration::from_millis(200);
+/// Messages of one farm, after which it is another one's turn.
+const TURN_MAX: usize = 8;
+
+/// A connection to a node.
+struct Session<'a> {
+    shared: &'a Shared,
+    node: &'a str,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// It has said which farms it has.
+    knows: bool,
+    /// The farms of the other node, and their directories.
+    theirs: BTreeMap<String, Origin>,
+    /// The farms that both have: this node's, and the directory of the other one.
+    linked: BTreeMap<String, (Arc<Site>, Origin)>,
+}
+
+/// Greets the other side, and is greeted.
+pub(super) async fn greets<S>(stream: &mut S) -> Result<(), Broken>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let greeted = timeout(SILENT, async {
+        stream.write_all(&frame::greeting()).await?;
+        stream.flush().await?;
+        let mut greeting = [0; 8];
+        stream.read_exact(&mut greeting).await?;
+        Ok::<_, Broken>(greeting)
+    });
+    frame::greeted(greeted.await.map_err(|_| Broken::Silent)??)
+}
+
+/// Shares the farms with a node until the connection ends.
+pub(super) async fn run<S>(shared: &Shared, node: &str, stream: S) -> Broken
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let session = Session {
+        shared,
+        node,
+        inner: Mutex::default(),
+    };
+    let (mut from, mut to) = tokio::io::split(stream);
+    let ended = tokio::select! {
+        ended = session.reads(&mut from) => ended,
+        ended = session.writes(&mut to) => ended,
+    };
+    let broken = ended.err().unwrap_or(Broken::Left);
+    let why = broken.to_string();
+    for (site, _) in lock(&session.inner).linked.values() {
+        match broken {
+            Broken::Left => site.left(node, &why),
+            _ => site.broke(node, &why),
+        }
+    }
+    broken
+}
+
+impl Session<'_> {
+    /// Brings those farms together that both have now.
+    fn reconcile(&self) {
+        let sites = lock(&self.shared.sites).clone();
+        let mut inner = lock(&self.inner);
+        let inner = &mut *inner;
+        if !inner.knows {
+            return;
+        }
+        inner.linked.retain(|name, (site, theirs)| {
+            let is_here = { sites.get(name) }.is_some_and(|one| Arc::ptr_eq(one, site));
+            let stays = is_here && inner.theirs.get(name) == Some(theirs);
+            if !stays {
+                site.left(self.node, "it has no such farm");
+            }
+            stays
+        });
+        for (name, site) in sites {
+            match inner.theirs.get(&name) {
+                Some(theirs) if !inner.linked.contains_key(&name) => {
+                    site.linked(self.node, *theirs);
+                    inner.linked.insert(name, (site, *theirs));
+                }
+                Some(_) => {}
+                None => site.left(self.node, "it has no such farm"),
+            }
+        }
+    }
+
+    async fn reads(&self, from: &mut (impl AsyncRead + Unpin)) -> Result<(), Broken> {
+        loop {
+            let frame = timeout(SILENT, frame::read(from)).await;
+            match frame.map_err(|_| Broken::Silent)?? {
+                Frame::Farms(farms) => {
+                    {
+                        let mut inner = lock(&self.inner);
+                        inner.theirs = farms.into_iter().collect();
+                        inner.knows = true;
+                    }
+                    self.reconcile();
+                }
+                Frame::Farm { from, to, message } => {
+                    let linked = lock(&self.inner).linked.clone();
+                    let mut linked = linked.into_values();
+                    // One of a directory that is gone says nothing to its successor.
+                    let site = linked.find(|(site, theirs)| *theirs == from && site.origin() == to);
+                    if let Some((site, _)) = site {
+                        let handled = site.handle(self.node, from, message);
+                        handled.map_err(|error| Broken::Refused(error.to_string()))?;
+                    }
+                }
+                Frame::Ping => {}
+                Frame::Leave => return Err(Broken::Left),
+            }
+        }
+    }
+
+    async fn writes(&self, to: &mut (impl AsyncWrite + Unpin)) -> Result<(), Broken> {
+        let mut bell = self.shared.bell.subscribe();
+        let mut said = None;
+        loop {
+            bell.borrow_and_update();
+            if let Some(why) = self.shared.take_cut(self.node) {
+                return Err(Broken::Cut(why));
+            }
+            let is_last = self.shared.leaves();
+            let wrote = timeout(SILENT, self.write_all(to, &mut said, is_last)).await;
+            wrote.map_err(|_| Broken::Silent)??;
+            if is_last {
+                // The other side closes.
+                std::future::pending::<()>().await;
+            }
+            if let Ok(Err(_)) = timeout(PING, bell.changed()).await {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes what there is, and that this node is there.
+    async fn write_all(
+        &self,
+        to: &mut (impl AsyncWrite + Unpin),
+        said: &mut Option<Vec<(String, Origin)>>,
+        is_last: bool,
+    ) -> Result<(), Broken> {
+        let sites = lock(&self.shared.sites).clone().into_iter();
+        let farms: Vec<_> = sites.map(|(name, site)| (name, site.origin())).collect();
+        if said.as_ref() != Some(&farms) {
+            // Those that are new have to be ready for what comes then.
+            self.reconcile();
+            frame::write(to, &Frame::Farms(farms.clone())).await?;
+            *said = Some(farms);
+        }
+        let linked: Vec<_> = lock(&self.inner).linked.values().cloned().collect();
+        for (site, theirs) in linked {
+            let from = site.origin();
+            for _ in 0..TURN_MAX {
+                let Some(message) = site.next_message(self.node) else {
+                    break;
+                };
+                let to_it = Frame::Farm {
+                    from,
+                    to: theirs,
+                    message,
+                };
+                frame::write(to, &to_it).await?;
+            }
+            // The rest is for the next time, which comes at once.
+            if site.has_message(self.node) {
+                self.shared.ring();
+            }
+        }
+        let last = if is_last { Frame::Leave } else { Frame::Ping };
+        frame::write(to, &last).await?;
+        to.flush().await?;
+        Ok(())
+    }
+}

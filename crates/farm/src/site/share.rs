@@ -1,0 +1,211 @@
+//! What a farm shares with the other nodes: the link carries it, the agreement decides.
+
+use super::{Inner, Site};
+use crate::agreement::{FarStep, Logon, Message, Outcome, Refused};
+use crate::directory::{Decision, NoHost, Origin};
+use crate::token::NameId;
+use crate::user::User;
+use part::lock;
+use part::report::Moment;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::{oneshot, watch};
+
+/// Steps in one message.
+const STEPS_MAX: usize = 100;
+/// Directories of which the last step is known.
+const HEARD_MAX: usize = 16;
+
+/// Rings when something is to be sent to another node.
+pub type Bell = Arc<watch::Sender<u64>>;
+
+/// What makes a farm part of what several nodes share.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// The directory: another one after each start.
+    pub origin: Origin,
+    /// Rings when something is to be sent.
+    pub bell: Bell,
+}
+
+impl Site {
+    pub(super) fn ring(&self) {
+        if let Some(bell) = &self.bell {
+            bell.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// Decides the host of a user, with the other nodes if the user is not known.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) async fn decide(
+        &self,
+        user: &User,
+        hint: Option<NameId>,
+    ) -> Result<Decision, NoHost> {
+        let logon = Logon {
+            user: user.id,
+            name: user.name.clone(),
+            hint,
+        };
+        let waits = {
+            let mut inner = lock(&self.inner);
+            match inner.agreement.request(logon, Moment::now().boottime_ms) {
+                Outcome::Decided(decided) => {
+                    self.ring();
+                    return decided;
+                }
+                Outcome::Waits(ticket) => {
+                    let (sender, receiver) = oneshot::channel();
+                    inner.waiting.insert(ticket, sender);
+                    receiver
+                }
+            }
+        };
+        self.ring();
+        // Without a sender the farm ends.
+        waits.await.unwrap_or(Err(NoHost::Busy))
+    }
+
+    /// Changes the agreement, and has those go on for whom it decided something.
+    fn with<T>(&self, change: impl FnOnce(&mut Inner, u64) -> T) -> T {
+        let changed = {
+            let mut inner = lock(&self.inner);
+            let changed = change(&mut inner, Moment::now().boottime_ms);
+            for (ticket, decided) in inner.agreement.take_resolved() {
+                if let Some(waiting) = inner.waiting.remove(&ticket) {
+                    // Whose client is gone does not wait.
+                    let _ = waiting.send(decided);
+                }
+            }
+            changed
+        };
+        self.ring();
+        changed
+    }
+
+    /// The directory while it runs.
+    pub fn origin(&self) -> Origin {
+        lock(&self.inner).agreement.directory.origin()
+    }
+
+    /// These are the other nodes.
+    pub fn set_peers(&self, nodes: &BTreeSet<String>) {
+        self.with(|inner, now_ms| inner.agreement.set_peers(nodes, now_ms));
+    }
+
+    /// There is a connection to a node, which has this farm.
+    pub fn linked(&self, node: &str, origin: Origin) {
+        self.with(|inner, now_ms| {
+            inner.told.remove(node);
+            inner.agreement.linked(node, origin, now_ms);
+        });
+    }
+
+    /// The connection to a node is broken, or there is none.
+    pub fn broke(&self, node: &str, why: &str) {
+        self.with(|inner, now_ms| inner.agreement.broke(node, why, now_ms));
+    }
+
+    /// A node is not part of this farm, or leaves: it is not waited for.
+    pub fn left(&self, node: &str, why: &str) {
+        self.with(|inner, now_ms| inner.agreement.left(node, why, now_ms));
+    }
+
+    /// Does what is due. Returns the connections that are to be given up, and why.
+    pub fn tick(&self) -> Vec<(String, &'static str)> {
+        let mut inner = lock(&self.inner);
+        let now_ms = Moment::now().boottime_ms;
+        if inner.agreement.due_ms().is_none_or(|due| due > now_ms) {
+            inner.agreement.tidy(now_ms);
+            return inner.agreement.take_broken();
+        }
+        drop(inner);
+        self.with(|inner, now_ms| {
+            inner.agreement.tick(now_ms);
+            inner.agreement.take_broken()
+        })
+    }
+
+    /// Takes in a message of a node.
+    ///
+    /// # Errors
+    /// The connection has to end.
+    pub fn handle(&self, node: &str, origin: Origin, message: Message) -> Result<(), Refused> {
+        self.with(|inner, now_ms| {
+            inner.has_changed = true;
+            match message {
+                Message::Steps(_) => {
+                    message.check()?;
+                    inner.hear(node, origin, message);
+                    Ok(())
+                }
+                message => inner.agreement.handle(node, message, now_ms),
+            }
+        })
+    }
+
+    /// Whether something is to be sent to a node.
+    pub fn has_message(&self, node: &str) -> bool {
+        let inner = lock(&self.inner);
+        let told = inner.told.get(node).copied().unwrap_or_default();
+        inner.agreement.has_message(node) || inner.history.has_behind(told)
+    }
+
+    /// What is to be sent to a node next.
+    pub fn next_message(&self, node: &str) -> Option<Message> {
+        let mut inner = lock(&self.inner);
+        let now_ms = Moment::now().boottime_ms;
+        let key = inner.key.check();
+        let message = inner.agreement.next_message(node, key, now_ms);
+        message.or_else(|| inner.next_steps(node, now_ms))
+    }
+}
+
+impl Inner {
+    /// Steps that a node has not got.
+    fn next_steps(&mut self, node: &str, now_ms: u64) -> Option<Message> {
+        let told = self.told.get(node).copied().unwrap_or_default();
+        let steps = self.history.behind(told, STEPS_MAX);
+        let (last, ..) = steps.last()?;
+        self.told.insert(node.to_owned(), *last);
+        let step = |(number, user, step): (u64, _, crate::history::Step)| FarStep {
+            number,
+            user,
+            age_ms: now_ms.saturating_sub(step.at.boottime_ms),
+            step,
+        };
+        Some(Message::Steps(steps.into_iter().map(step).collect()))
+    }
+
+    /// Steps at another node. Those that came already are of a connection before.
+    fn hear(&mut self, node: &str, origin: Origin, message: Message) {
+        let Message::Steps(steps) = message else {
+            return;
+        };
+        if self.heard.len() >= HEARD_MAX && !self.heard.contains_key(&origin) {
+            self.heard.clear();
+        }
+        let heard = self.heard.entry(origin).or_default();
+        let now = Moment::now();
+        for FarStep {
+            number,
+            user,
+            age_ms,
+            mut step,
+        } in steps
+        {
+            if number <= *heard {
+                continue;
+            }
+            *heard = number;
+            step.at = Moment {
+                boottime_ms: now.boottime_ms.saturating_sub(age_ms),
+                unix_ms: now.unix_ms.saturating_sub(age_ms),
+            };
+            node.clone_into(&mut step.node);
+            self.history.add_far(user, step);
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Two nodes of a cluster: two roles with one directory, over loopback.
+
+use crate::client::{Person, SOON, logs_on, negotiates, request, token};
+use crate::scene::{farm, number, peer, program, subject, users, why};
+use farm::config::{Farm, Farms};
+use farm::message::Message;
+use farm::role::Role;
+use lab::eventually;
+use lab::pki::{Authority, Issued, Leaf};
+use lab::tls::{Offer, TlsClient};
+use part::codec;
+use protocol::rdp::{Redirection, SSL};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+use wire::Trusted;
+
+const NAMES: [&str; 2] = ["alpha", "beta"];
+
+/// What both nodes have. Those of each test have addresses of their own.
+struct Cluster {
+    authority: Authority,
+    nodes: [Issued; 2],
+    net: u8,
+    farms: [Farm; 2],
+    binds: [SocketAddr; 2],
+}
+
+impl Cluster {
+    fn new(net: u8, hosts: &[SocketAddr]) -> Cluster {
+        let authority = Authority::new("Cluster CA").expect("an authority");
+        let nodes = NAMES.map(|_| node(&authority));
+        let (one, two) = (farm(hosts), farm(hosts));
+        Cluster {
+            authority,
+            nodes,
+            net,
+            farms: [one.0, two.0],
+            binds: [one.1, two.1],
+        }
+    }
+
+    fn address(&self, at: usize) -> IpAddr {
+        let last = u8::try_from(at + 1).expect("two nodes");
+        IpAddr::from([127, 44, self.net, last])
+    }
+
+    fn trusted(&self, me: usize, own: &Issued) -> Trusted {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        let root = self.authority.der().to_vec();
+        roots.add(root.into()).expect("a root");
+        let roots = Arc::new(roots);
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
+        let server = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_client_cert_verifier(verifier.build().expect("a verifier"))
+            .with_single_cert(own.certificates(), own.key())
+            .expect("its certificate");
+        let offer = Offer {
+            identity: Some(own),
+            ..Offer::default()
+        };
+        let client = TlsClient::here(&offer).expect("a client").config();
+        let ders = self.nodes.each_ref().map(|node| node.der.clone());
+        Trusted {
+            me: NAMES[me].to_owned(),
+            addresses: [0, 1]
+                .map(|at| (NAMES[at].to_owned(), vec![self.address(at)]))
+                .into(),
+            client,
+            server: Arc::new(server),
+            node_of: Box::new(move |certificate| {
+                let at = ders.iter().position(|der| der == certificate.as_ref())?;
+                Some(NAMES[at].to_owned())
+            }),
+        }
+    }
+
+    fn start(&self, me: usize, kept: Option<&[u8]>) -> Role {
+        let farms = BTreeMap::from([("office".to_owned(), self.farms[me].clone())]);
+        let payload = codec::encode(&Farms {
+            farms,
+            shared: true,
+        });
+        let role = Role::new(program(), &payload, kept).unwrap_or_else(|error| panic!("{error}"));
+        role.trust(self.trusted(me, &self.nodes[me]));
+        role
+    }
+
+    fn both(&self) -> [Role; 2] {
+        let roles = [0, 1].map(|me| self.start(me, None));
+        for (me, role) in roles.iter().enumerate() {
+            stands(role, 1 - me, "agrees");
+        }
+        roles
+    }
+}
+
+fn node(authority: &Authority) -> Issued {
+    let leaf = Leaf {
+        names: &["node.evenkeel"],
+        client: true,
+        ..Leaf::default()
+    };
+    authority.issue(&leaf).expect("a certificate")
+}
+
+/// Waits until a node stands so with another one.
+fn stands(role: &Role, other: usize, word: &str) -> String {
+    let now = || {
+        let subject = subject(role);
+        let mut nodes = subject.of_kind("node");
+        let node = nodes.find(|one| one.name == NAMES[other]);
+        node.map(|one| (one.state.word.clone(), one.why.clone()))
+    };
+    let good = eventually(SOON, || now().is_some_and(|(state, _)| state == word));
+    assert!(good, "{:?}, not {word}", now());
+    now().expect("the node").1
+}
+
+/// Connects with the token of a redirection; returns the connection and the letter of the host.
+fn comes(to: SocketAddr, redirection: &Redirection) -> (TcpStream, u8) {
+    let (mut stream, confirm) = negotiates(to, &request(token(redirection), SSL));
+    confirm.expect("the host answers");
+    stream.write_all(b"hello").expect("it reads");
+    let mut answer = [0; 6];
+    stream.read_exact(&mut answer).expect("the host answers");
+    (stream, answer[0])
+}
+
+/// The host, the state and the nodes of a user, as a role shows them.
+fn session(role: &mut Role, user: &str) -> Option<(String, String, Vec<String>)> {
+    let users = users(role).sessions;
+    let found = users.into_iter().find(|one| one.user == user)?;
+    Some((found.host, found.state, found.nodes))
+}
+
+/// The hosts of all users.
+fn hosts(role: &mut Role) -> BTreeMap<String, String> {
+    let all = users(role).sessions.into_iter();
+    all.map(|one| (one.user, one.host)).collect()
+}
+
+#[test]
+fn a_user_whose_node_dies_comes_back_to_the_session_without_a_token() {
+    let peers = [peer(b'1'), peer(b'2')];
+    let cluster = Cluster::new(1, &peers.each_ref().map(|peer| peer.address));
+    let [mut alpha, mut beta] = cluster.both();
+    for name in ["anna", "bert", "cleo"] {
+        let redirection = logs_on(cluster.binds[0], Person::named(name)).expect("a redirection");
+        let (_stream, letter) = comes(cluster.binds[0], &redirection);
+        let shown = (
+            format!("ts{}", letter as char),
+            "connected".to_owned(),
+            vec!["alpha".to_owned()],
+        );
+        for role in [&mut alpha, &mut beta] {
+            let is_shown = || session(role, name).as_ref() == Some(&shown);
+            assert!(eventually(SOON, is_shown), "{:?}", session(role, name));
+        }
+        if name != "cleo" {
+            continue;
+        }
+        // What she did at the other node is shown with it.
+        let mut steps = || why(&mut beta, name).farms[0].steps.clone();
+        assert!(eventually(SOON, || steps().len() == 2), "{:?}", steps());
+        assert!(steps().iter().all(|step| step.node == "alpha"));
+        drop(alpha);
+        let again = logs_on(cluster.binds[1], Person::named(name)).expect("a redirection");
+        let (_stream, same) = comes(cluster.binds[1], &again);
+        assert_eq!(same, letter);
+        stands(&beta, 0, "gone");
+        let others = users(&mut beta).sessions;
+        let mut others = others.iter().filter(|one| one.user != name);
+        assert!(others.all(|one| one.state == "disconnected"));
+        return;
+    }
+}
+
+#[test]
+fn logons_at_once_at_both_nodes_come_to_one_host_each() {
+    let peers = [peer(b'1'), peer(b'2')];
+    let cluster = Cluster::new(2, &peers.each_ref().map(|peer| peer.address));
+    let [mut alpha, mut beta] = cluster.both();
+    // Else what they get is the only host that a node knows to be there.
+    for role in [&alpha, &beta] {
+        let are_up = || {
+            let subject = subject(role);
+            let hosts = subject.of_kind("host");
+            hosts.filter(|one| one.state.word == "up").count() == 2
+        };
+        assert!(eventually(SOON, are_up));
+    }
+    let names: Vec<String> = (0..24).map(|number| format!("user{number}")).collect();
+    let logons = |at: SocketAddr| {
+        let names = names.clone();
+        thread::spawn(move || {
+            let logon = |name: String| {
+                thread::spawn(move || {
+                    logs_on(at, Person::named(&name))
+                        .expect("a redirection")
+                        .load_balance_info
+                })
+            };
+            let all: Vec<_> = names.into_iter().map(logon).collect();
+            all.into_iter()
+                .map(|one| one.join().expect("it ends"))
+                .collect::<Vec<_>>()
+        })
+    };
+    let both = cluster.binds.map(logons);
+    for one in both {
+        one.join().expect("it ends");
+    }
+    let mut same = || {
+        let (ours, theirs) = (hosts(&mut alpha), hosts(&mut beta));
+        ours.len() == names.len() && ours == theirs
+    };
+    assert!(eventually(SOON, &mut same));
+    let count = hosts(&mut alpha)
+        .values()
+        .filter(|host| *host == "ts1")
+        .count();
+    assert!((10..=14).contains(&count), "{count} of 24");
+}
+
+#[test]
+fn a_role_that_has_lost_everything_has_it_from_the_other_node() {
+    let peers = [peer(b'1'), peer(b'2')];
+    let cluster = Cluster::new(3, &peers.each_ref().map(|peer| peer.address));
+    let [alpha, mut beta] = cluster.both();
+    for name in ["anna", "bert", "cleo"] {
+        let redirection = logs_on(cluster.binds[0], Person::named(name)).expect("a redirection");
+        comes(cluster.binds[0], &redirection);
+    }
+    assert!(eventually(SOON, || users(&mut beta).sessions.len() == 3));
+    let order = Message::Drain {
+        host: "ts1".to_owned(),
+        is_drained: true,
+    };
+    beta.order(&order);
+    let before = hosts(&mut beta);
+    let is_drained = |role: &Role| {
+        let subject = subject(role);
+        subject
+            .of_kind("host")
+            .any(|one| one.name == "ts1" && one.why == "drained by an operator")
+    };
+    assert!(eventually(SOON, || is_drained(&alpha)));
+    drop(alpha);
+    stands(&beta, 0, "gone");
+    let mut again = cluster.start(0, None);
+    // A logon that comes first of all waits for what the other node knows.
+    logs_on(cluster.binds[0], Person::named("anna")).expect("a redirection");
+    stands(&again, 1, "agrees");
+    assert!(is_drained(&again));
+    assert_eq!(before, hosts(&mut again));
+}
+
+#[test]
+fn a_node_that_stops_is_not_waited_for() {
+    let peers = [peer(b'1')];
+    let cluster = Cluster::new(4, &peers.each_ref().map(|peer| peer.address));
+    let [mut alpha, beta] = cluster.both();
+    alpha.stop();
+    let why = stands(&beta, 0, "gone");
+    assert_eq!(why, "it has stopped");
+    logs_on(cluster.binds[1], Person::named("anna")).expect("a redirection");
+}
+
+#[test]
+fn strangers_and_other_versions_are_refused_with_the_reason() {
+    let peers = [peer(b'1')];
+    let cluster = Cluster::new(5, &peers.each_ref().map(|peer| peer.address));
+    let beta = cluster.start(1, None);
+    let at = SocketAddr::new(cluster.address(1), farm::link::PORT);
+    assert!(eventually(SOON, || TcpStream::connect(at).is_ok()));
+    // A certificate of the cluster that is of no node.
+    let stranger = node(&cluster.authority);
+    let greets = |own: &Issued, greeting: &[u8]| {
+        let trusted = cluster.trusted(0, own);
+        let name = rustls::pki_types::ServerName::try_from("node").expect("a name");
+        let session = rustls::ClientConnection::new(trusted.client, name).expect("a client");
+        let stream = TcpStream::connect(at).expect("it listens");
+        stream.set_read_timeout(Some(SOON)).expect("a timeout");
+        let mut stream = rustls::StreamOwned::new(session, stream);
+        let _ = stream.write_all(greeting);
+        let mut read = Vec::new();
+        let _ = stream.read_to_end(&mut read);
+        read
+    };
+    let good = b"EKFM\0\x01\0\0";
+    assert!(greets(&stranger, good).is_empty(), "a stranger is answered");
+    assert_eq!(greets(&cluster.nodes[0], b"EKFM\0\x09\0\0"), good);
+    let told = || {
+        let subject = subject(&beta);
+        let node = subject.of_kind("node").next().expect("the node");
+        node.why.starts_with("it speaks version 9 of the protocol")
+    };
+    assert!(eventually(SOON, told), "{:?}", subject(&beta));
+    // A frame without bounds ends the connection, and nothing else.
+    greets(&cluster.nodes[0], b"EKFM\0\x01\0\0\xff\xff\xff\xff");
+    logs_on(cluster.binds[1], Person::named("anna")).expect("a redirection");
+    assert_eq!(number(&beta, "redirected"), 1);
+}
+
+#[test]
+fn another_key_of_tokens_is_shown() {
+    let peers = [peer(b'1')];
+    let mut cluster = Cluster::new(6, &peers.each_ref().map(|peer| peer.address));
+    cluster.farms[1].tokens.key = vec![9; 32];
+    let roles = [0, 1].map(|me| cluster.start(me, None));
+    for (me, role) in roles.iter().enumerate() {
+        let why = stands(role, 1 - me, "other key");
+        assert!(why.starts_with("it has another 'token-key'"), "{why}");
+    }
+}
+
+/// Not a test of a behaviour: it prints how long decisions take. `FARM_LOGONS` sets how many.
+#[test]
+#[ignore = "a measurement"]
+fn decisions_of_two_nodes_are_fast() {
+    let count: u32 =
+        std::env::var("FARM_LOGONS").map_or(1_000, |text| text.parse().expect("a number"));
+    let peers = [peer(b'1'), peer(b'2')];
+    let mut cluster = Cluster::new(7, &peers.each_ref().map(|peer| peer.address));
+    for farm in &mut cluster.farms {
+        farm.maxconn = 2_000;
+    }
+    let [alpha, beta] = cluster.both();
+    let mut times = Vec::new();
+    for number in 0..count {
+        // A hint is decided without TLS, so that the time is that of the decision and of the host.
+        let hint = protocol::rdp::Routing::Hint(format!("u{number}"));
+        let begin = Instant::now();
+        let (stream, confirm) = negotiates(
+            cluster.binds[usize::try_from(number % 2).expect("one of two")],
+            &request(hint, protocol::rdp::HYBRID),
+        );
+        confirm.expect("the host answers");
+        times.push(begin.elapsed());
+        drop(stream);
+    }
+    times.sort();
+    let at = |share: usize| times[(times.len() - 1) * share / 1_000];
+    let (p50, p99) = (at(500), at(990));
+    println!(
+        "{count} logons: p50 {p50:?}, p99 {p99:?}, most {:?}",
+        at(1_000)
+    );
+    assert!(p99 < Duration::from_millis(50));
+    drop((alpha, beta));
+}
