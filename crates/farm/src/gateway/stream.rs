@@ -76,6 +76,7 @@ impl Reader {
     /// Reads the next bytes.
     pub(super) async fn read(&mut self) -> Result<Bytes, Over> {
         use tokio_tungstenite::tungstenite::Error;
+        use tokio_tungstenite::tungstenite::error::ProtocolError;
         match self {
             Reader::Socket(reads) => loop {
                 match reads.next().await {
@@ -84,6 +85,10 @@ impl Reader {
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                     Some(Ok(Message::Text(_) | Message::Frame(_))) => return Err(Over::Malformed),
                     Some(Ok(Message::Close(_))) | None => return Err(Over::Ended),
+                    // FreeRDP closes its connection without more.
+                    Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
+                        return Err(Over::Ended);
+                    }
                     Some(Err(Error::Protocol(_) | Error::Capacity(_))) => {
                         return Err(Over::Malformed);
                     }

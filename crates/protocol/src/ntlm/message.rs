@@ -13,9 +13,13 @@ const NTLM: u32 = 0x200;
 const TARGET_IS_SERVER: u32 = 0x2_0000;
 const EXTENDED_SECURITY: u32 = 0x8_0000;
 const TARGET_INFO: u32 = 0x80_0000;
+const VERSION: u32 = 0x200_0000;
 const KEY_EXCHANGE: u32 = 0x4000_0000;
-/// What a client may choose: signatures, encryption, the lengths of their keys, the exchange of one.
-const CHOSEN: u32 = 0x10 | 0x20 | 0x8000 | 0x2000_0000 | KEY_EXCHANGE | 0x8000_0000;
+/// What a client may choose: signatures, encryption, the lengths of their keys, the exchange of one, and
+/// versions. FreeRDP takes a message without a version for shorter than it is.
+const CHOSEN: u32 = 0x10 | 0x20 | 0x8000 | VERSION | 0x2000_0000 | KEY_EXCHANGE | 0x8000_0000;
+/// The version of NTLM that we have: its revision 15, of a system 10.0.
+const OUR_VERSION: [u8; 8] = [10, 0, 0, 0, 0, 0, 0, 15];
 /// Pairs of attributes ([MS-NLMP] 2.2.2.1).
 const AV_END: u16 = 0;
 const AV_COMPUTER: u16 = 1;
@@ -124,7 +128,7 @@ impl Exchange {
         challenge.extend_from_slice(&nonce);
         challenge.extend_from_slice(&[0; 8]);
         push_place(&mut challenge, &info, 56 + u32::from(length(&name)));
-        challenge.extend_from_slice(&[0; 8]);
+        challenge.extend_from_slice(&OUR_VERSION);
         challenge.extend_from_slice(&name);
         challenge.extend_from_slice(&info);
         Ok(Exchange {

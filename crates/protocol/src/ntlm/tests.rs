@@ -155,7 +155,7 @@ fn a_challenge_has_the_nonce_the_names_and_the_time() {
     let challenge = exchange().challenge().to_vec();
     assert!(challenge.starts_with(b"NTLMSSP\0\x02\0\0\0\x0c\0\x0c\0\x38\0\0\0"));
     // Of what the client asks for, without sealing of datagrams, OEM names and LM.
-    assert_eq!(challenge[20..24], 0xe08a_8235_u32.to_le_bytes());
+    assert_eq!(challenge[20..24], 0xe28a_8235_u32.to_le_bytes());
     assert_eq!(challenge[24..32], SERVER);
     assert_eq!(challenge[56..68], wide("OFFICE"));
     let info = usize::from(u16::from_le_bytes([challenge[40], challenge[41]]));
