@@ -1,5 +1,5 @@
-//! The pages of sample platforms in a browser: their accessibility, checked by axe-core,
-//! and the pictures of the manual.
+//! The pages of sample platforms and of a sample portal in a browser: their accessibility, checked by
+//! axe-core, and the pictures of the manual.
 
 use crate::program::{example, root};
 use crate::tls_site::{output, said};
@@ -15,18 +15,22 @@ use std::process::Command;
 const PICTURES: &str = "CONSOLE_PICTURES";
 /// The largest picture, bytes: they are part of the repository.
 const PICTURE_MAX: usize = 150 << 10;
-/// The pictures: page, width and height of the screen, colour scheme.
-const TAKEN: [(&str, u32, u32, &str); 10] = [
-    ("config", 1400, 800, "light"),
-    ("config-editor", 1400, 800, "light"),
-    ("overview", 1400, 800, "light"),
-    ("overview", 1400, 800, "dark"),
-    ("overview", 360, 780, "light"),
-    ("overview", 2560, 1300, "dark"),
-    ("traffic", 1400, 800, "light"),
-    ("traffic", 1400, 800, "dark"),
-    ("traffic", 360, 780, "dark"),
-    ("traffic", 2560, 1300, "light"),
+/// The pictures: the page below its folder, width and height of the screen, colour scheme.
+const TAKEN: [(&str, u32, u32, &str); 14] = [
+    ("two/config", 1400, 800, "light"),
+    ("two/config-editor", 1400, 800, "light"),
+    ("two/overview", 1400, 800, "light"),
+    ("two/overview", 1400, 800, "dark"),
+    ("two/overview", 360, 780, "light"),
+    ("two/overview", 2560, 1300, "dark"),
+    ("two/traffic", 1400, 800, "light"),
+    ("two/traffic", 1400, 800, "dark"),
+    ("two/traffic", 360, 780, "dark"),
+    ("two/traffic", 2560, 1300, "light"),
+    ("portal/list", 1400, 800, "light"),
+    ("portal/list", 360, 780, "dark"),
+    ("portal/sign-in", 1400, 800, "light"),
+    ("portal/sign-in", 360, 780, "light"),
 ];
 /// Screens on which the pages are checked: a telephone and a desktop.
 const CHECKED: [(u32, u32); 2] = [(360, 780), (1400, 900)];
@@ -48,7 +52,9 @@ struct Pages {
 impl Pages {
     fn new() -> Pages {
         let scratch = Scratch::new().unwrap();
-        said(&output(Command::new(example("pages")).arg(scratch.path())));
+        for pages in ["pages", "portal"] {
+            said(&output(Command::new(example(pages)).arg(scratch.path())));
+        }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
         let directory = scratch.path().to_owned();
@@ -109,6 +115,7 @@ fn serve(mut stream: TcpStream, directory: &Path) -> std::io::Result<()> {
     let kind = match path.rsplit('.').next() {
         Some("css") => "text/css; charset=utf-8",
         Some("js") => "text/javascript; charset=utf-8",
+        Some("png") => "image/png",
         _ => "text/html; charset=utf-8",
     };
     let (status, bytes) = match std::fs::read(directory.join(path.trim_start_matches('/'))) {
@@ -179,7 +186,7 @@ fn the_pictures_of_the_manual_are_small() {
     let (pages, browser) = (Pages::new(), Browser::start());
     for (page, width, height, scheme) in TAKEN {
         browser.emulate(width, height, scheme);
-        pages.open(&browser, &format!("two/{page}.html"));
+        pages.open(&browser, &format!("{page}.html"));
         let overflows = "return document.documentElement.scrollWidth > innerWidth";
         assert_eq!(
             browser.run(overflows),
@@ -193,7 +200,10 @@ fn the_pictures_of_the_manual_are_small() {
             "{page} {width}: {size} bytes"
         );
         if let Some(directory) = std::env::var_os(PICTURES) {
-            let name = format!("console-{page}-{width}-{scheme}.png");
+            let page = page
+                .replace("two/", "console-")
+                .replace("portal/", "portal-");
+            let name = format!("{page}-{width}-{scheme}.png");
             std::fs::write(Path::new(&directory).join(name), picture).unwrap();
         }
     }

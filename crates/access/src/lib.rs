@@ -4,6 +4,8 @@
 //! - [`pam`] asks the system for passwords.
 //! - [`second_factor`] has the codes of an app, [`session`] who has signed in, [`device`] in which browsers.
 //! - [`limiter`] says how often anybody may try.
+//! - [`origin`] says whether a form came from the same site.
+//! - [`page`] has the pages of signing in, and the style of all pages.
 //! - [`proof`] joins them: a password and a code, within what somebody may try.
 //!
 //! This crate knows no roles: what somebody may do, each part decides itself.
@@ -11,6 +13,8 @@
 pub mod device;
 pub mod keyword;
 pub mod limiter;
+pub mod origin;
+pub mod page;
 pub mod pam;
 pub mod proof;
 pub mod second_factor;

@@ -115,6 +115,12 @@ impl Sessions {
         })
     }
 
+    /// Signs by this secret: tokens that another process has made by it count here, too.
+    pub fn share(&mut self, secret: [u8; 32]) {
+        self.kept.secret = secret.to_vec();
+        self.key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+    }
+
     /// What the next process needs.
     pub fn kept(&self) -> &Kept {
         &self.kept
@@ -250,6 +256,11 @@ impl Sessions {
             ended.insert(claim.id, claim.until);
         }
     }
+}
+
+/// The header `Set-Cookie` of a cookie that only this site gets back, over TLS, and no script sees.
+pub fn set_cookie(name: &str, value: &str, lasts_s: u64) -> String {
+    format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={lasts_s}")
 }
 
 /// The value of a cookie in a header `Cookie`.

@@ -334,7 +334,10 @@ fn write(folder: &Path, platform: &Platform) -> io::Result<()> {
     )?;
     proxies(&shown, &put)?;
     let wrong = Some("The name or the password is wrong.");
-    put("sign-in.html", page::sign_in(wrong, "/").into_string())?;
+    put(
+        "sign-in.html",
+        access::page::sign_in(page::BRAND, wrong, "/").into_string(),
+    )?;
     put("once.html", page::once("secret").into_string())?;
     put(
         "failure.html",

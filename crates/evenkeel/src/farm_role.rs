@@ -38,7 +38,7 @@ struct Farms(Role);
 impl Work for Farms {
     fn start(payload: &[u8], state: Option<&[u8]>) -> Result<Farms, String> {
         let program = Program {
-            confine: || confinement::as_nobody(None),
+            confine: confinement::as_nobody,
             verify,
         };
         Role::new(program, payload, state).map(Farms)

@@ -41,9 +41,12 @@ pub struct Farm {
     pub tokens: Tokens,
     /// Connections at one time.
     pub maxconn: u32,
-    /// Who may sign in at the gateway.
+    /// Who may sign in at the portal and at the gateway.
     #[serde(default)]
     pub users: List,
+    /// The portal.
+    #[serde(default)]
+    pub portal: Option<Portal>,
     /// Where it listens for HTTPS.
     #[serde(default)]
     pub web: Vec<Bind>,
@@ -63,6 +66,47 @@ pub struct Gateway {
     pub idle_ms: Option<u64>,
     /// After so long a user has to authenticate again, milliseconds; None: never.
     pub session_ms: Option<u64>,
+}
+
+/// What users see of a farm in a browser, and what they may start.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Portal {
+    /// Its host name, as browsers have it, with a port that is not 443.
+    pub authority: String,
+    /// The full desktop, if there is one to start.
+    pub desktop: Option<Desktop>,
+    /// Programs of the hosts.
+    pub apps: Vec<App>,
+    /// The certificate with its issuers and its key that signs `.rdp` files, PEM.
+    #[serde(with = "serde_bytes")]
+    pub signs: Vec<u8>,
+}
+
+/// The full desktop.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Desktop {
+    /// What users see.
+    pub title: String,
+    /// For users of these groups; empty: for all.
+    pub groups: Vec<String>,
+}
+
+/// A program of the hosts (RemoteApp).
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct App {
+    /// Its name in addresses.
+    pub name: String,
+    /// What users see.
+    pub title: String,
+    /// The program, as hosts know it: `||WINWORD`, or a path.
+    pub path: String,
+    /// Its arguments.
+    pub args: String,
+    /// A picture, PNG; empty: the portal draws one.
+    #[serde(with = "serde_bytes")]
+    pub icon: Vec<u8>,
+    /// For users of these groups; empty: for all.
+    pub groups: Vec<String>,
 }
 
 /// An address with its certificate.

@@ -41,5 +41,14 @@ fn changed(name: &str, before: &Farm, now: &Farm) -> Vec<String> {
             Some(_) => {}
         }
     }
+    match (&before.portal, &now.portal) {
+        (None, Some(_)) => lines.push("    + portal".to_owned()),
+        (Some(_), None) => lines.push("    - portal".to_owned()),
+        (old, new) if old != new => lines.push("    ~ portal".to_owned()),
+        _ => {}
+    }
+    if before.users != now.users {
+        lines.push("    ~ users".to_owned());
+    }
     lines
 }

@@ -11,6 +11,8 @@
 //! - [`site`] is one farm while it runs, and [`server`] its connections.
 //! - [`link`] carries what the directories say between the nodes of a cluster.
 //! - `gateway` brings RDP through HTTPS, with a password or a [`cookie`]; [`web`] listens for it.
+//! - [`portal`] is what users see in a browser: what they may start, as signed `.rdp` files; [`signature`]
+//!   signs them, and [`icon`] draws.
 //! - [`message`] is what operators order, and [`role`] joins all of it.
 //!
 //! A token routes, and never authorises: who may have a session is up to the host, which authenticates
@@ -25,11 +27,14 @@ mod difference;
 pub mod directory;
 mod gateway;
 pub mod history;
+pub mod icon;
 pub mod keyword;
 pub mod link;
 pub mod message;
+pub mod portal;
 pub mod role;
 pub mod server;
+pub mod signature;
 pub mod site;
 pub mod token;
 pub mod user;

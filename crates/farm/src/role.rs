@@ -5,11 +5,14 @@ use crate::directory::Origin;
 use crate::keyword::NAME;
 use crate::link::Link;
 use crate::message::{Answer, Asked, Message, Sessions};
+use crate::portal::Portal;
 use crate::server::{Door, Server};
 use crate::site::{Kept, Shared, Site, rows};
 use crate::user::User;
 use crate::web;
 use access::proof::Verify;
+use access::session;
+use access::user::Users;
 use aws_lc_rs::rand;
 use part::codec;
 use part::report::{Moment, Report};
@@ -27,8 +30,9 @@ const KEEP: Duration = Duration::from_secs(1);
 /// Bytes of sessions in one answer: it has to fit into a packet.
 const SHOWN_BYTES: usize = 40_000;
 
-/// Gives up every right, once all addresses are open, and before there is a second thread.
-pub type Confine = fn() -> Result<(), String>;
+/// Gives up every right, once all addresses are open, and before there is a second thread; but a group may
+/// stay, that of a socket which checks passwords.
+pub type Confine = fn(Option<u32>) -> Result<(), String>;
 
 /// What the role needs of the program.
 #[derive(Clone, Copy)]
@@ -46,6 +50,8 @@ pub struct Role {
     /// The key of farms whose section names none.
     key: Vec<u8>,
     kept: Vec<u8>,
+    /// Who has signed in at each portal, as it was kept.
+    portals: BTreeMap<String, session::Kept>,
     due: Instant,
     /// The link to the other nodes; None: there are none.
     link: Option<Link>,
@@ -57,6 +63,7 @@ struct Running {
     server: Server,
     /// None: it has no address for HTTPS.
     web: Option<web::Server>,
+    portal: Arc<Portal>,
 }
 
 /// The open addresses of a farm: for RDP, and for HTTPS.
@@ -72,6 +79,7 @@ struct State {
     #[serde(with = "serde_bytes")]
     key: Vec<u8>,
     farms: BTreeMap<String, Kept>,
+    portals: BTreeMap<String, session::Kept>,
 }
 
 impl Role {
@@ -93,19 +101,23 @@ impl Role {
             let doors = open(&farm, &[])?;
             opened.push((name, farm, doors));
         }
-        (program.confine)()?;
+        let mut users = opened.iter().map(|(_, farm, _)| &farm.users);
+        let asks = users.find(|users| users.asks_system());
+        (program.confine)(asks.and_then(|users| users.system.group()))?;
         let link = { farms.shared }.then(Link::start).transpose();
         let mut role = Role {
             verify: program.verify,
             farms: BTreeMap::new(),
             key: state.key,
             kept: Vec::new(),
+            portals: BTreeMap::new(),
             due: Instant::now(),
             link: link.map_err(|error| language::reason(&error))?,
         };
         for (name, farm, doors) in opened {
             let kept = state.farms.remove(&name).unwrap_or_default();
-            role.start(name, farm, doors, kept)?;
+            let portal = state.portals.remove(&name);
+            role.start(name, farm, doors, (kept, portal))?;
         }
         role.links();
         role.turn();
@@ -141,14 +153,27 @@ impl Role {
         }))
     }
 
-    fn start(&mut self, name: String, farm: Farm, doors: Doors, kept: Kept) -> Result<(), String> {
+    fn start(
+        &mut self,
+        name: String,
+        farm: Farm,
+        doors: Doors,
+        (kept, portal): (Kept, Option<session::Kept>),
+    ) -> Result<(), String> {
         let shared = self.shared()?;
         let site = Arc::new(Site::new(&name, farm, &self.key, shared));
         site.restore(kept);
         let server = Server::start(Arc::clone(&site), doors.rdp);
         let server = server.map_err(|error| language::reason(&error))?;
-        let web = web_server(&site, doors.web, self.verify)?;
-        self.farms.insert(name, Running { site, server, web });
+        let portal = Arc::new(Portal::new(Arc::clone(&site), portal, self.verify)?);
+        let web = web_server(&site, doors.web, &portal)?;
+        let running = Running {
+            site,
+            server,
+            web,
+            portal,
+        };
+        self.farms.insert(name, running);
         Ok(())
     }
 
@@ -171,13 +196,14 @@ impl Role {
             match self.farms.get_mut(&name) {
                 Some(running) => {
                     running.site.change(farm, &self.key);
+                    running.portal.change()?;
                     running.server.change(doors.rdp);
                     match &running.web {
                         Some(web) if !doors.web.is_empty() => web.change(doors.web),
-                        _ => running.web = web_server(&running.site, doors.web, self.verify)?,
+                        _ => running.web = web_server(&running.site, doors.web, &running.portal)?,
                     }
                 }
-                None => self.start(name, farm, doors, Kept::default())?,
+                None => self.start(name, farm, doors, (Kept::default(), None))?,
             }
         }
         self.links();
@@ -196,14 +222,19 @@ impl Role {
         let changed = self.farms.values().map(|running| running.site.changed());
         // Each of them is asked.
         let has_changed = changed.fold(self.kept.is_empty(), |all, one| all | one);
-        if !has_changed {
+        let portals = self.farms.iter();
+        let portals = portals.map(|(name, running)| (name.clone(), running.portal.kept()));
+        let portals: BTreeMap<_, _> = portals.collect();
+        if !has_changed && portals == self.portals {
             return;
         }
+        self.portals.clone_from(&portals);
         let farms =
             { self.farms.iter() }.map(|(name, running)| (name.clone(), running.site.kept()));
         let state = State {
             key: self.key.clone(),
             farms: farms.collect(),
+            portals,
         };
         let kept = codec::encode(&state);
         if kept.len() <= state_file::BYTES_MAX {
@@ -333,12 +364,12 @@ impl Running {
 fn web_server(
     site: &Arc<Site>,
     doors: Vec<Arc<Door>>,
-    verify: Verify,
+    portal: &Arc<Portal>,
 ) -> Result<Option<web::Server>, String> {
     if doors.is_empty() {
         return Ok(None);
     }
-    let server = web::Server::start(Arc::clone(site), doors, verify);
+    let server = web::Server::start(Arc::clone(site), doors, Arc::clone(portal));
     server.map(Some).map_err(|error| language::reason(&error))
 }
 

@@ -44,6 +44,9 @@ impl NameId {
     }
 }
 
+/// What stands in a token for no host.
+const NO_HOST: [u8; NAME_BYTES] = [0; NAME_BYTES];
+
 /// What a token says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claims {
@@ -51,8 +54,8 @@ pub struct Claims {
     pub farm: NameId,
     /// The user.
     pub user: UserId,
-    /// The host that the user had when the token was made.
-    pub host: NameId,
+    /// The host that the user had when the token was made; None: the directory decides, as for a logon.
+    pub host: Option<NameId>,
     /// When it expires, seconds since 1970.
     pub expires_s: u32,
 }
@@ -109,7 +112,7 @@ impl Key {
         bytes.extend_from_slice(&claims.expires_s.to_be_bytes());
         bytes.extend_from_slice(&claims.farm.0);
         bytes.extend_from_slice(&claims.user.0);
-        bytes.extend_from_slice(&claims.host.0);
+        bytes.extend_from_slice(&claims.host.map_or(NO_HOST, |host| host.0));
         let mac = hmac::sign(&self.0, &bytes);
         bytes.extend(mac.as_ref().iter().take(MAC_BYTES));
         [PREFIX, URL_SAFE_NO_PAD.encode(bytes).as_bytes(), END].concat()
@@ -156,7 +159,7 @@ fn claims(signed: &[u8]) -> Option<Claims> {
     Some(Claims {
         farm: NameId(*farm),
         user: UserId(*user),
-        host: NameId(*host),
+        host: (*host != NO_HOST).then_some(NameId(*host)),
         expires_s: u32::from_be_bytes(*expires),
     })
 }
@@ -171,7 +174,7 @@ mod tests {
         Claims {
             farm: NameId::of("office"),
             user: User::named("anna").unwrap().id,
-            host: NameId::of("ts1"),
+            host: Some(NameId::of("ts1")),
             expires_s: 2_000_000_000,
         }
     }
@@ -195,6 +198,18 @@ mod tests {
         assert_eq!(read(1_999_999_999), Ok(anna()));
         assert_eq!(read(2_000_000_000), Err(Refused::Expired));
         assert_eq!(read(u64::MAX), Err(Refused::Expired));
+    }
+
+    #[test]
+    fn a_token_without_a_host_is_as_long_and_says_so() {
+        let key = Key::new(&[7; 32]);
+        let any = Claims {
+            host: None,
+            ..anna()
+        };
+        let token = key.issue(&any);
+        assert_eq!(token.len(), key.issue(&anna()).len());
+        assert_eq!(key.read(text(&token), NameId::of("office"), 0), Ok(any));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::platform::Member;
 use crate::screen;
 use crate::traffic::Row;
 use crate::user::Role;
+use ::access::page::hidden;
 use maud::{Markup, html};
 use part::report::{Grade, Offer, Subject};
 use part::role::Level;
@@ -104,8 +105,4 @@ pub(super) fn of_subject(
             }
         } }
     }
-}
-
-pub(super) fn hidden(name: &str, value: &str) -> Markup {
-    html! { input type="hidden" name=(name) value=(value); }
 }

@@ -1,10 +1,10 @@
 //! Whether somebody is sure.
 
 use super::Page;
-use super::actions::hidden;
 use super::frame::head;
 use super::words::clean;
 use crate::user::Viewer;
+use ::access::page::hidden;
 use maud::{DOCTYPE, Markup, html};
 use part::report::Offer;
 

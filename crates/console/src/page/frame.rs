@@ -1,10 +1,10 @@
 //! What all pages have: the head, the navigation, the foot; and the pages without them.
 
-use super::actions::hidden;
 use super::machine::choices;
 use super::words::{clean, encode, moment, of_part, zone};
 use super::{Page, Shown, proxy, requests};
 use crate::platform::Platform;
+use ::access::page::{self as shared, hidden, mark};
 use maud::{DOCTYPE, Markup, html};
 use part::report::Grade;
 
@@ -12,33 +12,11 @@ use part::report::Grade;
 const PARTS: [&str; 5] = ["address", "volume", "guest", "cluster", "supervisor"];
 /// Parts of the navigation at most.
 const PARTS_MAX: usize = 12;
-/// The mark, as an icon of the browser.
-const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath \
-                    d='M1 8h14a7 7 0 0 1-14 0z' fill='%232f6fbf'/%3E%3Cpath d='M1 5h14' stroke='%232f6fbf' \
-                    stroke-width='2'/%3E%3C/svg%3E";
+/// What the pages call this program.
+pub const BRAND: &str = "Evenkeel";
 
 pub(super) fn head(title: &str, script: Option<&str>) -> Markup {
-    html! {
-        head {
-            meta charset="utf-8";
-            meta name="viewport" content="width=device-width, initial-scale=1";
-            meta name="color-scheme" content="light dark";
-            meta name="referrer" content="same-origin";
-            title { (title) " · Evenkeel" }
-            link rel="stylesheet" href="/style.css";
-            link rel="icon" href=(ICON);
-            @if let Some(script) = script { script src=(script) defer {} }
-        }
-    }
-}
-
-pub(super) fn mark() -> Markup {
-    html! {
-        svg.mark viewBox="0 0 16 16" aria-hidden="true" {
-            path d="M1 8h14a7 7 0 0 1-14 0z" {}
-            path d="M1 4.5h14v1.6H1z" {}
-        }
-    }
+    shared::head(title, BRAND, script)
 }
 
 /// A document with what is between the top and the foot.
@@ -252,31 +230,6 @@ fn foot(page: &Page, shown: &Shown<'_>) -> Markup {
     }
 }
 
-/// The form to sign in; `next` is the path to go to then.
-pub fn sign_in(wrong: Option<&str>, next: &str) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            (head("Sign in", None))
-            body.alone {
-                main.card {
-                    h1 { (mark()) "Evenkeel" }
-                    @if let Some(wrong) = wrong { p.wrong role="alert" { (clean(wrong)) } }
-                    form method="post" action="/sign-in" {
-                        (hidden("next", next))
-                        label for="user" { "User" }
-                        input #user name="user" autocomplete="username" autocapitalize="none" spellcheck="false"
-                            required autofocus;
-                        label for="password" { "Password" }
-                        input #password type="password" name="password" autocomplete="current-password" required;
-                        button.first type="submit" { "Sign in" }
-                    }
-                }
-            }
-        }
-    }
-}
-
 /// What a link that signs in once shows: a person presses the button, a program that looks at
 /// links does not.
 pub fn once(secret: &str) -> Markup {
@@ -299,28 +252,5 @@ pub fn once(secret: &str) -> Markup {
 
 /// An error as a page.
 pub fn failure(status: u16, words: &str) -> Markup {
-    let title = match status {
-        400 => "This request was not understood",
-        401 => "Sign in first",
-        403 => "This is not allowed",
-        404 => "There is no such page",
-        405 => "This is not possible here",
-        429 => "Too many attempts",
-        503 => "Not available now",
-        _ => "This did not work",
-    };
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            (head(title, None))
-            body.alone {
-                main.card {
-                    p.kind { "Error " (status) }
-                    h1 { (title) }
-                    @if !words.is_empty() { p { (clean(words)) } }
-                    p { a href="/" { "To the overview" } }
-                }
-            }
-        }
-    }
+    shared::failure(BRAND, status, words, "To the overview")
 }

@@ -20,17 +20,15 @@ mod requests;
 mod route;
 mod rows;
 pub mod screen;
-mod second_factor;
 mod state;
 mod table;
 mod traffic;
 mod words;
 
 pub use confirm::{Question, confirm};
-pub use frame::{failure, once, sign_in};
+pub use frame::{BRAND, failure, once};
 pub use requests::one as request;
 pub use route::route;
-pub use second_factor::second_factor;
 pub use table::table;
 pub use words::{decode, encode, time};
 
@@ -40,7 +38,11 @@ use crate::user::Viewer;
 use maud::Markup;
 
 /// The style sheet, `/style.css`.
-pub const STYLE: &str = concat!(include_str!("style.css"), include_str!("config/style.css"));
+pub const STYLE: &str = concat!(
+    include_str!("../../../access/src/page/base.css"),
+    include_str!("style.css"),
+    include_str!("config/style.css")
+);
 /// The script, `/live.js`. Every page works without it.
 pub const SCRIPT: &str = include_str!("live.js");
 

@@ -1,6 +1,6 @@
 //! A stick table with those of its entries that have the largest values.
 
-use super::actions::{are_there, hidden};
+use super::actions::are_there;
 use super::frame::below;
 use super::machine::{doubt_note, nobody};
 use super::requests::{cut, member};
@@ -12,6 +12,7 @@ use crate::inquiry::{Answer, Ask};
 use crate::platform::Member;
 use crate::traffic::{TableHead, Traffic};
 use crate::user::Role;
+use ::access::page::hidden;
 use maud::{Markup, html};
 use part::report::span;
 

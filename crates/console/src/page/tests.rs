@@ -203,7 +203,7 @@ fn hostile_names_are_escaped() {
         assert!(!html.contains("<script>"), "{page:?}");
     }
     for html in [
-        sign_in(Some("<script>"), "\"><script>"),
+        ::access::page::sign_in(BRAND, Some("<script>"), "\"><script>"),
         failure(404, "<script>"),
         once("\"><script>"),
     ] {

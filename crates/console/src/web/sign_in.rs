@@ -3,19 +3,21 @@
 
 use super::{Common, body, client, failure, field, fields, html, signed_in};
 use crate::access::{BY_LINK, COOKIE, DEVICE_COOKIE};
-use crate::page::{self, Page};
+use crate::page::{self, BRAND, Page};
 use crate::shared::{Shared, now_s};
 use crate::web::serve::From;
 use ::access::device;
+use ::access::origin;
+use ::access::page as pages;
 use ::access::proof::{Client, Refused};
-use ::access::session::LASTS_S;
+use ::access::session::{self, LASTS_S};
 use ::access::user::{SecondFactor, User, Users};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{HOST, LOCATION, ORIGIN, RETRY_AFTER, SET_COOKIE};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use maud::Markup;
 use part::lock;
@@ -48,8 +50,7 @@ fn with_cookie(path: &str, token: &str, lasts_s: u64) -> Response {
 }
 
 fn set_cookie(response: &mut Response, name: &str, value: &str, lasts_s: u64) {
-    let cookie =
-        format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={lasts_s}");
+    let cookie = session::set_cookie(name, value, lasts_s);
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         response.headers_mut().append(SET_COOKIE, cookie);
     }
@@ -57,17 +58,18 @@ fn set_cookie(response: &mut Response, name: &str, value: &str, lasts_s: u64) {
 
 /// Whether a form came from a page of this console, as far as the browser says where it came from.
 pub(super) fn is_own(headers: &HeaderMap, uri: &Uri) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else {
-        return headers
-            .get("sec-fetch-site")
-            .is_none_or(|site| site == "same-origin" || site == "none");
-    };
+    let text = |name: HeaderName| headers.get(name)?.to_str().ok();
     // HTTP/2 has it in `:authority`.
     let authority = uri.authority().map(Authority::as_str);
-    let host = authority.or_else(|| headers.get(HOST)?.to_str().ok());
-    let origin = origin.to_str().ok();
-    let origin = origin.and_then(|origin| origin.split_once("://"));
-    matches!((origin, host), (Some((_, origin)), Some(host)) if origin == host)
+    let host = authority.or_else(|| text(HOST));
+    // An origin that is no text is none of this console.
+    let origin = headers.get(ORIGIN);
+    let origin = origin.map(|origin| origin.to_str().unwrap_or_default());
+    origin::is_own(
+        origin,
+        text(HeaderName::from_static("sec-fetch-site")),
+        host,
+    )
 }
 
 /// The form.
@@ -80,7 +82,7 @@ pub(super) async fn form(
     let next = field(&query, "next");
     match signed_in(&shared, &headers) {
         Some(_) => to(next_of(&next)),
-        None => html(StatusCode::OK, page::sign_in(None, next_of(&next))),
+        None => html(StatusCode::OK, pages::sign_in(BRAND, None, next_of(&next))),
     }
 }
 
@@ -110,7 +112,7 @@ pub(super) async fn sign_in(
     match proved.await {
         Ok(user) => first(&shared, &user, next),
         Err(why) => {
-            let page = |words: &str| page::sign_in(Some(words), next);
+            let page = |words: &str| pages::sign_in(BRAND, Some(words), next);
             not_in(why, "The name or the password is wrong.", page)
         }
     }
@@ -123,14 +125,20 @@ fn first(shared: &Shared, user: &User, next: &str) -> Response {
         SecondFactor::None => begin(shared, user, next),
         SecondFactor::Codes(_) => {
             let half = lock(&shared.desk.sessions).half(&*shared.config(), name, now_s());
-            html(StatusCode::OK, page::second_factor(None, &half, next))
+            html(
+                StatusCode::OK,
+                pages::second_factor(BRAND, None, &half, next),
+            )
         }
         SecondFactor::Missing => {
             let words = format!(
                 "{name} needs a second factor to sign in, and has none. An administrator makes it: \
                  `evenkeel console second-factor {name}`."
             );
-            html(StatusCode::FORBIDDEN, page::sign_in(Some(&words), next))
+            html(
+                StatusCode::FORBIDDEN,
+                pages::sign_in(BRAND, Some(&words), next),
+            )
         }
     }
 }
@@ -142,7 +150,10 @@ fn second(shared: &Common, client: &Client<'_>, form: &[(String, String)], next:
     let found = name.as_ref().and_then(|name| config.find(name));
     let Some((account, second_factor)) = found else {
         let words = "This took too long. Sign in again.";
-        return html(StatusCode::FORBIDDEN, page::sign_in(Some(words), next));
+        return html(
+            StatusCode::FORBIDDEN,
+            pages::sign_in(BRAND, Some(words), next),
+        );
     };
     let user = User {
         account: account.clone(),
@@ -155,7 +166,7 @@ fn second(shared: &Common, client: &Client<'_>, form: &[(String, String)], next:
             begin(shared, &user, next)
         }
         Err(why) => {
-            let page = |words: &str| page::second_factor(Some(words), &half, next);
+            let page = |words: &str| pages::second_factor(BRAND, Some(words), &half, next);
             let words =
                 "The code is wrong, or was used. The app shows another one every 30 seconds.";
             not_in(why, words, page)

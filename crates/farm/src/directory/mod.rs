@@ -151,7 +151,7 @@ impl Directory {
     /// # Errors
     /// There is none.
     pub fn decide_token(&mut self, claims: &Claims, now_ms: u64) -> Result<Decision, NoHost> {
-        self.decide_from(claims.user, "", Some(claims.host), now_ms)
+        self.decide_from(claims.user, "", claims.host, now_ms)
     }
 
     fn decide_from(

@@ -24,6 +24,7 @@ pub(crate) fn farm(balance: Balance, weights: &[u32]) -> Farm {
         tokens: Tokens::default(),
         maxconn: 100,
         users: Default::default(),
+        portal: None,
         web: Vec::new(),
         gateway: None,
     }
@@ -183,7 +184,7 @@ fn a_token_leads_to_its_host_where_the_directory_knows_nothing() {
     let claims = Claims {
         farm: NameId::of("office"),
         user: user("anna").id,
-        host: NameId::of("ts2"),
+        host: Some(NameId::of("ts2")),
         expires_s: 0,
     };
     let mut directory = directory(Balance::Load, &[100, 1]);
@@ -191,7 +192,7 @@ fn a_token_leads_to_its_host_where_the_directory_knows_nothing() {
     assert_eq!((decision.host.as_str(), decision.why), ("ts2", Why::Token));
     // What the directory knows takes precedence, and a host that is gone leads nowhere.
     let other = Claims {
-        host: NameId::of("ts1"),
+        host: Some(NameId::of("ts1")),
         ..claims
     };
     assert_eq!(directory.decide_token(&other, 1).unwrap().host, "ts2");
@@ -200,6 +201,20 @@ fn a_token_leads_to_its_host_where_the_directory_knows_nothing() {
         directory.decide_token(&claims, 100_000).unwrap().host,
         "ts1"
     );
+}
+
+#[test]
+fn a_token_without_a_host_leads_to_the_most_room() {
+    let claims = Claims {
+        farm: NameId::of("office"),
+        user: user("anna").id,
+        host: None,
+        expires_s: 0,
+    };
+    let mut directory = directory(Balance::Load, &[1, 100]);
+    let decision = directory.decide_token(&claims, 0).unwrap();
+    assert_eq!(decision.host, "ts2");
+    assert!(matches!(decision.why, Why::Room { .. }), "{decision:?}");
 }
 
 fn directory_with_lost() -> Directory {

@@ -16,8 +16,7 @@ pub use visitor::Visitor;
 use crate::body::Body;
 use crate::config::GATEWAY_PATH;
 use crate::site::Site;
-use access::proof::{Desk, Verify};
-use access::session::Sessions;
+use access::proof::Desk;
 use authentication::{Identity, identify};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{
@@ -47,21 +46,18 @@ const EXPIRE: Duration = Duration::from_secs(5);
 /// The gateway of a farm.
 pub struct Gateway {
     site: Arc<Site>,
-    desk: Desk,
+    desk: Arc<Desk>,
     pairs: Pairs,
 }
 
 impl Gateway {
-    /// The gateway of this farm.
-    ///
-    /// # Errors
-    /// The system has no random numbers.
-    pub fn new(site: Arc<Site>, verify: Verify) -> Result<Gateway, String> {
-        Ok(Gateway {
+    /// The gateway of this farm; passwords are verified at `desk`.
+    pub fn new(site: Arc<Site>, desk: Arc<Desk>) -> Gateway {
+        Gateway {
             site,
-            desk: Desk::new("farm", Sessions::new(None)?, verify),
+            desk,
             pairs: Pairs::default(),
-        })
+        }
     }
 
     /// Ends what waits too long, again and again.

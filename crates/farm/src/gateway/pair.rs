@@ -88,7 +88,7 @@ impl Pairs {
                     ended,
                 }));
             }
-            // The same half again: the client has begun anew, and the old one ends.
+            // The same half again: the client has restarted, and the old one ends.
             (half, _) => half,
         };
         let own = all.values().filter(|one| one.visitor.from == visitor.from);

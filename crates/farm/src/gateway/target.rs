@@ -82,6 +82,7 @@ mod tests {
             maxconn: 10,
             users: Default::default(),
             web: Vec::new(),
+            portal: None,
             gateway: Some(Gateway {
                 name: "gate.example.org".to_owned(),
                 port: 443,

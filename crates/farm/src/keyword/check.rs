@@ -1,7 +1,7 @@
 //! What is wrong with `farm` sections, beyond single lines.
 
 use super::section::{Bind, Draft, Farm};
-use super::{codes, gateway};
+use super::{codes, entrance, gateway};
 use crate::certificate;
 use configuration::Context;
 use configuration::outside::Unreadable;
@@ -22,6 +22,7 @@ pub(super) fn wrong(draft: &Draft, context: &Context) -> Vec<Diagnostic> {
         wrong.extend(missing(farm));
         wrong.extend(hosts(farm));
         wrong.extend(no_key(farm, context));
+        wrong.extend(entrance::incomplete(farm));
         wrong.extend(gateway::incomplete(farm));
     }
     let farms = draft.farms.iter();
@@ -95,7 +96,7 @@ fn unreadable(keyword: &str, file: &Written<PathBuf>, why: &str) -> Diagnostic {
     Diagnostic::error(&codes::CERTIFICATE, file.span, told)
 }
 
-fn read(
+pub(super) fn read(
     keyword: &str,
     file: &Written<PathBuf>,
     context: &mut Context,

@@ -11,7 +11,7 @@ pub(super) static OF_ACCESS: Codes = Codes {
     value: &VALUE,
     twice: &TWICE,
     no_user: &NO_USER,
-    no_pam_users: &NO_USER,
+    no_pam_users: &NO_PAM_USERS,
 };
 
 language::codes! {
@@ -31,7 +31,8 @@ language::codes! {
     MISSING = "E0980", "farm section without an address or without hosts",
         "A `farm` section needs a line `bind`, where clients come in, and a line `host` for each session host.";
     CERTIFICATE = "E0981", "unusable certificate or key of a farm",
-        "The file of `crt` has the certificate with its issuers and its private key in PEM format. The file of `token-key` has \
+        "The file of `crt` has the certificate with its issuers and its private key in PEM format, that of `icon` a square PNG of at \
+         most 64 KiB. The file of `token-key` has \
          32 to 1024 bytes, such as those that `head -c 32 /dev/urandom` prints.";
     TOO_MANY = "E0982", "too many lines or sections",
         "A file has at most 16 `farm` sections, a section at most 64 hosts and 8 `bind` lines.";
@@ -42,8 +43,17 @@ language::codes! {
         "The certificate of a `bind` line is not valid for the `name` of the farm, or that of a `web` line for the name of the \
          gateway. Clients that connect to this name show a \
          warning, or refuse. Use a certificate that has the name among its alternative names.";
-    NO_USER = "E0985", "line for a group that is unknown",
-        "The line `users` names a group that the `userlist` does not have. The nearest name is shown.";
+    NO_USER = "E0985", "line for a user or a group that is unknown",
+        "A line `users`, `app`, `desktop`, `second-factor` or `pam` names a user or a group that neither the `userlist` nor the \
+         lines `pam` have. The nearest name is shown.";
+    INCOMPLETE = "E0986", "incomplete portal",
+        "A portal needs a line `portal` with its address, a line `web`, where it listens for HTTPS, users who may sign in (`users` or `pam`), and something that they may \
+         start (`desktop` or `app`).";
+    NO_SECOND = "W0987", "users without the second factor that is required",
+        "The line `second-factor required` demands a second factor of all users, but no line `second-factor user` gives these \
+         one, so they cannot sign in. `evenkeel console second-factor NAME` makes one and prints the line to add.";
+    NO_PAM_USERS = "W0988", "PAM without users",
+        "The section says how the system checks passwords, but no line `pam user` or `pam group` says whose. Add one.";
     INCOMPLETE_GATEWAY = "E0989", "incomplete gateway",
-        "A gateway needs a line `web`, where it listens for HTTPS, and a line `users` for those who may use it.";
+        "A gateway needs a line `web`, where it listens for HTTPS, and a line `users` or `pam` for those who may use it.";
 }

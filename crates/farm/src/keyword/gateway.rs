@@ -1,19 +1,14 @@
-//! The lines of a `farm` section for its gateway: where it listens, its address, and who may use it.
+//! The lines of a `farm` section for its gateway: where it listens, and its address.
 
 use super::section::{Bind, Draft, Farm, binds, many, once};
 use super::settings::time;
 use super::{LineBuilder, codes};
 use crate::config::{self, GATEWAY_PATH};
-use access::keyword::{Known, listed, named};
-use access::user::List;
-use configuration::{Context, Exchange};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
 use language::{Diagnostic, Span, Written};
 use std::ops::RangeInclusive;
 
-/// Groups of a line.
-const GROUPS_MAX: usize = 64;
 /// The port of HTTPS.
 const HTTPS: u16 = 443;
 /// The bounds of times, milliseconds.
@@ -24,14 +19,6 @@ const LIMIT_MS: RangeInclusive<u32> = 60_000..=2_073_600_000;
 pub(super) struct Gateway {
     pub(super) web: Vec<Bind>,
     pub(super) gateway: Option<Written<config::Gateway>>,
-    users: Option<Users>,
-}
-
-/// A line `users`.
-#[derive(Debug)]
-struct Users {
-    list: Written<String>,
-    groups: Vec<Written<String>>,
 }
 
 fn web(draft: &mut Draft, args: &mut Args<'_>) -> Built {
@@ -86,54 +73,6 @@ fn address(text: &str) -> Result<(String, u16), &'static str> {
     }
 }
 
-fn users(draft: &mut Draft, args: &mut Args<'_>) -> Built {
-    let farm = once(draft, args, "users")?;
-    let list = named(args.required("the name of a `userlist`")?);
-    let mut groups = Vec::new();
-    while let Some(word) = args.next() {
-        let group = word.str().strip_prefix("group:");
-        let group = group.filter(|group| !group.is_empty());
-        let group = group.ok_or_else(|| args.unfit(word, "not `group:NAME`"))?;
-        if groups.len() >= GROUPS_MAX {
-            return Err(args.unfit(word, "more than 64 groups"));
-        }
-        groups.push(Written::new(group.to_owned(), word.span));
-    }
-    farm.gateway.users = Some(Users { list, groups });
-    Ok(())
-}
-
-/// The users of a farm. What is wrong with the line is told here.
-pub(super) fn users_of(farm: &Farm, context: &mut Context, exchange: &mut Exchange) -> List {
-    let Some(line) = &farm.gateway.users else {
-        return List::default();
-    };
-    // A list that does not exist is told elsewhere.
-    let Some((mut users, groups)) = listed(&line.list, exchange) else {
-        return List::default();
-    };
-    let known = Known {
-        list: Some(line.list.value.clone()),
-        has_pam: false,
-    };
-    for group in &line.groups {
-        if !groups.contains(&group.value) {
-            let names = groups.iter().map(String::as_str);
-            context.tell(codes::OF_ACCESS.unknown(("group", group), names, &known));
-        }
-    }
-    if !line.groups.is_empty() {
-        users.retain(|user| {
-            let mut groups = line.groups.iter();
-            groups.any(|group| user.account.groups.contains(&group.value))
-        });
-    }
-    List {
-        users,
-        ..List::default()
-    }
-}
-
 /// What a gateway lacks.
 pub(super) fn incomplete(farm: &Farm) -> Vec<Diagnostic> {
     let Some(gateway) = &farm.gateway.gateway else {
@@ -141,14 +80,18 @@ pub(super) fn incomplete(farm: &Farm) -> Vec<Diagnostic> {
     };
     let helps = [
         (
-            "web",
+            &["web"][..],
             "add `web [ADDRESS]:PORT crt FILE`, such as `web :443 crt /etc/evenkeel/desktop.pem`",
         ),
-        ("users", "add `users NAME` with the name of a `userlist`"),
+        (
+            &["users", "pam"],
+            "add `users NAME` with the name of a `userlist`",
+        ),
     ];
-    let missing = helps.into_iter().filter(|(keyword, _)| !farm.has(keyword));
-    let told = |(keyword, help)| {
-        let told = format!("the gateway has no '{keyword}' line");
+    let helps = helps.into_iter();
+    let missing = helps.filter(|(keywords, _)| !keywords.iter().any(|one| farm.has(one)));
+    let told = |(keywords, help): (&[&str], &str)| {
+        let told = format!("the gateway has no '{}' line", keywords.join("' or '"));
         Diagnostic::error(&codes::INCOMPLETE_GATEWAY, gateway.span, told).help(help)
     };
     missing.map(told).collect()
@@ -165,8 +108,8 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
         places: &["farm"],
         syntax: "web [<address>]:<port> crt <file>",
         doc: "Where the farm listens for HTTPS: an IP address and a port, at most 8 lines. A virtual address may be named before \
-            the machine has it. `crt` is a certificate with its issuers and its private key in PEM format. The gateway is \
-            there. A port below 1024 can be added only by a restart.",
+            the machine has it. `crt` is a certificate with its issuers and its private key in PEM format. The gateway and \
+            the portal are there. A port below 1024 can be added only by a restart.",
         example: "web 192.0.2.10:443 crt /etc/evenkeel/desktop.pem",
         build: web,
     },
@@ -180,13 +123,5 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
             user has to authenticate again, which clients do by themselves. Without them there is no such limit.",
         example: "gateway https://desktop.example.org/remoteDesktopGateway/ idle 2h session 12h",
         build: gateway,
-    },
-    Keyword {
-        places: &["farm"],
-        syntax: "users <userlist> [group:<name>...]",
-        doc: "Who may use the gateway: the users of this `userlist`, or only those of these groups. Hosts authenticate users \
-            themselves. A user whom a reload removes gets no new tunnel.",
-        example: "users operators group:staff",
-        build: users,
     },
 ];

@@ -2,7 +2,9 @@
 
 mod check;
 pub mod codes;
+mod entrance;
 mod gateway;
+mod portal;
 mod section;
 mod settings;
 #[cfg(test)]
@@ -29,6 +31,7 @@ pub static PART: Part = Part {
     name: NAME,
     sections: Sections {
         names: &[("farm", "Session hosts of remote desktops behind one name.")],
+        secrets: &["secret"],
         ..Sections::NONE
     },
     documented: || {
@@ -60,6 +63,7 @@ type LineBuilder = configuration::LineBuilder<Draft>;
 static LINES: &[Family<LineBuilder>] = &[
     ("Remote desktops", section::LINES),
     ("Remote desktops", settings::LINES),
+    ("Remote desktops", portal::LINES),
     ("Remote desktops", gateway::LINES),
 ];
 
@@ -116,6 +120,9 @@ fn build(farm: &section::Farm, context: &mut Context, exchange: &mut Exchange) -
     };
     let web = binds(&farm.gateway.web, gateway::web_name(farm));
     let binds = binds(&farm.binds, check::name(farm));
+    let users = entrance::users(farm, context, exchange);
+    let first = binds.first().map(|bind: &Bind| &bind.pem[..]);
+    let portal = entrance::portal(farm, first.filter(|pem| !pem.is_empty()), context);
     let key = { farm.key.as_ref() }.and_then(|file| check::key(file, context));
     Farm {
         name: farm
@@ -135,7 +142,8 @@ fn build(farm: &section::Farm, context: &mut Context, exchange: &mut Exchange) -
             lifetime_ms: farm.settings.lifetime_ms,
         },
         maxconn: farm.settings.maxconn,
-        users: gateway::users_of(farm, context, exchange),
+        users,
+        portal,
         web,
         gateway: { farm.gateway.gateway.as_ref() }.map(|gateway| gateway.value.clone()),
     }

@@ -1,6 +1,7 @@
 //! The section `farm`: its first line, and the lines for its address and its hosts.
 
 use super::gateway::Gateway;
+use super::portal::Portal;
 use super::{LineBuilder, codes};
 use crate::config::{self, Balance, Check, Host, PORT, Sessions};
 use language::arguments::{Args, Built, section_name};
@@ -29,6 +30,7 @@ pub(super) struct Farm {
     pub(super) hosts: Vec<NamedHost>,
     pub(super) key: Option<Written<PathBuf>>,
     pub(super) settings: Settings,
+    pub(super) portal: Portal,
     pub(super) gateway: Gateway,
     /// Keywords that were given, also in lines that were refused, and where.
     given: Vec<(&'static str, Span)>,
@@ -60,6 +62,12 @@ pub(super) struct NamedHost {
 }
 
 impl Farm {
+    /// Where a keyword was given first.
+    pub(super) fn place(&self, keyword: &str) -> Option<Span> {
+        let found = self.given.iter().find(|(known, _)| *known == keyword);
+        found.map(|(_, span)| *span)
+    }
+
     /// Whether a keyword was given, also if its line was refused.
     pub(super) fn has(&self, keyword: &str) -> bool {
         self.given.iter().any(|(known, _)| *known == keyword)
@@ -72,7 +80,7 @@ pub(super) struct Draft {
     pub(super) farms: Vec<Farm>,
 }
 
-fn name(kind: &str, word: &Word) -> Result<Written<String>, Diagnostic> {
+pub(super) fn name(kind: &str, word: &Word) -> Result<Written<String>, Diagnostic> {
     let name = section_name(kind, word, &codes::NAME)?;
     if name.len() > NAME_MAX || name.starts_with('.') || name.contains(':') || name.is_empty() {
         let told = format!("'{name}' cannot be the name of a {kind}");
@@ -82,7 +90,7 @@ fn name(kind: &str, word: &Word) -> Result<Written<String>, Diagnostic> {
     Ok(Written::new(name.to_owned(), word.span))
 }
 
-fn taken(name: &Written<String>, what: &str, first: Span) -> Diagnostic {
+pub(super) fn taken(name: &Written<String>, what: &str, first: Span) -> Diagnostic {
     let told = format!("duplicate {what} '{}'", name.value);
     let told = Diagnostic::error(&codes::NAME, name.span, told).label("this name is taken");
     told.also(first, "first used here")
@@ -113,6 +121,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
             lifetime_ms: config::Tokens::default().lifetime_ms,
             maxconn: config::MAXCONN,
         },
+        portal: Portal::default(),
         gateway: Gateway::default(),
         given: Vec::new(),
     });

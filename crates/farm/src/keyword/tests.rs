@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{self, Balance, Check, Host, Sessions};
+use access::user::SecondFactor;
 use configuration::outside::{Outside, Prepared, PreparedFile, Secret};
 use configuration::{Account, Accounts, Export, LoadOptions, Loaded, Password, Recording, Words};
 use lab::pki::{Authority, Leaf};
@@ -28,6 +29,7 @@ fn outside() -> Outside {
         ("/farm.key", vec![7; 32]),
         ("/etc/evenkeel/farm.key", vec![7; 32]),
         ("/short.key", vec![7; 31]),
+        ("/icon.png", crate::icon::draw(crate::icon::Drawn::App, 48)),
     ];
     for (name, bytes) in files {
         let bytes = Secret::new(bytes);
@@ -98,6 +100,7 @@ fn a_section_comes_to_what_its_lines_say() {
         tokens: Tokens::default(),
         maxconn: 2_000,
         users: Default::default(),
+        portal: None,
         web: Vec::new(),
         gateway: None,
     };
@@ -191,6 +194,112 @@ fn each_mistake_is_told_at_its_line() {
     insta::assert_snapshot!(text);
 }
 
+/// The lines of a portal that has all it needs.
+const PORTAL: &[&str] = &[
+    "portal https://Desktop.example.org:8443/",
+    "web :443 crt /desktop.pem",
+    "users operators",
+    "desktop \"Full desktop\"",
+];
+
+#[test]
+fn a_portal_has_what_its_lines_say() {
+    let lines = [
+        "portal https://Desktop.example.org:8443/",
+        "web :443 crt /desktop.pem",
+        "users operators group:staff",
+        "second-factor user anna secret GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+        "desktop \"Full desktop\"",
+        "app word \"Word\" path \"||WINWORD\" args \"/n /q\" icon /icon.png groups staff",
+        "sign crt /etc/evenkeel/desktop.pem",
+    ];
+    let office = farm(&lines);
+    let names: Vec<_> = office
+        .users
+        .users
+        .iter()
+        .map(|one| one.account.name.as_str())
+        .collect();
+    assert_eq!(names, ["anna"]);
+    let second = &office.users.users[0].second_factor;
+    assert_eq!(
+        *second,
+        SecondFactor::Codes(b"12345678901234567890".to_vec())
+    );
+    let portal = office.portal.unwrap();
+    assert_eq!(portal.authority, "desktop.example.org:8443");
+    assert_eq!(portal.desktop.unwrap().title, "Full desktop");
+    let word = &portal.apps[0];
+    let texts = [&word.name, &word.title, &word.path, &word.args];
+    assert_eq!(texts, ["word", "Word", "||WINWORD", "/n /q"]);
+    assert_eq!(
+        (word.icon.is_empty(), &*word.groups),
+        (false, &["staff".to_owned()][..])
+    );
+    assert_ne!(portal.signs, office.binds[0].pem);
+    let plain = farm(PORTAL);
+    assert_eq!(plain.portal.unwrap().signs, plain.binds[0].pem);
+    assert_eq!(plain.users.users.len(), 2);
+}
+
+#[test]
+fn each_mistake_of_a_portal_is_told_at_its_line() {
+    let table: &[&[&str]] = &[
+        &["portal http://desktop.example.org/"],
+        &["portal https://desktop.example.org/rdweb/"],
+        &["portal https://desk top/"],
+        &["portal https://a:0/"],
+        &["users"],
+        &["users nobody"],
+        &["users operators staff"],
+        &["users operators group:staf"],
+        &["desktop \"\""],
+        &["desktop \"A\" for staff"],
+        &["desktop \"A\" groups staf"],
+        &["app"],
+        &["app word \"Word\""],
+        &["app desktop \"Word\" path a"],
+        &["app w/rd \"Word\" path a"],
+        &["app word \"Word\" path a", "app word \"Word\" path a"],
+        &["app word \"Word\" path a hosts ts1"],
+        &["app word \"Word\" path a icon /farm.key"],
+        &["app word \"Word\" path a icon /missing.png"],
+        &["app word \"Word\" path a groups"],
+        &["sign crt /farm.key"],
+        &["sign key /desktop.pem"],
+        &["second-factor user anna secret AAAA"],
+        &["second-factor user carl secret GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"],
+        &["second-factor required"],
+        &["second-factor"],
+        &["pam group"],
+        &["pam service login"],
+    ];
+    let mut text = String::new();
+    for lines in table {
+        let own = |line: &&&str| {
+            let keyword = line.split(' ').next().unwrap_or_default();
+            !lines
+                .iter()
+                .any(|one| one.split(' ').next() == Some(keyword))
+        };
+        let rest: Vec<&str> = PORTAL.iter().filter(own).copied().collect();
+        text.push_str(&format!(
+            "{}\n{}\n",
+            lines.join("; "),
+            with(&[lines, &rest[..]].concat())
+        ));
+    }
+    for alone in [
+        &["users operators"][..],
+        &["app word \"Word\" path a"],
+        &["portal https://desktop.example.org/"],
+        &["portal https://desktop.example.org/", "users operators"],
+    ] {
+        text.push_str(&format!("{}\n{}\n", alone.join("; "), with(alone)));
+    }
+    insta::assert_snapshot!(text);
+}
+
 #[test]
 fn a_gateway_has_the_users_of_its_groups() {
     let lines = |users| {
@@ -241,6 +350,11 @@ fn every_example_loads() {
                 row.example,
             ]),
             _ if row.name == "bind" => section(&[row.example, "host ts9 10.0.0.19"]),
+            _ if portal::LINES.iter().any(|line| line.syntax == row.syntax) => {
+                let own = |line: &&&str| !line.starts_with(row.name);
+                let rest: Vec<&str> = PORTAL.iter().filter(own).copied().collect();
+                section(&[BEGIN, &[row.example], &rest[..]].concat())
+            }
             _ => section(&[
                 "bind :3389 crt /desktop.pem",
                 "host ts9 10.0.0.19",

@@ -81,7 +81,7 @@ impl Site {
         let token = inner.key.issue(&Claims {
             farm: self.id,
             user: user.id,
-            host: NameId::of(&decision.host),
+            host: Some(NameId::of(&decision.host)),
             expires_s: u32::try_from(expires_ms / 1_000).unwrap_or(u32::MAX),
         });
         Some(Redirection {
@@ -89,6 +89,24 @@ impl Site {
             load_balance_info: token,
             target_fqdn: inner.farm.name.clone(),
         })
+    }
+}
+
+impl Site {
+    /// Makes a token for a user who starts something at the portal, without its end. It names no host: the
+    /// directory decides when the client comes.
+    pub fn ticket(&self, user: &User, from: IpAddr, title: &str) -> String {
+        let mut inner = lock(&self.inner);
+        let now = Moment::now();
+        let expires_ms = now.unix_ms.saturating_add(inner.farm.tokens.lifetime_ms);
+        let token = inner.key.issue(&Claims {
+            farm: self.id,
+            user: user.id,
+            host: None,
+            expires_s: u32::try_from(expires_ms / 1_000).unwrap_or(u32::MAX),
+        });
+        inner.note(user, from, "portal", "a .rdp file", title);
+        String::from_utf8_lossy(&token).trim_end().to_owned()
     }
 }
 
@@ -102,7 +120,7 @@ impl Inner {
                         id: claims.user,
                         name: String::new(),
                     };
-                    return Said::Who(user, Some(claims.host));
+                    return Said::Who(user, claims.host);
                 }
                 Err(refused) => {
                     self.counters.tokens += 1;

@@ -225,6 +225,22 @@ impl Site {
         inner.agreement.directory.users().map(session).collect()
     }
 
+    /// The session of a user: the host, and for how long it has been without a connection, milliseconds;
+    /// None: there is a connection, or a logon is pending.
+    pub fn session_of(&self, user: UserId) -> Option<(String, Option<u64>)> {
+        let inner = lock(&self.inner);
+        let entry = inner.agreement.directory.user(user)?;
+        let now_ms = Moment::now().boottime_ms;
+        let keep_ms = inner.farm.sessions.keep_ms;
+        let left_ms = match (entry.presence, entry.until_ms) {
+            (Presence::Left, Some(until)) => {
+                Some(keep_ms.saturating_sub(until.saturating_sub(now_ms)))
+            }
+            _ => None,
+        };
+        Some((entry.host.clone(), left_ms))
+    }
+
     /// What a user got, and would get now. None: the farm has never seen the user.
     pub fn why(&self, user: &User) -> Option<AskedFarm> {
         let inner = lock(&self.inner);

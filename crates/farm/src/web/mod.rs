@@ -1,15 +1,15 @@
-//! The HTTPS of a farm: a thread with its addresses `web`. The gateway gets the requests for its path; there
-//! is nothing at others.
+//! The HTTPS of a farm: a thread with its addresses `web`. The gateway gets the requests for its path, the
+//! portal all others.
 
 use crate::body::Body;
 use crate::gateway::{Gateway, Visitor};
+use crate::portal::Portal;
 use crate::server::{Door, Listens, Place, Secure, accept_all, keep_alive};
 use crate::site::Site;
-use access::proof::Verify;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::io;
@@ -40,19 +40,23 @@ impl Server {
     ///
     /// # Errors
     /// The system has no thread or descriptor left.
-    pub fn start(site: Arc<Site>, doors: Vec<Arc<Door>>, verify: Verify) -> io::Result<Server> {
+    pub fn start(
+        site: Arc<Site>,
+        doors: Vec<Arc<Door>>,
+        portal: Arc<Portal>,
+    ) -> io::Result<Server> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(VERIFIED_MAX)
             .build()?;
-        let gateway = Gateway::new(Arc::clone(&site), verify).map_err(io::Error::other)?;
-        let gateway = Arc::new(gateway);
+        let gateway = Arc::new(Gateway::new(Arc::clone(&site), portal.desk()));
         let (sender, receiver) = watch::channel(doors);
         let thread = thread::Builder::new().name("farm/web".to_owned());
         thread.spawn(move || {
             let web = Web {
                 site,
                 gateway: Arc::clone(&gateway),
+                portal,
             };
             runtime.block_on(async {
                 tokio::select! {
@@ -82,6 +86,7 @@ impl Server {
 struct Web {
     site: Arc<Site>,
     gateway: Arc<Gateway>,
+    portal: Arc<Portal>,
 }
 
 impl Listens for Web {
@@ -111,8 +116,8 @@ impl Listens for Web {
         let visitor = Visitor::new(place, here.ip(), secure.channels);
         let visitor = Arc::new(visitor);
         let service = service_fn(move |request: Request<Incoming>| {
-            let (gateway, visitor) = (Arc::clone(&self.gateway), Arc::clone(&visitor));
-            async move { Ok::<_, Infallible>(answer(&gateway, visitor, request).await) }
+            let (web, visitor) = (self.clone(), Arc::clone(&visitor));
+            async move { Ok::<_, Infallible>(web.answer(visitor, request).await) }
         });
         let mut builder = http1::Builder::new();
         builder
@@ -127,20 +132,11 @@ impl Listens for Web {
     }
 }
 
-async fn answer(
-    gateway: &Arc<Gateway>,
-    visitor: Arc<Visitor>,
-    request: Request<Incoming>,
-) -> Response<Body> {
-    match gateway.takes(request.uri().path()) {
-        true => gateway.handle(visitor, request).await,
-        false => elsewhere(),
+impl Web {
+    async fn answer(&self, visitor: Arc<Visitor>, request: Request<Incoming>) -> Response<Body> {
+        match self.gateway.takes(request.uri().path()) {
+            true => self.gateway.handle(visitor, request).await,
+            false => self.portal.respond(visitor.from, request).await,
+        }
     }
-}
-
-/// What is at other paths.
-fn elsewhere() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NOT_FOUND;
-    response
 }

@@ -615,3 +615,38 @@ fn a_user_authenticates_again_and_the_tunnel_goes_on() {
     assert_eq!(number(&role, "gateway expired"), 0);
     assert_eq!(number(&role, "tunnels"), 1);
 }
+
+#[test]
+fn what_is_not_for_the_gateway_is_for_the_portal() {
+    let (mut farm, _, web) = site(&[]);
+    farm.portal = Some(farm::config::Portal {
+        authority: "desktop.example.org".to_owned(),
+        desktop: Some(farm::config::Desktop {
+            title: "Full desktop".to_owned(),
+            groups: Vec::new(),
+        }),
+        apps: Vec::new(),
+        signs: farm.binds[0].pem.clone(),
+    });
+    let _role = role(&farm, None);
+    let mut client = Client::new(web);
+    let form = "user=anna&password=secret";
+    let request = format!(
+        "POST /sign-in HTTP/1.1\r\nHost: desktop.example.org\r\nOrigin: https://desktop.example.org\r\n\
+         Content-Length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    client.0.write_all(request.as_bytes()).expect("a request");
+    let mut bytes = vec![0; 4_096];
+    let read = client.0.read(&mut bytes).expect("a response");
+    let text = String::from_utf8_lossy(&bytes[..read]);
+    assert!(text.starts_with("HTTP/1.1 303"), "{text}");
+    assert!(
+        text.contains("set-cookie: __Host-evenkeel-desktop="),
+        "{text}"
+    );
+    assert!(
+        text.contains("content-security-policy: default-src 'none'"),
+        "{text}"
+    );
+}

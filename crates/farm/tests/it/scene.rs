@@ -108,6 +108,7 @@ pub fn farm(hosts: &[SocketAddr]) -> (Farm, SocketAddr) {
         },
         maxconn: 100,
         users: Default::default(),
+        portal: None,
         web: Vec::new(),
         gateway: None,
     };
@@ -125,7 +126,7 @@ pub fn payload(farm: &Farm) -> Vec<u8> {
 /// What the program lends the role.
 pub fn program() -> Program {
     Program {
-        confine: || Ok(()),
+        confine: |_| Ok(()),
         verify: |account, password| account.password == Password::Clear(password.to_vec()),
     }
 }

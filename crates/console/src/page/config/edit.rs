@@ -1,9 +1,9 @@
 //! The editor, what a check finds, and the last look before a version is made.
 
-use super::super::actions::hidden;
 use super::super::words::clean;
 use super::super::{Page, Shown, frame};
 use super::{difference, highlight, reason};
+use ::access::page::hidden;
 use maud::{Markup, PreEscaped, html};
 use part::versions::{Difference, Finding, Findings};
 

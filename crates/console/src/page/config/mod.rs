@@ -8,10 +8,10 @@ mod highlight;
 pub use edit::{Editing, Meanwhile, editor, findings, review};
 pub use file::{Viewed, file};
 
-use super::actions::hidden;
 use super::words::{clean, date, encode, moment};
 use super::{Page, Shown, frame, state};
 use crate::user::Role;
+use ::access::page::hidden;
 use maud::{Markup, html};
 use part::report::Grade;
 use part::versions::{Difference, File, Files, Stage, Version, Versions};

@@ -1,0 +1,103 @@
+//! Writes the pages of a sample portal as files, with the style sheet and the icons beside them, to look at
+//! them: `cargo run -p evenkeel-farm --example portal -- DIRECTORY`.
+
+use access::session::Visitor;
+use farm::config::{App, Desktop};
+use farm::portal::offer::Offer;
+use farm::portal::page::{List, STYLE, list};
+use std::path::Path;
+use std::{env, fs, io};
+
+const BRAND: &str = "desktop.example.org";
+
+fn app(name: &str, title: &str) -> App {
+    App {
+        name: name.to_owned(),
+        title: title.to_owned(),
+        path: format!("||{name}"),
+        args: String::new(),
+        icon: Vec::new(),
+        groups: Vec::new(),
+    }
+}
+
+fn main() -> io::Result<()> {
+    let Some(directory) = env::args_os().nth(1) else {
+        return Err(io::Error::other("usage: portal DIRECTORY"));
+    };
+    let directory = Path::new(&directory).join("portal");
+    fs::create_dir_all(directory.join("icon"))?;
+    let desktop = Desktop {
+        title: "Full desktop".to_owned(),
+        groups: Vec::new(),
+    };
+    let long = "Extraordinarily_long_title_that_nothing_can_break_".repeat(3);
+    let apps = [
+        app("word", "Word"),
+        app("excel", "Excel"),
+        app("erp", "Orders and stock"),
+        app("cad", "Construction"),
+    ];
+    let odd = [app("long", &long), app("rtl", "<b>\u{202e}txt</b>")];
+    let offers: Vec<Offer<'_>> = { [Offer::Desktop(&desktop)].into_iter() }
+        .chain(apps.iter().map(Offer::App))
+        .collect();
+    let odd: Vec<Offer<'_>> = odd.iter().map(Offer::App).collect();
+    for offer in offers.iter().chain(&odd) {
+        let file = directory.join("icon").join(format!("{}.png", offer.name()));
+        fs::write(file, offer.icon())?;
+    }
+    write(&directory, &offers, &odd)
+}
+
+/// Writes the pages.
+fn write(directory: &Path, offers: &[Offer<'_>], odd: &[Offer<'_>]) -> io::Result<()> {
+    let visitor = Visitor {
+        name: "anna".to_owned(),
+        unlisted: false,
+        csrf: "sample".to_owned(),
+    };
+    let away = ("ts1".to_owned(), Some(14 * 60_000));
+    let here = ("ts2".to_owned(), None);
+    let page = |offers, session| {
+        let list = list(&List {
+            brand: BRAND,
+            visitor: &visitor,
+            offers,
+            session,
+            authority: BRAND,
+        });
+        // Files are beside it.
+        let html = list.into_string();
+        html.replace("href=\"/style.css", "href=\"style.css")
+            .replace("src=\"/icon", "src=\"icon")
+    };
+    let put = |name: &str, html: String| {
+        fs::write(
+            directory.join(name),
+            html.replace("\"/style.css", "\"style.css"),
+        )
+    };
+    put("list.html", page(offers, Some(&away)))?;
+    put("connected.html", page(offers, Some(&here)))?;
+    put("empty.html", page(&[], None))?;
+    put("odd.html", page(odd, None))?;
+    put(
+        "sign-in.html",
+        access::page::sign_in(BRAND, None, "/").into_string(),
+    )?;
+    let wrong = Some("The name or the password is wrong.");
+    put(
+        "wrong.html",
+        access::page::sign_in(BRAND, wrong, "/").into_string(),
+    )?;
+    put(
+        "code.html",
+        access::page::second_factor(BRAND, None, "a", "/").into_string(),
+    )?;
+    put(
+        "failure.html",
+        access::page::failure(BRAND, 404, "", "To the list").into_string(),
+    )?;
+    fs::write(directory.join("style.css"), STYLE)
+}

@@ -1,0 +1,164 @@
+//! Icons of what users start: those of files (PNG), those that are drawn here, and both as `.ico`.
+
+use flate2::write::ZlibEncoder;
+use flate2::{Compression, Crc};
+use std::io::Write;
+
+/// The sides that an icon of a feed may have, pixels ([MS-TSWP] 2.2.2.1.6).
+pub const SIDES: [u32; 6] = [16, 32, 48, 64, 100, 256];
+/// The beginning of a PNG, and its first chunk (PNG, sections 5.2 and 11.2.2).
+const MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR";
+/// The head of an `.ico` with one picture.
+const ICO_HEAD_BYTES: u32 = 22;
+/// Samples of each pixel, in each direction.
+const SAMPLES: u32 = 4;
+
+/// What an icon shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Drawn {
+    /// A full desktop: a screen on its foot.
+    Desktop,
+    /// A program: a window with its bar.
+    App,
+}
+
+/// The side of a square PNG that a feed can have, pixels. None: it is none.
+pub fn side_of(png: &[u8]) -> Option<u32> {
+    let rest = png.strip_prefix(MAGIC)?;
+    let (width, rest) = rest.split_first_chunk()?;
+    let (height, _) = rest.split_first_chunk()?;
+    let side = u32::from_be_bytes(*width);
+    (side == u32::from_be_bytes(*height) && SIDES.contains(&side)).then_some(side)
+}
+
+/// A PNG as an `.ico`, which may have one in it.
+pub fn ico(png: &[u8]) -> Vec<u8> {
+    // 0 stands for 256.
+    let side = side_of(png)
+        .and_then(|side| u8::try_from(side).ok())
+        .unwrap_or_default();
+    let length = u32::try_from(png.len()).unwrap_or_default();
+    let mut bytes = vec![0, 0, 1, 0, 1, 0, side, side, 0, 0, 1, 0, 32, 0];
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(&ICO_HEAD_BYTES.to_le_bytes());
+    bytes.extend_from_slice(png);
+    bytes
+}
+
+/// Draws an icon, PNG.
+pub fn draw(what: Drawn, side: u32) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for y in 0..side {
+        // No filter.
+        lines.push(0);
+        for x in 0..side {
+            lines.extend_from_slice(&pixel(what, side, (x, y)));
+        }
+    }
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+    // It writes into memory.
+    let _ = encoder.write_all(&lines);
+    let data = encoder.finish().unwrap_or_default();
+    let mut png = MAGIC.get(..8).unwrap_or_default().to_vec();
+    let mut head = [side.to_be_bytes(), side.to_be_bytes()].concat();
+    // Eight bits for each of red, green, blue and alpha.
+    head.extend_from_slice(&[8, 6, 0, 0, 0]);
+    chunk(&mut png, b"IHDR", &head);
+    chunk(&mut png, b"IDAT", &data);
+    chunk(&mut png, b"IEND", &[]);
+    png
+}
+
+fn chunk(png: &mut Vec<u8>, kind: &[u8], data: &[u8]) {
+    png.extend_from_slice(&u32::try_from(data.len()).unwrap_or_default().to_be_bytes());
+    let mut crc = Crc::new();
+    crc.update(kind);
+    crc.update(data);
+    png.extend_from_slice(kind);
+    png.extend_from_slice(data);
+    png.extend_from_slice(&crc.sum().to_be_bytes());
+}
+
+/// The colour of a pixel: the mean of its samples.
+fn pixel(what: Drawn, side: u32, (x, y): (u32, u32)) -> [u8; 4] {
+    let mut sum = [0_u32; 4];
+    for step in 0..SAMPLES * SAMPLES {
+        let at = |pixel: u32, step: u32| {
+            f64::from(pixel * SAMPLES * 2 + step * 2 + 1) / f64::from(side * SAMPLES * 2) * 32.0
+        };
+        let point = (at(x, step % SAMPLES), at(y, step / SAMPLES));
+        if let Some([red, green, blue]) = colour(what, point) {
+            let add = [red, green, blue, 255];
+            sum.iter_mut()
+                .zip(add)
+                .for_each(|(sum, one)| *sum += u32::from(one));
+        }
+    }
+    let hits = sum[3] / 255;
+    if hits == 0 {
+        return [0; 4];
+    }
+    let mean = |sum: u32, of: u32| u8::try_from(sum / of).unwrap_or(u8::MAX);
+    [
+        mean(sum[0], hits),
+        mean(sum[1], hits),
+        mean(sum[2], hits),
+        mean(sum[3], SAMPLES * SAMPLES),
+    ]
+}
+
+/// The colour at a point of a square of 32; None: nothing is there.
+fn colour(what: Drawn, (x, y): (f64, f64)) -> Option<[u8; 3]> {
+    const BLUE: [u8; 3] = [0x2f, 0x6f, 0xbf];
+    const LIGHT: [u8; 3] = [0xe8, 0xf0, 0xfa];
+    let is_in = |[left, top, right, bottom]: [f64; 4], round: f64| {
+        let off = |at: f64, low: f64, high: f64| (low + round - at).max(at - high + round).max(0.0);
+        let (dx, dy) = (off(x, left, right), off(y, top, bottom));
+        (left..=right).contains(&x)
+            && (top..=bottom).contains(&y)
+            && dx * dx + dy * dy <= round * round
+    };
+    match what {
+        Drawn::Desktop => match () {
+            () if is_in([4.0, 6.5, 28.0, 20.5], 0.5) => Some(LIGHT),
+            () if is_in([2.0, 4.5, 30.0, 22.5], 2.5) => Some(BLUE),
+            () if is_in([13.5, 22.5, 18.5, 26.0], 0.0) => Some(BLUE),
+            () if is_in([9.0, 25.5, 23.0, 28.0], 1.2) => Some(BLUE),
+            () => None,
+        },
+        Drawn::App => match () {
+            () if is_in([4.5, 10.5, 27.5, 26.0], 0.8) => Some(LIGHT),
+            () if is_in([2.5, 4.0, 29.5, 28.0], 3.0) => Some(BLUE),
+            () => None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_drawn_is_a_png_of_its_side() {
+        for (what, side) in [(Drawn::Desktop, 32), (Drawn::App, 64), (Drawn::App, 256)] {
+            let png = draw(what, side);
+            assert_eq!(side_of(&png), Some(side));
+            let ico = ico(&png);
+            assert_eq!(&ico[22..], png);
+            assert_eq!(ico[6], if side == 256 { 0 } else { side as u8 });
+        }
+    }
+
+    #[test]
+    fn only_square_pictures_of_known_sides_are_icons() {
+        let png = draw(Drawn::App, 32);
+        assert_eq!(side_of(&draw(Drawn::App, 33)), None);
+        for end in 0..24 {
+            assert_eq!(side_of(&png[..end]), None);
+        }
+        let mut wide = png.clone();
+        wide[23] = 48;
+        assert_eq!(side_of(&wide), None);
+        assert_eq!(side_of(b"\xff\xd8\xff"), None);
+    }
+}

@@ -1,0 +1,192 @@
+//! What the lines for the portal come to: who comes in, and what they may start.
+
+use super::check::read;
+use super::codes;
+use super::portal::{self, Users};
+use super::section::Farm;
+use crate::config::{App, Desktop, Portal};
+use crate::{icon, signature};
+use access::keyword::{Known, listed};
+use access::user::{List, SecondFactor, User};
+use configuration::{Context, Exchange};
+use language::{Diagnostic, Written};
+
+/// Bytes of an icon.
+const ICON_BYTES_MAX: usize = 64 << 10;
+/// Lines that are nothing without a portal.
+const OF_PORTAL: [&str; 3] = ["desktop", "app", "sign"];
+/// Lines that are nothing without a portal or a gateway.
+const OF_BOTH: [&str; 3] = ["users", "pam", "second-factor"];
+
+/// What is missing for a portal, or for what lines say of one.
+pub(super) fn incomplete(farm: &Farm) -> Vec<Diagnostic> {
+    let Some(span) = farm.place("portal") else {
+        let has_gateway = farm.has("gateway");
+        let of_both = OF_BOTH.into_iter().filter(|_| !has_gateway);
+        let of_both = of_both.map(|word| (word, "'portal' or 'gateway'"));
+        let lines = of_both.chain(OF_PORTAL.map(|word| (word, "'portal'")));
+        let lines = lines.filter_map(|(word, needs)| Some((word, needs, farm.place(word)?)));
+        let told = |(word, needs, span)| {
+            let told = format!("'{word}' without a line {needs}");
+            let told = Diagnostic::error(&codes::INCOMPLETE, span, told);
+            told.help("add `portal https://NAME/`")
+        };
+        return lines.map(told).collect();
+    };
+    let needs = [
+        (
+            &["web"][..],
+            "add `web [ADDRESS]:PORT crt FILE`, such as `web :443 crt /etc/evenkeel/desktop.pem`",
+        ),
+        (
+            &["users", "pam"],
+            "add `users NAME` with the name of a `userlist`, or `pam user NAME`",
+        ),
+        (
+            &["app", "desktop"],
+            "add `desktop TITLE`, or a line `app` for each program",
+        ),
+    ];
+    let missing = needs
+        .into_iter()
+        .filter(|(words, _)| !words.iter().any(|word| farm.has(word)));
+    let told = |(words, help): (&[&str], &str)| {
+        let words = words.join("' or '");
+        let told = format!("'portal' without a line '{words}'");
+        Diagnostic::error(&codes::INCOMPLETE, span, told).help(help)
+    };
+    missing.map(told).collect()
+}
+
+/// The users of a farm.
+pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange) -> List {
+    let lines = &farm.portal;
+    let known = Known {
+        list: lines.users.as_ref().map(|users| users.list.value.clone()),
+        has_pam: lines.pam.has_users(),
+    };
+    let (mut users, mut groups) = match &lines.users {
+        Some(Users { list, groups }) => match listed(list, exchange) {
+            Some((users, known_groups)) => (of_groups(users, groups), {
+                unknown(groups, &known_groups, &known, context);
+                known_groups
+            }),
+            // That is told already, and everything else would follow from it.
+            None => return Default::default(),
+        },
+        None => Default::default(),
+    };
+    let (of_system, of_system_groups) = lines.pam.users(&users, &codes::OF_ACCESS, context);
+    users.extend(of_system);
+    groups.extend(of_system_groups);
+    let secrets = &lines.secrets;
+    secrets.complete(&mut users, &known, &codes::OF_ACCESS, context);
+    if let Some(span) = lines.required {
+        require(&mut users, span, context);
+    }
+    let desktop = lines.desktop.iter().map(|desktop| &desktop.groups);
+    let apps = lines.apps.iter().map(|app| &app.groups);
+    for line in desktop.chain(apps) {
+        unknown(line, &groups, &known, context);
+    }
+    let system = lines.pam.system();
+    List { users, system }
+}
+
+/// Those of some groups; without groups, all.
+fn of_groups(mut users: Vec<User>, groups: &[Written<String>]) -> Vec<User> {
+    let is_in = |user: &User| {
+        groups
+            .iter()
+            .any(|one| user.account.groups.contains(&one.value))
+    };
+    users.retain(|user| groups.is_empty() || is_in(user));
+    users
+}
+
+fn unknown(groups: &[Written<String>], all: &[String], known: &Known, context: &mut Context) {
+    for group in groups.iter().filter(|one| !all.contains(&one.value)) {
+        let names = all.iter().map(String::as_str);
+        context.tell(codes::OF_ACCESS.unknown(("group", group), names, known));
+    }
+}
+
+/// Marks the users without the second factor that all need.
+fn require(users: &mut [User], span: language::Span, context: &mut Context) {
+    let mut without = Vec::new();
+    for user in users
+        .iter_mut()
+        .filter(|user| user.second_factor == SecondFactor::None)
+    {
+        user.second_factor = SecondFactor::Missing;
+        without.push(format!("'{}'", user.account.name));
+    }
+    if !without.is_empty() {
+        let told = format!("no second factor, so no sign-in: {}", without.join(", "));
+        let told = Diagnostic::warning(&codes::NO_SECOND, span, told);
+        context.tell(
+            told.label("required here")
+                .help("`evenkeel console second-factor NAME` makes one, and prints its line"),
+        );
+    }
+}
+
+/// The portal of a farm; `first` is the certificate of its first `bind` line.
+pub(super) fn portal(farm: &Farm, first: Option<&[u8]>, context: &mut Context) -> Option<Portal> {
+    let lines = &farm.portal;
+    let authority = lines.authority.as_ref()?.value.clone();
+    let values = |groups: &[Written<String>]| groups.iter().map(|one| one.value.clone()).collect();
+    let apps = lines.apps.iter().map(|app| App {
+        name: app.name.value.clone(),
+        title: app.title.clone(),
+        path: app.path.clone(),
+        args: app.args.clone(),
+        icon: { app.icon.as_ref() }
+            .and_then(|file| icon_of(file, context))
+            .unwrap_or_default(),
+        groups: values(&app.groups),
+    });
+    let apps = apps.collect();
+    let signs = match &lines.signs {
+        Some(file) => signer_of(file, context),
+        None => first.map(<[u8]>::to_vec),
+    };
+    Some(Portal {
+        authority,
+        desktop: lines
+            .desktop
+            .as_ref()
+            .map(|portal::Desktop { title, groups }| Desktop {
+                title: title.clone(),
+                groups: values(groups),
+            }),
+        apps,
+        signs: signs.unwrap_or_default(),
+    })
+}
+
+fn icon_of(file: &Written<std::path::PathBuf>, context: &mut Context) -> Option<Vec<u8>> {
+    let wrong = |why: &str| {
+        let told = format!("'icon': cannot use '{}': {why}", file.value.display());
+        Diagnostic::error(&codes::CERTIFICATE, file.span, told)
+    };
+    let icon = read("icon", file, context).and_then(|bytes| match icon::side_of(&bytes) {
+        _ if bytes.len() > ICON_BYTES_MAX => Err(wrong("it has more than 65536 bytes")),
+        Some(_) => Ok(bytes),
+        None => Err(wrong(
+            "it is not a square PNG of 16, 32, 48, 64, 100 or 256 pixels",
+        )),
+    });
+    icon.map_err(|told| context.tell(told)).ok()
+}
+
+fn signer_of(file: &Written<std::path::PathBuf>, context: &mut Context) -> Option<Vec<u8>> {
+    let pem = read("sign", file, context).and_then(|pem| match signature::Signer::read(&pem) {
+        Ok(_) => Ok(pem),
+        Err(why) => {
+            let told = format!("'sign': cannot use '{}': {why}", file.value.display());
+            Err(Diagnostic::error(&codes::CERTIFICATE, file.span, told))
+        }
+    });
+    pem.map_err(|told| context.tell(told)).ok()
+}

@@ -1,0 +1,273 @@
+//! The lines of a `farm` section for its portal: its address, who signs in, and what they may start.
+
+use super::section::{Draft, many, name, once, path, taken};
+use super::{LineBuilder, codes};
+use access::keyword::{Pam, Secrets, named};
+use language::arguments::{Args, Built};
+use language::keyword::Keyword;
+use language::{Diagnostic, Span, Word, Written};
+use std::path::PathBuf;
+
+/// Programs of a section.
+const APPS_MAX: usize = 256;
+/// Groups of a line.
+const GROUPS_MAX: usize = 64;
+/// Letters of a title, of a path and of arguments.
+const TEXT_MAX: usize = 260;
+/// The name of the desktop in addresses.
+const DESKTOP: &str = "desktop";
+
+/// What lines say of the portal.
+#[derive(Debug, Default)]
+pub(super) struct Portal {
+    pub(super) authority: Option<Written<String>>,
+    pub(super) desktop: Option<Desktop>,
+    pub(super) apps: Vec<App>,
+    pub(super) signs: Option<Written<PathBuf>>,
+    pub(super) users: Option<Users>,
+    pub(super) pam: Pam,
+    pub(super) secrets: Secrets,
+    /// All users need a second factor.
+    pub(super) required: Option<Span>,
+}
+
+/// A line `users`.
+#[derive(Debug)]
+pub(super) struct Users {
+    pub(super) list: Written<String>,
+    pub(super) groups: Vec<Written<String>>,
+}
+
+/// A line `desktop`.
+#[derive(Debug)]
+pub(super) struct Desktop {
+    pub(super) title: String,
+    pub(super) groups: Vec<Written<String>>,
+}
+
+/// A line `app`.
+#[derive(Debug)]
+pub(super) struct App {
+    pub(super) name: Written<String>,
+    pub(super) title: String,
+    pub(super) path: String,
+    pub(super) args: String,
+    pub(super) icon: Option<Written<PathBuf>>,
+    pub(super) groups: Vec<Written<String>>,
+}
+
+fn portal(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let farm = once(draft, args, "portal")?;
+    let word = args.required("an address such as https://desktop.example.org/")?;
+    args.end()?;
+    let authority = authority(word.str());
+    let authority = authority
+        .ok_or_else(|| args.unfit(word, "not an address such as https://desktop.example.org/"))?;
+    farm.portal.authority = Some(Written::new(authority, word.span));
+    Ok(())
+}
+
+/// The host, with a port that is not 443, of an address without a path.
+fn authority(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("https://")?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse::<u16>().ok().filter(|port| *port != 0)?),
+        None => (rest, 443),
+    };
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+    if host.is_empty() || host.len() > 253 || !host.bytes().all(fits) {
+        return None;
+    }
+    let host = host.to_ascii_lowercase();
+    Some(match port {
+        443 => host,
+        port => format!("{host}:{port}"),
+    })
+}
+
+fn users(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let farm = once(draft, args, "users")?;
+    let list = named(args.required("the name of a `userlist`")?);
+    let mut groups = Vec::new();
+    while let Some(word) = args.next() {
+        let group = word.str().strip_prefix("group:");
+        let group = group.filter(|group| !group.is_empty());
+        let group = group.ok_or_else(|| args.unfit(word, "not `group:NAME`"))?;
+        bounded(args, word, groups.len(), GROUPS_MAX, "groups")?;
+        groups.push(Written::new(group.to_owned(), word.span));
+    }
+    farm.portal.users = Some(Users { list, groups });
+    Ok(())
+}
+
+fn pam(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let farm = many(draft, args, "pam")?;
+    farm.portal.pam.line(args, &codes::OF_ACCESS)
+}
+
+fn second_factor(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let farm = many(draft, args, "second-factor")?;
+    let span = args.line().span;
+    let word = args.required("`required` or `user`")?;
+    match word.str() {
+        "user" => farm.portal.secrets.line(args, &codes::OF_ACCESS),
+        "required" => {
+            args.end()?;
+            if let Some(first) = farm.portal.required {
+                return Err(codes::OF_ACCESS.again(first, span, "'second-factor required'"));
+            }
+            farm.portal.required = Some(span);
+            Ok(())
+        }
+        _ => Err(args.unfit(word, "not `required` or `user`")),
+    }
+}
+
+fn bounded(args: &Args<'_>, word: &Word, count: usize, max: usize, what: &str) -> Built {
+    match count < max {
+        true => Ok(()),
+        false => Err(args.unfit(word, &format!("more than {max} {what}"))),
+    }
+}
+
+/// Takes a text for people, or for a line of a `.rdp` file.
+fn text(args: &mut Args<'_>, what: &str) -> Result<String, Diagnostic> {
+    let word = args.required(what)?;
+    let text = word.str();
+    let fits = !text.is_empty() && text.chars().count() <= TEXT_MAX;
+    match fits && !text.contains(char::is_control) {
+        true => Ok(text.to_owned()),
+        false => Err(args.unfit(word, "not 1 to 260 letters in UTF-8 on one line")),
+    }
+}
+
+fn groups(args: &mut Args<'_>) -> Result<Vec<Written<String>>, Diagnostic> {
+    let mut groups = vec![named(args.required("a group")?)];
+    while let Some(word) = args.next() {
+        bounded(args, word, groups.len(), GROUPS_MAX, "groups")?;
+        groups.push(named(word));
+    }
+    Ok(groups)
+}
+
+fn desktop(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let farm = once(draft, args, "desktop")?;
+    let title = text(args, "a title")?;
+    let groups = match args.next() {
+        None => Vec::new(),
+        Some(word) if word.is("groups") => groups(args)?,
+        Some(word) => return Err(args.unfit(word, "not `groups`")),
+    };
+    farm.portal.desktop = Some(Desktop { title, groups });
+    Ok(())
+}
+
+fn app(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let farm = many(draft, args, "app")?;
+    let word = args.required("a name")?;
+    let name = name("app", word)?;
+    if name.value == DESKTOP {
+        return Err(args.unfit(word, "the name of the line `desktop`"));
+    }
+    let apps = &farm.portal.apps;
+    if let Some(first) = apps.iter().find(|one| one.name.value == name.value) {
+        return Err(taken(&name, "app", first.name.span));
+    }
+    bounded(args, word, apps.len(), APPS_MAX, "apps in a section")?;
+    let title = text(args, "a title")?;
+    access::keyword::fixed(args, "path")?;
+    let mut app = App {
+        name,
+        title,
+        path: text(args, "a program such as \"||WINWORD\"")?,
+        args: String::new(),
+        icon: None,
+        groups: Vec::new(),
+    };
+    while let Some(option) = args.next() {
+        match option.str() {
+            "args" => app.args = text(args, "arguments")?,
+            "icon" => app.icon = Some(path(args)?),
+            "groups" => app.groups = groups(args)?,
+            "hosts" => {
+                let told = args.unfit(option, "not supported: a user has one session for all apps");
+                return Err(told.help("install the program on all hosts, or use another farm"));
+            }
+            _ => return Err(args.unfit(option, "not `args`, `icon` or `groups`")),
+        }
+    }
+    farm.portal.apps.push(app);
+    Ok(())
+}
+
+fn sign(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let farm = once(draft, args, "sign")?;
+    farm.portal.signs = Some(path(args)?);
+    args.end()
+}
+
+pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+    Keyword {
+        places: &["farm"],
+        syntax: "portal <url>",
+        doc: "The portal: users sign in with a browser, and start what they may by a signed `.rdp` file with a routing token. \
+            The address, `https://NAME/` or `https://NAME:PORT/`, is the one that browsers have. It also is the feed of Windows' \"RemoteApp and Desktop Connections\", \
+            at `/rdweb/feed/webfeed.aspx`. It needs a line `web`, a line `users` or `pam`, and a line `app` or `desktop`.",
+        example: "portal https://desktop.example.org/",
+        build: portal,
+    },
+    Keyword {
+        places: &["farm"],
+        syntax: "users <userlist> [group:<name>...]",
+        doc: "Who may sign in at the portal and use the gateway: the users of this `userlist`, or only those of these groups. Hosts \
+            authenticate users themselves, so the names should be the same there. A user whom a reload removes is signed out, and \
+            gets no new tunnel.",
+        example: "users operators group:staff",
+        build: users,
+    },
+    Keyword {
+        places: &["farm"],
+        syntax: "pam (user <name>... | group <name>... | service <name> | socket <path>)",
+        doc: "Users of the system who may sign in at the portal and use the gateway, as in a `console` section: these, or the members of these \
+            groups in `/etc/group` at the time of the load. Their passwords are checked by `saslauthd`.",
+        example: "pam user root",
+        build: pam,
+    },
+    Keyword {
+        places: &["farm"],
+        syntax: "second-factor (required | user <name> secret <base32>)",
+        doc: "The second factor of sign-in at the portal: codes of an app (TOTP, RFC 6238). `evenkeel console second-factor \
+            NAME` makes the secret of a user, and prints the line. With `required` users without one cannot sign in. A user \
+            with a second factor cannot use the feed, which knows passwords only, and comes into the gateway by files of the portal.",
+        example: "second-factor user anna secret GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+        build: second_factor,
+    },
+    Keyword {
+        places: &["farm"],
+        syntax: "desktop <title> [groups <name>...]",
+        doc: "The full desktop in the list of the portal, by this title; with `groups` only for users of one of these groups of \
+            the `userlist`.",
+        example: "desktop \"Full desktop\"",
+        build: desktop,
+    },
+    Keyword {
+        places: &["farm"],
+        syntax: "app <name> <title> path <program> [args <arguments>] [icon <file>] [groups <name>...]",
+        doc: "A program in the list of the portal (RemoteApp), by this title. `path` is the name under which the hosts publish \
+            it, such as `||WINWORD`, or its path there; a host has to permit it. `icon` is a square PNG of 16, 32, 48, 64, 100 \
+            or 256 pixels and at most 64 KiB; without it the portal draws one. With `groups` it is only for users of one of \
+            these groups of the `userlist`.",
+        example: "app word \"Word\" path \"||WINWORD\" groups staff",
+        build: app,
+    },
+    Keyword {
+        places: &["farm"],
+        syntax: "sign crt <file>",
+        doc: "The certificate with its issuers and its private key, RSA or ECDSA in PEM format, that signs `.rdp` files. Windows \
+            shows its name, and warns of nothing if the machine trusts it. Without the line the certificate of the first `bind` \
+            line signs.",
+        example: "sign crt /etc/evenkeel/desktop.pem",
+        build: sign,
+    },
+];

@@ -1,0 +1,384 @@
+//! The portal of a farm: users sign in with a browser, and start what they may. A function from requests to
+//! responses; the listener gives it the requests. It has no socket, and asks nothing but the password
+//! checks of `access`.
+
+mod feed;
+pub mod offer;
+pub mod page;
+mod rdp;
+mod reply;
+mod sign_in;
+#[cfg(test)]
+mod tests;
+
+pub use reply::Reply;
+
+use crate::config::{self, Farm, PORT};
+use crate::icon;
+use crate::signature::Signer;
+use crate::site::Site;
+use crate::user::User;
+use access::proof::{Client, Desk, Refused, Verify, now_s};
+use access::session::{Kept, Sessions, Visitor, value_in};
+use access::user::{List, SecondFactor, Users};
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use feed::Version;
+use hyper::body::Body;
+use hyper::header::{ACCEPT, AUTHORIZATION, COOKIE};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use offer::Offer;
+use part::lock;
+use std::error::Error;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// The cookie of a session. Its prefix binds it to this host, to its root and to TLS.
+const SESSION: &str = "__Host-evenkeel-desktop";
+/// The cookie of a browser in which somebody has signed in.
+const DEVICE: &str = "__Host-evenkeel-desktop-device";
+/// The cookie of programs that read the feed ([MS-TSWP] 2.2.3).
+const OF_FEED: &str = ".ASPXAUTH";
+/// Where the feed is, in lower case, and where its programs sign in.
+const FEED: &str = "/rdweb/feed/webfeed.aspx";
+const FEED_LOGIN: &str = "/rdweb/feedlogin/webfeedlogin.aspx";
+/// What the log calls the farm.
+const NAME: &str = "farm";
+/// The port of HTTPS.
+const HTTPS: u16 = 443;
+/// Bytes of a path.
+const PATH_MAX: usize = 512;
+
+/// The portal of a farm while it runs.
+pub struct Portal {
+    site: Arc<Site>,
+    desk: Arc<Desk>,
+    facts: RwLock<Option<Arc<Facts>>>,
+}
+
+/// What the files say.
+struct Facts {
+    portal: config::Portal,
+    users: List,
+    /// What the pages are of.
+    brand: String,
+    /// Where clients connect.
+    address: String,
+    /// The gateway, as clients have it.
+    gateway: Option<String>,
+    signer: Signer,
+}
+
+impl Facts {
+    fn of(farm: &Farm) -> Result<Option<Facts>, String> {
+        let Some(portal) = farm.portal.clone() else {
+            return Ok(None);
+        };
+        let host = portal.authority.split(':').next().unwrap_or_default();
+        let name = if farm.name.is_empty() {
+            host
+        } else {
+            &farm.name
+        };
+        let port = farm.binds.first().map_or(PORT, |bind| bind.address.port());
+        Ok(Some(Facts {
+            brand: name.to_owned(),
+            address: match port {
+                PORT => name.to_owned(),
+                port => format!("{name}:{port}"),
+            },
+            gateway: farm.gateway.as_ref().map(|gateway| match gateway.port {
+                HTTPS => gateway.name.clone(),
+                port => format!("{}:{port}", gateway.name),
+            }),
+            signer: Signer::read(&portal.signs)?,
+            users: farm.users.clone(),
+            portal,
+        }))
+    }
+
+    fn offers(&self, user: &str) -> Vec<Offer<'_>> {
+        let account = self.users.find(user).map(|(account, _)| account);
+        account.map_or(Vec::new(), |account| Offer::all(&self.portal, account))
+    }
+}
+
+impl Portal {
+    /// The portal of a farm, with what a former process kept. Without a line `portal` it has no page.
+    ///
+    /// # Errors
+    /// Why it cannot serve, in words.
+    pub fn new(site: Arc<Site>, kept: Option<Kept>, verify: Verify) -> Result<Portal, String> {
+        let sessions = Sessions::new(kept)?;
+        let portal = Portal {
+            site,
+            desk: Arc::new(Desk::new(NAME, sessions, verify)),
+            facts: RwLock::default(),
+        };
+        portal.change()?;
+        Ok(portal)
+    }
+
+    /// Goes over to the lines that the site has.
+    ///
+    /// # Errors
+    /// Why it continues with those that it has.
+    pub fn change(&self) -> Result<(), String> {
+        let mut sessions = lock(&self.desk.sessions);
+        let facts = self.site.with_farm(|farm| {
+            share(&mut sessions, farm);
+            Facts::of(farm)
+        })?;
+        let mut now = { self.facts.write() }.unwrap_or_else(PoisonError::into_inner);
+        *now = facts.map(Arc::new);
+        Ok(())
+    }
+
+    /// Where passwords are verified, for the gateway, too: who guesses at both guesses no more often.
+    pub fn desk(&self) -> Arc<Desk> {
+        Arc::clone(&self.desk)
+    }
+
+    /// What the next process needs.
+    pub fn kept(&self) -> Kept {
+        lock(&self.desk.sessions).kept().clone()
+    }
+
+    fn facts(&self) -> Option<Arc<Facts>> {
+        let facts = self.facts.read();
+        facts.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Answers a request of a client at an address.
+    pub async fn respond<B>(&self, from: IpAddr, request: Request<B>) -> Reply
+    where
+        B: Body,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (head, body) = request.into_parts();
+        let reply = match self.facts() {
+            Some(facts) => self.answer(&facts, from, &head, body).await,
+            None => reply::nothing(),
+        };
+        reply::secured(reply)
+    }
+
+    async fn answer<B>(&self, facts: &Facts, from: IpAddr, head: &Parts, body: B) -> Reply
+    where
+        B: Body,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let path = head.uri.path();
+        if path.len() > PATH_MAX {
+            return facts.failure(StatusCode::NOT_FOUND, "");
+        }
+        let is_read = matches!(head.method, Method::GET | Method::HEAD);
+        let is_form = head.method == Method::POST;
+        match path {
+            "/sign-in" if is_form => self.sign_in(facts, from, head, body).await,
+            "/sign-out" if is_form => self.sign_out(facts, head, body).await,
+            "/sign-out" => facts.failure(StatusCode::METHOD_NOT_ALLOWED, ""),
+            _ if !is_read => facts.failure(StatusCode::METHOD_NOT_ALLOWED, ""),
+            "/style.css" => reply::file(&head.headers, "text/css; charset=utf-8", page::STYLE),
+            "/" => match self.visitor(facts, &head.headers) {
+                Some((visitor, _)) => self.list(facts, &visitor),
+                None => reply::to("/sign-in"),
+            },
+            "/sign-in" => self.form(facts, head),
+            _ => self.named(facts, from, head, path).await,
+        }
+    }
+
+    /// Who has signed in, and the token of the session.
+    fn visitor<'h>(&self, facts: &Facts, headers: &'h HeaderMap) -> Option<(Visitor, &'h str)> {
+        self.of_cookie(facts, headers, SESSION)
+    }
+
+    fn of_cookie<'h>(
+        &self,
+        facts: &Facts,
+        headers: &'h HeaderMap,
+        name: &str,
+    ) -> Option<(Visitor, &'h str)> {
+        let mut tokens = cookies(headers).filter_map(|value| value_in(value, name));
+        let sessions = lock(&self.desk.sessions);
+        tokens.find_map(|token| Some((sessions.visitor(&facts.users, token, now_s())?, token)))
+    }
+
+    fn list(&self, facts: &Facts, visitor: &Visitor) -> Reply {
+        let user = User::named(&visitor.name);
+        let session = user.and_then(|user| self.site.session_of(user.id));
+        let list = page::List {
+            brand: &facts.brand,
+            visitor,
+            offers: &facts.offers(&visitor.name),
+            session: session.as_ref(),
+            authority: &facts.portal.authority,
+        };
+        reply::html(StatusCode::OK, page::list(&list))
+    }
+
+    /// What has the name of something in its path, and the feed, whose paths have any case.
+    async fn named(&self, facts: &Facts, from: IpAddr, head: &Parts, path: &str) -> Reply {
+        let lower = path.to_ascii_lowercase();
+        match &*lower {
+            FEED => return self.feed(facts, from, head).await,
+            FEED_LOGIN => return self.feed_login(facts, from, &head.headers).await,
+            "/rdweb" | "/rdweb/" | "/rdweb/pages" | "/rdweb/pages/" => return reply::to("/"),
+            _ => {}
+        }
+        let start = path
+            .strip_prefix("/start/")
+            .and_then(|name| name.strip_suffix(".rdp"));
+        let icon = path
+            .strip_prefix("/icon/")
+            .and_then(|name| name.rsplit_once('.'));
+        let name = start.or(icon.map(|(name, _)| name));
+        let Some(name) = name else {
+            return facts.failure(StatusCode::NOT_FOUND, "");
+        };
+        let user = match self.visitor(facts, &head.headers) {
+            Some((visitor, _)) => visitor.name,
+            None => match self.program(facts, from, &head.headers).await {
+                Ok(user) => user,
+                Err(Asks::Nothing) => return reply::to("/sign-in"),
+                Err(Asks::Refused(reply)) => return *reply,
+            },
+        };
+        let offers = facts.offers(&user);
+        // What is not for a user is not there.
+        let Some(offer) = offers.into_iter().find(|offer| offer.name() == name) else {
+            return facts.failure(StatusCode::NOT_FOUND, "");
+        };
+        match icon {
+            None => self.start(facts, from, &user, offer),
+            Some((_, "png")) => reply::bytes("image/png", offer.icon().into_owned()),
+            Some((_, "ico")) => reply::bytes("image/x-icon", icon::ico(&offer.icon())),
+            Some(_) => facts.failure(StatusCode::NOT_FOUND, ""),
+        }
+    }
+
+    /// The `.rdp` file of what a user starts.
+    fn start(&self, facts: &Facts, from: IpAddr, name: &str, offer: Offer<'_>) -> Reply {
+        let Some(user) = User::named(name) else {
+            return facts.failure(StatusCode::NOT_FOUND, "");
+        };
+        let gateway = facts.gateway.clone();
+        let gateway = gateway.map(|gateway| (gateway, self.site.gateway_cookie(name)));
+        let file = rdp::File {
+            address: &facts.address,
+            token: &self.site.ticket(&user, from, offer.title()),
+            user: name,
+            app: offer.app(),
+            gateway: gateway.as_ref().map(|(name, cookie)| (&**name, &**cookie)),
+        };
+        match rdp::write(&file, &facts.signer) {
+            Ok(bytes) => reply::download(&format!("{}.rdp", offer.name()), bytes),
+            Err(words) => facts.failure(StatusCode::INTERNAL_SERVER_ERROR, &words),
+        }
+    }
+
+    async fn feed(&self, facts: &Facts, from: IpAddr, head: &Parts) -> Reply {
+        let user = match self.program(facts, from, &head.headers).await {
+            Ok(user) => user,
+            // Programs sign in there, and come back with what they get.
+            Err(Asks::Nothing) => return reply::found("/RDWeb/FeedLogin/WebFeedLogin.aspx"),
+            Err(Asks::Refused(reply)) => return *reply,
+        };
+        let accept = head
+            .headers
+            .get(ACCEPT)
+            .and_then(|value| value.to_str().ok());
+        let version = Version::of(accept.unwrap_or_default());
+        let at = (&*facts.portal.authority, &*facts.address);
+        let xml = feed::write(version, at, &facts.offers(&user), now_s());
+        reply::bytes(version.kind(), xml.into_bytes())
+    }
+
+    async fn feed_login(&self, facts: &Facts, from: IpAddr, headers: &HeaderMap) -> Reply {
+        let user = match self.program(facts, from, headers).await {
+            Ok(user) => user,
+            Err(Asks::Nothing) => return reply::asks(),
+            Err(Asks::Refused(reply)) => return *reply,
+        };
+        match lock(&self.desk.sessions).begin(&facts.users, &user, now_s()) {
+            Ok(token) => reply::bytes("application/x-msts-webfeed-login", token.into_bytes()),
+            Err(words) => reply::text(StatusCode::SERVICE_UNAVAILABLE, &words),
+        }
+    }
+
+    /// The user of a program: by the cookie that it got, or by name and password (RFC 7617).
+    async fn program(
+        &self,
+        facts: &Facts,
+        from: IpAddr,
+        headers: &HeaderMap,
+    ) -> Result<String, Asks> {
+        if let Some((visitor, _)) = self.of_cookie(facts, headers, OF_FEED) {
+            return Ok(visitor.name);
+        }
+        let given = headers.get(AUTHORIZATION).ok_or(Asks::Nothing)?;
+        let refused = |reply| Asks::Refused(Box::new(reply));
+        let Some((name, password)) = basic(given.as_bytes()) else {
+            return Err(refused(reply::asks()));
+        };
+        let client = Client::program(from);
+        let proved = { &self.desk }.password(&facts.users, &client, &name, &password);
+        let user = proved.await.map_err(|why| {
+            refused(match why {
+                Refused::Wrong => reply::asks(),
+                Refused::TooOften(seconds) => reply::too_often(seconds),
+                Refused::Unavailable => {
+                    reply::text(StatusCode::SERVICE_UNAVAILABLE, sign_in::UNAVAILABLE)
+                }
+            })
+        })?;
+        match user.second_factor {
+            SecondFactor::None => Ok(user.account.name),
+            SecondFactor::Missing | SecondFactor::Codes(_) => {
+                let words = "The feed knows passwords only: sign in at the portal with a browser.";
+                Err(refused(reply::text(StatusCode::FORBIDDEN, words)))
+            }
+        }
+    }
+}
+
+/// Why a program has nobody.
+enum Asks {
+    /// It says nothing of a user.
+    Nothing,
+    /// What it says is refused.
+    Refused(Box<Reply>),
+}
+
+/// On a cluster all nodes have the key of tokens, so who has signed in at one of them has at all.
+fn share(sessions: &mut Sessions, farm: &Farm) {
+    if farm.tokens.key.is_empty() {
+        return;
+    }
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &farm.tokens.key);
+    let tag = hmac::sign(&key, b"sessions of the portal");
+    if let Ok(secret) = tag.as_ref().try_into() {
+        sessions.share(secret);
+    }
+}
+
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let cookies = headers.get_all(COOKIE).iter();
+    cookies.filter_map(|value| value.to_str().ok())
+}
+
+fn basic(value: &[u8]) -> Option<(String, String)> {
+    let text = std::str::from_utf8(value).ok()?;
+    let (scheme, pair) = text.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = String::from_utf8(BASE64.decode(pair.trim()).ok()?).ok()?;
+    let (name, password) = pair.split_once(':')?;
+    // Windows may send the domain with the name.
+    let name = name.rsplit('\\').next().unwrap_or_default();
+    Some((name.to_owned(), password.to_owned()))
+}

@@ -1,0 +1,164 @@
+//! Responses of the portal, and what each of them says to a browser.
+
+use super::Facts;
+use crate::body::Body;
+use access::page;
+use aws_lc_rs::digest::{SHA256, digest};
+use hyper::body::Bytes;
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    LOCATION, REFERRER_POLICY, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{HeaderMap, Response, StatusCode};
+use maud::Markup;
+
+/// A response.
+pub type Reply = Response<Body>;
+
+/// Nothing from elsewhere, no script at all.
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
+    frame-ancestors 'none'";
+/// How programs say who they are (RFC 7617).
+const BASIC: &str = "Basic realm=\"remote desktops\", charset=\"UTF-8\"";
+
+fn reply(status: StatusCode, kind: &'static str, bytes: Vec<u8>) -> Reply {
+    let mut reply = Response::new(Body::Whole(Some(Bytes::from(bytes))));
+    *reply.status_mut() = status;
+    set(&mut reply, CONTENT_TYPE, kind);
+    reply
+}
+
+/// Sets a header, unless its value cannot be one.
+pub(super) fn set(reply: &mut Reply, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        reply.headers_mut().append(name, value);
+    }
+}
+
+pub(super) fn html(status: StatusCode, markup: Markup) -> Reply {
+    reply(
+        status,
+        "text/html; charset=utf-8",
+        markup.into_string().into_bytes(),
+    )
+}
+
+pub(super) fn text(status: StatusCode, words: &str) -> Reply {
+    reply(
+        status,
+        "text/plain; charset=utf-8",
+        format!("{words}\n").into_bytes(),
+    )
+}
+
+pub(super) fn bytes(kind: &'static str, bytes: Vec<u8>) -> Reply {
+    reply(StatusCode::OK, kind, bytes)
+}
+
+/// What a farm without a portal has at all paths.
+pub(super) fn nothing() -> Reply {
+    reply(
+        StatusCode::NOT_FOUND,
+        "text/plain; charset=utf-8",
+        Vec::new(),
+    )
+}
+
+/// A file to keep.
+pub(super) fn download(name: &str, bytes: Vec<u8>) -> Reply {
+    let mut reply = reply(StatusCode::OK, "application/x-rdp", bytes);
+    set(
+        &mut reply,
+        CONTENT_DISPOSITION,
+        &format!("attachment; filename=\"{name}\""),
+    );
+    reply
+}
+
+fn leads(status: StatusCode, path: &str) -> Reply {
+    let mut reply = reply(status, "text/plain; charset=utf-8", Vec::new());
+    set(&mut reply, LOCATION, path);
+    reply
+}
+
+/// To another page.
+pub(super) fn to(path: &str) -> Reply {
+    leads(StatusCode::SEE_OTHER, path)
+}
+
+/// To where a program signs in.
+pub(super) fn found(path: &str) -> Reply {
+    leads(StatusCode::FOUND, path)
+}
+
+/// Asks a program for name and password.
+pub(super) fn asks() -> Reply {
+    let mut reply = text(
+        StatusCode::UNAUTHORIZED,
+        "The name or the password is missing, or wrong.",
+    );
+    set(&mut reply, WWW_AUTHENTICATE, BASIC);
+    reply
+}
+
+pub(super) fn too_often(seconds: u64) -> Reply {
+    let words = format!("Too many tries. The next one is possible in {seconds} s.");
+    let mut reply = text(StatusCode::TOO_MANY_REQUESTS, &words);
+    set(&mut reply, RETRY_AFTER, &seconds.to_string());
+    reply
+}
+
+/// A file of this program: it changes with the program only.
+pub(super) fn file(headers: &HeaderMap, kind: &'static str, text: &'static str) -> Reply {
+    let hash = digest(&SHA256, text.as_bytes());
+    let tag: String = { hash.as_ref().iter().take(8) }
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let tag = format!("\"{tag}\"");
+    let is_known = headers
+        .get(IF_NONE_MATCH)
+        .is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let mut reply = match is_known {
+        true => reply(StatusCode::NOT_MODIFIED, kind, Vec::new()),
+        false => bytes(kind, text.as_bytes().to_vec()),
+    };
+    set(&mut reply, CACHE_CONTROL, "no-cache");
+    set(&mut reply, ETAG, &tag);
+    reply
+}
+
+impl Facts {
+    /// An error as a page.
+    pub(super) fn failure(&self, status: StatusCode, words: &str) -> Reply {
+        let page = page::failure(&self.brand, status.as_u16(), words, "To the list");
+        html(status, page)
+    }
+}
+
+/// Adds what every response says to a browser.
+pub(super) fn secured(mut reply: Reply) -> Reply {
+    let headers = reply.headers_mut();
+    for (name, value) in [
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "same-origin"),
+        (CACHE_CONTROL, "no-store"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+        (STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
+    ] {
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
+    reply
+}

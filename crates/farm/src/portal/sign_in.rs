@@ -1,0 +1,231 @@
+//! How a user comes in: by a password, and the code of a second factor if there is one.
+
+use super::{DEVICE, Facts, Portal, Reply, SESSION, cookies, reply};
+use access::page;
+use access::proof::{Client, Refused, now_s};
+use access::session::{LASTS_S, set_cookie};
+use access::user::{SecondFactor, User, Users};
+use access::{device, origin};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::StatusCode;
+use hyper::body::Body;
+use hyper::header::{HOST, HeaderName, ORIGIN, RETRY_AFTER, SET_COOKIE};
+use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
+use maud::Markup;
+use part::lock;
+use std::error::Error;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Bytes of a form.
+const FORM_BYTES_MAX: usize = 16 << 10;
+/// How long the body of a request may take.
+const BODY_LIMIT: Duration = Duration::from_secs(10);
+/// Said to somebody whose password nobody can check.
+pub(super) const UNAVAILABLE: &str =
+    "The password cannot be checked now. Try again later, or ask an administrator.";
+/// Where everybody goes after signing in.
+const NEXT: &str = "/";
+
+/// The fields of a form.
+struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// Reads the form of a request.
+    ///
+    /// # Errors
+    /// It is too large, or did not come whole and in time.
+    async fn read<B>(facts: &Facts, body: B) -> Result<Form, Reply>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let body = std::pin::pin!(Limited::new(body, FORM_BYTES_MAX));
+        let read = tokio::time::timeout(BODY_LIMIT, body.collect()).await;
+        match read {
+            Ok(Ok(whole)) => {
+                let bytes = whole.to_bytes();
+                let pairs = form_urlencoded::parse(&bytes);
+                let pairs = pairs.map(|(name, value)| (name.into_owned(), value.into_owned()));
+                Ok(Form(pairs.collect()))
+            }
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                Err(facts.failure(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large."))
+            }
+            Ok(Err(_)) | Err(_) => {
+                Err(facts.failure(StatusCode::BAD_REQUEST, "The form did not come whole."))
+            }
+        }
+    }
+
+    /// The first value of a field.
+    fn field(&self, name: &str) -> &str {
+        let found = self.0.iter().find(|(known, _)| known == name);
+        found.map_or("", |(_, value)| value)
+    }
+}
+
+/// Whether a form came from a page of this portal.
+fn is_own(head: &Parts) -> bool {
+    let text = |name: HeaderName| head.headers.get(name)?.to_str().ok();
+    // HTTP/2 has it in `:authority`.
+    let host = { head.uri.authority() }
+        .map(Authority::as_str)
+        .or_else(|| text(HOST));
+    // An origin that is no text is none of this portal.
+    let origin = head.headers.get(ORIGIN);
+    let origin = origin.map(|origin| origin.to_str().unwrap_or_default());
+    origin::is_own(
+        origin,
+        text(HeaderName::from_static("sec-fetch-site")),
+        host,
+    )
+}
+
+fn foreign(facts: &Facts) -> Reply {
+    facts.failure(StatusCode::FORBIDDEN, "This form came from another site.")
+}
+
+impl Portal {
+    /// The form.
+    pub(super) fn form(&self, facts: &Facts, head: &Parts) -> Reply {
+        match self.visitor(facts, &head.headers) {
+            Some(_) => reply::to(NEXT),
+            None => reply::html(StatusCode::OK, page::sign_in(&facts.brand, None, NEXT)),
+        }
+    }
+
+    /// Somebody signs in: with a password, or after that with a code.
+    pub(super) async fn sign_in<B>(
+        &self,
+        facts: &Facts,
+        from: IpAddr,
+        head: &Parts,
+        body: B,
+    ) -> Reply
+    where
+        B: Body,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        if !is_own(head) {
+            return foreign(facts);
+        }
+        let form = match Form::read(facts, body).await {
+            Ok(form) => form,
+            Err(reply) => return reply,
+        };
+        let client = Client::of(from, cookies(&head.headers), DEVICE);
+        let half = form.field("half");
+        if !half.is_empty() {
+            return self.second(facts, &client, half, form.field("code"));
+        }
+        let (name, password) = (form.field("user"), form.field("password"));
+        let proved = self.desk.password(&facts.users, &client, name, password);
+        match proved.await {
+            Ok(user) => self.first(facts, &user),
+            Err(why) => {
+                let page = |words: &str| page::sign_in(&facts.brand, Some(words), NEXT);
+                not_in(why, "The name or the password is wrong.", page)
+            }
+        }
+    }
+
+    /// Somebody has given the password: that is enough, or a code is to come.
+    fn first(&self, facts: &Facts, user: &User) -> Reply {
+        let name = &user.account.name;
+        match &user.second_factor {
+            SecondFactor::None => self.begin(facts, name),
+            SecondFactor::Codes(_) => {
+                let half = lock(&self.desk.sessions).half(&facts.users, name, now_s());
+                let page = page::second_factor(&facts.brand, None, &half, NEXT);
+                reply::html(StatusCode::OK, page)
+            }
+            SecondFactor::Missing => {
+                let words = "You need a second factor to sign in, and have none. An administrator makes it.";
+                let page = page::sign_in(&facts.brand, Some(words), NEXT);
+                reply::html(StatusCode::FORBIDDEN, page)
+            }
+        }
+    }
+
+    /// Somebody who has given the password gives a code.
+    fn second(&self, facts: &Facts, client: &Client<'_>, half: &str, typed: &str) -> Reply {
+        let name = lock(&self.desk.sessions).half_of(&facts.users, half, now_s());
+        let found = name.as_ref().and_then(|name| facts.users.find(name));
+        let Some((account, second_factor)) = found else {
+            let words = "This took too long. Sign in again.";
+            let page = page::sign_in(&facts.brand, Some(words), NEXT);
+            return reply::html(StatusCode::FORBIDDEN, page);
+        };
+        let user = User {
+            account: account.clone(),
+            second_factor: second_factor.clone(),
+        };
+        match self.desk.code(client, &user, typed) {
+            Ok(()) => self.begin(facts, &user.account.name),
+            Err(why) => {
+                let page = |words: &str| page::second_factor(&facts.brand, Some(words), half, NEXT);
+                let words =
+                    "The code is wrong, or was used. The app shows another one every 30 seconds.";
+                not_in(why, words, page)
+            }
+        }
+    }
+
+    fn begin(&self, facts: &Facts, name: &str) -> Reply {
+        let sessions = lock(&self.desk.sessions);
+        let token = sessions.begin(&facts.users, name, now_s());
+        let cookies = token.and_then(|token| Ok((token, sessions.device(name, now_s())?)));
+        match cookies {
+            Ok((token, browser)) => {
+                let mut reply = reply::to(NEXT);
+                reply::set(
+                    &mut reply,
+                    SET_COOKIE,
+                    &set_cookie(SESSION, &token, LASTS_S),
+                );
+                let device = set_cookie(DEVICE, &browser, device::LASTS_S);
+                reply::set(&mut reply, SET_COOKIE, &device);
+                reply
+            }
+            Err(words) => facts.failure(StatusCode::SERVICE_UNAVAILABLE, &words),
+        }
+    }
+
+    /// Somebody goes.
+    pub(super) async fn sign_out<B>(&self, facts: &Facts, head: &Parts, body: B) -> Reply
+    where
+        B: Body,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Some((visitor, token)) = self.visitor(facts, &head.headers) else {
+            return reply::to("/sign-in");
+        };
+        let form = match Form::read(facts, body).await {
+            Ok(form) => form,
+            Err(reply) => return reply,
+        };
+        if !is_own(head) || form.field("csrf") != visitor.csrf {
+            return foreign(facts);
+        }
+        lock(&self.desk.sessions).end(token, now_s());
+        let mut reply = reply::to("/sign-in");
+        reply::set(&mut reply, SET_COOKIE, &set_cookie(SESSION, "", 0));
+        reply
+    }
+}
+
+/// The page for another try, and when that is possible.
+fn not_in(why: Refused, wrong: &str, page: impl Fn(&str) -> Markup) -> Reply {
+    match why {
+        Refused::Wrong => reply::html(StatusCode::FORBIDDEN, page(wrong)),
+        Refused::TooOften(seconds) => {
+            let words = format!("Too many tries. The next one is possible in {seconds} s.");
+            let mut reply = reply::html(StatusCode::TOO_MANY_REQUESTS, page(&words));
+            reply::set(&mut reply, RETRY_AFTER, &seconds.to_string());
+            reply
+        }
+        Refused::Unavailable => reply::html(StatusCode::SERVICE_UNAVAILABLE, page(UNAVAILABLE)),
+    }
+}

@@ -1,0 +1,464 @@
+//! What comes of requests.
+
+use super::*;
+use crate::config::{App, Balance, Bind, Check, Desktop, Tokens};
+use access::second_factor;
+use access::user::User as Listed;
+use configuration::{Account, Password};
+use http_body_util::{BodyExt, Full};
+use hyper::Response;
+use hyper::body::Bytes;
+use hyper::header::{
+    CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, ORIGIN, SET_COOKIE,
+    WWW_AUTHENTICATE,
+};
+use lab::pki::{Authority, Leaf};
+
+const HOME: &str = "192.0.2.1";
+const SECRET: [u8; 20] = [7; 20];
+
+fn verify(account: &Account, password: &[u8]) -> bool {
+    matches!(&account.password, Password::Clear(clear) if clear == password)
+}
+
+fn user(name: &str, groups: &[&str]) -> Listed {
+    Listed::new(Account {
+        name: name.to_owned(),
+        groups: groups.iter().map(|one| (*one).to_owned()).collect(),
+        password: Password::Clear(b"quince".to_vec()),
+    })
+}
+
+fn app(name: &str, title: &str, groups: &[&str]) -> App {
+    App {
+        name: name.to_owned(),
+        title: title.to_owned(),
+        path: format!("||{name}"),
+        args: String::new(),
+        icon: Vec::new(),
+        groups: groups.iter().map(|one| (*one).to_owned()).collect(),
+    }
+}
+
+fn farm() -> Farm {
+    let leaf = Leaf {
+        names: &["desktop.example.org"],
+        ..Leaf::default()
+    };
+    let pem = Authority::new("Test CA")
+        .unwrap()
+        .issue(&leaf)
+        .unwrap()
+        .bundle();
+    let mut totp = user("tina", &[]);
+    totp.second_factor = SecondFactor::Codes(SECRET.to_vec());
+    Farm {
+        name: "desktop.example.org".to_owned(),
+        binds: vec![Bind {
+            address: "127.0.0.1:3390".parse().unwrap(),
+            pem: pem.clone().into_bytes(),
+        }],
+        hosts: Default::default(),
+        balance: Balance::Load,
+        check: Check::default(),
+        sessions: config::Sessions::default(),
+        tokens: Tokens {
+            key: vec![7; 32],
+            ..Tokens::default()
+        },
+        maxconn: 100,
+        web: Vec::new(),
+        gateway: None,
+        users: List {
+            users: vec![user("anna", &["staff"]), user("bert", &[]), totp],
+            ..List::default()
+        },
+        portal: Some(config::Portal {
+            authority: "desktop.example.org".to_owned(),
+            desktop: Some(Desktop {
+                title: "Full desktop".to_owned(),
+                groups: Vec::new(),
+            }),
+            apps: vec![
+                app("word", "Word <script>alert(1)</script>", &["staff"]),
+                app("calc", "Calculator", &[]),
+            ],
+            signs: pem.into_bytes(),
+        }),
+    }
+}
+
+/// A portal, and requests to it.
+struct Bed {
+    portal: Portal,
+}
+
+#[derive(Debug)]
+struct Got {
+    status: u16,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Got {
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    fn header(&self, name: hyper::header::HeaderName) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The cookies that a browser has after it.
+    fn cookies(&self) -> String {
+        let all = self.headers.get_all(SET_COOKIE).iter();
+        let pairs = all.map(|one| one.to_str().unwrap().split(';').next().unwrap());
+        pairs.collect::<Vec<_>>().join("; ")
+    }
+
+    /// The value of a hidden field.
+    fn field(&self, name: &str) -> String {
+        let (_, rest) = self
+            .text()
+            .split_once(&format!("name=\"{name}\" value=\""))
+            .unwrap();
+        rest.split('"').next().unwrap().to_owned()
+    }
+}
+
+impl Bed {
+    fn new() -> Bed {
+        let farm = farm();
+        let site = Arc::new(Site::new("office", farm.clone(), &[7; 32], None));
+        let portal = Portal::new(site, None, verify).unwrap();
+        Bed { portal }
+    }
+
+    /// Goes over to other lines.
+    fn change(&self, farm: &Farm) {
+        self.portal.site.change(farm.clone(), &[7; 32]);
+        self.portal.change().unwrap();
+    }
+
+    fn send(&self, request: Request<Full<Bytes>>) -> Got {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(async {
+            let reply: Response<_> = self.portal.respond(HOME.parse().unwrap(), request).await;
+            let (head, body) = reply.into_parts();
+            Got {
+                status: head.status.as_u16(),
+                headers: head.headers,
+                body: body.collect().await.unwrap().to_bytes().to_vec(),
+            }
+        })
+    }
+
+    fn get(&self, path: &str, headers: &[(&str, &str)]) -> Got {
+        let mut request = Request::get(path).header("host", "desktop.example.org");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Full::default()).unwrap())
+    }
+
+    fn post(&self, path: &str, cookie: &str, form: &str) -> Got {
+        let request = Request::post(path).header("host", "desktop.example.org");
+        let request = request
+            .header(ORIGIN, "https://desktop.example.org")
+            .header(COOKIE, cookie);
+        self.send(request.body(Full::from(form.to_owned())).unwrap())
+    }
+
+    /// The cookies of a user who signs in.
+    fn sign_in(&self, name: &str) -> String {
+        let got = self.post("/sign-in", "", &format!("user={name}&password=quince"));
+        assert_eq!((got.status, got.header(LOCATION)), (303, "/"), "{got:?}");
+        got.cookies()
+    }
+
+    fn program(&self, path: &str, pair: &str, accept: &str) -> Got {
+        let basic = format!("Basic {}", BASE64.encode(pair));
+        self.get(path, &[("authorization", &basic), ("accept", accept)])
+    }
+}
+
+#[test]
+fn users_sign_in_see_what_is_for_them_and_sign_out() {
+    let bed = Bed::new();
+    let first = bed.get("/", &[]);
+    assert_eq!((first.status, first.header(LOCATION)), (303, "/sign-in"));
+    assert_eq!(bed.get("/sign-in", &[]).status, 200);
+    let wrong = bed.post("/sign-in", "", "user=anna&password=pear");
+    assert_eq!((wrong.status, wrong.cookies()), (403, String::new()));
+    let anna = bed.sign_in("anna");
+    let list = bed.get("/", &[("cookie", &anna)]);
+    assert!(list.text().contains("/start/word.rdp"), "{}", list.text());
+    assert!(list.text().contains("Word &lt;script&gt;"));
+    assert!(
+        list.header(CONTENT_SECURITY_POLICY)
+            .starts_with("default-src 'none'")
+    );
+    let bert = bed.sign_in("bert");
+    let list_of_bert = bed.get("/", &[("cookie", &bert)]);
+    assert!(list_of_bert.text().contains("/start/calc.rdp"));
+    assert!(!list_of_bert.text().contains("word"));
+    let csrf = list.field("csrf");
+    assert_eq!(bed.post("/sign-out", &anna, "csrf=x").status, 403);
+    assert_eq!(
+        bed.post("/sign-out", &anna, &format!("csrf={csrf}")).status,
+        303
+    );
+    assert_eq!(bed.get("/", &[("cookie", &anna)]).status, 303);
+}
+
+#[test]
+fn a_second_factor_is_asked_for_and_its_code_counts_once() {
+    let bed = Bed::new();
+    let asked = bed.post("/sign-in", "", "user=tina&password=quince");
+    assert_eq!((asked.status, asked.cookies()), (200, String::new()));
+    let half = asked.field("half");
+    let wrong = bed.post("/sign-in", "", &format!("half={half}&code=000000x"));
+    assert_eq!((wrong.status, wrong.cookies()), (403, String::new()));
+    let code = second_factor::code(&SECRET, second_factor::step(now_s()));
+    let form = format!("half={half}&code={code}");
+    let right = bed.post("/sign-in", "", &form);
+    assert_eq!(right.status, 303);
+    assert_eq!(bed.get("/", &[("cookie", &right.cookies())]).status, 200);
+    assert_eq!(bed.post("/sign-in", "", &form).status, 403);
+    // The feed knows no codes.
+    assert_eq!(bed.program(FEED, "tina:quince", "").status, 403);
+}
+
+#[test]
+fn a_file_starts_what_is_for_its_user_with_a_token_that_routes() {
+    let bed = Bed::new();
+    let bert = bed.sign_in("bert");
+    let file = bed.get("/start/calc.rdp", &[("cookie", &bert)]);
+    assert_eq!(file.header(CONTENT_TYPE), "application/x-rdp");
+    assert_eq!(
+        file.header(CONTENT_DISPOSITION),
+        "attachment; filename=\"calc.rdp\""
+    );
+    let line = |name: &str| {
+        let found = file.text().lines().find_map(|line| line.strip_prefix(name));
+        found
+            .unwrap_or_else(|| panic!("{name} {}", file.text()))
+            .to_owned()
+    };
+    assert_eq!(line("full address:s:"), "desktop.example.org:3390");
+    assert_eq!(line("username:s:"), "bert");
+    let key = crate::token::Key::new(&[7; 32]);
+    let office = crate::token::NameId::of("office");
+    let claims = key
+        .read(line("loadbalanceinfo:s:").as_bytes(), office, now_s())
+        .unwrap();
+    assert_eq!(claims.user, User::named("bert").unwrap().id);
+    assert_eq!(claims.host, None);
+    for (path, status) in [
+        ("/start/word.rdp", 404),
+        ("/start/none.rdp", 404),
+        ("/start/desktop.rdp", 200),
+        ("/icon/calc.png", 200),
+        ("/icon/calc.ico", 200),
+        ("/icon/word.png", 404),
+        ("/icon/calc.gif", 404),
+    ] {
+        assert_eq!(bed.get(path, &[("cookie", &bert)]).status, status, "{path}");
+        assert_ne!(bed.get(path, &[]).status, 200, "{path}");
+    }
+}
+
+#[test]
+fn a_file_has_the_gateway_and_a_cookie_for_it_where_there_is_one() {
+    let bed = Bed::new();
+    let mut farm = farm();
+    farm.gateway = Some(config::Gateway {
+        name: "gate.example.org".to_owned(),
+        port: 8443,
+        idle_ms: None,
+        session_ms: None,
+    });
+    bed.change(&farm);
+    let anna = bed.sign_in("anna");
+    let file = bed.get("/start/desktop.rdp", &[("cookie", &anna)]);
+    let line = |name: &str| {
+        let found = file.text().lines().find_map(|line| line.strip_prefix(name));
+        found.unwrap_or_default().to_owned()
+    };
+    assert_eq!(line("gatewayhostname:s:"), "gate.example.org:8443");
+    let user = bed.portal.site.cookie_user(&line("gatewayaccesstoken:s:"));
+    assert_eq!(user, Ok("anna".to_owned()));
+}
+
+#[test]
+fn programs_read_the_feed_by_password_and_by_the_cookie_that_they_get() {
+    let bed = Bed::new();
+    let led = bed.get("/RDWeb/Feed/webfeed.aspx", &[]);
+    assert_eq!(
+        (led.status, led.header(LOCATION)),
+        (302, "/RDWeb/FeedLogin/WebFeedLogin.aspx")
+    );
+    let asked = bed.get(led.header(LOCATION), &[]);
+    assert_eq!(asked.status, 401);
+    assert!(asked.header(WWW_AUTHENTICATE).starts_with("Basic "));
+    let token = bed.program(led.header(LOCATION), "EXAMPLE\\anna:quince", "");
+    assert_eq!(
+        token.header(CONTENT_TYPE),
+        "application/x-msts-webfeed-login"
+    );
+    let cookie = format!(".ASPXAUTH={}", token.text());
+    let accept = "application/x-msts-radc+xml; radc_schema_version=2.0";
+    let feed = bed.get(
+        "/RDWeb/Feed/webfeed.aspx",
+        &[("cookie", &cookie), ("accept", accept)],
+    );
+    assert_eq!(feed.status, 200);
+    assert!(
+        feed.text().contains("SchemaVersion=\"2.0\""),
+        "{}",
+        feed.text()
+    );
+    let document = roxmltree::Document::parse(feed.text()).unwrap();
+    let urls = document
+        .descendants()
+        .filter_map(|node| node.attribute("URL").or_else(|| node.attribute("FileURL")));
+    let urls: Vec<&str> = urls.collect();
+    assert_eq!(urls.len(), 9, "{urls:?}");
+    for url in urls {
+        assert_eq!(bed.get(url, &[("cookie", &cookie)]).status, 200, "{url}");
+    }
+    let direct = bed.program(FEED, "bert:quince", "");
+    assert!(direct.text().contains("SchemaVersion=\"1.1\""));
+    assert!(!direct.text().contains("word"));
+    assert_eq!(bed.program(FEED, "bert:pear", "").status, 401);
+}
+
+#[test]
+fn guessing_is_limited_for_pages_and_the_feed_together() {
+    let bed = Bed::new();
+    for turn in 0..5 {
+        let status = match turn % 2 {
+            0 => bed.post("/sign-in", "", "user=anna&password=pear").status,
+            _ => bed.program(FEED, "anna:pear", "").status,
+        };
+        assert!(matches!(status, 401 | 403), "{turn} {status}");
+    }
+    assert_eq!(
+        bed.post("/sign-in", "", "user=anna&password=quince").status,
+        429
+    );
+    assert_eq!(bed.program(FEED, "anna:quince", "").status, 429);
+}
+
+#[test]
+fn forms_of_other_sites_and_oversize_bodies_are_refused() {
+    let bed = Bed::new();
+    let request = Request::post("/sign-in").header("host", "desktop.example.org");
+    let request = request.header(ORIGIN, "https://evil.example");
+    let form = Full::from("user=anna&password=quince");
+    assert_eq!(bed.send(request.body(form).unwrap()).status, 403);
+    let large = format!("user=anna&password={}", "x".repeat(20_000));
+    assert_eq!(bed.post("/sign-in", "", &large).status, 413);
+}
+
+#[test]
+fn hostile_paths_and_headers_lead_nowhere() {
+    let bed = Bed::new();
+    let anna = bed.sign_in("anna");
+    for path in [
+        "/start/../../etc/passwd.rdp",
+        "/start/%2e%2e.rdp",
+        "/start/.rdp",
+        "/icon/.png",
+        "/icon/",
+        "//evil.example/",
+        "/rdweb/feed/",
+        "/%00",
+        &format!("/{}", "a".repeat(4_000)),
+    ] {
+        assert_eq!(
+            bed.get(path, &[("cookie", &anna)]).status,
+            404,
+            "{path:.40}"
+        );
+    }
+    for method in ["PUT", "DELETE", "PROPFIND", "RDG_OUT_DATA"] {
+        let request = Request::builder().method(method).uri("/");
+        assert_eq!(bed.send(request.body(Full::default()).unwrap()).status, 405);
+    }
+    for value in [
+        "Basic",
+        "Basic !!!",
+        "Basic YQ==",
+        "Bearer x",
+        "Negotiate AAAA",
+    ] {
+        assert_eq!(
+            bed.get(FEED, &[("authorization", value)]).status,
+            401,
+            "{value}"
+        );
+    }
+    for cookie in [
+        "__Host-evenkeel-desktop=a.b",
+        ".ASPXAUTH=",
+        "__Host-evenkeel-desktop",
+    ] {
+        assert_eq!(bed.get("/", &[("cookie", cookie)]).status, 303, "{cookie}");
+    }
+}
+
+#[test]
+fn a_session_counts_at_every_node_with_the_key_until_its_user_is_removed() {
+    let bed = Bed::new();
+    let anna = bed.sign_in("anna");
+    let other = Bed::new();
+    assert_eq!(other.get("/", &[("cookie", &anna)]).status, 200);
+    let mut farm = farm();
+    farm.users.users.remove(0);
+    other.change(&farm);
+    assert_eq!(other.get("/", &[("cookie", &anna)]).status, 303);
+    farm.portal = None;
+    other.change(&farm);
+    assert_eq!(other.get("/sign-in", &[]).status, 404);
+}
+
+#[test]
+fn the_list_names_the_session_of_its_user() {
+    let bed = Bed::new();
+    let anna = bed.sign_in("anna");
+    let mut farm = farm();
+    let host = config::Host {
+        address: "127.0.0.1:1".parse().unwrap(),
+        weight: 1,
+        drained: false,
+    };
+    farm.hosts.insert("ts1".to_owned(), host);
+    bed.portal.site.change(farm, &[7; 32]);
+    let routed = crate::site::Routed {
+        user: User::named("anna").unwrap().id,
+        host: "ts1".to_owned(),
+        address: host.address,
+    };
+    let number = bed
+        .portal
+        .site
+        .begins(&routed, HOME.parse().unwrap(), false);
+    let list = bed.get("/", &[("cookie", &anna)]);
+    assert!(
+        list.text().contains("You have a session at <b>ts1</b>"),
+        "{}",
+        list.text()
+    );
+    bed.portal.site.ends(number);
+    let list = bed.get("/", &[("cookie", &anna)]);
+    assert!(
+        list.text().contains("for less than a minute"),
+        "{}",
+        list.text()
+    );
+}
