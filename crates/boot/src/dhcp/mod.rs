@@ -2,6 +2,7 @@
 //!
 //! - [`request`] reads a packet of a client, [`reply`] writes one for it.
 //! - [`pool`] is who may use which address of a range.
+//! - [`mirror`] is what other nodes know of the leases of a part.
 //! - [`desk`] decides what a client is answered, [`loads`] what it loads.
 //! - [`limit`] is how often one is answered.
 //!
@@ -10,6 +11,7 @@
 pub mod desk;
 pub mod limit;
 pub mod loads;
+pub mod mirror;
 pub mod pool;
 pub mod reply;
 pub mod request;

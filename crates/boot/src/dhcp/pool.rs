@@ -12,6 +12,7 @@
 //! packet may live, and what it gives back right after it got the same address again is not believed.
 
 use crate::mac::{Mac, mark};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
@@ -180,7 +181,7 @@ impl Use {
 }
 
 /// Who has an address, as far as the next start has to know it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Holder {
     /// A client.
     Client(Mac),
@@ -191,7 +192,7 @@ pub enum Holder {
 }
 
 /// What the next start has to know: who has an address, or that nobody has it any more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Change<A = Ipv4Addr> {
     /// The address.
     pub address: A,
@@ -255,6 +256,10 @@ pub struct Count {
     pub free: u64,
     /// That somebody else uses.
     pub declined: u64,
+    /// Of held parts, that somebody may have got from another node.
+    pub unclear: u64,
+    /// Until when some of these are nobody's who does not renew, at most.
+    pub unclear_until_ms: u64,
 }
 
 impl<A: Address> Pool<A> {
@@ -437,6 +442,41 @@ impl<A: Address> Pool<A> {
                 }
                 // Also where a lease is known: the node before may have given the address to another.
                 _ => self.set(address, Use::Unclear { until_ms }),
+            }
+        }
+    }
+
+    /// These are the leases of a part that this node does not hold, and none else. Each begins again.
+    pub fn adopt(
+        &mut self,
+        part: usize,
+        known: impl IntoIterator<Item = (A, Holder)>,
+        now_ms: u64,
+    ) {
+        let range = self.range;
+        let known = known
+            .into_iter()
+            .filter(|(one, _)| range.has(*one) && range.part(*one) == part);
+        let known: BTreeMap<A, Holder> = known.collect();
+        let of_part = { self.uses.keys() }.filter(|one| range.part(**one) == part);
+        let gone: Vec<A> = of_part.copied().collect();
+        gone.into_iter().for_each(|address| self.end(address));
+        let until_ms = self.end_of_lease(now_ms);
+        for (address, holder) in known {
+            if !self.is_for_clients(address) {
+                continue;
+            }
+            if let Holder::Client(mac) = holder {
+                // What was only offered here, it did not take.
+                self.withdraw(mac);
+            }
+            match holder {
+                Holder::Client(mac) if !self.by_mac.contains_key(&mac) => {
+                    self.set(address, self.lease(mac, until_ms, now_ms));
+                }
+                // Which of its two addresses a client uses is not known.
+                Holder::Client(_) | Holder::Unclear => self.set(address, Use::Unclear { until_ms }),
+                Holder::Nobody => {}
             }
         }
     }
@@ -663,7 +703,15 @@ impl<A: Address> Pool<A> {
             .iter()
             .filter(|one| self.range.has(**one))
             .count() as u64;
+        let unclear = self
+            .uses
+            .iter()
+            .filter(|(address, one)| matches!(one, Use::Unclear { .. }) && self.holds(**address));
         Count {
+            unclear: unclear.clone().count() as u64,
+            unclear_until_ms: { unclear.map(|(_, one)| one.until_ms()) }
+                .max()
+                .unwrap_or(0),
             all: u64::from(self.range.len()).saturating_sub(reserved),
             leased: of(|one| matches!(one, Use::Leased { .. })),
             free: self.free.len() as u64,

@@ -1,0 +1,154 @@
+//! The side of those who do not hold a part: what they know of it.
+
+use super::{CHANGES_MAX, PARTS_MAX, Said, Told};
+use crate::dhcp::pool::{Change, Holder, RANGE_MAX};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// Addresses of a copy: of a range of IPv4, and of one of IPv6.
+const ADDRESSES_MAX: usize = 2 * RANGE_MAX as usize;
+
+/// What this node knows of the parts of others.
+#[derive(Debug, Default)]
+pub struct Copies {
+    whole: BTreeMap<usize, Copy>,
+    /// Those that are not whole yet. What was whole before stays until then.
+    coming: BTreeMap<usize, Copy>,
+    /// In which epoch this node held a part last: holders of before say nothing any more.
+    held: BTreeMap<usize, u64>,
+}
+
+/// The leases of a part.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Copy {
+    /// Who holds or held it.
+    pub node: String,
+    /// In which epoch.
+    pub epoch: u64,
+    /// Who has which address.
+    pub known: BTreeMap<IpAddr, Holder>,
+}
+
+impl Copy {
+    /// Takes changes in.
+    pub fn change(&mut self, changes: &[Change<IpAddr>]) {
+        for change in changes {
+            match change.holder {
+                Holder::Nobody => self.known.remove(&change.address),
+                holder => self.known.insert(change.address, holder),
+            };
+        }
+    }
+}
+
+/// What was taken in: it has to be on the disk before the holder hears that it is known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Took {
+    /// Nothing to be confirmed.
+    Some,
+    /// A copy is whole.
+    Whole,
+    /// A whole copy has changed.
+    Changes,
+}
+
+/// Why something is not taken in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refused {
+    /// The part has another holder since.
+    #[error("the part has another holder since")]
+    Old,
+    /// The beginning is missing.
+    #[error("leases of a part whose beginning is missing")]
+    NotBegun,
+    /// More than there can be.
+    #[error("more leases than a range has")]
+    TooMuch,
+}
+
+impl Copies {
+    /// This node holds a part from now on: what the holder before says now, it does not know.
+    pub fn hold(&mut self, part: usize, epoch: u64) {
+        let held = self.held.entry(part).or_default();
+        *held = epoch.max(*held);
+        self.coming.remove(&part);
+    }
+
+    /// What was on the disk.
+    pub fn restore(&mut self, part: usize, copy: Copy) {
+        self.whole.insert(part, copy);
+    }
+
+    /// A copy is lost.
+    pub fn forget(&mut self, part: usize) {
+        self.whole.remove(&part);
+        self.coming.remove(&part);
+    }
+
+    /// What is known of a part, if it is all that this holder gave in this epoch.
+    pub fn of(&self, part: usize, node: &str, epoch: u64) -> Option<&Copy> {
+        let copy = self.whole.get(&part);
+        copy.filter(|copy| copy.node == node && copy.epoch == epoch)
+    }
+
+    /// The whole copy of a part.
+    pub fn whole(&self, part: usize) -> Option<&Copy> {
+        self.whole.get(&part)
+    }
+
+    /// The copy of a part that is not whole.
+    #[cfg(test)]
+    pub(in crate::dhcp) fn coming(&self, part: usize) -> Option<&Copy> {
+        self.coming.get(&part)
+    }
+
+    /// Takes in what a holder says.
+    ///
+    /// # Errors
+    /// It is none, or says what cannot be.
+    pub fn take(&mut self, node: &str, told: &Told) -> Result<Took, Refused> {
+        let part = told.part;
+        if part >= PARTS_MAX {
+            return Err(Refused::TooMuch);
+        }
+        let is_old = { self.held.get(&part) }.is_some_and(|held| told.epoch <= *held);
+        if is_old {
+            return Err(Refused::Old);
+        }
+        let is_its = |copy: &Copy| copy.node == node && copy.epoch == told.epoch;
+        match &told.said {
+            Said::Begin => {
+                let copy = Copy {
+                    node: node.to_owned(),
+                    epoch: told.epoch,
+                    known: BTreeMap::new(),
+                };
+                self.coming.insert(part, copy);
+                Ok(Took::Some)
+            }
+            Said::Changes(changes) => {
+                let (copy, took) = match self.coming.get_mut(&part).filter(|copy| is_its(copy)) {
+                    Some(copy) => (Some(copy), Took::Some),
+                    None => (
+                        self.whole.get_mut(&part).filter(|copy| is_its(copy)),
+                        Took::Changes,
+                    ),
+                };
+                let copy = copy.ok_or(Refused::NotBegun)?;
+                if changes.len() > CHANGES_MAX
+                    || copy.known.len() + changes.len() > ADDRESSES_MAX + CHANGES_MAX
+                {
+                    return Err(Refused::TooMuch);
+                }
+                copy.change(changes);
+                Ok(took)
+            }
+            Said::Whole => {
+                let coming = self.coming.remove(&part);
+                let whole = coming.filter(|copy| copy.node == node && copy.epoch == told.epoch);
+                self.whole.insert(part, whole.ok_or(Refused::NotBegun)?);
+                Ok(Took::Whole)
+            }
+        }
+    }
+}

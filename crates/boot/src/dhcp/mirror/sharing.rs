@@ -1,0 +1,276 @@
+//! The holder's side: what each other node is told, and what it has confirmed.
+
+use super::{CHANGES_MAX, Said, Told};
+use crate::dhcp::pool::{Change, Holder};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
+
+/// How long a node may take to confirm before the holder goes on without it, milliseconds.
+const CONFIRM_MS: u64 = 200;
+/// How long a node is not waited for after it was too late, milliseconds.
+const REST_MS: u64 = 2_000;
+/// Messages for a node that wait. One that is so far behind begins again.
+const QUEUE_MAX: usize = 4_096;
+
+/// The parts that this node holds, and what the other nodes know of them.
+#[derive(Debug, Default)]
+pub struct Sharing {
+    parts: BTreeMap<usize, Part>,
+    /// Nodes that can be told something, and the number of the connection.
+    linked: BTreeMap<String, u64>,
+    links: u64,
+    /// Leases of which a client may not have heard: their part, and the number of the change.
+    pending: HashMap<IpAddr, (usize, u64)>,
+}
+
+/// Whether a client may hear of its lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tell {
+    /// Yes.
+    Now,
+    /// Others have to know it first.
+    Later,
+    /// This node does not hold the part any more.
+    Never,
+}
+
+#[derive(Debug)]
+struct Part {
+    epoch: u64,
+    /// How many changes there were.
+    number: u64,
+    peers: BTreeMap<String, Peer>,
+}
+
+/// Another node, which is told of a part.
+#[derive(Debug, Default)]
+struct Peer {
+    queue: VecDeque<Told>,
+    /// The number of the beginning, and of the last message for it.
+    first: u64,
+    last: u64,
+    /// The number up to which it knows all; None: it does not have the whole part yet.
+    confirmed: Option<u64>,
+    /// It is waited for with all changes after this number; None: it is not.
+    since: Option<u64>,
+    /// Since when it has something to confirm.
+    behind_ms: Option<u64>,
+    rests_until_ms: u64,
+}
+
+impl Peer {
+    fn has(&self, number: u64) -> bool {
+        self.confirmed.is_some_and(|confirmed| confirmed >= number)
+    }
+
+    /// Whether it may be named as one that knows everything.
+    fn is_in_step(&self) -> bool {
+        self.since.is_some_and(|since| self.has(since))
+    }
+}
+
+impl Sharing {
+    /// This node holds a part in this epoch.
+    pub fn hold(&mut self, part: usize, epoch: u64) {
+        if self.parts.get(&part).map(|part| part.epoch) != Some(epoch) {
+            let new = Part {
+                epoch,
+                number: 0,
+                peers: BTreeMap::new(),
+            };
+            self.drop_part(part);
+            self.parts.insert(part, new);
+        }
+    }
+
+    /// This node does not hold a part any more.
+    pub fn drop_part(&mut self, part: usize) {
+        self.parts.remove(&part);
+        self.pending.retain(|_, (of, _)| *of != part);
+    }
+
+    /// The parts are others than before.
+    pub fn clear(&mut self) {
+        self.parts.clear();
+        self.pending.clear();
+    }
+
+    /// The epoch in which a part is held.
+    pub fn epoch(&self, part: usize) -> Option<u64> {
+        self.parts.get(&part).map(|part| part.epoch)
+    }
+
+    /// A node can be told something from now on: returns the number of the connection.
+    pub fn linked(&mut self, node: &str) -> u64 {
+        self.links += 1;
+        self.linked.insert(node.to_owned(), self.links);
+        for part in self.parts.values_mut() {
+            part.peers.remove(node);
+        }
+        self.links
+    }
+
+    /// This connection to a node has ended.
+    pub fn unlinked(&mut self, node: &str, link: u64) {
+        if self.linked.get(node) == Some(&link) {
+            self.linked.remove(node);
+            for part in self.parts.values_mut() {
+                part.peers.remove(node);
+            }
+        }
+    }
+
+    /// Whether a node can be told something.
+    pub fn is_linked(&self, node: &str) -> bool {
+        self.linked.contains_key(node)
+    }
+
+    /// Parts of which nodes have to be told everything.
+    pub fn missing(&self) -> BTreeSet<usize> {
+        let lacks = |part: &Part| {
+            self.linked
+                .keys()
+                .any(|node| !part.peers.contains_key(node))
+        };
+        let parts = self.parts.iter().filter(|(_, part)| lacks(part));
+        parts.map(|(number, _)| *number).collect()
+    }
+
+    /// Tells all that there is of a part to each node that has to be told everything.
+    pub fn begin(&mut self, part: usize, known: &[Change<IpAddr>]) {
+        let Some(one) = self.parts.get_mut(&part) else {
+            return;
+        };
+        // What is confirmed of before is not taken for this.
+        one.number += 1;
+        let (epoch, number) = (one.epoch, one.number);
+        let told = |said| Told {
+            part,
+            epoch,
+            number,
+            said,
+        };
+        for node in self.linked.keys() {
+            if one.peers.contains_key(node) {
+                continue;
+            }
+            let all = known.chunks(CHANGES_MAX);
+            let all = all.map(|changes| told(Said::Changes(changes.to_vec())));
+            let begin = std::iter::once(told(Said::Begin));
+            let queue = begin.chain(all).chain([told(Said::Whole)]).collect();
+            let peer = Peer {
+                queue,
+                first: number,
+                last: number,
+                ..Peer::default()
+            };
+            one.peers.insert(node.clone(), peer);
+        }
+    }
+
+    /// Leases of a part have changed.
+    pub fn change(&mut self, part: usize, changes: &[Change<IpAddr>], now_ms: u64) {
+        let Some(one) = self.parts.get_mut(&part) else {
+            return;
+        };
+        for changes in changes.chunks(CHANGES_MAX) {
+            one.number += 1;
+            let told = Told {
+                part,
+                epoch: one.epoch,
+                number: one.number,
+                said: Said::Changes(changes.to_vec()),
+            };
+            for peer in one.peers.values_mut() {
+                peer.queue.push_back(told.clone());
+                peer.last = one.number;
+                peer.behind_ms.get_or_insert(now_ms);
+            }
+            // It is told everything again.
+            one.peers.retain(|_, peer| peer.queue.len() <= QUEUE_MAX);
+            for change in changes {
+                match change.holder {
+                    Holder::Client(_) => self.pending.insert(change.address, (part, one.number)),
+                    Holder::Unclear | Holder::Nobody => self.pending.remove(&change.address),
+                };
+            }
+        }
+    }
+
+    /// The next message to a node.
+    pub fn next(&mut self, node: &str) -> Option<Told> {
+        let mut parts = self.parts.values_mut();
+        parts.find_map(|part| part.peers.get_mut(node)?.queue.pop_front())
+    }
+
+    /// A node knows all of a part in an epoch up to a number.
+    pub fn confirmed(&mut self, node: &str, link: u64, of: (usize, u64), number: u64, now_ms: u64) {
+        let part = self.parts.get_mut(&of.0);
+        let part = part.filter(|part| part.epoch == of.1 && number <= part.number);
+        let peer = part.and_then(|part| part.peers.get_mut(node));
+        let peer = peer.filter(|peer| number >= peer.first);
+        if let Some(peer) = peer.filter(|_| self.linked.get(node) == Some(&link)) {
+            peer.confirmed = peer.confirmed.max(Some(number));
+            peer.behind_ms = (!peer.has(peer.last)).then_some(now_ms);
+            if peer.since.is_none() && now_ms >= peer.rests_until_ms {
+                // Clients hear of what comes after this only when the node knows it; what came before,
+                // it has to confirm before it is named.
+                peer.since = Some(peer.last);
+            }
+        }
+    }
+
+    /// Goes on without nodes that are late.
+    pub fn tick(&mut self, now_ms: u64) {
+        for peer in self
+            .parts
+            .values_mut()
+            .flat_map(|part| part.peers.values_mut())
+        {
+            let is_late = { peer.behind_ms }.is_some_and(|since| now_ms >= since + CONFIRM_MS);
+            if is_late && peer.since.is_some() {
+                peer.since = None;
+                peer.rests_until_ms = now_ms + REST_MS;
+            }
+            if peer.since.is_none() && peer.has(peer.last) && now_ms >= peer.rests_until_ms {
+                peer.since = Some(peer.last);
+            }
+        }
+    }
+
+    /// Nodes that know everything of a part, and without which nobody hears of a lease.
+    pub fn in_step(&self, part: usize) -> BTreeSet<String> {
+        let peers = { self.parts.get(&part) }.map(|part| part.peers.iter());
+        let peers = peers.into_iter().flatten();
+        let in_step = peers.filter(|(_, peer)| peer.is_in_step());
+        in_step.map(|(node, _)| node.clone()).collect()
+    }
+
+    /// Nodes that are told of a part: they may not know it yet.
+    #[cfg(test)]
+    pub(in crate::dhcp) fn told(&self, part: usize) -> BTreeSet<String> {
+        let peers = { self.parts.get(&part) }.map(|part| part.peers.keys().cloned());
+        peers.into_iter().flatten().collect()
+    }
+
+    /// Whether a client may hear of its lease of an address. `named`: nodes that the record of the part
+    /// names, or may come to name.
+    pub fn tells(&mut self, address: IpAddr, part: usize, named: &BTreeSet<String>) -> Tell {
+        let Some(one) = self.parts.get(&part) else {
+            return Tell::Never;
+        };
+        // Before a node is told everything it may lack what was on the disk of this one.
+        let pending = self.pending.get(&address);
+        let number = pending.map_or(0, |(_, number)| *number);
+        let has = |node: &String| { one.peers.get(node) }.is_some_and(|peer| peer.has(number));
+        let waits = |peer: &Peer| {
+            peer.since
+                .is_some_and(|since| number > since && !peer.has(number))
+        };
+        if !named.iter().all(has) || one.peers.values().any(waits) {
+            return Tell::Later;
+        }
+        self.pending.remove(&address);
+        Tell::Now
+    }
+}
