@@ -12,6 +12,7 @@ mod boot_dhcp_site;
 mod boot_image;
 mod boot_keep;
 mod boot_kills;
+mod boot_leases;
 mod boot_machines;
 mod boot_power;
 mod boot_roots;

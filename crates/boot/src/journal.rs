@@ -9,11 +9,13 @@
 use crate::dhcp::pool::{Address, Change, Holder};
 use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 /// Bytes that are read at a start: far more than a range of the greatest size has.
 const BYTES_MAX: u64 = 64 << 20;
@@ -160,7 +162,8 @@ impl Drop for Lock {
     }
 }
 
-fn line<A: Address>(text: &mut String, address: A, holder: Holder) {
+/// Writes the line of a change.
+pub(crate) fn line<A: Display>(text: &mut String, address: A, holder: Holder) {
     use std::fmt::Write;
     // Memory is written without errors.
     let _ = match holder {
@@ -195,7 +198,8 @@ fn read<A: Address>(file: File) -> io::Result<(BTreeMap<A, Holder>, usize)> {
     Ok((known, damaged))
 }
 
-fn of_line<A: Address>(line: &str) -> Option<(A, Holder)> {
+/// Reads the line of a change.
+pub(crate) fn of_line<A: FromStr>(line: &str) -> Option<(A, Holder)> {
     let (address, who) = line.split_once(' ')?;
     let holder = match who {
         "-" => Holder::Nobody,

@@ -12,6 +12,7 @@
 //! - [`disk`] is what stores the disks that machines use over the network, [`aoe`] disks over Ethernet.
 //! - [`tftp`] is how firmware fetches files, [`http`] how boot loaders and installers do.
 //! - [`site`] is one network: what all of its servers know. [`net`] is their sockets.
+//! - [`link`] tells other nodes of the leases of this one.
 //! - [`message`] is what operators order, and [`role`] joins all of it.
 //!
 //! This crate never reads a file that no section names, and never decides who runs a volume.
@@ -30,6 +31,7 @@ pub mod http;
 pub mod iscsi;
 pub mod journal;
 pub mod keyword;
+pub mod link;
 pub mod loader;
 pub mod mac;
 pub mod message;

@@ -3,14 +3,17 @@
 //! It decides nothing about a machine.
 
 use crate::confinement::{self, Confinement};
+use crate::trusted::trusted;
 use boot::keyword::NAME;
 use boot::message::Message;
 use boot::role::{Place, Role};
+use cluster::authority::PartCredentials;
 use cluster::command::{Epoch, LeaseRecord};
 use cluster::message::Message as OfCluster;
 use part::report::Report;
 use part::role::{LeaseNews, Manner, PartMessage, WantedLeases};
 use part::row::{Beside, Entry, Environment, Life, RoleRow};
+use part::voice::write_error;
 use part::work::{self, Work};
 use rustix::thread::CapabilitySet;
 use std::io;
@@ -21,6 +24,7 @@ use supervisor::directory;
 /// How it is run.
 pub static ROLE: RoleRow = RoleRow {
     says_to: &[cluster::message::PART],
+    certified: true,
     life: Life::Beside(Beside::plain("network boot")),
     ..RoleRow::plain(
         NAME,
@@ -79,6 +83,15 @@ impl Work for Boots {
     fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
         if let Some(news) = LeaseNews::of(message) {
             self.0.hear(&news);
+            return Some(Vec::new());
+        }
+        if let Some(credentials) = PartCredentials::of(message) {
+            match trusted(credentials) {
+                Ok(trusted) => self.0.trust(trusted),
+                Err(error) => write_error(&format!(
+                    "evenkeel: boot: cannot use the certificate of this node: {error}\n"
+                )),
+            }
             return Some(Vec::new());
         }
         let order: Message = message.read()?;

@@ -77,7 +77,7 @@ const HOUSE: &[(&str, Knows)] = &[
     ),
     (
         "boot",
-        Knows::Only(&["configuration", "language", "protocol", "part"]),
+        Knows::Only(&["configuration", "language", "protocol", "part", "wire"]),
     ),
     (
         "access",

@@ -3,13 +3,14 @@
 //! - `boot/NETWORK/0`, `boot/NETWORK/1` …: a part of the range for each node. Each node wants its own
 //!   part most; the other one has it while the node is gone. Before a node gives the first address of a
 //!   part, it has written its name under the lease: the next holder knows that there are leases that it
-//!   has not seen.
+//!   has not seen. The record also names the nodes that know all of them ([`crate::dhcp::mirror`]); one of
+//!   these takes them over with the part. A node asks for its own part back when it is one of them.
 //! - The holder of the first one leads: it alone answers machines that boot something once, so that
 //!   nothing is installed twice. Its record has the machines of which an operator ordered the next boot.
 //! - `boot/NETWORK/@NODE`: the node's address in the network, for the scripts of the other one.
 
 use crate::dhcp::pool::Range;
-use crate::site::{Held, Standing};
+use crate::site::{Adopt, Held, Knowledge, Standing};
 use part::codec;
 use part::role::{KnownLease, WantedLease};
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// has it.
 const REST_NS: u64 = 2_000_000_000;
 /// Orders for the next boot that are known at one time: what a record has room for.
-pub const ORDERS_MAX: usize = 32;
+pub const ORDERS_MAX: usize = 24;
+/// Nodes that a record names: what it has room for.
+const NAMED_MAX: usize = 4;
+/// How long the leases of a copy may take to be on the disk, nanoseconds. Then it counts as lost.
+const ADOPT_NS: u64 = 5_000_000_000;
 
 /// What is written under the lease of a part.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
@@ -36,6 +41,10 @@ struct Record {
     six: u64,
     /// Machines with an order, by [`crate::mac::mark`].
     orders: Vec<u32>,
+    /// In which epoch it gives them.
+    epoch: u64,
+    /// Marks of the nodes that know every lease.
+    named: BTreeSet<u32>,
 }
 
 /// What is written under the lease of a node.
@@ -73,6 +82,13 @@ pub struct Leases {
     taken: BTreeMap<usize, (u64, bool)>,
     /// Parts that this node has held in a turn before.
     used: BTreeSet<usize>,
+    /// Parts whose leases are being taken over: in which epoch, and since when.
+    adopts: BTreeMap<usize, (u64, u64)>,
+    /// What was written to the cluster and may yet become a record: of each part the epoch, and the
+    /// nodes, by the number of the record.
+    wrote: BTreeMap<usize, (u64, BTreeMap<u64, BTreeSet<u32>>)>,
+    /// What this node has copies of.
+    copies: BTreeMap<usize, (String, u64)>,
     /// Leases that were handed over, and until when they are not wanted.
     resting: BTreeMap<String, u64>,
 }
@@ -91,6 +107,9 @@ impl Leases {
             known: BTreeMap::new(),
             taken: BTreeMap::new(),
             used: BTreeSet::new(),
+            adopts: BTreeMap::new(),
+            wrote: BTreeMap::new(),
+            copies: BTreeMap::new(),
             resting: BTreeMap::new(),
         }
     }
@@ -112,6 +131,7 @@ impl Leases {
             (self.range, self.range6) = (range, range6);
             self.taken.clear();
             self.used.clear();
+            self.adopts.clear();
         }
     }
 
@@ -142,10 +162,43 @@ impl Leases {
             }
         };
         let parts = 0..usize::try_from(self.parts()).unwrap_or(1);
-        let parts = parts.map(|part| want(self.part(part), if own == Some(part) { 2 } else { 1 }));
+        let parts = parts.map(|part| {
+            let is_own = own == Some(part) && self.is_ready_for(part);
+            want(self.part(part), if is_own { 2 } else { 1 })
+        });
         let nodes = self.nodes.iter();
         let nodes = nodes.map(|node| want(self.node(node), u32::from(*node == self.me)));
         parts.chain(nodes).collect()
+    }
+
+    /// Whether this node would know the leases of a part: until then another holder keeps it.
+    fn is_ready_for(&self, part: usize) -> bool {
+        let lease = self.known.get(&self.part(part));
+        let Some(lease) = lease.filter(|lease| !lease.holder.is_empty() && lease.holder != self.me)
+        else {
+            return true;
+        };
+        let record: Option<Record> = codec::decode(&lease.record).ok();
+        record.is_none_or(|record| self.has_copy(part, &record))
+    }
+
+    /// Whether this node knows all leases that were given by a record.
+    fn has_copy(&self, part: usize, record: &Record) -> bool {
+        let ranges = (record.range, record.six);
+        let copy = self.copies.get(&part);
+        ranges == (self.range, self.range6)
+            && record.named.contains(&mark_of(&self.me))
+            && copy.is_some_and(|(node, epoch)| (node, *epoch) == (&record.node, record.epoch))
+    }
+
+    /// The nodes with these marks.
+    fn names(&self, marks: BTreeSet<u32>) -> BTreeSet<String> {
+        let name = |mark: u32| {
+            let node = self.nodes.iter().find(|node| mark_of(node) == mark);
+            // One that is no node any more knows nothing, until another record is there.
+            node.cloned().unwrap_or_else(|| format!("?{mark}"))
+        };
+        marks.into_iter().map(name).collect()
     }
 
     /// What the cluster says of its leases.
@@ -178,16 +231,17 @@ impl Leases {
     pub fn turn(
         &mut self,
         (address, six): (Option<Ipv4Addr>, Option<Ipv6Addr>),
-        orders: &[u32],
-        is_stored: bool,
+        knowledge: &Knowledge,
+        (orders, is_stored): (&[u32], bool),
         now_ns: u64,
     ) -> (Standing, Vec<Written>) {
         self.resting.retain(|_, until| *until > now_ns);
+        self.copies.clone_from(&knowledge.copies);
         let mut standing = Standing::default();
         let mut written = Vec::new();
         for part in 0..usize::try_from(self.parts()).unwrap_or(1) {
             let lead = (orders, is_stored);
-            self.look_at(part, lead, now_ns, &mut standing, &mut written);
+            self.look_at(part, (knowledge, lead), now_ns, &mut standing, &mut written);
         }
         for node in &self.nodes {
             let Some(lease) = self.known.get(&self.node(node)) else {
@@ -217,15 +271,14 @@ impl Leases {
     fn look_at(
         &mut self,
         part: usize,
-        (orders, is_stored): (&[u32], bool),
+        (knowledge, (orders, is_stored)): (&Knowledge, (&[u32], bool)),
         now_ns: u64,
         standing: &mut Standing,
         written: &mut Vec<Written>,
     ) {
         let name = self.part(part);
-        let Some(lease) = self.known.get(&name) else {
-            self.taken.remove(&part);
-            self.used.remove(&part);
+        let Some(lease) = self.known.get(&name).cloned() else {
+            self.leave(part);
             return;
         };
         let record: Option<Record> = codec::decode(&lease.record).ok();
@@ -237,8 +290,7 @@ impl Leases {
                 .unwrap_or_default();
         }
         if lease.until_ns <= now_ns || self.resting.contains_key(&name) {
-            self.taken.remove(&part);
-            self.used.remove(&part);
+            self.leave(part);
             return;
         }
         let is_mine = |record: &&Record| {
@@ -246,11 +298,18 @@ impl Leases {
             record.node == self.me && ranges == (self.range, self.range6)
         };
         let mine = record.as_ref().filter(is_mine);
-        let (said, is_clear) = (mine.is_some(), mine.is_some_and(|record| record.clear));
+        let said = mine.is_some_and(|record| record.epoch == lease.epoch);
+        let is_clear = mine.is_some_and(|record| record.clear);
         let (epoch, knows) = match self.taken.get(&part) {
             Some((epoch, knows)) if *epoch == lease.epoch => (*epoch, *knows),
-            // Nobody gave an address of it before this node, or nobody at all.
-            _ => (lease.epoch, is_clear || lease.record.is_empty()),
+            _ => match self.adopts(part, &lease, record.as_ref(), knowledge, now_ns) {
+                Adopts::No => (lease.epoch, is_clear || lease.record.is_empty()),
+                Adopts::Done => (lease.epoch, true),
+                Adopts::Now(adopt) => {
+                    standing.adopts.insert(part, adopt);
+                    return;
+                }
+            },
         };
         self.taken.insert(part, (epoch, knows));
         let mut orders = orders.to_vec();
@@ -258,6 +317,8 @@ impl Leases {
         if part != 0 {
             orders.clear();
         }
+        let in_step = { knowledge.in_step.get(&part) }.filter(|(of, _)| said && *of == epoch);
+        let in_step = in_step.into_iter().flat_map(|(_, nodes)| nodes);
         let wanted = Record {
             node: self.me.clone(),
             // What another node may have given is on the disk after the turn in which this one took it.
@@ -265,17 +326,91 @@ impl Leases {
             range: self.range,
             six: self.range6,
             orders,
+            epoch,
+            named: in_step.map(|node| mark_of(node)).take(NAMED_MAX).collect(),
         };
+        let wrote = self.wrote.entry(part).or_default();
+        if wrote.0 != epoch {
+            *wrote = (epoch, BTreeMap::new());
+        }
+        wrote.1.retain(|number, _| *number > lease.number);
         if record.as_ref() != Some(&wanted) {
-            written.push(next(lease, codec::encode(&wanted)));
+            let next = next(&lease, codec::encode(&wanted));
+            wrote
+                .1
+                .entry(next.number)
+                .or_default()
+                .extend(&wanted.named);
+            written.push(next);
         }
         // Not before the record is there: who follows has to know.
-        if said {
-            let until_ms = lease.until_ns / 1_000_000;
-            standing.held.insert(part, Held { knows, until_ms });
+        if let Some(record) = record.filter(|_| said) {
+            let wrote = wrote.1.values().flatten().copied();
+            let marks = record.named.into_iter().chain(wrote).collect();
+            let held = Held {
+                knows,
+                until_ms: lease.until_ns / 1_000_000,
+                epoch,
+                named: self.names(marks),
+            };
+            standing.held.insert(part, held);
             self.used.insert(part);
         }
     }
+
+    /// A part is not this node's.
+    fn leave(&mut self, part: usize) {
+        self.taken.remove(&part);
+        self.used.remove(&part);
+        self.adopts.remove(&part);
+    }
+
+    /// Whether the leases of a part are taken over from a copy, before its record names this node.
+    fn adopts(
+        &mut self,
+        part: usize,
+        lease: &KnownLease,
+        record: Option<&Record>,
+        knowledge: &Knowledge,
+        now_ns: u64,
+    ) -> Adopts {
+        if knowledge.adopted.get(&part) == Some(&lease.epoch) {
+            return Adopts::Done;
+        }
+        let others = record.filter(|record| record.node != self.me);
+        let Some(record) = others.filter(|record| self.has_copy(part, record)) else {
+            return Adopts::No;
+        };
+        let begins = self.adopts.entry(part).or_insert((lease.epoch, now_ns));
+        if begins.0 != lease.epoch {
+            *begins = (lease.epoch, now_ns);
+        }
+        if now_ns.saturating_sub(begins.1) > ADOPT_NS {
+            return Adopts::No;
+        }
+        Adopts::Now(Adopt {
+            node: record.node.clone(),
+            epoch: record.epoch,
+            into: lease.epoch,
+        })
+    }
+}
+
+/// What becomes of a copy.
+enum Adopts {
+    /// There is none for this part.
+    No,
+    /// Its leases are to be on the disk first.
+    Now(Adopt),
+    /// They are there.
+    Done,
+}
+
+/// A mark of a node, which all nodes make alike (FNV-1a).
+fn mark_of(node: &str) -> u32 {
+    { node.bytes() }.fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 /// A mark of a range of IPv6, which all nodes make alike (FNV-1a). Zero is that of none.
@@ -355,17 +490,19 @@ mod tests {
     fn a_part_is_used_only_when_its_record_names_this_node() {
         let mut alpha = leases("alpha");
         alpha.hear(&[lease("0", 5, SECOND, Vec::new())]);
-        let (standing, written) = alpha.turn((None, None), &[7], true, 0);
+        let (standing, written) = alpha.turn((None, None), &Knowledge::default(), (&[7], true), 0);
         assert_eq!(standing.held, BTreeMap::new());
         let [write] = &written[..] else {
             panic!("{written:?}")
         };
         assert_eq!((write.epoch, write.number), (5, 4));
         alpha.hear(&[lease("0", 5, SECOND, write.value.clone())]);
-        let (standing, written) = alpha.turn((None, None), &[7], true, 0);
+        let (standing, written) = alpha.turn((None, None), &Knowledge::default(), (&[7], true), 0);
         let held = Held {
             knows: true,
             until_ms: 1_000,
+            epoch: 5,
+            named: BTreeSet::new(),
         };
         assert_eq!(
             (standing.held, standing.orders),
@@ -374,7 +511,10 @@ mod tests {
         assert_eq!(written, []);
         // The lease has ended.
         assert_eq!(
-            alpha.turn((None, None), &[7], true, SECOND).0.held,
+            alpha
+                .turn((None, None), &Knowledge::default(), (&[7], true), SECOND)
+                .0
+                .held,
             BTreeMap::new()
         );
     }
@@ -390,6 +530,7 @@ mod tests {
                 range,
                 six,
                 orders: Vec::new(),
+                ..Record::default()
             })
         };
         let records = [
@@ -399,12 +540,139 @@ mod tests {
         ];
         for (epoch, record) in (5..).zip(records) {
             alpha.hear(&[lease("0", epoch, SECOND, record)]);
-            let (standing, written) = alpha.turn((None, None), &[], true, 0);
+            let (standing, written) =
+                alpha.turn((None, None), &Knowledge::default(), (&[], true), 0);
             assert_eq!(standing.held, BTreeMap::new());
             alpha.hear(&[lease("0", epoch, SECOND, written[0].value.clone())]);
-            let (standing, _) = alpha.turn((None, None), &[], true, 0);
+            let (standing, _) = alpha.turn((None, None), &Knowledge::default(), (&[], true), 0);
             assert!(!standing.held[&0].knows, "{epoch}");
         }
+    }
+
+    /// A record of beta for part 0, whose leases these nodes know.
+    fn of_beta(range: (u32, u32, u32), named: &[&str]) -> Vec<u8> {
+        codec::encode(&Record {
+            node: "beta".to_owned(),
+            clear: true,
+            range,
+            epoch: 4,
+            named: named.iter().map(|node| mark_of(node)).collect(),
+            ..Record::default()
+        })
+    }
+
+    fn knowledge(epoch: u64) -> Knowledge {
+        Knowledge {
+            copies: [(0, ("beta".to_owned(), epoch))].into(),
+            ..Knowledge::default()
+        }
+    }
+
+    #[test]
+    fn leases_are_taken_over_if_the_record_names_this_node_and_the_copy_is_of_its_epoch() {
+        let turn = |named: &[&str], knowledge: &Knowledge, now_ns| {
+            let mut alpha = leases("alpha");
+            let record = of_beta(alpha.range, named);
+            alpha.hear(&[lease("0", 5, 9 * SECOND, record)]);
+            // It may have tried before.
+            alpha.turn((None, None), &self::knowledge(4), (&[], true), 0);
+            alpha.turn((None, None), knowledge, (&[], true), now_ns)
+        };
+        let (standing, written) = turn(&["alpha"], &knowledge(4), 1);
+        let adopt = Adopt {
+            node: "beta".to_owned(),
+            epoch: 4,
+            into: 5,
+        };
+        assert_eq!(standing.adopts, [(0, adopt)].into());
+        // Not before they are on the disk: its record would hide that they are beta's.
+        assert_eq!(written, []);
+        let clear = |(_, written): (Standing, Vec<Written>)| {
+            let record: Record = codec::decode(&written[0].value).unwrap();
+            record.clear
+        };
+        let adopted = Knowledge {
+            adopted: [(0, 5)].into(),
+            ..knowledge(4)
+        };
+        assert!(clear(turn(&["alpha"], &adopted, 1)));
+        // A copy of another epoch, no copy, a record without this node, and one that takes too long.
+        assert!(!clear(turn(&["alpha"], &knowledge(3), 1)));
+        assert!(!clear(turn(&["alpha"], &Knowledge::default(), 1)));
+        assert!(!clear(turn(&["gamma"], &knowledge(4), 1)));
+        assert!(!clear(turn(&["alpha"], &knowledge(4), ADOPT_NS + 1)));
+    }
+
+    #[test]
+    fn a_node_wants_its_part_back_when_it_knows_the_leases() {
+        let rank = |named: &[&str], knowledge: &Knowledge| {
+            let mut alpha = leases("alpha");
+            let record = of_beta(alpha.range, named);
+            let held = KnownLease {
+                holder: "beta".to_owned(),
+                ..lease("0", 4, 0, record)
+            };
+            alpha.hear(&[held]);
+            alpha.turn((None, None), knowledge, (&[], true), 0);
+            alpha.wants(true, 0)[0].rank
+        };
+        assert_eq!(rank(&["alpha"], &knowledge(4)), 2);
+        assert_eq!(rank(&["alpha"], &knowledge(3)), 1);
+        assert_eq!(rank(&[], &knowledge(4)), 1);
+    }
+
+    #[test]
+    fn a_node_counts_as_named_from_when_it_is_written_until_a_record_without_it_is_there() {
+        let mut alpha = leases("alpha");
+        let named = |standing: &Standing| standing.held[&0].named.clone();
+        let beta: BTreeSet<String> = ["beta".to_owned()].into();
+        let knows = |nodes: &BTreeSet<String>| Knowledge {
+            in_step: [(0, (5, nodes.clone()))].into(),
+            ..Knowledge::default()
+        };
+        alpha.hear(&[lease("0", 5, SECOND, Vec::new())]);
+        let (_, written) = alpha.turn((None, None), &Knowledge::default(), (&[], true), 0);
+        let first = KnownLease {
+            number: written[0].number,
+            ..lease("0", 5, SECOND, written[0].value.clone())
+        };
+        alpha.hear(std::slice::from_ref(&first));
+        let (standing, written) = alpha.turn((None, None), &knows(&beta), (&[], true), 0);
+        assert_eq!(named(&standing), beta);
+        // It is late: what was written may yet come.
+        let none = BTreeSet::new();
+        let (standing, _) = alpha.turn((None, None), &knows(&none), (&[], true), 0);
+        assert_eq!(named(&standing), beta);
+        alpha.hear(&[KnownLease {
+            number: written[0].number,
+            record: written[0].value.clone(),
+            ..first.clone()
+        }]);
+        let (standing, written) = alpha.turn((None, None), &knows(&none), (&[], true), 0);
+        assert_eq!(named(&standing), beta);
+        alpha.hear(&[KnownLease {
+            number: written[0].number,
+            record: written[0].value.clone(),
+            ..first
+        }]);
+        let (standing, _) = alpha.turn((None, None), &knows(&none), (&[], true), 0);
+        assert_eq!(named(&standing), none);
+    }
+
+    #[test]
+    fn a_record_has_room_for_all_of_it() {
+        let record = Record {
+            node: "n".repeat(63),
+            clear: true,
+            range: (u32::MAX, u32::MAX, 64),
+            six: u64::MAX,
+            orders: vec![u32::MAX; ORDERS_MAX],
+            epoch: u64::MAX >> 16,
+            named: (0..NAMED_MAX).map(|one| u32::MAX - one as u32).collect(),
+        };
+        let bytes = codec::encode(&record).len();
+        // What the cluster takes (`cluster::command::RECORD_BYTES_MAX`).
+        assert!(bytes <= 320, "{bytes}");
     }
 
     #[test]
@@ -416,18 +684,23 @@ mod tests {
             range: alpha.range,
             six: 0,
             orders: Vec::new(),
+            epoch: 5,
+            ..Record::default()
         });
         alpha.hear(&[lease("1", 5, 9 * SECOND, record)]);
         assert!(
             alpha
-                .turn((None, None), &[], true, 0)
+                .turn((None, None), &Knowledge::default(), (&[], true), 0)
                 .0
                 .held
                 .contains_key(&1)
         );
         alpha.hand_over("boot/lan/1", 0);
         assert_eq!(
-            alpha.turn((None, None), &[], true, 1).0.held,
+            alpha
+                .turn((None, None), &Knowledge::default(), (&[], true), 1)
+                .0
+                .held,
             BTreeMap::new()
         );
         assert!(
@@ -459,7 +732,8 @@ mod tests {
             lease("@alpha", 1, SECOND, at(9)),
         ]);
         let own = Ipv4Addr::new(10, 0, 0, 2);
-        let (standing, written) = alpha.turn((Some(own), None), &[], true, 0);
+        let (standing, written) =
+            alpha.turn((Some(own), None), &Knowledge::default(), (&[], true), 0);
         assert_eq!(standing.nodes.there, [Ipv4Addr::new(10, 0, 0, 3)]);
         assert_eq!(
             written
@@ -474,7 +748,7 @@ mod tests {
             ..lease("@beta", 1, 0, at(3))
         };
         alpha.hear(&[ended]);
-        let (standing, _) = alpha.turn((Some(own), None), &[], true, 0);
+        let (standing, _) = alpha.turn((Some(own), None), &Knowledge::default(), (&[], true), 0);
         let gone = vec![Ipv4Addr::new(10, 0, 0, 3)];
         assert_eq!((standing.nodes.there, standing.nodes.gone), (vec![], gone));
     }
@@ -492,7 +766,7 @@ mod tests {
         let address = Ipv4Addr::new(10, 0, 0, 3);
         let beta = codec::encode(&At { address, six });
         alpha.hear(&[lease("@beta", 1, 0, beta)]);
-        let (standing, _) = alpha.turn((None, None), &[], true, 0);
+        let (standing, _) = alpha.turn((None, None), &Knowledge::default(), (&[], true), 0);
         assert_eq!(standing.nodes.six, six.into_iter().collect::<Vec<_>>());
         // As it writes it itself, and as a node without IPv6 wrote it.
         let own = (Some(Ipv4Addr::new(10, 0, 0, 2)), six);
@@ -501,7 +775,7 @@ mod tests {
             six: None,
         };
         alpha.hear(&[lease("@alpha", 1, SECOND, codec::encode(&before))]);
-        let (_, written) = alpha.turn(own, &[], true, 0);
+        let (_, written) = alpha.turn(own, &Knowledge::default(), (&[], true), 0);
         let at: At = codec::decode(&written[0].value).unwrap();
         assert_eq!(at.six, six);
     }

@@ -15,10 +15,11 @@ use crate::config::{self, Boots, Lan};
 use crate::disk::Storage;
 use crate::disk::overlay::Limits;
 use crate::disk::overlays::{Overlays, Plan};
+use crate::link::{Keeper, Link, Network};
 use crate::mac::{Mac, mark};
 use crate::message::{Answer, Asked, Machines, Message, Powered, Watched};
 use crate::portal::{self, Portal};
-use crate::site::{Held, Servers, Shared, Site, Standing, rows};
+use crate::site::{Held, Servers, Shared, SharedCopies, Site, Standing, rows};
 use leases::Leases;
 use part::codec;
 use part::report::{Moment, Report};
@@ -28,11 +29,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use wire::Trusted;
 
 /// Bytes of machines in one answer: it has to fit into a packet.
 const SHOWN_BYTES: usize = 40_000;
 /// How often the address in a network is looked at, nanoseconds.
 const LOOK_NS: u64 = 1_000_000_000;
+/// How often a node of a cluster looks at what the others know, nanoseconds.
+const LOOK_AT_NODES_NS: u64 = 100_000_000;
 /// How its threads are confined.
 #[derive(Clone, Copy)]
 pub struct Place {
@@ -54,6 +58,8 @@ pub struct Role {
     /// What was told last, and is to be told.
     wanted: Vec<WantedLease>,
     says: Says,
+    /// None outside of a cluster.
+    link: Option<Link>,
 }
 
 /// One network.
@@ -65,6 +71,8 @@ struct Running {
     overlays: AllOverlays,
     /// None outside of a cluster.
     leases: Option<Leases>,
+    /// What writes what this node knows of the parts of others. None outside of a cluster.
+    keeper: Option<Keeper>,
 }
 
 /// The overlays of the disks of a network, by the disks' names.
@@ -116,7 +124,9 @@ impl Running {
         let six = site.here6().map(|here| here.address);
         let orders = site.turns().orders().map(mark).collect::<Vec<_>>();
         let is_stored = site.is_stored();
-        let (standing, written) = leases.turn((address, six), &orders, is_stored, now);
+        let knowledge = site.knowledge(now / 1_000_000);
+        let here = (address, six);
+        let (standing, written) = leases.turn(here, &knowledge, (&orders, is_stored), now);
         for one in written {
             // The same is said again until the cluster has it.
             if !records.contains(&one) {
@@ -124,7 +134,9 @@ impl Running {
             }
         }
         site.stand(me, standing, now / 1_000_000);
-        leases.wants(address.is_some() || six.is_some(), now)
+        // A node that cannot keep leases gives none: another one may.
+        let is_able = (address.is_some() || six.is_some()) && site.can_keep();
+        leases.wants(is_able, now)
     }
 }
 
@@ -235,6 +247,7 @@ impl Role {
             looks: Instant::now(),
             wanted: Vec::new(),
             says: Says::default(),
+            link: None,
         };
         role.apply(payload)?;
         Ok(role)
@@ -255,6 +268,14 @@ impl Role {
             self.networks.clear();
         }
         self.me = boots.me;
+        match self.me.is_empty() {
+            true => self.link = None,
+            false if self.link.is_none() => {
+                let link = Link::start().map_err(|error| language::reason(&error))?;
+                self.link = Some(link);
+            }
+            false => {}
+        }
         self.networks
             .retain(|name, _| boots.lans.contains_key(name));
         for (name, lan) in boots.lans {
@@ -266,8 +287,35 @@ impl Role {
                 }
             }
         }
+        let with = |(name, one): (&String, &Running)| {
+            let (site, keeper) = (one.site.clone(), one.keeper.clone()?);
+            Some((name.clone(), Network { site, keeper }))
+        };
+        if let Some(link) = &self.link {
+            link.set_networks(self.networks.iter().filter_map(with).collect());
+        }
         self.turn();
         Ok(())
+    }
+
+    /// The cluster says this of its nodes.
+    pub fn trust(&mut self, trusted: Trusted) {
+        if let Some(link) = &self.link {
+            link.trust(trusted);
+        }
+    }
+
+    /// What is known of the leases of a network, and what writes that of other nodes.
+    fn share(&self, site: &mut Site) -> Result<Option<Keeper>, String> {
+        let Some(link) = &self.link else {
+            return Ok(None);
+        };
+        let copies = SharedCopies::default();
+        let directory = site.lan().leases.clone();
+        let only_writes = self.place.only_writes;
+        let keeper = Keeper::start(directory, site.name(), copies.clone(), only_writes);
+        site.share(copies, link.bell());
+        keeper.map(Some).map_err(|error| language::reason(&error))
     }
 
     fn start(&self, name: &str, lan: Lan, nodes: &[String]) -> Result<Running, String> {
@@ -288,10 +336,12 @@ impl Role {
             let held = Held {
                 knows: true,
                 until_ms: u64::MAX,
+                ..Held::default()
             };
             site.stand(&self.me, alone(held), Moment::now().boottime_ms);
         }
         site.set_overlays(overlays.clone());
+        let keeper = self.share(&mut site)?;
         let site = Shared::new(site);
         let asked = site.clone();
         let finds: portal::Finds = Arc::new(move |from, disk| asked.lock().user_of(from, disk));
@@ -309,6 +359,7 @@ impl Role {
             portal,
             overlays,
             leases,
+            keeper,
         })
     }
 
@@ -344,7 +395,12 @@ impl Role {
             .values()
             .filter_map(|running| running.leases.as_ref());
         let next = { leases }.filter_map(|leases| leases.due_ns(now)).min();
-        let next = next.map_or(LOOK_NS, |next| next.saturating_sub(now).min(LOOK_NS));
+        let most = if self.link.is_some() {
+            LOOK_AT_NODES_NS
+        } else {
+            LOOK_NS
+        };
+        let next = next.map_or(most, |next| next.saturating_sub(now).min(most));
         self.looks = Instant::now() + Duration::from_nanos(next);
         let mut wanted = Vec::new();
         for running in self.networks.values_mut() {

@@ -7,6 +7,7 @@ use super::six::{self, Six};
 use super::waiting::{Asked, Waiting};
 use crate::config::Network;
 use crate::dhcp::desk::{Decision, Here, Nodes};
+use crate::dhcp::mirror::Tell;
 use crate::dhcp::reply::{To, Verdict, receiver, write};
 use crate::dhcp::request::Request;
 use crate::journal::Journal;
@@ -34,6 +35,12 @@ use std::time::{Duration, Instant};
 
 /// How often the interface is looked at.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long until nodes for which an answer waits are looked at again, milliseconds.
+const WAITS_MS: u64 = 50;
+/// How long an answer waits for other nodes, milliseconds. By then its client has asked again.
+pub(super) const WAITING_MS: u64 = 4_000;
+/// Answers that wait at one time.
+pub(super) const WAITING_MAX: usize = 8_192;
 /// The longest time that a packet may have waited: see [`crate::dhcp::pool`].
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// The port of TFTP.
@@ -55,6 +62,8 @@ pub(super) struct Running {
     /// Why what was booted once is not kept, in words.
     turns_trouble: Option<String>,
     batch: Batch,
+    /// Answers that wait until other nodes know their leases, and since when.
+    waiting: Vec<(u64, Outgoing)>,
 }
 
 /// The sockets at an interface.
@@ -81,6 +90,8 @@ struct Outgoing {
     to: To,
     /// It is to be on the disk first.
     is_kept: bool,
+    /// The address that it gives.
+    address: Option<IpAddr>,
     bytes: Vec<u8>,
     /// The port of the client.
     port: u16,
@@ -104,6 +115,7 @@ impl Running {
             looks: Instant::now(),
             turns_trouble: None,
             batch: Batch::default(),
+            waiting: Vec::new(),
         }
     }
 
@@ -200,7 +212,9 @@ impl Running {
         let advert_ms = { self.six.as_ref() }
             .filter(|_| self.advertises())
             .map(Six::due_ms);
-        let ends = [end_ms, advert_ms];
+        let six_waits = self.six.as_ref().is_some_and(Six::waits);
+        let waits = !self.waiting.is_empty() || six_waits;
+        let ends = [end_ms, advert_ms, waits.then(|| now_ms() + WAITS_MS)];
         if let Some(end_ms) = ends.into_iter().flatten().min() {
             left = left.min(Duration::from_millis(end_ms.saturating_sub(now_ms())));
         }
@@ -233,7 +247,9 @@ impl Running {
         let _ = poll(&mut watched, Some(&timeout));
         if let Some(wake) = &self.wake {
             let mut count = [0; 8];
-            if rustix::io::read(&**wake, &mut count).is_ok() {
+            let is_woken = rustix::io::read(&**wake, &mut count).is_ok();
+            // For an answer that may go, the interface need not be looked at.
+            if is_woken && u64::from_ne_bytes(count) > self.site.lock().rings() {
                 self.looks = Instant::now();
             }
         }
@@ -426,7 +442,11 @@ impl Running {
 
     /// Answers what has come.
     fn answer(&mut self) {
-        self.site.lock().expire(now_ms());
+        let mut site = self.site.lock();
+        site.expire(now_ms());
+        site.store_adopted();
+        site.tell_all(now_ms());
+        drop(site);
         self.answer_routers();
         if let Some(six) = &mut self.six {
             six.answer(&self.site, &mut self.batch, WAIT_MAX, now_ms);
@@ -472,21 +492,27 @@ impl Running {
             return;
         };
         drop(site);
-        let (mut kept, other): (Vec<Outgoing>, Vec<Outgoing>) =
+        let (kept, other): (Vec<Outgoing>, Vec<Outgoing>) =
             outgoing.into_iter().partition(|one| one.is_kept);
         sockets.send_all(server, &other);
-        // The others are told only when their leases are on the disk.
+        // The others are told only when their leases are on the disk, and on those of other nodes.
         let mut site = self.site.lock();
         site.store();
-        kept.retain(|one| {
-            let may_tell = site.may_tell(one.mac);
-            if !may_tell {
-                site.withheld(one.mac);
+        let now = now_ms();
+        self.waiting.extend(kept.into_iter().map(|one| (now, one)));
+        let (mut told, mut later) = (Vec::new(), Vec::new());
+        for (since, one) in std::mem::take(&mut self.waiting) {
+            match site.tells(one.mac, one.address, now) {
+                Tell::Now => told.push(one),
+                Tell::Later if now < since + WAITING_MS && later.len() < WAITING_MAX => {
+                    later.push((since, one));
+                }
+                Tell::Later | Tell::Never => site.withheld(one.mac),
             }
-            may_tell
-        });
+        }
         drop(site);
-        sockets.send_all(server, &kept);
+        self.waiting = later;
+        sockets.send_all(server, &told);
     }
 }
 
@@ -530,6 +556,9 @@ fn outgoing_of(
         mac: request.mac,
         to: receiver(request, answer),
         is_kept: answer.verdict == Verdict::Yes,
+        address: { answer.address }
+            .and_then(|given| given.address)
+            .map(IpAddr::V4),
         bytes,
         port,
     })

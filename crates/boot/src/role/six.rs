@@ -1,6 +1,8 @@
 //! The sockets of one network over IPv6, beside those of IPv4, which do not depend on them.
 
+use super::running::{WAITING_MAX, WAITING_MS};
 use crate::config::Network6;
+use crate::dhcp::mirror::Tell;
 use crate::dhcp6::advert::{self, Schedule, To};
 use crate::dhcp6::desk::Here;
 use crate::mac::Mac;
@@ -16,13 +18,14 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, UdpSocke
 use std::time::Duration;
 
 /// The sockets of IPv6 at an interface.
-#[derive(Debug)]
 pub(super) struct Six {
     pub(super) dhcp: UdpSocket,
     pub(super) tftp: UdpSocket,
     pub(super) http: TcpListener,
     cards: Cards,
     schedule: Schedule,
+    /// Answers that wait until other nodes know their leases, and since when.
+    waiting: Vec<(u64, Outgoing)>,
 }
 
 /// Something to send.
@@ -31,6 +34,8 @@ struct Outgoing {
     to: SocketAddrV6,
     /// It is to be on the disk first.
     is_lease: bool,
+    /// The address that it gives.
+    address: Option<IpAddr>,
     bytes: Vec<u8>,
 }
 
@@ -64,6 +69,7 @@ impl Six {
                 .map_err(|error| failed("the port of HTTP over IPv6", error))?,
             cards: Cards::open(index).map_err(|error| failed("the frames of IPv6", error))?,
             schedule: Schedule::new(now_ms),
+            waiting: Vec::new(),
         })
     }
 
@@ -119,18 +125,28 @@ impl Six {
         let (leases, others): (Vec<Outgoing>, Vec<Outgoing>) =
             { outgoing.into_iter() }.partition(|one| one.is_lease);
         others.iter().for_each(|one| self.send(one));
-        if leases.is_empty() {
-            return;
-        }
-        // The others are told only when their leases are on the disk.
+        self.waiting
+            .extend(leases.into_iter().map(|one| (now, one)));
+        // The others are told only when their leases are on the disk, and on those of other nodes.
         let mut site = site.lock();
         site.store6();
-        for one in leases {
-            match site.may_tell6(one.mac) {
-                true => self.send(&one),
-                false => site.withheld(one.mac),
+        let mut later = Vec::new();
+        for (since, one) in std::mem::take(&mut self.waiting) {
+            match site.tells(one.mac, one.address, now) {
+                Tell::Now => self.send(&one),
+                Tell::Later if now < since + WAITING_MS && later.len() < WAITING_MAX => {
+                    later.push((since, one));
+                }
+                Tell::Later | Tell::Never => site.withheld(one.mac),
             }
         }
+        drop(site);
+        self.waiting = later;
+    }
+
+    /// Whether answers wait until other nodes know their leases.
+    pub(super) fn waits(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     fn decide(
@@ -150,6 +166,10 @@ impl Six {
             mac: request.mac,
             to: SocketAddrV6::new(*from.ip(), port, 0, from.scope_id()),
             is_lease: decision.is_lease,
+            address: { decision.answer.iter() }
+                .flat_map(|answer| &answer.grants)
+                .find_map(|grant| grant.address)
+                .map(IpAddr::V6),
             bytes: site.written6(&request, &decision)?,
         })
     }

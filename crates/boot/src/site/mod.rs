@@ -2,14 +2,16 @@
 //! lock.
 
 mod keeping;
+mod sharing;
 mod shelf;
 mod show;
 mod six;
 mod standing;
 
+pub use sharing::{Bell, SharedCopies, lock as lock_copies};
 pub use shelf::SiteShelf;
 pub use show::{NETWORK, Servers, rows};
-pub use standing::{Held, Standing};
+pub use standing::{Adopt, Held, Knowledge, Standing};
 
 use crate::assignment::{Assigned, Turns, assigned};
 use crate::config::{Image, Lan};
@@ -17,6 +19,7 @@ use crate::dhcp::desk::{Decision, Desk, Here, Nodes};
 use crate::dhcp::limit::Limit;
 use crate::dhcp::loads::Leader;
 use crate::dhcp::pool::{Pool, Range};
+use crate::dhcp::reply::Verdict;
 use crate::dhcp::request::{Request, Route};
 use crate::disk::Overlays;
 use crate::history::{History, Step};
@@ -26,6 +29,7 @@ use crate::script;
 use keeping::{Keeping, Plan};
 use part::report::Moment;
 use serde::{Deserialize, Serialize};
+use sharing::Shares;
 use six::Six;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -55,6 +59,11 @@ impl Shared {
     /// Shares a network.
     pub fn new(site: Site) -> Shared {
         Shared(Arc::new(Mutex::new(site)))
+    }
+
+    /// Whether both are the same network.
+    pub fn is(&self, other: &Shared) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// The network, for this thread alone. A thread that panicked with it left nothing half changed
@@ -101,6 +110,8 @@ pub struct Parts {
     pub me: String,
     /// The leases of the range.
     keeping: Keeping<Ipv4Addr>,
+    /// Where they are known.
+    shares: Shares,
 }
 
 /// What was seen of others.
@@ -189,8 +200,13 @@ impl Site {
     /// Goes over to another configuration of the same network.
     pub fn change(&mut self, lan: Lan, parts: u32, now_ms: u64) {
         self.turns.keep(&lan);
+        let before = (self.range(), self.range6());
         self.parts.count = parts.max(1);
         self.lan = lan;
+        if before != (self.range(), self.range6()) && !self.parts.me.is_empty() {
+            // Which parts it holds of these, the cluster has to say.
+            self.share_anew();
+        }
         if let Some(here) = self.here().cloned() {
             self.rebuild(here, now_ms);
         }
@@ -271,6 +287,8 @@ impl Site {
         }
         self.settle_turns();
         self.pass_turns();
+        self.adopt_all(now_ms);
+        self.hold_shared();
         self.stand6(&before.held, now_ms);
         let nodes = self.parts.standing.nodes.clone();
         if self.here().is_some_and(|here| here.nodes != nodes) {
@@ -324,6 +342,7 @@ impl Site {
             let pool = self.desk.as_mut().and_then(Desk::pool);
             self.parts.keeping.give_up(pool, part);
             self.give_up6(part);
+            self.give_up_shared(part);
             self.pass_turns();
         }
     }
@@ -376,6 +395,17 @@ impl Site {
             return None;
         }
         let decision = self.desk.as_mut()?.decide(&request, is_proxy_port, now_ms);
+        let offered = { decision.answer.as_ref() }
+            .filter(|answer| answer.verdict == Verdict::Offer)
+            .and_then(|answer| answer.address?.address);
+        let decision = match self.cannot_offer(request.mac, offered.map(IpAddr::V4)) {
+            Some(why) => Decision {
+                answer: None,
+                why,
+                ..decision
+            },
+            None => decision,
+        };
         self.seen.forget_servers();
         if let Some(other) = decision.other
             && (self.seen.servers.len() < OTHERS_MAX || self.seen.servers.contains_key(&other))
@@ -418,17 +448,27 @@ impl Site {
         let pool = self.desk.as_mut().and_then(Desk::pool);
         let changes = pool.map(Pool::changes).unwrap_or_default();
         self.parts.keeping.store(&changes);
+        self.tell_changes(self.range(), &changes);
     }
 
     /// Whether all that the next start has to know is on the disk.
     pub fn is_stored(&mut self) -> bool {
-        let pool = self.desk.as_mut().and_then(Desk::pool);
-        let has_changes = pool.is_some_and(|pool| pool.has_changes());
-        let has_leases = self.is_kept() || self.range().is_none();
         let has_turns =
             self.has_turns() && !self.turns_are_unknown && self.unstored_turns().is_none();
-        let is_stored = has_leases && self.parts.keeping.trouble.is_none() && !has_changes;
-        has_turns && is_stored && self.is_stored6()
+        has_turns && self.has_all_leases()
+    }
+
+    /// Whether all that the next start has to know of leases is on the disk.
+    fn has_all_leases(&mut self) -> bool {
+        let pool = self.desk.as_mut().and_then(Desk::pool);
+        let has_changes = pool.is_some_and(|pool| pool.has_changes());
+        self.can_keep() && !has_changes && self.is_stored6()
+    }
+
+    /// Whether leases can be kept: without that this node gives none.
+    pub fn can_keep(&self) -> bool {
+        let has_leases = self.is_kept() || self.range().is_none();
+        has_leases && self.parts.keeping.trouble.is_none() && self.can_keep6()
     }
 
     /// Whether a machine may be told of its lease.
@@ -550,7 +590,9 @@ impl Site {
                 at: Moment::now(),
                 asked: "the answer is held back".to_owned(),
                 answered: String::new(),
-                why: why.unwrap_or_else(|| "its lease is not on the disk".to_owned()),
+                why: why.unwrap_or_else(|| {
+                    "its lease is not on the disk here, or not known to another node".to_owned()
+                }),
                 times: 1,
             },
         );

@@ -21,11 +21,12 @@ pub const NETWORK: &str = "boot-network";
 
 /// Numbers that go up and down: their names, metrics, and what they are.
 #[rustfmt::skip]
-static GAUGES: [[&str; 3]; 8] = [
+static GAUGES: [[&str; 3]; 9] = [
     ["addresses", "addresses", "Addresses of the range that clients can get."],
     ["leased", "leases", "Addresses with a lease that this node knows."],
     ["free", "addresses_free", "Addresses that a new client can get from this node."],
     ["declined", "addresses_in_use_elsewhere", "Addresses that somebody uses who did not get them here."],
+    ["withheld", "addresses_withheld", "Addresses that another node may have given: only who uses one gets it until its lease has ended."],
     ["machines", "machines", "Machines of the file."],
     ["fetches", "fetches_open", "Files that are being fetched."],
     ["iscsi open", "iscsi_connections", "Connections of iSCSI."],
@@ -113,6 +114,16 @@ impl Site {
             }
         };
         subject = self.of_six(subject);
+        if let Some(nodes) = self
+            .known_to()
+            .filter(|_| self.range().is_some() || self.range6().is_some())
+        {
+            let words = match nodes.is_empty() {
+                true => "no other node: if this one fails, its addresses are withheld".to_owned(),
+                false => nodes.join(", "),
+            };
+            subject = subject.fact("leases known to", words);
+        }
         let others: Vec<String> = self.seen.servers.keys().map(ToString::to_string).collect();
         if !others.is_empty() {
             subject = subject.list("other DHCP servers", others);
@@ -176,6 +187,28 @@ impl Site {
         if is_whole && pool.is_some_and(|pool| pool.count().free == 0) {
             troubles.push("no address of the range is free: new machines get none".to_owned());
         }
+        let pools = [
+            { self.desk.as_mut() }
+                .and_then(Desk::pool)
+                .map(|pool| pool.count()),
+            self.six.pool().map(|pool| pool.count()),
+        ];
+        for (count, range) in pools.into_iter().zip(["range", "range6"]) {
+            if let Some(count) = count.filter(|count| count.unclear > 0 && count.free == 0) {
+                let now_ms = part::report::Moment::now().boottime_ms;
+                let minutes = count
+                    .unclear_until_ms
+                    .saturating_sub(now_ms)
+                    .div_ceil(60_000);
+                troubles.push(format!(
+                    "no address of {range} is free here: another node may have given {}, which only their users                      get for up to {minutes} minutes",
+                    count.unclear
+                ));
+            }
+        }
+        if let Some(words) = self.has_no_majority() {
+            troubles.push(words);
+        }
         let is_here = self.here().is_some() || self.here6().is_some();
         let mut subject = match (is_here, troubles.is_empty()) {
             (false, true) => subject.state("waits", Grade::Bad),
@@ -211,6 +244,7 @@ impl Site {
             .number("leased", count.leased)
             .number("free", count.free)
             .number("declined", count.declined)
+            .number("withheld", count.unclear)
             .number("machines", self.lan.machines.len() as u64)
             .number("fetches", tftp.open + http.open)
             .number("iscsi open", iscsi.open)

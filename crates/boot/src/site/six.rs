@@ -6,13 +6,14 @@ use crate::config::Network6;
 use crate::dhcp::loads::Leader;
 use crate::dhcp::pool::{Pool, Range};
 use crate::dhcp6::desk::{Decision, Desk, Here};
+use crate::dhcp6::reply::Verdict;
 use crate::dhcp6::request::Request;
 use crate::history::Step;
 use crate::journal::Journal;
 use crate::mac::Mac;
 use part::report::Moment;
 use std::collections::{BTreeMap, HashSet};
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// IPv6 of one network.
 #[derive(Default)]
@@ -25,7 +26,7 @@ pub(super) struct Six {
 }
 
 impl Six {
-    fn pool(&mut self) -> Option<&mut Pool<Ipv6Addr>> {
+    pub(super) fn pool(&mut self) -> Option<&mut Pool<Ipv6Addr>> {
         self.desk.as_mut().and_then(Desk::pool)
     }
 
@@ -146,12 +147,18 @@ impl Site {
     pub fn store6(&mut self) {
         let changes = self.six.pool().map(Pool::changes).unwrap_or_default();
         self.six.keeping.store(&changes);
+        self.tell_changes(self.range6(), &changes);
     }
 
     /// Whether all that the next start has to know of IPv6 is on the disk.
     pub(super) fn is_stored6(&mut self) -> bool {
         let has_changes = self.six.pool().is_some_and(|pool| pool.has_changes());
-        !self.needs_journal6() && self.six.keeping.trouble.is_none() && !has_changes
+        self.can_keep6() && !has_changes
+    }
+
+    /// Whether leases of IPv6 can be kept.
+    pub(super) fn can_keep6(&self) -> bool {
+        !self.needs_journal6() && self.six.keeping.trouble.is_none()
     }
 
     /// Whether a machine may be told of its lease of IPv6.
@@ -194,6 +201,17 @@ impl Site {
             return None;
         }
         let decision = self.six.desk.as_mut()?.decide(&request, now_ms);
+        let offered = { decision.answer.as_ref() }
+            .filter(|answer| answer.verdict == Verdict::Advertise)
+            .and_then(|answer| answer.grants.iter().find_map(|grant| grant.address));
+        let decision = match self.cannot_offer(request.mac, offered.map(IpAddr::V6)) {
+            Some(why) => Decision {
+                answer: None,
+                why,
+                is_lease: false,
+            },
+            None => decision,
+        };
         let grants = decision.answer.iter().flat_map(|answer| &answer.grants);
         let given = { grants }.find_map(|grant| grant.address);
         if let Some(address) = given {

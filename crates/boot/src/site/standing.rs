@@ -1,15 +1,30 @@
 //! What this node is in a network of a cluster.
 
 use crate::dhcp::desk::Nodes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A part that this node holds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Held {
     /// It knows every lease of it.
     pub knows: bool,
     /// Until when, milliseconds of CLOCK_BOOTTIME.
     pub until_ms: u64,
+    /// In which epoch.
+    pub epoch: u64,
+    /// Nodes that the record names as those that know every lease, or may come to name.
+    pub named: BTreeSet<String>,
+}
+
+/// A part whose leases this node takes from its copy, before it holds the part.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Adopt {
+    /// Whose leases they are, and of which epoch.
+    pub node: String,
+    /// See there.
+    pub epoch: u64,
+    /// The epoch in which this node has the part.
+    pub into: u64,
 }
 
 /// What this node is in the network.
@@ -17,10 +32,23 @@ pub struct Held {
 pub struct Standing {
     /// The parts that it holds.
     pub held: BTreeMap<usize, Held>,
+    /// The parts that it is to hold when it has taken their leases over.
+    pub adopts: BTreeMap<usize, Adopt>,
     /// The other nodes.
     pub nodes: Nodes,
     /// Which node leads; empty: none.
     pub leader: String,
     /// Machines with an order, as the leader has written them.
     pub orders: Vec<u32>,
+}
+
+/// What this node and the others know of leases.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Knowledge {
+    /// Nodes that know every lease of a part that this node holds, and the epoch.
+    pub in_step: BTreeMap<usize, (u64, BTreeSet<String>)>,
+    /// The parts of others of which this node has a whole copy: the holder, and the epoch.
+    pub copies: BTreeMap<usize, (String, u64)>,
+    /// Parts whose leases this node has taken over, and has on its disk: its epoch.
+    pub adopted: BTreeMap<usize, u64>,
 }

@@ -27,6 +27,7 @@ fn site() -> Site {
     let held = Held {
         knows: true,
         until_ms: u64::MAX,
+        ..Held::default()
     };
     let standing = Standing {
         held: [(0, held)].into(),

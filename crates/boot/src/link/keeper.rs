@@ -1,0 +1,244 @@
+//! The copies of a network on the disk: a thread that writes them, a file for each part.
+//!
+//! The first line is the holder and its epoch, those behind it are as in a [`crate::journal`]. A file that
+//! ends within a line, or has one that cannot be read, is no copy.
+
+use crate::dhcp::mirror::{Copy, PARTS_MAX, Refused, Said, Told, Took};
+use crate::dhcp::pool::Change;
+use crate::journal::{line, of_line};
+use crate::site::{SharedCopies, lock_copies};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::thread;
+
+/// Messages that wait to be written.
+const WAITING_MAX: usize = 1_024;
+/// Messages that are written together.
+const TOGETHER_MAX: usize = 256;
+/// Bytes of a file that are read.
+const BYTES_MAX: u64 = 64 << 20;
+/// Lines after which a file is written anew.
+const LINES_MAX: usize = 262_144;
+
+/// A message to be taken in, and what is called when it is on the disk, or refused.
+pub(super) struct Job {
+    pub(super) node: String,
+    pub(super) told: Told,
+    pub(super) done: Box<dyn FnOnce(Result<(), Refused>) + Send>,
+}
+
+/// What has the thread. Dropping it ends the thread.
+#[derive(Clone)]
+pub struct Keeper {
+    jobs: SyncSender<Job>,
+}
+
+struct Files {
+    directory: PathBuf,
+    section: String,
+    copies: SharedCopies,
+    open: BTreeMap<usize, (File, usize)>,
+}
+
+impl Keeper {
+    /// Starts the thread, which is left with one directory, and reads what is there.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(
+        directory: PathBuf,
+        section: &str,
+        copies: SharedCopies,
+        only_writes: fn(&Path) -> io::Result<()>,
+    ) -> io::Result<Keeper> {
+        let (jobs, taken) = sync_channel(WAITING_MAX);
+        let files = Files {
+            directory,
+            section: section.to_owned(),
+            copies,
+            open: BTreeMap::new(),
+        };
+        let (says, has_read) = channel();
+        let thread = thread::Builder::new().name("boot/copies".to_owned());
+        thread.spawn(move || files.run(&taken, only_writes, &says))?;
+        // Which copies there are is known before any part is taken.
+        let _ = has_read.recv();
+        Ok(Keeper { jobs })
+    }
+
+    /// Takes a message.
+    ///
+    /// # Errors
+    /// There are too many now: the message is given back.
+    pub(super) fn take(&self, job: Job) -> Result<(), Job> {
+        match self.jobs.try_send(job) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(job)) => Err(job),
+            // The thread has ended with its network.
+            Err(TrySendError::Disconnected(_)) => Ok(()),
+        }
+    }
+}
+
+impl Files {
+    fn run(
+        mut self,
+        jobs: &Receiver<Job>,
+        only_writes: fn(&Path) -> io::Result<()>,
+        has_read: &Sender<()>,
+    ) {
+        let made = std::fs::create_dir_all(&self.directory);
+        // Without the directory, each write says why, and nothing is confirmed.
+        let _ = made.and_then(|()| only_writes(&self.directory));
+        for part in 0..PARTS_MAX {
+            if let Some(copy) = read(&self.path(part)) {
+                lock_copies(&self.copies).restore(part, copy);
+            }
+        }
+        // Who has not waited has gone.
+        let _ = has_read.send(());
+        while let Ok(first) = jobs.recv() {
+            let more = jobs.try_iter().take(TOGETHER_MAX);
+            let all: Vec<Job> = std::iter::once(first).chain(more).collect();
+            self.take(all);
+        }
+    }
+
+    fn path(&self, part: usize) -> PathBuf {
+        // No section has a name with this sign.
+        let name = format!("{}@part{part}.copy", self.section);
+        self.directory.join(name)
+    }
+
+    fn take(&mut self, jobs: Vec<Job>) {
+        let mut taken = Vec::new();
+        let (mut anew, mut texts) = (BTreeSet::new(), BTreeMap::<usize, (String, usize)>::new());
+        let mut copies = lock_copies(&self.copies);
+        for job in jobs {
+            let took = copies.take(&job.node, &job.told);
+            let part = job.told.part;
+            match &took {
+                Ok(Took::Whole) => {
+                    anew.insert(part);
+                }
+                Ok(Took::Changes) => {
+                    let text = texts.entry(part).or_default();
+                    for change in changes(&job.told) {
+                        line(&mut text.0, change.address, change.holder);
+                        text.1 += 1;
+                    }
+                }
+                Ok(Took::Some) | Err(_) => {}
+            }
+            taken.push((took, job));
+        }
+        let long = { texts.iter() }.filter(|(part, (_, lines))| {
+            let open = self.open.get(part);
+            open.is_none_or(|(_, before)| before + lines > LINES_MAX)
+        });
+        anew.extend(long.map(|(part, _)| *part).collect::<Vec<_>>());
+        let whole: BTreeMap<usize, Option<Copy>> = { anew.iter() }
+            .map(|part| (*part, copies.whole(*part).cloned()))
+            .collect();
+        drop(copies);
+        let mut failed = BTreeSet::new();
+        for (part, copy) in &whole {
+            let written = copy
+                .as_ref()
+                .map(|copy| write_anew(&self.path(*part), copy));
+            match written {
+                Some(Ok(file)) => {
+                    self.open.insert(*part, file);
+                }
+                Some(Err(_)) | None => {
+                    failed.insert(*part);
+                }
+            }
+        }
+        for (part, (text, lines)) in texts.iter().filter(|(part, _)| !whole.contains_key(part)) {
+            if self.append(*part, text, *lines).is_err() {
+                failed.insert(*part);
+            }
+        }
+        for part in &failed {
+            // What is not on the disk is not known: its holder has to begin again.
+            self.open.remove(part);
+            lock_copies(&self.copies).forget(*part);
+        }
+        for (took, job) in taken {
+            let is_stored = !failed.contains(&job.told.part);
+            match took {
+                Ok(Took::Whole | Took::Changes) if is_stored => (job.done)(Ok(())),
+                Ok(Took::Whole | Took::Changes) => (job.done)(Err(Refused::NotBegun)),
+                Ok(Took::Some) => {}
+                Err(refused) => (job.done)(Err(refused)),
+            }
+        }
+    }
+
+    fn append(&mut self, part: usize, text: &str, lines: usize) -> io::Result<()> {
+        let Some((file, count)) = self.open.get_mut(&part) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        *count += lines;
+        file.write_all(text.as_bytes())?;
+        file.sync_data()
+    }
+}
+
+fn changes(told: &Told) -> &[Change<IpAddr>] {
+    match &told.said {
+        Said::Changes(changes) => changes,
+        Said::Begin | Said::Whole => &[],
+    }
+}
+
+fn write_anew(path: &Path, copy: &Copy) -> io::Result<(File, usize)> {
+    let mut text = String::new();
+    // Memory is written without errors.
+    let _ = writeln!(text, "{} {}", copy.node, copy.epoch);
+    for (address, holder) in &copy.known {
+        line(&mut text, *address, *holder);
+    }
+    let beside = path.with_extension("new");
+    let mut file = OpenOptions::new();
+    let file = file.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = file.open(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    if let Some(directory) = path.parent() {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok((file, copy.known.len()))
+}
+
+/// Reads a copy; None: there is none, or it is damaged.
+fn read(path: &Path) -> Option<Copy> {
+    let mut text = String::new();
+    let file = File::open(path).ok()?;
+    file.take(BYTES_MAX).read_to_string(&mut text).ok()?;
+    // The end of a line that was not finished was not confirmed.
+    let whole = text.rfind('\n').map_or(0, |end| end + 1);
+    let mut lines = text[..whole].lines();
+    let (node, epoch) = lines.next()?.split_once(' ')?;
+    let mut copy = Copy {
+        node: node.to_owned(),
+        epoch: epoch.parse().ok()?,
+        known: BTreeMap::new(),
+    };
+    for one in lines {
+        let (address, holder) = of_line(one)?;
+        copy.change(&[Change { address, holder }]);
+    }
+    Some(copy)
+}
+
+#[cfg(test)]
+mod tests;

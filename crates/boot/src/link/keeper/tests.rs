@@ -1,0 +1,111 @@
+use super::*;
+use crate::dhcp::mirror::Said;
+use crate::dhcp::pool::Holder;
+use crate::mac::Mac;
+use lab::Scratch;
+use std::sync::mpsc::channel;
+
+fn change(last: u8, holder: Holder) -> Change<IpAddr> {
+    Change {
+        address: IpAddr::from([10, 0, 0, last]),
+        holder,
+    }
+}
+
+const CLIENT: Holder = Holder::Client(Mac([2, 0, 0, 0, 0, 1]));
+
+/// Tells a keeper something, and returns what it says; None: nothing is confirmed.
+fn tell(keeper: &Keeper, epoch: u64, said: &[Said]) -> Option<Result<(), Refused>> {
+    let (says, said_so) = channel();
+    for said in said {
+        let says = says.clone();
+        let job = Job {
+            node: "alpha".to_owned(),
+            told: Told {
+                part: 1,
+                epoch,
+                number: 1,
+                said: said.clone(),
+            },
+            done: Box::new(move |done| says.send(done).unwrap()),
+        };
+        assert!(keeper.take(job).is_ok());
+    }
+    drop(says);
+    said_so.iter().last()
+}
+
+fn keeper(scratch: &Scratch) -> (Keeper, SharedCopies) {
+    let copies = SharedCopies::default();
+    let directory = scratch.path().join("copies");
+    let keeper = Keeper::start(directory, "lan", copies.clone(), |_| Ok(()));
+    (keeper.unwrap(), copies)
+}
+
+#[test]
+fn a_copy_that_was_confirmed_is_there_after_a_restart() {
+    let scratch = Scratch::new().unwrap();
+    let (first, _) = keeper(&scratch);
+    let whole = [
+        Said::Begin,
+        Said::Changes(vec![
+            change(1, CLIENT),
+            change(2, Holder::Unclear),
+            change(3, CLIENT),
+        ]),
+        Said::Whole,
+    ];
+    assert_eq!(tell(&first, 7, &whole), Some(Ok(())));
+    let later = Said::Changes(vec![change(3, Holder::Nobody), change(4, CLIENT)]);
+    assert_eq!(tell(&first, 7, &[later]), Some(Ok(())));
+    // One that began and did not come to its end changes nothing.
+    assert_eq!(tell(&first, 8, &[Said::Begin]), None);
+    drop(first);
+    let (second, copies) = keeper(&scratch);
+    // It has read its files before it takes anything.
+    let stray = Said::Changes(vec![change(9, CLIENT)]);
+    assert_eq!(tell(&second, 9, &[stray]), Some(Err(Refused::NotBegun)));
+    let copies = lock_copies(&copies);
+    let copy = copies.of(1, "alpha", 7).unwrap();
+    let known = [
+        change(1, CLIENT),
+        change(2, Holder::Unclear),
+        change(4, CLIENT),
+    ];
+    let known = known.map(|change| (change.address, change.holder));
+    assert_eq!(copy.known, known.into_iter().collect());
+    assert_eq!(
+        (copies.of(1, "alpha", 8), copies.of(1, "beta", 7)),
+        (None, None)
+    );
+}
+
+#[test]
+fn what_cannot_be_written_is_not_confirmed_and_begins_again() {
+    let scratch = Scratch::new().unwrap();
+    scratch.write("copies", "no directory").unwrap();
+    let (keeper, copies) = keeper(&scratch);
+    let whole = [Said::Begin, Said::Whole];
+    assert_eq!(tell(&keeper, 7, &whole), Some(Err(Refused::NotBegun)));
+    assert_eq!(lock_copies(&copies).whole(1), None);
+}
+
+#[test]
+fn a_damaged_file_is_no_copy() {
+    let scratch = Scratch::new().unwrap();
+    for text in [
+        "",
+        "alpha",
+        "alpha x\n",
+        "alpha 7\n10.0.0.1 nonsense\n",
+        "alpha 7",
+    ] {
+        let path = scratch.write("one", text).unwrap();
+        assert_eq!(read(&path), None, "{text:?}");
+    }
+    let path = scratch
+        .write("one", "alpha 7\n10.0.0.1 ?\n10.0.0.2 -")
+        .unwrap();
+    let known = [(IpAddr::from([10, 0, 0, 1]), Holder::Unclear)];
+    assert_eq!(read(&path).unwrap().known, known.into_iter().collect());
+}

@@ -1,0 +1,219 @@
+//! One connection, from the greetings to its end. One side of it reads, the other one writes; neither
+//! waits for the other.
+
+use super::Shared;
+use super::frame::{self, Broken, Hears, Says};
+use super::keeper::Job;
+use crate::dhcp::mirror::Refused;
+use part::report::Moment;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::time::timeout;
+
+/// How long a node says nothing until it counts as gone, and how often one says that it is there.
+const SILENT: Duration = Duration::from_millis(2_000);
+const PING: Duration = Duration::from_millis(300);
+/// Messages of one network, after which it is another one's turn.
+const TURN_MAX: usize = 32;
+/// Confirmations that wait. A connection with more ends.
+const WAITING_MAX: usize = 2_048;
+
+/// Networks of which a node is told, with the numbers of the connection there.
+type Linked = Mutex<BTreeMap<String, (crate::site::Shared, u64)>>;
+
+/// Greets the other side, and is greeted.
+pub(super) async fn greets<S>(stream: &mut S) -> Result<(), Broken>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let greeted = timeout(SILENT, async {
+        stream.write_all(&frame::greeting()).await?;
+        stream.flush().await?;
+        let mut greeting = [0; 8];
+        stream.read_exact(&mut greeting).await?;
+        Ok::<_, Broken>(greeting)
+    });
+    frame::greeted(greeted.await.map_err(|_| Broken::Silent)??)
+}
+
+fn now_ms() -> u64 {
+    Moment::now().boottime_ms
+}
+
+/// Tells a node of the leases of this one until the connection ends.
+pub(super) async fn tells<S>(shared: &Shared, node: &str, stream: S) -> Broken
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let linked = Linked::default();
+    let (mut from, mut to) = tokio::io::split(stream);
+    let ended = tokio::select! {
+        ended = confirms(&linked, node, &mut from) => ended,
+        ended = says(shared, &linked, node, &mut to) => ended,
+    };
+    for (site, link) in super::lock(&linked).values() {
+        site.lock().unlinked(node, *link);
+    }
+    ended.err().unwrap_or(Broken::Silent)
+}
+
+async fn confirms(
+    linked: &Linked,
+    node: &str,
+    from: &mut (impl AsyncRead + Unpin),
+) -> Result<(), Broken> {
+    loop {
+        let heard = timeout(SILENT, frame::read(from)).await;
+        let heard: Hears = heard.map_err(|_| Broken::Silent)??;
+        let Hears::Known {
+            network,
+            part,
+            epoch,
+            number,
+        } = heard
+        else {
+            continue;
+        };
+        let of = super::lock(linked).get(&network).cloned();
+        if let Some((site, link)) = of {
+            let mut site = site.lock();
+            site.confirmed(node, link, (part, epoch), number, now_ms());
+        }
+    }
+}
+
+async fn says(
+    shared: &Shared,
+    linked: &Linked,
+    node: &str,
+    to: &mut (impl AsyncWrite + Unpin),
+) -> Result<(), Broken> {
+    let mut bell = shared.bell.subscribe();
+    loop {
+        bell.borrow_and_update();
+        let networks = shared.networks();
+        {
+            let mut linked = super::lock(linked);
+            linked.retain(|name, _| networks.contains_key(name));
+            for (name, network) in &networks {
+                let is_same = |(site, _): &(crate::site::Shared, u64)| site.is(&network.site);
+                if !linked.get(name).is_some_and(is_same) {
+                    let link = network.site.lock().linked(node, now_ms());
+                    linked.insert(name.clone(), (network.site.clone(), link));
+                }
+            }
+        }
+        for (name, network) in &networks {
+            for count in 0.. {
+                let told = network.site.lock().next_told(node);
+                let Some(told) = told else { break };
+                let said = Says::Told {
+                    network: name.clone(),
+                    told,
+                };
+                let wrote = timeout(SILENT, frame::write(to, &said)).await;
+                wrote.map_err(|_| Broken::Silent)??;
+                if count >= TURN_MAX {
+                    // The rest is for the next time, which comes at once.
+                    shared.ring();
+                    break;
+                }
+            }
+        }
+        let last = timeout(SILENT, async {
+            frame::write(to, &Says::Ping).await?;
+            to.flush().await.map_err(Broken::from)
+        });
+        last.await.map_err(|_| Broken::Silent)??;
+        if let Ok(Err(_)) = timeout(PING, bell.changed()).await {
+            return Ok(());
+        }
+    }
+}
+
+/// What comes of a message: a confirmation, or why the connection ends.
+type Outcome = Result<Hears, Refused>;
+
+/// Takes in what a node tells of its leases until the connection ends.
+pub(super) async fn hears<S>(shared: &Shared, node: &str, stream: S) -> Result<(), Broken>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (outcomes, known) = mpsc::channel(WAITING_MAX);
+    let (mut from, mut to) = tokio::io::split(stream);
+    tokio::select! {
+        ended = takes(shared, node, &mut from, &outcomes) => ended,
+        ended = answers(known, &mut to) => ended,
+    }
+}
+
+async fn takes(
+    shared: &Shared,
+    node: &str,
+    from: &mut (impl AsyncRead + Unpin),
+    outcomes: &Sender<Outcome>,
+) -> Result<(), Broken> {
+    loop {
+        let said = timeout(SILENT, frame::read(from)).await;
+        let said: Says = said.map_err(|_| Broken::Silent)??;
+        let Says::Told { network, told } = said else {
+            continue;
+        };
+        let networks = shared.networks();
+        let keeper = networks.get(&network).map(|one| one.keeper.clone());
+        // A network that this node does not have yet: it is told again when it has.
+        let Some(keeper) = keeper else {
+            continue;
+        };
+        let known = Hears::Known {
+            network,
+            part: told.part,
+            epoch: told.epoch,
+            number: told.number,
+        };
+        let outcomes = outcomes.clone();
+        let mut job = Job {
+            node: node.to_owned(),
+            told,
+            done: Box::new(move |done| {
+                // One that cannot be told ends its connection.
+                let _ = outcomes.try_send(done.map(|()| known));
+            }),
+        };
+        // The disk is slower than the network: the holder waits, or goes on without this node.
+        while let Err(again) = keeper.take(job) {
+            job = again;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+async fn answers(
+    mut known: Receiver<Outcome>,
+    to: &mut (impl AsyncWrite + Unpin),
+) -> Result<(), Broken> {
+    loop {
+        let mut next = match timeout(PING, known.recv()).await {
+            Ok(Some(outcome)) => Some(outcome),
+            Ok(None) => return Ok(()),
+            Err(_) => {
+                frame::write(to, &Hears::Ping).await?;
+                None
+            }
+        };
+        while let Some(outcome) = next {
+            match outcome {
+                Ok(known) => frame::write(to, &known).await?,
+                // The part has another holder: nobody waits for an answer.
+                Err(Refused::Old) => {}
+                Err(refused) => return Err(Broken::Refused(refused.to_string())),
+            }
+            next = known.try_recv().ok();
+        }
+        let flushed = timeout(SILENT, to.flush()).await;
+        flushed.map_err(|_| Broken::Silent)??;
+    }
+}

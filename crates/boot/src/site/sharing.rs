@@ -1,0 +1,351 @@
+//! What the other nodes know of the leases of this network, and this node of theirs.
+
+use super::{Adopt, Knowledge, Site};
+use crate::dhcp::desk::Desk;
+use crate::dhcp::mirror::{Copies, Sharing, Tell, Told};
+use crate::dhcp::pool::{Address, Change, Holder, Pool, Range};
+use crate::mac::Mac;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The copies of this node, for the thread that writes them, too.
+pub type SharedCopies = Arc<Mutex<Copies>>;
+
+/// The copies, for this thread alone.
+pub fn lock(copies: &SharedCopies) -> MutexGuard<'_, Copies> {
+    copies.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is known of leases where.
+#[derive(Default)]
+pub(super) struct Shares {
+    /// What the others know.
+    sharing: Sharing,
+    /// What this node knows of parts of others.
+    copies: SharedCopies,
+    /// Parts whose leases were taken over, and which may not be on the disk yet: its epoch.
+    adopting: BTreeMap<usize, u64>,
+    /// Those that are.
+    adopted: BTreeMap<usize, u64>,
+    /// Rings when others are to be told something.
+    bell: Option<Bell>,
+    /// How often the thread that writes was woken only to send answers.
+    rings: Arc<AtomicU64>,
+}
+
+/// Rings when other nodes are to be told something.
+pub type Bell = Arc<dyn Fn() + Send + Sync>;
+
+impl std::fmt::Debug for Shares {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Shares({:?})", self.sharing)
+    }
+}
+
+/// The leases of a part as others are told of them.
+fn of_part<A: Address + Into<IpAddr>>(
+    pool: &Pool<A>,
+    range: Range<A>,
+    part: usize,
+) -> impl Iterator<Item = Change<IpAddr>> {
+    let known = pool
+        .known()
+        .filter(move |(one, _)| range.part(*one) == part);
+    known.map(|(address, holder)| Change {
+        address: address.into(),
+        holder,
+    })
+}
+
+impl Site {
+    /// These are the copies of this node, and this rings when others are to be told something.
+    pub fn share(&mut self, copies: SharedCopies, bell: Bell) {
+        self.parts.shares.copies = copies;
+        self.parts.shares.bell = Some(bell);
+    }
+
+    /// Whether other nodes are to know its leases.
+    fn is_shared(&self) -> bool {
+        !self.parts.me.is_empty() && self.parts.shares.bell.is_some()
+    }
+
+    /// What this node and the others know of leases.
+    pub fn knowledge(&mut self, now_ms: u64) -> Knowledge {
+        self.tell_all(now_ms);
+        let held = self.parts.standing.held.keys();
+        let shares = &self.parts.shares;
+        let in_step = held.filter_map(|part| {
+            let epoch = shares.sharing.epoch(*part)?;
+            Some((*part, (epoch, shares.sharing.in_step(*part))))
+        });
+        let copies = lock(&shares.copies);
+        let parts = 0..usize::try_from(self.parts.count).unwrap_or(1);
+        let copies = parts.filter_map(|part| {
+            let copy = copies.whole(part)?;
+            Some((part, (copy.node.clone(), copy.epoch)))
+        });
+        Knowledge {
+            in_step: in_step.collect(),
+            copies: copies.collect(),
+            adopted: shares.adopted.clone(),
+        }
+    }
+
+    /// Takes over what this node knows of parts, before it holds them.
+    pub(super) fn adopt_all(&mut self, now_ms: u64) {
+        for (part, adopt) in self.parts.standing.adopts.clone() {
+            let shares = &self.parts.shares;
+            let has = |all: &BTreeMap<usize, u64>| all.get(&part) == Some(&adopt.into);
+            if !has(&shares.adopting) && !has(&shares.adopted) {
+                self.adopt(part, &adopt, now_ms);
+            }
+        }
+    }
+
+    fn adopt(&mut self, part: usize, adopt: &Adopt, now_ms: u64) {
+        let (range, range6) = (self.range(), self.range6());
+        let pool = self.desk.as_mut().and_then(Desk::pool);
+        let pool6 = self.six.pool();
+        // Without the addresses there is nothing that could be kept.
+        if range.is_some() != pool.is_some() || range6.is_some() != pool6.is_some() {
+            return;
+        }
+        let shares = &mut self.parts.shares;
+        let mut copies = lock(&shares.copies);
+        let Some(copy) = copies.of(part, &adopt.node, adopt.epoch).cloned() else {
+            return;
+        };
+        copies.hold(part, adopt.into);
+        drop(copies);
+        let (mut four, mut six) = (
+            Vec::<(Ipv4Addr, Holder)>::new(),
+            Vec::<(Ipv6Addr, Holder)>::new(),
+        );
+        for (address, holder) in copy.known {
+            match address {
+                IpAddr::V4(address) => four.push((address, holder)),
+                IpAddr::V6(address) => six.push((address, holder)),
+            }
+        }
+        if let Some(pool) = pool {
+            pool.adopt(part, four, now_ms);
+        }
+        if let Some(pool) = pool6 {
+            pool.adopt(part, six, now_ms);
+        }
+        shares.adopting.insert(part, adopt.into);
+        self.wake_writer();
+    }
+
+    /// Writes what was taken over to the disk.
+    pub fn store_adopted(&mut self) {
+        if self.parts.shares.adopting.is_empty() {
+            return;
+        }
+        self.store();
+        self.store6();
+        if self.has_all_leases() {
+            let shares = &mut self.parts.shares;
+            shares.adopted.append(&mut shares.adopting);
+        }
+    }
+
+    /// This node holds other parts than before: others are told of them from now on.
+    pub(super) fn hold_shared(&mut self) {
+        let held = &self.parts.standing.held;
+        let shares = &mut self.parts.shares;
+        let parts = usize::try_from(self.parts.count).unwrap_or(1);
+        for part in 0..parts.max(held.len()) {
+            match held.get(&part) {
+                Some(held) => {
+                    lock(&shares.copies).hold(part, held.epoch);
+                    shares.sharing.hold(part, held.epoch);
+                }
+                None => shares.sharing.drop_part(part),
+            }
+        }
+    }
+
+    /// This node does not hold a part any more.
+    pub(super) fn give_up_shared(&mut self, part: usize) {
+        self.parts.shares.sharing.drop_part(part);
+    }
+
+    /// The ranges, or their parts, are others.
+    pub(super) fn share_anew(&mut self) {
+        self.parts.standing.held.clear();
+        let shares = &mut self.parts.shares;
+        shares.sharing.clear();
+        shares.adopting.clear();
+        shares.adopted.clear();
+    }
+
+    /// Tells everything to nodes that have to be told that, and goes on without those that are late.
+    pub fn tell_all(&mut self, now_ms: u64) {
+        self.parts.shares.sharing.tick(now_ms);
+        let missing = self.parts.shares.sharing.missing();
+        if missing.is_empty() {
+            return;
+        }
+        let (range, range6) = (self.range(), self.range6());
+        let pool = self.desk.as_mut().and_then(Desk::pool);
+        let pool6 = self.six.pool();
+        if range.is_some() != pool.is_some() || range6.is_some() != pool6.is_some() {
+            return;
+        }
+        for part in missing {
+            let four = range.zip(pool.as_deref());
+            let four = four.map(|(range, pool)| of_part(pool, range, part));
+            let six = range6.zip(pool6.as_deref());
+            let six = six.map(|(range, pool)| of_part(pool, range, part));
+            let known = four.into_iter().flatten().chain(six.into_iter().flatten());
+            let known: Vec<Change<IpAddr>> = known.collect();
+            self.parts.shares.sharing.begin(part, &known);
+        }
+        self.ring();
+    }
+
+    fn ring(&self) {
+        if let Some(bell) = &self.parts.shares.bell {
+            bell();
+        }
+    }
+
+    /// Leases have changed: the other nodes are told.
+    pub(super) fn tell_changes<A: Address + Into<IpAddr>>(
+        &mut self,
+        range: Option<Range<A>>,
+        changes: &[Change<A>],
+    ) {
+        let Some(range) = range.filter(|_| self.is_shared() && !changes.is_empty()) else {
+            return;
+        };
+        let mut parts: BTreeMap<usize, Vec<Change<IpAddr>>> = BTreeMap::new();
+        for change in changes {
+            let part = parts.entry(range.part(change.address)).or_default();
+            part.push(Change {
+                address: change.address.into(),
+                holder: change.holder,
+            });
+        }
+        let now_ms = part::report::Moment::now().boottime_ms;
+        for (part, changes) in parts {
+            self.parts.shares.sharing.change(part, &changes, now_ms);
+        }
+        self.ring();
+    }
+
+    /// Whether a machine may hear of its address now.
+    pub fn tells(&mut self, mac: Mac, address: Option<IpAddr>, now_ms: u64) -> Tell {
+        let is_stored = match address {
+            Some(IpAddr::V6(_)) => self.may_tell6(mac),
+            _ => self.may_tell(mac),
+        };
+        if !is_stored {
+            return Tell::Never;
+        }
+        // What was confirmed since another node took the part over does not count.
+        self.end_parts(now_ms);
+        let Some(address) = address.filter(|_| self.is_shared()) else {
+            return Tell::Now;
+        };
+        let part = match address {
+            IpAddr::V4(address) => {
+                let own = { self.lan.machines.get(&mac) }.and_then(|machine| machine.address);
+                let range = self.range().filter(|range| range.has(address));
+                range
+                    .filter(|_| own != Some(address))
+                    .map(|range| range.part(address))
+            }
+            IpAddr::V6(address) => {
+                let own = { self.lan.six.as_ref() }.and_then(|six| six.machines.get(&mac));
+                let range = self.range6().filter(|range| range.has(address));
+                range
+                    .filter(|_| own != Some(&address))
+                    .map(|range| range.part(address))
+            }
+        };
+        let Some(part) = part else {
+            return Tell::Now;
+        };
+        let Some(held) = self.parts.standing.held.get(&part) else {
+            return Tell::Never;
+        };
+        self.parts.shares.sharing.tells(address, part, &held.named)
+    }
+
+    /// Why an address is not offered that could not be given.
+    pub(super) fn cannot_offer(&self, mac: Mac, address: Option<IpAddr>) -> Option<String> {
+        let address = address.filter(|_| !self.can_keep())?;
+        let is_ranged = match address {
+            IpAddr::V4(address) => self.range().is_some_and(|range| range.has(address)),
+            IpAddr::V6(address) => self.range6().is_some_and(|range| range.has(address)),
+        };
+        let machine = self.lan.machines.get(&mac);
+        let own = machine.and_then(|machine| machine.address).map(IpAddr::V4);
+        let own6 = { self.lan.six.as_ref() }.and_then(|six| six.machines.get(&mac));
+        let is_own = [own, own6.copied().map(IpAddr::V6)].contains(&Some(address));
+        let trouble = { self.parts.keeping.trouble.clone() }.or_else(|| self.six.trouble());
+        trouble.filter(|_| is_ranged && !is_own)
+    }
+
+    /// A node can be told something from now on. Returns the number of the connection.
+    pub fn linked(&mut self, node: &str, now_ms: u64) -> u64 {
+        let link = self.parts.shares.sharing.linked(node);
+        self.tell_all(now_ms);
+        link
+    }
+
+    /// This connection has ended.
+    pub fn unlinked(&mut self, node: &str, link: u64) {
+        self.parts.shares.sharing.unlinked(node, link);
+    }
+
+    /// What a node is to be told next.
+    pub fn next_told(&mut self, node: &str) -> Option<Told> {
+        self.parts.shares.sharing.next(node)
+    }
+
+    /// A node knows what it was told.
+    pub fn confirmed(&mut self, node: &str, link: u64, of: (usize, u64), number: u64, now_ms: u64) {
+        self.parts
+            .shares
+            .sharing
+            .confirmed(node, link, of, number, now_ms);
+        self.parts.shares.rings.fetch_add(1, Ordering::AcqRel);
+        self.wake_writer();
+    }
+
+    /// How often the thread that writes was woken only to send answers, since it was last asked.
+    pub fn rings(&self) -> u64 {
+        self.parts.shares.rings.swap(0, Ordering::AcqRel)
+    }
+
+    /// Nodes that know the leases of all parts that this node holds, for operators. None: nobody has to.
+    pub(super) fn known_to(&self) -> Option<Vec<String>> {
+        let held = self.parts.standing.held.iter();
+        let mut all =
+            held.map(|(part, held)| &held.named & &self.parts.shares.sharing.in_step(*part));
+        let first = all
+            .next()
+            .filter(|_| self.is_shared() && self.parts.count > 1)?;
+        Some(
+            all.fold(first, |one, other| &one & &other)
+                .into_iter()
+                .collect(),
+        )
+    }
+
+    /// Why no address of the range is given by any node, for operators.
+    pub(super) fn has_no_majority(&self) -> Option<String> {
+        let is_ranged = self.range().is_some() || self.range6().is_some();
+        let standing = &self.parts.standing;
+        let is_nobodys = standing.held.is_empty() && standing.leader.is_empty();
+        (is_ranged && !self.parts.me.is_empty() && is_nobodys).then(|| {
+            "no node holds the first part of the range: without a majority of the cluster no new address is given"
+                .to_owned()
+        })
+    }
+}

@@ -1,0 +1,56 @@
+//! Machines without an address of their own at two nodes: whichever fails, each gets its address again from
+//! the other one.
+
+use crate::boot_cluster::Pair;
+use crate::boot_dhcp_site::Client;
+use rustix::process::{Signal, kill_process};
+
+const LINES: &str = "
+boot lan
+\tinterface eth0
+\trange 10.60.0.120 10.60.0.139 lease 1h
+\ton alpha leases {alpha}
+\ton beta leases {beta}
+\timage rescue disk
+\tunknown menu
+";
+
+/// Each client gets its own address again, and a new one gets another.
+#[track_caller]
+fn all_as_before(pair: &Pair, clients: &[Client], before: &[String], new: &str) {
+    for (client, address) in clients.iter().zip(before) {
+        let got = client.asks();
+        let shown = ["alpha", "beta"].map(|node| {
+            let node = pair.site.machine(node);
+            let shown = node.command(&["boot", "show"]).text();
+            shown + &node.command(&["boot", "why", &client.mac()]).text()
+        });
+        assert_eq!(got.as_ref(), Some(address), "{}", shown.join("\n"));
+    }
+    let client = Client::new(&pair.site.lab, &pair.site.lan, new);
+    let address = client.asks().expect("a new client gets an address");
+    assert!(!before.contains(&address), "{address} is another's");
+}
+
+#[test]
+fn each_machine_keeps_its_address_when_a_role_and_then_a_node_is_killed() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("udhcpc");
+    let mut pair = Pair::with("boot-leases", LINES);
+    // On a new cluster both parts can be used, whichever node came first.
+    pair.shows("alpha", &["parts held 1 of 2", "known to: beta", "answers"]);
+    pair.shows("beta", &["parts held 1 of 2", "known to: alpha", "answers"]);
+    let names = ["one", "two", "three", "four"];
+    let clients = names.map(|name| Client::new(&pair.site.lab, &pair.site.lan, name));
+    let before = { clients.iter() }.map(|client| client.asks().expect("an address"));
+    let before: Vec<String> = before.collect();
+    let role = pair.site.alpha.role("boot").expect("a boot role");
+    kill_process(role, Signal::KILL).unwrap();
+    all_as_before(&pair, &clients, &before, "five");
+    pair.shows("alpha", &["parts held 1 of 2", "known to: beta"]);
+    pair.shows("beta", &["parts held 1 of 2", "known to: alpha"]);
+    all_as_before(&pair, &clients, &before, "six");
+    pair.site.alpha.kill();
+    pair.shows("beta", &["parts held 2 of 2"]);
+    all_as_before(&pair, &clients, &before, "seven");
+}
