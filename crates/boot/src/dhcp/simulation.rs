@@ -65,7 +65,7 @@ enum Defect {
     NamesIgnored,
     /// A copy is adopted of whichever holder and epoch.
     RecordIgnored,
-    /// The record names a node before it knows everything.
+    /// The record names a node when it is told of a part, before it is waited for.
     NamedTooEarly,
     /// What was written to the cluster, and may yet become its record, is not counted.
     WrittenNotCounted,

@@ -312,11 +312,6 @@ impl Leases {
             },
         };
         self.taken.insert(part, (epoch, knows));
-        let mut orders = orders.to_vec();
-        orders.truncate(ORDERS_MAX);
-        if part != 0 {
-            orders.clear();
-        }
         let in_step = { knowledge.in_step.get(&part) }.filter(|(of, _)| said && *of == epoch);
         let in_step = in_step.into_iter().flat_map(|(_, nodes)| nodes);
         let wanted = Record {
@@ -325,27 +320,16 @@ impl Leases {
             clear: knows || is_clear || (self.used.contains(&part) && is_stored),
             range: self.range,
             six: self.range6,
-            orders,
+            orders: match part {
+                0 => { orders.iter().copied() }.take(ORDERS_MAX).collect(),
+                _ => Vec::new(),
+            },
             epoch,
             named: in_step.map(|node| mark_of(node)).take(NAMED_MAX).collect(),
         };
-        let wrote = self.wrote.entry(part).or_default();
-        if wrote.0 != epoch {
-            *wrote = (epoch, BTreeMap::new());
-        }
-        wrote.1.retain(|number, _| *number > lease.number);
-        if record.as_ref() != Some(&wanted) {
-            let next = next(&lease, codec::encode(&wanted));
-            wrote
-                .1
-                .entry(next.number)
-                .or_default()
-                .extend(&wanted.named);
-            written.push(next);
-        }
+        let wrote = self.write(part, &lease, record.as_ref(), &wanted, written);
         // Not before the record is there: who follows has to know.
         if let Some(record) = record.filter(|_| said) {
-            let wrote = wrote.1.values().flatten().copied();
             let marks = record.named.into_iter().chain(wrote).collect();
             let held = Held {
                 knows,
@@ -356,6 +340,33 @@ impl Leases {
             standing.held.insert(part, held);
             self.used.insert(part);
         }
+    }
+
+    /// Writes the record of a part where it is another one. Returns the nodes of all records that may yet
+    /// come.
+    fn write(
+        &mut self,
+        part: usize,
+        lease: &KnownLease,
+        record: Option<&Record>,
+        wanted: &Record,
+        written: &mut Vec<Written>,
+    ) -> BTreeSet<u32> {
+        let wrote = self.wrote.entry(part).or_default();
+        if wrote.0 != lease.epoch {
+            *wrote = (lease.epoch, BTreeMap::new());
+        }
+        wrote.1.retain(|number, _| *number > lease.number);
+        if record != Some(wanted) {
+            let next = next(lease, codec::encode(wanted));
+            wrote
+                .1
+                .entry(next.number)
+                .or_default()
+                .extend(&wanted.named);
+            written.push(next);
+        }
+        wrote.1.values().flatten().copied().collect()
     }
 
     /// A part is not this node's.

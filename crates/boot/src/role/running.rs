@@ -495,7 +495,15 @@ impl Running {
         let (kept, other): (Vec<Outgoing>, Vec<Outgoing>) =
             outgoing.into_iter().partition(|one| one.is_kept);
         sockets.send_all(server, &other);
-        // The others are told only when their leases are on the disk, and on those of other nodes.
+        let told = self.told(kept);
+        if let Some(sockets) = &self.sockets {
+            sockets.send_all(server, &told);
+        }
+    }
+
+    /// Stores leases. Returns the answers, also of before, of which clients may hear now: their leases are
+    /// on the disk, and on those of other nodes.
+    fn told(&mut self, kept: Vec<Outgoing>) -> Vec<Outgoing> {
         let mut site = self.site.lock();
         site.store();
         let now = now_ms();
@@ -512,7 +520,7 @@ impl Running {
         }
         drop(site);
         self.waiting = later;
-        sockets.send_all(server, &told);
+        told
     }
 }
 

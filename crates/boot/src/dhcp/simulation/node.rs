@@ -316,6 +316,10 @@ impl Node {
                 false => wrote.cloned().collect(),
             };
             let named = &self.records[part].named | &known;
+            let named = match self.has(Defect::NamedTooEarly) {
+                true => BTreeSet::new(),
+                false => named,
+            };
             let tell = match self.has(Defect::ToldBeforeKnown) {
                 true => Tell::Now,
                 false => self.sharing.tells(address.into(), part, &named),
