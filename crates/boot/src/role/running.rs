@@ -57,7 +57,7 @@ pub(super) struct Running {
     /// None without IPv6 in the section or at the interface.
     six: Option<Six>,
     /// Offers of addresses which others may use.
-    waiting: Waiting<Outgoing>,
+    offers: Waiting<Outgoing>,
     looks: Instant,
     /// Why what was booted once is not kept, in words.
     turns_trouble: Option<String>,
@@ -111,7 +111,7 @@ impl Running {
             files,
             sockets: None,
             six: None,
-            waiting: Waiting::default(),
+            offers: Waiting::default(),
             looks: Instant::now(),
             turns_trouble: None,
             batch: Batch::default(),
@@ -218,7 +218,7 @@ impl Running {
         if let Some(end_ms) = ends.into_iter().flatten().min() {
             left = left.min(Duration::from_millis(end_ms.saturating_sub(now_ms())));
         }
-        if let Some(due) = self.waiting.due() {
+        if let Some(due) = self.offers.due() {
             left = left.min(due.saturating_duration_since(Instant::now()));
         }
         let timeout = Timespec {
@@ -279,7 +279,7 @@ impl Running {
         if !self.sockets.as_ref().is_some_and(is_open) {
             // Before they are opened again: the ports may be the same.
             (self.sockets, self.six) = (None, None);
-            self.waiting.clear();
+            self.offers.clear();
             self.close_files();
             if let Some(index) = index {
                 match Sockets::open(&interface, index, http_port) {
@@ -455,7 +455,7 @@ impl Running {
             return;
         };
         let mut site = self.site.lock();
-        let waiting = &mut self.waiting;
+        let offers = &mut self.offers;
         let mut outgoing = Vec::new();
         for (socket, is_proxy_port) in [(&sockets.dhcp, false), (&sockets.proxy, true)] {
             self.batch.receive(socket);
@@ -463,9 +463,9 @@ impl Running {
             while let Some(owner) = sockets.frames.answer() {
                 site.in_use(owner.address, owner.mac, now_ms());
                 // The client is offered another one.
-                if let Some(asked) = waiting.drop_offer(owner.address) {
+                if let Some(asked) = offers.drop_offer(owner.address) {
                     let came = (&*asked.packet, asked.again, udp::CLIENT, false);
-                    outgoing.extend(decide(&mut site, sockets, waiting, came, now_ms()));
+                    outgoing.extend(decide(&mut site, sockets, offers, came, now_ms()));
                 }
             }
             // Not before they have come: a lease begins when it is given, or later.
@@ -484,10 +484,10 @@ impl Running {
                     udp::CLIENT
                 };
                 let came = (packet.bytes, 0, port, is_proxy_port);
-                outgoing.extend(decide(&mut site, sockets, waiting, came, now));
+                outgoing.extend(decide(&mut site, sockets, offers, came, now));
             }
         }
-        outgoing.extend(waiting.take(Instant::now()));
+        outgoing.extend(offers.take(Instant::now()));
         let Some(server) = site.here().map(|here| here.address) else {
             return;
         };
@@ -529,7 +529,7 @@ impl Running {
 fn decide(
     site: &mut Site,
     sockets: &Sockets,
-    waiting: &mut Waiting<Outgoing>,
+    offers: &mut Waiting<Outgoing>,
     (packet, again, port, is_proxy_port): (&[u8], u8, u16, bool),
     now_ms: u64,
 ) -> Option<Outgoing> {
@@ -540,7 +540,7 @@ fn decide(
     match decision.probe.filter(|_| decision.is_offer()) {
         Some(address) => {
             let packet = packet.to_vec();
-            waiting.add(address, Asked { packet, again }, out, Instant::now())
+            offers.add(address, Asked { packet, again }, out, Instant::now())
         }
         None => Some(out),
     }
