@@ -122,7 +122,7 @@ impl Site {
                 true => "no other node: if this one fails, its addresses are withheld".to_owned(),
                 false => nodes.join(", "),
             };
-            subject = subject.fact("leases known to", words);
+            subject = subject.joined("leases known to", words);
         }
         let others: Vec<String> = self.seen.servers.keys().map(ToString::to_string).collect();
         if !others.is_empty() {
