@@ -77,12 +77,12 @@ fn a_wrong_password_a_user_of_no_group_and_a_host_of_others_are_refused() {
         assert!(said, "{words}: {}", site.read("xfreerdp"));
     };
     let _wrong = client(&site, &address(1), "http", "anna", "Secret");
-    is_said("authorization result: 401");
+    is_said("RDG_OUT_DATA authorization result");
     site.shows(&["farm", "why", "anna"], |text| {
         text.contains("wrong password")
     });
     let _bert = client(&site, &address(1), "http", "bert", "secret");
-    is_said("authorization result: 401");
+    is_said("RDG_OUT_DATA authorization result");
     site.shows(&["farm", "why", "bert"], |text| {
         text.contains("unknown user")
     });

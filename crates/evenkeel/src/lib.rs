@@ -108,6 +108,7 @@ static PARTS: [Feature; 10] = [
                 guest::keyword::NAME,
                 boot::keyword::NAME,
                 console::keyword::NAME,
+                farm::keyword::NAME,
             ],
             reads_reports: true,
             certified: false,

@@ -66,38 +66,9 @@ impl Case {
     /// One turn of one side.
     pub fn turn(self, options: &Options, is_left: bool) -> Result<Vec<Sample>, Error> {
         match self {
-            Case::Machines => self.exchanges(
-                options,
-                is_left,
-                [
-                    "beside Kea, machines of the file: exchanges per CPU second",
-                    "beside Kea, machines of the file: time to a reply, p99",
-                ],
-            ),
-            Case::Range => self.exchanges(
-                options,
-                is_left,
-                [
-                    "beside Kea, range: exchanges per CPU second",
-                    "beside Kea, range: time to a reply, p99",
-                ],
-            ),
-            Case::DnsmasqMachines => self.exchanges(
-                options,
-                is_left,
-                [
-                    "beside dnsmasq, machines of the file: exchanges per CPU second",
-                    "beside dnsmasq, machines of the file: time to a reply, p99",
-                ],
-            ),
-            Case::DnsmasqRange => self.exchanges(
-                options,
-                is_left,
-                [
-                    "beside dnsmasq, range: exchanges per CPU second",
-                    "beside dnsmasq, range: time to a reply, p99",
-                ],
-            ),
+            Case::Machines | Case::Range | Case::DnsmasqMachines | Case::DnsmasqRange => {
+                self.exchanges(options, is_left)
+            }
             Case::Tftp => fetches(
                 By::Tftp,
                 options,
@@ -150,12 +121,29 @@ impl Case {
         }
     }
 
-    fn exchanges(
-        self,
-        options: &Options,
-        is_left: bool,
-        rows: [&'static str; 2],
-    ) -> Result<Vec<Sample>, Error> {
+    /// The rows of exchanges, and of the time to a reply.
+    fn exchange_rows(self) -> [&'static str; 2] {
+        match self {
+            Case::Machines => [
+                "beside Kea, machines of the file: exchanges per CPU second",
+                "beside Kea, machines of the file: time to a reply, p99",
+            ],
+            Case::Range => [
+                "beside Kea, range: exchanges per CPU second",
+                "beside Kea, range: time to a reply, p99",
+            ],
+            Case::DnsmasqMachines => [
+                "beside dnsmasq, machines of the file: exchanges per CPU second",
+                "beside dnsmasq, machines of the file: time to a reply, p99",
+            ],
+            _ => [
+                "beside dnsmasq, range: exchanges per CPU second",
+                "beside dnsmasq, range: time to a reply, p99",
+            ],
+        }
+    }
+
+    fn exchanges(self, options: &Options, is_left: bool) -> Result<Vec<Sample>, Error> {
         let is_beside_kea = matches!(self, Case::Machines | Case::Range);
         let load = Load {
             rate: if is_beside_kea {
@@ -175,7 +163,7 @@ impl Case {
             cpu,
             p99,
         } = Site::start(kind, program)?.load(load)?;
-        let [exchanges_row, p99_row] = rows;
+        let [exchanges_row, p99_row] = self.exchange_rows();
         Ok(vec![
             Sample {
                 row: exchanges_row,

@@ -279,7 +279,7 @@ impl Desk {
                 ..decision
             };
         }
-        // Anybody can write anything there: only what may be a server of this network is told of.
+        // Anybody can write anything there: only what may be a server of this network is reported.
         let may_be = self.here.network.may_have(server) || request.route.relay.is_some();
         let other = (!is_node && may_be && is_unicast(server)).then_some(server);
         if let Some(pool) = &mut self.pool {
@@ -431,7 +431,7 @@ impl Desk {
                 if !self.declines.admits(request.mac, now_ms) {
                     // Somebody who is there answers.
                     let probe = request.route.relay.is_none().then_some(address);
-                    let why = "it has declined too many addresses to be believed without a proof";
+                    let why = "it has declined too many addresses to be trusted without a proof";
                     return Decision {
                         probe,
                         ..Decision::silent(why)

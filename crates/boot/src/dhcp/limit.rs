@@ -66,7 +66,7 @@ pub struct Declines {
 }
 
 impl Declines {
-    /// Whether a client is believed that somebody else uses its address.
+    /// Whether a client is trusted that somebody else uses its address.
     pub fn admits(&mut self, mac: Mac, now_ms: u64) -> bool {
         let counts = |at: &u64| now_ms.saturating_sub(*at) < DECLINES_MS;
         if self.clients.len() >= CLIENTS_MAX && !self.clients.contains_key(&mac) {

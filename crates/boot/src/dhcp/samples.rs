@@ -50,7 +50,7 @@ fn to_all(options: &[Raw<'_>]) -> Vec<u8> {
 
 /// The clients, by name.
 pub(super) fn all() -> Vec<(&'static str, Vec<u8>)> {
-    let all = [firmware(), loaders(), systems()];
+    let all = [firmware(), loaders(), systems(), windows()];
     all.into_iter().flatten().collect()
 }
 
@@ -183,6 +183,34 @@ fn systems() -> Vec<(&'static str, Vec<u8>)> {
             ),
         ),
         (
+            "a relay with option 82",
+            packet(
+                0,
+                [0; 4],
+                [10, 20, 0, 1],
+                &[
+                    (53, &[1]),
+                    (
+                        82,
+                        &[
+                            1, 4, b'p', b'o', b'r', b't', 2, 2, 0, 7, 5, 4, 10, 30, 0, 0, 11, 4,
+                            10, 20, 0, 1,
+                        ],
+                    ),
+                ],
+            ),
+        ),
+        (
+            "a host name in Latin-1",
+            direct(&[(53, &[1]), (12, b"k\xfcche pc\0")]),
+        ),
+    ]
+}
+
+/// Windows, by the options that it is known to send.
+fn windows() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        (
             "Windows 10 without an address",
             to_all(&[
                 (53, &[1]),
@@ -220,28 +248,6 @@ fn systems() -> Vec<(&'static str, Vec<u8>)> {
                     (55, WINDOWS_ASKS),
                 ],
             ),
-        ),
-        (
-            "a relay with option 82",
-            packet(
-                0,
-                [0; 4],
-                [10, 20, 0, 1],
-                &[
-                    (53, &[1]),
-                    (
-                        82,
-                        &[
-                            1, 4, b'p', b'o', b'r', b't', 2, 2, 0, 7, 5, 4, 10, 30, 0, 0, 11, 4,
-                            10, 20, 0, 1,
-                        ],
-                    ),
-                ],
-            ),
-        ),
-        (
-            "a host name in Latin-1",
-            direct(&[(53, &[1]), (12, b"k\xfcche pc\0")]),
         ),
     ]
 }

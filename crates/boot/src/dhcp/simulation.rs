@@ -180,12 +180,21 @@ struct Tally {
     adopted: u64,
 }
 
-struct World {
-    random: Random,
+/// How often what happens.
+struct Odds {
     /// How many of a hundred packets are late.
     late: u64,
     /// How many of a hundred grants are of the other node's part.
     restless: u64,
+    /// How many of a hundred steps bring something from one node to the other one.
+    lively: u64,
+    /// About how many steps a connection of nodes lasts.
+    lasting: u64,
+}
+
+struct World {
+    random: Random,
+    odds: Odds,
     now_ms: u64,
     lan: Lan,
     clients: Vec<Client>,
@@ -195,10 +204,6 @@ struct World {
     /// With the times at which they come.
     writes: Vec<(u64, Write)>,
     wires: [Wire; 2],
-    /// How many of a hundred steps bring something from one node to the other one.
-    lively: u64,
-    /// About how many steps a connection of nodes lasts.
-    lasting: u64,
     /// By the time of their arrival.
     packets: BTreeMap<(u64, u64), Packet>,
     sent: u64,
@@ -301,8 +306,12 @@ impl World {
         let lasting = random.pick(&[4, 20, 100]);
         World {
             random,
-            late,
-            restless,
+            odds: Odds {
+                late,
+                restless,
+                lively,
+                lasting,
+            },
             now_ms: 1,
             lan,
             clients,
@@ -311,8 +320,6 @@ impl World {
             records: Default::default(),
             writes: Vec::new(),
             wires: Default::default(),
-            lively,
-            lasting,
             packets: BTreeMap::new(),
             sent: 0,
             tally: Tally::default(),
@@ -331,7 +338,7 @@ impl World {
             _ => 1,
         };
         for _ in 0..copies {
-            let is_late = self.random.percent(self.late);
+            let is_late = self.random.percent(self.odds.late);
             let delay = match (is_late, self.random.below(4)) {
                 (true, _) => self.random.below(PACKET_MS),
                 (false, 0) => self.random.below(1_000),
@@ -466,16 +473,16 @@ impl World {
             let can = [0, 1].map(|node| self.nodes[node].is_awake(self.now_ms));
             let wire = &mut self.wires[from];
             match wire.link {
-                None if self.lively > 0
+                None if self.odds.lively > 0
                     && can == [true; 2]
-                    && self.random.once_in(self.lasting / 4 + 1) =>
+                    && self.random.once_in(self.odds.lasting / 4 + 1) =>
                 {
                     wire.link = Some(self.nodes[from].sharing.linked(&name(to)));
                 }
-                Some(_) if self.random.once_in(self.lasting) => self.cut(from),
+                Some(_) if self.random.once_in(self.odds.lasting) => self.cut(from),
                 Some(link) => {
                     for _ in 0..self.random.below(4) {
-                        if !self.random.percent(self.lively) {
+                        if !self.random.percent(self.odds.lively) {
                             continue;
                         }
                         if can[from] {
@@ -544,7 +551,7 @@ impl World {
         match self.random.below(100) {
             0..=29 => self.act(),
             30..=34 => {
-                let part = match self.random.percent(self.restless) {
+                let part = match self.random.percent(self.odds.restless) {
                     true => 1 - node,
                     false => node,
                 };

@@ -322,7 +322,7 @@ impl Desk {
                 is_known = true;
                 why = match request.kind {
                     Kind::Decline if !self.declines.admits(mac, now_ms) => {
-                        "it has declined too many addresses to be believed".to_owned()
+                        "it has declined too many addresses to be trusted".to_owned()
                     }
                     Kind::Decline if pool.decline(*address, now_ms) => format!(
                         "somebody else uses {address}, which is given to nobody for a while"

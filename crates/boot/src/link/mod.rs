@@ -41,7 +41,7 @@ const STRANGERS_MAX: usize = 8;
 /// A network as the link has it.
 #[derive(Clone)]
 pub struct Network {
-    /// What is told of.
+    /// What is reported.
     pub site: Site,
     /// What writes the copies.
     pub keeper: Keeper,

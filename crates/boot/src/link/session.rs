@@ -137,7 +137,7 @@ async fn says(
 /// What comes of a message: a confirmation, or why the connection ends.
 type Outcome = Result<Hears, Refused>;
 
-/// Takes in what a node tells of its leases until the connection ends.
+/// Takes in what a node reports of its leases until the connection ends.
 pub(super) async fn hears<S>(shared: &Shared, node: &str, stream: S) -> Result<(), Broken>
 where
     S: AsyncRead + AsyncWrite + Unpin,

@@ -35,6 +35,8 @@ struct Record {
     node: String,
     /// It has on its disk which of them another node may have given.
     clear: bool,
+    /// It has on its disk which machines have had their turn, as far as that can be known.
+    turns: bool,
     /// The first and the last address of the range, and the number of parts.
     range: (u32, u32, u32),
     /// A mark of the range of IPv6: there is no room for its addresses.
@@ -45,6 +47,27 @@ struct Record {
     epoch: u64,
     /// Marks of the nodes that know every lease.
     named: BTreeSet<u32>,
+}
+
+/// How this node took a part.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    /// In which epoch.
+    epoch: u64,
+    /// It knew all leases.
+    knows: bool,
+    /// It knew which machines have had their turn.
+    has_turns: bool,
+}
+
+impl Taken {
+    fn new(epoch: u64, knows: bool, has_turns: bool) -> Taken {
+        Taken {
+            epoch,
+            knows,
+            has_turns,
+        }
+    }
 }
 
 /// What is written under the lease of a node.
@@ -79,7 +102,7 @@ pub struct Leases {
     range6: u64,
     known: BTreeMap<String, KnownLease>,
     /// Of each part, the epoch in which this node took it, and whether it knew all leases.
-    taken: BTreeMap<usize, (u64, bool)>,
+    taken: BTreeMap<usize, Taken>,
     /// Parts that this node has held in a turn before.
     used: BTreeSet<usize>,
     /// Parts whose leases are being taken over: in which epoch, and since when.
@@ -278,8 +301,7 @@ impl Leases {
     ) {
         let name = self.part(part);
         let Some(lease) = self.known.get(&name).cloned() else {
-            self.leave(part);
-            return;
+            return self.leave(part);
         };
         let record: Option<Record> = codec::decode(&lease.record).ok();
         if part == 0 {
@@ -290,34 +312,30 @@ impl Leases {
                 .unwrap_or_default();
         }
         if lease.until_ns <= now_ns || self.resting.contains_key(&name) {
-            self.leave(part);
-            return;
+            return self.leave(part);
         }
-        let is_mine = |record: &&Record| {
-            let ranges = (record.range, record.six);
-            record.node == self.me && ranges == (self.range, self.range6)
-        };
-        let mine = record.as_ref().filter(is_mine);
+        let mine = record.as_ref().filter(|record| self.is_mine(record));
         let said = mine.is_some_and(|record| record.epoch == lease.epoch);
-        let is_clear = mine.is_some_and(|record| record.clear);
-        let (epoch, knows) = match self.taken.get(&part) {
-            Some((epoch, knows)) if *epoch == lease.epoch => (*epoch, *knows),
-            _ => match self.adopts(part, &lease, record.as_ref(), knowledge, now_ns) {
-                Adopts::No => (lease.epoch, is_clear || lease.record.is_empty()),
-                Adopts::Done => (lease.epoch, true),
-                Adopts::Now(adopt) => {
-                    standing.adopts.insert(part, adopt);
-                    return;
-                }
-            },
+        let of = |record: &Record| (record.clear, record.turns);
+        let (is_clear, had_turns) = mine.map(of).unwrap_or_default();
+        let taken = match self.take(part, &lease, record.as_ref(), knowledge, now_ns) {
+            Ok(taken) => taken,
+            Err(adopt) => return drop(standing.adopts.insert(part, adopt)),
         };
-        self.taken.insert(part, (epoch, knows));
+        self.taken.insert(part, taken);
+        let Taken {
+            epoch,
+            knows,
+            has_turns,
+        } = taken;
         let in_step = { knowledge.in_step.get(&part) }.filter(|(of, _)| said && *of == epoch);
         let in_step = in_step.into_iter().flat_map(|(_, nodes)| nodes);
+        let is_used = self.used.contains(&part) && is_stored;
         let wanted = Record {
             node: self.me.clone(),
             // What another node may have given is on the disk after the turn in which this one took it.
-            clear: knows || is_clear || (self.used.contains(&part) && is_stored),
+            clear: knows || is_clear || is_used,
+            turns: has_turns || had_turns || is_used,
             range: self.range,
             six: self.range6,
             orders: match part {
@@ -333,12 +351,48 @@ impl Leases {
             let marks = record.named.into_iter().chain(wrote).collect();
             let held = Held {
                 knows,
+                has_turns,
                 until_ms: lease.until_ns / 1_000_000,
                 epoch,
                 named: self.names(marks),
             };
             standing.held.insert(part, held);
             self.used.insert(part);
+        }
+    }
+
+    /// Whether a record is this node's, of these ranges.
+    fn is_mine(&self, record: &Record) -> bool {
+        let ranges = (record.range, record.six);
+        record.node == self.me && ranges == (self.range, self.range6)
+    }
+
+    /// How this node takes a part, or took it in this epoch.
+    ///
+    /// # Errors
+    /// What it has to take over before.
+    fn take(
+        &mut self,
+        part: usize,
+        lease: &KnownLease,
+        record: Option<&Record>,
+        knowledge: &Knowledge,
+        now_ns: u64,
+    ) -> Result<Taken, Adopt> {
+        if let Some(taken) = self.taken.get(&part)
+            && taken.epoch == lease.epoch
+        {
+            return Ok(*taken);
+        }
+        // Nobody gave an address or decided a turn before this node, or nobody at all.
+        let is_new = lease.record.is_empty();
+        let mine = record.filter(|record| self.is_mine(record));
+        let is_clear = is_new || mine.is_some_and(|record| record.clear);
+        let has_turns = is_new || mine.is_some_and(|record| record.turns);
+        match self.adopts(part, lease, record, knowledge, now_ns) {
+            Adopts::No => Ok(Taken::new(lease.epoch, is_clear, has_turns)),
+            Adopts::Done => Ok(Taken::new(lease.epoch, true, has_turns)),
+            Adopts::Now(adopt) => Err(adopt),
         }
     }
 
@@ -511,6 +565,7 @@ mod tests {
         let (standing, written) = alpha.turn((None, None), &Knowledge::default(), (&[7], true), 0);
         let held = Held {
             knows: true,
+            has_turns: true,
             until_ms: 1_000,
             epoch: 5,
             named: BTreeSet::new(),
@@ -538,6 +593,7 @@ mod tests {
             codec::encode(&Record {
                 node,
                 clear: true,
+                turns: true,
                 range,
                 six,
                 orders: Vec::new(),
@@ -565,6 +621,7 @@ mod tests {
         codec::encode(&Record {
             node: "beta".to_owned(),
             clear: true,
+            turns: true,
             range,
             epoch: 4,
             named: named.iter().map(|node| mark_of(node)).collect(),
@@ -675,6 +732,7 @@ mod tests {
         let record = Record {
             node: "n".repeat(63),
             clear: true,
+            turns: true,
             range: (u32::MAX, u32::MAX, 64),
             six: u64::MAX,
             orders: vec![u32::MAX; ORDERS_MAX],
@@ -692,6 +750,7 @@ mod tests {
         let record = codec::encode(&Record {
             node: "alpha".to_owned(),
             clear: true,
+            turns: true,
             range: alpha.range,
             six: 0,
             orders: Vec::new(),

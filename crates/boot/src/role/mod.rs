@@ -335,6 +335,7 @@ impl Role {
             // Nobody else gives addresses of the range.
             let held = Held {
                 knows: true,
+                has_turns: true,
                 until_ms: u64::MAX,
                 ..Held::default()
             };

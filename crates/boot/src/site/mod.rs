@@ -278,7 +278,7 @@ impl Site {
     pub fn stand(&mut self, me: &str, standing: Standing, now_ms: u64) {
         me.clone_into(&mut self.parts.me);
         let before = std::mem::replace(&mut self.parts.standing, standing);
-        let leading = |standing: &Standing| standing.held.get(&0).map(|held| held.knows);
+        let leading = |standing: &Standing| standing.held.get(&0).map(|held| held.has_turns);
         if !me.is_empty()
             && leading(&before).is_none()
             && leading(&self.parts.standing) == Some(false)

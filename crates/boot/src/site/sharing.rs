@@ -44,7 +44,7 @@ impl std::fmt::Debug for Shares {
     }
 }
 
-/// The leases of a part as others are told of them.
+/// The leases of a part as they are reported to others.
 fn of_part<A: Address + Into<IpAddr>>(
     pool: &Pool<A>,
     range: Range<A>,
@@ -152,7 +152,7 @@ impl Site {
         }
     }
 
-    /// This node holds other parts than before: others are told of them from now on.
+    /// This node holds other parts than before: they are reported to others from now on.
     pub(super) fn hold_shared(&mut self) {
         let held = &self.parts.standing.held;
         let shares = &mut self.parts.shares;
@@ -276,9 +276,9 @@ impl Site {
         self.parts.shares.sharing.tells(address, part, &held.named)
     }
 
-    /// Why an address is not offered that could not be given.
+    /// Why an address is not offered: it could not be given, or the client has one of another node.
     pub(super) fn cannot_offer(&self, mac: Mac, address: Option<IpAddr>) -> Option<String> {
-        let address = address.filter(|_| !self.can_keep())?;
+        let address = address?;
         let is_ranged = match address {
             IpAddr::V4(address) => self.range().is_some_and(|range| range.has(address)),
             IpAddr::V6(address) => self.range6().is_some_and(|range| range.has(address)),
@@ -287,8 +287,18 @@ impl Site {
         let own = machine.and_then(|machine| machine.address).map(IpAddr::V4);
         let own6 = { self.lan.six.as_ref() }.and_then(|six| six.machines.get(&mac));
         let is_own = [own, own6.copied().map(IpAddr::V6)].contains(&Some(address));
+        if !is_ranged || is_own {
+            return None;
+        }
+        let copies = lock(&self.parts.shares.copies);
+        if let Some((has, node)) = copies.address_of(mac, address.is_ipv4()) {
+            return Some(format!(
+                "it has {has} by node {node}, which answers, or whose part comes here in a moment"
+            ));
+        }
+        drop(copies);
         let trouble = { self.parts.keeping.trouble.clone() }.or_else(|| self.six.trouble());
-        trouble.filter(|_| is_ranged && !is_own)
+        trouble.filter(|_| !self.can_keep())
     }
 
     /// A node can be told something from now on. Returns the number of the connection.

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Held {
     /// It knows every lease of it.
     pub knows: bool,
+    /// It knows which machines have had their turn: no other node has decided that since it did.
+    pub has_turns: bool,
     /// Until when, milliseconds of CLOCK_BOOTTIME.
     pub until_ms: u64,
     /// In which epoch.

@@ -75,8 +75,6 @@ struct World {
     known: BTreeMap<u64, Known>,
     connections: Vec<(u64, usize, String)>,
     down: [BTreeMap<String, u64>; 2],
-    /// When a host was down last.
-    ups: BTreeMap<String, u64>,
     agreed_ms: Option<u64>,
     defect: Option<Defect>,
 }
@@ -105,7 +103,6 @@ impl World {
             known: BTreeMap::new(),
             connections: Vec::new(),
             down: [BTreeMap::new(), BTreeMap::new()],
-            ups: BTreeMap::new(),
             agreed_ms: None,
             defect,
         };
@@ -394,10 +391,8 @@ impl World {
     /// Whether the user may have another host than the one that is known.
     fn may_move(&self, at: usize, known: &Known) -> bool {
         let has = |farm: &Farm| farm.hosts.contains_key(&known.host);
-        // It is down somewhere, or was when the logon began to wait, or one node has removed it.
+        // It is down somewhere, or one node has removed it.
         let is_down = self.down.iter().any(|down| down.contains_key(&known.host));
-        let up = self.ups.get(&known.host);
-        let is_down = is_down || up.is_some_and(|up| self.now_ms < up + SYNC_MS + CLAIM_MS * 4);
         let is_removed = !self.farms.iter().all(has);
         let other = 1 - at;
         let agrees =
@@ -601,10 +596,7 @@ impl World {
             let since_ms = self.now_ms;
             match is_down {
                 true => drop(self.down[at].entry(host.to_owned()).or_insert(since_ms)),
-                false if self.down[at].remove(host).is_some() => {
-                    self.ups.insert(host.to_owned(), self.now_ms);
-                }
-                false => {}
+                false => drop(self.down[at].remove(host)),
             }
             if let Some(node) = &mut self.nodes[at] {
                 let since_ms = since_ms + node.offset_ms;

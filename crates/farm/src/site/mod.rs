@@ -56,12 +56,18 @@ struct Inner {
     checks: BTreeMap<String, Checks>,
     /// Where the last token came from that was not valid, and why it was not.
     last_refused: Option<String>,
-    /// What is wrong with its addresses, and with those for HTTPS.
-    troubles: Vec<String>,
-    troubles_web: Vec<String>,
+    /// What is wrong with its addresses.
+    troubles: Troubles,
     gateway: gateway::State,
     /// Something has changed that the next role has to know.
     has_changed: bool,
+}
+
+/// Why an address is not open.
+#[derive(Debug, Default)]
+struct Troubles {
+    rdp: Vec<String>,
+    web: Vec<String>,
 }
 
 /// A routed connection.
@@ -128,8 +134,7 @@ impl Site {
             counters: Counters::default(),
             checks: BTreeMap::new(),
             last_refused: None,
-            troubles: Vec::new(),
-            troubles_web: Vec::new(),
+            troubles: Troubles::default(),
             gateway: gateway::State::default(),
             has_changed: true,
             farm,
@@ -186,12 +191,12 @@ impl Site {
 
     /// Its addresses are open, or not, for these reasons.
     pub fn opened(&self, troubles: Vec<String>) {
-        lock(&self.inner).troubles = troubles;
+        lock(&self.inner).troubles.rdp = troubles;
     }
 
     /// Its addresses for HTTPS are open, or not, for these reasons.
     pub fn opened_web(&self, troubles: Vec<String>) {
-        lock(&self.inner).troubles_web = troubles;
+        lock(&self.inner).troubles.web = troubles;
     }
 
     /// A connection to a host begins to carry bytes. Returns its number.

@@ -272,7 +272,7 @@ impl Site {
 impl Inner {
     /// What is wrong with an address.
     fn trouble(&self) -> Option<&String> {
-        self.troubles.iter().chain(&self.troubles_web).next()
+        self.troubles.rdp.iter().chain(&self.troubles.web).next()
     }
 
     /// The gateway in a report.

@@ -509,7 +509,7 @@ fn a_client_that_declines_whatever_it_gets_does_not_empty_the_range() {
             uses: None,
         };
         for kind in [Kind::Request, Kind::Decline] {
-            let decision = desk.decide(&request(kind, STRANGER, claims.clone()), false, now_ms);
+            let decision = desk.decide(&request(kind, STRANGER, claims), false, now_ms);
             // Who is there answers, and is believed.
             probed += u32::from(kind == Kind::Decline && decision.probe == Some(address));
         }

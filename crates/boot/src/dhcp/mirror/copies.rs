@@ -2,6 +2,7 @@
 
 use super::{CHANGES_MAX, PARTS_MAX, Said, Told};
 use crate::dhcp::pool::{Change, Holder, RANGE_MAX};
+use crate::mac::Mac;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -94,6 +95,25 @@ impl Copies {
     /// The whole copy of a part.
     pub fn whole(&self, part: usize) -> Option<&Copy> {
         self.whole.get(&part)
+    }
+
+    /// The address that a client has in a part of another node, and which node that is.
+    pub fn address_of(&self, mac: Mac, is_four: bool) -> Option<(IpAddr, &str)> {
+        let is_held = |part: &usize, copy: &Copy| {
+            { self.held.get(part) }.is_some_and(|held| copy.epoch <= *held)
+        };
+        let others = self
+            .whole
+            .iter()
+            .filter(|(part, copy)| !is_held(part, copy));
+        let mut all = others.flat_map(|(_, copy)| {
+            let known = copy.known.iter();
+            known.map(|(address, holder)| (*address, *holder, copy.node.as_str()))
+        });
+        all.find(|(address, holder, _)| {
+            address.is_ipv4() == is_four && *holder == Holder::Client(mac)
+        })
+        .map(|(address, _, node)| (address, node))
     }
 
     /// The copy of a part that is not whole.

@@ -42,7 +42,7 @@ struct Part {
     peers: BTreeMap<String, Peer>,
 }
 
-/// Another node, which is told of a part.
+/// Another node, to which a part is reported.
 #[derive(Debug, Default)]
 struct Peer {
     queue: VecDeque<Told>,
@@ -246,7 +246,7 @@ impl Sharing {
         in_step.map(|(node, _)| node.clone()).collect()
     }
 
-    /// Nodes that are told of a part: they may not know it yet.
+    /// Nodes to which a part is reported: they may not know it yet.
     #[cfg(test)]
     pub(in crate::dhcp) fn told(&self, part: usize) -> BTreeSet<String> {
         let peers = { self.parts.get(&part) }.map(|part| part.peers.keys().cloned());

@@ -16,6 +16,21 @@ const QUEUE: usize = 8;
 /// For how long one waits before it is too old, milliseconds.
 const QUEUE_MS: u64 = 5_000;
 
+/// Records of parts.
+#[derive(Default)]
+struct Records {
+    known: [Record; PARTS],
+    wrote: [Vec<(u64, BTreeSet<String>)>; PARTS],
+}
+
+/// Until when a node is not there as it should be.
+#[derive(Default)]
+struct Away {
+    paused_until_ms: u64,
+    /// It hears nothing of the cluster.
+    cut_until_ms: u64,
+}
+
 pub(super) struct Node {
     number: usize,
     clock: Clock,
@@ -28,8 +43,7 @@ pub(super) struct Node {
     /// What the other node knows.
     pub(super) sharing: Sharing,
     /// The records of parts as it knows them, and the names that it has written since, by their number.
-    records: [Record; PARTS],
-    wrote: [Vec<(u64, BTreeSet<String>)>; PARTS],
+    records: Records,
     range: Option<Range>,
     /// What is not on the disk yet, and the answers that wait for that.
     unstored: Vec<Change>,
@@ -38,9 +52,7 @@ pub(super) struct Node {
     queue: VecDeque<(u64, Request)>,
     /// Until when it holds each part, by its own clock.
     held: [Option<u64>; PARTS],
-    paused_until_ms: u64,
-    /// Until when it hears nothing of the cluster.
-    cut_until_ms: u64,
+    away: Away,
     defect: Option<Defect>,
 }
 
@@ -54,15 +66,13 @@ impl Node {
             copies_disk: BTreeMap::new(),
             copies: Copies::default(),
             sharing: Sharing::default(),
-            records: Default::default(),
-            wrote: Default::default(),
+            records: Records::default(),
             range: None,
             unstored: Vec::new(),
             waiting: Vec::new(),
             queue: VecDeque::new(),
             held: [None; PARTS],
-            paused_until_ms: 0,
-            cut_until_ms: 0,
+            away: Away::default(),
             defect,
         }
     }
@@ -72,7 +82,7 @@ impl Node {
     }
 
     pub(super) fn is_awake(&self, true_ms: u64) -> bool {
-        self.is_up() && self.paused_until_ms <= true_ms
+        self.is_up() && self.away.paused_until_ms <= true_ms
     }
 
     fn has(&self, defect: Defect) -> bool {
@@ -117,8 +127,7 @@ impl Node {
         self.held = [None; PARTS];
         self.copies = Copies::default();
         self.sharing = Sharing::default();
-        self.records = Default::default();
-        self.wrote = Default::default();
+        self.records = Records::default();
     }
 
     /// Its copies are lost.
@@ -128,16 +137,16 @@ impl Node {
     }
 
     pub(super) fn pause(&mut self, until_ms: u64) {
-        self.paused_until_ms = until_ms;
+        self.away.paused_until_ms = until_ms;
     }
 
     pub(super) fn cut(&mut self, until_ms: u64) {
-        self.cut_until_ms = until_ms;
+        self.away.cut_until_ms = until_ms;
     }
 
     /// Whether the cluster grants it parts.
     pub(super) fn hears(&self, true_ms: u64) -> bool {
-        self.is_awake(true_ms) && self.cut_until_ms <= true_ms
+        self.is_awake(true_ms) && self.away.cut_until_ms <= true_ms
     }
 
     pub(super) fn receive(&mut self, request: Request, true_ms: u64) {
@@ -171,8 +180,8 @@ impl Node {
             .filter(|_| self.has(Defect::HalfCopyAdopted));
         let copy = coming.or(copy).filter(|_| !is_own).cloned();
         self.copies.hold(part, record.epoch);
-        self.records[part] = record.clone();
-        self.wrote[part].clear();
+        self.records.known[part] = record.clone();
+        self.records.wrote[part].clear();
         let Some(pool) = self.desk.as_mut().and_then(Desk::pool) else {
             return;
         };
@@ -213,8 +222,8 @@ impl Node {
         if record.epoch != self.sharing.epoch(part)? {
             return None;
         }
-        self.records[part] = record.clone();
-        self.wrote[part].retain(|(number, _)| *number > record.number);
+        self.records.known[part] = record.clone();
+        self.records.wrote[part].retain(|(number, _)| *number > record.number);
         let named = match self.has(Defect::NamedTooEarly) {
             true => self.sharing.told(part),
             false => self.sharing.in_step(part),
@@ -223,7 +232,7 @@ impl Node {
             return None;
         }
         let number = record.number + 1;
-        self.wrote[part].push((number, named.clone()));
+        self.records.wrote[part].push((number, named.clone()));
         Some(Write {
             part,
             epoch: record.epoch,
@@ -310,12 +319,12 @@ impl Node {
                 continue;
             };
             let part = range.part(address);
-            let wrote = self.wrote[part].iter().flat_map(|(_, named)| named);
+            let wrote = self.records.wrote[part].iter().flat_map(|(_, named)| named);
             let known = match self.has(Defect::WrittenNotCounted) {
                 true => BTreeSet::new(),
                 false => wrote.cloned().collect(),
             };
-            let named = &self.records[part].named | &known;
+            let named = &self.records.known[part].named | &known;
             let named = match self.has(Defect::NamedTooEarly) {
                 true => BTreeSet::new(),
                 false => named,

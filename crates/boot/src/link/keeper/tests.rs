@@ -1,3 +1,5 @@
+//! What a keeper of copies writes, and what it reads again after a start.
+
 use super::*;
 use crate::dhcp::mirror::Said;
 use crate::dhcp::pool::Holder;
