@@ -1,0 +1,350 @@
+//! Which node wants, takes and gives up which part, and what it writes under its lease.
+
+use super::*;
+
+const SECOND: u64 = 1_000_000_000;
+
+fn nodes() -> Vec<String> {
+    vec!["alpha".to_owned(), "beta".to_owned()]
+}
+
+fn leases(me: &str) -> Leases {
+    let mut leases = Leases::new("lan", me, &nodes());
+    leases.set_range(
+        Some(Range {
+            first: Ipv4Addr::new(10, 0, 0, 1),
+            last: Ipv4Addr::new(10, 0, 0, 10),
+            parts: 2,
+        }),
+        None,
+    );
+    leases
+}
+
+fn lease(name: &str, epoch: u64, until_ns: u64, record: Vec<u8>) -> KnownLease {
+    KnownLease {
+        name: format!("boot/lan/{name}"),
+        epoch,
+        until_ns,
+        holder: "alpha".to_owned(),
+        number: 3,
+        record,
+    }
+}
+
+#[test]
+fn a_node_wants_its_own_part_most_and_watches_where_it_has_no_address() {
+    let ranks = |leases: &Leases, is_able| -> Vec<(String, u32)> {
+        let wants = leases.wants(is_able, 0).into_iter();
+        wants.map(|want| (want.name, want.rank)).collect()
+    };
+    let named = |all: [(&str, u32); 4]| {
+        all.map(|(name, rank)| (format!("boot/lan/{name}"), rank))
+            .to_vec()
+    };
+    assert_eq!(
+        ranks(&leases("beta"), true),
+        named([("0", 1), ("1", 2), ("@alpha", 0), ("@beta", 1)])
+    );
+    assert_eq!(
+        ranks(&leases("beta"), false),
+        named([("0", 0), ("1", 0), ("@alpha", 0), ("@beta", 0)])
+    );
+}
+
+#[test]
+fn a_part_is_used_only_when_its_record_names_this_node() {
+    let mut alpha = leases("alpha");
+    alpha.hear(&[lease("0", 5, SECOND, Vec::new())]);
+    let (standing, written) = alpha.turn((None, None), &Knowledge::default(), (&[7], true), 0);
+    assert_eq!(standing.held, BTreeMap::new());
+    let [write] = &written[..] else {
+        panic!("{written:?}")
+    };
+    assert_eq!((write.epoch, write.number), (5, 4));
+    alpha.hear(&[lease("0", 5, SECOND, write.value.clone())]);
+    let (standing, written) = alpha.turn((None, None), &Knowledge::default(), (&[7], true), 0);
+    let held = Held {
+        knows: true,
+        has_turns: true,
+        until_ms: 1_000,
+        epoch: 5,
+        named: BTreeSet::new(),
+    };
+    assert_eq!(
+        (standing.held, standing.orders),
+        ([(0, held)].into(), vec![7])
+    );
+    assert_eq!(written, []);
+    // The lease has ended.
+    assert_eq!(
+        alpha
+            .turn((None, None), &Knowledge::default(), (&[7], true), SECOND)
+            .0
+            .held,
+        BTreeMap::new()
+    );
+}
+
+#[test]
+fn a_part_that_another_node_or_another_range_had_has_leases_that_are_not_known() {
+    let mut alpha = leases("alpha");
+    let by = |node: &str, range, six| {
+        let node = node.to_owned();
+        codec::encode(&Record {
+            node,
+            clear: true,
+            turns: true,
+            range,
+            six,
+            orders: Vec::new(),
+            ..Record::default()
+        })
+    };
+    let records = [
+        by("beta", alpha.range, 0),
+        by("alpha", (1, 2, 2), 0),
+        by("alpha", alpha.range, 7),
+    ];
+    for (epoch, record) in (5..).zip(records) {
+        alpha.hear(&[lease("0", epoch, SECOND, record)]);
+        let (standing, written) = alpha.turn((None, None), &Knowledge::default(), (&[], true), 0);
+        assert_eq!(standing.held, BTreeMap::new());
+        alpha.hear(&[lease("0", epoch, SECOND, written[0].value.clone())]);
+        let (standing, _) = alpha.turn((None, None), &Knowledge::default(), (&[], true), 0);
+        assert!(!standing.held[&0].knows, "{epoch}");
+    }
+}
+
+/// A record of beta for part 0, whose leases these nodes know.
+fn of_beta(range: (u32, u32, u32), named: &[&str]) -> Vec<u8> {
+    codec::encode(&Record {
+        node: "beta".to_owned(),
+        clear: true,
+        turns: true,
+        range,
+        epoch: 4,
+        named: named.iter().map(|node| mark_of(node)).collect(),
+        ..Record::default()
+    })
+}
+
+fn knowledge(epoch: u64) -> Knowledge {
+    Knowledge {
+        copies: [(0, ("beta".to_owned(), epoch))].into(),
+        ..Knowledge::default()
+    }
+}
+
+#[test]
+fn leases_are_taken_over_if_the_record_names_this_node_and_the_copy_is_of_its_epoch() {
+    let turn = |named: &[&str], knowledge: &Knowledge, now_ns| {
+        let mut alpha = leases("alpha");
+        let record = of_beta(alpha.range, named);
+        alpha.hear(&[lease("0", 5, 9 * SECOND, record)]);
+        // It may have tried before.
+        alpha.turn((None, None), &self::knowledge(4), (&[], true), 0);
+        alpha.turn((None, None), knowledge, (&[], true), now_ns)
+    };
+    let (standing, written) = turn(&["alpha"], &knowledge(4), 1);
+    let adopt = Adopt {
+        node: "beta".to_owned(),
+        epoch: 4,
+        into: 5,
+    };
+    assert_eq!(standing.adopts, [(0, adopt)].into());
+    // Not before they are on the disk: its record would hide that they are beta's.
+    assert_eq!(written, []);
+    let clear = |(_, written): (Standing, Vec<Written>)| {
+        let record: Record = codec::decode(&written[0].value).unwrap();
+        record.clear
+    };
+    let adopted = Knowledge {
+        adopted: [(0, 5)].into(),
+        ..knowledge(4)
+    };
+    assert!(clear(turn(&["alpha"], &adopted, 1)));
+    // A copy of another epoch, no copy, a record without this node, and one that takes too long.
+    assert!(!clear(turn(&["alpha"], &knowledge(3), 1)));
+    assert!(!clear(turn(&["alpha"], &Knowledge::default(), 1)));
+    assert!(!clear(turn(&["gamma"], &knowledge(4), 1)));
+    assert!(!clear(turn(&["alpha"], &knowledge(4), ADOPT_NS + 1)));
+}
+
+#[test]
+fn a_node_wants_its_part_back_when_it_knows_the_leases() {
+    let rank = |named: &[&str], knowledge: &Knowledge| {
+        let mut alpha = leases("alpha");
+        let record = of_beta(alpha.range, named);
+        let held = KnownLease {
+            holder: "beta".to_owned(),
+            ..lease("0", 4, 0, record)
+        };
+        alpha.hear(&[held]);
+        alpha.turn((None, None), knowledge, (&[], true), 0);
+        alpha.wants(true, 0)[0].rank
+    };
+    assert_eq!(rank(&["alpha"], &knowledge(4)), 2);
+    assert_eq!(rank(&["alpha"], &knowledge(3)), 1);
+    assert_eq!(rank(&[], &knowledge(4)), 1);
+}
+
+#[test]
+fn a_node_counts_as_named_from_when_it_is_written_until_a_record_without_it_is_there() {
+    let mut alpha = leases("alpha");
+    let named = |standing: &Standing| standing.held[&0].named.clone();
+    let beta: BTreeSet<String> = ["beta".to_owned()].into();
+    let knows = |nodes: &BTreeSet<String>| Knowledge {
+        in_step: [(0, (5, nodes.clone()))].into(),
+        ..Knowledge::default()
+    };
+    alpha.hear(&[lease("0", 5, SECOND, Vec::new())]);
+    let (_, written) = alpha.turn((None, None), &Knowledge::default(), (&[], true), 0);
+    let first = KnownLease {
+        number: written[0].number,
+        ..lease("0", 5, SECOND, written[0].value.clone())
+    };
+    alpha.hear(std::slice::from_ref(&first));
+    let (standing, written) = alpha.turn((None, None), &knows(&beta), (&[], true), 0);
+    assert_eq!(named(&standing), beta);
+    // It is late: what was written may yet come.
+    let none = BTreeSet::new();
+    let (standing, _) = alpha.turn((None, None), &knows(&none), (&[], true), 0);
+    assert_eq!(named(&standing), beta);
+    alpha.hear(&[KnownLease {
+        number: written[0].number,
+        record: written[0].value.clone(),
+        ..first.clone()
+    }]);
+    let (standing, written) = alpha.turn((None, None), &knows(&none), (&[], true), 0);
+    assert_eq!(named(&standing), beta);
+    alpha.hear(&[KnownLease {
+        number: written[0].number,
+        record: written[0].value.clone(),
+        ..first
+    }]);
+    let (standing, _) = alpha.turn((None, None), &knows(&none), (&[], true), 0);
+    assert_eq!(named(&standing), none);
+}
+
+#[test]
+fn a_record_has_room_for_all_of_it() {
+    let record = Record {
+        node: "n".repeat(63),
+        clear: true,
+        turns: true,
+        range: (u32::MAX, u32::MAX, 64),
+        six: u64::MAX,
+        orders: vec![u32::MAX; ORDERS_MAX],
+        epoch: u64::MAX >> 16,
+        named: (0..NAMED_MAX).map(|one| u32::MAX - one as u32).collect(),
+    };
+    let bytes = codec::encode(&record).len();
+    // What the cluster takes (`cluster::command::RECORD_BYTES_MAX`).
+    assert!(bytes <= 320, "{bytes}");
+}
+
+#[test]
+fn a_lease_that_is_handed_over_is_not_used_and_not_wanted_for_a_while() {
+    let mut alpha = leases("alpha");
+    let record = codec::encode(&Record {
+        node: "alpha".to_owned(),
+        clear: true,
+        turns: true,
+        range: alpha.range,
+        six: 0,
+        orders: Vec::new(),
+        epoch: 5,
+        ..Record::default()
+    });
+    alpha.hear(&[lease("1", 5, 9 * SECOND, record)]);
+    assert!(
+        alpha
+            .turn((None, None), &Knowledge::default(), (&[], true), 0)
+            .0
+            .held
+            .contains_key(&1)
+    );
+    alpha.hand_over("boot/lan/1", 0);
+    assert_eq!(
+        alpha
+            .turn((None, None), &Knowledge::default(), (&[], true), 1)
+            .0
+            .held,
+        BTreeMap::new()
+    );
+    assert!(
+        alpha
+            .wants(true, 1)
+            .iter()
+            .any(|want| want.name == "boot/lan/1" && want.rank == 0)
+    );
+    assert_eq!(alpha.due_ns(1), Some(2 * SECOND));
+    assert!(
+        alpha
+            .wants(true, 2 * SECOND)
+            .iter()
+            .any(|want| want.name == "boot/lan/1" && want.rank == 1)
+    );
+}
+
+#[test]
+fn the_other_node_is_where_its_record_says() {
+    let mut alpha = leases("alpha");
+    let at = |last: u8| {
+        codec::encode(&At {
+            address: Ipv4Addr::new(10, 0, 0, last),
+            six: None,
+        })
+    };
+    alpha.hear(&[
+        lease("@beta", 1, 0, at(3)),
+        lease("@alpha", 1, SECOND, at(9)),
+    ]);
+    let own = Ipv4Addr::new(10, 0, 0, 2);
+    let (standing, written) = alpha.turn((Some(own), None), &Knowledge::default(), (&[], true), 0);
+    assert_eq!(standing.nodes.there, [Ipv4Addr::new(10, 0, 0, 3)]);
+    assert_eq!(
+        written
+            .iter()
+            .map(|one| one.value.clone())
+            .collect::<Vec<_>>(),
+        [at(2)]
+    );
+    // Its lease has ended.
+    let ended = KnownLease {
+        holder: String::new(),
+        ..lease("@beta", 1, 0, at(3))
+    };
+    alpha.hear(&[ended]);
+    let (standing, _) = alpha.turn((Some(own), None), &Knowledge::default(), (&[], true), 0);
+    let gone = vec![Ipv4Addr::new(10, 0, 0, 3)];
+    assert_eq!((standing.nodes.there, standing.nodes.gone), (vec![], gone));
+}
+
+#[test]
+fn ranges_of_ipv6_have_other_marks_and_the_other_node_says_its_address() {
+    let range = |last: u16| Range {
+        first: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1),
+        last: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last),
+        parts: 2,
+    };
+    assert_ne!(mark6(range(9)), mark6(range(10)));
+    let mut alpha = leases("alpha");
+    let six = Some(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 3));
+    let address = Ipv4Addr::new(10, 0, 0, 3);
+    let beta = codec::encode(&At { address, six });
+    alpha.hear(&[lease("@beta", 1, 0, beta)]);
+    let (standing, _) = alpha.turn((None, None), &Knowledge::default(), (&[], true), 0);
+    assert_eq!(standing.nodes.six, six.into_iter().collect::<Vec<_>>());
+    // As it writes it itself, and as a node without IPv6 wrote it.
+    let own = (Some(Ipv4Addr::new(10, 0, 0, 2)), six);
+    let before = At {
+        address: Ipv4Addr::new(10, 0, 0, 2),
+        six: None,
+    };
+    alpha.hear(&[lease("@alpha", 1, SECOND, codec::encode(&before))]);
+    let (_, written) = alpha.turn(own, &Knowledge::default(), (&[], true), 0);
+    let at: At = codec::decode(&written[0].value).unwrap();
+    assert_eq!(at.six, six);
+}
