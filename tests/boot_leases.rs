@@ -2,7 +2,7 @@
 //! the other one.
 
 use crate::boot_cluster::Pair;
-use crate::boot_dhcp_site::Client;
+use crate::boot_dhcp_site::{Client, SOON};
 use rustix::process::{Signal, kill_process};
 
 const LINES: &str = "
@@ -19,7 +19,13 @@ boot lan
 #[track_caller]
 fn all_as_before(pair: &Pair, clients: &[Client], before: &[String], new: &str) {
     for (client, address) in clients.iter().zip(before) {
-        let got = client.asks();
+        // One whose node has just come back may have to ask once more, as machines do.
+        let mut got = None;
+        let asks = || {
+            got = client.asks();
+            got.is_some()
+        };
+        assert!(lab::eventually(SOON, asks), "no address");
         let shown = ["alpha", "beta"].map(|node| {
             let node = pair.site.machine(node);
             let shown = node.command(&["boot", "show"]).text();

@@ -8,7 +8,7 @@ use boot::dhcp::pool::{Pool, Range};
 use boot::dhcp::reply::{Verdict, write};
 use boot::dhcp::request::Request;
 use libfuzzer_sys::fuzz_target;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::Ipv4Addr;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 2);
@@ -17,13 +17,26 @@ const LAST: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 103);
 const LEASE_S: u32 = 120;
 
 fn desk() -> Desk {
-    let mut lan = Lan::plain("lan");
-    lan.gives = Gives::Range {
-        first: FIRST,
-        last: LAST,
+    let lan = Lan {
+        interface: "lan".to_owned(),
+        network: None,
+        gives: Gives::Range {
+            first: FIRST,
+            last: LAST,
+        },
+        lease_s: LEASE_S,
+        tells: Tells::default(),
+        disks: Default::default(),
+        images: BTreeMap::new(),
+        machines: BTreeMap::new(),
+        unknown: Unknown::Menu,
+        http_port: 7447,
+        iscsi_port: 3260,
+        nbd_port: 10809,
+        leases: "/leases".into(),
+        secure_boot: false,
+        six: None,
     };
-    lan.lease_s = LEASE_S;
-    lan.unknown = Unknown::Menu;
     let here = Here {
         address: SERVER,
         network: Network::of(SERVER, 24),

@@ -2,7 +2,7 @@
 //! whenever, and the client has the address that it is given.
 #![no_main]
 
-use boot::config::{Lan, Network6, Six, Unknown};
+use boot::config::{Gives, Lan, Network6, Six, Tells, Unknown};
 use boot::dhcp::pool::{Pool, Range};
 use boot::dhcp6::desk::{Desk, Here};
 use boot::dhcp6::reply::{Verdict, write};
@@ -19,8 +19,23 @@ const LAST: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x20, 0, 0, 0, 0, 0, 0x103);
 const LEASE_S: u32 = 120;
 
 fn desk() -> Desk {
-    let mut lan = Lan::plain("lan");
-    lan.unknown = Unknown::Menu;
+    let lan = Lan {
+        interface: "lan".to_owned(),
+        network: None,
+        gives: Gives::Fixed,
+        lease_s: LEASE_S,
+        tells: Tells::default(),
+        disks: Default::default(),
+        images: BTreeMap::new(),
+        machines: BTreeMap::new(),
+        unknown: Unknown::Menu,
+        http_port: 7447,
+        iscsi_port: 3260,
+        nbd_port: 10809,
+        leases: "/leases".into(),
+        secure_boot: false,
+        six: None,
+    };
     let six = Six {
         network: Network6::of(SERVER, 64),
         range: Some((FIRST, LAST)),
