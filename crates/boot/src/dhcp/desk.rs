@@ -269,10 +269,6 @@ impl Desk {
         let is_node = nodes.there.contains(&server);
         let wants = request.claims.wants.or(request.claims.uses);
         let own = { self.machine(request.mac) }.and_then(|machine| machine.address);
-        // One of the range that is its own by the books of this node, which holds it: a part that has come
-        // back has its leases.
-        let held = self.pool.as_ref().and_then(|pool| pool.leased(request.mac));
-        let own = own.or(held);
         // Every node answers alike: a machine that goes on asking one without an answer need not wait until
         // the cluster knows that this one is gone.
         if is_node && own.is_some() && own == wants && self.asks_again(request) {

@@ -673,13 +673,6 @@ impl<A: Address> Pool<A> {
         self.by_mac.get(&mac).copied()
     }
 
-    /// The address for which a client has a lease of this node.
-    pub fn leased(&self, mac: Mac) -> Option<A> {
-        let address = self.of(mac).filter(|address| self.holds(*address))?;
-        let is_leased = matches!(self.uses.get(&address), Some(Use::Leased { .. }));
-        is_leased.then_some(address)
-    }
-
     /// How many addresses a new client can get from this node.
     pub fn free(&self) -> usize {
         self.free.len()

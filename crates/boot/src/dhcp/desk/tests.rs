@@ -536,19 +536,3 @@ fn what_cannot_be_a_server_of_the_network_is_none() {
         assert_eq!((decision.answer, decision.other), (None, None), "{server}");
     }
 }
-
-#[test]
-fn a_machine_with_a_lease_of_this_node_that_asks_another_one_again_and_again_is_answered() {
-    let mut desk = desk(Unknown::Menu, RANGE);
-    let asks = |desk: &mut Desk, mac| {
-        let claims = claims(None, Some(103), Some(OTHER));
-        desk.decide(&request(Kind::Request, mac, claims), false, 1_000)
-    };
-    // Not somebody without one: the other node may give it.
-    assert!((0..4).all(|_| asks(&mut desk, STRANGER).answer.is_none()));
-    desk.pool()
-        .unwrap()
-        .claim(RANGED, ip(103), How::Selecting, 0);
-    let answers = [0; 3].map(|_| asks(&mut desk, RANGED).speaks_for);
-    assert_eq!(answers, [None, None, Some(OTHER)]);
-}
