@@ -41,9 +41,7 @@ impl Pair {
         let image = image()?;
         let lines = LINES.replace("{boots}", &boots(&image, ""));
         let pair = Pair::with(name, &lines);
-        for node in ["alpha", "beta"] {
-            pair.shows(node, &["answers", "parts held 1 of 2"]);
-        }
+        pair.shares();
         Some(Pair {
             _image: Some(image),
             ..pair
@@ -71,6 +69,15 @@ impl Pair {
             pair.shows(node, &["answers"]);
         }
         pair
+    }
+
+    /// Waits until each node has a part whose leases the other one knows, too.
+    #[track_caller]
+    fn shares(&self) {
+        for (node, other) in [("alpha", "beta"), ("beta", "alpha")] {
+            let known = format!("parts held 1 of 2, leases known to {other}");
+            self.shows(node, &["answers", &known]);
+        }
     }
 
     /// Waits until `evenkeel boot show` of a node has these words.
@@ -105,9 +112,7 @@ fn each_node_gives_addresses_of_its_own_part_and_of_the_other_one_while_that_nod
         .unwrap_or_default();
     assert!(once.contains("its disk"), "{list}");
     pair.site.alpha.start();
-    for node in ["alpha", "beta"] {
-        pair.shows(node, &["answers", "parts held 1 of 2"]);
-    }
+    pair.shares();
 }
 
 #[test]

@@ -32,6 +32,8 @@ const TURN: usize = 64;
 const END_MAX: Duration = Duration::from_millis(1500);
 /// How long a listener rests when there are no descriptors left.
 const REST: Duration = Duration::from_millis(50);
+/// What is wrong with a disk just after a change.
+const NOT_OPEN: &str = "its port is not open yet";
 /// Bytes of the stack of a connection's thread.
 const STACK_BYTES: usize = 256 << 10;
 
@@ -99,6 +101,8 @@ struct Table {
     interface: String,
     ports: [u16; 2],
     disks: BTreeMap<String, (Served, Arc<Kept>)>,
+    /// The listeners are those that the disks need.
+    is_looked_at: bool,
     /// What is wrong with the listeners.
     troubles: [Option<String>; 2],
 }
@@ -151,6 +155,7 @@ impl Portal {
         let mut gone = Vec::new();
         {
             let mut table = lock(&shared.table);
+            table.is_looked_at = false;
             table.interface = change.interface;
             table.ports = change.ports;
             let all = std::mem::take(&mut table.disks);
@@ -177,7 +182,9 @@ impl Portal {
                 served.overlays.clone(),
                 shared.confine,
             )?);
-            lock(&shared.table).disks.insert(name, (served, kept));
+            let mut table = lock(&shared.table);
+            table.is_looked_at = false;
+            table.disks.insert(name, (served, kept));
         }
         if self.thread.is_none() && !lock(&shared.table).disks.is_empty() {
             let shared = Arc::clone(shared);
@@ -204,7 +211,9 @@ impl Portal {
             Status {
                 name: name.clone(),
                 served: served.clone(),
-                trouble: troubles.next().or_else(|| kept.trouble()),
+                trouble: { troubles.next() }
+                    .or_else(|| kept.trouble())
+                    .or_else(|| (!table.is_looked_at).then(|| NOT_OPEN.to_owned())),
                 clients: self.shared.clients.count(name),
             }
         };
@@ -406,6 +415,7 @@ fn run(shared: &Arc<Shared>) {
 /// Looks at the interface: opens the ports that disks need, and closes the others.
 fn look(shared: &Shared, doors: &mut [Option<Door>; 2]) {
     let mut table = lock(&shared.table);
+    table.is_looked_at = true;
     let index = index(&table.interface);
     for (at, protocol) in PROTOCOLS.into_iter().enumerate() {
         let is_needed = table

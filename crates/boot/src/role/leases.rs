@@ -4,7 +4,9 @@
 //!   part most; the other one has it while the node is gone. Before a node gives the first address of a
 //!   part, it has written its name under the lease: the next holder knows that there are leases that it
 //!   has not seen. The record also names the nodes that know all of them ([`crate::dhcp::mirror`]); one of
-//!   these takes them over with the part. A node asks for its own part back when it is one of them.
+//!   these takes them over with the part. Who knows the leases is to have a part before who does not; of
+//!   two that know them, the node whose part it is. A holder gives a part up only to one that its record
+//!   names.
 //! - The holder of the first one leads: it alone answers machines that boot something once, so that
 //!   nothing is installed twice. Its record has the machines of which an operator ordered the next boot.
 //! - `boot/NETWORK/@NODE`: the node's address in the network, for the scripts of the other one.
@@ -186,23 +188,34 @@ impl Leases {
         };
         let parts = 0..usize::try_from(self.parts()).unwrap_or(1);
         let parts = parts.map(|part| {
-            let is_own = own == Some(part) && self.is_ready_for(part);
-            want(self.part(part), if is_own { 2 } else { 1 })
+            let rank = match self.knows_all(part) {
+                None => 0,
+                Some(false) => 1,
+                Some(true) if own == Some(part) => 3,
+                Some(true) => 2,
+            };
+            want(self.part(part), rank)
         });
         let nodes = self.nodes.iter();
         let nodes = nodes.map(|node| want(self.node(node), u32::from(*node == self.me)));
         parts.chain(nodes).collect()
     }
 
-    /// Whether this node would know the leases of a part: until then another holder keeps it.
-    fn is_ready_for(&self, part: usize) -> bool {
-        let lease = self.known.get(&self.part(part));
-        let Some(lease) = lease.filter(|lease| !lease.holder.is_empty() && lease.holder != self.me)
-        else {
-            return true;
+    /// Whether this node would know all leases of a part. None: the cluster has not said yet whose it is.
+    fn knows_all(&self, part: usize) -> Option<bool> {
+        let Some(lease) = self.known.get(&self.part(part)) else {
+            // All are asked for together: if this one was answered, the other one does not exist yet.
+            return self.known.get(&self.node(&self.me)).map(|_| true);
         };
+        if lease.holder == self.me {
+            return Some(true);
+        }
+        if lease.record.is_empty() {
+            // The holder may give addresses before this node hears of its record.
+            return Some(lease.holder.is_empty());
+        }
         let record: Option<Record> = codec::decode(&lease.record).ok();
-        record.is_none_or(|record| self.has_copy(part, &record))
+        Some(record.is_some_and(|record| self.is_mine(&record) || self.has_copy(part, &record)))
     }
 
     /// Whether this node knows all leases that were given by a record.
@@ -233,12 +246,29 @@ impl Leases {
             .collect();
     }
 
-    /// Another node could use a lease better.
+    /// Another node could use a lease better. It is not given up while that node may not know all that was
+    /// given: then it is asked for again.
     pub fn hand_over(&mut self, name: &str, now_ns: u64) {
-        if self.known.contains_key(name) {
+        let parts = 0..usize::try_from(self.parts()).unwrap_or(1);
+        let part = { parts }.find(|part| self.part(*part) == name);
+        if self.known.contains_key(name) && part.is_none_or(|part| self.is_known_elsewhere(part)) {
             self.resting
                 .insert(name.to_owned(), now_ns.saturating_add(REST_NS));
         }
+    }
+
+    /// Whether the record of a part names another node, and each that was written since.
+    fn is_known_elsewhere(&self, part: usize) -> bool {
+        let Some(lease) = self.known.get(&self.part(part)) else {
+            return false;
+        };
+        let record: Option<Record> = codec::decode(&lease.record).ok();
+        let wrote = { self.wrote.get(&part) }.filter(|(epoch, _)| *epoch == lease.epoch);
+        let wrote = wrote.into_iter().flat_map(|(_, wrote)| wrote);
+        let mut later = wrote.filter(|(number, _)| **number > lease.number);
+        // Without a record it has given nothing.
+        let is_named = |record: Record| record.epoch != lease.epoch || !record.named.is_empty();
+        record.is_none_or(is_named) && later.all(|(_, named)| !named.is_empty())
     }
 
     /// When something is to be looked at again, nanoseconds.

@@ -32,24 +32,54 @@ fn lease(name: &str, epoch: u64, until_ns: u64, record: Vec<u8>) -> KnownLease {
     }
 }
 
+/// What a node wants, and how much.
+fn ranks(leases: &Leases, is_able: bool) -> [u32; 4] {
+    let wants = leases.wants(is_able, 0);
+    let names = ["0", "1", "@alpha", "@beta"].map(|name| format!("boot/lan/{name}"));
+    assert_eq!(
+        wants.iter().map(|want| &want.name).collect::<Vec<_>>(),
+        names.iter().collect::<Vec<_>>()
+    );
+    assert!(wants.iter().all(|want| want.watch == (want.rank == 0)));
+    [0, 1, 2, 3].map(|at: usize| wants[at].rank)
+}
+
+/// A lease of alpha's that has no holder, or this one.
+fn held_by(holder: &str, name: &str, record: Vec<u8>) -> KnownLease {
+    KnownLease {
+        holder: holder.to_owned(),
+        ..lease(name, 4, 0, record)
+    }
+}
+
 #[test]
 fn a_node_wants_its_own_part_most_and_watches_where_it_has_no_address() {
-    let ranks = |leases: &Leases, is_able| -> Vec<(String, u32)> {
-        let wants = leases.wants(is_able, 0).into_iter();
-        wants.map(|want| (want.name, want.rank)).collect()
-    };
-    let named = |all: [(&str, u32); 4]| {
-        all.map(|(name, rank)| (format!("boot/lan/{name}"), rank))
-            .to_vec()
-    };
-    assert_eq!(
-        ranks(&leases("beta"), true),
-        named([("0", 1), ("1", 2), ("@alpha", 0), ("@beta", 1)])
-    );
-    assert_eq!(
-        ranks(&leases("beta"), false),
-        named([("0", 0), ("1", 0), ("@alpha", 0), ("@beta", 0)])
-    );
+    let mut beta = leases("beta");
+    beta.hear(&[held_by("beta", "@beta", Vec::new())]);
+    assert_eq!(ranks(&beta, true), [2, 3, 0, 1]);
+    assert_eq!(ranks(&beta, false), [0; 4]);
+}
+
+#[test]
+fn a_node_that_has_just_begun_waits_until_it_has_heard_whose_the_parts_are() {
+    let mut alpha = leases("alpha");
+    assert_eq!(ranks(&alpha, true), [0, 0, 1, 0]);
+    // Beta has them, and what it gives is not known here.
+    let record = of_beta(alpha.range, &[]);
+    alpha.hear(&[
+        held_by("beta", "0", record.clone()),
+        held_by("beta", "1", Vec::new()),
+        held_by("", "@alpha", Vec::new()),
+    ]);
+    assert_eq!(ranks(&alpha, true), [1, 1, 1, 0]);
+    // Nobody has them now.
+    alpha.hear(&[held_by("", "0", record), held_by("", "1", Vec::new())]);
+    assert_eq!(ranks(&alpha, true), [1, 2, 1, 0]);
+    // It had one itself.
+    let mut own: Record = codec::decode(&of_beta(alpha.range, &[])).unwrap();
+    own.node = "alpha".to_owned();
+    alpha.hear(&[held_by("", "0", codec::encode(&own))]);
+    assert_eq!(ranks(&alpha, true), [3, 0, 1, 0]);
 }
 
 #[test]
@@ -184,7 +214,7 @@ fn a_node_wants_its_part_back_when_it_knows_the_leases() {
         alpha.turn((None, None), knowledge, (&[], true), 0);
         alpha.wants(true, 0)[0].rank
     };
-    assert_eq!(rank(&["alpha"], &knowledge(4)), 2);
+    assert_eq!(rank(&["alpha"], &knowledge(4)), 3);
     assert_eq!(rank(&["alpha"], &knowledge(3)), 1);
     assert_eq!(rank(&[], &knowledge(4)), 1);
 }
@@ -247,20 +277,15 @@ fn a_record_has_room_for_all_of_it() {
 #[test]
 fn a_lease_that_is_handed_over_is_not_used_and_not_wanted_for_a_while() {
     let mut alpha = leases("alpha");
-    let record = codec::encode(&Record {
-        node: "alpha".to_owned(),
-        clear: true,
-        turns: true,
-        range: alpha.range,
-        six: 0,
-        orders: Vec::new(),
-        epoch: 5,
-        ..Record::default()
-    });
+    let beta_knows = Knowledge {
+        in_step: [(1, (5, ["beta".to_owned()].into()))].into(),
+        ..Knowledge::default()
+    };
+    let record = by_alpha(alpha.range, &["beta"]);
     alpha.hear(&[lease("1", 5, 9 * SECOND, record)]);
     assert!(
         alpha
-            .turn((None, None), &Knowledge::default(), (&[], true), 0)
+            .turn((None, None), &beta_knows, (&[], true), 0)
             .0
             .held
             .contains_key(&1)
@@ -284,8 +309,51 @@ fn a_lease_that_is_handed_over_is_not_used_and_not_wanted_for_a_while() {
         alpha
             .wants(true, 2 * SECOND)
             .iter()
-            .any(|want| want.name == "boot/lan/1" && want.rank == 1)
+            .any(|want| want.name == "boot/lan/1" && want.rank == 2)
     );
+}
+
+/// A record of alpha's in epoch 5, whose leases these nodes know.
+fn by_alpha(range: (u32, u32, u32), named: &[&str]) -> Vec<u8> {
+    codec::encode(&Record {
+        node: "alpha".to_owned(),
+        clear: true,
+        turns: true,
+        range,
+        epoch: 5,
+        named: named.iter().map(|node| mark_of(node)).collect(),
+        ..Record::default()
+    })
+}
+
+#[test]
+fn a_part_is_not_handed_over_to_a_node_that_may_not_know_its_leases() {
+    let holds = |alpha: &Leases| alpha.wants(true, 1)[1].rank > 0;
+    let begins = |named: &[&str], number, knows: &[&str]| {
+        let mut alpha = leases("alpha");
+        let record = by_alpha(alpha.range, named);
+        let nodes = knows.iter().map(|node| (*node).to_owned()).collect();
+        let knowledge = Knowledge {
+            in_step: [(1, (5, nodes))].into(),
+            ..Knowledge::default()
+        };
+        alpha.hear(&[lease("1", 5, 9 * SECOND, record.clone())]);
+        alpha.turn((None, None), &knowledge, (&[], true), 0);
+        let now = lease("1", 5, 9 * SECOND, record);
+        alpha.hear(&[KnownLease { number, ..now }]);
+        alpha.hand_over("boot/lan/1", 0);
+        alpha
+    };
+    assert!(holds(&begins(&[], 3, &[])));
+    assert!(!holds(&begins(&["beta"], 3, &["beta"])));
+    // A record without beta is on its way; it came, and another one is there by now.
+    assert!(holds(&begins(&["beta"], 3, &[])));
+    assert!(!holds(&begins(&["beta"], 4, &[])));
+    // Before its own record is there, it has given nothing.
+    let mut alpha = leases("alpha");
+    alpha.hear(&[lease("1", 5, 9 * SECOND, Vec::new())]);
+    alpha.hand_over("boot/lan/1", 0);
+    assert!(!holds(&alpha));
 }
 
 #[test]
