@@ -1,15 +1,17 @@
-//! One connection, from the greetings to its end. One side of it reads, the other one writes; neither
+//! One connection, from after the greetings to its end. One side of it reads, the other one writes; neither
 //! waits for the other.
 
 use super::Shared;
-use super::frame::{self, Broken, Hears, Says};
+use super::frame::{self, Hears, Says};
 use super::keeper::Job;
 use crate::dhcp::mirror::Refused;
+use nodes::Broken;
+use nodes::frame::write;
 use part::report::Moment;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::timeout;
 
@@ -23,21 +25,6 @@ const WAITING_MAX: usize = 2_048;
 
 /// Networks of which a node is told, with the numbers of the connection there.
 type Linked = Mutex<BTreeMap<String, (crate::site::Shared, u64)>>;
-
-/// Greets the other side, and is greeted.
-pub(super) async fn greets<S>(stream: &mut S) -> Result<(), Broken>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let greeted = timeout(SILENT, async {
-        stream.write_all(&frame::greeting()).await?;
-        stream.flush().await?;
-        let mut greeting = [0; 8];
-        stream.read_exact(&mut greeting).await?;
-        Ok::<_, Broken>(greeting)
-    });
-    frame::greeted(greeted.await.map_err(|_| Broken::Silent)??)
-}
 
 fn now_ms() -> u64 {
     Moment::now().boottime_ms
@@ -114,7 +101,7 @@ async fn says(
                     network: name.clone(),
                     told,
                 };
-                let wrote = timeout(SILENT, frame::write(to, &said)).await;
+                let wrote = timeout(SILENT, write(to, &said)).await;
                 wrote.map_err(|_| Broken::Silent)??;
                 if count >= TURN_MAX {
                     // The rest is for the next time, which comes at once.
@@ -124,7 +111,7 @@ async fn says(
             }
         }
         let last = timeout(SILENT, async {
-            frame::write(to, &Says::Ping).await?;
+            write(to, &Says::Ping).await?;
             to.flush().await.map_err(Broken::from)
         });
         last.await.map_err(|_| Broken::Silent)??;
@@ -200,13 +187,13 @@ async fn answers(
             Ok(Some(outcome)) => Some(outcome),
             Ok(None) => return Ok(()),
             Err(_) => {
-                frame::write(to, &Hears::Ping).await?;
+                write(to, &Hears::Ping).await?;
                 None
             }
         };
         while let Some(outcome) = next {
             match outcome {
-                Ok(known) => frame::write(to, &known).await?,
+                Ok(known) => write(to, &known).await?,
                 // The part has another holder: nobody waits for an answer.
                 Err(Refused::Old) => {}
                 Err(refused) => return Err(Broken::Refused(refused.to_string())),

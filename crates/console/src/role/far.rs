@@ -1,6 +1,5 @@
 //! The consoles of the other nodes: each tells the others how it is, and does for an operator at
-//! another one what it would do for its own. TLS 1.3 with the certificates of the cluster on both
-//! sides; a frame is a length (four bytes, most significant first) and a value.
+//! another one what it would do for its own.
 
 use crate::access::BY_LINK;
 use crate::inquiry::Ask;
@@ -9,22 +8,18 @@ use crate::platform::{PATIENCE_MS, UNSEEN_MS};
 use crate::shared::{Action, Errand, Order, Other, Others, Reading, Shared, Wanted};
 use crate::traffic::Traffic;
 use crate::user::{Role, Viewer};
+use nodes::{Broken, Dialled, Guest, Known, Protocol, Rooms, answer, dial, frame, listen};
+use part::lock;
 use part::report::{Event, Report};
-use part::{codec, lock};
-use rustls::pki_types::{CertificateDer, ServerName};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
-use wire::{Trusted, is_mine, unspecified};
+use wire::Trusted;
 
 /// The port of consoles.
 pub const PORT: u16 = 7446;
@@ -41,7 +36,17 @@ const IDLE: Duration = Duration::from_secs(60);
 const SEEN: Duration = Duration::from_millis(500);
 const UNSEEN: Duration = Duration::from_millis(UNSEEN_MS);
 /// Connections of others at one time.
-const CONNECTIONS_MAX: usize = 16;
+const ROOMS: Rooms = Rooms {
+    nodes: 16,
+    strangers: 8,
+};
+/// What consoles say to each other.
+const PROTOCOL: Protocol = Protocol {
+    of: "consoles",
+    port: PORT,
+    signs: *b"EKCO",
+    version: 1,
+};
 /// Orders for one node that wait.
 const ORDERS_MAX: usize = 16;
 
@@ -126,7 +131,7 @@ impl Told {
 }
 
 /// Speaks with the other nodes that the cluster names, from each time that it says something of them.
-pub async fn run(mut trusted: watch::Receiver<Option<Arc<Trusted>>>, shared: Arc<Shared>) {
+pub async fn run(mut trusted: Known, shared: Arc<Shared>) {
     loop {
         let now = trusted.borrow_and_update().clone();
         let mut tasks = JoinSet::new();
@@ -146,8 +151,8 @@ pub async fn run(mut trusted: watch::Receiver<Option<Arc<Trusted>>>, shared: Arc
                 tasks.spawn(async move { ask(&now, &name, given, &shared).await });
             }
             *lock(&shared.others) = others;
-            let shared = Arc::clone(&shared);
-            tasks.spawn(async move { listen(&now, &shared).await });
+            let (known, shared) = (trusted.clone(), Arc::clone(&shared));
+            tasks.spawn(async move { listens(&known, &shared).await });
         }
         if trusted.changed().await.is_err() {
             return;
@@ -155,17 +160,13 @@ pub async fn run(mut trusted: watch::Receiver<Option<Arc<Trusted>>>, shared: Arc
     }
 }
 
-fn words(error: &io::Error) -> String {
-    language::reason(error)
-}
-
 async fn within<T>(
     limit: Duration,
-    what: impl Future<Output = io::Result<T>>,
+    what: impl Future<Output = Result<T, Broken>>,
 ) -> Result<T, String> {
     match tokio::time::timeout(limit, what).await {
-        Ok(done) => done.map_err(|error| words(&error)),
-        Err(_) => Err("it does not answer".to_owned()),
+        Ok(done) => done.map_err(|broken| broken.to_string()),
+        Err(_) => Err(Broken::Silent.to_string()),
     }
 }
 
@@ -215,12 +216,10 @@ fn tell(shared: &Shared, node: &str, looked: Result<Option<Look>, String>) {
     }
 }
 
-type Connection = tokio_rustls::client::TlsStream<TcpStream>;
-
 async fn look_at(
     trusted: &Trusted,
     node: &str,
-    connection: &mut Option<Connection>,
+    connection: &mut Option<Dialled>,
 ) -> Result<Option<Look>, String> {
     match exchange(trusted, node, connection, &Question::Look).await? {
         Reply::Look(told) => Ok(told.map(|told| told.look())),
@@ -229,7 +228,7 @@ async fn look_at(
 }
 
 /// Has an order carried out there. One that was sent may have been carried out, also without an answer.
-async fn send(trusted: &Trusted, node: &str, errand: Errand, connection: &mut Option<Connection>) {
+async fn send(trusted: &Trusted, node: &str, errand: Errand, connection: &mut Option<Dialled>) {
     let by = errand.by;
     let question = match errand.wanted {
         Wanted::Action(action) => Question::Act {
@@ -256,102 +255,49 @@ async fn send(trusted: &Trusted, node: &str, errand: Errand, connection: &mut Op
 async fn exchange(
     trusted: &Trusted,
     node: &str,
-    connection: &mut Option<Connection>,
+    connection: &mut Option<Dialled>,
     question: &Question,
 ) -> Result<Reply, String> {
     let mut stream = match connection.take() {
         Some(stream) => stream,
-        None => connect(trusted, node).await?,
+        None => within(PATIENCE, dial(&PROTOCOL, trusted, node)).await?,
     };
     let patience = match question {
         Question::Read { ask, .. } => ask.limit().max(PATIENCE),
         Question::Look | Question::Act { .. } => PATIENCE,
     };
     let reply = within(patience, async {
-        write(&mut stream, question).await?;
-        read(&mut stream, REPLY_MAX).await
+        frame::write(&mut stream, question).await?;
+        stream.flush().await?;
+        frame::read(&mut stream, REPLY_MAX, DEPTH_MAX).await
     });
     let reply = reply.await?;
     *connection = Some(stream);
     Ok(reply)
 }
 
-async fn connect(trusted: &Trusted, node: &str) -> Result<Connection, String> {
-    let mut last = Err("the cluster does not say where it is".to_owned());
-    for address in trusted.addresses_of(node) {
-        let at = SocketAddr::new(*address, PORT);
-        last = within(PATIENCE, async {
-            let stream = TcpStream::connect(at).await?;
-            // The certificate says which node it is, not an address.
-            let name = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
-            let connector = TlsConnector::from(Arc::clone(&trusted.client));
-            connector.connect(name, stream).await
-        })
-        .await;
-        if last.is_ok() {
-            break;
-        }
-    }
-    let stream = last?;
-    let is = name_of(trusted, stream.get_ref().1.peer_certificates());
-    match is.as_deref() == Some(node) {
-        true => Ok(stream),
-        false => Err("its certificate is not that of this node".to_owned()),
-    }
-}
-
-fn name_of(trusted: &Trusted, certificates: Option<&[CertificateDer<'_>]>) -> Option<String> {
-    (trusted.node_of)(certificates?.first()?)
-}
-
 /// Listens where the cluster reaches this node.
-async fn listen(trusted: &Arc<Trusted>, shared: &Arc<Shared>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        // An address may be late, or taken by a console that ends.
-        let Ok(listener) = bind(trusted).await else {
-            tokio::time::sleep(UNSEEN).await;
-            continue;
-        };
-        loop {
-            let Ok((stream, _)) = listener.accept().await else {
-                tokio::time::sleep(SEEN).await;
-                continue;
-            };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                continue;
-            };
-            let (trusted, shared) = (Arc::clone(trusted), Arc::clone(shared));
-            tokio::spawn(async move {
-                let _place = place;
-                // Strangers, and connections that end: nobody has to know.
-                let _ = serve(stream, &trusted, &shared).await;
-            });
+async fn listens(known: &Known, shared: &Arc<Shared>) {
+    let serves = |guest: Guest| {
+        let shared = Arc::clone(shared);
+        async move {
+            // Strangers, and connections that end: nobody has to know.
+            let _ = serve(guest, &shared).await;
         }
-    }
-}
-
-async fn bind(trusted: &Trusted) -> io::Result<TcpListener> {
-    let own = trusted.addresses_of(&trusted.me);
-    let Some(first) = own.first() else {
-        return Err(io::ErrorKind::AddrNotAvailable.into());
     };
-    // Those of tests are loopback ones, from which no way begins.
-    let mut mine = own.iter();
-    let mine = mine.find(|one: &&IpAddr| one.is_loopback() || is_mine(**one));
-    let at = SocketAddr::new(*mine.unwrap_or(&unspecified(*first)), PORT);
-    TcpListener::bind(at).await
+    // A console that cannot connect says so.
+    listen(PORT, known, ROOMS, |_| {}, serves).await;
 }
 
 /// The life of a connection of another node.
-async fn serve(stream: TcpStream, trusted: &Trusted, shared: &Arc<Shared>) -> Result<(), String> {
-    let acceptor = TlsAcceptor::from(Arc::clone(&trusted.server));
-    let mut stream = within(PATIENCE, acceptor.accept(stream)).await?;
-    let from = name_of(trusted, stream.get_ref().1.peer_certificates());
-    let from = from.filter(|from| *from != trusted.me);
-    let from = from.ok_or("it is no other node of this cluster")?;
+async fn serve(guest: Guest, shared: &Arc<Shared>) -> Result<(), String> {
+    let answered = answer(&PROTOCOL, &guest.trusted, guest.stream, |_| true).await;
+    let (mut stream, from) = answered.map_err(|(_, broken)| broken.to_string())?;
+    // It is kept until the end.
+    let _place = guest.place;
     loop {
-        let question: Question = within(IDLE, read(&mut stream, QUESTION_MAX)).await?;
+        let question: Question =
+            within(IDLE, frame::read(&mut stream, QUESTION_MAX, DEPTH_MAX)).await?;
         let reply = match question {
             Question::Look => {
                 // Somebody looks at this node from there.
@@ -373,7 +319,11 @@ async fn serve(stream: TcpStream, trusted: &Trusted, shared: &Arc<Shared>) -> Re
                 Reply::Read(read_here(shared, &by, ask).await)
             }
         };
-        within(PATIENCE, write(&mut stream, &reply)).await?;
+        let written = within(PATIENCE, async {
+            frame::write(&mut stream, &reply).await?;
+            Ok(stream.flush().await?)
+        });
+        written.await?;
     }
 }
 
@@ -430,33 +380,6 @@ async fn read_here(shared: &Shared, by: &Viewer, ask: Ask) -> Result<String, Str
     }
 }
 
-async fn write<T: Serialize>(stream: &mut (impl AsyncWrite + Unpin), value: &T) -> io::Result<()> {
-    let bytes = codec::encode(value);
-    let length = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
-    stream.write_all(&length.to_be_bytes()).await?;
-    stream.write_all(&bytes).await?;
-    stream.flush().await
-}
-
-async fn read<T: DeserializeOwned>(
-    stream: &mut (impl AsyncRead + Unpin),
-    max: usize,
-) -> io::Result<T> {
-    let length = stream.read_u32().await? as usize;
-    if length > max {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    // What was announced takes memory only as it comes.
-    let mut bytes = Vec::new();
-    let mut rest = stream.take(length as u64);
-    rest.read_to_end(&mut bytes).await?;
-    if bytes.len() < length {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    let value = codec::decode_within(&bytes, max, DEPTH_MAX);
-    value.map_err(|_| io::ErrorKind::InvalidData.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -474,7 +397,9 @@ mod tests {
             let (mut one, mut two) = tokio::io::duplex(1_000);
             let look = sample();
             let reply = Reply::Look(Some(Box::new(Told::of(&look))));
-            let (sent, came) = tokio::join!(write(&mut one, &reply), read(&mut two, REPLY_MAX));
+            let sent = frame::write(&mut one, &reply);
+            let came = frame::read(&mut two, REPLY_MAX, DEPTH_MAX);
+            let (sent, came) = tokio::join!(sent, came);
             sent.unwrap();
             let Reply::Look(Some(told)) = came.unwrap() else {
                 panic!("a look was sent");
@@ -523,21 +448,5 @@ mod tests {
         }
         let by = viewer(&shared, "anna".to_owned(), Some("ci".to_owned()), None);
         assert_eq!(by.shown(), "anna (token ci)");
-    }
-
-    #[test]
-    fn what_is_too_long_or_no_value_is_refused() {
-        block_on(async {
-            for (bytes, kind) in [
-                (&[0xff; 8][..], io::ErrorKind::FileTooLarge),
-                (&[0, 0, 0, 2, 0xc1, 0xc1], io::ErrorKind::InvalidData),
-                (&[0, 0, 0, 9, 1], io::ErrorKind::UnexpectedEof),
-                (&[0, 0], io::ErrorKind::UnexpectedEof),
-            ] {
-                let mut from = bytes;
-                let read: io::Result<Question> = read(&mut from, QUESTION_MAX).await;
-                assert_eq!(read.unwrap_err().kind(), kind, "{bytes:?}");
-            }
-        });
     }
 }

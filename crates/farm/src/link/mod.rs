@@ -6,42 +6,31 @@ mod frame;
 mod session;
 
 use crate::site::{Bell, Site};
-use frame::Broken;
+use frame::{Broken, PROTOCOL};
+use nodes::{Answered, Guest, Known, Pause, Places, Rooms, answer, dial, listen};
 use part::lock;
-use rustls::pki_types::{CertificateDer, ServerName};
 use session::SILENT;
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
-use wire::{Trusted, is_mine, unspecified};
+use wire::Trusted;
 
 /// The port of farm roles.
 pub const PORT: u16 = 7448;
 /// How often what is due is looked for.
 const TICK: Duration = Duration::from_millis(50);
-/// How long a connection and its handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(2);
-/// How long until a node is dialled again: at first, and at most.
-const REDIAL: Duration = Duration::from_millis(100);
-const REDIAL_MAX: Duration = Duration::from_secs(1);
-/// The same for a node with another version of the protocol.
-const REDIAL_OTHER: Duration = Duration::from_secs(5);
-/// How long the address of this node is waited for.
-const LOOK: Duration = Duration::from_millis(500);
-/// Handshakes at one time: of addresses of nodes, and of others.
-const HANDSHAKES_MAX: usize = 16;
-const STRANGERS_MAX: usize = 8;
+/// Handshakes at one time.
+const HANDSHAKES: Rooms = Rooms {
+    nodes: 16,
+    strangers: 8,
+};
 /// How long a role that stops waits until the other nodes know it.
 const LEAVE: Duration = Duration::from_millis(300);
 
@@ -196,79 +185,54 @@ async fn ticks(shared: &Shared) {
 }
 
 /// Holds the connections to the nodes that the cluster names.
-async fn run(mut trusted: watch::Receiver<Option<Arc<Trusted>>>, shared: Arc<Shared>) {
-    let mut before = None;
+async fn run(mut known: Known, shared: Arc<Shared>) {
+    let mut places = Places::default();
     let mut tasks = JoinSet::new();
-    loop {
-        let now = trusted.borrow_and_update().clone();
-        let places = now
-            .as_ref()
-            .map(|now| (now.me.clone(), now.addresses.clone()));
-        // Another certificate alone is for the next connection.
-        if let Some(now) = now
-            && places != before
-        {
-            before = places;
-            // Those of before end.
-            tasks.shutdown().await;
-            for site in shared.all() {
-                let nodes = lock(&shared.nodes).clone().unwrap_or_default();
-                let why = "the nodes of the cluster have changed";
-                nodes.iter().for_each(|node| site.broke(node, why));
-            }
-            let others = now.addresses.keys().filter(|name| **name != now.me);
-            let others: BTreeSet<String> = others.cloned().collect();
-            for site in shared.all() {
-                site.set_peers(&others);
-            }
-            *lock(&shared.nodes) = Some(others.clone());
-            for node in others.into_iter().filter(|node| now.me < *node) {
-                let (trusted, shared) = (trusted.clone(), Arc::clone(&shared));
-                tasks.spawn(async move { dials(&trusted, &node, &shared).await });
-            }
-            let (trusted, shared) = (trusted.clone(), Arc::clone(&shared));
-            tasks.spawn(async move { listens(&trusted, &shared).await });
+    while let Some(now) = places.next(&mut known).await {
+        // Those of before end.
+        tasks.shutdown().await;
+        for site in shared.all() {
+            let nodes = lock(&shared.nodes).clone().unwrap_or_default();
+            let why = "the nodes of the cluster have changed";
+            nodes.iter().for_each(|node| site.broke(node, why));
         }
-        if trusted.changed().await.is_err() {
-            return;
+        let others = now.addresses.keys().filter(|name| **name != now.me);
+        let others: BTreeSet<String> = others.cloned().collect();
+        for site in shared.all() {
+            site.set_peers(&others);
         }
-    }
-}
-
-async fn within<T>(what: impl Future<Output = io::Result<T>>) -> Result<T, Broken> {
-    match timeout(HANDSHAKE, what).await {
-        Ok(done) => Ok(done?),
-        Err(_) => Err(Broken::Silent),
+        *lock(&shared.nodes) = Some(others.clone());
+        for node in others.into_iter().filter(|node| now.me < *node) {
+            let (known, shared) = (known.clone(), Arc::clone(&shared));
+            tasks.spawn(async move { dials(&known, &node, &shared).await });
+        }
+        let (known, shared) = (known.clone(), Arc::clone(&shared));
+        tasks.spawn(async move { listens(&known, &shared).await });
     }
 }
 
 /// Dials a node again and again.
-async fn dials(trusted: &watch::Receiver<Option<Arc<Trusted>>>, node: &str, shared: &Shared) {
-    let mut pause = REDIAL;
+async fn dials(known: &Known, node: &str, shared: &Shared) {
+    let mut pause = Pause::default();
     loop {
-        let now = trusted.borrow().clone();
+        let now = known.borrow().clone();
         let Some(now) = now else {
             return;
         };
         let turn = shared.turn(node);
         let own = turn.lock().await;
-        let broken = match dial(&now, node).await {
+        let broken = match dial(&PROTOCOL, &now, node).await {
             Ok(stream) => {
-                pause = REDIAL;
+                pause.connected();
                 lock(&shared.cut).remove(node);
                 session::run(shared, node, stream).await
             }
-            Err(broken) => broken,
+            Err(broken) => broken.into(),
         };
         // Before the next connection has its turn.
         tell(shared, node, &broken);
         drop(own);
-        tokio::time::sleep(match broken {
-            Broken::Version(_) => REDIAL_OTHER,
-            _ => pause,
-        })
-        .await;
-        pause = (pause * 2).min(REDIAL_MAX);
+        pause.after(broken.of_link()).await;
     }
 }
 
@@ -277,139 +241,35 @@ fn tell(shared: &Shared, node: &str, broken: &Broken) {
     let why = broken.to_string();
     for site in shared.all() {
         match broken {
-            Broken::Version(_) | Broken::Foreign | Broken::Left => site.left(node, &why),
-            _ => site.broke(node, &why),
+            Broken::Link {
+                link: nodes::Broken::Version { .. } | nodes::Broken::Foreign(_),
+            }
+            | Broken::Left => site.left(node, &why),
+            Broken::Link { .. } | Broken::Cut(_) => site.broke(node, &why),
         }
     }
-}
-
-type Dialled = tokio_rustls::client::TlsStream<TcpStream>;
-
-async fn dial(trusted: &Trusted, node: &str) -> Result<Dialled, Broken> {
-    let nowhere = || Broken::Cut("the cluster does not say where it is".to_owned());
-    let mut last = Err(nowhere());
-    for address in trusted.addresses_of(node) {
-        let at = SocketAddr::new(*address, PORT);
-        last = within(async {
-            let stream = TcpStream::connect(at).await?;
-            stream.set_nodelay(true)?;
-            // The certificate says which node it is, not an address.
-            let name = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
-            let connector = TlsConnector::from(Arc::clone(&trusted.client));
-            connector.connect(name, stream).await
-        })
-        .await;
-        if last.is_ok() {
-            break;
-        }
-    }
-    let mut stream = last?;
-    let is = name_of(trusted, stream.get_ref().1.peer_certificates());
-    if is.as_deref() != Some(node) {
-        let why = "its certificate is not that of this node".to_owned();
-        return Err(Broken::Refused(why));
-    }
-    session::greets(&mut stream).await?;
-    Ok(stream)
-}
-
-fn name_of(trusted: &Trusted, certificates: Option<&[CertificateDer<'_>]>) -> Option<String> {
-    (trusted.node_of)(certificates?.first()?)
 }
 
 /// Listens where the cluster reaches this node.
-async fn listens(trusted: &watch::Receiver<Option<Arc<Trusted>>>, shared: &Arc<Shared>) {
-    let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
-    let mut tasks = JoinSet::new();
-    loop {
-        let now = trusted.borrow().clone();
-        let Some(now) = now else {
-            return;
-        };
-        // An address may be late, or taken by a role that ends.
-        let listener = match bind(&now).await {
-            Ok(listener) => listener,
-            Err(error) => {
-                let why = language::reason(&error);
-                *lock(&shared.trouble) = format!("cannot listen at port {PORT}: {why}");
-                tokio::time::sleep(LOOK).await;
-                continue;
+async fn listens(known: &Known, shared: &Arc<Shared>) {
+    let trouble = |why: Option<String>| *lock(&shared.trouble) = why.unwrap_or_default();
+    let serves = |guest: Guest| {
+        let shared = Arc::clone(shared);
+        async move {
+            let me = guest.trusted.me.clone();
+            // The lesser name dials.
+            let may = |from: &str| from < me.as_str();
+            let answered = answer(&PROTOCOL, &guest.trusted, guest.stream, may).await;
+            drop(guest.place);
+            match answered {
+                Ok((stream, node)) => serve(&shared, &node, stream).await,
+                // Strangers, and connections that end.
+                Err((None, _)) => {}
+                Err((Some(node), broken)) => tell(&shared, &node, &broken.into()),
             }
-        };
-        lock(&shared.trouble).clear();
-        loop {
-            let Ok((stream, from)) = listener.accept().await else {
-                tokio::time::sleep(TICK).await;
-                continue;
-            };
-            while tasks.try_join_next().is_some() {}
-            let now = trusted.borrow().clone();
-            let Some(now) = now else {
-                return;
-            };
-            let room = match is_of_a_node(&now, from.ip()) {
-                true => &places,
-                false => &strangers,
-            };
-            let Ok(place) = Arc::clone(room).try_acquire_owned() else {
-                continue;
-            };
-            let shared = Arc::clone(shared);
-            tasks.spawn(async move {
-                let answered = answer(&now, stream).await;
-                drop(place);
-                match answered {
-                    Ok((stream, node)) => serve(&shared, &node, stream).await,
-                    // Strangers, and connections that end.
-                    Err((None, _)) => {}
-                    Err((Some(node), broken)) => tell(&shared, &node, &broken),
-                }
-            });
         }
-    }
-}
-
-fn is_of_a_node(trusted: &Trusted, from: IpAddr) -> bool {
-    let from = from.to_canonical();
-    let mut all = trusted.addresses.values().flatten();
-    all.any(|address| *address == from)
-}
-
-async fn bind(trusted: &Trusted) -> io::Result<TcpListener> {
-    let own = trusted.addresses_of(&trusted.me);
-    let Some(first) = own.first() else {
-        return Err(io::ErrorKind::AddrNotAvailable.into());
     };
-    // Those of tests are loopback ones, from which no way begins.
-    let mut mine = own.iter();
-    let mine = mine.find(|one: &&IpAddr| one.is_loopback() || is_mine(**one));
-    let at = SocketAddr::new(*mine.unwrap_or(&unspecified(*first)), PORT);
-    TcpListener::bind(at).await
-}
-
-type Answered = tokio_rustls::server::TlsStream<TcpStream>;
-
-/// Answers a connection; returns also the node that it is of. An error has it, where it is known.
-async fn answer(
-    trusted: &Trusted,
-    stream: TcpStream,
-) -> Result<(Answered, String), (Option<String>, Broken)> {
-    let unknown = |broken: Broken| (None, broken);
-    let acceptor = TlsAcceptor::from(Arc::clone(&trusted.server));
-    let accepted = within(async {
-        stream.set_nodelay(true)?;
-        acceptor.accept(stream).await
-    });
-    let mut stream = accepted.await.map_err(unknown)?;
-    let from = name_of(trusted, stream.get_ref().1.peer_certificates());
-    // The lesser name dials.
-    let from = from.filter(|from| *from < trusted.me);
-    let from = from.ok_or_else(|| unknown(Broken::Foreign))?;
-    match session::greets(&mut stream).await {
-        Ok(()) => Ok((stream, from)),
-        Err(broken) => Err((Some(from), broken)),
-    }
+    listen(PORT, known, HANDSHAKES, trouble, serves).await;
 }
 
 /// The life of a connection of another node. One before it ends: the node has dialled again.

@@ -1,15 +1,16 @@
-//! One connection to another node, from the greetings to its end. One side of it reads, the other one
+//! One connection to another node, from after the greetings to its end. One side of it reads, the other one
 //! writes; neither waits for the other.
 
 use super::Shared;
 use super::frame::{self, Broken, Frame};
 use crate::directory::Origin;
 use crate::site::Site;
+use nodes::frame::write;
 use part::lock;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 /// How long a node says nothing until it counts as gone, and how often one says that it is there.
@@ -33,21 +34,6 @@ struct Inner {
     theirs: BTreeMap<String, Origin>,
     /// The farms that both have: this node's, and the directory of the other one.
     linked: BTreeMap<String, (Arc<Site>, Origin)>,
-}
-
-/// Greets the other side, and is greeted.
-pub(super) async fn greets<S>(stream: &mut S) -> Result<(), Broken>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let greeted = timeout(SILENT, async {
-        stream.write_all(&frame::greeting()).await?;
-        stream.flush().await?;
-        let mut greeting = [0; 8];
-        stream.read_exact(&mut greeting).await?;
-        Ok::<_, Broken>(greeting)
-    });
-    frame::greeted(greeted.await.map_err(|_| Broken::Silent)??)
 }
 
 /// Shares the farms with a node until the connection ends.
@@ -108,7 +94,7 @@ impl Session<'_> {
     async fn reads(&self, from: &mut (impl AsyncRead + Unpin)) -> Result<(), Broken> {
         loop {
             let frame = timeout(SILENT, frame::read(from)).await;
-            match frame.map_err(|_| Broken::Silent)?? {
+            match frame.map_err(|_| Broken::silent())?? {
                 Frame::Farms(farms) => {
                     {
                         let mut inner = lock(&self.inner);
@@ -124,7 +110,7 @@ impl Session<'_> {
                     let site = linked.find(|(site, theirs)| *theirs == from && site.origin() == to);
                     if let Some((site, _)) = site {
                         let handled = site.handle(self.node, from, message);
-                        handled.map_err(|error| Broken::Refused(error.to_string()))?;
+                        handled.map_err(|error| Broken::refused(error.to_string()))?;
                     }
                 }
                 Frame::Ping => {}
@@ -143,7 +129,7 @@ impl Session<'_> {
             }
             let is_last = self.shared.leaves();
             let wrote = timeout(SILENT, self.write_all(to, &mut said, is_last)).await;
-            wrote.map_err(|_| Broken::Silent)??;
+            wrote.map_err(|_| Broken::silent())??;
             if is_last {
                 // The other side closes.
                 std::future::pending::<()>().await;
@@ -166,7 +152,7 @@ impl Session<'_> {
         if said.as_ref() != Some(&farms) {
             // Those that are new have to be ready for what comes then.
             self.reconcile();
-            frame::write(to, &Frame::Farms(farms.clone())).await?;
+            write(to, &Frame::Farms(farms.clone())).await?;
             *said = Some(farms);
         }
         let linked: Vec<_> = lock(&self.inner).linked.values().cloned().collect();
@@ -181,7 +167,7 @@ impl Session<'_> {
                     to: theirs,
                     message,
                 };
-                frame::write(to, &to_it).await?;
+                write(to, &to_it).await?;
             }
             // The rest is for the next time, which comes at once.
             if site.has_message(self.node) {
@@ -189,8 +175,8 @@ impl Session<'_> {
             }
         }
         let last = if is_last { Frame::Leave } else { Frame::Ping };
-        frame::write(to, &last).await?;
-        to.flush().await?;
+        write(to, &last).await?;
+        to.flush().await.map_err(nodes::Broken::from)?;
         Ok(())
     }
 }

@@ -1,0 +1,86 @@
+//! Connecting to a node.
+
+use crate::{Broken, Protocol, name_of, within};
+use rustls::pki_types::ServerName;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client};
+use wire::Trusted;
+
+/// How long until a node is dialled again: at first, and at most.
+const REDIAL: Duration = Duration::from_millis(100);
+const REDIAL_MAX: Duration = Duration::from_secs(1);
+/// The same for a node with another version of the protocol.
+const REDIAL_OTHER: Duration = Duration::from_secs(5);
+
+/// A connection to a node, which has greeted.
+pub type Dialled = client::TlsStream<TcpStream>;
+
+/// How long a node is left alone.
+#[derive(Debug)]
+pub struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Pause {
+        Pause(REDIAL)
+    }
+}
+
+impl Pause {
+    /// There was a connection.
+    pub fn connected(&mut self) {
+        self.0 = REDIAL;
+    }
+
+    /// Waits until the node is to be dialled again. `broken`: why there is no connection now, if it
+    /// was the network or the other program.
+    pub async fn after(&mut self, broken: Option<&Broken>) {
+        let pause = match broken {
+            Some(Broken::Version { .. }) => REDIAL_OTHER,
+            _ => self.0,
+        };
+        tokio::time::sleep(pause).await;
+        self.0 = (self.0 * 2).min(REDIAL_MAX);
+    }
+}
+
+/// Connects to a node, at the first of its addresses that answers.
+///
+/// # Errors
+/// It cannot be reached, is another one, or does not speak this protocol.
+pub async fn dial(protocol: &Protocol, trusted: &Trusted, node: &str) -> Result<Dialled, Broken> {
+    let mut stream = connect(trusted, node, protocol.port).await?;
+    protocol.greet(&mut stream).await?;
+    Ok(stream)
+}
+
+async fn connect(trusted: &Trusted, node: &str, port: u16) -> Result<Dialled, Broken> {
+    let nowhere = "the cluster does not say where it is".to_owned();
+    let mut last = Err(Broken::Refused(nowhere));
+    for address in trusted.addresses_of(node) {
+        let at = SocketAddr::new(*address, port);
+        last = within(async {
+            let stream = TcpStream::connect(at).await?;
+            stream.set_nodelay(true)?;
+            // The certificate says which node it is, not an address.
+            let name = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
+            let connector = TlsConnector::from(Arc::clone(&trusted.client));
+            connector.connect(name, stream).await
+        })
+        .await;
+        if last.is_ok() {
+            break;
+        }
+    }
+    let stream = last?;
+    let is = name_of(trusted, stream.get_ref().1.peer_certificates());
+    match is.as_deref() == Some(node) {
+        true => Ok(stream),
+        false => {
+            let why = "its certificate is not that of this node".to_owned();
+            Err(Broken::Refused(why))
+        }
+    }
+}

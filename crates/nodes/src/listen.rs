@@ -1,0 +1,140 @@
+//! Connections of other nodes.
+
+use crate::places::Known;
+use crate::{Broken, Protocol, name_of, within};
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_rustls::{TlsAcceptor, server};
+use wire::{Trusted, is_mine, unspecified};
+
+/// How long the address of this node is waited for.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long a listener rests when a connection cannot be accepted.
+const REST: Duration = Duration::from_millis(50);
+
+/// A connection of another node, which has greeted.
+pub type Answered = server::TlsStream<TcpStream>;
+
+/// How many connections there are at one time.
+#[derive(Clone, Copy, Debug)]
+pub struct Rooms {
+    /// Of addresses of nodes.
+    pub nodes: usize,
+    /// Of others.
+    pub strangers: usize,
+}
+
+/// Somebody who has connected. Dropping the place gives it to another one.
+#[derive(Debug)]
+pub struct Guest {
+    /// The connection, of which nothing is known.
+    pub stream: TcpStream,
+    /// What the cluster said of its nodes last.
+    pub trusted: Arc<Trusted>,
+    /// Its place among all.
+    pub place: OwnedSemaphorePermit,
+}
+
+/// Listens where the cluster reaches this node, and serves whom it accepts, until nobody knows of a cluster.
+/// `trouble`: why it cannot listen now; None: it does.
+pub async fn listen<S>(
+    port: u16,
+    known: &Known,
+    rooms: Rooms,
+    trouble: impl Fn(Option<String>),
+    serve: impl Fn(Guest) -> S,
+) where
+    S: Future<Output = ()> + Send + 'static,
+{
+    let nodes = Arc::new(Semaphore::new(rooms.nodes));
+    let strangers = Arc::new(Semaphore::new(rooms.strangers));
+    let mut tasks = JoinSet::new();
+    loop {
+        let now = known.borrow().clone();
+        let Some(now) = now else {
+            return;
+        };
+        // An address may be late, or taken by a role that ends.
+        let listener = match bind(&now, port).await {
+            Ok(listener) => listener,
+            Err(error) => {
+                let why = language::reason(&error);
+                trouble(Some(format!("cannot listen at port {port}: {why}")));
+                tokio::time::sleep(LOOK).await;
+                continue;
+            }
+        };
+        trouble(None);
+        loop {
+            let Ok((stream, from)) = listener.accept().await else {
+                tokio::time::sleep(REST).await;
+                continue;
+            };
+            while tasks.try_join_next().is_some() {}
+            let now = known.borrow().clone();
+            let Some(trusted) = now else {
+                return;
+            };
+            let room = match is_of_a_node(&trusted, from.ip()) {
+                true => &nodes,
+                false => &strangers,
+            };
+            if let Ok(place) = Arc::clone(room).try_acquire_owned() {
+                tasks.spawn(serve(Guest {
+                    stream,
+                    trusted,
+                    place,
+                }));
+            }
+        }
+    }
+}
+
+fn is_of_a_node(trusted: &Trusted, from: IpAddr) -> bool {
+    let from = from.to_canonical();
+    let mut all = trusted.addresses.values().flatten();
+    all.any(|address| *address == from)
+}
+
+async fn bind(trusted: &Trusted, port: u16) -> io::Result<TcpListener> {
+    let own = trusted.addresses_of(&trusted.me);
+    let Some(first) = own.first() else {
+        return Err(io::ErrorKind::AddrNotAvailable.into());
+    };
+    // Those of tests are loopback ones, from which no way begins.
+    let mut mine = own.iter();
+    let mine = mine.find(|one: &&IpAddr| one.is_loopback() || is_mine(**one));
+    let at = SocketAddr::new(*mine.unwrap_or(&unspecified(*first)), port);
+    TcpListener::bind(at).await
+}
+
+/// Answers a connection of a node that `may` connect; returns also its name. An error has it, where it is known.
+///
+/// # Errors
+/// It is no such node, or does not speak this protocol.
+pub async fn answer(
+    protocol: &Protocol,
+    trusted: &Trusted,
+    stream: TcpStream,
+    may: impl Fn(&str) -> bool,
+) -> Result<(Answered, String), (Option<String>, Broken)> {
+    let acceptor = TlsAcceptor::from(Arc::clone(&trusted.server));
+    let accepted = within(async {
+        stream.set_nodelay(true)?;
+        acceptor.accept(stream).await
+    });
+    let mut stream = accepted.await.map_err(|broken| (None, broken))?;
+    let from = name_of(trusted, stream.get_ref().1.peer_certificates());
+    let from = from.filter(|from| *from != trusted.me && may(from));
+    let from = from.ok_or((None, Broken::Foreign(protocol.of)))?;
+    match protocol.greet(&mut stream).await {
+        Ok(()) => Ok((stream, from)),
+        Err(broken) => Err((Some(from), broken)),
+    }
+}
