@@ -17,6 +17,7 @@ use aws_lc_rs::rand;
 use part::codec;
 use part::report::{Moment, Report};
 use part::state_file;
+use part::voice::write_error;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,6 +83,20 @@ struct State {
     portals: BTreeMap<String, session::Kept>,
 }
 
+/// What the role before has kept.
+fn read_state(kept: Option<&[u8]>) -> State {
+    let state = kept.map(codec::decode::<State>).transpose();
+    state.ok().flatten().unwrap_or_else(|| {
+        if kept.is_some() {
+            write_error(
+                "evenkeel: farm: what the role before has kept cannot be read: sessions are known again when \
+                 their users connect, and everybody signs in anew\n",
+            );
+        }
+        State::default()
+    })
+}
+
 impl Role {
     /// Starts with a payload, and with what the role before has kept.
     ///
@@ -89,8 +104,7 @@ impl Role {
     /// Why it cannot serve, in words.
     pub fn new(program: Program, payload: &[u8], kept: Option<&[u8]>) -> Result<Role, String> {
         let farms: Farms = codec::decode(payload).map_err(|error| error.to_string())?;
-        let state = kept.and_then(|kept| codec::decode::<State>(kept).ok());
-        let mut state = state.unwrap_or_default();
+        let mut state = read_state(kept);
         if state.key.len() != KEY_BYTES {
             state.key = vec![0; KEY_BYTES];
             rand::fill(&mut state.key)
@@ -229,8 +243,9 @@ impl Role {
             return;
         }
         self.portals.clone_from(&portals);
+        let count = self.farms.len();
         let farms =
-            { self.farms.iter() }.map(|(name, running)| (name.clone(), running.site.kept()));
+            { self.farms.iter() }.map(|(name, running)| (name.clone(), running.site.kept(count)));
         let state = State {
             key: self.key.clone(),
             farms: farms.collect(),

@@ -3,9 +3,9 @@
 //!
 //! - [`Protocol`] is the port, the greeting and the bounds of what is said there.
 //! - [`Places`] says when the nodes of the cluster have changed, so that connections restart.
-//! - [`dial`] connects to a node, and [`Pause`] says when it is dialled again.
-//! - [`listen`] accepts the connections of others, within bounds, and [`answer`] greets them.
-//! - [`frame`] is a value as bytes.
+//! - [`dial()`] connects to a node, and [`Pause`] says when it is dialled again.
+//! - [`listen()`] accepts the connections of others, within bounds, and [`answer`] greets them.
+//! - [`mod@frame`] is a value as bytes.
 //!
 //! Nothing here knows what is said, or which of two nodes dials.
 

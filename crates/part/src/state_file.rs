@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 
 /// The longest state that is written or read.
-pub const BYTES_MAX: usize = 1 << 20;
+pub const BYTES_MAX: usize = 32 << 20;
 
 /// Bytes of the length.
 const HEAD_BYTES: u64 = 8;

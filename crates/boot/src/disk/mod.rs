@@ -1,7 +1,7 @@
 //! What stores the sectors that machines use over the network, whatever they use it by.
 //!
 //! - [`device`] is what a disk can do, and [`storage`] what makes one.
-//! - [`file`] is a file or a block device, [`volume`] a volume that this node serves.
+//! - [`mod@file`] is a file or a block device, [`volume`] a volume that this node serves.
 //! - [`overlay`] is what one machine has changed of a disk that several use, and [`overlays`] those of all
 //!   machines of a disk.
 

@@ -474,6 +474,10 @@ impl World {
         node.agreement
             .directory
             .connected(id(user), &host, local_ms);
+        // It lasts long enough.
+        node.agreement
+            .directory
+            .proved(id(user), &host, local_ms);
         self.connections.push((user, at, host));
         if let Some(known) = self.known.get_mut(&user) {
             (known.author, known.changed_ms, known.last_ms) = (at, now_ms, now_ms);

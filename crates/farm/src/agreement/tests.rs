@@ -214,6 +214,7 @@ fn merges_come_to_the_same_in_any_order_and_number() {
             age_ms: 0,
             left_ms: 1_000,
             connections: 0,
+            is_proved: false,
         };
         let records: Vec<Record> = (0..8).map(|_| record(&mut random)).collect();
         let merged = |records: &[Record]| {
@@ -248,6 +249,7 @@ fn what_has_no_bounds_is_refused() {
         age_ms: 0,
         left_ms: 1,
         connections: 1,
+        is_proved: false,
     });
     let long = Record {
         host: "x".repeat(200),

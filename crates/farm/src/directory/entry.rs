@@ -50,6 +50,8 @@ pub struct Entry {
     pub until_ms: Option<u64>,
     /// Connections to the host that other directories carry.
     pub far: Vec<(Origin, u32)>,
+    /// A connection has lasted as only one with a session does. Anybody can give a name.
+    pub is_proved: bool,
 }
 
 impl Entry {
@@ -84,4 +86,7 @@ pub struct Record {
     pub left_ms: u64,
     /// Connections to the host that the sender carries.
     pub connections: u32,
+    /// A connection has lasted as only one with a session does.
+    #[serde(default)]
+    pub is_proved: bool,
 }

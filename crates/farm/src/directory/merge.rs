@@ -2,7 +2,7 @@
 //! commutative, associative and idempotent: of two decisions for a user the greater version holds.
 
 use super::entry::{Entry, Origin, Presence, Record, Version};
-use super::{Decision, Directory, NoHost, USERS_MAX, Why, why};
+use super::{Decision, Directory, NoHost, Why, why};
 use crate::user::UserId;
 
 /// A decision that other nodes have not confirmed yet.
@@ -62,8 +62,11 @@ impl Directory {
             host: entry.host.clone(),
             version: entry.version,
             age_ms: now_ms.saturating_sub(entry.since_ms),
-            left_ms: until_ms.map_or(self.settings.keep_ms, |until| until.saturating_sub(now_ms)),
+            left_ms: until_ms.map_or(self.keep_ms(entry.is_proved), |until| {
+                until.saturating_sub(now_ms)
+            }),
             connections: self.carried(id, &entry.host),
+            is_proved: entry.is_proved,
         })
     }
 
@@ -98,6 +101,7 @@ impl Directory {
             entry.name.clone_from(&record.name);
         }
         if is_same {
+            entry.is_proved |= record.is_proved;
             let until = now_ms.saturating_add(record.left_ms);
             entry.until_ms = entry.until_ms.map(|own| own.max(until));
         }
@@ -120,11 +124,7 @@ impl Directory {
             return Err(NoHost::Removed);
         }
         let before = self.leave(record.user);
-        if self.users.len() >= USERS_MAX {
-            // Who left the longest time ago comes back least probably.
-            let (_, oldest) = *self.due.first().ok_or(NoHost::Full)?;
-            self.forget(oldest);
-        }
+        self.make_room()?;
         let far = { before.as_ref() }.filter(|before| before.host == record.host);
         let mut entry = Entry {
             name: record.name.clone(),
@@ -133,6 +133,7 @@ impl Directory {
             presence: Presence::Pending,
             since_ms: now_ms.saturating_sub(record.age_ms),
             until_ms: Some(now_ms.saturating_add(record.left_ms)),
+            is_proved: record.is_proved || far.is_some_and(|before| before.is_proved),
             far: far.map(|before| before.far.clone()).unwrap_or_default(),
         };
         if let Some(from) = from {

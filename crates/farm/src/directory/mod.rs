@@ -29,8 +29,12 @@ use std::net::SocketAddr;
 
 /// How long a host is kept for a user who was sent there and has not come, milliseconds.
 pub const PENDING_MS: u64 = 60_000;
+/// How long a host is kept for a user whose connections were too short for a session, milliseconds.
+const SHORT_MS: u64 = 600_000;
 /// Users that are known at one time.
 pub const USERS_MAX: usize = 100_000;
+/// Those of them without a connection who had no session, as far as is known.
+const UNPROVED_MAX: usize = 20_000;
 
 /// What of a farm decides.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -126,6 +130,8 @@ pub struct Directory {
     users: BTreeMap<UserId, Entry>,
     /// When users without a connection are forgotten.
     due: BTreeSet<(u64, UserId)>,
+    /// Those of them who had no session, as far as is known.
+    unproved: BTreeSet<(u64, UserId)>,
     /// Connections that this node carries, by user and host.
     own: BTreeMap<UserId, Vec<(String, u32)>>,
     /// Users of whom other nodes do not know the newest yet, and the one from which it came.
@@ -228,7 +234,7 @@ impl Directory {
         });
         let (host, why, used, left_ms) = match of_token {
             // The session may be there.
-            Some(host) => (host, Why::Token, true, self.settings.keep_ms),
+            Some(host) => (host, Why::Token, true, self.keep_ms(false)),
             None => {
                 let (host, why) = self.choose(has_lost)?;
                 (host, why, false, PENDING_MS)
@@ -243,6 +249,7 @@ impl Directory {
             age_ms: 0,
             left_ms,
             connections: 0,
+            is_proved: false,
         };
         Ok(Proposal { record, why, over })
     }
@@ -326,6 +333,7 @@ impl Directory {
                 entry.version.used = true;
                 entry
             }
+            None if self.make_room().is_err() => return,
             None => Entry {
                 name: String::new(),
                 host: host.to_owned(),
@@ -334,10 +342,39 @@ impl Directory {
                 since_ms: now_ms,
                 until_ms: None,
                 far: Vec::new(),
+                is_proved: false,
             },
         };
         self.enter(id, entry, now_ms);
         self.touch(id, None);
+    }
+
+    /// A connection of the user to a host lasts as only one with a session does.
+    pub fn proved(&mut self, id: UserId, host: &str, now_ms: u64) {
+        let entry = self.users.get(&id);
+        if entry.is_some_and(|entry| entry.host == host && !entry.is_proved)
+            && let Some(entry) = self.leave(id)
+        {
+            let is_proved = true;
+            self.enter(id, Entry { is_proved, ..entry }, now_ms);
+            self.touch(id, None);
+        }
+    }
+
+    /// Forgets somebody, where there is no room for another user: one without a session, as far as is known,
+    /// or else the one who left the longest time ago.
+    fn make_room(&mut self) -> Result<(), NoHost> {
+        while self.unproved.len() >= UNPROVED_MAX
+            && let Some((_, oldest)) = self.unproved.first().copied()
+        {
+            self.forget(oldest);
+        }
+        if self.users.len() >= USERS_MAX {
+            let mut all = self.unproved.iter().chain(&self.due);
+            let (_, oldest) = *all.next().ok_or(NoHost::Full)?;
+            self.forget(oldest);
+        }
+        Ok(())
     }
 
     /// A connection of the user to a host ends; the session stays there.
@@ -400,6 +437,7 @@ impl Directory {
             .filter(|(until, _)| *until <= now_ms)
         {
             self.due.remove(&(until, id));
+            self.unproved.remove(&(until, id));
             self.forget(id);
         }
     }
@@ -409,6 +447,7 @@ impl Directory {
         let entry = self.users.remove(&id)?;
         if let Some(until) = entry.until_ms {
             self.due.remove(&(until, id));
+            self.unproved.remove(&(until, id));
         }
         if let Some(state) = self.hosts.get_mut(&entry.host) {
             state.counts.remove(entry.presence);
@@ -427,7 +466,7 @@ impl Directory {
         };
         let time_ms = match entry.presence {
             Presence::Connected(_) => None,
-            Presence::Left => Some(self.settings.keep_ms),
+            Presence::Left => Some(self.keep_ms(entry.is_proved)),
             Presence::Pending => Some(PENDING_MS),
         };
         entry.until_ms = time_ms.map(|time_ms| {
@@ -436,11 +475,22 @@ impl Directory {
         });
         if let Some(until) = entry.until_ms {
             self.due.insert((until, id));
+            if !entry.is_proved {
+                self.unproved.insert((until, id));
+            }
         }
         if let Some(state) = self.hosts.get_mut(&entry.host) {
             state.counts.add(entry.presence);
         }
         self.users.insert(id, entry);
+    }
+
+    /// How long a user without a connection is known, milliseconds.
+    pub fn keep_ms(&self, is_proved: bool) -> u64 {
+        match is_proved {
+            true => self.settings.keep_ms,
+            false => self.settings.keep_ms.min(SHORT_MS),
+        }
     }
 
     fn forget(&mut self, id: UserId) {

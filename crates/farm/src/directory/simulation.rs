@@ -182,6 +182,8 @@ impl World {
         }
         let id = User::named(&format!("user{user}")).expect("a name").id;
         self.directory.connected(id, &known.host, now_ms);
+        // It lasts long enough.
+        self.directory.proved(id, &known.host, now_ms);
         if let Some(known) = self.users.get_mut(&user) {
             known.connections += 1;
             known.has_been_there = true;

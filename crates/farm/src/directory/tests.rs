@@ -92,6 +92,7 @@ fn a_user_comes_back_to_the_session_until_it_is_over() {
     let mut directory = directory(Balance::Load, &[1, 1]);
     let host = logs_on(&mut directory, "anna", 0);
     let anna = user("ANNA@example.org");
+    directory.proved(anna.id, &host, 1);
     assert_eq!(directory.decide(&anna, 5).unwrap().why, Why::Connected);
     directory.ended(anna.id, &host, 10);
     let day = Sessions::default().keep_ms;
@@ -255,4 +256,51 @@ fn a_pending_logon_leaves_a_host_that_is_down_at_once() {
             ..
         }
     ));
+}
+
+#[test]
+fn names_that_anybody_gives_drive_no_session_out_and_have_a_bound() {
+    let mut directory = directory(Balance::Load, &[1, 1]);
+    let sessions: Vec<User> = ["anna", "bert", "cleo"].map(user).into();
+    for one in &sessions {
+        let host = logs_on(&mut directory, &one.name, 0);
+        directory.proved(one.id, &host, 0);
+        directory.ended(one.id, &host, 0);
+    }
+    let connected = user("dora");
+    logs_on(&mut directory, "dora", 0);
+    // Some end at once, others are only asked for, and all of them come later.
+    for number in 0..2 * UNPROVED_MAX {
+        let name = format!("invented{number}");
+        let user = user(&name);
+        let decision = directory.decide(&user, 1_000).unwrap();
+        if number % 2 == 0 {
+            directory.connected(user.id, &decision.host, 1_000);
+            directory.ended(user.id, &decision.host, 1_000);
+        }
+    }
+    assert_eq!(directory.users().count(), UNPROVED_MAX + 4);
+    for one in sessions.iter().chain([&connected]) {
+        assert!(directory.user(one.id).is_some(), "{}", one.name);
+    }
+    directory.expire(1_000 + SHORT_MS);
+    assert_eq!(directory.users().count(), 4);
+}
+
+#[test]
+fn a_connection_that_was_too_short_for_a_session_is_remembered_for_a_while() {
+    let mut directory = directory(Balance::Load, &[1, 1]);
+    let anna = user("anna");
+    let host = logs_on(&mut directory, "anna", 0);
+    directory.ended(anna.id, &host, 0);
+    let known = directory.known(anna.id, "anna", SHORT_MS - 1).unwrap();
+    assert_eq!((known.host, known.why), (host.clone(), Why::Session));
+    // In a session, until it is over.
+    directory.connected(anna.id, &host, SHORT_MS - 1);
+    directory.proved(anna.id, &host, SHORT_MS - 1);
+    directory.ended(anna.id, &host, SHORT_MS - 1);
+    assert!(directory.known(anna.id, "anna", 2 * SHORT_MS).is_some());
+    directory.connected(anna.id, &host, 2 * SHORT_MS);
+    directory.ended(anna.id, &host, 2 * SHORT_MS);
+    assert!(directory.known(anna.id, "anna", 4 * SHORT_MS).is_some());
 }

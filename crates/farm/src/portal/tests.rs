@@ -454,6 +454,7 @@ fn the_list_names_the_session_of_its_user() {
         "{}",
         list.text()
     );
+    bed.portal.site.proves(number);
     bed.portal.site.ends(number);
     let list = bed.get("/", &[("cookie", &anna)]);
     assert!(

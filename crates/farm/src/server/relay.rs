@@ -6,6 +6,7 @@ use rustix::net::sockopt;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,6 +18,10 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// How long one side may take to end when the other one has.
 const END_LIMIT: Duration = Duration::from_secs(2);
+/// A connection has a session when it has lasted so long, and its host has sent so much: a login that
+/// fails, or a screen that asks for a name, ends before, or is less.
+const SESSION: Duration = Duration::from_secs(30);
+const SESSION_BYTES: u64 = 32 << 10;
 /// Bytes of each direction under way.
 const BUFFER_BYTES: usize = 16 << 10;
 /// A peer is gone when it shows no sign of life for so long: idle time, then probes.
@@ -71,9 +76,23 @@ pub(super) async fn route(
         number: site.begins(routed, place.from, place.by_gateway),
     };
     if client.write_all(&answer).await.is_ok() {
-        carry(&mut client, &mut host).await;
+        let sent = AtomicU64::new(0);
+        tokio::select! {
+            () = carry(&mut client, &mut host, &sent) => {}
+            () = proves(&begun, &sent) => {}
+        }
     }
     drop(begun);
+}
+
+/// Says when the connection has a session. It does not end.
+async fn proves(begun: &Begun<'_>, sent: &AtomicU64) {
+    tokio::time::sleep(SESSION).await;
+    while sent.load(Ordering::Relaxed) < SESSION_BYTES {
+        tokio::time::sleep(SESSION / 10).await;
+    }
+    begun.site.proves(begun.number);
+    std::future::pending().await
 }
 
 /// Connects to a host and sends it the request; returns what it answers first.
@@ -128,12 +147,14 @@ async fn gone(client: &TcpStream) {
     }
 }
 
-/// Carries bytes both ways until both sides have ended, or one of them a while ago.
-async fn carry(client: &mut TcpStream, host: &mut TcpStream) {
+/// Carries bytes both ways until both sides have ended, or one of them a while ago. `sent`: bytes of the host.
+async fn carry(client: &mut TcpStream, host: &mut TcpStream, sent: &AtomicU64) {
     let ((mut from_client, mut to_client), (mut from_host, mut to_host)) =
         (client.split(), host.split());
-    let up = pump(&mut from_client, &mut to_host);
-    let down = pump(&mut from_host, &mut to_client);
+    let up = pump(&mut from_client, &mut to_host, |_| ());
+    let down = pump(&mut from_host, &mut to_client, |bytes| {
+        sent.fetch_add(bytes, Ordering::Relaxed);
+    });
     tokio::pin!(up, down);
     // What is cut off then is of nobody.
     let _ = tokio::select! {
@@ -142,7 +163,7 @@ async fn carry(client: &mut TcpStream, host: &mut TcpStream) {
     };
 }
 
-async fn pump<R, W>(from: &mut R, to: &mut W)
+async fn pump<R, W>(from: &mut R, to: &mut W, mut count: impl FnMut(u64))
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -152,6 +173,7 @@ where
         if to.write_all(&bytes[..read]).await.is_err() {
             return;
         }
+        count(read as u64);
     }
     // The other side may be gone already.
     let _ = to.shutdown().await;

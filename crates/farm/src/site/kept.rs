@@ -1,15 +1,15 @@
 //! What the role after this one has to know of a farm: who has which host, and what operators drained.
 
 use super::Site;
-use crate::directory::{Entry, Order, Origin, Presence, Version};
+use crate::directory::{self, Entry, Order, Origin, Presence, Version};
 use crate::user::{ID_BYTES, UserId};
 use part::lock;
 use part::report::Moment;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Users that are kept of one farm: as many as a state file has room for.
-const USERS_MAX: usize = 8_000;
+/// Users that are kept of all farms together: as many as a state file has room for.
+const USERS_MAX: usize = 2 * directory::USERS_MAX;
 
 /// A farm.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
@@ -25,7 +25,8 @@ pub struct Kept {
     pub orders: BTreeMap<String, Order>,
 }
 
-/// A user: the identity, the name, the host, since when and until when, milliseconds of the boot clock.
+/// A user: the identity, the name, the host, since when and until when, milliseconds of the boot clock, and
+/// whether there was a session.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct KeptUser(
     #[serde(with = "serde_bytes")] pub [u8; ID_BYTES],
@@ -33,6 +34,7 @@ pub struct KeptUser(
     pub String,
     pub u64,
     pub u64,
+    #[serde(default)] pub bool,
 );
 
 impl Site {
@@ -41,19 +43,19 @@ impl Site {
         std::mem::take(&mut lock(&self.inner).has_changed)
     }
 
-    /// What has to be kept. Without the role there is no connection, so each user has left.
-    pub fn kept(&self) -> Kept {
+    /// What has to be kept, if there are so many farms. Without the role there is no connection, so each
+    /// user has left.
+    pub fn kept(&self, farms: usize) -> Kept {
         let inner = lock(&self.inner);
-        let until = Moment::now()
-            .boottime_ms
-            .saturating_add(inner.farm.sessions.keep_ms);
+        let now_ms = Moment::now().boottime_ms;
         let directory = &inner.agreement.directory;
         let hosts = directory.hosts().filter(|(_, state)| state.is_ordered);
         let mut users: Vec<(KeptUser, (u64, u64, u64))> = { directory.users() }
             // Who is only on the way comes again.
             .filter(|(_, entry)| entry.presence != Presence::Pending)
             .map(|(id, entry)| {
-                let until = entry.until_ms.unwrap_or(until);
+                let keep_ms = directory.keep_ms(entry.is_proved);
+                let until = entry.until_ms.unwrap_or(now_ms.saturating_add(keep_ms));
                 let version = &entry.version;
                 let user = KeptUser(
                     id.0,
@@ -61,13 +63,16 @@ impl Site {
                     entry.host.clone(),
                     entry.since_ms,
                     until,
+                    entry.is_proved,
                 );
                 let version = (version.generation, version.clock, version.origin.0);
                 (user, version)
             })
             .collect();
-        users.sort_by_key(|(KeptUser(.., until), _)| std::cmp::Reverse(*until));
-        users.truncate(USERS_MAX);
+        users.sort_by_key(|(KeptUser(.., until, is_proved), _)| {
+            std::cmp::Reverse((*is_proved, *until))
+        });
+        users.truncate(USERS_MAX / farms.max(1));
         let (users, versions) = users.into_iter().unzip();
         Kept {
             drained: hosts.map(|(name, _)| name.to_owned()).collect(),
@@ -89,7 +94,7 @@ impl Site {
         }
         let now_ms = Moment::now().boottime_ms;
         let mut versions = kept.versions.into_iter();
-        for KeptUser(id, name, host, since_ms, until_ms) in kept.users {
+        for KeptUser(id, name, host, since_ms, until_ms, is_proved) in kept.users {
             let (generation, clock, origin) = versions.next().unwrap_or_default();
             let entry = Entry {
                 name,
@@ -104,6 +109,7 @@ impl Site {
                 since_ms,
                 until_ms: Some(until_ms),
                 far: Vec::new(),
+                is_proved,
             };
             directory.restore(UserId(id), entry, now_ms);
         }

@@ -220,6 +220,17 @@ impl Site {
         number
     }
 
+    /// A connection lasts as only one with a session does.
+    pub fn proves(&self, number: u64) {
+        let mut inner = lock(&self.inner);
+        if let Some(Client { user, host, .. }) = inner.clients.get(&number).cloned() {
+            let now_ms = Moment::now().boottime_ms;
+            inner.agreement.directory.proved(user, &host, now_ms);
+            inner.has_changed = true;
+            self.ring();
+        }
+    }
+
     /// A connection has ended.
     pub fn ends(&self, number: u64) {
         let mut inner = lock(&self.inner);

@@ -231,7 +231,7 @@ impl Site {
         let inner = lock(&self.inner);
         let entry = inner.agreement.directory.user(user)?;
         let now_ms = Moment::now().boottime_ms;
-        let keep_ms = inner.farm.sessions.keep_ms;
+        let keep_ms = inner.agreement.directory.keep_ms(entry.is_proved);
         let left_ms = match (entry.presence, entry.until_ms) {
             (Presence::Left, Some(until)) => {
                 Some(keep_ms.saturating_sub(until.saturating_sub(now_ms)))

@@ -5,7 +5,7 @@
 //! - [`control`] is such a method as the files name it, the command of each action, and what its end means.
 //! - [`child`] runs a command without waiting for it.
 //! - [`ask`] runs one and waits, for commands of an operator.
-//! - [`line`] reads a method from a line of a file.
+//! - [`mod@line`] reads a method from a line of a file.
 //!
 //! It never decides when a machine is switched.
 
