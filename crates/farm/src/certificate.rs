@@ -6,6 +6,8 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::sync::Arc;
+use tls::certificate::Certificate;
+use tls::describe::time;
 
 /// Reads a certificate with its issuers and its key, PEM.
 ///
@@ -41,6 +43,20 @@ pub fn channels(pem: &[u8]) -> Arc<[[u8; 16]]> {
     };
     let hash = |algorithm| channel_hash(digest(algorithm, &certificate).as_ref());
     [&SHA256, &SHA384, &SHA512].map(hash).into()
+}
+
+/// What is wrong with the time of the first certificate of a file, in words; None: nothing.
+pub fn untimely(pem: &[u8], now_s: i64) -> Option<String> {
+    let first = CertificateDer::pem_slice_iter(pem).next()?.ok()?;
+    let fields = Certificate::parse(&first)?;
+    if fields.not_after_s < now_s {
+        Some(format!("the certificate expired on {}", time(fields.not_after_s)))
+    } else if fields.not_before_s > now_s {
+        let from = time(fields.not_before_s);
+        Some(format!("the certificate is not valid before {from}"))
+    } else {
+        None
+    }
 }
 
 /// Whether the first certificate of a file is valid for a name.

@@ -146,6 +146,11 @@ pub(super) fn certificate_of(
         let told = told.label("clients show a warning, or refuse");
         context.tell(told.also(span, "the name that clients have"));
     }
+    if let Some(told) = certificate::untimely(&pem, tls::certified::now_s()) {
+        let told = Diagnostic::warning(&codes::CERTIFICATE_TIME, bind.file.span, told);
+        let told = told.label("clients show a warning, or refuse");
+        context.tell(told.help("renew it, or check the clock of this machine"));
+    }
     Some(pem)
 }
 

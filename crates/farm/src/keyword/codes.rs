@@ -43,6 +43,9 @@ language::codes! {
         "The certificate of a `bind` line is not valid for the `name` of the farm, or that of a `web` line for the name of the \
          gateway. Clients that connect to this name show a \
          warning, or refuse. Use a certificate that has the name among its alternative names.";
+    CERTIFICATE_TIME = "W0996", "certificate not currently valid",
+        "The certificate of a `bind` or `web` line has expired, or is not valid yet: clients show a warning, or refuse. \
+         Renew it, or check the clock of this machine.";
     NO_USER = "E0985", "line for a user or a group that is unknown",
         "A line `users`, `app`, `desktop`, `second-factor` or `pam` names a user or a group that neither the `userlist` nor the \
          lines `pam` have. The nearest name is shown.";

@@ -19,6 +19,8 @@ fn outside() -> Outside {
         ..Leaf::default()
     };
     let bundle = authority.issue(&leaf).unwrap().bundle();
+    let late = authority.issue(&leaf.clone().expired()).unwrap().bundle();
+    let early = authority.issue(&leaf.clone().not_yet_valid()).unwrap().bundle();
     let mut prepared = Prepared::new("version 1");
     let files = [
         ("/desktop.pem", bundle.into_bytes()),
@@ -26,6 +28,8 @@ fn outside() -> Outside {
             "/etc/evenkeel/desktop.pem",
             authority.issue(&leaf).unwrap().bundle().into_bytes(),
         ),
+        ("/late.pem", late.into_bytes()),
+        ("/early.pem", early.into_bytes()),
         ("/farm.key", vec![7; 32]),
         ("/etc/evenkeel/farm.key", vec![7; 32]),
         ("/short.key", vec![7; 31]),
@@ -365,4 +369,15 @@ fn every_example_loads() {
         let told = render::concise(&loaded.sources, &loaded.diagnostics, true);
         assert_eq!(told, "", "{}", row.name);
     }
+}
+
+#[test]
+fn certificates_that_are_not_valid_now_are_told_of_clients_and_of_browsers() {
+    let host = "host ts1 10.0.0.11";
+    let late = told(&["bind 127.0.0.1:3389 crt /late.pem", host], LoadOptions::default());
+    let begin = "site.cfg:2:29: warning[W0996]: the certificate expired on ";
+    assert!(late.starts_with(begin), "{late}");
+    let web = ["web 127.0.0.1:443 crt /early.pem", GATEWAY, "users operators"];
+    let early = with(&web);
+    assert!(early.contains("warning[W0996]: the certificate is not valid before "), "{early}");
 }
