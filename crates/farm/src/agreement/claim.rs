@@ -26,6 +26,10 @@ impl Claim {
         self.logons.push(waiting);
     }
 
+    pub(super) fn proposal(&self) -> &Proposal {
+        &self.proposal
+    }
+
     pub(super) fn due_ms(&self) -> u64 {
         self.due_ms
     }
@@ -83,9 +87,9 @@ impl Agreement {
         let Some(origin) = self.origin_of(node) else {
             return;
         };
-        // Two claims that cross: both sides know which one holds.
-        let own = self.claims.get(&record.user);
-        let own = own.map(|claim| &claim.proposal.record);
+        // Two claims that cross and give up the same: both sides know which one holds.
+        let own = self.claims.get(&record.user).map(Claim::proposal);
+        let own = own.filter(|own| own.over == over).map(|own| &own.record);
         let key = |record: &Record| (record.version, record.host.clone());
         let entry = self.directory.user(record.user);
         let is_news = entry.is_some_and(|entry| Some(entry.version) > over);
@@ -96,7 +100,9 @@ impl Agreement {
             let record = own.clone();
             return self.send(node, Message::Reply { number, record });
         }
-        let reply = match self.directory.judge(record, over, origin, now_ms) {
+        let leaves = self.is_leaving(record.user);
+        let judged = self.directory.judge(record, (over, leaves), origin, now_ms);
+        let reply = match judged {
             Some(held) => {
                 if held.version.clock == record.version.clock
                     && held.version.origin == record.version.origin
@@ -176,6 +182,13 @@ impl Agreement {
 
     /// All nodes have taken the decision over.
     fn confirmed(&mut self, claim: Claim, now_ms: u64) {
+        let Proposal { record, over, .. } = &claim.proposal;
+        let held = self.directory.user(record.user);
+        if held.is_some_and(|held| Some(held.version) > *over && held.version < record.version) {
+            // The user has come to the host that the claim gives up: a session is there.
+            self.directory.raise(record.user, record.version, now_ms);
+            return self.resolve(claim, now_ms);
+        }
         let decided = self.decide_alone(&claim.proposal, now_ms);
         let mut logons = claim.logons.into_iter();
         // A reload may have removed the host meanwhile; then all of them get another one.
@@ -232,11 +245,9 @@ impl Agreement {
     pub(super) fn reclaim(&mut self) {
         for claim in std::mem::take(&mut self.claims).into_values() {
             self.directory.has_claimed(&claim.proposal.record.host);
-            let mut proposal = Some(claim.proposal);
-            for mut waiting in claim.logons {
-                waiting.proposal = proposal.take();
-                self.waiting.push(waiting);
-            }
+            self.unsettled
+                .insert(claim.proposal.record.user, claim.proposal);
+            self.waiting.extend(claim.logons);
         }
     }
 

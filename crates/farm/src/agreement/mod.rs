@@ -60,8 +60,6 @@ pub enum Outcome {
 struct Waiting {
     logon: Logon,
     ticket: u64,
-    /// What was proposed for it before a connection broke: another node may have taken it over.
-    proposal: Option<Proposal>,
 }
 
 /// The directory of this node, and how it stands with the others.
@@ -73,6 +71,9 @@ pub struct Agreement {
     /// Until when the names of the other nodes are waited for.
     start_until_ms: Option<u64>,
     claims: BTreeMap<UserId, Claim>,
+    /// Proposals whose claims ended with a connection: another node may have taken them over. A logon
+    /// of each of these users waits.
+    unsettled: BTreeMap<UserId, Proposal>,
     waiting: Vec<Waiting>,
     resolved: Vec<(u64, Result<Decision, NoHost>)>,
     /// Connections that are to be given up, and why.
@@ -123,11 +124,7 @@ impl Agreement {
         }
         self.next += 1;
         let ticket = self.next;
-        let waiting = Waiting {
-            logon,
-            ticket,
-            proposal: None,
-        };
+        let waiting = Waiting { logon, ticket };
         match self.attempt(waiting, now_ms) {
             Some((_, decided)) => Outcome::Decided(decided),
             None => Outcome::Waits(ticket),
@@ -162,7 +159,13 @@ impl Agreement {
             self.waiting.push(waiting);
             return None;
         }
-        if let Some(decision) = self.directory.known(id, &waiting.logon.name, now_ms) {
+        if !self.is_leaving(id)
+            && let Some(decision) = self.directory.known(id, &waiting.logon.name, now_ms)
+        {
+            if let Some(before) = self.unsettled.remove(&id) {
+                // Another node may have taken it over: what this logon gets has to hold there, too.
+                self.directory.raise(id, before.record.version, now_ms);
+            }
             return Some((ticket, Ok(decision)));
         }
         if let Some(claim) = self.claims.get_mut(&id) {
@@ -193,21 +196,27 @@ impl Agreement {
         !self.peers.values().any(Peer::is_synced)
     }
 
-    /// What was proposed before for a logon, where it still holds, or else something new.
+    /// Whether this node asks the others to give up the decision for a user that it has. Then that is
+    /// no answer, also if its host takes users again: they may have taken over the one that comes.
+    fn is_leaving(&self, id: UserId) -> bool {
+        let held = self.directory.user(id).map(|entry| entry.version);
+        let claim = self.claims.get(&id).map(Claim::proposal);
+        held.is_some() && claim.is_some_and(|proposal| proposal.over == held)
+    }
+
+    /// What was proposed before for a user, where it still holds, or else something new.
     fn proposal(&mut self, waiting: &Waiting, now_ms: u64) -> Result<Proposal, NoHost> {
-        let known = self.directory.user(waiting.logon.user);
-        let over = known.map(|entry| entry.version);
-        let before = waiting.proposal.as_ref();
-        let before = before.filter(|before| {
+        let logon = &waiting.logon;
+        let over = self.directory.user(logon.user).map(|entry| entry.version);
+        let before = self.unsettled.remove(&logon.user).filter(|before| {
             let mut hosts = self.directory.hosts();
             let mut takes =
                 |host: &str| hosts.any(|(name, state)| name == host && !state.is_down());
             before.over == over && takes(&before.record.host)
         });
         match before {
-            Some(before) => Ok(before.clone()),
+            Some(before) => Ok(before),
             None => {
-                let logon = &waiting.logon;
                 let who = (logon.user, logon.name.as_str());
                 self.directory.propose(who, logon.hint, now_ms)
             }

@@ -75,6 +75,8 @@ struct World {
     known: BTreeMap<u64, Known>,
     connections: Vec<(u64, usize, String)>,
     down: [BTreeMap<String, u64>; 2],
+    /// When a node last saw each host come up.
+    up_ms: BTreeMap<String, u64>,
     agreed_ms: Option<u64>,
     defect: Option<Defect>,
 }
@@ -103,6 +105,7 @@ impl World {
             known: BTreeMap::new(),
             connections: Vec::new(),
             down: [BTreeMap::new(), BTreeMap::new()],
+            up_ms: BTreeMap::new(),
             agreed_ms: None,
             defect,
         };
@@ -391,14 +394,16 @@ impl World {
     /// Whether the user may have another host than the one that is known.
     fn may_move(&self, at: usize, known: &Known) -> bool {
         let has = |farm: &Farm| farm.hosts.contains_key(&known.host);
-        // It is down somewhere, or one node has removed it.
+        // It is down somewhere, or was when a claim began, or one node has removed it.
         let is_down = self.down.iter().any(|down| down.contains_key(&known.host));
+        let up_ms = self.up_ms.get(&known.host);
+        let was_down = up_ms.is_some_and(|up_ms| self.now_ms < up_ms + CLAIM_MS);
         let is_removed = !self.farms.iter().all(has);
         let other = 1 - at;
         let agrees =
             { self.nodes[at].as_ref() }.is_some_and(|node| !node.agreement.synced().is_empty());
         let knows = known.by.contains(&at) || agrees && known.by.contains(&other);
-        is_down || is_removed || !knows
+        is_down || was_down || is_removed || !knows
     }
 
     fn decided(
@@ -502,9 +507,9 @@ impl World {
         }
     }
 
-    fn crash(&mut self, at: usize, has_state: bool) {
+    fn crash(&mut self, at: usize, has_state: bool) -> Result<(), String> {
         let Some(node) = self.nodes[at].take() else {
-            return;
+            return Ok(());
         };
         self.close(at, "crash");
         let now_ms = self.now_ms;
@@ -527,24 +532,22 @@ impl World {
                 known.by.retain(|one| *one == at);
             }
         }
-        self.start_later(at, has_state.then_some(node.agreement));
+        self.start_later(at, has_state.then_some(node.agreement))
     }
 
-    fn start_later(&mut self, at: usize, before: Option<Agreement>) {
+    fn start_later(&mut self, at: usize, before: Option<Agreement>) -> Result<(), String> {
         // The rest of the history goes on meanwhile, for up to some seconds.
         let ms = self.random.below(3_000);
         let until = self.now_ms + ms;
         while self.now_ms < until {
             if self.random.once_in(40) {
                 let (user, routes) = (self.random.below(USERS), self.random.percent(60));
-                // A finding of this time is one of the next step.
-                let _ = self.logs_on(1 - at, user, routes);
+                self.logs_on(1 - at, user, routes)?;
             }
-            if self.slice().is_err() {
-                break;
-            }
+            self.slice()?;
         }
         self.start(at, before);
+        Ok(())
     }
 
     fn step(&mut self) -> Result<(), String> {
@@ -568,8 +571,8 @@ impl World {
             850..860 => self.drains(at, &host),
             860..870 => self.is_cut = true,
             870..900 => self.is_cut = false,
-            900..906 => self.crash(at, true),
-            906..910 => self.crash(at, false),
+            900..906 => self.crash(at, true)?,
+            906..910 => self.crash(at, false)?,
             910..920 => self.reload(at),
             920..925 if !self.is_cut => {
                 self.run(3_000)?;
@@ -600,7 +603,10 @@ impl World {
             let since_ms = self.now_ms;
             match is_down {
                 true => drop(self.down[at].entry(host.to_owned()).or_insert(since_ms)),
-                false => drop(self.down[at].remove(host)),
+                false if self.down[at].remove(host).is_some() => {
+                    self.up_ms.insert(host.to_owned(), since_ms);
+                }
+                false => {}
             }
             if let Some(node) = &mut self.nodes[at] {
                 let since_ms = since_ms + node.offset_ms;
@@ -643,8 +649,14 @@ impl World {
             node.agreement.directory.configure(&farm);
             node.agreement.reopen();
         }
-        for down in &mut self.down {
-            down.remove("ts9");
+        // Also a node that has the host from the other one's configuration checks it.
+        for (down, node) in self.down.iter_mut().zip(&mut self.nodes) {
+            if down.remove("ts9").is_some() {
+                self.up_ms.insert("ts9".to_owned(), self.now_ms);
+            }
+            if let Some(node) = node {
+                node.agreement.directory.checked("ts9", Health::Up);
+            }
         }
         // Its users are free on a node that knows nobody with this host.
         let of_it = self.known.values_mut().filter(|known| known.host == "ts9");

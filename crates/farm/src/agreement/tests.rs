@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::Balance;
 use crate::directory::tests::farm;
-use crate::directory::{Presence, Record, Version, Why};
+use crate::directory::{Health, Presence, Record, Version, Why};
 use crate::user::User;
 use lab::Random;
 
@@ -302,4 +302,124 @@ fn logons_at_once_are_shared_evenly_while_the_other_node_is_asked() {
     pair[0].request(logon("zoe"), 2);
     pair[0].broke("beta", "reset", 2);
     assert!(pair[0].directory.hosts().all(|(_, host)| host.claimed == 0));
+}
+
+/// Anna is on the way to ts1, which is down; alpha claims ts2 for her, and beta has taken that over.
+fn with_claim() -> [Agreement; 2] {
+    let mut pair = pair();
+    pair[0].request(logon("anna"), 1);
+    exchange(&mut pair, 1);
+    assert_eq!(resolved(&mut pair[0])[0].0, "ts1");
+    for one in &mut pair {
+        one.directory.checked("ts1", Health::Down { since_ms: 2 });
+    }
+    assert!(matches!(
+        pair[0].request(logon("anna"), 2),
+        Outcome::Waits(_)
+    ));
+    let claim = pair[0].next_message("beta", [0; 8], 2).unwrap();
+    pair[1].handle("alpha", claim, 2).unwrap();
+    pair
+}
+
+#[test]
+fn a_host_that_is_up_again_is_no_answer_while_a_claim_leaves_it() {
+    let mut pair = with_claim();
+    for one in &mut pair {
+        one.directory.checked("ts1", Health::Up);
+    }
+    assert!(matches!(
+        pair[0].request(logon("anna"), 3),
+        Outcome::Waits(_)
+    ));
+    assert_eq!(host(pair[1].request(logon("anna"), 3)), "ts2");
+    exchange(&mut pair, 3);
+    let hosts = resolved(&mut pair[0]).into_iter().map(|(host, _)| host);
+    assert_eq!(hosts.collect::<Vec<_>>(), ["ts2", "ts2"]);
+}
+
+#[test]
+fn an_answer_after_a_claim_that_broke_holds_on_both_nodes() {
+    let mut pair = with_claim();
+    for one in &mut pair {
+        one.directory.checked("ts1", Health::Up);
+    }
+    pair[0].broke("beta", "reset", 3);
+    assert_eq!(host(pair[0].request(logon("anna"), 4)), "ts1");
+    // Beta has taken over ts2.
+    assert_eq!(host(pair[1].request(logon("anna"), 4)), "ts2");
+    link(&mut pair, 5);
+    exchange(&mut pair, 5);
+    for one in &mut pair {
+        assert_eq!(host(one.request(logon("anna"), 6)), "ts1");
+    }
+}
+
+#[test]
+fn of_two_claims_that_cross_one_holds_though_the_host_before_is_up_again() {
+    let mut pair = pair();
+    for one in &mut pair {
+        one.directory.configure(&farm(Balance::Load, &[1, 1, 1]));
+    }
+    pair[0].request(logon("anna"), 1);
+    exchange(&mut pair, 1);
+    assert_eq!(resolved(&mut pair[0])[0].0, "ts1");
+    for one in &mut pair {
+        one.directory.checked("ts1", Health::Down { since_ms: 2 });
+    }
+    pair[1].directory.drain("ts2", true);
+    for one in &mut pair {
+        assert!(matches!(one.request(logon("anna"), 2), Outcome::Waits(_)));
+    }
+    for one in &mut pair {
+        one.directory.checked("ts1", Health::Up);
+    }
+    exchange(&mut pair, 3);
+    let hosts = [0, 1].map(|at| resolved(&mut pair[at])[0].0.clone());
+    assert_eq!(hosts[0], hosts[1]);
+    assert_ne!(hosts[0], "ts1");
+}
+
+#[test]
+fn a_user_who_comes_to_the_host_that_a_claim_leaves_stays_there_on_both_nodes() {
+    let mut pair = with_claim();
+    let anna = logon("anna").user;
+    pair[0].directory.connected(anna, "ts1", 3);
+    exchange(&mut pair, 3);
+    assert_eq!(resolved(&mut pair[0])[0].0, "ts1");
+    for one in &pair {
+        let entry = one.directory.user(anna).unwrap();
+        assert_eq!(
+            (entry.host.as_str(), entry.presence),
+            ("ts1", Presence::Connected(1))
+        );
+    }
+}
+
+#[test]
+fn connections_that_outlive_the_removal_of_their_host_count_on_both_nodes() {
+    let mut pair = pair();
+    let three = farm(Balance::Load, &[1, 1, 9]);
+    for one in &mut pair {
+        one.directory.configure(&three);
+        one.reopen();
+    }
+    pair[0].request(logon("anna"), 1);
+    exchange(&mut pair, 1);
+    let anna = logon("anna").user;
+    pair[0].directory.connected(anna, "ts3", 2);
+    exchange(&mut pair, 2);
+    pair[0].broke("beta", "reset", 3);
+    pair[1].broke("alpha", "reset", 3);
+    // Removed and added again at alpha, while beta knows the session.
+    pair[0].directory.set_far("beta", Vec::new());
+    pair[0].directory.configure(&farm(Balance::Load, &[1, 1]));
+    assert!(pair[0].directory.user(anna).is_none());
+    pair[0].directory.configure(&three);
+    link(&mut pair, 4);
+    exchange(&mut pair, 4);
+    for one in &pair {
+        let entry = one.directory.user(anna).unwrap();
+        assert_eq!(entry.presence, Presence::Connected(1));
+    }
 }

@@ -142,27 +142,28 @@ impl Directory {
         if entry.name.is_empty() {
             entry.name = before.map(|before| before.name).unwrap_or_default();
         }
-        let is_new = self.carried(record.user, &entry.host) > 0 && !entry.version.used;
-        entry.version.used |= is_new;
+        let is_carried = self.carried(record.user, &entry.host) > 0;
+        entry.version.used |= is_carried;
         self.enter(record.user, entry, now_ms);
-        // What changed here is news for its sender, too.
-        self.touch(record.user, from.filter(|_| !is_new));
+        // Connections that this node carries are news for the sender, too.
+        self.touch(record.user, from.filter(|_| !is_carried));
         Ok(())
     }
 
     /// Judges the proposal of another directory. Returns what holds then, which is the proposal only
-    /// if this directory knows no reason against it.
+    /// if this directory knows no reason against it. `over` is the decision that it gives up; `leaves`:
+    /// this directory is about to give up its own.
     pub fn judge(
         &mut self,
         record: &Record,
-        over: Option<Version>,
+        (over, leaves): (Option<Version>, bool),
         from: Origin,
         now_ms: u64,
     ) -> Option<Record> {
         self.expire(now_ms);
         if let Some(entry) = self.users.get(&record.user) {
             let is_news = Some(entry.version) > over;
-            let stays = Some(entry.version) == over && !self.leaves(entry, now_ms);
+            let stays = Some(entry.version) == over && !leaves && !self.leaves(entry, now_ms);
             if is_news || stays {
                 return self.record(record.user, now_ms);
             }
