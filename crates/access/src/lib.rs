@@ -1,7 +1,7 @@
 //! Who comes in, for all parts with pages of their own: the console, and the portal of a farm.
 //!
 //! - [`user`] is who may sign in, and [`keyword`] reads the lines of a section that say so.
-//! - [`pam`] asks the system for passwords.
+//! - [`pam`] asks the system for passwords, [`ldap`] a directory for users.
 //! - [`second_factor`] has the codes of an app, [`session`] who has signed in, [`device`] in which browsers.
 //! - [`limiter`] says how often anybody may try.
 //! - [`origin`] says whether a form came from the same site.
@@ -12,6 +12,7 @@
 
 pub mod device;
 pub mod keyword;
+pub mod ldap;
 pub mod limiter;
 pub mod origin;
 pub mod page;

@@ -1,6 +1,7 @@
 //! What somebody proves who they are with: a password, or a code of the second factor; each within what
 //! they may try.
 
+use crate::ldap::{Asked, Directory};
 use crate::limiter::{Key, Limiter};
 use crate::session::Sessions;
 use crate::user::{SecondFactor, User, Users};
@@ -19,6 +20,8 @@ pub type Verify = fn(&Account, &[u8]) -> bool;
 /// How many passwords of users of the system are asked for at one time: `saslauthd` has five threads, and
 /// PAM makes each wrong password take some seconds.
 const ASKED_AT_ONE_TIME: usize = 3;
+/// How many passwords a directory is asked for at one time.
+const BOUND_AT_ONE_TIME: usize = 8;
 
 /// The longest name and the longest password that are looked at.
 const NAME_MAX: usize = 128;
@@ -102,6 +105,8 @@ struct Verifying {
     own: Turns,
     /// Passwords that the system checks. Each counts as a failure until it has the answer.
     of_system: Turns,
+    /// Passwords that a directory checks, in the same way.
+    of_directory: Turns,
 }
 
 /// Turns at one kind of password.
@@ -122,6 +127,7 @@ impl Default for Verifying {
         Verifying {
             own: turns(1),
             of_system: turns(ASKED_AT_ONE_TIME),
+            of_directory: turns(BOUND_AT_ONE_TIME),
         }
     }
 }
@@ -163,6 +169,9 @@ impl Desk {
     ) -> Result<User, Refused> {
         if name.len() > NAME_MAX || password.len() > PASSWORD_MAX {
             return Err(Refused::Wrong);
+        }
+        if let Some(directory) = users.directory().filter(|_| users.find(name).is_none()) {
+            return self.of_directory(directory, client, name, password).await;
         }
         let known = client.known(self, name);
         let keys = client.keys(known, name);
@@ -212,6 +221,71 @@ impl Desk {
                 Err(Refused::Wrong)
             }
         }
+    }
+
+    /// Verifies the password of a user of a directory.
+    async fn of_directory(
+        &self,
+        directory: &Directory,
+        client: &Client<'_>,
+        name: &str,
+        password: &str,
+    ) -> Result<User, Refused> {
+        // With an empty password a bind would prove nothing, and be accepted.
+        let asked = Asked::read(name).filter(|_| !password.is_empty() && !password.contains('\0'));
+        let asked = asked.ok_or(Refused::Wrong)?;
+        let known = client.known(self, &asked.short);
+        let mut keys = client.keys(known, &asked.short);
+        let turns = match known {
+            Some(_) => &self.verifying.of_directory.known,
+            None => &self.verifying.of_directory.strangers,
+        };
+        let Ok(_turn) = turns.acquire().await else {
+            return Err(Refused::Wrong);
+        };
+        self.counted(&keys)?;
+        let unavailable = |words: String| {
+            write_error(&format!("evenkeel: {}: {words}\n", self.name));
+            Refused::Unavailable
+        };
+        let (seat, found) = directory.find(&asked).await.map_err(unavailable)?;
+        // A directory may find one user by several names: their tries count together.
+        let other = found.as_ref().filter(|found| found.name != asked.short);
+        if let Some(found) = other.filter(|_| known.is_none()) {
+            let key = Key::For(found.name.clone());
+            self.counted(std::slice::from_ref(&key))?;
+            keys.push(key);
+        }
+        let verified = directory.verify(seat, found.as_ref(), password).await;
+        let is_right = verified.map_err(unavailable)?;
+        let found = found.filter(|_| is_right).ok_or(Refused::Wrong)?;
+        if !directory.admits(&found.groups) {
+            let words = format!("{} is in no group that may sign in", found.name);
+            write_error(&format!("evenkeel: {}: {words}\n", self.name));
+            return Err(Refused::Wrong);
+        }
+        let second_factor = directory.second_factor(&found.name);
+        if second_factor == SecondFactor::None {
+            lock(&self.limiter).forgive(&keys);
+        }
+        Ok(User {
+            account: Account {
+                name: found.name,
+                groups: found.groups,
+                password: Password::Directory,
+            },
+            second_factor,
+        })
+    }
+
+    /// Counts a try as failed until it is known to be right, if there is one left.
+    fn counted(&self, keys: &[Key]) -> Result<(), Refused> {
+        let mut limiter = lock(&self.limiter);
+        if let Some(ms) = limiter.wait(keys, now_ms()) {
+            return Err(Refused::after(ms));
+        }
+        limiter.count(keys, now_ms());
+        Ok(())
     }
 
     /// Whether a password is that of an account. Where the system checks some passwords, it is asked at each try

@@ -1,11 +1,12 @@
 //! Who has signed in: a signed token in a cookie. A process remembers only who has signed out, so
 //! that a session outlives it, and a user who is removed from the list is out at once.
 
-use crate::user::{SecondFactor, Users};
+use crate::user::{SecondFactor, User, Users};
 use crate::{device, second_factor};
 use aws_lc_rs::{digest, hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use configuration::{Account, Password};
 use part::codec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -16,8 +17,9 @@ pub const LASTS_S: u64 = 12 * 3_600;
 pub const HALF_S: u64 = 300;
 /// Sessions that have ended before their time.
 const ENDED_MAX: usize = 4_096;
-/// The longest token that is looked at.
-const TOKEN_MAX: usize = 1_024;
+/// The longest token that is looked at, and bytes of the groups in one.
+const TOKEN_MAX: usize = 3_072;
+const GROUPS_BYTES_MAX: usize = 1_500;
 
 /// What a token says.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -32,6 +34,9 @@ struct Claim {
     unlisted: bool,
     /// A digest of the password and of the second factor: another one ends it.
     password: [u8; 8],
+    /// The user is one of a directory, and these are the groups that lines name.
+    #[serde(default)]
+    groups: Option<Vec<String>>,
 }
 
 /// What somebody has who has given the password, and needs a code.
@@ -41,6 +46,8 @@ struct Half {
     /// Until when, seconds since 1970.
     until: u64,
     password: [u8; 8],
+    #[serde(default)]
+    groups: Option<Vec<String>>,
 }
 
 /// What is kept for the next process.
@@ -64,6 +71,8 @@ pub struct Visitor {
     pub unlisted: bool,
     /// The token that each of their forms has.
     pub csrf: String,
+    /// As their list has them, or as their directory had them at the sign-in; None: they are in neither.
+    pub account: Option<Account>,
 }
 
 /// The sessions.
@@ -84,15 +93,53 @@ pub fn random<const N: usize>() -> Result<[u8; N], String> {
     }
 }
 
-fn password_of(users: &dyn Users, user: &str) -> [u8; 8] {
-    let user = users.find(user);
-    let password = user.map(|(account, _)| &account.password);
-    let second = user.map(|(_, second)| second);
+/// A digest of what a user proves who they are with.
+fn password_of(users: &dyn Users, user: &Option<User>) -> [u8; 8] {
+    let password = user.as_ref().map(|user| &user.account.password);
+    let second = user.as_ref().map(|user| &user.second_factor);
     let second = second.filter(|second| **second != SecondFactor::None);
-    let digest = digest::digest(&digest::SHA256, &codec::encode(&(password, second)));
+    let is_of_directory = password == Some(&Password::Directory);
+    let directory = users.directory().filter(|_| is_of_directory);
+    let bytes = match directory {
+        Some(directory) => codec::encode(&(second, directory.identity())),
+        None => codec::encode(&(password, second)),
+    };
+    let digest = digest::digest(&digest::SHA256, &bytes);
     let mut out = [0; 8];
     out.copy_from_slice(&digest.as_ref()[..8]);
     out
+}
+
+/// A user by name: of the list, or, with the groups of the sign-in, of the directory. None: they may not sign in.
+fn user_of(users: &dyn Users, name: &str, groups: Option<&[String]>) -> Option<User> {
+    let Some(groups) = groups else {
+        let (account, second) = users.find(name)?;
+        return Some(User {
+            account: account.clone(),
+            second_factor: second.clone(),
+        });
+    };
+    let directory = users.directory()?;
+    directory.admits(groups).then(|| User {
+        second_factor: directory.second_factor(name),
+        account: Account {
+            name: name.to_owned(),
+            groups: groups.to_vec(),
+            password: Password::Directory,
+        },
+    })
+}
+
+/// The groups of a user that a token has to have: a list has those of its users itself.
+fn groups_of(account: &Account) -> Result<Option<Vec<String>>, String> {
+    if account.password != Password::Directory {
+        return Ok(None);
+    }
+    let bytes: usize = account.groups.iter().map(String::len).sum();
+    match bytes <= GROUPS_BYTES_MAX {
+        true => Ok(Some(account.groups.clone())),
+        false => Err("the user is in more groups than a session has room for".to_owned()),
+    }
 }
 
 impl Sessions {
@@ -131,12 +178,35 @@ impl Sessions {
     /// # Errors
     /// The system has no random numbers.
     pub fn begin(&self, users: &dyn Users, user: &str, now: u64) -> Result<String, String> {
+        self.begin_in(users, (user, None), now)
+    }
+
+    /// Begins a session of somebody of a list or of a directory.
+    ///
+    /// # Errors
+    /// The system has no random numbers, or the user is in too many groups.
+    pub fn begin_of(
+        &self,
+        users: &dyn Users,
+        account: &Account,
+        now: u64,
+    ) -> Result<String, String> {
+        self.begin_in(users, (&account.name, groups_of(account)?), now)
+    }
+
+    fn begin_in(
+        &self,
+        users: &dyn Users,
+        (name, groups): (&str, Option<Vec<String>>),
+        now: u64,
+    ) -> Result<String, String> {
         self.token(&Claim {
-            user: user.to_owned(),
+            user: name.to_owned(),
             id: random()?,
             until: now.saturating_add(LASTS_S),
             unlisted: false,
-            password: password_of(users, user),
+            password: password_of(users, &user_of(users, name, groups.as_deref())),
+            groups,
         })
     }
 
@@ -151,6 +221,7 @@ impl Sessions {
             until: now.saturating_add(LASTS_S),
             unlisted: true,
             password: [0; 8],
+            groups: None,
         })
     }
 
@@ -174,19 +245,43 @@ impl Sessions {
 
     /// Somebody has given the password, and needs a code; returns what they come back with.
     pub fn half(&self, users: &dyn Users, user: &str, now: u64) -> String {
+        self.half_in(users, (user, None), now)
+    }
+
+    /// The same for somebody of a list or of a directory.
+    ///
+    /// # Errors
+    /// The user is in too many groups.
+    pub fn half_for(
+        &self,
+        users: &dyn Users,
+        account: &Account,
+        now: u64,
+    ) -> Result<String, String> {
+        Ok(self.half_in(users, (&account.name, groups_of(account)?), now))
+    }
+
+    fn half_in(
+        &self,
+        users: &dyn Users,
+        (name, groups): (&str, Option<Vec<String>>),
+        now: u64,
+    ) -> String {
         let half = Half {
-            user: user.to_owned(),
+            user: name.to_owned(),
             until: now.saturating_add(HALF_S),
-            password: password_of(users, user),
+            password: password_of(users, &user_of(users, name, groups.as_deref())),
+            groups,
         };
         self.signed(b"half", &codec::encode(&half))
     }
 
     /// Who comes back with this. None: nobody, or too late.
-    pub fn half_of(&self, users: &dyn Users, text: &str, now: u64) -> Option<String> {
+    pub fn half_of(&self, users: &dyn Users, text: &str, now: u64) -> Option<User> {
         let half: Half = codec::decode(&self.verified(b"half", text)?).ok()?;
-        let same = password_of(users, &half.user) == half.password;
-        (same && half.until > now && users.find(&half.user).is_some()).then_some(half.user)
+        let user = user_of(users, &half.user, half.groups.as_deref());
+        let same = password_of(users, &user) == half.password;
+        user.filter(|_| same && half.until > now)
     }
 
     /// Uses a code of a user up. False: it is wrong, or was used.
@@ -225,17 +320,19 @@ impl Sessions {
     /// Who has this token now. None: nobody any more.
     pub fn visitor(&self, users: &dyn Users, token: &str, now: u64) -> Option<Visitor> {
         let claim = self.claim(token, now)?;
-        if !claim.unlisted {
-            users.find(&claim.user)?;
-            if password_of(users, &claim.user) != claim.password {
-                return None;
-            }
+        let user = match claim.unlisted {
+            true => None,
+            false => Some(user_of(users, &claim.user, claim.groups.as_deref())?),
+        };
+        if user.is_some() && password_of(users, &user) != claim.password {
+            return None;
         }
         let csrf = hmac::sign(&self.key, &[b"form", &claim.id[..]].concat());
         Some(Visitor {
             name: claim.user,
             unlisted: claim.unlisted,
             csrf: BASE64.encode(csrf.as_ref()),
+            account: user.map(|user| user.account),
         })
     }
 
@@ -348,7 +445,8 @@ mod tests {
         let sessions = Sessions::new(None).unwrap();
         let one = config("one");
         let half = sessions.half(&one, "anna", 100);
-        assert_eq!(sessions.half_of(&one, &half, 101).as_deref(), Some("anna"));
+        let user = sessions.half_of(&one, &half, 101);
+        assert_eq!(user.as_ref(), one.users.first());
         assert_eq!(sessions.visitor(&one, &half, 101), None);
         let token = sessions.begin(&one, "anna", 100).unwrap();
         assert_eq!(sessions.half_of(&one, &token, 101), None);

@@ -1,5 +1,6 @@
 //! Who may sign in.
 
+use crate::ldap::Directory;
 use crate::pam::System;
 use configuration::{Account, Password};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,11 @@ pub trait Users: Sync {
 
     /// Whether the system checks the passwords of some users.
     fn asks_system(&self) -> bool;
+
+    /// The directory that has the users who are not listed.
+    fn directory(&self) -> Option<&Directory> {
+        None
+    }
 }
 
 /// Users of a section that says no more of them than how they sign in.
@@ -59,6 +65,8 @@ pub struct List {
     pub users: Vec<User>,
     /// Who checks the passwords of users of the system.
     pub system: System,
+    /// The directory that has all other users.
+    pub directory: Option<Directory>,
 }
 
 impl Users for List {
@@ -78,5 +86,9 @@ impl Users for List {
     fn asks_system(&self) -> bool {
         let mut users = self.users.iter();
         users.any(|user| user.account.password == Password::System)
+    }
+
+    fn directory(&self) -> Option<&Directory> {
+        self.directory.as_ref()
     }
 }

@@ -29,6 +29,8 @@ pub enum Password {
     None,
     /// The system checks it (PAM).
     System,
+    /// A directory checks it (LDAP).
+    Directory,
     /// The password itself.
     Clear(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Its hash, as crypt(3) writes it.

@@ -7,8 +7,8 @@ use model::users::{Hash, same};
 /// nothing: the caller hides whether there is such a user.
 pub(crate) fn verify(account: &Account, password: &[u8]) -> bool {
     match &account.password {
-        // The part itself asks the system.
-        Password::None | Password::System => false,
+        // The part itself asks the system, or a directory.
+        Password::None | Password::System | Password::Directory => false,
         Password::Clear(clear) => same(clear, password),
         Password::Hashed(hash) => {
             let hash = Hash::read(hash.as_bytes());

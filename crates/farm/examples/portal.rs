@@ -56,6 +56,7 @@ fn write(directory: &Path, offers: &[Offer<'_>], odd: &[Offer<'_>]) -> io::Resul
         name: "anna".to_owned(),
         unlisted: false,
         csrf: "sample".to_owned(),
+        account: None,
     };
     let away = ("ts1".to_owned(), Some(14 * 60_000));
     let here = ("ts2".to_owned(), None);

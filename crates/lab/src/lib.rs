@@ -21,6 +21,7 @@
 //! | a storage system, and guests that count on it | [`IscsiTarget`] |
 //! | a machine without a disk, with real firmware | [`Diskless`], [`Image`] |
 //! | the management controller of a machine | [`Controller`] |
+//! | a directory of users (LDAP) | [`Slapd`] |
 //! | what a client saw | [`Probe`], [`Watcher`] with an [`Answerer`] on each machine |
 //! | what was said on a cable | [`Capture`] |
 //! | that all agree again | [`Lab::wait_healed`] |
@@ -109,6 +110,7 @@ mod process;
 mod random;
 mod relay;
 mod scratch;
+mod slapd;
 mod storage;
 mod syslog;
 pub mod tls;
@@ -146,6 +148,7 @@ pub use probe::{Failure, Probe, Record, Steady, exchange};
 pub use process::{Frozen, Process, Signal, with_default_signals};
 pub use random::{Random, setting};
 pub use scratch::Scratch;
+pub use slapd::Slapd;
 pub use storage::IscsiTarget;
 pub use syslog::Syslog;
 pub use topology::Lab;

@@ -7,6 +7,7 @@ pub mod bfd;
 pub mod dns;
 pub mod fcgi;
 pub mod http2;
+pub mod ldap;
 pub mod nbd;
 pub mod ntlm;
 pub mod peers;

@@ -88,7 +88,7 @@ const HOUSE: &[(&str, Knows)] = &[
     ),
     (
         "access",
-        Knows::Only(&["configuration", "language", "part"]),
+        Knows::Only(&["configuration", "language", "part", "protocol"]),
     ),
     (
         "farm",

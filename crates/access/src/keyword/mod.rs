@@ -1,9 +1,11 @@
 //! The lines of a section that say who may sign in: users of a `userlist`, users of the system, and second
 //! factors. Each part has rows of its own for them, with its own codes.
 
+mod ldap;
 mod pam;
 mod second_factor;
 
+pub use ldap::{Ldap, is_server};
 pub use pam::Pam;
 pub use second_factor::Secrets;
 
@@ -24,6 +26,15 @@ pub struct Codes {
     pub no_user: &'static Code,
     /// The section says how the system is asked, but not for whom.
     pub no_pam_users: &'static Code,
+}
+
+/// The codes of a part for what a directory needs of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct DirectoryCodes {
+    /// A file cannot be used.
+    pub file: &'static Code,
+    /// A server has no address.
+    pub no_server: &'static Code,
 }
 
 impl Codes {

@@ -6,6 +6,7 @@ use crate::user::{SecondFactor, User};
 use configuration::Context;
 use language::arguments::{Args, Built};
 use language::{Span, Written};
+use std::collections::BTreeMap;
 
 /// Lines `second-factor user`.
 const SECRETS_MAX: usize = 10_000;
@@ -55,6 +56,14 @@ impl Secrets {
     /// The first line.
     pub fn first(&self) -> Option<Span> {
         self.all.first().map(|one| one.span)
+    }
+
+    /// The names of the lines in lower case, with their second factors.
+    pub fn named(&self) -> BTreeMap<String, SecondFactor> {
+        let all = self.all.iter();
+        let all = all.map(|one| (one.user.value.to_lowercase(), one.value.clone()));
+        all.map(|(name, secret)| (name, SecondFactor::Codes(secret)))
+            .collect()
     }
 
     /// Gives the users their second factors.

@@ -11,7 +11,7 @@ use ::access::origin;
 use ::access::page as pages;
 use ::access::proof::{Client, Refused};
 use ::access::session::{self, LASTS_S};
-use ::access::user::{SecondFactor, User, Users};
+use ::access::user::{SecondFactor, User};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -146,18 +146,13 @@ fn first(shared: &Shared, user: &User, next: &str) -> Response {
 /// Somebody who has given the password gives a code.
 fn second(shared: &Common, client: &Client<'_>, form: &[(String, String)], next: &str) -> Response {
     let (config, half) = (shared.config(), field(form, "half"));
-    let name = lock(&shared.desk.sessions).half_of(&*config, &half, now_s());
-    let found = name.as_ref().and_then(|name| config.find(name));
-    let Some((account, second_factor)) = found else {
+    let user = lock(&shared.desk.sessions).half_of(&*config, &half, now_s());
+    let Some(user) = user else {
         let words = "This took too long. Sign in again.";
         return html(
             StatusCode::FORBIDDEN,
             pages::sign_in(BRAND, Some(words), next),
         );
-    };
-    let user = User {
-        account: account.clone(),
-        second_factor: second_factor.clone(),
     };
     match shared.desk.code(client, &user, &field(form, "code")) {
         Ok(()) => {

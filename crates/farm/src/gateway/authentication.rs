@@ -2,13 +2,14 @@
 
 use super::Gateway;
 use super::visitor::{Known, Visitor};
+use access::ldap::Asked;
 use access::limiter::Key;
 use access::proof::{Client, Refused, now_ms};
 use access::user::{List, SecondFactor, User};
 use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use configuration::Password;
+use configuration::{Account, Password};
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use part::lock;
@@ -85,6 +86,18 @@ fn anew(gateway: &Gateway) -> Identity {
 pub(super) fn user(gateway: &Gateway, name: &str) -> Option<User> {
     let account = crate::user::User::named(name)?;
     gateway.site.with_farm(|farm| {
+        // Whether there is such a user is asked with the password; a cookie names one who had it.
+        if let Some(directory) = &farm.users.directory {
+            let name = Asked::read(name)?.short;
+            return Some(User {
+                second_factor: directory.second_factor(&name),
+                account: Account {
+                    name,
+                    groups: Vec::new(),
+                    password: Password::Directory,
+                },
+            });
+        }
         let of = |user: &&User| {
             let named = crate::user::User::named(&user.account.name);
             named.is_some_and(|named| named.id == account.id)
@@ -104,13 +117,17 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Identity {
         users: { found.clone() }
             .or_else(|| farm.users.users.first().cloned())
             .into_iter()
+            .filter(|user: &User| user.account.password != Password::Directory)
             .collect(),
         system: farm.users.system.clone(),
+        directory: farm.users.directory.clone(),
     });
-    let name = found.as_ref().map_or(name, |user| &user.account.name);
-    // A name that nobody has must not be that of the other one.
+    let is_of_directory = list.directory.is_some();
+    let shown = found.as_ref().map_or(name, |user| &user.account.name);
+    // A name that nobody has must not be that of the other one; a directory has names of its own.
     let asked = match found {
-        Some(_) => name.to_owned(),
+        _ if is_of_directory => name.to_owned(),
+        Some(_) => shown.to_owned(),
         None => format!("?{name}"),
     };
     let client = Client::program(visitor.from);
@@ -124,12 +141,11 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Identity {
             let (identity, why) = match refused {
                 Refused::Wrong => (anew(gateway), "wrong name or password"),
                 Refused::TooOften(seconds) => (Identity::Later(seconds), "too many tries"),
-                Refused::Unavailable => (
-                    Identity::Later(10),
-                    "the system that checks passwords does not answer",
-                ),
+                Refused::Unavailable => {
+                    (Identity::Later(10), "what checks passwords does not answer")
+                }
             };
-            refuse(gateway, visitor, name, why);
+            refuse(gateway, visitor, shown, why);
             identity
         }
     }
@@ -154,7 +170,7 @@ pub(super) fn refuse(gateway: &Gateway, visitor: &Visitor, name: &str, why: &str
 fn clear(user: &User) -> Option<&str> {
     match &user.account.password {
         Password::Clear(bytes) => std::str::from_utf8(bytes).ok(),
-        Password::None | Password::System | Password::Hashed(_) => None,
+        Password::None | Password::System | Password::Directory | Password::Hashed(_) => None,
     }
 }
 
@@ -223,6 +239,9 @@ fn authenticate(
                 visitor.know(Known::User(name.clone()));
             }
             return identity;
+        }
+        (Some(user), None, _) if user.account.password == Password::Directory => {
+            "NTLM cannot ask an LDAP directory; Basic and the portal's .rdp files work".to_owned()
         }
         (Some(_), None, _) => "the userlist has only a hash of the password, and NTLM needs `insecure-password`; Basic \
             and the portal's .rdp files work"

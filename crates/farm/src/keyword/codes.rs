@@ -1,6 +1,6 @@
 //! Codes of what is wrong with `farm` sections.
 
-use access::keyword::Codes;
+use access::keyword::{Codes, DirectoryCodes};
 use language::arguments::ArgumentCodes;
 
 /// The codes for missing, superfluous and invalid arguments.
@@ -12,6 +12,12 @@ pub(super) static OF_ACCESS: Codes = Codes {
     twice: &TWICE,
     no_user: &NO_USER,
     no_pam_users: &NO_PAM_USERS,
+};
+
+/// The codes for the files and the servers of a directory.
+pub(super) static OF_DIRECTORY: DirectoryCodes = DirectoryCodes {
+    file: &CERTIFICATE,
+    no_server: &NO_SERVER,
 };
 
 language::codes! {
@@ -31,8 +37,8 @@ language::codes! {
     MISSING = "E0980", "farm section without an address or without hosts",
         "A `farm` section needs a line `bind`, where clients come in, and a line `host` for each session host.";
     CERTIFICATE = "E0981", "unusable certificate or key of a farm",
-        "The file of `crt` has the certificate with its issuers and its private key in PEM format, that of `icon` a square PNG of at \
-         most 64 KiB. The file of `token-key` has \
+        "The file of `crt` has the certificate with its issuers and its private key in PEM format, that of `ca-file` certificates \
+         in PEM format, that of `bind-password-file` a password in its first line, that of `icon` a square PNG of at most 64 KiB. The file of `token-key` has \
          32 to 1024 bytes, such as those that `head -c 32 /dev/urandom` prints.";
     TOO_MANY = "E0982", "too many lines or sections",
         "A file has at most 16 `farm` sections, a section at most 64 hosts and 8 `bind` lines.";
@@ -59,4 +65,13 @@ language::codes! {
         "The section says how the system checks passwords, but no line `pam user` or `pam group` says whose. Add one.";
     INCOMPLETE_GATEWAY = "E0989", "incomplete gateway",
         "A gateway needs a line `web`, where it listens for HTTPS, and a line `users` or `pam` for those who may use it.";
+    NO_SERVER = "W0993", "LDAP server without an address",
+        "The name of a server in the line `users ldap` has no address. Names are resolved when the configuration is loaded, so this \
+         server is not asked until a reload. Check the name, or add it to `/etc/hosts`.";
+    ONLY_BASIC = "W0994", "gateway for users of a directory without a portal",
+        "Windows' mstsc authenticates at a gateway by NTLM, which needs the password itself, and an LDAP directory has none to \
+         give: only clients that use Basic come in. Add a portal: its `.rdp` files let a user into the gateway.";
+    TWO_SOURCES = "E0995", "users of a directory and of the system",
+        "A farm has the users of one source: the line `users ldap` names a directory, and the lines `pam` users of the system. \
+         Remove one of the two.";
 }

@@ -6,7 +6,8 @@ use super::portal::{self, Users};
 use super::section::Farm;
 use crate::config::{App, Desktop, Portal};
 use crate::{icon, signature};
-use access::keyword::{Known, listed};
+use access::keyword::{Known, Ldap, listed};
+use access::ldap::Directory;
 use access::user::{List, SecondFactor, User};
 use configuration::{Context, Exchange};
 use language::{Diagnostic, Written};
@@ -40,7 +41,7 @@ pub(super) fn incomplete(farm: &Farm) -> Vec<Diagnostic> {
         ),
         (
             &["users", "pam"],
-            "add `users NAME` with the name of a `userlist`, or `pam user NAME`",
+            "add `users NAME` with the name of a `userlist`, `users ldap ...`, or `pam user NAME`",
         ),
         (
             &["app", "desktop"],
@@ -61,6 +62,12 @@ pub(super) fn incomplete(farm: &Farm) -> Vec<Diagnostic> {
 /// The users of a farm.
 pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange) -> List {
     let lines = &farm.portal;
+    if let Some(ldap) = &lines.ldap {
+        return List {
+            directory: directory(farm, ldap, context),
+            ..List::default()
+        };
+    }
     let known = Known {
         list: lines.users.as_ref().map(|users| users.list.value.clone()),
         has_pam: lines.pam.has_users(),
@@ -90,7 +97,34 @@ pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange)
         unknown(line, &groups, &known, context);
     }
     let system = lines.pam.system();
-    List { users, system }
+    List {
+        users,
+        system,
+        directory: None,
+    }
+}
+
+/// The directory of a farm.
+fn directory(farm: &Farm, ldap: &Ldap, context: &mut Context) -> Option<Directory> {
+    let lines = &farm.portal;
+    if let Some(span) = farm.place("pam") {
+        let told = "'pam' beside 'users ldap'";
+        let told = Diagnostic::error(&codes::TWO_SOURCES, span, told);
+        context.tell(told.also(ldap.span, "the directory"));
+    }
+    if let (Some(span), false) = (farm.place("gateway"), farm.has("portal")) {
+        let told = "clients that use NTLM, such as mstsc, cannot authenticate at the gateway";
+        let told = Diagnostic::warning(&codes::ONLY_BASIC, span, told);
+        let told = told.label("only clients that use Basic come in");
+        context.tell(told.help("add a portal, whose .rdp files let users into the gateway"));
+    }
+    let desktop = lines.desktop.iter().map(|desktop| &desktop.groups);
+    let apps = lines.apps.iter().map(|app| &app.groups);
+    let named: Vec<_> = desktop.chain(apps).flatten().collect();
+    let mut directory = ldap.directory(&named, &codes::OF_DIRECTORY, context)?;
+    directory.second_factors = lines.secrets.named();
+    directory.second_factor_required = lines.required.is_some();
+    Some(directory)
 }
 
 /// Those of some groups; without groups, all.

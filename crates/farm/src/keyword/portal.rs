@@ -2,7 +2,7 @@
 
 use super::section::{Draft, many, name, once, path, taken};
 use super::{LineBuilder, codes};
-use access::keyword::{Pam, Secrets, named};
+use access::keyword::{Ldap, Pam, Secrets, is_server, named};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
 use language::{Diagnostic, Span, Word, Written};
@@ -25,6 +25,7 @@ pub(super) struct Portal {
     pub(super) apps: Vec<App>,
     pub(super) signs: Option<Written<PathBuf>>,
     pub(super) users: Option<Users>,
+    pub(super) ldap: Option<Ldap>,
     pub(super) pam: Pam,
     pub(super) secrets: Secrets,
     /// All users need a second factor.
@@ -88,7 +89,12 @@ fn authority(text: &str) -> Option<String> {
 
 fn users(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let farm = once(draft, args, "users")?;
-    let list = named(args.required("the name of a `userlist`")?);
+    let word = args.required("the name of a `userlist`, or `ldap`")?;
+    if word.is("ldap") && args.peek().is_some_and(is_server) {
+        farm.portal.ldap = Some(Ldap::read(args, &codes::OF_ACCESS)?);
+        return Ok(());
+    }
+    let list = named(word);
     let mut groups = Vec::new();
     while let Some(word) = args.next() {
         let group = word.str().strip_prefix("group:");
@@ -219,10 +225,19 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     },
     Keyword {
         places: &["farm"],
-        syntax: "users <userlist> [group:<name>...]",
-        doc: "Who may sign in at the portal and use the gateway: the users of this `userlist`, or only those of these groups. Hosts \
-            authenticate users themselves, so the names should be the same there. A user whom a reload removes is signed out, and \
-            gets no new tunnel.",
+        syntax: "users (<userlist> | ldap <url>... base <dn> [bind-dn <dn> bind-password-file <file>] [filter <filter>] \
+            [group-attribute <name> | group-filter <filter>] [ca-file <file>] [plain]) [group:<name>...]",
+        doc: "Who may sign in at the portal and use the gateway: the users of this `userlist`, or those of a directory (Active \
+            Directory, OpenLDAP); with `group:` only those of these groups. Hosts authenticate users themselves, so the names \
+            should be the same there. A user whom a reload removes is signed out, and gets no new tunnel. Of a directory the \
+            servers are asked in their order, the next one after 2 seconds: `ldaps://NAME[:PORT]`, or `ldap://NAME[:PORT]` \
+            with StartTLS, or without TLS with `plain`. Their certificates have to be of their names, and signed by one of \
+            `ca-file`, or by one that the system trusts. The account `bind-dn` searches below `base` for the one entry of \
+            `filter`, where `%u` is the name without its domain and `%n` the name as it was typed; the default is \
+            `(|(sAMAccountName=%u)(uid=%u))`. The password is that with which a bind to this entry succeeds. Its groups are \
+            in `group-attribute` (`memberOf`), or are those that `group-filter` finds, where `%d` is the distinguished name \
+            of the user. Lines name a group by its common name or by its distinguished name. NTLM cannot use a directory: \
+            clients come into the gateway by Basic, or by files of the portal.",
         example: "users operators group:staff",
         build: users,
     },

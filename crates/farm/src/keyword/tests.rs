@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{self, Balance, Check, Host, Sessions};
+use access::ldap::Security;
 use access::user::SecondFactor;
 use configuration::outside::{Outside, Prepared, PreparedFile, Secret};
 use configuration::{Account, Accounts, Export, LoadOptions, Loaded, Password, Recording, Words};
@@ -34,6 +35,9 @@ fn outside() -> Outside {
         ("/etc/evenkeel/farm.key", vec![7; 32]),
         ("/short.key", vec![7; 31]),
         ("/icon.png", crate::icon::draw(crate::icon::Drawn::App, 48)),
+        ("/ca.pem", authority.certificate_pem().into()),
+        ("/ldap.password", b"reader's\n".to_vec()),
+        ("/empty", b"\nsecond line".to_vec()),
     ];
     for (name, bytes) in files {
         let bytes = Secret::new(bytes);
@@ -301,6 +305,87 @@ fn each_mistake_of_a_portal_is_told_at_its_line() {
     ] {
         text.push_str(&format!("{}\n{}\n", alone.join("; "), with(alone)));
     }
+    insta::assert_snapshot!(text);
+}
+
+/// A line `users ldap` that has all it needs.
+const LDAP: &str = "users ldap ldaps://127.0.0.1 base dc=example,dc=org ca-file /ca.pem";
+
+#[test]
+fn a_directory_has_what_its_line_says() {
+    let second = "second-factor user Anna secret GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+    let line = "users ldap ldaps://127.0.0.1 ldap://[::1]:3389/ base \"dc=example,dc=org\" bind-dn \"cn=reader,dc=example\" \
+        bind-password-file /ldap.password filter \"(sAMAccountName=%u)\" group-filter \"(member=%d)\" ca-file /ca.pem \
+        group:Staff group:\"cn=it,dc=example\"";
+    let desktop = "desktop \"Full desktop\" groups Desktop";
+    let lines = [
+        PORTAL[0],
+        PORTAL[1],
+        line,
+        desktop,
+        second,
+        "second-factor required",
+    ];
+    let mut users = farm(&lines).users;
+    assert!(users.users.is_empty());
+    let mut found = users.directory.take().unwrap();
+    assert!(found.authorities.starts_with(b"-----BEGIN CERTIFICATE"));
+    found.authorities.clear();
+    insta::assert_debug_snapshot!(found);
+    let plain = format!(
+        "{} plain",
+        LDAP.replace("ldaps", "ldap")
+            .replace(" ca-file /ca.pem", "")
+    );
+    let plain = farm(&[PORTAL[0], PORTAL[1], PORTAL[3], &plain])
+        .users
+        .directory
+        .unwrap();
+    assert_eq!(plain.servers[0].security, Security::Plain);
+    assert_eq!(
+        plain.servers[0].addresses,
+        ["127.0.0.1:389".parse().unwrap()]
+    );
+    assert_eq!(plain.account, None);
+}
+
+#[test]
+fn each_mistake_of_a_directory_is_told_at_its_line() {
+    let long = |words: &str| format!("{LDAP} {words}");
+    let mut text = String::new();
+    for line in [
+        "users ldap ldaps://127.0.0.1".to_owned(),
+        "users ldap ldaps:// base dc=x".to_owned(),
+        "users ldap ldap://dc1:0 base dc=x".to_owned(),
+        "users ldap ldap://dc1/dc=x base dc=x".to_owned(),
+        "users ldap ldaps://127.0.0.1 base example.org".to_owned(),
+        "users ldap ldaps://127.0.0.1 base dc=x ca-file /ldap.password".to_owned(),
+        "users ldap ldaps://nowhere.invalid base dc=x ca-file /ca.pem".to_owned(),
+        "users ldap ldap://127.0.0.1 base dc=x plain ca-file /ca.pem".to_owned(),
+        long("plain"),
+        long("bind-dn cn=a"),
+        long("bind-dn cn=a bind-password-file /empty"),
+        long("bind-dn cn=a bind-password-file secret"),
+        long("filter uid=%u"),
+        long("filter (uid=anna)"),
+        long("filter (%u=anna)"),
+        long("group-attribute (cn)"),
+        long("group-filter (member=%u) group-attribute memberOf"),
+        long("group-filter (member=x)"),
+        long("group:"),
+        long("groups staff"),
+    ] {
+        let rest = [PORTAL[0], PORTAL[1], PORTAL[3], &line];
+        text.push_str(&format!("{line}\n{}\n", with(&rest)));
+    }
+    let beside = [LDAP, "pam user root", PORTAL[0], PORTAL[1], PORTAL[3]];
+    text.push_str(&with(&beside));
+    // The gateway alone knows NTLM and Basic; with a portal there are files.
+    text.push_str(&with(&[LDAP, GATEWAY, PORTAL[1]]));
+    assert_eq!(
+        with(&[LDAP, GATEWAY, PORTAL[1], PORTAL[0], PORTAL[3]]),
+        with(&[])
+    );
     insta::assert_snapshot!(text);
 }
 

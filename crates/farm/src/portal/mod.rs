@@ -20,10 +20,11 @@ use crate::site::Site;
 use crate::user::User;
 use access::proof::{Client, Desk, Refused, Verify, now_s};
 use access::session::{Kept, Sessions, Visitor, value_in};
-use access::user::{List, SecondFactor, Users};
+use access::user::{List, SecondFactor};
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use configuration::Account;
 use feed::Version;
 use hyper::body::Body;
 use hyper::header::{ACCEPT, AUTHORIZATION, COOKIE};
@@ -99,9 +100,8 @@ impl Facts {
         }))
     }
 
-    fn offers(&self, user: &str) -> Vec<Offer<'_>> {
-        let account = self.users.find(user).map(|(account, _)| account);
-        account.map_or(Vec::new(), |account| Offer::all(&self.portal, account))
+    fn offers(&self, account: &Account) -> Vec<Offer<'_>> {
+        Offer::all(&self.portal, account)
     }
 }
 
@@ -210,10 +210,12 @@ impl Portal {
     fn list(&self, facts: &Facts, visitor: &Visitor) -> Reply {
         let user = User::named(&visitor.name);
         let session = user.and_then(|user| self.site.session_of(user.id));
+        let account = visitor.account.as_ref();
+        let offers = account.map(|account| facts.offers(account));
         let list = page::List {
             brand: &facts.brand,
             visitor,
-            offers: &facts.offers(&visitor.name),
+            offers: &offers.unwrap_or_default(),
             session: session.as_ref(),
             authority: &facts.portal.authority,
         };
@@ -239,21 +241,22 @@ impl Portal {
         let Some(name) = name else {
             return facts.failure(StatusCode::NOT_FOUND, "");
         };
-        let user = match self.visitor(facts, &head.headers) {
-            Some((visitor, _)) => visitor.name,
+        let visitor = self.visitor(facts, &head.headers);
+        let account = match visitor.and_then(|(visitor, _)| visitor.account) {
+            Some(account) => account,
             None => match self.program(facts, from, &head.headers).await {
-                Ok(user) => user,
+                Ok(account) => account,
                 Err(Asks::Nothing) => return reply::to("/sign-in"),
                 Err(Asks::Refused(reply)) => return *reply,
             },
         };
-        let offers = facts.offers(&user);
+        let offers = facts.offers(&account);
         // What is not for a user is not there.
         let Some(offer) = offers.into_iter().find(|offer| offer.name() == name) else {
             return facts.failure(StatusCode::NOT_FOUND, "");
         };
         match icon {
-            None => self.start(facts, from, &user, offer),
+            None => self.start(facts, from, &account.name, offer),
             Some((_, "png")) => reply::bytes("image/png", offer.icon().into_owned()),
             Some((_, "ico")) => reply::bytes("image/x-icon", icon::ico(&offer.icon())),
             Some(_) => facts.failure(StatusCode::NOT_FOUND, ""),
@@ -281,8 +284,8 @@ impl Portal {
     }
 
     async fn feed(&self, facts: &Facts, from: IpAddr, head: &Parts) -> Reply {
-        let user = match self.program(facts, from, &head.headers).await {
-            Ok(user) => user,
+        let account = match self.program(facts, from, &head.headers).await {
+            Ok(account) => account,
             // Programs sign in there, and come back with what they get.
             Err(Asks::Nothing) => return reply::found("/RDWeb/FeedLogin/WebFeedLogin.aspx"),
             Err(Asks::Refused(reply)) => return *reply,
@@ -293,17 +296,17 @@ impl Portal {
             .and_then(|value| value.to_str().ok());
         let version = Version::of(accept.unwrap_or_default());
         let at = (&*facts.portal.authority, &*facts.address);
-        let xml = feed::write(version, at, &facts.offers(&user), now_s());
+        let xml = feed::write(version, at, &facts.offers(&account), now_s());
         reply::bytes(version.kind(), xml.into_bytes())
     }
 
     async fn feed_login(&self, facts: &Facts, from: IpAddr, headers: &HeaderMap) -> Reply {
-        let user = match self.program(facts, from, headers).await {
-            Ok(user) => user,
+        let account = match self.program(facts, from, headers).await {
+            Ok(account) => account,
             Err(Asks::Nothing) => return reply::asks(),
             Err(Asks::Refused(reply)) => return *reply,
         };
-        match lock(&self.desk.sessions).begin(&facts.users, &user, now_s()) {
+        match lock(&self.desk.sessions).begin_of(&facts.users, &account, now_s()) {
             Ok(token) => reply::bytes("application/x-msts-webfeed-login", token.into_bytes()),
             Err(words) => reply::text(StatusCode::SERVICE_UNAVAILABLE, &words),
         }
@@ -315,9 +318,10 @@ impl Portal {
         facts: &Facts,
         from: IpAddr,
         headers: &HeaderMap,
-    ) -> Result<String, Asks> {
-        if let Some((visitor, _)) = self.of_cookie(facts, headers, OF_FEED) {
-            return Ok(visitor.name);
+    ) -> Result<Account, Asks> {
+        let visitor = self.of_cookie(facts, headers, OF_FEED);
+        if let Some(account) = visitor.and_then(|(visitor, _)| visitor.account) {
+            return Ok(account);
         }
         let given = headers.get(AUTHORIZATION).ok_or(Asks::Nothing)?;
         let refused = |reply| Asks::Refused(Box::new(reply));
@@ -336,7 +340,7 @@ impl Portal {
             })
         })?;
         match user.second_factor {
-            SecondFactor::None => Ok(user.account.name),
+            SecondFactor::None => Ok(user.account),
             SecondFactor::Missing | SecondFactor::Codes(_) => {
                 let words = "The feed knows passwords only: sign in at the portal with a browser.";
                 Err(refused(reply::text(StatusCode::FORBIDDEN, words)))

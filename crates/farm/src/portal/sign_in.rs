@@ -4,8 +4,9 @@ use super::{DEVICE, Facts, Portal, Reply, SESSION, cookies, reply};
 use access::page;
 use access::proof::{Client, Refused, now_s};
 use access::session::{LASTS_S, set_cookie};
-use access::user::{SecondFactor, User, Users};
+use access::user::{SecondFactor, User};
 use access::{device, origin};
+use configuration::Account;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::Body;
@@ -133,11 +134,14 @@ impl Portal {
 
     /// Somebody has given the password: that is enough, or a code is to come.
     fn first(&self, facts: &Facts, user: &User) -> Reply {
-        let name = &user.account.name;
         match &user.second_factor {
-            SecondFactor::None => self.begin(facts, name),
+            SecondFactor::None => self.begin(facts, &user.account),
             SecondFactor::Codes(_) => {
-                let half = lock(&self.desk.sessions).half(&facts.users, name, now_s());
+                let sessions = lock(&self.desk.sessions);
+                let half = match sessions.half_for(&facts.users, &user.account, now_s()) {
+                    Ok(half) => half,
+                    Err(words) => return facts.failure(StatusCode::SERVICE_UNAVAILABLE, &words),
+                };
                 let page = page::second_factor(&facts.brand, None, &half, NEXT);
                 reply::html(StatusCode::OK, page)
             }
@@ -151,19 +155,14 @@ impl Portal {
 
     /// Somebody who has given the password gives a code.
     fn second(&self, facts: &Facts, client: &Client<'_>, half: &str, typed: &str) -> Reply {
-        let name = lock(&self.desk.sessions).half_of(&facts.users, half, now_s());
-        let found = name.as_ref().and_then(|name| facts.users.find(name));
-        let Some((account, second_factor)) = found else {
+        let user = lock(&self.desk.sessions).half_of(&facts.users, half, now_s());
+        let Some(user) = user else {
             let words = "This took too long. Sign in again.";
             let page = page::sign_in(&facts.brand, Some(words), NEXT);
             return reply::html(StatusCode::FORBIDDEN, page);
         };
-        let user = User {
-            account: account.clone(),
-            second_factor: second_factor.clone(),
-        };
         match self.desk.code(client, &user, typed) {
-            Ok(()) => self.begin(facts, &user.account.name),
+            Ok(()) => self.begin(facts, &user.account),
             Err(why) => {
                 let page = |words: &str| page::second_factor(&facts.brand, Some(words), half, NEXT);
                 let words =
@@ -173,10 +172,11 @@ impl Portal {
         }
     }
 
-    fn begin(&self, facts: &Facts, name: &str) -> Reply {
+    fn begin(&self, facts: &Facts, account: &Account) -> Reply {
         let sessions = lock(&self.desk.sessions);
-        let token = sessions.begin(&facts.users, name, now_s());
-        let cookies = token.and_then(|token| Ok((token, sessions.device(name, now_s())?)));
+        let token = sessions.begin_of(&facts.users, account, now_s());
+        let browser = |token| Ok((token, sessions.device(&account.name, now_s())?));
+        let cookies = token.and_then(browser);
         match cookies {
             Ok((token, browser)) => {
                 let mut reply = reply::to(NEXT);

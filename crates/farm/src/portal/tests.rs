@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{App, Balance, Bind, Check, Desktop, Tokens};
+use access::ldap::{Directory, Grouping, Security, Server};
 use access::second_factor;
 use access::user::User as Listed;
 use configuration::{Account, Password};
@@ -231,6 +232,89 @@ fn a_second_factor_is_asked_for_and_its_code_counts_once() {
     assert_eq!(bed.post("/sign-in", "", &form).status, 403);
     // The feed knows no codes.
     assert_eq!(bed.program(FEED, "tina:quince", "").status, 403);
+}
+
+/// The users of a directory in which the groups of users are in `seeAlso`.
+fn of_directory(slapd: &lab::Slapd) -> List {
+    let server = Server {
+        name: lab::Slapd::NAME.to_owned(),
+        addresses: vec![([127, 0, 0, 1], slapd.port()).into()],
+        security: Security::StartTls,
+    };
+    let directory = Directory {
+        servers: vec![server],
+        authorities: slapd.authority_pem().into(),
+        base: lab::Slapd::BASE.to_owned(),
+        account: Some((lab::Slapd::ACCOUNT.to_owned(), lab::Slapd::PASSWORD.into())),
+        filter: "(uid=%u)".to_owned(),
+        grouping: Grouping::Attribute("seeAlso".to_owned()),
+        only: Vec::new(),
+        named: vec!["staff".to_owned()],
+        second_factors: [("tina".to_owned(), SecondFactor::Codes(SECRET.to_vec()))].into(),
+        second_factor_required: false,
+    };
+    List {
+        directory: Some(directory),
+        ..List::default()
+    }
+}
+
+#[test]
+fn users_of_a_directory_sign_in_and_see_what_is_for_their_groups() {
+    lab::skip_unless_installed!("slapd");
+    let person = |name: &str, more: &str| {
+        format!(
+            "dn: uid={name},dc=example,dc=org\nobjectClass: inetOrgPerson\nuid: {name}\ncn: {name}\nsn: {name}\n\
+             userPassword: quince\n{more}\n"
+        )
+    };
+    let staff = "seeAlso: cn=Staff,dc=example,dc=org\n";
+    let people = [
+        person("anna", staff),
+        person("bert", ""),
+        person("tina", staff),
+    ];
+    let slapd = lab::Slapd::start(&people.concat()).unwrap();
+    let bed = Bed::new();
+    let mut farm = farm();
+    farm.users = of_directory(&slapd);
+    bed.change(&farm);
+    let wrong = bed.post("/sign-in", "", "user=anna&password=pear");
+    assert_eq!((wrong.status, wrong.cookies()), (403, String::new()));
+    let empty = bed.post("/sign-in", "", "user=anna&password=");
+    assert_eq!((empty.status, empty.cookies()), (403, String::new()));
+    let anna = bed.sign_in("EXAMPLE%5CAnna");
+    let list = bed.get("/", &[("cookie", &anna)]);
+    assert!(list.text().contains("/start/word.rdp"), "{}", list.text());
+    assert_eq!(bed.get("/start/word.rdp", &[("cookie", &anna)]).status, 200);
+    let bert = bed.sign_in("bert");
+    assert!(!bed.get("/", &[("cookie", &bert)]).text().contains("word"));
+    assert_eq!(bed.get("/start/word.rdp", &[("cookie", &bert)]).status, 404);
+    // Programs read the feed by the same password, and with a second factor they cannot.
+    let feed = bed.program(FEED, "EXAMPLE\\anna:quince", "");
+    assert!(
+        feed.status == 200 && feed.text().contains("word"),
+        "{feed:?}"
+    );
+    assert_eq!(bed.program(FEED, "bert:pear", "").status, 401);
+    assert_eq!(bed.program(FEED, "tina:quince", "").status, 403);
+    let half = bed
+        .post("/sign-in", "", "user=Tina&password=quince")
+        .field("half");
+    let code = second_factor::code(&SECRET, second_factor::step(now_s()));
+    let right = bed.post("/sign-in", "", &format!("half={half}&code={code}"));
+    let list = bed.get("/", &[("cookie", &right.cookies())]);
+    assert!(list.text().contains("/start/word.rdp"), "{}", list.text());
+    // Without the line nobody of the directory is in, and without a server nobody comes in.
+    drop(slapd);
+    assert_eq!(
+        bed.post("/sign-in", "", "user=bert&password=quince").status,
+        503
+    );
+    assert_eq!(bed.get("/", &[("cookie", &anna)]).status, 200);
+    farm.users = List::default();
+    bed.change(&farm);
+    assert_eq!(bed.get("/", &[("cookie", &anna)]).status, 303);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use crate::client::{SOON, packet};
 use crate::scene::{farm, number, peer, role, subject, why};
+use access::ldap::{Directory, Grouping, Security, Server};
 use access::user::{List, SecondFactor, User};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -427,6 +428,56 @@ fn a_cookie_lets_in_who_has_a_second_factor_and_a_password_does_not() {
         step.got == "refused" && step.why.contains("second factor"),
         "{step:?}"
     );
+}
+
+#[test]
+fn users_of_a_directory_come_in_by_basic_or_a_cookie_and_not_by_ntlm() {
+    lab::skip_unless_installed!("slapd");
+    let people = "dn: uid=anna,dc=example,dc=org\nobjectClass: inetOrgPerson\nuid: anna\ncn: A\nsn: A\n\
+        userPassword: secret\n\n";
+    let slapd = lab::Slapd::start(people).expect("a directory");
+    let host = peer(b'1');
+    let (mut farm, _, web) = site(&[host.address]);
+    farm.users = List {
+        directory: Some(Directory {
+            servers: vec![Server {
+                name: lab::Slapd::NAME.to_owned(),
+                addresses: vec![([127, 0, 0, 1], slapd.tls_port()).into()],
+                security: Security::Tls,
+            }],
+            authorities: slapd.authority_pem().into(),
+            base: lab::Slapd::BASE.to_owned(),
+            account: Some((lab::Slapd::ACCOUNT.to_owned(), lab::Slapd::PASSWORD.into())),
+            filter: "(uid=%u)".to_owned(),
+            grouping: Grouping::Attribute("memberOf".to_owned()),
+            only: Vec::new(),
+            named: Vec::new(),
+            second_factors: Default::default(),
+            second_factor_required: false,
+        }),
+        ..List::default()
+    };
+    let role = role(&farm, None);
+    for wrong in [
+        basic("anna", "geheim"),
+        basic("anna", ""),
+        basic("*", "secret"),
+        String::new(),
+    ] {
+        let mut client = Client::new(web);
+        let head = client.gateway("RDG_OUT_DATA", &format!("{wrong}{UPGRADE}"));
+        assert_eq!(head.status, 401, "{head:?}");
+        let text = head.text.to_lowercase();
+        assert!(text.contains("www-authenticate: basic") && !text.contains("ntlm"));
+    }
+    let credentials = basic("EXAMPLE\\Anna", "secret");
+    let mut socket = Socket::new(web, &credentials);
+    assert_eq!(socket.opens(0, None)[10..14], [0; 4]);
+    assert_eq!(socket.reaches("ts1", host.address.port()), 0);
+    socket.meets_a_host();
+    let mut socket = Socket::new(web, COOKIE_SCHEME);
+    assert_eq!(socket.opens(2, Some(&cookie("anna")))[10..14], [0; 4]);
+    drop(role);
 }
 
 #[test]

@@ -1,0 +1,362 @@
+//! The words `users ldap`: a directory whose users may sign in.
+
+use super::{Codes, DirectoryCodes};
+use crate::ldap::{DISTINGUISHED, Directory, Grouping, SHORT, Security, Server, TYPED, roots};
+use configuration::Context;
+use configuration::outside::Outside;
+use language::arguments::{Args, Built};
+use language::{Diagnostic, Span, Word, Written};
+use protocol::ldap::Filter;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Servers of a line, and addresses of one.
+const SERVERS_MAX: usize = 8;
+const ADDRESSES_MAX: usize = 4;
+/// Groups of a line.
+const GROUPS_MAX: usize = 64;
+/// Bytes of a distinguished name, and of a file with a password.
+const NAME_MAX: usize = 1_024;
+const PASSWORD_BYTES_MAX: u64 = 1_024;
+/// Bytes of a file of certificates.
+const AUTHORITIES_BYTES_MAX: u64 = 1 << 20;
+/// The ports of LDAP, and of LDAP in TLS.
+const PORT: u16 = 389;
+const TLS_PORT: u16 = 636;
+/// What finds a user where the line says nothing: in Active Directory, and in OpenLDAP.
+const FILTER: &str = "(|(sAMAccountName=%u)(uid=%u))";
+/// Where the groups of a user are where the line says nothing.
+const MEMBER_OF: &str = "memberOf";
+/// The certificates that Debian's and Fedora's systems trust.
+const SYSTEM_BUNDLES: [&str; 2] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+];
+
+/// The words that may stand behind the servers.
+const OPTIONS: &str = "`base`, `bind-dn`, `bind-password-file`, `filter`, `group-attribute`, `group-filter`, `ca-file`, \
+    `plain` or `group:NAME`";
+
+/// A server, as the line has it.
+#[derive(Debug)]
+struct Named {
+    span: Span,
+    name: String,
+    port: u16,
+    tls: bool,
+}
+
+/// A line `users ldap`.
+#[derive(Debug)]
+pub struct Ldap {
+    /// Where it stands.
+    pub span: Span,
+    /// Only users of these groups may sign in.
+    pub groups: Vec<Written<String>>,
+    servers: Vec<Named>,
+    base: Option<String>,
+    account: Option<String>,
+    password: Option<Written<PathBuf>>,
+    filter: Option<String>,
+    grouping: Option<Grouping>,
+    authorities: Option<Written<PathBuf>>,
+    plain: bool,
+}
+
+/// Whether a word is the address of a server.
+pub fn is_server(word: &Word) -> bool {
+    let text = word.str();
+    text.starts_with("ldap://") || text.starts_with("ldaps://")
+}
+
+impl Ldap {
+    /// Reads what is behind `users ldap`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(args: &mut Args<'_>, codes: &Codes) -> Result<Ldap, Diagnostic> {
+        let mut line = Ldap {
+            span: args.line().span,
+            groups: Vec::new(),
+            servers: Vec::new(),
+            base: None,
+            account: None,
+            password: None,
+            filter: None,
+            grouping: None,
+            authorities: None,
+            plain: false,
+        };
+        while let Some(word) = args.peek().filter(|word| is_server(word)) {
+            args.next();
+            if line.servers.len() >= SERVERS_MAX {
+                return Err(args.unfit(word, "more than 8 servers"));
+            }
+            let server = server(word);
+            line.servers
+                .push(server.map_err(|why| args.unfit(word, why))?);
+        }
+        while let Some(word) = args.next() {
+            line.option(word, args, codes)?;
+        }
+        if line.base.is_none() {
+            let told = "`base` is missing: the distinguished name below which users are";
+            let told = args.mistake(codes.value, line.span, told);
+            return Err(told.help("add `base`, such as `base \"dc=example,dc=org\"`"));
+        }
+        line.consistent(args, codes)?;
+        Ok(line)
+    }
+
+    fn option(&mut self, word: &Word, args: &mut Args<'_>, codes: &Codes) -> Built {
+        let is_second = match word.str() {
+            "base" => self.base.replace(name(args)?).is_some(),
+            "bind-dn" => self.account.replace(name(args)?).is_some(),
+            "bind-password-file" => self.password.replace(path(args)?).is_some(),
+            "filter" => self
+                .filter
+                .replace(filter(args, &[SHORT, TYPED])?)
+                .is_some(),
+            "group-attribute" => {
+                let word = args.required("an attribute such as memberOf")?;
+                let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-.;".contains(&byte);
+                if word.str().is_empty() || !word.str().bytes().all(fits) {
+                    return Err(args.unfit(word, "not the name of an attribute"));
+                }
+                let attribute = Grouping::Attribute(word.str().to_owned());
+                self.grouping.replace(attribute).is_some()
+            }
+            "group-filter" => {
+                let filter = filter(args, &[DISTINGUISHED, SHORT, TYPED])?;
+                self.grouping.replace(Grouping::Filter(filter)).is_some()
+            }
+            "ca-file" => self.authorities.replace(path(args)?).is_some(),
+            "plain" => std::mem::replace(&mut self.plain, true),
+            text => {
+                let group = text
+                    .strip_prefix("group:")
+                    .filter(|group| !group.is_empty());
+                let group = group.ok_or_else(|| args.unfit(word, &format!("not {OPTIONS}")))?;
+                if self.groups.len() >= GROUPS_MAX {
+                    return Err(args.unfit(word, "more than 64 groups"));
+                }
+                self.groups.push(Written::new(group.to_owned(), word.span));
+                false
+            }
+        };
+        match is_second {
+            true => {
+                let what = format!("'{}'", word.str());
+                Err(args.mistake(codes.twice, word.span, &format!("{what} is there twice")))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the words fit together.
+    fn consistent(&self, args: &Args<'_>, codes: &Codes) -> Built {
+        let told = |what: &str| Err(args.mistake(codes.value, self.span, what));
+        if self.account.is_some() != self.password.is_some() {
+            return told("`bind-dn` and `bind-password-file` need each other");
+        }
+        let in_tls = self.servers.iter().find(|server| server.tls);
+        if let (true, Some(server)) = (self.plain, in_tls) {
+            let what = format!("`plain`, and ldaps://{} is in TLS", server.name);
+            return told(&what);
+        }
+        if self.plain && self.authorities.is_some() {
+            return told("`ca-file` is of no use with `plain`");
+        }
+        Ok(())
+    }
+
+    /// The directory. `named` are the groups that other lines of the section name.
+    pub fn directory(
+        &self,
+        named: &[&Written<String>],
+        codes: &DirectoryCodes,
+        context: &mut Context,
+    ) -> Option<Directory> {
+        let servers = self.servers.iter();
+        let servers = servers.map(|server| self.server(server, codes, &mut *context));
+        let servers = servers.collect();
+        let account = match (&self.account, &self.password) {
+            (Some(name), Some(file)) => Some((name.clone(), password(file, codes, context)?)),
+            _ => None,
+        };
+        let authorities = match self.plain {
+            true => Vec::new(),
+            false => self.authorities(codes, context)?,
+        };
+        let words = |all: &mut dyn Iterator<Item = &Written<String>>| {
+            let mut words: Vec<String> = all.map(|one| one.value.clone()).collect();
+            words.sort();
+            words.dedup();
+            words
+        };
+        Some(Directory {
+            servers,
+            authorities,
+            base: self.base.clone().unwrap_or_default(),
+            account,
+            filter: self.filter.clone().unwrap_or_else(|| FILTER.to_owned()),
+            grouping: { self.grouping.clone() }
+                .unwrap_or_else(|| Grouping::Attribute(MEMBER_OF.to_owned())),
+            only: words(&mut self.groups.iter()),
+            named: words(&mut self.groups.iter().chain(named.iter().copied())),
+            second_factors: BTreeMap::new(),
+            second_factor_required: false,
+        })
+    }
+
+    fn server(&self, server: &Named, codes: &DirectoryCodes, context: &mut Context) -> Server {
+        let addresses: Vec<IpAddr> = match server.name.parse() {
+            Ok(address) => vec![address],
+            Err(_) => context.outside.addresses(&server.name).to_vec(),
+        };
+        if addresses.is_empty() {
+            let told = format!("'{}' has no address now", server.name);
+            let told = Diagnostic::warning(codes.no_server, server.span, told);
+            context.tell(told.label("it is not asked until a reload finds its address"));
+        }
+        Server {
+            name: server.name.clone(),
+            addresses: { addresses.into_iter().take(ADDRESSES_MAX) }
+                .map(|address| SocketAddr::new(address, server.port))
+                .collect(),
+            security: match (self.plain, server.tls) {
+                (true, _) => Security::Plain,
+                (false, true) => Security::Tls,
+                (false, false) => Security::StartTls,
+            },
+        }
+    }
+
+    fn authorities(&self, codes: &DirectoryCodes, context: &mut Context) -> Option<Vec<u8>> {
+        let Some(file) = &self.authorities else {
+            let outside = &mut context.outside;
+            let mut bundles = SYSTEM_BUNDLES.iter();
+            let found = bundles.find_map(|path| of_system(outside, Path::new(path)));
+            if found.is_none() {
+                let told = "this machine has no CA certificates (package ca-certificates)";
+                let told = Diagnostic::error(codes.file, self.span, told);
+                context.tell(told.help("add `ca-file FILE`"));
+            }
+            return found;
+        };
+        let shown = file.value.display();
+        let read = context.outside.read(&file.value, AUTHORITIES_BYTES_MAX);
+        let read = read.map_err(|_| "it cannot be read".to_owned());
+        let found = read.and_then(|text| match roots(&text) {
+            Ok(_) => Ok(text.to_vec()),
+            Err(why) => Err(why),
+        });
+        let told = |why| {
+            let told = format!("'ca-file': cannot use '{shown}': {why}");
+            context.tell(Diagnostic::error(codes.file, file.span, told));
+        };
+        found.map_err(told).ok()
+    }
+}
+
+/// The certificates that the system trusts.
+fn of_system(outside: &mut Outside, path: &Path) -> Option<Vec<u8>> {
+    outside.is_own(path);
+    let text = outside.read(path, AUTHORITIES_BYTES_MAX).ok()?;
+    roots(&text).ok()?;
+    Some(text.to_vec())
+}
+
+/// The first line of a file.
+fn password(
+    file: &Written<PathBuf>,
+    codes: &DirectoryCodes,
+    context: &mut Context,
+) -> Option<Vec<u8>> {
+    let secret = context.outside.read_secret(&file.value, PASSWORD_BYTES_MAX);
+    let password = secret.ok().map(|secret| {
+        let line = secret.bytes().split(|byte| *byte == b'\n').next();
+        line.unwrap_or_default().trim_ascii_end().to_vec()
+    });
+    // An empty one would search as nobody, and not as the account.
+    let password = password.filter(|password| !password.is_empty());
+    if password.is_none() {
+        let shown = file.value.display();
+        let told = format!("'bind-password-file': '{shown}' has no password in its first line");
+        context.tell(Diagnostic::error(codes.file, file.span, told));
+    }
+    password
+}
+
+fn server(word: &Word) -> Result<Named, &'static str> {
+    const NONE: &str = "not an address such as ldaps://dc1.example.org";
+    let text = word.str();
+    let (tls, rest) = match text.strip_prefix("ldaps://") {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix("ldap://").ok_or(NONE)?),
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let default = if tls { TLS_PORT } else { PORT };
+    let (name, port) = match rest.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']').ok_or(NONE)?;
+            let port = (!port.is_empty()).then(|| port.strip_prefix(':').ok_or(NONE));
+            (address, port.transpose()?)
+        }
+        None => match rest.split_once(':') {
+            Some((name, port)) => (name, Some(port)),
+            None => (rest, None),
+        },
+    };
+    let port = match port {
+        Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or(NONE)?,
+        None => default,
+    };
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    let is_name = !name.is_empty() && name.len() <= 253 && name.bytes().all(fits);
+    match is_name || name.parse::<IpAddr>().is_ok() {
+        true => Ok(Named {
+            span: word.span,
+            name: name.to_ascii_lowercase(),
+            port,
+            tls,
+        }),
+        false => Err(NONE),
+    }
+}
+
+/// Takes a distinguished name.
+fn name(args: &mut Args<'_>) -> Result<String, Diagnostic> {
+    const WHAT: &str = "a distinguished name such as \"dc=example,dc=org\"";
+    let word = args.required(WHAT)?;
+    let text = word.str();
+    let fits = text.contains('=') && text.len() <= NAME_MAX;
+    match fits && !text.contains(char::is_control) {
+        true => Ok(text.to_owned()),
+        false => Err(args.unfit(word, &format!("not {WHAT}"))),
+    }
+}
+
+/// Takes an absolute path.
+fn path(args: &mut Args<'_>) -> Result<Written<PathBuf>, Diagnostic> {
+    let word = args.required("a file")?;
+    let path = PathBuf::from(word.str());
+    match path.is_absolute() {
+        true => Ok(Written::new(path, word.span)),
+        false => Err(args.unfit(word, "not an absolute path")),
+    }
+}
+
+/// Takes a filter in which an attribute has to be equal to one of these values.
+fn filter(args: &mut Args<'_>, values: &[&str]) -> Result<String, Diagnostic> {
+    let word = args.required("a filter such as \"(uid=%u)\"")?;
+    let filter = Filter::parse(word.str());
+    let filter = filter.map_err(|error| args.unfit(word, &format!("not a filter: {error}")))?;
+    if filter.equal_to(values).is_empty() {
+        let values = values.join("` or `");
+        let told = format!("a filter in which no attribute is equal to `{values}`");
+        return Err(args.unfit(word, &told));
+    }
+    Ok(word.str().to_owned())
+}

@@ -1,0 +1,222 @@
+//! A connection with a server of a directory: one request at a time, and each message of the server bounded.
+
+use super::{Security, Server};
+use protocol::ldap::request::{self, Search};
+use protocol::ldap::{Entry, Filter, Outcome, Replies, Reply, code};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// Bytes that are read at a time.
+const READ_BYTES: usize = 16 << 10;
+/// Bytes of all entries of a search.
+const SEARCH_BYTES_MAX: usize = 4 << 20;
+/// How long a server may search, seconds.
+const SEARCH_S: u32 = 5;
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// A connection with a server.
+pub(super) struct Connection {
+    stream: Box<dyn Stream>,
+    replies: Replies,
+    /// The number of the last request.
+    last: u32,
+    /// Bytes that came for it.
+    came: usize,
+}
+
+impl Connection {
+    /// Connects with a server, in TLS unless it is plain.
+    ///
+    /// # Errors
+    /// Why it cannot, in words.
+    pub(super) async fn open(
+        server: &Server,
+        address: SocketAddr,
+        authorities: &[u8],
+    ) -> Result<Connection, String> {
+        let stream = TcpStream::connect(address).await;
+        let stream = stream.map_err(|error| language::reason(&error))?;
+        // A delay is all that would be lost.
+        let _ = stream.set_nodelay(true);
+        let stream = match server.security {
+            Security::Plain => return Ok(Connection::over(Box::new(stream))),
+            Security::Tls => stream,
+            Security::StartTls => start_tls(stream).await?,
+        };
+        let connector = TlsConnector::from(Arc::new(client(authorities)?));
+        let name = ServerName::try_from(server.name.clone());
+        let name = name.map_err(|_| "the name cannot be that of a certificate".to_owned())?;
+        let stream = connector.connect(name, stream).await;
+        let stream = stream.map_err(|error| format!("TLS: {error}"))?;
+        Ok(Connection::over(Box::new(stream)))
+    }
+
+    fn over(stream: Box<dyn Stream>) -> Connection {
+        Connection {
+            stream,
+            replies: Replies::default(),
+            last: 0,
+            came: 0,
+        }
+    }
+
+    async fn send(&mut self, request: impl FnOnce(u32) -> Vec<u8>) -> Result<(), String> {
+        self.last += 1;
+        self.came = 0;
+        let bytes = request(self.last);
+        let sent = async {
+            self.stream.write_all(&bytes).await?;
+            self.stream.flush().await
+        };
+        sent.await.map_err(|error| language::reason(&error))
+    }
+
+    /// The next reply to the last request.
+    async fn reply(&mut self) -> Result<Reply, String> {
+        let mut bytes = [0; READ_BYTES];
+        loop {
+            if let Some((id, reply)) = self.replies.next().map_err(|error| error.to_string())? {
+                // By the number 0 a server says that it ends the connection.
+                return match id == self.last {
+                    true => Ok(reply),
+                    false => Err("it does not answer as an LDAP server does".to_owned()),
+                };
+            }
+            let count = self.stream.read(&mut bytes).await;
+            let count = count.map_err(|error| language::reason(&error))?;
+            self.came = self.came.saturating_add(count);
+            match count {
+                0 => return Err("it closed the connection".to_owned()),
+                _ if self.came > SEARCH_BYTES_MAX => return Err("it sends too much".to_owned()),
+                count => self.replies.add(&bytes[..count]),
+            }
+        }
+    }
+
+    /// Binds by a name and a password.
+    pub(super) async fn bind(&mut self, name: &str, password: &[u8]) -> Result<Outcome, String> {
+        self.send(|id| request::bind(id, name, password)).await?;
+        match self.reply().await? {
+            Reply::Bound(outcome) => Ok(outcome),
+            _ => Err("it does not answer as an LDAP server does".to_owned()),
+        }
+    }
+
+    /// Searches for entries, and returns at most so many.
+    pub(super) async fn search(
+        &mut self,
+        base: &str,
+        filter: &Filter,
+        attributes: &[&str],
+        entries_max: u32,
+    ) -> Result<Vec<Entry>, String> {
+        let search = Search {
+            base,
+            filter,
+            attributes,
+            entries_max,
+            time_s: SEARCH_S,
+        };
+        self.send(|id| request::search(id, &search)).await?;
+        let most = usize::try_from(entries_max).unwrap_or(usize::MAX);
+        let mut entries = Vec::new();
+        loop {
+            match self.reply().await? {
+                Reply::Entry(entry) if entries.len() < most => entries.push(entry),
+                Reply::Entry(_) => return Err("it sends more than was asked for".to_owned()),
+                Reply::Other => {}
+                Reply::Done(outcome) => match outcome.code {
+                    code::SUCCESS | code::SIZE_LIMIT_EXCEEDED => return Ok(entries),
+                    code => {
+                        let what = format!("the search below {base}");
+                        return Err(super::refused(&what, code, &outcome.words));
+                    }
+                },
+                _ => return Err("it does not answer as an LDAP server does".to_owned()),
+            }
+        }
+    }
+
+    /// Ends the connection.
+    pub(super) async fn close(mut self) {
+        // A server notices the end of the connection, too.
+        let _ = self.send(request::unbind).await;
+    }
+}
+
+/// Asks a server to continue in TLS. What it has sent before TLS is nothing that it said: there must be none.
+async fn start_tls(stream: TcpStream) -> Result<TcpStream, String> {
+    let mut plain = Plain {
+        stream,
+        replies: Replies::default(),
+    };
+    let sent = plain.stream.write_all(&request::start_tls(1)).await;
+    sent.map_err(|error| language::reason(&error))?;
+    let outcome = match plain.reply().await? {
+        (1, Reply::Extended(outcome)) => outcome,
+        _ => return Err("it does not answer as an LDAP server does".to_owned()),
+    };
+    if outcome.code != code::SUCCESS {
+        return Err(super::refused("StartTLS", outcome.code, &outcome.words));
+    }
+    match plain.replies.is_empty() {
+        true => Ok(plain.stream),
+        false => Err("it sends something between StartTLS and TLS".to_owned()),
+    }
+}
+
+/// A connection before TLS.
+struct Plain {
+    stream: TcpStream,
+    replies: Replies,
+}
+
+impl Plain {
+    async fn reply(&mut self) -> Result<(u32, Reply), String> {
+        let mut bytes = [0; 1_024];
+        loop {
+            if let Some(reply) = self.replies.next().map_err(|error| error.to_string())? {
+                return Ok(reply);
+            }
+            let count = self.stream.read(&mut bytes).await;
+            match count.map_err(|error| language::reason(&error))? {
+                0 => return Err("it closed the connection".to_owned()),
+                count => self.replies.add(&bytes[..count]),
+            }
+        }
+    }
+}
+
+/// How TLS is spoken with servers whose certificates are signed by one of these.
+fn client(authorities: &[u8]) -> Result<ClientConfig, String> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+    let builder = builder.with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| error.to_string())?;
+    let config = builder.with_root_certificates(roots(authorities)?);
+    Ok(config.with_no_client_auth())
+}
+
+/// The certificates of a file.
+///
+/// # Errors
+/// It has none that is usable, in words.
+pub(crate) fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let certificates = CertificateDer::pem_slice_iter(pem);
+    // A bundle of a system may have some that are of no use.
+    roots.add_parsable_certificates(certificates.filter_map(Result::ok));
+    match roots.is_empty() {
+        true => Err("there is no certificate in it".to_owned()),
+        false => Ok(roots),
+    }
+}

@@ -1,0 +1,327 @@
+//! Users of a directory (LDAP), such as Active Directory or OpenLDAP: the directory has their names, groups and
+//! passwords. A name is searched for, and then bound to with the password that was typed.
+//!
+//! Nothing of a user goes to a server before TLS has begun, unless the line says `plain`, and an empty password
+//! goes to none.
+
+mod connection;
+mod name;
+#[cfg(test)]
+mod tests;
+
+pub use name::Asked;
+
+use crate::user::SecondFactor;
+use connection::Connection;
+pub(crate) use connection::roots;
+use protocol::ldap::{Entry, Filter, code, escape, first_value};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a server has until it accepts us; then the next one is asked.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+/// How long a server has for a search or a bind.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// How long all of it may take.
+const LIMIT: Duration = Duration::from_secs(15);
+/// Groups of a user that a search finds.
+const GROUPS_MAX: u32 = 1_000;
+/// No attribute (RFC 4511 section 4.5.1.8): the distinguished name of a group is enough.
+const NONE: &str = "1.1";
+/// What stands in filters for the name of a user without its domain.
+pub const SHORT: &str = "%u";
+/// The same for the name as it was typed.
+pub const TYPED: &str = "%n";
+/// The same for the distinguished name of the user.
+pub const DISTINGUISHED: &str = "%d";
+
+/// How a server is spoken to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Security {
+    /// In TLS from the first byte.
+    Tls,
+    /// In TLS after StartTLS.
+    StartTls,
+    /// Without TLS.
+    Plain,
+}
+
+/// A server of a directory.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Server {
+    /// The name that its certificate has to have.
+    pub name: String,
+    /// Where it is, as its name was resolved at the load; empty: the name has no address.
+    pub addresses: Vec<SocketAddr>,
+    /// How it is spoken to.
+    pub security: Security,
+}
+
+/// How the groups of a user are found.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Grouping {
+    /// The entry of the user has them in this attribute.
+    Attribute(String),
+    /// A search with this filter finds them.
+    Filter(String),
+}
+
+/// A directory, and who of it may sign in.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Directory {
+    /// Its servers; the next one is asked when one does not answer.
+    pub servers: Vec<Server>,
+    /// The certificates that sign those of servers, PEM.
+    #[serde(with = "serde_bytes")]
+    pub authorities: Vec<u8>,
+    /// The distinguished name below which users and groups are.
+    pub base: String,
+    /// The account that searches; None: nobody in particular.
+    pub account: Option<(String, Vec<u8>)>,
+    /// What finds a user.
+    pub filter: String,
+    /// What finds the groups of one.
+    pub grouping: Grouping,
+    /// Only users of these groups may sign in; empty: all.
+    pub only: Vec<String>,
+    /// The groups that lines of the section name. Nobody hears of others.
+    pub named: Vec<String>,
+    /// Second factors, by the name of the user in lower case.
+    pub second_factors: BTreeMap<String, SecondFactor>,
+    /// Whether users without a second factor cannot sign in.
+    pub second_factor_required: bool,
+}
+
+/// A user who was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// The distinguished name.
+    distinguished: String,
+    /// The name, as the directory has it, in lower case and without a domain.
+    pub name: String,
+    /// Groups that lines of the section name.
+    pub groups: Vec<String>,
+}
+
+/// A server that has been asked for a user, and can be asked for the password.
+pub struct Seat(Connection);
+
+impl Directory {
+    /// Finds a user by a name. `Ok` with None: the directory has none, or several.
+    ///
+    /// # Errors
+    /// No server answers: which, and why, in words.
+    pub async fn find(&self, asked: &Asked) -> Result<(Seat, Option<Found>), String> {
+        let mut troubles = Vec::new();
+        let search = async {
+            for server in &self.servers {
+                if server.addresses.is_empty() {
+                    troubles.push(format!("{}: the name has no address", server.name));
+                }
+                for address in &server.addresses {
+                    match self.find_at(server, *address, asked).await {
+                        Ok(found) => return Some(found),
+                        Err(why) => troubles.push(format!("{} ({address}): {why}", server.name)),
+                    }
+                }
+            }
+            None
+        };
+        let found = timeout(LIMIT, search).await;
+        let found = found.ok().flatten();
+        found.ok_or_else(|| format!("cannot ask the LDAP directory: {}", troubles.join("; ")))
+    }
+
+    async fn find_at(
+        &self,
+        server: &Server,
+        address: SocketAddr,
+        asked: &Asked,
+    ) -> Result<(Seat, Option<Found>), String> {
+        let connected = async {
+            let mut connection = Connection::open(server, address, &self.authorities).await?;
+            self.sign_in(&mut connection).await?;
+            Ok(connection)
+        };
+        let connected = timeout(CONNECT_LIMIT, connected).await;
+        let mut connection = connected.unwrap_or_else(|_| Err(late(CONNECT_LIMIT)))?;
+        let search = self.search(&mut connection, asked);
+        let search = timeout(ANSWER_LIMIT, search).await;
+        let found = search.unwrap_or_else(|_| Err(late(ANSWER_LIMIT)))?;
+        Ok((Seat(connection), found))
+    }
+
+    /// Binds as the account that searches.
+    async fn sign_in(&self, connection: &mut Connection) -> Result<(), String> {
+        let Some((name, password)) = &self.account else {
+            return Ok(());
+        };
+        let outcome = connection.bind(name, password).await?;
+        match outcome.code {
+            code::SUCCESS => Ok(()),
+            code => Err(refused(&format!("bind-dn {name}"), code, &outcome.words)),
+        }
+    }
+
+    async fn search(
+        &self,
+        connection: &mut Connection,
+        asked: &Asked,
+    ) -> Result<Option<Found>, String> {
+        let (short, typed) = (escape(&asked.short), escape(&asked.typed));
+        let filled = |text: &str| fill(text, &[(SHORT, &short), (TYPED, &typed)]);
+        let filter = filled(&self.filter)?;
+        // The template says which attribute has the name.
+        let template = Filter::parse(&self.filter).map_err(|error| error.to_string())?;
+        let naming = template.equal_to(&[SHORT, TYPED]);
+        let mut attributes = naming.clone();
+        if let Grouping::Attribute(name) = &self.grouping {
+            attributes.push(name);
+        }
+        let mut entries = connection
+            .search(&self.base, &filter, &attributes, 2)
+            .await?;
+        let (Some(entry), true) = (entries.pop(), entries.is_empty()) else {
+            return Ok(None);
+        };
+        let Some(name) = named(&entry, &naming) else {
+            return Ok(None);
+        };
+        let groups: Vec<String> = match &self.grouping {
+            Grouping::Attribute(attribute) => entry.values(attribute).to_vec(),
+            Grouping::Filter(text) => {
+                let own = escape(&entry.name);
+                let values = [(SHORT, &*short), (TYPED, &typed), (DISTINGUISHED, &own)];
+                let filter = fill(text, &values)?;
+                let attributes = [NONE];
+                let base = &self.base;
+                let found = connection
+                    .search(base, &filter, &attributes, GROUPS_MAX)
+                    .await?;
+                found.into_iter().map(|group| group.name).collect()
+            }
+        };
+        Ok(Some(Found {
+            distinguished: entry.name,
+            name,
+            groups: self.of_lines(&groups),
+        }))
+    }
+
+    /// Those groups that lines name, of the distinguished names of all groups of a user. A line names a group by its
+    /// distinguished name, or by the first value of that.
+    fn of_lines(&self, groups: &[String]) -> Vec<String> {
+        let lower: Vec<(String, String)> = { groups.iter() }
+            .map(|group| {
+                let first = first_value(group).unwrap_or_else(|| group.clone());
+                (group.to_lowercase(), first.to_lowercase())
+            })
+            .collect();
+        let has = |named: &&String| {
+            let named = named.to_lowercase();
+            { lower.iter() }.any(|(whole, first)| *whole == named || *first == named)
+        };
+        self.named.iter().filter(has).cloned().collect()
+    }
+
+    /// Whether a user of these groups may sign in.
+    pub fn admits(&self, groups: &[String]) -> bool {
+        self.only.is_empty() || groups.iter().any(|group| self.only.contains(group))
+    }
+
+    /// What a user has besides the password.
+    pub fn second_factor(&self, name: &str) -> SecondFactor {
+        match self.second_factors.get(name) {
+            Some(second) => second.clone(),
+            None if self.second_factor_required => SecondFactor::Missing,
+            None => SecondFactor::None,
+        }
+    }
+
+    /// What sessions of its users depend on: with another one of these they end.
+    pub fn identity(&self) -> (&str, &str, &Grouping) {
+        (&self.base, &self.filter, &self.grouping)
+    }
+
+    /// Whether a password is that of a user. For nobody a bind is made, too, so that the time that it takes does not
+    /// say whether there is such a user.
+    ///
+    /// # Errors
+    /// The server does not say so, in words.
+    pub async fn verify(
+        &self,
+        seat: Seat,
+        found: Option<&Found>,
+        password: &str,
+    ) -> Result<bool, String> {
+        let Seat(mut connection) = seat;
+        let nobody = (String::new(), Vec::new());
+        let (name, password, is_asked) = match found {
+            Some(found) if !password.is_empty() => {
+                (&found.distinguished, password.as_bytes(), true)
+            }
+            _ => {
+                let (name, password) = self.account.as_ref().unwrap_or(&nobody);
+                (name, &password[..], false)
+            }
+        };
+        let bound = timeout(ANSWER_LIMIT, connection.bind(name, password)).await;
+        let bound = bound.unwrap_or_else(|_| Err(late(ANSWER_LIMIT)));
+        connection.close().await;
+        let outcome = match bound {
+            Ok(outcome) => outcome,
+            Err(why) => return Err(format!("cannot ask the LDAP directory: {why}")),
+        };
+        match outcome.code {
+            code::SUCCESS => Ok(is_asked),
+            code::INVALID_CREDENTIALS
+            | code::CONSTRAINT_VIOLATION
+            | code::NO_SUCH_OBJECT
+            | code::INAPPROPRIATE_AUTHENTICATION
+            | code::INSUFFICIENT_ACCESS
+            | code::UNWILLING => Ok(false),
+            code => {
+                let why = refused("the bind of a user", code, &outcome.words);
+                Err(format!("the LDAP directory answers: {why}"))
+            }
+        }
+    }
+}
+
+fn late(limit: Duration) -> String {
+    format!("no answer within {} s", limit.as_secs())
+}
+
+fn refused(what: &str, code: u32, words: &str) -> String {
+    match words {
+        "" => format!("{what}: result code {code}"),
+        words => format!("{what}: result code {code}: {words}"),
+    }
+}
+
+/// A filter with values in it, which are escaped already. One pass: a value that looks like a name of another one
+/// stays as it is.
+fn fill(text: &str, values: &[(&str, &str)]) -> Result<Filter, String> {
+    let (mut filled, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find('%') {
+        let (before, from) = rest.split_at(at);
+        filled.push_str(before);
+        let value = values.iter().find(|(name, _)| from.starts_with(name));
+        let (name, value) = value.map_or(("%", "%"), |(name, value)| (*name, *value));
+        filled.push_str(value);
+        rest = &from[name.len()..];
+    }
+    filled.push_str(rest);
+    Filter::parse(&filled).map_err(|error| format!("filter: {error}"))
+}
+
+/// The name of a user, by the first of these attributes that the entry has.
+fn named(entry: &Entry, attributes: &[&str]) -> Option<String> {
+    let mut values = attributes
+        .iter()
+        .filter_map(|name| entry.values(name).first());
+    Some(Asked::read(values.next()?)?.short)
+}

@@ -1,0 +1,449 @@
+//! Users of a directory: of OpenLDAP's `slapd`, and of servers that misbehave.
+
+use super::*;
+use crate::limiter::Key;
+use crate::proof::{Client, Desk, Refused};
+use crate::session::Sessions;
+use crate::user::{List, User};
+use configuration::{Account, Password};
+use lab::{Slapd, skip_unless_installed};
+use part::lock;
+use protocol::ldap::request;
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpListener};
+use std::thread::{self, JoinHandle};
+
+const PEOPLE: &str = "dn: uid=anna,dc=example,dc=org\nobjectClass: inetOrgPerson\nuid: Anna\ncn: Anna A\nsn: A\n\
+    mail: a.first@mail.example.org\nuserPassword: quince\nseeAlso: cn=Desktop\\, all,dc=example,dc=org\n\
+    seeAlso: cn=other,dc=example,dc=org\n\n\
+    dn: uid=bert,dc=example,dc=org\nobjectClass: inetOrgPerson\nuid: bert\ncn: Bert\nsn: B\nuserPassword: medlar\n\n\
+    dn: uid=two,dc=example,dc=org\nobjectClass: inetOrgPerson\nuid: two\ncn: Two\nsn: T\nuserPassword: one\n\n\
+    dn: cn=again,dc=example,dc=org\nobjectClass: inetOrgPerson\nuid: two\ncn: again\nsn: T\nuserPassword: one\n\n\
+    dn: cn=staff,dc=example,dc=org\nobjectClass: groupOfNames\ncn: staff\nmember: uid=anna,dc=example,dc=org\n\n\
+    dn: cn=apart,dc=example,dc=org\nobjectClass: groupOfNames\ncn: apart\nmember: uid=bert,dc=example,dc=org\n";
+
+fn verify(_: &Account, _: &[u8]) -> bool {
+    false
+}
+
+fn run<T>(what: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(what)
+}
+
+fn server(port: u16, security: Security) -> Server {
+    Server {
+        name: Slapd::NAME.to_owned(),
+        addresses: vec![SocketAddr::from(([127, 0, 0, 1], port))],
+        security,
+    }
+}
+
+fn directory(servers: Vec<Server>) -> Directory {
+    Directory {
+        servers,
+        authorities: Vec::new(),
+        base: Slapd::BASE.to_owned(),
+        account: Some((Slapd::ACCOUNT.to_owned(), Slapd::PASSWORD.into())),
+        filter: "(|(uid=%u)(mail=%n))".to_owned(),
+        grouping: Grouping::Attribute("seeAlso".to_owned()),
+        only: Vec::new(),
+        named: vec![
+            "desktop, ALL".to_owned(),
+            "apart".to_owned(),
+            "staff".to_owned(),
+        ],
+        second_factors: BTreeMap::new(),
+        second_factor_required: false,
+    }
+}
+
+fn of(slapd: &Slapd) -> Directory {
+    Directory {
+        authorities: slapd.authority_pem().into(),
+        ..directory(vec![server(slapd.port(), Security::StartTls)])
+    }
+}
+
+fn list(directory: Directory) -> List {
+    List {
+        directory: Some(directory),
+        ..List::default()
+    }
+}
+
+fn desk() -> Desk {
+    Desk::new("test", Sessions::new(None).unwrap(), verify)
+}
+
+/// What comes of a password, tried from an address of its own.
+fn tried(desk: &Desk, list: &List, from: u8, name: &str, password: &str) -> Result<User, Refused> {
+    let client = Client::program(IpAddr::from([192, 0, 2, from]));
+    run(desk.password(list, &client, name, password))
+}
+
+#[test]
+fn a_user_of_slapd_comes_in_by_the_own_password_only() {
+    skip_unless_installed!("slapd");
+    let slapd = Slapd::start(PEOPLE).unwrap();
+    let of_tls = Directory {
+        servers: vec![server(slapd.tls_port(), Security::Tls)],
+        ..of(&slapd)
+    };
+    for directory in [of(&slapd), of_tls] {
+        let (desk, list) = (desk(), list(directory));
+        // All forms of a name are one user, with the name that the directory has.
+        for (from, name) in [
+            "anna",
+            " ANNA",
+            "EXAMPLE\\Anna",
+            "anna@example.org",
+            "a.first@mail.example.org",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let user = tried(&desk, &list, from as u8, name, "quince").unwrap();
+            assert_eq!(user.account.name, "anna", "{name}");
+            assert_eq!(user.account.groups, ["desktop, ALL"]);
+            assert_eq!(user.account.password, Password::Directory);
+        }
+        // Wrong passwords; patterns; a name of two; bytes of a filter; nobody.
+        for (from, (name, password)) in [
+            ("anna", "medlar"),
+            ("anna", ""),
+            ("anna", "\0"),
+            ("*", "quince"),
+            ("ann*", "quince"),
+            ("anna)(uid=*", "quince"),
+            ("x)(|(uid=anna", "quince"),
+            ("two", "one"),
+            ("nobody", "quince"),
+            ("", "quince"),
+            ("cn=reader", Slapd::PASSWORD),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let from = 100 + from as u8;
+            let refused = tried(&desk, &list, from, name, password);
+            assert_eq!(refused, Err(Refused::Wrong), "{name} {password}");
+            lock(&desk.limiter).forgive(&[Key::For("anna".to_owned())]);
+        }
+    }
+}
+
+#[test]
+fn groups_are_found_by_a_filter_and_decide_who_comes_in() {
+    skip_unless_installed!("slapd");
+    let slapd = Slapd::start(PEOPLE).unwrap();
+    let by_search = Directory {
+        grouping: Grouping::Filter("(&(objectClass=groupOfNames)(member=%d))".to_owned()),
+        only: vec!["staff".to_owned()],
+        ..of(&slapd)
+    };
+    let (desk, list) = (desk(), list(by_search));
+    let anna = tried(&desk, &list, 1, "anna", "quince").unwrap();
+    assert_eq!(anna.account.groups, ["staff"]);
+    assert_eq!(
+        tried(&desk, &list, 2, "bert", "medlar"),
+        Err(Refused::Wrong)
+    );
+}
+
+#[test]
+fn a_server_that_is_not_the_right_one_gets_no_password() {
+    skip_unless_installed!("slapd");
+    let slapd = Slapd::start(PEOPLE).unwrap();
+    let asked = Asked::read("anna").unwrap();
+    let why = |directory: Directory| run(directory.find(&asked)).err().unwrap();
+    // Another authority, another name, no TLS, and another password of the account.
+    let other = lab::pki::Authority::new("Other CA").unwrap();
+    let of_other = Directory {
+        authorities: other.certificate_pem().into(),
+        ..of(&slapd)
+    };
+    assert!(why(of_other).contains("TLS: invalid peer certificate: UnknownIssuer"));
+    let mut renamed = of(&slapd);
+    renamed.servers[0].name = "dc1.example.org".to_owned();
+    assert!(why(renamed).contains("not valid for name"));
+    let mut plain = of(&slapd);
+    plain.servers[0].security = Security::Plain;
+    assert!(why(plain).contains("result code 13: confidentiality required"));
+    let mut account = of(&slapd);
+    account.account = Some((Slapd::ACCOUNT.to_owned(), b"wrong".into()));
+    let told = why(account);
+    assert!(
+        told.contains("bind-dn cn=reader,dc=example,dc=org: result code 49"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_next_server_is_asked_when_one_does_not_answer() {
+    skip_unless_installed!("slapd");
+    let slapd = Slapd::start(PEOPLE).unwrap();
+    let closed = server(lab::free_port().unwrap(), Security::StartTls);
+    // It accepts, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = server(silent.local_addr().unwrap().port(), Security::Tls);
+    let mut nowhere = closed.clone();
+    nowhere.addresses.clear();
+    let mut directory = of(&slapd);
+    let good = directory.servers.remove(0);
+    directory.servers = vec![nowhere.clone(), closed.clone(), silent, good];
+    let (desk, with) = (desk(), list(directory.clone()));
+    assert!(tried(&desk, &with, 1, "anna", "quince").is_ok());
+    directory.servers = vec![nowhere, closed];
+    let without = list(directory.clone());
+    assert_eq!(
+        tried(&desk, &without, 2, "anna", "quince"),
+        Err(Refused::Unavailable)
+    );
+    let told = run(directory.find(&Asked::read("anna").unwrap()))
+        .err()
+        .unwrap();
+    assert!(
+        told.contains("localhost: the name has no address; localhost (127.0.0.1:"),
+        "{told}"
+    );
+}
+
+#[test]
+fn tries_by_several_names_of_one_user_count_together() {
+    skip_unless_installed!("slapd");
+    let slapd = Slapd::start(PEOPLE).unwrap();
+    let (desk, list) = (desk(), list(of(&slapd)));
+    // The address of mail is no other form of the name, and each client is another one.
+    for from in 1..=5 {
+        let names = ["anna", "a.first@mail.example.org"];
+        let name = names[usize::from(from % 2)];
+        let refused = tried(&desk, &list, from, name, "wrong");
+        assert_eq!(refused, Err(Refused::Wrong), "{from}");
+    }
+    let refused = tried(&desk, &list, 9, "anna", "quince");
+    assert!(matches!(refused, Err(Refused::TooOften(_))), "{refused:?}");
+}
+
+#[test]
+fn a_session_has_the_groups_of_the_sign_in_and_ends_with_the_lines() {
+    let account = Account {
+        name: "anna".to_owned(),
+        groups: vec!["staff".to_owned()],
+        password: Password::Directory,
+    };
+    let before = list(directory(Vec::new()));
+    let sessions = Sessions::new(None).unwrap();
+    let token = sessions.begin_of(&before, &account, 100).unwrap();
+    let half = sessions.half_for(&before, &account, 100).unwrap();
+    let account_in = |list: &List| sessions.visitor(list, &token, 101)?.account;
+    assert_eq!(account_in(&before), Some(account.clone()));
+    assert_eq!(
+        sessions.half_of(&before, &half, 101).unwrap().account,
+        account
+    );
+    let changed = |change: fn(&mut Directory)| {
+        let mut after = directory(Vec::new());
+        change(&mut after);
+        list(after)
+    };
+    let same = changed(|directory| directory.only = vec!["staff".to_owned()]);
+    assert_eq!(account_in(&same), Some(account.clone()));
+    let changes: [fn(&mut Directory); 4] = [
+        |directory| directory.only = vec!["apart".to_owned()],
+        |directory| directory.base = "dc=other".to_owned(),
+        |directory| directory.filter = "(cn=%u)".to_owned(),
+        |directory| directory.second_factor_required = true,
+    ];
+    for change in changes {
+        assert_eq!(account_in(&changed(change)), None);
+        assert_eq!(sessions.half_of(&changed(change), &half, 101), None);
+    }
+    // Without the directory nobody of it is in, and nobody of a list is one of it.
+    assert_eq!(account_in(&List::default()), None);
+    let listed = List {
+        users: vec![User::new(Account {
+            password: Password::Clear(b"quince".into()),
+            ..account.clone()
+        })],
+        ..List::default()
+    };
+    assert_eq!(account_in(&listed), None);
+    let of_list = sessions.begin(&listed, "anna", 100).unwrap();
+    assert_eq!(sessions.visitor(&before, &of_list, 101), None);
+    let many = Account {
+        groups: vec!["x".repeat(100); 20],
+        ..account
+    };
+    assert!(sessions.begin_of(&before, &many, 100).is_err());
+}
+
+/// A server without TLS that sends these bytes for each message that comes, and then closes; returns what came.
+fn scripted(replies: Vec<Vec<u8>>) -> (Directory, JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut all = Vec::new();
+        for reply in replies {
+            let mut bytes = [0; 4_096];
+            let count = stream.read(&mut bytes).unwrap();
+            all.extend(&bytes[..count]);
+            // It may have been enough already.
+            let _ = stream.write_all(&reply);
+        }
+        all
+    });
+    let mut directory = directory(vec![server(port, Security::Plain)]);
+    directory.account = None;
+    (directory, serve)
+}
+
+/// A value with a length of four bytes, as Active Directory writes them.
+fn value(tag: u8, inside: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(inside.len()).unwrap().to_be_bytes();
+    [&[tag, 0x84], &length[..], inside].concat()
+}
+
+fn outcome(id: u8, tag: u8, code: u8) -> Vec<u8> {
+    let inside = [&[0x0a, 1, code][..], &[4, 0, 4, 0]].concat();
+    value(0x30, &[&[2, 1, id][..], &value(tag, &inside)].concat())
+}
+
+fn entry(id: u8, uid: &str) -> Vec<u8> {
+    let octets = |text: &str| value(4, text.as_bytes());
+    let values = value(0x31, &octets(uid));
+    let attribute = value(0x30, &[octets("uid"), values].concat());
+    let inside = [octets("cn=x"), value(0x30, &attribute)].concat();
+    value(0x30, &[&[2, 1, id][..], &value(0x64, &inside)].concat())
+}
+
+#[test]
+fn what_somebody_types_is_a_value_of_the_filter_and_nothing_more() {
+    let (directory, serve) = scripted(vec![outcome(1, 0x65, 0)]);
+    let asked = Asked::read("a*)(uid=\\%d%n(b").unwrap();
+    let found = run(directory.find(&asked)).unwrap().1;
+    assert_eq!(found, None);
+    let filter = fill(
+        &directory.filter,
+        &[
+            (SHORT, &escape(&asked.short)),
+            (TYPED, &escape(&asked.typed)),
+        ],
+    )
+    .unwrap();
+    let search = request::Search {
+        base: Slapd::BASE,
+        filter: &filter,
+        attributes: &["uid", "mail", "seeAlso"],
+        entries_max: 2,
+        time_s: 5,
+    };
+    assert_eq!(serve.join().unwrap(), request::search(1, &search));
+    let expected = format!("{filter:?}");
+    assert!(
+        expected.contains(&format!("{:?}", b"%d%n(b".to_vec())),
+        "{expected}"
+    );
+    assert!(
+        expected.contains(&format!("{:?}", b"a*)(uid=\\%d%n(b".to_vec())),
+        "{expected}"
+    );
+}
+
+#[test]
+fn hostile_servers_are_refused() {
+    let asked = Asked::read("anna").unwrap();
+    let told = |reply: Vec<u8>| {
+        let (directory, serve) = scripted(vec![reply]);
+        let told = run(directory.find(&asked)).err().unwrap();
+        serve.join().unwrap();
+        told
+    };
+    for (reply, why) in [
+        (
+            b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
+            "the wrong type",
+        ),
+        (vec![0x30, 0x84, 0x7f, 0, 0, 0], "too large"),
+        (vec![0x30, 0x80, 0, 0], "a length is invalid"),
+        (
+            outcome(7, 0x65, 0),
+            "does not answer as an LDAP server does",
+        ),
+        (
+            outcome(0, 0x78, 52),
+            "does not answer as an LDAP server does",
+        ),
+        (
+            outcome(1, 0x61, 0),
+            "does not answer as an LDAP server does",
+        ),
+        (
+            outcome(1, 0x65, 51),
+            "the search below dc=example,dc=org: result code 51",
+        ),
+        (entry(1, "a").repeat(3), "more than was asked for"),
+        (Vec::new(), "closed the connection"),
+    ] {
+        let told = told(reply);
+        assert!(told.contains(why), "{told}");
+    }
+    // Half of an entry, and an entry without a name.
+    let nameless = [entry(1, "\u{1}"), outcome(1, 0x65, 0)].concat();
+    let (directory, serve) = scripted(vec![nameless]);
+    assert_eq!(run(directory.find(&asked)).unwrap().1, None);
+    serve.join().unwrap();
+}
+
+#[test]
+fn a_server_that_speaks_before_tls_is_refused() {
+    for (reply, why) in [
+        (
+            [outcome(1, 0x78, 0), vec![0x16]].concat(),
+            "between StartTLS and TLS",
+        ),
+        (outcome(1, 0x78, 52), "StartTLS: result code 52"),
+        (
+            outcome(1, 0x61, 0),
+            "does not answer as an LDAP server does",
+        ),
+    ] {
+        let (mut directory, serve) = scripted(vec![reply]);
+        directory.servers[0].security = Security::StartTls;
+        let told = run(directory.find(&Asked::read("anna").unwrap()))
+            .err()
+            .unwrap();
+        assert!(told.contains(why), "{told}");
+        serve.join().unwrap();
+    }
+}
+
+#[test]
+fn a_bind_says_whether_the_password_is_right_or_that_nobody_knows() {
+    let asked = Asked::read("anna").unwrap();
+    let verified = |code: u8, password: &str| {
+        let found = [entry(1, "Anna"), outcome(1, 0x65, 0)].concat();
+        let (directory, serve) = scripted(vec![found, outcome(2, 0x61, code)]);
+        let verified = run(async {
+            let (seat, found) = directory.find(&asked).await.unwrap();
+            directory.verify(seat, found.as_ref(), password).await
+        });
+        (verified, serve.join().unwrap())
+    };
+    let (right, sent) = verified(0, "quince");
+    assert_eq!(right, Ok(true));
+    assert!(sent.ends_with(&request::bind(2, "cn=x", b"quince")));
+    // An empty password goes to no server, whoever asks for it: nobody is bound to instead.
+    let (empty, sent) = verified(0, "");
+    assert_eq!(empty, Ok(false));
+    assert!(sent.ends_with(&request::bind(2, "", b"")));
+    for code in [19, 32, 48, 49, 50, 53] {
+        assert_eq!(verified(code, "quince").0, Ok(false), "{code}");
+    }
+    for code in [1, 8, 10, 13, 51, 52, 80] {
+        assert!(verified(code, "quince").0.is_err(), "{code}");
+    }
+}

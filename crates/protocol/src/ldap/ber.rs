@@ -1,0 +1,121 @@
+//! Values in BER, with definite lengths, as RFC 4511 section 5.1 restricts them.
+
+/// The bytes are no message of LDAP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Malformed {
+    /// A value ends before its length says so.
+    #[error("a value is cut off")]
+    Truncated,
+    /// A length has the indefinite form, or more bytes than any message has.
+    #[error("a length is invalid")]
+    Length,
+    /// A message is larger than any that is asked for.
+    #[error("the message is too large")]
+    TooLarge,
+    /// A value has another type than the one that has to be there.
+    #[error("a value has the wrong type")]
+    Type,
+    /// A message belongs to no request.
+    #[error("the message belongs to no request")]
+    Unasked,
+}
+
+pub(super) const BOOLEAN: u8 = 0x01;
+pub(super) const INTEGER: u8 = 0x02;
+pub(super) const OCTETS: u8 = 0x04;
+pub(super) const ENUMERATED: u8 = 0x0a;
+pub(super) const SEQUENCE: u8 = 0x30;
+pub(super) const SET: u8 = 0x31;
+
+/// Bytes of a length behind the first one.
+const LENGTH_BYTES_MAX: usize = 4;
+
+/// The head of a value: its tag, the bytes of the head and those of the value. None: more bytes have to come.
+pub(super) fn head(bytes: &[u8]) -> Result<Option<(u8, usize, usize)>, Malformed> {
+    let [tag, first, rest @ ..] = bytes else {
+        return Ok(None);
+    };
+    // A tag of several bytes is in no message.
+    if tag & 0x1f == 0x1f {
+        return Err(Malformed::Type);
+    }
+    if *first < 0x80 {
+        return Ok(Some((*tag, 2, usize::from(*first))));
+    }
+    let count = usize::from(first & 0x7f);
+    if !(1..=LENGTH_BYTES_MAX).contains(&count) {
+        return Err(Malformed::Length);
+    }
+    let Some(digits) = rest.get(..count) else {
+        return Ok(None);
+    };
+    let length = { digits.iter() }.fold(0u32, |all, digit| all << 8 | u32::from(*digit));
+    let length = usize::try_from(length).map_err(|_| Malformed::Length)?;
+    Ok(Some((*tag, 2 + count, length)))
+}
+
+/// What is left of the inside of a value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Values<'b>(pub(super) &'b [u8]);
+
+impl<'b> Values<'b> {
+    pub(super) fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes the next value: its tag, and its inside.
+    pub(super) fn next(&mut self) -> Result<(u8, &'b [u8]), Malformed> {
+        let (tag, begins, length) = head(self.0)?.ok_or(Malformed::Truncated)?;
+        let rest = self.0.get(begins..).ok_or(Malformed::Truncated)?;
+        let (inside, rest) = rest.split_at_checked(length).ok_or(Malformed::Truncated)?;
+        self.0 = rest;
+        Ok((tag, inside))
+    }
+
+    /// Takes the next value, which has to have a tag.
+    pub(super) fn tagged(&mut self, wanted: u8) -> Result<&'b [u8], Malformed> {
+        let (tag, inside) = self.next()?;
+        if tag == wanted {
+            Ok(inside)
+        } else {
+            Err(Malformed::Type)
+        }
+    }
+
+    /// Takes a number that is not negative.
+    pub(super) fn number(&mut self, tag: u8) -> Result<u32, Malformed> {
+        let inside = self.tagged(tag)?;
+        let fits = (1..=5).contains(&inside.len()) && inside[0] < 0x80;
+        let number = { inside.iter() }.fold(0u64, |all, digit| all << 8 | u64::from(*digit));
+        let number = u32::try_from(number).ok().filter(|_| fits);
+        number.ok_or(Malformed::Type)
+    }
+}
+
+/// A value with its head.
+pub(super) fn value(tag: u8, inside: &[u8]) -> Vec<u8> {
+    let length = inside.len();
+    let mut bytes = vec![tag];
+    match u8::try_from(length) {
+        Ok(short) if short < 0x80 => bytes.push(short),
+        _ => {
+            let digits = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
+            bytes.push(0x84);
+            bytes.extend(digits);
+        }
+    }
+    bytes.extend(inside);
+    bytes
+}
+
+/// A number that is not negative.
+pub(super) fn number(tag: u8, number: u32) -> Vec<u8> {
+    let digits = u64::from(number).to_be_bytes();
+    // A leading bit would make it negative.
+    let zeros = { digits.iter() }.take_while(|digit| **digit == 0).count();
+    let mut begins = zeros.min(digits.len() - 1);
+    if digits[begins] >= 0x80 {
+        begins -= 1;
+    }
+    value(tag, &digits[begins..])
+}

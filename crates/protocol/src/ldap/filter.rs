@@ -1,0 +1,282 @@
+//! Search filters (RFC 4515).
+
+use super::ber::{OCTETS, SEQUENCE, value};
+use super::name::digit;
+
+/// Bytes of a filter's text.
+pub const FILTER_BYTES_MAX: usize = 4_096;
+/// How deep filters are nested.
+const DEPTH_MAX: usize = 16;
+
+/// Why a text is no filter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum WrongFilter {
+    /// Parentheses do not match, or something stands outside of them.
+    #[error("parentheses do not match")]
+    Parentheses,
+    /// An attribute's name has other letters than it may have.
+    #[error("an attribute has an invalid name")]
+    Attribute,
+    /// There is no comparison in parentheses.
+    #[error("a part has no `=`")]
+    Comparison,
+    /// A backslash is not followed by two hexadecimal digits.
+    #[error("a backslash needs two hexadecimal digits behind it")]
+    Escape,
+    /// It is longer, or nested deeper, than a filter may be.
+    #[error("it is too long or nested too deep")]
+    TooLarge,
+}
+
+/// A search filter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Filter {
+    /// All of them.
+    And(Vec<Filter>),
+    /// One of them.
+    Or(Vec<Filter>),
+    /// Not this one.
+    Not(Box<Filter>),
+    /// A comparison of an attribute with a value, by the tag of its kind: equal, greater, less or approximately.
+    Compare(u8, String, Vec<u8>),
+    /// The attribute is there.
+    Present(String),
+    /// Pieces of the value, with anything between them; the first and the last may be empty.
+    Pieces(String, Vec<Vec<u8>>),
+    /// By a matching rule.
+    Rule {
+        /// The rule, if one is named.
+        rule: Option<String>,
+        /// The attribute, if one is named.
+        attribute: Option<String>,
+        /// The value.
+        value: Vec<u8>,
+        /// Whether the attributes of the distinguished name count, too.
+        names: bool,
+    },
+}
+
+/// The tags of a filter's kinds.
+const AND: u8 = 0xa0;
+const OR: u8 = 0xa1;
+const NOT: u8 = 0xa2;
+const EQUAL: u8 = 0xa3;
+const PIECES: u8 = 0xa4;
+const GREATER: u8 = 0xa5;
+const LESS: u8 = 0xa6;
+const PRESENT: u8 = 0x87;
+const ABOUT: u8 = 0xa8;
+const RULE: u8 = 0xa9;
+
+/// Puts a value into the text of a filter: what would be a part of the filter is escaped.
+pub fn escape(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for letter in value.chars() {
+        match letter {
+            '*' | '(' | ')' | '\\' | '\0' => {
+                text.push_str(&format!("\\{:02x}", u32::from(letter)));
+            }
+            _ => text.push(letter),
+        }
+    }
+    text
+}
+
+impl Filter {
+    /// Parses a filter.
+    ///
+    /// # Errors
+    /// Why the text is none.
+    pub fn parse(text: &str) -> Result<Filter, WrongFilter> {
+        if text.len() > FILTER_BYTES_MAX {
+            return Err(WrongFilter::TooLarge);
+        }
+        match one(text, 0)? {
+            (filter, "") => Ok(filter),
+            _ => Err(WrongFilter::Parentheses),
+        }
+    }
+
+    /// The attributes that have to be equal to one of these values, or match it by a rule, in the order of the text;
+    /// those of a part that must not hold are left out.
+    pub fn equal_to(&self, values: &[&str]) -> Vec<&str> {
+        match self {
+            Filter::And(all) | Filter::Or(all) => {
+                all.iter().flat_map(|one| one.equal_to(values)).collect()
+            }
+            Filter::Compare(EQUAL, attribute, value)
+                if values.iter().any(|one| one.as_bytes() == value) =>
+            {
+                vec![attribute]
+            }
+            Filter::Rule {
+                attribute: Some(attribute),
+                value,
+                ..
+            } if values.iter().any(|one| one.as_bytes() == value) => vec![attribute],
+            _ => Vec::new(),
+        }
+    }
+
+    /// As a request has it.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let all = |all: &[Filter]| all.iter().flat_map(Filter::encode).collect::<Vec<_>>();
+        let octets = |bytes: &[u8]| value(OCTETS, bytes);
+        match self {
+            Filter::And(filters) => value(AND, &all(filters)),
+            Filter::Or(filters) => value(OR, &all(filters)),
+            Filter::Not(filter) => value(NOT, &filter.encode()),
+            Filter::Compare(tag, attribute, with) => {
+                value(*tag, &[octets(attribute.as_bytes()), octets(with)].concat())
+            }
+            Filter::Present(attribute) => value(PRESENT, attribute.as_bytes()),
+            Filter::Pieces(attribute, pieces) => {
+                let pieces = value(SEQUENCE, &encode_pieces(pieces));
+                value(PIECES, &[octets(attribute.as_bytes()), pieces].concat())
+            }
+            Filter::Rule {
+                rule,
+                attribute,
+                value: with,
+                names,
+            } => {
+                let named = |tag, name: &Option<String>| {
+                    let name = name.as_ref().map(|name| value(tag, name.as_bytes()));
+                    name.unwrap_or_default()
+                };
+                let names = if *names {
+                    value(0x84, &[0xff])
+                } else {
+                    Vec::new()
+                };
+                let parts = [
+                    named(0x81, rule),
+                    named(0x82, attribute),
+                    value(0x83, with),
+                    names,
+                ];
+                value(RULE, &parts.concat())
+            }
+        }
+    }
+}
+
+fn encode_pieces(pieces: &[Vec<u8>]) -> Vec<u8> {
+    let last = pieces.len().saturating_sub(1);
+    let mut bytes = Vec::new();
+    for (index, piece) in pieces.iter().enumerate() {
+        let tag = match index {
+            0 => 0x80,
+            index if index == last => 0x82,
+            _ => 0x81,
+        };
+        if !piece.is_empty() {
+            bytes.extend(value(tag, piece));
+        }
+    }
+    bytes
+}
+
+/// A filter in parentheses at the beginning of a text, and what is behind it.
+fn one(text: &str, depth: usize) -> Result<(Filter, &str), WrongFilter> {
+    if depth >= DEPTH_MAX {
+        return Err(WrongFilter::TooLarge);
+    }
+    let rest = text.strip_prefix('(').ok_or(WrongFilter::Parentheses)?;
+    let (filter, rest) = match rest.chars().next() {
+        Some('&') => {
+            let (all, rest) = several(&rest[1..], depth)?;
+            (Filter::And(all), rest)
+        }
+        Some('|') => {
+            let (all, rest) = several(&rest[1..], depth)?;
+            (Filter::Or(all), rest)
+        }
+        Some('!') => {
+            let (inner, rest) = one(&rest[1..], depth + 1)?;
+            (Filter::Not(Box::new(inner)), rest)
+        }
+        _ => {
+            let end = rest.find(['(', ')']).ok_or(WrongFilter::Parentheses)?;
+            let (inside, rest) = rest.split_at(end);
+            (item(inside)?, rest)
+        }
+    };
+    let rest = rest.strip_prefix(')').ok_or(WrongFilter::Parentheses)?;
+    Ok((filter, rest))
+}
+
+fn several(mut text: &str, depth: usize) -> Result<(Vec<Filter>, &str), WrongFilter> {
+    let mut all = Vec::new();
+    while text.starts_with('(') {
+        let (filter, rest) = one(text, depth + 1)?;
+        all.push(filter);
+        text = rest;
+    }
+    Ok((all, text))
+}
+
+fn item(text: &str) -> Result<Filter, WrongFilter> {
+    let (left, right) = text.split_once('=').ok_or(WrongFilter::Comparison)?;
+    let compare = |tag, name| Ok(Filter::Compare(tag, attribute(name)?, unescape(right)?));
+    match left.chars().last() {
+        Some('>') => return compare(GREATER, &left[..left.len() - 1]),
+        Some('<') => return compare(LESS, &left[..left.len() - 1]),
+        Some('~') => return compare(ABOUT, &left[..left.len() - 1]),
+        Some(':') => return rule(&left[..left.len() - 1], right),
+        _ => {}
+    }
+    let name = attribute(left)?;
+    if right == "*" {
+        return Ok(Filter::Present(name));
+    }
+    if right.contains('*') {
+        let pieces: Result<Vec<_>, _> = right.split('*').map(unescape).collect();
+        return Ok(Filter::Pieces(name, pieces?));
+    }
+    compare(EQUAL, left)
+}
+
+/// `attribute:dn:rule`, of which each may be missing.
+fn rule(left: &str, right: &str) -> Result<Filter, WrongFilter> {
+    let mut words = left.split(':');
+    let name = words.next().filter(|name| !name.is_empty());
+    let mut words = words.peekable();
+    let names = words
+        .next_if(|word| word.eq_ignore_ascii_case("dn"))
+        .is_some();
+    let rule = words.next();
+    if words.next().is_some() || name.is_none() && rule.is_none() {
+        return Err(WrongFilter::Attribute);
+    }
+    Ok(Filter::Rule {
+        rule: rule.map(attribute).transpose()?,
+        attribute: name.map(attribute).transpose()?,
+        value: unescape(right)?,
+        names,
+    })
+}
+
+/// The name of an attribute, with its options, or of a rule.
+fn attribute(text: &str) -> Result<String, WrongFilter> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-.;".contains(&byte);
+    match !text.is_empty() && text.bytes().all(fits) {
+        true => Ok(text.to_owned()),
+        false => Err(WrongFilter::Attribute),
+    }
+}
+
+fn unescape(text: &str) -> Result<Vec<u8>, WrongFilter> {
+    let mut bytes = text.bytes();
+    let mut value = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        value.push(match byte {
+            b'\\' => {
+                let mut next = || bytes.next().and_then(digit).ok_or(WrongFilter::Escape);
+                next()? << 4 | next()?
+            }
+            _ => byte,
+        });
+    }
+    Ok(value)
+}

@@ -1,0 +1,146 @@
+//! What a server sends (RFC 4511 section 4).
+
+use super::ber::{self, ENUMERATED, INTEGER, Malformed, OCTETS, SEQUENCE, SET, Values};
+
+/// Bytes of a message: an entry may name some thousand groups.
+pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Letters of a text that somebody sees.
+const SHOWN_MAX: usize = 200;
+
+/// The tags of replies.
+const BOUND: u8 = 0x61;
+const ENTRY: u8 = 0x64;
+const DONE: u8 = 0x65;
+const ELSEWHERE: u8 = 0x73;
+const EXTENDED: u8 = 0x78;
+const INTERMEDIATE: u8 = 0x79;
+
+/// How a request ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// The result code.
+    pub code: u32,
+    /// What the server says of it, without control characters, at most 200 letters.
+    pub words: String,
+}
+
+/// An entry that was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Its distinguished name.
+    pub name: String,
+    /// Its attributes, with those of their values that are UTF-8.
+    pub attributes: Vec<(String, Vec<String>)>,
+}
+
+impl Entry {
+    /// The values of an attribute.
+    pub fn values(&self, attribute: &str) -> &[String] {
+        let mut all = self.attributes.iter();
+        let found = all.find(|(name, _)| name.eq_ignore_ascii_case(attribute));
+        found.map_or(&[], |(_, values)| values)
+    }
+}
+
+/// What a server says to a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reply {
+    /// How a bind ended.
+    Bound(Outcome),
+    /// An entry.
+    Entry(Entry),
+    /// How a search ended.
+    Done(Outcome),
+    /// How an extended request ended.
+    Extended(Outcome),
+    /// Something that is not asked for: another place to search, or a note.
+    Other,
+}
+
+/// Cuts a stream of bytes into replies.
+#[derive(Default, Debug)]
+pub struct Replies {
+    bytes: Vec<u8>,
+}
+
+impl Replies {
+    /// Bytes have come.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.bytes.extend(bytes);
+    }
+
+    /// Whether all bytes are used up.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The next reply, with the number of its request. None: more bytes have to come.
+    ///
+    /// # Errors
+    /// The bytes are no message, or a message that is too large.
+    pub fn next(&mut self) -> Result<Option<(u32, Reply)>, Malformed> {
+        let Some((tag, begins, length)) = ber::head(&self.bytes)? else {
+            return Ok(None);
+        };
+        if tag != SEQUENCE {
+            return Err(Malformed::Type);
+        }
+        let end = begins.saturating_add(length);
+        if end > MESSAGE_BYTES_MAX {
+            return Err(Malformed::TooLarge);
+        }
+        let Some(inside) = self.bytes.get(begins..end) else {
+            return Ok(None);
+        };
+        let reply = read(Values(inside))?;
+        self.bytes.drain(..end);
+        Ok(Some(reply))
+    }
+}
+
+/// The inside of a message. Controls behind it say nothing that is asked for.
+fn read(mut message: Values<'_>) -> Result<(u32, Reply), Malformed> {
+    let id = message.number(INTEGER)?;
+    let (tag, inside) = message.next()?;
+    let inside = Values(inside);
+    let reply = match tag {
+        BOUND => Reply::Bound(outcome(inside)?),
+        ENTRY => Reply::Entry(entry(inside)?),
+        DONE => Reply::Done(outcome(inside)?),
+        EXTENDED => Reply::Extended(outcome(inside)?),
+        ELSEWHERE | INTERMEDIATE => Reply::Other,
+        _ => return Err(Malformed::Type),
+    };
+    Ok((id, reply))
+}
+
+/// Code, name and text; what may follow is not asked for.
+fn outcome(mut inside: Values<'_>) -> Result<Outcome, Malformed> {
+    let code = inside.number(ENUMERATED)?;
+    inside.tagged(OCTETS)?;
+    let words = String::from_utf8_lossy(inside.tagged(OCTETS)?);
+    let shown = words.chars().filter(|letter| !letter.is_control());
+    Ok(Outcome {
+        code,
+        words: shown.take(SHOWN_MAX).collect(),
+    })
+}
+
+fn entry(mut inside: Values<'_>) -> Result<Entry, Malformed> {
+    let text = |bytes: &[u8]| std::str::from_utf8(bytes).map(str::to_owned);
+    let name = text(inside.tagged(OCTETS)?).map_err(|_| Malformed::Type)?;
+    let mut list = Values(inside.tagged(SEQUENCE)?);
+    let mut attributes = Vec::new();
+    while !list.is_empty() {
+        let mut attribute = Values(list.tagged(SEQUENCE)?);
+        let name = text(attribute.tagged(OCTETS)?).map_err(|_| Malformed::Type)?;
+        let mut set = Values(attribute.tagged(SET)?);
+        let mut values = Vec::new();
+        while !set.is_empty() {
+            // A picture is no text, and no name either.
+            values.extend(text(set.tagged(OCTETS)?));
+        }
+        attributes.push((name, values));
+    }
+    Ok(Entry { name, attributes })
+}

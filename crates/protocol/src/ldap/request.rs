@@ -1,0 +1,75 @@
+//! What a client sends (RFC 4511 section 4).
+
+use super::Filter;
+use super::ber::{BOOLEAN, ENUMERATED, INTEGER, OCTETS, SEQUENCE, number, value};
+
+/// The version of the protocol.
+const VERSION: u32 = 3;
+/// The name of StartTLS.
+const START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
+/// The tags of requests.
+const BIND: u8 = 0x60;
+const UNBIND: u8 = 0x42;
+const SEARCH: u8 = 0x63;
+const EXTENDED: u8 = 0x77;
+/// The whole tree below the base.
+const SUBTREE: u32 = 2;
+/// Aliases are not followed.
+const NEVER: u32 = 0;
+
+/// What is searched for.
+#[derive(Clone, Copy, Debug)]
+pub struct Search<'s> {
+    /// The distinguished name below which it is.
+    pub base: &'s str,
+    /// What an entry has to have.
+    pub filter: &'s Filter,
+    /// The attributes that come with it.
+    pub attributes: &'s [&'s str],
+    /// Entries, at most.
+    pub entries_max: u32,
+    /// How long the server may take, seconds.
+    pub time_s: u32,
+}
+
+fn message(id: u32, request: &[u8]) -> Vec<u8> {
+    value(SEQUENCE, &[&number(INTEGER, id), request].concat())
+}
+
+/// Authenticates by a name and a password. An empty password proves nothing: servers accept it for any name
+/// (RFC 4513 section 5.1.2), so the caller refuses it; both empty is nobody.
+pub fn bind(id: u32, name: &str, password: &[u8]) -> Vec<u8> {
+    let inside = [
+        number(INTEGER, VERSION),
+        value(OCTETS, name.as_bytes()),
+        value(0x80, password),
+    ];
+    message(id, &value(BIND, &inside.concat()))
+}
+
+/// Searches for entries.
+pub fn search(id: u32, search: &Search<'_>) -> Vec<u8> {
+    let attributes = search.attributes.iter();
+    let attributes = attributes.flat_map(|name| value(OCTETS, name.as_bytes()));
+    let inside = [
+        value(OCTETS, search.base.as_bytes()),
+        number(ENUMERATED, SUBTREE),
+        number(ENUMERATED, NEVER),
+        number(INTEGER, search.entries_max),
+        number(INTEGER, search.time_s),
+        value(BOOLEAN, &[0]),
+        search.filter.encode(),
+        value(SEQUENCE, &attributes.collect::<Vec<_>>()),
+    ];
+    message(id, &value(SEARCH, &inside.concat()))
+}
+
+/// Asks the server to continue in TLS.
+pub fn start_tls(id: u32) -> Vec<u8> {
+    message(id, &value(EXTENDED, &value(0x80, START_TLS)))
+}
+
+/// Says that nothing more comes.
+pub fn unbind(id: u32) -> Vec<u8> {
+    message(id, &value(UNBIND, &[]))
+}
