@@ -127,12 +127,12 @@ install: build ## install binary, manual, completions and systemd units below PR
 	$(built) completions fish >target/evenkeel.fish
 	rm -rf target/manual && $(built) manual --html target/manual >/dev/null
 	install -D -m 755 $(built) $(bin)/evenkeel
-	install -d $(doc) && install -m 644 target/manual/* docs/*.md $(doc)
+	install -d $(doc) && install -m 644 target/manual/* docs/*.md packaging/windows/*.ps1 $(doc)
 	install -D -m 644 target/evenkeel.1 $(man)/evenkeel.1
 	install -D -m 644 target/evenkeel.bash $(bash)/evenkeel
 	install -D -m 644 target/_evenkeel $(zsh)/_evenkeel
 	install -D -m 644 target/evenkeel.fish $(fish)/evenkeel.fish
-	for unit in evenkeel evenkeel-cluster evenkeel-guests evenkeel-haproxy evenkeel-keepalived; do \
+	for unit in evenkeel evenkeel-cluster evenkeel-farm-agent evenkeel-guests evenkeel-haproxy evenkeel-keepalived; do \
 		sed 's,/usr/bin/evenkeel,$(PREFIX)/bin/evenkeel,' packaging/systemd/$$unit.service \
 			>target/$$unit.service && \
 		install -D -m 644 target/$$unit.service $(unit)/$$unit.service || exit 1; \

@@ -3,7 +3,7 @@
 # knows a user whom this machine does not have, and shares no sockets with others.
 #   farm-host.sh DIRECTORY ADDRESS DISPLAY
 # DIRECTORY gets a line for each session that begins (sessions), and for each that is taken up again
-# (reconnects), and the logs.
+# (reconnects), and the logs. DIRECTORY.agent is a script that runs beside xrdp.
 set -eu
 directory=$1 address=$2 display=$3
 mount --make-rprivate /
@@ -85,5 +85,10 @@ ip=127.0.0.1
 port=-1
 END
 mount --bind /mnt/sesman.ini /etc/xrdp/sesman.ini
+# The agent of the host, where there is one: it looks at the processes of this host alone.
+if [ -e "$directory.agent" ]; then
+    mount -t proc proc /proc
+    sh "$directory.agent" >"$directory/agent.out" 2>&1 &
+fi
 xrdp-sesman --nodaemon >"$directory/sesman.out" 2>&1 &
 exec xrdp --nodaemon --config /mnt/xrdp.ini >"$directory/xrdp.out" 2>&1

@@ -23,6 +23,8 @@ const NT_HASH: &str = "878d8014606cda29677a44efa1353fc7";
 
 /// Starts a host of desktops, with its name, its address and its first display.
 pub type Start = fn(&Scratch, &Host, &str, &str, &str) -> Process;
+/// What the program serves.
+const CONFIG: &str = "office.cfg";
 /// Where the display of the clients is written.
 const SCREEN: &str = "screen";
 
@@ -30,7 +32,7 @@ const SCREEN: &str = "screen";
 pub struct Site {
     // What works in the hosts goes before them.
     program: Process,
-    _desktops: Vec<Process>,
+    desktops: Vec<Process>,
     _screen: Process,
     node: Host,
     client: Host,
@@ -51,6 +53,15 @@ impl Site {
 
     /// Two hosts that this starts, and further lines of the farm, before other sections.
     pub fn with(desktop: Start, lines: impl FnOnce(&Scratch) -> String) -> Site {
+        Site::with_options(desktop, "", lines)
+    }
+
+    /// The same, and options of the lines of the hosts.
+    pub fn with_options(
+        desktop: Start,
+        options: &str,
+        lines: impl FnOnce(&Scratch) -> String,
+    ) -> Site {
         let lab = Lab::new("desktops").unwrap();
         let lan = lab.switch("lan").unwrap();
         let scratch = Scratch::new().unwrap();
@@ -80,18 +91,16 @@ impl Site {
                 .to_string();
             let name = format!("ts{}", at + 1);
             let own = host(&name, 11 + at);
-            config.push_str(&format!("    host {name} {}\n", address(11 + at)));
+            config.push_str(&format!("    host {name} {}{options}\n", address(11 + at)));
             desktops.push(desktop(&scratch, &own, &name, &address(11 + at), &display));
             hosts.push(own);
         }
         config.push_str(&lines(&scratch));
-        let file = scratch.write("office.cfg", config).unwrap();
-        let mut command = Command::new(binary());
-        command.args(["run", "-f"]).arg(file);
-        let program = spawn(&scratch, &node, command, "said");
+        scratch.write(CONFIG, config).unwrap();
+        let program = serve(&scratch, &node);
         let site = Site {
             program,
-            _desktops: desktops,
+            desktops,
             _screen: screen,
             node,
             client,
@@ -101,6 +110,23 @@ impl Site {
         };
         site.shows(&["farm", "list"], |text| text.matches(": up").count() == 2);
         site
+    }
+
+    /// Ends the program, with all that it knows, and starts it.
+    pub fn restart(&mut self) {
+        self.program.kill_tree();
+        self.program = serve(&self.scratch, &self.node);
+        self.shows(&["farm", "list"], |text| text.matches(": up").count() == 2);
+    }
+
+    /// The process of a host with xrdp, in whose namespaces its sessions are.
+    pub fn desktop(&self, number: usize) -> &Process {
+        &self.desktops[number - 1]
+    }
+
+    /// The machine on which the program is.
+    pub fn node(&self) -> &Host {
+        &self.node
     }
 
     pub fn read(&self, name: &str) -> String {
@@ -135,7 +161,7 @@ impl Site {
     }
 
     /// Starts a client of anna.
-    fn client(&self, options: &[&str]) -> Process {
+    pub fn client(&self, options: &[&str]) -> Process {
         self.client_to(&address(1), options)
     }
 
@@ -170,6 +196,12 @@ impl Site {
             self.read("ts1/sesman.log")
         );
     }
+}
+
+fn serve(scratch: &Scratch, node: &Host) -> Process {
+    let mut command = Command::new(binary());
+    command.args(["run", "-f"]).arg(scratch.path().join(CONFIG));
+    spawn(scratch, node, command, "said")
 }
 
 /// The display of the clients, once its server is there: that chooses a free one.
@@ -249,6 +281,7 @@ pub fn is_ready(test: &str) -> bool {
         "Xvfb",
         "openssl",
         "unshare",
+        "xmessage",
     ];
     let needs = programs.into_iter().fold(privileged(), |needs, program| {
         needs.and_then(|()| installed(program))

@@ -41,6 +41,7 @@ mod console_screen;
 mod console_site;
 mod differential;
 mod external_checks;
+mod farm_agents;
 #[path = "../crates/farm/tests/it/client.rs"]
 mod farm_client;
 mod farm_desktops;

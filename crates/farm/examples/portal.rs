@@ -66,6 +66,7 @@ fn write(directory: &Path, offers: &[Offer<'_>], odd: &[Offer<'_>]) -> io::Resul
             visitor: &visitor,
             offers,
             session,
+            notice: None,
             authority: BRAND,
         });
         // Files are beside it.

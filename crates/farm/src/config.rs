@@ -53,6 +53,28 @@ pub struct Farm {
     /// The gateway.
     #[serde(default)]
     pub gateway: Option<Gateway>,
+    /// The agents of hosts.
+    #[serde(default)]
+    pub agents: Agents,
+}
+
+/// The agents of hosts, and what they show.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct Agents {
+    /// The hosts that have one.
+    pub hosts: BTreeMap<String, Agent>,
+    /// What users of a drained host are shown; empty: nothing.
+    pub notice: String,
+}
+
+/// An agent: a program on a host that says how that is.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Agent {
+    /// Its port, at the address of the host.
+    pub port: u16,
+    /// From one question to the next, milliseconds.
+    pub interval_ms: u64,
 }
 
 /// The way to a farm for clients that have only HTTPS.

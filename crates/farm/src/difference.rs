@@ -47,6 +47,9 @@ fn changed(name: &str, before: &Farm, now: &Farm) -> Vec<String> {
         (old, new) if old != new => lines.push("    ~ portal".to_owned()),
         _ => {}
     }
+    if before.agents != now.agents {
+        lines.push("    ~ agents".to_owned());
+    }
     if before.users != now.users {
         lines.push("    ~ users".to_owned());
     }

@@ -5,6 +5,7 @@
 //! - [`config`] is what the files say, [`keyword`] how they say it.
 //! - `certificate` reads the certificate of an address.
 //! - [`user`] is who a session is of, [`token`] what a client brings to be routed.
+//! - [`agent`] is what a program on a host says of it, and such a program for xrdp.
 //! - [`directory`] decides which host a user gets. It does no I/O and has no clock.
 //! - [`agreement`] is what the directories of several nodes agree on, also a value.
 //! - [`history`] is what was decided, and why.
@@ -18,6 +19,7 @@
 //! A token routes, and never authorises: who may have a session is up to the host, which authenticates
 //! the client itself. Passwords that clients send are skipped, never kept.
 
+pub mod agent;
 pub mod agreement;
 mod body;
 mod certificate;

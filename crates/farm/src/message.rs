@@ -77,6 +77,8 @@ pub struct Session {
     pub since_ms: u64,
     /// How long the user keeps it without a connection, milliseconds; None: there is one.
     pub left_ms: Option<u64>,
+    /// How the agent of the host reports the session, `active` or `disconnected`; empty: it does not.
+    pub agent: String,
 }
 
 /// What a user got, in each farm that knows something.
@@ -97,6 +99,8 @@ pub struct AskedFarm {
     pub user: String,
     /// What a logon would get now.
     pub next: String,
+    /// What the agent of the user's host says of the session; empty: nothing.
+    pub agent: String,
     /// What the user did, the newest last.
     pub steps: Vec<Step>,
 }

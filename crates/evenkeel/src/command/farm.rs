@@ -2,7 +2,7 @@
 
 use super::definition::{flag, process_id, serving_files};
 use super::status::{ask_part, sections};
-use super::{end, reload, word};
+use super::{end, farm_agent, reload, word};
 use clap::{Arg, ArgMatches, Command};
 use farm::keyword::NAME as PART;
 use farm::message::{Answer, Asked, Message as OfFarm, Session, Sessions};
@@ -43,7 +43,8 @@ pub fn definition(command: Command) -> Command {
                 .long_about(
                     "Shows each user that a farm knows. A disconnected session is kept at its host until `keep-sessions` has \
                      passed; a pending logon was sent to its host and has not come yet. On a cluster it shows those of all \
-                     nodes: `node` carries the connection, and shows where the client is.",
+                     nodes: `node` carries the connection, and shows where the client is. `agent` is how the agent of the \
+                     host reports the session, if it does.",
                 )
                 .arg(flag("json", "Print JSON")),
             Command::new("drain")
@@ -57,6 +58,7 @@ pub fn definition(command: Command) -> Command {
             Command::new("why")
                 .about("Show which host a user got and why, and which one a logon would get now")
                 .arg(Arg::new("USER").required(true).help("The user, with or without the domain")),
+            farm_agent::definition(),
         ])
 }
 
@@ -68,6 +70,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(("drain", matches)) => drain(matches, true),
         Some(("ready", matches)) => drain(matches, false),
         Some(("why", matches)) => why(matches),
+        Some(("agent", matches)) => farm_agent::main(matches),
         _ => return ExitCode::FAILURE,
     };
     end(done)
@@ -93,7 +96,7 @@ fn sessions(matches: &ArgMatches) -> Result<String, String> {
     };
     let mut text = report.table(
         "session",
-        &["host", "farm", "node", "client", "for", "kept for"],
+        &["host", "farm", "node", "client", "agent", "for", "kept for"],
     );
     if all.more > 0 {
         // Memory is written without errors.
@@ -120,6 +123,12 @@ fn row(one: &Session) -> Subject {
         .fact("farm", one.farm.clone())
         .fact("node", joined(&one.nodes))
         .fact("client", joined(&one.from))
+        .fact(
+            "agent",
+            Some(&one.agent)
+                .filter(|state| !state.is_empty())
+                .map_or("-", |state| state),
+        )
         .fact("for", span(one.since_ms))
         .fact("kept for", one.left_ms.map_or("-".to_owned(), span))
 }
@@ -129,7 +138,7 @@ fn json(all: &Sessions) -> Result<String, String> {
         .map(|one| {
             serde_json::json!({
                 "farm": one.farm, "user": one.user, "host": one.host, "state": one.state, "nodes": one.nodes,
-                "clients": one.from, "since_ms": one.since_ms, "kept_ms": one.left_ms,
+                "clients": one.from, "agent": Some(&one.agent).filter(|state| !state.is_empty()), "since_ms": one.since_ms, "kept_ms": one.left_ms,
             })
         })
         .collect();
@@ -163,6 +172,9 @@ fn why(matches: &ArgMatches) -> Result<String, String> {
         // Memory is written without errors.
         let _ = writeln!(text, "{} in farm {}", one.user, one.farm);
         let _ = writeln!(text, "a logon now: {}", one.next);
+        if !one.agent.is_empty() {
+            let _ = writeln!(text, "{}", one.agent);
+        }
         for step in &one.steps {
             let ago = format!("{} ago", span(now.saturating_sub(step.at.boottime_ms)));
             let at = match step.node.as_str() {

@@ -13,6 +13,7 @@ mod definition;
 #[cfg(test)]
 mod documented;
 mod farm;
+mod farm_agent;
 mod format;
 mod guest;
 mod lab;

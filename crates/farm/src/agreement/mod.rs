@@ -17,7 +17,8 @@ mod tests;
 pub use message::{FarStep, Message, Refused};
 pub use peer::{Standing, State};
 
-use crate::directory::{Decision, Directory, NoHost, Origin, Proposal};
+use crate::agent::report::Report;
+use crate::directory::{Decision, Directory, News, NoHost, Origin, Proposal, Times};
 use crate::token::NameId;
 use crate::user::UserId;
 use claim::Claim;
@@ -129,6 +130,13 @@ impl Agreement {
             Some((_, decided)) => Outcome::Decided(decided),
             None => Outcome::Waits(ticket),
         }
+    }
+
+    /// Takes in a report of a host's agent. Of users of whom other nodes are being asked they decide.
+    pub fn reported(&mut self, host: &str, report: &Report, times: Times) -> News {
+        let claims = &self.claims;
+        let is_claimed = |id| claims.contains_key(&id);
+        self.directory.reported(host, report, times, is_claimed)
     }
 
     /// Takes out the tickets that are decided.

@@ -1,5 +1,6 @@
 //! The choice of a host for somebody without a session.
 
+use super::agents::AgentState;
 use super::entry::Presence;
 use crate::config::Balance;
 use crate::token::NameId;
@@ -72,6 +73,8 @@ pub struct HostState {
     pub counts: Counts,
     /// Users for whom this node has proposed it, and has no answer of the other nodes yet.
     pub claimed: u64,
+    /// What its agent said last.
+    pub agent: AgentState,
 }
 
 impl HostState {
@@ -86,6 +89,7 @@ impl HostState {
             health: Health::Unknown,
             counts: Counts::default(),
             claimed: 0,
+            agent: AgentState::default(),
         }
     }
 
@@ -96,7 +100,8 @@ impl HostState {
 
     /// Whether it takes new users.
     pub fn takes(&self) -> bool {
-        !self.is_down() && !self.is_drained && !self.is_ordered && !self.is_far
+        let is_held = self.is_drained || self.is_ordered || self.is_far;
+        !self.is_down() && !is_held && self.agent.takes() && !self.is_full()
     }
 }
 
@@ -116,12 +121,12 @@ impl Room {
             left,
         } = state.counts;
         let count = match balance {
-            Balance::Load => pending + connected + left,
-            Balance::Leastconn => pending + connected,
+            Balance::Load => (pending + connected + left).saturating_add(state.agent.beyond),
+            Balance::Leastconn => (pending + connected).saturating_add(state.agent.active_beyond),
         };
         Room {
             count: count.saturating_add(state.claimed),
-            weight: state.weight,
+            weight: state.share(),
         }
     }
 

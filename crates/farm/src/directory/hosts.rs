@@ -44,6 +44,7 @@ impl Directory {
             states.insert(name.clone(), state);
         }
         self.replace(states);
+        self.set_agents(&farm.agents.hosts);
     }
 
     /// Takes the hosts of another node's configuration; none: the node is gone.

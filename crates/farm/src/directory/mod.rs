@@ -6,6 +6,7 @@
 //! one of the directories of several nodes: each decision has a version, and of two for one user the
 //! greater one holds everywhere.
 
+mod agents;
 mod choice;
 mod entry;
 mod hosts;
@@ -15,6 +16,7 @@ pub(crate) mod simulation;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use agents::{AgentState, News, SEEN_MAX, Seen, Times};
 pub use choice::{Counts, Health, HostState};
 pub use entry::{Entry, Origin, Presence, Record, Version};
 pub use hosts::{FarHost, Order};
@@ -23,6 +25,7 @@ pub use merge::Proposal;
 use crate::config::{Balance, Farm};
 use crate::token::{Claims, NameId};
 use crate::user::{User, UserId};
+use agents::AllSeen;
 use choice::Room;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -134,6 +137,8 @@ pub struct Directory {
     unproved: BTreeSet<(u64, UserId)>,
     /// Connections that this node carries, by user and host.
     own: BTreeMap<UserId, Vec<(String, u32)>>,
+    /// Users whom agents have named, by host.
+    agents: BTreeMap<String, AllSeen>,
     /// Users of whom other nodes do not know the newest yet, and the one from which it came.
     touched: Vec<(UserId, Option<Origin>)>,
     /// Whether there are other nodes.
@@ -282,7 +287,7 @@ impl Directory {
         };
         let why = Why::Room {
             count: room(state).count,
-            weight: state.weight,
+            weight: state.share().div_ceil(100),
             of: open().count(),
             has_lost,
         };
@@ -482,6 +487,7 @@ impl Directory {
         if let Some(state) = self.hosts.get_mut(&entry.host) {
             state.counts.add(entry.presence);
         }
+        self.stirs(id, &entry, now_ms);
         self.users.insert(id, entry);
     }
 

@@ -27,6 +27,7 @@ pub(crate) fn farm(balance: Balance, weights: &[u32]) -> Farm {
         portal: None,
         web: Vec::new(),
         gateway: None,
+        agents: Default::default(),
     }
 }
 

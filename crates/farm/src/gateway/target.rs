@@ -89,6 +89,7 @@ mod tests {
                 idle_ms: None,
                 session_ms: None,
             }),
+            agents: Default::default(),
         }
     }
 

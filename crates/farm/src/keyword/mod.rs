@@ -1,5 +1,6 @@
 //! The section `farm`. Each keyword is a row.
 
+mod agents;
 mod check;
 pub mod codes;
 mod entrance;
@@ -10,7 +11,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{Bind, Farm, Farms, Tokens};
+use crate::config::{Agents, Bind, Farm, Farms, Tokens};
 use crate::difference::difference;
 use configuration::{Context, Exchange, Given, Lines, Part, Run, SectionTable, Sections, Tabled};
 use language::arguments::ArgumentCodes;
@@ -65,6 +66,7 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Remote desktops", settings::LINES),
     ("Remote desktops", portal::LINES),
     ("Remote desktops", gateway::LINES),
+    ("Remote desktops", agents::LINES),
 ];
 
 static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("farm", LINES, section::begin)];
@@ -146,5 +148,11 @@ fn build(farm: &section::Farm, context: &mut Context, exchange: &mut Exchange) -
         portal,
         web,
         gateway: { farm.gateway.gateway.as_ref() }.map(|gateway| gateway.value.clone()),
+        agents: Agents {
+            hosts: { farm.hosts.iter() }
+                .filter_map(|host| Some((host.name.value.clone(), host.agent?)))
+                .collect(),
+            notice: farm.settings.notice.clone(),
+        },
     }
 }

@@ -1,9 +1,10 @@
 //! The section `farm`: its first line, and the lines for its address and its hosts.
 
+use super::agents;
 use super::gateway::Gateway;
 use super::portal::Portal;
 use super::{LineBuilder, codes};
-use crate::config::{self, Balance, Check, Host, PORT, Sessions};
+use crate::config::{self, Agent, Balance, Check, Host, PORT, Sessions};
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
 use language::value::{self, Accepts, Address, Family, Port, Transport, address};
@@ -44,6 +45,7 @@ pub(super) struct Settings {
     pub(super) sessions: Sessions,
     pub(super) lifetime_ms: u64,
     pub(super) maxconn: u32,
+    pub(super) notice: String,
 }
 
 /// A line `bind`.
@@ -59,6 +61,7 @@ pub(super) struct NamedHost {
     pub(super) name: Written<String>,
     pub(super) address: Span,
     pub(super) host: Host,
+    pub(super) agent: Option<Agent>,
 }
 
 impl Farm {
@@ -120,6 +123,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
             sessions: Sessions::default(),
             lifetime_ms: config::Tokens::default().lifetime_ms,
             maxconn: config::MAXCONN,
+            notice: String::new(),
         },
         portal: Portal::default(),
         gateway: Gateway::default(),
@@ -246,13 +250,20 @@ fn host(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let word = args.required("an IP address")?;
     let address = reaches(args, word)?;
     let (mut weight, mut drained) = (1, false);
+    let mut agent = agents::Options::default();
     while let Some(option) = args.next() {
         match option.str() {
             "weight" => weight = args.count("a weight", 1..=256)?,
             "drain" => drained = true,
-            _ => return Err(args.unfit(option, "not `weight NUMBER` or `drain`")),
+            "agent-port" => agent.take_port(args)?,
+            "agent-inter" => agent.take_interval(option, args)?,
+            _ => {
+                let known = "not `weight NUMBER`, `drain`, `agent-port PORT` or `agent-inter TIME`";
+                return Err(args.unfit(option, known));
+            }
         }
     }
+    let agent = agent.built()?;
     farm.hosts.push(NamedHost {
         name,
         address: word.span,
@@ -261,6 +272,7 @@ fn host(draft: &mut Draft, args: &mut Args<'_>) -> Built {
             weight,
             drained,
         },
+        agent,
     });
     Ok(())
 }
@@ -299,9 +311,12 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     },
     Keyword {
         places: &["farm"],
-        syntax: "host <name> <address>[:<port>] [weight <number>] [drain]",
+        syntax: "host <name> <address>[:<port>] [weight <number>] [drain] [agent-port <port>] [agent-inter <time>]",
         doc: "A session host. The default port is 3389. Users without a session are shared by `weight`, from 1 to 256; the \
-            default is 1. A host with `drain` gets nobody new; users with a session there come back to it.",
+            default is 1. A host with `drain` gets nobody new; users with a session there come back to it. `agent-port` is the \
+            port of an agent on the host: the farm asks it every `agent-inter` (5s), and it says which users have a session \
+            there, and with the words of HAProxy's agents how much the host takes: `up`, `down`, `drain`, `maint`, `ready`, \
+            `NN%`, `maxconn:N`. `evenkeel farm agent` is one for xrdp.",
         example: "host ts1 10.0.0.11:3389 weight 10",
         build: host,
     },

@@ -111,6 +111,7 @@ fn a_section_comes_to_what_its_lines_say() {
         portal: None,
         web: Vec::new(),
         gateway: None,
+        agents: Default::default(),
     };
     assert_eq!(plain, expected);
     let full = farm(&[
@@ -150,6 +151,26 @@ fn a_section_comes_to_what_its_lines_say() {
 }
 
 #[test]
+fn hosts_have_the_agents_of_their_lines_and_drained_ones_a_notice() {
+    let farm = farm(&[
+        "host ts2 10.0.0.12 agent-port 9707",
+        "host ts3 10.0.0.13 agent-inter 500ms weight 3 agent-port 99",
+        "drain-notice \"Save your work\"",
+    ]);
+    let agent = |port, interval_ms| config::Agent { port, interval_ms };
+    let expected = config::Agents {
+        hosts: [
+            ("ts2".to_owned(), agent(9_707, 5_000)),
+            ("ts3".to_owned(), agent(99, 500)),
+        ]
+        .into(),
+        notice: "Save your work".to_owned(),
+    };
+    assert_eq!(farm.agents, expected);
+    assert_eq!(farm.hosts["ts3"].weight, 3);
+}
+
+#[test]
 fn each_mistake_is_told_at_its_line() {
     let table: &[&[&str]] = &[
         &[],
@@ -168,6 +189,13 @@ fn each_mistake_is_told_at_its_line() {
         &["host ts2 ts2.example.org"],
         &["host ts2 10.0.0.12 weight 0"],
         &["host ts2 10.0.0.12 size 1"],
+        &["host ts2 10.0.0.12 agent-port 0"],
+        &["host ts2 10.0.0.12 agent-port"],
+        &["host ts2 10.0.0.12 agent-inter 5s"],
+        &["host ts2 10.0.0.12 agent-port 9707 agent-inter 1ms"],
+        &["drain-notice \" \""],
+        &["drain-notice"],
+        &["drain-notice a", "drain-notice b"],
         &["balance roundrobin"],
         &["check"],
         &["check interval 1"],

@@ -209,7 +209,8 @@ impl Portal {
 
     fn list(&self, facts: &Facts, visitor: &Visitor) -> Reply {
         let user = User::named(&visitor.name);
-        let session = user.and_then(|user| self.site.session_of(user.id));
+        let session = { user.as_ref() }.and_then(|user| self.site.session_of(user.id));
+        let notice = user.and_then(|user| self.site.notice_for(user.id));
         let account = visitor.account.as_ref();
         let offers = account.map(|account| facts.offers(account));
         let list = page::List {
@@ -217,6 +218,7 @@ impl Portal {
             visitor,
             offers: &offers.unwrap_or_default(),
             session: session.as_ref(),
+            notice: notice.as_deref(),
             authority: &facts.portal.authority,
         };
         reply::html(StatusCode::OK, page::list(&list))

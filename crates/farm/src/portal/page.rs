@@ -22,6 +22,8 @@ pub struct List<'l> {
     pub offers: &'l [Offer<'l>],
     /// Their session: the host, and for how long it has been without a connection, milliseconds.
     pub session: Option<&'l (String, Option<u64>)>,
+    /// What users of their host have to know.
+    pub notice: Option<&'l str>,
     /// The host of the portal in addresses.
     pub authority: &'l str,
 }
@@ -46,6 +48,9 @@ pub fn list(list: &List<'_>) -> Markup {
                 main {
                     h1 { "Remote desktops" }
                     @if let Some((host, left_ms)) = list.session { (session(host, *left_ms)) }
+                    @if let Some(text) = list.notice {
+                        p.session role="status" { span.s.busy { "Notice" } span { (clean(text)) } }
+                    }
                     (tiles(list.offers))
                     (help(list.authority))
                 }

@@ -70,6 +70,7 @@ fn farm() -> Farm {
         maxconn: 100,
         web: Vec::new(),
         gateway: None,
+        agents: Default::default(),
         users: List {
             users: vec![user("anna", &["staff"]), user("bert", &[]), totp],
             ..List::default()
@@ -509,6 +510,36 @@ fn a_session_counts_at_every_node_with_the_key_until_its_user_is_removed() {
     farm.portal = None;
     other.change(&farm);
     assert_eq!(other.get("/sign-in", &[]).status, 404);
+}
+
+#[test]
+fn the_list_shows_the_notice_of_a_drained_host_to_its_users() {
+    let bed = Bed::new();
+    let anna = bed.sign_in("anna");
+    let mut farm = farm();
+    let host = config::Host {
+        address: "127.0.0.1:1".parse().unwrap(),
+        weight: 1,
+        drained: false,
+    };
+    farm.hosts.insert("ts1".to_owned(), host);
+    farm.agents.notice = "Save <your> work".to_owned();
+    let site = &bed.portal.site;
+    site.change(farm, &[7; 32]);
+    let routed = crate::site::Routed {
+        user: User::named("anna").unwrap().id,
+        host: "ts1".to_owned(),
+        address: host.address,
+    };
+    let shows = || {
+        let list = bed.get("/", &[("cookie", &anna)]);
+        list.text().contains("Save &lt;your&gt; work")
+    };
+    assert!(site.drain("ts1", true) && !shows(), "it is not her host");
+    site.begins(&routed, HOME.parse().unwrap(), false);
+    assert!(shows());
+    site.drain("ts1", false);
+    assert!(!shows());
 }
 
 #[test]

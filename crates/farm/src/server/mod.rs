@@ -1,6 +1,7 @@
 //! The connections of one farm: a thread with its addresses, its clients and the checks of its hosts.
 //! What a client gets is the site's decision.
 
+mod agents;
 mod ask;
 mod check;
 mod client;
@@ -47,7 +48,8 @@ impl Server {
             runtime.block_on(async {
                 tokio::select! {
                     () = accept_all(Rdp(Arc::clone(&site)), receiver) => {}
-                    () = check::run(site) => {}
+                    () = check::run(Arc::clone(&site)) => {}
+                    () = agents::run(site) => {}
                 }
             });
             // Connections end here.

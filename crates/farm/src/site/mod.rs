@@ -1,12 +1,14 @@
 //! One farm while it runs: what its connections, its checks and the role know together, behind one
 //! lock that is never held while something waits.
 
+mod agents;
 mod gateway;
 mod kept;
 mod meeting;
 mod share;
 mod show;
 
+pub use agents::ToAsk;
 pub use gateway::{Arrival, Counters as GatewayCounters, Numbered, Waiting};
 pub use kept::{Kept, KeptUser};
 pub use meeting::{Meeting, Routed};
@@ -24,7 +26,8 @@ use part::report::{Event, Moment};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
-use tokio::sync::oneshot;
+use std::time::Instant;
+use tokio::sync::{oneshot, watch};
 
 /// Events of a host that are kept.
 const EVENTS_MAX: usize = 20;
@@ -35,6 +38,9 @@ pub struct Site {
     id: NameId,
     /// Rings when something is to be sent to another node; None: there is no other one.
     bell: Option<Bell>,
+    /// When it began, and whether all agents were asked since.
+    began: Instant,
+    heard: watch::Sender<bool>,
     inner: Mutex<Inner>,
 }
 
@@ -111,6 +117,7 @@ struct Checks {
     why: String,
     since: Option<Moment>,
     events: VecDeque<Event>,
+    agent: agents::Asked,
 }
 
 impl Site {
@@ -122,6 +129,7 @@ impl Site {
             None => Agreement::alone(Origin::default()),
         };
         agreement.directory.configure(&farm);
+        let has_no_agent = farm.agents.hosts.is_empty();
         let inner = Inner {
             key: key(&farm, own),
             agreement,
@@ -143,6 +151,8 @@ impl Site {
             name: name.to_owned(),
             id: NameId::of(name),
             bell: shared.map(|shared| shared.bell),
+            began: Instant::now(),
+            heard: watch::Sender::new(has_no_agent),
             inner: Mutex::new(inner),
         }
     }

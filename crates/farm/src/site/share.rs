@@ -49,6 +49,7 @@ impl Site {
             name: user.name.clone(),
             hint,
         };
+        self.hears_agents(user.id).await;
         let waits = {
             let mut inner = lock(&self.inner);
             match inner.agreement.request(logon, Moment::now().boottime_ms) {

@@ -1,7 +1,9 @@
 //! A farm for operators: its report, its users, and what one of them got.
 
+use super::agents::seen_word;
 use super::meeting::words;
 use super::{Checks, Inner, Site};
+use crate::agent::report::Admin;
 use crate::agreement::{Standing, State};
 use crate::directory::{Counts, Directory, Entry, Health, HostState, Presence};
 use crate::message::{AskedFarm, Session};
@@ -14,7 +16,7 @@ use std::collections::BTreeMap;
 const TUNNELS_SHOWN: usize = 10;
 
 /// The numbers of a report: name, metric, description.
-const ROWS: [(&str, &str, &str); 23] = [
+const ROWS: [(&str, &str, &str); 25] = [
     (
         "connected",
         "evenkeel_farm_host_connected",
@@ -34,6 +36,16 @@ const ROWS: [(&str, &str, &str); 23] = [
         "weight",
         "evenkeel_farm_host_weight",
         "The host's share of users.",
+    ),
+    (
+        "agent sessions",
+        "evenkeel_farm_host_agent_sessions",
+        "Sessions that the agent of the host reports.",
+    ),
+    (
+        "agent answers",
+        "evenkeel_farm_host_agent_answers",
+        "Whether the agent of the host answered when it was asked last.",
     ),
     (
         "accepted",
@@ -220,6 +232,9 @@ impl Site {
                 nodes: inner.carriers(id, entry, me),
                 since_ms: now_ms.saturating_sub(entry.since_ms),
                 left_ms: entry.until_ms.map(|until| until.saturating_sub(now_ms)),
+                agent: { inner.agreement.directory.seen(id, &entry.host) }
+                    .map(|seen| seen_word(seen).to_owned())
+                    .unwrap_or_default(),
             }
         };
         inner.agreement.directory.users().map(session).collect()
@@ -234,7 +249,13 @@ impl Site {
         let keep_ms = inner.agreement.directory.keep_ms(entry.is_proved);
         let left_ms = match (entry.presence, entry.until_ms) {
             (Presence::Left, Some(until)) => {
-                Some(keep_ms.saturating_sub(until.saturating_sub(now_ms)))
+                let seen = inner.agreement.directory.seen(user, &entry.host);
+                let by_agent = seen.and_then(|seen| Some((seen.since_s?, seen.at_ms)));
+                let by_agent = by_agent.map(|(since_s, at_ms)| {
+                    now_ms.saturating_sub(at_ms) + since_s.saturating_mul(1_000)
+                });
+                let own = keep_ms.saturating_sub(until.saturating_sub(now_ms));
+                Some(by_agent.unwrap_or(own))
             }
             _ => None,
         };
@@ -259,6 +280,7 @@ impl Site {
             farm: self.name.clone(),
             user: user.name.clone(),
             next,
+            agent: inner.by_agent(user).unwrap_or_default(),
             steps,
         })
     }
@@ -369,9 +391,10 @@ impl Inner {
         let none = Checks::default();
         let checks = self.checks.get(name).unwrap_or(&none);
         let is_drained = state.is_drained || state.is_ordered || state.is_far;
-        let (word, grade) = match (state.health, is_drained) {
+        let (word, grade) = match (state.health, is_drained || state.agent.is_drained()) {
             (Health::Down { .. }, _) => ("down", Grade::Bad),
             (_, true) => ("drained", Grade::Standby),
+            _ if state.agent.is_down => ("down", Grade::Bad),
             (Health::Unknown, _) => ("unknown", Grade::Unknown),
             (Health::Up, _) => ("up", Grade::Good),
         };
@@ -391,10 +414,22 @@ impl Inner {
             _ if state.is_far => "only the configuration of the other node has it".to_owned(),
             (true, _) => "drained by its line".to_owned(),
             (_, true) => "drained by an operator".to_owned(),
-            _ => String::new(),
+            _ => by_agent(state).to_owned(),
         };
+        subject = self.agent(name, state, subject);
         subject.events = checks.events.iter().cloned().collect();
         subject
+    }
+}
+
+/// Why an agent keeps new users from its host.
+fn by_agent(state: &HostState) -> &'static str {
+    match state.agent.admin {
+        Some(Admin::Drain) => "drained by its agent",
+        Some(Admin::Maintenance) => "in maintenance, says its agent",
+        _ if state.agent.is_down => "down, says its agent: it gets nobody new",
+        _ if state.agent.percent == Some(0) => "its agent gives it no weight: it gets nobody new",
+        _ => "",
     }
 }
 

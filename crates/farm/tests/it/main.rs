@@ -1,6 +1,7 @@
 //! The role with clients and hosts over loopback, without TLS between client and host: what the farm
 //! never looks into.
 
+mod agents;
 mod client;
 mod gateway;
 mod hostile;
@@ -8,3 +9,4 @@ mod hosts;
 mod nodes;
 mod routes;
 mod scene;
+mod windows_agent;

@@ -111,6 +111,7 @@ pub fn farm(hosts: &[SocketAddr]) -> (Farm, SocketAddr) {
         portal: None,
         web: Vec::new(),
         gateway: None,
+        agents: Default::default(),
     };
     (farm, address)
 }

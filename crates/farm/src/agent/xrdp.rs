@@ -1,0 +1,271 @@
+//! The sessions of xrdp on this machine, as `/proc` shows them: each has a display server (Xvnc or Xorg) that
+//! a process of `xrdp-sesman` started for its user. A session is in use while a process of xrdp has a
+//! connection with its display or with its channels.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// The session managers: those of xrdp 0.9, and of 0.10.
+const MANAGERS: [&str; 2] = ["xrdp-sesman", "xrdp-sesexec"];
+/// Sockets of a session with which xrdp has a connection, without the number of the display.
+const SOCKETS: [&str; 2] = ["xrdp_chansrv_socket_", "xrdp_display_"];
+/// The port of VNC of display 0.
+const VNC: u32 = 5_900;
+/// The states of a connection, in `/proc/net/unix` and `/proc/net/tcp`.
+const UNIX_CONNECTED: &str = "03";
+const TCP_ESTABLISHED: &str = "01";
+/// Bounds: processes, sessions, bytes of a file of a process, and of a table of sockets.
+const PROCESSES_MAX: usize = 200_000;
+const SESSIONS_MAX: usize = 4_096;
+const FILE_BYTES_MAX: u64 = 64 << 10;
+const TABLE_BYTES_MAX: u64 = 16 << 20;
+
+/// The name of a user by the number.
+pub type NameOf = fn(u32) -> Option<String>;
+
+/// A session of xrdp.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Session {
+    /// Its display, and when its server began: no other session has both.
+    pub key: (u32, u64),
+    /// The name of its user.
+    pub name: String,
+    /// The numbers of its user and of the group.
+    pub owner: (u32, u32),
+    /// Somebody is connected with it.
+    pub is_active: bool,
+    /// What lets a program of the user use the display.
+    pub authority: Option<PathBuf>,
+}
+
+/// What was found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Found {
+    /// A session manager runs.
+    pub is_served: bool,
+    /// The sessions, by display.
+    pub sessions: Vec<Session>,
+}
+
+/// What `/proc` says of a process.
+struct Process {
+    parent: u32,
+    command: String,
+    began: u64,
+}
+
+/// Looks for sessions; `proc` is `/proc`.
+pub fn look(proc: &Path, name_of: NameOf) -> Found {
+    let processes = processes(proc);
+    let is_manager = |pid: &u32| {
+        let process = processes.get(pid);
+        process.is_some_and(|one| MANAGERS.contains(&one.command.as_str()))
+            && owner(proc, *pid).is_some_and(|(uid, _)| uid == 0)
+    };
+    let managers: BTreeSet<u32> = processes.keys().copied().filter(is_manager).collect();
+    let servers = processes
+        .iter()
+        .filter(|(_, one)| one.command.starts_with('X') && managers.contains(&one.parent));
+    let mut sessions = BTreeMap::new();
+    for (pid, process) in servers.take(SESSIONS_MAX) {
+        if let Some(session) = session(proc, *pid, process.began, name_of) {
+            sessions.insert(session.key.0, session);
+        }
+    }
+    let connected = match sessions.is_empty() {
+        true => BTreeSet::new(),
+        false => connected(proc, &sessions),
+    };
+    for (display, session) in &mut sessions {
+        session.is_active = connected.contains(display);
+    }
+    Found {
+        is_served: !managers.is_empty(),
+        sessions: sessions.into_values().collect(),
+    }
+}
+
+fn processes(proc: &Path) -> BTreeMap<u32, Process> {
+    let entries = fs::read_dir(proc).into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let all = pids.take(PROCESSES_MAX).filter_map(|pid| {
+        let text = read(&of(proc, pid, "stat"), FILE_BYTES_MAX)?;
+        // A name may have spaces and parentheses.
+        let (before, behind) = text.rsplit_once(')')?;
+        let (_, command) = before.split_once('(')?;
+        let mut words = behind.split_whitespace().skip(1);
+        let process = Process {
+            parent: words.next()?.parse().ok()?,
+            command: command.to_owned(),
+            began: words.nth(17)?.parse().ok()?,
+        };
+        Some((pid, process))
+    });
+    all.collect()
+}
+
+fn session(proc: &Path, pid: u32, began: u64, name_of: NameOf) -> Option<Session> {
+    let line = read(&of(proc, pid, "cmdline"), FILE_BYTES_MAX)?;
+    let words: Vec<&str> = line.split('\0').collect();
+    let display = { words.iter() }.find_map(|word| word.strip_prefix(':')?.parse::<u32>().ok())?;
+    let owner = owner(proc, pid)?;
+    let authority = { words.windows(2) }.find_map(|pair| match pair {
+        ["-auth", file] => Some(PathBuf::from(file)),
+        _ => None,
+    });
+    // Only root may see where another user's process is.
+    let at = fs::read_link(of(proc, pid, "cwd")).unwrap_or_default();
+    Some(Session {
+        key: (display, began),
+        name: name_of(owner.0)?,
+        owner,
+        is_active: false,
+        authority: authority.map(|file| at.join(file)),
+    })
+}
+
+/// The user and the group of a process.
+fn owner(proc: &Path, pid: u32) -> Option<(u32, u32)> {
+    let text = read(&of(proc, pid, "status"), FILE_BYTES_MAX)?;
+    let number = |name: &str| -> Option<u32> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    Some((number("Uid:")?, number("Gid:")?))
+}
+
+/// The displays with which xrdp has a connection.
+fn connected(proc: &Path, sessions: &BTreeMap<u32, Session>) -> BTreeSet<u32> {
+    let table = |name: &str| read(&proc.join("net").join(name), TABLE_BYTES_MAX);
+    let mut displays = BTreeSet::new();
+    for line in table("unix").unwrap_or_default().lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if let [_, _, _, _, _, UNIX_CONNECTED, _, path] = words[..] {
+            let file = path.rsplit('/').next().unwrap_or_default();
+            let number = { SOCKETS.iter() }.find_map(|socket| file.strip_prefix(socket));
+            displays.extend(number.and_then(|number| number.parse::<u32>().ok()));
+        }
+    }
+    for line in ["tcp", "tcp6"].map(|name| table(name).unwrap_or_default()) {
+        for line in line.lines() {
+            let mut words = line.split_whitespace().skip(1);
+            let (own, state) = (words.next(), words.nth(1));
+            let port = own.and_then(|own| u32::from_str_radix(own.rsplit(':').next()?, 16).ok());
+            if state == Some(TCP_ESTABLISHED) {
+                displays.extend(port.and_then(|port| port.checked_sub(VNC)));
+            }
+        }
+    }
+    displays.retain(|display| sessions.contains_key(display));
+    displays
+}
+
+fn of(proc: &Path, pid: u32, name: &str) -> PathBuf {
+    proc.join(pid.to_string()).join(name)
+}
+
+/// Reads a file of the system, as far as the bound. None: it is not there any more.
+fn read(path: &Path, bytes_max: u64) -> Option<String> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).ok()?;
+    file.take(bytes_max).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::Scratch;
+    use std::os::unix::fs::symlink;
+
+    fn names(uid: u32) -> Option<String> {
+        match uid {
+            2_001 => Some("anna".to_owned()),
+            2_002 => Some("bert".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// A process, as a machine with xrdp 0.9.21 shows it.
+    fn process(proc: &Path, pid: u32, parent: u32, command: &str, uid: u32, line: &str) {
+        let at = proc.join(pid.to_string());
+        fs::create_dir_all(&at).unwrap();
+        let stat = format!("{pid} ({command}) S {parent} 60 58 0 -1 4194304 {} 7\n", {
+            "1 ".repeat(8) + "20 0 3 0 " + &(pid * 100).to_string()
+        });
+        fs::write(at.join("stat"), stat).unwrap();
+        let status = format!("Name:\t{command}\nUid:\t{uid}\t{uid}\t{uid}\nGid:\t{uid}\t{uid}\n");
+        fs::write(at.join("status"), status).unwrap();
+        fs::write(at.join("cmdline"), line.replace(' ', "\0")).unwrap();
+        symlink(format!("/srv/{uid}"), at.join("cwd")).unwrap();
+    }
+
+    fn machine() -> Scratch {
+        let scratch = Scratch::new().unwrap();
+        let proc = scratch.path();
+        process(proc, 33, 1, "xrdp-sesman", 0, "xrdp-sesman --nodaemon");
+        for (pid, display, uid) in [(60, 695, 2_001), (70, 10, 2_002), (80, 11, 2_002)] {
+            process(
+                proc,
+                pid - 2,
+                33,
+                "xrdp-sesman",
+                0,
+                "xrdp-sesman --nodaemon",
+            );
+            let line = format!("Xvnc :{display} -auth .Xauthority -geometry 800x600");
+            process(proc, pid, pid - 2, "Xvnc", uid, &line);
+            process(proc, pid + 1, pid - 2, "xrdp-chansrv", uid, "xrdp-chansrv");
+        }
+        // Not of xrdp: of another parent, of a user who calls something so, and of nobody known.
+        process(proc, 90, 1, "Xorg", 2_001, "Xorg :0");
+        process(proc, 91, 1, "xrdp-sesman", 2_001, "xrdp-sesman");
+        process(proc, 92, 91, "Xvnc", 2_001, "Xvnc :77");
+        process(proc, 93, 33, "Xvnc", 2_003, "Xvnc :78");
+        process(proc, 94, 33, "Xvnc (a) :1", 2_001, "Xvnc");
+        fs::create_dir(proc.join("net")).unwrap();
+        let unix = "Num RefCount Protocol Flags Type St Inode Path\n\
+            0: 00000002 00000000 00010000 0001 01 3563 /run/xrdp/sockdir/xrdp_chansrv_socket_11\n\
+            0: 00000003 00000000 00000000 0001 03 3564 /run/xrdp/sockdir/xrdp_chansrv_socket_695\n\
+            0: 00000003 00000000 00000000 0001 03 3565 /run/xrdp/sockdir/xrdp_chansrv_audio_out_socket_11\n\
+            0: 00000003 00000000 00000000 0001 03 3566\n";
+        fs::write(proc.join("net/unix"), unix).unwrap();
+        let tcp = "  sl  local_address rem_address   st tx_queue rx_queue\n\
+            \x20  1: 0100007F:1717 00000000:0000 0A 00000000:00000000\n\
+            \x20  2: 0100007F:1716 0100007F:8922 01 00000000:00000000\n\
+            \x20  3: 0100007F:1717 0100007F:8923 06 00000000:00000000\n";
+        fs::write(proc.join("net/tcp"), tcp).unwrap();
+        scratch
+    }
+
+    #[test]
+    fn sessions_of_xrdp_are_found_with_their_users_and_whether_somebody_is_connected() {
+        let machine = machine();
+        let found = look(machine.path(), names);
+        assert!(found.is_served);
+        let shown: Vec<_> = { found.sessions.iter() }
+            .map(|one| (one.key.0, one.name.as_str(), one.is_active))
+            .collect();
+        // By the socket of its channels, by the port of VNC, and not at all.
+        let expected = [(10, "bert", true), (11, "bert", false), (695, "anna", true)];
+        assert_eq!(shown, expected);
+        let anna = &found.sessions[2];
+        assert_eq!((anna.owner, anna.key.1), ((2_001, 2_001), 6_000));
+        assert_eq!(
+            anna.authority.as_deref(),
+            Some(Path::new("/srv/2001/.Xauthority"))
+        );
+    }
+
+    #[test]
+    fn without_a_session_manager_nothing_is_served() {
+        let scratch = Scratch::new().unwrap();
+        assert_eq!(look(scratch.path(), names), Found::default());
+        assert_eq!(look(&scratch.path().join("none"), names), Found::default());
+        fs::create_dir(scratch.path().join("7")).unwrap();
+        fs::write(scratch.path().join("7/stat"), "7 (xrdp").unwrap();
+        assert_eq!(look(scratch.path(), names), Found::default());
+    }
+}

@@ -1,0 +1,110 @@
+//! Questions to the agents of hosts: each is sent a line, and has to answer it in time. Whatever it answers,
+//! the farm reads at most [`REPLY_BYTES_MAX`](crate::agent::report::REPLY_BYTES_MAX) bytes of it.
+
+use crate::agent::report::{Incoming, Report};
+use crate::site::{Site, ToAsk};
+use part::report::Moment;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// How long an answer may take.
+const LIMIT: Duration = Duration::from_secs(5);
+/// After so long lines that have changed are looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// Bytes of one read.
+const PIECE_BYTES: usize = 4_096;
+
+/// When an agent is to be asked next.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    at: Instant,
+    /// It is being asked.
+    is_open: bool,
+}
+
+/// Asks all agents of a farm again and again.
+pub(super) async fn run(site: Arc<Site>) {
+    let mut turns: BTreeMap<String, Turn> = BTreeMap::new();
+    let mut open = JoinSet::new();
+    loop {
+        let (now, agents) = (Instant::now(), site.agents());
+        turns.retain(|host, turn| turn.is_open || agents.iter().any(|one| one.host == *host));
+        for agent in agents {
+            let first = Turn {
+                at: now,
+                is_open: false,
+            };
+            let turn = turns.entry(agent.host.clone()).or_insert(first);
+            // Lines may have made the interval shorter.
+            turn.at = turn.at.min(now + agent.interval);
+            if turn.at <= now && !turn.is_open {
+                *turn = Turn {
+                    at: now + agent.interval,
+                    is_open: true,
+                };
+                open.spawn(ask(Arc::clone(&site), agent));
+            }
+        }
+        let waiting = turns.values().filter(|turn| !turn.is_open);
+        let next = waiting.map(|turn| turn.at).min();
+        let next = next.unwrap_or(now + LOOK).min(now + LOOK);
+        tokio::select! {
+            Some(asked) = open.join_next() => {
+                if let Ok(host) = asked && let Some(turn) = turns.get_mut(&host) {
+                    turn.is_open = false;
+                }
+            }
+            () = sleep_until(next) => {}
+        }
+    }
+}
+
+/// Asks an agent; returns its host.
+async fn ask(site: Arc<Site>, agent: ToAsk) -> String {
+    let asked_ms = Moment::now().boottime_ms;
+    let result = exchange(agent.address, &agent.line).await;
+    site.asked(&agent.host, asked_ms, result);
+    agent.host
+}
+
+async fn exchange(address: SocketAddr, line: &str) -> Result<Report, String> {
+    let until = Instant::now() + LIMIT;
+    let connected = timeout_at(until, TcpStream::connect(address)).await;
+    let connected = connected.map_err(|_| "cannot connect: timeout".to_owned())?;
+    let mut stream =
+        connected.map_err(|error| format!("cannot connect: {}", language::reason(&error)))?;
+    let mut incoming = Incoming::default();
+    match timeout_at(until, talk(&mut stream, line, &mut incoming)).await {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => return Err("the reply is longer than 65536 bytes".to_owned()),
+        // One that has read nothing resets the connection behind its line.
+        Ok(Err(_)) if incoming.has_line() => {}
+        Ok(Err(error)) => return Err(format!("no reply: {}", language::reason(&error))),
+        // One of HAProxy may keep the connection.
+        Err(_) if incoming.has_line() => {}
+        Err(_) => return Err(format!("no reply within {} s", LIMIT.as_secs())),
+    }
+    Report::read(incoming.bytes())
+}
+
+/// Sends a line and takes the reply. False: it is too long.
+async fn talk(stream: &mut TcpStream, line: &str, incoming: &mut Incoming) -> io::Result<bool> {
+    // One that reads nothing may have closed already: its line is here.
+    let _ = stream.write_all(format!("{line}\n").as_bytes()).await;
+    let mut piece = vec![0; PIECE_BYTES];
+    while !incoming.is_complete() {
+        match stream.read(&mut piece).await? {
+            0 => break,
+            read if incoming.take(&piece[..read]) => {}
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
+}

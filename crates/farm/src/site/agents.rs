@@ -1,0 +1,257 @@
+//! What a farm knows of the agents of its hosts: how asking them went, and what operators see of it.
+
+use super::{Inner, Site};
+use crate::agent::report::Report;
+use crate::agreement::START_MS;
+use crate::config::Agent;
+use crate::directory::{HostState, News, Seen, Times};
+use crate::history::Step;
+use crate::user::{User, UserId};
+use part::lock;
+use part::report::{Moment, Subject, span};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// What is sent to an agent that has no notice to show.
+const CHECK: &str = "check";
+/// Users of one report of whom the history gets a step.
+const STEPS_MAX: usize = 20;
+
+/// How asking the agent of a host went.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// When it answered last.
+    answered: Option<Moment>,
+    /// When asking it ended last, in whichever way.
+    asked: Option<Moment>,
+    /// Why it does not answer now; empty: it does.
+    trouble: String,
+    /// What was wrong last, and when: also with an answer.
+    last_trouble: Option<(Moment, String)>,
+    /// What it said of its host.
+    description: String,
+}
+
+/// An agent that has to be asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ToAsk {
+    /// The host.
+    pub host: String,
+    /// Where its agent is.
+    pub address: SocketAddr,
+    /// From one question to the next.
+    pub interval: Duration,
+    /// The line that it is sent.
+    pub line: String,
+}
+
+impl Site {
+    /// The agents, and what each has to be sent.
+    pub fn agents(&self) -> Vec<ToAsk> {
+        let inner = lock(&self.inner);
+        let hosts = inner.agreement.directory.hosts();
+        let all = hosts.filter_map(|(name, state)| {
+            let Agent { port, interval_ms } = *inner.farm.agents.hosts.get(name)?;
+            Some(ToAsk {
+                host: name.to_owned(),
+                address: SocketAddr::new(state.address.ip(), port),
+                interval: Duration::from_millis(interval_ms),
+                line: match inner.notice(state) {
+                    Some(notice) => format!("notice {notice}"),
+                    None => CHECK.to_owned(),
+                },
+            })
+        });
+        let all: Vec<ToAsk> = all.collect();
+        self.hears(all.is_empty());
+        all
+    }
+
+    /// Asking an agent has ended, with its report or the reason why there is none.
+    pub fn asked(&self, host: &str, asked_ms: u64, result: Result<Report, String>) {
+        let has_all = {
+            let mut inner = lock(&self.inner);
+            if !inner.farm.agents.hosts.contains_key(host) {
+                return;
+            }
+            let now = Moment::now();
+            inner.note_agent(host, now, &result);
+            if let Ok(report) = &result {
+                let now_ms = now.boottime_ms;
+                let times = Times { asked_ms, now_ms };
+                let news = inner.agreement.reported(host, report, times);
+                inner.has_changed |= news != News::default();
+                inner.note_news(host, &news, now);
+            }
+            let is_asked = |host: &String| {
+                let checks = inner.checks.get(host);
+                checks.is_some_and(|checks| checks.agent.asked.is_some())
+            };
+            inner.farm.agents.hosts.keys().all(is_asked)
+        };
+        self.hears(has_all);
+        self.ring();
+    }
+
+    /// All agents were asked once, or there is none.
+    fn hears(&self, has_all: bool) {
+        if has_all {
+            self.heard
+                .send_if_modified(|heard| !std::mem::replace(heard, true));
+        }
+    }
+
+    /// Waits, after the start, until all agents have said where sessions are: for a user of whom the
+    /// directory knows nothing, and not for long.
+    pub(super) async fn hears_agents(&self, user: UserId) {
+        let is_known = lock(&self.inner).agreement.directory.user(user).is_some();
+        let left = Duration::from_millis(START_MS).saturating_sub(self.began.elapsed());
+        if is_known || left.is_zero() {
+            return;
+        }
+        let mut heard: watch::Receiver<bool> = self.heard.subscribe();
+        // An agent that does not answer is not waited for any longer.
+        let _ = timeout(left, heard.wait_for(|heard| *heard)).await;
+    }
+
+    /// The notice for a user whose session is at a drained host.
+    pub fn notice_for(&self, user: UserId) -> Option<String> {
+        let inner = lock(&self.inner);
+        let directory = &inner.agreement.directory;
+        let host = &directory.user(user)?.host;
+        let (_, state) = directory.hosts().find(|(name, _)| name == host)?;
+        inner.notice(state).map(str::to_owned)
+    }
+}
+
+impl Inner {
+    /// The notice for users of a host, while it is drained.
+    fn notice(&self, state: &HostState) -> Option<&str> {
+        let is_drained = state.is_drained || state.is_ordered || state.agent.is_drained();
+        let notice = self.farm.agents.notice.as_str();
+        (is_drained && !notice.is_empty()).then_some(notice)
+    }
+
+    fn note_agent(&mut self, host: &str, now: Moment, result: &Result<Report, String>) {
+        let agent = &mut self.checks.entry(host.to_owned()).or_default().agent;
+        agent.asked = Some(now);
+        let trouble = match result {
+            Ok(report) => {
+                agent.answered = Some(now);
+                agent.trouble.clear();
+                agent.description.clone_from(&report.description);
+                let cut = { report.sessions.as_ref() }.filter(|sessions| !sessions.is_whole());
+                let cut = cut.map(|sessions| {
+                    let (named, count) = (sessions.named.len(), sessions.count);
+                    format!("{named} of {count} sessions are named")
+                });
+                cut.or_else(|| Some(format!("unknown: {}", report.unknown.as_ref()?)))
+            }
+            Err(why) => {
+                agent.trouble.clone_from(why);
+                Some(why.clone())
+            }
+        };
+        if let Some(trouble) = trouble {
+            agent.last_trouble = Some((now, trouble));
+        }
+    }
+
+    fn note_news(&mut self, host: &str, news: &News, now: Moment) {
+        let mut step = |user: UserId, got: String, why: String| {
+            let step = Step {
+                at: now,
+                node: String::new(),
+                from: host.to_owned(),
+                asked: "agent".to_owned(),
+                got,
+                why,
+            };
+            self.history.add(user, step);
+        };
+        for user in news.known.iter().take(STEPS_MAX) {
+            let why = format!("the agent of {host} reports a session of the user");
+            step(*user, format!("known at {host}"), why);
+        }
+        for user in news.over.iter().take(STEPS_MAX) {
+            let why = format!("the agent of {host} no longer reports the session");
+            step(*user, "the session is over".to_owned(), why);
+        }
+    }
+
+    /// What the agent of a user's host says of the session, in words.
+    pub(super) fn by_agent(&self, user: &User) -> Option<String> {
+        let directory = &self.agreement.directory;
+        let host = &directory.user(user.id)?.host;
+        let seen = directory.seen(user.id, host)?;
+        let state = seen_word(seen);
+        let age_ms = Moment::now().boottime_ms.saturating_sub(seen.at_ms);
+        let since = match seen.since_s {
+            Some(seconds) => format!(" for {}", span(age_ms + seconds * 1_000)),
+            None => String::new(),
+        };
+        let ago = span(age_ms);
+        Some(format!(
+            "the agent of {host} reported the session {ago} ago: {state}{since}"
+        ))
+    }
+
+    /// The agent of a host in the report.
+    pub(super) fn agent(&self, name: &str, state: &HostState, subject: Subject) -> Subject {
+        let Some(agent) = self.farm.agents.hosts.get(name) else {
+            return subject;
+        };
+        let now_ms = Moment::now().boottime_ms;
+        let ago = |at: Moment| span(now_ms.saturating_sub(at.boottime_ms));
+        let none = Asked::default();
+        let asked = { self.checks.get(name) }.map_or(&none, |checks| &checks.agent);
+        let is_silent = !asked.trouble.is_empty();
+        let answers = asked.answered.is_some() && !is_silent;
+        let mut words = match (asked.answered, is_silent) {
+            (None, false) => vec!["not asked yet".to_owned()],
+            (None, true) => vec!["never answered".to_owned()],
+            (Some(at), true) => vec![format!("silent for {}", ago(at))],
+            (Some(at), false) => vec![format!("answered {} ago", ago(at))],
+        };
+        words.extend(said(state));
+        words.extend(Some(asked.description.clone()).filter(|text| !text.is_empty()));
+        let trouble = asked.last_trouble.as_ref();
+        let mut subject = subject
+            .fact("agent", words.join(", "))
+            .joined("agent port", agent.port.to_string())
+            .number("agent answers", u64::from(answers));
+        if let Some(sessions) = state.agent.sessions {
+            subject = subject.number("agent sessions", sessions);
+        }
+        if let Some((at, why)) = trouble {
+            let words = format!("{why} ({} ago)", ago(*at));
+            subject = subject.fact("last trouble of the agent", words);
+        }
+        subject
+    }
+}
+
+/// What an agent said last, in words.
+fn said(state: &HostState) -> Vec<String> {
+    let agent = &state.agent;
+    let mut words = Vec::new();
+    words.extend(agent.is_down.then(|| "down".to_owned()));
+    words.extend(agent.admin.map(|admin| admin.word().to_owned()));
+    words.extend(agent.percent.map(|percent| format!("{percent}%")));
+    words.extend(agent.maxconn.map(|most| format!("maxconn {most}")));
+    words.extend(agent.sessions.map(|count| match count {
+        1 => "1 session".to_owned(),
+        _ => format!("{count} sessions"),
+    }));
+    words
+}
+
+/// The state of a session, as an agent says it.
+pub(super) fn seen_word(seen: &Seen) -> &'static str {
+    match seen.is_active {
+        true => "active",
+        false => "disconnected",
+    }
+}
