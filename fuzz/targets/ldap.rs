@@ -9,7 +9,7 @@ fn replies(pieces: [&[u8]; 2]) -> (Vec<(u32, Reply)>, bool) {
     for piece in pieces {
         replies.add(piece);
         loop {
-            match replies.next() {
+            match replies.take() {
                 Ok(Some(reply)) => all.push(reply),
                 Ok(None) => break,
                 Err(_) => return (all, false),

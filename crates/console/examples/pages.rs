@@ -20,6 +20,7 @@ fn main() -> io::Result<()> {
     let platforms = [
         ("two", sample::platform()),
         ("broken", sample::broken()),
+        ("desktops", sample::desktops()),
         ("alone", sample::alone()),
         ("many", sample::many()),
         ("empty", Platform::default()),
@@ -298,7 +299,14 @@ fn write(folder: &Path, platform: &Platform) -> io::Result<()> {
     let viewer = viewer(Role::Operator);
     let shown = Shown::all(platform, &viewer);
     let put = |name: &str, html: String| put(folder, name, &html);
-    let parts = ["address", "volume", "guest", "cluster", "supervisor"];
+    let parts = [
+        "address",
+        "volume",
+        "guest",
+        "farm",
+        "cluster",
+        "supervisor",
+    ];
     let pages = [
         ("overview", Page::Overview),
         ("traffic", Page::Traffic),

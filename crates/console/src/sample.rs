@@ -5,7 +5,8 @@ use crate::inquiry::{Answer, Ask, Filter};
 use crate::look::Look;
 use crate::platform::{Member, MemberKind, Platform};
 use crate::traffic::{Kind, Row, TableHead, Traffic};
-use part::report::{Event, Grade, Moment, NumberRow, Report, State, Subject, Unit};
+use part::report::{Event, Grade, Moment, NumberRow, Offer, Report, State, Subject, Unit};
+use part::role::PartMessage;
 use part::versions::{Happened, Stage, Version, Versions};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -524,6 +525,100 @@ pub fn broken() -> Platform {
                 grade: Grade::Bad,
             };
         }
+    }
+    platform
+}
+
+/// A session host of remote desktops, with an offer.
+fn session_host(
+    name: &str,
+    (word, grade): (&str, Grade),
+    users: [u64; 3],
+    who: &[&str],
+) -> Subject {
+    let [connected, left, pending] = users;
+    let offer = match word {
+        "drained" => ("ready", "Put back"),
+        _ => ("drain", "Drain"),
+    };
+    let mut one = Subject::new("host", name)
+        .state(word, grade)
+        .fact("address", "10.0.0.11:3389")
+        .fact(
+            "users",
+            format!("{connected} connected, {left} disconnected, {pending} pending"),
+        )
+        .joined("weight", "10")
+        .number("connected", connected)
+        .number("disconnected", left)
+        .lines(
+            "sessions",
+            who.iter().map(|one| (*one).to_owned()).collect(),
+        );
+    one.since = Some(ago(7_400_000));
+    one.offers = vec![Offer::new(
+        offer.0,
+        offer.1,
+        PartMessage::new("farm", 1, &offer.0),
+    )];
+    one
+}
+
+/// Two nodes with a farm of remote desktops, one of whose hosts is down.
+pub fn desktops() -> Platform {
+    let mut platform = platform();
+    let row = NumberRow::new;
+    let rows = vec![
+        row(
+            "connected",
+            "evenkeel_farm_host_connected",
+            "Users with a connection.",
+        ),
+        row(
+            "disconnected",
+            "evenkeel_farm_host_disconnected",
+            "Users whose session has no connection.",
+        ),
+    ];
+    let mut down = session_host(
+        "ts3",
+        ("down", Grade::Bad),
+        [0, 1, 0],
+        &["dora: disconnected, kept for 23 h"],
+    );
+    down.why = "no answer to a request within 2000 ms".to_owned();
+    let farm = Subject::new("farm", "office")
+        .state("degraded", Grade::Busy)
+        .list("listens", vec!["192.0.2.10:3389".to_owned()])
+        .fact("balance", "load")
+        .list(
+            "clients",
+            vec!["84 routed".to_owned(), "31 redirected".to_owned()],
+        );
+    let who = [
+        "anna: connected from 10.0.0.71",
+        "bert: connected from 198.51.100.7 by the gateway",
+        "carl: on the way",
+    ];
+    let farm = farm.children(vec![
+        session_host("ts1", ("up", Grade::Good), [2, 0, 1], &who),
+        session_host(
+            "ts2",
+            ("drained", Grade::Standby),
+            [1, 0, 0],
+            &["emil: connected from node beta"],
+        ),
+        down,
+    ]);
+    for member in &mut platform.members {
+        let look = member.look.as_mut().map(Arc::make_mut);
+        let look = look.filter(|_| member.kind == MemberKind::Node);
+        let report = Report {
+            rows: rows.clone(),
+            ..reported("farm", vec![farm.clone()])
+        };
+        look.into_iter()
+            .for_each(|look| look.reports.push(report.clone()));
     }
     platform
 }

@@ -35,6 +35,7 @@ pub static ROLE: RoleRow = RoleRow {
         PROXY,
         ADDRESS,
         guest::keyword::NAME,
+        farm::keyword::NAME,
         CLUSTER,
         supervisor::ROUTE,
         demonstration::NAME,

@@ -50,7 +50,10 @@ pub fn untimely(pem: &[u8], now_s: i64) -> Option<String> {
     let first = CertificateDer::pem_slice_iter(pem).next()?.ok()?;
     let fields = Certificate::parse(&first)?;
     if fields.not_after_s < now_s {
-        Some(format!("the certificate expired on {}", time(fields.not_after_s)))
+        Some(format!(
+            "the certificate expired on {}",
+            time(fields.not_after_s)
+        ))
     } else if fields.not_before_s > now_s {
         let from = time(fields.not_before_s);
         Some(format!("the certificate is not valid before {from}"))

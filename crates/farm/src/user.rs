@@ -1,5 +1,6 @@
 //! Who a session is of.
 
+use access::user::List;
 use aws_lc_rs::digest::{SHA256, digest};
 use protocol::rdp::Logon;
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,34 @@ impl User {
     }
 }
 
+/// The account of somebody who types this name: the one that has it letter by letter, or else the one that is
+/// the same user.
+pub fn account_of<'u>(
+    users: &'u [access::user::User],
+    typed: &str,
+) -> Option<&'u access::user::User> {
+    let same = users.iter().find(|user| user.account.name == typed);
+    same.or_else(|| {
+        let id = User::named(typed)?.id;
+        let is_it = |user: &&access::user::User| {
+            User::named(&user.account.name).is_some_and(|named| named.id == id)
+        };
+        users.iter().find(is_it)
+    })
+}
+
+/// The name by which a password is asked for, and tries are counted: those of one user together, also of a
+/// user who does not exist.
+pub fn asked_name(users: &List, typed: &str) -> String {
+    if users.directory.is_some() {
+        return typed.to_owned();
+    }
+    match account_of(&users.users, typed) {
+        Some(user) => user.account.name.clone(),
+        None => User::named(typed).map(|user| user.name).unwrap_or_default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,5 +157,34 @@ mod tests {
         assert_eq!(of("Anna", "PC7", 1), "anna");
         assert_eq!(of("", "PC7", 1), "machine/pc7");
         assert_eq!(of("", "", 1), "address/192.0.2.1");
+    }
+
+    #[test]
+    fn a_name_is_the_exact_account_or_that_of_the_same_user_and_all_forms_of_a_stranger_count_as_one()
+     {
+        let account = |name: &str| {
+            access::user::User::new(configuration::Account {
+                name: name.to_owned(),
+                groups: Vec::new(),
+                password: configuration::Password::None,
+            })
+        };
+        let list = List {
+            users: ["EX\\Anna", "anna", "Bert"].map(account).into(),
+            ..List::default()
+        };
+        for (typed, name) in [
+            ("anna", "anna"),
+            ("EX\\Anna", "EX\\Anna"),
+            ("anna@example.org", "EX\\Anna"),
+            ("bert", "Bert"),
+            ("EX\\BERT", "Bert"),
+            ("Nobody", "nobody"),
+            ("EX\\nobody", "nobody"),
+            ("nobody@example.org", "nobody"),
+            ("", ""),
+        ] {
+            assert_eq!(asked_name(&list, typed), name, "{typed}");
+        }
     }
 }

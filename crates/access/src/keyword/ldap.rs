@@ -7,7 +7,7 @@ use configuration::outside::Outside;
 use language::arguments::{Args, Built};
 use language::{Diagnostic, Span, Word, Written};
 use protocol::ldap::Filter;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -213,7 +213,10 @@ impl Ldap {
     fn server(&self, server: &Named, codes: &DirectoryCodes, context: &mut Context) -> Server {
         let addresses: Vec<IpAddr> = match server.name.parse() {
             Ok(address) => vec![address],
-            Err(_) => context.outside.addresses(&server.name).to_vec(),
+            // In an order of their own: a nameserver that changes it changes nothing here.
+            Err(_) => BTreeSet::from_iter(context.outside.addresses(&server.name).iter().copied())
+                .into_iter()
+                .collect(),
         };
         if addresses.is_empty() {
             let told = format!("'{}' has no address now", server.name);

@@ -85,7 +85,7 @@ impl Connection {
     async fn reply(&mut self) -> Result<Reply, String> {
         let mut bytes = [0; READ_BYTES];
         loop {
-            if let Some((id, reply)) = self.replies.next().map_err(|error| error.to_string())? {
+            if let Some((id, reply)) = self.replies.take().map_err(|error| error.to_string())? {
                 // By the number 0 a server says that it ends the connection.
                 return match id == self.last {
                     true => Ok(reply),
@@ -185,7 +185,7 @@ impl Plain {
     async fn reply(&mut self) -> Result<(u32, Reply), String> {
         let mut bytes = [0; 1_024];
         loop {
-            if let Some(reply) = self.replies.next().map_err(|error| error.to_string())? {
+            if let Some(reply) = self.replies.take().map_err(|error| error.to_string())? {
                 return Ok(reply);
             }
             let count = self.stream.read(&mut bytes).await;

@@ -131,6 +131,9 @@ impl Directory {
             None
         };
         let found = timeout(LIMIT, search).await;
+        if found.is_err() {
+            troubles.push(late(LIMIT));
+        }
         let found = found.ok().flatten();
         found.ok_or_else(|| format!("cannot ask the LDAP directory: {}", troubles.join("; ")))
     }

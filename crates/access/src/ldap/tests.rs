@@ -436,7 +436,7 @@ fn a_bind_says_whether_the_password_is_right_or_that_nobody_knows() {
     let (right, sent) = verified(0, "quince");
     assert_eq!(right, Ok(true));
     assert!(sent.ends_with(&request::bind(2, "cn=x", b"quince")));
-    // An empty password goes to no server, whoever asks for it: nobody is bound to instead.
+    // An empty password goes to no server: nobody is bound to instead.
     let (empty, sent) = verified(0, "");
     assert_eq!(empty, Ok(false));
     assert!(sent.ends_with(&request::bind(2, "", b"")));

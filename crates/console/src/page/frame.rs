@@ -9,7 +9,14 @@ use maud::{DOCTYPE, Markup, html};
 use part::report::Grade;
 
 /// Parts in the order of the navigation; others come behind them.
-const PARTS: [&str; 5] = ["address", "volume", "guest", "cluster", "supervisor"];
+const PARTS: [&str; 6] = [
+    "address",
+    "volume",
+    "guest",
+    "farm",
+    "cluster",
+    "supervisor",
+];
 /// Parts of the navigation at most.
 const PARTS_MAX: usize = 12;
 /// What the pages call this program.

@@ -21,6 +21,7 @@ fn pages() -> Vec<Page> {
         "address",
         "volume",
         "guest",
+        "farm",
         "cluster",
         "supervisor",
         "nobody",
@@ -44,6 +45,7 @@ fn every_page_of_every_sample_draws_with_ids_that_are_unique() {
         sample::alone(),
         sample::platform(),
         sample::broken(),
+        sample::desktops(),
     ];
     for platform in &all {
         for page in pages() {

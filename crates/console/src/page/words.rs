@@ -119,6 +119,7 @@ pub(super) fn of_part(part: &str) -> String {
         "address" => "Addresses".to_owned(),
         "volume" => "Volumes".to_owned(),
         "guest" => "Guests".to_owned(),
+        "farm" => "Remote desktops".to_owned(),
         "cluster" => "Cluster".to_owned(),
         "supervisor" => "Processes".to_owned(),
         other => capitalised(&clean(other)),

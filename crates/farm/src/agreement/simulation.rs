@@ -480,9 +480,7 @@ impl World {
             .directory
             .connected(id(user), &host, local_ms);
         // It lasts long enough.
-        node.agreement
-            .directory
-            .proved(id(user), &host, local_ms);
+        node.agreement.directory.proved(id(user), &host, local_ms);
         self.connections.push((user, at, host));
         if let Some(known) = self.known.get_mut(&user) {
             (known.author, known.changed_ms, known.last_ms) = (at, now_ms, now_ms);

@@ -2,6 +2,7 @@
 
 use super::Gateway;
 use super::visitor::{Known, Visitor};
+use crate::user::{account_of, asked_name};
 use access::ldap::Asked;
 use access::limiter::Key;
 use access::proof::{Client, Refused, now_ms};
@@ -84,7 +85,6 @@ fn anew(gateway: &Gateway) -> Identity {
 
 /// The user of a name in any form: `Anna`, `EXAMPLE\anna` and `anna@example.org` are one.
 pub(super) fn user(gateway: &Gateway, name: &str) -> Option<User> {
-    let account = crate::user::User::named(name)?;
     gateway.site.with_farm(|farm| {
         // Whether there is such a user is asked with the password; a cookie names one who had it.
         if let Some(directory) = &farm.users.directory {
@@ -98,11 +98,7 @@ pub(super) fn user(gateway: &Gateway, name: &str) -> Option<User> {
                 },
             });
         }
-        let of = |user: &&User| {
-            let named = crate::user::User::named(&user.account.name);
-            named.is_some_and(|named| named.id == account.id)
-        };
-        farm.users.users.iter().find(of).cloned()
+        account_of(&farm.users.users, name).cloned()
     })
 }
 
@@ -122,14 +118,9 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Identity {
         system: farm.users.system.clone(),
         directory: farm.users.directory.clone(),
     });
-    let is_of_directory = list.directory.is_some();
     let shown = found.as_ref().map_or(name, |user| &user.account.name);
-    // A name that nobody has must not be that of the other one; a directory has names of its own.
-    let asked = match found {
-        _ if is_of_directory => name.to_owned(),
-        Some(_) => shown.to_owned(),
-        None => format!("?{name}"),
-    };
+    // That of a user who does not exist is none of the other one.
+    let asked = gateway.site.with_farm(|farm| asked_name(&farm.users, name));
     let client = Client::program(visitor.from);
     let verified = gateway
         .desk
@@ -216,9 +207,7 @@ fn authenticate(
         }
     };
     let found = user(gateway, &message.user);
-    let name = found
-        .as_ref()
-        .map_or_else(|| message.user.clone(), |user| user.account.name.clone());
+    let name = { &gateway.site }.with_farm(|farm| asked_name(&farm.users, &message.user));
     let keys = [Key::of(visitor.from), Key::For(name.clone())];
     // Held until the try has counted.
     let mut limiter = lock(&gateway.desk.limiter);

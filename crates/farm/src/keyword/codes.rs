@@ -52,6 +52,10 @@ language::codes! {
     CERTIFICATE_TIME = "W0996", "certificate not currently valid",
         "The certificate of a `bind` or `web` line has expired, or is not valid yet: clients show a warning, or refuse. \
          Renew it, or check the clock of this machine.";
+    ONE_USER = "W0997", "two accounts that are one user of a farm",
+        "A farm takes `anna`, `EXAMPLE\\anna` and `anna@example.org` as one user, in upper and lower case: clients send any of \
+         them. Two accounts of the `userlist` that differ only in this share one session. Who types one of the two names \
+         letter by letter is checked by its password. Remove one of them.";
     NO_USER = "E0985", "line for a user or a group that is unknown",
         "A line `users`, `app`, `desktop`, `second-factor` or `pam` names a user or a group that neither the `userlist` nor the \
          lines `pam` have. The nearest name is shown.";

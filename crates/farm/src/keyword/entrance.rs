@@ -10,7 +10,8 @@ use access::keyword::{Known, Ldap, listed};
 use access::ldap::Directory;
 use access::user::{List, SecondFactor, User};
 use configuration::{Context, Exchange};
-use language::{Diagnostic, Written};
+use language::{Diagnostic, Span, Written};
+use std::collections::BTreeMap;
 
 /// Bytes of an icon.
 const ICON_BYTES_MAX: usize = 64 << 10;
@@ -91,6 +92,9 @@ pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange)
     if let Some(span) = lines.required {
         require(&mut users, span, context);
     }
+    if let Some(line) = &lines.users {
+        one_user(&users, line.list.span, context);
+    }
     let desktop = lines.desktop.iter().map(|desktop| &desktop.groups);
     let apps = lines.apps.iter().map(|app| &app.groups);
     for line in desktop.chain(apps) {
@@ -101,6 +105,21 @@ pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange)
         users,
         system,
         directory: None,
+    }
+}
+
+/// Tells of accounts that are one user here.
+fn one_user(users: &[User], span: Span, context: &mut Context) {
+    let mut known = BTreeMap::new();
+    for name in users.iter().map(|user| &user.account.name) {
+        let Some(user) = crate::user::User::named(name) else {
+            continue;
+        };
+        if let Some(before) = known.insert(user.id, name) {
+            let told = format!("'{before}' and '{name}' are one user here");
+            let told = Diagnostic::warning(&codes::ONE_USER, span, told);
+            context.tell(told.label("they share one session"));
+        }
     }
 }
 

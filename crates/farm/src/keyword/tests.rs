@@ -21,7 +21,10 @@ fn outside() -> Outside {
     };
     let bundle = authority.issue(&leaf).unwrap().bundle();
     let late = authority.issue(&leaf.clone().expired()).unwrap().bundle();
-    let early = authority.issue(&leaf.clone().not_yet_valid()).unwrap().bundle();
+    let early = authority
+        .issue(&leaf.clone().not_yet_valid())
+        .unwrap()
+        .bundle();
     let mut prepared = Prepared::new("version 1");
     let files = [
         ("/desktop.pem", bundle.into_bytes()),
@@ -60,7 +63,16 @@ fn load(text: String, options: LoadOptions) -> Loaded {
         users: vec![account("anna", &["staff"]), account("bert", &[])],
         groups: vec!["staff".to_owned()],
     };
-    inputs.imports = vec![Export::new(Accounts::KIND, "operators", &accounts)];
+    let twice = Accounts {
+        users: ["EXAMPLE\\Bert", "anna", "BERT"]
+            .map(|name| account(name, &[]))
+            .into(),
+        groups: Vec::new(),
+    };
+    let lists = [("operators", accounts), ("twice", twice)];
+    inputs.imports = { lists.iter() }
+        .map(|(name, accounts)| Export::new(Accounts::KIND, name, accounts))
+        .collect();
     configuration::load(&[&PART], inputs, outside())
 }
 
@@ -487,10 +499,30 @@ fn every_example_loads() {
 #[test]
 fn certificates_that_are_not_valid_now_are_told_of_clients_and_of_browsers() {
     let host = "host ts1 10.0.0.11";
-    let late = told(&["bind 127.0.0.1:3389 crt /late.pem", host], LoadOptions::default());
+    let late = told(
+        &["bind 127.0.0.1:3389 crt /late.pem", host],
+        LoadOptions::default(),
+    );
     let begin = "site.cfg:2:29: warning[W0996]: the certificate expired on ";
     assert!(late.starts_with(begin), "{late}");
-    let web = ["web 127.0.0.1:443 crt /early.pem", GATEWAY, "users operators"];
+    let web = [
+        "web 127.0.0.1:443 crt /early.pem",
+        GATEWAY,
+        "users operators",
+    ];
     let early = with(&web);
-    assert!(early.contains("warning[W0996]: the certificate is not valid before "), "{early}");
+    assert!(
+        early.contains("warning[W0996]: the certificate is not valid before "),
+        "{early}"
+    );
+}
+
+#[test]
+fn accounts_that_are_one_user_are_told() {
+    let web = ["web 127.0.0.1:443 crt /desktop.pem", GATEWAY];
+    let users = |line: &'static str| with(&[&web[..], &[line]].concat());
+    let told = users("users twice");
+    let words = "warning[W0997]: 'EXAMPLE\\Bert' and 'BERT' are one user here";
+    assert!(told.contains(words), "{told}");
+    assert_eq!(users("users operators"), "");
 }

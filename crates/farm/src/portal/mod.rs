@@ -17,7 +17,7 @@ use crate::config::{self, Farm, PORT};
 use crate::icon;
 use crate::signature::Signer;
 use crate::site::Site;
-use crate::user::User;
+use crate::user::{User, asked_name};
 use access::proof::{Client, Desk, Refused, Verify, now_s};
 use access::session::{Kept, Sessions, Visitor, value_in};
 use access::user::{List, SecondFactor};
@@ -331,6 +331,7 @@ impl Portal {
             return Err(refused(reply::asks()));
         };
         let client = Client::program(from);
+        let name = asked_name(&facts.users, &name);
         let proved = { &self.desk }.password(&facts.users, &client, &name, &password);
         let user = proved.await.map_err(|why| {
             refused(match why {
@@ -384,7 +385,5 @@ fn basic(value: &[u8]) -> Option<(String, String)> {
     }
     let pair = String::from_utf8(BASE64.decode(pair.trim()).ok()?).ok()?;
     let (name, password) = pair.split_once(':')?;
-    // Windows may send the domain with the name.
-    let name = name.rsplit('\\').next().unwrap_or_default();
     Some((name.to_owned(), password.to_owned()))
 }

@@ -1,6 +1,7 @@
 //! How a user comes in: by a password, and the code of a second factor if there is one.
 
 use super::{DEVICE, Facts, Portal, Reply, SESSION, cookies, reply};
+use crate::user::asked_name;
 use access::page;
 use access::proof::{Client, Refused, now_s};
 use access::session::{LASTS_S, set_cookie};
@@ -121,8 +122,9 @@ impl Portal {
         if !half.is_empty() {
             return self.second(facts, &client, half, form.field("code"));
         }
-        let (name, password) = (form.field("user"), form.field("password"));
-        let proved = self.desk.password(&facts.users, &client, name, password);
+        let name = asked_name(&facts.users, form.field("user"));
+        let password = form.field("password");
+        let proved = self.desk.password(&facts.users, &client, &name, password);
         match proved.await {
             Ok(user) => self.first(facts, &user),
             Err(why) => {

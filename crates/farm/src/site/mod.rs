@@ -3,6 +3,7 @@
 
 mod agents;
 mod gateway;
+mod glance;
 mod kept;
 mod meeting;
 mod share;

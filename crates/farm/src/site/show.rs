@@ -1,6 +1,7 @@
 //! A farm for operators: its report, its users, and what one of them got.
 
 use super::agents::seen_word;
+use super::glance::offers;
 use super::meeting::words;
 use super::{Checks, Inner, Site};
 use crate::agent::report::Admin;
@@ -23,7 +24,7 @@ const ROWS: [(&str, &str, &str); 25] = [
         "Users with a connection.",
     ),
     (
-        "left",
+        "disconnected",
         "evenkeel_farm_host_disconnected",
         "Users whose session has no connection.",
     ),
@@ -155,7 +156,14 @@ impl Site {
     pub fn subject(&self) -> Subject {
         let inner = lock(&self.inner);
         let directory = &inner.agreement.directory;
-        let hosts: Vec<Subject> = directory.hosts().map(|host| inner.host(host)).collect();
+        let users = inner.glance();
+        let host = |(name, state): (&str, &HostState)| {
+            let sessions = users.get(name).map(|users| inner.lines(users));
+            let mut subject = inner.host((name, state));
+            subject.offers = offers(&self.name, name, state);
+            subject.lines("sessions", sessions.unwrap_or_default())
+        };
+        let hosts: Vec<Subject> = directory.hosts().map(host).collect();
         let takes = directory.hosts().filter(|(_, state)| state.takes()).count();
         let (word, grade) = match (inner.trouble().is_none(), takes) {
             (false, _) => ("closed", Grade::Bad),
@@ -405,7 +413,7 @@ impl Inner {
             .fact("users", users(&state.counts))
             .joined("weight", state.weight.to_string())
             .number("connected", state.counts.connected)
-            .number("left", state.counts.left)
+            .number("disconnected", state.counts.left)
             .number("pending", state.counts.pending)
             .number("weight", state.weight.into());
         subject.since = checks.since;

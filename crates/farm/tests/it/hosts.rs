@@ -2,7 +2,9 @@
 
 use crate::client::{Person, SOON, logs_on, negotiates, request, token};
 use crate::scene::{farm, hung, number, peer, role, state, subject};
+use farm::message::{Answer, Message};
 use lab::eventually;
+use part::report::Value;
 use protocol::rdp::SSL;
 
 #[test]
@@ -26,6 +28,62 @@ fn a_host_that_accepts_and_never_answers_is_left_out_and_said() {
         .expect("the host");
     assert_eq!(down.why, "no answer to a request within 200 ms");
     assert_eq!(down.value("pending"), Some(0));
+}
+
+#[test]
+fn a_report_names_the_users_of_a_host_and_offers_to_drain_it() {
+    let (first, second) = (peer(b'1'), peer(b'2'));
+    let (mut farm, at) = farm(&[first.address, second.address]);
+    farm.hosts.get_mut("ts2").expect("a host").drained = true;
+    let mut role = role(&farm, None);
+    assert!(eventually(SOON, || state(&role, "ts1") == "up"));
+    let host = |role: &farm::role::Role, name: &str| {
+        let farm = subject(role);
+        let mut hosts = farm.of_kind("host");
+        hosts
+            .find(|one| one.name == name)
+            .expect("the host")
+            .clone()
+    };
+    let sessions = |role: &farm::role::Role| {
+        let host = host(role, "ts1");
+        let mut facts = host.facts.into_iter();
+        match facts.find(|fact| fact.name == "sessions")?.value {
+            Value::Lines(lines) => Some(lines),
+            _ => None,
+        }
+    };
+    assert_eq!(sessions(&role), None);
+    let mut clients = Vec::new();
+    for number in 0..11 {
+        let name = format!("anna{number}");
+        let redirection = logs_on(at, Person::named(&name)).expect("a redirection");
+        if number < 2 {
+            clients.push(negotiates(at, &request(token(&redirection), SSL)));
+        }
+    }
+    let lines = sessions(&role).expect("sessions");
+    assert_eq!(lines[0], "anna1: connected from 127.0.0.1");
+    assert_eq!(lines[1], "anna0: connected from 127.0.0.1");
+    assert_eq!(lines[2], "anna10: on the way");
+    assert_eq!((lines.len(), &*lines[10]), (11, "and 1 more"));
+    drop(clients);
+    let left = || sessions(&role).is_some_and(|lines| lines[0] == "anna10: on the way");
+    assert!(eventually(SOON, left), "{:?}", sessions(&role));
+    // What is offered is what the command line orders, and it changes with what was ordered.
+    for (word, after) in [("drain", "drained"), ("ready", "up")] {
+        let offers = host(&role, "ts1").offers;
+        let [offer] = &offers[..] else {
+            panic!("{offers:?}");
+        };
+        assert_eq!(offer.word, word);
+        let order: Message = part::codec::decode(&offer.bytes).expect("a message");
+        let answer: Answer = part::codec::decode(&role.order(&order)).expect("its answer");
+        assert!(answer.good, "{answer:?}");
+        assert_eq!(state(&role, "ts1"), after);
+    }
+    // Its line drains the other one.
+    assert!(host(&role, "ts2").offers.is_empty());
 }
 
 #[test]

@@ -34,10 +34,17 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The values of an attribute.
+    /// The values of an attribute. Active Directory sends at most 1,500 of them, and then its name has a range
+    /// ([MS-ADTS] 3.1.1.3.1.3.3): these are the first ones.
     pub fn values(&self, attribute: &str) -> &[String] {
-        let mut all = self.attributes.iter();
-        let found = all.find(|(name, _)| name.eq_ignore_ascii_case(attribute));
+        let is_whole = |name: &str| name.eq_ignore_ascii_case(attribute);
+        let is_first = |name: &str| {
+            let (own, option) = name.split_once(';').unwrap_or((name, ""));
+            is_whole(own) && option.to_ascii_lowercase().starts_with("range=0-")
+        };
+        let all = || self.attributes.iter();
+        let found = all().find(|(name, values)| is_whole(name) && !values.is_empty());
+        let found = found.or_else(|| all().find(|(name, _)| is_first(name)));
         found.map_or(&[], |(_, values)| values)
     }
 }
@@ -78,7 +85,7 @@ impl Replies {
     ///
     /// # Errors
     /// The bytes are no message, or a message that is too large.
-    pub fn next(&mut self) -> Result<Option<(u32, Reply)>, Malformed> {
+    pub fn take(&mut self) -> Result<Option<(u32, Reply)>, Malformed> {
         let Some((tag, begins, length)) = ber::head(&self.bytes)? else {
             return Ok(None);
         };

@@ -168,7 +168,7 @@ fn replies_come_byte_by_byte() {
     let (mut replies, mut all) = (Replies::default(), Vec::new());
     for byte in bytes.concat() {
         replies.add(&[byte]);
-        all.extend(replies.next().unwrap());
+        all.extend(replies.take().unwrap());
     }
     assert!(replies.is_empty());
     let of = |code, words: &str| Outcome {
@@ -180,6 +180,16 @@ fn replies_come_byte_by_byte() {
         attributes: vec![("uid".to_owned(), vec!["anna".to_owned(), "a".to_owned()])],
     };
     assert_eq!(entry.values("UID"), ["anna", "a"]);
+    let named = |name: &str, value: &str| (name.to_owned(), vec![value.to_owned()]);
+    let ranged = Entry {
+        name: String::new(),
+        attributes: vec![
+            ("memberOf".to_owned(), Vec::new()),
+            named("memberOf;lang-de", "x"),
+            named("memberOf;Range=0-1499", "cn=a"),
+        ],
+    };
+    assert_eq!(ranged.values("memberof"), ["cn=a"]);
     assert_eq!(
         all,
         [
@@ -197,7 +207,7 @@ fn hostile_replies_are_refused_before_they_are_kept() {
     let next = |bytes: &[u8]| {
         let mut replies = Replies::default();
         replies.add(bytes);
-        replies.next()
+        replies.take()
     };
     assert_eq!(
         next(&[0x30, 0x84, 0x7f, 0xff, 0xff, 0xff]),
@@ -227,7 +237,7 @@ proptest! {
     fn no_bytes_and_no_text_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in ".{0,80}") {
         let mut replies = Replies::default();
         replies.add(&bytes);
-        while let Ok(Some(_)) = replies.next() {}
+        while let Ok(Some(_)) = replies.take() {}
         let _ = first_value(&text);
         let _ = Filter::parse(&text).map(|filter| filter.encode());
         let escaped = format!("(uid={})", escape(&text));
@@ -242,6 +252,6 @@ proptest! {
         entry[index] = byte;
         let mut replies = Replies::default();
         replies.add(&entry);
-        while let Ok(Some(_)) = replies.next() {}
+        while let Ok(Some(_)) = replies.take() {}
     }
 }

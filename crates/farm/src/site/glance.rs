@@ -1,0 +1,118 @@
+//! The users of each host at a glance, and what an operator may do with a host, for the report.
+
+use super::{Client, Inner};
+use crate::directory::{Entry, HostState, Presence};
+use crate::message::Message;
+use crate::user::UserId;
+use part::report::{Moment, Offer, span};
+use std::collections::BTreeMap;
+
+/// Users of a host that a report names. `evenkeel farm sessions` has all of them.
+const USERS_SHOWN: usize = 10;
+
+/// Some users of a host, in the order of the display.
+#[derive(Default)]
+pub(super) struct Users<'i> {
+    shown: Vec<(Order<'i>, UserId, &'i Entry)>,
+    all: usize,
+}
+
+/// Those with a connection come first, then those who came last.
+type Order<'i> = (u8, std::cmp::Reverse<u64>, &'i str);
+
+fn order(entry: &Entry) -> Order<'_> {
+    let rank = match entry.presence {
+        Presence::Connected(_) => 0,
+        Presence::Pending => 1,
+        Presence::Left => 2,
+    };
+    (rank, std::cmp::Reverse(entry.since_ms), &entry.name)
+}
+
+impl<'i> Users<'i> {
+    fn add(&mut self, id: UserId, entry: &'i Entry) {
+        self.all += 1;
+        let order = order(entry);
+        let at = self.shown.partition_point(|(known, ..)| *known <= order);
+        if at < USERS_SHOWN {
+            self.shown.insert(at, (order, id, entry));
+            self.shown.truncate(USERS_SHOWN);
+        }
+    }
+}
+
+impl Inner {
+    /// The first users of each host.
+    pub(super) fn glance(&self) -> BTreeMap<&str, Users<'_>> {
+        let mut hosts: BTreeMap<&str, Users<'_>> = BTreeMap::new();
+        for (id, entry) in self.agreement.directory.users() {
+            hosts.entry(&entry.host).or_default().add(id, entry);
+        }
+        hosts
+    }
+
+    /// The lines of a report for these users.
+    pub(super) fn lines(&self, users: &Users<'_>) -> Vec<String> {
+        let now_ms = Moment::now().boottime_ms;
+        let shown = users.shown.iter();
+        let mut lines: Vec<String> = shown
+            .map(|(_, id, entry)| self.line(*id, entry, now_ms))
+            .collect();
+        let more = users.all - users.shown.len();
+        if more > 0 {
+            lines.push(format!("and {more} more"));
+        }
+        lines
+    }
+
+    fn line(&self, id: UserId, entry: &Entry, now_ms: u64) -> String {
+        let name = match entry.name.as_str() {
+            "" => "a user known by a token",
+            name => name,
+        };
+        match entry.presence {
+            Presence::Pending => format!("{name}: on the way"),
+            Presence::Left => match entry.until_ms {
+                Some(until) => {
+                    let left = span(until.saturating_sub(now_ms));
+                    format!("{name}: disconnected, kept for {left}")
+                }
+                None => format!("{name}: disconnected"),
+            },
+            Presence::Connected(_) => {
+                let is_own = |client: &&Client| client.user == id && client.host == entry.host;
+                let mut from: Vec<String> = { self.clients.values() }
+                    .filter(is_own)
+                    .map(|client| match client.by_gateway {
+                        true => format!("{} by the gateway", client.from),
+                        false => client.from.to_string(),
+                    })
+                    .collect();
+                from.dedup();
+                let far = { entry.far.iter() }
+                    .filter_map(|(origin, _)| self.agreement.node_of(*origin))
+                    .map(|node| format!("node {node}"));
+                from.extend(far);
+                match from.is_empty() {
+                    true => format!("{name}: connected"),
+                    false => format!("{name}: connected from {}", from.join(", ")),
+                }
+            }
+        }
+    }
+}
+
+/// What an operator may do with a host of a farm: what its line says holds whatever is ordered.
+pub(super) fn offers(farm: &str, name: &str, state: &HostState) -> Vec<Offer> {
+    if state.is_drained || state.is_far {
+        return Vec::new();
+    }
+    let order = |is_drained| {
+        let host = format!("{farm}/{name}");
+        Message::Drain { host, is_drained }.envelope()
+    };
+    vec![match state.is_ordered {
+        true => Offer::new("ready", "Put back", order(false)),
+        false => Offer::new("drain", "Drain", order(true)),
+    }]
+}
