@@ -22,6 +22,15 @@ pub enum Message {
         /// Whether it is drained.
         is_drained: bool,
     },
+    /// The connections of a user end, at all nodes; the session stays. The answer is [`Answer`].
+    Disconnect {
+        /// The user, in any form of the name.
+        #[serde(with = "Text::<NAME_BYTES_MAX>")]
+        user: String,
+        /// Only those to this host; empty: all of them.
+        #[serde(with = "Text::<NAME_BYTES_MAX>")]
+        host: String,
+    },
     /// What a user got, and would get now. The answer is [`Asked`].
     Why {
         /// The user, in any form of the name.

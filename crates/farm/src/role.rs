@@ -19,7 +19,7 @@ use part::report::{Moment, Report};
 use part::state_file;
 use part::voice::write_error;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wire::Trusted;
@@ -297,6 +297,12 @@ impl Role {
                 self.turn();
                 codec::encode(&Answer { good, words })
             }
+            Message::Disconnect { user, host } => {
+                let done = self.disconnect(user, host);
+                let good = done.is_ok();
+                let words = done.unwrap_or_else(|words| words);
+                codec::encode(&Answer { good, words })
+            }
             Message::Why { user } => codec::encode(&self.why(user)),
         }
     }
@@ -348,6 +354,48 @@ impl Role {
             true => format!("{name} gets nobody new; users with a session there come back to it"),
             false => format!("{name} takes users again"),
         })
+    }
+
+    /// Ends the connections of a user in all farms, or only those to one host.
+    fn disconnect(&self, name: &str, host: &str) -> Result<String, String> {
+        let user = User::named(name).ok_or_else(|| format!("'{name}' is no name of a user"))?;
+        let (farm, host) = host
+            .split_once('/')
+            .map_or((None, host), |(farm, host)| (Some(farm), host));
+        let sites = self.farms.values().map(|running| &running.site);
+        let is_named = |site: &&Arc<Site>| farm.is_none_or(|farm| farm == site.name());
+        let having: Vec<_> = { sites.filter(is_named) }
+            .filter(|site| host.is_empty() || site.has_host(host))
+            .collect();
+        if having.is_empty() && !host.is_empty() {
+            return Err(format!("there is no host '{host}' in any farm"));
+        }
+        let (mut own, mut far, mut asked) = (0, 0, BTreeSet::new());
+        for site in having {
+            let ended = site.disconnect(&user, host);
+            (own, far) = (own + ended.own, far + ended.far);
+            asked.extend(ended.asked);
+        }
+        let name = &user.name;
+        let to = match host {
+            "" => String::new(),
+            host => format!(" to {host}"),
+        };
+        let asked = asked.into_iter().collect::<Vec<_>>().join(", ");
+        let connections = match own {
+            1 => format!("1 connection of {name}{to} ends"),
+            own => format!("{own} connections of {name}{to} end"),
+        };
+        match (own, far, asked.as_str()) {
+            (0, 0, "") => Err(format!("{name} has no connection{to}")),
+            (0, 0, nodes) => Err(format!(
+                "{name} has no connection{to} here; told {nodes} to end any that is there"
+            )),
+            (_, _, "") => Ok(format!("{connections}; the session stays at its host")),
+            (_, far, nodes) => Ok(format!(
+                "{connections} here, {far} at {nodes}; the session stays at its host"
+            )),
+        }
     }
 
     fn why(&self, user: &str) -> Asked {

@@ -43,7 +43,19 @@ pub async fn read<T: DeserializeOwned>(
     if bytes.len() < length {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
     }
-    let value = codec::decode_within(&bytes, bytes_max, depth_max);
+    decode(&bytes, bytes_max, depth_max)
+}
+
+/// Decodes a value of at most `bytes_max` bytes, in which values stand at most `depth_max` deep in each other.
+///
+/// # Errors
+/// It is longer, deeper, or no such value.
+pub fn decode<T: DeserializeOwned>(
+    bytes: &[u8],
+    bytes_max: usize,
+    depth_max: usize,
+) -> Result<T, Broken> {
+    let value = codec::decode_within(bytes, bytes_max, depth_max);
     value.map_err(|error| Broken::Refused(error.to_string()))
 }
 

@@ -1,6 +1,6 @@
 //! `evenkeel farm`: remote desktops, their hosts and users, and what each user got.
 
-use super::definition::{flag, process_id, serving_files};
+use super::definition::{flag, option, process_id, serving_files};
 use super::status::{ask_part, sections};
 use super::{end, farm_agent, reload, word};
 use clap::{Arg, ArgMatches, Command};
@@ -20,14 +20,14 @@ fn host() -> Arg {
 /// The options.
 pub fn definition(command: Command) -> Command {
     command
-        .about("Show remote desktops and their users, and drain session hosts")
+        .about("Show remote desktops and their users, drain session hosts, and disconnect users")
         .long_about(
             "Shows the farms of `farm` sections of a running `evenkeel run` of the same user, their hosts and users, and \
              which host each user got and why.",
         )
         .after_help(
             "Examples:\n  evenkeel farm list\n  evenkeel farm sessions\n  evenkeel farm why anna\n  evenkeel farm drain ts1\n  \
-             evenkeel farm ready ts1",
+             evenkeel farm ready ts1\n  evenkeel farm disconnect anna",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -55,6 +55,15 @@ pub fn definition(command: Command) -> Command {
                 )
                 .arg(host()),
             Command::new("ready").about("End a drain").arg(host()),
+            Command::new("disconnect")
+                .about("End the connections of a user; the session stays at its host")
+                .long_about(
+                    "Ends the connections that a farm carries for the user, and the user's tunnels of the gateway to hosts, \
+                     on all nodes of a cluster. The session is disconnected, not ended: a later logon comes back to it. It \
+                     does not keep the user out.",
+                )
+                .arg(Arg::new("USER").required(true).help("The user, with or without the domain"))
+                .arg(option("host", "HOST", "Only connections to this host, or FARM/HOST")),
             Command::new("why")
                 .about("Show which host a user got and why, and which one a logon would get now")
                 .arg(Arg::new("USER").required(true).help("The user, with or without the domain")),
@@ -69,6 +78,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(("sessions", matches)) => sessions(matches),
         Some(("drain", matches)) => drain(matches, true),
         Some(("ready", matches)) => drain(matches, false),
+        Some(("disconnect", matches)) => disconnect(matches),
         Some(("why", matches)) => why(matches),
         Some(("agent", matches)) => farm_agent::main(matches),
         _ => return ExitCode::FAILURE,
@@ -152,7 +162,18 @@ fn json(all: &Sessions) -> Result<String, String> {
 fn drain(matches: &ArgMatches, is_drained: bool) -> Result<String, String> {
     let instance = reload::selected(matches)?;
     let host = word(matches, "HOST");
-    let answer: Answer = answer(&instance, &OfFarm::Drain { host, is_drained })?;
+    words(answer(&instance, &OfFarm::Drain { host, is_drained })?)
+}
+
+fn disconnect(matches: &ArgMatches) -> Result<String, String> {
+    let instance = reload::selected(matches)?;
+    let user = word(matches, "USER");
+    let host = matches.get_one::<String>("host").cloned();
+    let host = host.unwrap_or_default();
+    words(answer(&instance, &OfFarm::Disconnect { user, host })?)
+}
+
+fn words(answer: Answer) -> Result<String, String> {
     match answer.good {
         true => Ok(format!("{}\n", answer.words)),
         false => Err(answer.words),

@@ -60,6 +60,13 @@ pub enum Message {
     },
     /// What clients did at the sender.
     Steps(Vec<FarStep>),
+    /// An operator ends the connections of a user, wherever they are.
+    Disconnect {
+        /// Whose.
+        user: UserId,
+        /// Only those to this host; empty: all of them.
+        host: String,
+    },
 }
 
 /// What a client did at another node.
@@ -100,6 +107,9 @@ impl Message {
                 if hosts.len() > HOSTS_MAX || orders.len() > ORDERS_MAX {
                     return Err(Refused::TooMany);
                 }
+                if orders.values().any(|order| order.clock >= CLOCK_MAX) {
+                    return Err(Refused::Time);
+                }
                 let mut names = hosts.iter().map(|host| &host.name).chain(orders.keys());
                 names.try_for_each(|name| text(name, 1, NAME_BYTES_MAX))
             }
@@ -114,6 +124,7 @@ impl Message {
             Message::Reply { record: one, .. } => record(one),
             Message::Steps(steps) if steps.len() > RECORDS_MAX => Err(Refused::TooMany),
             Message::Steps(steps) => steps.iter().try_for_each(step),
+            Message::Disconnect { host, .. } => text(host, 0, NAME_BYTES_MAX),
             Message::Whole | Message::Full { .. } => Ok(()),
         }
     }

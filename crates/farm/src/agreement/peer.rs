@@ -256,7 +256,8 @@ impl Agreement {
             } => self.claimed(node, number, &record, over, now_ms),
             Message::Reply { number, record } => self.replied(node, number, &record, now_ms),
             Message::Full { number } => self.refused(node, number, now_ms),
-            Message::Steps(_) => {}
+            // They are the site's, which has the connections.
+            Message::Steps(_) | Message::Disconnect { .. } => {}
         }
         Ok(())
     }
@@ -300,6 +301,17 @@ impl Agreement {
     pub(super) fn synced(&self) -> BTreeSet<String> {
         let synced = self.peers.iter().filter(|(_, peer)| peer.is_synced());
         synced.map(|(node, _)| node.clone()).collect()
+    }
+
+    /// Has all nodes with a connection end those of a user. Returns the names of these nodes.
+    pub fn disconnect(&mut self, user: UserId, host: &str) -> Vec<String> {
+        let linked = self.peers.iter().filter(|(_, peer)| peer.is_linked());
+        let linked: Vec<String> = linked.map(|(node, _)| node.clone()).collect();
+        for node in &linked {
+            let host = host.to_owned();
+            self.send(node, Message::Disconnect { user, host });
+        }
+        linked
     }
 
     pub(super) fn send(&mut self, node: &str, message: Message) {

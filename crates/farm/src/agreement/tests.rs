@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::Balance;
 use crate::directory::tests::farm;
-use crate::directory::{Health, Presence, Record, Version, Why};
+use crate::directory::{Health, Order, Presence, Record, Version, Why};
 use crate::user::User;
 use lab::Random;
 
@@ -275,6 +275,17 @@ fn what_has_no_bounds_is_refused() {
         let handled = pair[0].handle("beta", Message::Records(records), 1);
         assert_eq!(handled, Err(refused));
     }
+    let order = Order {
+        clock: u64::MAX,
+        ..Order::default()
+    };
+    let orders = BTreeMap::from([("ts1".to_owned(), order)]);
+    let (hosts, key) = (Vec::new(), [0; 8]);
+    let handled = pair[0].handle("beta", Message::Open { hosts, orders, key }, 1);
+    assert_eq!(handled, Err(Refused::Time));
+    let (user, host) = (logon("anna").user, "x".repeat(200));
+    let handled = pair[0].handle("beta", Message::Disconnect { user, host }, 1);
+    assert_eq!(handled, Err(Refused::Name));
     assert_eq!(pair[0].directory.users().count(), 0);
 }
 

@@ -233,7 +233,9 @@ impl Begun<'_> {
         };
         match reach(site, &target, from).await {
             Ok(reached) => {
-                site.tunnel_opens(self.numbered.number, user, from, target.shown());
+                let is_direct = matches!(target, Target::Host { .. });
+                let to = (target.shown(), is_direct);
+                site.tunnel_opens(self.numbered.number, (user, from), to);
                 Ok(reached)
             }
             Err(why) => {
@@ -277,11 +279,13 @@ impl Begun<'_> {
                 over?;
                 End::Limit
             }
+            () = self.numbered.ends.notified() => End::Operator,
         };
         drop(arrival);
         let last = match ended {
             End::Client => tsgu::closed(),
             End::Host => tsgu::close(Code::OK),
+            End::Operator => tsgu::close(Code::CONNECTION_ABORTED),
             End::Limit => {
                 site.count_gateway(|counters| &mut counters.expired);
                 tsgu::close(Code::SESSION_TIMEOUT)
@@ -296,6 +300,7 @@ enum End {
     Client,
     Host,
     Limit,
+    Operator,
 }
 
 /// Carries what the client sends, until it ends the channel.

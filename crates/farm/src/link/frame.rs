@@ -11,7 +11,7 @@ pub(super) const PROTOCOL: Protocol = Protocol {
     of: "farms",
     port: super::PORT,
     signs: *b"EKFM",
-    version: 1,
+    version: 2,
 };
 /// Bytes of a frame.
 const FRAME_BYTES_MAX: usize = 512 << 10;
@@ -24,7 +24,7 @@ const NAME_BYTES_MAX: usize = 64;
 
 /// One thing that a node says to another one.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub(super) enum Frame {
+pub enum Frame {
     /// The farms of the sender, with their directories; again whenever they change.
     Farms(Vec<(String, Origin)>),
     /// A message of one directory to another one.
@@ -44,7 +44,7 @@ pub(super) enum Frame {
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
+pub enum Broken {
     /// What comes of the network, and of a program that says something else.
     #[error("{link}{}", consequence(link))]
     Link {
@@ -88,7 +88,18 @@ impl Broken {
 }
 
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Frame, Broken> {
-    let frame = nodes::frame::read(stream, FRAME_BYTES_MAX, DEPTH_MAX).await?;
+    checked(nodes::frame::read(stream, FRAME_BYTES_MAX, DEPTH_MAX).await?)
+}
+
+/// Decodes a frame without its length.
+///
+/// # Errors
+/// It is none, or has no bounds.
+pub fn decode(bytes: &[u8]) -> Result<Frame, Broken> {
+    checked(nodes::frame::decode(bytes, FRAME_BYTES_MAX, DEPTH_MAX)?)
+}
+
+fn checked(frame: Frame) -> Result<Frame, Broken> {
     match &frame {
         Frame::Farms(farms) if farms.len() > FARMS_MAX => Err(Broken::refused("too many farms")),
         Frame::Farms(farms) if farms.iter().any(|(name, _)| name.len() > NAME_BYTES_MAX) => {
@@ -160,7 +171,7 @@ mod tests {
         let words = Broken::from(PROTOCOL.greeted(newer).unwrap_err()).to_string();
         assert_eq!(
             words,
-            "it speaks version 9 of the protocol, and this node version 1: each decides alone until both have \
+            "it speaks version 9 of the protocol, and this node version 2: each decides alone until both have \
              the same program"
         );
     }

@@ -5,8 +5,10 @@
 mod frame;
 mod session;
 
+pub use frame::{Broken, Frame, decode};
+
 use crate::site::{Bell, Site};
-use frame::{Broken, PROTOCOL};
+use frame::PROTOCOL;
 use nodes::{Answered, Guest, Known, Pause, Places, Rooms, answer, dial, listen};
 use part::lock;
 use session::SILENT;

@@ -559,7 +559,7 @@ fn the_list_names_the_session_of_its_user() {
         host: "ts1".to_owned(),
         address: host.address,
     };
-    let number = bed
+    let (number, _ends) = bed
         .portal
         .site
         .begins(&routed, HOME.parse().unwrap(), false);

@@ -71,16 +71,19 @@ pub(super) async fn route(
         // The client has gone.
         Err(None) => return,
     };
-    let begun = Begun {
-        site,
-        number: site.begins(routed, place.from, place.by_gateway),
-    };
-    if client.write_all(&answer).await.is_ok() {
-        let sent = AtomicU64::new(0);
-        tokio::select! {
-            () = carry(&mut client, &mut host, &sent) => {}
-            () = proves(&begun, &sent) => {}
+    let (number, ends) = site.begins(routed, place.from, place.by_gateway);
+    let begun = Begun { site, number };
+    let sent = AtomicU64::new(0);
+    let carried = async {
+        if client.write_all(&answer).await.is_ok() {
+            carry(&mut client, &mut host, &sent).await;
         }
+    };
+    tokio::select! {
+        () = carried => {}
+        () = proves(&begun, &sent) => {}
+        // An operator ends it.
+        () = ends.notified() => {}
     }
     drop(begun);
 }

@@ -4,7 +4,7 @@
 use super::Site;
 use crate::config::Farm;
 use crate::cookie;
-use crate::user::User;
+use crate::user::{User, UserId};
 use part::lock;
 use part::report::Moment;
 use std::collections::BTreeMap;
@@ -59,6 +59,10 @@ struct Tunnel {
     user: String,
     /// Where it leads; empty: nowhere yet.
     target: String,
+    /// It leads to a host, not to the farm itself.
+    is_direct: bool,
+    /// Ends it.
+    ends: Arc<Notify>,
 }
 
 impl State {
@@ -66,6 +70,16 @@ impl State {
     pub(super) fn open(&self) -> usize {
         let all = self.tunnels.values();
         all.filter(|one| !one.target.is_empty()).count()
+    }
+
+    /// Ends the tunnels of a user that lead to a host. Returns their hosts.
+    pub(super) fn disconnect(&self, user: UserId, host: &str) -> Vec<String> {
+        let is_of = |one: &&Tunnel| User::named(&one.user).is_some_and(|one| one.id == user);
+        let is_meant = |one: &&Tunnel| host.is_empty() || one.target == host;
+        let direct = self.tunnels.values().filter(|one| one.is_direct);
+        let all: Vec<&Tunnel> = direct.filter(is_meant).filter(is_of).collect();
+        all.iter().for_each(|one| one.ends.notify_one());
+        all.iter().map(|one| one.target.clone()).collect()
     }
 
     /// The tunnels that lead to a host, for display.
@@ -82,6 +96,8 @@ pub struct Numbered {
     site: Arc<Site>,
     /// The number.
     pub number: u32,
+    /// An operator ends it.
+    pub ends: Arc<Notify>,
 }
 
 impl Drop for Numbered {
@@ -159,15 +175,19 @@ impl Site {
         }
         gateway.next = gateway.next.wrapping_add(1).max(1);
         let number = gateway.next;
+        let ends = Arc::new(Notify::new());
         let tunnel = Tunnel {
             from,
             user: String::new(),
             target: String::new(),
+            is_direct: false,
+            ends: Arc::clone(&ends),
         };
         gateway.tunnels.insert(number, tunnel);
         Some(Numbered {
             site: Arc::clone(self),
             number,
+            ends,
         })
     }
 
@@ -186,12 +206,18 @@ impl Site {
         true
     }
 
-    /// A tunnel is connected.
-    pub fn tunnel_opens(&self, number: u32, user: &str, from: IpAddr, target: &str) {
+    /// A tunnel is connected: with a host, or with the farm itself.
+    pub fn tunnel_opens(
+        &self,
+        number: u32,
+        (user, from): (&str, IpAddr),
+        (target, is_direct): (&str, bool),
+    ) {
         let mut inner = lock(&self.inner);
         inner.gateway.counters.opened += 1;
         if let Some(tunnel) = inner.gateway.tunnels.get_mut(&number) {
             target.clone_into(&mut tunnel.target);
+            tunnel.is_direct = is_direct;
         }
         if let Some(user) = User::named(user) {
             let got = format!("a tunnel to {target}");

@@ -2,6 +2,7 @@
 //! lock that is never held while something waits.
 
 mod agents;
+mod disconnect;
 mod gateway;
 mod glance;
 mod kept;
@@ -26,9 +27,9 @@ use part::lock;
 use part::report::{Event, Moment};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 /// Events of a host that are kept.
 const EVENTS_MAX: usize = 20;
@@ -84,6 +85,8 @@ struct Client {
     host: String,
     from: IpAddr,
     by_gateway: bool,
+    /// Ends it.
+    ends: Arc<Notify>,
 }
 
 /// What happened since the role began.
@@ -210,8 +213,8 @@ impl Site {
         lock(&self.inner).troubles.web = troubles;
     }
 
-    /// A connection to a host begins to carry bytes. Returns its number.
-    pub fn begins(&self, routed: &Routed, from: IpAddr, by_gateway: bool) -> u64 {
+    /// A connection to a host begins to carry bytes. Returns its number, and what ends it.
+    pub fn begins(&self, routed: &Routed, from: IpAddr, by_gateway: bool) -> (u64, Arc<Notify>) {
         let mut inner = lock(&self.inner);
         let (user, host) = (routed.user, routed.host.clone());
         let now_ms = Moment::now().boottime_ms;
@@ -219,16 +222,18 @@ impl Site {
         inner.counters.routed += 1;
         inner.next_client += 1;
         let number = inner.next_client;
+        let ends = Arc::new(Notify::new());
         let client = Client {
             user,
             host,
             from,
             by_gateway,
+            ends: Arc::clone(&ends),
         };
         inner.clients.insert(number, client);
         inner.has_changed = true;
         self.ring();
-        number
+        (number, ends)
     }
 
     /// A connection lasts as only one with a session does.

@@ -142,6 +142,11 @@ impl Site {
                     inner.hear(node, origin, message);
                     Ok(())
                 }
+                Message::Disconnect { user, ref host } => {
+                    message.check()?;
+                    inner.disconnect(user, host);
+                    Ok(())
+                }
                 message => inner.agreement.handle(node, message, now_ms),
             }
         })

@@ -10,9 +10,11 @@ use base64::engine::general_purpose::STANDARD;
 use configuration::{Account, Password};
 use farm::config::{Bind, Farm, Gateway};
 use farm::cookie;
+use farm::message::{Answer, Message};
 use farm::token::{Key, NameId};
 use lab::eventually;
 use lab::tls::Offer;
+use part::codec;
 use protocol::rdp::{ConnectionRequest, Negotiated, NegotiationRequest, Routing, SSL};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
@@ -625,6 +627,31 @@ fn a_tunnel_without_input_ends() {
     let last = socket.receive().expect("the end");
     assert_eq!(last, framed(0x10, &0x8007_59f6_u32.to_le_bytes()));
     assert!(eventually(SOON, || number(&role, "gateway expired") == 1));
+}
+
+#[test]
+fn an_operator_ends_the_tunnels_of_a_user_to_hosts() {
+    let host = peer(b'1');
+    let (farm, _, web) = site(&[host.address]);
+    let mut role = role(&farm, None);
+    let mut socket = Socket::new(web, &basic("EXAMPLE\\Anna", "secret"));
+    socket.opens(0, None);
+    assert_eq!(socket.reaches("ts1", host.address.port()), 0);
+    let mut disconnect = |user: &str, host: &str| -> Answer {
+        let (user, host) = (user.to_owned(), host.to_owned());
+        codec::decode(&role.order(&Message::Disconnect { user, host })).expect("an answer")
+    };
+    assert!(!disconnect("bert", "").good);
+    assert!(!disconnect("anna", "office/ts9").good);
+    assert_eq!(
+        disconnect("anna", "office/ts1").words,
+        "1 connection of anna to ts1 ends; the session stays at its host"
+    );
+    let last = socket.receive().expect("the end");
+    assert_eq!(last, framed(0x10, &0x0000_04d4_u32.to_le_bytes()));
+    assert!(eventually(SOON, || number(&role, "tunnels") == 0));
+    let steps = &why(&mut role, "anna").farms[0].steps;
+    assert_eq!(steps.last().expect("a step").got, "disconnected from ts1");
 }
 
 #[test]

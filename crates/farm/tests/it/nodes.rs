@@ -3,7 +3,7 @@
 use crate::client::{Person, SOON, logs_on, negotiates, request, token};
 use crate::scene::{farm, number, peer, program, subject, users, why};
 use farm::config::{Farm, Farms};
-use farm::message::Message;
+use farm::message::{Answer, Message};
 use farm::role::Role;
 use lab::eventually;
 use lab::pki::{Authority, Issued, Leaf};
@@ -296,7 +296,7 @@ fn strangers_and_other_versions_are_refused_with_the_reason() {
         let _ = stream.read_to_end(&mut read);
         read
     };
-    let good = b"EKFM\0\x01\0\0";
+    let good = b"EKFM\0\x02\0\0";
     assert!(greets(&stranger, good).is_empty(), "a stranger is answered");
     assert_eq!(greets(&cluster.nodes[0], b"EKFM\0\x09\0\0"), good);
     let told = || {
@@ -306,9 +306,70 @@ fn strangers_and_other_versions_are_refused_with_the_reason() {
     };
     assert!(eventually(SOON, told), "{:?}", subject(&beta));
     // A frame without bounds ends the connection, and nothing else.
-    greets(&cluster.nodes[0], b"EKFM\0\x01\0\0\xff\xff\xff\xff");
+    greets(&cluster.nodes[0], b"EKFM\0\x02\0\0\xff\xff\xff\xff");
     logs_on(cluster.binds[1], Person::named("anna")).expect("a redirection");
     assert_eq!(number(&beta, "redirected"), 1);
+}
+
+/// Whether the other side of a connection has ended it.
+fn has_ended(stream: &mut TcpStream) -> bool {
+    stream.set_read_timeout(Some(SOON)).expect("a timeout");
+    match stream.read(&mut [0; 64]) {
+        Ok(read) => read == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    }
+}
+
+#[test]
+fn an_operator_ends_the_connections_of_a_user_at_both_nodes_and_the_session_stays() {
+    let peers = [peer(b'1'), peer(b'2')];
+    let cluster = Cluster::new(8, &peers.each_ref().map(|peer| peer.address));
+    let [mut alpha, mut beta] = cluster.both();
+    let mut streams = Vec::new();
+    let mut letters = Vec::new();
+    for (at, name) in [(0, "anna"), (1, "anna"), (0, "bert")] {
+        let redirection = logs_on(cluster.binds[at], Person::named(name)).expect("a redirection");
+        let (stream, letter) = comes(cluster.binds[at], &redirection);
+        streams.push(stream);
+        letters.push(letter);
+    }
+    let both = ["alpha".to_owned(), "beta".to_owned()];
+    let is_known = |role: &mut Role| {
+        session(role, "anna").is_some_and(|(.., nodes)| both.iter().all(|one| nodes.contains(one)))
+    };
+    assert!(eventually(SOON, || is_known(&mut beta)));
+    let disconnect = |role: &mut Role, user: &str, host: &str| -> Answer {
+        let (user, host) = (user.to_owned(), host.to_owned());
+        codec::decode(&role.order(&Message::Disconnect { user, host })).expect("an answer")
+    };
+    let elsewhere = format!("ts{}", if letters[0] == b'1' { '2' } else { '1' });
+    assert!(!disconnect(&mut beta, "anna", "ts9").good);
+    assert!(!disconnect(&mut beta, "anna", &elsewhere).good);
+    let answer = disconnect(&mut beta, "EXAMPLE\\Anna", "");
+    assert!(answer.good);
+    assert_eq!(
+        answer.words,
+        "1 connection of anna ends here, 1 at alpha; the session stays at its host"
+    );
+    assert!(has_ended(&mut streams[0]) && has_ended(&mut streams[1]));
+    let host = format!("ts{}", letters[0] as char);
+    let left = (host.clone(), "disconnected".to_owned(), Vec::new());
+    for role in [&mut alpha, &mut beta] {
+        let is_shown = || session(role, "anna").as_ref() == Some(&left);
+        assert!(eventually(SOON, is_shown), "{:?}", session(role, "anna"));
+    }
+    // Both nodes have noted it, bert goes on, and anna comes back.
+    let mut steps = || why(&mut beta, "anna").farms[0].steps.clone();
+    let got = format!("disconnected from {host}");
+    let has_both = || steps().iter().filter(|step| step.got == got).count() == 2;
+    assert!(eventually(SOON, has_both));
+    streams[2].write_all(b"again").expect("it reads");
+    let mut answer = [0; 6];
+    streams[2]
+        .read_exact(&mut answer)
+        .expect("the host answers");
+    let again = logs_on(cluster.binds[1], Person::named("anna")).expect("a redirection");
+    assert_eq!(comes(cluster.binds[1], &again).1, letters[0]);
 }
 
 #[test]

@@ -9,6 +9,8 @@ impl Code {
     pub const OK: Code = Code(0);
     /// The client has ended the connection as it should.
     pub const GRACEFUL_DISCONNECT: Code = Code(0x0000_04ca);
+    /// An operator has ended the connection.
+    pub const CONNECTION_ABORTED: Code = Code(0x0000_04d4);
     /// The gateway failed.
     pub const INTERNAL: Code = Code(0x8007_59d8);
     /// The user may not reach the host.
@@ -37,6 +39,7 @@ impl Code {
         match self {
             Code::OK => "success",
             Code::GRACEFUL_DISCONNECT => "ERROR_GRACEFUL_DISCONNECT",
+            Code::CONNECTION_ABORTED => "E_PROXY_CONNECTIONABORTED",
             Code::INTERNAL => "E_PROXY_INTERNALERROR",
             Code::RAP_DENIED => "E_PROXY_RAP_ACCESSDENIED",
             Code::NAP_DENIED => "E_PROXY_NAP_ACCESSDENIED",
