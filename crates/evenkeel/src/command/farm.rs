@@ -20,7 +20,7 @@ fn host() -> Arg {
 /// The options.
 pub fn definition(command: Command) -> Command {
     command
-        .about("Show remote desktops and their users, drain session hosts, and disconnect users")
+        .about("Show remote desktops, drain session hosts and disconnect users")
         .long_about(
             "Shows the farms of `farm` sections of a running `evenkeel run` of the same user, their hosts and users, and \
              which host each user got and why.",
