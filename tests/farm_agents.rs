@@ -66,7 +66,7 @@ fn a_farm_that_has_lost_everything_brings_a_user_to_the_session_that_an_agent_re
     site.shows(&["farm", "sessions"], |text| {
         text.matches("disconnected").count() == 2
     });
-    site.restart();
+    site.loses_everything();
     let _second = site.client(&[]);
     site.has([[0, 0], [1, 1]]);
     let why = site.ours(&["farm", "why", "anna"]);

@@ -25,6 +25,7 @@ const NT_HASH: &str = "878d8014606cda29677a44efa1353fc7";
 pub type Start = fn(&Scratch, &Host, &str, &str, &str) -> Process;
 /// What the program serves.
 const CONFIG: &str = "office.cfg";
+const OTHER_CONFIG: &str = "other.cfg";
 /// Where the display of the clients is written.
 const SCREEN: &str = "screen";
 
@@ -97,7 +98,7 @@ impl Site {
         }
         config.push_str(&lines(&scratch));
         scratch.write(CONFIG, config).unwrap();
-        let program = serve(&scratch, &node);
+        let program = serve(&scratch, &node, CONFIG);
         let site = Site {
             program,
             desktops,
@@ -112,10 +113,13 @@ impl Site {
         site
     }
 
-    /// Ends the program, with all that it knows, and starts it.
-    pub fn restart(&mut self) {
+    /// Ends the program and starts it with the same lines in another file: the state that it keeps is of its files,
+    /// so it knows nothing.
+    pub fn loses_everything(&mut self) {
         self.program.kill_tree();
-        self.program = serve(&self.scratch, &self.node);
+        let file = |name: &str| self.scratch.path().join(name);
+        fs::rename(file(CONFIG), file(OTHER_CONFIG)).unwrap();
+        self.program = serve(&self.scratch, &self.node, OTHER_CONFIG);
         self.shows(&["farm", "list"], |text| text.matches(": up").count() == 2);
     }
 
@@ -198,9 +202,9 @@ impl Site {
     }
 }
 
-fn serve(scratch: &Scratch, node: &Host) -> Process {
+fn serve(scratch: &Scratch, node: &Host, config: &str) -> Process {
     let mut command = Command::new(binary());
-    command.args(["run", "-f"]).arg(scratch.path().join(CONFIG));
+    command.args(["run", "-f"]).arg(scratch.path().join(config));
     spawn(scratch, node, command, "said")
 }
 
