@@ -3,6 +3,7 @@
 
 use aws_lc_rs::{constant_time, hmac, rand};
 use data_encoding::BASE32_NOPAD as BASE32;
+use serde::{Deserialize, Serialize};
 
 /// How long a code is shown, seconds.
 pub const STEP_S: u64 = 30;
@@ -16,6 +17,18 @@ const INPUT_MAX: usize = 16;
 const SECRET_MIN: usize = 16;
 const SECRET_MAX: usize = 64;
 const SECRET_NEW: usize = 20;
+
+/// What a user has besides the password.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum SecondFactor {
+    /// Nothing.
+    #[default]
+    None,
+    /// Nothing, but the file demands it: they cannot sign in.
+    Missing,
+    /// An app that shows codes of this secret.
+    Codes(#[serde(with = "serde_bytes")] Vec<u8>),
+}
 
 /// Makes a secret.
 ///

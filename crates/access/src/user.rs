@@ -2,20 +2,9 @@
 
 use crate::ldap::Directory;
 use crate::pam::System;
+pub use crate::second_factor::SecondFactor;
 use configuration::{Account, Password};
 use serde::{Deserialize, Serialize};
-
-/// What a user has besides the password.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub enum SecondFactor {
-    /// Nothing.
-    #[default]
-    None,
-    /// Nothing, but the file demands it: they cannot sign in.
-    Missing,
-    /// An app that shows codes of this secret.
-    Codes(#[serde(with = "serde_bytes")] Vec<u8>),
-}
 
 /// Somebody who may sign in.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

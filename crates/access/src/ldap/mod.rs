@@ -11,7 +11,7 @@ mod tests;
 
 pub use name::Asked;
 
-use crate::user::SecondFactor;
+use crate::second_factor::SecondFactor;
 use connection::Connection;
 pub(crate) use connection::roots;
 use protocol::ldap::{Entry, Filter, code, escape, first_value};

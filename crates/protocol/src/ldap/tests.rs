@@ -1,3 +1,5 @@
+//! What a client sends and reads, byte by byte, and what hostile bytes come to.
+
 use super::request::{Search, bind, search, start_tls, unbind};
 use super::*;
 use proptest::prelude::*;
