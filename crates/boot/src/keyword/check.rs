@@ -7,6 +7,7 @@ use crate::loader;
 use configuration::Context;
 use configuration::outside::{Interface, Runs};
 use language::{Diagnostic, Span, Written, suggest};
+use part::power::control::Control;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr};
@@ -244,6 +245,24 @@ pub(super) fn first_network(addresses: &[(IpAddr, u8)]) -> Option<Network> {
         })
 }
 
+/// A program that switches a machine and cannot be started here.
+fn power(context: &Context, machine: &Machine) -> Option<Diagnostic> {
+    let power = machine.power.as_ref()?;
+    let Control::Program(words) = &power.value else {
+        return None;
+    };
+    let program = words.first()?;
+    let trouble = match context.outside.runs(Path::new(program), None) {
+        Runs::Missing => "is not there",
+        Runs::Directory => "is a directory",
+        Runs::NotExecutable => "is not executable",
+        Runs::Yes => return None,
+    };
+    let told = format!("program '{program}' {trouble}");
+    let told = Diagnostic::warning(&codes::NO_PROGRAM, power.span, told);
+    Some(told.label("`evenkeel boot power` fails on this node"))
+}
+
 /// What a section needs here and this machine lacks.
 fn not_here(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
     let Some(interfaces) = interfaces_here(context) else {
@@ -274,11 +293,13 @@ fn not_here(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
         let told = match context.outside.runs(&file.value, None) {
             Runs::Missing => format!("there is no file '{path}'"),
             Runs::Directory => format!("'{path}' is a directory"),
+            _ if context.outside.is_empty(&file.value) => format!("file '{path}' is empty"),
             Runs::NotExecutable | Runs::Yes => return None,
         };
         let told = Diagnostic::warning(&codes::NO_FILE, file.span, told);
         Some(told.label("a machine that boots this image stops here"))
     }));
+    wrong.extend(lan.machines.iter().filter_map(|one| power(context, one)));
     let needed = loader::needed(lan.secure_boot.is_some());
     let needed = needed.filter(|loader| is_missing(Path::new(loader.path)));
     let mut packages: Vec<&str> = needed.map(|loader| loader.package).collect();

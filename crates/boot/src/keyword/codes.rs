@@ -37,8 +37,11 @@ language::codes! {
     NO_RANGE = "E0961", "machine without an address in a section without a range",
         "The machine has no `address`, and the section has no `range` from which it could get one. Add one of the two. If \
          another DHCP server gives the addresses, add `proxy`.";
-    NO_FILE = "W0962", "file of an image is missing",
-        "A kernel, an initial RAM disk or another file that an image names is not there, or is not a file. A machine that \
+    NO_PROGRAM = "W0949", "program of a power control that cannot be started",
+        "The program that `power exec` names is not there or is not executable, so `evenkeel boot power` fails on this node. \
+         Install it, or run `chmod +x`. Other nodes do not need it, unless you run the command there.";
+    NO_FILE = "W0962", "file of an image is missing or empty",
+        "A kernel, an initial RAM disk or another file that an image names is not there, is empty, or is not a file. A machine that \
          boots the image would stop in the middle. Check the path; each node that answers needs the file.";
     WITH_PROXY = "E0963", "address beside another DHCP server",
         "With `proxy`, another DHCP server gives the addresses, and this one only says what to boot. Remove `proxy`, or the \

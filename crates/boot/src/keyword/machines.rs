@@ -150,7 +150,10 @@ fn machine(draft: &mut Draft, args: &mut Args<'_>) -> Built {
                 let word = args.required("the name of an image")?;
                 image = Some(Written::new(word.text().into_owned(), word.span));
             }
-            "power" => power = Some(self::power(args)?),
+            "power" => {
+                let span = args.line().span;
+                power = Some(Written::new(self::power(args)?, span));
+            }
             _ => once = true,
         }
         Ok(())

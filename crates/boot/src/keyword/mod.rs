@@ -160,7 +160,7 @@ fn build(lan: &section::Lan) -> Option<(String, Lan)> {
             address: one.address.as_ref().map(|address| address.value),
             image: one.image.value.clone(),
             once: one.once,
-            power: one.power.clone(),
+            power: one.power.as_ref().map(|power| power.value.clone()),
         };
         (one.mac.value, machine)
     };

@@ -131,7 +131,7 @@ pub(super) struct Machine {
     pub(super) address6: Option<Written<Ipv6Addr>>,
     pub(super) image: Written<String>,
     pub(super) once: bool,
-    pub(super) power: Option<Control>,
+    pub(super) power: Option<Written<Control>>,
 }
 
 /// What becomes of others.

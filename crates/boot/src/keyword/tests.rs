@@ -7,6 +7,19 @@ use language::source::Text;
 use language::{Environment, Facts};
 
 fn told(lines: &[&str]) -> String {
+    told_with(lines, LoadOptions::default())
+}
+
+/// The same with the files of this machine.
+fn told_here(lines: &[&str]) -> String {
+    let options = LoadOptions {
+        here: true,
+        ..LoadOptions::default()
+    };
+    told_with(lines, options)
+}
+
+fn told_with(lines: &[&str], options: LoadOptions) -> String {
     let mut text = "boot lan\n    network 10.20.0.0/24\n    interface eth0\n".to_owned();
     lines
         .iter()
@@ -14,7 +27,7 @@ fn told(lines: &[&str]) -> String {
     let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
     let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
     let words = Words::of([&PART.sections]);
-    let inputs = Recording::new(files, environment, facts, LoadOptions::default(), words);
+    let inputs = Recording::new(files, environment, facts, options, words);
     let loaded = configuration::load(&[&PART], inputs, configuration::outside::Outside::default());
     render::concise(&loaded.sources, &loaded.diagnostics, true)
 }
@@ -150,4 +163,52 @@ fn the_power_of_a_machine_ends_its_line() {
         let told = with(&format!("image d once power {power}"));
         assert!(!told.contains("error"), "{told}");
     }
+}
+
+#[test]
+fn a_file_that_is_empty_and_a_program_that_cannot_be_started_are_told_at_their_lines() {
+    let scratch = lab::Scratch::new().unwrap();
+    let empty = scratch.write("empty", "").unwrap();
+    let full = scratch.write("full", "a kernel").unwrap();
+    let (empty, full) = (empty.display(), full.display());
+    let machine = |name: u8, program: &str| {
+        format!(
+            "machine m{name} mac 52:54:00:00:00:0{name} address 10.20.0.{name} image one power exec {program}"
+        )
+    };
+    let lines = [
+        format!("image one kernel {full} initrd {empty}"),
+        machine(1, "/bin/sh on"),
+        machine(2, &full.to_string()),
+        machine(3, "/nowhere/outlet 3"),
+        machine(4, "/bin"),
+    ];
+    let told = told_here(&lines.each_ref().map(String::as_str));
+    for (line, words) in [
+        (4, format!("[W0962]: file '{empty}' is empty")),
+        (6, format!("[W0949]: program '{full}' is not executable")),
+        (
+            7,
+            "[W0949]: program '/nowhere/outlet' is not there".to_owned(),
+        ),
+        (8, "[W0949]: program '/bin' is a directory".to_owned()),
+    ] {
+        let is_there =
+            |one: &str| one.contains(&format!("site.cfg:{line}:")) && one.contains(&words);
+        assert!(told.lines().any(is_there), "{line} {words}: {told}");
+    }
+    assert_eq!(told.matches("W0949").count(), 3, "{told}");
+    assert_eq!(told.matches("W0962").count(), 1, "{told}");
+}
+
+#[test]
+fn two_sections_at_one_interface_are_refused_at_the_second_line() {
+    let told = told(&["unknown menu", "", "boot other", "interface eth0"]);
+    let words = "site.cfg:7:";
+    assert!(
+        told.contains(words) && told.contains("[E0965]: two boot sections answer"),
+        "{told}"
+    );
+    let told = self::told(&["unknown menu", "", "boot other", "interface eth1"]);
+    assert!(!told.contains("E0965"), "{told}");
 }

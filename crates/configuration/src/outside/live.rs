@@ -124,6 +124,10 @@ pub(super) fn runs(path: &Path, uid: Option<u32>) -> Runs {
     }
 }
 
+pub(super) fn is_empty(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0)
+}
+
 /// The addresses of a host, in the resolver's order.
 pub(super) fn addresses(name: &str) -> Arc<[IpAddr]> {
     match (name, 0).to_socket_addrs() {

@@ -332,6 +332,11 @@ impl Outside {
         }
     }
 
+    /// Whether it is a file without content, on this machine and now: like [`Outside::runs`].
+    pub fn is_empty(&self, path: &Path) -> bool {
+        !self.recorded && live::is_empty(path)
+    }
+
     /// Whether it is the name of a directory.
     pub fn is_directory(&mut self, path: &Path) -> bool {
         let found = self.about(
