@@ -71,10 +71,12 @@ impl Decision {
     }
 
     fn refused(why: impl Into<String>) -> Decision {
+        let why = why.into();
         let answer = Answer {
             verdict: Verdict::No,
             address: None,
             file: None,
+            message: Some(why.clone()),
         };
         Decision {
             answer: Some(answer),
@@ -198,6 +200,7 @@ impl Desk {
                     verdict,
                     address: None,
                     file: Some(file),
+                    message: None,
                 };
                 Decision {
                     answer: Some(answer),
@@ -328,12 +331,12 @@ impl Desk {
                     format!("{own} is its own address in the file"),
                 ),
                 false => Decision::refused(format!(
-                    "it asks for {address}, but {own} is its own address in the file"
+                    "its own address in the file is {own}, not {address}"
                 )),
             };
         }
         if let Some(other) = self.fixed.get(&address) {
-            return Decision::refused(format!("{address} is the address of {other} in the file"));
+            return Decision::refused(format!("{address} belongs to {other} in the file"));
         }
         let Some(pool) = &mut self.pool else {
             // Another server may have given it.
@@ -385,6 +388,7 @@ impl Desk {
                 network: self.here.network,
             }),
             file: self.file(request).ok(),
+            message: None,
         }
     }
 

@@ -16,6 +16,9 @@ const MAGIC: [u8; 4] = [99, 130, 83, 99];
 /// Tells firmware to load the file that the offer names, without a menu or a search (PXE 2.1, option 43).
 const LOAD_AT_ONCE: &[u8] = &[6, 1, 8, 255];
 
+/// Bytes of the reason of a refusal.
+pub const MESSAGE_MAX: usize = 60;
+
 /// Tells iPXE not to wait for another server that says what to boot (its option 176 in 175): that
 /// takes it ten seconds.
 const NOBODY_ELSE: &[u8] = &[0xb0, 1, 1];
@@ -29,6 +32,8 @@ pub struct Answer {
     pub address: Option<Given>,
     /// What it loads.
     pub file: Option<File>,
+    /// Why it gets nothing, in words: at most [`MESSAGE_MAX`] bytes of it.
+    pub message: Option<String>,
 }
 
 /// The kind of an answer.
@@ -170,6 +175,11 @@ pub fn write(
     }
     if let Some(given) = &answer.address {
         network(given, tells, &mut options);
+    }
+    if let Some(message) = &answer.message {
+        // RFC 2132, 9.9. A client does without it.
+        let end = message.floor_char_boundary(MESSAGE_MAX);
+        options.put(OptionCode::Message, &message.as_bytes()[..end]);
     }
     // The last one, and as it came: a relay recognises its own bytes (RFC 3046, 2.1).
     options.limit = request.room;

@@ -2,7 +2,7 @@
 
 use super::super::samples::{all, packet};
 use super::*;
-use dhcproto::v4::Message;
+use dhcproto::v4::{DhcpOption, Message};
 use dhcproto::{Decodable, Decoder};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 2);
@@ -30,6 +30,7 @@ fn answer(verdict: Verdict, name: Option<&str>) -> Answer {
             server: SERVER,
             name: name.to_owned(),
         }),
+        message: (verdict == Verdict::No).then(|| "10.20.0.103 is not free for it".to_owned()),
     }
 }
 
@@ -85,6 +86,27 @@ fn answers_have_the_bytes_that_their_clients_want() {
     let bytes = write(&request, &answer(Verdict::No, None), SERVER, &tells()).unwrap();
     text.push_str(&format!("a refusal through a relay\n{}\n", shown(&bytes)));
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_refusal_says_why_in_at_most_sixty_bytes() {
+    let request = Request::read(&all()[0].1).unwrap();
+    let message = |words: &str| {
+        let refusal = Answer {
+            message: Some(words.to_owned()),
+            ..answer(Verdict::No, None)
+        };
+        let bytes = write(&request, &refusal, SERVER, &tells()).unwrap();
+        let message = Message::decode(&mut Decoder::new(&bytes)).unwrap();
+        match message.opts().get(OptionCode::Message) {
+            Some(DhcpOption::Message(words)) => words.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(message("not free"), "not free");
+    assert_eq!(message(&"n".repeat(61)), "n".repeat(60));
+    // No half of a character.
+    assert_eq!(message(&"ü".repeat(31)), "ü".repeat(30));
 }
 
 #[test]
