@@ -4,7 +4,8 @@
 
 use boot::config::{Gives, Lan, Network, Tells, Unknown};
 use boot::dhcp::desk::{Desk, Here, Nodes};
-use boot::dhcp::pool::{Pool, Range};
+use boot::dhcp::pool::Pool;
+use boot::dhcp::range::Range;
 use boot::dhcp::reply::{Verdict, write};
 use boot::dhcp::request::Request;
 use libfuzzer_sys::fuzz_target;

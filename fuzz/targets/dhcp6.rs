@@ -3,7 +3,8 @@
 #![no_main]
 
 use boot::config::{Gives, Lan, Network6, Six, Tells, Unknown};
-use boot::dhcp::pool::{Pool, Range};
+use boot::dhcp::pool::Pool;
+use boot::dhcp::range::Range;
 use boot::dhcp6::desk::{Desk, Here};
 use boot::dhcp6::reply::{Verdict, write};
 use boot::dhcp6::request::Request;

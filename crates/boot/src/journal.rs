@@ -6,7 +6,8 @@
 //! was told of. There are no times: a lease begins again at a start, so
 //! no clock has to be right.
 
-use crate::dhcp::pool::{Address, Change, Holder};
+use crate::dhcp::pool::{Change, Holder};
+use crate::dhcp::range::Address;
 use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -76,6 +77,20 @@ impl<A: Address> Journal<A> {
                 self.path.with_extension(DAMAGED).display()
             )
         })
+    }
+
+    /// Why leases are not kept, in words.
+    pub fn trouble(&self, error: &io::Error) -> String {
+        let directory = self.path.parent().unwrap_or(&self.path).display();
+        let why = language::reason(error);
+        match error.kind() {
+            // The threads may write in the directory that was there when they started, and in no other.
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => format!(
+                "cannot keep leases in {directory}: {why}: if the directory was removed, make it again and restart \
+                 Evenkeel"
+            ),
+            _ => format!("cannot keep leases in {directory}: {why}"),
+        }
     }
 
     /// Who has an address.

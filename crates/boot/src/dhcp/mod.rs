@@ -1,7 +1,8 @@
 //! DHCP for IPv4 (RFC 2131 and 2132), as far as values go: what is asked, what is answered and why.
 //!
 //! - [`request`] reads a packet of a client, [`reply`] writes one for it.
-//! - [`pool`] is who may use which address of a range.
+//! - [`range`] counts addresses, [`pool`] is who may use which one of a range.
+//! - [`moves`] is what of its addresses a node knows when the range changes.
 //! - [`mirror`] is what other nodes know of the leases of a part.
 //! - [`desk`] decides what a client is answered, [`loads`] what it loads.
 //! - [`limit`] is how often one is answered.
@@ -12,7 +13,9 @@ pub mod desk;
 pub mod limit;
 pub mod loads;
 pub mod mirror;
+pub mod moves;
 pub mod pool;
+pub mod range;
 pub mod reply;
 pub mod request;
 

@@ -11,13 +11,11 @@
 //! A packet may be late or come twice, so what a client gives back stays its own for as long as a
 //! packet may live, and what it gives back right after it got the same address again is not believed.
 
+use super::range::{Address, Range};
 use crate::mac::{Mac, mark};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fmt::{Debug, Display};
-use std::hash::Hash;
-use std::net::{Ipv4Addr, Ipv6Addr};
-use std::str::FromStr;
+use std::net::Ipv4Addr;
 
 /// For how long an offer is kept for the client, milliseconds.
 const OFFER_MS: u64 = 30_000;
@@ -29,38 +27,6 @@ const PACKET_MS: u64 = 60_000;
 /// The share of a lease by which it lasts longer here: the clocks of the client and of this machine
 /// may each be wrong by 500 ppm.
 const DRIFT: u64 = 900;
-/// Addresses of a range.
-pub const RANGE_MAX: u32 = 1 << 16;
-
-/// An IP address, which a range counts.
-pub trait Address: Copy + Ord + Hash + Debug + Display + FromStr {
-    /// The address as a number.
-    fn bits(self) -> u128;
-
-    /// The address with a number; the last one, where the number is beyond it.
-    fn of_bits(bits: u128) -> Self;
-}
-
-impl Address for Ipv4Addr {
-    fn bits(self) -> u128 {
-        self.to_bits().into()
-    }
-
-    fn of_bits(bits: u128) -> Ipv4Addr {
-        Ipv4Addr::from_bits(u32::try_from(bits).unwrap_or(u32::MAX))
-    }
-}
-
-impl Address for Ipv6Addr {
-    fn bits(self) -> u128 {
-        self.to_bits()
-    }
-
-    fn of_bits(bits: u128) -> Ipv6Addr {
-        Ipv6Addr::from_bits(bits)
-    }
-}
-
 /// The addresses of a range.
 #[derive(Clone, Debug)]
 pub struct Pool<A = Ipv4Addr> {
@@ -82,48 +48,6 @@ pub struct Pool<A = Ipv4Addr> {
     served: usize,
     /// What the next start has to know.
     changes: Vec<Change<A>>,
-}
-
-/// A range, and in how many parts it is divided.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Range<A = Ipv4Addr> {
-    /// The first address.
-    pub first: A,
-    /// The last one.
-    pub last: A,
-    /// How many parts there are.
-    pub parts: u32,
-}
-
-impl<A: Address> Range<A> {
-    /// How many addresses it has.
-    pub fn len(self) -> u32 {
-        let beyond = self.last.bits().saturating_sub(self.first.bits());
-        let count = u32::try_from(beyond).unwrap_or(u32::MAX);
-        count.saturating_add(1).min(RANGE_MAX)
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(self) -> bool {
-        self.first > self.last
-    }
-
-    /// Whether an address is in it.
-    pub fn has(self, address: A) -> bool {
-        let offset = address.bits().checked_sub(self.first.bits());
-        offset.is_some_and(|offset| offset < u128::from(self.len()))
-    }
-
-    /// The part of an address: neighbours belong together.
-    pub fn part(self, address: A) -> usize {
-        let offset = address.bits().saturating_sub(self.first.bits());
-        let part = offset.saturating_mul(self.parts.max(1).into()) / u128::from(self.len().max(1));
-        usize::try_from(part).unwrap_or(0)
-    }
-
-    fn all(self) -> impl Iterator<Item = A> {
-        (0..self.len()).map(move |offset| A::of_bits(self.first.bits() + u128::from(offset)))
-    }
 }
 
 /// The use of an address.
@@ -208,6 +132,17 @@ impl<A> Change<A> {
             Holder::Unclear | Holder::Nobody => None,
         }
     }
+}
+
+/// What a node that takes a part knows of one of its addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// What it knew before.
+    Known,
+    /// Somebody may have it.
+    Unclear,
+    /// What another node knew of it.
+    Is(Holder),
 }
 
 /// How a client asks for an address (RFC 2131, 4.3.2).
@@ -424,6 +359,13 @@ impl<A: Address> Pool<A> {
     /// This node holds a part from now on. `knows`: it knows every lease of it that may still hold,
     /// because no other node has held it since this one did.
     pub fn take(&mut self, part: usize, knows: bool, now_ms: u64) {
+        // Also where a lease is known: the node before may have given the address to another.
+        let fate = if knows { Fate::Known } else { Fate::Unclear };
+        self.take_as(part, now_ms, |_| fate);
+    }
+
+    /// This node holds a part from now on. `fate`: what it knows of an address.
+    pub fn take_as(&mut self, part: usize, now_ms: u64, fate: impl Fn(A) -> Fate) {
         match self.held.get_mut(part) {
             Some(held) if !*held => *held = true,
             _ => return,
@@ -431,18 +373,38 @@ impl<A: Address> Pool<A> {
         let until_ms = self.end_of_lease(now_ms);
         let range = self.range;
         let all = range.all().filter(|one| range.part(*one) == part);
-        for address in all {
-            if !self.is_for_clients(address) {
-                continue;
-            }
-            match self.uses.get(&address) {
-                Some(_) if knows => {}
-                None if knows => {
+        for address in all
+            .filter(|one| !self.reserved.contains(one))
+            .collect::<Vec<_>>()
+        {
+            match fate(address) {
+                Fate::Known if self.uses.contains_key(&address) => {}
+                Fate::Known => {
                     self.free.insert(address);
                 }
-                // Also where a lease is known: the node before may have given the address to another.
-                _ => self.set(address, Use::Unclear { until_ms }),
+                Fate::Unclear => self.set(address, Use::Unclear { until_ms }),
+                Fate::Is(holder) => {
+                    self.end(address);
+                    self.learn(address, holder, now_ms);
+                }
             }
+        }
+    }
+
+    /// An address is this client's, or unclear, by what another node knew: the lease begins again.
+    fn learn(&mut self, address: A, holder: Holder, now_ms: u64) {
+        let until_ms = self.end_of_lease(now_ms);
+        if let Holder::Client(mac) = holder {
+            // What was only offered here, it did not take.
+            self.withdraw(mac);
+        }
+        match holder {
+            Holder::Client(mac) if !self.by_mac.contains_key(&mac) => {
+                self.set(address, self.lease(mac, until_ms, now_ms));
+            }
+            // Which of its two addresses a client uses is not known.
+            Holder::Client(_) | Holder::Unclear => self.set(address, Use::Unclear { until_ms }),
+            Holder::Nobody => {}
         }
     }
 
@@ -461,22 +423,9 @@ impl<A: Address> Pool<A> {
         let of_part = { self.uses.keys() }.filter(|one| range.part(**one) == part);
         let gone: Vec<A> = of_part.copied().collect();
         gone.into_iter().for_each(|address| self.end(address));
-        let until_ms = self.end_of_lease(now_ms);
         for (address, holder) in known {
-            if !self.is_for_clients(address) {
-                continue;
-            }
-            if let Holder::Client(mac) = holder {
-                // What was only offered here, it did not take.
-                self.withdraw(mac);
-            }
-            match holder {
-                Holder::Client(mac) if !self.by_mac.contains_key(&mac) => {
-                    self.set(address, self.lease(mac, until_ms, now_ms));
-                }
-                // Which of its two addresses a client uses is not known.
-                Holder::Client(_) | Holder::Unclear => self.set(address, Use::Unclear { until_ms }),
-                Holder::Nobody => {}
+            if self.is_for_clients(address) {
+                self.learn(address, holder, now_ms);
             }
         }
     }

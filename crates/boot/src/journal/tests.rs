@@ -193,3 +193,30 @@ fn damaged_lines_are_told_and_the_file_as_it_was_is_kept() {
     let journal = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
     assert_eq!(journal.damage(), None, "it was written anew");
 }
+
+#[test]
+fn a_directory_that_was_removed_is_named_with_what_to_do_and_nothing_is_stored() {
+    let scratch = Scratch::new().unwrap();
+    let directory = scratch.path().join("leases");
+    std::fs::create_dir(&directory).unwrap();
+    let mut journal: Journal = Journal::open(&directory, "lan").unwrap();
+    let change = Change {
+        address: Ipv4Addr::new(10, 0, 0, 1),
+        holder: Holder::Unclear,
+    };
+    journal.add(&[change]).unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+    let error = journal.add(&[change]).unwrap_err();
+    let words = journal.trouble(&error);
+    let named = format!("cannot keep leases in {}: ", directory.display());
+    assert!(words.starts_with(&named), "{words}");
+    assert!(
+        words.ends_with("make it again and restart Evenkeel"),
+        "{words}"
+    );
+    // Where the thread may write there again, it does.
+    std::fs::create_dir(&directory).unwrap();
+    journal.mend().unwrap();
+    let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    assert!(!journal.trouble(&full).contains("restart"));
+}

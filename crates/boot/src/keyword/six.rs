@@ -3,7 +3,7 @@
 use super::section::{Draft, Lan, Range6, Six, ipv6, lease, once};
 use super::{LineBuilder, codes};
 use crate::config::{self, Network6};
-use crate::dhcp::pool::RANGE_MAX;
+use crate::dhcp::range::RANGE_MAX;
 use configuration::outside::Interface;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;

@@ -1,6 +1,6 @@
 //! The copies of a network on the disk: a thread that writes them, a file for each part.
 //!
-//! The first line is the holder and its epoch, those behind it are as in a [`crate::journal`]. A file that
+//! The first line is the holder, its epoch and the mark of its ranges, those behind it are as in a [`crate::journal`]. A file that
 //! ends within a line, or has one that cannot be read, is no copy.
 
 use crate::dhcp::mirror::{Copy, PARTS_MAX, Refused, Said, Told, Took};
@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::thread;
@@ -186,6 +186,10 @@ impl Files {
         let Some((file, count)) = self.open.get_mut(&part) else {
             return Err(io::ErrorKind::NotFound.into());
         };
+        // What is written to a file without a name is lost at the next start.
+        if file.metadata()?.nlink() == 0 {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         *count += lines;
         file.write_all(text.as_bytes())?;
         file.sync_data()
@@ -195,16 +199,16 @@ impl Files {
 fn changes(told: &Told) -> &[Change<IpAddr>] {
     match &told.said {
         Said::Changes(changes) => changes,
-        Said::Begin | Said::Whole => &[],
+        Said::Begin(_) | Said::Whole => &[],
     }
 }
 
 fn write_anew(path: &Path, copy: &Copy) -> io::Result<(File, usize)> {
     let mut text = String::new();
     // Memory is written without errors.
-    let _ = writeln!(text, "{} {}", copy.node, copy.epoch);
-    for (address, holder) in &copy.known {
-        line(&mut text, *address, *holder);
+    let _ = writeln!(text, "{} {} {}", copy.node, copy.epoch, copy.ranges);
+    for (address, holder) in copy.known() {
+        line(&mut text, address, holder);
     }
     let beside = path.with_extension("new");
     let mut file = OpenOptions::new();
@@ -216,7 +220,7 @@ fn write_anew(path: &Path, copy: &Copy) -> io::Result<(File, usize)> {
     if let Some(directory) = path.parent() {
         File::open(directory)?.sync_all()?;
     }
-    Ok((file, copy.known.len()))
+    Ok((file, copy.known().len()))
 }
 
 /// Reads a copy; None: there is none, or it is damaged.
@@ -227,12 +231,9 @@ fn read(path: &Path) -> Option<Copy> {
     // The end of a line that was not finished was not confirmed.
     let whole = text.rfind('\n').map_or(0, |end| end + 1);
     let mut lines = text[..whole].lines();
-    let (node, epoch) = lines.next()?.split_once(' ')?;
-    let mut copy = Copy {
-        node: node.to_owned(),
-        epoch: epoch.parse().ok()?,
-        known: BTreeMap::new(),
-    };
+    let (node, rest) = lines.next()?.split_once(' ')?;
+    let (epoch, ranges) = rest.split_once(' ')?;
+    let mut copy = Copy::new(node, epoch.parse().ok()?, ranges.parse().ok()?);
     for one in lines {
         let (address, holder) = of_line(one)?;
         copy.change(&[Change { address, holder }]);

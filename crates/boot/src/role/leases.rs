@@ -7,12 +7,17 @@
 //!   these takes them over with the part. Who knows the leases is to have a part before who does not; of
 //!   two that know them, the node whose part it is. A holder gives a part up only to one that its record
 //!   names.
+//! - A record says also by which range its holder gives addresses, and what it gave by ranges of before
+//!   ([`crate::dhcp::moves`]). It is `clear` only when nothing of the part is waited for.
 //! - The holder of the first one leads: it alone answers machines that boot something once, so that
 //!   nothing is installed twice. Its record has the machines of which an operator ordered the next boot.
 //! - `boot/NETWORK/@NODE`: the node's address in the network, for the scripts of the other one.
 
-use crate::dhcp::pool::Range;
-use crate::site::{Adopt, Held, Knowledge, Standing};
+use crate::dhcp::moves::{
+    Base, Claim, Judged, Knows, Other, Past, judge, mark_of as mark_of_range,
+};
+use crate::dhcp::range::{Range, Span};
+use crate::site::{Adopt, Held, Knowledge, Moved, Standing};
 use part::codec;
 use part::role::{KnownLease, WantedLease};
 use serde::{Deserialize, Serialize};
@@ -28,6 +33,16 @@ pub const ORDERS_MAX: usize = 24;
 const NAMED_MAX: usize = 4;
 /// How long the leases of a copy may take to be on the disk, nanoseconds. Then it counts as lost.
 const ADOPT_NS: u64 = 5_000_000_000;
+/// How long a node waits to hear what another one gave by a range of before, nanoseconds. By then the
+/// other one has reported it, or cannot.
+const SOON_NS: u64 = 5_000_000_000;
+/// By how much a lease may last longer than is written: see [`crate::dhcp::pool`].
+const LONGER_NS: u64 = 600_000_000_000;
+/// In [`Record::past`]: there was another range of IPv4; every lease of then is known; there was another
+/// range of IPv6.
+const PAST: u8 = 1;
+const KNOWN: u8 = 2;
+const PAST6: u8 = 4;
 
 /// What is written under the lease of a part.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
@@ -41,7 +56,7 @@ struct Record {
     turns: bool,
     /// The first and the last address of the range, and the number of parts.
     range: (u32, u32, u32),
-    /// A mark of the range of IPv6: there is no room for its addresses.
+    /// A mark of the range of IPv6 and its parts: there is no room for its addresses.
     six: u64,
     /// Machines with an order, by [`crate::mac::mark`].
     orders: Vec<u32>,
@@ -49,27 +64,55 @@ struct Record {
     epoch: u64,
     /// Marks of the nodes that know every lease.
     named: BTreeSet<u32>,
+    /// The first and the last address of those that were given by ranges of before, and what of them is so.
+    past: (u32, u32, u8),
+}
+
+impl Record {
+    /// What it says of addresses.
+    fn claim(&self) -> Claim {
+        let (first, last, flags) = self.past;
+        Claim {
+            range: range_of(self.range),
+            past: (flags & PAST > 0).then(|| Past {
+                span: Span {
+                    first: first.into(),
+                    last: last.into(),
+                },
+                is_known: flags & KNOWN > 0,
+            }),
+        }
+    }
+}
+
+fn range_of((first, last, parts): (u32, u32, u32)) -> Option<Range> {
+    (parts > 0).then(|| Range {
+        first: first.into(),
+        last: last.into(),
+        parts,
+    })
 }
 
 /// How this node took a part.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Taken {
     /// In which epoch.
     epoch: u64,
-    /// It knew all leases.
-    knows: bool,
+    /// When, nanoseconds.
+    at_ns: u64,
     /// It knew which machines have had their turn.
     has_turns: bool,
+    state: State,
 }
 
-impl Taken {
-    fn new(epoch: u64, knows: bool, has_turns: bool) -> Taken {
-        Taken {
-            epoch,
-            knows,
-            has_turns,
-        }
-    }
+/// What a node knows of the leases of a part.
+#[derive(Clone, Debug)]
+enum State {
+    /// It has a record with its range, or writes one, and waits for others. Whether it knows all leases of
+    /// IPv6, and since when it waits for leases that are not given any more.
+    Claims(Base, bool, Option<u64>),
+    /// It gives addresses. Whether it knows all leases, or which.
+    Settled(bool, Option<Moved>),
 }
 
 /// What is written under the lease of a node.
@@ -102,6 +145,8 @@ pub struct Leases {
     range: (u32, u32, u32),
     /// A mark of the range of IPv6.
     range6: u64,
+    /// The longest lease, nanoseconds.
+    lease_ns: u64,
     known: BTreeMap<String, KnownLease>,
     /// Of each part, the epoch in which this node took it, and whether it knew all leases.
     taken: BTreeMap<usize, Taken>,
@@ -129,6 +174,7 @@ impl Leases {
             nodes,
             range: (0, 0, 0),
             range6: 0,
+            lease_ns: 0,
             known: BTreeMap::new(),
             taken: BTreeMap::new(),
             used: BTreeSet::new(),
@@ -139,6 +185,11 @@ impl Leases {
         }
     }
 
+    /// Whether a node shares the range.
+    pub fn has(&self, node: &str) -> bool {
+        self.nodes.iter().any(|one| one == node)
+    }
+
     /// The nodes that share the range.
     pub fn set_nodes(&mut self, nodes: &[String]) {
         let mut nodes = nodes.to_vec();
@@ -146,9 +197,16 @@ impl Leases {
         self.nodes = nodes;
     }
 
-    /// The ranges, as far as there are some. Others begin again: their parts are others.
-    pub fn set_range(&mut self, range: Option<Range>, range6: Option<Range<Ipv6Addr>>) {
-        let range6 = range6.map_or(0, mark6);
+    /// The ranges, as far as there are some, and the lease, seconds. With other ranges the parts begin again.
+    pub fn set_range(
+        &mut self,
+        range: Option<Range>,
+        range6: Option<Range<Ipv6Addr>>,
+        lease_s: u32,
+    ) {
+        let lease_ns = u64::from(lease_s).saturating_mul(1_000_000_000);
+        self.lease_ns = self.lease_ns.max(lease_ns);
+        let range6 = mark_of_range(range6);
         let range = range.map_or((0, 0, 0), |range| {
             (range.first.to_bits(), range.last.to_bits(), range.parts)
         });
@@ -348,46 +406,168 @@ impl Leases {
         let said = mine.is_some_and(|record| record.epoch == lease.epoch);
         let of = |record: &Record| (record.clear, record.turns);
         let (is_clear, had_turns) = mine.map(of).unwrap_or_default();
-        let taken = match self.take(part, &lease, record.as_ref(), knowledge, now_ns) {
+        let mut taken = match self.take(part, &lease, record.as_ref(), knowledge, now_ns) {
             Ok(taken) => taken,
             Err(adopt) => return drop(standing.adopts.insert(part, adopt)),
         };
-        self.taken.insert(part, taken);
-        let Taken {
-            epoch,
-            knows,
-            has_turns,
-        } = taken;
-        let in_step = { knowledge.in_step.get(&part) }.filter(|(of, _)| said && *of == epoch);
+        if said {
+            self.settle(part, &mut taken, knowledge, (now_ns, &mut standing.waits));
+        }
+        self.taken.insert(part, taken.clone());
+        let settled = match &taken.state {
+            State::Settled(knows, moved) => Some((*knows, moved.clone())),
+            State::Claims(..) => None,
+        };
+        let in_step = { knowledge.in_step.get(&part) }
+            .filter(|(of, _)| settled.is_some() && said && *of == taken.epoch);
         let in_step = in_step.into_iter().flat_map(|(_, nodes)| nodes);
         let is_used = self.used.contains(&part) && is_stored;
+        let knows = settled.as_ref().is_some_and(|(knows, _)| *knows);
         let wanted = Record {
             node: self.me.clone(),
             // What another node may have given is on the disk after the turn in which this one took it.
-            clear: knows || is_clear || is_used,
-            turns: has_turns || had_turns || is_used,
+            clear: settled.is_some() && (knows || is_clear || is_used),
+            turns: taken.has_turns || had_turns || is_used,
             range: self.range,
             six: self.range6,
             orders: match part {
                 0 => { orders.iter().copied() }.take(ORDERS_MAX).collect(),
                 _ => Vec::new(),
             },
-            epoch,
+            epoch: taken.epoch,
             named: in_step.map(|node| mark_of(node)).take(NAMED_MAX).collect(),
+            past: self.past(part, record.as_ref(), &taken, now_ns),
         };
         let wrote = self.write(part, &lease, record.as_ref(), &wanted, written);
         // Not before the record is there: who follows has to know.
-        if let Some(record) = record.filter(|_| said) {
+        if let (Some(record), Some((knows, moved))) = (record.filter(|_| said), settled) {
+            let past = record.claim().past.map(|past| past.span);
             let marks = record.named.into_iter().chain(wrote).collect();
             let held = Held {
                 knows,
-                has_turns,
+                has_turns: taken.has_turns,
                 until_ms: lease.until_ns / 1_000_000,
-                epoch,
+                epoch: taken.epoch,
                 named: self.names(marks),
+                moved,
+                past,
             };
             standing.held.insert(part, held);
             self.used.insert(part);
+        }
+    }
+
+    /// What is written of addresses that were given by ranges of before.
+    fn past(
+        &self,
+        part: usize,
+        record: Option<&Record>,
+        taken: &Taken,
+        now_ns: u64,
+    ) -> (u32, u32, u8) {
+        let Some(record) = record else {
+            return (0, 0, 0);
+        };
+        let claim = record.claim();
+        let settled_for = match taken.state {
+            State::Settled(..) => now_ns.saturating_sub(taken.at_ns),
+            State::Claims(..) => 0,
+        };
+        if settled_for
+            > self
+                .lease_ns
+                .saturating_add(self.lease_ns / 100 + LONGER_NS)
+        {
+            // All of these leases have ended.
+            return (0, 0, 0);
+        }
+        let is_moved = claim.range != range_of(self.range);
+        let knows = match &taken.state {
+            State::Claims(Base::Own(own), ..) if is_moved => *own == claim,
+            _ => !is_moved && record.node == self.me,
+        };
+        let range = (range_of(self.range), self.parts());
+        let past = claim.past_with(part, range, knows);
+        let is_other6 = record.six != 0 && record.six != self.range6;
+        let past6 = match is_other6 || record.past.2 & PAST6 > 0 {
+            true => PAST6,
+            false => 0,
+        };
+        past.map_or((0, 0, past6), |past| {
+            let known = if past.is_known { KNOWN } else { 0 };
+            let Span { first, last } = past.span;
+            (first.to_bits(), last.to_bits(), PAST | known | past6)
+        })
+    }
+
+    /// The records of the other parts; None: one of them cannot be read.
+    fn others(&self, part: usize, knowledge: &Knowledge) -> Option<Vec<(Other, Record)>> {
+        let mut others = Vec::new();
+        for other in (0..usize::try_from(self.parts()).ok()?).filter(|other| *other != part) {
+            let lease = self.known.get(&self.part(other));
+            let Some(lease) = lease.filter(|lease| !lease.record.is_empty()) else {
+                // Who takes it sees the record of this part before it gives anything.
+                continue;
+            };
+            let record: Record = codec::decode(&lease.record).ok()?;
+            let copy = knowledge.copies.get(&other);
+            let copy = copy.filter(|_| record.named.contains(&mark_of(&self.me)));
+            let knows = match copy {
+                _ if record.node == self.me => Knows::Own,
+                Some((node, epoch)) if (node, *epoch) == (&record.node, record.epoch) => {
+                    Knows::Copy(node.clone(), *epoch)
+                }
+                _ => Knows::NotYet,
+            };
+            let (part, claim) = (other, record.claim());
+            others.push((Other { part, claim, knows }, record));
+        }
+        Some(others)
+    }
+
+    /// Takes a part whose record with this range is there, as soon as no other node may give any of its
+    /// addresses by another range.
+    fn settle(
+        &self,
+        part: usize,
+        taken: &mut Taken,
+        knowledge: &Knowledge,
+        (now_ns, waits): (u64, &mut BTreeSet<String>),
+    ) {
+        let State::Claims(base, knows6, since_ns) = &mut taken.state else {
+            return;
+        };
+        let others = self.others(part, knowledge);
+        let base = match others.is_some() {
+            true => base.clone(),
+            false => Base::Unknown,
+        };
+        let others = others.unwrap_or_default();
+        let holder = |part: usize| {
+            let its = others.iter().find(|(other, _)| other.part == part);
+            its.map(|(_, record)| record.node.clone())
+        };
+        let mine = self.range6;
+        let other6 = |record: &Record| mine != 0 && ![0, mine].contains(&record.six);
+        let waits6 = others.iter().find(|(_, record)| other6(record));
+        if let Some((_, record)) = waits6 {
+            waits.insert(record.node.clone());
+            return;
+        }
+        let had6 = |record: &Record| record.past.2 & PAST6 > 0;
+        let is_new = base == Base::New;
+        let knows6 = *knows6 && !(is_new && others.iter().any(|(_, record)| had6(record)));
+        let is_late = since_ns.is_some_and(|since| now_ns >= since + SOON_NS);
+        let all: Vec<Other> = others.iter().map(|(other, _)| other.clone()).collect();
+        match judge((part, range_of(self.range)), &base, &all, is_late) {
+            Judged::Waits(other) => waits.extend(holder(other)),
+            Judged::Soon(_) => *since_ns = Some(since_ns.unwrap_or(now_ns)),
+            Judged::Takes(taking) => {
+                let knows6 = knows6 && base != Base::Unknown;
+                let knows = base != Base::Unknown && taking.is_own() && (knows6 || mine == 0);
+                let moved = (base != Base::Unknown && !knows).then_some(Moved { taking, knows6 });
+                taken.state = State::Settled(knows, moved);
+            }
         }
     }
 
@@ -412,18 +592,29 @@ impl Leases {
         if let Some(taken) = self.taken.get(&part)
             && taken.epoch == lease.epoch
         {
-            return Ok(*taken);
+            return Ok(taken.clone());
         }
         // Nobody gave an address or decided a turn before this node, or nobody at all.
         let is_new = lease.record.is_empty();
-        let mine = record.filter(|record| self.is_mine(record));
-        let is_clear = is_new || mine.is_some_and(|record| record.clear);
-        let has_turns = is_new || mine.is_some_and(|record| record.turns);
-        match self.adopts(part, lease, record, knowledge, now_ns) {
-            Adopts::No => Ok(Taken::new(lease.epoch, is_clear, has_turns)),
-            Adopts::Done => Ok(Taken::new(lease.epoch, true, has_turns)),
-            Adopts::Now(adopt) => Err(adopt),
-        }
+        let own = record.filter(|record| record.node == self.me);
+        let has_turns = is_new || own.is_some_and(|record| record.turns);
+        let own = own.filter(|record| record.clear);
+        let state = match self.adopts(part, lease, record, knowledge, now_ns) {
+            Adopts::Now(adopt) => return Err(adopt),
+            Adopts::Done => State::Settled(true, None),
+            Adopts::No if is_new => State::Claims(Base::New, true, None),
+            Adopts::No => match own {
+                Some(own) if self.is_mine(own) => State::Settled(true, None),
+                Some(own) => State::Claims(Base::Own(own.claim()), own.six == self.range6, None),
+                None => State::Claims(Base::Unknown, false, None),
+            },
+        };
+        Ok(Taken {
+            epoch: lease.epoch,
+            at_ns: now_ns,
+            has_turns,
+            state,
+        })
     }
 
     /// Writes the record of a part where it is another one. Returns the nodes of all records that may yet
@@ -506,15 +697,6 @@ fn mark_of(node: &str) -> u32 {
     { node.bytes() }.fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     })
-}
-
-/// A mark of a range of IPv6, which all nodes make alike (FNV-1a). Zero is that of none.
-fn mark6(range: Range<Ipv6Addr>) -> u64 {
-    let octets = [range.first.octets(), range.last.octets()].concat();
-    let hash = octets.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    hash.max(1)
 }
 
 /// The next record of a lease that is held.

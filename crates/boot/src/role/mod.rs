@@ -119,7 +119,9 @@ impl Running {
         };
         let now = now_ns();
         let mut site = self.site.lock();
-        leases.set_range(site.range(), site.range6());
+        let lease_s = site.lan().lease_s;
+        let lease6_s = site.lan().six.as_ref().map_or(0, |six| six.lease_s);
+        leases.set_range(site.range(), site.range6(), lease_s.max(lease6_s));
         let address = site.here().map(|here| here.address);
         let six = site.here6().map(|here| here.address);
         let orders = site.turns().orders().map(mark).collect::<Vec<_>>();
@@ -431,8 +433,14 @@ impl Role {
 
     /// The report.
     pub fn report(&self) -> Report {
+        let unlinked = self.link.as_ref().map(Link::troubles).unwrap_or_default();
         let subjects = self.networks.values().map(|one| {
+            let shares = |node: &String| one.leases.as_ref().is_some_and(|all| all.has(node));
+            let unlinked = unlinked.iter().filter(|(node, _)| shares(node));
             let servers = Servers {
+                unlinked: { unlinked }
+                    .map(|(node, why)| (node.clone(), why.clone()))
+                    .collect(),
                 disks: one.disks.look(),
                 roots: one.portal.look(),
                 portal: one.portal.counters(),

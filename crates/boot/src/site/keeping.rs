@@ -1,7 +1,8 @@
 //! The leases of one range: what of them is on the disk, and which parts of the range this node knows.
 
 use super::Held;
-use crate::dhcp::pool::{Address, Change, Holder, Pool, Range};
+use crate::dhcp::pool::{Change, Fate, Holder, Pool};
+use crate::dhcp::range::{Address, Range};
 use crate::journal::Journal;
 use crate::mac::Mac;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -30,6 +31,9 @@ impl<A> Default for Keeping<A> {
         }
     }
 }
+
+/// What a node knows of the addresses of a part that it takes.
+pub(super) type Fates<'a, A> = dyn Fn(&Held) -> Box<dyn Fn(A) -> Fate> + 'a;
 
 /// What a range is, and what of it nobody gets.
 pub(super) struct Plan<A> {
@@ -63,7 +67,7 @@ impl<A: Address> Keeping<A> {
         &mut self,
         plan: Plan<A>,
         before: Option<&Pool<A>>,
-        held: &BTreeMap<usize, Held>,
+        (held, fates): (&BTreeMap<usize, Held>, &Fates<'_, A>),
         now_ms: u64,
     ) -> Pool<A> {
         let is_kept = self.is_kept();
@@ -75,18 +79,31 @@ impl<A: Address> Keeping<A> {
         known.extend(before.filter(|(_, holder)| !is_kept || *holder == Holder::Unclear));
         let mut pool = Pool::new(plan.range, plan.lease_s, plan.reserved, known, now_ms);
         for (part, held) in held {
-            let knows = held.knows || self.taken.contains(part);
-            self.take(&mut pool, *part, knows, now_ms);
+            match self.taken.contains(part) {
+                true => pool.take(*part, true, now_ms),
+                false => self.take(&mut pool, (*part, held), fates, now_ms),
+            }
         }
         pool
     }
 
     /// From now on this node gives the addresses of a part, and keeps which are unclear.
-    fn take(&mut self, pool: &mut Pool<A>, part: usize, knows: bool, now_ms: u64) {
-        pool.take(part, knows, now_ms);
+    fn take(
+        &mut self,
+        pool: &mut Pool<A>,
+        (part, held): (usize, &Held),
+        fates: &Fates<'_, A>,
+        now_ms: u64,
+    ) {
+        pool.take_as(part, now_ms, fates(held));
         if self.is_kept() {
             self.taken.insert(part);
         }
+    }
+
+    /// The parts are others.
+    pub(super) fn begin_anew(&mut self) {
+        self.taken.clear();
     }
 
     /// Only these parts may still be held.
@@ -107,7 +124,7 @@ impl<A: Address> Keeping<A> {
         &mut self,
         mut pool: Option<&mut Pool<A>>,
         before: &BTreeMap<usize, Held>,
-        held: &BTreeMap<usize, Held>,
+        (held, fates): (&BTreeMap<usize, Held>, &Fates<'_, A>),
         now_ms: u64,
     ) {
         for part in before.keys().filter(|part| !held.contains_key(part)) {
@@ -116,7 +133,7 @@ impl<A: Address> Keeping<A> {
         let Some(pool) = pool else { return };
         for (part, held) in held {
             if !before.contains_key(part) {
-                self.take(pool, *part, held.knows, now_ms);
+                self.take(pool, (*part, held), fates, now_ms);
             }
         }
     }
@@ -147,7 +164,7 @@ impl<A: Address> Keeping<A> {
             }
             Err(error) => {
                 self.unstored.extend(unstored);
-                self.trouble = Some(format!("cannot keep leases: {}", language::reason(&error)));
+                self.trouble = Some(journal.trouble(&error));
             }
         }
     }

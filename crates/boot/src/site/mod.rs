@@ -11,14 +11,15 @@ mod standing;
 pub use sharing::{Bell, SharedCopies, lock as lock_copies};
 pub use shelf::SiteShelf;
 pub use show::{NETWORK, Servers, rows};
-pub use standing::{Adopt, Held, Knowledge, Standing};
+pub use standing::{Adopt, Held, Knowledge, Moved, Standing};
 
 use crate::assignment::{Assigned, Turns, assigned};
 use crate::config::{Image, Lan};
 use crate::dhcp::desk::{Decision, Desk, Here, Nodes};
 use crate::dhcp::limit::Limit;
 use crate::dhcp::loads::Leader;
-use crate::dhcp::pool::{Pool, Range};
+use crate::dhcp::pool::Pool;
+use crate::dhcp::range::Range;
 use crate::dhcp::reply::Verdict;
 use crate::dhcp::request::{Request, Route};
 use crate::disk::Overlays;
@@ -26,7 +27,7 @@ use crate::history::{History, Step};
 use crate::journal::Journal;
 use crate::mac::Mac;
 use crate::script;
-use keeping::{Keeping, Plan};
+use keeping::{Fates, Keeping, Plan};
 use part::report::Moment;
 use serde::{Deserialize, Serialize};
 use sharing::Shares;
@@ -230,8 +231,9 @@ impl Site {
             lease_s: self.lan.lease_s,
             reserved: self.reserved(&here),
         });
+        let fates = self.parts.shares.fates(self.ranges());
         let before = self.desk.as_mut().and_then(Desk::pool);
-        let held = &self.parts.standing.held;
+        let held = (&self.parts.standing.held, &fates as &Fates<'_, _>);
         let keeping = &mut self.parts.keeping;
         let pool = plan.map(|plan| keeping.pool(plan, before.as_deref(), held, now_ms));
         self.desk = Some(Desk::new(self.lan.clone(), here, pool));
@@ -298,11 +300,11 @@ impl Site {
             // It takes the parts, too.
             return self.is_here(here, now_ms);
         }
+        let fates = self.parts.shares.fates(self.ranges());
         let pool = self.desk.as_mut().and_then(Desk::pool);
         let parts = &mut self.parts;
-        parts
-            .keeping
-            .stand(pool, &before.held, &parts.standing.held, now_ms);
+        let held = (&parts.standing.held, &fates as &Fates<'_, _>);
+        parts.keeping.stand(pool, &before.held, held, now_ms);
     }
 
     /// Another node led before: which machines have had their turn is not known here. Their disk is what
@@ -461,8 +463,11 @@ impl Site {
     /// Whether all that the next start has to know of leases is on the disk.
     fn has_all_leases(&mut self) -> bool {
         let pool = self.desk.as_mut().and_then(Desk::pool);
+        // Without the addresses nothing of a part that was taken is there yet.
+        let has_pool =
+            pool.is_some() || !matches!(self.lan.gives, crate::config::Gives::Range { .. });
         let has_changes = pool.is_some_and(|pool| pool.has_changes());
-        self.can_keep() && !has_changes && self.is_stored6()
+        has_pool && self.can_keep() && !has_changes && self.is_stored6()
     }
 
     /// Whether leases can be kept: without that this node gives none.

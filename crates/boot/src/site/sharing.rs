@@ -1,9 +1,11 @@
 //! What the other nodes know of the leases of this network, and this node of theirs.
 
-use super::{Adopt, Knowledge, Site};
+use super::{Adopt, Held, Knowledge, Site};
 use crate::dhcp::desk::Desk;
 use crate::dhcp::mirror::{Copies, Sharing, Tell, Told};
-use crate::dhcp::pool::{Address, Change, Holder, Pool, Range};
+use crate::dhcp::moves::mark_of_both;
+use crate::dhcp::pool::{Change, Fate, Holder, Pool};
+use crate::dhcp::range::{Address, Range, Span};
 use crate::mac::Mac;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -44,22 +46,58 @@ impl std::fmt::Debug for Shares {
     }
 }
 
-/// The leases of a part as they are reported to others.
+/// The leases of a part as they are reported to others, with those that were given in its name by ranges
+/// of before.
 fn of_part<A: Address + Into<IpAddr>>(
     pool: &Pool<A>,
     range: Range<A>,
     part: usize,
+    past: Option<Span<A>>,
 ) -> impl Iterator<Item = Change<IpAddr>> {
-    let known = pool
-        .known()
-        .filter(move |(one, _)| range.part(*one) == part);
+    let known = pool.known().filter(move |(one, _)| {
+        range.part(*one) == part || past.is_some_and(|past| past.has(*one))
+    });
     known.map(|(address, holder)| Change {
         address: address.into(),
         holder,
     })
 }
 
+impl Shares {
+    /// What this node knows of the addresses of a part that it takes. `ranges`: their mark.
+    pub(super) fn fates(
+        &self,
+        ranges: u64,
+    ) -> impl Fn(&Held) -> Box<dyn Fn(Ipv4Addr) -> Fate> + use<> {
+        let copies = Arc::clone(&self.copies);
+        move |held: &Held| {
+            let Some(moved) = &held.moved else {
+                let fate = match held.knows {
+                    true => Fate::Known,
+                    false => Fate::Unclear,
+                };
+                return Box::new(move |_| fate);
+            };
+            let copies = lock(&copies);
+            let four = |(address, holder)| match address {
+                IpAddr::V4(address) => Some((address, holder)),
+                IpAddr::V6(_) => None,
+            };
+            moved.taking.fates(|part, node, epoch| {
+                let copy = copies.of(part, node, epoch);
+                let copy = copy.filter(|copy| copy.ranges == ranges)?;
+                Some(copy.known().filter_map(four).collect())
+            })
+        }
+    }
+}
+
 impl Site {
+    /// The mark of the ranges.
+    pub(super) fn ranges(&self) -> u64 {
+        mark_of_both(self.range(), self.range6())
+    }
+
     /// These are the copies of this node, and this rings when others are to be told something.
     pub fn share(&mut self, copies: SharedCopies, bell: Bell) {
         self.parts.shares.copies = copies;
@@ -74,6 +112,7 @@ impl Site {
     /// What this node and the others know of leases.
     pub fn knowledge(&mut self, now_ms: u64) -> Knowledge {
         self.tell_all(now_ms);
+        let ranges = self.ranges();
         let held = self.parts.standing.held.keys();
         let shares = &self.parts.shares;
         let in_step = held.filter_map(|part| {
@@ -83,7 +122,7 @@ impl Site {
         let copies = lock(&shares.copies);
         let parts = 0..usize::try_from(self.parts.count).unwrap_or(1);
         let copies = parts.filter_map(|part| {
-            let copy = copies.whole(part)?;
+            let copy = copies.whole(part).filter(|copy| copy.ranges == ranges)?;
             Some((part, (copy.node.clone(), copy.epoch)))
         });
         Knowledge {
@@ -105,6 +144,7 @@ impl Site {
     }
 
     fn adopt(&mut self, part: usize, adopt: &Adopt, now_ms: u64) {
+        let ranges = self.ranges();
         let (range, range6) = (self.range(), self.range6());
         let pool = self.desk.as_mut().and_then(Desk::pool);
         let pool6 = self.six.pool();
@@ -114,7 +154,8 @@ impl Site {
         }
         let shares = &mut self.parts.shares;
         let mut copies = lock(&shares.copies);
-        let Some(copy) = copies.of(part, &adopt.node, adopt.epoch).cloned() else {
+        let copy = copies.of(part, &adopt.node, adopt.epoch);
+        let Some(copy) = copy.filter(|copy| copy.ranges == ranges).cloned() else {
             return;
         };
         copies.hold(part, adopt.into);
@@ -123,7 +164,7 @@ impl Site {
             Vec::<(Ipv4Addr, Holder)>::new(),
             Vec::<(Ipv6Addr, Holder)>::new(),
         );
-        for (address, holder) in copy.known {
+        for (address, holder) in copy.known() {
             match address {
                 IpAddr::V4(address) => four.push((address, holder)),
                 IpAddr::V6(address) => six.push((address, holder)),
@@ -176,6 +217,8 @@ impl Site {
     /// The ranges, or their parts, are others.
     pub(super) fn share_anew(&mut self) {
         self.parts.standing.held.clear();
+        self.parts.keeping.begin_anew();
+        self.six.begin_anew();
         let shares = &mut self.parts.shares;
         shares.sharing.clear();
         shares.adopting.clear();
@@ -189,20 +232,22 @@ impl Site {
         if missing.is_empty() {
             return;
         }
-        let (range, range6) = (self.range(), self.range6());
+        let (range, range6, ranges) = (self.range(), self.range6(), self.ranges());
         let pool = self.desk.as_mut().and_then(Desk::pool);
         let pool6 = self.six.pool();
         if range.is_some() != pool.is_some() || range6.is_some() != pool6.is_some() {
             return;
         }
         for part in missing {
+            let held = self.parts.standing.held.get(&part);
+            let past = held.and_then(|held| held.past);
             let four = range.zip(pool.as_deref());
-            let four = four.map(|(range, pool)| of_part(pool, range, part));
+            let four = four.map(|(range, pool)| of_part(pool, range, part, past));
             let six = range6.zip(pool6.as_deref());
-            let six = six.map(|(range, pool)| of_part(pool, range, part));
+            let six = six.map(|(range, pool)| of_part(pool, range, part, None));
             let known = four.into_iter().flatten().chain(six.into_iter().flatten());
             let known: Vec<Change<IpAddr>> = known.collect();
-            self.parts.shares.sharing.begin(part, &known);
+            self.parts.shares.sharing.begin(part, ranges, &known);
         }
         self.ring();
     }
@@ -291,7 +336,17 @@ impl Site {
             return None;
         }
         let copies = lock(&self.parts.shares.copies);
-        if let Some((has, node)) = copies.address_of(mac, address.is_ipv4()) {
+        // What it had by ranges of before does not count.
+        let is_its = |part: usize, has: IpAddr| match (has, address) {
+            (IpAddr::V4(has), IpAddr::V4(_)) => {
+                self.range().is_some_and(|range| range.is_of(has, part))
+            }
+            (IpAddr::V6(has), IpAddr::V6(_)) => {
+                self.range6().is_some_and(|range| range.is_of(has, part))
+            }
+            _ => false,
+        };
+        if let Some((has, node)) = copies.address_of(mac, is_its) {
             return Some(format!(
                 "it has {has} by node {node}, which answers, or whose part comes here in a moment"
             ));
@@ -346,6 +401,21 @@ impl Site {
                 .into_iter()
                 .collect(),
         )
+    }
+
+    /// Nodes that do not know all leases of the parts that this node holds, and why, for operators.
+    /// `known`: those that do.
+    pub(super) fn not_known_to(
+        &self,
+        known: &[String],
+        unlinked: &BTreeMap<String, String>,
+    ) -> Vec<String> {
+        let sharing = &self.parts.shares.sharing;
+        let linked = sharing.linked_nodes().filter(|node| !known.contains(node));
+        let linked = linked.map(|node| format!("{node}: it does not confirm them in time"));
+        let unlinked = unlinked.iter().filter(|(node, _)| !sharing.is_linked(node));
+        let unlinked = unlinked.map(|(node, why)| format!("{node}: no connection to it: {why}"));
+        linked.chain(unlinked).collect()
     }
 
     /// Why no address of the range is given by any node, for operators.

@@ -12,7 +12,7 @@ use crate::message::Shown;
 use crate::portal;
 use part::power::control::Control;
 use part::report::{Grade, NumberKind, NumberRow, Subject};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Overlays that are of no use and are named one by one.
 const UNUSABLE_SHOWN: usize = 4;
@@ -21,12 +21,13 @@ pub const NETWORK: &str = "boot-network";
 
 /// Numbers that go up and down: their names, metrics, and what they are.
 #[rustfmt::skip]
-static GAUGES: [[&str; 3]; 9] = [
+static GAUGES: [[&str; 3]; 10] = [
     ["addresses", "addresses", "Addresses of the range that clients can get."],
     ["leased", "leases", "Addresses with a lease that this node knows."],
     ["free", "addresses_free", "Addresses that a new client can get from this node."],
     ["declined", "addresses_in_use_elsewhere", "Addresses that somebody uses who did not get them here."],
     ["withheld", "addresses_withheld", "Addresses that another node may have given: only who uses one gets it until its lease has ended."],
+    ["known elsewhere", "lease_copies", "Other nodes that know all leases of the parts that this node holds."],
     ["machines", "machines", "Machines of the file."],
     ["fetches", "fetches_open", "Files that are being fetched."],
     ["iscsi open", "iscsi_connections", "Connections of iSCSI."],
@@ -74,6 +75,8 @@ pub fn rows() -> Vec<NumberRow> {
 pub struct Servers {
     /// What is wrong, in words.
     pub troubles: Vec<String>,
+    /// Why other nodes cannot be told of leases, by node.
+    pub unlinked: BTreeMap<String, String>,
     /// What TFTP has counted.
     pub tftp: Counters,
     /// What HTTP has counted.
@@ -123,6 +126,10 @@ impl Site {
                 false => nodes.join(", "),
             };
             subject = subject.joined("leases known to", words);
+            let others = self.not_known_to(&nodes, &servers.unlinked);
+            if !others.is_empty() {
+                subject = subject.list("leases not known to", others);
+            }
         }
         let others: Vec<String> = self.seen.servers.keys().map(ToString::to_string).collect();
         if !others.is_empty() {
@@ -206,6 +213,11 @@ impl Site {
                 ));
             }
         }
+        for node in &self.parts.standing.waits {
+            troubles.push(format!(
+                "node {node} gives addresses by another range: until it has this one, this node gives none of its part"
+            ));
+        }
         if let Some(words) = self.has_no_majority() {
             troubles.push(words);
         }
@@ -232,6 +244,7 @@ impl Site {
             .and_then(|desk| desk.pool())
             .map(|pool| pool.count());
         let count = count.unwrap_or_default();
+        let known_elsewhere = self.known_to().map_or(0, |nodes| nodes.len() as u64);
         let (tftp, http) = (&servers.tftp, &servers.http);
         let [iscsi, nbd] = &servers.portal;
         let of_disks = |counted: fn(&Counters) -> u64| -> u64 {
@@ -245,6 +258,7 @@ impl Site {
             .number("free", count.free)
             .number("declined", count.declined)
             .number("withheld", count.unclear)
+            .number("known elsewhere", known_elsewhere)
             .number("machines", self.lan.machines.len() as u64)
             .number("fetches", tftp.open + http.open)
             .number("iscsi open", iscsi.open)

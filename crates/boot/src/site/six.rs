@@ -1,10 +1,11 @@
 //! IPv6 of one network: who is answered what over DHCPv6, and the leases of its range.
 
-use super::keeping::{Keeping, Plan};
+use super::keeping::{Fates, Keeping, Plan};
 use super::{Held, Site};
 use crate::config::Network6;
 use crate::dhcp::loads::Leader;
-use crate::dhcp::pool::{Pool, Range};
+use crate::dhcp::pool::{Fate, Pool};
+use crate::dhcp::range::Range;
 use crate::dhcp6::desk::{Decision, Desk, Here};
 use crate::dhcp6::reply::Verdict;
 use crate::dhcp6::request::Request;
@@ -25,7 +26,22 @@ pub(super) struct Six {
     nodes: Vec<Ipv6Addr>,
 }
 
+/// What a node knows of the addresses of a part.
+fn fates(held: &Held) -> Box<dyn Fn(Ipv6Addr) -> Fate> {
+    let moved = held.moved.as_ref();
+    let fate = match moved.map_or(held.knows, |moved| moved.knows6) {
+        true => Fate::Known,
+        false => Fate::Unclear,
+    };
+    Box::new(move |_| fate)
+}
+
 impl Six {
+    /// The parts are others.
+    pub(super) fn begin_anew(&mut self) {
+        self.keeping.begin_anew();
+    }
+
     pub(super) fn pool(&mut self) -> Option<&mut Pool<Ipv6Addr>> {
         self.desk.as_mut().and_then(Desk::pool)
     }
@@ -96,7 +112,7 @@ impl Site {
         });
         let Six { desk, keeping, .. } = &mut self.six;
         let before = desk.as_mut().and_then(Desk::pool);
-        let held = &self.parts.standing.held;
+        let held = (&self.parts.standing.held, &fates as &Fates<'_, _>);
         let pool = plan.map(|plan| keeping.pool(plan, before.as_deref(), held, now_ms));
         self.six.desk = Some(Desk::new(self.lan.clone(), config, here, pool));
         self.pass_turns();
@@ -128,7 +144,7 @@ impl Site {
 
     /// This node holds other parts than before.
     pub(super) fn stand6(&mut self, before: &BTreeMap<usize, Held>, now_ms: u64) {
-        let held = &self.parts.standing.held;
+        let held = (&self.parts.standing.held, &fates as &Fates<'_, _>);
         let Six { desk, keeping, .. } = &mut self.six;
         let pool = desk.as_mut().and_then(Desk::pool);
         keeping.stand(pool, before, held, now_ms);
@@ -152,8 +168,9 @@ impl Site {
 
     /// Whether all that the next start has to know of IPv6 is on the disk.
     pub(super) fn is_stored6(&mut self) -> bool {
+        let has_pool = self.range6().is_none() || self.six.pool().is_some();
         let has_changes = self.six.pool().is_some_and(|pool| pool.has_changes());
-        self.can_keep6() && !has_changes
+        has_pool && self.can_keep6() && !has_changes
     }
 
     /// Whether leases of IPv6 can be kept.

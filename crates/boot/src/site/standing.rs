@@ -1,6 +1,8 @@
 //! What this node is in a network of a cluster.
 
 use crate::dhcp::desk::Nodes;
+use crate::dhcp::moves::Taking;
+use crate::dhcp::range::Span;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A part that this node holds.
@@ -16,6 +18,19 @@ pub struct Held {
     pub epoch: u64,
     /// Nodes that the record names as those that know every lease, or may come to name.
     pub named: BTreeSet<String>,
+    /// Where it knows leases from, if not each part of them is known or unknown.
+    pub moved: Option<Moved>,
+    /// Addresses that were given in the name of this part by ranges of before.
+    pub past: Option<Span>,
+}
+
+/// What a node knows of a part whose range is another one than before.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Moved {
+    /// Of IPv4.
+    pub taking: Taking,
+    /// It knows every lease of IPv6.
+    pub knows6: bool,
 }
 
 /// A part whose leases this node takes from its copy, before it holds the part.
@@ -36,6 +51,8 @@ pub struct Standing {
     pub held: BTreeMap<usize, Held>,
     /// The parts that it is to hold when it has taken their leases over.
     pub adopts: BTreeMap<usize, Adopt>,
+    /// Nodes that have the addresses of a part by another range, for which this one waits.
+    pub waits: BTreeSet<String>,
     /// The other nodes.
     pub nodes: Nodes,
     /// Which node leads; empty: none.
@@ -49,7 +66,8 @@ pub struct Standing {
 pub struct Knowledge {
     /// Nodes that know every lease of a part that this node holds, and the epoch.
     pub in_step: BTreeMap<usize, (u64, BTreeSet<String>)>,
-    /// The parts of others of which this node has a whole copy: the holder, and the epoch.
+    /// The parts of others of which this node has a whole copy by the same ranges: the holder, and the
+    /// epoch.
     pub copies: BTreeMap<usize, (String, u64)>,
     /// Parts whose leases this node has taken over, and has on its disk: its epoch.
     pub adopted: BTreeMap<usize, u64>,

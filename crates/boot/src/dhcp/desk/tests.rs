@@ -1,6 +1,6 @@
 //! What each kind of client is answered in each state of its address, and why.
 
-use super::super::pool::Range;
+use super::super::range::Range;
 use super::super::request::{Claims, Echo, Route, Stage};
 use super::*;
 use crate::config::{Image, Tells, Unknown};

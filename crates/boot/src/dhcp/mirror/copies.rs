@@ -1,9 +1,11 @@
 //! The side of those who do not hold a part: what they know of it.
 
 use super::{CHANGES_MAX, PARTS_MAX, Said, Told};
-use crate::dhcp::pool::{Change, Holder, RANGE_MAX};
+use crate::dhcp::pool::{Change, Holder};
+use crate::dhcp::range::RANGE_MAX;
 use crate::mac::Mac;
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 /// Addresses of a copy: of a range of IPv4, and of one of IPv6.
@@ -26,19 +28,55 @@ pub struct Copy {
     pub node: String,
     /// In which epoch.
     pub epoch: u64,
-    /// Who has which address.
-    pub known: BTreeMap<IpAddr, Holder>,
+    /// The mark of the ranges by which they were given.
+    pub ranges: u64,
+    known: BTreeMap<IpAddr, Holder>,
+    by_mac: HashMap<Mac, BTreeSet<IpAddr>>,
 }
 
 impl Copy {
+    /// A copy without leases.
+    pub fn new(node: &str, epoch: u64, ranges: u64) -> Copy {
+        Copy {
+            node: node.to_owned(),
+            epoch,
+            ranges,
+            known: BTreeMap::new(),
+            by_mac: HashMap::new(),
+        }
+    }
+
     /// Takes changes in.
     pub fn change(&mut self, changes: &[Change<IpAddr>]) {
         for change in changes {
-            match change.holder {
-                Holder::Nobody => self.known.remove(&change.address),
-                holder => self.known.insert(change.address, holder),
+            let address = change.address;
+            let before = match change.holder {
+                Holder::Nobody => self.known.remove(&address),
+                holder => self.known.insert(address, holder),
             };
+            if let Some(Holder::Client(mac)) = before
+                && let Entry::Occupied(mut all) = self.by_mac.entry(mac)
+            {
+                all.get_mut().remove(&address);
+                if all.get().is_empty() {
+                    all.remove();
+                }
+            }
+            if let Holder::Client(mac) = change.holder {
+                self.by_mac.entry(mac).or_default().insert(address);
+            }
         }
+    }
+
+    /// Who has which address.
+    pub fn known(&self) -> impl ExactSizeIterator<Item = (IpAddr, Holder)> {
+        let all = self.known.iter();
+        all.map(|(address, holder)| (*address, *holder))
+    }
+
+    /// The addresses that a client has.
+    fn of(&self, mac: Mac) -> impl Iterator<Item = IpAddr> {
+        self.by_mac.get(&mac).into_iter().flatten().copied()
     }
 }
 
@@ -97,8 +135,13 @@ impl Copies {
         self.whole.get(&part)
     }
 
-    /// The address that a client has in a part of another node, and which node that is.
-    pub fn address_of(&self, mac: Mac, is_four: bool) -> Option<(IpAddr, &str)> {
+    /// The address that a client has in a part of another node, and which node that is. `is_its`: whether
+    /// an address is of a part.
+    pub fn address_of(
+        &self,
+        mac: Mac,
+        is_its: impl Fn(usize, IpAddr) -> bool,
+    ) -> Option<(IpAddr, &str)> {
         let is_held = |part: &usize, copy: &Copy| {
             { self.held.get(part) }.is_some_and(|held| copy.epoch <= *held)
         };
@@ -106,14 +149,11 @@ impl Copies {
             .whole
             .iter()
             .filter(|(part, copy)| !is_held(part, copy));
-        let mut all = others.flat_map(|(_, copy)| {
-            let known = copy.known.iter();
-            known.map(|(address, holder)| (*address, *holder, copy.node.as_str()))
+        let mut all = others.flat_map(|(part, copy)| {
+            let its = copy.of(mac).filter(|address| is_its(*part, *address));
+            its.map(|address| (address, copy.node.as_str()))
         });
-        all.find(|(address, holder, _)| {
-            address.is_ipv4() == is_four && *holder == Holder::Client(mac)
-        })
-        .map(|(address, _, node)| (address, node))
+        all.next()
     }
 
     /// The copy of a part that is not whole.
@@ -137,13 +177,9 @@ impl Copies {
         }
         let is_its = |copy: &Copy| copy.node == node && copy.epoch == told.epoch;
         match &told.said {
-            Said::Begin => {
-                let copy = Copy {
-                    node: node.to_owned(),
-                    epoch: told.epoch,
-                    known: BTreeMap::new(),
-                };
-                self.coming.insert(part, copy);
+            Said::Begin(ranges) => {
+                self.coming
+                    .insert(part, Copy::new(node, told.epoch, *ranges));
                 Ok(Took::Some)
             }
             Said::Changes(changes) => {
@@ -170,5 +206,57 @@ impl Copies {
                 Ok(Took::Whole)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, last])
+    }
+
+    fn told(epoch: u64, said: Said) -> Told {
+        Told {
+            part: 1,
+            epoch,
+            number: 1,
+            said,
+        }
+    }
+
+    #[test]
+    fn a_client_is_found_by_its_mac_address_as_long_as_it_has_an_address_of_the_part() {
+        let client = Mac([2, 0, 0, 0, 0, 1]);
+        let mut copies = Copies::default();
+        let set = |copies: &mut Copies, last, holder| {
+            let address = ip(last);
+            let change = Said::Changes(vec![Change { address, holder }]);
+            copies.take("beta", &told(4, change)).unwrap();
+        };
+        let all = |copies: &Copies| {
+            let found = copies.address_of(client, |part, one| part == 1 && one != ip(9));
+            found.map(|(address, node)| (address, node.to_owned()))
+        };
+        for said in [Said::Begin(3), Said::Whole] {
+            copies.take("beta", &told(4, said)).unwrap();
+        }
+        set(&mut copies, 9, Holder::Client(client));
+        assert_eq!(all(&copies), None);
+        set(&mut copies, 7, Holder::Client(client));
+        let found = Some((ip(7), "beta".to_owned()));
+        assert_eq!(all(&copies), found);
+        set(&mut copies, 7, Holder::Client(Mac([2, 0, 0, 0, 0, 2])));
+        assert_eq!(all(&copies), None);
+        set(&mut copies, 7, Holder::Client(client));
+        set(&mut copies, 7, Holder::Unclear);
+        assert_eq!(all(&copies), None);
+        set(&mut copies, 7, Holder::Client(client));
+        set(&mut copies, 7, Holder::Nobody);
+        assert_eq!(all(&copies), None);
+        set(&mut copies, 7, Holder::Client(client));
+        copies.hold(1, 5);
+        assert_eq!(all(&copies), None);
     }
 }

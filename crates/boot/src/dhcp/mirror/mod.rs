@@ -8,7 +8,8 @@
 //! The record of a part in the cluster names the nodes that know everything. A client hears of a lease
 //! only when each node knows it that the record names, or may come to name; so the holder waits for a
 //! node before the record names it, and goes on without a node only when the record names it no more.
-//! A copy is of one epoch of one holder: who takes the part over compares both with the record.
+//! A copy is of one epoch of one holder, and of its ranges: who takes the part over compares them with the
+//! record. It has also what the holder gave of the part by ranges of before.
 
 mod copies;
 mod sharing;
@@ -32,7 +33,7 @@ pub struct Told {
     pub part: usize,
     /// The epoch in which it is held.
     pub epoch: u64,
-    /// How many changes there were in this epoch, up to this message.
+    /// Higher than that of each message before.
     pub number: u64,
     /// What.
     pub said: Said,
@@ -41,8 +42,8 @@ pub struct Told {
 /// What is said.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Said {
-    /// All leases follow.
-    Begin,
+    /// All leases follow. They are of ranges with this mark.
+    Begin(u64),
     /// Who has these addresses now.
     Changes(Vec<Change<IpAddr>>),
     /// That were all: what follows are changes.

@@ -19,6 +19,9 @@ pub struct Sharing {
     /// Nodes that can be told something, and the number of the connection.
     linked: BTreeMap<String, u64>,
     links: u64,
+    /// How many messages there were, of all parts: a confirmation of another epoch or other ranges is no
+    /// confirmation of these.
+    number: u64,
     /// Leases of which a client may not have heard: their part, and the number of the change.
     pending: HashMap<IpAddr, (usize, u64)>,
 }
@@ -37,7 +40,7 @@ pub enum Tell {
 #[derive(Debug)]
 struct Part {
     epoch: u64,
-    /// How many changes there were.
+    /// The number of the last message.
     number: u64,
     peers: BTreeMap<String, Peer>,
 }
@@ -120,6 +123,11 @@ impl Sharing {
         }
     }
 
+    /// Nodes that can be told something.
+    pub fn linked_nodes(&self) -> impl Iterator<Item = &String> {
+        self.linked.keys()
+    }
+
     /// Whether a node can be told something.
     pub fn is_linked(&self, node: &str) -> bool {
         self.linked.contains_key(node)
@@ -136,13 +144,14 @@ impl Sharing {
         parts.map(|(number, _)| *number).collect()
     }
 
-    /// Tells all that there is of a part to each node that has to be told everything.
-    pub fn begin(&mut self, part: usize, known: &[Change<IpAddr>]) {
+    /// Tells all that there is of a part to each node that has to be told everything. `ranges`: their mark.
+    pub fn begin(&mut self, part: usize, ranges: u64, known: &[Change<IpAddr>]) {
         let Some(one) = self.parts.get_mut(&part) else {
             return;
         };
         // What is confirmed of before is not taken for this.
-        one.number += 1;
+        self.number += 1;
+        one.number = self.number;
         let (epoch, number) = (one.epoch, one.number);
         let told = |said| Told {
             part,
@@ -156,7 +165,7 @@ impl Sharing {
             }
             let all = known.chunks(CHANGES_MAX);
             let all = all.map(|changes| told(Said::Changes(changes.to_vec())));
-            let begin = std::iter::once(told(Said::Begin));
+            let begin = std::iter::once(told(Said::Begin(ranges)));
             let queue = begin.chain(all).chain([told(Said::Whole)]).collect();
             let peer = Peer {
                 queue,
@@ -174,7 +183,8 @@ impl Sharing {
             return;
         };
         for changes in changes.chunks(CHANGES_MAX) {
-            one.number += 1;
+            self.number += 1;
+            one.number = self.number;
             let told = Told {
                 part,
                 epoch: one.epoch,
@@ -272,5 +282,27 @@ impl Sharing {
         }
         self.pending.remove(&address);
         Tell::Now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_confirmed_of_ranges_of_before_is_not_confirmed_of_these() {
+        let mut sharing = Sharing::default();
+        let link = sharing.linked("beta");
+        sharing.hold(0, 7);
+        sharing.begin(0, 1, &[]);
+        let before = std::iter::from_fn(|| sharing.next("beta")).last().unwrap();
+        sharing.clear();
+        sharing.hold(0, 7);
+        sharing.begin(0, 2, &[]);
+        sharing.confirmed("beta", link, (0, 7), before.number, 0);
+        assert_eq!(sharing.in_step(0), BTreeSet::new());
+        let after = std::iter::from_fn(|| sharing.next("beta")).last().unwrap();
+        sharing.confirmed("beta", link, (0, 7), after.number, 0);
+        assert_eq!(sharing.in_step(0), ["beta".to_owned()].into());
     }
 }

@@ -2,7 +2,9 @@
 
 use super::super::desk::Desk;
 use super::super::mirror::{Copies, Copy, Sharing, Tell, Told, Took};
-use super::super::pool::{Change, Holder, How, Pool, Range};
+use super::super::moves::{Base, Claim, Judged, Knows, Other, judge, mark_of};
+use super::super::pool::{Change, Holder, How, Pool};
+use super::super::range::Range;
 use super::super::reply::Verdict;
 use super::super::request::{Kind, Request};
 use super::{Clock, Defect, GRANT_MS, PARTS, Record, Reply, Write, here, name, range_of, server};
@@ -16,11 +18,42 @@ const QUEUE: usize = 8;
 /// For how long one waits before it is too old, milliseconds.
 const QUEUE_MS: u64 = 5_000;
 
+/// For how long a node waits for what another one gave before, milliseconds: longer than in earnest, since
+/// steps here take longer.
+const SOON_MS: u64 = 60_000;
+
 /// Records of parts.
 #[derive(Default)]
 struct Records {
     known: [Record; PARTS],
     wrote: [Vec<(u64, BTreeSet<String>)>; PARTS],
+    /// In which epoch it holds each part.
+    epochs: [u64; PARTS],
+    states: [State; PARTS],
+    /// How often it took a part by another range with leases of the other node.
+    moved: u64,
+}
+
+/// What a node knows of a part that it holds.
+#[derive(Clone, Default)]
+enum State {
+    /// Its range is another one than before.
+    #[default]
+    New,
+    /// It has a record, or writes one, and waits; since when for leases that are not given any more.
+    Claims(Base, Option<u64>),
+    /// It gives addresses.
+    Settled,
+}
+
+/// How a node takes a part.
+enum Way {
+    /// It knows all leases.
+    Known,
+    /// It takes them over.
+    Copied(Copy),
+    /// It has to ask others.
+    Claims(Base),
 }
 
 /// Until when a node is not there as it should be.
@@ -44,7 +77,7 @@ pub(super) struct Node {
     pub(super) sharing: Sharing,
     /// The records of parts as it knows them, and the names that it has written since, by their number.
     records: Records,
-    range: Option<Range>,
+    lan: Option<Lan>,
     /// What is not on the disk yet, and the answers that wait for that.
     unstored: Vec<Change>,
     waiting: Vec<Reply>,
@@ -67,7 +100,7 @@ impl Node {
             copies: Copies::default(),
             sharing: Sharing::default(),
             records: Records::default(),
-            range: None,
+            lan: None,
             unstored: Vec::new(),
             waiting: Vec::new(),
             queue: VecDeque::new(),
@@ -100,11 +133,27 @@ impl Node {
         if self.has(Defect::UnclearForgotten) {
             self.disk.retain(|_, holder| *holder != Holder::Unclear);
         }
-        let range = range_of(lan);
-        self.range = Some(range);
         for (part, copy) in &self.copies_disk {
             self.copies.restore(*part, copy.clone());
         }
+        self.build(lan, true_ms);
+    }
+
+    /// Its configuration is another one.
+    pub(super) fn change(&mut self, lan: &Lan, true_ms: u64) {
+        if !self.is_awake(true_ms) || self.range() == Some(range_of(lan)) {
+            return;
+        }
+        self.note();
+        self.store(self.clock.at(true_ms));
+        self.sharing.clear();
+        self.records.states = Default::default();
+        self.build(lan, true_ms);
+    }
+
+    fn build(&mut self, lan: &Lan, true_ms: u64) {
+        let range = range_of(lan);
+        self.lan = Some(lan.clone());
         let lease_s = match self.has(Defect::NoMargin) {
             true => lan.lease_s - lan.lease_s / 900 - 60,
             false => lan.lease_s,
@@ -127,7 +176,20 @@ impl Node {
         self.held = [None; PARTS];
         self.copies = Copies::default();
         self.sharing = Sharing::default();
-        self.records = Records::default();
+        let moved = self.records.moved;
+        self.records = Records {
+            moved,
+            ..Records::default()
+        };
+    }
+
+    /// How often it took a part by another range with leases of the other node.
+    pub(super) fn moved(&self) -> u64 {
+        self.records.moved
+    }
+
+    fn range(&self) -> Option<Range> {
+        self.lan.as_ref().map(range_of)
     }
 
     /// Its copies are lost.
@@ -165,93 +227,236 @@ impl Node {
         if !is_new {
             return;
         }
+        self.records.epochs[part] = record.epoch;
+        self.records.states[part] = State::New;
+        self.records.known[part] = record.clone();
+        self.records.wrote[part].clear();
+        let way = self.way(part, before);
+        self.copies.hold(part, record.epoch);
+        self.begin(part, way, now_ms);
+    }
+
+    /// How it takes a part with this record.
+    fn way(&self, part: usize, before: &Record) -> Way {
         let own = name(self.number);
-        let is_own = before.node.is_empty() || before.node == own;
-        let knows = is_own || self.has(Defect::AllKnown);
-        let believes_old = self.has(Defect::OldLeasesBelieved);
+        let range = self.range();
+        let is_same = before.claim.range == range;
+        if self.has(Defect::AllKnown) {
+            return Way::Known;
+        }
+        if before.node.is_empty() {
+            return Way::Claims(Base::New);
+        }
+        if before.node == own {
+            return match (before.clear, is_same) {
+                (true, true) => Way::Known,
+                (true, false) => Way::Claims(Base::Own(before.claim)),
+                (false, _) => Way::Claims(Base::Unknown),
+            };
+        }
+        let coming = self.copies.coming(part);
+        let coming = coming.filter(|_| self.has(Defect::HalfCopyAdopted));
         let is_named = before.named.contains(&own) || self.has(Defect::NamesIgnored);
         let copy = match self.has(Defect::RecordIgnored) {
             true => self.copies.whole(part),
             false => { self.copies.of(part, &before.node, before.epoch) }.filter(|_| is_named),
         };
-        let coming = self
-            .copies
-            .coming(part)
-            .filter(|_| self.has(Defect::HalfCopyAdopted));
-        let copy = coming.or(copy).filter(|_| !is_own).cloned();
-        self.copies.hold(part, record.epoch);
-        self.records.known[part] = record.clone();
-        self.records.wrote[part].clear();
+        let is_its = |copy: &&Copy| is_same && copy.ranges == mark_of(range);
+        match coming.or(copy).filter(is_its) {
+            Some(copy) => Way::Copied(copy.clone()),
+            None => Way::Claims(Base::Unknown),
+        }
+    }
+
+    /// The record with which it takes a part.
+    pub(super) fn claims(&self, part: usize, before: &Record) -> Record {
+        let way = self.way(part, before);
+        let is_clear = !matches!(way, Way::Claims(_)) || self.has(Defect::ClearTooEarly);
+        let base = match way {
+            Way::Claims(base) => base,
+            Way::Known | Way::Copied(_) => Base::Unknown,
+        };
+        Record {
+            epoch: before.epoch + 1,
+            ..self.next(part, before, &base, is_clear)
+        }
+    }
+
+    /// The record of a part behind this one.
+    fn next(&self, part: usize, before: &Record, base: &Base, clear: bool) -> Record {
+        let range = self.range();
+        let knows = match before.claim.range == range {
+            true => before.node == name(self.number),
+            false => *base == Base::Own(before.claim),
+        };
+        let past = before.claim.past_with(part, (range, PARTS as u32), knows);
+        Record {
+            node: name(self.number),
+            epoch: before.epoch,
+            number: before.number + 1,
+            named: BTreeSet::new(),
+            claim: Claim { range, past },
+            clear,
+        }
+    }
+
+    /// Begins to give addresses of a part, or to wait.
+    fn begin(&mut self, part: usize, way: Way, now_ms: u64) {
+        if let Way::Claims(base) = way {
+            self.records.states[part] = State::Claims(base, None);
+            return;
+        }
         let Some(pool) = self.desk.as_mut().and_then(Desk::pool) else {
             return;
         };
-        let old: Vec<_> = pool.known().collect();
-        if let Some(copy) = &copy {
-            let four = copy
-                .known
-                .iter()
-                .filter_map(|(address, holder)| match address {
-                    IpAddr::V4(address) => Some((*address, *holder)),
-                    IpAddr::V6(_) => None,
-                });
-            pool.adopt(part, four, now_ms);
+        if let Way::Copied(copy) = way {
+            pool.adopt(part, copy.known().filter_map(four), now_ms);
         }
-        let knows = knows || copy.is_some();
-        pool.take(part, knows, now_ms);
-        if believes_old && !knows {
-            for (address, holder) in old {
-                if let Holder::Client(mac) = holder {
-                    pool.claim(mac, address, How::Renew, now_ms);
-                }
-            }
-        }
+        pool.take(part, true, now_ms);
+        self.settled(part, now_ms);
+    }
+
+    fn settled(&mut self, part: usize, now_ms: u64) {
+        self.records.states[part] = State::Settled;
         self.note();
         // What is unclear is on the disk before any answer is decided.
         self.store(now_ms);
-        self.sharing.hold(part, record.epoch);
+        self.sharing.hold(part, self.records.epochs[part]);
     }
 
-    /// It hears what the record of a part is, and writes another one.
-    pub(super) fn turn(&mut self, part: usize, record: &Record, true_ms: u64) -> Option<Write> {
+    /// Judges the records of the other parts, and takes a part when it may.
+    fn settle(&mut self, part: usize, base: &Base, records: &[Record; PARTS], now_ms: u64) {
+        let State::Claims(_, since_ms) = &mut self.records.states[part] else {
+            return;
+        };
+        let is_late = since_ms.is_some_and(|since| now_ms >= since + SOON_MS);
+        let others: Vec<Other> = { (0..PARTS).filter(|other| *other != part) }
+            .filter(|other| !records[*other].node.is_empty())
+            .map(|other| self.other(other, &records[other]))
+            .collect();
+        let believes_old = self.has(Defect::OldLeasesBelieved) && *base == Base::Unknown;
+        match judge((part, self.range()), base, &others, is_late) {
+            Judged::Waits(_) => {}
+            Judged::Soon(_) => {
+                if let State::Claims(_, since_ms) = &mut self.records.states[part] {
+                    since_ms.get_or_insert(now_ms);
+                }
+            }
+            Judged::Takes(taking) => {
+                let ranges = mark_of(self.range());
+                let copies = &self.copies;
+                let fates = taking.fates(|part, node, epoch| {
+                    let copy = copies.of(part, node, epoch);
+                    let copy = copy.filter(|copy| copy.ranges == ranges)?;
+                    Some(copy.known().filter_map(four).collect())
+                });
+                self.records.moved += u64::from(taking.copies() > 0);
+                let Some(pool) = self.desk.as_mut().and_then(Desk::pool) else {
+                    return;
+                };
+                let old: Vec<_> = pool.known().collect();
+                pool.take_as(part, now_ms, fates);
+                for (address, holder) in old.into_iter().filter(|_| believes_old) {
+                    if let Holder::Client(mac) = holder {
+                        pool.claim(mac, address, How::Renew, now_ms);
+                    }
+                }
+                self.settled(part, now_ms);
+            }
+        }
+    }
+
+    /// Another part, as it knows it.
+    fn other(&self, part: usize, record: &Record) -> Other {
+        let own = name(self.number);
+        let copy = { self.copies.of(part, &record.node, record.epoch) }
+            .filter(|copy| copy.ranges == mark_of(self.range()));
+        let is_named = record.named.contains(&own);
+        let knows = match copy.filter(|_| is_named) {
+            _ if record.node == own => Knows::Own,
+            Some(copy) => Knows::Copy(copy.node.clone(), copy.epoch),
+            None => Knows::NotYet,
+        };
+        let mut claim = record.claim;
+        if self.has(Defect::RangeNotWaited) {
+            claim.range = self.range();
+        }
+        if self.has(Defect::PastForgotten) {
+            claim.past = None;
+        }
+        Other { part, claim, knows }
+    }
+
+    /// It hears what the records of the parts are, and writes another one of this part.
+    pub(super) fn turn(
+        &mut self,
+        part: usize,
+        records: &[Record; PARTS],
+        true_ms: u64,
+    ) -> Option<Write> {
         let now_ms = self.clock.at(true_ms);
+        let record = &records[part];
         if !self.has(Defect::HoldNotChecked) {
             self.look(now_ms);
         }
         self.share(now_ms);
         self.held[part]?;
-        if record.epoch != self.sharing.epoch(part)? {
+        if record.epoch != self.records.epochs[part] {
             return None;
         }
         self.records.known[part] = record.clone();
         self.records.wrote[part].retain(|(number, _)| *number > record.number);
+        if let State::New = self.records.states[part] {
+            let way = self.way(part, record);
+            self.begin(part, way, now_ms);
+        }
+        let is_said = record.claim.range == self.range();
+        let (base, mut clear) = match self.records.states[part].clone() {
+            State::Claims(base, _) => (base, self.has(Defect::ClearTooEarly)),
+            State::New | State::Settled => (Base::Unknown, true),
+        };
+        if is_said && !clear {
+            self.settle(part, &base, records, now_ms);
+            clear = matches!(self.records.states[part], State::Settled);
+        }
         let named = match self.has(Defect::NamedTooEarly) {
             true => self.sharing.told(part),
             false => self.sharing.in_step(part),
         };
-        if named == record.named {
+        let wanted = Record {
+            named: named.clone(),
+            ..self.next(part, record, &base, clear)
+        };
+        let is_same = Record {
+            number: record.number,
+            ..wanted.clone()
+        } == *record;
+        if is_same {
             return None;
         }
-        let number = record.number + 1;
-        self.records.wrote[part].push((number, named.clone()));
+        self.records.wrote[part].push((wanted.number, named));
         Some(Write {
             part,
-            epoch: record.epoch,
-            number,
-            named,
+            record: wanted,
         })
     }
 
     /// Tells everything of its parts where that is missing.
     fn share(&mut self, now_ms: u64) {
         self.sharing.tick(now_ms);
-        let Some(range) = self.range else { return };
+        let Some(range) = self.range() else { return };
+        let tells_past = !self.has(Defect::PastNotTold);
         let Some(pool) = self.desk.as_mut().and_then(Desk::pool) else {
             return;
         };
         for part in self.sharing.missing() {
-            let known = pool.known().filter(|(one, _)| range.part(*one) == part);
+            let past = self.records.known[part].claim.past;
+            let past = past.filter(|_| tells_past).map(|past| past.span);
+            let is_its =
+                |one: &Ipv4Addr| range.is_of(*one, part) || past.is_some_and(|past| past.has(*one));
+            let known = pool.known().filter(|(one, _)| is_its(one));
             let known: Vec<_> = known.map(|(one, holder)| wide(one, holder)).collect();
-            self.sharing.begin(part, &known);
+            self.sharing.begin(part, mark_of(Some(range)), &known);
         }
     }
 
@@ -294,7 +499,7 @@ impl Node {
     }
 
     fn store(&mut self, now_ms: u64) {
-        let Some(range) = self.range else { return };
+        let Some(range) = self.range() else { return };
         for change in self.unstored.drain(..) {
             match change.holder {
                 Holder::Nobody => self.disk.remove(&change.address),
@@ -314,10 +519,13 @@ impl Node {
         let (mut now, mut later) = (Vec::new(), Vec::new());
         for reply in std::mem::take(&mut self.waiting) {
             let given = { reply.address }.filter(|_| reply.verdict == Verdict::Yes);
-            let (Some(address), Some(range)) = (given, self.range) else {
+            let (Some(address), Some(range)) = (given, self.range()) else {
                 now.push(reply);
                 continue;
             };
+            if !range.has(address) {
+                continue;
+            }
             let part = range.part(address);
             let wrote = self.records.wrote[part].iter().flat_map(|(_, named)| named);
             let known = match self.has(Defect::WrittenNotCounted) {
@@ -406,6 +614,13 @@ impl Node {
             }
         }
         self.note();
+    }
+}
+
+fn four((address, holder): (IpAddr, Holder)) -> Option<(Ipv4Addr, Holder)> {
+    match address {
+        IpAddr::V4(address) => Some((address, holder)),
+        IpAddr::V6(_) => None,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::super::samples::UUID;
 use super::*;
 use crate::config::{Image, Machine, Network6, Unknown};
-use crate::dhcp::pool::Range;
+use crate::dhcp::range::Range;
 use std::collections::HashSet;
 
 /// A machine of the file with an address, one without, and one that the file does not name.

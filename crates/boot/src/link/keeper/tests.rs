@@ -49,7 +49,7 @@ fn a_copy_that_was_confirmed_is_there_after_a_restart() {
     let scratch = Scratch::new().unwrap();
     let (first, _) = keeper(&scratch);
     let whole = [
-        Said::Begin,
+        Said::Begin(3),
         Said::Changes(vec![
             change(1, CLIENT),
             change(2, Holder::Unclear),
@@ -61,7 +61,7 @@ fn a_copy_that_was_confirmed_is_there_after_a_restart() {
     let later = Said::Changes(vec![change(3, Holder::Nobody), change(4, CLIENT)]);
     assert_eq!(tell(&first, 7, &[later]), Some(Ok(())));
     // One that began and did not come to its end changes nothing.
-    assert_eq!(tell(&first, 8, &[Said::Begin]), None);
+    assert_eq!(tell(&first, 8, &[Said::Begin(3)]), None);
     drop(first);
     let (second, copies) = keeper(&scratch);
     // It has read its files before it takes anything.
@@ -75,7 +75,10 @@ fn a_copy_that_was_confirmed_is_there_after_a_restart() {
         change(4, CLIENT),
     ];
     let known = known.map(|change| (change.address, change.holder));
-    assert_eq!(copy.known, known.into_iter().collect());
+    assert_eq!(
+        (copy.ranges, copy.known().collect::<Vec<_>>()),
+        (3, known.to_vec())
+    );
     assert_eq!(
         (copies.of(1, "alpha", 8), copies.of(1, "beta", 7)),
         (None, None)
@@ -87,7 +90,7 @@ fn what_cannot_be_written_is_not_confirmed_and_begins_again() {
     let scratch = Scratch::new().unwrap();
     scratch.write("copies", "no directory").unwrap();
     let (keeper, copies) = keeper(&scratch);
-    let whole = [Said::Begin, Said::Whole];
+    let whole = [Said::Begin(3), Said::Whole];
     assert_eq!(tell(&keeper, 7, &whole), Some(Err(Refused::NotBegun)));
     assert_eq!(lock_copies(&copies).whole(1), None);
 }
@@ -99,15 +102,29 @@ fn a_damaged_file_is_no_copy() {
         "",
         "alpha",
         "alpha x\n",
-        "alpha 7\n10.0.0.1 nonsense\n",
-        "alpha 7",
+        "alpha 7\n",
+        "alpha 7 3\n10.0.0.1 nonsense\n",
+        "alpha 7 3",
     ] {
         let path = scratch.write("one", text).unwrap();
         assert_eq!(read(&path), None, "{text:?}");
     }
     let path = scratch
-        .write("one", "alpha 7\n10.0.0.1 ?\n10.0.0.2 -")
+        .write("one", "alpha 7 3\n10.0.0.1 ?\n10.0.0.2 -")
         .unwrap();
     let known = [(IpAddr::from([10, 0, 0, 1]), Holder::Unclear)];
-    assert_eq!(read(&path).unwrap().known, known.into_iter().collect());
+    let copy = read(&path).unwrap();
+    assert_eq!(copy.known().collect::<Vec<_>>(), known);
+}
+
+#[test]
+fn what_is_added_to_a_file_that_was_removed_is_not_confirmed() {
+    let scratch = Scratch::new().unwrap();
+    let (keeper, copies) = keeper(&scratch);
+    let whole = [Said::Begin(3), Said::Whole];
+    assert_eq!(tell(&keeper, 7, &whole), Some(Ok(())));
+    std::fs::remove_dir_all(scratch.path().join("copies")).unwrap();
+    let later = Said::Changes(vec![change(4, CLIENT)]);
+    assert_eq!(tell(&keeper, 7, &[later]), Some(Err(Refused::NotBegun)));
+    assert_eq!(lock_copies(&copies).whole(1), None);
 }

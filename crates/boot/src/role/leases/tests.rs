@@ -8,17 +8,24 @@ fn nodes() -> Vec<String> {
     vec!["alpha".to_owned(), "beta".to_owned()]
 }
 
+fn range(first: u8, last: u8) -> Range {
+    Range {
+        first: Ipv4Addr::new(10, 0, 0, first),
+        last: Ipv4Addr::new(10, 0, 0, last),
+        parts: 2,
+    }
+}
+
 fn leases(me: &str) -> Leases {
     let mut leases = Leases::new("lan", me, &nodes());
-    leases.set_range(
-        Some(Range {
-            first: Ipv4Addr::new(10, 0, 0, 1),
-            last: Ipv4Addr::new(10, 0, 0, 10),
-            parts: 2,
-        }),
-        None,
-    );
+    leases.set_range(Some(range(1, 10)), None, 3_600);
     leases
+}
+
+/// A turn of a node that knows nothing of others.
+fn turn(leases: &mut Leases) -> (Standing, Vec<Written>) {
+    let orders = (&[7][..], true);
+    leases.turn((None, None), &Knowledge::default(), orders, 0)
 }
 
 fn lease(name: &str, epoch: u64, until_ns: u64, record: Vec<u8>) -> KnownLease {
@@ -92,20 +99,25 @@ fn a_part_is_used_only_when_its_record_names_this_node() {
         panic!("{written:?}")
     };
     assert_eq!((write.epoch, write.number), (5, 4));
+    let clear = |write: &Written| codec::decode::<Record>(&write.value).unwrap().clear;
+    assert!(!clear(write));
     alpha.hear(&[lease("0", 5, SECOND, write.value.clone())]);
-    let (standing, written) = alpha.turn((None, None), &Knowledge::default(), (&[7], true), 0);
+    let (standing, written) = turn(&mut alpha);
     let held = Held {
         knows: true,
         has_turns: true,
         until_ms: 1_000,
         epoch: 5,
-        named: BTreeSet::new(),
+        ..Held::default()
     };
     assert_eq!(
         (standing.held, standing.orders),
         ([(0, held)].into(), vec![7])
     );
-    assert_eq!(written, []);
+    // By now it knows that no other node gives addresses of it by another range.
+    assert!(clear(&written[0]));
+    alpha.hear(&[lease("0", 5, SECOND, written[0].value.clone())]);
+    assert_eq!(turn(&mut alpha).1, []);
     // The lease has ended.
     assert_eq!(
         alpha
@@ -117,24 +129,23 @@ fn a_part_is_used_only_when_its_record_names_this_node() {
 }
 
 #[test]
-fn a_part_that_another_node_or_another_range_had_has_leases_that_are_not_known() {
+fn a_part_that_another_node_had_or_that_was_not_clear_has_leases_that_are_not_known() {
     let mut alpha = leases("alpha");
-    let by = |node: &str, range, six| {
+    let by = |node: &str, range, clear| {
         let node = node.to_owned();
         codec::encode(&Record {
             node,
-            clear: true,
+            clear,
             turns: true,
             range,
-            six,
-            orders: Vec::new(),
             ..Record::default()
         })
     };
     let records = [
-        by("beta", alpha.range, 0),
-        by("alpha", (1, 2, 2), 0),
-        by("alpha", alpha.range, 7),
+        by("beta", alpha.range, true),
+        by("beta", (1, 2, 2), true),
+        by("alpha", alpha.range, false),
+        by("alpha", (1, 2, 2), false),
     ];
     for (epoch, record) in (5..).zip(records) {
         alpha.hear(&[lease("0", epoch, SECOND, record)]);
@@ -143,6 +154,7 @@ fn a_part_that_another_node_or_another_range_had_has_leases_that_are_not_known()
         alpha.hear(&[lease("0", epoch, SECOND, written[0].value.clone())]);
         let (standing, _) = alpha.turn((None, None), &Knowledge::default(), (&[], true), 0);
         assert!(!standing.held[&0].knows, "{epoch}");
+        assert_eq!(standing.held[&0].moved, None, "{epoch}");
     }
 }
 
@@ -228,12 +240,8 @@ fn a_node_counts_as_named_from_when_it_is_written_until_a_record_without_it_is_t
         in_step: [(0, (5, nodes.clone()))].into(),
         ..Knowledge::default()
     };
-    alpha.hear(&[lease("0", 5, SECOND, Vec::new())]);
-    let (_, written) = alpha.turn((None, None), &Knowledge::default(), (&[], true), 0);
-    let first = KnownLease {
-        number: written[0].number,
-        ..lease("0", 5, SECOND, written[0].value.clone())
-    };
+    alpha.hear(&[lease("0", 5, SECOND, by_alpha(alpha.range, &[]))]);
+    let first = lease("0", 5, SECOND, by_alpha(alpha.range, &[]));
     alpha.hear(std::slice::from_ref(&first));
     let (standing, written) = alpha.turn((None, None), &knows(&beta), (&[], true), 0);
     assert_eq!(named(&standing), beta);
@@ -268,6 +276,7 @@ fn a_record_has_room_for_all_of_it() {
         orders: vec![u32::MAX; ORDERS_MAX],
         epoch: u64::MAX >> 16,
         named: (0..NAMED_MAX).map(|one| u32::MAX - one as u32).collect(),
+        past: (u32::MAX, u32::MAX, u8::MAX),
     };
     let bytes = codec::encode(&record).len();
     // What the cluster takes (`cluster::command::RECORD_BYTES_MAX`).
@@ -397,7 +406,10 @@ fn ranges_of_ipv6_have_other_marks_and_the_other_node_says_its_address() {
         last: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last),
         parts: 2,
     };
-    assert_ne!(mark6(range(9)), mark6(range(10)));
+    assert_ne!(
+        mark_of_range(Some(range(9))),
+        mark_of_range(Some(range(10)))
+    );
     let mut alpha = leases("alpha");
     let six = Some(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 3));
     let address = Ipv4Addr::new(10, 0, 0, 3);
@@ -415,4 +427,175 @@ fn ranges_of_ipv6_have_other_marks_and_the_other_node_says_its_address() {
     let (_, written) = alpha.turn(own, &Knowledge::default(), (&[], true), 0);
     let at: At = codec::decode(&written[0].value).unwrap();
     assert_eq!(at.six, six);
+}
+
+/// What two nodes know of the leases of both parts, which each of them holds one of.
+struct Pair {
+    alpha: Leases,
+    records: [Vec<u8>; 2],
+    numbers: [u64; 2],
+}
+
+impl Pair {
+    /// Each node has its part, by the range of [`leases`].
+    fn new() -> Pair {
+        let of = |node: &str| Record {
+            node: node.to_owned(),
+            clear: true,
+            turns: true,
+            range: leases("alpha").range,
+            epoch: 4,
+            ..Record::default()
+        };
+        Pair {
+            alpha: leases("alpha"),
+            records: [of("alpha"), of("beta")].map(|record| codec::encode(&record)),
+            numbers: [3, 3],
+        }
+    }
+
+    /// Another record of a part.
+    fn write(&mut self, part: usize, change: impl FnOnce(&mut Record)) {
+        let mut record: Record = codec::decode(&self.records[part]).unwrap();
+        change(&mut record);
+        self.records[part] = codec::encode(&record);
+        self.numbers[part] += 1;
+    }
+
+    fn record(&self, part: usize) -> Record {
+        codec::decode(&self.records[part]).unwrap()
+    }
+
+    /// Turns of alpha until it writes nothing more.
+    fn turn(&mut self, knowledge: &Knowledge, now_ns: u64) -> Standing {
+        for _ in 0..9 {
+            let known = [0, 1].map(|part| KnownLease {
+                holder: ["alpha", "beta"][part].to_owned(),
+                number: self.numbers[part],
+                until_ns: [u64::MAX, 0][part],
+                ..lease(&part.to_string(), 4, 0, self.records[part].clone())
+            });
+            self.alpha.hear(&known);
+            let (standing, written) = self
+                .alpha
+                .turn((None, None), knowledge, (&[], true), now_ns);
+            let Some(write) = written.first() else {
+                return standing;
+            };
+            assert_eq!(write.name, "boot/lan/0");
+            self.records[0].clone_from(&write.value);
+            self.numbers[0] = write.number;
+        }
+        panic!("it writes on and on");
+    }
+}
+
+/// Alpha has a copy of beta's part, 1.
+fn of_beta_known() -> Knowledge {
+    Knowledge {
+        copies: [(1, ("beta".to_owned(), 4))].into(),
+        ..Knowledge::default()
+    }
+}
+
+#[test]
+fn a_part_of_another_range_waits_for_the_other_node_and_what_that_gave_before() {
+    let mut pair = Pair::new();
+    assert!(pair.turn(&of_beta_known(), 0).held[&0].knows);
+    // Part 0 gets 6 to 8, which were of part 1.
+    pair.alpha.set_range(Some(range(3, 14)), None, 3_600);
+    let standing = pair.turn(&of_beta_known(), 0);
+    assert_eq!(
+        (standing.held.len(), standing.waits),
+        (0, ["beta".to_owned()].into())
+    );
+    let record = pair.record(0);
+    assert!(!record.clear && record.named.is_empty());
+    assert_eq!(
+        record.past,
+        (
+            range(1, 10).first.to_bits(),
+            range(1, 5).last.to_bits(),
+            PAST | KNOWN
+        )
+    );
+    // Beta has the range, too, and alpha does not know yet what it gave.
+    let new = (range(3, 14).first.to_bits(), range(3, 14).last.to_bits(), 2);
+    pair.write(1, |record| {
+        record.range = new;
+        record.past = (
+            range(6, 10).first.to_bits(),
+            range(6, 10).last.to_bits(),
+            PAST | KNOWN,
+        );
+    });
+    let standing = pair.turn(&of_beta_known(), 1);
+    assert_eq!((standing.held.len(), standing.waits.len()), (0, 0));
+    let mut late = Pair {
+        alpha: pair.alpha.clone(),
+        records: pair.records.clone(),
+        ..pair
+    };
+    pair.write(1, |record| record.named = [mark_of("alpha")].into());
+    let held = pair.turn(&of_beta_known(), 2).held;
+    let moved = held[&0].moved.as_ref().unwrap();
+    assert!(format!("{:?}", moved.taking).contains("\"beta\", 4"));
+    // What is unclear is on the disk by the next turn.
+    assert!(!pair.record(0).clear && held[&0].has_turns);
+    pair.turn(&of_beta_known(), 3);
+    assert!(pair.record(0).clear);
+    let past = Span {
+        first: range(1, 5).first,
+        last: range(1, 5).last,
+    };
+    assert_eq!(held[&0].past, Some(past));
+    // It never comes to know that.
+    let held = late.turn(&of_beta_known(), 1 + SOON_NS).held;
+    let moved = held[&0].moved.as_ref().unwrap();
+    assert!(!format!("{:?}", moved.taking).contains("\"beta\", 4"));
+    late.turn(&of_beta_known(), 2 + SOON_NS);
+    assert!(late.record(0).clear);
+}
+
+#[test]
+fn what_was_given_by_ranges_of_before_is_forgotten_when_those_leases_have_ended() {
+    let mut pair = Pair::new();
+    pair.turn(&of_beta_known(), 0);
+    pair.write(1, |record| record.range = (0, 0, 0));
+    pair.alpha.set_range(Some(range(101, 110)), None, 60);
+    pair.turn(&of_beta_known(), SECOND);
+    assert!(pair.record(0).past.2 & PAST > 0 && pair.record(0).clear);
+    // The longest lease was one of an hour.
+    pair.turn(&of_beta_known(), 3_700 * SECOND);
+    assert!(pair.record(0).past.2 & PAST > 0);
+    pair.turn(&of_beta_known(), 4_300 * SECOND);
+    assert_eq!(pair.record(0).past, (0, 0, 0));
+}
+
+#[test]
+fn a_range_of_ipv6_that_changes_is_not_known_and_those_of_ipv4_are() {
+    let six = |last: u16| Range {
+        first: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1),
+        last: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last),
+        parts: 2,
+    };
+    let mut pair = Pair::new();
+    for part in [0, 1] {
+        pair.write(part, |record| record.six = mark_of_range(Some(six(9))));
+    }
+    pair.alpha
+        .set_range(Some(range(1, 10)), Some(six(9)), 3_600);
+    assert!(pair.turn(&of_beta_known(), 0).held[&0].knows);
+    pair.alpha
+        .set_range(Some(range(1, 10)), Some(six(10)), 3_600);
+    let standing = pair.turn(&of_beta_known(), 0);
+    assert_eq!(
+        (standing.held.len(), standing.waits),
+        (0, ["beta".to_owned()].into())
+    );
+    pair.write(1, |record| record.six = mark_of_range(Some(six(10))));
+    let held = pair.turn(&of_beta_known(), 0).held;
+    let moved = held[&0].moved.as_ref().unwrap();
+    assert!(!moved.knows6 && moved.taking.is_own());
+    assert_eq!(pair.record(0).past.2, PAST6);
 }

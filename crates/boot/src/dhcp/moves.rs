@@ -1,0 +1,264 @@
+//! What a node knows of the addresses of a part that it takes by another range than the one before, or by
+//! another number of parts: a value without a clock.
+//!
+//! A lease is a fact about an address, and the range says of which part the address is. The record of a
+//! part says by which range its holder gives addresses, and in `past` which addresses were given in the
+//! name of this part by ranges of before.
+//!
+//! A node whose range is not that of its record first writes a record with its own range, and judges the
+//! records of the other parts when it sees it. All records have one order: of two nodes that claim an
+//! address by different ranges, the later one sees the record of the other, and waits until that one
+//! changes. Until then its record is not settled: nobody may take over what this node knows.
+
+use super::pool::{Fate, Holder};
+use super::range::{Address, Range, Span};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// What the record of a part says of addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Claim {
+    /// By which range its holder gives them. None: by none.
+    pub range: Option<Range>,
+    /// Those that were given by ranges of before.
+    pub past: Option<Past>,
+}
+
+/// Addresses that were given in the name of a part by ranges of before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Past {
+    /// All of them, and maybe others.
+    pub span: Span,
+    /// The node that wrote the record knows every lease of them that was given in the name of the part.
+    pub is_known: bool,
+}
+
+impl Claim {
+    /// Which addresses its holder may give.
+    fn gives(&self, part: usize) -> Option<Span> {
+        self.range?.span(part)
+    }
+
+    /// The past of a part whose record is this one when its next record has another range. `knows`: the
+    /// node that writes it knows the leases that were given by this claim. `parts`: how many there are now.
+    pub fn past_with(
+        &self,
+        part: usize,
+        (range, parts): (Option<Range>, u32),
+        knows: bool,
+    ) -> Option<Past> {
+        let given = self.gives(part).filter(|_| self.range != range);
+        let past = self.past.map(|past| past.span);
+        let lost: Vec<Span> = self.lost(parts).collect();
+        let all = { past.into_iter() }
+            .chain(given)
+            .chain(lost.iter().copied());
+        Some(Past {
+            span: all.reduce(Span::with)?,
+            is_known: knows && lost.is_empty() && self.past.is_none_or(|past| past.is_known),
+        })
+    }
+
+    /// Addresses of parts that do not exist any more: whose leases they have, nobody says.
+    fn lost(&self, parts: u32) -> impl Iterator<Item = Span> {
+        let range = self.range;
+        let lost = range.map_or(0..0, |range| parts..range.parts);
+        lost.filter_map(move |part| range?.span(usize::try_from(part).ok()?))
+    }
+}
+
+/// What a node knows of a part before it takes it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Base {
+    /// Nobody has held it.
+    New,
+    /// All leases that were given by this claim, which was its own.
+    Own(Claim),
+    /// Nothing.
+    Unknown,
+}
+
+/// Another part.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Other {
+    /// Its number.
+    pub part: usize,
+    /// Its record.
+    pub claim: Claim,
+    /// What this node knows of leases that were given by its record.
+    pub knows: Knows,
+}
+
+/// What a node knows of the leases of another part.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Knows {
+    /// They are its own.
+    Own,
+    /// It has a whole copy of this node, of this epoch, which was made by the same range.
+    Copy(String, u64),
+    /// Nothing yet.
+    NotYet,
+}
+
+/// What a node does with a part.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Judged {
+    /// The holder of this other part may give some of the addresses by another range: it waits.
+    Waits(usize),
+    /// It will soon know what the holder of this other part gave before: it waits for a moment.
+    Soon(usize),
+    /// It takes the part.
+    Takes(Taking),
+}
+
+/// From where a node knows the leases of the addresses of a part.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Taking {
+    /// Every lease of these is its own.
+    known: Option<Span>,
+    /// Its own leases of before.
+    own: Vec<Span>,
+    /// Somebody may have these.
+    unclear: Vec<Span>,
+    /// The copy of a part of another node: its number, the node, and the epoch.
+    copies: Vec<(Span, (usize, String, u64))>,
+}
+
+impl Taking {
+    /// Whether this node knows all by itself.
+    pub fn is_own(&self) -> bool {
+        self.unclear.is_empty() && self.copies.is_empty()
+    }
+
+    /// How many copies of other nodes it has leases from.
+    #[cfg(test)]
+    pub(super) fn copies(&self) -> usize {
+        self.copies.len()
+    }
+
+    /// What is known of addresses. `copy`: who has an address by a copy; None: there is no such copy.
+    pub fn fates(
+        &self,
+        copy: impl Fn(usize, &str, u64) -> Option<BTreeMap<Ipv4Addr, Holder>>,
+    ) -> Box<dyn Fn(Ipv4Addr) -> Fate> {
+        let copies = self.copies.iter();
+        let copies = copies.map(|(span, (part, node, epoch))| (*span, copy(*part, node, *epoch)));
+        let copies: Vec<_> = copies.collect();
+        let taking = self.clone();
+        Box::new(move |address| taking.fate(address, &copies))
+    }
+
+    fn fate(
+        &self,
+        address: Ipv4Addr,
+        copies: &[(Span, Option<BTreeMap<Ipv4Addr, Holder>>)],
+    ) -> Fate {
+        let has = |spans: &[Span]| spans.iter().any(|span| span.has(address));
+        if self.known.is_some_and(|span| span.has(address)) {
+            return Fate::Known;
+        }
+        if has(&self.unclear) {
+            return Fate::Unclear;
+        }
+        let mut all = { copies.iter() }.filter(|(span, _)| span.has(address));
+        match (has(&self.own), all.next(), all.next()) {
+            // Its own, or nobody's.
+            (_, None, _) => Fate::Known,
+            (false, Some((_, Some(copy))), None) => {
+                Fate::Is(copy.get(&address).copied().unwrap_or(Holder::Nobody))
+            }
+            // Which of two gave it last is not known.
+            _ => Fate::Unclear,
+        }
+    }
+}
+
+/// Judges how a node takes a part by a range, when its own record with this range is there. `is_late`: it
+/// has waited for long enough to hear of leases that are not given any more.
+pub fn judge(
+    (part, range): (usize, Option<Range>),
+    base: &Base,
+    others: &[Other],
+    is_late: bool,
+) -> Judged {
+    let Some((range, own)) = range.and_then(|range| Some((range, range.span(part)?))) else {
+        return Judged::Takes(Taking::default());
+    };
+    let is_other = |claim: &Claim| claim.range != Some(range);
+    let gives = |other: &&Other| {
+        let gives = other.claim.gives(other.part);
+        is_other(&other.claim) && gives.is_some_and(|span| span.meets(own))
+    };
+    if let Some(other) = others.iter().find(gives) {
+        return Judged::Waits(other.part);
+    }
+    let mut taking = Taking::default();
+    match base {
+        Base::New => {}
+        Base::Unknown => {
+            taking.unclear.push(own);
+            return Judged::Takes(taking);
+        }
+        Base::Own(claim) => {
+            taking.known = claim.gives(part);
+            taking.unclear.extend(claim.lost(range.parts));
+            match claim.past {
+                Some(past) if past.is_known => taking.own.push(past.span),
+                past => taking.unclear.extend(past.map(|past| past.span)),
+            }
+        }
+    }
+    for other in others {
+        taking.unclear.extend(other.claim.lost(range.parts));
+        let past = { other.claim.past }.filter(|past| counts(past.span, own, taking.known));
+        let Some(past) = past else { continue };
+        match (&other.knows, is_other(&other.claim)) {
+            _ if !past.is_known => taking.unclear.push(past.span),
+            (Knows::Own, _) => taking.own.push(past.span),
+            (Knows::Copy(node, epoch), false) => {
+                let from = (other.part, node.clone(), *epoch);
+                taking.copies.push((past.span, from));
+            }
+            _ if is_late => taking.unclear.push(past.span),
+            _ => return Judged::Soon(other.part),
+        }
+    }
+    taking
+        .unclear
+        .retain(|span| counts(*span, own, taking.known));
+    Judged::Takes(taking)
+}
+
+/// Whether a span has addresses of a part which are not known.
+fn counts(span: Span, part: Span, known: Option<Span>) -> bool {
+    let both = Span {
+        first: span.first.max(part.first),
+        last: span.last.min(part.last),
+    };
+    let is_known = |known: Span| known.has(both.first) && known.has(both.last);
+    both.first <= both.last && !known.is_some_and(is_known)
+}
+
+/// A mark of ranges, and of how many parts they have, which all nodes make alike (FNV-1a). Zero is that of
+/// none.
+pub fn mark_of<A: Address>(range: Option<Range<A>>) -> u64 {
+    let Some(range) = range else { return 0 };
+    let octets = [
+        range.first.bits().to_be_bytes(),
+        range.last.bits().to_be_bytes(),
+        u128::from(range.parts).to_be_bytes(),
+    ];
+    let hash = octets.as_flattened().iter();
+    let hash = hash.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash.max(1)
+}
+
+/// A mark of the ranges of a network.
+pub fn mark_of_both(range: Option<Range>, range6: Option<Range<Ipv6Addr>>) -> u64 {
+    mark_of(range) ^ mark_of(range6).rotate_left(1)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! Which addresses of a part are withheld after the range has changed.
+
+use super::*;
+
+fn ip(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, last)
+}
+
+fn range(first: u8, last: u8) -> Range {
+    Range {
+        first: ip(first),
+        last: ip(last),
+        parts: 2,
+    }
+}
+
+fn span(first: u8, last: u8) -> Span {
+    Span {
+        first: ip(first),
+        last: ip(last),
+    }
+}
+
+fn claim(range: Range) -> Claim {
+    Claim {
+        range: Some(range),
+        past: None,
+    }
+}
+
+/// The claim of a part that had another range before.
+fn moved(part: usize, from: Range, to: Range) -> Claim {
+    Claim {
+        range: Some(to),
+        past: claim(from).past_with(part, (Some(to), 2), true),
+    }
+}
+
+fn other(part: usize, claim: Claim, knows: Knows) -> Other {
+    Other { part, claim, knows }
+}
+
+fn copy() -> Knows {
+    Knows::Copy("beta".to_owned(), 4)
+}
+
+/// The addresses of a part with a fate, by a copy in which 130 is a client's.
+fn fates(judged: &Judged, addresses: [u8; 4]) -> [Fate; 4] {
+    let Judged::Takes(taking) = judged else {
+        panic!("{judged:?}")
+    };
+    let known = BTreeMap::from([(ip(130), Holder::Unclear)]);
+    let fates = taking
+        .fates(|part, node, epoch| ((part, node, epoch) == (1, "beta", 4)).then(|| known.clone()));
+    addresses.map(|last| fates(ip(last)))
+}
+
+const OLD: (u8, u8) = (100, 149);
+const NEW: (u8, u8) = (120, 199);
+
+fn ranges() -> (Range, Range) {
+    (range(OLD.0, OLD.1), range(NEW.0, NEW.1))
+}
+
+#[test]
+fn a_range_that_moves_withholds_nothing_where_the_other_nodes_leases_are_known() {
+    let (old, new) = ranges();
+    let base = Base::Own(claim(old));
+    let at = |other: Other| judge((0, Some(new)), &base, &[other], false);
+    // The other node may still give 125 to 149.
+    assert_eq!(at(other(1, claim(old), copy())), Judged::Waits(1));
+    assert_eq!(
+        at(other(1, moved(1, old, new), Knows::NotYet)),
+        Judged::Soon(1)
+    );
+    let judged = at(other(1, moved(1, old, new), copy()));
+    // Its own of before, one of the other node, a free one of the other node, and a new one.
+    assert_eq!(
+        fates(&judged, [120, 130, 131, 159]),
+        [
+            Fate::Known,
+            Fate::Is(Holder::Unclear),
+            Fate::Is(Holder::Nobody),
+            Fate::Known
+        ]
+    );
+    // The other node gets nothing of this one's: it has only new addresses.
+    let judged = judge(
+        (1, Some(new)),
+        &base,
+        &[other(0, moved(0, old, new), Knows::NotYet)],
+        false,
+    );
+    assert_eq!(fates(&judged, [160, 170, 180, 199]), [Fate::Known; 4]);
+}
+
+#[test]
+fn only_addresses_that_another_node_gave_are_withheld_where_its_leases_are_not_known() {
+    let (old, new) = ranges();
+    let base = Base::Own(claim(old));
+    let late = |claim, knows| judge((0, Some(new)), &base, &[other(1, claim, knows)], true);
+    let withheld = [Fate::Known, Fate::Unclear, Fate::Unclear, Fate::Known];
+    let judged = late(moved(1, old, new), Knows::NotYet);
+    assert_eq!(fates(&judged, [124, 125, 149, 150]), withheld);
+    // A copy that is lost by now, and one whose node does not know it itself.
+    let lost = Knows::Copy("beta".to_owned(), 5);
+    let judged = late(moved(1, old, new), lost);
+    assert_eq!(fates(&judged, [124, 125, 149, 150]), withheld);
+    let unknown = Claim {
+        past: claim(old).past_with(1, (Some(new), 2), false),
+        ..claim(new)
+    };
+    let judged = judge((0, Some(new)), &base, &[other(1, unknown, copy())], false);
+    assert_eq!(fates(&judged, [124, 125, 149, 150]), withheld);
+    // Nothing is known of a part that this node did not have.
+    let judged = judge((0, Some(new)), &Base::Unknown, &[], false);
+    assert_eq!(fates(&judged, [120, 130, 131, 159]), [Fate::Unclear; 4]);
+}
+
+#[test]
+fn a_range_that_comes_back_has_leases_of_before_it_left() {
+    let (old, new) = ranges();
+    // Part 0 had 100 to 124, then 120 to 159, now 100 to 124 again.
+    let past = moved(0, old, new);
+    let base = Base::Own(past);
+    let judged = judge((0, Some(old)), &base, &[], false);
+    assert_eq!(fates(&judged, [100, 119, 120, 124]), [Fate::Known; 4]);
+    let unknown = Claim {
+        past: claim(old).past_with(0, (Some(new), 2), false),
+        ..past
+    };
+    let judged = judge((0, Some(old)), &Base::Own(unknown), &[], false);
+    assert_eq!(
+        fates(&judged, [100, 119, 120, 124]),
+        [Fate::Unclear, Fate::Unclear, Fate::Known, Fate::Known]
+    );
+}
+
+#[test]
+fn an_address_that_two_may_have_given_and_one_of_a_part_that_is_gone_are_withheld() {
+    let (old, new) = ranges();
+    let base = Base::Own(moved(0, range(140, 199), old));
+    let others = [other(1, moved(1, old, new), copy())];
+    let judged = judge((0, Some(new)), &base, &others, false);
+    assert_eq!(
+        fates(&judged, [131, 139, 140, 149]),
+        [
+            Fate::Is(Holder::Nobody),
+            Fate::Is(Holder::Nobody),
+            Fate::Unclear,
+            Fate::Unclear
+        ]
+    );
+    let three = Range { parts: 3, ..old };
+    let judged = judge((0, Some(new)), &Base::Own(claim(three)), &[], false);
+    // The third part had 134 to 149.
+    assert_eq!(
+        fates(&judged, [133, 134, 149, 150]),
+        [Fate::Known, Fate::Unclear, Fate::Unclear, Fate::Known]
+    );
+}
+
+#[test]
+fn the_past_of_a_part_grows_with_each_range_and_is_known_as_long_as_all_of_it_is() {
+    let (old, new) = ranges();
+    let one = moved(0, old, new);
+    let known = |span, is_known| Some(Past { span, is_known });
+    assert_eq!(one.past, known(span(100, 124), true));
+    assert_eq!(one.past_with(0, (Some(new), 2), true), one.past);
+    assert_eq!(
+        one.past_with(0, (None, 2), true),
+        known(span(100, 159), true)
+    );
+    let unknown = one.past_with(0, (Some(new), 2), false);
+    assert_eq!(unknown, known(span(100, 124), false));
+    let later = Claim {
+        past: unknown,
+        ..one
+    };
+    assert_eq!(
+        later.past_with(0, (None, 2), true),
+        known(span(100, 159), false)
+    );
+    assert_eq!(claim(new).past_with(0, (Some(new), 2), true), None);
+    // Of three nodes, one is gone.
+    let three = claim(Range { parts: 3, ..old });
+    assert_eq!(
+        three.past_with(1, (Some(new), 2), true),
+        known(span(117, 149), false)
+    );
+}
+
+#[test]
+fn ranges_have_other_marks_and_so_have_other_numbers_of_parts() {
+    let (old, new) = ranges();
+    let three = Range { parts: 3, ..old };
+    let marks = [mark_of(Some(old)), mark_of(Some(new)), mark_of(Some(three))];
+    assert!(marks[0] != marks[1] && marks[0] != marks[2] && !marks.contains(&0));
+    assert_eq!(mark_of::<Ipv4Addr>(None), 0);
+}

@@ -1,0 +1,148 @@
+//! Addresses that are counted: ranges, their parts, and spans.
+
+use std::fmt::{Debug, Display};
+use std::hash::Hash;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+/// Addresses of a range.
+pub const RANGE_MAX: u32 = 1 << 16;
+
+/// An IP address, which a range counts.
+pub trait Address: Copy + Ord + Hash + Debug + Display + FromStr {
+    /// The address as a number.
+    fn bits(self) -> u128;
+
+    /// The address with a number; the last one, where the number is beyond it.
+    fn of_bits(bits: u128) -> Self;
+}
+
+impl Address for Ipv4Addr {
+    fn bits(self) -> u128 {
+        self.to_bits().into()
+    }
+
+    fn of_bits(bits: u128) -> Ipv4Addr {
+        Ipv4Addr::from_bits(u32::try_from(bits).unwrap_or(u32::MAX))
+    }
+}
+
+impl Address for Ipv6Addr {
+    fn bits(self) -> u128 {
+        self.to_bits()
+    }
+
+    fn of_bits(bits: u128) -> Ipv6Addr {
+        Ipv6Addr::from_bits(bits)
+    }
+}
+
+/// A range, and in how many parts it is divided.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Range<A = Ipv4Addr> {
+    /// The first address.
+    pub first: A,
+    /// The last one.
+    pub last: A,
+    /// How many parts there are.
+    pub parts: u32,
+}
+
+impl<A: Address> Range<A> {
+    /// How many addresses it has.
+    pub fn len(self) -> u32 {
+        let beyond = self.last.bits().saturating_sub(self.first.bits());
+        let count = u32::try_from(beyond).unwrap_or(u32::MAX);
+        count.saturating_add(1).min(RANGE_MAX)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.first > self.last
+    }
+
+    /// Whether an address is in it.
+    pub fn has(self, address: A) -> bool {
+        let offset = address.bits().checked_sub(self.first.bits());
+        offset.is_some_and(|offset| offset < u128::from(self.len()))
+    }
+
+    /// Whether an address is of a part.
+    pub fn is_of(self, address: A, part: usize) -> bool {
+        self.has(address) && self.part(address) == part
+    }
+
+    /// The part of an address: neighbours belong together.
+    pub fn part(self, address: A) -> usize {
+        let offset = address.bits().saturating_sub(self.first.bits());
+        let part = offset.saturating_mul(self.parts.max(1).into()) / u128::from(self.len().max(1));
+        usize::try_from(part).unwrap_or(0)
+    }
+
+    pub(super) fn all(self) -> impl Iterator<Item = A> {
+        (0..self.len()).map(move |offset| A::of_bits(self.first.bits() + u128::from(offset)))
+    }
+
+    /// The addresses of a part; None: it has none.
+    pub fn span(self, part: usize) -> Option<Span<A>> {
+        if self.is_empty() {
+            return None;
+        }
+        let (len, parts) = (u128::from(self.len()), u128::from(self.parts.max(1)));
+        let part = u128::try_from(part).ok().filter(|part| *part < parts)?;
+        let first = (part * len).div_ceil(parts);
+        let behind = ((part + 1) * len).div_ceil(parts);
+        (first < behind).then(|| Span {
+            first: A::of_bits(self.first.bits() + first),
+            last: A::of_bits(self.first.bits() + behind - 1),
+        })
+    }
+}
+
+/// Addresses that follow each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span<A = Ipv4Addr> {
+    /// The first one.
+    pub first: A,
+    /// The last one.
+    pub last: A,
+}
+
+impl<A: Address> Span<A> {
+    /// Whether an address is among them.
+    pub fn has(self, address: A) -> bool {
+        (self.first..=self.last).contains(&address)
+    }
+
+    /// Whether an address is among both.
+    pub fn meets(self, other: Span<A>) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+
+    /// These, the other ones, and all between.
+    pub fn with(self, other: Span<A>) -> Span<A> {
+        Span {
+            first: self.first.min(other.first),
+            last: self.last.max(other.last),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_address_is_in_the_span_of_its_part_and_in_no_other() {
+        for (len, parts) in [(1, 1), (1, 2), (2, 3), (7, 3), (100, 2), (65_536, 64)] {
+            let first = Ipv4Addr::new(10, 0, 0, 250);
+            let last = Ipv4Addr::from_bits(first.to_bits() + len - 1);
+            let range = Range { first, last, parts };
+            for address in range.all() {
+                let its = |part: &usize| range.span(*part).is_some_and(|span| span.has(address));
+                let all: Vec<usize> = { 0..parts as usize + 1 }.filter(its).collect();
+                assert_eq!(all, [range.part(address)], "{address} of {len} in {parts}");
+            }
+        }
+    }
+}
