@@ -178,8 +178,9 @@ pub fn write(
     }
     if let Some(message) = &answer.message {
         // RFC 2132, 9.9. A client does without it.
-        let end = message.floor_char_boundary(MESSAGE_MAX);
-        options.put(OptionCode::Message, &message.as_bytes()[..end]);
+        let ends = (0..=message.len().min(MESSAGE_MAX)).rev();
+        let fitting = { ends }.find_map(|end| message.get(..end));
+        options.put(OptionCode::Message, fitting.unwrap_or_default().as_bytes());
     }
     // The last one, and as it came: a relay recognises its own bytes (RFC 3046, 2.1).
     options.limit = request.room;

@@ -440,20 +440,30 @@ impl Leases {
         };
         let wrote = self.write(part, &lease, record.as_ref(), &wanted, written);
         // Not before the record is there: who follows has to know.
-        if let (Some(record), Some((knows, moved))) = (record.filter(|_| said), settled) {
-            let past = record.claim().past.map(|past| past.span);
-            let marks = record.named.into_iter().chain(wrote).collect();
-            let held = Held {
-                knows,
-                has_turns: taken.has_turns,
-                until_ms: lease.until_ns / 1_000_000,
-                epoch: taken.epoch,
-                named: self.names(marks),
-                moved,
-                past,
-            };
+        if let (Some(record), Some(known)) = (record.filter(|_| said), settled) {
+            let marks = record.named.iter().copied().chain(wrote).collect();
+            let held = self.held((&lease, &record), &taken, known, marks);
             standing.held.insert(part, held);
             self.used.insert(part);
+        }
+    }
+
+    /// How this node holds a part whose record is this one.
+    fn held(
+        &self,
+        (lease, record): (&KnownLease, &Record),
+        taken: &Taken,
+        (knows, moved): (bool, Option<Moved>),
+        named: BTreeSet<u32>,
+    ) -> Held {
+        Held {
+            knows,
+            has_turns: taken.has_turns,
+            until_ms: lease.until_ns / 1_000_000,
+            epoch: taken.epoch,
+            named: self.names(named),
+            moved,
+            past: record.claim().past.map(|past| past.span),
         }
     }
 
