@@ -20,11 +20,8 @@ fn outside() -> Outside {
         ..Leaf::default()
     };
     let bundle = authority.issue(&leaf).unwrap().bundle();
-    let late = authority.issue(&leaf.clone().expired()).unwrap().bundle();
-    let early = authority
-        .issue(&leaf.clone().not_yet_valid())
-        .unwrap()
-        .bundle();
+    let late = authority.issue(&leaf.expired()).unwrap().bundle();
+    let early = authority.issue(&leaf.not_yet_valid()).unwrap().bundle();
     let mut prepared = Prepared::new("version 1");
     let files = [
         ("/desktop.pem", bundle.into_bytes()),
