@@ -60,6 +60,15 @@ struct Known {
     is_split: bool,
 }
 
+/// What the checks of both nodes say.
+#[derive(Default)]
+struct Checks {
+    /// The hosts that each node sees down, and since when.
+    down: [BTreeMap<String, u64>; 2],
+    /// When a node last saw each host come up.
+    up_ms: BTreeMap<String, u64>,
+}
+
 struct World {
     now_ms: u64,
     /// The clocks of the machines are so far ahead.
@@ -74,9 +83,7 @@ struct World {
     packets: Vec<Packet>,
     known: BTreeMap<u64, Known>,
     connections: Vec<(u64, usize, String)>,
-    down: [BTreeMap<String, u64>; 2],
-    /// When a node last saw each host come up.
-    up_ms: BTreeMap<String, u64>,
+    checks: Checks,
     agreed_ms: Option<u64>,
     defect: Option<Defect>,
 }
@@ -104,8 +111,7 @@ impl World {
             packets: Vec::new(),
             known: BTreeMap::new(),
             connections: Vec::new(),
-            down: [BTreeMap::new(), BTreeMap::new()],
-            up_ms: BTreeMap::new(),
+            checks: Checks::default(),
             agreed_ms: None,
             defect,
         };
@@ -134,7 +140,7 @@ impl World {
         }
         let other = BTreeSet::from([NODES[1 - node].to_owned()]);
         agreement.set_peers(&other, now_ms);
-        for (host, since_ms) in &self.down[node] {
+        for (host, since_ms) in &self.checks.down[node] {
             let since_ms = since_ms + offset_ms;
             agreement.directory.checked(host, Health::Down { since_ms });
         }
@@ -395,8 +401,12 @@ impl World {
     fn may_move(&self, at: usize, known: &Known) -> bool {
         let has = |farm: &Farm| farm.hosts.contains_key(&known.host);
         // It is down somewhere, or was when a claim began, or one node has removed it.
-        let is_down = self.down.iter().any(|down| down.contains_key(&known.host));
-        let up_ms = self.up_ms.get(&known.host);
+        let is_down = self
+            .checks
+            .down
+            .iter()
+            .any(|down| down.contains_key(&known.host));
+        let up_ms = self.checks.up_ms.get(&known.host);
         let was_down = up_ms.is_some_and(|up_ms| self.now_ms < up_ms + CLAIM_MS);
         let is_removed = !self.farms.iter().all(has);
         let other = 1 - at;
@@ -600,9 +610,13 @@ impl World {
             }
             let since_ms = self.now_ms;
             match is_down {
-                true => drop(self.down[at].entry(host.to_owned()).or_insert(since_ms)),
-                false if self.down[at].remove(host).is_some() => {
-                    self.up_ms.insert(host.to_owned(), since_ms);
+                true => drop(
+                    self.checks.down[at]
+                        .entry(host.to_owned())
+                        .or_insert(since_ms),
+                ),
+                false if self.checks.down[at].remove(host).is_some() => {
+                    self.checks.up_ms.insert(host.to_owned(), since_ms);
                 }
                 false => {}
             }
@@ -648,9 +662,9 @@ impl World {
             node.agreement.reopen();
         }
         // Also a node that has the host from the other one's configuration checks it.
-        for (down, node) in self.down.iter_mut().zip(&mut self.nodes) {
+        for (down, node) in self.checks.down.iter_mut().zip(&mut self.nodes) {
             if down.remove("ts9").is_some() {
-                self.up_ms.insert("ts9".to_owned(), self.now_ms);
+                self.checks.up_ms.insert("ts9".to_owned(), self.now_ms);
             }
             if let Some(node) = node {
                 node.agreement.directory.checked("ts9", Health::Up);
