@@ -108,7 +108,7 @@ pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange)
     }
 }
 
-/// Tells of accounts that are one user here.
+/// Reports accounts that are one user here.
 fn one_user(users: &[User], span: Span, context: &mut Context) {
     let mut known = BTreeMap::new();
     for name in users.iter().map(|user| &user.account.name) {
