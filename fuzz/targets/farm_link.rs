@@ -35,6 +35,7 @@ fn farm() -> Farm {
         web: Vec::new(),
         portal: None,
         gateway: None,
+        agents: Default::default(),
     }
 }
 
