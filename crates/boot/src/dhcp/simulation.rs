@@ -81,26 +81,28 @@ enum Defect {
     ClearTooEarly,
 }
 
-const DEFECTS: [Defect; 19] = [
-    Defect::HoldNotChecked,
-    Defect::AllKnown,
-    Defect::ToldBeforeStored,
-    Defect::RestartForgets,
-    Defect::UnclearForgotten,
-    Defect::NoMargin,
-    Defect::RebootGetsUnclear,
-    Defect::ReleasedAtOnce,
-    Defect::OldLeasesBelieved,
-    Defect::ToldBeforeKnown,
-    Defect::HalfCopyAdopted,
-    Defect::NamesIgnored,
-    Defect::RecordIgnored,
-    Defect::NamedTooEarly,
-    Defect::WrittenNotCounted,
-    Defect::RangeNotWaited,
-    Defect::PastForgotten,
-    Defect::PastNotTold,
-    Defect::ClearTooEarly,
+/// Each with a seed that finds it, which is tried first: others are looked for where a change has made another
+/// history of it.
+const DEFECTS: [(Defect, u64); 19] = [
+    (Defect::HoldNotChecked, 9),
+    (Defect::AllKnown, 6),
+    (Defect::ToldBeforeStored, 177),
+    (Defect::RestartForgets, 51),
+    (Defect::UnclearForgotten, 406),
+    (Defect::NoMargin, 13),
+    (Defect::RebootGetsUnclear, 5_297),
+    (Defect::ReleasedAtOnce, 7_270),
+    (Defect::OldLeasesBelieved, 221),
+    (Defect::ToldBeforeKnown, 4_393),
+    (Defect::HalfCopyAdopted, 258),
+    (Defect::NamesIgnored, 2_361),
+    (Defect::RecordIgnored, 82),
+    (Defect::NamedTooEarly, 282),
+    (Defect::WrittenNotCounted, 5_693),
+    (Defect::RangeNotWaited, 12),
+    (Defect::PastForgotten, 248),
+    (Defect::PastNotTold, 3_067),
+    (Defect::ClearTooEarly, 1),
 ];
 
 /// A clock that began at another time and runs at another rate.
@@ -678,9 +680,10 @@ fn each_defect_is_found() {
     let mut missed = BTreeSet::new();
     let only = setting("BOOT_DEFECT");
     let all = DEFECTS.into_iter().enumerate();
-    for (number, defect) in all.filter(|(number, _)| only.is_none_or(|only| only == *number as u64))
-    {
-        let found = (0..DEFECT_SEEDS).find(|seed| run(*seed, Some(defect)).is_err());
+    let all = all.filter(|(number, _)| only.is_none_or(|only| only == *number as u64));
+    for (number, (defect, first)) in all {
+        let mut seeds = std::iter::once(first).chain(0..DEFECT_SEEDS);
+        let found = seeds.find(|seed| run(*seed, Some(defect)).is_err());
         if found.is_none() {
             missed.insert((number, format!("{defect:?}")));
         }
