@@ -115,3 +115,37 @@ impl Site {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::tests::farm;
+    use crate::user::User;
+    use part::{codec, state_file};
+
+    fn user(number: usize) -> KeptUser {
+        let user = User::named(&format!("user{number}")).unwrap();
+        let until_ms = Moment::now().boottime_ms + 3_600_000;
+        KeptUser(user.id.0, user.name, "ts1".to_owned(), 0, until_ms, true)
+    }
+
+    #[test]
+    fn all_users_are_kept_and_have_room_in_a_state_file() {
+        let site = Site::new("office", farm(Default::default(), &[1]), &[7; 32], None);
+        let users: Vec<KeptUser> = (0..12_000).map(user).collect();
+        let ids = |kept: &[KeptUser]| kept.iter().map(|one| one.0).collect::<Vec<_>>();
+        let mut expected = ids(&users);
+        site.restore(Kept {
+            users,
+            ..Kept::default()
+        });
+        let kept = site.kept(1);
+        let mut known = ids(&kept.users);
+        (known.sort_unstable(), expected.sort_unstable());
+        assert_eq!(known, expected);
+        let of_one = codec::encode(&kept).len().div_ceil(12_000);
+        assert!(of_one * USERS_MAX < state_file::BYTES_MAX, "{of_one}");
+        // Many farms share the room.
+        assert_eq!(site.kept(100).users.len(), USERS_MAX / 100);
+    }
+}
