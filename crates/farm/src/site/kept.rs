@@ -141,7 +141,8 @@ mod tests {
         });
         let kept = site.kept(1);
         let mut known = ids(&kept.users);
-        (known.sort_unstable(), expected.sort_unstable());
+        known.sort_unstable();
+        expected.sort_unstable();
         assert_eq!(known, expected);
         let of_one = codec::encode(&kept).len().div_ceil(12_000);
         assert!(of_one * USERS_MAX < state_file::BYTES_MAX, "{of_one}");
