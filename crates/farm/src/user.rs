@@ -39,11 +39,7 @@ pub struct User {
 impl User {
     /// The user of a name. None: the name is empty.
     pub fn named(name: &str) -> Option<User> {
-        let name = name.rsplit('\\').next().unwrap_or_default().trim();
-        let account = name.split('@').next().unwrap_or_default();
-        let account = if account.is_empty() { name } else { account };
-        let account = account.to_lowercase();
-        (!account.is_empty()).then(|| User::of(&account))
+        plain(name).map(|account| User::of(&account))
     }
 
     /// The user of a logon. Clients that name nobody, which ask at the host, are known by their
@@ -83,6 +79,14 @@ impl User {
     }
 }
 
+/// A name in lower case, without its domain: what all forms of it have alike. None: it is empty.
+fn plain(name: &str) -> Option<String> {
+    let name = name.rsplit('\\').next().unwrap_or_default().trim();
+    let account = name.split('@').next().unwrap_or_default();
+    let account = if account.is_empty() { name } else { account };
+    (!account.is_empty()).then(|| account.to_lowercase())
+}
+
 /// The account of somebody who types this name: the one that has it letter by letter, or else the one that is
 /// the same user.
 pub fn account_of<'u>(
@@ -91,9 +95,9 @@ pub fn account_of<'u>(
 ) -> Option<&'u access::user::User> {
     let same = users.iter().find(|user| user.account.name == typed);
     same.or_else(|| {
-        let id = User::named(typed)?.id;
+        let typed = plain(typed)?;
         let is_it = |user: &&access::user::User| {
-            User::named(&user.account.name).is_some_and(|named| named.id == id)
+            plain(&user.account.name).is_some_and(|name| name == typed)
         };
         users.iter().find(is_it)
     })
