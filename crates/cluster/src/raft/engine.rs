@@ -21,7 +21,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
 use openraft::type_config::alias::WatchReceiverOf;
-use openraft::{AsyncRuntime, Instant, Raft};
+use openraft::{AsyncRuntime, Instant, Raft, RaftMetrics};
 use part::codec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -56,8 +56,11 @@ pub struct RaftStatus {
     pub quorum_acked_ago: Option<Duration>,
     /// When leading: the last entry that each member is known to have.
     pub matched: BTreeMap<MemberId, Option<u64>>,
-    /// The voters.
+    /// The voters, also those whose admission is not agreed on yet.
     pub voters: Vec<MemberId>,
+    /// The voters that are agreed on: during a change those of before and after it alike. As
+    /// long as nobody leads, what is in the log counts as agreed on.
+    pub agreed_voters: Vec<MemberId>,
     /// Members without a vote that are becoming voters.
     pub learners: Vec<MemberId>,
     /// Why the agreement has stopped here, if it has.
@@ -236,6 +239,7 @@ impl<R: AsyncRuntime> Engine<R> {
                 .map(|(member, matched)| (*member, matched.map(|id| id.index)))
                 .collect(),
             voters: membership.voter_ids().collect(),
+            agreed_voters: agreed_voters(&metrics),
             learners: membership.learner_ids().collect(),
             halted: self.inner.shared.halted().or_else(|| {
                 metrics
@@ -433,4 +437,19 @@ impl<R: AsyncRuntime> Engine<R> {
 /// A vote for the member itself, which does not lead by it.
 fn is_own(vote: &Vote, member: MemberId) -> bool {
     !vote.committed && vote.leader_id.voted_for == member
+}
+
+/// Those that vote by each part of the last membership that is agreed on.
+fn agreed_voters<R: AsyncRuntime>(metrics: &RaftMetrics<Types<R>>) -> Vec<MemberId> {
+    let last = &metrics.membership_config;
+    let is_open = metrics.current_leader.is_some() && *last.log_id() > metrics.local_committed;
+    let agreed = match is_open {
+        true => &metrics.committed_membership_config,
+        false => last,
+    };
+    let parts = agreed.membership().get_joint_config();
+    let voters = agreed.membership().voter_ids();
+    voters
+        .filter(|voter| parts.iter().all(|part| part.contains(voter)))
+        .collect()
 }

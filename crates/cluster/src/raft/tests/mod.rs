@@ -8,7 +8,9 @@ mod disks;
 use crate::command::Answer;
 use crate::member::{Kind, MemberId};
 use crate::raft::{ProposeError, Settings};
-use bed::{Hub, event, found, memory, pair, told, until};
+use bed::{Hub, admit, event, found, memory, pair, told, until};
+use openraft::{ChangeMembers, EmptyNode};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 #[tokio::test]
@@ -115,6 +117,31 @@ async fn without_a_majority_nothing_is_agreed_on_and_it_says_so() {
     );
     assert_eq!(told(&a, "alone"), 0);
     assert!(a.confirm().await.is_err());
+}
+
+#[tokio::test]
+async fn who_votes_only_once_the_others_agree_is_no_voter_before() {
+    let hub = Hub::default();
+    let a = hub.start(1, Kind::Node, memory()).await;
+    let b = hub.start(2, Kind::Node, memory()).await;
+    let _c = hub.start(3, Kind::Arbiter, memory()).await;
+    found(&[(1, Kind::Node, a.clone()), (2, Kind::Node, b.clone())]).await;
+    admit(&a, 3, Kind::Arbiter).await;
+    let listens = a.inner.raft.add_learner(MemberId(3), EmptyNode {}, true);
+    listens.await.unwrap();
+    hub.cut(1, 2);
+    hub.cut(2, 3);
+    let adding = tokio::spawn({
+        let a = a.clone();
+        let votes = ChangeMembers::AddVoterIds(BTreeSet::from([MemberId(3)]));
+        async move { a.inner.raft.change_membership(votes, false).await }
+    });
+    until("the change begins", || a.standing().voters.len() == 3).await;
+    assert_eq!(a.standing().agreed_voters, [MemberId(1), MemberId(2)]);
+    hub.mend();
+    adding.await.unwrap().unwrap();
+    until("A knows", || a.standing().agreed_voters.len() == 3).await;
+    until("B knows", || b.standing().agreed_voters.len() == 3).await;
 }
 
 #[tokio::test]
