@@ -11,7 +11,7 @@ use farm::message::Message;
 use farm::role::{Program, Role};
 use part::report::Report;
 use part::role::{Manner, PartMessage};
-use part::row::{Entry, Environment, RoleRow};
+use part::row::{Beside, Entry, Environment, Life, RoleRow};
 use part::voice::write_error;
 use part::work::{self, Work};
 use std::time::Instant;
@@ -19,6 +19,10 @@ use std::time::Instant;
 /// How it is run.
 pub static ROLE: RoleRow = RoleRow {
     certified: true,
+    life: Life::Beside(Beside {
+        answers: true,
+        ..Beside::plain("farms")
+    }),
     ..RoleRow::plain(
         NAME,
         Entry {

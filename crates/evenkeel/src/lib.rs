@@ -67,6 +67,7 @@ static PARTS: [Feature; 10] = [
                 needs: &[PROXY],
                 keeps: true,
                 shares: true,
+                answers: false,
                 overlaps: true,
                 outlives: false,
             }),

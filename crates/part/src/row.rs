@@ -107,8 +107,12 @@ pub struct Beside {
     pub needs: &'static [&'static str],
     /// Whether it has a state file, with which its successor starts.
     pub keeps: bool,
-    /// Whether it gets the heartbeat memory of the proxy.
+    /// Whether it gets the heartbeat memory of the proxy, and hears which roles that clients come
+    /// to do not run.
     pub shares: bool,
+    /// Whether clients come to it at addresses of this machine, which are of no use while it does
+    /// not run.
+    pub answers: bool,
     /// Two of them may run for a moment, so that nothing is interrupted when one follows
     /// another.
     pub overlaps: bool,
@@ -125,6 +129,7 @@ impl Beside {
             needs: &[],
             keeps: true,
             shares: false,
+            answers: false,
             overlaps: false,
             outlives: false,
         }

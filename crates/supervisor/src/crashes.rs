@@ -36,6 +36,11 @@ impl Crashes {
         self.all.iter().cloned().collect()
     }
 
+    /// The last of them, in words.
+    pub fn last(&self) -> Option<&str> {
+        self.all.back().map(|one| one.why.as_str())
+    }
+
     /// Why this role needs attention although it runs; None: it does not.
     pub fn trouble(&self, now: Moment) -> Option<String> {
         let age_ms = |one: &Event| now.boottime_ms.saturating_sub(one.at.boottime_ms);

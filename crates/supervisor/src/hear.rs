@@ -104,7 +104,7 @@ impl Supervisor {
 
     /// Remembers for the report how a process ended that another one follows.
     pub(super) fn note_crash(&mut self, part: &str, process: &Running, ending: Ending) {
-        let (pid, words) = (process.process.number(), tell::own_ending(ending));
+        let (pid, words) = (process.process.number(), tell::ended_with(process, ending));
         self.slots[part].crashes.ended(pid, &words, Moment::now());
     }
 

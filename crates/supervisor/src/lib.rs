@@ -37,6 +37,7 @@ mod keep;
 mod limits;
 mod loading;
 mod master;
+mod missing;
 mod notify;
 mod operate;
 mod orphan;

@@ -6,6 +6,7 @@ use crate::between::{Asks, HELD_MAX, Question, WAITING_MAX};
 use crate::report;
 use crate::route_process;
 use crate::state::Supervisor;
+use crate::version::Version;
 use part::Shared;
 use part::channel::Received;
 use part::role::{Message, PartMessage};
@@ -135,6 +136,11 @@ impl Supervisor {
                 "this machine is not a member of a cluster".to_owned(),
                 false,
             );
+        }
+        let kept = self.versions.kept.as_ref();
+        if slot.serves() && kept.is_some_and(Version::is_without_proxy) {
+            let words = "the served configuration has no proxy".to_owned();
+            return (words, false);
         }
         let Some(beside) = slot.row.beside().filter(|_| slot.wanted.is_none()) else {
             return (slot.silence(), true);

@@ -52,6 +52,7 @@ impl Supervisor {
             self.look_at_routes();
             self.hear_masters();
             self.look_at_clock();
+            self.tell_missing();
             self.look_at_pulses();
             self.look_at_files();
             self.carried.reap();

@@ -55,6 +55,10 @@ pub struct Running {
     pub leaves_until: Option<Instant>,
     /// It keeps what no other machine takes until the proxy has ended.
     pub stays: bool,
+    /// What it said at last: why it ends.
+    pub last_words: String,
+    /// Which roles that clients come to do not run, as it was told; None: it is not known.
+    pub missing: Option<String>,
 }
 
 impl Running {
@@ -63,6 +67,7 @@ impl Running {
         Running {
             ready: false,
             adopted: false,
+            missing: Some(String::new()),
             ..Running::adopted(process)
         }
     }
@@ -80,6 +85,8 @@ impl Running {
             helpers: Vec::new(),
             leaves_until: None,
             stays: false,
+            last_words: String::new(),
+            missing: None,
         }
     }
 

@@ -4,6 +4,7 @@
 use crate::directory::Instance;
 use crate::keep::KeepError;
 use crate::orphan::AdoptError;
+use crate::slot::Running;
 use crate::version::Version;
 use nix::sys::signal::Signal;
 use part::before::{Before, Farewell};
@@ -302,11 +303,12 @@ pub fn adopted(voice: &mut Voice, what: &str, pid: i32, before: u32) {
 }
 
 /// A role beside the proxy ended unasked.
-pub fn role_ended(voice: &mut Voice, what: &str, pid: i32, ending: Ending) {
+pub fn role_ended(voice: &mut Voice, what: &str, role: &Running, ending: Ending) {
+    let pid = role.process.number();
     if voice.form() != Form::Keepalived {
         return voice.warning(format_args!(
             "the {what} (process {pid}) {}",
-            own_ending(ending)
+            ended_with(role, ending)
         ));
     }
     if let Ending::Status(status) = ending
@@ -328,6 +330,14 @@ pub fn exit_of_role(ending: Ending) -> u8 {
     match ending {
         Ending::Status(status) if status.success() => 0,
         _ => NOT_RUN,
+    }
+}
+
+/// How a role ended, and why, where it said so.
+pub fn ended_with(role: &Running, ending: Ending) -> String {
+    match role.last_words.as_str() {
+        "" => own_ending(ending),
+        words => format!("{}: {words}", own_ending(ending)),
     }
 }
 

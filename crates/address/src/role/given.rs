@@ -42,6 +42,8 @@ pub enum Order {
     Take(Box<Config>),
     /// Read the proxy's heartbeats from this memory from now on.
     Vitals(Option<OwnedFd>),
+    /// Which roles that clients come to, other than the proxy, do not run, in words.
+    Missing(String),
     /// End. `release`: a planned stop, the addresses are removed, then the advert of
     /// priority zero is sent. Without it a successor takes over: all is left in place.
     Stop {

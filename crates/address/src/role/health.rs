@@ -93,6 +93,8 @@ impl Steady {
 pub(super) struct Health {
     words: Option<&'static [AtomicU64]>,
     vitals: Option<Vitals<'static>>,
+    /// Which other roles that clients come to do not run, in words.
+    missing: String,
     /// The memory is another one since a moment, and the proxy may not know it yet.
     settles_until: Option<Time>,
     look_at: Option<Time>,
@@ -166,6 +168,9 @@ impl Health {
 
     /// Why less than all frontends of an instance can be served; None where all can.
     pub(super) fn why(&self, name: &str, now_ms: u64) -> Option<String> {
+        if !self.missing.is_empty() {
+            return Some(self.missing.clone());
+        }
         let Some(vitals) = self.vitals else {
             return Some("no proxy reports to this role".to_owned());
         };
@@ -199,6 +204,25 @@ impl Health {
             (Pulse::Beats, Some(slot)) if vitals.band_written(slot) == Band::All => return None,
             (Pulse::Beats, Some(_)) => "the proxy reports servers as down".to_owned(),
         })
+    }
+
+    /// The current band of an instance. A proxy without an instance of that name, or one that has
+    /// not started, does not serve it. Where another role is missing, some is not served, and
+    /// nothing where there is no proxy.
+    fn seen(&self, name: &str, now_ms: u64) -> usize {
+        let band =
+            |vitals: Vitals<'_>| vitals.band(name, now_ms).map_or(WORST, |band| band.index());
+        match (self.vitals.map(band), self.missing.is_empty()) {
+            (Some(band), true) => band,
+            (Some(band), false) => band.max(Band::Some.index()),
+            (None, true) => 0,
+            (None, false) => WORST,
+        }
+    }
+
+    /// Whether anything says how well it is served here.
+    pub(super) fn is_known(&self) -> bool {
+        self.vitals.is_some() || !self.missing.is_empty()
     }
 
     /// The band that counts for an instance.
@@ -245,7 +269,7 @@ impl Role {
         let old = std::mem::take(&mut self.health.steady);
         let now_ms = clock::as_ms(now);
         let not_begun = vitals.is_some_and(|vitals| vitals.pulse(now_ms) == Pulse::NotBegun);
-        let keeper = &self.keeper;
+        let (health, keeper) = (&self.health, &self.keeper);
         let follows = |name: &str| {
             let mut kept = keeper.instances_before();
             not_begun && kept.any(|one| one.name == name && one.holds)
@@ -263,15 +287,18 @@ impl Role {
                 settles = true;
                 return Some((name.clone(), Steady::new(now, 0)));
             }
-            let vitals = vitals?;
+            let Some(vitals) = vitals else {
+                return Some((name.clone(), Steady::new(now, 0)));
+            };
             if vitals.pulse(now_ms) != Pulse::Beats || vitals.find(name).is_none() {
                 settles = true;
                 return Some((name.clone(), Steady::unknown(now)));
             }
-            let band = seen(&vitals, name, now_ms);
+            let band = health.seen(name, now_ms);
             Some((name.clone(), Steady::new(now, band)))
         };
-        self.health.steady = self.members.iter().map(&mut steady).collect();
+        let steady = self.members.iter().map(&mut steady).collect();
+        self.health.steady = steady;
         if settles {
             self.health.settles_until = Some(now.after(SETTLES_WITHIN));
         }
@@ -283,7 +310,7 @@ impl Role {
                 self.router.set_band(now, Instance(at), band);
             }
         }
-        self.health.look_at = vitals.map(|_| now);
+        self.health.look_at = self.health.is_known().then_some(now);
     }
 
     /// The proxy writes to another memory from now on. Effective bands stay until it
@@ -293,47 +320,48 @@ impl Role {
         let now = clock::now();
         let Some(memory) = memory else {
             self.health.vitals = None;
-            self.health
-                .steady
-                .iter_mut()
-                .for_each(|steady| *steady = None);
+            for (_, steady) in self.health.steady.iter_mut().flatten() {
+                *steady = Steady::new(now, 0);
+            }
             for at in 0..self.members.len() {
                 self.router.set_band(now, Instance(at), 0);
             }
-            self.health.look_at = None;
+            self.health.look_at = self.health.is_known().then_some(now);
             return;
         };
         self.health.replace(&memory, &mut self.given.log);
-        for (member, steady) in self.members.iter().zip(&mut self.health.steady) {
-            if member.config.bands.is_some() && steady.is_none() {
-                *steady = Some((member.config.name.clone(), Steady::new(now, 0)));
-            }
-        }
         self.health.settles_until = Some(now.after(SETTLES_WITHIN));
         self.health.look_at = self.health.vitals.map(|_| now);
+    }
+
+    /// Other roles that clients come to do not run, or run again.
+    pub(super) fn miss(&mut self, words: String) {
+        self.health.missing = words;
+        self.health.look_at = Some(clock::now());
     }
 
     /// Reads the memory when it is due, and writes the state of the virtual routers
     /// there.
     pub(super) fn look_at_health(&mut self, now: Time) {
-        let Some(vitals) = self.health.vitals else {
-            return;
-        };
-        if self.health.look_at.is_some_and(|at| at > now) {
+        if self.health.look_at.is_none_or(|at| at > now) {
             return;
         }
         let now_ms = clock::as_ms(now);
-        vitals.role_beats(now_ms);
-        self.look_at_trial(now, &vitals);
-        let settles = self.health.settles(now, &vitals);
+        let vitals = self.health.vitals;
+        let settles = vitals.is_some_and(|vitals| {
+            vitals.role_beats(now_ms);
+            self.look_at_trial(now, &vitals);
+            self.health.settles(now, &vitals)
+        });
         for at in 0..self.members.len() {
             let Some(member) = self.members.get(at) else {
                 continue;
             };
             let name = member.config.name.clone();
+            let seen = self.health.seen(&name, now_ms);
             if !settles
                 && let Some(Some((_, steady))) = self.health.steady.get_mut(at)
-                && let Some(band) = steady.see(now, seen(&vitals, &name, now_ms))
+                && let Some(band) = steady.see(now, seen)
             {
                 let words = [
                     "all frontends are available",
@@ -349,7 +377,7 @@ impl Role {
                 self.log(Level::Notice, &format!("({name}) {words}{why}"));
                 self.router.set_band(now, Instance(at), band);
             }
-            let Some(slot) = vitals.find(&name) else {
+            let Some((vitals, slot)) = vitals.and_then(|all| Some((all, all.find(&name)?))) else {
                 continue;
             };
             if let Some(told) = self.told(at) {
@@ -368,7 +396,11 @@ impl Role {
         }
         let soon = settles || !self.health.draining.is_empty();
         let every = if soon { LOOK_SOON } else { LOOK_EVERY };
-        self.health.look_at = Some(now.after(every));
+        // Without a proxy it is looked at until nothing is missing any more.
+        let bands = self.health.steady.iter().flatten();
+        let is_over =
+            !self.health.is_known() && bands.map(|(_, one)| one.band()).all(|one| one == 0);
+        self.health.look_at = (!is_over).then(|| now.after(every));
     }
 
     /// Asks the proxy to finish requests at the addresses, or withdraws that.
@@ -405,12 +437,6 @@ impl Role {
             counters: history.base + status.counters,
         })
     }
-}
-
-/// Returns the current band of an instance. A proxy without an instance of that name, or
-/// one that has not started, does not serve it.
-fn seen(vitals: &Vitals<'_>, name: &str, now_ms: u64) -> usize {
-    vitals.band(name, now_ms).map_or(WORST, |band| band.index())
 }
 
 #[cfg(test)]

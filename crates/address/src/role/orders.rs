@@ -33,6 +33,7 @@ impl Role {
                     }
                 },
                 Order::Vitals(memory) => self.read_health_from(memory),
+                Order::Missing(words) => self.miss(words),
                 Order::Stop { release, stays } => {
                     if !release || !self.hands_all_over(stays) {
                         return Some(self.stop(release));

@@ -13,6 +13,8 @@ use std::net::IpAddr;
 
 /// The kind of a subject that is a virtual router.
 pub const VIRTUAL_IP: &str = "virtual-ip";
+/// The state of an address that this machine has.
+pub const HERE: &str = "here";
 
 /// The fact of a planned hand-over in progress.
 pub const HAND_OVER: &str = "hand-over";
@@ -175,6 +177,8 @@ impl Role {
         };
         let why = self.health.why(&member.config.name, clock::as_ms(now));
         let band = self.health.band(at);
+        // Without a proxy nobody says how well what runs is served.
+        let band = band.filter(|band| self.health.is_known() || *band > 0);
         let health = match band {
             Some(0) => "all frontends are available",
             Some(1) => "some frontends are unavailable",
@@ -374,7 +378,7 @@ fn addresses(member: &Member, state: State) -> Vec<Subject> {
         .label("ip_address")
         .number("state", state_number(state).into());
         one = match member.holds {
-            true => one.state("here", Grade::Good),
+            true => one.state(HERE, Grade::Good),
             false => one.state("not here", Grade::Standby),
         };
         let interface = member.name_of_interface(address);

@@ -120,6 +120,7 @@ impl Supervised {
                 None
             }
             Message::Shared => Some(Order::Vitals(received.descriptors.into_iter().next())),
+            Message::Missing { words } => Some(Order::Missing(words)),
             Message::Part(message) => self.order_of_part(received.ask, &message),
             Message::TellReport { .. } => self.asks(received.ask, Order::Status),
             Message::Stop(manner) => Some(Order::Stop {

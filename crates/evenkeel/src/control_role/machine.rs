@@ -2,11 +2,12 @@
 //! a version holds goes there in sealed memory files and in no message.
 
 use super::link::Link;
+use address::role::{HERE, VIRTUAL_IP};
 use cluster::authority::PartCredentials;
 use cluster::file_set::FileSet;
 use cluster::machine::{Health, Machine, News, Verdict};
 use cluster::message::{PART, Recorded};
-use part::report::{Report, Summary};
+use part::report::{Report, Subject, Summary};
 use part::role::{KnownLease, KnownLeases, LeaseNews, Message, PartMessage};
 use part::{Shared, codec, memory, row};
 use proxy::message::Message as OfProxy;
@@ -83,6 +84,19 @@ impl Supervised {
     }
 }
 
+/// Of a machine without a proxy its addresses are known, which are for other parts.
+fn without_proxy(report: Option<&Report>) -> Health {
+    let instances = report.into_iter().flat_map(|report| &report.subjects);
+    let instances = instances.filter(|subject| subject.kind == VIRTUAL_IP);
+    let addresses: Vec<&Subject> = instances.flat_map(|one| &one.children).collect();
+    let owned = addresses.iter().filter(|one| one.state.word == HERE);
+    Health {
+        addresses_owned: owned.count() as u64,
+        addresses: addresses.len() as u64,
+        ..Health::default()
+    }
+}
+
 /// The part to which a lease belongs, by its name.
 fn part_of(lease: &str) -> &str {
     lease.split_once('/').map_or(lease, |(part, _)| part)
@@ -125,7 +139,12 @@ impl Machine for Supervised {
     async fn health(&self) -> Option<Health> {
         let question = Message::Part(Box::new(OfProxy::TellHealth.envelope()));
         let told = tokio::time::timeout(HEALTH_LIMIT, self.link.ask(&question, &[])).await;
-        let file = told.ok().flatten()?.descriptors.into_iter().next()?;
+        let told = told.ok().flatten()?;
+        if matches!(told.message, Message::Nobody { missing: false, .. }) {
+            let report = self.report(address::message::PART).await;
+            return Some(without_proxy(report.as_ref()));
+        }
+        let file = told.descriptors.into_iter().next()?;
         serde_json::from_slice(&memory::read(&file).ok()?).ok()
     }
 
@@ -186,5 +205,30 @@ impl Machine for Supervised {
 
     async fn news(&self) -> News {
         self.link.news().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use part::report::Grade;
+
+    #[test]
+    fn a_machine_without_a_proxy_has_the_addresses_that_its_address_role_has() {
+        let address = |at: &str, word: &str| Subject::new("address", at).state(word, Grade::Good);
+        let desk = vec![
+            address("192.0.2.1/24", HERE),
+            address("192.0.2.2/24", "not here"),
+        ];
+        let report = Report {
+            subjects: vec![
+                Subject::new(VIRTUAL_IP, "desk").children(desk),
+                Subject::new("router", "one").children(vec![address("192.0.2.3/24", HERE)]),
+            ],
+            ..Report::silent("address", "")
+        };
+        let health = without_proxy(Some(&report));
+        assert_eq!((health.addresses_owned, health.addresses), (1, 2));
+        assert_eq!(without_proxy(None), Health::default());
     }
 }

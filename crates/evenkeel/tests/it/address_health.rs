@@ -6,7 +6,9 @@ use crate::harness::{Outcome, PATIENCE, evenkeel};
 use crate::supervised::{Supervised, lives, roles_of};
 use crate::upgrade::copy;
 use lab::eventually;
+use lab::pki::{Authority, Leaf};
 use nix::sys::signal::Signal;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -260,6 +262,43 @@ fn an_adopted_address_role_does_not_wait_for_a_proxy_that_the_files_no_longer_ha
     let shown = node.bed.run(&["address"]).stdout;
     assert!(shown.contains("no proxy reports to this role"), "{shown}");
     assert_eq!(second.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
+fn a_node_whose_farm_cannot_serve_is_unfit_and_says_why_until_it_can() {
+    lab::skip_unless_root!();
+    let node = Node::new("health-farm");
+    let leaf = Leaf {
+        names: &["desktop.example.org"],
+        ..Leaf::default()
+    };
+    let issued = Authority::new("Test CA").unwrap().issue(&leaf).unwrap();
+    let pem = node.bed.scratch.write("farm.pem", issued.bundle()).unwrap();
+    let pem = pem.display();
+    let file = file(200);
+    let (addresses, _) = file.split_once("defaults").unwrap();
+    let farm = format!("farm office\n bind {VIP}:3389 crt {pem}\n host ts1 10.0.0.8\n");
+    let file = format!("{addresses}{farm}");
+    node.bed.scratch.write("n.cfg", file).unwrap();
+    let listens = || TcpListener::bind("0.0.0.0:3389").unwrap();
+    let in_the_way = node.bed.host.enter(listens);
+    let supervised = node.start();
+    node.bed.comes(VIP);
+    let shown = || node.bed.run(&["address"]).stdout;
+    let is_told = || shown().contains("no frontend is available: the farm role");
+    assert!(eventually(PATIENCE, is_told), "{}", shown());
+    let words = format!("cannot listen at {VIP}:3389: Address already in use");
+    assert!(
+        eventually(PATIENCE, || shown().contains(&words)),
+        "{}",
+        shown()
+    );
+    assert!(node.status().contains(UNFIT), "{}", node.status());
+    drop(in_the_way);
+    node.is_healthy();
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0));
+    assert!(outcome.stderr.contains(&words), "{}", outcome.stderr);
 }
 
 #[test]

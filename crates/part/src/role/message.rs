@@ -16,7 +16,7 @@ const MAGIC: u8 = b'E';
 pub const HEADER_BYTES: usize = 16;
 
 /// How many kinds of messages there are.
-const KINDS: u16 = 43;
+const KINDS: u16 = 44;
 
 /// The header of every packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -245,6 +245,12 @@ pub enum Message {
     /// Supervisor to role: memory that several roles have, as heartbeats are written there
     /// by one and read by another. Descriptors: that memory.
     Shared,
+    /// Supervisor to a role that has that memory: which roles that clients come to do not run here.
+    Missing {
+        /// In words; empty where all run.
+        #[serde(with = "Words")]
+        words: String,
+    },
     /// Role to supervisor: its helper, which runs programs for it, is not there.
     WantsHelper,
     /// Supervisor to role: here it is. Descriptors: the connection to it.
@@ -463,6 +469,7 @@ impl Message {
             Message::Reloaded { .. } => 41,
             Message::Unknown { .. } => 42,
             Message::Find => 43,
+            Message::Missing { .. } => 44,
         }
     }
 

@@ -158,6 +158,7 @@ fn every_message() -> Vec<Message> {
         Message::TrialEnded,
         Message::WentBack { words: words() },
         Message::Shared,
+        Message::Missing { words: words() },
         Message::WantsHelper,
         Message::Helper,
         Message::TellPulse,

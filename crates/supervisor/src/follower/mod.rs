@@ -10,6 +10,7 @@
 mod adopt;
 mod keepalived;
 
+use crate::missing::is_missing;
 use crate::slot::{Given, Running};
 use crate::state::Supervisor;
 use crate::state_file::Keep;
@@ -216,8 +217,14 @@ impl Supervisor {
                 self.replace_part(part);
             }
             Message::Stopping => self.part_stays(part),
-            // It was told in its log, and its end is seen by itself.
-            Message::Ended { .. } => {}
+            // One of an older program has no use for it.
+            Message::Unknown { kind } if is_missing(kind) => {}
+            // Its end is seen by itself.
+            Message::Ended { words } => {
+                if let Some(running) = &mut self.slots[part].running {
+                    running.last_words = words;
+                }
+            }
             other => self.not_understood(part, &other),
         }
     }
@@ -297,7 +304,7 @@ impl Supervisor {
             return self.start_part(part);
         }
         let what = self.slots[part].row.entry.what;
-        tell::role_ended(&mut self.voice, what, role.process.number(), ending);
+        tell::role_ended(&mut self.voice, what, role, ending);
         if let Some(before) = self.slots[part].before.take() {
             // The one that was to follow cannot; the one before does it still.
             self.slots[part].running = Some(before);

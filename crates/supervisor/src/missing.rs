@@ -1,0 +1,41 @@
+//! Which roles that clients come to do not run here. The role with the addresses of this machine is
+//! to know, because another machine may be able to serve them.
+
+use crate::slot::Slot;
+use crate::state::Supervisor;
+use part::role::Message;
+
+/// Whether messages of this kind say it.
+pub fn is_missing(kind: u16) -> bool {
+    let words = String::new();
+    kind == Message::Missing { words }.kind()
+}
+
+/// Why clients that come to this role are not served, if the version has something of it.
+fn why_missing(slot: &Slot) -> Option<String> {
+    let answers = slot.row.beside().is_some_and(|row| row.answers);
+    let is_wanted = slot.wanted.is_some() && slot.stop_until.is_none();
+    let serves = slot.all().any(|running| running.ready);
+    (answers && is_wanted && !serves).then(|| match slot.crashes.last() {
+        Some(why) => format!("{}: {why}", slot.silence()),
+        None => slot.silence(),
+    })
+}
+
+impl Supervisor {
+    /// Tells it to those who do not know it yet.
+    pub(super) fn tell_missing(&mut self) {
+        let words: Vec<String> = self.slots.beside().filter_map(why_missing).collect();
+        let words = words.join("; ");
+        let shares = |slot: &&mut Slot| slot.row.beside().is_some_and(|row| row.shares);
+        for slot in self.slots.all_mut().filter(shares) {
+            let told = slot.running.as_mut().filter(|role| role.ready);
+            if let Some(role) = told.filter(|role| role.missing.as_ref() != Some(&words)) {
+                role.missing = Some(words.clone());
+                let words = words.clone();
+                // If this fails, the role has ended; the main loop notices that.
+                let _ = role.say(&Message::Missing { words });
+            }
+        }
+    }
+}
