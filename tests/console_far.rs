@@ -205,7 +205,7 @@ fn a_console_opens_what_runs_on_another_node_and_shows_its_requests() {
     terminal.reads("typed-42");
     // One at a time, wherever they are.
     let mut second = console.open(TERMINAL);
-    second.reads("Another page of the console has its terminal (");
+    second.reads("Another page has its terminal (");
 
     // Requests that beta served.
     assert!(site.serves(&site.beta, "two"));

@@ -27,7 +27,6 @@ pub mod page;
 pub mod platform;
 pub mod role;
 pub mod sample;
-pub mod screen;
 pub mod shared;
 pub mod traffic;
 pub mod user;

@@ -9,7 +9,6 @@ use crate::inquiry::{Ask, word};
 use crate::keyword::NAME;
 use crate::look::Look;
 use crate::platform::{Member, Platform};
-use crate::screen::Screens;
 use crate::user::{Role, Viewer};
 use ::access::proof::Desk;
 pub use ::access::proof::{Verify, now_ms, now_s};
@@ -18,6 +17,8 @@ use part::lock;
 use part::report::Offer;
 use part::versions::Versions;
 use rustix::event::{EventfdFlags, eventfd};
+use screen::library::Libraries;
+use screen::open::Screens;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -309,7 +310,9 @@ pub struct Shared {
     pub manual: Manual,
     /// Live pages.
     pub drawings: Drawings,
-    /// Displays and terminals of guests.
+    /// What draws displays and terminals of guests.
+    pub libraries: Libraries,
+    /// Those that are open.
     pub screens: Arc<Screens>,
     todo: Mutex<Todo>,
     /// What live pages ask.
@@ -338,6 +341,7 @@ impl Shared {
             watchers: Watchers::default(),
             manual,
             drawings: Drawings::new().map_err(io::Error::other)?,
+            libraries: Libraries::default(),
             screens: Arc::default(),
             todo: Mutex::default(),
             inquiries: Inquiries::default(),

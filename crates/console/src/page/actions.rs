@@ -5,13 +5,13 @@ use super::words::{clean, encode};
 use super::{Page, Shown};
 use crate::look::grade;
 use crate::platform::Member;
-use crate::screen;
 use crate::traffic::Row;
 use crate::user::Role;
 use ::access::page::hidden;
 use maud::{Markup, html};
 use part::report::{Grade, Offer, Subject};
 use part::role::Level;
+use screen::kind;
 
 /// What is done to a server: the value of `do`, its button, and what that says of itself.
 const OF_SERVERS: [(&str, &str, &str); 3] = [
@@ -78,7 +78,7 @@ pub(super) fn of_subject(
         .filter(may)
         .take(OFFERS_MAX)
         .collect();
-    let opening = { offers.iter() }.filter_map(|offer| Some((screen::of(offer.opens?), offer)));
+    let opening = { offers.iter() }.filter_map(|offer| Some((kind::of(offer.opens?), offer)));
     let done: Vec<&&Offer> = { offers.iter() }
         .filter(|offer| offer.opens.is_none())
         .collect();

@@ -41,6 +41,7 @@ use maud::Markup;
 pub const STYLE: &str = concat!(
     include_str!("../../../access/src/page/base.css"),
     include_str!("style.css"),
+    include_str!("../../../screen/src/screen.css"),
     include_str!("config/style.css")
 );
 /// The script, `/live.js`. Every page works without it.
@@ -48,8 +49,6 @@ pub const SCRIPT: &str = include_str!("live.js");
 
 /// The script of the editor, `/edit.js`.
 pub const EDITOR: &str = include_str!("config/edit.js");
-/// The script of displays and terminals.
-pub const DISPLAY: &str = include_str!("screen.js");
 
 /// A page.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]

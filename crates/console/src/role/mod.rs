@@ -17,7 +17,6 @@ use crate::inquiry;
 use crate::look::Look;
 use crate::message::Link;
 use crate::platform::UNSEEN_MS;
-use crate::screen::Screens;
 use crate::shared::{Action, Manual, Order, Shared, Verify, now_s};
 use crate::traffic::{self, Traffic};
 use crate::user::Role as UserRole;
@@ -34,6 +33,7 @@ use part::voice::write_error;
 use part::work::Question;
 use part::{lock, memory};
 use read::Reads;
+use screen::library::Libraries;
 use state::State;
 use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -162,12 +162,12 @@ impl Role {
         }
         let sessions = Sessions::new(Some(state.sessions.clone()))?;
         let door = Door::open(&config, &state.certificate)?;
-        let screens = Screens::load();
+        let libraries = Libraries::load();
         (place.confine)(config.system.group())?;
         let said = |error: std::io::Error| language::reason(&error);
         let mut shared =
             Shared::new(config, sessions, (place.verify, place.manual)).map_err(said)?;
-        shared.screens = Arc::new(screens);
+        shared.libraries = libraries;
         let shared = Arc::new(shared);
         let (doors, opened) = watch::channel(Some(Arc::new(door)));
         let (trusted, known) = watch::channel(None);

@@ -79,7 +79,7 @@ pub fn router(shared: Common) -> Router {
         .route("/style.css", get(style))
         .route("/live.js", get(script))
         .route("/edit.js", get(editor))
-        .route("/screen.js", get(display))
+        .route(::screen::page::SCRIPT_PATH, get(display))
         .route("/metrics", get(api::metrics))
         .route("/api/v1", get(api::description))
         .route("/api/v1/platform", get(api::platform))
@@ -209,7 +209,11 @@ async fn editor(headers: HeaderMap) -> Response {
 }
 
 async fn display(headers: HeaderMap) -> Response {
-    file(&headers, "text/javascript; charset=utf-8", page::DISPLAY)
+    file(
+        &headers,
+        "text/javascript; charset=utf-8",
+        ::screen::page::SCRIPT,
+    )
 }
 
 /// A file of this program: it changes with the program only.

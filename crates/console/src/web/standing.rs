@@ -3,67 +3,37 @@
 use crate::platform::Platform;
 use crate::shared::Action;
 use part::report::Grade;
+use screen::standing::{ON, Standing};
 
-/// The fact of a guest with its node, and that of a role with its process.
-const ON: &str = "on";
+/// The fact of a role with its process.
 const PROCESS: &str = "process";
 /// The kind of the subject that is a role, in the report of the supervisor.
 const ROLE: &str = "role";
 
-/// What is known of it at a time.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Standing {
-    /// The node of the guest; empty: it is not known.
-    on: String,
-    /// That node is away.
-    is_away: bool,
-    /// The process of the part on this machine; empty: it is not known.
-    process: String,
-    /// It can be opened now.
-    is_offered: bool,
-}
-
-impl Standing {
-    /// What is known of what an action opens.
-    pub fn of(platform: &Platform, action: &Action) -> Standing {
-        let (Action::Offer { part, subject, .. }, Some(look)) = (
-            action,
-            platform.me().and_then(|member| member.look.as_deref()),
-        ) else {
-            return Standing::default();
-        };
-        let [kind, name] = subject;
-        let find = |kind: &str, name: &str| {
-            let mut reports = look.reports.iter();
-            reports.find_map(|report| report.find(kind, name))
-        };
-        let guest = { look.reports.iter() }.find(|report| report.part == *part);
-        let on = guest.and_then(|report| report.find(kind, name)?.words(ON));
-        let on = on.unwrap_or_default();
-        let mut members = platform.members.iter();
-        Standing {
-            is_away: members.any(|one| one.name == on && one.state.grade == Grade::Bad),
-            process: { find(ROLE, part) }
-                .and_then(|role| role.words(PROCESS))
-                .unwrap_or_default(),
-            is_offered: action.offer(look).is_some(),
-            on,
-        }
-    }
-
-    /// Why the connection of something that stood so has ended, by how it stands now; `None`: that is not known.
-    pub fn why_ended(&self, now: &Standing) -> Option<String> {
-        let (on, process) = (&now.on, &now.process);
-        if !self.process.is_empty() && *process != self.process {
-            return Some("The program was upgraded or restarted there: connect again.".to_owned());
-        }
-        if !self.on.is_empty() && !on.is_empty() && *on != self.on {
-            return Some(format!("The guest has moved to {on}: connect again."));
-        }
-        if now.is_away {
-            return Some(format!("The node {on} does not respond."));
-        }
-        (!now.is_offered).then(|| "The guest does not run any more.".to_owned())
+/// What is known of what an action opens.
+pub fn of(platform: &Platform, action: &Action) -> Standing {
+    let (Action::Offer { part, subject, .. }, Some(look)) = (
+        action,
+        platform.me().and_then(|member| member.look.as_deref()),
+    ) else {
+        return Standing::default();
+    };
+    let [kind, name] = subject;
+    let find = |kind: &str, name: &str| {
+        let mut reports = look.reports.iter();
+        reports.find_map(|report| report.find(kind, name))
+    };
+    let guest = { look.reports.iter() }.find(|report| report.part == *part);
+    let on = guest.and_then(|report| report.find(kind, name)?.words(ON));
+    let on = on.unwrap_or_default();
+    let mut members = platform.members.iter();
+    Standing {
+        is_away: members.any(|one| one.name == on && one.state.grade == Grade::Bad),
+        process: { find(ROLE, part) }
+            .and_then(|role| role.words(PROCESS))
+            .unwrap_or_default(),
+        is_offered: action.offer(look).is_some(),
+        on,
     }
 }
 
@@ -110,7 +80,7 @@ mod tests {
             subject: ["guest".to_owned(), "mail".to_owned()],
             word: "screen".to_owned(),
         };
-        let standing = |platform: &Platform| Standing::of(platform, &action);
+        let standing = |platform: &Platform| of(platform, &action);
         let before = standing(&at("beta", "7", true));
         let why = |platform: &Platform| before.why_ended(&standing(platform)).unwrap_or_default();
         assert_eq!(why(&at("beta", "7", true)), "");

@@ -9,7 +9,7 @@
   const address = new URL(place.dataset.socket, location.href);
   const why = address.href;
   address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  // The longest message that the console takes is longer.
+  // The longest message that the server takes is longer.
   const pieceBytes = 1 << 16;
   let shown = null;
 
@@ -129,12 +129,12 @@
     },
   };
 
-  // A console that is upgraded is back in a moment.
+  // A program that is upgraded is back in a moment.
   const tries = 5;
   const pauseMs = 1000;
   const ended = async (reason) => {
     keys.disabled = true;
-    let words = "The console does not respond.";
+    let words = "The server does not respond.";
     for (let left = tries; left > 0; left -= 1) {
       try {
         const response = await fetch(why);

@@ -1,0 +1,69 @@
+//! What the page of a display or a terminal shows. A library draws it; the script of the page
+//! connects it.
+
+use crate::kind::Kind;
+use maud::{Markup, html};
+
+/// The script.
+pub const SCRIPT: &str = include_str!("screen.js");
+/// The path at which its page finds the script.
+pub const SCRIPT_PATH: &str = "/screen.js";
+/// The style.
+pub const STYLE: &str = include_str!("screen.css");
+
+/// The content of a page at `path`, which has its WebSocket below it. `otherwise` says what else there
+/// is for somebody without scripts.
+pub fn content(kind: &Kind, title: &str, path: &str, otherwise: &Markup) -> Markup {
+    let library = &kind.library;
+    html! {
+        @if let Some(style) = library.style { link rel="stylesheet" href={ "/" (style) }; }
+        div.screen-tools {
+            p #screen-state.screen-state role="status" {}
+            button #screen-keys type="button" disabled { (kind.key) }
+            button #screen-again type="button" hidden { "Connect again" }
+        }
+        div #screen.screen data-kind=(kind.path) data-socket={ (path) "/socket" } data-library={ "/" (library.main) }
+            data-hint=(kind.hint) role="group" aria-label=(title) {}
+        noscript { p.empty { "This page needs scripts: " (library.name) " draws it. " (otherwise) } }
+    }
+}
+
+/// The content where the library is missing. `process` is the role that has to be restarted when it is
+/// installed.
+pub fn missing(kind: &Kind, process: &str, otherwise: &Markup) -> Markup {
+    let library = &kind.library;
+    html! {
+        p.empty {
+            (kind.title) "s are drawn by " (library.name) ", which this node does not have at "
+            code { (library.place) } ". Install the package " code { (library.package) }
+            ", and restart the " (process) ": " code { "pkill -f 'evenkeel: " (process) "'" }
+            " is enough, it starts again at once. " (otherwise)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::KINDS;
+
+    #[test]
+    fn a_page_says_what_it_needs() {
+        let [display, terminal] = &KINDS;
+        let page = content(
+            display,
+            "Display of mail",
+            "/screen/mail",
+            &html! { "Else." },
+        );
+        let page = page.into_string();
+        assert!(
+            page.contains("data-socket=\"/screen/mail/socket\""),
+            "{page}"
+        );
+        assert!(page.contains("draws it. Else.</p></noscript>"), "{page}");
+        let page = missing(terminal, "console", &html! {}).into_string();
+        assert!(page.contains("<code>node-xterm</code>"), "{page}");
+        assert!(page.contains("pkill -f 'evenkeel: console'"), "{page}");
+    }
+}

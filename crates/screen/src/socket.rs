@@ -1,0 +1,257 @@
+//! The WebSocket of a page (RFC 6455), and the bytes that it carries between the browser and the part.
+
+use crate::standing::ENDED;
+use futures_util::{SinkExt, StreamExt};
+use hyper::header::{
+    CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use hyper::http::request::Parts;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::{HeaderMap, Method, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use std::future::Future;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::time::{Instant, interval, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+/// The only version (RFC 6455, section 4.4).
+pub const VERSION: &str = "13";
+/// What is known of a connection that ended without a reason.
+pub const BROKEN: &str =
+    "The connection was broken: the program was restarted, or the network failed.";
+
+/// Bytes that are read of the part at a time.
+const PIECE_BYTES: usize = 32 << 10;
+/// The longest message of a browser: a clipboard.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Bytes that wait to be sent.
+const WAITING_BYTES_MAX: usize = 4 * PIECE_BYTES;
+/// How long either side may take to accept what the other one sends.
+const SEND_LIMIT: Duration = Duration::from_secs(30);
+/// Bytes of the reason for which a connection ends (RFC 6455, section 5.5).
+const REASON_BYTES_MAX: usize = 123;
+/// How long it may take until it is known why a connection has ended.
+const KNOWN_LIMIT: Duration = Duration::from_secs(4);
+/// How often it is looked whether the browser is there, and its user still may use it.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// A browser that says nothing for so long is gone.
+const SILENT_MAX: Duration = Duration::from_secs(40);
+
+/// A WebSocket.
+pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// What a request asks for.
+pub enum Asked {
+    /// A WebSocket.
+    Socket(Handshake),
+    /// A WebSocket of another version.
+    OtherVersion,
+    /// No WebSocket.
+    Nothing,
+}
+
+/// A handshake of which the response is due.
+pub struct Handshake {
+    accept: HeaderValue,
+    upgrade: OnUpgrade,
+}
+
+/// What keeps something open: it is dropped when the connection ends.
+pub trait Guard: Send {
+    /// Why its user may not use it any longer; None: they may.
+    fn why_not(&self) -> Option<&'static str>;
+
+    /// Waits until it is known why the part has ended the connection.
+    fn why_ended(self) -> impl Future<Output = String> + Send;
+}
+
+fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    let values = headers.get_all(name).iter();
+    let mut words = values.filter_map(|value| value.to_str().ok());
+    words.any(|words| { words.split(',') }.any(|one| one.trim().eq_ignore_ascii_case(word)))
+}
+
+impl Asked {
+    /// What a request asks for (RFC 6455, section 4.2.1).
+    pub fn of(head: &Parts) -> Asked {
+        let headers = &head.headers;
+        let upgrades = head.method == Method::GET
+            && has_word(headers, &CONNECTION, "upgrade")
+            && has_word(headers, &UPGRADE, "websocket");
+        let key = headers.get(SEC_WEBSOCKET_KEY).filter(|_| upgrades);
+        let accept = key.map(|key| derive_accept_key(key.as_bytes()));
+        let accept = accept.and_then(|accept| HeaderValue::from_str(&accept).ok());
+        let Some(accept) = accept else {
+            return Asked::Nothing;
+        };
+        let version = headers.get(SEC_WEBSOCKET_VERSION);
+        if version.is_none_or(|version| version != VERSION) {
+            return Asked::OtherVersion;
+        }
+        match head.extensions.get::<OnUpgrade>() {
+            Some(upgrade) => Asked::Socket(Handshake {
+                accept,
+                upgrade: upgrade.clone(),
+            }),
+            None => Asked::Nothing,
+        }
+    }
+}
+
+impl Handshake {
+    /// Returns the response; after it `serve` gets the WebSocket.
+    pub fn accept<B, F>(
+        self,
+        body: B,
+        serve: impl FnOnce(Socket) -> F + Send + 'static,
+    ) -> Response<B>
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let upgrade = self.upgrade;
+        tokio::spawn(async move {
+            // A browser that is gone already needs nothing.
+            if let Ok(upgraded) = upgrade.await {
+                serve(socket(upgraded).await).await;
+            }
+        });
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(SEC_WEBSOCKET_ACCEPT, self.accept);
+        response
+    }
+}
+
+async fn socket(upgraded: Upgraded) -> Socket {
+    let mut config = WebSocketConfig::default();
+    config.read_buffer_size = PIECE_BYTES;
+    config.write_buffer_size = 0;
+    config.max_write_buffer_size = WAITING_BYTES_MAX;
+    config.max_message_size = Some(MESSAGE_BYTES_MAX);
+    config.max_frame_size = Some(MESSAGE_BYTES_MAX);
+    let stream = TokioIo::new(upgraded);
+    WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await
+}
+
+/// Carries bytes until one side ends, the browser is gone, or its user may not use it any longer.
+pub async fn carry(mut browser: Socket, part: UnixStream, guard: impl Guard) {
+    let (mut from, mut to) = part.into_split();
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut looks = interval(LOOK_EVERY);
+    let mut heard = Instant::now();
+    let why = loop {
+        tokio::select! {
+            read = from.read(&mut piece) => {
+                let bytes = match read {
+                    Ok(count @ 1..) => piece.get(..count).unwrap_or_default().to_vec(),
+                    _ => {
+                        let why = timeout(KNOWN_LIMIT, guard.why_ended()).await;
+                        return close(browser, why.as_deref().unwrap_or(ENDED)).await;
+                    }
+                };
+                if let Some(why) = guard.why_not() {
+                    break why;
+                }
+                if !send(&mut browser, Message::Binary(bytes.into())).await {
+                    return;
+                }
+            }
+            message = browser.next() => {
+                heard = Instant::now();
+                let bytes = match message {
+                    Some(Ok(Message::Binary(bytes))) => bytes,
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                    _ => return,
+                };
+                if let Some(why) = guard.why_not() {
+                    break why;
+                }
+                let written = timeout(SEND_LIMIT, to.write_all(&bytes)).await;
+                if !matches!(written, Ok(Ok(()))) {
+                    break "The guest takes no more input.";
+                }
+            }
+            _ = looks.tick() => {
+                if let Some(why) = guard.why_not() {
+                    break why;
+                }
+                let is_there = send(&mut browser, Message::Ping(Vec::new().into())).await;
+                if heard.elapsed() > SILENT_MAX || !is_there {
+                    return;
+                }
+            }
+        }
+    };
+    // Who connects again is not refused for this one.
+    drop(guard);
+    close(browser, why).await;
+}
+
+/// Sends a message. False: the browser is gone, or does not read.
+async fn send(browser: &mut Socket, message: Message) -> bool {
+    matches!(timeout(SEND_LIMIT, browser.send(message)).await, Ok(Ok(())))
+}
+
+/// Ends the connection of a browser with a reason: a browser shows no script the body of a refused
+/// connection, but why one was closed.
+pub async fn close(mut browser: Socket, why: &str) {
+    let frame = CloseFrame {
+        code: CloseCode::Normal,
+        reason: Utf8Bytes::from(shortened(why)),
+    };
+    // It may be gone.
+    let _ = timeout(SEND_LIMIT, browser.close(Some(frame))).await;
+}
+
+/// As much of a reason as a connection can end with.
+fn shortened(why: &str) -> &str {
+    let mut ends = (0..=REASON_BYTES_MAX.min(why.len())).rev();
+    let end = ends.find(|end| why.is_char_boundary(*end));
+    why.get(..end.unwrap_or(0)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::Request;
+
+    fn asked(fields: &[(&str, &str)]) -> Asked {
+        let request = fields.iter().fold(Request::get("/"), |request, field| {
+            request.header(field.0, field.1)
+        });
+        Asked::of(&request.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn a_request_asks_for_a_socket_of_this_version_or_for_none() {
+        let upgrade = [
+            ("connection", "keep-alive, Upgrade"),
+            ("upgrade", "WebSocket"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        assert!(matches!(asked(&[]), Asked::Nothing));
+        assert!(matches!(asked(&upgrade), Asked::OtherVersion));
+        let of = |version| [&upgrade[..], &[("sec-websocket-version", version)]].concat();
+        assert!(matches!(asked(&of("12")), Asked::OtherVersion));
+        // It came over no connection that could be upgraded.
+        assert!(matches!(asked(&of("13")), Asked::Nothing));
+        assert!(matches!(asked(&of("13")[1..]), Asked::Nothing));
+    }
+
+    #[test]
+    fn a_reason_is_cut_between_letters() {
+        assert_eq!(shortened("gone"), "gone");
+        let long = format!("{}é", "a".repeat(REASON_BYTES_MAX - 1));
+        assert_eq!(shortened(&long), &long[..REASON_BYTES_MAX - 1]);
+    }
+}

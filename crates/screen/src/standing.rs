@@ -1,0 +1,66 @@
+//! How an open display or terminal stands, by what is known of its guest: why its connection has ended.
+
+/// The fact of a guest with its node.
+pub const ON: &str = "on";
+/// The reason where nothing is known.
+pub const ENDED: &str = "The connection to the guest has ended.";
+
+/// What is known of it at a time.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Standing {
+    /// The node of the guest; empty: it is not known.
+    pub on: String,
+    /// That node is away.
+    pub is_away: bool,
+    /// The process of the part on this machine; empty: it is not known.
+    pub process: String,
+    /// It can be opened now.
+    pub is_offered: bool,
+}
+
+impl Standing {
+    /// Why the connection of something that stood so has ended, by how it stands now; `None`: that is not known.
+    pub fn why_ended(&self, now: &Standing) -> Option<String> {
+        let (on, process) = (&now.on, &now.process);
+        if !self.process.is_empty() && *process != self.process {
+            return Some("The program was upgraded or restarted there: connect again.".to_owned());
+        }
+        if !self.on.is_empty() && !on.is_empty() && *on != self.on {
+            return Some(format!("The guest has moved to {on}: connect again."));
+        }
+        if now.is_away {
+            return Some(format!("The node {on} does not respond."));
+        }
+        (!now.is_offered).then(|| "The guest does not run any more.".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(on: &str, process: &str, is_offered: bool) -> Standing {
+        Standing {
+            on: on.to_owned(),
+            is_away: false,
+            process: process.to_owned(),
+            is_offered,
+        }
+    }
+
+    #[test]
+    fn what_ended_a_connection_is_told_as_far_as_it_is_known() {
+        let why = |now: &Standing| at("beta", "7", true).why_ended(now).unwrap_or_default();
+        assert_eq!(why(&at("beta", "7", true)), "");
+        assert!(why(&at("beta", "8", true)).contains("upgraded or restarted"));
+        assert!(why(&at("alpha", "7", true)).contains("moved to alpha"));
+        assert!(why(&at("beta", "7", false)).contains("does not run any more"));
+        let away = Standing {
+            is_away: true,
+            ..at("beta", "7", true)
+        };
+        assert!(why(&away).contains("beta does not respond"));
+        // Where a process or a node is not known, it has not changed.
+        assert_eq!(at("", "", true).why_ended(&at("beta", "8", true)), None);
+    }
+}
