@@ -6,18 +6,24 @@ use crate::confinement;
 use crate::password::verify;
 use crate::trusted::trusted;
 use cluster::authority::PartCredentials;
+use farm::guests::Source;
 use farm::keyword::NAME;
 use farm::message::Message;
 use farm::role::{Program, Role};
+use part::channel::Received;
+use part::codec;
 use part::report::Report;
 use part::role::{Manner, PartMessage};
 use part::row::{Beside, Entry, Environment, Life, RoleRow};
 use part::voice::write_error;
-use part::work::{self, Work};
+use part::work::{self, Question, Work};
+use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 /// How it is run.
 pub static ROLE: RoleRow = RoleRow {
+    // For the displays of guests in the portal.
+    says_to: &[guest::keyword::NAME],
     certified: true,
     life: Life::Beside(Beside {
         answers: true,
@@ -44,6 +50,11 @@ impl Work for Farms {
         let program = Program {
             confine: confinement::as_nobody,
             verify,
+            guests: Source {
+                part: guest::keyword::NAME,
+                elsewhere: guest::role::report::ELSEWHERE,
+                outcome,
+            },
         };
         Role::new(program, payload, state).map(Farms)
     }
@@ -68,6 +79,18 @@ impl Work for Farms {
         self.0.report()
     }
 
+    fn wakes(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.wakes())
+    }
+
+    fn ask(&mut self) -> Vec<Question> {
+        self.0.asks()
+    }
+
+    fn answered(&mut self, answer: Received) {
+        self.0.answered(&answer);
+    }
+
     fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
         if let Some(credentials) = PartCredentials::of(message) {
             match trusted(credentials) {
@@ -84,5 +107,14 @@ impl Work for Farms {
 
     fn stop(&mut self, _: Manner) {
         self.0.stop();
+    }
+}
+
+/// What the part with the guests answers.
+fn outcome(answer: &[u8]) -> Result<String, String> {
+    match codec::decode::<guest::message::Answer>(answer) {
+        Ok(answer) if answer.good => Ok(answer.words),
+        Ok(answer) => Err(answer.words),
+        Err(_) => Err("its answer is of another program".to_owned()),
     }
 }

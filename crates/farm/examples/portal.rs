@@ -3,8 +3,12 @@
 
 use access::session::Visitor;
 use farm::config::{App, Desktop};
+use farm::guests::Guest;
 use farm::portal::offer::Offer;
-use farm::portal::page::{List, STYLE, list};
+use farm::portal::page::{List, STYLE, Screen, list, screen};
+use part::report::{Grade, Opens, State};
+use part::role::PartMessage;
+use screen::kind::KINDS;
 use std::path::Path;
 use std::{env, fs, io};
 
@@ -18,6 +22,26 @@ fn app(name: &str, title: &str) -> App {
         args: String::new(),
         icon: Vec::new(),
         groups: Vec::new(),
+    }
+}
+
+fn guest(name: &str, state: Option<(&str, Grade)>, on: &str, opens: &[Opens]) -> Guest {
+    let message = PartMessage {
+        part: "guest".to_owned(),
+        kind: 0,
+        holds: false,
+        bytes: Vec::new(),
+    };
+    Guest {
+        name: name.to_owned(),
+        state: state.map(|(word, grade)| State {
+            word: word.to_owned(),
+            grade,
+        }),
+        on: on.to_owned(),
+        offers: { opens.iter() }
+            .map(|opens| (*opens, message.clone()))
+            .collect(),
     }
 }
 
@@ -60,11 +84,25 @@ fn write(directory: &Path, offers: &[Offer<'_>], odd: &[Offer<'_>]) -> io::Resul
     };
     let away = ("ts1".to_owned(), Some(14 * 60_000));
     let here = ("ts2".to_owned(), None);
-    let page = |offers, session| {
+    let both = [Opens::Display, Opens::Terminal];
+    let running = Some(("running", Grade::Good));
+    let guests = Ok(vec![
+        guest("erp", running, "alpha", &both),
+        guest("mail", None, "beta", &both),
+        guest(
+            "telephony",
+            Some(("paused", Grade::Busy)),
+            "alpha",
+            &both[1..],
+        ),
+        guest(&"long-name-of-a-guest-".repeat(3), running, "alpha", &both),
+    ]);
+    let page = |offers, session, guests| {
         let list = list(&List {
             brand: BRAND,
             visitor: &visitor,
             offers,
+            guests,
             session,
             notice: None,
             authority: BRAND,
@@ -80,10 +118,25 @@ fn write(directory: &Path, offers: &[Offer<'_>], odd: &[Offer<'_>]) -> io::Resul
             html.replace("\"/style.css", "\"style.css"),
         )
     };
-    put("list.html", page(offers, Some(&away)))?;
-    put("connected.html", page(offers, Some(&here)))?;
-    put("empty.html", page(&[], None))?;
-    put("odd.html", page(odd, None))?;
+    put("list.html", page(offers, Some(&away), None))?;
+    put("connected.html", page(offers, Some(&here), None))?;
+    put("empty.html", page(&[], None, None))?;
+    put("odd.html", page(odd, None, None))?;
+    put("guests.html", page(offers, None, Some(&guests)))?;
+    put("only-guests.html", page(&[], None, Some(&guests)))?;
+    let silent = Err("The guests do not respond.".to_owned());
+    put("silent.html", page(&[], None, Some(&silent)))?;
+    let [display, _] = &KINDS;
+    for (name, script) in [("display.html", Some("/screen.js")), ("missing.html", None)] {
+        let page = screen(&Screen {
+            brand: BRAND,
+            visitor: &visitor,
+            kind: display,
+            guest: "mail",
+            script,
+        });
+        put(name, page.into_string())?;
+    }
     put(
         "sign-in.html",
         access::page::sign_in(BRAND, None, "/").into_string(),

@@ -99,6 +99,9 @@ pub struct Portal {
     pub desktop: Option<Desktop>,
     /// Programs of the hosts.
     pub apps: Vec<App>,
+    /// Who may open the displays and terminals of guests.
+    #[serde(default)]
+    pub consoles: Vec<Consoles>,
     /// The certificate with its issuers and its key that signs `.rdp` files, PEM.
     #[serde(with = "serde_bytes")]
     pub signs: Vec<u8>,
@@ -128,6 +131,15 @@ pub struct App {
     #[serde(with = "serde_bytes")]
     pub icon: Vec<u8>,
     /// For users of these groups; empty: for all.
+    pub groups: Vec<String>,
+}
+
+/// Displays and terminals of guests that some users may open.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Consoles {
+    /// These guests; empty: all.
+    pub guests: Vec<String>,
+    /// For users of one of these groups; there is at least one.
     pub groups: Vec<String>,
 }
 

@@ -14,6 +14,7 @@
 //! - `gateway` brings RDP through HTTPS, with a password or a [`cookie`]; [`web`] listens for it.
 //! - [`portal`] is what users see in a browser: what they may start, as signed `.rdp` files; [`signature`]
 //!   signs them, and [`icon`] draws.
+//! - [`guests`] is what portals ask of the part with the guests, whose displays they open.
 //! - [`message`] is what operators order, and [`role`] joins all of it.
 //!
 //! A token routes, and never authorises: who may have a session is up to the host, which authenticates
@@ -28,6 +29,7 @@ pub mod cookie;
 mod difference;
 pub mod directory;
 mod gateway;
+pub mod guests;
 pub mod history;
 pub mod icon;
 pub mod keyword;

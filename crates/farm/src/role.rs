@@ -2,6 +2,7 @@
 
 use crate::config::{Bind, Farm, Farms};
 use crate::directory::Origin;
+use crate::guests::{Asker, Guests, Source};
 use crate::keyword::NAME;
 use crate::link::Link;
 use crate::message::{Answer, Asked, Message, Sessions};
@@ -14,12 +15,16 @@ use access::proof::Verify;
 use access::session;
 use access::user::Users;
 use aws_lc_rs::rand;
+use part::channel::Received;
 use part::codec;
 use part::report::{Moment, Report};
 use part::state_file;
 use part::voice::write_error;
+use part::work::Question;
+use screen::library::Libraries;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wire::Trusted;
@@ -42,6 +47,8 @@ pub struct Program {
     pub confine: Confine,
     /// Verifies a password of a userlist.
     pub verify: Verify,
+    /// The part with the guests.
+    pub guests: Source,
 }
 
 /// The role.
@@ -56,6 +63,8 @@ pub struct Role {
     due: Instant,
     /// The link to the other nodes; None: there are none.
     link: Option<Link>,
+    /// What portals ask of the part with the guests.
+    asker: Asker,
 }
 
 /// One farm.
@@ -117,9 +126,13 @@ impl Role {
         }
         let mut users = opened.iter().map(|(_, farm, _)| &farm.users);
         let asks = users.find(|users| users.asks_system());
+        // Files can be read until then.
+        let libraries = Libraries::load();
         (program.confine)(asks.and_then(|users| users.system.group()))?;
         let link = { farms.shared }.then(Link::start).transpose();
+        let guests = Guests::new(libraries).map_err(|error| language::reason(&error))?;
         let mut role = Role {
+            asker: Asker::new(program.guests, Arc::new(guests)),
             verify: program.verify,
             farms: BTreeMap::new(),
             key: state.key,
@@ -134,7 +147,7 @@ impl Role {
             role.start(name, farm, doors, (kept, portal))?;
         }
         role.links();
-        role.turn();
+        role.keep();
         Ok(role)
     }
 
@@ -179,7 +192,9 @@ impl Role {
         site.restore(kept);
         let server = Server::start(Arc::clone(&site), doors.rdp);
         let server = server.map_err(|error| language::reason(&error))?;
-        let portal = Arc::new(Portal::new(Arc::clone(&site), portal, self.verify)?);
+        let guests = Arc::clone(self.asker.guests());
+        let portal = Portal::new(Arc::clone(&site), portal, (self.verify, guests))?;
+        let portal = Arc::new(portal);
         let web = web_server(&site, doors.web, &portal)?;
         let running = Running {
             site,
@@ -221,7 +236,7 @@ impl Role {
             }
         }
         self.links();
-        self.turn();
+        self.keep();
         Ok(())
     }
 
@@ -230,8 +245,30 @@ impl Role {
         self.due
     }
 
-    /// Keeps what has changed for the next role.
+    /// Readable when [`Role::turn`] has something to do before that.
+    pub fn wakes(&self) -> BorrowedFd<'_> {
+        self.asker.wakes()
+    }
+
+    /// Takes out what is asked of the part with the guests.
+    pub fn asks(&mut self) -> Vec<Question> {
+        self.asker.asks()
+    }
+
+    /// That part answers.
+    pub fn answered(&mut self, answer: &Received) {
+        self.asker.answered(answer);
+    }
+
+    /// Takes in what portals ask, and keeps what has changed for the next role when that is due.
     pub fn turn(&mut self) {
+        self.asker.turn();
+        if self.due <= Instant::now() {
+            self.keep();
+        }
+    }
+
+    fn keep(&mut self) {
         self.due = Instant::now() + KEEP;
         let changed = self.farms.values().map(|running| running.site.changed());
         // Each of them is asked.
@@ -264,7 +301,7 @@ impl Role {
 
     /// Ends all connections.
     pub fn stop(&mut self) {
-        self.turn();
+        self.keep();
         if let Some(link) = self.link.take() {
             link.leave();
         }
@@ -274,9 +311,13 @@ impl Role {
     /// The report.
     pub fn report(&self) -> Report {
         let trouble = self.link.as_ref().map(Link::trouble).unwrap_or_default();
-        let shown = |running: &Running| match trouble.is_empty() {
-            true => running.site.subject(),
-            false => running.site.subject().fact("other nodes", trouble.clone()),
+        let shown = |running: &Running| {
+            let mut subject = running.site.subject();
+            subject.events = running.portal.events();
+            match trouble.is_empty() {
+                true => subject,
+                false => subject.fact("other nodes", trouble.clone()),
+            }
         };
         Report {
             part: NAME.to_owned(),
@@ -294,7 +335,7 @@ impl Role {
                 let done = self.drain(host, *is_drained);
                 let good = done.is_ok();
                 let words = done.unwrap_or_else(|words| words);
-                self.turn();
+                self.keep();
                 codec::encode(&Answer { good, words })
             }
             Message::Disconnect { user, host } => {

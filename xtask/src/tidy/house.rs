@@ -99,6 +99,7 @@ const HOUSE: &[(&str, Knows)] = &[
             "nodes",
             "protocol",
             "part",
+            "screen",
             "tls",
             "wire",
         ]),

@@ -57,11 +57,11 @@ language::codes! {
          them. Two accounts of the `userlist` that differ only in this share one session. Who types one of the two names \
          letter by letter is checked by its password. Remove one of them.";
     NO_USER = "E0985", "line for a user or a group that is unknown",
-        "A line `users`, `app`, `desktop`, `second-factor` or `pam` names a user or a group that neither the `userlist` nor the \
+        "A line `users`, `app`, `desktop`, `guest-consoles`, `second-factor` or `pam` names a user or a group that neither the `userlist` nor the \
          lines `pam` have. The nearest name is shown.";
     INCOMPLETE = "E0986", "incomplete portal",
         "A portal needs a line `portal` with its address, a line `web`, where it listens for HTTPS, users who may sign in (`users` or `pam`), and something that they may \
-         start (`desktop` or `app`).";
+         start (`desktop`, `app` or `guest-consoles`).";
     NO_SECOND = "W0987", "users without the second factor that is required",
         "The line `second-factor required` demands a second factor of all users, but no line `second-factor user` gives these \
          one, so they cannot sign in. `evenkeel console second-factor NAME` makes one and prints the line to add.";

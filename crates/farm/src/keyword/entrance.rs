@@ -4,7 +4,7 @@ use super::check::read;
 use super::codes;
 use super::portal::{self, Users};
 use super::section::Farm;
-use crate::config::{App, Desktop, Portal};
+use crate::config::{App, Consoles, Desktop, Portal};
 use crate::{icon, signature};
 use access::keyword::{Known, Ldap, listed};
 use access::ldap::Directory;
@@ -15,8 +15,10 @@ use std::collections::BTreeMap;
 
 /// Bytes of an icon.
 const ICON_BYTES_MAX: usize = 64 << 10;
+/// The kind of guests, as the part that has them exports it.
+const GUEST: &str = "guest";
 /// Lines that are nothing without a portal.
-const OF_PORTAL: [&str; 3] = ["desktop", "app", "sign"];
+const OF_PORTAL: [&str; 4] = ["desktop", "app", "guest-consoles", "sign"];
 /// Lines that are nothing without a portal or a gateway.
 const OF_BOTH: [&str; 3] = ["users", "pam", "second-factor"];
 
@@ -45,8 +47,8 @@ pub(super) fn incomplete(farm: &Farm) -> Vec<Diagnostic> {
             "add `users NAME` with the name of a `userlist`, `users ldap ...`, or `pam user NAME`",
         ),
         (
-            &["app", "desktop"],
-            "add `desktop TITLE`, or a line `app` for each program",
+            &["app", "desktop", "guest-consoles"],
+            "add `desktop TITLE`, a line `app` for each program, or `guest-consoles groups NAME`",
         ),
     ];
     let missing = needs
@@ -76,7 +78,9 @@ pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange)
     let (mut users, mut groups) = match &lines.users {
         Some(Users { list, groups }) => match listed(list, exchange) {
             Some((users, known_groups)) => (of_groups(users, groups), {
-                unknown(groups, &known_groups, &known, context);
+                for group in groups {
+                    unknown(group, &known_groups, &known, context);
+                }
                 known_groups
             }),
             // That is told already, and everything else would follow from it.
@@ -95,16 +99,21 @@ pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange)
     if let Some(line) = &lines.users {
         one_user(&users, line.list.span, context);
     }
-    let desktop = lines.desktop.iter().map(|desktop| &desktop.groups);
-    let apps = lines.apps.iter().map(|app| &app.groups);
-    for line in desktop.chain(apps) {
-        unknown(line, &groups, &known, context);
+    for group in lines.groups() {
+        unknown(group, &groups, &known, context);
     }
     let system = lines.pam.system();
     List {
         users,
         system,
         directory: None,
+    }
+}
+
+/// Names the guests that have to be there.
+pub(super) fn refer(farm: &Farm, exchange: &mut Exchange) {
+    for guest in farm.portal.consoles.iter().flat_map(|line| &line.guests) {
+        exchange.refer(GUEST, &guest.value, guest.span);
     }
 }
 
@@ -137,9 +146,7 @@ fn directory(farm: &Farm, ldap: &Ldap, context: &mut Context) -> Option<Director
         let told = told.label("only clients that use Basic come in");
         context.tell(told.help("add a portal, whose .rdp files let users into the gateway"));
     }
-    let desktop = lines.desktop.iter().map(|desktop| &desktop.groups);
-    let apps = lines.apps.iter().map(|app| &app.groups);
-    let named: Vec<_> = desktop.chain(apps).flatten().collect();
+    let named: Vec<_> = lines.groups().collect();
     let mut directory = ldap.directory(&named, &codes::OF_DIRECTORY, context)?;
     directory.second_factors = lines.secrets.named();
     directory.second_factor_required = lines.required.is_some();
@@ -157,8 +164,9 @@ fn of_groups(mut users: Vec<User>, groups: &[Written<String>]) -> Vec<User> {
     users
 }
 
-fn unknown(groups: &[Written<String>], all: &[String], known: &Known, context: &mut Context) {
-    for group in groups.iter().filter(|one| !all.contains(&one.value)) {
+/// Reports a group that there is none of.
+fn unknown(group: &Written<String>, all: &[String], known: &Known, context: &mut Context) {
+    if !all.contains(&group.value) {
         let names = all.iter().map(String::as_str);
         context.tell(codes::OF_ACCESS.unknown(("group", group), names, known));
     }
@@ -200,6 +208,11 @@ pub(super) fn portal(farm: &Farm, first: Option<&[u8]>, context: &mut Context) -
         groups: values(&app.groups),
     });
     let apps = apps.collect();
+    let consoles = lines.consoles.iter().map(|line| Consoles {
+        guests: values(&line.guests),
+        groups: values(&line.groups),
+    });
+    let consoles = consoles.collect();
     let signs = match &lines.signs {
         Some(file) => signer_of(file, context),
         None => first.map(<[u8]>::to_vec),
@@ -214,6 +227,7 @@ pub(super) fn portal(farm: &Farm, first: Option<&[u8]>, context: &mut Context) -
                 groups: values(groups),
             }),
         apps,
+        consoles,
         signs: signs.unwrap_or_default(),
     })
 }

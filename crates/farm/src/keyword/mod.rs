@@ -123,6 +123,7 @@ fn build(farm: &section::Farm, context: &mut Context, exchange: &mut Exchange) -
     let web = binds(&farm.gateway.web, gateway::web_name(farm));
     let binds = binds(&farm.binds, check::name(farm));
     let users = entrance::users(farm, context, exchange);
+    entrance::refer(farm, exchange);
     let first = binds.first().map(|bind: &Bind| &bind.pem[..]);
     let portal = entrance::portal(farm, first.filter(|pem| !pem.is_empty()), context);
     let key = { farm.key.as_ref() }.and_then(|file| check::key(file, context));

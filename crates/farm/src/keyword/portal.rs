@@ -14,6 +14,9 @@ const APPS_MAX: usize = 256;
 const GROUPS_MAX: usize = 64;
 /// Letters of a title, of a path and of arguments.
 const TEXT_MAX: usize = 260;
+/// Lines `guest-consoles` of a section, and guests of one.
+const CONSOLES_MAX: usize = 64;
+const GUESTS_MAX: usize = 256;
 /// The name of the desktop in addresses.
 const DESKTOP: &str = "desktop";
 
@@ -23,6 +26,7 @@ pub(super) struct Portal {
     pub(super) authority: Option<Written<String>>,
     pub(super) desktop: Option<Desktop>,
     pub(super) apps: Vec<App>,
+    pub(super) consoles: Vec<Consoles>,
     pub(super) signs: Option<Written<PathBuf>>,
     pub(super) users: Option<Users>,
     pub(super) ldap: Option<Ldap>,
@@ -55,6 +59,23 @@ pub(super) struct App {
     pub(super) args: String,
     pub(super) icon: Option<Written<PathBuf>>,
     pub(super) groups: Vec<Written<String>>,
+}
+
+/// A line `guest-consoles`.
+#[derive(Debug)]
+pub(super) struct Consoles {
+    pub(super) guests: Vec<Written<String>>,
+    pub(super) groups: Vec<Written<String>>,
+}
+
+impl Portal {
+    /// The groups for which there is something.
+    pub(super) fn groups(&self) -> impl Iterator<Item = &Written<String>> {
+        let desktop = self.desktop.iter().map(|desktop| &desktop.groups);
+        let apps = self.apps.iter().map(|app| &app.groups);
+        let consoles = self.consoles.iter().map(|consoles| &consoles.groups);
+        desktop.chain(apps).chain(consoles).flatten()
+    }
 }
 
 fn portal(draft: &mut Draft, args: &mut Args<'_>) -> Built {
@@ -207,6 +228,40 @@ fn app(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
+fn guest_consoles(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let farm = many(draft, args, "guest-consoles")?;
+    let word = args.required("`guests` or `groups`")?;
+    let consoles = &farm.portal.consoles;
+    bounded(
+        args,
+        word,
+        consoles.len(),
+        CONSOLES_MAX,
+        "lines in a section",
+    )?;
+    let guests = match word.str() {
+        "groups" => Vec::new(),
+        "guests" => guests(args)?,
+        _ => return Err(args.unfit(word, "not `guests` or `groups`")),
+    };
+    let groups = groups(args)?;
+    farm.portal.consoles.push(Consoles { guests, groups });
+    Ok(())
+}
+
+/// Takes the names of guests, and the word `groups` behind them.
+fn guests(args: &mut Args<'_>) -> Result<Vec<Written<String>>, Diagnostic> {
+    let mut guests = vec![named(args.required("a guest")?)];
+    loop {
+        let word = args.required("`groups` and a group")?;
+        if word.is("groups") {
+            return Ok(guests);
+        }
+        bounded(args, word, guests.len(), GUESTS_MAX, "guests")?;
+        guests.push(named(word));
+    }
+}
+
 fn sign(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let farm = once(draft, args, "sign")?;
     farm.portal.signs = Some(path(args)?);
@@ -219,7 +274,7 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
         syntax: "portal <url>",
         doc: "The portal: users sign in with a browser, and start what they may by a signed `.rdp` file with a routing token. \
             The address, `https://NAME/` or `https://NAME:PORT/`, is the one that browsers have. It also is the feed of Windows' \"RemoteApp and Desktop Connections\", \
-            at `/rdweb/feed/webfeed.aspx`. It needs a line `web`, a line `users` or `pam`, and a line `app` or `desktop`.",
+            at `/rdweb/feed/webfeed.aspx`. It needs a line `web`, a line `users` or `pam`, and a line `app`, `desktop` or `guest-consoles`.",
         example: "portal https://desktop.example.org/",
         build: portal,
     },
@@ -275,6 +330,15 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
             these groups of the `userlist`.",
         example: "app word \"Word\" path \"||WINWORD\" groups staff",
         build: app,
+    },
+    Keyword {
+        places: &["farm"],
+        syntax: "guest-consoles [guests <guest>...] groups <name>...",
+        doc: "Users of these groups open the displays and the serial terminals of guests in the portal, in the browser, on \
+            whichever node a guest runs; with `guests` only those of these. Who has a display has the keyboard and the mouse of \
+            the guest, and so what its console permits. They can neither start, stop nor move it. Without a line nobody can.",
+        example: "guest-consoles groups staff",
+        build: guest_consoles,
     },
     Keyword {
         places: &["farm"],

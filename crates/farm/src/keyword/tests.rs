@@ -256,6 +256,8 @@ fn a_portal_has_what_its_lines_say() {
         "second-factor user anna secret GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
         "desktop \"Full desktop\"",
         "app word \"Word\" path \"||WINWORD\" args \"/n /q\" icon /icon.png groups staff",
+        "guest-consoles groups staff",
+        "guest-consoles guests mail erp groups staff",
         "sign crt /etc/evenkeel/desktop.pem",
     ];
     let office = farm(&lines);
@@ -281,6 +283,11 @@ fn a_portal_has_what_its_lines_say() {
         (word.icon.is_empty(), &*word.groups),
         (false, &["staff".to_owned()][..])
     );
+    let consoles = |guests: &[&str]| config::Consoles {
+        guests: guests.iter().map(|one| (*one).to_owned()).collect(),
+        groups: vec!["staff".to_owned()],
+    };
+    assert_eq!(portal.consoles, [consoles(&[]), consoles(&["mail", "erp"])]);
     assert_ne!(portal.signs, office.binds[0].pem);
     let plain = farm(PORTAL);
     assert_eq!(plain.portal.unwrap().signs, plain.binds[0].pem);
@@ -310,6 +317,12 @@ fn each_mistake_of_a_portal_is_told_at_its_line() {
         &["app word \"Word\" path a icon /farm.key"],
         &["app word \"Word\" path a icon /missing.png"],
         &["app word \"Word\" path a groups"],
+        &["guest-consoles"],
+        &["guest-consoles staff"],
+        &["guest-consoles groups"],
+        &["guest-consoles groups staf"],
+        &["guest-consoles guests mail"],
+        &["guest-consoles guests mail groups"],
         &["sign crt /farm.key"],
         &["sign key /desktop.pem"],
         &["second-factor user anna secret AAAA"],

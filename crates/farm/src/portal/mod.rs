@@ -3,6 +3,7 @@
 //! checks of `access`.
 
 mod feed;
+mod guests;
 pub mod offer;
 pub mod page;
 mod rdp;
@@ -14,6 +15,7 @@ mod tests;
 pub use reply::Reply;
 
 use crate::config::{self, Farm, PORT};
+use crate::guests::Guests;
 use crate::icon;
 use crate::signature::Signer;
 use crate::site::Site;
@@ -26,15 +28,18 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use configuration::Account;
 use feed::Version;
+use guests::Wanted;
 use hyper::body::Body;
 use hyper::header::{ACCEPT, AUTHORIZATION, COOKIE};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use offer::Offer;
 use part::lock;
+use part::report::Event;
+use std::collections::VecDeque;
 use std::error::Error;
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// The cookie of a session. Its prefix binds it to this host, to its root and to TLS.
 const SESSION: &str = "__Host-evenkeel-desktop";
@@ -57,6 +62,9 @@ pub struct Portal {
     site: Arc<Site>,
     desk: Arc<Desk>,
     facts: RwLock<Option<Arc<Facts>>>,
+    guests: Arc<Guests>,
+    /// What users did with displays and terminals of guests.
+    events: Mutex<VecDeque<Event>>,
 }
 
 /// What the files say.
@@ -110,12 +118,18 @@ impl Portal {
     ///
     /// # Errors
     /// Why it cannot serve, in words.
-    pub fn new(site: Arc<Site>, kept: Option<Kept>, verify: Verify) -> Result<Portal, String> {
+    pub fn new(
+        site: Arc<Site>,
+        kept: Option<Kept>,
+        (verify, guests): (Verify, Arc<Guests>),
+    ) -> Result<Portal, String> {
         let sessions = Sessions::new(kept)?;
         let portal = Portal {
             site,
             desk: Arc::new(Desk::new(NAME, sessions, verify)),
             facts: RwLock::default(),
+            guests,
+            events: Mutex::default(),
         };
         portal.change()?;
         Ok(portal)
@@ -152,7 +166,7 @@ impl Portal {
     }
 
     /// Answers a request of a client at an address.
-    pub async fn respond<B>(&self, from: IpAddr, request: Request<B>) -> Reply
+    pub async fn respond<B>(self: &Arc<Self>, from: IpAddr, request: Request<B>) -> Reply
     where
         B: Body,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -165,7 +179,13 @@ impl Portal {
         reply::secured(reply)
     }
 
-    async fn answer<B>(&self, facts: &Facts, from: IpAddr, head: &Parts, body: B) -> Reply
+    async fn answer<B>(
+        self: &Arc<Self>,
+        facts: &Facts,
+        from: IpAddr,
+        head: &Parts,
+        body: B,
+    ) -> Reply
     where
         B: Body,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -183,11 +203,15 @@ impl Portal {
             _ if !is_read => facts.failure(StatusCode::METHOD_NOT_ALLOWED, ""),
             "/style.css" => reply::file(&head.headers, "text/css; charset=utf-8", page::STYLE),
             "/" => match self.visitor(facts, &head.headers) {
-                Some((visitor, _)) => self.list(facts, &visitor),
+                Some((visitor, _)) => self.list(facts, &visitor).await,
                 None => reply::to("/sign-in"),
             },
             "/sign-in" => self.form(facts, head),
-            _ => self.named(facts, from, head, path).await,
+            _ => match (Wanted::of(path), self.library(facts, head)) {
+                (Some(wanted), _) => self.opens(facts, from, head, wanted).await,
+                (None, Some(file)) => file,
+                (None, None) => self.named(facts, from, head, path).await,
+            },
         }
     }
 
@@ -203,20 +227,26 @@ impl Portal {
         name: &str,
     ) -> Option<(Visitor, &'h str)> {
         let mut tokens = cookies(headers).filter_map(|value| value_in(value, name));
-        let sessions = lock(&self.desk.sessions);
-        tokens.find_map(|token| Some((sessions.visitor(&facts.users, token, now_s())?, token)))
+        tokens.find_map(|token| Some((self.of_token(facts, token)?, token)))
     }
 
-    fn list(&self, facts: &Facts, visitor: &Visitor) -> Reply {
+    /// Who has signed in with this token.
+    fn of_token(&self, facts: &Facts, token: &str) -> Option<Visitor> {
+        lock(&self.desk.sessions).visitor(&facts.users, token, now_s())
+    }
+
+    async fn list(&self, facts: &Facts, visitor: &Visitor) -> Reply {
         let user = User::named(&visitor.name);
         let session = { user.as_ref() }.and_then(|user| self.site.session_of(user.id));
         let notice = user.and_then(|user| self.site.notice_for(user.id));
         let account = visitor.account.as_ref();
         let offers = account.map(|account| facts.offers(account));
+        let guests = self.guests_of(facts, account).await;
         let list = page::List {
             brand: &facts.brand,
             visitor,
             offers: &offers.unwrap_or_default(),
+            guests: guests.as_ref(),
             session: session.as_ref(),
             notice: notice.as_deref(),
             authority: &facts.portal.authority,

@@ -1,14 +1,19 @@
 //! The pages of the portal. Values in, markup out; maud escapes all texts.
 
 use super::offer::Offer;
+use crate::guests::Guest;
 use access::page::{clean, head, hidden, mark};
 use access::session::Visitor;
 use maud::{DOCTYPE, Markup, html};
+use part::report::{Grade, State};
+use screen::kind::{KINDS, Kind};
+use screen::page as screens;
 
 /// The style sheet.
 pub const STYLE: &str = concat!(
     include_str!("../../../access/src/page/base.css"),
-    include_str!("style.css")
+    include_str!("style.css"),
+    include_str!("../../../screen/src/screen.css")
 );
 
 /// What the list shows.
@@ -20,6 +25,8 @@ pub struct List<'l> {
     pub visitor: &'l Visitor,
     /// What they may start.
     pub offers: &'l [Offer<'l>],
+    /// The guests that they may open, or why those are not known; None: that is not theirs.
+    pub guests: Option<&'l Result<Vec<Guest>, String>>,
     /// Their session: the host, and for how long it has been without a connection, milliseconds.
     pub session: Option<&'l (String, Option<u64>)>,
     /// What users of their host have to know.
@@ -28,33 +35,125 @@ pub struct List<'l> {
     pub authority: &'l str,
 }
 
-/// What a user may start.
-pub fn list(list: &List<'_>) -> Markup {
+/// What the page of a display or a terminal shows.
+#[derive(Clone, Copy)]
+pub struct Screen<'s> {
+    /// What the pages are of.
+    pub brand: &'s str,
+    /// Who has signed in.
+    pub visitor: &'s Visitor,
+    /// A display or a terminal.
+    pub kind: &'s Kind,
+    /// The guest.
+    pub guest: &'s str,
+    /// The path of the script; None: the library that draws it is missing.
+    pub script: Option<&'s str>,
+}
+
+/// A page with its top.
+fn frame(
+    (brand, visitor): (&str, &Visitor),
+    (title, script): (&str, Option<&str>),
+    content: &Markup,
+) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
-            (head("Remote desktops", list.brand, None))
+            (head(title, brand, script))
             body.portal {
                 header.top {
-                    a.brand href="/" { (mark()) (list.brand) }
+                    a.brand href="/" { (mark()) (brand) }
                     div.who {
-                        span.viewer { (clean(&list.visitor.name)) }
+                        span.viewer { (clean(&visitor.name)) }
                         form method="post" action="/sign-out" {
-                            (hidden("csrf", &list.visitor.csrf))
+                            (hidden("csrf", &visitor.csrf))
                             button.quiet type="submit" { "Sign out" }
                         }
                     }
                 }
-                main {
-                    h1 { "Remote desktops" }
-                    @if let Some((host, left_ms)) = list.session { (session(host, *left_ms)) }
-                    @if let Some(text) = list.notice {
-                        p.session role="status" { span.s.busy { "Notice" } span { (clean(text)) } }
-                    }
-                    (tiles(list.offers))
-                    (help(list.authority))
-                }
+                main { (content) }
             }
+        }
+    }
+}
+
+/// What a user may start, and the guests that they may open.
+pub fn list(list: &List<'_>) -> Markup {
+    let starts = !list.offers.is_empty();
+    let content = html! {
+        h1 { "Remote desktops" }
+        @if let Some((host, left_ms)) = list.session { (session(host, *left_ms)) }
+        @if let Some(text) = list.notice {
+            p.session role="status" { span.s.busy { "Notice" } span { (clean(text)) } }
+        }
+        @if starts || list.guests.is_none() { (tiles(list.offers)) }
+        @if let Some(known) = list.guests { (guests(known)) }
+        @if starts || list.guests.is_none() { (help(list.authority)) }
+    };
+    frame(
+        (list.brand, list.visitor),
+        ("Remote desktops", None),
+        &content,
+    )
+}
+
+/// The page of a display or a terminal.
+pub fn screen(page: &Screen<'_>) -> Markup {
+    let title = format!("{} of {}", page.kind.title, page.guest);
+    let path = format!("/{}/{}", page.kind.path, page.guest);
+    let content = html! {
+        h1.title { span { a.up href="/" { "Remote desktops" } span.sep { " / " } (title) } }
+        @match page.script {
+            Some(_) => { (screens::content(page.kind, &title, &path, &html! {})) }
+            None => { (screens::missing(page.kind, "farm", &html! {})) }
+        }
+    };
+    frame((page.brand, page.visitor), (&title, page.script), &content)
+}
+
+/// The guests that can be opened now.
+fn guests(known: &Result<Vec<Guest>, String>) -> Markup {
+    html! {
+        section.guests {
+            h2 { "Virtual machines" }
+            @match known {
+                Err(words) => { p.empty role="status" { (clean(words)) } }
+                Ok(all) if all.is_empty() => { p.empty { "None of yours runs now." } }
+                Ok(all) => { ul.tiles { @for one in all { li.tile { (guest(one)) } } } }
+            }
+        }
+    }
+}
+
+fn guest(guest: &Guest) -> Markup {
+    let kinds = KINDS.iter().filter(|kind| guest.opens(kind.opens));
+    html! {
+        span.what {
+            span.name { (clean(&guest.name)) }
+            (state(guest.state.as_ref(), &guest.on))
+        }
+        span.opens {
+            @for kind in kinds {
+                a.button href={ "/" (kind.path) "/" (guest.name) }
+                    aria-label={ (kind.title) " of " (clean(&guest.name)) } { (kind.title) }
+            }
+        }
+    }
+}
+
+/// How a guest is, and where.
+fn state(state: Option<&State>, on: &str) -> Markup {
+    let class = |state: &State| match state.grade {
+        Grade::Unknown => "unknown",
+        Grade::Good => "good",
+        Grade::Standby => "standby",
+        Grade::Busy => "busy",
+        Grade::Bad => "bad",
+    };
+    html! {
+        span.kind {
+            @if let Some(state) = state { span.s.(class(state)) { (clean(&state.word)) } " " }
+            @if !on.is_empty() { "on " (clean(on)) }
         }
     }
 }

@@ -69,7 +69,7 @@ impl Form {
 }
 
 /// Whether a form came from a page of this portal.
-fn is_own(head: &Parts) -> bool {
+pub(super) fn is_own(head: &Parts) -> bool {
     let text = |name: HeaderName| head.headers.get(name)?.to_str().ok();
     // HTTP/2 has it in `:authority`.
     let host = { head.uri.authority() }

@@ -1,5 +1,7 @@
 //! What comes of requests.
 
+mod guests;
+
 use super::*;
 use crate::config::{App, Balance, Bind, Check, Desktop, Tokens};
 use access::ldap::{Directory, Grouping, Security, Server};
@@ -14,6 +16,7 @@ use hyper::header::{
     WWW_AUTHENTICATE,
 };
 use lab::pki::{Authority, Leaf};
+use screen::library::Libraries;
 
 const HOME: &str = "192.0.2.1";
 const SECRET: [u8; 20] = [7; 20];
@@ -85,6 +88,7 @@ fn farm() -> Farm {
                 app("word", "Word <script>alert(1)</script>", &["staff"]),
                 app("calc", "Calculator", &[]),
             ],
+            consoles: Vec::new(),
             signs: pem.into_bytes(),
         }),
     }
@@ -92,7 +96,7 @@ fn farm() -> Farm {
 
 /// A portal, and requests to it.
 struct Bed {
-    portal: Portal,
+    portal: Arc<Portal>,
 }
 
 #[derive(Debug)]
@@ -130,12 +134,26 @@ impl Got {
     }
 }
 
+/// What comes of a request.
+async fn got(portal: &Arc<Portal>, request: Request<Full<Bytes>>) -> Got {
+    let reply: Response<_> = portal.respond(HOME.parse().unwrap(), request).await;
+    let (head, body) = reply.into_parts();
+    Got {
+        status: head.status.as_u16(),
+        headers: head.headers,
+        body: body.collect().await.unwrap().to_bytes().to_vec(),
+    }
+}
+
 impl Bed {
     fn new() -> Bed {
         let farm = farm();
         let site = Arc::new(Site::new("office", farm.clone(), &[7; 32], None));
-        let portal = Portal::new(site, None, verify).unwrap();
-        Bed { portal }
+        let guests = Guests::new(Libraries::default()).unwrap();
+        let portal = Portal::new(site, None, (verify, Arc::new(guests))).unwrap();
+        Bed {
+            portal: Arc::new(portal),
+        }
     }
 
     /// Goes over to other lines.
@@ -148,15 +166,7 @@ impl Bed {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
-        runtime.unwrap().block_on(async {
-            let reply: Response<_> = self.portal.respond(HOME.parse().unwrap(), request).await;
-            let (head, body) = reply.into_parts();
-            Got {
-                status: head.status.as_u16(),
-                headers: head.headers,
-                body: body.collect().await.unwrap().to_bytes().to_vec(),
-            }
-        })
+        runtime.unwrap().block_on(got(&self.portal, request))
     }
 
     fn get(&self, path: &str, headers: &[(&str, &str)]) -> Got {

@@ -108,6 +108,11 @@ impl Site {
         inner.note(user, from, "portal", "a .rdp file", title);
         String::from_utf8_lossy(&token).trim_end().to_owned()
     }
+
+    /// Notes what a user did at the portal.
+    pub fn at_portal(&self, user: &User, from: IpAddr, got: &str, why: &str) {
+        lock(&self.inner).note(user, from, "portal", got, why);
+    }
 }
 
 impl Inner {

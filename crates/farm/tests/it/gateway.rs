@@ -704,6 +704,7 @@ fn what_is_not_for_the_gateway_is_for_the_portal() {
             groups: Vec::new(),
         }),
         apps: Vec::new(),
+        consoles: Vec::new(),
         signs: farm.binds[0].pem.clone(),
     });
     let _role = role(&farm, None);

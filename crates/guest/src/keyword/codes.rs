@@ -69,6 +69,8 @@ language::codes! {
         "The volumes of a template (`template yes`) are those from which other guests are made, so nobody may write them: each \
          needs `read-only yes`. A guest that is no template cannot write to such a volume: remove `read-only yes`, or attach \
          the disk with `ro`.";
+    NO_GUEST = "E0864", "no guest of this name",
+        "A line such as `guest-consoles` of a `farm` section names a guest that no section has. The nearest name is shown.";
     NO_CLUSTER = "W0860", "guests of several nodes outside of a cluster",
         "A guest that may run on several nodes runs on the one that has its lease in the cluster. These files were loaded \
          from the command line (`evenkeel check`, `evenkeel run -f`), so no cluster is known, and guests would wait. Apply \

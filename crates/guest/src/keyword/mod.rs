@@ -19,7 +19,9 @@ mod words;
 use crate::config::{self, Boot, Guests, Nic, Order, mac_of};
 use crate::difference::difference;
 use configuration::outside::Unreadable;
-use configuration::{Context, Exchange, Given, Lines, Part, Run, SectionTable, Sections, Tabled};
+use configuration::{
+    Context, Exchange, Export, Given, Kind, Lines, Part, Run, SectionTable, Sections, Tabled,
+};
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
 use language::{Code, Diagnostic, Written};
@@ -36,6 +38,13 @@ pub const NAME: &str = "guest";
 const STOP_MS: u64 = 5_000;
 /// Bytes of user data.
 const USER_DATA_BYTES_MAX: u64 = 1 << 20;
+
+/// A guest, as sections of other parts may name one.
+const GUEST: Kind = Kind {
+    name: "guest",
+    unknown: &codes::NO_GUEST,
+    label: "no section of this name",
+};
 
 /// Guests, as a part of a configuration.
 pub static PART: Part = Part {
@@ -56,7 +65,7 @@ pub static PART: Part = Part {
         std::iter::once(SECTION).chain(tables).collect()
     },
     codes: || codes::CODES.to_vec(),
-    exports: &[],
+    exports: &[GUEST],
     begin: |_| Box::new(Lines::new(Draft::default())),
     run: Some(Run {
         given: |built, _| {
@@ -123,6 +132,7 @@ impl Tabled for Draft {
             templates: BTreeMap::new(),
         };
         for guest in &self.guests {
+            exchange.export(Export::name(GUEST.name, &guest.name.value));
             shared::refer(exchange, guest);
             let check = check::build(context, guest);
             let user_data = user_data(context, guest);

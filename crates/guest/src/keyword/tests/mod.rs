@@ -11,7 +11,7 @@ use configuration::{
     Words,
 };
 use language::source::Text;
-use language::{Environment, Facts, Line, render};
+use language::{Environment, Facts, Line, Span, render};
 use part::power::control::Control;
 
 language::codes! {
@@ -37,9 +37,12 @@ static OTHERS: Part = Part {
     run: None,
 };
 
-/// The heads of these sections, and the lines `on` of volumes.
+/// The heads of these sections, and the lines `on` of volumes; and the guests that they name.
 #[derive(Debug, Default)]
-struct Heads(Vec<(&'static str, String, Vec<String>)>);
+struct Heads(
+    Vec<(&'static str, String, Vec<String>)>,
+    Vec<(String, Span)>,
+);
 
 impl PartDraft for Heads {
     fn section(&mut self, _: &mut Context, head: &Line) {
@@ -49,6 +52,10 @@ impl PartDraft for Heads {
             "volume"
         };
         let name = head.words[1].text().into_owned();
+        // The stand-in has no line for it: a name says it.
+        if let Some(guest) = name.strip_prefix("of-") {
+            self.1.push((guest.to_owned(), head.words[1].span));
+        }
         self.0.push((kind, name, Vec::new()));
     }
 
@@ -72,6 +79,9 @@ impl PartDraft for Heads {
     }
 
     fn finish(self: Box<Self>, _: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
+        for (guest, span) in &self.1 {
+            exchange.refer("guest", guest, *span);
+        }
         for (_, name, mut nodes) in self.0.into_iter().filter(|(kind, ..)| *kind == "volume") {
             let is_external = nodes.iter().any(|node| node == "external");
             nodes.retain(|node| node != "external");

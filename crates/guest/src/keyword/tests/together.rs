@@ -52,6 +52,17 @@ fn a_disk_is_a_volume_with_a_copy_on_each_node() {
 }
 
 #[test]
+fn other_parts_may_name_a_guest_that_there_is() {
+    let naming = |guest: &str| format!("{SITE}{MAIL}volume of-{guest}\n    on alpha beta\n");
+    assert_eq!(on_alpha(&naming("mail")).1, "");
+    let (_, told) = on_alpha(&naming("mali"));
+    assert!(
+        told.contains("error[E0864]: there is no guest 'mali' (did you mean 'mail'?)"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_template_is_no_guest_and_nobody_writes_its_volumes() {
     let frozen = "volume frozen\n    on alpha beta\n";
     let with = |disk: &str, line: &str| {

@@ -1,0 +1,339 @@
+//! Displays and terminals of guests: who may open them, their pages, and the connection of the browser to
+//! the part that has them.
+
+use super::{Facts, Portal, Reply, page, reply, sign_in};
+use crate::body::Body;
+use crate::config::Consoles;
+use crate::guests::Guest;
+use crate::user::User;
+use access::page::clean;
+use access::session::Visitor;
+use configuration::Account;
+use hyper::StatusCode;
+use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ORIGIN, SEC_WEBSOCKET_VERSION};
+use hyper::http::request::Parts;
+use part::lock;
+use part::report::{Event, Moment};
+use part::voice::write_error;
+use screen::kind::{KINDS, Kind};
+use screen::open::Seat;
+use screen::page::{SCRIPT, SCRIPT_PATH};
+use screen::socket::{self, Asked, BROKEN, Guard, carry, close};
+use screen::standing::{ENDED, Standing};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixStream;
+
+/// Openings and closings that a report shows.
+const EVENTS_MAX: usize = 20;
+/// How often it is looked why a connection has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(600);
+/// What a page with a script may: this portal's script, and its WebSocket.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
+    form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// A path of a display or a terminal.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'p> {
+    kind: &'static Kind,
+    guest: &'p str,
+    is_socket: bool,
+}
+
+impl<'p> Wanted<'p> {
+    /// What a path names.
+    pub(super) fn of(path: &'p str) -> Option<Wanted<'p>> {
+        let (first, rest) = path.strip_prefix('/')?.split_once('/')?;
+        let kind = KINDS.iter().find(|kind| kind.path == first)?;
+        let (guest, is_socket) = match rest.strip_suffix("/socket") {
+            Some(guest) => (guest, true),
+            None => (rest, false),
+        };
+        let is_name = !guest.is_empty() && !guest.contains('/');
+        is_name.then_some(Wanted {
+            kind,
+            guest,
+            is_socket,
+        })
+    }
+
+    fn what(self) -> String {
+        format!("{} of {}", self.kind.noun, self.guest)
+    }
+}
+
+/// Whether a user may open what there is of a guest.
+fn may(lines: &[Consoles], account: &Account, guest: &str) -> bool {
+    let is_for = |line: &Consoles| {
+        let is_of = line.guests.is_empty() || line.guests.iter().any(|name| name == guest);
+        is_of && line.groups.iter().any(|one| account.groups.contains(one))
+    };
+    lines.iter().any(is_for)
+}
+
+impl Portal {
+    /// The guests that a user may open. None: that is nobody's to see.
+    pub(super) async fn guests_of(
+        &self,
+        facts: &Facts,
+        account: Option<&Account>,
+    ) -> Option<Result<Vec<Guest>, String>> {
+        let lines = &facts.portal.consoles;
+        let account = account?;
+        let is_for = |line: &Consoles| line.groups.iter().any(|one| account.groups.contains(one));
+        if !lines.iter().any(is_for) {
+            return None;
+        }
+        let mine = |guest: &&Guest| may(lines, account, &guest.name);
+        let known = self.guests.all().await;
+        Some(known.map(|all| all.iter().filter(mine).cloned().collect()))
+    }
+
+    /// A display or a terminal. What is not for a user is not there.
+    pub(super) async fn opens(
+        self: &Arc<Portal>,
+        facts: &Facts,
+        from: IpAddr,
+        head: &Parts,
+        wanted: Wanted<'_>,
+    ) -> Reply {
+        let said = |status, words: &str| match wanted.is_socket {
+            true => reply::text(status, words),
+            false => facts.failure(status, words),
+        };
+        let Some((visitor, token)) = self.visitor(facts, &head.headers) else {
+            return match wanted.is_socket {
+                true => reply::text(StatusCode::UNAUTHORIZED, "Sign in first."),
+                false => reply::to("/sign-in"),
+            };
+        };
+        let account = visitor.account.as_ref();
+        if !account.is_some_and(|account| may(&facts.portal.consoles, account, wanted.guest)) {
+            return said(StatusCode::NOT_FOUND, "");
+        }
+        match wanted.is_socket {
+            true => self.socket((&visitor, token, from), head, wanted).await,
+            false => self.screen(facts, &visitor, wanted),
+        }
+    }
+
+    /// The page.
+    fn screen(&self, facts: &Facts, visitor: &Visitor, wanted: Wanted<'_>) -> Reply {
+        let has_library = self.guests.libraries.has(&wanted.kind.library);
+        let page = page::Screen {
+            brand: &facts.brand,
+            visitor,
+            kind: wanted.kind,
+            guest: wanted.guest,
+            script: has_library.then_some(SCRIPT_PATH),
+        };
+        let mut reply = reply::html(StatusCode::OK, page::screen(&page));
+        reply::set(&mut reply, CONTENT_SECURITY_POLICY, POLICY);
+        reply
+    }
+
+    /// The bytes of the part in messages; without WebSocket, why there are none.
+    async fn socket(
+        self: &Arc<Portal>,
+        (visitor, token, from): (&Visitor, &str, IpAddr),
+        head: &Parts,
+        wanted: Wanted<'_>,
+    ) -> Reply {
+        let asked = Asked::of(head);
+        // A page of another site could open it with the cookie of this one.
+        let is_own = head.headers.contains_key(ORIGIN) && sign_in::is_own(head);
+        if matches!(asked, Asked::Socket(_)) && !is_own {
+            let words = "This is opened by its own page only.";
+            return reply::text(StatusCode::FORBIDDEN, words);
+        }
+        if matches!(asked, Asked::OtherVersion) {
+            let words = "This takes version 13 of WebSocket (RFC 6455).";
+            let mut reply = reply::text(StatusCode::UPGRADE_REQUIRED, words);
+            reply::set(&mut reply, SEC_WEBSOCKET_VERSION, socket::VERSION);
+            return reply;
+        }
+        let guest = match self.guest(wanted).await {
+            Ok(guest) => guest,
+            Err(words) => return reply::text(StatusCode::CONFLICT, &words),
+        };
+        let Asked::Socket(handshake) = asked else {
+            let screens = &self.guests.screens;
+            return match screens.why_not(wanted.kind, wanted.guest, &visitor.name) {
+                Some(words) => reply::text(StatusCode::CONFLICT, &words),
+                None => reply::text(StatusCode::OK, BROKEN),
+            };
+        };
+        let taken = { &self.guests.screens }.take(wanted.kind, wanted.guest, &visitor.name);
+        let opened = match taken {
+            Ok(seat) => {
+                let by = (visitor.name.as_str(), token, from);
+                self.open(by, wanted, &guest, seat).await
+            }
+            Err(words) => Err(words),
+        };
+        handshake.accept(Body::empty(), async move |browser| match opened {
+            Ok((part, open)) => carry(browser, part, open).await,
+            Err(words) => close(browser, &words).await,
+        })
+    }
+
+    /// The guest that is wanted, if this can be opened of it now.
+    async fn guest(&self, wanted: Wanted<'_>) -> Result<Guest, String> {
+        let all = self.guests.all().await?;
+        let found = all.iter().find(|guest| guest.name == wanted.guest);
+        let found = found.filter(|guest| guest.opens(wanted.kind.opens));
+        found.cloned().ok_or_else(|| {
+            let what = wanted.what();
+            format!("There is no {what} now: it does not run, or has none.")
+        })
+    }
+
+    /// Has the part connected for a user.
+    async fn open(
+        self: &Arc<Portal>,
+        (name, token, from): (&str, &str, IpAddr),
+        wanted: Wanted<'_>,
+        guest: &Guest,
+        seat: Seat,
+    ) -> Result<(UnixStream, Open), String> {
+        let part = self.guests.open(guest, wanted.kind.opens).await;
+        let part = part.inspect_err(|words| {
+            self.note((name, from), (wanted, "refused"), words);
+        })?;
+        self.note((name, from), (wanted, "opened"), "");
+        let open = Open {
+            portal: Arc::clone(self),
+            token: token.to_owned(),
+            by: (name.to_owned(), from),
+            kind: wanted.kind,
+            standing: standing(guest, wanted.kind),
+            guest: wanted.guest.to_owned(),
+            _seat: seat,
+        };
+        Ok((part, open))
+    }
+
+    /// Notes what a user did with a display or a terminal: in the report, in what `farm why` shows, and
+    /// in the log.
+    fn note(&self, (name, from): (&str, IpAddr), (wanted, done): (Wanted<'_>, &str), why: &str) {
+        let what = format!("{} {done}", wanted.what());
+        if let Some(user) = User::named(name) {
+            self.site.at_portal(&user, from, &what, why);
+        }
+        let colon = if why.is_empty() { "" } else { ": " };
+        let by = format!("by {} from {from}{colon}{why}", clean(name));
+        let farm = self.site.name();
+        write_error(&format!("evenkeel: farm {farm}: {what}, {by}\n"));
+        let mut events = lock(&self.events);
+        if events.len() >= EVENTS_MAX {
+            events.pop_front();
+        }
+        events.push_back(Event {
+            at: Moment::now(),
+            from: String::new(),
+            to: what,
+            why: by,
+        });
+    }
+
+    /// What users did last with displays and terminals.
+    pub fn events(&self) -> Vec<Event> {
+        lock(&self.events).iter().cloned().collect()
+    }
+
+    /// A file of a library, or the script of the pages.
+    pub(super) fn library(&self, facts: &Facts, head: &Parts) -> Option<Reply> {
+        let path = head.uri.path();
+        if path == SCRIPT_PATH {
+            let kind = "text/javascript; charset=utf-8";
+            return Some(reply::file(&head.headers, kind, SCRIPT));
+        }
+        let (folder, _) = path.strip_prefix('/')?.split_once('/')?;
+        { KINDS.iter() }.find(|kind| kind.library.folder() == folder)?;
+        let signed_in = self.visitor(facts, &head.headers).is_some();
+        let file = self.guests.libraries.file(path.strip_prefix('/')?);
+        let (kind, bytes) = match (signed_in, file) {
+            (true, Some(file)) => file,
+            (true, None) => return Some(facts.failure(StatusCode::NOT_FOUND, "")),
+            (false, _) => return Some(facts.failure(StatusCode::UNAUTHORIZED, "")),
+        };
+        let mut reply = reply::bytes(kind, bytes.to_vec());
+        reply::set(&mut reply, CACHE_CONTROL, "private, max-age=300");
+        Some(reply)
+    }
+}
+
+/// How something of a guest stands.
+fn standing(guest: &Guest, kind: &Kind) -> Standing {
+    Standing {
+        on: guest.on.clone(),
+        is_offered: guest.opens(kind.opens),
+        ..Standing::default()
+    }
+}
+
+/// What is open: its place, and the session by which it was opened.
+struct Open {
+    portal: Arc<Portal>,
+    token: String,
+    /// Who opened it, and from where.
+    by: (String, IpAddr),
+    kind: &'static Kind,
+    guest: String,
+    standing: Standing,
+    _seat: Seat,
+}
+
+impl Open {
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            kind: self.kind,
+            guest: &self.guest,
+            is_socket: true,
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let (name, from) = &self.by;
+        self.portal
+            .note((name, *from), (self.wanted(), "closed"), "");
+    }
+}
+
+impl Guard for Open {
+    fn why_not(&self) -> Option<&'static str> {
+        let facts = self.portal.facts();
+        let visitor = { facts.as_ref() }.and_then(|facts| {
+            let visitor = self.portal.of_token(facts, &self.token)?;
+            Some((facts, visitor.account?))
+        });
+        match visitor {
+            None => Some("Signed out."),
+            Some((facts, account)) => {
+                let may = may(&facts.portal.consoles, &account, &self.guest);
+                (!may).then_some("You may not use this any more.")
+            }
+        }
+    }
+
+    async fn why_ended(self) -> String {
+        let (portal, kind) = (Arc::clone(&self.portal), self.kind);
+        let (guest, standing) = (self.guest.clone(), self.standing.clone());
+        // Another user need not wait for the reason.
+        drop(self);
+        loop {
+            let Ok(all) = portal.guests.all().await else {
+                return ENDED.to_owned();
+            };
+            let now = all.iter().find(|one| one.name == guest);
+            let now = now.map(|one| self::standing(one, kind));
+            if let Some(why) = standing.why_ended(&now.unwrap_or_default()) {
+                return why;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
