@@ -21,7 +21,7 @@ use part::report::{Moment, Report};
 use part::state_file;
 use part::voice::write_error;
 use part::work::Question;
-use screen::library::Libraries;
+use screen::kind;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
@@ -127,7 +127,7 @@ impl Role {
         let mut users = opened.iter().map(|(_, farm, _)| &farm.users);
         let asks = users.find(|users| users.asks_system());
         // Files can be read until then.
-        let libraries = Libraries::load();
+        let libraries = kind::libraries();
         (program.confine)(asks.and_then(|users| users.system.group()))?;
         let link = { farms.shared }.then(Link::start).transpose();
         let guests = Guests::new(libraries).map_err(|error| language::reason(&error))?;

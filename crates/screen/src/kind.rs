@@ -1,6 +1,6 @@
 //! A row for each kind of what opens in a browser.
 
-use crate::library::Library;
+use crate::library::{Libraries, Library};
 use part::report::Opens;
 
 /// A kind of what opens, with its page.
@@ -50,6 +50,11 @@ pub fn of(opens: Opens) -> &'static Kind {
         Opens::Display => display,
         Opens::Terminal => terminal,
     }
+}
+
+/// Reads the libraries of all kinds that this machine has.
+pub fn libraries() -> Libraries {
+    Libraries::read(&KINDS.each_ref().map(|kind| &kind.library))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Libraries of JavaScript that draw a display or a terminal, from packages of the distribution.
 
 use crate::files::{Files, modules, terminal};
-use crate::kind::KINDS;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -52,11 +51,10 @@ impl Library {
 pub struct Libraries(Arc<Files>);
 
 impl Libraries {
-    /// Reads those that this machine has.
-    pub fn load() -> Libraries {
-        let read = |library: &Library| (library.read)(Path::new(library.place));
-        let all = KINDS.iter().flat_map(|kind| read(&kind.library));
-        Libraries(Arc::new(all.collect()))
+    /// Reads those of them that this machine has.
+    pub(crate) fn read(all: &[&Library]) -> Libraries {
+        let read = |library: &&Library| (library.read)(Path::new(library.place));
+        Libraries(Arc::new(all.iter().flat_map(read).collect()))
     }
 
     /// Whether there is a library.
@@ -80,7 +78,7 @@ mod tests {
 
     #[test]
     fn the_files_of_a_library_are_below_one_folder() {
-        let folders = KINDS.each_ref().map(|kind| kind.library.folder());
+        let folders = [Library::NOVNC, Library::XTERM].map(|library| library.folder());
         assert_eq!(folders, ["novnc", "xterm"]);
         assert!(!Libraries::default().has(&Library::NOVNC));
         assert!(Libraries::default().file(Library::NOVNC.main).is_none());

@@ -33,7 +33,7 @@ use part::voice::write_error;
 use part::work::Question;
 use part::{lock, memory};
 use read::Reads;
-use screen::library::Libraries;
+use screen::kind;
 use state::State;
 use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -162,7 +162,7 @@ impl Role {
         }
         let sessions = Sessions::new(Some(state.sessions.clone()))?;
         let door = Door::open(&config, &state.certificate)?;
-        let libraries = Libraries::load();
+        let libraries = kind::libraries();
         (place.confine)(config.system.group())?;
         let said = |error: std::io::Error| language::reason(&error);
         let mut shared =

@@ -27,6 +27,8 @@ use tokio::net::UnixStream;
 
 /// Openings and closings that a report shows.
 const EVENTS_MAX: usize = 20;
+/// Said by the connection of a page that is not for its user.
+const NONE: &str = "There is nothing here for you to open.";
 /// How often it is looked why a connection has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(600);
 /// What a page with a script may: this portal's script, and its WebSocket.
@@ -110,7 +112,8 @@ impl Portal {
         };
         let account = visitor.account.as_ref();
         if !account.is_some_and(|account| may(&facts.portal.consoles, account, wanted.guest)) {
-            return said(StatusCode::NOT_FOUND, "");
+            let words = if wanted.is_socket { NONE } else { "" };
+            return said(StatusCode::NOT_FOUND, words);
         }
         match wanted.is_socket {
             true => self.socket((&visitor, token, from), head, wanted).await,

@@ -60,7 +60,7 @@ fn frame(
         (DOCTYPE)
         html lang="en" {
             (head(title, brand, script))
-            body.portal {
+            body.portal.wide[script.is_some()] {
                 header.top {
                     a.brand href="/" { (mark()) (brand) }
                     div.who {
