@@ -6,9 +6,11 @@ use crate::console_screen::INIT;
 use crate::guest_site::PATIENCE;
 use lab::Image;
 use lab::{Host, eventually};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::Value;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is served beside the site's own.
@@ -35,44 +37,64 @@ const CONSOLE: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8600);
 const TERMINAL: &str = "/terminal/guest/guest/mail/terminal";
 const SCREEN: &str = "/screen/guest/guest/mail/screen";
+/// The name of certificates.
+pub const NAME: &str = "desktop.example.org";
 /// How long one read of a connection may take.
 const READ: Duration = Duration::from_secs(60);
 
-/// The console of a machine, from within it.
-struct Console<'m> {
+/// A connection to pages.
+pub trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
+
+/// Pages of a machine for somebody who has signed in, from within the machine.
+pub struct Pages<'m> {
     host: &'m Host,
+    at: SocketAddr,
+    /// Whom to trust over TLS; None: there is none.
+    tls: Option<Arc<ClientConfig>>,
     cookie: String,
 }
 
-impl Console<'_> {
-    /// Signs in; none while there is no console yet.
-    fn sign_in(machine: &Machine) -> Option<Console<'_>> {
-        let mut console = Console {
+impl<'m> Pages<'m> {
+    /// Signs in by a form; none while nothing responds there.
+    pub fn sign_in(
+        machine: &'m Machine,
+        at: SocketAddr,
+        tls: Option<Arc<ClientConfig>>,
+        form: &str,
+    ) -> Option<Pages<'m>> {
+        let mut pages = Pages {
             host: &machine.host,
+            at,
+            tls,
             cookie: String::new(),
         };
-        let form = "user=olga&password=kiwi";
         let head = format!(
             "POST /sign-in HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n",
             form.len()
         );
-        let response = console.exchange(&head, form)?;
+        let response = pages.exchange(&head, form)?;
         let (_, cookie) = response.split_once("set-cookie: ")?;
-        console.cookie = cookie.split(';').next()?.to_owned();
-        Some(console)
+        pages.cookie = cookie.split(';').next()?.to_owned();
+        Some(pages)
     }
 
-    fn connect(&self) -> Option<TcpStream> {
-        let stream = self.host.tcp_connect(CONSOLE, READ).ok()?;
+    fn connect(&self) -> Option<Box<dyn Stream>> {
+        let stream = self.host.tcp_connect(self.at, READ).ok()?;
         stream.set_read_timeout(Some(READ)).unwrap();
-        Some(stream)
+        let Some(tls) = &self.tls else {
+            return Some(Box::new(stream));
+        };
+        let name = NAME.try_into().unwrap();
+        let session = ClientConnection::new(Arc::clone(tls), name).unwrap();
+        Some(Box::new(StreamOwned::new(session, stream)))
     }
 
     fn fields(&self) -> String {
-        format!(
-            "Host: {CONSOLE}\r\nOrigin: http://{CONSOLE}\r\nCookie: {}\r\n",
-            self.cookie
-        )
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let (at, cookie) = (self.at, &self.cookie);
+        format!("Host: {at}\r\nOrigin: {scheme}://{at}\r\nCookie: {cookie}\r\n")
     }
 
     /// Sends a request, whose head has these lines; returns the whole response.
@@ -85,14 +107,14 @@ impl Console<'_> {
         Some(String::from_utf8_lossy(&response).into_owned())
     }
 
-    fn get(&self, path: &str) -> String {
+    pub fn get(&self, path: &str) -> String {
         let response = self.exchange(&format!("GET {path} HTTP/1.1\r\n"), "");
         response.unwrap_or_default()
     }
 
     /// Opens the connection of a page.
-    fn open(&self, page: &str) -> Socket {
-        let mut stream = self.connect().expect("a console");
+    pub fn open(&self, page: &str) -> Socket {
+        let mut stream = self.connect().expect("a connection");
         write!(
             stream,
             "GET {page}/socket HTTP/1.1\r\n{}Connection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -116,14 +138,14 @@ impl Console<'_> {
 }
 
 /// A WebSocket (RFC 6455), and the text that came over it.
-struct Socket {
-    stream: TcpStream,
+pub struct Socket {
+    stream: Box<dyn Stream>,
     read: String,
 }
 
 impl Socket {
     /// Sends bytes, fewer than 126, masked with zeros.
-    fn send(&mut self, bytes: &[u8]) {
+    pub fn send(&mut self, bytes: &[u8]) {
         let length = u8::try_from(bytes.len()).unwrap();
         let mut frame = vec![0x82, 0x80 | length, 0, 0, 0, 0];
         frame.extend_from_slice(bytes);
@@ -132,7 +154,7 @@ impl Socket {
 
     /// Reads frames until their text has these words.
     #[track_caller]
-    fn reads(&mut self, words: &str) {
+    pub fn reads(&mut self, words: &str) {
         while !self.read.contains(words) {
             let mut head = [0; 2];
             let came = self.stream.read_exact(&mut head);
@@ -154,7 +176,7 @@ impl Socket {
 }
 
 /// Whether the guest runs on beta, as alpha shows it.
-fn runs_on_beta(site: &Site) -> bool {
+pub fn runs_on_beta(site: &Site) -> bool {
     let said = site.alpha.command(&["guest", "list", "--json"]).out;
     let report: Value = serde_json::from_str(&said).unwrap_or_default();
     let subjects = report["subjects"].as_array().cloned().unwrap_or_default();
@@ -187,7 +209,7 @@ fn a_console_opens_what_runs_on_another_node_and_shows_its_requests() {
     );
     let mut signed_in = None;
     let signs_in = || {
-        signed_in = Console::sign_in(&site.alpha);
+        signed_in = Pages::sign_in(&site.alpha, CONSOLE, None, "user=olga&password=kiwi");
         signed_in.is_some()
     };
     assert!(eventually(SOON, signs_in), "{}", site.tell());

@@ -16,7 +16,7 @@ const PICTURES: &str = "CONSOLE_PICTURES";
 /// The largest picture, bytes: they are part of the repository.
 const PICTURE_MAX: usize = 150 << 10;
 /// The pictures: the page below its folder, width and height of the screen, colour scheme.
-const TAKEN: [(&str, u32, u32, &str); 14] = [
+const TAKEN: [(&str, u32, u32, &str); 16] = [
     ("two/config", 1400, 800, "light"),
     ("two/config-editor", 1400, 800, "light"),
     ("two/overview", 1400, 800, "light"),
@@ -29,6 +29,8 @@ const TAKEN: [(&str, u32, u32, &str); 14] = [
     ("two/traffic", 2560, 1300, "light"),
     ("portal/list", 1400, 800, "light"),
     ("portal/list", 360, 780, "dark"),
+    ("portal/guests", 1400, 800, "light"),
+    ("portal/guests", 360, 780, "dark"),
     ("portal/sign-in", 1400, 800, "light"),
     ("portal/sign-in", 360, 780, "light"),
 ];
