@@ -3,10 +3,11 @@
 
 use crate::program::{binary, root};
 use lab::pki::{Authority, Leaf};
-use lab::{Host, Lab, Process, Scratch, eventually, installed, may_run, privileged};
+use lab::{Host, Lab, LabError, Process, Scratch, eventually, installed, may_run, privileged};
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -133,6 +134,21 @@ impl Site {
         &self.node
     }
 
+    /// The path of a file of the test.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// Writes a file of the test.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        self.scratch.write(name, text).unwrap()
+    }
+
+    /// What a command prints on the machine of the clients.
+    pub fn at_client(&self, command: Command) -> Result<String, LabError> {
+        self.client.run(command)
+    }
+
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.scratch.path().join(name)).unwrap_or_default()
     }
@@ -171,8 +187,18 @@ impl Site {
 
     /// Starts a client of anna for this host.
     pub fn client_to(&self, host: &str, options: &[&str]) -> Process {
+        self.freerdp(&format!("/v:{host}"), options)
+    }
+
+    /// Starts a client of anna with a `.rdp` file. Nobody here knows the name in it.
+    pub fn client_of_file(&self, file: &Path) -> Process {
+        let farm = format!("/v:{}", address(1));
+        self.freerdp(&file.display().to_string(), &[&farm])
+    }
+
+    fn freerdp(&self, first: &str, options: &[&str]) -> Process {
         let mut command = Command::new("xfreerdp");
-        command.arg(format!("/v:{host}"));
+        command.arg(first);
         command.args(["/u:anna", "/p:secret", "/cert:ignore", "/log-level:DEBUG"]);
         command.args(options);
         command

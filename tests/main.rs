@@ -44,6 +44,7 @@ mod external_checks;
 mod farm_agents;
 #[path = "../crates/farm/tests/it/client.rs"]
 mod farm_client;
+mod farm_collections;
 mod farm_consoles;
 mod farm_desktops;
 mod farm_gateway;

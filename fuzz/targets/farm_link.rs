@@ -56,7 +56,7 @@ fuzz_target!(|frames: Vec<(u16, &[u8])>| {
         now_ms += u64::from(pause_ms);
         if let Some(user) = User::named(&format!("user{}", pause_ms % 4)) {
             let logon = Logon {
-                user: user.id,
+                id: user.id.into(),
                 name: user.name,
                 hint: None,
             };

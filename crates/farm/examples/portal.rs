@@ -22,6 +22,7 @@ fn app(name: &str, title: &str) -> App {
         args: String::new(),
         icon: Vec::new(),
         groups: Vec::new(),
+        hosts: Default::default(),
     }
 }
 
@@ -54,6 +55,7 @@ fn main() -> io::Result<()> {
     let desktop = Desktop {
         title: "Full desktop".to_owned(),
         groups: Vec::new(),
+        hosts: Default::default(),
     };
     let long = "Extraordinarily_long_title_that_nothing_can_break_".repeat(3);
     let apps = [
@@ -82,8 +84,8 @@ fn write(directory: &Path, offers: &[Offer<'_>], odd: &[Offer<'_>]) -> io::Resul
         csrf: "sample".to_owned(),
         account: None,
     };
-    let away = ("ts1".to_owned(), Some(14 * 60_000));
-    let here = ("ts2".to_owned(), None);
+    let away = [("ts1".to_owned(), Some(14 * 60_000))];
+    let here = [("ts2".to_owned(), None)];
     let both = [Opens::Display, Opens::Terminal];
     let running = Some(("running", Grade::Good));
     let guests = Ok(vec![
@@ -97,13 +99,14 @@ fn write(directory: &Path, offers: &[Offer<'_>], odd: &[Offer<'_>]) -> io::Resul
         ),
         guest(&"long-name-of-a-guest-".repeat(3), running, "alpha", &both),
     ]);
-    let page = |offers, session, guests| {
+    let page = |offers, sessions, guests| {
         let list = list(&List {
             brand: BRAND,
             visitor: &visitor,
             offers,
+            closed: &[],
             guests,
-            session,
+            sessions,
             notice: None,
             authority: BRAND,
         });
@@ -118,14 +121,14 @@ fn write(directory: &Path, offers: &[Offer<'_>], odd: &[Offer<'_>]) -> io::Resul
             html.replace("\"/style.css", "\"style.css"),
         )
     };
-    put("list.html", page(offers, Some(&away), None))?;
-    put("connected.html", page(offers, Some(&here), None))?;
-    put("empty.html", page(&[], None, None))?;
-    put("odd.html", page(odd, None, None))?;
-    put("guests.html", page(offers, None, Some(&guests)))?;
-    put("only-guests.html", page(&[], None, Some(&guests)))?;
+    put("list.html", page(offers, &away, None))?;
+    put("connected.html", page(offers, &here, None))?;
+    put("empty.html", page(&[], &[], None))?;
+    put("odd.html", page(odd, &[], None))?;
+    put("guests.html", page(offers, &[], Some(&guests)))?;
+    put("only-guests.html", page(&[], &[], Some(&guests)))?;
     let silent = Err("The guests do not respond.".to_owned());
-    put("silent.html", page(&[], None, Some(&silent)))?;
+    put("silent.html", page(&[], &[], Some(&silent)))?;
     let [display, _] = &KINDS;
     for (name, script) in [("display.html", Some("/screen.js")), ("missing.html", None)] {
         let page = screen(&Screen {

@@ -1,8 +1,9 @@
 //! What the files say of farms, as the role gets it.
 
+use crate::collection::CollectionId;
 use access::user::List;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 /// Connections at one time where no line says so.
@@ -56,6 +57,58 @@ pub struct Farm {
     /// The agents of hosts.
     #[serde(default)]
     pub agents: Agents,
+}
+
+impl Farm {
+    /// The collection of something that is on these hosts; none: on all.
+    pub fn collection(&self, hosts: &BTreeSet<String>) -> CollectionId {
+        match hosts.is_empty() || self.hosts.keys().eq(hosts) {
+            true => CollectionId::ALL,
+            false => CollectionId::of(hosts),
+        }
+    }
+
+    /// The collections of what users start, but that of all hosts.
+    pub fn collections(&self) -> BTreeMap<CollectionId, BTreeSet<String>> {
+        let portal = self.portal.iter();
+        let hosts = portal.flat_map(|portal| {
+            let desktop = portal.desktop.iter().map(|desktop| &desktop.hosts);
+            desktop.chain(portal.apps.iter().map(|app| &app.hosts))
+        });
+        let all = hosts.map(|hosts| (self.collection(hosts), hosts.clone()));
+        all.filter(|(id, _)| *id != CollectionId::ALL).collect()
+    }
+
+    /// All collections of what users start, where some of it is not on all hosts; without hosts: all.
+    pub fn all_collections(&self) -> BTreeMap<CollectionId, BTreeSet<String>> {
+        let mut all = self.collections();
+        if !all.is_empty() && !self.starts(CollectionId::ALL).is_empty() {
+            all.insert(CollectionId::ALL, BTreeSet::new());
+        }
+        all
+    }
+
+    /// What users start in a collection, by title.
+    pub fn starts(&self, collection: CollectionId) -> Vec<&str> {
+        let portal = self.portal.iter();
+        let all = portal.flat_map(|portal| {
+            let desktop = portal.desktop.iter();
+            let desktop = desktop.map(|one| (one.title.as_str(), &one.hosts));
+            let apps = portal
+                .apps
+                .iter()
+                .map(|one| (one.title.as_str(), &one.hosts));
+            desktop.chain(apps)
+        });
+        let all = all.filter(|(_, hosts)| self.collection(hosts) == collection);
+        all.map(|(title, _)| title).collect()
+    }
+
+    /// The collection of a client that brings no token: it wants a desktop.
+    pub fn desktop(&self) -> CollectionId {
+        let desktop = self.portal.as_ref().and_then(|one| one.desktop.as_ref());
+        desktop.map_or(CollectionId::ALL, |desktop| self.collection(&desktop.hosts))
+    }
 }
 
 /// The agents of hosts, and what they show.
@@ -114,6 +167,9 @@ pub struct Desktop {
     pub title: String,
     /// For users of these groups; empty: for all.
     pub groups: Vec<String>,
+    /// The hosts that have it; empty: all of the farm.
+    #[serde(default)]
+    pub hosts: BTreeSet<String>,
 }
 
 /// A program of the hosts (RemoteApp).
@@ -132,6 +188,9 @@ pub struct App {
     pub icon: Vec<u8>,
     /// For users of these groups; empty: for all.
     pub groups: Vec<String>,
+    /// The hosts that have it; empty: all of the farm.
+    #[serde(default)]
+    pub hosts: BTreeSet<String>,
 }
 
 /// Displays and terminals of guests that some users may open.

@@ -1,7 +1,8 @@
 //! What differs between two configurations, for messages.
 
-use crate::config::{Farm, Farms};
+use crate::config::{Farm, Farms, Portal};
 use part::codec;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The differences between two payloads, one line each.
 pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
@@ -44,7 +45,10 @@ fn changed(name: &str, before: &Farm, now: &Farm) -> Vec<String> {
     match (&before.portal, &now.portal) {
         (None, Some(_)) => lines.push("    + portal".to_owned()),
         (Some(_), None) => lines.push("    - portal".to_owned()),
-        (old, new) if old != new => lines.push("    ~ portal".to_owned()),
+        (Some(old), Some(new)) if old != new => {
+            lines.push("    ~ portal".to_owned());
+            lines.extend(moved(old, new));
+        }
         _ => {}
     }
     if before.agents != now.agents {
@@ -54,4 +58,31 @@ fn changed(name: &str, before: &Farm, now: &Farm) -> Vec<String> {
         lines.push("    ~ users".to_owned());
     }
     lines
+}
+
+/// What users start on other hosts than before.
+fn moved(before: &Portal, now: &Portal) -> Vec<String> {
+    let hosts = |portal: &Portal| -> BTreeMap<String, BTreeSet<String>> {
+        let desktop = portal.desktop.iter();
+        let desktop = desktop.map(|one| ("desktop".to_owned(), one.hosts.clone()));
+        let apps = portal.apps.iter();
+        let apps = apps.map(|one| (format!("app {}", one.name), one.hosts.clone()));
+        desktop.chain(apps).collect()
+    };
+    let shown = |hosts: &BTreeSet<String>| match hosts.is_empty() {
+        true => "all hosts".to_owned(),
+        false => hosts
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(" "),
+    };
+    let (before, now) = (hosts(before), hosts(now));
+    let both = before
+        .iter()
+        .filter_map(|(name, old)| Some((name, old, now.get(name)?)));
+    let moved = both.filter(|(_, old, new)| old != new);
+    moved
+        .map(|(name, old, new)| format!("        ~ {name}: {} -> {}", shown(old), shown(new)))
+        .collect()
 }

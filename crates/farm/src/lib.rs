@@ -4,7 +4,7 @@
 //!
 //! - [`config`] is what the files say, [`keyword`] how they say it.
 //! - `certificate` reads the certificate of an address.
-//! - [`user`] is who a session is of, [`token`] what a client brings to be routed.
+//! - [`user`] is who a session is of, [`collection`] on which hosts it may be, [`token`] what a client brings to be routed.
 //! - [`agent`] is what a program on a host says of it, and such a program for xrdp.
 //! - [`directory`] decides which host a user gets. It does no I/O and has no clock.
 //! - [`agreement`] is what the directories of several nodes agree on, also a value.
@@ -24,6 +24,7 @@ pub mod agent;
 pub mod agreement;
 mod body;
 mod certificate;
+pub mod collection;
 pub mod config;
 pub mod cookie;
 mod difference;

@@ -86,6 +86,8 @@ pub struct Session {
     pub since_ms: u64,
     /// How long the user keeps it without a connection, milliseconds; None: there is one.
     pub left_ms: Option<u64>,
+    /// The collections in which the user came to it, by their hosts; empty: the farm has one only.
+    pub collections: Vec<String>,
     /// How the agent of the host reports the session, `active` or `disconnected`; empty: it does not.
     pub agent: String,
 }
@@ -106,10 +108,24 @@ pub struct AskedFarm {
     pub farm: String,
     /// The user, as the farm knows the name.
     pub user: String,
-    /// What a logon would get now.
+    /// What a logon without a token would get now.
     pub next: String,
+    /// What each program would get now, where some are not on all hosts.
+    pub collections: Vec<AskedCollection>,
     /// What the agent of the user's host says of the session; empty: nothing.
     pub agent: String,
     /// What the user did, the newest last.
     pub steps: Vec<Step>,
+}
+
+/// What a user would get of a collection.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct AskedCollection {
+    /// Its hosts; empty: all of the farm.
+    pub hosts: Vec<String>,
+    /// What users start there, by title.
+    pub starts: Vec<String>,
+    /// What a logon would get now.
+    pub next: String,
 }

@@ -1,6 +1,7 @@
 //! Routing tokens: what a client repeats in the clear before TLS, so that it comes to the host of its
 //! session. A token is signed, so that nobody chooses a host; it authorises nothing.
 
+use crate::collection::{self, CollectionId};
 use crate::user::{ID_BYTES, UserId};
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
@@ -12,13 +13,13 @@ const PREFIX: &[u8] = b"Cookie: msts=";
 /// The end of a token in a redirection. With it the number of bytes is even, as mstsc wants it.
 const END: &[u8] = b"\r\n";
 /// The form of a token.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes of the digest of a farm's name, and of a host's.
 const NAME_BYTES: usize = 8;
-/// Bytes of what is signed: the form, the expiry, the farm, the user, the host.
-const SIGNED_BYTES: usize = 1 + 4 + NAME_BYTES + ID_BYTES + NAME_BYTES;
-/// Bytes of HMAC-SHA256 that are kept (RFC 2104, section 5).
-const MAC_BYTES: usize = 16;
+/// Bytes of what is signed: the form, the expiry, the farm, the user, the collection, the host.
+const SIGNED_BYTES: usize = 1 + 4 + NAME_BYTES + ID_BYTES + collection::ID_BYTES + NAME_BYTES;
+/// Bytes of HMAC-SHA256 that are kept (RFC 2104, section 5). With them the letters come to an even number.
+const MAC_BYTES: usize = 17;
 const TOKEN_BYTES: usize = SIGNED_BYTES + MAC_BYTES;
 /// Letters of a token behind its prefix.
 const LETTERS: usize = TOKEN_BYTES.div_ceil(3) * 4 - (3 - TOKEN_BYTES % 3) % 3;
@@ -54,6 +55,8 @@ pub struct Claims {
     pub farm: NameId,
     /// The user.
     pub user: UserId,
+    /// The collection of hosts.
+    pub collection: CollectionId,
     /// The host that the user had when the token was made; None: the directory decides, as for a logon.
     pub host: Option<NameId>,
     /// When it expires, seconds since 1970.
@@ -72,9 +75,9 @@ pub enum Refused {
     /// It is of another farm with the same key.
     #[error("the routing token is of another farm")]
     OtherFarm,
-    /// It has expired.
+    /// It has expired; it was for this collection.
     #[error("the routing token has expired")]
-    Expired,
+    Expired(CollectionId),
 }
 
 /// The key of a farm.
@@ -112,6 +115,7 @@ impl Key {
         bytes.extend_from_slice(&claims.expires_s.to_be_bytes());
         bytes.extend_from_slice(&claims.farm.0);
         bytes.extend_from_slice(&claims.user.0);
+        bytes.extend_from_slice(&claims.collection.0);
         bytes.extend_from_slice(&claims.host.map_or(NO_HOST, |host| host.0));
         let mac = hmac::sign(&self.0, &bytes);
         bytes.extend(mac.as_ref().iter().take(MAC_BYTES));
@@ -146,7 +150,7 @@ impl Key {
         }
         match u64::from(claims.expires_s) > now_s {
             true => Ok(claims),
-            false => Err(Refused::Expired),
+            false => Err(Refused::Expired(claims.collection)),
         }
     }
 }
@@ -155,10 +159,12 @@ fn claims(signed: &[u8]) -> Option<Claims> {
     let (expires, rest) = signed.get(1..)?.split_first_chunk()?;
     let (farm, rest) = rest.split_first_chunk()?;
     let (user, rest) = rest.split_first_chunk()?;
+    let (collection, rest) = rest.split_first_chunk()?;
     let (host, _) = rest.split_first_chunk()?;
     Some(Claims {
         farm: NameId(*farm),
         user: UserId(*user),
+        collection: CollectionId(*collection),
         host: (*host != NO_HOST).then_some(NameId(*host)),
         expires_s: u32::from_be_bytes(*expires),
     })
@@ -174,6 +180,7 @@ mod tests {
         Claims {
             farm: NameId::of("office"),
             user: User::named("anna").unwrap().id,
+            collection: CollectionId([3; collection::ID_BYTES]),
             host: Some(NameId::of("ts1")),
             expires_s: 2_000_000_000,
         }
@@ -196,8 +203,9 @@ mod tests {
         );
         let read = |now_s| key.read(text(&token), NameId::of("office"), now_s);
         assert_eq!(read(1_999_999_999), Ok(anna()));
-        assert_eq!(read(2_000_000_000), Err(Refused::Expired));
-        assert_eq!(read(u64::MAX), Err(Refused::Expired));
+        let expired = Err(Refused::Expired(anna().collection));
+        assert_eq!(read(2_000_000_000), expired);
+        assert_eq!(read(u64::MAX), expired);
     }
 
     #[test]
@@ -235,7 +243,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_changed_token_routes(at in 0_usize..71, letter in "[A-Za-z0-9_-]") {
+        fn no_changed_token_routes(at in 0_usize..83, letter in "[A-Za-z0-9_-]") {
             let key = Key::new(&[7; 32]);
             let token = key.issue(&anna());
             let mut changed = text(&token).to_vec();

@@ -104,10 +104,21 @@ fn sessions(matches: &ArgMatches) -> Result<String, String> {
         subjects: all.sessions.iter().map(row).collect(),
         ..Report::default()
     };
-    let mut text = report.table(
-        "session",
-        &["host", "farm", "node", "client", "agent", "for", "kept for"],
-    );
+    let has_collections = all.sessions.iter().any(|one| !one.collections.is_empty());
+    let columns: &[&str] = match has_collections {
+        true => &[
+            "host",
+            "collections",
+            "farm",
+            "node",
+            "client",
+            "agent",
+            "for",
+            "kept for",
+        ],
+        false => &["host", "farm", "node", "client", "agent", "for", "kept for"],
+    };
+    let mut text = report.table("session", columns);
     if all.more > 0 {
         // Memory is written without errors.
         let _ = writeln!(text, "and {} more", all.more);
@@ -139,6 +150,7 @@ fn row(one: &Session) -> Subject {
                 .filter(|state| !state.is_empty())
                 .map_or("-", |state| state),
         )
+        .fact("collections", one.collections.join(" and "))
         .fact("for", span(one.since_ms))
         .fact("kept for", one.left_ms.map_or("-".to_owned(), span))
 }
@@ -148,7 +160,8 @@ fn json(all: &Sessions) -> Result<String, String> {
         .map(|one| {
             serde_json::json!({
                 "farm": one.farm, "user": one.user, "host": one.host, "state": one.state, "nodes": one.nodes,
-                "clients": one.from, "agent": Some(&one.agent).filter(|state| !state.is_empty()), "since_ms": one.since_ms, "kept_ms": one.left_ms,
+                "clients": one.from, "collections": one.collections,
+                "agent": Some(&one.agent).filter(|state| !state.is_empty()), "since_ms": one.since_ms, "kept_ms": one.left_ms,
             })
         })
         .collect();
@@ -193,6 +206,14 @@ fn why(matches: &ArgMatches) -> Result<String, String> {
         // Memory is written without errors.
         let _ = writeln!(text, "{} in farm {}", one.user, one.farm);
         let _ = writeln!(text, "a logon now: {}", one.next);
+        for of_it in &one.collections {
+            let on = match of_it.hosts.is_empty() {
+                true => "all hosts".to_owned(),
+                false => of_it.hosts.join(", "),
+            };
+            let starts = of_it.starts.join(", ");
+            let _ = writeln!(text, "{starts} (on {on}) now: {}", of_it.next);
+        }
         if !one.agent.is_empty() {
             let _ = writeln!(text, "{}", one.agent);
         }

@@ -2,7 +2,8 @@
 
 use super::message::Message;
 use super::{Agreement, CLAIM_MS, State, Waiting};
-use crate::directory::{NoHost, Proposal, Record, Version};
+use crate::collection::Assignee;
+use crate::directory::{Decision, NoHost, Proposal, Record, Version};
 use crate::user::UserId;
 use std::collections::BTreeSet;
 
@@ -28,6 +29,10 @@ impl Claim {
 
     pub(super) fn proposal(&self) -> &Proposal {
         &self.proposal
+    }
+
+    fn id(&self) -> Assignee {
+        self.proposal.record.assignee()
     }
 
     pub(super) fn due_ms(&self) -> u64 {
@@ -87,11 +92,20 @@ impl Agreement {
         let Some(origin) = self.origin_of(node) else {
             return;
         };
-        // Two claims that cross and give up the same: both sides know which one holds.
-        let own = self.claims.get(&record.user).map(Claim::proposal);
-        let own = own.filter(|own| own.over == over).map(|own| &own.record);
+        // Two claims that cross: both sides know which one holds.
+        let id = record.assignee();
         let key = |record: &Record| (record.version, record.host.clone());
-        let entry = self.directory.user(record.user);
+        let own = self.claims.get(&record.user).map(Claim::proposal);
+        if { own.map(|own| &own.record) }
+            .is_some_and(|own| own.assignee() != id && key(own) > key(record))
+            && !self.ignores_other_claims()
+        {
+            // It is for another collection: whether it has that host the other side knows then.
+            return self.send(node, Message::Busy { number });
+        }
+        let own = own.filter(|own| own.record.assignee() == id && own.over == over);
+        let own = own.map(|own| &own.record);
+        let entry = self.directory.user(id);
         let is_news = entry.is_some_and(|entry| Some(entry.version) > over);
         if let Some(own) = own
             && !is_news
@@ -100,14 +114,14 @@ impl Agreement {
             let record = own.clone();
             return self.send(node, Message::Reply { number, record });
         }
-        let leaves = self.is_leaving(record.user);
+        let leaves = self.is_leaving(id);
         let judged = self.directory.judge(record, (over, leaves), origin, now_ms);
         let reply = match judged {
             Some(held) => {
                 if held.version.clock == record.version.clock
                     && held.version.origin == record.version.origin
                 {
-                    self.settle(record.user, now_ms);
+                    self.settle(id, now_ms);
                 }
                 Message::Reply {
                     number,
@@ -120,11 +134,22 @@ impl Agreement {
     }
 
     /// A claim of another node was taken over: it holds for the logons here, too.
-    fn settle(&mut self, user: UserId, now_ms: u64) {
-        let Some(claim) = self.close(user) else {
-            return;
-        };
-        self.resolve(claim, now_ms);
+    fn settle(&mut self, id: Assignee, now_ms: u64) {
+        let is_of_it = self
+            .claims
+            .get(&id.user)
+            .is_some_and(|claim| claim.id() == id);
+        if let Some(claim) = is_of_it.then(|| self.close(id.user)).flatten() {
+            self.resolve(claim, now_ms);
+        }
+    }
+
+    fn ignores_other_claims(&self) -> bool {
+        #[cfg(test)]
+        if self.directory.defect == Some(crate::directory::simulation::Defect::ClaimsCross) {
+            return true;
+        }
+        false
     }
 
     /// Another node answers a claim.
@@ -132,10 +157,11 @@ impl Agreement {
         let Some(origin) = self.origin_of(node) else {
             return;
         };
-        let user = record.user;
-        let is_of = |claim: &Claim| claim.number == number && claim.open.contains(node);
-        let is_open = self.claims.get(&user).is_some_and(is_of);
-        let Some(mut claim) = is_open.then(|| self.close(user)).flatten() else {
+        let id = record.assignee();
+        let is_of = |claim: &Claim| claim.number == number && claim.id() == id;
+        let is_of = |claim: &Claim| is_of(claim) && claim.open.contains(node);
+        let is_open = self.claims.get(&id.user).is_some_and(is_of);
+        let Some(mut claim) = is_open.then(|| self.close(id.user)).flatten() else {
             self.directory.merge(record, origin, now_ms);
             return;
         };
@@ -149,7 +175,7 @@ impl Agreement {
             return;
         }
         self.directory.merge(record, origin, now_ms);
-        let is_known = { self.directory.user(user) }.is_some_and(|entry| {
+        let is_known = { self.directory.user(id) }.is_some_and(|entry| {
             // It is what the other node knows, which may be known here already.
             entry.host == record.host && entry.version >= record.version
         });
@@ -157,7 +183,7 @@ impl Agreement {
         if record.version < proposal.record.version {
             // A third node may have taken over what did not come to be.
             let above = proposal.record.version;
-            self.directory.raise(user, above, now_ms);
+            self.directory.raise(id, above, now_ms);
         }
         if is_known && insists {
             return self.resolve(claim, now_ms);
@@ -180,13 +206,26 @@ impl Agreement {
         }
     }
 
+    /// A node asks about the same user itself, for another collection, and its claim holds.
+    pub(super) fn retries(&mut self, node: &str, number: u64, now_ms: u64) {
+        let is_of = |claim: &Claim| claim.number == number && claim.open.contains(node);
+        let mut claims = self.claims.iter();
+        let found = claims
+            .find(|(_, claim)| is_of(claim))
+            .map(|(user, _)| *user);
+        if let Some(claim) = found.and_then(|user| self.close(user)) {
+            self.again(claim, now_ms);
+        }
+    }
+
     /// All nodes have taken the decision over.
     fn confirmed(&mut self, claim: Claim, now_ms: u64) {
         let Proposal { record, over, .. } = &claim.proposal;
-        let held = self.directory.user(record.user);
+        let held = self.directory.user(record.assignee());
         if held.is_some_and(|held| Some(held.version) > *over && held.version < record.version) {
             // The user has come to the host that the claim gives up: a session is there.
-            self.directory.raise(record.user, record.version, now_ms);
+            self.directory
+                .raise(record.assignee(), record.version, now_ms);
             return self.resolve(claim, now_ms);
         }
         let decided = self.decide_alone(&claim.proposal, now_ms);
@@ -202,11 +241,25 @@ impl Agreement {
 
     /// The directory has it now: the logons get what is there.
     fn resolve(&mut self, claim: Claim, now_ms: u64) {
-        let held = self.directory.held(claim.proposal.record.user);
-        for waiting in claim.logons {
-            match &held {
-                Some(decision) => self.resolved.push((waiting.ticket, Ok(decision.clone()))),
-                None => self.attempted(waiting, now_ms),
+        let id = claim.id();
+        match self.directory.held(id) {
+            Some(decision) => self.all(id, claim.logons, &Ok(decision), now_ms),
+            None => { claim.logons.into_iter() }.for_each(|one| self.attempted(one, now_ms)),
+        }
+    }
+
+    /// The logons of a claim get this; those for other collections are looked at again.
+    fn all(
+        &mut self,
+        id: Assignee,
+        logons: Vec<Waiting>,
+        decided: &Result<Decision, NoHost>,
+        now_ms: u64,
+    ) {
+        for waiting in logons {
+            match waiting.logon.id == id {
+                true => self.resolved.push((waiting.ticket, decided.clone())),
+                false => self.attempted(waiting, now_ms),
             }
         }
     }
@@ -219,25 +272,18 @@ impl Agreement {
 
     /// Another node knew something: the logons get that, or a further proposal is made over it.
     fn again(&mut self, claim: Claim, now_ms: u64) {
-        let mut logons = claim.logons;
+        let logons = claim.logons;
         let Some(first) = logons.first().cloned() else {
             return;
         };
-        let logon = &first.logon;
-        if let Some(decision) = self.directory.known(logon.user, &logon.name, now_ms) {
-            let all = logons.into_iter();
-            self.resolved
-                .extend(all.map(|one| (one.ticket, Ok(decision.clone()))));
-            return;
+        let (logon, id) = (&first.logon, first.logon.id);
+        if let Some(decision) = self.directory.known(id, &logon.name, now_ms) {
+            return self.all(id, logons, &Ok(decision), now_ms);
         }
-        let who = (logon.user, logon.name.as_str());
+        let who = (id, logon.name.as_str());
         match self.directory.propose(who, logon.hint, now_ms) {
             Ok(proposal) => self.begin(logons, proposal, claim.round.saturating_add(1), now_ms),
-            Err(error) => {
-                let all = logons.drain(..);
-                self.resolved
-                    .extend(all.map(|one| (one.ticket, Err(error))));
-            }
+            Err(error) => self.all(id, logons, &Err(error), now_ms),
         }
     }
 
@@ -245,8 +291,7 @@ impl Agreement {
     pub(super) fn reclaim(&mut self) {
         for claim in std::mem::take(&mut self.claims).into_values() {
             self.directory.has_claimed(&claim.proposal.record.host);
-            self.unsettled
-                .insert(claim.proposal.record.user, claim.proposal);
+            self.unsettled.insert(claim.id(), claim.proposal);
             self.waiting.extend(claim.logons);
         }
     }

@@ -37,7 +37,7 @@ pub enum Message {
     Records(Vec<Record>),
     /// All that it knew when the connection began was sent.
     Whole,
-    /// May this user get this host? The answer is `Reply` or `Full`.
+    /// May this user get this host? The answer is `Reply`, `Full` or `Busy`.
     Claim {
         /// The number of the claim.
         number: u64,
@@ -55,6 +55,11 @@ pub enum Message {
     },
     /// The sender has no room for the user of a claim.
     Full {
+        /// The number of the claim.
+        number: u64,
+    },
+    /// The sender asks about the same user, and its claim holds: ask again.
+    Busy {
         /// The number of the claim.
         number: u64,
     },
@@ -125,7 +130,7 @@ impl Message {
             Message::Steps(steps) if steps.len() > RECORDS_MAX => Err(Refused::TooMany),
             Message::Steps(steps) => steps.iter().try_for_each(step),
             Message::Disconnect { host, .. } => text(host, 0, NAME_BYTES_MAX),
-            Message::Whole | Message::Full { .. } => Ok(()),
+            Message::Whole | Message::Full { .. } | Message::Busy { .. } => Ok(()),
         }
     }
 }

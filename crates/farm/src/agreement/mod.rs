@@ -1,12 +1,15 @@
 //! What the directories of one farm on several nodes agree on. Each has all of it, so a user who is
 //! known gets the host at once. Who is not known gets it after the other nodes have confirmed the
 //! choice: a claim, which each of them takes over or answers with what it knows itself. So two logons at
-//! once at two nodes come to one host. Without the others a node decides alone.
+//! once at two nodes come to one host. Without the others a node decides alone. The claims of one user are
+//! decided one after the other, whichever collections they are for.
 //!
 //! It is a value: messages and times are arguments, what is to be sent is asked for. The connections,
 //! on which messages come in their order or the connection ends, are [`crate::link`]'s.
 
 mod claim;
+#[cfg(test)]
+mod crossing;
 mod message;
 mod peer;
 #[cfg(test)]
@@ -18,6 +21,7 @@ pub use message::{FarStep, Message, Refused};
 pub use peer::{Standing, State};
 
 use crate::agent::report::Report;
+use crate::collection::Assignee;
 use crate::directory::{Decision, Directory, News, NoHost, Origin, Proposal, Times};
 use crate::token::NameId;
 use crate::user::UserId;
@@ -39,8 +43,8 @@ const WAITING_MAX: usize = 20_000;
 /// A logon whose host is asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Logon {
-    /// Whose.
-    pub user: UserId,
+    /// For whom.
+    pub id: Assignee,
     /// The name for display; empty: it is not known.
     pub name: String,
     /// The host of a token.
@@ -71,10 +75,11 @@ pub struct Agreement {
     peers: BTreeMap<String, Peer>,
     /// Until when the names of the other nodes are waited for.
     start_until_ms: Option<u64>,
+    /// By user: two at once could come to two hosts of a third collection.
     claims: BTreeMap<UserId, Claim>,
     /// Proposals whose claims ended with a connection: another node may have taken them over. A logon
     /// of each of these users waits.
-    unsettled: BTreeMap<UserId, Proposal>,
+    unsettled: BTreeMap<Assignee, Proposal>,
     waiting: Vec<Waiting>,
     resolved: Vec<(u64, Result<Decision, NoHost>)>,
     /// Connections that are to be given up, and why.
@@ -162,7 +167,7 @@ impl Agreement {
         waiting: Waiting,
         now_ms: u64,
     ) -> Option<(u64, Result<Decision, NoHost>)> {
-        let (ticket, id) = (waiting.ticket, waiting.logon.user);
+        let (ticket, id) = (waiting.ticket, waiting.logon.id);
         if !self.knows() {
             self.waiting.push(waiting);
             return None;
@@ -176,7 +181,7 @@ impl Agreement {
             }
             return Some((ticket, Ok(decision)));
         }
-        if let Some(claim) = self.claims.get_mut(&id) {
+        if let Some(claim) = self.claims.get_mut(&id.user) {
             claim.join(waiting);
             return None;
         }
@@ -206,17 +211,18 @@ impl Agreement {
 
     /// Whether this node asks the others to give up the decision for a user that it has. Then that is
     /// no answer, also if its host takes users again: they may have taken over the one that comes.
-    fn is_leaving(&self, id: UserId) -> bool {
+    fn is_leaving(&self, id: Assignee) -> bool {
         let held = self.directory.user(id).map(|entry| entry.version);
-        let claim = self.claims.get(&id).map(Claim::proposal);
+        let claim = self.claims.get(&id.user).map(Claim::proposal);
+        let claim = claim.filter(|proposal| proposal.record.assignee() == id);
         held.is_some() && claim.is_some_and(|proposal| proposal.over == held)
     }
 
     /// What was proposed before for a user, where it still holds, or else something new.
     fn proposal(&mut self, waiting: &Waiting, now_ms: u64) -> Result<Proposal, NoHost> {
         let logon = &waiting.logon;
-        let over = self.directory.user(logon.user).map(|entry| entry.version);
-        let before = self.unsettled.remove(&logon.user).filter(|before| {
+        let over = self.directory.user(logon.id).map(|entry| entry.version);
+        let before = self.unsettled.remove(&logon.id).filter(|before| {
             let mut hosts = self.directory.hosts();
             let mut takes =
                 |host: &str| hosts.any(|(name, state)| name == host && !state.is_down());
@@ -225,7 +231,7 @@ impl Agreement {
         match before {
             Some(before) => Ok(before),
             None => {
-                let who = (logon.user, logon.name.as_str());
+                let who = (logon.id, logon.name.as_str());
                 self.directory.propose(who, logon.hint, now_ms)
             }
         }
@@ -233,7 +239,7 @@ impl Agreement {
 
     fn decide_alone(&mut self, proposal: &Proposal, now_ms: u64) -> Result<Decision, NoHost> {
         self.directory.adopt(&proposal.record, None, now_ms)?;
-        let decision = self.directory.held(proposal.record.user);
+        let decision = self.directory.held(proposal.record.assignee());
         let decision = decision.ok_or(NoHost::Removed)?;
         Ok(Decision {
             why: proposal.why,

@@ -2,6 +2,7 @@
 
 use super::message::{KEY_BYTES, Message};
 use super::{Agreement, BROKEN_MS, Refused, SYNC_MS};
+use crate::collection::Assignee;
 use crate::directory::{FarHost, Order, Origin};
 use crate::user::UserId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -60,7 +61,7 @@ pub(super) struct Peer {
     /// What it has to get: hosts and orders, messages, users, and that all of it was sent.
     opens: bool,
     pub(super) queue: VecDeque<Message>,
-    dirty: BTreeSet<UserId>,
+    dirty: BTreeSet<Assignee>,
     ends: bool,
     /// The check of the key of its tokens.
     key: [u8; KEY_BYTES],
@@ -256,6 +257,7 @@ impl Agreement {
             } => self.claimed(node, number, &record, over, now_ms),
             Message::Reply { number, record } => self.replied(node, number, &record, now_ms),
             Message::Full { number } => self.refused(node, number, now_ms),
+            Message::Busy { number } => self.retries(node, number, now_ms),
             // They are the site's, which has the connections.
             Message::Steps(_) | Message::Disconnect { .. } => {}
         }

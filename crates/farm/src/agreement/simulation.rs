@@ -4,9 +4,10 @@
 //! own judges each decision; it must find deliberate defects.
 
 use super::*;
+use crate::collection::CollectionId;
 use crate::config::{Balance, Farm, Host};
 use crate::directory::simulation::Defect;
-use crate::directory::tests::farm;
+use crate::directory::tests::{farm, with_apps};
 use crate::directory::{Health, PENDING_MS, Presence, Version};
 use crate::user::User;
 use lab::{Random, setting};
@@ -88,15 +89,27 @@ struct World {
     defect: Option<Defect>,
 }
 
-fn id(user: u64) -> UserId {
-    User::named(&format!("user{user}")).unwrap().id
+/// Where programs are: each user has one of these collections, or all hosts.
+const SETS: [&[&str]; 2] = [&["ts1", "ts2"], &["ts2", "ts3"]];
+
+fn id(user: u64) -> Assignee {
+    let id = User::named(&format!("user{user}")).unwrap().id;
+    match user % 3 {
+        2 => id.into(),
+        _ => Assignee::new(id, CollectionId::of(&hosts(user))),
+    }
+}
+
+fn hosts(user: u64) -> BTreeSet<String> {
+    let set = SETS[usize::from(user % 3 == 1)];
+    set.iter().map(|host| (*host).to_owned()).collect()
 }
 
 impl World {
     fn new(seed: u64, defect: Option<Defect>) -> World {
         let mut random = Random::new(seed);
         let balance = random.pick(&[Balance::Load, Balance::Leastconn]);
-        let farm = farm(balance, &[1, 2, 1]);
+        let farm = with_apps(farm(balance, &[1, 2, 1]), &SETS);
         let offsets_ms = [0, 1].map(|_| random.below(1_000_000));
         let mut world = World {
             now_ms: 10_000,
@@ -374,7 +387,7 @@ impl World {
             return Ok(());
         };
         let logon = Logon {
-            user: id(user),
+            id: id(user),
             name: format!("user{user}"),
             hint: hint.filter(|_| routes),
         };
@@ -427,6 +440,11 @@ impl World {
             return Ok(());
         };
         let (now_ms, host) = (self.now_ms, decision.host);
+        if user % 3 != 2 && !hosts(user).contains(&host) {
+            return Err(format!(
+                "user{user} comes to {host}, outside the collection"
+            ));
+        }
         let is_agreed = self.is_agreed();
         // Of a session that may be over one node may know, and the other one not.
         let before = self.known.get(&user).cloned();
@@ -490,7 +508,9 @@ impl World {
             .directory
             .connected(id(user), &host, local_ms);
         // It lasts long enough.
-        node.agreement.directory.proved(id(user), &host, local_ms);
+        node.agreement
+            .directory
+            .proved(id(user).user, &host, local_ms);
         self.connections.push((user, at, host));
         if let Some(known) = self.known.get_mut(&user) {
             (known.author, known.changed_ms, known.last_ms) = (at, now_ms, now_ms);
@@ -505,7 +525,9 @@ impl World {
         let (now_ms, is_agreed) = (self.now_ms, self.is_agreed());
         if let Some(node) = &mut self.nodes[at] {
             let local_ms = now_ms + node.offset_ms;
-            node.agreement.directory.ended(id(user), &host, local_ms);
+            node.agreement
+                .directory
+                .ended(id(user).user, &host, local_ms);
         }
         if let Some(known) = { self.known.get_mut(&user) }.filter(|known| known.host == host) {
             (known.author, known.changed_ms, known.last_ms) = (at, now_ms, now_ms);
@@ -692,7 +714,7 @@ impl World {
         }
         let [first, second] = &self.nodes;
         let (first, second) = (first.as_ref().unwrap(), second.as_ref().unwrap());
-        let all = |node: &Node| -> BTreeMap<UserId, (String, Version, Presence)> {
+        let all = |node: &Node| -> BTreeMap<Assignee, (String, Version, Presence)> {
             let now_ms = self.now_ms + node.offset_ms;
             let users = node.agreement.directory.users().filter(|(_, entry)| {
                 entry
@@ -704,7 +726,7 @@ impl World {
                 .collect()
         };
         let (ours, theirs) = (all(first), all(second));
-        let differs = |id: &&UserId| ours.get(id) != theirs.get(id);
+        let differs = |id: &&Assignee| ours.get(id) != theirs.get(id);
         let mut ids = ours.keys().chain(theirs.keys());
         if let Some(id) = ids.find(differs) {
             let is_near = |node: &Node| {

@@ -1,8 +1,9 @@
 //! Single exchanges of two nodes.
 
 use super::*;
+use crate::collection::CollectionId;
 use crate::config::Balance;
-use crate::directory::tests::farm;
+use crate::directory::tests::{farm, with_apps};
 use crate::directory::{Health, Order, Presence, Record, Version, Why};
 use crate::user::User;
 use lab::Random;
@@ -49,7 +50,7 @@ fn exchange(pair: &mut [Agreement; 2], now_ms: u64) {
 fn logon(name: &str) -> Logon {
     let user = User::named(name).unwrap();
     Logon {
-        user: user.id,
+        id: user.id.into(),
         name: user.name,
         hint: None,
     }
@@ -99,6 +100,34 @@ fn a_user_who_is_known_gets_the_host_without_a_question() {
 }
 
 #[test]
+fn two_logons_at_once_for_two_collections_come_to_one_host() {
+    for first in 0..2 {
+        let mut pair = pair();
+        let sets: &[&[&str]] = &[&["ts2"]];
+        for node in &mut pair {
+            let farm = with_apps(farm(Balance::Load, &[1, 1]), sets);
+            node.directory.configure(&farm);
+        }
+        let app = Logon {
+            id: Assignee {
+                collection: CollectionId::of(&BTreeSet::from(["ts2".to_owned()])),
+                ..logon("anna").id
+            },
+            ..logon("anna")
+        };
+        pair[first].request(app, 1);
+        pair[1 - first].request(logon("anna"), 1);
+        exchange(&mut pair, 1);
+        let hosts = [0, 1].map(|at| resolved(&mut pair[at])[0].0.clone());
+        // The claim of the one or that of the other comes first: the app is nowhere else.
+        assert_eq!(hosts[first], "ts2");
+        let known = pair[0].directory.of_user(logon("anna").id.user);
+        let known: BTreeSet<&str> = known.map(|(_, entry)| entry.host.as_str()).collect();
+        assert_eq!(known, BTreeSet::from(hosts.each_ref().map(String::as_str)));
+    }
+}
+
+#[test]
 fn a_node_decides_alone_a_moment_after_the_connection_broke() {
     let mut pair = pair();
     pair[0].request(logon("anna"), 1_000);
@@ -133,7 +162,7 @@ fn the_connections_of_a_node_that_is_gone_have_ended() {
     let mut pair = pair();
     pair[0].request(logon("anna"), 1);
     exchange(&mut pair, 1);
-    let anna = logon("anna").user;
+    let anna = logon("anna").id.user;
     pair[0].directory.connected(anna, "ts1", 2);
     exchange(&mut pair, 2);
     let presence = |one: &Agreement| one.directory.user(anna).unwrap().presence;
@@ -194,7 +223,7 @@ fn a_host_that_one_node_does_not_have_yet_keeps_its_users() {
     pair[0].directory.configure(&farm(Balance::Load, &[1, 1]));
     pair[0].reopen();
     exchange(&mut pair, 3);
-    assert!(pair[1].directory.user(logon("anna").user).is_none());
+    assert!(pair[1].directory.user(logon("anna").id.user).is_none());
 }
 
 #[test]
@@ -202,7 +231,8 @@ fn merges_come_to_the_same_in_any_order_and_number() {
     for seed in 0..200 {
         let mut random = Random::new(seed);
         let record = |random: &mut Random| Record {
-            user: logon(&format!("user{}", random.below(3))).user,
+            user: logon(&format!("user{}", random.below(3))).id.user,
+            collection: Default::default(),
             name: String::new(),
             host: format!("ts{}", random.between(1, 2)),
             version: Version {
@@ -242,7 +272,8 @@ fn merges_come_to_the_same_in_any_order_and_number() {
 fn what_has_no_bounds_is_refused() {
     let mut pair = pair();
     let [good, ..] = [(); 1].map(|()| Record {
-        user: logon("anna").user,
+        user: logon("anna").id.user,
+        collection: Default::default(),
         name: "anna".to_owned(),
         host: "ts1".to_owned(),
         version: Version::default(),
@@ -283,7 +314,7 @@ fn what_has_no_bounds_is_refused() {
     let (hosts, key) = (Vec::new(), [0; 8]);
     let handled = pair[0].handle("beta", Message::Open { hosts, orders, key }, 1);
     assert_eq!(handled, Err(Refused::Time));
-    let (user, host) = (logon("anna").user, "x".repeat(200));
+    let (user, host) = (logon("anna").id.user, "x".repeat(200));
     let handled = pair[0].handle("beta", Message::Disconnect { user, host }, 1);
     assert_eq!(handled, Err(Refused::Name));
     assert_eq!(pair[0].directory.users().count(), 0);
@@ -394,7 +425,7 @@ fn of_two_claims_that_cross_one_holds_though_the_host_before_is_up_again() {
 #[test]
 fn a_user_who_comes_to_the_host_that_a_claim_leaves_stays_there_on_both_nodes() {
     let mut pair = with_claim();
-    let anna = logon("anna").user;
+    let anna = logon("anna").id.user;
     pair[0].directory.connected(anna, "ts1", 3);
     exchange(&mut pair, 3);
     assert_eq!(resolved(&mut pair[0])[0].0, "ts1");
@@ -417,7 +448,7 @@ fn connections_that_outlive_the_removal_of_their_host_count_on_both_nodes() {
     }
     pair[0].request(logon("anna"), 1);
     exchange(&mut pair, 1);
-    let anna = logon("anna").user;
+    let anna = logon("anna").id.user;
     pair[0].directory.connected(anna, "ts3", 2);
     exchange(&mut pair, 2);
     pair[0].broke("beta", "reset", 3);

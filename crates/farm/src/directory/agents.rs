@@ -15,6 +15,7 @@ mod tests;
 use super::entry::{Entry, Presence, Record};
 use super::{Counts, Directory, HostState, USERS_MAX};
 use crate::agent::report::{Admin, Report, Session, Sessions};
+use crate::collection::Assignee;
 use crate::config::Agent;
 use crate::user::UserId;
 use std::collections::BTreeMap;
@@ -151,29 +152,39 @@ impl Directory {
 
     /// An agent names the user of a session. Returns whether the directory did not know it.
     fn names(&mut self, host: &str, session: &Session, times: Times) -> bool {
-        let (id, now_ms) = (session.user.id, times.now_ms);
-        let over = match self.users.get(&id) {
-            Some(entry) if entry.host == host => {
-                self.confirms(session, now_ms);
-                return false;
-            }
-            // On the way to another host, or there for a moment, since before the agent looked: the session is
-            // here.
-            Some(entry)
-                if entry.presence == Presence::Pending
-                    || entry.presence == Presence::Left && !entry.is_proved =>
-            {
-                if entry.since_ms > times.asked_ms {
-                    return false;
-                }
-                Some(entry.version)
-            }
-            Some(_) => return false,
-            None if self.users.len() >= USERS_MAX => return false,
-            None => None,
+        let user = session.user.id;
+        if self.at(user, host).is_some() {
+            self.confirms(host, session, times.now_ms);
+            return false;
+        }
+        // On the way to another host, or there for a moment, since before the agent looked: the session is
+        // here.
+        let comes = |(id, entry): &(Assignee, &Entry)| {
+            let is_short = entry.presence == Presence::Left && !entry.is_proved;
+            let is_before = entry.since_ms <= times.asked_ms;
+            let has = self.has(id.collection, host);
+            has && is_before && (entry.presence == Presence::Pending || is_short)
         };
+        let mut all: Vec<Assignee> = { self.of_user(user) }
+            .filter(comes)
+            .map(|(id, _)| id)
+            .collect();
+        let home = Assignee::new(user, self.home(host));
+        if all.is_empty() && !self.users.contains_key(&home) && self.users.len() < USERS_MAX {
+            all.push(home);
+        }
+        let adopted = all
+            .into_iter()
+            .map(|id| self.learns(id, host, session, times.now_ms));
+        adopted.fold(false, |all, one| all | one)
+    }
+
+    /// Makes the session that an agent names that of its user in a collection.
+    fn learns(&mut self, id: Assignee, host: &str, session: &Session, now_ms: u64) -> bool {
+        let over = self.users.get(&id).map(|entry| entry.version);
         let record = Record {
-            user: id,
+            user: id.user,
+            collection: id.collection,
             name: session.user.name.clone(),
             host: host.to_owned(),
             version: self.next_version(over, true),
@@ -186,8 +197,15 @@ impl Directory {
     }
 
     /// An agent names a user whom the directory has at this host.
-    fn confirms(&mut self, session: &Session, now_ms: u64) {
-        let id = session.user.id;
+    fn confirms(&mut self, host: &str, session: &Session, now_ms: u64) {
+        let at_host = self.of_user(session.user.id);
+        let at_host = at_host.filter(|(_, entry)| entry.host == host);
+        for id in at_host.map(|(id, _)| id).collect::<Vec<_>>() {
+            self.confirms_in(id, session, now_ms);
+        }
+    }
+
+    fn confirms_in(&mut self, id: Assignee, session: &Session, now_ms: u64) {
         let keep_ms = self.settings.keep_ms;
         let Some(entry) = self.users.get(&id) else {
             return;
@@ -218,7 +236,7 @@ impl Directory {
     fn misses(&mut self, host: &str, seen: &mut AllSeen, times: Times, news: &mut News) {
         let now_ms = times.now_ms;
         for (id, one) in seen.iter_mut().filter(|(_, one)| one.at_ms != now_ms) {
-            let entry = self.users.get(id).filter(|entry| entry.host == host);
+            let entry = self.at(*id, host);
             one.is_named = false;
             one.missing = match entry.map(|entry| entry.presence) {
                 Some(Presence::Connected(_)) => 0,
@@ -234,9 +252,9 @@ impl Directory {
             }
         }
         for id in &news.over {
-            self.forget(*id);
+            self.forget_at(*id, host);
         }
-        let is_here = |id: &UserId| { self.users.get(id) }.is_some_and(|entry| entry.host == host);
+        let is_here = |id: &UserId| self.at(*id, host).is_some();
         seen.retain(|id, one| {
             let is_new = one.missing < MISSING_MAX || now_ms.saturating_sub(one.at_ms) < OVER_MS;
             is_new || one.naming == Naming::Otherwise && is_here(id)
@@ -247,8 +265,7 @@ impl Directory {
     fn counts_beyond(&mut self, host: &str, sessions: &Sessions) {
         let (mut here, mut active) = (0, 0);
         for (id, one) in by_user(sessions) {
-            let entry = self.users.get(&id);
-            let Some(entry) = entry.filter(|entry| entry.host == host) else {
+            let Some(entry) = self.at(id, host) else {
                 continue;
             };
             here += 1;

@@ -1,5 +1,6 @@
 //! What the directory knows of one user.
 
+use crate::collection::{Assignee, CollectionId};
 use crate::user::UserId;
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +75,9 @@ impl Entry {
 pub struct Record {
     /// Whose it is.
     pub user: UserId,
+    /// In which collection.
+    #[serde(default)]
+    pub collection: CollectionId,
     /// The name for display.
     pub name: String,
     /// The host.
@@ -89,4 +93,11 @@ pub struct Record {
     /// A connection has lasted as only one with a session does.
     #[serde(default)]
     pub is_proved: bool,
+}
+
+impl Record {
+    /// For whom it is.
+    pub fn assignee(&self) -> Assignee {
+        Assignee::new(self.user, self.collection)
+    }
 }

@@ -4,10 +4,10 @@
 
 use super::entry::Origin;
 use super::{Directory, HostState, Settings};
+use crate::collection::Assignee;
 use crate::config::Farm;
-use crate::user::UserId;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 /// A host of the configuration of another node.
@@ -81,7 +81,7 @@ impl Directory {
         }
         self.hosts = hosts;
         // Sessions of a host that no configuration has are lost.
-        let gone: Vec<UserId> = { self.users.iter() }
+        let gone: Vec<Assignee> = { self.users.iter() }
             .filter(|(_, entry)| !self.hosts.contains_key(&entry.host))
             .map(|(id, _)| *id)
             .collect();
@@ -95,10 +95,12 @@ impl Directory {
         for state in self.hosts.values_mut() {
             state.counts = super::Counts::default();
         }
-        for entry in self.users.values() {
-            if let Some(state) = self.hosts.get_mut(&entry.host) {
-                state.counts.add(entry.presence);
-            }
+        let all = self.users.iter();
+        let all: BTreeSet<_> = all
+            .map(|(id, entry)| (id.user, entry.host.clone()))
+            .collect();
+        for (user, host) in all {
+            self.count(user, &host, true);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::entry::{Entry, Origin, Presence, Record, Version};
 use super::{Decision, Directory, NoHost, Why, why};
-use crate::user::UserId;
+use crate::collection::Assignee;
 
 /// A decision that other nodes have not confirmed yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,23 +41,24 @@ impl Directory {
         }
     }
 
-    pub(super) fn touch(&mut self, id: UserId, from: Option<Origin>) {
+    pub(super) fn touch(&mut self, id: Assignee, from: Option<Origin>) {
         if self.is_shared {
             self.touched.push((id, from));
         }
     }
 
     /// Takes out of whom others do not know the newest, and the directory from which it came.
-    pub fn take_touched(&mut self) -> Vec<(UserId, Option<Origin>)> {
+    pub fn take_touched(&mut self) -> Vec<(Assignee, Option<Origin>)> {
         std::mem::take(&mut self.touched)
     }
 
     /// What other nodes get of a user.
-    pub fn record(&self, id: UserId, now_ms: u64) -> Option<Record> {
+    pub fn record(&self, id: Assignee, now_ms: u64) -> Option<Record> {
         let entry = self.users.get(&id)?;
         let until_ms = entry.until_ms;
         Some(Record {
-            user: id,
+            user: id.user,
+            collection: id.collection,
             name: entry.name.clone(),
             host: entry.host.clone(),
             version: entry.version,
@@ -65,7 +66,7 @@ impl Directory {
             left_ms: until_ms.map_or(self.keep_ms(entry.is_proved), |until| {
                 until.saturating_sub(now_ms)
             }),
-            connections: self.carried(id, &entry.host),
+            connections: self.carried(id.user, &entry.host),
             is_proved: entry.is_proved,
         })
     }
@@ -73,7 +74,7 @@ impl Directory {
     /// Takes in what another directory knows of a user.
     pub fn merge(&mut self, record: &Record, from: Origin, now_ms: u64) {
         self.clock = self.clock.max(record.version.clock);
-        let Some(entry) = self.users.get(&record.user) else {
+        let Some(entry) = self.users.get(&record.assignee()) else {
             // Without room the other node still knows it.
             let _ = self.adopt(record, Some(from), now_ms);
             return;
@@ -92,7 +93,7 @@ impl Directory {
 
     /// Notes the connections that another directory carries.
     fn follow(&mut self, record: &Record, from: Origin, now_ms: u64) {
-        let Some(mut entry) = self.leave(record.user) else {
+        let Some(mut entry) = self.leave(record.assignee()) else {
             return;
         };
         let is_same = entry.host == record.host;
@@ -105,7 +106,7 @@ impl Directory {
             let until = now_ms.saturating_add(record.left_ms);
             entry.until_ms = entry.until_ms.map(|own| own.max(until));
         }
-        self.enter(record.user, entry, now_ms);
+        self.enter(record.assignee(), entry, now_ms);
     }
 
     /// Makes a decision the one that holds.
@@ -123,9 +124,12 @@ impl Directory {
             // A host that the sender has itself is known: it was removed here, and soon there.
             return Err(NoHost::Removed);
         }
-        let before = self.leave(record.user);
+        let id = record.assignee();
+        let before = self.leave(id);
         self.make_room()?;
+        // Of the session that another collection has there, too.
         let far = { before.as_ref() }.filter(|before| before.host == record.host);
+        let far = far.or_else(|| self.at(id.user, &record.host));
         let mut entry = Entry {
             name: record.name.clone(),
             host: record.host.clone(),
@@ -142,11 +146,11 @@ impl Directory {
         if entry.name.is_empty() {
             entry.name = before.map(|before| before.name).unwrap_or_default();
         }
-        let is_carried = self.carried(record.user, &entry.host) > 0;
+        let is_carried = self.carried(id.user, &entry.host) > 0;
         entry.version.used |= is_carried;
-        self.enter(record.user, entry, now_ms);
+        self.enter(id, entry, now_ms);
         // Connections that this node carries are news for the sender, too.
-        self.touch(record.user, from.filter(|_| !is_carried));
+        self.touch(id, from.filter(|_| !is_carried));
         Ok(())
     }
 
@@ -161,25 +165,34 @@ impl Directory {
         now_ms: u64,
     ) -> Option<Record> {
         self.expire(now_ms);
-        if let Some(entry) = self.users.get(&record.user) {
+        let id = record.assignee();
+        if let Some(entry) = self.users.get(&id) {
             let is_news = Some(entry.version) > over;
-            let stays = Some(entry.version) == over && !leaves && !self.leaves(entry, now_ms);
+            let stays = Some(entry.version) == over && !leaves && !self.leaves(id, entry, now_ms);
             if is_news || stays {
-                return self.record(record.user, now_ms);
+                return self.record(id, now_ms);
             }
         }
+        let is_there = { self.of_user(id.user) }
+            .any(|(other, entry)| entry.host == record.host && !self.leaves(other, entry, now_ms));
+        if !is_there && self.elsewhere(id, now_ms).is_some() {
+            // The other node does not know this session, or sees its host down.
+            let proposal = self.propose((id, &record.name), None, now_ms).ok()?;
+            self.adopt(&proposal.record, None, now_ms).ok()?;
+            return self.record(id, now_ms);
+        }
         self.adopt(record, Some(from), now_ms).ok()?;
-        self.record(record.user, now_ms)
+        self.record(id, now_ms)
     }
 
     /// The host of a user who is known, whatever this node thinks of it.
-    pub fn held(&self, id: UserId) -> Option<Decision> {
+    pub fn held(&self, id: Assignee) -> Option<Decision> {
         let entry = self.users.get(&id)?;
         self.decision(&entry.host, why(entry))
     }
 
     /// Gives a decision a version that is above another one.
-    pub fn raise(&mut self, id: UserId, above: Version, now_ms: u64) {
+    pub fn raise(&mut self, id: Assignee, above: Version, now_ms: u64) {
         let Some(mut entry) = self.leave(id) else {
             return;
         };
@@ -197,7 +210,7 @@ impl Directory {
             return;
         }
         let is_far = |entry: &Entry| entry.far.iter().any(|(one, _)| *one == origin);
-        let all: Vec<UserId> = { self.users.iter() }
+        let all: Vec<Assignee> = { self.users.iter() }
             .filter(|(_, entry)| is_far(entry))
             .map(|(id, _)| *id)
             .collect();

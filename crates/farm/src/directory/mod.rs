@@ -1,6 +1,7 @@
 //! The directory of a farm: which host a user gets. A user with a session gets the host of that
 //! session, whatever state it is in, until the session is over or counts as lost; everybody else gets
-//! the host with the most room. So two logons of one user never come to two hosts.
+//! the host with the most room. So two logons of one user never come to two hosts. Where programs run on
+//! some hosts only, all of this holds in each collection of hosts.
 //!
 //! It is a value: times are arguments, and who calls it has the connections. [`crate::agreement`] makes
 //! one of the directories of several nodes: each decision has a version, and of two for one user the
@@ -8,6 +9,7 @@
 
 mod agents;
 mod choice;
+mod collections;
 mod entry;
 mod hosts;
 mod merge;
@@ -22,6 +24,7 @@ pub use entry::{Entry, Origin, Presence, Record, Version};
 pub use hosts::{FarHost, Order};
 pub use merge::Proposal;
 
+use crate::collection::{Assignee, CollectionId};
 use crate::config::{Balance, Farm};
 use crate::token::{Claims, NameId};
 use crate::user::{User, UserId};
@@ -48,6 +51,8 @@ pub struct Settings {
     pub keep_ms: u64,
     /// How long a host is down until its sessions count as lost, milliseconds.
     pub lost_after_ms: u64,
+    /// The hosts of each collection, but that of all hosts.
+    pub collections: BTreeMap<CollectionId, BTreeSet<String>>,
 }
 
 impl Settings {
@@ -57,6 +62,7 @@ impl Settings {
             balance: farm.balance,
             keep_ms: farm.sessions.keep_ms,
             lost_after_ms: farm.sessions.lost_after_ms,
+            collections: farm.collections(),
         }
     }
 }
@@ -107,6 +113,9 @@ pub enum NoHost {
         /// Hosts that are drained.
         drained: usize,
     },
+    /// The configuration does not have the collection of the token any more.
+    #[error("the token is for hosts of a former configuration: download a new .rdp file")]
+    NoCollection,
     /// Every user that is known has a connection.
     #[error("the directory is full: {USERS_MAX} users are connected")]
     Full,
@@ -130,17 +139,17 @@ pub struct Directory {
     far: BTreeMap<String, Vec<FarHost>>,
     /// What operators ordered last of each host.
     orders: BTreeMap<String, Order>,
-    users: BTreeMap<UserId, Entry>,
+    users: BTreeMap<Assignee, Entry>,
     /// When users without a connection are forgotten.
-    due: BTreeSet<(u64, UserId)>,
+    due: BTreeSet<(u64, Assignee)>,
     /// Those of them who had no session, as far as is known.
-    unproved: BTreeSet<(u64, UserId)>,
+    unproved: BTreeSet<(u64, Assignee)>,
     /// Connections that this node carries, by user and host.
     own: BTreeMap<UserId, Vec<(String, u32)>>,
     /// Users whom agents have named, by host.
     agents: BTreeMap<String, AllSeen>,
     /// Users of whom other nodes do not know the newest yet, and the one from which it came.
-    touched: Vec<(UserId, Option<Origin>)>,
+    touched: Vec<(Assignee, Option<Origin>)>,
     /// Whether there are other nodes.
     is_shared: bool,
     #[cfg(test)]
@@ -148,12 +157,26 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Decides which host a user gets.
+    /// Decides which host a user gets, of all hosts.
     ///
     /// # Errors
     /// There is none.
     pub fn decide(&mut self, user: &User, now_ms: u64) -> Result<Decision, NoHost> {
-        self.decide_from(user.id, &user.name, None, now_ms)
+        self.decide_in(user, CollectionId::ALL, now_ms)
+    }
+
+    /// Decides which host of a collection a user gets.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn decide_in(
+        &mut self,
+        user: &User,
+        collection: CollectionId,
+        now_ms: u64,
+    ) -> Result<Decision, NoHost> {
+        let id = Assignee::new(user.id, collection);
+        self.decide_from(id, &user.name, None, now_ms)
     }
 
     /// Decides which host a user with a token gets. Only a directory that does not know the user looks
@@ -162,12 +185,13 @@ impl Directory {
     /// # Errors
     /// There is none.
     pub fn decide_token(&mut self, claims: &Claims, now_ms: u64) -> Result<Decision, NoHost> {
-        self.decide_from(claims.user, "", claims.host, now_ms)
+        let id = Assignee::new(claims.user, claims.collection);
+        self.decide_from(id, "", claims.host, now_ms)
     }
 
     fn decide_from(
         &mut self,
-        id: UserId,
+        id: Assignee,
         name: &str,
         hint: Option<NameId>,
         now_ms: u64,
@@ -195,11 +219,11 @@ impl Directory {
         }
     }
 
-    /// The host of a user who is known and stays there.
-    pub fn known(&mut self, id: UserId, name: &str, now_ms: u64) -> Option<Decision> {
+    /// The host of a user who is known in the collection and stays there.
+    pub fn known(&mut self, id: Assignee, name: &str, now_ms: u64) -> Option<Decision> {
         self.expire(now_ms);
         let entry = self.users.get(&id)?;
-        if self.leaves(entry, now_ms) {
+        if self.leaves(id, entry, now_ms) {
             return None;
         }
         let decision = self.decision(&entry.host, why(entry))?;
@@ -208,7 +232,10 @@ impl Directory {
     }
 
     /// Whether a user has to get another host.
-    fn leaves(&self, entry: &Entry, now_ms: u64) -> bool {
+    fn leaves(&self, id: Assignee, entry: &Entry, now_ms: u64) -> bool {
+        if self.is_configured(id.collection) && !self.has(id.collection, &entry.host) {
+            return true;
+        }
         match entry.presence {
             Presence::Connected(_) => false,
             // Somebody who has never been there has nothing to lose.
@@ -224,7 +251,7 @@ impl Directory {
     /// There is none.
     pub fn propose(
         &mut self,
-        (id, name): (UserId, &str),
+        (id, name): (Assignee, &str),
         hint: Option<NameId>,
         now_ms: u64,
     ) -> Result<Proposal, NoHost> {
@@ -232,29 +259,40 @@ impl Directory {
         let before = self.users.get(&id);
         let over = before.map(|entry| entry.version);
         let has_lost = before.is_some_and(|entry| entry.presence != Presence::Pending);
+        let has = |host: &str| self.has(id.collection, host) && !self.is_lost(host, now_ms);
         let of_token = hint.and_then(|hint| {
             let mut hosts = self.hosts.iter();
-            let (host, _) = hosts.find(|(_, state)| state.id == hint)?;
-            (!self.is_lost(host, now_ms)).then(|| host.clone())
+            let (host, _) = hosts.find(|(host, state)| state.id == hint && has(host))?;
+            Some(host.clone())
         });
-        let (host, why, used, left_ms) = match of_token {
+        let (host, why, used, left_ms) = match (self.elsewhere(id, now_ms), of_token) {
+            (Some(entry), _) => {
+                let until_ms = entry.until_ms.map(|until| until.saturating_sub(now_ms));
+                let left_ms = match entry.presence {
+                    Presence::Pending => PENDING_MS,
+                    _ => until_ms.unwrap_or(self.keep_ms(entry.is_proved)),
+                };
+                (entry.host.clone(), why(entry), entry.version.used, left_ms)
+            }
             // The session may be there.
-            Some(host) => (host, Why::Token, true, self.keep_ms(false)),
-            None => {
-                let (host, why) = self.choose(has_lost)?;
+            (None, Some(host)) => (host, Why::Token, true, self.keep_ms(false)),
+            (None, None) => {
+                let (host, why) = self.choose(id.collection, has_lost)?;
                 (host, why, false, PENDING_MS)
             }
         };
         let version = self.next_version(over, used);
+        let is_proved = { self.at(id.user, &host) }.is_some_and(|entry| entry.is_proved);
         let record = Record {
-            user: id,
+            user: id.user,
+            collection: id.collection,
             name: name.to_owned(),
             host,
             version,
             age_ms: 0,
             left_ms,
             connections: 0,
-            is_proved: false,
+            is_proved,
         };
         Ok(Proposal { record, why, over })
     }
@@ -268,7 +306,10 @@ impl Directory {
         })
     }
 
-    fn choose(&self, has_lost: bool) -> Result<(String, Why), NoHost> {
+    fn choose(&self, of: CollectionId, has_lost: bool) -> Result<(String, Why), NoHost> {
+        if !self.is_configured(of) {
+            return Err(NoHost::NoCollection);
+        }
         let takes = |state: &HostState| {
             #[cfg(test)]
             if self.defect == Some(simulation::Defect::DrainedTakes) {
@@ -276,13 +317,14 @@ impl Directory {
             }
             state.takes()
         };
-        let open = || self.hosts.iter().filter(|(_, state)| takes(state));
+        let all = || self.hosts.iter().filter(|(host, _)| self.has(of, host));
+        let open = || all().filter(|(_, state)| takes(state));
         let room = |state: &HostState| Room::of(state, self.settings.balance);
         // Of equals the first by name.
         let best = { open().rev() }.max_by(|(_, a), (_, b)| room(a).cmp(&room(b)));
         let Some((host, state)) = best else {
-            let down = self.hosts.values().filter(|state| state.is_down()).count();
-            let drained = self.hosts.len() - down;
+            let down = all().filter(|(_, state)| state.is_down()).count();
+            let drained = all().count() - down;
             return Err(NoHost::NoneTakes { down, drained });
         };
         let why = Why::Room {
@@ -307,7 +349,7 @@ impl Directory {
     }
 
     /// The user logs on again, and is known: a logon that was pending has its time again.
-    fn renew(&mut self, id: UserId, name: &str, now_ms: u64) {
+    fn renew(&mut self, id: Assignee, name: &str, now_ms: u64) {
         let Some(mut entry) = self.leave(id) else {
             return;
         };
@@ -326,18 +368,16 @@ impl Directory {
 
     /// A connection of the user to the host that was decided begins. A user whom the directory has
     /// forgotten meanwhile is known again.
-    pub fn connected(&mut self, id: UserId, host: &str, now_ms: u64) {
-        self.carries(id, host, true);
+    pub fn connected(&mut self, id: impl Into<Assignee>, host: &str, now_ms: u64) {
+        let id = id.into();
+        self.carries(id.user, host, true);
         if !self.hosts.contains_key(host) {
             return;
         }
         let before = self.leave(id);
         let over = before.as_ref().map(|entry| entry.version);
         let entry = match before.filter(|entry| entry.host == host) {
-            Some(mut entry) => {
-                entry.version.used = true;
-                entry
-            }
+            Some(entry) => entry,
             None if self.make_room().is_err() => return,
             None => Entry {
                 name: String::new(),
@@ -351,18 +391,14 @@ impl Directory {
             },
         };
         self.enter(id, entry, now_ms);
-        self.touch(id, None);
+        // Other collections have this session, too.
+        self.change_at(id.user, host, now_ms, |entry| entry.version.used = true);
     }
 
     /// A connection of the user to a host lasts as only one with a session does.
-    pub fn proved(&mut self, id: UserId, host: &str, now_ms: u64) {
-        let entry = self.users.get(&id);
-        if entry.is_some_and(|entry| entry.host == host && !entry.is_proved)
-            && let Some(entry) = self.leave(id)
-        {
-            let is_proved = true;
-            self.enter(id, Entry { is_proved, ..entry }, now_ms);
-            self.touch(id, None);
+    pub fn proved(&mut self, user: UserId, host: &str, now_ms: u64) {
+        if { self.of_user(user) }.any(|(_, entry)| entry.host == host && !entry.is_proved) {
+            self.change_at(user, host, now_ms, |entry| entry.is_proved = true);
         }
     }
 
@@ -383,26 +419,18 @@ impl Directory {
     }
 
     /// A connection of the user to a host ends; the session stays there.
-    pub fn ended(&mut self, id: UserId, host: &str, now_ms: u64) {
-        self.carries(id, host, false);
-        if self.users.get(&id).is_none_or(|entry| entry.host != host) {
-            // The host was removed meanwhile, and the user is elsewhere.
-            return;
-        }
-        let Some(entry) = self.leave(id) else {
-            return;
-        };
+    pub fn ended(&mut self, user: UserId, host: &str, now_ms: u64) {
+        self.carries(user, host, false);
         #[cfg(test)]
         if self.defect == Some(simulation::Defect::ForgetsAtEnd) {
-            return;
+            return self.forget_at(user, host);
         }
-        self.enter(id, entry, now_ms);
-        self.touch(id, None);
+        self.change_at(user, host, now_ms, |_| ());
     }
 
     /// Counts the connections that this node carries.
-    fn carries(&mut self, id: UserId, host: &str, begins: bool) {
-        let hosts = self.own.entry(id).or_default();
+    fn carries(&mut self, user: UserId, host: &str, begins: bool) {
+        let hosts = self.own.entry(user).or_default();
         match hosts.iter_mut().find(|(one, _)| one == host) {
             Some((_, count)) if begins => *count = count.saturating_add(1),
             Some((_, count)) => *count = count.saturating_sub(1),
@@ -411,13 +439,13 @@ impl Directory {
         }
         hosts.retain(|(_, count)| *count > 0);
         if hosts.is_empty() {
-            self.own.remove(&id);
+            self.own.remove(&user);
         }
     }
 
     /// How many connections of a user to a host this node carries.
-    pub fn carried(&self, id: UserId, host: &str) -> u32 {
-        let mut hosts = self.own.get(&id).into_iter().flatten();
+    pub fn carried(&self, user: UserId, host: &str) -> u32 {
+        let mut hosts = self.own.get(&user).into_iter().flatten();
         let found = hosts.find(|(one, _)| one == host);
         found.map_or(0, |(_, count)| *count)
     }
@@ -448,22 +476,22 @@ impl Directory {
     }
 
     /// Takes an entry out, so that it can be changed.
-    fn leave(&mut self, id: UserId) -> Option<Entry> {
+    fn leave(&mut self, id: Assignee) -> Option<Entry> {
+        let host = self.users.get(&id)?.host.clone();
+        self.count(id.user, &host, false);
         let entry = self.users.remove(&id)?;
+        self.count(id.user, &host, true);
         if let Some(until) = entry.until_ms {
             self.due.remove(&(until, id));
             self.unproved.remove(&(until, id));
-        }
-        if let Some(state) = self.hosts.get_mut(&entry.host) {
-            state.counts.remove(entry.presence);
         }
         Some(entry)
     }
 
     /// Puts an entry in. Where the user is follows from the connections that are known.
-    fn enter(&mut self, id: UserId, mut entry: Entry, now_ms: u64) {
+    fn enter(&mut self, id: Assignee, mut entry: Entry, now_ms: u64) {
         let far = entry.far.iter().map(|(_, count)| *count);
-        let own = self.carried(id, &entry.host);
+        let own = self.carried(id.user, &entry.host);
         entry.presence = match (far.fold(own, u32::saturating_add), entry.version.used) {
             (0, true) => Presence::Left,
             (0, false) => Presence::Pending,
@@ -484,11 +512,11 @@ impl Directory {
                 self.unproved.insert((until, id));
             }
         }
-        if let Some(state) = self.hosts.get_mut(&entry.host) {
-            state.counts.add(entry.presence);
-        }
-        self.stirs(id, &entry, now_ms);
+        self.stirs(id.user, &entry, now_ms);
+        let host = entry.host.clone();
+        self.count(id.user, &host, false);
         self.users.insert(id, entry);
+        self.count(id.user, &host, true);
     }
 
     /// How long a user without a connection is known, milliseconds.
@@ -499,22 +527,29 @@ impl Directory {
         }
     }
 
-    fn forget(&mut self, id: UserId) {
+    fn forget(&mut self, id: Assignee) {
         self.leave(id);
     }
 
-    /// The users.
-    pub fn users(&self) -> impl Iterator<Item = (UserId, &Entry)> {
+    fn forget_at(&mut self, user: UserId, host: &str) {
+        let at_host = self.of_user(user).filter(|(_, entry)| entry.host == host);
+        for id in at_host.map(|(id, _)| id).collect::<Vec<_>>() {
+            self.forget(id);
+        }
+    }
+
+    /// The users, in each collection that they have a host in.
+    pub fn users(&self) -> impl Iterator<Item = (Assignee, &Entry)> {
         self.users.iter().map(|(id, entry)| (*id, entry))
     }
 
-    /// What is known of a user.
-    pub fn user(&self, id: UserId) -> Option<&Entry> {
-        self.users.get(&id)
+    /// What is known of a user in a collection.
+    pub fn user(&self, id: impl Into<Assignee>) -> Option<&Entry> {
+        self.users.get(&id.into())
     }
 
     /// Takes a user over from the role before this one, who has no connection now.
-    pub fn restore(&mut self, id: UserId, entry: Entry, now_ms: u64) {
+    pub fn restore(&mut self, id: Assignee, entry: Entry, now_ms: u64) {
         self.clock = self.clock.max(entry.version.clock);
         let is_here = self.hosts.contains_key(&entry.host);
         if is_here && self.users.len() < USERS_MAX && !self.users.contains_key(&id) {

@@ -1,8 +1,8 @@
 //! Histories of a farm by seed: users who log on, connect, come back and stay away, hosts that are
-//! drained, hang and come back, reloads. A checker with a memory of its own judges each decision; it
+//! drained, hang and come back, reloads, programs that go to other hosts. A checker with a memory of its own judges each decision; it
 //! must find deliberate defects.
 
-use super::tests::farm;
+use super::tests::{farm, with_apps};
 use super::*;
 use lab::{Random, setting};
 
@@ -23,15 +23,30 @@ pub(crate) enum Defect {
     GoneStaysConnected,
     /// A node decides without asking the other one.
     AsksNobody,
+    /// A session in another collection is not looked for.
+    LooksAtOneCollection,
+    /// A host outside the collection serves it, too.
+    AnyHostServes,
+    /// Two claims of one user for two collections do not see each other.
+    ClaimsCross,
 }
 
-/// What the checker knows of a user.
+/// Who has a host: a user in a collection.
+type Who = (u64, CollectionId);
+
+/// What the checker knows of a user in a collection.
 #[derive(Clone, Debug)]
 struct Known {
     host: String,
+    /// The last logon.
+    last_ms: u64,
+}
+
+/// What the checker knows of a user at a host.
+#[derive(Clone, Debug)]
+struct There {
     connections: u32,
-    has_been_there: bool,
-    /// The last logon, or the end of the last connection.
+    /// The end of the last connection.
     last_ms: u64,
 }
 
@@ -41,7 +56,10 @@ struct World {
     now_ms: u64,
     down: BTreeMap<String, u64>,
     drained: BTreeSet<String>,
-    users: BTreeMap<u64, Known>,
+    users: BTreeMap<Who, Known>,
+    there: BTreeMap<(u64, String), There>,
+    /// All collections that there have been.
+    collections: BTreeSet<CollectionId>,
 }
 
 impl World {
@@ -50,18 +68,41 @@ impl World {
         let weights: Vec<u32> = (0..random.between(2, 5))
             .map(|_| random.pick(&[1, 2, 10]))
             .collect();
-        let farm = farm(balance, &weights);
-        let mut directory = Directory::default();
-        directory.configure(&farm);
-        directory.defect = defect;
-        World {
+        let directory = Directory {
+            defect,
+            ..Directory::default()
+        };
+        let mut world = World {
             directory,
-            farm,
+            farm: farm(balance, &weights),
             now_ms: 1,
             down: BTreeMap::new(),
             drained: BTreeSet::new(),
             users: BTreeMap::new(),
+            there: BTreeMap::new(),
+            collections: BTreeSet::from([CollectionId::ALL]),
+        };
+        world.places_apps(random);
+        world
+    }
+
+    /// Programs go to other hosts.
+    fn places_apps(&mut self, random: &mut Random) {
+        let hosts: Vec<String> = self.farm.hosts.keys().cloned().collect();
+        let mut sets = Vec::new();
+        for _ in 0..random.below(4) {
+            let some = hosts.iter().filter(|_| random.percent(40));
+            sets.push(some.map(String::as_str).collect::<Vec<_>>());
         }
+        sets.retain(|hosts| !hosts.is_empty());
+        let sets: Vec<&[&str]> = sets.iter().map(Vec::as_slice).collect();
+        self.farm = with_apps(self.farm.clone(), &sets);
+        self.reloads();
+    }
+
+    fn reloads(&mut self) {
+        self.directory.configure(&self.farm);
+        self.collections.extend(self.farm.collections().into_keys());
     }
 
     fn step(&mut self, random: &mut Random) -> Result<(), String> {
@@ -70,149 +111,213 @@ impl World {
             1..5 => random.below(2 * PENDING_MS),
             _ => random.below(500),
         };
-        let user = random.below(USERS);
+        self.expires();
         let hosts: Vec<String> = self.farm.hosts.keys().cloned().collect();
         let host = random.of(&hosts).clone();
-        match random.below(100) {
-            0..40 => self.logs_on(user)?,
-            40..65 => self.connects(user),
-            65..85 => self.ends(user),
-            85..90 => {
+        let collections: Vec<CollectionId> = match random.once_in(10) {
+            true => self.collections.iter().copied().collect(),
+            false => { self.farm.collections().into_keys() }
+                .chain([CollectionId::ALL])
+                .collect(),
+        };
+        let who = (random.below(USERS), *random.of(&collections));
+        match random.below(200) {
+            0..80 => self.logs_on(who)?,
+            80..130 => self.connects(who),
+            130..170 => self.ends(who.0, &host),
+            170..180 => {
                 let since_ms = self.now_ms;
                 self.directory.checked(&host, Health::Down { since_ms });
                 self.down.entry(host).or_insert(since_ms);
             }
-            90..95 => {
+            180..190 => {
                 self.directory.checked(&host, Health::Up);
                 self.down.remove(&host);
             }
-            95..97 => {
+            190..194 => {
                 assert!(self.directory.drain(&host, true));
                 self.drained.insert(host);
             }
-            97..99 => {
+            194..198 => {
                 assert!(self.directory.drain(&host, false));
                 self.drained.remove(&host);
             }
+            198 => self.places_apps(random),
             _ if hosts.len() > 2 => self.remove(&host),
-            _ => self.directory.configure(&self.farm),
+            _ => self.reloads(),
         }
         self.counts()
     }
 
     fn remove(&mut self, host: &str) {
         self.farm.hosts.remove(host);
-        self.directory.configure(&self.farm);
+        for app in self
+            .farm
+            .portal
+            .iter_mut()
+            .flat_map(|portal| &mut portal.apps)
+        {
+            app.hosts.remove(host);
+        }
+        self.reloads();
         self.users.retain(|_, known| known.host != host);
+        self.there.retain(|(_, there), _| there != host);
         self.down.remove(host);
         self.drained.remove(host);
     }
 
-    /// Whether a user may, and whether a user must get another host than before.
-    fn may_move(&self, known: &Known) -> (bool, bool) {
-        let is_forgotten = known.connections == 0
-            && match known.has_been_there {
-                true => self.now_ms >= known.last_ms + self.farm.sessions.keep_ms,
-                false => self.now_ms >= known.last_ms + PENDING_MS,
-            };
-        let down_ms = self.down.get(&known.host).map(|since| self.now_ms - since);
-        let is_lost = match (known.connections, known.has_been_there, down_ms) {
-            (0, true, Some(ms)) => ms >= self.farm.sessions.lost_after_ms,
-            (0, false, Some(_)) => true,
-            _ => false,
-        };
-        (is_forgotten || is_lost, is_lost)
+    /// Forgets logons that never came, and sessions that are over.
+    fn expires(&mut self) {
+        self.directory.expire(self.now_ms);
+        let (keep_ms, now_ms) = (self.farm.sessions.keep_ms, self.now_ms);
+        let is_over = |there: &There| there.connections == 0 && now_ms >= there.last_ms + keep_ms;
+        let there = &self.there;
+        self.users.retain(
+            |(user, _), known| match there.get(&(*user, known.host.clone())) {
+                Some(there) => !is_over(there),
+                None => now_ms < known.last_ms + PENDING_MS,
+            },
+        );
+        self.there.retain(|_, there| !is_over(there));
     }
 
-    fn logs_on(&mut self, user: u64) -> Result<(), String> {
-        let known = self.users.get(&user);
-        let (may_move, must_move) = known.map_or((true, false), |known| self.may_move(known));
-        let named = User::named(&format!("user{user}")).expect("a name");
-        let decision = match self.directory.decide(&named, self.now_ms) {
-            Ok(decision) => decision,
-            Err(_) => {
-                let open = |host: &&String| {
-                    !self.down.contains_key(*host) && !self.drained.contains(*host)
-                };
-                if self.farm.hosts.keys().any(|host| open(&host)) || !may_move {
-                    return Err(format!("user{user} is refused"));
-                }
-                return Ok(());
+    /// Whether a user has to get another host than before.
+    fn must_move(&self, user: u64, known: &Known) -> bool {
+        let there = self.there.get(&(user, known.host.clone()));
+        let down_ms = self.down.get(&known.host).map(|since| self.now_ms - since);
+        match (there, down_ms) {
+            (Some(there), Some(ms)) => {
+                there.connections == 0 && ms >= self.farm.sessions.lost_after_ms
             }
-        };
-        let host = decision.host;
-        let stays = known.is_some_and(|known| known.host == host);
-        if !stays && !may_move {
-            return Err(format!("user{user} comes to {host}, not back: {known:?}"));
+            (None, Some(_)) => true,
+            _ => false,
         }
-        let is_new = !stays || may_move;
-        if is_new && (self.down.contains_key(&host) || self.drained.contains(&host)) {
+    }
+
+    fn has(&self, collection: CollectionId, host: &str) -> bool {
+        let collections = self.farm.collections();
+        let hosts = collections.get(&collection);
+        collection == CollectionId::ALL || hosts.is_some_and(|hosts| hosts.contains(host))
+    }
+
+    /// The hosts of sessions in other collections that serve this one.
+    fn elsewhere(&self, (user, collection): Who) -> BTreeSet<String> {
+        let own = self.users.range((user, CollectionId::ALL)..);
+        let own = own.take_while(|((one, _), _)| *one == user);
+        own.filter(|((_, other), known)| {
+            *other != collection
+                && self.has(collection, &known.host)
+                && !self.must_move(user, known)
+        })
+        .map(|(_, known)| known.host.clone())
+        .collect()
+    }
+
+    fn logs_on(&mut self, who: Who) -> Result<(), String> {
+        let (user, collection) = who;
+        let own = self.users.get(&who);
+        let must_move = own.is_some_and(|known| self.must_move(user, known));
+        let may_move = own.is_none() || must_move;
+        let elsewhere = self.elsewhere(who);
+        let named = User::named(&format!("user{user}")).expect("a name");
+        let decided = self.directory.decide_in(&named, collection, self.now_ms);
+        let is_open = |host: &String| {
+            self.has(collection, host)
+                && !self.down.contains_key(host)
+                && !self.drained.contains(host)
+        };
+        let Ok(decision) = &decided else {
+            if self.farm.hosts.keys().any(is_open) || !may_move || !elsewhere.is_empty() {
+                return Err(format!(
+                    "user{user} is refused in {collection:?}: {decided:?}, {own:?}, {elsewhere:?}"
+                ));
+            }
+            return Ok(());
+        };
+        let host = decision.host.clone();
+        let stays = own.is_some_and(|known| known.host == host);
+        if !may_move && !stays {
+            return Err(format!("user{user} comes to {host}, not back: {own:?}"));
+        }
+        let is_configured = self.farm.collections().contains_key(&collection);
+        if is_configured && !self.has(collection, &host) {
+            return Err(format!(
+                "user{user} comes to {host}, which is not in the collection"
+            ));
+        }
+        if may_move && !elsewhere.is_empty() && !elsewhere.contains(&host) {
+            return Err(format!(
+                "user{user} has a session at {elsewhere:?}, and gets {host}"
+            ));
+        }
+        if may_move && elsewhere.is_empty() && !is_open(&host) {
             return Err(format!("user{user} is new on {host}, which takes nobody"));
         }
         if must_move && stays {
             return Err(format!("user{user} stays on {host}, which is lost"));
         }
-        let before = self.users.remove(&user).filter(|_| !is_new);
-        let now_ms = self.now_ms;
-        let known = match before {
-            Some(known) if known.connections > 0 || known.has_been_there => known,
-            Some(known) => Known {
-                last_ms: now_ms,
-                ..known
-            },
-            None => Known {
-                host,
-                connections: 0,
-                has_been_there: false,
-                last_ms: now_ms,
-            },
-        };
-        self.users.insert(user, known);
+        let last_ms = self.now_ms;
+        let there = self.there.get(&(user, host.clone()));
+        let is_over = may_move && !elsewhere.contains(&host);
+        if is_over && there.is_some_and(|there| there.connections == 0) {
+            // A session that was over is another one now.
+            self.there.remove(&(user, host.clone()));
+        }
+        self.users.insert(who, Known { host, last_ms });
         Ok(())
     }
 
     /// The client of a logon comes, if it is in time.
-    fn connects(&mut self, user: u64) {
-        let now_ms = self.now_ms;
-        let Some(known) = self.users.get(&user) else {
+    fn connects(&mut self, who: Who) {
+        let (user, now_ms) = (who.0, self.now_ms);
+        let Some(known) = self.users.get(&who) else {
             return;
         };
-        if self.may_move(known).0 {
+        if self.must_move(user, known) {
             return;
         }
+        let host = known.host.clone();
         let id = User::named(&format!("user{user}")).expect("a name").id;
-        self.directory.connected(id, &known.host, now_ms);
+        let assignee = Assignee::new(id, who.1);
+        self.directory.connected(assignee, &host, now_ms);
         // It lasts long enough.
-        self.directory.proved(id, &known.host, now_ms);
-        if let Some(known) = self.users.get_mut(&user) {
-            known.connections += 1;
-            known.has_been_there = true;
-        }
+        self.directory.proved(id, &host, now_ms);
+        let first = || There {
+            connections: 0,
+            last_ms: now_ms,
+        };
+        let there = self.there.entry((user, host)).or_insert_with(first);
+        there.connections += 1;
     }
 
-    fn ends(&mut self, user: u64) {
+    fn ends(&mut self, user: u64, host: &str) {
         let now_ms = self.now_ms;
-        if let Some(known) = self
-            .users
-            .get_mut(&user)
-            .filter(|known| known.connections > 0)
-        {
-            known.connections -= 1;
-            known.last_ms = now_ms;
+        let there = self.there.get_mut(&(user, host.to_owned()));
+        if let Some(there) = there.filter(|there| there.connections > 0) {
+            there.connections -= 1;
+            there.last_ms = now_ms;
             let id = User::named(&format!("user{user}")).expect("a name").id;
-            self.directory.ended(id, &known.host, now_ms);
+            self.directory.ended(id, host, now_ms);
         }
     }
 
     /// The counts of the hosts are those of the users.
     fn counts(&self) -> Result<(), String> {
         for (name, state) in self.directory.hosts() {
-            let mut counts = Counts::default();
-            let here = self
+            // Each user once.
+            let mut here: BTreeMap<UserId, Presence> = BTreeMap::new();
+            for (id, entry) in self
                 .directory
                 .users()
-                .filter(|(_, entry)| entry.host == name);
-            here.for_each(|(_, entry)| counts.add(entry.presence));
+                .filter(|(_, entry)| entry.host == name)
+            {
+                let one = here.entry(id.user).or_insert(entry.presence);
+                if let (Presence::Pending, other) = (*one, entry.presence) {
+                    *one = other;
+                }
+            }
+            let mut counts = Counts::default();
+            here.into_values().for_each(|presence| counts.add(presence));
             if counts != state.counts {
                 return Err(format!(
                     "{name}: {:?}, and its users are {counts:?}",
@@ -254,7 +359,12 @@ fn no_history_leads_a_user_to_a_second_host() {
 
 #[test]
 fn the_checker_finds_deliberate_defects() {
-    for defect in [Defect::ForgetsAtEnd, Defect::DrainedTakes] {
+    for defect in [
+        Defect::ForgetsAtEnd,
+        Defect::DrainedTakes,
+        Defect::LooksAtOneCollection,
+        Defect::AnyHostServes,
+    ] {
         let found = (0..20).find_map(|seed| history(seed, Some(defect)).err());
         assert!(found.is_some(), "{defect:?}");
     }

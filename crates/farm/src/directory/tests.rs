@@ -1,7 +1,7 @@
 //! Single decisions, and shares of many.
 
 use super::*;
-use crate::config::{Check, Host, Sessions, Tokens};
+use crate::config::{App, Check, Host, Portal, Sessions, Tokens};
 
 /// A farm of hosts with these weights: ts1, ts2 and so on.
 pub(crate) fn farm(balance: Balance, weights: &[u32]) -> Farm {
@@ -29,6 +29,27 @@ pub(crate) fn farm(balance: Balance, weights: &[u32]) -> Farm {
         gateway: None,
         agents: Default::default(),
     }
+}
+
+/// Gives a farm a program for each of these sets of hosts.
+pub(crate) fn with_apps(mut farm: Farm, sets: &[&[&str]]) -> Farm {
+    let app = |hosts: &&[&str]| App {
+        name: hosts.join("-"),
+        title: hosts.join("-"),
+        path: "||APP".to_owned(),
+        args: String::new(),
+        icon: Vec::new(),
+        groups: Vec::new(),
+        hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+    };
+    farm.portal = Some(Portal {
+        authority: "desktop.example.org".to_owned(),
+        desktop: None,
+        apps: sets.iter().map(app).collect(),
+        consoles: Vec::new(),
+        signs: Vec::new(),
+    });
+    farm
 }
 
 fn directory(balance: Balance, weights: &[u32]) -> Directory {
@@ -184,6 +205,7 @@ fn sessions_of_a_host_that_stays_down_are_lost_but_not_those_with_a_connection()
 #[test]
 fn a_token_leads_to_its_host_where_the_directory_knows_nothing() {
     let claims = Claims {
+        collection: CollectionId::ALL,
         farm: NameId::of("office"),
         user: user("anna").id,
         host: Some(NameId::of("ts2")),
@@ -208,6 +230,7 @@ fn a_token_leads_to_its_host_where_the_directory_knows_nothing() {
 #[test]
 fn a_token_without_a_host_leads_to_the_most_room() {
     let claims = Claims {
+        collection: CollectionId::ALL,
         farm: NameId::of("office"),
         user: user("anna").id,
         host: None,
@@ -294,14 +317,125 @@ fn a_connection_that_was_too_short_for_a_session_is_remembered_for_a_while() {
     let anna = user("anna");
     let host = logs_on(&mut directory, "anna", 0);
     directory.ended(anna.id, &host, 0);
-    let known = directory.known(anna.id, "anna", SHORT_MS - 1).unwrap();
+    let known = directory
+        .known(anna.id.into(), "anna", SHORT_MS - 1)
+        .unwrap();
     assert_eq!((known.host, known.why), (host.clone(), Why::Session));
     // In a session, until it is over.
     directory.connected(anna.id, &host, SHORT_MS - 1);
     directory.proved(anna.id, &host, SHORT_MS - 1);
     directory.ended(anna.id, &host, SHORT_MS - 1);
-    assert!(directory.known(anna.id, "anna", 2 * SHORT_MS).is_some());
+    assert!(
+        directory
+            .known(anna.id.into(), "anna", 2 * SHORT_MS)
+            .is_some()
+    );
     directory.connected(anna.id, &host, 2 * SHORT_MS);
     directory.ended(anna.id, &host, 2 * SHORT_MS);
-    assert!(directory.known(anna.id, "anna", 4 * SHORT_MS).is_some());
+    assert!(
+        directory
+            .known(anna.id.into(), "anna", 4 * SHORT_MS)
+            .is_some()
+    );
+}
+
+fn of(hosts: &[&str]) -> CollectionId {
+    CollectionId::of(&hosts.iter().map(|host| (*host).to_owned()).collect())
+}
+
+/// Three hosts; one program is on ts1 only, one on ts2 and ts3.
+fn with_collections() -> Directory {
+    let mut directory = Directory::default();
+    let farm = farm(Balance::Load, &[1, 1, 1]);
+    directory.configure(&with_apps(farm, &[&["ts1"], &["ts2", "ts3"]]));
+    directory
+}
+
+#[test]
+fn a_user_gets_hosts_of_the_collection_only() {
+    let mut directory = with_collections();
+    for number in 0..9 {
+        let user = user(&format!("user{number}"));
+        let decision = directory.decide_in(&user, of(&["ts1"]), 0).unwrap();
+        assert_eq!(decision.host, "ts1");
+    }
+    let decision = directory.decide_in(&user("anna"), of(&["ts2", "ts3"]), 0);
+    assert_eq!(decision.unwrap().host, "ts2");
+    // A token that names a host outside it is of no use there.
+    let claims = Claims {
+        collection: of(&["ts2", "ts3"]),
+        farm: NameId::of("office"),
+        user: user("bert").id,
+        host: Some(NameId::of("ts1")),
+        expires_s: 0,
+    };
+    assert_eq!(directory.decide_token(&claims, 0).unwrap().host, "ts3");
+}
+
+#[test]
+fn the_session_at_a_host_serves_each_collection_that_has_it() {
+    let mut directory = with_collections();
+    let anna = user("anna");
+    let (one, two) = (of(&["ts1"]), of(&["ts2", "ts3"]));
+    assert_eq!(directory.decide_in(&anna, two, 0).unwrap().host, "ts2");
+    directory.connected(Assignee::new(anna.id, two), "ts2", 0);
+    // The desktop is on all hosts: that is where her session is, and it counts once.
+    let desktop = directory.decide(&anna, 1).unwrap();
+    assert_eq!(
+        (desktop.host.as_str(), desktop.why),
+        ("ts2", Why::Connected)
+    );
+    let counts = |directory: &Directory, host: &str| {
+        let mut hosts = directory.hosts();
+        hosts.find(|(name, _)| *name == host).unwrap().1.counts
+    };
+    let connected = Counts {
+        connected: 1,
+        ..Counts::default()
+    };
+    assert_eq!(counts(&directory, "ts2"), connected);
+    // It does not serve what is elsewhere, and the desktop stays where it was.
+    assert_eq!(directory.decide_in(&anna, one, 2).unwrap().host, "ts1");
+    directory.connected(Assignee::new(anna.id, one), "ts1", 2);
+    directory.ended(anna.id, "ts2", 3);
+    assert_eq!(directory.decide(&anna, 4).unwrap().host, "ts2");
+    assert_eq!(directory.sessions().count(), 2);
+    assert_eq!(counts(&directory, "ts1"), connected);
+}
+
+#[test]
+fn a_collection_whose_hosts_take_nobody_refuses_new_users_only() {
+    let mut directory = with_collections();
+    let (anna, bert, one) = (user("anna"), user("bert"), of(&["ts1"]));
+    directory.decide_in(&anna, one, 0).unwrap();
+    directory.connected(Assignee::new(anna.id, one), "ts1", 0);
+    assert!(directory.drain("ts1", true));
+    assert_eq!(directory.decide_in(&anna, one, 1).unwrap().host, "ts1");
+    let refused = directory.decide_in(&bert, one, 1);
+    let all_drained = NoHost::NoneTakes {
+        down: 0,
+        drained: 1,
+    };
+    assert_eq!(refused, Err(all_drained));
+    let is_open = |user: &User| directory.is_open(Assignee::new(user.id, one), 1);
+    assert_eq!([&anna, &bert].map(is_open), [true, false]);
+}
+
+#[test]
+fn after_a_reload_a_session_serves_the_collection_that_has_its_host_then() {
+    let mut directory = with_collections();
+    let (anna, two) = (user("anna"), of(&["ts2", "ts3"]));
+    directory.decide_in(&anna, two, 0).unwrap();
+    directory.connected(Assignee::new(anna.id, two), "ts2", 0);
+    let farm = farm(Balance::Load, &[1, 1, 1]);
+    directory.configure(&with_apps(farm, &[&["ts1", "ts2"], &["ts3"]]));
+    let get = |directory: &mut Directory, user: &User, hosts: &[&str]| {
+        directory.decide_in(user, of(hosts), 1).map(|one| one.host)
+    };
+    assert_eq!(get(&mut directory, &anna, &["ts1", "ts2"]).unwrap(), "ts2");
+    assert_eq!(get(&mut directory, &anna, &["ts3"]).unwrap(), "ts3");
+    // A token from before: her session is still there; nobody else has one.
+    assert_eq!(get(&mut directory, &anna, &["ts2", "ts3"]).unwrap(), "ts2");
+    let refused = get(&mut directory, &user("bert"), &["ts2", "ts3"]);
+    assert_eq!(refused, Err(NoHost::NoCollection));
 }

@@ -1,7 +1,7 @@
 //! What is wrong with `farm` sections, beyond single lines.
 
 use super::section::{Bind, Draft, Farm};
-use super::{codes, entrance, gateway};
+use super::{codes, collections, entrance, gateway};
 use crate::certificate;
 use configuration::Context;
 use configuration::outside::Unreadable;
@@ -22,6 +22,7 @@ pub(super) fn wrong(draft: &Draft, context: &Context) -> Vec<Diagnostic> {
         wrong.extend(missing(farm));
         wrong.extend(hosts(farm));
         wrong.extend(no_key(farm, context));
+        wrong.extend(collections::wrong(farm));
         wrong.extend(entrance::incomplete(farm));
         wrong.extend(gateway::incomplete(farm));
     }

@@ -67,6 +67,12 @@ language::codes! {
          one, so they cannot sign in. `evenkeel console second-factor NAME` makes one and prints the line to add.";
     NO_PAM_USERS = "W0988", "PAM without users",
         "The section says how the system checks passwords, but no line `pam user` or `pam group` says whose. Add one.";
+    NO_HOST = "E0998", "desktop or app on a host that the farm does not have",
+        "The option `hosts` of a line `desktop` or `app` names hosts of the same section. Add a line `host`, or correct the name: \
+         the nearest one is shown.";
+    ALL_DRAINED = "W0999", "app whose hosts are all drained",
+        "The lines of all hosts behind `hosts` have `drain`: users with a session there come back to it, and nobody else can start \
+         this. Remove `drain` from one of them, or add a host.";
     INCOMPLETE_GATEWAY = "E0989", "incomplete gateway",
         "A gateway needs a line `web`, where it listens for HTTPS, and a line `users` or `pam` for those who may use it.";
     NO_SERVER = "W0993", "LDAP server without an address",

@@ -2,7 +2,7 @@
 
 use super::check::read;
 use super::codes;
-use super::portal::{self, Users};
+use super::portal::Users;
 use super::section::Farm;
 use crate::config::{App, Consoles, Desktop, Portal};
 use crate::{icon, signature};
@@ -196,7 +196,9 @@ fn require(users: &mut [User], span: language::Span, context: &mut Context) {
 pub(super) fn portal(farm: &Farm, first: Option<&[u8]>, context: &mut Context) -> Option<Portal> {
     let lines = &farm.portal;
     let authority = lines.authority.as_ref()?.value.clone();
-    let values = |groups: &[Written<String>]| groups.iter().map(|one| one.value.clone()).collect();
+    let values = |names: &[Written<String>]| -> Vec<String> {
+        names.iter().map(|one| one.value.clone()).collect()
+    };
     let apps = lines.apps.iter().map(|app| App {
         name: app.name.value.clone(),
         title: app.title.clone(),
@@ -206,6 +208,7 @@ pub(super) fn portal(farm: &Farm, first: Option<&[u8]>, context: &mut Context) -
             .and_then(|file| icon_of(file, context))
             .unwrap_or_default(),
         groups: values(&app.groups),
+        hosts: values(&app.hosts).into_iter().collect(),
     });
     let apps = apps.collect();
     let consoles = lines.consoles.iter().map(|line| Consoles {
@@ -219,13 +222,11 @@ pub(super) fn portal(farm: &Farm, first: Option<&[u8]>, context: &mut Context) -
     };
     Some(Portal {
         authority,
-        desktop: lines
-            .desktop
-            .as_ref()
-            .map(|portal::Desktop { title, groups }| Desktop {
-                title: title.clone(),
-                groups: values(groups),
-            }),
+        desktop: lines.desktop.as_ref().map(|desktop| Desktop {
+            title: desktop.title.clone(),
+            groups: values(&desktop.groups),
+            hosts: values(&desktop.hosts).into_iter().collect(),
+        }),
         apps,
         consoles,
         signs: signs.unwrap_or_default(),

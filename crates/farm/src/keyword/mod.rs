@@ -3,6 +3,7 @@
 mod agents;
 mod check;
 pub mod codes;
+mod collections;
 mod entrance;
 mod gateway;
 mod portal;

@@ -1,7 +1,7 @@
 //! The lines of a `farm` section for its portal: its address, who signs in, and what they may start.
 
 use super::section::{Draft, many, name, once, path, taken};
-use super::{LineBuilder, codes};
+use super::{LineBuilder, codes, collections};
 use access::keyword::{Ldap, Pam, Secrets, is_server, named};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
@@ -48,6 +48,7 @@ pub(super) struct Users {
 pub(super) struct Desktop {
     pub(super) title: String,
     pub(super) groups: Vec<Written<String>>,
+    pub(super) hosts: Vec<Written<String>>,
 }
 
 /// A line `app`.
@@ -59,6 +60,7 @@ pub(super) struct App {
     pub(super) args: String,
     pub(super) icon: Option<Written<PathBuf>>,
     pub(super) groups: Vec<Written<String>>,
+    pub(super) hosts: Vec<Written<String>>,
 }
 
 /// A line `guest-consoles`.
@@ -171,7 +173,7 @@ fn text(args: &mut Args<'_>, what: &str) -> Result<String, Diagnostic> {
 
 fn groups(args: &mut Args<'_>) -> Result<Vec<Written<String>>, Diagnostic> {
     let mut groups = vec![named(args.required("a group")?)];
-    while let Some(word) = args.next() {
+    while let Some(word) = collections::next(args) {
         bounded(args, word, groups.len(), GROUPS_MAX, "groups")?;
         groups.push(named(word));
     }
@@ -181,12 +183,19 @@ fn groups(args: &mut Args<'_>) -> Result<Vec<Written<String>>, Diagnostic> {
 fn desktop(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let farm = once(draft, args, "desktop")?;
     let title = text(args, "a title")?;
-    let groups = match args.next() {
-        None => Vec::new(),
-        Some(word) if word.is("groups") => groups(args)?,
-        Some(word) => return Err(args.unfit(word, "not `groups`")),
+    let mut desktop = Desktop {
+        title,
+        groups: Vec::new(),
+        hosts: Vec::new(),
     };
-    farm.portal.desktop = Some(Desktop { title, groups });
+    while let Some(option) = args.next() {
+        match option.str() {
+            "groups" => desktop.groups = groups(args)?,
+            "hosts" => desktop.hosts = collections::hosts(args, &desktop.hosts, option)?,
+            _ => return Err(args.unfit(option, "not `groups` or `hosts`")),
+        }
+    }
+    farm.portal.desktop = Some(desktop);
     Ok(())
 }
 
@@ -211,17 +220,15 @@ fn app(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         args: String::new(),
         icon: None,
         groups: Vec::new(),
+        hosts: Vec::new(),
     };
     while let Some(option) = args.next() {
         match option.str() {
             "args" => app.args = text(args, "arguments")?,
             "icon" => app.icon = Some(path(args)?),
             "groups" => app.groups = groups(args)?,
-            "hosts" => {
-                let told = args.unfit(option, "not supported: a user has one session for all apps");
-                return Err(told.help("install the program on all hosts, or use another farm"));
-            }
-            _ => return Err(args.unfit(option, "not `args`, `icon` or `groups`")),
+            "hosts" => app.hosts = collections::hosts(args, &app.hosts, option)?,
+            _ => return Err(args.unfit(option, "not `args`, `icon`, `hosts` or `groups`")),
         }
     }
     farm.portal.apps.push(app);
@@ -315,18 +322,21 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     },
     Keyword {
         places: &["farm"],
-        syntax: "desktop <title> [groups <name>...]",
+        syntax: "desktop <title> [hosts <name>...] [groups <name>...]",
         doc: "The full desktop in the list of the portal, by this title; with `groups` only for users of one of these groups of \
-            the `userlist`.",
+            the `userlist`. With `hosts` it is only on these hosts, for clients without a `.rdp` file of the portal, too.",
         example: "desktop \"Full desktop\"",
         build: desktop,
     },
     Keyword {
         places: &["farm"],
-        syntax: "app <name> <title> path <program> [args <arguments>] [icon <file>] [groups <name>...]",
+        syntax: "app <name> <title> path <program> [args <arguments>] [icon <file>] [hosts <name>...] \
+            [groups <name>...]",
         doc: "A program in the list of the portal (RemoteApp), by this title. `path` is the name under which the hosts publish \
             it, such as `||WINWORD`, or its path there; a host has to permit it. `icon` is a square PNG of 16, 32, 48, 64, 100 \
-            or 256 pixels and at most 64 KiB; without it the portal draws one. With `groups` it is only for users of one of \
+            or 256 pixels and at most 64 KiB; without it the portal draws one. `hosts` are the hosts that have the program; \
+            without it all have it. A user has one session for all that is on the same hosts, and one that is at such a host \
+            already serves. With `groups` it is only for users of one of \
             these groups of the `userlist`.",
         example: "app word \"Word\" path \"||WINWORD\" groups staff",
         build: app,

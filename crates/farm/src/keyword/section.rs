@@ -15,7 +15,7 @@ use std::path::PathBuf;
 /// Sections that are read.
 const SECTIONS_MAX: usize = 16;
 /// Hosts of a section, and its `bind` lines.
-const HOSTS_MAX: usize = 64;
+pub(super) const HOSTS_MAX: usize = 64;
 const BINDS_MAX: usize = 8;
 /// Bytes of a name.
 const NAME_MAX: usize = 64;

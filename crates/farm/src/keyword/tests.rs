@@ -1,6 +1,7 @@
 //! What `farm` sections come to, and what is said of wrong ones.
 
 use super::*;
+use crate::collection::CollectionId;
 use crate::config::{self, Balance, Check, Host, Sessions};
 use access::ldap::Security;
 use access::user::SecondFactor;
@@ -313,7 +314,6 @@ fn each_mistake_of_a_portal_is_told_at_its_line() {
         &["app desktop \"Word\" path a"],
         &["app w/rd \"Word\" path a"],
         &["app word \"Word\" path a", "app word \"Word\" path a"],
-        &["app word \"Word\" path a hosts ts1"],
         &["app word \"Word\" path a icon /farm.key"],
         &["app word \"Word\" path a icon /missing.png"],
         &["app word \"Word\" path a groups"],
@@ -323,6 +323,20 @@ fn each_mistake_of_a_portal_is_told_at_its_line() {
         &["guest-consoles groups staf"],
         &["guest-consoles guests mail"],
         &["guest-consoles guests mail groups"],
+        &["app word \"Word\" path a hosts"],
+        &["app word \"Word\" path a hosts groups staff"],
+        &["app word \"Word\" path a hosts ts1 ts1"],
+        &["app word \"Word\" path a hosts ts1 groups staff hosts ts1"],
+        &["app word \"Word\" path a hosts ts2 groups staff"],
+        &["desktop \"A\" groups staff hosts somewhere"],
+        &[
+            "host old 10.0.0.12 drain",
+            "app word \"Word\" path a hosts old",
+        ],
+        &[
+            "host old 10.0.0.12 drain",
+            "app word \"Word\" path a hosts old ts1",
+        ],
         &["sign crt /farm.key"],
         &["sign key /desktop.pem"],
         &["second-factor user anna secret AAAA"],
@@ -535,4 +549,52 @@ fn accounts_that_are_one_user_are_told() {
     let words = "warning[W0997]: 'EXAMPLE\\Bert' and 'BERT' are one user here";
     assert!(told.contains(words), "{told}");
     assert_eq!(users("users operators"), "");
+}
+
+#[test]
+fn apps_on_the_same_hosts_are_one_collection() {
+    let farm = farm(&[
+        "host ts2 10.0.0.12",
+        "web :443 crt /desktop.pem",
+        "portal https://desktop.example.org/",
+        "users operators",
+        "desktop \"Desktop\" groups staff hosts ts2 ts1",
+        "app word \"Word\" path a hosts ts1",
+        "app calc \"Calc\" path a hosts ts1 groups staff",
+        "app cad \"CAD\" path a",
+    ]);
+    let one = std::collections::BTreeSet::from(["ts1".to_owned()]);
+    let id = farm.collection(&one);
+    assert_eq!(farm.collections(), [(id, one)].into());
+    assert_eq!(farm.starts(id), ["Word", "Calc"]);
+    // All hosts by name are all hosts.
+    assert_eq!(farm.desktop(), CollectionId::ALL);
+    assert_eq!(farm.starts(CollectionId::ALL), ["Desktop", "CAD"]);
+    let portal = farm.portal.as_ref().unwrap();
+    assert_eq!(portal.apps[1].groups, ["staff"]);
+}
+
+#[test]
+fn a_difference_names_what_goes_to_other_hosts() {
+    let with = |line: &str| {
+        let farm = farm(&[
+            "host ts2 10.0.0.12",
+            "web :443 crt /desktop.pem",
+            "portal https://desktop.example.org/",
+            "users operators",
+            line,
+        ]);
+        let farms = [("office".to_owned(), farm)].into();
+        codec::encode(&Farms {
+            farms,
+            ..Farms::default()
+        })
+    };
+    let before = with("app word \"Word\" path a hosts ts1");
+    let now = with("app word \"Word\" path a");
+    let lines = difference(Some(&before), Some(&now));
+    assert!(
+        lines.contains(&"        ~ app word: ts1 -> all hosts".to_owned()),
+        "{lines:?}"
+    );
 }

@@ -139,6 +139,7 @@ mod tests {
             args: String::new(),
             icon: Vec::new(),
             groups: Vec::new(),
+            hosts: Default::default(),
         }
     }
 
@@ -148,6 +149,7 @@ mod tests {
             Desktop {
                 title: "Full desktop".to_owned(),
                 groups: Vec::new(),
+                hosts: Default::default(),
             },
         );
         let offers = [Offer::Desktop(&desktop), Offer::App(&app)];

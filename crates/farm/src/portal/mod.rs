@@ -237,17 +237,26 @@ impl Portal {
 
     async fn list(&self, facts: &Facts, visitor: &Visitor) -> Reply {
         let user = User::named(&visitor.name);
-        let session = { user.as_ref() }.and_then(|user| self.site.session_of(user.id));
-        let notice = user.and_then(|user| self.site.notice_for(user.id));
+        let id = user.map(|user| user.id);
+        let sessions = id.map(|id| self.site.sessions_of(id)).unwrap_or_default();
+        let notice = id.and_then(|id| self.site.notice_for(id));
         let account = visitor.account.as_ref();
         let offers = account.map(|account| facts.offers(account));
         let guests = self.guests_of(facts, account).await;
+        let offers = offers.unwrap_or_default();
+        let is_closed =
+            |offer: &&Offer<'_>| id.is_some_and(|id| !self.site.is_open(id, offer.hosts()));
+        let closed: Vec<&str> = { offers.iter() }
+            .filter(is_closed)
+            .map(|offer| offer.name())
+            .collect();
         let list = page::List {
             brand: &facts.brand,
             visitor,
-            offers: &offers.unwrap_or_default(),
+            offers: &offers,
+            closed: &closed,
             guests: guests.as_ref(),
-            session: session.as_ref(),
+            sessions: &sessions,
             notice: notice.as_deref(),
             authority: &facts.portal.authority,
         };
@@ -304,7 +313,9 @@ impl Portal {
         let gateway = gateway.map(|gateway| (gateway, self.site.gateway_cookie(name)));
         let file = rdp::File {
             address: &facts.address,
-            token: &self.site.ticket(&user, from, offer.title()),
+            token: &self
+                .site
+                .ticket(&user, from, (offer.title(), offer.hosts())),
             user: name,
             app: offer.app(),
             gateway: gateway.as_ref().map(|(name, cookie)| (&**name, &**cookie)),

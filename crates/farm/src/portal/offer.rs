@@ -4,6 +4,7 @@ use crate::config::{App, Desktop, Portal};
 use crate::icon::{Drawn, draw, side_of};
 use configuration::Account;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// The side of icons that are drawn here, pixels.
 const SIDE: u32 = 64;
@@ -31,6 +32,14 @@ impl<'o> Offer<'o> {
             Offer::App(app) => &app.groups,
         };
         groups.is_empty() || groups.iter().any(|group| user.groups.contains(group))
+    }
+
+    /// The hosts that have it; none: all of the farm.
+    pub fn hosts(self) -> &'o BTreeSet<String> {
+        match self {
+            Offer::Desktop(desktop) => &desktop.hosts,
+            Offer::App(app) => &app.hosts,
+        }
     }
 
     /// Its name in addresses.

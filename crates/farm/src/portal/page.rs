@@ -25,10 +25,12 @@ pub struct List<'l> {
     pub visitor: &'l Visitor,
     /// What they may start.
     pub offers: &'l [Offer<'l>],
+    /// The names of those that cannot be started now: no host takes users.
+    pub closed: &'l [&'l str],
     /// The guests that they may open, or why those are not known; None: that is not theirs.
     pub guests: Option<&'l Result<Vec<Guest>, String>>,
-    /// Their session: the host, and for how long it has been without a connection, milliseconds.
-    pub session: Option<&'l (String, Option<u64>)>,
+    /// Their sessions: the host, and for how long it has been without a connection, milliseconds.
+    pub sessions: &'l [(String, Option<u64>)],
     /// What users of their host have to know.
     pub notice: Option<&'l str>,
     /// The host of the portal in addresses.
@@ -82,11 +84,11 @@ pub fn list(list: &List<'_>) -> Markup {
     let starts = !list.offers.is_empty();
     let content = html! {
         h1 { "Remote desktops" }
-        @if let Some((host, left_ms)) = list.session { (session(host, *left_ms)) }
+        @for (host, left_ms) in list.sessions { (session(host, *left_ms)) }
         @if let Some(text) = list.notice {
             p.session role="status" { span.s.busy { "Notice" } span { (clean(text)) } }
         }
-        @if starts || list.guests.is_none() { (tiles(list.offers)) }
+        @if starts || list.guests.is_none() { (tiles(list.offers, list.closed)) }
         @if let Some(known) = list.guests { (guests(known)) }
         @if starts || list.guests.is_none() { (help(list.authority)) }
     };
@@ -175,7 +177,7 @@ fn session(host: &str, left_ms: Option<u64>) -> Markup {
     }
 }
 
-fn tiles(offers: &[Offer<'_>]) -> Markup {
+fn tiles(offers: &[Offer<'_>], closed: &[&str]) -> Markup {
     html! {
         @if offers.is_empty() {
             p.empty { "There is nothing here for you to start. An administrator decides it by groups." }
@@ -188,6 +190,9 @@ fn tiles(offers: &[Offer<'_>]) -> Markup {
                             span.what {
                                 span.name { (clean(offer.title())) }
                                 span.kind { @if offer.app().is_some() { "App" } @else { "Desktop" } }
+                                @if closed.contains(&offer.name()) {
+                                    span.kind { "Its hosts take no new users now. Try again later." }
+                                }
                             }
                         }
                     }

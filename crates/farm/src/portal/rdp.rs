@@ -146,6 +146,7 @@ mod tests {
             args: "/n".to_owned(),
             icon: Vec::new(),
             groups: Vec::new(),
+            hosts: Default::default(),
         }
     }
 

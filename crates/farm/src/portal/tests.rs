@@ -3,6 +3,7 @@
 mod guests;
 
 use super::*;
+use crate::collection::Assignee;
 use crate::config::{App, Balance, Bind, Check, Desktop, Tokens};
 use access::ldap::{Directory, Grouping, Security, Server};
 use access::second_factor;
@@ -41,6 +42,7 @@ fn app(name: &str, title: &str, groups: &[&str]) -> App {
         args: String::new(),
         icon: Vec::new(),
         groups: groups.iter().map(|one| (*one).to_owned()).collect(),
+        hosts: Default::default(),
     }
 }
 
@@ -83,6 +85,7 @@ fn farm() -> Farm {
             desktop: Some(Desktop {
                 title: "Full desktop".to_owned(),
                 groups: Vec::new(),
+                hosts: Default::default(),
             }),
             apps: vec![
                 app("word", "Word <script>alert(1)</script>", &["staff"]),
@@ -537,7 +540,7 @@ fn the_list_shows_the_notice_of_a_drained_host_to_its_users() {
     let site = &bed.portal.site;
     site.change(farm, &[7; 32]);
     let routed = crate::site::Routed {
-        user: User::named("anna").unwrap().id,
+        id: User::named("anna").unwrap().id.into(),
         host: "ts1".to_owned(),
         address: host.address,
     };
@@ -565,7 +568,7 @@ fn the_list_names_the_session_of_its_user() {
     farm.hosts.insert("ts1".to_owned(), host);
     bed.portal.site.change(farm, &[7; 32]);
     let routed = crate::site::Routed {
-        user: User::named("anna").unwrap().id,
+        id: User::named("anna").unwrap().id.into(),
         host: "ts1".to_owned(),
         address: host.address,
     };
@@ -587,4 +590,48 @@ fn the_list_names_the_session_of_its_user() {
         "{}",
         list.text()
     );
+}
+
+#[test]
+fn the_list_says_what_cannot_be_started_now_and_to_whom() {
+    let bed = Bed::new();
+    let mut farm = farm();
+    let host = config::Host {
+        address: ([10, 0, 0, 2], 3389).into(),
+        weight: 1,
+        drained: false,
+    };
+    farm.hosts = ["ts1", "ts2"].map(|name| (name.to_owned(), host)).into();
+    let portal = farm.portal.as_mut().unwrap();
+    portal.apps[1].hosts.insert("ts2".to_owned());
+    bed.change(&farm);
+    let [anna, bert] = ["anna", "bert"].map(|name| bed.sign_in(name));
+    let closed = "Its hosts take no new users now.";
+    let count = |cookie: &str| {
+        let list = bed.get("/", &[("cookie", cookie)]);
+        list.text().matches(closed).count()
+    };
+    assert_eq!(count(&anna), 0);
+    let collection = farm.collection(&farm.portal.as_ref().unwrap().apps[1].hosts);
+    let routed = crate::site::Routed {
+        id: Assignee::new(User::named("anna").unwrap().id, collection),
+        host: "ts2".to_owned(),
+        address: host.address,
+    };
+    bed.portal
+        .site
+        .begins(&routed, HOME.parse().unwrap(), false);
+    assert!(bed.portal.site.drain("ts2", true));
+    // Her session is there.
+    assert_eq!([&anna, &bert].map(|cookie| count(cookie)), [0, 1]);
+    // The file has the collection, and so has its token.
+    let file = bed.get("/start/calc.rdp", &[("cookie", &bert)]);
+    let line = file
+        .text()
+        .lines()
+        .find_map(|line| line.strip_prefix("loadbalanceinfo:s:"));
+    let key = crate::token::Key::new(&[7; 32]);
+    let office = crate::token::NameId::of("office");
+    let claims = key.read(line.unwrap().as_bytes(), office, now_s());
+    assert_eq!(claims.unwrap().collection, collection);
 }

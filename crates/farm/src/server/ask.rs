@@ -3,6 +3,7 @@
 
 use super::client::Ended;
 use super::places::Place;
+use crate::collection::CollectionId;
 use crate::site::Site;
 use protocol::rdp::{Acceptor, Logon, Negotiated, PACKET_BYTES_MAX, SSL, Step, valid_client};
 use rustls::ServerConfig;
@@ -22,12 +23,12 @@ const LOGON_LIMIT: Duration = Duration::from_secs(120);
 /// How long a client has to close the connection once it is redirected.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Asks and redirects a client that requested these protocols.
+/// Asks and redirects a client that requested these protocols, to a host of this collection.
 pub(super) async fn redirect(
     site: &Site,
     tls: Arc<ServerConfig>,
     mut stream: TcpStream,
-    requested: u32,
+    (requested, collection): (u32, CollectionId),
     place: Place,
 ) -> Result<(), Ended> {
     let selected = Negotiated::Selected {
@@ -39,7 +40,7 @@ pub(super) async fn redirect(
     let mut stream = handshake.await.map_err(|_| Ended::Slow)??;
     let logon = timeout(LOGON_LIMIT, ask(&mut stream, requested));
     let logon = logon.await.map_err(|_| Ended::Slow)??;
-    if let Some(redirection) = site.logon(&logon, place.from).await {
+    if let Some(redirection) = site.logon(&logon, collection, place.from).await {
         let packets = [valid_client(), redirection.encode()].concat();
         stream.write_all(&packets).await?;
         stream.flush().await?;

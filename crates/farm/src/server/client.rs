@@ -59,7 +59,10 @@ async fn meet(
             relay::route(site, &routed, stream, &packet, place).await;
             Ok(())
         }
-        Meeting::Ask(requested) => ask::redirect(site, tls, stream, requested, place).await,
+        Meeting::Ask {
+            requested,
+            collection,
+        } => ask::redirect(site, tls, stream, (requested, collection), place).await,
         Meeting::Refuse(code) => {
             stream
                 .write_all(&Negotiated::Failed { code }.encode())

@@ -3,12 +3,14 @@
 use super::{Inner, Site};
 use crate::agent::report::Report;
 use crate::agreement::START_MS;
+use crate::collection::Assignee;
 use crate::config::Agent;
 use crate::directory::{HostState, News, Seen, Times};
 use crate::history::Step;
 use crate::user::{User, UserId};
 use part::lock;
 use part::report::{Moment, Subject, span};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -105,8 +107,12 @@ impl Site {
 
     /// Waits, after the start, until all agents have said where sessions are: for a user of whom the
     /// directory knows nothing, and not for long.
-    pub(super) async fn hears_agents(&self, user: UserId) {
-        let is_known = lock(&self.inner).agreement.directory.user(user).is_some();
+    pub(super) async fn hears_agents(&self, id: Assignee) {
+        let is_known = {
+            let inner = lock(&self.inner);
+            let now_ms = Moment::now().boottime_ms;
+            inner.agreement.directory.is_served(id, now_ms)
+        };
         let left = Duration::from_millis(START_MS).saturating_sub(self.began.elapsed());
         if is_known || left.is_zero() {
             return;
@@ -120,9 +126,11 @@ impl Site {
     pub fn notice_for(&self, user: UserId) -> Option<String> {
         let inner = lock(&self.inner);
         let directory = &inner.agreement.directory;
-        let host = &directory.user(user)?.host;
-        let (_, state) = directory.hosts().find(|(name, _)| name == host)?;
-        inner.notice(state).map(str::to_owned)
+        let notice = |host: &String| {
+            let (_, state) = directory.hosts().find(|(name, _)| name == host)?;
+            inner.notice(state).map(str::to_owned)
+        };
+        { directory.of_user(user) }.find_map(|(_, entry)| notice(&entry.host))
     }
 }
 
@@ -184,8 +192,17 @@ impl Inner {
     /// What the agent of a user's host says of the session, in words.
     pub(super) fn by_agent(&self, user: &User) -> Option<String> {
         let directory = &self.agreement.directory;
-        let host = &directory.user(user.id)?.host;
-        let seen = directory.seen(user.id, host)?;
+        let hosts = directory.of_user(user.id).map(|(_, entry)| &entry.host);
+        let hosts: BTreeSet<&String> = hosts.collect();
+        let all = hosts
+            .into_iter()
+            .filter_map(|host| self.by_agent_of(user, host));
+        let all: Vec<String> = all.collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+
+    fn by_agent_of(&self, user: &User, host: &str) -> Option<String> {
+        let seen = self.agreement.directory.seen(user.id, host)?;
         let state = seen_word(seen);
         let age_ms = Moment::now().boottime_ms.saturating_sub(seen.at_ms);
         let since = match seen.since_s {

@@ -7,6 +7,7 @@ use crate::history::Step;
 use crate::user::{User, UserId};
 use part::lock;
 use part::report::Moment;
+use std::collections::BTreeSet;
 
 /// Connections that an operator ends.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -24,12 +25,20 @@ impl Site {
     pub fn disconnect(&self, user: &User, host: &str) -> Disconnected {
         let mut inner = lock(&self.inner);
         let far = |entry: &Entry| -> u64 {
-            let is_meant = host.is_empty() || entry.host == host;
-            let far = entry.far.iter().filter(|_| is_meant);
+            let far = entry.far.iter();
             far.map(|(_, count)| u64::from(*count)).sum()
         };
+        let directory = &inner.agreement.directory;
+        let hosts = directory.of_user(user.id).map(|(_, entry)| &entry.host);
+        let hosts: BTreeSet<&String> = { hosts }
+            .filter(|one| host.is_empty() || *one == host)
+            .collect();
+        let entries = hosts
+            .into_iter()
+            .filter_map(|host| directory.at(user.id, host));
+        let far = entries.map(far).sum();
         let disconnected = Disconnected {
-            far: inner.agreement.directory.user(user.id).map_or(0, far),
+            far,
             own: inner.disconnect(user.id, host),
             asked: inner.agreement.disconnect(user.id, host),
         };

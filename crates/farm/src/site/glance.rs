@@ -45,7 +45,7 @@ impl Inner {
     /// The first users of each host.
     pub(super) fn glance(&self) -> BTreeMap<&str, Users<'_>> {
         let mut hosts: BTreeMap<&str, Users<'_>> = BTreeMap::new();
-        for (id, entry) in self.agreement.directory.users() {
+        for (id, entry) in self.agreement.directory.sessions() {
             hosts.entry(&entry.host).or_default().add(id, entry);
         }
         hosts

@@ -1,6 +1,7 @@
 //! What the role after this one has to know of a farm: who has which host, and what operators drained.
 
 use super::Site;
+use crate::collection::{Assignee, CollectionId};
 use crate::directory::{self, Entry, Order, Origin, Presence, Version};
 use crate::user::{ID_BYTES, UserId};
 use part::lock;
@@ -25,8 +26,8 @@ pub struct Kept {
     pub orders: BTreeMap<String, Order>,
 }
 
-/// A user: the identity, the name, the host, since when and until when, milliseconds of the boot clock, and
-/// whether there was a session.
+/// A user: the identity, the name, the host, since when and until when, milliseconds of the boot clock,
+/// whether there was a session, and the collection.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct KeptUser(
     #[serde(with = "serde_bytes")] pub [u8; ID_BYTES],
@@ -35,6 +36,7 @@ pub struct KeptUser(
     pub u64,
     pub u64,
     #[serde(default)] pub bool,
+    #[serde(default)] pub CollectionId,
 );
 
 impl Site {
@@ -58,18 +60,19 @@ impl Site {
                 let until = entry.until_ms.unwrap_or(now_ms.saturating_add(keep_ms));
                 let version = &entry.version;
                 let user = KeptUser(
-                    id.0,
+                    id.user.0,
                     entry.name.clone(),
                     entry.host.clone(),
                     entry.since_ms,
                     until,
                     entry.is_proved,
+                    id.collection,
                 );
                 let version = (version.generation, version.clock, version.origin.0);
                 (user, version)
             })
             .collect();
-        users.sort_by_key(|(KeptUser(.., until, is_proved), _)| {
+        users.sort_by_key(|(KeptUser(.., until, is_proved, _), _)| {
             std::cmp::Reverse((*is_proved, *until))
         });
         users.truncate(USERS_MAX / farms.max(1));
@@ -94,7 +97,7 @@ impl Site {
         }
         let now_ms = Moment::now().boottime_ms;
         let mut versions = kept.versions.into_iter();
-        for KeptUser(id, name, host, since_ms, until_ms, is_proved) in kept.users {
+        for KeptUser(id, name, host, since_ms, until_ms, is_proved, collection) in kept.users {
             let (generation, clock, origin) = versions.next().unwrap_or_default();
             let entry = Entry {
                 name,
@@ -111,7 +114,8 @@ impl Site {
                 far: Vec::new(),
                 is_proved,
             };
-            directory.restore(UserId(id), entry, now_ms);
+            let id = Assignee::new(UserId(id), collection);
+            directory.restore(id, entry, now_ms);
         }
     }
 }
@@ -126,7 +130,9 @@ mod tests {
     fn user(number: usize) -> KeptUser {
         let user = User::named(&format!("user{number}")).unwrap();
         let until_ms = Moment::now().boottime_ms + 3_600_000;
-        KeptUser(user.id.0, user.name, "ts1".to_owned(), 0, until_ms, true)
+        let host = "ts1".to_owned();
+        let collection = CollectionId([7; 8]);
+        KeptUser(user.id.0, user.name, host, 0, until_ms, true, collection)
     }
 
     #[test]

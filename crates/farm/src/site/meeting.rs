@@ -1,20 +1,22 @@
 //! What becomes of a client: by what it says in the clear, and by who it says it is.
 
 use super::{Inner, Site};
+use crate::collection::{Assignee, CollectionId};
 use crate::directory::{Decision, NoHost, Why};
 use crate::history::Step;
-use crate::token::{Claims, NameId};
-use crate::user::{HINT_LETTERS, User, UserId};
+use crate::token::{Claims, NameId, Refused};
+use crate::user::{HINT_LETTERS, User};
 use part::lock;
 use part::report::Moment;
 use protocol::rdp::{ConnectionRequest, FAILED_SSL_REQUIRED, HYBRID, Logon, Redirection, Routing};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 /// The host of a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Routed {
-    /// Whose it is.
-    pub user: UserId,
+    /// Whose it is, and in which collection.
+    pub id: Assignee,
     /// The host.
     pub host: String,
     /// Where it accepts RDP.
@@ -26,8 +28,13 @@ pub struct Routed {
 pub enum Meeting {
     /// Its bytes go to a host.
     Route(Routed),
-    /// It goes on here, over TLS, until it has said who it is; with the protocols that it requested.
-    Ask(u32),
+    /// It goes on here, over TLS, until it has said who it is.
+    Ask {
+        /// The protocols that it requested.
+        requested: u32,
+        /// Where it gets a host.
+        collection: CollectionId,
+    },
     /// It ends, with this code for the client.
     Refuse(u32),
 }
@@ -36,25 +43,25 @@ pub enum Meeting {
 enum Said {
     /// This comes of it.
     Settled(Meeting),
-    /// The host of a user is to be decided: by a token, which has a host, or a hint.
-    Who(User, Option<NameId>),
+    /// The host of a user in a collection is to be decided: by a token, which may have a host, or a hint.
+    Who(User, CollectionId, Option<NameId>),
 }
 
 impl Site {
     /// Decides about a client that has said this in the clear.
     pub async fn meet(&self, request: &ConnectionRequest, from: IpAddr) -> Meeting {
         let said = lock(&self.inner).said(request, from, self.id);
-        let (user, host) = match said {
+        let (user, collection, host) = match said {
             Said::Settled(meeting) => return meeting,
-            Said::Who(user, host) => (user, host),
+            Said::Who(user, collection, host) => (user, collection, host),
         };
         let asked = if host.is_some() { "token" } else { "hint" };
-        let decision = self.decide(&user, host).await;
+        let decision = self.decide(&user, collection, host).await;
         let mut inner = lock(&self.inner);
         let user = inner.named(user);
         match inner.decided(&user, from, asked, decision) {
             Some(decision) => Meeting::Route(Routed {
-                user: user.id,
+                id: Assignee::new(user.id, collection),
                 host: decision.host,
                 address: decision.address,
             }),
@@ -63,7 +70,12 @@ impl Site {
     }
 
     /// Decides about a client that has said who it is. None: there is nothing to send it.
-    pub async fn logon(&self, logon: &Logon, from: IpAddr) -> Option<Redirection> {
+    pub async fn logon(
+        &self,
+        logon: &Logon,
+        collection: CollectionId,
+        from: IpAddr,
+    ) -> Option<Redirection> {
         let user = User::of_logon(logon, from);
         if !logon.follows {
             let mut inner = lock(&self.inner);
@@ -72,7 +84,7 @@ impl Site {
             inner.note(&user, from, "logon", "refused", why);
             return None;
         }
-        let decision = self.decide(&user, None).await;
+        let decision = self.decide(&user, collection, None).await;
         let mut inner = lock(&self.inner);
         let decision = inner.decided(&user, from, "logon", decision)?;
         inner.counters.redirected += 1;
@@ -81,6 +93,7 @@ impl Site {
         let token = inner.key.issue(&Claims {
             farm: self.id,
             user: user.id,
+            collection,
             host: Some(NameId::of(&decision.host)),
             expires_s: u32::try_from(expires_ms / 1_000).unwrap_or(u32::MAX),
         });
@@ -94,14 +107,20 @@ impl Site {
 
 impl Site {
     /// Makes a token for a user who starts something at the portal, without its end. It names no host: the
-    /// directory decides when the client comes.
-    pub fn ticket(&self, user: &User, from: IpAddr, title: &str) -> String {
+    /// directory decides when the client comes, among these hosts; none: among all.
+    pub fn ticket(
+        &self,
+        user: &User,
+        from: IpAddr,
+        (title, hosts): (&str, &BTreeSet<String>),
+    ) -> String {
         let mut inner = lock(&self.inner);
         let now = Moment::now();
         let expires_ms = now.unix_ms.saturating_add(inner.farm.tokens.lifetime_ms);
         let token = inner.key.issue(&Claims {
             farm: self.id,
             user: user.id,
+            collection: inner.farm.collection(hosts),
             host: None,
             expires_s: u32::try_from(expires_ms / 1_000).unwrap_or(u32::MAX),
         });
@@ -118,6 +137,8 @@ impl Site {
 impl Inner {
     /// What a Connection Request says of the client.
     fn said(&mut self, request: &ConnectionRequest, from: IpAddr, farm: NameId) -> Said {
+        // Who brings no token wants a desktop; an old one says at least on which hosts its program is.
+        let mut collection = self.farm.desktop();
         if let Routing::Token(token) = &request.routing {
             match self.key.read(token, farm, Moment::now().unix_ms / 1_000) {
                 Ok(claims) => {
@@ -125,17 +146,23 @@ impl Inner {
                         id: claims.user,
                         name: String::new(),
                     };
-                    return Said::Who(user, claims.host);
+                    return Said::Who(user, claims.collection, claims.host);
                 }
                 Err(refused) => {
                     self.counters.tokens += 1;
                     self.last_refused = Some(format!("from {from}: {refused}"));
+                    if let Refused::Expired(of_it) = refused {
+                        collection = of_it;
+                    }
                 }
             }
         }
         if request.takes_tls() {
             let requested = request.negotiation.map(|one| one.protocols);
-            return Said::Settled(Meeting::Ask(requested.unwrap_or_default()));
+            return Said::Settled(Meeting::Ask {
+                requested: requested.unwrap_or_default(),
+                collection,
+            });
         }
         let takes_hybrid = request
             .negotiation
@@ -144,7 +171,8 @@ impl Inner {
             // Nobody in between can ask it: what is left is the beginning of a name.
             Routing::Hint(hint) if takes_hybrid && !hint.is_empty() => {
                 let user = self.hinted(hint);
-                Said::Who(user.unwrap_or_else(|| User::of_address(from)), None)
+                let user = user.unwrap_or_else(|| User::of_address(from));
+                Said::Who(user, collection, None)
             }
             _ => {
                 self.counters.refused += 1;
@@ -155,10 +183,12 @@ impl Inner {
 
     /// The user with the name that the directory knows, if a token has none.
     fn named(&self, user: User) -> User {
-        let entry = self.agreement.directory.user(user.id);
-        match entry.filter(|_| user.name.is_empty()) {
-            Some(entry) => User {
-                name: entry.name.clone(),
+        let mut names = { self.agreement.directory.of_user(user.id) }
+            .map(|(_, entry)| &entry.name)
+            .filter(|name| !name.is_empty());
+        match names.next().filter(|_| user.name.is_empty()) {
+            Some(name) => User {
+                name: name.clone(),
                 ..user
             },
             None => user,
@@ -169,20 +199,23 @@ impl Inner {
     fn hinted(&self, hint: &str) -> Option<User> {
         let user = User::named(hint)?;
         let directory = &self.agreement.directory;
-        let is_known = directory.user(user.id).is_some();
+        let is_known = directory.of_user(user.id).next().is_some();
         if is_known || hint.chars().count() < HINT_LETTERS {
             return Some(user);
         }
-        let begins = directory
+        let mut begins = directory
             .users()
-            .filter(|(_, entry)| entry.name.starts_with(&user.name));
-        let mut begins = begins.take(2);
-        match (begins.next(), begins.next()) {
-            (Some((id, entry)), None) => Some(User {
+            .filter(|(_, entry)| entry.name.starts_with(&user.name))
+            .map(|(id, entry)| (id.user, &entry.name));
+        let Some((id, name)) = begins.next() else {
+            return Some(user);
+        };
+        match begins.all(|(other, _)| other == id) {
+            true => Some(User {
                 id,
-                name: entry.name.clone(),
+                name: name.clone(),
             }),
-            _ => Some(user),
+            false => Some(user),
         }
     }
 

@@ -2,6 +2,7 @@
 //! lock that is never held while something waits.
 
 mod agents;
+mod collections;
 mod disconnect;
 mod gateway;
 mod glance;
@@ -216,9 +217,12 @@ impl Site {
     /// A connection to a host begins to carry bytes. Returns its number, and what ends it.
     pub fn begins(&self, routed: &Routed, from: IpAddr, by_gateway: bool) -> (u64, Arc<Notify>) {
         let mut inner = lock(&self.inner);
-        let (user, host) = (routed.user, routed.host.clone());
+        let (user, host) = (routed.id.user, routed.host.clone());
         let now_ms = Moment::now().boottime_ms;
-        inner.agreement.directory.connected(user, &host, now_ms);
+        inner
+            .agreement
+            .directory
+            .connected(routed.id, &host, now_ms);
         inner.counters.routed += 1;
         inner.next_client += 1;
         let number = inner.next_client;

@@ -2,6 +2,7 @@
 
 use super::{Inner, Site};
 use crate::agreement::{FarStep, Logon, Message, Outcome, Refused};
+use crate::collection::{Assignee, CollectionId};
 use crate::directory::{Decision, NoHost, Origin};
 use crate::token::NameId;
 use crate::user::User;
@@ -35,21 +36,23 @@ impl Site {
         }
     }
 
-    /// Decides the host of a user, with the other nodes if the user is not known.
+    /// Decides the host of a user in a collection, with the other nodes if the user is not known there.
     ///
     /// # Errors
     /// There is none.
     pub(super) async fn decide(
         &self,
         user: &User,
+        collection: CollectionId,
         hint: Option<NameId>,
     ) -> Result<Decision, NoHost> {
+        let id = Assignee::new(user.id, collection);
         let logon = Logon {
-            user: user.id,
+            id,
             name: user.name.clone(),
             hint,
         };
-        self.hears_agents(user.id).await;
+        self.hears_agents(id).await;
         let waits = {
             let mut inner = lock(&self.inner);
             match inner.agreement.request(logon, Moment::now().boottime_ms) {

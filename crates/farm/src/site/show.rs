@@ -6,18 +6,19 @@ use super::meeting::words;
 use super::{Checks, Inner, Site};
 use crate::agent::report::Admin;
 use crate::agreement::{Standing, State};
+use crate::collection::{Assignee, CollectionId};
 use crate::directory::{Counts, Directory, Entry, Health, HostState, Presence};
-use crate::message::{AskedFarm, Session};
+use crate::message::{AskedCollection, AskedFarm, Session};
 use crate::user::{User, UserId};
 use part::lock;
 use part::report::{Grade, Moment, NumberRow, Subject};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Tunnels that a report names.
 const TUNNELS_SHOWN: usize = 10;
 
 /// The numbers of a report: name, metric, description.
-const ROWS: [(&str, &str, &str); 25] = [
+const ROWS: [(&str, &str, &str); 26] = [
     (
         "connected",
         "evenkeel_farm_host_connected",
@@ -47,6 +48,11 @@ const ROWS: [(&str, &str, &str); 25] = [
         "agent answers",
         "evenkeel_farm_host_agent_answers",
         "Whether the agent of the host answered when it was asked last.",
+    ),
+    (
+        "hosts taking users",
+        "evenkeel_farm_collection_hosts_taking",
+        "Hosts of a collection that take new users.",
     ),
     (
         "accepted",
@@ -164,11 +170,13 @@ impl Site {
             subject.lines("sessions", sessions.unwrap_or_default())
         };
         let hosts: Vec<Subject> = directory.hosts().map(host).collect();
-        let takes = directory.hosts().filter(|(_, state)| state.takes()).count();
+        let collections = inner.collections();
+        let is_short = collections.iter().any(|(is_short, _)| *is_short);
+        let takes = directory.taking(CollectionId::ALL);
         let (word, grade) = match (inner.trouble().is_none(), takes) {
             (false, _) => ("closed", Grade::Bad),
             (true, 0) => ("full", Grade::Bad),
-            (true, takes) if takes < hosts.len() => ("degraded", Grade::Busy),
+            (true, takes) if takes < hosts.len() || is_short => ("degraded", Grade::Busy),
             (true, _) => ("serving", Grade::Good),
         };
         let binds = inner.farm.binds.iter().map(|bind| bind.address.to_string());
@@ -213,7 +221,8 @@ impl Site {
         }
         let nodes = inner.nodes();
         let subject = inner.gateway(subject);
-        subject.children(hosts.into_iter().chain(nodes))
+        let collections = collections.into_iter().map(|(_, subject)| subject);
+        subject.children(hosts.into_iter().chain(collections).chain(nodes))
     }
 
     /// The users, and where their clients are.
@@ -238,6 +247,7 @@ impl Site {
                 state: presence(entry.presence).to_owned(),
                 from: own.cloned().unwrap_or_default(),
                 nodes: inner.carriers(id, entry, me),
+                collections: inner.collections_of(id, &entry.host),
                 since_ms: now_ms.saturating_sub(entry.since_ms),
                 left_ms: entry.until_ms.map(|until| until.saturating_sub(now_ms)),
                 agent: { inner.agreement.directory.seen(id, &entry.host) }
@@ -245,49 +255,63 @@ impl Site {
                     .unwrap_or_default(),
             }
         };
-        inner.agreement.directory.users().map(session).collect()
+        inner.agreement.directory.sessions().map(session).collect()
     }
 
-    /// The session of a user: the host, and for how long it has been without a connection, milliseconds;
-    /// None: there is a connection, or a logon is pending.
-    pub fn session_of(&self, user: UserId) -> Option<(String, Option<u64>)> {
+    /// The sessions of a user, one at a host: the host, and for how long the session has been without a
+    /// connection, milliseconds; None: there is a connection, or a logon is pending.
+    pub fn sessions_of(&self, user: UserId) -> Vec<(String, Option<u64>)> {
         let inner = lock(&self.inner);
-        let entry = inner.agreement.directory.user(user)?;
+        let directory = &inner.agreement.directory;
+        let hosts = directory.of_user(user).map(|(_, entry)| &entry.host);
+        let hosts: BTreeSet<&String> = hosts.collect();
+        let entries = { hosts.into_iter() }.filter_map(|host| directory.at(user, host));
+        let session = |entry: &Entry| (entry.host.clone(), inner.left_ms(user, entry));
+        entries.map(session).collect()
+    }
+
+    /// Whether a user can start something that is on these hosts: there is a session, or one of them takes users.
+    pub fn is_open(&self, user: UserId, hosts: &BTreeSet<String>) -> bool {
+        let inner = lock(&self.inner);
+        let id = Assignee::new(user, inner.farm.collection(hosts));
         let now_ms = Moment::now().boottime_ms;
-        let keep_ms = inner.agreement.directory.keep_ms(entry.is_proved);
-        let left_ms = match (entry.presence, entry.until_ms) {
-            (Presence::Left, Some(until)) => {
-                let seen = inner.agreement.directory.seen(user, &entry.host);
-                let by_agent = seen.and_then(|seen| Some((seen.since_s?, seen.at_ms)));
-                let by_agent = by_agent.map(|(since_s, at_ms)| {
-                    now_ms.saturating_sub(at_ms) + since_s.saturating_mul(1_000)
-                });
-                let own = keep_ms.saturating_sub(until.saturating_sub(now_ms));
-                Some(by_agent.unwrap_or(own))
-            }
-            _ => None,
-        };
-        Some((entry.host.clone(), left_ms))
+        inner.agreement.directory.is_open(id, now_ms)
     }
 
     /// What a user got, and would get now. None: the farm has never seen the user.
     pub fn why(&self, user: &User) -> Option<AskedFarm> {
         let inner = lock(&self.inner);
         let steps = inner.history.of(user.id);
-        let entry = inner.agreement.directory.user(user.id);
-        if steps.is_empty() && entry.is_none() {
+        let is_known = { inner.agreement.directory.of_user(user.id) }
+            .next()
+            .is_some();
+        if steps.is_empty() && !is_known {
             return None;
         }
         // Of a copy: a question changes nothing.
         let mut directory: Directory = inner.agreement.directory.clone();
-        let next = match directory.decide(user, Moment::now().boottime_ms) {
-            Ok(decision) => format!("{}: {}", decision.host, words(&decision.why)),
-            Err(error) => format!("refused: {error}"),
+        let now_ms = Moment::now().boottime_ms;
+        let mut next = |collection| {
+            let id = Assignee::new(user.id, collection);
+            match directory.would_get(id, now_ms) {
+                Ok(decision) => format!("{}: {}", decision.host, words(&decision.why)),
+                Err(error) => format!("refused: {error}"),
+            }
         };
+        let of_token = inner.farm.all_collections().into_iter();
+        let of_token = of_token.map(|(id, hosts)| AskedCollection {
+            hosts: hosts.into_iter().collect(),
+            starts: { inner.farm.starts(id).into_iter() }
+                .map(str::to_owned)
+                .collect(),
+            next: next(id),
+        });
+        let of_token = of_token.collect();
         Some(AskedFarm {
             farm: self.name.clone(),
             user: user.name.clone(),
-            next,
+            next: next(inner.farm.desktop()),
+            collections: of_token,
             agent: inner.by_agent(user).unwrap_or_default(),
             steps,
         })
@@ -351,6 +375,22 @@ impl Inner {
             Some(refused) => subject.fact("last refused at the gateway", refused.clone()),
             None => subject,
         }
+    }
+
+    /// For how long a session has been without a connection, milliseconds.
+    fn left_ms(&self, user: UserId, entry: &Entry) -> Option<u64> {
+        let (Presence::Left, Some(until)) = (entry.presence, entry.until_ms) else {
+            return None;
+        };
+        let directory = &self.agreement.directory;
+        let now_ms = Moment::now().boottime_ms;
+        let seen = directory.seen(user, &entry.host);
+        let by_agent = seen.and_then(|seen| Some((seen.since_s?, seen.at_ms)));
+        let by_agent = by_agent
+            .map(|(since_s, at_ms)| now_ms.saturating_sub(at_ms) + since_s.saturating_mul(1_000));
+        let keep_ms = directory.keep_ms(entry.is_proved);
+        let own = keep_ms.saturating_sub(until.saturating_sub(now_ms));
+        Some(by_agent.unwrap_or(own))
     }
 
     /// The nodes that carry connections of a user.

@@ -702,6 +702,7 @@ fn what_is_not_for_the_gateway_is_for_the_portal() {
         desktop: Some(farm::config::Desktop {
             title: "Full desktop".to_owned(),
             groups: Vec::new(),
+            hosts: Default::default(),
         }),
         apps: Vec::new(),
         consoles: Vec::new(),

@@ -3,6 +3,7 @@
 
 mod agents;
 mod client;
+mod collections;
 mod gateway;
 mod hostile;
 mod hosts;

@@ -14,7 +14,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 /// Connects with a token; returns the connection and the letter of the host.
-fn comes(to: SocketAddr, routing: Routing) -> (TcpStream, u8) {
+pub fn comes(to: SocketAddr, routing: Routing) -> (TcpStream, u8) {
     let (mut stream, confirm) = negotiates(to, &request(routing, SSL | HYBRID));
     confirm.expect("the host answers");
     stream.write_all(b"hello").expect("it reads");

@@ -1,9 +1,10 @@
 //! What reports change, one by one; and histories of two nodes by seed that both ask, with sessions that
 //! begin and end with and without the farm, old reports, and the loss of all that both nodes knew.
 
-use super::super::tests::farm;
+use super::super::tests::{farm, with_apps};
 use super::super::{Decision, Origin, Why};
 use super::*;
+use crate::collection::CollectionId;
 use crate::config::{Agent, Balance, Farm};
 use crate::directory::Health;
 use crate::user::User;
@@ -74,6 +75,43 @@ fn a_user_comes_to_the_session_that_only_an_agent_knows() {
         hears(&mut directory, "ts2", &report(text), 105_000),
         News::default()
     );
+}
+
+#[test]
+fn sessions_that_only_agents_know_are_those_of_the_collections_of_their_hosts() {
+    let mut directory = Directory::default();
+    directory.configure(&with_apps(
+        with_agents(&[1, 1, 1]),
+        &[&["ts1"], &["ts2", "ts3"]],
+    ));
+    let of =
+        |hosts: &[&str]| CollectionId::of(&hosts.iter().map(|host| (*host).to_owned()).collect());
+    hears(&mut directory, "ts1", &naming(&["anna"]), 0);
+    let news = hears(&mut directory, "ts3", &naming(&["anna"]), 0);
+    assert_eq!(news.known, [user("anna").id]);
+    let gets = |directory: &mut Directory, of: CollectionId, now_ms| {
+        directory.decide_in(&user("anna"), of, now_ms).unwrap().host
+    };
+    assert_eq!(gets(&mut directory, of(&["ts1"]), 1), "ts1");
+    assert_eq!(gets(&mut directory, of(&["ts2", "ts3"]), 1), "ts3");
+    assert_eq!(gets(&mut directory, CollectionId::ALL, 1), "ts1");
+    // The end of a session ends it in each collection that it served.
+    for now_ms in [5_000, 10_000, 15_000] {
+        hears(&mut directory, "ts1", &naming(&[]), now_ms);
+    }
+    assert_eq!(directory.of_user(user("anna").id).count(), 1);
+    assert_eq!(gets(&mut directory, CollectionId::ALL, 15_001), "ts3");
+}
+
+#[test]
+fn a_session_that_an_agent_names_stops_a_logon_to_another_host_of_the_collection() {
+    let mut directory = Directory::default();
+    directory.configure(&with_apps(with_agents(&[1, 1]), &[&["ts2"]]));
+    // On the way to ts1, by the desktop; her session is at ts2.
+    assert_eq!(decides(&mut directory, "anna", 0).host, "ts1");
+    let news = hears(&mut directory, "ts2", &naming(&["anna"]), 1);
+    assert_eq!(news.known, [user("anna").id]);
+    assert_eq!(decides(&mut directory, "anna", 2).host, "ts2");
 }
 
 #[test]
@@ -365,7 +403,7 @@ impl World {
         self.share();
         for from in 0..2 {
             let origin = self.nodes[from].origin();
-            let all: Vec<UserId> = self.nodes[from].users().map(|(id, _)| id).collect();
+            let all: Vec<Assignee> = self.nodes[from].users().map(|(id, _)| id).collect();
             for id in all {
                 if let Some(record) = self.nodes[from].record(id, self.now_ms) {
                     self.nodes[1 - from].merge(&record, origin, self.now_ms);

@@ -1,0 +1,77 @@
+//! Collections: the sets of hosts on which the desktop and the programs of a farm run. What has the same
+//! hosts is one collection, since a user has one session at a host for all of it.
+
+use crate::token::NameId;
+use crate::user::UserId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// Bytes of an identity.
+pub const ID_BYTES: usize = 8;
+
+/// A collection without its hosts: the beginning of the SHA-256 of their names. After a reload that gives
+/// an app other hosts it has another collection.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+pub struct CollectionId(#[serde(with = "serde_bytes")] pub [u8; ID_BYTES]);
+
+impl CollectionId {
+    /// All hosts of the farm.
+    pub const ALL: CollectionId = CollectionId([0; ID_BYTES]);
+
+    /// The collection of these hosts.
+    pub fn of(hosts: &BTreeSet<String>) -> CollectionId {
+        // No name has a space.
+        let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
+        CollectionId(*NameId::of(&names.join(" ")).bytes())
+    }
+}
+
+impl fmt::Debug for CollectionId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    }
+}
+
+/// A user in a collection: whom the directory gives a host.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub struct Assignee {
+    /// The user.
+    pub user: UserId,
+    /// Where the user may get a host.
+    pub collection: CollectionId,
+}
+
+impl Assignee {
+    /// The user in a collection.
+    pub fn new(user: UserId, collection: CollectionId) -> Assignee {
+        Assignee { user, collection }
+    }
+
+    /// The first one of a user, in order.
+    pub(crate) fn first(user: UserId) -> Assignee {
+        Assignee::new(user, CollectionId::ALL)
+    }
+}
+
+/// The user in the collection of all hosts.
+impl From<UserId> for Assignee {
+    fn from(user: UserId) -> Assignee {
+        Assignee::first(user)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collection_is_its_set_of_hosts() {
+        let of =
+            |hosts: &[&str]| CollectionId::of(&hosts.iter().map(|one| one.to_string()).collect());
+        assert_eq!(of(&["ts1", "ts2"]), of(&["ts2", "ts1", "ts2"]));
+        assert_ne!(of(&["ts1", "ts2"]), of(&["ts1"]));
+        assert_ne!(of(&["ts1", "ts2"]), of(&["ts1ts2"]));
+        assert_ne!(of(&["ts1"]), CollectionId::ALL);
+    }
+}

@@ -1,0 +1,154 @@
+//! Collections in the directory: a user has at most one host in each, and a session at a host serves every
+//! collection that has the host. So a decision looks at the sessions of the user in other collections
+//! first. Those of one user are decided one after the other ([`crate::agreement`]).
+
+use super::entry::{Entry, Presence};
+use super::{Decision, Directory, HostState, NoHost};
+use crate::collection::{Assignee, CollectionId};
+use crate::user::UserId;
+use std::cmp::Reverse;
+
+impl Directory {
+    /// Whether a collection has a host. One that the configuration does not have is known by its users only.
+    pub fn has(&self, collection: CollectionId, host: &str) -> bool {
+        #[cfg(test)]
+        if self.defect == Some(super::simulation::Defect::AnyHostServes) {
+            return true;
+        }
+        let hosts = self.settings.collections.get(&collection);
+        collection == CollectionId::ALL || hosts.is_some_and(|hosts| hosts.contains(host))
+    }
+
+    /// Whether the configuration has a collection.
+    pub(super) fn is_configured(&self, collection: CollectionId) -> bool {
+        collection == CollectionId::ALL || self.settings.collections.contains_key(&collection)
+    }
+
+    /// The collection for a session of which only the host is known: the smallest one with this host.
+    pub(super) fn home(&self, host: &str) -> CollectionId {
+        let sets = self.settings.collections.iter();
+        let having = sets.filter(|(_, hosts)| hosts.contains(host));
+        let smallest = having.min_by_key(|(id, hosts)| (hosts.len(), **id));
+        smallest.map_or(CollectionId::ALL, |(id, _)| *id)
+    }
+
+    /// What is known of a user, in all collections.
+    pub fn of_user(&self, user: UserId) -> impl Iterator<Item = (Assignee, &Entry)> {
+        let range = self.users.range(Assignee::first(user)..);
+        let own = range.take_while(move |(id, _)| id.user == user);
+        own.map(|(id, entry)| (*id, entry))
+    }
+
+    /// The sessions of all users: where several collections have one, that which says most.
+    pub fn sessions(&self) -> impl Iterator<Item = (UserId, &Entry)> {
+        let shown = |(id, entry): &(Assignee, &Entry)| {
+            let one = self.at(id.user, &entry.host);
+            one.is_some_and(|one| std::ptr::eq(one, *entry))
+        };
+        let all = self.users().filter(shown);
+        all.map(|(id, entry)| (id.user, entry))
+    }
+
+    /// What is known of a user at a host: where several collections have the session there, the one that
+    /// says most.
+    pub fn at(&self, user: UserId, host: &str) -> Option<&Entry> {
+        let own = self.of_user(user).map(|(_, entry)| entry);
+        own.filter(|entry| entry.host == host)
+            .max_by_key(|entry| rank(entry.presence))
+    }
+
+    /// The session of a user in another collection which serves this one, too: one with a connection
+    /// first, then the oldest one.
+    pub(super) fn elsewhere(&self, id: Assignee, now_ms: u64) -> Option<&Entry> {
+        #[cfg(test)]
+        if self.defect == Some(super::simulation::Defect::LooksAtOneCollection) {
+            return None;
+        }
+        let serves = |(other, entry): &(Assignee, &Entry)| {
+            *other != id
+                && self.has(id.collection, &entry.host)
+                && !self.leaves(*other, entry, now_ms)
+        };
+        let all = self.of_user(id.user).filter(serves);
+        all.map(|(_, entry)| entry).max_by_key(|entry| {
+            let version = entry.version;
+            (
+                rank(entry.presence),
+                Reverse((version.clock, version.origin)),
+            )
+        })
+    }
+
+    /// Whether a session is known that serves this user in this collection.
+    pub fn is_served(&self, id: Assignee, now_ms: u64) -> bool {
+        self.users.contains_key(&id) || self.elsewhere(id, now_ms).is_some()
+    }
+
+    /// The hosts of a collection that take new users.
+    pub fn taking(&self, collection: CollectionId) -> usize {
+        let takes =
+            |(host, state): &(&str, &HostState)| state.takes() && self.has(collection, host);
+        self.hosts().filter(takes).count()
+    }
+
+    /// Whether a user can start something in a collection.
+    pub fn is_open(&self, id: Assignee, now_ms: u64) -> bool {
+        let own = self.users.get(&id);
+        own.is_some_and(|entry| !self.leaves(id, entry, now_ms))
+            || self.elsewhere(id, now_ms).is_some()
+            || self.taking(id.collection) > 0
+    }
+
+    /// Which host a logon would get. Only times change.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn would_get(&mut self, id: Assignee, now_ms: u64) -> Result<Decision, NoHost> {
+        if let Some(decision) = self.known(id, "", now_ms) {
+            return Ok(decision);
+        }
+        let proposal = self.propose((id, ""), None, now_ms)?;
+        self.decision(&proposal.record.host, proposal.why)
+            .ok_or(NoHost::Removed)
+    }
+
+    /// Changes all that is known of a user at a host.
+    pub(super) fn change_at(
+        &mut self,
+        user: UserId,
+        host: &str,
+        now_ms: u64,
+        change: impl Fn(&mut Entry),
+    ) {
+        let at_host = self.of_user(user).filter(|(_, entry)| entry.host == host);
+        for id in at_host.map(|(id, _)| id).collect::<Vec<_>>() {
+            if let Some(mut entry) = self.leave(id) {
+                change(&mut entry);
+                self.enter(id, entry, now_ms);
+                self.touch(id, None);
+            }
+        }
+    }
+
+    /// Counts a user at a host once, or no more.
+    pub(super) fn count(&mut self, user: UserId, host: &str, is_counted: bool) {
+        let Some(presence) = self.at(user, host).map(|entry| entry.presence) else {
+            return;
+        };
+        if let Some(state) = self.hosts.get_mut(host) {
+            match is_counted {
+                true => state.counts.add(presence),
+                false => state.counts.remove(presence),
+            }
+        }
+    }
+}
+
+/// How much a presence says of a session.
+fn rank(presence: Presence) -> u8 {
+    match presence {
+        Presence::Pending => 0,
+        Presence::Left => 1,
+        Presence::Connected(_) => 2,
+    }
+}

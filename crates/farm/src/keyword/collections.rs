@@ -1,0 +1,88 @@
+//! The option `hosts` of the lines `desktop` and `app`: on which hosts of the farm something is.
+
+use super::codes;
+use super::section::{Farm, HOSTS_MAX};
+use access::keyword::named;
+use language::arguments::Args;
+use language::{Diagnostic, Word, Written, suggest};
+
+/// The words of the lines `desktop` and `app` that end a list of hosts or of groups.
+const OPTIONS: [&str; 4] = ["args", "icon", "groups", "hosts"];
+
+/// The next word of a list, unless an option follows.
+pub(super) fn next<'l>(args: &mut Args<'l>) -> Option<&'l Word> {
+    let is_option = |word: &&Word| OPTIONS.contains(&word.str());
+    args.peek().filter(|word| !is_option(word))?;
+    args.next()
+}
+
+/// Takes the hosts behind `hosts`.
+pub(super) fn hosts(
+    args: &mut Args<'_>,
+    before: &[Written<String>],
+    option: &Word,
+) -> Result<Vec<Written<String>>, Diagnostic> {
+    if let Some(first) = before.first() {
+        let told = Diagnostic::error(&codes::TWICE, option.span, "'hosts' twice in a line");
+        let told = told.label("a second one");
+        return Err(told.also(first.span, "the first one"));
+    }
+    let mut hosts: Vec<Written<String>> = Vec::new();
+    while let Some(word) = next(args) {
+        if hosts.len() >= HOSTS_MAX {
+            return Err(args.unfit(word, &format!("more than {HOSTS_MAX} hosts")));
+        }
+        let host = named(word);
+        if let Some(first) = hosts.iter().find(|one| one.value == host.value) {
+            let told = format!("host '{}' twice in a line", host.value);
+            let told = Diagnostic::error(&codes::TWICE, host.span, told).label("a second one");
+            return Err(told.also(first.span, "the first one"));
+        }
+        hosts.push(host);
+    }
+    match hosts.is_empty() {
+        true => {
+            let told = Diagnostic::error(&codes::VALUE, option.span, "'hosts' without a host");
+            Err(told.help("name the hosts, or remove `hosts`: then it is on all hosts"))
+        }
+        false => Ok(hosts),
+    }
+}
+
+/// What is wrong with the hosts of lines: they are not there, or all of them are drained.
+pub(super) fn wrong(farm: &Farm) -> Vec<Diagnostic> {
+    let desktop = farm.portal.desktop.iter();
+    let desktop = desktop.map(|one| ("the desktop".to_owned(), &one.hosts));
+    let apps = farm.portal.apps.iter();
+    let apps = apps.map(|app| (format!("app '{}'", app.name.value), &app.hosts));
+    desktop
+        .chain(apps)
+        .flat_map(|(what, hosts)| wrong_of(farm, &what, hosts))
+        .collect()
+}
+
+fn wrong_of(farm: &Farm, what: &str, hosts: &[Written<String>]) -> Vec<Diagnostic> {
+    let find = |name: &String| farm.hosts.iter().find(|host| host.name.value == *name);
+    let unknown = hosts.iter().filter(|host| find(&host.value).is_none());
+    let mut wrong: Vec<Diagnostic> = unknown
+        .map(|host| {
+            let told = format!(
+                "farm section '{}' has no host '{}'",
+                farm.name.value, host.value
+            );
+            let names = farm.hosts.iter().map(|one| one.name.value.as_str());
+            let near = suggest::nearest(&host.value, names);
+            Diagnostic::error(&codes::NO_HOST, host.span, told).did_you_mean(host.span, near)
+        })
+        .collect();
+    let known: Option<Vec<_>> = hosts.iter().map(|host| find(&host.value)).collect();
+    let known = known.unwrap_or_default();
+    if let (Some(first), true) = (hosts.first(), known.iter().all(|one| one.host.drained))
+        && let Some(drained) = known.first()
+    {
+        let told = format!("all hosts of {what} are drained: nobody new can start it");
+        let told = Diagnostic::warning(&codes::ALL_DRAINED, first.span, told);
+        wrong.push(told.also(drained.name.span, "drained here"));
+    }
+    wrong
+}

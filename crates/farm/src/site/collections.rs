@@ -1,0 +1,71 @@
+//! The collections of a farm for operators, where some programs are not on all hosts.
+
+use super::Inner;
+use crate::collection::CollectionId;
+use crate::user::UserId;
+use part::report::{Grade, Subject};
+use std::collections::BTreeSet;
+
+/// What the collection of all hosts is called.
+const ALL: &str = "all hosts";
+
+/// What a collection is called.
+fn name(hosts: &BTreeSet<String>) -> String {
+    let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    match names.is_empty() {
+        true => ALL.to_owned(),
+        false => names.join(","),
+    }
+}
+
+impl Inner {
+    /// The collections in a report, each with whether no host of it takes users.
+    pub(super) fn collections(&self) -> Vec<(bool, Subject)> {
+        let all = self.farm.all_collections();
+        let subject = |(id, hosts): (&CollectionId, &BTreeSet<String>)| {
+            let taking = self.agreement.directory.taking(*id);
+            let all = match hosts.is_empty() {
+                true => self.farm.hosts.len(),
+                false => hosts.len(),
+            };
+            let (word, grade) = match taking {
+                0 => ("full", Grade::Bad),
+                taking if taking < all => ("degraded", Grade::Busy),
+                _ => ("serving", Grade::Good),
+            };
+            let starts = self.farm.starts(*id).into_iter().map(str::to_owned);
+            let mut subject = Subject::new("collection", &name(hosts))
+                .label("collection")
+                .state(word, grade)
+                .list("starts", starts.collect())
+                .number(
+                    "hosts taking users",
+                    u64::try_from(taking).unwrap_or(u64::MAX),
+                );
+            if taking == 0 {
+                "none of its hosts takes new users: what is on them only cannot be started"
+                    .clone_into(&mut subject.why);
+            }
+            (taking == 0, subject)
+        };
+        all.iter().map(subject).collect()
+    }
+
+    /// The collections in which a user has the session at a host.
+    pub(super) fn collections_of(&self, user: UserId, host: &str) -> Vec<String> {
+        let all = self.farm.all_collections();
+        if all.is_empty() {
+            return Vec::new();
+        }
+        let directory = &self.agreement.directory;
+        let own = directory
+            .of_user(user)
+            .filter(|(_, entry)| entry.host == host);
+        let name = |id: &CollectionId| match all.get(id) {
+            Some(hosts) => name(hosts),
+            None if *id == CollectionId::ALL => ALL.to_owned(),
+            None => "of a former configuration".to_owned(),
+        };
+        own.map(|(id, _)| name(&id.collection)).collect()
+    }
+}
