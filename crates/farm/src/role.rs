@@ -391,9 +391,16 @@ impl Role {
             }
         };
         site.drain(name, is_drained);
-        Ok(match is_drained {
-            true => format!("{name} gets nobody new; users with a session there come back to it"),
-            false => format!("{name} takes users again"),
+        let closed = site.closed_with(name).join(", ");
+        Ok(match (is_drained, closed.as_str()) {
+            (true, "") => {
+                format!("{name} gets nobody new; users with a session there come back to it")
+            }
+            (true, closed) => format!(
+                "{name} gets nobody new; users with a session there come back to it. No other host takes users \
+                 for {closed}: nobody new can start that now"
+            ),
+            (false, _) => format!("{name} takes users again"),
         })
     }
 

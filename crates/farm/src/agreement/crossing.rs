@@ -19,7 +19,7 @@ struct World {
     random: Random,
     now_ms: u64,
     nodes: [Agreement; 2],
-    /// What is on its way to each node, and when it comes.
+    /// What was sent to each node, and when it comes.
     packets: [VecDeque<(u64, Message)>; 2],
     /// When the connection comes back, while it is broken.
     broken_until_ms: Option<u64>,

@@ -226,7 +226,9 @@ impl Agreement {
             let mut hosts = self.directory.hosts();
             let mut takes =
                 |host: &str| hosts.any(|(name, state)| name == host && !state.is_down());
-            before.over == over && takes(&before.record.host)
+            let other = self.directory.elsewhere(logon.id, now_ms);
+            let is_best = other.is_none_or(|other| other.host == before.record.host);
+            before.over == over && is_best && takes(&before.record.host)
         });
         match before {
             Some(before) => Ok(before),

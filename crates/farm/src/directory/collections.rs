@@ -59,7 +59,7 @@ impl Directory {
 
     /// The session of a user in another collection which serves this one, too: one with a connection
     /// first, then the oldest one.
-    pub(super) fn elsewhere(&self, id: Assignee, now_ms: u64) -> Option<&Entry> {
+    pub(crate) fn elsewhere(&self, id: Assignee, now_ms: u64) -> Option<&Entry> {
         #[cfg(test)]
         if self.defect == Some(super::simulation::Defect::LooksAtOneCollection) {
             return None;

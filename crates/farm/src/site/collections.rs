@@ -1,8 +1,9 @@
 //! The collections of a farm for operators, where some programs are not on all hosts.
 
-use super::Inner;
+use super::{Inner, Site};
 use crate::collection::CollectionId;
 use crate::user::UserId;
+use part::lock;
 use part::report::{Grade, Subject};
 use std::collections::BTreeSet;
 
@@ -15,6 +16,19 @@ fn name(hosts: &BTreeSet<String>) -> String {
     match names.is_empty() {
         true => ALL.to_owned(),
         false => names.join(","),
+    }
+}
+
+impl Site {
+    /// What is on this host, and on no host that takes users, by title.
+    pub fn closed_with(&self, host: &str) -> Vec<String> {
+        let inner = lock(&self.inner);
+        let all = inner.farm.all_collections();
+        let has = |hosts: &BTreeSet<String>| hosts.is_empty() || hosts.contains(host);
+        let closed = { all.iter() }
+            .filter(|(id, hosts)| has(hosts) && inner.agreement.directory.taking(**id) == 0);
+        let titles = closed.flat_map(|(id, _)| inner.farm.starts(*id));
+        titles.map(str::to_owned).collect()
     }
 }
 

@@ -5,9 +5,10 @@ use crate::routes::comes;
 use crate::scene::{Peer, farm, number, peer, role, subject, users, why};
 use farm::collection::CollectionId;
 use farm::config::{App, Desktop, Farm, Portal};
-use farm::message::{AskedCollection, Message};
+use farm::message::{Answer, AskedCollection, Message};
 use farm::token::{Claims, Key, NameId};
 use farm::user::User;
+use part::codec;
 use protocol::rdp::{FAILED_SSL_REQUIRED, Negotiated, Routing, SSL};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -120,10 +121,15 @@ fn a_collection_without_a_host_that_takes_users_is_reported() {
     let (farm, at) = office(&peers);
     let mut role = role(&farm, None);
     let (_stream, _) = comes(at, ticket("anna", &["ts1"], u32::MAX));
-    role.order(&Message::Drain {
+    let drained = role.order(&Message::Drain {
         host: "ts1".to_owned(),
         is_drained: true,
     });
+    let words = codec::decode::<Answer>(&drained).expect("an answer").words;
+    assert!(
+        words.ends_with("for Word: nobody new can start that now"),
+        "{words}"
+    );
     assert_eq!(comes(at, ticket("anna", &["ts1"], u32::MAX)).1, b'1');
     let (_, refused) = negotiates(at, &request(ticket("bert", &["ts1"], u32::MAX), SSL));
     let code = FAILED_SSL_REQUIRED;
