@@ -161,8 +161,13 @@ pub(super) fn key(file: &Written<PathBuf>, context: &mut Context) -> Option<Vec<
         read("token-key", file, context).and_then(|key| match KEY_BYTES.contains(&key.len()) {
             true => Ok(key),
             false => {
-                let why = format!("it has {} bytes, and not 32 to 1024", key.len());
-                Err(unreadable("token-key", file, &why))
+                let why = match key.len() {
+                    0 => "the file is empty".to_owned(),
+                    bytes => format!("it has {bytes} bytes, and not 32 to 1024"),
+                };
+                let told = unreadable("token-key", file, &why);
+                let path = file.value.display();
+                Err(told.help(format!("make one: `head -c 32 /dev/urandom > {path}`")))
             }
         });
     key.map_err(|told| context.tell(told)).ok()
