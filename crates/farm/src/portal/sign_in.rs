@@ -78,6 +78,10 @@ pub(super) fn is_own(head: &Parts) -> bool {
     // An origin that is no text is none of this portal.
     let origin = head.headers.get(ORIGIN);
     let origin = origin.map(|origin| origin.to_str().unwrap_or_default());
+    // A page that came without TLS may be anybody's.
+    if origin.is_some_and(|origin| !origin.starts_with("https://")) {
+        return false;
+    }
     origin::is_own(
         origin,
         text(HeaderName::from_static("sec-fetch-site")),

@@ -455,10 +455,21 @@ fn guessing_is_limited_for_pages_and_the_feed_together() {
 #[test]
 fn forms_of_other_sites_and_oversize_bodies_are_refused() {
     let bed = Bed::new();
-    let request = Request::post("/sign-in").header("host", "desktop.example.org");
-    let request = request.header(ORIGIN, "https://evil.example");
-    let form = Full::from("user=anna&password=quince");
-    assert_eq!(bed.send(request.body(form).unwrap()).status, 403);
+    for origin in [
+        "https://evil.example",
+        "http://desktop.example.org",
+        "ftp://desktop.example.org",
+        "null",
+    ] {
+        let request = Request::post("/sign-in").header("host", "desktop.example.org");
+        let request = request.header(ORIGIN, origin);
+        let form = Full::from("user=anna&password=quince");
+        assert_eq!(
+            bed.send(request.body(form).unwrap()).status,
+            403,
+            "{origin}"
+        );
+    }
     let large = format!("user=anna&password={}", "x".repeat(20_000));
     assert_eq!(bed.post("/sign-in", "", &large).status, 413);
 }
