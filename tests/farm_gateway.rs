@@ -4,9 +4,9 @@
 use crate::farm_desktops::{SOON, Site, address, certificate, is_ready, xrdp};
 use lab::{Process, Scratch, eventually};
 
-/// The cookie of anna for the farm `office` with this key; a test of the farm makes the same.
+/// The cookie of anna with her password for the farm `office` with this key; a test of the farm makes the same.
 const KEY: [u8; 32] = [7; 32];
-const COOKIE: &str = "evenkeel1._____1zD-Cg4unJgYW5uYV3SQmP4hd1u0YisMDZ5bGzl2Utnrt9z0YYFxmfvQcB1";
+const COOKIE: &str = "evenkeel1._____1zD-Cg4unJgYW5uYfjF4YR5wlxq-OJzNTxgEQjZxb_KVbngipOPRXoGT9gY";
 
 /// The lines of a gateway.
 fn gateway(scratch: &Scratch) -> String {

@@ -93,6 +93,11 @@ pub fn random<const N: usize>() -> Result<[u8; N], String> {
     }
 }
 
+/// A digest of what a user of a list proves who they are with, by the name of the account.
+pub fn proof_of(users: &dyn Users, name: &str) -> [u8; 8] {
+    password_of(users, &user_of(users, name, None))
+}
+
 /// A digest of what a user proves who they are with.
 fn password_of(users: &dyn Users, user: &Option<User>) -> [u8; 8] {
     let password = user.as_ref().map(|user| &user.account.password);

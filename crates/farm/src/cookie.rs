@@ -22,8 +22,10 @@ pub enum Refused {
     /// It has another form.
     #[error("the cookie is not of this program")]
     Foreign,
-    /// It is not signed with the key of this farm.
-    #[error("the cookie is not signed by this farm")]
+    /// It is not signed with the key of this farm, or not for what its user has now.
+    #[error(
+        "the cookie is not signed by this farm, or the password or the second factor of its user has changed"
+    )]
     Forged,
     /// It is of another farm with the same key.
     #[error("the cookie is of another farm")]
@@ -33,21 +35,36 @@ pub enum Refused {
     Expired,
 }
 
-/// Makes the cookie of a user of a userlist.
-pub fn issue(key: &Key, farm: NameId, user: &str, expires_s: u32) -> String {
+/// Bytes of the digest of what a user proves who they are with.
+pub const PROOF_BYTES: usize = 8;
+
+/// Makes the cookie of a user. `proof` is the digest of what the user has now: with another password or another
+/// second factor the cookie lets nobody in.
+pub fn issue(
+    key: &Key,
+    farm: NameId,
+    (user, proof): (&str, [u8; PROOF_BYTES]),
+    expires_s: u32,
+) -> String {
     let mut bytes = expires_s.to_be_bytes().to_vec();
     bytes.extend_from_slice(farm.bytes());
     bytes.extend_from_slice(user.as_bytes());
-    let mac = key.derived(LABEL).sign(&bytes);
+    let mac = key.derived(LABEL).sign(&[&bytes, &proof[..]].concat());
     bytes.extend_from_slice(&mac);
     PREFIX.to_owned() + &URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Reads a cookie; returns the name of its user.
+/// Reads a cookie; returns the name of its user. `proof_of` has the digest for a name.
 ///
 /// # Errors
 /// Why it lets nobody in.
-pub fn read(key: &Key, farm: NameId, cookie: &str, now_s: u64) -> Result<String, Refused> {
+pub fn read(
+    key: &Key,
+    farm: NameId,
+    cookie: &str,
+    proof_of: impl FnOnce(&str) -> [u8; PROOF_BYTES],
+    now_s: u64,
+) -> Result<String, Refused> {
     let letters = cookie.strip_prefix(PREFIX).ok_or(Refused::Foreign)?;
     if letters.len() > LETTERS_MAX {
         return Err(Refused::Foreign);
@@ -58,11 +75,12 @@ pub fn read(key: &Key, farm: NameId, cookie: &str, now_s: u64) -> Result<String,
     let (signed, mac) = { signed.and_then(|at| bytes.split_at_checked(at)) }
         .filter(|(signed, _)| signed.len() > HEAD_BYTES)
         .ok_or(Refused::Foreign)?;
-    let expected = key.derived(LABEL).sign(signed);
+    let (head, name) = signed.split_at(HEAD_BYTES);
+    let name = String::from_utf8(name.to_vec()).map_err(|_| Refused::Foreign)?;
+    let expected = { key.derived(LABEL) }.sign(&[signed, &proof_of(&name)].concat());
     if aws_lc_rs::constant_time::verify_slices_are_equal(&expected, mac).is_err() {
         return Err(Refused::Forged);
     }
-    let (head, name) = signed.split_at(HEAD_BYTES);
     let (expires, of) = head.split_first_chunk().ok_or(Refused::Foreign)?;
     if of != farm.bytes() {
         return Err(Refused::OtherFarm);
@@ -70,20 +88,37 @@ pub fn read(key: &Key, farm: NameId, cookie: &str, now_s: u64) -> Result<String,
     if u64::from(u32::from_be_bytes(*expires)) <= now_s {
         return Err(Refused::Expired);
     }
-    String::from_utf8(name.to_vec()).map_err(|_| Refused::Foreign)
+    Ok(name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use access::session::proof_of;
+    use access::user::{List, User};
+    use configuration::{Account, Password};
     use proptest::prelude::*;
 
+    const PROOF: [u8; PROOF_BYTES] = [5; PROOF_BYTES];
+
     fn cookie() -> String {
-        issue(&Key::new(&[7; 32]), NameId::of("office"), "anna", 2_000)
+        issue(
+            &Key::new(&[7; 32]),
+            NameId::of("office"),
+            ("anna", PROOF),
+            2_000,
+        )
     }
 
     fn is_of(cookie: &str, key: u8, farm: &str, now_s: u64) -> Result<String, Refused> {
-        read(&Key::new(&[key; 32]), NameId::of(farm), cookie, now_s)
+        let proof_of = |_: &str| PROOF;
+        read(
+            &Key::new(&[key; 32]),
+            NameId::of(farm),
+            cookie,
+            proof_of,
+            now_s,
+        )
     }
 
     #[test]
@@ -95,11 +130,29 @@ mod tests {
         for foreign in ["", "evenkeel1.", "evenkeel1.AAAA", "Cookie: msts=a"] {
             assert_eq!(is_of(foreign, 7, "office", 0), Err(Refused::Foreign));
         }
+        let other = read(
+            &Key::new(&[7; 32]),
+            NameId::of("office"),
+            &cookie(),
+            |_| [6; PROOF_BYTES],
+            0,
+        );
+        assert_eq!(other, Err(Refused::Forged), "another password");
         // The scenario with xfreerdp has the same.
-        let endless = issue(&Key::new(&[7; 32]), NameId::of("office"), "anna", u32::MAX);
+        let anna = User::new(Account {
+            name: "anna".to_owned(),
+            groups: Vec::new(),
+            password: Password::Clear(b"secret".to_vec()),
+        });
+        let list = List {
+            users: vec![anna],
+            ..List::default()
+        };
+        let anna = ("anna", proof_of(&list, "anna"));
+        let endless = issue(&Key::new(&[7; 32]), NameId::of("office"), anna, u32::MAX);
         assert_eq!(
             endless,
-            "evenkeel1._____1zD-Cg4unJgYW5uYV3SQmP4hd1u0YisMDZ5bGzl2Utnrt9z0YYFxmfvQcB1"
+            "evenkeel1._____1zD-Cg4unJgYW5uYfjF4YR5wlxq-OJzNTxgEQjZxb_KVbngipOPRXoGT9gY"
         );
         // It is signed by another key than routing tokens are.
         let key = Key::new(&[7; 32]);

@@ -390,6 +390,15 @@ fn a_file_has_the_gateway_and_a_cookie_for_it_where_there_is_one() {
     assert_eq!(line("gatewayhostname:s:"), "gate.example.org:8443");
     let user = bed.portal.site.cookie_user(&line("gatewayaccesstoken:s:"));
     assert_eq!(user, Ok("anna".to_owned()));
+    // With another password neither the cookie of the gateway nor that of the browser lets anybody in.
+    assert_eq!(bed.get("/", &[("cookie", &anna)]).status, 200);
+    for listed in &mut farm.users.users {
+        listed.account.password = Password::Clear(b"another".to_vec());
+    }
+    bed.change(&farm);
+    let user = bed.portal.site.cookie_user(&line("gatewayaccesstoken:s:"));
+    assert_eq!(user, Err(crate::cookie::Refused::Forged));
+    assert_eq!(bed.get("/", &[("cookie", &anna)]).status, 303);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::Site;
 use crate::config::Farm;
 use crate::cookie;
 use crate::user::{User, UserId};
+use access::session::proof_of;
 use part::lock;
 use part::report::Moment;
 use std::collections::BTreeMap;
@@ -151,7 +152,8 @@ impl Site {
         let now_ms = Moment::now().unix_ms;
         let expires_ms = now_ms.saturating_add(inner.farm.tokens.lifetime_ms);
         let expires_s = u32::try_from(expires_ms / 1_000).unwrap_or(u32::MAX);
-        cookie::issue(&inner.key, self.id, user, expires_s)
+        let proof = proof_of(&inner.farm.users, user);
+        cookie::issue(&inner.key, self.id, (user, proof), expires_s)
     }
 
     /// The user of a cookie.
@@ -160,7 +162,9 @@ impl Site {
     /// Why it is of nobody.
     pub fn cookie_user(&self, cookie: &str) -> Result<String, cookie::Refused> {
         let inner = lock(&self.inner);
-        cookie::read(&inner.key, self.id, cookie, Moment::now().unix_ms / 1_000)
+        let proof_of = |name: &str| proof_of(&inner.farm.users, name);
+        let now_s = Moment::now().unix_ms / 1_000;
+        cookie::read(&inner.key, self.id, cookie, proof_of, now_s)
     }
 
     /// A tunnel begins. None: there are as many as there may be.

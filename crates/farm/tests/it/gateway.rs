@@ -321,8 +321,10 @@ impl Tunnel for Pair {
 }
 
 /// The cookie of a user of the farm.
-fn cookie(user: &str) -> String {
-    cookie::issue(&Key::new(&[7; 32]), NameId::of("office"), user, u32::MAX)
+fn cookie(farm: &Farm, user: &str) -> String {
+    let proof = access::session::proof_of(&farm.users, user);
+    let office = NameId::of("office");
+    cookie::issue(&Key::new(&[7; 32]), office, (user, proof), u32::MAX)
 }
 
 #[test]
@@ -401,17 +403,20 @@ fn a_cookie_lets_in_who_has_a_second_factor_and_a_password_does_not() {
     );
     assert_eq!(head.status, 401, "{head:?}");
     let mut socket = Socket::new(web, COOKIE_SCHEME);
-    assert_eq!(socket.opens(2, Some(&cookie("bert")))[10..14], [0; 4]);
+    assert_eq!(
+        socket.opens(2, Some(&cookie(&farm, "bert")))[10..14],
+        [0; 4]
+    );
     assert_eq!(socket.reaches("ts1", port), 0);
     socket.meets_a_host();
     let mut pair = Pair::new(web, COOKIE_SCHEME, true);
-    assert_eq!(pair.opens(2, Some(&cookie("anna")))[10..14], [0; 4]);
+    assert_eq!(pair.opens(2, Some(&cookie(&farm, "anna")))[10..14], [0; 4]);
     assert_eq!(pair.reaches("ts1", port), 0);
     // Of nobody, forged, none, and of a client that has no way to bring one.
     let denied = 0x8007_59f8_u32.to_le_bytes();
     for bad in [
-        cookie("cleo"),
-        cookie("bert") + "A",
+        cookie(&farm, "cleo"),
+        cookie(&farm, "bert") + "A",
         "evenkeel1.".to_owned(),
     ] {
         let mut socket = Socket::new(web, COOKIE_SCHEME);
@@ -478,7 +483,10 @@ fn users_of_a_directory_come_in_by_basic_or_a_cookie_and_not_by_ntlm() {
     assert_eq!(socket.reaches("ts1", host.address.port()), 0);
     socket.meets_a_host();
     let mut socket = Socket::new(web, COOKIE_SCHEME);
-    assert_eq!(socket.opens(2, Some(&cookie("anna")))[10..14], [0; 4]);
+    assert_eq!(
+        socket.opens(2, Some(&cookie(&farm, "anna")))[10..14],
+        [0; 4]
+    );
     drop(role);
 }
 
@@ -677,7 +685,7 @@ fn a_user_authenticates_again_and_the_tunnel_goes_on() {
         // Not by another user, nor by another number.
         for (cookie, number) in [("bert", number), ("anna", number ^ 1)] {
             let mut other = Socket::new(web, COOKIE_SCHEME);
-            let answer = other.opens_with(2, Some(&self::cookie(cookie)), Some(number));
+            let answer = other.opens_with(2, Some(&self::cookie(&farm, cookie)), Some(number));
             assert_eq!(answer[10..14], 0x8007_59fa_u32.to_le_bytes());
         }
         let mut again = Socket::new(web, &basic("anna", "secret"));
