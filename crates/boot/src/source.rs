@@ -7,6 +7,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 use std::fs::File;
 use std::io;
 use std::io::IoSliceMut;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -111,7 +112,55 @@ impl Source {
     }
 }
 
+/// cachestat(2), Linux 6.5: the number is the same on all architectures that Linux has since.
+const CACHESTAT: libc::c_long = 451;
+
 impl Opened {
+    /// Whether no disk has to be waited for to read `length` bytes from `at`. False, too, where the kernel does
+    /// not say so.
+    pub fn is_in_memory(&self, at: u64, length: u64) -> bool {
+        // SAFETY: it only returns a number.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        let page = u64::try_from(page).unwrap_or(1).max(1);
+        let (Some(last), range) = (
+            at.checked_add(length).and_then(|end| end.checked_sub(1)),
+            [at, length],
+        ) else {
+            return false;
+        };
+        // Pages in the cache, dirty ones, under writeback, evicted, evicted recently.
+        let mut pages = [0_u64; 5];
+        // SAFETY: the kernel reads two numbers of `range`, writes five to `pages`, and keeps neither.
+        let asked = unsafe {
+            libc::syscall(
+                CACHESTAT,
+                self.file.as_raw_fd(),
+                range.as_ptr(),
+                pages.as_mut_ptr(),
+                0,
+            )
+        };
+        if asked != 0 || pages[0] <= last / page - at / page {
+            return false;
+        }
+        // A page that is being read counts as well. The last one is read last.
+        let mut byte = [0];
+        let mut into = [IoSliceMut::new(&mut byte)];
+        rustix::io::preadv2(&*self.file, &mut into, last, ReadWriteFlags::NOWAIT) == Ok(1)
+    }
+
+    /// Gives a socket at most `length` bytes from `at`, without a copy of them. Returns how many it took.
+    ///
+    /// # Errors
+    /// The system's; `WouldBlock` where the socket takes none now, `UnexpectedEof` where the file ends before.
+    pub fn send(&self, socket: impl AsFd, at: u64, length: usize) -> io::Result<usize> {
+        let mut at = at;
+        match rustix::fs::sendfile(socket, &*self.file, Some(&mut at), length)? {
+            0 if length > 0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            sent => Ok(sent),
+        }
+    }
+
     fn open(path: &Path) -> Result<Opened, NotOpened> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from)?;
@@ -141,6 +190,8 @@ impl Opened {
 mod tests {
     use super::*;
     use lab::Scratch;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
 
     fn opened(path: &Path) -> Result<Source, NotOpened> {
         Source::open(&Content::File(path.to_owned()))
@@ -160,6 +211,50 @@ mod tests {
             assert!(matches!(behind, Err(NotRead::Truncated)));
             let behind = source.read(u64::MAX - 1, &mut four);
             assert!(behind.is_err());
+        }
+    }
+
+    #[test]
+    fn a_socket_gets_the_bytes_of_a_file_and_hears_of_its_end() {
+        let scratch = Scratch::new().unwrap();
+        let path = scratch.write("a", "0123456789").unwrap();
+        let Source::File(file) = opened(&path).unwrap() else {
+            unreachable!("it is a file");
+        };
+        let (mut near, mut far) = UnixStream::pair().unwrap();
+        assert_eq!(file.send(&near, 6, 3).unwrap(), 3);
+        assert_eq!(file.send(&near, 9, 3).unwrap(), 1);
+        let end = file.send(&near, 10, 3).unwrap_err();
+        assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
+        near.write_all(b".").unwrap();
+        drop(near);
+        let mut got = String::new();
+        far.read_to_string(&mut got).unwrap();
+        assert_eq!(got, "6789.");
+    }
+
+    #[test]
+    fn only_what_was_read_or_written_is_in_memory() {
+        let scratch = Scratch::new().unwrap();
+        let path = scratch.path().join("a");
+        let bytes = File::create(&path).unwrap();
+        bytes.set_len(100 << 20).unwrap();
+        bytes.write_all_at(&[1; 20_000], 5_000).unwrap();
+        let Source::File(file) = opened(&path).unwrap() else {
+            unreachable!("it is a file");
+        };
+        let is_there = [(5_000, 20_000), (9_000, 1), (24_999, 1)];
+        let there = is_there.map(|(at, length)| file.is_in_memory(at, length));
+        // A kernel without cachestat says of nothing that it is there.
+        assert!(there == [true; 3] || there == [false; 3], "{there:?}");
+        for (at, length) in [
+            (0, 1 << 20),
+            (50 << 20, 1),
+            (24_999, 60 << 20),
+            (0, 0),
+            (u64::MAX, 2),
+        ] {
+            assert!(!file.is_in_memory(at, length), "{at} {length}");
         }
     }
 

@@ -1,6 +1,8 @@
-//! The body of a response: a text, or a part of a source in chunks. A chunk that is in memory is read
-//! at once, another one by a thread that may wait for the disk.
+//! The body of a response: a text, or a part of a source in chunks. A chunk of a file that is in memory goes
+//! from the system's memory to the socket ([`super::passing`]), another one is read by a thread that may wait
+//! for the disk.
 
+use super::passing::{self, Broken, Passing};
 use crate::content::{Asker, Fetched, Shelf};
 use crate::counters::{Counting, Ended};
 use crate::source::{NotRead, Source};
@@ -26,7 +28,7 @@ pub(super) struct Fetch {
     bytes: u64,
     /// The client has the end of the file with it: otherwise nobody hears of its success.
     has_end: bool,
-    broken: Option<String>,
+    broken: Broken,
     is_complete: bool,
 }
 
@@ -47,7 +49,7 @@ impl Fetch {
             asker,
             bytes: part.end.saturating_sub(part.start),
             has_end: part.end == size,
-            broken: None,
+            broken: Broken::default(),
             is_complete: false,
         }
     }
@@ -55,7 +57,7 @@ impl Fetch {
 
 impl Drop for Fetch {
     fn drop(&mut self) {
-        let fetched = match (self.is_complete, self.broken.take()) {
+        let fetched = match (self.is_complete, lock(&self.broken).take()) {
             (true, _) => Fetched::Whole(self.bytes),
             (false, Some(words)) => Fetched::Broken(words),
             (false, None) => Fetched::Broken("the client closed the connection".to_owned()),
@@ -99,6 +101,7 @@ pub(super) struct Sending {
     reading: Option<JoinHandle<Result<Vec<u8>, NotRead>>>,
     fetch: Option<Fetch>,
     fetches: Fetches,
+    passing: Passing,
 }
 
 impl Payload {
@@ -117,7 +120,7 @@ impl Payload {
         source: Source,
         bytes: Range<u64>,
         fetch: Fetch,
-        fetches: Fetches,
+        (fetches, passing): (Fetches, Passing),
     ) -> Payload {
         let mut sending = Sending {
             source,
@@ -125,6 +128,7 @@ impl Payload {
             reading: None,
             fetch: Some(fetch),
             fetches,
+            passing,
         };
         sending.end_if_empty();
         Payload::Part(Box::new(sending))
@@ -151,11 +155,11 @@ impl Sending {
             }));
         }
         let at = self.rest.start;
-        let length = self.rest.end.saturating_sub(at).min(CHUNK_BYTES);
-        if length == 0 {
+        let left = self.rest.end.saturating_sub(at);
+        if left == 0 {
             return Poll::Ready(None);
         }
-        let length = usize::try_from(length).unwrap_or(0);
+        let length = usize::try_from(left.min(CHUNK_BYTES)).unwrap_or(0);
         if let Source::Bytes(bytes) = &self.source {
             let from = usize::try_from(at).unwrap_or(usize::MAX);
             let is_within = from
@@ -165,6 +169,15 @@ impl Sending {
                 true => Ok(Bytes::from_owner(Arc::clone(bytes)).slice(from..from + length)),
                 false => Err(NotRead::Truncated),
             }));
+        }
+        let passed = usize::try_from(left)
+            .map_or(passing::CHUNK_BYTES, |left| left.min(passing::CHUNK_BYTES));
+        if let (Source::File(file), Some(fetch)) = (&self.source, &self.fetch)
+            && file.is_in_memory(at, passed as u64)
+        {
+            let broken = Arc::clone(&fetch.broken);
+            let chunk = self.passing.push(file.clone(), at, passed, broken);
+            return Poll::Ready(Some(Ok(chunk)));
         }
         let mut chunk = vec![0; length];
         if self.source.read_at_once(at, &mut chunk) {
@@ -204,8 +217,8 @@ impl Body for Payload {
                 Some(Ok(Frame::data(chunk)))
             }
             Some(Err(error)) => {
-                if let Some(fetch) = &mut sending.fetch {
-                    fetch.broken = Some(error.to_string());
+                if let Some(fetch) = &sending.fetch {
+                    *lock(&fetch.broken) = Some(error.to_string());
                 }
                 Some(Err(error))
             }

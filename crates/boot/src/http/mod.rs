@@ -9,6 +9,7 @@
 
 pub mod ask;
 mod body;
+mod passing;
 mod patient;
 mod places;
 pub mod server;

@@ -2,12 +2,13 @@
 //! given to the system.
 
 use super::body::Fetches;
+use super::passing::{Passing, is_holder};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
@@ -18,16 +19,38 @@ pub(super) struct Patient {
     /// Since the client takes nothing.
     waits: Option<Pin<Box<Sleep>>>,
     fetches: Fetches,
+    passing: Passing,
 }
 
 impl Patient {
     /// A connection to a client that may take nothing for as long as `patience`.
-    pub(super) fn new(stream: TcpStream, patience: Duration, fetches: Fetches) -> Patient {
+    pub(super) fn new(
+        stream: TcpStream,
+        patience: Duration,
+        (fetches, passing): (Fetches, Passing),
+    ) -> Patient {
         Patient {
             stream,
             patience,
             waits: None,
             fetches,
+            passing,
+        }
+    }
+
+    /// Sends the chunk of a file of which this is the place holder.
+    fn pass(&mut self, context: &mut Context<'_>, length: usize) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(context))?;
+            let send = || self.passing.send(&self.stream, length);
+            match self.stream.try_io(Interest::WRITABLE, send) {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                    ) => {}
+                sent => return Poll::Ready(sent),
+            }
         }
     }
 
@@ -66,9 +89,7 @@ impl AsyncWrite for Patient {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let wrote = Pin::new(&mut this.stream).poll_write(context, bytes);
-        this.judge(context, wrote)
+        self.poll_write_vectored(context, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -77,12 +98,18 @@ impl AsyncWrite for Patient {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let wrote = Pin::new(&mut this.stream).poll_write_vectored(context, bytes);
+        let mut pieces = bytes.iter();
+        let own = { pieces.position(|piece| is_holder(piece)) }.unwrap_or(bytes.len());
+        let wrote = match bytes.split_at(own) {
+            ([], [holder, ..]) => this.pass(context, holder.len()),
+            (own, _) => Pin::new(&mut this.stream).poll_write_vectored(context, own),
+        };
         this.judge(context, wrote)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        // Otherwise pieces would be copied together, and place holders be none any more.
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

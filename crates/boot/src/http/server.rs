@@ -2,6 +2,7 @@
 
 use super::ask::{self, Part};
 use super::body::{Fetch, Fetches, Payload};
+use super::passing::Passing;
 use super::patient::Patient;
 use super::places::Places;
 use crate::content::{Asker, Content, Fetched, Shelf, Via};
@@ -207,17 +208,18 @@ async fn connection(stream: TcpStream, asker: Asker, serving: Arc<Serving>) {
     // Without it the connection is only slower.
     let _ = stream.set_nodelay(true);
     let limits = serving.limits;
-    let fetches = Fetches::default();
-    let stream = Patient::new(stream, limits.patience, fetches.clone());
+    let under_way = (Fetches::default(), Passing::default());
+    let stream = Patient::new(stream, limits.patience, under_way.clone());
     let service = service_fn(move |request| {
-        let (serving, fetches) = (Arc::clone(&serving), fetches.clone());
-        async move { Ok::<_, Infallible>(serving.respond(&request, asker, fetches).await) }
+        let (serving, under_way) = (Arc::clone(&serving), under_way.clone());
+        async move { Ok::<_, Infallible>(serving.respond(&request, asker, under_way).await) }
     });
     // What goes wrong is the client's, or has been reported by the fetch.
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .max_buf_size(HEAD_BYTES_MAX)
+        .writev(true)
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }
@@ -264,9 +266,9 @@ impl Serving {
         &self,
         request: &Request<Incoming>,
         asker: Asker,
-        fetches: Fetches,
+        under_way: (Fetches, Passing),
     ) -> Response<Payload> {
-        let response = self.answer(request, asker, fetches).await;
+        let response = self.answer(request, asker, under_way).await;
         let mut response = response.unwrap_or_else(|refused| {
             self.counting.refuse();
             refused.response()
@@ -304,7 +306,7 @@ impl Serving {
         &self,
         request: &Request<Incoming>,
         asker: Asker,
-        fetches: Fetches,
+        under_way: (Fetches, Passing),
     ) -> Result<Response<Payload>, Refused> {
         let (name, content) = self.asked(request, &asker)?;
         let is_get = request.method() == Method::GET;
@@ -349,7 +351,7 @@ impl Serving {
             true => {
                 let (shelf, counting) = (Arc::clone(&self.shelf), Arc::clone(&self.counting));
                 let fetch = Fetch::begin(shelf, counting, name, asker, (&bytes, size));
-                Payload::part(source, bytes, fetch, fetches)
+                Payload::part(source, bytes, fetch, under_way)
             }
             false => Payload::empty(),
         };

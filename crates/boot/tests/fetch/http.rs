@@ -71,6 +71,36 @@ fn curl_gets_files_on_one_connection() {
 }
 
 #[test]
+fn responses_to_requests_that_come_together_are_in_their_order() {
+    let directory = Directory::new();
+    let bytes = directory.noise("file", 3_000_000);
+    let (server, _threads) = serve(&directory);
+    let mut stream = connect(server);
+    let part = get("/file", "Range: bytes=1000000-2999999\r\n");
+    let requests = [
+        get("/made?one", ""),
+        get("/file", ""),
+        get("/made?two", ""),
+        part,
+    ];
+    let requests = requests.concat();
+    // Only the last one closes the connection.
+    let requests = requests.replacen("Connection: close\r\n", "", 3);
+    stream.write_all(requests.as_bytes()).unwrap();
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).unwrap();
+    let mut rest = &all[..];
+    for expected in [b"one", &bytes[..], b"two", &bytes[1_000_000..]] {
+        let mut heads = rest.windows(4);
+        let head = heads.position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let (body, next) = rest[head..].split_at(expected.len());
+        assert!(body == expected, "a body of {} bytes", expected.len());
+        rest = next;
+    }
+    assert!(rest.is_empty());
+}
+
+#[test]
 fn wget_continues_a_file_that_it_has_begun() {
     lab::skip_unless_installed!("wget");
     let directory = Directory::new();
