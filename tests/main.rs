@@ -14,6 +14,7 @@ mod boot_keep;
 mod boot_kills;
 mod boot_leases;
 mod boot_machines;
+mod boot_networkd;
 mod boot_power;
 mod boot_roots;
 mod boot_site;

@@ -89,6 +89,9 @@ pub enum To {
     Fresh(Ipv4Addr),
     /// To all.
     All,
+    /// To all, and to the client at the address that it uses: one that renews its lease may hear only what is
+    /// sent to its address, and others nothing of it (systemd-networkd, RFC 2131, 4.1).
+    AllAnd(Ipv4Addr),
 }
 
 /// Where the answer to a request goes (RFC 2131, 4.1).
@@ -98,7 +101,7 @@ pub fn receiver(request: &Request, answer: &Answer) -> To {
     }
     let given = answer.address.and_then(|given| given.address);
     match (answer.verdict, request.claims.uses, given) {
-        (Verdict::No, ..) => To::All,
+        (Verdict::No, uses, _) => uses.map_or(To::All, To::AllAnd),
         (_, Some(uses), _) => To::Configured(uses),
         (_, None, Some(given)) if !request.route.broadcast => To::Fresh(given),
         (_, None, _) => To::All,

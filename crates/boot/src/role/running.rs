@@ -684,10 +684,17 @@ impl Sockets {
                 let (from, to) = ((server, udp::SERVER), (address, udp::CLIENT));
                 self.frames.send_udp(from, to, one.mac, &one.bytes)
             }
-            To::All => {
-                let (from, to) = ((server, udp::SERVER), (Ipv4Addr::BROADCAST, udp::CLIENT));
-                self.frames.send_udp(from, to, Mac([0xff; 6]), &one.bytes)
+            To::All => self.send_to_all(server, one),
+            To::AllAnd(address) => {
+                self.send_to_all(server, one)?;
+                let to = SocketAddrV4::new(address, udp::CLIENT);
+                self.dhcp.send_to(&one.bytes, to).map(drop)
             }
         }
+    }
+
+    fn send_to_all(&self, server: Ipv4Addr, one: &Outgoing) -> io::Result<()> {
+        let (from, to) = ((server, udp::SERVER), (Ipv4Addr::BROADCAST, udp::CLIENT));
+        self.frames.send_udp(from, to, Mac([0xff; 6]), &one.bytes)
     }
 }
