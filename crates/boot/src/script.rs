@@ -18,8 +18,8 @@ pub struct Servers {
     pub addresses: Vec<IpAddr>,
     /// The port of HTTP.
     pub port: u16,
-    /// The address for disks by iSCSI and NBD, which are served over IPv4 alone.
-    pub disks: Option<Ipv4Addr>,
+    /// The address for disks by iSCSI and NBD.
+    pub disks: Option<IpAddr>,
 }
 
 /// How long a fetch may go without a byte before the machine tries another node, milliseconds. A node
@@ -34,9 +34,12 @@ impl Servers {
         format!("http://{}", SocketAddr::from((server, self.port)))
     }
 
-    /// The address of the node that the machine asked, for its disks.
-    fn address(&self) -> Ipv4Addr {
-        self.disks.unwrap_or(Ipv4Addr::UNSPECIFIED)
+    /// The address of the node that the machine asked, for its disks; one of IPv6 in brackets.
+    fn address(&self) -> String {
+        match self.disks.unwrap_or(Ipv4Addr::UNSPECIFIED.into()) {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        }
     }
 
     fn first(&self) -> String {

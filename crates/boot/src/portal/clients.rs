@@ -1,7 +1,7 @@
 //! The connections that there are: how many there may be, which of them use what, and how they are ended.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ struct All {
 #[derive(Debug)]
 struct Connection {
     stream: TcpStream,
-    from: Ipv4Addr,
+    from: IpAddr,
     /// The disk that it uses.
     disk: Option<String>,
     /// Its session of iSCSI.
@@ -42,7 +42,7 @@ impl Clients {
     }
 
     /// Takes a connection in, and returns its number. None: there are too many, or it failed already.
-    pub fn add(&self, stream: &TcpStream, from: Ipv4Addr) -> Option<u64> {
+    pub fn add(&self, stream: &TcpStream, from: IpAddr) -> Option<u64> {
         let stream = stream.try_clone().ok()?;
         let mut all = self.lock();
         let own = all.connections.values().filter(|one| one.from == from);
@@ -90,9 +90,9 @@ impl Clients {
     }
 
     /// Ends the connections that use a disk which their address may not use.
-    pub fn retain(&self, may_use: impl Fn(Ipv4Addr, &str) -> bool) {
+    pub fn retain(&self, may_use: impl Fn(IpAddr, &str) -> bool) {
         // Without the lock: the answer may need others.
-        let all: Vec<(u64, Ipv4Addr, String)> = {
+        let all: Vec<(u64, IpAddr, String)> = {
             let all = self.lock();
             let using = all.connections.iter();
             using

@@ -11,7 +11,7 @@ use crate::iscsi::Refusal;
 use crate::iscsi::login::Established;
 use crate::iscsi::pdu::Broken;
 use crate::mac::Mac;
-use crate::net::tcp;
+use crate::net::{six, tcp};
 use part::lock;
 use part::voice::write_error;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -38,7 +38,7 @@ const NOT_OPEN: &str = "its port is not open yet";
 const STACK_BYTES: usize = 256 << 10;
 
 /// Finds the machine that has an address, if a disk is for it.
-pub type Finds = Arc<dyn Fn(Ipv4Addr, &str) -> Option<Mac> + Send + Sync>;
+pub type Finds = Arc<dyn Fn(IpAddr, &str) -> Option<Mac> + Send + Sync>;
 
 /// A disk that is served.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,6 +62,8 @@ pub struct Change {
     pub interface: String,
     /// The ports of iSCSI and of NBD.
     pub ports: [u16; 2],
+    /// They are served over IPv6, too.
+    pub is_six: bool,
     /// The disks, by name.
     pub disks: BTreeMap<String, Served>,
 }
@@ -100,6 +102,7 @@ struct Table {
     stop: bool,
     interface: String,
     ports: [u16; 2],
+    is_six: bool,
     disks: BTreeMap<String, (Served, Arc<Kept>)>,
     /// The listeners are those that the disks need.
     is_looked_at: bool,
@@ -158,6 +161,7 @@ impl Portal {
             table.is_looked_at = false;
             table.interface = change.interface;
             table.ports = change.ports;
+            table.is_six = change.is_six;
             let all = std::mem::take(&mut table.disks);
             for (name, (served, kept)) in all {
                 let is_same = change.disks.get(&name) == Some(&served);
@@ -248,7 +252,7 @@ impl Shared {
         let _: Result<usize, _> = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 
-    fn may_use(&self, from: Ipv4Addr, disk: &str) -> bool {
+    fn may_use(&self, from: IpAddr, disk: &str) -> bool {
         let table = lock(&self.table);
         let is_open = { table.disks.get(disk) }.is_some_and(|(served, _)| served.is_open);
         drop(table);
@@ -256,7 +260,7 @@ impl Shared {
     }
 
     /// The disks of a protocol that an address may use.
-    fn disks_for(&self, from: Ipv4Addr, protocol: Protocol) -> Vec<(String, Served, Arc<Kept>)> {
+    fn disks_for(&self, from: IpAddr, protocol: Protocol) -> Vec<(String, Served, Arc<Kept>)> {
         let table = lock(&self.table);
         let mut all: Vec<_> = { table.disks.iter() }
             .filter(|(_, (served, _))| served.is_by(protocol))
@@ -304,7 +308,7 @@ struct Visit<'s> {
     shared: &'s Shared,
     protocol: Protocol,
     number: u64,
-    from: Ipv4Addr,
+    from: IpAddr,
     /// The address at which it came.
     at: SocketAddr,
 }
@@ -382,9 +386,12 @@ struct Door {
     port: u16,
 }
 
+/// What is open for a protocol: over IPv4, and over IPv6.
+type Doors = [Option<Door>; 2];
+
 /// Accepts connections, until the portal ends.
 fn run(shared: &Arc<Shared>) {
-    let mut doors: [Option<Door>; 2] = [None, None];
+    let mut doors: [Doors; 2] = Default::default();
     let mut looks = Instant::now();
     while !lock(&shared.table).stop {
         if looks <= Instant::now() {
@@ -392,7 +399,7 @@ fn run(shared: &Arc<Shared>) {
             looks = Instant::now() + LOOK;
         }
         let mut watched = vec![PollFd::new(&shared.wake, PollFlags::IN)];
-        let open = doors.iter().flatten();
+        let open = doors.iter().flatten().flatten();
         watched.extend(open.map(|door| PollFd::new(&door.listener, PollFlags::IN)));
         let left = looks.saturating_duration_since(Instant::now());
         let timeout = Timespec {
@@ -405,7 +412,7 @@ fn run(shared: &Arc<Shared>) {
             looks = Instant::now();
         }
         for (protocol, door) in PROTOCOLS.into_iter().zip(&doors) {
-            if let Some(door) = door {
+            for door in door.iter().flatten() {
                 accept(shared, protocol, door);
             }
         }
@@ -413,43 +420,54 @@ fn run(shared: &Arc<Shared>) {
 }
 
 /// Looks at the interface: opens the ports that disks need, and closes the others.
-fn look(shared: &Shared, doors: &mut [Option<Door>; 2]) {
+fn look(shared: &Shared, doors: &mut [Doors; 2]) {
     let mut table = lock(&shared.table);
     table.is_looked_at = true;
     let index = index(&table.interface);
+    let interface = index.map(|index| (table.interface.clone(), index));
     for (at, protocol) in PROTOCOLS.into_iter().enumerate() {
-        let is_needed = table
-            .disks
-            .values()
-            .any(|(served, _)| served.is_by(protocol));
-        let port = table.ports[at];
-        let wanted = index.map(|index| (table.interface.clone(), index));
-        let is_right = |door: &Door| {
-            is_needed && door.port == port && Some(&door.interface) == wanted.as_ref()
-        };
-        if !doors[at].as_ref().is_some_and(is_right) {
-            doors[at] = None;
-        }
-        if doors[at].is_some() || !is_needed {
-            table.troubles[at] = None;
-            continue;
-        }
-        let opened = match &wanted {
-            None => Err(io::ErrorKind::NotFound.into()),
-            Some((name, _)) => tcp::listen(name, port),
-        };
-        table.troubles[at] = { opened.as_ref().err() }.map(|error| {
-            let (why, name) = (language::reason(error), &table.interface);
+        let mut served = table.disks.values().map(|(served, _)| served);
+        let is_needed = served.any(|served| served.is_by(protocol));
+        let needed = [is_needed, is_needed && table.is_six];
+        let (port, name) = (table.ports[at], table.interface.clone());
+        let opens: [Opens; 2] = [tcp::listen, six::listen];
+        let all = doors[at].iter_mut().zip(needed).zip(opens);
+        let troubles = all.map(|((door, is_needed), opens)| {
+            open(door, is_needed, (interface.as_ref(), port), opens).err()
+        });
+        let trouble = troubles.collect::<Vec<_>>().into_iter().flatten().next();
+        table.troubles[at] = trouble.map(|error| {
+            let why = language::reason(&error);
             format!("cannot open port {port} at {name}: {why}")
         });
-        if let (Ok(listener), Some(interface)) = (opened, wanted) {
-            doors[at] = Some(Door {
-                listener,
-                interface,
-                port,
-            });
-        }
     }
+}
+
+/// Opens a port for connections that come in at an interface.
+type Opens = fn(&str, u16) -> io::Result<TcpListener>;
+
+/// Opens a port where it is needed and is not open, or closes it.
+fn open(
+    door: &mut Option<Door>,
+    is_needed: bool,
+    (interface, port): (Option<&(String, u32)>, u16),
+    opens: Opens,
+) -> io::Result<()> {
+    let is_right =
+        |door: &Door| is_needed && door.port == port && Some(&door.interface) == interface;
+    if !door.as_ref().is_some_and(is_right) {
+        *door = None;
+    }
+    if door.is_some() || !is_needed {
+        return Ok(());
+    }
+    let interface = interface.ok_or(io::ErrorKind::NotFound)?;
+    *door = Some(Door {
+        listener: opens(&interface.0, port)?,
+        interface: interface.clone(),
+        port,
+    });
+    Ok(())
 }
 
 fn accept(shared: &Arc<Shared>, protocol: Protocol, door: &Door) {
@@ -463,7 +481,7 @@ fn accept(shared: &Arc<Shared>, protocol: Protocol, door: &Door) {
                 return;
             }
         };
-        let (IpAddr::V4(from), Ok(at)) = (from.ip(), stream.local_addr()) else {
+        let (from, Ok(at)) = (from.ip(), stream.local_addr()) else {
             continue;
         };
         let counting = &shared.counting[protocol as usize];

@@ -355,7 +355,9 @@ impl Site {
     }
 
     /// From where machines fetch: this node first.
-    fn servers(&self, asker: IpAddr) -> script::Servers {
+    fn servers(&mut self, asker: IpAddr) -> script::Servers {
+        let mac = self.seen.macs.get(&asker).copied();
+        let has_four = mac.is_none_or(|mac| self.address_of(mac).is_some());
         let own = self.here();
         let nodes = own.into_iter().flat_map(|here| {
             { Some(here.address).into_iter() }.chain(here.nodes.there.iter().copied())
@@ -363,6 +365,12 @@ impl Site {
         let all = { self.lan.tells.server.into_iter() }.chain(nodes);
         let all: Vec<Ipv4Addr> = all.collect();
         let own = { self.here6() }.filter(|_| asker.is_ipv6());
+        // Of IPv4, where the machine has an address of both kinds: what systems find their root by may know
+        // no other one.
+        let disks = match own.filter(|_| !has_four) {
+            Some(here) => Some(IpAddr::V6(here.address)),
+            None => all.first().copied().map(IpAddr::V4),
+        };
         script::Servers {
             addresses: match own {
                 Some(here) => { Some(here.address).into_iter() }
@@ -372,7 +380,7 @@ impl Site {
                 None => all.iter().copied().map(IpAddr::V4).collect(),
             },
             port: self.lan.http_port,
-            disks: all.first().copied(),
+            disks,
         }
     }
 
@@ -660,8 +668,8 @@ impl Site {
 
     /// The machine that has an address, if a disk is for it: one that boots or booted an image with this
     /// disk.
-    pub fn user_of(&mut self, address: Ipv4Addr, disk: &str) -> Option<Mac> {
-        let known = self.seen.macs.get(&IpAddr::V4(address)).copied();
+    pub fn user_of(&mut self, address: IpAddr, disk: &str) -> Option<Mac> {
+        let known = self.seen.macs.get(&address).copied();
         if let Some(mac) = known.filter(|mac| self.boots_from(*mac, disk)) {
             return Some(mac);
         }
@@ -669,7 +677,10 @@ impl Site {
         let lines = self.lan.machines.keys().copied();
         let all: Vec<Mac> = lines.filter(|mac| self.boots_from(*mac, disk)).collect();
         let mut all = all.into_iter();
-        all.find(|mac| self.address_of(*mac) == Some(address))
+        all.find(|mac| match address {
+            IpAddr::V4(address) => self.address_of(*mac) == Some(address),
+            IpAddr::V6(address) => self.address6_of(*mac) == Some(address),
+        })
     }
 
     fn boots_from(&self, mac: Mac, disk: &str) -> bool {

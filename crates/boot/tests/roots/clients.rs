@@ -110,6 +110,36 @@ fn libnbd_lists_the_disk_for_its_machine_alone() {
     assert!(node.stranger.run(command).is_err());
 }
 
+#[test]
+fn both_protocols_are_served_over_ipv6_to_the_machine_alone() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("iscsi-ls");
+    lab::skip_unless_installed!("nbdinfo");
+    lab::skip_unless_installed!("qemu-io");
+    let node = Node::new("roots-six");
+    let (portal, nbd) = ("iscsi://[fd00:20::2]", "nbd://[fd00:20::2]/system");
+    let disk = format!("{portal}/{TARGET}/0");
+    let listed = node.run("iscsi-ls", &["-s", portal]);
+    assert!(listed.contains(TARGET), "{listed}");
+    assert!(listed.contains("[fd00:20::2]:3260"), "{listed}");
+    assert!(listed.contains("Lun:0    Type:DIRECT_ACCESS"), "{listed}");
+    let inquiry = node.run("iscsi-inq", &[&disk]);
+    assert!(inquiry.contains("Vendor:EVENKEEL"), "{inquiry}");
+    let info = node.run("nbdinfo", &[nbd]);
+    assert!(info.contains(&BYTES.to_string()), "{info}");
+    // What is written by one is read by the other, and over IPv4.
+    node.run("qemu-io", &["-f", "raw", "-c", "write -P 7 512 1536", nbd]);
+    for from in [&disk, &iscsi()] {
+        let read = node.run("qemu-io", &["-f", "raw", "-c", "read -P 7 512 1536", from]);
+        assert!(!read.contains("failed"), "{read}");
+    }
+    for (program, address) in [("iscsi-inq", &*disk), ("nbdinfo", nbd)] {
+        let mut command = std::process::Command::new(program);
+        command.arg(address);
+        assert!(node.stranger.run(command).is_err(), "{program}");
+    }
+}
+
 /// The families of libiscsi's tests that concern what this target does. `Read10Invalid` is left out: it
 /// wants success of a read for which the initiator announces data of its own.
 #[test]

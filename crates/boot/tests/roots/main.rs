@@ -7,7 +7,7 @@ use boot::disk::Storage;
 use boot::mac::Mac;
 use boot::portal::{Change, Portal, Served};
 use lab::{Host, Lab, Scratch, eventually};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +16,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes of the disk.
 const BYTES: usize = 64 << 20;
 const TARGET: &str = "iqn.2026-01.org.evenkeel:lan.system";
-const MACHINE: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 7);
+const MACHINE: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(10, 20, 0, 7)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x20, 0, 0, 0, 0, 0, 7)),
+];
 
-/// A node that serves a file by both protocols to one address, that machine, and another one.
+/// A node that serves a file by both protocols to the addresses of one machine, that machine, and another one.
 struct Node {
     portal: Portal,
     node: Host,
@@ -33,19 +36,20 @@ impl Node {
     fn new(name: &str) -> Node {
         let lab = Lab::new(name).unwrap();
         let lan = lab.switch("lan").unwrap();
-        let host = |name: &str, address: &str| {
+        let host = |name: &str, last: u8| {
             let host = lab.host(name).unwrap();
             let card = lan.attach(&host).unwrap();
-            card.address(address).unwrap();
+            card.address(&format!("10.20.0.{last}/24")).unwrap();
+            card.address(&format!("fd00:20::{last}/64")).unwrap();
             (host, card.name().to_owned())
         };
-        let (node, interface) = host("node", "10.20.0.2/24");
-        let (machine, _) = host("machine", "10.20.0.7/24");
-        let (stranger, _) = host("stranger", "10.20.0.8/24");
+        let (node, interface) = host("node", 2);
+        let (machine, _) = host("machine", 7);
+        let (stranger, _) = host("stranger", 8);
         let scratch = Scratch::new().unwrap();
         scratch.write("disk", vec![0; BYTES]).unwrap();
         let finds = |from, disk: &str| {
-            (from == MACHINE && disk == "system").then_some(Mac([0x52, 0x54, 0, 0, 0, 7]))
+            (MACHINE.contains(&from) && disk == "system").then_some(Mac([0x52, 0x54, 0, 0, 0, 7]))
         };
         let portal = Portal::new(|| Ok(()), Arc::new(finds)).unwrap();
         let mut node = Node {
@@ -77,6 +81,7 @@ impl Node {
         let change = Change {
             interface: self.interface.clone(),
             ports: [3260, 10_809],
+            is_six: true,
             disks: [("system".to_owned(), served)].into(),
         };
         let portal = &mut self.portal;
