@@ -3,8 +3,8 @@
 //!
 //! Lines: `10.20.0.100 52:54:00:12:34:56` for a lease, `10.20.0.100 ?` for an address that another node
 //! may have given, `10.20.0.100 -` for the end of either. A line that is not complete is one that nobody
-//! was told of. There are no times: a lease begins again at a start, so
-//! no clock has to be right.
+//! was told of. There are no times: a lease begins again at a start, so no clock has to be right. Only the
+//! first line, `lease 43200`, says how long a lease may be, in seconds: the section may say another time by then.
 
 use crate::dhcp::pool::{Change, Holder};
 use crate::dhcp::range::Address;
@@ -20,6 +20,8 @@ use std::str::FromStr;
 
 /// Bytes that are read at a start: far more than a range of the greatest size has.
 const BYTES_MAX: u64 = 64 << 20;
+/// What the line begins with that says how long a lease may be.
+const LEASE: &str = "lease ";
 /// What the name of the copy of a damaged file ends with.
 const DAMAGED: &str = "damaged";
 /// Lines beyond those that are needed, after which the file is written anew.
@@ -31,6 +33,8 @@ pub struct Journal<A = Ipv4Addr> {
     path: PathBuf,
     file: File,
     known: BTreeMap<A, Holder>,
+    /// How long a lease may be, seconds. Zero: it is not known.
+    longest_s: u32,
     /// Lines in the file.
     lines: usize,
     /// Lines that could not be read at the start.
@@ -47,18 +51,19 @@ impl<A: Address> Journal<A> {
     pub fn open(directory: &Path, section: &str) -> io::Result<Journal<A>> {
         let path = directory.join(format!("{section}.leases"));
         let lock = Lock::take(&path.with_extension("lock"))?;
-        let (known, damaged) = match File::open(&path) {
+        let (known, longest_s, damaged) = match File::open(&path) {
             Ok(file) => read(file)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (BTreeMap::new(), 0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (BTreeMap::new(), 0, 0),
             Err(error) => return Err(error),
         };
         if damaged > 0 {
             std::fs::copy(&path, path.with_extension(DAMAGED))?;
         }
-        let file = write_anew(&path, &known)?;
+        let file = write_anew(&path, longest_s, &known)?;
         Ok(Journal {
             path,
             file,
+            longest_s,
             lines: known.len(),
             damaged,
             known,
@@ -114,7 +119,7 @@ impl<A: Address> Journal<A> {
         // What is written to a file without a name is lost at the next start.
         let is_gone = self.file.metadata()?.nlink() == 0;
         if is_gone || self.lines > self.known.len() + STALE_MAX {
-            self.file = write_anew(&self.path, &self.known)?;
+            self.file = write_anew(&self.path, self.longest_s, &self.known)?;
             self.lines = self.known.len();
             return Ok(());
         }
@@ -124,6 +129,23 @@ impl<A: Address> Journal<A> {
             true => self.file.sync_data(),
             false => Ok(()),
         }
+    }
+
+    /// How long a lease may be, seconds. Zero: it is not known.
+    pub fn longest_s(&self) -> u32 {
+        self.longest_s
+    }
+
+    /// Writes how long a lease may be, seconds.
+    ///
+    /// # Errors
+    /// The system's: no longer lease may be given than before.
+    pub fn set_longest(&mut self, longest_s: u32) -> io::Result<()> {
+        if self.longest_s == longest_s {
+            return Ok(());
+        }
+        self.longest_s = longest_s;
+        self.mend()
     }
 
     /// Takes changes in without writing them.
@@ -145,7 +167,7 @@ impl<A: Address> Journal<A> {
     /// # Errors
     /// The system's.
     pub fn mend(&mut self) -> io::Result<()> {
-        self.file = write_anew(&self.path, &self.known)?;
+        self.file = write_anew(&self.path, self.longest_s, &self.known)?;
         self.lines = self.known.len();
         Ok(())
     }
@@ -188,11 +210,11 @@ pub(crate) fn line<A: Display>(text: &mut String, address: A, holder: Holder) {
     };
 }
 
-/// Who has an address, and how many lines say nothing that can be read.
-fn read<A: Address>(file: File) -> io::Result<(BTreeMap<A, Holder>, usize)> {
+/// Who has an address, how long a lease may be, and how many lines say nothing that can be read.
+fn read<A: Address>(file: File) -> io::Result<(BTreeMap<A, Holder>, u32, usize)> {
     let mut bytes = Vec::new();
     file.take(BYTES_MAX).read_to_end(&mut bytes)?;
-    let (mut known, mut damaged) = (BTreeMap::new(), 0);
+    let (mut known, mut longest_s, mut damaged) = (BTreeMap::new(), 0, 0);
     // What follows the last end of a line was never finished.
     let whole = bytes
         .iter()
@@ -200,6 +222,10 @@ fn read<A: Address>(file: File) -> io::Result<(BTreeMap<A, Holder>, usize)> {
         .map_or(0, |end| end + 1);
     let text = String::from_utf8_lossy(&bytes[..whole]);
     for line in text.lines() {
+        if let Some(seconds) = { line.strip_prefix(LEASE) }.and_then(|word| word.parse().ok()) {
+            longest_s = seconds;
+            continue;
+        }
         match of_line(line) {
             Some((address, Holder::Nobody)) => {
                 known.remove(&address);
@@ -210,7 +236,7 @@ fn read<A: Address>(file: File) -> io::Result<(BTreeMap<A, Holder>, usize)> {
             None => damaged += 1,
         }
     }
-    Ok((known, damaged))
+    Ok((known, longest_s, damaged))
 }
 
 /// Reads the line of a change.
@@ -224,8 +250,15 @@ pub(crate) fn of_line<A: FromStr>(line: &str) -> Option<(A, Holder)> {
     Some((address.parse().ok()?, holder))
 }
 
-fn write_anew<A: Address>(path: &Path, known: &BTreeMap<A, Holder>) -> io::Result<File> {
-    let mut text = String::new();
+fn write_anew<A: Address>(
+    path: &Path,
+    longest_s: u32,
+    known: &BTreeMap<A, Holder>,
+) -> io::Result<File> {
+    let mut text = match longest_s {
+        0 => String::new(),
+        _ => format!("{LEASE}{longest_s}\n"),
+    };
     for (address, holder) in known {
         line(&mut text, *address, *holder);
     }

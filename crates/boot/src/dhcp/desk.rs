@@ -92,7 +92,7 @@ pub struct Desk {
     turns: Turns,
     /// None: this node decides what is booted once.
     leader: Option<Leader>,
-    /// The last request of a machine of the file to another node, and how often it came.
+    /// The last request to another node of a machine whose address this one knows, and how often it came.
     asked: HashMap<Mac, (u32, u8)>,
     declines: Declines,
     /// None: no range.
@@ -272,6 +272,9 @@ impl Desk {
         let is_node = nodes.there.contains(&server);
         let wants = request.claims.wants.or(request.claims.uses);
         let own = { self.machine(request.mac) }.and_then(|machine| machine.address);
+        // The node that it asks had the part for a moment, and this one has it and the lease by now.
+        let leased = { self.pool.as_ref() }.and_then(|pool| pool.leased(request.mac));
+        let own = own.or(leased);
         // Every node answers alike: a machine that goes on asking one without an answer need not wait until
         // the cluster knows that this one is gone.
         if is_node && own.is_some() && own == wants && self.asks_again(request) {
@@ -294,7 +297,7 @@ impl Desk {
         }
     }
 
-    /// Whether a machine of the file has sent its request so often that the node which it asks cannot be
+    /// Whether a machine has sent its request so often that the node which it asks cannot be
     /// there.
     fn asks_again(&mut self, request: &Request) -> bool {
         let (xid, times) = self.asked.entry(request.mac).or_default();

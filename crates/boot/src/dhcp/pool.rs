@@ -32,6 +32,8 @@ const DRIFT: u64 = 900;
 pub struct Pool<A = Ipv4Addr> {
     range: Range<A>,
     lease_ms: u64,
+    /// How long a lease may be that was given before.
+    longest_ms: u64,
     /// Parts that this node holds.
     held: Vec<bool>,
     /// Addresses that are given to nobody: of machines of the file, and of nodes.
@@ -197,11 +199,20 @@ pub struct Count {
     pub unclear_until_ms: u64,
 }
 
+/// When a lease of this length that begins now has ended, whatever the clock of its client.
+pub(crate) fn end_of(lease_ms: u64, now_ms: u64) -> u64 {
+    now_ms
+        .saturating_add(lease_ms)
+        .saturating_add(lease_ms / DRIFT)
+        .saturating_add(PACKET_MS)
+}
+
 impl<A: Address> Pool<A> {
     /// A range of which nothing is held yet. `known`: the leases before the start, which begin again.
+    /// `longest_s`: how long one of them may be.
     pub fn new(
         range: Range<A>,
-        lease_s: u32,
+        (lease_s, longest_s): (u32, u32),
         reserved: HashSet<A>,
         known: impl IntoIterator<Item = (A, Holder)>,
         now_ms: u64,
@@ -209,6 +220,7 @@ impl<A: Address> Pool<A> {
         let mut pool = Pool {
             range,
             lease_ms: u64::from(lease_s) * 1000,
+            longest_ms: u64::from(lease_s.max(longest_s)) * 1000,
             held: vec![false; usize::try_from(range.parts.max(1)).unwrap_or(1)],
             reserved,
             uses: BTreeMap::new(),
@@ -219,7 +231,7 @@ impl<A: Address> Pool<A> {
             served: 0,
             changes: Vec::new(),
         };
-        let until_ms = pool.end_of_lease(now_ms);
+        let until_ms = end_of(pool.longest_ms, now_ms);
         for (address, holder) in known {
             if !pool.is_for_clients(address) {
                 continue;
@@ -239,16 +251,26 @@ impl<A: Address> Pool<A> {
         pool
     }
 
+    /// Leases that this node knew before end when it promised, or when one that begins now would: who
+    /// knows of them since may have been promised more.
+    pub fn keep_ends(&mut self, before: &Pool<A>, now_ms: u64) {
+        let least_ms = end_of(self.lease_ms, now_ms);
+        for (address, old) in &before.uses {
+            let until_ms = old.until_ms().max(least_ms);
+            let is_same = |one: &&Use| one.holder() == old.holder();
+            match self.uses.get(address).filter(is_same).copied() {
+                Some(Use::Leased { mac, since_ms, .. }) => {
+                    self.set(*address, self.lease(mac, until_ms, since_ms));
+                }
+                Some(Use::Unclear { .. }) => self.set(*address, Use::Unclear { until_ms }),
+                _ => {}
+            }
+        }
+    }
+
     /// Whether an address may be given to anybody.
     fn is_for_clients(&self, address: A) -> bool {
         self.range.has(address) && !self.reserved.contains(&address)
-    }
-
-    fn end_of_lease(&self, now_ms: u64) -> u64 {
-        now_ms
-            .saturating_add(self.lease_ms)
-            .saturating_add(self.lease_ms / DRIFT)
-            .saturating_add(PACKET_MS)
     }
 
     /// A lease that was known before.
@@ -370,7 +392,7 @@ impl<A: Address> Pool<A> {
             Some(held) if !*held => *held = true,
             _ => return,
         }
-        let until_ms = self.end_of_lease(now_ms);
+        let until_ms = end_of(self.longest_ms, now_ms);
         let range = self.range;
         let all = range.all().filter(|one| range.part(*one) == part);
         for address in all
@@ -393,7 +415,7 @@ impl<A: Address> Pool<A> {
 
     /// An address is this client's, or unclear, by what another node knew: the lease begins again.
     fn learn(&mut self, address: A, holder: Holder, now_ms: u64) {
-        let until_ms = self.end_of_lease(now_ms);
+        let until_ms = end_of(self.longest_ms, now_ms);
         if let Holder::Client(mac) = holder {
             // What was only offered here, it did not take.
             self.withdraw(mac);
@@ -512,7 +534,7 @@ impl<A: Address> Pool<A> {
         if let Some(refused) = self.leave_other(mac, address, how) {
             return refused;
         }
-        let until_ms = self.end_of_lease(now_ms);
+        let until_ms = end_of(self.lease_ms, now_ms);
         let (since_ms, is_again) = match before {
             Some(Use::Leased {
                 since_ms, is_again, ..
@@ -620,6 +642,13 @@ impl<A: Address> Pool<A> {
     /// The address that a client has or was offered.
     pub fn of(&self, mac: Mac) -> Option<A> {
         self.by_mac.get(&mac).copied()
+    }
+
+    /// The address of a held part for which a client has a lease.
+    pub fn leased(&self, mac: Mac) -> Option<A> {
+        let address = self.of(mac).filter(|address| self.holds(*address))?;
+        let is_leased = matches!(self.uses.get(&address), Some(Use::Leased { .. }));
+        is_leased.then_some(address)
     }
 
     /// How many addresses a new client can get from this node.

@@ -37,6 +37,8 @@ const PACKET_MS: u64 = 50_000;
 /// For how long the cluster grants a part, milliseconds.
 const GRANT_MS: u64 = 10_000;
 const PARTS: usize = 2;
+/// How long a lease may be, seconds.
+const LEASES_S: [u32; 4] = [120, 600, 3_600, 2_073_600];
 
 /// What is broken on purpose: the simulation has to find each of these.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,11 +81,15 @@ enum Defect {
     PastNotTold,
     /// A node that waits for another one says that it knows all leases.
     ClearTooEarly,
+    /// Leases of before are as short as those of a reload.
+    LeaseShortened,
+    /// A client hears of a lease while the record says that none has heard of one.
+    UnheardTold,
 }
 
 /// Each with a seed that finds it, which is tried first: others are looked for where a change has made another
 /// history of it.
-const DEFECTS: [(Defect, u64); 19] = [
+const DEFECTS: [(Defect, u64); 21] = [
     (Defect::HoldNotChecked, 9),
     (Defect::AllKnown, 6),
     (Defect::ToldBeforeStored, 177),
@@ -103,6 +109,8 @@ const DEFECTS: [(Defect, u64); 19] = [
     (Defect::PastForgotten, 248),
     (Defect::PastNotTold, 3_067),
     (Defect::ClearTooEarly, 1),
+    (Defect::LeaseShortened, 0),
+    (Defect::UnheardTold, 0),
 ];
 
 /// A clock that began at another time and runs at another rate.
@@ -138,6 +146,7 @@ struct Reply {
     mac: Mac,
     verdict: super::reply::Verdict,
     address: Option<Ipv4Addr>,
+    lease_ms: u64,
     server: Ipv4Addr,
 }
 
@@ -168,6 +177,8 @@ struct Record {
     claim: Claim,
     /// It has on its disk what others may have given.
     clear: bool,
+    /// No client has heard of a lease in this epoch.
+    unheard: bool,
 }
 
 /// A record on its way.
@@ -198,6 +209,8 @@ struct Tally {
     adopted: u64,
     /// Parts that were taken by another range, with leases of the other node.
     moved: u64,
+    /// Parts that were taken back from a node of which no client had heard.
+    again: u64,
 }
 
 /// How often what happens.
@@ -277,7 +290,7 @@ fn gives(random: &mut Random) -> Gives {
 }
 
 fn lan(random: &mut Random) -> Lan {
-    let lease_s = random.pick(&[120, 600, 3_600, 2_073_600]);
+    let lease_s = random.pick(&LEASES_S);
     let gives = gives(random);
     Lan {
         interface: "lan".to_owned(),
@@ -401,12 +414,11 @@ impl World {
     }
 
     fn reply(&mut self, reply: Reply) -> Result<(), String> {
-        let lease_ms = self.lease_ms();
-        let now_ms = self.now_ms;
+        let (lease_ms, now_ms) = (reply.lease_ms, self.now_ms);
         let Some(index) = self.clients.iter().position(|one| one.mac == reply.mac) else {
             return Ok(());
         };
-        match self.clients[index].receive(reply, now_ms, lease_ms) {
+        match self.clients[index].receive(reply, now_ms) {
             Got::Nothing => Ok(()),
             Got::Refusal => {
                 self.tally.refused += 1;
@@ -572,6 +584,9 @@ impl World {
         }
         if self.odds.steady > 0 && self.random.once_in(self.odds.steady) {
             self.lan.gives = gives(&mut self.random);
+            // A longer one may be known to one node and not to the other one, which takes its leases over.
+            let lease_s = self.random.pick(&LEASES_S);
+            self.lan.lease_s = self.lan.lease_s.min(lease_s);
         }
         if self.random.once_in(20) {
             let node = self.random.index(2);
@@ -643,6 +658,7 @@ impl World {
             self.step()?;
         }
         self.tally.moved = self.nodes.iter().map(Node::moved).sum();
+        self.tally.again = self.nodes.iter().map(Node::again).sum();
         Ok(())
     }
 }
@@ -668,10 +684,12 @@ fn no_two_clients_ever_believe_that_they_have_the_same_address() {
         all.refused += tally.refused;
         all.adopted += tally.adopted;
         all.moved += tally.moved;
+        all.again += tally.again;
     }
     // Where nobody gets an address, nobody gets another's.
     assert!(all.leases > 2_000 && all.renewals > 500, "{all:?}");
     assert!(all.adopted > 100 && all.moved > 10, "{all:?}");
+    assert!(all.again > 0, "{all:?}");
     assert!(all.taken_over > 15 && all.refused > 0, "{all:?}");
 }
 

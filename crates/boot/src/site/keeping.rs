@@ -1,7 +1,7 @@
 //! The leases of one range: what of them is on the disk, and which parts of the range this node knows.
 
 use super::Held;
-use crate::dhcp::pool::{Change, Fate, Holder, Pool};
+use crate::dhcp::pool::{Change, Fate, Holder, Pool, end_of};
 use crate::dhcp::range::{Address, Range};
 use crate::journal::Journal;
 use crate::mac::Mac;
@@ -19,6 +19,9 @@ pub(super) struct Keeping<A> {
     taken: BTreeSet<usize>,
     /// Machines with a lease that is not on the disk: they are not told.
     unstored: HashSet<Mac>,
+    /// How long the leases are that this node gives, seconds, and how long those of before may be, until when.
+    lease_s: u32,
+    longer: (u32, u64),
 }
 
 impl<A> Default for Keeping<A> {
@@ -28,6 +31,8 @@ impl<A> Default for Keeping<A> {
             trouble: None,
             taken: BTreeSet::new(),
             unstored: HashSet::new(),
+            lease_s: 0,
+            longer: (0, 0),
         }
     }
 }
@@ -50,6 +55,7 @@ impl<A: Address> Keeping<A> {
     pub(super) fn keep_in(&mut self, journal: Result<Journal<A>, String>) {
         match journal {
             Ok(journal) => {
+                self.lease_s = self.lease_s.max(journal.longest_s());
                 self.journal = Some(journal);
                 self.trouble = None;
             }
@@ -60,6 +66,26 @@ impl<A: Address> Keeping<A> {
     /// Whether leases are kept.
     pub(super) fn is_kept(&self) -> bool {
         self.journal.is_some()
+    }
+
+    /// How long a lease of before may be, seconds, when those from now on are this long. It is on the disk
+    /// before a longer one is given.
+    fn longest_s(&mut self, lease_s: u32, now_ms: u64) -> u32 {
+        let before_s = std::mem::replace(&mut self.lease_s, lease_s);
+        if self.longer.1 <= now_ms {
+            self.longer = (0, 0);
+        }
+        if before_s > lease_s {
+            let until_ms = end_of(u64::from(before_s) * 1_000, now_ms);
+            self.longer = (self.longer.0.max(before_s), self.longer.1.max(until_ms));
+        }
+        let longest_s = lease_s.max(self.longer.0);
+        if let Some(journal) = &mut self.journal
+            && let Err(error) = journal.set_longest(longest_s)
+        {
+            self.trouble = Some(journal.trouble(&error));
+        }
+        longest_s
     }
 
     /// Makes the addresses of a range, with the leases of before.
@@ -75,9 +101,13 @@ impl<A: Address> Keeping<A> {
         let mut known: BTreeMap<A, Holder> = journal.flat_map(Journal::known).collect();
         // What the pool before knew and the disk does not: without a journal nobody was told of a
         // lease, but what is unclear stays unclear.
-        let before = before.into_iter().flat_map(Pool::known);
-        known.extend(before.filter(|(_, holder)| !is_kept || *holder == Holder::Unclear));
-        let mut pool = Pool::new(plan.range, plan.lease_s, plan.reserved, known, now_ms);
+        let others = before.into_iter().flat_map(Pool::known);
+        known.extend(others.filter(|(_, holder)| !is_kept || *holder == Holder::Unclear));
+        let lengths = (plan.lease_s, self.longest_s(plan.lease_s, now_ms));
+        let mut pool = Pool::new(plan.range, lengths, plan.reserved, known, now_ms);
+        if let Some(before) = before {
+            pool.keep_ends(before, now_ms);
+        }
         for (part, held) in held {
             match self.taken.contains(part) {
                 true => pool.take(*part, true, now_ms),
@@ -172,5 +202,78 @@ impl<A: Address> Keeping<A> {
     /// Whether a machine may be told of its lease.
     pub(super) fn may_tell(&self, mac: Mac) -> bool {
         !self.unstored.contains(&mac)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::Scratch;
+    use std::net::Ipv4Addr;
+
+    const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 1]);
+    const HOUR_MS: u64 = 3_600_000;
+    /// By how much a lease lasts longer here.
+    const PACKET_MS: u64 = 60_000;
+
+    fn ip(last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 0, 0, last)
+    }
+
+    /// The only address of a range, which this node holds.
+    fn pool(
+        keeping: &mut Keeping<Ipv4Addr>,
+        before: Option<&Pool>,
+        (lease_s, now_ms): (u32, u64),
+    ) -> Pool {
+        let plan = Plan {
+            range: Range {
+                first: ip(7),
+                last: ip(7),
+                parts: 1,
+            },
+            lease_s,
+            reserved: HashSet::new(),
+        };
+        let held = Held {
+            knows: true,
+            ..Held::default()
+        };
+        let fates = |_: &Held| -> Box<dyn Fn(Ipv4Addr) -> Fate> { Box::new(|_| Fate::Known) };
+        keeping.pool(plan, before, (&[(0, held)].into(), &fates), now_ms)
+    }
+
+    #[test]
+    fn a_lease_lasts_as_long_as_was_promised_also_over_a_reload_and_a_restart_with_a_shorter_one() {
+        let scratch = Scratch::new().unwrap();
+        let start = || {
+            let mut keeping = Keeping::default();
+            keeping.keep_in(Ok(Journal::open(scratch.path(), "lan").unwrap()));
+            keeping
+        };
+        let is_taken = |pool: &mut Pool, now_ms| {
+            pool.expire(now_ms);
+            pool.of(CLIENT).is_some()
+        };
+        let mut keeping = start();
+        let mut first = pool(&mut keeping, None, (12 * 3_600, 0));
+        first.claim(CLIENT, ip(7), crate::dhcp::pool::How::Selecting, 0);
+        keeping.store(&first.changes());
+        let mut shorter = pool(&mut keeping, Some(&first), (600, HOUR_MS));
+        assert!(is_taken(&mut shorter, 12 * HOUR_MS));
+        // It does not last longer for the reload.
+        assert!(!is_taken(&mut shorter, 12 * HOUR_MS + 2 * PACKET_MS));
+        drop(keeping);
+        let mut keeping = start();
+        let mut shorter = pool(&mut keeping, None, (600, 2 * HOUR_MS));
+        assert!(is_taken(&mut shorter, 12 * HOUR_MS));
+        assert!(!is_taken(&mut shorter, 16 * HOUR_MS));
+        // Those longer ones have ended: a lease that is known after that is a short one.
+        let mut later = pool(&mut keeping, None, (600, 20 * HOUR_MS));
+        assert!(is_taken(&mut later, 20 * HOUR_MS));
+        assert!(!is_taken(&mut later, 21 * HOUR_MS));
+        drop(keeping);
+        let mut last = pool(&mut start(), None, (600, 20 * HOUR_MS));
+        assert!(!is_taken(&mut last, 21 * HOUR_MS));
     }
 }

@@ -76,7 +76,7 @@ fn desk(unknown: Unknown, gives: Gives) -> Desk {
                 parts: 2,
             };
             let reserved = HashSet::from([ip(107)]);
-            let mut pool = Pool::new(range, 3_600, reserved, [], 0);
+            let mut pool = Pool::new(range, (3_600, 0), reserved, [], 0);
             pool.take(0, true, 0);
             Some(pool)
         }
@@ -517,6 +517,44 @@ fn a_client_that_declines_whatever_it_gets_does_not_empty_the_range() {
     assert_eq!(desk.pool().unwrap().count().declined, 2);
     assert_eq!(desk.pool().unwrap().free(), free - 3);
     assert_eq!(probed, 18);
+}
+
+#[test]
+fn a_machine_with_a_lease_that_asks_the_node_which_had_its_part_is_answered_in_its_place() {
+    let mut desk = desk(Unknown::Menu, RANGE);
+    let asks = |desk: &mut Desk, mac, claims| {
+        let decision = desk.decide(&request(Kind::Request, mac, claims), false, 1_000);
+        let verdict = decision.answer.map(|answer| answer.verdict);
+        (verdict, decision.speaks_for)
+    };
+    let silent = (None, None);
+    let selects = claims(None, Some(103), Some(OTHER));
+    // Not somebody without a lease: the other node may give it.
+    assert_eq!(
+        [0; 4].map(|_| asks(&mut desk, STRANGER, selects)),
+        [silent; 4]
+    );
+    let pool = desk.pool().unwrap();
+    pool.claim(RANGED, ip(103), How::Selecting, 0);
+    let yes = (Some(Verdict::Yes), Some(OTHER));
+    let all = [0; 4].map(|_| asks(&mut desk, RANGED, selects));
+    assert_eq!(all, [silent, silent, yes, yes]);
+    // Nobody hears that its lease is none: neither for an address of the other part, nor where the part has
+    // gone to the other node.
+    let other_part = claims(None, Some(108), Some(OTHER));
+    assert_eq!(
+        [0; 4].map(|_| asks(&mut desk, RANGED, other_part)),
+        [silent; 4]
+    );
+    desk.pool().unwrap().give_up(0);
+    for claims in [
+        selects,
+        claims(None, Some(103), Some(SERVER)),
+        claims(Some(103), None, None),
+        claims(None, Some(103), None),
+    ] {
+        assert_eq!([0; 4].map(|_| asks(&mut desk, RANGED, claims)), [silent; 4]);
+    }
 }
 
 #[test]

@@ -87,7 +87,8 @@ impl Client {
         Some(lease.address)
     }
 
-    pub(super) fn receive(&mut self, reply: Reply, true_ms: u64, lease_ms: u64) -> Got {
+    pub(super) fn receive(&mut self, reply: Reply, true_ms: u64) -> Got {
+        let lease_ms = reply.lease_ms;
         if reply.xid != self.xid {
             return Got::Nothing;
         }

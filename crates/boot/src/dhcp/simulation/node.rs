@@ -21,6 +21,8 @@ const QUEUE_MS: u64 = 5_000;
 /// For how long a node waits for what another one gave before, milliseconds: longer than in earnest, since
 /// steps here take longer.
 const SOON_MS: u64 = 60_000;
+/// How long the clients of a part wait until the other node knows its leases again, milliseconds.
+const UNHEARD_MS: u64 = 5_000;
 
 /// Records of parts.
 #[derive(Default)]
@@ -32,6 +34,12 @@ struct Records {
     states: [State; PARTS],
     /// How often it took a part by another range with leases of the other node.
     moved: u64,
+    /// Since when no client hears of a lease of a part.
+    unheard: [Option<u64>; PARTS],
+    /// How often it took a part back of which no client had heard since.
+    again: u64,
+    /// On its disk: how long its leases were at most, seconds.
+    longest_s: u32,
 }
 
 /// What a node knows of a part that it holds.
@@ -136,22 +144,23 @@ impl Node {
         for (part, copy) in &self.copies_disk {
             self.copies.restore(*part, copy.clone());
         }
-        self.build(lan, true_ms);
+        self.build(lan, None, true_ms);
     }
 
     /// Its configuration is another one.
     pub(super) fn change(&mut self, lan: &Lan, true_ms: u64) {
-        if !self.is_awake(true_ms) || self.range() == Some(range_of(lan)) {
+        if !self.is_awake(true_ms) || self.lan.as_ref() == Some(lan) {
             return;
         }
         self.note();
         self.store(self.clock.at(true_ms));
         self.sharing.clear();
         self.records.states = Default::default();
-        self.build(lan, true_ms);
+        let before = self.desk.as_mut().and_then(Desk::pool).cloned();
+        self.build(lan, before.as_ref(), true_ms);
     }
 
-    fn build(&mut self, lan: &Lan, true_ms: u64) {
+    fn build(&mut self, lan: &Lan, before: Option<&Pool>, true_ms: u64) {
         let range = range_of(lan);
         self.lan = Some(lan.clone());
         let lease_s = match self.has(Defect::NoMargin) {
@@ -163,7 +172,16 @@ impl Node {
             .iter()
             .map(|(address, holder)| (*address, *holder));
         let now_ms = self.clock.at(true_ms);
-        let pool = Pool::new(range, lease_s, HashSet::new(), known, now_ms);
+        self.records.longest_s = self.records.longest_s.max(lease_s);
+        let longest_s = match self.has(Defect::LeaseShortened) {
+            true => 0,
+            false => self.records.longest_s,
+        };
+        let lengths = (lease_s, longest_s);
+        let mut pool = Pool::new(range, lengths, HashSet::new(), known, now_ms);
+        if let Some(before) = before.filter(|_| !self.has(Defect::LeaseShortened)) {
+            pool.keep_ends(before, now_ms);
+        }
         self.desk = Some(Desk::new(lan.clone(), here(self.number), Some(pool)));
     }
 
@@ -176,11 +194,23 @@ impl Node {
         self.held = [None; PARTS];
         self.copies = Copies::default();
         self.sharing = Sharing::default();
-        let moved = self.records.moved;
+        let Records {
+            moved,
+            again,
+            longest_s,
+            ..
+        } = self.records;
         self.records = Records {
             moved,
+            again,
+            longest_s,
             ..Records::default()
         };
+    }
+
+    /// How often it took a part back of which no client had heard since.
+    pub(super) fn again(&self) -> u64 {
+        self.records.again
     }
 
     /// How often it took a part by another range with leases of the other node.
@@ -231,7 +261,10 @@ impl Node {
         self.records.states[part] = State::New;
         self.records.known[part] = record.clone();
         self.records.wrote[part].clear();
+        self.records.unheard[part] = record.unheard.then_some(now_ms);
         let way = self.way(part, before);
+        let is_own = before.node == name(self.number);
+        self.records.again += u64::from(matches!(way, Way::Known) && !is_own);
         self.copies.hold(part, record.epoch);
         self.begin(part, way, now_ms);
     }
@@ -262,8 +295,10 @@ impl Node {
             false => { self.copies.of(part, &before.node, before.epoch) }.filter(|_| is_named),
         };
         let is_its = |copy: &&Copy| is_same && copy.ranges == mark_of(range);
+        let is_unheard = before.unheard && before.clear && is_same;
         match coming.or(copy).filter(is_its) {
             Some(copy) => Way::Copied(copy.clone()),
+            None if is_unheard && before.named.contains(&own) => Way::Known,
             None => Way::Claims(Base::Unknown),
         }
     }
@@ -271,15 +306,31 @@ impl Node {
     /// The record with which it takes a part.
     pub(super) fn claims(&self, part: usize, before: &Record) -> Record {
         let way = self.way(part, before);
-        let is_clear = !matches!(way, Way::Claims(_)) || self.has(Defect::ClearTooEarly);
+        let knows = !matches!(way, Way::Claims(_));
+        let is_clear = knows || self.has(Defect::ClearTooEarly);
         let base = match way {
             Way::Claims(base) => base,
             Way::Known | Way::Copied(_) => Base::Unknown,
         };
+        let other = name(1 - self.number);
+        let knew = before.node == other || before.unheard;
+        let unheard = knows && knew && before.clear && self.sharing.is_linked(&other);
+        let record = self.next(part, before, &base, is_clear);
         Record {
             epoch: before.epoch + 1,
-            ..self.next(part, before, &base, is_clear)
+            unheard,
+            named: { unheard.then_some(other) }.into_iter().collect(),
+            ..record
         }
+    }
+
+    /// Whether no client hears yet of a lease of a part.
+    fn stays_unheard(&self, part: usize, record: &Record, now_ms: u64) -> bool {
+        let other = name(1 - self.number);
+        let since_ms = self.records.unheard[part].filter(|_| record.unheard);
+        since_ms.is_some_and(|since| now_ms < since + UNHEARD_MS)
+            && self.sharing.is_linked(&other)
+            && !self.sharing.in_step(part).contains(&other)
     }
 
     /// The record of a part behind this one.
@@ -297,6 +348,7 @@ impl Node {
             named: BTreeSet::new(),
             claim: Claim { range, past },
             clear,
+            unheard: false,
         }
     }
 
@@ -423,8 +475,14 @@ impl Node {
             true => self.sharing.told(part),
             false => self.sharing.in_step(part),
         };
+        let unheard = clear && self.stays_unheard(part, record, now_ms);
+        let named = match unheard {
+            true => [name(1 - self.number)].into(),
+            false => named,
+        };
         let wanted = Record {
             named: named.clone(),
+            unheard,
             ..self.next(part, record, &base, clear)
         };
         let is_same = Record {
@@ -527,6 +585,13 @@ impl Node {
                 continue;
             }
             let part = range.part(address);
+            if self.records.known[part].unheard {
+                match self.has(Defect::UnheardTold) {
+                    true => now.push(reply),
+                    false => later.push(reply),
+                }
+                continue;
+            }
             let wrote = self.records.wrote[part].iter().flat_map(|(_, named)| named);
             let known = match self.has(Defect::WrittenNotCounted) {
                 true => BTreeSet::new(),
@@ -604,11 +669,13 @@ impl Node {
                 pool.expire(now_ms + 60_000);
             }
             if let Some(answer) = decision.answer {
+                let lease_s = answer.address.and_then(|given| given.lease_s);
                 self.waiting.push(Reply {
                     xid: request.xid,
                     mac: request.mac,
                     verdict: answer.verdict,
                     address: answer.address.and_then(|given| given.address),
+                    lease_ms: u64::from(lease_s.unwrap_or(0)) * 1000,
                     server: server(self.number),
                 });
             }
