@@ -7,20 +7,23 @@
 //!   these takes them over with the part. Who knows the leases is to have a part before who does not; of
 //!   two that know them, the node whose part it is. A holder gives a part up only to one that its record
 //!   names.
+//! - A node that takes a part over is named by nobody yet. Until the node that had it before knows the leases
+//!   again, no client hears of one (`UNHEARD`), for a second at most: if the new node dies at once, the one
+//!   before knows all leases by itself.
 //! - A record says also by which range its holder gives addresses, and what it gave by ranges of before
 //!   ([`crate::dhcp::moves`]). It is `clear` only when nothing of the part is waited for.
 //! - The holder of the first one leads: it alone answers machines that boot something once, so that
 //!   nothing is installed twice. Its record has the machines of which an operator ordered the next boot.
 //! - `boot/NETWORK/@NODE`: the node's address in the network, for the scripts of the other one.
 
-use crate::dhcp::moves::{
-    Base, Claim, Judged, Knows, Other, Past, judge, mark_of as mark_of_range,
-};
+mod record;
+
+use crate::dhcp::moves::{Base, Judged, Knows, Other, judge, mark_of as mark_of_range};
 use crate::dhcp::range::{Range, Span};
 use crate::site::{Adopt, Held, Knowledge, Moved, Standing};
 use part::codec;
 use part::role::{KnownLease, WantedLease};
-use serde::{Deserialize, Serialize};
+use record::{At, KNOWN, PAST, PAST6, Record, UNHEARD, range_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -38,60 +41,9 @@ const ADOPT_NS: u64 = 5_000_000_000;
 const SOON_NS: u64 = 5_000_000_000;
 /// By how much a lease may last longer than is written: see [`crate::dhcp::pool`].
 const LONGER_NS: u64 = 600_000_000_000;
-/// In [`Record::past`]: there was another range of IPv4; every lease of then is known; there was another
-/// range of IPv6.
-const PAST: u8 = 1;
-const KNOWN: u8 = 2;
-const PAST6: u8 = 4;
-
-/// What is written under the lease of a part.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
-#[serde(default)]
-struct Record {
-    /// The node that gives addresses of it.
-    node: String,
-    /// It has on its disk which of them another node may have given.
-    clear: bool,
-    /// It has on its disk which machines have had their turn, as far as that can be known.
-    turns: bool,
-    /// The first and the last address of the range, and the number of parts.
-    range: (u32, u32, u32),
-    /// A mark of the range of IPv6 and its parts: there is no room for its addresses.
-    six: u64,
-    /// Machines with an order, by [`crate::mac::mark`].
-    orders: Vec<u32>,
-    /// In which epoch it gives them.
-    epoch: u64,
-    /// Marks of the nodes that know every lease.
-    named: BTreeSet<u32>,
-    /// The first and the last address of those that were given by ranges of before, and what of them is so.
-    past: (u32, u32, u8),
-}
-
-impl Record {
-    /// What it says of addresses.
-    fn claim(&self) -> Claim {
-        let (first, last, flags) = self.past;
-        Claim {
-            range: range_of(self.range),
-            past: (flags & PAST > 0).then(|| Past {
-                span: Span {
-                    first: first.into(),
-                    last: last.into(),
-                },
-                is_known: flags & KNOWN > 0,
-            }),
-        }
-    }
-}
-
-fn range_of((first, last, parts): (u32, u32, u32)) -> Option<Range> {
-    (parts > 0).then(|| Range {
-        first: first.into(),
-        last: last.into(),
-        parts,
-    })
-}
+/// How long the clients of a part wait, after its node took it over, until the node before knows the leases
+/// of the part again, nanoseconds.
+const UNHEARD_NS: u64 = 1_000_000_000;
 
 /// How this node took a part.
 #[derive(Clone, Debug)]
@@ -103,6 +55,8 @@ struct Taken {
     /// It knew which machines have had their turn.
     has_turns: bool,
     state: State,
+    /// The mark of the node that had the part before, while no client hears of a lease.
+    unheard: Option<u32>,
 }
 
 /// What a node knows of the leases of a part.
@@ -113,14 +67,6 @@ enum State {
     Claims(Base, bool, Option<u64>),
     /// It gives addresses. Whether it knows all leases, or which.
     Settled(bool, Option<Moved>),
-}
-
-/// What is written under the lease of a node.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-struct At {
-    address: Ipv4Addr,
-    #[serde(default)]
-    six: Option<Ipv6Addr>,
 }
 
 /// A record to be written.
@@ -273,7 +219,19 @@ impl Leases {
             return Some(lease.holder.is_empty());
         }
         let record: Option<Record> = codec::decode(&lease.record).ok();
-        Some(record.is_some_and(|record| self.is_mine(&record) || self.has_copy(part, &record)))
+        Some(record.is_some_and(|record| {
+            self.is_mine(&record) || self.has_copy(part, &record) || self.had_it(&record)
+        }))
+    }
+
+    /// Whether this node knows all leases of a part, because it had the part before, and no client has heard
+    /// of another lease since.
+    fn had_it(&self, record: &Record) -> bool {
+        let ranges = (record.range, record.six);
+        let is_unheard = record.clear && record.past.2 & UNHEARD > 0;
+        is_unheard
+            && ranges == (self.range, self.range6)
+            && record.named.contains(&mark_of(&self.me))
     }
 
     /// Whether this node knows all leases that were given by a record.
@@ -404,8 +362,6 @@ impl Leases {
         }
         let mine = record.as_ref().filter(|record| self.is_mine(record));
         let said = mine.is_some_and(|record| record.epoch == lease.epoch);
-        let of = |record: &Record| (record.clear, record.turns);
-        let (is_clear, had_turns) = mine.map(of).unwrap_or_default();
         let mut taken = match self.take(part, &lease, record.as_ref(), knowledge, now_ns) {
             Ok(taken) => taken,
             Err(adopt) => return drop(standing.adopts.insert(part, adopt)),
@@ -413,21 +369,51 @@ impl Leases {
         if said {
             self.settle(part, &mut taken, knowledge, (now_ns, &mut standing.waits));
         }
+        if !self.stays_unheard(part, &taken, mine, (knowledge, now_ns)) {
+            taken.unheard = None;
+        }
         self.taken.insert(part, taken.clone());
+        let is_stored = self.used.contains(&part) && is_stored;
+        let of = (part, record.as_ref(), &taken);
+        let wanted = self.wanted(of, knowledge, (orders, is_stored), now_ns);
+        let wrote = self.write(part, &lease, record.as_ref(), &wanted, written);
+        // Not before the record is there: who follows has to know.
+        if let (Some(record), State::Settled(knows, moved)) =
+            (record.filter(|_| said), &taken.state)
+        {
+            let known = (*knows, moved.clone());
+            let marks = record.named.iter().copied().chain(wrote).collect();
+            let held = self.held((&lease, &record), &taken, known, marks);
+            standing.held.insert(part, held);
+            self.used.insert(part);
+        }
+    }
+
+    /// The record of a part that this node took so. `record`: that of now. `is_stored`: what another node may
+    /// have given is on the disk, since this is not the turn in which this one took it.
+    fn wanted(
+        &self,
+        (part, record, taken): (usize, Option<&Record>, &Taken),
+        knowledge: &Knowledge,
+        (orders, is_stored): (&[u32], bool),
+        now_ns: u64,
+    ) -> Record {
+        let mine = record.filter(|record| self.is_mine(record));
+        let of = |record: &Record| (record.clear, record.turns);
+        let (is_clear, had_turns) = mine.map(of).unwrap_or_default();
         let settled = match &taken.state {
-            State::Settled(knows, moved) => Some((*knows, moved.clone())),
+            State::Settled(knows, _) => Some(*knows),
             State::Claims(..) => None,
         };
+        let said = mine.is_some_and(|record| record.epoch == taken.epoch);
         let in_step = { knowledge.in_step.get(&part) }
             .filter(|(of, _)| settled.is_some() && said && *of == taken.epoch);
         let in_step = in_step.into_iter().flat_map(|(_, nodes)| nodes);
-        let is_used = self.used.contains(&part) && is_stored;
-        let knows = settled.as_ref().is_some_and(|(knows, _)| *knows);
-        let wanted = Record {
+        let in_step = in_step.map(|node| mark_of(node)).take(NAMED_MAX);
+        Record {
             node: self.me.clone(),
-            // What another node may have given is on the disk after the turn in which this one took it.
-            clear: settled.is_some() && (knows || is_clear || is_used),
-            turns: taken.has_turns || had_turns || is_used,
+            clear: settled.is_some_and(|knows| knows || is_clear || is_stored),
+            turns: taken.has_turns || had_turns || is_stored,
             range: self.range,
             six: self.range6,
             orders: match part {
@@ -435,17 +421,38 @@ impl Leases {
                 _ => Vec::new(),
             },
             epoch: taken.epoch,
-            named: in_step.map(|node| mark_of(node)).take(NAMED_MAX).collect(),
-            past: self.past(part, record.as_ref(), &taken, now_ns),
-        };
-        let wrote = self.write(part, &lease, record.as_ref(), &wanted, written);
-        // Not before the record is there: who follows has to know.
-        if let (Some(record), Some(known)) = (record.filter(|_| said), settled) {
-            let marks = record.named.iter().copied().chain(wrote).collect();
-            let held = self.held((&lease, &record), &taken, known, marks);
-            standing.held.insert(part, held);
-            self.used.insert(part);
+            named: match taken.unheard {
+                Some(before) => [before].into(),
+                None => in_step.collect(),
+            },
+            past: self.past(part, record, taken, now_ns),
         }
+    }
+
+    /// Whether no client hears yet of a lease of a part: the node that had it before does not know all, but
+    /// may be about to. `mine`: the record of now, if it is of this node.
+    fn stays_unheard(
+        &self,
+        part: usize,
+        taken: &Taken,
+        mine: Option<&Record>,
+        (knowledge, now_ns): (&Knowledge, u64),
+    ) -> bool {
+        // Once a record says that clients may have heard of a lease, they may have.
+        let is_heard =
+            |record: &Record| record.epoch == taken.epoch && record.past.2 & UNHEARD == 0;
+        if mine.is_some_and(is_heard) {
+            return false;
+        }
+        let is_it = |node: &&String| Some(mark_of(node)) == taken.unheard;
+        let Some(before) = knowledge.linked.iter().find(is_it) else {
+            return false;
+        };
+        let lease = self.known.get(&self.node(before));
+        let is_there = lease.is_some_and(|lease| !lease.holder.is_empty());
+        let in_step = { knowledge.in_step.get(&part) }.filter(|(of, _)| *of == taken.epoch);
+        let knows_all = in_step.is_some_and(|(_, nodes)| nodes.contains(before));
+        is_there && !knows_all && now_ns.saturating_sub(taken.at_ns) < UNHEARD_NS
     }
 
     /// How this node holds a part whose record is this one.
@@ -464,11 +471,25 @@ impl Leases {
             named: self.names(named),
             moved,
             past: record.claim().past.map(|past| past.span),
+            is_unheard: record.past.2 & UNHEARD > 0,
         }
     }
 
-    /// What is written of addresses that were given by ranges of before.
+    /// What is written of leases of before.
     fn past(
+        &self,
+        part: usize,
+        record: Option<&Record>,
+        taken: &Taken,
+        now_ns: u64,
+    ) -> (u32, u32, u8) {
+        let (first, last, flags) = self.past_ranges(part, record, taken, now_ns);
+        let unheard = taken.unheard.map_or(0, |_| UNHEARD);
+        (first, last, flags | unheard)
+    }
+
+    /// What is written of addresses that were given by ranges of before.
+    fn past_ranges(
         &self,
         part: usize,
         record: Option<&Record>,
@@ -609,21 +630,33 @@ impl Leases {
         let own = record.filter(|record| record.node == self.me);
         let has_turns = is_new || own.is_some_and(|record| record.turns);
         let own = own.filter(|record| record.clear);
+        let unheard = { record.filter(|record| record.clear) }.and_then(|record| match record {
+            // Nobody has heard of a lease since.
+            record if record.node == self.me => {
+                let is_unheard = record.past.2 & UNHEARD > 0;
+                { record.named.first().copied() }.filter(|_| is_unheard)
+            }
+            record => Some(mark_of(&record.node)),
+        });
+        let had_it = record.is_some_and(|record| self.had_it(record));
         let state = match self.adopts(part, lease, record, knowledge, now_ns) {
             Adopts::Now(adopt) => return Err(adopt),
             Adopts::Done => State::Settled(true, None),
             Adopts::No if is_new => State::Claims(Base::New, true, None),
+            Adopts::No if had_it => State::Settled(true, None),
             Adopts::No => match own {
                 Some(own) if self.is_mine(own) => State::Settled(true, None),
                 Some(own) => State::Claims(Base::Own(own.claim()), own.six == self.range6, None),
                 None => State::Claims(Base::Unknown, false, None),
             },
         };
+        let knows = matches!(state, State::Settled(true, _));
         Ok(Taken {
             epoch: lease.epoch,
             at_ns: now_ns,
             has_turns,
             state,
+            unheard: unheard.filter(|_| knows),
         })
     }
 

@@ -129,6 +129,7 @@ impl Site {
             in_step: in_step.collect(),
             copies: copies.collect(),
             adopted: shares.adopted.clone(),
+            linked: shares.sharing.linked_nodes().cloned().collect(),
         }
     }
 
@@ -318,6 +319,9 @@ impl Site {
         let Some(held) = self.parts.standing.held.get(&part) else {
             return Tell::Never;
         };
+        if held.is_unheard {
+            return Tell::Later;
+        }
         self.parts.shares.sharing.tells(address, part, &held.named)
     }
 

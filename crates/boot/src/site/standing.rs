@@ -22,6 +22,8 @@ pub struct Held {
     pub moved: Option<Moved>,
     /// Addresses that were given in the name of this part by ranges of before.
     pub past: Option<Span>,
+    /// The record says that no client has heard of a lease yet.
+    pub is_unheard: bool,
 }
 
 /// What a node knows of a part whose range is another one than before.
@@ -71,4 +73,6 @@ pub struct Knowledge {
     pub copies: BTreeMap<usize, (String, u64)>,
     /// Parts whose leases this node has taken over, and has on its disk: its epoch.
     pub adopted: BTreeMap<usize, u64>,
+    /// Nodes that can be told of leases.
+    pub linked: BTreeSet<String>,
 }

@@ -53,7 +53,7 @@ fn desk(unknown: Unknown, parts: u32) -> Desk {
         last: ip(0x109),
         parts,
     };
-    let mut pool = Pool::new(range, 3_600, HashSet::from([ip(0x107)]), [], 0);
+    let mut pool = Pool::new(range, (3_600, 0), HashSet::from([ip(0x107)]), [], 0);
     pool.take(0, true, 0);
     Desk::new(lan, six, here(), Some(pool))
 }

@@ -213,6 +213,112 @@ fn leases_are_taken_over_if_the_record_names_this_node_and_the_copy_is_of_its_ep
     assert!(!clear(turn(&["alpha"], &knowledge(4), ADOPT_NS + 1)));
 }
 
+/// Beta had part 0, and alpha has taken its leases over: alpha, and its first record.
+fn taken_back() -> (Leases, Record, Knowledge) {
+    let mut alpha = leases("alpha");
+    let beta = KnownLease {
+        holder: "beta".to_owned(),
+        ..lease("@beta", 1, SECOND, Vec::new())
+    };
+    let part = |number, record| KnownLease {
+        number,
+        ..lease("0", 5, 9 * SECOND, record)
+    };
+    alpha.hear(&[part(3, of_beta(alpha.range, &["alpha"])), beta.clone()]);
+    let knowledge = Knowledge {
+        adopted: [(0, 5)].into(),
+        linked: ["beta".to_owned()].into(),
+        ..knowledge(4)
+    };
+    let (_, written) = alpha.turn((None, None), &knowledge, (&[], true), SECOND);
+    alpha.hear(&[part(4, written[0].value.clone()), beta]);
+    let record = codec::decode(&written[0].value).unwrap();
+    (alpha, record, knowledge)
+}
+
+#[test]
+fn nobody_hears_of_a_lease_of_a_part_that_came_back_until_the_node_before_knows_all() {
+    let (mut alpha, first, knowledge) = taken_back();
+    assert!(first.clear && first.past.2 & UNHEARD > 0);
+    assert_eq!(first.named, [mark_of("beta")].into());
+    let mut at = |knowledge: &Knowledge, now_ns| {
+        let (standing, written) = alpha.turn((None, None), knowledge, (&[], false), now_ns);
+        let next = written
+            .first()
+            .map(|one| codec::decode(&one.value).unwrap());
+        (standing.held[&0].is_unheard, next)
+    };
+    assert_eq!(at(&knowledge, SECOND + UNHEARD_NS - 1), (true, None));
+    let record = |named: &[&str]| Record {
+        named: named.iter().map(|node| mark_of(node)).collect(),
+        past: (0, 0, 0),
+        ..first.clone()
+    };
+    let knows = Knowledge {
+        in_step: [(0, (5, ["beta".to_owned()].into()))].into(),
+        ..knowledge.clone()
+    };
+    // Its clients hear of leases when that record is there.
+    assert_eq!(at(&knows, SECOND), (true, Some(record(&["beta"]))));
+    // It did not come to know them in time, or cannot.
+    let (mut alpha, ..) = taken_back();
+    let written = |knowledge: &Knowledge, now_ns| {
+        let (_, written) = { alpha.clone() }.turn((None, None), knowledge, (&[], true), now_ns);
+        written
+            .first()
+            .map(|one| codec::decode::<Record>(&one.value).unwrap())
+    };
+    let late = SECOND + UNHEARD_NS;
+    assert_eq!(written(&knowledge, late), Some(record(&[])));
+    let unlinked = Knowledge {
+        linked: BTreeSet::new(),
+        ..knowledge.clone()
+    };
+    assert_eq!(written(&unlinked, SECOND), Some(record(&[])));
+    // Once a record says that clients may have heard of leases, it stays so.
+    let heard = codec::encode(&record(&[]));
+    alpha.hear(&[lease("0", 5, 9 * SECOND, heard)]);
+    let (standing, written) = alpha.turn((None, None), &knowledge, (&[], true), SECOND);
+    assert!(!standing.held[&0].is_unheard && written.is_empty());
+}
+
+#[test]
+fn a_node_whose_part_was_taken_back_for_a_moment_knows_its_leases() {
+    let (_, first, knowledge) = taken_back();
+    let takes = |record: &Record, me: &str, network: Option<Range>| {
+        let mut node = Leases::new("lan", me, &nodes());
+        node.set_range(network, None, 3_600);
+        let own = lease(&format!("@{me}"), 1, 0, Vec::new());
+        let part = lease("0", 6, 9 * SECOND, codec::encode(record));
+        node.hear(&[own.clone(), held_by("alpha", "0", codec::encode(record))]);
+        let rank = node.wants(true, 0)[0].rank;
+        node.hear(&[own, part]);
+        let (_, written) = node.turn((None, None), &Knowledge::default(), (&[], true), 0);
+        let next: Record = codec::decode(&written[0].value).unwrap();
+        (rank, next.clear)
+    };
+    let same = Some(range(1, 10));
+    assert_eq!(takes(&first, "beta", same), (2, true));
+    assert_eq!(takes(&first, "gamma", same), (1, false));
+    assert_eq!(takes(&first, "beta", Some(range(1, 11))), (1, false));
+    let mut heard = first.clone();
+    heard.past = (0, 0, 0);
+    assert_eq!(takes(&heard, "beta", same), (1, false));
+    let mut unclear = first.clone();
+    unclear.clear = false;
+    assert_eq!(takes(&unclear, "beta", same), (1, false));
+    // Alpha itself, over and over: beta knows all as long as nobody hears of a lease.
+    let mut alpha = leases("alpha");
+    let beta = KnownLease {
+        holder: "beta".to_owned(),
+        ..lease("@beta", 1, SECOND, Vec::new())
+    };
+    alpha.hear(&[lease("0", 6, 9 * SECOND, codec::encode(&first)), beta]);
+    let (_, written) = alpha.turn((None, None), &knowledge, (&[], true), 0);
+    let next: Record = codec::decode(&written[0].value).unwrap();
+    assert_eq!(next, Record { epoch: 6, ..first });
+}
+
 #[test]
 fn a_node_wants_its_part_back_when_it_knows_the_leases() {
     let rank = |named: &[&str], knowledge: &Knowledge| {

@@ -1,0 +1,72 @@
+//! What nodes write under their leases.
+
+use crate::dhcp::moves::{Claim, Past};
+use crate::dhcp::range::{Range, Span};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// In [`Record::past`]: there was another range of IPv4; every lease of then is known; there was another
+/// range of IPv6; no client has heard of a lease in this epoch, so the node that is named knows all of those
+/// before.
+pub(super) const PAST: u8 = 1;
+pub(super) const KNOWN: u8 = 2;
+pub(super) const PAST6: u8 = 4;
+pub(super) const UNHEARD: u8 = 8;
+
+/// What is written under the lease of a part.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub(super) struct Record {
+    /// The node that gives addresses of it.
+    pub(super) node: String,
+    /// It has on its disk which of them another node may have given.
+    pub(super) clear: bool,
+    /// It has on its disk which machines have had their turn, as far as that can be known.
+    pub(super) turns: bool,
+    /// The first and the last address of the range, and the number of parts.
+    pub(super) range: (u32, u32, u32),
+    /// A mark of the range of IPv6 and its parts: there is no room for its addresses.
+    pub(super) six: u64,
+    /// Machines with an order, by [`crate::mac::mark`].
+    pub(super) orders: Vec<u32>,
+    /// In which epoch it gives them.
+    pub(super) epoch: u64,
+    /// Marks of the nodes that know every lease.
+    pub(super) named: BTreeSet<u32>,
+    /// The first and the last address of those that were given by ranges of before, and what of them is so.
+    pub(super) past: (u32, u32, u8),
+}
+
+impl Record {
+    /// What it says of addresses.
+    pub(super) fn claim(&self) -> Claim {
+        let (first, last, flags) = self.past;
+        Claim {
+            range: range_of(self.range),
+            past: (flags & PAST > 0).then(|| Past {
+                span: Span {
+                    first: first.into(),
+                    last: last.into(),
+                },
+                is_known: flags & KNOWN > 0,
+            }),
+        }
+    }
+}
+
+pub(super) fn range_of((first, last, parts): (u32, u32, u32)) -> Option<Range> {
+    (parts > 0).then(|| Range {
+        first: first.into(),
+        last: last.into(),
+        parts,
+    })
+}
+
+/// What is written under the lease of a node.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub(super) struct At {
+    pub(super) address: Ipv4Addr,
+    #[serde(default)]
+    pub(super) six: Option<Ipv6Addr>,
+}
