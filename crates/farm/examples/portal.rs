@@ -76,6 +76,36 @@ fn main() -> io::Result<()> {
     write(&directory, &offers, &odd)
 }
 
+fn guests() -> Vec<Guest> {
+    let both = [Opens::Display, Opens::Terminal];
+    let running = Some(("running", Grade::Good));
+    let paused = Some(("paused", Grade::Busy));
+    vec![
+        guest("erp", running, "alpha", &both),
+        guest("mail", None, "beta", &both),
+        guest("telephony", paused, "alpha", &both[1..]),
+    ]
+}
+
+/// The page of a display, and the one without what draws it.
+fn screens_of(visitor: &Visitor) -> [(&'static str, String); 2] {
+    let [kind, _] = &KINDS;
+    let page = |script| {
+        screen(&Screen {
+            brand: BRAND,
+            visitor,
+            kind,
+            guest: "mail",
+            script,
+        })
+        .into_string()
+    };
+    [
+        ("display.html", page(Some("/screen.js"))),
+        ("missing.html", page(None)),
+    ]
+}
+
 /// Writes the pages.
 fn write(directory: &Path, offers: &[Offer<'_>], odd: &[Offer<'_>]) -> io::Result<()> {
     let visitor = Visitor {
@@ -86,19 +116,14 @@ fn write(directory: &Path, offers: &[Offer<'_>], odd: &[Offer<'_>]) -> io::Resul
     };
     let away = [("ts1".to_owned(), Some(14 * 60_000))];
     let here = [("ts2".to_owned(), None)];
-    let both = [Opens::Display, Opens::Terminal];
-    let running = Some(("running", Grade::Good));
-    let guests = Ok(vec![
-        guest("erp", running, "alpha", &both),
-        guest("mail", None, "beta", &both),
-        guest(
-            "telephony",
-            Some(("paused", Grade::Busy)),
-            "alpha",
-            &both[1..],
-        ),
-        guest(&"long-name-of-a-guest-".repeat(3), running, "alpha", &both),
-    ]);
+    let long = guest(
+        &"long-name-of-a-guest-".repeat(3),
+        None,
+        "beta",
+        &[Opens::Display],
+    );
+    let odd_guests = Ok([guests(), vec![long]].concat());
+    let guests = Ok(guests());
     let page = |offers, sessions, guests| {
         let list = list(&List {
             brand: BRAND,
@@ -126,19 +151,11 @@ fn write(directory: &Path, offers: &[Offer<'_>], odd: &[Offer<'_>]) -> io::Resul
     put("empty.html", page(&[], &[], None))?;
     put("odd.html", page(odd, &[], None))?;
     put("guests.html", page(offers, &[], Some(&guests)))?;
-    put("only-guests.html", page(&[], &[], Some(&guests)))?;
+    put("only-guests.html", page(&[], &[], Some(&odd_guests)))?;
     let silent = Err("The guests do not respond.".to_owned());
     put("silent.html", page(&[], &[], Some(&silent)))?;
-    let [display, _] = &KINDS;
-    for (name, script) in [("display.html", Some("/screen.js")), ("missing.html", None)] {
-        let page = screen(&Screen {
-            brand: BRAND,
-            visitor: &visitor,
-            kind: display,
-            guest: "mail",
-            script,
-        });
-        put(name, page.into_string())?;
+    for (name, page) in screens_of(&visitor) {
+        put(name, page)?;
     }
     put(
         "sign-in.html",

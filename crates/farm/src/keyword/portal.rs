@@ -345,8 +345,9 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
         places: &["farm"],
         syntax: "guest-consoles [guests <guest>...] groups <name>...",
         doc: "Users of these groups open the displays and the serial terminals of guests in the portal, in the browser, on \
-            whichever node a guest runs; with `guests` only those of these. Who has a display has the keyboard and the mouse of \
-            the guest, and so what its console permits. They can neither start, stop nor move it. Without a line nobody can.",
+            whichever node a guest runs; with `guests` only of the guests that it names. A display gives the keyboard and the mouse, \
+            so users can do what can be done at the machine itself. They can neither start, stop nor move it. Without a line \
+            nobody opens any.",
         example: "guest-consoles groups staff",
         build: guest_consoles,
     },

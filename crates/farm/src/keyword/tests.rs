@@ -6,10 +6,13 @@ use crate::config::{self, Balance, Check, Host, Sessions};
 use access::ldap::Security;
 use access::user::SecondFactor;
 use configuration::outside::{Outside, Prepared, PreparedFile, Secret};
-use configuration::{Account, Accounts, Export, LoadOptions, Loaded, Password, Recording, Words};
+use configuration::{
+    Account, Accounts, Draft as PartDraft, Export, Kind, LoadOptions, Loaded, Password, Recording,
+    Words,
+};
 use lab::pki::{Authority, Leaf};
 use language::source::Text;
-use language::{Environment, Facts, render};
+use language::{Environment, Facts, Line, render};
 
 const GATEWAY: &str = "gateway https://desktop.example.org/remoteDesktopGateway/";
 const BEGIN: &[&str] = &["bind 127.0.0.1:3389 crt /desktop.pem", "host ts1 10.0.0.11"];
@@ -49,6 +52,10 @@ fn outside() -> Outside {
 }
 
 fn load(text: String, options: LoadOptions) -> Loaded {
+    load_with(&[&PART], text, options)
+}
+
+fn load_with(parts: &[&'static Part], text: String, options: LoadOptions) -> Loaded {
     let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
     let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
     let words = Words::of([&PART.sections]);
@@ -72,7 +79,7 @@ fn load(text: String, options: LoadOptions) -> Loaded {
     inputs.imports = { lists.iter() }
         .map(|(name, accounts)| Export::new(Accounts::KIND, name, accounts))
         .collect();
-    configuration::load(&[&PART], inputs, outside())
+    configuration::load(parts, inputs, outside())
 }
 
 fn section(lines: &[&str]) -> String {
@@ -598,5 +605,59 @@ fn a_difference_names_what_goes_to_other_hosts() {
     assert!(
         lines.contains(&"        ~ app word: ts1 -> all hosts".to_owned()),
         "{lines:?}"
+    );
+}
+
+language::codes! {
+    NO_GUEST = "E0001", "no guest of this name", "As the part of guests has it.";
+}
+
+/// The part that has the guests `mail` and `erp`.
+static GUESTS: Part = Part {
+    name: "guests",
+    sections: Sections::NONE,
+    documented: Vec::new,
+    codes: || CODES.to_vec(),
+    exports: &[Kind {
+        name: "guest",
+        unknown: &NO_GUEST,
+        label: "no section of this name",
+    }],
+    begin: |_| Box::new(Names),
+    run: None,
+};
+
+#[derive(Debug)]
+struct Names;
+
+impl PartDraft for Names {
+    fn section(&mut self, _: &mut Context, _: &Line) {}
+
+    fn place(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn line(&mut self, _: &mut Context, _: &Line) {}
+
+    fn finish(self: Box<Self>, _: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
+        for name in ["mail", "erp"] {
+            exchange.export(Export::name("guest", name));
+        }
+        Box::new(())
+    }
+}
+
+#[test]
+fn a_guest_of_a_line_has_to_be_there() {
+    let told = |line: &str| {
+        let lines = [BEGIN, PORTAL, &[line]].concat();
+        let loaded = load_with(&[&PART, &GUESTS], section(&lines), LoadOptions::default());
+        render::concise(&loaded.sources, &loaded.diagnostics, true)
+    };
+    assert_eq!(told("guest-consoles guests mail erp groups staff"), "");
+    let wrong = told("guest-consoles guests mail epr groups staff");
+    assert!(
+        wrong.contains("error[E0001]: there is no guest 'epr' (did you mean 'erp'?)"),
+        "{wrong}"
     );
 }
