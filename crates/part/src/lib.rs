@@ -14,6 +14,7 @@ pub mod entry;
 pub mod guard;
 pub mod heart;
 pub mod identity;
+pub mod latency;
 pub mod link;
 mod lock;
 pub mod mapped;

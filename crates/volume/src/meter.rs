@@ -2,6 +2,7 @@
 
 use crate::disk::{Completion, Failure, Operation, Token};
 use crate::export::Counters;
+use part::latency::Latency;
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,10 +11,6 @@ use std::time::{Duration, Instant};
 
 /// How long the latency of an operation counts: one to two of these.
 const WINDOW: Duration = Duration::from_secs(30);
-/// Buckets of a doubling of the latency.
-const STEPS: u64 = 8;
-/// Buckets of latencies up to 2^40 microseconds.
-const BUCKETS: usize = 38 * STEPS as usize;
 
 /// Kinds of operations, as they are counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,10 +56,19 @@ pub struct Meter {
     refused: AtomicU64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Numbers {
     counts: [Count; KINDS.len()],
     latencies: [Latency; KINDS.len()],
+}
+
+impl Default for Numbers {
+    fn default() -> Numbers {
+        Numbers {
+            counts: Default::default(),
+            latencies: KINDS.map(|_| Latency::new(WINDOW)),
+        }
+    }
 }
 
 impl Meter {
@@ -74,8 +80,8 @@ impl Meter {
     pub fn count(&self, kind: Kind) -> Count {
         let mut numbers = self.lock();
         let latency = &mut numbers.latencies[kind as usize];
-        latency.turn(Instant::now());
-        let (p50_us, p99_us) = (latency.quantile(50), latency.quantile(99));
+        let now = Instant::now();
+        let (p50_us, p99_us) = (latency.quantile(50, now), latency.quantile(99, now));
         Count {
             p50_us,
             p99_us,
@@ -141,9 +147,8 @@ impl Stopwatch {
             let Some((kind, bytes, since)) = self.0.remove(&completion.token) else {
                 continue;
             };
-            let latency = &mut numbers.latencies[kind as usize];
-            latency.turn(now);
-            latency.add(now.saturating_duration_since(since));
+            let took = now.saturating_duration_since(since);
+            numbers.latencies[kind as usize].add(took, now);
             let count = &mut numbers.counts[kind as usize];
             count.operations += 1;
             match &completion.result {
@@ -161,113 +166,5 @@ impl Stopwatch {
                 }
             }
         }
-    }
-}
-
-/// Latencies in two windows, of which the older one is dropped from time to time.
-#[derive(Debug)]
-struct Latency {
-    windows: [Vec<u32>; 2],
-    since: Option<Instant>,
-}
-
-impl Default for Latency {
-    fn default() -> Latency {
-        Latency {
-            windows: [vec![0; BUCKETS], vec![0; BUCKETS]],
-            since: None,
-        }
-    }
-}
-
-impl Latency {
-    fn turn(&mut self, now: Instant) {
-        let since = *self.since.get_or_insert(now);
-        let age = now.saturating_duration_since(since);
-        if age < WINDOW {
-            return;
-        }
-        self.windows.swap(0, 1);
-        self.windows[0].fill(0);
-        if age >= 2 * WINDOW {
-            self.windows[1].fill(0);
-        }
-        self.since = Some(now);
-    }
-
-    fn add(&mut self, latency: Duration) {
-        let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        let bucket = bucket(us).min(BUCKETS - 1);
-        self.windows[0][bucket] = self.windows[0][bucket].saturating_add(1);
-    }
-
-    /// The latency below which so many percent are, rounded up by at most an eighth.
-    fn quantile(&self, percent: u64) -> Option<u64> {
-        let [new, old] = &self.windows;
-        let counts = || {
-            new.iter()
-                .zip(old)
-                .map(|(new, old)| u64::from(*new) + u64::from(*old))
-        };
-        let total: u64 = counts().sum();
-        let wanted = (total * percent).div_ceil(100);
-        let mut below = 0;
-        let found = counts().position(|count| {
-            below += count;
-            below >= wanted
-        });
-        found.filter(|_| total > 0).map(highest)
-    }
-}
-
-/// The bucket of a latency: its own below [`STEPS`], then that many for each doubling.
-fn bucket(us: u64) -> usize {
-    if us < STEPS {
-        return us as usize;
-    }
-    let doublings = us.ilog2() - STEPS.ilog2();
-    let step = (us >> doublings) - STEPS;
-    ((u64::from(doublings) + 1) * STEPS + step) as usize
-}
-
-/// The highest latency of a bucket.
-fn highest(bucket: usize) -> u64 {
-    let (doublings, step) = (bucket as u64 / STEPS, bucket as u64 % STEPS);
-    match doublings {
-        0 => step,
-        _ => ((STEPS + step + 1) << (doublings - 1)) - 1,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_latency_is_in_the_bucket_whose_highest_is_at_most_an_eighth_above() {
-        for us in (0..3_000).chain([1 << 20, (1 << 30) + 12_345]) {
-            let top = highest(bucket(us));
-            assert!(us <= top && top <= us + us / 8, "{us}: {top}");
-        }
-    }
-
-    #[test]
-    fn quantiles_forget_what_is_old() {
-        let mut latency = Latency::default();
-        assert_eq!(latency.quantile(50), None);
-        let start = Instant::now();
-        latency.turn(start);
-        for us in 1..=100 {
-            latency.add(Duration::from_micros(us));
-        }
-        assert_eq!(
-            (latency.quantile(50), latency.quantile(99)),
-            (Some(51), Some(103))
-        );
-        latency.turn(start + WINDOW);
-        latency.add(Duration::from_micros(1));
-        assert_eq!(latency.quantile(99), Some(103));
-        latency.turn(start + 3 * WINDOW);
-        assert_eq!(latency.quantile(99), None);
     }
 }
