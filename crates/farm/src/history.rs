@@ -1,12 +1,16 @@
-//! What was decided, and why: the newest logons of a farm.
+//! What was decided, why, and how long it took: the newest logons of a farm.
 
 use crate::user::UserId;
+use part::latency::Latency;
 use part::report::Moment;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 /// Steps that are kept.
 const STEPS_MAX: usize = 2_000;
+/// How long the latency of a decision counts: one to two of these.
+const WINDOW: Duration = Duration::from_secs(3_600);
 /// Steps of one user in an answer.
 const SHOWN_MAX: usize = 50;
 
@@ -38,10 +42,21 @@ struct Kept {
 }
 
 /// The newest steps of all users.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct History {
     steps: VecDeque<Kept>,
     last: u64,
+    latency: Latency,
+}
+
+impl Default for History {
+    fn default() -> History {
+        History {
+            steps: VecDeque::new(),
+            last: 0,
+            latency: Latency::new(WINDOW),
+        }
+    }
 }
 
 impl History {
@@ -56,6 +71,17 @@ impl History {
     pub fn add_far(&mut self, user: UserId, step: Step) {
         let number = None;
         self.push(Kept { user, step, number });
+    }
+
+    /// Adds how long a decision at this node took, which ended now.
+    pub fn decided(&mut self, took: Duration, now: Instant) {
+        self.latency.add(took, now);
+    }
+
+    /// Returns the latency, in microseconds, that this percentage of the decisions of the last one to two
+    /// hours did not exceed ([`Latency::quantile`]). None: there were no decisions.
+    pub fn decision_us(&mut self, percent: u64, now: Instant) -> Option<u64> {
+        self.latency.quantile(percent, now)
     }
 
     fn push(&mut self, kept: Kept) {

@@ -10,6 +10,7 @@ use part::lock;
 use part::report::Moment;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::{oneshot, watch};
 
 /// Steps in one message.
@@ -36,7 +37,8 @@ impl Site {
         }
     }
 
-    /// Decides the host of a user in a collection, with the other nodes if the user is not known there.
+    /// Decides the host of a user in a collection, with the other nodes if the user is not known there, and
+    /// measures how long that takes.
     ///
     /// # Errors
     /// There is none.
@@ -46,7 +48,21 @@ impl Site {
         collection: CollectionId,
         hint: Option<NameId>,
     ) -> Result<Decision, NoHost> {
+        let began = Instant::now();
         let id = Assignee::new(user.id, collection);
+        let decided = self.agree(id, user, hint).await;
+        let now = Instant::now();
+        let took = now.saturating_duration_since(began);
+        lock(&self.inner).history.decided(took, now);
+        decided
+    }
+
+    async fn agree(
+        &self,
+        id: Assignee,
+        user: &User,
+        hint: Option<NameId>,
+    ) -> Result<Decision, NoHost> {
         let logon = Logon {
             id,
             name: user.name.clone(),

@@ -11,8 +11,9 @@ use crate::directory::{Counts, Directory, Entry, Health, HostState, Presence};
 use crate::message::{AskedCollection, AskedFarm, Session};
 use crate::user::{User, UserId};
 use part::lock;
-use part::report::{Grade, Moment, NumberRow, Subject};
+use part::report::{Grade, Moment, NumberRow, Subject, Unit};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 /// Tunnels that a report names.
 const TUNNELS_SHOWN: usize = 10;
@@ -151,16 +152,42 @@ const ROWS: [(&str, &str, &str); 26] = [
     ),
 ];
 
+/// How long decisions take: number, metric, description, and the percentage of decisions.
+const DECISIONS: [(&str, &str, &str, u64); 3] = [
+    (
+        "decision p50 us",
+        "evenkeel_farm_decision_p50_seconds",
+        "Median latency of decisions over the last 1 to 2 h.",
+        50,
+    ),
+    (
+        "decision p99 us",
+        "evenkeel_farm_decision_p99_seconds",
+        "99th percentile latency of decisions over the last 1 to 2 h.",
+        99,
+    ),
+    (
+        "decision max us",
+        "evenkeel_farm_decision_max_seconds",
+        "Longest latency of a decision over the last 1 to 2 h.",
+        100,
+    ),
+];
+
 /// The numbers of a report.
 pub fn rows() -> Vec<NumberRow> {
-    ROWS.map(|(name, metric, words)| NumberRow::new(name, metric, words))
-        .into()
+    let rows = ROWS.map(|(name, metric, words)| NumberRow::new(name, metric, words));
+    let decisions = DECISIONS.map(|(name, metric, words, _)| {
+        NumberRow::new(name, metric, words).unit(Unit::Microseconds)
+    });
+    rows.into_iter().chain(decisions).collect()
 }
 
 impl Site {
     /// The farm in a report.
     pub fn subject(&self) -> Subject {
-        let inner = lock(&self.inner);
+        let mut inner = lock(&self.inner);
+        let decisions = inner.decisions();
         let directory = &inner.agreement.directory;
         let users = inner.glance();
         let host = |(name, state): (&str, &HostState)| {
@@ -221,6 +248,7 @@ impl Site {
         }
         let nodes = inner.nodes();
         let subject = inner.gateway(subject);
+        let subject = add_decisions(subject, decisions);
         let collections = collections.into_iter().map(|(_, subject)| subject);
         subject.children(hosts.into_iter().chain(collections).chain(nodes))
     }
@@ -393,6 +421,13 @@ impl Inner {
         Some(by_agent.unwrap_or(own))
     }
 
+    /// How long decisions took lately, microseconds, in the order of [`DECISIONS`]; None: there were none.
+    fn decisions(&mut self) -> Option<[u64; DECISIONS.len()]> {
+        let now = Instant::now();
+        let [p50, p99, max] = DECISIONS.map(|(.., percent)| self.history.decision_us(percent, now));
+        Some([p50?, p99?, max?])
+    }
+
     /// The nodes that carry connections of a user.
     fn carriers(&self, id: UserId, entry: &Entry, me: &str) -> Vec<String> {
         let directory = &self.agreement.directory;
@@ -468,6 +503,19 @@ impl Inner {
         subject.events = checks.events.iter().cloned().collect();
         subject
     }
+}
+
+/// Adds how long decisions took lately, microseconds.
+fn add_decisions(subject: Subject, took: Option<[u64; DECISIONS.len()]>) -> Subject {
+    let Some(took @ [p50, p99, max]) = took else {
+        return subject;
+    };
+    let ms = |us: u64| format!("{}.{:02} ms", us / 1_000, us % 1_000 / 10);
+    let words = format!("p50 {}, p99 {}, max {}", ms(p50), ms(p99), ms(max));
+    { DECISIONS.iter().zip(took) }.fold(
+        subject.fact("decisions", words),
+        |subject, ((name, ..), us)| subject.number(name, us),
+    )
 }
 
 /// Why an agent keeps new users from its host.

@@ -1,5 +1,10 @@
 //! A client by hand: it goes as far as a redirection, and speaks with a host behind the farm.
 
+#[path = "packets.rs"]
+mod packets;
+
+pub use packets::Person;
+
 use lab::tls::Offer;
 use protocol::rdp::{ConnectionRequest, Negotiated, NegotiationRequest, Redirection, Routing, SSL};
 use rustls::pki_types::ServerName;
@@ -10,26 +15,6 @@ use std::time::Duration;
 
 /// How long anything takes at most.
 pub const SOON: Duration = Duration::from_secs(20);
-
-/// What a client says of itself.
-#[derive(Clone, Copy)]
-pub struct Person<'a> {
-    pub domain: &'a str,
-    pub user: &'a str,
-    pub machine: &'a str,
-    pub follows: bool,
-}
-
-impl<'a> Person<'a> {
-    pub fn named(user: &'a str) -> Person<'a> {
-        Person {
-            domain: "",
-            user,
-            machine: "PC",
-            follows: true,
-        }
-    }
-}
 
 pub fn request(routing: Routing, protocols: u32) -> ConnectionRequest {
     ConnectionRequest {
@@ -91,16 +76,11 @@ pub fn logs_on_with(
     let name = ServerName::try_from("desktop.example.org").expect("a name");
     let session = ClientConnection::new(client.config(), name).map_err(io::Error::other)?;
     let mut stream = StreamOwned::new(session, stream);
-    stream.write_all(&connect_initial(person))?;
-    packet(&mut stream)?;
-    stream.write_all(&[data(b"\x04\x01\0\x01\0"), data(b"\x28")].concat())?;
-    packet(&mut stream)?;
-    for channel in [1007, 1003, 1004_u16] {
-        let channel = channel.to_be_bytes();
-        stream.write_all(&data(&[b"\x38\0\x06".as_slice(), &channel].concat()))?;
+    for sent in packets::answered(person) {
+        stream.write_all(&sent)?;
         packet(&mut stream)?;
     }
-    stream.write_all(&client_info(person))?;
+    stream.write_all(&packets::client_info(person))?;
     let license = packet(&mut stream)?;
     assert_eq!(license.len(), 35, "{license:?}");
     assert_eq!(
@@ -115,82 +95,4 @@ pub fn logs_on_with(
 pub fn token(redirection: &Redirection) -> Routing {
     let token = redirection.load_balance_info.strip_suffix(b"\r\n");
     Routing::Token(token.expect("its end").to_vec())
-}
-
-fn data(bytes: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(bytes.len() + 7).expect("short").to_be_bytes();
-    [b"\x03\0".as_slice(), &length, b"\x02\xf0\x80", bytes].concat()
-}
-
-fn wide(text: &str) -> Vec<u8> {
-    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
-}
-
-fn block(kind: u16, data: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(data.len() + 4).expect("short");
-    [&kind.to_le_bytes(), &length.to_le_bytes(), data].concat()
-}
-
-fn connect_initial(person: Person<'_>) -> Vec<u8> {
-    let mut core = vec![0; 20];
-    let mut name = wide(person.machine);
-    name.resize(32, 0);
-    core.extend(name);
-    core.resize(212, 0);
-    let net = [b"\x01\0\0\0".as_slice(), b"cliprdr\0", b"\0\0\0\0"].concat();
-    let cluster = [u8::from(person.follows), 0, 0, 0, 0, 0, 0, 0];
-    let blocks = [
-        block(0xc001, &core),
-        block(0xc003, &net),
-        block(0xc004, &cluster),
-    ]
-    .concat();
-    let per = |length: usize| u16::try_from(length | 0x8000).expect("short").to_be_bytes();
-    let request = b"\0\x08\0\x10\0\x01\xc0\0Duca";
-    let length = per(request.len() + 2 + blocks.len());
-    let user_data = [
-        b"\0\x05\0\x14\x7c\0\x01".as_slice(),
-        &length,
-        request,
-        &per(blocks.len()),
-        &blocks,
-    ];
-    let user_data = user_data.concat();
-    let ber = |length: usize| {
-        [
-            vec![0x82],
-            u16::try_from(length).expect("short").to_be_bytes().to_vec(),
-        ]
-        .concat()
-    };
-    let parameters = b"\x30\x03\x02\x01\x22";
-    let head = b"\x04\x01\x01\x04\x01\x01\x01\x01\xff";
-    let body = [
-        head.as_slice(),
-        parameters,
-        parameters,
-        parameters,
-        &[4],
-        &ber(user_data.len()),
-        &user_data,
-    ];
-    let body = body.concat();
-    data(&[b"\x7f\x65".as_slice(), &ber(body.len()), &body].concat())
-}
-
-fn client_info(person: Person<'_>) -> Vec<u8> {
-    let texts = [person.domain, person.user, "secret", "", ""].map(wide);
-    let mut info = [0_u32, 0x33].map(u32::to_le_bytes).concat();
-    for text in &texts {
-        info.extend(u16::try_from(text.len()).expect("short").to_le_bytes());
-    }
-    for text in &texts {
-        info.extend(text);
-        info.extend([0, 0]);
-    }
-    let info = [b"\x40\0\0\0".as_slice(), &info].concat();
-    let length = u16::try_from(info.len() | 0x8000)
-        .expect("short")
-        .to_be_bytes();
-    data(&[b"\x64\0\x06\x03\xeb\x70".as_slice(), &length, &info].concat())
 }

@@ -17,7 +17,6 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
 use wire::Trusted;
 
 const NAMES: [&str; 2] = ["alpha", "beta"];
@@ -382,40 +381,4 @@ fn another_key_of_tokens_is_shown() {
         let why = stands(role, 1 - me, "other key");
         assert!(why.starts_with("it has another 'token-key'"), "{why}");
     }
-}
-
-/// Not a test of a behaviour: it prints how long decisions take. `FARM_LOGONS` sets how many.
-#[test]
-#[ignore = "a measurement"]
-fn decisions_of_two_nodes_are_fast() {
-    let count: u32 =
-        std::env::var("FARM_LOGONS").map_or(1_000, |text| text.parse().expect("a number"));
-    let peers = [peer(b'1'), peer(b'2')];
-    let mut cluster = Cluster::new(7, &peers.each_ref().map(|peer| peer.address));
-    for farm in &mut cluster.farms {
-        farm.maxconn = 2_000;
-    }
-    let [alpha, beta] = cluster.both();
-    let mut times = Vec::new();
-    for number in 0..count {
-        // A hint is decided without TLS, so that the time is that of the decision and of the host.
-        let hint = protocol::rdp::Routing::Hint(format!("u{number}"));
-        let begin = Instant::now();
-        let (stream, confirm) = negotiates(
-            cluster.binds[usize::try_from(number % 2).expect("one of two")],
-            &request(hint, protocol::rdp::HYBRID),
-        );
-        confirm.expect("the host answers");
-        times.push(begin.elapsed());
-        drop(stream);
-    }
-    times.sort();
-    let at = |share: usize| times[(times.len() - 1) * share / 1_000];
-    let (p50, p99) = (at(500), at(990));
-    println!(
-        "{count} logons: p50 {p50:?}, p99 {p99:?}, most {:?}",
-        at(1_000)
-    );
-    assert!(p99 < Duration::from_millis(50));
-    drop((alpha, beta));
 }

@@ -29,6 +29,28 @@ fn two() -> [Peer; 2] {
 }
 
 #[test]
+fn decisions_are_shown_with_how_long_they_took() {
+    let peers = two();
+    let (farm, at) = farm(&peers.each_ref().map(|peer| peer.address));
+    let role = role(&farm, None);
+    let names = ["decision p50 us", "decision p99 us", "decision max us"];
+    assert_eq!(names.map(|name| subject(&role).value(name)), [None; 3]);
+    let anna = logs_on(at, Person::named("anna")).expect("a redirection");
+    let (_stream, _) = comes(at, token(&anna));
+    let took = names.map(|name| number(&role, name));
+    assert!(took[2] > 0 && took.is_sorted(), "{took:?}");
+    let words = subject(&role).words("decisions").expect("a fact");
+    let has = |word: &str| words.contains(&format!("{word} 0."));
+    assert!(["p50", "p99", "max"].into_iter().all(has), "{words}");
+    let mut metrics = String::new();
+    role.report().metrics(&mut metrics);
+    for metric in ["p50", "p99", "max"] {
+        let line = format!("evenkeel_farm_decision_{metric}_seconds{{farm=\"office\"}} 0.");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+}
+
+#[test]
 fn a_user_is_redirected_with_a_token_and_comes_back_to_the_same_host() {
     let peers = two();
     let (farm, at) = farm(&peers.each_ref().map(|peer| peer.address));
