@@ -11,6 +11,8 @@ ADDRESS_ARGS ?=
 BOOT_ARGS ?=
 # Further arguments of bench-cluster.
 CLUSTER_ARGS ?=
+# Further arguments of bench-farm.
+FARM_ARGS ?=
 # Further arguments of bench-volume.
 VOLUME_ARGS ?=
 # Seconds of each target of fuzz.
@@ -69,11 +71,12 @@ fuzz: ## fuzz what reads bytes, guided by coverage, each for FUZZ_SECONDS (needs
 		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 || exit 1; \
 	done
 
-bench: build ## compare with haproxy, then (as root) with keepalived, Kea, dnsmasq, etcd, nbdkit, QEMU and GlusterFS
+bench: build ## compare with haproxy, then (as root) with keepalived, Kea, dnsmasq, etcd, xrdp, nbdkit, QEMU and GlusterFS
 	$(CARGO) xtask bench $(ARGS)
 	$(CARGO) xtask bench-address $(ADDRESS_ARGS)
 	$(CARGO) xtask bench-boot $(BOOT_ARGS)
 	$(CARGO) xtask bench-cluster $(CLUSTER_ARGS)
+	$(CARGO) xtask bench-farm $(FARM_ARGS)
 	$(CARGO) xtask bench-volume $(VOLUME_ARGS)
 
 changes: build ## reload under load, compared with haproxy

@@ -29,6 +29,7 @@ pub enum Unit {
     Latency,
     Mebibytes,
     Times,
+    Percent,
 }
 
 /// The numbers of both sides for one row.
@@ -98,10 +99,11 @@ impl Table {
 }
 
 impl Unit {
-    fn show(self, value: f64) -> String {
+    pub fn show(self, value: f64) -> String {
         match self {
             Unit::Milliseconds => format!("{value:.0} ms"),
             Unit::Latency => format!("{value:.2} ms"),
+            Unit::Percent => format!("{value:.1} %"),
             Unit::Mebibytes => format!("{value:.1} MiB"),
             Unit::Times if value.fract() == 0.0 => format!("{value:.0}"),
             Unit::Times => format!("{value:.1}"),
@@ -155,7 +157,7 @@ pub fn write_between(path: &Path, name: &str, text: &str) -> Result<(), WriteErr
     fs::write(path, new).map_err(failed("writing"))
 }
 
-fn worst(values: &[f64]) -> Option<f64> {
+pub fn worst(values: &[f64]) -> Option<f64> {
     values.iter().copied().reduce(f64::max)
 }
 

@@ -7,6 +7,7 @@ mod changes;
 mod cluster;
 mod comparison;
 mod conformance;
+mod farm;
 mod suite;
 mod tidy;
 mod volume;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Some("bench-address") => address::main(arguments),
         Some("bench-boot") => boot::main(arguments),
         Some("bench-cluster") => cluster::main(arguments),
+        Some("bench-farm") => farm::main(arguments),
         Some("bench-volume") => volume::main(arguments),
         Some("changes") => changes::main(arguments),
         Some("conformance") => conformance::main(arguments),
@@ -34,7 +36,7 @@ fn main() -> ExitCode {
             eprintln!(
                 "usage: cargo xtask bench [OPTION...]\n       cargo xtask \
                  bench-address [OPTION...]\n       cargo xtask bench-boot [OPTION...]\n       cargo xtask bench-cluster [OPTION...]\n       \
-                 cargo xtask bench-volume [OPTION...]\n       cargo xtask changes [OPTION...]\n       cargo xtask conformance \
+                 cargo xtask bench-farm [OPTION...]\n       cargo xtask bench-volume [OPTION...]\n       cargo xtask changes [OPTION...]\n       cargo xtask conformance \
                  [OPTION...]\n       cargo xtask house\n       cargo xtask test \
                  [NAME...]\n       cargo xtask tidy"
             );

@@ -11,6 +11,8 @@ mod options;
 mod site;
 mod storm;
 
+pub use site::output;
+
 use crate::comparison::{self, Case as _, Error, Table};
 use options::Options;
 use std::ffi::OsString;

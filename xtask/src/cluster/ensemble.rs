@@ -145,7 +145,7 @@ pub struct Ensemble {
     side: Side,
     pub members: Vec<Member>,
     lan: Switch,
-    _lab: Lab,
+    lab: Lab,
 }
 
 impl Ensemble {
@@ -179,13 +179,21 @@ impl Ensemble {
             side: side.clone(),
             members,
             lan,
-            _lab: lab,
+            lab,
         };
         if eventually(READY_TIMEOUT, || ensemble.leader().is_ok()) {
             Ok(ensemble)
         } else {
             Err(ensemble.not_ready("all three know one leader"))
         }
+    }
+
+    /// Another host at the switch of the members, with this address.
+    pub fn host(&self, name: &str, number: u8) -> Result<Host, Error> {
+        let host = self.lab.host(name)?;
+        let at = self.lan.attach(&host)?;
+        at.address(&format!("10.62.0.{number}/24"))?;
+        Ok(host)
     }
 
     pub fn is_ours(&self) -> bool {

@@ -1,0 +1,380 @@
+//! Real desktops: a host with xrdp and Xvnc, a farm before it, and xfreerdp, which comes in each way to the
+//! same session.
+
+use super::crowd;
+use super::table::{Row, Sample, row};
+use crate::bench::options::workspace;
+use crate::boot::output;
+use crate::comparison::{Error, Unit};
+use lab::pki::{Authority, Leaf};
+use lab::tls::{Offer, TlsClient};
+use lab::{Host, Lab, Missing, Process, Scratch, Switch, eventually, installed};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long anything may take.
+const SOON: Duration = Duration::from_secs(60);
+/// The first display of sessions: displays are those of the whole machine.
+const DISPLAY: &str = "570";
+/// What xrdp logs when the display of the session is there.
+const CONNECTED: &str = "[INFO ] VNC connection complete, connected ok";
+/// What it logs when a client is gone.
+const GONE: &str = "xrdp_mm_module_cleanup";
+/// What is needed beside the client.
+const PROGRAMS: [&str; 6] = ["xrdp", "Xvnc", "Xvfb", "openssl", "unshare", "xrdp-sesman"];
+
+const NODE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+const DESKTOP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
+const RDP: u16 = 3389;
+
+/// How xfreerdp comes to its session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// Without a farm.
+    Straight,
+    Token,
+    Redirected,
+    WebSocket,
+    /// By the gateway, with the pair of two requests.
+    Pair,
+    /// By itself, after the farm has ended its connection.
+    Cut,
+    /// By itself, after the process that has its tunnel was killed.
+    Restart,
+}
+
+/// In the order of a turn.
+const WAYS: [Way; 7] = [
+    Way::Straight,
+    Way::Token,
+    Way::Redirected,
+    Way::WebSocket,
+    Way::Pair,
+    Way::Cut,
+    Way::Restart,
+];
+
+/// The row with which all others are compared.
+const DIRECT: &str = "xfreerdp straight to the host";
+
+impl Way {
+    /// Its row; the targets are what stand-ins by hand took.
+    fn row(self) -> Row {
+        let (name, target) = match self {
+            Way::Straight => (DIRECT, None),
+            Way::Token => ("xfreerdp with a token", Some(1_100.0)),
+            Way::Redirected => ("xfreerdp, redirected", Some(2_000.0)),
+            Way::WebSocket => ("xfreerdp by the gateway, WebSocket", Some(1_200.0)),
+            Way::Pair => ("xfreerdp by the gateway, two requests", Some(1_200.0)),
+            Way::Cut => ("xfreerdp, reconnect after a cut", Some(1_120.0)),
+            Way::Restart => (
+                "xfreerdp, reconnect after a restart of the gateway",
+                Some(1_720.0),
+            ),
+        };
+        Row {
+            base: Some(DIRECT),
+            ..row(name, Unit::Milliseconds, target)
+        }
+    }
+}
+
+/// A turn: each way once, to a session that is there.
+pub fn turn(xfreerdp: &Path, evenkeel: &Path) -> Result<Vec<Sample>, Error> {
+    for program in PROGRAMS {
+        installed(program).map_err(Error::Missing)?;
+    }
+    let site = Site::start(xfreerdp, evenkeel)?;
+    site.measure(Way::Straight)?;
+    let sample = |way: Way| {
+        let took = site.measure(way)?;
+        Ok((way.row(), took.as_secs_f64() * 1_000.0))
+    };
+    WAYS.into_iter().map(sample).collect()
+}
+
+/// A host, the farm, and a machine for clients.
+struct Site {
+    // What works in the hosts goes before them.
+    program: Process,
+    _desktop: Process,
+    _screen: Process,
+    node: Host,
+    client: Host,
+    _host: Host,
+    _lan: Switch,
+    _lab: Lab,
+    scratch: Scratch,
+    evenkeel: PathBuf,
+    xfreerdp: PathBuf,
+}
+
+impl Site {
+    fn start(xfreerdp: &Path, evenkeel: &Path) -> Result<Site, Error> {
+        let lab = Lab::new("desktops")?;
+        let lan = lab.switch("lan")?;
+        let host = |name: &str, address: Ipv4Addr| -> Result<Host, Error> {
+            let host = lab.host(name)?;
+            lan.attach(&host)?.address(&format!("{address}/24"))?;
+            Ok(host)
+        };
+        let (node, client) = (host("node", NODE)?, host("client", CLIENT)?);
+        let own = host("desktop", DESKTOP)?;
+        let scratch = Scratch::new()?;
+        open(scratch.path())?;
+        let mut screen = Command::new("Xvfb");
+        screen.args(["-displayfd", "1", "-screen", "0", "1024x768x24"]);
+        screen.args(["-nolisten", "tcp", "-noreset"]);
+        let screen = spawn(&scratch, &client, screen, "screen")?;
+        let desktop = xrdp(&scratch, &own)?;
+        scratch.write("office.cfg", configuration(&scratch)?)?;
+        let mut run = Command::new(evenkeel);
+        run.args(["run", "-f"])
+            .arg(scratch.path().join("office.cfg"));
+        run.env("EVENKEEL_RUNTIME_DIRECTORY", scratch.path());
+        let site = Site {
+            program: spawn(&scratch, &node, run, "said")?,
+            _desktop: desktop,
+            _screen: screen,
+            node,
+            client,
+            _host: own,
+            _lan: lan,
+            _lab: lab,
+            scratch,
+            evenkeel: evenkeel.to_owned(),
+            xfreerdp: xfreerdp.to_owned(),
+        };
+        site.wait("Xvfb starts", || site.display().is_some())?;
+        site.wait("the farm's host is up", || {
+            { site.ours(&["farm", "list"]) }.is_ok_and(|shown| shown.contains(": up"))
+        })?;
+        Ok(site)
+    }
+
+    fn read(&self, name: &str) -> String {
+        let bytes = fs::read(self.scratch.path().join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn wait(&self, waited_for: &'static str, is_done: impl FnMut() -> bool) -> Result<(), Error> {
+        match eventually(SOON, is_done) {
+            true => Ok(()),
+            false => Err(self.not_ready(waited_for)),
+        }
+    }
+
+    fn not_ready(&self, waited_for: &'static str) -> Error {
+        Error::NotReady {
+            label: "a desktop".to_owned(),
+            waited_for,
+            said: self.read("said") + &self.read("xfreerdp"),
+        }
+    }
+
+    /// The display of clients, once its server is there.
+    fn display(&self) -> Option<String> {
+        let said = self.read("screen");
+        // It may print warnings before.
+        let (whole, _) = said.rsplit_once('\n')?;
+        let number = whole.lines().rfind(|line| line.parse::<u32>().is_ok())?;
+        Some(format!(":{number}"))
+    }
+
+    /// What a command of ours prints.
+    fn ours(&self, words: &[&str]) -> Result<String, Error> {
+        let mut command = Command::new(&self.evenkeel);
+        command.args(words);
+        command.env("EVENKEEL_RUNTIME_DIRECTORY", self.scratch.path());
+        Ok(self.node.run(command)?)
+    }
+
+    /// How long a client takes to its session in this way.
+    fn measure(&self, way: Way) -> Result<Duration, Error> {
+        let options = self.options(way)?;
+        let mut log = Log::at_end(self.scratch.path().join("ts1/xrdp.log"));
+        let mut began = Instant::now();
+        let client = self.comes(&options)?;
+        self.wait("the session is shown", || log.has(CONNECTED))?;
+        let mut took = began.elapsed();
+        if matches!(way, Way::Cut | Way::Restart) {
+            began = Instant::now();
+            match way {
+                Way::Cut => drop(self.ours(&["farm", "disconnect", "anna"])?),
+                _ => self.kill_role()?,
+            }
+            self.wait("the session is shown again", || log.has(CONNECTED))?;
+            took = began.elapsed();
+        }
+        drop(log);
+        let mut log = Log::at_end(self.scratch.path().join("ts1/xrdp.log"));
+        client.kill_tree();
+        self.wait("the client is gone", || log.has(GONE))?;
+        Ok(took)
+    }
+
+    /// What xfreerdp is started with.
+    fn options(&self, way: Way) -> Result<Vec<String>, Error> {
+        let host = match way {
+            Way::Straight => DESKTOP,
+            _ => NODE,
+        };
+        let mut options = vec![format!("/v:{host}")];
+        let by_gateway = |transport: &str| {
+            [
+                format!("/g:{NODE}:443"),
+                format!("/gt:{transport}"),
+                "/gu:anna".to_owned(),
+                "/gp:secret".to_owned(),
+            ]
+        };
+        match way {
+            Way::Straight | Way::Redirected | Way::Cut => {}
+            Way::Token => options.push(format!("/load-balance-info:{}", self.token()?)),
+            Way::WebSocket | Way::Restart => options.extend(by_gateway("http")),
+            Way::Pair => options.extend(by_gateway("http,no-websockets")),
+        }
+        if matches!(way, Way::Cut | Way::Restart) {
+            options.push("+auto-reconnect".to_owned());
+        }
+        Ok(options)
+    }
+
+    /// Starts a client of anna.
+    fn comes(&self, options: &[String]) -> Result<Process, Error> {
+        let mut command = Command::new(&self.xfreerdp);
+        command
+            .args(["/u:anna", "/p:secret", "/cert:ignore"])
+            .args(options);
+        command.env("DISPLAY", self.display().unwrap_or_default());
+        command.env("HOME", self.scratch.path());
+        spawn(&self.scratch, &self.client, command, "xfreerdp")
+    }
+
+    /// A token, as a redirected client gets it.
+    fn token(&self) -> Result<String, Error> {
+        let tls = TlsClient::here(&Offer::default())?.config();
+        let redirected = self.client.enter(|| {
+            let runtime = { tokio::runtime::Builder::new_current_thread() }
+                .enable_all()
+                .build()?;
+            let to = SocketAddr::from((NODE, RDP));
+            runtime.block_on(crowd::redirected(tls, CLIENT, to, "anna"))
+        });
+        let token = redirected.and_then(|token| String::from_utf8(token).map_err(io::Error::other));
+        token.map_err(|_| self.not_ready("a token"))
+    }
+
+    /// Kills the process that has the tunnels.
+    fn kill_role(&self) -> Result<(), Error> {
+        let is_role = |pid: &Pid| {
+            let path = format!("/proc/{}/cmdline", pid.as_raw_nonzero());
+            let words = fs::read(path).unwrap_or_default();
+            String::from_utf8_lossy(&words).contains("farm-role")
+        };
+        let role = self.program.tree().into_iter().find(is_role);
+        let killed = role.is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok());
+        match killed {
+            true => Ok(()),
+            false => Err(self.not_ready("the role is killed")),
+        }
+    }
+}
+
+/// A log that is read from where it ended.
+struct Log {
+    path: PathBuf,
+    read: usize,
+}
+
+impl Log {
+    fn at_end(path: PathBuf) -> Log {
+        let read = fs::metadata(&path).map_or(0, |known| known.len());
+        Log {
+            path,
+            read: usize::try_from(read).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Whether these words came since the last ones.
+    fn has(&mut self, words: &str) -> bool {
+        let bytes = fs::read(&self.path).unwrap_or_default();
+        let new = String::from_utf8_lossy(bytes.get(self.read..).unwrap_or_default());
+        let Some(at) = new.find(words) else {
+            return false;
+        };
+        self.read += at + words.len();
+        true
+    }
+}
+
+fn spawn(
+    scratch: &Scratch,
+    host: &Host,
+    mut command: Command,
+    said: &str,
+) -> Result<Process, Error> {
+    output(&mut command, &scratch.path().join(said))?;
+    Ok(host.spawn(command)?)
+}
+
+fn open(path: &Path) -> Result<(), Error> {
+    let opened = fs::set_permissions(path, fs::Permissions::from_mode(0o755));
+    opened.map_err(|source| Error::File {
+        doing: "opening",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Starts the host with xrdp, as the scenarios do.
+fn xrdp(scratch: &Scratch, host: &Host) -> Result<Process, Error> {
+    let directory = scratch.path().join("ts1");
+    fs::create_dir(&directory).map_err(|source| Error::File {
+        doing: "creating",
+        path: directory.clone(),
+        source,
+    })?;
+    open(&directory)?;
+    let mut openssl = Command::new("openssl");
+    openssl.args([
+        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "10",
+    ]);
+    openssl
+        .args(["-subj", "/CN=ts1", "-keyout"])
+        .arg(directory.join("host.key"));
+    openssl.arg("-out").arg(directory.join("host.crt"));
+    let made = openssl.stderr(Stdio::null()).status();
+    if !made.is_ok_and(|status| status.success()) {
+        return Err(Error::Missing(Missing::Program("openssl")));
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--pid", "--fork", "--kill-child"]);
+    command.arg(workspace().join("tests/farm-host.sh"));
+    command
+        .arg(&directory)
+        .args([&DESKTOP.to_string(), DISPLAY]);
+    spawn(scratch, host, command, "ts1.out")
+}
+
+fn configuration(scratch: &Scratch) -> Result<String, Error> {
+    let leaf = Leaf {
+        names: &["desktop.example.org"],
+        ..Leaf::default()
+    };
+    let issued = Authority::new("Bench CA")?.issue(&leaf)?;
+    let crt = scratch.write("farm.pem", issued.bundle())?;
+    let crt = crt.display();
+    Ok(format!(
+        "farm office\n\tbind {NODE}:{RDP} crt {crt}\n\thost ts1 {DESKTOP}\n\tweb {NODE}:443 crt {crt}\n\
+         \tgateway https://desktop.example.org/remoteDesktopGateway/\n\tusers staff\n\n\
+         userlist staff\n\tuser anna insecure-password secret\n"
+    ))
+}

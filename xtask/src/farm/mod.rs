@@ -1,0 +1,73 @@
+//! `cargo xtask bench-farm`: how long logons at a farm of remote desktops take: 1,000 simulated clients at two
+//! nodes, also while one of them dies, and xfreerdp with xrdp in each way that the farm has.
+//!
+//! It never compares numbers of different runs or machines.
+
+mod case;
+mod crowd;
+mod desktops;
+mod hosts;
+mod options;
+#[path = "../../../crates/farm/tests/it/packets.rs"]
+mod packets;
+mod site;
+mod table;
+
+use crate::cluster::Error;
+use crate::comparison::{self, Case as _};
+use options::Options;
+use std::ffi::OsString;
+use std::process::ExitCode;
+use table::Table;
+
+/// The command, and the markers in docs/benchmarks.md.
+const COMMAND: &str = "bench-farm";
+
+/// Runs the benchmark that the arguments ask for.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let parsed = options::parse(arguments).map_err(Error::from);
+    comparison::options::main(COMMAND, options::HELP, parsed, run)
+}
+
+fn run(options: &Options) -> Result<bool, Error> {
+    options.look()?;
+    let mut table = Table::default();
+    let mut good = true;
+    for case in &options.cases {
+        for number in 1..=options.repetitions {
+            eprintln!("{}: {number} of {}", case.name(), options.repetitions);
+            match case.turn(options) {
+                Ok(samples) => table.add(&samples),
+                Err(error) => {
+                    good = false;
+                    eprintln!("{COMMAND}: {}: {error}", case.name());
+                    let note = format!("{}: one turn failed.", case.name());
+                    table.notes.push(note);
+                }
+            }
+        }
+    }
+    if !table.meets() {
+        eprintln!("{COMMAND}: a median is above its target");
+    }
+    options.show(COMMAND, &heading(options), &table.markdown())?;
+    Ok(good)
+}
+
+fn heading(options: &Options) -> String {
+    format!(
+        "Logons: two nodes and an arbiter, ten simulated session hosts with weights from {} to {}, and {} clients \
+         that connect at one time, half of them at each node; all hosts are one thread, and all clients are another one. A \
+         decision is measured by the node: from the moment it knows the user until it knows the host, with what the \
+         other node has to confirm. Routed clients have their name in their first request; redirected ones log on \
+         over TLS and come back with a token. A killed node is killed (SIGKILL) when half of the clients have their \
+         answer. Desktops: xfreerdp and xrdp with Xvnc in network namespaces; the time from the start of xfreerdp, or \
+         from the cut or kill, until xrdp shows the session, which is there before. The targets of desktops \
+         are what stand-ins by hand took on another day. {} repetitions of each case, medians; the last column is \
+         the median divided by that of the client without a farm.",
+        site::WEIGHTS.iter().min().unwrap_or(&0),
+        site::WEIGHTS.iter().max().unwrap_or(&0),
+        crowd::CLIENTS,
+        options.repetitions
+    )
+}

@@ -1,0 +1,125 @@
+//! The numbers of all turns as a table: medians, the worst, and what was aimed at.
+
+use crate::comparison::{Unit, median, worst};
+use std::fmt::Write;
+
+/// A row of the table.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Row {
+    pub name: &'static str,
+    pub unit: Unit,
+    /// The most that it may be; None: nothing is aimed at.
+    pub target: Option<f64>,
+    /// The row that it is compared with.
+    pub base: Option<&'static str>,
+}
+
+/// A row with this name.
+pub const fn row(name: &'static str, unit: Unit, target: Option<f64>) -> Row {
+    Row {
+        name,
+        unit,
+        target,
+        base: None,
+    }
+}
+
+/// A number of one turn.
+pub type Sample = (Row, f64);
+
+/// All rows in the order of their first appearance.
+#[derive(Debug, Default)]
+pub struct Table {
+    rows: Vec<(Row, Vec<f64>)>,
+    pub notes: Vec<String>,
+}
+
+impl Table {
+    /// Adds the numbers of one turn.
+    pub fn add(&mut self, samples: &[Sample]) {
+        for (row, value) in samples {
+            match self
+                .rows
+                .iter_mut()
+                .find(|(known, _)| known.name == row.name)
+            {
+                Some((_, values)) => values.push(*value),
+                None => self.rows.push((*row, vec![*value])),
+            }
+        }
+    }
+
+    /// The median of a row.
+    fn median_of(&self, name: &str) -> Option<f64> {
+        let (_, values) = self.rows.iter().find(|(row, _)| row.name == name)?;
+        median(values)
+    }
+
+    /// As Markdown, with the median of each row divided by that of the row it is compared with.
+    pub fn markdown(&self) -> String {
+        let mut text =
+            "| case | median | worst | target | / direct |\n|---|--:|--:|--:|--:|\n".to_owned();
+        for (row, values) in &self.rows {
+            let show = |value: Option<f64>| value.map_or("-".to_owned(), |v| row.unit.show(v));
+            let middle = median(values);
+            let base = row.base.and_then(|base| self.median_of(base));
+            let ratio = match (base, middle) {
+                (Some(of), Some(middle)) if of > 0.0 => format!("{:.2}", middle / of),
+                _ => "-".to_owned(),
+            };
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {} | {ratio} |",
+                row.name,
+                show(middle),
+                show(worst(values)),
+                show(row.target),
+            );
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "\n{note}");
+        }
+        text
+    }
+
+    /// Whether each row with a target has a median within it.
+    pub fn meets(&self) -> bool {
+        self.rows
+            .iter()
+            .all(|(row, values)| match (row.target, median(values)) {
+                (Some(target), Some(middle)) => middle <= target,
+                _ => true,
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_have_medians_targets_and_ratios() {
+        let row = |name, target, base| Row {
+            base,
+            ..row(name, Unit::Milliseconds, target)
+        };
+        let mut table = Table::default();
+        let gateway = row("gateway", Some(200.0), Some("direct"));
+        for value in [100.0, 300.0, 110.0] {
+            let direct = row("direct", None, Some("direct"));
+            table.add(&[(direct, value), (gateway, 2.0 * value)]);
+        }
+        table.add(&[(row("other", None, None), 7.0)]);
+        let text = table.markdown();
+        for line in [
+            "| direct | 110 ms | 300 ms | - | 1.00 |\n",
+            "| gateway | 220 ms | 600 ms | 200 ms | 2.00 |\n",
+            "| other | 7 ms | 7 ms | - | - |\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+        assert!(!table.meets());
+        table.add(&[(gateway, 1.0), (gateway, 1.0)]);
+        assert!(table.meets());
+    }
+}
