@@ -41,6 +41,9 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(1)
+            // Logons that the other node has confirmed go before clients that are new: else each of them
+            // would wait for a turn of all.
+            .global_queue_interval(1)
             .build()?;
         let (sender, receiver) = watch::channel(doors);
         let thread = thread::Builder::new().name("farm/rdp".to_owned());
