@@ -140,19 +140,21 @@ impl Session<'_> {
         }
     }
 
-    /// Writes what there is, and that this node is there.
+    /// Writes what there is, and that this node is there: the messages of a turn at once, since each write is a
+    /// packet of its own.
     async fn write_all(
         &self,
         to: &mut (impl AsyncWrite + Unpin),
         said: &mut Option<Vec<(String, Origin)>>,
         is_last: bool,
     ) -> Result<(), Broken> {
+        let mut bytes = Vec::new();
         let sites = lock(&self.shared.sites).clone().into_iter();
         let farms: Vec<_> = sites.map(|(name, site)| (name, site.origin())).collect();
         if said.as_ref() != Some(&farms) {
             // Those that are new have to be ready for what comes then.
             self.reconcile();
-            write(to, &Frame::Farms(farms.clone())).await?;
+            write(&mut bytes, &Frame::Farms(farms.clone())).await?;
             *said = Some(farms);
         }
         let linked: Vec<_> = lock(&self.inner).linked.values().cloned().collect();
@@ -167,15 +169,18 @@ impl Session<'_> {
                     to: theirs,
                     message,
                 };
-                write(to, &to_it).await?;
+                write(&mut bytes, &to_it).await?;
             }
+            to.write_all(&bytes).await.map_err(nodes::Broken::from)?;
+            bytes.clear();
             // The rest is for the next time, which comes at once.
             if site.has_message(self.node) {
                 self.shared.ring();
             }
         }
         let last = if is_last { Frame::Leave } else { Frame::Ping };
-        write(to, &last).await?;
+        write(&mut bytes, &last).await?;
+        to.write_all(&bytes).await.map_err(nodes::Broken::from)?;
         to.flush().await.map_err(nodes::Broken::from)?;
         Ok(())
     }
