@@ -5,7 +5,6 @@ use crate::program::{binary, root};
 use lab::pki::{Authority, Leaf};
 use lab::{Host, Lab, LabError, Process, Scratch, eventually, installed, may_run, privileged};
 use std::fs::{self, File};
-use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

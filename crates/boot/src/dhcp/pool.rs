@@ -534,7 +534,12 @@ impl<A: Address> Pool<A> {
         if let Some(refused) = self.leave_other(mac, address, how) {
             return refused;
         }
-        let until_ms = end_of(self.lease_ms, now_ms);
+        let new_ms = end_of(self.lease_ms, now_ms);
+        let until_ms = match before {
+            // Its client may not hear that a lease is shorter from now on.
+            Some(Use::Leased { until_ms, .. }) => until_ms.max(new_ms),
+            _ => new_ms,
+        };
         let (since_ms, is_again) = match before {
             Some(Use::Leased {
                 since_ms, is_again, ..

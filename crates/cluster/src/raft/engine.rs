@@ -58,9 +58,6 @@ pub struct RaftStatus {
     pub matched: BTreeMap<MemberId, Option<u64>>,
     /// The voters, also those whose admission is not agreed on yet.
     pub voters: Vec<MemberId>,
-    /// The voters that are agreed on: during a change those of before and after it alike. As
-    /// long as nobody leads, what is in the log counts as agreed on.
-    pub agreed_voters: Vec<MemberId>,
     /// Members without a vote that are becoming voters.
     pub learners: Vec<MemberId>,
     /// Why the agreement has stopped here, if it has.
@@ -239,7 +236,6 @@ impl<R: AsyncRuntime> Engine<R> {
                 .map(|(member, matched)| (*member, matched.map(|id| id.index)))
                 .collect(),
             voters: membership.voter_ids().collect(),
-            agreed_voters: agreed_voters(&metrics),
             learners: membership.learner_ids().collect(),
             halted: self.inner.shared.halted().or_else(|| {
                 metrics
@@ -251,6 +247,13 @@ impl<R: AsyncRuntime> Engine<R> {
             misunderstood: self.inner.shared.misunderstood(),
             lost: self.inner.store.lost(),
         }
+    }
+
+    /// The voters that are agreed on: during a change those of before and after it alike. As
+    /// long as nobody leads, what is in the log counts as agreed on.
+    pub fn agreed_voters(&self) -> Vec<MemberId> {
+        let receiver = self.inner.raft.metrics();
+        agreed_voters(&receiver.borrow_watched())
     }
 
     /// How long what this member's disk is at now is under way.

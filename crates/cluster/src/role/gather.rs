@@ -97,7 +97,7 @@ fn member<M: Machine, N: Network>(
         program: Some(tale.program).filter(|program| !program.is_empty()),
         format: member.format,
         // One that lost its log knows no voters: all that it knew of count.
-        votes: standing.agreed_voters.contains(&member.id)
+        votes: shared.engine.agreed_voters().contains(&member.id)
             || (standing.voters.is_empty() && standing.lost.is_some()),
         serves: tale.serves,
         on_trial: tale.on_trial,

@@ -137,11 +137,11 @@ async fn who_votes_only_once_the_others_agree_is_no_voter_before() {
         async move { a.inner.raft.change_membership(votes, false).await }
     });
     until("the change begins", || a.standing().voters.len() == 3).await;
-    assert_eq!(a.standing().agreed_voters, [MemberId(1), MemberId(2)]);
+    assert_eq!(a.agreed_voters(), [MemberId(1), MemberId(2)]);
     hub.mend();
     adding.await.unwrap().unwrap();
-    until("A knows", || a.standing().agreed_voters.len() == 3).await;
-    until("B knows", || b.standing().agreed_voters.len() == 3).await;
+    until("A knows", || a.agreed_voters().len() == 3).await;
+    until("B knows", || b.agreed_voters().len() == 3).await;
 }
 
 #[tokio::test]
