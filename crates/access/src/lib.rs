@@ -2,7 +2,8 @@
 //!
 //! - [`user`] is who may sign in, and [`keyword`] reads the lines of a section that say so.
 //! - [`pam`] asks the system for passwords, [`ldap`] a directory for users.
-//! - [`second_factor`] has the codes of an app, [`session`] who has signed in, [`device`] in which browsers.
+//! - [`second_factor`] has the codes of an app, [`session`] who has signed in, [`device`] in which browsers,
+//!   [`ended`] who has signed out.
 //! - [`limiter`] says how often anybody may try.
 //! - [`origin`] says whether a form came from the same site.
 //! - [`page`] has the pages of signing in, and the style of all pages.
@@ -11,6 +12,7 @@
 //! This crate knows no roles: what somebody may do, each part decides itself.
 
 pub mod device;
+pub mod ended;
 pub mod keyword;
 pub mod ldap;
 pub mod limiter;

@@ -1,22 +1,22 @@
 //! Who has signed in: a signed token in a cookie. A process remembers only who has signed out, so
 //! that a session outlives it, and a user who is removed from the list is out at once.
 
+use crate::ended::{Ended, Id};
 use crate::user::{SecondFactor, User, Users};
 use crate::{device, second_factor};
 use aws_lc_rs::{digest, hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use configuration::{Account, Password};
-use part::codec;
+use part::{codec, lock};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 /// How long a session lasts, seconds.
 pub const LASTS_S: u64 = 12 * 3_600;
 /// How long somebody who has given the password has for the code, seconds.
 pub const HALF_S: u64 = 300;
-/// Sessions that have ended before their time.
-const ENDED_MAX: usize = 4_096;
 /// The longest token that is looked at, and bytes of the groups in one.
 const TOKEN_MAX: usize = 3_072;
 const GROUPS_BYTES_MAX: usize = 1_500;
@@ -26,7 +26,7 @@ const GROUPS_BYTES_MAX: usize = 1_500;
 struct Claim {
     user: String,
     /// Distinct among all sessions.
-    id: [u8; 16],
+    id: Id,
     /// Until when, seconds since 1970.
     until: u64,
     /// The user is in no list.
@@ -56,7 +56,10 @@ pub struct Kept {
     #[serde(with = "serde_bytes")]
     secret: Vec<u8>,
     /// Ended sessions, and until when they would have lasted.
-    ended: BTreeMap<[u8; 16], u64>,
+    ended: BTreeMap<Id, u64>,
+    /// Sessions that would last until then at most have ended.
+    #[serde(default)]
+    ended_before: u64,
     /// The last step whose code each user has used, as long as one like it would be accepted.
     #[serde(default)]
     codes: BTreeMap<String, u64>,
@@ -78,7 +81,9 @@ pub struct Visitor {
 /// The sessions.
 pub struct Sessions {
     key: hmac::Key,
-    kept: Kept,
+    secret: Vec<u8>,
+    ended: Arc<Mutex<Ended>>,
+    codes: BTreeMap<String, u64>,
 }
 
 /// Random bytes.
@@ -157,25 +162,38 @@ impl Sessions {
             Some(kept) => kept,
             None => Kept {
                 secret: random::<32>()?.to_vec(),
-                ended: BTreeMap::new(),
-                codes: BTreeMap::new(),
+                ..Kept::default()
             },
         };
+        let ended = Ended::kept(kept.ended, kept.ended_before);
         Ok(Sessions {
             key: hmac::Key::new(hmac::HMAC_SHA256, &kept.secret),
-            kept,
+            secret: kept.secret,
+            ended: Arc::new(Mutex::new(ended)),
+            codes: kept.codes,
         })
     }
 
     /// Signs by this secret: tokens that another process has made by it count here, too.
     pub fn share(&mut self, secret: [u8; 32]) {
-        self.kept.secret = secret.to_vec();
+        self.secret = secret.to_vec();
         self.key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
     }
 
     /// What the next process needs.
-    pub fn kept(&self) -> &Kept {
-        &self.kept
+    pub fn kept(&self) -> Kept {
+        let (ended, ended_before) = lock(&self.ended).to_keep();
+        Kept {
+            secret: self.secret.clone(),
+            ended,
+            ended_before,
+            codes: self.codes.clone(),
+        }
+    }
+
+    /// The sessions that have ended before their time, to share with processes that sign by the same secret.
+    pub fn ended(&self) -> Arc<Mutex<Ended>> {
+        Arc::clone(&self.ended)
     }
 
     /// Begins a session of somebody who has proved who they are; returns the token.
@@ -291,7 +309,7 @@ impl Sessions {
 
     /// Uses a code of a user up. False: it is wrong, or was used.
     pub fn use_code(&mut self, user: &str, secret: &[u8], typed: &str, now: u64) -> bool {
-        let codes = &mut self.kept.codes;
+        let codes = &mut self.codes;
         let last = codes.get(user).copied();
         let Some(step) = second_factor::step_of(secret, typed, now, last) else {
             return false;
@@ -318,7 +336,7 @@ impl Sessions {
 
     fn claim(&self, token: &str, now: u64) -> Option<Claim> {
         let claim: Claim = codec::decode(&self.verified(b"", token)?).ok()?;
-        let lasts = claim.until > now && !self.kept.ended.contains_key(&claim.id);
+        let lasts = claim.until > now && !lock(&self.ended).has(&claim.id, claim.until);
         lasts.then_some(claim)
     }
 
@@ -348,14 +366,9 @@ impl Sessions {
     }
 
     /// Ends a session.
-    pub fn end(&mut self, token: &str, now: u64) {
-        let Some(claim) = self.claim(token, now) else {
-            return;
-        };
-        let ended = &mut self.kept.ended;
-        ended.retain(|_, until| *until > now);
-        if ended.len() < ENDED_MAX {
-            ended.insert(claim.id, claim.until);
+    pub fn end(&self, token: &str, now: u64) {
+        if let Some(claim) = self.claim(token, now) {
+            lock(&self.ended).end(claim.id, claim.until, now);
         }
     }
 }
@@ -391,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_session_lasts_until_its_end_and_only_with_its_user() {
-        let mut sessions = Sessions::new(None).unwrap();
+        let sessions = Sessions::new(None).unwrap();
         let config = config("one");
         let token = sessions.begin(&config, "anna", 100).unwrap();
         let visitor = sessions.visitor(&config, &token, 101).unwrap();
@@ -406,11 +419,11 @@ mod tests {
         let other = Sessions::new(None).unwrap();
         assert_eq!(other.visitor(&config, &token, 101), None);
         // The next process knows it, and who has signed out.
-        let next = Sessions::new(Some(sessions.kept().clone())).unwrap();
+        let next = Sessions::new(Some(sessions.kept())).unwrap();
         assert_eq!(next.visitor(&config, &token, 101), Some(visitor));
         sessions.end(&token, 101);
         assert_eq!(sessions.visitor(&config, &token, 101), None);
-        let next = Sessions::new(Some(sessions.kept().clone())).unwrap();
+        let next = Sessions::new(Some(sessions.kept())).unwrap();
         assert_eq!(next.visitor(&config, &token, 101), None);
     }
 
@@ -474,13 +487,13 @@ mod tests {
         assert!(!sessions.use_code("anna", &secret, "", now));
         assert!(sessions.use_code("anna", &secret, &code, now));
         assert!(!sessions.use_code("anna", &secret, &code, now));
-        let mut next = Sessions::new(Some(sessions.kept().clone())).unwrap();
+        let mut next = Sessions::new(Some(sessions.kept())).unwrap();
         assert!(!next.use_code("anna", &secret, &code, now + 30));
         // Another user may have the same one, and what is too old is forgotten.
         assert!(next.use_code("bert", &secret, &code, now));
         let later = second_factor::code(&secret, second_factor::step(now + 120));
         assert!(next.use_code("carl", &secret, &later, now + 120));
-        assert_eq!(next.kept.codes.len(), 1);
+        assert_eq!(next.codes.len(), 1);
     }
 
     #[test]

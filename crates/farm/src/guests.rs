@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
@@ -59,6 +60,8 @@ pub type Known = Result<Arc<Vec<Guest>>, String>;
 pub struct Guests {
     asks: Mutex<Vec<Ask>>,
     wake: OwnedFd,
+    /// The role has to keep what it knows at once.
+    keeps: AtomicBool,
     /// What the part said last, and when.
     known: watch::Sender<Option<(Instant, Known)>>,
     /// What draws displays and terminals.
@@ -126,6 +129,7 @@ impl Guests {
         Ok(Guests {
             asks: Mutex::default(),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            keeps: AtomicBool::new(false),
             known: watch::Sender::new(None),
             libraries,
             screens: Arc::default(),
@@ -140,9 +144,24 @@ impl Guests {
         }
         asks.push(ask);
         drop(asks);
+        self.wakes();
+        true
+    }
+
+    fn wakes(&self) {
         // If it is full, it wakes.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
-        true
+    }
+
+    /// Has the role keep for its successor what it knows, without the usual delay.
+    pub fn keep(&self) {
+        self.keeps.store(true, Ordering::Release);
+        self.wakes();
+    }
+
+    /// Whether it has to, once.
+    pub fn take_keeps(&self) -> bool {
+        self.keeps.swap(false, Ordering::AcqRel)
     }
 
     /// All guests of which something can be opened.

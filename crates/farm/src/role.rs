@@ -263,7 +263,7 @@ impl Role {
     /// Takes in what portals ask, and keeps what has changed for the next role when that is due.
     pub fn turn(&mut self) {
         self.asker.turn();
-        if self.due <= Instant::now() {
+        if self.asker.guests().take_keeps() || self.due <= Instant::now() {
             self.keep();
         }
     }

@@ -618,7 +618,7 @@ impl Role {
     /// Keeps what the next process starts with.
     fn keep(&mut self) {
         let now = now();
-        let sessions = lock(&self.shared.desk.sessions).kept().clone();
+        let sessions = lock(&self.shared.desk.sessions).kept();
         if now < self.kept.due && sessions == self.kept.state.sessions {
             return;
         }

@@ -4,6 +4,7 @@
 use crate::directory::{FarHost, Order, Record, Version};
 use crate::history::Step;
 use crate::user::UserId;
+use access::ended::Ends;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -72,6 +73,8 @@ pub enum Message {
         /// Only those to this host; empty: all of them.
         host: String,
     },
+    /// Sessions of the portal that have ended before their time.
+    SignedOut(Ends),
 }
 
 /// What a client did at another node.
@@ -130,6 +133,11 @@ impl Message {
             Message::Steps(steps) if steps.len() > RECORDS_MAX => Err(Refused::TooMany),
             Message::Steps(steps) => steps.iter().try_for_each(step),
             Message::Disconnect { host, .. } => text(host, 0, NAME_BYTES_MAX),
+            Message::SignedOut(ends) if ends.named.len() > RECORDS_MAX => Err(Refused::TooMany),
+            Message::SignedOut(ends) => match ends.before < CLOCK_MAX {
+                true => Ok(()),
+                false => Err(Refused::Time),
+            },
             Message::Whole | Message::Full { .. } | Message::Busy { .. } => Ok(()),
         }
     }

@@ -11,7 +11,7 @@ pub(super) const PROTOCOL: Protocol = Protocol {
     of: "farms",
     port: super::PORT,
     signs: *b"EKFM",
-    version: 2,
+    version: 3,
 };
 /// Bytes of a frame.
 const FRAME_BYTES_MAX: usize = 512 << 10;
@@ -171,7 +171,7 @@ mod tests {
         let words = Broken::from(PROTOCOL.greeted(newer).unwrap_err()).to_string();
         assert_eq!(
             words,
-            "it speaks version 9 of the protocol, and this node version 2: each decides alone until both have \
+            "it speaks version 9 of the protocol, and this node version 3: each decides alone until both have \
              the same program"
         );
     }

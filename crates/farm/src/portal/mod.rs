@@ -124,6 +124,7 @@ impl Portal {
         (verify, guests): (Verify, Arc<Guests>),
     ) -> Result<Portal, String> {
         let sessions = Sessions::new(kept)?;
+        site.shares_sign_outs(sessions.ended());
         let portal = Portal {
             site,
             desk: Arc::new(Desk::new(NAME, sessions, verify)),
@@ -157,7 +158,7 @@ impl Portal {
 
     /// What the next process needs.
     pub fn kept(&self) -> Kept {
-        lock(&self.desk.sessions).kept().clone()
+        lock(&self.desk.sessions).kept()
     }
 
     fn facts(&self) -> Option<Arc<Facts>> {

@@ -216,6 +216,8 @@ impl Portal {
             return foreign(facts);
         }
         lock(&self.desk.sessions).end(token, now_s());
+        self.site.signed_out();
+        self.guests.keep();
         let mut reply = reply::to("/sign-in");
         reply::set(&mut reply, SET_COOKIE, &set_cookie(SESSION, "", 0));
         reply

@@ -5,6 +5,8 @@ mod guests;
 use super::*;
 use crate::collection::Assignee;
 use crate::config::{App, Balance, Bind, Check, Desktop, Tokens};
+use crate::directory::Origin;
+use crate::site::Shared;
 use access::ldap::{Directory, Grouping, Security, Server};
 use access::second_factor;
 use access::user::User as Listed;
@@ -17,7 +19,9 @@ use hyper::header::{
     WWW_AUTHENTICATE,
 };
 use lab::pki::{Authority, Leaf};
+use part::codec;
 use screen::library::Libraries;
+use tokio::sync::watch;
 
 const HOME: &str = "192.0.2.1";
 const SECRET: [u8; 20] = [7; 20];
@@ -157,6 +161,29 @@ impl Bed {
         Bed {
             portal: Arc::new(portal),
         }
+    }
+
+    /// A node of a cluster, with what the process before kept.
+    fn node(number: u64, kept: Option<Kept>) -> Bed {
+        let shared = Shared {
+            origin: Origin(number),
+            bell: Arc::new(watch::Sender::new(0)),
+        };
+        let site = Arc::new(Site::new("office", farm(), &[7; 32], Some(shared)));
+        let guests = Guests::new(Libraries::default()).unwrap();
+        let portal = Portal::new(site, kept, (verify, Arc::new(guests))).unwrap();
+        Bed {
+            portal: Arc::new(portal),
+        }
+    }
+
+    /// Another node gets what the link has for it.
+    fn says_to(&self, other: &Bed) {
+        while let Some(message) = self.portal.site.next_message("other") {
+            let origin = self.portal.site.origin();
+            other.portal.site.handle("one", origin, message).unwrap();
+        }
+        assert!(!self.portal.site.has_message("other"));
     }
 
     /// Goes over to other lines.
@@ -543,6 +570,34 @@ fn a_session_counts_at_every_node_with_the_key_until_its_user_is_removed() {
     farm.portal = None;
     other.change(&farm);
     assert_eq!(other.get("/sign-in", &[]).status, 404);
+}
+
+#[test]
+fn a_sign_out_holds_at_the_other_node_and_is_kept_at_once() {
+    let (one, other) = (Bed::node(1, None), Bed::node(2, None));
+    let anna = one.sign_in("anna");
+    let list = other.get("/", &[("cookie", &anna)]);
+    assert_eq!(list.status, 200);
+    assert!(!one.portal.guests.take_keeps());
+    let form = format!("csrf={}", list.field("csrf"));
+    assert_eq!(one.post("/sign-out", &anna, &form).status, 303);
+    assert!(one.portal.guests.take_keeps());
+    assert!(one.portal.site.has_message("other"));
+    one.says_to(&other);
+    let is_out = |bed: &Bed| bed.get("/", &[("cookie", &anna)]).status == 303;
+    assert!(is_out(&other));
+    // The next process has it of the file, or of the other node.
+    let kept = codec::decode(&codec::encode(&one.portal.kept())).unwrap();
+    assert!(is_out(&Bed::node(3, Some(kept))));
+    let next = Bed::node(4, None);
+    assert!(!is_out(&next));
+    other.says_to(&next);
+    assert!(is_out(&next));
+    // A new connection gets all of them.
+    let late = Bed::node(5, None);
+    other.portal.site.linked("other", Origin(5));
+    other.says_to(&late);
+    assert!(is_out(&late));
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod kept;
 mod meeting;
 mod share;
 mod show;
+mod sign_outs;
 
 pub use agents::ToAsk;
 pub use gateway::{Arrival, Counters as GatewayCounters, Numbered, Waiting};
@@ -28,7 +29,7 @@ use part::lock;
 use part::report::{Event, Moment};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -44,6 +45,8 @@ pub struct Site {
     /// When it began, and whether all agents were asked since.
     began: Instant,
     heard: watch::Sender<bool>,
+    /// None before there is a portal.
+    sign_outs: OnceLock<sign_outs::SignOuts>,
     inner: Mutex<Inner>,
 }
 
@@ -158,6 +161,7 @@ impl Site {
             bell: shared.map(|shared| shared.bell),
             began: Instant::now(),
             heard: watch::Sender::new(has_no_agent),
+            sign_outs: OnceLock::new(),
             inner: Mutex::new(inner),
         }
     }

@@ -117,6 +117,7 @@ impl Site {
 
     /// There is a connection to a node, which has this farm.
     pub fn linked(&self, node: &str, origin: Origin) {
+        self.sign_outs_to_all(node);
         self.with(|inner, now_ms| {
             inner.told.remove(node);
             inner.agreement.linked(node, origin, now_ms);
@@ -153,6 +154,11 @@ impl Site {
     /// # Errors
     /// The connection has to end.
     pub fn handle(&self, node: &str, origin: Origin, message: Message) -> Result<(), Refused> {
+        if let Message::SignedOut(ends) = &message {
+            message.check()?;
+            self.hears_sign_outs(ends);
+            return Ok(());
+        }
         self.with(|inner, now_ms| {
             inner.has_changed = true;
             match message {
@@ -175,7 +181,8 @@ impl Site {
     pub fn has_message(&self, node: &str) -> bool {
         let inner = lock(&self.inner);
         let told = inner.told.get(node).copied().unwrap_or_default();
-        inner.agreement.has_message(node) || inner.history.has_behind(told)
+        let has_more = inner.agreement.has_message(node) || inner.history.has_behind(told);
+        has_more || self.has_sign_outs(node)
     }
 
     /// What is to be sent to a node next.
@@ -184,7 +191,8 @@ impl Site {
         let now_ms = Moment::now().boottime_ms;
         let key = inner.key.check();
         let message = inner.agreement.next_message(node, key, now_ms);
-        message.or_else(|| inner.next_steps(node, now_ms))
+        // A session that has ended must not wait for what is only shown.
+        { message.or_else(|| self.next_sign_outs(node)) }.or_else(|| inner.next_steps(node, now_ms))
     }
 }
 

@@ -235,7 +235,7 @@ fn a_browser_is_known_to_the_next_process_and_a_wrong_password_makes_none_known(
     );
     let first = password(&mut bed, HOME, "", "anna", PASSWORD);
     let known = first.cookie(DEVICE_COOKIE).unwrap();
-    let kept = lock(&bed.shared.desk.sessions).kept().clone();
+    let kept = lock(&bed.shared.desk.sessions).kept();
     let next = Sessions::new(Some(kept)).unwrap();
     assert!(next.device_of(&known, "anna", now_s()).is_some());
 }
