@@ -54,6 +54,7 @@ async fn meet(
     let packet = timeout(REQUEST_LIMIT, read_packet(&mut stream, REQUEST_BYTES_MAX));
     let packet = packet.await.map_err(|_| Ended::Slow)??;
     let request = ConnectionRequest::decode(&packet)?;
+    place.spoke();
     match site.meet(&request, place.from).await {
         Meeting::Route(routed) => {
             relay::route(site, &routed, stream, &packet, place).await;

@@ -169,7 +169,14 @@ async fn accept<L: Listens>(
             continue;
         };
         place.by_gateway = by_gateway;
+        let (leave, counts) = (place.leave(), listens.clone());
         // Not the door itself: its socket ends with the line, not with its clients.
-        tokio::spawn(listens.clone().serve(door.secure(), stream, place));
+        let serves = listens.clone().serve(door.secure(), stream, place);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = serves => {}
+                () = leave.notified() => counts.site().count(|counters| &mut counters.over),
+            }
+        });
     }
 }

@@ -1,13 +1,15 @@
-//! Bounds of connections: of all clients, and of each address before its client is routed, so that one
-//! address takes nothing from others.
+//! Bounds of connections: of all clients, and of each address before its client is routed. The oldest client that
+//! has said nothing useful gives way to a new one, so that neither one address nor a crowd of them keeps others out.
 
 use part::lock;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
 
 /// Connections of one address that are not routed yet. An office behind one address logs on at once.
-const UNROUTED_MAX: u32 = 200;
+const UNROUTED_MAX: usize = 200;
 
 /// The connections of a farm.
 #[derive(Debug, Default)]
@@ -15,54 +17,128 @@ pub(super) struct Places(Mutex<Taken>);
 
 #[derive(Debug, Default)]
 struct Taken {
-    all: u32,
-    unrouted: BTreeMap<IpAddr, u32>,
+    routed: usize,
+    unrouted: usize,
+    of: BTreeMap<IpAddr, Own>,
+    next: u64,
 }
+
+/// The clients of one address that are not routed, by their numbers, so the oldest first.
+#[derive(Debug, Default)]
+struct Own {
+    /// They have said nothing useful.
+    silent: Clients,
+    /// They have said what they want: a request of RDP, or a handshake of TLS for HTTPS.
+    spoken: Clients,
+}
+
+/// What ends each client.
+type Clients = BTreeMap<u64, Arc<Notify>>;
 
 /// The place of one connection, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     places: Arc<Places>,
+    number: u64,
     /// Where the client is.
     pub(crate) from: IpAddr,
     /// The client comes through a tunnel of the gateway.
     pub(super) by_gateway: bool,
     is_routed: bool,
+    leave: Arc<Notify>,
 }
 
 impl Places {
-    /// Takes a place. None: there is none.
+    /// Takes a place. None: all are taken by clients that are routed.
     pub(super) fn take(places: &Arc<Places>, from: IpAddr, maxconn: u32) -> Option<Place> {
         let mut taken = lock(&places.0);
-        let own = taken.unrouted.get(&from).copied().unwrap_or_default();
-        if taken.all >= maxconn || own >= UNROUTED_MAX {
-            return None;
+        let maxconn = usize::try_from(maxconn).unwrap_or(usize::MAX);
+        if taken
+            .of
+            .get(&from)
+            .is_some_and(|own| own.count() >= UNROUTED_MAX)
+        {
+            taken.make_room(Some(from))?;
+        } else if taken.routed + taken.unrouted >= maxconn {
+            taken.make_room(None)?;
         }
-        taken.all += 1;
-        taken.unrouted.insert(from, own + 1);
+        let number = taken.next;
+        taken.next += 1;
+        taken.unrouted += 1;
+        let leave = Arc::new(Notify::new());
+        let own = taken.of.entry(from).or_default();
+        own.silent.insert(number, Arc::clone(&leave));
         Some(Place {
             places: Arc::clone(places),
+            number,
             from,
             by_gateway: false,
             is_routed: false,
+            leave,
         })
     }
 }
 
+impl Own {
+    fn count(&self) -> usize {
+        self.silent.len() + self.spoken.len()
+    }
+}
+
+impl Taken {
+    /// The oldest client gives way: of an address, or of the one that has most of them; one that has said
+    /// nothing before others. None: there is none that is not routed.
+    fn make_room(&mut self, of: Option<IpAddr>) -> Option<()> {
+        let oldest = |kind: fn(&Own) -> &Clients| {
+            let all = self.of.iter();
+            let all = all.filter(|(from, _)| of.is_none_or(|of| of == **from));
+            let first = all.filter_map(|(from, own)| {
+                let clients = kind(own);
+                let number = *clients.first_key_value()?.0;
+                Some((clients.len(), Reverse(number), *from))
+            });
+            first.max()
+        };
+        let found = oldest(|own| &own.silent).or_else(|| oldest(|own| &own.spoken));
+        let (_, Reverse(number), from) = found?;
+        self.remove(from, number)?.notify_one();
+        Some(())
+    }
+
+    /// Takes a client out that is not routed.
+    fn remove(&mut self, from: IpAddr, number: u64) -> Option<Arc<Notify>> {
+        let own = self.of.get_mut(&from)?;
+        let leave = { own.silent.remove(&number) }.or_else(|| own.spoken.remove(&number))?;
+        self.unrouted -= 1;
+        if own.count() == 0 {
+            self.of.remove(&from);
+        }
+        Some(leave)
+    }
+}
+
 impl Place {
-    /// The client is routed: only the bound of all clients counts it.
-    pub(crate) fn routed(&mut self) {
-        if !std::mem::replace(&mut self.is_routed, true) {
-            self.give_back(&mut lock(&self.places.0));
+    /// What says that the connection has to give way to another one.
+    pub(super) fn leave(&self) -> Arc<Notify> {
+        Arc::clone(&self.leave)
+    }
+
+    /// The client has said what it wants.
+    pub(crate) fn spoke(&self) {
+        let mut taken = lock(&self.places.0);
+        if let Some(own) = taken.of.get_mut(&self.from)
+            && let Some(leave) = own.silent.remove(&self.number)
+        {
+            own.spoken.insert(self.number, leave);
         }
     }
 
-    fn give_back(&self, taken: &mut Taken) {
-        if let Some(own) = taken.unrouted.get_mut(&self.from) {
-            *own -= 1;
-            if *own == 0 {
-                taken.unrouted.remove(&self.from);
-            }
+    /// The client is routed: only the bound of all clients counts it, and it never gives way.
+    pub(crate) fn routed(&mut self) {
+        let mut taken = lock(&self.places.0);
+        if !self.is_routed && taken.remove(self.from, self.number).is_some() {
+            self.is_routed = true;
+            taken.routed += 1;
         }
     }
 }
@@ -70,9 +146,10 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = lock(&self.places.0);
-        taken.all -= 1;
-        if !self.is_routed {
-            self.give_back(&mut taken);
+        match self.is_routed {
+            true => taken.routed -= 1,
+            // It may have given way.
+            false => drop(taken.remove(self.from, self.number)),
         }
     }
 }
@@ -81,21 +158,72 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    fn has_left(place: &Place) -> bool {
+        let mut left = std::pin::pin!(place.leave.notified());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        left.as_mut().poll(&mut context).is_ready()
+    }
+
+    fn left(places: &[Place]) -> Vec<usize> {
+        let all = places.iter().enumerate();
+        let left = all.filter(|(_, place)| has_left(place));
+        left.map(|(at, _)| at).collect()
+    }
+
     #[test]
-    fn one_address_takes_nothing_from_others_and_all_have_a_bound() {
+    fn the_oldest_silent_client_of_an_address_gives_way() {
         let places = Arc::default();
-        let take =
-            |last: u8| Places::take(&places, IpAddr::from([192, 0, 2, last]), UNROUTED_MAX + 2);
+        let take = |last: u8| Places::take(&places, address(last), 1_000);
         let mut held: Vec<Place> = (0..UNROUTED_MAX).map_while(|_| take(1)).collect();
-        assert_eq!(held.len(), UNROUTED_MAX as usize);
-        assert!(take(1).is_none());
+        assert_eq!(held.len(), UNROUTED_MAX);
         let other = take(2).expect("another address");
-        held[0].routed();
-        held[0].routed();
-        let more = take(1).expect("a routed one does not count");
-        assert!(take(3).is_none(), "all places are taken");
-        drop((other, more, held));
+        held[0].spoke();
+        held[1].routed();
+        held[1].routed();
+        // A routed one does not count.
+        held.push(take(1).expect("a place"));
+        assert_eq!(left(&held), [] as [usize; 0]);
+        held.push(take(1).expect("a place"));
+        assert_eq!(left(&held), [2]);
+        assert!(!has_left(&other));
+        // Without silent ones the oldest that has spoken.
+        held.remove(2);
+        held.iter().for_each(Place::spoke);
+        held.push(take(1).expect("a place"));
+        assert_eq!(left(&held), [0]);
+        drop((other, held));
         let taken = lock(&places.0);
-        assert_eq!((taken.all, taken.unrouted.len()), (0, 0));
+        assert_eq!((taken.routed, taken.unrouted, taken.of.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn of_all_the_address_with_most_silent_clients_gives_way_and_a_routed_client_never() {
+        let places = Arc::default();
+        let take = |last: u8| Places::take(&places, address(last), 10);
+        // The only one of its address, those that have spoken, and a crowd.
+        let mut held: Vec<Place> = [1, 2, 2, 2, 2, 3, 3, 3, 4, 4]
+            .into_iter()
+            .map_while(take)
+            .collect();
+        assert_eq!(held.len(), 10);
+        held[1..5].iter().for_each(Place::spoke);
+        held.push(take(5).expect("a place"));
+        assert_eq!(left(&held), [5]);
+        held.remove(5);
+        // No crowd takes the place of a client that is routed.
+        held.iter_mut().for_each(Place::routed);
+        assert!(take(6).is_none());
+        assert_eq!(left(&held), [] as [usize; 0]);
+        held.pop();
+        let new = take(6).expect("a place");
+        let newer = take(6).expect("a place");
+        assert!(has_left(&new) && !has_left(&newer));
+        drop((held, new, newer));
+        let taken = lock(&places.0);
+        assert_eq!((taken.routed, taken.unrouted, taken.of.len()), (0, 0, 0));
     }
 }

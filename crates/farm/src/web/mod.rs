@@ -113,6 +113,7 @@ impl Listens for Web {
         let Ok(Ok(stream)) = timeout(HANDSHAKE_LIMIT, shaken).await else {
             return;
         };
+        place.spoke();
         let visitor = Visitor::new(place, here.ip(), secure.channels);
         let visitor = Arc::new(visitor);
         let service = service_fn(move |request: Request<Incoming>| {

@@ -1,10 +1,10 @@
 //! Clients that speak something else, too much or nothing.
 
-use crate::client::{Person, SOON, logs_on, request, sends};
+use crate::client::{Person, SOON, logs_on, negotiates, request, sends, token};
 use crate::scene::{farm, number, peer, role};
 use lab::eventually;
 use protocol::rdp::{Routing, SSL};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 #[test]
@@ -37,17 +37,46 @@ fn what_is_no_rdp_ends_at_once_and_others_are_served() {
 }
 
 #[test]
-fn connections_beyond_the_limit_are_closed_and_counted() {
+fn connections_beyond_the_limit_of_routed_ones_are_closed_and_counted() {
+    let host = peer(b'1');
+    let (mut farm, at) = farm(&[host.address]);
+    farm.maxconn = 2;
+    let role = role(&farm, None);
+    let comes = |name: &str| {
+        let redirection = logs_on(at, Person::named(name)).expect("a redirection");
+        negotiates(at, &request(token(&redirection), SSL))
+    };
+    let held = ["anna", "bert"].map(comes);
+    assert!(held.iter().all(|(_, confirm)| confirm.is_ok()));
+    // The connection of a logon may not have ended when the next one came.
+    let before = number(&role, "over limit");
+    let mut third = TcpStream::connect(at).expect("it listens");
+    third.set_read_timeout(Some(SOON)).expect("a timeout");
+    assert!(matches!(third.read(&mut [0]), Ok(0) | Err(_)));
+    assert_eq!(number(&role, "over limit"), before + 1);
+    drop(held);
+    assert!(eventually(SOON, || logs_on(at, Person::named("anna")).is_ok()));
+}
+
+#[test]
+fn clients_that_say_nothing_give_way_to_those_that_do() {
     let host = peer(b'1');
     let (mut farm, at) = farm(&[host.address]);
     farm.maxconn = 3;
     let role = role(&farm, None);
-    let held: Vec<TcpStream> = (0..3).map(|_| sends(at, b"\x03")).collect();
+    let mut held: Vec<TcpStream> = (0..3).map(|_| sends(at, b"\x03")).collect();
     assert!(eventually(SOON, || number(&role, "accepted") == 3));
-    let mut fourth = TcpStream::connect(at).expect("it listens");
-    fourth.set_read_timeout(Some(SOON)).expect("a timeout");
-    assert!(matches!(fourth.read(&mut [0]), Ok(0) | Err(_)));
-    assert_eq!(number(&role, "over limit"), 1);
-    drop(held);
-    assert!(eventually(SOON, || logs_on(at, Person::named("anna")).is_ok()));
+    let redirection = logs_on(at, Person::named("anna")).expect("a redirection");
+    // The oldest one has given way, and the others are there.
+    assert!(matches!(held[0].read(&mut [0]), Ok(0) | Err(_)));
+    assert!(eventually(SOON, || number(&role, "over limit") == 1));
+    // A crowd that comes later does not end a session.
+    let (mut session, confirm) = negotiates(at, &request(token(&redirection), SSL));
+    confirm.expect("the host answers");
+    held.extend((0..20).map(|_| sends(at, b"\x03")));
+    assert!(eventually(SOON, || number(&role, "accepted") == 25));
+    session.write_all(b"hello").expect("it reads");
+    let mut answer = [0; 6];
+    session.read_exact(&mut answer).expect("the host answers");
+    assert_eq!(&answer, b"1hello");
 }
