@@ -235,6 +235,7 @@ fn merges_come_to_the_same_in_any_order_and_number() {
             collection: Default::default(),
             name: String::new(),
             host: format!("ts{}", random.between(1, 2)),
+            removed: None,
             version: Version {
                 generation: random.below(3),
                 used: random.percent(50),
@@ -276,6 +277,7 @@ fn what_has_no_bounds_is_refused() {
         collection: Default::default(),
         name: "anna".to_owned(),
         host: "ts1".to_owned(),
+        removed: None,
         version: Version::default(),
         age_ms: 0,
         left_ms: 1,
@@ -456,7 +458,8 @@ fn connections_that_outlive_the_removal_of_their_host_count_on_both_nodes() {
     // Removed and added again at alpha, while beta knows the session.
     pair[0].directory.set_far("beta", Vec::new());
     pair[0].directory.configure(&farm(Balance::Load, &[1, 1]));
-    assert!(pair[0].directory.user(anna).is_none());
+    let entry = pair[0].directory.user(anna).unwrap();
+    assert_eq!(entry.presence, Presence::Connected(1));
     pair[0].directory.configure(&three);
     link(&mut pair, 4);
     exchange(&mut pair, 4);
@@ -464,4 +467,33 @@ fn connections_that_outlive_the_removal_of_their_host_count_on_both_nodes() {
         let entry = one.directory.user(anna).unwrap();
         assert_eq!(entry.presence, Presence::Connected(1));
     }
+}
+
+#[test]
+fn a_node_that_restarts_hears_of_sessions_at_a_host_that_was_removed() {
+    let mut pair = pair();
+    pair[0].request(logon("anna"), 1);
+    exchange(&mut pair, 1);
+    let anna = logon("anna").id;
+    pair[0].directory.connected(anna, "ts1", 2);
+    exchange(&mut pair, 2);
+    let mut smaller = farm(Balance::Load, &[1, 1]);
+    smaller.hosts.remove("ts1");
+    for one in &mut pair {
+        one.directory.configure(&smaller);
+        one.reopen();
+    }
+    exchange(&mut pair, 3);
+    let record = pair[0].directory.record(anna, 3).unwrap();
+    let mut fresh = Directory::of(Origin(9), true);
+    fresh.configure(&smaller);
+    fresh.merge(&record, Origin(1), 3);
+    let held = fresh.held(anna).unwrap();
+    assert_eq!(held.host, "ts1");
+    // Nobody new goes there, and it is forgotten with its last session.
+    let other = fresh.decide(&User::named("bert").unwrap(), 4).unwrap();
+    assert_eq!(other.host, "ts2");
+    fresh.lost(Origin(1), 5);
+    fresh.expire(5 + smaller.sessions.keep_ms);
+    assert!(fresh.hosts().all(|(name, _)| name != "ts1"));
 }

@@ -187,6 +187,7 @@ impl Directory {
             collection: id.collection,
             name: session.user.name.clone(),
             host: host.to_owned(),
+            removed: None,
             version: self.next_version(over, true),
             age_ms: session.since_s.unwrap_or_default().saturating_mul(1_000),
             left_ms: self.settings.keep_ms,
@@ -360,7 +361,7 @@ fn remembers(seen: &mut AllSeen, id: UserId, session: &Session, now_ms: u64) -> 
 
 impl HostState {
     /// Whether it has as many sessions as its agent wants at most.
-    pub(super) fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         let Counts {
             pending,
             connected,

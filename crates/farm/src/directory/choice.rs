@@ -67,6 +67,8 @@ pub struct HostState {
     pub is_ordered: bool,
     /// Only the configurations of other nodes have it.
     pub is_far: bool,
+    /// No configuration has it any more; its sessions stay until they end.
+    pub is_removed: bool,
     /// How it is.
     pub health: Health,
     /// Its users.
@@ -86,6 +88,7 @@ impl HostState {
             is_drained: false,
             is_ordered: false,
             is_far: false,
+            is_removed: false,
             health: Health::Unknown,
             counts: Counts::default(),
             claimed: 0,
@@ -100,7 +103,7 @@ impl HostState {
 
     /// Whether it takes new users.
     pub fn takes(&self) -> bool {
-        let is_held = self.is_drained || self.is_ordered || self.is_far;
+        let is_held = self.is_drained || self.is_ordered || self.is_far || self.is_removed;
         !self.is_down() && !is_held && self.agent.takes() && !self.is_full()
     }
 }

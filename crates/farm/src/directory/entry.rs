@@ -3,6 +3,7 @@
 use crate::collection::{Assignee, CollectionId};
 use crate::user::UserId;
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 
 /// One directory while it runs. A role that restarts has another one.
 #[derive(
@@ -82,6 +83,9 @@ pub struct Record {
     pub name: String,
     /// The host.
     pub host: String,
+    /// Where a host is that no configuration of the sender has any more.
+    #[serde(default)]
+    pub removed: Option<SocketAddr>,
     /// Which decision this is.
     pub version: Version,
     /// For how long the user has had the host, milliseconds.

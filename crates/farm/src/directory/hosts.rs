@@ -1,14 +1,18 @@
 //! The hosts of a directory: those of the own configuration, and those that only the configurations of
 //! other nodes have, as while a reload goes from node to node. They take nobody new here, and nobody
-//! loses a session there.
+//! loses a session there. A host that no configuration has any more stays in the same way as long as there are
+//! sessions.
 
-use super::entry::Origin;
-use super::{Directory, HostState, Settings};
+use super::entry::{Entry, Origin, Presence};
+use super::{Counts, Directory, HostState, Settings};
 use crate::collection::Assignee;
 use crate::config::Farm;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+
+/// Hosts that no configuration has, but sessions have.
+const REMOVED_MAX: usize = 64;
 
 /// A host of the configuration of another node.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -40,7 +44,7 @@ impl Directory {
             state.address = host.address;
             state.weight = host.weight;
             state.is_drained = host.drained;
-            state.is_far = false;
+            (state.is_far, state.is_removed) = (false, false);
             states.insert(name.clone(), state);
         }
         self.replace(states);
@@ -53,7 +57,7 @@ impl Directory {
             true => self.far.remove(node),
             false => self.far.insert(node.to_owned(), hosts),
         };
-        let own = self.hosts.iter().filter(|(_, state)| !state.is_far);
+        let own = self.of_configuration();
         let own = own.map(|(name, state)| (name.clone(), state.clone()));
         self.replace(own.collect());
     }
@@ -76,24 +80,58 @@ impl Directory {
             }
             let mut state = self.state(&far.name);
             state.address = far.address;
-            state.is_far = true;
+            (state.is_far, state.is_removed) = (true, false);
             hosts.insert(far.name.clone(), state);
         }
-        self.hosts = hosts;
-        // Sessions of a host that no configuration has are lost.
-        let gone: Vec<Assignee> = { self.users.iter() }
-            .filter(|(_, entry)| !self.hosts.contains_key(&entry.host))
-            .map(|(id, _)| *id)
-            .collect();
+        // Somebody who has never been there has nothing to lose.
+        let is_gone =
+            |entry: &Entry| entry.presence == Presence::Pending && !hosts.contains_key(&entry.host);
+        let gone = self.users.iter().filter(|(_, entry)| is_gone(entry));
+        let gone: Vec<Assignee> = gone.map(|(id, _)| *id).collect();
         gone.into_iter().for_each(|id| self.forget(id));
+        for entry in self.users.values() {
+            if !hosts.contains_key(&entry.host)
+                && let Some(before) = self.hosts.get(&entry.host)
+            {
+                let mut state = before.clone();
+                (state.is_far, state.is_removed) = (false, true);
+                hosts.insert(entry.host.clone(), state);
+            }
+        }
+        self.hosts = hosts;
         self.recount();
         self.orders.retain(|host, _| self.hosts.contains_key(host));
         self.follow_orders();
     }
 
+    /// Forgets hosts that no configuration has, and no session.
+    pub(super) fn tidy_removed(&mut self) {
+        let is_over = |state: &HostState| state.is_removed && state.counts == Counts::default();
+        if self.hosts.values().any(is_over) {
+            self.hosts.retain(|_, state| !is_over(state));
+        }
+    }
+
+    /// Knows a host that no configuration has, for a session that another node or the role before knew.
+    pub fn know_removed(&mut self, name: &str, address: SocketAddr) {
+        let removed = self.hosts.values().filter(|state| state.is_removed);
+        if self.hosts.contains_key(name) || removed.count() >= REMOVED_MAX {
+            return;
+        }
+        let mut state = HostState::new(name);
+        (state.address, state.is_removed) = (address, true);
+        self.hosts.insert(name.to_owned(), state);
+    }
+
+    /// The hosts of the own configuration.
+    fn of_configuration(&self) -> impl Iterator<Item = (&String, &HostState)> {
+        let own = |(_, state): &(&String, &HostState)| !state.is_far && !state.is_removed;
+        self.hosts.iter().filter(own)
+    }
+
     fn recount(&mut self) {
         for state in self.hosts.values_mut() {
-            state.counts = super::Counts::default();
+            state.counts = Counts::default();
         }
         let all = self.users.iter();
         let all: BTreeSet<_> = all
@@ -106,12 +144,11 @@ impl Directory {
 
     /// The hosts of the own configuration, for other nodes.
     pub fn own_hosts(&self) -> Vec<FarHost> {
-        let own = self.hosts.iter().filter(|(_, state)| !state.is_far);
         let host = |(name, state): (&String, &HostState)| FarHost {
             name: name.clone(),
             address: state.address,
         };
-        own.map(host).collect()
+        self.of_configuration().map(host).collect()
     }
 
     /// The hosts by name, with what is known of them.

@@ -61,6 +61,8 @@ impl Directory {
             collection: id.collection,
             name: entry.name.clone(),
             host: entry.host.clone(),
+            removed: { self.hosts.get(&entry.host) }
+                .and_then(|state| state.is_removed.then_some(state.address)),
             version: entry.version,
             age_ms: now_ms.saturating_sub(entry.since_ms),
             left_ms: until_ms.map_or(self.keep_ms(entry.is_proved), |until| {
@@ -120,6 +122,9 @@ impl Directory {
         now_ms: u64,
     ) -> Result<(), NoHost> {
         self.clock = self.clock.max(record.version.clock);
+        if let Some(address) = record.removed {
+            self.know_removed(&record.host, address);
+        }
         if !self.hosts.contains_key(&record.host) {
             // A host that the sender has itself is known: it was removed here, and soon there.
             return Err(NoHost::Removed);

@@ -106,11 +106,11 @@ pub enum Why {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoHost {
     /// None takes users.
-    #[error("no host takes new users: {down} down, {drained} drained")]
+    #[error("no host takes new users: {down} down, {drained} drained or full")]
     NoneTakes {
         /// Hosts that are down.
         down: usize,
-        /// Hosts that are drained.
+        /// Hosts that are drained, or full.
         drained: usize,
     },
     /// The configuration does not have the collection of the token any more.
@@ -233,13 +233,16 @@ impl Directory {
 
     /// Whether a user has to get another host.
     fn leaves(&self, id: Assignee, entry: &Entry, now_ms: u64) -> bool {
-        if self.is_configured(id.collection) && !self.has(id.collection, &entry.host) {
+        let is_removed = { self.hosts.get(&entry.host) }.is_some_and(|state| state.is_removed);
+        let serves = is_removed || self.has(id.collection, &entry.host);
+        if self.is_configured(id.collection) && !serves {
             return true;
         }
         match entry.presence {
             Presence::Connected(_) => false,
             // Somebody who has never been there has nothing to lose.
-            Presence::Pending => self.hosts.get(&entry.host).is_none_or(HostState::is_down),
+            Presence::Pending => { self.hosts.get(&entry.host) }
+                .is_none_or(|state| state.is_down() || state.is_removed),
             Presence::Left => self.is_lost(&entry.host, now_ms),
         }
     }
@@ -288,6 +291,7 @@ impl Directory {
             collection: id.collection,
             name: name.to_owned(),
             host,
+            removed: None,
             version,
             age_ms: 0,
             left_ms,
@@ -473,6 +477,7 @@ impl Directory {
             self.unproved.remove(&(until, id));
             self.forget(id);
         }
+        self.tidy_removed();
     }
 
     /// Takes an entry out, so that it can be changed.

@@ -160,10 +160,12 @@ impl World {
             app.hosts.remove(host);
         }
         self.reloads();
-        self.users.retain(|_, known| known.host != host);
-        self.there.retain(|(_, there), _| there != host);
-        self.down.remove(host);
-        self.drained.remove(host);
+        // Those with a session come back to it, and nobody else.
+        let there = &self.there;
+        self.users.retain(|(user, _), known| {
+            known.host != host || there.contains_key(&(*user, known.host.clone()))
+        });
+        self.drained.insert(host.to_owned());
     }
 
     /// Forgets logons that never came, and sessions that are over.
@@ -240,7 +242,8 @@ impl World {
             return Err(format!("user{user} comes to {host}, not back: {own:?}"));
         }
         let is_configured = self.farm.collections().contains_key(&collection);
-        if is_configured && !self.has(collection, &host) {
+        let is_removed = !self.farm.hosts.contains_key(&host);
+        if is_configured && !is_removed && !self.has(collection, &host) {
             return Err(format!(
                 "user{user} comes to {host}, which is not in the collection"
             ));

@@ -176,7 +176,7 @@ fn a_drained_or_hung_host_gets_nobody_but_its_own_users() {
     let told = directory.decide(&user("anna"), 1).unwrap_err();
     assert_eq!(
         told.to_string(),
-        "no host takes new users: 1 down, 1 drained"
+        "no host takes new users: 1 down, 1 drained or full"
     );
     assert!(!directory.drain("ts3", true));
 }
@@ -249,20 +249,52 @@ fn directory_with_lost() -> Directory {
 }
 
 #[test]
-fn users_of_a_host_that_is_removed_are_free_and_others_stay() {
+fn users_with_a_session_at_a_host_that_is_removed_come_back_to_it_and_nobody_else_does() {
     let mut directory = directory(Balance::Load, &[1, 1, 1]);
     let hosts = ["anna", "bert", "cleo"].map(|name| logs_on(&mut directory, name, 0));
+    let dora = directory.decide(&user("dora"), 0).unwrap().host;
+    assert_eq!(dora, hosts[0]);
     let mut smaller = farm(Balance::Load, &[1, 1, 1]);
     smaller.hosts.remove(&hosts[0]);
     directory.configure(&smaller);
-    assert_ne!(directory.decide(&user("anna"), 1).unwrap().host, hosts[0]);
+    assert_eq!(directory.decide(&user("anna"), 1).unwrap().host, hosts[0]);
     assert_eq!(directory.decide(&user("bert"), 1).unwrap().host, hosts[1]);
-    // The end of a connection to the host that is gone says nothing of the new one.
+    // Who was only on the way there has nothing to lose.
+    assert_ne!(directory.decide(&user("dora"), 1).unwrap().host, hosts[0]);
+    for number in 0..20 {
+        let new = logs_on(&mut directory, &format!("user{number}"), 1);
+        assert_ne!(new, hosts[0]);
+    }
     directory.ended(user("anna").id, &hosts[0], 2);
+    assert_eq!(directory.decide(&user("anna"), 3).unwrap().host, hosts[0]);
+    // Without a session it is forgotten.
+    let over_ms = 2 + directory.keep_ms(false);
+    directory.expire(over_ms);
+    assert!(directory.hosts().all(|(name, _)| name != hosts[0]));
+    assert_ne!(
+        directory.decide(&user("anna"), over_ms).unwrap().host,
+        hosts[0]
+    );
+    // The end of a connection to it says nothing of the new one.
+    directory.ended(user("anna").id, &hosts[0], over_ms);
     assert_eq!(
         directory.user(user("anna").id).unwrap().presence,
         Presence::Pending
     );
+}
+
+#[test]
+fn a_host_that_comes_back_has_the_users_of_before() {
+    let mut directory = directory(Balance::Load, &[1, 1]);
+    assert_eq!(logs_on(&mut directory, "anna", 0), "ts1");
+    let mut smaller = farm(Balance::Load, &[1, 1]);
+    smaller.hosts.remove("ts1");
+    directory.configure(&smaller);
+    directory.checked("ts1", Health::Up);
+    directory.configure(&farm(Balance::Load, &[1, 1]));
+    let (_, host) = directory.hosts().find(|(name, _)| *name == "ts1").unwrap();
+    assert!(host.takes() && host.counts.connected == 1);
+    assert_eq!(directory.decide(&user("anna"), 1).unwrap().host, "ts1");
 }
 
 #[test]

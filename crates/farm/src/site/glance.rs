@@ -104,7 +104,7 @@ impl Inner {
 
 /// What an operator may do with a host of a farm: what its line says holds whatever is ordered.
 pub(super) fn offers(farm: &str, name: &str, state: &HostState) -> Vec<Offer> {
-    if state.is_drained || state.is_far {
+    if state.is_drained || state.is_far || state.is_removed {
         return Vec::new();
     }
     let order = |is_drained| {

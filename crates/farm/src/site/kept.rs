@@ -8,6 +8,7 @@ use part::lock;
 use part::report::Moment;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 /// Users that are kept of all farms together: as many as a state file has room for.
 const USERS_MAX: usize = 2 * directory::USERS_MAX;
@@ -22,6 +23,8 @@ pub struct Kept {
     pub users: Vec<KeptUser>,
     /// Which decision each of them has, in the same order: generation, clock and origin.
     pub versions: Vec<(u64, u64, u64)>,
+    /// The hosts with users that no configuration has any more.
+    pub removed: BTreeMap<String, SocketAddr>,
     /// What operators ordered last of hosts. A role before this one may not have kept it.
     pub orders: BTreeMap<String, Order>,
 }
@@ -52,6 +55,8 @@ impl Site {
         let now_ms = Moment::now().boottime_ms;
         let directory = &inner.agreement.directory;
         let hosts = directory.hosts().filter(|(_, state)| state.is_ordered);
+        let removed = directory.hosts().filter(|(_, state)| state.is_removed);
+        let removed = removed.map(|(name, state)| (name.to_owned(), state.address));
         let mut users: Vec<(KeptUser, (u64, u64, u64))> = { directory.users() }
             // Who is only on the way comes again.
             .filter(|(_, entry)| entry.presence != Presence::Pending)
@@ -81,6 +86,7 @@ impl Site {
             drained: hosts.map(|(name, _)| name.to_owned()).collect(),
             users,
             versions,
+            removed: removed.collect(),
             orders: directory.orders().clone(),
         }
     }
@@ -89,6 +95,9 @@ impl Site {
     pub fn restore(&self, kept: Kept) {
         let mut inner = lock(&self.inner);
         let directory = &mut inner.agreement.directory;
+        for (host, address) in &kept.removed {
+            directory.know_removed(host, *address);
+        }
         directory.take_orders(&kept.orders);
         if kept.orders.is_empty() {
             for host in kept.drained {

@@ -2,7 +2,7 @@
 
 use super::{Inner, Site};
 use crate::collection::{Assignee, CollectionId};
-use crate::directory::{Decision, NoHost, Why};
+use crate::directory::{Decision, HostState, NoHost, Why};
 use crate::history::Step;
 use crate::token::{Claims, NameId, Refused};
 use crate::user::{HINT_LETTERS, User};
@@ -235,7 +235,14 @@ impl Inner {
                     "routed"
                 };
                 let got = format!("{verb} to {}", decision.host);
-                self.note(user, from, asked, &got, &words(&decision.why));
+                let mut why = words(&decision.why);
+                let is_it =
+                    |(name, state): (&str, &HostState)| name == decision.host && state.is_removed;
+                let is_removed = self.agreement.directory.hosts().any(is_it);
+                if is_removed {
+                    why.push_str(", though no configuration has the host any more");
+                }
+                self.note(user, from, asked, &got, &why);
                 Some(decision)
             }
             Err(error) => {

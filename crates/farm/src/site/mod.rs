@@ -21,12 +21,13 @@ pub use show::rows;
 
 use crate::agreement::Agreement;
 use crate::config::{Check, Farm};
-use crate::directory::{Decision, Health, NoHost, Origin};
+use crate::directory::{Counts, Decision, Health, HostState, NoHost, Origin};
 use crate::history::History;
 use crate::token::{Key, NameId};
 use crate::user::UserId;
 use part::lock;
 use part::report::{Event, Moment};
+use part::voice::write_error;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -169,12 +170,33 @@ impl Site {
     /// Goes over to other lines of its section.
     pub fn change(&self, farm: Farm, own: &[u8]) {
         let mut inner = lock(&self.inner);
+        let before: Vec<String> = inner.farm.hosts.keys().cloned().collect();
         inner.agreement.directory.configure(&farm);
         inner.agreement.reopen();
         inner.key = key(&farm, own);
-        inner.checks.retain(|host, _| farm.hosts.contains_key(host));
+        let Inner {
+            checks, agreement, ..
+        } = &mut *inner;
+        let hosts: BTreeMap<&str, &HostState> = agreement.directory.hosts().collect();
+        checks.retain(|host, _| hosts.contains_key(host.as_str()));
+        let removed = before.iter().filter_map(|host| {
+            let state = hosts.get(host.as_str()).filter(|state| state.is_removed)?;
+            let Counts {
+                connected, left, ..
+            } = state.counts;
+            Some(format!(
+                "evenkeel: farm {}: host {host} was removed with {connected} connected and {left} disconnected \
+                 sessions: their users still come back to it, nobody else does\n",
+                self.name
+            ))
+        });
+        let removed: String = removed.collect();
         inner.farm = farm;
         inner.has_changed = true;
+        drop(inner);
+        if !removed.is_empty() {
+            write_error(&removed);
+        }
         self.ring();
     }
 

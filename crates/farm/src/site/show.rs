@@ -473,11 +473,12 @@ impl Inner {
     fn host(&self, (name, state): (&str, &HostState)) -> Subject {
         let none = Checks::default();
         let checks = self.checks.get(name).unwrap_or(&none);
-        let is_drained = state.is_drained || state.is_ordered || state.is_far;
+        let is_drained = state.is_drained || state.is_ordered || state.is_far || state.is_removed;
         let (word, grade) = match (state.health, is_drained || state.agent.is_drained()) {
             (Health::Down { .. }, _) => ("down", Grade::Bad),
             (_, true) => ("drained", Grade::Standby),
             _ if state.agent.is_down => ("down", Grade::Bad),
+            _ if state.is_full() => ("full", Grade::Standby),
             (Health::Unknown, _) => ("unknown", Grade::Unknown),
             (Health::Up, _) => ("up", Grade::Good),
         };
@@ -491,9 +492,13 @@ impl Inner {
             .number("disconnected", state.counts.left)
             .number("pending", state.counts.pending)
             .number("weight", state.weight.into());
-        subject.since = checks.since;
+        // Its checks do not say since when.
+        subject.since = checks.since.filter(|_| word != "drained");
         subject.why = match (state.is_drained, state.is_ordered) {
             _ if !checks.why.is_empty() => checks.why.clone(),
+            _ if state.is_removed => {
+                "no configuration has it any more; it stays until its sessions end".to_owned()
+            }
             _ if state.is_far => "only the configuration of the other node has it".to_owned(),
             (true, _) => "drained by its line".to_owned(),
             (_, true) => "drained by an operator".to_owned(),
@@ -524,6 +529,7 @@ fn by_agent(state: &HostState) -> &'static str {
         Some(Admin::Drain) => "drained by its agent",
         Some(Admin::Maintenance) => "in maintenance, says its agent",
         _ if state.agent.is_down => "down, says its agent: it gets nobody new",
+        _ if state.is_full() => "it has as many sessions as its agent allows",
         _ if state.agent.percent == Some(0) => "its agent gives it no weight: it gets nobody new",
         _ => "",
     }

@@ -181,6 +181,9 @@ fn words_of_haproxy_act_on_a_host_and_notices_are_sent_while_it_is_drained() {
     agents[1].says("ready\n");
     assert!(eventually(SOON, || state(&role, "ts2") == "up"));
     assert_eq!(comes(at, "cleo").1, b'2');
+    agents[1].says("up maxconn:0\n");
+    shows(&role, "ts2", "it has as many sessions as its agent allows");
+    assert_eq!(state(&role, "ts2"), "full");
     // Without its line a host has no agent.
     farm.agents.hosts.clear();
     role.change(&payload(&farm)).expect("good lines");

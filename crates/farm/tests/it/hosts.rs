@@ -1,7 +1,7 @@
 //! Hosts that do not answer.
 
 use crate::client::{Person, SOON, logs_on, negotiates, request, token};
-use crate::scene::{farm, hung, number, peer, role, state, subject};
+use crate::scene::{farm, hung, number, payload, peer, role, state, subject, users, why};
 use farm::message::{Answer, Message};
 use lab::eventually;
 use part::report::Value;
@@ -84,6 +84,60 @@ fn a_report_names_the_users_of_a_host_and_offers_to_drain_it() {
     }
     // Its line drains the other one.
     assert!(host(&role, "ts2").offers.is_empty());
+}
+
+#[test]
+fn a_host_that_is_removed_stays_until_its_sessions_end() {
+    let (first, second) = (peer(b'1'), peer(b'2'));
+    let (with, at) = farm(&[first.address, second.address]);
+    let mut without = with.clone();
+    without.hosts.remove("ts1");
+    let mut role = role(&with, None);
+    // The first by name: both are empty.
+    let redirection = logs_on(at, Person::named("anna")).expect("a redirection");
+    let (stream, confirm) = negotiates(at, &request(token(&redirection), SSL));
+    confirm.expect("the host answers");
+    let shown = |role: &mut farm::role::Role| {
+        let sessions = users(role).sessions.into_iter();
+        sessions.map(|one| (one.user, one.host)).collect::<Vec<_>>()
+    };
+    let anna = [("anna".to_owned(), "ts1".to_owned())];
+    assert!(eventually(SOON, || shown(&mut role) == anna));
+    role.change(&payload(&without)).expect("a change");
+    assert_eq!(shown(&mut role), anna);
+    let host = subject(&role);
+    let host = host.of_kind("host").find(|one| one.name == "ts1");
+    let host = host.expect("the host").clone();
+    assert_eq!(host.state.word, "drained");
+    assert_eq!(
+        host.why,
+        "no configuration has it any more; it stays until its sessions end"
+    );
+    // Nobody else goes there, and she comes back: also by the role after this one.
+    let bert = logs_on(at, Person::named("bert")).expect("a redirection");
+    let (_bert, confirm) = negotiates(at, &request(token(&bert), SSL));
+    confirm.expect("the host answers");
+    drop(stream);
+    role.turn();
+    let kept = role.kept();
+    drop(role);
+    let mut role = crate::scene::role(&without, Some(&kept));
+    assert!(
+        shown(&mut role).contains(&anna[0]),
+        "{:?}",
+        shown(&mut role)
+    );
+    logs_on(at, Person::named("anna")).expect("a redirection");
+    let steps = why(&mut role, "anna").farms.remove(0).steps;
+    let step = steps.iter().find(|step| step.got == "redirected to ts1");
+    let step = step.unwrap_or_else(|| panic!("{steps:?}"));
+    assert!(step.why.ends_with("no configuration has the host any more"));
+    let hosts: Vec<_> = shown(&mut role).into_iter().map(|(_, host)| host).collect();
+    assert_eq!(hosts.iter().filter(|host| *host == "ts1").count(), 1);
+    // It is back, and so is she.
+    role.change(&payload(&with)).expect("a change");
+    assert!(shown(&mut role).contains(&anna[0]));
+    assert!(state(&role, "ts1") != "drained");
 }
 
 #[test]
