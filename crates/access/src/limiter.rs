@@ -96,6 +96,15 @@ impl Limiter {
         }
     }
 
+    /// A try that has counted was none: it is back.
+    pub fn uncount(&mut self, keys: &[Key]) {
+        for key in keys {
+            if let Some(until) = self.until.get_mut(key) {
+                *until = until.saturating_sub(key.back_ms());
+            }
+        }
+    }
+
     /// Somebody has proved who they are: their tries are back.
     pub fn forgive(&mut self, keys: &[Key]) {
         for key in keys {
@@ -128,6 +137,9 @@ mod tests {
         // From elsewhere, for the same user.
         let elsewhere = [Key::of([192, 0, 2, 2].into()), anna[1].clone()];
         assert_eq!(fail(&mut limiter, &elsewhere, 6_000), Some(BACK_MS - 5_000));
+        assert_eq!(fail(&mut limiter, &anna, 1_000 + BACK_MS), None);
+        assert!(fail(&mut limiter, &anna, 1_000 + BACK_MS).is_some());
+        limiter.uncount(&anna);
         assert_eq!(fail(&mut limiter, &anna, 1_000 + BACK_MS), None);
         assert!(fail(&mut limiter, &anna, 1_000 + BACK_MS).is_some());
         limiter.forgive(&anna);

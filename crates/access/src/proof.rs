@@ -206,8 +206,13 @@ impl Desk {
                 limiter.count(&keys, now_ms());
             }
         }
-        let is_right = { self.verified(users, user.as_ref(), account, password) }.await?;
-        match user.filter(|_| is_right) {
+        let verified = self.verified(users, user.as_ref(), account, password).await;
+        let is_right = verified.inspect_err(|_| {
+            // What nobody could check was no guess.
+            lock(&self.limiter).uncount(&keys);
+        })?;
+        // An account with an empty password has none.
+        match user.filter(|_| is_right && !password.is_empty()) {
             Some(user) => {
                 if user.second_factor == SecondFactor::None {
                     lock(&self.limiter).forgive(&keys);
@@ -244,11 +249,13 @@ impl Desk {
             return Err(Refused::Wrong);
         };
         self.counted(&keys)?;
-        let unavailable = |words: String| {
+        let unavailable = |keys: &[Key], words: String| {
+            lock(&self.limiter).uncount(keys);
             write_error(&format!("evenkeel: {}: {words}\n", self.name));
             Refused::Unavailable
         };
-        let (seat, found) = directory.find(&asked).await.map_err(unavailable)?;
+        let found = directory.find(&asked).await;
+        let (seat, found) = found.map_err(|words| unavailable(&keys, words))?;
         // A directory may find one user by several names: their tries count together.
         let other = found.as_ref().filter(|found| found.name != asked.short);
         if let Some(found) = other.filter(|_| known.is_none()) {
@@ -257,7 +264,7 @@ impl Desk {
             keys.push(key);
         }
         let verified = directory.verify(seat, found.as_ref(), password).await;
-        let is_right = verified.map_err(unavailable)?;
+        let is_right = verified.map_err(|words| unavailable(&keys, words))?;
         let found = found.filter(|_| is_right).ok_or(Refused::Wrong)?;
         if !directory.admits(&found.groups) {
             let words = format!("{} is in no group that may sign in", found.name);

@@ -112,14 +112,14 @@ impl Connection {
         }
     }
 
-    /// Searches for entries, and returns at most so many.
+    /// Searches for entries, and returns at most so many, and whether there are more.
     pub(super) async fn search(
         &mut self,
         base: &str,
         filter: &Filter,
         attributes: &[&str],
         entries_max: u32,
-    ) -> Result<Vec<Entry>, String> {
+    ) -> Result<(Vec<Entry>, bool), String> {
         let search = Search {
             base,
             filter,
@@ -136,7 +136,8 @@ impl Connection {
                 Reply::Entry(_) => return Err("it sends more than was asked for".to_owned()),
                 Reply::Other => {}
                 Reply::Done(outcome) => match outcome.code {
-                    code::SUCCESS | code::SIZE_LIMIT_EXCEEDED => return Ok(entries),
+                    code::SUCCESS => return Ok((entries, false)),
+                    code::SIZE_LIMIT_EXCEEDED => return Ok((entries, true)),
                     code => {
                         let what = format!("the search below {base}");
                         return Err(super::refused(&what, code, &outcome.words));

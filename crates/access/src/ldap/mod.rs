@@ -184,12 +184,16 @@ impl Directory {
         if let Grouping::Attribute(name) = &self.grouping {
             attributes.push(name);
         }
-        let mut entries = connection
+        let (mut entries, has_more) = connection
             .search(&self.base, &filter, &attributes, 2)
             .await?;
-        let (Some(entry), true) = (entries.pop(), entries.is_empty()) else {
+        let (Some(entry), true, false) = (entries.pop(), entries.is_empty(), has_more) else {
             return Ok(None);
         };
+        // A bind to an empty name would be an anonymous one.
+        if entry.name.is_empty() {
+            return Ok(None);
+        }
         let Some(name) = named(&entry, &naming) else {
             return Ok(None);
         };
@@ -201,9 +205,15 @@ impl Directory {
                 let filter = fill(text, &values)?;
                 let attributes = [NONE];
                 let base = &self.base;
-                let found = connection
+                let (found, has_more) = connection
                     .search(base, &filter, &attributes, GROUPS_MAX)
                     .await?;
+                if has_more {
+                    let name = &entry.name;
+                    return Err(format!(
+                        "{name} is in more groups than it returns, at most {GROUPS_MAX}: narrow 'group-filter'"
+                    ));
+                }
                 found.into_iter().map(|group| group.name).collect()
             }
         };

@@ -157,10 +157,12 @@ pub(super) fn refuse(gateway: &Gateway, visitor: &Visitor, name: &str, why: &str
     gateway.site.gateway_refuses(name, visitor.from, why);
 }
 
-/// The password of a user whom NTLM can know: the file has it in the clear.
+/// The password of a user whom NTLM can know: the file has it in the clear, and it is not empty.
 fn clear(user: &User) -> Option<&str> {
     match &user.account.password {
-        Password::Clear(bytes) => std::str::from_utf8(bytes).ok(),
+        Password::Clear(bytes) => std::str::from_utf8(bytes)
+            .ok()
+            .filter(|clear| !clear.is_empty()),
         Password::None | Password::System | Password::Directory | Password::Hashed(_) => None,
     }
 }

@@ -489,6 +489,18 @@ fn guessing_is_limited_for_pages_and_the_feed_together() {
 }
 
 #[test]
+fn an_empty_password_is_never_right() {
+    let bed = Bed::new();
+    let mut farm = farm();
+    farm.users.users[1].account.password = Password::Clear(Vec::new());
+    bed.change(&farm);
+    let got = bed.post("/sign-in", "", "user=bert&password=");
+    assert_eq!((got.status, got.cookies()), (403, String::new()));
+    let feed = bed.program("/RDWeb/FeedLogin/WebFeedLogin.aspx", "bert:", "");
+    assert_eq!(feed.status, 401);
+}
+
+#[test]
 fn forms_of_other_sites_and_oversize_bodies_are_refused() {
     let bed = Bed::new();
     for origin in [
