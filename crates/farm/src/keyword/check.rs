@@ -3,9 +3,10 @@
 use super::section::{Bind, Draft, Farm};
 use super::{codes, collections, entrance, gateway};
 use crate::certificate;
-use configuration::Context;
 use configuration::outside::Unreadable;
+use configuration::{Context, Exchange};
 use language::{Diagnostic, Span, Written};
+use protocol::vitals::Service;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::ops::RangeInclusive;
@@ -16,12 +17,16 @@ const FILE_BYTES_MAX: u64 = 256 << 10;
 /// Bytes of a key.
 const KEY_BYTES: RangeInclusive<usize> = 32..=1_024;
 
-pub(super) fn wrong(draft: &Draft, context: &Context) -> Vec<Diagnostic> {
+pub(super) fn wrong(draft: &Draft, context: &Context, exchange: &Exchange) -> Vec<Diagnostic> {
+    // Who has a virtual address that moves has another node.
+    let has_others =
+        !context.options.version.is_empty() || exchange.all(Service::KIND).next().is_some();
     let mut wrong = Vec::new();
     for farm in &draft.farms {
         wrong.extend(missing(farm));
         wrong.extend(hosts(farm));
-        wrong.extend(no_key(farm, context));
+        wrong.extend(circles(farm));
+        wrong.extend(no_key(farm).filter(|_| has_others));
         wrong.extend(collections::wrong(farm));
         wrong.extend(entrance::incomplete(farm));
         wrong.extend(gateway::incomplete(farm));
@@ -63,6 +68,26 @@ fn hosts(farm: &Farm) -> Vec<Diagnostic> {
     twice(addresses)
 }
 
+/// The error for each host that is an address of the farm itself.
+fn circles(farm: &Farm) -> Vec<Diagnostic> {
+    let told = farm.hosts.iter().filter_map(|host| {
+        let address = host.host.address;
+        let is_it = |bind: &&Bind| {
+            let listens = bind.address.value;
+            let is_here = listens.ip().is_unspecified() && address.ip().is_loopback();
+            listens == address || is_here && listens.port() == address.port()
+        };
+        let bind = farm.binds.iter().find(is_it)?;
+        let told = format!(
+            "host '{}' is the farm itself: connections would loop",
+            host.name.value
+        );
+        let told = Diagnostic::error(&codes::VALUE, host.address, told);
+        Some(told.also(bind.address.span, "the farm listens here"))
+    });
+    told.collect()
+}
+
 /// The error for each value that an earlier line has already.
 fn twice<K: Hash + Eq>(all: impl Iterator<Item = (K, Span, String)>) -> Vec<Diagnostic> {
     let mut seen: HashMap<K, Span> = HashMap::new();
@@ -82,9 +107,8 @@ fn twice<K: Hash + Eq>(all: impl Iterator<Item = (K, Span, String)>) -> Vec<Diag
 }
 
 /// On a cluster another node may read what this one has signed.
-fn no_key(farm: &Farm, context: &Context) -> Option<Diagnostic> {
-    let is_alone = context.options.version.is_empty();
-    if is_alone || farm.has("token-key") {
+fn no_key(farm: &Farm) -> Option<Diagnostic> {
+    if farm.has("token-key") {
         return None;
     }
     let told = format!("farm section '{}' has no 'token-key' line", farm.name.value);

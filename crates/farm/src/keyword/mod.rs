@@ -97,7 +97,7 @@ impl Tabled for Draft {
     }
 
     fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
-        for told in check::wrong(&self, context) {
+        for told in check::wrong(&self, context, exchange) {
             context.tell(told);
         }
         let farms = self

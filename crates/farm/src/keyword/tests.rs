@@ -13,6 +13,7 @@ use configuration::{
 use lab::pki::{Authority, Leaf};
 use language::source::Text;
 use language::{Environment, Facts, Line, render};
+use protocol::vitals::Service;
 
 const GATEWAY: &str = "gateway https://desktop.example.org/remoteDesktopGateway/";
 const BEGIN: &[&str] = &["bind 127.0.0.1:3389 crt /desktop.pem", "host ts1 10.0.0.11"];
@@ -52,10 +53,16 @@ fn outside() -> Outside {
 }
 
 fn load(text: String, options: LoadOptions) -> Loaded {
-    load_with(&[&PART], text, options)
+    load_with(&[&PART], text, options, None)
 }
 
-fn load_with(parts: &[&'static Part], text: String, options: LoadOptions) -> Loaded {
+/// With what another part exports.
+fn load_with(
+    parts: &[&'static Part],
+    text: String,
+    options: LoadOptions,
+    export: Option<Export>,
+) -> Loaded {
     let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
     let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
     let words = Words::of([&PART.sections]);
@@ -78,6 +85,7 @@ fn load_with(parts: &[&'static Part], text: String, options: LoadOptions) -> Loa
     let lists = [("operators", accounts), ("twice", twice)];
     inputs.imports = { lists.iter() }
         .map(|(name, accounts)| Export::new(Accounts::KIND, name, accounts))
+        .chain(export)
         .collect();
     configuration::load(parts, inputs, outside())
 }
@@ -497,6 +505,41 @@ fn nodes_of_a_cluster_need_one_key() {
     assert!(told(BEGIN, options()).contains("error[E0983]"));
     let with_key = [BEGIN, &["token-key /farm.key"]].concat();
     assert_eq!(told(&with_key, options()), "");
+    // A file with an address that moves says the same without a cluster.
+    let moves = |lines: &[&str]| {
+        let export = Export::new(Service::KIND, "desktop", &Service::default());
+        let loaded = load_with(
+            &[&PART],
+            section(lines),
+            LoadOptions::default(),
+            Some(export),
+        );
+        render::concise(&loaded.sources, &loaded.diagnostics, true)
+    };
+    assert!(moves(BEGIN).contains("error[E0983]"));
+    assert_eq!(moves(&with_key), "");
+}
+
+#[test]
+fn a_farm_cannot_lead_to_itself_or_listen_where_its_nodes_do() {
+    for line in [
+        "host ts9 127.0.0.1:3389",
+        "bind :3390 crt /desktop.pem; host ts9 127.0.0.2:3390",
+    ] {
+        let told = with(&line.split("; ").collect::<Vec<_>>());
+        assert!(told.contains("E0977"), "{told}");
+        assert!(told.contains("host 'ts9' is the farm itself"), "{told}");
+    }
+    for line in [
+        "bind 10.0.0.2:7448 crt /desktop.pem",
+        "web :7448 crt /desktop.pem",
+    ] {
+        let told = with(&[line]);
+        assert!(
+            told.contains("port 7448 is that of the link between the nodes"),
+            "{told}"
+        );
+    }
 }
 
 #[test]
@@ -651,7 +694,12 @@ impl PartDraft for Names {
 fn a_guest_of_a_line_has_to_be_there() {
     let told = |line: &str| {
         let lines = [BEGIN, PORTAL, &[line]].concat();
-        let loaded = load_with(&[&PART, &GUESTS], section(&lines), LoadOptions::default());
+        let loaded = load_with(
+            &[&PART, &GUESTS],
+            section(&lines),
+            LoadOptions::default(),
+            None,
+        );
         render::concise(&loaded.sources, &loaded.diagnostics, true)
     };
     assert_eq!(told("guest-consoles guests mail erp groups staff"), "");
