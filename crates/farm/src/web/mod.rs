@@ -1,16 +1,20 @@
 //! The HTTPS of a farm: a thread with its addresses `web`. The gateway gets the requests for its path, the
 //! portal all others.
 
+mod linger;
+
 use crate::body::Body;
 use crate::gateway::{Gateway, Visitor};
 use crate::portal::Portal;
 use crate::server::{Door, Listens, Place, Secure, accept_all, keep_alive};
 use crate::site::Site;
 use hyper::body::Incoming;
+use hyper::header::HOST;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use linger::Linger;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -127,7 +131,7 @@ impl Listens for Web {
             .max_buf_size(HEAD_BYTES_MAX);
         // What goes wrong is the client's.
         let _ = builder
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Linger::new(stream)), service)
             .with_upgrades()
             .await;
     }
@@ -135,9 +139,22 @@ impl Listens for Web {
 
 impl Web {
     async fn answer(&self, visitor: Arc<Visitor>, request: Request<Incoming>) -> Response<Body> {
+        if !has_one_host(&request) {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+            return response;
+        }
         match self.gateway.takes(request.uri().path()) {
             true => self.gateway.handle(visitor, request).await,
             false => self.portal.respond(visitor.from, request).await,
         }
+    }
+}
+
+/// Whether a request names one host; before HTTP/1.1 it may name none (RFC 9112 section 3.2).
+fn has_one_host<B>(request: &Request<B>) -> bool {
+    match request.headers().get_all(HOST).iter().count() {
+        0 => request.version() < Version::HTTP_11,
+        count => count == 1,
     }
 }

@@ -8,7 +8,7 @@ use access::user::{List, SecondFactor, User};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use configuration::{Account, Password};
-use farm::config::{Bind, Farm, Gateway};
+use farm::config::{Bind, Farm, Gateway, Portal};
 use farm::cookie;
 use farm::message::{Answer, Message};
 use farm::token::{Key, NameId};
@@ -702,10 +702,8 @@ fn a_user_authenticates_again_and_the_tunnel_goes_on() {
     assert_eq!(number(&role, "tunnels"), 1);
 }
 
-#[test]
-fn what_is_not_for_the_gateway_is_for_the_portal() {
-    let (mut farm, _, web) = site(&[]);
-    farm.portal = Some(farm::config::Portal {
+fn portal(farm: &Farm) -> Portal {
+    Portal {
         authority: "desktop.example.org".to_owned(),
         desktop: Some(farm::config::Desktop {
             title: "Full desktop".to_owned(),
@@ -715,7 +713,42 @@ fn what_is_not_for_the_gateway_is_for_the_portal() {
         apps: Vec::new(),
         consoles: Vec::new(),
         signs: farm.binds[0].pem.clone(),
-    });
+    }
+}
+
+#[test]
+fn a_request_that_is_refused_gets_a_response() {
+    let (mut farm, _, web) = site(&[]);
+    farm.portal = Some(portal(&farm));
+    let _role = role(&farm, None);
+    let host = "Host: desktop.example.org\r\n";
+    let body = "x".repeat(100_000);
+    let form = format!(
+        "POST /sign-in HTTP/1.1\r\n{host}Origin: https://desktop.example.org\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
+        (format!("GET / HTTP/1.1\r\n{host}{host}\r\n"), 400),
+        (format!("GET / HTTP/1.1\r\n{host}\r\n"), 303),
+        ("GET / HTTP/1.0\r\n\r\n".to_owned(), 303),
+        (
+            format!("GET / HTTP/1.1\r\n{host}Cookie: {body}\r\n\r\n"),
+            431,
+        ),
+        (form, 413),
+    ] {
+        let mut client = Client::new(web);
+        client.sends(request.as_bytes());
+        let head = client.head();
+        assert_eq!(head.status, status, "{}", &request[..request.len().min(90)]);
+    }
+}
+
+#[test]
+fn what_is_not_for_the_gateway_is_for_the_portal() {
+    let (mut farm, _, web) = site(&[]);
+    farm.portal = Some(portal(&farm));
     let _role = role(&farm, None);
     let mut client = Client::new(web);
     let form = "user=anna&password=secret";

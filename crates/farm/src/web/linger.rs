@@ -1,0 +1,82 @@
+//! A connection whose client gets what was sent last: a close with unread input would be a reset, which
+//! overtakes the response.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// How long the client has to close, and how many bytes of it are dropped.
+const LIMIT: Duration = Duration::from_secs(2);
+const BYTES_MAX: usize = 1 << 20;
+/// Bytes that are read at a time.
+const READ_BYTES: usize = 4 << 10;
+
+/// A connection.
+pub(super) struct Linger<S> {
+    stream: S,
+    /// Set once it is shut down: until when input is dropped, and bytes of it.
+    ends: Option<(Pin<Box<Sleep>>, usize)>,
+}
+
+impl<S> Linger<S> {
+    pub(super) fn new(stream: S) -> Linger<S> {
+        Linger { stream, ends: None }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Linger<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Linger<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Linger { stream, ends } = self.get_mut();
+        if ends.is_none() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
+        }
+        let (limit, dropped) = ends.get_or_insert_with(|| (Box::pin(sleep(LIMIT)), 0));
+        let mut bytes = [0; READ_BYTES];
+        while *dropped < BYTES_MAX && limit.as_mut().poll(context).is_pending() {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => *dropped += buffer.filled().len(),
+                // The client has closed, or is gone.
+                Ok(()) | Err(_) => break,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
