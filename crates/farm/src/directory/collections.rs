@@ -39,6 +39,12 @@ impl Directory {
         own.map(|(id, entry)| (*id, entry))
     }
 
+    /// The name of a user, as far as it is known in one of the collections; else it is empty.
+    pub fn name_of(&self, user: UserId) -> &str {
+        let mut names = self.of_user(user).map(|(_, entry)| entry.name.as_str());
+        names.find(|name| !name.is_empty()).unwrap_or_default()
+    }
+
     /// The sessions of all users: where several collections have one, that which says most.
     pub fn sessions(&self) -> impl Iterator<Item = (UserId, &Entry)> {
         let shown = |(id, entry): &(Assignee, &Entry)| {

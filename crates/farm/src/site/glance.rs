@@ -66,7 +66,7 @@ impl Inner {
     }
 
     fn line(&self, id: UserId, entry: &Entry, now_ms: u64) -> String {
-        let name = match entry.name.as_str() {
+        let name = match self.agreement.directory.name_of(id) {
             "" => "a user known by a token",
             name => name,
         };

@@ -55,7 +55,12 @@ impl Site {
             Said::Settled(meeting) => return meeting,
             Said::Who(user, collection, host) => (user, collection, host),
         };
-        let asked = if host.is_some() { "token" } else { "hint" };
+        // A token has no name.
+        let asked = if user.name.is_empty() {
+            "token"
+        } else {
+            "hint"
+        };
         let decision = self.decide(&user, collection, host).await;
         let mut inner = lock(&self.inner);
         let user = inner.named(user);
@@ -183,15 +188,12 @@ impl Inner {
 
     /// The user with the name that the directory knows, if a token has none.
     fn named(&self, user: User) -> User {
-        let mut names = { self.agreement.directory.of_user(user.id) }
-            .map(|(_, entry)| &entry.name)
-            .filter(|name| !name.is_empty());
-        match names.next().filter(|_| user.name.is_empty()) {
-            Some(name) => User {
-                name: name.clone(),
+        match user.name.is_empty() {
+            true => User {
+                name: self.agreement.directory.name_of(user.id).to_owned(),
                 ..user
             },
-            None => user,
+            false => user,
         }
     }
 

@@ -270,7 +270,7 @@ impl Site {
             let own = from.get(&(id, entry.host.as_str()));
             Session {
                 farm: self.name.clone(),
-                user: entry.name.clone(),
+                user: inner.agreement.directory.name_of(id).to_owned(),
                 host: entry.host.clone(),
                 state: presence(entry.presence).to_owned(),
                 from: own.cloned().unwrap_or_default(),

@@ -100,6 +100,10 @@ fn a_session_serves_what_is_on_its_host_and_is_known_after_a_restart_of_the_role
     assert_eq!(comes(at, token(&redirection)).1, b'1');
     let sessions = users(&mut role).sessions;
     assert_eq!(sessions.len(), 1);
+    // The token of the portal has no name; that without a token has.
+    assert_eq!(sessions[0].user, "anna");
+    let asked = &why(&mut role, "anna").farms[0].steps;
+    assert_eq!(asked[0].asked, "token");
     assert_eq!(sessions[0].collections, ["all hosts", "ts1"]);
     let kept = {
         // Who is only on the way is not kept.
