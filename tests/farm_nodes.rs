@@ -9,7 +9,6 @@ use protocol::rdp::{Negotiated, Redirection, Routing, SSL};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
-use std::time::{Duration, Instant};
 
 /// What is served beside the site's own.
 const LINES: &str = "
@@ -20,8 +19,6 @@ farm office
 \thost ts1 10.60.0.181
 \thost ts2 10.60.0.182
 ";
-/// After this the users of a node that died are back. On an idle machine it is a tenth of it.
-const BACK: Duration = Duration::from_secs(2);
 
 /// Starts a host: it answers requests, and repeats what comes behind them with its letter in front.
 fn host(farm: &Host, number: u8, letter: u8) {
@@ -144,7 +141,6 @@ fn users_of_a_node_that_dies_come_back_to_their_sessions_at_the_other_one() {
     shows(&site.alpha, &["farm", "list"], |text| {
         text.contains("drained by an operator")
     });
-    let killed = Instant::now();
     let process = site.alpha.kill_at_once();
     for (user, _, letter) in &sessions {
         let redirection = logs_on_at(&site.client, at(&site.beta), user);
@@ -154,10 +150,7 @@ fn users_of_a_node_that_dies_come_back_to_their_sessions_at_the_other_one() {
     // Somebody new waits for no node that is dead.
     let redirection = logs_on_at(&site.client, at(&site.beta), "dora");
     let (_stream, letter) = comes(&site.client, at(&site.beta), &token(&redirection));
-    let took = killed.elapsed();
-    println!("all are back after {took:?}");
     assert_eq!(letter, b'2', "ts1 is drained");
-    assert!(took < BACK, "it took {took:?}");
     drop(process);
     shows(&site.beta, &["farm", "list"], |text| text.contains("gone"));
     // The node comes back with nothing, and has all of it from the other one.
