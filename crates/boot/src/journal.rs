@@ -4,14 +4,18 @@
 //! Lines: `10.20.0.100 52:54:00:12:34:56` for a lease, `10.20.0.100 ?` for an address that another node
 //! may have given, `10.20.0.100 -` for the end of either. A line that is not complete is one that nobody
 //! was told of. There are no times: a lease begins again at a start, so no clock has to be right. Only the
-//! first line, `lease 43200`, says how long a lease may be, in seconds: the section may say another time by then.
+//! line `lease 43200` says how long a lease may be, in seconds: the section may say another time by then.
+//! The line `store`, with a number, says which file this is: one that was removed and made again has another
+//! number, and the record of a part says in which file its leases are.
 
 use crate::dhcp::pool::{Change, Holder};
 use crate::dhcp::range::Address;
 use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
+use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -22,6 +26,8 @@ use std::str::FromStr;
 const BYTES_MAX: u64 = 64 << 20;
 /// What the line begins with that says how long a lease may be.
 const LEASE: &str = "lease ";
+/// What the line begins with that says which file this is.
+const STORE: &str = "store ";
 /// What the name of the copy of a damaged file ends with.
 const DAMAGED: &str = "damaged";
 /// Lines beyond those that are needed, after which the file is written anew.
@@ -35,6 +41,8 @@ pub struct Journal<A = Ipv4Addr> {
     known: BTreeMap<A, Holder>,
     /// How long a lease may be, seconds. Zero: it is not known.
     longest_s: u32,
+    /// Which file this is.
+    store: u32,
     /// Lines in the file.
     lines: usize,
     /// Lines that could not be read at the start.
@@ -51,22 +59,25 @@ impl<A: Address> Journal<A> {
     pub fn open(directory: &Path, section: &str) -> io::Result<Journal<A>> {
         let path = directory.join(format!("{section}.leases"));
         let lock = Lock::take(&path.with_extension("lock"))?;
-        let (known, longest_s, damaged) = match File::open(&path) {
+        let was = match File::open(&path) {
             Ok(file) => read(file)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (BTreeMap::new(), 0, 0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Was::new(),
             Err(error) => return Err(error),
         };
-        if damaged > 0 {
+        if was.damaged > 0 {
             std::fs::copy(&path, path.with_extension(DAMAGED))?;
         }
-        let file = write_anew(&path, longest_s, &known)?;
+        // One with damaged lines does not have all leases any more.
+        let store = { was.store.filter(|_| was.damaged == 0) }.unwrap_or_else(any);
+        let file = write_anew(&path, (store, was.longest_s), &was.known)?;
         Ok(Journal {
             path,
             file,
-            longest_s,
-            lines: known.len(),
-            damaged,
-            known,
+            longest_s: was.longest_s,
+            store,
+            lines: was.known.len(),
+            damaged: was.damaged,
+            known: was.known,
             _lock: lock,
         })
     }
@@ -119,7 +130,7 @@ impl<A: Address> Journal<A> {
         // What is written to a file without a name is lost at the next start.
         let is_gone = self.file.metadata()?.nlink() == 0;
         if is_gone || self.lines > self.known.len() + STALE_MAX {
-            self.file = write_anew(&self.path, self.longest_s, &self.known)?;
+            self.file = write_anew(&self.path, (self.store, self.longest_s), &self.known)?;
             self.lines = self.known.len();
             return Ok(());
         }
@@ -129,6 +140,11 @@ impl<A: Address> Journal<A> {
             true => self.file.sync_data(),
             false => Ok(()),
         }
+    }
+
+    /// Which file this is: another one after it was lost. Never zero.
+    pub fn store(&self) -> u32 {
+        self.store
     }
 
     /// How long a lease may be, seconds. Zero: it is not known.
@@ -167,7 +183,7 @@ impl<A: Address> Journal<A> {
     /// # Errors
     /// The system's.
     pub fn mend(&mut self) -> io::Result<()> {
-        self.file = write_anew(&self.path, self.longest_s, &self.known)?;
+        self.file = write_anew(&self.path, (self.store, self.longest_s), &self.known)?;
         self.lines = self.known.len();
         Ok(())
     }
@@ -210,11 +226,39 @@ pub(crate) fn line<A: Display>(text: &mut String, address: A, holder: Holder) {
     };
 }
 
-/// Who has an address, how long a lease may be, and how many lines say nothing that can be read.
-fn read<A: Address>(file: File) -> io::Result<(BTreeMap<A, Holder>, u32, usize)> {
+/// A number that no other file has, most likely.
+fn any() -> u32 {
+    let any = RandomState::new().build_hasher().finish();
+    u32::try_from(any >> 32).unwrap_or(1).max(1)
+}
+
+/// What a file says at a start.
+struct Was<A> {
+    /// Who has an address.
+    known: BTreeMap<A, Holder>,
+    /// How long a lease may be, seconds. Zero: it is not known.
+    longest_s: u32,
+    /// Which file this is.
+    store: Option<u32>,
+    /// How many lines say nothing that can be read.
+    damaged: usize,
+}
+
+impl<A> Was<A> {
+    fn new() -> Was<A> {
+        Was {
+            known: BTreeMap::new(),
+            longest_s: 0,
+            store: None,
+            damaged: 0,
+        }
+    }
+}
+
+fn read<A: Address>(file: File) -> io::Result<Was<A>> {
     let mut bytes = Vec::new();
     file.take(BYTES_MAX).read_to_end(&mut bytes)?;
-    let (mut known, mut longest_s, mut damaged) = (BTreeMap::new(), 0, 0);
+    let mut was = Was::new();
     // What follows the last end of a line was never finished.
     let whole = bytes
         .iter()
@@ -223,20 +267,24 @@ fn read<A: Address>(file: File) -> io::Result<(BTreeMap<A, Holder>, u32, usize)>
     let text = String::from_utf8_lossy(&bytes[..whole]);
     for line in text.lines() {
         if let Some(seconds) = { line.strip_prefix(LEASE) }.and_then(|word| word.parse().ok()) {
-            longest_s = seconds;
+            was.longest_s = seconds;
+            continue;
+        }
+        if let Some(number) = line.strip_prefix(STORE) {
+            was.store = number.parse().ok().filter(|store| *store > 0);
             continue;
         }
         match of_line(line) {
             Some((address, Holder::Nobody)) => {
-                known.remove(&address);
+                was.known.remove(&address);
             }
             Some((address, holder)) => {
-                known.insert(address, holder);
+                was.known.insert(address, holder);
             }
-            None => damaged += 1,
+            None => was.damaged += 1,
         }
     }
-    Ok((known, longest_s, damaged))
+    Ok(was)
 }
 
 /// Reads the line of a change.
@@ -252,13 +300,13 @@ pub(crate) fn of_line<A: FromStr>(line: &str) -> Option<(A, Holder)> {
 
 fn write_anew<A: Address>(
     path: &Path,
-    longest_s: u32,
+    (store, longest_s): (u32, u32),
     known: &BTreeMap<A, Holder>,
 ) -> io::Result<File> {
-    let mut text = match longest_s {
-        0 => String::new(),
-        _ => format!("{LEASE}{longest_s}\n"),
-    };
+    let mut text = format!("{STORE}{store}\n");
+    if longest_s > 0 {
+        text += &format!("{LEASE}{longest_s}\n");
+    }
     for (address, holder) in known {
         line(&mut text, *address, *holder);
     }

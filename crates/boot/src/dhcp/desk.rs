@@ -54,6 +54,12 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// The address whose user has to answer before its client is answered.
+    pub fn waits_for(&self, request: &Request) -> Option<Ipv4Addr> {
+        let is_claim = self.answer.is_none() && request.kind == Kind::Request;
+        self.probe.filter(|_| is_claim)
+    }
+
     /// Whether an address is offered: its client waits for others, too.
     pub fn is_offer(&self) -> bool {
         let verdict = self.answer.as_ref().map(|answer| answer.verdict);
@@ -354,6 +360,14 @@ impl Desk {
         };
         if !self.here.network.may_have(address) {
             return Decision::refused(format!("{address} is not of this network"));
+        }
+        if how == How::Renew && pool.may_be_anothers(mac, address) {
+            return Decision {
+                probe: request.route.relay.is_none().then_some(address),
+                ..Decision::silent(format!(
+                    "the other node may have given {address} to another machine: it gets it if it answers there"
+                ))
+            };
         }
         match pool.claim(mac, address, how, now_ms) {
             Claim::Yes => self.yes(

@@ -59,6 +59,19 @@ impl Claim {
         })
     }
 
+    /// What a node knows of a part by its own record with this claim, if it has not settled by then: each lease
+    /// that it gave itself is its own.
+    pub fn unsettled(&self, part: usize) -> Claim {
+        let given = self.gives(part);
+        let past = self.past.map(|past| past.span);
+        let span = past.into_iter().chain(given).reduce(Span::with);
+        let is_known = self.past.is_none_or(|past| past.is_known);
+        Claim {
+            range: None,
+            past: span.map(|span| Past { span, is_known }),
+        }
+    }
+
     /// Addresses of parts that do not exist any more: whose leases they have, nobody says.
     fn lost(&self, parts: u32) -> impl Iterator<Item = Span> {
         let range = self.range;
@@ -160,15 +173,24 @@ impl Taking {
         if has(&self.unclear) {
             return Fate::Unclear;
         }
-        let mut all = { copies.iter() }.filter(|(span, _)| span.has(address));
-        match (has(&self.own), all.next(), all.next()) {
+        let mut given = None;
+        for (_, copy) in copies.iter().filter(|(span, _)| span.has(address)) {
+            let Some(copy) = copy else {
+                return Fate::Unclear;
+            };
+            let holder = copy.get(&address).copied().unwrap_or(Holder::Nobody);
+            given = Some(match given {
+                None | Some(Holder::Nobody) => holder,
+                Some(before) if holder == Holder::Nobody || holder == before => before,
+                // Which of two gave it last is not known.
+                Some(_) => Holder::Unclear,
+            });
+        }
+        match given {
             // Its own, or nobody's.
-            (_, None, _) => Fate::Known,
-            (false, Some((_, Some(copy))), None) => {
-                Fate::Is(copy.get(&address).copied().unwrap_or(Holder::Nobody))
-            }
-            // Which of two gave it last is not known.
-            _ => Fate::Unclear,
+            None => Fate::Known,
+            Some(holder) if has(&self.own) => Fate::Also(holder),
+            Some(holder) => Fate::Is(holder),
         }
     }
 }

@@ -71,7 +71,11 @@ enum Use {
     /// Somebody else uses it.
     Declined { until_ms: u64 },
     /// Somebody may have got it from another node.
-    Unclear { until_ms: u64 },
+    Unclear {
+        until_ms: u64,
+        /// The client that answers there, or had it from this node.
+        user: Option<Mac>,
+    },
 }
 
 impl Use {
@@ -81,7 +85,7 @@ impl Use {
             | Use::Leased { until_ms, .. }
             | Use::Released { until_ms, .. }
             | Use::Declined { until_ms }
-            | Use::Unclear { until_ms } => until_ms,
+            | Use::Unclear { until_ms, .. } => until_ms,
         }
     }
 
@@ -91,6 +95,14 @@ impl Use {
                 Some(mac)
             }
             Use::Declined { .. } | Use::Unclear { .. } => None,
+        }
+    }
+
+    /// The client that is known to use an unclear address.
+    fn user(self) -> Option<Mac> {
+        match self {
+            Use::Unclear { user, .. } => user,
+            _ => None,
         }
     }
 
@@ -145,6 +157,8 @@ pub enum Fate {
     Unclear,
     /// What another node knew of it.
     Is(Holder),
+    /// What this node and another one knew of it. Each may have given it once.
+    Also(Holder),
 }
 
 /// How a client asks for an address (RFC 2131, 4.3.2).
@@ -242,7 +256,8 @@ impl<A: Address> Pool<A> {
                 }
                 // Which of its two addresses a client uses is not known.
                 Holder::Client(_) | Holder::Unclear => {
-                    pool.set(address, Use::Unclear { until_ms });
+                    let user = None;
+                    pool.set(address, Use::Unclear { until_ms, user });
                 }
                 Holder::Nobody => {}
             }
@@ -262,7 +277,10 @@ impl<A: Address> Pool<A> {
                 Some(Use::Leased { mac, since_ms, .. }) => {
                     self.set(*address, self.lease(mac, until_ms, since_ms));
                 }
-                Some(Use::Unclear { .. }) => self.set(*address, Use::Unclear { until_ms }),
+                Some(Use::Unclear { user, .. }) => {
+                    let user = user.or(old.user());
+                    self.set(*address, Use::Unclear { until_ms, user });
+                }
                 _ => {}
             }
         }
@@ -399,17 +417,36 @@ impl<A: Address> Pool<A> {
             .filter(|one| !self.reserved.contains(one))
             .collect::<Vec<_>>()
         {
-            match fate(address) {
+            match self.combined(address, fate(address)) {
                 Fate::Known if self.uses.contains_key(&address) => {}
                 Fate::Known => {
                     self.free.insert(address);
                 }
-                Fate::Unclear => self.set(address, Use::Unclear { until_ms }),
-                Fate::Is(holder) => {
+                Fate::Unclear => {
+                    let user = match self.uses.get(&address) {
+                        Some(Use::Leased { mac, .. }) => Some(*mac),
+                        other => other.and_then(|one| one.user()),
+                    };
+                    self.set(address, Use::Unclear { until_ms, user });
+                }
+                Fate::Is(holder) | Fate::Also(holder) => {
                     self.end(address);
                     self.learn(address, holder, now_ms);
                 }
             }
+        }
+    }
+
+    /// What this node and another one know of an address together.
+    fn combined(&self, address: A, fate: Fate) -> Fate {
+        let Fate::Also(holder) = fate else {
+            return fate;
+        };
+        match self.holder(address) {
+            own if own == holder || holder == Holder::Nobody => Fate::Known,
+            Holder::Nobody => Fate::Is(holder),
+            // Which of two gave it last is not known.
+            _ => Fate::Unclear,
         }
     }
 
@@ -425,7 +462,10 @@ impl<A: Address> Pool<A> {
                 self.set(address, self.lease(mac, until_ms, now_ms));
             }
             // Which of its two addresses a client uses is not known.
-            Holder::Client(_) | Holder::Unclear => self.set(address, Use::Unclear { until_ms }),
+            Holder::Client(_) | Holder::Unclear => {
+                let user = None;
+                self.set(address, Use::Unclear { until_ms, user });
+            }
             Holder::Nobody => {}
         }
     }
@@ -513,6 +553,12 @@ impl<A: Address> Pool<A> {
         }
     }
 
+    /// Whether an address of this node may be another client's than this one, which says that it uses it.
+    pub fn may_be_anothers(&self, mac: Mac, address: A) -> bool {
+        let one = self.uses.get(&address).filter(|_| self.holds(address));
+        matches!(one, Some(Use::Unclear { user, .. }) if *user != Some(mac))
+    }
+
     /// Gives an address to a client, or says why not.
     pub fn claim(&mut self, mac: Mac, address: A, how: How, now_ms: u64) -> Claim {
         if !self.is_for_clients(address) {
@@ -570,7 +616,8 @@ impl<A: Address> Pool<A> {
             // taken for as long as it may be in use.
             one if how == How::Renew && is_unclear => {
                 let until_ms = one.until_ms();
-                self.set(other, Use::Unclear { until_ms });
+                let user = None;
+                self.set(other, Use::Unclear { until_ms, user });
                 None
             }
             _ if !self.holds(other) => Some(Claim::NotMine),
@@ -618,7 +665,9 @@ impl<A: Address> Pool<A> {
         let until_ms = match self.uses.get(&address) {
             // The client may have it again since.
             Some(one) if Pool::<A>::is_old(*one, now_ms) => until_ms.max(one.until_ms()),
-            Some(Use::Unclear { until_ms: unclear }) => until_ms.max(*unclear),
+            Some(Use::Unclear {
+                until_ms: unclear, ..
+            }) => until_ms.max(*unclear),
             _ => until_ms,
         };
         self.set(address, Use::Declined { until_ms });
@@ -639,6 +688,14 @@ impl<A: Address> Pool<A> {
                 true
             }
             None if self.holds(address) => self.decline(address, now_ms),
+            Some(Use::Unclear {
+                until_ms,
+                user: None,
+            }) => {
+                let user = Some(by);
+                self.set(address, Use::Unclear { until_ms, user });
+                false
+            }
             // A lease that lasts: a router may answer for it, or the client with another card.
             _ => false,
         }

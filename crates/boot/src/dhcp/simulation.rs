@@ -5,7 +5,7 @@
 //!
 //! Each node tells the other one of the leases of its parts, over a connection that breaks at any point;
 //! a copy may be lost, and records of the cluster are late. The range changes, and each node hears of that
-//! at another time.
+//! at another time. The disk of a node may be empty after a crash, and a client may lie.
 //!
 //! Never do two clients believe at one time that they have the same address: each by its own clock,
 //! from when it sent the request.
@@ -14,6 +14,7 @@
 
 mod client;
 mod node;
+mod together;
 
 use super::desk::{Here, Nodes};
 use super::mirror::Told;
@@ -85,11 +86,17 @@ enum Defect {
     LeaseShortened,
     /// A client hears of a lease while the record says that none has heard of one.
     UnheardTold,
+    /// A node whose disk is empty believes that it knows the leases that it gave.
+    EmptyDiskBelieved,
+    /// A client that says that it uses an unclear address need not answer there.
+    LiarBelieved,
+    /// A copy is adopted of a node that does not know all leases itself yet.
+    ClaimAdopted,
 }
 
 /// Each with a seed that finds it, which is tried first: others are looked for where a change has made another
 /// history of it.
-const DEFECTS: [(Defect, u64); 21] = [
+const DEFECTS: [(Defect, u64); 24] = [
     (Defect::HoldNotChecked, 9),
     (Defect::AllKnown, 6),
     (Defect::ToldBeforeStored, 177),
@@ -111,6 +118,9 @@ const DEFECTS: [(Defect, u64); 21] = [
     (Defect::ClearTooEarly, 1),
     (Defect::LeaseShortened, 0),
     (Defect::UnheardTold, 0),
+    (Defect::EmptyDiskBelieved, 0),
+    (Defect::LiarBelieved, 1),
+    (Defect::ClaimAdopted, 0),
 ];
 
 /// A clock that began at another time and runs at another rate.
@@ -179,6 +189,11 @@ struct Record {
     clear: bool,
     /// No client has heard of a lease in this epoch.
     unheard: bool,
+    /// Which of its disks that is, and which one the node that had the part before has.
+    disk: u64,
+    before: u64,
+    /// While it is not clear: all leases that were given by the records of before are its own.
+    own: bool,
 }
 
 /// A record on its way.
@@ -225,10 +240,18 @@ struct Odds {
     lasting: u64,
     /// In how many steps the range changes about once; zero: never.
     steady: u64,
+    /// A node leaves a part for a while to one that knows its leases. No address is given twice without that.
+    awaits: bool,
+    /// Disks of nodes may be empty after a crash.
+    empties: bool,
+    /// A client lies.
+    lies: bool,
 }
 
 struct World {
     random: Random,
+    /// For what may be lost.
+    losses: Random,
     odds: Odds,
     now_ms: u64,
     lan: Lan,
@@ -236,6 +259,8 @@ struct World {
     nodes: Vec<Node>,
     grants: [Grant; PARTS],
     records: [Record; PARTS],
+    /// Since when a node does not know the leases of a part that were given in an epoch.
+    unknown: BTreeMap<(usize, usize), (u64, u64)>,
     /// With the times at which they come.
     writes: Vec<(u64, Write)>,
     wires: [Wire; 2],
@@ -248,6 +273,9 @@ struct World {
 fn mac(number: u64) -> Mac {
     Mac([2, 0, 0, 0, 0, number as u8])
 }
+
+/// A client that asks for addresses which it does not have.
+const LIAR: Mac = Mac([2, 0, 0, 0, 0, 99]);
 
 fn name(node: usize) -> String {
     node.to_string()
@@ -348,12 +376,16 @@ impl World {
         let steady = random.pick(&[0, 0, 60, 300]);
         World {
             random,
+            losses: Random::new(!seed),
             odds: Odds {
                 late,
                 restless,
                 lively,
                 lasting,
                 steady,
+                awaits: false,
+                empties: seed % 3 == 0,
+                lies: seed % 4 == 1,
             },
             now_ms: 1,
             lan,
@@ -361,6 +393,7 @@ impl World {
             nodes,
             grants: [Grant::default(); PARTS],
             records: Default::default(),
+            unknown: BTreeMap::new(),
             writes: Vec::new(),
             wires: Default::default(),
             packets: BTreeMap::new(),
@@ -416,7 +449,7 @@ impl World {
     fn reply(&mut self, reply: Reply) -> Result<(), String> {
         let (lease_ms, now_ms) = (reply.lease_ms, self.now_ms);
         let Some(index) = self.clients.iter().position(|one| one.mac == reply.mac) else {
-            return Ok(());
+            return self.lied(reply);
         };
         match self.clients[index].receive(reply, now_ms) {
             Got::Nothing => Ok(()),
@@ -446,6 +479,41 @@ impl World {
         }
     }
 
+    /// The client that lies got an answer.
+    fn lied(&self, reply: Reply) -> Result<(), String> {
+        let address = { reply.address }.filter(|_| reply.verdict == super::reply::Verdict::Yes);
+        let mut all = self.clients.iter();
+        let is_its = |one: &Client| address.is_some() && one.believes(self.now_ms) == address;
+        match all.find(|one| is_its(one)) {
+            None => Ok(()),
+            Some(other) => Err(format!("at {} a liar got {}'s", self.now_ms, other.mac)),
+        }
+    }
+
+    /// A client asks for the address of another one, as if it used it.
+    fn lie(&mut self) {
+        let client = self.losses.index(self.clients.len());
+        let Some(address) = self.clients[client].believes(self.now_ms) else {
+            return;
+        };
+        let claims = Claims {
+            uses: Some(address),
+            wants: None,
+            server: None,
+        };
+        let request = request(Kind::Request, 1, LIAR, claims);
+        for node in 0..2 {
+            self.nodes[node].receive(request.clone(), self.now_ms);
+        }
+    }
+
+    /// Who uses which address.
+    fn users(&self) -> Vec<(Ipv4Addr, Mac)> {
+        let all = self.clients.iter();
+        all.filter_map(|one| Some((one.believes(self.now_ms)?, one.mac)))
+            .collect()
+    }
+
     /// A client does something.
     fn act(&mut self) {
         let index = self.random.index(self.clients.len());
@@ -465,6 +533,12 @@ impl World {
         if !self.nodes[node].hears(now_ms) || (grant.node != Some(node) && !is_free) {
             return;
         }
+        if (is_free || !self.nodes[node].holds(part)) && self.awaits(node, part) {
+            // One that was its own is free now.
+            self.grants[part].until_ms = 0;
+            return;
+        }
+        let grant = &mut self.grants[part];
         *grant = Grant {
             node: Some(node),
             until_ms: now_ms + GRANT_MS,
@@ -562,6 +636,9 @@ impl World {
         if self.random.once_in(4) {
             self.nodes[node].lose_copies();
         }
+        if self.odds.empties && self.losses.once_in(4) {
+            self.nodes[node].lose_disk();
+        }
     }
 
     /// Nodes that live renew their grants, mostly.
@@ -594,6 +671,9 @@ impl World {
         }
         self.carry();
         self.deliver()?;
+        if self.odds.lies && self.losses.once_in(50) {
+            self.lie();
+        }
         let node = self.random.index(2);
         match self.random.below(100) {
             0..=29 => self.act(),
@@ -619,7 +699,8 @@ impl World {
             _ => {
                 let steps = self.random.pick(&[1, 4, 4, 4]);
                 for _ in 0..steps {
-                    let replies = self.nodes[node].work(&mut self.random, self.now_ms);
+                    let users = self.users();
+                    let replies = self.nodes[node].work(&mut self.random, &users, self.now_ms);
                     for reply in replies {
                         self.send(&Packet::Reply(reply));
                     }
@@ -649,11 +730,15 @@ impl World {
         left + self.random.below(20)
     }
 
-    fn run(&mut self) -> Result<(), String> {
+    fn start(&mut self) {
         for node in 0..2 {
             self.nodes[node].start(&self.lan, self.now_ms);
             self.grant(node, node);
         }
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        self.start();
         for _ in 0..STEPS {
             self.step()?;
         }

@@ -52,7 +52,30 @@ fn leases_and_what_is_unclear_are_there_after_a_restart_and_ended_ones_are_not()
     assert_eq!(known(scratch.path()), expected);
     // Each start writes it anew, without what has ended.
     let text = fs::read_to_string(scratch.path().join("lan.leases")).unwrap();
-    assert_eq!(text.lines().count(), 3);
+    assert_eq!(text.lines().count(), 4);
+}
+
+#[test]
+fn a_file_that_was_lost_or_damaged_is_another_one() {
+    let scratch = Scratch::new().unwrap();
+    let store = || {
+        Journal::<Ipv4Addr>::open(scratch.path(), "lan")
+            .unwrap()
+            .store()
+    };
+    let first = store();
+    assert_eq!(store(), first);
+    let path = scratch.path().join("lan.leases");
+    let damaged = fs::read_to_string(&path).unwrap() + "10.20.0.1 02:00\n";
+    fs::write(&path, damaged).unwrap();
+    let second = store();
+    fs::write(&path, "").unwrap();
+    let third = store();
+    fs::remove_file(&path).unwrap();
+    let all = [first, second, third, store()];
+    assert!(all.iter().all(|one| *one > 0), "{all:?}");
+    let different: std::collections::BTreeSet<u32> = all.into_iter().collect();
+    assert_eq!(different.len(), 4, "{all:?}");
 }
 
 #[test]
@@ -80,7 +103,12 @@ fn a_file_torn_at_any_byte_has_each_lease_before_the_tear() {
             .iter()
             .filter(|byte| **byte == b'\n')
             .count();
-        assert_eq!(known(scratch.path()).len(), lines, "{length}");
+        // The first one is no lease.
+        assert_eq!(
+            known(scratch.path()).len(),
+            lines.saturating_sub(1),
+            "{length}"
+        );
     }
 }
 

@@ -16,14 +16,16 @@
 //!   nothing is installed twice. Its record has the machines of which an operator ordered the next boot.
 //! - `boot/NETWORK/@NODE`: the node's address in the network, for the scripts of the other one.
 
+mod known;
 mod record;
 
 use crate::dhcp::moves::{Base, Judged, Knows, Other, judge, mark_of as mark_of_range};
 use crate::dhcp::range::{Range, Span};
 use crate::site::{Adopt, Held, Knowledge, Moved, Standing};
+use known::AWAIT_NS;
 use part::codec;
 use part::role::{KnownLease, WantedLease};
-use record::{At, KNOWN, PAST, PAST6, Record, UNHEARD, range_of};
+use record::{At, KNOWN, OWN, OWN6, PAST, PAST6, Record, UNHEARD, mark_of, mix, range_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -31,7 +33,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// has it.
 const REST_NS: u64 = 2_000_000_000;
 /// Orders for the next boot that are known at one time: what a record has room for.
-pub const ORDERS_MAX: usize = 24;
+pub const ORDERS_MAX: usize = 22;
 /// Nodes that a record names: what it has room for.
 const NAMED_MAX: usize = 4;
 /// How long the leases of a copy may take to be on the disk, nanoseconds. Then it counts as lost.
@@ -57,6 +59,31 @@ struct Taken {
     state: State,
     /// The mark of the node that had the part before, while no client hears of a lease.
     unheard: Option<u32>,
+    /// A mark of the files with the leases of that node.
+    before: u32,
+}
+
+impl Taken {
+    /// What it can report before it gives addresses: the epoch, and those that were given by ranges of before.
+    /// `record`: its own, of this epoch.
+    fn claim(&self, record: &Record) -> Option<(u64, Option<Span>)> {
+        let is_own = matches!(self.state, State::Claims(Base::Own(_), ..));
+        let past = record.claim().past.map(|past| past.span);
+        is_own.then_some((self.epoch, past))
+    }
+
+    /// Which leases of before are its own, as a record says that is not clear. `mine`: its record.
+    fn own_flags(&self, mine: Option<&Record>) -> u8 {
+        let flag = |is_so: bool, flag: u8| if is_so { flag } else { 0 };
+        let before = mine.map_or(0, |record| record.past.2);
+        match &self.state {
+            State::Claims(Base::Unknown, ..) => 0,
+            // What others had of IPv6 by ranges of before is looked at when it settles.
+            State::Claims(base, knows6, _) => OWN | flag(*knows6 && *base != Base::New, OWN6),
+            State::Settled(_, Some(moved)) => before & (OWN | flag(moved.knows6, OWN6)),
+            State::Settled(_, None) => before & (OWN | OWN6),
+        }
+    }
 }
 
 /// What a node knows of the leases of a part.
@@ -105,8 +132,12 @@ pub struct Leases {
     wrote: BTreeMap<usize, (u64, BTreeMap<u64, BTreeSet<u32>>)>,
     /// What this node has copies of.
     copies: BTreeMap<usize, (String, u64)>,
+    /// The files with its own leases.
+    stores: (u32, u32),
     /// Leases that were handed over, and until when they are not wanted.
     resting: BTreeMap<String, u64>,
+    /// Parts whose leases this node does not know: the holder and the epoch, and since when that is so.
+    unknown: BTreeMap<usize, (String, u64, u64)>,
 }
 
 impl Leases {
@@ -127,7 +158,9 @@ impl Leases {
             adopts: BTreeMap::new(),
             wrote: BTreeMap::new(),
             copies: BTreeMap::new(),
+            stores: (0, 0),
             resting: BTreeMap::new(),
+            unknown: BTreeMap::new(),
         }
     }
 
@@ -194,6 +227,7 @@ impl Leases {
         let parts = parts.map(|part| {
             let rank = match self.knows_all(part) {
                 None => 0,
+                Some(false) if self.awaits(part, now_ns) => 0,
                 Some(false) => 1,
                 Some(true) if own == Some(part) => 3,
                 Some(true) => 2,
@@ -203,44 +237,6 @@ impl Leases {
         let nodes = self.nodes.iter();
         let nodes = nodes.map(|node| want(self.node(node), u32::from(*node == self.me)));
         parts.chain(nodes).collect()
-    }
-
-    /// Whether this node would know all leases of a part. None: the cluster has not said yet whose it is.
-    fn knows_all(&self, part: usize) -> Option<bool> {
-        let Some(lease) = self.known.get(&self.part(part)) else {
-            // All are asked for together: if this one was answered, the other one does not exist yet.
-            return self.known.get(&self.node(&self.me)).map(|_| true);
-        };
-        if lease.holder == self.me {
-            return Some(true);
-        }
-        if lease.record.is_empty() {
-            // The holder may give addresses before this node hears of its record.
-            return Some(lease.holder.is_empty());
-        }
-        let record: Option<Record> = codec::decode(&lease.record).ok();
-        Some(record.is_some_and(|record| {
-            self.is_mine(&record) || self.has_copy(part, &record) || self.had_it(&record)
-        }))
-    }
-
-    /// Whether this node knows all leases of a part, because it had the part before, and no client has heard
-    /// of another lease since.
-    fn had_it(&self, record: &Record) -> bool {
-        let ranges = (record.range, record.six);
-        let is_unheard = record.clear && record.past.2 & UNHEARD > 0;
-        is_unheard
-            && ranges == (self.range, self.range6)
-            && record.named.contains(&mark_of(&self.me))
-    }
-
-    /// Whether this node knows all leases that were given by a record.
-    fn has_copy(&self, part: usize, record: &Record) -> bool {
-        let ranges = (record.range, record.six);
-        let copy = self.copies.get(&part);
-        ranges == (self.range, self.range6)
-            && record.named.contains(&mark_of(&self.me))
-            && copy.is_some_and(|(node, epoch)| (node, *epoch) == (&record.node, record.epoch))
     }
 
     /// The nodes with these marks.
@@ -283,14 +279,18 @@ impl Leases {
         let wrote = wrote.into_iter().flat_map(|(_, wrote)| wrote);
         let mut later = wrote.filter(|(number, _)| **number > lease.number);
         // Without a record it has given nothing.
-        let is_named = |record: Record| record.epoch != lease.epoch || !record.named.is_empty();
+        let is_named = |record: Record| {
+            record.epoch != lease.epoch || record.clear && !record.named.is_empty()
+        };
         record.is_none_or(is_named) && later.all(|(_, named)| !named.is_empty())
     }
 
     /// When something is to be looked at again, nanoseconds.
     pub fn due_ns(&self, now_ns: u64) -> Option<u64> {
         let ends = self.known.values().map(|lease| lease.until_ns);
-        let all = ends.chain(self.resting.values().copied());
+        let unknown = self.unknown.values();
+        let unknown = unknown.map(|(.., since)| since.saturating_add(AWAIT_NS));
+        let all = { ends.chain(self.resting.values().copied()) }.chain(unknown);
         all.filter(|at| *at > now_ns).min()
     }
 
@@ -306,9 +306,11 @@ impl Leases {
     ) -> (Standing, Vec<Written>) {
         self.resting.retain(|_, until| *until > now_ns);
         self.copies.clone_from(&knowledge.copies);
+        self.stores = knowledge.stores;
         let mut standing = Standing::default();
         let mut written = Vec::new();
         for part in 0..usize::try_from(self.parts()).unwrap_or(1) {
+            self.note_unknown(part, now_ns);
             let lead = (orders, is_stored);
             self.look_at(part, (knowledge, lead), now_ns, &mut standing, &mut written);
         }
@@ -357,7 +359,8 @@ impl Leases {
                 .map(|record| record.orders.clone())
                 .unwrap_or_default();
         }
-        if lease.until_ns <= now_ns || self.resting.contains_key(&name) {
+        let is_resting = self.resting.contains_key(&name);
+        if lease.until_ns <= now_ns || is_resting || self.is_left(part, &lease, now_ns) {
             return self.leave(part);
         }
         let mine = record.as_ref().filter(|record| self.is_mine(record));
@@ -373,6 +376,8 @@ impl Leases {
             taken.unheard = None;
         }
         self.taken.insert(part, taken.clone());
+        let claim = { mine.filter(|_| said) }.and_then(|record| taken.claim(record));
+        standing.claims.extend(claim.map(|claim| (part, claim)));
         let is_stored = self.used.contains(&part) && is_stored;
         let of = (part, record.as_ref(), &taken);
         let wanted = self.wanted(of, knowledge, (orders, is_stored), now_ns);
@@ -401,18 +406,19 @@ impl Leases {
         let mine = record.filter(|record| self.is_mine(record));
         let of = |record: &Record| (record.clear, record.turns);
         let (is_clear, had_turns) = mine.map(of).unwrap_or_default();
-        let settled = match &taken.state {
-            State::Settled(knows, _) => Some(*knows),
-            State::Claims(..) => None,
+        let (settled, is_told) = match &taken.state {
+            State::Settled(knows, _) => (Some(*knows), true),
+            State::Claims(base, ..) => (None, matches!(base, Base::Own(_))),
         };
         let said = mine.is_some_and(|record| record.epoch == taken.epoch);
         let in_step = { knowledge.in_step.get(&part) }
-            .filter(|(of, _)| settled.is_some() && said && *of == taken.epoch);
+            .filter(|(of, _)| is_told && said && *of == taken.epoch);
         let in_step = in_step.into_iter().flat_map(|(_, nodes)| nodes);
         let in_step = in_step.map(|node| mark_of(node)).take(NAMED_MAX);
+        let clear = settled.is_some_and(|knows| knows || is_clear || is_stored);
         Record {
             node: self.me.clone(),
-            clear: settled.is_some_and(|knows| knows || is_clear || is_stored),
+            clear,
             turns: taken.has_turns || had_turns || is_stored,
             range: self.range,
             six: self.range6,
@@ -425,7 +431,9 @@ impl Leases {
                 Some(before) => [before].into(),
                 None => in_step.collect(),
             },
-            past: self.past(part, record, taken, now_ns),
+            past: self.past(part, record, (taken, clear), now_ns),
+            stores: self.stores,
+            before: taken.unheard.map_or(0, |_| taken.before),
         }
     }
 
@@ -480,12 +488,14 @@ impl Leases {
         &self,
         part: usize,
         record: Option<&Record>,
-        taken: &Taken,
+        (taken, clear): (&Taken, bool),
         now_ns: u64,
     ) -> (u32, u32, u8) {
         let (first, last, flags) = self.past_ranges(part, record, taken, now_ns);
+        let mine = record.filter(|record| self.is_mine(record));
+        let own = if clear { 0 } else { taken.own_flags(mine) };
         let unheard = taken.unheard.map_or(0, |_| UNHEARD);
-        (first, last, flags | unheard)
+        (first, last, flags | own | unheard)
     }
 
     /// What is written of addresses that were given by ranges of before.
@@ -514,8 +524,10 @@ impl Leases {
         }
         let is_moved = claim.range != range_of(self.range);
         let knows = match &taken.state {
-            State::Claims(Base::Own(own), ..) if is_moved => *own == claim,
-            _ => !is_moved && record.node == self.me,
+            State::Claims(Base::Own(_), ..) if is_moved => {
+                self.is_own(record) && (record.clear || record.past.2 & OWN > 0)
+            }
+            _ => !is_moved && self.is_own(record),
         };
         let range = (range_of(self.range), self.parts());
         let past = claim.past_with(part, range, knows);
@@ -544,7 +556,7 @@ impl Leases {
             let copy = knowledge.copies.get(&other);
             let copy = copy.filter(|_| record.named.contains(&mark_of(&self.me)));
             let knows = match copy {
-                _ if record.node == self.me => Knows::Own,
+                _ if self.is_own(&record) => Knows::Own,
                 Some((node, epoch)) if (node, *epoch) == (&record.node, record.epoch) => {
                     Knows::Copy(node.clone(), *epoch)
                 }
@@ -602,12 +614,6 @@ impl Leases {
         }
     }
 
-    /// Whether a record is this node's, of these ranges.
-    fn is_mine(&self, record: &Record) -> bool {
-        let ranges = (record.range, record.six);
-        record.node == self.me && ranges == (self.range, self.range6)
-    }
-
     /// How this node takes a part, or took it in this epoch.
     ///
     /// # Errors
@@ -627,9 +633,9 @@ impl Leases {
         }
         // Nobody gave an address or decided a turn before this node, or nobody at all.
         let is_new = lease.record.is_empty();
-        let own = record.filter(|record| record.node == self.me);
+        let own = record.filter(|record| self.is_own(record));
         let has_turns = is_new || own.is_some_and(|record| record.turns);
-        let own = own.filter(|record| record.clear);
+        let own = own.filter(|record| record.clear || record.past.2 & OWN > 0);
         let unheard = { record.filter(|record| record.clear) }.and_then(|record| match record {
             // Nobody has heard of a lease since.
             record if record.node == self.me => {
@@ -638,6 +644,10 @@ impl Leases {
             }
             record => Some(mark_of(&record.node)),
         });
+        let before = record.map_or(0, |record| match record.node == self.me {
+            true => record.before,
+            false => mix(record.stores),
+        });
         let had_it = record.is_some_and(|record| self.had_it(record));
         let state = match self.adopts(part, lease, record, knowledge, now_ns) {
             Adopts::Now(adopt) => return Err(adopt),
@@ -645,6 +655,10 @@ impl Leases {
             Adopts::No if is_new => State::Claims(Base::New, true, None),
             Adopts::No if had_it => State::Settled(true, None),
             Adopts::No => match own {
+                Some(own) if !own.clear => {
+                    let knows6 = own.six == self.range6 && own.past.2 & OWN6 > 0;
+                    State::Claims(Base::Own(own.claim().unsettled(part)), knows6, None)
+                }
                 Some(own) if self.is_mine(own) => State::Settled(true, None),
                 Some(own) => State::Claims(Base::Own(own.claim()), own.six == self.range6, None),
                 None => State::Claims(Base::Unknown, false, None),
@@ -657,6 +671,7 @@ impl Leases {
             has_turns,
             state,
             unheard: unheard.filter(|_| knows),
+            before,
         })
     }
 
@@ -733,13 +748,6 @@ enum Adopts {
     Now(Adopt),
     /// They are there.
     Done,
-}
-
-/// A mark of a node, which all nodes make alike (FNV-1a).
-fn mark_of(node: &str) -> u32 {
-    { node.bytes() }.fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    })
 }
 
 /// The next record of a lease that is held.

@@ -57,7 +57,7 @@ pub(super) struct Running {
     /// None without IPv6 in the section or at the interface.
     six: Option<Six>,
     /// Offers of addresses which others may use.
-    offers: Waiting<Outgoing>,
+    offers: Waiting<Option<Outgoing>>,
     looks: Instant,
     /// Why what was booted once is not kept, in words.
     turns_trouble: Option<String>,
@@ -487,7 +487,7 @@ impl Running {
                 outgoing.extend(decide(&mut site, sockets, offers, came, now));
             }
         }
-        outgoing.extend(offers.take(Instant::now()));
+        outgoing.extend(offers.take(Instant::now()).into_iter().flatten());
         let Some(server) = site.here().map(|here| here.address) else {
             return;
         };
@@ -524,25 +524,27 @@ impl Running {
     }
 }
 
-/// Decides what a packet is answered: now, or once it is clear that nobody uses the address. `again`: how
-/// many offers its client did not get, since somebody uses their address.
+/// Decides what a packet is answered: now, once it is clear that nobody uses the address, or once its client
+/// has answered there. `again`: how often somebody has answered for an address since it came.
 fn decide(
     site: &mut Site,
     sockets: &Sockets,
-    offers: &mut Waiting<Outgoing>,
+    offers: &mut Waiting<Option<Outgoing>>,
     (packet, again, port, is_proxy_port): (&[u8], u8, u16, bool),
     now_ms: u64,
 ) -> Option<Outgoing> {
     let (request, decision) = site.decide(packet, is_proxy_port, now_ms)?;
     let here = site.here()?;
     sockets.probe(&decision);
-    let out = outgoing_of(&request, &decision, here, &site.lan().tells, port)?;
-    match decision.probe.filter(|_| decision.is_offer()) {
+    let out = outgoing_of(&request, &decision, here, &site.lan().tells, port);
+    // Another one may answer: its client is not asked for twice.
+    let claimed = decision.waits_for(&request).filter(|_| again == 0);
+    match claimed.or(decision.probe.filter(|_| decision.is_offer())) {
         Some(address) => {
             let packet = packet.to_vec();
-            offers.add(address, Asked { packet, again }, out, Instant::now())
+            { offers.add(address, Asked { packet, again }, out, Instant::now()) }.flatten()
         }
-        None => Some(out),
+        None => out,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Offers that wait for a moment, until nobody has answered for their address: a machine that is offered
-//! one which somebody uses has to begin again, and firmware takes its time for that.
+//! one which somebody uses has to begin again, and firmware takes its time for that. So do requests for an
+//! address that may be another client's, until their client has answered there.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};

@@ -88,6 +88,11 @@ impl<A: Address> Keeping<A> {
         longest_s
     }
 
+    /// Which file they are in; zero: none yet.
+    pub(super) fn number(&self) -> u32 {
+        self.journal.as_ref().map_or(0, Journal::store)
+    }
+
     /// Makes the addresses of a range, with the leases of before.
     pub(super) fn pool(
         &mut self,

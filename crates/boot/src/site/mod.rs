@@ -290,7 +290,7 @@ impl Site {
         self.settle_turns();
         self.pass_turns();
         self.adopt_all(now_ms);
-        self.hold_shared();
+        self.hold_shared(&before.held);
         self.stand6(&before.held, now_ms);
         let nodes = self.parts.standing.nodes.clone();
         if self.here().is_some_and(|here| here.nodes != nodes) {

@@ -1,6 +1,6 @@
 //! What the other nodes know of the leases of this network, and this node of theirs.
 
-use super::{Adopt, Held, Knowledge, Site};
+use super::{Adopt, Held, Knowledge, Site, Standing};
 use crate::dhcp::desk::Desk;
 use crate::dhcp::mirror::{Copies, Sharing, Tell, Told};
 use crate::dhcp::moves::mark_of_both;
@@ -113,9 +113,10 @@ impl Site {
     pub fn knowledge(&mut self, now_ms: u64) -> Knowledge {
         self.tell_all(now_ms);
         let ranges = self.ranges();
-        let held = self.parts.standing.held.keys();
+        let standing = &self.parts.standing;
+        let told = standing.held.keys().chain(standing.claims.keys());
         let shares = &self.parts.shares;
-        let in_step = held.filter_map(|part| {
+        let in_step = told.filter_map(|part| {
             let epoch = shares.sharing.epoch(*part)?;
             Some((*part, (epoch, shares.sharing.in_step(*part))))
         });
@@ -130,6 +131,7 @@ impl Site {
             copies: copies.collect(),
             adopted: shares.adopted.clone(),
             linked: shares.sharing.linked_nodes().cloned().collect(),
+            stores: (self.parts.keeping.number(), self.six.number()),
         }
     }
 
@@ -194,16 +196,21 @@ impl Site {
         }
     }
 
-    /// This node holds other parts than before: they are reported to others from now on.
-    pub(super) fn hold_shared(&mut self) {
-        let held = &self.parts.standing.held;
+    /// This node holds other parts than `before`: they are reported to others from now on.
+    pub(super) fn hold_shared(&mut self, before: &BTreeMap<usize, Held>) {
+        let Standing { held, claims, .. } = &self.parts.standing;
         let shares = &mut self.parts.shares;
         let parts = usize::try_from(self.parts.count).unwrap_or(1);
         for part in 0..parts.max(held.len()) {
-            match held.get(&part) {
-                Some(held) => {
-                    lock(&shares.copies).hold(part, held.epoch);
-                    shares.sharing.hold(part, held.epoch);
+            let held = held.get(&part).map(|held| held.epoch);
+            if held.is_some() && !before.contains_key(&part) {
+                // What it takes now is told, too, before another node counts as one that knows all.
+                shares.sharing.drop_part(part);
+            }
+            match held.or(claims.get(&part).map(|(epoch, _)| *epoch)) {
+                Some(epoch) => {
+                    lock(&shares.copies).hold(part, epoch);
+                    shares.sharing.hold(part, epoch);
                 }
                 None => shares.sharing.drop_part(part),
             }
@@ -218,6 +225,7 @@ impl Site {
     /// The ranges, or their parts, are others.
     pub(super) fn share_anew(&mut self) {
         self.parts.standing.held.clear();
+        self.parts.standing.claims.clear();
         self.parts.keeping.begin_anew();
         self.six.begin_anew();
         let shares = &mut self.parts.shares;
@@ -240,8 +248,11 @@ impl Site {
             return;
         }
         for part in missing {
-            let held = self.parts.standing.held.get(&part);
-            let past = held.and_then(|held| held.past);
+            let Standing { held, claims, .. } = &self.parts.standing;
+            let past = match held.get(&part) {
+                Some(held) => held.past,
+                None => claims.get(&part).and_then(|(_, past)| *past),
+            };
             let four = range.zip(pool.as_deref());
             let four = four.map(|(range, pool)| of_part(pool, range, part, past));
             let six = range6.zip(pool6.as_deref());

@@ -208,7 +208,7 @@ impl Site {
                     .saturating_sub(now_ms)
                     .div_ceil(60_000);
                 troubles.push(format!(
-                    "no address of {range} is free here: another node may have given {}, which only their users                      get for up to {minutes} minutes",
+                    "no address of {range} is free here: another node may have given {}, which only their users get for up to {minutes} minutes",
                     count.unclear
                 ));
             }

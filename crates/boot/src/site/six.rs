@@ -53,6 +53,11 @@ impl Six {
         }
     }
 
+    /// The file in which leases are kept; zero: none yet.
+    pub(super) fn number(&self) -> u32 {
+        self.keeping.number()
+    }
+
     /// Why leases are not kept, in words.
     pub(super) fn trouble(&self) -> Option<String> {
         self.keeping.trouble.clone()

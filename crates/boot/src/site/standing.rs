@@ -51,6 +51,9 @@ pub struct Adopt {
 pub struct Standing {
     /// The parts that it holds.
     pub held: BTreeMap<usize, Held>,
+    /// The parts of which it gives no address yet, and all of whose leases of before are its own: the epoch, and
+    /// the addresses that were given by ranges of before.
+    pub claims: BTreeMap<usize, (u64, Option<Span>)>,
     /// The parts that it is to hold when it has taken their leases over.
     pub adopts: BTreeMap<usize, Adopt>,
     /// Nodes that have the addresses of a part by another range, for which this one waits.
@@ -75,4 +78,6 @@ pub struct Knowledge {
     pub adopted: BTreeMap<usize, u64>,
     /// Nodes that can be told of leases.
     pub linked: BTreeSet<String>,
+    /// The files in which it keeps leases of IPv4 and IPv6: others after they were lost. Zero: none yet.
+    pub stores: (u32, u32),
 }

@@ -1,6 +1,9 @@
 //! Which addresses of a part are withheld after the range has changed.
 
+use super::super::pool::Pool;
 use super::*;
+use crate::mac::Mac;
+use std::collections::HashSet;
 
 fn ip(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, last)
@@ -137,7 +140,7 @@ fn a_range_that_comes_back_has_leases_of_before_it_left() {
 }
 
 #[test]
-fn an_address_that_two_may_have_given_and_one_of_a_part_that_is_gone_are_withheld() {
+fn what_two_may_have_given_is_known_from_both_and_a_part_that_is_gone_is_withheld() {
     let (old, new) = ranges();
     let base = Base::Own(moved(0, range(140, 199), old));
     let others = [other(1, moved(1, old, new), copy())];
@@ -147,8 +150,8 @@ fn an_address_that_two_may_have_given_and_one_of_a_part_that_is_gone_are_withhel
         [
             Fate::Is(Holder::Nobody),
             Fate::Is(Holder::Nobody),
-            Fate::Unclear,
-            Fate::Unclear
+            Fate::Also(Holder::Nobody),
+            Fate::Also(Holder::Nobody)
         ]
     );
     let three = Range { parts: 3, ..old };
@@ -158,6 +161,47 @@ fn an_address_that_two_may_have_given_and_one_of_a_part_that_is_gone_are_withhel
         fates(&judged, [133, 134, 149, 150]),
         [Fate::Known, Fate::Unclear, Fate::Unclear, Fate::Known]
     );
+}
+
+#[test]
+fn an_address_that_both_gave_is_withheld_unless_they_gave_it_to_the_same_client() {
+    let client = |number: u8| Holder::Client(Mac([2, 0, 0, 0, 0, number]));
+    let whole = Range {
+        parts: 1,
+        ..range(100, 105)
+    };
+    let own = [
+        (ip(100), client(1)),
+        (ip(101), client(2)),
+        (ip(102), client(3)),
+    ];
+    let mut pool = Pool::new(whole, (3_600, 3_600), HashSet::new(), own, 0);
+    pool.take_as(0, 0, |address| {
+        Fate::Also(match address.octets()[3] {
+            101 => client(2),
+            102 | 103 => client(4),
+            104 => Holder::Unclear,
+            _ => Holder::Nobody,
+        })
+    });
+    let known: Vec<_> = pool.known().map(|(_, holder)| holder).collect();
+    let unclear = Holder::Unclear;
+    assert_eq!(known, [client(1), client(2), unclear, client(4), unclear]);
+    assert_eq!(pool.free(), 1);
+}
+
+#[test]
+fn a_part_that_has_not_settled_has_its_own_leases_of_before_and_those_of_its_range() {
+    let (old, new) = ranges();
+    let unsettled = moved(0, old, new).unsettled(0);
+    let known = |first, last| {
+        Some(Past {
+            span: span(first, last),
+            is_known: true,
+        })
+    };
+    assert_eq!((unsettled.range, unsettled.past), (None, known(100, 159)));
+    assert_eq!(claim(old).unsettled(1).past, known(125, 149));
 }
 
 #[test]

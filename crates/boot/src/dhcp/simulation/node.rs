@@ -9,6 +9,7 @@ use super::super::reply::Verdict;
 use super::super::request::{Kind, Request};
 use super::{Clock, Defect, GRANT_MS, PARTS, Record, Reply, Write, here, name, range_of, server};
 use crate::config::Lan;
+use crate::mac::Mac;
 use lab::Random;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -72,14 +73,22 @@ struct Away {
     cut_until_ms: u64,
 }
 
+#[derive(Default)]
+struct Disk {
+    leases: BTreeMap<Ipv4Addr, Holder>,
+    /// What the other node has given.
+    copies: BTreeMap<usize, Copy>,
+    /// How often it was lost.
+    losses: u64,
+}
+
 pub(super) struct Node {
     number: usize,
     clock: Clock,
     /// None: it is down.
     desk: Option<Desk>,
-    disk: BTreeMap<Ipv4Addr, Holder>,
-    /// What the other node has given, as it is on the disk, and in memory.
-    copies_disk: BTreeMap<usize, Copy>,
+    disk: Disk,
+    /// What the other node has given.
     pub(super) copies: Copies,
     /// What the other node knows.
     pub(super) sharing: Sharing,
@@ -103,8 +112,7 @@ impl Node {
             number,
             clock,
             desk: None,
-            disk: BTreeMap::new(),
-            copies_disk: BTreeMap::new(),
+            disk: Disk::default(),
             copies: Copies::default(),
             sharing: Sharing::default(),
             records: Records::default(),
@@ -136,12 +144,14 @@ impl Node {
             return;
         }
         if self.has(Defect::RestartForgets) {
-            self.disk.clear();
+            self.disk.leases.clear();
         }
         if self.has(Defect::UnclearForgotten) {
-            self.disk.retain(|_, holder| *holder != Holder::Unclear);
+            self.disk
+                .leases
+                .retain(|_, holder| *holder != Holder::Unclear);
         }
-        for (part, copy) in &self.copies_disk {
+        for (part, copy) in &self.disk.copies {
             self.copies.restore(*part, copy.clone());
         }
         self.build(lan, None, true_ms);
@@ -169,6 +179,7 @@ impl Node {
         };
         let known = self
             .disk
+            .leases
             .iter()
             .map(|(address, holder)| (*address, *holder));
         let now_ms = self.clock.at(true_ms);
@@ -224,8 +235,26 @@ impl Node {
 
     /// Its copies are lost.
     pub(super) fn lose_copies(&mut self) {
-        self.copies_disk.clear();
+        self.disk.copies.clear();
         self.copies = Copies::default();
+    }
+
+    /// Its disk is empty.
+    pub(super) fn lose_disk(&mut self) {
+        self.disk.leases.clear();
+        self.disk.losses += 1;
+        self.lose_copies();
+    }
+
+    /// Whether it believes that it holds a part.
+    pub(super) fn holds(&self, part: usize) -> bool {
+        self.held[part].is_some()
+    }
+
+    /// Whether a record is its own, with the disk of then.
+    fn is_own(&self, record: &Record) -> bool {
+        let has_disk = record.disk == self.disk.losses || self.has(Defect::EmptyDiskBelieved);
+        record.node == name(self.number) && has_disk
     }
 
     pub(super) fn pause(&mut self, until_ms: u64) {
@@ -269,6 +298,15 @@ impl Node {
         self.begin(part, way, now_ms);
     }
 
+    pub(super) fn desk(&mut self) -> Option<&mut Desk> {
+        self.desk.as_mut()
+    }
+
+    /// Whether it knows the leases that were given by this record, or nobody knows them better.
+    pub(super) fn knows(&self, part: usize, before: &Record) -> bool {
+        self.is_own(before) || !matches!(self.way(part, before), Way::Claims(Base::Unknown))
+    }
+
     /// How it takes a part with this record.
     fn way(&self, part: usize, before: &Record) -> Way {
         let own = name(self.number);
@@ -280,25 +318,29 @@ impl Node {
         if before.node.is_empty() {
             return Way::Claims(Base::New);
         }
-        if before.node == own {
+        if self.is_own(before) {
             return match (before.clear, is_same) {
                 (true, true) => Way::Known,
                 (true, false) => Way::Claims(Base::Own(before.claim)),
+                (false, _) if before.own => Way::Claims(Base::Own(before.claim.unsettled(part))),
                 (false, _) => Way::Claims(Base::Unknown),
             };
         }
         let coming = self.copies.coming(part);
         let coming = coming.filter(|_| self.has(Defect::HalfCopyAdopted));
         let is_named = before.named.contains(&own) || self.has(Defect::NamesIgnored);
+        let is_clear = before.clear || self.has(Defect::ClaimAdopted);
         let copy = match self.has(Defect::RecordIgnored) {
             true => self.copies.whole(part),
-            false => { self.copies.of(part, &before.node, before.epoch) }.filter(|_| is_named),
+            false => { self.copies.of(part, &before.node, before.epoch) }
+                .filter(|_| is_named && is_clear),
         };
         let is_its = |copy: &&Copy| is_same && copy.ranges == mark_of(range);
         let is_unheard = before.unheard && before.clear && is_same;
+        let had_disk = before.before == self.disk.losses || self.has(Defect::EmptyDiskBelieved);
         match coming.or(copy).filter(is_its) {
             Some(copy) => Way::Copied(copy.clone()),
-            None if is_unheard && before.named.contains(&own) => Way::Known,
+            None if is_unheard && had_disk && before.named.contains(&own) => Way::Known,
             None => Way::Claims(Base::Unknown),
         }
     }
@@ -318,6 +360,11 @@ impl Node {
         let record = self.next(part, before, &base, is_clear);
         Record {
             epoch: before.epoch + 1,
+            before: if before.node == other {
+                before.disk
+            } else {
+                before.before
+            },
             unheard,
             named: { unheard.then_some(other) }.into_iter().collect(),
             ..record
@@ -337,8 +384,8 @@ impl Node {
     fn next(&self, part: usize, before: &Record, base: &Base, clear: bool) -> Record {
         let range = self.range();
         let knows = match before.claim.range == range {
-            true => before.node == name(self.number),
-            false => *base == Base::Own(before.claim),
+            true => self.is_own(before),
+            false => *base != Base::Unknown && self.is_own(before) && (before.clear || before.own),
         };
         let past = before.claim.past_with(part, (range, PARTS as u32), knows);
         Record {
@@ -349,6 +396,9 @@ impl Node {
             claim: Claim { range, past },
             clear,
             unheard: false,
+            disk: self.disk.losses,
+            before: before.before,
+            own: !clear && *base != Base::Unknown,
         }
     }
 
@@ -373,6 +423,8 @@ impl Node {
         self.note();
         // What is unclear is on the disk before any answer is decided.
         self.store(now_ms);
+        // What it took is told, too, before it may be named.
+        self.sharing.drop_part(part);
         self.sharing.hold(part, self.records.epochs[part]);
     }
 
@@ -425,7 +477,7 @@ impl Node {
             .filter(|copy| copy.ranges == mark_of(self.range()));
         let is_named = record.named.contains(&own);
         let knows = match copy.filter(|_| is_named) {
-            _ if record.node == own => Knows::Own,
+            _ if self.is_own(record) => Knows::Own,
             Some(copy) => Knows::Copy(copy.node.clone(), copy.epoch),
             None => Knows::NotYet,
         };
@@ -463,6 +515,11 @@ impl Node {
             self.begin(part, way, now_ms);
         }
         let is_said = record.claim.range == self.range();
+        if let State::Claims(Base::Own(_), _) = &self.records.states[part]
+            && is_said
+        {
+            self.sharing.hold(part, self.records.epochs[part]);
+        }
         let (base, mut clear) = match self.records.states[part].clone() {
             State::Claims(base, _) => (base, self.has(Defect::ClearTooEarly)),
             State::New | State::Settled => (Base::Unknown, true),
@@ -525,7 +582,7 @@ impl Node {
             return false;
         }
         if let Some(copy) = self.copies.whole(told.part) {
-            self.copies_disk.insert(told.part, copy.clone());
+            self.disk.copies.insert(told.part, copy.clone());
         }
         true
     }
@@ -560,8 +617,8 @@ impl Node {
         let Some(range) = self.range() else { return };
         for change in self.unstored.drain(..) {
             match change.holder {
-                Holder::Nobody => self.disk.remove(&change.address),
-                holder => self.disk.insert(change.address, holder),
+                Holder::Nobody => self.disk.leases.remove(&change.address),
+                holder => self.disk.leases.insert(change.address, holder),
             };
             let part = range.part(change.address);
             let change = wide(change.address, change.holder);
@@ -623,8 +680,14 @@ impl Node {
         Some(end_ms.saturating_sub(now_ms))
     }
 
-    /// Does one of its steps: looks, decides, stores or sends. Between any two time may pass.
-    pub(super) fn work(&mut self, random: &mut Random, true_ms: u64) -> Vec<Reply> {
+    /// Does one of its steps: looks, decides, stores or sends. Between any two time may pass. `users`: who uses
+    /// which address.
+    pub(super) fn work(
+        &mut self,
+        random: &mut Random,
+        users: &[(Ipv4Addr, Mac)],
+        true_ms: u64,
+    ) -> Vec<Reply> {
         if !self.is_awake(true_ms) {
             return Vec::new();
         }
@@ -638,13 +701,13 @@ impl Node {
             _ => {
                 self.queue
                     .retain(|(came_ms, _)| true_ms - *came_ms <= QUEUE_MS);
-                self.decide(random, now_ms);
+                self.decide(random, users, now_ms);
                 Vec::new()
             }
         }
     }
 
-    fn decide(&mut self, random: &mut Random, now_ms: u64) {
+    fn decide(&mut self, random: &mut Random, users: &[(Ipv4Addr, Mac)], now_ms: u64) {
         // With the defect, it looked before the packets came.
         if !self.has(Defect::HoldNotChecked) {
             self.look(now_ms);
@@ -655,13 +718,24 @@ impl Node {
                 break;
             };
             let claims = &mut request.claims;
+            let mut is_believed = self.has(Defect::LiarBelieved);
             if self.has(Defect::RebootGetsUnclear) && claims.server.is_none() {
+                is_believed = claims.uses.is_none();
                 claims.uses = claims.uses.or(claims.wants);
             }
             let Some(desk) = &mut self.desk else {
                 return;
             };
-            let decision = desk.decide(&request, false, now_ms);
+            let mut decision = desk.decide(&request, false, now_ms);
+            if let Some(address) = decision.waits_for(&request) {
+                let user = users.iter().find(|(one, _)| *one == address);
+                let user = user.map(|(_, mac)| *mac).filter(|_| random.percent(80));
+                let user = if is_believed { Some(request.mac) } else { user };
+                if let Some(mac) = user {
+                    desk.in_use(address, mac, now_ms);
+                    decision = desk.decide(&request, false, now_ms);
+                }
+            }
             if self.defect == Some(Defect::ReleasedAtOnce)
                 && request.kind == Kind::Release
                 && let Some(pool) = desk.pool()

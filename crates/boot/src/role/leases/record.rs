@@ -13,6 +13,10 @@ pub(super) const PAST: u8 = 1;
 pub(super) const KNOWN: u8 = 2;
 pub(super) const PAST6: u8 = 4;
 pub(super) const UNHEARD: u8 = 8;
+/// In a record that is not clear: all leases that were given by the records of before are this node's own; so
+/// are those of IPv6.
+pub(super) const OWN: u8 = 16;
+pub(super) const OWN6: u8 = 32;
 
 /// What is written under the lease of a part.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
@@ -36,6 +40,12 @@ pub(super) struct Record {
     pub(super) named: BTreeSet<u32>,
     /// The first and the last address of those that were given by ranges of before, and what of them is so.
     pub(super) past: (u32, u32, u8),
+    /// In which files its leases of IPv4 and IPv6 are. Zero: none, or the record is of an older version.
+    #[serde(rename = "s")]
+    pub(super) stores: (u32, u32),
+    /// While no client has heard of a lease: a mark of the files of the node that is named. Zero: not known.
+    #[serde(rename = "t")]
+    pub(super) before: u32,
 }
 
 impl Record {
@@ -60,6 +70,18 @@ pub(super) fn range_of((first, last, parts): (u32, u32, u32)) -> Option<Range> {
         first: first.into(),
         last: last.into(),
         parts,
+    })
+}
+
+/// A mark of the files with the leases of a node. Zero: not known.
+pub(super) fn mix(stores: (u32, u32)) -> u32 {
+    stores.0 ^ stores.1.rotate_left(16)
+}
+
+/// A mark of a node, which all nodes make alike (FNV-1a).
+pub(super) fn mark_of(node: &str) -> u32 {
+    { node.bytes() }.fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     })
 }
 

@@ -1,5 +1,7 @@
 //! Which node wants, takes and gives up which part, and what it writes under its lease.
 
+mod lost;
+
 use super::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -78,10 +80,10 @@ fn a_node_that_has_just_begun_waits_until_it_has_heard_whose_the_parts_are() {
         held_by("beta", "1", Vec::new()),
         held_by("", "@alpha", Vec::new()),
     ]);
-    assert_eq!(ranks(&alpha, true), [1, 1, 1, 0]);
+    assert_eq!(ranks(&alpha, true), [0, 0, 1, 0]);
     // Nobody has them now.
     alpha.hear(&[held_by("", "0", record), held_by("", "1", Vec::new())]);
-    assert_eq!(ranks(&alpha, true), [1, 2, 1, 0]);
+    assert_eq!(ranks(&alpha, true), [0, 2, 1, 0]);
     // It had one itself.
     let mut own: Record = codec::decode(&of_beta(alpha.range, &[])).unwrap();
     own.node = "alpha".to_owned();
@@ -330,7 +332,7 @@ fn a_node_wants_its_part_back_when_it_knows_the_leases() {
         };
         alpha.hear(&[held]);
         alpha.turn((None, None), knowledge, (&[], true), 0);
-        alpha.wants(true, 0)[0].rank
+        alpha.wants(true, AWAIT_NS)[0].rank
     };
     assert_eq!(rank(&["alpha"], &knowledge(4)), 3);
     assert_eq!(rank(&["alpha"], &knowledge(3)), 1);
@@ -383,6 +385,8 @@ fn a_record_has_room_for_all_of_it() {
         epoch: u64::MAX >> 16,
         named: (0..NAMED_MAX).map(|one| u32::MAX - one as u32).collect(),
         past: (u32::MAX, u32::MAX, u8::MAX),
+        stores: (u32::MAX, u32::MAX),
+        before: u32::MAX,
     };
     let bytes = codec::encode(&record).len();
     // What the cluster takes (`cluster::command::RECORD_BYTES_MAX`).
@@ -622,7 +626,7 @@ fn a_part_of_another_range_waits_for_the_other_node_and_what_that_gave_before() 
         (
             range(1, 10).first.to_bits(),
             range(1, 5).last.to_bits(),
-            PAST | KNOWN
+            PAST | KNOWN | OWN | OWN6
         )
     );
     // Beta has the range, too, and alpha does not know yet what it gave.

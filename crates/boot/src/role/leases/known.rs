@@ -1,0 +1,113 @@
+//! Whether this node knows the leases of a part, and for how long it leaves the part to another one if not.
+
+use super::Leases;
+use super::record::{Record, UNHEARD, mark_of, mix};
+use part::codec;
+use part::role::KnownLease;
+
+/// How long a node that does not know the leases of a part leaves it to one that does, nanoseconds: when
+/// nodes fail together, the other one is back by then.
+pub(super) const AWAIT_NS: u64 = 15_000_000_000;
+/// The same, where its own leases are lost and another node has a copy of them.
+pub(super) const AWAIT_COPY_NS: u64 = 120_000_000_000;
+
+impl Leases {
+    /// Whether this node would know all leases of a part. None: the cluster has not said yet whose it is.
+    pub(super) fn knows_all(&self, part: usize) -> Option<bool> {
+        let Some(lease) = self.known.get(&self.part(part)) else {
+            // All are asked for together: if this one was answered, the other one does not exist yet.
+            return self.known.get(&self.node(&self.me)).map(|_| true);
+        };
+        let record: Option<Record> = codec::decode(&lease.record).ok();
+        let is_lost =
+            { record.as_ref() }.is_some_and(|one| one.node == self.me && !self.has_store(one));
+        if lease.holder == self.me && !is_lost {
+            return Some(true);
+        }
+        if lease.record.is_empty() {
+            // The holder may give addresses before this node hears of its record.
+            return Some(lease.holder.is_empty());
+        }
+        Some(record.is_some_and(|record| {
+            self.is_mine(&record) || self.has_copy(part, &record) || self.had_it(&record)
+        }))
+    }
+
+    /// Whether this node knows all leases of a part, because it had the part before, and no client has heard
+    /// of another lease since.
+    pub(super) fn had_it(&self, record: &Record) -> bool {
+        let ranges = (record.range, record.six);
+        let is_unheard = record.clear && record.past.2 & UNHEARD > 0;
+        is_unheard
+            && ranges == (self.range, self.range6)
+            && record.named.contains(&mark_of(&self.me))
+            && [0, mix(self.stores)].contains(&record.before)
+    }
+
+    /// Notes since when it does not know the leases of a part.
+    pub(super) fn note_unknown(&mut self, part: usize, now_ns: u64) {
+        let lease = self.known.get(&self.part(part));
+        let lease = lease.filter(|_| self.knows_all(part) == Some(false));
+        let now = lease.map(|lease| (lease.holder.clone(), lease.epoch));
+        let before = self.unknown.remove(&part);
+        let Some((holder, epoch)) = now else {
+            return;
+        };
+        // When it has the part itself, it has waited.
+        let is_same = |before: &(String, u64, u64)| {
+            holder == self.me || (&before.0, before.1) == (&holder, epoch)
+        };
+        let since_ns = { before.filter(is_same) }.map_or(now_ns, |(.., since_ns)| since_ns);
+        self.unknown.insert(part, (holder, epoch, since_ns));
+    }
+
+    /// Whether it leaves a part that the cluster grants it, because the leases that it gave are lost.
+    pub(super) fn is_left(&self, part: usize, lease: &KnownLease, now_ns: u64) -> bool {
+        let is_taken = { self.taken.get(&part) }.is_some_and(|taken| taken.epoch == lease.epoch);
+        !is_taken && self.knows_all(part) == Some(false) && self.awaits(part, now_ns)
+    }
+
+    /// Whether it leaves a part to a node that knows its leases: that one may be about to take it.
+    pub(super) fn awaits(&self, part: usize, now_ns: u64) -> bool {
+        let lease = self.known.get(&self.part(part));
+        let record = lease.and_then(|lease| codec::decode::<Record>(&lease.record).ok());
+        let is_own = { record.as_ref() }.is_some_and(|record| self.is_own(record));
+        let has_copy = |record: &Record| record.node == self.me && !record.named.is_empty();
+        let most_ns = match record.as_ref().is_some_and(has_copy) {
+            true => AWAIT_COPY_NS,
+            false => AWAIT_NS,
+        };
+        let since = self.unknown.get(&part).map(|(.., since)| *since);
+        !is_own && since.is_none_or(|since| now_ns < since.saturating_add(most_ns))
+    }
+
+    /// Whether this node knows all leases that were given by a record.
+    pub(super) fn has_copy(&self, part: usize, record: &Record) -> bool {
+        let ranges = (record.range, record.six);
+        let copy = self.copies.get(&part);
+        // Before it is clear, its holder itself may not know all.
+        ranges == (self.range, self.range6)
+            && record.clear
+            && record.named.contains(&mark_of(&self.me))
+            && copy.is_some_and(|(node, epoch)| (node, *epoch) == (&record.node, record.epoch))
+    }
+
+    /// Whether a record is this node's, of these ranges.
+    pub(super) fn is_mine(&self, record: &Record) -> bool {
+        let ranges = (record.range, record.six);
+        self.is_own(record) && ranges == (self.range, self.range6)
+    }
+
+    /// Whether a record is this node's, which has the leases of then.
+    pub(super) fn is_own(&self, record: &Record) -> bool {
+        record.node == self.me && self.has_store(record)
+    }
+
+    /// Whether the files with leases are those of a record of this node.
+    pub(super) fn has_store(&self, record: &Record) -> bool {
+        let is_same = |now: u32, then: u32| [0, now].contains(&then);
+        let is_same4 = self.range == (0, 0, 0) || is_same(self.stores.0, record.stores.0);
+        let is_other6 = self.range6 == 0 || self.range6 != record.six;
+        is_same4 && (is_other6 || is_same(self.stores.1, record.stores.1))
+    }
+}

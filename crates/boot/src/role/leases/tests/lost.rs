@@ -1,0 +1,159 @@
+//! What a node does whose leases are lost, known better by another node, or of a range that changes again.
+
+use super::super::known::AWAIT_COPY_NS;
+use super::*;
+
+#[test]
+fn a_node_leaves_a_part_to_one_that_knows_its_leases_for_a_while() {
+    let mut alpha = leases("alpha");
+    let heard = |alpha: &mut Leases, holder: &str, epoch: u64, now_ns: u64| {
+        let record = of_beta(alpha.range, &[]);
+        let held = held_by(holder, "0", record);
+        alpha.hear(&[KnownLease { epoch, ..held }]);
+        alpha.turn((None, None), &Knowledge::default(), (&[], true), now_ns);
+        alpha.wants(true, now_ns)[0].rank
+    };
+    // Both have failed, and beta is not back yet.
+    assert_eq!(heard(&mut alpha, "", 4, SECOND), 0);
+    assert_eq!(heard(&mut alpha, "", 4, AWAIT_NS), 0);
+    assert_eq!(heard(&mut alpha, "", 4, SECOND + AWAIT_NS), 1);
+    assert_eq!(alpha.due_ns(SECOND), Some(SECOND + AWAIT_NS));
+    // It is back, and restarts.
+    assert_eq!(heard(&mut alpha, "beta", 5, 20 * SECOND), 0);
+    assert_eq!(heard(&mut alpha, "beta", 5, 40 * SECOND), 1);
+    assert_eq!(heard(&mut alpha, "", 5, 41 * SECOND), 0);
+    // What was its own, nobody knows better.
+    let own = Record {
+        node: "alpha".to_owned(),
+        ..Record::default()
+    };
+    alpha.hear(&[held_by("", "0", codec::encode(&own))]);
+    alpha.turn(
+        (None, None),
+        &Knowledge::default(),
+        (&[], true),
+        50 * SECOND,
+    );
+    assert_eq!(alpha.wants(true, 50 * SECOND)[0].rank, 1);
+}
+
+#[test]
+fn a_node_that_had_a_part_before_knows_its_leases_only_with_the_file_of_then() {
+    let mut record: Record = codec::decode(&of_beta((0, 0, 0), &["alpha"])).unwrap();
+    (record.past.2, record.before) = (UNHEARD, mix((7, 9)));
+    let knows = |stores: (u32, u32)| {
+        let mut alpha = Leases::new("lan", "alpha", &nodes());
+        alpha.stores = stores;
+        alpha.had_it(&record)
+    };
+    assert!(knows((7, 9)));
+    assert!(!knows((8, 9)) && !knows((7, 8)) && !knows((0, 0)));
+}
+
+#[test]
+fn a_node_whose_leases_are_lost_leaves_its_part_to_one_that_knows_them() {
+    let mut alpha = leases("alpha");
+    let now_in = |store: u32| Knowledge {
+        stores: (store, 0),
+        ..Knowledge::default()
+    };
+    let mut record: Record = codec::decode(&by_alpha(alpha.range, &["beta"])).unwrap();
+    record.stores = (7, 0);
+    let record = codec::encode(&record);
+    let mut looks = |store: u32, epoch: u64, holder: &str, now_ns: u64| {
+        let lease = lease("0", epoch, now_ns + SECOND, record.clone());
+        let holder = holder.to_owned();
+        alpha.hear(&[KnownLease { holder, ..lease }]);
+        let (standing, written) = alpha.turn((None, None), &now_in(store), (&[], true), now_ns);
+        let is_used = standing.held.contains_key(&0) || !written.is_empty();
+        (is_used, alpha.wants(true, now_ns)[0].rank)
+    };
+    assert_eq!(looks(7, 5, "alpha", 0), (true, 3));
+    // Before its file is read, and when that is another one. The cluster may still have it as the holder.
+    for store in [0, 8] {
+        let mut alpha = leases("alpha");
+        alpha.hear(&[lease("0", 5, SECOND, record.clone())]);
+        let (standing, written) = alpha.turn((None, None), &now_in(store), (&[], true), 0);
+        assert_eq!((standing.held.len(), written), (0, Vec::new()), "{store}");
+        assert_eq!(alpha.wants(true, 0)[0].rank, 0, "{store}");
+        // Nobody else took the part.
+        alpha.hear(&[held_by("", "0", record.clone())]);
+        alpha.turn((None, None), &now_in(store), (&[], true), SECOND);
+        let at_ns = SECOND + AWAIT_COPY_NS;
+        alpha.turn((None, None), &now_in(store), (&[], true), at_ns);
+        assert_eq!(alpha.wants(true, at_ns - 1)[0].rank, 0, "{store}");
+        assert_eq!(alpha.wants(true, at_ns)[0].rank, 1, "{store}");
+        let granted = lease("0", 6, at_ns + SECOND, record.clone());
+        alpha.hear(std::slice::from_ref(&granted));
+        let (_, written) = alpha.turn((None, None), &now_in(store), (&[], true), at_ns);
+        let number = written[0].number;
+        let record = written[0].value.clone();
+        alpha.hear(&[KnownLease {
+            number,
+            record,
+            ..granted
+        }]);
+        let (standing, _) = alpha.turn((None, None), &now_in(store), (&[], true), at_ns);
+        assert!(!standing.held[&0].knows, "{store}");
+    }
+}
+
+#[test]
+fn a_record_of_a_version_without_the_number_of_a_file_is_this_nodes_own() {
+    let mut alpha = leases("alpha");
+    let record = by_alpha(alpha.range, &[]);
+    alpha.hear(&[lease("0", 6, SECOND, record)]);
+    let knowledge = Knowledge {
+        stores: (8, 9),
+        ..Knowledge::default()
+    };
+    let (_, written) = alpha.turn((None, None), &knowledge, (&[], true), 0);
+    let record: Record = codec::decode(&written[0].value).unwrap();
+    assert!(record.clear);
+    assert_eq!(record.stores, (8, 9));
+}
+
+#[test]
+fn a_range_that_changes_before_the_last_change_is_settled_leaves_all_leases_known() {
+    let mut alpha = leases("alpha");
+    let mut held = lease("0", 5, SECOND, by_alpha(alpha.range, &[]));
+    for (first, last) in [(3, 12), (5, 14)] {
+        alpha.set_range(Some(range(first, last)), None, 3_600);
+        alpha.hear(std::slice::from_ref(&held));
+        let (standing, written) = turn(&mut alpha);
+        assert!(standing.held.is_empty());
+        held.record.clone_from(&written[0].value);
+        held.number = written[0].number;
+    }
+    let record: Record = codec::decode(&held.record).unwrap();
+    assert!(!record.clear && record.past.2 & KNOWN > 0, "{record:?}");
+    alpha.hear(&[held]);
+    assert!(turn(&mut alpha).0.held[&0].knows);
+}
+
+#[test]
+fn what_a_node_has_of_its_part_is_reported_before_it_gives_addresses_and_taken_over_by_nobody() {
+    let mut pair = Pair::new();
+    pair.turn(&of_beta_known(), 0);
+    pair.alpha.set_range(Some(range(3, 14)), None, 3_600);
+    let mut knows = of_beta_known();
+    knows.in_step = [(0, (4, ["beta".to_owned()].into()))].into();
+    let standing = pair.turn(&knows, 0);
+    let past = Span {
+        first: range(1, 5).first,
+        last: range(1, 5).last,
+    };
+    assert_eq!(standing.claims, [(0, (4, Some(past)))].into());
+    let record = pair.record(0);
+    assert_eq!((record.clear, record.named.len()), (false, 1));
+    // Beta has the same range by then.
+    let mut beta = leases("beta");
+    beta.set_range(Some(range(3, 14)), None, 3_600);
+    beta.copies = [(0, ("alpha".to_owned(), 4))].into();
+    assert!(!beta.has_copy(0, &record));
+    let clear = Record {
+        clear: true,
+        ..record
+    };
+    assert!(beta.has_copy(0, &clear));
+}
