@@ -6,6 +6,7 @@ use farm::message::{Answer, Message};
 use lab::eventually;
 use part::report::Value;
 use protocol::rdp::SSL;
+use std::net::TcpStream;
 
 #[test]
 fn a_host_that_accepts_and_never_answers_is_left_out_and_said() {
@@ -118,9 +119,11 @@ fn a_host_that_is_removed_stays_until_its_sessions_end() {
     let (_bert, confirm) = negotiates(at, &request(token(&bert), SSL));
     confirm.expect("the host answers");
     drop(stream);
-    role.turn();
+    role.stop();
     let kept = role.kept();
     drop(role);
+    let free = || TcpStream::connect(at).is_err();
+    assert!(eventually(SOON, free), "the address stays open");
     let mut role = crate::scene::role(&without, Some(&kept));
     assert!(
         shown(&mut role).contains(&anna[0]),
