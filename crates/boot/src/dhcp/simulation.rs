@@ -520,7 +520,10 @@ impl World {
         let (now_ms, lease_ms) = (self.now_ms, self.lease_ms());
         let client = &mut self.clients[index];
         let sent = client.act(&mut self.random, now_ms, lease_ms);
-        for (nodes, request) in sent {
+        // Where nothing fails but nodes, nobody uses an address of another one.
+        let is_sent =
+            |(_, request): &(_, Request)| !self.odds.awaits || request.kind != Kind::Decline;
+        for (nodes, request) in sent.into_iter().filter(is_sent).collect::<Vec<_>>() {
             self.send_to(&nodes, &request);
         }
     }

@@ -19,8 +19,7 @@ impl Leases {
             return self.known.get(&self.node(&self.me)).map(|_| true);
         };
         let record: Option<Record> = codec::decode(&lease.record).ok();
-        let is_lost =
-            { record.as_ref() }.is_some_and(|one| one.node == self.me && !self.has_store(one));
+        let is_lost = { record.as_ref() }.is_some_and(|record| self.is_lost(record));
         if lease.holder == self.me && !is_lost {
             return Some(true);
         }
@@ -64,7 +63,9 @@ impl Leases {
     /// Whether it leaves a part that the cluster grants it, because the leases that it gave are lost.
     pub(super) fn is_left(&self, part: usize, lease: &KnownLease, now_ns: u64) -> bool {
         let is_taken = { self.taken.get(&part) }.is_some_and(|taken| taken.epoch == lease.epoch);
-        !is_taken && self.knows_all(part) == Some(false) && self.awaits(part, now_ns)
+        let record: Option<Record> = codec::decode(&lease.record).ok();
+        let is_lost = record.is_some_and(|record| self.is_lost(&record));
+        is_lost && !is_taken && self.awaits(part, now_ns)
     }
 
     /// Whether it leaves a part to a node that knows its leases: that one may be about to take it.
@@ -101,6 +102,11 @@ impl Leases {
     /// Whether a record is this node's, which has the leases of then.
     pub(super) fn is_own(&self, record: &Record) -> bool {
         record.node == self.me && self.has_store(record)
+    }
+
+    /// Whether a record is this node's, which has not the leases of then.
+    fn is_lost(&self, record: &Record) -> bool {
+        record.node == self.me && !self.has_store(record)
     }
 
     /// Whether the files with leases are those of a record of this node.
