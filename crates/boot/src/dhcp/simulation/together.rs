@@ -2,7 +2,7 @@
 //! again: what either node knows is known to both then, and nothing is withheld.
 
 use super::super::desk::Desk;
-use super::{Defect, GRANT_MS, Grant, Odds, PARTS, Packet, Record, World, gives};
+use super::{Defect, GRANT_MS, Grant, Odds, PARTS, Packet, Record, World, gives, name};
 
 /// How long a node leaves a part to one that knows its leases, milliseconds.
 pub(super) const AWAIT_MS: u64 = 15_000;
@@ -24,6 +24,17 @@ impl World {
         self.now_ms < since.1 + AWAIT_MS
     }
 
+    /// Nodes that are there are connected.
+    fn connect(&mut self) {
+        for from in 0..2 {
+            let all = self.nodes.iter();
+            if self.wires[from].link.is_none() && { all }.all(|node| node.is_awake(self.now_ms)) {
+                let link = self.nodes[from].sharing.linked(&name(1 - from));
+                self.wires[from].link = Some(link);
+            }
+        }
+    }
+
     /// A step of two nodes and their clients in which nothing fails.
     fn calm(&mut self) -> Result<(), String> {
         self.now_ms += match self.random.below(50) {
@@ -36,6 +47,7 @@ impl World {
             }
         }
         self.turn();
+        self.connect();
         self.carry();
         self.deliver()?;
         let node = self.random.index(2);
