@@ -384,7 +384,7 @@ impl World {
                 lasting,
                 steady,
                 awaits: false,
-                empties: seed % 3 == 0,
+                empties: seed.is_multiple_of(3),
                 lies: seed % 4 == 1,
             },
             now_ms: 1,
