@@ -12,6 +12,8 @@ pub const MAXCONN: u32 = 2_000;
 pub const GATEWAY_PATH: &str = "/remoteDesktopGateway/";
 /// The port of RDP.
 pub const PORT: u16 = 3389;
+/// The port of the link between farm roles.
+pub const LINK_PORT: u16 = 7448;
 
 /// All farms, by the names of their sections.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]

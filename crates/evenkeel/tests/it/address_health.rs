@@ -275,9 +275,12 @@ fn a_node_whose_farm_cannot_serve_is_unfit_and_says_why_until_it_can() {
     let issued = Authority::new("Test CA").unwrap().issue(&leaf).unwrap();
     let pem = node.bed.scratch.write("farm.pem", issued.bundle()).unwrap();
     let pem = pem.display();
+    let key = node.bed.scratch.write("farm.key", [7; 32]).unwrap();
+    let key = key.display();
     let file = file(200);
     let (addresses, _) = file.split_once("defaults").unwrap();
-    let farm = format!("farm office\n bind {VIP}:3389 crt {pem}\n host ts1 10.0.0.8\n");
+    let farm =
+        format!("farm office\n bind {VIP}:3389 crt {pem}\n token-key {key}\n host ts1 10.0.0.8\n");
     let file = format!("{addresses}{farm}");
     node.bed.scratch.write("n.cfg", file).unwrap();
     let listens = || TcpListener::bind("0.0.0.0:3389").unwrap();

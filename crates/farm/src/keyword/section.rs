@@ -4,8 +4,7 @@ use super::agents;
 use super::gateway::Gateway;
 use super::portal::Portal;
 use super::{LineBuilder, codes};
-use crate::config::{self, Agent, Balance, Check, Host, PORT, Sessions};
-use crate::link;
+use crate::config::{self, Agent, Balance, Check, Host, LINK_PORT, PORT, Sessions};
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
 use language::value::{self, Accepts, Address, Family, Port, Transport, address};
@@ -225,7 +224,7 @@ fn listens(args: &Args<'_>, word: &Word) -> Result<SocketAddr, Diagnostic> {
         (value::Host::Ip(ip), _) => *ip,
         _ => return Err(args.unfit(word, "not an IP address and one port")),
     };
-    if port == link::PORT {
+    if port == LINK_PORT {
         let told = format!("port {port} is that of the link between the nodes");
         return Err(args.unfit(word, &told));
     }

@@ -5,6 +5,7 @@
 mod frame;
 mod session;
 
+pub use crate::config::LINK_PORT as PORT;
 pub use frame::{Broken, Frame, decode};
 
 use crate::site::{Bell, Site};
@@ -24,8 +25,6 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use wire::Trusted;
 
-/// The port of farm roles.
-pub const PORT: u16 = 7448;
 /// How often what is due is looked for.
 const TICK: Duration = Duration::from_millis(50);
 /// Handshakes at one time.

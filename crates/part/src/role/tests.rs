@@ -158,7 +158,6 @@ fn every_message() -> Vec<Message> {
         Message::TrialEnded,
         Message::WentBack { words: words() },
         Message::Shared,
-        Message::Missing { words: words() },
         Message::WantsHelper,
         Message::Helper,
         Message::TellPulse,
@@ -207,8 +206,11 @@ fn every_message() -> Vec<Message> {
     all
 }
 
-fn of_adoption() -> [Message; 3] {
+fn of_adoption() -> [Message; 4] {
     [
+        Message::Missing {
+            words: "words".to_owned(),
+        },
         Message::Guard { uid: 65534 },
         Message::Alone { version: 9 },
         Message::Supervised,
