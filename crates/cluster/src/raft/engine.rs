@@ -127,8 +127,9 @@ impl<R: AsyncRuntime> Engine<R> {
             settings: settings.clone(),
             store: store.clone(),
             election: election.clone(),
+            shared: shared.clone(),
         };
-        let log = Log::new(me, store.clone(), shared.clone());
+        let log = Log::new(store.clone(), shared.clone());
         let raft = Raft::new(me, config.clone(), links, log, replica)
             .await
             .map_err(|_| shared.halted().unwrap_or(EngineError::Stopped))?;

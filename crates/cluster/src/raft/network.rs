@@ -5,7 +5,7 @@ use crate::member::MemberId;
 use crate::raft::election::Election;
 use crate::raft::message::{Reply, Request};
 use crate::raft::pipeline::{AppendReply, HasBehind, Pipeline};
-use crate::raft::replica::Picture;
+use crate::raft::replica::{Picture, ReplicaState};
 use crate::raft::send;
 use crate::raft::settings::Settings;
 use crate::raft::transport::{CallError, Calls};
@@ -38,6 +38,7 @@ pub(super) struct Links<R: AsyncRuntime> {
     pub(super) settings: Arc<Settings>,
     pub(super) store: Store,
     pub(super) election: Arc<Election<R>>,
+    pub(super) shared: Arc<ReplicaState<R>>,
 }
 
 /// The way to one.
@@ -47,6 +48,7 @@ pub(super) struct Link<R: AsyncRuntime> {
     settings: Arc<Settings>,
     store: Store,
     election: Arc<Election<R>>,
+    shared: Arc<ReplicaState<R>>,
 }
 
 impl<R: AsyncRuntime> RaftNetworkFactory<Types<R>> for Links<R> {
@@ -59,6 +61,7 @@ impl<R: AsyncRuntime> RaftNetworkFactory<Types<R>> for Links<R> {
             settings: self.settings.clone(),
             store: self.store.clone(),
             election: self.election.clone(),
+            shared: self.shared.clone(),
         }
     }
 }
@@ -75,6 +78,14 @@ pub(super) async fn call<R: AsyncRuntime>(
 }
 
 impl<R: AsyncRuntime> Link<R> {
+    /// A silent voter does not stand: it may have no vote of its own on disk.
+    fn may_stand(&self) -> Result<(), RPCError<Types<R>>> {
+        match self.shared.silence.is_on(&self.store) {
+            true => Err(nonsense()),
+            false => Ok(()),
+        }
+    }
+
     async fn ask(
         &self,
         request: Request<R>,
@@ -146,6 +157,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link<R> {
         rpc: VoteRequest<Types<R>>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
+        self.may_stand()?;
         let lost = self.election.lost_leader();
         let request = Request::Vote { request: rpc, lost };
         match self.ask(request, option.hard_ttl()).await? {
@@ -159,6 +171,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link<R> {
         rpc: VoteRequest<Types<R>>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
+        self.may_stand()?;
         if let Some(said) = self.election.said_late(self.to, &rpc) {
             return Ok(said);
         }

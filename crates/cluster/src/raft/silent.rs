@@ -5,14 +5,16 @@
 //! stays as it was: the member keeps the leases that it has, and gets no other ones.
 //!
 //! openraft waits for each vote to be saved before it does anything else: if the disk refuses a
-//! vote, it would hear no leader. So [`super::store_io`] lets the vote for another member pass,
-//! of a leader as of a candidate that it learns of by a reply, and counts it as unsaved. Until it
-//! is saved, no reply leaves this member that a leader or a candidate could count.
+//! vote, it would hear no leader. So [`super::store_io`] lets each vote pass, also that of an
+//! election of its own which the member began before it knew of its disk, and counts it as unsaved.
+//! Until it is saved, no reply leaves this member that a leader or a candidate could count, and
+//! it asks nobody for a vote.
 
-use crate::log::{LogId, Types, Vote};
+use crate::log::{LogId, Types};
 use crate::member::Kind;
 use crate::raft::engine::Engine;
 use crate::raft::message::{Failure, Reply, Request};
+use crate::store::Store;
 use openraft::AsyncRuntime;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use part::lock;
@@ -30,14 +32,13 @@ const WAITING_BYTES_MAX: usize = 2 << 20;
 pub(super) struct Silence {
     /// Votes that openraft takes for saved.
     unsaved: AtomicU64,
-    /// The newest vote, entry and commit that openraft was given since the disk refuses.
+    /// The newest entry and commit that openraft was given since the disk refuses.
     given: Mutex<News>,
 }
 
 /// What a message tells.
 #[derive(Clone, Copy, Debug, Default)]
 struct News {
-    vote: Option<Vote>,
     last: Option<LogId>,
     commit: Option<LogId>,
 }
@@ -53,6 +54,11 @@ impl Silence {
         self.unsaved.fetch_sub(1, Ordering::SeqCst);
     }
 
+    /// Whether a member with this store acknowledges nothing: its disk refuses writes.
+    pub(super) fn is_on(&self, store: &Store) -> bool {
+        self.has_unsaved() || store.refused().is_some()
+    }
+
     fn has_unsaved(&self) -> bool {
         self.unsaved.load(Ordering::SeqCst) > 0
     }
@@ -60,14 +66,9 @@ impl Silence {
     /// Returns whether a message tells more than those before it, and takes note of it.
     fn take(&self, news: News) -> bool {
         let mut given = lock(&self.given);
-        let newer = news.vote > given.vote || news.last > given.last || news.commit > given.commit;
-        if newer {
-            given.last = given.last.max(news.last);
-            given.commit = given.commit.max(news.commit);
-            if news.vote > given.vote {
-                given.vote = news.vote;
-            }
-        }
+        let newer = news.last > given.last || news.commit > given.commit;
+        given.last = given.last.max(news.last);
+        given.commit = given.commit.max(news.commit);
         newer
     }
 
@@ -79,7 +80,7 @@ impl Silence {
 impl<R: AsyncRuntime> Engine<R> {
     /// Whether this member acknowledges nothing: its disk refuses writes.
     pub(super) fn is_silent(&self) -> bool {
-        self.inner.shared.silence.has_unsaved() || self.inner.store.refused().is_some()
+        self.inner.shared.silence.is_on(&self.inner.store)
     }
 
     /// The reply to a request that a silent voter does not look at.
@@ -101,12 +102,16 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 
     /// Whether a message tells something that is not known here. openraft keeps what it has to
-    /// answer until the disk has all before it, so heartbeats alone are not given to it.
+    /// answer until the disk has all before it, so heartbeats alone are not given to it. That of
+    /// another leader than it follows is: there is a new one, or one who has to hear of a later
+    /// candidate.
     fn brings_news(&self, request: &AppendEntriesRequest<Types<R>>) -> bool {
+        if self.inner.store.vote() != Some(request.vote) {
+            return true;
+        }
         let last = request.entries.last().map(|entry| entry.log_id);
         self.inner.store.cached() <= WAITING_BYTES_MAX
             && self.inner.shared.silence.take(News {
-                vote: Some(request.vote),
                 last: last.or(request.prev_log_id),
                 commit: request.leader_commit,
             })
@@ -148,7 +153,6 @@ mod tests {
     fn news(term: u64, last: u64, commit: u64) -> News {
         let id = |index| LogId::new(LeaderId::new(term, MemberId(1)).to_committed(), index);
         News {
-            vote: Some(Vote::new_committed(term, MemberId(1))),
             last: Some(id(last)),
             commit: Some(id(commit)),
         }
@@ -162,7 +166,7 @@ mod tests {
         assert!(!silence.take(news(3, 8, 9)), "entries that are sent again");
         assert!(silence.take(news(3, 10, 10)), "more is agreed on");
         assert!(silence.take(news(3, 11, 10)), "an entry");
-        assert!(silence.take(news(4, 11, 10)), "another leader");
+        assert!(silence.take(news(4, 11, 10)), "an entry of another leader");
         silence.forget();
         assert!(silence.take(news(3, 10, 9)));
     }

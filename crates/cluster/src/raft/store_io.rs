@@ -2,7 +2,6 @@
 //! holding the thread.
 
 use crate::log::{Entry, LogId, Types, Vote};
-use crate::member::MemberId;
 use crate::raft::error::EngineError;
 use crate::raft::replica::ReplicaState;
 use crate::store::{Store, StoreError};
@@ -48,14 +47,13 @@ pub(super) fn to_io(error: StoreError) -> io::Error {
 
 /// The log.
 pub struct Log<R: AsyncRuntime> {
-    me: MemberId,
     store: Store,
     shared: Arc<ReplicaState<R>>,
 }
 
 impl<R: AsyncRuntime> Log<R> {
-    pub(super) fn new(me: MemberId, store: Store, shared: Arc<ReplicaState<R>>) -> Log<R> {
-        Log { me, store, shared }
+    pub(super) fn new(store: Store, shared: Arc<ReplicaState<R>>) -> Log<R> {
+        Log { store, shared }
     }
 
     async fn read(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<Entry>, io::Error> {
@@ -64,7 +62,7 @@ impl<R: AsyncRuntime> Log<R> {
             .map_err(|error| self.failed(error))
     }
 
-    /// Lets openraft go on while the vote for another member waits for a disk that refuses it:
+    /// Lets openraft go on while a vote waits for a disk that refuses it:
     /// see [`super::silent`].
     fn pass(&self, saving: impl Future<Output = Result<(), StoreError>> + Send + 'static) {
         let shared = self.shared.clone();
@@ -174,7 +172,6 @@ impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for Log<R> {
 
     async fn get_log_reader(&mut self) -> Log<R> {
         Log {
-            me: self.me,
             store: self.store.clone(),
             shared: self.shared.clone(),
         }
@@ -184,10 +181,6 @@ impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for Log<R> {
         let (store, vote) = (self.store.clone(), *vote);
         let saving = async move { ask::<R, _>(|done| store.save_vote(vote, done)).await };
         let mut saving = Box::pin(saving);
-        if !vote.committed && vote.leader_id.voted_for == self.me {
-            // It counts for this member's own election from now on.
-            return saving.await.map_err(|error| self.failed(error));
-        }
         loop {
             let waited = R::select2(&mut saving, R::sleep(REFUSED_LOOK)).await;
             match waited {
