@@ -196,8 +196,9 @@ impl Site {
     }
 
     fn freerdp(&self, first: &str, options: &[&str]) -> Process {
-        let mut command = Command::new("xfreerdp");
-        command.arg(first);
+        // What it says is in the file when it says it, also if it crashes when it is refused.
+        let mut command = Command::new("stdbuf");
+        command.args(["-oL", "xfreerdp", first]);
         command.args(["/u:anna", "/p:secret", "/cert:ignore", "/log-level:DEBUG"]);
         command.args(options);
         command

@@ -12,6 +12,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
 const WAKE: u16 = 0x0842;
+/// Packets that are no answers and are read for one.
+const OTHERS_MAX: usize = 4_096;
 /// A packet of ARP for Ethernet and IPv4.
 const ARP_BYTES: usize = 28;
 
@@ -89,15 +91,16 @@ impl Frames {
         self.send(WAKE, Mac([0xff; 6]), &packet)
     }
 
-    /// The next answer that has come.
+    /// The next answer that has come. None: there is none, or there are too many other packets before it.
     pub fn answer(&self) -> Option<Owner> {
-        loop {
+        for _ in 0..OTHERS_MAX {
             let mut packet = [0; ARP_BYTES];
             let (read, _) = recv(&self.socket, &mut packet[..], RecvFlags::DONTWAIT).ok()?;
             if let Some(owner) = owner(&packet[..read.min(ARP_BYTES)]) {
                 return Some(owner);
             }
         }
+        None
     }
 
     fn send(&self, protocol: u16, mac: Mac, packet: &[u8]) -> io::Result<()> {

@@ -41,6 +41,8 @@ const WAITS_MS: u64 = 50;
 pub(super) const WAITING_MS: u64 = 4_000;
 /// Answers that wait at one time.
 pub(super) const WAITING_MAX: usize = 8_192;
+/// Users of addresses that are heard before other packets are looked at.
+const OWNERS_MAX: usize = 512;
 /// The longest time that a packet may have waited: see [`crate::dhcp::pool`].
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// The port of TFTP.
@@ -460,14 +462,7 @@ impl Running {
         for (socket, is_proxy_port) in [(&sockets.dhcp, false), (&sockets.proxy, true)] {
             self.batch.receive(socket);
             // Who has an address that was offered said so before its client took it.
-            while let Some(owner) = sockets.frames.answer() {
-                site.in_use(owner.address, owner.mac, now_ms());
-                // The client is offered another one.
-                if let Some(asked) = offers.drop_offer(owner.address) {
-                    let came = (&*asked.packet, asked.again, udp::CLIENT, false);
-                    outgoing.extend(decide(&mut site, sockets, offers, came, now_ms()));
-                }
-            }
+            hear_owners(&mut site, sockets, offers, &mut outgoing);
             // Not before they have come: a lease begins when it is given, or later.
             let now = now_ms();
             for packet in self.batch.packets() {
@@ -487,7 +482,10 @@ impl Running {
                 outgoing.extend(decide(&mut site, sockets, offers, came, now));
             }
         }
-        outgoing.extend(offers.take(Instant::now()).into_iter().flatten());
+        // What was decided may have taken its time.
+        let now = Instant::now();
+        hear_owners(&mut site, sockets, offers, &mut outgoing);
+        outgoing.extend(offers.take(now).into_iter().flatten());
         let Some(server) = site.here().map(|here| here.address) else {
             return;
         };
@@ -521,6 +519,22 @@ impl Running {
         drop(site);
         self.waiting = later;
         told
+    }
+}
+
+/// Drops offers of addresses that somebody uses. Their clients are offered others.
+fn hear_owners(
+    site: &mut Site,
+    sockets: &Sockets,
+    offers: &mut Waiting<Option<Outgoing>>,
+    outgoing: &mut Vec<Outgoing>,
+) {
+    for owner in (0..OWNERS_MAX).map_while(|_| sockets.frames.answer()) {
+        site.in_use(owner.address, owner.mac, now_ms());
+        if let Some(asked) = offers.drop_offer(owner.address) {
+            let came = (&*asked.packet, asked.again, udp::CLIENT, false);
+            outgoing.extend(decide(site, sockets, offers, came, now_ms()));
+        }
     }
 }
 
