@@ -114,6 +114,19 @@ fn an_operator_uses_the_display_and_the_terminal_of_a_guest_and_others_do_not() 
     refuses(&console, TERMINAL);
     uses_the_terminal(&browser, &console);
 
+    // The page is there again when the guest is.
+    let connected = format!("{STATE}.startsWith('Connected')");
+    browser.wait_for(&connected);
+    for (order, is_there) in [("stop", false), ("start", true)] {
+        let said = console.command(&["guest", order, "mail"]);
+        let words = format!("{STATE}.startsWith('Connected') === {is_there}");
+        assert!(
+            lab::eventually(SOON, || browser.run(&format!("return {words}")) == true),
+            "{order}: {said}\n{}",
+            browser.text()
+        );
+    }
+
     // Both are in the events by whom; and the page says why, when the guest has gone.
     let events = || format!("{:?}", console.events());
     assert!(

@@ -129,29 +129,52 @@
     },
   };
 
-  // A program that is upgraded is back in a moment.
-  const tries = 5;
+  // A program that is upgraded is back in a moment; a guest that moves, or whose node is lost, in a while.
   const pauseMs = 1000;
-  const ended = async (reason) => {
+  const triesAtFirst = 5;
+  const triesAfter = 60;
+  // The page connects again by itself: after ever longer pauses where that ends soon each time.
+  const pauseMaxMs = 30000;
+  const steadyMs = 60000;
+  let follows = 0;
+  // The connection that counts: those before it are of no interest any more.
+  let current = 0;
+  const ended = async (own, reason, wasOpen) => {
     keys.disabled = true;
-    let words = "The server does not respond.";
-    for (let left = tries; left > 0; left -= 1) {
+    for (let left = wasOpen ? triesAfter : triesAtFirst; left > 0; left -= 1) {
+      let words = "The server does not respond.";
+      let status = 0;
       try {
         const response = await fetch(why);
         words = await response.text();
-        // Nothing is known against a connection: what ended the last one says more.
-        if (response.ok && reason) words = reason;
-        break;
+        status = response.status;
       } catch (error) {
-        say(words, true);
-        await new Promise((done) => setTimeout(done, pauseMs));
+        // It is asked again.
+      }
+      if (own !== current) return;
+      // Nothing is known against a connection: what ended the last one says more.
+      if (status === 200 && reason) words = reason;
+      say(words, true);
+      const mayChange = status === 0 || (wasOpen && (status === 200 || status === 409 || status >= 500));
+      if (!mayChange) break;
+      again.hidden = !wasOpen;
+      const pause = status === 200 ? Math.min(pauseMs * 2 ** follows, pauseMaxMs) : pauseMs;
+      await new Promise((done) => setTimeout(done, pause));
+      if (own !== current) return;
+      if (status === 200) {
+        follows += 1;
+        next();
+        return;
       }
     }
-    say(words, true);
     again.hidden = false;
   };
 
+  let next = () => {};
   const connect = (library) => {
+    current += 1;
+    const own = current;
+    let since = 0;
     again.hidden = true;
     say("Connecting…");
     if (shown) shown.remove();
@@ -159,8 +182,13 @@
     const socket = new WebSocket(address.href);
     socket.binaryType = "arraybuffer";
     let refusal = "";
-    socket.addEventListener("close", ({ reason }) => ended(refusal || reason));
+    socket.addEventListener("close", ({ reason }) => {
+      const wasOpen = (since > 0 || follows > 0) && !refusal;
+      if (since > 0 && performance.now() - since > steadyMs) follows = 0;
+      if (own === current) ended(own, refusal || reason, wasOpen);
+    });
     const opened = () => {
+      since = performance.now();
       keys.disabled = false;
       say(place.dataset.hint);
       shown.focus();
@@ -178,8 +206,12 @@
         shown.send();
         shown.focus();
       });
-      again.addEventListener("click", () => connect(library));
-      connect(library);
+      next = () => connect(library);
+      again.addEventListener("click", () => {
+        follows = 0;
+        next();
+      });
+      next();
     },
     () => say("What draws it cannot be loaded.", true),
   );
