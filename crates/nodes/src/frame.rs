@@ -18,8 +18,8 @@ pub async fn write(
     let bytes = codec::encode(value);
     let length = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::FileTooLarge);
     let length = length.map_err(io::Error::from)?.to_be_bytes();
-    stream.write_all(&length).await?;
-    stream.write_all(&bytes).await?;
+    // At once: each write is a record of TLS.
+    stream.write_all(&[&length[..], &bytes].concat()).await?;
     Ok(())
 }
 
