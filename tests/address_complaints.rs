@@ -11,8 +11,8 @@ use std::time::Duration;
 fn pair(name: &str, router: Router, vrrp: &Vrrp) -> (Site, Running, Running) {
     let site = Site::new(name);
     let high = site.alpha.run(router, &vrrp.priority(200).text());
-    let low = site.beta.run(router, &vrrp.priority(100).text());
     assert!(site.owned_by(VIP, &["alpha"]), "{}", high.said());
+    let low = site.beta.run(router, &vrrp.priority(100).text());
     assert!(low.says("Entering BACKUP STATE", 1), "{}", low.said());
     (site, high, low)
 }

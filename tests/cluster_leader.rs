@@ -41,7 +41,8 @@ fn after_the_death_of_a_leader_another_one_leads_and_changes_go_on() {
         site.tell()
     );
     site.apply("two").well();
-    assert!(site.serves(site.machine(node), "two"), "{}", site.tell());
+    let serves = || site.serves(site.machine(node), "two");
+    assert!(eventually(SOON, serves), "{}", site.tell());
     // The dead one comes back and gets what it missed.
     site.machine_mut(&first).start();
     assert!(
@@ -124,7 +125,8 @@ fn leadership_is_handed_over_and_keys_are_renewed_while_changes_go_on() {
     site.alpha.command(&["cluster", "rotate"]).well();
     site.leader();
     site.apply("three").well();
-    assert!(site.serves_everywhere("three"), "{}", site.tell());
+    let serves = || site.serves_everywhere("three");
+    assert!(eventually(SOON, serves), "{}", site.tell());
     load.stop().without_a_failure();
     // In words, what each failure would mean.
     let text = site.beta.command(&["cluster", "status"]).well().out;

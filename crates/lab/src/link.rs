@@ -305,7 +305,7 @@ mod tests {
     use std::time::Duration;
 
     const SOON: Duration = Duration::from_millis(300);
-    const LATEST: Duration = Duration::from_secs(5);
+    const LATEST: Duration = Duration::from_secs(60);
 
     fn at(address: &str) -> SocketAddr {
         address.parse().unwrap()
@@ -323,7 +323,7 @@ mod tests {
         link.b.address("fd01::2/64").unwrap();
         for address in ["10.1.0.1:7", "[fd01::1]:7"] {
             let echo = Echo::start(&a, at(address)).unwrap();
-            let said = exchange(&b, echo.address(), b"hello", SOON).unwrap();
+            let said = exchange(&b, echo.address(), b"hello", LATEST).unwrap();
             assert_eq!(said, b"hello", "{address}");
         }
         let _echo = Echo::start(&a, at("10.1.0.1:7")).unwrap();
@@ -392,7 +392,7 @@ mod tests {
         a.route("default", "10.2.1.1").unwrap();
         b.route("10.2.1.0/24", "10.2.2.1").unwrap();
         let echo = Echo::start(&b, at("10.2.2.2:7")).unwrap();
-        assert_eq!(exchange(&a, echo.address(), b"x", SOON).unwrap(), b"x");
+        assert_eq!(exchange(&a, echo.address(), b"x", LATEST).unwrap(), b"x");
     }
 
     #[test]
@@ -412,7 +412,7 @@ mod tests {
         assert!(eventually(LATEST, || reaches(0) && reaches(2)));
         interfaces[0].unplug().unwrap();
         assert!(!reaches(0));
-        assert!(reaches(2));
+        assert!(eventually(LATEST, || reaches(2)));
         interfaces[0].plug().unwrap();
         assert!(eventually(LATEST, || reaches(0)));
     }
