@@ -266,6 +266,11 @@ impl<A: Address> Pool<A> {
         pool
     }
 
+    /// A lease of before may have been this long, seconds: what is learnt from now on counts so.
+    pub fn set_longest(&mut self, longest_s: u32) {
+        self.longest_ms = self.longest_ms.max(u64::from(longest_s) * 1000);
+    }
+
     /// Leases that this node knew before end when it promised, or when one that begins now would: who
     /// knows of them since may have been promised more.
     pub fn keep_ends(&mut self, before: &Pool<A>, now_ms: u64) {
@@ -583,7 +588,9 @@ impl<A: Address> Pool<A> {
         let new_ms = end_of(self.lease_ms, now_ms);
         let until_ms = match before {
             // Its client may not hear that a lease is shorter from now on.
-            Some(Use::Leased { until_ms, .. }) => until_ms.max(new_ms),
+            Some(Use::Leased { until_ms, .. } | Use::Unclear { until_ms, .. }) => {
+                until_ms.max(new_ms)
+            }
             _ => new_ms,
         };
         let (since_ms, is_again) = match before {

@@ -112,6 +112,8 @@ struct Record {
     before: u64,
     /// While it is not clear: all leases that were given by the records of before are its own.
     own: bool,
+    /// How long a lease may be, seconds.
+    longest_s: u32,
 }
 
 /// A record on its way.
@@ -164,8 +166,8 @@ struct Odds {
     empties: bool,
     /// A client lies.
     lies: bool,
-    /// How long nothing happens at most in between, milliseconds.
-    rest_ms: u64,
+    /// A node dies as soon as a client has heard of a lease while the record of its part says that none has.
+    strikes: bool,
 }
 
 struct World {
@@ -306,7 +308,7 @@ impl World {
                 awaits: false,
                 empties: seed.is_multiple_of(3),
                 lies: seed % 4 == 1,
-                rest_ms: 3 * GRANT_MS,
+                strikes: false,
             }
             .of(defect),
             now_ms: 1,
@@ -387,6 +389,7 @@ impl World {
                 self.tally.leases += 1;
                 self.tally.renewals += u64::from(is_renewal);
                 self.tally.taken_over += u64::from(is_renewal && is_other);
+                self.strike(address);
                 let mut all = self.clients.iter();
                 let other =
                     all.find(|one| one.mac != reply.mac && one.believes(now_ms) == Some(address));
@@ -397,6 +400,20 @@ impl World {
                         reply.mac, other.mac
                     )),
                 }
+            }
+        }
+    }
+
+    /// A client has heard of a lease.
+    fn strike(&mut self, address: Ipv4Addr) {
+        if !self.odds.strikes {
+            return;
+        }
+        for part in 0..PARTS {
+            let record = &self.records[part];
+            let is_its = { record.claim.range }.is_some_and(|range| range.is_of(address, part));
+            if let Some(node) = self.grants[part].node.filter(|_| is_its && record.unheard) {
+                self.crash(node);
             }
         }
     }
@@ -587,8 +604,7 @@ impl World {
         if self.odds.steady > 0 && self.random.once_in(self.odds.steady) {
             self.lan.gives = gives(&mut self.random);
             // A longer one may be known to one node and not to the other one, which takes its leases over.
-            let lease_s = self.random.pick(&LEASES_S);
-            self.lan.lease_s = self.lan.lease_s.min(lease_s);
+            self.lan.lease_s = self.random.pick(&LEASES_S);
         }
         if self.random.once_in(20) {
             let node = self.random.index(2);
@@ -642,7 +658,7 @@ impl World {
             0 => self.random.below(lease_ms),
             1 => self.random.below(lease_ms / 8),
             2 => self.next_end(),
-            4..=9 => self.random.below(self.odds.rest_ms),
+            4..=9 => self.random.below(3 * GRANT_MS),
             _ => self.random.below(40),
         };
     }

@@ -33,7 +33,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// has it.
 const REST_NS: u64 = 2_000_000_000;
 /// Orders for the next boot that are known at one time: what a record has room for.
-pub const ORDERS_MAX: usize = 22;
+pub const ORDERS_MAX: usize = 21;
 /// Nodes that a record names: what it has room for.
 const NAMED_MAX: usize = 4;
 /// How long the leases of a copy may take to be on the disk, nanoseconds. Then it counts as lost.
@@ -61,6 +61,8 @@ struct Taken {
     unheard: Option<u32>,
     /// A mark of the files with the leases of that node.
     before: u32,
+    /// How long a lease may be that another node has given, seconds.
+    longest_s: u32,
 }
 
 impl Taken {
@@ -434,6 +436,10 @@ impl Leases {
             past: self.past(part, record, (taken, clear), now_ns),
             stores: self.stores,
             before: taken.unheard.map_or(0, |_| taken.before),
+            longest_s: match self.have_ended(taken, now_ns) {
+                true => knowledge.longest_s,
+                false => knowledge.longest_s.max(taken.longest_s),
+            },
         }
     }
 
@@ -480,7 +486,21 @@ impl Leases {
             moved,
             past: record.claim().past.map(|past| past.span),
             is_unheard: record.past.2 & UNHEARD > 0,
+            longest_s: record.longest_s,
+            before_s: taken.longest_s,
         }
+    }
+
+    /// Whether all leases have ended that were given before this node took a part.
+    fn have_ended(&self, taken: &Taken, now_ns: u64) -> bool {
+        let settled_for = match taken.state {
+            State::Settled(..) => now_ns.saturating_sub(taken.at_ns),
+            State::Claims(..) => 0,
+        };
+        let before_ns = u64::from(taken.longest_s).saturating_mul(1_000_000_000);
+        let lease_ns = self.lease_ns.max(before_ns);
+        let longer_ns = lease_ns.saturating_add(lease_ns / 100 + LONGER_NS);
+        settled_for > longer_ns
     }
 
     /// What is written of leases of before.
@@ -510,16 +530,7 @@ impl Leases {
             return (0, 0, 0);
         };
         let claim = record.claim();
-        let settled_for = match taken.state {
-            State::Settled(..) => now_ns.saturating_sub(taken.at_ns),
-            State::Claims(..) => 0,
-        };
-        if settled_for
-            > self
-                .lease_ns
-                .saturating_add(self.lease_ns / 100 + LONGER_NS)
-        {
-            // All of these leases have ended.
+        if self.have_ended(taken, now_ns) {
             return (0, 0, 0);
         }
         let is_moved = claim.range != range_of(self.range);
@@ -586,6 +597,8 @@ impl Leases {
             false => Base::Unknown,
         };
         let others = others.unwrap_or_default();
+        let longest = others.iter().map(|(_, record)| record.longest_s);
+        taken.longest_s = longest.fold(taken.longest_s, u32::max);
         let holder = |part: usize| {
             let its = others.iter().find(|(other, _)| other.part == part);
             its.map(|(_, record)| record.node.clone())
@@ -649,6 +662,8 @@ impl Leases {
             false => mix(record.stores),
         });
         let had_it = record.is_some_and(|record| self.had_it(record));
+        // Of what is its own, it knows itself how long that is.
+        let others = record.filter(|record| !(record.clear && self.is_own(record)));
         let state = match self.adopts(part, lease, record, knowledge, now_ns) {
             Adopts::Now(adopt) => return Err(adopt),
             Adopts::Done => State::Settled(true, None),
@@ -672,6 +687,7 @@ impl Leases {
             state,
             unheard: unheard.filter(|_| knows),
             before,
+            longest_s: others.map_or(0, |record| record.longest_s),
         })
     }
 
@@ -736,6 +752,7 @@ impl Leases {
             node: record.node.clone(),
             epoch: record.epoch,
             into: lease.epoch,
+            longest_s: record.longest_s,
         })
     }
 }

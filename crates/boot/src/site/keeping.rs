@@ -79,13 +79,33 @@ impl<A: Address> Keeping<A> {
             let until_ms = end_of(u64::from(before_s) * 1_000, now_ms);
             self.longer = (self.longer.0.max(before_s), self.longer.1.max(until_ms));
         }
-        let longest_s = lease_s.max(self.longer.0);
+        self.store_longest();
+        self.longest()
+    }
+
+    /// How long a lease may be that is in force, seconds.
+    pub(super) fn longest(&self) -> u32 {
+        self.lease_s.max(self.longer.0)
+    }
+
+    /// Other nodes may have given leases of a part that are this long, seconds, before this node takes it.
+    pub(super) fn learn_longest(&mut self, pool: &mut Pool<A>, before_s: u32, now_ms: u64) {
+        if before_s <= self.lease_s {
+            return;
+        }
+        let until_ms = end_of(u64::from(before_s) * 1_000, now_ms);
+        self.longer = (self.longer.0.max(before_s), self.longer.1.max(until_ms));
+        self.store_longest();
+        pool.set_longest(before_s);
+    }
+
+    fn store_longest(&mut self) {
+        let longest_s = self.longest();
         if let Some(journal) = &mut self.journal
             && let Err(error) = journal.set_longest(longest_s)
         {
             self.trouble = Some(journal.trouble(&error));
         }
-        longest_s
     }
 
     /// Which file they are in; zero: none yet.
@@ -130,6 +150,7 @@ impl<A: Address> Keeping<A> {
         fates: &Fates<'_, A>,
         now_ms: u64,
     ) {
+        self.learn_longest(pool, held.before_s, now_ms);
         pool.take_as(part, now_ms, fates(held));
         if self.is_kept() {
             self.taken.insert(part);
@@ -280,5 +301,48 @@ mod tests {
         drop(keeping);
         let mut last = pool(&mut start(), None, (600, 20 * HOUR_MS));
         assert!(!is_taken(&mut last, 21 * HOUR_MS));
+    }
+    #[test]
+    fn leases_of_a_part_last_as_long_as_the_node_before_may_have_promised_also_over_a_restart() {
+        let scratch = Scratch::new().unwrap();
+        let start = || {
+            let mut keeping = Keeping::default();
+            keeping.keep_in(Ok(Journal::open(scratch.path(), "lan").unwrap()));
+            keeping
+        };
+        let mut keeping = start();
+        let mut own = pool(&mut keeping, None, (600, 0));
+        keeping.learn_longest(&mut own, 12 * 3_600, 0);
+        own.adopt(0, [(ip(7), Holder::Client(CLIENT))], 0);
+        let has = |pool: &mut Pool, now_ms| {
+            pool.expire(now_ms);
+            pool.of(CLIENT).is_some()
+        };
+        assert!(has(&mut own, 12 * HOUR_MS));
+        assert_eq!(keeping.longest(), 12 * 3_600);
+        assert!(!has(&mut own, 12 * HOUR_MS + 2 * PACKET_MS));
+        drop(keeping);
+        assert_eq!(start().longest(), 12 * 3_600);
+        // Those of this node are as long as it says.
+        let mut keeping = start();
+        let mut own = pool(&mut keeping, None, (24 * 3_600, 0));
+        keeping.learn_longest(&mut own, 12 * 3_600, 0);
+        assert_eq!(keeping.longest(), 24 * 3_600);
+    }
+    #[test]
+    fn a_withheld_address_that_its_client_renews_stays_its_own_as_long_as_was_promised() {
+        let mut keeping = Keeping::default();
+        let mut before = pool(&mut keeping, None, (12 * 3_600, 0));
+        before.claim(CLIENT, ip(7), crate::dhcp::pool::How::Selecting, 0);
+        before.give_up(0);
+        before.take(0, false, 0);
+        let mut shorter = pool(&mut keeping, Some(&before), (600, HOUR_MS));
+        // It may not hear that the lease is shorter now.
+        let claim = shorter.claim(CLIENT, ip(7), crate::dhcp::pool::How::Renew, HOUR_MS);
+        assert_eq!(claim, crate::dhcp::pool::Claim::Yes);
+        shorter.expire(12 * HOUR_MS);
+        assert_eq!(shorter.of(CLIENT), Some(ip(7)));
+        shorter.expire(12 * HOUR_MS + 2 * PACKET_MS);
+        assert_eq!(shorter.of(CLIENT), None);
     }
 }

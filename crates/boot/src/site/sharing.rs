@@ -132,7 +132,19 @@ impl Site {
             adopted: shares.adopted.clone(),
             linked: shares.sharing.linked_nodes().cloned().collect(),
             stores: (self.parts.keeping.number(), self.six.number()),
+            longest_s: self.longest_s(),
         }
+    }
+
+    /// How long a lease may be that is in force or is given from now on, seconds.
+    fn longest_s(&self) -> u32 {
+        let lengths = [
+            self.lan.lease_s,
+            self.lan.six.as_ref().map_or(0, |six| six.lease_s),
+            self.parts.keeping.longest(),
+            self.six.longest(),
+        ];
+        lengths.into_iter().max().unwrap_or(0)
     }
 
     /// Takes over what this node knows of parts, before it holds them.
@@ -174,11 +186,11 @@ impl Site {
             }
         }
         if let Some(pool) = pool {
+            let keeping = &mut self.parts.keeping;
+            keeping.learn_longest(pool, adopt.longest_s, now_ms);
             pool.adopt(part, four, now_ms);
         }
-        if let Some(pool) = pool6 {
-            pool.adopt(part, six, now_ms);
-        }
+        self.six.adopt(part, (six, adopt.longest_s), now_ms);
         shares.adopting.insert(part, adopt.into);
         self.wake_writer();
     }
@@ -330,7 +342,7 @@ impl Site {
         let Some(held) = self.parts.standing.held.get(&part) else {
             return Tell::Never;
         };
-        if held.is_unheard {
+        if held.is_unheard || self.longest_s() > held.longest_s {
             return Tell::Later;
         }
         self.parts.shares.sharing.tells(address, part, &held.named)
@@ -442,5 +454,72 @@ impl Site {
             "no node holds the first part of the range: without a majority of the cluster no new address is given"
                 .to_owned()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Gives, Lan, Network};
+    use crate::dhcp::desk::{Here, Nodes};
+    use crate::journal::Journal;
+    use lab::Scratch;
+
+    const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 1]);
+
+    fn ip(last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 0, 0, last)
+    }
+
+    /// A node of a cluster that holds the first part of its range, and gives leases of an hour.
+    fn site(scratch: &Scratch) -> Site {
+        let lan = Lan {
+            gives: Gives::Range {
+                first: ip(100),
+                last: ip(109),
+            },
+            lease_s: 3_600,
+            ..Lan::plain("br0")
+        };
+        let mut site = Site::new("lan", lan, 2);
+        site.share(SharedCopies::default(), Arc::new(|| {}));
+        site.keep_in(
+            Journal::open(scratch.path(), "lan").map_err(|error| error.to_string()),
+            0,
+        );
+        let here = Here {
+            address: ip(2),
+            network: Network::of(ip(2), 24),
+            nodes: Nodes::default(),
+        };
+        site.is_here(Some(here), 0);
+        site
+    }
+
+    #[test]
+    fn a_client_hears_of_a_lease_when_the_record_of_its_part_allows_that() {
+        let scratch = Scratch::new().unwrap();
+        let mut site = site(&scratch);
+        let mut tells = |is_unheard, longest_s| {
+            let held = Held {
+                knows: true,
+                until_ms: u64::MAX,
+                is_unheard,
+                longest_s,
+                ..Held::default()
+            };
+            let standing = Standing {
+                held: [(0, held)].into(),
+                ..Standing::default()
+            };
+            site.stand("alpha", standing, 0);
+            site.tells(CLIENT, Some(ip(100).into()), 0)
+        };
+        assert_eq!(tells(false, 3_600), Tell::Now);
+        // A node that took the part from this one would not know of it.
+        assert_eq!(tells(true, 3_600), Tell::Later);
+        // It would believe that the lease ends earlier.
+        assert_eq!(tells(false, 3_599), Tell::Later);
+        assert_eq!(tells(false, 7_200), Tell::Now);
     }
 }

@@ -4,7 +4,7 @@ use super::keeping::{Fates, Keeping, Plan};
 use super::{Held, Site};
 use crate::config::Network6;
 use crate::dhcp::loads::Leader;
-use crate::dhcp::pool::{Fate, Pool};
+use crate::dhcp::pool::{Fate, Holder, Pool};
 use crate::dhcp::range::Range;
 use crate::dhcp6::desk::{Decision, Desk, Here};
 use crate::dhcp6::reply::Verdict;
@@ -51,6 +51,24 @@ impl Six {
         if let Some(desk) = &mut self.desk {
             desk.set_turns(turns.clone(), leader.cloned());
         }
+    }
+
+    /// Takes over leases of a part of another node, which may be this long, seconds.
+    pub(super) fn adopt(
+        &mut self,
+        part: usize,
+        (known, longest_s): (Vec<(Ipv6Addr, Holder)>, u32),
+        now_ms: u64,
+    ) {
+        if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
+            self.keeping.learn_longest(pool, longest_s, now_ms);
+            pool.adopt(part, known, now_ms);
+        }
+    }
+
+    /// How long a lease may be that is in force, seconds.
+    pub(super) fn longest(&self) -> u32 {
+        self.keeping.longest()
     }
 
     /// The file in which leases are kept; zero: none yet.

@@ -24,6 +24,10 @@ pub struct Held {
     pub past: Option<Span>,
     /// The record says that no client has heard of a lease yet.
     pub is_unheard: bool,
+    /// How long a lease may be by the record, seconds: no client hears of a longer one.
+    pub longest_s: u32,
+    /// How long a lease may be that another node has given of it, seconds.
+    pub before_s: u32,
 }
 
 /// What a node knows of a part whose range is another one than before.
@@ -44,6 +48,8 @@ pub struct Adopt {
     pub epoch: u64,
     /// The epoch in which this node has the part.
     pub into: u64,
+    /// How long one of them may be, seconds.
+    pub longest_s: u32,
 }
 
 /// What this node is in the network.
@@ -80,4 +86,6 @@ pub struct Knowledge {
     pub linked: BTreeSet<String>,
     /// The files in which it keeps leases of IPv4 and IPv6: others after they were lost. Zero: none yet.
     pub stores: (u32, u32),
+    /// How long a lease may be that is in force or is given from now on, seconds.
+    pub longest_s: u32,
 }

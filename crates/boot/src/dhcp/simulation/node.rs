@@ -243,6 +243,7 @@ impl Node {
     pub(super) fn lose_disk(&mut self) {
         self.disk.leases.clear();
         self.disk.losses += 1;
+        self.records.longest_s = 0;
         self.lose_copies();
     }
 
@@ -295,7 +296,19 @@ impl Node {
         let is_own = before.node == name(self.number);
         self.records.again += u64::from(matches!(way, Way::Known) && !is_own);
         self.copies.hold(part, record.epoch);
+        self.learn_longest(before.longest_s);
         self.begin(part, way, now_ms);
+    }
+
+    /// Other nodes may have given leases that are this long, seconds.
+    fn learn_longest(&mut self, longest_s: u32) {
+        if self.has(Defect::LongestForgotten) {
+            return;
+        }
+        self.records.longest_s = self.records.longest_s.max(longest_s);
+        if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
+            pool.set_longest(longest_s);
+        }
     }
 
     pub(super) fn desk(&mut self) -> Option<&mut Desk> {
@@ -399,6 +412,7 @@ impl Node {
             disk: self.disk.losses,
             before: before.before,
             own: !clear && *base != Base::Unknown,
+            longest_s: self.records.longest_s.max(before.longest_s),
         }
     }
 
@@ -447,6 +461,8 @@ impl Node {
                 }
             }
             Judged::Takes(taking) => {
+                let longest = records.iter().map(|record| record.longest_s).max();
+                self.learn_longest(longest.unwrap_or(0));
                 let ranges = mark_of(self.range());
                 let copies = &self.copies;
                 let fates = taking.fates(|part, node, epoch| {
@@ -642,7 +658,9 @@ impl Node {
                 continue;
             }
             let part = range.part(address);
-            if self.records.known[part].unheard {
+            let record = &self.records.known[part];
+            let is_longer = reply.lease_ms > u64::from(record.longest_s) * 1000;
+            if record.unheard || is_longer {
                 match self.has(Defect::UnheardTold) {
                     true => now.push(reply),
                     false => later.push(reply),

@@ -109,7 +109,7 @@ fn begin(seed: u64, awaits: bool, defect: Option<Defect>) -> Result<World, Strin
         awaits,
         empties: false,
         lies: false,
-        rest_ms: 3 * GRANT_MS,
+        strikes: false,
     };
     world.start();
     // Before that, no part has a record that is clear.

@@ -46,6 +46,9 @@ pub(super) struct Record {
     /// While no client has heard of a lease: a mark of the files of the node that is named. Zero: not known.
     #[serde(rename = "t")]
     pub(super) before: u32,
+    /// How long a lease may be, seconds, of all that may be in force. Zero: not known, by an older version.
+    #[serde(rename = "l")]
+    pub(super) longest_s: u32,
 }
 
 impl Record {

@@ -1,5 +1,6 @@
 //! Which node wants, takes and gives up which part, and what it writes under its lease.
 
+mod longest;
 mod lost;
 
 use super::*;
@@ -195,6 +196,7 @@ fn leases_are_taken_over_if_the_record_names_this_node_and_the_copy_is_of_its_ep
         node: "beta".to_owned(),
         epoch: 4,
         into: 5,
+        longest_s: 0,
     };
     assert_eq!(standing.adopts, [(0, adopt)].into());
     // Not before they are on the disk: its record would hide that they are beta's.
@@ -387,6 +389,7 @@ fn a_record_has_room_for_all_of_it() {
         past: (u32::MAX, u32::MAX, u8::MAX),
         stores: (u32::MAX, u32::MAX),
         before: u32::MAX,
+        longest_s: u32::MAX,
     };
     let bytes = codec::encode(&record).len();
     // What the cluster takes (`cluster::command::RECORD_BYTES_MAX`).
