@@ -3,6 +3,7 @@
 use super::limit::Declines;
 use super::loads::{Leader, Loads, is_not_answered, loads};
 use super::pool::{Claim, How, NoOffer, Pool};
+use super::range::RANGE_MAX;
 use super::reply::{Answer, File, Given, Verdict};
 use super::request::{Kind, Request, Stage};
 use crate::assignment::Turns;
@@ -10,6 +11,8 @@ use crate::config::{Gives, Lan, Machine, Network};
 use crate::mac::Mac;
 use crate::script;
 use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// How often a machine asks another node for its own address, until this one answers.
@@ -101,6 +104,9 @@ pub struct Desk {
     /// The last request to another node of a machine whose address this one knows, and how often it came.
     asked: HashMap<Mac, (u32, u8)>,
     declines: Declines,
+    /// A mark of the identifier by which a client got its address last (option 61).
+    ids: HashMap<Mac, u64>,
+    marks: RandomState,
     /// None: no range.
     pool: Option<Pool>,
     /// Machines by their own addresses.
@@ -133,6 +139,8 @@ impl Desk {
             leader: None,
             asked: HashMap::new(),
             declines: Declines::default(),
+            ids: HashMap::new(),
+            marks: RandomState::new(),
             pool,
         }
     }
@@ -370,11 +378,11 @@ impl Desk {
             };
         }
         match pool.claim(mac, address, how, now_ms) {
-            Claim::Yes => self.yes(
-                request,
-                Some(address),
-                format!("{address} is its address now"),
-            ),
+            Claim::Yes => {
+                self.note_id(request);
+                let why = format!("{address} is its address now");
+                self.yes(request, Some(address), why)
+            }
             Claim::No => Decision::refused(format!("{address} is not free for it")),
             Claim::NotMine => {
                 Decision::silent(format!("{address} is of the other node, which answers"))
@@ -442,32 +450,64 @@ impl Desk {
         })
     }
 
+    /// Notes by which identifier a client got its address.
+    fn note_id(&mut self, request: &Request) {
+        if self.ids.len() >= RANGE_MAX as usize {
+            // Of those that are forgotten, a DECLINE counts without it.
+            self.ids.clear();
+        }
+        let mark = self.marks.hash_one(&request.echo.client);
+        self.ids.insert(request.mac, mark);
+    }
+
+    /// Whether a client names itself as it did when it got its address, as far as that is known.
+    fn is_by_its_id(&self, request: &Request) -> bool {
+        let mark = self.marks.hash_one(&request.echo.client);
+        self.ids.get(&request.mac).is_none_or(|one| *one == mark)
+    }
+
     fn decline(&mut self, request: &Request, now_ms: u64) -> Decision {
         if let Some(decision) = self.is_for_another(request) {
             return decision;
         }
-        let address = request.claims.wants.or(request.claims.uses);
-        match (address, &mut self.pool) {
-            (Some(address), Some(pool)) if pool.of(request.mac) == Some(address) => {
-                if !self.declines.admits(request.mac, now_ms) {
-                    // Somebody who is there answers.
-                    let probe = request.route.relay.is_none().then_some(address);
-                    let why = "it has declined too many addresses to be trusted without a proof";
-                    return Decision {
-                        probe,
-                        ..Decision::silent(why)
-                    };
-                }
-                pool.decline(address, now_ms);
-                Decision::silent(format!(
-                    "somebody else uses {address}, which is given to nobody for a while"
-                ))
-            }
-            (Some(address), _) => Decision::silent(format!(
-                "{address} is not an address that it got from the range"
-            )),
-            (None, _) => Decision::silent("it names no address"),
+        let Some(address) = request.claims.wants.or(request.claims.uses) else {
+            return Decision::silent("it names no address");
+        };
+        let is_by_its_id = self.is_by_its_id(request);
+        let pool = self.pool.as_mut();
+        let Some(pool) =
+            pool.filter(|pool| pool.of(request.mac) == Some(address) && pool.holds(address))
+        else {
+            let why = format!("{address} is not an address that it got from the range");
+            return Decision::silent(why);
+        };
+        if !is_by_its_id {
+            let why = format!(
+                "it got {address} by another client identifier (option 61): the DECLINE is not believed"
+            );
+            return Decision::silent(why);
         }
+        let bound = (pool.declines_until(address, now_ms), pool.declines_max());
+        let why = match self.declines.admits(request.mac, bound, now_ms) {
+            true => {
+                pool.decline(address, now_ms);
+                format!(
+                    "it says that somebody else uses {address}, which is given to nobody for a while, and probed"
+                )
+            }
+            false => "too many addresses are declined, by it or in the network, to believe it without a proof"
+                .to_owned(),
+        };
+        // Somebody who is there answers.
+        Decision {
+            probe: request.route.relay.is_none().then_some(address),
+            ..Decision::silent(why)
+        }
+    }
+
+    /// Whether a client answers for an address that was declined in its name.
+    pub fn is_kept(&self, address: Ipv4Addr, by: Mac) -> bool {
+        { self.pool.as_ref() }.is_some_and(|pool| pool.declined_by(address) == Some(by))
     }
 
     /// Somebody answers for an address. Returns whether that is a conflict.

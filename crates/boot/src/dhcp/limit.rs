@@ -63,11 +63,23 @@ const DECLINES_MS: u64 = super::pool::DECLINED_MS;
 #[derive(Debug, Default)]
 pub struct Declines {
     clients: HashMap<Mac, [Option<u64>; DECLINES_MAX]>,
+    /// Until when each declined address of the network is given to nobody.
+    network: Vec<u64>,
 }
 
 impl Declines {
-    /// Whether a client is trusted that somebody else uses its address.
-    pub fn admits(&mut self, mac: Mac, now_ms: u64) -> bool {
+    /// Whether a client is trusted that somebody else uses its address, which is given to nobody until
+    /// `until_ms`. `most`: how many addresses of the network may be so at one time.
+    pub fn admits(&mut self, mac: Mac, (until_ms, most): (u64, usize), now_ms: u64) -> bool {
+        self.network.retain(|until_ms| *until_ms > now_ms);
+        if self.network.len() >= most || !self.is_trusted(mac, now_ms) {
+            return false;
+        }
+        self.network.push(until_ms);
+        true
+    }
+
+    fn is_trusted(&mut self, mac: Mac, now_ms: u64) -> bool {
         let counts = |at: &u64| now_ms.saturating_sub(*at) < DECLINES_MS;
         if self.clients.len() >= CLIENTS_MAX && !self.clients.contains_key(&mac) {
             self.clients
@@ -115,16 +127,27 @@ mod tests {
     #[test]
     fn a_client_declines_two_addresses_in_ten_minutes_and_others_as_many() {
         let mut declines = Declines::default();
-        let admitted = |declines: &mut Declines, at| declines.admits(mac(1), at);
+        let admits = |declines: &mut Declines, mac, at| declines.admits(mac, (at + 1, 9), at);
+        let admitted = |declines: &mut Declines, at| admits(declines, mac(1), at);
         assert!(admitted(&mut declines, 0) && admitted(&mut declines, 1));
         assert!(!admitted(&mut declines, 2) && !admitted(&mut declines, DECLINES_MS - 1));
-        assert!(declines.admits(mac(2), 2));
+        assert!(admits(&mut declines, mac(2), 2));
         assert!(admitted(&mut declines, DECLINES_MS));
         assert!(!admitted(&mut declines, DECLINES_MS));
         // The table does not grow.
         for number in 0..2 * u32::try_from(CLIENTS_MAX).unwrap() {
-            declines.admits(mac(number), DECLINES_MS);
+            admits(&mut declines, mac(number), DECLINES_MS);
         }
         assert!(declines.clients.len() <= CLIENTS_MAX);
+    }
+
+    #[test]
+    fn a_network_loses_no_more_addresses_to_declines_than_it_may() {
+        let mut declines = Declines::default();
+        let mut admitted = |at| {
+            let admits = |one: &u32| declines.admits(mac(*one), (at + 100, 3), at);
+            (1..9).filter(admits).count()
+        };
+        assert_eq!((admitted(0), admitted(99), admitted(100)), (3, 0, 3));
     }
 }

@@ -10,6 +10,7 @@
 //! Nothing here has a socket or a clock.
 
 pub mod desk;
+mod holder;
 pub mod limit;
 pub mod loads;
 pub mod mirror;

@@ -11,9 +11,9 @@
 //! A packet may be late or come twice, so what a client gives back stays its own for as long as a
 //! packet may live, and what it gives back right after it got the same address again is not believed.
 
+pub use super::holder::{Change, Holder};
 use super::range::{Address, Range};
 use crate::mac::{Mac, mark};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
 
@@ -21,6 +21,10 @@ use std::net::Ipv4Addr;
 const OFFER_MS: u64 = 30_000;
 /// For how long an address is left alone that somebody else uses, milliseconds.
 pub(super) const DECLINED_MS: u64 = 600_000;
+/// Which share of a range may be declined at one time without a proof that somebody uses the addresses, and how
+/// many addresses of a small one.
+const DECLINED_SHARE: usize = 8;
+const DECLINED_LEAST: usize = 4;
 /// How long a packet may take, milliseconds. A client may also count its lease from when its
 /// answer came, and asks again at most so long before.
 const PACKET_MS: u64 = 60_000;
@@ -69,7 +73,11 @@ enum Use {
     /// A client has given it back.
     Released { mac: Mac, until_ms: u64 },
     /// Somebody else uses it.
-    Declined { until_ms: u64 },
+    Declined {
+        until_ms: u64,
+        /// The client that had it and says so: anybody may have written that in its name.
+        by: Option<Mac>,
+    },
     /// Somebody may have got it from another node.
     Unclear {
         until_ms: u64,
@@ -84,7 +92,7 @@ impl Use {
             Use::Offered { until_ms, .. }
             | Use::Leased { until_ms, .. }
             | Use::Released { until_ms, .. }
-            | Use::Declined { until_ms }
+            | Use::Declined { until_ms, .. }
             | Use::Unclear { until_ms, .. } => until_ms,
         }
     }
@@ -101,7 +109,7 @@ impl Use {
     /// The client that is known to use an unclear address.
     fn user(self) -> Option<Mac> {
         match self {
-            Use::Unclear { user, .. } => user,
+            Use::Unclear { user, .. } | Use::Declined { by: user, .. } => user,
             _ => None,
         }
     }
@@ -114,36 +122,6 @@ impl Use {
             // A client may not have heard that its address is another's.
             Use::Unclear { .. } | Use::Declined { .. } => Holder::Unclear,
             Use::Offered { .. } => Holder::Nobody,
-        }
-    }
-}
-
-/// Who has an address, as far as the next start has to know it.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Holder {
-    /// A client.
-    Client(Mac),
-    /// Somebody may have it from another node.
-    Unclear,
-    /// Nobody, any more.
-    Nobody,
-}
-
-/// What the next start has to know: who has an address, or that nobody has it any more.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Change<A = Ipv4Addr> {
-    /// The address.
-    pub address: A,
-    /// Who has it.
-    pub holder: Holder,
-}
-
-impl<A> Change<A> {
-    /// The client that has the address.
-    pub fn mac(&self) -> Option<Mac> {
-        match self.holder {
-            Holder::Client(mac) => Some(mac),
-            Holder::Unclear | Holder::Nobody => None,
         }
     }
 }
@@ -574,6 +552,8 @@ impl<A: Address> Pool<A> {
         }
         let before = self.uses.get(&address).copied();
         match (before, how) {
+            // It goes on with it: the DECLINE was not its own, or came late.
+            (Some(Use::Declined { by: Some(by), .. }), How::Renew) if by == mac => {}
             (Some(Use::Declined { .. }), _) => return Claim::No,
             // It may have been another's since this client remembers it.
             (Some(Use::Unclear { .. }), How::Reboot) => return Claim::Unclear,
@@ -588,9 +568,11 @@ impl<A: Address> Pool<A> {
         let new_ms = end_of(self.lease_ms, now_ms);
         let until_ms = match before {
             // Its client may not hear that a lease is shorter from now on.
-            Some(Use::Leased { until_ms, .. } | Use::Unclear { until_ms, .. }) => {
-                until_ms.max(new_ms)
-            }
+            Some(
+                Use::Leased { until_ms, .. }
+                | Use::Unclear { until_ms, .. }
+                | Use::Declined { until_ms, .. },
+            ) => until_ms.max(new_ms),
             _ => new_ms,
         };
         let (since_ms, is_again) = match before {
@@ -663,22 +645,43 @@ impl<A: Address> Pool<A> {
     }
 
     /// Somebody uses an address who did not get it here, as its client says or as was found when it
-    /// was offered. Returns whether it is given to nobody from now on.
+    /// was offered. Returns whether it is given to nobody from now on: for as long as its client may have it.
     pub fn decline(&mut self, address: A, now_ms: u64) -> bool {
         if !self.is_for_clients(address) || !self.holds(address) {
             return false;
         }
-        let until_ms = now_ms.saturating_add(DECLINED_MS);
-        let until_ms = match self.uses.get(&address) {
-            // The client may have it again since.
-            Some(one) if Pool::<A>::is_old(*one, now_ms) => until_ms.max(one.until_ms()),
-            Some(Use::Unclear {
-                until_ms: unclear, ..
-            }) => until_ms.max(*unclear),
-            _ => until_ms,
-        };
-        self.set(address, Use::Declined { until_ms });
+        let (until_ms, by) = self.declined_until(address, now_ms);
+        self.set(address, Use::Declined { until_ms, by });
         true
+    }
+
+    /// Until when an address that is declined now is given to nobody, and the client that may have it.
+    fn declined_until(&self, address: A, now_ms: u64) -> (u64, Option<Mac>) {
+        let least_ms = now_ms.saturating_add(DECLINED_MS);
+        match self.uses.get(&address) {
+            Some(Use::Leased { mac, until_ms, .. }) => (least_ms.max(*until_ms), Some(*mac)),
+            Some(one @ Use::Unclear { .. }) => (least_ms.max(one.until_ms()), None),
+            _ => (least_ms, None),
+        }
+    }
+
+    /// Until when an address is given to nobody that its client declines now.
+    pub fn declines_until(&self, address: A, now_ms: u64) -> u64 {
+        self.declined_until(address, now_ms).0
+    }
+
+    /// The client that has declined an address, while nobody else was found there.
+    pub fn declined_by(&self, address: A) -> Option<Mac> {
+        match self.uses.get(&address) {
+            Some(Use::Declined { by, .. }) => *by,
+            _ => None,
+        }
+    }
+
+    /// How many addresses of it may be declined at one time without a proof.
+    pub fn declines_max(&self) -> usize {
+        let len = usize::try_from(self.range.len()).unwrap_or(0);
+        (len / DECLINED_SHARE).max(DECLINED_LEAST)
     }
 
     /// A card answers for an address. Returns whether that is a conflict.
@@ -691,8 +694,19 @@ impl<A: Address> Pool<A> {
             Some(Use::Leased {
                 since_ms, until_ms, ..
             }) if now_ms < since_ms.saturating_add(PACKET_MS) && self.holds(address) => {
-                self.set(address, Use::Declined { until_ms });
+                self.set(address, Use::Declined { until_ms, by: None });
                 true
+            }
+            Some(Use::Declined {
+                until_ms,
+                by: Some(client),
+            }) => {
+                let is_its = client == by && !self.by_mac.contains_key(&client);
+                match is_its {
+                    true => self.set(address, self.lease(client, until_ms, now_ms)),
+                    false => self.set(address, Use::Declined { until_ms, by: None }),
+                }
+                client != by
             }
             None if self.holds(address) => self.decline(address, now_ms),
             Some(Use::Unclear {

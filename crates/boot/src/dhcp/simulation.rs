@@ -429,20 +429,27 @@ impl World {
         }
     }
 
-    /// A client asks for the address of another one, as if it used it.
+    /// Somebody asks for the address of a client, as if he used it, or declines it in the client's name.
     fn lie(&mut self) {
         let client = self.losses.index(self.clients.len());
         let Some(address) = self.clients[client].believes(self.now_ms) else {
             return;
         };
-        let claims = Claims {
-            uses: Some(address),
-            wants: None,
-            server: None,
-        };
-        let request = request(Kind::Request, 1, LIAR, claims);
+        let is_decline = self.losses.once_in(2);
         for node in 0..2 {
-            self.nodes[node].receive(request.clone(), self.now_ms);
+            let claims = |uses, wants, server| Claims {
+                uses,
+                wants,
+                server,
+            };
+            let request = match is_decline {
+                true => {
+                    let claims = claims(None, Some(address), Some(server(node)));
+                    request(Kind::Decline, 1, self.clients[client].mac, claims)
+                }
+                false => request(Kind::Request, 1, LIAR, claims(Some(address), None, None)),
+            };
+            self.nodes[node].receive(request, self.now_ms);
         }
     }
 

@@ -321,12 +321,17 @@ impl Desk {
                 }
                 is_known = true;
                 why = match request.kind {
-                    Kind::Decline if !self.declines.admits(mac, now_ms) => {
-                        "it has declined too many addresses to be trusted".to_owned()
+                    Kind::Decline if pool.holds(*address) => {
+                        let bound = (pool.declines_until(*address, now_ms), pool.declines_max());
+                        let is_trusted = self.declines.admits(mac, bound, now_ms);
+                        match is_trusted && pool.decline(*address, now_ms) {
+                            true => format!(
+                                "it says that somebody else uses {address}, which is given to nobody for a while"
+                            ),
+                            false => "too many addresses are declined, by it or in the network, to believe it"
+                                .to_owned(),
+                        }
                     }
-                    Kind::Decline if pool.decline(*address, now_ms) => format!(
-                        "somebody else uses {address}, which is given to nobody for a while"
-                    ),
                     Kind::Release if pool.release(mac, *address, now_ms) => {
                         "its address is free soon".to_owned()
                     }

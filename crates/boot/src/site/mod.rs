@@ -491,24 +491,27 @@ impl Site {
 
     /// Somebody answers for an address.
     pub fn in_use(&mut self, address: Ipv4Addr, by: Mac, now_ms: u64) {
-        if self
-            .desk
-            .as_mut()
-            .is_some_and(|desk| desk.in_use(address, by, now_ms))
-        {
-            self.counts.conflicts += 1;
-            self.history.add(
-                by,
-                Step {
-                    at: Moment::now(),
-                    asked: format!("uses {address}"),
-                    answered: String::new(),
-                    why: "it did not get this address here, so it is given to nobody for a while"
-                        .to_owned(),
-                    times: 1,
-                },
-            );
-        }
+        let Some(desk) = self.desk.as_mut() else {
+            return;
+        };
+        let is_kept = desk.is_kept(address, by);
+        let is_conflict = desk.in_use(address, by, now_ms);
+        self.counts.conflicts += u64::from(is_conflict);
+        let why = match (is_conflict, is_kept) {
+            (true, _) => "it did not get this address here, so it is given to nobody for a while",
+            (false, true) => {
+                "the address was declined in its name, but it still answers there: it keeps the address"
+            }
+            (false, false) => return,
+        };
+        let step = Step {
+            at: Moment::now(),
+            asked: format!("uses {address}"),
+            answered: String::new(),
+            why: why.to_owned(),
+            times: 1,
+        };
+        self.history.add(by, step);
     }
 
     /// Whether a machine has just asked what to boot.

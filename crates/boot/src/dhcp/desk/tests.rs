@@ -549,7 +549,66 @@ fn a_client_that_declines_whatever_it_gets_does_not_empty_the_range() {
     }
     assert_eq!(desk.pool().unwrap().count().declined, 2);
     assert_eq!(desk.pool().unwrap().free(), free - 3);
-    assert_eq!(probed, 18);
+    assert_eq!(probed, 20);
+}
+
+/// A lease of 104 by the identifier 1, and what its decline by another one comes to at a time.
+fn declined(id: u8, now_ms: u64) -> (Desk, Decision) {
+    let mut desk = desk(Unknown::Menu, RANGE);
+    let mut takes = request(
+        Kind::Request,
+        STRANGER,
+        claims(None, Some(104), Some(SERVER)),
+    );
+    takes.echo.client = vec![1];
+    let given = desk.decide(&takes, false, 0).answer;
+    assert_eq!(given.map(|answer| answer.verdict), Some(Verdict::Yes));
+    let decline = Request {
+        kind: Kind::Decline,
+        echo: Echo {
+            client: vec![id],
+            ..Echo::default()
+        },
+        ..takes
+    };
+    let decision = desk.decide(&decline, false, now_ms);
+    (desk, decision)
+}
+
+#[test]
+fn a_decline_in_the_name_of_another_client_takes_no_address_that_is_in_use() {
+    let minute_ms = 60_000;
+    let renews = |desk: &mut Desk, mac, now_ms| {
+        let request = request(Kind::Request, mac, claims(Some(104), None, None));
+        let answer = desk.decide(&request, false, now_ms).answer;
+        answer.map(|answer| answer.verdict)
+    };
+    let of = |desk: &mut Desk| desk.pool().unwrap().of(STRANGER);
+    // By another identifier.
+    let (mut desk, decision) = declined(2, minute_ms);
+    assert!(decision.why.contains("option 61"), "{}", decision.why);
+    assert_eq!((decision.probe, of(&mut desk)), (None, Some(ip(104))));
+    // Its client answers.
+    let (mut desk, decision) = declined(1, minute_ms);
+    assert_eq!((decision.probe, of(&mut desk)), (Some(ip(104)), None));
+    assert!(desk.is_kept(ip(104), STRANGER) && !desk.in_use(ip(104), STRANGER, minute_ms));
+    assert_eq!(of(&mut desk), Some(ip(104)));
+    // Its client renews.
+    let (mut desk, _) = declined(1, minute_ms);
+    assert_eq!(renews(&mut desk, RANGED, minute_ms), Some(Verdict::No));
+    assert_eq!(renews(&mut desk, STRANGER, minute_ms), Some(Verdict::Yes));
+    // Nobody answers: its client may have it until its lease ends, an hour from the start.
+    let (mut desk, _) = declined(1, minute_ms);
+    assert_eq!(renews(&mut desk, RANGED, 59 * minute_ms), Some(Verdict::No));
+    assert_eq!(
+        renews(&mut desk, RANGED, 62 * minute_ms),
+        Some(Verdict::Yes)
+    );
+    // Somebody else answers.
+    let (mut desk, _) = declined(1, minute_ms);
+    assert!(desk.in_use(ip(104), FIXED, minute_ms));
+    assert!(!desk.is_kept(ip(104), STRANGER));
+    assert_eq!(renews(&mut desk, STRANGER, minute_ms), Some(Verdict::No));
 }
 
 #[test]

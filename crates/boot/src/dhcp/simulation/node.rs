@@ -754,6 +754,11 @@ impl Node {
                     decision = desk.decide(&request, false, now_ms);
                 }
             }
+            let probed = { decision.probe }.filter(|_| request.kind == Kind::Decline);
+            let user = probed.and_then(|address| users.iter().find(|(one, _)| *one == address));
+            if let Some((address, mac)) = user.filter(|_| random.percent(80)) {
+                desk.in_use(*address, *mac, now_ms);
+            }
             if self.defect == Some(Defect::ReleasedAtOnce)
                 && request.kind == Kind::Release
                 && let Some(pool) = desk.pool()
