@@ -228,7 +228,11 @@ impl Desk {
                 "it has no IPv6 address in the file, and there is no range6".to_owned(),
             );
         };
-        match pool.claim(mac, address, how, now_ms) {
+        let claim = match how == How::Renew && pool.may_be_anothers(mac, address) {
+            true => Claim::Unclear,
+            false => pool.claim(mac, address, how, now_ms),
+        };
+        match claim {
             Claim::Yes => May::Yes(address, format!("{address} is its address now")),
             Claim::No => May::No(Status::NoAddress, format!("{address} is not free for it")),
             Claim::NotMine => May::Silent(format!("{address} is of the other node, which answers")),

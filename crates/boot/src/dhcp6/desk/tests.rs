@@ -253,8 +253,7 @@ fn an_address_of_the_part_of_another_node_is_that_nodes() {
         let decision = desk.decide(&request(kind, RANGED, &[0x108]), 0);
         assert!(shown(&decision).starts_with("-: fd00:20::108 is of the other node"));
     }
-    // The other node is gone, and what it gave is not known here: who uses an address keeps it, and
-    // nobody else gets it.
+    // The other node is gone, and what it gave is not known here: nobody gets that who is not known to have it.
     desk.pool().unwrap().take(1, false, 0);
     let asked = desk.decide(&request(Kind::Request, STRANGER, &[0x108]), 0);
     assert!(
@@ -263,7 +262,7 @@ fn an_address_of_the_part_of_another_node_is_that_nodes() {
     );
     let kept = desk.decide(&request(Kind::Rebind, RANGED, &[0x108]), 0);
     assert!(
-        shown(&kept).starts_with("REPLY [fd00:20::108], a lease"),
+        shown(&kept).starts_with("-: the other node may have given fd00:20::108"),
         "{kept:?}"
     );
     let later = desk.decide(&request(Kind::Request, STRANGER, &[0x109]), 2 * HOUR_MS);
@@ -271,6 +270,23 @@ fn an_address_of_the_part_of_another_node_is_that_nodes() {
         shown(&later).starts_with("REPLY [fd00:20::109], a lease"),
         "{later:?}"
     );
+}
+
+#[test]
+fn a_withheld_address_is_for_the_client_that_had_it_from_this_node() {
+    let mut desk = desk(Unknown::Menu, 1);
+    let asks = |desk: &mut Desk, kind, mac| {
+        let decision = desk.decide(&request(kind, mac, &[0x103]), 0);
+        decision.is_lease
+    };
+    assert!(asks(&mut desk, Kind::Request, RANGED));
+    let pool = desk.pool().unwrap();
+    pool.give_up(0);
+    pool.take(0, false, 0);
+    for kind in [Kind::Renew, Kind::Rebind] {
+        assert!(!asks(&mut desk, kind, STRANGER));
+    }
+    assert!(asks(&mut desk, Kind::Rebind, RANGED));
 }
 
 #[test]
