@@ -93,9 +93,6 @@ impl History {
 
     /// Some steps at this node behind the one with this number, with theirs.
     pub fn behind(&self, number: u64, count: usize) -> Vec<(u64, UserId, Step)> {
-        if number >= self.last {
-            return Vec::new();
-        }
         let own = self.steps.iter();
         let own = own.filter_map(|one| Some((one.number?, one.user, &one.step)));
         let newer = own.filter(|(own, ..)| *own > number).take(count);
@@ -104,9 +101,9 @@ impl History {
             .collect()
     }
 
-    /// Whether there is a step at this node behind the one with this number.
-    pub fn has_behind(&self, number: u64) -> bool {
-        number < self.last
+    /// The number of the last step at this node.
+    pub fn last(&self) -> u64 {
+        self.last
     }
 
     /// The newest steps of a user, the newest last.

@@ -16,8 +16,8 @@ use tokio::time::timeout;
 /// How long a node says nothing until it counts as gone, and how often one says that it is there.
 pub(super) const SILENT: Duration = Duration::from_millis(1_000);
 const PING: Duration = Duration::from_millis(200);
-/// Messages of one farm, after which it is another one's turn.
-const TURN_MAX: usize = 8;
+/// Bytes of the messages of one farm, after which it is another one's turn.
+const TURN_BYTES: usize = 64 << 10;
 
 /// A connection to a node.
 struct Session<'a> {
@@ -104,11 +104,8 @@ impl Session<'_> {
                     self.reconcile();
                 }
                 Frame::Farm { from, to, message } => {
-                    let linked = lock(&self.inner).linked.clone();
-                    let mut linked = linked.into_values();
                     // One of a directory that is gone says nothing to its successor.
-                    let site = linked.find(|(site, theirs)| *theirs == from && site.origin() == to);
-                    if let Some((site, _)) = site {
+                    if let Some(site) = self.site_of(from).filter(|site| site.origin() == to) {
                         let handled = site.handle(self.node, from, message);
                         handled.map_err(|error| Broken::refused(error.to_string()))?;
                     }
@@ -117,6 +114,14 @@ impl Session<'_> {
                 Frame::Leave => return Err(Broken::Left),
             }
         }
+    }
+
+    /// The farm whose directory at the other node has this origin.
+    fn site_of(&self, origin: Origin) -> Option<Arc<Site>> {
+        let inner = lock(&self.inner);
+        let mut linked = inner.linked.values();
+        let found = linked.find(|(_, theirs)| *theirs == origin);
+        found.map(|(site, _)| Arc::clone(site))
     }
 
     async fn writes(&self, to: &mut (impl AsyncWrite + Unpin)) -> Result<(), Broken> {
@@ -140,8 +145,8 @@ impl Session<'_> {
         }
     }
 
-    /// Writes what there is, and that this node is there: the messages of a turn at once, since each write is a
-    /// packet of its own.
+    /// Writes what there is, or else that this node is there: all messages of a turn at once, since each write is
+    /// a packet of its own.
     async fn write_all(
         &self,
         to: &mut (impl AsyncWrite + Unpin),
@@ -159,11 +164,14 @@ impl Session<'_> {
         }
         let linked: Vec<_> = lock(&self.inner).linked.values().cloned().collect();
         for (site, theirs) in linked {
+            if is_last {
+                site.spread();
+            }
             let from = site.origin();
-            for _ in 0..TURN_MAX {
-                let Some(message) = site.next_message(self.node) else {
-                    break;
-                };
+            let end = bytes.len() + TURN_BYTES;
+            while bytes.len() < end
+                && let Some(message) = site.next_message(self.node)
+            {
                 let to_it = Frame::Farm {
                     from,
                     to: theirs,
@@ -171,15 +179,16 @@ impl Session<'_> {
                 };
                 write(&mut bytes, &to_it).await?;
             }
-            to.write_all(&bytes).await.map_err(nodes::Broken::from)?;
-            bytes.clear();
             // The rest is for the next time, which comes at once.
             if site.has_message(self.node) {
                 self.shared.ring();
             }
         }
-        let last = if is_last { Frame::Leave } else { Frame::Ping };
-        write(&mut bytes, &last).await?;
+        if is_last {
+            write(&mut bytes, &Frame::Leave).await?;
+        } else if bytes.is_empty() {
+            write(&mut bytes, &Frame::Ping).await?;
+        }
         to.write_all(&bytes).await.map_err(nodes::Broken::from)?;
         to.flush().await.map_err(nodes::Broken::from)?;
         Ok(())

@@ -26,6 +26,8 @@ use tokio::task::JoinSet;
 
 /// How long the thread rests when it cannot accept.
 const REST: Duration = Duration::from_millis(50);
+/// Connections that are accepted until those that there are have their turn.
+const ACCEPTS_MAX: u64 = 8;
 
 /// The server of a farm. Dropping it ends its connections.
 pub struct Server {
@@ -150,7 +152,10 @@ async fn accept<L: Listens>(
     listener: TcpListener,
     places: Arc<Places>,
 ) {
-    loop {
+    for count in 1_u64.. {
+        if count.is_multiple_of(ACCEPTS_MAX) {
+            tokio::task::yield_now().await;
+        }
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {

@@ -62,6 +62,8 @@ pub(super) async fn route(
     mut place: Place,
 ) {
     place.routed();
+    // Of a crowd all know their host before the first connects to it.
+    tokio::task::yield_now().await;
     let (mut host, answer) = match reach(routed, &client, request).await {
         Ok(reached) => reached,
         Err(Some(why)) => {

@@ -61,6 +61,8 @@ struct Inner {
     history: History,
     /// The last step that each other node got, and the last one of each other directory that came.
     told: BTreeMap<String, u64>,
+    /// The last step that they may get now.
+    spread: u64,
     heard: BTreeMap<Origin, u64>,
     /// Routed connections by their numbers.
     clients: BTreeMap<u64, Client>,
@@ -145,6 +147,7 @@ impl Site {
             waiting: BTreeMap::new(),
             history: History::default(),
             told: BTreeMap::new(),
+            spread: 0,
             heard: BTreeMap::new(),
             clients: BTreeMap::new(),
             next_client: 0,

@@ -90,17 +90,21 @@ impl Site {
 
     /// Changes the agreement, and has those go on for whom it decided something.
     fn with<T>(&self, change: impl FnOnce(&mut Inner, u64) -> T) -> T {
-        let changed = {
+        let (changed, resolved) = {
             let mut inner = lock(&self.inner);
             let changed = change(&mut inner, Moment::now().boottime_ms);
-            for (ticket, decided) in inner.agreement.take_resolved() {
-                if let Some(waiting) = inner.waiting.remove(&ticket) {
-                    // Whose client is gone does not wait.
-                    let _ = waiting.send(decided);
-                }
-            }
-            changed
+            let resolved = inner.agreement.take_resolved().into_iter();
+            let waiting = resolved.filter_map(|(ticket, decided)| {
+                let waiting = inner.waiting.remove(&ticket)?;
+                Some((waiting, decided))
+            });
+            (changed, waiting.collect::<Vec<_>>())
         };
+        // Those who wait need the lock next.
+        for (waiting, decided) in resolved {
+            // Whose client is gone does not wait.
+            let _ = waiting.send(decided);
+        }
         self.ring();
         changed
     }
@@ -138,8 +142,14 @@ impl Site {
     pub fn tick(&self) -> Vec<(String, &'static str)> {
         let mut inner = lock(&self.inner);
         let now_ms = Moment::now().boottime_ms;
+        if inner.agreement.tidy(now_ms) {
+            let last = inner.history.last();
+            let before = std::mem::replace(&mut inner.spread, last);
+            if last > before || inner.agreement.has_messages() {
+                self.ring();
+            }
+        }
         if inner.agreement.due_ms().is_none_or(|due| due > now_ms) {
-            inner.agreement.tidy(now_ms);
             return inner.agreement.take_broken();
         }
         drop(inner);
@@ -147,6 +157,13 @@ impl Site {
             inner.agreement.tick(now_ms);
             inner.agreement.take_broken()
         })
+    }
+
+    /// Has other nodes get all that there is for them: this node leaves.
+    pub fn spread(&self) {
+        let mut inner = lock(&self.inner);
+        inner.agreement.spread();
+        inner.spread = inner.history.last();
     }
 
     /// Takes in a message of a node.
@@ -181,7 +198,7 @@ impl Site {
     pub fn has_message(&self, node: &str) -> bool {
         let inner = lock(&self.inner);
         let told = inner.told.get(node).copied().unwrap_or_default();
-        let has_more = inner.agreement.has_message(node) || inner.history.has_behind(told);
+        let has_more = inner.agreement.has_message(node) || told < inner.spread;
         has_more || self.has_sign_outs(node)
     }
 
@@ -200,9 +217,16 @@ impl Inner {
     /// Steps that a node has not got.
     fn next_steps(&mut self, node: &str, now_ms: u64) -> Option<Message> {
         let told = self.told.get(node).copied().unwrap_or_default();
+        if told >= self.spread {
+            return None;
+        }
         let steps = self.history.behind(told, STEPS_MAX);
-        let (last, ..) = steps.last()?;
-        self.told.insert(node.to_owned(), *last);
+        // Those that are not kept any more it never gets.
+        let last = steps.last().map_or(self.spread, |(number, ..)| *number);
+        self.told.insert(node.to_owned(), last);
+        if steps.is_empty() {
+            return None;
+        }
         let step = |(number, user, step): (u64, _, crate::history::Step)| FarStep {
             number,
             user,
@@ -240,5 +264,82 @@ impl Inner {
             node.clone_into(&mut step.node);
             self.history.add_far(user, step);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::tests::farm;
+    use crate::history::Step;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    /// A farm with a connection to `beta`, which has got all.
+    fn linked() -> Site {
+        let shared = Shared {
+            origin: Origin(1),
+            bell: Arc::new(watch::Sender::new(0)),
+        };
+        let site = Site::new(
+            "office",
+            farm(Default::default(), &[1]),
+            &[7; 32],
+            Some(shared),
+        );
+        site.set_peers(&BTreeSet::from(["beta".to_owned()]));
+        site.linked("beta", Origin(2));
+        site.handle("beta", Origin(2), Message::Whole).unwrap();
+        while site.next_message("beta").is_some() {}
+        site
+    }
+
+    fn far(number: u64) -> FarStep {
+        let user = User::named("bert").unwrap().id;
+        let step = Step {
+            at: Moment::default(),
+            from: String::new(),
+            asked: String::new(),
+            got: String::new(),
+            why: String::new(),
+            node: String::new(),
+        };
+        let age_ms = 0;
+        FarStep {
+            number,
+            user,
+            age_ms,
+            step,
+        }
+    }
+
+    #[test]
+    fn what_no_logon_waits_for_comes_behind_the_claims_and_steps_that_are_gone_are_not_waited_for()
+    {
+        let site = linked();
+        let anna = User::named("anna").unwrap();
+        site.at_portal(&anna, IpAddr::from(Ipv4Addr::LOCALHOST), "a page", "");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let decides = site.decide(&anna, CollectionId::ALL, None);
+            tokio::pin!(decides);
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(decides.as_mut().poll(&mut context).is_pending());
+        });
+        let claim = site.next_message("beta");
+        assert!(matches!(claim, Some(Message::Claim { .. })), "{claim:?}");
+        assert_eq!(site.next_message("beta"), None);
+        // Steps of the other node take the room of the one that was not sent.
+        for first in (1..=2_000).step_by(STEPS_MAX) {
+            let steps = (first..).take(STEPS_MAX).map(far).collect();
+            let heard = site.handle("beta", Origin(2), Message::Steps(steps));
+            heard.unwrap();
+        }
+        site.spread();
+        assert!(site.has_message("beta"));
+        assert_eq!(site.next_message("beta"), None);
+        assert!(!site.has_message("beta"));
     }
 }
