@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 /// Sessions that are named.
 const ENDED_MAX: usize = 4_096;
 
-/// What distinguishes a session.
+/// What distinguishes a session, or a user all of whose sessions have ended.
 pub type Id = [u8; 16];
 
 /// The sessions that have ended before their time. With too many of them, all sessions that would last no
@@ -71,9 +71,15 @@ impl Ended {
         }
     }
 
-    /// Whether a session that would last until then has ended.
+    /// Whether a session that would last until then has ended, or all of a user that would last no longer.
     pub(crate) fn has(&self, id: &Id, until: u64) -> bool {
-        until <= self.before || self.named.contains_key(id)
+        until <= self.last_of(id)
+    }
+
+    /// Until when sessions with this name would have lasted that have ended; zero: none has.
+    pub(crate) fn last_of(&self, id: &Id) -> u64 {
+        let named = self.named.get(id).map(|(until, _)| *until);
+        named.unwrap_or_default().max(self.before)
     }
 
     /// Takes in what another process knows.

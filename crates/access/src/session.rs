@@ -17,6 +17,8 @@ use std::sync::{Arc, Mutex};
 pub const LASTS_S: u64 = 12 * 3_600;
 /// How long somebody who has given the password has for the code, seconds.
 pub const HALF_S: u64 = 300;
+/// Users whose passwords are remembered: of more, an old session counts again with an old password.
+const PROOFS_MAX: usize = 4_096;
 /// The longest token that is looked at, and bytes of the groups in one.
 const TOKEN_MAX: usize = 3_072;
 const GROUPS_BYTES_MAX: usize = 1_500;
@@ -63,6 +65,9 @@ pub struct Kept {
     /// The last step whose code each user has used, as long as one like it would be accepted.
     #[serde(default)]
     codes: BTreeMap<String, u64>,
+    /// What users of the list prove who they are with, as digests by the digests of their names.
+    #[serde(default)]
+    proofs: BTreeMap<Id, [u8; 8]>,
 }
 
 /// Somebody who has signed in.
@@ -84,6 +89,7 @@ pub struct Sessions {
     secret: Vec<u8>,
     ended: Arc<Mutex<Ended>>,
     codes: BTreeMap<String, u64>,
+    proofs: BTreeMap<Id, [u8; 8]>,
 }
 
 /// Random bytes.
@@ -101,6 +107,14 @@ pub fn random<const N: usize>() -> Result<[u8; N], String> {
 /// A digest of what a user of a list proves who they are with, by the name of the account.
 pub fn proof_of(users: &dyn Users, name: &str) -> [u8; 8] {
     password_of(users, &user_of(users, name, None))
+}
+
+/// The name under which all sessions of a user end.
+fn all_of(user: &str) -> Id {
+    let digest = digest::digest(&digest::SHA256, &[b"user ", user.as_bytes()].concat());
+    let mut id = Id::default();
+    id.copy_from_slice(&digest.as_ref()[..16]);
+    id
 }
 
 /// A digest of what a user proves who they are with.
@@ -171,7 +185,27 @@ impl Sessions {
             secret: kept.secret,
             ended: Arc::new(Mutex::new(ended)),
             codes: kept.codes,
+            proofs: kept.proofs,
         })
+    }
+
+    /// Ends the sessions of users who prove who they are with something else than before, or are not listed any
+    /// more: they stay ended when that changes back. `names`: those that are listed.
+    pub fn learn<'n>(&mut self, users: &dyn Users, names: impl Iterator<Item = &'n str>, now: u64) {
+        let proofs = names.take(PROOFS_MAX).map(|name| {
+            let proof = hmac::sign(&self.key, &proof_of(users, name));
+            let mut kept = [0; 8];
+            kept.copy_from_slice(&proof.as_ref()[..8]);
+            (all_of(name), kept)
+        });
+        let proofs = proofs.collect();
+        let before = std::mem::replace(&mut self.proofs, proofs);
+        let mut ended = lock(&self.ended);
+        for (id, proof) in before {
+            if self.proofs.get(&id) != Some(&proof) {
+                ended.end(id, now.saturating_add(LASTS_S), now);
+            }
+        }
     }
 
     /// Signs by this secret: tokens that another process has made by it count here, too.
@@ -188,6 +222,7 @@ impl Sessions {
             ended,
             ended_before,
             codes: self.codes.clone(),
+            proofs: self.proofs.clone(),
         }
     }
 
@@ -223,10 +258,12 @@ impl Sessions {
         (name, groups): (&str, Option<Vec<String>>),
         now: u64,
     ) -> Result<String, String> {
+        // One that has ended would have lasted as long, if it began in this second.
+        let ended = lock(&self.ended).last_of(&all_of(name));
         self.token(&Claim {
             user: name.to_owned(),
             id: random()?,
-            until: now.saturating_add(LASTS_S),
+            until: now.saturating_add(LASTS_S).max(ended.saturating_add(1)),
             unlisted: false,
             password: password_of(users, &user_of(users, name, groups.as_deref())),
             groups,
@@ -336,8 +373,10 @@ impl Sessions {
 
     fn claim(&self, token: &str, now: u64) -> Option<Claim> {
         let claim: Claim = codec::decode(&self.verified(b"", token)?).ok()?;
-        let lasts = claim.until > now && !lock(&self.ended).has(&claim.id, claim.until);
-        lasts.then_some(claim)
+        let ended = lock(&self.ended);
+        let has_ended = ended.has(&claim.id, claim.until)
+            || !claim.unlisted && ended.has(&all_of(&claim.user), claim.until);
+        (claim.until > now && !has_ended).then_some(claim)
     }
 
     /// Who has this token now. None: nobody any more.
@@ -425,6 +464,41 @@ mod tests {
         assert_eq!(sessions.visitor(&config, &token, 101), None);
         let next = Sessions::new(Some(sessions.kept())).unwrap();
         assert_eq!(next.visitor(&config, &token, 101), None);
+    }
+
+    #[test]
+    fn a_session_of_an_old_password_stays_ended_when_the_password_comes_back() {
+        let mut sessions = Sessions::new(None).unwrap();
+        let [one, two] = ["one", "two"].map(config);
+        let learn = |sessions: &mut Sessions, list: &List, now| {
+            let names = list.users.iter().map(|user| &*user.account.name);
+            sessions.learn(list, names, now);
+        };
+        learn(&mut sessions, &one, 90);
+        let old = sessions.begin(&one, "anna", 100).unwrap();
+        let unlisted = sessions.begin_unlisted("anna", 100).unwrap();
+        // A change of the list that is none of hers, and a process that starts again.
+        learn(&mut sessions, &one, 100);
+        assert!(sessions.visitor(&one, &old, 100).is_some());
+        let mut next = Sessions::new(Some(sessions.kept())).unwrap();
+        learn(&mut next, &two, 100);
+        let between = next.begin(&two, "anna", 100).unwrap();
+        assert!(next.visitor(&two, &between, 100).is_some());
+        learn(&mut next, &one, 100);
+        for ended in [&old, &between] {
+            assert_eq!(next.visitor(&one, ended, 101), None);
+        }
+        let new = next.begin(&one, "anna", 100).unwrap();
+        assert!(next.visitor(&one, &new, 101).is_some());
+        assert!(next.visitor(&one, &unlisted, 101).is_some());
+        // Another process hears of it, and so it does of a user who was away.
+        learn(&mut next, &List::default(), 200);
+        learn(&mut next, &one, 300);
+        let told = lock(&next.ended()).after(0, 100).0;
+        lock(&sessions.ended()).take(&told, 300);
+        assert_eq!(sessions.visitor(&one, &new, 301), None);
+        let last = sessions.begin(&one, "anna", 301).unwrap();
+        assert!(sessions.visitor(&one, &last, 302).is_some());
     }
 
     #[test]

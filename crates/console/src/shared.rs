@@ -322,6 +322,12 @@ pub struct Shared {
     wake: OwnedFd,
 }
 
+/// Ends the sessions of users who have another password than before.
+fn learn(sessions: &mut Sessions, config: &Config) {
+    let names = config.users.iter().map(|user| &*user.account.name);
+    sessions.learn(config, names, now_s());
+}
+
 impl Shared {
     /// With the sessions that there are.
     ///
@@ -329,9 +335,10 @@ impl Shared {
     /// The system's.
     pub fn new(
         config: Config,
-        sessions: Sessions,
+        mut sessions: Sessions,
         (verify, manual): (Verify, Manual),
     ) -> io::Result<Shared> {
+        learn(&mut sessions, &config);
         Ok(Shared {
             platform: watch::Sender::new(Arc::default()),
             config: RwLock::new(Arc::new(config)),
@@ -358,6 +365,7 @@ impl Shared {
 
     /// The file says something else.
     pub fn set_config(&self, config: Config) {
+        learn(&mut lock(&self.desk.sessions), &config);
         let mut now = { self.config.write() }.unwrap_or_else(PoisonError::into_inner);
         *now = Arc::new(config);
     }

@@ -146,6 +146,11 @@ impl Portal {
             share(&mut sessions, farm);
             Facts::of(farm)
         })?;
+        if let Some(facts) = &facts {
+            let users = facts.users.users.iter();
+            let names = users.map(|user| &*user.account.name);
+            sessions.learn(&facts.users, names, now_s());
+        }
         let mut now = { self.facts.write() }.unwrap_or_else(PoisonError::into_inner);
         *now = facts.map(Arc::new);
         Ok(())
