@@ -59,10 +59,8 @@ struct Inner {
     /// Logons that wait for the other nodes, by their tickets.
     waiting: BTreeMap<u64, oneshot::Sender<Result<Decision, NoHost>>>,
     history: History,
-    /// The last step that each other node got, and the last one of each other directory that came.
-    told: BTreeMap<String, u64>,
-    /// The last step that they may get now.
-    spread: u64,
+    /// The steps that other nodes got, and the last one of each other directory that came.
+    told: Told,
     heard: BTreeMap<Origin, u64>,
     /// Routed connections by their numbers.
     clients: BTreeMap<u64, Client>,
@@ -76,6 +74,15 @@ struct Inner {
     gateway: gateway::State,
     /// Something has changed that the next role has to know.
     has_changed: bool,
+}
+
+/// Steps that other nodes got.
+#[derive(Debug, Default)]
+struct Told {
+    /// The last one that each node got.
+    last: BTreeMap<String, u64>,
+    /// The last one that they may get now.
+    upto: u64,
 }
 
 /// Why an address is not open.
@@ -146,8 +153,7 @@ impl Site {
             agreement,
             waiting: BTreeMap::new(),
             history: History::default(),
-            told: BTreeMap::new(),
-            spread: 0,
+            told: Told::default(),
             heard: BTreeMap::new(),
             clients: BTreeMap::new(),
             next_client: 0,

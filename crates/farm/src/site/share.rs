@@ -123,7 +123,7 @@ impl Site {
     pub fn linked(&self, node: &str, origin: Origin) {
         self.sign_outs_to_all(node);
         self.with(|inner, now_ms| {
-            inner.told.remove(node);
+            inner.told.last.remove(node);
             inner.agreement.linked(node, origin, now_ms);
         });
     }
@@ -144,7 +144,7 @@ impl Site {
         let now_ms = Moment::now().boottime_ms;
         if inner.agreement.tidy(now_ms) {
             let last = inner.history.last();
-            let before = std::mem::replace(&mut inner.spread, last);
+            let before = std::mem::replace(&mut inner.told.upto, last);
             if last > before || inner.agreement.has_messages() {
                 self.ring();
             }
@@ -163,7 +163,7 @@ impl Site {
     pub fn spread(&self) {
         let mut inner = lock(&self.inner);
         inner.agreement.spread();
-        inner.spread = inner.history.last();
+        inner.told.upto = inner.history.last();
     }
 
     /// Takes in a message of a node.
@@ -197,8 +197,8 @@ impl Site {
     /// Whether something is to be sent to a node.
     pub fn has_message(&self, node: &str) -> bool {
         let inner = lock(&self.inner);
-        let told = inner.told.get(node).copied().unwrap_or_default();
-        let has_more = inner.agreement.has_message(node) || told < inner.spread;
+        let told = inner.told.last.get(node).copied().unwrap_or_default();
+        let has_more = inner.agreement.has_message(node) || told < inner.told.upto;
         has_more || self.has_sign_outs(node)
     }
 
@@ -216,14 +216,14 @@ impl Site {
 impl Inner {
     /// Steps that a node has not got.
     fn next_steps(&mut self, node: &str, now_ms: u64) -> Option<Message> {
-        let told = self.told.get(node).copied().unwrap_or_default();
-        if told >= self.spread {
+        let told = self.told.last.get(node).copied().unwrap_or_default();
+        if told >= self.told.upto {
             return None;
         }
         let steps = self.history.behind(told, STEPS_MAX);
         // Those that are not kept any more it never gets.
-        let last = steps.last().map_or(self.spread, |(number, ..)| *number);
-        self.told.insert(node.to_owned(), last);
+        let last = steps.last().map_or(self.told.upto, |(number, ..)| *number);
+        self.told.last.insert(node.to_owned(), last);
         if steps.is_empty() {
             return None;
         }
