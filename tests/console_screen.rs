@@ -177,7 +177,7 @@ fn uses_the_terminal(browser: &Browser, console: &Console) {
     );
     let second = console.program(&["guest", "console", "mail"]).output();
     let second = String::from_utf8(second.unwrap().stderr).unwrap();
-    assert!(second.contains("(a page of the web console)"), "{second}");
+    assert!(second.contains("(olga, at the web console)"), "{second}");
 
     // It is as large as there is room, in both schemes, without what the policy forbids.
     for (name, size) in [

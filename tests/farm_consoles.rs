@@ -145,6 +145,10 @@ fn a_member_of_the_group_uses_a_guest_in_the_browser_until_signing_out_and_other
     picture(&browser, "portal-display-narrow", (360, 780, "light"));
     browser.emulate(1400, 900, "light");
     uses_the_terminal(&browser, &url(TERMINAL));
+    let second = console.program(&["guest", "console", "mail"]).output();
+    let second = String::from_utf8(second.unwrap().stderr).unwrap();
+    let who = "(olga, at the portal of farm office)";
+    assert!(second.contains(who), "{second}");
     let forbidden = |words: &String| words.contains("Content Security Policy");
     let complaints = browser.complaints();
     assert!(!complaints.iter().any(forbidden), "{complaints:?}");

@@ -130,7 +130,7 @@ impl Work for Guests {
 
     fn connected(&mut self, message: &PartMessage, connection: OwnedFd) -> Option<Vec<u8>> {
         let ask = AskOpen::of(message)?;
-        let done = self.0.open(&ask, connection.into());
+        let done = self.0.open(&ask, &message.by, connection.into());
         Some(codec::encode(&Answer::of(done)))
     }
 

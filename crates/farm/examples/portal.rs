@@ -32,6 +32,7 @@ fn guest(name: &str, state: Option<(&str, Grade)>, on: &str, opens: &[Opens]) ->
         kind: 0,
         holds: false,
         bytes: Vec::new(),
+        by: String::new(),
     };
     Guest {
         name: name.to_owned(),

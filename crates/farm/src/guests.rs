@@ -106,6 +106,7 @@ impl Guest {
                     kind: offer.kind,
                     holds: false,
                     bytes: offer.bytes,
+                    by: String::new(),
                 };
                 Some((offer.opens?, message))
             });
@@ -187,13 +188,16 @@ impl Guests {
         }
     }
 
-    /// Has the part speak over a connection, of which the other end is returned.
+    /// Has the part speak over a connection for somebody, of which the other end is returned.
     ///
     /// # Errors
     /// Why it does not, in words.
-    pub async fn open(&self, guest: &Guest, what: Opens) -> Result<UnixStream, String> {
+    pub async fn open(&self, guest: &Guest, what: Opens, by: &str) -> Result<UnixStream, String> {
         let words = |error: io::Error| language::reason(&error);
-        let message = guest.message(what).ok_or("It has none.")?.clone();
+        let message = PartMessage {
+            by: by.to_owned(),
+            ..guest.message(what).ok_or("It has none.")?.clone()
+        };
         let (own, other) = StdStream::pair().map_err(words)?;
         own.set_nonblocking(true).map_err(words)?;
         let own = UnixStream::from_std(own).map_err(words)?;

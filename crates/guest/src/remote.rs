@@ -24,6 +24,9 @@ pub enum Remote {
         /// The guest.
         #[serde(with = "Name")]
         name: String,
+        /// Who has it, and where that user is signed in; empty: an operator of the other node.
+        #[serde(default, with = "Name")]
+        who: String,
     },
     /// Its last serial output.
     Log {

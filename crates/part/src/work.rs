@@ -343,6 +343,7 @@ mod tests {
                 kind: self.said,
                 holds: false,
                 bytes: Vec::new(),
+                by: String::new(),
             }]
         }
     }

@@ -504,6 +504,7 @@ impl Role {
             kind: offer.kind,
             holds: false,
             bytes: offer.bytes.clone(),
+            by: format!("{}, at the web console", order.by.name),
         };
         self.asks.push(Question {
             number,

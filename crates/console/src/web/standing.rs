@@ -59,6 +59,7 @@ mod tests {
                             kind: 0,
                             bytes: Vec::new(),
                             holds: false,
+                            by: String::new(),
                         };
                         mail.offers = vec![part::report::Offer::new("screen", "Screen", message)];
                     }

@@ -200,7 +200,8 @@ impl Portal {
         guest: &Guest,
         seat: Seat,
     ) -> Result<(UnixStream, Open), String> {
-        let part = self.guests.open(guest, wanted.kind.opens).await;
+        let by = format!("{name}, at the portal of farm {}", self.site.name());
+        let part = self.guests.open(guest, wanted.kind.opens, &by).await;
         let part = part.inspect_err(|words| {
             self.note((name, from), (wanted, "refused"), words);
         })?;

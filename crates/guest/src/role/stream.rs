@@ -31,8 +31,6 @@ const STREAMS_MAX: usize = 32;
 const COMMANDS_MAX: usize = 16;
 /// Displays and terminals in use here at a time: those that the consoles of two nodes may open.
 const OPERATORS_MAX: usize = 64;
-/// For whom a terminal is held that the console opened.
-const WEB_CONSOLE: &str = "a page of the web console";
 
 /// The streams.
 #[derive(Debug, Default)]
@@ -155,7 +153,9 @@ impl Role {
         give: &SyncSender<UnixStream>,
     ) {
         match what {
-            Remote::Console { name } => return self.serve_console(name, from, give),
+            Remote::Console { name, who } => {
+                return self.serve_console(name, (who, from), give);
+            }
             Remote::Display { name } => {
                 return self.serve_display(name, give);
             }
@@ -191,18 +191,24 @@ impl Role {
 }
 
 impl Role {
-    /// Connects an operator with the display or the terminal of a guest, wherever that is.
+    /// Connects an operator with the display or the terminal of a guest, wherever that is. `who`: the user, and
+    /// where that user is signed in.
     ///
     /// # Errors
     /// Why not, in words.
-    pub fn open(&mut self, ask: &AskOpen, operator: UnixStream) -> Result<String, String> {
+    pub fn open(
+        &mut self,
+        ask: &AskOpen,
+        who: &str,
+        operator: UnixStream,
+    ) -> Result<String, String> {
         let name = &ask.name;
         let holder = self.agreement.holder(name);
         if holder.is_empty() || holder == self.guests.me {
             match ask.what {
                 Opens::Display => self.connect(operator, self.display(name)?, None)?,
                 Opens::Terminal => {
-                    let (terminal, taken) = self.terminal(name, WEB_CONSOLE)?;
+                    let (terminal, taken) = self.terminal(name, who)?;
                     self.connect(operator, terminal, Some(taken))?;
                 }
             }
@@ -214,7 +220,10 @@ impl Role {
         let name = name.clone();
         let what = match ask.what {
             Opens::Display => Remote::Display { name },
-            Opens::Terminal => Remote::Console { name },
+            Opens::Terminal => Remote::Console {
+                name,
+                who: who.to_owned(),
+            },
         };
         carrier.dial(holder, Hello::Remote(what), operator);
         Ok(format!("on {holder}"))
@@ -283,10 +292,14 @@ impl Role {
     }
 
     /// Connects an operator of another node with the terminal of a guest, on threads of their own.
-    fn serve_console(&self, name: &str, from: &str, give: &SyncSender<UnixStream>) {
+    fn serve_console(&self, name: &str, (who, from): (&str, &str), give: &SyncSender<UnixStream>) {
         let refused = |words: &str| format!("{words}\r\n").into_bytes();
+        let who = match who {
+            "" => format!("an operator of node {from}"),
+            who => format!("{who} of node {from}"),
+        };
         serve_operator(give, refused, |operator| {
-            let (terminal, taken) = self.terminal(name, &format!("an operator of node {from}"))?;
+            let (terminal, taken) = self.terminal(name, &who)?;
             self.connect(operator, terminal, Some(taken))
         });
     }

@@ -117,12 +117,19 @@ fn the_serial_terminal_is_connected_from_another_node() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let mut site = Site::new(14, 0);
     let name = "mail".to_owned();
-    let begun = site.begin_at(1, NODES[0], Remote::Console { name });
+    let who = "anna, at the web console".to_owned();
+    let begun = site.begin_at(1, NODES[0], Remote::Console { name, who });
     // The firmware prints nothing there: QEMU takes what is typed, as far as its device has room.
     let taken = site.pass(1, begun.number, b"x").taken;
     assert_eq!(taken, 1);
     let home = site.scratch[0].path().join("guest-mail/serial.sock");
     assert!(home.exists());
+    // Another operator learns who has it.
+    let home = site.scratch[0].path().join("guest-mail");
+    let has = || guest::console::take(&home, "").err().unwrap_or_default();
+    let named = || has().contains("(anna, at the web console of node beta)");
+    site.passes(begun.number, |_| named());
+    assert!(named(), "{}", has());
     // When the guest ends, so does the connection.
     crate::kill(site.process(0));
     let (_, last) = site.passes(begun.number, |_| false);

@@ -29,6 +29,9 @@ pub struct PartMessage {
     /// The message.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
+    /// The user for whom it is, and where that user is signed in; empty: it says that itself, or is for nobody.
+    #[serde(with = "Name")]
+    pub by: String,
 }
 
 impl PartMessage {
@@ -39,6 +42,7 @@ impl PartMessage {
             kind,
             holds: false,
             bytes: codec::encode(value),
+            by: String::new(),
         }
     }
 

@@ -169,7 +169,8 @@ fn connected<'i>(
     let subject = find(report, name)?;
     if let Some(node) = order::elsewhere(report, name) {
         let name = name.to_owned();
-        let stream = far::Stream::begin(instance, &node, Remote::Console { name })?;
+        let who = String::new();
+        let stream = far::Stream::begin(instance, &node, Remote::Console { name, who })?;
         return Ok(Terminal::There(stream));
     }
     let Some(files) = subject.words("files") else {

@@ -44,6 +44,7 @@ fn offer(word: &str, bytes: &[u8], opens: Opens) -> Offer {
         kind: 6,
         holds: false,
         bytes: bytes.to_vec(),
+        by: String::new(),
     };
     Offer::new(word, word, message).opens(opens)
 }
