@@ -55,11 +55,14 @@ fn run(options: &Options) -> Result<bool, Error> {
 }
 
 fn heading(options: &Options) -> String {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     format!(
         "Logons: two nodes and an arbiter, ten simulated session hosts with weights from {} to {}, and {} clients \
-         that connect at one time, half of them at each node; all hosts are one thread, and all clients are another one. A \
-         decision is measured by the node: from the moment it knows the user until it knows the host, with what the \
-         other node has to confirm. Routed clients have their name in their first request; redirected ones log on \
+         that connect at one time, half of them at each node; all hosts are one thread, and all clients are another one. \
+         Nodes, hosts and clients share {cores} cores. A decision is measured by the node: from the moment it has read who \
+         a client is until the thread that serves this client has the host, with what the other node has to confirm. The \
+         time in the queue of the socket before, and the connection to the host after, are in the rows from connect to \
+         answer. Routed clients have their name in their first request; redirected ones log on \
          over TLS and come back with a token. A killed node is killed (SIGKILL) when half of the clients have their \
          answer. Desktops: xfreerdp and xrdp with Xvnc in network namespaces; the time from the start of xfreerdp, or \
          from the cut or kill, until xrdp shows the session, which is there before. The targets of desktops \
