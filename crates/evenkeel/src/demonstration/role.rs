@@ -221,6 +221,7 @@ mod tests {
             kind: link.offers[0].kind,
             holds: false,
             bytes: link.offers[0].bytes.clone(),
+            by: String::new(),
         };
         let answer: Answer = codec::decode(&role.hear(&message).unwrap()).unwrap();
         assert!(answer.good, "{answer:?}");
