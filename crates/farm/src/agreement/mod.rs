@@ -37,10 +37,6 @@ pub const BROKEN_MS: u64 = 300;
 pub const SYNC_MS: u64 = 5_000;
 /// How long a claim waits for an answer; then the connection is given up.
 pub const CLAIM_MS: u64 = 1_000;
-/// How long what no logon waits for is held back, so that changes of one user go together, and how long at most
-/// while claims are open, milliseconds.
-const SPREAD_MS: u64 = 40;
-const SPREAD_BUSY_MS: u64 = 200;
 /// Logons that wait at one time.
 const WAITING_MAX: usize = 20_000;
 
@@ -89,8 +85,6 @@ pub struct Agreement {
     /// Connections that are to be given up, and why.
     broken: Vec<(String, &'static str)>,
     next: u64,
-    /// When other nodes got what no logon waits for.
-    spread_ms: u64,
 }
 
 impl Agreement {
@@ -298,19 +292,14 @@ impl Agreement {
         self.pump(now_ms);
     }
 
-    /// Has other nodes get what no logon waits for, if it is time for that, and forgets what nobody needs. Returns
-    /// whether it was time. It may be called at any time.
-    pub fn tidy(&mut self, now_ms: u64) -> bool {
+    /// Whether other nodes are being asked about a user.
+    pub fn is_asking(&self) -> bool {
+        !self.claims.is_empty()
+    }
+
+    /// Keeps what is remembered for other nodes small. It may be called at any time.
+    pub fn tidy(&mut self, now_ms: u64) {
+        self.spread();
         self.forget_hosts(now_ms);
-        let pause_ms = match self.claims.is_empty() {
-            true => SPREAD_MS,
-            false => SPREAD_BUSY_MS,
-        };
-        let is_time = now_ms.saturating_sub(self.spread_ms) >= pause_ms;
-        if is_time {
-            self.spread_ms = now_ms;
-            self.spread();
-        }
-        is_time
     }
 }

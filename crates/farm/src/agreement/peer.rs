@@ -99,11 +99,6 @@ impl Peer {
         }
     }
 
-    fn has_message(&self) -> bool {
-        let has_news = !self.queue.is_empty() || !self.dirty.is_empty();
-        self.is_linked() && (self.opens || self.ends || has_news)
-    }
-
     fn clear(&mut self) {
         (self.opens, self.ends) = (false, false);
         self.queue.clear();
@@ -185,7 +180,7 @@ impl Agreement {
     }
 
     /// Notes for each node of whom it does not know the newest.
-    pub fn spread(&mut self) {
+    pub(super) fn spread(&mut self) {
         for (id, from) in self.directory.take_touched() {
             let others = self.peers.values_mut().filter(|peer| peer.is_linked());
             for peer in others.filter(|peer| Some(peer.origin) != from) {
@@ -196,12 +191,10 @@ impl Agreement {
 
     /// Whether something is to be sent to a node.
     pub fn has_message(&self, node: &str) -> bool {
-        self.peers.get(node).is_some_and(Peer::has_message)
-    }
-
-    /// Whether something is to be sent to any node.
-    pub fn has_messages(&self) -> bool {
-        self.peers.values().any(Peer::has_message)
+        let has = |peer: &Peer| {
+            peer.opens || peer.ends || !peer.queue.is_empty() || !peer.dirty.is_empty()
+        };
+        { self.peers.get(node) }.is_some_and(|peer| peer.is_linked() && has(peer))
     }
 
     /// What is to be sent to a node next. `key` is the check of the key of tokens.
@@ -211,6 +204,7 @@ impl Agreement {
         key: [u8; KEY_BYTES],
         now_ms: u64,
     ) -> Option<Message> {
+        self.spread();
         let peer = self.peers.get_mut(node).filter(|peer| peer.is_linked())?;
         if std::mem::take(&mut peer.opens) {
             let orders = self.directory.orders().clone();

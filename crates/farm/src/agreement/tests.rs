@@ -36,7 +36,6 @@ fn exchange(pair: &mut [Agreement; 2], now_ms: u64) {
     loop {
         let mut has_moved = false;
         for at in 0..2 {
-            pair[at].spread();
             while let Some(message) = pair[at].next_message(NAMES[1 - at], [0; 8], now_ms) {
                 has_moved = true;
                 pair[1 - at].handle(NAMES[at], message, now_ms).unwrap();

@@ -81,8 +81,9 @@ struct Inner {
 struct Told {
     /// The last one that each node got.
     last: BTreeMap<String, u64>,
-    /// The last one that they may get now.
+    /// The last one that they may get now, and since when, milliseconds.
     upto: u64,
+    since_ms: u64,
 }
 
 /// Why an address is not open.

@@ -15,6 +15,8 @@ use tokio::sync::{oneshot, watch};
 
 /// Steps in one message.
 const STEPS_MAX: usize = 100;
+/// How long steps are held back at most while logons wait for another node, milliseconds.
+const STEPS_MS: u64 = 200;
 /// Directories of which the last step is known.
 const HEARD_MAX: usize = 16;
 
@@ -142,12 +144,12 @@ impl Site {
     pub fn tick(&self) -> Vec<(String, &'static str)> {
         let mut inner = lock(&self.inner);
         let now_ms = Moment::now().boottime_ms;
-        if inner.agreement.tidy(now_ms) {
-            let last = inner.history.last();
-            let before = std::mem::replace(&mut inner.told.upto, last);
-            if last > before || inner.agreement.has_messages() {
-                self.ring();
-            }
+        inner.agreement.tidy(now_ms);
+        let waits_ms = now_ms.saturating_sub(inner.told.since_ms);
+        let last = inner.history.last();
+        if last > inner.told.upto && (!inner.agreement.is_asking() || waits_ms >= STEPS_MS) {
+            (inner.told.upto, inner.told.since_ms) = (last, now_ms);
+            self.ring();
         }
         if inner.agreement.due_ms().is_none_or(|due| due > now_ms) {
             return inner.agreement.take_broken();
@@ -159,10 +161,9 @@ impl Site {
         })
     }
 
-    /// Has other nodes get all that there is for them: this node leaves.
+    /// Has other nodes get all steps that there are: this node leaves.
     pub fn spread(&self) {
         let mut inner = lock(&self.inner);
-        inner.agreement.spread();
         inner.told.upto = inner.history.last();
     }
 
@@ -313,8 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_logon_waits_for_comes_behind_the_claims_and_steps_that_are_gone_are_not_waited_for()
-    {
+    fn steps_come_behind_claims_and_those_that_are_gone_are_not_waited_for() {
         let site = linked();
         let anna = User::named("anna").unwrap();
         site.at_portal(&anna, IpAddr::from(Ipv4Addr::LOCALHOST), "a page", "");
