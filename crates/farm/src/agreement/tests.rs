@@ -322,6 +322,35 @@ fn what_has_no_bounds_is_refused() {
     assert_eq!(pair[0].directory.users().count(), 0);
 }
 
+/// While a reload goes from node to node.
+#[test]
+fn an_order_for_a_host_reaches_a_node_that_has_the_host_later() {
+    let mut pair = pair();
+    let larger = farm(Balance::Load, &[1, 1, 1]);
+    let host = larger.hosts.keys().next_back().unwrap();
+    pair[0].directory.configure(&larger);
+    pair[0].reopen();
+    exchange(&mut pair, 1);
+    assert!(pair[0].directory.drain(host, true));
+    pair[0].reopen();
+    exchange(&mut pair, 2);
+    pair[1].directory.configure(&larger);
+    pair[1].reopen();
+    exchange(&mut pair, 3);
+    let [ours, theirs] = pair.each_ref().map(|one| one.directory.orders());
+    assert_eq!((ours.len(), ours), (1, theirs));
+    // And what was ordered of one that is away is forgotten with it.
+    for one in &mut pair {
+        one.directory.configure(&farm(Balance::Load, &[1, 1]));
+        one.reopen();
+    }
+    exchange(&mut pair, 4);
+    for one in &mut pair {
+        one.tick(5);
+        assert!(one.directory.orders().is_empty());
+    }
+}
+
 #[test]
 fn logons_at_once_are_shared_evenly_while_the_other_node_is_asked() {
     let mut pair = pair();

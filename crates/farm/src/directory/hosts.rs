@@ -109,6 +109,7 @@ impl Directory {
         let is_over = |state: &HostState| state.is_removed && state.counts == Counts::default();
         if self.hosts.values().any(is_over) {
             self.hosts.retain(|_, state| !is_over(state));
+            self.orders.retain(|host, _| self.hosts.contains_key(host));
         }
     }
 
