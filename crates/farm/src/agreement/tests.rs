@@ -351,6 +351,40 @@ fn an_order_for_a_host_reaches_a_node_that_has_the_host_later() {
     }
 }
 
+/// The node that knows the session hears only afterwards that no configuration has its host.
+#[test]
+fn a_session_at_a_host_that_only_a_node_of_before_had_is_known_to_its_successor() {
+    let mut pair = pair();
+    let larger = farm(Balance::Load, &[1, 1, 1]);
+    let [.., host] = larger.hosts.keys().collect::<Vec<_>>()[..] else {
+        panic!("no host");
+    };
+    pair[1].directory.configure(&larger);
+    pair[1].reopen();
+    for other in larger.hosts.keys().filter(|one| *one != host) {
+        assert!(pair[1].directory.drain(other, true));
+    }
+    exchange(&mut pair, 1);
+    let anna = logon("anna").id;
+    assert!(matches!(
+        pair[1].request(logon("anna"), 2),
+        Outcome::Waits(_)
+    ));
+    exchange(&mut pair, 2);
+    pair[1].directory.connected(anna, host, 3);
+    pair[1].directory.proved(anna.user, host, 3);
+    exchange(&mut pair, 3);
+    pair[0].broke("beta", "it died", 4);
+    pair[1] = Agreement::shared(Origin(9), 4);
+    pair[1].directory.configure(&farm(Balance::Load, &[1, 1]));
+    link(&mut pair, 5);
+    exchange(&mut pair, 5);
+    let hosts = pair
+        .each_ref()
+        .map(|one| one.directory.user(anna).map(|entry| &entry.host));
+    assert_eq!(hosts, [Some(host), Some(host)]);
+}
+
 #[test]
 fn logons_at_once_are_shared_evenly_while_the_other_node_is_asked() {
     let mut pair = pair();

@@ -83,7 +83,7 @@ pub struct Record {
     pub name: String,
     /// The host.
     pub host: String,
-    /// Where a host is that no configuration of the sender has any more.
+    /// Where a host is that the configuration of the sender does not have: the receiver may not know it either.
     #[serde(default)]
     pub removed: Option<SocketAddr>,
     /// Which decision this is.

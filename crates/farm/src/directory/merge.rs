@@ -62,7 +62,7 @@ impl Directory {
             name: entry.name.clone(),
             host: entry.host.clone(),
             removed: { self.hosts.get(&entry.host) }
-                .and_then(|state| state.is_removed.then_some(state.address)),
+                .and_then(|state| (state.is_far || state.is_removed).then_some(state.address)),
             version: entry.version,
             age_ms: now_ms.saturating_sub(entry.since_ms),
             left_ms: until_ms.map_or(self.keep_ms(entry.is_proved), |until| {
@@ -126,7 +126,7 @@ impl Directory {
             self.know_removed(&record.host, address);
         }
         if !self.hosts.contains_key(&record.host) {
-            // A host that the sender has itself is known: it was removed here, and soon there.
+            // The sender has it in its configuration, and said so before: it was removed here, and soon there.
             return Err(NoHost::Removed);
         }
         let id = record.assignee();
