@@ -117,6 +117,11 @@ fn all_of(user: &str) -> Id {
     id
 }
 
+/// When all sessions of a user ended at once, seconds; zero: they did not, or that is long ago.
+pub fn ended_at(ended: &Ended, user: &str) -> u64 {
+    ended.last_of(&all_of(user)).saturating_sub(LASTS_S)
+}
+
 /// A digest of what a user proves who they are with.
 fn password_of(users: &dyn Users, user: &Option<User>) -> [u8; 8] {
     let password = user.as_ref().map(|user| &user.account.password);

@@ -42,7 +42,10 @@ pub static ROLE: RoleRow = RoleRow {
     ],
     reads_reports: true,
     certified: true,
-    life: Life::Beside(Beside::plain("console")),
+    life: Life::Beside(Beside {
+        remembers: true,
+        ..Beside::plain("console")
+    }),
     ..RoleRow::plain(
         NAME,
         Entry {

@@ -1,4 +1,4 @@
-//! The farm role as a process: it opens its ports, gives up every right, and runs [`farm::role`].
+//! The farm role as a process: it opens its ports, gives up every right but that of ports below 1024, and runs [`farm::role`].
 //!
 //! It decides nothing about a user.
 
@@ -27,6 +27,7 @@ pub static ROLE: RoleRow = RoleRow {
     certified: true,
     life: Life::Beside(Beside {
         answers: true,
+        remembers: true,
         ..Beside::plain("farms")
     }),
     ..RoleRow::plain(
@@ -48,7 +49,7 @@ struct Farms(Role);
 impl Work for Farms {
     fn start(payload: &[u8], state: Option<&[u8]>) -> Result<Farms, String> {
         let program = Program {
-            confine: confinement::as_nobody,
+            confine: confinement::as_nobody_who_listens,
             verify,
             guests: Source {
                 part: guest::keyword::NAME,

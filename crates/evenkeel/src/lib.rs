@@ -66,6 +66,7 @@ static PARTS: [Feature; 10] = [
                 things: "virtual addresses",
                 needs: &[PROXY],
                 keeps: true,
+                remembers: false,
                 shares: true,
                 answers: false,
                 overlaps: true,

@@ -54,7 +54,7 @@ pub fn issue(
     PREFIX.to_owned() + &URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Reads a cookie; returns the name of its user. `proof_of` has the digest for a name.
+/// Reads a cookie; returns the name of its user and when it expires. `proof_of` has the digest for a name.
 ///
 /// # Errors
 /// Why it lets nobody in.
@@ -64,7 +64,7 @@ pub fn read(
     cookie: &str,
     proof_of: impl FnOnce(&str) -> [u8; PROOF_BYTES],
     now_s: u64,
-) -> Result<String, Refused> {
+) -> Result<(String, u64), Refused> {
     let letters = cookie.strip_prefix(PREFIX).ok_or(Refused::Foreign)?;
     if letters.len() > LETTERS_MAX {
         return Err(Refused::Foreign);
@@ -85,10 +85,11 @@ pub fn read(
     if of != farm.bytes() {
         return Err(Refused::OtherFarm);
     }
-    if u64::from(u32::from_be_bytes(*expires)) <= now_s {
+    let expires_s = u64::from(u32::from_be_bytes(*expires));
+    if expires_s <= now_s {
         return Err(Refused::Expired);
     }
-    Ok(name)
+    Ok((name, expires_s))
 }
 
 #[cfg(test)]
@@ -119,6 +120,7 @@ mod tests {
             proof_of,
             now_s,
         )
+        .map(|(user, _)| user)
     }
 
     #[test]

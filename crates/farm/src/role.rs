@@ -17,7 +17,7 @@ use access::user::Users;
 use aws_lc_rs::rand;
 use part::channel::Received;
 use part::codec;
-use part::report::{Moment, Report};
+use part::report::{Grade, Moment, Report};
 use part::state_file;
 use part::voice::write_error;
 use part::work::Question;
@@ -65,6 +65,17 @@ pub struct Role {
     link: Option<Link>,
     /// What portals ask of the part with the guests.
     asker: Asker,
+    /// What a change could not open, until it is open.
+    closed: Closed,
+}
+
+/// Addresses that a change could not open.
+#[derive(Default)]
+struct Closed {
+    /// The payload that has them.
+    payload: Vec<u8>,
+    /// Why they are closed, by farm. Empty: all are open.
+    why: BTreeMap<String, String>,
 }
 
 /// One farm.
@@ -121,7 +132,10 @@ impl Role {
         }
         let mut opened = Vec::new();
         for (name, farm) in farms.farms {
-            let doors = open(&farm, &[])?;
+            let (doors, closed) = open(&farm, &[]);
+            if let Some(words) = closed.into_iter().next() {
+                return Err(words);
+            }
             opened.push((name, farm, doors));
         }
         let mut users = opened.iter().map(|(_, farm, _)| &farm.users);
@@ -140,6 +154,7 @@ impl Role {
             portals: BTreeMap::new(),
             due: Instant::now(),
             link: link.map_err(|error| language::reason(&error))?,
+            closed: Closed::default(),
         };
         for (name, farm, doors) in opened {
             let kept = state.farms.remove(&name).unwrap_or_default();
@@ -206,7 +221,8 @@ impl Role {
         Ok(())
     }
 
-    /// Goes over to another payload.
+    /// Goes over to another payload. An address that cannot be opened is tried again from time to time; all
+    /// else of the payload holds at once.
     ///
     /// # Errors
     /// Why it continues with the one that it has.
@@ -215,10 +231,15 @@ impl Role {
         // All addresses first: then nothing more can fail but a thread.
         let before: Vec<Arc<Door>> = { self.farms.values() }.flat_map(Running::doors).collect();
         let mut opened = Vec::new();
+        let mut why = BTreeMap::new();
         for (name, farm) in farms.farms {
-            let doors = open(&farm, &before)?;
+            let (doors, closed) = open(&farm, &before);
+            if !closed.is_empty() {
+                why.insert(name.clone(), closed.join("; "));
+            }
             opened.push((name, farm, doors));
         }
+        self.close(payload, why);
         self.farms
             .retain(|name, _| opened.iter().any(|(one, ..)| one == name));
         for (name, farm, doors) in opened {
@@ -238,6 +259,33 @@ impl Role {
         self.links();
         self.keep();
         Ok(())
+    }
+
+    /// Notes which addresses of a payload are closed, and says so where that is news.
+    fn close(&mut self, payload: &[u8], why: BTreeMap<String, String>) {
+        for (name, words) in &why {
+            if self.closed.why.get(name) != Some(words) {
+                write_error(&format!(
+                    "evenkeel: farm {name}: {words}; it is tried again, and all else of the change holds\n"
+                ));
+            }
+        }
+        self.closed.payload.clear();
+        if !why.is_empty() {
+            self.closed.payload.extend_from_slice(payload);
+        }
+        self.closed.why = why;
+    }
+
+    /// Tries again what could not be opened.
+    fn open_again(&mut self) {
+        if self.closed.why.is_empty() {
+            return;
+        }
+        let payload = std::mem::take(&mut self.closed.payload);
+        if let Err(words) = self.change(&payload) {
+            write_error(&format!("evenkeel: farm: {words}\n"));
+        }
     }
 
     /// When [`Role::turn`] has something to do.
@@ -263,7 +311,11 @@ impl Role {
     /// Takes in what portals ask, and keeps what has changed for the next role when that is due.
     pub fn turn(&mut self) {
         self.asker.turn();
-        if self.asker.guests().take_keeps() || self.due <= Instant::now() {
+        let is_due = self.due <= Instant::now();
+        if is_due {
+            self.open_again();
+        }
+        if is_due || self.asker.guests().take_keeps() {
             self.keep();
         }
     }
@@ -311,9 +363,13 @@ impl Role {
     /// The report.
     pub fn report(&self) -> Report {
         let trouble = self.link.as_ref().map(Link::trouble).unwrap_or_default();
-        let shown = |running: &Running| {
+        let shown = |(name, running): (&String, &Running)| {
             let mut subject = running.site.subject();
             subject.events = running.portal.events();
+            if let Some(why) = self.closed.why.get(name) {
+                subject = subject.state("degraded", Grade::Busy);
+                subject.why = why.clone();
+            }
             match trouble.is_empty() {
                 true => subject,
                 false => subject.fact("other nodes", trouble.clone()),
@@ -322,7 +378,7 @@ impl Role {
         Report {
             part: NAME.to_owned(),
             at: Moment::now(),
-            subjects: self.farms.values().map(shown).collect(),
+            subjects: self.farms.iter().map(shown).collect(),
             rows: rows(),
         }
     }
@@ -484,16 +540,30 @@ fn web_server(
     server.map(Some).map_err(|error| language::reason(&error))
 }
 
-/// Opens the addresses of a farm; those that are open stay so.
-fn open(farm: &Farm, before: &[Arc<Door>]) -> Result<Doors, String> {
+/// Opens the addresses of a farm; those that are open stay so. Returns also why others are not.
+fn open(farm: &Farm, before: &[Arc<Door>]) -> (Doors, Vec<String>) {
     let one = |bind: &Bind| match before.iter().find(|door| door.address() == bind.address) {
-        Some(door) if door.is_of(bind) => Ok(Arc::clone(door)),
-        Some(door) => door.with_certificate(&bind.pem).map(Arc::new),
-        None => Door::open(bind).map(Arc::new),
+        Some(door) if door.is_of(bind) => (Some(Arc::clone(door)), None),
+        Some(door) => match door.with_certificate(&bind.pem) {
+            Ok(door) => (Some(Arc::new(door)), None),
+            Err(words) => (Some(Arc::clone(door)), Some(words)),
+        },
+        None => match Door::open(bind) {
+            Ok(door) => (Some(Arc::new(door)), None),
+            Err(words) => (None, Some(words)),
+        },
     };
-    let all = |binds: &[Bind]| binds.iter().map(one).collect::<Result<_, _>>();
-    Ok(Doors {
-        rdp: all(&farm.binds)?,
-        web: all(&farm.web)?,
-    })
+    let mut closed = Vec::new();
+    let mut all = |binds: &[Bind]| {
+        let opened = binds.iter().map(one).filter_map(|(door, words)| {
+            closed.extend(words);
+            door
+        });
+        opened.collect()
+    };
+    let doors = Doors {
+        rdp: all(&farm.binds),
+        web: all(&farm.web),
+    };
+    (doors, closed)
 }

@@ -107,6 +107,9 @@ pub struct Beside {
     pub needs: &'static [&'static str],
     /// Whether it has a state file, with which its successor starts.
     pub keeps: bool,
+    /// Whether what it keeps counts again when the program is started after it was stopped: who has signed out,
+    /// for instance.
+    pub remembers: bool,
     /// Whether it gets the heartbeat memory of the proxy, and hears which roles that clients come
     /// to do not run.
     pub shares: bool,
@@ -128,6 +131,7 @@ impl Beside {
             things,
             needs: &[],
             keeps: true,
+            remembers: false,
             shares: false,
             answers: false,
             overlaps: false,

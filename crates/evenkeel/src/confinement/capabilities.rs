@@ -38,6 +38,8 @@ pub struct Kept {
 /// The reason for a capability.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
+    /// Its addresses change while it runs, and may have ports below 1024.
+    Listens,
     /// `source` of a server has a port below 1024.
     SourcePort,
     /// `source` has an `interface`, on a kernel older than 5.7.
@@ -54,6 +56,7 @@ impl Why {
     /// Returns the reason as text.
     pub fn words(self) -> &'static str {
         match self {
+            Why::Listens => "a reload may give it addresses with ports below 1024",
             Why::SourcePort => "connections to a server use a source port below 1024",
             Why::SourceInterface => {
                 "connections to a server are bound to an interface, which needs privileges before Linux 5.7"

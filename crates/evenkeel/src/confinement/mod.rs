@@ -29,7 +29,7 @@ pub use held::{Files, Filtered, Held};
 pub use identity::{
     Identity, NOBODY, Origin, StartedAs, become_nobody, group_name, identity_for, user_name,
 };
-pub use nobody::as_nobody;
+pub use nobody::{as_nobody, as_nobody_who_listens};
 
 use model::config::Config;
 use rustix::thread::CapabilitySet;
@@ -119,6 +119,19 @@ impl Confinement {
         Confinement {
             role: Role::Console,
             ..Confinement::loader()
+        }
+    }
+
+    /// Of the farm role: as the console role, but a reload may give it ports below 1024.
+    pub fn farm() -> Confinement {
+        let kept = Kept {
+            capability: CapabilitySet::NET_BIND_SERVICE,
+            why: capabilities::Why::Listens,
+            span: language::Span::default(),
+        };
+        Confinement {
+            keeps: vec![kept],
+            ..Confinement::console()
         }
     }
 

@@ -9,8 +9,20 @@ use super::{Confinement, apply, become_nobody, prepare};
 /// # Errors
 /// Why it cannot give up what it has, in words.
 pub fn as_nobody(member_of: Option<u32>) -> Result<(), String> {
-    prepare(&Confinement::console()).map_err(|error| error.to_string())?;
+    become_one(&Confinement::console(), member_of)
+}
+
+/// The same for a process whose addresses change while it runs: it may open ports below 1024.
+///
+/// # Errors
+/// As of [`as_nobody`].
+pub fn as_nobody_who_listens(member_of: Option<u32>) -> Result<(), String> {
+    become_one(&Confinement::farm(), member_of)
+}
+
+fn become_one(confinement: &Confinement, member_of: Option<u32>) -> Result<(), String> {
+    prepare(confinement).map_err(|error| error.to_string())?;
     become_nobody(member_of).map_err(|errno| format!("cannot become nobody: {}", errno.desc()))?;
-    let held = apply(&Confinement::console());
+    let held = apply(confinement);
     held.map(|_| ()).map_err(|error| error.to_string())
 }

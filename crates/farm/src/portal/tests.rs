@@ -426,6 +426,16 @@ fn a_file_has_the_gateway_and_a_cookie_for_it_where_there_is_one() {
     let user = bed.portal.site.cookie_user(&line("gatewayaccesstoken:s:"));
     assert_eq!(user, Err(crate::cookie::Refused::Forged));
     assert_eq!(bed.get("/", &[("cookie", &anna)]).status, 303);
+    // Nor do they when the password of then comes back; new ones do.
+    for listed in &mut farm.users.users {
+        listed.account.password = Password::Clear(b"secret".to_vec());
+    }
+    bed.change(&farm);
+    let user = bed.portal.site.cookie_user(&line("gatewayaccesstoken:s:"));
+    assert_eq!(user, Err(crate::cookie::Refused::Forged));
+    assert_eq!(bed.get("/", &[("cookie", &anna)]).status, 303);
+    let new = bed.portal.site.gateway_cookie("anna");
+    assert_eq!(bed.portal.site.cookie_user(&new), Ok("anna".to_owned()));
 }
 
 #[test]

@@ -148,10 +148,12 @@ impl Site {
 
     /// Makes the cookie by which a user comes into the gateway without a password, for a `.rdp` file.
     pub fn gateway_cookie(&self, user: &str) -> String {
+        // One that has ended may be of this second.
+        let first_s = self.all_ended_s(user).saturating_add(1);
         let inner = lock(&self.inner);
-        let now_ms = Moment::now().unix_ms;
-        let expires_ms = now_ms.saturating_add(inner.farm.tokens.lifetime_ms);
-        let expires_s = u32::try_from(expires_ms / 1_000).unwrap_or(u32::MAX);
+        let made_s = first_s.max(Moment::now().unix_ms / 1_000);
+        let expires_s = made_s.saturating_add(inner.farm.tokens.lifetime_ms / 1_000);
+        let expires_s = u32::try_from(expires_s).unwrap_or(u32::MAX);
         let proof = proof_of(&inner.farm.users, user);
         cookie::issue(&inner.key, self.id, (user, proof), expires_s)
     }
@@ -161,10 +163,19 @@ impl Site {
     /// # Errors
     /// Why it is of nobody.
     pub fn cookie_user(&self, cookie: &str) -> Result<String, cookie::Refused> {
-        let inner = lock(&self.inner);
-        let proof_of = |name: &str| proof_of(&inner.farm.users, name);
-        let now_s = Moment::now().unix_ms / 1_000;
-        cookie::read(&inner.key, self.id, cookie, proof_of, now_s)
+        let (user, made_s) = {
+            let inner = lock(&self.inner);
+            let proof_of = |name: &str| proof_of(&inner.farm.users, name);
+            let now_s = Moment::now().unix_ms / 1_000;
+            let (user, expires_s) = cookie::read(&inner.key, self.id, cookie, proof_of, now_s)?;
+            let lifetime_s = inner.farm.tokens.lifetime_ms / 1_000;
+            (user, expires_s.saturating_sub(lifetime_s))
+        };
+        // Also if the password of then has come back.
+        match self.all_ended_s(&user) >= made_s.max(1) {
+            true => Err(cookie::Refused::Forged),
+            false => Ok(user),
+        }
     }
 
     /// A tunnel begins. None: there are as many as there may be.

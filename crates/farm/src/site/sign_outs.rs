@@ -4,6 +4,7 @@ use super::Site;
 use crate::agreement::Message;
 use access::ended::{Ended, Ends};
 use access::proof::now_s;
+use access::session::ended_at;
 use part::lock;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -27,6 +28,13 @@ impl Site {
             ended,
             told: Mutex::default(),
         });
+    }
+
+    /// When all that a user had was ended, as the password had changed, seconds of the time of day; zero: that is not
+    /// known.
+    pub(super) fn all_ended_s(&self, user: &str) -> u64 {
+        let sign_outs = self.sign_outs.get();
+        sign_outs.map_or(0, |one| ended_at(&lock(&one.ended), user))
     }
 
     /// A user has signed out of the portal.

@@ -11,7 +11,7 @@ use protocol::rdp::{
     FAILED_SSL_REQUIRED, HYBRID, Negotiated, NegotiationRequest, RESTRICTED_ADMIN, Routing, SSL,
 };
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 /// Connects with a token; returns the connection and the letter of the host.
 pub fn comes(to: SocketAddr, routing: Routing) -> (TcpStream, u8) {
@@ -217,6 +217,35 @@ fn a_drained_host_keeps_its_own_users_also_when_the_role_starts_again() {
         letter
     );
     assert_eq!(users(&mut role).sessions.len(), 5);
+}
+
+#[test]
+fn an_address_that_a_reload_cannot_open_yet_keeps_nothing_else_back() {
+    let peers = two();
+    let (mut farm, at) = farm(&peers.each_ref().map(|peer| peer.address));
+    let mut role = role(&farm, None);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let mut next = farm.binds[0].clone();
+    next.address = taken.local_addr().expect("its address");
+    farm.binds.push(next.clone());
+    farm.hosts.remove("ts1");
+    role.change(&payload(&farm)).expect("it is taken");
+    let shown = subject(&role);
+    assert_eq!(shown.of_kind("host").count(), 1);
+    assert_eq!(shown.state.word, "degraded");
+    assert!(
+        shown.why.contains(&next.address.to_string()),
+        "{}",
+        shown.why
+    );
+    let anna = logs_on(at, Person::named("anna")).expect("a redirection");
+    drop(taken);
+    let is_open = || {
+        role.turn();
+        subject(&role).why.is_empty()
+    };
+    assert!(eventually(SOON, is_open), "{}", subject(&role).why);
+    assert_eq!(comes(next.address, token(&anna)).1, b'2');
 }
 
 #[test]

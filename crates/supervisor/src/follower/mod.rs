@@ -456,8 +456,10 @@ impl Supervisor {
 
     /// What was kept of what was given up holds no more.
     fn forget_state(&mut self, part: &str) {
+        let remembers = self.beside(part).remembers;
         if let Some(keep) = self.slots[part].keep.take()
             && self.command.releases
+            && !remembers
         {
             keep.forget();
         }
