@@ -255,7 +255,7 @@ impl Desk {
             Found::None(why) => return Decision::silent(why),
         };
         let answer = self.given(request, Verdict::Offer, Some(address));
-        let probe = probe.filter(|_| request.route.relay.is_none());
+        let probe = self.probe(request, probe, now_ms);
         Decision {
             why: self.with_file(why, &answer, request),
             answer: Some(answer),
@@ -500,9 +500,29 @@ impl Desk {
         };
         // Somebody who is there answers.
         Decision {
-            probe: request.route.relay.is_none().then_some(address),
+            probe: self.probe(request, Some(address), now_ms),
             ..Decision::silent(why)
         }
+    }
+
+    /// The address to ask for, where ARP reaches the client.
+    fn probe(
+        &mut self,
+        request: &Request,
+        address: Option<Ipv4Addr>,
+        now_ms: u64,
+    ) -> Option<Ipv4Addr> {
+        let address = address.filter(|_| request.route.relay.is_none())?;
+        if let Some(pool) = &mut self.pool {
+            pool.asks(address, now_ms);
+        }
+        Some(address)
+    }
+
+    /// The client that loses an address where somebody else answers for it.
+    pub fn client(&self, address: Ipv4Addr) -> Option<Mac> {
+        let pool = self.pool.as_ref()?;
+        pool.client(address).or_else(|| pool.declined_by(address))
     }
 
     /// Whether a client answers for an address that was declined in its name.

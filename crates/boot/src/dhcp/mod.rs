@@ -19,6 +19,7 @@ pub mod pool;
 pub mod range;
 pub mod reply;
 pub mod request;
+mod uses;
 
 #[cfg(test)]
 mod samples;

@@ -12,7 +12,8 @@
 //! packet may live, and what it gives back right after it got the same address again is not believed.
 
 pub use super::holder::{Change, Holder};
-use super::range::{Address, Range};
+pub use super::range::{Address, Range};
+use super::uses::Use;
 use crate::mac::{Mac, mark};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
@@ -54,76 +55,6 @@ pub struct Pool<A = Ipv4Addr> {
     served: usize,
     /// What the next start has to know.
     changes: Vec<Change<A>>,
-}
-
-/// The use of an address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Use {
-    /// It was offered to a client.
-    Offered { mac: Mac, until_ms: u64 },
-    /// A client has it.
-    Leased {
-        mac: Mac,
-        until_ms: u64,
-        /// When it began. Renewals do not change that.
-        since_ms: u64,
-        /// The client had it before, too: what it sent then may still come.
-        is_again: bool,
-    },
-    /// A client has given it back.
-    Released { mac: Mac, until_ms: u64 },
-    /// Somebody else uses it.
-    Declined {
-        until_ms: u64,
-        /// The client that had it and says so: anybody may have written that in its name.
-        by: Option<Mac>,
-    },
-    /// Somebody may have got it from another node.
-    Unclear {
-        until_ms: u64,
-        /// The client that answers there, or had it from this node.
-        user: Option<Mac>,
-    },
-}
-
-impl Use {
-    fn until_ms(self) -> u64 {
-        match self {
-            Use::Offered { until_ms, .. }
-            | Use::Leased { until_ms, .. }
-            | Use::Released { until_ms, .. }
-            | Use::Declined { until_ms, .. }
-            | Use::Unclear { until_ms, .. } => until_ms,
-        }
-    }
-
-    fn mac(self) -> Option<Mac> {
-        match self {
-            Use::Offered { mac, .. } | Use::Leased { mac, .. } | Use::Released { mac, .. } => {
-                Some(mac)
-            }
-            Use::Declined { .. } | Use::Unclear { .. } => None,
-        }
-    }
-
-    /// The client that is known to use an unclear address.
-    fn user(self) -> Option<Mac> {
-        match self {
-            Use::Unclear { user, .. } | Use::Declined { by: user, .. } => user,
-            _ => None,
-        }
-    }
-
-    /// What the next start has to know of it.
-    fn holder(self) -> Holder {
-        match self {
-            // Until the time of a packet is over, nobody else gets it.
-            Use::Leased { mac, .. } | Use::Released { mac, .. } => Holder::Client(mac),
-            // A client may not have heard that its address is another's.
-            Use::Unclear { .. } | Use::Declined { .. } => Holder::Unclear,
-            Use::Offered { .. } => Holder::Nobody,
-        }
-    }
 }
 
 /// What a node that takes a part knows of one of its addresses.
@@ -281,6 +212,7 @@ impl<A: Address> Pool<A> {
             until_ms,
             since_ms,
             is_again: true,
+            asked_ms: None,
         }
     }
 
@@ -505,16 +437,44 @@ impl<A: Address> Pool<A> {
             if !self.holds(address) {
                 return Err(NoOffer::NotMine);
             }
-            if let Some(Use::Offered { .. }) = self.uses.get(&address) {
-                self.set(address, Use::Offered { mac, until_ms });
+            if let Some(Use::Offered { asked_ms, .. }) = self.uses.get(&address).copied() {
+                self.set(
+                    address,
+                    Use::Offered {
+                        mac,
+                        until_ms,
+                        asked_ms,
+                    },
+                );
             }
             return Ok(address);
         }
         self.has_room(mac)?;
         let wanted = wants.filter(|address| self.free.contains(address));
         let address = wanted.or_else(|| self.near(mac)).ok_or(NoOffer::Full)?;
-        self.set(address, Use::Offered { mac, until_ms });
+        let asked_ms = None;
+        self.set(
+            address,
+            Use::Offered {
+                mac,
+                until_ms,
+                asked_ms,
+            },
+        );
         Ok(address)
+    }
+
+    /// This node asks who has an address. Answers count while it is offered, or its first lease is not renewed.
+    pub fn asks(&mut self, address: A, now_ms: u64) {
+        match self.uses.get_mut(&address) {
+            Some(Use::Offered { asked_ms, .. }) => *asked_ms = Some(now_ms),
+            Some(Use::Leased {
+                asked_ms, since_ms, ..
+            }) if now_ms < since_ms.saturating_add(PACKET_MS) => {
+                *asked_ms = asked_ms.and(Some(now_ms));
+            }
+            _ => {}
+        }
     }
 
     /// A free address: the same for a card as long as it stays free, so that a machine mostly gets
@@ -587,6 +547,11 @@ impl<A: Address> Pool<A> {
             until_ms,
             since_ms,
             is_again,
+            // The client of a lease uses the address already: what others answer does not count.
+            asked_ms: match before {
+                Some(Use::Offered { asked_ms, .. }) => asked_ms,
+                _ => None,
+            },
         };
         self.set(address, lease);
         Claim::Yes
@@ -670,6 +635,14 @@ impl<A: Address> Pool<A> {
         self.declined_until(address, now_ms).0
     }
 
+    /// The client that has a lease of an address, if it has not declined that.
+    pub fn client(&self, address: A) -> Option<Mac> {
+        match self.uses.get(&address) {
+            Some(Use::Leased { mac, .. }) => Some(*mac),
+            _ => None,
+        }
+    }
+
     /// The client that has declined an address, while nobody else was found there.
     pub fn declined_by(&self, address: A) -> Option<Mac> {
         match self.uses.get(&address) {
@@ -678,22 +651,26 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// How many addresses of it may be declined at one time without a proof.
+    /// How many addresses of the parts that this node holds may be declined at one time without a proof.
     pub fn declines_max(&self) -> usize {
         let len = usize::try_from(self.range.len()).unwrap_or(0);
+        let held = self.held.iter().filter(|held| **held).count();
+        let len = len.saturating_mul(held) / self.held.len().max(1);
         (len / DECLINED_SHARE).max(DECLINED_LEAST)
     }
 
-    /// A card answers for an address. Returns whether that is a conflict.
+    /// A card answers for an address, asked or not. Returns whether that is a conflict.
     pub fn answers(&mut self, address: A, by: Mac, now_ms: u64) -> bool {
         match self.uses.get(&address).copied() {
             Some(one) if one.mac() == Some(by) => false,
-            Some(Use::Offered { .. }) => self.decline(address, now_ms),
+            Some(one @ Use::Offered { .. }) if one.awaits_answer(now_ms) => {
+                self.decline(address, now_ms)
+            }
             // The answer has come after the client took the offer. The client may go on with the
             // address until its lease ends, or learns of it when it renews.
-            Some(Use::Leased {
-                since_ms, until_ms, ..
-            }) if now_ms < since_ms.saturating_add(PACKET_MS) && self.holds(address) => {
+            Some(one @ Use::Leased { until_ms, .. })
+                if one.awaits_answer(now_ms) && self.holds(address) =>
+            {
                 self.set(address, Use::Declined { until_ms, by: None });
                 true
             }
@@ -708,7 +685,6 @@ impl<A: Address> Pool<A> {
                 }
                 client != by
             }
-            None if self.holds(address) => self.decline(address, now_ms),
             Some(Use::Unclear {
                 until_ms,
                 user: None,
@@ -717,7 +693,7 @@ impl<A: Address> Pool<A> {
                 self.set(address, Use::Unclear { until_ms, user });
                 false
             }
-            // A lease that lasts: a router may answer for it, or the client with another card.
+            // Anybody can say so unasked. For a lease, a router may answer, or the client with another card.
             _ => false,
         }
     }

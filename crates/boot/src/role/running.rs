@@ -530,8 +530,10 @@ fn hear_owners(
     outgoing: &mut Vec<Outgoing>,
 ) {
     for owner in (0..OWNERS_MAX).map_while(|_| sockets.frames.answer()) {
-        site.in_use(owner.address, owner.mac, now_ms());
-        if let Some(asked) = offers.drop_offer(owner.address) {
+        let is_conflict = site.in_use(owner.address, owner.mac, now_ms());
+        // An address with a lease is offered to its client whatever others say, or its own card.
+        let ends = |out: &Option<Outgoing>| is_conflict || out.is_none();
+        if let Some(asked) = offers.drop_offer(owner.address, ends) {
             let came = (&*asked.packet, asked.again, udp::CLIENT, false);
             outgoing.extend(decide(site, sockets, offers, came, now_ms()));
         }

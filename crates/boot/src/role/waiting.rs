@@ -76,9 +76,14 @@ impl<T> Waiting<T> {
             .collect()
     }
 
-    /// Somebody uses an address: who asked is to be offered another one.
-    pub(super) fn drop_offer(&mut self, address: Ipv4Addr) -> Option<Asked> {
-        let at = self.0.iter().position(|offer| offer.address == address)?;
+    /// Somebody answers for an address: what `ends` then is to be decided again. For an offer, with another one.
+    pub(super) fn drop_offer(
+        &mut self,
+        address: Ipv4Addr,
+        ends: impl Fn(&T) -> bool,
+    ) -> Option<Asked> {
+        let mut all = self.0.iter();
+        let at = all.position(|offer| offer.address == address && ends(&offer.out))?;
         let mut asked = self.0.swap_remove(at).asked;
         asked.again += 1;
         (asked.again < AGAIN_MAX).then_some(asked)
@@ -123,11 +128,18 @@ mod tests {
         let now = Instant::now();
         let mut waiting = Waiting::default();
         waiting.add(ip(1), asked(0), "offer", now);
-        assert_eq!(waiting.drop_offer(ip(2)), None);
-        assert_eq!(waiting.drop_offer(ip(1)), Some(asked(1)));
+        assert_eq!(waiting.drop_offer(ip(2), |_| true), None);
+        assert_eq!(waiting.drop_offer(ip(1), |_| true), Some(asked(1)));
         assert_eq!(waiting.take(now + WAIT), Vec::<&str>::new());
+        waiting.add(ip(1), asked(0), "offer", now);
+        assert_eq!(waiting.drop_offer(ip(1), |out| *out != "offer"), None);
+        assert_eq!(
+            waiting.take(now + WAIT),
+            ["offer"],
+            "its address is its own"
+        );
         waiting.add(ip(1), asked(AGAIN_MAX - 1), "offer", now);
-        assert_eq!(waiting.drop_offer(ip(1)), None);
+        assert_eq!(waiting.drop_offer(ip(1), |_| true), None);
     }
 
     #[test]

@@ -489,29 +489,37 @@ impl Site {
         self.parts.keeping.may_tell(mac)
     }
 
-    /// Somebody answers for an address.
-    pub fn in_use(&mut self, address: Ipv4Addr, by: Mac, now_ms: u64) {
+    /// Somebody answers for an address. Returns whether that is a conflict.
+    pub fn in_use(&mut self, address: Ipv4Addr, by: Mac, now_ms: u64) -> bool {
         let Some(desk) = self.desk.as_mut() else {
-            return;
+            return false;
         };
-        let is_kept = desk.is_kept(address, by);
+        let (client, is_kept) = (desk.client(address), desk.is_kept(address, by));
         let is_conflict = desk.in_use(address, by, now_ms);
         self.counts.conflicts += u64::from(is_conflict);
+        let mut add = |mac, asked, why: String| {
+            let step = Step {
+                at: Moment::now(),
+                asked,
+                answered: String::new(),
+                why,
+                times: 1,
+            };
+            self.history.add(mac, step);
+        };
+        if let Some(client) = client.filter(|_| is_conflict) {
+            let why = format!("{by} answers for the address: the next request for it gets a NAK");
+            add(client, format!("loses its lease of {address}"), why);
+        }
         let why = match (is_conflict, is_kept) {
             (true, _) => "it did not get this address here, so it is given to nobody for a while",
             (false, true) => {
                 "the address was declined in its name, but it still answers there: it keeps the address"
             }
-            (false, false) => return,
+            (false, false) => return false,
         };
-        let step = Step {
-            at: Moment::now(),
-            asked: format!("uses {address}"),
-            answered: String::new(),
-            why: why.to_owned(),
-            times: 1,
-        };
-        self.history.add(by, step);
+        add(by, format!("uses {address}"), why.to_owned());
+        is_conflict
     }
 
     /// Whether a machine has just asked what to boot.

@@ -461,7 +461,8 @@ impl Site {
 mod tests {
     use super::*;
     use crate::config::{Gives, Lan, Network};
-    use crate::dhcp::desk::{Here, Nodes};
+    use crate::dhcp::desk::{Desk, Here, Nodes};
+    use crate::dhcp::pool::{Claim, How};
     use crate::journal::Journal;
     use lab::Scratch;
 
@@ -494,6 +495,28 @@ mod tests {
         };
         site.is_here(Some(here), 0);
         site
+    }
+
+    #[test]
+    fn a_client_whose_address_somebody_answers_for_late_is_shown_that_it_loses_its_lease() {
+        let scratch = Scratch::new().unwrap();
+        let mut site = site(&scratch);
+        let pool = site.desk.as_mut().and_then(Desk::pool).unwrap();
+        pool.take(0, true, 0);
+        let address = pool.offer(CLIENT, None, 0).unwrap();
+        pool.asks(address, 0);
+        assert_eq!(pool.claim(CLIENT, address, How::Selecting, 1), Claim::Yes);
+        let other = Mac([2, 0, 0, 0, 0, 2]);
+        assert!(site.in_use(address, other, 2) && !site.in_use(address, other, 3));
+        let steps = |mac| {
+            let steps = site.history.of(mac).into_iter();
+            steps.map(|step| (step.asked, step.why)).collect::<Vec<_>>()
+        };
+        let why = "02:00:00:00:00:02 answers for the address: the next request for it gets a NAK";
+        let lost = format!("loses its lease of {address}");
+        assert_eq!(steps(CLIENT), [(lost, why.to_owned())]);
+        assert_eq!(steps(other).len(), 1);
+        assert_eq!(site.counts.conflicts, 1);
     }
 
     #[test]

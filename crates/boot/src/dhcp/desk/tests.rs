@@ -426,6 +426,97 @@ fn an_address_for_which_a_card_answers_is_given_to_nobody() {
     assert!(!desk.in_use(third, FIXED, 120_000));
 }
 
+/// A desk of which STRANGER takes the offer of 104 at once, by a relay or not.
+fn taken(relay: Option<Ipv4Addr>) -> Desk {
+    let mut desk = desk(Unknown::Menu, RANGE);
+    for (kind, server) in [(Kind::Discover, None), (Kind::Request, Some(SERVER))] {
+        let mut asks = request(kind, STRANGER, claims(None, Some(104), server));
+        asks.route.relay = relay;
+        assert!(desk.decide(&asks, false, 0).answer.is_some());
+    }
+    assert_eq!(desk.client(ip(104)), Some(STRANGER));
+    desk
+}
+
+#[test]
+fn what_a_card_says_unasked_ends_no_lease_and_takes_no_address() {
+    let asks = |desk: &mut Desk, kind, claims, now_ms| {
+        desk.decide(&request(kind, STRANGER, claims), false, now_ms);
+    };
+    // An answer to the question for the offer, just after the client took that.
+    assert!(taken(None).in_use(ip(104), FIXED, 1_999));
+    // Later, nobody has asked any more.
+    assert!(!taken(None).in_use(ip(104), FIXED, 2_000));
+    // Behind a relay nobody has asked.
+    assert!(!taken(Some(ip(1))).in_use(ip(104), FIXED, 1));
+    // A client that goes on with its lease has the address, whatever it asks then.
+    for claims in [
+        claims(Some(104), None, None),
+        claims(None, Some(104), None),
+        claims(None, Some(104), Some(SERVER)),
+    ] {
+        let mut desk = taken(None);
+        asks(&mut desk, Kind::Request, claims, 1);
+        assert!(!desk.in_use(ip(104), FIXED, 2), "{claims:?}");
+        asks(&mut desk, Kind::Discover, NOTHING, 3);
+        assert!(!desk.in_use(ip(104), FIXED, 4), "{claims:?}");
+        assert_eq!(desk.client(ip(104)), Some(STRANGER));
+    }
+    // Nor does a free address, or one that is offered and not asked for, go to who says that it has it.
+    let mut desk = desk(Unknown::Menu, RANGE);
+    let free = desk.pool().unwrap().free();
+    for last in 100..110 {
+        assert!(!desk.in_use(ip(last), FIXED, 0));
+    }
+    asks(&mut desk, Kind::Discover, claims(None, Some(104), None), 0);
+    assert!(!desk.in_use(ip(104), FIXED, 2_000));
+    assert_eq!(desk.pool().unwrap().free(), free - 1);
+    assert_eq!(desk.pool().unwrap().count().declined, 0);
+}
+
+#[test]
+fn a_client_that_is_not_believed_gets_rid_of_an_address_that_somebody_answers_for() {
+    let mut desk = desk(Unknown::Menu, RANGE);
+    let asks = |desk: &mut Desk, kind, last, now_ms| {
+        let asks = request(kind, STRANGER, claims(None, Some(last), Some(SERVER)));
+        desk.decide(&asks, false, now_ms).probe
+    };
+    // It is believed twice.
+    for last in [100, 101, 104] {
+        asks(&mut desk, Kind::Discover, last, 0);
+        asks(&mut desk, Kind::Request, last, 0);
+        asks(&mut desk, Kind::Decline, last, 9_000);
+    }
+    assert_eq!(desk.pool().unwrap().count().declined, 2);
+    assert_eq!(desk.client(ip(104)), Some(STRANGER));
+    assert!(desk.in_use(ip(104), FIXED, 10_999));
+    assert_eq!(desk.client(ip(104)), None);
+    // Once it has renewed, that was in its name.
+    let mut desk = taken(None);
+    let renews = request(Kind::Request, STRANGER, claims(Some(104), None, None));
+    desk.decide(&renews, false, 1);
+    desk.pool().unwrap().asks(ip(104), 2);
+    assert!(!desk.in_use(ip(104), FIXED, 3));
+    // And where it has not, for a minute.
+    let mut desk = taken(None);
+    desk.pool().unwrap().asks(ip(104), 60_000);
+    assert!(!desk.in_use(ip(104), FIXED, 60_001));
+}
+
+#[test]
+fn the_declines_of_both_nodes_are_an_eighth_of_the_range() {
+    let range = Range {
+        first: ip(0),
+        last: ip(255),
+        parts: 2,
+    };
+    let mut pool = Pool::new(range, (3_600, 0), HashSet::new(), [], 0);
+    pool.take(0, true, 0);
+    assert_eq!(pool.declines_max(), 16);
+    pool.take(1, true, 0);
+    assert_eq!(pool.declines_max(), 32);
+}
+
 #[test]
 fn a_machine_that_goes_on_asking_another_node_for_its_own_address_is_answered_in_its_place() {
     let selects = |mac, last, xid| Request {
