@@ -519,10 +519,9 @@ impl Desk {
         Some(address)
     }
 
-    /// The client that loses an address where somebody else answers for it.
+    /// The client that has a lease of an address.
     pub fn client(&self, address: Ipv4Addr) -> Option<Mac> {
-        let pool = self.pool.as_ref()?;
-        pool.client(address).or_else(|| pool.declined_by(address))
+        self.pool.as_ref()?.client(address)
     }
 
     /// Whether a client answers for an address that was declined in its name.

@@ -643,7 +643,7 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// The client that has declined an address, while nobody else was found there.
+    /// The client that has declined an address, and may still renew its lease.
     pub fn declined_by(&self, address: A) -> Option<Mac> {
         match self.uses.get(&address) {
             Some(Use::Declined { by, .. }) => *by,
@@ -678,10 +678,9 @@ impl<A: Address> Pool<A> {
                 until_ms,
                 by: Some(client),
             }) => {
-                let is_its = client == by && !self.by_mac.contains_key(&client);
-                match is_its {
-                    true => self.set(address, self.lease(client, until_ms, now_ms)),
-                    false => self.set(address, Use::Declined { until_ms, by: None }),
+                // Others may have sent the DECLINE, too: its client can still renew.
+                if client == by && !self.by_mac.contains_key(&client) {
+                    self.set(address, self.lease(client, until_ms, now_ms));
                 }
                 client != by
             }
