@@ -142,7 +142,7 @@ pub struct Directory {
     users: BTreeMap<Assignee, Entry>,
     /// When users without a connection are forgotten.
     due: BTreeSet<(u64, Assignee)>,
-    /// Those of them who had no session, as far as is known.
+    /// Those of them who had no session, as far as is known, by when their hosts were decided.
     unproved: BTreeSet<(u64, Assignee)>,
     /// Connections that this node carries, by user and host.
     own: BTreeMap<UserId, Vec<(String, u32)>>,
@@ -406,8 +406,9 @@ impl Directory {
         }
     }
 
-    /// Forgets somebody, where there is no room for another user: one without a session, as far as is known,
-    /// or else the one who left the longest time ago.
+    /// Forgets somebody, where there is no room for another user: of those without a session, as far as is known,
+    /// the one whose host was decided the longest time ago, so that nobody is forgotten on the way to it; or else the
+    /// one who left the longest time ago.
     fn make_room(&mut self) -> Result<(), NoHost> {
         while self.unproved.len() >= UNPROVED_MAX
             && let Some((_, oldest)) = self.unproved.first().copied()
@@ -474,7 +475,6 @@ impl Directory {
             .filter(|(until, _)| *until <= now_ms)
         {
             self.due.remove(&(until, id));
-            self.unproved.remove(&(until, id));
             self.forget(id);
         }
         self.tidy_removed();
@@ -488,8 +488,8 @@ impl Directory {
         self.count(id.user, &host, true);
         if let Some(until) = entry.until_ms {
             self.due.remove(&(until, id));
-            self.unproved.remove(&(until, id));
         }
+        self.unproved.remove(&(entry.since_ms, id));
         Some(entry)
     }
 
@@ -514,7 +514,7 @@ impl Directory {
         if let Some(until) = entry.until_ms {
             self.due.insert((until, id));
             if !entry.is_proved {
-                self.unproved.insert((until, id));
+                self.unproved.insert((entry.since_ms, id));
             }
         }
         self.stirs(id.user, &entry, now_ms);

@@ -344,6 +344,27 @@ fn names_that_anybody_gives_drive_no_session_out_and_have_a_bound() {
 }
 
 #[test]
+fn who_is_on_the_way_to_a_host_is_not_forgotten_for_the_next_ones() {
+    let mut directory = directory(Balance::Load, &[1, 1]);
+    for number in 0..UNPROVED_MAX {
+        let user = user(&format!("invented{number}"));
+        let decision = directory.decide(&user, 1_000).unwrap();
+        directory.connected(user.id, &decision.host, 1_000);
+        directory.ended(user.id, &decision.host, 1_000);
+    }
+    let crowd: Vec<User> = (0..100)
+        .map(|number| user(&format!("user{number}")))
+        .collect();
+    for one in &crowd {
+        directory.decide(one, 2_000).unwrap();
+    }
+    for one in &crowd {
+        assert!(directory.user(one.id).is_some(), "{}", one.name);
+    }
+    assert_eq!(directory.users().count(), UNPROVED_MAX);
+}
+
+#[test]
 fn a_connection_that_was_too_short_for_a_session_is_remembered_for_a_while() {
     let mut directory = directory(Balance::Load, &[1, 1]);
     let anna = user("anna");

@@ -62,7 +62,7 @@ pub(super) async fn serve(gateway: Arc<Gateway>, mut channel: Channel) {
     let Some(visitor) = channel.visitors.first().cloned() else {
         return;
     };
-    let Some(numbered) = site.tunnel_begins(visitor.from) else {
+    let Some(numbered) = site.tunnel_begins(visitor.from, channel.user.is_some()) else {
         return;
     };
     let mut begun = Begun {
@@ -88,7 +88,14 @@ pub(super) async fn serve(gateway: Arc<Gateway>, mut channel: Channel) {
 }
 
 async fn run(begun: &mut Begun<'_>, channel: &mut Channel) -> Result<(), Over> {
-    let connected = timeout(HANDSHAKE_LIMIT, begun.handshake(channel)).await;
+    let ends = Arc::clone(&begun.numbered.ends);
+    let handshake = async {
+        tokio::select! {
+            connected = begun.handshake(channel) => connected,
+            () = ends.notified() => Err(Over::Ended),
+        }
+    };
+    let connected = timeout(HANDSHAKE_LIMIT, handshake).await;
     let Some(reached) = connected.map_err(|_| Over::Slow)?? else {
         return Ok(());
     };

@@ -56,7 +56,9 @@ pub(super) struct State {
 #[derive(Clone, Debug)]
 struct Tunnel {
     from: IpAddr,
-    /// Empty: not known yet.
+    /// HTTP has said the user.
+    is_known: bool,
+    /// Empty: not let in yet.
     user: String,
     /// Where it leads; empty: nowhere yet.
     target: String,
@@ -67,6 +69,19 @@ struct Tunnel {
 }
 
 impl State {
+    /// The tunnel that gives way to another one, of this address or of any: the oldest one of nobody, of the
+    /// address with most of those.
+    fn gives_way(&self, from: Option<IpAddr>) -> Option<u32> {
+        let all = self.tunnels.iter();
+        let of_nobody = all.filter(|(_, one)| !one.is_known && one.user.is_empty());
+        let mut by_address: BTreeMap<IpAddr, (usize, u32)> = BTreeMap::new();
+        for (number, one) in of_nobody.filter(|(_, one)| from.is_none_or(|from| from == one.from)) {
+            by_address.entry(one.from).or_insert((0, *number)).0 += 1;
+        }
+        let most = by_address.into_values().max_by_key(|(count, _)| *count);
+        most.map(|(_, oldest)| oldest)
+    }
+
     /// How many tunnels lead to a host.
     pub(super) fn open(&self) -> usize {
         let all = self.tunnels.values();
@@ -97,7 +112,7 @@ pub struct Numbered {
     site: Arc<Site>,
     /// The number.
     pub number: u32,
-    /// An operator ends it.
+    /// An operator ends it, or it gives way before its user is let in.
     pub ends: Arc<Notify>,
 }
 
@@ -178,21 +193,27 @@ impl Site {
         }
     }
 
-    /// A tunnel begins. None: there are as many as there may be.
-    pub fn tunnel_begins(self: &Arc<Site>, from: IpAddr) -> Option<Numbered> {
+    /// A tunnel begins, with a user whom HTTP has said or without one (`is_known`). At the limits one of nobody
+    /// gives way to it. None: there is none.
+    pub fn tunnel_begins(self: &Arc<Site>, from: IpAddr, is_known: bool) -> Option<Numbered> {
         let mut inner = lock(&self.inner);
         let maxconn = usize::try_from(inner.farm.maxconn).unwrap_or(usize::MAX);
         let gateway = &mut inner.gateway;
         let own = gateway.tunnels.values().filter(|one| one.from == from);
-        if gateway.tunnels.len() >= maxconn || own.count() >= OF_ADDRESS_MAX {
+        let is_full = own.count() >= OF_ADDRESS_MAX;
+        if is_full || gateway.tunnels.len() >= maxconn {
             gateway.counters.over += 1;
-            return None;
+            let number = gateway.gives_way(is_full.then_some(from))?;
+            if let Some(tunnel) = gateway.tunnels.remove(&number) {
+                tunnel.ends.notify_one();
+            }
         }
         gateway.next = gateway.next.wrapping_add(1).max(1);
         let number = gateway.next;
         let ends = Arc::new(Notify::new());
         let tunnel = Tunnel {
             from,
+            is_known,
             user: String::new(),
             target: String::new(),
             is_direct: false,
@@ -283,5 +304,51 @@ impl Site {
         let inner = lock(&self.inner);
         let (of, woken) = inner.gateway.waiting.get(&number)?;
         (of == user).then(|| Arc::clone(woken))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Balance;
+    use crate::directory::tests::farm;
+    use futures_util::FutureExt;
+
+    fn has_ended(one: &Numbered) -> bool {
+        one.ends.notified().now_or_never().is_some()
+    }
+
+    #[test]
+    fn of_the_tunnels_of_nobody_the_oldest_one_of_the_address_with_most_gives_way() {
+        let mut farm = farm(Balance::Load, &[1]);
+        farm.maxconn = 4;
+        let site = Arc::new(Site::new("office", farm, &[7; 32], None));
+        let begins = |last: u8, is_known| site.tunnel_begins([10, 0, 0, last].into(), is_known);
+        let known = begins(1, true).unwrap();
+        let [first, second] = [2, 2].map(|last| begins(last, false).unwrap());
+        let other = begins(3, false).unwrap();
+        let next = begins(4, false).unwrap();
+        let ended = [&known, &first, &second, &other, &next].map(has_ended);
+        assert_eq!(ended, [false, true, false, false, false]);
+        drop(first);
+        // Who was let in stays.
+        for one in [&second, &other, &next] {
+            assert!(site.tunnel_of(one.number, "anna"));
+        }
+        assert!(begins(5, true).is_none());
+        drop(other);
+        assert!(begins(5, false).is_some());
+    }
+
+    #[test]
+    fn an_address_with_too_many_tunnels_has_only_its_own_give_way() {
+        let mut farm = farm(Balance::Load, &[1]);
+        farm.maxconn = 2_000;
+        let site = Arc::new(Site::new("office", farm, &[7; 32], None));
+        let begins = |last: u8| site.tunnel_begins([10, 0, 0, last].into(), false).unwrap();
+        let other = begins(1);
+        let own: Vec<Numbered> = (0..OF_ADDRESS_MAX).map(|_| begins(2)).collect();
+        let _next = begins(2);
+        assert!(has_ended(&own[0]) && !has_ended(&own[1]) && !has_ended(&other));
     }
 }
