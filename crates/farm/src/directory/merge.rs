@@ -122,7 +122,8 @@ impl Directory {
         now_ms: u64,
     ) -> Result<(), NoHost> {
         self.clock = self.clock.max(record.version.clock);
-        if let Some(address) = record.removed {
+        // Who has never been there has nothing to lose, and is forgotten with the host.
+        if let Some(address) = record.removed.filter(|_| record.version.used) {
             self.know_removed(&record.host, address);
         }
         if !self.hosts.contains_key(&record.host) {
