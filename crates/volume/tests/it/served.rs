@@ -9,7 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use volume::device::{self, Backing};
+use volume::device::{self, Backing, DeviceError};
 use volume::disk::Preference;
 use volume::export::Listener;
 use volume::layout::{Head, State, VolumeId};
@@ -33,8 +33,15 @@ fn serves_a_volume_if_it_is_asked_to() {
         "threads" => Preference::Threads,
         _ => Preference::Best,
     };
-    let opened = device::open(&Backing::File(directory.into()), NAME, Some(ID));
-    let (device, _, loaded) = opened.expect("the copy");
+    // The kernel may still end what a server before had at the disk when that one is gone already.
+    let mut opened = None;
+    lab::eventually(START_MAX, || {
+        let one = device::open(&Backing::File(directory.into()), NAME, Some(ID));
+        let is_in_use = matches!(one, Err(DeviceError::InUse(_)));
+        opened = Some(one);
+        !is_in_use
+    });
+    let (device, _, loaded) = opened.expect("a try").expect("the copy");
     if engine == "buffered" {
         rustix::fs::fcntl_setfl(&device.data.file, OFlags::RDWR).expect("without O_DIRECT");
     }
