@@ -4,9 +4,9 @@
 //!   part most; the other one has it while the node is gone. Before a node gives the first address of a
 //!   part, it has written its name under the lease: the next holder knows that there are leases that it
 //!   has not seen. The record also names the nodes that know all of them ([`crate::dhcp::mirror`]); one of
-//!   these takes them over with the part. Who knows the leases is to have a part before who does not; of
-//!   two that know them, the node whose part it is. A holder gives a part up only to one that its record
-//!   names.
+//!   these takes them over with the part. A node that knows the leases has a part before one that does not, which
+//!   leaves the part for a while even where the cluster grants it; of two that know them, the node whose part it
+//!   is. A holder gives a part up only to one that its record names.
 //! - A node that takes a part over is named by nobody yet. Until the node that had it before knows the leases
 //!   again, no client hears of one (`UNHEARD`), for a second at most: if the new node dies at once, the one
 //!   before knows all leases by itself.

@@ -18,14 +18,17 @@ impl Leases {
             // All are asked for together: if this one was answered, the other one does not exist yet.
             return self.known.get(&self.node(&self.me)).map(|_| true);
         };
-        let record: Option<Record> = codec::decode(&lease.record).ok();
-        let is_lost = { record.as_ref() }.is_some_and(|record| self.is_lost(record));
-        if lease.holder == self.me && !is_lost {
-            return Some(true);
-        }
+        let is_held = lease.holder == self.me;
         if lease.record.is_empty() {
             // The holder may give addresses before this node hears of its record.
-            return Some(lease.holder.is_empty());
+            return Some(is_held || lease.holder.is_empty());
+        }
+        let record: Option<Record> = codec::decode(&lease.record).ok();
+        let is_lost = { record.as_ref() }.is_some_and(|record| self.is_lost(record));
+        let is_mine = { record.as_ref() }.is_some_and(|record| record.node == self.me);
+        // The cluster may grant a part because the previous process of this role wanted it.
+        if is_held && !is_lost && (is_mine || self.is_taken(part, lease)) {
+            return Some(true);
         }
         Some(record.is_some_and(|record| {
             self.is_mine(&record) || self.has_copy(part, &record) || self.had_it(&record)
@@ -60,12 +63,16 @@ impl Leases {
         self.unknown.insert(part, (holder, epoch, since_ns));
     }
 
-    /// Whether it leaves a part that the cluster grants it, because the leases that it gave are lost.
+    /// Whether this node took a part in the epoch of its lease.
+    fn is_taken(&self, part: usize, lease: &KnownLease) -> bool {
+        { self.taken.get(&part) }.is_some_and(|taken| taken.epoch == lease.epoch)
+    }
+
+    /// Whether it leaves a part that the cluster grants it, because it does not know its leases: they are lost, or
+    /// the node that had the part went on without this one.
     pub(super) fn is_left(&self, part: usize, lease: &KnownLease, now_ns: u64) -> bool {
-        let is_taken = { self.taken.get(&part) }.is_some_and(|taken| taken.epoch == lease.epoch);
-        let record: Option<Record> = codec::decode(&lease.record).ok();
-        let is_lost = record.is_some_and(|record| self.is_lost(&record));
-        is_lost && !is_taken && self.awaits(part, now_ns)
+        let is_unknown = self.knows_all(part) == Some(false);
+        is_unknown && !self.is_taken(part, lease) && self.awaits(part, now_ns)
     }
 
     /// Whether it leaves a part to a node that knows its leases: that one may be about to take it.

@@ -27,8 +27,12 @@ fn leases(me: &str) -> Leases {
 
 /// A turn of a node that knows nothing of others.
 fn turn(leases: &mut Leases) -> (Standing, Vec<Written>) {
+    turn_at(leases, 0)
+}
+
+fn turn_at(leases: &mut Leases, now_ns: u64) -> (Standing, Vec<Written>) {
     let orders = (&[7][..], true);
-    leases.turn((None, None), &Knowledge::default(), orders, 0)
+    leases.turn((None, None), &Knowledge::default(), orders, now_ns)
 }
 
 fn lease(name: &str, epoch: u64, until_ns: u64, record: Vec<u8>) -> KnownLease {
@@ -151,11 +155,13 @@ fn a_part_that_another_node_had_or_that_was_not_clear_has_leases_that_are_not_kn
         by("alpha", (1, 2, 2), false),
     ];
     for (epoch, record) in (5..).zip(records) {
-        alpha.hear(&[lease("0", epoch, SECOND, record)]);
-        let (standing, written) = alpha.turn((None, None), &Knowledge::default(), (&[], true), 0);
+        alpha.hear(&[lease("0", epoch, 2 * AWAIT_NS, record)]);
+        // It leaves the part to a node that knows its leases first.
+        turn(&mut alpha);
+        let (standing, written) = turn_at(&mut alpha, AWAIT_NS);
         assert_eq!(standing.held, BTreeMap::new());
-        alpha.hear(&[lease("0", epoch, SECOND, written[0].value.clone())]);
-        let (standing, _) = alpha.turn((None, None), &Knowledge::default(), (&[], true), 0);
+        alpha.hear(&[lease("0", epoch, 2 * AWAIT_NS, written[0].value.clone())]);
+        let (standing, _) = turn_at(&mut alpha, AWAIT_NS);
         assert!(!standing.held[&0].knows, "{epoch}");
         assert_eq!(standing.held[&0].moved, None, "{epoch}");
     }
@@ -186,9 +192,10 @@ fn leases_are_taken_over_if_the_record_names_this_node_and_the_copy_is_of_its_ep
     let turn = |named: &[&str], knowledge: &Knowledge, now_ns| {
         let mut alpha = leases("alpha");
         let record = of_beta(alpha.range, named);
-        alpha.hear(&[lease("0", 5, 9 * SECOND, record)]);
+        alpha.hear(&[lease("0", 5, 2 * AWAIT_NS, record)]);
         // It may have tried before.
         alpha.turn((None, None), &self::knowledge(4), (&[], true), 0);
+        alpha.turn((None, None), knowledge, (&[], true), 1);
         alpha.turn((None, None), knowledge, (&[], true), now_ns)
     };
     let (standing, written) = turn(&["alpha"], &knowledge(4), 1);
@@ -210,10 +217,11 @@ fn leases_are_taken_over_if_the_record_names_this_node_and_the_copy_is_of_its_ep
         ..knowledge(4)
     };
     assert!(clear(turn(&["alpha"], &adopted, 1)));
+    let late = 1 + AWAIT_NS;
     // A copy of another epoch, no copy, a record without this node, and one that takes too long.
-    assert!(!clear(turn(&["alpha"], &knowledge(3), 1)));
-    assert!(!clear(turn(&["alpha"], &Knowledge::default(), 1)));
-    assert!(!clear(turn(&["gamma"], &knowledge(4), 1)));
+    assert!(!clear(turn(&["alpha"], &knowledge(3), late)));
+    assert!(!clear(turn(&["alpha"], &Knowledge::default(), late)));
+    assert!(!clear(turn(&["gamma"], &knowledge(4), late)));
     assert!(!clear(turn(&["alpha"], &knowledge(4), ADOPT_NS + 1)));
 }
 
@@ -293,11 +301,15 @@ fn a_node_whose_part_was_taken_back_for_a_moment_knows_its_leases() {
         let mut node = Leases::new("lan", me, &nodes());
         node.set_range(network, None, 3_600);
         let own = lease(&format!("@{me}"), 1, 0, Vec::new());
-        let part = lease("0", 6, 9 * SECOND, codec::encode(record));
+        let part = KnownLease {
+            holder: me.to_owned(),
+            ..lease("0", 6, 2 * AWAIT_NS, codec::encode(record))
+        };
         node.hear(&[own.clone(), held_by("alpha", "0", codec::encode(record))]);
         let rank = node.wants(true, 0)[0].rank;
         node.hear(&[own, part]);
-        let (_, written) = node.turn((None, None), &Knowledge::default(), (&[], true), 0);
+        turn(&mut node);
+        let (_, written) = turn_at(&mut node, AWAIT_NS);
         let next: Record = codec::decode(&written[0].value).unwrap();
         (rank, next.clear)
     };

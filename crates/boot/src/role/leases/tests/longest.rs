@@ -21,7 +21,8 @@ fn taken(now_ns: u64, longest_s: u32) -> (Leases, Standing, Record) {
     };
     let mut record = of_beta;
     let mut standing = Standing::default();
-    for at_ns in [0, 1, 2, now_ns] {
+    // It leaves the part to beta first.
+    for at_ns in [0, AWAIT_NS, AWAIT_NS + 1, AWAIT_NS + 2, AWAIT_NS + now_ns] {
         alpha.hear(&[lease("0", 9, u64::MAX, codec::encode(&record))]);
         let (now, next) = turn(&mut alpha, at_ns);
         standing = now;

@@ -99,6 +99,41 @@ fn a_node_whose_leases_are_lost_leaves_its_part_to_one_that_knows_them() {
 }
 
 #[test]
+fn a_part_that_a_killed_process_had_wanted_is_left_to_the_node_that_knows_its_leases() {
+    let record = of_beta(leases("alpha").range, &[]);
+    let looks = |node: &mut Leases, (holder, epoch): (&str, u64), now_ns: u64| {
+        let until_ns = if holder == node.me {
+            now_ns + SECOND
+        } else {
+            0
+        };
+        let granted = lease("0", epoch, until_ns, record.clone());
+        node.hear(&[KnownLease {
+            holder: holder.to_owned(),
+            ..granted
+        }]);
+        let (_, written) = turn_at(node, now_ns);
+        let written = written
+            .first()
+            .map(|one| codec::decode::<Record>(&one.value));
+        let clear = written.map(|record| record.unwrap().clear);
+        (node.wants(true, now_ns)[0].rank, clear)
+    };
+    // The boot roles of both nodes are killed. Beta's was still up when alpha's ended, and its record names
+    // alpha no more, which is granted the part since its previous process had wanted it.
+    let (mut alpha, mut beta) = (leases("alpha"), leases("beta"));
+    assert_eq!(looks(&mut alpha, ("alpha", 5), 0), (0, None));
+    assert_eq!(looks(&mut beta, ("alpha", 5), 0), (2, None));
+    assert_eq!(looks(&mut alpha, ("", 5), 1), (0, None));
+    assert_eq!(looks(&mut beta, ("beta", 6), 2), (2, Some(true)));
+    // Beta is not back.
+    assert_eq!(looks(&mut alpha, ("", 5), AWAIT_NS), (0, None));
+    assert_eq!(looks(&mut alpha, ("", 5), 1 + AWAIT_NS), (1, None));
+    let granted = ("alpha", 6);
+    assert_eq!(looks(&mut alpha, granted, 2 + AWAIT_NS), (3, Some(false)));
+}
+
+#[test]
 fn a_record_of_a_version_without_the_number_of_a_file_is_this_nodes_own() {
     let mut alpha = leases("alpha");
     let record = by_alpha(alpha.range, &[]);
