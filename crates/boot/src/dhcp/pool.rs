@@ -338,15 +338,13 @@ impl<A: Address> Pool<A> {
                     self.free.insert(address);
                 }
                 Fate::Unclear => {
-                    let user = match self.uses.get(&address) {
-                        Some(Use::Leased { mac, .. }) => Some(*mac),
-                        other => other.and_then(|one| one.user()),
-                    };
+                    let user = self.user(address);
                     self.set(address, Use::Unclear { until_ms, user });
                 }
                 Fate::Is(holder) | Fate::Also(holder) => {
+                    let user = self.user(address);
                     self.end(address);
-                    self.learn(address, holder, now_ms);
+                    self.learn(address, (holder, user), now_ms);
                 }
             }
         }
@@ -365,8 +363,17 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// An address is this client's, or unclear, by what another node knew: the lease begins again.
-    fn learn(&mut self, address: A, holder: Holder, now_ms: u64) {
+    /// The client that this node knows to use an address.
+    fn user(&self, address: A) -> Option<Mac> {
+        match self.uses.get(&address)? {
+            Use::Leased { mac, .. } => Some(*mac),
+            other => other.user(),
+        }
+    }
+
+    /// An address is this client's, or unclear, by what another node knew: the lease begins again. `user`: the
+    /// client that had it by what this node knew.
+    fn learn(&mut self, address: A, (holder, user): (Holder, Option<Mac>), now_ms: u64) {
         let until_ms = end_of(self.longest_ms, now_ms);
         if let Holder::Client(mac) = holder {
             // What was only offered here, it did not take.
@@ -377,15 +384,17 @@ impl<A: Address> Pool<A> {
                 self.set(address, self.lease(mac, until_ms, now_ms));
             }
             // Which of its two addresses a client uses is not known.
-            Holder::Client(_) | Holder::Unclear => {
+            Holder::Client(_) => {
                 let user = None;
                 self.set(address, Use::Unclear { until_ms, user });
             }
+            Holder::Unclear => self.set(address, Use::Unclear { until_ms, user }),
             Holder::Nobody => {}
         }
     }
 
-    /// These are the leases of a part that this node does not hold, and none else. Each begins again.
+    /// These are the leases of a part that this node does not hold, and none else. Each begins again. An address
+    /// that is withheld there stays that of the client that had it by what this node knew.
     pub fn adopt(
         &mut self,
         part: usize,
@@ -399,10 +408,13 @@ impl<A: Address> Pool<A> {
         let known: BTreeMap<A, Holder> = known.collect();
         let of_part = { self.uses.keys() }.filter(|one| range.part(**one) == part);
         let gone: Vec<A> = of_part.copied().collect();
+        let users = { gone.iter() }.filter_map(|one| Some((*one, self.user(*one)?)));
+        let users: BTreeMap<A, Mac> = users.collect();
         gone.into_iter().for_each(|address| self.end(address));
         for (address, holder) in known {
             if self.is_for_clients(address) {
-                self.learn(address, holder, now_ms);
+                let user = users.get(&address).copied();
+                self.learn(address, (holder, user), now_ms);
             }
         }
     }

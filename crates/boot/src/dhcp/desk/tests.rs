@@ -1,5 +1,6 @@
 //! What each kind of client is answered in each state of its address, and why.
 
+use super::super::pool::Holder;
 use super::super::range::Range;
 use super::super::request::{Claims, Echo, Route, Stage};
 use super::*;
@@ -611,6 +612,14 @@ fn an_address_that_may_be_anothers_is_for_the_client_that_is_known_to_have_it_or
     assert!(!desk.in_use(ip(106), STRANGER, 0));
     assert_eq!(renews(&mut desk, RANGED, 106), waits(106));
     assert_eq!(renews(&mut desk, STRANGER, 106), given);
+    // The other node withheld all of the part meanwhile.
+    let pool = desk.pool().unwrap();
+    pool.give_up(0);
+    pool.adopt(0, [103, 106].map(|last| (ip(last), Holder::Unclear)), 0);
+    pool.take(0, true, 0);
+    desk.in_use(ip(103), STRANGER, 0);
+    assert_eq!(renews(&mut desk, STRANGER, 103), waits(103));
+    assert_eq!(renews(&mut desk, RANGED, 103), given);
     // A relay hides who answers.
     let mut far = request(Kind::Request, STRANGER, claims(Some(108), None, None));
     far.route.relay = Some(ip(1));
