@@ -2,7 +2,7 @@
 //! commutative, associative and idempotent: of two decisions for a user the greater version holds.
 
 use super::entry::{Entry, Origin, Presence, Record, Version};
-use super::{Decision, Directory, NoHost, Why, why};
+use super::{Decision, Directory, HostState, NoHost, Why, why};
 use crate::collection::Assignee;
 
 /// A decision that other nodes have not confirmed yet.
@@ -126,7 +126,8 @@ impl Directory {
         if let Some(address) = record.removed.filter(|_| record.version.used) {
             self.know_removed(&record.host, address);
         }
-        if !self.hosts.contains_key(&record.host) {
+        let is_there = |state: &HostState| record.version.used || !state.is_removed;
+        if !self.hosts.get(&record.host).is_some_and(is_there) {
             // The sender has it in its configuration, and said so before: it was removed here, and soon there.
             return Err(NoHost::Removed);
         }
