@@ -35,12 +35,13 @@ fn serves_a_volume_if_it_is_asked_to() {
     };
     // The kernel may still end what a server before had at the disk when that one is gone already.
     let mut opened = None;
-    lab::eventually(START_MAX, || {
+    let is_free = lab::eventually(START_MAX, || {
         let one = device::open(&Backing::File(directory.into()), NAME, Some(ID));
         let is_in_use = matches!(one, Err(DeviceError::InUse(_)));
         opened = Some(one);
         !is_in_use
     });
+    assert!(is_free, "the copy stays in use");
     let (device, _, loaded) = opened.expect("a try").expect("the copy");
     if engine == "buffered" {
         rustix::fs::fcntl_setfl(&device.data.file, OFlags::RDWR).expect("without O_DIRECT");
