@@ -96,3 +96,20 @@ fn a_wrong_password_a_user_of_no_group_and_a_host_of_others_are_refused() {
     is_said("E_PROXY_COOKIE_AUTHENTICATION_ACCESS_DENIED");
     assert_eq!(site.sessions(), [[0, 0], [0, 0]]);
 }
+
+/// The role serves as nobody by then.
+#[test]
+fn a_reload_opens_a_port_below_1024() {
+    if !is_ready("a further port of the gateway") {
+        return;
+    }
+    let site = Site::with(xrdp, gateway);
+    let text = site.read("office.cfg");
+    let line = text.lines().find(|line| line.contains(":443 crt")).unwrap();
+    let further = format!("{line}\n{}", line.replace(":443", ":444"));
+    site.write("office.cfg", &text.replace(line, &further));
+    let said = site.ours(&["reload"]);
+    let at = format!("{}:444", address(1)).parse().unwrap();
+    let is_open = || site.node().tcp_connect(at, SOON).is_ok();
+    assert!(eventually(SOON, is_open), "{said}");
+}
