@@ -2,6 +2,7 @@
 # A session host: xrdp and its session manager, with sessions in Xvnc. It has mounts of its own, so that it
 # knows a user whom this machine does not have, and shares no sockets with others.
 #   farm-host.sh DIRECTORY ADDRESS DISPLAY
+# DISPLAY is the first of 20 that its sessions may have.
 # DIRECTORY gets a line for each session that begins (sessions), and for each that is taken up again
 # (reconnects), and the logs. DIRECTORY.agent is a script that runs beside xrdp.
 set -eu
@@ -11,7 +12,11 @@ for place in /run /var/log /mnt; do
     mount -t tmpfs none $place
 done
 mkdir -p /run/xrdp/sockdir /tmp/.X11-unix /mnt/anna
-chmod 1777 /tmp/.X11-unix
+# Displays that were killed leave a socket and a lock each, and the session manager takes them for living ones.
+mount -t tmpfs -o mode=1777 none /tmp/.X11-unix
+for number in $(seq "$display" $((display + 19))); do
+    rm -f "/tmp/.X$number-lock"
+done
 chmod 3777 /run/xrdp/sockdir
 chown 2001:2001 /mnt/anna
 ip link set lo up 2>/dev/null || true
