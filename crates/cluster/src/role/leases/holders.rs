@@ -97,11 +97,12 @@ impl Holders {
         }
     }
 
-    /// Returns the leases that are held now, and the others that were named and exist. `state`
-    /// is what [`Holders::look`] had last.
+    /// Returns the leases that are held now, and the others that were named and exist: also those
+    /// that are not requested yet. `state` is what [`Holders::look`] had last.
     pub(crate) fn known(&self, now: Boottime, state: &State) -> Vec<KnownLease> {
+        let wanted = self.wanted.iter().map(|wish| &wish.name);
         let named = self.by_name.keys().chain(&self.watched);
-        let named: BTreeSet<&String> = named.collect();
+        let named: BTreeSet<&String> = named.chain(wanted).collect();
         let known = named.into_iter().filter_map(|name| {
             let holder = self.by_name.get(name);
             let held = holder.and_then(|holder| Some((holder.held(now)?, holder.until()?.0)));
@@ -194,5 +195,39 @@ pub(crate) async fn ask<R: AsyncRuntime, F: Future<Output = Option<Vec<u8>>>>(
     match (question, codec::decode(&told)) {
         (Question::Renew(renewal), Ok(told)) => Some((renewal, told)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::sample::{A, B};
+
+    #[test]
+    fn a_lease_that_is_watched_and_then_wanted_is_known_all_the_time() {
+        let mut state = State::pair();
+        let name = "v".to_owned();
+        state.must(
+            A,
+            Body::Lease(LeaseCommand::Grant {
+                name: name.clone(),
+                after: crate::command::Epoch(0),
+                holder: A,
+                valid_ms: 5_000,
+            }),
+        );
+        let mut holders = Holders::new(B, 5_000);
+        for watch in [true, false] {
+            holders.want([WantedLease {
+                name: name.clone(),
+                rank: u32::from(!watch),
+                watch,
+                valid_ms: 0,
+            }]);
+            holders.give_up();
+            holders.look(&state);
+            let known = holders.known(Boottime::default(), &state);
+            assert_eq!(known.len(), 1, "watched: {watch}");
+        }
     }
 }
