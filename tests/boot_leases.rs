@@ -60,3 +60,37 @@ fn each_machine_keeps_its_address_when_a_role_and_then_a_node_is_killed() {
     pair.shows("beta", &["parts held 2 of 2"]);
     all_as_before(&pair, &clients, &before, "seven");
 }
+
+/// What a node says that withholds all addresses that are left.
+const WITHHELD: &str = "another node may have given";
+
+#[test]
+fn a_node_that_is_back_ends_what_the_other_one_withheld_while_it_was_alone() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("udhcpc");
+    let mut pair = Pair::with("boot-alone", LINES);
+    pair.shows("alpha", &["parts held 1 of 2", "known to beta"]);
+    pair.shows("beta", &["parts held 1 of 2", "known to alpha"]);
+    let asks = |pair: &Pair, name: &str| {
+        let client = Client::new(&pair.site.lab, &pair.site.lan, name);
+        let address = client.asks().expect("an address");
+        (client, address)
+    };
+    let mut all = vec![asks(&pair, "one"), asks(&pair, "two")];
+    pair.site.beta.kill();
+    pair.shows("alpha", &["parts held 2 of 2"]);
+    // Beta does not know of this one.
+    all.push(asks(&pair, "three"));
+    pair.site.alpha.kill();
+    pair.site.beta.start();
+    pair.shows("beta", &["parts held 2 of 2", WITHHELD]);
+    pair.site.alpha.start();
+    for (node, other) in [("alpha", "beta"), ("beta", "alpha")] {
+        let known = format!("parts held 1 of 2, leases known to {other}");
+        let shown = || pair.site.machine(node).command(&["boot", "show"]).text();
+        let is_good = || shown().contains(&known) && !shown().contains(WITHHELD);
+        assert!(lab::eventually(SOON, is_good), "{node}: {}", shown());
+    }
+    let (clients, before): (Vec<Client>, Vec<String>) = all.into_iter().unzip();
+    all_as_before(&pair, &clients, &before, "four");
+}

@@ -1,8 +1,9 @@
 //! The leases of a range on the disk, so that a restart gives no address twice: a file to which each
 //! change is appended, and synced before the client is told.
 //!
-//! Lines: `10.20.0.100 52:54:00:12:34:56` for a lease, `10.20.0.100 ?` for an address that another node
-//! may have given, `10.20.0.100 -` for the end of either. A line that is not complete is one that nobody
+//! Lines: `10.20.0.100 52:54:00:12:34:56` for a lease, `10.20.0.100 ?` for an address that somebody may have,
+//! `10.20.0.100 before` for one that the node may have given that held its part before, `10.20.0.100 -` for the
+//! end of any. A line that is not complete is one that nobody
 //! was told of. There are no times: a lease begins again at a start, so no clock has to be right. Only the
 //! line `lease 43200` says how long a lease may be, in seconds: the section may say another time by then.
 //! The line `store`, with a number, says which file this is: one that was removed and made again has another
@@ -28,6 +29,8 @@ const BYTES_MAX: u64 = 64 << 20;
 const LEASE: &str = "lease ";
 /// What the line begins with that says which file this is.
 const STORE: &str = "store ";
+/// What the line of an address ends with that the node may have given that held its part before.
+const BEFORE: &str = "before";
 /// What the name of the copy of a damaged file ends with.
 const DAMAGED: &str = "damaged";
 /// Lines beyond those that are needed, after which the file is written anew.
@@ -222,6 +225,7 @@ pub(crate) fn line<A: Display>(text: &mut String, address: A, holder: Holder) {
     let _ = match holder {
         Holder::Client(mac) => writeln!(text, "{address} {mac}"),
         Holder::Unclear => writeln!(text, "{address} ?"),
+        Holder::Before => writeln!(text, "{address} {BEFORE}"),
         Holder::Nobody => writeln!(text, "{address} -"),
     };
 }
@@ -293,6 +297,7 @@ pub(crate) fn of_line<A: FromStr>(line: &str) -> Option<(A, Holder)> {
     let holder = match who {
         "-" => Holder::Nobody,
         "?" => Holder::Unclear,
+        BEFORE => Holder::Before,
         mac => Holder::Client(mac.parse().ok()?),
     };
     Some((address.parse().ok()?, holder))

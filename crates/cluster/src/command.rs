@@ -10,13 +10,17 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 /// The newest format of commands that this program understands.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 /// The format from which a record may free the leases of a machine that is off.
 pub const FREES_FORMAT: u32 = 3;
 /// The format from which a lease goes to the next holder with the entry that releases it.
 pub const PASSES_FORMAT: u32 = 4;
+/// The format from which the record of a lease may have more than [`SHORT_RECORD_BYTES_MAX`].
+pub const LONG_RECORDS_FORMAT: u32 = 5;
 /// Longest record of a lease, bytes.
-pub const RECORD_BYTES_MAX: usize = 320;
+pub const RECORD_BYTES_MAX: usize = 512;
+/// The same, before [`LONG_RECORDS_FORMAT`].
+pub const SHORT_RECORD_BYTES_MAX: usize = 320;
 /// Largest piece of a content in one command, bytes.
 pub const CHUNK_BYTES_MAX: usize = 256 << 10;
 
@@ -59,6 +63,9 @@ impl Command {
     /// understand it.
     pub fn new(from: MemberId, time_s: i64, body: Body) -> Command {
         let format = match body {
+            Body::Record(ref record) if record.value.len() > SHORT_RECORD_BYTES_MAX => {
+                LONG_RECORDS_FORMAT
+            }
             Body::Record(ref record) if !record.frees.is_empty() => FREES_FORMAT,
             Body::Record(_) => 2,
             Body::Lease(LeaseCommand::Pass { .. }) => PASSES_FORMAT,

@@ -115,7 +115,7 @@ pub(crate) fn cut(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use part::role::RECORD_BYTES_MAX;
+    use part::role::SHORT_RECORD_BYTES_MAX;
 
     #[test]
     fn the_longest_record_has_room_under_a_lease() {
@@ -129,7 +129,7 @@ mod tests {
             opened: format!("{} {:x}", node("y"), u32::MAX),
         };
         let bytes = record.encode();
-        assert!(bytes.len() <= RECORD_BYTES_MAX, "{}", bytes.len());
+        assert!(bytes.len() <= SHORT_RECORD_BYTES_MAX, "{}", bytes.len());
         let read = GuestRecord::decode(&bytes).unwrap();
         assert_eq!((read.stopped.len(), read.failed.len()), (39, 2));
         assert_eq!(read.opened, record.opened);

@@ -9,8 +9,10 @@ use std::net::Ipv4Addr;
 pub enum Holder {
     /// A client.
     Client(Mac),
-    /// Somebody may have it from another node.
+    /// Somebody may have it, and no node knows who.
     Unclear,
+    /// Somebody may have it by the node that held the part before, which knows.
+    Before,
     /// Nobody, any more.
     Nobody,
 }
@@ -29,7 +31,7 @@ impl<A> Change<A> {
     pub fn mac(&self) -> Option<Mac> {
         match self.holder {
             Holder::Client(mac) => Some(mac),
-            Holder::Unclear | Holder::Nobody => None,
+            Holder::Unclear | Holder::Before | Holder::Nobody => None,
         }
     }
 }

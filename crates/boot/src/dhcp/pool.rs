@@ -64,6 +64,8 @@ pub enum Fate {
     Known,
     /// Somebody may have it.
     Unclear,
+    /// Somebody may have it by the node that held the part before, which knows.
+    Before,
     /// What another node knew of it.
     Is(Holder),
     /// What this node and another one knew of it. Each may have given it once.
@@ -159,17 +161,7 @@ impl<A: Address> Pool<A> {
             if !pool.is_for_clients(address) {
                 continue;
             }
-            match holder {
-                Holder::Client(mac) if !pool.by_mac.contains_key(&mac) => {
-                    pool.set(address, pool.lease(mac, until_ms, now_ms));
-                }
-                // Which of its two addresses a client uses is not known.
-                Holder::Client(_) | Holder::Unclear => {
-                    let user = None;
-                    pool.set(address, Use::Unclear { until_ms, user });
-                }
-                Holder::Nobody => {}
-            }
+            pool.know(address, (holder, None), until_ms, now_ms);
         }
         pool.changes.clear();
         pool
@@ -191,9 +183,11 @@ impl<A: Address> Pool<A> {
                 Some(Use::Leased { mac, since_ms, .. }) => {
                     self.set(*address, self.lease(mac, until_ms, since_ms));
                 }
-                Some(Use::Unclear { user, .. }) => {
+                Some(Use::Unclear {
+                    user, is_before, ..
+                }) => {
                     let user = user.or(old.user());
-                    self.set(*address, Use::Unclear { until_ms, user });
+                    self.set(*address, Use::unclear(until_ms, user, is_before));
                 }
                 _ => {}
             }
@@ -337,9 +331,10 @@ impl<A: Address> Pool<A> {
                 Fate::Known => {
                     self.free.insert(address);
                 }
-                Fate::Unclear => {
+                fate @ (Fate::Unclear | Fate::Before) => {
                     let user = self.user(address);
-                    self.set(address, Use::Unclear { until_ms, user });
+                    let is_before = fate == Fate::Before;
+                    self.set(address, Use::unclear(until_ms, user, is_before));
                 }
                 Fate::Is(holder) | Fate::Also(holder) => {
                     let user = self.user(address);
@@ -379,26 +374,38 @@ impl<A: Address> Pool<A> {
             // What was only offered here, it did not take.
             self.withdraw(mac);
         }
-        match holder {
+        self.know(address, (holder, user), until_ms, now_ms);
+    }
+
+    /// An address that nobody has is this client's, or unclear.
+    fn know(
+        &mut self,
+        address: A,
+        (holder, user): (Holder, Option<Mac>),
+        until_ms: u64,
+        now_ms: u64,
+    ) {
+        let new = match holder {
             Holder::Client(mac) if !self.by_mac.contains_key(&mac) => {
-                self.set(address, self.lease(mac, until_ms, now_ms));
+                self.lease(mac, until_ms, now_ms)
             }
             // Which of its two addresses a client uses is not known.
-            Holder::Client(_) => {
-                let user = None;
-                self.set(address, Use::Unclear { until_ms, user });
-            }
-            Holder::Unclear => self.set(address, Use::Unclear { until_ms, user }),
-            Holder::Nobody => {}
-        }
+            Holder::Client(_) => Use::unclear(until_ms, None, false),
+            Holder::Unclear => Use::unclear(until_ms, user, false),
+            Holder::Before => Use::unclear(until_ms, user, true),
+            Holder::Nobody => return,
+        };
+        self.set(address, new);
     }
 
     /// These are the leases of a part that this node does not hold, and none else. Each begins again. An address
-    /// that is withheld there stays that of the client that had it by what this node knew.
+    /// that is withheld there stays that of the client that had it by what this node knew. `knows_before`: what
+    /// is withheld there because of the node that held the part before, is what this node knew.
     pub fn adopt(
         &mut self,
         part: usize,
         known: impl IntoIterator<Item = (A, Holder)>,
+        knows_before: bool,
         now_ms: u64,
     ) {
         let range = self.range;
@@ -408,12 +415,19 @@ impl<A: Address> Pool<A> {
         let known: BTreeMap<A, Holder> = known.collect();
         let of_part = { self.uses.keys() }.filter(|one| range.part(**one) == part);
         let gone: Vec<A> = of_part.copied().collect();
-        let users = { gone.iter() }.filter_map(|one| Some((*one, self.user(*one)?)));
-        let users: BTreeMap<A, Mac> = users.collect();
+        let was = { gone.iter() }.map(|one| (*one, (self.holder(*one), self.user(*one))));
+        let was: BTreeMap<A, (Holder, Option<Mac>)> = was.collect();
         gone.into_iter().for_each(|address| self.end(address));
-        for (address, holder) in known {
+        // What its holder gave itself is newer than what this node knew.
+        let is_before = |(_, holder): &(A, Holder)| knows_before && *holder == Holder::Before;
+        let (before, given): (Vec<_>, Vec<_>) = known.into_iter().partition(is_before);
+        for (address, holder) in given.into_iter().chain(before) {
+            let (own, user) = was.get(&address).copied().unwrap_or((Holder::Nobody, None));
+            let holder = match is_before(&(address, holder)) {
+                true => own,
+                false => holder,
+            };
             if self.is_for_clients(address) {
-                let user = users.get(&address).copied();
                 self.learn(address, (holder, user), now_ms);
             }
         }
@@ -581,9 +595,7 @@ impl<A: Address> Pool<A> {
             // It says that it uses this one. An old packet would say the same: the other one stays
             // taken for as long as it may be in use.
             one if how == How::Renew && is_unclear => {
-                let until_ms = one.until_ms();
-                let user = None;
-                self.set(other, Use::Unclear { until_ms, user });
+                self.set(other, Use::unclear(one.until_ms(), None, false));
                 None
             }
             _ if !self.holds(other) => Some(Claim::NotMine),
@@ -699,9 +711,9 @@ impl<A: Address> Pool<A> {
             Some(Use::Unclear {
                 until_ms,
                 user: None,
+                is_before,
             }) => {
-                let user = Some(by);
-                self.set(address, Use::Unclear { until_ms, user });
+                self.set(address, Use::unclear(until_ms, Some(by), is_before));
                 false
             }
             // Anybody can say so unasked. For a lease, a router may answer, or the client with another card.
@@ -767,3 +779,6 @@ impl<A: Address> Pool<A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

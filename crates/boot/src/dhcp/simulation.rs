@@ -114,6 +114,8 @@ struct Record {
     own: bool,
     /// How long a lease may be, seconds.
     longest_s: u32,
+    /// The node that knows what is withheld because of it, and which of its disks that is.
+    former: Option<(String, u64)>,
 }
 
 /// A record on its way.
@@ -146,6 +148,8 @@ struct Tally {
     moved: u64,
     /// Parts that were taken back from a node of which no client had heard.
     again: u64,
+    /// Parts that were taken back from a node that withheld addresses of them.
+    back: u64,
 }
 
 /// How often what happens.
@@ -466,10 +470,7 @@ impl World {
         let (now_ms, lease_ms) = (self.now_ms, self.lease_ms());
         let client = &mut self.clients[index];
         let sent = client.act(&mut self.random, now_ms, lease_ms);
-        // Where nothing fails but nodes, nobody uses an address of another one.
-        let is_sent =
-            |(_, request): &(_, Request)| !self.odds.awaits || request.kind != Kind::Decline;
-        for (nodes, request) in sent.into_iter().filter(is_sent).collect::<Vec<_>>() {
+        for (nodes, request) in sent {
             self.send_to(&nodes, &request);
         }
     }
@@ -692,6 +693,7 @@ impl World {
         }
         self.tally.moved = self.nodes.iter().map(Node::moved).sum();
         self.tally.again = self.nodes.iter().map(Node::again).sum();
+        self.tally.back = self.nodes.iter().map(Node::back).sum();
         Ok(())
     }
 }
@@ -718,10 +720,11 @@ fn no_two_clients_ever_believe_that_they_have_the_same_address() {
         all.adopted += tally.adopted;
         all.moved += tally.moved;
         all.again += tally.again;
+        all.back += tally.back;
     }
     // Where nobody gets an address, nobody gets another's.
     assert!(all.leases > 2_000 && all.renewals > 500, "{all:?}");
     assert!(all.adopted > 100 && all.moved > 10, "{all:?}");
-    assert!(all.again > 0, "{all:?}");
+    assert!(all.again > 0 && all.back > 10, "{all:?}");
     assert!(all.taken_over > 15 && all.refused > 0, "{all:?}");
 }

@@ -40,10 +40,21 @@ pub(super) enum Use {
         until_ms: u64,
         /// The client that answers there, or had it from this node.
         user: Option<Mac>,
+        /// The node that held the part before knows more.
+        is_before: bool,
     },
 }
 
 impl Use {
+    /// See there.
+    pub(super) fn unclear(until_ms: u64, user: Option<Mac>, is_before: bool) -> Use {
+        Use::Unclear {
+            until_ms,
+            user,
+            is_before,
+        }
+    }
+
     /// When it ends.
     pub(super) fn until_ms(self) -> u64 {
         match self {
@@ -79,6 +90,9 @@ impl Use {
             // Until the time of a packet is over, nobody else gets it.
             Use::Leased { mac, .. } | Use::Released { mac, .. } => Holder::Client(mac),
             // A client may not have heard that its address is another's.
+            Use::Unclear {
+                is_before: true, ..
+            } => Holder::Before,
             Use::Unclear { .. } | Use::Declined { .. } => Holder::Unclear,
             Use::Offered { .. } => Holder::Nobody,
         }

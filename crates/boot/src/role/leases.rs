@@ -12,6 +12,9 @@
 //!   before knows all leases by itself.
 //! - A record says also by which range its holder gives addresses, and what it gave by ranges of before
 //!   ([`crate::dhcp::moves`]). It is `clear` only when nothing of the part is waited for.
+//! - A node that takes a part without knowing its leases withholds the addresses, and its record says which node
+//!   had the part before. When that one is back, it gets the part: it knows what it gave itself, and has a copy of
+//!   what was given since.
 //! - The holder of the first one leads: it alone answers machines that boot something once, so that
 //!   nothing is installed twice. Its record has the machines of which an operator ordered the next boot.
 //! - `boot/NETWORK/@NODE`: the node's address in the network, for the scripts of the other one.
@@ -63,6 +66,8 @@ struct Taken {
     before: u32,
     /// How long a lease may be that another node has given, seconds.
     longest_s: u32,
+    /// See [`Record::former`].
+    former: (u32, u32),
 }
 
 impl Taken {
@@ -231,6 +236,7 @@ impl Leases {
                 None => 0,
                 Some(false) if self.awaits(part, now_ns) => 0,
                 Some(false) => 1,
+                Some(true) if self.knows_before(part) => 4,
                 Some(true) if own == Some(part) => 3,
                 Some(true) => 2,
             };
@@ -439,6 +445,10 @@ impl Leases {
             longest_s: match self.have_ended(taken, now_ns) {
                 true => knowledge.longest_s,
                 false => knowledge.longest_s.max(taken.longest_s),
+            },
+            former: match self.have_ended(taken, now_ns) {
+                true => (0, 0),
+                false => taken.former,
             },
         }
     }
@@ -680,6 +690,7 @@ impl Leases {
             },
         };
         let knows = matches!(state, State::Settled(true, _));
+        let former = record.map_or((0, 0), |record| self.former_of(record, &state));
         Ok(Taken {
             epoch: lease.epoch,
             at_ns: now_ns,
@@ -688,6 +699,7 @@ impl Leases {
             unheard: unheard.filter(|_| knows),
             before,
             longest_s: others.map_or(0, |record| record.longest_s),
+            former,
         })
     }
 
@@ -753,6 +765,7 @@ impl Leases {
             epoch: record.epoch,
             into: lease.epoch,
             longest_s: record.longest_s,
+            knows_before: self.is_former(record),
         })
     }
 }

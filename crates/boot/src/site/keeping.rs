@@ -127,7 +127,8 @@ impl<A: Address> Keeping<A> {
         // What the pool before knew and the disk does not: without a journal nobody was told of a
         // lease, but what is unclear stays unclear.
         let others = before.into_iter().flat_map(Pool::known);
-        known.extend(others.filter(|(_, holder)| !is_kept || *holder == Holder::Unclear));
+        let is_unclear = |holder: &Holder| matches!(holder, Holder::Unclear | Holder::Before);
+        known.extend(others.filter(|(_, holder)| !is_kept || is_unclear(holder)));
         let lengths = (plan.lease_s, self.longest_s(plan.lease_s, now_ms));
         let mut pool = Pool::new(plan.range, lengths, plan.reserved, known, now_ms);
         if let Some(before) = before {
@@ -313,7 +314,7 @@ mod tests {
         let mut keeping = start();
         let mut own = pool(&mut keeping, None, (600, 0));
         keeping.learn_longest(&mut own, 12 * 3_600, 0);
-        own.adopt(0, [(ip(7), Holder::Client(CLIENT))], 0);
+        own.adopt(0, [(ip(7), Holder::Client(CLIENT))], false, 0);
         let has = |pool: &mut Pool, now_ms| {
             pool.expire(now_ms);
             pool.of(CLIENT).is_some()

@@ -74,7 +74,7 @@ impl Shares {
             let Some(moved) = &held.moved else {
                 let fate = match held.knows {
                     true => Fate::Known,
-                    false => Fate::Unclear,
+                    false => Fate::Before,
                 };
                 return Box::new(move |_| fate);
             };
@@ -188,9 +188,9 @@ impl Site {
         if let Some(pool) = pool {
             let keeping = &mut self.parts.keeping;
             keeping.learn_longest(pool, adopt.longest_s, now_ms);
-            pool.adopt(part, four, now_ms);
+            pool.adopt(part, four, adopt.knows_before, now_ms);
         }
-        self.six.adopt(part, (six, adopt.longest_s), now_ms);
+        self.six.adopt(part, six, adopt, now_ms);
         shares.adopting.insert(part, adopt.into);
         self.wake_writer();
     }

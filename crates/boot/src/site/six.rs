@@ -1,7 +1,7 @@
 //! IPv6 of one network: who is answered what over DHCPv6, and the leases of its range.
 
 use super::keeping::{Fates, Keeping, Plan};
-use super::{Held, Site};
+use super::{Adopt, Held, Site};
 use crate::config::Network6;
 use crate::dhcp::loads::Leader;
 use crate::dhcp::pool::{Fate, Holder, Pool};
@@ -31,6 +31,7 @@ fn fates(held: &Held) -> Box<dyn Fn(Ipv6Addr) -> Fate> {
     let moved = held.moved.as_ref();
     let fate = match moved.map_or(held.knows, |moved| moved.knows6) {
         true => Fate::Known,
+        false if moved.is_none() => Fate::Before,
         false => Fate::Unclear,
     };
     Box::new(move |_| fate)
@@ -53,16 +54,17 @@ impl Six {
         }
     }
 
-    /// Takes over leases of a part of another node, which may be this long, seconds.
+    /// Takes over leases of a part of another node.
     pub(super) fn adopt(
         &mut self,
         part: usize,
-        (known, longest_s): (Vec<(Ipv6Addr, Holder)>, u32),
+        known: Vec<(Ipv6Addr, Holder)>,
+        adopt: &Adopt,
         now_ms: u64,
     ) {
         if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
-            self.keeping.learn_longest(pool, longest_s, now_ms);
-            pool.adopt(part, known, now_ms);
+            self.keeping.learn_longest(pool, adopt.longest_s, now_ms);
+            pool.adopt(part, known, adopt.knows_before, now_ms);
         }
     }
 

@@ -50,6 +50,8 @@ pub struct Adopt {
     pub into: u64,
     /// How long one of them may be, seconds.
     pub longest_s: u32,
+    /// What that node withholds because of the node that held the part before, is this one's own.
+    pub knows_before: bool,
 }
 
 /// What this node is in the network.

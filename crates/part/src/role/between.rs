@@ -13,7 +13,9 @@ pub const LEASES_MAX: usize = 256;
 /// Bytes of a lease's name.
 pub const LEASE_NAME_BYTES_MAX: usize = 128;
 /// Bytes of a lease's record.
-pub const RECORD_BYTES_MAX: usize = 320;
+pub const RECORD_BYTES_MAX: usize = 512;
+/// Bytes of a record that a cluster takes whose members are not all of this version.
+pub const SHORT_RECORD_BYTES_MAX: usize = 320;
 
 /// Something for a part, as that part reads it.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]

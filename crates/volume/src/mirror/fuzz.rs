@@ -17,7 +17,7 @@ use crate::replica::{
     Session, Settings, Time, VolumeId,
 };
 use lab::{Random, setting};
-use part::role::RECORD_BYTES_MAX;
+use part::role::SHORT_RECORD_BYTES_MAX;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -446,13 +446,13 @@ fn no_record_of_the_cluster_panics() {
     for seed in seeds() {
         let mut random = Random::new(seed);
         let mut bytes = names.encode(&record(&mut random), &Admitted::default());
-        assert!(bytes.len() <= RECORD_BYTES_MAX, "seed {seed}");
+        assert!(bytes.len() <= SHORT_RECORD_BYTES_MAX, "seed {seed}");
         damage(&mut random, &mut bytes);
         let Some((decoded, clients)) = names.decode(&bytes) else {
             continue;
         };
         assert!(
-            names.encode(&decoded, &clients).len() <= RECORD_BYTES_MAX,
+            names.encode(&decoded, &clients).len() <= SHORT_RECORD_BYTES_MAX,
             "seed {seed}"
         );
         let mut node = Node::new(&mut random, seed);

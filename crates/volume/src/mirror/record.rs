@@ -3,7 +3,7 @@
 
 use super::admission::Admitted;
 use crate::replica::{Epoch, Fork, Generation, InSync, Incarnation, Node, Record};
-use part::role::RECORD_BYTES_MAX;
+use part::role::SHORT_RECORD_BYTES_MAX;
 
 /// The first byte of a record that says nothing of clients, and of one that does.
 const VERSION: u8 = 1;
@@ -65,7 +65,7 @@ impl Names {
             bytes.push(clients.only.len() as u8);
             bytes.extend_from_slice(clients.only.as_bytes());
         }
-        let room = RECORD_BYTES_MAX.saturating_sub(bytes.len() + 16) / 16;
+        let room = SHORT_RECORD_BYTES_MAX.saturating_sub(bytes.len() + 16) / 16;
         let left_out = record.forks.len().saturating_sub(room);
         let epoch = Fork {
             incarnation: SAYS_EPOCH,
@@ -203,7 +203,7 @@ mod tests {
             .collect();
         let clients = only(&"b".repeat(63), u64::MAX);
         let bytes = long.encode(&full, &clients);
-        assert!(bytes.len() <= RECORD_BYTES_MAX, "{}", bytes.len());
+        assert!(bytes.len() <= SHORT_RECORD_BYTES_MAX, "{}", bytes.len());
         let (back, back_clients) = long.decode(&bytes).unwrap();
         assert_eq!(back.forks.last(), full.forks.last());
         assert_eq!(back_clients, clients);

@@ -615,7 +615,12 @@ fn an_address_that_may_be_anothers_is_for_the_client_that_is_known_to_have_it_or
     // The other node withheld all of the part meanwhile.
     let pool = desk.pool().unwrap();
     pool.give_up(0);
-    pool.adopt(0, [103, 106].map(|last| (ip(last), Holder::Unclear)), 0);
+    pool.adopt(
+        0,
+        [103, 106].map(|last| (ip(last), Holder::Unclear)),
+        false,
+        0,
+    );
     pool.take(0, true, 0);
     desk.in_use(ip(103), STRANGER, 0);
     assert_eq!(renews(&mut desk, STRANGER, 103), waits(103));

@@ -201,7 +201,9 @@ impl Sharing {
             for change in changes {
                 match change.holder {
                     Holder::Client(_) => self.pending.insert(change.address, (part, one.number)),
-                    Holder::Unclear | Holder::Nobody => self.pending.remove(&change.address),
+                    Holder::Unclear | Holder::Before | Holder::Nobody => {
+                        self.pending.remove(&change.address)
+                    }
                 };
             }
         }

@@ -61,11 +61,15 @@ pub(super) enum Defect {
     ClaimAdopted,
     /// A node that takes a part believes that no lease is longer than those which it has given itself.
     LongestForgotten,
+    /// A node that takes a part over believes that it knows what is withheld, whichever node had the part before.
+    FormerIgnored,
+    /// It believes so of each address that is withheld.
+    DoubtIgnored,
 }
 
 /// Each with a seed that finds it. A change that makes another history of it needs another seed, for which the test
 /// looks.
-const DEFECTS: [(Defect, u64); 25] = [
+const DEFECTS: [(Defect, u64); 27] = [
     (Defect::HoldNotChecked, 11),
     (Defect::AllKnown, 6),
     (Defect::ToldBeforeStored, 48),
@@ -91,6 +95,8 @@ const DEFECTS: [(Defect, u64); 25] = [
     (Defect::LiarBelieved, 65),
     (Defect::ClaimAdopted, 1_913),
     (Defect::LongestForgotten, 1_407),
+    (Defect::FormerIgnored, 7_417),
+    (Defect::DoubtIgnored, 5_629),
 ];
 
 impl Odds {
@@ -108,6 +114,14 @@ impl Odds {
                 lively: 20,
                 lasting: 40,
                 strikes: true,
+                ..self
+            },
+            Some(Defect::FormerIgnored | Defect::DoubtIgnored) => Odds {
+                restless: 60,
+                lively: 20,
+                lasting: 20,
+                steady: 0,
+                empties: true,
                 ..self
             },
             Some(Defect::ClaimAdopted) => Odds {

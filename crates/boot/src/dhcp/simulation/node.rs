@@ -1,9 +1,11 @@
 //! A node: a desk, a disk, and the parts that it believes to hold.
 
+mod ways;
+
 use super::super::desk::Desk;
 use super::super::mirror::{Copies, Copy, Sharing, Tell, Told, Took};
-use super::super::moves::{Base, Claim, Judged, Knows, Other, judge, mark_of};
-use super::super::pool::{Change, Holder, How, Pool};
+use super::super::moves::{Base, Judged, Knows, Other, judge, mark_of};
+use super::super::pool::{Change, Fate, Holder, How, Pool};
 use super::super::range::Range;
 use super::super::reply::Verdict;
 use super::super::request::{Kind, Request};
@@ -13,6 +15,7 @@ use crate::mac::Mac;
 use lab::Random;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
+use ways::Way;
 
 /// Packets that wait to be received.
 const QUEUE: usize = 8;
@@ -39,6 +42,8 @@ struct Records {
     unheard: [Option<u64>; PARTS],
     /// How often it took a part back of which no client had heard since.
     again: u64,
+    /// How often it took a part back from a node that withheld addresses of it.
+    back: u64,
     /// On its disk: how long its leases were at most, seconds.
     longest_s: u32,
 }
@@ -53,16 +58,6 @@ enum State {
     Claims(Base, Option<u64>),
     /// It gives addresses.
     Settled,
-}
-
-/// How a node takes a part.
-enum Way {
-    /// It knows all leases.
-    Known,
-    /// It takes them over.
-    Copied(Copy),
-    /// It has to ask others.
-    Claims(Base),
 }
 
 /// Until when a node is not there as it should be.
@@ -149,7 +144,7 @@ impl Node {
         if self.has(Defect::UnclearForgotten) {
             self.disk
                 .leases
-                .retain(|_, holder| *holder != Holder::Unclear);
+                .retain(|_, holder| !matches!(holder, Holder::Unclear | Holder::Before));
         }
         for (part, copy) in &self.disk.copies {
             self.copies.restore(*part, copy.clone());
@@ -208,12 +203,14 @@ impl Node {
         let Records {
             moved,
             again,
+            back,
             longest_s,
             ..
         } = self.records;
         self.records = Records {
             moved,
             again,
+            back,
             longest_s,
             ..Records::default()
         };
@@ -222,6 +219,11 @@ impl Node {
     /// How often it took a part back of which no client had heard since.
     pub(super) fn again(&self) -> u64 {
         self.records.again
+    }
+
+    /// How often it took a part back from a node that withheld addresses of it.
+    pub(super) fn back(&self) -> u64 {
+        self.records.back
     }
 
     /// How often it took a part by another range with leases of the other node.
@@ -315,75 +317,6 @@ impl Node {
         self.desk.as_mut()
     }
 
-    /// Whether it knows the leases that were given by this record, or nobody knows them better.
-    pub(super) fn knows(&self, part: usize, before: &Record) -> bool {
-        self.is_own(before) || !matches!(self.way(part, before), Way::Claims(Base::Unknown))
-    }
-
-    /// How it takes a part with this record.
-    fn way(&self, part: usize, before: &Record) -> Way {
-        let own = name(self.number);
-        let range = self.range();
-        let is_same = before.claim.range == range;
-        if self.has(Defect::AllKnown) {
-            return Way::Known;
-        }
-        if before.node.is_empty() {
-            return Way::Claims(Base::New);
-        }
-        if self.is_own(before) {
-            return match (before.clear, is_same) {
-                (true, true) => Way::Known,
-                (true, false) => Way::Claims(Base::Own(before.claim)),
-                (false, _) if before.own => Way::Claims(Base::Own(before.claim.unsettled(part))),
-                (false, _) => Way::Claims(Base::Unknown),
-            };
-        }
-        let coming = self.copies.coming(part);
-        let coming = coming.filter(|_| self.has(Defect::HalfCopyAdopted));
-        let is_named = before.named.contains(&own) || self.has(Defect::NamesIgnored);
-        let is_clear = before.clear || self.has(Defect::ClaimAdopted);
-        let copy = match self.has(Defect::RecordIgnored) {
-            true => self.copies.whole(part),
-            false => { self.copies.of(part, &before.node, before.epoch) }
-                .filter(|_| is_named && is_clear),
-        };
-        let is_its = |copy: &&Copy| is_same && copy.ranges == mark_of(range);
-        let is_unheard = before.unheard && before.clear && is_same;
-        let had_disk = before.before == self.disk.losses || self.has(Defect::EmptyDiskBelieved);
-        match coming.or(copy).filter(is_its) {
-            Some(copy) => Way::Copied(copy.clone()),
-            None if is_unheard && had_disk && before.named.contains(&own) => Way::Known,
-            None => Way::Claims(Base::Unknown),
-        }
-    }
-
-    /// The record with which it takes a part.
-    pub(super) fn claims(&self, part: usize, before: &Record) -> Record {
-        let way = self.way(part, before);
-        let knows = !matches!(way, Way::Claims(_));
-        let is_clear = knows || self.has(Defect::ClearTooEarly);
-        let base = match way {
-            Way::Claims(base) => base,
-            Way::Known | Way::Copied(_) => Base::Unknown,
-        };
-        let other = name(1 - self.number);
-        let knew = before.node == other || before.unheard;
-        let unheard = knows && knew && before.clear && self.sharing.is_linked(&other);
-        let record = self.next(part, before, &base, is_clear);
-        Record {
-            epoch: before.epoch + 1,
-            before: if before.node == other {
-                before.disk
-            } else {
-                before.before
-            },
-            unheard,
-            named: { unheard.then_some(other) }.into_iter().collect(),
-            ..record
-        }
-    }
-
     /// Whether no client hears yet of a lease of a part.
     fn stays_unheard(&self, part: usize, record: &Record, now_ms: u64) -> bool {
         let other = name(1 - self.number);
@@ -391,29 +324,6 @@ impl Node {
         since_ms.is_some_and(|since| now_ms < since + UNHEARD_MS)
             && self.sharing.is_linked(&other)
             && !self.sharing.in_step(part).contains(&other)
-    }
-
-    /// The record of a part behind this one.
-    fn next(&self, part: usize, before: &Record, base: &Base, clear: bool) -> Record {
-        let range = self.range();
-        let knows = match before.claim.range == range {
-            true => self.is_own(before),
-            false => *base != Base::Unknown && self.is_own(before) && (before.clear || before.own),
-        };
-        let past = before.claim.past_with(part, (range, PARTS as u32), knows);
-        Record {
-            node: name(self.number),
-            epoch: before.epoch,
-            number: before.number + 1,
-            named: BTreeSet::new(),
-            claim: Claim { range, past },
-            clear,
-            unheard: false,
-            disk: self.disk.losses,
-            before: before.before,
-            own: !clear && *base != Base::Unknown,
-            longest_s: self.records.longest_s.max(before.longest_s),
-        }
     }
 
     /// Begins to give addresses of a part, or to wait.
@@ -425,8 +335,16 @@ impl Node {
         let Some(pool) = self.desk.as_mut().and_then(Desk::pool) else {
             return;
         };
-        if let Way::Copied(copy) = way {
-            pool.adopt(part, copy.known().filter_map(four), now_ms);
+        if let Way::Copied(copy, is_former) = way {
+            let knows_any = self.defect == Some(Defect::DoubtIgnored);
+            let doubt = |holder| match holder {
+                Holder::Unclear if knows_any => Holder::Before,
+                holder => holder,
+            };
+            let known = copy.known().filter_map(four);
+            let known = known.map(|(address, holder)| (address, doubt(holder)));
+            pool.adopt(part, known, is_former, now_ms);
+            self.records.back += u64::from(is_former);
         }
         pool.take(part, true, now_ms);
         self.settled(part, now_ms);
@@ -475,7 +393,10 @@ impl Node {
                     return;
                 };
                 let old: Vec<_> = pool.known().collect();
-                pool.take_as(part, now_ms, fates);
+                match base {
+                    Base::Unknown => pool.take_as(part, now_ms, |_| Fate::Before),
+                    _ => pool.take_as(part, now_ms, fates),
+                }
                 for (address, holder) in old.into_iter().filter(|_| believes_old) {
                     if let Holder::Client(mac) = holder {
                         pool.claim(mac, address, How::Renew, now_ms);

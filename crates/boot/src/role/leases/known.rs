@@ -1,7 +1,8 @@
 //! Whether this node knows the leases of a part, and for how long it leaves the part to another one if not.
 
-use super::Leases;
-use super::record::{Record, UNHEARD, mark_of, mix};
+use super::record::{PAST, PAST6, Record, UNHEARD, mark_of, mix};
+use super::{Leases, State};
+use crate::dhcp::moves::Base;
 use part::codec;
 use part::role::KnownLease;
 
@@ -44,6 +45,40 @@ impl Leases {
             && ranges == (self.range, self.range6)
             && record.named.contains(&mark_of(&self.me))
             && [0, mix(self.stores)].contains(&record.before)
+    }
+
+    /// Whether this node had a part before one that does not know the leases of then, and knows those of now by
+    /// its copy.
+    pub(super) fn knows_before(&self, part: usize) -> bool {
+        let lease = self.known.get(&self.part(part));
+        let record = lease.and_then(|lease| codec::decode::<Record>(&lease.record).ok());
+        record.is_some_and(|record| self.is_former(&record) && self.has_copy(part, &record))
+    }
+
+    /// Whether what is withheld by a record was given by this node, which has its files of then.
+    pub(super) fn is_former(&self, record: &Record) -> bool {
+        let files = mix(self.stores);
+        record.node != self.me && files != 0 && record.former == (mark_of(&self.me), files)
+    }
+
+    /// The node that held a part before it was taken by one that did not know its leases. `record`: that which this
+    /// node finds, `state`: how it takes the part.
+    pub(super) fn former_of(&self, record: &Record, state: &State) -> (u32, u32) {
+        let ranges = (record.range, record.six);
+        let is_same = ranges == (self.range, self.range6);
+        match state {
+            _ if !is_same || record.past.2 & (PAST | PAST6) > 0 => (0, 0),
+            // It has what it withheld on its disk.
+            _ if self.is_own(record) => record.former,
+            State::Claims(Base::Unknown, ..) if record.clear && record.node != self.me => {
+                (mark_of(&record.node), mix(record.stores))
+            }
+            // Its copy says what the node before withheld.
+            State::Settled(true, None) if !self.is_former(record) && !self.had_it(record) => {
+                record.former
+            }
+            _ => (0, 0),
+        }
     }
 
     /// Notes since when it does not know the leases of a part.

@@ -49,6 +49,10 @@ pub(super) struct Record {
     /// How long a lease may be, seconds, of all that may be in force. Zero: not known, by an older version.
     #[serde(rename = "l")]
     pub(super) longest_s: u32,
+    /// The node that held the part before and knows what is withheld because of that, and a mark of its files.
+    /// Zero: none.
+    #[serde(rename = "f")]
+    pub(super) former: (u32, u32),
 }
 
 impl Record {

@@ -1,9 +1,11 @@
 //! Which node wants, takes and gives up which part, and what it writes under its lease.
 
+mod former;
 mod longest;
 mod lost;
 
 use super::*;
+use part::role::{RECORD_BYTES_MAX, SHORT_RECORD_BYTES_MAX};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -204,6 +206,7 @@ fn leases_are_taken_over_if_the_record_names_this_node_and_the_copy_is_of_its_ep
         epoch: 4,
         into: 5,
         longest_s: 0,
+        knows_before: false,
     };
     assert_eq!(standing.adopts, [(0, adopt)].into());
     // Not before they are on the disk: its record would hide that they are beta's.
@@ -402,10 +405,19 @@ fn a_record_has_room_for_all_of_it() {
         stores: (u32::MAX, u32::MAX),
         before: u32::MAX,
         longest_s: u32::MAX,
+        former: (u32::MAX, u32::MAX),
     };
     let bytes = codec::encode(&record).len();
-    // What the cluster takes (`cluster::command::RECORD_BYTES_MAX`).
-    assert!(bytes <= 320, "{bytes}");
+    assert!(bytes <= RECORD_BYTES_MAX, "{bytes}");
+    // While a node has an older version, as long as an operator has ordered no more than this.
+    let few = Record {
+        node: "n".repeat(20),
+        orders: vec![u32::MAX; 4],
+        named: [u32::MAX].into(),
+        ..record
+    };
+    let bytes = codec::encode(&few).len();
+    assert!(bytes <= SHORT_RECORD_BYTES_MAX, "{bytes}");
 }
 
 #[test]

@@ -1,0 +1,80 @@
+//! Parts that are taken back from a node that did not know their leases.
+
+use super::*;
+
+const LEASE_S: u32 = 3_600;
+const PARTS: u32 = 1;
+
+fn ip(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, last)
+}
+
+fn mac(last: u8) -> Mac {
+    Mac([2, 0, 0, 0, 0, last])
+}
+
+/// A node that holds nothing, and knows these leases.
+fn node(known: &[(u8, u8)]) -> Pool {
+    let range = Range {
+        first: ip(100),
+        last: ip(107),
+        parts: PARTS,
+    };
+    let known = known.iter();
+    let known = known.map(|(last, client)| (ip(*last), Holder::Client(mac(*client))));
+    Pool::new(range, (LEASE_S, 0), HashSet::new(), known, 0)
+}
+
+/// What one node has of all addresses.
+fn copy(pool: &Pool) -> Vec<(Ipv4Addr, Holder)> {
+    pool.known().collect()
+}
+
+#[test]
+fn a_node_that_gets_a_part_back_knows_what_was_withheld_because_of_it_and_nothing_else() {
+    let mut alpha = node(&[(100, 1), (101, 2), (102, 3), (103, 4), (104, 5)]);
+    let mut beta = node(&[]);
+    beta.take_as(0, 0, |_| Fate::Before);
+    assert_eq!(beta.free(), 0);
+    // One renews, another one has moved to an address that nobody had; two addresses are in use by others.
+    assert_eq!(beta.claim(mac(1), ip(100), How::Renew, 1), Claim::Yes);
+    assert_eq!(beta.claim(mac(2), ip(106), How::Renew, 1), Claim::Yes);
+    assert!(beta.decline(ip(102), 1) && beta.decline(ip(107), 1));
+    alpha.adopt(0, copy(&beta), true, 2);
+    alpha.take(0, true, 2);
+    let all: Vec<_> = (100..=107).map(|last| alpha.holder(ip(last))).collect();
+    let client = |last| Holder::Client(mac(last));
+    assert_eq!(
+        all,
+        [
+            client(1),
+            // Which of its two addresses this client uses is not known.
+            Holder::Unclear,
+            Holder::Unclear,
+            client(4),
+            client(5),
+            Holder::Nobody,
+            client(2),
+            Holder::Unclear,
+        ]
+    );
+    assert_eq!(alpha.offer(mac(9), None, 3), Ok(ip(105)));
+}
+
+#[test]
+fn a_node_that_gets_a_part_of_another_one_believes_what_is_withheld() {
+    let mut alpha = node(&[(100, 1)]);
+    let mut beta = node(&[]);
+    beta.take_as(0, 0, |_| Fate::Before);
+    alpha.adopt(0, copy(&beta), false, 1);
+    alpha.take(0, true, 1);
+    assert_eq!(alpha.offer(mac(9), None, 2), Err(NoOffer::Full));
+    // Its client is still known.
+    assert!(!alpha.may_be_anothers(mac(1), ip(100)) && alpha.may_be_anothers(mac(2), ip(100)));
+    // What it had because of another node stays so on its disk.
+    assert!(
+        copy(&alpha)
+            .iter()
+            .all(|(_, holder)| *holder == Holder::Before)
+    );
+}

@@ -1,0 +1,144 @@
+//! How a node takes a part, and the records that it writes.
+
+use super::Node;
+use crate::dhcp::mirror::Copy;
+use crate::dhcp::moves::{Base, Claim, mark_of};
+use crate::dhcp::simulation::{Defect, PARTS, Record, name};
+use std::collections::BTreeSet;
+
+/// How a node takes a part.
+pub(super) enum Way {
+    /// It knows all leases.
+    Known,
+    /// It takes them over. Whether it knows what is withheld.
+    Copied(Copy, bool),
+    /// It has to ask others.
+    Claims(Base),
+}
+
+impl Node {
+    /// Whether it knows the leases that were given by this record, or nobody knows them better.
+    pub(in super::super) fn knows(&self, part: usize, before: &Record) -> bool {
+        self.is_own(before) || !matches!(self.way(part, before), Way::Claims(Base::Unknown))
+    }
+
+    /// How it takes a part with this record.
+    pub(super) fn way(&self, part: usize, before: &Record) -> Way {
+        let own = name(self.number);
+        let range = self.range();
+        let is_same = before.claim.range == range;
+        if self.has(Defect::AllKnown) {
+            return Way::Known;
+        }
+        if before.node.is_empty() {
+            return Way::Claims(Base::New);
+        }
+        if self.is_own(before) {
+            return match (before.clear, is_same) {
+                (true, true) => Way::Known,
+                (true, false) => Way::Claims(Base::Own(before.claim)),
+                (false, _) if before.own => Way::Claims(Base::Own(before.claim.unsettled(part))),
+                (false, _) => Way::Claims(Base::Unknown),
+            };
+        }
+        let coming = self.copies.coming(part);
+        let coming = coming.filter(|_| self.has(Defect::HalfCopyAdopted));
+        let is_named = before.named.contains(&own) || self.has(Defect::NamesIgnored);
+        let is_clear = before.clear || self.has(Defect::ClaimAdopted);
+        let copy = match self.has(Defect::RecordIgnored) {
+            true => self.copies.whole(part),
+            false => { self.copies.of(part, &before.node, before.epoch) }
+                .filter(|_| is_named && is_clear),
+        };
+        let is_its = |copy: &&Copy| is_same && copy.ranges == mark_of(range);
+        let is_unheard = before.unheard && before.clear && is_same;
+        let had_disk = before.before == self.disk.losses || self.has(Defect::EmptyDiskBelieved);
+        match coming.or(copy).filter(is_its) {
+            Some(copy) => Way::Copied(copy.clone(), self.is_former(before)),
+            None if is_unheard && had_disk && before.named.contains(&own) => Way::Known,
+            None => Way::Claims(Base::Unknown),
+        }
+    }
+
+    /// The record with which it takes a part.
+    pub(in super::super) fn claims(&self, part: usize, before: &Record) -> Record {
+        let way = self.way(part, before);
+        let knows = !matches!(way, Way::Claims(_));
+        let is_clear = knows || self.has(Defect::ClearTooEarly);
+        let base = match way {
+            Way::Claims(base) => base,
+            Way::Known | Way::Copied(..) => Base::Unknown,
+        };
+        let other = name(1 - self.number);
+        let knew = before.node == other || before.unheard;
+        let unheard = knows && knew && before.clear && self.sharing.is_linked(&other);
+        let record = self.next(part, before, &base, is_clear);
+        Record {
+            epoch: before.epoch + 1,
+            former: self.former_of(before, &base, knows),
+            before: if before.node == other {
+                before.disk
+            } else {
+                before.before
+            },
+            unheard,
+            named: { unheard.then_some(other) }.into_iter().collect(),
+            ..record
+        }
+    }
+
+    /// The record of a part behind this one.
+    pub(super) fn next(&self, part: usize, before: &Record, base: &Base, clear: bool) -> Record {
+        let range = self.range();
+        let knows = match before.claim.range == range {
+            true => self.is_own(before),
+            false => *base != Base::Unknown && self.is_own(before) && (before.clear || before.own),
+        };
+        let past = before.claim.past_with(part, (range, PARTS as u32), knows);
+        Record {
+            node: name(self.number),
+            epoch: before.epoch,
+            number: before.number + 1,
+            named: BTreeSet::new(),
+            claim: Claim { range, past },
+            clear,
+            unheard: false,
+            disk: self.disk.losses,
+            before: before.before,
+            own: !clear && *base != Base::Unknown,
+            longest_s: self.records.longest_s.max(before.longest_s),
+            former: { before.former.clone() }.filter(|_| before.claim.range == range),
+        }
+    }
+
+    /// Whether it knows what is withheld of a part with this record, and what was given since.
+    pub(in super::super) fn knows_before(&self, part: usize, record: &Record) -> bool {
+        matches!(self.way(part, record), Way::Copied(_, true))
+    }
+
+    /// Whether it knows what is withheld by a record.
+    fn is_former(&self, record: &Record) -> bool {
+        let mut former = record.former.iter();
+        let is_it = former.any(|(node, disk)| {
+            let has_disk = *disk == self.disk.losses || self.has(Defect::EmptyDiskBelieved);
+            *node == name(self.number) && has_disk
+        });
+        is_it || self.has(Defect::FormerIgnored) || self.has(Defect::DoubtIgnored)
+    }
+
+    /// The node that knows what this one withholds when it takes a part with this record.
+    fn former_of(&self, before: &Record, base: &Base, knows: bool) -> Option<(String, u64)> {
+        let own = name(self.number);
+        match before.claim.range == self.range() && before.claim.past.is_none() {
+            false => None,
+            true if self.is_own(before) => before.former.clone(),
+            true if knows => {
+                { before.former.clone() }.filter(|_| !self.is_former(before) && !before.unheard)
+            }
+            true if *base == Base::Unknown && before.clear && before.node != own => {
+                Some((before.node.clone(), before.disk))
+            }
+            true => None,
+        }
+    }
+}

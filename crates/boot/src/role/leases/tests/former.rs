@@ -1,0 +1,149 @@
+//! A part that was taken without knowing its leases goes back to the node that knows them.
+
+use super::*;
+
+/// The files of alpha and of beta.
+const STORES: [(u32, u32); 2] = [(7, 0), (8, 0)];
+
+fn knowledge(node: usize, copy_of: Option<(&str, u64)>) -> Knowledge {
+    Knowledge {
+        stores: STORES[node],
+        copies: { copy_of.into_iter() }
+            .map(|(node, epoch)| (0, (node.to_owned(), epoch)))
+            .collect(),
+        ..Knowledge::default()
+    }
+}
+
+/// A record of alpha's, which knows all.
+fn by_alpha_alone() -> Record {
+    Record {
+        stores: STORES[0],
+        ..codec::decode(&by_alpha(leases("alpha").range, &[])).unwrap()
+    }
+}
+
+/// The record with which beta takes a part that has this one.
+fn taken_by_beta(before: &Record) -> Record {
+    let mut beta = leases("beta");
+    let granted = KnownLease {
+        holder: "beta".to_owned(),
+        ..lease("0", 6, 9 * AWAIT_NS, codec::encode(before))
+    };
+    beta.hear(std::slice::from_ref(&granted));
+    // It waits for alpha first.
+    beta.turn((None, None), &knowledge(1, None), (&[], true), 0);
+    let mut record = codec::encode(before);
+    for number in 4..8 {
+        beta.hear(&[KnownLease {
+            number,
+            record: record.clone(),
+            ..granted.clone()
+        }]);
+        let (_, written) = beta.turn((None, None), &knowledge(1, None), (&[], true), AWAIT_NS);
+        if let Some(written) = written.first() {
+            record.clone_from(&written.value);
+        }
+    }
+    codec::decode(&record).unwrap()
+}
+
+/// How much a node wants the part with this record of beta, and how it takes it.
+fn taken_back(record: &Record, stores: (u32, u32)) -> (u32, Option<bool>) {
+    let mut alpha = leases("alpha");
+    let knowledge = Knowledge {
+        stores,
+        ..knowledge(0, Some(("beta", 6)))
+    };
+    let held = KnownLease {
+        holder: "beta".to_owned(),
+        ..lease("0", 6, 0, codec::encode(record))
+    };
+    alpha.hear(std::slice::from_ref(&held));
+    alpha.turn((None, None), &knowledge, (&[], true), 0);
+    let rank = alpha.wants(true, 0)[0].rank;
+    alpha.hear(&[KnownLease {
+        epoch: 7,
+        until_ns: SECOND,
+        holder: "alpha".to_owned(),
+        ..held
+    }]);
+    let (standing, _) = alpha.turn((None, None), &knowledge, (&[], true), 0);
+    let adopt = standing.adopts.get(&0);
+    (rank, adopt.map(|adopt| adopt.knows_before))
+}
+
+#[test]
+fn a_part_that_was_taken_without_its_leases_goes_back_to_the_node_that_knows_them() {
+    let record = taken_by_beta(&by_alpha_alone());
+    assert_eq!((record.node.as_str(), record.clear), ("beta", true));
+    assert_eq!(record.former, (mark_of("alpha"), mix(STORES[0])));
+    // Beta has it named, and tells it what it gave.
+    let named = Record {
+        named: [mark_of("alpha")].into(),
+        ..record
+    };
+    assert_eq!(taken_back(&named, STORES[0]), (4, Some(true)));
+    // Its files are others, or it knows none of beta's leases, or another node had the part.
+    assert_eq!(taken_back(&named, (9, 0)), (3, Some(false)));
+    let unnamed = Record {
+        named: BTreeSet::new(),
+        ..named.clone()
+    };
+    assert_eq!(taken_back(&unnamed, STORES[0]).1, None);
+    let gamma = Record {
+        former: (mark_of("gamma"), mix(STORES[0])),
+        ..named
+    };
+    assert_eq!(taken_back(&gamma, STORES[0]), (3, Some(false)));
+}
+
+#[test]
+fn nobody_is_believed_to_know_what_its_record_does_not_say_that_it_knows() {
+    let none = |record: Record| assert_eq!(taken_by_beta(&record).former, (0, 0));
+    // It was waiting itself; it had other ranges; it had not the leases of ranges of before.
+    none(Record {
+        clear: false,
+        ..by_alpha_alone()
+    });
+    none(Record {
+        range: (1, 2, 2),
+        ..by_alpha_alone()
+    });
+    none(Record {
+        past: (1, 2, PAST),
+        ..by_alpha_alone()
+    });
+}
+
+#[test]
+fn the_node_that_knows_is_remembered_by_each_that_does_not() {
+    let before = Record {
+        named: [mark_of("alpha")].into(),
+        ..taken_by_beta(&by_alpha_alone())
+    };
+    let takes = |me: &str, stores: (u32, u32)| {
+        let mut node = leases(me);
+        let adopted = Knowledge {
+            adopted: [(0, 7)].into(),
+            copies: [(0, ("beta".to_owned(), 6))].into(),
+            stores,
+            ..Knowledge::default()
+        };
+        let named = Record {
+            named: [mark_of(me)].into(),
+            ..before.clone()
+        };
+        node.hear(&[KnownLease {
+            holder: me.to_owned(),
+            ..lease("0", 7, SECOND, codec::encode(&named))
+        }]);
+        let (_, written) = node.turn((None, None), &adopted, (&[], true), 0);
+        let record: Record = codec::decode(&written[0].value).unwrap();
+        record.former
+    };
+    assert_eq!(takes("gamma", (5, 0)), before.former);
+    assert_eq!(takes("beta", STORES[1]), before.former);
+    // It is the one that knows.
+    assert_eq!(takes("alpha", STORES[0]), (0, 0));
+}
