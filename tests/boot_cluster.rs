@@ -52,23 +52,29 @@ impl Pair {
     /// of the nodes.
     pub fn with(name: &str, lines: &str) -> Pair {
         let site = Site::new(name);
-        let mut lines = lines.to_owned();
-        for node in ["alpha", "beta"] {
-            let leases = site.machine(node).scratch().join("boot");
-            lines = lines.replace(&format!("{{{node}}}"), &leases.display().to_string());
-        }
-        let text = configuration("boot") + &lines;
-        site.alpha.apply(&text, &["--now"]).well();
         let machine = Diskless::new(&site.lab, &site.lan, "diskless").unwrap();
         let pair = Pair {
             machine,
             site,
             _image: None,
         };
+        pair.apply(lines);
         for node in ["alpha", "beta"] {
             pair.shows(node, &["answers"]);
         }
         pair
+    }
+
+    /// Applies the configuration with these lines.
+    #[track_caller]
+    pub fn apply(&self, lines: &str) {
+        let mut lines = lines.to_owned();
+        for node in ["alpha", "beta"] {
+            let leases = self.site.machine(node).scratch().join("boot");
+            lines = lines.replace(&format!("{{{node}}}"), &leases.display().to_string());
+        }
+        let text = configuration("boot") + &lines;
+        self.site.alpha.apply(&text, &["--now"]).well();
     }
 
     /// Waits until each node has a part whose leases the other one knows, too.

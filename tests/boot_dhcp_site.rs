@@ -266,4 +266,35 @@ impl Client {
         drop(program);
         address
     }
+    /// The IPv6 address that dhclient gets. None: it has ended without one.
+    pub fn asks6(&self) -> Option<String> {
+        let at = |name: &str| self.scratch.path().join(name).display().to_string();
+        let (script, leases, pid) = (self.script(), at("leases6"), at("pid6"));
+        fs::write(&leases, "").unwrap();
+        let words = [
+            "-6",
+            "-1",
+            "-d",
+            "-sf",
+            &script,
+            "-lf",
+            &leases,
+            "-pf",
+            &pid,
+            "-cf",
+            "/dev/null",
+            "eth0",
+        ];
+        let program = self.host.spawn(self.command("dhclient", &words)).unwrap();
+        let mut address = None;
+        let _ = eventually(SOON, || {
+            let text = fs::read_to_string(&leases).unwrap_or_default();
+            let its = text
+                .split_once("iaaddr ")
+                .and_then(|(_, rest)| rest.split_once(' '));
+            address = its.map(|(address, _)| address.to_owned());
+            address.is_some() || program.exit().is_some()
+        });
+        address
+    }
 }

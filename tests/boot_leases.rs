@@ -4,6 +4,7 @@
 use crate::boot_cluster::Pair;
 use crate::boot_dhcp_site::{Client, SOON};
 use rustix::process::{Signal, kill_process};
+use std::collections::BTreeSet;
 
 const LINES: &str = "
 boot lan
@@ -93,4 +94,74 @@ fn a_node_that_is_back_ends_what_the_other_one_withheld_while_it_was_alone() {
     }
     let (clients, before): (Vec<Client>, Vec<String>) = all.into_iter().unzip();
     all_as_before(&pair, &clients, &before, "four");
+}
+
+/// The same with IPv6; `{six}` is its range.
+const SIX: &str = "
+boot lan
+\tinterface eth0
+\trange 10.60.0.120 10.60.0.139 lease 1h
+\tnetwork6 fd00:60::/64
+\trange6 {six} lease 1h
+\ton alpha leases {alpha}
+\ton beta leases {beta}
+\timage rescue disk
+\tunknown menu
+";
+
+/// The IPv6 address that dhclient gets now.
+fn asks6(client: &Client) -> String {
+    let mut address = None;
+    let asks = || {
+        address = client.asks6();
+        address.is_some()
+    };
+    assert!(lab::eventually(SOON, asks), "no address");
+    address.unwrap_or_default()
+}
+
+#[test]
+fn a_range_of_ipv6_that_moves_withholds_nothing() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("dhclient");
+    let pair = Pair::with("boot-six", LINES);
+    let all_known = || {
+        for (node, other) in [("alpha", "beta"), ("beta", "alpha")] {
+            let known = format!("leases known to {other}");
+            let shown = || pair.site.machine(node).command(&["boot", "show"]).text();
+            let is_good = || {
+                shown().contains(&known)
+                    && shown().contains("parts held 1 of 2")
+                    && !shown().contains(WITHHELD)
+            };
+            assert!(lab::eventually(SOON, is_good), "{node}: {}", shown());
+        }
+    };
+    for (number, node) in [(1, "alpha"), (2, "beta")] {
+        let address = format!("fd00:60::{number}/64");
+        let words = ["address", "add", &address, "dev", "eth0", "nodad"];
+        pair.site.machine(node).host.ip(&words).unwrap();
+    }
+    pair.apply(&SIX.replace("{six}", "fd00:60::100 fd00:60::109"));
+    all_known();
+    let client = |name: &str| Client::new(&pair.site.lab, &pair.site.lan, name);
+    let clients = ["one", "two", "three", "four"].map(client);
+    let before: Vec<String> = clients.iter().map(asks6).collect();
+    pair.apply(&SIX.replace("{six}", "fd00:60::105 fd00:60::10e"));
+    all_known();
+    // Who had an address that the range still has, keeps it.
+    let has = |address: &String| {
+        !["0", "1", "2", "3", "4"]
+            .iter()
+            .any(|last| address.ends_with(last))
+    };
+    let mut after = BTreeSet::new();
+    for (client, before) in clients.iter().zip(&before) {
+        let now = asks6(client);
+        assert!(!has(before) || now == *before, "{before}: {now}");
+        assert!(after.insert(now), "{after:?}");
+    }
+    for name in ["five", "six"] {
+        assert!(after.insert(asks6(&client(name))), "{after:?}");
+    }
 }

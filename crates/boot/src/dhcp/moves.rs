@@ -16,26 +16,35 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// What the record of a part says of addresses.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Claim {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Claim<A = Ipv4Addr> {
     /// By which range its holder gives them. None: by none.
-    pub range: Option<Range>,
+    pub range: Option<Range<A>>,
     /// Those that were given by ranges of before.
-    pub past: Option<Past>,
+    pub past: Option<Past<A>>,
+}
+
+impl<A> Default for Claim<A> {
+    fn default() -> Claim<A> {
+        Claim {
+            range: None,
+            past: None,
+        }
+    }
 }
 
 /// Addresses that were given in the name of a part by ranges of before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Past {
+pub struct Past<A = Ipv4Addr> {
     /// All of them, and maybe others.
-    pub span: Span,
+    pub span: Span<A>,
     /// The node that wrote the record knows every lease of them that was given in the name of the part.
     pub is_known: bool,
 }
 
-impl Claim {
+impl<A: Address> Claim<A> {
     /// Which addresses its holder may give.
-    fn gives(&self, part: usize) -> Option<Span> {
+    fn gives(&self, part: usize) -> Option<Span<A>> {
         self.range?.span(part)
     }
 
@@ -44,12 +53,12 @@ impl Claim {
     pub fn past_with(
         &self,
         part: usize,
-        (range, parts): (Option<Range>, u32),
+        (range, parts): (Option<Range<A>>, u32),
         knows: bool,
-    ) -> Option<Past> {
+    ) -> Option<Past<A>> {
         let given = self.gives(part).filter(|_| self.range != range);
         let past = self.past.map(|past| past.span);
-        let lost: Vec<Span> = self.lost(parts).collect();
+        let lost: Vec<Span<A>> = self.lost(parts).collect();
         let all = { past.into_iter() }
             .chain(given)
             .chain(lost.iter().copied());
@@ -61,7 +70,7 @@ impl Claim {
 
     /// What a node knows of a part by its own record with this claim, if it has not settled by then: each lease
     /// that it gave itself is its own.
-    pub fn unsettled(&self, part: usize) -> Claim {
+    pub fn unsettled(&self, part: usize) -> Claim<A> {
         let given = self.gives(part);
         let past = self.past.map(|past| past.span);
         let span = past.into_iter().chain(given).reduce(Span::with);
@@ -73,7 +82,7 @@ impl Claim {
     }
 
     /// Addresses of parts that do not exist any more: whose leases they have, nobody says.
-    fn lost(&self, parts: u32) -> impl Iterator<Item = Span> {
+    fn lost(&self, parts: u32) -> impl Iterator<Item = Span<A>> + use<A> {
         let range = self.range;
         let lost = range.map_or(0..0, |range| parts..range.parts);
         lost.filter_map(move |part| range?.span(usize::try_from(part).ok()?))
@@ -82,22 +91,22 @@ impl Claim {
 
 /// What a node knows of a part before it takes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Base {
+pub enum Base<A = Ipv4Addr> {
     /// Nobody has held it.
     New,
     /// All leases that were given by this claim, which was its own.
-    Own(Claim),
+    Own(Claim<A>),
     /// Nothing.
     Unknown,
 }
 
 /// Another part.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Other {
+pub struct Other<A = Ipv4Addr> {
     /// Its number.
     pub part: usize,
     /// Its record.
-    pub claim: Claim,
+    pub claim: Claim<A>,
     /// What this node knows of leases that were given by its record.
     pub knows: Knows,
 }
@@ -115,29 +124,40 @@ pub enum Knows {
 
 /// What a node does with a part.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Judged {
+pub enum Judged<A = Ipv4Addr> {
     /// The holder of this other part may give some of the addresses by another range: it waits.
     Waits(usize),
     /// It will soon know what the holder of this other part gave before: it waits for a moment.
     Soon(usize),
     /// It takes the part.
-    Takes(Taking),
+    Takes(Taking<A>),
 }
 
 /// From where a node knows the leases of the addresses of a part.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Taking {
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Taking<A = Ipv4Addr> {
     /// Every lease of these is its own.
-    known: Option<Span>,
+    known: Option<Span<A>>,
     /// Its own leases of before.
-    own: Vec<Span>,
+    own: Vec<Span<A>>,
     /// Somebody may have these.
-    unclear: Vec<Span>,
+    unclear: Vec<Span<A>>,
     /// The copy of a part of another node: its number, the node, and the epoch.
-    copies: Vec<(Span, (usize, String, u64))>,
+    copies: Vec<(Span<A>, (usize, String, u64))>,
 }
 
-impl Taking {
+impl<A> Default for Taking<A> {
+    fn default() -> Taking<A> {
+        Taking {
+            known: None,
+            own: Vec::new(),
+            unclear: Vec::new(),
+            copies: Vec::new(),
+        }
+    }
+}
+
+impl<A: Address + 'static> Taking<A> {
     /// Whether this node knows all by itself.
     pub fn is_own(&self) -> bool {
         self.unclear.is_empty() && self.copies.is_empty()
@@ -152,8 +172,8 @@ impl Taking {
     /// What is known of addresses. `copy`: who has an address by a copy; None: there is no such copy.
     pub fn fates(
         &self,
-        copy: impl Fn(usize, &str, u64) -> Option<BTreeMap<Ipv4Addr, Holder>>,
-    ) -> Box<dyn Fn(Ipv4Addr) -> Fate> {
+        copy: impl Fn(usize, &str, u64) -> Option<BTreeMap<A, Holder>>,
+    ) -> Box<dyn Fn(A) -> Fate> {
         let copies = self.copies.iter();
         let copies = copies.map(|(span, (part, node, epoch))| (*span, copy(*part, node, *epoch)));
         let copies: Vec<_> = copies.collect();
@@ -161,12 +181,8 @@ impl Taking {
         Box::new(move |address| taking.fate(address, &copies))
     }
 
-    fn fate(
-        &self,
-        address: Ipv4Addr,
-        copies: &[(Span, Option<BTreeMap<Ipv4Addr, Holder>>)],
-    ) -> Fate {
-        let has = |spans: &[Span]| spans.iter().any(|span| span.has(address));
+    fn fate(&self, address: A, copies: &[(Span<A>, Option<BTreeMap<A, Holder>>)]) -> Fate {
+        let has = |spans: &[Span<A>]| spans.iter().any(|span| span.has(address));
         if self.known.is_some_and(|span| span.has(address)) {
             return Fate::Known;
         }
@@ -179,6 +195,11 @@ impl Taking {
                 return Fate::Unclear;
             };
             let holder = copy.get(&address).copied().unwrap_or(Holder::Nobody);
+            // Who knows of them by another range, is not known.
+            let holder = match holder {
+                Holder::Before => Holder::Unclear,
+                holder => holder,
+            };
             given = Some(match given {
                 None | Some(Holder::Nobody) => holder,
                 Some(before) if holder == Holder::Nobody || holder == before => before,
@@ -197,17 +218,17 @@ impl Taking {
 
 /// Judges how a node takes a part by a range, when its own record with this range is there. `is_late`: it
 /// has waited for long enough to hear of leases that are not given any more.
-pub fn judge(
-    (part, range): (usize, Option<Range>),
-    base: &Base,
-    others: &[Other],
+pub fn judge<A: Address>(
+    (part, range): (usize, Option<Range<A>>),
+    base: &Base<A>,
+    others: &[Other<A>],
     is_late: bool,
-) -> Judged {
+) -> Judged<A> {
     let Some((range, own)) = range.and_then(|range| Some((range, range.span(part)?))) else {
         return Judged::Takes(Taking::default());
     };
-    let is_other = |claim: &Claim| claim.range != Some(range);
-    let gives = |other: &&Other| {
+    let is_other = |claim: &Claim<A>| claim.range != Some(range);
+    let gives = |other: &&Other<A>| {
         let gives = other.claim.gives(other.part);
         is_other(&other.claim) && gives.is_some_and(|span| span.meets(own))
     };
@@ -252,12 +273,12 @@ pub fn judge(
 }
 
 /// Whether a span has addresses of a part which are not known.
-fn counts(span: Span, part: Span, known: Option<Span>) -> bool {
+fn counts<A: Address>(span: Span<A>, part: Span<A>, known: Option<Span<A>>) -> bool {
     let both = Span {
         first: span.first.max(part.first),
         last: span.last.min(part.last),
     };
-    let is_known = |known: Span| known.has(both.first) && known.has(both.last);
+    let is_known = |known: Span<A>| known.has(both.first) && known.has(both.last);
     both.first <= both.last && !known.is_some_and(is_known)
 }
 

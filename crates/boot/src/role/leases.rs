@@ -10,7 +10,7 @@
 //! - A node that takes a part over is named by nobody yet. Until the node that had it before knows the leases
 //!   again, no client hears of one (`UNHEARD`), for a second at most: if the new node dies at once, the one
 //!   before knows all leases by itself.
-//! - A record says also by which range its holder gives addresses, and what it gave by ranges of before
+//! - A record says also by which ranges its holder gives addresses, and what it gave by ranges of before
 //!   ([`crate::dhcp::moves`]). It is `clear` only when nothing of the part is waited for.
 //! - A node that takes a part without knowing its leases withholds the addresses, and its record says which node
 //!   had the part before. When that one is back, it gets the part: it knows what it gave itself, and has a copy of
@@ -20,15 +20,16 @@
 //! - `boot/NETWORK/@NODE`: the node's address in the network, for the scripts of the other one.
 
 mod known;
+mod moved;
 mod record;
 
-use crate::dhcp::moves::{Base, Judged, Knows, Other, judge, mark_of as mark_of_range};
-use crate::dhcp::range::{Range, Span};
-use crate::site::{Adopt, Held, Knowledge, Moved, Standing};
+use crate::dhcp::range::Range;
+use crate::site::{Adopt, Held, Knowledge, Moved, Pasts, Standing};
 use known::AWAIT_NS;
+use moved::Basis;
 use part::codec;
 use part::role::{KnownLease, WantedLease};
-use record::{At, KNOWN, OWN, OWN6, PAST, PAST6, Record, UNHEARD, mark_of, mix, range_of};
+use record::{At, OWN, Range6, Record, UNHEARD, mark_of, mix, written6};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -41,9 +42,6 @@ pub const ORDERS_MAX: usize = 21;
 const NAMED_MAX: usize = 4;
 /// How long the leases of a copy may take to be on the disk, nanoseconds. Then it counts as lost.
 const ADOPT_NS: u64 = 5_000_000_000;
-/// How long a node waits to hear what another one gave by a range of before, nanoseconds. By then the
-/// other one has reported it, or cannot.
-const SOON_NS: u64 = 5_000_000_000;
 /// By how much a lease may last longer than is written: see [`crate::dhcp::pool`].
 const LONGER_NS: u64 = 600_000_000_000;
 /// How long the clients of a part wait, after its node took it over, until the node before knows the leases
@@ -73,22 +71,17 @@ struct Taken {
 impl Taken {
     /// What it can report before it gives addresses: the epoch, and those that were given by ranges of before.
     /// `record`: its own, of this epoch.
-    fn claim(&self, record: &Record) -> Option<(u64, Option<Span>)> {
-        let is_own = matches!(self.state, State::Claims(Base::Own(_), ..));
-        let past = record.claim().past.map(|past| past.span);
-        is_own.then_some((self.epoch, past))
+    fn claim(&self, record: &Record) -> Option<(u64, Pasts)> {
+        let is_own = matches!(self.state, State::Claims(Basis::Own(..), _));
+        is_own.then(|| (self.epoch, record.pasts()))
     }
 
     /// Which leases of before are its own, as a record says that is not clear. `mine`: its record.
     fn own_flags(&self, mine: Option<&Record>) -> u8 {
-        let flag = |is_so: bool, flag: u8| if is_so { flag } else { 0 };
-        let before = mine.map_or(0, |record| record.past.2);
         match &self.state {
-            State::Claims(Base::Unknown, ..) => 0,
-            // What others had of IPv6 by ranges of before is looked at when it settles.
-            State::Claims(base, knows6, _) => OWN | flag(*knows6 && *base != Base::New, OWN6),
-            State::Settled(_, Some(moved)) => before & (OWN | flag(moved.knows6, OWN6)),
-            State::Settled(_, None) => before & (OWN | OWN6),
+            State::Claims(Basis::Unknown, _) => 0,
+            State::Claims(..) => OWN,
+            State::Settled(..) => mine.map_or(0, |record| record.past.2 & OWN),
         }
     }
 }
@@ -96,9 +89,9 @@ impl Taken {
 /// What a node knows of the leases of a part.
 #[derive(Clone, Debug)]
 enum State {
-    /// It has a record with its range, or writes one, and waits for others. Whether it knows all leases of
-    /// IPv6, and since when it waits for leases that are not given any more.
-    Claims(Base, bool, Option<u64>),
+    /// It has a record with its ranges, or writes one, and waits for others; since when for leases that are not
+    /// given any more.
+    Claims(Basis, Option<u64>),
     /// It gives addresses. Whether it knows all leases, or which.
     Settled(bool, Option<Moved>),
 }
@@ -123,8 +116,7 @@ pub struct Leases {
     me: String,
     nodes: Vec<String>,
     range: (u32, u32, u32),
-    /// A mark of the range of IPv6.
-    range6: u64,
+    range6: Range6,
     /// The longest lease, nanoseconds.
     lease_ns: u64,
     known: BTreeMap<String, KnownLease>,
@@ -157,7 +149,7 @@ impl Leases {
             me: me.to_owned(),
             nodes,
             range: (0, 0, 0),
-            range6: 0,
+            range6: (0, 0, 0, 0),
             lease_ns: 0,
             known: BTreeMap::new(),
             taken: BTreeMap::new(),
@@ -192,7 +184,7 @@ impl Leases {
     ) {
         let lease_ns = u64::from(lease_s).saturating_mul(1_000_000_000);
         self.lease_ns = self.lease_ns.max(lease_ns);
-        let range6 = mark_of_range(range6);
+        let range6 = written6(range6);
         let range = range.map_or((0, 0, 0), |range| {
             (range.first.to_bits(), range.last.to_bits(), range.parts)
         });
@@ -416,7 +408,7 @@ impl Leases {
         let (is_clear, had_turns) = mine.map(of).unwrap_or_default();
         let (settled, is_told) = match &taken.state {
             State::Settled(knows, _) => (Some(*knows), true),
-            State::Claims(base, ..) => (None, matches!(base, Base::Own(_))),
+            State::Claims(basis, _) => (None, matches!(basis, Basis::Own(..))),
         };
         let said = mine.is_some_and(|record| record.epoch == taken.epoch);
         let in_step = { knowledge.in_step.get(&part) }
@@ -429,7 +421,7 @@ impl Leases {
             clear,
             turns: taken.has_turns || had_turns || is_stored,
             range: self.range,
-            six: self.range6,
+            range6: self.range6,
             orders: match part {
                 0 => { orders.iter().copied() }.take(ORDERS_MAX).collect(),
                 _ => Vec::new(),
@@ -440,6 +432,7 @@ impl Leases {
                 None => in_step.collect(),
             },
             past: self.past(part, record, (taken, clear), now_ns),
+            past6: self.past6(part, record, taken, now_ns),
             stores: self.stores,
             before: taken.unheard.map_or(0, |_| taken.before),
             longest_s: match self.have_ended(taken, now_ns) {
@@ -494,7 +487,7 @@ impl Leases {
             epoch: taken.epoch,
             named: self.names(named),
             moved,
-            past: record.claim().past.map(|past| past.span),
+            past: record.pasts(),
             is_unheard: record.past.2 & UNHEARD > 0,
             longest_s: record.longest_s,
             before_s: taken.longest_s,
@@ -511,130 +504,6 @@ impl Leases {
         let lease_ns = self.lease_ns.max(before_ns);
         let longer_ns = lease_ns.saturating_add(lease_ns / 100 + LONGER_NS);
         settled_for > longer_ns
-    }
-
-    /// What is written of leases of before.
-    fn past(
-        &self,
-        part: usize,
-        record: Option<&Record>,
-        (taken, clear): (&Taken, bool),
-        now_ns: u64,
-    ) -> (u32, u32, u8) {
-        let (first, last, flags) = self.past_ranges(part, record, taken, now_ns);
-        let mine = record.filter(|record| self.is_mine(record));
-        let own = if clear { 0 } else { taken.own_flags(mine) };
-        let unheard = taken.unheard.map_or(0, |_| UNHEARD);
-        (first, last, flags | own | unheard)
-    }
-
-    /// What is written of addresses that were given by ranges of before.
-    fn past_ranges(
-        &self,
-        part: usize,
-        record: Option<&Record>,
-        taken: &Taken,
-        now_ns: u64,
-    ) -> (u32, u32, u8) {
-        let Some(record) = record else {
-            return (0, 0, 0);
-        };
-        let claim = record.claim();
-        if self.have_ended(taken, now_ns) {
-            return (0, 0, 0);
-        }
-        let is_moved = claim.range != range_of(self.range);
-        let knows = match &taken.state {
-            State::Claims(Base::Own(_), ..) if is_moved => {
-                self.is_own(record) && (record.clear || record.past.2 & OWN > 0)
-            }
-            _ => !is_moved && self.is_own(record),
-        };
-        let range = (range_of(self.range), self.parts());
-        let past = claim.past_with(part, range, knows);
-        let is_other6 = record.six != 0 && record.six != self.range6;
-        let past6 = match is_other6 || record.past.2 & PAST6 > 0 {
-            true => PAST6,
-            false => 0,
-        };
-        past.map_or((0, 0, past6), |past| {
-            let known = if past.is_known { KNOWN } else { 0 };
-            let Span { first, last } = past.span;
-            (first.to_bits(), last.to_bits(), PAST | known | past6)
-        })
-    }
-
-    /// The records of the other parts; None: one of them cannot be read.
-    fn others(&self, part: usize, knowledge: &Knowledge) -> Option<Vec<(Other, Record)>> {
-        let mut others = Vec::new();
-        for other in (0..usize::try_from(self.parts()).ok()?).filter(|other| *other != part) {
-            let lease = self.known.get(&self.part(other));
-            let Some(lease) = lease.filter(|lease| !lease.record.is_empty()) else {
-                // Who takes it sees the record of this part before it gives anything.
-                continue;
-            };
-            let record: Record = codec::decode(&lease.record).ok()?;
-            let copy = knowledge.copies.get(&other);
-            let copy = copy.filter(|_| record.named.contains(&mark_of(&self.me)));
-            let knows = match copy {
-                _ if self.is_own(&record) => Knows::Own,
-                Some((node, epoch)) if (node, *epoch) == (&record.node, record.epoch) => {
-                    Knows::Copy(node.clone(), *epoch)
-                }
-                _ => Knows::NotYet,
-            };
-            let (part, claim) = (other, record.claim());
-            others.push((Other { part, claim, knows }, record));
-        }
-        Some(others)
-    }
-
-    /// Takes a part whose record with this range is there, as soon as no other node may give any of its
-    /// addresses by another range.
-    fn settle(
-        &self,
-        part: usize,
-        taken: &mut Taken,
-        knowledge: &Knowledge,
-        (now_ns, waits): (u64, &mut BTreeSet<String>),
-    ) {
-        let State::Claims(base, knows6, since_ns) = &mut taken.state else {
-            return;
-        };
-        let others = self.others(part, knowledge);
-        let base = match others.is_some() {
-            true => base.clone(),
-            false => Base::Unknown,
-        };
-        let others = others.unwrap_or_default();
-        let longest = others.iter().map(|(_, record)| record.longest_s);
-        taken.longest_s = longest.fold(taken.longest_s, u32::max);
-        let holder = |part: usize| {
-            let its = others.iter().find(|(other, _)| other.part == part);
-            its.map(|(_, record)| record.node.clone())
-        };
-        let mine = self.range6;
-        let other6 = |record: &Record| mine != 0 && ![0, mine].contains(&record.six);
-        let waits6 = others.iter().find(|(_, record)| other6(record));
-        if let Some((_, record)) = waits6 {
-            waits.insert(record.node.clone());
-            return;
-        }
-        let had6 = |record: &Record| record.past.2 & PAST6 > 0;
-        let is_new = base == Base::New;
-        let knows6 = *knows6 && !(is_new && others.iter().any(|(_, record)| had6(record)));
-        let is_late = since_ns.is_some_and(|since| now_ns >= since + SOON_NS);
-        let all: Vec<Other> = others.iter().map(|(other, _)| other.clone()).collect();
-        match judge((part, range_of(self.range)), &base, &all, is_late) {
-            Judged::Waits(other) => waits.extend(holder(other)),
-            Judged::Soon(_) => *since_ns = Some(since_ns.unwrap_or(now_ns)),
-            Judged::Takes(taking) => {
-                let knows6 = knows6 && base != Base::Unknown;
-                let knows = base != Base::Unknown && taking.is_own() && (knows6 || mine == 0);
-                let moved = (base != Base::Unknown && !knows).then_some(Moved { taking, knows6 });
-                taken.state = State::Settled(knows, moved);
-            }
-        }
     }
 
     /// How this node takes a part, or took it in this epoch.
@@ -677,16 +546,13 @@ impl Leases {
         let state = match self.adopts(part, lease, record, knowledge, now_ns) {
             Adopts::Now(adopt) => return Err(adopt),
             Adopts::Done => State::Settled(true, None),
-            Adopts::No if is_new => State::Claims(Base::New, true, None),
+            Adopts::No if is_new => State::Claims(Basis::New, None),
             Adopts::No if had_it => State::Settled(true, None),
             Adopts::No => match own {
-                Some(own) if !own.clear => {
-                    let knows6 = own.six == self.range6 && own.past.2 & OWN6 > 0;
-                    State::Claims(Base::Own(own.claim().unsettled(part)), knows6, None)
-                }
+                Some(own) if !own.clear => State::Claims(Basis::unsettled(own, part), None),
                 Some(own) if self.is_mine(own) => State::Settled(true, None),
-                Some(own) => State::Claims(Base::Own(own.claim()), own.six == self.range6, None),
-                None => State::Claims(Base::Unknown, false, None),
+                Some(own) => State::Claims(Basis::Own(own.claim(), own.claim6()), None),
+                None => State::Claims(Basis::Unknown, None),
             },
         };
         let knows = matches!(state, State::Settled(true, _));

@@ -11,7 +11,7 @@ mod standing;
 pub use sharing::{Bell, SharedCopies, lock as lock_copies};
 pub use shelf::SiteShelf;
 pub use show::{NETWORK, Servers, rows};
-pub use standing::{Adopt, Held, Knowledge, Moved, Standing};
+pub use standing::{Adopt, Held, Knowledge, Moved, Pasts, Standing};
 
 use crate::assignment::{Assigned, Turns, assigned};
 use crate::config::{Image, Lan};

@@ -1,9 +1,9 @@
 //! What the other nodes know of the leases of this network, and this node of theirs.
 
-use super::{Adopt, Held, Knowledge, Site, Standing};
+use super::{Adopt, Held, Knowledge, Moved, Pasts, Site, Standing};
 use crate::dhcp::desk::Desk;
 use crate::dhcp::mirror::{Copies, Sharing, Tell, Told};
-use crate::dhcp::moves::mark_of_both;
+use crate::dhcp::moves::{Taking, mark_of_both};
 use crate::dhcp::pool::{Change, Fate, Holder, Pool};
 use crate::dhcp::range::{Address, Range, Span};
 use crate::mac::Mac;
@@ -69,6 +69,31 @@ impl Shares {
         &self,
         ranges: u64,
     ) -> impl Fn(&Held) -> Box<dyn Fn(Ipv4Addr) -> Fate> + use<> {
+        let four = |address| match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        };
+        self.fates_of(ranges, |moved| &moved.four, four)
+    }
+
+    /// The same, of IPv6.
+    pub(super) fn fates6(
+        &self,
+        ranges: u64,
+    ) -> impl Fn(&Held) -> Box<dyn Fn(Ipv6Addr) -> Fate> + use<> {
+        let six = |address| match address {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        };
+        self.fates_of(ranges, |moved| &moved.six, six)
+    }
+
+    fn fates_of<A: Address + 'static>(
+        &self,
+        ranges: u64,
+        taking: fn(&Moved) -> &Taking<A>,
+        is_its: fn(IpAddr) -> Option<A>,
+    ) -> impl Fn(&Held) -> Box<dyn Fn(A) -> Fate> + use<A> {
         let copies = Arc::clone(&self.copies);
         move |held: &Held| {
             let Some(moved) = &held.moved else {
@@ -79,14 +104,12 @@ impl Shares {
                 return Box::new(move |_| fate);
             };
             let copies = lock(&copies);
-            let four = |(address, holder)| match address {
-                IpAddr::V4(address) => Some((address, holder)),
-                IpAddr::V6(_) => None,
-            };
-            moved.taking.fates(|part, node, epoch| {
+            taking(moved).fates(|part, node, epoch| {
                 let copy = copies.of(part, node, epoch);
                 let copy = copy.filter(|copy| copy.ranges == ranges)?;
-                Some(copy.known().filter_map(four).collect())
+                let known = copy.known();
+                let known = known.filter_map(|(address, holder)| Some((is_its(address)?, holder)));
+                Some(known.collect())
             })
         }
     }
@@ -263,12 +286,12 @@ impl Site {
             let Standing { held, claims, .. } = &self.parts.standing;
             let past = match held.get(&part) {
                 Some(held) => held.past,
-                None => claims.get(&part).and_then(|(_, past)| *past),
+                None => { claims.get(&part) }.map_or_else(Pasts::default, |(_, past)| *past),
             };
             let four = range.zip(pool.as_deref());
-            let four = four.map(|(range, pool)| of_part(pool, range, part, past));
+            let four = four.map(|(range, pool)| of_part(pool, range, part, past.four));
             let six = range6.zip(pool6.as_deref());
-            let six = six.map(|(range, pool)| of_part(pool, range, part, None));
+            let six = six.map(|(range, pool)| of_part(pool, range, part, past.six));
             let known = four.into_iter().flatten().chain(six.into_iter().flatten());
             let known: Vec<Change<IpAddr>> = known.collect();
             self.parts.shares.sharing.begin(part, ranges, &known);

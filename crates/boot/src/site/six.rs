@@ -4,7 +4,7 @@ use super::keeping::{Fates, Keeping, Plan};
 use super::{Adopt, Held, Site};
 use crate::config::Network6;
 use crate::dhcp::loads::Leader;
-use crate::dhcp::pool::{Fate, Holder, Pool};
+use crate::dhcp::pool::{Holder, Pool};
 use crate::dhcp::range::Range;
 use crate::dhcp6::desk::{Decision, Desk, Here};
 use crate::dhcp6::reply::Verdict;
@@ -24,17 +24,6 @@ pub(super) struct Six {
     keeping: Keeping<Ipv6Addr>,
     /// The other nodes, as they were when the addresses were made.
     nodes: Vec<Ipv6Addr>,
-}
-
-/// What a node knows of the addresses of a part.
-fn fates(held: &Held) -> Box<dyn Fn(Ipv6Addr) -> Fate> {
-    let moved = held.moved.as_ref();
-    let fate = match moved.map_or(held.knows, |moved| moved.knows6) {
-        true => Fate::Known,
-        false if moved.is_none() => Fate::Before,
-        false => Fate::Unclear,
-    };
-    Box::new(move |_| fate)
 }
 
 impl Six {
@@ -135,6 +124,7 @@ impl Site {
             lease_s: config.lease_s,
             reserved,
         });
+        let fates = self.parts.shares.fates6(self.ranges());
         let Six { desk, keeping, .. } = &mut self.six;
         let before = desk.as_mut().and_then(Desk::pool);
         let held = (&self.parts.standing.held, &fates as &Fates<'_, _>);
@@ -169,6 +159,7 @@ impl Site {
 
     /// This node holds other parts than before.
     pub(super) fn stand6(&mut self, before: &BTreeMap<usize, Held>, now_ms: u64) {
+        let fates = self.parts.shares.fates6(self.ranges());
         let held = (&self.parts.standing.held, &fates as &Fates<'_, _>);
         let Six { desk, keeping, .. } = &mut self.six;
         let pool = desk.as_mut().and_then(Desk::pool);

@@ -4,6 +4,7 @@ use crate::dhcp::desk::Nodes;
 use crate::dhcp::moves::Taking;
 use crate::dhcp::range::Span;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
 
 /// A part that this node holds.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -21,7 +22,7 @@ pub struct Held {
     /// Where it knows leases from, if not each part of them is known or unknown.
     pub moved: Option<Moved>,
     /// Addresses that were given in the name of this part by ranges of before.
-    pub past: Option<Span>,
+    pub past: Pasts,
     /// The record says that no client has heard of a lease yet.
     pub is_unheard: bool,
     /// How long a lease may be by the record, seconds: no client hears of a longer one.
@@ -30,13 +31,22 @@ pub struct Held {
     pub before_s: u32,
 }
 
-/// What a node knows of a part whose range is another one than before.
+/// What a node knows of a part whose ranges are others than before.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Moved {
     /// Of IPv4.
-    pub taking: Taking,
-    /// It knows every lease of IPv6.
-    pub knows6: bool,
+    pub four: Taking,
+    /// Of IPv6.
+    pub six: Taking<Ipv6Addr>,
+}
+
+/// Addresses that were given by ranges of before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Pasts {
+    /// Of IPv4.
+    pub four: Option<Span>,
+    /// Of IPv6.
+    pub six: Option<Span<Ipv6Addr>>,
 }
 
 /// A part whose leases this node takes from its copy, before it holds the part.
@@ -61,7 +71,7 @@ pub struct Standing {
     pub held: BTreeMap<usize, Held>,
     /// The parts of which it gives no address yet, and all of whose leases of before are its own: the epoch, and
     /// the addresses that were given by ranges of before.
-    pub claims: BTreeMap<usize, (u64, Option<Span>)>,
+    pub claims: BTreeMap<usize, (u64, Pasts)>,
     /// The parts that it is to hold when it has taken their leases over.
     pub adopts: BTreeMap<usize, Adopt>,
     /// Nodes that have the addresses of a part by another range, for which this one waits.

@@ -1,8 +1,8 @@
 //! Whether this node knows the leases of a part, and for how long it leaves the part to another one if not.
 
-use super::record::{PAST, PAST6, Record, UNHEARD, mark_of, mix};
+use super::moved::Basis;
+use super::record::{Record, UNHEARD, mark_of, mix};
 use super::{Leases, State};
-use crate::dhcp::moves::Base;
 use part::codec;
 use part::role::KnownLease;
 
@@ -39,7 +39,7 @@ impl Leases {
     /// Whether this node knows all leases of a part, because it had the part before, and no client has heard
     /// of another lease since.
     pub(super) fn had_it(&self, record: &Record) -> bool {
-        let ranges = (record.range, record.six);
+        let ranges = (record.range, record.range6);
         let is_unheard = record.clear && record.past.2 & UNHEARD > 0;
         is_unheard
             && ranges == (self.range, self.range6)
@@ -64,13 +64,14 @@ impl Leases {
     /// The node that held a part before it was taken by one that did not know its leases. `record`: that which this
     /// node finds, `state`: how it takes the part.
     pub(super) fn former_of(&self, record: &Record, state: &State) -> (u32, u32) {
-        let ranges = (record.range, record.six);
+        let ranges = (record.range, record.range6);
         let is_same = ranges == (self.range, self.range6);
+        let is_moved = record.claim().past.is_some() || record.claim6().past.is_some();
         match state {
-            _ if !is_same || record.past.2 & (PAST | PAST6) > 0 => (0, 0),
+            _ if !is_same || is_moved => (0, 0),
             // It has what it withheld on its disk.
             _ if self.is_own(record) => record.former,
-            State::Claims(Base::Unknown, ..) if record.clear && record.node != self.me => {
+            State::Claims(Basis::Unknown, _) if record.clear && record.node != self.me => {
                 (mark_of(&record.node), mix(record.stores))
             }
             // Its copy says what the node before withheld.
@@ -126,7 +127,7 @@ impl Leases {
 
     /// Whether this node knows all leases that were given by a record.
     pub(super) fn has_copy(&self, part: usize, record: &Record) -> bool {
-        let ranges = (record.range, record.six);
+        let ranges = (record.range, record.range6);
         let copy = self.copies.get(&part);
         // Before it is clear, its holder itself may not know all.
         ranges == (self.range, self.range6)
@@ -137,7 +138,7 @@ impl Leases {
 
     /// Whether a record is this node's, of these ranges.
     pub(super) fn is_mine(&self, record: &Record) -> bool {
-        let ranges = (record.range, record.six);
+        let ranges = (record.range, record.range6);
         self.is_own(record) && ranges == (self.range, self.range6)
     }
 
@@ -155,7 +156,7 @@ impl Leases {
     pub(super) fn has_store(&self, record: &Record) -> bool {
         let is_same = |now: u32, then: u32| [0, now].contains(&then);
         let is_same4 = self.range == (0, 0, 0) || is_same(self.stores.0, record.stores.0);
-        let is_other6 = self.range6 == 0 || self.range6 != record.six;
+        let is_other6 = self.range6.3 == 0 || self.range6 != record.range6;
         is_same4 && (is_other6 || is_same(self.stores.1, record.stores.1))
     }
 }

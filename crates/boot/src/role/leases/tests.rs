@@ -4,7 +4,11 @@ mod former;
 mod longest;
 mod lost;
 
+use super::moved::SOON_NS;
+use super::record::{KNOWN, PAST, written_past6};
 use super::*;
+use crate::dhcp::moves::Past;
+use crate::dhcp::range::Span;
 use part::role::{RECORD_BYTES_MAX, SHORT_RECORD_BYTES_MAX};
 
 const SECOND: u64 = 1_000_000_000;
@@ -397,11 +401,12 @@ fn a_record_has_room_for_all_of_it() {
         clear: true,
         turns: true,
         range: (u32::MAX, u32::MAX, 64),
-        six: u64::MAX,
+        range6: (u64::MAX, u64::MAX, u32::MAX, 64),
         orders: vec![u32::MAX; ORDERS_MAX],
         epoch: u64::MAX >> 16,
         named: (0..NAMED_MAX).map(|one| u32::MAX - one as u32).collect(),
         past: (u32::MAX, u32::MAX, u8::MAX),
+        past6: (u64::MAX, u64::MAX, u64::MAX, u64::MAX, u8::MAX),
         stores: (u32::MAX, u32::MAX),
         before: u32::MAX,
         longest_s: u32::MAX,
@@ -537,16 +542,7 @@ fn the_other_node_is_where_its_record_says() {
 }
 
 #[test]
-fn ranges_of_ipv6_have_other_marks_and_the_other_node_says_its_address() {
-    let range = |last: u16| Range {
-        first: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1),
-        last: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last),
-        parts: 2,
-    };
-    assert_ne!(
-        mark_of_range(Some(range(9))),
-        mark_of_range(Some(range(10)))
-    );
+fn the_other_node_says_its_address_of_ipv6() {
     let mut alpha = leases("alpha");
     let six = Some(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 3));
     let address = Ipv4Addr::new(10, 0, 0, 3);
@@ -653,7 +649,7 @@ fn a_part_of_another_range_waits_for_the_other_node_and_what_that_gave_before() 
         (
             range(1, 10).first.to_bits(),
             range(1, 5).last.to_bits(),
-            PAST | KNOWN | OWN | OWN6
+            PAST | KNOWN | OWN
         )
     );
     // Beta has the range, too, and alpha does not know yet what it gave.
@@ -676,7 +672,7 @@ fn a_part_of_another_range_waits_for_the_other_node_and_what_that_gave_before() 
     pair.write(1, |record| record.named = [mark_of("alpha")].into());
     let held = pair.turn(&of_beta_known(), 2).held;
     let moved = held[&0].moved.as_ref().unwrap();
-    assert!(format!("{:?}", moved.taking).contains("\"beta\", 4"));
+    assert!(format!("{:?}", moved.four).contains("\"beta\", 4"));
     // What is unclear is on the disk by the next turn.
     assert!(!pair.record(0).clear && held[&0].has_turns);
     pair.turn(&of_beta_known(), 3);
@@ -685,11 +681,11 @@ fn a_part_of_another_range_waits_for_the_other_node_and_what_that_gave_before() 
         first: range(1, 5).first,
         last: range(1, 5).last,
     };
-    assert_eq!(held[&0].past, Some(past));
+    assert_eq!(held[&0].past.four, Some(past));
     // It never comes to know that.
     let held = late.turn(&of_beta_known(), 1 + SOON_NS).held;
     let moved = held[&0].moved.as_ref().unwrap();
-    assert!(!format!("{:?}", moved.taking).contains("\"beta\", 4"));
+    assert!(!format!("{:?}", moved.four).contains("\"beta\", 4"));
     late.turn(&of_beta_known(), 2 + SOON_NS);
     assert!(late.record(0).clear);
 }
@@ -709,30 +705,55 @@ fn what_was_given_by_ranges_of_before_is_forgotten_when_those_leases_have_ended(
     assert_eq!(pair.record(0).past, (0, 0, 0));
 }
 
-#[test]
-fn a_range_of_ipv6_that_changes_is_not_known_and_those_of_ipv4_are() {
-    let six = |last: u16| Range {
-        first: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1),
-        last: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last),
+/// A range of IPv6.
+fn six(first: u16, last: u16) -> Range<Ipv6Addr> {
+    let address = |last| Ipv6Addr::new(0xfd00, 0, 0, 0, 0xffff, 0, 0, last);
+    Range {
+        first: address(first),
+        last: address(last),
         parts: 2,
-    };
+    }
+}
+
+#[test]
+fn a_range_of_ipv6_that_changes_waits_for_what_the_other_node_gave_as_one_of_ipv4_does() {
     let mut pair = Pair::new();
     for part in [0, 1] {
-        pair.write(part, |record| record.six = mark_of_range(Some(six(9))));
+        pair.write(part, |record| record.range6 = written6(Some(six(1, 10))));
     }
-    pair.alpha
-        .set_range(Some(range(1, 10)), Some(six(9)), 3_600);
+    let four = Some(range(1, 10));
+    pair.alpha.set_range(four, Some(six(1, 10)), 3_600);
     assert!(pair.turn(&of_beta_known(), 0).held[&0].knows);
-    pair.alpha
-        .set_range(Some(range(1, 10)), Some(six(10)), 3_600);
+    // Part 0 gets 6 to 8, which were of part 1.
+    pair.alpha.set_range(four, Some(six(3, 14)), 3_600);
     let standing = pair.turn(&of_beta_known(), 0);
-    assert_eq!(
-        (standing.held.len(), standing.waits),
-        (0, ["beta".to_owned()].into())
-    );
-    pair.write(1, |record| record.six = mark_of_range(Some(six(10))));
-    let held = pair.turn(&of_beta_known(), 0).held;
+    let waits: BTreeSet<String> = ["beta".to_owned()].into();
+    assert_eq!((standing.held.len(), standing.waits), (0, waits));
+    let past = |first, last| {
+        let Range { first, last, .. } = six(first, last);
+        Past {
+            span: Span { first, last },
+            is_known: true,
+        }
+    };
+    let record = pair.record(0);
+    assert_eq!(record.claim6().past, Some(past(1, 5)));
+    assert_eq!(record.claim().past, None);
+    // Beta has the range, too.
+    pair.write(1, |record| {
+        record.range6 = written6(Some(six(3, 14)));
+        record.past6 = written_past6(Some(past(6, 10)));
+    });
+    let standing = pair.turn(&of_beta_known(), 1);
+    assert_eq!((standing.held.len(), standing.waits.len()), (0, 0));
+    pair.write(1, |record| record.named = [mark_of("alpha")].into());
+    let held = pair.turn(&of_beta_known(), 2).held;
     let moved = held[&0].moved.as_ref().unwrap();
-    assert!(!moved.knows6 && moved.taking.is_own());
-    assert_eq!(pair.record(0).past.2, PAST6 | OWN);
+    assert!(moved.four.is_own() && !moved.six.is_own());
+    assert!(format!("{:?}", moved.six).contains("\"beta\", 4"));
+    assert_eq!(held[&0].past.six, Some(past(1, 5).span));
+    // Nothing is unclear: a copy says who has which.
+    let nobody = |_, _: &str, _| Some(BTreeMap::new());
+    let fates = moved.six.fates(nobody);
+    assert!({ 3..=8 }.all(|last| fates(six(last, 9).first) != crate::dhcp::pool::Fate::Unclear));
 }

@@ -178,7 +178,11 @@ fn what_a_node_has_of_its_part_is_reported_before_it_gives_addresses_and_taken_o
         first: range(1, 5).first,
         last: range(1, 5).last,
     };
-    assert_eq!(standing.claims, [(0, (4, Some(past)))].into());
+    let pasts = Pasts {
+        four: Some(past),
+        six: None,
+    };
+    assert_eq!(standing.claims, [(0, (4, pasts))].into());
     let record = pair.record(0);
     assert_eq!((record.clear, record.named.len()), (false, 1));
     // Beta has the same range by then.

@@ -1,0 +1,192 @@
+//! Parts whose ranges are others than before: what this node knows of their leases, and what it waits for.
+
+use super::record::{
+    OWN, Record, UNHEARD, mark_of, range_of, range6_of, written_past, written_past6,
+};
+use super::{Leases, State, Taken};
+use crate::dhcp::moves::{Base, Claim, Judged, Knows, Other, Past, judge};
+use crate::dhcp::range::{Address, Range};
+use crate::site::{Knowledge, Moved};
+use part::codec;
+use std::collections::BTreeSet;
+use std::net::Ipv6Addr;
+
+/// How long a node waits to hear what another one gave by a range of before, nanoseconds. By then the
+/// other one has reported it, or cannot.
+pub(super) const SOON_NS: u64 = 5_000_000_000;
+
+/// What a node knows of a part before it takes it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Basis {
+    /// Nobody has held it.
+    New,
+    /// All leases that were given by these claims, which were its own.
+    Own(Claim, Claim<Ipv6Addr>),
+    /// Nothing.
+    Unknown,
+}
+
+impl Basis {
+    /// What it knows by its own record, if it has not settled by then.
+    pub(super) fn unsettled(own: &Record, part: usize) -> Basis {
+        Basis::Own(own.claim().unsettled(part), own.claim6().unsettled(part))
+    }
+
+    fn four(&self) -> Base {
+        match self {
+            Basis::New => Base::New,
+            Basis::Own(claim, _) => Base::Own(*claim),
+            Basis::Unknown => Base::Unknown,
+        }
+    }
+
+    fn six(&self) -> Base<Ipv6Addr> {
+        match self {
+            Basis::New => Base::New,
+            Basis::Own(_, claim) => Base::Own(*claim),
+            Basis::Unknown => Base::Unknown,
+        }
+    }
+}
+
+/// The other parts.
+#[derive(Default)]
+struct Others {
+    four: Vec<Other>,
+    six: Vec<Other<Ipv6Addr>>,
+    records: Vec<(usize, Record)>,
+}
+
+impl Others {
+    /// Who holds one of them.
+    fn node(&self, part: usize) -> Option<String> {
+        let its = self.records.iter().find(|(other, _)| *other == part);
+        its.map(|(_, record)| record.node.clone())
+    }
+}
+
+impl Leases {
+    /// What is written of leases of before.
+    pub(super) fn past(
+        &self,
+        part: usize,
+        record: Option<&Record>,
+        (taken, clear): (&Taken, bool),
+        now_ns: u64,
+    ) -> (u32, u32, u8) {
+        let range = range_of(self.range);
+        let past = self.past_of(part, record, (taken, now_ns), (range, Record::claim));
+        let (first, last, flags) = written_past(past);
+        let mine = record.filter(|record| self.is_mine(record));
+        let own = if clear { 0 } else { taken.own_flags(mine) };
+        let unheard = taken.unheard.map_or(0, |_| UNHEARD);
+        (first, last, flags | own | unheard)
+    }
+
+    /// What is written of leases of IPv6 of before.
+    pub(super) fn past6(
+        &self,
+        part: usize,
+        record: Option<&Record>,
+        taken: &Taken,
+        now_ns: u64,
+    ) -> (u64, u64, u64, u64, u8) {
+        let range = range6_of(self.range6);
+        written_past6(self.past_of(part, record, (taken, now_ns), (range, Record::claim6)))
+    }
+
+    /// Addresses that were given by ranges of before. `range`: that of now; `claim`: what a record says of such
+    /// addresses.
+    fn past_of<A: Address>(
+        &self,
+        part: usize,
+        record: Option<&Record>,
+        (taken, now_ns): (&Taken, u64),
+        (range, claim): (Option<Range<A>>, fn(&Record) -> Claim<A>),
+    ) -> Option<Past<A>> {
+        let record = record.filter(|_| !self.have_ended(taken, now_ns))?;
+        let claim = claim(record);
+        let is_moved = claim.range != range;
+        let knows = match &taken.state {
+            State::Claims(Basis::Own(..), _) if is_moved => {
+                self.is_own(record) && (record.clear || record.past.2 & OWN > 0)
+            }
+            _ => !is_moved && self.is_own(record),
+        };
+        claim.past_with(part, (range, self.parts()), knows)
+    }
+
+    /// The records of the other parts; None: one of them cannot be read.
+    fn others(&self, part: usize, knowledge: &Knowledge) -> Option<Others> {
+        let mut others = Others::default();
+        for other in (0..usize::try_from(self.parts()).ok()?).filter(|other| *other != part) {
+            let lease = self.known.get(&self.part(other));
+            let Some(lease) = lease.filter(|lease| !lease.record.is_empty()) else {
+                // Who takes it sees the record of this part before it gives anything.
+                continue;
+            };
+            let record: Record = codec::decode(&lease.record).ok()?;
+            let copy = knowledge.copies.get(&other);
+            let copy = copy.filter(|_| record.named.contains(&mark_of(&self.me)));
+            let knows = match copy {
+                _ if self.is_own(&record) => Knows::Own,
+                Some((node, epoch)) if (node, *epoch) == (&record.node, record.epoch) => {
+                    Knows::Copy(node.clone(), *epoch)
+                }
+                _ => Knows::NotYet,
+            };
+            others.four.push(Other {
+                part: other,
+                claim: record.claim(),
+                knows: knows.clone(),
+            });
+            others.six.push(Other {
+                part: other,
+                claim: record.claim6(),
+                knows,
+            });
+            others.records.push((other, record));
+        }
+        Some(others)
+    }
+
+    /// Takes a part whose record with these ranges is there, as soon as no other node may give any of its
+    /// addresses by other ranges.
+    pub(super) fn settle(
+        &self,
+        part: usize,
+        taken: &mut Taken,
+        knowledge: &Knowledge,
+        (now_ns, waits): (u64, &mut BTreeSet<String>),
+    ) {
+        let State::Claims(basis, since_ns) = &mut taken.state else {
+            return;
+        };
+        let others = self.others(part, knowledge);
+        let basis = match others.is_some() {
+            true => basis.clone(),
+            false => Basis::Unknown,
+        };
+        let others = others.unwrap_or_default();
+        let longest = others.records.iter().map(|(_, record)| record.longest_s);
+        taken.longest_s = longest.fold(taken.longest_s, u32::max);
+        let is_late = since_ns.is_some_and(|since| now_ns >= since + SOON_NS);
+        let (range, range6) = (range_of(self.range), range6_of(self.range6));
+        let four = judge((part, range), &basis.four(), &others.four, is_late);
+        let six = judge((part, range6), &basis.six(), &others.six, is_late);
+        match (four, six) {
+            (Judged::Waits(other), _) | (_, Judged::Waits(other)) => {
+                waits.extend(others.node(other))
+            }
+            (Judged::Soon(_), _) | (_, Judged::Soon(_)) => {
+                *since_ns = Some(since_ns.unwrap_or(now_ns));
+            }
+            (Judged::Takes(four), Judged::Takes(six)) => {
+                let is_known = basis != Basis::Unknown;
+                let knows = is_known && four.is_own() && six.is_own();
+                let moved = (is_known && !knows).then_some(Moved { four, six });
+                taken.state = State::Settled(knows, moved);
+            }
+        }
+    }
+}
