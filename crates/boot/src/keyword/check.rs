@@ -263,12 +263,37 @@ fn power(context: &Context, machine: &Machine) -> Option<Diagnostic> {
     Some(told.label("`evenkeel boot power` fails on this node"))
 }
 
+/// A directory of leases that is none, or cannot be created.
+fn leases(context: &Context, lan: &Lan) -> Option<Diagnostic> {
+    let (_, span) = lan.given.iter().find(|(word, _)| *word == "leases")?;
+    let path = lan.leases.as_path();
+    let parent = path.parent().unwrap_or(path);
+    let refused = |told: String| {
+        let told = Diagnostic::error(&codes::NO_DIRECTORY, *span, told);
+        told.label("leases cannot be kept there on this node")
+    };
+    let outside = &context.outside;
+    let wrong = match [path, parent].map(|one| outside.runs(one, None)) {
+        [Runs::Directory, _] | [Runs::Missing, Runs::Directory] => return None,
+        [Runs::Missing, Runs::Missing] if outside.is_missing(parent) => {
+            let told = format!("there is no directory '{}'", parent.display());
+            return Some(refused(told));
+        }
+        // This user may not look there.
+        [Runs::Missing, Runs::Missing] => return None,
+        [Runs::Missing, _] => parent,
+        _ => path,
+    };
+    Some(refused(format!("'{}' is not a directory", wrong.display())))
+}
+
 /// What a section needs here and this machine lacks.
 fn not_here(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
     let Some(interfaces) = interfaces_here(context) else {
         return Vec::new();
     };
     let mut wrong = six::not_here(lan, &interfaces);
+    wrong.extend(leases(context, lan));
     if let Some(interface) = &lan.network.interface {
         let found = interfaces.iter().find(|one| one.name == interface.value);
         let trouble = match found.map(|one| first_network(&one.addresses)) {

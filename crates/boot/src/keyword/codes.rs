@@ -6,6 +6,9 @@ use language::arguments::ArgumentCodes;
 pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&ARGUMENTS, &VALUE);
 
 language::codes! {
+    NO_DIRECTORY = "E0948", "directory of leases that cannot be used",
+        "`leases` names a directory. What is there is none, or the directory in which it would be created is missing. \
+         Correct the path, or create the directory on this node.";
     UNKNOWN = "E0950", "unknown keyword in a boot section",
         "The first word of the line is not a keyword of the section. `evenkeel keyword boot` lists them.";
     ARGUMENTS = "E0951", "wrong number of arguments in a boot section",

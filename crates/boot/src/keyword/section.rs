@@ -570,8 +570,8 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
         places: &["boot"],
         syntax: "leases <directory>",
         doc: "The directory where the node keeps the leases of the range, so that a restart gives no address twice. It is \
-            created if it is missing. The default is /var/lib/evenkeel/boot. A client is only told of a lease that is on \
-            the disk.",
+            created if it is missing, in a directory that is there. The default is /var/lib/evenkeel/boot. A client is only \
+            told of a lease that is on the disk. When a reload names another directory, the leases move there.",
         example: "leases /srv/boot/leases",
         build: leases,
     },

@@ -202,6 +202,43 @@ fn a_file_that_is_empty_and_a_program_that_cannot_be_started_are_told_at_their_l
 }
 
 #[test]
+fn a_directory_of_leases_that_cannot_be_there_is_refused_at_its_line() {
+    let scratch = lab::Scratch::new().unwrap();
+    let file = scratch.write("file", "").unwrap();
+    let (file, directory) = (file.display(), scratch.path().display());
+    let at = |path: &str, is_here: bool| {
+        let line = format!("leases {path}");
+        match is_here {
+            true => told_here(&[&line]),
+            false => told(&[&line]),
+        }
+    };
+    for (path, words) in [
+        (file.to_string(), format!("'{file}' is not a directory")),
+        (format!("{file}/lan"), format!("'{file}' is not a directory")),
+        (
+            format!("{directory}/none/lan"),
+            format!("there is no directory '{directory}/none'"),
+        ),
+    ] {
+        let told = at(&path, true);
+        let words = format!("error[E0948]: {words}");
+        assert!(
+            told.contains("site.cfg:4:") && told.contains(&words),
+            "{told}"
+        );
+        // Nothing is known of the disk of another machine.
+        assert!(!at(&path, false).contains("E0948"));
+    }
+    for path in [directory.to_string(), format!("{directory}/new")] {
+        let told = at(&path, true);
+        assert!(!told.contains("E0948"), "{told}");
+    }
+    // The default one is created with all above it.
+    assert!(!told_here(&["unknown menu"]).contains("E0948"));
+}
+
+#[test]
 fn two_sections_at_one_interface_are_refused_at_the_second_line() {
     let told = told(&["unknown menu", "", "boot other", "interface eth0"]);
     let words = "site.cfg:7:";

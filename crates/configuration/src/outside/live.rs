@@ -124,6 +124,12 @@ pub(super) fn runs(path: &Path, uid: Option<u32>) -> Runs {
     }
 }
 
+/// Whether nothing has this name. A path that this user may not look at is not known to be missing.
+pub(super) fn is_missing(path: &Path) -> bool {
+    let found = std::fs::metadata(path);
+    found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 pub(super) fn is_empty(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0)
 }

@@ -337,6 +337,12 @@ impl Outside {
         !self.recorded && live::is_empty(path)
     }
 
+    /// Whether nothing has this name, on this machine and now: like [`Outside::runs`]. False where the user
+    /// may not look.
+    pub fn is_missing(&self, path: &Path) -> bool {
+        !self.recorded && live::is_missing(path)
+    }
+
     /// Whether it is the name of a directory.
     pub fn is_directory(&mut self, path: &Path) -> bool {
         let found = self.about(
