@@ -4,10 +4,11 @@ use super::section::{Draft, Lan, Machine, Unknown};
 use super::{codes, disks, network, six};
 use crate::config::Network;
 use crate::loader;
-use configuration::Context;
 use configuration::outside::{Interface, Runs};
+use configuration::{Context, Exchange};
 use language::{Diagnostic, Span, Written, suggest};
 use part::power::control::Control;
+use protocol::vitals::Service;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr};
@@ -162,18 +163,20 @@ fn addresses(lan: &Lan, network: Option<Network>) -> Vec<Diagnostic> {
     wrong
 }
 
-/// Addresses of machines that the router or this node has.
+/// Addresses of machines that the router, the server of files or this node has.
 fn taken(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
     let interfaces = interfaces_here(context).unwrap_or_default();
     let own = interfaces.iter().flat_map(|one| &one.addresses);
     let own: Vec<IpAddr> = own.map(|(address, _)| *address).collect();
-    let gateway = lan.told.gateway.as_ref();
+    let [gateway, server] =
+        [&lan.told.gateway, &lan.told.server].map(|one| one.as_ref().map(|one| one.value));
     let of_machines = lan.machines.iter().filter_map(|one| one.address.as_ref());
     let wrong = of_machines.filter_map(|address| {
-        let told = match gateway.filter(|gateway| gateway.value == address.value) {
-            Some(_) => "is the address of the router (`gateway`)",
-            None if own.contains(&address.value.into()) => "is an address of this node",
-            None => return None,
+        let told = match Some(address.value) {
+            known if known == gateway => "is the address of the router (`gateway`)",
+            known if known == server => "is the address from which files are fetched (`server`)",
+            _ if own.contains(&address.value.into()) => "is an address of this node",
+            _ => return None,
         };
         let told = format!("{} {told}", address.value);
         let told = Diagnostic::error(&codes::ADDRESS_TWICE, address.span, told);
@@ -245,22 +248,49 @@ pub(super) fn first_network(addresses: &[(IpAddr, u8)]) -> Option<Network> {
         })
 }
 
-/// A program that switches a machine and cannot be started here.
+/// A program or file that switches a machine and is not there.
 fn power(context: &Context, machine: &Machine) -> Option<Diagnostic> {
     let power = machine.power.as_ref()?;
-    let Control::Program(words) = &power.value else {
-        return None;
+    let outside = &context.outside;
+    let told = match &power.value {
+        Control::Program(words) => {
+            let program = words.first()?;
+            let trouble = match outside.runs(Path::new(program), None) {
+                Runs::Missing => "is not there",
+                Runs::Directory => "is a directory",
+                Runs::NotExecutable => "is not executable",
+                Runs::Yes => return None,
+            };
+            format!("program '{program}' {trouble}")
+        }
+        Control::Ipmi { password_file, .. } if outside.is_missing(password_file) => {
+            format!("password file '{}' is not there", password_file.display())
+        }
+        Control::Ipmi { .. } | Control::Exec(_) | Control::Agent { .. } => return None,
     };
-    let program = words.first()?;
-    let trouble = match context.outside.runs(Path::new(program), None) {
-        Runs::Missing => "is not there",
-        Runs::Directory => "is a directory",
-        Runs::NotExecutable => "is not executable",
-        Runs::Yes => return None,
-    };
-    let told = format!("program '{program}' {trouble}");
     let told = Diagnostic::warning(&codes::NO_PROGRAM, power.span, told);
     Some(told.label("`evenkeel boot power` fails on this node"))
+}
+
+/// A server of files in the network that is neither this node nor a virtual address.
+pub(super) fn server(context: &Context, exchange: &Exchange, lan: &Lan) -> Option<Diagnostic> {
+    let server = lan.told.server.as_ref()?;
+    let interfaces = interfaces_here(context)?;
+    let network = network(context, lan)?;
+    let mut own = interfaces.iter().flat_map(|one| &one.addresses);
+    let is_own = own.any(|(address, _)| *address == server.value);
+    let services = exchange.all(Service::KIND);
+    let mut virtual_ips = services.filter_map(|one| one.value::<Service>());
+    let is_virtual = virtual_ips.any(|one| one.addresses.contains(&server.value.into()));
+    if is_own || is_virtual || !network.has(server.value) {
+        return None;
+    }
+    let told = format!(
+        "neither this node nor a `virtual-ip` section has {}",
+        server.value
+    );
+    let told = Diagnostic::warning(&codes::NO_SERVER, server.span, told);
+    Some(told.label("machines fetch their files from here first"))
 }
 
 /// A directory of leases that is none, or cannot be created.

@@ -40,9 +40,13 @@ language::codes! {
     NO_RANGE = "E0961", "machine without an address in a section without a range",
         "The machine has no `address`, and the section has no `range` from which it could get one. Add one of the two. If \
          another DHCP server gives the addresses, add `proxy`.";
-    NO_PROGRAM = "W0949", "program of a power control that cannot be started",
-        "The program that `power exec` names is not there or is not executable, so `evenkeel boot power` fails on this node. \
-         Install it, or run `chmod +x`. Other nodes do not need it, unless you run the command there.";
+    NO_SERVER = "W0947", "server address that nobody here has",
+        "Machines fetch their files from the address of `server`. Neither this node nor a `virtual-ip` section has it, so a \
+         machine would wait for it first. Correct it, or add a `virtual-ip` section with the address.";
+    NO_PROGRAM = "W0949", "program or password file of a power control that is missing",
+        "The program that `power exec` names is not there or is not executable, or the password file of `power ipmi` is not \
+         there, so `evenkeel boot power` fails on this node. Install it, run `chmod +x`, or create the file. Other nodes do \
+         not need it, unless you run the command there.";
     NO_FILE = "W0962", "file of an image is missing or empty",
         "A kernel, an initial RAM disk or another file that an image names is not there, is empty, or is not a file. A machine that \
          boots the image would stop in the middle. Check the path; each node that answers needs the file.";

@@ -113,6 +113,10 @@ impl Tabled for Draft {
             .flat_map(|lan| disks::written(exchange, lan));
         written.for_each(|told| context.tell(told));
         { self.lans.iter() }.for_each(|lan| disks::refer(exchange, lan));
+        let servers = self.lans.iter();
+        let servers = servers.filter_map(|lan| check::server(context, exchange, lan));
+        let servers: Vec<_> = servers.collect();
+        servers.into_iter().for_each(|told| context.tell(told));
         let (me, nodes) = places(context);
         if nodes.len() > 1 {
             let kept = self.lans.iter().flat_map(disks::kept_of_many);
@@ -181,7 +185,7 @@ fn build(lan: &section::Lan) -> Option<(String, Lan)> {
             dns: lan.told.dns.clone(),
             domain: lan.told.domain.clone(),
             ntp: lan.told.ntp.clone(),
-            server: lan.told.server,
+            server: lan.told.server.as_ref().map(|one| one.value),
         },
         images: images.collect::<BTreeMap<_, _>>(),
         disks: disks::build(lan),

@@ -92,7 +92,7 @@ pub(super) struct Told {
     pub(super) dns: Vec<Ipv4Addr>,
     pub(super) domain: Option<String>,
     pub(super) ntp: Vec<Ipv4Addr>,
-    pub(super) server: Option<Ipv4Addr>,
+    pub(super) server: Option<Written<Ipv4Addr>>,
 }
 
 /// The disks, and which of them images name.
@@ -371,6 +371,10 @@ pub(super) fn lease(args: &mut Args<'_>) -> Result<u32, Diagnostic> {
         let word = args.peek();
         let time = args.time_ms(TimeUnit::Milliseconds)?;
         match word.filter(|_| !LEASE_MS.contains(&time)) {
+            Some(word) if word.str().bytes().all(|byte| byte.is_ascii_digit()) => Err(args.unfit(
+                word,
+                "in milliseconds, and a lease lasts 2m to 24d: write a unit, such as `12h`",
+            )),
             Some(word) => Err(args.unfit(word, "not between 2m and 24d")),
             None => {
                 lease_s = time / 1000;
@@ -430,7 +434,7 @@ fn domain(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 
 fn server(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let lan = once(draft, args, "server")?;
-    lan.told.server = Some(ipv4(args)?.value);
+    lan.told.server = Some(ipv4(args)?);
     args.end()
 }
 
@@ -494,7 +498,8 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
         places: &["boot"],
         syntax: "range <first> <last> [lease <time>]",
         doc: "The addresses for machines without an `address` of their own, and how long such a machine may use one: 2 \
-            minutes to 24 days, `12h` by default. An address of a `machine` line, and those of the nodes, are left out. The \
+            minutes to 24 days, `12h` by default. Addresses of `machine` lines, of the nodes, \
+            of `gateway` and of `server` are left out. The \
             nodes of a cluster share the range: each gives addresses of its own part, so that no address is ever given \
             twice, and a node takes over the part of one that is gone. Without `range` and `proxy`, only machines of the \
             file get an address.",

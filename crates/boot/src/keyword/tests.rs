@@ -66,6 +66,12 @@ fn each_mistake_is_told_at_its_line() {
         &["range 10.20.0.100 10.21.0.100"],
         &["range 10.20.0.100 10.20.0.199 lease 1s"],
         &["range 10.20.0.100 10.20.0.199 lease 25d"],
+        &["range 10.20.0.100 10.20.0.199 lease 12"],
+        &[
+            disk,
+            "server 10.20.0.7",
+            "machine one mac 52:54:00:00:00:01 address 10.20.0.7 image d",
+        ],
         &[range, range],
         &["proxy", range],
         &["unknown never"],
@@ -182,6 +188,14 @@ fn a_file_that_is_empty_and_a_program_that_cannot_be_started_are_told_at_their_l
         machine(2, &full.to_string()),
         machine(3, "/nowhere/outlet 3"),
         machine(4, "/bin"),
+        machine(5, "/bin/sh").replace(
+            "exec /bin/sh",
+            "ipmi 10.99.0.1 user a password-file /nowhere/secret",
+        ),
+        machine(6, "/bin/sh").replace(
+            "exec /bin/sh",
+            &format!("ipmi 10.99.0.1 user a password-file {full}"),
+        ),
     ];
     let told = told_here(&lines.each_ref().map(String::as_str));
     for (line, words) in [
@@ -192,13 +206,34 @@ fn a_file_that_is_empty_and_a_program_that_cannot_be_started_are_told_at_their_l
             "[W0949]: program '/nowhere/outlet' is not there".to_owned(),
         ),
         (8, "[W0949]: program '/bin' is a directory".to_owned()),
+        (
+            9,
+            "[W0949]: password file '/nowhere/secret' is not there".to_owned(),
+        ),
     ] {
         let is_there =
             |one: &str| one.contains(&format!("site.cfg:{line}:")) && one.contains(&words);
         assert!(told.lines().any(is_there), "{line} {words}: {told}");
     }
-    assert_eq!(told.matches("W0949").count(), 3, "{told}");
+    assert_eq!(told.matches("W0949").count(), 4, "{told}");
     assert_eq!(told.matches("W0962").count(), 1, "{told}");
+}
+
+#[test]
+fn a_server_of_files_that_nobody_has_is_told_at_its_line() {
+    let words = "neither this node nor a `virtual-ip` section has 10.20.0.9";
+    let told = told_here(&["server 10.20.0.9"]);
+    assert!(
+        told.contains("site.cfg:4:") && told.contains("W0947") && told.contains(words),
+        "{told}"
+    );
+    // What another network has is not known, nor what another machine has.
+    for told in [
+        told_here(&["server 10.21.0.9"]),
+        self::told(&["server 10.20.0.9"]),
+    ] {
+        assert!(!told.contains("W0947"), "{told}");
+    }
 }
 
 #[test]
@@ -215,7 +250,10 @@ fn a_directory_of_leases_that_cannot_be_there_is_refused_at_its_line() {
     };
     for (path, words) in [
         (file.to_string(), format!("'{file}' is not a directory")),
-        (format!("{file}/lan"), format!("'{file}' is not a directory")),
+        (
+            format!("{file}/lan"),
+            format!("'{file}' is not a directory"),
+        ),
         (
             format!("{directory}/none/lan"),
             format!("there is no directory '{directory}/none'"),
