@@ -2,6 +2,9 @@
 
 use crate::boot_dhcp_site::{BootSite, Client, SOON};
 use lab::{Host, Process, Scratch, Signal, eventually, installed, may_run, privileged};
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 const RANGE: &str = " range 10.60.0.100 10.60.0.109 lease 1h\n unknown menu";
@@ -227,4 +230,42 @@ fn an_interface_goes_and_returns_and_a_reload_gives_another_address() {
     let changed = || client.asks().as_deref() == Some("10.60.0.108");
     assert!(eventually(SOON, changed));
     site.why(&client, "10.60.0.108 is its own address in the file");
+}
+
+#[test]
+fn a_reload_moves_the_leases_to_another_directory_or_is_refused() {
+    if !is_ready("leases that move", &["udhcpc"]) {
+        return;
+    }
+    let mut site = BootSite::new("boot-move");
+    site.start(RANGE);
+    let one = site.client("one");
+    let first = one.asks().unwrap();
+    // The role may write only where root may.
+    let foreign = site.path("foreign");
+    fs::create_dir(&foreign).unwrap();
+    chown(&foreign, Some(65_534), None).unwrap();
+    site.write_with(&foreign, RANGE);
+    let told = site.ours(&["reload"]);
+    assert!(told.contains("cannot keep leases in"), "{told}");
+    assert_eq!(one.asks().as_deref(), Some(&*first));
+    let other = site.path("other");
+    site.write_with(&other, RANGE);
+    let told = site.ours(&["reload"]);
+    assert!(!told.contains("cannot"), "{told}");
+    let names = |path: &Path| fs::read_dir(path).unwrap().count();
+    let left = site.path("leases");
+    assert!(eventually(SOON, || names(&left) == 0), "{}", names(&left));
+    site.shows("answers");
+    let two = site.client("two");
+    let second = two.asks().unwrap();
+    assert_ne!(first, second);
+    site.kill();
+    site.start_again();
+    site.shows("answers");
+    let third = site.client("three").asks().unwrap();
+    assert!(third != first && third != second, "{third}");
+    for (client, address) in [(&one, &first), (&two, &second)] {
+        assert_eq!(client.asks().as_ref(), Some(address));
+    }
 }

@@ -4,7 +4,7 @@ use crate::program::binary;
 use lab::{Host, Interface, Lab, Process, Scratch, Switch, eventually};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -61,9 +61,18 @@ impl BootSite {
         self.scratch.path().join("boot.cfg")
     }
 
+    /// A path that only this site has.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
     /// Writes a section with these lines.
     pub fn write(&self, lines: &str) {
-        let leases = self.scratch.path().join("leases");
+        self.write_with(&self.path("leases"), lines);
+    }
+
+    /// Writes a section with these lines, whose leases are in this directory.
+    pub fn write_with(&self, leases: &Path, lines: &str) {
         let text = format!(
             "boot lan\n interface eth0\n leases {}\n image rescue disk\n{lines}\n",
             leases.display()

@@ -34,6 +34,10 @@ pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
 
 fn changed(name: &str, before: &Lan, now: &Lan) -> Vec<String> {
     let mut lines = vec![format!("~ boot {name}")];
+    if before.leases != now.leases {
+        let (from, to) = (before.leases.display(), now.leases.display());
+        lines.push(format!("    ~ leases {from} -> {to}"));
+    }
     lines.extend(named("image", &before.images, &now.images, |_, key| {
         key.clone()
     }));
@@ -72,4 +76,25 @@ fn named<K: Ord + Display, V: PartialEq>(
         lines.push(format!("    … and {more} more of `{kind}`"));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_directory_of_leases_is_a_line() {
+        let payload = |leases: &str| {
+            let lan = Lan {
+                leases: leases.into(),
+                ..Lan::plain("br0")
+            };
+            codec::encode(&Boots {
+                lans: [("lan".to_owned(), lan)].into(),
+                ..Boots::default()
+            })
+        };
+        let lines = difference(Some(&payload("/one")), Some(&payload("/two")));
+        assert_eq!(lines, ["~ boot lan", "    ~ leases /one -> /two"]);
+    }
 }

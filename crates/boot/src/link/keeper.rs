@@ -14,7 +14,7 @@ use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
 use std::thread;
 
 /// Messages that wait to be written.
@@ -37,6 +37,7 @@ pub(super) struct Job {
 #[derive(Clone)]
 pub struct Keeper {
     jobs: SyncSender<Job>,
+    copies: SharedCopies,
 }
 
 struct Files {
@@ -57,19 +58,24 @@ impl Keeper {
         copies: SharedCopies,
         only_writes: fn(&Path) -> io::Result<()>,
     ) -> io::Result<Keeper> {
-        let (jobs, taken) = sync_channel(WAITING_MAX);
-        let files = Files {
-            directory,
-            section: section.to_owned(),
-            copies,
-            open: BTreeMap::new(),
-        };
-        let (says, has_read) = channel();
-        let thread = thread::Builder::new().name("boot/copies".to_owned());
-        thread.spawn(move || files.run(&taken, only_writes, &says))?;
-        // Which copies there are is known before any part is taken.
-        let _ = has_read.recv();
-        Ok(Keeper { jobs })
+        Files::new(directory, section, copies).start(only_writes, Files::restore)
+    }
+
+    /// Starts another thread for the same copies, which keeps them in another directory from now on. What
+    /// is there is of before and is removed; each copy is written with its next change.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn moved(
+        &self,
+        directory: PathBuf,
+        section: &str,
+        only_writes: fn(&Path) -> io::Result<()>,
+    ) -> io::Result<Keeper> {
+        let files = Files::new(directory, section, self.copies.clone());
+        files.start(only_writes, |files| {
+            remove_copies(&files.directory, &files.section);
+        })
     }
 
     /// Takes a message.
@@ -86,23 +92,52 @@ impl Keeper {
     }
 }
 
+/// Removes the copies of a section from a directory. What cannot be removed stays.
+pub fn remove_copies(directory: &Path, section: &str) {
+    for part in 0..PARTS_MAX {
+        let _ = std::fs::remove_file(path(directory, section, part));
+    }
+}
+
+fn path(directory: &Path, section: &str, part: usize) -> PathBuf {
+    // No section has a name with this sign.
+    directory.join(format!("{section}@part{part}.copy"))
+}
+
 impl Files {
-    fn run(
-        mut self,
-        jobs: &Receiver<Job>,
-        only_writes: fn(&Path) -> io::Result<()>,
-        has_read: &Sender<()>,
-    ) {
-        let made = std::fs::create_dir_all(&self.directory);
-        // Without the directory, each write says why, and nothing is confirmed.
-        let _ = made.and_then(|()| only_writes(&self.directory));
-        for part in 0..PARTS_MAX {
-            if let Some(copy) = read(&self.path(part)) {
-                lock_copies(&self.copies).restore(part, copy);
-            }
+    fn new(directory: PathBuf, section: &str, copies: SharedCopies) -> Files {
+        Files {
+            directory,
+            section: section.to_owned(),
+            copies,
+            open: BTreeMap::new(),
         }
-        // Who has not waited has gone.
-        let _ = has_read.send(());
+    }
+
+    fn start(
+        self,
+        only_writes: fn(&Path) -> io::Result<()>,
+        begin: fn(&Files),
+    ) -> io::Result<Keeper> {
+        let (jobs, taken) = sync_channel(WAITING_MAX);
+        let (says, has_begun) = channel();
+        let copies = self.copies.clone();
+        let thread = thread::Builder::new().name("boot/copies".to_owned());
+        thread.spawn(move || {
+            let made = std::fs::create_dir_all(&self.directory);
+            // Without the directory, each write says why, and nothing is confirmed.
+            let _ = made.and_then(|()| only_writes(&self.directory));
+            begin(&self);
+            // Who has not waited has gone.
+            let _ = says.send(());
+            self.run(&taken);
+        })?;
+        // Which copies there are is known before any part is taken.
+        let _ = has_begun.recv();
+        Ok(Keeper { jobs, copies })
+    }
+
+    fn run(mut self, jobs: &Receiver<Job>) {
         while let Ok(first) = jobs.recv() {
             let more = jobs.try_iter().take(TOGETHER_MAX);
             let all: Vec<Job> = std::iter::once(first).chain(more).collect();
@@ -110,10 +145,17 @@ impl Files {
         }
     }
 
+    /// Reads the copies that are there.
+    fn restore(&self) {
+        for part in 0..PARTS_MAX {
+            if let Some(copy) = read(&self.path(part)) {
+                lock_copies(&self.copies).restore(part, copy);
+            }
+        }
+    }
+
     fn path(&self, part: usize) -> PathBuf {
-        // No section has a name with this sign.
-        let name = format!("{}@part{part}.copy", self.section);
-        self.directory.join(name)
+        path(&self.directory, &self.section, part)
     }
 
     fn take(&mut self, jobs: Vec<Job>) {

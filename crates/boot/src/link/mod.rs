@@ -6,7 +6,7 @@ mod frame;
 mod keeper;
 mod session;
 
-pub use keeper::Keeper;
+pub use keeper::{Keeper, remove_copies};
 
 use crate::site::{Bell, Shared as Site};
 use frame::PROTOCOL;

@@ -1,6 +1,7 @@
 //! The role: a [`Server`] for each network, what operators order, and the report.
 
 mod leases;
+mod moving;
 mod running;
 mod server;
 mod six;
@@ -73,6 +74,8 @@ struct Running {
     leases: Option<Leases>,
     /// What writes what this node knows of the parts of others. None outside of a cluster.
     keeper: Option<Keeper>,
+    /// The directory that the leases have left, and where their files are to be removed.
+    left: Option<PathBuf>,
 }
 
 /// The overlays of the disks of a network, by the disks' names.
@@ -91,7 +94,12 @@ impl Running {
     fn change(&mut self, lan: Lan, nodes: &[String], place: Place) -> Result<(), String> {
         let runtime = (place.runtime)();
         let section = self.site.lock().name().to_owned();
-        self.overlays = overlays(&section, &lan, &self.overlays, place)?;
+        let overlays = overlays(&section, &lan, &self.overlays, place)?;
+        let moves = self.site.lock().lan().leases != lan.leases;
+        if moves {
+            self.leave(&lan.leases, place)?;
+        }
+        self.overlays = overlays;
         let (interface, disks) = (
             lan.interface.clone(),
             served(&lan, &runtime, &self.overlays),
@@ -105,6 +113,10 @@ impl Running {
         self.site
             .lock()
             .change(lan, parts, Moment::now().boottime_ms);
+        if moves {
+            let answers = self.server.answer(self.site.clone(), place);
+            answers.map_err(|error| language::reason(&error))?;
+        }
         self.server.wake();
         // Who may use them, the network knows by now.
         let changed =
@@ -297,6 +309,8 @@ impl Role {
         if let Some(link) = &self.link {
             link.set_networks(self.networks.iter().filter_map(with).collect());
         }
+        let place = self.place;
+        { self.networks.values_mut() }.for_each(|running| running.remove_left(place));
         self.turn();
         Ok(())
     }
@@ -364,6 +378,7 @@ impl Role {
             overlays,
             leases,
             keeper,
+            left: None,
         })
     }
 

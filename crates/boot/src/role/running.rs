@@ -16,7 +16,7 @@ use crate::net::batch::{self, Batch};
 use crate::net::frame::Frames;
 use crate::net::router::Router;
 use crate::net::{tcp, udp};
-use crate::site::{Shared, Site};
+use crate::site::{Shared, Site, name6};
 use crate::tftp;
 use crate::turns;
 use configuration::outside::Outside;
@@ -151,8 +151,8 @@ impl Running {
         }
     }
 
-    /// Leaves this thread with the directory of its leases. A reload may name another one, which then
-    /// needs a restart: the report says that leases cannot be kept there.
+    /// Leaves this thread with the directory of its leases. Where a reload names another one, another thread
+    /// follows.
     fn confine(&mut self) {
         let directory = self.site.lock().lan().leases.clone();
         let made = DirBuilder::new()
@@ -395,9 +395,7 @@ impl Running {
             return;
         }
         let directory = site.lan().leases.clone();
-        // No section has a name with this sign.
-        let name = format!("{}@6", site.name());
-        let journal = Journal::open(&directory, &name).map_err(|error| {
+        let journal = Journal::open(&directory, &name6(site.name())).map_err(|error| {
             let why = language::reason(&error);
             format!(
                 "cannot keep leases of IPv6 in {}: {why}",

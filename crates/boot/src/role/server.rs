@@ -61,16 +61,37 @@ impl Server {
         let files = Arc::new(files);
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let orders = Arc::new(Mutex::new(Orders::default()));
-        let running = Running::new(site, place, Arc::clone(&files));
-        let running = running.ordered(Arc::clone(&orders), Arc::clone(&wake));
-        let thread = std::thread::Builder::new().name("dhcp".to_owned());
-        let thread = thread.spawn(move || running.run())?;
-        Ok(Server {
+        let mut server = Server {
             orders,
             wake,
-            thread: Some(thread),
+            thread: None,
             files,
-        })
+        };
+        server.answer(site, place)?;
+        Ok(server)
+    }
+
+    /// Starts the thread of DHCP, which is left with the directory that has the leases now.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub(super) fn answer(&mut self, site: Shared, place: Place) -> io::Result<()> {
+        lock(&self.orders).stop = false;
+        let running = Running::new(site, place, Arc::clone(&self.files));
+        let running = running.ordered(Arc::clone(&self.orders), Arc::clone(&self.wake));
+        let thread = std::thread::Builder::new().name("dhcp".to_owned());
+        self.thread = Some(thread.spawn(move || running.run())?);
+        Ok(())
+    }
+
+    /// Ends the thread of DHCP. Files that are being fetched go on.
+    pub(super) fn pause(&mut self) {
+        lock(&self.orders).stop = true;
+        self.wake();
+        if let Some(thread) = self.thread.take() {
+            // It panicked: its packets are not answered any more, and it said why.
+            let _ = thread.join();
+        }
     }
 
     /// Something has changed that the thread is to look at.
@@ -98,11 +119,6 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        lock(&self.orders).stop = true;
-        self.wake();
-        if let Some(thread) = self.thread.take() {
-            // It panicked: its packets are not answered any more, and it said why.
-            let _ = thread.join();
-        }
+        self.pause();
     }
 }

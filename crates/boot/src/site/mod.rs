@@ -2,12 +2,14 @@
 //! lock.
 
 mod keeping;
+mod leaving;
 mod sharing;
 mod shelf;
 mod show;
 mod six;
 mod standing;
 
+pub use leaving::{Entering, Leaving, name6};
 pub use sharing::{Bell, SharedCopies, lock as lock_copies};
 pub use shelf::SiteShelf;
 pub use show::{NETWORK, Servers, rows};

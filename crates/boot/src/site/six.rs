@@ -62,6 +62,16 @@ impl Six {
         self.keeping.longest()
     }
 
+    /// Leaves the file of leases, and returns what another one has to have. None: there is no file.
+    pub(super) fn leave(&mut self) -> Option<String> {
+        self.keeping.leave()
+    }
+
+    /// Keeps the leases in this journal, which has all those that the one before had.
+    pub(super) fn enter(&mut self, journal: Journal<Ipv6Addr>) {
+        self.keeping.enter(journal);
+    }
+
     /// The file in which leases are kept; zero: none yet.
     pub(super) fn number(&self) -> u32 {
         self.keeping.number()

@@ -128,3 +128,27 @@ fn what_is_added_to_a_file_that_was_removed_is_not_confirmed() {
     assert_eq!(tell(&keeper, 7, &[later]), Some(Err(Refused::NotBegun)));
     assert_eq!(lock_copies(&copies).whole(1), None);
 }
+
+#[test]
+fn a_keeper_that_moves_keeps_what_it_knows_and_writes_it_with_the_next_change() {
+    let scratch = Scratch::new().unwrap();
+    let (first, copies) = keeper(&scratch);
+    let whole = [
+        Said::Begin(3),
+        Said::Changes(vec![change(1, CLIENT)]),
+        Said::Whole,
+    ];
+    assert_eq!(tell(&first, 7, &whole), Some(Ok(())));
+    let other = scratch.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    // One of before would be taken for the newest.
+    std::fs::write(other.join("lan@part1.copy"), "alpha 7 3\n10.0.0.9 ?\n").unwrap();
+    let second = first.moved(other.clone(), "lan", |_| Ok(())).unwrap();
+    assert!(!other.join("lan@part1.copy").exists());
+    let known = lock_copies(&copies).of(1, "alpha", 7).cloned();
+    assert_eq!(known.map(|copy| copy.known().len()), Some(1));
+    let later = Said::Changes(vec![change(2, CLIENT)]);
+    assert_eq!(tell(&second, 7, &[later]), Some(Ok(())));
+    let copy = read(&other.join("lan@part1.copy")).unwrap();
+    assert_eq!(copy.known().len(), 2);
+}

@@ -1,0 +1,129 @@
+//! A role whose leases move, and what is on the disk then.
+
+use super::*;
+use crate::config::{Boots, Gives, Lan};
+use crate::dhcp::pool::Holder;
+use crate::mac::Mac;
+use crate::role::Role;
+use lab::Scratch;
+use part::codec;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 1]);
+const LEASES: &str = "store 77\nlease 7200\n10.0.0.1 02:00:00:00:00:01\n10.0.0.2 ?\n";
+
+fn place() -> Place {
+    Place {
+        only_reads: || Ok(()),
+        only_writes: |_| Ok(()),
+        runtime: || PathBuf::from("/nowhere"),
+    }
+}
+
+fn payload(leases: &Path) -> Vec<u8> {
+    let lan = Lan {
+        gives: Gives::Range {
+            first: Ipv4Addr::new(10, 0, 0, 1),
+            last: Ipv4Addr::new(10, 0, 0, 9),
+        },
+        lease_s: 7_200,
+        leases: leases.to_owned(),
+        ..Lan::plain("nowhere0")
+    };
+    codec::encode(&Boots {
+        lans: [("lan".to_owned(), lan)].into(),
+        ..Boots::default()
+    })
+}
+
+fn known(directory: &Path) -> (u32, Vec<(Ipv4Addr, Holder)>) {
+    let journal = Journal::open(directory, "lan").unwrap();
+    (journal.store(), journal.known().collect())
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let found = std::fs::read_dir(directory).unwrap();
+    let found = found.map(|one| one.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = found.collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn leases_are_in_the_other_directory_before_the_one_before_is_left() {
+    let scratch = Scratch::new().unwrap();
+    let [first, second] = ["first", "second"].map(|name| scratch.path().join(name));
+    std::fs::create_dir(&first).unwrap();
+    std::fs::write(first.join("lan.leases"), LEASES).unwrap();
+    // What another directory has from before counts for nothing.
+    std::fs::create_dir(&second).unwrap();
+    std::fs::write(second.join("lan.leases"), "store 3\n10.0.0.9 ?\n").unwrap();
+    let mut role = Role::new(place(), &payload(&first)).unwrap();
+    role.change(&payload(&second)).unwrap();
+    assert!(names(&first).is_empty(), "{:?}", names(&first));
+    role.stop();
+    let all = vec![
+        (Ipv4Addr::new(10, 0, 0, 1), Holder::Client(CLIENT)),
+        (Ipv4Addr::new(10, 0, 0, 2), Holder::Unclear),
+    ];
+    assert_eq!(known(&second), (77, all));
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_refused_and_the_leases_stay() {
+    let scratch = Scratch::new().unwrap();
+    let first = scratch.path().join("first");
+    std::fs::create_dir(&first).unwrap();
+    std::fs::write(first.join("lan.leases"), LEASES).unwrap();
+    let file = scratch.write("file", "no directory").unwrap();
+    let mut role = Role::new(place(), &payload(&first)).unwrap();
+    let refused = role.change(&payload(&file)).unwrap_err();
+    let words = format!("cannot keep leases in {}", file.display());
+    assert!(refused.starts_with(&words), "{refused}");
+    // Another process that has the leases there keeps them.
+    let taken = scratch.path().join("taken");
+    std::fs::create_dir(&taken).unwrap();
+    let other = Journal::<Ipv4Addr>::open(&taken, "lan").unwrap();
+    let refused = role.change(&payload(&taken)).unwrap_err();
+    assert!(refused.contains("another process"), "{refused}");
+    drop(other);
+    role.stop();
+    assert_eq!(known(&first).0, 77);
+    assert_eq!(known(&first).1.len(), 2);
+}
+
+#[test]
+fn a_directory_by_another_name_keeps_its_leases() {
+    let scratch = Scratch::new().unwrap();
+    let first = scratch.path().join("first");
+    std::fs::create_dir(&first).unwrap();
+    std::fs::write(first.join("lan.leases"), LEASES).unwrap();
+    let other = scratch.path().join("other");
+    std::os::unix::fs::symlink(&first, &other).unwrap();
+    let mut role = Role::new(place(), &payload(&first)).unwrap();
+    role.change(&payload(&other)).unwrap();
+    role.stop();
+    assert_eq!(known(&first).0, 77);
+    assert_eq!(known(&first).1.len(), 2);
+}
+
+#[test]
+fn leases_of_ipv6_and_what_was_booted_once_move_too() {
+    let scratch = Scratch::new().unwrap();
+    let leaving = Leaving {
+        leases: None,
+        leases6: Some("store 5\nlease 60\nfd00::1 02:00:00:00:00:01\n".to_owned()),
+        turns: Some(turns::read(Path::new("/nowhere/turns")).unwrap()),
+    };
+    let entering = enter(scratch.path(), "lan", &leaving).unwrap();
+    let six = entering.leases6.unwrap();
+    let one = (
+        "fd00::1".parse::<Ipv6Addr>().unwrap(),
+        Holder::Client(CLIENT),
+    );
+    assert_eq!((six.store(), six.longest_s()), (5, 60));
+    assert_eq!(six.known().collect::<Vec<_>>(), [one]);
+    assert!(entering.leases.is_none());
+    assert!(scratch.path().join("lan.turns").exists());
+}
