@@ -1,8 +1,9 @@
 //! Decides what a client is answered, and says why.
 
+use super::lacks::Lacks;
 use super::limit::Declines;
 use super::loads::{Leader, Loads, is_not_answered, loads};
-use super::pool::{Claim, How, NoOffer, Pool};
+use super::pool::{Claim, How, Pool};
 use super::range::RANGE_MAX;
 use super::reply::{Answer, File, Given, Verdict};
 use super::request::{Kind, Request, Stage};
@@ -104,6 +105,7 @@ pub struct Desk {
     /// The last request to another node of a machine whose address this one knows, and how often it came.
     asked: HashMap<Mac, (u32, u8)>,
     declines: Declines,
+    lacks: Lacks,
     /// A mark of the identifier by which a client got its address last (option 61).
     ids: HashMap<Mac, u64>,
     marks: RandomState,
@@ -117,7 +119,7 @@ pub struct Desk {
 enum Found {
     Fixed(Ipv4Addr),
     Ranged(Ipv4Addr),
-    None(&'static str),
+    None(String),
 }
 
 impl Desk {
@@ -139,6 +141,7 @@ impl Desk {
             leader: None,
             asked: HashMap::new(),
             declines: Declines::default(),
+            lacks: Lacks::default(),
             ids: HashMap::new(),
             marks: RandomState::new(),
             pool,
@@ -158,6 +161,14 @@ impl Desk {
     /// The addresses of the range.
     pub fn pool(&mut self) -> Option<&mut Pool> {
         self.pool.as_mut()
+    }
+
+    /// How many addresses of the range are kept free for machines of the file.
+    pub fn kept(&self) -> u64 {
+        let Some(pool) = &self.pool else { return 0 };
+        let all = self.lan.machines.iter();
+        let ranged = all.filter(|(_, machine)| machine.address.is_none());
+        ranged.filter(|(mac, _)| pool.of(**mac).is_none()).count() as u64
     }
 
     /// What single boots have come to, and the node that decides them where it is another one.
@@ -232,15 +243,11 @@ impl Desk {
             return Found::Fixed(address);
         }
         let Some(pool) = &mut self.pool else {
-            return Found::None("it has no address in the file, and there is no range");
+            return Found::None("it has no address in the file, and there is no range".to_owned());
         };
         match pool.offer(request.mac, request.claims.wants, now_ms) {
             Ok(address) => Found::Ranged(address),
-            Err(NoOffer::NotMine) => Found::None("its address is of the other node, which answers"),
-            Err(NoOffer::Kept) => {
-                Found::None("the addresses that are left are for machines of the file")
-            }
-            Err(NoOffer::Full) => Found::None("this node has no free address in the range"),
+            Err(why) => Found::None(self.lacks.why(pool, (why, "range"), now_ms)),
         }
     }
 

@@ -5,12 +5,13 @@
 //! - [`moves`] is what of its addresses a node knows when the range changes.
 //! - [`mirror`] is what other nodes know of the leases of a part.
 //! - [`desk`] decides what a client is answered, [`loads`] what it loads.
-//! - [`limit`] is how often one is answered.
+//! - [`limit`] is how often one is answered, [`lacks`] why one is offered no address.
 //!
 //! Nothing here has a socket or a clock.
 
 pub mod desk;
 mod holder;
+pub mod lacks;
 pub mod limit;
 pub mod loads;
 pub mod mirror;

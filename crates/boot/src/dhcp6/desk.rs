@@ -4,9 +4,10 @@ use super::reply::{Answer, Grant, Status, Verdict};
 use super::request::{Association, Kind, Request};
 use crate::assignment::Turns;
 use crate::config::{Lan, Network6, Six};
+use crate::dhcp::lacks::Lacks;
 use crate::dhcp::limit::Declines;
 use crate::dhcp::loads::{Leader, Loads, is_not_answered, loads};
-use crate::dhcp::pool::{Claim, How, NoOffer, Pool};
+use crate::dhcp::pool::{Claim, How, Pool};
 use crate::dhcp::request::Stage;
 use crate::mac::Mac;
 use crate::script;
@@ -62,6 +63,7 @@ pub struct Desk {
     /// None: this node decides what is booted once.
     leader: Option<Leader>,
     declines: Declines,
+    lacks: Lacks,
     /// None: no range.
     pool: Option<Pool<Ipv6Addr>>,
     /// Machines by their own addresses.
@@ -93,6 +95,7 @@ impl Desk {
             turns: Turns::default(),
             leader: None,
             declines: Declines::default(),
+            lacks: Lacks::default(),
             pool,
         }
     }
@@ -115,6 +118,14 @@ impl Desk {
     /// The addresses of the range.
     pub fn pool(&mut self) -> Option<&mut Pool<Ipv6Addr>> {
         self.pool.as_mut()
+    }
+
+    /// How many addresses of the range are kept free for machines of the file.
+    pub fn kept(&self) -> u64 {
+        let Some(pool) = &self.pool else { return 0 };
+        let all = self.lan.machines.keys();
+        let ranged = all.filter(|mac| !self.six.machines.contains_key(mac));
+        ranged.filter(|mac| pool.of(**mac).is_none()).count() as u64
     }
 
     /// What single boots have come to, and the node that decides them where it is another one.
@@ -199,13 +210,7 @@ impl Desk {
         };
         match pool.offer(mac, wanted, now_ms) {
             Ok(address) => May::Yes(address, format!("{address} is free for it")),
-            Err(NoOffer::NotMine) => {
-                May::Silent("its address is of the other node, which answers".to_owned())
-            }
-            Err(NoOffer::Kept) => {
-                May::Silent("the addresses that are left are for machines of the file".to_owned())
-            }
-            Err(NoOffer::Full) => May::Silent("this node has no free address in range6".to_owned()),
+            Err(why) => May::Silent(self.lacks.why(pool, (why, "range6"), now_ms)),
         }
     }
 

@@ -21,12 +21,17 @@ pub const NETWORK: &str = "boot-network";
 
 /// Numbers that go up and down: their names, metrics, and what they are.
 #[rustfmt::skip]
-static GAUGES: [[&str; 3]; 10] = [
+static GAUGES: [[&str; 3]; 15] = [
     ["addresses", "addresses", "Addresses of the range that clients can get."],
     ["leased", "leases", "Addresses with a lease that this node knows."],
     ["free", "addresses_free", "Addresses that a new client can get from this node."],
-    ["declined", "addresses_in_use_elsewhere", "Addresses that somebody uses who did not get them here."],
+    ["in use by others", "addresses_in_use_elsewhere", "Addresses that somebody uses who did not get them here."],
     ["withheld", "addresses_withheld", "Addresses that another node may have given: only who uses one gets it until its lease has ended."],
+    ["range6 addresses", "range6_addresses", "Addresses of range6 that clients can get."],
+    ["range6 leased", "range6_leases", "Addresses of range6 with a lease that this node knows."],
+    ["range6 free", "range6_addresses_free", "Addresses of range6 that a new client can get from this node."],
+    ["range6 in use by others", "range6_addresses_in_use_elsewhere", "Addresses of range6 that somebody uses who did not get them here."],
+    ["range6 withheld", "range6_addresses_withheld", "Addresses of range6 that another node may have given: only who uses one gets it until its lease has ended."],
     ["known elsewhere", "lease_copies", "Other nodes that know all leases of the parts that this node holds."],
     ["machines", "machines", "Machines of the file."],
     ["fetches", "fetches_open", "Files that are being fetched."],
@@ -188,31 +193,7 @@ impl Site {
                  two, or write `proxy`"
             ));
         }
-        // On a cluster another node may have free ones.
-        let is_whole = matches!(self.lan.gives, Gives::Range { .. }) && self.parts.count < 2;
-        let pool = { self.desk.as_mut() }.and_then(Desk::pool);
-        if is_whole && pool.is_some_and(|pool| pool.count().free == 0) {
-            troubles.push("no address of the range is free: new machines get none".to_owned());
-        }
-        let pools = [
-            { self.desk.as_mut() }
-                .and_then(Desk::pool)
-                .map(|pool| pool.count()),
-            self.six.pool().map(|pool| pool.count()),
-        ];
-        for (count, range) in pools.into_iter().zip(["range", "range6"]) {
-            if let Some(count) = count.filter(|count| count.unclear > 0 && count.free == 0) {
-                let now_ms = part::report::Moment::now().boottime_ms;
-                let minutes = count
-                    .unclear_until_ms
-                    .saturating_sub(now_ms)
-                    .div_ceil(60_000);
-                troubles.push(format!(
-                    "no address of {range} is free here: another node may have given {}, which only their users get for up to {minutes} minutes",
-                    count.unclear
-                ));
-            }
-        }
+        troubles.extend(self.without_free());
         for node in &self.parts.standing.waits {
             troubles.push(format!(
                 "node {node} gives addresses by another range: until it has this one, this node gives none of its part"
@@ -237,13 +218,41 @@ impl Site {
         subject
     }
 
+    /// Ranges of which a new machine gets no address from this node, and why.
+    fn without_free(&mut self) -> Vec<String> {
+        let kept = self.desk.as_ref().map_or(0, Desk::kept);
+        let pool = self.desk.as_mut().and_then(Desk::pool);
+        let range = pool.map(|pool| (pool.count(), kept, "range"));
+        let kept = self.six.kept();
+        let range6 = { self.six.pool() }.map(|pool| (pool.count(), kept, "range6"));
+        let ranges = [range, range6].into_iter().flatten();
+        let lacking = ranges.filter(|(count, kept, _)| count.free <= *kept);
+        let now_ms = part::report::Moment::now().boottime_ms;
+        let is_alone = self.parts.count < 2;
+        let holds = !self.parts.standing.held.is_empty();
+        let words = lacking.filter_map(|(count, _, range)| {
+            if count.unclear > 0 && count.free == 0 {
+                let minutes = { count.unclear_until_ms.saturating_sub(now_ms) }.div_ceil(60_000);
+                return Some(format!(
+                    "no address of {range} is free here: another node may have given {}, which only their users get for up to {minutes} minutes",
+                    count.unclear
+                ));
+            }
+            // On a cluster another node may have free ones.
+            let is_told = is_alone || (holds && count.declined > 0);
+            is_told.then(|| {
+                format!("no address of {range} is free here for new machines: {}", count.taken())
+            })
+        });
+        words.collect()
+    }
+
     fn numbers(&mut self, subject: Subject, servers: &Servers) -> Subject {
-        let count = self
-            .desk
-            .as_mut()
-            .and_then(|desk| desk.pool())
-            .map(|pool| pool.count());
-        let count = count.unwrap_or_default();
+        let pool = self.desk.as_mut().and_then(Desk::pool);
+        let count = pool.map(|pool| pool.count()).unwrap_or_default();
+        let range6 = self.range6();
+        let pool6 = self.six.pool().filter(|_| range6.is_some());
+        let count6 = pool6.map(|pool| pool.count());
         let known_elsewhere = self.known_to().map_or(0, |nodes| nodes.len() as u64);
         let (tftp, http) = (&servers.tftp, &servers.http);
         let [iscsi, nbd] = &servers.portal;
@@ -252,12 +261,21 @@ impl Site {
                 .map(|disk| counted(&disk.counters))
                 .sum()
         };
-        subject
+        let mut subject = subject
             .number("addresses", count.all)
             .number("leased", count.leased)
             .number("free", count.free)
-            .number("declined", count.declined)
-            .number("withheld", count.unclear)
+            .number("in use by others", count.declined)
+            .number("withheld", count.unclear);
+        if let Some(count) = count6 {
+            subject = subject
+                .number("range6 addresses", count.all)
+                .number("range6 leased", count.leased)
+                .number("range6 free", count.free)
+                .number("range6 in use by others", count.declined)
+                .number("range6 withheld", count.unclear);
+        }
+        subject
             .number("known elsewhere", known_elsewhere)
             .number("machines", self.lan.machines.len() as u64)
             .number("fetches", tftp.open + http.open)
@@ -388,3 +406,6 @@ fn words(disk: &portal::Status) -> String {
         (None, count) => format!("{name} ({by}): served, {count} connections"),
     }
 }
+
+#[cfg(test)]
+mod tests;

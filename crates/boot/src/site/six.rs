@@ -36,6 +36,11 @@ impl Six {
         self.desk.as_mut().and_then(Desk::pool)
     }
 
+    /// How many addresses of the range are kept free for machines of the file.
+    pub(super) fn kept(&self) -> u64 {
+        self.desk.as_ref().map_or(0, Desk::kept)
+    }
+
     /// What single boots have come to, and the node that decides them where it is another one.
     pub(super) fn set_turns(&mut self, turns: &crate::assignment::Turns, leader: Option<&Leader>) {
         if let Some(desk) = &mut self.desk {

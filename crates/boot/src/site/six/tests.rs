@@ -161,3 +161,18 @@ fn the_address_of_another_node_is_given_to_nobody() {
     let given = decision.answer.and_then(|answer| answer.grants[0].address);
     assert_eq!(given, Some(ip(0x101)));
 }
+
+#[test]
+fn the_addresses_of_range6_are_counted() {
+    let mut site = site();
+    here(&mut site, ip(2));
+    let numbers = |site: &mut Site| {
+        let shown = site.subject(&crate::site::Servers::default());
+        ["addresses", "leased", "free", "withheld"]
+            .map(|name| shown.value(&format!("range6 {name}")))
+    };
+    assert_eq!(numbers(&mut site), [Some(2), Some(0), Some(2), Some(0)]);
+    let request = packet(3, Some(ip(0x100)));
+    site.decide6(&request, NEIGHBOUR, Some(CARD), 0).unwrap();
+    assert_eq!(numbers(&mut site), [Some(2), Some(1), Some(1), Some(0)]);
+}

@@ -1,0 +1,58 @@
+//! Why a range has no address for a machine, in words.
+
+use super::pool::{Count, NoOffer, Pool};
+use super::range::Address;
+
+/// How long words count, milliseconds: anybody may ask, and a range has many addresses to count.
+const WORDS_MS: u64 = 1_000;
+
+/// What the addresses of a range are, in words of a moment ago.
+#[derive(Debug, Default)]
+pub struct Lacks {
+    counted: Option<(u64, String)>,
+}
+
+impl Lacks {
+    /// Returns why a machine is offered no address of a range, which the file calls so.
+    pub fn why<A: Address>(
+        &mut self,
+        pool: &Pool<A>,
+        (why, range): (NoOffer, &str),
+        now_ms: u64,
+    ) -> String {
+        let is_new = |at: &u64| now_ms.saturating_sub(*at) < WORDS_MS;
+        self.counted.take_if(|(at, _)| !is_new(at));
+        let counted = &mut self.counted;
+        let mut taken = || {
+            let counted = counted.get_or_insert_with(|| (now_ms, pool.count().taken()));
+            counted.1.clone()
+        };
+        match why {
+            NoOffer::NotMine => "its address is of the other node, which answers".to_owned(),
+            NoOffer::Kept => format!(
+                "what is free of {range} here is for machines of the file: {}",
+                taken()
+            ),
+            NoOffer::Full => format!("this node has no free address of {range}: {}", taken()),
+        }
+    }
+}
+
+impl Count {
+    /// Returns why addresses are not free, in words.
+    pub fn taken(&self) -> String {
+        let all = [
+            (self.leased, "leased"),
+            (self.declined, "in use by others"),
+            (self.unclear, "withheld"),
+        ];
+        let some = all.iter().filter(|(count, _)| *count > 0);
+        let words: Vec<String> = some
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        match words.is_empty() {
+            true => "none is leased".to_owned(),
+            false => words.join(", "),
+        }
+    }
+}
