@@ -1,12 +1,13 @@
 //! Why there is no connection.
 
+use rustls::{AlertDescription, Error};
 use std::io;
 
 /// Why there is no connection to a node, or why it ends.
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
     /// The network.
-    #[error("{}", language::reason(.0))]
+    #[error("{}", gone(.0))]
     Gone(#[from] io::Error),
     /// It says nothing any more.
     #[error("it does not respond")]
@@ -25,4 +26,83 @@ pub enum Broken {
     /// What it says has no bounds or no sense, or it is not the node that it should be.
     #[error("refused: {0}")]
     Refused(String),
+}
+
+/// What an error of the network means between two nodes: libraries write for programmers.
+fn gone(error: &io::Error) -> String {
+    use io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionReset, InvalidInput, UnexpectedEof,
+    };
+    if let Some(error) = error.get_ref().and_then(|one| one.downcast_ref::<Error>()) {
+        return match error {
+            Error::AlertReceived(alert) if is_of_certificate(*alert) => {
+                "it refuses the certificate of this node".to_owned()
+            }
+            Error::InvalidCertificate(_) => "it has no certificate of this cluster".to_owned(),
+            error => format!("the handshake of TLS failed: {error}"),
+        };
+    }
+    match error.kind() {
+        UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe => {
+            "it closed the connection".to_owned()
+        }
+        // A blackhole route gives EINVAL.
+        InvalidInput if error.raw_os_error().is_some() => "no route to it".to_owned(),
+        _ => language::reason(error),
+    }
+}
+
+fn is_of_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::CertificateRequired
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::CertificateError;
+
+    #[test]
+    fn errors_of_the_network_are_told_in_words_of_nodes() {
+        let ended = io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "peer closed connection without sending TLS close_notify: https://docs.rs/",
+        );
+        let tls = |error: Error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let table = [
+            (ended, "it closed the connection"),
+            (
+                io::ErrorKind::ConnectionReset.into(),
+                "it closed the connection",
+            ),
+            // EINVAL, ECONNREFUSED and EHOSTUNREACH.
+            (io::Error::from_raw_os_error(22), "no route to it"),
+            (io::Error::from_raw_os_error(111), "Connection refused"),
+            (io::Error::from_raw_os_error(113), "No route to host"),
+            (
+                tls(Error::AlertReceived(AlertDescription::UnknownCA)),
+                "it refuses the certificate of this node",
+            ),
+            (
+                tls(Error::InvalidCertificate(CertificateError::Expired)),
+                "it has no certificate of this cluster",
+            ),
+            (
+                tls(Error::HandshakeNotComplete),
+                "the handshake of TLS failed: handshake not complete",
+            ),
+        ];
+        for (error, words) in table {
+            assert_eq!(Broken::Gone(error).to_string(), words);
+        }
+    }
 }
