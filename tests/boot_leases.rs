@@ -3,6 +3,7 @@
 
 use crate::boot_cluster::Pair;
 use crate::boot_dhcp_site::{Client, SOON};
+use crate::cluster_site::configuration;
 use rustix::process::{Signal, kill_process};
 use std::collections::BTreeSet;
 
@@ -164,4 +165,40 @@ fn a_range_of_ipv6_that_moves_withholds_nothing() {
     for name in ["five", "six"] {
         assert!(after.insert(asks6(&client(name))), "{after:?}");
     }
+}
+
+#[test]
+fn leases_that_move_on_both_nodes_are_known_to_both_and_outlive_a_node() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("udhcpc");
+    let mut pair = Pair::with("boot-moves", LINES);
+    pair.shows("alpha", &["parts held 1 of 2", "known to beta", "answers"]);
+    pair.shows("beta", &["parts held 1 of 2", "known to alpha", "answers"]);
+    let clients = ["one", "two", "three"];
+    let clients = clients.map(|name| Client::new(&pair.site.lab, &pair.site.lan, name));
+    let before = { clients.iter() }.map(|client| client.asks().expect("an address"));
+    let before: Vec<String> = before.collect();
+    let mut lines = LINES.to_owned();
+    for node in ["alpha", "beta"] {
+        let moved = pair.site.machine(node).scratch().join("moved");
+        lines = lines.replace(&format!("{{{node}}}"), &moved.display().to_string());
+    }
+    let text = configuration("boot") + &lines;
+    let told = pair.site.alpha.apply(&text, &["--now"]).well().text();
+    assert!(told.contains("~ leases"), "{told}");
+    for node in ["alpha", "beta"] {
+        let scratch = pair.site.machine(node).scratch();
+        let files = |name: &str| {
+            let found = std::fs::read_dir(scratch.join(name));
+            found.map_or(0, Iterator::count)
+        };
+        let has_moved = || files("boot") == 0 && files("moved") > 0;
+        assert!(lab::eventually(SOON, has_moved), "{node}");
+    }
+    pair.shows("alpha", &["parts held 1 of 2", "known to beta", "answers"]);
+    pair.shows("beta", &["parts held 1 of 2", "known to alpha", "answers"]);
+    all_as_before(&pair, &clients, &before, "four");
+    pair.site.alpha.kill();
+    pair.shows("beta", &["parts held 2 of 2"]);
+    all_as_before(&pair, &clients, &before, "five");
 }
