@@ -148,6 +148,20 @@ impl Desk {
         }
     }
 
+    /// Keeps what clients have declined, and by which identifiers they are known, from the desk before.
+    pub fn following(self, before: Option<Desk>) -> Desk {
+        match before {
+            Some(before) => Desk {
+                declines: before.declines,
+                asked: before.asked,
+                ids: before.ids,
+                marks: before.marks,
+                ..self
+            },
+            None => self,
+        }
+    }
+
     /// The network.
     pub fn lan(&self) -> &Lan {
         &self.lan

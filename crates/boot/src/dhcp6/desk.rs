@@ -100,6 +100,17 @@ impl Desk {
         }
     }
 
+    /// Keeps what clients have declined from the desk before.
+    pub fn following(self, before: Option<Desk>) -> Desk {
+        match before {
+            Some(before) => Desk {
+                declines: before.declines,
+                ..self
+            },
+            None => self,
+        }
+    }
+
     /// This node there.
     pub fn here(&self) -> &Here {
         &self.here

@@ -238,7 +238,8 @@ impl Site {
         let held = (&self.parts.standing.held, &fates as &Fates<'_, _>);
         let keeping = &mut self.parts.keeping;
         let pool = plan.map(|plan| keeping.pool(plan, before.as_deref(), held, now_ms));
-        self.desk = Some(Desk::new(self.lan.clone(), here, pool));
+        let desk = Desk::new(self.lan.clone(), here, pool);
+        self.desk = Some(desk.following(self.desk.take()));
         self.pass_turns();
     }
 

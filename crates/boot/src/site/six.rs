@@ -144,7 +144,8 @@ impl Site {
         let before = desk.as_mut().and_then(Desk::pool);
         let held = (&self.parts.standing.held, &fates as &Fates<'_, _>);
         let pool = plan.map(|plan| keeping.pool(plan, before.as_deref(), held, now_ms));
-        self.six.desk = Some(Desk::new(self.lan.clone(), config, here, pool));
+        let new = Desk::new(self.lan.clone(), config, here, pool);
+        *desk = Some(new.following(desk.take()));
         self.pass_turns();
     }
 

@@ -638,6 +638,12 @@ fn a_client_that_declines_whatever_it_gets_does_not_empty_the_range() {
     let free = desk.pool().unwrap().free();
     let mut probed = 0;
     for now_ms in 0..20 {
+        if now_ms == 10 {
+            // A reload, or a node that comes or goes.
+            let (here, pool) = (desk.here().clone(), desk.pool().cloned());
+            let next = Desk::new(lan(Unknown::Menu, RANGE), here, pool);
+            desk = next.following(Some(desk));
+        }
         let offer = desk.decide(&request(Kind::Discover, STRANGER, NOTHING), false, now_ms);
         let given = offer.answer.and_then(|answer| answer.address?.address);
         let Some(address) = given else { continue };
