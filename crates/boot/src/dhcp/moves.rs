@@ -146,6 +146,9 @@ pub struct Taking<A = Ipv4Addr> {
     copies: Vec<(Span<A>, (usize, String, u64))>,
 }
 
+/// Who has which address, by a copy; None: there is no such copy.
+type Leases<A> = Option<BTreeMap<A, Holder>>;
+
 impl<A> Default for Taking<A> {
     fn default() -> Taking<A> {
         Taking {
@@ -169,11 +172,8 @@ impl<A: Address + 'static> Taking<A> {
         self.copies.len()
     }
 
-    /// What is known of addresses. `copy`: who has an address by a copy; None: there is no such copy.
-    pub fn fates(
-        &self,
-        copy: impl Fn(usize, &str, u64) -> Option<BTreeMap<A, Holder>>,
-    ) -> Box<dyn Fn(A) -> Fate> {
+    /// What is known of addresses. `copy`: the leases of a part, of a node and an epoch.
+    pub fn fates(&self, copy: impl Fn(usize, &str, u64) -> Leases<A>) -> Box<dyn Fn(A) -> Fate> {
         let copies = self.copies.iter();
         let copies = copies.map(|(span, (part, node, epoch))| (*span, copy(*part, node, *epoch)));
         let copies: Vec<_> = copies.collect();
@@ -181,7 +181,7 @@ impl<A: Address + 'static> Taking<A> {
         Box::new(move |address| taking.fate(address, &copies))
     }
 
-    fn fate(&self, address: A, copies: &[(Span<A>, Option<BTreeMap<A, Holder>>)]) -> Fate {
+    fn fate(&self, address: A, copies: &[(Span<A>, Leases<A>)]) -> Fate {
         let has = |spans: &[Span<A>]| spans.iter().any(|span| span.has(address));
         if self.known.is_some_and(|span| span.has(address)) {
             return Fate::Known;

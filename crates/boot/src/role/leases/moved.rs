@@ -75,7 +75,9 @@ impl Leases {
         now_ns: u64,
     ) -> (u32, u32, u8) {
         let range = range_of(self.range);
-        let past = self.past_of(part, record, (taken, now_ns), (range, Record::claim));
+        let claim = record.filter(|_| !self.have_ended(taken, now_ns));
+        let claim = claim.map(|record| (record, record.claim()));
+        let past = self.past_of((part, range), claim, taken);
         let (first, last, flags) = written_past(past);
         let mine = record.filter(|record| self.is_mine(record));
         let own = if clear { 0 } else { taken.own_flags(mine) };
@@ -92,20 +94,20 @@ impl Leases {
         now_ns: u64,
     ) -> (u64, u64, u64, u64, u8) {
         let range = range6_of(self.range6);
-        written_past6(self.past_of(part, record, (taken, now_ns), (range, Record::claim6)))
+        let claim = record.filter(|_| !self.have_ended(taken, now_ns));
+        let claim = claim.map(|record| (record, record.claim6()));
+        written_past6(self.past_of((part, range), claim, taken))
     }
 
-    /// Addresses that were given by ranges of before. `range`: that of now; `claim`: what a record says of such
-    /// addresses.
+    /// Addresses that were given by ranges of before. `range`: that of now; `claim`: the record, and what it says of
+    /// such addresses.
     fn past_of<A: Address>(
         &self,
-        part: usize,
-        record: Option<&Record>,
-        (taken, now_ns): (&Taken, u64),
-        (range, claim): (Option<Range<A>>, fn(&Record) -> Claim<A>),
+        (part, range): (usize, Option<Range<A>>),
+        claim: Option<(&Record, Claim<A>)>,
+        taken: &Taken,
     ) -> Option<Past<A>> {
-        let record = record.filter(|_| !self.have_ended(taken, now_ns))?;
-        let claim = claim(record);
+        let (record, claim) = claim?;
         let is_moved = claim.range != range;
         let knows = match &taken.state {
             State::Claims(Basis::Own(..), _) if is_moved => {
