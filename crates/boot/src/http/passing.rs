@@ -13,10 +13,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, LazyLock, Mutex};
 
-/// The longest chunk.
-pub(super) const CHUNK_BYTES: usize = 256 << 10;
+/// The longest chunk: about what the system buffers for a fast client, so that most chunks take one call or two.
+pub(super) const CHUNK_BYTES: usize = 1 << 20;
 
-/// All place holders are of these bytes.
+/// All place holders are of these bytes. They stay unread, so the system gives them no memory.
 static HOLDER: LazyLock<Bytes> = LazyLock::new(|| vec![0; CHUNK_BYTES].into());
 
 /// Why a fetch is broken, in words.

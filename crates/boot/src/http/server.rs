@@ -362,10 +362,10 @@ impl Serving {
     }
 }
 
-/// Opens a content; a file on a thread that may wait for its disk.
+/// Opens a content; a file that is not found at once on a thread that may wait for its disk.
 async fn open(content: Content) -> Result<Source, NotOpened> {
-    if matches!(content, Content::Made(_)) {
-        return Source::open(&content);
+    if let Some(source) = Source::open_at_once(&content) {
+        return Ok(source);
     }
     let opened = spawn_blocking(move || Source::open(&content)).await;
     opened.unwrap_or_else(|_| Err(NotOpened::Open(io::ErrorKind::Interrupted.into())))
