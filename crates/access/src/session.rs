@@ -1,7 +1,7 @@
 //! Who has signed in: a signed token in a cookie. A process remembers only who has signed out, so
 //! that a session outlives it, and a user who is removed from the list is out at once.
 
-use crate::ended::{Ended, Id};
+use crate::ended::{Ended, Ends, Id};
 use crate::user::{SecondFactor, User, Users};
 use crate::{device, second_factor};
 use aws_lc_rs::{digest, hmac, rand};
@@ -59,6 +59,9 @@ pub struct Kept {
     secret: Vec<u8>,
     /// Ended sessions, and until when they would have lasted.
     ended: BTreeMap<Id, u64>,
+    /// The users of the sessions among them.
+    #[serde(default)]
+    ended_users: BTreeMap<Id, Id>,
     /// Sessions that would last until then at most have ended.
     #[serde(default)]
     ended_before: u64,
@@ -109,9 +112,18 @@ pub fn proof_of(users: &dyn Users, name: &str) -> [u8; 8] {
     password_of(users, &user_of(users, name, None))
 }
 
-/// The name under which all sessions of a user end.
+/// The name under which all that a user had ends, as the password has changed.
 fn all_of(user: &str) -> Id {
-    let digest = digest::digest(&digest::SHA256, &[b"user ", user.as_bytes()].concat());
+    id_of("user ", user)
+}
+
+/// The name under which older sessions of a user end, as too many have ended.
+fn older_of(user: &str, unlisted: bool) -> Id {
+    id_of(if unlisted { "unlisted " } else { "sessions " }, user)
+}
+
+fn id_of(kind: &str, user: &str) -> Id {
+    let digest = digest::digest(&digest::SHA256, &[kind, user].concat().into_bytes());
     let mut id = Id::default();
     id.copy_from_slice(&digest.as_ref()[..16]);
     id
@@ -184,7 +196,11 @@ impl Sessions {
                 ..Kept::default()
             },
         };
-        let ended = Ended::kept(kept.ended, kept.ended_before);
+        let ended = Ended::kept(&Ends {
+            named: kept.ended.into_iter().collect(),
+            users: kept.ended_users,
+            before: kept.ended_before,
+        });
         Ok(Sessions {
             key: hmac::Key::new(hmac::HMAC_SHA256, &kept.secret),
             secret: kept.secret,
@@ -221,11 +237,12 @@ impl Sessions {
 
     /// What the next process needs.
     pub fn kept(&self) -> Kept {
-        let (ended, ended_before) = lock(&self.ended).to_keep();
+        let ended = lock(&self.ended).to_keep();
         Kept {
             secret: self.secret.clone(),
-            ended,
-            ended_before,
+            ended: ended.named.into_iter().collect(),
+            ended_users: ended.users,
+            ended_before: ended.before,
             codes: self.codes.clone(),
             proofs: self.proofs.clone(),
         }
@@ -263,12 +280,10 @@ impl Sessions {
         (name, groups): (&str, Option<Vec<String>>),
         now: u64,
     ) -> Result<String, String> {
-        // One that has ended would have lasted as long, if it began in this second.
-        let ended = lock(&self.ended).last_of(&all_of(name));
         self.token(&Claim {
             user: name.to_owned(),
             id: random()?,
-            until: now.saturating_add(LASTS_S).max(ended.saturating_add(1)),
+            until: self.lasts_until(&[all_of(name), older_of(name, false)], now),
             unlisted: false,
             password: password_of(users, &user_of(users, name, groups.as_deref())),
             groups,
@@ -283,11 +298,19 @@ impl Sessions {
         self.token(&Claim {
             user: name.to_owned(),
             id: random()?,
-            until: now.saturating_add(LASTS_S),
+            until: self.lasts_until(&[older_of(name, true)], now),
             unlisted: true,
             password: [0; 8],
             groups: None,
         })
+    }
+
+    /// Until when a session lasts that begins: one of this second that has ended would have lasted as long.
+    fn lasts_until(&self, names: &[Id], now: u64) -> u64 {
+        let ended = lock(&self.ended);
+        let last = names.iter().map(|name| ended.last_of(name)).max();
+        let last = last.unwrap_or_default().saturating_add(1);
+        now.saturating_add(LASTS_S).max(last)
     }
 
     fn token(&self, claim: &Claim) -> Result<String, String> {
@@ -379,8 +402,10 @@ impl Sessions {
     fn claim(&self, token: &str, now: u64) -> Option<Claim> {
         let claim: Claim = codec::decode(&self.verified(b"", token)?).ok()?;
         let ended = lock(&self.ended);
-        let has_ended = ended.has(&claim.id, claim.until)
-            || !claim.unlisted && ended.has(&all_of(&claim.user), claim.until);
+        let has = |name: Id| ended.has(&name, claim.until);
+        let has_ended = has(claim.id)
+            || has(older_of(&claim.user, claim.unlisted))
+            || !claim.unlisted && has(all_of(&claim.user));
         (claim.until > now && !has_ended).then_some(claim)
     }
 
@@ -412,7 +437,8 @@ impl Sessions {
     /// Ends a session.
     pub fn end(&self, token: &str, now: u64) {
         if let Some(claim) = self.claim(token, now) {
-            lock(&self.ended).end(claim.id, claim.until, now);
+            let of = older_of(&claim.user, claim.unlisted);
+            lock(&self.ended).end_of((claim.id, Some(of)), claim.until, now);
         }
     }
 }
@@ -504,6 +530,43 @@ mod tests {
         assert_eq!(sessions.visitor(&one, &new, 301), None);
         let last = sessions.begin(&one, "anna", 301).unwrap();
         assert!(sessions.visitor(&one, &last, 302).is_some());
+    }
+
+    #[test]
+    fn somebody_who_signs_in_and_out_often_ends_no_session_of_others() {
+        let mut config = config("one");
+        config.users.extend(self::config("one").users);
+        config.users[1].account.name = "bert".to_owned();
+        let sessions = Sessions::new(None).unwrap();
+        let begin = |user: &str, now| sessions.begin(&config, user, now).unwrap();
+        let others = [
+            begin("bert", 100),
+            sessions.begin_unlisted("anna", 100).unwrap(),
+        ];
+        let mut ended = Vec::new();
+        for number in 0..4_200 {
+            // Several of a second.
+            let now = 100 + number / 10;
+            let token = begin("anna", now);
+            assert!(sessions.visitor(&config, &token, now).is_some());
+            sessions.end(&token, now);
+            ended.push(token);
+        }
+        let last = begin("anna", 520);
+        let next = Sessions::new(Some(sessions.kept())).unwrap();
+        let far = Sessions::new(Some(Kept {
+            secret: sessions.kept().secret,
+            ..Kept::default()
+        }));
+        let far = far.unwrap();
+        let told = lock(&sessions.ended()).after(0, 500).0;
+        lock(&far.ended()).take(&told, 520);
+        for sessions in [&sessions, &next, &far] {
+            let is_there = |token: &String| sessions.visitor(&config, token, 521).is_some();
+            assert!(others.iter().all(is_there) && is_there(&last));
+            assert!(!ended.iter().any(is_there));
+        }
+        assert_eq!(ended_at(&lock(&sessions.ended()), "anna"), 0);
     }
 
     #[test]

@@ -133,7 +133,9 @@ impl Message {
             Message::Steps(steps) if steps.len() > RECORDS_MAX => Err(Refused::TooMany),
             Message::Steps(steps) => steps.iter().try_for_each(step),
             Message::Disconnect { host, .. } => text(host, 0, NAME_BYTES_MAX),
-            Message::SignedOut(ends) if ends.named.len() > RECORDS_MAX => Err(Refused::TooMany),
+            Message::SignedOut(ends) if ends.named.len().max(ends.users.len()) > RECORDS_MAX => {
+                Err(Refused::TooMany)
+            }
             Message::SignedOut(ends) => match ends.before < CLOCK_MAX {
                 true => Ok(()),
                 false => Err(Refused::Time),
