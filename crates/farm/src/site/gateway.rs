@@ -1,13 +1,15 @@
 //! What a farm knows of its gateway: its tunnels and their bounds, who waits to authenticate again, and
 //! which connections at the farm's own addresses come from a tunnel.
 
-use super::Site;
+use super::{Inner, Site};
 use crate::config::Farm;
-use crate::cookie;
+use crate::cookie::{self, PROOF_BYTES};
 use crate::user::{User, UserId};
 use access::session::proof_of;
+use access::user::List;
 use part::lock;
 use part::report::Moment;
+use part::voice::write_error;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -60,6 +62,8 @@ struct Tunnel {
     is_known: bool,
     /// Empty: not let in yet.
     user: String,
+    /// The digest of what the user had then.
+    proof: [u8; PROOF_BYTES],
     /// Where it leads; empty: nowhere yet.
     target: String,
     /// It leads to a host, not to the farm itself.
@@ -96,6 +100,18 @@ impl State {
         let all: Vec<&Tunnel> = direct.filter(is_meant).filter(is_of).collect();
         all.iter().for_each(|one| one.ends.notify_one());
         all.iter().map(|one| one.target.clone()).collect()
+    }
+
+    /// Ends the tunnels of users who are no longer in the list, or have another password or second factor
+    /// than when they were let in. Returns the users, from where, and where the tunnels lead.
+    fn end_outdated(&self, users: &List) -> Vec<(String, IpAddr, String)> {
+        let all = self.tunnels.values().filter(|one| !one.user.is_empty());
+        all.filter(|one| proof_of(users, &one.user) != one.proof)
+            .map(|one| {
+                one.ends.notify_one();
+                (one.user.clone(), one.from, one.target.clone())
+            })
+            .collect()
     }
 
     /// The tunnels that lead to a host, for display.
@@ -145,6 +161,22 @@ pub struct Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         lock(&self.site.inner).gateway.waiting.remove(&self.number);
+    }
+}
+
+impl Inner {
+    /// Ends the tunnels of users whom the configuration of a farm would not let in as they are now.
+    pub(super) fn end_outdated_tunnels(&mut self, farm: &str) {
+        for (user, from, target) in self.gateway.end_outdated(&self.farm.users) {
+            let why = "the user was removed, or has another password or second factor";
+            write_error(&format!(
+                "evenkeel: farm {farm}: gateway: a tunnel of {user} from {from} ends: {why}\n"
+            ));
+            if let Some(user) = User::named(&user) {
+                let got = format!("disconnected from {target}");
+                self.note(&user, from, "gateway", &got, why);
+            }
+        }
     }
 }
 
@@ -215,6 +247,7 @@ impl Site {
             from,
             is_known,
             user: String::new(),
+            proof: Default::default(),
             target: String::new(),
             is_direct: false,
             ends: Arc::clone(&ends),
@@ -230,6 +263,7 @@ impl Site {
     /// The user of a tunnel is known. False: the user has as many as there may be.
     pub fn tunnel_of(&self, number: u32, user: &str) -> bool {
         let mut inner = lock(&self.inner);
+        let proof = proof_of(&inner.farm.users, user);
         let gateway = &mut inner.gateway;
         let own = gateway.tunnels.values().filter(|one| one.user == user);
         if own.count() >= OF_USER_MAX {
@@ -238,6 +272,7 @@ impl Site {
         }
         if let Some(tunnel) = gateway.tunnels.get_mut(&number) {
             user.clone_into(&mut tunnel.user);
+            tunnel.proof = proof;
         }
         true
     }

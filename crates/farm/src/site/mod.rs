@@ -202,6 +202,7 @@ impl Site {
         });
         let removed: String = removed.collect();
         inner.farm = farm;
+        inner.end_outdated_tunnels(&self.name);
         inner.has_changed = true;
         drop(inner);
         if !removed.is_empty() {

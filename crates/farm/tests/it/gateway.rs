@@ -2,7 +2,7 @@
 //! that are not of the farm, and what no client sends.
 
 use crate::client::{SOON, packet};
-use crate::scene::{farm, number, peer, role, subject, why};
+use crate::scene::{farm, number, payload, peer, role, subject, why};
 use access::ldap::{Directory, Grouping, Security, Server};
 use access::user::{List, SecondFactor, User};
 use base64::Engine;
@@ -660,6 +660,38 @@ fn an_operator_ends_the_tunnels_of_a_user_to_hosts() {
     assert!(eventually(SOON, || number(&role, "tunnels") == 0));
     let steps = &why(&mut role, "anna").farms[0].steps;
     assert_eq!(steps.last().expect("a step").got, "disconnected from ts1");
+}
+
+#[test]
+fn a_reload_ends_the_tunnels_of_users_who_are_gone_or_have_another_password() {
+    let host = peer(b'1');
+    let (mut farm, at, web) = site(&[host.address]);
+    farm.users.users.push(user("cleo", "hidden"));
+    let mut role = role(&farm, None);
+    let [mut bert, anna, cleo] = ["bert", "anna", "cleo"].map(|name| {
+        let mut socket = Socket::new(web, COOKIE_SCHEME);
+        socket.opens(2, Some(&cookie(&farm, name)));
+        // To a host, and to the farm itself.
+        let (to, port) = match name {
+            "cleo" => ("desktop.example.org", at.port()),
+            _ => ("ts1", host.address.port()),
+        };
+        assert_eq!(socket.reaches(to, port), 0);
+        socket
+    });
+    farm.users.users.retain(|user| user.account.name != "cleo");
+    farm.users.users[0] = user("anna", "another");
+    role.change(&payload(&farm)).expect("it changes");
+    for mut ended in [anna, cleo] {
+        let last = ended.receive().expect("the end");
+        assert_eq!(last, framed(0x10, &0x0000_04d4_u32.to_le_bytes()));
+    }
+    assert!(eventually(SOON, || number(&role, "tunnels") == 1));
+    role.change(&payload(&farm)).expect("it changes");
+    bert.meets_a_host();
+    let steps = &why(&mut role, "anna").farms[0].steps;
+    let step = steps.last().expect("a step");
+    assert_eq!(step.got, "disconnected from ts1", "{step:?}");
 }
 
 #[test]
