@@ -62,6 +62,11 @@ pub struct Farm {
 }
 
 impl Farm {
+    /// Where it listens for RDP, and for HTTPS.
+    pub fn addresses(&self) -> [&[Bind]; 2] {
+        [&self.binds, &self.web]
+    }
+
     /// The collection of something that is on these hosts; none: on all.
     pub fn collection(&self, hosts: &BTreeSet<String>) -> CollectionId {
         match hosts.is_empty() || self.hosts.keys().eq(hosts) {

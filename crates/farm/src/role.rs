@@ -65,17 +65,8 @@ pub struct Role {
     link: Option<Link>,
     /// What portals ask of the part with the guests.
     asker: Asker,
-    /// What a change could not open, until it is open.
-    closed: Closed,
-}
-
-/// Addresses that a change could not open.
-#[derive(Default)]
-struct Closed {
-    /// The payload that has them.
-    payload: Vec<u8>,
-    /// Why they are closed, by farm. Empty: all are open.
-    why: BTreeMap<String, String>,
+    /// Why addresses of a farm are closed that a change could not open, until all are open.
+    closed: BTreeMap<String, String>,
 }
 
 /// One farm.
@@ -132,7 +123,7 @@ impl Role {
         }
         let mut opened = Vec::new();
         for (name, farm) in farms.farms {
-            let (doors, closed) = open(&farm, &[]);
+            let (doors, closed) = open(farm.addresses(), &[]);
             if let Some(words) = closed.into_iter().next() {
                 return Err(words);
             }
@@ -154,7 +145,7 @@ impl Role {
             portals: BTreeMap::new(),
             due: Instant::now(),
             link: link.map_err(|error| language::reason(&error))?,
-            closed: Closed::default(),
+            closed: BTreeMap::new(),
         };
         for (name, farm, doors) in opened {
             let kept = state.farms.remove(&name).unwrap_or_default();
@@ -229,17 +220,17 @@ impl Role {
     pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {
         let farms: Farms = codec::decode(payload).map_err(|error| error.to_string())?;
         // All addresses first: then nothing more can fail but a thread.
-        let before: Vec<Arc<Door>> = { self.farms.values() }.flat_map(Running::doors).collect();
+        let before = self.doors();
         let mut opened = Vec::new();
         let mut why = BTreeMap::new();
         for (name, farm) in farms.farms {
-            let (doors, closed) = open(&farm, &before);
+            let (doors, closed) = open(farm.addresses(), &before);
             if !closed.is_empty() {
                 why.insert(name.clone(), closed.join("; "));
             }
             opened.push((name, farm, doors));
         }
-        self.close(payload, why);
+        self.close(why);
         self.farms
             .retain(|name, _| opened.iter().any(|(one, ..)| one == name));
         for (name, farm, doors) in opened {
@@ -247,11 +238,7 @@ impl Role {
                 Some(running) => {
                     running.site.change(farm, &self.key);
                     running.portal.change()?;
-                    running.server.change(doors.rdp);
-                    match &running.web {
-                        Some(web) if !doors.web.is_empty() => web.change(doors.web),
-                        _ => running.web = web_server(&running.site, doors.web, &running.portal)?,
-                    }
+                    running.listen(doors)?;
                 }
                 None => self.start(name, farm, doors, (Kept::default(), None))?,
             }
@@ -261,31 +248,45 @@ impl Role {
         Ok(())
     }
 
-    /// Notes which addresses of a payload are closed, and says so where that is news.
-    fn close(&mut self, payload: &[u8], why: BTreeMap<String, String>) {
+    fn doors(&self) -> Vec<Arc<Door>> {
+        self.farms.values().flat_map(Running::doors).collect()
+    }
+
+    /// Notes which addresses are closed, and says so where that is news.
+    fn close(&mut self, why: BTreeMap<String, String>) {
         for (name, words) in &why {
-            if self.closed.why.get(name) != Some(words) {
+            if self.closed.get(name) != Some(words) {
                 write_error(&format!(
                     "evenkeel: farm {name}: {words}; it is tried again, and all else of the change holds\n"
                 ));
             }
         }
-        self.closed.payload.clear();
-        if !why.is_empty() {
-            self.closed.payload.extend_from_slice(payload);
-        }
-        self.closed.why = why;
+        self.closed = why;
     }
 
-    /// Tries again what could not be opened.
+    /// Tries again what could not be opened. All else stays as it is.
     fn open_again(&mut self) {
-        if self.closed.why.is_empty() {
-            return;
+        let before = self.doors();
+        let mut why = self.closed.clone();
+        for (name, words) in &self.closed {
+            let Some(running) = self.farms.get_mut(name) else {
+                continue;
+            };
+            let addresses = running
+                .site
+                .with_farm(|farm| farm.addresses().map(<[_]>::to_vec));
+            let (doors, closed) = open(addresses.each_ref().map(Vec::as_slice), &before);
+            let closed = closed.join("; ");
+            if closed == *words {
+                continue;
+            }
+            if let Err(error) = running.listen(doors) {
+                write_error(&format!("evenkeel: farm {name}: {error}\n"));
+            }
+            why.insert(name.clone(), closed);
         }
-        let payload = std::mem::take(&mut self.closed.payload);
-        if let Err(words) = self.change(&payload) {
-            write_error(&format!("evenkeel: farm: {words}\n"));
-        }
+        why.retain(|_, words| !words.is_empty());
+        self.close(why);
     }
 
     /// When [`Role::turn`] has something to do.
@@ -366,7 +367,7 @@ impl Role {
         let shown = |(name, running): (&String, &Running)| {
             let mut subject = running.site.subject();
             subject.events = running.portal.events();
-            if let Some(why) = self.closed.why.get(name) {
+            if let Some(why) = self.closed.get(name) {
                 subject = subject.state("degraded", Grade::Busy);
                 subject.why = why.clone();
             }
@@ -519,6 +520,16 @@ impl Role {
 }
 
 impl Running {
+    /// Listens at these addresses. Connections of others stay.
+    fn listen(&mut self, doors: Doors) -> Result<(), String> {
+        self.server.change(doors.rdp);
+        match &self.web {
+            Some(web) if !doors.web.is_empty() => web.change(doors.web),
+            _ => self.web = web_server(&self.site, doors.web, &self.portal)?,
+        }
+        Ok(())
+    }
+
     fn doors(&self) -> Vec<Arc<Door>> {
         let web = self.web.as_ref().map(web::Server::doors);
         let mut all = self.server.doors();
@@ -540,8 +551,9 @@ fn web_server(
     server.map(Some).map_err(|error| language::reason(&error))
 }
 
-/// Opens the addresses of a farm; those that are open stay so. Returns also why others are not.
-fn open(farm: &Farm, before: &[Arc<Door>]) -> (Doors, Vec<String>) {
+/// Opens the addresses of a farm, for RDP and for HTTPS; those that are open stay so. Returns also why others
+/// are not.
+fn open([rdp, web]: [&[Bind]; 2], before: &[Arc<Door>]) -> (Doors, Vec<String>) {
     let one = |bind: &Bind| match before.iter().find(|door| door.address() == bind.address) {
         Some(door) if door.is_of(bind) => (Some(Arc::clone(door)), None),
         Some(door) => match door.with_certificate(&bind.pem) {
@@ -562,8 +574,8 @@ fn open(farm: &Farm, before: &[Arc<Door>]) -> (Doors, Vec<String>) {
         opened.collect()
     };
     let doors = Doors {
-        rdp: all(&farm.binds),
-        web: all(&farm.web),
+        rdp: all(rdp),
+        web: all(web),
     };
     (doors, closed)
 }
