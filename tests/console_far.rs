@@ -8,9 +8,11 @@ use lab::Image;
 use lab::{Host, eventually};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::Value;
-use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread;
 use std::time::Duration;
 
 /// What is served beside the site's own.
@@ -41,11 +43,29 @@ const SCREEN: &str = "/screen/guest/guest/mail/screen";
 pub const NAME: &str = "desktop.example.org";
 /// How long one read of a connection may take.
 const READ: Duration = Duration::from_secs(60);
+/// How long what is sent waits at most.
+const TURN: Duration = Duration::from_millis(20);
+/// Kinds of frames (RFC 6455, section 5.2).
+const PING: u8 = 9;
+const PONG: u8 = 10;
 
 /// A connection to pages.
-pub trait Stream: Read + Write {}
+pub trait Stream: Read + Write + Send {
+    /// Has reads return after [`TURN`], though nothing came.
+    fn turns(&self);
+}
 
-impl<S: Read + Write> Stream for S {}
+impl Stream for TcpStream {
+    fn turns(&self) {
+        self.set_read_timeout(Some(TURN)).unwrap();
+    }
+}
+
+impl Stream for StreamOwned<ClientConnection, TcpStream> {
+    fn turns(&self) {
+        self.sock.turns();
+    }
+}
 
 /// Pages of a machine for somebody who has signed in, from within the machine.
 pub struct Pages<'m> {
@@ -130,49 +150,93 @@ impl<'m> Pages<'m> {
         }
         let head = String::from_utf8_lossy(&head);
         assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-        Socket {
-            stream,
-            read: String::new(),
-        }
+        stream.turns();
+        let (socket, outgoing, incoming) = Socket::new();
+        thread::spawn(move || carry(stream, &incoming, &outgoing));
+        socket
     }
 }
 
-/// A WebSocket (RFC 6455), and the text that came over it.
+/// A WebSocket (RFC 6455), and the text that came over it. It responds to pings, as browsers do.
 pub struct Socket {
-    stream: Box<dyn Stream>,
+    sends: Sender<Vec<u8>>,
+    comes: Receiver<String>,
     read: String,
 }
 
 impl Socket {
-    /// Sends bytes, fewer than 126, masked with zeros.
-    pub fn send(&mut self, bytes: &[u8]) {
-        let length = u8::try_from(bytes.len()).unwrap();
-        let mut frame = vec![0x82, 0x80 | length, 0, 0, 0, 0];
-        frame.extend_from_slice(bytes);
-        self.stream.write_all(&frame).unwrap();
+    /// It, where what came has to go, and where what it sends comes from.
+    fn new() -> (Socket, Sender<String>, Receiver<Vec<u8>>) {
+        let ((sends, incoming), (outgoing, comes)) = (channel(), channel());
+        let read = String::new();
+        (Socket { sends, comes, read }, outgoing, incoming)
     }
 
-    /// Reads frames until their text has these words.
+    /// Sends a short message.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.sends.send(frame(2, bytes)).expect("it is open");
+    }
+
+    /// Reads messages until their text has these words.
     #[track_caller]
     pub fn reads(&mut self, words: &str) {
         while !self.read.contains(words) {
-            let mut head = [0; 2];
-            let came = self.stream.read_exact(&mut head);
+            let came = self.comes.recv_timeout(READ);
             assert!(came.is_ok(), "{came:?} instead of {words}: {}", self.read);
-            let length = match head[1] {
-                126 => {
-                    let mut length = [0; 2];
-                    self.stream.read_exact(&mut length).unwrap();
-                    usize::from(u16::from_be_bytes(length))
-                }
-                127 => panic!("a frame of more than a piece"),
-                length => usize::from(length),
-            };
-            let mut bytes = vec![0; length];
-            self.stream.read_exact(&mut bytes).unwrap();
-            self.read += &String::from_utf8_lossy(&bytes);
+            self.read += &came.unwrap_or_default();
         }
     }
+}
+
+/// A short frame of a client, masked with zeros.
+fn frame(kind: u8, bytes: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(bytes.len()).unwrap();
+    [&[0x80 | kind, 0x80 | length, 0, 0, 0, 0], bytes].concat()
+}
+
+/// Carries messages both ways until the other side ends.
+fn carry(mut stream: Box<dyn Stream>, sends: &Receiver<Vec<u8>>, comes: &Sender<String>) {
+    let (mut bytes, mut piece) = (Vec::new(), vec![0; 64 << 10]);
+    loop {
+        match sends.try_recv() {
+            Ok(frame) => stream.write_all(&frame).unwrap(),
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => return,
+        }
+        match stream.read(&mut piece) {
+            Ok(0) => return,
+            Ok(count) => bytes.extend_from_slice(&piece[..count]),
+            // Nothing came for [`TURN`].
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+            Err(_) => return,
+        }
+        while let Some((kind, content)) = take_frame(&mut bytes) {
+            let text = String::from_utf8_lossy(&content).into_owned();
+            let is_done = match kind {
+                PING => stream.write_all(&frame(PONG, &content)).is_err(),
+                _ => comes.send(text).is_err(),
+            };
+            if is_done {
+                return;
+            }
+        }
+    }
+}
+
+/// Takes out the first frame, if it is there: its kind and its content.
+fn take_frame(bytes: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
+    let (kind, length) = (bytes.first()? & 0xf, *bytes.get(1)?);
+    let (start, length) = match length {
+        126 => {
+            let length = bytes.get(2..4)?.try_into().unwrap();
+            (4, usize::from(u16::from_be_bytes(length)))
+        }
+        127 => panic!("a frame of more than a piece"),
+        length => (2, usize::from(length)),
+    };
+    let content = bytes.get(start..start + length)?.to_vec();
+    bytes.drain(..start + length);
+    Some((kind, content))
 }
 
 /// Whether the guest runs on beta, as alpha shows it.

@@ -4,8 +4,12 @@
 use crate::console_site::{ANNA, Console, OLGA, SOON, VERA};
 use crate::webdriver::{Browser, CONTROL};
 use lab::Image;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
 const GUEST: &str = "guest mail\n    memory 96m\n    console vnc\n    stop-timeout 1s\n    \
                      boot kernel {kernel} initrd {initrd} append \"console=ttyS0 quiet panic=-1\"\n";
@@ -22,6 +26,12 @@ const TERMINAL: &str = "/terminal/guest/guest/mail/terminal";
 const SHOWN: &str = "document.querySelector('.xterm-accessibility-tree').textContent";
 const STATE: &str = "document.getElementById('screen-state').textContent";
 
+fn guest(image: &Image) -> String {
+    GUEST
+        .replace("{kernel}", &image.kernel().display().to_string())
+        .replace("{initrd}", &image.initrd().display().to_string())
+}
+
 /// The guests end before the supervisor: they would outlive it.
 struct Guest<'c>(&'c Console);
 
@@ -31,8 +41,8 @@ impl Drop for Guest<'_> {
     }
 }
 
-fn sign_in(browser: &Browser, console: &Console, [name, password]: [&str; 2]) {
-    browser.open(&console.url("/part/guest"));
+fn sign_in(browser: &Browser, url: &str, [name, password]: [&str; 2]) {
+    browser.open(url);
     browser.find("input[name=user]").type_text(name);
     browser.find("input[name=password]").type_text(password);
     browser.find("form button").click();
@@ -87,13 +97,10 @@ fn an_operator_uses_the_display_and_the_terminal_of_a_guest_and_others_do_not() 
         return;
     };
     let console = Console::plain();
-    let guest = GUEST
-        .replace("{kernel}", &image.kernel().display().to_string())
-        .replace("{initrd}", &image.initrd().display().to_string());
-    console.reload(|config| format!("{config}{guest}"));
+    console.reload(|config| format!("{config}{}", guest(&image)));
     let guest = Guest(&console);
     let browser = Browser::start();
-    sign_in(&browser, &console, OLGA);
+    sign_in(&browser, &console.url("/part/guest"), OLGA);
     follow(&browser, SCREEN);
     connects(&browser);
     // What the guest writes; drawing changes no element.
@@ -142,6 +149,119 @@ fn an_operator_uses_the_display_and_the_terminal_of_a_guest_and_others_do_not() 
          || document.getElementById('screen-again').click(), false)"
     );
     browser.wait_for(&again);
+}
+
+/// What is between a browser and the console, and can lose the WebSockets: they stay open, and nothing comes
+/// over them any more.
+struct Relay {
+    at: SocketAddr,
+    /// Connections that there were, and how many of the first of them are lost.
+    count: Arc<AtomicUsize>,
+    lost: Arc<AtomicUsize>,
+}
+
+/// One of its connections.
+struct Relayed {
+    number: usize,
+    is_socket: AtomicBool,
+    lost: Arc<AtomicUsize>,
+}
+
+impl Relay {
+    fn start(to: SocketAddr) -> Relay {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let relay = Relay {
+            at: listener.local_addr().unwrap(),
+            count: Arc::default(),
+            lost: Arc::default(),
+        };
+        let (count, lost) = (Arc::clone(&relay.count), Arc::clone(&relay.lost));
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (client, server) = (client.unwrap(), TcpStream::connect(to).unwrap());
+                let both = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let relayed = Arc::new(Relayed {
+                    number: count.fetch_add(1, Ordering::Relaxed),
+                    is_socket: AtomicBool::new(false),
+                    lost: Arc::clone(&lost),
+                });
+                for (from, to) in [(client, server), (both.1, both.0)] {
+                    let relayed = Arc::clone(&relayed);
+                    thread::spawn(move || relayed.carry(from, to));
+                }
+            }
+        });
+        relay
+    }
+
+    fn loses(&self) {
+        let count = self.count.load(Ordering::Relaxed);
+        self.lost.store(count, Ordering::Relaxed);
+    }
+}
+
+impl Relayed {
+    fn is_lost(&self) -> bool {
+        let lost = self.lost.load(Ordering::Relaxed);
+        self.number < lost && self.is_socket.load(Ordering::Relaxed)
+    }
+
+    fn carry(&self, mut from: TcpStream, mut to: TcpStream) {
+        let upgrade = b"Upgrade: websocket";
+        let mut bytes = vec![0; 64 << 10];
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            let piece = &bytes[..count];
+            if piece.windows(upgrade.len()).any(|words| words == upgrade) {
+                self.is_socket.store(true, Ordering::Relaxed);
+            }
+            if !self.is_lost() && to.write_all(piece).is_err() {
+                return;
+            }
+        }
+        if !self.is_lost() {
+            // The other side may have closed it before.
+            let _ = to.shutdown(Shutdown::Write);
+        }
+    }
+}
+
+#[test]
+fn a_page_whose_connection_is_lost_notices_it_and_connects_again() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("chromium");
+    lab::skip_unless_installed!("chromedriver");
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    lab::skip_unless_installed!("/usr/share/novnc/core/rfb.js");
+    lab::skip_unless_installed!("/usr/share/nodejs/xterm/lib/public/Terminal.js");
+    let Some(image) = Image::with(INIT, &["busybox"], &[]) else {
+        return;
+    };
+    let console = Console::plain();
+    console.reload(|config| format!("{config}{}", guest(&image)));
+    let _guest = Guest(&console);
+    let relay = Relay::start(console.at);
+    let url = |path: &str| format!("http://{}{path}", relay.at);
+    let browser = Browser::start();
+    let loses = || {
+        relay.loses();
+        browser.wait_for(&format!("!{STATE}.startsWith('Connected')"));
+        connects(&browser);
+    };
+    sign_in(&browser, &url("/part/guest"), OLGA);
+    follow(&browser, SCREEN);
+    connects(&browser);
+    loses();
+    browser.open(&url("/part/guest"));
+    follow(&browser, TERMINAL);
+    connects(&browser);
+    let types = || {
+        browser.press(None, "echo typed-$((6 * 7))\n");
+        browser.wait_for(&format!("{SHOWN}.includes('typed-42')"));
+    };
+    types();
+    // The server notices it, too: a terminal is for one at a time.
+    loses();
+    types();
 }
 
 fn uses_the_terminal(browser: &Browser, console: &Console) {

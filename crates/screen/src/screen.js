@@ -137,6 +137,11 @@
   const pauseMaxMs = 30000;
   const steadyMs = 60000;
   let follows = 0;
+  // The server sends a sign of life every two seconds. Without, a node that is gone looks like a guest that
+  // shows nothing new.
+  const silentMs = 10000;
+  const connectMs = 30000;
+  const askMs = 5000;
   // The connection that counts: those before it are of no interest any more.
   let current = 0;
   const ended = async (own, reason, wasOpen) => {
@@ -145,7 +150,7 @@
       let words = "The server does not respond.";
       let status = 0;
       try {
-        const response = await fetch(why);
+        const response = await fetch(why, { signal: AbortSignal.timeout(askMs) });
         words = await response.text();
         status = response.status;
       } catch (error) {
@@ -182,11 +187,34 @@
     const socket = new WebSocket(address.href);
     socket.binaryType = "arraybuffer";
     let refusal = "";
-    socket.addEventListener("close", ({ reason }) => {
+    let heard = performance.now();
+    let isWatched = true;
+    // Before the library, which takes no text.
+    socket.addEventListener("message", (event) => {
+      heard = performance.now();
+      if (typeof event.data !== "string") return;
+      isWatched = true;
+      event.stopImmediatePropagation();
+    });
+    // A server of a version before this one sends no sign of life.
+    socket.addEventListener("open", () => {
+      isWatched = false;
+    });
+    const over = (reason) => {
+      if (!watch) return;
+      clearInterval(watch);
+      watch = 0;
       const wasOpen = (since > 0 || follows > 0) && !refusal;
       if (since > 0 && performance.now() - since > steadyMs) follows = 0;
       if (own === current) ended(own, refusal || reason, wasOpen);
-    });
+    };
+    let watch = setInterval(() => {
+      const limit = socket.readyState === WebSocket.OPEN ? silentMs : connectMs;
+      if (!isWatched || performance.now() - heard < limit) return;
+      over("The server does not respond.");
+      socket.close();
+    }, 1000);
+    socket.addEventListener("close", ({ reason }) => over(reason));
     const opened = () => {
       since = performance.now();
       keys.disabled = false;

@@ -12,14 +12,14 @@ use hyper::{HeaderMap, Method, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::future::Future;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
 
 /// The only version (RFC 6455, section 4.4).
 pub const VERSION: &str = "13";
@@ -33,16 +33,17 @@ const PIECE_BYTES: usize = 32 << 10;
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Bytes that wait to be sent.
 const WAITING_BYTES_MAX: usize = 4 * PIECE_BYTES;
-/// How long either side may take to accept what the other one sends.
+/// How long the part may take to accept what the browser sends.
 const SEND_LIMIT: Duration = Duration::from_secs(30);
 /// Bytes of the reason for which a connection ends (RFC 6455, section 5.5).
 const REASON_BYTES_MAX: usize = 123;
 /// How long it may take until it is known why a connection has ended.
 const KNOWN_LIMIT: Duration = Duration::from_secs(4);
-/// How often it is looked whether the browser is there, and its user still may use it.
+/// How often it is looked whether the browser is there, and its user still may use it. The script of the page
+/// takes the connection for lost if it hears nothing for five times as long.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// A browser that says nothing for so long is gone.
-const SILENT_MAX: Duration = Duration::from_secs(40);
+/// A browser that says nothing for so long, or takes nothing that is sent, is gone.
+const SILENT_MAX: Duration = Duration::from_secs(10);
 
 /// A WebSocket.
 pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
@@ -144,10 +145,24 @@ async fn socket(upgraded: Upgraded) -> Socket {
 }
 
 /// Carries bytes until one side ends, the browser is gone, or its user may not use it any longer.
-pub async fn carry(mut browser: Socket, part: UnixStream, guard: impl Guard) {
+pub async fn carry<S>(browser: WebSocketStream<S>, part: UnixStream, guard: impl Guard)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    carry_while(browser, part, guard, (LOOK_EVERY, SILENT_MAX)).await;
+}
+
+async fn carry_while<S>(
+    mut browser: WebSocketStream<S>,
+    part: UnixStream,
+    guard: impl Guard,
+    (look_every, silent_max): (Duration, Duration),
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let (mut from, mut to) = part.into_split();
     let mut piece = vec![0; PIECE_BYTES];
-    let mut looks = interval(LOOK_EVERY);
+    let mut looks = interval(look_every);
     let mut heard = Instant::now();
     let why = loop {
         tokio::select! {
@@ -162,15 +177,19 @@ pub async fn carry(mut browser: Socket, part: UnixStream, guard: impl Guard) {
                 if let Some(why) = guard.why_not() {
                     break why;
                 }
-                if !send(&mut browser, Message::Binary(bytes.into())).await {
+                let began = Instant::now();
+                if !send(&mut browser, Message::Binary(bytes.into()), silent_max).await {
                     return;
+                }
+                // It was not read meanwhile, and what it takes at last shows that it is there.
+                if began.elapsed() >= look_every {
+                    heard = Instant::now();
                 }
             }
             message = browser.next() => {
-                heard = Instant::now();
                 let bytes = match message {
                     Some(Ok(Message::Binary(bytes))) => bytes,
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => Bytes::new(),
                     _ => return,
                 };
                 if let Some(why) = guard.why_not() {
@@ -180,14 +199,18 @@ pub async fn carry(mut browser: Socket, part: UnixStream, guard: impl Guard) {
                 if !matches!(written, Ok(Ok(()))) {
                     break "The guest takes no more input.";
                 }
+                heard = Instant::now();
             }
             _ = looks.tick() => {
                 if let Some(why) = guard.why_not() {
                     break why;
                 }
-                let is_there = send(&mut browser, Message::Ping(Vec::new().into())).await;
-                if heard.elapsed() > SILENT_MAX || !is_there {
-                    return;
+                // No script of a page sees a ping.
+                let signs = [Message::Text(Utf8Bytes::default()), Message::Ping(Bytes::new())];
+                for sign in signs {
+                    if heard.elapsed() > silent_max || !send(&mut browser, sign, silent_max).await {
+                        return;
+                    }
                 }
             }
         }
@@ -198,19 +221,25 @@ pub async fn carry(mut browser: Socket, part: UnixStream, guard: impl Guard) {
 }
 
 /// Sends a message. False: the browser is gone, or does not read.
-async fn send(browser: &mut Socket, message: Message) -> bool {
-    matches!(timeout(SEND_LIMIT, browser.send(message)).await, Ok(Ok(())))
+async fn send<S>(browser: &mut WebSocketStream<S>, message: Message, limit: Duration) -> bool
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    matches!(timeout(limit, browser.send(message)).await, Ok(Ok(())))
 }
 
 /// Ends the connection of a browser with a reason: a browser shows no script the body of a refused
 /// connection, but why one was closed.
-pub async fn close(mut browser: Socket, why: &str) {
+pub async fn close<S>(mut browser: WebSocketStream<S>, why: &str)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let frame = CloseFrame {
         code: CloseCode::Normal,
         reason: Utf8Bytes::from(shortened(why)),
     };
     // It may be gone.
-    let _ = timeout(SEND_LIMIT, browser.close(Some(frame))).await;
+    let _ = timeout(SILENT_MAX, browser.close(Some(frame))).await;
 }
 
 /// As much of a reason as a connection can end with.
@@ -253,5 +282,70 @@ mod tests {
         assert_eq!(shortened("gone"), "gone");
         let long = format!("{}é", "a".repeat(REASON_BYTES_MAX - 1));
         assert_eq!(shortened(&long), &long[..REASON_BYTES_MAX - 1]);
+    }
+
+    struct Always;
+
+    impl Guard for Always {
+        fn why_not(&self) -> Option<&'static str> {
+            None
+        }
+
+        async fn why_ended(self) -> String {
+            ENDED.to_owned()
+        }
+    }
+
+    const LOOK: Duration = Duration::from_millis(20);
+    const SILENT: Duration = Duration::from_secs(2);
+
+    fn block_on<F: Future>(future: F) -> F::Output {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(future)
+    }
+
+    /// A connection that is carried: the ends of the browser and of the part, and what carries it.
+    async fn carried() -> (
+        WebSocketStream<tokio::io::DuplexStream>,
+        UnixStream,
+        tokio::task::JoinHandle<()>,
+    ) {
+        let (own, other) = tokio::io::duplex(64 << 10);
+        let (part, end) = UnixStream::pair().unwrap();
+        let server = WebSocketStream::from_raw_socket(other, Role::Server, None).await;
+        let carries = tokio::spawn(carry_while(server, part, Always, (LOOK, SILENT)));
+        let browser = WebSocketStream::from_raw_socket(own, Role::Client, None).await;
+        (browser, end, carries)
+    }
+
+    #[test]
+    fn a_browser_that_does_not_respond_is_gone() {
+        block_on(async {
+            let (_browser, mut end, carries) = carried().await;
+            carries.await.unwrap();
+            assert_eq!(end.read(&mut [0]).await.unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn a_page_that_only_shows_hears_that_the_connection_is_there_and_keeps_it() {
+        block_on(async {
+            let (mut browser, mut end, _carries) = carried().await;
+            // In all, longer than a silent one may take. Reading sends what pings are answered with.
+            let mut signs = 0;
+            while signs < 2 * SILENT.as_millis() / LOOK.as_millis() {
+                let message = browser.next().await.unwrap().unwrap();
+                signs += u128::from(message == Message::Text(Utf8Bytes::default()));
+            }
+            end.write_all(b"RFB").await.unwrap();
+            loop {
+                match browser.next().await.unwrap().unwrap() {
+                    Message::Binary(bytes) => break assert_eq!(&bytes[..], b"RFB"),
+                    message => assert!(!message.is_close(), "{message:?}"),
+                }
+            }
+        });
     }
 }

@@ -343,7 +343,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Browser<S> {
         self.0.write_all(&frame).await.unwrap();
     }
 
-    /// Reads messages up to one that is no ping: its first byte, and its content.
+    /// Reads messages up to one that is no sign of life: its first byte, and its content.
     async fn reads(&mut self) -> (u8, Vec<u8>) {
         loop {
             let (first, length) = (
@@ -352,7 +352,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Browser<S> {
             );
             let mut content = vec![0; usize::from(length)];
             self.0.read_exact(&mut content).await.unwrap();
-            if first != 0x89 {
+            if first != 0x89 && (first, length) != (0x81, 0) {
                 return (first, content);
             }
         }
