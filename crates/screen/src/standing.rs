@@ -1,9 +1,14 @@
 //! How an open display or terminal stands, by what is known of its guest: why its connection has ended.
 
+use std::time::Duration;
+
 /// The fact of a guest with its node.
 pub const ON: &str = "on";
 /// The reason where nothing is known.
 pub const ENDED: &str = "The connection to the guest has ended.";
+
+/// A guest that moves may be at no node for so long.
+pub const NOWHERE_MAX: Duration = Duration::from_secs(2);
 
 /// What is known of it at a time.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -19,8 +24,9 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Why the connection of something that stood so has ended, by how it stands now; `None`: that is not known.
-    pub fn why_ended(&self, now: &Standing) -> Option<String> {
+    /// Why the connection of something that stood so has ended, by how it stands now, so long after; `None`: that
+    /// is not known.
+    pub fn why_ended(&self, now: &Standing, after: Duration) -> Option<String> {
         let (on, process) = (&now.on, &now.process);
         if !self.process.is_empty() && *process != self.process {
             return Some("The program was upgraded or restarted there: connect again.".to_owned());
@@ -31,7 +37,8 @@ impl Standing {
         if now.is_away {
             return Some(format!("The node {on} does not respond."));
         }
-        (!now.is_offered).then(|| "The guest does not run any more.".to_owned())
+        let is_over = !now.is_offered && after >= NOWHERE_MAX;
+        is_over.then(|| "The guest does not run any more.".to_owned())
     }
 }
 
@@ -50,17 +57,24 @@ mod tests {
 
     #[test]
     fn what_ended_a_connection_is_told_as_far_as_it_is_known() {
-        let why = |now: &Standing| at("beta", "7", true).why_ended(now).unwrap_or_default();
+        let before = at("beta", "7", true);
+        let why = |now: &Standing| before.why_ended(now, NOWHERE_MAX).unwrap_or_default();
         assert_eq!(why(&at("beta", "7", true)), "");
         assert!(why(&at("beta", "8", true)).contains("upgraded or restarted"));
         assert!(why(&at("alpha", "7", true)).contains("moved to alpha"));
         assert!(why(&at("beta", "7", false)).contains("does not run any more"));
+        // Before that it may only be on the way to another node.
+        let moves = at("", "7", false);
+        assert_eq!(before.why_ended(&moves, NOWHERE_MAX / 2), None);
         let away = Standing {
             is_away: true,
             ..at("beta", "7", true)
         };
         assert!(why(&away).contains("beta does not respond"));
         // Where a process or a node is not known, it has not changed.
-        assert_eq!(at("", "", true).why_ended(&at("beta", "8", true)), None);
+        assert_eq!(
+            at("", "", true).why_ended(&at("beta", "8", true), NOWHERE_MAX),
+            None
+        );
     }
 }

@@ -18,14 +18,14 @@ use axum::routing::get;
 use screen::kind::{KINDS, Kind};
 use screen::open::Seat;
 use screen::socket::{self, Asked, BROKEN, Guard, carry, close};
-use screen::standing::{ENDED, Standing};
+use screen::standing::{ENDED, NOWHERE_MAX, Standing};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// How long the part may take until it has connected.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -243,13 +243,15 @@ impl Guard for Open {
         // Another operator need not wait for the reason.
         drop(seat);
         let mut news = shared.platform.subscribe();
+        let since = Instant::now();
         loop {
             shared.see();
             let now = standing::of(&news.borrow_and_update(), &action);
-            if let Some(why) = standing.why_ended(&now) {
+            if let Some(why) = standing.why_ended(&now, since.elapsed()) {
                 return why;
             }
-            if news.changed().await.is_err() {
+            // It is looked at again also if there is no news.
+            if let Ok(Err(_)) = timeout(NOWHERE_MAX, news.changed()).await {
                 return ENDED.to_owned();
             }
         }

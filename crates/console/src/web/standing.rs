@@ -42,6 +42,7 @@ mod tests {
     use super::*;
     use crate::sample;
     use part::report::Subject;
+    use screen::standing::NOWHERE_MAX;
     use std::sync::Arc;
 
     /// The platform with the guest mail on a node, its role of a process, and whether it can be opened.
@@ -83,7 +84,10 @@ mod tests {
         };
         let standing = |platform: &Platform| of(platform, &action);
         let before = standing(&at("beta", "7", true));
-        let why = |platform: &Platform| before.why_ended(&standing(platform)).unwrap_or_default();
+        let why = |platform: &Platform| {
+            let why = before.why_ended(&standing(platform), NOWHERE_MAX);
+            why.unwrap_or_default()
+        };
         assert_eq!(why(&at("beta", "7", true)), "");
         assert!(why(&at("beta", "8", true)).contains("upgraded or restarted"));
         assert!(why(&at("alpha", "7", true)).contains("moved to alpha"));

@@ -22,7 +22,7 @@ use screen::socket::{self, Asked, BROKEN, Guard, carry, close};
 use screen::standing::{ENDED, Standing};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 
 /// Openings and closings that a report shows.
@@ -328,13 +328,14 @@ impl Guard for Open {
         let (guest, standing) = (self.guest.clone(), self.standing.clone());
         // Another user need not wait for the reason.
         drop(self);
+        let since = Instant::now();
         loop {
             let Ok(all) = portal.guests.all().await else {
                 return ENDED.to_owned();
             };
             let now = all.iter().find(|one| one.name == guest);
             let now = now.map(|one| self::standing(one, kind));
-            if let Some(why) = standing.why_ended(&now.unwrap_or_default()) {
+            if let Some(why) = standing.why_ended(&now.unwrap_or_default(), since.elapsed()) {
                 return why;
             }
             tokio::time::sleep(LOOK_EVERY).await;
