@@ -62,6 +62,7 @@ test-long: toolchain ## run simulations with many more seeds, and all faults of 
 	CLUSTER_SEEDS=500 CLUSTER_SCENARIOS=50 LEASE_SEEDS=50000 ROLLOUT_SEEDS=3000 EVENKEEL_SEED=1 \
 		$(CARGO) test -p evenkeel-cluster --lib -- simul
 	GUEST_SEEDS=100000 AGREEMENT_SEEDS=300 $(CARGO) test -p evenkeel-guest --lib -- simulation agreement
+	FARM_SEEDS=400 $(CARGO) test -p evenkeel-farm --lib -- simulation
 	$(CARGO) test -p evenkeel-cluster -p evenkeel-address -p evenkeel --tests -- --ignored
 	EVENKEEL_MUTANTS=30000 $(CARGO) test -p evenkeel-proxy --test configurations -- mutation
 	VOLUME_LONG=1 $(CARGO) test -p scenarios -- --include-ignored --test-threads 1
