@@ -155,8 +155,8 @@ impl Leases {
     /// Whether the files with leases are those of a record of this node.
     pub(super) fn has_store(&self, record: &Record) -> bool {
         let is_same = |now: u32, then: u32| [0, now].contains(&then);
-        let is_same4 = self.range == (0, 0, 0) || is_same(self.stores.0, record.stores.0);
-        let is_other6 = self.range6.3 == 0 || self.range6 != record.range6;
-        is_same4 && (is_other6 || is_same(self.stores.1, record.stores.1))
+        let has4 = self.range == (0, 0, 0) || is_same(self.stores.0, record.stores.0);
+        let has6 = self.range6.3 == 0 || is_same(self.stores.1, record.stores.1);
+        has4 && has6
     }
 }

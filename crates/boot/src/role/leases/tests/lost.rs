@@ -149,6 +149,26 @@ fn a_record_of_a_version_without_the_number_of_a_file_is_this_nodes_own() {
 }
 
 #[test]
+fn leases_of_ipv6_are_a_nodes_own_only_with_the_file_of_then_also_by_another_range() {
+    let record = Record {
+        range6: written6(Some(six(1, 10))),
+        stores: (7, 9),
+        ..codec::decode(&by_alpha(leases("alpha").range, &[])).unwrap()
+    };
+    let owns = |last: Option<u16>, stores: (u32, u32)| {
+        let mut alpha = leases("alpha");
+        let six = last.map(|last| six(1, last));
+        alpha.set_range(Some(range(1, 10)), six, 3_600);
+        alpha.stores = stores;
+        alpha.is_own(&record)
+    };
+    assert!(owns(Some(10), (7, 9)) && owns(Some(12), (7, 9)));
+    assert!(!owns(Some(10), (7, 8)) && !owns(Some(12), (7, 8)));
+    // Without a range there are none.
+    assert!(owns(None, (7, 0)) && !owns(None, (8, 0)));
+}
+
+#[test]
 fn a_range_that_changes_before_the_last_change_is_settled_leaves_all_leases_known() {
     let mut alpha = leases("alpha");
     let mut held = lease("0", 5, SECOND, by_alpha(alpha.range, &[]));
