@@ -218,7 +218,7 @@ fn a_portal_opens_what_runs_on_another_node() {
     let (farm, authority) = farm(site.alpha.scratch(), web, "support");
     let users = "\nuserlist staff\n    group support users olga\n    user olga insecure-password kiwi\n    \
                  user bert insecure-password plum\n";
-    let guest = guest(&image).replace("    memory", "    prefer beta\n    memory");
+    let guest = guest(&image).replace("    memory", "    prefer beta alpha\n    memory");
     let text = configuration("two") + users + &farm + &guest;
     site.alpha.apply(&text, &["--now"]).well();
     assert!(
@@ -226,6 +226,8 @@ fn a_portal_opens_what_runs_on_another_node() {
         "{}",
         site.tell()
     );
+    // It may have started at alpha before beta was there.
+    site.alpha.command(&["guest", "move", "mail", "beta"]);
     let tls = trusts(&authority);
     let sign_in = |form: &str| {
         let mut pages = None;
@@ -257,6 +259,14 @@ fn a_portal_opens_what_runs_on_another_node() {
     let mut second = olga.open(TERMINAL);
     second.reads("Another page has its terminal (olga)");
 
+    let moves = ["guest", "move", "mail", "alpha"];
+    site.alpha.command(&moves).well();
+    for open in [&mut display, &mut terminal] {
+        open.reads("The guest has moved to alpha: connect again.");
+    }
+    let mut display = olga.open(SCREEN);
+    display.reads("RFB 003.008");
+    let mut terminal = olga.open(TERMINAL);
     let stop = ["guest", "stop", "mail", "--kill"];
     site.alpha.command(&stop).well();
     display.reads("The guest does not run any more.");
