@@ -398,41 +398,6 @@ impl<A: Address> Pool<A> {
         self.set(address, new);
     }
 
-    /// These are the leases of a part that this node does not hold, and none else. Each begins again. An address
-    /// that is withheld there stays that of the client that had it by what this node knew. `knows_before`: what
-    /// is withheld there because of the node that held the part before, is what this node knew.
-    pub fn adopt(
-        &mut self,
-        part: usize,
-        known: impl IntoIterator<Item = (A, Holder)>,
-        knows_before: bool,
-        now_ms: u64,
-    ) {
-        let range = self.range;
-        let known = known
-            .into_iter()
-            .filter(|(one, _)| range.has(*one) && range.part(*one) == part);
-        let known: BTreeMap<A, Holder> = known.collect();
-        let of_part = { self.uses.keys() }.filter(|one| range.part(**one) == part);
-        let gone: Vec<A> = of_part.copied().collect();
-        let was = { gone.iter() }.map(|one| (*one, (self.holder(*one), self.user(*one))));
-        let was: BTreeMap<A, (Holder, Option<Mac>)> = was.collect();
-        gone.into_iter().for_each(|address| self.end(address));
-        // What its holder gave itself is newer than what this node knew.
-        let is_before = |(_, holder): &(A, Holder)| knows_before && *holder == Holder::Before;
-        let (before, given): (Vec<_>, Vec<_>) = known.into_iter().partition(is_before);
-        for (address, holder) in given.into_iter().chain(before) {
-            let (own, user) = was.get(&address).copied().unwrap_or((Holder::Nobody, None));
-            let holder = match is_before(&(address, holder)) {
-                true => own,
-                false => holder,
-            };
-            if self.is_for_clients(address) {
-                self.learn(address, (holder, user), now_ms);
-            }
-        }
-    }
-
     /// Another node may hold a part from now on.
     pub fn give_up(&mut self, part: usize) {
         if let Some(held) = self.held.get_mut(part) {
@@ -780,5 +745,6 @@ impl<A: Address> Pool<A> {
     }
 }
 
+mod adopting;
 #[cfg(test)]
 mod tests;

@@ -491,6 +491,7 @@ impl Leases {
             is_unheard: record.past.2 & UNHEARD > 0,
             longest_s: record.longest_s,
             before_s: taken.longest_s,
+            has_former: record.former != (0, 0),
         }
     }
 

@@ -169,6 +169,9 @@ impl<A: Address> Keeping<A> {
     ) {
         self.learn_longest(pool, held.before_s, now_ms);
         pool.take_as(part, now_ms, fates(held));
+        if !held.has_former {
+            pool.has_no_former(part);
+        }
         if self.is_kept() {
             self.taken.insert(part);
         }

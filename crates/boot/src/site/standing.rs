@@ -29,6 +29,8 @@ pub struct Held {
     pub longest_s: u32,
     /// How long a lease may be that another node has given of it, seconds.
     pub before_s: u32,
+    /// The record says which node knows what is withheld because of it.
+    pub has_former: bool,
 }
 
 /// What a node knows of a part whose ranges are others than before.

@@ -78,3 +78,19 @@ fn a_node_that_gets_a_part_of_another_one_believes_what_is_withheld() {
             .all(|(_, holder)| *holder == Holder::Before)
     );
 }
+
+#[test]
+fn what_no_node_knows_any_more_is_not_believed_to_be_known_by_another_one() {
+    let mut beta = node(&[]);
+    beta.take_as(0, 0, |_| Fate::Before);
+    beta.has_no_former(0);
+    assert!(
+        copy(&beta)
+            .iter()
+            .all(|(_, holder)| *holder == Holder::Unclear)
+    );
+    let mut alpha = node(&[]);
+    alpha.adopt(0, copy(&beta), true, 1);
+    alpha.take(0, true, 1);
+    assert_eq!(alpha.offer(mac(9), None, 2), Err(NoOffer::Full));
+}

@@ -352,6 +352,12 @@ impl Node {
 
     fn settled(&mut self, part: usize, now_ms: u64) {
         self.records.states[part] = State::Settled;
+        let has_former = self.records.known[part].former.is_some();
+        if let Some(pool) = self.desk.as_mut().and_then(Desk::pool)
+            && !has_former
+        {
+            pool.has_no_former(part);
+        }
         self.note();
         // What is unclear is on the disk before any answer is decided.
         self.store(now_ms);

@@ -3,7 +3,7 @@
 
 use super::super::desk::Desk;
 use super::super::pool::{Holder, Pool};
-use super::{GRANT_MS, Node, Odds, PARTS, Packet, World, name};
+use super::{GRANT_MS, Node, Odds, PARTS, Packet, World, gives, name};
 
 /// How long a node leaves a part to one that knows its leases, milliseconds.
 pub(super) const AWAIT_MS: u64 = 15_000;
@@ -106,18 +106,22 @@ impl World {
     }
 
     /// A node fails, and the other one when it has gone on for a while. The first one goes on alone, until the
-    /// other one is back.
-    fn fail_in_turn(&mut self) -> Result<(), String> {
+    /// other one is back; with another range, if it is moved meanwhile.
+    fn fail_in_turn(&mut self, is_moved: bool) -> Result<(), String> {
         let first = self.random.index(2);
         for (node, steps) in [(first, 300), (1 - first, 20)] {
             self.fail(node);
             self.calm_for(steps)?;
         }
-        for (node, steps) in [(first, 1_500), (1 - first, 20)] {
-            self.nodes[node].start(&self.lan, self.now_ms);
-            self.calm_for(steps)?;
+        self.nodes[first].start(&self.lan, self.now_ms);
+        self.calm_for(1_500)?;
+        if is_moved {
+            self.lan.gives = gives(&mut self.random);
+            self.nodes[first].change(&self.lan, self.now_ms);
+            self.calm_for(200)?;
         }
-        Ok(())
+        self.nodes[1 - first].start(&self.lan, self.now_ms);
+        self.calm_for(20)
     }
 
     fn fail(&mut self, node: usize) {
@@ -184,12 +188,18 @@ fn run(
 
 #[test]
 fn nothing_is_withheld_once_a_node_is_back_that_had_gone_on_alone() {
-    let fails = World::fail_in_turn;
-    let runs = (0..SEEDS / 3).map(|seed| {
-        run(seed, (true, 1_000), fails).unwrap_or_else(|why| panic!("seed {seed}: {why}"))
-    });
-    // Parts went back to it.
-    assert!(runs.sum::<u64>() > 10);
+    let all: [fn(&mut World) -> Result<(), String>; 2] = [
+        |world| world.fail_in_turn(false),
+        |world| world.fail_in_turn(true),
+    ];
+    for (is_moved, fails) in all.into_iter().enumerate() {
+        let runs = (0..SEEDS / 3).map(|seed| {
+            let ran = run(seed, (true, 1_000), fails);
+            ran.unwrap_or_else(|why| panic!("seed {seed}, moved {is_moved}: {why}"))
+        });
+        // Parts went back to it.
+        assert!(runs.sum::<u64>() > 10);
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::record::{Record, UNHEARD, mark_of, mix};
 use super::{Leases, State};
 use part::codec;
 use part::role::KnownLease;
+use std::collections::BTreeSet;
 
 /// How long a node that does not know the leases of a part leaves it to one that does, nanoseconds: when
 /// nodes fail together, the other one is back by then.
@@ -68,16 +69,33 @@ impl Leases {
         let is_same = ranges == (self.range, self.range6);
         let is_moved = record.claim().past.is_some() || record.claim6().past.is_some();
         match state {
-            _ if !is_same || is_moved => (0, 0),
             // It has what it withheld on its disk.
-            _ if self.is_own(record) => record.former,
-            State::Claims(Basis::Unknown, _) if record.clear && record.node != self.me => {
+            _ if self.is_own(record) && is_same => record.former,
+            _ if self.is_own(record) => self.only_former(),
+            _ if !is_same => (0, 0),
+            State::Claims(Basis::Unknown, _)
+                if record.clear && record.node != self.me && !is_moved =>
+            {
                 (mark_of(&record.node), mix(record.stores))
             }
             // Its copy says what the node before withheld.
             State::Settled(true, None) if !self.is_former(record) && !self.had_it(record) => {
                 record.former
             }
+            _ => (0, 0),
+        }
+    }
+
+    /// The node that knows what this one withholds, whatever part it is of: with other ranges, addresses come from
+    /// one part to another.
+    fn only_former(&self) -> (u32, u32) {
+        let records = self.known.values();
+        let records = records.filter_map(|lease| codec::decode::<Record>(&lease.record).ok());
+        let formers = records.filter(|record| self.is_own(record));
+        let formers = formers.map(|record| record.former);
+        let formers: BTreeSet<_> = formers.filter(|former| *former != (0, 0)).collect();
+        match formers.len() {
+            1 => formers.first().copied().unwrap_or_default(),
             _ => (0, 0),
         }
     }

@@ -107,7 +107,21 @@ impl Node {
             before: before.before,
             own: !clear && *base != Base::Unknown,
             longest_s: self.records.longest_s.max(before.longest_s),
-            former: { before.former.clone() }.filter(|_| before.claim.range == range),
+            former: match before.claim.range == range {
+                true => before.former.clone(),
+                false => self.only_former(before),
+            },
+        }
+    }
+
+    /// The node that knows what this one withholds, whatever part it is of.
+    fn only_former(&self, record: &Record) -> Option<(String, u64)> {
+        let records = self.records.known.iter().chain([record]);
+        let formers = records.filter(|record| self.is_own(record));
+        let formers: BTreeSet<_> = formers.filter_map(|record| record.former.clone()).collect();
+        match formers.len() {
+            1 => formers.into_iter().next(),
+            _ => None,
         }
     }
 
@@ -129,12 +143,14 @@ impl Node {
     /// The node that knows what this one withholds when it takes a part with this record.
     fn former_of(&self, before: &Record, base: &Base, knows: bool) -> Option<(String, u64)> {
         let own = name(self.number);
-        match before.claim.range == self.range() && before.claim.past.is_none() {
+        match before.claim.range == self.range() {
+            false if self.is_own(before) => self.only_former(before),
             false => None,
             true if self.is_own(before) => before.former.clone(),
             true if knows => {
                 { before.former.clone() }.filter(|_| !self.is_former(before) && !before.unheard)
             }
+            true if before.claim.past.is_some() => None,
             true if *base == Base::Unknown && before.clear && before.node != own => {
                 Some((before.node.clone(), before.disk))
             }

@@ -147,3 +147,35 @@ fn the_node_that_knows_is_remembered_by_each_that_does_not() {
     // It is the one that knows.
     assert_eq!(takes("alpha", STORES[0]), (0, 0));
 }
+
+#[test]
+fn with_another_range_the_node_that_knows_is_one_that_knows_of_all_parts() {
+    let alpha = (mark_of("alpha"), mix(STORES[0]));
+    let moved = |formers: [(u32, u32); 2]| {
+        let mut beta = leases("beta");
+        let lease = |part: usize| {
+            let record = Record {
+                node: "beta".to_owned(),
+                former: formers[part],
+                stores: STORES[1],
+                ..by_alpha_alone()
+            };
+            KnownLease {
+                holder: "beta".to_owned(),
+                ..lease(&part.to_string(), 6, SECOND, codec::encode(&record))
+            }
+        };
+        beta.hear(&[lease(0), lease(1)]);
+        beta.set_range(Some(range(3, 14)), None, 3_600);
+        let (_, written) = beta.turn((None, None), &knowledge(1, None), (&[], true), 0);
+        let record: Record = codec::decode(&written[0].value).unwrap();
+        assert_eq!(record.range, beta.range);
+        record.former
+    };
+    // An address of the other part, of which nobody is waited for, may come to this one.
+    assert_eq!(moved([alpha, (0, 0)]), alpha);
+    assert_eq!(moved([(0, 0), alpha]), alpha);
+    assert_eq!(moved([alpha, alpha]), alpha);
+    assert_eq!(moved([alpha, (mark_of("gamma"), 1)]), (0, 0));
+    assert_eq!(moved([(0, 0); 2]), (0, 0));
+}
