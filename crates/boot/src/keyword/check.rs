@@ -298,8 +298,8 @@ fn leases(context: &Context, lan: &Lan) -> Option<Diagnostic> {
     let (_, span) = lan.given.iter().find(|(word, _)| *word == "leases")?;
     let path = lan.leases.as_path();
     let parent = path.parent().unwrap_or(path);
-    let refused = |told: String| {
-        let told = Diagnostic::error(&codes::NO_DIRECTORY, *span, told);
+    let warned = |told: String| {
+        let told = Diagnostic::warning(&codes::NO_DIRECTORY, *span, told);
         told.label("leases cannot be kept there on this node")
     };
     let outside = &context.outside;
@@ -307,14 +307,14 @@ fn leases(context: &Context, lan: &Lan) -> Option<Diagnostic> {
         [Runs::Directory, _] | [Runs::Missing, Runs::Directory] => return None,
         [Runs::Missing, Runs::Missing] if outside.is_missing(parent) => {
             let told = format!("there is no directory '{}'", parent.display());
-            return Some(refused(told));
+            return Some(warned(told));
         }
         // This user may not look there.
         [Runs::Missing, Runs::Missing] => return None,
         [Runs::Missing, _] => parent,
         _ => path,
     };
-    Some(refused(format!("'{}' is not a directory", wrong.display())))
+    Some(warned(format!("'{}' is not a directory", wrong.display())))
 }
 
 /// What a section needs here and this machine lacks.

@@ -6,9 +6,6 @@ use language::arguments::ArgumentCodes;
 pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&ARGUMENTS, &VALUE);
 
 language::codes! {
-    NO_DIRECTORY = "E0948", "directory of leases that cannot be used",
-        "`leases` names a directory. What is there is none, or the directory in which it would be created is missing. \
-         Correct the path, or create the directory on this node.";
     UNKNOWN = "E0950", "unknown keyword in a boot section",
         "The first word of the line is not a keyword of the section. `evenkeel keyword boot` lists them.";
     ARGUMENTS = "E0951", "wrong number of arguments in a boot section",
@@ -43,6 +40,11 @@ language::codes! {
     NO_SERVER = "W0947", "server address that nobody here has",
         "Machines fetch their files from the address of `server`. Neither this node nor a `virtual-ip` section has it, so a \
          machine would wait for it first. Correct it, or add a `virtual-ip` section with the address.";
+    NO_DIRECTORY = "W0948", "directory of leases that cannot be used",
+        "`leases` names a directory. What is there is none, or the directory in which it would be created is missing. \
+         A node starts all the same, \
+         gives no address of its range, and leaves that to the other node. Correct the path, or create the directory on \
+         this node.";
     NO_PROGRAM = "W0949", "program or password file of a power control that is missing",
         "The program that `power exec` names is not there or is not executable, or the password file of `power ipmi` is not \
          there, so `evenkeel boot power` fails on this node. Install it, run `chmod +x`, or create the file. Other nodes do \

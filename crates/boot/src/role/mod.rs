@@ -91,14 +91,21 @@ pub struct Says {
 }
 
 impl Running {
-    fn change(&mut self, lan: Lan, nodes: &[String], place: Place) -> Result<(), String> {
+    fn change(&mut self, mut lan: Lan, nodes: &[String], place: Place) -> Result<(), String> {
         let runtime = (place.runtime)();
         let section = self.site.lock().name().to_owned();
         let overlays = overlays(&section, &lan, &self.overlays, place)?;
-        let moves = self.site.lock().lan().leases != lan.leases;
-        if moves {
-            self.leave(&lan.leases, place)?;
+        let before = self.site.lock().lan().leases.clone();
+        let mut moves = before != lan.leases;
+        let mut stays = None;
+        if moves && let Err(why) = self.leave(&lan.leases, place) {
+            stays = Some(format!(
+                "leases stay in {}: {why}; the next change of the configuration tries it again",
+                before.display()
+            ));
+            (lan.leases, moves) = (before, false);
         }
+        self.site.lock().leases_stay(stays);
         self.overlays = overlays;
         let (interface, disks) = (
             lan.interface.clone(),

@@ -17,6 +17,8 @@ pub(super) struct Keeping<A> {
     /// Parts of which this node has given addresses since it holds them, with a journal: it knows
     /// which leases are unclear.
     taken: BTreeSet<usize>,
+    /// Why the leases are not in the directory of the file, but in that of before.
+    pub(super) stays: Option<String>,
     /// Machines with a lease that is not on the disk: they are not told.
     unstored: HashSet<Mac>,
     /// How long the leases are that this node gives, seconds, and how long those of before may be, until when.
@@ -29,6 +31,7 @@ impl<A> Default for Keeping<A> {
         Keeping {
             journal: None,
             trouble: None,
+            stays: None,
             taken: BTreeSet::new(),
             unstored: HashSet::new(),
             lease_s: 0,

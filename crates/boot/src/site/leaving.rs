@@ -45,6 +45,11 @@ impl Site {
         }
     }
 
+    /// Its leases are not in the directory of the file, if there is a reason for that.
+    pub fn leases_stay(&mut self, why: Option<String>) {
+        self.parts.keeping.stays = why;
+    }
+
     /// Keeps its leases in these files from now on.
     pub fn enter_files(&mut self, entering: Entering) {
         if let Some(journal) = entering.leases {

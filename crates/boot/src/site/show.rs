@@ -185,6 +185,7 @@ impl Site {
             .iter()
             .cloned()
             .chain(self.parts.keeping.trouble.clone())
+            .chain(self.parts.keeping.stays.clone())
             .chain(self.six.trouble());
         let mut troubles: Vec<String> = troubles.collect();
         if let Some(other) = other {

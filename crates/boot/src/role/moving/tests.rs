@@ -71,23 +71,41 @@ fn leases_are_in_the_other_directory_before_the_one_before_is_left() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_used_is_refused_and_the_leases_stay() {
+fn leases_stay_if_the_other_directory_cannot_be_used_and_all_else_changes() {
     let scratch = Scratch::new().unwrap();
     let first = scratch.path().join("first");
     std::fs::create_dir(&first).unwrap();
     std::fs::write(first.join("lan.leases"), LEASES).unwrap();
     let file = scratch.write("file", "no directory").unwrap();
     let mut role = Role::new(place(), &payload(&first)).unwrap();
-    let refused = role.change(&payload(&file)).unwrap_err();
-    let words = format!("cannot keep leases in {}", file.display());
-    assert!(refused.starts_with(&words), "{refused}");
+    let stays = |role: &mut Role, directory: &Path| {
+        role.change(&payload(directory)).unwrap();
+        format!("{:?}", role.report())
+    };
+    let told = stays(&mut role, &file);
+    let words = format!(
+        "leases stay in {}: cannot keep leases in {}",
+        first.display(),
+        file.display()
+    );
+    assert!(told.contains(&words), "{told}");
+    // All else changes.
+    let mut other = codec::decode::<Boots>(&payload(&file)).unwrap();
+    other.lans.get_mut("lan").unwrap().interface = "elsewhere0".to_owned();
+    role.change(&codec::encode(&other)).unwrap();
+    let told = format!("{:?}", role.report());
+    assert!(
+        told.contains("elsewhere0") && told.contains(&words),
+        "{told}"
+    );
     // Another process that has the leases there keeps them.
     let taken = scratch.path().join("taken");
     std::fs::create_dir(&taken).unwrap();
-    let other = Journal::<Ipv4Addr>::open(&taken, "lan").unwrap();
-    let refused = role.change(&payload(&taken)).unwrap_err();
-    assert!(refused.contains("another process"), "{refused}");
-    drop(other);
+    let holder = Journal::<Ipv4Addr>::open(&taken, "lan").unwrap();
+    assert!(stays(&mut role, &taken).contains("another process"));
+    drop(holder);
+    // It is as the file says again.
+    assert!(!stays(&mut role, &first).contains("leases stay"));
     role.stop();
     assert_eq!(known(&first).0, 77);
     assert_eq!(known(&first).1.len(), 2);

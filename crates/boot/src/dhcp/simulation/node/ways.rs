@@ -137,7 +137,7 @@ impl Node {
             let has_disk = *disk == self.disk.losses || self.has(Defect::EmptyDiskBelieved);
             *node == name(self.number) && has_disk
         });
-        is_it || self.has(Defect::FormerIgnored) || self.has(Defect::DoubtIgnored)
+        is_it || self.has(Defect::DoubtIgnored)
     }
 
     /// The node that knows what this one withholds when it takes a part with this record.
