@@ -84,6 +84,12 @@ struct Doors {
     web: Vec<Arc<Door>>,
 }
 
+impl Doors {
+    fn is_empty(&self) -> bool {
+        self.rdp.is_empty() && self.web.is_empty()
+    }
+}
+
 /// What the role after this one gets.
 #[derive(Serialize, Deserialize, Default)]
 #[serde(default)]
@@ -109,7 +115,8 @@ fn read_state(kept: Option<&[u8]>) -> State {
 }
 
 impl Role {
-    /// Starts with a payload, and with what the role before has kept.
+    /// Starts with a payload, and with what the role before has kept. An address that cannot be opened is tried again
+    /// from time to time, if there is another one.
     ///
     /// # Errors
     /// Why it cannot serve, in words.
@@ -121,13 +128,12 @@ impl Role {
             rand::fill(&mut state.key)
                 .map_err(|_| "the system has no random numbers".to_owned())?;
         }
-        let mut opened = Vec::new();
-        for (name, farm) in farms.farms {
-            let (doors, closed) = open(farm.addresses(), &[]);
-            if let Some(words) = closed.into_iter().next() {
-                return Err(words);
-            }
-            opened.push((name, farm, doors));
+        let (opened, closed) = open_all(farms.farms, &[]);
+        // The next role may begin where another program has an address by now: the others are served.
+        if let Some(words) = closed.values().next()
+            && opened.iter().all(|(.., doors)| doors.is_empty())
+        {
+            return Err(words.clone());
         }
         let mut users = opened.iter().map(|(_, farm, _)| &farm.users);
         let asks = users.find(|users| users.asks_system());
@@ -152,6 +158,7 @@ impl Role {
             let portal = state.portals.remove(&name);
             role.start(name, farm, doors, (kept, portal))?;
         }
+        role.close(closed);
         role.links();
         role.keep();
         Ok(role)
@@ -221,16 +228,8 @@ impl Role {
         let farms: Farms = codec::decode(payload).map_err(|error| error.to_string())?;
         // All addresses first: then nothing more can fail but a thread.
         let before = self.doors();
-        let mut opened = Vec::new();
-        let mut why = BTreeMap::new();
-        for (name, farm) in farms.farms {
-            let (doors, closed) = open(farm.addresses(), &before);
-            if !closed.is_empty() {
-                why.insert(name.clone(), closed.join("; "));
-            }
-            opened.push((name, farm, doors));
-        }
-        self.close(why);
+        let (opened, closed) = open_all(farms.farms, &before);
+        self.close(closed);
         self.farms
             .retain(|name, _| opened.iter().any(|(one, ..)| one == name));
         for (name, farm, doors) in opened {
@@ -257,7 +256,7 @@ impl Role {
         for (name, words) in &why {
             if self.closed.get(name) != Some(words) {
                 write_error(&format!(
-                    "evenkeel: farm {name}: {words}; it is tried again, and all else of the change holds\n"
+                    "evenkeel: farm {name}: {words}; it is tried again, and all else holds\n"
                 ));
             }
         }
@@ -549,6 +548,22 @@ fn web_server(
     }
     let server = web::Server::start(Arc::clone(site), doors, Arc::clone(portal));
     server.map(Some).map_err(|error| language::reason(&error))
+}
+
+/// The addresses of all farms that can be opened, and by farm why others are not.
+fn open_all(
+    farms: impl IntoIterator<Item = (String, Farm)>,
+    before: &[Arc<Door>],
+) -> (Vec<(String, Farm, Doors)>, BTreeMap<String, String>) {
+    let (mut opened, mut why) = (Vec::new(), BTreeMap::new());
+    for (name, farm) in farms {
+        let (doors, closed) = open(farm.addresses(), before);
+        if !closed.is_empty() {
+            why.insert(name.clone(), closed.join("; "));
+        }
+        opened.push((name, farm, doors));
+    }
+    (opened, why)
 }
 
 /// Opens the addresses of a farm, for RDP and for HTTPS; those that are open stay so. Returns also why others

@@ -3,8 +3,9 @@
 use crate::client::{
     Person, SOON, logs_on, logs_on_with, negotiates, packet, request, sends, token,
 };
-use crate::scene::{Peer, farm, number, payload, peer, role, state, subject, users, why};
+use crate::scene::{Peer, farm, number, payload, peer, program, role, state, subject, users, why};
 use farm::message::{Answer, Message};
+use farm::role::Role;
 use lab::eventually;
 use part::codec;
 use protocol::rdp::{
@@ -239,6 +240,13 @@ fn an_address_that_a_reload_cannot_open_yet_keeps_nothing_else_back() {
         shown.why
     );
     let anna = logs_on(at, Person::named("anna")).expect("a redirection");
+    // So it is for the role after this one.
+    role.stop();
+    let kept = role.kept();
+    drop(role);
+    let mut role = crate::scene::role(&farm, Some(&kept));
+    assert_eq!(subject(&role).state.word, "degraded");
+    assert_eq!(comes(at, token(&anna)).1, b'2');
     drop(taken);
     let is_open = || {
         role.turn();
@@ -246,6 +254,16 @@ fn an_address_that_a_reload_cannot_open_yet_keeps_nothing_else_back() {
     };
     assert!(eventually(SOON, is_open), "{}", subject(&role).why);
     assert_eq!(comes(next.address, token(&anna)).1, b'2');
+}
+
+#[test]
+fn a_role_without_any_address_says_why_and_ends() {
+    let (mut farm, _) = farm(&[]);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    farm.binds[0].address = taken.local_addr().expect("its address");
+    let refused = Role::new(program(), &payload(&farm), None);
+    let why = refused.err().expect("it cannot be reached");
+    assert!(why.contains("cannot listen at 127.0.0.1:"), "{why}");
 }
 
 #[test]
