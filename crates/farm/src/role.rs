@@ -33,6 +33,8 @@ use wire::Trusted;
 const KEY_BYTES: usize = 32;
 /// How often what has changed is kept for the next role.
 const KEEP: Duration = Duration::from_secs(1);
+/// Farms that are in no configuration now, of which it is kept who has signed out.
+const GONE_MAX: usize = 64;
 /// Bytes of sessions in one answer: it has to fit into a packet.
 const SHOWN_BYTES: usize = 40_000;
 
@@ -65,6 +67,8 @@ pub struct Role {
     link: Option<Link>,
     /// What portals ask of the part with the guests.
     asker: Asker,
+    /// Of farms that are in no configuration now: when one comes back, what has ended stays so.
+    gone: BTreeMap<String, session::Kept>,
     /// Why addresses of a farm are closed that a change could not open, until all are open.
     closed: BTreeMap<String, String>,
 }
@@ -83,6 +87,9 @@ struct Doors {
     rdp: Vec<Arc<Door>>,
     web: Vec<Arc<Door>>,
 }
+
+/// Farms with their open addresses.
+type Opened = Vec<(String, Farm, Doors)>;
 
 impl Doors {
     fn is_empty(&self) -> bool {
@@ -152,12 +159,14 @@ impl Role {
             due: Instant::now(),
             link: link.map_err(|error| language::reason(&error))?,
             closed: BTreeMap::new(),
+            gone: BTreeMap::new(),
         };
         for (name, farm, doors) in opened {
             let kept = state.farms.remove(&name).unwrap_or_default();
             let portal = state.portals.remove(&name);
             role.start(name, farm, doors, (kept, portal))?;
         }
+        role.gone = state.portals;
         role.close(closed);
         role.links();
         role.keep();
@@ -230,6 +239,12 @@ impl Role {
         let before = self.doors();
         let (opened, closed) = open_all(farms.farms, &before);
         self.close(closed);
+        for (name, running) in &self.farms {
+            let is_gone = !opened.iter().any(|(one, ..)| one == name);
+            if is_gone && self.gone.len() < GONE_MAX {
+                self.gone.insert(name.clone(), running.portal.kept());
+            }
+        }
         self.farms
             .retain(|name, _| opened.iter().any(|(one, ..)| one == name));
         for (name, farm, doors) in opened {
@@ -239,7 +254,10 @@ impl Role {
                     running.portal.change()?;
                     running.listen(doors)?;
                 }
-                None => self.start(name, farm, doors, (Kept::default(), None))?,
+                None => {
+                    let portal = self.gone.remove(&name);
+                    self.start(name, farm, doors, (Kept::default(), portal))?;
+                }
             }
         }
         self.links();
@@ -327,7 +345,9 @@ impl Role {
         let has_changed = changed.fold(self.kept.is_empty(), |all, one| all | one);
         let portals = self.farms.iter();
         let portals = portals.map(|(name, running)| (name.clone(), running.portal.kept()));
-        let portals: BTreeMap<_, _> = portals.collect();
+        let gone = self.gone.iter();
+        let gone = gone.map(|(name, kept)| (name.clone(), kept.clone()));
+        let portals: BTreeMap<_, _> = gone.chain(portals).collect();
         if !has_changed && portals == self.portals {
             return;
         }
@@ -554,7 +574,7 @@ fn web_server(
 fn open_all(
     farms: impl IntoIterator<Item = (String, Farm)>,
     before: &[Arc<Door>],
-) -> (Vec<(String, Farm, Doors)>, BTreeMap<String, String>) {
+) -> (Opened, BTreeMap<String, String>) {
     let (mut opened, mut why) = (Vec::new(), BTreeMap::new());
     for (name, farm) in farms {
         let (doors, closed) = open(farm.addresses(), before);

@@ -42,8 +42,13 @@ const KNOWN_LIMIT: Duration = Duration::from_secs(4);
 /// How often it is looked whether the browser is there, and its user still may use it. The script of the page
 /// takes the connection for lost if it hears nothing for five times as long.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// A browser that says nothing for so long, or takes nothing that is sent, is gone.
+/// A browser that says nothing for so long, or takes nothing that is sent, is gone. What was sent before comes before
+/// the ping that it responds to.
 const SILENT_MAX: Duration = Duration::from_secs(10);
+/// The slowest way to a browser, bytes in a second.
+const SLOWEST: usize = 16 << 10;
+/// The longest time for what was sent, seconds: more than the system's buffer takes.
+const SENT_MAX_S: usize = 60;
 
 /// A WebSocket.
 pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
@@ -164,6 +169,8 @@ async fn carry_while<S>(
     let mut piece = vec![0; PIECE_BYTES];
     let mut looks = interval(look_every);
     let mut heard = Instant::now();
+    // Since then.
+    let mut sent = 0;
     let why = loop {
         tokio::select! {
             read = from.read(&mut piece) => {
@@ -178,6 +185,7 @@ async fn carry_while<S>(
                     break why;
                 }
                 let began = Instant::now();
+                sent += bytes.len();
                 if !send(&mut browser, Message::Binary(bytes.into()), silent_max).await {
                     return;
                 }
@@ -199,7 +207,7 @@ async fn carry_while<S>(
                 if !matches!(written, Ok(Ok(()))) {
                     break "The guest takes no more input.";
                 }
-                heard = Instant::now();
+                (heard, sent) = (Instant::now(), 0);
             }
             _ = looks.tick() => {
                 if let Some(why) = guard.why_not() {
@@ -208,7 +216,9 @@ async fn carry_while<S>(
                 // No script of a page sees a ping.
                 let signs = [Message::Text(Utf8Bytes::default()), Message::Ping(Bytes::new())];
                 for sign in signs {
-                    if heard.elapsed() > silent_max || !send(&mut browser, sign, silent_max).await {
+                    if heard.elapsed() > silent_max + travels(sent)
+                        || !send(&mut browser, sign, silent_max).await
+                    {
                         return;
                     }
                 }
@@ -218,6 +228,12 @@ async fn carry_while<S>(
     // Who connects again is not refused for this one.
     drop(guard);
     close(browser, why).await;
+}
+
+/// How long so many bytes may take to a browser.
+fn travels(bytes: usize) -> Duration {
+    let seconds = (bytes / SLOWEST).min(SENT_MAX_S);
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX))
 }
 
 /// Sends a message. False: the browser is gone, or does not read.
@@ -318,6 +334,12 @@ mod tests {
         let carries = tokio::spawn(carry_while(server, part, Always, (LOOK, SILENT)));
         let browser = WebSocketStream::from_raw_socket(own, Role::Client, None).await;
         (browser, end, carries)
+    }
+
+    #[test]
+    fn a_browser_that_gets_a_picture_slowly_is_waited_for() {
+        let seconds = [0, 15 << 10, 1 << 20, 64 << 20].map(|bytes| travels(bytes).as_secs());
+        assert_eq!(seconds, [0, 0, 60, 60]);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use crate::client::{
     Person, SOON, logs_on, logs_on_with, negotiates, packet, request, sends, token,
 };
-use crate::scene::{Peer, farm, number, payload, peer, program, role, state, subject, users, why};
+use crate::scene::{
+    Peer, farm, next_role, number, payload, peer, program, role, state, subject, users, why,
+};
 use farm::message::{Answer, Message};
 use farm::role::Role;
 use lab::eventually;
@@ -206,7 +208,7 @@ fn a_drained_host_keeps_its_own_users_also_when_the_role_starts_again() {
     drop((stream, role));
     let free = || TcpStream::connect(address).is_err();
     assert!(eventually(SOON, free), "the address stays open");
-    let mut role = crate::scene::role(&farm, Some(&kept));
+    let mut role = next_role(&farm, &kept);
     assert!(eventually(SOON, || state(&role, &host) == "drained"));
     for number in 0..4 {
         let name = format!("user{number}");
@@ -244,7 +246,7 @@ fn an_address_that_a_reload_cannot_open_yet_keeps_nothing_else_back() {
     role.stop();
     let kept = role.kept();
     drop(role);
-    let mut role = crate::scene::role(&farm, Some(&kept));
+    let mut role = next_role(&farm, &kept);
     assert_eq!(subject(&role).state.word, "degraded");
     assert_eq!(comes(at, token(&anna)).1, b'2');
     drop(taken);
@@ -254,6 +256,30 @@ fn an_address_that_a_reload_cannot_open_yet_keeps_nothing_else_back() {
     };
     assert!(eventually(SOON, is_open), "{}", subject(&role).why);
     assert_eq!(comes(next.address, token(&anna)).1, b'2');
+}
+
+#[test]
+fn what_has_ended_at_a_portal_is_known_when_its_farm_comes_back() {
+    let (farm, _) = farm(&[]);
+    let mut role = role(&farm, None);
+    let keeps = |role: &mut Role| {
+        role.stop();
+        role.kept()
+    };
+    let with = payload(&farm);
+    let without = codec::encode(&farm::config::Farms::default());
+    let before = role.kept();
+    role.change(&without).expect("it is taken");
+    role.change(&with).expect("it is taken");
+    // The secret by which sign-ins are known is the same, and with it what is kept of them.
+    assert!(role.kept() == before);
+    // So it is for the role after one without farms.
+    role.change(&without).expect("it is taken");
+    let kept = keeps(&mut role);
+    drop(role);
+    let mut role = next_role(&farm, &kept);
+    role.turn();
+    assert!(role.kept() == before);
 }
 
 #[test]

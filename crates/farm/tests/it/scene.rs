@@ -1,10 +1,12 @@
 //! A role with hosts by hand, over loopback.
 
+use crate::client::SOON;
 use configuration::Password;
 use farm::config::{Balance, Bind, Check, Farm, Farms, Host, Sessions, Tokens};
 use farm::guests::Source;
 use farm::message::{Asked, Message, Sessions as Users};
 use farm::role::{Program, Role};
+use lab::eventually;
 use lab::pki::{Authority, Leaf};
 use part::codec;
 use part::report::{Report, Subject};
@@ -140,6 +142,21 @@ pub fn program() -> Program {
 
 pub fn role(farm: &Farm, kept: Option<&[u8]>) -> Role {
     Role::new(program(), &payload(farm), kept).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The role after one that was dropped, whose threads may have its addresses for a moment.
+pub fn next_role(farm: &Farm, kept: &[u8]) -> Role {
+    let mut next = None;
+    let is_there = eventually(SOON, || {
+        next = Role::new(program(), &payload(farm), Some(kept)).ok();
+        next.is_some()
+    });
+    assert!(
+        is_there,
+        "{:?}",
+        Role::new(program(), &payload(farm), None).err()
+    );
+    next.expect("it is there")
 }
 
 pub fn subject(role: &Role) -> Subject {
