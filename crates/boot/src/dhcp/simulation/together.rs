@@ -12,6 +12,9 @@ pub(super) const AWAIT_MS: u64 = 15_000;
 const DOWN_MS: u64 = 12_000;
 const SEEDS: u64 = 40;
 
+/// How nodes fail, and are back.
+type Fails = fn(&mut World) -> Result<(), String>;
+
 impl World {
     /// Whether a node leaves a part to one that knows its leases.
     pub(super) fn awaits(&mut self, node: usize, part: usize) -> bool {
@@ -164,11 +167,7 @@ fn begin(seed: u64, awaits: bool) -> Result<World, String> {
 }
 
 /// `after`: steps after the failure, from which on no address may be withheld.
-fn run(
-    seed: u64,
-    (awaits, after): (bool, u64),
-    fails: fn(&mut World) -> Result<(), String>,
-) -> Result<u64, String> {
+fn run(seed: u64, (awaits, after): (bool, u64), fails: Fails) -> Result<u64, String> {
     let mut world = begin(seed, awaits)?;
     for round in 0..6 {
         world.calm_for(300)?;
@@ -188,7 +187,7 @@ fn run(
 
 #[test]
 fn nothing_is_withheld_once_a_node_is_back_that_had_gone_on_alone() {
-    let all: [fn(&mut World) -> Result<(), String>; 2] = [
+    let all: [Fails; 2] = [
         |world| world.fail_in_turn(false),
         |world| world.fail_in_turn(true),
     ];
