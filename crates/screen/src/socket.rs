@@ -168,9 +168,8 @@ async fn carry_while<S>(
     let (mut from, mut to) = part.into_split();
     let mut piece = vec![0; PIECE_BYTES];
     let mut looks = interval(look_every);
-    let mut heard = Instant::now();
-    // Since then.
-    let mut sent = 0;
+    // How many bytes were sent since then.
+    let (mut heard, mut sent) = (Instant::now(), 0);
     let why = loop {
         tokio::select! {
             read = from.read(&mut piece) => {
@@ -215,10 +214,9 @@ async fn carry_while<S>(
                 }
                 // No script of a page sees a ping.
                 let signs = [Message::Text(Utf8Bytes::default()), Message::Ping(Bytes::new())];
+                let patience = silent_max + travels(sent);
                 for sign in signs {
-                    if heard.elapsed() > silent_max + travels(sent)
-                        || !send(&mut browser, sign, silent_max).await
-                    {
+                    if heard.elapsed() > patience || !send(&mut browser, sign, silent_max).await {
                         return;
                     }
                 }
