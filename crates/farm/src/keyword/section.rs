@@ -225,8 +225,7 @@ fn listens(args: &Args<'_>, word: &Word) -> Result<SocketAddr, Diagnostic> {
         _ => return Err(args.unfit(word, "not an IP address and one port")),
     };
     if port == LINK_PORT {
-        let told = format!("port {port} is that of the link between the nodes");
-        return Err(args.unfit(word, &told));
+        return Err(args.unfit(word, "at the port of the link between the nodes"));
     }
     Ok(SocketAddr::new(ip, port))
 }

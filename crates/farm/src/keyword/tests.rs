@@ -539,7 +539,7 @@ fn a_farm_cannot_lead_to_itself_or_listen_where_its_nodes_do() {
     ] {
         let told = with(&[line]);
         assert!(
-            told.contains("port 7448 is that of the link between the nodes"),
+            told.contains("7448' is at the port of the link between the nodes"),
             "{told}"
         );
     }
