@@ -3,8 +3,8 @@
 //!
 //! Lines: `10.20.0.100 52:54:00:12:34:56` for a lease, `10.20.0.100 ?` for an address that somebody may have,
 //! `10.20.0.100 before` for one that the node may have given that held its part before, `10.20.0.100 -` for the
-//! end of any. A line that is not complete is one that nobody
-//! was told of. There are no times: a lease begins again at a start, so no clock has to be right. Only the
+//! end of any. Behind the two in the middle is the client, if one is known to use the address. A line that is not
+//! complete is one that nobody was told of. There are no times: a lease begins again at a start, so no clock has to be right. Only the
 //! line `lease 43200` says how long a lease may be, in seconds: the section may say another time by then.
 //! The line `store`, with a number, says which file this is: one that was removed and made again has another
 //! number, and the record of a part says in which file its leases are.
@@ -224,8 +224,10 @@ pub(crate) fn line<A: Display>(text: &mut String, address: A, holder: Holder) {
     // Memory is written without errors.
     let _ = match holder {
         Holder::Client(mac) => writeln!(text, "{address} {mac}"),
-        Holder::Unclear => writeln!(text, "{address} ?"),
-        Holder::Before => writeln!(text, "{address} {BEFORE}"),
+        Holder::Unclear(None) => writeln!(text, "{address} ?"),
+        Holder::Unclear(Some(user)) => writeln!(text, "{address} ? {user}"),
+        Holder::Before(None) => writeln!(text, "{address} {BEFORE}"),
+        Holder::Before(Some(user)) => writeln!(text, "{address} {BEFORE} {user}"),
         Holder::Nobody => writeln!(text, "{address} -"),
     };
 }
@@ -294,11 +296,16 @@ fn read<A: Address>(file: File) -> io::Result<Was<A>> {
 /// Reads the line of a change.
 pub(crate) fn of_line<A: FromStr>(line: &str) -> Option<(A, Holder)> {
     let (address, who) = line.split_once(' ')?;
-    let holder = match who {
-        "-" => Holder::Nobody,
-        "?" => Holder::Unclear,
-        BEFORE => Holder::Before,
-        mac => Holder::Client(mac.parse().ok()?),
+    let (who, user) = match who.split_once(' ') {
+        Some((who, user)) => (who, Some(user.parse().ok()?)),
+        None => (who, None),
+    };
+    let holder = match (who, user) {
+        ("-", None) => Holder::Nobody,
+        ("?", user) => Holder::Unclear(user),
+        (BEFORE, user) => Holder::Before(user),
+        (mac, None) => Holder::Client(mac.parse().ok()?),
+        (_, Some(_)) => return None,
     };
     Some((address.parse().ok()?, holder))
 }

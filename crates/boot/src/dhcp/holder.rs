@@ -9,10 +9,10 @@ use std::net::Ipv4Addr;
 pub enum Holder {
     /// A client.
     Client(Mac),
-    /// Somebody may have it, and no node knows who.
-    Unclear,
-    /// Somebody may have it by the node that held the part before, which knows.
-    Before,
+    /// Somebody may have it, and no node knows who; the client that is known to use it.
+    Unclear(Option<Mac>),
+    /// Somebody may have it by the node that held the part before, which knows; the client that is known to use it.
+    Before(Option<Mac>),
     /// Nobody, any more.
     Nobody,
 }
@@ -31,7 +31,7 @@ impl<A> Change<A> {
     pub fn mac(&self) -> Option<Mac> {
         match self.holder {
             Holder::Client(mac) => Some(mac),
-            Holder::Unclear | Holder::Before | Holder::Nobody => None,
+            Holder::Unclear(_) | Holder::Before(_) | Holder::Nobody => None,
         }
     }
 }

@@ -197,14 +197,14 @@ impl<A: Address + 'static> Taking<A> {
             let holder = copy.get(&address).copied().unwrap_or(Holder::Nobody);
             // Who knows of them by another range, is not known.
             let holder = match holder {
-                Holder::Before => Holder::Unclear,
+                Holder::Before(user) => Holder::Unclear(user),
                 holder => holder,
             };
             given = Some(match given {
                 None | Some(Holder::Nobody) => holder,
                 Some(before) if holder == Holder::Nobody || holder == before => before,
                 // Which of two gave it last is not known.
-                Some(_) => Holder::Unclear,
+                Some(_) => Holder::Unclear(None),
             });
         }
         match given {

@@ -326,18 +326,19 @@ impl<A: Address> Pool<A> {
             .filter(|one| !self.reserved.contains(one))
             .collect::<Vec<_>>()
         {
-            match self.combined(address, fate(address)) {
+            let fate = fate(address);
+            // Of two, either may be the one that uses it.
+            let user = { self.user(address) }.filter(|_| !matches!(fate, Fate::Also(_)));
+            match self.combined(address, fate) {
                 Fate::Known if self.uses.contains_key(&address) => {}
                 Fate::Known => {
                     self.free.insert(address);
                 }
                 fate @ (Fate::Unclear | Fate::Before) => {
-                    let user = self.user(address);
                     let is_before = fate == Fate::Before;
                     self.set(address, Use::unclear(until_ms, user, is_before));
                 }
                 Fate::Is(holder) | Fate::Also(holder) => {
-                    let user = self.user(address);
                     self.end(address);
                     self.learn(address, (holder, user), now_ms);
                 }
@@ -391,8 +392,8 @@ impl<A: Address> Pool<A> {
             }
             // Which of its two addresses a client uses is not known.
             Holder::Client(_) => Use::unclear(until_ms, None, false),
-            Holder::Unclear => Use::unclear(until_ms, user, false),
-            Holder::Before => Use::unclear(until_ms, user, true),
+            Holder::Unclear(its) => Use::unclear(until_ms, user.or(its), false),
+            Holder::Before(its) => Use::unclear(until_ms, user.or(its), true),
             Holder::Nobody => return,
         };
         self.set(address, new);

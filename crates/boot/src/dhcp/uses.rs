@@ -91,9 +91,12 @@ impl Use {
             Use::Leased { mac, .. } | Use::Released { mac, .. } => Holder::Client(mac),
             // A client may not have heard that its address is another's.
             Use::Unclear {
-                is_before: true, ..
-            } => Holder::Before,
-            Use::Unclear { .. } | Use::Declined { .. } => Holder::Unclear,
+                is_before: true,
+                user,
+                ..
+            } => Holder::Before(user),
+            Use::Unclear { user, .. } => Holder::Unclear(user),
+            Use::Declined { .. } => Holder::Unclear(None),
             Use::Offered { .. } => Holder::Nobody,
         }
     }

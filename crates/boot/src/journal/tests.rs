@@ -41,12 +41,16 @@ fn leases_and_what_is_unclear_are_there_after_a_restart_and_ended_ones_are_not()
     let mut journal = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
     journal.add(&[lease(1), lease(2), lease(3)]).unwrap();
     journal
-        .add(&[with(Holder::Nobody, 2), with(Holder::Unclear, 3), lease(4)])
+        .add(&[
+            with(Holder::Nobody, 2),
+            with(Holder::Unclear(Some(Mac([2, 0, 0, 0, 0, 9]))), 3),
+            lease(4),
+        ])
         .unwrap();
     drop(journal);
     let expected = [
         (address(1), Holder::Client(mac(1))),
-        (address(3), Holder::Unclear),
+        (address(3), Holder::Unclear(Some(Mac([2, 0, 0, 0, 0, 9])))),
         (address(4), Holder::Client(mac(4))),
     ];
     assert_eq!(known(scratch.path()), expected);
@@ -230,7 +234,7 @@ fn a_directory_that_was_removed_is_named_with_what_to_do_and_nothing_is_stored()
     let mut journal: Journal = Journal::open(&directory, "lan").unwrap();
     let change = Change {
         address: Ipv4Addr::new(10, 0, 0, 1),
-        holder: Holder::Unclear,
+        holder: Holder::Unclear(None),
     };
     journal.add(&[change]).unwrap();
     std::fs::remove_dir_all(&directory).unwrap();

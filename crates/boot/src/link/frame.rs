@@ -11,7 +11,7 @@ pub(super) const PROTOCOL: Protocol = Protocol {
     of: "leases",
     port: super::PORT,
     signs: *b"EKBT",
-    version: 2,
+    version: 3,
 };
 /// Bytes of a frame: of as many changes as a message has, and more.
 const FRAME_BYTES_MAX: usize = 512 << 10;

@@ -146,7 +146,7 @@ impl<A: Address> Keeping<A> {
         // What the pool before knew and the disk does not: without a journal nobody was told of a
         // lease, but what is unclear stays unclear.
         let others = before.into_iter().flat_map(Pool::known);
-        let is_unclear = |holder: &Holder| matches!(holder, Holder::Unclear | Holder::Before);
+        let is_unclear = |holder: &Holder| matches!(holder, Holder::Unclear(_) | Holder::Before(_));
         known.extend(others.filter(|(_, holder)| !is_kept || is_unclear(holder)));
         let lengths = (plan.lease_s, self.longest_s(plan.lease_s, now_ms));
         let mut pool = Pool::new(plan.range, lengths, plan.reserved, known, now_ms);

@@ -250,7 +250,7 @@ mod tests {
         set(&mut copies, 7, Holder::Client(Mac([2, 0, 0, 0, 0, 2])));
         assert_eq!(all(&copies), None);
         set(&mut copies, 7, Holder::Client(client));
-        set(&mut copies, 7, Holder::Unclear);
+        set(&mut copies, 7, Holder::Unclear(None));
         assert_eq!(all(&copies), None);
         set(&mut copies, 7, Holder::Client(client));
         set(&mut copies, 7, Holder::Nobody);

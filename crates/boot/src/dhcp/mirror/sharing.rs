@@ -201,7 +201,7 @@ impl Sharing {
             for change in changes {
                 match change.holder {
                     Holder::Client(_) => self.pending.insert(change.address, (part, one.number)),
-                    Holder::Unclear | Holder::Before | Holder::Nobody => {
+                    Holder::Unclear(_) | Holder::Before(_) | Holder::Nobody => {
                         self.pending.remove(&change.address)
                     }
                 };

@@ -52,7 +52,7 @@ fn fates(judged: &Judged, addresses: [u8; 4]) -> [Fate; 4] {
     let Judged::Takes(taking) = judged else {
         panic!("{judged:?}")
     };
-    let known = BTreeMap::from([(ip(130), Holder::Unclear)]);
+    let known = BTreeMap::from([(ip(130), Holder::Unclear(None))]);
     let fates = taking
         .fates(|part, node, epoch| ((part, node, epoch) == (1, "beta", 4)).then(|| known.clone()));
     addresses.map(|last| fates(ip(last)))
@@ -82,7 +82,7 @@ fn a_range_that_moves_withholds_nothing_where_the_other_nodes_leases_are_known()
         fates(&judged, [120, 130, 131, 159]),
         [
             Fate::Known,
-            Fate::Is(Holder::Unclear),
+            Fate::Is(Holder::Unclear(None)),
             Fate::Is(Holder::Nobody),
             Fate::Known
         ]
@@ -180,12 +180,12 @@ fn an_address_that_both_gave_is_withheld_unless_they_gave_it_to_the_same_client(
         Fate::Also(match address.octets()[3] {
             101 => client(2),
             102 | 103 => client(4),
-            104 => Holder::Unclear,
+            104 => Holder::Unclear(None),
             _ => Holder::Nobody,
         })
     });
     let known: Vec<_> = pool.known().map(|(_, holder)| holder).collect();
-    let unclear = Holder::Unclear;
+    let unclear = Holder::Unclear(None);
     assert_eq!(known, [client(1), client(2), unclear, client(4), unclear]);
     assert_eq!(pool.free(), 1);
 }

@@ -26,7 +26,8 @@ impl<A: Address> Pool<A> {
         let was: BTreeMap<A, (Holder, Option<Mac>)> = was.collect();
         gone.into_iter().for_each(|address| self.end(address));
         // What its holder gave itself is newer than what this node knew.
-        let is_before = |(_, holder): &(A, Holder)| knows_before && *holder == Holder::Before;
+        let is_before =
+            |(_, holder): &(A, Holder)| knows_before && matches!(holder, Holder::Before(_));
         let (before, given): (Vec<_>, Vec<_>) = known.into_iter().partition(is_before);
         for (address, holder) in given.into_iter().chain(before) {
             let (own, user) = was.get(&address).copied().unwrap_or((Holder::Nobody, None));

@@ -49,13 +49,13 @@ fn a_node_that_gets_a_part_back_knows_what_was_withheld_because_of_it_and_nothin
         [
             client(1),
             // Which of its two addresses this client uses is not known.
-            Holder::Unclear,
-            Holder::Unclear,
+            Holder::Unclear(None),
+            Holder::Unclear(Some(mac(3))),
             client(4),
             client(5),
             Holder::Nobody,
             client(2),
-            Holder::Unclear,
+            Holder::Unclear(None),
         ]
     );
     assert_eq!(alpha.offer(mac(9), None, 3), Ok(ip(105)));
@@ -75,7 +75,7 @@ fn a_node_that_gets_a_part_of_another_one_believes_what_is_withheld() {
     assert!(
         copy(&alpha)
             .iter()
-            .all(|(_, holder)| *holder == Holder::Before)
+            .all(|(_, holder)| matches!(holder, Holder::Before(_)))
     );
 }
 
@@ -87,10 +87,22 @@ fn what_no_node_knows_any_more_is_not_believed_to_be_known_by_another_one() {
     assert!(
         copy(&beta)
             .iter()
-            .all(|(_, holder)| *holder == Holder::Unclear)
+            .all(|(_, holder)| *holder == Holder::Unclear(None))
     );
     let mut alpha = node(&[]);
     alpha.adopt(0, copy(&beta), true, 1);
     alpha.take(0, true, 1);
     assert_eq!(alpha.offer(mac(9), None, 2), Err(NoOffer::Full));
+}
+
+#[test]
+fn whose_a_withheld_address_is_outlives_a_restart() {
+    let range = node(&[]).range;
+    let mut beta = node(&[(100, 1)]);
+    beta.take_as(0, 0, |_| Fate::Before);
+    let mut next = Pool::new(range, (LEASE_S, 0), HashSet::new(), copy(&beta), 0);
+    next.take(0, true, 0);
+    assert!(!next.may_be_anothers(mac(1), ip(100)) && next.may_be_anothers(mac(2), ip(100)));
+    assert_eq!(next.claim(mac(1), ip(100), How::Renew, 1), Claim::Yes);
+    assert_eq!(next.offer(mac(9), None, 2), Err(NoOffer::Full));
 }

@@ -144,7 +144,7 @@ impl Node {
         if self.has(Defect::UnclearForgotten) {
             self.disk
                 .leases
-                .retain(|_, holder| !matches!(holder, Holder::Unclear | Holder::Before));
+                .retain(|_, holder| !matches!(holder, Holder::Unclear(_) | Holder::Before(_)));
         }
         for (part, copy) in &self.disk.copies {
             self.copies.restore(*part, copy.clone());
@@ -338,7 +338,7 @@ impl Node {
         if let Way::Copied(copy, is_former) = way {
             let knows_any = self.defect == Some(Defect::DoubtIgnored);
             let doubt = |holder| match holder {
-                Holder::Unclear if knows_any => Holder::Before,
+                Holder::Unclear(user) if knows_any => Holder::Before(user),
                 holder => holder,
             };
             let known = copy.known().filter_map(four);

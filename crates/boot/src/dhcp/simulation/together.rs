@@ -140,7 +140,7 @@ impl World {
         let pools = pools.filter_map(|node| node.desk().and_then(Desk::pool));
         let is_unknown = |pool: &Pool| {
             let known = pool.known().filter(|(address, _)| pool.holds(*address));
-            let unknown = known.filter(|(_, holder)| *holder == Holder::Before);
+            let unknown = known.filter(|(_, holder)| matches!(holder, Holder::Before(_)));
             unknown.count()
         };
         pools.map(|pool| is_unknown(pool)).sum()

@@ -52,7 +52,7 @@ fn a_copy_that_was_confirmed_is_there_after_a_restart() {
         Said::Begin(3),
         Said::Changes(vec![
             change(1, CLIENT),
-            change(2, Holder::Unclear),
+            change(2, Holder::Unclear(None)),
             change(3, CLIENT),
         ]),
         Said::Whole,
@@ -71,7 +71,7 @@ fn a_copy_that_was_confirmed_is_there_after_a_restart() {
     let copy = copies.of(1, "alpha", 7).unwrap();
     let known = [
         change(1, CLIENT),
-        change(2, Holder::Unclear),
+        change(2, Holder::Unclear(None)),
         change(4, CLIENT),
     ];
     let known = known.map(|change| (change.address, change.holder));
@@ -112,7 +112,7 @@ fn a_damaged_file_is_no_copy() {
     let path = scratch
         .write("one", "alpha 7 3\n10.0.0.1 ?\n10.0.0.2 -")
         .unwrap();
-    let known = [(IpAddr::from([10, 0, 0, 1]), Holder::Unclear)];
+    let known = [(IpAddr::from([10, 0, 0, 1]), Holder::Unclear(None))];
     let copy = read(&path).unwrap();
     assert_eq!(copy.known().collect::<Vec<_>>(), known);
 }

@@ -65,7 +65,7 @@ fn leases_are_in_the_other_directory_before_the_one_before_is_left() {
     role.stop();
     let all = vec![
         (Ipv4Addr::new(10, 0, 0, 1), Holder::Client(CLIENT)),
-        (Ipv4Addr::new(10, 0, 0, 2), Holder::Unclear),
+        (Ipv4Addr::new(10, 0, 0, 2), Holder::Unclear(None)),
     ];
     assert_eq!(known(&second), (77, all));
 }
