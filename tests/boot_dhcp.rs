@@ -233,7 +233,7 @@ fn an_interface_goes_and_returns_and_a_reload_gives_another_address() {
 }
 
 #[test]
-fn a_reload_moves_the_leases_to_another_directory_or_is_refused() {
+fn a_reload_moves_the_leases_to_another_directory_or_says_why_not() {
     if !is_ready("leases that move", &["udhcpc"]) {
         return;
     }
@@ -246,13 +246,12 @@ fn a_reload_moves_the_leases_to_another_directory_or_is_refused() {
     fs::create_dir(&foreign).unwrap();
     chown(&foreign, Some(65_534), None).unwrap();
     site.write_with(&foreign, RANGE);
-    let told = site.ours(&["reload"]);
-    assert!(told.contains("cannot keep leases in"), "{told}");
+    site.ours(&["reload"]);
+    site.shows("leases stay in");
     assert_eq!(one.asks().as_deref(), Some(&*first));
     let other = site.path("other");
     site.write_with(&other, RANGE);
-    let told = site.ours(&["reload"]);
-    assert!(!told.contains("cannot"), "{told}");
+    site.ours(&["reload"]);
     let names = |path: &Path| fs::read_dir(path).unwrap().count();
     let left = site.path("leases");
     assert!(eventually(SOON, || names(&left) == 0), "{}", names(&left));

@@ -25,6 +25,7 @@ use leases::Leases;
 use part::codec;
 use part::report::{Moment, Report};
 use part::role::{LeaseNews, VOLUME_SOCKET, WantedLease, volume_directory};
+use part::voice::write_error;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -99,10 +100,12 @@ impl Running {
         let mut moves = before != lan.leases;
         let mut stays = None;
         if moves && let Err(why) = self.leave(&lan.leases, place) {
-            stays = Some(format!(
+            let words = format!(
                 "leases stay in {}: {why}; the next change of the configuration tries it again",
                 before.display()
-            ));
+            );
+            write_error(&format!("evenkeel: boot {section}: {words}\n"));
+            stays = Some(words);
             (lan.leases, moves) = (before, false);
         }
         self.site.lock().leases_stay(stays);
