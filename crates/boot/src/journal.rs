@@ -145,6 +145,11 @@ impl<A: Address> Journal<A> {
         }
     }
 
+    /// What another file has to have in place of this one.
+    pub fn text(&self) -> String {
+        text_of((self.store, self.longest_s), &self.known)
+    }
+
     /// Which file this is: another one after it was lost. Never zero.
     pub fn store(&self) -> u32 {
         self.store
@@ -310,11 +315,8 @@ pub(crate) fn of_line<A: FromStr>(line: &str) -> Option<(A, Holder)> {
     Some((address.parse().ok()?, holder))
 }
 
-fn write_anew<A: Address>(
-    path: &Path,
-    (store, longest_s): (u32, u32),
-    known: &BTreeMap<A, Holder>,
-) -> io::Result<File> {
+/// All that a file has to have.
+fn text_of<A: Address>((store, longest_s): (u32, u32), known: &BTreeMap<A, Holder>) -> String {
     let mut text = format!("{STORE}{store}\n");
     if longest_s > 0 {
         text += &format!("{LEASE}{longest_s}\n");
@@ -322,6 +324,15 @@ fn write_anew<A: Address>(
     for (address, holder) in known {
         line(&mut text, *address, *holder);
     }
+    text
+}
+
+fn write_anew<A: Address>(
+    path: &Path,
+    (store, longest_s): (u32, u32),
+    known: &BTreeMap<A, Holder>,
+) -> io::Result<File> {
+    let text = text_of((store, longest_s), known);
     let beside = path.with_extension("new");
     let mut file = OpenOptions::new()
         .write(true)

@@ -361,10 +361,8 @@ impl<A: Address> Pool<A> {
 
     /// The client that this node knows to use an address.
     fn user(&self, address: A) -> Option<Mac> {
-        match self.uses.get(&address)? {
-            Use::Leased { mac, .. } => Some(*mac),
-            other => other.user(),
-        }
+        let other = self.uses.get(&address)?.user();
+        self.client(address).or(other)
     }
 
     /// An address is this client's, or unclear, by what another node knew: the lease begins again. `user`: the
@@ -424,35 +422,25 @@ impl<A: Address> Pool<A> {
     /// # Errors
     /// There is none for it.
     pub fn offer(&mut self, mac: Mac, wants: Option<A>, now_ms: u64) -> Result<A, NoOffer> {
-        let until_ms = now_ms.saturating_add(OFFER_MS);
-        if let Some(address) = self.by_mac.get(&mac).copied() {
-            if !self.holds(address) {
-                return Err(NoOffer::NotMine);
-            }
-            if let Some(Use::Offered { asked_ms, .. }) = self.uses.get(&address).copied() {
-                self.set(
-                    address,
-                    Use::Offered {
-                        mac,
-                        until_ms,
-                        asked_ms,
-                    },
-                );
-            }
-            return Ok(address);
-        }
-        self.has_room(mac)?;
-        let wanted = wants.filter(|address| self.free.contains(address));
-        let address = wanted.or_else(|| self.near(mac)).ok_or(NoOffer::Full)?;
-        let asked_ms = None;
-        self.set(
-            address,
-            Use::Offered {
-                mac,
-                until_ms,
-                asked_ms,
+        let (address, asked_ms) = match self.by_mac.get(&mac).copied() {
+            Some(address) if !self.holds(address) => return Err(NoOffer::NotMine),
+            Some(address) => match self.uses.get(&address) {
+                Some(Use::Offered { asked_ms, .. }) => (address, *asked_ms),
+                _ => return Ok(address),
             },
-        );
+            None => {
+                self.has_room(mac)?;
+                let wanted = wants.filter(|address| self.free.contains(address));
+                let address = wanted.or_else(|| self.near(mac)).ok_or(NoOffer::Full)?;
+                (address, None)
+            }
+        };
+        let offered = Use::Offered {
+            mac,
+            until_ms: now_ms.saturating_add(OFFER_MS),
+            asked_ms,
+        };
+        self.set(address, offered);
         Ok(address)
     }
 

@@ -3,7 +3,7 @@
 use super::Held;
 use crate::dhcp::pool::{Change, Fate, Holder, Pool, end_of};
 use crate::dhcp::range::{Address, Range};
-use crate::journal::{Journal, line};
+use crate::journal::Journal;
 use crate::mac::Mac;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -68,12 +68,7 @@ impl<A: Address> Keeping<A> {
 
     /// Leaves the file, and returns what another one has to have in its place. None: there is no file.
     pub(super) fn leave(&mut self) -> Option<String> {
-        let journal = self.journal.take()?;
-        let mut text = format!("store {}\nlease {}\n", journal.store(), journal.longest_s());
-        for (address, holder) in journal.known() {
-            line(&mut text, address, holder);
-        }
-        Some(text)
+        self.journal.take().map(|journal| journal.text())
     }
 
     /// Keeps the leases in this journal, which has all those that the one before had.

@@ -40,10 +40,9 @@ impl Leases {
     /// Whether this node knows all leases of a part, because it had the part before, and no client has heard
     /// of another lease since.
     pub(super) fn had_it(&self, record: &Record) -> bool {
-        let ranges = (record.range, record.range6);
         let is_unheard = record.clear && record.past.2 & UNHEARD > 0;
         is_unheard
-            && ranges == (self.range, self.range6)
+            && self.has_ranges(record)
             && record.named.contains(&mark_of(&self.me))
             && [0, mix(self.stores)].contains(&record.before)
     }
@@ -51,8 +50,7 @@ impl Leases {
     /// Whether this node had a part before one that does not know the leases of then, and knows those of now by
     /// its copy.
     pub(super) fn knows_before(&self, part: usize) -> bool {
-        let lease = self.known.get(&self.part(part));
-        let record = lease.and_then(|lease| codec::decode::<Record>(&lease.record).ok());
+        let record = self.record(part);
         record.is_some_and(|record| self.is_former(&record) && self.has_copy(part, &record))
     }
 
@@ -65,8 +63,7 @@ impl Leases {
     /// The node that held a part before it was taken by one that did not know its leases. `record`: that which this
     /// node finds, `state`: how it takes the part.
     pub(super) fn former_of(&self, record: &Record, state: &State) -> (u32, u32) {
-        let ranges = (record.range, record.range6);
-        let is_same = ranges == (self.range, self.range6);
+        let is_same = self.has_ranges(record);
         let is_moved = record.claim().past.is_some() || record.claim6().past.is_some();
         match state {
             // It has what it withheld on its disk.
@@ -89,6 +86,7 @@ impl Leases {
     /// The node that knows what this one withholds, whatever part it is of: with other ranges, addresses come from
     /// one part to another.
     fn only_former(&self) -> (u32, u32) {
+        // Also of parts that do not exist any more.
         let records = self.known.values();
         let records = records.filter_map(|lease| codec::decode::<Record>(&lease.record).ok());
         let formers = records.filter(|record| self.is_own(record));
@@ -131,8 +129,7 @@ impl Leases {
 
     /// Whether it leaves a part to a node that knows its leases: that one may be about to take it.
     pub(super) fn awaits(&self, part: usize, now_ns: u64) -> bool {
-        let lease = self.known.get(&self.part(part));
-        let record = lease.and_then(|lease| codec::decode::<Record>(&lease.record).ok());
+        let record = self.record(part);
         let is_own = { record.as_ref() }.is_some_and(|record| self.is_own(record));
         let has_copy = |record: &Record| record.node == self.me && !record.named.is_empty();
         let most_ns = match record.as_ref().is_some_and(has_copy) {
@@ -145,10 +142,9 @@ impl Leases {
 
     /// Whether this node knows all leases that were given by a record.
     pub(super) fn has_copy(&self, part: usize, record: &Record) -> bool {
-        let ranges = (record.range, record.range6);
         let copy = self.copies.get(&part);
         // Before it is clear, its holder itself may not know all.
-        ranges == (self.range, self.range6)
+        self.has_ranges(record)
             && record.clear
             && record.named.contains(&mark_of(&self.me))
             && copy.is_some_and(|(node, epoch)| (node, *epoch) == (&record.node, record.epoch))
@@ -156,8 +152,17 @@ impl Leases {
 
     /// Whether a record is this node's, of these ranges.
     pub(super) fn is_mine(&self, record: &Record) -> bool {
-        let ranges = (record.range, record.range6);
-        self.is_own(record) && ranges == (self.range, self.range6)
+        self.is_own(record) && self.has_ranges(record)
+    }
+
+    /// Whether the ranges of a record are those of this node.
+    fn has_ranges(&self, record: &Record) -> bool {
+        (record.range, record.range6) == (self.range, self.range6)
+    }
+
+    /// The record of a part, where it can be read.
+    fn record(&self, part: usize) -> Option<Record> {
+        codec::decode(&self.known.get(&self.part(part))?.record).ok()
     }
 
     /// Whether a record is this node's, which has the leases of then.
