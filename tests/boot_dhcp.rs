@@ -149,7 +149,7 @@ fn an_address_that_somebody_has_already_is_not_given() {
     let client = site.client("client");
     let mut given = None;
     let got = || {
-        given = client.asks();
+        given = client.asks_for("10.60.0.100");
         given.as_deref() == Some("10.60.0.109")
     };
     let good = eventually(SOON * 2, got);

@@ -212,11 +212,21 @@ impl Client {
 
     /// Asks for an address once with udhcpc. None: it gets none.
     pub fn asks(&self) -> Option<String> {
+        self.asks_with(&[])
+    }
+
+    /// The same; it asks for this address first.
+    pub fn asks_for(&self, address: &str) -> Option<String> {
+        self.asks_with(&["-r", address])
+    }
+
+    fn asks_with(&self, more: &[&str]) -> Option<String> {
         let _ = fs::remove_file(self.scratch.path().join("told"));
         let script = self.script();
         let words = [
             "-i", "eth0", "-f", "-n", "-q", "-t", "6", "-T", "1", "-s", &script,
         ];
+        let words = [&words[..], more].concat();
         let program = self.host.spawn(self.command("udhcpc", &words)).unwrap();
         assert!(program.wait(SOON).is_some(), "udhcpc ends");
         let told = self.told();

@@ -9,6 +9,7 @@ use crate::partition;
 use crate::process::run_words;
 use crate::wait::eventually;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -275,9 +276,11 @@ pub(crate) fn connect(
     far_name: String,
 ) -> Result<Interface, LabError> {
     let (near_ns, far_ns) = (host.namespace(), far.namespace());
-    let near_end = ["ip", "link", "add", &name, "netns", near_ns, "type", "veth"];
-    let far_end = ["peer", "name", &far_name, "netns", far_ns];
-    run_words(&[&near_end[..], &far_end[..]].concat())?;
+    let (near_card, far_card) = (card(host, &name), card(far, &far_name));
+    let near_end = ["ip", "link", "add", &name, "address", &near_card];
+    let far_end = ["peer", "name", &far_name, "address", &far_card];
+    let near_end = [&near_end[..], &["netns", near_ns, "type", "veth"]].concat();
+    run_words(&[&near_end[..], &far_end, &["netns", far_ns]].concat())?;
     set(host, &name, "up")?;
     set(far, &far_name, "up")?;
     let interface = Interface {
@@ -292,6 +295,14 @@ pub(crate) fn connect(
         interface.has_carrier() && interface.other_end().has_carrier()
     });
     Ok(interface)
+}
+
+/// The address of a host's card: the same in each run, since what is served can depend on it.
+fn card(host: &Host, interface: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    (host.name(), interface).hash(&mut hasher);
+    let [a, b, c, d, e, ..] = hasher.finish().to_be_bytes();
+    format!("02:{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}")
 }
 
 fn set(host: &Host, interface: &str, state: &str) -> Result<(), LabError> {
