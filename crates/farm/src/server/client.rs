@@ -5,7 +5,9 @@ use super::{ask, relay};
 use crate::site::{Meeting, Site};
 use protocol::rdp::{ConnectionRequest, Frame, Malformed, Negotiated, REQUEST_BYTES_MAX, frame};
 use rustls::ServerConfig;
+use std::future::ready;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -51,11 +53,17 @@ async fn meet(
 ) -> Result<(), Ended> {
     stream.set_nodelay(true)?;
     relay::keep_alive(&stream);
-    let packet = timeout(REQUEST_LIMIT, read_packet(&mut stream, REQUEST_BYTES_MAX));
-    let packet = packet.await.map_err(|_| Ended::Slow)??;
+    let reads = async {
+        // It takes no turn before it says something.
+        stream.peek(&mut [0]).await?;
+        read_request(&mut stream, site.turn().await).await
+    };
+    let (packet, turn) = { timeout(REQUEST_LIMIT, reads).await }.map_err(|_| Ended::Slow)??;
     let request = ConnectionRequest::decode(&packet)?;
     place.spoke();
-    match site.meet(&request, place.from).await {
+    let meeting = site.meet(&request, place.from).await;
+    drop(turn);
+    match meeting {
         Meeting::Route(routed) => {
             relay::route(site, &routed, stream, &packet, place).await;
             Ok(())
@@ -72,6 +80,20 @@ async fn meet(
             Ok(())
         }
     }
+}
+
+/// Reads the first packet of a client. One that has said only a part of it leaves its turn to the others.
+async fn read_request<S: AsyncRead + Unpin, T>(
+    stream: &mut S,
+    turn: Option<T>,
+) -> Result<(Vec<u8>, Option<T>), Ended> {
+    let mut reads = pin!(read_packet(stream, REQUEST_BYTES_MAX));
+    tokio::select! {
+        biased;
+        packet = &mut reads => return Ok((packet?, turn)),
+        () = ready(()) => drop(turn),
+    }
+    Ok((reads.await?, None))
 }
 
 /// Reads one packet and nothing behind it.
@@ -92,6 +114,47 @@ pub(super) async fn read_packet<S: AsyncRead + Unpin>(
                     return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Weak;
+    use std::task::{Context, Poll, Waker};
+
+    /// A request without a hint and without negotiation.
+    const REQUEST: [u8; 11] = [3, 0, 0, 11, 6, 0xe0, 0, 0, 0, 0, 0];
+
+    fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn who_has_said_all_keeps_the_turn_and_who_has_not_leaves_it_to_others() {
+        for first in 0..=REQUEST.len() {
+            let (mut client, mut stream) = tokio::io::duplex(64);
+            let turn = Arc::new(());
+            let seen: Weak<()> = Arc::downgrade(&turn);
+            let mut writes = pin!(client.write_all(&REQUEST[..first]));
+            assert!(poll(writes.as_mut()).is_ready());
+            let mut reads = pin!(read_request(&mut stream, Some(turn)));
+            let read = match poll(reads.as_mut()) {
+                Poll::Ready(read) => read,
+                Poll::Pending => {
+                    assert!(seen.upgrade().is_none(), "{first}");
+                    let mut writes = pin!(client.write_all(&REQUEST[first..]));
+                    assert!(poll(writes.as_mut()).is_ready());
+                    match poll(reads.as_mut()) {
+                        Poll::Ready(read) => read,
+                        Poll::Pending => panic!("all is there"),
+                    }
+                }
+            };
+            let (packet, turn) = read.unwrap();
+            let is_whole = first == REQUEST.len();
+            assert_eq!((&packet[..], turn.is_some()), (&REQUEST[..], is_whole));
         }
     }
 }

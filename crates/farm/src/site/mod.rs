@@ -11,6 +11,7 @@ mod meeting;
 mod share;
 mod show;
 mod sign_outs;
+mod turn;
 
 pub use agents::ToAsk;
 pub use gateway::{Arrival, Counters as GatewayCounters, Numbered, Waiting};
@@ -18,6 +19,7 @@ pub use kept::{Kept, KeptUser};
 pub use meeting::{Meeting, Routed};
 pub use share::{Bell, Shared};
 pub use show::rows;
+pub use turn::Turn;
 
 use crate::agreement::Agreement;
 use crate::config::{Check, Farm};
@@ -46,6 +48,7 @@ pub struct Site {
     /// When it began, and whether all agents were asked since.
     began: Instant,
     heard: watch::Sender<bool>,
+    turns: turn::Turns,
     /// None before there is a portal.
     sign_outs: OnceLock<sign_outs::SignOuts>,
     inner: Mutex<Inner>,
@@ -172,6 +175,7 @@ impl Site {
             bell: shared.map(|shared| shared.bell),
             began: Instant::now(),
             heard: watch::Sender::new(has_no_agent),
+            turns: turn::Turns::default(),
             sign_outs: OnceLock::new(),
             inner: Mutex::new(inner),
         }

@@ -1,0 +1,61 @@
+//! The turns of clients: of a crowd that comes at one time, a few are decided about at a time, so that the first ones
+//! have their host before the last ones are read.
+
+use super::Site;
+use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+/// Clients that are decided about at one time. They keep the node busy while others wait for the other node.
+const AT_ONE_TIME: usize = 16;
+/// How long a client waits for its turn at most: the other node may hang.
+const WAIT_MAX: Duration = Duration::from_millis(250);
+
+/// The turn of a client, until it is dropped.
+pub type Turn<'a> = SemaphorePermit<'a>;
+
+/// The turns of a farm.
+pub(super) struct Turns(Semaphore);
+
+impl Default for Turns {
+    fn default() -> Turns {
+        Turns(Semaphore::new(AT_ONE_TIME))
+    }
+}
+
+impl Site {
+    /// Waits until it is a client's turn. None: it has waited for long enough.
+    pub async fn turn(&self) -> Option<Turn<'_>> {
+        timeout(WAIT_MAX, self.turns.0.acquire()).await.ok()?.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::tests::farm;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    #[test]
+    fn few_have_their_turn_and_nobody_waits_for_ever() {
+        let site = Site::new("office", farm(Default::default(), &[1]), &[7; 32], None);
+        let runtime = { tokio::runtime::Builder::new_current_thread() }
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut turns = Vec::new();
+            for _ in 0..AT_ONE_TIME {
+                turns.push(site.turn().await);
+            }
+            assert!(turns.iter().all(Option::is_some));
+            assert!(site.turn().await.is_none());
+            let mut next = pin!(site.turn());
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(next.as_mut().poll(&mut context).is_pending());
+            turns.pop();
+            assert!(next.await.is_some());
+        });
+    }
+}
