@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 /// Clients that are decided about at one time. They keep the node busy while others wait for the other node.
-const AT_ONE_TIME: usize = 16;
+const AT_ONE_TIME: usize = 8;
 /// How long a client waits for its turn at most: the other node may hang.
 const WAIT_MAX: Duration = Duration::from_millis(250);
 
