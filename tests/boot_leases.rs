@@ -97,6 +97,44 @@ fn a_node_that_is_back_ends_what_the_other_one_withheld_while_it_was_alone() {
     all_as_before(&pair, &clients, &before, "four");
 }
 
+#[test]
+fn a_range_that_moves_while_the_nodes_do_not_reach_each_other_withholds_nothing_once_they_do() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("udhcpc");
+    let mut pair = Pair::with("boot-apart", LINES);
+    let shares = |pair: &Pair| {
+        pair.shows("alpha", &["parts held 1 of 2, leases known to beta"]);
+        pair.shows("beta", &["parts held 1 of 2, leases known to alpha"]);
+    };
+    shares(&pair);
+    pair.site.alpha.kill();
+    pair.shows("beta", &["parts held 2 of 2"]);
+    // Of the part of beta, and one of that of alpha.
+    let wants = ["10.60.0.131", "10.60.0.137", "10.60.0.121"];
+    let clients =
+        ["one", "two", "three"].map(|name| Client::new(&pair.site.lab, &pair.site.lan, name));
+    for (client, wants) in clients.iter().zip(wants) {
+        assert_eq!(client.asks_for(wants).as_deref(), Some(wants));
+    }
+    pair.site.alpha.start();
+    shares(&pair);
+    let cut = pair.site.cut_direct();
+    // What beta had is alpha's now.
+    pair.apply(&LINES.replace("120 10.60.0.139", "130 10.60.0.149"));
+    pair.shows("alpha", &["10.60.0.149", "parts held 1 of 2", WITHHELD]);
+    pair.shows("beta", &["10.60.0.149", "parts held 1 of 2"]);
+    let withheld = || {
+        let node = pair.site.machine("alpha");
+        node.command(&["boot", "show"]).text().contains(WITHHELD)
+    };
+    drop(cut);
+    shares(&pair);
+    assert!(lab::eventually(SOON, || !withheld()), "withheld");
+    shares(&pair);
+    let before = ["10.60.0.131", "10.60.0.137"].map(str::to_owned);
+    all_as_before(&pair, &clients[..2], &before, "four");
+}
+
 /// The same with IPv6; `{six}` is its range.
 const SIX: &str = "
 boot lan

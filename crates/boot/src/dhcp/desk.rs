@@ -391,12 +391,7 @@ impl Desk {
             return Decision::refused(format!("{address} is not of this network"));
         }
         if how == How::Renew && pool.may_be_anothers(mac, address) {
-            return Decision {
-                probe: request.route.relay.is_none().then_some(address),
-                ..Decision::silent(format!(
-                    "the other node may have given {address} to another machine: it gets it if it answers there"
-                ))
-            };
+            return doubted(request, address, pool.is_known_elsewhere(address));
         }
         match pool.claim(mac, address, how, now_ms) {
             Claim::Yes => {
@@ -568,6 +563,22 @@ impl Desk {
             (Loads::Loader(name), Stage::HttpFirmware) => file(format!("{base}/{name}")),
             (Loads::Loader(name), _) => file(name.to_owned()),
         }
+    }
+}
+
+/// The decision about a client that goes on with an address which may be another's. `is_known`: a node that is there
+/// knows whose it is.
+fn doubted(request: &Request, address: Ipv4Addr, is_known: bool) -> Decision {
+    match is_known {
+        true => Decision::silent(format!(
+            "the other node knows whose {address} is: it gets an answer when both nodes reach each other"
+        )),
+        false => Decision {
+            probe: request.route.relay.is_none().then_some(address),
+            ..Decision::silent(format!(
+                "the other node may have given {address} to another machine: it gets it if it answers there"
+            ))
+        },
     }
 }
 

@@ -109,6 +109,8 @@ pub struct Other<A = Ipv4Addr> {
     pub claim: Claim<A>,
     /// What this node knows of leases that were given by its record.
     pub knows: Knows,
+    /// By its record, this node knows what its holder withholds ([`Holder::Before`]).
+    pub is_former: bool,
 }
 
 /// What a node knows of the leases of another part.
@@ -142,8 +144,19 @@ pub struct Taking<A = Ipv4Addr> {
     own: Vec<Span<A>>,
     /// Somebody may have these.
     unclear: Vec<Span<A>>,
-    /// The copy of a part of another node: its number, the node, and the epoch.
-    copies: Vec<(Span<A>, (usize, String, u64))>,
+    /// Somebody may have these, as the holder of this other part knows, which was not heard in time.
+    late: Vec<(Span<A>, usize)>,
+    copies: Vec<(Span<A>, Source)>,
+}
+
+/// The copy of a part of another node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Source {
+    part: usize,
+    node: String,
+    epoch: u64,
+    /// See [`Other::is_former`].
+    is_former: bool,
 }
 
 /// Who has which address, by a copy; None: there is no such copy.
@@ -155,6 +168,7 @@ impl<A> Default for Taking<A> {
             known: None,
             own: Vec::new(),
             unclear: Vec::new(),
+            late: Vec::new(),
             copies: Vec::new(),
         }
     }
@@ -163,7 +177,18 @@ impl<A> Default for Taking<A> {
 impl<A: Address + 'static> Taking<A> {
     /// Whether this node knows all by itself.
     pub fn is_own(&self) -> bool {
-        self.unclear.is_empty() && self.copies.is_empty()
+        self.unclear.is_empty() && self.late.is_empty() && self.copies.is_empty()
+    }
+
+    /// The other parts whose holders know what this node does not, and were not heard in time.
+    pub fn late(&self) -> impl Iterator<Item = usize> {
+        self.late.iter().map(|(_, part)| *part)
+    }
+
+    /// Nobody will say what those parts' holders know.
+    pub fn give_up_late(&mut self) {
+        let late = std::mem::take(&mut self.late);
+        self.unclear.extend(late.into_iter().map(|(span, _)| span));
     }
 
     /// How many copies of other nodes it has leases from.
@@ -175,28 +200,42 @@ impl<A: Address + 'static> Taking<A> {
     /// What is known of addresses. `copy`: the leases of a part, of a node and an epoch.
     pub fn fates(&self, copy: impl Fn(usize, &str, u64) -> Leases<A>) -> Box<dyn Fn(A) -> Fate> {
         let copies = self.copies.iter();
-        let copies = copies.map(|(span, (part, node, epoch))| (*span, copy(*part, node, *epoch)));
+        let copies = copies.map(|(span, from)| {
+            let known = copy(from.part, &from.node, from.epoch);
+            (*span, known, from.is_former)
+        });
         let copies: Vec<_> = copies.collect();
         let taking = self.clone();
         Box::new(move |address| taking.fate(address, &copies))
     }
 
-    fn fate(&self, address: A, copies: &[(Span<A>, Leases<A>)]) -> Fate {
+    /// `copies`: of which addresses they count, and whether this node knows what is withheld there.
+    fn fate(&self, address: A, copies: &[(Span<A>, Leases<A>, bool)]) -> Fate {
         let has = |spans: &[Span<A>]| spans.iter().any(|span| span.has(address));
         if self.known.is_some_and(|span| span.has(address)) {
             return Fate::Known;
         }
-        if has(&self.unclear) {
-            return Fate::Unclear;
+        let is_late = self.late.iter().any(|(span, _)| span.has(address));
+        let has_copy = copies.iter().any(|(span, ..)| span.has(address));
+        match (is_late, has_copy) {
+            _ if has(&self.unclear) => return Fate::Unclear,
+            // What two others gave, neither of them knows alone.
+            (true, true) => return Fate::Unclear,
+            (true, false) if has(&self.own) => return Fate::Also(Holder::Before(None)),
+            (true, false) => return Fate::Before,
+            (false, _) => {}
         }
-        let mut given = None;
-        for (_, copy) in copies.iter().filter(|(span, _)| span.has(address)) {
+        let (mut given, mut is_own) = (None, has(&self.own));
+        for (_, copy, is_former) in copies.iter().filter(|(span, ..)| span.has(address)) {
             let Some(copy) = copy else {
                 return Fate::Unclear;
             };
-            let holder = copy.get(&address).copied().unwrap_or(Holder::Nobody);
-            // Who knows of them by another range, is not known.
-            let holder = match holder {
+            let holder = match copy.get(&address).copied().unwrap_or(Holder::Nobody) {
+                Holder::Before(_) if *is_former => {
+                    is_own = true;
+                    continue;
+                }
+                // Who knows of them by another range, is not known.
                 Holder::Before(user) => Holder::Unclear(user),
                 holder => holder,
             };
@@ -210,7 +249,7 @@ impl<A: Address + 'static> Taking<A> {
         match given {
             // Its own, or nobody's.
             None => Fate::Known,
-            Some(holder) if has(&self.own) => Fate::Also(holder),
+            Some(holder) if is_own => Fate::Also(holder),
             Some(holder) => Fate::Is(holder),
         }
     }
@@ -259,10 +298,15 @@ pub fn judge<A: Address>(
             _ if !past.is_known => taking.unclear.push(past.span),
             (Knows::Own, _) => taking.own.push(past.span),
             (Knows::Copy(node, epoch), false) => {
-                let from = (other.part, node.clone(), *epoch);
+                let from = Source {
+                    part: other.part,
+                    node: node.clone(),
+                    epoch: *epoch,
+                    is_former: other.is_former,
+                };
                 taking.copies.push((past.span, from));
             }
-            _ if is_late => taking.unclear.push(past.span),
+            _ if is_late => taking.late.push((past.span, other.part)),
             _ => return Judged::Soon(other.part),
         }
     }

@@ -49,6 +49,8 @@ pub struct Pool<A = Ipv4Addr> {
     ends: BTreeSet<(u64, A)>,
     /// Addresses of held parts that nobody uses.
     free: BTreeSet<A>,
+    /// Parts of which a node that is there knows what this one withholds.
+    known_elsewhere: BTreeSet<usize>,
     /// Clients for which addresses are kept: machines of the file.
     preferred: HashSet<Mac>,
     /// How many of them have an address.
@@ -120,6 +122,8 @@ pub struct Count {
     pub declined: u64,
     /// Of held parts, that somebody may have got from another node.
     pub unclear: u64,
+    /// Of these, whose clients a node knows that is there.
+    pub known_elsewhere: u64,
     /// Until when some of these are nobody's who does not renew, at most.
     pub unclear_until_ms: u64,
 }
@@ -152,6 +156,7 @@ impl<A: Address> Pool<A> {
             by_mac: HashMap::new(),
             ends: BTreeSet::new(),
             free: BTreeSet::new(),
+            known_elsewhere: BTreeSet::new(),
             preferred: HashSet::new(),
             served: 0,
             changes: Vec::new(),
@@ -328,7 +333,9 @@ impl<A: Address> Pool<A> {
         {
             let fate = fate(address);
             // Of two, either may be the one that uses it.
-            let user = { self.user(address) }.filter(|_| !matches!(fate, Fate::Also(_)));
+            let is_of_two =
+                matches!(fate, Fate::Also(holder) if !matches!(holder, Holder::Before(_)));
+            let user = { self.user(address) }.filter(|_| !is_of_two);
             match self.combined(address, fate) {
                 Fate::Known if self.uses.contains_key(&address) => {}
                 Fate::Known => {
@@ -666,7 +673,7 @@ impl<A: Address> Pool<A> {
                 until_ms,
                 user: None,
                 is_before,
-            }) => {
+            }) if !self.is_known_elsewhere(address) => {
                 self.set(address, Use::unclear(until_ms, Some(by), is_before));
                 false
             }
@@ -723,6 +730,9 @@ impl<A: Address> Pool<A> {
             .filter(|(address, one)| matches!(one, Use::Unclear { .. }) && self.holds(**address));
         Count {
             unclear: unclear.clone().count() as u64,
+            known_elsewhere: { unclear.clone() }
+                .filter(|(address, _)| self.is_known_elsewhere(**address))
+                .count() as u64,
             unclear_until_ms: { unclear.map(|(_, one)| one.until_ms()) }
                 .max()
                 .unwrap_or(0),

@@ -150,6 +150,8 @@ struct Tally {
     again: u64,
     /// Parts that were taken back from a node that withheld addresses of them.
     back: u64,
+    /// Withheld addresses at which another machine answered, and which it did not get.
+    squatted: u64,
 }
 
 /// How often what happens.
@@ -170,6 +172,10 @@ struct Odds {
     empties: bool,
     /// A client lies.
     lies: bool,
+    /// The nodes do not reach each other.
+    apart: bool,
+    /// Every other client sleeps.
+    sleeps: bool,
     /// A node dies as soon as a client has heard of a lease while the record of its part says that none has.
     strikes: bool,
 }
@@ -202,6 +208,11 @@ fn mac(number: u64) -> Mac {
 
 /// A client that asks for addresses which it does not have.
 const LIAR: Mac = Mac([2, 0, 0, 0, 0, 99]);
+
+/// Whether a client sleeps at times.
+fn sleeps(mac: Mac) -> bool {
+    mac.0[5].is_multiple_of(2)
+}
 
 fn name(node: usize) -> String {
     node.to_string()
@@ -312,6 +323,8 @@ impl World {
                 awaits: false,
                 empties: seed.is_multiple_of(3),
                 lies: seed % 4 == 1,
+                apart: false,
+                sleeps: false,
                 strikes: false,
             }
             .of(defect),
@@ -467,6 +480,9 @@ impl World {
     /// A client does something.
     fn act(&mut self) {
         let index = self.random.index(self.clients.len());
+        if self.odds.sleeps && sleeps(self.clients[index].mac) {
+            return;
+        }
         let (now_ms, lease_ms) = (self.now_ms, self.lease_ms());
         let client = &mut self.clients[index];
         let sent = client.act(&mut self.random, now_ms, lease_ms);
@@ -506,8 +522,9 @@ impl World {
     fn turn(&mut self) {
         for part in 0..PARTS {
             let node = self.random.index(2);
+            let heard = (&self.records, self.nodes[1 - node].is_up());
             if self.nodes[node].hears(self.now_ms)
-                && let Some(write) = self.nodes[node].turn(part, &self.records, self.now_ms)
+                && let Some(write) = self.nodes[node].turn(part, heard, self.now_ms)
                 && !self.random.once_in(8)
             {
                 let late = self.random.pick(&[0, 5, 200, GRANT_MS]);
@@ -535,6 +552,7 @@ impl World {
             let wire = &mut self.wires[from];
             match wire.link {
                 None if self.odds.lively > 0
+                    && !self.odds.apart
                     && can == [true; 2]
                     && self.random.once_in(self.odds.lasting / 4 + 1) =>
                 {

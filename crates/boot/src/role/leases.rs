@@ -76,6 +76,15 @@ impl Taken {
         is_own.then(|| (self.epoch, record.pasts()))
     }
 
+    /// The node that knows what is withheld because of this one, and a mark of its files. `is_stored`: so does the
+    /// disk of this node, as far as it withholds something because it took the part.
+    fn former(&self, is_stored: bool) -> (u32, u32) {
+        match &self.state {
+            State::Settled(_, Some(moved)) if is_stored && moved.former != (0, 0) => moved.former,
+            _ => self.former,
+        }
+    }
+
     /// Which leases of before are its own, as a record says that is not clear. `mine`: its record.
     fn own_flags(&self, mine: Option<&Record>) -> u8 {
         match &self.state {
@@ -441,7 +450,8 @@ impl Leases {
             },
             former: match self.have_ended(taken, now_ns) {
                 true => (0, 0),
-                false => taken.former,
+                // Until then a restart judges again.
+                false => taken.former(clear),
             },
         }
     }
@@ -491,7 +501,9 @@ impl Leases {
             is_unheard: record.past.2 & UNHEARD > 0,
             longest_s: record.longest_s,
             before_s: taken.longest_s,
-            has_former: record.former != (0, 0),
+            has_former: taken.former(true) != (0, 0),
+            had_former: taken.former != (0, 0),
+            is_former_there: self.is_there(taken.former(true)),
         }
     }
 

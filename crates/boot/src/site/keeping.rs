@@ -153,6 +153,7 @@ impl<A: Address> Keeping<A> {
                 true => pool.take(*part, true, now_ms),
                 false => self.take(&mut pool, (*part, held), fates, now_ms),
             }
+            pool.set_known_elsewhere(*part, held.is_former_there);
         }
         pool
     }
@@ -166,6 +167,10 @@ impl<A: Address> Keeping<A> {
         now_ms: u64,
     ) {
         self.learn_longest(pool, held.before_s, now_ms);
+        if !held.had_former {
+            // The node that knows what is withheld from now on does not know what was withheld before.
+            pool.has_no_former(part);
+        }
         pool.take_as(part, now_ms, fates(held));
         if !held.has_former {
             pool.has_no_former(part);
@@ -209,6 +214,7 @@ impl<A: Address> Keeping<A> {
             if !before.contains_key(part) {
                 self.take(pool, (*part, held), fates, now_ms);
             }
+            pool.set_known_elsewhere(*part, held.is_former_there);
         }
     }
 

@@ -234,8 +234,12 @@ impl Site {
         let words = lacking.filter_map(|(count, _, range)| {
             if count.unclear > 0 && count.free == 0 {
                 let minutes = { count.unclear_until_ms.saturating_sub(now_ms) }.div_ceil(60_000);
+                let who = match count.known_elsewhere {
+                    0 => "which only their users get",
+                    _ => "which only users that are known here get until the nodes reach each other,",
+                };
                 return Some(format!(
-                    "no address of {range} is free here: another node may have given {}, which only their users get for up to {minutes} minutes",
+                    "no address of {range} is free here: another node may have given {}, {who} for up to {minutes} minutes",
                     count.unclear
                 ));
             }

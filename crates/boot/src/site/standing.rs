@@ -29,8 +29,12 @@ pub struct Held {
     pub longest_s: u32,
     /// How long a lease may be that another node has given of it, seconds.
     pub before_s: u32,
-    /// The record says which node knows what is withheld because of it.
+    /// The record says which node knows what is withheld because of it, or will.
     pub has_former: bool,
+    /// It did so when this node took the part: what is withheld since before is known to that node, too.
+    pub had_former: bool,
+    /// That node is there.
+    pub is_former_there: bool,
 }
 
 /// What a node knows of a part whose ranges are others than before.
@@ -40,6 +44,9 @@ pub struct Moved {
     pub four: Taking,
     /// Of IPv6.
     pub six: Taking<Ipv6Addr>,
+    /// The node that knows what of it is withheld because that node was not heard in time, and a mark of its files.
+    /// Zero: none.
+    pub former: (u32, u32),
 }
 
 /// Addresses that were given by ranges of before.

@@ -630,6 +630,17 @@ fn an_address_that_may_be_anothers_is_for_the_client_that_is_known_to_have_it_or
     far.route.relay = Some(ip(1));
     let decision = desk.decide(&far, false, 0);
     assert_eq!((&decision.answer, decision.waits_for(&far)), (&None, None));
+    // A node that is there says whose it is: that somebody answers proves nothing.
+    let pool = desk.pool().unwrap();
+    pool.give_up(0);
+    pool.take_as(0, 0, |_| crate::dhcp::pool::Fate::Before);
+    pool.set_known_elsewhere(0, true);
+    for _ in 0..2 {
+        assert_eq!(renews(&mut desk, STRANGER, 102), (None, None));
+        desk.in_use(ip(102), STRANGER, 0);
+    }
+    desk.pool().unwrap().set_known_elsewhere(0, false);
+    assert_eq!(renews(&mut desk, STRANGER, 102), waits(102));
 }
 
 #[test]

@@ -40,7 +40,12 @@ fn moved(part: usize, from: Range, to: Range) -> Claim {
 }
 
 fn other(part: usize, claim: Claim, knows: Knows) -> Other {
-    Other { part, claim, knows }
+    Other {
+        part,
+        claim,
+        knows,
+        is_former: false,
+    }
 }
 
 fn copy() -> Knows {
@@ -104,6 +109,17 @@ fn only_addresses_that_another_node_gave_are_withheld_where_its_leases_are_not_k
     let late = |claim, knows| judge((0, Some(new)), &base, &[other(1, claim, knows)], true);
     let withheld = [Fate::Known, Fate::Unclear, Fate::Unclear, Fate::Known];
     let judged = late(moved(1, old, new), Knows::NotYet);
+    // The other node is there, and knows them.
+    assert_eq!(
+        fates(&judged, [124, 125, 149, 150]),
+        [Fate::Known, Fate::Before, Fate::Before, Fate::Known]
+    );
+    let Judged::Takes(mut taking) = judged else {
+        panic!("{judged:?}")
+    };
+    assert_eq!(taking.late().collect::<Vec<_>>(), [1]);
+    taking.give_up_late();
+    let judged = Judged::Takes(taking);
     assert_eq!(fates(&judged, [124, 125, 149, 150]), withheld);
     // A copy that is lost by now, and one whose node does not know it itself.
     let lost = Knows::Copy("beta".to_owned(), 5);

@@ -41,6 +41,28 @@ impl<A: Address> Pool<A> {
         }
     }
 
+    /// Whether a node that is there knows what is withheld of a part: once the nodes reach each other, it says whose
+    /// an address is, also where its client sleeps and another machine answers there.
+    pub fn set_known_elsewhere(&mut self, part: usize, is_known: bool) {
+        match is_known {
+            true => self.known_elsewhere.insert(part),
+            false => self.known_elsewhere.remove(&part),
+        };
+    }
+
+    /// Whether an address is withheld of which a node that is there knows whose it is.
+    pub fn is_known_elsewhere(&self, address: A) -> bool {
+        let one = self.uses.get(&address).filter(|_| self.holds(address));
+        let is_before = matches!(
+            one,
+            Some(Use::Unclear {
+                is_before: true,
+                ..
+            })
+        );
+        is_before && self.known_elsewhere.contains(&self.range.part(address))
+    }
+
     /// No node knows what is withheld of a part.
     pub fn has_no_former(&mut self, part: usize) {
         let range = self.range;

@@ -56,7 +56,11 @@ type Sent = Vec<(Vec<usize>, Request)>;
 
 const ALL: [usize; 2] = [0, 1];
 
-fn claims(uses: Option<Ipv4Addr>, wants: Option<Ipv4Addr>, server: Option<Ipv4Addr>) -> Claims {
+pub(super) fn claims(
+    uses: Option<Ipv4Addr>,
+    wants: Option<Ipv4Addr>,
+    server: Option<Ipv4Addr>,
+) -> Claims {
     Claims {
         uses,
         wants,

@@ -24,7 +24,7 @@ const QUEUE_MS: u64 = 5_000;
 
 /// For how long a node waits for what another one gave before, milliseconds: longer than in earnest, since
 /// steps here take longer.
-const SOON_MS: u64 = 60_000;
+pub(super) const SOON_MS: u64 = 60_000;
 /// How long the clients of a part wait until the other node knows its leases again, milliseconds.
 const UNHEARD_MS: u64 = 5_000;
 
@@ -38,6 +38,8 @@ struct Records {
     states: [State; PARTS],
     /// How often it took a part by another range with leases of the other node.
     moved: u64,
+    /// The node that knows what this one withholds because it was not heard in time, and which of its disks that is.
+    late: [Option<(String, u64)>; PARTS],
     /// Since when no client hears of a lease of a part.
     unheard: [Option<u64>; PARTS],
     /// How often it took a part back of which no client had heard since.
@@ -161,6 +163,7 @@ impl Node {
         self.store(self.clock.at(true_ms));
         self.sharing.clear();
         self.records.states = Default::default();
+        self.records.late = Default::default();
         let before = self.desk.as_mut().and_then(Desk::pool).cloned();
         self.build(lan, before.as_ref(), true_ms);
     }
@@ -291,6 +294,7 @@ impl Node {
         }
         self.records.epochs[part] = record.epoch;
         self.records.states[part] = State::New;
+        self.records.late[part] = None;
         self.records.known[part] = record.clone();
         self.records.wrote[part].clear();
         self.records.unheard[part] = record.unheard.then_some(now_ms);
@@ -352,7 +356,7 @@ impl Node {
 
     fn settled(&mut self, part: usize, now_ms: u64) {
         self.records.states[part] = State::Settled;
-        let has_former = self.records.known[part].former.is_some();
+        let has_former = self.former(part).is_some();
         if let Some(pool) = self.desk.as_mut().and_then(Desk::pool)
             && !has_former
         {
@@ -366,6 +370,21 @@ impl Node {
         self.sharing.hold(part, self.records.epochs[part]);
     }
 
+    /// The node that knows what this one withholds of a part, and which of its disks that is.
+    fn former(&self, part: usize) -> Option<&(String, u64)> {
+        let of_record = self.records.known[part].former.as_ref();
+        self.records.late[part].as_ref().or(of_record)
+    }
+
+    /// The same where it was not heard in time: one that knows what was withheld before, too, or the only one.
+    fn former_of_late(&self, part: usize, record: &Record) -> Option<(String, u64)> {
+        let former = Some((record.node.clone(), record.disk));
+        let before = &self.records.known[part].former;
+        let is_only = before.is_none() || *before == former;
+        let is_other = record.node != name(self.number) && !self.has(Defect::LateForgotten);
+        former.filter(|_| is_only && is_other)
+    }
+
     /// Judges the records of the other parts, and takes a part when it may.
     fn settle(&mut self, part: usize, base: &Base, records: &[Record; PARTS], now_ms: u64) {
         let State::Claims(_, since_ms) = &mut self.records.states[part] else {
@@ -374,7 +393,7 @@ impl Node {
         let is_late = since_ms.is_some_and(|since| now_ms >= since + SOON_MS);
         let others: Vec<Other> = { (0..PARTS).filter(|other| *other != part) }
             .filter(|other| !records[*other].node.is_empty())
-            .map(|other| self.other(other, &records[other]))
+            .map(|other| self.other(other, &records[other], is_late))
             .collect();
         let believes_old = self.has(Defect::OldLeasesBelieved) && *base == Base::Unknown;
         match judge((part, self.range()), base, &others, is_late) {
@@ -384,7 +403,14 @@ impl Node {
                     since_ms.get_or_insert(now_ms);
                 }
             }
-            Judged::Takes(taking) => {
+            Judged::Takes(mut taking) => {
+                let late = { taking.late().next() }.map(|other| &records[other]);
+                let former = late.and_then(|record| self.former_of_late(part, record));
+                let had_former = self.records.known[part].former.is_some();
+                if former.is_none() {
+                    taking.give_up_late();
+                }
+                self.records.late[part] = former;
                 let longest = records.iter().map(|record| record.longest_s).max();
                 self.learn_longest(longest.unwrap_or(0));
                 let ranges = mark_of(self.range());
@@ -399,6 +425,9 @@ impl Node {
                     return;
                 };
                 let old: Vec<_> = pool.known().collect();
+                if !had_former {
+                    pool.has_no_former(part);
+                }
                 match base {
                     Base::Unknown => pool.take_as(part, now_ms, |_| Fate::Before),
                     _ => pool.take_as(part, now_ms, fates),
@@ -414,7 +443,7 @@ impl Node {
     }
 
     /// Another part, as it knows it.
-    fn other(&self, part: usize, record: &Record) -> Other {
+    fn other(&self, part: usize, record: &Record, is_late: bool) -> Other {
         let own = name(self.number);
         let copy = { self.copies.of(part, &record.node, record.epoch) }
             .filter(|copy| copy.ranges == mark_of(self.range()));
@@ -428,17 +457,23 @@ impl Node {
         if self.has(Defect::RangeNotWaited) {
             claim.range = self.range();
         }
-        if self.has(Defect::PastForgotten) {
+        let forgets = self.has(Defect::PastForgotten);
+        if forgets || is_late && self.has(Defect::LateBelieved) {
             claim.past = None;
         }
-        Other { part, claim, knows }
+        Other {
+            part,
+            claim,
+            knows,
+            is_former: self.is_former(record),
+        }
     }
 
     /// It hears what the records of the parts are, and writes another one of this part.
     pub(super) fn turn(
         &mut self,
         part: usize,
-        records: &[Record; PARTS],
+        (records, is_other_there): (&[Record; PARTS], bool),
         true_ms: u64,
     ) -> Option<Write> {
         let now_ms = self.clock.at(true_ms);
@@ -471,6 +506,7 @@ impl Node {
             self.settle(part, &base, records, now_ms);
             clear = matches!(self.records.states[part], State::Settled);
         }
+        self.note_elsewhere(part, is_other_there);
         let named = match self.has(Defect::NamedTooEarly) {
             true => self.sharing.told(part),
             false => self.sharing.in_step(part),
@@ -497,6 +533,16 @@ impl Node {
             part,
             record: wanted,
         })
+    }
+
+    /// Whether a node is there that knows what this one withholds of a part.
+    fn note_elsewhere(&mut self, part: usize, is_other_there: bool) {
+        let other = name(1 - self.number);
+        let is_its = { self.former(part) }.is_some_and(|(node, _)| *node == other);
+        let is_there = is_its && is_other_there && !self.has(Defect::SquatterBelieved);
+        if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
+            pool.set_known_elsewhere(part, is_there);
+        }
     }
 
     /// Tells everything of its parts where that is missing.

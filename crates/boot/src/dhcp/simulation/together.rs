@@ -3,7 +3,11 @@
 
 use super::super::desk::Desk;
 use super::super::pool::{Holder, Pool};
-use super::{GRANT_MS, Node, Odds, PARTS, Packet, World, gives, name};
+use super::{Defect, GRANT_MS, Kind, LIAR, Node, Odds, PARTS, Packet, World, gives, name, request};
+use super::{Gives, client::claims, node::SOON_MS, range_of, sleeps};
+use crate::mac::Mac;
+use lab::setting;
+use std::net::Ipv4Addr;
 
 /// How long a node leaves a part to one that knows its leases, milliseconds.
 pub(super) const AWAIT_MS: u64 = 15_000;
@@ -35,7 +39,8 @@ impl World {
     fn connect(&mut self) {
         for from in 0..2 {
             let all = self.nodes.iter();
-            if self.wires[from].link.is_none() && { all }.all(|node| node.is_awake(self.now_ms)) {
+            let is_cut = self.wires[from].link.is_none() && !self.odds.apart;
+            if is_cut && { all }.all(|node| node.is_awake(self.now_ms)) {
                 let link = self.nodes[from].sharing.linked(&name(1 - from));
                 self.wires[from].link = Some(link);
             }
@@ -127,6 +132,104 @@ impl World {
         self.calm_for(20)
     }
 
+    /// The range changes while the nodes do not reach each other, and neither says in time what it gave before.
+    fn move_apart(&mut self) -> Result<(), String> {
+        (0..2).for_each(|from| self.cut(from));
+        (self.odds.apart, self.odds.sleeps) = (true, true);
+        self.lan.lease_s = 3_600;
+        self.lan.gives = self.gives_of_others();
+        let first = self.random.index(2);
+        for node in [first, 1 - first] {
+            self.nodes[node].change(&self.lan, self.now_ms);
+            self.calm_for(200)?;
+        }
+        let until_ms = self.now_ms + 2 * SOON_MS;
+        while self.now_ms < until_ms {
+            self.calm()?;
+        }
+        self.squat()?;
+        if self.random.once_in(2) {
+            // What is withheld, and why, outlives that.
+            let node = self.random.index(2);
+            self.fail(node);
+            self.nodes[node].start(&self.lan, self.now_ms);
+            self.calm_for(200)?;
+        }
+        self.odds.apart = false;
+        (0..1_000).try_for_each(|_| self.calm())?;
+        self.odds.sleeps = false;
+        self.knows_sleepers()
+    }
+
+    /// The address of a client that slept all the time is its own, wherever it is now.
+    fn knows_sleepers(&mut self) -> Result<(), String> {
+        let (users, range) = (self.users(), range_of(&self.lan));
+        let pools = { self.nodes.iter_mut() }.filter_map(Node::desk);
+        let pools = pools.filter_map(Desk::pool);
+        let pools: Vec<&Pool> = pools.map(|pool| &*pool).collect();
+        let sleepers = { users.iter() }.filter(|(address, mac)| {
+            // A packet of before may have come late.
+            let is_odd = |pool: &&Pool| {
+                let of = pool.of(*mac);
+                of.is_some_and(|of| of != *address) || pool.declined_by(*address).is_some()
+            };
+            // Of a part that was taken without its leases, nobody knows what was given by a range of before.
+            let pasts = { self.records.iter() }.filter_map(|record| record.claim.past);
+            let mut lost = pasts.filter(|past| !past.is_known && past.span.has(*address));
+            let is_known = lost.next().is_none() && !pools.iter().any(is_odd);
+            sleeps(*mac) && range.has(*address) && is_known
+        });
+        for (address, mac) in sleepers {
+            let holder = { pools.iter() }.find(|pool| pool.holds(*address));
+            let holder = holder.ok_or("a part has no holder")?;
+            if holder.client(*address) != Some(*mac) {
+                return Err(format!("{address} is {mac}'s, and withheld"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Another range, in which the address of a client is of another part; if there is one soon.
+    fn gives_of_others(&mut self) -> Gives {
+        let (users, before) = (self.users(), range_of(&self.lan));
+        let mut lan = self.lan.clone();
+        for _ in 0..50 {
+            lan.gives = gives(&mut self.random);
+            let range = range_of(&lan);
+            let passes = |(address, _): &(Ipv4Addr, Mac)| {
+                let both = before.has(*address) && range.has(*address);
+                both && before.part(*address) != range.part(*address)
+            };
+            if users.iter().any(passes) {
+                break;
+            }
+        }
+        lan.gives
+    }
+
+    /// A machine uses addresses of clients that sleep, and gets none of those whose clients a node knows.
+    fn squat(&mut self) -> Result<(), String> {
+        let (users, now_ms) = (self.users(), self.now_ms);
+        for desk in self.nodes.iter_mut().filter_map(Node::desk) {
+            for (address, _) in &users {
+                let is_its = |(one, holder): (_, Holder)| {
+                    one == *address && matches!(holder, Holder::Before(_))
+                };
+                let mut pool = desk.pool().filter(|pool| pool.holds(*address));
+                if !pool.as_mut().is_some_and(|pool| pool.known().any(is_its)) {
+                    continue;
+                }
+                desk.in_use(*address, LIAR, now_ms);
+                let asks = request(Kind::Request, 1, LIAR, claims(Some(*address), None, None));
+                if desk.decide(&asks, false, now_ms).answer.is_some() {
+                    return Err(format!("{address} is another's, and a squatter got it"));
+                }
+                self.tally.squatted += 1;
+            }
+        }
+        Ok(())
+    }
+
     fn fail(&mut self, node: usize) {
         (0..2).for_each(|from| self.cut(from));
         self.nodes[node].crash();
@@ -147,8 +250,8 @@ impl World {
     }
 }
 
-fn begin(seed: u64, awaits: bool) -> Result<World, String> {
-    let mut world = World::new(seed, None);
+fn begin(seed: u64, awaits: bool, defect: Option<Defect>) -> Result<World, String> {
+    let mut world = World::new(seed, defect);
     world.odds = Odds {
         late: 2,
         restless: 30,
@@ -158,6 +261,8 @@ fn begin(seed: u64, awaits: bool) -> Result<World, String> {
         awaits,
         empties: false,
         lies: false,
+        apart: false,
+        sleeps: false,
         strikes: false,
     };
     world.start();
@@ -167,8 +272,17 @@ fn begin(seed: u64, awaits: bool) -> Result<World, String> {
 }
 
 /// `after`: steps after the failure, from which on no address may be withheld.
-fn run(seed: u64, (awaits, after): (bool, u64), fails: Fails) -> Result<u64, String> {
-    let mut world = begin(seed, awaits)?;
+fn run(seed: u64, (awaits, after): (bool, u64), fails: Fails) -> Result<World, String> {
+    run_with(seed, (awaits, after), fails, None)
+}
+
+fn run_with(
+    seed: u64,
+    (awaits, after): (bool, u64),
+    fails: Fails,
+    defect: Option<Defect>,
+) -> Result<World, String> {
+    let mut world = begin(seed, awaits, defect)?;
     for round in 0..6 {
         world.calm_for(300)?;
         fails(&mut world)?;
@@ -182,7 +296,12 @@ fn run(seed: u64, (awaits, after): (bool, u64), fails: Fails) -> Result<u64, Str
             }
         }
     }
-    Ok(world.nodes.iter().map(Node::back).sum())
+    Ok(world)
+}
+
+/// How often a part went back to the node that knew what was withheld of it.
+fn back(world: &World) -> u64 {
+    world.nodes.iter().map(Node::back).sum()
 }
 
 #[test]
@@ -194,7 +313,7 @@ fn nothing_is_withheld_once_a_node_is_back_that_had_gone_on_alone() {
     for (is_moved, fails) in all.into_iter().enumerate() {
         let runs = (0..SEEDS / 3).map(|seed| {
             let ran = run(seed, (true, 1_000), fails);
-            ran.unwrap_or_else(|why| panic!("seed {seed}, moved {is_moved}: {why}"))
+            back(&ran.unwrap_or_else(|why| panic!("seed {seed}, moved {is_moved}: {why}")))
         });
         // Parts went back to it.
         assert!(runs.sum::<u64>() > 10);
@@ -212,4 +331,29 @@ fn nothing_is_withheld_once_two_nodes_that_failed_together_are_back() {
 #[test]
 fn a_node_that_does_not_wait_for_the_other_one_is_found() {
     assert!((0..SEEDS).any(|seed| run(seed, (false, 1), World::fail_together).is_err()));
+}
+
+#[test]
+fn nothing_is_withheld_once_nodes_reach_each_other_that_did_not_when_the_range_changed() {
+    let (mut parts, mut squatted) = (0, 0);
+    for seed in setting("BOOT_SEED").unwrap_or(0)..setting("BOOT_SEEDS").unwrap_or(SEEDS) {
+        let ran = run(seed, (true, 1_000), World::move_apart);
+        let world = ran.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        parts += back(&world);
+        squatted += world.tally.squatted;
+    }
+    assert!(parts > 10 && squatted > 10, "{parts} {squatted}");
+}
+
+#[test]
+fn what_is_not_done_for_nodes_that_did_not_reach_each_other_when_the_range_changed_is_found() {
+    let all = [
+        Defect::LateBelieved,
+        Defect::LateForgotten,
+        Defect::SquatterBelieved,
+    ];
+    for defect in all {
+        let finds = |seed| run_with(seed, (true, 1_000), World::move_apart, Some(defect)).is_err();
+        assert!((0..SEEDS).any(finds), "{defect:?}");
+    }
 }

@@ -7,6 +7,15 @@ use part::codec;
 use part::role::KnownLease;
 use std::collections::BTreeSet;
 
+/// The only one of these nodes that know what is withheld. Zero: there is none, or several.
+pub(super) fn only(formers: impl Iterator<Item = (u32, u32)>) -> (u32, u32) {
+    let formers: BTreeSet<_> = formers.filter(|former| *former != (0, 0)).collect();
+    match formers.len() {
+        1 => formers.first().copied().unwrap_or_default(),
+        _ => (0, 0),
+    }
+}
+
 /// How long a node that does not know the leases of a part leaves it to one that does, nanoseconds: when
 /// nodes fail together, the other one is back by then.
 pub(super) const AWAIT_NS: u64 = 15_000_000_000;
@@ -91,11 +100,14 @@ impl Leases {
         let records = records.filter_map(|lease| codec::decode::<Record>(&lease.record).ok());
         let formers = records.filter(|record| self.is_own(record));
         let formers = formers.map(|record| record.former);
-        let formers: BTreeSet<_> = formers.filter(|former| *former != (0, 0)).collect();
-        match formers.len() {
-            1 => formers.first().copied().unwrap_or_default(),
-            _ => (0, 0),
-        }
+        only(formers)
+    }
+
+    /// Whether a node is there that knows what this one withholds.
+    pub(super) fn is_there(&self, former: (u32, u32)) -> bool {
+        let node = self.nodes.iter().find(|node| mark_of(node) == former.0);
+        let lease = node.and_then(|node| self.known.get(&self.node(node)));
+        lease.is_some_and(|lease| !lease.holder.is_empty())
     }
 
     /// Notes since when it does not know the leases of a part.

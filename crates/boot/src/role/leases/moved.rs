@@ -1,7 +1,8 @@
 //! Parts whose ranges are others than before: what this node knows of their leases, and what it waits for.
 
+use super::known::only;
 use super::record::{
-    OWN, Record, UNHEARD, mark_of, range_of, range6_of, written_past, written_past6,
+    OWN, Record, UNHEARD, mark_of, mix, range_of, range6_of, written_past, written_past6,
 };
 use super::{Leases, State, Taken};
 use crate::dhcp::moves::{Base, Claim, Judged, Knows, Other, Past, judge};
@@ -10,6 +11,9 @@ use crate::site::{Knowledge, Moved};
 use part::codec;
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
+
+/// A node that does not exist.
+const NOBODY: (u32, u32) = (0, u32::MAX);
 
 /// How long a node waits to hear what another one gave by a range of before, nanoseconds. By then the
 /// other one has reported it, or cannot.
@@ -137,15 +141,18 @@ impl Leases {
                 }
                 _ => Knows::NotYet,
             };
+            let is_former = self.is_former(&record);
             others.four.push(Other {
                 part: other,
                 claim: record.claim(),
                 knows: knows.clone(),
+                is_former,
             });
             others.six.push(Other {
                 part: other,
                 claim: record.claim6(),
                 knows,
+                is_former,
             });
             others.records.push((other, record));
         }
@@ -164,6 +171,7 @@ impl Leases {
         let State::Claims(basis, since_ns) = &mut taken.state else {
             return;
         };
+        let is_known = *basis != Basis::Unknown;
         let others = self.others(part, knowledge);
         let basis = match others.is_some() {
             true => basis.clone(),
@@ -183,12 +191,42 @@ impl Leases {
             (Judged::Soon(_), _) | (_, Judged::Soon(_)) => {
                 *since_ns = Some(since_ns.unwrap_or(now_ns));
             }
-            (Judged::Takes(four), Judged::Takes(six)) => {
-                let is_known = basis != Basis::Unknown;
+            (Judged::Takes(mut four), Judged::Takes(mut six)) => {
                 let knows = is_known && four.is_own() && six.is_own();
-                let moved = (is_known && !knows).then_some(Moved { four, six });
-                taken.state = State::Settled(knows, moved);
+                let late: BTreeSet<usize> = four.late().chain(six.late()).collect();
+                let former = self.former_of_late(&late, &others, taken.former);
+                if former == (0, 0) {
+                    four.give_up_late();
+                    six.give_up_late();
+                }
+                let moved = Moved { four, six, former };
+                // Leases may have been given until now.
+                taken.at_ns = now_ns;
+                taken.state = State::Settled(knows, (is_known && !knows).then_some(moved));
             }
+        }
+    }
+
+    /// The node that knows whose addresses of these parts were, which was not heard in time; it gets the part when both
+    /// hear each other, as one that held it before does: what it knows and what was given since come together there,
+    /// and an address that was given since stays that client's. Zero: there is none, or a part has another one.
+    /// `before`: that of what is withheld already.
+    fn former_of_late(
+        &self,
+        late: &BTreeSet<usize>,
+        others: &Others,
+        before: (u32, u32),
+    ) -> (u32, u32) {
+        let records = { others.records.iter() }.filter(|(part, _)| late.contains(part));
+        let formers = records.map(|(_, record)| match mix(record.stores) {
+            // Where its leases are is not known, or they are lost.
+            files if files == 0 || record.node == self.me => NOBODY,
+            files => (mark_of(&record.node), files),
+        });
+        let before = Some(before).filter(|_| !late.is_empty());
+        match only(formers.chain(before)) {
+            NOBODY => (0, 0),
+            former => former,
         }
     }
 }

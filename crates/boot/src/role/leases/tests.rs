@@ -1,6 +1,7 @@
 //! Which node wants, takes and gives up which part, and what it writes under its lease.
 
 mod former;
+mod late;
 mod longest;
 mod lost;
 
@@ -567,6 +568,8 @@ struct Pair {
     alpha: Leases,
     records: [Vec<u8>; 2],
     numbers: [u64; 2],
+    /// Who holds the lease that says where beta is, if there is one.
+    beta_at: Option<String>,
 }
 
 impl Pair {
@@ -584,6 +587,7 @@ impl Pair {
             alpha: leases("alpha"),
             records: [of("alpha"), of("beta")].map(|record| codec::encode(&record)),
             numbers: [3, 3],
+            beta_at: None,
         }
     }
 
@@ -602,13 +606,18 @@ impl Pair {
     /// Turns of alpha until it writes nothing more.
     fn turn(&mut self, knowledge: &Knowledge, now_ns: u64) -> Standing {
         for _ in 0..9 {
+            let at = self.beta_at.iter().map(|holder| KnownLease {
+                holder: holder.clone(),
+                ..lease("@beta", 1, 0, Vec::new())
+            });
             let known = [0, 1].map(|part| KnownLease {
                 holder: ["alpha", "beta"][part].to_owned(),
                 number: self.numbers[part],
                 until_ns: [u64::MAX, 0][part],
                 ..lease(&part.to_string(), 4, 0, self.records[part].clone())
             });
-            self.alpha.hear(&known);
+            self.alpha
+                .hear(&{ known.into_iter() }.chain(at).collect::<Vec<_>>());
             let (standing, written) = self
                 .alpha
                 .turn((None, None), knowledge, (&[], true), now_ns);
@@ -622,6 +631,9 @@ impl Pair {
         panic!("it writes on and on");
     }
 }
+
+/// What a part has in it that is taken with leases of that copy.
+const OF_BETA: &str = r#"node: "beta", epoch: 4"#;
 
 /// Alpha has a copy of beta's part, 1.
 fn of_beta_known() -> Knowledge {
@@ -667,12 +679,13 @@ fn a_part_of_another_range_waits_for_the_other_node_and_what_that_gave_before() 
     let mut late = Pair {
         alpha: pair.alpha.clone(),
         records: pair.records.clone(),
+        beta_at: None,
         ..pair
     };
     pair.write(1, |record| record.named = [mark_of("alpha")].into());
     let held = pair.turn(&of_beta_known(), 2).held;
     let moved = held[&0].moved.as_ref().unwrap();
-    assert!(format!("{:?}", moved.four).contains("\"beta\", 4"));
+    assert!(format!("{:?}", moved.four).contains(OF_BETA));
     // What is unclear is on the disk by the next turn.
     assert!(!pair.record(0).clear && held[&0].has_turns);
     pair.turn(&of_beta_known(), 3);
@@ -685,7 +698,7 @@ fn a_part_of_another_range_waits_for_the_other_node_and_what_that_gave_before() 
     // It never comes to know that.
     let held = late.turn(&of_beta_known(), 1 + SOON_NS).held;
     let moved = held[&0].moved.as_ref().unwrap();
-    assert!(!format!("{:?}", moved.four).contains("\"beta\", 4"));
+    assert!(!format!("{:?}", moved.four).contains(OF_BETA));
     late.turn(&of_beta_known(), 2 + SOON_NS);
     assert!(late.record(0).clear);
 }
@@ -750,7 +763,7 @@ fn a_range_of_ipv6_that_changes_waits_for_what_the_other_node_gave_as_one_of_ipv
     let held = pair.turn(&of_beta_known(), 2).held;
     let moved = held[&0].moved.as_ref().unwrap();
     assert!(moved.four.is_own() && !moved.six.is_own());
-    assert!(format!("{:?}", moved.six).contains("\"beta\", 4"));
+    assert!(format!("{:?}", moved.six).contains(OF_BETA));
     assert_eq!(held[&0].past.six, Some(past(1, 5).span));
     // Nothing is unclear: a copy says who has which.
     let nobody = |_, _: &str, _| Some(BTreeMap::new());

@@ -108,7 +108,8 @@ impl Node {
             own: !clear && *base != Base::Unknown,
             longest_s: self.records.longest_s.max(before.longest_s),
             former: match before.claim.range == range {
-                true => before.former.clone(),
+                true => { self.records.late[part].clone().filter(|_| clear) }
+                    .or_else(|| before.former.clone()),
                 false => self.only_former(before),
             },
         }
@@ -131,7 +132,7 @@ impl Node {
     }
 
     /// Whether it knows what is withheld by a record.
-    fn is_former(&self, record: &Record) -> bool {
+    pub(super) fn is_former(&self, record: &Record) -> bool {
         let mut former = record.former.iter();
         let is_it = former.any(|(node, disk)| {
             let has_disk = *disk == self.disk.losses || self.has(Defect::EmptyDiskBelieved);

@@ -1,0 +1,210 @@
+//! A range that changes while another node is not heard: that node knows whose the addresses are which come from its
+//! part.
+
+use super::*;
+use crate::dhcp::pool::{Claim, Holder, How, Pool};
+use crate::mac::Mac;
+use crate::site::Moved;
+use std::collections::HashSet;
+
+/// The files of alpha and of beta.
+const STORES: [(u32, u32); 2] = [(7, 0), (8, 0)];
+
+fn ip(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, last)
+}
+
+fn mac(last: u8) -> Mac {
+    Mac([2, 0, 0, 0, 0, last])
+}
+
+fn of_alpha() -> Knowledge {
+    Knowledge {
+        stores: STORES[0],
+        ..Knowledge::default()
+    }
+}
+
+/// What part 0 withholds that comes from the part of beta: 6 to 8.
+fn new_range() -> Range {
+    range(3, 14)
+}
+
+/// Alpha has part 0 by another range, and beta part 1, whose leases of before were not reported in time.
+fn late(stores: (u32, u32)) -> Pair {
+    let mut pair = Pair::new();
+    pair.write(0, |record| record.stores = STORES[0]);
+    pair.write(1, |record| record.stores = stores);
+    pair.turn(&of_alpha(), 0);
+    pair.alpha.set_range(Some(new_range()), None, 3_600);
+    let span = range(6, 10);
+    pair.write(1, |record| {
+        record.range = (new_range().first.to_bits(), new_range().last.to_bits(), 2);
+        record.past = (span.first.to_bits(), span.last.to_bits(), PAST | KNOWN);
+    });
+    assert!(pair.turn(&of_alpha(), 0).held.is_empty());
+    pair
+}
+
+fn moved(standing: &Standing) -> &Moved {
+    standing.held[&0].moved.as_ref().unwrap()
+}
+
+/// A pool of the new range with these leases.
+fn pool(known: &[(u8, u8)]) -> Pool {
+    let known = known.iter();
+    let known = known.map(|(last, client)| (ip(*last), Holder::Client(mac(*client))));
+    Pool::new(new_range(), (3_600, 0), HashSet::new(), known, 0)
+}
+
+#[test]
+fn the_record_says_who_knows_what_comes_from_a_part_as_soon_as_the_disk_does() {
+    let beta = (mark_of("beta"), mix(STORES[1]));
+    let mut pair = late(STORES[1]);
+    let standing = pair.turn(&of_alpha(), SOON_NS);
+    assert_eq!(moved(&standing).former, beta);
+    let held = &standing.held[&0];
+    assert!(held.has_former && !held.had_former);
+    let record = pair.record(0);
+    assert_eq!((record.clear, record.former), (false, (0, 0)));
+    // By the next turn, what it withholds is on the disk.
+    pair.turn(&of_alpha(), SOON_NS);
+    let record = pair.record(0);
+    assert_eq!((record.clear, record.former), (true, beta));
+    // After a restart it withholds the same, and because of the same node.
+    let mut restarted = leases("alpha");
+    restarted.set_range(Some(new_range()), None, 3_600);
+    pair.alpha = restarted;
+    let standing = pair.turn(&of_alpha(), 2 * SOON_NS);
+    let held = &standing.held[&0];
+    assert!(held.knows && held.moved.is_none() && held.has_former && held.had_former);
+    assert_eq!(pair.record(0), record);
+}
+
+#[test]
+fn a_restart_before_that_hears_the_other_node_or_waits_again() {
+    let mut pair = late(STORES[1]);
+    let mut restarted = leases("alpha");
+    restarted.set_range(Some(new_range()), None, 3_600);
+    pair.alpha = restarted;
+    // It is not late yet.
+    assert!(pair.turn(&of_alpha(), 9 * SOON_NS).held.is_empty());
+    pair.write(1, |record| record.named = [mark_of("alpha")].into());
+    let hears = Knowledge {
+        stores: STORES[0],
+        ..of_beta_known()
+    };
+    let standing = pair.turn(&hears, 9 * SOON_NS + 1);
+    assert_eq!(moved(&standing).former, (0, 0));
+    assert!(format!("{:?}", moved(&standing).four).contains(OF_BETA));
+    assert_eq!(pair.record(0).former, (0, 0));
+}
+
+#[test]
+fn nobody_is_waited_for_where_the_leases_are_lost_or_two_nodes_have_them() {
+    let nobody = |pair: &mut Pair| {
+        let standing = pair.turn(&of_alpha(), SOON_NS);
+        assert_eq!(moved(&standing).former, (0, 0));
+        assert!(moved(&standing).four.late().next().is_none());
+        let fates = moved(&standing).four.fates(|_, _, _| None);
+        assert_eq!(fates(ip(7)), crate::dhcp::pool::Fate::Unclear);
+    };
+    // A version that does not say in which file its leases are, and files of alpha that are lost.
+    nobody(&mut late((0, 0)));
+    let mut lost = late(STORES[1]);
+    lost.write(1, |record| record.node = "alpha".to_owned());
+    nobody(&mut lost);
+    // Gamma knows what alpha withheld before.
+    let mut two = Pair::new();
+    let gamma = (mark_of("gamma"), 9);
+    two.write(0, |record| {
+        (record.stores, record.former) = (STORES[0], gamma)
+    });
+    two.write(1, |record| record.stores = STORES[1]);
+    two.turn(&of_alpha(), 0);
+    two.alpha.set_range(Some(new_range()), None, 3_600);
+    let record = late(STORES[1]).record(1);
+    two.write(1, |of_beta| *of_beta = record);
+    two.turn(&of_alpha(), 0);
+    nobody(&mut two);
+    assert_eq!(two.record(0).former, gamma);
+}
+
+#[test]
+fn a_node_waits_in_vain_for_one_that_is_not_there() {
+    let mut pair = late(STORES[1]);
+    let is_there = |pair: &mut Pair, holder: &str| {
+        pair.beta_at = Some(holder.to_owned());
+        pair.turn(&of_alpha(), SOON_NS).held[&0].is_former_there
+    };
+    assert!(is_there(&mut pair, "beta"));
+    assert!(!is_there(&mut pair, ""));
+}
+
+/// Beta, which has been handed part 0 by alpha, takes it over.
+fn adopt_by_beta(pair: &Pair) -> Adopt {
+    let mut beta = leases("beta");
+    beta.set_range(Some(new_range()), None, 3_600);
+    let named = Record {
+        named: [mark_of("beta")].into(),
+        ..pair.record(0)
+    };
+    let knowledge = Knowledge {
+        stores: STORES[1],
+        copies: [(0, ("alpha".to_owned(), 4))].into(),
+        ..Knowledge::default()
+    };
+    let held = lease("0", 4, 0, codec::encode(&named));
+    beta.hear(std::slice::from_ref(&held));
+    beta.turn((None, None), &knowledge, (&[], true), SOON_NS);
+    // More than alpha does, whose part it is.
+    assert_eq!(beta.wants(true, SOON_NS)[0].rank, 4);
+    beta.hear(&[KnownLease {
+        epoch: 5,
+        until_ns: 9 * SOON_NS,
+        holder: "beta".to_owned(),
+        ..held
+    }]);
+    let (standing, _) = beta.turn((None, None), &knowledge, (&[], true), SOON_NS);
+    standing.adopts[&0].clone()
+}
+
+#[test]
+fn two_nodes_that_reach_each_other_again_know_whose_each_address_is() {
+    // Alpha gave 4 and 5; beta gave 6, whose client sleeps, and 7. Nobody has 8.
+    let (mut alpha, mut beta) = (pool(&[(4, 4), (5, 5)]), pool(&[(6, 6), (7, 7)]));
+    let mut pair = late(STORES[1]);
+    let standing = pair.turn(&of_alpha(), SOON_NS);
+    alpha.take_as(0, 0, moved(&standing).four.fates(|_, _, _| None));
+    pair.turn(&of_alpha(), SOON_NS);
+    alpha.set_known_elsewhere(0, true);
+    let squatter = mac(99);
+    for last in [6, 7, 8] {
+        assert!(!alpha.answers(ip(last), squatter, 1));
+        assert!(alpha.may_be_anothers(squatter, ip(last)));
+        assert!(alpha.may_be_anothers(mac(last), ip(last)));
+    }
+    assert_eq!(alpha.count().known_elsewhere, 3);
+    // Beta is gone for a while: who answers gets an address then, and keeps it.
+    alpha.set_known_elsewhere(0, false);
+    alpha.answers(ip(7), mac(9), 2);
+    assert_eq!(alpha.claim(mac(9), ip(7), How::Renew, 2), Claim::Yes);
+    let adopt = adopt_by_beta(&pair);
+    assert!(adopt.knows_before);
+    let learns = |to: &mut Pool, from: &Pool, knows_before| {
+        to.adopt(0, from.known().collect::<Vec<_>>(), knows_before, 3);
+    };
+    learns(&mut beta, &alpha, adopt.knows_before);
+    let once: Vec<_> = beta.known().collect();
+    learns(&mut beta, &alpha, adopt.knows_before);
+    assert_eq!(beta.known().collect::<Vec<_>>(), once);
+    let holders = [4, 5, 6].map(|last| (ip(last), Holder::Client(mac(last))));
+    let all = { holders.into_iter() }.chain([(ip(7), Holder::Client(mac(9)))]);
+    assert_eq!(once, all.collect::<Vec<_>>());
+    beta.take(0, true, 3);
+    // 3 and 8 are free.
+    assert_eq!(beta.free(), 2);
+    alpha.give_up(0);
+    learns(&mut alpha, &beta, false);
+    assert_eq!(alpha.known().collect::<Vec<_>>(), once);
+}
