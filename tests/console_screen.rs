@@ -24,7 +24,7 @@ const SCREEN: &str = "/screen/guest/guest/mail/screen";
 const TERMINAL: &str = "/terminal/guest/guest/mail/terminal";
 /// What the terminal shows, for screen readers.
 const SHOWN: &str = "document.querySelector('.xterm-accessibility-tree').textContent";
-const STATE: &str = "document.getElementById('screen-state').textContent";
+pub const STATE: &str = "document.getElementById('screen-state').textContent";
 
 fn guest(image: &Image) -> String {
     GUEST
@@ -33,7 +33,7 @@ fn guest(image: &Image) -> String {
 }
 
 /// The guests end before the supervisor: they would outlive it.
-struct Guest<'c>(&'c Console);
+pub struct Guest<'c>(pub &'c Console);
 
 impl Drop for Guest<'_> {
     fn drop(&mut self) {
@@ -41,7 +41,7 @@ impl Drop for Guest<'_> {
     }
 }
 
-fn sign_in(browser: &Browser, url: &str, [name, password]: [&str; 2]) {
+pub fn sign_in(browser: &Browser, url: &str, [name, password]: [&str; 2]) {
     browser.open(url);
     browser.find("input[name=user]").type_text(name);
     browser.find("input[name=password]").type_text(password);
@@ -50,18 +50,18 @@ fn sign_in(browser: &Browser, url: &str, [name, password]: [&str; 2]) {
 }
 
 /// Follows the link of a page that opens, at the page of guests.
-fn follow(browser: &Browser, path: &str) {
+pub fn follow(browser: &Browser, path: &str) {
     let link = format!("a[href='{path}']");
     browser.wait_for(&format!("document.querySelector(\"{link}\")"));
     browser.find(&link).click();
 }
 
-fn connects(browser: &Browser) {
+pub fn connects(browser: &Browser) {
     browser.wait_for(&format!("{STATE}.startsWith('Connected')"));
 }
 
 /// Writes the picture of the page, if somebody wants it: see `SCREEN_PICTURE`.
-fn picture(browser: &Browser, name: &str, (width, height, scheme): (u32, u32, &str)) {
+pub fn picture(browser: &Browser, name: &str, (width, height, scheme): (u32, u32, &str)) {
     if let Ok(path) = std::env::var("SCREEN_PICTURE") {
         browser.emulate(width, height, scheme);
         // What is drawn on canvases follows in the next frames.
@@ -73,7 +73,7 @@ fn picture(browser: &Browser, name: &str, (width, height, scheme): (u32, u32, &s
 }
 
 /// How many different colours the middle of the display has.
-const COLOURS: &str = "(() => {
+pub const COLOURS: &str = "(() => {
     const canvas = document.querySelector('#screen canvas');
     if (!canvas || canvas.width < 300) return 0;
     const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
@@ -153,8 +153,8 @@ fn an_operator_uses_the_display_and_the_terminal_of_a_guest_and_others_do_not() 
 
 /// What is between a browser and the console, and can lose the WebSockets: they stay open, and nothing comes
 /// over them any more.
-struct Relay {
-    at: SocketAddr,
+pub struct Relay {
+    pub at: SocketAddr,
     /// Connections that there were, and how many of the first of them are lost.
     count: Arc<AtomicUsize>,
     lost: Arc<AtomicUsize>,
@@ -168,7 +168,7 @@ struct Relayed {
 }
 
 impl Relay {
-    fn start(to: SocketAddr) -> Relay {
+    pub fn start(to: SocketAddr) -> Relay {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let relay = Relay {
             at: listener.local_addr().unwrap(),
@@ -194,7 +194,7 @@ impl Relay {
         relay
     }
 
-    fn loses(&self) {
+    pub fn loses(&self) {
         let count = self.count.load(Ordering::Relaxed);
         self.lost.store(count, Ordering::Relaxed);
     }

@@ -40,6 +40,7 @@ mod console_pictures;
 mod console_requests;
 mod console_screen;
 mod console_site;
+mod console_spice;
 mod differential;
 mod external_checks;
 mod farm_agents;

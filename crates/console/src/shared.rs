@@ -210,6 +210,8 @@ pub struct Order {
     pub action: Action,
     /// What the part is to speak over, if the offer opens something.
     pub connection: Option<OwnedFd>,
+    /// It is an event. A further connection of what is open already is none.
+    pub is_noted: bool,
     /// What came of it, in words.
     pub reply: oneshot::Sender<Result<String, String>>,
 }

@@ -90,7 +90,7 @@ fn guests() -> Vec<Guest> {
 
 /// The page of a display, and the one without what draws it.
 fn screens_of(visitor: &Visitor) -> [(&'static str, String); 2] {
-    let [kind, _] = &KINDS;
+    let [kind, ..] = &KINDS;
     let page = |script| {
         screen(&Screen {
             brand: BRAND,

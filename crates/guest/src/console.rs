@@ -1,5 +1,6 @@
-//! The terminal of a guest: one operator at a time. QEMU talks to one connection, and would take what
-//! others type for the next one's.
+//! The terminal of a guest, and its display by SPICE: one operator at a time. QEMU talks to one connection of
+//! a terminal, and would take what others type for the next one's. Of a display it ends the session that there
+//! is when somebody begins another one.
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
@@ -10,19 +11,36 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 
-/// The file that the operator holds.
-const FILE: &str = "console";
+/// What one operator has at a time.
+pub struct Only {
+    /// The file that the operator holds, in the directory of the guest.
+    file: &'static str,
+    noun: &'static str,
+}
+
+/// The terminal.
+pub const TERMINAL: Only = Only {
+    file: "console",
+    noun: "terminal",
+};
+/// The display, if it is one of SPICE.
+pub const DISPLAY: Only = Only {
+    file: "display",
+    noun: "display",
+};
 /// Bytes of it that are read.
 const WHO_BYTES_MAX: u64 = 200;
 
-/// Takes the terminal of a guest, by its directory, for somebody, until what is returned is dropped.
+/// Takes the terminal or the display of a guest, by its directory, for somebody, until what is returned is
+/// dropped.
 ///
 /// # Errors
 /// Who has it, in words; or the system's error.
-pub fn take(directory: &Path, who: &str) -> Result<File, String> {
-    let words = |error: io::Error| format!("{}: {error}", directory.join(FILE).display());
+pub fn take(directory: &Path, what: &Only, who: &str) -> Result<File, String> {
+    let path = directory.join(what.file);
+    let words = |error: io::Error| format!("{}: {error}", path.display());
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = openat(CWD, directory.join(FILE), flags, Mode::RUSR | Mode::WUSR);
+    let file = openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR);
     let mut file = File::from(file.map_err(|errno| words(errno.into()))?);
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
@@ -33,7 +51,8 @@ pub fn take(directory: &Path, who: &str) -> Result<File, String> {
                 .take(WHO_BYTES_MAX)
                 .read_to_string(&mut has);
             return Err(format!(
-                "another console has its terminal ({has}): end that one first"
+                "another console has its {} ({has}): end that one first",
+                what.noun
             ));
         }
         Err(errno) => return Err(words(errno.into())),
@@ -71,24 +90,31 @@ mod tests {
     #[test]
     fn one_has_it_and_the_next_one_hears_who() {
         let scratch = Scratch::new().unwrap();
-        let first = take(scratch.path(), "process 7 of anna, a longer name").unwrap();
-        let refused = take(scratch.path(), "node beta").unwrap_err();
+        let first = take(
+            scratch.path(),
+            &TERMINAL,
+            "process 7 of anna, a longer name",
+        )
+        .unwrap();
+        let refused = take(scratch.path(), &TERMINAL, "node beta").unwrap_err();
         assert!(
             refused.contains("(process 7 of anna, a longer name)"),
             "{refused}"
         );
+        // Its display is another matter.
+        drop(take(scratch.path(), &DISPLAY, "node beta").unwrap());
         drop(first);
-        let second = take(scratch.path(), "node beta").unwrap();
+        let second = take(scratch.path(), &TERMINAL, "node beta").unwrap();
         assert!(
-            take(scratch.path(), "x")
+            take(scratch.path(), &TERMINAL, "x")
                 .unwrap_err()
                 .contains("(node beta)")
         );
         drop(second);
         let link = scratch.path().join("d");
         std::fs::create_dir(&link).unwrap();
-        std::os::unix::fs::symlink("/etc/passwd", link.join(FILE)).unwrap();
-        assert!(take(&link, "x").is_err(), "it follows no link");
+        std::os::unix::fs::symlink("/etc/passwd", link.join(TERMINAL.file)).unwrap();
+        assert!(take(&link, &TERMINAL, "x").is_err(), "it follows no link");
     }
 
     #[test]

@@ -86,11 +86,14 @@ pub enum Remote {
         #[serde(default)]
         replaces: bool,
     },
-    /// Its display: the bytes of RFB as they are.
+    /// Its display: the bytes of RFB, or of a channel of SPICE, as they are.
     Display {
         /// The guest.
         #[serde(with = "Name")]
         name: String,
+        /// Who has it, and where that user is signed in; empty: an operator of the other node.
+        #[serde(default, with = "Name")]
+        who: String,
     },
 }
 

@@ -14,6 +14,7 @@ pub mod peers;
 pub mod proxy_protocol;
 pub mod rdp;
 pub mod socks4;
+pub mod spice;
 pub mod tsgu;
 pub mod vitals;
 pub mod vrrp;

@@ -1,4 +1,4 @@
-//! The files of noVNC and of xterm.js: what is read of a package, and under which paths it is served.
+//! The files of noVNC, spice-html5 and xterm.js: what is read of a package, and under which paths it is served.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -46,6 +46,17 @@ pub(super) fn modules(directory: &Path) -> Files {
             0,
             &mut files,
         );
+    }
+    files
+}
+
+/// Reads the modules of spice-html5 in a directory, without the loader for browsers that have no modules.
+pub(super) fn spice(directory: &Path) -> Files {
+    let mut files = Files::new();
+    for below in ["", "/thirdparty"] {
+        let path = format!("spice-html5{below}");
+        let directory = directory.join(below.trim_start_matches('/'));
+        add(&directory, &path, DEPTH_MAX, &mut files);
     }
     files
 }
@@ -151,6 +162,23 @@ mod tests {
         );
         assert_eq!(&*files["novnc/core/util/int.js"], b"core/util/int.js");
         assert!(modules(&scratch.path().join("nothing")).is_empty());
+    }
+
+    #[test]
+    fn modules_of_spice_are_served_without_the_loader_for_old_browsers() {
+        let scratch = having(&[
+            "main.js",
+            "spice.html",
+            "thirdparty/jsbn.js",
+            "thirdparty/browser-es-module-loader/dist/babel-worker.js",
+        ]);
+        let files = spice(scratch.path());
+        let paths: Vec<&str> = files.keys().map(String::as_str).collect();
+        assert_eq!(
+            paths,
+            ["spice-html5/main.js", "spice-html5/thirdparty/jsbn.js"]
+        );
+        assert!(spice(&scratch.path().join("nothing")).is_empty());
     }
 
     #[test]

@@ -9,6 +9,10 @@ pub struct Kind {
     pub opens: Opens,
     /// The first word of its paths, which its script knows too.
     pub path: &'static str,
+    /// It is for one user at a time.
+    pub is_for_one: bool,
+    /// Connections of one that is open.
+    pub connections: usize,
     /// What it is called.
     pub noun: &'static str,
     /// The same, at the beginning of a sentence.
@@ -21,20 +25,40 @@ pub struct Kind {
     pub library: Library,
 }
 
+/// Status of the page of a display.
+const OF_DISPLAY: &str =
+    "Connected. Click into the display to type there; Ctrl-Alt-Home leaves it.";
+
 /// All kinds.
-pub static KINDS: [Kind; 2] = [
+pub static KINDS: [Kind; 3] = [
     Kind {
         opens: Opens::Display,
         path: "screen",
+        is_for_one: false,
+        connections: 1,
         noun: "display",
         title: "Display",
-        hint: "Connected. Click into the display to type there; Ctrl-Alt-Home leaves it.",
+        hint: OF_DISPLAY,
         key: "Ctrl-Alt-Del",
         library: Library::NOVNC,
     },
     Kind {
+        opens: Opens::Spice,
+        path: "spice",
+        is_for_one: true,
+        // Main, display, inputs and cursor, and what else there may be.
+        connections: 8,
+        noun: "display",
+        title: "Display",
+        hint: OF_DISPLAY,
+        key: "Ctrl-Alt-Del",
+        library: Library::SPICE,
+    },
+    Kind {
         opens: Opens::Terminal,
         path: "terminal",
+        is_for_one: true,
+        connections: 1,
         noun: "terminal",
         title: "Terminal",
         hint: "Connected. Enter shows the prompt; Ctrl-] leaves the terminal.",
@@ -45,10 +69,11 @@ pub static KINDS: [Kind; 2] = [
 
 /// The row of a kind.
 pub fn of(opens: Opens) -> &'static Kind {
-    let [display, terminal] = &KINDS;
+    let [display, spice, terminal] = &KINDS;
     match opens {
         Opens::Display => display,
         Opens::Terminal => terminal,
+        Opens::Spice => spice,
     }
 }
 
@@ -60,13 +85,14 @@ pub fn libraries() -> Libraries {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn a_kind_is_found_by_what_it_opens_and_has_paths_of_its_own() {
         for kind in &KINDS {
             assert!(std::ptr::eq(of(kind.opens), kind));
         }
-        let [display, terminal] = &KINDS;
-        assert_ne!(display.path, terminal.path);
+        let paths: BTreeSet<_> = KINDS.iter().map(|kind| kind.path).collect();
+        assert_eq!(paths.len(), KINDS.len());
     }
 }

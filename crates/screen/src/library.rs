@@ -1,6 +1,6 @@
 //! Libraries of JavaScript that draw a display or a terminal, from packages of the distribution.
 
-use crate::files::{Files, modules, terminal};
+use crate::files::{Files, modules, spice, terminal};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub struct Library {
 }
 
 impl Library {
-    /// What draws displays.
+    /// What draws displays by VNC.
     pub(crate) const NOVNC: Library = Library {
         name: "noVNC",
         package: "novnc",
@@ -37,6 +37,15 @@ impl Library {
         main: "xterm/xterm.js",
         style: Some("xterm/xterm.css"),
         read: terminal,
+    };
+    /// What draws displays by SPICE.
+    pub(crate) const SPICE: Library = Library {
+        name: "spice-html5",
+        package: "spice-html5",
+        place: "/usr/share/spice-html5",
+        main: "spice-html5/main.js",
+        style: None,
+        read: spice,
     };
 
     /// The first part of the paths of its files.
@@ -78,8 +87,9 @@ mod tests {
 
     #[test]
     fn the_files_of_a_library_are_below_one_folder() {
-        let folders = [Library::NOVNC, Library::XTERM].map(|library| library.folder());
-        assert_eq!(folders, ["novnc", "xterm"]);
+        let all = [Library::NOVNC, Library::XTERM, Library::SPICE];
+        let folders = all.map(|library| library.folder());
+        assert_eq!(folders, ["novnc", "xterm", "spice-html5"]);
         assert!(!Libraries::default().has(&Library::NOVNC));
         assert!(Libraries::default().file(Library::NOVNC.main).is_none());
     }

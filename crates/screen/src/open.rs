@@ -32,6 +32,13 @@ struct One {
     opens: Opens,
     object: String,
     by: String,
+    connections: usize,
+}
+
+impl One {
+    fn is(&self, kind: &Kind, object: &str) -> bool {
+        self.opens == kind.opens && self.object == object
+    }
 }
 
 /// A place of something that is open, until it is dropped.
@@ -39,17 +46,24 @@ struct One {
 pub struct Seat {
     screens: Arc<Screens>,
     number: u64,
+    /// It is the first connection of what is open.
+    pub is_first: bool,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut open = lock(&self.screens.open);
-        open.all.retain(|one| one.number != self.number);
+        let own = |one: &&mut One| one.number == self.number;
+        if let Some(one) = open.all.iter_mut().find(own) {
+            one.connections -= 1;
+        }
+        open.all.retain(|one| one.connections > 0);
     }
 }
 
 impl Screens {
-    /// Takes a place for somebody who opens something of an object. A terminal is for one at a time.
+    /// Takes a place for somebody who opens something of an object. Some kinds are for one user at a time, and some
+    /// have several connections in one place.
     ///
     /// # Errors
     /// Why there is no place, as [`Screens::why_not`] has it.
@@ -58,6 +72,15 @@ impl Screens {
         if let Some(words) = open.why_not(kind, object, by) {
             return Err(words);
         }
+        let has = |one: &&mut One| kind.connections > 1 && one.is(kind, object) && one.by == by;
+        if let Some(one) = open.all.iter_mut().find(has) {
+            one.connections += 1;
+            return Ok(Seat {
+                screens: Arc::clone(self),
+                number: one.number,
+                is_first: false,
+            });
+        }
         open.last += 1;
         let number = open.last;
         open.all.push(One {
@@ -65,10 +88,12 @@ impl Screens {
             opens: kind.opens,
             object: object.to_owned(),
             by: by.to_owned(),
+            connections: 1,
         });
         Ok(Seat {
             screens: Arc::clone(self),
             number,
+            is_first: true,
         })
     }
 
@@ -80,14 +105,17 @@ impl Screens {
 
 impl Opened {
     fn why_not(&self, kind: &Kind, object: &str, by: &str) -> Option<String> {
-        let is_its = |one: &&One| one.opens == Opens::Terminal && one.object == object;
-        if kind.opens == Opens::Terminal
-            && let Some(holder) = self.all.iter().find(is_its)
-        {
-            return Some(format!(
-                "Another page has its terminal ({}): that one has to end first.",
-                holder.by
-            ));
+        let holder = { self.all.iter() }.find(|one| kind.is_for_one && one.is(kind, object));
+        match holder {
+            // The part knows whether these are connections of one page.
+            Some(one) if one.by == by && one.connections < kind.connections => return None,
+            Some(one) => {
+                return Some(format!(
+                    "Another page has its {} ({}): that one has to end first.",
+                    kind.noun, one.by
+                ));
+            }
+            None => {}
         }
         let own = self.all.iter().filter(|one| one.by == by).count();
         match (self.all.len(), own) {
@@ -105,7 +133,7 @@ mod tests {
 
     #[test]
     fn one_has_a_terminal_and_the_next_one_hears_who() {
-        let [display, terminal] = &KINDS;
+        let [display, _, terminal] = &KINDS;
         let screens = Arc::new(Screens::default());
         let held = screens.take(terminal, "guest mail", "anna").unwrap();
         let refused = screens.take(terminal, "guest mail", "bert").unwrap_err();
@@ -118,8 +146,33 @@ mod tests {
     }
 
     #[test]
+    fn a_display_with_several_connections_has_one_place_and_a_bound() {
+        let [_, spice, _] = &KINDS;
+        let screens = Arc::new(Screens::default());
+        let take = |by: &str| screens.take(spice, "guest mail", by);
+        let first = take("anna").unwrap();
+        let others: Vec<_> = (1..spice.connections)
+            .map(|_| take("anna").unwrap())
+            .collect();
+        assert!(first.is_first && !others.iter().any(|seat| seat.is_first));
+        assert!(take("anna").is_err());
+        let refused = take("bert").unwrap_err();
+        assert!(refused.contains("its display (anna)"), "{refused}");
+        // All of them are one place of the user.
+        let guests = (1..OF_USER_MAX).map(|at| screens.take(spice, &at.to_string(), "anna"));
+        let guests: Result<Vec<_>, _> = guests.collect();
+        assert_eq!(screens.take(spice, "x", "anna").unwrap_err(), FULL_OF_USER);
+        // It is open until its last connection has ended.
+        drop((first, guests));
+        assert!(take("bert").is_err());
+        assert!(take("anna").is_ok());
+        drop(others);
+        assert!(take("bert").unwrap().is_first);
+    }
+
+    #[test]
     fn one_user_cannot_take_all_places_and_all_users_take_no_more_than_there_are() {
-        let [display, _] = &KINDS;
+        let [display, ..] = &KINDS;
         let screens = Arc::new(Screens::default());
         let take = |by: &str| screens.take(display, "guest mail", by);
         let own: Vec<_> = (0..OF_USER_MAX).map(|_| take("anna").unwrap()).collect();

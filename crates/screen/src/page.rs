@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn a_page_says_what_it_needs() {
-        let [display, terminal] = &KINDS;
+        let [display, _, terminal] = &KINDS;
         let page = content(
             display,
             "Display of mail",

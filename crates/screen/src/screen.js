@@ -1,4 +1,4 @@
-// Connects noVNC or xterm.js, which are served beside this, with the display or the terminal of a guest.
+// Connects noVNC, spice-html5 or xterm.js, which are served beside this, with the display or the terminal of a guest.
 "use strict";
 
 (() => {
@@ -12,6 +12,7 @@
   // The longest message that the server takes is longer.
   const pieceBytes = 1 << 16;
   let shown = null;
+  const Socket = WebSocket;
 
   const say = (words, bad) => {
     state.textContent = words;
@@ -52,11 +53,109 @@
     if (columns !== terminal.cols || rows !== terminal.rows) terminal.resize(columns, rows);
   };
 
-  // What draws each kind: it takes the library and a connection that opens, and returns how the key is sent,
+  // The codes of a keyboard of a PC (set 1) by the places of its keys, from 1 on, and those after 0xe0.
+  const row = (first, names) => names.split(" ").map((name, at) => [name, first + at]);
+  const codes = new Map([
+    ...row(0x01, "Escape Digit1 Digit2 Digit3 Digit4 Digit5 Digit6 Digit7 Digit8 Digit9 Digit0 Minus Equal Backspace"),
+    ...row(0x0f, "Tab KeyQ KeyW KeyE KeyR KeyT KeyY KeyU KeyI KeyO KeyP BracketLeft BracketRight Enter"),
+    ...row(0x1d, "ControlLeft KeyA KeyS KeyD KeyF KeyG KeyH KeyJ KeyK KeyL Semicolon Quote Backquote"),
+    ...row(0x2a, "ShiftLeft Backslash KeyZ KeyX KeyC KeyV KeyB KeyN KeyM Comma Period Slash ShiftRight"),
+    ...row(0x37, "NumpadMultiply AltLeft Space CapsLock F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 NumLock ScrollLock"),
+    ...row(0x47, "Numpad7 Numpad8 Numpad9 NumpadSubtract Numpad4 Numpad5 Numpad6 NumpadAdd Numpad1 Numpad2 Numpad3"),
+    ...row(0x52, "Numpad0 NumpadDecimal"),
+    ...row(0x56, "IntlBackslash F11 F12"),
+    ["KanaMode", 0x70], ["IntlRo", 0x73], ["Convert", 0x79], ["NonConvert", 0x7b], ["IntlYen", 0x7d],
+    ...[
+      ["NumpadEnter", 0x1c], ["ControlRight", 0x1d], ["NumpadDivide", 0x35], ["PrintScreen", 0x37], ["AltRight", 0x38],
+      ["Home", 0x47], ["ArrowUp", 0x48], ["PageUp", 0x49], ["ArrowLeft", 0x4b], ["ArrowRight", 0x4d], ["End", 0x4f],
+      ["ArrowDown", 0x50], ["PageDown", 0x51], ["Insert", 0x52], ["Delete", 0x53], ["MetaLeft", 0x5b],
+      ["MetaRight", 0x5c], ["ContextMenu", 0x5d],
+    ].map(([name, code]) => [name, (code << 8) | 0xe0]),
+  ]);
+  const leaves = (event) => event.ctrlKey && event.altKey && event.key === "Home";
+
+  // The keyboard for spice-html5. Its own takes each keyboard for a US one, and shows an alert for other keys.
+  const keyboard = (main, signal) => {
+    const held = new Set();
+    const send = (name, isDown) => {
+      const { inputs } = main;
+      const code = codes.get(name);
+      if (!code || !inputs || inputs.state !== "ready") return;
+      held[isDown ? "add" : "delete"](name);
+      // SPICE_MSGC_INPUTS_KEY_DOWN or _UP, the bytes behind it, and the code.
+      const message = new DataView(new ArrayBuffer(10));
+      message.setUint16(0, isDown ? 101 : 102, true);
+      message.setUint32(2, 4, true);
+      message.setUint32(6, isDown ? code : code | (code > 0xff ? 0x8000 : 0x80), true);
+      inputs.ws.send(message.buffer);
+    };
+    const release = () => [...held].reverse().forEach((name) => send(name, false));
+    const typed = (event) => {
+      event.stopPropagation();
+      const isDown = event.type === "keydown";
+      if (isDown && leaves(event)) {
+        event.preventDefault();
+        keys.focus();
+        return;
+      }
+      if (!codes.has(event.code)) return;
+      event.preventDefault();
+      send(event.code, isDown);
+      // A Mac does not say that the keys beside it are up again.
+      if (!isDown && event.code.startsWith("Meta")) release();
+    };
+    place.addEventListener("keydown", typed, { capture: true, signal });
+    place.addEventListener("keyup", typed, { capture: true, signal });
+    place.addEventListener("focusout", release, { signal });
+    return (names) => {
+      names.forEach((name) => send(name, true));
+      release();
+    };
+  };
+
+  // The mouse for spice-html5, which knows nothing of a picture that is scaled, and takes the focus when it comes.
+  const mouse = (canvas, signal) => {
+    const moved = (event) => {
+      const shown = canvas();
+      if (!shown) return;
+      const box = shown.getBoundingClientRect();
+      const scale = Math.max(shown.width / box.width, shown.height / box.height);
+      const at = (pointer, begin, length, size) => {
+        const inside = (pointer - begin - length / 2) * scale + size / 2;
+        return Math.max(0, Math.min(size - 1, Math.floor(inside)));
+      };
+      const x = at(event.clientX, box.left, box.width, shown.width);
+      const y = at(event.clientY, box.top, box.height, shown.height);
+      Object.defineProperties(event, { offsetX: { value: x }, offsetY: { value: y } });
+    };
+    const listen = (type, listener) => place.addEventListener(type, listener, { capture: true, signal });
+    listen("mousemove", moved);
+    for (const type of ["mouseover", "mouseout"]) listen(type, (event) => event.stopPropagation());
+    listen("pointerdown", (event) => {
+      if (event.target !== canvas()) return;
+      event.target.focus();
+      event.target.setPointerCapture(event.pointerId);
+    });
+  };
+
+  // spice-html5 cuts the zeros in front of a number that it encrypts, and the guest then ends the channel: one of
+  // 256. Every channel has such a number, though nobody is asked for a password.
+  const pads = ({ RSAKey: { prototype } }) => {
+    const encrypt = prototype.doPublic;
+    prototype.doPublic = function (number) {
+      const digits = encrypt.call(this, number).toString(16);
+      return { toString: () => digits.padStart(Math.ceil(this.n.bitLength() / 8) * 2, "0") };
+    };
+  };
+  const prepares = {
+    spice: (library) => import(new URL("thirdparty/rsa.js", new URL(library, location.href))).then(pads),
+  };
+
+  // What draws each kind: it takes the library and the connection that opens, and returns how the key is sent,
   // how it gets the focus, and how it is removed.
   const kinds = {
-    screen: ({ default: RFB }, socket, opened, refused) => {
-      const display = new RFB(place, socket, { shared: true });
+    screen: ({ default: RFB }, { open, opened, refused }) => {
+      const display = new RFB(place, open(new Socket(address.href)), { shared: true });
       display.scaleViewport = true;
       display.focusOnClick = true;
       display.background = "transparent";
@@ -65,7 +164,7 @@
       // Before noVNC hears of it. The guest has got Ctrl and Alt: they are released there.
       const held = [[0xffe3, "ControlLeft"], [0xffe4, "ControlRight"], [0xffe9, "AltLeft"], [0xffea, "AltRight"]];
       const leave = (event) => {
-        if (!event.ctrlKey || !event.altKey || event.key !== "Home") return;
+        if (!leaves(event)) return;
         event.preventDefault();
         event.stopPropagation();
         for (const [key, code] of held) display.sendKey(key, code, false);
@@ -76,7 +175,50 @@
       const remove = () => place.removeEventListener("keydown", leave, true);
       return { send: () => display.sendCtrlAltDel(), focus, remove };
     },
-    terminal: ({ Terminal }, socket, opened) => {
+    spice: ({ SpiceMainConn }, { open, opened, over }) => {
+      const ends = new AbortController();
+      const { signal } = ends;
+      const screen = document.createElement("div");
+      screen.className = "spice";
+      screen.id = "spice";
+      place.append(screen);
+      // It opens the connections itself, one for each channel. The end of one of them ends the display, and the
+      // library is not told. A server that refuses a channel says why in place of the first message.
+      window.WebSocket = class extends Socket {
+        constructor() {
+          super(address.href);
+          open(this);
+          const first = (event) => {
+            const bytes = new Uint8Array(event.data);
+            if (String.fromCharCode(...bytes.subarray(0, 4)) === "REDQ") return;
+            event.stopImmediatePropagation();
+            over(new TextDecoder().decode(bytes).trim());
+          };
+          this.addEventListener("message", first, { once: true });
+          for (const type of ["close", "error"]) {
+            this.addEventListener(type, (event) => event.stopImmediatePropagation());
+          }
+        }
+      };
+      const main = new SpiceMainConn({
+        uri: address.href,
+        screen_id: screen.id,
+        password: "",
+        onsuccess: opened,
+        onerror: (error) => over(error.message),
+      });
+      const canvas = () => screen.querySelector("canvas");
+      const press = keyboard(main, signal);
+      mouse(canvas, signal);
+      const focus = () => canvas()?.focus();
+      const remove = () => {
+        ends.abort();
+        main.stop();
+      };
+      return { send: () => press(["ControlLeft", "AltLeft", "Delete"]), focus, remove };
+    },
+    terminal: ({ Terminal }, { open, opened }) => {
+      const socket = open(new Socket(address.href));
       const terminal = new Terminal({
         // The one for elements writes style sheets into the page, which its policy forbids.
         rendererType: "canvas",
@@ -184,22 +326,8 @@
     say("Connecting…");
     if (shown) shown.remove();
     place.replaceChildren();
-    const socket = new WebSocket(address.href);
-    socket.binaryType = "arraybuffer";
+    const sockets = [];
     let refusal = "";
-    let heard = performance.now();
-    let isWatched = true;
-    // Before the library, which takes no text.
-    socket.addEventListener("message", (event) => {
-      heard = performance.now();
-      if (typeof event.data !== "string") return;
-      isWatched = true;
-      event.stopImmediatePropagation();
-    });
-    // A server of a version before this one sends no sign of life.
-    socket.addEventListener("open", () => {
-      isWatched = false;
-    });
     const over = (reason) => {
       if (!watch) return;
       clearInterval(watch);
@@ -207,15 +335,35 @@
       const wasOpen = (since > 0 || follows > 0) && !refusal;
       if (since > 0 && performance.now() - since > steadyMs) follows = 0;
       if (own === current) ended(own, refusal || reason, wasOpen);
+      for (const { socket } of sockets) socket.close();
     };
     let watch = setInterval(() => {
-      const limit = socket.readyState === WebSocket.OPEN ? silentMs : connectMs;
-      if (!isWatched || performance.now() - heard < limit) return;
-      over("The server does not respond.");
-      socket.close();
+      const isSilent = ({ socket, heard, isWatched }) => {
+        const limit = socket.readyState === WebSocket.OPEN ? silentMs : connectMs;
+        return isWatched && performance.now() - heard >= limit;
+      };
+      if (sockets.some(isSilent)) over("The server does not respond.");
     }, 1000);
-    socket.addEventListener("close", ({ reason }) => over(reason));
+    // Before the library, which takes no text.
+    const open = (socket) => {
+      socket.binaryType = "arraybuffer";
+      const one = { socket, heard: performance.now(), isWatched: true };
+      sockets.push(one);
+      socket.addEventListener("message", (event) => {
+        one.heard = performance.now();
+        if (typeof event.data !== "string") return;
+        one.isWatched = true;
+        event.stopImmediatePropagation();
+      });
+      // A server of a version before this one sends no sign of life.
+      socket.addEventListener("open", () => {
+        one.isWatched = false;
+      });
+      socket.addEventListener("close", ({ reason }) => over(reason));
+      return socket;
+    };
     const opened = () => {
+      if (!watch) return;
       since = performance.now();
       keys.disabled = false;
       say(place.dataset.hint);
@@ -224,12 +372,13 @@
     const refused = (reason) => {
       refusal = reason;
     };
-    shown = kinds[place.dataset.kind](library, socket, opened, refused);
+    shown = kinds[kind](library, { open, opened, refused, over });
   };
 
   say("Connecting…");
-  import(place.dataset.library).then(
-    (library) => {
+  const { kind, library: main } = place.dataset;
+  Promise.all([import(main), prepares[kind]?.(main)]).then(
+    ([library]) => {
       keys.addEventListener("click", () => {
         shown.send();
         shown.focus();

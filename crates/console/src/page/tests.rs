@@ -519,7 +519,7 @@ fn percentiles_are_numbers_of_the_page() {
 fn a_display_has_a_key_that_leaves_it_and_says_nothing_untrue_without_scripts() {
     let platform = sample::platform();
     let operator = viewer(Role::Operator);
-    let [display, _] = &::screen::kind::KINDS;
+    let [display, ..] = &::screen::kind::KINDS;
     assert!(display.hint.contains("Ctrl-Alt-Home leaves it"));
     let place = ("/screen/guest/guest/mail/screen", true);
     let page = screen::document(

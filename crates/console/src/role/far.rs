@@ -352,6 +352,7 @@ async fn act(shared: &Shared, from: &str, by: Viewer, action: Action) -> Result<
     let (reply, answer) = oneshot::channel();
     shared.order(Order {
         connection: None,
+        is_noted: true,
         by: Viewer {
             name: format!("{} at {from}", by.shown()),
             token: None,

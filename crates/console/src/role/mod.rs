@@ -564,12 +564,14 @@ impl Role {
             to,
             why,
         };
-        self.looks.done.push((what, event));
-        write_error(&format!(
-            "evenkeel: console: {by} ({}): {}\n",
-            order.by.role.word(),
-            outcome.as_deref().unwrap_or_else(|words| words)
-        ));
+        if order.is_noted || outcome.is_err() {
+            self.looks.done.push((what, event));
+            write_error(&format!(
+                "evenkeel: console: {by} ({}): {}\n",
+                order.by.role.word(),
+                outcome.as_deref().unwrap_or_else(|words| words)
+            ));
+        }
         // Who waits for it may have gone.
         let _ = order.reply.send(outcome);
         // What it did is to be seen at once, and not to be lost.

@@ -124,6 +124,7 @@ pub(super) async fn carry_out(
     if on.is_empty() || me.is_none_or(|me| me == on) {
         shared.order(Order {
             connection: None,
+            is_noted: true,
             by: viewer.clone(),
             action,
             reply,

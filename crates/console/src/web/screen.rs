@@ -185,7 +185,7 @@ async fn open(
     seat: Seat,
 ) -> Result<(UnixStream, Open), String> {
     let standing = standing::of(&shared.platform.borrow(), &action);
-    let part = connect(shared, viewer, action.clone()).await?;
+    let part = connect(shared, viewer, action.clone(), seat.is_first).await?;
     let open = Open {
         shared: Arc::clone(shared),
         token: token.to_owned(),
@@ -197,7 +197,12 @@ async fn open(
 }
 
 /// Has the part speak over a connection, of which the other end is returned.
-async fn connect(shared: &Shared, viewer: &Viewer, action: Action) -> Result<UnixStream, String> {
+async fn connect(
+    shared: &Shared,
+    viewer: &Viewer,
+    action: Action,
+    is_first: bool,
+) -> Result<UnixStream, String> {
     let words = |error: std::io::Error| language::reason(&error);
     let (own, other) = StdStream::pair().map_err(words)?;
     own.set_nonblocking(true).map_err(words)?;
@@ -207,6 +212,7 @@ async fn connect(shared: &Shared, viewer: &Viewer, action: Action) -> Result<Uni
         by: viewer.clone(),
         action,
         connection: Some(OwnedFd::from(other)),
+        is_noted: is_first,
         reply,
     });
     match timeout(CONNECT_LIMIT, answer).await {
@@ -258,7 +264,7 @@ impl Guard for Open {
     }
 }
 
-/// `GET /novnc/…`, `GET /xterm/…`: a file of a library.
+/// `GET /novnc/…`, `GET /xterm/…`, `GET /spice-html5/…`: a file of a library.
 async fn file(State(shared): State<Common>, headers: HeaderMap, uri: Uri) -> Response {
     if signed_in(&shared, &headers).is_none() {
         return failure(StatusCode::UNAUTHORIZED, "Sign in first.");

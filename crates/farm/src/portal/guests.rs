@@ -205,7 +205,9 @@ impl Portal {
         let part = part.inspect_err(|words| {
             self.note((name, from), (wanted, "refused"), words);
         })?;
-        self.note((name, from), (wanted, "opened"), "");
+        if seat.is_first {
+            self.note((name, from), (wanted, "opened"), "");
+        }
         let open = Open {
             portal: Arc::clone(self),
             token: token.to_owned(),
@@ -213,7 +215,7 @@ impl Portal {
             kind: wanted.kind,
             standing: standing(guest, wanted.kind),
             guest: wanted.guest.to_owned(),
-            _seat: seat,
+            seat,
         };
         Ok((part, open))
     }
@@ -286,7 +288,7 @@ struct Open {
     kind: &'static Kind,
     guest: String,
     standing: Standing,
-    _seat: Seat,
+    seat: Seat,
 }
 
 impl Open {
@@ -302,8 +304,10 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let (name, from) = &self.by;
-        self.portal
-            .note((name, *from), (self.wanted(), "closed"), "");
+        if self.seat.is_first {
+            self.portal
+                .note((name, *from), (self.wanted(), "closed"), "");
+        }
     }
 }
 

@@ -72,8 +72,12 @@ fn opening(role: &Role, name: &str) -> Vec<Offer> {
         let name = name.to_owned();
         Offer::new(word, label, AskOpen { name, what }.envelope()).opens(what)
     };
-    let screen = offer("screen", "Screen", Opens::Display);
-    let screen = (guest.console == Console::Vnc).then_some(screen);
+    let screen = match guest.console {
+        Console::Vnc => Some(Opens::Display),
+        Console::Spice => Some(Opens::Spice),
+        Console::Serial => None,
+    };
+    let screen = screen.map(|what| offer("screen", "Screen", what));
     let terminal = offer("terminal", "Terminal", Opens::Terminal);
     screen.into_iter().chain([terminal]).collect()
 }

@@ -5,23 +5,25 @@ use super::Role;
 use super::carrier::Line;
 use super::machine::Machine;
 use crate::clock::boottime_ms;
-use crate::config::{Console, Guest};
+use crate::config::Console;
 use crate::console;
 use crate::migration::{Hello, frame};
 use crate::remote::{AskOpen, AskStream, Output, PIECE_BYTES_MAX, Passed, Remote};
 use part::lock;
 use part::report::Opens;
+use protocol::spice::{LINK_BYTES, is_main};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// How long a stream stays that nobody asks about, milliseconds.
 const KEPT_MS: u64 = 10_000;
@@ -29,8 +31,11 @@ const KEPT_MS: u64 = 10_000;
 const STREAMS_MAX: usize = 32;
 /// Commands that run here for other nodes at a time.
 const COMMANDS_MAX: usize = 16;
-/// Displays and terminals in use here at a time: those that the consoles of two nodes may open.
-const OPERATORS_MAX: usize = 64;
+/// Connections to displays and terminals here at a time: those that the consoles of two nodes may open, with four
+/// channels of a display by SPICE.
+const OPERATORS_MAX: usize = 256;
+/// How long an operator may take to begin a channel of SPICE.
+const LINK_LIMIT: Duration = Duration::from_secs(10);
 
 /// The streams.
 #[derive(Debug, Default)]
@@ -156,8 +161,8 @@ impl Role {
             Remote::Console { name, who } => {
                 return self.serve_console(name, (who, from), give);
             }
-            Remote::Display { name } => {
-                return self.serve_display(name, give);
+            Remote::Display { name, who } => {
+                return self.serve_display(name, (who, from), give);
             }
             _ => {}
         }
@@ -206,10 +211,13 @@ impl Role {
         let holder = self.agreement.holder(name);
         if holder.is_empty() || holder == self.guests.me {
             match ask.what {
-                Opens::Display => self.connect(operator, self.display(name)?, None)?,
+                Opens::Display | Opens::Spice => {
+                    let (display, begins) = self.display(name, who)?;
+                    self.connect(operator, display, begins)?;
+                }
                 Opens::Terminal => {
                     let (terminal, taken) = self.terminal(name, who)?;
-                    self.connect(operator, terminal, Some(taken))?;
+                    self.connect(operator, terminal, Begins::Has(taken))?;
                 }
             }
             return Ok(String::new());
@@ -218,12 +226,10 @@ impl Role {
         let carrier =
             carrier.ok_or_else(|| format!("node {holder}: this node knows no way to it yet"))?;
         let name = name.clone();
+        let who = who.to_owned();
         let what = match ask.what {
-            Opens::Display => Remote::Display { name },
-            Opens::Terminal => Remote::Console {
-                name,
-                who: who.to_owned(),
-            },
+            Opens::Display | Opens::Spice => Remote::Display { name, who },
+            Opens::Terminal => Remote::Console { name, who },
         };
         carrier.dial(holder, Hello::Remote(what), operator);
         Ok(format!("on {holder}"))
@@ -238,30 +244,31 @@ impl Role {
     /// The terminal of a guest that runs here, and what holds it for this operator.
     fn terminal(&self, name: &str, who: &str) -> Result<(UnixStream, File), String> {
         let home = &self.running(name)?.home;
-        let taken = console::take(home.path(), who)?;
+        let taken = console::take(home.path(), &console::TERMINAL, who)?;
         let socket = UnixStream::connect(home.serial());
         let socket = socket.map_err(|error| format!("the terminal of guest {name}: {error}"));
         Ok((socket?, taken))
     }
 
-    /// The display of a guest that runs here.
-    fn display(&self, name: &str) -> Result<UnixStream, String> {
-        let machine = self.running(name)?;
-        let is_vnc = |guest: &Guest| guest.console == Console::Vnc;
-        if !self.guests.guests.get(name).is_some_and(is_vnc) {
-            return Err(format!("guest {name} has no VNC display: see `console`"));
-        }
-        let socket = UnixStream::connect(machine.home.display());
-        socket.map_err(|error| format!("the display of guest {name}: {error}"))
+    /// The display of a guest that runs here, and how an operator begins with it.
+    fn display(&self, name: &str, who: &str) -> Result<(UnixStream, Begins), String> {
+        let home = &self.running(name)?.home;
+        let begins = match self.guests.guests.get(name).map(|guest| guest.console) {
+            Some(Console::Vnc) => Begins::AtOnce,
+            Some(Console::Spice) => Begins::Spice(home.path().to_owned(), who.to_owned()),
+            _ => return Err(format!("guest {name} has no display: see `console`")),
+        };
+        let socket = UnixStream::connect(home.display());
+        let socket = socket.map_err(|error| format!("the display of guest {name}: {error}"));
+        Ok((socket?, begins))
     }
 
-    /// Passes bytes between an operator and a guest, on threads of their own; `taken` is held until
-    /// one of them ends.
+    /// Passes bytes between an operator and a guest, on threads of their own.
     fn connect(
         &self,
         operator: UnixStream,
         guest: UnixStream,
-        taken: Option<File>,
+        begins: Begins,
     ) -> Result<(), String> {
         let running = Arc::clone(&self.streams.operators);
         if running.fetch_add(1, Ordering::Relaxed) >= OPERATORS_MAX {
@@ -274,8 +281,14 @@ impl Role {
         let spawned = thread::Builder::new()
             .name("guest/operator".to_owned())
             .spawn(move || {
-                console::pass(&operator, &guest);
-                drop(taken);
+                match begins.take(&operator, &guest) {
+                    Ok(taken) => {
+                        console::pass(&operator, &guest);
+                        drop(taken);
+                    }
+                    // The operator may be gone.
+                    Err(words) => drop((&operator).write_all(&refused(&words))),
+                }
                 counted.fetch_sub(1, Ordering::Relaxed);
             });
         spawned.map(drop).map_err(|error| {
@@ -285,24 +298,80 @@ impl Role {
     }
 
     /// Connects an operator of another node with the display of a guest, on threads of their own.
-    fn serve_display(&self, name: &str, give: &SyncSender<UnixStream>) {
-        serve_operator(give, refused_display, |operator| {
-            self.connect(operator, self.display(name)?, None)
+    fn serve_display(&self, name: &str, operator: (&str, &str), give: &SyncSender<UnixStream>) {
+        let console = self.guests.guests.get(name).map(|guest| guest.console);
+        let refused = match console {
+            Some(Console::Spice) => refused,
+            _ => refused_display,
+        };
+        let who = of_node(operator);
+        serve_operator(give, refused, |operator| {
+            let (display, begins) = self.display(name, &who)?;
+            self.connect(operator, display, begins)
         });
     }
 
     /// Connects an operator of another node with the terminal of a guest, on threads of their own.
-    fn serve_console(&self, name: &str, (who, from): (&str, &str), give: &SyncSender<UnixStream>) {
-        let refused = |words: &str| format!("{words}\r\n").into_bytes();
-        let who = match who {
-            "" => format!("an operator of node {from}"),
-            who => format!("{who} of node {from}"),
-        };
+    fn serve_console(&self, name: &str, operator: (&str, &str), give: &SyncSender<UnixStream>) {
+        let who = of_node(operator);
         serve_operator(give, refused, |operator| {
             let (terminal, taken) = self.terminal(name, &who)?;
-            self.connect(operator, terminal, Some(taken))
+            self.connect(operator, terminal, Begins::Has(taken))
         });
     }
+}
+
+/// How an operator begins with a display or a terminal.
+enum Begins {
+    /// Whatever others do.
+    AtOnce,
+    /// With this, which keeps others out.
+    Has(File),
+    /// By SPICE, in this directory of the guest and by this name: as [`Begins::spice`] says.
+    Spice(PathBuf, String),
+}
+
+impl Begins {
+    /// What keeps others out until it is dropped, if something does.
+    fn take(self, operator: &UnixStream, guest: &UnixStream) -> Result<Option<File>, String> {
+        match self {
+            Begins::AtOnce => Ok(None),
+            Begins::Has(taken) => Ok(Some(taken)),
+            Begins::Spice(directory, who) => Begins::spice(operator, guest, (&directory, &who)),
+        }
+    }
+
+    /// The display is taken by the main channel, the first one of a session. QEMU knows to which session another
+    /// channel belongs, and refuses one of none.
+    fn spice(
+        mut operator: &UnixStream,
+        mut guest: &UnixStream,
+        (directory, who): (&Path, &str),
+    ) -> Result<Option<File>, String> {
+        let words = |error: io::Error| format!("the channel did not begin: {error}");
+        let mut link = [0; LINK_BYTES];
+        operator.set_read_timeout(Some(LINK_LIMIT)).map_err(words)?;
+        operator.read_exact(&mut link).map_err(words)?;
+        operator.set_read_timeout(None).map_err(words)?;
+        let is_main = is_main(&link).ok_or("the channel did not begin as SPICE does")?;
+        let taken = is_main.then(|| console::take(directory, &console::DISPLAY, who));
+        let taken = taken.transpose()?;
+        guest.write_all(&link).map_err(words)?;
+        Ok(taken)
+    }
+}
+
+/// Who somebody at another node is.
+fn of_node((who, from): (&str, &str)) -> String {
+    match who {
+        "" => format!("an operator of node {from}"),
+        who => format!("{who} of node {from}"),
+    }
+}
+
+/// What a terminal shows of why there is none, and the page of a display by SPICE.
+fn refused(words: &str) -> Vec<u8> {
+    format!("{words}\r\n").into_bytes()
 }
 
 /// Gives an operator of another node an end of what `connect` connects; `refused` says why not, as what
@@ -412,5 +481,52 @@ mod tests {
     fn a_refused_display_says_why_as_a_vnc_server_does() {
         let expected = b"RFB 003.008\n\0\0\0\0\x04full";
         assert_eq!(refused_display("full"), expected);
+    }
+
+    /// A channel of a display by SPICE that an operator begins: what comes of it.
+    fn begins(directory: &Path, who: &str, link: &[u8]) -> Result<Option<File>, String> {
+        let (mut own, operator) = UnixStream::pair().unwrap();
+        let (guest, mut end) = UnixStream::pair().unwrap();
+        own.write_all(link).unwrap();
+        drop(own);
+        let begins = Begins::Spice(directory.to_owned(), who.to_owned());
+        let taken = begins.take(&operator, &guest);
+        drop(guest);
+        let mut came = Vec::new();
+        end.read_to_end(&mut came).unwrap();
+        let is_there = link.get(..LINK_BYTES).is_some_and(|begun| begun == came);
+        assert_eq!(taken.is_ok(), is_there, "{taken:?} {came:?}");
+        taken
+    }
+
+    #[test]
+    fn a_display_by_spice_has_one_operator_with_several_channels() {
+        let scratch = lab::Scratch::new().unwrap();
+        let channel = |kind: u8| {
+            let mut link = b"REDQ\x02\0\0\0\x02\0\0\0\x1a\0\0\0\x07\0\0\0".to_vec();
+            link.push(kind);
+            link
+        };
+        let first = begins(scratch.path(), "anna", &channel(1)).unwrap();
+        assert!(first.is_some());
+        for kind in [2, 3, 4] {
+            assert!(
+                begins(scratch.path(), "anna", &channel(kind))
+                    .unwrap()
+                    .is_none()
+            );
+        }
+        let refused = begins(scratch.path(), "bert", &channel(1)).unwrap_err();
+        assert!(refused.contains("has its display (anna)"), "{refused}");
+        drop(first);
+        assert!(
+            begins(scratch.path(), "bert", &channel(1))
+                .unwrap()
+                .is_some()
+        );
+        // What is no SPICE does not get to the guest.
+        for other in [&b"RFB 003.008\n         "[..], b"REDQ", b""] {
+            begins(scratch.path(), "anna", other).unwrap_err();
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Commands of an operator at one node about a guest of the other one.
 
 use crate::{NODES, PATIENCE, Site};
+use guest::console;
 use guest::message::Message;
 use guest::migration::take_frame;
 use guest::remote::{AskStream, Output, Passed, Remote};
@@ -126,7 +127,11 @@ fn the_serial_terminal_is_connected_from_another_node() {
     assert!(home.exists());
     // Another operator learns who has it.
     let home = site.scratch[0].path().join("guest-mail");
-    let has = || guest::console::take(&home, "").err().unwrap_or_default();
+    let has = || {
+        console::take(&home, &console::TERMINAL, "")
+            .err()
+            .unwrap_or_default()
+    };
     let named = || has().contains("(anna, at the web console of node beta)");
     site.passes(begun.number, |_| named());
     assert!(named(), "{}", has());

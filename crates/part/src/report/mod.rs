@@ -145,6 +145,9 @@ pub enum Opens {
     Display,
     /// A serial terminal: the bytes as they are.
     Terminal,
+    /// A display with keyboard and mouse: a server of SPICE. Each of its channels takes a connection of its own, and
+    /// what is no response of SPICE at the beginning of one says why there is none.
+    Spice,
 }
 
 impl Offer {

@@ -5,6 +5,7 @@ use super::screen::Screen;
 use super::{asked, find, order};
 use crate::command::{print, refuse, word};
 use clap::ArgMatches;
+use guest::console;
 use guest::qemu::home::Home;
 use guest::remote::Remote;
 use guest::role::report;
@@ -180,7 +181,7 @@ fn connected<'i>(
         ));
     };
     let who = format!("process {} on this node", std::process::id());
-    let taken = guest::console::take(Path::new(&files), &who);
+    let taken = console::take(Path::new(&files), &console::TERMINAL, &who);
     let taken = taken.map_err(|words| format!("guest {name}: {words}"))?;
     let path = PathBuf::from(files).join("serial.sock");
     let socket = UnixStream::connect(&path);

@@ -10,6 +10,7 @@ use part::channel::Received;
 use part::report::{Grade, Offer, Opens, Report, Subject};
 use part::role::{Message, PartMessage};
 use part::work::Question;
+use screen::kind;
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::os::fd::OwnedFd;
@@ -49,7 +50,8 @@ fn offer(word: &str, bytes: &[u8], opens: Opens) -> Offer {
     Offer::new(word, word, message).opens(opens)
 }
 
-/// The guests `mail` with a display and a terminal, `erp` with a terminal, and `old` that does not run.
+/// The guests `mail` with a display and a terminal, `desk` with a display by SPICE, `erp` with a terminal, and `old`
+/// that does not run.
 fn report() -> Report {
     let guest = |name: &str, word: &str, on: &str, offers: Vec<Offer>| Subject {
         offers,
@@ -69,6 +71,12 @@ fn report() -> Report {
                     offer("screen", b"display of mail", Opens::Display),
                     terminal(b"terminal of mail"),
                 ],
+            ),
+            guest(
+                "desk",
+                "running",
+                "alpha",
+                vec![offer("screen", b"display of desk", Opens::Spice)],
             ),
             guest(
                 "erp",
@@ -199,10 +207,19 @@ fn members_of_a_group_see_the_guests_that_can_be_opened_and_others_see_nothing()
     let (anna, bert) = (bed.sign_in("anna"), bed.sign_in("bert"));
     let list = |cookie: &str| get(&bed, &part, "/", &[("cookie", cookie)]);
     let seen = list(&anna);
-    for link in ["/screen/mail", "/terminal/mail", "/terminal/erp"] {
+    for link in [
+        "/screen/mail",
+        "/terminal/mail",
+        "/spice/desk",
+        "/terminal/erp",
+    ] {
         assert!(seen.text().contains(&format!("href=\"{link}\"")), "{link}");
     }
-    assert!(!seen.text().contains("/screen/erp") && !seen.text().contains("old"));
+    assert!(
+        !seen.text().contains("/screen/erp")
+            && !seen.text().contains("/screen/desk")
+            && !seen.text().contains("old")
+    );
     assert!(
         seen.text().contains("running</span> on alpha"),
         "{}",
@@ -368,6 +385,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Browser<S> {
 
 const OWN: &str = "https://desktop.example.org";
 
+async fn sign_out(bed: &Bed, cookie: &str, csrf: &str) {
+    let form = Request::post("/sign-out").header("host", "desktop.example.org");
+    let form = form.header(ORIGIN, OWN).header(COOKIE, cookie);
+    let form = form.body(Full::<Bytes>::from(format!("csrf={csrf}")));
+    assert_eq!(got(&bed.portal, form.unwrap()).await.status, 303);
+}
+
 #[test]
 fn a_user_opens_a_display_until_the_session_ends() {
     let (bed, part) = bed(&[]);
@@ -395,10 +419,7 @@ fn a_user_opens_a_display_until_the_session_ends() {
         end.read_exact(&mut key).await.unwrap();
         assert_eq!(&key, b"key");
         // The sign-in ends, and the display with it: what is typed then reaches nothing.
-        let form = Request::post("/sign-out").header("host", "desktop.example.org");
-        let form = form.header(ORIGIN, OWN).header(COOKIE, &anna);
-        let form = form.body(Full::<Bytes>::from(format!("csrf={csrf}")));
-        assert_eq!(got(&bed.portal, form.unwrap()).await.status, 303);
+        sign_out(&bed, &anna, &csrf).await;
         browser.sends(b"x").await;
         assert_eq!(browser.reason().await, "Signed out.");
         assert_eq!(end.read(&mut key).await.unwrap(), 0);
@@ -419,6 +440,49 @@ fn a_user_opens_a_display_until_the_session_ends() {
     let steps = bed.portal.site.why(&user).unwrap().steps;
     let got: Vec<_> = steps.iter().map(|step| step.got.as_str()).collect();
     assert_eq!(got, ["display of mail opened", "display of mail closed"]);
+}
+
+#[test]
+fn each_channel_of_a_display_is_judged_and_all_of_them_are_one_display_of_one_user() {
+    let (bed, part) = bed(&[]);
+    let (anna, bert) = (bed.sign_in("anna"), bed.sign_in("bert"));
+    let csrf = get(&bed, &part, "/", &[("cookie", &anna)]).field("csrf");
+    block_on(part.answers(async {
+        let socket = "/spice/desk/socket";
+        let mut channels = Vec::new();
+        for _ in 0..4 {
+            let mut channel = browser(&bed.portal);
+            let line = channel.asks(socket, &anna, OWN).await;
+            assert_eq!(line, "HTTP/1.1 101 Switching Protocols");
+            channels.push(channel);
+        }
+        assert_eq!(part.opened.borrow().len(), 4);
+        for (cookie, origin, status) in [
+            ("", OWN, "401 Unauthorized"),
+            (bert.as_str(), OWN, "404 Not Found"),
+            (anna.as_str(), "https://evil.example.org", "403 Forbidden"),
+        ] {
+            let line = browser(&bed.portal).asks(socket, cookie, origin).await;
+            assert_eq!(line, format!("HTTP/1.1 {status}"));
+        }
+        // The channels of a display have a bound.
+        for _ in 4..kind::of(Opens::Spice).connections {
+            let mut channel = browser(&bed.portal);
+            channel.asks(socket, &anna, OWN).await;
+            channels.push(channel);
+        }
+        let mut further = browser(&bed.portal);
+        further.asks(socket, &anna, OWN).await;
+        assert!(further.reason().await.contains("its display (anna)"));
+        // All of them end with the sign-in.
+        sign_out(&bed, &anna, &csrf).await;
+        for channel in &mut channels {
+            assert_eq!(channel.reason().await, "Signed out.");
+        }
+    }));
+    let events = bed.portal.events();
+    let events: Vec<_> = events.iter().map(|one| one.to.as_str()).collect();
+    assert_eq!(events, ["display of desk opened", "display of desk closed"]);
 }
 
 #[test]
