@@ -33,9 +33,17 @@ guest mail
     console vnc
     stop-timeout 1s
     boot kernel {kernel} initrd {initrd} append \"console=ttyS0 quiet panic=-1\"
+guest desk
+    memory 96m
+    console spice
+    stop-timeout 1s
+    boot kernel {kernel} initrd {initrd} append \"console=ttyS0 quiet panic=-1\"
 ";
 const SCREEN: &str = "/screen/mail";
 const TERMINAL: &str = "/terminal/mail";
+const SPICE: &str = "/spice/desk";
+/// With what a client of SPICE begins a session: the main channel, and two words with what it can do.
+const LINK: &[u8] = b"REDQ\x02\0\0\0\x02\0\0\0\x1a\0\0\0\0\0\0\0\x01\0\x01\0\0\0\x01\0\0\0\x12\0\0\0\x09\0\0\0\0\0\0\0";
 const STATE: &str = "document.getElementById('screen-state').textContent";
 /// What the terminal shows, for screen readers.
 const SHOWN: &str = "document.querySelector('.xterm-accessibility-tree').textContent";
@@ -79,7 +87,9 @@ struct Guest<'c>(&'c Console);
 
 impl Drop for Guest<'_> {
     fn drop(&mut self) {
-        self.0.command(&["guest", "stop", "mail", "--kill"]);
+        for name in ["mail", "desk"] {
+            self.0.command(&["guest", "stop", name, "--kill"]);
+        }
     }
 }
 
@@ -111,6 +121,7 @@ fn a_member_of_the_group_uses_a_guest_in_the_browser_until_signing_out_and_other
     lab::skip_unless_installed!("curl");
     lab::skip_unless_installed!("qemu-system-x86_64");
     lab::skip_unless_installed!("/usr/share/novnc/core/rfb.js");
+    lab::skip_unless_installed!("/usr/share/spice-html5/main.js");
     lab::skip_unless_installed!("/usr/share/nodejs/xterm/lib/public/Terminal.js");
     let Some(image) = Image::with(INIT, &["busybox"], &[]) else {
         return;
@@ -149,6 +160,11 @@ fn a_member_of_the_group_uses_a_guest_in_the_browser_until_signing_out_and_other
     let second = String::from_utf8(second.unwrap().stderr).unwrap();
     let who = "(olga, at the portal of farm office)";
     assert!(second.contains(who), "{second}");
+    browser.open(&url(SPICE));
+    browser.wait_for(&format!("{STATE}.startsWith('Connected')"));
+    assert!(eventually(SOON, is_drawn), "{}", browser.text());
+    picture(&browser, "portal-spice", (1400, 900, "dark"));
+    picture(&browser, "portal-spice-narrow", (360, 780, "light"));
     let forbidden = |words: &String| words.contains("Content Security Policy");
     let complaints = browser.complaints();
     assert!(!complaints.iter().any(forbidden), "{complaints:?}");
@@ -162,6 +178,7 @@ fn a_member_of_the_group_uses_a_guest_in_the_browser_until_signing_out_and_other
     let why = console.command(&["farm", "why", "olga"]);
     for words in [
         "display of mail opened",
+        "display of desk opened",
         "terminal of mail opened",
         "terminal of mail closed",
     ] {
@@ -227,7 +244,9 @@ fn a_portal_opens_what_runs_on_another_node() {
         site.tell()
     );
     // It may have started at alpha before beta was there.
-    site.alpha.command(&["guest", "move", "mail", "beta"]);
+    for name in ["mail", "desk"] {
+        site.alpha.command(&["guest", "move", name, "beta"]);
+    }
     let tls = trusts(&authority);
     let sign_in = |form: &str| {
         let mut pages = None;
@@ -241,15 +260,16 @@ fn a_portal_opens_what_runs_on_another_node() {
     let olga = sign_in("user=olga&password=kiwi");
     let shown = || {
         let page = olga.get("/");
-        [SCREEN, TERMINAL, "on beta"]
-            .iter()
-            .all(|words| page.contains(words))
+        let links = [SCREEN, TERMINAL, SPICE];
+        links.iter().all(|words| page.contains(words)) && page.matches("on beta").count() == 2
     };
     assert!(eventually(SOON, shown), "{}", olga.get("/"));
     let bert = sign_in("user=bert&password=plum");
     assert!(!bert.get("/").contains("mail"));
-    let refused = bert.get(&format!("{SCREEN}/socket"));
-    assert!(refused.starts_with("HTTP/1.1 404"), "{refused}");
+    for page in [SCREEN, SPICE] {
+        let refused = bert.get(&format!("{page}/socket"));
+        assert!(refused.starts_with("HTTP/1.1 404"), "{refused}");
+    }
 
     let mut display = olga.open(SCREEN);
     display.reads("RFB 003.008");
@@ -271,4 +291,25 @@ fn a_portal_opens_what_runs_on_another_node() {
     site.alpha.command(&stop).well();
     display.reads("The guest does not run any more.");
     terminal.reads("The guest does not run any more.");
+    moves_with_spice(&site, &olga);
+}
+
+/// A display by SPICE at the other node: one session at a time, which ends when the guest moves.
+fn moves_with_spice(site: &Site, pages: &Pages<'_>) {
+    let begins = || {
+        let mut channel = pages.open(SPICE);
+        channel.send(LINK);
+        channel
+    };
+    let mut main = begins();
+    main.reads("REDQ");
+    begins().reads("has its display (olga, at the portal of farm office of node alpha)");
+    let moves = ["guest", "move", "desk", "alpha"];
+    site.alpha.command(&moves).well();
+    main.reads("The guest has moved to alpha: connect again.");
+    let mut main = begins();
+    main.reads("REDQ");
+    let stop = ["guest", "stop", "desk", "--kill"];
+    site.alpha.command(&stop).well();
+    main.reads("The guest does not run any more.");
 }
