@@ -238,7 +238,7 @@ impl Leases {
                 Some(false) if self.awaits(part, now_ns) => 0,
                 Some(false) => 1,
                 Some(true) if self.knows_before(part) => 4,
-                Some(true) if own == Some(part) => 3,
+                Some(true) if own == Some(part) && !self.is_learning(part) => 3,
                 Some(true) => 2,
             };
             want(self.part(part), rank)
@@ -451,7 +451,7 @@ impl Leases {
             former: match self.have_ended(taken, now_ns) {
                 true => (0, 0),
                 // Until then a restart judges again.
-                false => taken.former(clear),
+                false => self.former(taken, clear),
             },
         }
     }
@@ -501,8 +501,8 @@ impl Leases {
             is_unheard: record.past.2 & UNHEARD > 0,
             longest_s: record.longest_s,
             before_s: taken.longest_s,
-            has_former: taken.former(true) != (0, 0),
-            had_former: taken.former != (0, 0),
+            has_former: self.is_anothers(taken.former(true)),
+            had_former: self.is_anothers(taken.former),
             is_former_there: self.is_there(taken.former(true)),
         }
     }
@@ -556,7 +556,9 @@ impl Leases {
         let had_it = record.is_some_and(|record| self.had_it(record));
         // Of what is its own, it knows itself how long that is.
         let others = record.filter(|record| !(record.clear && self.is_own(record)));
-        let state = match self.adopts(part, lease, record, knowledge, now_ns) {
+        let adopts = self.adopts(part, lease, record, knowledge, now_ns);
+        let is_copied = matches!(adopts, Adopts::Done);
+        let state = match adopts {
             Adopts::Now(adopt) => return Err(adopt),
             Adopts::Done => State::Settled(true, None),
             Adopts::No if is_new => State::Claims(Basis::New, None),
@@ -569,7 +571,7 @@ impl Leases {
             },
         };
         let knows = matches!(state, State::Settled(true, _));
-        let former = record.map_or((0, 0), |record| self.former_of(record, &state));
+        let former = record.map_or((0, 0), |record| self.former_of(record, &state, is_copied));
         Ok(Taken {
             epoch: lease.epoch,
             at_ns: now_ns,

@@ -373,7 +373,8 @@ impl Node {
     /// The node that knows what this one withholds of a part, and which of its disks that is.
     fn former(&self, part: usize) -> Option<&(String, u64)> {
         let of_record = self.records.known[part].former.as_ref();
-        self.records.late[part].as_ref().or(of_record)
+        let former = self.records.late[part].as_ref().or(of_record);
+        former.filter(|(node, _)| *node != name(self.number))
     }
 
     /// The same where it was not heard in time: one that knows what was withheld before, too, or the only one.
@@ -406,7 +407,8 @@ impl Node {
             Judged::Takes(mut taking) => {
                 let late = { taking.late().next() }.map(|other| &records[other]);
                 let former = late.and_then(|record| self.former_of_late(part, record));
-                let had_former = self.records.known[part].former.is_some();
+                let before = self.records.known[part].former.as_ref();
+                let had_former = before.is_some_and(|(node, _)| *node != name(self.number));
                 if former.is_none() {
                     taking.give_up_late();
                 }
@@ -516,10 +518,12 @@ impl Node {
             true => [name(1 - self.number)].into(),
             false => named,
         };
+        let next = self.next(part, record, &base, clear);
         let wanted = Record {
             named: named.clone(),
             unheard,
-            ..self.next(part, record, &base, clear)
+            former: self.former_in(next.former.clone(), unheard),
+            ..next
         };
         let is_same = Record {
             number: record.number,

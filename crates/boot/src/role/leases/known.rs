@@ -2,7 +2,7 @@
 
 use super::moved::Basis;
 use super::record::{Record, UNHEARD, mark_of, mix};
-use super::{Leases, State};
+use super::{Leases, State, Taken};
 use part::codec;
 use part::role::KnownLease;
 use std::collections::BTreeSet;
@@ -69,9 +69,33 @@ impl Leases {
         record.node != self.me && files != 0 && record.former == (mark_of(&self.me), files)
     }
 
+    /// The node that knows what is withheld because this one has a part, and a mark of its files. `is_stored`: see
+    /// [`Taken::former`]. Itself: the node that withheld it may still take the part back, as long as no client hears of
+    /// a lease.
+    pub(super) fn former(&self, taken: &Taken, is_stored: bool) -> (u32, u32) {
+        let former = taken.former(is_stored);
+        match taken.unheard.is_some() || self.is_anothers(former) {
+            true => former,
+            false => (0, 0),
+        }
+    }
+
+    /// Whether that is another node.
+    pub(super) fn is_anothers(&self, former: (u32, u32)) -> bool {
+        former != (0, 0) && former.0 != mark_of(&self.me)
+    }
+
+    /// Whether the holder of a part knows what this node withheld, and is about to report it.
+    pub(super) fn is_learning(&self, part: usize) -> bool {
+        let Some(record) = self.record(part).filter(|record| self.had_it(record)) else {
+            return false;
+        };
+        record.former.0 == mark_of(&record.node) && !self.has_copy(part, &record)
+    }
+
     /// The node that held a part before it was taken by one that did not know its leases. `record`: that which this
-    /// node finds, `state`: how it takes the part.
-    pub(super) fn former_of(&self, record: &Record, state: &State) -> (u32, u32) {
+    /// node finds, `state`: how it takes the part, `is_copied`: from a copy.
+    pub(super) fn former_of(&self, record: &Record, state: &State, is_copied: bool) -> (u32, u32) {
         let is_same = self.has_ranges(record);
         let is_moved = record.claim().past.is_some() || record.claim6().past.is_some();
         match state {
@@ -84,10 +108,12 @@ impl Leases {
             {
                 (mark_of(&record.node), mix(record.stores))
             }
-            // Its copy says what the node before withheld.
-            State::Settled(true, None) if !self.is_former(record) && !self.had_it(record) => {
-                record.former
+            // What the node before knew is in its copy.
+            State::Settled(true, None) if is_copied && record.former.0 == mark_of(&record.node) => {
+                (0, 0)
             }
+            // The copy says what the node before withheld, or this one withholds what it did.
+            State::Settled(true, None) => record.former,
             _ => (0, 0),
         }
     }
@@ -100,12 +126,13 @@ impl Leases {
         let records = records.filter_map(|lease| codec::decode::<Record>(&lease.record).ok());
         let formers = records.filter(|record| self.is_own(record));
         let formers = formers.map(|record| record.former);
-        only(formers)
+        only(formers.filter(|former| self.is_anothers(*former)))
     }
 
     /// Whether a node is there that knows what this one withholds.
     pub(super) fn is_there(&self, former: (u32, u32)) -> bool {
         let node = self.nodes.iter().find(|node| mark_of(node) == former.0);
+        let node = node.filter(|node| **node != self.me);
         let lease = node.and_then(|node| self.known.get(&self.node(node)));
         lease.is_some_and(|lease| !lease.holder.is_empty())
     }

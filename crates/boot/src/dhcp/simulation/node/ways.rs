@@ -63,7 +63,10 @@ impl Node {
     /// The record with which it takes a part.
     pub(in super::super) fn claims(&self, part: usize, before: &Record) -> Record {
         let way = self.way(part, before);
-        let knows = !matches!(way, Way::Claims(_));
+        let (knows, is_copied) = (
+            !matches!(way, Way::Claims(_)),
+            matches!(way, Way::Copied(..)),
+        );
         let is_clear = knows || self.has(Defect::ClearTooEarly);
         let base = match way {
             Way::Claims(base) => base,
@@ -73,9 +76,10 @@ impl Node {
         let knew = before.node == other || before.unheard;
         let unheard = knows && knew && before.clear && self.sharing.is_linked(&other);
         let record = self.next(part, before, &base, is_clear);
+        let former = self.former_of(before, &base, (knows, is_copied));
         Record {
             epoch: before.epoch + 1,
-            former: self.former_of(before, &base, knows),
+            former: self.former_in(former, unheard),
             before: if before.node == other {
                 before.disk
             } else {
@@ -119,7 +123,8 @@ impl Node {
     fn only_former(&self, record: &Record) -> Option<(String, u64)> {
         let records = self.records.known.iter().chain([record]);
         let formers = records.filter(|record| self.is_own(record));
-        let formers: BTreeSet<_> = formers.filter_map(|record| record.former.clone()).collect();
+        let formers = formers.filter_map(|record| self.former_in(record.former.clone(), false));
+        let formers: BTreeSet<_> = formers.collect();
         match formers.len() {
             1 => formers.into_iter().next(),
             _ => None,
@@ -141,15 +146,29 @@ impl Node {
         is_it || self.has(Defect::DoubtIgnored)
     }
 
+    /// The node that a record names which knows what this one withholds: itself as long as no client hears of a lease.
+    pub(super) fn former_in(
+        &self,
+        former: Option<(String, u64)>,
+        unheard: bool,
+    ) -> Option<(String, u64)> {
+        former.filter(|(node, _)| unheard || *node != name(self.number))
+    }
+
     /// The node that knows what this one withholds when it takes a part with this record.
-    fn former_of(&self, before: &Record, base: &Base, knows: bool) -> Option<(String, u64)> {
+    fn former_of(
+        &self,
+        before: &Record,
+        base: &Base,
+        (knows, is_copied): (bool, bool),
+    ) -> Option<(String, u64)> {
         let own = name(self.number);
         match before.claim.range == self.range() {
             false if self.is_own(before) => self.only_former(before),
             false => None,
             true if self.is_own(before) => before.former.clone(),
             true if knows => {
-                { before.former.clone() }.filter(|_| !self.is_former(before) && !before.unheard)
+                { before.former.clone() }.filter(|(node, _)| !is_copied || *node != before.node)
             }
             true if before.claim.past.is_some() => None,
             true if *base == Base::Unknown && before.clear && before.node != own => {

@@ -179,3 +179,86 @@ fn with_another_range_the_node_that_knows_is_one_that_knows_of_all_parts() {
     assert_eq!(moved([alpha, (mark_of("gamma"), 1)]), (0, 0));
     assert_eq!(moved([(0, 0); 2]), (0, 0));
 }
+
+/// A node that takes part 0 in epoch 7 with this record, and is connected to the other one.
+fn takes(node: usize, record: &Record, is_copied: bool) -> (Leases, Standing, Record) {
+    let me = ["alpha", "beta"][node];
+    let mut leases = leases(me);
+    let knowledge = Knowledge {
+        linked: [["beta", "alpha"][node].to_owned()].into(),
+        adopted: is_copied.then_some((0, 7)).into_iter().collect(),
+        ..knowledge(node, is_copied.then_some((&*record.node, record.epoch)))
+    };
+    let other = KnownLease {
+        holder: ["beta", "alpha"][node].to_owned(),
+        ..lease(["@beta", "@alpha"][node], 1, SECOND, Vec::new())
+    };
+    let mut held = KnownLease {
+        holder: me.to_owned(),
+        ..lease("0", 7, SECOND, codec::encode(record))
+    };
+    leases.hear(&[held.clone(), other.clone()]);
+    let (_, written) = leases.turn((None, None), &knowledge, (&[], true), 0);
+    held.record.clone_from(&written[0].value);
+    held.number = written[0].number;
+    leases.hear(&[held.clone(), other]);
+    let (standing, _) = leases.turn((None, None), &knowledge, (&[], true), 0);
+    (leases, standing, codec::decode(&held.record).unwrap())
+}
+
+#[test]
+fn a_part_that_goes_back_before_its_leases_are_told_has_the_same_node_that_knows_them() {
+    let alpha = (mark_of("alpha"), mix(STORES[0]));
+    let by_beta = Record {
+        named: [mark_of("alpha")].into(),
+        ..taken_by_beta(&by_alpha_alone())
+    };
+    let (mut leases, standing, first) = takes(0, &by_beta, true);
+    assert_eq!((first.past.2 & UNHEARD, first.former), (UNHEARD, alpha));
+    assert!(!standing.held[&0].has_former && !standing.held[&0].is_former_there);
+    // Beta has it back and has heard nothing, or all.
+    let (_, standing, back) = takes(1, &first, false);
+    assert_eq!((back.clear, back.former), (true, alpha));
+    let held = &standing.held[&0];
+    assert!(held.has_former && held.had_former && held.is_former_there);
+    let (_, standing, back) = takes(1, &first, true);
+    assert_eq!((back.clear, back.former), (true, (0, 0)));
+    assert!(!standing.held[&0].has_former);
+    // Clients may hear of leases from now on: beta knows all.
+    let told = Knowledge {
+        in_step: [(0, (7, ["beta".to_owned()].into()))].into(),
+        ..knowledge(0, None)
+    };
+    let (_, written) = leases.turn((None, None), &told, (&[], true), 0);
+    let heard: Record = codec::decode(&written[0].value).unwrap();
+    assert_eq!((heard.past.2 & UNHEARD, heard.former), (0, (0, 0)));
+}
+
+#[test]
+fn a_node_does_not_take_its_part_back_from_one_that_is_about_to_say_what_was_withheld() {
+    let by_alpha = Record {
+        former: (mark_of("beta"), mix(STORES[1])),
+        named: [mark_of("beta")].into(),
+        ..by_alpha_alone()
+    };
+    let (_, _, by_beta) = takes(1, &by_alpha, true);
+    assert_eq!(by_beta.past.2 & UNHEARD, UNHEARD);
+    let rank = |record: &Record, copy_of: Option<(&str, u64)>| {
+        let mut alpha = leases("alpha");
+        let held = KnownLease {
+            holder: "beta".to_owned(),
+            ..lease("0", 7, 0, codec::encode(record))
+        };
+        alpha.hear(&[held]);
+        alpha.turn((None, None), &knowledge(0, copy_of), (&[], true), 0);
+        alpha.wants(true, 0)[0].rank
+    };
+    // As much as beta does, in case it fails; and as its own part once it has a copy.
+    assert_eq!(rank(&by_beta, None), 2);
+    assert_eq!(rank(&by_beta, Some(("beta", 7))), 3);
+    let knows_no_more = Record {
+        former: (0, 0),
+        ..by_beta
+    };
+    assert_eq!(rank(&knows_no_more, None), 3);
+}
