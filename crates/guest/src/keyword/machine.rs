@@ -297,8 +297,8 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     Keyword {
         places: &["guest"],
         syntax: "console { vnc | spice | serial }",
-        doc: "The display of the guest: `vnc`, which is the default, or `spice`, each at a socket in the runtime directory; \
-            `serial` means none. Each guest has a serial terminal too.",
+        doc: "The display of the guest: `vnc`, which is the default, or `spice`, each at a socket in the runtime directory \
+            and in the browser; `serial` means none. Each guest has a serial terminal too.",
         example: "console serial",
         build: console,
     },
