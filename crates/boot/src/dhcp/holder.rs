@@ -11,7 +11,7 @@ pub enum Holder {
     Client(Mac),
     /// Somebody may have it, and no node knows who; the client that is known to use it.
     Unclear(Option<Mac>),
-    /// Somebody may have it by the node that held the part before, which knows; the client that is known to use it.
+    /// Somebody may have it by a node that held it before, which knows; the client that is known to use it.
     Before(Option<Mac>),
     /// Nobody, any more.
     Nobody,

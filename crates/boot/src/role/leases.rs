@@ -14,7 +14,8 @@
 //!   ([`crate::dhcp::moves`]). It is `clear` only when nothing of the part is waited for.
 //! - A node that takes a part without knowing its leases withholds the addresses, and its record says which node
 //!   had the part before. When that one is back, it gets the part: it knows what it gave itself, and has a copy of
-//!   what was given since.
+//!   what was given since. So does a node that takes a part by another range, and has not heard in time what the
+//!   holder of another part gave of its addresses before: that holder gets the part.
 //! - The holder of the first one leads: it alone answers machines that boot something once, so that
 //!   nothing is installed twice. Its record has the machines of which an operator ordered the next boot.
 //! - `boot/NETWORK/@NODE`: the node's address in the network, for the scripts of the other one.

@@ -39,6 +39,14 @@ fn moved(part: usize, from: Range, to: Range) -> Claim {
     }
 }
 
+/// A part whose holder withholds what this node knows.
+fn of_former(other: Other) -> Other {
+    Other {
+        is_former: true,
+        ..other
+    }
+}
+
 fn other(part: usize, claim: Claim, knows: Knows) -> Other {
     Other {
         part,
@@ -177,6 +185,27 @@ fn what_two_may_have_given_is_known_from_both_and_a_part_that_is_gone_is_withhel
         fates(&judged, [133, 134, 149, 150]),
         [Fate::Known, Fate::Unclear, Fate::Unclear, Fate::Known]
     );
+}
+
+#[test]
+fn what_another_node_withholds_because_of_this_one_is_this_ones_own() {
+    let (old, new) = ranges();
+    let base = Base::Own(claim(old));
+    let fate = |other: Other, holder: Holder| {
+        let Judged::Takes(taking) = judge((0, Some(new)), &base, &[other], false) else {
+            panic!("it waits")
+        };
+        taking.fates(|_, _, _| Some([(ip(130), holder)].into()))(ip(130))
+    };
+    let beta = || other(1, moved(1, old, new), copy());
+    let before = Holder::Before(None);
+    assert_eq!(fate(of_former(beta()), before), Fate::Known);
+    assert_eq!(fate(beta(), before), Fate::Is(Holder::Unclear(None)));
+    // What it gave, and what no node knows, is so in any case.
+    let given = Holder::Client(Mac([2, 0, 0, 0, 0, 1]));
+    for holder in [given, Holder::Unclear(None)] {
+        assert_eq!(fate(of_former(beta()), holder), Fate::Is(holder));
+    }
 }
 
 #[test]

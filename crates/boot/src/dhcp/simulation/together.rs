@@ -1,5 +1,5 @@
-//! Nodes that fail together or one after the other, and are back: what either node knows is known to both then,
-//! and nothing is withheld.
+//! Nodes that fail together or one after the other, and are back, or do not reach each other while the range changes,
+//! and do again: what either node knows is known to both then, and nothing is withheld.
 
 use super::super::desk::Desk;
 use super::super::pool::{Holder, Pool};

@@ -54,8 +54,8 @@ pub(super) struct Record {
     /// How long a lease may be, seconds, of all that may be in force. Zero: not known, by an older version.
     #[serde(rename = "l")]
     pub(super) longest_s: u32,
-    /// The node that held the part before and knows what is withheld because of that, and a mark of its files.
-    /// Zero: none.
+    /// The node that held the part before, or by another range some of its addresses, and knows what is withheld
+    /// because of that; a mark of its files. Zero: none.
     #[serde(rename = "f", skip_serializing_if = "is_none")]
     pub(super) former: (u32, u32),
 }
