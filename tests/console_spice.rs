@@ -136,7 +136,7 @@ fn an_operator_uses_a_display_by_spice_and_the_next_one_hears_who() {
 
 #[test]
 #[ignore = "waits until a page notices that its connections are lost"]
-fn a_page_of_spice_whose_connections_are_lost_gets_its_display_back() {
+fn a_page_of_spice_gets_its_display_back_after_a_loss_and_when_its_guest_is_there_again() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("chromium");
     lab::skip_unless_installed!("chromedriver");
@@ -156,4 +156,10 @@ fn a_page_of_spice_whose_connections_are_lost_gets_its_display_back() {
         draws(&browser);
         types(&browser, &console, words);
     }
+    // So does one whose guest was stopped for a while.
+    for (order, is_there) in [("stop", false), ("start", true)] {
+        console.command(&["guest", order, "mail"]);
+        browser.wait_for(&format!("{STATE}.startsWith('Connected') === {is_there}"));
+    }
+    draws(&browser);
 }

@@ -48,16 +48,29 @@ pub struct Seat {
     number: u64,
     /// It is the first connection of what is open.
     pub is_first: bool,
+    has_ended: bool,
 }
 
-impl Drop for Seat {
-    fn drop(&mut self) {
+impl Seat {
+    /// Gives it back. True: it was that of the last connection.
+    pub fn end(&mut self) -> bool {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return false;
+        }
         let mut open = lock(&self.screens.open);
+        let count = open.all.len();
         let own = |one: &&mut One| one.number == self.number;
         if let Some(one) = open.all.iter_mut().find(own) {
             one.connections -= 1;
         }
         open.all.retain(|one| one.connections > 0);
+        open.all.len() < count
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -79,6 +92,7 @@ impl Screens {
                 screens: Arc::clone(self),
                 number: one.number,
                 is_first: false,
+                has_ended: false,
             });
         }
         open.last += 1;
@@ -94,6 +108,7 @@ impl Screens {
             screens: Arc::clone(self),
             number,
             is_first: true,
+            has_ended: false,
         })
     }
 
@@ -166,7 +181,9 @@ mod tests {
         drop((first, guests));
         assert!(take("bert").is_err());
         assert!(take("anna").is_ok());
-        drop(others);
+        let ends: Vec<_> = others.into_iter().map(|mut seat| seat.end()).collect();
+        let last = ends.iter().position(|is_last| *is_last);
+        assert_eq!(last, Some(ends.len() - 1), "{ends:?}");
         assert!(take("bert").unwrap().is_first);
     }
 

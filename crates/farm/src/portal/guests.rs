@@ -304,7 +304,7 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let (name, from) = &self.by;
-        if self.seat.is_first {
+        if self.seat.end() {
             self.portal
                 .note((name, *from), (self.wanted(), "closed"), "");
         }
