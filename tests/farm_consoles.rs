@@ -113,6 +113,20 @@ fn picture(browser: &Browser, name: &str, (width, height, scheme): (u32, u32, &s
     }
 }
 
+/// Waits until the page has drawn the display of a guest.
+fn is_drawn(browser: &Browser) {
+    browser.wait_for(&format!("{STATE}.startsWith('Connected')"));
+    let is_drawn = || browser.run(DRAWN) == true;
+    assert!(eventually(SOON, is_drawn), "{}", browser.text());
+}
+
+/// No page needed what its policy forbids.
+fn keeps_its_policy(browser: &Browser) {
+    let forbidden = |words: &String| words.contains("Content Security Policy");
+    let complaints = browser.complaints();
+    assert!(!complaints.iter().any(forbidden), "{complaints:?}");
+}
+
 #[test]
 fn a_member_of_the_group_uses_a_guest_in_the_browser_until_signing_out_and_others_see_none() {
     lab::skip_unless_root!();
@@ -149,9 +163,7 @@ fn a_member_of_the_group_uses_a_guest_in_the_browser_until_signing_out_and_other
     browser.emulate(1400, 900, "light");
     browser.complaints();
     browser.find(&format!("a[href='{SCREEN}']")).click();
-    browser.wait_for(&format!("{STATE}.startsWith('Connected')"));
-    let is_drawn = || browser.run(DRAWN) == true;
-    assert!(eventually(SOON, is_drawn), "{}", browser.text());
+    is_drawn(&browser);
     picture(&browser, "portal-display", (1400, 900, "light"));
     picture(&browser, "portal-display-narrow", (360, 780, "light"));
     browser.emulate(1400, 900, "light");
@@ -161,13 +173,10 @@ fn a_member_of_the_group_uses_a_guest_in_the_browser_until_signing_out_and_other
     let who = "(olga, at the portal of farm office)";
     assert!(second.contains(who), "{second}");
     browser.open(&url(SPICE));
-    browser.wait_for(&format!("{STATE}.startsWith('Connected')"));
-    assert!(eventually(SOON, is_drawn), "{}", browser.text());
+    is_drawn(&browser);
     picture(&browser, "portal-spice", (1400, 900, "dark"));
     picture(&browser, "portal-spice-narrow", (360, 780, "light"));
-    let forbidden = |words: &String| words.contains("Content Security Policy");
-    let complaints = browser.complaints();
-    assert!(!complaints.iter().any(forbidden), "{complaints:?}");
+    keeps_its_policy(&browser);
 
     // The sign-in ends elsewhere: the page says so.
     browser.run(

@@ -4,6 +4,7 @@
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -14,18 +15,26 @@ use std::thread;
 /// What one operator has at a time.
 pub struct Only {
     /// The file that the operator holds, in the directory of the guest.
-    file: &'static str,
+    file: Cow<'static, str>,
     noun: &'static str,
+}
+
+impl Only {
+    /// A channel of a display by SPICE.
+    pub fn channel(number: u8) -> Only {
+        let file = format!("display.{number}").into();
+        Only { file, ..DISPLAY }
+    }
 }
 
 /// The terminal.
 pub const TERMINAL: Only = Only {
-    file: "console",
+    file: Cow::Borrowed("console"),
     noun: "terminal",
 };
 /// The display, if it is one of SPICE.
 pub const DISPLAY: Only = Only {
-    file: "display",
+    file: Cow::Borrowed("display"),
     noun: "display",
 };
 /// Bytes of it that are read.
@@ -37,7 +46,7 @@ const WHO_BYTES_MAX: u64 = 200;
 /// # Errors
 /// Who has it, in words; or the system's error.
 pub fn take(directory: &Path, what: &Only, who: &str) -> Result<File, String> {
-    let path = directory.join(what.file);
+    let path = directory.join(&*what.file);
     let words = |error: io::Error| format!("{}: {error}", path.display());
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR);
@@ -113,7 +122,7 @@ mod tests {
         drop(second);
         let link = scratch.path().join("d");
         std::fs::create_dir(&link).unwrap();
-        std::os::unix::fs::symlink("/etc/passwd", link.join(TERMINAL.file)).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", link.join(&*TERMINAL.file)).unwrap();
         assert!(take(&link, &TERMINAL, "x").is_err(), "it follows no link");
     }
 

@@ -6,13 +6,13 @@
 /// channel.
 pub const LINK_BYTES: usize = 21;
 const MAGIC: &[u8] = b"REDQ";
-const MAIN: u8 = 1;
+/// The main channel: another client that opens one gets the session, and the client before it loses its own.
+pub const MAIN: u8 = 1;
 
-/// Whether a connection that a client begins like this is the main channel: another client that opens one gets the
-/// session, and the client before it loses its own. `None`: it is no connection of SPICE.
-pub fn is_main(link: &[u8; LINK_BYTES]) -> Option<bool> {
+/// The type of the channel of a connection that a client begins like this. `None`: it is no connection of SPICE.
+pub fn channel(link: &[u8; LINK_BYTES]) -> Option<u8> {
     let [.., channel] = link;
-    link.starts_with(MAGIC).then_some(*channel == MAIN)
+    link.starts_with(MAGIC).then_some(*channel)
 }
 
 #[cfg(test)]
@@ -30,12 +30,10 @@ mod tests {
     }
 
     #[test]
-    fn only_the_main_channel_gets_the_session() {
-        assert_eq!(is_main(&link(0, 1)), Some(true));
-        // A client that was migrated names its session.
-        assert_eq!(is_main(&link(7, 1)), Some(true));
-        for channel in [0, 2, 3, 4, 5, 6, 255] {
-            assert_eq!(is_main(&link(7, channel)), Some(false), "{channel}");
+    fn the_channel_of_a_connection_is_read_whichever_session_it_is_of() {
+        // A client that was migrated names its session in the main channel, too.
+        for (session, number) in [(0, MAIN), (7, MAIN), (7, 2), (7, 4), (0, 0), (0, 255)] {
+            assert_eq!(channel(&link(session, number)), Some(number));
         }
     }
 
@@ -43,7 +41,7 @@ mod tests {
     fn what_is_no_spice_is_no_channel() {
         let mut other = link(0, 1);
         other[0] = b'r';
-        assert_eq!(is_main(&other), None);
-        assert_eq!(is_main(&[0; LINK_BYTES]), None);
+        assert_eq!(channel(&other), None);
+        assert_eq!(channel(&[0; LINK_BYTES]), None);
     }
 }

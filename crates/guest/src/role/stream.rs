@@ -11,7 +11,7 @@ use crate::migration::{Hello, frame};
 use crate::remote::{AskOpen, AskStream, Output, PIECE_BYTES_MAX, Passed, Remote};
 use part::lock;
 use part::report::Opens;
-use protocol::spice::{LINK_BYTES, is_main};
+use protocol::spice::{LINK_BYTES, MAIN, channel};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a stream stays that nobody asks about, milliseconds.
 const KEPT_MS: u64 = 10_000;
@@ -36,6 +36,9 @@ const COMMANDS_MAX: usize = 16;
 const OPERATORS_MAX: usize = 256;
 /// How long an operator may take to begin a channel of SPICE.
 const LINK_LIMIT: Duration = Duration::from_secs(10);
+/// How long a channel waits until the same one of the session before has ended, and how often it looks.
+const CHANNEL_LIMIT: Duration = Duration::from_secs(2);
+const CHANNEL_PAUSE: Duration = Duration::from_millis(50);
 
 /// The streams.
 #[derive(Debug, Default)]
@@ -342,7 +345,7 @@ impl Begins {
     }
 
     /// The display is taken by the main channel, the first one of a session. QEMU knows to which session another
-    /// channel belongs, and refuses one of none.
+    /// channel belongs, and refuses one of none. A second one of the same kind can end QEMU.
     fn spice(
         mut operator: &UnixStream,
         mut guest: &UnixStream,
@@ -353,11 +356,24 @@ impl Begins {
         operator.set_read_timeout(Some(LINK_LIMIT)).map_err(words)?;
         operator.read_exact(&mut link).map_err(words)?;
         operator.set_read_timeout(None).map_err(words)?;
-        let is_main = is_main(&link).ok_or("the channel did not begin as SPICE does")?;
-        let taken = is_main.then(|| console::take(directory, &console::DISPLAY, who));
-        let taken = taken.transpose()?;
+        let channel = channel(&link).ok_or("the channel did not begin as SPICE does")?;
+        let taken = match channel {
+            MAIN => console::take(directory, &console::DISPLAY, who)?,
+            channel => take_channel(directory, &console::Only::channel(channel), who)?,
+        };
         guest.write_all(&link).map_err(words)?;
-        Ok(taken)
+        Ok(Some(taken))
+    }
+}
+
+/// Takes a channel of a display. QEMU ends those of a session in a moment when its main channel ends.
+fn take_channel(directory: &Path, channel: &console::Only, who: &str) -> Result<File, String> {
+    let until = Instant::now() + CHANNEL_LIMIT;
+    loop {
+        match console::take(directory, channel, who) {
+            Err(_) if Instant::now() < until => thread::sleep(CHANNEL_PAUSE),
+            taken => return taken,
+        }
     }
 }
 
@@ -509,13 +525,14 @@ mod tests {
         };
         let first = begins(scratch.path(), "anna", &channel(1)).unwrap();
         assert!(first.is_some());
-        for kind in [2, 3, 4] {
-            assert!(
-                begins(scratch.path(), "anna", &channel(kind))
-                    .unwrap()
-                    .is_none()
-            );
-        }
+        let channels =
+            [2, 3, 4].map(|kind| begins(scratch.path(), "anna", &channel(kind)).unwrap());
+        assert!(channels.iter().all(Option::is_some));
+        // Two of a kind can end QEMU.
+        let second = begins(scratch.path(), "anna", &channel(3)).unwrap_err();
+        assert!(second.contains("has its display (anna)"), "{second}");
+        drop(channels);
+        begins(scratch.path(), "anna", &channel(3)).unwrap();
         let refused = begins(scratch.path(), "bert", &channel(1)).unwrap_err();
         assert!(refused.contains("has its display (anna)"), "{refused}");
         drop(first);
