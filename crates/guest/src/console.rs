@@ -74,6 +74,15 @@ pub fn take(directory: &Path, what: &Only, who: &str) -> Result<File, String> {
 
 /// Passes bytes between an operator and the terminal until one of them ends.
 pub fn pass(operator: &UnixStream, terminal: &UnixStream) {
+    pass_after(operator, terminal, || Ok(()));
+}
+
+/// The same; those of the operator when this has passed the first ones, and none if it fails.
+pub fn pass_after(
+    operator: &UnixStream,
+    terminal: &UnixStream,
+    begin: impl FnOnce() -> io::Result<()> + Send,
+) {
     let end = || {
         for socket in [operator, terminal] {
             // It has ended already.
@@ -86,7 +95,10 @@ pub fn pass(operator: &UnixStream, terminal: &UnixStream) {
         end();
     };
     thread::scope(|scope| {
-        scope.spawn(|| copy(operator, terminal));
+        scope.spawn(|| match begin() {
+            Ok(()) => copy(operator, terminal),
+            Err(_) => end(),
+        });
         copy(terminal, operator);
     });
 }

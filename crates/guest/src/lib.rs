@@ -25,6 +25,7 @@ mod clock;
 pub mod config;
 pub mod console;
 mod difference;
+mod display;
 pub mod fence;
 pub mod image;
 pub mod keyword;

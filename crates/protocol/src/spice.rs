@@ -1,6 +1,6 @@
 //! SPICE, as far as a relay looks into it: how a client begins a connection. A session has a connection for each of
 //! its channels, and the main channel comes first (spice-protocol, `spice/protocol.h`: `SpiceLinkHeader`,
-//! `SpiceLinkMess`).
+//! `SpiceLinkMess`, `SpiceLinkAuthMechanism`, `SpiceLinkEncryptedTicket`).
 
 /// Bytes of a connection up to its channel: the header of 16 bytes, the number of the session, and the type of the
 /// channel.
@@ -8,11 +8,73 @@ pub const LINK_BYTES: usize = 21;
 const MAGIC: &[u8] = b"REDQ";
 /// The main channel: another client that opens one gets the session, and the client before it loses its own.
 pub const MAIN: u8 = 1;
+/// The channel with the picture.
+pub const DISPLAY: u8 = 2;
+const HEADER_BYTES: usize = 16;
+const MESSAGE_BYTES: usize = 18;
+/// The longest message of a connection that begins: few have more than two words of capabilities.
+const MESSAGE_BYTES_MAX: usize = 1_024;
+/// Capabilities: the client names how it authenticates, and headers of messages are short.
+const NAMES_ITS_WAY: u32 = 1 << 0;
+const SHORT_HEADERS: u32 = 1 << 3;
+/// Bytes behind the message of a connection that begins: the way to authenticate, and a ticket of RSA with 1,024 bits.
+pub const TICKET_BYTES: usize = 4 + 128;
+/// Authentication by a ticket.
+const BY_TICKET: [u8; 4] = [1, 0, 0, 0];
+/// Bytes of the first message of a display channel, with its short header.
+pub const INIT_BYTES: usize = 20;
+/// `SPICE_MSGC_DISPLAY_INIT` of 14 bytes.
+const INIT_HEADER: [u8; 6] = [101, 0, 14, 0, 0, 0];
 
 /// The type of the channel of a connection that a client begins like this. `None`: it is no connection of SPICE.
 pub fn channel(link: &[u8; LINK_BYTES]) -> Option<u8> {
     let [.., channel] = link;
     link.starts_with(MAGIC).then_some(*channel)
+}
+
+/// How many bytes of the message with which a connection begins come behind `link`. `None`: it is too short or too
+/// long.
+pub fn bytes_behind(link: &[u8; LINK_BYTES]) -> Option<usize> {
+    let size = usize::try_from(word(link, 12)?).ok()?;
+    let is_possible = (MESSAGE_BYTES..=MESSAGE_BYTES_MAX).contains(&size);
+    is_possible.then_some(HEADER_BYTES + size - LINK_BYTES)
+}
+
+/// Whether a client that begins with `link` and what comes behind it names its way to authenticate, and sends messages
+/// with short headers.
+pub fn is_modern(link: &[u8; LINK_BYTES], behind: &[u8]) -> bool {
+    let all = [&link[..], behind].concat();
+    let common = || {
+        let count = word(&all, HEADER_BYTES + 6)?;
+        let offset = usize::try_from(word(&all, HEADER_BYTES + 14)?).ok()?;
+        word(&all, HEADER_BYTES.checked_add(offset)?).filter(|_| count > 0)
+    };
+    let wanted = NAMES_ITS_WAY | SHORT_HEADERS;
+    common().is_some_and(|common| common & wanted == wanted)
+}
+
+/// Whether a client authenticates by a ticket.
+pub fn has_ticket(sent: &[u8; TICKET_BYTES]) -> bool {
+    sent.starts_with(&BY_TICKET)
+}
+
+/// Whether this is the first message of a display channel.
+pub fn is_init(message: &[u8; INIT_BYTES]) -> bool {
+    message.starts_with(&INIT_HEADER)
+}
+
+/// The first message of a display channel without caches.
+pub fn init() -> [u8; INIT_BYTES] {
+    let mut message = [0; INIT_BYTES];
+    let bytes = INIT_HEADER.iter().zip(&mut message);
+    bytes.for_each(|(byte, to)| *to = *byte);
+    message
+}
+
+/// The word in little endian at an offset.
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let word = bytes.get(at..)?.first_chunk()?;
+    Some(u32::from_le_bytes(*word))
 }
 
 #[cfg(test)]
@@ -43,5 +105,36 @@ mod tests {
         other[0] = b'r';
         assert_eq!(channel(&other), None);
         assert_eq!(channel(&[0; LINK_BYTES]), None);
+    }
+
+    #[test]
+    fn the_message_of_a_connection_has_bounds_and_says_what_the_client_can() {
+        let with = |size: u32, behind: &[u8]| {
+            let mut link = link(7, DISPLAY);
+            link[12..16].copy_from_slice(&size.to_le_bytes());
+            (bytes_behind(&link), is_modern(&link, behind))
+        };
+        // The channel's number, one word of common capabilities, none of the channel, and where they are.
+        let behind = |capabilities: u8| {
+            let head = [0, 1, 0, 0, 0, 0, 0, 0, 0, 18, 0, 0, 0];
+            [&head[..], &[capabilities, 0, 0, 0]].concat()
+        };
+        assert_eq!(with(22, &behind(0b1001)), (Some(17), true));
+        assert_eq!(with(22, &behind(0b1000)), (Some(17), false));
+        assert_eq!(with(22, &behind(0b0001)), (Some(17), false));
+        assert_eq!(with(18, &behind(0b1001)[..13]), (Some(13), false));
+        assert_eq!(with(17, &[]), (None, false));
+        assert_eq!(with(1_025, &[]).0, None);
+        assert_eq!(with(u32::MAX, &[]).0, None);
+        let far = [0, 1, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 9, 0, 0, 0];
+        assert!(!with(22, &far).1);
+    }
+
+    #[test]
+    fn the_first_message_of_a_display_is_known() {
+        assert!(is_init(&init()));
+        let mut other = init();
+        other[0] = 1;
+        assert!(!is_init(&other));
     }
 }

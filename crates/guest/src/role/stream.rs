@@ -7,11 +7,12 @@ use super::machine::Machine;
 use crate::clock::boottime_ms;
 use crate::config::Console;
 use crate::console;
+use crate::display;
 use crate::migration::{Hello, frame};
 use crate::remote::{AskOpen, AskStream, Output, PIECE_BYTES_MAX, Passed, Remote};
 use part::lock;
 use part::report::Opens;
-use protocol::spice::{LINK_BYTES, MAIN, channel};
+use protocol::spice::{self, LINK_BYTES, MAIN, channel};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -285,8 +286,11 @@ impl Role {
             .name("guest/operator".to_owned())
             .spawn(move || {
                 match begins.take(&operator, &guest) {
-                    Ok(taken) => {
-                        console::pass(&operator, &guest);
+                    Ok((taken, link)) => {
+                        match link {
+                            Some(link) => display::pass(&operator, &guest, &link),
+                            None => console::pass(&operator, &guest),
+                        }
                         drop(taken);
                     }
                     // The operator may be gone.
@@ -324,6 +328,9 @@ impl Role {
     }
 }
 
+/// What an operator has who has begun: see [`Begins::take`].
+type Begun = (Option<File>, Option<[u8; LINK_BYTES]>);
+
 /// How an operator begins with a display or a terminal.
 enum Begins {
     /// Whatever others do.
@@ -335,11 +342,11 @@ enum Begins {
 }
 
 impl Begins {
-    /// What keeps others out until it is dropped, if something does.
-    fn take(self, operator: &UnixStream, guest: &UnixStream) -> Result<Option<File>, String> {
+    /// What keeps others out until it is dropped, if something does; and how the channel of a picture by SPICE began.
+    fn take(self, operator: &UnixStream, guest: &UnixStream) -> Result<Begun, String> {
         match self {
-            Begins::AtOnce => Ok(None),
-            Begins::Has(taken) => Ok(Some(taken)),
+            Begins::AtOnce => Ok((None, None)),
+            Begins::Has(taken) => Ok((Some(taken), None)),
             Begins::Spice(directory, who) => Begins::spice(operator, guest, (&directory, &who)),
         }
     }
@@ -350,7 +357,7 @@ impl Begins {
         mut operator: &UnixStream,
         mut guest: &UnixStream,
         (directory, who): (&Path, &str),
-    ) -> Result<Option<File>, String> {
+    ) -> Result<Begun, String> {
         let words = |error: io::Error| format!("the channel did not begin: {error}");
         let mut link = [0; LINK_BYTES];
         operator.set_read_timeout(Some(LINK_LIMIT)).map_err(words)?;
@@ -362,7 +369,7 @@ impl Begins {
             channel => take_channel(directory, &console::Only::channel(channel), who)?,
         };
         guest.write_all(&link).map_err(words)?;
-        Ok(Some(taken))
+        Ok((Some(taken), (channel == spice::DISPLAY).then_some(link)))
     }
 }
 
@@ -506,7 +513,10 @@ mod tests {
         own.write_all(link).unwrap();
         drop(own);
         let begins = Begins::Spice(directory.to_owned(), who.to_owned());
-        let taken = begins.take(&operator, &guest);
+        let taken = begins.take(&operator, &guest).map(|(taken, link)| {
+            assert!(link.is_none_or(|link| link.ends_with(&[spice::DISPLAY])));
+            taken
+        });
         drop(guest);
         let mut came = Vec::new();
         end.read_to_end(&mut came).unwrap();
