@@ -129,12 +129,17 @@ impl Leases {
         only(formers.filter(|former| self.is_anothers(*former)))
     }
 
-    /// Whether a node is there that knows what this one withholds.
+    /// Whether a node is there that knows what this one withholds: it holds a part. The part of one that is gone is
+    /// taken, while the lease with its address stays its own.
     pub(super) fn is_there(&self, former: (u32, u32)) -> bool {
         let node = self.nodes.iter().find(|node| mark_of(node) == former.0);
-        let node = node.filter(|node| **node != self.me);
-        let lease = node.and_then(|node| self.known.get(&self.node(node)));
-        lease.is_some_and(|lease| !lease.holder.is_empty())
+        node.filter(|node| **node != self.me).is_some_and(|node| {
+            let mut parts = 0..usize::try_from(self.parts()).unwrap_or(1);
+            parts.any(|part| {
+                let lease = self.known.get(&self.part(part));
+                lease.is_some_and(|lease| lease.holder == *node)
+            })
+        })
     }
 
     /// Notes since when it does not know the leases of a part.

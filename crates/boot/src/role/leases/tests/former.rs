@@ -189,19 +189,21 @@ fn takes(node: usize, record: &Record, is_copied: bool) -> (Leases, Standing, Re
         adopted: is_copied.then_some((0, 7)).into_iter().collect(),
         ..knowledge(node, is_copied.then_some((&*record.node, record.epoch)))
     };
-    let other = KnownLease {
+    let other = |name: &str| KnownLease {
         holder: ["beta", "alpha"][node].to_owned(),
-        ..lease(["@beta", "@alpha"][node], 1, SECOND, Vec::new())
+        ..lease(name, 1, 0, Vec::new())
     };
+    let others = [other(["@beta", "@alpha"][node]), other("1")];
     let mut held = KnownLease {
         holder: me.to_owned(),
         ..lease("0", 7, SECOND, codec::encode(record))
     };
-    leases.hear(&[held.clone(), other.clone()]);
+    let all = |held: &KnownLease| [&[held.clone()][..], &others].concat();
+    leases.hear(&all(&held));
     let (_, written) = leases.turn((None, None), &knowledge, (&[], true), 0);
     held.record.clone_from(&written[0].value);
     held.number = written[0].number;
-    leases.hear(&[held.clone(), other]);
+    leases.hear(&all(&held));
     let (standing, _) = leases.turn((None, None), &knowledge, (&[], true), 0);
     (leases, standing, codec::decode(&held.record).unwrap())
 }

@@ -133,12 +133,14 @@ fn nobody_is_waited_for_where_the_leases_are_lost_or_two_nodes_have_them() {
 #[test]
 fn a_node_waits_in_vain_for_one_that_is_not_there() {
     let mut pair = late(STORES[1]);
-    let is_there = |pair: &mut Pair, holder: &str| {
-        pair.beta_at = Some(holder.to_owned());
+    let is_there = |pair: &mut Pair, holder: &'static str| {
+        pair.other = holder;
         pair.turn(&of_alpha(), SOON_NS).held[&0].is_former_there
     };
     assert!(is_there(&mut pair, "beta"));
     assert!(!is_there(&mut pair, ""));
+    // Its part was taken, since it is gone.
+    assert!(!is_there(&mut pair, "alpha"));
 }
 
 /// Beta, which has been handed part 0 by alpha, takes it over.
