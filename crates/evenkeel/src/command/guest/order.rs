@@ -23,6 +23,8 @@ use supervisor::directory::Instance;
 const FAR_EVERY: Duration = Duration::from_millis(20);
 /// How often the progress is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The state of a guest that has failed.
+const FAILED: &str = "failed";
 /// How long a start may take until it is left to itself.
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// How long a guest may take to shut down, beyond what its section says.
@@ -243,6 +245,8 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
         Some(node) => of(node, order),
         None => order,
     };
+    // That it failed before is no answer.
+    let mut failed = Some(&subject.why).filter(|_| subject.state.word == FAILED);
     tell(&instance, &order)?;
     wait(matches, START_LIMIT, |report| {
         let mut report = report.clone();
@@ -250,12 +254,13 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
         far::complete(&instance, &mut report, Some(&name));
         let subject = find(&report, &name)?;
         let on = subject.words(ON).unwrap_or_default();
+        failed = failed.filter(|why| subject.state.word == FAILED && subject.why == **why);
         match subject.state.word.as_str() {
             "running" => Ok(Look::Done(format!("guest {name} runs on {on}\n"))),
             ELSEWHERE if subject.why.contains(far::CANNOT) => {
                 Ok(Look::Done(format!("guest {name} is {}\n", subject.why)))
             }
-            "failed" => Err(words_of(&report, &name)?),
+            FAILED if failed.is_none() => Err(words_of(&report, &name)?),
             _ if subject.words(UNPLACED).is_some() => Err(format!(
                 "{}. It starts by itself when that changes",
                 words_of(&report, &name)?
@@ -268,7 +273,7 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
 /// Whether a guest is on no node.
 fn is_down(subject: &Subject) -> bool {
     let is_nowhere = subject.words(ON).is_none_or(|on| on.is_empty());
-    let is_ended = matches!(subject.state.word.as_str(), "down" | "off" | "failed");
+    let is_ended = matches!(subject.state.word.as_str(), "down" | "off" | FAILED);
     subject.value("process") == Some(0) && is_ended && is_nowhere
 }
 
@@ -327,7 +332,7 @@ pub(super) fn move_to(matches: &ArgMatches) -> Result<String, String> {
             // The other node cannot be asked, or knows that it is not to run.
             "running" | "elsewhere" => done(),
             _ if subject.words(STOPPED).is_some() => done(),
-            "failed" => Err(words_of(report, &name)?),
+            FAILED => Err(words_of(report, &name)?),
             _ => Ok(Look::Not(words_of(report, &name)?)),
         }
     })
