@@ -74,15 +74,6 @@ pub fn take(directory: &Path, what: &Only, who: &str) -> Result<File, String> {
 
 /// Passes bytes between an operator and the terminal until one of them ends.
 pub fn pass(operator: &UnixStream, terminal: &UnixStream) {
-    pass_after(operator, terminal, || Ok(()));
-}
-
-/// The same; those of the operator when this has passed the first ones, and none if it fails.
-pub fn pass_after(
-    operator: &UnixStream,
-    terminal: &UnixStream,
-    begin: impl FnOnce() -> io::Result<()> + Send,
-) {
     let end = || {
         for socket in [operator, terminal] {
             // It has ended already.
@@ -95,10 +86,7 @@ pub fn pass_after(
         end();
     };
     thread::scope(|scope| {
-        scope.spawn(|| match begin() {
-            Ok(()) => copy(operator, terminal),
-            Err(_) => end(),
-        });
+        scope.spawn(|| copy(operator, terminal));
         copy(terminal, operator);
     });
 }

@@ -1,46 +1,126 @@
 //! The channel of SPICE with the picture of a guest. QEMU ends with a signal when the client of this channel goes, or is
-//! silent for long, before it has sent the first message behind its ticket: then the relay sends that message.
+//! silent for long, before QEMU has answered the first message behind the ticket. So the relay sends that message where
+//! the client does not, and stays until QEMU has answered.
 
-use crate::console;
+use part::lock;
 use protocol::spice::{
-    INIT_BYTES, LINK_BYTES, TICKET_BYTES, bytes_behind, has_ticket, init, is_init, is_modern,
+    INIT_BYTES, LINK_BYTES, Reply, TICKET_BYTES, bytes_behind, has_ticket, init, is_init, is_modern,
 };
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::sync::{Condvar, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a client may take until it has sent its ticket, and then until its first message.
 const LIMIT: Duration = Duration::from_secs(5);
+/// Bytes that are passed at a time.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// A display channel.
+struct Channel<'a> {
+    operator: &'a UnixStream,
+    guest: &'a UnixStream,
+    /// The guest has answered the first message, or is gone.
+    has_answered: Mutex<bool>,
+    answers: Condvar,
+}
 
 /// Passes bytes between an operator and the channel until one of them ends. `link`: how the operator began, which the
 /// guest has got already.
 pub fn pass(operator: &UnixStream, guest: &UnixStream, link: &[u8; LINK_BYTES]) {
-    console::pass_after(operator, guest, || begin(operator, guest, link));
+    let channel = Channel {
+        operator,
+        guest,
+        has_answered: Mutex::new(false),
+        answers: Condvar::new(),
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| channel.to_guest(link));
+        channel.to_operator();
+    });
 }
 
-fn begin(operator: &UnixStream, mut guest: &UnixStream, link: &[u8; LINK_BYTES]) -> io::Result<()> {
-    let until = Instant::now() + LIMIT;
-    let mut behind = vec![0; bytes_behind(link).ok_or(ErrorKind::InvalidData)?];
-    read_until(operator, &mut behind, until)?;
-    if !is_modern(link, &behind) {
-        return Err(ErrorKind::Unsupported.into());
+impl Channel<'_> {
+    fn to_guest(&self, link: &[u8; LINK_BYTES]) {
+        let has_ticket = self.passes_ticket(link).is_ok();
+        if has_ticket {
+            if self.passes_first().is_ok() {
+                // How it ended, nobody has to know.
+                let _ = io::copy(&mut { self.operator }, &mut { self.guest });
+            }
+            // The page of the operator ends at once.
+            let _ = self.operator.shutdown(Shutdown::Both);
+            let mut has_answered = lock(&self.has_answered);
+            while !*has_answered {
+                let waited = self.answers.wait(has_answered);
+                has_answered = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+            }
+        }
+        self.end();
     }
-    guest.write_all(&behind)?;
-    let mut ticket = [0; TICKET_BYTES];
-    read_until(operator, &mut ticket, until)?;
-    if !has_ticket(&ticket) {
-        return Err(ErrorKind::Unsupported.into());
+
+    fn to_operator(&self) {
+        let (mut guest, mut operator) = (self.guest, self.operator);
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut reply = Reply::default();
+        while let Ok(read @ 1..) = guest.read(&mut piece) {
+            let bytes = piece.get(..read).unwrap_or_default();
+            if reply.take(bytes) {
+                self.answered();
+            }
+            if operator.write_all(bytes).is_err() {
+                // What reads from it notices that; the guest may have to answer yet.
+                let _ = operator.shutdown(Shutdown::Both);
+            }
+        }
+        self.answered();
+        self.end();
     }
-    guest.write_all(&ticket)?;
-    let mut first = [0; INIT_BYTES];
-    let read = read_until(operator, &mut first, Instant::now() + LIMIT);
-    let read = read.and_then(|()| match is_init(&first) {
-        true => Ok(first),
-        false => Err(ErrorKind::InvalidData.into()),
-    });
-    guest.write_all(read.as_ref().unwrap_or(&init()))?;
-    operator.set_read_timeout(None)?;
-    read.map(drop)
+
+    fn answered(&self) {
+        *lock(&self.has_answered) = true;
+        self.answers.notify_all();
+    }
+
+    fn end(&self) {
+        for socket in [self.operator, self.guest] {
+            // It has ended already.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// The rest of the link, and the ticket.
+    fn passes_ticket(&self, link: &[u8; LINK_BYTES]) -> io::Result<()> {
+        let (operator, mut guest) = (self.operator, self.guest);
+        let until = Instant::now() + LIMIT;
+        let mut behind = vec![0; bytes_behind(link).ok_or(ErrorKind::InvalidData)?];
+        read_until(operator, &mut behind, until)?;
+        if !is_modern(link, &behind) {
+            return Err(ErrorKind::Unsupported.into());
+        }
+        guest.write_all(&behind)?;
+        let mut ticket = [0; TICKET_BYTES];
+        read_until(operator, &mut ticket, until)?;
+        if !has_ticket(&ticket) {
+            return Err(ErrorKind::Unsupported.into());
+        }
+        guest.write_all(&ticket)
+    }
+
+    /// The first message, or one in its place.
+    fn passes_first(&self) -> io::Result<()> {
+        let mut first = [0; INIT_BYTES];
+        let read = read_until(self.operator, &mut first, Instant::now() + LIMIT);
+        let read = read.and_then(|()| match is_init(&first) {
+            true => Ok(first),
+            false => Err(ErrorKind::InvalidData.into()),
+        });
+        { self.guest }.write_all(read.as_ref().unwrap_or(&init()))?;
+        self.operator.set_read_timeout(None)?;
+        read.map(drop)
+    }
 }
 
 /// Fills a buffer by then.
@@ -95,7 +175,15 @@ mod tests {
         [link, behind.to_vec(), ticket, message]
     }
 
-    /// What the guest gets of a client that sends this behind its link, and goes.
+    /// What the guest sends before its first message, and that.
+    fn answers() -> (Vec<u8>, Vec<u8>) {
+        let mut reply = b"REDQ\x02\0\0\0\x02\0\0\0\x03\0\0\0abc".to_vec();
+        reply.extend([0; 4]);
+        (reply, vec![3])
+    }
+
+    /// What the guest gets of a client that sends this behind its link, and goes. The end comes when the guest has
+    /// answered.
     fn came(parts: &[Vec<u8>; 4], sent: usize) -> Vec<u8> {
         let [link, rest @ ..] = parts;
         let (mut own, operator) = UnixStream::pair().unwrap();
@@ -105,8 +193,27 @@ mod tests {
             scope.spawn(|| pass(&operator, &guest, link));
             own.write_all(&rest.concat()[..sent]).unwrap();
             own.shutdown(std::net::Shutdown::Write).unwrap();
-            let mut came = Vec::new();
-            end.read_to_end(&mut came).unwrap();
+            let (reply, message) = answers();
+            // It may be gone.
+            let _ = end.write_all(&reply);
+            let whole = parts[1..].concat().len();
+            let mut came = vec![0; whole];
+            let mut length = 0;
+            while length < whole {
+                match end.read(&mut came[length..]).unwrap() {
+                    0 => break,
+                    read => length += read,
+                }
+            }
+            came.truncate(length);
+            if length == whole {
+                end.set_nonblocking(true).unwrap();
+                let more = end.read(&mut [0]).map_err(|error| error.kind());
+                assert_eq!(more, Err(ErrorKind::WouldBlock), "it has not answered yet");
+                end.set_nonblocking(false).unwrap();
+                end.write_all(&message).unwrap();
+            }
+            assert_eq!(end.read(&mut [0]).unwrap(), 0);
             came
         })
     }

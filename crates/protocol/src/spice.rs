@@ -19,6 +19,8 @@ const NAMES_ITS_WAY: u32 = 1 << 0;
 const SHORT_HEADERS: u32 = 1 << 3;
 /// Bytes behind the message of a connection that begins: the way to authenticate, and a ticket of RSA with 1,024 bits.
 pub const TICKET_BYTES: usize = 4 + 128;
+/// Bytes that say how the authentication ended.
+const RESULT_BYTES: u64 = 4;
 /// Authentication by a ticket.
 const BY_TICKET: [u8; 4] = [1, 0, 0, 0];
 /// Bytes of the first message of a display channel, with its short header.
@@ -69,6 +71,27 @@ pub fn init() -> [u8; INIT_BYTES] {
     let bytes = INIT_HEADER.iter().zip(&mut message);
     bytes.for_each(|(byte, to)| *to = *byte);
     message
+}
+
+/// What a server sends on a channel before its first message: the answer to the link, and how the authentication
+/// ended (`SpiceLinkReply`, and the word behind it).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Reply {
+    header: [u8; HEADER_BYTES],
+    seen: u64,
+}
+
+impl Reply {
+    /// Takes what the server has sent. Returns whether its first message has begun.
+    pub fn take(&mut self, bytes: &[u8]) -> bool {
+        let seen = usize::try_from(self.seen).unwrap_or(usize::MAX);
+        let missing = self.header.iter_mut().skip(seen);
+        missing.zip(bytes).for_each(|(to, byte)| *to = *byte);
+        self.seen = self.seen.saturating_add(bytes.len() as u64);
+        let size = word(&self.header, 12).map_or(0, u64::from);
+        let whole = HEADER_BYTES as u64 + size + RESULT_BYTES;
+        self.seen > whole
+    }
 }
 
 /// The word in little endian at an offset.
@@ -136,5 +159,19 @@ mod tests {
         let mut other = init();
         other[0] = 1;
         assert!(!is_init(&other));
+    }
+
+    #[test]
+    fn the_first_message_of_a_server_comes_behind_its_reply_and_the_result() {
+        let mut sent = b"REDQ\x02\0\0\0\x02\0\0\0\x03\0\0\0abc\0\0\0\0".to_vec();
+        sent.push(3);
+        for pieces in 1..=sent.len() {
+            let mut reply = Reply::default();
+            let mut seen = 0;
+            for piece in sent.chunks(pieces) {
+                seen += piece.len();
+                assert_eq!(reply.take(piece), seen == sent.len(), "{pieces}");
+            }
+        }
     }
 }
