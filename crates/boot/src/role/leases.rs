@@ -67,6 +67,8 @@ struct Taken {
     longest_s: u32,
     /// See [`Record::former`].
     former: (u32, u32),
+    /// The epochs of the other nodes' addresses then: a node that comes back has another one.
+    seen: BTreeMap<String, u64>,
 }
 
 impl Taken {
@@ -582,6 +584,7 @@ impl Leases {
             before,
             longest_s: others.map_or(0, |record| record.longest_s),
             former,
+            seen: self.presences(),
         })
     }
 

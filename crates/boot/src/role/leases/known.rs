@@ -5,7 +5,7 @@ use super::record::{Record, UNHEARD, mark_of, mix};
 use super::{Leases, State, Taken};
 use part::codec;
 use part::role::KnownLease;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The only one of these nodes that know what is withheld. Zero: there is none, or several.
 pub(super) fn only(formers: impl Iterator<Item = (u32, u32)>) -> (u32, u32) {
@@ -129,17 +129,30 @@ impl Leases {
         only(formers.filter(|former| self.is_anothers(*former)))
     }
 
-    /// Whether a node is there that knows what this one withholds: it holds a part. The part of one that is gone is
-    /// taken, while the lease with its address stays its own.
+    /// Whether a node is there that knows what this one withholds: it holds a part, or has come back since this node
+    /// took the last one. The part of a node that is gone is taken, while the lease with its address stays its own.
     pub(super) fn is_there(&self, former: (u32, u32)) -> bool {
         let node = self.nodes.iter().find(|node| mark_of(node) == former.0);
         node.filter(|node| **node != self.me).is_some_and(|node| {
             let mut parts = 0..usize::try_from(self.parts()).unwrap_or(1);
-            parts.any(|part| {
+            let holds = |part| {
                 let lease = self.known.get(&self.part(part));
                 lease.is_some_and(|lease| lease.holder == *node)
-            })
+            };
+            let seen = self.taken.values().map(|taken| taken.seen.get(node));
+            let is_back = || self.presences().get(node) > seen.max().flatten();
+            parts.any(holds) || is_back()
         })
+    }
+
+    /// The epochs in which the other nodes have the leases with their addresses.
+    pub(super) fn presences(&self) -> BTreeMap<String, u64> {
+        let nodes = self.nodes.iter().filter(|node| **node != self.me);
+        let seen = nodes.filter_map(|node| {
+            let lease = self.known.get(&self.node(node))?;
+            Some((node.clone(), lease.epoch))
+        });
+        seen.collect()
     }
 
     /// Notes since when it does not know the leases of a part.

@@ -568,8 +568,9 @@ struct Pair {
     alpha: Leases,
     records: [Vec<u8>; 2],
     numbers: [u64; 2],
-    /// Who holds part 1.
+    /// Who holds part 1, and how often beta was granted the lease with its address.
     other: &'static str,
+    grants: u64,
 }
 
 impl Pair {
@@ -588,6 +589,7 @@ impl Pair {
             records: [of("alpha"), of("beta")].map(|record| codec::encode(&record)),
             numbers: [3, 3],
             other: "beta",
+            grants: 1,
         }
     }
 
@@ -612,7 +614,11 @@ impl Pair {
                 until_ns: [u64::MAX, 0][part],
                 ..lease(&part.to_string(), 4, 0, self.records[part].clone())
             });
-            self.alpha.hear(&known);
+            let there = KnownLease {
+                holder: "beta".to_owned(),
+                ..lease("@beta", self.grants, 0, Vec::new())
+            };
+            self.alpha.hear(&[&known[..], &[there]].concat());
             let (standing, written) = self
                 .alpha
                 .turn((None, None), knowledge, (&[], true), now_ns);

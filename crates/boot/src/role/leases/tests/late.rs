@@ -141,6 +141,9 @@ fn a_node_waits_in_vain_for_one_that_is_not_there() {
     assert!(!is_there(&mut pair, ""));
     // Its part was taken, since it is gone.
     assert!(!is_there(&mut pair, "alpha"));
+    // It is back, and has not got its part yet.
+    pair.grants += 1;
+    assert!(is_there(&mut pair, "alpha"));
 }
 
 /// Beta, which has been handed part 0 by alpha, takes it over.
