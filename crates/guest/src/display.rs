@@ -1,25 +1,28 @@
-//! The channel of SPICE with the picture of a guest. QEMU ends with a signal when the client of this channel goes, or is
-//! silent for long, before QEMU has answered the first message behind the ticket. So the relay sends that message where
+//! Channels of SPICE of a guest. QEMU is not safe from its clients: it ends with a signal at messages that it does not
+//! expect, and when the client of the channel with the picture goes, or is silent for long, before QEMU has answered the
+//! first message behind the ticket. So the relay passes only messages that a browser needs, sends that first one where
 //! the client does not, and stays until QEMU has answered.
 
 use part::lock;
 use protocol::spice::{
-    INIT_BYTES, LINK_BYTES, Reply, TICKET_BYTES, bytes_behind, has_ticket, init, is_init, is_modern,
+    DISPLAY, INIT_BYTES, LINK_BYTES, Reply, SHORT_HEADER_BYTES, TICKET_BYTES, bytes_behind,
+    has_ticket, init, is_init, is_modern, passed_bytes,
 };
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a client may take until it has sent its ticket, and then until its first message.
+/// How long a client of the picture may take until it has sent its ticket, and then until its first message.
 const LIMIT: Duration = Duration::from_secs(5);
 /// Bytes that are passed at a time.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// A display channel.
+/// A channel.
 struct Channel<'a> {
+    number: u8,
     operator: &'a UnixStream,
     guest: &'a UnixStream,
     /// The guest has answered the first message, or is gone.
@@ -30,7 +33,9 @@ struct Channel<'a> {
 /// Passes bytes between an operator and the channel until one of them ends. `link`: how the operator began, which the
 /// guest has got already.
 pub fn pass(operator: &UnixStream, guest: &UnixStream, link: &[u8; LINK_BYTES]) {
+    let [.., number] = *link;
     let channel = Channel {
+        number,
         operator,
         guest,
         has_answered: Mutex::new(false),
@@ -45,11 +50,12 @@ pub fn pass(operator: &UnixStream, guest: &UnixStream, link: &[u8; LINK_BYTES]) 
 impl Channel<'_> {
     fn to_guest(&self, link: &[u8; LINK_BYTES]) {
         let has_ticket = self.passes_ticket(link).is_ok();
-        if has_ticket {
-            if self.passes_first().is_ok() {
-                // How it ended, nobody has to know.
-                let _ = io::copy(&mut { self.operator }, &mut { self.guest });
-            }
+        let has_picture = self.number == DISPLAY;
+        if has_ticket && (!has_picture || self.passes_first().is_ok()) {
+            // How it ended, nobody has to know.
+            let _ = self.passes_messages();
+        }
+        if has_ticket && has_picture {
             // The page of the operator ends at once.
             let _ = self.operator.shutdown(Shutdown::Both);
             let mut has_answered = lock(&self.has_answered);
@@ -94,7 +100,7 @@ impl Channel<'_> {
     /// The rest of the link, and the ticket.
     fn passes_ticket(&self, link: &[u8; LINK_BYTES]) -> io::Result<()> {
         let (operator, mut guest) = (self.operator, self.guest);
-        let until = Instant::now() + LIMIT;
+        let until = (self.number == DISPLAY).then(|| Instant::now() + LIMIT);
         let mut behind = vec![0; bytes_behind(link).ok_or(ErrorKind::InvalidData)?];
         read_until(operator, &mut behind, until)?;
         if !is_modern(link, &behind) {
@@ -112,7 +118,7 @@ impl Channel<'_> {
     /// The first message, or one in its place.
     fn passes_first(&self) -> io::Result<()> {
         let mut first = [0; INIT_BYTES];
-        let read = read_until(self.operator, &mut first, Instant::now() + LIMIT);
+        let read = read_until(self.operator, &mut first, Some(Instant::now() + LIMIT));
         let read = read.and_then(|()| match is_init(&first) {
             true => Ok(first),
             false => Err(ErrorKind::InvalidData.into()),
@@ -121,10 +127,32 @@ impl Channel<'_> {
         self.operator.set_read_timeout(None)?;
         read.map(drop)
     }
+
+    /// The messages behind, until one of them is none that may be passed.
+    fn passes_messages(&self) -> io::Result<()> {
+        let mut operator = BufReader::new(self.operator);
+        loop {
+            let mut header = [0; SHORT_HEADER_BYTES];
+            operator.read_exact(&mut header)?;
+            let size = passed_bytes(self.number, &header).ok_or(ErrorKind::InvalidData)?;
+            let mut message = vec![0; SHORT_HEADER_BYTES + size];
+            let (head, body) = message.split_at_mut(SHORT_HEADER_BYTES);
+            head.copy_from_slice(&header);
+            operator.read_exact(body)?;
+            { self.guest }.write_all(&message)?;
+        }
+    }
 }
 
-/// Fills a buffer by then.
-fn read_until(mut from: &UnixStream, mut buffer: &mut [u8], until: Instant) -> io::Result<()> {
+/// Fills a buffer by then, if there is a limit.
+fn read_until(
+    mut from: &UnixStream,
+    mut buffer: &mut [u8],
+    until: Option<Instant>,
+) -> io::Result<()> {
+    let Some(until) = until else {
+        return from.read_exact(buffer);
+    };
     while !buffer.is_empty() {
         let left = until.saturating_duration_since(Instant::now());
         // Zero would be no limit.
@@ -254,5 +282,24 @@ mod tests {
         }
         let parts = begins(0b1001, 2, 101);
         assert_eq!(came(&parts, parts[1..].concat().len()), parts[1]);
+    }
+
+    #[test]
+    fn messages_are_passed_until_one_that_could_end_the_guest() {
+        let [mut link, behind, ticket, _] = begins(0b1001, 1, 101);
+        link[LINK_BYTES - 1] = 3;
+        let key = [101, 0, 4, 0, 0, 0, 30, 0, 0, 0];
+        let mark = [4, 0, 0, 0, 0, 0];
+        let sent = [&behind[..], &ticket, &key, &key, &mark, &key].concat();
+        let (mut own, operator) = UnixStream::pair().unwrap();
+        let (guest, mut end) = UnixStream::pair().unwrap();
+        let came = thread::scope(|scope| {
+            scope.spawn(|| pass(&operator, &guest, link.first_chunk().unwrap()));
+            own.write_all(&sent).unwrap();
+            let mut came = Vec::new();
+            end.read_to_end(&mut came).unwrap();
+            came
+        });
+        assert_eq!(came, [&behind[..], &ticket, &key, &key].concat());
     }
 }

@@ -10,6 +10,8 @@ const MAGIC: &[u8] = b"REDQ";
 pub const MAIN: u8 = 1;
 /// The channel with the picture.
 pub const DISPLAY: u8 = 2;
+/// Keyboard and mouse.
+const INPUTS: u8 = 3;
 const HEADER_BYTES: usize = 16;
 const MESSAGE_BYTES: usize = 18;
 /// The longest message of a connection that begins: few have more than two words of capabilities.
@@ -58,6 +60,31 @@ pub fn is_modern(link: &[u8; LINK_BYTES], behind: &[u8]) -> bool {
 /// Whether a client authenticates by a ticket.
 pub fn has_ticket(sent: &[u8; TICKET_BYTES]) -> bool {
     sent.starts_with(&BY_TICKET)
+}
+
+/// Bytes of a short header: the type of a message, and how many bytes come behind it.
+pub const SHORT_HEADER_BYTES: usize = 6;
+/// The longest message of a client that is passed: pieces of the agent's have 2 KiB.
+const SIZE_MAX: u32 = 64 << 10;
+
+/// How many bytes come behind a short header of a client, if its message may be passed on a channel. QEMU ends with a
+/// signal at some that it does not expect (of migration, and a second `SPICE_MSGC_DISPLAY_INIT`): those that a browser
+/// needs are known.
+pub fn passed_bytes(channel: u8, header: &[u8; SHORT_HEADER_BYTES]) -> Option<usize> {
+    let [low, high, ..] = header;
+    let size = word(header, 2).filter(|size| *size <= SIZE_MAX)?;
+    let may = match (channel, u16::from_le_bytes([*low, *high])) {
+        // That it has received something, that it is there, and that it goes.
+        (_, 1..=3 | 6) => true,
+        // The other channels, the mouse, and the agent in the guest.
+        (MAIN, 104..=108) => true,
+        // How a stream of pictures goes, and how pictures are compressed.
+        (DISPLAY, 102 | 103) => true,
+        // Keys and the mouse.
+        (INPUTS, 101..=104 | 111..=114) => true,
+        _ => false,
+    };
+    usize::try_from(size).ok().filter(|_| may)
 }
 
 /// Whether this is the first message of a display channel.
@@ -173,5 +200,33 @@ mod tests {
                 assert_eq!(reply.take(piece), seen == sent.len(), "{pieces}");
             }
         }
+    }
+
+    #[test]
+    fn only_messages_that_a_browser_needs_are_passed() {
+        let passed = |channel, kind: u8, size: [u8; 4]| {
+            let [a, b, c, d] = size;
+            passed_bytes(channel, &[kind, 0, a, b, c, d])
+        };
+        for channel in 0..=9 {
+            for kind in 0..=255 {
+                let may = match (channel, kind) {
+                    (_, 1 | 2 | 3 | 6) => true,
+                    (1, _) => (104..=108).contains(&kind),
+                    (2, _) => kind == 102 || kind == 103,
+                    (3, _) => [101, 102, 103, 104, 111, 112, 113, 114].contains(&kind),
+                    _ => false,
+                };
+                let expected = may.then_some(7);
+                assert_eq!(
+                    passed(channel, kind, [7, 0, 0, 0]),
+                    expected,
+                    "{channel} {kind}"
+                );
+            }
+        }
+        assert_eq!(passed(3, 101, [0, 0, 1, 0]), Some(65_536));
+        assert_eq!(passed(3, 101, [1, 0, 1, 0]), None);
+        assert_eq!(passed_bytes(3, &[101, 1, 0, 0, 0, 0]), None);
     }
 }
