@@ -74,21 +74,23 @@ pub fn take(directory: &Path, what: &Only, who: &str) -> Result<File, String> {
 
 /// Passes bytes between an operator and the terminal until one of them ends.
 pub fn pass(operator: &UnixStream, terminal: &UnixStream) {
-    let end = || {
-        for socket in [operator, terminal] {
-            // It has ended already.
-            let _ = socket.shutdown(Shutdown::Both);
-        }
-    };
     let copy = |mut from: &UnixStream, mut to: &UnixStream| {
         // How it ended, nobody has to know.
         let _ = io::copy(&mut from, &mut to);
-        end();
+        end([operator, terminal]);
     };
     thread::scope(|scope| {
         scope.spawn(|| copy(operator, terminal));
         copy(terminal, operator);
     });
+}
+
+/// Ends both connections.
+pub fn end(sockets: [&UnixStream; 2]) {
+    for socket in sockets {
+        // It has ended already.
+        let _ = socket.shutdown(Shutdown::Both);
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! first message behind the ticket. So the relay passes only messages that a browser needs, sends that first one where
 //! the client does not, and stays until QEMU has answered.
 
+use crate::console::end;
 use part::lock;
 use protocol::spice::{
     DISPLAY, INIT_BYTES, LINK_BYTES, Reply, SHORT_HEADER_BYTES, TICKET_BYTES, bytes_behind,
@@ -58,13 +59,11 @@ impl Channel<'_> {
         if has_ticket && has_picture {
             // The page of the operator ends at once.
             let _ = self.operator.shutdown(Shutdown::Both);
-            let mut has_answered = lock(&self.has_answered);
-            while !*has_answered {
-                let waited = self.answers.wait(has_answered);
-                has_answered = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
-            }
+            let has_answered = lock(&self.has_answered);
+            let waited = self.answers.wait_while(has_answered, |answered| !*answered);
+            drop(waited);
         }
-        self.end();
+        end([self.operator, self.guest]);
     }
 
     fn to_operator(&self) {
@@ -82,19 +81,12 @@ impl Channel<'_> {
             }
         }
         self.answered();
-        self.end();
+        end([self.operator, self.guest]);
     }
 
     fn answered(&self) {
         *lock(&self.has_answered) = true;
         self.answers.notify_all();
-    }
-
-    fn end(&self) {
-        for socket in [self.operator, self.guest] {
-            // It has ended already.
-            let _ = socket.shutdown(Shutdown::Both);
-        }
     }
 
     /// The rest of the link, and the ticket.
@@ -171,7 +163,6 @@ fn read_until(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::thread;
 
     /// How a client begins: up to its channel, behind that, its ticket, and its first message.
     fn begins(capabilities: u8, way: u8, first: u8) -> [Vec<u8>; 4] {

@@ -139,9 +139,12 @@ impl Leases {
                 let lease = self.known.get(&self.part(part));
                 lease.is_some_and(|lease| lease.holder == *node)
             };
-            let seen = self.taken.values().map(|taken| taken.seen.get(node));
-            let is_back = || self.presences().get(node) > seen.max().flatten();
-            parts.any(holds) || is_back()
+            let now = self.known.get(&self.node(node)).map(|lease| lease.epoch);
+            let seen = self
+                .taken
+                .values()
+                .map(|taken| taken.seen.get(node).copied());
+            parts.any(holds) || now > seen.max().flatten()
         })
     }
 
