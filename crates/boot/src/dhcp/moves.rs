@@ -96,6 +96,9 @@ pub enum Base<A = Ipv4Addr> {
     New,
     /// All leases that were given by this claim, which was its own.
     Own(Claim<A>),
+    /// Nothing, but the node that had it before does, except what it did not know itself: that is this node's own, by
+    /// ranges of before or, if this is so, whatever the address.
+    Left(bool),
     /// Nothing.
     Unknown,
 }
@@ -144,7 +147,8 @@ pub struct Taking<A = Ipv4Addr> {
     own: Vec<Span<A>>,
     /// Somebody may have these.
     unclear: Vec<Span<A>>,
-    /// Somebody may have these, as the holder of this other part knows, which was not heard in time.
+    /// Somebody may have these, as a node knows that was not heard in time: the holder of this other part, or the one
+    /// that had this part before.
     late: Vec<(Span<A>, usize)>,
     copies: Vec<(Span<A>, Source)>,
 }
@@ -180,7 +184,7 @@ impl<A: Address + 'static> Taking<A> {
         self.unclear.is_empty() && self.late.is_empty() && self.copies.is_empty()
     }
 
-    /// The other parts whose holders know what this node does not, and were not heard in time.
+    /// The parts whose nodes know what this one does not, and were not heard in time.
     pub fn late(&self) -> impl Iterator<Item = usize> {
         self.late.iter().map(|(_, part)| *part)
     }
@@ -280,6 +284,10 @@ pub fn judge<A: Address>(
         Base::Unknown => {
             taking.unclear.push(own);
             return Judged::Takes(taking);
+        }
+        Base::Left(is_all) => {
+            taking.late.push((own, part));
+            taking.own.extend(Some(own).filter(|_| *is_all));
         }
         Base::Own(claim) => {
             taking.known = claim.gives(part);

@@ -91,7 +91,7 @@ impl Taken {
     /// Which leases of before are its own, as a record says that is not clear. `mine`: its record.
     fn own_flags(&self, mine: Option<&Record>) -> u8 {
         match &self.state {
-            State::Claims(Basis::Unknown, _) => 0,
+            State::Claims(Basis::Unknown | Basis::Left(_), _) => 0,
             State::Claims(..) => OWN,
             State::Settled(..) => mine.map_or(0, |record| record.past.2 & OWN),
         }
@@ -570,7 +570,7 @@ impl Leases {
                 Some(own) if !own.clear => State::Claims(Basis::unsettled(own, part), None),
                 Some(own) if self.is_mine(own) => State::Settled(true, None),
                 Some(own) => State::Claims(Basis::Own(own.claim(), own.claim6()), None),
-                None => State::Claims(Basis::Unknown, None),
+                None => State::Claims(self.left(record), None),
             },
         };
         let knows = matches!(state, State::Settled(true, _));

@@ -29,11 +29,20 @@ impl<A: Address> Pool<A> {
         let is_before =
             |(_, holder): &(A, Holder)| knows_before && matches!(holder, Holder::Before(_));
         let (before, given): (Vec<_>, Vec<_>) = known.into_iter().partition(is_before);
+        let is_nobodys = |own, client| match own {
+            Holder::Nobody | Holder::Before(None) => true,
+            Holder::Before(Some(other)) => other == client,
+            Holder::Client(_) | Holder::Unclear(_) => false,
+        };
         for (address, holder) in given.into_iter().chain(before) {
             let (own, user) = was.get(&address).copied().unwrap_or((Holder::Nobody, None));
-            let holder = match is_before(&(address, holder)) {
-                true => own,
-                false => holder,
+            let holder = match (holder, own) {
+                _ if is_before(&(address, holder)) => own,
+                // By what this node knows, it is nobody else's.
+                (Holder::Unclear(Some(client)), own) if knows_before && is_nobodys(own, client) => {
+                    Holder::Client(client)
+                }
+                _ => holder,
             };
             if self.is_for_clients(address) {
                 self.learn(address, (holder, user), now_ms);

@@ -62,6 +62,33 @@ fn a_node_that_gets_a_part_back_knows_what_was_withheld_because_of_it_and_nothin
 }
 
 #[test]
+fn what_a_node_did_not_know_is_the_clients_that_the_other_one_knew() {
+    // Alpha did not know 100 to 103, which beta gave to 1 to 3; 103 is free. Beta takes the part, and alpha gets it back.
+    let mut alpha = node(&[(102, 9), (104, 5)]);
+    for last in [100, 101] {
+        alpha.know(ip(last), (Holder::Before(None), None), 1_000_000, 0);
+    }
+    alpha.know(ip(103), (Holder::Before(Some(mac(8))), None), 1_000_000, 0);
+    let mut beta = node(&[(100, 1), (101, 2), (102, 3), (103, 4)]);
+    beta.take_as(0, 0, |address| match address < ip(104) {
+        true => Fate::Also(Holder::Before(None)),
+        false => Fate::Before,
+    });
+    // Its client renews; another one is only withheld, and nobody else gets it.
+    assert_eq!(beta.claim(mac(2), ip(101), How::Renew, 1), Claim::Yes);
+    assert!(beta.may_be_anothers(mac(9), ip(100)) && !beta.may_be_anothers(mac(1), ip(100)));
+    alpha.adopt(0, copy(&beta), true, 2);
+    let holders = [100, 101, 102, 103, 104].map(|last| alpha.holder(ip(last)));
+    let client = |number| Holder::Client(mac(number));
+    // Alpha gave 102 since. Of 103 they do not know the same.
+    let unclear = |number| Holder::Unclear(Some(mac(number)));
+    assert_eq!(
+        holders,
+        [client(1), client(2), unclear(9), unclear(8), client(5)]
+    );
+}
+
+#[test]
 fn a_node_that_gets_a_part_of_another_one_believes_what_is_withheld() {
     let mut alpha = node(&[(100, 1)]);
     let mut beta = node(&[]);

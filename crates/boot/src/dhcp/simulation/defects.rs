@@ -67,6 +67,10 @@ pub(super) enum Defect {
     LateBelieved,
     /// Nobody is asked for what was withheld because a node was not heard in time.
     LateForgotten,
+    /// A node that takes a part from one that did not know what it knows withholds that, too.
+    LeftForgotten,
+    /// Nobody is asked for what was withheld because a node died that had a part by another range than before.
+    MovedForgotten,
     /// A machine that answers at a withheld address gets it, though the node is there that knows whose it is.
     SquatterBelieved,
 }

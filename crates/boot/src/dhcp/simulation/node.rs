@@ -405,8 +405,12 @@ impl Node {
                 }
             }
             Judged::Takes(mut taking) => {
-                let late = { taking.late().next() }.map(|other| &records[other]);
-                let former = late.and_then(|record| self.former_of_late(part, record));
+                let late = { taking.late() }.find(|other| *other != part);
+                let late = late.map(|other| self.former_of_late(part, &records[other]));
+                let former = match base {
+                    Base::Left(_) => self.records.known[part].former.clone(),
+                    _ => late.flatten(),
+                };
                 let before = self.records.known[part].former.as_ref();
                 let had_former = before.is_some_and(|(node, _)| *node != name(self.number));
                 if former.is_none() {

@@ -97,14 +97,15 @@ impl Leases {
     /// node finds, `state`: how it takes the part, `is_copied`: from a copy.
     pub(super) fn former_of(&self, record: &Record, state: &State, is_copied: bool) -> (u32, u32) {
         let is_same = self.has_ranges(record);
-        let is_moved = record.claim().past.is_some() || record.claim6().past.is_some();
+        // With addresses of another part, what it withholds may be known to a third one.
+        let is_alone = !record.is_moved() || record.former == (0, 0) || self.is_former(record);
         match state {
             // It has what it withheld on its disk.
             _ if self.is_own(record) && is_same => record.former,
             _ if self.is_own(record) => self.only_former(),
             _ if !is_same => (0, 0),
-            State::Claims(Basis::Unknown, _)
-                if record.clear && record.node != self.me && !is_moved =>
+            State::Claims(Basis::Unknown | Basis::Left(_), _)
+                if record.knows_own() && record.node != self.me && is_alone =>
             {
                 (mark_of(&record.node), mix(record.stores))
             }
@@ -115,6 +116,19 @@ impl Leases {
             // The copy says what the node before withheld, or this one withholds what it did.
             State::Settled(true, None) => record.former,
             _ => (0, 0),
+        }
+    }
+
+    /// What this node knows of a part that another one had, whose leases it does not know.
+    pub(super) fn left(&self, record: Option<&Record>) -> Basis {
+        let record = record.filter(|record| record.node != self.me && self.has_ranges(record));
+        match record {
+            Some(record) if record.clear && self.is_former(record) => {
+                Basis::Left(!record.is_moved())
+            }
+            // It had not heard yet what others gave by ranges of before.
+            Some(record) if !record.clear && record.knows_own() => Basis::Left(false),
+            _ => Basis::Unknown,
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) enum Basis {
     New,
     /// All leases that were given by these claims, which were its own.
     Own(Claim, Claim<Ipv6Addr>),
+    /// Nothing but what the node did not know that had it: that is its own, by a range of before or, if this is so, all.
+    Left(bool),
     /// Nothing.
     Unknown,
 }
@@ -40,6 +42,7 @@ impl Basis {
         match self {
             Basis::New => Base::New,
             Basis::Own(claim, _) => Base::Own(*claim),
+            Basis::Left(is_all) => Base::Left(*is_all),
             Basis::Unknown => Base::Unknown,
         }
     }
@@ -48,6 +51,7 @@ impl Basis {
         match self {
             Basis::New => Base::New,
             Basis::Own(_, claim) => Base::Own(*claim),
+            Basis::Left(is_all) => Base::Left(*is_all),
             Basis::Unknown => Base::Unknown,
         }
     }

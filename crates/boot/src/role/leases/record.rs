@@ -70,6 +70,16 @@ impl Record {
         }
     }
 
+    /// Whether its node knows what it gave itself.
+    pub(super) fn knows_own(&self) -> bool {
+        self.clear || self.past.2 & OWN > 0
+    }
+
+    /// Whether it gave addresses by ranges of before.
+    pub(super) fn is_moved(&self) -> bool {
+        self.claim().past.is_some() || self.claim6().past.is_some()
+    }
+
     /// The addresses that were given by ranges of before.
     pub(super) fn pasts(&self) -> Pasts {
         Pasts {

@@ -19,7 +19,8 @@ pub(super) enum Way {
 impl Node {
     /// Whether it knows the leases that were given by this record, or nobody knows them better.
     pub(in super::super) fn knows(&self, part: usize, before: &Record) -> bool {
-        self.is_own(before) || !matches!(self.way(part, before), Way::Claims(Base::Unknown))
+        let is_unknown = |way| matches!(way, Way::Claims(Base::Unknown | Base::Left(_)));
+        self.is_own(before) || !is_unknown(self.way(part, before))
     }
 
     /// How it takes a part with this record.
@@ -56,7 +57,18 @@ impl Node {
         match coming.or(copy).filter(is_its) {
             Some(copy) => Way::Copied(copy.clone(), self.is_former(before)),
             None if is_unheard && had_disk && before.named.contains(&own) => Way::Known,
+            None if is_same => Way::Claims(self.left(before)),
             None => Way::Claims(Base::Unknown),
+        }
+    }
+
+    /// What it knows of a part of the other node, whose leases it does not know.
+    fn left(&self, before: &Record) -> Base {
+        match before.clear {
+            _ if self.has(Defect::LeftForgotten) => Base::Unknown,
+            true if self.is_former(before) => Base::Left(before.claim.past.is_none()),
+            false if before.own => Base::Left(false),
+            _ => Base::Unknown,
         }
     }
 
@@ -109,7 +121,7 @@ impl Node {
             unheard: false,
             disk: self.disk.losses,
             before: before.before,
-            own: !clear && *base != Base::Unknown,
+            own: !clear && matches!(base, Base::New | Base::Own(_)),
             longest_s: self.records.longest_s.max(before.longest_s),
             former: match before.claim.range == range {
                 true => { self.records.late[part].clone().filter(|_| clear) }
@@ -134,6 +146,12 @@ impl Node {
     /// Whether it knows what is withheld of a part with this record, and what was given since.
     pub(in super::super) fn knows_before(&self, part: usize, record: &Record) -> bool {
         matches!(self.way(part, record), Way::Copied(_, true))
+    }
+
+    /// Whether no third one knows what the node withholds that had a part with addresses of another one.
+    fn is_alone(&self, before: &Record) -> bool {
+        let is_known = before.former.is_none() || self.is_former(before);
+        is_known && !self.has(Defect::MovedForgotten)
     }
 
     /// Whether it knows what is withheld by a record.
@@ -170,8 +188,9 @@ impl Node {
             true if knows => {
                 { before.former.clone() }.filter(|(node, _)| !is_copied || *node != before.node)
             }
-            true if before.claim.past.is_some() => None,
-            true if *base == Base::Unknown && before.clear && before.node != own => {
+            true if !(before.clear || before.own) || before.node == own => None,
+            true if before.claim.past.is_some() && !self.is_alone(before) => None,
+            true if matches!(base, Base::Unknown | Base::Left(_)) => {
                 Some((before.node.clone(), before.disk))
             }
             true => None,

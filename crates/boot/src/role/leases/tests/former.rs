@@ -101,7 +101,7 @@ fn a_part_that_was_taken_without_its_leases_goes_back_to_the_node_that_knows_the
 #[test]
 fn nobody_is_believed_to_know_what_its_record_does_not_say_that_it_knows() {
     let none = |record: Record| assert_eq!(taken_by_beta(&record).former, (0, 0));
-    // It was waiting itself; it had other ranges; it had not the leases of ranges of before.
+    // It was waiting itself; it had other ranges; a third one knows what came from its part by a range of before.
     none(Record {
         clear: false,
         ..by_alpha_alone()
@@ -112,8 +112,96 @@ fn nobody_is_believed_to_know_what_its_record_does_not_say_that_it_knows() {
     });
     none(Record {
         past: (1, 2, PAST),
+        former: (mark_of("gamma"), 9),
         ..by_alpha_alone()
     });
+}
+
+#[test]
+fn the_node_that_had_a_part_by_another_range_than_before_knows_what_is_withheld() {
+    let alpha = (mark_of("alpha"), mix(STORES[0]));
+    let beta = (mark_of("beta"), mix(STORES[1]));
+    for former in [(0, 0), beta] {
+        let moved = Record {
+            past: (1, 2, PAST | KNOWN),
+            former,
+            ..by_alpha_alone()
+        };
+        assert_eq!(taken_by_beta(&moved).former, alpha);
+    }
+}
+
+/// Beta has both parts: its own, and that of alpha, with this record.
+fn takes_both(of_alpha: &Record, past: (u32, u32, u8)) -> Standing {
+    let mut beta = leases("beta");
+    let own = Record {
+        past,
+        ..codec::decode(&of_beta(beta.range, &[])).unwrap()
+    };
+    let own = Record {
+        stores: STORES[1],
+        ..own
+    };
+    let granted = |part: &str, record: Vec<u8>| KnownLease {
+        holder: "beta".to_owned(),
+        ..lease(part, 6, 9 * AWAIT_NS, record)
+    };
+    let mut all = [
+        granted("0", codec::encode(of_alpha)),
+        granted("1", codec::encode(&own)),
+    ];
+    beta.hear(&all);
+    let at_ns = [0, AWAIT_NS, AWAIT_NS, AWAIT_NS];
+    let standings = at_ns.map(|at_ns| {
+        let (standing, written) = beta.turn((None, None), &knowledge(1, None), (&[], true), at_ns);
+        for written in written {
+            let part = usize::from(written.name.ends_with('1'));
+            (all[part].number, all[part].record) = (written.number, written.value);
+        }
+        beta.hear(&all);
+        standing
+    });
+    standings.into_iter().next_back().unwrap()
+}
+
+#[test]
+fn what_the_node_of_a_part_did_not_know_is_what_this_one_knows() {
+    use crate::dhcp::pool::{Fate, Holder};
+    let ip = |last| Ipv4Addr::new(10, 0, 0, last);
+    let beta = (mark_of("beta"), mix(STORES[1]));
+    let fates_of = |record: Record, of_beta: (u32, u32, u8)| {
+        let standing = takes_both(&record, of_beta);
+        let held = &standing.held[&0];
+        assert!(held.has_former && !held.knows);
+        let moved = held.moved.clone().unwrap();
+        let fates = moved.four.fates(|_, _, _| None);
+        [2, 4].map(|last| fates(ip(last)))
+    };
+    let fates = |past: (u32, u32, u8), of_beta: (u32, u32, u8)| {
+        let record = Record {
+            past,
+            former: beta,
+            ..by_alpha_alone()
+        };
+        fates_of(record, of_beta)
+    };
+    let also = Fate::Also(Holder::Before(None));
+    // Beta gave 1 to 3 by a range of before; the rest of the part alpha did.
+    let span = (ip(1).to_bits(), ip(3).to_bits(), PAST | KNOWN);
+    let of_alpha = (ip(6).to_bits(), ip(8).to_bits(), PAST | KNOWN);
+    assert_eq!(fates(of_alpha, span), [also, Fate::Before]);
+    // It does not know those any more.
+    let lost = (span.0, span.1, PAST);
+    assert_eq!(fates(of_alpha, lost), [Fate::Unclear, Fate::Before]);
+    // Without another range, beta knew the whole part.
+    assert_eq!(fates((0, 0, 0), (0, 0, 0)), [also, also]);
+    // Alpha was still waiting to hear what beta gave.
+    let waiting = Record {
+        past: (of_alpha.0, of_alpha.1, of_alpha.2 | OWN),
+        clear: false,
+        ..by_alpha_alone()
+    };
+    assert_eq!(fates_of(waiting, span), [also, Fate::Before]);
 }
 
 #[test]
