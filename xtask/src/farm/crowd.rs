@@ -78,6 +78,7 @@ struct Crowd {
 /// Has all clients log on at one time, from within their machine. `half` gets a word when half of them have
 /// their answer. Ends when all have one that lasts.
 pub fn logs_on(plan: Plan, half: mpsc::Sender<()>) -> io::Result<Vec<Seen>> {
+    super::yields()?;
     let tls = TlsClient::here(&Offer::default()).map_err(io::Error::other)?;
     let crowd = Arc::new(Crowd {
         plan,

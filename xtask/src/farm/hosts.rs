@@ -31,6 +31,8 @@ impl Hosts {
             .build()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = thread::spawn(move || {
+            // Without it the numbers are only higher.
+            let _ = super::yields();
             runtime.block_on(async {
                 for (number, listener) in (0_u8..).zip(listeners) {
                     if let Ok(listener) = TcpListener::from_std(listener) {

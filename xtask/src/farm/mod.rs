@@ -54,19 +54,26 @@ fn run(options: &Options) -> Result<bool, Error> {
     Ok(good)
 }
 
+/// From now on this thread leaves the processors to the nodes.
+fn yields() -> std::io::Result<()> {
+    rustix::process::nice(10).map(drop).map_err(Into::into)
+}
+
 fn heading(options: &Options) -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     format!(
         "Logons: two nodes and an arbiter, ten simulated session hosts with weights from {} to {}, and {} clients \
          that connect at one time, half of them at each node; all hosts are one thread, and all clients are another one. \
-         Nodes, hosts and clients share {cores} cores. A decision is measured by the node: from the moment it has read who \
+         Nodes, hosts and clients share {cores} cores, of which the nodes have what they need first (hosts and clients have \
+         nice 10): elsewhere these are other machines. A decision is measured by the node: from the moment it has read who \
          a client is until the thread that serves this client has the host, with what the other node has to confirm. The \
          time in the queue of the socket before, and the connection to the host after, are in the rows from connect to \
          answer. Routed clients have their name in their first request; redirected ones log on \
          over TLS and come back with a token. A killed node is killed (SIGKILL) when half of the clients have their \
          answer. Desktops: xfreerdp and xrdp with Xvnc in network namespaces; the time from the start of xfreerdp, or \
          from the cut or kill, until xrdp shows the session, which is there before. The targets of desktops \
-         are what stand-ins by hand took on another day. {} repetitions of each case, medians; the last column is \
+         are how many times stand-ins by hand took, on another day, what the way straight to the host took. With a token: \
+         as the portal hands it out, also by the gateway. {} repetitions of each case, medians; the last column is \
          the median divided by that of the client without a farm.",
         site::WEIGHTS.iter().min().unwrap_or(&0),
         site::WEIGHTS.iter().max().unwrap_or(&0),

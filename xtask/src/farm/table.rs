@@ -10,8 +10,8 @@ pub struct Row {
     pub unit: Unit,
     /// The most that it may be; None: nothing is aimed at.
     pub target: Option<f64>,
-    /// The row that it is compared with.
-    pub base: Option<&'static str>,
+    /// The row that it is compared with, and how many times that it may take at most.
+    pub base: Option<(&'static str, Option<f64>)>,
 }
 
 /// A row with this name.
@@ -55,25 +55,29 @@ impl Table {
         median(values)
     }
 
+    /// The median of a row divided by that of the row it is compared with.
+    fn ratio(&self, row: &Row, values: &[f64]) -> Option<f64> {
+        let of = self.median_of(row.base?.0).filter(|of| *of > 0.0)?;
+        Some(median(values)? / of)
+    }
+
     /// As Markdown, with the median of each row divided by that of the row it is compared with.
     pub fn markdown(&self) -> String {
         let mut text =
             "| case | median | worst | target | / direct |\n|---|--:|--:|--:|--:|\n".to_owned();
         for (row, values) in &self.rows {
             let show = |value: Option<f64>| value.map_or("-".to_owned(), |v| row.unit.show(v));
-            let middle = median(values);
-            let base = row.base.and_then(|base| self.median_of(base));
-            let ratio = match (base, middle) {
-                (Some(of), Some(middle)) if of > 0.0 => format!("{:.2}", middle / of),
-                _ => "-".to_owned(),
-            };
+            let ratio = self.ratio(row, values).map(|ratio| format!("{ratio:.2}"));
+            let times = row.base.and_then(|(_, most)| most);
+            let times = times.map(|times| format!("{times:.2} x direct"));
             let _ = writeln!(
                 text,
-                "| {} | {} | {} | {} | {ratio} |",
+                "| {} | {} | {} | {} | {} |",
                 row.name,
-                show(middle),
+                show(median(values)),
                 show(worst(values)),
-                show(row.target),
+                times.unwrap_or_else(|| show(row.target)),
+                ratio.as_deref().unwrap_or("-"),
             );
         }
         for note in &self.notes {
@@ -84,12 +88,13 @@ impl Table {
 
     /// Whether each row with a target has a median within it.
     pub fn meets(&self) -> bool {
-        self.rows
-            .iter()
-            .all(|(row, values)| match (row.target, median(values)) {
-                (Some(target), Some(middle)) => middle <= target,
-                _ => true,
-            })
+        let is_within = |value: Option<f64>, most: Option<f64>| {
+            value.zip(most).is_none_or(|(v, most)| v <= most)
+        };
+        self.rows.iter().all(|(row, values)| {
+            let most = row.base.and_then(|(_, most)| most);
+            is_within(median(values), row.target) && is_within(self.ratio(row, values), most)
+        })
     }
 }
 
@@ -104,16 +109,18 @@ mod tests {
             ..row(name, Unit::Milliseconds, target)
         };
         let mut table = Table::default();
-        let gateway = row("gateway", Some(200.0), Some("direct"));
+        let gateway = row("gateway", Some(200.0), Some(("direct", None)));
+        let farm = row("farm", None, Some(("direct", Some(1.5))));
         for value in [100.0, 300.0, 110.0] {
-            let direct = row("direct", None, Some("direct"));
-            table.add(&[(direct, value), (gateway, 2.0 * value)]);
+            let direct = row("direct", None, Some(("direct", None)));
+            table.add(&[(direct, value), (gateway, 2.0 * value), (farm, value)]);
         }
         table.add(&[(row("other", None, None), 7.0)]);
         let text = table.markdown();
         for line in [
             "| direct | 110 ms | 300 ms | - | 1.00 |\n",
             "| gateway | 220 ms | 600 ms | 200 ms | 2.00 |\n",
+            "| farm | 110 ms | 300 ms | 1.50 x direct | 1.00 |\n",
             "| other | 7 ms | 7 ms | - | - |\n",
         ] {
             assert!(text.contains(line), "{text}");
@@ -121,5 +128,7 @@ mod tests {
         assert!(!table.meets());
         table.add(&[(gateway, 1.0), (gateway, 1.0)]);
         assert!(table.meets());
+        table.add(&[(farm, 900.0), (farm, 900.0)]);
+        assert!(!table.meets());
     }
 }

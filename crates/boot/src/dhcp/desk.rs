@@ -177,6 +177,11 @@ impl Desk {
         self.pool.as_mut()
     }
 
+    /// The address for which a client has a lease of this node.
+    pub fn leased(&self, mac: Mac) -> Option<Ipv4Addr> {
+        self.pool.as_ref()?.leased(mac)
+    }
+
     /// How many addresses of the range are kept free for machines of the file.
     pub fn kept(&self) -> u64 {
         let Some(pool) = &self.pool else { return 0 };

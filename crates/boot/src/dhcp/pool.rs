@@ -395,8 +395,8 @@ impl<A: Address> Pool<A> {
             Holder::Client(mac) if !self.by_mac.contains_key(&mac) => {
                 self.lease(mac, until_ms, now_ms)
             }
-            // Which of its two addresses a client uses is not known.
-            Holder::Client(_) => Use::unclear(until_ms, None, false),
+            // Which of its two addresses a client uses is not known: only it may go on with this one.
+            Holder::Client(mac) => Use::unclear(until_ms, Some(mac), false),
             Holder::Unclear(its) => Use::unclear(until_ms, user.or(its), false),
             Holder::Before(its) => Use::unclear(until_ms, user.or(its), true),
             Holder::Nobody => return,
@@ -714,6 +714,16 @@ impl<A: Address> Pool<A> {
         let all = self.uses.iter();
         let all = all.map(|(address, one)| (*address, one.holder()));
         all.filter(|(_, holder)| *holder != Holder::Nobody)
+    }
+
+    /// Addresses of held parts that somebody may have got from another node, and nobody is known to use.
+    #[cfg(test)]
+    pub(super) fn withheld(&self) -> impl Iterator<Item = A> {
+        let all = self.uses.iter();
+        let unclear = all.filter(|(address, one)| {
+            matches!(one, Use::Unclear { user: None, .. }) && self.holds(**address)
+        });
+        unclear.map(|(address, _)| *address)
     }
 
     /// How many addresses are in which state.

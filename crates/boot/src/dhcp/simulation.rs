@@ -116,6 +116,8 @@ struct Record {
     longest_s: u32,
     /// The node that knows what is withheld because of it, and which of its disks that is.
     former: Option<(String, u64)>,
+    /// That node had all of the part; and what it did not know, this one did.
+    knows: (bool, bool),
 }
 
 /// A record on its way.

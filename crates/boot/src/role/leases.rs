@@ -30,7 +30,7 @@ use known::AWAIT_NS;
 use moved::Basis;
 use part::codec;
 use part::role::{KnownLease, WantedLease};
-use record::{At, OWN, Range6, Record, UNHEARD, mark_of, mix, written6};
+use record::{At, LEFT, OWN, Range6, Record, UNHEARD, mark_of, mix, written6};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -67,8 +67,8 @@ struct Taken {
     longest_s: u32,
     /// See [`Record::former`].
     former: (u32, u32),
-    /// The epochs of the other nodes' addresses then: a node that comes back has another one.
-    seen: BTreeMap<String, u64>,
+    /// What a record says beside that: [`record::ALL`], [`record::LEFT`].
+    knows: u8,
 }
 
 impl Taken {
@@ -343,9 +343,15 @@ impl Leases {
                 all.extend(there.map(|at| at.address));
             } else if let Some(address) = address
                 && lease.until_ns > now_ns
-                && there != Some(At { address, six })
             {
-                written.push(next(lease, codec::encode(&At { address, six })));
+                let at = At {
+                    address,
+                    six,
+                    epochs: self.epochs_of_others(),
+                };
+                if there.as_ref() != Some(&at) {
+                    written.push(next(lease, codec::encode(&at)));
+                }
             }
         }
         (standing, written)
@@ -428,6 +434,13 @@ impl Leases {
         let in_step = in_step.into_iter().flat_map(|(_, nodes)| nodes);
         let in_step = in_step.map(|node| mark_of(node)).take(NAMED_MAX);
         let clear = settled.is_some_and(|knows| knows || is_clear || is_stored);
+        let former = match self.have_ended(taken, now_ns) {
+            true => (0, 0),
+            // Until then a restart judges again.
+            false => self.former(taken, clear),
+        };
+        let (first, last, flags) = self.past(part, record, (taken, clear), now_ns);
+        let knows = if former == (0, 0) { 0 } else { taken.knows };
         Record {
             node: self.me.clone(),
             clear,
@@ -443,7 +456,7 @@ impl Leases {
                 Some(before) => [before].into(),
                 None => in_step.collect(),
             },
-            past: self.past(part, record, (taken, clear), now_ns),
+            past: (first, last, flags | knows),
             past6: self.past6(part, record, taken, now_ns),
             stores: self.stores,
             before: taken.unheard.map_or(0, |_| taken.before),
@@ -451,11 +464,7 @@ impl Leases {
                 true => knowledge.longest_s,
                 false => knowledge.longest_s.max(taken.longest_s),
             },
-            former: match self.have_ended(taken, now_ns) {
-                true => (0, 0),
-                // Until then a restart judges again.
-                false => self.former(taken, clear),
-            },
+            former,
         }
     }
 
@@ -579,12 +588,12 @@ impl Leases {
             epoch: lease.epoch,
             at_ns: now_ns,
             has_turns,
-            state,
             unheard: unheard.filter(|_| knows),
             before,
             longest_s: others.map_or(0, |record| record.longest_s),
             former,
-            seen: self.presences(),
+            knows: record.map_or(0, |record| self.knows_of(record, &state)),
+            state,
         })
     }
 
@@ -651,6 +660,7 @@ impl Leases {
             into: lease.epoch,
             longest_s: record.longest_s,
             knows_before: self.is_former(record),
+            is_left: record.past.2 & LEFT > 0,
         })
     }
 }

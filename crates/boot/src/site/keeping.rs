@@ -337,7 +337,7 @@ mod tests {
         let mut keeping = start();
         let mut own = pool(&mut keeping, None, (600, 0));
         keeping.learn_longest(&mut own, 12 * 3_600, 0);
-        own.adopt(0, [(ip(7), Holder::Client(CLIENT))], false, 0);
+        own.adopt(0, [(ip(7), Holder::Client(CLIENT))], (false, false), 0);
         let has = |pool: &mut Pool, now_ms| {
             pool.expire(now_ms);
             pool.of(CLIENT).is_some()

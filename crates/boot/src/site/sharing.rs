@@ -211,7 +211,7 @@ impl Site {
         if let Some(pool) = pool {
             let keeping = &mut self.parts.keeping;
             keeping.learn_longest(pool, adopt.longest_s, now_ms);
-            pool.adopt(part, four, adopt.knows_before, now_ms);
+            pool.adopt(part, four, (adopt.knows_before, adopt.is_left), now_ms);
         }
         self.six.adopt(part, six, adopt, now_ms);
         shares.adopting.insert(part, adopt.into);
@@ -385,6 +385,14 @@ impl Site {
         if !is_ranged || is_own {
             return None;
         }
+        let trouble = || {
+            let trouble = { self.parts.keeping.trouble.clone() }.or_else(|| self.six.trouble());
+            trouble.filter(|_| !self.can_keep())
+        };
+        // It may have leases of both nodes, each from when the other one was not heard.
+        if self.leases_to(mac, address) {
+            return trouble();
+        }
         let copies = lock(&self.parts.shares.copies);
         // What it had by ranges of before does not count.
         let is_its = |part: usize, has: IpAddr| match (has, address) {
@@ -402,8 +410,18 @@ impl Site {
             ));
         }
         drop(copies);
-        let trouble = { self.parts.keeping.trouble.clone() }.or_else(|| self.six.trouble());
-        trouble.filter(|_| !self.can_keep())
+        trouble()
+    }
+
+    /// Whether a client has a lease of an address by this node.
+    fn leases_to(&self, mac: Mac, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => {
+                let desk = self.desk.as_ref();
+                desk.and_then(|desk| desk.leased(mac)) == Some(address)
+            }
+            IpAddr::V6(address) => self.six.leased(mac) == Some(address),
+        }
     }
 
     /// A node can be told something from now on. Returns the number of the connection.
@@ -485,6 +503,7 @@ mod tests {
     use super::*;
     use crate::config::{Gives, Lan, Network};
     use crate::dhcp::desk::{Desk, Here, Nodes};
+    use crate::dhcp::mirror::Copy;
     use crate::dhcp::pool::{Claim, How};
     use crate::journal::Journal;
     use lab::Scratch;
@@ -540,6 +559,31 @@ mod tests {
         assert_eq!(steps(CLIENT), [(lost, why.to_owned())]);
         assert_eq!(steps(other).len(), 1);
         assert_eq!(site.counts.conflicts, 1);
+    }
+
+    #[test]
+    fn a_client_with_leases_of_two_nodes_gets_an_offer_of_each() {
+        let scratch = Scratch::new().unwrap();
+        let mut site = site(&scratch);
+        let mut copy = Copy::new("beta", 4, 0);
+        let given = |address: Ipv4Addr| Change {
+            address: address.into(),
+            holder: Holder::Client(CLIENT),
+        };
+        copy.change(&[given(ip(105))]);
+        lock(&site.parts.shares.copies).restore(1, copy);
+        let offered = |site: &Site, last| site.cannot_offer(CLIENT, Some(ip(last).into()));
+        let why =
+            "it has 10.0.0.105 by node beta, which answers, or whose part comes here in a moment";
+        assert_eq!(offered(&site, 100).as_deref(), Some(why));
+        // It came here while beta was not heard.
+        let pool = site.desk.as_mut().and_then(Desk::pool).unwrap();
+        pool.take(0, true, 0);
+        let address = pool.offer(CLIENT, Some(ip(100)), 0).unwrap();
+        assert_eq!(offered(&site, 100).as_deref(), Some(why));
+        let pool = site.desk.as_mut().and_then(Desk::pool).unwrap();
+        assert_eq!(pool.claim(CLIENT, address, How::Selecting, 1), Claim::Yes);
+        assert_eq!(offered(&site, 100), None);
     }
 
     #[test]

@@ -36,6 +36,11 @@ impl Six {
         self.desk.as_mut().and_then(Desk::pool)
     }
 
+    /// The address for which a client has a lease of this node.
+    pub(super) fn leased(&self, mac: Mac) -> Option<Ipv6Addr> {
+        self.desk.as_ref()?.leased(mac)
+    }
+
     /// How many addresses of the range are kept free for machines of the file.
     pub(super) fn kept(&self) -> u64 {
         self.desk.as_ref().map_or(0, Desk::kept)
@@ -58,7 +63,7 @@ impl Six {
     ) {
         if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
             self.keeping.learn_longest(pool, adopt.longest_s, now_ms);
-            pool.adopt(part, known, adopt.knows_before, now_ms);
+            pool.adopt(part, known, (adopt.knows_before, adopt.is_left), now_ms);
         }
     }
 

@@ -71,6 +71,8 @@ pub struct Adopt {
     pub longest_s: u32,
     /// What that node withholds because of the node that held the part before, is this one's own.
     pub knows_before: bool,
+    /// What this node did not know then, that one did.
+    pub is_left: bool,
 }
 
 /// What this node is in the network.

@@ -618,7 +618,7 @@ fn an_address_that_may_be_anothers_is_for_the_client_that_is_known_to_have_it_or
     pool.adopt(
         0,
         [103, 106].map(|last| (ip(last), Holder::Unclear(None))),
-        false,
+        (false, false),
         0,
     );
     pool.take(0, true, 0);

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 impl<A: Address> Pool<A> {
     /// These are the leases of a part that this node does not hold, and none else. Each begins again. An address
     /// that is withheld there stays that of the client that had it by what this node knew. `knows_before`: what
-    /// is withheld there because of the node that held the part before, is what this node knew.
+    /// is withheld there because of the node that held the part before, is what this node knew; `is_left`: and what
+    /// this one did not know, that one did.
     pub fn adopt(
         &mut self,
         part: usize,
         known: impl IntoIterator<Item = (A, Holder)>,
-        knows_before: bool,
+        (knows_before, is_left): (bool, bool),
         now_ms: u64,
     ) {
         let range = self.range;
@@ -29,23 +30,17 @@ impl<A: Address> Pool<A> {
         let is_before =
             |(_, holder): &(A, Holder)| knows_before && matches!(holder, Holder::Before(_));
         let (before, given): (Vec<_>, Vec<_>) = known.into_iter().partition(is_before);
-        let is_nobodys = |own, client| match own {
-            Holder::Nobody | Holder::Before(None) => true,
-            Holder::Before(Some(other)) => other == client,
-            Holder::Client(_) | Holder::Unclear(_) => false,
-        };
         for (address, holder) in given.into_iter().chain(before) {
             let (own, user) = was.get(&address).copied().unwrap_or((Holder::Nobody, None));
-            let holder = match (holder, own) {
-                _ if is_before(&(address, holder)) => own,
-                // By what this node knows, it is nobody else's.
-                (Holder::Unclear(Some(client)), own) if knows_before && is_nobodys(own, client) => {
-                    Holder::Client(client)
-                }
-                _ => holder,
+            let both = { knows_before && is_left }
+                .then(|| of_both(holder, own))
+                .flatten();
+            let holder = match is_before(&(address, holder)) {
+                true => own,
+                false => holder,
             };
             if self.is_for_clients(address) {
-                self.learn(address, (holder, user), now_ms);
+                self.learn(address, (both.unwrap_or(holder), user), now_ms);
             }
         }
     }
@@ -87,5 +82,23 @@ impl<A: Address> Pool<A> {
         for (address, one) in withheld.collect::<Vec<_>>() {
             self.set(address, one);
         }
+    }
+}
+
+/// Whose an address is by two nodes, of which each knows what the other one does not. None: they do not say the same.
+fn of_both(one: Holder, other: Holder) -> Option<Holder> {
+    use Holder::{Before, Client, Nobody, Unclear};
+    match (one, other) {
+        (Before(None), Before(None)) => Some(Nobody),
+        (Unclear(Some(client)), Nobody | Before(None)) | (Before(None), Unclear(Some(client))) => {
+            Some(Client(client))
+        }
+        (Unclear(Some(client)), Before(Some(user)) | Client(user))
+        | (Before(Some(user)), Unclear(Some(client)))
+            if user == client =>
+        {
+            Some(Client(client))
+        }
+        _ => None,
     }
 }

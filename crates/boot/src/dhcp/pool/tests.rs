@@ -40,7 +40,7 @@ fn a_node_that_gets_a_part_back_knows_what_was_withheld_because_of_it_and_nothin
     assert_eq!(beta.claim(mac(1), ip(100), How::Renew, 1), Claim::Yes);
     assert_eq!(beta.claim(mac(2), ip(106), How::Renew, 1), Claim::Yes);
     assert!(beta.decline(ip(102), 1) && beta.decline(ip(107), 1));
-    alpha.adopt(0, copy(&beta), true, 2);
+    alpha.adopt(0, copy(&beta), (true, false), 2);
     alpha.take(0, true, 2);
     let all: Vec<_> = (100..=107).map(|last| alpha.holder(ip(last))).collect();
     let client = |last| Holder::Client(mac(last));
@@ -63,29 +63,37 @@ fn a_node_that_gets_a_part_back_knows_what_was_withheld_because_of_it_and_nothin
 
 #[test]
 fn what_a_node_did_not_know_is_the_clients_that_the_other_one_knew() {
-    // Alpha did not know 100 to 103, which beta gave to 1 to 3; 103 is free. Beta takes the part, and alpha gets it back.
+    // Alpha did not know 100 to 103 and 105, of which beta gave four. Beta takes the part, and alpha gets it back.
     let mut alpha = node(&[(102, 9), (104, 5)]);
-    for last in [100, 101] {
+    for last in [100, 101, 105] {
         alpha.know(ip(last), (Holder::Before(None), None), 1_000_000, 0);
     }
     alpha.know(ip(103), (Holder::Before(Some(mac(8))), None), 1_000_000, 0);
     let mut beta = node(&[(100, 1), (101, 2), (102, 3), (103, 4)]);
-    beta.take_as(0, 0, |address| match address < ip(104) {
-        true => Fate::Also(Holder::Before(None)),
-        false => Fate::Before,
+    beta.take_as(0, 0, |address| match address == ip(104) {
+        true => Fate::Before,
+        false => Fate::Also(Holder::Before(None)),
     });
     // Its client renews; another one is only withheld, and nobody else gets it.
     assert_eq!(beta.claim(mac(2), ip(101), How::Renew, 1), Claim::Yes);
     assert!(beta.may_be_anothers(mac(9), ip(100)) && !beta.may_be_anothers(mac(1), ip(100)));
-    alpha.adopt(0, copy(&beta), true, 2);
-    let holders = [100, 101, 102, 103, 104].map(|last| alpha.holder(ip(last)));
+    alpha.adopt(0, copy(&beta), (true, true), 2);
     let client = |number| Holder::Client(mac(number));
-    // Alpha gave 102 since. Of 103 they do not know the same.
     let unclear = |number| Holder::Unclear(Some(mac(number)));
-    assert_eq!(
-        holders,
-        [client(1), client(2), unclear(9), unclear(8), client(5)]
-    );
+    // Alpha gave 102 since. Of 103 they do not know the same. Nobody gave 105.
+    let holders = [
+        client(1),
+        client(2),
+        unclear(9),
+        unclear(8),
+        client(5),
+        Holder::Nobody,
+    ];
+    let of = |alpha: &Pool| [100, 101, 102, 103, 104, 105].map(|last| alpha.holder(ip(last)));
+    assert_eq!(of(&alpha), holders);
+    // The same once more.
+    alpha.adopt(0, copy(&beta), (true, true), 2);
+    assert_eq!(of(&alpha), holders);
 }
 
 #[test]
@@ -93,7 +101,7 @@ fn a_node_that_gets_a_part_of_another_one_believes_what_is_withheld() {
     let mut alpha = node(&[(100, 1)]);
     let mut beta = node(&[]);
     beta.take_as(0, 0, |_| Fate::Before);
-    alpha.adopt(0, copy(&beta), false, 1);
+    alpha.adopt(0, copy(&beta), (false, false), 1);
     alpha.take(0, true, 1);
     assert_eq!(alpha.offer(mac(9), None, 2), Err(NoOffer::Full));
     // Its client is still known.
@@ -117,7 +125,7 @@ fn what_no_node_knows_any_more_is_not_believed_to_be_known_by_another_one() {
             .all(|(_, holder)| *holder == Holder::Unclear(None))
     );
     let mut alpha = node(&[]);
-    alpha.adopt(0, copy(&beta), true, 1);
+    alpha.adopt(0, copy(&beta), (true, false), 1);
     alpha.take(0, true, 1);
     assert_eq!(alpha.offer(mac(9), None, 2), Err(NoOffer::Full));
 }

@@ -69,6 +69,8 @@ pub(super) enum Defect {
     LateForgotten,
     /// A node that takes a part from one that did not know what it knows withholds that, too.
     LeftForgotten,
+    /// What each of two nodes did not know, and neither gave, is withheld.
+    LeftWithheld,
     /// Nobody is asked for what was withheld because a node died that had a part by another range than before.
     MovedForgotten,
     /// A machine that answers at a withheld address gets it, though the node is there that knows whose it is.

@@ -339,7 +339,7 @@ impl Node {
         let Some(pool) = self.desk.as_mut().and_then(Desk::pool) else {
             return;
         };
-        if let Way::Copied(copy, is_former) = way {
+        if let Way::Copied(copy, knows) = way {
             let knows_any = self.defect == Some(Defect::DoubtIgnored);
             let doubt = |holder| match holder {
                 Holder::Unclear(user) if knows_any => Holder::Before(user),
@@ -347,8 +347,8 @@ impl Node {
             };
             let known = copy.known().filter_map(four);
             let known = known.map(|(address, holder)| (address, doubt(holder)));
-            pool.adopt(part, known, is_former, now_ms);
-            self.records.back += u64::from(is_former);
+            pool.adopt(part, known, knows, now_ms);
+            self.records.back += u64::from(knows.0);
         }
         pool.take(part, true, now_ms);
         self.settled(part, now_ms);

@@ -2,12 +2,14 @@
 //! and do again: what either node knows is known to both then, and nothing is withheld.
 
 use super::super::desk::Desk;
+use super::super::moves::Past;
 use super::super::pool::{Holder, Pool};
 use super::super::reply::Verdict;
 use super::{Defect, GRANT_MS, Kind, LIAR, Node, Odds, PARTS, Packet, World, gives, name, request};
 use super::{Gives, client::claims, node::SOON_MS, range_of, sleeps};
 use crate::mac::Mac;
 use lab::setting;
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 /// How long a node leaves a part to one that knows its leases, milliseconds.
@@ -157,31 +159,59 @@ impl World {
         self.squat()?;
         if self.random.once_in(2) {
             // What is withheld, and why, outlives that.
-            let node = self.random.index(2);
-            self.fail(node);
-            if is_taken {
-                let until_ms = self.now_ms + 2 * AWAIT_MS;
-                while self.now_ms < until_ms {
-                    self.calm()?;
-                }
+            let first = self.random.index(2);
+            let both = self.random.once_in(2);
+            for node in [Some(first), Some(1 - first).filter(|_| both)]
+                .into_iter()
+                .flatten()
+            {
+                self.fail_apart(node, is_taken)?;
             }
-            self.nodes[node].start(&self.lan, self.now_ms);
-            self.calm_for(200)?;
-            self.squat()?;
         }
         self.odds.apart = false;
+        let pools = { self.nodes.iter_mut() }.filter_map(|node| node.desk().and_then(Desk::pool));
+        let known: Vec<_> = pools.flat_map(|pool| pool.known()).collect();
+        let these = |is: fn(&Holder) -> bool| -> BTreeSet<Ipv4Addr> {
+            let these = known.iter().filter(|(_, holder)| is(holder));
+            these.map(|(address, _)| *address).collect()
+        };
+        // An address that was declined is withheld, too.
+        let before = &these(|holder| matches!(holder, Holder::Before(_)))
+            - &these(|holder| *holder == Holder::Unclear(None));
         (0..1_000).try_for_each(|_| self.calm())?;
         self.odds.sleeps = false;
-        self.knows_sleepers()
+        self.knows_sleepers(&before)
     }
 
-    /// The address of a client that slept all the time is its own, wherever it is now.
-    fn knows_sleepers(&mut self) -> Result<(), String> {
+    /// A node fails while they do not reach each other, and is back at once or when the other one has its part.
+    fn fail_apart(&mut self, node: usize, is_taken: bool) -> Result<(), String> {
+        self.fail(node);
+        if is_taken {
+            let until_ms = self.now_ms + 2 * AWAIT_MS;
+            while self.now_ms < until_ms {
+                self.calm()?;
+            }
+        }
+        self.nodes[node].start(&self.lan, self.now_ms);
+        self.calm_for(200)?;
+        self.squat()
+    }
+
+    /// The address of a client that slept all the time is its own, wherever it is now, and of those that were withheld
+    /// before none is.
+    fn knows_sleepers(&mut self, before: &BTreeSet<Ipv4Addr>) -> Result<(), String> {
+        let lost = self.lost();
+        let is_lost = |address| lost.iter().any(|past| past.span.has(address));
         let (mut users, range) = (self.users(), range_of(&self.lan));
-        users.retain(|(address, _)| !self.is_lost(*address));
+        users.retain(|(address, _)| !is_lost(*address));
         let pools = { self.nodes.iter_mut() }.filter_map(Node::desk);
         let pools = pools.filter_map(Desk::pool);
         let pools: Vec<&Pool> = pools.map(|pool| &*pool).collect();
+        let withheld = pools.iter().flat_map(|pool| pool.withheld());
+        let was = |address: &Ipv4Addr| before.contains(address) && !is_lost(*address);
+        if let Some(address) = { withheld }.find(was) {
+            return Err(format!("{address} is withheld"));
+        }
         let sleepers = { users.iter() }.filter(|(address, mac)| {
             // A packet of before may have come late.
             let is_odd = |pool: &&Pool| {
@@ -200,11 +230,10 @@ impl World {
         Ok(())
     }
 
-    /// Whether nobody knows whose an address was by ranges of before: a part was taken without its leases.
-    fn is_lost(&self, address: Ipv4Addr) -> bool {
+    /// Addresses of which nobody knows whose they were by ranges of before: a part was taken without its leases.
+    fn lost(&self) -> Vec<Past> {
         let pasts = { self.records.iter() }.filter_map(|record| record.claim.past);
-        let mut lost = pasts.filter(|past| !past.is_known && past.span.has(address));
-        lost.next().is_some()
+        pasts.filter(|past| !past.is_known).collect()
     }
 
     /// Another range, in which the address of a client is of another part; if there is one soon.
@@ -229,7 +258,8 @@ impl World {
     fn squat(&mut self) -> Result<(), String> {
         let now_ms = self.now_ms;
         let mut users = self.users();
-        users.retain(|(address, _)| !self.is_lost(*address));
+        let lost = self.lost();
+        users.retain(|(address, _)| !lost.iter().any(|past| past.span.has(*address)));
         for desk in self.nodes.iter_mut().filter_map(Node::desk) {
             for (address, _) in &users {
                 let is_its = |(one, holder): (_, Holder)| {
@@ -377,6 +407,7 @@ fn what_is_not_done_for_nodes_that_did_not_reach_each_other_when_the_range_chang
         Defect::SquatterBelieved,
         Defect::LeftForgotten,
         Defect::MovedForgotten,
+        Defect::LeftWithheld,
     ];
     for defect in all {
         let finds = |seed| {

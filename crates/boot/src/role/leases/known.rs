@@ -1,11 +1,11 @@
 //! Whether this node knows the leases of a part, and for how long it leaves the part to another one if not.
 
 use super::moved::Basis;
-use super::record::{Record, UNHEARD, mark_of, mix};
+use super::record::{ALL, At, LEFT, Record, UNHEARD, mark_of, mix};
 use super::{Leases, State, Taken};
 use part::codec;
 use part::role::KnownLease;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// The only one of these nodes that know what is withheld. Zero: there is none, or several.
 pub(super) fn only(formers: impl Iterator<Item = (u32, u32)>) -> (u32, u32) {
@@ -124,7 +124,7 @@ impl Leases {
         let record = record.filter(|record| record.node != self.me && self.has_ranges(record));
         match record {
             Some(record) if record.clear && self.is_former(record) => {
-                Basis::Left(!record.is_moved())
+                Basis::Left(!record.is_moved() || record.past.2 & ALL > 0)
             }
             // It had not heard yet what others gave by ranges of before.
             Some(record) if !record.clear && record.knows_own() => Basis::Left(false),
@@ -143,8 +143,20 @@ impl Leases {
         only(formers.filter(|former| self.is_anothers(*former)))
     }
 
-    /// Whether a node is there that knows what this one withholds: it holds a part, or has come back since this node
-    /// took the last one. The part of a node that is gone is taken, while the lease with its address stays its own.
+    /// What the record of a part that is taken so says of the node that knows what is withheld. `record`: that of
+    /// before.
+    pub(super) fn knows_of(&self, record: &Record, state: &State) -> u8 {
+        match state {
+            State::Claims(Basis::Left(_), _) => ALL | LEFT,
+            State::Claims(Basis::Unknown, _) => ALL,
+            // It withholds what it did, or what the node before did.
+            State::Settled(..) if self.has_ranges(record) => record.past.2 & (ALL | LEFT),
+            State::Claims(..) | State::Settled(..) => 0,
+        }
+    }
+
+    /// Whether a node is there that knows what this one withholds: it holds a part, or was there after this node took
+    /// its last one. The part of a node that is gone is taken, while the lease with its address stays its own.
     pub(super) fn is_there(&self, former: (u32, u32)) -> bool {
         let node = self.nodes.iter().find(|node| mark_of(node) == former.0);
         node.filter(|node| **node != self.me).is_some_and(|node| {
@@ -153,23 +165,29 @@ impl Leases {
                 let lease = self.known.get(&self.part(part));
                 lease.is_some_and(|lease| lease.holder == *node)
             };
-            let now = self.known.get(&self.node(node)).map(|lease| lease.epoch);
-            let seen = self
-                .taken
-                .values()
-                .map(|taken| taken.seen.get(node).copied());
-            parts.any(holds) || now > seen.max().flatten()
+            let at = self.known.get(&self.node(node));
+            let at = at.and_then(|lease| codec::decode::<At>(&lease.record).ok());
+            parts.any(holds) || at.is_some_and(|at| self.is_after(&at))
         })
     }
 
-    /// The epochs in which the other nodes have the leases with their addresses.
-    pub(super) fn presences(&self) -> BTreeMap<String, u64> {
-        let nodes = self.nodes.iter().filter(|node| **node != self.me);
-        let seen = nodes.filter_map(|node| {
-            let lease = self.known.get(&self.node(node))?;
-            Some((node.clone(), lease.epoch))
+    /// Whether a node has seen who has each part that this one holds.
+    fn is_after(&self, at: &At) -> bool {
+        self.taken.iter().all(|(part, taken)| {
+            let seen = at.epochs.get(*part);
+            seen.is_some_and(|seen| *seen >= taken.epoch)
+        })
+    }
+
+    /// Of each part, the epoch in which another node holds it.
+    pub(super) fn epochs_of_others(&self) -> Vec<u64> {
+        let parts = 0..usize::try_from(self.parts()).unwrap_or(1);
+        let epochs = parts.map(|part| {
+            let lease = self.known.get(&self.part(part));
+            let lease = lease.filter(|lease| !lease.holder.is_empty() && lease.holder != self.me);
+            lease.map_or(0, |lease| lease.epoch)
         });
-        seen.collect()
+        epochs.collect()
     }
 
     /// Notes since when it does not know the leases of a part.

@@ -12,9 +12,6 @@ use part::codec;
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 
-/// A node that does not exist.
-const NOBODY: (u32, u32) = (0, u32::MAX);
-
 /// How long a node waits to hear what another one gave by a range of before, nanoseconds. By then the
 /// other one has reported it, or cannot.
 pub(super) const SOON_NS: u64 = 5_000_000_000;
@@ -224,13 +221,11 @@ impl Leases {
         let records = { others.records.iter() }.filter(|(part, _)| late.contains(part));
         let formers = records.map(|(_, record)| match mix(record.stores) {
             // Where its leases are is not known, or they are lost.
-            files if files == 0 || record.node == self.me => NOBODY,
-            files => (mark_of(&record.node), files),
+            files if files == 0 || record.node == self.me => None,
+            files => Some((mark_of(&record.node), files)),
         });
         let before = Some(before).filter(|_| !late.is_empty());
-        match only(formers.chain(before)) {
-            NOBODY => (0, 0),
-            former => former,
-        }
+        let formers: Option<Vec<_>> = formers.chain(before.map(Some)).collect();
+        only(formers.unwrap_or_default().into_iter())
     }
 }

@@ -15,6 +15,10 @@ pub(super) const KNOWN: u8 = 2;
 pub(super) const UNHEARD: u8 = 8;
 /// There, in a record that is not clear: all leases that were given by the records of before are this node's own.
 pub(super) const OWN: u8 = 16;
+/// There, beside [`Record::former`]: that node had all of the part, and not only by another range some of its addresses.
+pub(super) const ALL: u8 = 32;
+/// There: what that node did not know itself, the one that wrote the record does.
+pub(super) const LEFT: u8 = 64;
 
 /// A range of IPv6: the two halves of its first address, how many addresses follow that, and the number of parts.
 pub(super) type Range6 = (u64, u64, u32, u32);
@@ -186,4 +190,7 @@ pub(super) struct At {
     pub(super) address: Ipv4Addr,
     #[serde(default)]
     pub(super) six: Option<Ipv6Addr>,
+    /// Of each part, in which epoch another node has it: this one was there after that. Zero: none, or not known.
+    #[serde(rename = "e", default)]
+    pub(super) epochs: Vec<u64>,
 }

@@ -212,6 +212,7 @@ fn leases_are_taken_over_if_the_record_names_this_node_and_the_copy_is_of_its_ep
         into: 5,
         longest_s: 0,
         knows_before: false,
+        is_left: false,
     };
     assert_eq!(standing.adopts, [(0, adopt)].into());
     // Not before they are on the disk: its record would hide that they are beta's.
@@ -515,6 +516,7 @@ fn the_other_node_is_where_its_record_says() {
         codec::encode(&At {
             address: Ipv4Addr::new(10, 0, 0, last),
             six: None,
+            epochs: vec![0, 0],
         })
     };
     alpha.hear(&[
@@ -547,7 +549,12 @@ fn the_other_node_says_its_address_of_ipv6() {
     let mut alpha = leases("alpha");
     let six = Some(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 3));
     let address = Ipv4Addr::new(10, 0, 0, 3);
-    let beta = codec::encode(&At { address, six });
+    let epochs = Vec::new();
+    let beta = codec::encode(&At {
+        address,
+        six,
+        epochs,
+    });
     alpha.hear(&[lease("@beta", 1, 0, beta)]);
     let (standing, _) = alpha.turn((None, None), &Knowledge::default(), (&[], true), 0);
     assert_eq!(standing.nodes.six, six.into_iter().collect::<Vec<_>>());
@@ -556,6 +563,7 @@ fn the_other_node_says_its_address_of_ipv6() {
     let before = At {
         address: Ipv4Addr::new(10, 0, 0, 2),
         six: None,
+        epochs: Vec::new(),
     };
     alpha.hear(&[lease("@alpha", 1, SECOND, codec::encode(&before))]);
     let (_, written) = alpha.turn(own, &Knowledge::default(), (&[], true), 0);
@@ -568,9 +576,9 @@ struct Pair {
     alpha: Leases,
     records: [Vec<u8>; 2],
     numbers: [u64; 2],
-    /// Who holds part 1, and how often beta was granted the lease with its address.
+    /// Who holds part 1, and in which epochs beta has seen that alpha holds the parts.
     other: &'static str,
-    grants: u64,
+    seen: Vec<u64>,
 }
 
 impl Pair {
@@ -589,7 +597,7 @@ impl Pair {
             records: [of("alpha"), of("beta")].map(|record| codec::encode(&record)),
             numbers: [3, 3],
             other: "beta",
-            grants: 1,
+            seen: Vec::new(),
         }
     }
 
@@ -614,9 +622,14 @@ impl Pair {
                 until_ns: [u64::MAX, 0][part],
                 ..lease(&part.to_string(), 4, 0, self.records[part].clone())
             });
+            let at = At {
+                address: Ipv4Addr::LOCALHOST,
+                six: None,
+                epochs: self.seen.clone(),
+            };
             let there = KnownLease {
                 holder: "beta".to_owned(),
-                ..lease("@beta", self.grants, 0, Vec::new())
+                ..lease("@beta", 1, 0, codec::encode(&at))
             };
             self.alpha.hear(&[&known[..], &[there]].concat());
             let (standing, written) = self
@@ -680,6 +693,7 @@ fn a_part_of_another_range_waits_for_the_other_node_and_what_that_gave_before() 
     let mut late = Pair {
         alpha: pair.alpha.clone(),
         records: pair.records.clone(),
+        seen: Vec::new(),
         ..pair
     };
     pair.write(1, |record| record.named = [mark_of("alpha")].into());

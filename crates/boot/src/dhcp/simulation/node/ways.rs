@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 pub(super) enum Way {
     /// It knows all leases.
     Known,
-    /// It takes them over. Whether it knows what is withheld.
-    Copied(Copy, bool),
+    /// It takes them over. Whether it knows what is withheld, and the other node what it did not know.
+    Copied(Copy, (bool, bool)),
     /// It has to ask others.
     Claims(Base),
 }
@@ -55,7 +55,10 @@ impl Node {
         let is_unheard = before.unheard && before.clear && is_same;
         let had_disk = before.before == self.disk.losses || self.has(Defect::EmptyDiskBelieved);
         match coming.or(copy).filter(is_its) {
-            Some(copy) => Way::Copied(copy.clone(), self.is_former(before)),
+            Some(copy) => {
+                let is_left = before.knows.1 && !self.has(Defect::LeftWithheld);
+                Way::Copied(copy.clone(), (self.is_former(before), is_left))
+            }
             None if is_unheard && had_disk && before.named.contains(&own) => Way::Known,
             None if is_same => Way::Claims(self.left(before)),
             None => Way::Claims(Base::Unknown),
@@ -66,7 +69,9 @@ impl Node {
     fn left(&self, before: &Record) -> Base {
         match before.clear {
             _ if self.has(Defect::LeftForgotten) => Base::Unknown,
-            true if self.is_former(before) => Base::Left(before.claim.past.is_none()),
+            true if self.is_former(before) => {
+                Base::Left(before.claim.past.is_none() || before.knows.0)
+            }
             false if before.own => Base::Left(false),
             _ => Base::Unknown,
         }
@@ -75,22 +80,29 @@ impl Node {
     /// The record with which it takes a part.
     pub(in super::super) fn claims(&self, part: usize, before: &Record) -> Record {
         let way = self.way(part, before);
-        let (knows, is_copied) = (
+        let (knows_all, is_copied) = (
             !matches!(way, Way::Claims(_)),
             matches!(way, Way::Copied(..)),
         );
-        let is_clear = knows || self.has(Defect::ClearTooEarly);
+        let is_clear = knows_all || self.has(Defect::ClearTooEarly);
+        let knows = match &way {
+            Way::Claims(Base::Left(_)) => (true, true),
+            Way::Claims(Base::Unknown) => (true, false),
+            Way::Claims(_) => (false, false),
+            Way::Known | Way::Copied(..) => before.knows,
+        };
         let base = match way {
             Way::Claims(base) => base,
             Way::Known | Way::Copied(..) => Base::Unknown,
         };
         let other = name(1 - self.number);
         let knew = before.node == other || before.unheard;
-        let unheard = knows && knew && before.clear && self.sharing.is_linked(&other);
+        let unheard = knows_all && knew && before.clear && self.sharing.is_linked(&other);
         let record = self.next(part, before, &base, is_clear);
-        let former = self.former_of(before, &base, (knows, is_copied));
+        let former = self.former_of(before, &base, (knows_all, is_copied));
         Record {
             epoch: before.epoch + 1,
+            knows,
             former: self.former_in(former, unheard),
             before: if before.node == other {
                 before.disk
@@ -123,6 +135,10 @@ impl Node {
             before: before.before,
             own: !clear && matches!(base, Base::New | Base::Own(_)),
             longest_s: self.records.longest_s.max(before.longest_s),
+            knows: match before.claim.range == range && self.is_own(before) {
+                true => before.knows,
+                false => (false, false),
+            },
             former: match before.claim.range == range {
                 true => { self.records.late[part].clone().filter(|_| clear) }
                     .or_else(|| before.former.clone()),
@@ -145,7 +161,7 @@ impl Node {
 
     /// Whether it knows what is withheld of a part with this record, and what was given since.
     pub(in super::super) fn knows_before(&self, part: usize, record: &Record) -> bool {
-        matches!(self.way(part, record), Way::Copied(_, true))
+        matches!(self.way(part, record), Way::Copied(_, (true, _)))
     }
 
     /// Whether no third one knows what the node withholds that had a part with addresses of another one.

@@ -1,6 +1,7 @@
 //! A part that was taken without knowing its leases goes back to the node that knows them.
 
 use super::*;
+use crate::role::leases::record::{ALL, LEFT};
 
 /// The files of alpha and of beta.
 const STORES: [(u32, u32); 2] = [(7, 0), (8, 0)];
@@ -127,7 +128,10 @@ fn the_node_that_had_a_part_by_another_range_than_before_knows_what_is_withheld(
             former,
             ..by_alpha_alone()
         };
-        assert_eq!(taken_by_beta(&moved).former, alpha);
+        let taken = taken_by_beta(&moved);
+        assert_eq!(taken.former, alpha);
+        let is_left = if former == beta { LEFT } else { 0 };
+        assert_eq!(taken.past.2 & (ALL | LEFT), ALL | is_left);
     }
 }
 
@@ -190,6 +194,9 @@ fn what_the_node_of_a_part_did_not_know_is_what_this_one_knows() {
     let span = (ip(1).to_bits(), ip(3).to_bits(), PAST | KNOWN);
     let of_alpha = (ip(6).to_bits(), ip(8).to_bits(), PAST | KNOWN);
     assert_eq!(fates(of_alpha, span), [also, Fate::Before]);
+    // Alpha had taken the part without its leases, of which beta had all.
+    let all = (of_alpha.0, of_alpha.1, of_alpha.2 | ALL);
+    assert_eq!(fates(all, span), [also, also]);
     // It does not know those any more.
     let lost = (span.0, span.1, PAST);
     assert_eq!(fates(of_alpha, lost), [Fate::Unclear, Fate::Before]);

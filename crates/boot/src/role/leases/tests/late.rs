@@ -141,9 +141,41 @@ fn a_node_waits_in_vain_for_one_that_is_not_there() {
     assert!(!is_there(&mut pair, ""));
     // Its part was taken, since it is gone.
     assert!(!is_there(&mut pair, "alpha"));
-    // It is back, and has not got its part yet.
-    pair.grants += 1;
+    // It was there before alpha took a part, and after.
+    pair.seen = vec![3];
+    assert!(!is_there(&mut pair, "alpha"));
+    pair.seen = vec![4, 0];
     assert!(is_there(&mut pair, "alpha"));
+}
+
+#[test]
+fn a_node_says_that_it_was_there_after_the_other_one_took_its_part() {
+    let mut beta = leases("beta");
+    let own = (Some(Ipv4Addr::LOCALHOST), None);
+    let granted = KnownLease {
+        holder: "beta".to_owned(),
+        ..lease("@beta", 2, SECOND, Vec::new())
+    };
+    let mut at = Vec::new();
+    for (holder, epochs) in [
+        ("", vec![0, 0]),
+        ("alpha", vec![0, 7]),
+        ("beta", vec![0, 0]),
+    ] {
+        let part = KnownLease {
+            holder: holder.to_owned(),
+            ..lease("1", 7, 0, Vec::new())
+        };
+        let there = KnownLease {
+            record: at.clone(),
+            ..granted.clone()
+        };
+        beta.hear(&[part, there]);
+        let (_, written) = beta.turn(own, &Knowledge::default(), (&[], true), 0);
+        let its = { written.iter() }.find(|write| write.name.ends_with("@beta"));
+        at.clone_from(&its.unwrap().value);
+        assert_eq!(codec::decode::<At>(&at).unwrap().epochs, epochs, "{holder}");
+    }
 }
 
 /// Beta, which has been handed part 0 by alpha, takes it over.
@@ -197,8 +229,10 @@ fn two_nodes_that_reach_each_other_again_know_whose_each_address_is() {
     let adopt = adopt_by_beta(&pair);
     assert!(adopt.knows_before);
     let learns = |to: &mut Pool, from: &Pool, knows_before| {
-        to.adopt(0, from.known().collect::<Vec<_>>(), knows_before, 3);
+        let known: Vec<_> = from.known().collect();
+        to.adopt(0, known, (knows_before, false), 3);
     };
+    assert!(!adopt.is_left);
     learns(&mut beta, &alpha, adopt.knows_before);
     let once: Vec<_> = beta.known().collect();
     learns(&mut beta, &alpha, adopt.knows_before);
