@@ -5,7 +5,9 @@ use crate::boot_cluster::Pair;
 use crate::boot_dhcp_site::{Client, SOON};
 use crate::cluster_site::configuration;
 use rustix::process::{Signal, kill_process};
+use serde_json::Value;
 use std::collections::BTreeSet;
+use std::process::Command;
 
 const LINES: &str = "
 boot lan
@@ -38,6 +40,91 @@ fn all_as_before(pair: &Pair, clients: &[Client], before: &[String], new: &str) 
     let client = Client::new(&pair.site.lab, &pair.site.lan, new);
     let address = client.asks().expect("a new client gets an address");
     assert!(!before.contains(&address), "{address} is another's");
+}
+
+/// What a node shows of a subject in JSON.
+fn json(pair: &Pair, node: &str, words: &[&str]) -> Value {
+    let text = pair.site.machine(node).command(words).well().text();
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// Each node lists each client with its address and its node, and what it booted at alpha, and the leases of both
+/// nodes are as many as the clients.
+#[track_caller]
+fn all_are_listed(pair: &Pair, clients: &[Client], addresses: &[String]) {
+    let mut listed = Vec::new();
+    let wants = |listed: &Value| {
+        let machines = listed["machines"].as_array().unwrap();
+        { clients.iter().zip(addresses) }.all(|(client, address)| {
+            let mac = client.mac();
+            let one = machines.iter().find(|one| one["mac"] == *mac);
+            one.is_some_and(|one| {
+                let is_booted = &one["booted"]["image"] == "rescue";
+                &one["address"] == address && is_booted && one["booted"]["node"] == "alpha"
+            })
+        })
+    };
+    let same = || {
+        let nodes = |listed: &Value| {
+            let machines = listed["machines"].as_array().unwrap().iter();
+            let nodes = machines.map(|one| (one["mac"].to_string(), one["node"].to_string()));
+            nodes.collect::<BTreeSet<_>>()
+        };
+        listed = ["alpha", "beta"]
+            .map(|node| json(pair, node, &["boot", "list", "--json"]))
+            .into();
+        listed.iter().all(wants) && nodes(&listed[0]) == nodes(&listed[1])
+    };
+    assert!(lab::eventually(SOON, same), "{listed:#?}");
+    let number = |node, name: &str| {
+        let shown = json(pair, node, &["boot", "show", "--json"]);
+        shown["subjects"][0]["numbers"][name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no {name}: {shown}"))
+    };
+    let other = "leased by other nodes";
+    let counted = [number("alpha", "leased"), number("beta", "leased")];
+    assert_eq!(counted[0] + counted[1], clients.len() as u64);
+    assert_eq!([number("beta", other), number("alpha", other)], counted);
+}
+
+#[test]
+fn both_nodes_list_the_machines_of_both_with_what_they_booted_and_count_each_lease_once() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("udhcpc");
+    lab::skip_unless_installed!("curl");
+    let mut pair = Pair::with("boot-listed", LINES);
+    pair.shows("alpha", &["parts held 1 of 2", "known to beta", "answers"]);
+    pair.shows("beta", &["parts held 1 of 2", "known to alpha", "answers"]);
+    let clients = ["one", "two", "three", "four", "five"];
+    let clients = clients.map(|name| Client::new(&pair.site.lab, &pair.site.lan, name));
+    let addresses = { clients.iter() }.map(|client| client.asks().expect("an address"));
+    let addresses: Vec<String> = addresses.collect();
+    for client in &clients {
+        // The scripts come from alpha, whichever node has given the address.
+        let mut fetch = Command::new("curl");
+        let mac = client.mac().replace(':', "-");
+        let url = format!("http://10.60.0.1:7447/boot/{mac}/rescue.ipxe");
+        fetch.args(["-sf", &url]);
+        client.host.run(fetch).unwrap();
+    }
+    all_are_listed(&pair, &clients, &addresses);
+    // Alpha has forgotten what it did, and beta has not.
+    let role = pair.site.alpha.role("boot").expect("a boot role");
+    kill_process(role, Signal::KILL).unwrap();
+    pair.shows("alpha", &["parts held 1 of 2", "known to beta"]);
+    pair.shows("beta", &["leases known to alpha"]);
+    let why = pair
+        .site
+        .beta
+        .command(&["boot", "why", &clients[0].mac()])
+        .text();
+    for words in [&addresses[0], "by node", "booted: rescue"] {
+        assert!(why.contains(words), "no {words}: {why}");
+    }
+    // Beta alone has all leases.
+    pair.site.alpha.kill();
+    pair.shows("beta", &["parts held 2 of 2", "5 by beta"]);
 }
 
 #[test]

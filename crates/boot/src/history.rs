@@ -27,10 +27,23 @@ pub struct Step {
     pub times: u32,
 }
 
+/// The image that a machine booted last.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Booted {
+    /// The image: its name, or `its disk`.
+    pub image: String,
+    /// When the machine fetched the script for it.
+    pub at: Moment,
+    /// The node that served it; empty: outside of a cluster.
+    #[serde(default)]
+    pub node: String,
+}
+
 /// What is remembered of one machine.
 #[derive(Clone, Debug, Default)]
 struct Machine {
     steps: VecDeque<Step>,
+    booted: Option<(String, Moment)>,
     /// The number of the last step of all: the lowest is forgotten first.
     last: u64,
 }
@@ -70,6 +83,35 @@ impl History {
             machine.steps.pop_front();
         }
         machine.steps.push_back(step);
+    }
+
+    /// Notes which image a machine boots. Its step is added before.
+    pub fn boots(&mut self, mac: Mac, image: &str, at: Moment) {
+        if let Some(machine) = self.machines.get_mut(&mac) {
+            machine.booted = Some((image.to_owned(), at));
+        }
+    }
+
+    /// The image that a machine booted last, and when.
+    pub fn booted(&self, mac: Mac) -> Option<(&str, Moment)> {
+        let booted = self.machines.get(&mac)?.booted.as_ref();
+        booted.map(|(image, at)| (image.as_str(), *at))
+    }
+
+    /// Machines with a step after a number, at most so many, the oldest first, and the number of the last of
+    /// these.
+    pub fn changed(&self, number: u64, most: usize) -> (u64, Vec<Mac>) {
+        if number >= self.number {
+            return (self.number, Vec::new());
+        }
+        let changed = self.machines.iter();
+        let changed = changed.filter(|(_, machine)| machine.last > number);
+        let mut changed: Vec<(u64, Mac)> =
+            changed.map(|(mac, machine)| (machine.last, *mac)).collect();
+        changed.sort_unstable();
+        changed.truncate(most);
+        let last = changed.last().map_or(self.number, |(last, _)| *last);
+        (last, changed.into_iter().map(|(_, mac)| mac).collect())
     }
 
     /// Forgets the quarter that was silent longest, so that a flood costs little for each packet.
@@ -152,6 +194,20 @@ mod tests {
         // As beside another server, which the next packet is for.
         history.add(mac(1), step("c"));
         assert_eq!(history.answered_of(mac(1)), Some(&answered));
+    }
+
+    #[test]
+    fn changed_machines_come_once_and_the_oldest_first() {
+        let mut history = History::default();
+        for number in [1, 2, 3, 1] {
+            history.add(mac(number), step("a"));
+        }
+        assert_eq!(history.changed(0, 2), (3, vec![mac(2), mac(3)]));
+        assert_eq!(history.changed(3, 2), (4, vec![mac(1)]));
+        assert_eq!(history.changed(4, 2), (4, vec![]));
+        history.boots(mac(1), "rescue", Moment::default());
+        let booted = history.booted(mac(1)).map(|(image, _)| image);
+        assert_eq!((booted, history.booted(mac(2))), (Some("rescue"), None));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Messages to the role, beyond those for every role. The supervisor forwards them as bytes.
 
-use crate::history::Step;
+use crate::history::{Booted, Step};
 use crate::keyword::NAME;
 use crate::mac::Mac;
 use part::power::control::Control;
@@ -8,7 +8,7 @@ use part::role::PartMessage;
 use part::role::bounded::Name;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An order or a question of an operator.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -101,6 +101,14 @@ pub struct Asked {
     pub who: String,
     /// What it boots next, in words.
     pub next: String,
+    /// Its addresses, and the node by which it has them, in words; empty: none.
+    pub address: String,
+    /// The image that it booted last; None: not known.
+    pub booted: Option<Booted>,
+    /// What another node answered it since, and which node that is; None: this node answered last.
+    pub elsewhere: Option<(Step, String)>,
+    /// This node; empty: outside of a cluster.
+    pub me: String,
     /// Its steps, the newest last.
     pub steps: Vec<Step>,
 }
@@ -113,6 +121,8 @@ pub struct Machines {
     pub machines: Vec<Shown>,
     /// How many more there are than these.
     pub more: u64,
+    /// This node; empty: outside of a cluster.
+    pub me: String,
 }
 
 /// What machines asked.
@@ -141,13 +151,42 @@ pub struct Shown {
     /// The same over IPv6.
     #[serde(default)]
     pub address6: Option<Ipv6Addr>,
+    /// The node that serves it: by which it has its lease, or which answered last where the file says its
+    /// address; empty: outside of a cluster, or none.
+    #[serde(default)]
+    pub node: String,
     /// What it boots next, in words.
     pub next: String,
-    /// The last thing that it asked.
+    /// The image that it booted last, at any node; None: not known.
+    #[serde(default)]
+    pub booted: Option<Booted>,
+    /// The last thing that it asked, at any node.
     pub last: Option<Step>,
+    /// The node that answered that, if it is another one than this; empty: this one, or none.
+    #[serde(default)]
+    pub last_node: String,
     /// What it said of itself, while it waits for a line in the file.
     pub facts: Vec<(String, String)>,
     /// By what its power is controlled, without secrets; empty: its line does not say.
     #[serde(default)]
     pub power: String,
+}
+
+impl Shown {
+    /// Its addresses, in words; empty: none.
+    pub fn addresses(&self) -> String {
+        let four = self.address.map(IpAddr::V4);
+        let six = self.address6.map(IpAddr::V6);
+        let all = four.into_iter().chain(six).map(|one| one.to_string());
+        all.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The same with the node that serves it.
+    pub fn address_words(&self) -> String {
+        match (self.addresses(), self.node.as_str()) {
+            (words, "") => words,
+            (words, _) if words.is_empty() => words,
+            (words, node) => format!("{words}, by node {node}"),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What two nodes say to each other.
 
 use crate::dhcp::mirror::Told;
+use crate::site::Activity;
 use nodes::{Broken, Protocol, frame};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,14 @@ pub(super) enum Says {
         /// What.
         told: Told,
     },
+    /// What it did for machines. Only a node gets this that said [`Hears::Known`] with `reads_activities`: others
+    /// would end the connection.
+    Did {
+        /// The name of the network's section.
+        network: String,
+        /// What.
+        activities: Vec<Activity>,
+    },
     /// It is there.
     Ping,
 }
@@ -45,6 +54,9 @@ pub(super) enum Hears {
         epoch: u64,
         /// The number of the last message.
         number: u64,
+        /// The other node takes [`Says::Did`].
+        #[serde(default)]
+        reads_activities: bool,
     },
     /// The other node is there.
     Ping,
@@ -62,6 +74,7 @@ mod tests {
     use crate::dhcp::mirror::{CHANGES_MAX, Said};
     use crate::dhcp::pool::{Change, Holder};
     use crate::mac::Mac;
+    use crate::site::{ACTIVITIES_MAX, Answered, WORDS_MAX};
     use std::net::{IpAddr, Ipv6Addr};
 
     fn runtime() -> tokio::runtime::Runtime {
@@ -95,9 +108,52 @@ mod tests {
         }
     }
 
+    fn did() -> Says {
+        let words = || "\u{1f5a5}".repeat(WORDS_MAX);
+        let activity = Activity {
+            mac: Mac([0xfe; 6]),
+            last: Some(Answered {
+                age_ms: u64::MAX,
+                asked: words(),
+                answered: words(),
+            }),
+            booted: Some((words(), u64::MAX)),
+        };
+        Says::Did {
+            network: "n".repeat(64),
+            activities: vec![activity; ACTIVITIES_MAX],
+        }
+    }
+
+    #[test]
+    fn a_node_of_before_is_not_told_what_was_done_for_machines() {
+        #[derive(Serialize)]
+        enum Before {
+            Known {
+                network: String,
+                part: usize,
+                epoch: u64,
+                number: u64,
+            },
+        }
+        let known = Before::Known {
+            network: "lan".to_owned(),
+            part: 1,
+            epoch: 2,
+            number: 3,
+        };
+        let mut bytes = Vec::new();
+        runtime()
+            .block_on(frame::write(&mut bytes, &known))
+            .unwrap();
+        let heard: Hears = runtime().block_on(read(&mut &*bytes)).unwrap();
+        let reads = matches!(heard, Hears::Known { reads_activities, .. } if reads_activities);
+        assert!(!reads && matches!(heard, Hears::Known { part: 1, .. }));
+    }
+
     #[test]
     fn a_frame_is_the_same_at_the_other_end_and_has_room_for_the_longest_message() {
-        for said in [Says::Ping, told(0), told(3), told(CHANGES_MAX)] {
+        for said in [Says::Ping, told(0), told(3), told(CHANGES_MAX), did()] {
             assert_eq!(decoded(&encoded(&said)).unwrap(), said);
         }
     }

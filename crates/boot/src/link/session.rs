@@ -10,6 +10,7 @@ use nodes::frame::write;
 use part::report::Moment;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -23,6 +24,9 @@ const TURN_MAX: usize = 32;
 /// Confirmations that wait. A connection with more ends.
 const WAITING_MAX: usize = 2_048;
 
+/// How often a node is told what was done for machines, milliseconds.
+const REPORT_MS: u64 = 200;
+
 /// Networks of which a node is told, with the numbers of the connection there.
 type Linked = Mutex<BTreeMap<String, (crate::site::Shared, u64)>>;
 
@@ -35,11 +39,11 @@ pub(super) async fn tells<S>(shared: &Shared, node: &str, stream: S) -> Broken
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let linked = Linked::default();
+    let (linked, reads) = (Linked::default(), AtomicBool::new(false));
     let (mut from, mut to) = tokio::io::split(stream);
     let ended = tokio::select! {
-        ended = confirms(&linked, node, &mut from) => ended,
-        ended = says(shared, &linked, node, &mut to) => ended,
+        ended = confirms(&linked, &reads, node, &mut from) => ended,
+        ended = says(shared, (&linked, &reads), node, &mut to) => ended,
     };
     for (site, link) in super::lock(&linked).values() {
         site.lock().unlinked(node, *link);
@@ -49,6 +53,7 @@ where
 
 async fn confirms(
     linked: &Linked,
+    reads: &AtomicBool,
     node: &str,
     from: &mut (impl AsyncRead + Unpin),
 ) -> Result<(), Broken> {
@@ -60,10 +65,12 @@ async fn confirms(
             part,
             epoch,
             number,
+            reads_activities,
         } = heard
         else {
             continue;
         };
+        reads.store(reads_activities, Ordering::Relaxed);
         let of = super::lock(linked).get(&network).cloned();
         if let Some((site, link)) = of {
             let mut site = site.lock();
@@ -74,11 +81,12 @@ async fn confirms(
 
 async fn says(
     shared: &Shared,
-    linked: &Linked,
+    (linked, reads): (&Linked, &AtomicBool),
     node: &str,
     to: &mut (impl AsyncWrite + Unpin),
 ) -> Result<(), Broken> {
     let mut bell = shared.bell.subscribe();
+    let mut reported = Reported::default();
     loop {
         bell.borrow_and_update();
         let networks = shared.networks();
@@ -110,6 +118,12 @@ async fn says(
                 }
             }
         }
+        if reads.load(Ordering::Relaxed) {
+            for said in reported.next(linked) {
+                let wrote = timeout(SILENT, write(to, &said)).await;
+                wrote.map_err(|_| Broken::Silent)??;
+            }
+        }
         let last = timeout(SILENT, async {
             write(to, &Says::Ping).await?;
             to.flush().await.map_err(Broken::from)
@@ -118,6 +132,40 @@ async fn says(
         if let Ok(Err(_)) = timeout(PING, bell.changed()).await {
             return Ok(());
         }
+    }
+}
+
+/// What a node was told of machines: operators see it there, and nothing waits for it.
+#[derive(Default)]
+struct Reported {
+    /// The number of the last step of each network, and that of the connection there.
+    until: BTreeMap<String, (u64, u64)>,
+    /// When it was told last: lease changes ring far more often than operators look.
+    at_ms: u64,
+}
+
+impl Reported {
+    fn next(&mut self, linked: &Linked) -> Vec<Says> {
+        let now_ms = now_ms();
+        if now_ms.saturating_sub(self.at_ms) < REPORT_MS {
+            return Vec::new();
+        }
+        self.at_ms = now_ms;
+        let linked = super::lock(linked).clone();
+        self.until.retain(|name, _| linked.contains_key(name));
+        let said = linked.into_iter().filter_map(|(network, (site, link))| {
+            let before = self.until.get(&network);
+            let after = before
+                .filter(|(of, _)| *of == link)
+                .map_or(0, |(_, after)| *after);
+            let (number, activities) = site.lock().activities(after, now_ms);
+            self.until.insert(network.clone(), (link, number));
+            (!activities.is_empty()).then_some(Says::Did {
+                network,
+                activities,
+            })
+        });
+        said.collect()
     }
 }
 
@@ -146,10 +194,20 @@ async fn takes(
     loop {
         let said = timeout(SILENT, frame::read(from)).await;
         let said: Says = said.map_err(|_| Broken::Silent)??;
-        let Says::Told { network, told } = said else {
-            continue;
-        };
         let networks = shared.networks();
+        let (network, told) = match said {
+            Says::Told { network, told } => (network, told),
+            Says::Did {
+                network,
+                activities,
+            } => {
+                if let Some(one) = networks.get(&network) {
+                    one.site.lock().hear(node, activities, Moment::now());
+                }
+                continue;
+            }
+            Says::Ping => continue,
+        };
         let keeper = networks.get(&network).map(|one| one.keeper.clone());
         // A network that this node does not have yet: it is told again when it has.
         let Some(keeper) = keeper else {
@@ -160,6 +218,7 @@ async fn takes(
             part: told.part,
             epoch: told.epoch,
             number: told.number,
+            reads_activities: true,
         };
         let outcomes = outcomes.clone();
         let mut job = Job {

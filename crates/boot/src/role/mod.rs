@@ -608,6 +608,7 @@ impl Role {
         };
         let mut site = running.site.lock();
         let shown = site.shown(mac);
+        let address = shown.address_words();
         let name = if shown.name.is_empty() {
             "a machine without a line"
         } else {
@@ -617,6 +618,11 @@ impl Role {
             trouble: String::new(),
             who: format!("{name} ({mac}) in network {}", site.name()),
             next: shown.next,
+            address,
+            booted: shown.booted,
+            elsewhere: { shown.last.zip(Some(shown.last_node)) }
+                .filter(|(_, node)| !node.is_empty()),
+            me: self.me.clone(),
             steps: site.asked(mac),
         }
     }
@@ -655,12 +661,9 @@ impl Role {
     fn machines(&self) -> Machines {
         let mut all = Vec::new();
         for (name, running) in &self.networks {
-            let site = running.site.lock();
-            all.extend(
-                site.macs()
-                    .into_iter()
-                    .map(|mac| (site.asked_ms(mac), name, mac)),
-            );
+            let mut site = running.site.lock();
+            let macs = site.macs().into_iter();
+            all.extend(macs.map(|mac| (site.asked_ms(mac), name, mac)));
         }
         all.sort_by_key(|(asked, name, mac)| (std::cmp::Reverse(*asked), *name, *mac));
         let (mut machines, mut more, mut bytes) = (Vec::new(), 0, 0);
@@ -676,6 +679,10 @@ impl Role {
             bytes += codec::encode(&shown).len();
             machines.push(shown);
         }
-        Machines { machines, more }
+        Machines {
+            machines,
+            more,
+            me: self.me.clone(),
+        }
     }
 }

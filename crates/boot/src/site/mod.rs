@@ -1,6 +1,7 @@
 //! One network: what its servers (DHCP, TFTP and HTTP, each on a thread) know together, behind one
 //! lock.
 
+mod elsewhere;
 mod keeping;
 mod leaving;
 mod sharing;
@@ -9,6 +10,7 @@ mod show;
 mod six;
 mod standing;
 
+pub use elsewhere::{ACTIVITIES_MAX, Activity, Answered, WORDS_MAX};
 pub use leaving::{Entering, Leaving, name6};
 pub use sharing::{Bell, SharedCopies, lock as lock_copies};
 pub use shelf::SiteShelf;
@@ -29,6 +31,7 @@ use crate::history::{History, Step};
 use crate::journal::Journal;
 use crate::mac::Mac;
 use crate::script;
+use elsewhere::Elsewhere;
 use keeping::{Fates, Keeping, Plan};
 use part::report::Moment;
 use serde::{Deserialize, Serialize};
@@ -128,6 +131,8 @@ struct Seen {
     macs: HashMap<IpAddr, Mac>,
     /// Files of an image that a machine has fetched as a whole.
     fetched: HashMap<Mac, (String, u32)>,
+    /// What other nodes reported of machines.
+    elsewhere: Elsewhere,
 }
 
 impl Seen {
@@ -710,14 +715,9 @@ impl Site {
             }
     }
 
-    /// The address that a machine has or would get.
+    /// The address that a machine has by any node, or would get.
     pub fn address_of(&mut self, mac: Mac) -> Option<Ipv4Addr> {
-        let own = self
-            .lan
-            .machines
-            .get(&mac)
-            .and_then(|machine| machine.address);
-        own.or_else(|| self.desk.as_mut()?.pool()?.of(mac))
+        self.four_of(mac).map(|(address, _)| address)
     }
 }
 

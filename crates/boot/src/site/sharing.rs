@@ -64,6 +64,11 @@ fn of_part<A: Address + Into<IpAddr>>(
 }
 
 impl Shares {
+    /// What this node knows of parts of others, for this thread alone.
+    pub(super) fn copies(&self) -> MutexGuard<'_, Copies> {
+        lock(&self.copies)
+    }
+
     /// What this node knows of the addresses of a part that it takes. `ranges`: their mark.
     pub(super) fn fates(
         &self,

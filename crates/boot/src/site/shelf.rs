@@ -18,6 +18,8 @@ const FACTS_MAX: usize = 16;
 const FACT_MAX: usize = 80;
 /// Machines whose fetches are followed.
 const FOLLOWED_MAX: usize = 16_384;
+/// What a machine without an image boots, in words.
+pub(super) const OWN_DISK: &str = "its disk";
 
 /// What one network has.
 pub struct SiteShelf(pub Shared);
@@ -184,7 +186,9 @@ impl Site {
             // Not its own: it does not count as a sign that the machine boots.
             let address = asker.address;
             let bytes = std::mem::take(&mut answered);
-            why = format!("{address} asked for it, which this node did not give it; {bytes}{why}");
+            why = format!(
+                "{address} asked for it, which no node is known to have given it; {bytes}{why}"
+            );
         }
         self.history.add(
             mac,
@@ -196,14 +200,36 @@ impl Site {
                 times: 1,
             },
         );
-        if let (Some(Named::File(mac, image, file)), Fetched::Whole(_)) = (named, end)
-            && self.is_of(asker.address, mac)
-        {
+        if !matches!(end, Fetched::Whole(_)) || !self.is_of(asker.address, mac) {
+            return;
+        }
+        if let Some(image) = named.as_ref().and_then(|named| self.booted_by(named)) {
+            self.history.boots(mac, &image, Moment::now());
+        }
+        if let Some(Named::File(mac, image, file)) = named {
             self.has_fetched(mac, image, file);
         }
     }
 
-    /// Whether an address is that of a machine, as far as this node gives addresses: nobody ends the turn
+    /// What a machine boots that has fetched this; None: this does not begin a boot.
+    fn booted_by(&self, named: &Named<'_>) -> Option<String> {
+        match named {
+            Named::Script(mac) | Named::Grub(mac) => match assigned(&self.lan, &self.turns, *mac) {
+                Assigned::Image(image, _) => Some(image.to_owned()),
+                Assigned::Nothing(_) => Some(OWN_DISK.to_owned()),
+                Assigned::Menu | Assigned::Enlist => None,
+            },
+            Named::Choice(_, image) => Some((*image).to_owned()),
+            // Its script came from another node, or before the start.
+            Named::File(mac, image, _) => {
+                let known = self.history.booted(*mac).map(|(image, _)| image);
+                (known != Some(*image)).then(|| (*image).to_owned())
+            }
+            Named::Loader(_) | Named::Enlist(_) | Named::GrubStart => None,
+        }
+    }
+
+    /// Whether an address is that of a machine, by this node or another one: nobody ends the turn
     /// of another machine.
     fn is_of(&self, address: IpAddr, mac: Mac) -> bool {
         let is_unknown = self.lan.gives == Gives::Other && address.is_ipv4();
@@ -212,7 +238,8 @@ impl Site {
         let six = self.lan.six.as_ref();
         let own6 = six.and_then(|six| six.machines.get(&mac)).copied();
         let is_own = own == Some(address) || own6.map(IpAddr::V6) == Some(address);
-        is_unknown || is_own || self.seen.macs.get(&address) == Some(&mac)
+        let is_known = is_unknown || is_own || self.seen.macs.get(&address) == Some(&mac);
+        is_known || self.is_copied(mac, address)
     }
 
     /// A machine has all of a file. With all files of an image, it has had its turn.

@@ -1,13 +1,14 @@
 //! A network as operators see it.
 
 use super::Site;
+use super::shelf::OWN_DISK;
 use crate::aoe::server::Status;
 use crate::assignment::{Assigned, assigned};
 use crate::config::Gives;
 use crate::counters::Counters;
 use crate::dhcp::desk::Desk;
 use crate::disk::overlays::Look;
-use crate::mac::Mac;
+use crate::mac::{Mac, mark};
 use crate::message::Shown;
 use crate::portal;
 use part::power::control::Control;
@@ -21,19 +22,21 @@ pub const NETWORK: &str = "boot-network";
 
 /// Numbers that go up and down: their names, metrics, and what they are.
 #[rustfmt::skip]
-static GAUGES: [[&str; 3]; 15] = [
-    ["addresses", "addresses", "Addresses of the range that clients can get."],
-    ["leased", "leases", "Addresses with a lease that this node knows."],
+static GAUGES: [[&str; 3]; 17] = [
+    ["addresses", "addresses", "Addresses of the range that clients can get, of all parts: the same at each node."],
+    ["leased", "leases", "Addresses of the range with a lease by this node, which holds their part: the sum over nodes counts each once."],
+    ["leased by other nodes", "leases_elsewhere", "Addresses of the range with a lease by other nodes, as these reported it to this one: they count them, too."],
     ["free", "addresses_free", "Addresses that a new client can get from this node."],
     ["in use by others", "addresses_in_use_elsewhere", "Addresses that somebody uses who did not get them here."],
     ["withheld", "addresses_withheld", "Addresses that another node may have given: only who uses one gets it until its lease has ended."],
-    ["range6 addresses", "range6_addresses", "Addresses of range6 that clients can get."],
-    ["range6 leased", "range6_leases", "Addresses of range6 with a lease that this node knows."],
+    ["range6 addresses", "range6_addresses", "Addresses of range6 that clients can get, of all parts: the same at each node."],
+    ["range6 leased", "range6_leases", "Addresses of range6 with a lease by this node, which holds their part: the sum over nodes counts each once."],
+    ["range6 leased by other nodes", "range6_leases_elsewhere", "Addresses of range6 with a lease by other nodes, as these reported it to this one: they count them, too."],
     ["range6 free", "range6_addresses_free", "Addresses of range6 that a new client can get from this node."],
     ["range6 in use by others", "range6_addresses_in_use_elsewhere", "Addresses of range6 that somebody uses who did not get them here."],
     ["range6 withheld", "range6_addresses_withheld", "Addresses of range6 that another node may have given: only who uses one gets it until its lease has ended."],
     ["known elsewhere", "lease_copies", "Other nodes that know all leases of the parts that this node holds."],
-    ["machines", "machines", "Machines of the file."],
+    ["machines", "machines", "Machines of the file: the same at each node."],
     ["fetches", "fetches_open", "Files that are being fetched."],
     ["iscsi open", "iscsi_connections", "Connections of iSCSI."],
     ["nbd open", "nbd_connections", "Connections of NBD."],
@@ -136,6 +139,7 @@ impl Site {
                 subject = subject.list("leases not known to", others);
             }
         }
+        subject = self.leases_in_words(subject);
         let others: Vec<String> = self.seen.servers.keys().map(ToString::to_string).collect();
         if !others.is_empty() {
             subject = subject.list("other DHCP servers", others);
@@ -159,6 +163,27 @@ impl Site {
             subject = subject.list("disks", disks);
         }
         self.numbers(subject, servers)
+    }
+
+    /// How many leases there are by which node, and how many addresses are free at this one.
+    fn leases_in_words(&mut self, mut subject: Subject) -> Subject {
+        let me = match self.parts.count {
+            0 | 1 => String::new(),
+            _ => self.parts.me.clone(),
+        };
+        let leased = self.leased().words(&me);
+        if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
+            subject = subject
+                .fact("leases", leased)
+                .joined("free here", pool.free().to_string());
+        }
+        let leased = self.leased6().words(&me);
+        if let Some(pool) = self.six.pool() {
+            subject = subject
+                .fact("IPv6 leases", leased)
+                .joined("free here", pool.free().to_string());
+        }
+        subject
     }
 
     fn of_six(&self, subject: Subject) -> Subject {
@@ -266,16 +291,26 @@ impl Site {
                 .map(|disk| counted(&disk.counters))
                 .sum()
         };
+        let (leased, leased6) = (self.leased(), self.leased6());
+        let is_shared = self.parts.count > 1;
         let mut subject = subject
             .number("addresses", count.all)
-            .number("leased", count.leased)
+            .number("leased", leased.here);
+        if is_shared {
+            subject = subject.number("leased by other nodes", leased.elsewhere());
+        }
+        subject = subject
             .number("free", count.free)
             .number("in use by others", count.declined)
             .number("withheld", count.unclear);
         if let Some(count) = count6 {
             subject = subject
                 .number("range6 addresses", count.all)
-                .number("range6 leased", count.leased)
+                .number("range6 leased", leased6.here);
+            if is_shared {
+                subject = subject.number("range6 leased by other nodes", leased6.elsewhere());
+            }
+            subject = subject
                 .number("range6 free", count.free)
                 .number("range6 in use by others", count.declined)
                 .number("range6 withheld", count.unclear);
@@ -310,6 +345,9 @@ impl Site {
 
     /// What a machine boots next, in words.
     pub fn next(&self, mac: Mac) -> String {
+        if let Some(leader) = self.decided_by(mac) {
+            return format!("what node {leader} decides");
+        }
         let ordered = self.turns.ordered(mac).is_some();
         match assigned(&self.lan, &self.turns, mac) {
             Assigned::Image(name, _) if ordered => format!("{name} (once)"),
@@ -320,10 +358,20 @@ impl Site {
             Assigned::Menu => "a menu".to_owned(),
             Assigned::Enlist => "nothing: waits for a line".to_owned(),
             Assigned::Nothing(_) => match self.lan.machines.contains_key(&mac) {
-                true => "its disk".to_owned(),
+                true => OWN_DISK.to_owned(),
                 false => "nothing".to_owned(),
             },
         }
+    }
+
+    /// The other node that decides what a machine boots: one with `once`, or with an order.
+    fn decided_by(&self, mac: Mac) -> Option<&str> {
+        let standing = &self.parts.standing;
+        let line = self.lan.machines.get(&mac);
+        let is_once = line.is_some_and(|machine| machine.once);
+        let is_its = is_once || standing.orders.contains(&mark(mac));
+        let is_elsewhere = is_its && !self.leads() && !standing.leader.is_empty();
+        is_elsewhere.then_some(standing.leader.as_str())
     }
 
     /// One machine.
@@ -334,33 +382,41 @@ impl Site {
         let power = power.map(Control::name).unwrap_or_default();
         let new = self.seen.new.get(&mac).filter(|_| name.is_none());
         let facts = new.map(|(_, facts)| facts.clone().into_iter().collect());
+        let last = self.last_step(mac);
+        let last = last.map(|(step, node)| (step.clone(), node.to_owned()));
+        let (last, last_node) = last.unzip();
         Shown {
             network: self.name.clone(),
             name: name.unwrap_or_default(),
             mac,
             address: self.address_of(mac),
             address6: self.address6_of(mac),
+            node: self.node_of(mac),
             next: self.next(mac),
-            last: self.history.last_of(mac).cloned(),
+            booted: self.last_booted(mac),
+            last,
+            last_node: last_node.unwrap_or_default(),
             facts: facts.unwrap_or_default(),
             power,
         }
     }
 
-    /// When a machine last asked, milliseconds of CLOCK_BOOTTIME; zero: never.
+    /// When a machine last asked any node, milliseconds of CLOCK_BOOTTIME; zero: never.
     pub fn asked_ms(&self, mac: Mac) -> u64 {
-        let last = self.history.last_of(mac);
-        last.map_or(0, |step| step.at.boottime_ms)
+        let last = self.last_step(mac);
+        last.map_or(0, |(step, _)| step.at.boottime_ms)
     }
 
-    /// The cards of all machines that the file names or that asked.
-    pub fn macs(&self) -> BTreeSet<Mac> {
-        let asked = self.history.last().map(|(mac, _)| mac);
-        asked.chain(self.lan.machines.keys().copied()).collect()
+    /// The cards of all machines that the file names, that asked, or that have a lease by any node.
+    pub fn macs(&mut self) -> BTreeSet<Mac> {
+        let mut all = self.macs_elsewhere();
+        all.extend(self.history.last().map(|(mac, _)| mac));
+        all.extend(self.lan.machines.keys());
+        all
     }
 
     /// The card of a machine, by its name or as it is written.
-    pub fn find_machine(&self, machine: &str) -> Option<Mac> {
+    pub fn find_machine(&mut self, machine: &str) -> Option<Mac> {
         let named = self
             .lan
             .machines
@@ -368,8 +424,9 @@ impl Site {
             .find(|(_, one)| one.name == machine);
         named.map(|(mac, _)| *mac).or_else(|| {
             let mac: Mac = machine.parse().ok()?;
-            let is_known =
-                self.lan.machines.contains_key(&mac) || self.history.last_of(mac).is_some();
+            let is_known = self.lan.machines.contains_key(&mac)
+                || self.history.last_of(mac).is_some()
+                || self.is_known_elsewhere(mac);
             is_known.then_some(mac)
         })
     }

@@ -94,11 +94,9 @@ impl Six {
 }
 
 impl Site {
-    /// The IPv6 address that a machine has or always gets.
+    /// The IPv6 address that a machine has by any node, or always gets.
     pub(super) fn address6_of(&mut self, mac: Mac) -> Option<Ipv6Addr> {
-        let lines = self.lan.six.as_ref().map(|six| &six.machines);
-        let own = lines.and_then(|lines| lines.get(&mac)).copied();
-        own.or_else(|| self.six.pool()?.of(mac))
+        self.six_of(mac).map(|(address, _)| address)
     }
 
     /// This node in the network over IPv6, once its interface has an address.

@@ -5,8 +5,9 @@ mod power;
 mod watch;
 
 use super::definition::{flag, process_id, serving_files};
-use super::status::{ask_part, sections};
+use super::status::{ask_part, report, sections};
 use super::{end, reload, word};
+use boot::history::Booted;
 use boot::keyword::NAME as PART;
 use boot::message::{Answer, Asked, Machines, Message as OfBoot, Shown};
 use clap::{Arg, ArgMatches, Command};
@@ -14,12 +15,13 @@ use part::report::{Grade, Moment, Report, Subject, span};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::net::IpAddr;
 use std::process::ExitCode;
 use supervisor::directory::Instance;
 
 /// Machines that `list` shows without `--all`.
 const LISTED: usize = 200;
+/// Columns of the names of numbers.
+const NUMBERS_WIDTH: usize = 32;
 
 fn machine() -> Arg {
     let help = "The machine: the name of its line, or its MAC address";
@@ -43,26 +45,8 @@ pub fn definition(command: Command) -> Command {
         .arg_required_else_help(true)
         .arg(serving_files().num_args(1).global(true))
         .arg(process_id().global(true))
+        .subcommands(shows())
         .subcommands([
-            Command::new("list")
-                .about("Show all machines, their addresses, what they boot next and what they last asked")
-                .arg(flag("all", "As many as one answer has room for, not only 200"))
-                .arg(flag("json", "Print JSON")),
-            Command::new("show")
-                .about("Show the networks: their state, leases and counters")
-                .arg(Arg::new("NETWORK").help("Only this one: the name of its section"))
-                .arg(flag("json", "Print JSON")),
-            Command::new("why")
-                .about("Show what a machine asked, what it was answered and why, packet by packet")
-                .arg(machine()),
-            Command::new("watch")
-                .about("Show what machines ask and are answered, as it happens")
-                .long_about(
-                    "Prints a line for each packet and fetch that this node sees from now on, with the reason for its answer, \
-                     until it is interrupted.",
-                )
-                .arg(Arg::new("MACHINE").help("Only this one: the name of its line, or its MAC address"))
-                .arg(flag("json", "Print a line of JSON for each")),
             Command::new("once")
                 .about("Order what a machine boots next, once")
                 .long_about(
@@ -93,11 +77,50 @@ pub fn definition(command: Command) -> Command {
         ])
 }
 
+/// The commands that show something.
+fn shows() -> [Command; 4] {
+    [
+        Command::new("list")
+            .about("Show all machines, their addresses, what they boot next, what they booted and what they last asked")
+            .long_about(
+                "Shows the machines of the file, those that asked, and those with a lease. On a cluster each node shows \
+                 all of them: NODE is the node by which a machine has its address, or the last one that answered a machine \
+                 with `address`. Without a connection between the nodes, each shows what it heard before.",
+            )
+            .arg(flag("all", "As many as one answer has room for, not only 200"))
+            .arg(flag("json", "Print JSON")),
+        Command::new("show")
+            .about("Show the networks: their state and leases, and the counters of one")
+            .long_about(
+                "Shows the networks of this node, and with the name of one also its counters. `leased` are the addresses \
+                 with a lease by this node, `leased by other nodes` those of which the others told it: together, those of \
+                 the network. `--json` says what each counter is.",
+            )
+            .arg(Arg::new("NETWORK").help("Only this one, with its counters: the name of its section"))
+            .arg(flag("json", "Print JSON")),
+        Command::new("why")
+            .about("Show what a machine asked, what it was answered and why, packet by packet")
+            .long_about(
+                "Shows what a machine asked this node since its role began. Where another node served the machine, the last \
+                 line says what it answered there: run the command there for the rest.",
+            )
+            .arg(machine()),
+        Command::new("watch")
+            .about("Show what machines ask and are answered, as it happens")
+            .long_about(
+                "Prints a line for each packet and fetch that this node sees from now on, with the reason for its answer, \
+                 until it is interrupted.",
+            )
+            .arg(Arg::new("MACHINE").help("Only this one: the name of its line, or its MAC address"))
+            .arg(flag("json", "Print a line of JSON for each")),
+    ]
+}
+
 /// Does what the words behind `boot` ask.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let done = match matches.subcommand() {
         Some(("list", matches)) => list(matches),
-        Some(("show", matches)) => sections(matches, PART, "NETWORK"),
+        Some(("show", matches)) => show(matches),
         Some(("why", matches)) => why(matches),
         Some(("watch", matches)) => watch::watch(matches),
         Some(("once", matches)) => {
@@ -118,6 +141,23 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         _ => return ExitCode::FAILURE,
     };
     end(done)
+}
+
+/// The networks; of a single one its numbers, too.
+fn show(matches: &ArgMatches) -> Result<String, String> {
+    let mut text = sections(matches, PART, "NETWORK")?;
+    let name = matches.get_one::<String>("NETWORK");
+    let Some(name) = name.filter(|_| !matches.get_flag("json")) else {
+        return Ok(text);
+    };
+    let instance = reload::selected(matches)?;
+    let report = report(&instance, PART).map_err(|error| error.to_string())?;
+    let numbers = { report.subjects.iter() }.filter(|one| one.name == *name);
+    for (name, value) in numbers.flat_map(|one| &one.numbers) {
+        // Memory is written without errors.
+        let _ = writeln!(text, "  {name:NUMBERS_WIDTH$}{value}");
+    }
+    Ok(text)
 }
 
 /// Asks the role.
@@ -158,10 +198,14 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
         false => LISTED,
     };
     let report = Report {
-        subjects: all.machines.iter().take(shown).map(row).collect(),
+        subjects: { all.machines.iter().take(shown) }
+            .map(|one| row(one, &all.me))
+            .collect(),
         ..Report::default()
     };
-    let columns = ["mac", "address", "network", "boots next", "last asked"];
+    let mut columns = vec!["mac", "address"];
+    columns.extend(Some("node").filter(|_| !all.me.is_empty()));
+    columns.extend(["network", "boots next", "booted", "last asked"]);
     let mut text = report.table("machine", &columns);
     let more = all.machines.len().saturating_sub(shown) as u64 + all.more;
     if more > 0 {
@@ -173,8 +217,8 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
     Ok(text)
 }
 
-/// A machine as a row of a table.
-fn row(one: &Shown) -> Subject {
+/// A machine as a row of a table. `me`: this node.
+fn row(one: &Shown, me: &str) -> Subject {
     let name = Some(one.name.as_str()).filter(|name| !name.is_empty());
     let state = match (&one.last, name) {
         (None, _) => ("silent", Grade::Unknown),
@@ -182,44 +226,68 @@ fn row(one: &Shown) -> Subject {
         (Some(_), None) => ("new", Grade::Busy),
         (Some(_), Some(_)) => ("answered", Grade::Good),
     };
-    let four = one.address.map(IpAddr::V4);
-    let six = one.address6.map(IpAddr::V6);
-    let addresses = four.into_iter().chain(six).map(|one| one.to_string());
-    let addresses: Vec<String> = addresses.collect();
-    let address = Some(addresses.join(", ")).filter(|all| !all.is_empty());
-    let last = one.last.as_ref().map_or("never".to_owned(), |step| {
+    let address = Some(one.addresses()).filter(|all| !all.is_empty());
+    let node = Some(one.node.clone()).filter(|node| !node.is_empty());
+    let booted = { one.booted.as_ref() }.map(|booted| booted_words(booted, me));
+    let last = one.last.as_ref().map_or("-".to_owned(), |step| {
         let answered = Some(step.answered.as_str()).filter(|answered| !answered.is_empty());
         let answered = answered.unwrap_or("no answer");
-        format!("{}: {} -> {answered}", ago(step.at), step.asked)
+        let by = by(&one.last_node, me);
+        format!("{}: {} -> {answered}{by}", ago(step.at), step.asked)
     });
     Subject::new("machine", name.unwrap_or("-"))
         .state(state.0, state.1)
         .fact("mac", one.mac.to_string())
         .fact("address", address.unwrap_or("-".to_owned()))
+        .fact("node", node.unwrap_or("-".to_owned()))
         .fact("network", one.network.clone())
         .fact("boots next", one.next.clone())
+        .fact("booted", booted.unwrap_or("-".to_owned()))
         .fact("last asked", last)
+}
+
+/// The node that did something, if it is another one than this.
+fn by(node: &str, me: &str) -> String {
+    match node.is_empty() || node == me {
+        true => String::new(),
+        false => format!(" (by {node})"),
+    }
+}
+
+fn booted_words(booted: &Booted, me: &str) -> String {
+    let by = by(&booted.node, me);
+    format!("{}, {}{by}", booted.image, ago(booted.at))
 }
 
 fn json(all: &Machines) -> Result<String, String> {
     let machines: Vec<serde_json::Value> = { all.machines.iter() }
         .map(|one| {
+            let text = |words: &str| Some(words.to_owned()).filter(|words| !words.is_empty());
             let last = one.last.as_ref().map(|step| {
+                let is_here = one.last_node.is_empty() && !step.answered.is_empty();
+                let node = if is_here { &all.me } else { &one.last_node };
                 serde_json::json!({
                     "unix_ms": step.at.unix_ms, "asked": step.asked, "answered": step.answered, "why": step.why,
+                    "node": text(node),
+                })
+            });
+            let booted = one.booted.as_ref().map(|booted| {
+                serde_json::json!({
+                    "unix_ms": booted.at.unix_ms, "image": booted.image, "node": text(&booted.node),
                 })
             });
             serde_json::json!({
                 "network": one.network, "name": one.name, "mac": one.mac.to_string(),
-                "address": one.address.map(|address| address.to_string()), 
-                "address6": one.address6.map(|address| address.to_string()), "boots_next": one.next, "last": last,
+                "address": one.address.map(|address| address.to_string()),
+                "address6": one.address6.map(|address| address.to_string()), "node": text(&one.node),
+                "boots_next": one.next, "booted": booted, "last": last,
                 "power": Some(&one.power).filter(|power| !power.is_empty()),
                 "facts": one.facts.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
             })
         })
         .collect();
     let text = serde_json::to_string_pretty(
-        &serde_json::json!({ "machines": machines, "more": all.more }),
+        &serde_json::json!({ "node": Some(&all.me).filter(|me| !me.is_empty()), "machines": machines, "more": all.more }),
     );
     text.map(|text| text + "\n")
         .map_err(|error| error.to_string())
@@ -232,9 +300,17 @@ fn why(matches: &ArgMatches) -> Result<String, String> {
     if !asked.trouble.is_empty() {
         return Err(asked.trouble);
     }
-    let mut text = format!("{}\nboots next: {}\n", asked.who, asked.next);
+    let mut text = format!("{}\n", asked.who);
+    if !asked.address.is_empty() {
+        // Memory is written without errors.
+        let _ = writeln!(text, "address: {}", asked.address);
+    }
+    let _ = writeln!(text, "boots next: {}", asked.next);
+    if let Some(booted) = &asked.booted {
+        let _ = writeln!(text, "booted: {}", booted_words(booted, &asked.me));
+    }
     if asked.steps.is_empty() {
-        text.push_str("it has asked nothing since this role began\n");
+        text.push_str("it has asked this node nothing since its role began\n");
     }
     for step in &asked.steps {
         let answered = if step.answered.is_empty() {
@@ -253,6 +329,13 @@ fn why(matches: &ArgMatches) -> Result<String, String> {
         if !step.why.is_empty() {
             let _ = writeln!(text, "{:>12}  {}", "", step.why);
         }
+    }
+    if let Some((step, node)) = &asked.elsewhere {
+        let (ago, asked, answered) = (ago(step.at), &step.asked, &step.answered);
+        let _ = writeln!(
+            text,
+            "{ago:>12}  {asked} -> {answered}, by node {node}: `evenkeel boot why` there shows why"
+        );
     }
     Ok(text)
 }

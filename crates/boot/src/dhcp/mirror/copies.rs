@@ -142,18 +142,22 @@ impl Copies {
         mac: Mac,
         is_its: impl Fn(usize, IpAddr) -> bool,
     ) -> Option<(IpAddr, &str)> {
-        let is_held = |part: &usize, copy: &Copy| {
-            { self.held.get(part) }.is_some_and(|held| copy.epoch <= *held)
-        };
-        let others = self
-            .whole
-            .iter()
-            .filter(|(part, copy)| !is_held(part, copy));
-        let mut all = others.flat_map(|(part, copy)| {
-            let its = copy.of(mac).filter(|address| is_its(*part, *address));
+        let is_its = &is_its;
+        let mut all = self.others().flat_map(|(part, copy)| {
+            let its = { copy.of(mac) }.filter(move |address| is_its(part, *address));
             its.map(|address| (address, copy.node.as_str()))
         });
         all.next()
+    }
+
+    /// The copies of parts that another node has held since this one did.
+    pub fn others(&self) -> impl Iterator<Item = (usize, &Copy)> {
+        let is_held = |part: &usize, copy: &Copy| {
+            { self.held.get(part) }.is_some_and(|held| copy.epoch <= *held)
+        };
+        let others = self.whole.iter();
+        let others = others.filter(move |(part, copy)| !is_held(part, copy));
+        others.map(|(part, copy)| (*part, copy))
     }
 
     /// The copy of a part that is not whole.

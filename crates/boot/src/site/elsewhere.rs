@@ -1,0 +1,434 @@
+//! Machines that other nodes serve, for operators: who has which address by which node, what the other
+//! nodes answered, and what machines booted there. Nothing here decides which address is given.
+
+use super::{Held, Site};
+use crate::dhcp::desk::Desk;
+use crate::dhcp::mirror::Copies;
+use crate::dhcp::pool::{Holder, Pool};
+use crate::dhcp::range::{Address, Range};
+use crate::history::{Booted, Step};
+use crate::mac::Mac;
+use part::report::Moment;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Machines of other nodes that are remembered.
+const MACHINES_MAX: usize = 4_096;
+/// Machines in one message.
+pub const ACTIVITIES_MAX: usize = 128;
+/// Characters of a step that other nodes get.
+pub const WORDS_MAX: usize = 200;
+/// Both nodes hear a broadcast. The report of the one that answers it comes at most so much later, milliseconds.
+const REPORT_MS: u64 = 1_000;
+
+/// What a node last did for a machine. Ages are in milliseconds, since clocks of nodes differ.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Activity {
+    /// The machine.
+    pub mac: Mac,
+    /// The last step that the node answered.
+    #[serde(default)]
+    pub last: Option<Answered>,
+    /// The image that the machine booted there, and how long ago.
+    #[serde(default)]
+    pub booted: Option<(String, u64)>,
+}
+
+/// A step that a node answered.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Answered {
+    /// How long ago, milliseconds.
+    pub age_ms: u64,
+    /// What the machine asked.
+    pub asked: String,
+    /// What it was answered.
+    pub answered: String,
+}
+
+/// What another node did for a machine.
+#[derive(Clone, Debug, Default)]
+struct There {
+    node: String,
+    last: Option<Step>,
+    booted: Option<(String, Moment)>,
+    /// When the node reported it: the lowest is forgotten first.
+    heard_ms: u64,
+}
+
+/// What other nodes did.
+#[derive(Debug, Default)]
+pub(super) struct Elsewhere {
+    machines: HashMap<Mac, BTreeMap<String, There>>,
+}
+
+impl Elsewhere {
+    fn hear(&mut self, node: &str, activity: Activity, now: Moment) {
+        let mac = activity.mac;
+        if self.machines.len() >= MACHINES_MAX && !self.machines.contains_key(&mac) {
+            self.forget();
+        }
+        let there = self.machines.entry(mac).or_default();
+        let there = there.entry(node.to_owned()).or_default();
+        node.clone_into(&mut there.node);
+        there.heard_ms = now.boottime_ms;
+        if let Some(last) = activity.last {
+            there.last = Some(Step {
+                at: before(now, last.age_ms),
+                asked: cut(&last.asked),
+                answered: cut(&last.answered),
+                why: String::new(),
+                times: 1,
+            });
+        }
+        if let Some((image, age_ms)) = activity.booted {
+            there.booted = Some((cut(&image), before(now, age_ms)));
+        }
+    }
+
+    /// Forgets the quarter that was reported longest ago.
+    fn forget(&mut self) {
+        let heard = |all: &BTreeMap<String, There>| all.values().map(|one| one.heard_ms).max();
+        let mut all: Vec<Option<u64>> = self.machines.values().map(heard).collect();
+        all.sort_unstable();
+        let limit = all.get(all.len() / 4).copied().flatten();
+        self.machines.retain(|_, all| heard(all) > limit);
+    }
+
+    fn of(&self, mac: Mac) -> impl Iterator<Item = &There> {
+        self.machines
+            .get(&mac)
+            .into_iter()
+            .flat_map(BTreeMap::values)
+    }
+
+    /// The last step that another node answered, and which node that is.
+    fn last(&self, mac: Mac) -> Option<(&Step, &str)> {
+        let all = self.of(mac);
+        let all = all.filter_map(|one| Some((one.last.as_ref()?, one.node.as_str())));
+        all.max_by_key(|(step, _)| step.at.boottime_ms)
+    }
+}
+
+/// The moment that was so long ago.
+fn before(now: Moment, age_ms: u64) -> Moment {
+    Moment {
+        boottime_ms: now.boottime_ms.saturating_sub(age_ms),
+        unix_ms: now.unix_ms.saturating_sub(age_ms),
+    }
+}
+
+fn cut(words: &str) -> String {
+    words.chars().take(WORDS_MAX).collect()
+}
+
+/// Leases of a range by the node by which clients have them.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Leased {
+    /// Of the parts that this node holds.
+    pub(super) here: u64,
+    /// Of the others, as their nodes reported them.
+    by_others: BTreeMap<String, u64>,
+    /// Of some parts no node has reported any.
+    lacks: bool,
+}
+
+impl Leased {
+    /// How many other nodes have.
+    pub(super) fn elsewhere(&self) -> u64 {
+        self.by_others.values().sum()
+    }
+
+    /// The leases by node. `me`: this one; empty: there is no other one.
+    pub(super) fn words(&self, me: &str) -> String {
+        if me.is_empty() {
+            return self.here.to_string();
+        }
+        let here = format!("{} by {me}", self.here);
+        let others = self.by_others.iter();
+        let others = others.map(|(node, count)| format!("{count} by {node}"));
+        let lacks = self.lacks.then(|| "others not known here".to_owned());
+        let all: Vec<String> = { std::iter::once(here).chain(others).chain(lacks) }.collect();
+        all.join(", ")
+    }
+}
+
+/// The clients with a lease of a part that this node holds.
+fn clients<A: Address>(pool: &Pool<A>) -> impl Iterator<Item = Mac> {
+    let known = pool.known().map(|(address, _)| address);
+    let held = known.filter(|address| pool.holds(*address));
+    held.filter_map(|address| pool.client(address))
+}
+
+/// The clients with a lease of a range by another node, and which node that is. `held`: the parts of this one.
+fn clients_elsewhere<'c, A: Address>(
+    copies: &'c Copies,
+    held: &'c BTreeMap<usize, Held>,
+    range: Option<Range<A>>,
+    is_its: fn(IpAddr) -> Option<A>,
+) -> impl Iterator<Item = (&'c str, Mac)> {
+    let others = { copies.others() }.filter(move |(part, _)| !held.contains_key(part));
+    let all = others.flat_map(|(part, copy)| {
+        let known = copy.known();
+        known.map(move |one| (part, copy.node.as_str(), one))
+    });
+    all.filter_map(move |(part, node, (address, holder))| {
+        let (Holder::Client(mac), Some(address)) = (holder, is_its(address)) else {
+            return None;
+        };
+        range?.is_of(address, part).then_some((node, mac))
+    })
+}
+
+fn four(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn six(address: IpAddr) -> Option<Ipv6Addr> {
+    match address {
+        IpAddr::V6(address) => Some(address),
+        IpAddr::V4(_) => None,
+    }
+}
+
+/// The address of a client by this node or another one. An empty node: none holds its part, as far as is known
+/// here.
+fn choose<A: Address>(
+    pool: Option<&mut Pool<A>>,
+    mac: Mac,
+    (me, is_newer_elsewhere): (&str, bool),
+    elsewhere: Option<(A, String)>,
+) -> Option<(A, String)> {
+    let pool = pool.as_deref();
+    let leased = pool.and_then(|pool| pool.leased(mac));
+    let leased = leased.filter(|_| elsewhere.is_none() || !is_newer_elsewhere);
+    if let Some(address) = leased {
+        return Some((address, me.to_owned()));
+    }
+    elsewhere.or_else(|| {
+        let pool = pool?;
+        let address = pool.of(mac)?;
+        let node = if pool.holds(address) { me } else { "" };
+        Some((address, node.to_owned()))
+    })
+}
+
+impl Site {
+    /// What this node did since a number of its history for machines, for another node, and the number of the
+    /// last of it.
+    pub fn activities(&self, after: u64, now_ms: u64) -> (u64, Vec<Activity>) {
+        let (number, changed) = self.history.changed(after, ACTIVITIES_MAX);
+        let age = |at: Moment| now_ms.saturating_sub(at.boottime_ms);
+        let all = changed.into_iter().map(|mac| {
+            let last = self.history.answered_of(mac).map(|step| Answered {
+                age_ms: age(step.at),
+                asked: cut(&step.asked),
+                answered: cut(&step.answered),
+            });
+            let booted = self.history.booted(mac);
+            Activity {
+                mac,
+                last,
+                booted: booted.map(|(image, at)| (cut(image), age(at))),
+            }
+        });
+        let all = all.filter(|one| one.last.is_some() || one.booted.is_some());
+        (number, all.collect())
+    }
+
+    /// Another node did this for machines.
+    pub fn hear(&mut self, node: &str, activities: Vec<Activity>, now: Moment) {
+        for activity in activities.into_iter().take(ACTIVITIES_MAX) {
+            self.seen.elsewhere.hear(node, activity, now);
+        }
+    }
+
+    /// The IPv4 address that a machine has, always gets or was offered, and the node by which it has it. An empty
+    /// node: its line says the address, or no node holds its part.
+    pub(super) fn four_of(&mut self, mac: Mac) -> Option<(Ipv4Addr, String)> {
+        let line = self.lan.machines.get(&mac);
+        if let Some(address) = line.and_then(|machine| machine.address) {
+            return Some((address, String::new()));
+        }
+        let elsewhere = self.copied(self.range(), mac, four);
+        let is_newer = self.is_newer_elsewhere(mac);
+        let me = self.parts.me.as_str();
+        let pool = self.desk.as_mut().and_then(Desk::pool);
+        choose(pool, mac, (me, is_newer), elsewhere)
+    }
+
+    /// The same over IPv6.
+    pub(super) fn six_of(&mut self, mac: Mac) -> Option<(Ipv6Addr, String)> {
+        let lines = self.lan.six.as_ref().map(|six| &six.machines);
+        if let Some(address) = lines.and_then(|lines| lines.get(&mac)) {
+            return Some((*address, String::new()));
+        }
+        let elsewhere = self.copied(self.range6(), mac, six);
+        let is_newer = self.is_newer_elsewhere(mac);
+        choose(
+            self.six.pool(),
+            mac,
+            (self.parts.me.as_str(), is_newer),
+            elsewhere,
+        )
+    }
+
+    /// The address of a range that a machine has by another node, and which node that is.
+    fn copied<A: Address>(
+        &self,
+        range: Option<Range<A>>,
+        mac: Mac,
+        is_its: fn(IpAddr) -> Option<A>,
+    ) -> Option<(A, String)> {
+        let (range, held) = (range?, &self.parts.standing.held);
+        let copies = self.parts.shares.copies();
+        let is_of = |part: usize, address: IpAddr| {
+            !held.contains_key(&part) && is_its(address).is_some_and(|one| range.is_of(one, part))
+        };
+        let (address, node) = copies.address_of(mac, is_of)?;
+        Some((is_its(address)?, node.to_owned()))
+    }
+
+    /// Whether another node gave a machine this address, by what it reported.
+    pub(super) fn is_copied(&self, mac: Mac, address: IpAddr) -> bool {
+        let has: Option<IpAddr> = match address {
+            IpAddr::V4(_) => self
+                .copied(self.range(), mac, four)
+                .map(|(one, _)| one.into()),
+            IpAddr::V6(_) => self
+                .copied(self.range6(), mac, six)
+                .map(|(one, _)| one.into()),
+        };
+        has == Some(address)
+    }
+
+    /// Whether another node was the last to answer a machine.
+    fn is_newer_elsewhere(&self, mac: Mac) -> bool {
+        let there = self.seen.elsewhere.last(mac);
+        let here = self.history.answered_of(mac);
+        let here_ms = here.map(|step| step.at.boottime_ms);
+        there.is_some_and(|(step, _)| Some(step.at.boottime_ms) > here_ms)
+    }
+
+    /// The last thing that a machine asked, at this node or another one, and the node that answered it; empty:
+    /// this one did, or none.
+    pub(super) fn last_step(&self, mac: Mac) -> Option<(&Step, &str)> {
+        let here = self.history.last_of(mac);
+        let Some((there, node)) = self.seen.elsewhere.last(mac) else {
+            return here.map(|step| (step, ""));
+        };
+        let answered = self.history.answered_of(mac);
+        let later = answered.filter(|step| step.at.boottime_ms >= there.at.boottime_ms);
+        let best = later.map_or((there, node), |step| (step, ""));
+        // What this node leaves unanswered, another one may have answered.
+        let is_new = |step: &&Step| {
+            step.answered.is_empty() && step.at.boottime_ms > best.0.at.boottime_ms + REPORT_MS
+        };
+        Some(here.filter(is_new).map_or(best, |step| (step, "")))
+    }
+
+    /// The image that a machine booted last, at this node or another one.
+    pub(super) fn last_booted(&self, mac: Mac) -> Option<Booted> {
+        let booted = |image: &str, at, node: &str| Booted {
+            image: image.to_owned(),
+            at,
+            node: node.to_owned(),
+        };
+        let me = &self.parts.me;
+        let here = { self.history.booted(mac) }.map(|(image, at)| booted(image, at, me));
+        let there = self.seen.elsewhere.of(mac).filter_map(|one| {
+            let (image, at) = one.booted.as_ref()?;
+            Some(booted(image, *at, &one.node))
+        });
+        there.chain(here).max_by_key(|one| one.at.boottime_ms)
+    }
+
+    /// The node that serves a machine: the one by which it has an address, or, for one with an address of the
+    /// file, the last one that answered. Empty: outside of a cluster, or none.
+    pub(super) fn node_of(&mut self, mac: Mac) -> String {
+        let by_lease = { self.four_of(mac).map(|(_, node)| node) }
+            .filter(|node| !node.is_empty())
+            .or_else(|| self.six_of(mac).map(|(_, node)| node));
+        if let Some(node) = by_lease.filter(|node| !node.is_empty()) {
+            return node;
+        }
+        match self.last_step(mac) {
+            Some((_, node)) if !node.is_empty() => node.to_owned(),
+            Some((step, _)) if !step.answered.is_empty() => self.parts.me.clone(),
+            _ => String::new(),
+        }
+    }
+
+    /// Machines that have a lease by any node, or that another node answered.
+    pub(super) fn macs_elsewhere(&mut self) -> BTreeSet<Mac> {
+        let mut all: BTreeSet<Mac> = self.seen.elsewhere.machines.keys().copied().collect();
+        let (range, range6) = (self.range(), self.range6());
+        let (copies, held) = (self.parts.shares.copies(), &self.parts.standing.held);
+        all.extend(clients_elsewhere(&copies, held, range, four).map(|(_, mac)| mac));
+        all.extend(clients_elsewhere(&copies, held, range6, six).map(|(_, mac)| mac));
+        drop(copies);
+        if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
+            all.extend(clients(pool));
+        }
+        if let Some(pool) = self.six.pool() {
+            all.extend(clients(pool));
+        }
+        all
+    }
+
+    /// Whether a machine has a lease by any node, or another node answered it.
+    pub(super) fn is_known_elsewhere(&mut self, mac: Mac) -> bool {
+        self.seen.elsewhere.machines.contains_key(&mac)
+            || self.four_of(mac).is_some()
+            || self.six_of(mac).is_some()
+    }
+
+    /// The leases of the range.
+    pub(super) fn leased(&mut self) -> Leased {
+        let elsewhere = self.leased_elsewhere(self.range(), four);
+        let pool = self.desk.as_mut().and_then(Desk::pool);
+        Leased {
+            here: pool.map_or(0, |pool| clients(pool).count() as u64),
+            ..elsewhere
+        }
+    }
+
+    /// The leases of the range of IPv6.
+    pub(super) fn leased6(&mut self) -> Leased {
+        let elsewhere = self.leased_elsewhere(self.range6(), six);
+        Leased {
+            here: { self.six.pool() }.map_or(0, |pool| clients(pool).count() as u64),
+            ..elsewhere
+        }
+    }
+
+    fn leased_elsewhere<A: Address>(
+        &self,
+        range: Option<Range<A>>,
+        is_its: fn(IpAddr) -> Option<A>,
+    ) -> Leased {
+        let held = &self.parts.standing.held;
+        let copies = self.parts.shares.copies();
+        let parts = 0..usize::try_from(self.parts.count).unwrap_or(1);
+        let is_copied = |part| copies.others().any(|(copied, _)| copied == part);
+        let mut leased = Leased {
+            lacks: { parts }.any(|part| !held.contains_key(&part) && !is_copied(part)),
+            ..Leased::default()
+        };
+        for (part, copy) in copies.others() {
+            if !held.contains_key(&part) {
+                leased.by_others.entry(copy.node.clone()).or_default();
+            }
+        }
+        for (node, _) in clients_elsewhere(&copies, held, range, is_its) {
+            *leased.by_others.entry(node.to_owned()).or_default() += 1;
+        }
+        leased
+    }
+}
+
+#[cfg(test)]
+mod tests;
