@@ -1,5 +1,5 @@
 //! Displays by SPICE of guests: one operator at a time has one, with a connection for each of its channels. They end
-//! together, and whoever is ended by this relay is told why.
+//! together, and the operator hears why if this relay ends one.
 //!
 //! QEMU is not safe from its clients: it ends with a signal at messages that it does not expect, and when the client of
 //! the channel with the picture goes, or is silent for long, before QEMU has answered the first message behind the

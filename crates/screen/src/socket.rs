@@ -175,22 +175,17 @@ async fn carry_while<S>(
     let mut looks = interval(look_every);
     // How many bytes were sent since then.
     let (mut heard, mut sent) = (Instant::now(), 0);
+    // None: the part has ended it. It ends all connections of a display when one of them ends, so what ended that one
+    // is looked at first.
     let why = loop {
         tokio::select! {
             read = from.read(&mut piece) => {
                 let bytes = match read {
                     Ok(count @ 1..) => piece.get(..count).unwrap_or_default().to_vec(),
-                    _ => {
-                        // The part ends all connections of a display when one of them ends: for the same reason.
-                        if let Some(why) = guard.why_not() {
-                            break why;
-                        }
-                        let why = timeout(KNOWN_LIMIT, guard.why_ended()).await;
-                        return close(browser, why.as_deref().unwrap_or(ENDED)).await;
-                    }
+                    _ => break guard.why_not(),
                 };
                 if let Some(why) = guard.why_not() {
-                    break why;
+                    break Some(why);
                 }
                 let began = Instant::now();
                 sent += bytes.len();
@@ -209,17 +204,17 @@ async fn carry_while<S>(
                     _ => return,
                 };
                 if let Some(why) = guard.why_not() {
-                    break why;
+                    break Some(why);
                 }
                 let written = timeout(SEND_LIMIT, to.write_all(&bytes)).await;
                 if !matches!(written, Ok(Ok(()))) {
-                    break "The guest takes no more input.";
+                    break Some("The guest takes no more input.");
                 }
                 (heard, sent) = (Instant::now(), 0);
             }
             _ = looks.tick() => {
                 if let Some(why) = guard.why_not() {
-                    break why;
+                    break Some(why);
                 }
                 // No script of a page sees a ping.
                 let signs = [Message::Text(Utf8Bytes::default()), Message::Ping(Bytes::new())];
@@ -231,6 +226,20 @@ async fn carry_while<S>(
                 }
             }
         }
+    };
+    // What the part still sends is of no interest, and it learns at once that its end is closed.
+    drop((from, to));
+    finish(browser, guard, why).await;
+}
+
+/// Closes the connection of a browser with the reason. `None`: with what becomes known of it.
+async fn finish<S>(browser: WebSocketStream<S>, guard: impl Guard, why: Option<&str>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Some(why) = why else {
+        let why = timeout(KNOWN_LIMIT, guard.why_ended()).await;
+        return close(browser, why.as_deref().unwrap_or(ENDED)).await;
     };
     // Who connects again is not refused for this one.
     drop(guard);

@@ -1,3 +1,6 @@
+//! Operators and guests of a display by SPICE, played by hand over pairs of sockets: who gets a display, what is passed,
+//! and how all channels end.
+
 use super::*;
 use std::thread::ScopedJoinHandle;
 
