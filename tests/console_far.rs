@@ -291,7 +291,7 @@ fn a_console_opens_what_runs_on_another_node_and_shows_its_requests() {
     terminal.reads("typed-42");
     // One at a time, wherever they are.
     let mut second = console.open(TERMINAL);
-    second.reads("Another page has its terminal (");
+    second.reads("terminal is in use by ");
 
     // Requests that beta served.
     assert!(site.serves(&site.beta, "two"));

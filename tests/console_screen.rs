@@ -274,7 +274,7 @@ fn uses_the_terminal(browser: &Browser, console: &Console) {
     follow(browser, TERMINAL);
     // One at a time; the page names the other one.
     browser.wait_for(&format!(
-        "{STATE}.includes('another console has its terminal (process')"
+        "{STATE}.includes('terminal is in use by process')"
     ));
     held.kill().unwrap();
     held.wait().unwrap();
@@ -297,7 +297,10 @@ fn uses_the_terminal(browser: &Browser, console: &Console) {
     );
     let second = console.program(&["guest", "console", "mail"]).output();
     let second = String::from_utf8(second.unwrap().stderr).unwrap();
-    assert!(second.contains("(olga, at the web console)"), "{second}");
+    assert!(
+        second.contains("in use by olga, at the web console:"),
+        "{second}"
+    );
 
     // It is as large as there is room, in both schemes, without what the policy forbids.
     for (name, size) in [

@@ -30,6 +30,14 @@ const MOUSE: &str = "
         return `${canvas.sc.mousex - canvas.width / 2} ${canvas.sc.mousey - canvas.height / 2}`;
     }).concat(`${canvas.width / 2} ${canvas.height / 2}`).join();";
 
+/// Sends a message that no browser needs, and keeps what the page says from then on.
+const FORBIDDEN: &str = "
+    window.said = [];
+    const state = document.getElementById('screen-state');
+    new MutationObserver(() => said.push(state.textContent)).observe(state, { childList: true });
+    const { inputs } = document.querySelector('#screen canvas').sc;
+    inputs.ws.send(new Uint8Array([200, 0, 0, 0, 0, 0]).buffer);";
+
 /// What the library makes of an encrypted number that is small.
 const PADS: &str = "
     const [done] = arguments;
@@ -117,9 +125,16 @@ fn an_operator_uses_a_display_by_spice_and_the_next_one_hears_who() {
     let complaints = browser.complaints();
     assert!(!complaints.iter().any(forbidden), "{complaints:?}");
 
+    // A message that is not passed to a guest ends the display, the page says which one, and connects again.
+    browser.run(FORBIDDEN);
+    browser.wait_for(
+        "said.some((words) => words.includes('not passed to a guest (type 200, channel 3)'))",
+    );
+    draws(&browser);
+
     let second = page(&relay);
     second.wait_for(&format!(
-        "{STATE}.includes('has its display (olga, at the web console)')"
+        "{STATE}.includes('display is in use by olga, at the web console')"
     ));
     picture(&second, "spice-refused", (1400, 900, "light"));
     assert_eq!(
@@ -128,7 +143,7 @@ fn an_operator_uses_a_display_by_spice_and_the_next_one_hears_who() {
     );
     // A display is one event, whatever connections it has: the second page is another display.
     let events = format!("{:?}", console.events());
-    assert_eq!(events.matches("display opened").count(), 1, "{events}");
+    assert_eq!(events.matches("display opened").count(), 2, "{events}");
     drop(guest);
     browser.wait_for(&format!("{STATE}.includes('does not run')"));
     picture(&browser, "spice-off", (1400, 900, "light"));

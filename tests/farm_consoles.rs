@@ -170,7 +170,7 @@ fn a_member_of_the_group_uses_a_guest_in_the_browser_until_signing_out_and_other
     uses_the_terminal(&browser, &url(TERMINAL));
     let second = console.program(&["guest", "console", "mail"]).output();
     let second = String::from_utf8(second.unwrap().stderr).unwrap();
-    let who = "(olga, at the portal of farm office)";
+    let who = "in use by olga, at the portal of farm office:";
     assert!(second.contains(who), "{second}");
     browser.open(&url(SPICE));
     is_drawn(&browser);
@@ -183,7 +183,7 @@ fn a_member_of_the_group_uses_a_guest_in_the_browser_until_signing_out_and_other
         "const form = document.querySelector('form');
          fetch(form.action, { method: 'POST', body: new URLSearchParams(new FormData(form)), redirect: 'manual' });",
     );
-    browser.wait_for(&format!("{STATE}.includes('Sign in first')"));
+    browser.wait_for(&format!("{STATE}.includes('Signed out')"));
     let why = console.command(&["farm", "why", "olga"]);
     for words in [
         "display of mail opened",
@@ -286,7 +286,7 @@ fn a_portal_opens_what_runs_on_another_node() {
     terminal.send(b"echo typed-$((6 * 7))\r");
     terminal.reads("typed-42");
     let mut second = olga.open(TERMINAL);
-    second.reads("Another page has its terminal (olga)");
+    second.reads("its terminal is in use by olga");
 
     let moves = ["guest", "move", "mail", "alpha"];
     site.alpha.command(&moves).well();
@@ -312,7 +312,7 @@ fn moves_with_spice(site: &Site, pages: &Pages<'_>) {
     };
     let mut main = begins();
     main.reads("REDQ");
-    begins().reads("has its display (olga, at the portal of farm office of node alpha)");
+    begins().reads("display is in use by olga, at the portal of farm office of node alpha");
     let moves = ["guest", "move", "desk", "alpha"];
     site.alpha.command(&moves).well();
     main.reads("The guest has moved to alpha: connect again.");

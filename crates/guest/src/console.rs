@@ -1,10 +1,9 @@
-//! The terminal of a guest, and its display by SPICE: one operator at a time. QEMU talks to one connection of
-//! a terminal, and would take what others type for the next one's. Of a display it ends the session that there
-//! is when somebody begins another one.
+//! The terminal of a guest: one operator at a time. QEMU talks to one connection of it, and would take what others
+//! type for the next one's.
 
+use part::report::Opens;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
-use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -12,41 +11,17 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 
-/// What one operator has at a time.
-pub struct Only {
-    /// The file that the operator holds, in the directory of the guest.
-    file: Cow<'static, str>,
-    noun: &'static str,
-}
-
-impl Only {
-    /// A channel of a display by SPICE.
-    pub fn channel(number: u8) -> Only {
-        let file = format!("display.{number}").into();
-        Only { file, ..DISPLAY }
-    }
-}
-
-/// The terminal.
-pub const TERMINAL: Only = Only {
-    file: Cow::Borrowed("console"),
-    noun: "terminal",
-};
-/// The display, if it is one of SPICE.
-pub const DISPLAY: Only = Only {
-    file: Cow::Borrowed("display"),
-    noun: "display",
-};
+/// The file that the operator holds, in the directory of the guest.
+const FILE: &str = "console";
 /// Bytes of it that are read.
 const WHO_BYTES_MAX: u64 = 200;
 
-/// Takes the terminal or the display of a guest, by its directory, for somebody, until what is returned is
-/// dropped.
+/// Takes the terminal of a guest, by its directory, for somebody, until what is returned is dropped.
 ///
 /// # Errors
 /// Who has it, in words; or the system's error.
-pub fn take(directory: &Path, what: &Only, who: &str) -> Result<File, String> {
-    let path = directory.join(&*what.file);
+pub fn take(directory: &Path, who: &str) -> Result<File, String> {
+    let path = directory.join(FILE);
     let words = |error: io::Error| format!("{}: {error}", path.display());
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR);
@@ -59,10 +34,7 @@ pub fn take(directory: &Path, what: &Only, who: &str) -> Result<File, String> {
             let _ = Read::by_ref(&mut file)
                 .take(WHO_BYTES_MAX)
                 .read_to_string(&mut has);
-            return Err(format!(
-                "another console has its {} ({has}): end that one first",
-                what.noun
-            ));
+            return Err(Opens::Terminal.in_use(&has));
         }
         Err(errno) => return Err(words(errno.into())),
     }
@@ -101,31 +73,24 @@ mod tests {
     #[test]
     fn one_has_it_and_the_next_one_hears_who() {
         let scratch = Scratch::new().unwrap();
-        let first = take(
-            scratch.path(),
-            &TERMINAL,
-            "process 7 of anna, a longer name",
-        )
-        .unwrap();
-        let refused = take(scratch.path(), &TERMINAL, "node beta").unwrap_err();
+        let first = take(scratch.path(), "process 7 of anna, a longer name").unwrap();
+        let refused = take(scratch.path(), "node beta").unwrap_err();
         assert!(
-            refused.contains("(process 7 of anna, a longer name)"),
+            refused.contains("in use by process 7 of anna, a longer name:"),
             "{refused}"
         );
-        // Its display is another matter.
-        drop(take(scratch.path(), &DISPLAY, "node beta").unwrap());
         drop(first);
-        let second = take(scratch.path(), &TERMINAL, "node beta").unwrap();
+        let second = take(scratch.path(), "node beta").unwrap();
         assert!(
-            take(scratch.path(), &TERMINAL, "x")
+            take(scratch.path(), "x")
                 .unwrap_err()
-                .contains("(node beta)")
+                .contains("in use by node beta:")
         );
         drop(second);
         let link = scratch.path().join("d");
         std::fs::create_dir(&link).unwrap();
-        std::os::unix::fs::symlink("/etc/passwd", link.join(&*TERMINAL.file)).unwrap();
-        assert!(take(&link, &TERMINAL, "x").is_err(), "it follows no link");
+        std::os::unix::fs::symlink("/etc/passwd", link.join(FILE)).unwrap();
+        assert!(take(&link, "x").is_err(), "it follows no link");
     }
 
     #[test]

@@ -1,132 +1,354 @@
-//! Channels of SPICE of a guest. QEMU is not safe from its clients: it ends with a signal at messages that it does not
-//! expect, and when the client of the channel with the picture goes, or is silent for long, before QEMU has answered the
-//! first message behind the ticket. So the relay passes only messages that a browser needs, sends that first one where
-//! the client does not, and stays until QEMU has answered.
+//! Displays by SPICE of guests: one operator at a time has one, with a connection for each of its channels. They end
+//! together, and the operator hears why if this relay ends one.
+//!
+//! QEMU is not safe from its clients: it ends with a signal at messages that it does not expect, and when the client of
+//! the channel with the picture goes, or is silent for long, before QEMU has answered the first message behind the
+//! ticket. So the relay passes only messages that a browser needs, sends that first one where the client does not, and
+//! stays until QEMU has answered. Of a display QEMU ends the session that there is when a client with a valid ticket
+//! begins another one: so a client has the display once it sends its ticket, not before.
 
 use crate::console::end;
 use part::lock;
+use part::report::Opens;
 use protocol::spice::{
-    DISPLAY, INIT_BYTES, LINK_BYTES, Reply, SHORT_HEADER_BYTES, TICKET_BYTES, bytes_behind,
-    has_ticket, init, is_init, is_modern, passed_bytes,
+    DISPLAY, INIT_BYTES, LINK_BYTES, MAIN, SHORT_HEADER_BYTES, Sent, TICKET_BYTES, bytes_behind,
+    channel, has_ticket, init, is_init, is_modern, passed_bytes,
 };
+use std::collections::BTreeMap;
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a client of the picture may take until it has sent its ticket, and then until its first message.
+/// How long a client may take until its link is whole, then until it has sent its ticket, and that of the picture until
+/// its first message. How long QEMU may take to end a channel.
 const LIMIT: Duration = Duration::from_secs(5);
+/// How long a client waits for a display that ends.
+const END_LIMIT: Duration = Duration::from_secs(2);
 /// Bytes that are passed at a time.
 const PIECE_BYTES: usize = 64 << 10;
+
+/// Displays that are in use, by the guest.
+#[derive(Debug, Default)]
+pub struct Displays {
+    all: Mutex<BTreeMap<String, InUse>>,
+    ends: Condvar,
+}
+
+#[derive(Debug)]
+struct InUse {
+    who: String,
+    /// The operator's end of each channel.
+    channels: BTreeMap<u8, Arc<UnixStream>>,
+    is_ending: bool,
+}
+
+impl Displays {
+    /// Passes bytes between an operator and a channel of the display of a guest until one of them ends.
+    pub fn pass(&self, (guest, who): (&str, &str), operator: UnixStream, socket: &UnixStream) {
+        let operator = Arc::new(operator);
+        let begun = begin(&operator).and_then(|begun| {
+            let is_held = begun.number == MAIN && !self.is_free(guest);
+            match is_held {
+                true => Err(Over::Says(self.in_use(guest))),
+                false => Ok(begun),
+            }
+        });
+        let begun = match begun {
+            Ok(begun) => begun,
+            // In place of the reply of a server, which the page of a display knows; the operator may be gone.
+            Err(Over::Says(words)) => {
+                return drop((&*operator).write_all(format!("{words}\r\n").as_bytes()));
+            }
+            Err(Over::Gone) => return,
+        };
+        let channel = Channel {
+            number: begun.number,
+            operator: &operator,
+            guest: socket,
+            state: Mutex::default(),
+            changes: Condvar::new(),
+        };
+        let take = || self.take(guest, who, (begun.number, &operator));
+        let taken = thread::scope(|scope| {
+            let to_guest = scope.spawn(|| channel.to_guest(&begun.link, take));
+            channel.to_operator();
+            to_guest.join()
+        });
+        drop(taken);
+    }
+
+    /// Whether a client could take the display, now or when it has ended.
+    fn is_free(&self, guest: &str) -> bool {
+        lock(&self.all)
+            .get(guest)
+            .is_none_or(|display| display.is_ending)
+    }
+
+    fn in_use(&self, guest: &str) -> String {
+        let all = lock(&self.all);
+        let who = all.get(guest).map_or("", |display| &display.who);
+        Opens::Spice.in_use(who)
+    }
+
+    /// Takes a channel, until what is returned is dropped. The main one is the first of a display, and each is there
+    /// once: a second one of the same kind can end QEMU.
+    fn take(
+        &self,
+        guest: &str,
+        who: &str,
+        (number, operator): (u8, &Arc<UnixStream>),
+    ) -> Result<Taken<'_>, String> {
+        let all = lock(&self.all);
+        let is_ending =
+            |all: &mut BTreeMap<String, InUse>| all.get(guest).is_some_and(|one| one.is_ending);
+        let waited = self.ends.wait_timeout_while(all, END_LIMIT, is_ending);
+        let (mut all, _) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+        let display = match (all.get_mut(guest), number) {
+            (None, MAIN) => all.entry(guest.to_owned()).or_insert_with(|| InUse {
+                who: who.to_owned(),
+                channels: BTreeMap::new(),
+                is_ending: false,
+            }),
+            (None, _) => return Err(ENDED.to_owned()),
+            (Some(display), MAIN) => return Err(Opens::Spice.in_use(&display.who)),
+            (Some(display), _) if display.is_ending || display.channels.contains_key(&number) => {
+                return Err(Opens::Spice.in_use(&display.who));
+            }
+            (Some(display), _) => display,
+        };
+        display.channels.insert(number, Arc::clone(operator));
+        Ok(Taken {
+            displays: self,
+            guest: guest.to_owned(),
+            number,
+        })
+    }
+}
+
+/// Why a client has no channel beside the main one.
+const ENDED: &str = "the display has ended";
+
+/// A channel that an operator has.
+struct Taken<'d> {
+    displays: &'d Displays,
+    guest: String,
+    number: u8,
+}
+
+impl Taken<'_> {
+    /// Ends all channels of the display.
+    fn end_all(&self) {
+        if let Some(display) = lock(&self.displays.all).get_mut(&self.guest) {
+            display.is_ending = true;
+            for operator in display.channels.values() {
+                // It has ended already.
+                let _ = operator.shutdown(Shutdown::Both);
+            }
+        }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut all = lock(&self.displays.all);
+        if let Some(display) = all.get_mut(&self.guest) {
+            display.channels.remove(&self.number);
+            if display.channels.is_empty() {
+                all.remove(&self.guest);
+            }
+        }
+        self.displays.ends.notify_all();
+    }
+}
+
+/// Why a channel is over.
+#[derive(Debug)]
+enum Over {
+    /// The operator or the guest is gone, or took too long.
+    Gone,
+    /// For this reason, of which the operator hears.
+    Says(String),
+}
+
+impl From<io::Error> for Over {
+    fn from(_: io::Error) -> Over {
+        Over::Gone
+    }
+}
+
+/// How a client begins: its channel, and its link as it came.
+struct Begun {
+    number: u8,
+    link: Vec<u8>,
+}
+
+fn begin(operator: &UnixStream) -> Result<Begun, Over> {
+    let says = |words: &str| Over::Says(words.to_owned());
+    let until = Instant::now() + LIMIT;
+    let mut link = [0; LINK_BYTES];
+    read_until(operator, &mut link, until)?;
+    let number = channel(&link).ok_or_else(|| says("the channel did not begin as SPICE does"))?;
+    let size =
+        bytes_behind(&link).ok_or_else(|| says("the channel did not begin as SPICE does"))?;
+    let mut behind = vec![0; size];
+    read_until(operator, &mut behind, until)?;
+    if !is_modern(&link, &behind) {
+        return Err(says(
+            "the client of SPICE is too old: it has to name its authentication, and send short headers",
+        ));
+    }
+    let link = [&link[..], &behind].concat();
+    Ok(Begun { number, link })
+}
 
 /// A channel.
 struct Channel<'a> {
     number: u8,
     operator: &'a UnixStream,
     guest: &'a UnixStream,
-    /// The guest has answered the first message, or is gone.
-    has_answered: Mutex<bool>,
-    answers: Condvar,
+    state: Mutex<State>,
+    changes: Condvar,
 }
 
-/// Passes bytes between an operator and the channel until one of them ends. `link`: how the operator began, which the
-/// guest has got already.
-pub fn pass(operator: &UnixStream, guest: &UnixStream, link: &[u8; LINK_BYTES]) {
-    let [.., number] = *link;
-    let channel = Channel {
-        number,
-        operator,
-        guest,
-        has_answered: Mutex::new(false),
-        answers: Condvar::new(),
-    };
-    thread::scope(|scope| {
-        scope.spawn(|| channel.to_guest(link));
-        channel.to_operator();
-    });
+#[derive(Default)]
+struct State {
+    /// The guest has accepted the channel.
+    is_accepted: bool,
+    /// It has answered the first message, or is gone.
+    has_answered: bool,
+    /// It is gone, and the operator has got what it sent.
+    is_over: bool,
+    /// Of what the operator hears then.
+    words: Option<String>,
 }
 
 impl Channel<'_> {
-    fn to_guest(&self, link: &[u8; LINK_BYTES]) {
-        let has_ticket = self.passes_ticket(link).is_ok();
-        let has_picture = self.number == DISPLAY;
-        if has_ticket && (!has_picture || self.passes_first().is_ok()) {
-            // How it ended, nobody has to know.
-            let _ = self.passes_messages();
+    /// `take` takes the channel once there is a ticket.
+    fn to_guest<'d>(
+        &self,
+        link: &[u8],
+        take: impl FnOnce() -> Result<Taken<'d>, String>,
+    ) -> Option<Taken<'d>> {
+        let mut taken = None;
+        let over = self.pass_all(link, take, &mut taken);
+        if let Err(Over::Says(words)) = over {
+            self.say(words, taken.is_some());
         }
-        if has_ticket && has_picture {
-            // The page of the operator ends at once.
-            let _ = self.operator.shutdown(Shutdown::Both);
-            let has_answered = lock(&self.has_answered);
-            let waited = self.answers.wait_while(has_answered, |answered| !*answered);
-            drop(waited);
+        // The page of the operator ends at once.
+        let _ = self.operator.shutdown(Shutdown::Both);
+        // What has no part in the session ends none: it may be of another operator.
+        let is_part = self.number == MAIN || lock(&self.state).is_accepted;
+        if let Some(taken) = taken.as_ref().filter(|_| is_part) {
+            taken.end_all();
+        }
+        if taken.is_some() && self.number == DISPLAY {
+            let state = lock(&self.state);
+            drop(self.changes.wait_while(state, |state| !state.has_answered));
         }
         end([self.operator, self.guest]);
+        taken
+    }
+
+    fn pass_all<'d>(
+        &self,
+        link: &[u8],
+        take: impl FnOnce() -> Result<Taken<'d>, String>,
+        taken: &mut Option<Taken<'d>>,
+    ) -> Result<(), Over> {
+        { self.guest }.write_all(link)?;
+        let mut ticket = [0; TICKET_BYTES];
+        read_until(self.operator, &mut ticket, Instant::now() + LIMIT)?;
+        if !has_ticket(&ticket) {
+            return Err(Over::Says("the client of SPICE has no ticket".to_owned()));
+        }
+        *taken = Some(take().map_err(Over::Says)?);
+        { self.guest }.write_all(&ticket)?;
+        if self.number == DISPLAY {
+            self.pass_first()?;
+        }
+        self.operator.set_read_timeout(None)?;
+        self.pass_messages()
+    }
+
+    /// Has the operator hear why the channel ends, behind what the guest still sends: it ends when its client does.
+    fn say(&self, words: String, has_ticket: bool) {
+        let mut state = lock(&self.state);
+        state.words = Some(words);
+        if has_ticket && self.number == DISPLAY {
+            state = self.wait_while(state, |state| !state.has_answered);
+            if !state.has_answered {
+                return;
+            }
+        }
+        // It has ended already.
+        let _ = self.guest.shutdown(Shutdown::Write);
+        drop(self.wait_while(state, |state| !state.is_over));
+    }
+
+    fn wait_while<'s>(
+        &self,
+        state: std::sync::MutexGuard<'s, State>,
+        is_so: impl Fn(&mut State) -> bool,
+    ) -> std::sync::MutexGuard<'s, State> {
+        let waited = self.changes.wait_timeout_while(state, LIMIT, is_so);
+        waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0
     }
 
     fn to_operator(&self) {
         let (mut guest, mut operator) = (self.guest, self.operator);
         let mut piece = vec![0; PIECE_BYTES];
-        let mut reply = Reply::default();
+        let mut sent = Sent::default();
         while let Ok(read @ 1..) = guest.read(&mut piece) {
             let bytes = piece.get(..read).unwrap_or_default();
-            if reply.take(bytes) {
-                self.answered();
-            }
+            sent.take(bytes);
+            self.change(|state| {
+                state.is_accepted = sent.is_accepted();
+                state.has_answered = sent.has_begun();
+            });
             if operator.write_all(bytes).is_err() {
                 // What reads from it notices that; the guest may have to answer yet.
                 let _ = operator.shutdown(Shutdown::Both);
             }
         }
-        self.answered();
+        let words = lock(&self.state).words.take();
+        if let Some(notice) = words.and_then(|words| sent.notice(&words)) {
+            // The operator may be gone.
+            let _ = operator.write_all(&notice);
+        }
+        self.change(|state| (state.has_answered, state.is_over) = (true, true));
         end([self.operator, self.guest]);
     }
 
-    fn answered(&self) {
-        *lock(&self.has_answered) = true;
-        self.answers.notify_all();
-    }
-
-    /// The rest of the link, and the ticket.
-    fn passes_ticket(&self, link: &[u8; LINK_BYTES]) -> io::Result<()> {
-        let (operator, mut guest) = (self.operator, self.guest);
-        let until = (self.number == DISPLAY).then(|| Instant::now() + LIMIT);
-        let mut behind = vec![0; bytes_behind(link).ok_or(ErrorKind::InvalidData)?];
-        read_until(operator, &mut behind, until)?;
-        if !is_modern(link, &behind) {
-            return Err(ErrorKind::Unsupported.into());
-        }
-        guest.write_all(&behind)?;
-        let mut ticket = [0; TICKET_BYTES];
-        read_until(operator, &mut ticket, until)?;
-        if !has_ticket(&ticket) {
-            return Err(ErrorKind::Unsupported.into());
-        }
-        guest.write_all(&ticket)
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut lock(&self.state));
+        self.changes.notify_all();
     }
 
     /// The first message, or one in its place.
-    fn passes_first(&self) -> io::Result<()> {
+    fn pass_first(&self) -> Result<(), Over> {
         let mut first = [0; INIT_BYTES];
-        let read = read_until(self.operator, &mut first, Some(Instant::now() + LIMIT));
-        let read = read.and_then(|()| match is_init(&first) {
-            true => Ok(first),
-            false => Err(ErrorKind::InvalidData.into()),
-        });
+        let read = read_until(self.operator, &mut first, Instant::now() + LIMIT);
+        let read = read
+            .map_err(Over::from)
+            .and_then(|()| match is_init(&first) {
+                true => Ok(first),
+                false => Err(self.not_passed(&first)),
+            });
         { self.guest }.write_all(read.as_ref().unwrap_or(&init()))?;
-        self.operator.set_read_timeout(None)?;
         read.map(drop)
     }
 
     /// The messages behind, until one of them is none that may be passed.
-    fn passes_messages(&self) -> io::Result<()> {
+    fn pass_messages(&self) -> Result<(), Over> {
         let mut operator = BufReader::new(self.operator);
         loop {
             let mut header = [0; SHORT_HEADER_BYTES];
             operator.read_exact(&mut header)?;
-            let size = passed_bytes(self.number, &header).ok_or(ErrorKind::InvalidData)?;
+            let size =
+                passed_bytes(self.number, &header).ok_or_else(|| self.not_passed(&header))?;
             let mut message = vec![0; SHORT_HEADER_BYTES + size];
             let (head, body) = message.split_at_mut(SHORT_HEADER_BYTES);
             head.copy_from_slice(&header);
@@ -134,17 +356,21 @@ impl Channel<'_> {
             { self.guest }.write_all(&message)?;
         }
     }
+
+    /// `message`: what begins with its type.
+    fn not_passed(&self, message: &[u8]) -> Over {
+        let kind = message
+            .first_chunk()
+            .map_or(0, |kind| u16::from_le_bytes(*kind));
+        let channel = self.number;
+        Over::Says(format!(
+            "the display was ended: its client sent a message that is not passed to a guest (type {kind}, channel {channel})"
+        ))
+    }
 }
 
-/// Fills a buffer by then, if there is a limit.
-fn read_until(
-    mut from: &UnixStream,
-    mut buffer: &mut [u8],
-    until: Option<Instant>,
-) -> io::Result<()> {
-    let Some(until) = until else {
-        return from.read_exact(buffer);
-    };
+/// Fills a buffer by then.
+fn read_until(mut from: &UnixStream, mut buffer: &mut [u8], until: Instant) -> io::Result<()> {
     while !buffer.is_empty() {
         let left = until.saturating_duration_since(Instant::now());
         // Zero would be no limit.
@@ -161,136 +387,4 @@ fn read_until(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// How a client begins: up to its channel, behind that, its ticket, and its first message.
-    fn begins(capabilities: u8, way: u8, first: u8) -> [Vec<u8>; 4] {
-        let mut link = b"REDQ\x02\0\0\0\x02\0\0\0\x16\0\0\0\x07\0\0\0\x02".to_vec();
-        link.truncate(LINK_BYTES);
-        let behind = [
-            0,
-            1,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            18,
-            0,
-            0,
-            0,
-            capabilities,
-            0,
-            0,
-            0,
-        ];
-        let mut ticket = vec![0xaa; TICKET_BYTES];
-        ticket[..4].copy_from_slice(&[way, 0, 0, 0]);
-        let mut message = init().to_vec();
-        (message[0], message[6]) = (first, 1);
-        [link, behind.to_vec(), ticket, message]
-    }
-
-    /// What the guest sends before its first message, and that.
-    fn answers() -> (Vec<u8>, Vec<u8>) {
-        let mut reply = b"REDQ\x02\0\0\0\x02\0\0\0\x03\0\0\0abc".to_vec();
-        reply.extend([0; 4]);
-        (reply, vec![3])
-    }
-
-    /// What the guest gets of a client that sends this behind its link, and goes. The end comes when the guest has
-    /// answered.
-    fn came(parts: &[Vec<u8>; 4], sent: usize) -> Vec<u8> {
-        let [link, rest @ ..] = parts;
-        let (mut own, operator) = UnixStream::pair().unwrap();
-        let (guest, mut end) = UnixStream::pair().unwrap();
-        let link: &[u8; LINK_BYTES] = link.first_chunk().unwrap();
-        thread::scope(|scope| {
-            scope.spawn(|| pass(&operator, &guest, link));
-            own.write_all(&rest.concat()[..sent]).unwrap();
-            own.shutdown(std::net::Shutdown::Write).unwrap();
-            let (reply, message) = answers();
-            // It may be gone.
-            let _ = end.write_all(&reply);
-            let whole = parts[1..].concat().len();
-            let mut came = vec![0; whole];
-            let mut length = 0;
-            while length < whole {
-                match end.read(&mut came[length..]).unwrap() {
-                    0 => break,
-                    read => length += read,
-                }
-            }
-            came.truncate(length);
-            if length == whole {
-                end.set_nonblocking(true).unwrap();
-                let more = end.read(&mut [0]).map_err(|error| error.kind());
-                assert_eq!(more, Err(ErrorKind::WouldBlock), "it has not answered yet");
-                end.set_nonblocking(false).unwrap();
-                end.write_all(&message).unwrap();
-            }
-            assert_eq!(end.read(&mut [0]).unwrap(), 0);
-            came
-        })
-    }
-
-    #[test]
-    fn the_guest_gets_a_first_message_wherever_the_client_goes() {
-        let parts = begins(0b1001, 1, 101);
-        let [_, behind, ticket, message] = &parts;
-        let before = behind.len() + ticket.len();
-        let whole = [&behind[..], ticket, message].concat();
-        for sent in 0..=whole.len() {
-            let came = came(&parts, sent);
-            match sent {
-                _ if sent < behind.len() => assert_eq!(came, b"", "{sent}"),
-                _ if sent < before => assert_eq!(&came, behind, "{sent}"),
-                _ if sent < whole.len() => {
-                    assert_eq!(came, [&behind[..], ticket, &init()].concat(), "{sent}");
-                }
-                _ => assert_eq!(came, whole),
-            }
-        }
-    }
-
-    #[test]
-    fn a_client_that_begins_with_another_message_is_ended_with_the_right_one() {
-        let parts = begins(0b1001, 1, 102);
-        let [_, behind, ticket, _] = &parts;
-        let all = parts[1..].concat().len();
-        assert_eq!(came(&parts, all), [&behind[..], ticket, &init()].concat());
-    }
-
-    #[test]
-    fn a_client_whose_bytes_nobody_could_follow_gets_no_channel() {
-        for capabilities in [0, 0b0001, 0b1000] {
-            let parts = begins(capabilities, 1, 101);
-            let all = parts[1..].concat().len();
-            assert_eq!(came(&parts, all), b"", "{capabilities}");
-        }
-        let parts = begins(0b1001, 2, 101);
-        assert_eq!(came(&parts, parts[1..].concat().len()), parts[1]);
-    }
-
-    #[test]
-    fn messages_are_passed_until_one_that_could_end_the_guest() {
-        let [mut link, behind, ticket, _] = begins(0b1001, 1, 101);
-        link[LINK_BYTES - 1] = 3;
-        let key = [101, 0, 4, 0, 0, 0, 30, 0, 0, 0];
-        let mark = [4, 0, 0, 0, 0, 0];
-        let sent = [&behind[..], &ticket, &key, &key, &mark, &key].concat();
-        let (mut own, operator) = UnixStream::pair().unwrap();
-        let (guest, mut end) = UnixStream::pair().unwrap();
-        let came = thread::scope(|scope| {
-            scope.spawn(|| pass(&operator, &guest, link.first_chunk().unwrap()));
-            own.write_all(&sent).unwrap();
-            let mut came = Vec::new();
-            end.read_to_end(&mut came).unwrap();
-            came
-        });
-        assert_eq!(came, [&behind[..], &ticket, &key, &key].concat());
-    }
-}
+mod tests;

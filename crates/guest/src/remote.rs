@@ -94,6 +94,9 @@ pub enum Remote {
         /// Who has it, and where that user is signed in; empty: an operator of the other node.
         #[serde(default, with = "Name")]
         who: String,
+        /// What the operator's page speaks; `None`: a role of before that knows nothing of it.
+        #[serde(default)]
+        what: Option<Opens>,
     },
 }
 

@@ -100,25 +100,112 @@ pub fn init() -> [u8; INIT_BYTES] {
     message
 }
 
-/// What a server sends on a channel before its first message: the answer to the link, and how the authentication
-/// ended (`SpiceLinkReply`, and the word behind it).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Reply {
+/// What a server sends on a channel, as far as a relay follows it: the reply to the link, how the authentication ended
+/// (`SpiceLinkReply`, and the word behind it), and messages with short headers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sent {
+    stage: Stage,
+    /// The beginning of what the stage is about.
     header: [u8; HEADER_BYTES],
-    seen: u64,
+    /// Bytes of the stage that have come, and that are missing.
+    came: usize,
+    missing: u64,
+    is_accepted: bool,
+    has_begun: bool,
 }
 
-impl Reply {
-    /// Takes what the server has sent. Returns whether its first message has begun.
-    pub fn take(&mut self, bytes: &[u8]) -> bool {
-        let seen = usize::try_from(self.seen).unwrap_or(usize::MAX);
-        let missing = self.header.iter_mut().skip(seen);
-        missing.zip(bytes).for_each(|(to, byte)| *to = *byte);
-        self.seen = self.seen.saturating_add(bytes.len() as u64);
-        let size = word(&self.header, 12).map_or(0, u64::from);
-        let whole = HEADER_BYTES as u64 + size + RESULT_BYTES;
-        self.seen > whole
+/// What comes next of a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    ReplyHeader,
+    Reply,
+    Result,
+    Header,
+    Body,
+}
+
+impl Default for Sent {
+    fn default() -> Sent {
+        Sent {
+            stage: Stage::ReplyHeader,
+            header: [0; HEADER_BYTES],
+            came: 0,
+            missing: HEADER_BYTES as u64,
+            is_accepted: false,
+            has_begun: false,
+        }
     }
+}
+
+impl Sent {
+    /// Takes what the server has sent.
+    pub fn take(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            self.has_begun |= self.stage == Stage::Header;
+            let count =
+                usize::try_from(self.missing).map_or(bytes.len(), |all| all.min(bytes.len()));
+            let (piece, rest) = bytes.split_at(count);
+            let header = self.header.iter_mut().skip(self.came);
+            header.zip(piece).for_each(|(to, byte)| *to = *byte);
+            self.came = self.came.saturating_add(count);
+            self.missing -= count as u64;
+            bytes = rest;
+            // What is empty is over at once.
+            while self.missing == 0 {
+                self.advance();
+            }
+        }
+    }
+
+    fn advance(&mut self) {
+        let size = |at| word(&self.header, at).map_or(0, u64::from);
+        (self.stage, self.missing) = match self.stage {
+            Stage::ReplyHeader => (Stage::Reply, size(12)),
+            Stage::Reply => (Stage::Result, RESULT_BYTES),
+            Stage::Result => {
+                self.is_accepted = size(0) == 0;
+                (Stage::Header, SHORT_HEADER_BYTES as u64)
+            }
+            Stage::Header => (Stage::Body, size(2)),
+            Stage::Body => (Stage::Header, SHORT_HEADER_BYTES as u64),
+        };
+        self.came = 0;
+    }
+
+    /// Whether the server has accepted the channel.
+    pub fn is_accepted(&self) -> bool {
+        self.is_accepted
+    }
+
+    /// Whether its first message has begun.
+    pub fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    /// What a client shows as an error, in place of what comes next. `None`: a client could not read it there.
+    pub fn notice(&self, words: &str) -> Option<Vec<u8>> {
+        match self.stage {
+            _ if self.came > 0 => None,
+            Stage::Result => Some([&[0; 4], &*notice(words)].concat()),
+            Stage::Header if self.is_accepted => Some(notice(words)),
+            _ => None,
+        }
+    }
+}
+
+/// `SPICE_MSG_NOTIFY`: time, severity (an error), visibility (high), what it is about, and the words.
+fn notice(words: &str) -> Vec<u8> {
+    let length = u32::try_from(words.len()).unwrap_or_default();
+    let fields = [0, 0, 2, 2, 0, length];
+    let size = (fields.len() * 4 + words.len() + 1)
+        .try_into()
+        .unwrap_or_default();
+    let mut bytes = vec![7, 0];
+    bytes.extend(u32::to_le_bytes(size));
+    bytes.extend(fields.into_iter().flat_map(u32::to_le_bytes));
+    bytes.extend_from_slice(words.as_bytes());
+    bytes.push(0);
+    bytes
 }
 
 /// The word in little endian at an offset.
@@ -188,18 +275,41 @@ mod tests {
         assert!(!is_init(&other));
     }
 
+    /// The reply of a server, the result, an empty message and one with three bytes.
+    const SENT: &[u8] =
+        b"REDQ\x02\0\0\0\x02\0\0\0\x03\0\0\0abc\0\0\0\0\x67\0\0\0\0\0\x68\0\x03\0\0\0def";
+
     #[test]
-    fn the_first_message_of_a_server_comes_behind_its_reply_and_the_result() {
-        let mut sent = b"REDQ\x02\0\0\0\x02\0\0\0\x03\0\0\0abc\0\0\0\0".to_vec();
-        sent.push(3);
-        for pieces in 1..=sent.len() {
-            let mut reply = Reply::default();
+    fn what_a_server_sends_is_followed_in_pieces_of_any_size() {
+        for pieces in 1..=SENT.len() {
+            let mut sent = Sent::default();
             let mut seen = 0;
-            for piece in sent.chunks(pieces) {
+            for piece in SENT.chunks(pieces) {
                 seen += piece.len();
-                assert_eq!(reply.take(piece), seen == sent.len(), "{pieces}");
+                sent.take(piece);
+                assert_eq!(sent.is_accepted(), seen >= 23, "{pieces} {seen}");
+                assert_eq!(sent.has_begun(), seen > 23, "{pieces} {seen}");
+                // Before the result, and between two messages.
+                let may = [19, 23, 29, 38].contains(&seen);
+                assert_eq!(sent.notice("no").is_some(), may, "{pieces} {seen}");
             }
         }
+    }
+
+    #[test]
+    fn a_notice_is_a_message_and_comes_behind_a_result() {
+        let mut sent = Sent::default();
+        sent.take(&SENT[..19]);
+        let notice = sent.notice("no").unwrap();
+        let words = [27, 0, 0, 2, 2, 0, 2].map(u32::to_le_bytes).concat();
+        let head = [&[7, 0], &*words].concat();
+        assert_eq!(notice, [&[0; 4], &head[..], b"no\0"].concat());
+        sent.take(&notice);
+        assert!(sent.is_accepted() && sent.notice("no").is_some());
+        // A channel that was refused gets none.
+        let mut sent = Sent::default();
+        sent.take(&[&SENT[..19], &[7, 0, 0, 0]].concat());
+        assert!(!sent.is_accepted() && sent.notice("no").is_none());
     }
 
     #[test]

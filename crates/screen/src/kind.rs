@@ -25,6 +25,27 @@ pub struct Kind {
     pub library: Library,
 }
 
+impl Kind {
+    /// The kind that an object has in place of this one, of all that can be opened of it: the display of a guest may
+    /// have become another one.
+    pub fn instead(&self, mut offered: impl Iterator<Item = Opens>) -> Option<&'static Kind> {
+        let noun = self.opens.noun();
+        let other = offered.find(|opens| opens.noun() == noun && *opens != self.opens)?;
+        Some(of(other))
+    }
+
+    /// Why it does not open, of an object that has this kind in its place.
+    pub fn why_none(&self, object: &str, instead: Option<&Kind>) -> String {
+        let noun = self.noun;
+        match instead {
+            Some(_) => {
+                format!("The {noun} of {object} has another page now: load this page again.")
+            }
+            None => format!("There is no {noun} of {object} now: it does not run, or has none."),
+        }
+    }
+}
+
 /// Status of the page of a display.
 const OF_DISPLAY: &str =
     "Connected. Click into the display to type there; Ctrl-Alt-Home leaves it.";
@@ -94,5 +115,31 @@ mod tests {
         }
         let paths: BTreeSet<_> = KINDS.iter().map(|kind| kind.path).collect();
         assert_eq!(paths.len(), KINDS.len());
+    }
+
+    #[test]
+    fn a_display_of_another_kind_is_in_the_place_of_one_that_is_gone() {
+        let [display, spice, terminal] = &KINDS;
+        let instead = |kind: &Kind, offered: &[Opens]| {
+            let instead = kind.instead(offered.iter().copied());
+            let words = kind.why_none("mail", instead);
+            assert_eq!(words.contains("has another page"), instead.is_some());
+            instead.map(|kind| kind.path)
+        };
+        assert_eq!(
+            instead(display, &[Opens::Terminal, Opens::Spice]),
+            Some("spice")
+        );
+        assert_eq!(instead(spice, &[Opens::Display]), Some("screen"));
+        for (kind, offered) in [
+            (display, &[Opens::Terminal, Opens::Display][..]),
+            (display, &[]),
+            (terminal, &[Opens::Spice]),
+        ] {
+            assert_eq!(instead(kind, offered), None);
+        }
+        for kind in &KINDS {
+            assert_eq!(kind.noun, kind.opens.noun());
+        }
     }
 }

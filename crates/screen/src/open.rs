@@ -124,12 +124,7 @@ impl Opened {
         match holder {
             // The part knows whether these are connections of one page.
             Some(one) if one.by == by && one.connections < kind.connections => return None,
-            Some(one) => {
-                return Some(format!(
-                    "Another page has its {} ({}): that one has to end first.",
-                    kind.noun, one.by
-                ));
-            }
+            Some(one) => return Some(kind.opens.in_use(&one.by)),
             None => {}
         }
         let own = self.all.iter().filter(|one| one.by == by).count();
@@ -152,7 +147,7 @@ mod tests {
         let screens = Arc::new(Screens::default());
         let held = screens.take(terminal, "guest mail", "anna").unwrap();
         let refused = screens.take(terminal, "guest mail", "bert").unwrap_err();
-        assert!(refused.contains("(anna)"), "{refused}");
+        assert!(refused.contains("in use by anna:"), "{refused}");
         assert!(screens.take(display, "guest mail", "bert").is_ok());
         assert!(screens.take(terminal, "guest erp", "bert").is_ok());
         drop(held);
@@ -172,7 +167,10 @@ mod tests {
         assert!(first.is_first && !others.iter().any(|seat| seat.is_first));
         assert!(take("anna").is_err());
         let refused = take("bert").unwrap_err();
-        assert!(refused.contains("its display (anna)"), "{refused}");
+        assert!(
+            refused.contains("its display is in use by anna:"),
+            "{refused}"
+        );
         // All of them are one place of the user.
         let guests = (1..OF_USER_MAX).map(|at| screens.take(spice, &at.to_string(), "anna"));
         let guests: Result<Vec<_>, _> = guests.collect();

@@ -15,7 +15,8 @@
   const Socket = WebSocket;
 
   const say = (words, bad) => {
-    state.textContent = words;
+    // What a guest's node says begins as a part of a sentence.
+    state.textContent = words.charAt(0).toUpperCase() + words.slice(1);
     state.classList.toggle("bad", Boolean(bad));
   };
 
@@ -147,6 +148,14 @@
       return { toString: () => digits.padStart(Math.ceil(this.n.bitLength() / 8) * 2, "0") };
     };
   };
+  // The words of SPICE_MSG_NOTIFY if it is an error: behind the time, its severity, and three more fields.
+  const noticed = ({ type, data }) => {
+    if (type !== 7 || !data || data.byteLength < 24) return "";
+    const fields = new DataView(data);
+    if (fields.getUint32(8, true) !== 2) return "";
+    const length = Math.min(fields.getUint32(20, true), data.byteLength - 24);
+    return new TextDecoder().decode(new Uint8Array(data, 24, length));
+  };
   const prepares = {
     spice: (library) => import(new URL("thirdparty/rsa.js", new URL(library, location.href))).then(pads),
   };
@@ -183,7 +192,8 @@
       screen.id = "spice";
       place.append(screen);
       // It opens the connections itself, one for each channel. The end of one of them ends the display, and the
-      // library is not told. A server that refuses a channel says why in place of the first message.
+      // library is not told. A server that refuses a channel says why in place of the first message; later it does so
+      // in a message of its own (SPICE_MSG_NOTIFY with an error), of which the library only writes to the console.
       window.WebSocket = class extends Socket {
         constructor() {
           super(address.href);
@@ -195,6 +205,15 @@
             over(new TextDecoder().decode(bytes).trim());
           };
           this.addEventListener("message", first, { once: true });
+          this.addEventListener("open", () => {
+            const channel = this.parent;
+            const process = channel.process_common_messages;
+            channel.process_common_messages = (message) => {
+              const words = noticed(message);
+              if (words) over(words);
+              return process.call(channel, message);
+            };
+          });
           for (const type of ["close", "error"]) {
             this.addEventListener(type, (event) => event.stopImmediatePropagation());
           }

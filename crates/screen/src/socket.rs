@@ -27,6 +27,11 @@ pub const VERSION: &str = "13";
 pub const BROKEN: &str =
     "The connection was broken: the program was restarted, or the network failed.";
 
+/// Why what was open is closed, when its user signs out.
+pub const SIGNED_OUT: &str = "Signed out.";
+/// The response to somebody who is not signed in: the page was opened by somebody who was.
+pub const SIGN_IN: &str = "Signed out. Sign in first.";
+
 /// Bytes that are read of the part at a time.
 const PIECE_BYTES: usize = 32 << 10;
 /// The longest message of a browser: a clipboard.
@@ -170,18 +175,17 @@ async fn carry_while<S>(
     let mut looks = interval(look_every);
     // How many bytes were sent since then.
     let (mut heard, mut sent) = (Instant::now(), 0);
+    // None: the part has ended it. It ends all connections of a display when one of them ends, so what ended that one
+    // is looked at first.
     let why = loop {
         tokio::select! {
             read = from.read(&mut piece) => {
                 let bytes = match read {
                     Ok(count @ 1..) => piece.get(..count).unwrap_or_default().to_vec(),
-                    _ => {
-                        let why = timeout(KNOWN_LIMIT, guard.why_ended()).await;
-                        return close(browser, why.as_deref().unwrap_or(ENDED)).await;
-                    }
+                    _ => break guard.why_not(),
                 };
                 if let Some(why) = guard.why_not() {
-                    break why;
+                    break Some(why);
                 }
                 let began = Instant::now();
                 sent += bytes.len();
@@ -200,17 +204,17 @@ async fn carry_while<S>(
                     _ => return,
                 };
                 if let Some(why) = guard.why_not() {
-                    break why;
+                    break Some(why);
                 }
                 let written = timeout(SEND_LIMIT, to.write_all(&bytes)).await;
                 if !matches!(written, Ok(Ok(()))) {
-                    break "The guest takes no more input.";
+                    break Some("The guest takes no more input.");
                 }
                 (heard, sent) = (Instant::now(), 0);
             }
             _ = looks.tick() => {
                 if let Some(why) = guard.why_not() {
-                    break why;
+                    break Some(why);
                 }
                 // No script of a page sees a ping.
                 let signs = [Message::Text(Utf8Bytes::default()), Message::Ping(Bytes::new())];
@@ -222,6 +226,20 @@ async fn carry_while<S>(
                 }
             }
         }
+    };
+    // What the part still sends is of no interest, and it learns at once that its end is closed.
+    drop((from, to));
+    finish(browser, guard, why).await;
+}
+
+/// Closes the connection of a browser with the reason. `None`: with what becomes known of it.
+async fn finish<S>(browser: WebSocketStream<S>, guard: impl Guard, why: Option<&str>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Some(why) = why else {
+        let why = timeout(KNOWN_LIMIT, guard.why_ended()).await;
+        return close(browser, why.as_deref().unwrap_or(ENDED)).await;
     };
     // Who connects again is not refused for this one.
     drop(guard);
@@ -267,6 +285,8 @@ fn shortened(why: &str) -> &str {
 mod tests {
     use super::*;
     use hyper::Request;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     fn asked(fields: &[(&str, &str)]) -> Asked {
         let request = fields.iter().fold(Request::get("/"), |request, field| {
@@ -298,11 +318,12 @@ mod tests {
         assert_eq!(shortened(&long), &long[..REASON_BYTES_MAX - 1]);
     }
 
-    struct Always;
+    /// Whether its user has signed out.
+    struct SignedOut(Arc<AtomicBool>);
 
-    impl Guard for Always {
+    impl Guard for SignedOut {
         fn why_not(&self) -> Option<&'static str> {
-            None
+            self.0.load(Ordering::Relaxed).then_some(SIGNED_OUT)
         }
 
         async fn why_ended(self) -> String {
@@ -321,7 +342,10 @@ mod tests {
     }
 
     /// A connection that is carried: the ends of the browser and of the part, and what carries it.
-    async fn carried() -> (
+    async fn carried(
+        signed_out: &Arc<AtomicBool>,
+        look: Duration,
+    ) -> (
         WebSocketStream<tokio::io::DuplexStream>,
         UnixStream,
         tokio::task::JoinHandle<()>,
@@ -329,7 +353,8 @@ mod tests {
         let (own, other) = tokio::io::duplex(64 << 10);
         let (part, end) = UnixStream::pair().unwrap();
         let server = WebSocketStream::from_raw_socket(other, Role::Server, None).await;
-        let carries = tokio::spawn(carry_while(server, part, Always, (LOOK, SILENT)));
+        let guard = SignedOut(Arc::clone(signed_out));
+        let carries = tokio::spawn(carry_while(server, part, guard, (look, SILENT)));
         let browser = WebSocketStream::from_raw_socket(own, Role::Client, None).await;
         (browser, end, carries)
     }
@@ -343,7 +368,7 @@ mod tests {
     #[test]
     fn a_browser_that_does_not_respond_is_gone() {
         block_on(async {
-            let (_browser, mut end, carries) = carried().await;
+            let (_browser, mut end, carries) = carried(&Arc::default(), LOOK).await;
             carries.await.unwrap();
             assert_eq!(end.read(&mut [0]).await.unwrap(), 0);
         });
@@ -352,7 +377,7 @@ mod tests {
     #[test]
     fn a_page_that_only_shows_hears_that_the_connection_is_there_and_keeps_it() {
         block_on(async {
-            let (mut browser, mut end, _carries) = carried().await;
+            let (mut browser, mut end, _carries) = carried(&Arc::default(), LOOK).await;
             // In all, longer than a silent one may take. Reading sends what pings are answered with.
             let mut signs = 0;
             while signs < 2 * SILENT.as_millis() / LOOK.as_millis() {
@@ -366,6 +391,28 @@ mod tests {
                     message => assert!(!message.is_close(), "{message:?}"),
                 }
             }
+        });
+    }
+
+    #[test]
+    fn a_connection_that_its_part_ends_after_a_sign_out_says_so_at_once() {
+        block_on(async {
+            let signed_out = Arc::default();
+            let (mut browser, end, _carries) = carried(&signed_out, KNOWN_LIMIT * 2).await;
+            // It has looked whether its user is there, and does not again soon.
+            let sign = browser.next().await.unwrap().unwrap();
+            assert_eq!(sign, Message::Text(Utf8Bytes::default()));
+            signed_out.store(true, Ordering::Relaxed);
+            let began = Instant::now();
+            drop(end);
+            let frame = loop {
+                match browser.next().await.unwrap().unwrap() {
+                    Message::Close(frame) => break frame,
+                    message => assert!(!message.is_binary(), "{message:?}"),
+                }
+            };
+            assert_eq!(frame.unwrap().reason, SIGNED_OUT);
+            assert!(began.elapsed() < KNOWN_LIMIT / 2);
         });
     }
 }

@@ -2,7 +2,7 @@
 //! has it.
 
 use super::pages::to_sign_in;
-use super::sign_in::is_own;
+use super::sign_in::{is_own, to};
 use super::{Common, failure, html, signed_in, standing};
 use crate::page;
 use crate::shared::{Action, Order, Shared};
@@ -15,9 +15,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use part::report::Opens;
 use screen::kind::{KINDS, Kind};
 use screen::open::Seat;
-use screen::socket::{self, Asked, BROKEN, Guard, carry, close};
+use screen::socket::{self, Asked, BROKEN, Guard, SIGN_IN, SIGNED_OUT, carry, close};
 use screen::standing::{ENDED, NOWHERE_MAX, Standing};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
@@ -72,18 +73,22 @@ fn why_not(
         );
         return Some((StatusCode::FORBIDDEN, words));
     }
+    let opens = opens(shared, action);
+    if opens == Some(kind.opens) {
+        return None;
+    }
+    let instead = kind.instead(opens.into_iter());
+    Some((
+        StatusCode::CONFLICT,
+        kind.why_none(&action.object(), instead),
+    ))
+}
+
+/// What an action opens now.
+fn opens(shared: &Shared, action: &Action) -> Option<Opens> {
     let platform = shared.platform.borrow().clone();
-    let look = platform.me().and_then(|me| me.look.as_deref());
-    let offer = look.and_then(|look| action.offer(look));
-    let is_there = offer.is_some_and(|offer| offer.opens == Some(kind.opens));
-    let words = || {
-        format!(
-            "There is no {} of {} now: it does not run.",
-            kind.noun,
-            action.object()
-        )
-    };
-    (!is_there).then(|| (StatusCode::CONFLICT, words()))
+    let look = platform.me()?.look.as_deref()?;
+    action.offer(look)?.opens
 }
 
 /// The response without WebSocket: what would prevent a connection now, or that nothing would.
@@ -122,6 +127,15 @@ async fn page(
     {
         return failure(status, &words);
     }
+    // The display may have become one of another kind.
+    let instead = kind.instead(opens(&shared, &action).into_iter());
+    let path = uri
+        .path()
+        .strip_prefix('/')
+        .and_then(|path| path.strip_prefix(kind.path));
+    if let (Some(other), Some(path)) = (instead, path) {
+        return to(&format!("/{}{path}", other.path));
+    }
     let platform = shared.platform.borrow().clone();
     let has_library = shared.libraries.has(&kind.library);
     html(
@@ -146,7 +160,7 @@ async fn socket(
     let said = |status: StatusCode, words: String| (status, words).into_response();
     let headers = &head.headers;
     let Some((viewer, token)) = signed_in(&shared, headers) else {
-        return said(StatusCode::UNAUTHORIZED, "Sign in first.".to_owned());
+        return said(StatusCode::UNAUTHORIZED, SIGN_IN.to_owned());
     };
     let asked = Asked::of(&head);
     // A page of another site could open it with the cookie of this one.
@@ -235,7 +249,7 @@ impl Guard for Open {
     fn why_not(&self) -> Option<&'static str> {
         let viewer = self.shared.viewer(&self.token);
         let may = viewer.is_some_and(|viewer| viewer.role >= Role::Operator);
-        (!may).then_some("Signed out.")
+        (!may).then_some(SIGNED_OUT)
     }
 
     async fn why_ended(self) -> String {

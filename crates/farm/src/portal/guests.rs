@@ -18,7 +18,7 @@ use part::voice::write_error;
 use screen::kind::{KINDS, Kind};
 use screen::open::Seat;
 use screen::page::{SCRIPT, SCRIPT_PATH};
-use screen::socket::{self, Asked, BROKEN, Guard, carry, close};
+use screen::socket::{self, Asked, BROKEN, Guard, SIGN_IN, SIGNED_OUT, carry, close};
 use screen::standing::{ENDED, Standing};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -58,6 +58,13 @@ impl<'p> Wanted<'p> {
             guest,
             is_socket,
         })
+    }
+
+    /// The kind that the guest has in place of this one: its display may have become another one.
+    fn instead(self, all: &[Guest]) -> Option<&'static Kind> {
+        let guest = all.iter().find(|guest| guest.name == self.guest)?;
+        let offered = guest.offers.iter().map(|(opens, _)| *opens);
+        self.kind.instead(offered)
     }
 
     fn what(self) -> String {
@@ -106,7 +113,7 @@ impl Portal {
         };
         let Some((visitor, token)) = self.visitor(facts, &head.headers) else {
             return match wanted.is_socket {
-                true => reply::text(StatusCode::UNAUTHORIZED, "Sign in first."),
+                true => reply::text(StatusCode::UNAUTHORIZED, SIGN_IN),
                 false => reply::to("/sign-in"),
             };
         };
@@ -117,12 +124,17 @@ impl Portal {
         }
         match wanted.is_socket {
             true => self.socket((&visitor, token, from), head, wanted).await,
-            false => self.screen(facts, &visitor, wanted),
+            false => self.screen(facts, &visitor, wanted).await,
         }
     }
 
     /// The page.
-    fn screen(&self, facts: &Facts, visitor: &Visitor, wanted: Wanted<'_>) -> Reply {
+    async fn screen(&self, facts: &Facts, visitor: &Visitor, wanted: Wanted<'_>) -> Reply {
+        if let Ok(all) = self.guests.all().await
+            && let Some(other) = wanted.instead(&all)
+        {
+            return reply::to(&format!("/{}/{}", other.path, wanted.guest));
+        }
         let has_library = self.guests.libraries.has(&wanted.kind.library);
         let page = page::Screen {
             brand: &facts.brand,
@@ -186,10 +198,8 @@ impl Portal {
         let all = self.guests.all().await?;
         let found = all.iter().find(|guest| guest.name == wanted.guest);
         let found = found.filter(|guest| guest.opens(wanted.kind.opens));
-        found.cloned().ok_or_else(|| {
-            let what = wanted.what();
-            format!("There is no {what} now: it does not run, or has none.")
-        })
+        let why = || wanted.kind.why_none(wanted.guest, wanted.instead(&all));
+        found.cloned().ok_or_else(why)
     }
 
     /// Has the part connected for a user.
@@ -319,7 +329,7 @@ impl Guard for Open {
             Some((facts, visitor.account?))
         });
         match visitor {
-            None => Some("Signed out."),
+            None => Some(SIGNED_OUT),
             Some((facts, account)) => {
                 let may = may(&facts.portal.consoles, &account, &self.guest);
                 (!may).then_some("You may not use this any more.")

@@ -2,7 +2,7 @@
 
 use super::Role;
 use crate::clock;
-use crate::config::{Console, Migrate};
+use crate::config::Migrate;
 use crate::life::Shown;
 use crate::message::Message;
 use crate::remote::AskOpen;
@@ -65,19 +65,16 @@ pub(super) fn of_guest(role: &Role, name: &str) -> Vec<Offer> {
 
 /// Its display, if it has one, and its terminal.
 fn opening(role: &Role, name: &str) -> Vec<Offer> {
-    let Some(guest) = role.guests.guests.get(name) else {
+    if !role.guests.guests.contains_key(name) {
         return Vec::new();
-    };
+    }
     let offer = |word: &str, label: &str, what: Opens| {
         let name = name.to_owned();
         Offer::new(word, label, AskOpen { name, what }.envelope()).opens(what)
     };
-    let screen = match guest.console {
-        Console::Vnc => Some(Opens::Display),
-        Console::Spice => Some(Opens::Spice),
-        Console::Serial => None,
-    };
-    let screen = screen.map(|what| offer("screen", "Screen", what));
+    let screen = role
+        .screen(name)
+        .map(|what| offer("screen", "Screen", what));
     let terminal = offer("terminal", "Terminal", Opens::Terminal);
     screen.into_iter().chain([terminal]).collect()
 }
@@ -96,4 +93,64 @@ pub(super) fn of_node(role: &Role) -> Vec<Offer> {
         ),
     };
     vec![offer]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::boottime_ms;
+    use crate::config::{Console, Guest, Guests};
+    use crate::life::Input;
+    use crate::role::Place;
+    use part::codec;
+
+    /// The role with a guest that has this display by the file.
+    fn role(scratch: &lab::Scratch, console: Console) -> Role {
+        let place = Place {
+            runtime: scratch.path().to_owned(),
+            program: "/nonexistent".into(),
+            confine: None,
+            has_kvm: false,
+            move_bandwidth: 0,
+            commands: "/nonexistent".into(),
+        };
+        let mail = Guest {
+            console,
+            ..Guest::plain(1 << 20)
+        };
+        let guests = Guests {
+            guests: [("mail".to_owned(), mail)].into(),
+            ..Guests::default()
+        };
+        Role::new(place, &codec::encode(&guests), None).unwrap()
+    }
+
+    fn screen(role: &Role) -> Option<Opens> {
+        let offers = opening(role, "mail");
+        { offers.iter() }.find(|one| one.word == "screen")?.opens
+    }
+
+    #[test]
+    fn the_display_of_a_guest_that_runs_is_the_one_with_which_it_was_started() {
+        for (by_file, started, has) in [
+            (Console::Spice, Console::Vnc, Some(Opens::Display)),
+            (Console::Vnc, Console::Spice, Some(Opens::Spice)),
+            (Console::Vnc, Console::Serial, None),
+        ] {
+            let scratch = lab::Scratch::new().unwrap();
+            let mut role = role(&scratch, by_file);
+            let expected = match by_file {
+                Console::Spice => Opens::Spice,
+                _ => Opens::Display,
+            };
+            assert_eq!(screen(&role), Some(expected), "it does not run");
+            let machine = role.machines.get_mut("mail").unwrap();
+            machine.started_as = Some(Guest {
+                console: started,
+                ..Guest::plain(1 << 20)
+            });
+            machine.life.see(Input::Found, boottime_ms());
+            assert_eq!(screen(&role), has);
+        }
+    }
 }

@@ -7,24 +7,22 @@ use super::machine::Machine;
 use crate::clock::boottime_ms;
 use crate::config::Console;
 use crate::console;
-use crate::display;
+use crate::display::Displays;
 use crate::migration::{Hello, frame};
 use crate::remote::{AskOpen, AskStream, Output, PIECE_BYTES_MAX, Passed, Remote};
 use part::lock;
 use part::report::Opens;
-use protocol::spice::{LINK_BYTES, MAIN, channel};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
 
 /// How long a stream stays that nobody asks about, milliseconds.
 const KEPT_MS: u64 = 10_000;
@@ -35,11 +33,6 @@ const COMMANDS_MAX: usize = 16;
 /// Connections to displays and terminals here at a time: those that the consoles of two nodes may open, with four
 /// channels of a display by SPICE.
 const OPERATORS_MAX: usize = 256;
-/// How long an operator may take to begin a channel of SPICE.
-const LINK_LIMIT: Duration = Duration::from_secs(10);
-/// How long a channel waits until the same one of the session before has ended, and how often it looks.
-const CHANNEL_LIMIT: Duration = Duration::from_secs(2);
-const CHANNEL_PAUSE: Duration = Duration::from_millis(50);
 
 /// The streams.
 #[derive(Debug, Default)]
@@ -48,6 +41,7 @@ pub(super) struct Streams {
     all: BTreeMap<u64, Stream>,
     commands: Arc<AtomicUsize>,
     operators: Arc<AtomicUsize>,
+    displays: Arc<Displays>,
 }
 
 #[derive(Debug)]
@@ -165,8 +159,8 @@ impl Role {
             Remote::Console { name, who } => {
                 return self.serve_console(name, (who, from), give);
             }
-            Remote::Display { name, who } => {
-                return self.serve_display(name, (who, from), give);
+            Remote::Display { name, who, what } => {
+                return self.serve_display((name, *what), (who, from), give);
             }
             _ => {}
         }
@@ -216,7 +210,7 @@ impl Role {
         if holder.is_empty() || holder == self.guests.me {
             match ask.what {
                 Opens::Display | Opens::Spice => {
-                    let (display, begins) = self.display(name, who)?;
+                    let (display, begins) = self.display(name, Some(ask.what), who)?;
                     self.connect(operator, display, begins)?;
                 }
                 Opens::Terminal => {
@@ -232,7 +226,10 @@ impl Role {
         let name = name.clone();
         let who = who.to_owned();
         let what = match ask.what {
-            Opens::Display | Opens::Spice => Remote::Display { name, who },
+            what @ (Opens::Display | Opens::Spice) => {
+                let what = Some(what);
+                Remote::Display { name, who, what }
+            }
             Opens::Terminal => Remote::Console { name, who },
         };
         carrier.dial(holder, Hello::Remote(what), operator);
@@ -248,23 +245,43 @@ impl Role {
     /// The terminal of a guest that runs here, and what holds it for this operator.
     fn terminal(&self, name: &str, who: &str) -> Result<(UnixStream, File), String> {
         let home = &self.running(name)?.home;
-        let taken = console::take(home.path(), &console::TERMINAL, who)?;
+        let taken = console::take(home.path(), who)?;
         let socket = UnixStream::connect(home.serial());
         let socket = socket.map_err(|error| format!("the terminal of guest {name}: {error}"));
         Ok((socket?, taken))
     }
 
-    /// The display of a guest that runs here, and how an operator begins with it.
-    fn display(&self, name: &str, who: &str) -> Result<(UnixStream, Begins), String> {
+    /// The display of a guest that runs here, and how an operator begins with it, who speaks `what`; `None`: whatever
+    /// there is.
+    fn display(
+        &self,
+        name: &str,
+        what: Option<Opens>,
+        who: &str,
+    ) -> Result<(UnixStream, Begins), String> {
         let home = &self.running(name)?.home;
-        let begins = match self.guests.guests.get(name).map(|guest| guest.console) {
-            Some(Console::Vnc) => Begins::AtOnce,
-            Some(Console::Spice) => Begins::Spice(home.path().to_owned(), who.to_owned()),
-            _ => return Err(format!("guest {name} has no display: see `console`")),
+        let begins = match self.screen(name) {
+            Some(has) if what.is_some_and(|what| what != has) => {
+                return Err(other_display(name, has));
+            }
+            Some(Opens::Spice) => Begins::Spice(name.to_owned(), who.to_owned()),
+            Some(_) => Begins::AtOnce,
+            None => return Err(format!("guest {name} has no display: see `console`")),
         };
         let socket = UnixStream::connect(home.display());
         let socket = socket.map_err(|error| format!("the display of guest {name}: {error}"));
         Ok((socket?, begins))
+    }
+
+    /// What a guest speaks at its display, if it has one: where it runs here, as it was started.
+    pub(super) fn screen(&self, name: &str) -> Option<Opens> {
+        let machine = { self.machines.get(name) }.filter(|machine| machine.life.is_there());
+        let started_as = machine.and_then(|machine| machine.started_as.as_ref());
+        match started_as.or_else(|| self.guests.guests.get(name))?.console {
+            Console::Vnc => Some(Opens::Display),
+            Console::Spice => Some(Opens::Spice),
+            Console::Serial => None,
+        }
     }
 
     /// Passes bytes between an operator and a guest, on threads of their own.
@@ -282,19 +299,17 @@ impl Role {
             ));
         }
         let counted = Arc::clone(&running);
+        let displays = Arc::clone(&self.streams.displays);
         let spawned = thread::Builder::new()
             .name("guest/operator".to_owned())
             .spawn(move || {
-                match begins.take(&operator, &guest) {
-                    Ok((taken, link)) => {
-                        match link {
-                            Some(link) => display::pass(&operator, &guest, &link),
-                            None => console::pass(&operator, &guest),
-                        }
+                match begins {
+                    Begins::AtOnce => console::pass(&operator, &guest),
+                    Begins::Has(taken) => {
+                        console::pass(&operator, &guest);
                         drop(taken);
                     }
-                    // The operator may be gone.
-                    Err(words) => drop((&operator).write_all(&refused(&words))),
+                    Begins::Spice(name, who) => displays.pass((&name, &who), operator, &guest),
                 }
                 counted.fetch_sub(1, Ordering::Relaxed);
             });
@@ -305,15 +320,19 @@ impl Role {
     }
 
     /// Connects an operator of another node with the display of a guest, on threads of their own.
-    fn serve_display(&self, name: &str, operator: (&str, &str), give: &SyncSender<UnixStream>) {
-        let console = self.guests.guests.get(name).map(|guest| guest.console);
-        let refused = match console {
-            Some(Console::Spice) => refused,
+    fn serve_display(
+        &self,
+        (name, what): (&str, Option<Opens>),
+        operator: (&str, &str),
+        give: &SyncSender<UnixStream>,
+    ) {
+        let refused = match what.or_else(|| self.screen(name)) {
+            Some(Opens::Spice) => refused,
             _ => refused_display,
         };
         let who = of_node(operator);
         serve_operator(give, refused, |operator| {
-            let (display, begins) = self.display(name, &who)?;
+            let (display, begins) = self.display(name, what, &who)?;
             self.connect(operator, display, begins)
         });
     }
@@ -328,60 +347,25 @@ impl Role {
     }
 }
 
-/// What an operator has who has begun: see [`Begins::take`].
-type Begun = (Option<File>, Option<[u8; LINK_BYTES]>);
-
 /// How an operator begins with a display or a terminal.
 enum Begins {
     /// Whatever others do.
     AtOnce,
     /// With this, which keeps others out.
     Has(File),
-    /// By SPICE, in this directory of the guest and by this name: as [`Begins::spice`] says.
-    Spice(PathBuf, String),
+    /// With a channel of the display by SPICE of this guest, by this name.
+    Spice(String, String),
 }
 
-impl Begins {
-    /// What keeps others out until it is dropped, if something does; and how a channel of SPICE began.
-    fn take(self, operator: &UnixStream, guest: &UnixStream) -> Result<Begun, String> {
-        match self {
-            Begins::AtOnce => Ok((None, None)),
-            Begins::Has(taken) => Ok((Some(taken), None)),
-            Begins::Spice(directory, who) => Begins::spice(operator, guest, (&directory, &who)),
-        }
-    }
-
-    /// The display is taken by the main channel, the first one of a session. QEMU knows to which session another
-    /// channel belongs, and refuses one of none. A second one of the same kind can end QEMU.
-    fn spice(
-        mut operator: &UnixStream,
-        mut guest: &UnixStream,
-        (directory, who): (&Path, &str),
-    ) -> Result<Begun, String> {
-        let words = |error: io::Error| format!("the channel did not begin: {error}");
-        let mut link = [0; LINK_BYTES];
-        operator.set_read_timeout(Some(LINK_LIMIT)).map_err(words)?;
-        operator.read_exact(&mut link).map_err(words)?;
-        operator.set_read_timeout(None).map_err(words)?;
-        let channel = channel(&link).ok_or("the channel did not begin as SPICE does")?;
-        let taken = match channel {
-            MAIN => console::take(directory, &console::DISPLAY, who)?,
-            channel => take_channel(directory, &console::Only::channel(channel), who)?,
-        };
-        guest.write_all(&link).map_err(words)?;
-        Ok((Some(taken), Some(link)))
-    }
-}
-
-/// Takes a channel of a display. QEMU ends those of a session in a moment when its main channel ends.
-fn take_channel(directory: &Path, channel: &console::Only, who: &str) -> Result<File, String> {
-    let until = Instant::now() + CHANNEL_LIMIT;
-    loop {
-        match console::take(directory, channel, who) {
-            Err(_) if Instant::now() < until => thread::sleep(CHANNEL_PAUSE),
-            taken => return taken,
-        }
-    }
+/// Why a page for another kind of display gets none.
+fn other_display(name: &str, has: Opens) -> String {
+    let word = match has {
+        Opens::Spice => "spice",
+        _ => "vnc",
+    };
+    format!(
+        "guest {name} was started with `console {word}`: restart it, since the file has another one"
+    )
 }
 
 /// Who somebody at another node is.
@@ -506,54 +490,13 @@ mod tests {
         assert_eq!(refused_display("full"), expected);
     }
 
-    /// A channel of a display by SPICE that an operator begins: what comes of it.
-    fn begins(directory: &Path, who: &str, link: &[u8]) -> Result<Option<File>, String> {
-        let (mut own, operator) = UnixStream::pair().unwrap();
-        let (guest, mut end) = UnixStream::pair().unwrap();
-        own.write_all(link).unwrap();
-        drop(own);
-        let begins = Begins::Spice(directory.to_owned(), who.to_owned());
-        let taken = begins.take(&operator, &guest).map(|(taken, link)| {
-            assert!(link.is_some());
-            taken
-        });
-        drop(guest);
-        let mut came = Vec::new();
-        end.read_to_end(&mut came).unwrap();
-        let is_there = link.get(..LINK_BYTES).is_some_and(|begun| begun == came);
-        assert_eq!(taken.is_ok(), is_there, "{taken:?} {came:?}");
-        taken
-    }
-
     #[test]
-    fn a_display_by_spice_has_one_operator_with_several_channels() {
-        let scratch = lab::Scratch::new().unwrap();
-        let channel = |kind: u8| {
-            let mut link = b"REDQ\x02\0\0\0\x02\0\0\0\x1a\0\0\0\x07\0\0\0".to_vec();
-            link.push(kind);
-            link
-        };
-        let first = begins(scratch.path(), "anna", &channel(1)).unwrap();
-        assert!(first.is_some());
-        let channels =
-            [2, 3, 4].map(|kind| begins(scratch.path(), "anna", &channel(kind)).unwrap());
-        assert!(channels.iter().all(Option::is_some));
-        // Two of a kind can end QEMU.
-        let second = begins(scratch.path(), "anna", &channel(3)).unwrap_err();
-        assert!(second.contains("has its display (anna)"), "{second}");
-        drop(channels);
-        begins(scratch.path(), "anna", &channel(3)).unwrap();
-        let refused = begins(scratch.path(), "bert", &channel(1)).unwrap_err();
-        assert!(refused.contains("has its display (anna)"), "{refused}");
-        drop(first);
+    fn a_page_for_another_display_hears_that_the_guest_has_to_restart() {
+        let words = other_display("mail", Opens::Spice);
         assert!(
-            begins(scratch.path(), "bert", &channel(1))
-                .unwrap()
-                .is_some()
+            words.contains("started with `console spice`: restart it"),
+            "{words}"
         );
-        // What is no SPICE does not get to the guest.
-        for other in [&b"RFB 003.008\n         "[..], b"REDQ", b""] {
-            begins(scratch.path(), "anna", other).unwrap_err();
-        }
+        assert!(other_display("mail", Opens::Display).contains("`console vnc`"));
     }
 }

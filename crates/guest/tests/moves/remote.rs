@@ -127,12 +127,8 @@ fn the_serial_terminal_is_connected_from_another_node() {
     assert!(home.exists());
     // Another operator learns who has it.
     let home = site.scratch[0].path().join("guest-mail");
-    let has = || {
-        console::take(&home, &console::TERMINAL, "")
-            .err()
-            .unwrap_or_default()
-    };
-    let named = || has().contains("(anna, at the web console of node beta)");
+    let has = || console::take(&home, "").err().unwrap_or_default();
+    let named = || has().contains("in use by anna, at the web console of node beta:");
     site.passes(begun.number, |_| named());
     assert!(named(), "{}", has());
     // When the guest ends, so does the connection.

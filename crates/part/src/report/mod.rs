@@ -150,6 +150,22 @@ pub enum Opens {
     Spice,
 }
 
+impl Opens {
+    /// What it is called.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Opens::Display | Opens::Spice => "display",
+            Opens::Terminal => "terminal",
+        }
+    }
+
+    /// Why somebody else does not get it, which has one user at a time. `who`: that user; empty: it is not known.
+    pub fn in_use(self, who: &str) -> String {
+        let by = if who.is_empty() { "" } else { " by " };
+        format!("its {} is in use{by}{who}: end that one first", self.noun())
+    }
+}
+
 impl Offer {
     /// What sends this message.
     pub fn new(word: &str, label: &str, message: PartMessage) -> Offer {

@@ -26,3 +26,39 @@ fn another_version_of_websocket_is_refused_with_the_one_that_works() {
     let version = reply.headers.get("sec-websocket-version");
     assert_eq!(version.map(|value| value.as_bytes()), Some(&b"13"[..]));
 }
+
+#[test]
+fn an_old_link_of_a_display_leads_to_the_page_of_the_one_that_there_is() {
+    let mut bed = bed();
+    let olga = session_of(&bed, "olga");
+    let mut members = sample::platform().members;
+    let look = Arc::make_mut(members[0].look.as_mut().unwrap());
+    let reports = &mut look.reports;
+    let guests = reports.iter_mut().find(|one| one.part == "guest").unwrap();
+    let message = part::role::PartMessage {
+        part: "guest".to_owned(),
+        kind: 0,
+        bytes: Vec::new(),
+        holds: false,
+        by: String::new(),
+    };
+    let offer = part::report::Offer::new("screen", "Screen", message);
+    guests.subjects[0].offers = vec![offer.opens(part::report::Opens::Spice)];
+    let name = guests.subjects[0].name.clone();
+    bed.shared.publish(members, Arc::default());
+    let mut get = |path: &str| {
+        let request = Request::get(path).header("cookie", &olga);
+        bed.request(HOME, request.body(Body::empty()).unwrap())
+    };
+    let path = |kind: &str| format!("/{kind}/guest/guest/{name}/screen");
+    let old = get(&path("screen"));
+    assert_eq!(old.status, 303, "{old:?}");
+    let location = old.headers.get("location").map(|value| value.as_bytes());
+    assert_eq!(location, Some(path("spice").as_bytes()));
+    assert_eq!(get(&path("spice")).status, 200);
+    // A page that is open hears of it.
+    let why = get(&format!("{}/socket", path("screen")));
+    assert_eq!(why.status, 409);
+    assert!(why.body.contains("has another page now"), "{why:?}");
+    assert_eq!(get(&format!("{}/socket", path("spice"))).status, 200);
+}

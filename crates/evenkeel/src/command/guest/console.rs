@@ -181,7 +181,7 @@ fn connected<'i>(
         ));
     };
     let who = format!("process {} on this node", std::process::id());
-    let taken = console::take(Path::new(&files), &console::TERMINAL, &who);
+    let taken = console::take(Path::new(&files), &who);
     let taken = taken.map_err(|words| format!("guest {name}: {words}"))?;
     let path = PathBuf::from(files).join("serial.sock");
     let socket = UnixStream::connect(&path);

@@ -248,7 +248,7 @@ fn a_part_that_does_not_respond_leaves_the_rest_of_the_list() {
 
 #[test]
 fn what_a_user_may_not_open_is_not_there_and_what_does_not_run_says_so() {
-    let (bed, part) = bed(&["mail", "erp", "old"]);
+    let (bed, part) = bed(&["mail", "desk", "erp", "old"]);
     let cookies = ["anna", "bert"].map(|name| bed.sign_in(name));
     let [anna, bert] = cookies.each_ref().map(String::as_str);
     let status = |path: &str, cookie: &str| {
@@ -257,7 +257,7 @@ fn what_a_user_may_not_open_is_not_there_and_what_does_not_run_says_so() {
     };
     for (path, cookie, expected, words) in [
         ("/screen/mail", "", 303, ""),
-        ("/screen/mail/socket", "", 401, "Sign in first."),
+        ("/screen/mail/socket", "", 401, "Signed out. Sign in first."),
         ("/screen/mail", bert, 404, ""),
         ("/screen/mail/socket", bert, 404, ""),
         ("/screen/other/socket", anna, 404, ""),
@@ -276,6 +276,16 @@ fn what_a_user_may_not_open_is_not_there_and_what_does_not_run_says_so() {
             "There is no display of erp now",
         ),
         ("/terminal/erp/socket", anna, 200, ""),
+        // Its display is one of SPICE.
+        ("/screen/desk", anna, 303, ""),
+        (
+            "/screen/desk/socket",
+            anna,
+            409,
+            "The display of desk has another page now",
+        ),
+        ("/spice/desk", anna, 200, "Display of desk"),
+        ("/spice/mail", anna, 303, ""),
         ("/screen/", anna, 404, ""),
         ("/screen/mail/more/socket", anna, 404, ""),
         ("/novnc/core/rfb.js", "", 401, ""),
@@ -286,6 +296,8 @@ fn what_a_user_may_not_open_is_not_there_and_what_does_not_run_says_so() {
         assert_eq!(status, expected, "{path}");
         assert!(body.contains(words), "{path}: {body}");
     }
+    let old_link = get(&bed, &part, "/screen/desk", &[("cookie", anna)]);
+    assert_eq!(old_link.header(hyper::header::LOCATION), "/spice/desk");
     // Without a library the page says what is missing, and the list forbids scripts.
     let policy = |path| {
         let got = get(&bed, &part, path, &[("cookie", anna)]);
@@ -473,7 +485,12 @@ fn each_channel_of_a_display_is_judged_and_all_of_them_are_one_display_of_one_us
         }
         let mut further = browser(&bed.portal);
         further.asks(socket, &anna, OWN).await;
-        assert!(further.reason().await.contains("its display (anna)"));
+        assert!(
+            further
+                .reason()
+                .await
+                .contains("display is in use by anna:")
+        );
         // All of them end with the sign-in.
         sign_out(&bed, &anna, &csrf).await;
         for channel in &mut channels {
@@ -509,7 +526,7 @@ fn a_terminal_is_for_one_and_what_the_part_refuses_is_told() {
         second.asks("/terminal/mail/socket", &anna, OWN).await;
         let reason = second.reason().await;
         assert!(
-            reason.starts_with("Another page has its terminal (anna)"),
+            reason.starts_with("its terminal is in use by anna:"),
             "{reason}"
         );
         part.refuses.set("mail does not run");

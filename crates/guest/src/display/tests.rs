@@ -1,0 +1,355 @@
+//! Operators and guests of a display by SPICE, played by hand over pairs of sockets: who gets a display, what is passed,
+//! and how all channels end.
+
+use super::*;
+use std::thread::ScopedJoinHandle;
+
+/// How a client begins: its link up to the channel, behind that, its ticket, and its first message.
+fn begins(capabilities: u8, way: u8, first: u8) -> [Vec<u8>; 4] {
+    let link = b"REDQ\x02\0\0\0\x02\0\0\0\x16\0\0\0\x07\0\0\0\x02".to_vec();
+    let behind = [
+        0,
+        1,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        18,
+        0,
+        0,
+        0,
+        capabilities,
+        0,
+        0,
+        0,
+    ];
+    let mut ticket = vec![0xaa; TICKET_BYTES];
+    ticket[..4].copy_from_slice(&[way, 0, 0, 0]);
+    let mut message = init().to_vec();
+    (message[0], message[6]) = (first, 1);
+    [link, behind.to_vec(), ticket, message]
+}
+
+/// The link of a channel, and its ticket.
+fn channel_of(number: u8) -> [Vec<u8>; 2] {
+    let [mut link, behind, ticket, _] = begins(0b1001, 1, 101);
+    link[LINK_BYTES - 1] = number;
+    [[link, behind].concat(), ticket]
+}
+
+/// What the guest sends before its first message, up to the result.
+const REPLY: &[u8] = b"REDQ\x02\0\0\0\x02\0\0\0\x03\0\0\0abc";
+const ACCEPTED: &[u8] = &[0; 4];
+/// An empty message of the guest.
+const MESSAGE: &[u8] = &[103, 0, 0, 0, 0, 0];
+const WHO: &str = "anna";
+
+/// A channel that is passed: the ends of the operator and of the guest.
+struct Open<'s> {
+    own: UnixStream,
+    guest: UnixStream,
+    _passes: ScopedJoinHandle<'s, ()>,
+}
+
+impl<'s> Open<'s> {
+    fn new<'e>(scope: &'s thread::Scope<'s, 'e>, displays: &'e Displays, who: &'e str) -> Open<'s> {
+        let (own, operator) = UnixStream::pair().unwrap();
+        let (socket, guest) = UnixStream::pair().unwrap();
+        for one in [&own, &guest] {
+            one.set_read_timeout(Some(4 * LIMIT)).unwrap();
+        }
+        let passes = scope.spawn(move || displays.pass(("mail", who), operator, &socket));
+        Open {
+            own,
+            guest,
+            _passes: passes,
+        }
+    }
+
+    /// One that has sent its ticket, and that the guest accepts with its first message.
+    fn accepted<'e>(
+        scope: &'s thread::Scope<'s, 'e>,
+        displays: &'e Displays,
+        (number, who): (u8, &'e str),
+    ) -> Open<'s> {
+        let mut open = Open::linked(scope, displays, (number, who));
+        let [_, ticket] = channel_of(number);
+        open.own.write_all(&ticket).unwrap();
+        open.reads(&ticket);
+        if number == DISPLAY {
+            open.own.write_all(&init()).unwrap();
+            open.reads(&init());
+        }
+        open.guest.write_all(&[ACCEPTED, MESSAGE].concat()).unwrap();
+        open.shows(&[ACCEPTED, MESSAGE].concat());
+        open
+    }
+
+    /// One that has got the reply of the guest.
+    fn linked<'e>(
+        scope: &'s thread::Scope<'s, 'e>,
+        displays: &'e Displays,
+        (number, who): (u8, &'e str),
+    ) -> Open<'s> {
+        let mut open = Open::new(scope, displays, who);
+        let [link, _] = channel_of(number);
+        open.own.write_all(&link).unwrap();
+        open.reads(&link);
+        open.guest.write_all(REPLY).unwrap();
+        open.shows(REPLY);
+        open
+    }
+
+    /// The guest reads this.
+    fn reads(&mut self, expected: &[u8]) {
+        let mut came = vec![0; expected.len()];
+        self.guest.read_exact(&mut came).unwrap();
+        assert_eq!(came, expected);
+    }
+
+    /// The operator reads this.
+    fn shows(&mut self, expected: &[u8]) {
+        let mut came = vec![0; expected.len()];
+        self.own.read_exact(&mut came).unwrap();
+        assert_eq!(came, expected);
+    }
+
+    /// The guest notices that the client is gone, and ends the channel.
+    fn is_ended_by_the_guest(&mut self) {
+        let mut rest = Vec::new();
+        self.guest.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest, b"");
+        self.guest.shutdown(Shutdown::Both).unwrap();
+    }
+
+    /// The rest that the operator reads.
+    fn rest(&mut self) -> String {
+        let mut rest = Vec::new();
+        self.own.read_to_end(&mut rest).unwrap();
+        String::from_utf8_lossy(&rest).into_owned()
+    }
+}
+
+/// What the guest gets of a client that sends this behind its link, and goes. The end comes when the guest has
+/// answered.
+fn came(parts: &[Vec<u8>; 4], sent: usize) -> Vec<u8> {
+    let displays = Displays::default();
+    let whole = parts.concat();
+    thread::scope(|scope| {
+        let main = Open::accepted(scope, &displays, (MAIN, WHO));
+        let Open {
+            mut own,
+            guest: mut end,
+            ..
+        } = Open::new(scope, &displays, WHO);
+        own.write_all(&whole[..sent]).unwrap();
+        own.shutdown(Shutdown::Write).unwrap();
+        // It may be gone.
+        let _ = end.write_all(&[REPLY, ACCEPTED].concat());
+        let mut came = vec![0; whole.len()];
+        let mut length = 0;
+        while length < whole.len() {
+            match end.read(&mut came[length..]) {
+                // It is gone before it has read everything.
+                Ok(0) | Err(_) => break,
+                Ok(read) => length += read,
+            }
+        }
+        came.truncate(length);
+        if length == whole.len() {
+            end.set_nonblocking(true).unwrap();
+            let more = end.read(&mut [0]).map_err(|error| error.kind());
+            assert_eq!(more, Err(ErrorKind::WouldBlock), "it has not answered yet");
+            end.set_nonblocking(false).unwrap();
+            end.write_all(MESSAGE).unwrap();
+            assert_eq!(end.read(&mut [0]).unwrap(), 0);
+            drop(end);
+        }
+        drop(main);
+        came
+    })
+}
+
+#[test]
+fn the_guest_gets_a_first_message_wherever_the_client_goes() {
+    let parts = begins(0b1001, 1, 101);
+    let [link, behind, ticket, message] = &parts;
+    let link = [&link[..], behind].concat();
+    let before = link.len() + ticket.len();
+    let whole = [&link[..], ticket, message].concat();
+    for sent in 0..=whole.len() {
+        let came = came(&parts, sent);
+        match sent {
+            _ if sent < link.len() => assert_eq!(came, b"", "{sent}"),
+            _ if sent < before => assert_eq!(came, link, "{sent}"),
+            _ if sent < whole.len() => {
+                assert_eq!(came, [&link[..], ticket, &init()].concat(), "{sent}");
+            }
+            _ => assert_eq!(came, whole),
+        }
+    }
+}
+
+#[test]
+fn a_client_that_begins_with_another_message_is_ended_with_the_right_one() {
+    let parts = begins(0b1001, 1, 102);
+    let [link, behind, ticket, _] = &parts;
+    let expected = [&link[..], behind, ticket, &init()].concat();
+    assert_eq!(came(&parts, parts.concat().len()), expected);
+}
+
+#[test]
+fn a_client_whose_bytes_nobody_could_follow_gets_no_channel() {
+    for capabilities in [0, 0b0001, 0b1000] {
+        let parts = begins(capabilities, 1, 101);
+        assert_eq!(came(&parts, parts.concat().len()), b"", "{capabilities}");
+    }
+    let parts = begins(0b1001, 2, 101);
+    let [link, behind, ..] = &parts;
+    assert_eq!(
+        came(&parts, parts.concat().len()),
+        [&link[..], behind].concat()
+    );
+}
+
+#[test]
+fn what_is_no_spice_hears_so_and_does_not_get_to_the_guest() {
+    let displays = Displays::default();
+    for other in [&b"RFB 003.008\n         "[..], b"REDQ", b""] {
+        thread::scope(|scope| {
+            let mut open = Open::new(scope, &displays, WHO);
+            open.own.write_all(other).unwrap();
+            open.own.shutdown(Shutdown::Write).unwrap();
+            let is_whole = other.len() >= LINK_BYTES;
+            assert_eq!(
+                open.rest().contains("did not begin as SPICE does"),
+                is_whole
+            );
+            open.is_ended_by_the_guest();
+        });
+    }
+}
+
+#[test]
+fn messages_are_passed_until_one_that_could_end_the_guest_and_then_all_channels_end_with_the_reason()
+ {
+    let displays = Displays::default();
+    thread::scope(|scope| {
+        let [mut main, mut picture, mut inputs] =
+            [MAIN, DISPLAY, 3].map(|number| Open::accepted(scope, &displays, (number, WHO)));
+        let key = [101, 0, 4, 0, 0, 0, 30, 0, 0, 0];
+        inputs.own.write_all(&[key, key].concat()).unwrap();
+        inputs.reads(&[key, key].concat());
+        inputs.own.write_all(&[4, 0, 0, 0, 0, 0]).unwrap();
+        // What the guest has sent comes before the reason.
+        inputs.guest.write_all(MESSAGE).unwrap();
+        inputs.is_ended_by_the_guest();
+        inputs.shows(MESSAGE);
+        let words = inputs.rest();
+        assert!(words.starts_with("\u{7}\0"), "{words:?}");
+        assert!(
+            words.contains("sent a message that is not passed to a guest (type 4, channel 3)"),
+            "{words:?}"
+        );
+        for other in [&mut main, &mut picture] {
+            assert_eq!(other.rest(), "");
+            other.is_ended_by_the_guest();
+        }
+    });
+    assert!(displays.is_free("mail") && lock(&displays.all).is_empty());
+}
+
+#[test]
+fn all_channels_end_with_the_one_whose_client_goes() {
+    for goes in [MAIN, DISPLAY, 3, 4] {
+        let displays = Displays::default();
+        thread::scope(|scope| {
+            let open = |number| Open::accepted(scope, &displays, (number, WHO));
+            let mut all = [MAIN, DISPLAY, 3, 4].map(|number| (number, open(number)));
+            let began = Instant::now();
+            for (_, one) in all.iter().filter(|(number, _)| *number == goes) {
+                one.own.shutdown(Shutdown::Both).unwrap();
+            }
+            for (number, one) in &mut all {
+                assert_eq!(one.rest(), "", "{goes} {number}");
+                one.is_ended_by_the_guest();
+            }
+            assert!(began.elapsed() < LIMIT / 2, "{goes}");
+        });
+    }
+}
+
+#[test]
+fn a_channel_that_the_guest_refuses_ends_no_other() {
+    let displays = Displays::default();
+    thread::scope(|scope| {
+        let mut main = Open::accepted(scope, &displays, (MAIN, WHO));
+        let mut other = Open::linked(scope, &displays, (3, "bert"));
+        let [_, ticket] = channel_of(3);
+        other.own.write_all(&ticket).unwrap();
+        other.reads(&ticket);
+        // It names another session.
+        other.guest.write_all(&[7, 0, 0, 0]).unwrap();
+        other.guest.shutdown(Shutdown::Both).unwrap();
+        assert_eq!(other.rest(), "\u{7}\0\0\0");
+        main.guest.write_all(MESSAGE).unwrap();
+        main.shows(MESSAGE);
+    });
+}
+
+#[test]
+fn a_display_has_one_operator_and_the_next_one_hears_who() {
+    let displays = Displays::default();
+    let expected = "its display is in use by anna: end that one first";
+    thread::scope(|scope| {
+        let mut main = Open::accepted(scope, &displays, (MAIN, WHO));
+        let [link, ticket] = channel_of(MAIN);
+        let mut second = Open::new(scope, &displays, "bert");
+        second.own.write_all(&link).unwrap();
+        assert_eq!(second.rest(), format!("{expected}\r\n"));
+        // Two of a kind can end QEMU.
+        let inputs = Open::accepted(scope, &displays, (3, WHO));
+        let mut second = Open::linked(scope, &displays, (3, WHO));
+        second.own.write_all(&ticket).unwrap();
+        second.is_ended_by_the_guest();
+        assert!(second.rest().contains(expected));
+        main.own.shutdown(Shutdown::Both).unwrap();
+        main.is_ended_by_the_guest();
+        drop(inputs);
+        // The next one waits for the end of this one.
+        drop(Open::accepted(scope, &displays, (MAIN, "bert")));
+    });
+}
+
+#[test]
+fn a_main_channel_without_a_ticket_keeps_nobody_out() {
+    let displays = Displays::default();
+    thread::scope(|scope| {
+        let mut idle = Open::linked(scope, &displays, (MAIN, "bert"));
+        drop(Open::new(scope, &displays, "bert"));
+        let main = Open::accepted(scope, &displays, (MAIN, WHO));
+        // Its ticket comes too late, and does not get to the guest.
+        let [_, ticket] = channel_of(MAIN);
+        idle.own.write_all(&ticket).unwrap();
+        idle.is_ended_by_the_guest();
+        let words = idle.rest();
+        assert!(words.starts_with("\0\0\0\0\u{7}\0"), "{words:?}");
+        assert!(words.contains("its display is in use by anna"), "{words:?}");
+        drop(main);
+    });
+}
+
+#[test]
+fn a_channel_of_no_display_gets_none() {
+    let displays = Displays::default();
+    thread::scope(|scope| {
+        let mut inputs = Open::linked(scope, &displays, (3, WHO));
+        let [_, ticket] = channel_of(3);
+        inputs.own.write_all(&ticket).unwrap();
+        inputs.is_ended_by_the_guest();
+        assert!(inputs.rest().contains(ENDED));
+    });
+}
