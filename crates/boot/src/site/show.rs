@@ -7,6 +7,7 @@ use crate::assignment::{Assigned, assigned};
 use crate::config::Gives;
 use crate::counters::Counters;
 use crate::dhcp::desk::Desk;
+use crate::dhcp::pool::Count;
 use crate::disk::overlays::Look;
 use crate::mac::{Mac, mark};
 use crate::message::Shown;
@@ -173,15 +174,11 @@ impl Site {
         };
         let leased = self.leased().words(&me);
         if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
-            subject = subject
-                .fact("leases", leased)
-                .joined("free here", pool.free().to_string());
+            subject = with_counts(subject.fact("leases", leased), &pool.count());
         }
         let leased = self.leased6().words(&me);
         if let Some(pool) = self.six.pool() {
-            subject = subject
-                .fact("IPv6 leases", leased)
-                .joined("free here", pool.free().to_string());
+            subject = with_counts(subject.fact("IPv6 leases", leased), &pool.count());
         }
         subject
     }
@@ -253,25 +250,22 @@ impl Site {
         let range6 = { self.six.pool() }.map(|pool| (pool.count(), kept, "range6"));
         let ranges = [range, range6].into_iter().flatten();
         let lacking = ranges.filter(|(count, kept, _)| count.free <= *kept);
-        let now_ms = part::report::Moment::now().boottime_ms;
         let is_alone = self.parts.count < 2;
         let holds = !self.parts.standing.held.is_empty();
         let words = lacking.filter_map(|(count, _, range)| {
             if count.unclear > 0 && count.free == 0 {
-                let minutes = { count.unclear_until_ms.saturating_sub(now_ms) }.div_ceil(60_000);
-                let who = match count.known_elsewhere {
-                    0 => "which only their users get",
-                    _ => "which only users that are known here get until the nodes reach each other,",
-                };
                 return Some(format!(
-                    "no address of {range} is free here: another node may have given {}, {who} for up to {minutes} minutes",
-                    count.unclear
+                    "no address of {range} is free here: another node may have given {}",
+                    withheld(&count)
                 ));
             }
             // On a cluster another node may have free ones.
             let is_told = is_alone || (holds && count.declined > 0);
             is_told.then(|| {
-                format!("no address of {range} is free here for new machines: {}", count.taken())
+                format!(
+                    "no address of {range} is free here for new machines: {}",
+                    count.taken()
+                )
             })
         });
         words.collect()
@@ -467,6 +461,26 @@ fn words(disk: &portal::Status) -> String {
         (None, 1) => format!("{name} ({by}): served, 1 connection"),
         (None, count) => format!("{name} ({by}): served, {count} connections"),
     }
+}
+
+/// How many addresses are free here, and withheld.
+fn with_counts(subject: Subject, count: &Count) -> Subject {
+    let subject = subject.joined("free here", count.free.to_string());
+    match count.unclear {
+        0 => subject,
+        _ => subject.joined("withheld here", withheld(count)),
+    }
+}
+
+/// How many addresses are withheld, who gets one, and for how long.
+fn withheld(count: &Count) -> String {
+    let now_ms = part::report::Moment::now().boottime_ms;
+    let minutes = { count.unclear_until_ms.saturating_sub(now_ms) }.div_ceil(60_000);
+    let who = match count.known_elsewhere {
+        0 => "which only their users get",
+        _ => "which only users that are known here get until the nodes reach each other,",
+    };
+    format!("{}, {who} for up to {minutes} minutes", count.unclear)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::{Lan, Machine, Network, Unknown};
 use crate::dhcp::desk::{Here, Nodes};
+use crate::dhcp::pool::Fate;
 use crate::journal::Journal;
 use crate::site::{Held, Standing};
 use lab::Scratch;
@@ -128,4 +129,25 @@ fn a_node_of_two_without_free_addresses_is_in_trouble_only_where_others_use_them
     assert!(site.in_use(address.unwrap(), SQUATTER, 0));
     let shown = site.subject(&Servers::default());
     assert_eq!(shown.state.word, "trouble", "{:?}", shown.numbers);
+}
+
+#[test]
+fn what_is_withheld_is_said_also_where_another_address_is_free() {
+    let scratch = Scratch::new().unwrap();
+    let mut site = site(&scratch, &[], 1);
+    assert!(!format!("{:?}", site.subject(&Servers::default())).contains("withheld here"));
+    let pool = site.desk.as_mut().and_then(Desk::pool).unwrap();
+    pool.give_up(0);
+    let withheld = |address| match address == ip(101) {
+        true => Fate::Unclear,
+        false => Fate::Known,
+    };
+    pool.take_as(0, 0, withheld);
+    let shown = site.subject(&Servers::default());
+    assert_eq!(
+        (shown.value("withheld"), shown.value("free")),
+        (Some(1), Some(2))
+    );
+    let words = "1, which only their users get for up to";
+    assert!(format!("{shown:?}").contains(words), "{shown:?}");
 }
