@@ -49,7 +49,7 @@ fn a_node_that_gets_a_part_back_knows_what_was_withheld_because_of_it_and_nothin
         [
             client(1),
             // Which of its two addresses this client uses is not known.
-            Holder::Unclear(None),
+            Holder::Unclear(Some(mac(2))),
             Holder::Unclear(Some(mac(3))),
             client(4),
             client(5),
