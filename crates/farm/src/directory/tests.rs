@@ -192,7 +192,7 @@ fn sessions_of_a_host_that_stays_down_are_lost_but_not_those_with_a_connection()
     // A later failure does not begin the time again.
     directory.checked("ts1", Health::Down { since_ms: 30_000 });
     let before = directory.decide(&user("anna"), 60_999).unwrap();
-    assert_eq!((before.host.as_str(), before.why), ("ts1", Why::Session));
+    assert_eq!((before.host.as_str(), before.why), ("ts1", Why::Tried));
     let after = directory.decide(&user("anna"), 61_000).unwrap();
     assert_eq!(after.host, "ts2");
     assert!(
@@ -373,7 +373,7 @@ fn a_connection_that_was_too_short_for_a_session_is_remembered_for_a_while() {
     let known = directory
         .known(anna.id.into(), "anna", SHORT_MS - 1)
         .unwrap();
-    assert_eq!((known.host, known.why), (host.clone(), Why::Session));
+    assert_eq!((known.host, known.why), (host.clone(), Why::Tried));
     // In a session, until it is over.
     directory.connected(anna.id, &host, SHORT_MS - 1);
     directory.proved(anna.id, &host, SHORT_MS - 1);
