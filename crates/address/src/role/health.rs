@@ -220,6 +220,16 @@ impl Health {
         }
     }
 
+    /// Requests of an instance finish before a hand-over, or not any more.
+    fn drains(&mut self, at: usize, until: Option<Time>, now: Time) {
+        self.draining.retain(|(other, _)| *other != at);
+        if let Some(until) = until {
+            self.draining.push((at, until));
+            // Also without a proxy: the instance may be unfit until another role runs, and only a look shows that.
+            self.look_at = Some(now);
+        }
+    }
+
     /// Whether anything says how well it is served here.
     pub(super) fn is_known(&self) -> bool {
         self.vitals.is_some() || !self.missing.is_empty()
@@ -310,7 +320,8 @@ impl Role {
                 self.router.set_band(now, Instance(at), band);
             }
         }
-        self.health.look_at = self.health.is_known().then_some(now);
+        // Without a proxy nothing changes a band of before but a look.
+        self.health.look_at = Some(now);
     }
 
     /// The proxy writes to another memory from now on. Effective bands stay until it
@@ -331,7 +342,7 @@ impl Role {
         };
         self.health.replace(&memory, &mut self.given.log);
         self.health.settles_until = Some(now.after(SETTLES_WITHIN));
-        self.health.look_at = self.health.vitals.map(|_| now);
+        self.health.look_at = Some(now);
     }
 
     /// Other roles that clients come to do not run, or run again.
@@ -405,11 +416,7 @@ impl Role {
 
     /// Asks the proxy to finish requests at the addresses, or withdraws that.
     pub(super) fn set_draining(&mut self, at: usize, until: Option<Time>) {
-        self.health.draining.retain(|(other, _)| *other != at);
-        if let Some(until) = until {
-            self.health.draining.push((at, until));
-            self.health.look_at = self.health.vitals.map(|_| clock::now());
-        }
+        self.health.drains(at, until, clock::now());
         let name = self.name(at);
         if let Some(vitals) = self.health.vitals
             && let Some(slot) = vitals.find(&name)
@@ -445,6 +452,19 @@ mod tests {
 
     fn at(ms: u64) -> Time {
         Time(ms * 1_000_000)
+    }
+
+    #[test]
+    fn an_address_that_moves_while_another_role_starts_is_looked_at_again_without_a_proxy() {
+        let mut health = Health {
+            steady: vec![Some(("www".to_owned(), Steady::new(at(0), WORST)))],
+            look_at: Some(at(400)),
+            ..Health::default()
+        };
+        health.drains(0, Some(at(2_300)), at(310));
+        assert_eq!(health.deadline(), Some(at(310)));
+        health.drains(0, None, at(2_000));
+        assert_eq!(health.deadline(), Some(at(310)));
     }
 
     #[test]

@@ -115,7 +115,8 @@ impl Message {
                 if hosts.len() > HOSTS_MAX || orders.len() > ORDERS_MAX {
                     return Err(Refused::TooMany);
                 }
-                if orders.values().any(|order| order.clock >= CLOCK_MAX) {
+                let is_late = |order: &Order| order.clock >= CLOCK_MAX || order.at_ms >= CLOCK_MAX;
+                if orders.values().any(is_late) {
                     return Err(Refused::Time);
                 }
                 let mut names = hosts.iter().map(|host| &host.name).chain(orders.keys());

@@ -657,7 +657,7 @@ impl World {
     fn drains(&mut self, at: usize, host: &str) {
         let is_drained = self.random.percent(40);
         if let Some(node) = &mut self.nodes[at] {
-            node.agreement.directory.drain(host, is_drained);
+            node.agreement.directory.drain(host, is_drained, 0);
             node.agreement.reopen();
         }
     }

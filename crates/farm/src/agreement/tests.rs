@@ -74,7 +74,7 @@ fn resolved(agreement: &mut Agreement) -> Vec<(String, Why)> {
 fn two_logons_of_one_user_at_once_come_to_one_host() {
     let mut pair = pair();
     // So that both would choose another host by themselves.
-    pair[1].directory.drain("ts1", true);
+    pair[1].directory.drain("ts1", true, 0);
     for one in &mut pair {
         assert!(matches!(one.request(logon("anna"), 5), Outcome::Waits(_)));
     }
@@ -179,7 +179,7 @@ fn nobody_is_answered_before_the_directory_of_the_other_node_has_come() {
     exchange(&mut pair, 1);
     let mut again = Agreement::shared(Origin(9), 10);
     again.directory.configure(&farm(Balance::Load, &[1, 1]));
-    again.directory.drain("ts1", true);
+    again.directory.drain("ts1", true, 0);
     pair[1] = again;
     assert!(matches!(
         pair[1].request(logon("anna"), 10),
@@ -194,12 +194,12 @@ fn nobody_is_answered_before_the_directory_of_the_other_node_has_come() {
 #[test]
 fn a_drain_holds_on_both_nodes_and_the_last_order_wins() {
     let mut pair = pair();
-    pair[0].directory.drain("ts1", true);
+    pair[0].directory.drain("ts1", true, 0);
     pair[0].reopen();
     exchange(&mut pair, 1);
     let takes = |one: &Agreement| one.directory.hosts().next().unwrap().1.takes();
     assert!(!takes(&pair[1]));
-    pair[1].directory.drain("ts1", false);
+    pair[1].directory.drain("ts1", false, 0);
     pair[1].reopen();
     exchange(&mut pair, 2);
     assert!(takes(&pair[0]) && takes(&pair[1]));
@@ -331,7 +331,7 @@ fn an_order_for_a_host_reaches_a_node_that_has_the_host_later() {
     pair[0].directory.configure(&larger);
     pair[0].reopen();
     exchange(&mut pair, 1);
-    assert!(pair[0].directory.drain(host, true));
+    assert!(pair[0].directory.drain(host, true, 0));
     pair[0].reopen();
     exchange(&mut pair, 2);
     pair[1].directory.configure(&larger);
@@ -362,7 +362,7 @@ fn a_session_at_a_host_that_only_a_node_of_before_had_is_known_to_its_successor(
     pair[1].directory.configure(&larger);
     pair[1].reopen();
     for other in larger.hosts.keys().filter(|one| *one != host) {
-        assert!(pair[1].directory.drain(other, true));
+        assert!(pair[1].directory.drain(other, true, 0));
     }
     exchange(&mut pair, 1);
     let anna = logon("anna").id;
@@ -474,7 +474,7 @@ fn of_two_claims_that_cross_one_holds_though_the_host_before_is_up_again() {
     for one in &mut pair {
         one.directory.checked("ts1", Health::Down { since_ms: 2 });
     }
-    pair[1].directory.drain("ts2", true);
+    pair[1].directory.drain("ts2", true, 0);
     for one in &mut pair {
         assert!(matches!(one.request(logon("anna"), 2), Outcome::Waits(_)));
     }

@@ -4,7 +4,8 @@
 //! out for itself.
 //!
 //! A session ends only if its agent names the user as the farm does: one who was connected while a report did not
-//! have the name has another one there, as with a principal name that is not the name of the account.
+//! have the name has another one there, as with a principal name that is not the name of the account. A logon that
+//! has not become a session, as far as is known, ends all the same, unless the report has a session that may be it.
 //!
 //! An old report does no harm: it gives a host only to users of whom nothing is known, or who have not come
 //! to another one since before it was asked for; and it takes two reports to end a session.
@@ -24,6 +25,8 @@ use std::collections::BTreeMap;
 pub const SEEN_MAX: usize = 4_096;
 /// Reports without a session after which it is over.
 const MISSING_MAX: u32 = 2;
+/// How far the time since when a session is in use may be off, milliseconds: agents count seconds.
+const USED_SLACK_MS: u64 = 2_000;
 /// How long it is remembered that a session is over, milliseconds: another node may still say otherwise.
 const OVER_MS: u64 = 600_000;
 
@@ -87,10 +90,26 @@ pub struct Seen {
     /// When a report named the user last, or the connection was, milliseconds.
     pub at_ms: u64,
     naming: Naming,
+    /// Since when the agent has named a session that the farm has brought nobody to, milliseconds.
+    alone_ms: Option<u64>,
     /// The last report that names all sessions did, or no such report came since.
     is_named: bool,
     /// Reports in a row that did not.
     missing: u32,
+}
+
+impl Seen {
+    /// Since when somebody is connected with the session, at the latest; 0: nobody is. Milliseconds.
+    fn in_use_ms(&self) -> u64 {
+        let since_ms = self
+            .since_s
+            .map_or(0, |since_s| since_s.saturating_mul(1_000));
+        let begun_ms = self
+            .at_ms
+            .saturating_sub(since_ms)
+            .saturating_add(USED_SLACK_MS);
+        if self.is_active { begun_ms } else { 0 }
+    }
 }
 
 /// The users whom the agent of a host has named.
@@ -135,7 +154,8 @@ impl Directory {
         };
         let mut seen = self.agents.remove(host).unwrap_or_default();
         for (id, session) in by_user(sessions) {
-            if !remembers(&mut seen, id, session, times.now_ms) || is_claimed(id) {
+            let is_known = self.at(id, host).is_some();
+            if !remembers(&mut seen, (id, session), is_known, times.now_ms) || is_claimed(id) {
                 continue;
             }
             if self.names(host, session, times) {
@@ -236,15 +256,28 @@ impl Directory {
     /// A report names all sessions of a host: counts those that it misses, and ends what is over.
     fn misses(&mut self, host: &str, seen: &mut AllSeen, times: Times, news: &mut News) {
         let now_ms = times.now_ms;
+        // Of the sessions that the farm has brought nobody to: when they were new, or came into use.
+        let alone: Vec<(u64, u64)> = { seen.values().filter(|one| one.at_ms == now_ms) }
+            .filter_map(|one| Some((one.alone_ms?, one.in_use_ms())))
+            .collect();
         for (id, one) in seen.iter_mut().filter(|(_, one)| one.at_ms != now_ms) {
             let entry = self.at(*id, host);
+            let is_proved = entry.is_some_and(|entry| entry.is_proved);
             one.is_named = false;
             one.missing = match entry.map(|entry| entry.presence) {
                 Some(Presence::Connected(_)) => 0,
                 _ => one.missing.saturating_add(1),
             };
             let is_asked_since = times.asked_ms > one.at_ms;
-            if one.missing == 0 && one.naming == Naming::Expected && is_asked_since {
+            // One of them may be the session of this user, by another name.
+            let is_new = { alone.iter() }.any(|(since_ms, _)| *since_ms >= one.at_ms);
+            let is_used = { alone.iter() }.any(|(_, since_ms)| *since_ms >= one.at_ms);
+            let is_otherwise = match one.missing {
+                // A logon that has not become a session has no name.
+                0 => is_proved || is_new || is_used,
+                _ => !is_proved && is_new,
+            };
+            if is_otherwise && one.naming == Naming::Expected && is_asked_since {
                 one.naming = Naming::Otherwise;
             }
             let is_left = entry.is_some_and(|entry| entry.presence == Presence::Left);
@@ -291,6 +324,7 @@ impl Directory {
         let is_connected = matches!(entry.presence, Presence::Connected(_));
         if let Some(one) = seen.get_mut(&id) {
             one.missing = 0;
+            one.alone_ms = one.alone_ms.filter(|_| !is_connected);
             if is_connected && one.naming == Naming::Expected {
                 one.at_ms = now_ms;
             }
@@ -300,6 +334,7 @@ impl Directory {
                 since_s: None,
                 at_ms: now_ms,
                 naming: Naming::Expected,
+                alone_ms: None,
                 is_named: false,
                 missing: 0,
             };
@@ -339,19 +374,30 @@ fn by_user(sessions: &Sessions) -> BTreeMap<UserId, &Session> {
     all
 }
 
-/// Notes a user whom an agent names. False: the agent has named too many.
-fn remembers(seen: &mut AllSeen, id: UserId, session: &Session, now_ms: u64) -> bool {
+/// Notes a user whom an agent names; `is_known`: the directory has the user there. False: the agent has named
+/// too many.
+fn remembers(
+    seen: &mut AllSeen,
+    (id, session): (UserId, &Session),
+    is_known: bool,
+    now_ms: u64,
+) -> bool {
     if seen.len() >= SEEN_MAX && !seen.contains_key(&id) {
         seen.retain(|_, one| one.missing < MISSING_MAX);
         if seen.len() >= SEEN_MAX {
             return false;
         }
     }
+    let alone_ms = match seen.get(&id) {
+        Some(before) => before.alone_ms,
+        None => (!is_known).then_some(now_ms),
+    };
     let one = Seen {
         is_active: session.is_active,
         since_s: session.since_s,
         at_ms: now_ms,
         naming: Naming::Same,
+        alone_ms,
         is_named: true,
         missing: 0,
     };

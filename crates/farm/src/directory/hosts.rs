@@ -23,9 +23,14 @@ pub struct FarHost {
     pub address: SocketAddr,
 }
 
-/// What an operator ordered last of a host. Of two orders the greater one holds, on all nodes.
+/// What an operator ordered last of a host. Of two orders the greater one holds, on all nodes: the later one, also of
+/// two nodes that did not see each other.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Order {
+    /// When it was given, by the clock of that node, and after the order before it that the node knew,
+    /// milliseconds since 1970.
+    #[serde(default)]
+    pub at_ms: u64,
     /// The logical clock of the directory that took it.
     pub clock: u64,
     /// That directory.
@@ -159,13 +164,17 @@ impl Directory {
             .map(|(name, state)| (name.as_str(), state))
     }
 
-    /// An operator drains a host, or ends that. False: there is no such host.
-    pub fn drain(&mut self, host: &str, is_drained: bool) -> bool {
+    /// An operator drains a host, or ends that; `unix_ms`: the time of this node. False: there is no such host.
+    pub fn drain(&mut self, host: &str, is_drained: bool, unix_ms: u64) -> bool {
         if !self.hosts.contains_key(host) {
             return false;
         }
         self.clock = self.clock.saturating_add(1);
+        let before = self.orders.get(host);
         let order = Order {
+            at_ms: before.map_or(unix_ms, |before| {
+                unix_ms.max(before.at_ms.saturating_add(1))
+            }),
             clock: self.clock,
             origin: self.me,
             is_drained,

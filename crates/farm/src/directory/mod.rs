@@ -85,6 +85,8 @@ pub enum Why {
     Connected,
     /// The session is there, without a connection.
     Session,
+    /// The user was there for a moment: whether there is a session is not known.
+    Tried,
     /// Another logon of the user is on the way there.
     Pending,
     /// The directory does not know the session; the token was made for this host.
@@ -568,6 +570,7 @@ fn why(entry: &Entry) -> Why {
     match entry.presence {
         Presence::Connected(_) => Why::Connected,
         Presence::Pending => Why::Pending,
-        Presence::Left => Why::Session,
+        Presence::Left if entry.is_proved => Why::Session,
+        Presence::Left => Why::Tried,
     }
 }

@@ -135,11 +135,11 @@ impl World {
                 self.down.remove(&host);
             }
             190..194 => {
-                assert!(self.directory.drain(&host, true));
+                assert!(self.directory.drain(&host, true, 0));
                 self.drained.insert(host);
             }
             194..198 => {
-                assert!(self.directory.drain(&host, false));
+                assert!(self.directory.drain(&host, false, 0));
                 self.drained.remove(&host);
             }
             198 => self.places_apps(random),

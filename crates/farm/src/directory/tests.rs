@@ -158,7 +158,7 @@ fn a_logon_that_never_comes_is_forgotten() {
 
 #[test]
 fn a_drained_or_hung_host_gets_nobody_but_its_own_users() {
-    let drained = |directory: &mut Directory| assert!(directory.drain("ts1", true));
+    let drained = |directory: &mut Directory| assert!(directory.drain("ts1", true, 0));
     let hung = |directory: &mut Directory| directory.checked("ts1", Health::Down { since_ms: 0 });
     for leave_out in [drained, hung as fn(&mut Directory)] {
         let mut directory = directory(Balance::Load, &[100, 1]);
@@ -178,7 +178,7 @@ fn a_drained_or_hung_host_gets_nobody_but_its_own_users() {
         told.to_string(),
         "no host takes new users: 1 down, 1 drained or full"
     );
-    assert!(!directory.drain("ts3", true));
+    assert!(!directory.drain("ts3", true, 0));
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn sessions_of_a_host_that_stays_down_are_lost_but_not_those_with_a_connection()
     // A later failure does not begin the time again.
     directory.checked("ts1", Health::Down { since_ms: 30_000 });
     let before = directory.decide(&user("anna"), 60_999).unwrap();
-    assert_eq!((before.host.as_str(), before.why), ("ts1", Why::Session));
+    assert_eq!((before.host.as_str(), before.why), ("ts1", Why::Tried));
     let after = directory.decide(&user("anna"), 61_000).unwrap();
     assert_eq!(after.host, "ts2");
     assert!(
@@ -373,7 +373,7 @@ fn a_connection_that_was_too_short_for_a_session_is_remembered_for_a_while() {
     let known = directory
         .known(anna.id.into(), "anna", SHORT_MS - 1)
         .unwrap();
-    assert_eq!((known.host, known.why), (host.clone(), Why::Session));
+    assert_eq!((known.host, known.why), (host.clone(), Why::Tried));
     // In a session, until it is over.
     directory.connected(anna.id, &host, SHORT_MS - 1);
     directory.proved(anna.id, &host, SHORT_MS - 1);
@@ -462,7 +462,7 @@ fn a_collection_whose_hosts_take_nobody_refuses_new_users_only() {
     let (anna, bert, one) = (user("anna"), user("bert"), of(&["ts1"]));
     directory.decide_in(&anna, one, 0).unwrap();
     directory.connected(Assignee::new(anna.id, one), "ts1", 0);
-    assert!(directory.drain("ts1", true));
+    assert!(directory.drain("ts1", true, 0));
     assert_eq!(directory.decide_in(&anna, one, 1).unwrap().host, "ts1");
     let refused = directory.decide_in(&bert, one, 1);
     let all_drained = NoHost::NoneTakes {
@@ -491,4 +491,29 @@ fn after_a_reload_a_session_serves_the_collection_that_has_its_host_then() {
     assert_eq!(get(&mut directory, &anna, &["ts2", "ts3"]).unwrap(), "ts2");
     let refused = get(&mut directory, &user("bert"), &["ts2", "ts3"]);
     assert_eq!(refused, Err(NoHost::NoCollection));
+}
+
+/// The clocks of two directories that did not see each other may be equal.
+#[test]
+fn of_two_orders_during_a_cut_the_later_one_holds_at_both_nodes() {
+    for origins in [[1, 2], [2, 1]] {
+        let mut nodes = origins.map(|origin| {
+            let mut directory = Directory::of(Origin(origin), true);
+            directory.configure(&farm(Balance::Load, &[1, 1]));
+            directory
+        });
+        assert!(nodes[0].drain("ts2", true, 5_000));
+        // It is not drained here.
+        assert!(nodes[1].drain("ts2", false, 6_000));
+        let orders = nodes.each_ref().map(|one| one.orders().clone());
+        nodes[0].take_orders(&orders[1]);
+        nodes[1].take_orders(&orders[0]);
+        let drains = |one: &Directory| one.hosts().any(|(_, state)| state.is_ordered);
+        assert!(!nodes.iter().any(drains), "{origins:?}");
+        // The clock of the second one is behind: it knows the order that it takes back.
+        assert!(nodes[1].drain("ts2", true, 1_000));
+        let orders = nodes[1].orders().clone();
+        assert!(nodes[0].take_orders(&orders));
+        assert!(nodes.iter().all(drains), "{origins:?}");
+    }
 }

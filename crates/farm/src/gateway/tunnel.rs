@@ -65,6 +65,7 @@ pub(super) async fn serve(gateway: Arc<Gateway>, mut channel: Channel) {
     let Some(numbered) = site.tunnel_begins(visitor.from, channel.user.is_some()) else {
         return;
     };
+    let left = Arc::clone(&visitor);
     let mut begun = Begun {
         gateway: &gateway,
         visitor,
@@ -78,6 +79,7 @@ pub(super) async fn serve(gateway: Arc<Gateway>, mut channel: Channel) {
     let over = tokio::select! {
         over = run(&mut begun, &mut channel) => over,
         () = Writer::closed(watched) => Err(Over::Ended),
+        () = left.gone() => Err(Over::Ended),
     };
     match over {
         Ok(()) | Err(Over::Ended) => {}

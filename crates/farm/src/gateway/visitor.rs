@@ -48,6 +48,12 @@ impl Visitor {
         lock(&self.place).routed();
     }
 
+    /// Returns when the address at which it has reached us has left this machine.
+    pub(super) async fn gone(&self) {
+        let home = lock(&self.place).home.clone();
+        home.gone().await;
+    }
+
     /// The user, if NTLM has said it.
     pub(super) fn user(&self) -> Option<String> {
         match &*lock(&self.known) {

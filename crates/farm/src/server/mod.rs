@@ -6,6 +6,7 @@ mod ask;
 mod check;
 mod client;
 mod door;
+mod home;
 mod places;
 mod relay;
 
@@ -14,6 +15,7 @@ pub(crate) use places::Place;
 pub(crate) use relay::keep_alive;
 
 use crate::site::Site;
+use home::Homes;
 use places::Places;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -121,7 +123,10 @@ impl Listens for Rdp {
 
 /// Accepts at all addresses, until the server is dropped.
 pub(crate) async fn accept_all<L: Listens>(listens: L, mut doors: watch::Receiver<Vec<Arc<Door>>>) {
-    let places = Arc::new(Places::default());
+    let (places, homes) = (Arc::new(Places::default()), Arc::new(Homes::default()));
+    let mut looks = JoinSet::new();
+    let looked = Arc::clone(&homes);
+    looks.spawn(async move { looked.look().await });
     loop {
         let mut open = JoinSet::new();
         let mut troubles = Vec::new();
@@ -129,9 +134,9 @@ pub(crate) async fn accept_all<L: Listens>(listens: L, mut doors: watch::Receive
             let listener = door.listener().and_then(TcpListener::from_std);
             match listener {
                 Ok(listener) => {
-                    let (listens, door, places) =
-                        (listens.clone(), Arc::clone(door), Arc::clone(&places));
-                    open.spawn(accept(listens, door, listener, places));
+                    let (listens, door) = (listens.clone(), Arc::clone(door));
+                    let bounds = (Arc::clone(&places), Arc::clone(&homes));
+                    open.spawn(accept(listens, door, listener, bounds));
                 }
                 Err(error) => {
                     let why = language::reason(&error);
@@ -150,7 +155,7 @@ async fn accept<L: Listens>(
     listens: L,
     door: Arc<Door>,
     listener: TcpListener,
-    places: Arc<Places>,
+    (places, homes): (Arc<Places>, Arc<Homes>),
 ) {
     for count in 1_u64.. {
         if count.is_multiple_of(ACCEPTS_MAX) {
@@ -169,7 +174,12 @@ async fn accept<L: Listens>(
         let ((from, by_gateway), site) = (listens.client_of(from), listens.site());
         site.count(|counters| &mut counters.accepted);
         let maxconn = site.maxconn();
-        let Some(mut place) = Places::take(&places, from, maxconn) else {
+        // Without an address it has ended already.
+        let Ok(here) = stream.local_addr() else {
+            continue;
+        };
+        let home = homes.of(here.ip().to_canonical());
+        let Some(mut place) = Places::take(&places, (from, home.clone()), maxconn) else {
             site.count(|counters| &mut counters.over);
             continue;
         };
@@ -180,6 +190,7 @@ async fn accept<L: Listens>(
         tokio::spawn(async move {
             tokio::select! {
                 () = serves => {}
+                () = home.gone() => {}
                 () = leave.notified() => counts.site().count(|counters| &mut counters.over),
             }
         });

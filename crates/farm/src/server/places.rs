@@ -1,6 +1,7 @@
 //! Bounds of connections: of all clients, and of each address before its client is routed. The oldest client that
 //! has said nothing useful gives way to a new one, so that neither one address nor a crowd of them keeps others out.
 
+use super::home::Home;
 use part::lock;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -42,6 +43,8 @@ pub(crate) struct Place {
     number: u64,
     /// Where the client is.
     pub(crate) from: IpAddr,
+    /// The address at which it has reached us.
+    pub(crate) home: Home,
     /// The client comes through a tunnel of the gateway.
     pub(super) by_gateway: bool,
     is_routed: bool,
@@ -50,7 +53,11 @@ pub(crate) struct Place {
 
 impl Places {
     /// Takes a place. None: all are taken by clients that are routed.
-    pub(super) fn take(places: &Arc<Places>, from: IpAddr, maxconn: u32) -> Option<Place> {
+    pub(super) fn take(
+        places: &Arc<Places>,
+        (from, home): (IpAddr, Home),
+        maxconn: u32,
+    ) -> Option<Place> {
         let mut taken = lock(&places.0);
         let maxconn = usize::try_from(maxconn).unwrap_or(usize::MAX);
         if taken
@@ -72,6 +79,7 @@ impl Places {
             places: Arc::clone(places),
             number,
             from,
+            home,
             by_gateway: false,
             is_routed: false,
             leave,
@@ -162,6 +170,11 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
+    fn home(last: u8) -> (IpAddr, Home) {
+        let homes = super::super::home::Homes::default();
+        (address(last), homes.of(address(9)))
+    }
+
     fn has_left(place: &Place) -> bool {
         let mut left = std::pin::pin!(place.leave.notified());
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -177,7 +190,7 @@ mod tests {
     #[test]
     fn the_oldest_silent_client_of_an_address_gives_way() {
         let places = Arc::default();
-        let take = |last: u8| Places::take(&places, address(last), 1_000);
+        let take = |last: u8| Places::take(&places, home(last), 1_000);
         let mut held: Vec<Place> = (0..UNROUTED_MAX).map_while(|_| take(1)).collect();
         assert_eq!(held.len(), UNROUTED_MAX);
         let other = take(2).expect("another address");
@@ -203,7 +216,7 @@ mod tests {
     #[test]
     fn of_all_the_address_with_most_silent_clients_gives_way_and_a_routed_client_never() {
         let places = Arc::default();
-        let take = |last: u8| Places::take(&places, address(last), 10);
+        let take = |last: u8| Places::take(&places, home(last), 10);
         // The only one of its address, those that have spoken, and a crowd.
         let mut held: Vec<Place> = [1, 2, 2, 2, 2, 3, 3, 3, 4, 4]
             .into_iter()

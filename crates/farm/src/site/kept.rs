@@ -101,7 +101,7 @@ impl Site {
         directory.take_orders(&kept.orders);
         if kept.orders.is_empty() {
             for host in kept.drained {
-                directory.drain(&host, true);
+                directory.drain(&host, true, 0);
             }
         }
         let now_ms = Moment::now().boottime_ms;

@@ -273,6 +273,10 @@ pub(super) fn words(why: &Why) -> String {
     match why {
         Why::Connected => "the user is connected there".to_owned(),
         Why::Session => "the user has a session there".to_owned(),
+        Why::Tried => {
+            "a connection of the user there ended a short time ago; no session there is known yet"
+                .to_owned()
+        }
         Why::Pending => "another logon of the user is on the way there".to_owned(),
         Why::Token => "the token was made for this host, and no session is known".to_owned(),
         Why::Room {

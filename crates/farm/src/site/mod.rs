@@ -368,7 +368,10 @@ impl Site {
     pub fn drain(&self, host: &str, is_drained: bool) -> bool {
         let mut inner = lock(&self.inner);
         inner.has_changed = true;
-        let is_known = inner.agreement.directory.drain(host, is_drained);
+        let is_known = inner
+            .agreement
+            .directory
+            .drain(host, is_drained, Moment::now().unix_ms);
         inner.agreement.reopen();
         self.ring();
         is_known

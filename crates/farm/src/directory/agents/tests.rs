@@ -183,16 +183,79 @@ fn a_session_that_came_and_went_between_two_reports_is_over() {
     directory.ended(user("anna").id, "ts1", 4_000);
     assert_eq!(hears(&mut directory, "ts1", &none, 5_000).over, []);
     assert_eq!(hears(&mut directory, "ts1", &none, 10_000).over.len(), 1);
-    // Another one is connected, and the agent does not know this name: it has another one there.
+    // Another one is connected, and the agent has another name for this user.
     assert_eq!(decides(&mut directory, "bert", 11_000).host, "ts1");
     directory.connected(user("bert").id, "ts1", 11_000);
-    hears(&mut directory, "ts1", &none, 15_000);
+    hears(&mut directory, "ts1", &report(OTHER_NAME), 15_000);
     directory.ended(user("bert").id, "ts1", 16_000);
     // Again, and shorter.
     directory.connected(user("bert").id, "ts1", 17_000);
     directory.ended(user("bert").id, "ts1", 18_000);
     for round in 4..200 {
-        assert_eq!(hears(&mut directory, "ts1", &none, round * 5_000).over, []);
+        assert_eq!(
+            hears(&mut directory, "ts1", &none, round * 5_000)
+                .over
+                .len(),
+            usize::from(round == 5)
+        );
+    }
+    let known = directory.user(user("bert").id);
+    assert!(known.is_none_or(|entry| entry.host == "ts1"));
+}
+
+/// The session of a user who logs on as `bert`.
+const OTHER_NAME: &str = "up\nsessions 1\nsession hbert active 3\n";
+
+#[test]
+fn a_logon_that_never_became_a_session_is_over_after_two_reports_without_a_session() {
+    for text in [
+        "up\nsessions 0\n",
+        // Others have sessions, one of them past the farm and since long ago.
+        "up\nsessions 2\nsession anna active 600\nsession emil active 900\n",
+    ] {
+        let mut directory = directory(&[100, 1]);
+        let text = report(text);
+        assert_eq!(decides(&mut directory, "anna", 0).host, "ts1");
+        directory.connected(user("anna").id, "ts1", 0);
+        hears(&mut directory, "ts1", &text, 900_000);
+        assert_eq!(decides(&mut directory, "bert", 1_000_000).host, "ts1");
+        directory.connected(user("bert").id, "ts1", 1_000_000);
+        for round in 1..60 {
+            assert_eq!(
+                hears(&mut directory, "ts1", &text, 1_000_000 + round * 1_000).over,
+                []
+            );
+        }
+        directory.ended(user("bert").id, "ts1", 1_061_000);
+        let why = decides(&mut directory, "bert", 1_061_001).why;
+        assert_eq!(why, Why::Tried);
+        assert_eq!(hears(&mut directory, "ts1", &text, 1_062_000).over, []);
+        let over = hears(&mut directory, "ts1", &text, 1_063_000).over;
+        assert_eq!(over, [user("bert").id]);
+    }
+}
+
+#[test]
+fn a_short_logon_by_another_name_than_that_of_the_agent_stays() {
+    // The report with the session comes while the user is connected, or after that.
+    for ended_ms in [14_000, 16_000] {
+        let mut directory = directory(&[100, 1]);
+        hears(&mut directory, "ts1", &naming(&[]), 5_000);
+        assert_eq!(decides(&mut directory, "bert", 11_000).host, "ts1");
+        directory.connected(user("bert").id, "ts1", 11_000);
+        let at_end = |directory: &mut Directory, now_ms| {
+            if now_ms >= ended_ms {
+                directory.ended(user("bert").id, "ts1", ended_ms);
+            }
+        };
+        at_end(&mut directory, 15_000);
+        hears(&mut directory, "ts1", &report(OTHER_NAME), 15_000);
+        at_end(&mut directory, 20_000);
+        for round in 4..20 {
+            let news = hears(&mut directory, "ts1", &naming(&["hbert"]), round * 5_000);
+            assert_eq!(news.over, [], "{ended_ms}");
+        }
+        assert!(directory.user(user("bert").id).is_some());
     }
 }
 

@@ -1,0 +1,112 @@
+//! The addresses of this machine at which clients have come. A connection ends soon after its address has left the
+//! machine, as a virtual address does once its drain is over: its client hears nothing more from here, and has a
+//! connection to the new owner.
+
+use part::lock;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, UdpSocket};
+use std::sync::Mutex;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How often it is looked whether the machine has them still.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Looks in a row that do not find an address until it is gone: it may be set anew.
+const MISSING_MAX: u32 = 2;
+
+/// The addresses that have connections.
+#[derive(Debug, Default)]
+pub(super) struct Homes(Mutex<BTreeMap<IpAddr, Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    /// Dropped when the address is gone.
+    sender: watch::Sender<()>,
+    missing: u32,
+}
+
+/// The address of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Home(watch::Receiver<()>);
+
+impl Home {
+    /// Returns when the machine does not have the address any more.
+    pub(crate) async fn gone(mut self) {
+        while self.0.changed().await.is_ok() {}
+    }
+}
+
+impl Homes {
+    /// The home of a connection to this address.
+    pub(super) fn of(&self, address: IpAddr) -> Home {
+        let mut homes = lock(&self.0);
+        let kept = homes.entry(address).or_insert_with(|| Kept {
+            sender: watch::Sender::new(()),
+            missing: 0,
+        });
+        Home(kept.sender.subscribe())
+    }
+
+    /// Looks at them again and again. It does not end.
+    pub(super) async fn look(&self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            self.look_once(is_here);
+        }
+    }
+
+    fn look_once(&self, is_here: impl Fn(IpAddr) -> bool) {
+        lock(&self.0).retain(|address, kept| {
+            kept.missing = match is_here(*address) {
+                true => 0,
+                false => kept.missing + 1,
+            };
+            kept.sender.receiver_count() > 0 && kept.missing < MISSING_MAX
+        });
+    }
+}
+
+/// Whether the machine has an address. With `ip_nonlocal_bind` of the system all seem to be here.
+fn is_here(address: IpAddr) -> bool {
+    let bound = UdpSocket::bind((address, 0));
+    !bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::{Context, Poll, Waker};
+
+    fn is_gone(home: &Home) -> bool {
+        let gone = std::pin::pin!(home.clone().gone());
+        gone.poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(())
+    }
+
+    #[test]
+    fn a_connection_ends_once_its_address_is_gone_and_not_for_a_moment_without_it() {
+        let (homes, moved, stays) = (
+            Homes::default(),
+            IpAddr::from([10, 0, 0, 50]),
+            IpAddr::from([10, 0, 0, 1]),
+        );
+        let [first, other] = [moved, stays].map(|address| homes.of(address));
+        homes.look_once(|address| address == stays);
+        homes.look_once(|_| true);
+        homes.look_once(|address| address == stays);
+        assert!(!is_gone(&first));
+        homes.look_once(|address| address == stays);
+        assert!(is_gone(&first) && !is_gone(&other));
+        // It is back, and so are clients.
+        assert!(!is_gone(&homes.of(moved)));
+    }
+
+    #[test]
+    fn an_address_of_the_machine_is_here_and_one_for_documentation_is_not() {
+        assert!(is_here(IpAddr::from([127, 0, 0, 1])));
+        let nonlocal = std::fs::read("/proc/sys/net/ipv4/ip_nonlocal_bind");
+        if nonlocal.is_ok_and(|flag| flag.starts_with(b"0")) {
+            assert!(!is_here(IpAddr::from([192, 0, 2, 1])));
+        }
+    }
+}
