@@ -38,7 +38,9 @@ fn written(ms: u32) -> String {
         (60_000, "m"),
         (1_000, "s"),
     ];
-    let whole = units.into_iter().find(|(unit, _)| ms > 0 && ms % unit == 0);
+    let whole = units
+        .into_iter()
+        .find(|(unit, _)| ms > 0 && ms.is_multiple_of(*unit));
     let (unit, letter) = whole.unwrap_or((1, "ms"));
     format!("{}{letter}", ms / unit)
 }
