@@ -45,8 +45,15 @@ fn the_last_volume_of_a_node_and_of_the_cluster_can_be_taken_away_and_come_back(
         writer.gets_on(20);
     }
     writer.stop();
-    // Nothing at all, also after a restart.
-    volumes.site.alpha.apply("global\n", &["--now"]).well();
+    // Nothing at all is refused, and changes nothing.
+    for text in ["", "global\n"] {
+        let said = volumes.site.alpha.apply(text, &["--now"]);
+        said.refused(&["nothing to run on any node", "stop the nodes"]);
+    }
+    volumes.in_sync();
+    // No volume, also after a restart.
+    let other = with_proxy("", "other");
+    volumes.site.alpha.apply(&other, &["--now"]).well();
     gone(&volumes, "alpha");
     gone(&volumes, "beta");
     volumes.site.beta.stop();

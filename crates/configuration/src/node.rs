@@ -69,6 +69,11 @@ impl Nodes {
         &self.known
     }
 
+    /// Every node that a line is for.
+    pub fn named(&self) -> &[String] {
+        &self.named
+    }
+
     /// Whether a node is this machine.
     pub fn is_here(&self, name: &str) -> bool {
         self.here.iter().any(|here| is_name_of(name, here))

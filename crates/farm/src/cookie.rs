@@ -17,7 +17,7 @@ const MAC_BYTES: usize = 32;
 const LETTERS_MAX: usize = 1_024;
 
 /// Why a cookie lets nobody in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refused {
     /// It has another form.
     #[error("the cookie is not of this program")]
@@ -30,9 +30,22 @@ pub enum Refused {
     /// It is of another farm with the same key.
     #[error("the cookie is of another farm")]
     OtherFarm,
-    /// It has expired.
+    /// It has expired. The signature proves of whom it was.
     #[error("the cookie has expired")]
-    Expired,
+    Expired {
+        /// The user.
+        user: String,
+    },
+}
+
+impl Refused {
+    /// The user of the cookie, if the signature proves who that is; else an empty text.
+    pub fn user(&self) -> &str {
+        match self {
+            Refused::Expired { user } => user,
+            Refused::Foreign | Refused::Forged | Refused::OtherFarm => "",
+        }
+    }
 }
 
 /// Bytes of the digest of what a user proves who they are with.
@@ -87,7 +100,7 @@ pub fn read(
     }
     let expires_s = u64::from(u32::from_be_bytes(*expires));
     if expires_s <= now_s {
-        return Err(Refused::Expired);
+        return Err(Refused::Expired { user: name });
     }
     Ok((name, expires_s))
 }
@@ -126,7 +139,12 @@ mod tests {
     #[test]
     fn a_cookie_is_of_its_user_until_it_expires() {
         assert_eq!(is_of(&cookie(), 7, "office", 1_999), Ok("anna".to_owned()));
-        assert_eq!(is_of(&cookie(), 7, "office", 2_000), Err(Refused::Expired));
+        let expired = is_of(&cookie(), 7, "office", 2_000).unwrap_err();
+        assert_eq!(expired.to_string(), "the cookie has expired");
+        assert_eq!(expired.user(), "anna");
+        // An address may write any name into a cookie without a signature.
+        let forged = is_of(&cookie(), 8, "office", 2_000).unwrap_err();
+        assert_eq!(forged.user(), "");
         assert_eq!(is_of(&cookie(), 8, "office", 0), Err(Refused::Forged));
         assert_eq!(is_of(&cookie(), 7, "school", 0), Err(Refused::OtherFarm));
         for foreign in ["", "evenkeel1.", "evenkeel1.AAAA", "Cookie: msts=a"] {

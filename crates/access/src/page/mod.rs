@@ -13,6 +13,9 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
                     d='M1 8h14a7 7 0 0 1-14 0z' fill='%232f6fbf'/%3E%3Cpath d='M1 5h14' stroke='%232f6fbf' \
                     stroke-width='2'/%3E%3C/svg%3E";
 
+/// Bytes of a name that the form shows again.
+const NAME_BYTES_MAX: usize = 256;
+
 /// A text without control characters, and without those that turn the direction of writing.
 pub fn clean(text: &str) -> Cow<'_, str> {
     visible(text)
@@ -67,15 +70,23 @@ fn card(brand: &str, content: &Markup) -> Markup {
 
 /// The form to sign in; `next` is the path to go to then.
 pub fn sign_in(brand: &str, wrong: Option<&str>, next: &str) -> Markup {
+    sign_in_as(brand, "", wrong, next)
+}
+
+/// The same for another try, with the name that was typed.
+pub fn sign_in_as(brand: &str, typed: &str, wrong: Option<&str>, next: &str) -> Markup {
+    // A page repeats no more than a name can have.
+    let known = Some(typed).filter(|name| !name.is_empty() && name.len() <= NAME_BYTES_MAX);
     let content = html! {
         @if let Some(wrong) = wrong { p.wrong role="alert" { (clean(wrong)) } }
         form method="post" action="/sign-in" {
             (hidden("next", next))
             label for="user" { "User" }
             input #user name="user" autocomplete="username" autocapitalize="none" spellcheck="false"
-                required autofocus;
+                value=[known] required autofocus[known.is_none()];
             label for="password" { "Password" }
-            input #password type="password" name="password" autocomplete="current-password" required;
+            input #password type="password" name="password" autocomplete="current-password" required
+                autofocus[known.is_some()];
             button.first type="submit" { "Sign in" }
         }
     };

@@ -122,6 +122,11 @@ pub fn without_secrets(head: &[u8]) -> bool {
 }
 
 impl Recording {
+    /// The nodes that the files are for. None before the first load.
+    pub fn nodes(&self) -> Option<&Nodes> {
+        self.nodes.as_ref()
+    }
+
     /// Whether both lead to the same configuration. The addresses of this host, among which
     /// virtual ones come and go, count only by the node that they name.
     pub fn is_equivalent(&self, other: &Recording) -> bool {

@@ -206,6 +206,7 @@ fn hostile_names_are_escaped() {
     }
     for html in [
         ::access::page::sign_in(BRAND, Some("<script>"), "\"><script>"),
+        ::access::page::sign_in_as(BRAND, "\"><script>", None, "/"),
         failure(404, "<script>"),
         once("\"><script>"),
     ] {

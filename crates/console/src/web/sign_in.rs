@@ -112,7 +112,7 @@ pub(super) async fn sign_in(
     match proved.await {
         Ok(user) => first(&shared, &user, next),
         Err(why) => {
-            let page = |words: &str| pages::sign_in(BRAND, Some(words), next);
+            let page = |words: &str| pages::sign_in_as(BRAND, &name, Some(words), next);
             not_in(why, "The name or the password is wrong.", page)
         }
     }

@@ -98,7 +98,7 @@ fn nothing_runs(matches: &ArgMatches) -> String {
         ),
     };
     format!(
-        "evenkeel: nothing to run {machine}: the files have no listener, virtual address, volume, guest or boot network for it{other}\n"
+        "evenkeel: nothing to run {machine}: the files have no listener, virtual address, volume, guest, farm, boot network or console for it{other}\n"
     )
 }
 

@@ -2,7 +2,7 @@
 
 use super::outcome::Made;
 use super::wishes::Wishes;
-use super::{Outcome, Refusal, compare, watched};
+use super::{Outcome, Refusal, compare, nothing, watched};
 use crate::confinement::{self, Confinement};
 use crate::parts::{self, Payloads, Running};
 use crate::process::{self, StartError};
@@ -56,6 +56,17 @@ pub fn make(
     let mut site = wishes.load(foreign.as_ref());
     if load.dry {
         site.meet_expectations();
+    }
+    if let (Some(set), true) = (&wishes.set, load.dry) {
+        let runs = load
+            .previous
+            .as_ref()
+            .is_some_and(|plan| !plan.without_proxy || !plan.parts.is_empty());
+        if let Some(words) = nothing::anywhere(set, &wishes.options, &site, foreign.as_ref(), runs)
+        {
+            voice.alert(words);
+            return Err(watched::refused(load, &wishes, Some(&site.proxy), voice));
+        }
     }
     let running = site.running(&before.payloads);
     let lines = match load.parts_unknown {
@@ -304,7 +315,7 @@ fn told(voice: &mut Voice, error: StartError) -> Refusal {
         (Form::Own, StartError::Listeners) => {}
         (Form::Own, StartError::NothingListens) => {
             voice.alert(
-                "nothing to run: the files have no listener (`bind`), virtual address, volume, guest or boot network for \
+                "nothing to run: the files have no listener (`bind`), virtual address, volume, guest, farm, boot network or console for \
                  this machine",
             );
         }

@@ -173,15 +173,17 @@ impl Begun<'_> {
                 }
             }
             (false, Some(cookie)) => {
-                let read = site.cookie_user(cookie).map_err(|why| why.to_string());
+                let read = site.cookie_user(cookie);
+                let read = read.map_err(|why| (why.user().to_owned(), why.to_string()));
                 let known = read.and_then(|name| match user(self.gateway, &name) {
                     Some(user) => Ok(user.account.name),
-                    None => Err(format!(
-                        "the cookie is of '{name}', who is no user any more"
+                    None => Err((
+                        String::new(),
+                        format!("the cookie is of '{name}', who is no user any more"),
                     )),
                 });
-                known.map_err(|why| {
-                    refuse(self.gateway, &self.visitor, "", &why);
+                known.map_err(|(of, why)| {
+                    refuse(self.gateway, &self.visitor, &of, &why);
                     Code::COOKIE_DENIED
                 })?
             }

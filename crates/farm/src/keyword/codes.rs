@@ -59,6 +59,9 @@ language::codes! {
     NO_USER = "E0985", "line for a user or a group that is unknown",
         "A line `users`, `app`, `desktop`, `guest-consoles`, `second-factor` or `pam` names a user or a group that neither the `userlist` nor the \
          lines `pam` have. The nearest name is shown.";
+    EMPTY_LIST = "W1000", "userlist without users for a farm",
+        "The `userlist` in the line `users` has no user, or none in the groups of the line, so nobody signs in at the portal or the \
+         gateway by it. Add a line `user` to the `userlist`, or the users to one of the groups.";
     INCOMPLETE = "E0986", "incomplete portal",
         "A portal needs a line `portal` with its address, a line `web`, where it listens for HTTPS, users who may sign in (`users` or `pam`), and something that they may \
          start (`desktop`, `app` or `guest-consoles`).";

@@ -75,12 +75,15 @@ pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange)
         list: lines.users.as_ref().map(|users| users.list.value.clone()),
         has_pam: lines.pam.has_users(),
     };
+    let mut no_users = false;
     let (mut users, mut groups) = match &lines.users {
         Some(Users { list, groups }) => match listed(list, exchange) {
             Some((users, known_groups)) => (of_groups(users, groups), {
                 for group in groups {
                     unknown(group, &known_groups, &known, context);
                 }
+                // A group that is unknown is reported already.
+                no_users = { groups.iter() }.all(|group| known_groups.contains(&group.value));
                 known_groups
             }),
             // That is told already, and everything else would follow from it.
@@ -88,6 +91,9 @@ pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange)
         },
         None => Default::default(),
     };
+    if let (Some(line), true) = (&lines.users, no_users && users.is_empty()) {
+        nobody(&line.list, context);
+    }
     let (of_system, of_system_groups) = lines.pam.users(&users, &codes::OF_ACCESS, context);
     users.extend(of_system);
     groups.extend(of_system_groups);
@@ -108,6 +114,16 @@ pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange)
         system,
         directory: None,
     }
+}
+
+/// Reports a list by which nobody signs in.
+fn nobody(list: &Written<String>, context: &mut Context) {
+    let told = format!(
+        "nobody can sign in by userlist '{}': no user of it may",
+        list.value
+    );
+    let told = Diagnostic::warning(&codes::EMPTY_LIST, list.span, told);
+    context.tell(told.help("add a line `user` to the userlist, or users to a group of the line"));
 }
 
 /// Names the guests that have to be there.

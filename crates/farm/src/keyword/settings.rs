@@ -22,11 +22,27 @@ pub(super) fn time(args: &mut Args<'_>, bounds: &RangeInclusive<u32>) -> Result<
     let ms = args.time_ms(TimeUnit::Milliseconds)?;
     match word {
         Some(word) if !bounds.contains(&ms) => {
-            let told = format!("not from {} ms to {} ms", bounds.start(), bounds.end());
+            let [least, most] = [bounds.start(), bounds.end()].map(|ms| written(*ms));
+            let told = format!("not from {least} to {most}");
             Err(args.unfit(word, &told))
         }
         _ => Ok(ms.into()),
     }
+}
+
+/// A time in the largest unit in which it is a whole number, as people write it.
+fn written(ms: u32) -> String {
+    let units = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "m"),
+        (1_000, "s"),
+    ];
+    let whole = units
+        .into_iter()
+        .find(|(unit, _)| ms > 0 && ms.is_multiple_of(*unit));
+    let (unit, letter) = whole.unwrap_or((1, "ms"));
+    format!("{}{letter}", ms / unit)
 }
 
 fn balance(draft: &mut Draft, args: &mut Args<'_>) -> Built {

@@ -82,7 +82,15 @@ fn load_with(
             .into(),
         groups: Vec::new(),
     };
-    let lists = [("operators", accounts), ("twice", twice)];
+    let nobody = Accounts {
+        users: Vec::new(),
+        groups: Vec::new(),
+    };
+    let lists = [
+        ("operators", accounts),
+        ("twice", twice),
+        ("nobody-yet", nobody),
+    ];
     inputs.imports = { lists.iter() }
         .map(|(name, accounts)| Export::new(Accounts::KIND, name, accounts))
         .chain(export)
@@ -604,6 +612,15 @@ fn accounts_that_are_one_user_are_told() {
     let words = "warning[W0997]: 'EXAMPLE\\Bert' and 'BERT' are one user here";
     assert!(told.contains(words), "{told}");
     assert_eq!(users("users operators"), "");
+}
+
+#[test]
+fn a_userlist_by_which_nobody_signs_in_is_told_at_its_line() {
+    let web = ["web 127.0.0.1:443 crt /desktop.pem", GATEWAY];
+    let told = with(&[&web[..], &["users nobody-yet"]].concat());
+    let words = "warning[W1000]: nobody can sign in by userlist 'nobody-yet': no user of it may";
+    assert!(told.contains(words), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
 }
 
 #[test]

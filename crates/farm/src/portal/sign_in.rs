@@ -132,7 +132,8 @@ impl Portal {
         match proved.await {
             Ok(user) => self.first(facts, &user),
             Err(why) => {
-                let page = |words: &str| page::sign_in(&facts.brand, Some(words), NEXT);
+                let typed = form.field("user");
+                let page = |words: &str| page::sign_in_as(&facts.brand, typed, Some(words), NEXT);
                 not_in(why, "The name or the password is wrong.", page)
             }
         }

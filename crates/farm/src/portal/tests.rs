@@ -236,6 +236,17 @@ fn users_sign_in_see_what_is_for_them_and_sign_out() {
     assert_eq!(bed.get("/sign-in", &[]).status, 200);
     let wrong = bed.post("/sign-in", "", "user=anna&password=pear");
     assert_eq!((wrong.status, wrong.cookies()), (403, String::new()));
+    assert!(
+        wrong.text().contains("value=\"anna\" required"),
+        "{wrong:?}"
+    );
+    let form = "user=%22%3E%3Cscript%3E&password=pear";
+    let page = bed.post("/sign-in", "", form);
+    let page = page.text();
+    assert!(
+        page.contains("value=\"&quot;&gt;&lt;script&gt;\""),
+        "{page}"
+    );
     let anna = bed.sign_in("anna");
     let list = bed.get("/", &[("cookie", &anna)]);
     assert!(list.text().contains("/start/word.rdp"), "{}", list.text());
