@@ -31,7 +31,7 @@ mod volume;
 mod watch;
 mod why;
 
-pub use config::{grammar, mask};
+pub use config::mask;
 pub use run::absolute;
 pub use status::of_part as status_of_part;
 

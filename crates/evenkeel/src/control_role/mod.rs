@@ -91,7 +91,7 @@ fn serve(mut channel: Channel) -> Result<(), ControlError> {
         socket: Some(path(&run.socket)).filter(|path| !path.as_os_str().is_empty()),
         program: format!("evenkeel {}", crate::identity::VERSION),
         texts: Some(Texts {
-            grammar: crate::command::grammar,
+            grammar: crate::loader::file_set::grammar,
             mask: crate::command::mask,
         }),
     };

@@ -9,6 +9,7 @@ use address::config::Account;
 use address::dialect::{Interface, Machine, NoAccount, Outside, Program};
 use cluster::command::VersionId;
 use cluster::file_set::{FILES_MAX, FileSet, SET_BYTES_MAX, SetFile};
+use cluster::keyword::Grammar;
 use configuration::LoadOptions;
 use configuration::files::{self, FileError, NamedFile};
 use configuration::outside::{Outside as Asked, Prepared, PreparedFile, Secret};
@@ -30,6 +31,17 @@ fn label(set: &FileSet) -> String {
     match set.version {
         VersionId(0) => "this version".to_owned(),
         version => format!("version {version}"),
+    }
+}
+
+/// Returns the inputs of the parser for a `config` section.
+pub fn grammar(set: &FileSet) -> Grammar {
+    let mains = set.files.iter().filter(|file| file.main);
+    let names: Vec<String> = mains.map(|file| file.path.clone()).collect();
+    Grammar {
+        words: parts::words().clone(),
+        environment: identity::environment(&names, None),
+        facts: identity::facts(),
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn anywhere(
     if has_some(site) || depends_on_conditions(set) {
         return None;
     }
-    let section = ConfigSection::read(set, &crate::command::grammar(set));
+    let section = ConfigSection::read(set, &file_set::grammar(set));
     if !runs && !section.follow.is_empty() {
         // The first version may only name the repository that the rest comes from.
         return None;

@@ -8,6 +8,7 @@ use super::{
     ConfigError, VERSIONS_MAX, accepted, answer, author, now_s, print, records, set, version,
 };
 use crate::command::{run, word};
+use crate::loader::file_set;
 use clap::ArgMatches;
 use cluster::command::{Judging, Origin, VersionId};
 use cluster::file_set::FileSet;
@@ -159,7 +160,7 @@ fn conclude(
 
 /// How a change is judged: as the command line says, else as its own files do.
 fn judging(matches: &ArgMatches, set: &FileSet) -> Judging {
-    let section = ConfigSection::read(set, &files::grammar(set));
+    let section = ConfigSection::read(set, &file_set::grammar(set));
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let given = |name| matches.get_one::<Duration>(name).copied();
     let judge = match matches.get_flag("now") {

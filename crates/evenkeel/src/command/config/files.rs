@@ -3,15 +3,14 @@
 
 use super::ConfigError;
 use crate::command;
-use crate::identity;
 use crate::loader::addresses::{self, AddressWishes};
-use crate::loader::file_set;
-use crate::parts::{self, Payloads, Site};
+use crate::loader::file_set::{self, grammar};
+use crate::parts::{Payloads, Site};
 use configuration::files::NamedFile;
 use part::voice::Voice;
 
 use cluster::file_set::{FILES_MAX, FileSet, SET_BYTES_MAX, SetFile};
-use cluster::keyword::{ConfigSection, Grammar};
+use cluster::keyword::ConfigSection;
 use cluster::member::Kind;
 use cluster::role::status::Status;
 use configuration::LoadOptions;
@@ -24,17 +23,6 @@ use std::path::{Path, PathBuf};
 const PERMISSIONS: u32 = 0o7777;
 /// Everyone may read a file of this mode.
 const READABLE_BY_ALL: u32 = 0o004;
-
-/// Returns the inputs of the parser for a `config` section.
-pub fn grammar(set: &FileSet) -> Grammar {
-    let mains = set.files.iter().filter(|file| file.main);
-    let names: Vec<String> = mains.map(|file| file.path.clone()).collect();
-    Grammar {
-        words: parts::words().clone(),
-        environment: identity::environment(&names, None),
-        facts: identity::facts(),
-    }
-}
 
 /// Collects the files of the command line, and all that they name, as the member that
 /// is asked reads them.

@@ -12,7 +12,7 @@ mod seen;
 mod show;
 
 pub use definition::config;
-pub use files::{grammar, payload};
+pub use files::payload;
 pub use mask::mask;
 
 use super::print;
