@@ -60,7 +60,10 @@ fn before_the_password_is_right_nothing_says_who_has_a_second_factor() {
         let reply = password(&mut bed, HOME, "", name, "wrong");
         lock(&bed.shared.desk.limiter).forgive(&[Key::of(HOME)]);
         // The form has what was typed.
-        (reply.status, reply.body.replace(&format!("value=\"{name}\""), ""))
+        (
+            reply.status,
+            reply.body.replace(&format!("value=\"{name}\""), ""),
+        )
     });
     assert_eq!(pages[0].0, 403);
     assert!(pages.iter().all(|page| *page == pages[0]));
