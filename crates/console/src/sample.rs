@@ -787,3 +787,8 @@ pub fn entries(number: usize, key: &str) -> String {
     })
     .to_string()
 }
+
+/// What a guest with a screen offers.
+pub fn screen() -> Offer {
+    Offer::new("screen", "Screen", PartMessage::new("guest", 0, &()))
+}

@@ -103,7 +103,8 @@ impl Site {
     pub fn subject(&mut self, servers: &Servers) -> Subject {
         self.seen.forget_servers();
         let mut subject = Subject::new(NETWORK, &self.name).label("network");
-        subject = self.state(subject, servers);
+        let counts = self.counts();
+        subject = self.state(subject, servers, counts);
         subject = subject.fact("interface", self.lan.interface.clone());
         if let Some(here) = self.here() {
             subject = subject.joined(
@@ -140,7 +141,7 @@ impl Site {
                 subject = subject.list("leases not known to", others);
             }
         }
-        subject = self.leases_in_words(subject);
+        subject = self.leases_in_words(subject, counts);
         let others: Vec<String> = self.seen.servers.keys().map(ToString::to_string).collect();
         if !others.is_empty() {
             subject = subject.list("other DHCP servers", others);
@@ -163,22 +164,33 @@ impl Site {
         if !disks.is_empty() {
             subject = subject.list("disks", disks);
         }
-        self.numbers(subject, servers)
+        self.numbers(subject, servers, counts)
+    }
+
+    /// How many addresses of `range` and of `range6` are in which state.
+    fn counts(&mut self) -> [Option<Count>; 2] {
+        let pool = self.desk.as_mut().and_then(Desk::pool);
+        let four = pool.map(|pool| pool.count());
+        [four, self.six.pool().map(|pool| pool.count())]
     }
 
     /// How many leases there are by which node, and how many addresses are free at this one.
-    fn leases_in_words(&mut self, mut subject: Subject) -> Subject {
+    fn leases_in_words(
+        &mut self,
+        mut subject: Subject,
+        [range, range6]: [Option<Count>; 2],
+    ) -> Subject {
         let me = match self.parts.count {
             0 | 1 => String::new(),
             _ => self.parts.me.clone(),
         };
         let leased = self.leased().words(&me);
-        if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
-            subject = with_counts(subject.fact("leases", leased), &pool.count());
+        if let Some(count) = range {
+            subject = with_counts(subject.fact("leases", leased), &count);
         }
         let leased = self.leased6().words(&me);
-        if let Some(pool) = self.six.pool() {
-            subject = with_counts(subject.fact("IPv6 leases", leased), &pool.count());
+        if let Some(count) = range6 {
+            subject = with_counts(subject.fact("IPv6 leases", leased), &count);
         }
         subject
     }
@@ -199,7 +211,12 @@ impl Site {
         }
     }
 
-    fn state(&mut self, subject: Subject, servers: &Servers) -> Subject {
+    fn state(
+        &mut self,
+        subject: Subject,
+        servers: &Servers,
+        counts: [Option<Count>; 2],
+    ) -> Subject {
         let gives = self.lan.gives != Gives::Other;
         let other = self.seen.servers.keys().next().filter(|_| gives);
         let troubles = servers
@@ -216,7 +233,7 @@ impl Site {
                  two, or write `proxy`"
             ));
         }
-        troubles.extend(self.without_free());
+        troubles.extend(self.without_free(counts));
         for node in &self.parts.standing.waits {
             troubles.push(format!(
                 "node {node} gives addresses by another range: until it has this one, this node gives none of its part"
@@ -242,12 +259,11 @@ impl Site {
     }
 
     /// Ranges of which a new machine gets no address from this node, and why.
-    fn without_free(&mut self) -> Vec<String> {
+    fn without_free(&self, [range, range6]: [Option<Count>; 2]) -> Vec<String> {
         let kept = self.desk.as_ref().map_or(0, Desk::kept);
-        let pool = self.desk.as_mut().and_then(Desk::pool);
-        let range = pool.map(|pool| (pool.count(), kept, "range"));
+        let range = range.map(|count| (count, kept, "range"));
         let kept = self.six.kept();
-        let range6 = { self.six.pool() }.map(|pool| (pool.count(), kept, "range6"));
+        let range6 = range6.map(|count| (count, kept, "range6"));
         let ranges = [range, range6].into_iter().flatten();
         let lacking = ranges.filter(|(count, kept, _)| count.free <= *kept);
         let is_alone = self.parts.count < 2;
@@ -271,12 +287,14 @@ impl Site {
         words.collect()
     }
 
-    fn numbers(&mut self, subject: Subject, servers: &Servers) -> Subject {
-        let pool = self.desk.as_mut().and_then(Desk::pool);
-        let count = pool.map(|pool| pool.count()).unwrap_or_default();
-        let range6 = self.range6();
-        let pool6 = self.six.pool().filter(|_| range6.is_some());
-        let count6 = pool6.map(|pool| pool.count());
+    fn numbers(
+        &mut self,
+        subject: Subject,
+        servers: &Servers,
+        [count, count6]: [Option<Count>; 2],
+    ) -> Subject {
+        let count = count.unwrap_or_default();
+        let count6 = count6.filter(|_| self.range6().is_some());
         let known_elsewhere = self.known_to().map_or(0, |nodes| nodes.len() as u64);
         let (tftp, http) = (&servers.tftp, &servers.http);
         let [iscsi, nbd] = &servers.portal;

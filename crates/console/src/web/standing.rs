@@ -55,14 +55,7 @@ mod tests {
                 "guest" => {
                     let mut mail = Subject::new("guest", "mail").fact(ON, on);
                     if is_offered {
-                        let message = part::role::PartMessage {
-                            part: "guest".to_owned(),
-                            kind: 0,
-                            bytes: Vec::new(),
-                            holds: false,
-                            by: String::new(),
-                        };
-                        mail.offers = vec![part::report::Offer::new("screen", "Screen", message)];
+                        mail.offers = vec![sample::screen()];
                     }
                     report.subjects = vec![mail];
                 }

@@ -35,15 +35,7 @@ fn an_old_link_of_a_display_leads_to_the_page_of_the_one_that_there_is() {
     let look = Arc::make_mut(members[0].look.as_mut().unwrap());
     let reports = &mut look.reports;
     let guests = reports.iter_mut().find(|one| one.part == "guest").unwrap();
-    let message = part::role::PartMessage {
-        part: "guest".to_owned(),
-        kind: 0,
-        bytes: Vec::new(),
-        holds: false,
-        by: String::new(),
-    };
-    let offer = part::report::Offer::new("screen", "Screen", message);
-    guests.subjects[0].offers = vec![offer.opens(part::report::Opens::Spice)];
+    guests.subjects[0].offers = vec![sample::screen().opens(part::report::Opens::Spice)];
     let name = guests.subjects[0].name.clone();
     bed.shared.publish(members, Arc::default());
     let mut get = |path: &str| {
