@@ -251,6 +251,7 @@ fn a_page_whose_connection_is_lost_notices_it_and_connects_again() {
     follow(&browser, SCREEN);
     connects(&browser);
     loses();
+    boots(&console);
     browser.open(&url("/part/guest"));
     follow(&browser, TERMINAL);
     connects(&browser);
@@ -264,10 +265,15 @@ fn a_page_whose_connection_is_lost_notices_it_and_connects_again() {
     types();
 }
 
-fn uses_the_terminal(browser: &Browser, console: &Console) {
+/// Waits until there is a shell: a serial line keeps little of what is typed before.
+fn boots(console: &Console) {
     let log = || console.command(&["guest", "log", "mail"]);
-    let boots = || log().contains("guest: ready");
-    assert!(lab::eventually(SOON, boots), "{}", log());
+    let is_ready = || log().contains("guest: ready");
+    assert!(lab::eventually(SOON, is_ready), "{}", log());
+}
+
+fn uses_the_terminal(browser: &Browser, console: &Console) {
+    boots(console);
     let mut held = holds(console);
     browser.complaints();
     browser.open(&console.url("/part/guest"));
@@ -276,6 +282,16 @@ fn uses_the_terminal(browser: &Browser, console: &Console) {
     browser.wait_for(&format!(
         "{STATE}.includes('terminal is in use by process')"
     ));
+    // Nor is it said before that it is connected: what is typed would be lost.
+    browser.run(&format!(
+        "window.said = [];
+         const note = () => window.said.push({STATE});
+         new MutationObserver(note).observe(document.getElementById('screen-state'), {{ childList: true }});"
+    ));
+    browser.find("#screen-again").click();
+    browser.wait_for("window.said.some((words) => words.includes('in use by process'))");
+    let said = browser.run("return window.said").to_string();
+    assert!(!said.contains("Connected"), "{said}");
     held.kill().unwrap();
     held.wait().unwrap();
     browser.find("#screen-again").click();

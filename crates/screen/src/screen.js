@@ -237,7 +237,7 @@
       return { send: () => press(["ControlLeft", "AltLeft", "Delete"]), focus, remove };
     },
     terminal: ({ Terminal }, { open, opened }) => {
-      const socket = open(new Socket(address.href));
+      const socket = open(new Socket(address.href), opened);
       const terminal = new Terminal({
         // The one for elements writes style sheets into the page, which its policy forbids.
         rendererType: "canvas",
@@ -276,7 +276,6 @@
       socket.addEventListener("message", ({ data }) => {
         terminal.write(decoder.decode(data, { stream: true }));
       });
-      socket.addEventListener("open", opened);
       const sizes = new ResizeObserver(() => fit(terminal));
       sizes.observe(place);
       const recolour = () => terminal.setOption("theme", theme());
@@ -363,9 +362,11 @@
       };
       if (sockets.some(isSilent)) over("The server does not respond.");
     }, 1000);
-    // Before the library, which takes no text.
-    const open = (socket) => {
+    // Before the library, which takes no text. A server that refuses says so behind the handshake, and sends nothing
+    // before; another one sends a sign of life at once.
+    const open = (socket, first = () => {}) => {
       socket.binaryType = "arraybuffer";
+      socket.addEventListener("message", first, { once: true });
       const one = { socket, heard: performance.now(), isWatched: true };
       sockets.push(one);
       socket.addEventListener("message", (event) => {
