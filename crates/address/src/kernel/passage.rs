@@ -165,24 +165,7 @@ impl Passage {
     fn make(&self) -> Result<(), KernelError> {
         let mut socket = Socket::open(Some(netlink::NETFILTER))?;
         let request = "create the hand-over table";
-        let at_once = |family| match self.keeps_own {
-            true => Vec::new(),
-            false => self.passing(family),
-        };
-        let mut all = Vec::new();
-        for family in [ARP, INET, INET6] {
-            if !self.has(family) {
-                continue;
-            }
-            all.push(self.table(NEW_TABLE, family));
-            for (name, hook, priority) in chains(family) {
-                all.push(chain(&self.table, family, name, (*hook, *priority)));
-            }
-            all.extend(self.silence(family));
-            all.extend(self.remembering(family));
-            all.extend(at_once(family));
-        }
-        commit(&mut socket, request, all)?;
+        commit(&mut socket, request, self.at_once())?;
         if !self.keeps_own {
             return Ok(());
         }
@@ -196,6 +179,26 @@ impl Passage {
         let all = [INET, INET6].into_iter();
         let all = all.flat_map(|family| self.passing(family)).collect();
         commit(&mut socket, request, all)
+    }
+
+    /// What is made in one transaction: all of it, unless own connections come before the last rules.
+    fn at_once(&self) -> Vec<Message> {
+        let mut all = Vec::new();
+        for family in [ARP, INET, INET6] {
+            if !self.has(family) {
+                continue;
+            }
+            all.push(self.table(NEW_TABLE, family));
+            for (name, hook, priority) in chains(family) {
+                all.push(chain(&self.table, family, name, (*hook, *priority)));
+            }
+            all.extend(self.silence(family));
+            all.extend(self.remembering(family));
+            if !self.keeps_own {
+                all.extend(self.passing(family));
+            }
+        }
+        all
     }
 
     /// The connections that sockets of this machine have at the addresses.
@@ -257,7 +260,8 @@ impl Passage {
         Ok(removed)
     }
 
-    /// Whether this kernel can do all of it; and what it needs is loaded from here on.
+    /// Whether this kernel can do all of it; and what it needs is loaded from here on. No table is made, which a
+    /// process that is killed would leave.
     pub fn can() -> Result<(), KernelError> {
         let pair = |ours: IpAddr, theirs: IpAddr| {
             let quiet = Quiet {
@@ -278,10 +282,16 @@ impl Passage {
             table: Passage::name(&std::process::id().to_string()),
             quiet: vec![four.0, six.0],
             passes: vec![four.1, six.1],
-            keeps_own: true,
+            keeps_own: false,
         };
-        all.apply()?;
-        all.undo()
+        let mut whole = vec![boundary(BATCH_BEGIN)];
+        whole.extend(all.at_once());
+        let mut socket = Socket::open(Some(netlink::NETFILTER))?;
+        socket.trial("try the hand-over table", &mut whole)?;
+        for family in [INET, INET6] {
+            all.own_connections(family)?;
+        }
+        Ok(())
     }
 
     /// Whether there is something for a family.

@@ -176,9 +176,30 @@ impl Socket {
         request: &'static str,
         messages: &mut [Message],
     ) -> Result<(), KernelError> {
+        let last = messages.len().saturating_sub(2);
+        self.send_whole(request, messages, last)
+    }
+
+    /// Sends the begin of a transaction of nftables, and all of it but the end: the kernel looks at all, loads what
+    /// it needs, and drops it. The first refusal is the answer.
+    pub fn trial(
+        &mut self,
+        request: &'static str,
+        messages: &mut [Message],
+    ) -> Result<(), KernelError> {
+        let last = messages.len().saturating_sub(1);
+        self.send_whole(request, messages, last)
+    }
+
+    /// `last`: the place of the message that is acknowledged.
+    fn send_whole(
+        &mut self,
+        request: &'static str,
+        messages: &mut [Message],
+        last: usize,
+    ) -> Result<(), KernelError> {
         let began = Instant::now();
         let first = self.sequence.wrapping_add(1);
-        let last = messages.len().saturating_sub(2);
         let mut bytes = Vec::new();
         for (place, message) in messages.iter_mut().enumerate() {
             self.sequence = self.sequence.wrapping_add(1);

@@ -2,7 +2,8 @@
 
 use super::super::{Passage, Passes, Quiet};
 use lab::{Host, Lab};
-use rustix::net::{self, AddressFamily, SocketType, sockopt};
+use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::{self, AddressFamily, RecvFlags, SocketFlags, SocketType, sockopt};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, TcpStream};
 use std::process::Command;
@@ -331,4 +332,36 @@ fn it_says_whether_the_kernel_can_and_leaves_nothing() {
     host.enter(|| Passage::can().unwrap());
     let own = Passage::name(&std::process::id().to_string());
     assert!(!host.enter(|| Passage::remove(&own).unwrap()));
+}
+
+#[test]
+fn the_kernel_is_asked_without_a_table_that_a_killed_process_would_leave() {
+    lab::skip_unless_root!();
+    let lab = Lab::new("kernel-passage-killed").unwrap();
+    let host = lab.host("a").unwrap();
+    host.enter(|| {
+        let news = net::socket_with(
+            AddressFamily::NETLINK,
+            SocketType::RAW,
+            SocketFlags::NONBLOCK,
+            Some(netlink::NETFILTER),
+        )
+        .unwrap();
+        // NFNLGRP_NFTABLES of the kernel's uapi/linux/netfilter/nfnetlink.h.
+        net::bind(&news, &SocketAddrNetlink::new(0, 1 << 6)).unwrap();
+        let mut event = [0; 4096];
+        let mut has_news = || net::recv(&news, &mut event, RecvFlags::empty()).is_ok();
+        Passage::can().unwrap();
+        assert!(!has_news(), "a table was made");
+        let table = Passage {
+            table: Passage::name("test"),
+            quiet: vec![Quiet {
+                address: Ipv4Addr::LOCALHOST.into(),
+                instead: None,
+            }],
+            ..Passage::default()
+        };
+        table.apply().unwrap();
+        assert!(has_news());
+    });
 }
