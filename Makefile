@@ -38,7 +38,7 @@ xtask = $(CARGO) build --locked --workspace --bin xtask --test scenarios && \
 # The oldest supported compiler, as Cargo.toml states it.
 oldest := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help run demo-platform build test test-long fuzz bench changes conformance soak tidy screenshots manual install install-haproxy install-keepalived toolchain
+.PHONY: help run demo-platform build test test-peers test-programs test-long fuzz bench changes conformance soak tidy screenshots manual install install-haproxy install-keepalived toolchain
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -54,8 +54,15 @@ build: toolchain ## build the release binary, target/release/evenkeel
 	$(CARGO) build --release -p evenkeel
 
 test: toolchain ## install missing test programs (as root) and run all tests
-	scripts/install-test-peers
+	$(MAKE) --jobs 2 test-peers test-programs
 	$(xtask) test
+
+test-peers:
+	scripts/install-test-peers
+
+# What is built and what is installed take about as long as each other.
+test-programs:
+	$(CARGO) test --locked --workspace --no-run
 
 test-long: toolchain ## run simulations with many more seeds, and all faults of volumes and guests (hours)
 	scripts/install-test-peers
