@@ -680,10 +680,11 @@ fn the_list_names_the_session_of_its_user() {
         host: "ts1".to_owned(),
         address: host.address,
     };
-    let (number, _ends) = bed
+    let begun = bed
         .portal
         .site
         .begins(&routed, HOME.parse().unwrap(), false);
+    let number = begun.number;
     let list = bed.get("/", &[("cookie", &anna)]);
     assert!(
         list.text().contains("You have a session at <b>ts1</b>"),
