@@ -691,8 +691,16 @@ fn the_list_names_the_session_of_its_user() {
         "{}",
         list.text()
     );
-    bed.portal.site.proves(number);
     bed.portal.site.ends(number);
+    let list = bed.get("/", &[("cookie", &anna)]);
+    let kept = "Your place at <b>ts1</b> is kept for ";
+    assert!(list.text().contains(kept), "{}", list.text());
+    let begun = bed
+        .portal
+        .site
+        .begins(&routed, HOME.parse().unwrap(), false);
+    bed.portal.site.proves(begun.number);
+    bed.portal.site.ends(begun.number);
     let list = bed.get("/", &[("cookie", &anna)]);
     assert!(
         list.text().contains("for less than a minute"),

@@ -1,6 +1,5 @@
 //! A farm for operators: its report, its users, and what one of them got.
 
-use super::agents::seen_word;
 use super::glance::offers;
 use super::meeting::words;
 use super::mute::words as mute_words;
@@ -8,19 +7,19 @@ use super::{Checks, Inner, Site};
 use crate::agent::report::Admin;
 use crate::agreement::{Standing, State};
 use crate::collection::{Assignee, CollectionId};
-use crate::directory::{Counts, Directory, Entry, Health, HostState, Presence};
-use crate::message::{AskedCollection, AskedFarm, Session};
+use crate::directory::{Counts, Directory, Health, HostState};
+use crate::message::{AskedCollection, AskedFarm};
 use crate::user::{User, UserId};
 use part::lock;
 use part::report::{Grade, Moment, NumberRow, Subject, Unit};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 /// Tunnels that a report names.
 const TUNNELS_SHOWN: usize = 10;
 
 /// The numbers of a report: name, metric, description.
-const ROWS: [(&str, &str, &str); 27] = [
+const ROWS: [(&str, &str, &str); 28] = [
     (
         "connected",
         "evenkeel_farm_host_connected",
@@ -30,6 +29,11 @@ const ROWS: [(&str, &str, &str); 27] = [
         "disconnected",
         "evenkeel_farm_host_disconnected",
         "Users whose session has no connection.",
+    ),
+    (
+        "no session seen",
+        "evenkeel_farm_host_unseen",
+        "Users whose connection has ended, and of whom the agent has reported no session.",
     ),
     (
         "pending",
@@ -197,8 +201,10 @@ impl Site {
         let directory = &inner.agreement.directory;
         let users = inner.glance();
         let host = |(name, state): (&str, &HostState)| {
-            let sessions = users.get(name).map(|users| inner.lines(users));
-            let mut subject = inner.host((name, state));
+            let users = users.get(name);
+            let sessions = users.map(|users| inner.lines(users));
+            let unseen = users.map_or(0, |users| users.unseen);
+            let mut subject = inner.host((name, state), unseen);
             subject.offers = offers(&self.name, name, state);
             subject.lines("sessions", sessions.unwrap_or_default())
         };
@@ -260,51 +266,6 @@ impl Site {
         let subject = add_decisions(subject, decisions);
         let collections = collections.into_iter().map(|(_, subject)| subject);
         subject.children(hosts.into_iter().chain(collections).chain(nodes))
-    }
-
-    /// The users, and where their clients are.
-    /// `me` is the name of this node; empty: it is alone.
-    pub fn sessions(&self, me: &str) -> Vec<Session> {
-        let inner = lock(&self.inner);
-        let now_ms = Moment::now().boottime_ms;
-        let mut from: BTreeMap<(UserId, &str), Vec<String>> = BTreeMap::new();
-        for client in inner.clients.values() {
-            let own = from.entry((client.user, &client.host)).or_default();
-            own.push(match client.by_gateway {
-                true => format!("{} by the gateway", client.from),
-                false => client.from.to_string(),
-            });
-        }
-        let session = |(id, entry): (UserId, &Entry)| {
-            let own = from.get(&(id, entry.host.as_str()));
-            Session {
-                farm: self.name.clone(),
-                user: inner.agreement.directory.name_of(id).to_owned(),
-                host: entry.host.clone(),
-                state: presence(entry.presence).to_owned(),
-                from: own.cloned().unwrap_or_default(),
-                nodes: inner.carriers(id, entry, me),
-                collections: inner.collections_of(id, &entry.host),
-                since_ms: now_ms.saturating_sub(entry.since_ms),
-                left_ms: entry.until_ms.map(|until| until.saturating_sub(now_ms)),
-                agent: { inner.agreement.directory.seen(id, &entry.host) }
-                    .map(|seen| seen_word(seen).to_owned())
-                    .unwrap_or_default(),
-            }
-        };
-        inner.agreement.directory.sessions().map(session).collect()
-    }
-
-    /// The sessions of a user, one at a host: the host, and for how long the session has been without a
-    /// connection, milliseconds; None: there is a connection, or a logon is pending.
-    pub fn sessions_of(&self, user: UserId) -> Vec<(String, Option<u64>)> {
-        let inner = lock(&self.inner);
-        let directory = &inner.agreement.directory;
-        let hosts = directory.of_user(user).map(|(_, entry)| &entry.host);
-        let hosts: BTreeSet<&String> = hosts.collect();
-        let entries = { hosts.into_iter() }.filter_map(|host| directory.at(user, host));
-        let session = |entry: &Entry| (entry.host.clone(), inner.left_ms(user, entry));
-        entries.map(session).collect()
     }
 
     /// Whether a user can start something that is on these hosts: there is a session, or one of them takes users.
@@ -414,35 +375,11 @@ impl Inner {
         }
     }
 
-    /// For how long a session has been without a connection, milliseconds.
-    fn left_ms(&self, user: UserId, entry: &Entry) -> Option<u64> {
-        let (Presence::Left, Some(until)) = (entry.presence, entry.until_ms) else {
-            return None;
-        };
-        let directory = &self.agreement.directory;
-        let now_ms = Moment::now().boottime_ms;
-        let seen = directory.seen(user, &entry.host);
-        let by_agent = seen.and_then(|seen| Some((seen.since_s?, seen.at_ms)));
-        let by_agent = by_agent
-            .map(|(since_s, at_ms)| now_ms.saturating_sub(at_ms) + since_s.saturating_mul(1_000));
-        let keep_ms = directory.keep_ms(entry.is_proved);
-        let own = keep_ms.saturating_sub(until.saturating_sub(now_ms));
-        Some(by_agent.unwrap_or(own))
-    }
-
     /// How long decisions took lately, microseconds, in the order of [`DECISIONS`]; None: there were none.
     fn decisions(&mut self) -> Option<[u64; DECISIONS.len()]> {
         let now = Instant::now();
         let [p50, p99, max] = DECISIONS.map(|(.., percent)| self.history.decision_us(percent, now));
         Some([p50?, p99?, max?])
-    }
-
-    /// The nodes that carry connections of a user.
-    fn carriers(&self, id: UserId, entry: &Entry, me: &str) -> Vec<String> {
-        let directory = &self.agreement.directory;
-        let own = (!me.is_empty() && directory.carried(id, &entry.host) > 0).then_some(me);
-        let far = { entry.far.iter() }.filter_map(|(origin, _)| self.agreement.node_of(*origin));
-        own.into_iter().chain(far).map(str::to_owned).collect()
     }
 
     /// How it stands with the other nodes.
@@ -479,7 +416,8 @@ impl Inner {
         self.agreement.standings().map(subject).collect()
     }
 
-    fn host(&self, (name, state): (&str, &HostState)) -> Subject {
+    /// A host in a report; so many of its users have no session, as far as is known.
+    fn host(&self, (name, state): (&str, &HostState), unseen: u64) -> Subject {
         let none = Checks::default();
         let checks = self.checks.get(name).unwrap_or(&none);
         let is_drained = state.is_drained || state.is_ordered || state.is_far || state.is_removed;
@@ -496,10 +434,11 @@ impl Inner {
             .label("host")
             .state(word, grade)
             .fact("address", state.address.to_string())
-            .fact("users", users(&state.counts))
+            .fact("users", users(&state.counts, unseen))
             .joined("weight", state.weight.to_string())
             .number("connected", state.counts.connected)
-            .number("disconnected", state.counts.left)
+            .number("disconnected", state.counts.left.saturating_sub(unseen))
+            .number("no session seen", unseen)
             .number("pending", state.counts.pending)
             .number("mute", u64::from(state.mute.is_some()))
             .number("weight", state.weight.into());
@@ -549,19 +488,16 @@ fn by_agent(state: &HostState) -> &'static str {
     }
 }
 
-fn users(counts: &Counts) -> String {
+fn users(counts: &Counts, unseen: u64) -> String {
     let Counts {
         pending,
         connected,
         left,
     } = counts;
-    format!("{connected} connected, {left} disconnected, {pending} pending")
-}
-
-fn presence(presence: Presence) -> &'static str {
-    match presence {
-        Presence::Pending => "pending",
-        Presence::Connected(_) => "connected",
-        Presence::Left => "disconnected",
+    let left = left.saturating_sub(unseen);
+    let words = format!("{connected} connected, {left} disconnected, {pending} pending");
+    match unseen {
+        0 => words,
+        _ => format!("{words}, {unseen} of whom no session was seen"),
     }
 }
