@@ -1,6 +1,7 @@
 //! The HTTPS of a farm: a thread with its addresses `web`. The gateway gets the requests for its path, the
 //! portal all others.
 
+mod host;
 mod linger;
 
 use crate::body::Body;
@@ -9,10 +10,10 @@ use crate::portal::Portal;
 use crate::server::{Door, Listens, Place, Secure, accept_all, keep_alive};
 use crate::site::Site;
 use hyper::body::Incoming;
-use hyper::header::HOST;
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode, Version};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use linger::Linger;
 use std::convert::Infallible;
@@ -139,22 +140,35 @@ impl Listens for Web {
 
 impl Web {
     async fn answer(&self, visitor: Arc<Visitor>, request: Request<Incoming>) -> Response<Body> {
-        if !has_one_host(&request) {
+        if !host::has_one(&request) {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::BAD_REQUEST;
             return response;
         }
-        match self.gateway.takes(request.uri().path()) {
-            true => self.gateway.handle(visitor, request).await,
-            false => self.portal.respond(visitor.from, request).await,
+        if self.gateway.takes(request.uri().path()) {
+            return self.gateway.handle(visitor, request).await;
+        }
+        let judged = { &self.site }.with_farm(|farm| host::judge(&request, visitor.here, farm));
+        match judged {
+            Ok(()) => self.portal.respond(visitor.from, request).await,
+            Err(refused) => refuse(refused),
         }
     }
 }
 
-/// Whether a request names one host; before HTTP/1.1 it may name none (RFC 9112 section 3.2).
-fn has_one_host<B>(request: &Request<B>) -> bool {
-    match request.headers().get_all(HOST).iter().count() {
-        0 => request.version() < Version::HTTP_11,
-        count => count == 1,
+/// Refuses a request; where the next one would begin is not known.
+fn refuse(refused: host::Refused) -> Response<Body> {
+    let words = format!("{}\n", refused.words);
+    let mut response = Response::new(Body::Whole(Some(words.into())));
+    *response.status_mut() = refused.status;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (CONNECTION, "close"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
     }
+    response
 }
