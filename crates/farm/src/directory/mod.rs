@@ -91,6 +91,8 @@ pub enum Why {
     Tried,
     /// Another logon of the user is on the way there.
     Pending,
+    /// The client was sent there, and comes with its token.
+    Redirected,
     /// The directory does not know the session; the token was made for this host.
     Token,
     /// It has the most room of those that take users.

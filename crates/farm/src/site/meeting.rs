@@ -62,6 +62,17 @@ impl Site {
             "hint"
         };
         let decision = self.decide(&user, collection, host).await;
+        let decision = decision.map(|decision| {
+            let is_sent = host == Some(NameId::of(&decision.host));
+            match decision.why {
+                // Tokens of the portal name no host.
+                Why::Pending if is_sent => Decision {
+                    why: Why::Redirected,
+                    ..decision
+                },
+                _ => decision,
+            }
+        });
         let mut inner = lock(&self.inner);
         let user = inner.named(user);
         match inner.decided(&user, from, asked, decision) {
@@ -278,6 +289,7 @@ pub(super) fn words(why: &Why) -> String {
                 .to_owned()
         }
         Why::Pending => "another logon of the user is on the way there".to_owned(),
+        Why::Redirected => "the client was redirected there".to_owned(),
         Why::Token => "the token was made for this host, and no session is known".to_owned(),
         Why::Room {
             count,
