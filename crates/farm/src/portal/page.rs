@@ -36,6 +36,8 @@ pub struct List<'l> {
     pub notice: Option<&'l str>,
     /// The host of the portal in addresses.
     pub authority: &'l str,
+    /// The gateway, as clients have it.
+    pub gateway: Option<&'l str>,
 }
 
 /// What the page of a display or a terminal shows.
@@ -85,7 +87,7 @@ pub fn list(list: &List<'_>) -> Markup {
     let starts = !list.offers.is_empty();
     let content = html! {
         h1 { "Remote desktops" }
-        @for stay in list.sessions { (session(stay)) }
+        @for stay in list.sessions { (session(stay, list.gateway)) }
         @if let Some(text) = list.notice {
             p.session role="status" { span.s.busy { "Notice" } span { (clean(text)) } }
         }
@@ -161,8 +163,20 @@ fn state(state: Option<&State>, on: &str) -> Markup {
     }
 }
 
-fn session(stay: &Stay) -> Markup {
+fn session(stay: &Stay, gateway: Option<&str>) -> Markup {
     let host = &stay.host;
+    let back = html! {
+        @match (stay.is_led, gateway) {
+            (true, _) => { ". Start the same again to come back to it." }
+            (false, Some(gateway)) => {
+                ". Nothing below leads there: connect to " b { (host) } " through the gateway " b { (gateway) }
+                " to come back to it."
+            }
+            (false, None) => {
+                ". Nothing below leads there: connect to " b { (host) } " as before to come back to it."
+            }
+        }
+    };
     html! {
         p.session {
             @match stay.is {
@@ -172,15 +186,13 @@ fn session(stay: &Stay) -> Markup {
                 How::Left(ms) => {
                     span.s.standby { "Disconnected" }
                     span {
-                        "Your session at " b { (host) } " has been without a connection for " (time(ms))
-                        ". Start the same again to come back to it."
+                        "Your session at " b { (host) } " has been without a connection for " (time(ms)) (back)
                     }
                 }
                 How::Kept(ms) => {
                     span.s.standby { "No session seen" }
                     span {
-                        "Your place at " b { (host) } " is kept for " (time(ms))
-                        ". Start the same again to come there."
+                        "Your place at " b { (host) } " is kept for " (time(ms)) (back)
                     }
                 }
             }

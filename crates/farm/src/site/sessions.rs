@@ -2,6 +2,7 @@
 
 use super::agents::seen_word;
 use super::{Inner, Site};
+use crate::collection::Assignee;
 use crate::directory::{Entry, Presence};
 use crate::message::Session;
 use crate::user::UserId;
@@ -16,6 +17,8 @@ pub struct Stay {
     pub host: String,
     /// What there is.
     pub is: How,
+    /// Something that the user may start leads there.
+    pub is_led: bool,
 }
 
 /// How a session is, as far as is known.
@@ -63,16 +66,27 @@ impl Site {
         inner.agreement.directory.sessions().map(session).collect()
     }
 
-    /// The sessions of a user, one at a host.
-    pub fn sessions_of(&self, user: UserId) -> Vec<Stay> {
+    /// The sessions of a user, one at a host. The user may start what is on these hosts.
+    pub fn sessions_of<'h>(
+        &self,
+        user: UserId,
+        starts: impl Iterator<Item = &'h BTreeSet<String>>,
+    ) -> Vec<Stay> {
         let inner = lock(&self.inner);
         let directory = &inner.agreement.directory;
+        let now_ms = Moment::now().boottime_ms;
+        let led = starts.filter_map(|hosts| {
+            let id = Assignee::new(user, inner.farm.collection(hosts));
+            directory.leads(id, now_ms)
+        });
+        let led: BTreeSet<&str> = led.collect();
         let hosts = directory.of_user(user).map(|(_, entry)| &entry.host);
         let hosts: BTreeSet<&String> = hosts.collect();
         let entries = { hosts.into_iter() }.filter_map(|host| directory.at(user, host));
         let stay = |entry: &Entry| Stay {
             host: entry.host.clone(),
-            is: inner.how(user, entry),
+            is: inner.how(user, entry, now_ms),
+            is_led: led.contains(entry.host.as_str()),
         };
         entries.map(stay).collect()
     }
@@ -96,8 +110,7 @@ impl Inner {
             && self.agreement.directory.reports_sessions(&entry.host)
     }
 
-    fn how(&self, user: UserId, entry: &Entry) -> How {
-        let now_ms = Moment::now().boottime_ms;
+    fn how(&self, user: UserId, entry: &Entry, now_ms: u64) -> How {
         let kept_ms = entry
             .until_ms
             .map_or(0, |until| until.saturating_sub(now_ms));
