@@ -9,12 +9,17 @@ use crate::gateway::{Gateway, Visitor};
 use crate::portal::Portal;
 use crate::server::{Door, Listens, Place, Secure, accept_all, keep_alive};
 use crate::site::Site;
+use access::proof::now_s;
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, DATE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use linger::Linger;
 use std::convert::Infallible;
 use std::io;
@@ -123,7 +128,7 @@ impl Listens for Web {
         let visitor = Arc::new(visitor);
         let service = service_fn(move |request: Request<Incoming>| {
             let (web, visitor) = (self.clone(), Arc::clone(&visitor));
-            async move { Ok::<_, Infallible>(web.answer(visitor, request).await) }
+            async move { Ok::<_, Infallible>(dated(web.answer(visitor, request).await, now_s())) }
         });
         let mut builder = http1::Builder::new();
         builder
@@ -156,6 +161,21 @@ impl Web {
     }
 }
 
+/// Adds the time to a response. hyper keeps the one that it has until the clock is past it, so for an hour after
+/// the clock went back by one.
+fn dated(mut response: Response<Body>, now_s: u64) -> Response<Body> {
+    let now = i64::try_from(now_s).ok();
+    let now = now.and_then(|now| Timestamp::from_second(now).ok());
+    let date = now.and_then(|now| {
+        let printer = DateTimePrinter::new();
+        printer.timestamp_to_rfc9110_string(&now).ok()
+    });
+    if let Some(date) = date.and_then(|date| HeaderValue::from_str(&date).ok()) {
+        response.headers_mut().insert(DATE, date);
+    }
+    response
+}
+
 /// Refuses a request; where the next one would begin is not known.
 fn refuse(refused: host::Refused) -> Response<Body> {
     let words = format!("{}\n", refused.words);
@@ -171,4 +191,20 @@ fn refuse(refused: host::Refused) -> Response<Body> {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_of_a_response_is_that_of_the_clock_also_when_it_goes_back() {
+        for (now_s, date) in [
+            (1_700_003_600, "Tue, 14 Nov 2023 23:13:20 GMT"),
+            (1_700_000_000, "Tue, 14 Nov 2023 22:13:20 GMT"),
+        ] {
+            let response = dated(Response::new(Body::empty()), now_s);
+            assert_eq!(response.headers()[DATE], date);
+        }
+    }
 }

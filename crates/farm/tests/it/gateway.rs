@@ -705,6 +705,7 @@ fn a_request_that_is_refused_gets_a_response() {
         client.sends(request.as_bytes());
         let head = client.head();
         assert_eq!(head.status, status, "{}", &request[..request.len().min(90)]);
+        assert_eq!(head.text.matches("\r\ndate: ").count(), 1, "{head:?}");
     }
 }
 
