@@ -6,6 +6,7 @@ use farm::config::{App, Desktop};
 use farm::guests::Guest;
 use farm::portal::offer::Offer;
 use farm::portal::page::{List, STYLE, Screen, list, screen};
+use farm::site::{How, Stay};
 use part::report::{Grade, Opens, State};
 use part::role::PartMessage;
 use screen::kind::KINDS;
@@ -115,8 +116,15 @@ fn write(directory: &Path, offers: &[Offer<'_>], odd: &[Offer<'_>]) -> io::Resul
         csrf: "sample".to_owned(),
         account: None,
     };
-    let away = [("ts1".to_owned(), Some(14 * 60_000))];
-    let here = [("ts2".to_owned(), None)];
+    let stay = |host: &str, is| {
+        [Stay {
+            host: host.to_owned(),
+            is,
+            is_led: true,
+        }]
+    };
+    let away = stay("ts1", How::Left(14 * 60_000));
+    let here = stay("ts2", How::Connected);
     let long = guest(
         &"long-name-of-a-guest-".repeat(3),
         None,
@@ -135,6 +143,7 @@ fn write(directory: &Path, offers: &[Offer<'_>], odd: &[Offer<'_>]) -> io::Resul
             sessions,
             notice: None,
             authority: BRAND,
+            gateway: None,
         });
         // Files are beside it.
         let html = list.into_string();
