@@ -108,6 +108,15 @@ fn screens_of(visitor: &Visitor) -> [(&'static str, String); 2] {
     ]
 }
 
+/// A session to which a tile leads.
+fn stay(host: &str, is: How) -> [Stay; 1] {
+    [Stay {
+        host: host.to_owned(),
+        is,
+        is_led: true,
+    }]
+}
+
 /// Writes the pages.
 fn write(directory: &Path, offers: &[Offer<'_>], odd: &[Offer<'_>]) -> io::Result<()> {
     let visitor = Visitor {
@@ -115,13 +124,6 @@ fn write(directory: &Path, offers: &[Offer<'_>], odd: &[Offer<'_>]) -> io::Resul
         unlisted: false,
         csrf: "sample".to_owned(),
         account: None,
-    };
-    let stay = |host: &str, is| {
-        [Stay {
-            host: host.to_owned(),
-            is,
-            is_led: true,
-        }]
     };
     let away = stay("ts1", How::Left(14 * 60_000));
     let here = stay("ts2", How::Connected);

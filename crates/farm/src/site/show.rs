@@ -3,7 +3,7 @@
 use super::glance::offers;
 use super::meeting::words;
 use super::mute::words as mute_words;
-use super::{Checks, Inner, Site};
+use super::{Checks, Counters, Inner, Site};
 use crate::agent::report::Admin;
 use crate::agreement::{Standing, State};
 use crate::collection::{Assignee, CollectionId};
@@ -232,32 +232,7 @@ impl Site {
             (None, 0) => "no host takes new users".to_owned(),
             (None, _) => String::new(),
         };
-        let counters = inner.counters;
-        for (name, value) in [
-            ("accepted", counters.accepted),
-            ("routed", counters.routed),
-            ("redirected", counters.redirected),
-            ("tokens refused", counters.tokens),
-            ("malformed", counters.malformed),
-            ("refused", counters.refused),
-            ("slow", counters.slow),
-            ("over limit", counters.over),
-            ("unanswered", counters.unanswered),
-        ] {
-            subject = subject.number(name, value);
-        }
-        let clients = [
-            (counters.routed, "routed"),
-            (counters.redirected, "redirected"),
-            (counters.refused, "refused"),
-            (counters.malformed, "malformed"),
-            (counters.slow, "slow"),
-            (counters.over, "over the limits"),
-        ];
-        // What has never happened is no line.
-        let clients = clients.iter().filter(|(count, _)| *count > 0);
-        let clients = clients.map(|(count, what)| format!("{count} {what}"));
-        subject = subject.list("clients", clients.collect());
+        subject = add_counters(subject, inner.counters);
         if let Some(refused) = &inner.last_refused {
             subject = subject.fact("last refused token", refused.clone());
         }
@@ -461,6 +436,35 @@ impl Inner {
         subject.events = checks.events.iter().cloned().collect();
         subject
     }
+}
+
+/// Adds what clients did since the role began.
+fn add_counters(mut subject: Subject, counters: Counters) -> Subject {
+    for (name, value) in [
+        ("accepted", counters.accepted),
+        ("routed", counters.routed),
+        ("redirected", counters.redirected),
+        ("tokens refused", counters.tokens),
+        ("malformed", counters.malformed),
+        ("refused", counters.refused),
+        ("slow", counters.slow),
+        ("over limit", counters.over),
+        ("unanswered", counters.unanswered),
+    ] {
+        subject = subject.number(name, value);
+    }
+    let clients = [
+        (counters.routed, "routed"),
+        (counters.redirected, "redirected"),
+        (counters.refused, "refused"),
+        (counters.malformed, "malformed"),
+        (counters.slow, "slow"),
+        (counters.over, "over the limits"),
+    ];
+    // What has never happened is no line.
+    let clients = clients.iter().filter(|(count, _)| *count > 0);
+    let clients = clients.map(|(count, what)| format!("{count} {what}"));
+    subject.list("clients", clients.collect())
 }
 
 /// Adds how long decisions took lately, microseconds.

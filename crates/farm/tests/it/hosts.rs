@@ -5,14 +5,13 @@ use crate::scene::{
     farm, half_dead, hung, number, payload, peer, role, state, subject, users, why,
 };
 use farm::message::{Answer, Message};
-use lab::eventually;
+use lab::{eventually, let_pass};
 use part::report::Value;
 use protocol::rdp::SSL;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 #[test]
@@ -190,10 +189,16 @@ fn a_host_that_answers_requests_and_nothing_else_gets_no_new_users_until_it_spea
     assert!(eventually(SOON, || state(&role, "ts1") == "up"));
     let first = says_hello(at, "hang1");
     let clients = ["hang2", "hang3"].map(|name| says_hello(at, name));
-    thread::sleep(Duration::from_millis(1_100));
+    let_pass(
+        Duration::from_millis(1_100),
+        "a connection has to last a second to count",
+    );
     // Two give up; of the other one it is found out.
     drop(clients);
-    thread::sleep(Duration::from_millis(500));
+    let_pass(
+        Duration::from_millis(500),
+        "two connections do not make it mute",
+    );
     assert_eq!(state(&role, "ts1"), "up");
     let is_mute = || state(&role, "ts1") == "mute";
     assert!(eventually(SOON, is_mute), "{:?}", subject(&role));

@@ -3,8 +3,10 @@
 use super::*;
 use crate::hosts::HELLO;
 use crate::scene::{half_dead, state};
+use lab::let_pass;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 #[test]
 fn a_user_has_a_bound_of_tunnels() {
@@ -121,7 +123,10 @@ fn tunnels_to_a_host_that_answers_requests_and_nothing_else_make_it_mute() {
             socket
         })
         .collect();
-    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    let_pass(
+        Duration::from_millis(1_100),
+        "a connection has to last a second to count",
+    );
     let last = sockets.pop().expect("a tunnel");
     drop(sockets);
     let is_mute = || state(&role, "ts1") == "mute";
