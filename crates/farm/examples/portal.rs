@@ -6,6 +6,7 @@ use farm::config::{App, Desktop};
 use farm::guests::Guest;
 use farm::portal::offer::Offer;
 use farm::portal::page::{List, STYLE, Screen, list, screen};
+use farm::site::{How, Stay};
 use part::report::{Grade, Opens, State};
 use part::role::PartMessage;
 use screen::kind::KINDS;
@@ -107,6 +108,15 @@ fn screens_of(visitor: &Visitor) -> [(&'static str, String); 2] {
     ]
 }
 
+/// A session to which a tile leads.
+fn stay(host: &str, is: How) -> [Stay; 1] {
+    [Stay {
+        host: host.to_owned(),
+        is,
+        is_led: true,
+    }]
+}
+
 /// Writes the pages.
 fn write(directory: &Path, offers: &[Offer<'_>], odd: &[Offer<'_>]) -> io::Result<()> {
     let visitor = Visitor {
@@ -115,8 +125,8 @@ fn write(directory: &Path, offers: &[Offer<'_>], odd: &[Offer<'_>]) -> io::Resul
         csrf: "sample".to_owned(),
         account: None,
     };
-    let away = [("ts1".to_owned(), Some(14 * 60_000))];
-    let here = [("ts2".to_owned(), None)];
+    let away = stay("ts1", How::Left(14 * 60_000));
+    let here = stay("ts2", How::Connected);
     let long = guest(
         &"long-name-of-a-guest-".repeat(3),
         None,
@@ -135,6 +145,7 @@ fn write(directory: &Path, offers: &[Offer<'_>], odd: &[Offer<'_>]) -> io::Resul
             sessions,
             notice: None,
             authority: BRAND,
+            gateway: None,
         });
         // Files are beside it.
         let html = list.into_string();

@@ -76,7 +76,7 @@ pub struct Session {
     pub user: String,
     /// The host.
     pub host: String,
-    /// `connected`, `disconnected` or `pending`.
+    /// `connected`, `disconnected`, `pending` or `no session seen`.
     pub state: String,
     /// Where the clients are whose connections this node carries.
     pub from: Vec<String>,

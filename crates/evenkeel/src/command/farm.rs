@@ -42,7 +42,8 @@ pub fn definition(command: Command) -> Command {
                 .about("Show the users: their hosts, and where their clients are")
                 .long_about(
                     "Shows each user that a farm knows. A disconnected session is kept at its host until `keep-sessions` has \
-                     passed; a pending logon was sent to its host and has not come yet. On a cluster it shows those of all \
+                     passed; a pending logon was sent to its host and has not come yet. `no session seen`: the \
+                     connection has ended, and the agent of the host has reported no session of the user. On a cluster it shows those of all \
                      nodes: `node` carries the connection, and shows where the client is. `agent` is how the agent of the \
                      host reports the session, if it does.",
                 )

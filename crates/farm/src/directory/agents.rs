@@ -348,6 +348,12 @@ impl Directory {
         seen.is_named.then_some(seen)
     }
 
+    /// Whether the agent of a host reports sessions.
+    pub fn reports_sessions(&self, host: &str) -> bool {
+        let state = self.hosts.get(host);
+        state.is_some_and(|state| state.agent.sessions.is_some())
+    }
+
     /// These hosts have agents; what others said is forgotten.
     pub(super) fn set_agents(&mut self, agents: &BTreeMap<String, Agent>) {
         self.agents.retain(|host, _| agents.contains_key(host));

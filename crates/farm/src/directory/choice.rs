@@ -2,6 +2,7 @@
 
 use super::agents::AgentState;
 use super::entry::Presence;
+use super::mute::Mute;
 use crate::config::Balance;
 use crate::token::NameId;
 use std::cmp::Ordering;
@@ -77,6 +78,8 @@ pub struct HostState {
     pub claimed: u64,
     /// What its agent said last.
     pub agent: AgentState,
+    /// Its connections get no answer; None: they do, as far as is known.
+    pub mute: Option<Mute>,
 }
 
 impl HostState {
@@ -93,6 +96,7 @@ impl HostState {
             counts: Counts::default(),
             claimed: 0,
             agent: AgentState::default(),
+            mute: None,
         }
     }
 

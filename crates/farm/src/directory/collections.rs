@@ -90,6 +90,14 @@ impl Directory {
         self.users.contains_key(&id) || self.elsewhere(id, now_ms).is_some()
     }
 
+    /// The host of a user's session to which a logon in a collection leads; None: there is none.
+    pub fn leads(&self, id: Assignee, now_ms: u64) -> Option<&str> {
+        let own = self.users.get(&id);
+        let own = own.filter(|entry| !self.leaves(id, entry, now_ms));
+        let entry = own.or_else(|| self.elsewhere(id, now_ms))?;
+        Some(&entry.host)
+    }
+
     /// The hosts of a collection that take new users.
     pub fn taking(&self, collection: CollectionId) -> usize {
         let takes =
@@ -99,10 +107,7 @@ impl Directory {
 
     /// Whether a user can start something in a collection.
     pub fn is_open(&self, id: Assignee, now_ms: u64) -> bool {
-        let own = self.users.get(&id);
-        own.is_some_and(|entry| !self.leaves(id, entry, now_ms))
-            || self.elsewhere(id, now_ms).is_some()
-            || self.taking(id.collection) > 0
+        self.leads(id, now_ms).is_some() || self.taking(id.collection) > 0
     }
 
     /// Which host a logon would get. Only times change.

@@ -244,12 +244,14 @@ impl Portal {
     async fn list(&self, facts: &Facts, visitor: &Visitor) -> Reply {
         let user = User::named(&visitor.name);
         let id = user.map(|user| user.id);
-        let sessions = id.map(|id| self.site.sessions_of(id)).unwrap_or_default();
         let notice = id.and_then(|id| self.site.notice_for(id));
         let account = visitor.account.as_ref();
         let offers = account.map(|account| facts.offers(account));
         let guests = self.guests_of(facts, account).await;
         let offers = offers.unwrap_or_default();
+        let starts = || offers.iter().map(|offer| offer.hosts());
+        let sessions = id.map(|id| self.site.sessions_of(id, starts()));
+        let sessions = sessions.unwrap_or_default();
         let is_closed =
             |offer: &&Offer<'_>| id.is_some_and(|id| !self.site.is_open(id, offer.hosts()));
         let closed: Vec<&str> = { offers.iter() }
@@ -265,6 +267,7 @@ impl Portal {
             sessions: &sessions,
             notice: notice.as_deref(),
             authority: &facts.portal.authority,
+            gateway: facts.gateway.as_deref(),
         };
         reply::html(StatusCode::OK, page::list(&list))
     }

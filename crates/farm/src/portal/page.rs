@@ -2,6 +2,7 @@
 
 use super::offer::Offer;
 use crate::guests::Guest;
+use crate::site::{How, Stay};
 use access::page::{clean, head, hidden, mark};
 use access::session::Visitor;
 use maud::{DOCTYPE, Markup, html};
@@ -29,12 +30,14 @@ pub struct List<'l> {
     pub closed: &'l [&'l str],
     /// The guests that they may open, or why those are not known; None: that is not theirs.
     pub guests: Option<&'l Result<Vec<Guest>, String>>,
-    /// Their sessions: the host, and for how long it has been without a connection, milliseconds.
-    pub sessions: &'l [(String, Option<u64>)],
+    /// Their sessions.
+    pub sessions: &'l [Stay],
     /// What users of their host have to know.
     pub notice: Option<&'l str>,
     /// The host of the portal in addresses.
     pub authority: &'l str,
+    /// The gateway, as clients have it.
+    pub gateway: Option<&'l str>,
 }
 
 /// What the page of a display or a terminal shows.
@@ -84,7 +87,7 @@ pub fn list(list: &List<'_>) -> Markup {
     let starts = !list.offers.is_empty();
     let content = html! {
         h1 { "Remote desktops" }
-        @for (host, left_ms) in list.sessions { (session(host, *left_ms)) }
+        @for stay in list.sessions { (session(stay, list.gateway)) }
         @if let Some(text) = list.notice {
             p.session role="status" { span.s.busy { "Notice" } span { (clean(text)) } }
         }
@@ -160,16 +163,36 @@ fn state(state: Option<&State>, on: &str) -> Markup {
     }
 }
 
-fn session(host: &str, left_ms: Option<u64>) -> Markup {
+fn session(stay: &Stay, gateway: Option<&str>) -> Markup {
+    let host = &stay.host;
+    let back = html! {
+        @match (stay.is_led, gateway) {
+            (true, _) => { ". Start the same again to come back to it." }
+            (false, Some(gateway)) => {
+                ". Nothing below leads there: connect to " b { (host) } " through the gateway " b { (gateway) }
+                " to come back to it."
+            }
+            (false, None) => {
+                ". Nothing below leads there: connect to " b { (host) } " as before to come back to it."
+            }
+        }
+    };
     html! {
         p.session {
-            @match left_ms {
-                None => { span.s.good { "Connected" } span { "You have a session at " b { (host) } "." } }
-                Some(ms) => {
+            @match stay.is {
+                How::Connected => {
+                    span.s.good { "Connected" } span { "You have a session at " b { (host) } "." }
+                }
+                How::Left(ms) => {
                     span.s.standby { "Disconnected" }
                     span {
-                        "Your session at " b { (host) } " has been without a connection for " (time(ms))
-                        ". Start the same again to come back to it."
+                        "Your session at " b { (host) } " has been without a connection for " (time(ms)) (back)
+                    }
+                }
+                How::Kept(ms) => {
+                    span.s.standby { "No session seen" }
+                    span {
+                        "Your place at " b { (host) } " is kept for " (time(ms)) (back)
                     }
                 }
             }

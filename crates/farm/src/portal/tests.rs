@@ -3,7 +3,7 @@
 mod guests;
 
 use super::*;
-use crate::collection::Assignee;
+use crate::collection::{Assignee, CollectionId};
 use crate::config::{App, Balance, Bind, Check, Desktop, Tokens};
 use crate::directory::Origin;
 use crate::site::Shared;
@@ -664,6 +664,50 @@ fn the_list_shows_the_notice_of_a_drained_host_to_its_users() {
 }
 
 #[test]
+fn the_list_does_not_send_a_user_to_a_session_to_which_nothing_leads() {
+    let bed = Bed::new();
+    let anna = bed.sign_in("anna");
+    let mut farm = farm();
+    for (name, address) in [("ts1", "127.0.0.1:1"), ("ts2", "127.0.0.1:2")] {
+        let host = config::Host {
+            address: address.parse().unwrap(),
+            weight: 1,
+            drained: false,
+        };
+        farm.hosts.insert(name.to_owned(), host);
+    }
+    farm.gateway = Some(config::Gateway {
+        name: "gate.example.org".to_owned(),
+        port: 443,
+        idle_ms: None,
+        session_ms: None,
+    });
+    bed.change(&farm);
+    let id = User::named("anna").unwrap().id;
+    // One that she has by what the portal has, and one by the name of a host.
+    let of_one = CollectionId::of(&["ts2".to_owned()].into());
+    for (host, collection) in [("ts1", CollectionId::ALL), ("ts2", of_one)] {
+        let routed = crate::site::Routed {
+            id: Assignee::new(id, collection),
+            host: host.to_owned(),
+            address: farm.hosts[host].address,
+        };
+        let site = &bed.portal.site;
+        let begun = site.begins(&routed, HOME.parse().unwrap(), false);
+        site.proves(begun.number);
+        site.ends(begun.number);
+    }
+    let list = bed.get("/", &[("cookie", &anna)]);
+    for words in [
+        "Your session at <b>ts1</b> has been without a connection for less than a minute. Start the same again to",
+        "Your session at <b>ts2</b> has been without a connection for less than a minute. Nothing below leads there: \
+         connect to <b>ts2</b> through the gateway <b>gate.example.org</b> to come back to it.",
+    ] {
+        assert!(list.text().contains(words), "{words}: {}", list.text());
+    }
+}
+
+#[test]
 fn the_list_names_the_session_of_its_user() {
     let bed = Bed::new();
     let anna = bed.sign_in("anna");
@@ -680,18 +724,27 @@ fn the_list_names_the_session_of_its_user() {
         host: "ts1".to_owned(),
         address: host.address,
     };
-    let (number, _ends) = bed
+    let begun = bed
         .portal
         .site
         .begins(&routed, HOME.parse().unwrap(), false);
+    let number = begun.number;
     let list = bed.get("/", &[("cookie", &anna)]);
     assert!(
         list.text().contains("You have a session at <b>ts1</b>"),
         "{}",
         list.text()
     );
-    bed.portal.site.proves(number);
     bed.portal.site.ends(number);
+    let list = bed.get("/", &[("cookie", &anna)]);
+    let kept = "Your place at <b>ts1</b> is kept for ";
+    assert!(list.text().contains(kept), "{}", list.text());
+    let begun = bed
+        .portal
+        .site
+        .begins(&routed, HOME.parse().unwrap(), false);
+    bed.portal.site.proves(begun.number);
+    bed.portal.site.ends(begun.number);
     let list = bed.get("/", &[("cookie", &anna)]);
     assert!(
         list.text().contains("for less than a minute"),

@@ -15,6 +15,8 @@ const USERS_SHOWN: usize = 10;
 pub(super) struct Users<'i> {
     shown: Vec<(Order<'i>, UserId, &'i Entry)>,
     all: usize,
+    /// Those of whom no session was seen.
+    pub(super) unseen: u64,
 }
 
 /// Those with a connection come first, then those who came last.
@@ -46,7 +48,9 @@ impl Inner {
     pub(super) fn glance(&self) -> BTreeMap<&str, Users<'_>> {
         let mut hosts: BTreeMap<&str, Users<'_>> = BTreeMap::new();
         for (id, entry) in self.agreement.directory.sessions() {
-            hosts.entry(&entry.host).or_default().add(id, entry);
+            let users = hosts.entry(&entry.host).or_default();
+            users.add(id, entry);
+            users.unseen += u64::from(self.is_unseen(entry));
         }
         hosts
     }
@@ -75,7 +79,10 @@ impl Inner {
             Presence::Left => match entry.until_ms {
                 Some(until) => {
                     let left = span(until.saturating_sub(now_ms));
-                    format!("{name}: disconnected, kept for {left}")
+                    match self.is_unseen(entry) {
+                        true => format!("{name}: no session seen, the host is kept for {left}"),
+                        false => format!("{name}: disconnected, kept for {left}"),
+                    }
                 }
                 None => format!("{name}: disconnected"),
             },

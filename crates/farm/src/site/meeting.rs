@@ -62,6 +62,17 @@ impl Site {
             "hint"
         };
         let decision = self.decide(&user, collection, host).await;
+        let decision = decision.map(|decision| {
+            let is_sent = host == Some(NameId::of(&decision.host));
+            match decision.why {
+                // Tokens of the portal name no host.
+                Why::Pending if is_sent => Decision {
+                    why: Why::Redirected,
+                    ..decision
+                },
+                _ => decision,
+            }
+        });
         let mut inner = lock(&self.inner);
         let user = inner.named(user);
         match inner.decided(&user, from, asked, decision) {
@@ -278,12 +289,14 @@ pub(super) fn words(why: &Why) -> String {
                 .to_owned()
         }
         Why::Pending => "another logon of the user is on the way there".to_owned(),
+        Why::Redirected => "the client was redirected there".to_owned(),
         Why::Token => "the token was made for this host, and no session is known".to_owned(),
         Why::Room {
             count,
             weight,
             of,
             has_lost,
+            mute,
         } => {
             let hosts = if *of == 1 {
                 "host that takes"
@@ -294,7 +307,17 @@ pub(super) fn words(why: &Why) -> String {
                 true => "the session was lost with its host; ",
                 false => "",
             };
-            format!("{lost}the most room of {of} {hosts} users: {count} before, weight {weight}")
+            let mute = match mute {
+                0 => String::new(),
+                1 => "; 1 host is left out because its connections get no answer".to_owned(),
+                _ => format!("; {mute} hosts are left out because their connections get no answer"),
+            };
+            format!(
+                "{lost}the most room of {of} {hosts} users: {count} before, weight {weight}{mute}"
+            )
         }
+        Why::Trial { count } => format!(
+            "the last {count} connections there got no answer: this user tries whether it answers again"
+        ),
     }
 }

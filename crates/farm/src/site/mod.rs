@@ -8,6 +8,8 @@ mod gateway;
 mod glance;
 mod kept;
 mod meeting;
+mod mute;
+mod sessions;
 mod share;
 mod show;
 mod sign_outs;
@@ -17,6 +19,8 @@ pub use agents::ToAsk;
 pub use gateway::{Arrival, Counters as GatewayCounters, Numbered, Waiting};
 pub use kept::{Kept, KeptUser};
 pub use meeting::{Meeting, Routed};
+pub use mute::{First, Talk};
+pub use sessions::{How, Stay};
 pub use share::{Bell, Shared};
 pub use show::rows;
 pub use turn::Turn;
@@ -103,8 +107,20 @@ struct Client {
     host: String,
     from: IpAddr,
     by_gateway: bool,
+    talk: Arc<Talk>,
     /// Ends it.
     ends: Arc<Notify>,
+}
+
+/// A routed connection that has begun.
+#[derive(Debug)]
+pub struct Begun {
+    /// Its number.
+    pub number: u64,
+    /// What was said on it.
+    pub talk: Arc<Talk>,
+    /// Ends it.
+    pub ends: Arc<Notify>,
 }
 
 /// What happened since the role began.
@@ -140,6 +156,16 @@ struct Checks {
     since: Option<Moment>,
     events: VecDeque<Event>,
     agent: agents::Asked,
+    voice: Arc<mute::Voice>,
+}
+
+impl Checks {
+    fn push(&mut self, event: Event) {
+        if self.events.len() >= EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
 }
 
 impl Site {
@@ -255,8 +281,8 @@ impl Site {
         lock(&self.inner).troubles.web = troubles;
     }
 
-    /// A connection to a host begins to carry bytes. Returns its number, and what ends it.
-    pub fn begins(&self, routed: &Routed, from: IpAddr, by_gateway: bool) -> (u64, Arc<Notify>) {
+    /// A connection to a host begins to carry bytes.
+    pub fn begins(&self, routed: &Routed, from: IpAddr, by_gateway: bool) -> Begun {
         let mut inner = lock(&self.inner);
         let (user, host) = (routed.id.user, routed.host.clone());
         let now_ms = Moment::now().boottime_ms;
@@ -267,18 +293,24 @@ impl Site {
         inner.counters.routed += 1;
         inner.next_client += 1;
         let number = inner.next_client;
-        let ends = Arc::new(Notify::new());
+        let (ends, talk) = (Arc::default(), Arc::new(Talk::of(inner.voice(&host))));
+        let begun = Begun {
+            number,
+            talk: Arc::clone(&talk),
+            ends: Arc::clone(&ends),
+        };
         let client = Client {
             user,
             host,
             from,
             by_gateway,
-            ends: Arc::clone(&ends),
+            talk,
+            ends,
         };
         inner.clients.insert(number, client);
         inner.has_changed = true;
         self.ring();
-        (number, ends)
+        begun
     }
 
     /// A connection lasts as only one with a session does.
@@ -295,7 +327,11 @@ impl Site {
     /// A connection has ended.
     pub fn ends(&self, number: u64) {
         let mut inner = lock(&self.inner);
-        if let Some(Client { user, host, .. }) = inner.clients.remove(&number) {
+        if let Some(client) = inner.clients.remove(&number) {
+            let Client {
+                user, host, talk, ..
+            } = client;
+            inner.ends_talk(&self.name, &host, &talk);
             let now_ms = Moment::now().boottime_ms;
             inner.agreement.directory.ended(user, &host, now_ms);
             inner.has_changed = true;
@@ -345,16 +381,16 @@ impl Site {
             (true, false) => "up",
         };
         checks.since = Some(now);
-        if checks.events.len() >= EVENTS_MAX {
-            checks.events.pop_front();
-        }
-        checks.events.push_back(Event {
+        checks.push(Event {
             at: now,
             from: before.to_owned(),
             to: word.to_owned(),
             why: checks.why.clone(),
         });
         inner.agreement.directory.checked(host, health);
+        if is_down {
+            inner.speaks(&self.name, host, "it was down, and is up again");
+        }
     }
 
     /// Forgets what is over.

@@ -1,25 +1,25 @@
 //! A farm for operators: its report, its users, and what one of them got.
 
-use super::agents::seen_word;
 use super::glance::offers;
 use super::meeting::words;
-use super::{Checks, Inner, Site};
+use super::mute::words as mute_words;
+use super::{Checks, Counters, Inner, Site};
 use crate::agent::report::Admin;
 use crate::agreement::{Standing, State};
 use crate::collection::{Assignee, CollectionId};
-use crate::directory::{Counts, Directory, Entry, Health, HostState, Presence};
-use crate::message::{AskedCollection, AskedFarm, Session};
+use crate::directory::{Counts, Directory, Health, HostState};
+use crate::message::{AskedCollection, AskedFarm};
 use crate::user::{User, UserId};
 use part::lock;
 use part::report::{Grade, Moment, NumberRow, Subject, Unit};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 /// Tunnels that a report names.
 const TUNNELS_SHOWN: usize = 10;
 
 /// The numbers of a report: name, metric, description.
-const ROWS: [(&str, &str, &str); 26] = [
+const ROWS: [(&str, &str, &str); 28] = [
     (
         "connected",
         "evenkeel_farm_host_connected",
@@ -31,6 +31,11 @@ const ROWS: [(&str, &str, &str); 26] = [
         "Users whose session has no connection.",
     ),
     (
+        "no session seen",
+        "evenkeel_farm_host_unseen",
+        "Users whose connection has ended, and of whom the agent has reported no session.",
+    ),
+    (
         "pending",
         "evenkeel_farm_host_pending",
         "Users who were sent to the host and have not come yet.",
@@ -39,6 +44,11 @@ const ROWS: [(&str, &str, &str); 26] = [
         "weight",
         "evenkeel_farm_host_weight",
         "The host's share of users.",
+    ),
+    (
+        "mute",
+        "evenkeel_farm_host_mute",
+        "Whether the last connections to the host got no answer.",
     ),
     (
         "agent sessions",
@@ -191,8 +201,10 @@ impl Site {
         let directory = &inner.agreement.directory;
         let users = inner.glance();
         let host = |(name, state): (&str, &HostState)| {
-            let sessions = users.get(name).map(|users| inner.lines(users));
-            let mut subject = inner.host((name, state));
+            let users = users.get(name);
+            let sessions = users.map(|users| inner.lines(users));
+            let unseen = users.map_or(0, |users| users.unseen);
+            let mut subject = inner.host((name, state), unseen);
             subject.offers = offers(&self.name, name, state);
             subject.lines("sessions", sessions.unwrap_or_default())
         };
@@ -200,10 +212,13 @@ impl Site {
         let collections = inner.collections();
         let is_short = collections.iter().any(|(is_short, _)| *is_short);
         let takes = directory.taking(CollectionId::ALL);
+        let has_mute = directory.hosts().any(|(_, state)| state.mute.is_some());
         let (word, grade) = match (inner.trouble().is_none(), takes) {
             (false, _) => ("closed", Grade::Bad),
             (true, 0) => ("full", Grade::Bad),
-            (true, takes) if takes < hosts.len() || is_short => ("degraded", Grade::Busy),
+            (true, takes) if takes < hosts.len() || is_short || has_mute => {
+                ("degraded", Grade::Busy)
+            }
             (true, _) => ("serving", Grade::Good),
         };
         let binds = inner.farm.binds.iter().map(|bind| bind.address.to_string());
@@ -217,32 +232,7 @@ impl Site {
             (None, 0) => "no host takes new users".to_owned(),
             (None, _) => String::new(),
         };
-        let counters = inner.counters;
-        for (name, value) in [
-            ("accepted", counters.accepted),
-            ("routed", counters.routed),
-            ("redirected", counters.redirected),
-            ("tokens refused", counters.tokens),
-            ("malformed", counters.malformed),
-            ("refused", counters.refused),
-            ("slow", counters.slow),
-            ("over limit", counters.over),
-            ("unanswered", counters.unanswered),
-        ] {
-            subject = subject.number(name, value);
-        }
-        let clients = [
-            (counters.routed, "routed"),
-            (counters.redirected, "redirected"),
-            (counters.refused, "refused"),
-            (counters.malformed, "malformed"),
-            (counters.slow, "slow"),
-            (counters.over, "over the limits"),
-        ];
-        // What has never happened is no line.
-        let clients = clients.iter().filter(|(count, _)| *count > 0);
-        let clients = clients.map(|(count, what)| format!("{count} {what}"));
-        subject = subject.list("clients", clients.collect());
+        subject = add_counters(subject, inner.counters);
         if let Some(refused) = &inner.last_refused {
             subject = subject.fact("last refused token", refused.clone());
         }
@@ -251,51 +241,6 @@ impl Site {
         let subject = add_decisions(subject, decisions);
         let collections = collections.into_iter().map(|(_, subject)| subject);
         subject.children(hosts.into_iter().chain(collections).chain(nodes))
-    }
-
-    /// The users, and where their clients are.
-    /// `me` is the name of this node; empty: it is alone.
-    pub fn sessions(&self, me: &str) -> Vec<Session> {
-        let inner = lock(&self.inner);
-        let now_ms = Moment::now().boottime_ms;
-        let mut from: BTreeMap<(UserId, &str), Vec<String>> = BTreeMap::new();
-        for client in inner.clients.values() {
-            let own = from.entry((client.user, &client.host)).or_default();
-            own.push(match client.by_gateway {
-                true => format!("{} by the gateway", client.from),
-                false => client.from.to_string(),
-            });
-        }
-        let session = |(id, entry): (UserId, &Entry)| {
-            let own = from.get(&(id, entry.host.as_str()));
-            Session {
-                farm: self.name.clone(),
-                user: inner.agreement.directory.name_of(id).to_owned(),
-                host: entry.host.clone(),
-                state: presence(entry.presence).to_owned(),
-                from: own.cloned().unwrap_or_default(),
-                nodes: inner.carriers(id, entry, me),
-                collections: inner.collections_of(id, &entry.host),
-                since_ms: now_ms.saturating_sub(entry.since_ms),
-                left_ms: entry.until_ms.map(|until| until.saturating_sub(now_ms)),
-                agent: { inner.agreement.directory.seen(id, &entry.host) }
-                    .map(|seen| seen_word(seen).to_owned())
-                    .unwrap_or_default(),
-            }
-        };
-        inner.agreement.directory.sessions().map(session).collect()
-    }
-
-    /// The sessions of a user, one at a host: the host, and for how long the session has been without a
-    /// connection, milliseconds; None: there is a connection, or a logon is pending.
-    pub fn sessions_of(&self, user: UserId) -> Vec<(String, Option<u64>)> {
-        let inner = lock(&self.inner);
-        let directory = &inner.agreement.directory;
-        let hosts = directory.of_user(user).map(|(_, entry)| &entry.host);
-        let hosts: BTreeSet<&String> = hosts.collect();
-        let entries = { hosts.into_iter() }.filter_map(|host| directory.at(user, host));
-        let session = |entry: &Entry| (entry.host.clone(), inner.left_ms(user, entry));
-        entries.map(session).collect()
     }
 
     /// Whether a user can start something that is on these hosts: there is a session, or one of them takes users.
@@ -405,35 +350,11 @@ impl Inner {
         }
     }
 
-    /// For how long a session has been without a connection, milliseconds.
-    fn left_ms(&self, user: UserId, entry: &Entry) -> Option<u64> {
-        let (Presence::Left, Some(until)) = (entry.presence, entry.until_ms) else {
-            return None;
-        };
-        let directory = &self.agreement.directory;
-        let now_ms = Moment::now().boottime_ms;
-        let seen = directory.seen(user, &entry.host);
-        let by_agent = seen.and_then(|seen| Some((seen.since_s?, seen.at_ms)));
-        let by_agent = by_agent
-            .map(|(since_s, at_ms)| now_ms.saturating_sub(at_ms) + since_s.saturating_mul(1_000));
-        let keep_ms = directory.keep_ms(entry.is_proved);
-        let own = keep_ms.saturating_sub(until.saturating_sub(now_ms));
-        Some(by_agent.unwrap_or(own))
-    }
-
     /// How long decisions took lately, microseconds, in the order of [`DECISIONS`]; None: there were none.
     fn decisions(&mut self) -> Option<[u64; DECISIONS.len()]> {
         let now = Instant::now();
         let [p50, p99, max] = DECISIONS.map(|(.., percent)| self.history.decision_us(percent, now));
         Some([p50?, p99?, max?])
-    }
-
-    /// The nodes that carry connections of a user.
-    fn carriers(&self, id: UserId, entry: &Entry, me: &str) -> Vec<String> {
-        let directory = &self.agreement.directory;
-        let own = (!me.is_empty() && directory.carried(id, &entry.host) > 0).then_some(me);
-        let far = { entry.far.iter() }.filter_map(|(origin, _)| self.agreement.node_of(*origin));
-        own.into_iter().chain(far).map(str::to_owned).collect()
     }
 
     /// How it stands with the other nodes.
@@ -470,7 +391,8 @@ impl Inner {
         self.agreement.standings().map(subject).collect()
     }
 
-    fn host(&self, (name, state): (&str, &HostState)) -> Subject {
+    /// A host in a report; so many of its users have no session, as far as is known.
+    fn host(&self, (name, state): (&str, &HostState), unseen: u64) -> Subject {
         let none = Checks::default();
         let checks = self.checks.get(name).unwrap_or(&none);
         let is_drained = state.is_drained || state.is_ordered || state.is_far || state.is_removed;
@@ -478,6 +400,7 @@ impl Inner {
             (Health::Down { .. }, _) => ("down", Grade::Bad),
             (_, true) => ("drained", Grade::Standby),
             _ if state.agent.is_down => ("down", Grade::Bad),
+            _ if state.mute.is_some() => ("mute", Grade::Bad),
             _ if state.is_full() => ("full", Grade::Standby),
             (Health::Unknown, _) => ("unknown", Grade::Unknown),
             (Health::Up, _) => ("up", Grade::Good),
@@ -486,11 +409,13 @@ impl Inner {
             .label("host")
             .state(word, grade)
             .fact("address", state.address.to_string())
-            .fact("users", users(&state.counts))
+            .fact("users", users(&state.counts, unseen))
             .joined("weight", state.weight.to_string())
             .number("connected", state.counts.connected)
-            .number("disconnected", state.counts.left)
+            .number("disconnected", state.counts.left.saturating_sub(unseen))
+            .number("no session seen", unseen)
             .number("pending", state.counts.pending)
+            .number("mute", u64::from(state.mute.is_some()))
             .number("weight", state.weight.into());
         // Its checks do not say since when.
         subject.since = checks.since.filter(|_| word != "drained");
@@ -502,12 +427,44 @@ impl Inner {
             _ if state.is_far => "only the configuration of the other node has it".to_owned(),
             (true, _) => "drained by its line".to_owned(),
             (_, true) => "drained by an operator".to_owned(),
+            _ if word == "mute" => { state.mute }
+                .map(|mute| mute_words(mute, self.agreement.directory.has_other(CollectionId::ALL)))
+                .unwrap_or_default(),
             _ => by_agent(state).to_owned(),
         };
         subject = self.agent(name, state, subject);
         subject.events = checks.events.iter().cloned().collect();
         subject
     }
+}
+
+/// Adds what clients did since the role began.
+fn add_counters(mut subject: Subject, counters: Counters) -> Subject {
+    for (name, value) in [
+        ("accepted", counters.accepted),
+        ("routed", counters.routed),
+        ("redirected", counters.redirected),
+        ("tokens refused", counters.tokens),
+        ("malformed", counters.malformed),
+        ("refused", counters.refused),
+        ("slow", counters.slow),
+        ("over limit", counters.over),
+        ("unanswered", counters.unanswered),
+    ] {
+        subject = subject.number(name, value);
+    }
+    let clients = [
+        (counters.routed, "routed"),
+        (counters.redirected, "redirected"),
+        (counters.refused, "refused"),
+        (counters.malformed, "malformed"),
+        (counters.slow, "slow"),
+        (counters.over, "over the limits"),
+    ];
+    // What has never happened is no line.
+    let clients = clients.iter().filter(|(count, _)| *count > 0);
+    let clients = clients.map(|(count, what)| format!("{count} {what}"));
+    subject.list("clients", clients.collect())
 }
 
 /// Adds how long decisions took lately, microseconds.
@@ -535,19 +492,16 @@ fn by_agent(state: &HostState) -> &'static str {
     }
 }
 
-fn users(counts: &Counts) -> String {
+fn users(counts: &Counts, unseen: u64) -> String {
     let Counts {
         pending,
         connected,
         left,
     } = counts;
-    format!("{connected} connected, {left} disconnected, {pending} pending")
-}
-
-fn presence(presence: Presence) -> &'static str {
-    match presence {
-        Presence::Pending => "pending",
-        Presence::Connected(_) => "connected",
-        Presence::Left => "disconnected",
+    let left = left.saturating_sub(unseen);
+    let words = format!("{connected} connected, {left} disconnected, {pending} pending");
+    match unseen {
+        0 => words,
+        _ => format!("{words}, {unseen} of whom no session was seen"),
     }
 }

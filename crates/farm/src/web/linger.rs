@@ -10,7 +10,7 @@ use tokio::time::{Sleep, sleep};
 
 /// How long the client has to close, and how many bytes of it are dropped.
 const LIMIT: Duration = Duration::from_secs(2);
-const BYTES_MAX: usize = 1 << 20;
+const BYTES_MAX: usize = 16 << 20;
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 4 << 10;
 

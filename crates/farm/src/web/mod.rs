@@ -1,6 +1,7 @@
 //! The HTTPS of a farm: a thread with its addresses `web`. The gateway gets the requests for its path, the
 //! portal all others.
 
+mod host;
 mod linger;
 
 use crate::body::Body;
@@ -8,12 +9,17 @@ use crate::gateway::{Gateway, Visitor};
 use crate::portal::Portal;
 use crate::server::{Door, Listens, Place, Secure, accept_all, keep_alive};
 use crate::site::Site;
+use access::proof::now_s;
 use hyper::body::Incoming;
-use hyper::header::HOST;
+use hyper::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, DATE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode, Version};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use linger::Linger;
 use std::convert::Infallible;
 use std::io;
@@ -122,7 +128,7 @@ impl Listens for Web {
         let visitor = Arc::new(visitor);
         let service = service_fn(move |request: Request<Incoming>| {
             let (web, visitor) = (self.clone(), Arc::clone(&visitor));
-            async move { Ok::<_, Infallible>(web.answer(visitor, request).await) }
+            async move { Ok::<_, Infallible>(dated(web.answer(visitor, request).await, now_s())) }
         });
         let mut builder = http1::Builder::new();
         builder
@@ -139,22 +145,66 @@ impl Listens for Web {
 
 impl Web {
     async fn answer(&self, visitor: Arc<Visitor>, request: Request<Incoming>) -> Response<Body> {
-        if !has_one_host(&request) {
+        if !host::has_one(&request) {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::BAD_REQUEST;
             return response;
         }
-        match self.gateway.takes(request.uri().path()) {
-            true => self.gateway.handle(visitor, request).await,
-            false => self.portal.respond(visitor.from, request).await,
+        if self.gateway.takes(request.uri().path()) {
+            return self.gateway.handle(visitor, request).await;
+        }
+        let judged = { &self.site }.with_farm(|farm| host::judge(&request, visitor.here, farm));
+        match judged {
+            Ok(()) => self.portal.respond(visitor.from, request).await,
+            Err(refused) => refuse(refused),
         }
     }
 }
 
-/// Whether a request names one host; before HTTP/1.1 it may name none (RFC 9112 section 3.2).
-fn has_one_host<B>(request: &Request<B>) -> bool {
-    match request.headers().get_all(HOST).iter().count() {
-        0 => request.version() < Version::HTTP_11,
-        count => count == 1,
+/// Adds the time to a response. hyper keeps the one that it has until the clock is past it, so for an hour after
+/// the clock went back by one.
+fn dated(mut response: Response<Body>, now_s: u64) -> Response<Body> {
+    let now = i64::try_from(now_s).ok();
+    let now = now.and_then(|now| Timestamp::from_second(now).ok());
+    let date = now.and_then(|now| {
+        let printer = DateTimePrinter::new();
+        printer.timestamp_to_rfc9110_string(&now).ok()
+    });
+    if let Some(date) = date.and_then(|date| HeaderValue::from_str(&date).ok()) {
+        response.headers_mut().insert(DATE, date);
+    }
+    response
+}
+
+/// Refuses a request; where the next one would begin is not known.
+fn refuse(refused: host::Refused) -> Response<Body> {
+    let words = format!("{}\n", refused.words);
+    let mut response = Response::new(Body::Whole(Some(words.into())));
+    *response.status_mut() = refused.status;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (CONNECTION, "close"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_of_a_response_is_that_of_the_clock_also_when_it_goes_back() {
+        for (now_s, date) in [
+            (1_700_003_600, "Tue, 14 Nov 2023 23:13:20 GMT"),
+            (1_700_000_000, "Tue, 14 Nov 2023 22:13:20 GMT"),
+        ] {
+            let response = dated(Response::new(Body::empty()), now_s);
+            assert_eq!(response.headers()[DATE], date);
+        }
     }
 }

@@ -220,3 +220,33 @@ fn number_of(role: &Role, host: &str, name: &str) -> Option<u64> {
     let mut hosts = subject.of_kind("host");
     hosts.find(|one| one.name == host)?.value(name)
 }
+
+#[test]
+fn a_logon_of_which_the_agent_reports_no_session_is_not_called_a_session() {
+    let peers = peers();
+    // Reports that do not name all sessions end none.
+    let agents = [0, 1].map(|_| agent("up\nsessions 1\n", true));
+    let (farm, at) = with_agents(&peers, &agents.each_ref());
+    let mut role = role(&farm, None);
+    shows(&role, "ts1", "1 session");
+    let (stream, letter) = comes(at, "anna");
+    assert_eq!(letter, b'1');
+    drop(stream);
+    let is_unseen = |role: &mut Role| users(role).sessions[0].state == "no session seen";
+    assert!(
+        eventually(SOON, || is_unseen(&mut role)),
+        "{:?}",
+        users(&mut role)
+    );
+    assert_eq!(number_of(&role, "ts1", "disconnected"), Some(0));
+    assert_eq!(number_of(&role, "ts1", "no session seen"), Some(1));
+    shows(&role, "ts1", "1 of whom no session was seen");
+    shows(&role, "ts1", "anna: no session seen, the host is kept for");
+    let next = why(&mut role, "anna").farms.remove(0).next;
+    assert!(next.ends_with("no session there is known yet"), "{next}");
+    // A report of it makes it one.
+    agents[0].says("up\nsessions 1\nsession anna disconnected\n");
+    let is_left = |role: &mut Role| users(role).sessions[0].state == "disconnected";
+    assert!(eventually(SOON, || is_left(&mut role)));
+    assert_eq!(number_of(&role, "ts1", "disconnected"), Some(1));
+}

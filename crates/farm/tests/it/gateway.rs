@@ -667,22 +667,45 @@ fn a_request_that_is_refused_gets_a_response() {
     let _role = role(&farm, None);
     let host = "Host: desktop.example.org\r\n";
     let body = "x".repeat(100_000);
-    let form = format!(
-        "POST /sign-in HTTP/1.1\r\n{host}Origin: https://desktop.example.org\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
+    let post = |headers: &str, body: &str| {
+        format!(
+            "POST /sign-in HTTP/1.1\r\n{host}Origin: https://desktop.example.org\r\n{headers}\r\n{body}"
+        )
+    };
+    let form = |body: &str| post(&format!("Content-Length: {}\r\n", body.len()), body);
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    let chunks = "3\r\na=b\r\n0\r\n\r\n";
     for (request, status) in [
         ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
         (format!("GET / HTTP/1.1\r\n{host}{host}\r\n"), 400),
         (format!("GET / HTTP/1.1\r\n{host}\r\n"), 303),
         ("GET / HTTP/1.0\r\n\r\n".to_owned(), 303),
         (format!("GET / HTTP/1.1\r\n{host}Cookie: {body}{body}"), 431),
-        (form, 413),
+        (form(&body), 413),
+        (form(&body.repeat(30)), 413),
+        (
+            post(&format!("Content-Length: 13\r\n{chunked}"), chunks),
+            400,
+        ),
+        (
+            post(&format!("{chunked}Content-Length: 13\r\n"), chunks),
+            400,
+        ),
+        (post(chunked, chunks), 400),
+        (
+            "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n".to_owned(),
+            421,
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n".to_owned(),
+            303,
+        ),
     ] {
         let mut client = Client::new(web);
         client.sends(request.as_bytes());
         let head = client.head();
         assert_eq!(head.status, status, "{}", &request[..request.len().min(90)]);
+        assert_eq!(head.text.matches("\r\ndate: ").count(), 1, "{head:?}");
     }
 }
 

@@ -104,6 +104,8 @@ fn a_user_is_redirected_with_a_token_and_comes_back_to_the_same_host() {
     let host = format!("ts{}", letter as char);
     let (redirected, routed) = (format!("redirected to {host}"), format!("routed to {host}"));
     assert_eq!(got, [&redirected, &routed, &redirected, &routed, &routed]);
+    let step = &asked.farms[0].steps[1];
+    assert_eq!(step.why, "the client was redirected there");
     assert_eq!(
         asked.farms[0].next,
         format!("{host}: the user is connected there")

@@ -280,4 +280,11 @@ mod tests {
         assert_eq!(shown(text), text);
         assert!(!shown("    x api-token SECRET\n").contains("SECRET"));
     }
+
+    #[test]
+    fn the_lifetime_of_tokens_is_no_secret() {
+        let text = "    token-lifetime 1d\n";
+        assert_eq!(shown(text), text);
+        assert!(!shown("    x token-lifetime SECRET\n").contains("SECRET"));
+    }
 }

@@ -54,6 +54,8 @@ const NAMING: &[&str] = &["hdr(", "url_param(", "urlp(", "var("];
 const SECRET_SAMPLES: &[&str] = &["cook(", "http_auth_pass", "http_auth_bearer", "hmac("];
 /// What checks send.
 const SENDING: &[&str] = &["send", "send-lf", "send-binary", "send-binary-lf"];
+/// Lines whose next word is no secret: the name of a token of the console, and a time.
+const OPEN: &[&str] = &["token", "token-lifetime"];
 /// Words of conditions that are never secret.
 const STRUCTURE: &[&str] = &["{", "}", "if", "unless", "or", "||", "!"];
 
@@ -157,8 +159,7 @@ fn named(
     if known(SCHEMES) {
         return 1;
     }
-    // The line of a token of the console: its name is none.
-    if at == 0 && text == "token" {
+    if at == 0 && OPEN.contains(&text) {
         return 0;
     }
     let before = before.map_or("", String::as_str);
