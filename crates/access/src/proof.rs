@@ -1,18 +1,18 @@
 //! What somebody proves who they are with: a password, or a code of the second factor; each within what
 //! they may try.
 
-use crate::ldap::{Asked, Directory};
+use crate::ldap::{Asked, Directory, Standing};
 use crate::limiter::{Key, Limiter};
 use crate::session::Sessions;
 use crate::user::{SecondFactor, User, Users};
 use crate::{device, pam, session};
 use configuration::{Account, Password};
 use part::lock;
-use part::voice::write_error;
 use std::net::IpAddr;
-use std::sync::Mutex;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 /// Whether a password is that of an account. It may take its time.
 pub type Verify = fn(&Account, &[u8]) -> bool;
@@ -22,6 +22,8 @@ pub type Verify = fn(&Account, &[u8]) -> bool;
 const ASKED_AT_ONE_TIME: usize = 3;
 /// How many passwords a directory is asked for at one time.
 const BOUND_AT_ONE_TIME: usize = 8;
+/// How long somebody waits until a directory can be asked.
+const TURN_LIMIT: Duration = Duration::from_secs(15);
 
 /// The longest name and the longest password that are looked at.
 const NAME_MAX: usize = 128;
@@ -140,20 +142,25 @@ pub struct Desk {
     pub limiter: Mutex<Limiter>,
     verifying: Verifying,
     verify: Verify,
-    /// What the log calls it.
-    name: &'static str,
+    /// Which servers of the directory answer.
+    standing: Arc<Standing>,
 }
 
 impl Desk {
     /// With the sessions that there are; `name` is what the log calls it.
-    pub fn new(name: &'static str, sessions: Sessions, verify: Verify) -> Desk {
+    pub fn new(name: &str, sessions: Sessions, verify: Verify) -> Desk {
         Desk {
             sessions: Mutex::new(sessions),
             limiter: Mutex::default(),
             verifying: Verifying::default(),
             verify,
-            name,
+            standing: Arc::new(Standing::new(name)),
         }
+    }
+
+    /// Which servers of the directory answer.
+    pub fn standing(&self) -> Arc<Standing> {
+        Arc::clone(&self.standing)
     }
 
     /// Verifies a password. One that is right does not give the tries back yet if a code is to come.
@@ -245,16 +252,22 @@ impl Desk {
             Some(_) => &self.verifying.of_directory.known,
             None => &self.verifying.of_directory.strangers,
         };
-        let Ok(_turn) = turns.acquire().await else {
-            return Err(Refused::Wrong);
+        let came = Instant::now();
+        let turn = timeout(TURN_LIMIT, turns.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            return Err(Refused::Unavailable);
         };
+        // What somebody before heard meanwhile is true for everybody who waits.
+        if self.standing.had_none_since(came) {
+            return Err(Refused::Unavailable);
+        }
         self.counted(&keys)?;
         let unavailable = |keys: &[Key], words: String| {
             lock(&self.limiter).uncount(keys);
-            write_error(&format!("evenkeel: {}: {words}\n", self.name));
+            self.standing.log(&words);
             Refused::Unavailable
         };
-        let found = directory.find(&asked).await;
+        let found = directory.find(&asked, &self.standing).await;
         let (seat, found) = found.map_err(|words| unavailable(&keys, words))?;
         // A directory may find one user by several names: their tries count together.
         let other = found.as_ref().filter(|found| found.name != asked.short);
@@ -268,7 +281,7 @@ impl Desk {
         let found = found.filter(|_| is_right).ok_or(Refused::Wrong)?;
         if !directory.admits(&found.groups) {
             let words = format!("{} is in no group that may sign in", found.name);
-            write_error(&format!("evenkeel: {}: {words}\n", self.name));
+            self.standing.log(&words);
             return Err(Refused::Wrong);
         }
         let second_factor = directory.second_factor(&found.name);
@@ -322,7 +335,7 @@ impl Desk {
             // It was only to take its time.
             Err(_) if user.is_some() && !is_of_system => Ok(false),
             Err(words) => {
-                write_error(&format!("evenkeel: {}: {words}\n", self.name));
+                self.standing.log(&words);
                 Err(Refused::Unavailable)
             }
         }

@@ -6,10 +6,12 @@
 
 mod connection;
 mod name;
+mod standing;
 #[cfg(test)]
 mod tests;
 
 pub use name::Asked;
+pub use standing::Standing;
 
 use crate::second_factor::SecondFactor;
 use connection::Connection;
@@ -18,7 +20,7 @@ use protocol::ldap::{Entry, Filter, code, escape, first_value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// How long a server has until it accepts us; then the next one is asked.
@@ -106,6 +108,17 @@ pub struct Found {
     pub groups: Vec<String>,
 }
 
+/// Why a server does not find a user.
+enum Failed {
+    /// It does not answer, or not us.
+    Server(String),
+    /// This search failed; another one may not.
+    Search(String),
+}
+
+/// The directory has several entries of a name.
+struct Several;
+
 /// A server that has been asked for a user, and can be asked for the password.
 pub struct Seat(Connection);
 
@@ -114,19 +127,33 @@ impl Directory {
     ///
     /// # Errors
     /// No server answers: which, and why, in words.
-    pub async fn find(&self, asked: &Asked) -> Result<(Seat, Option<Found>), String> {
-        let mut troubles = Vec::new();
+    pub async fn find(
+        &self,
+        asked: &Asked,
+        standing: &Standing,
+    ) -> Result<(Seat, Option<Found>), String> {
+        let nowhere = { self.servers.iter() }.filter(|server| server.addresses.is_empty());
+        let nowhere = nowhere.map(|server| format!("{}: the name has no address", server.name));
+        let mut troubles: Vec<String> = nowhere.collect();
+        let mut has_answer = false;
         let search = async {
-            for server in &self.servers {
-                if server.addresses.is_empty() {
-                    troubles.push(format!("{}: the name has no address", server.name));
-                }
-                for address in &server.addresses {
-                    match self.find_at(server, *address, asked).await {
-                        Ok(found) => return Some(found),
-                        Err(why) => troubles.push(format!("{} ({address}): {why}", server.name)),
+            for (server, address) in standing.order(&self.servers, Instant::now()) {
+                let why = match self.find_at(server, address, asked).await {
+                    Ok((seat, found)) => {
+                        standing.answers((server, address));
+                        return Some((seat, found));
                     }
-                }
+                    Err(Failed::Server(why)) => {
+                        standing.is_silent((server, address), &why);
+                        why
+                    }
+                    Err(Failed::Search(why)) => {
+                        standing.answers((server, address));
+                        has_answer = true;
+                        why
+                    }
+                };
+                troubles.push(format!("{} ({address}): {why}", server.name));
             }
             None
         };
@@ -134,8 +161,21 @@ impl Directory {
         if found.is_err() {
             troubles.push(late(LIMIT));
         }
-        let found = found.ok().flatten();
-        found.ok_or_else(|| format!("cannot ask the LDAP directory: {}", troubles.join("; ")))
+        let Some((seat, found)) = found.ok().flatten() else {
+            if !has_answer {
+                standing.has_none();
+            }
+            let troubles = troubles.join("; ");
+            return Err(format!("cannot ask the LDAP directory: {troubles}"));
+        };
+        let found = found.unwrap_or_else(|Several| {
+            let name = asked.typed.escape_debug();
+            standing.log(&format!(
+                "'filter' finds several entries of the LDAP directory for '{name}': none of them can sign in by this name"
+            ));
+            None
+        });
+        Ok((seat, found))
     }
 
     async fn find_at(
@@ -143,18 +183,19 @@ impl Directory {
         server: &Server,
         address: SocketAddr,
         asked: &Asked,
-    ) -> Result<(Seat, Option<Found>), String> {
+    ) -> Result<(Seat, Result<Option<Found>, Several>), Failed> {
         let connected = async {
             let mut connection = Connection::open(server, address, &self.authorities).await?;
             self.sign_in(&mut connection).await?;
             Ok(connection)
         };
         let connected = timeout(CONNECT_LIMIT, connected).await;
-        let mut connection = connected.unwrap_or_else(|_| Err(late(CONNECT_LIMIT)))?;
+        let connected = connected.unwrap_or_else(|_| Err(late(CONNECT_LIMIT)));
+        let mut connection = connected.map_err(Failed::Server)?;
         let search = self.search(&mut connection, asked);
         let search = timeout(ANSWER_LIMIT, search).await;
-        let found = search.unwrap_or_else(|_| Err(late(ANSWER_LIMIT)))?;
-        Ok((Seat(connection), found))
+        let search = search.map_err(|_| Failed::Server(late(ANSWER_LIMIT)))?;
+        Ok((Seat(connection), search.map_err(Failed::Search)?))
     }
 
     /// Binds as the account that searches.
@@ -173,7 +214,7 @@ impl Directory {
         &self,
         connection: &mut Connection,
         asked: &Asked,
-    ) -> Result<Option<Found>, String> {
+    ) -> Result<Result<Option<Found>, Several>, String> {
         let (short, typed) = (escape(&asked.short), escape(&asked.typed));
         let filled = |text: &str| fill(text, &[(SHORT, &short), (TYPED, &typed)]);
         let filter = filled(&self.filter)?;
@@ -187,15 +228,16 @@ impl Directory {
         let (mut entries, has_more) = connection
             .search(&self.base, &filter, &attributes, 2)
             .await?;
-        let (Some(entry), true, false) = (entries.pop(), entries.is_empty(), has_more) else {
-            return Ok(None);
-        };
-        // A bind to an empty name would be an anonymous one.
-        if entry.name.is_empty() {
-            return Ok(None);
+        let last = entries.pop();
+        if has_more || !entries.is_empty() {
+            return Ok(Err(Several));
         }
+        // A bind to an empty name would be an anonymous one.
+        let Some(entry) = last.filter(|entry| !entry.name.is_empty()) else {
+            return Ok(Ok(None));
+        };
         let Some(name) = named(&entry, &naming) else {
-            return Ok(None);
+            return Ok(Ok(None));
         };
         let groups: Vec<String> = match &self.grouping {
             Grouping::Attribute(attribute) => entry.values(attribute).to_vec(),
@@ -217,11 +259,11 @@ impl Directory {
                 found.into_iter().map(|group| group.name).collect()
             }
         };
-        Ok(Some(Found {
+        Ok(Ok(Some(Found {
             distinguished: entry.name,
             name,
             groups: self.of_lines(&groups),
-        }))
+        })))
     }
 
     /// Those groups that lines name, of the distinguished names of all groups of a user. A line names a group by its

@@ -11,7 +11,9 @@ use part::lock;
 use protocol::ldap::request;
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use tokio::task::JoinSet;
 
 const PEOPLE: &str = "dn: uid=anna,dc=example,dc=org\nobjectClass: inetOrgPerson\nuid: Anna\ncn: Anna A\nsn: A\n\
     mail: a.first@mail.example.org\nuserPassword: quince\nseeAlso: cn=Desktop\\, all,dc=example,dc=org\n\
@@ -76,6 +78,11 @@ fn list(directory: Directory) -> List {
 
 fn desk() -> Desk {
     Desk::new("test", Sessions::new(None).unwrap(), verify)
+}
+
+/// What a directory finds, asked for the first time.
+fn found(directory: &Directory, asked: &Asked) -> Result<(Seat, Option<Found>), String> {
+    run(directory.find(asked, &Standing::new("test")))
 }
 
 /// What comes of a password, tried from an address of its own.
@@ -158,7 +165,7 @@ fn a_server_that_is_not_the_right_one_gets_no_password() {
     skip_unless_installed!("slapd");
     let slapd = Slapd::start(PEOPLE).unwrap();
     let asked = Asked::read("anna").unwrap();
-    let why = |directory: Directory| run(directory.find(&asked)).err().unwrap();
+    let why = |directory: Directory| found(&directory, &asked).err().unwrap();
     // Another authority, another name, no TLS, and another password of the account.
     let other = lab::pki::Authority::new("Other CA").unwrap();
     let of_other = Directory {
@@ -196,6 +203,18 @@ fn the_next_server_is_asked_when_one_does_not_answer() {
     directory.servers = vec![nowhere.clone(), closed.clone(), silent, good];
     let (desk, with) = (desk(), list(directory.clone()));
     assert!(tried(&desk, &with, 1, "anna", "quince").is_ok());
+    // Both are said, and asked last from then on.
+    let told = desk.standing().troubles();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().any(|one| one.ends_with("no answer within 2 s")));
+    let order = directory.servers.clone();
+    let order = desk.standing().order(&order, Instant::now()).len();
+    assert_eq!(order, 3);
+    let (first, _) = desk.standing().order(&directory.servers, Instant::now())[0];
+    assert_eq!(
+        first.addresses,
+        [SocketAddr::from(([127, 0, 0, 1], slapd.port()))]
+    );
     directory.servers = vec![nowhere, closed];
     let without = list(directory.clone());
     // No guess, however often.
@@ -206,13 +225,40 @@ fn the_next_server_is_asked_when_one_does_not_answer() {
         );
     }
     assert!(tried(&desk, &with, 2, "anna", "quince").is_ok());
-    let told = run(directory.find(&Asked::read("anna").unwrap()))
+    let told = found(&directory, &Asked::read("anna").unwrap())
         .err()
         .unwrap();
     assert!(
         told.contains("localhost: the name has no address; localhost (127.0.0.1:"),
         "{told}"
     );
+}
+
+#[test]
+fn of_a_crowd_only_the_first_ones_wait_for_a_directory_that_does_not_answer() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    silent.set_nonblocking(true).unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let list = Arc::new(list(directory(vec![server(port, Security::Tls)])));
+    let desk = Arc::new(desk());
+    let outcomes = run(async {
+        let mut all = JoinSet::new();
+        for from in 1..=100 {
+            let (desk, list) = (Arc::clone(&desk), Arc::clone(&list));
+            all.spawn(async move {
+                let client = Client::program(IpAddr::from([192, 0, 2, from]));
+                let name = format!("user{from}");
+                desk.password(&*list, &client, &name, "quince").await
+            });
+        }
+        all.join_all().await
+    });
+    assert_eq!(outcomes.len(), 100);
+    for outcome in outcomes {
+        assert_eq!(outcome, Err(Refused::Unavailable));
+    }
+    let asked = std::iter::from_fn(|| silent.accept().ok()).count();
+    assert_eq!(asked, 8);
 }
 
 #[test]
@@ -332,7 +378,7 @@ fn entry_at(id: u8, name: &str, uid: &str) -> Vec<u8> {
 fn what_somebody_types_is_a_value_of_the_filter_and_nothing_more() {
     let (directory, serve) = scripted(vec![outcome(1, 0x65, 0)]);
     let asked = Asked::read("a*)(uid=\\%d%n(b").unwrap();
-    let found = run(directory.find(&asked)).unwrap().1;
+    let found = found(&directory, &asked).unwrap().1;
     assert_eq!(found, None);
     let filter = fill(
         &directory.filter,
@@ -366,7 +412,7 @@ fn hostile_servers_are_refused() {
     let asked = Asked::read("anna").unwrap();
     let told = |reply: Vec<u8>| {
         let (directory, serve) = scripted(vec![reply]);
-        let told = run(directory.find(&asked)).err().unwrap();
+        let told = found(&directory, &asked).err().unwrap();
         serve.join().unwrap();
         told
     };
@@ -402,7 +448,7 @@ fn hostile_servers_are_refused() {
     // Half of an entry, and an entry without a name.
     let nameless = [entry(1, "\u{1}"), outcome(1, 0x65, 0)].concat();
     let (directory, serve) = scripted(vec![nameless]);
-    assert_eq!(run(directory.find(&asked)).unwrap().1, None);
+    assert_eq!(found(&directory, &asked).unwrap().1, None);
     serve.join().unwrap();
 }
 
@@ -414,7 +460,7 @@ fn an_entry_that_may_not_be_the_only_one_or_has_no_name_is_nobody() {
         [entry_at(1, "", "Anna"), outcome(1, 0x65, 0)].concat(),
     ] {
         let (directory, serve) = scripted(vec![reply]);
-        assert_eq!(run(directory.find(&asked)).unwrap().1, None);
+        assert_eq!(found(&directory, &asked).unwrap().1, None);
         serve.join().unwrap();
     }
 }
@@ -427,7 +473,7 @@ fn a_user_whose_groups_are_cut_off_is_refused_with_the_reason() {
         let groups = [entry_at(2, "cn=staff", "x"), outcome(2, 0x65, code)].concat();
         let (mut directory, serve) = scripted(vec![user, groups]);
         directory.grouping = Grouping::Filter("(member=%d)".to_owned());
-        let found = run(directory.find(&asked)).map(|(_, found)| found);
+        let found = found(&directory, &asked).map(|(_, found)| found);
         serve.join().unwrap();
         found
     };
@@ -454,7 +500,7 @@ fn a_server_that_speaks_before_tls_is_refused() {
     ] {
         let (mut directory, serve) = scripted(vec![reply]);
         directory.servers[0].security = Security::StartTls;
-        let told = run(directory.find(&Asked::read("anna").unwrap()))
+        let told = found(&directory, &Asked::read("anna").unwrap())
             .err()
             .unwrap();
         assert!(told.contains(why), "{told}");
@@ -469,7 +515,10 @@ fn a_bind_says_whether_the_password_is_right_or_that_nobody_knows() {
         let found = [entry(1, "Anna"), outcome(1, 0x65, 0)].concat();
         let (directory, serve) = scripted(vec![found, outcome(2, 0x61, code)]);
         let verified = run(async {
-            let (seat, found) = directory.find(&asked).await.unwrap();
+            let (seat, found) = directory
+                .find(&asked, &Standing::new("test"))
+                .await
+                .unwrap();
             directory.verify(seat, found.as_ref(), password).await
         });
         (verified, serve.join().unwrap())

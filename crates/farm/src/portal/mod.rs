@@ -50,8 +50,6 @@ const OF_FEED: &str = ".ASPXAUTH";
 /// Where the feed is, in lower case, and where its programs sign in.
 const FEED: &str = "/rdweb/feed/webfeed.aspx";
 const FEED_LOGIN: &str = "/rdweb/feedlogin/webfeedlogin.aspx";
-/// What the log calls the farm.
-const NAME: &str = "farm";
 /// The port of HTTPS.
 const HTTPS: u16 = 443;
 /// Bytes of a path.
@@ -125,9 +123,11 @@ impl Portal {
     ) -> Result<Portal, String> {
         let sessions = Sessions::new(kept)?;
         site.shares_sign_outs(sessions.ended());
+        let desk = Desk::new(&format!("farm {}", site.name()), sessions, verify);
+        site.asks_directory(desk.standing());
         let portal = Portal {
             site,
-            desk: Arc::new(Desk::new(NAME, sessions, verify)),
+            desk: Arc::new(desk),
             facts: RwLock::default(),
             guests,
             events: Mutex::default(),
@@ -384,6 +384,7 @@ impl Portal {
         let name = asked_name(&facts.users, &name);
         let proved = { &self.desk }.password(&facts.users, &client, &name, &password);
         let user = proved.await.map_err(|why| {
+            self.refuses(&name, from, why);
             refused(match why {
                 Refused::Wrong => reply::asks(),
                 Refused::TooOften(seconds) => reply::too_often(seconds),

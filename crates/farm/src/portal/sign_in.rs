@@ -27,6 +27,10 @@ const BODY_LIMIT: Duration = Duration::from_secs(10);
 /// Said to somebody whose password nobody can check.
 pub(super) const UNAVAILABLE: &str =
     "The password cannot be checked now. Try again later, or ask an administrator.";
+/// Why somebody came in or did not, for operators.
+const RIGHT: &str = "the password was right";
+const WRONG_CODE: &str = "the password was right, and the code was wrong or was used";
+const MISSING: &str = "the user needs a second factor, and has none";
 /// Where everybody goes after signing in.
 const NEXT: &str = "/";
 
@@ -124,14 +128,15 @@ impl Portal {
         let client = Client::of(from, cookies(&head.headers), DEVICE);
         let half = form.field("half");
         if !half.is_empty() {
-            return self.second(facts, &client, half, form.field("code"));
+            return self.second(facts, (&client, from), half, form.field("code"));
         }
         let name = asked_name(&facts.users, form.field("user"));
         let password = form.field("password");
         let proved = self.desk.password(&facts.users, &client, &name, password);
         match proved.await {
-            Ok(user) => self.first(facts, &user),
+            Ok(user) => self.first(facts, from, &user),
             Err(why) => {
+                self.refuses(&name, from, why);
                 let typed = form.field("user");
                 let page = |words: &str| page::sign_in_as(&facts.brand, typed, Some(words), NEXT);
                 not_in(why, "The name or the password is wrong.", page)
@@ -140,9 +145,9 @@ impl Portal {
     }
 
     /// Somebody has given the password: that is enough, or a code is to come.
-    fn first(&self, facts: &Facts, user: &User) -> Reply {
+    fn first(&self, facts: &Facts, from: IpAddr, user: &User) -> Reply {
         match &user.second_factor {
-            SecondFactor::None => self.begin(facts, &user.account),
+            SecondFactor::None => self.begin(facts, from, &user.account),
             SecondFactor::Codes(_) => {
                 let sessions = lock(&self.desk.sessions);
                 let half = match sessions.half_for(&facts.users, &user.account, now_s()) {
@@ -153,6 +158,8 @@ impl Portal {
                 reply::html(StatusCode::OK, page)
             }
             SecondFactor::Missing => {
+                let name = &user.account.name;
+                self.site.portal_notes(name, from, "refused", MISSING);
                 let words = "You need a second factor to sign in, and have none. An administrator makes it.";
                 let page = page::sign_in(&facts.brand, Some(words), NEXT);
                 reply::html(StatusCode::FORBIDDEN, page)
@@ -161,7 +168,13 @@ impl Portal {
     }
 
     /// Somebody who has given the password gives a code.
-    fn second(&self, facts: &Facts, client: &Client<'_>, half: &str, typed: &str) -> Reply {
+    fn second(
+        &self,
+        facts: &Facts,
+        (client, from): (&Client<'_>, IpAddr),
+        half: &str,
+        typed: &str,
+    ) -> Reply {
         let user = lock(&self.desk.sessions).half_of(&facts.users, half, now_s());
         let Some(user) = user else {
             let words = "This took too long. Sign in again.";
@@ -169,8 +182,12 @@ impl Portal {
             return reply::html(StatusCode::FORBIDDEN, page);
         };
         match self.desk.code(client, &user, typed) {
-            Ok(()) => self.begin(facts, &user.account),
+            Ok(()) => self.begin(facts, from, &user.account),
             Err(why) => {
+                if why == Refused::Wrong {
+                    let name = &user.account.name;
+                    self.site.portal_notes(name, from, "refused", WRONG_CODE);
+                }
                 let page = |words: &str| page::second_factor(&facts.brand, Some(words), half, NEXT);
                 let words =
                     "The code is wrong, or was used. The app shows another one every 30 seconds.";
@@ -179,13 +196,25 @@ impl Portal {
         }
     }
 
-    fn begin(&self, facts: &Facts, account: &Account) -> Reply {
+    /// A name and a password are refused. Who only has to wait is not noted: that is a try no more.
+    pub(super) fn refuses(&self, name: &str, from: IpAddr, why: Refused) {
+        let why = match why {
+            Refused::Wrong => "wrong name or password, or in no group that may sign in",
+            Refused::TooOften(_) => return,
+            Refused::Unavailable => "what checks passwords does not answer",
+        };
+        self.site.portal_notes(name, from, "refused", why);
+    }
+
+    fn begin(&self, facts: &Facts, from: IpAddr, account: &Account) -> Reply {
         let sessions = lock(&self.desk.sessions);
         let token = sessions.begin_of(&facts.users, account, now_s());
         let browser = |token| Ok((token, sessions.device(&account.name, now_s())?));
         let cookies = token.and_then(browser);
         match cookies {
             Ok((token, browser)) => {
+                let name = &account.name;
+                self.site.portal_notes(name, from, "signed in", RIGHT);
                 let mut reply = reply::to(NEXT);
                 reply::set(
                     &mut reply,

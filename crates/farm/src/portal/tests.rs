@@ -20,7 +20,9 @@ use hyper::header::{
 };
 use lab::pki::{Authority, Leaf};
 use part::codec;
+use part::report::Subject;
 use screen::library::Libraries;
+use std::net::SocketAddr;
 use tokio::sync::watch;
 
 const HOME: &str = "192.0.2.1";
@@ -293,9 +295,19 @@ fn of_directory(slapd: &lab::Slapd) -> List {
         addresses: vec![([127, 0, 0, 1], slapd.port()).into()],
         security: Security::StartTls,
     };
-    let directory = Directory {
+    List {
+        directory: Some(Directory {
+            authorities: slapd.authority_pem().into(),
+            ..directory(server)
+        }),
+        ..List::default()
+    }
+}
+
+fn directory(server: Server) -> Directory {
+    Directory {
         servers: vec![server],
-        authorities: slapd.authority_pem().into(),
+        authorities: Vec::new(),
         base: lab::Slapd::BASE.to_owned(),
         account: Some((lab::Slapd::ACCOUNT.to_owned(), lab::Slapd::PASSWORD.into())),
         filter: "(uid=%u)".to_owned(),
@@ -304,10 +316,6 @@ fn of_directory(slapd: &lab::Slapd) -> List {
         named: vec!["staff".to_owned()],
         second_factors: [("tina".to_owned(), SecondFactor::Codes(SECRET.to_vec()))].into(),
         second_factor_required: false,
-    };
-    List {
-        directory: Some(directory),
-        ..List::default()
     }
 }
 
@@ -507,6 +515,68 @@ fn guessing_is_limited_for_pages_and_the_feed_together() {
         429
     );
     assert_eq!(bed.program(FEED, "anna:quince", "").status, 429);
+}
+
+#[test]
+fn why_says_how_somebody_signed_in_and_why_not() {
+    let bed = Bed::new();
+    let steps = |name: &str| {
+        let asked = bed.portal.site.why(&User::named(name).unwrap());
+        let steps = asked.map(|asked| asked.steps).unwrap_or_default();
+        let words = |one: &crate::history::Step| {
+            format!("{} {}: {}: {}", one.from, one.asked, one.got, one.why)
+        };
+        steps.iter().map(words).collect::<Vec<_>>()
+    };
+    let wrong =
+        "192.0.2.1 portal: refused: wrong name or password, or in no group that may sign in";
+    bed.post("/sign-in", "", "user=bert&password=wrong");
+    bed.program(FEED, "bert:wrong", "");
+    bed.sign_in("bert");
+    let right = "192.0.2.1 portal: signed in: the password was right";
+    assert_eq!(steps("bert"), [wrong, wrong, right]);
+    let asks = bed.post("/sign-in", "", "user=tina&password=quince");
+    let form = format!("half={}&code=000000", asks.field("half"));
+    bed.post("/sign-in", "", &form);
+    let code =
+        "192.0.2.1 portal: refused: the password was right, and the code was wrong or was used";
+    assert_eq!(steps("tina"), [code]);
+    // Who has to wait does not push others out of it.
+    for _ in 0..100 {
+        bed.post("/sign-in", "", "user=mallory&password=wrong");
+    }
+    assert!(steps("mallory").len() < 10);
+}
+
+#[test]
+fn the_report_names_the_server_of_the_directory_that_does_not_answer() {
+    let bed = Bed::new();
+    let mut farm = farm();
+    let dead = Server {
+        name: "dc1.example.org".to_owned(),
+        addresses: vec![SocketAddr::from((
+            [127, 0, 0, 1],
+            lab::free_port().unwrap(),
+        ))],
+        security: Security::Tls,
+    };
+    farm.users = List {
+        directory: Some(directory(dead)),
+        ..List::default()
+    };
+    farm.hosts = crate::directory::tests::farm(Balance::Load, &[1]).hosts;
+    bed.change(&farm);
+    let report = || bed.portal.site.subject();
+    assert_eq!(report().why, "");
+    let refused = bed.post("/sign-in", "", "user=anna&password=quince");
+    assert_eq!(refused.status, 503);
+    let Subject { state, why, .. } = report();
+    assert_eq!(state.word, "degraded");
+    assert!(
+        why.starts_with("LDAP server dc1.example.org (127.0.0.1:"),
+        "{why}"
+    );
+    assert!(why.ends_with("Connection refused"), "{why}");
 }
 
 #[test]

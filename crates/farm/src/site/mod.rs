@@ -31,6 +31,7 @@ use crate::directory::{Counts, Decision, Health, HostState, NoHost, Origin};
 use crate::history::History;
 use crate::token::{Key, NameId};
 use crate::user::UserId;
+use access::ldap::Standing;
 use part::lock;
 use part::report::{Event, Moment};
 use part::voice::write_error;
@@ -76,7 +77,6 @@ struct Inner {
     checks: BTreeMap<String, Checks>,
     /// Where the last token came from that was not valid, and why it was not.
     last_refused: Option<String>,
-    /// What is wrong with its addresses.
     troubles: Troubles,
     gateway: gateway::State,
     /// Something has changed that the next role has to know.
@@ -93,11 +93,14 @@ struct Told {
     since_ms: u64,
 }
 
-/// Why an address is not open.
+/// What is wrong with it.
 #[derive(Debug, Default)]
 struct Troubles {
+    /// Why an address is not open.
     rdp: Vec<String>,
     web: Vec<String>,
+    /// Which servers of the directory of users answer.
+    directory: Option<Arc<Standing>>,
 }
 
 /// A routed connection.
@@ -279,6 +282,11 @@ impl Site {
     /// Its addresses for HTTPS are open, or not, for these reasons.
     pub fn opened_web(&self, troubles: Vec<String>) {
         lock(&self.inner).troubles.web = troubles;
+    }
+
+    /// The directory of users, if it has one, is asked by this.
+    pub fn asks_directory(&self, standing: Arc<Standing>) {
+        lock(&self.inner).troubles.directory = Some(standing);
     }
 
     /// A connection to a host begins to carry bytes.

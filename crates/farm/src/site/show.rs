@@ -212,11 +212,12 @@ impl Site {
         let collections = inner.collections();
         let is_short = collections.iter().any(|(is_short, _)| *is_short);
         let takes = directory.taking(CollectionId::ALL);
+        let silent = inner.silent_directory();
         let has_mute = directory.hosts().any(|(_, state)| state.mute.is_some());
         let (word, grade) = match (inner.trouble().is_none(), takes) {
             (false, _) => ("closed", Grade::Bad),
             (true, 0) => ("full", Grade::Bad),
-            (true, takes) if takes < hosts.len() || is_short || has_mute => {
+            (true, takes) if takes < hosts.len() || is_short || has_mute || silent.is_some() => {
                 ("degraded", Grade::Busy)
             }
             (true, _) => ("serving", Grade::Good),
@@ -230,7 +231,7 @@ impl Site {
         subject.why = match (inner.trouble(), takes) {
             (Some(trouble), _) => trouble.clone(),
             (None, 0) => "no host takes new users".to_owned(),
-            (None, _) => String::new(),
+            (None, _) => silent.unwrap_or_default(),
         };
         subject = add_counters(subject, inner.counters);
         if let Some(refused) = &inner.last_refused {
@@ -300,6 +301,13 @@ impl Inner {
     /// What is wrong with an address.
     fn trouble(&self) -> Option<&String> {
         self.troubles.rdp.iter().chain(&self.troubles.web).next()
+    }
+
+    /// The servers of the directory of users that do not answer, and why.
+    fn silent_directory(&self) -> Option<String> {
+        self.farm.users.directory.as_ref()?;
+        let troubles = self.troubles.directory.as_ref()?.troubles();
+        (!troubles.is_empty()).then(|| troubles.join("; "))
     }
 
     /// The gateway in a report.

@@ -451,7 +451,14 @@ fn a_user_opens_a_display_until_the_session_ends() {
     let user = User::named("anna").unwrap();
     let steps = bed.portal.site.why(&user).unwrap().steps;
     let got: Vec<_> = steps.iter().map(|step| step.got.as_str()).collect();
-    assert_eq!(got, ["display of mail opened", "display of mail closed"]);
+    assert_eq!(
+        got,
+        [
+            "signed in",
+            "display of mail opened",
+            "display of mail closed"
+        ]
+    );
 }
 
 #[test]
