@@ -10,6 +10,14 @@ pub fn is_own(origin: Option<&str>, fetch_site: Option<&str>, host: Option<&str>
     matches!((origin, host), (Some((_, origin)), Some(host)) if origin == host)
 }
 
+/// What the headers `Origin` of a request say, of which each is None if it is no text: several, and one that is no
+/// text, are of no site.
+pub fn said<'h>(mut headers: impl Iterator<Item = Option<&'h str>>) -> Option<&'h str> {
+    let first = headers.next()?;
+    let is_only = headers.next().is_none();
+    Some(first.filter(|_| is_only).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -24,5 +32,16 @@ mod tests {
         assert!(!is_own(Some("null"), None, host));
         assert!(!is_own(Some("https://a.example:8600"), None, None));
         assert!(!is_own(None, Some("cross-site"), host));
+    }
+
+    #[test]
+    fn several_origins_are_of_no_site() {
+        let own = Some("https://a.example");
+        assert_eq!(said([].into_iter()), None);
+        assert_eq!(said([own].into_iter()), own);
+        for several in [[own, own], [own, None], [None, own]] {
+            assert_eq!(said(several.into_iter()), Some(""));
+        }
+        assert_eq!(said([None].into_iter()), Some(""));
     }
 }

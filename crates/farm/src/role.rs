@@ -466,7 +466,19 @@ impl Role {
                 ));
             }
         };
+        let was_drained = site.is_ordered(name);
         site.drain(name, is_drained);
+        if !is_drained && let Some(why) = site.takes_nobody(name) {
+            return Ok(format!(
+                "{name} is not drained by an order, and takes nobody now: {why}"
+            ));
+        }
+        if was_drained == is_drained {
+            return Ok(match is_drained {
+                true => format!("{name} is drained already"),
+                false => format!("{name} takes users already"),
+            });
+        }
         let closed = site.closed_with(name).join(", ");
         Ok(match (is_drained, closed.as_str()) {
             (true, "") => {

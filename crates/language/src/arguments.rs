@@ -16,6 +16,8 @@ pub type Built = Result<(), Diagnostic>;
 
 /// The largest size that any keyword takes, bytes.
 const SIZE_MAX: u64 = 1 << 40;
+/// Letters of a word that an error shows.
+const SHOWN_LETTERS: usize = 200;
 
 /// The codes that explain refusals of one crate's keywords.
 #[derive(Clone, Copy, Debug)]
@@ -261,7 +263,12 @@ impl<'l> Args<'l> {
 
     /// An error about a value: what the word is not.
     pub fn unfit(&self, word: &Word, what: &str) -> Diagnostic {
-        let told = format!("'{}' is {what}", word.text());
+        let mut text = word.text().to_string();
+        if let Some((at, _)) = text.char_indices().nth(SHOWN_LETTERS) {
+            text.truncate(at);
+            text.push_str("...");
+        }
+        let told = format!("'{text}' is {what}");
         self.mistake(self.codes.value, word.span, &told)
     }
 

@@ -43,6 +43,9 @@ pub enum DirectoryError {
     /// It is somebody else's.
     #[error("{} belongs to another user", .0.display())]
     Owner(PathBuf),
+    /// It is a link, which others may lead elsewhere, or a file.
+    #[error("{} is not a directory itself: a link is not followed here, so name where it leads", .0.display())]
+    Kind(PathBuf),
     /// Others may write into it.
     #[error("other users may write to {}", .0.display())]
     Others(PathBuf),
@@ -204,7 +207,10 @@ fn prepare(directory: &Path) -> Result<(), DirectoryError> {
 fn check(directory: &Path) -> Result<(), DirectoryError> {
     let data = std::fs::symlink_metadata(directory)
         .map_err(|error| DirectoryError::Open(directory.into(), error))?;
-    if !data.is_dir() || data.uid() != rustix::process::geteuid().as_raw() {
+    if !data.is_dir() {
+        return Err(DirectoryError::Kind(directory.into()));
+    }
+    if data.uid() != rustix::process::geteuid().as_raw() {
         return Err(DirectoryError::Owner(directory.into()));
     }
     Ok(())
@@ -701,7 +707,7 @@ mod tests {
         std::os::unix::fs::symlink("/tmp", &directory).unwrap();
         let error = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap_err();
         std::fs::remove_file(&directory).unwrap();
-        assert!(matches!(error, DirectoryError::Owner(_)), "{error}");
+        assert!(matches!(error, DirectoryError::Kind(_)), "{error}");
     }
 
     #[test]

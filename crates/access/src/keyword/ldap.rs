@@ -38,6 +38,10 @@ const SYSTEM_BUNDLES: [&str; 2] = [
 const OPTIONS: &str = "`base`, `bind-dn`, `bind-password-file`, `filter`, `group-attribute`, `group-filter`, `ca-file`, \
     `plain` or `group:NAME`";
 
+/// A line that serves as an example.
+const FORM: &str =
+    "for example `users ldap ldaps://dc1.example.org base \"dc=example,dc=org\" group:Desktop`";
+
 /// A server, as the line has it.
 #[derive(Debug)]
 struct Named {
@@ -76,6 +80,14 @@ impl Ldap {
     /// # Errors
     /// What is wrong with it.
     pub fn read(args: &mut Args<'_>, codes: &Codes) -> Result<Ldap, Diagnostic> {
+        Ldap::line(args, codes).map_err(|told| match &told.help {
+            // The example of the keyword is a userlist.
+            Some(help) if help.starts_with("for example ") => told.help(FORM),
+            _ => told,
+        })
+    }
+
+    fn line(args: &mut Args<'_>, codes: &Codes) -> Result<Ldap, Diagnostic> {
         let mut line = Ldap {
             span: args.line().span,
             groups: Vec::new(),
@@ -147,8 +159,14 @@ impl Ldap {
         };
         match is_second {
             true => {
-                let what = format!("'{}'", word.str());
-                Err(args.mistake(codes.twice, word.span, &format!("{what} is there twice")))
+                let told = match word.str() {
+                    "group-attribute" | "group-filter" => {
+                        "groups are found by `group-attribute` or by `group-filter`, and this is the second one"
+                            .to_owned()
+                    }
+                    word => format!("'{word}' is there twice"),
+                };
+                Err(args.mistake(codes.twice, word.span, &told))
             }
             false => Ok(()),
         }
@@ -278,18 +296,19 @@ fn password(
     context: &mut Context,
 ) -> Option<Vec<u8>> {
     let secret = context.outside.read_secret(&file.value, PASSWORD_BYTES_MAX);
-    let password = secret.ok().map(|secret| {
+    let password = secret.map(|secret| {
         let line = secret.bytes().split(|byte| *byte == b'\n').next();
         line.unwrap_or_default().trim_ascii_end().to_vec()
     });
-    // An empty one would search as nobody, and not as the account.
-    let password = password.filter(|password| !password.is_empty());
-    if password.is_none() {
-        let shown = file.value.display();
-        let told = format!("'bind-password-file': '{shown}' has no password in its first line");
-        context.tell(Diagnostic::error(codes.file, file.span, told));
-    }
-    password
+    let why = match password {
+        // An empty one would search as nobody, and not as the account.
+        Ok(password) if password.is_empty() => "has no password in its first line",
+        Ok(password) => return Some(password),
+        Err(_) => "cannot be read",
+    };
+    let told = format!("'bind-password-file': '{}' {why}", file.value.display());
+    context.tell(Diagnostic::error(codes.file, file.span, told));
+    None
 }
 
 fn server(word: &Word) -> Result<Named, &'static str> {

@@ -62,9 +62,8 @@ pub(super) fn is_own(headers: &HeaderMap, uri: &Uri) -> bool {
     // HTTP/2 has it in `:authority`.
     let authority = uri.authority().map(Authority::as_str);
     let host = authority.or_else(|| text(HOST));
-    // An origin that is no text is none of this console.
-    let origin = headers.get(ORIGIN);
-    let origin = origin.map(|origin| origin.to_str().unwrap_or_default());
+    let origins = headers.get_all(ORIGIN).iter();
+    let origin = origin::said(origins.map(|origin| origin.to_str().ok()));
     origin::is_own(
         origin,
         text(HeaderName::from_static("sec-fetch-site")),

@@ -229,7 +229,9 @@ fn why(matches: &ArgMatches) -> Result<String, String> {
                 "{ago:>12}  {} from {}{at} -> {}",
                 step.asked, step.from, step.got
             );
-            let _ = writeln!(text, "{:>12}  {}", "", step.why);
+            if !step.why.is_empty() {
+                let _ = writeln!(text, "{:>12}  {}", "", step.why);
+            }
         }
     }
     Ok(text)

@@ -117,6 +117,10 @@ fn users(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         farm.portal.ldap = Some(Ldap::read(args, &codes::OF_ACCESS)?);
         return Ok(());
     }
+    if is_server(word) {
+        let told = args.unfit(word, "the address of a server, and no userlist");
+        return Err(told.help(format!("write `users ldap {} base ...`", word.text())));
+    }
     let list = named(word);
     let mut groups = Vec::new();
     while let Some(word) = args.next() {

@@ -23,7 +23,13 @@ pub(super) fn time(args: &mut Args<'_>, bounds: &RangeInclusive<u32>) -> Result<
     match word {
         Some(word) if !bounds.contains(&ms) => {
             let [least, most] = [bounds.start(), bounds.end()].map(|ms| written(*ms));
-            let told = format!("not from {least} to {most}");
+            let is_bare = word.str().bytes().all(|byte| byte.is_ascii_digit());
+            let unit = if is_bare {
+                "; a number without a unit is milliseconds"
+            } else {
+                ""
+            };
+            let told = format!("not from {least} to {most}{unit}");
             Err(args.unfit(word, &told))
         }
         _ => Ok(ms.into()),

@@ -458,6 +458,8 @@ fn each_mistake_of_a_directory_is_told_at_its_line() {
         long("bind-dn cn=a"),
         long("bind-dn cn=a bind-password-file /empty"),
         long("bind-dn cn=a bind-password-file secret"),
+        long("bind-dn cn=a bind-password-file /nowhere"),
+        "users ldaps://127.0.0.1 base dc=x".to_owned(),
         long("filter uid=%u"),
         long("filter (uid=anna)"),
         long("filter (%u=anna)"),

@@ -5,7 +5,6 @@ use super::{Facts, Portal, Reply, page, reply, sign_in};
 use crate::body::Body;
 use crate::config::Consoles;
 use crate::guests::Guest;
-use crate::user::User;
 use access::page::clean;
 use access::session::Visitor;
 use configuration::Account;
@@ -234,9 +233,7 @@ impl Portal {
     /// in the log.
     fn note(&self, (name, from): (&str, IpAddr), (wanted, done): (Wanted<'_>, &str), why: &str) {
         let what = format!("{} {done}", wanted.what());
-        if let Some(user) = User::named(name) {
-            self.site.at_portal(&user, from, &what, why);
-        }
+        self.site.at_portal(name, from, &what, why);
         let colon = if why.is_empty() { "" } else { ": " };
         let by = format!("by {} from {from}{colon}{why}", clean(name));
         let farm = self.site.name();

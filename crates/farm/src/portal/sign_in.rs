@@ -79,9 +79,8 @@ pub(super) fn is_own(head: &Parts) -> bool {
     let host = { head.uri.authority() }
         .map(Authority::as_str)
         .or_else(|| text(HOST));
-    // An origin that is no text is none of this portal.
-    let origin = head.headers.get(ORIGIN);
-    let origin = origin.map(|origin| origin.to_str().unwrap_or_default());
+    let origins = head.headers.get_all(ORIGIN).iter();
+    let origin = origin::said(origins.map(|origin| origin.to_str().ok()));
     // A page that came without TLS may be anybody's.
     if origin.is_some_and(|origin| !origin.starts_with("https://")) {
         return false;
@@ -159,7 +158,7 @@ impl Portal {
             }
             SecondFactor::Missing => {
                 let name = &user.account.name;
-                self.site.portal_notes(name, from, "refused", MISSING);
+                self.site.at_portal(name, from, "refused", MISSING);
                 let words = "You need a second factor to sign in, and have none. An administrator makes it.";
                 let page = page::sign_in(&facts.brand, Some(words), NEXT);
                 reply::html(StatusCode::FORBIDDEN, page)
@@ -186,7 +185,7 @@ impl Portal {
             Err(why) => {
                 if why == Refused::Wrong {
                     let name = &user.account.name;
-                    self.site.portal_notes(name, from, "refused", WRONG_CODE);
+                    self.site.at_portal(name, from, "refused", WRONG_CODE);
                 }
                 let page = |words: &str| page::second_factor(&facts.brand, Some(words), half, NEXT);
                 let words =
@@ -203,7 +202,7 @@ impl Portal {
             Refused::TooOften(_) => return,
             Refused::Unavailable => "what checks passwords does not answer",
         };
-        self.site.portal_notes(name, from, "refused", why);
+        self.site.at_portal(name, from, "refused", why);
     }
 
     fn begin(&self, facts: &Facts, from: IpAddr, account: &Account) -> Reply {
@@ -214,7 +213,7 @@ impl Portal {
         match cookies {
             Ok((token, browser)) => {
                 let name = &account.name;
-                self.site.portal_notes(name, from, "signed in", RIGHT);
+                self.site.at_portal(name, from, "signed in", RIGHT);
                 let mut reply = reply::to(NEXT);
                 reply::set(
                     &mut reply,

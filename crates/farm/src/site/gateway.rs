@@ -324,13 +324,6 @@ impl Site {
         }
     }
 
-    /// Somebody has signed in at the portal, or was refused.
-    pub fn portal_notes(&self, user: &str, from: IpAddr, got: &str, why: &str) {
-        if let Some(user) = User::named(user) {
-            lock(&self.inner).note(&user, from, "portal", got, why);
-        }
-    }
-
     /// A connection from this address, which is ours, is of a client that is elsewhere.
     pub fn arrives(self: &Arc<Site>, at: SocketAddr, from: IpAddr) -> Arrival {
         lock(&self.inner).gateway.arrivals.insert(at, from);

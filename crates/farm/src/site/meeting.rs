@@ -145,8 +145,10 @@ impl Site {
     }
 
     /// Notes what a user did at the portal.
-    pub fn at_portal(&self, user: &User, from: IpAddr, got: &str, why: &str) {
-        lock(&self.inner).note(user, from, "portal", got, why);
+    pub fn at_portal(&self, user: &str, from: IpAddr, got: &str, why: &str) {
+        if let Some(user) = User::named(user) {
+            lock(&self.inner).note(&user, from, "portal", got, why);
+        }
     }
 }
 

@@ -317,7 +317,7 @@ mod tests {
     fn steps_come_behind_claims_and_those_that_are_gone_are_not_waited_for() {
         let site = linked();
         let anna = User::named("anna").unwrap();
-        site.at_portal(&anna, IpAddr::from(Ipv4Addr::LOCALHOST), "a page", "");
+        site.at_portal(&anna.name, IpAddr::from(Ipv4Addr::LOCALHOST), "a page", "");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()

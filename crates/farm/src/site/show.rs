@@ -291,6 +291,29 @@ impl Site {
         })
     }
 
+    /// Whether an operator has drained a host.
+    pub fn is_ordered(&self, host: &str) -> bool {
+        let inner = lock(&self.inner);
+        let mut hosts = inner.agreement.directory.hosts();
+        hosts.any(|(name, state)| name == host && state.is_ordered)
+    }
+
+    /// Why a host takes no new users, in words; None: it does.
+    pub fn takes_nobody(&self, host: &str) -> Option<String> {
+        let inner = lock(&self.inner);
+        let (_, state) = { inner.agreement.directory.hosts() }.find(|(name, _)| *name == host)?;
+        let why = match state {
+            _ if state.takes() => return None,
+            _ if state.is_drained => "its line has `drain`".to_owned(),
+            _ if state.is_down() => {
+                let checks = inner.checks.get(host).map(|checks| checks.why.as_str());
+                format!("it is down: {}", checks.unwrap_or_default())
+            }
+            _ => by_agent(state).to_owned(),
+        };
+        Some(why)
+    }
+
     /// Whether it has a host.
     pub fn has_host(&self, host: &str) -> bool {
         lock(&self.inner).farm.hosts.contains_key(host)

@@ -88,9 +88,24 @@ fn a_report_names_the_users_of_a_host_and_offers_to_drain_it() {
         let answer: Answer = part::codec::decode(&role.order(&order)).expect("its answer");
         assert!(answer.good, "{answer:?}");
         assert_eq!(state(&role, "ts1"), after);
+        // The same again does the same, and says so.
+        let again: Answer = part::codec::decode(&role.order(&order)).expect("its answer");
+        assert!(again.good && again.words.ends_with(" already"), "{again:?}");
     }
-    // Its line drains the other one.
+    // Its line drains the other one, and an order does not change that.
     assert!(host(&role, "ts2").offers.is_empty());
+    let ready = Message::Drain {
+        host: "ts2".to_owned(),
+        is_drained: false,
+    };
+    let answer: Answer = part::codec::decode(&role.order(&ready)).expect("its answer");
+    assert!(
+        answer.good
+            && answer
+                .words
+                .ends_with("takes nobody now: its line has `drain`"),
+        "{answer:?}"
+    );
 }
 
 #[test]
