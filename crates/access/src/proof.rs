@@ -34,6 +34,8 @@ const PASSWORD_MAX: usize = 512;
 pub enum Refused {
     /// It is not theirs, or there is no such user.
     Wrong,
+    /// It can be the password of nobody, as an empty one, and was not tried.
+    NoTry,
     /// They tried too often: seconds until the next try.
     TooOften(u64),
     /// Nobody can say: the system that checks the password does not answer. The log says more.
@@ -175,7 +177,7 @@ impl Desk {
         password: &str,
     ) -> Result<User, Refused> {
         if name.len() > NAME_MAX || password.len() > PASSWORD_MAX {
-            return Err(Refused::Wrong);
+            return Err(Refused::NoTry);
         }
         if let Some(directory) = users.directory().filter(|_| users.find(name).is_none()) {
             return self.of_directory(directory, client, name, password).await;
@@ -245,9 +247,9 @@ impl Desk {
     ) -> Result<User, Refused> {
         // With an empty password a bind would prove nothing, and be accepted.
         let asked = Asked::read(name).filter(|_| !password.is_empty() && !password.contains('\0'));
-        let asked = asked.ok_or(Refused::Wrong)?;
+        let asked = asked.ok_or(Refused::NoTry)?;
         let known = client.known(self, &asked.short);
-        let mut keys = client.keys(known, &asked.short);
+        let keys = client.keys(known, &asked.short);
         let turns = match known {
             Some(_) => &self.verifying.of_directory.known,
             None => &self.verifying.of_directory.strangers,
@@ -261,23 +263,32 @@ impl Desk {
         if self.standing.had_none_since(came) {
             return Err(Refused::Unavailable);
         }
-        self.counted(&keys)?;
-        let unavailable = |keys: &[Key], words: String| {
-            lock(&self.limiter).uncount(keys);
+        self.tries_silent_servers(directory);
+        let mut counted = self.counted(keys)?;
+        let unavailable = |words: String| {
             self.standing.log(&words);
             Refused::Unavailable
         };
-        let found = directory.find(&asked, &self.standing).await;
-        let (seat, found) = found.map_err(|words| unavailable(&keys, words))?;
+        let found = match directory.find(&asked, &self.standing).await {
+            Ok(found) => found,
+            Err(unfound) => {
+                if unfound.has_answer {
+                    // Else who knows of a search that is too slow or too large could ask it for ever.
+                    counted.is_judged();
+                }
+                return Err(unavailable(unfound.words));
+            }
+        };
+        let (seat, found) = found;
         // A directory may find one user by several names: their tries count together.
         let other = found.as_ref().filter(|found| found.name != asked.short);
         if let Some(found) = other.filter(|_| known.is_none()) {
-            let key = Key::For(found.name.clone());
-            self.counted(std::slice::from_ref(&key))?;
-            keys.push(key);
+            let mut other = self.counted(vec![Key::For(found.name.clone())])?;
+            counted.keys.append(&mut other.keys);
         }
         let verified = directory.verify(seat, found.as_ref(), password).await;
-        let is_right = verified.map_err(|words| unavailable(&keys, words))?;
+        let is_right = verified.map_err(unavailable)?;
+        let keys = counted.is_judged();
         let found = found.filter(|_| is_right).ok_or(Refused::Wrong)?;
         if !directory.admits(&found.groups) {
             let words = format!("{} is in no group that may sign in", found.name);
@@ -298,14 +309,23 @@ impl Desk {
         })
     }
 
+    /// Has the servers tried that did not answer, if it is time. Nobody waits for that.
+    fn tries_silent_servers(&self, directory: &Directory) {
+        if self.standing.has_due(Instant::now()) {
+            let (directory, standing) = (directory.clone(), self.standing());
+            tokio::spawn(async move { directory.tries(&standing).await });
+        }
+    }
+
     /// Counts a try as failed until it is known to be right, if there is one left.
-    fn counted(&self, keys: &[Key]) -> Result<(), Refused> {
+    fn counted(&self, keys: Vec<Key>) -> Result<Counted<'_>, Refused> {
         let mut limiter = lock(&self.limiter);
-        if let Some(ms) = limiter.wait(keys, now_ms()) {
+        if let Some(ms) = limiter.wait(&keys, now_ms()) {
             return Err(Refused::after(ms));
         }
-        limiter.count(keys, now_ms());
-        Ok(())
+        limiter.count(&keys, now_ms());
+        let limiter = &self.limiter;
+        Ok(Counted { limiter, keys })
     }
 
     /// Whether a password is that of an account. Where the system checks some passwords, it is asked at each try
@@ -368,6 +388,25 @@ impl Desk {
         keys.push(key);
         limiter.forgive(&keys);
         Ok(())
+    }
+}
+
+/// A try that counts. Until somebody has judged the password it was none: also if who tries does not wait for that.
+struct Counted<'d> {
+    limiter: &'d Mutex<Limiter>,
+    keys: Vec<Key>,
+}
+
+impl Counted<'_> {
+    /// It stays counted. Returns what counts it.
+    fn is_judged(&mut self) -> Vec<Key> {
+        std::mem::take(&mut self.keys)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        lock(self.limiter).uncount(&self.keys);
     }
 }
 

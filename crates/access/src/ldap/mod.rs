@@ -108,6 +108,15 @@ pub struct Found {
     pub groups: Vec<String>,
 }
 
+/// Why no server finds a user.
+#[derive(Debug)]
+pub struct Unfound {
+    /// A server was asked for the user, and did not find out.
+    pub has_answer: bool,
+    /// Which servers, and why, in words.
+    pub words: String,
+}
+
 /// Why a server does not find a user.
 enum Failed {
     /// It does not answer, or not us.
@@ -126,18 +135,18 @@ impl Directory {
     /// Finds a user by a name. `Ok` with None: the directory has none, or several.
     ///
     /// # Errors
-    /// No server answers: which, and why, in words.
+    /// No server finds out whether there is one.
     pub async fn find(
         &self,
         asked: &Asked,
         standing: &Standing,
-    ) -> Result<(Seat, Option<Found>), String> {
+    ) -> Result<(Seat, Option<Found>), Unfound> {
         let nowhere = { self.servers.iter() }.filter(|server| server.addresses.is_empty());
         let nowhere = nowhere.map(|server| format!("{}: the name has no address", server.name));
         let mut troubles: Vec<String> = nowhere.collect();
         let mut has_answer = false;
         let search = async {
-            for (server, address) in standing.order(&self.servers, Instant::now()) {
+            for (server, address) in standing.order(&self.servers) {
                 let why = match self.find_at(server, address, asked).await {
                     Ok((seat, found)) => {
                         standing.answers((server, address));
@@ -158,15 +167,17 @@ impl Directory {
             None
         };
         let found = timeout(LIMIT, search).await;
-        if found.is_err() {
-            troubles.push(late(LIMIT));
+        match found {
+            Err(_) => troubles.push(late(LIMIT)),
+            Ok(None) if !has_answer => standing.has_none(),
+            Ok(_) => {}
         }
         let Some((seat, found)) = found.ok().flatten() else {
-            if !has_answer {
-                standing.has_none();
-            }
             let troubles = troubles.join("; ");
-            return Err(format!("cannot ask the LDAP directory: {troubles}"));
+            return Err(Unfound {
+                has_answer,
+                words: format!("cannot ask the LDAP directory: {troubles}"),
+            });
         };
         let found = found.unwrap_or_else(|Several| {
             let name = asked.typed.escape_debug();
@@ -184,18 +195,34 @@ impl Directory {
         address: SocketAddr,
         asked: &Asked,
     ) -> Result<(Seat, Result<Option<Found>, Several>), Failed> {
+        let connected = self.connect(server, address).await;
+        let mut connection = connected.map_err(Failed::Server)?;
+        let found = self.search(&mut connection, asked).await?;
+        Ok((Seat(connection), found))
+    }
+
+    /// Connects with a server, and binds as the account that searches.
+    async fn connect(&self, server: &Server, address: SocketAddr) -> Result<Connection, String> {
         let connected = async {
             let mut connection = Connection::open(server, address, &self.authorities).await?;
             self.sign_in(&mut connection).await?;
             Ok(connection)
         };
         let connected = timeout(CONNECT_LIMIT, connected).await;
-        let connected = connected.unwrap_or_else(|_| Err(late(CONNECT_LIMIT)));
-        let mut connection = connected.map_err(Failed::Server)?;
-        let search = self.search(&mut connection, asked);
-        let search = timeout(ANSWER_LIMIT, search).await;
-        let search = search.map_err(|_| Failed::Server(late(ANSWER_LIMIT)))?;
-        Ok((Seat(connection), search.map_err(Failed::Search)?))
+        connected.unwrap_or_else(|_| Err(late(CONNECT_LIMIT)))
+    }
+
+    /// Tries the servers that did not answer, those of which it is time.
+    pub async fn tries(&self, standing: &Standing) {
+        for (server, address) in standing.due(&self.servers, Instant::now()) {
+            match self.connect(server, address).await {
+                Ok(connection) => {
+                    connection.close().await;
+                    standing.answers((server, address));
+                }
+                Err(why) => standing.is_silent((server, address), &why),
+            }
+        }
     }
 
     /// Binds as the account that searches.
@@ -214,20 +241,22 @@ impl Directory {
         &self,
         connection: &mut Connection,
         asked: &Asked,
-    ) -> Result<Result<Option<Found>, Several>, String> {
+    ) -> Result<Result<Option<Found>, Several>, Failed> {
         let (short, typed) = (escape(&asked.short), escape(&asked.typed));
         let filled = |text: &str| fill(text, &[(SHORT, &short), (TYPED, &typed)]);
-        let filter = filled(&self.filter)?;
+        let filter = filled(&self.filter).map_err(Failed::Search)?;
         // The template says which attribute has the name.
-        let template = Filter::parse(&self.filter).map_err(|error| error.to_string())?;
+        let template = Filter::parse(&self.filter);
+        let template = template.map_err(|error| Failed::Search(error.to_string()))?;
         let naming = template.equal_to(&[SHORT, TYPED]);
         let mut attributes = naming.clone();
         if let Grouping::Attribute(name) = &self.grouping {
             attributes.push(name);
         }
-        let (mut entries, has_more) = connection
-            .search(&self.base, &filter, &attributes, 2)
-            .await?;
+        let found = connection.search(&self.base, &filter, &attributes, 2);
+        let found = timeout(ANSWER_LIMIT, found).await;
+        let found = found.map_err(|_| Failed::Server(late(ANSWER_LIMIT)))?;
+        let (mut entries, has_more) = found.map_err(Failed::Search)?;
         let last = entries.pop();
         if has_more || !entries.is_empty() {
             return Ok(Err(Several));
@@ -244,19 +273,11 @@ impl Directory {
             Grouping::Filter(text) => {
                 let own = escape(&entry.name);
                 let values = [(SHORT, &*short), (TYPED, &typed), (DISTINGUISHED, &own)];
-                let filter = fill(text, &values)?;
-                let attributes = [NONE];
-                let base = &self.base;
-                let (found, has_more) = connection
-                    .search(base, &filter, &attributes, GROUPS_MAX)
-                    .await?;
-                if has_more {
-                    let name = &entry.name;
-                    return Err(format!(
-                        "{name} is in more groups than it returns, at most {GROUPS_MAX}: narrow 'group-filter'"
-                    ));
-                }
-                found.into_iter().map(|group| group.name).collect()
+                let found = self.groups(connection, fill(text, &values), &entry.name);
+                // That of another user may be found at once.
+                let found = timeout(ANSWER_LIMIT, found).await;
+                let found = found.unwrap_or_else(|_| Err(late(ANSWER_LIMIT)));
+                found.map_err(Failed::Search)?
             }
         };
         Ok(Ok(Some(Found {
@@ -264,6 +285,24 @@ impl Directory {
             name,
             groups: self.of_lines(&groups),
         })))
+    }
+
+    /// The distinguished names of the groups that a filter finds; `name` is that of the user.
+    async fn groups(
+        &self,
+        connection: &mut Connection,
+        filter: Result<Filter, String>,
+        name: &str,
+    ) -> Result<Vec<String>, String> {
+        let filter = filter?;
+        let found = connection.search(&self.base, &filter, &[NONE], GROUPS_MAX);
+        let (found, has_more) = found.await?;
+        match has_more {
+            true => Err(format!(
+                "{name} is in more groups than it returns, at most {GROUPS_MAX}: narrow 'group-filter'"
+            )),
+            false => Ok(found.into_iter().map(|group| group.name).collect()),
+        }
     }
 
     /// Those groups that lines name, of the distinguished names of all groups of a user. A line names a group by its

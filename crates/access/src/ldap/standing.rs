@@ -1,5 +1,5 @@
-//! Which servers of a directory answer. One that did not is asked last for a while: of all who sign in meanwhile only
-//! one waits for it.
+//! Which servers of a directory answer. One that did not is asked last until it answers again, which is tried now and
+//! then without anybody who waits for it.
 
 use super::Server;
 use part::lock;
@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How long a server that did not answer is asked last.
-const LAST_FOR: Duration = Duration::from_secs(30);
+/// How often one that did not answer is tried.
+const TRIED_EVERY: Duration = Duration::from_secs(30);
 
 /// Which servers of a directory answer.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ struct State {
 /// A server that did not answer.
 #[derive(Debug)]
 struct Silent {
-    /// When it is asked in its turn again.
+    /// When it is tried again.
     again: Instant,
     /// It, and why.
     words: String,
@@ -45,33 +45,43 @@ impl Standing {
         }
     }
 
-    /// The servers as they are asked now. One that did not answer has its turn again after a while, and who asks then
-    /// is the only one for the next while.
-    pub(super) fn order<'s>(
+    /// The servers as they are asked now: those that did not answer come last.
+    pub(super) fn order<'s>(&self, servers: &'s [Server]) -> Vec<(&'s Server, SocketAddr)> {
+        let mut all: Vec<(&Server, SocketAddr)> = addresses(servers).collect();
+        let mut state = lock(&self.state);
+        let is_of = |address: &SocketAddr| all.iter().any(|(_, one)| one == address);
+        state.silent.retain(|address, _| is_of(address));
+        all.sort_by_key(|(_, address)| state.silent.contains_key(address));
+        all
+    }
+
+    /// Whether one that did not answer has to be tried now.
+    pub fn has_due(&self, now: Instant) -> bool {
+        let state = lock(&self.state);
+        state.silent.values().any(|silent| silent.again <= now)
+    }
+
+    /// Those that did not answer and have to be tried now, each by one who asks.
+    pub(super) fn due<'s>(
         &self,
         servers: &'s [Server],
         now: Instant,
     ) -> Vec<(&'s Server, SocketAddr)> {
-        let all = servers.iter();
-        let all = all.flat_map(|one| one.addresses.iter().map(move |address| (one, *address)));
-        let mut all: Vec<(&Server, SocketAddr)> = all.collect();
         let mut state = lock(&self.state);
-        let is_of = |address: &SocketAddr| all.iter().any(|(_, one)| one == address);
-        state.silent.retain(|address, _| is_of(address));
-        all.sort_by_key(|(_, address)| {
-            let silent = state.silent.get(address);
-            silent.is_some_and(|silent| now < silent.again)
-        });
-        let due = state.silent.values_mut();
-        let due = due.filter(|silent| silent.again <= now);
-        due.for_each(|silent| silent.again = now + LAST_FOR);
-        all
+        let mut is_due = |address: &SocketAddr| {
+            let silent = state.silent.get_mut(address);
+            let due = silent.filter(|silent| silent.again <= now);
+            due.map(|silent| silent.again = now + TRIED_EVERY).is_some()
+        };
+        addresses(servers)
+            .filter(|(_, address)| is_due(address))
+            .collect()
     }
 
     /// A server did not answer.
     pub(super) fn is_silent(&self, (server, address): (&Server, SocketAddr), why: &str) {
         let silent = Silent {
-            again: Instant::now() + LAST_FOR,
+            again: Instant::now() + TRIED_EVERY,
             words: format!("LDAP server {} ({address}): {why}", server.name),
         };
         let words = silent.words.clone();
@@ -82,7 +92,10 @@ impl Standing {
 
     /// A server has answered.
     pub(super) fn answers(&self, (server, address): (&Server, SocketAddr)) {
-        if lock(&self.state).silent.remove(&address).is_some() {
+        let mut state = lock(&self.state);
+        state.none = None;
+        if state.silent.remove(&address).is_some() {
+            drop(state);
             let name = &server.name;
             self.log(&format!("LDAP server {name} ({address}) answers again"));
         }
@@ -111,6 +124,11 @@ impl Standing {
     }
 }
 
+fn addresses(servers: &[Server]) -> impl Iterator<Item = (&Server, SocketAddr)> {
+    let all = servers.iter();
+    all.flat_map(|one| one.addresses.iter().map(move |address| (one, *address)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Security;
@@ -125,31 +143,45 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_did_not_answer_is_asked_last_and_tried_by_one_at_a_time() {
+    fn a_server_that_did_not_answer_is_asked_last_and_tried_now_and_then() {
         let standing = Standing::new("farm office");
         let servers = [server("dc1", 1), server("dc2", 2), server("dc3", 3)];
-        let names = |now| {
-            let all = standing.order(&servers, now);
-            all.iter()
-                .map(|(one, _)| one.name.clone())
-                .collect::<Vec<_>>()
+        let names = |all: Vec<(&Server, SocketAddr)>| {
+            let all = all.into_iter();
+            all.map(|(one, _)| one.name.clone()).collect::<Vec<_>>()
         };
-        let begun = Instant::now();
-        assert_eq!(names(begun), ["dc1", "dc2", "dc3"]);
-        let first = (&servers[0], servers[0].addresses[0]);
+        let order = || names(standing.order(&servers));
+        assert_eq!(order(), ["dc1", "dc2", "dc3"]);
+        let [first, second] = [0, 1].map(|at: usize| (&servers[at], servers[at].addresses[0]));
+        standing.is_silent(second, "no answer within 2 s");
         standing.is_silent(first, "no answer within 2 s");
-        assert_eq!(names(begun), ["dc2", "dc3", "dc1"]);
+        assert_eq!(order(), ["dc3", "dc1", "dc2"]);
         assert_eq!(
-            standing.troubles(),
-            ["LDAP server dc1 (192.0.2.1:636): no answer within 2 s"]
+            standing.troubles()[0],
+            "LDAP server dc1 (192.0.2.1:636): no answer within 2 s"
         );
-        // Of two who come later only the first one waits for it.
-        let later = Instant::now() + LAST_FOR;
-        assert_eq!(names(later), ["dc1", "dc2", "dc3"]);
-        assert_eq!(names(later), ["dc2", "dc3", "dc1"]);
+        let later = Instant::now() + TRIED_EVERY;
+        // Also those that nobody would reach in their turn, and each once.
+        assert_eq!(names(standing.due(&servers, later)), ["dc1", "dc2"]);
+        assert_eq!(names(standing.due(&servers, later)), [""; 0]);
+        standing.answers(second);
+        assert_eq!(order(), ["dc2", "dc3", "dc1"]);
+        assert_eq!(names(standing.due(&servers, later + TRIED_EVERY)), ["dc1"]);
         standing.answers(first);
-        assert_eq!(names(later), ["dc1", "dc2", "dc3"]);
+        assert_eq!(order(), ["dc1", "dc2", "dc3"]);
         assert_eq!(standing.troubles(), [""; 0]);
+    }
+
+    #[test]
+    fn nobody_hears_of_a_failure_before_an_answer() {
+        let standing = Standing::new("farm office");
+        let servers = [server("dc1", 1)];
+        let before = Instant::now();
+        assert!(!standing.had_none_since(before));
+        standing.has_none();
+        assert!(standing.had_none_since(before));
+        standing.answers((&servers[0], servers[0].addresses[0]));
+        assert!(!standing.had_none_since(before));
     }
 
     #[test]
@@ -157,7 +189,7 @@ mod tests {
         let standing = Standing::new("farm office");
         let servers = [server("dc1", 1), server("dc2", 2)];
         standing.is_silent((&servers[0], servers[0].addresses[0]), "refused");
-        standing.order(&servers[1..], Instant::now());
+        standing.order(&servers[1..]);
         assert_eq!(standing.troubles(), [""; 0]);
     }
 }

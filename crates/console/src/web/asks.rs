@@ -153,7 +153,7 @@ async fn basic(shared: &Common, from: IpAddr, given: &str) -> Result<Asks, Respo
         .await
     {
         Ok(user) => user,
-        Err(Refused::Wrong) => {
+        Err(Refused::Wrong | Refused::NoTry) => {
             let words = "the name or the password is wrong";
             return Err(wants(StatusCode::UNAUTHORIZED, words, &[BASIC, BEARER]));
         }
@@ -193,7 +193,9 @@ fn bearer(shared: &Common, from: IpAddr, text: &str) -> Result<Asks, Box<Respons
             by_session: false,
             scope: Some(token.scope),
         }),
-        Err(BadToken::Refused(Refused::Wrong)) => Err(bad("this token is unknown")),
+        Err(BadToken::Refused(Refused::Wrong | Refused::NoTry)) => {
+            Err(bad("this token is unknown"))
+        }
         Err(BadToken::Refused(Refused::TooOften(seconds))) => Err(Box::new(too_often(seconds))),
         Err(BadToken::Refused(Refused::Unavailable)) => Err(Box::new(unavailable())),
         Err(BadToken::Expired(name)) => Err(bad(&format!("the token `{name}` has expired"))),

@@ -171,7 +171,7 @@ fn second(shared: &Common, client: &Client<'_>, form: &[(String, String)], next:
 /// The page for another try, and when that is possible.
 fn not_in(why: Refused, wrong: &str, page: impl Fn(&str) -> Markup) -> Response {
     match why {
-        Refused::Wrong => html(StatusCode::FORBIDDEN, page(wrong)),
+        Refused::Wrong | Refused::NoTry => html(StatusCode::FORBIDDEN, page(wrong)),
         Refused::TooOften(seconds) => {
             let words = format!("Too many tries. The next one is possible in {seconds} s.");
             let mut response = html(StatusCode::TOO_MANY_REQUESTS, page(&words));

@@ -560,29 +560,3 @@ fn a_node_that_restarts_hears_of_sessions_at_a_host_that_was_removed() {
     fresh.expire(5 + smaller.sessions.keep_ms);
     assert!(fresh.hosts().all(|(name, _)| name != "ts1"));
 }
-
-#[test]
-fn who_has_no_session_at_a_host_that_only_one_node_knows_to_be_mute_leaves_it() {
-    let mut pair = pair();
-    assert!(matches!(
-        pair[0].request(logon("anna"), 1),
-        Outcome::Waits(_)
-    ));
-    exchange(&mut pair, 1);
-    let host = resolved(&mut pair[0])[0].0.clone();
-    let id = logon("anna").id;
-    pair[0].directory.connected(id, &host, 2);
-    pair[0].directory.ended(id.user, &host, 2_000);
-    exchange(&mut pair, 2_000);
-    pair[0].directory.mute(&host, 3, 2_000);
-    assert!(matches!(
-        pair[0].request(logon("anna"), 2_001),
-        Outcome::Waits(_)
-    ));
-    exchange(&mut pair, 2_001);
-    let other = resolved(&mut pair[0])[0].0.clone();
-    assert_ne!(other, host);
-    for node in &pair {
-        assert_eq!(node.directory.user(id).unwrap().host, other);
-    }
-}

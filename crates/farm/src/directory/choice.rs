@@ -2,7 +2,6 @@
 
 use super::agents::AgentState;
 use super::entry::Presence;
-use super::mute::Mute;
 use crate::config::Balance;
 use crate::token::NameId;
 use std::cmp::Ordering;
@@ -78,8 +77,6 @@ pub struct HostState {
     pub claimed: u64,
     /// What its agent said last.
     pub agent: AgentState,
-    /// Its connections get no answer; None: they do, as far as is known.
-    pub mute: Option<Mute>,
 }
 
 impl HostState {
@@ -96,7 +93,6 @@ impl HostState {
             counts: Counts::default(),
             claimed: 0,
             agent: AgentState::default(),
-            mute: None,
         }
     }
 

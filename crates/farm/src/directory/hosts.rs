@@ -46,8 +46,6 @@ impl Directory {
         let mut states = BTreeMap::new();
         for (name, host) in &farm.hosts {
             let mut state = self.state(name);
-            // It is another machine, perhaps.
-            state.mute = state.mute.filter(|_| state.address == host.address);
             state.address = host.address;
             state.weight = host.weight;
             state.is_drained = host.drained;

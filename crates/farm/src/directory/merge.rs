@@ -175,10 +175,7 @@ impl Directory {
         let id = record.assignee();
         if let Some(entry) = self.users.get(&id) {
             let is_news = Some(entry.version) > over;
-            // The other node may know that the host answers nobody; without a session there nothing is lost.
-            let is_nothing = entry.presence == Presence::Left && !entry.is_proved;
-            let leaves = leaves || is_nothing || self.leaves(id, entry, now_ms);
-            let stays = Some(entry.version) == over && !leaves;
+            let stays = Some(entry.version) == over && !leaves && !self.leaves(id, entry, now_ms);
             if is_news || stays {
                 return self.record(id, now_ms);
             }

@@ -13,7 +13,6 @@ mod collections;
 mod entry;
 mod hosts;
 mod merge;
-mod mute;
 #[cfg(test)]
 pub(crate) mod simulation;
 #[cfg(test)]
@@ -24,7 +23,6 @@ pub use choice::{Counts, Health, HostState};
 pub use entry::{Entry, Origin, Presence, Record, Version};
 pub use hosts::{FarHost, Order};
 pub use merge::Proposal;
-pub use mute::{Mute, TRIAL_MS};
 
 use crate::collection::{Assignee, CollectionId};
 use crate::config::{Balance, Farm};
@@ -105,13 +103,6 @@ pub enum Why {
         of: usize,
         /// The session before was lost with its host.
         has_lost: bool,
-        /// Hosts that would take users, and are left out because their connections get no answer.
-        mute: usize,
-    },
-    /// Its connections got no answer: this user tries whether that is still so.
-    Trial {
-        /// How many of them, in a row.
-        count: u32,
     },
 }
 
@@ -254,12 +245,9 @@ impl Directory {
         match entry.presence {
             Presence::Connected(_) => false,
             // Somebody who has never been there has nothing to lose.
-            Presence::Pending => {
-                let state = self.hosts.get(&entry.host);
-                state.is_none_or(|state| state.is_down() || state.is_removed)
-                    || self.shuns(id, entry)
-            }
-            Presence::Left => self.is_lost(&entry.host, now_ms) || self.shuns(id, entry),
+            Presence::Pending => { self.hosts.get(&entry.host) }
+                .is_none_or(|state| state.is_down() || state.is_removed),
+            Presence::Left => self.is_lost(&entry.host, now_ms),
         }
     }
 
@@ -277,13 +265,8 @@ impl Directory {
         self.expire(now_ms);
         let before = self.users.get(&id);
         let over = before.map(|entry| entry.version);
-        let had = before.filter(|entry| entry.presence != Presence::Pending);
-        let has_lost = had.is_some_and(|entry| !self.shuns(id, entry));
-        let has = |host: &str| {
-            let is_mute = { self.hosts.get(host) }.is_some_and(|state| state.mute.is_some());
-            let is_left_out = is_mute && self.has_other(id.collection);
-            self.has(id.collection, host) && !self.is_lost(host, now_ms) && !is_left_out
-        };
+        let has_lost = before.is_some_and(|entry| entry.presence != Presence::Pending);
+        let has = |host: &str| self.has(id.collection, host) && !self.is_lost(host, now_ms);
         let of_token = hint.and_then(|hint| {
             let mut hosts = self.hosts.iter();
             let (host, _) = hosts.find(|(host, state)| state.id == hint && has(host))?;
@@ -301,13 +284,7 @@ impl Directory {
             // The session may be there.
             (None, Some(host)) => (host, Why::Token, true, self.keep_ms(false)),
             (None, None) => {
-                let (host, why) = match self.trial(id.collection, now_ms) {
-                    Some(trial) => trial,
-                    None => self.choose(id.collection, has_lost)?,
-                };
-                if matches!(why, Why::Trial { .. }) {
-                    self.tries(&host, id.user, now_ms);
-                }
+                let (host, why) = self.choose(id.collection, has_lost)?;
                 (host, why, false, PENDING_MS)
             }
         };
@@ -348,11 +325,8 @@ impl Directory {
             }
             state.takes()
         };
-        let has_other = self.has_other(of);
         let all = || self.hosts.iter().filter(|(host, _)| self.has(of, host));
-        // Without another one that answers, each of them may be as good.
-        let counts = |state: &HostState| takes(state) && !(has_other && state.mute.is_some());
-        let open = || all().filter(|(_, state)| counts(state));
+        let open = || all().filter(|(_, state)| takes(state));
         let room = |state: &HostState| Room::of(state, self.settings.balance);
         // Of equals the first by name.
         let best = { open().rev() }.max_by(|(_, a), (_, b)| room(a).cmp(&room(b)));
@@ -366,7 +340,6 @@ impl Directory {
             weight: state.share().div_ceil(100),
             of: open().count(),
             has_lost,
-            mute: all().filter(|(_, state)| takes(state)).count() - open().count(),
         };
         Ok((host.clone(), why))
     }

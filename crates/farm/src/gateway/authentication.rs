@@ -24,6 +24,7 @@ const SCHEME: &str = "rdg-auth-scheme";
 const LETTERS_MAX: usize = MESSAGE_BYTES_MAX / 3 * 4 + 16;
 /// 100 ns from 1601 to 1970.
 const EPOCH: u64 = 116_444_736_000_000_000;
+const TOO_OFTEN: &str = "too many tries";
 /// Why a right password is not enough.
 const SECOND_FACTOR: &str = "the user has a second factor, which the gateway cannot ask for: the portal's .rdp files let the user in";
 
@@ -129,14 +130,19 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Identity {
     match verified {
         Ok(user) => admit(gateway, visitor, &user),
         Err(refused) => {
+            // Only what the limiter counts is noted with the user: the rest could drive all else out.
             let (identity, why) = match refused {
-                Refused::Wrong => (anew(gateway), "wrong name or password"),
-                Refused::TooOften(seconds) => (Identity::Later(seconds), "too many tries"),
+                Refused::Wrong => {
+                    refuse(gateway, visitor, shown, "wrong name or password");
+                    return anew(gateway);
+                }
+                Refused::NoTry => (anew(gateway), "wrong name or password"),
+                Refused::TooOften(seconds) => (Identity::Later(seconds), TOO_OFTEN),
                 Refused::Unavailable => {
                     (Identity::Later(10), "what checks passwords does not answer")
                 }
             };
-            refuse(gateway, visitor, shown, why);
+            refuse_unnoted(gateway, visitor, shown, why);
             identity
         }
     }
@@ -155,6 +161,14 @@ fn admit(gateway: &Gateway, visitor: &Visitor, user: &User) -> Identity {
 pub(super) fn refuse(gateway: &Gateway, visitor: &Visitor, name: &str, why: &str) {
     gateway.site.count_gateway(|counters| &mut counters.unknown);
     gateway.site.gateway_refuses(name, visitor.from, why);
+}
+
+/// The same without a step in what `farm why` shows.
+fn refuse_unnoted(gateway: &Gateway, visitor: &Visitor, name: &str, why: &str) {
+    gateway.site.count_gateway(|counters| &mut counters.unknown);
+    gateway
+        .site
+        .gateway_refuses_unnoted(name, visitor.from, why);
 }
 
 /// The password of a user whom NTLM can know: the file has it in the clear, and it is not empty.
@@ -215,7 +229,7 @@ fn authenticate(
     let mut limiter = lock(&gateway.desk.limiter);
     if let Some(ms) = limiter.wait(&keys, now_ms()) {
         drop(limiter);
-        refuse(gateway, visitor, &name, "too many tries");
+        refuse_unnoted(gateway, visitor, &name, TOO_OFTEN);
         return Identity::Later(ms.div_ceil(1_000));
     }
     let password = found.as_ref().and_then(clear);

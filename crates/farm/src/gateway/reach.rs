@@ -3,7 +3,7 @@
 
 use super::target::Target;
 use crate::server::keep_alive;
-use crate::site::{Arrival, Site, Talk};
+use crate::site::{Arrival, Site};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -19,8 +19,6 @@ pub(super) struct Reached {
     pub(super) stream: TcpStream,
     /// What the farm knows of it, if it is the host.
     pub(super) arrival: Option<Arrival>,
-    /// Else the name of the host, and what is said with it, once the tunnel is open.
-    pub(super) talk: Option<(String, Arc<Talk>)>,
 }
 
 /// Connects to a host for a client at `from`.
@@ -40,7 +38,6 @@ pub(super) async fn reach(
                 Ok(Reached {
                     stream,
                     arrival: None,
-                    talk: None,
                 })
             }
         }
@@ -72,6 +69,5 @@ async fn to_farm(site: &Arc<Site>, bind: SocketAddr, from: IpAddr) -> io::Result
     Ok(Reached {
         stream,
         arrival: Some(arrival),
-        talk: None,
     })
 }

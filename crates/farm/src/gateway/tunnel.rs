@@ -7,7 +7,7 @@ use super::reach::{Reached, reach};
 use super::stream::{Over, Reader, Writer};
 use super::target::Target;
 use super::visitor::Visitor;
-use crate::site::{First, Numbered};
+use crate::site::Numbered;
 use aws_lc_rs::rand;
 use part::lock;
 use part::voice::write_error;
@@ -243,11 +243,10 @@ impl Begun<'_> {
             return Err(Code::RAP_DENIED);
         };
         match reach(site, &target, from).await {
-            Ok(mut reached) => {
+            Ok(reached) => {
                 let is_direct = matches!(target, Target::Host { .. });
                 let to = (target.shown(), is_direct);
-                let talk = site.tunnel_opens(self.numbered.number, (user, from), to);
-                reached.talk = talk.map(|talk| (target.shown().to_owned(), talk));
+                site.tunnel_opens(self.numbered.number, (user, from), to);
                 Ok(reached)
             }
             Err(why) => {
@@ -261,11 +260,7 @@ impl Begun<'_> {
 
     /// Carries bytes both ways until one side ends, or a limit has passed.
     async fn carry(&mut self, channel: &mut Channel, reached: Reached) -> Result<(), Over> {
-        let Reached {
-            stream,
-            arrival,
-            talk,
-        } = reached;
+        let Reached { stream, arrival } = reached;
         let (mut from_host, mut to_host) = stream.into_split();
         let writer = tokio::sync::Mutex::new(&mut channel.writer);
         let heard = Mutex::new(Instant::now());
@@ -276,29 +271,18 @@ impl Begun<'_> {
             can_reauthenticate: self.tunnel.can_reauthenticate(),
             heard: &heard,
         };
-        let mut first = First::new(true);
         let up = up(
             (&mut self.tunnel, &mut self.packets),
             &mut channel.reader,
             &mut to_host,
-            |bytes| {
-                *lock(&heard) = Instant::now();
-                if let Some((_, talk)) = &talk {
-                    site.client_sends(talk, &mut first, bytes);
-                }
-            },
+            &heard,
         );
-        let hears = |bytes| {
-            if let Some((host, talk)) = &talk {
-                site.host_sends_behind(host, talk, bytes);
-            }
-        };
         let ended = tokio::select! {
             over = up => match over {
                 Ok(()) => End::Client,
                 Err(over) => return Err(over),
             },
-            over = down(&mut from_host, &writer, hears) => {
+            over = down(&mut from_host, &writer) => {
                 over?;
                 End::Host
             }
@@ -335,7 +319,7 @@ async fn up(
     (tunnel, packets): (&mut Tunnel, &mut Packets),
     reader: &mut Reader,
     host: &mut OwnedWriteHalf,
-    mut sends: impl FnMut(&[u8]),
+    heard: &Mutex<Instant>,
 ) -> Result<(), Over> {
     loop {
         let packet = match packets.take() {
@@ -348,7 +332,7 @@ async fn up(
         };
         match tunnel.handle(packet) {
             Ok(Asked::Data(bytes)) => {
-                sends(&bytes);
+                *lock(heard) = Instant::now();
                 let written = timeout(HOST_LIMIT, host.write_all(&bytes)).await;
                 if !matches!(written, Ok(Ok(()))) {
                     return Err(Over::Ended);
@@ -365,11 +349,9 @@ async fn up(
 async fn down(
     host: &mut OwnedReadHalf,
     writer: &tokio::sync::Mutex<&mut Writer>,
-    hears: impl Fn(u64),
 ) -> Result<(), Over> {
     let mut bytes = vec![0; PIECE_BYTES];
     while let Ok(read @ 1..) = host.read(&mut bytes).await {
-        hears(read as u64);
         let packet = tsgu::data(&bytes[..read]);
         writer.lock().await.write(packet).await?;
     }

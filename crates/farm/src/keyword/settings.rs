@@ -122,7 +122,8 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
         places: &["farm"],
         syntax: "check [interval <time>] [timeout <time>] [fall <number>] [rise <number>]",
         doc: "How hosts are checked: each is sent a request of RDP, and has to answer it in time, so a host that accepts \
-            connections and never answers is down. It is down after `fall` failures and up after `rise` successes; a client \
+            connections and never answers is down. Every ten seconds one that selects TLS or NLA has to react to the hello \
+            of TLS behind it in the same time, too. It is down after `fall` failures and up after `rise` successes; a client \
             whose host does not answer counts as a failure, too. The defaults are 2s, 2s, 3 and 2.",
         example: "check interval 5s timeout 1s fall 3 rise 2",
         build: check,

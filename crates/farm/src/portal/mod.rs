@@ -386,7 +386,7 @@ impl Portal {
         let user = proved.await.map_err(|why| {
             self.refuses(&name, from, why);
             refused(match why {
-                Refused::Wrong => reply::asks(),
+                Refused::Wrong | Refused::NoTry => reply::asks(),
                 Refused::TooOften(seconds) => reply::too_often(seconds),
                 Refused::Unavailable => {
                     reply::text(StatusCode::SERVICE_UNAVAILABLE, sign_in::UNAVAILABLE)

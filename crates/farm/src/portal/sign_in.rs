@@ -195,12 +195,13 @@ impl Portal {
         }
     }
 
-    /// A name and a password are refused. Who only has to wait is not noted: that is a try no more.
+    /// A name and a password are refused. Only what the limiter counts is noted: the rest could drive all else out of
+    /// what `farm why` knows.
     pub(super) fn refuses(&self, name: &str, from: IpAddr, why: Refused) {
         let why = match why {
             Refused::Wrong => "wrong name or password, or in no group that may sign in",
-            Refused::TooOften(_) => return,
-            Refused::Unavailable => "what checks passwords does not answer",
+            // The log says why nobody can.
+            Refused::NoTry | Refused::TooOften(_) | Refused::Unavailable => return,
         };
         self.site.at_portal(name, from, "refused", why);
     }
@@ -256,7 +257,7 @@ impl Portal {
 /// The page for another try, and when that is possible.
 fn not_in(why: Refused, wrong: &str, page: impl Fn(&str) -> Markup) -> Reply {
     match why {
-        Refused::Wrong => reply::html(StatusCode::FORBIDDEN, page(wrong)),
+        Refused::Wrong | Refused::NoTry => reply::html(StatusCode::FORBIDDEN, page(wrong)),
         Refused::TooOften(seconds) => {
             let words = format!("Too many tries. The next one is possible in {seconds} s.");
             let mut reply = reply::html(StatusCode::TOO_MANY_REQUESTS, page(&words));

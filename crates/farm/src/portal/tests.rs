@@ -566,9 +566,9 @@ fn the_list_does_not_send_a_user_to_a_session_to_which_nothing_leads() {
             address: farm.hosts[host].address,
         };
         let site = &bed.portal.site;
-        let begun = site.begins(&routed, HOME.parse().unwrap(), false);
-        site.proves(begun.number);
-        site.ends(begun.number);
+        let (number, _) = site.begins(&routed, HOME.parse().unwrap(), false);
+        site.proves(number);
+        site.ends(number);
     }
     let list = bed.get("/", &[("cookie", &anna)]);
     for words in [
@@ -597,11 +597,10 @@ fn the_list_names_the_session_of_its_user() {
         host: "ts1".to_owned(),
         address: host.address,
     };
-    let begun = bed
+    let (number, _ends) = bed
         .portal
         .site
         .begins(&routed, HOME.parse().unwrap(), false);
-    let number = begun.number;
     let list = bed.get("/", &[("cookie", &anna)]);
     assert!(
         list.text().contains("You have a session at <b>ts1</b>"),
@@ -612,12 +611,12 @@ fn the_list_names_the_session_of_its_user() {
     let list = bed.get("/", &[("cookie", &anna)]);
     let kept = "Your place at <b>ts1</b> is kept for ";
     assert!(list.text().contains(kept), "{}", list.text());
-    let begun = bed
+    let (number, _) = bed
         .portal
         .site
         .begins(&routed, HOME.parse().unwrap(), false);
-    bed.portal.site.proves(begun.number);
-    bed.portal.site.ends(begun.number);
+    bed.portal.site.proves(number);
+    bed.portal.site.ends(number);
     let list = bed.get("/", &[("cookie", &anna)]);
     assert!(
         list.text().contains("for less than a minute"),

@@ -1,47 +1,83 @@
 //! Checks of hosts: each is sent a Connection Request, and has to answer it in time. A host that accepts
-//! and never answers is as good as none.
+//! and never answers is as good as none. So is one that hangs behind that: now and then it is sent what a client says
+//! next, the hello of TLS, and has to react to that, too.
 
 use super::client::{Ended, read_packet};
 use crate::site::Site;
 use protocol::rdp::{ConnectionRequest, HYBRID, Negotiated, NegotiationRequest, Routing, SSL};
+use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 256;
+/// How often a host that is well is sent the hello of TLS: it may calculate and log something for each.
+const HELLO_EVERY: Duration = Duration::from_secs(10);
 
 /// Checks all hosts of a farm again and again, and forgets its sessions that are over.
 pub(super) async fn run(site: Arc<Site>) {
+    let hello = hello();
+    // When a host reacted to it last, by its address.
+    let mut reacted: BTreeMap<SocketAddr, Instant> = BTreeMap::new();
     loop {
         let (check, hosts) = site.checks();
         let next = Instant::now() + Duration::from_millis(check.interval_ms);
         let limit = Duration::from_millis(check.timeout_ms);
+        reacted.retain(|address, at| {
+            at.elapsed() < HELLO_EVERY && hosts.iter().any(|(_, host)| host == address)
+        });
         let mut checks = JoinSet::new();
         for (host, address) in hosts {
-            let site = Arc::clone(&site);
+            let (site, hello) = (Arc::clone(&site), hello.clone());
+            // After one that failed the next one says hello, too: it cannot pass by less.
+            let hello = hello.filter(|_| !reacted.contains_key(&address));
             checks.spawn(async move {
-                let result = match timeout(limit, one(address)).await {
-                    Ok(result) => result,
-                    Err(_) => Err(format!(
-                        "no answer to a request within {} ms",
-                        limit.as_millis()
-                    )),
-                };
+                let result = one(address, hello.as_deref(), limit).await;
+                let has_passed = result.is_ok() && hello.is_some();
                 site.checked(&host, result);
+                has_passed.then_some(address)
             });
         }
-        checks.join_all().await;
+        let passed = checks.join_all().await.into_iter().flatten();
+        reacted.extend(passed.map(|address| (address, Instant::now())));
         site.expire();
         sleep_until(next).await;
     }
 }
 
-async fn one(address: SocketAddr) -> Result<(), String> {
+/// Checks a host, by `hello`, too, where it is given.
+async fn one(address: SocketAddr, hello: Option<&[u8]>, limit: Duration) -> Result<(), String> {
+    let asked = timeout(limit, asks(address)).await;
+    let within = |what: &str| format!("no answer to {what} within {} ms", limit.as_millis());
+    let (mut stream, is_tls) = asked.unwrap_or_else(|_| Err(within("a request")))?;
+    let Some(hello) = hello.filter(|_| is_tls) else {
+        return Ok(());
+    };
+    let reacts = async {
+        let mut byte = [0];
+        // One that closes does not hang: who may come in is between it and its clients.
+        let _ = stream.write_all(hello).await;
+        let _ = stream.read(&mut byte).await;
+    };
+    let reacts = timeout(limit, reacts).await;
+    reacts.map_err(|_| {
+        format!(
+            "it answers requests, and hangs: {}",
+            within("the hello of TLS")
+        )
+    })
+}
+
+/// Asks a host. Returns the connection, and whether TLS begins on it next.
+async fn asks(address: SocketAddr) -> Result<(TcpStream, bool), String> {
     let connected = TcpStream::connect(address).await;
     let mut stream =
         connected.map_err(|error| format!("cannot connect: {}", language::reason(&error)))?;
@@ -58,9 +94,109 @@ async fn one(address: SocketAddr) -> Result<(), String> {
         Negotiated::decode(&packet).map_err(Ended::from)
     };
     match asked.await {
+        Ok(Negotiated::Selected { protocol, .. }) => Ok((stream, protocol != 0)),
         // A refusal is an answer, too.
-        Ok(_) => Ok(()),
+        Ok(_) => Ok((stream, false)),
         Err(Ended::Gone(error)) => Err(format!("no answer: {}", language::reason(&error))),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The hello of a client of TLS. None: there are no random numbers.
+fn hello() -> Option<Vec<u8>> {
+    let mut provider = default_provider();
+    // Those that everybody knows: it fits into one segment of TCP.
+    provider.kx_groups = vec![kx_group::X25519, kx_group::SECP256R1];
+    let config = ClientConfig::builder_with_provider(Arc::new(provider));
+    let config = config.with_safe_default_protocol_versions().ok()?;
+    let mut config =
+        { config.with_root_certificates(RootCertStore::empty()) }.with_no_client_auth();
+    config.enable_sni = false;
+    let name = ServerName::try_from("host").ok()?;
+    let mut client = ClientConnection::new(Arc::new(config), name).ok()?;
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).ok()?;
+    Some(hello)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::rdp::{Frame, HYBRID_EX, REQUEST_BYTES_MAX, frame};
+    use tokio::net::TcpListener;
+
+    /// A host that selects a protocol, takes the first bytes behind that, and then sends these, closes (no bytes), or
+    /// hangs (None).
+    async fn host(protocol: u32, then: Option<&'static [u8]>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while let Ok(Frame::Incomplete { .. }) = frame(&request, REQUEST_BYTES_MAX) {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            let selected = Negotiated::Selected { flags: 0, protocol };
+            stream.write_all(&selected.encode()).await.unwrap();
+            let first = stream.read_u8().await;
+            match then {
+                Some(bytes) => {
+                    // A record with a handshake.
+                    assert_eq!(first.unwrap(), 22);
+                    stream.write_all(bytes).await.unwrap();
+                }
+                None => std::future::pending().await,
+            }
+        });
+        address
+    }
+
+    fn run<T>(what: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(what)
+    }
+
+    #[test]
+    fn a_host_has_to_react_to_the_hello_of_tls_where_it_selects_that() {
+        let hello = hello().unwrap();
+        let checked = |protocol, then, limit_ms| {
+            run(async {
+                let address = host(protocol, then).await;
+                let limit = Duration::from_millis(limit_ms);
+                one(address, Some(&hello), limit).await
+            })
+        };
+        const LONG_MS: u64 = 20_000;
+        for protocol in [SSL, HYBRID, HYBRID_EX] {
+            // An alert, an answer, and a connection that ends.
+            for then in [&[21, 3, 3, 0, 2, 2, 40][..], &[22], &[]] {
+                assert_eq!(checked(protocol, Some(then), LONG_MS), Ok(()));
+            }
+            assert_eq!(
+                checked(protocol, None, 100).unwrap_err(),
+                "it answers requests, and hangs: no answer to the hello of TLS within 100 ms"
+            );
+        }
+        // Its own encryption begins with no hello.
+        assert_eq!(checked(0, None, LONG_MS), Ok(()));
+    }
+
+    #[test]
+    fn without_a_hello_the_answer_to_the_request_is_enough() {
+        let checked = run(async {
+            let address = host(SSL, None).await;
+            one(address, None, Duration::from_secs(20)).await
+        });
+        assert_eq!(checked, Ok(()));
+    }
+
+    #[test]
+    fn the_hello_is_one_record_that_fits_into_a_segment() {
+        let hello = hello().unwrap();
+        let length = usize::from(u16::from_be_bytes([hello[3], hello[4]]));
+        assert_eq!((hello[0], hello[5], hello.len()), (22, 1, length + 5));
+        assert!(hello.len() < 1_200);
     }
 }

@@ -28,8 +28,6 @@ use tokio::task::JoinSet;
 
 /// How long the thread rests when it cannot accept.
 const REST: Duration = Duration::from_millis(50);
-/// How often connections are looked at that get no answer.
-const LOOK: Duration = Duration::from_secs(1);
 /// Connections that are accepted until those that there are have their turn.
 const ACCEPTS_MAX: u64 = 8;
 
@@ -58,8 +56,7 @@ impl Server {
                 tokio::select! {
                     () = accept_all(Rdp(Arc::clone(&site)), receiver) => {}
                     () = check::run(Arc::clone(&site)) => {}
-                    () = agents::run(Arc::clone(&site)) => {}
-                    () = finds_mute(&site) => {}
+                    () = agents::run(site) => {}
                 }
             });
             // Connections end here.
@@ -76,14 +73,6 @@ impl Server {
     /// The addresses.
     pub fn doors(&self) -> Vec<Arc<Door>> {
         self.doors.borrow().clone()
-    }
-}
-
-/// Looks for connections that get no answer, again and again.
-async fn finds_mute(site: &Site) {
-    loop {
-        tokio::time::sleep(LOOK).await;
-        site.finds_mute();
     }
 }
 

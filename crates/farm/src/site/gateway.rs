@@ -1,7 +1,7 @@
 //! What a farm knows of its gateway: its tunnels and their bounds, who waits to authenticate again, and
 //! which connections at the farm's own addresses come from a tunnel.
 
-use super::{Inner, Site, Talk};
+use super::{Inner, Site};
 use crate::config::Farm;
 use crate::cookie::{self, PROOF_BYTES};
 use crate::user::{User, UserId};
@@ -66,8 +66,8 @@ struct Tunnel {
     proof: [u8; PROOF_BYTES],
     /// Where it leads; empty: nowhere yet.
     target: String,
-    /// What was said with its host; None: it leads to no host, or to the farm itself.
-    talk: Option<Arc<Talk>>,
+    /// It leads to a host, not to the farm itself.
+    is_direct: bool,
     /// Ends it.
     ends: Arc<Notify>,
 }
@@ -92,17 +92,11 @@ impl State {
         all.filter(|one| !one.target.is_empty()).count()
     }
 
-    /// What was said with the hosts of tunnels.
-    pub(super) fn talks(&self) -> impl Iterator<Item = (&String, &Talk)> {
-        let all = self.tunnels.values();
-        all.filter_map(|one| Some((&one.target, one.talk.as_deref()?)))
-    }
-
     /// Ends the tunnels of a user that lead to a host. Returns their hosts.
     pub(super) fn disconnect(&self, user: UserId, host: &str) -> Vec<String> {
         let is_of = |one: &&Tunnel| User::named(&one.user).is_some_and(|one| one.id == user);
         let is_meant = |one: &&Tunnel| host.is_empty() || one.target == host;
-        let direct = self.tunnels.values().filter(|one| one.talk.is_some());
+        let direct = self.tunnels.values().filter(|one| one.is_direct);
         let all: Vec<&Tunnel> = direct.filter(is_meant).filter(is_of).collect();
         all.iter().for_each(|one| one.ends.notify_one());
         all.iter().map(|one| one.target.clone()).collect()
@@ -140,16 +134,7 @@ pub struct Numbered {
 
 impl Drop for Numbered {
     fn drop(&mut self) {
-        let mut inner = lock(&self.site.inner);
-        let tunnel = inner.gateway.tunnels.remove(&self.number);
-        if let Some(Tunnel {
-            target,
-            talk: Some(talk),
-            ..
-        }) = tunnel
-        {
-            inner.ends_talk(&self.site.name, &target, &talk);
-        }
+        lock(&self.site.inner).gateway.tunnels.remove(&self.number);
     }
 }
 
@@ -264,7 +249,7 @@ impl Site {
             user: String::new(),
             proof: Default::default(),
             target: String::new(),
-            talk: None,
+            is_direct: false,
             ends: Arc::clone(&ends),
         };
         gateway.tunnels.insert(number, tunnel);
@@ -292,36 +277,39 @@ impl Site {
         true
     }
 
-    /// A tunnel is connected: with a host, or with the farm itself. Returns what is said with a host.
+    /// A tunnel is connected: with a host, or with the farm itself.
     pub fn tunnel_opens(
         &self,
         number: u32,
         (user, from): (&str, IpAddr),
         (target, is_direct): (&str, bool),
-    ) -> Option<Arc<Talk>> {
+    ) {
         let mut inner = lock(&self.inner);
         inner.gateway.counters.opened += 1;
-        let talk = is_direct.then(|| Arc::new(Talk::of(inner.voice(target))));
         if let Some(tunnel) = inner.gateway.tunnels.get_mut(&number) {
             target.clone_into(&mut tunnel.target);
-            tunnel.talk.clone_from(&talk);
+            tunnel.is_direct = is_direct;
         }
         if let Some(user) = User::named(user) {
             let got = format!("a tunnel to {target}");
             inner.note(&user, from, "gateway", &got, "the user may reach it");
         }
-        talk
     }
 
     /// A client of the gateway was refused.
     pub fn gateway_refuses(&self, user: &str, from: IpAddr, why: &str) {
-        let mut inner = lock(&self.inner);
+        self.gateway_refuses_unnoted(user, from, why);
+        if let Some(user) = User::named(user) {
+            lock(&self.inner).note(&user, from, "gateway", "refused", why);
+        }
+    }
+
+    /// The same without a step of the user.
+    pub fn gateway_refuses_unnoted(&self, user: &str, from: IpAddr, why: &str) {
         let user = User::named(user);
         let name = user.as_ref().map_or("-", |user| &user.name);
-        inner.gateway.last_refused = Some(format!("{name} from {from}: {why}"));
-        if let Some(user) = &user {
-            inner.note(user, from, "gateway", "refused", why);
-        }
+        let words = format!("{name} from {from}: {why}");
+        lock(&self.inner).gateway.last_refused = Some(words);
     }
 
     /// A connection from this address, which is ours, is of a client that is elsewhere.

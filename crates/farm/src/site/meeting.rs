@@ -298,7 +298,6 @@ pub(super) fn words(why: &Why) -> String {
             weight,
             of,
             has_lost,
-            mute,
         } => {
             let hosts = if *of == 1 {
                 "host that takes"
@@ -309,17 +308,7 @@ pub(super) fn words(why: &Why) -> String {
                 true => "the session was lost with its host; ",
                 false => "",
             };
-            let mute = match mute {
-                0 => String::new(),
-                1 => "; 1 host is left out because its connections get no answer".to_owned(),
-                _ => format!("; {mute} hosts are left out because their connections get no answer"),
-            };
-            format!(
-                "{lost}the most room of {of} {hosts} users: {count} before, weight {weight}{mute}"
-            )
+            format!("{lost}the most room of {of} {hosts} users: {count} before, weight {weight}")
         }
-        Why::Trial { count } => format!(
-            "the last {count} connections there got no answer: this user tries whether it answers again"
-        ),
     }
 }

@@ -8,7 +8,6 @@ mod gateway;
 mod glance;
 mod kept;
 mod meeting;
-mod mute;
 mod sessions;
 mod share;
 mod show;
@@ -19,7 +18,6 @@ pub use agents::ToAsk;
 pub use gateway::{Arrival, Counters as GatewayCounters, Numbered, Waiting};
 pub use kept::{Kept, KeptUser};
 pub use meeting::{Meeting, Routed};
-pub use mute::{First, Talk};
 pub use sessions::{How, Stay};
 pub use share::{Bell, Shared};
 pub use show::rows;
@@ -110,20 +108,8 @@ struct Client {
     host: String,
     from: IpAddr,
     by_gateway: bool,
-    talk: Arc<Talk>,
     /// Ends it.
     ends: Arc<Notify>,
-}
-
-/// A routed connection that has begun.
-#[derive(Debug)]
-pub struct Begun {
-    /// Its number.
-    pub number: u64,
-    /// What was said on it.
-    pub talk: Arc<Talk>,
-    /// Ends it.
-    pub ends: Arc<Notify>,
 }
 
 /// What happened since the role began.
@@ -159,16 +145,6 @@ struct Checks {
     since: Option<Moment>,
     events: VecDeque<Event>,
     agent: agents::Asked,
-    voice: Arc<mute::Voice>,
-}
-
-impl Checks {
-    fn push(&mut self, event: Event) {
-        if self.events.len() >= EVENTS_MAX {
-            self.events.pop_front();
-        }
-        self.events.push_back(event);
-    }
 }
 
 impl Site {
@@ -289,8 +265,8 @@ impl Site {
         lock(&self.inner).troubles.directory = Some(standing);
     }
 
-    /// A connection to a host begins to carry bytes.
-    pub fn begins(&self, routed: &Routed, from: IpAddr, by_gateway: bool) -> Begun {
+    /// A connection to a host begins to carry bytes. Returns its number, and what ends it.
+    pub fn begins(&self, routed: &Routed, from: IpAddr, by_gateway: bool) -> (u64, Arc<Notify>) {
         let mut inner = lock(&self.inner);
         let (user, host) = (routed.id.user, routed.host.clone());
         let now_ms = Moment::now().boottime_ms;
@@ -301,24 +277,18 @@ impl Site {
         inner.counters.routed += 1;
         inner.next_client += 1;
         let number = inner.next_client;
-        let (ends, talk) = (Arc::default(), Arc::new(Talk::of(inner.voice(&host))));
-        let begun = Begun {
-            number,
-            talk: Arc::clone(&talk),
-            ends: Arc::clone(&ends),
-        };
+        let ends = Arc::new(Notify::new());
         let client = Client {
             user,
             host,
             from,
             by_gateway,
-            talk,
-            ends,
+            ends: Arc::clone(&ends),
         };
         inner.clients.insert(number, client);
         inner.has_changed = true;
         self.ring();
-        begun
+        (number, ends)
     }
 
     /// A connection lasts as only one with a session does.
@@ -335,11 +305,7 @@ impl Site {
     /// A connection has ended.
     pub fn ends(&self, number: u64) {
         let mut inner = lock(&self.inner);
-        if let Some(client) = inner.clients.remove(&number) {
-            let Client {
-                user, host, talk, ..
-            } = client;
-            inner.ends_talk(&self.name, &host, &talk);
+        if let Some(Client { user, host, .. }) = inner.clients.remove(&number) {
             let now_ms = Moment::now().boottime_ms;
             inner.agreement.directory.ended(user, &host, now_ms);
             inner.has_changed = true;
@@ -389,16 +355,16 @@ impl Site {
             (true, false) => "up",
         };
         checks.since = Some(now);
-        checks.push(Event {
+        if checks.events.len() >= EVENTS_MAX {
+            checks.events.pop_front();
+        }
+        checks.events.push_back(Event {
             at: now,
             from: before.to_owned(),
             to: word.to_owned(),
             why: checks.why.clone(),
         });
         inner.agreement.directory.checked(host, health);
-        if is_down {
-            inner.speaks(&self.name, host, "it was down, and is up again");
-        }
     }
 
     /// Forgets what is over.

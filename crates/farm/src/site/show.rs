@@ -2,7 +2,6 @@
 
 use super::glance::offers;
 use super::meeting::words;
-use super::mute::words as mute_words;
 use super::{Checks, Counters, Inner, Site};
 use crate::agent::report::Admin;
 use crate::agreement::{Standing, State};
@@ -19,7 +18,7 @@ use std::time::Instant;
 const TUNNELS_SHOWN: usize = 10;
 
 /// The numbers of a report: name, metric, description.
-const ROWS: [(&str, &str, &str); 28] = [
+const ROWS: [(&str, &str, &str); 27] = [
     (
         "connected",
         "evenkeel_farm_host_connected",
@@ -44,11 +43,6 @@ const ROWS: [(&str, &str, &str); 28] = [
         "weight",
         "evenkeel_farm_host_weight",
         "The host's share of users.",
-    ),
-    (
-        "mute",
-        "evenkeel_farm_host_mute",
-        "Whether the last connections to the host got no answer.",
     ),
     (
         "agent sessions",
@@ -213,11 +207,10 @@ impl Site {
         let is_short = collections.iter().any(|(is_short, _)| *is_short);
         let takes = directory.taking(CollectionId::ALL);
         let silent = inner.silent_directory();
-        let has_mute = directory.hosts().any(|(_, state)| state.mute.is_some());
         let (word, grade) = match (inner.trouble().is_none(), takes) {
             (false, _) => ("closed", Grade::Bad),
             (true, 0) => ("full", Grade::Bad),
-            (true, takes) if takes < hosts.len() || is_short || has_mute || silent.is_some() => {
+            (true, takes) if takes < hosts.len() || is_short || silent.is_some() => {
                 ("degraded", Grade::Busy)
             }
             (true, _) => ("serving", Grade::Good),
@@ -431,7 +424,6 @@ impl Inner {
             (Health::Down { .. }, _) => ("down", Grade::Bad),
             (_, true) => ("drained", Grade::Standby),
             _ if state.agent.is_down => ("down", Grade::Bad),
-            _ if state.mute.is_some() => ("mute", Grade::Bad),
             _ if state.is_full() => ("full", Grade::Standby),
             (Health::Unknown, _) => ("unknown", Grade::Unknown),
             (Health::Up, _) => ("up", Grade::Good),
@@ -446,7 +438,6 @@ impl Inner {
             .number("disconnected", state.counts.left.saturating_sub(unseen))
             .number("no session seen", unseen)
             .number("pending", state.counts.pending)
-            .number("mute", u64::from(state.mute.is_some()))
             .number("weight", state.weight.into());
         // Its checks do not say since when.
         subject.since = checks.since.filter(|_| word != "drained");
@@ -458,9 +449,6 @@ impl Inner {
             _ if state.is_far => "only the configuration of the other node has it".to_owned(),
             (true, _) => "drained by its line".to_owned(),
             (_, true) => "drained by an operator".to_owned(),
-            _ if word == "mute" => { state.mute }
-                .map(|mute| mute_words(mute, self.agreement.directory.has_other(CollectionId::ALL)))
-                .unwrap_or_default(),
             _ => by_agent(state).to_owned(),
         };
         subject = self.agent(name, state, subject);

@@ -5,14 +5,12 @@ use crate::scene::{
     farm, half_dead, hung, number, payload, peer, role, state, subject, users, why,
 };
 use farm::message::{Answer, Message};
-use lab::{eventually, let_pass};
+use lab::eventually;
 use part::report::Value;
 use protocol::rdp::SSL;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 #[test]
 fn a_host_that_accepts_and_never_answers_is_left_out_and_said() {
@@ -35,6 +33,35 @@ fn a_host_that_accepts_and_never_answers_is_left_out_and_said() {
         .expect("the host");
     assert_eq!(down.why, "no answer to a request within 200 ms");
     assert_eq!(down.value("pending"), Some(0));
+}
+
+#[test]
+fn a_host_that_answers_requests_and_hangs_behind_them_is_left_out_until_it_is_well() {
+    let is_well = Arc::new(AtomicBool::new(false));
+    let (bad, good) = (half_dead(&is_well), peer(b'2'));
+    let (mut farm, at) = farm(&[bad, good.address]);
+    farm.check.timeout_ms = 300;
+    farm.hosts.get_mut("ts1").expect("a host").weight = 100;
+    let mut role = role(&farm, None);
+    let is_down = || state(&role, "ts1") == "down" && state(&role, "ts2") == "up";
+    assert!(eventually(SOON, is_down), "{:?}", subject(&role));
+    let shown = subject(&role);
+    assert_eq!(shown.state.word, "degraded");
+    let host = shown.of_kind("host").next().expect("the host");
+    assert_eq!(
+        host.why,
+        "it answers requests, and hangs: no answer to the hello of TLS within 300 ms"
+    );
+    logs_on(at, Person::named("anna")).expect("a redirection");
+    let got = |role: &mut farm::role::Role, name: &str| {
+        let steps = why(role, name).farms.remove(0).steps;
+        steps.last().expect("a step").got.clone()
+    };
+    assert_eq!(got(&mut role, "anna"), "redirected to ts2");
+    is_well.store(true, Ordering::Relaxed);
+    assert!(eventually(SOON, || state(&role, "ts1") == "up"));
+    logs_on(at, Person::named("bert")).expect("a redirection");
+    assert_eq!(got(&mut role, "bert"), "redirected to ts1");
 }
 
 #[test]
@@ -180,71 +207,4 @@ fn without_a_host_a_user_is_refused_with_the_reason() {
     assert_eq!(subject.why, "no host takes new users");
     let down = subject.of_kind("host").next().expect("the host");
     assert_eq!(down.why, "cannot connect: Connection refused");
-}
-
-/// The first message of a client behind its request: a hello of TLS.
-pub const HELLO: [u8; 12] = [22, 3, 1, 0, 7, 1, 0, 0, 3, 7, 7, 7];
-
-/// Logs on, and says what the host has to answer.
-fn says_hello(at: SocketAddr, name: &str) -> TcpStream {
-    let redirection = logs_on(at, Person::named(name)).expect("a redirection");
-    let (mut stream, confirm) = negotiates(at, &request(token(&redirection), SSL));
-    confirm.expect("the host answers");
-    stream.write_all(&HELLO).expect("it reads");
-    stream
-}
-
-#[test]
-fn a_host_that_answers_requests_and_nothing_else_gets_no_new_users_until_it_speaks() {
-    let speaks = Arc::new(AtomicBool::new(false));
-    let (bad, good) = (half_dead(&speaks), peer(b'2'));
-    let (mut farm, at) = farm(&[bad, good.address]);
-    farm.hosts.get_mut("ts1").expect("a host").weight = 100;
-    let mut role = role(&farm, None);
-    assert!(eventually(SOON, || state(&role, "ts1") == "up"));
-    let first = says_hello(at, "hang1");
-    let clients = ["hang2", "hang3"].map(|name| says_hello(at, name));
-    let_pass(
-        Duration::from_millis(1_100),
-        "a connection has to last a second to count",
-    );
-    // Two give up; of the other one it is found out.
-    drop(clients);
-    let_pass(
-        Duration::from_millis(500),
-        "two connections do not make it mute",
-    );
-    assert_eq!(state(&role, "ts1"), "up");
-    let is_mute = || state(&role, "ts1") == "mute";
-    assert!(eventually(SOON, is_mute), "{:?}", subject(&role));
-    let farm = subject(&role);
-    assert_eq!(farm.state.word, "degraded");
-    let host = farm.of_kind("host").next().expect("the host").clone();
-    assert_eq!(
-        host.why,
-        "3 connections in a row got no answer: users without a session get other hosts, and one of them tries it every 30 s"
-    );
-    assert_eq!(host.value("mute"), Some(1));
-    assert_eq!(host.events.last().map(|event| &*event.to), Some("mute"));
-    // New users, and those who were there in vain, get the other one.
-    for name in ["next", "hang2"] {
-        let mut stream = says_hello(at, name);
-        let mut letter = [0];
-        stream.read_exact(&mut letter).expect("the host answers");
-        assert_eq!(&letter, b"2", "{name}");
-    }
-    let steps = why(&mut role, "next").farms.remove(0).steps;
-    assert_eq!(
-        steps[0].why,
-        "the most room of 1 host that takes users: 0 before, weight 1; 1 host is left out because its connections get no answer"
-    );
-    speaks.store(true, Ordering::Relaxed);
-    assert!(eventually(SOON, || state(&role, "ts1") == "up"));
-    drop(first);
-    let last = says_hello(at, "last");
-    assert_eq!(
-        why(&mut role, "last").farms[0].steps[0].got,
-        "redirected to ts1"
-    );
-    drop(last);
 }

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
 
 /// A host: it answers a request, and repeats what comes behind it with its own first letter in front.
 pub struct Peer {
@@ -68,36 +67,27 @@ pub fn peer(letter: u8) -> Peer {
     Peer { address, requests }
 }
 
-/// A host that answers requests, and nothing behind them until `speaks` is set.
-pub fn half_dead(speaks: &Arc<AtomicBool>) -> SocketAddr {
+/// A host that answers requests, and hangs behind them until `is_well` is set.
+pub fn half_dead(is_well: &Arc<AtomicBool>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address");
-    let speaks = Arc::clone(speaks);
+    let is_well = Arc::clone(is_well);
     thread::spawn(move || {
+        let mut hanging = Vec::new();
         for stream in listener.incoming() {
-            let speaks = Arc::clone(&speaks);
-            thread::spawn(move || {
-                let mut stream: TcpStream = stream.expect("a client");
-                let selected = Negotiated::Selected {
-                    flags: 0,
-                    protocol: SSL,
-                };
-                let mut bytes = [0; 512];
-                let _ = stream.read(&mut bytes);
-                let _ = stream.write_all(&selected.encode());
-                let _ = stream.set_read_timeout(Some(Duration::from_millis(20)));
-                loop {
-                    match stream.read(&mut bytes) {
-                        Ok(0) => return,
-                        _ if speaks.load(Ordering::Relaxed) => break,
-                        _ => {}
-                    }
-                }
+            let mut stream: TcpStream = stream.expect("a client");
+            let selected = Negotiated::Selected {
+                flags: 0,
+                protocol: SSL,
+            };
+            let mut bytes = [0; 512];
+            // The check may have ended.
+            let _ = stream.read(&mut bytes);
+            let _ = stream.write_all(&selected.encode());
+            if is_well.load(Ordering::Relaxed) {
                 let _ = stream.write_all(b"1");
-                // Until the client ends.
-                let _ = stream.set_read_timeout(None);
-                while matches!(stream.read(&mut bytes), Ok(1..)) {}
-            });
+            }
+            hanging.push(stream);
         }
     });
     address

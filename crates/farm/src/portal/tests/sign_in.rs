@@ -150,9 +150,11 @@ fn why_says_how_somebody_signed_in_and_why_not() {
     let code =
         "192.0.2.1 portal: refused: the password was right, and the code was wrong or was used";
     assert_eq!(steps("tina"), [code]);
-    // Who has to wait does not push others out of it.
+    // Neither who has to wait nor what can be no password pushes others out of it.
+    let long = format!("user=mallory&password={}", "x".repeat(600));
     for _ in 0..100 {
         bed.post("/sign-in", "", "user=mallory&password=wrong");
+        assert_eq!(bed.post("/sign-in", "", &long).status, 403);
     }
     assert!(steps("mallory").len() < 10);
 }

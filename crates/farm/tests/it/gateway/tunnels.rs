@@ -1,12 +1,6 @@
 //! How many tunnels a user has, and what ends them.
 
 use super::*;
-use crate::hosts::HELLO;
-use crate::scene::{half_dead, state};
-use lab::let_pass;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 #[test]
 fn a_user_has_a_bound_of_tunnels() {
@@ -96,47 +90,4 @@ fn a_reload_ends_the_tunnels_of_users_who_are_gone_or_have_another_password() {
     let steps = &why(&mut role, "anna").farms[0].steps;
     let step = steps.last().expect("a step");
     assert_eq!(step.got, "disconnected from ts1", "{step:?}");
-}
-
-#[test]
-fn tunnels_to_a_host_that_answers_requests_and_nothing_else_make_it_mute() {
-    let speaks = Arc::new(AtomicBool::new(false));
-    let host = half_dead(&speaks);
-    let (farm, _, web) = site(&[host]);
-    let role = role(&farm, None);
-    let request = ConnectionRequest {
-        routing: Routing::Hint("anna".to_owned()),
-        negotiation: Some(NegotiationRequest {
-            flags: 0,
-            protocols: SSL,
-        }),
-    };
-    let mut sockets: Vec<Socket> = (0..3)
-        .map(|_| {
-            let mut socket = Socket::new(web, &basic("anna", "secret"));
-            socket.opens(0, None);
-            assert_eq!(socket.reaches("ts1", host.port()), 0);
-            socket.data(&request.encode());
-            // The answer to the request is no sign of life.
-            packet(&mut socket.hears().as_slice()).expect("a packet");
-            socket.data(&HELLO);
-            socket
-        })
-        .collect();
-    let_pass(
-        Duration::from_millis(1_100),
-        "a connection has to last a second to count",
-    );
-    let last = sockets.pop().expect("a tunnel");
-    drop(sockets);
-    let is_mute = || state(&role, "ts1") == "mute";
-    assert!(eventually(SOON, is_mute), "{:?}", subject(&role));
-    let host = subject(&role).of_kind("host").next().cloned();
-    assert_eq!(
-        host.expect("the host").why,
-        "3 connections in a row got no answer: it takes users, since no other host is better"
-    );
-    speaks.store(true, Ordering::Relaxed);
-    assert!(eventually(SOON, || state(&role, "ts1") == "up"));
-    drop(last);
 }
