@@ -249,7 +249,7 @@ impl Desk {
         let asked = Asked::read(name).filter(|_| !password.is_empty() && !password.contains('\0'));
         let asked = asked.ok_or(Refused::NoTry)?;
         let known = client.known(self, &asked.short);
-        let keys = client.keys(known, &asked.short);
+        let mut keys = client.keys(known, &asked.short);
         let turns = match known {
             Some(_) => &self.verifying.of_directory.known,
             None => &self.verifying.of_directory.strangers,
@@ -264,31 +264,30 @@ impl Desk {
             return Err(Refused::Unavailable);
         }
         self.tries_silent_servers(directory);
-        let mut counted = self.counted(keys)?;
-        let unavailable = |words: String| {
+        // Who does not wait for the answer has tried: a directory locks who is guessed at too often.
+        self.counted(&keys)?;
+        let unavailable = |keys: &[Key], words: String| {
+            lock(&self.limiter).uncount(keys);
             self.standing.log(&words);
             Refused::Unavailable
         };
-        let found = match directory.find(&asked, &self.standing).await {
-            Ok(found) => found,
-            Err(unfound) => {
-                if unfound.has_answer {
-                    // Else who knows of a search that is too slow or too large could ask it for ever.
-                    counted.is_judged();
-                }
-                return Err(unavailable(unfound.words));
-            }
-        };
-        let (seat, found) = found;
+        let found = directory.find(&asked, &self.standing).await;
+        let (seat, found) = found.map_err(|unfound| {
+            // Who knows of a search that is too slow or too large could ask it for ever.
+            let is_counted = unfound.has_answer;
+            unavailable(if is_counted { &[] } else { &keys }, unfound.words)
+        })?;
         // A directory may find one user by several names: their tries count together.
         let other = found.as_ref().filter(|found| found.name != asked.short);
         if let Some(found) = other.filter(|_| known.is_none()) {
-            let mut other = self.counted(vec![Key::For(found.name.clone())])?;
-            counted.keys.append(&mut other.keys);
+            let key = Key::For(found.name.clone());
+            let counted = self.counted(std::slice::from_ref(&key));
+            // It was no guess.
+            counted.inspect_err(|_| lock(&self.limiter).uncount(&keys))?;
+            keys.push(key);
         }
         let verified = directory.verify(seat, found.as_ref(), password).await;
-        let is_right = verified.map_err(unavailable)?;
-        let keys = counted.is_judged();
+        let is_right = verified.map_err(|words| unavailable(&keys, words))?;
         let found = found.filter(|_| is_right).ok_or(Refused::Wrong)?;
         if !directory.admits(&found.groups) {
             let words = format!("{} is in no group that may sign in", found.name);
@@ -318,14 +317,13 @@ impl Desk {
     }
 
     /// Counts a try as failed until it is known to be right, if there is one left.
-    fn counted(&self, keys: Vec<Key>) -> Result<Counted<'_>, Refused> {
+    fn counted(&self, keys: &[Key]) -> Result<(), Refused> {
         let mut limiter = lock(&self.limiter);
-        if let Some(ms) = limiter.wait(&keys, now_ms()) {
+        if let Some(ms) = limiter.wait(keys, now_ms()) {
             return Err(Refused::after(ms));
         }
-        limiter.count(&keys, now_ms());
-        let limiter = &self.limiter;
-        Ok(Counted { limiter, keys })
+        limiter.count(keys, now_ms());
+        Ok(())
     }
 
     /// Whether a password is that of an account. Where the system checks some passwords, it is asked at each try
@@ -388,25 +386,6 @@ impl Desk {
         keys.push(key);
         limiter.forgive(&keys);
         Ok(())
-    }
-}
-
-/// A try that counts. Until somebody has judged the password it was none: also if who tries does not wait for that.
-struct Counted<'d> {
-    limiter: &'d Mutex<Limiter>,
-    keys: Vec<Key>,
-}
-
-impl Counted<'_> {
-    /// It stays counted. Returns what counts it.
-    fn is_judged(&mut self) -> Vec<Key> {
-        std::mem::take(&mut self.keys)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        lock(self.limiter).uncount(&self.keys);
     }
 }
 

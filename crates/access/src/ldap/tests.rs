@@ -266,28 +266,17 @@ fn of_a_crowd_only_the_first_ones_wait_for_a_directory_that_does_not_answer() {
 }
 
 #[test]
-fn who_does_not_wait_for_the_answer_has_not_tried() {
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = silent.local_addr().unwrap().port();
-    let list = list(directory(vec![server(port, Security::Tls)]));
-    let desk = desk();
-    let client = Client::program(IpAddr::from([192, 0, 2, 1]));
+fn who_tries_by_a_name_of_somebody_who_is_guessed_at_uses_up_no_tries_of_the_address() {
+    skip_unless_installed!("slapd");
+    let slapd = Slapd::start(PEOPLE).unwrap();
+    let (desk, list) = (desk(), list(of(&slapd)));
+    let guessed = [Key::For("anna".to_owned())];
+    (0..5).for_each(|_| lock(&desk.limiter).count(&guessed, crate::proof::now_ms()));
     for _ in 0..9 {
-        run(async {
-            let asks = desk.password(&list, &client, "anna", "quince");
-            // The server has been asked, and the browser is closed.
-            tokio::select! {
-                biased;
-                outcome = asks => panic!("{outcome:?}"),
-                () = async { while silent.accept().is_err() {} } => {}
-            }
-        });
+        let refused = tried(&desk, &list, 1, "a.first@mail.example.org", "quince");
+        assert!(matches!(refused, Err(Refused::TooOften(_))), "{refused:?}");
     }
-    let keys = [Key::For("anna".to_owned())];
-    assert_eq!(
-        lock(&desk.limiter).wait(&keys, crate::proof::now_ms()),
-        None
-    );
+    assert!(tried(&desk, &list, 1, "bert", "medlar").is_ok());
 }
 
 #[test]
