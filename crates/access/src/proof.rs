@@ -1,7 +1,7 @@
 //! What somebody proves who they are with: a password, or a code of the second factor; each within what
 //! they may try.
 
-use crate::ldap::{Asked, Directory, Standing};
+use crate::ldap::{Asked, Directory, Found, Standing};
 use crate::limiter::{Key, Limiter};
 use crate::session::Sessions;
 use crate::user::{SecondFactor, User, Users};
@@ -22,6 +22,8 @@ pub type Verify = fn(&Account, &[u8]) -> bool;
 const ASKED_AT_ONE_TIME: usize = 3;
 /// How many passwords a directory is asked for at one time.
 const BOUND_AT_ONE_TIME: usize = 8;
+/// How many servers judge a password at most, until one does.
+const JUDGES: usize = 2;
 /// How long somebody waits until a directory can be asked.
 const TURN_LIMIT: Duration = Duration::from_secs(15);
 
@@ -211,9 +213,8 @@ impl Desk {
             if let Some(ms) = limiter.wait(&keys, now_ms()) {
                 return Err(Refused::after(ms));
             }
-            if asks_system {
-                limiter.count(&keys, now_ms());
-            }
+            // Who does not wait for the answer has tried.
+            limiter.count(&keys, now_ms());
         }
         let verified = self.verified(users, user.as_ref(), account, password).await;
         let is_right = verified.inspect_err(|_| {
@@ -223,17 +224,16 @@ impl Desk {
         // An account with an empty password has none.
         match user.filter(|_| is_right && !password.is_empty()) {
             Some(user) => {
-                if user.second_factor == SecondFactor::None {
-                    lock(&self.limiter).forgive(&keys);
+                let mut limiter = lock(&self.limiter);
+                match user.second_factor {
+                    SecondFactor::None => limiter.forgive(&keys),
+                    _ if !asks_system => limiter.uncount(&keys),
+                    _ => {}
                 }
+                drop(limiter);
                 Ok(user)
             }
-            None => {
-                if !asks_system {
-                    lock(&self.limiter).count(&keys, now_ms());
-                }
-                Err(Refused::Wrong)
-            }
+            None => Err(Refused::Wrong),
         }
     }
 
@@ -266,28 +266,10 @@ impl Desk {
         self.tries_silent_servers(directory);
         // Who does not wait for the answer has tried: a directory locks who is guessed at too often.
         self.counted(&keys)?;
-        let unavailable = |keys: &[Key], words: String| {
-            lock(&self.limiter).uncount(keys);
-            self.standing.log(&words);
-            Refused::Unavailable
-        };
-        let found = directory.find(&asked, &self.standing).await;
-        let (seat, found) = found.map_err(|unfound| {
-            // Who knows of a search that is too slow or too large could ask it for ever.
-            let is_counted = unfound.has_answer;
-            unavailable(if is_counted { &[] } else { &keys }, unfound.words)
-        })?;
-        // A directory may find one user by several names: their tries count together.
-        let other = found.as_ref().filter(|found| found.name != asked.short);
-        if let Some(found) = other.filter(|_| known.is_none()) {
-            let key = Key::For(found.name.clone());
-            let counted = self.counted(std::slice::from_ref(&key));
-            // It was no guess.
-            counted.inspect_err(|_| lock(&self.limiter).uncount(&keys))?;
-            keys.push(key);
-        }
-        let verified = directory.verify(seat, found.as_ref(), password).await;
-        let is_right = verified.map_err(|words| unavailable(&keys, words))?;
+        let asks = (directory, &asked, password);
+        let (is_right, found) = self
+            .asks_directory(asks, &mut keys, known.is_some())
+            .await?;
         let found = found.filter(|_| is_right).ok_or(Refused::Wrong)?;
         if !directory.admits(&found.groups) {
             let words = format!("{} is in no group that may sign in", found.name);
@@ -306,6 +288,47 @@ impl Desk {
             },
             second_factor,
         })
+    }
+
+    /// Asks a directory whether a password is right, and of whom. A server that finds the user and does not judge the
+    /// password is followed by another one.
+    async fn asks_directory(
+        &self,
+        (directory, asked, password): (&Directory, &Asked, &str),
+        keys: &mut Vec<Key>,
+        is_known: bool,
+    ) -> Result<(bool, Option<Found>), Refused> {
+        let unavailable = |keys: &[Key], words: &str| {
+            lock(&self.limiter).uncount(keys);
+            self.standing.log(words);
+            Refused::Unavailable
+        };
+        let mut why = String::new();
+        for _ in 0..JUDGES {
+            let found = directory.find(asked, &self.standing).await;
+            let (seat, found) = found.map_err(|unfound| {
+                // Who knows of a search that is too slow or too large could ask it for ever.
+                let is_counted = unfound.has_answer;
+                unavailable(if is_counted { &[] } else { keys }, &unfound.words)
+            })?;
+            // A directory may find one user by several names: their tries count together.
+            let other = found.as_ref().filter(|found| found.name != asked.short);
+            let other = other.filter(|_| !is_known);
+            if let Some(key) = other.map(|found| Key::For(found.name.clone()))
+                && !keys.contains(&key)
+            {
+                let counted = self.counted(std::slice::from_ref(&key));
+                // It was no guess.
+                counted.inspect_err(|_| lock(&self.limiter).uncount(keys))?;
+                keys.push(key);
+            }
+            let proof = (found.as_ref(), password);
+            match directory.verify(seat, proof, &self.standing).await {
+                Ok(is_right) => return Ok((is_right, found)),
+                Err(words) => why = words,
+            }
+        }
+        Err(unavailable(keys, &why))
     }
 
     /// Has the servers tried that did not answer, if it is time. Nobody waits for that.
@@ -394,5 +417,56 @@ fn nobody() -> Account {
         name: String::new(),
         groups: Vec::new(),
         password: Password::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::user::List;
+    use std::future::ready;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    static IS_HELD: AtomicBool = AtomicBool::new(false);
+
+    /// Takes as long as it is held.
+    fn verify(_: &Account, password: &[u8]) -> bool {
+        while IS_HELD.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
+        password == b"quince"
+    }
+
+    #[test]
+    fn who_gives_up_while_the_password_is_hashed_has_tried() {
+        let anna = User::new(Account {
+            name: "anna".to_owned(),
+            groups: Vec::new(),
+            password: Password::Hashed("$6$x".to_owned()),
+        });
+        let list = List {
+            users: vec![anna],
+            ..List::default()
+        };
+        let desk = Desk::new("test", Sessions::new(None).unwrap(), verify);
+        let client = Client::program(IpAddr::from([192, 0, 2, 1]));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(async {
+            let asks = |password| desk.password(&list, &client, "anna", password);
+            assert!(asks("quince").await.is_ok());
+            IS_HELD.store(true, Ordering::Relaxed);
+            for _ in 0..5 {
+                tokio::select! {
+                    biased;
+                    outcome = asks("guess") => panic!("{outcome:?}"),
+                    () = ready(()) => {}
+                }
+            }
+            IS_HELD.store(false, Ordering::Relaxed);
+            let refused = asks("guess").await;
+            assert!(matches!(refused, Err(Refused::TooOften(_))), "{refused:?}");
+        });
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::user::UserId;
 use part::latency::Latency;
-use part::report::Moment;
+use part::report::{Moment, span};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,6 +13,8 @@ const STEPS_MAX: usize = 2_000;
 const WINDOW: Duration = Duration::from_secs(3_600);
 /// Steps of one user in an answer.
 const SHOWN_MAX: usize = 50;
+/// Among so many steps of a user one that comes again counts: who repeats something pushes nothing out.
+const ALIKE_MAX: usize = 8;
 
 /// One thing that a client did, and what came of it.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -39,6 +41,30 @@ struct Kept {
     step: Step,
     /// Its number, if it was at this node.
     number: Option<u64>,
+    /// How often it was, and when first.
+    times: u64,
+    first: Moment,
+}
+
+impl Kept {
+    fn is_like(&self, step: &Step) -> bool {
+        let own = &self.step;
+        let what = |one: &Step| (one.asked == own.asked, one.got == own.got);
+        what(step) == (true, true)
+            && (&own.from, &own.why, &own.node) == (&step.from, &step.why, &step.node)
+    }
+
+    /// The step, with how often it was.
+    fn shown(&self) -> Step {
+        let mut step = self.step.clone();
+        if self.times > 1 {
+            let before = step.at.boottime_ms.saturating_sub(self.first.boottime_ms);
+            let space = if step.why.is_empty() { "" } else { " " };
+            let often = format!("{space}({} times in {})", self.times, span(before));
+            step.why.push_str(&often);
+        }
+        step
+    }
 }
 
 /// The newest steps of all users.
@@ -63,14 +89,12 @@ impl History {
     /// Adds a step of a user.
     pub fn add(&mut self, user: UserId, step: Step) {
         self.last += 1;
-        let number = Some(self.last);
-        self.push(Kept { user, step, number });
+        self.push(user, step, Some(self.last));
     }
 
     /// Adds a step at another node.
     pub fn add_far(&mut self, user: UserId, step: Step) {
-        let number = None;
-        self.push(Kept { user, step, number });
+        self.push(user, step, None);
     }
 
     /// Adds how long a decision at this node took, which ended now.
@@ -84,11 +108,30 @@ impl History {
         self.latency.quantile(percent, now)
     }
 
-    fn push(&mut self, kept: Kept) {
+    fn push(&mut self, user: UserId, step: Step, number: Option<u64>) {
+        let mut kept = Kept {
+            user,
+            number,
+            times: 1,
+            first: step.at,
+            step,
+        };
+        let own = self.steps.iter().enumerate().rev();
+        let mut own = own.filter(|(_, one)| one.user == user).take(ALIKE_MAX);
+        let alike = own.find(|(_, one)| one.is_like(&kept.step));
+        if let Some(before) = alike.map(|(at, _)| at).and_then(|at| self.steps.remove(at)) {
+            kept.times = before.times.saturating_add(1);
+            kept.first = before.first;
+        }
         if self.steps.len() >= STEPS_MAX {
             self.steps.pop_front();
         }
         self.steps.push_back(kept);
+    }
+
+    /// Whether there is a step of a user.
+    pub fn knows(&self, user: UserId) -> bool {
+        self.steps.iter().any(|one| one.user == user)
     }
 
     /// Some steps at this node behind the one with this number, with theirs.
@@ -109,7 +152,7 @@ impl History {
     /// The newest steps of a user, the newest last.
     pub fn of(&self, user: UserId) -> Vec<Step> {
         let own = self.steps.iter().filter(|one| one.user == user);
-        let mut steps: Vec<Step> = own.map(|one| one.step.clone()).collect();
+        let mut steps: Vec<Step> = own.map(Kept::shown).collect();
         // Those of another node come a moment later.
         steps.sort_by_key(|step| step.at.boottime_ms);
         steps.drain(..steps.len().saturating_sub(SHOWN_MAX));
@@ -138,5 +181,38 @@ mod tests {
         let last = history.of(user(0));
         assert_eq!(last.len(), SHOWN_MAX);
         assert_eq!(last.last(), Some(&step(STEPS_MAX + 6)));
+    }
+
+    #[test]
+    fn what_is_repeated_counts_and_pushes_nothing_out() {
+        let mut history = History::default();
+        let user = UserId([1; 16]);
+        let step = |why: &str, at_ms: u64| Step {
+            at: Moment {
+                boottime_ms: at_ms,
+                ..Moment::default()
+            },
+            from: String::new(),
+            asked: String::new(),
+            got: String::new(),
+            why: why.to_owned(),
+            node: String::new(),
+        };
+        history.add(user, step("first", 0));
+        for number in 0..3_000 {
+            history.add(user, step("one", number * 20));
+            history.add(user, step("other", number * 20));
+        }
+        let why: Vec<String> = history.of(user).into_iter().map(|one| one.why).collect();
+        let [first, one, other] = &why[..] else {
+            panic!("{why:?}");
+        };
+        assert_eq!(first, "first");
+        assert_eq!(one, "one (3000 times in 59 s)");
+        assert_eq!(other, "other (3000 times in 59 s)");
+        // The other nodes get the newest of them.
+        let told: Vec<u64> = history.behind(0, 10).iter().map(|(at, ..)| *at).collect();
+        assert_eq!(told, [1, 6_000, 6_001]);
+        assert!(history.knows(user) && !history.knows(UserId([2; 16])));
     }
 }

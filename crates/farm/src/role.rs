@@ -469,8 +469,9 @@ impl Role {
         let was_drained = site.is_ordered(name);
         site.drain(name, is_drained);
         if !is_drained && let Some(why) = site.takes_nobody(name) {
+            let word = if was_drained { "no longer" } else { "not" };
             return Ok(format!(
-                "{name} is not drained by an order, and takes nobody now: {why}"
+                "{name} is {word} drained by an order, and takes nobody now: {why}"
             ));
         }
         if was_drained == is_drained {

@@ -121,15 +121,19 @@ pub struct Unfound {
 enum Failed {
     /// It does not answer, or not us.
     Server(String),
-    /// This search failed; another one may not.
-    Search(String),
+    /// The search for this user failed; that for another one may not. Whether it took too long.
+    Search(String, bool),
 }
 
 /// The directory has several entries of a name.
 struct Several;
 
 /// A server that has been asked for a user, and can be asked for the password.
-pub struct Seat(Connection);
+pub struct Seat {
+    connection: Connection,
+    server: Server,
+    address: SocketAddr,
+}
 
 impl Directory {
     /// Finds a user by a name. `Ok` with None: the directory has none, or several.
@@ -156,8 +160,11 @@ impl Directory {
                         standing.is_silent((server, address), &why);
                         why
                     }
-                    Err(Failed::Search(why)) => {
-                        standing.answers((server, address));
+                    Err(Failed::Search(why, is_late)) => {
+                        match is_late {
+                            true => standing.is_silent((server, address), &why),
+                            false => standing.answers((server, address)),
+                        }
                         has_answer = true;
                         why
                     }
@@ -198,7 +205,12 @@ impl Directory {
         let connected = self.connect(server, address).await;
         let mut connection = connected.map_err(Failed::Server)?;
         let found = self.search(&mut connection, asked).await?;
-        Ok((Seat(connection), found))
+        let seat = Seat {
+            connection,
+            server: server.clone(),
+            address,
+        };
+        Ok((seat, found))
     }
 
     /// Connects with a server, and binds as the account that searches.
@@ -244,10 +256,11 @@ impl Directory {
     ) -> Result<Result<Option<Found>, Several>, Failed> {
         let (short, typed) = (escape(&asked.short), escape(&asked.typed));
         let filled = |text: &str| fill(text, &[(SHORT, &short), (TYPED, &typed)]);
-        let filter = filled(&self.filter).map_err(Failed::Search)?;
+        let failed = |why| Failed::Search(why, false);
+        let filter = filled(&self.filter).map_err(failed)?;
         // The template says which attribute has the name.
         let template = Filter::parse(&self.filter);
-        let template = template.map_err(|error| Failed::Search(error.to_string()))?;
+        let template = template.map_err(|error| failed(error.to_string()))?;
         let naming = template.equal_to(&[SHORT, TYPED]);
         let mut attributes = naming.clone();
         if let Grouping::Attribute(name) = &self.grouping {
@@ -256,7 +269,7 @@ impl Directory {
         let found = connection.search(&self.base, &filter, &attributes, 2);
         let found = timeout(ANSWER_LIMIT, found).await;
         let found = found.map_err(|_| Failed::Server(late(ANSWER_LIMIT)))?;
-        let (mut entries, has_more) = found.map_err(Failed::Search)?;
+        let (mut entries, has_more) = found.map_err(failed)?;
         let last = entries.pop();
         if has_more || !entries.is_empty() {
             return Ok(Err(Several));
@@ -276,8 +289,8 @@ impl Directory {
                 let found = self.groups(connection, fill(text, &values), &entry.name);
                 // That of another user may be found at once.
                 let found = timeout(ANSWER_LIMIT, found).await;
-                let found = found.unwrap_or_else(|_| Err(late(ANSWER_LIMIT)));
-                found.map_err(Failed::Search)?
+                let found = found.map_err(|_| Failed::Search(late(ANSWER_LIMIT), true))?;
+                found.map_err(failed)?
             }
         };
         Ok(Ok(Some(Found {
@@ -344,14 +357,25 @@ impl Directory {
     /// say whether there is such a user.
     ///
     /// # Errors
-    /// The server does not say so, in words.
+    /// The server does not say so, in words; it is asked last then.
     pub async fn verify(
         &self,
         seat: Seat,
-        found: Option<&Found>,
-        password: &str,
+        (found, password): (Option<&Found>, &str),
+        standing: &Standing,
     ) -> Result<bool, String> {
-        let Seat(mut connection) = seat;
+        let Seat {
+            mut connection,
+            server,
+            address,
+        } = seat;
+        let silent = |why: String| {
+            standing.is_silent((&server, address), &why);
+            format!(
+                "cannot ask the LDAP directory: {} ({address}): {why}",
+                server.name
+            )
+        };
         let nobody = (String::new(), Vec::new());
         let (name, password, is_asked) = match found {
             Some(found) if !password.is_empty() => {
@@ -365,10 +389,7 @@ impl Directory {
         let bound = timeout(ANSWER_LIMIT, connection.bind(name, password)).await;
         let bound = bound.unwrap_or_else(|_| Err(late(ANSWER_LIMIT)));
         connection.close().await;
-        let outcome = match bound {
-            Ok(outcome) => outcome,
-            Err(why) => return Err(format!("cannot ask the LDAP directory: {why}")),
-        };
+        let outcome = bound.map_err(silent)?;
         match outcome.code {
             code::SUCCESS => Ok(is_asked),
             code::INVALID_CREDENTIALS
@@ -377,10 +398,7 @@ impl Directory {
             | code::INAPPROPRIATE_AUTHENTICATION
             | code::INSUFFICIENT_ACCESS
             | code::UNWILLING => Ok(false),
-            code => {
-                let why = refused("the bind of a user", code, &outcome.words);
-                Err(format!("the LDAP directory answers: {why}"))
-            }
+            code => Err(silent(refused("the bind of a user", code, &outcome.words))),
         }
     }
 }

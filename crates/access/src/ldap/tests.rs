@@ -266,6 +266,67 @@ fn of_a_crowd_only_the_first_ones_wait_for_a_directory_that_does_not_answer() {
 }
 
 #[test]
+fn a_server_that_finds_a_user_and_judges_no_password_is_followed_by_another_one() {
+    skip_unless_installed!("slapd");
+    let slapd = Slapd::start(PEOPLE).unwrap();
+    let user = [entry(2, "Anna"), outcome(2, 0x65, 0)].concat();
+    // It closes at the bind of the user.
+    let (bad, serve) = scripted(vec![outcome(1, 0x61, 0), user]);
+    let mut directory = of(&slapd);
+    directory.servers = [bad.servers, directory.servers].concat();
+    let bad_port = directory.servers[0].addresses[0].port();
+    let (desk, list) = (desk(), list(directory));
+    assert!(tried(&desk, &list, 1, "anna", "quince").is_ok());
+    serve.join().unwrap();
+    let (told, at) = (desk.standing().troubles(), bad_port.to_string());
+    assert!(told[0].contains(&at) && told.len() == 1, "{told:?}");
+    assert_eq!(
+        tried(&desk, &list, 2, "anna", "medlar"),
+        Err(Refused::Wrong)
+    );
+}
+
+#[test]
+fn who_gives_up_before_the_answer_has_tried() {
+    // It finds the user, and is slow to judge.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (sender, judges) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let mut all = Vec::new();
+        for stream in listener.incoming() {
+            let (mut stream, mut bytes) = (stream.unwrap(), [0; 4_096]);
+            let _ = stream.read(&mut bytes);
+            let _ = stream.write_all(&[entry(1, "Anna"), outcome(1, 0x65, 0)].concat());
+            let _ = stream.read(&mut bytes);
+            // The test may have ended.
+            let _ = sender.send(());
+            all.push(stream);
+        }
+    });
+    let mut directory = directory(vec![server(port, Security::Plain)]);
+    directory.account = None;
+    let (desk, list) = (desk(), list(directory));
+    let client = Client::program(IpAddr::from([192, 0, 2, 1]));
+    for _ in 0..5 {
+        run(async {
+            let asks = desk.password(&list, &client, "anna", "guess");
+            let is_judged = async {
+                while judges.try_recv().is_err() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                outcome = asks => panic!("{outcome:?}"),
+                () = is_judged => {}
+            }
+        });
+    }
+    let refused = tried(&desk, &list, 1, "anna", "guess");
+    assert!(matches!(refused, Err(Refused::TooOften(_))), "{refused:?}");
+}
+
+#[test]
 fn who_tries_by_a_name_of_somebody_who_is_guessed_at_uses_up_no_tries_of_the_address() {
     skip_unless_installed!("slapd");
     let slapd = Slapd::start(PEOPLE).unwrap();
@@ -533,11 +594,10 @@ fn a_bind_says_whether_the_password_is_right_or_that_nobody_knows() {
         let found = [entry(1, "Anna"), outcome(1, 0x65, 0)].concat();
         let (directory, serve) = scripted(vec![found, outcome(2, 0x61, code)]);
         let verified = run(async {
-            let (seat, found) = directory
-                .find(&asked, &Standing::new("test"))
-                .await
-                .unwrap();
-            directory.verify(seat, found.as_ref(), password).await
+            let standing = Standing::new("test");
+            let (seat, found) = directory.find(&asked, &standing).await.unwrap();
+            let proof = (found.as_ref(), password);
+            directory.verify(seat, proof, &standing).await
         });
         (verified, serve.join().unwrap())
     };

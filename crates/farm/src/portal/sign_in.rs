@@ -200,8 +200,9 @@ impl Portal {
     pub(super) fn refuses(&self, name: &str, from: IpAddr, why: Refused) {
         let why = match why {
             Refused::Wrong => "wrong name or password, or in no group that may sign in",
+            Refused::TooOften(_) => return self.site.has_to_wait(name, from, "portal"),
             // The log says why nobody can.
-            Refused::NoTry | Refused::TooOften(_) | Refused::Unavailable => return,
+            Refused::NoTry | Refused::Unavailable => return,
         };
         self.site.at_portal(name, from, "refused", why);
     }

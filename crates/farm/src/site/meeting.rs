@@ -144,6 +144,17 @@ impl Site {
         String::from_utf8_lossy(&token).trim_end().to_owned()
     }
 
+    /// Notes that somebody has to wait for the next try. Who was never seen is not noted: anybody could make up names.
+    pub fn has_to_wait(&self, user: &str, from: IpAddr, asked: &str) {
+        let Some(user) = User::named(user) else {
+            return;
+        };
+        let mut inner = lock(&self.inner);
+        if inner.history.knows(user.id) {
+            inner.note(&user, from, asked, "refused", "too many tries");
+        }
+    }
+
     /// Notes what a user did at the portal.
     pub fn at_portal(&self, user: &str, from: IpAddr, got: &str, why: &str) {
         if let Some(user) = User::named(user) {

@@ -299,7 +299,7 @@ mod tests {
         let step = Step {
             at: Moment::default(),
             from: String::new(),
-            asked: String::new(),
+            asked: number.to_string(),
             got: String::new(),
             why: String::new(),
             node: String::new(),

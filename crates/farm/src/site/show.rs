@@ -223,7 +223,10 @@ impl Site {
             .fact("balance", inner.farm.balance.word());
         subject.why = match (inner.trouble(), takes) {
             (Some(trouble), _) => trouble.clone(),
-            (None, 0) => "no host takes new users".to_owned(),
+            (None, 0) => { silent.into_iter() }
+                .fold("no host takes new users".to_owned(), |why, one| {
+                    why + "; " + &one
+                }),
             (None, _) => silent.unwrap_or_default(),
         };
         subject = add_counters(subject, inner.counters);
@@ -442,6 +445,9 @@ impl Inner {
         // Its checks do not say since when.
         subject.since = checks.since.filter(|_| word != "drained");
         subject.why = match (state.is_drained, state.is_ordered) {
+            (_, true) if !checks.why.is_empty() => {
+                format!("{}; drained by an operator", checks.why)
+            }
             _ if !checks.why.is_empty() => checks.why.clone(),
             _ if state.is_removed => {
                 "no configuration has it any more; it stays until its sessions end".to_owned()

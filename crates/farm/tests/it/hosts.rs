@@ -17,7 +17,7 @@ fn a_host_that_accepts_and_never_answers_is_left_out_and_said() {
     let (good, (_listener, silent)) = (peer(b'1'), hung());
     let (mut farm, at) = farm(&[good.address, silent]);
     farm.check.timeout_ms = 200;
-    let role = role(&farm, None);
+    let mut role = role(&farm, None);
     let is_down = || state(&role, "ts2") == "down" && state(&role, "ts1") == "up";
     assert!(eventually(SOON, is_down), "{:?}", subject(&role));
     for name in ["anna", "bert", "cleo"] {
@@ -33,6 +33,29 @@ fn a_host_that_accepts_and_never_answers_is_left_out_and_said() {
         .expect("the host");
     assert_eq!(down.why, "no answer to a request within 200 ms");
     assert_eq!(down.value("pending"), Some(0));
+    // An order counts also while it is down, and is seen.
+    let orders = |role: &mut farm::role::Role, is_drained| {
+        let host = "ts2".to_owned();
+        let answer = role.order(&Message::Drain { host, is_drained });
+        part::codec::decode::<Answer>(&answer).expect("its answer")
+    };
+    let why = |role: &farm::role::Role| {
+        let farm = crate::scene::subject(role);
+        let mut hosts = farm.of_kind("host");
+        hosts.find(|one| one.name == "ts2").expect("it").why.clone()
+    };
+    assert!(orders(&mut role, true).good);
+    assert_eq!(
+        why(&role),
+        "no answer to a request within 200 ms; drained by an operator"
+    );
+    let end = "drained by an order, and takes nobody now: it is down: no answer to a request within 200 ms";
+    assert_eq!(
+        orders(&mut role, false).words,
+        format!("ts2 is no longer {end}")
+    );
+    assert_eq!(orders(&mut role, false).words, format!("ts2 is not {end}"));
+    assert_eq!(why(&role), "no answer to a request within 200 ms");
 }
 
 #[test]
