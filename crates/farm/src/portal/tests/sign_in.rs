@@ -143,14 +143,7 @@ fn why_says_how_somebody_signed_in_and_why_not() {
     bed.program(FEED, "bert:wrong", "");
     bed.sign_in("bert");
     let right = "192.0.2.1 portal: signed in: the password was right";
-    let [twice, last] = &steps("bert")[..] else {
-        panic!("{:?}", steps("bert"));
-    };
-    assert!(
-        twice.starts_with(&format!("{wrong} (2 times in ")),
-        "{twice}"
-    );
-    assert_eq!(last, right);
+    assert_eq!(steps("bert"), [wrong, wrong, right]);
     let asks = bed.post("/sign-in", "", "user=tina&password=quince");
     let form = format!("half={}&code=000000", asks.field("half"));
     bed.post("/sign-in", "", &form);
@@ -163,7 +156,7 @@ fn why_says_how_somebody_signed_in_and_why_not() {
         bed.post("/sign-in", "", "user=mallory&password=wrong");
         assert_eq!(bed.post("/sign-in", "", &long).status, 403);
     }
-    assert!(steps("mallory").len() < 10);
+    assert!(steps("mallory").len() < 20);
 }
 
 #[test]
