@@ -20,8 +20,9 @@ pub type Verify = fn(&Account, &[u8]) -> bool;
 /// How many passwords of users of the system are asked for at one time: `saslauthd` has five threads, and
 /// PAM makes each wrong password take some seconds.
 const ASKED_AT_ONE_TIME: usize = 3;
-/// How many passwords a directory is asked for at one time.
-const BOUND_AT_ONE_TIME: usize = 8;
+/// How many passwords a directory is asked for at one time: fewer than an address has free tries, since each counts
+/// until it is right, and an office is behind one address.
+const BOUND_AT_ONE_TIME: usize = 4;
 /// How many servers judge a password at most, until one does.
 const JUDGES: usize = 2;
 /// How long somebody waits until a directory can be asked.
