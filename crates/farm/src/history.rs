@@ -48,10 +48,10 @@ struct Kept {
 
 impl Kept {
     fn is_like(&self, step: &Step) -> bool {
-        let own = &self.step;
-        let what = |one: &Step| (one.asked == own.asked, one.got == own.got);
-        what(step) == (true, true)
-            && (&own.from, &own.why, &own.node) == (&step.from, &step.why, &step.node)
+        fn what(one: &Step) -> [&str; 5] {
+            [&one.from, &one.asked, &one.got, &one.why, &one.node]
+        }
+        what(&self.step) == what(step)
     }
 
     /// The step, with how often it was.

@@ -36,9 +36,10 @@ pub(super) async fn run(site: Arc<Site>) {
         });
         let mut checks = JoinSet::new();
         for (host, address) in hosts {
-            let (site, hello) = (Arc::clone(&site), hello.clone());
+            let site = Arc::clone(&site);
             // After one that failed the next one says hello, too: it cannot pass by less.
-            let hello = hello.filter(|_| !reacted.contains_key(&address));
+            let hello = { hello.as_ref() }.filter(|_| !reacted.contains_key(&address));
+            let hello = hello.cloned();
             checks.spawn(async move {
                 let result = one(address, hello.as_deref(), limit).await;
                 let has_passed = result.is_ok() && hello.is_some();
