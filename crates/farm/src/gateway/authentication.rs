@@ -24,7 +24,6 @@ const SCHEME: &str = "rdg-auth-scheme";
 const LETTERS_MAX: usize = MESSAGE_BYTES_MAX / 3 * 4 + 16;
 /// 100 ns from 1601 to 1970.
 const EPOCH: u64 = 116_444_736_000_000_000;
-const TOO_OFTEN: &str = "too many tries";
 /// Why a right password is not enough.
 const SECOND_FACTOR: &str = "the user has a second factor, which the gateway cannot ask for: the portal's .rdp files let the user in";
 
@@ -137,7 +136,10 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Identity {
                     return anew(gateway);
                 }
                 Refused::NoTry => (anew(gateway), "wrong name or password"),
-                Refused::TooOften(seconds) => (Identity::Later(seconds), TOO_OFTEN),
+                Refused::TooOften(seconds) => {
+                    has_to_wait(gateway, visitor, shown);
+                    return Identity::Later(seconds);
+                }
                 Refused::Unavailable => {
                     (Identity::Later(10), "what checks passwords does not answer")
                 }
@@ -169,6 +171,12 @@ fn refuse_unnoted(gateway: &Gateway, visitor: &Visitor, name: &str, why: &str) {
     gateway
         .site
         .gateway_refuses_unnoted(name, visitor.from, why);
+}
+
+/// Refuses somebody who tried too often.
+fn has_to_wait(gateway: &Gateway, visitor: &Visitor, name: &str) {
+    refuse_unnoted(gateway, visitor, name, "too many tries");
+    gateway.site.has_to_wait(name, visitor.from, "gateway");
 }
 
 /// The password of a user whom NTLM can know: the file has it in the clear, and it is not empty.
@@ -229,7 +237,7 @@ fn authenticate(
     let mut limiter = lock(&gateway.desk.limiter);
     if let Some(ms) = limiter.wait(&keys, now_ms()) {
         drop(limiter);
-        refuse_unnoted(gateway, visitor, &name, TOO_OFTEN);
+        has_to_wait(gateway, visitor, &name);
         return Identity::Later(ms.div_ceil(1_000));
     }
     let password = found.as_ref().and_then(clear);
