@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Dialect, Instance};
 use configuration::Given;
+use part::role::{Resource, ResourceKind};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -23,7 +24,24 @@ pub fn given(config: &Config, before: Option<&[u8]>) -> Given {
         size: format!("{addresses} virtual {word}"),
         stop_ms: u64::try_from(longest_stop(config).as_millis()).unwrap_or(u64::MAX),
         together: had.is_some_and(|had| goes_together(&had, config)),
+        resources: resources(config),
     }
+}
+
+/// Returns what only one instance of the program may use at a time, as lines.
+fn resources(config: &Config) -> Vec<String> {
+    let all = config.instances.iter().flat_map(|one| {
+        let router = (!one.interface.is_empty()).then(|| {
+            let family = if one.ipv6 { "IPv6" } else { "IPv4" };
+            let name = format!("{} of {} ({family})", one.vrid, one.interface);
+            Resource::new(ResourceKind::VirtualRouter, name)
+        });
+        let addresses = one.addresses.iter().chain(&one.excluded);
+        let addresses =
+            addresses.map(|address| Resource::new(ResourceKind::VirtualAddress, address.address));
+        router.into_iter().chain(addresses)
+    });
+    all.map(|resource| resource.line()).collect()
 }
 
 /// Returns the differences between two payloads, one line each.

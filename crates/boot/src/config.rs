@@ -3,8 +3,9 @@
 use crate::aoe::frame::Target;
 use crate::mac::Mac;
 use part::power::control::Control;
+use part::role::{Resource, ResourceKind};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -38,6 +39,17 @@ pub struct Boots {
     pub nodes: Vec<String>,
     /// The networks, by the name of their section.
     pub lans: BTreeMap<String, Lan>,
+}
+
+impl Boots {
+    /// Returns what only one instance of the program may use at a time, as lines.
+    pub fn resources(&self) -> Vec<String> {
+        let interfaces = self.lans.values().map(|lan| &lan.interface);
+        let interfaces: BTreeSet<&String> = interfaces.collect();
+        let all =
+            { interfaces.into_iter() }.map(|name| Resource::new(ResourceKind::BootInterface, name));
+        all.map(|resource| resource.line()).collect()
+    }
 }
 
 /// A network.

@@ -55,6 +55,9 @@ pub struct Given {
     pub stop_ms: u64,
     /// Machines that share it have to change at once.
     pub together: bool,
+    /// What no other instance of the program on this machine may use at the same time, as
+    /// lines of the runtime directory (`part::role::Resource::line`): `guest mail`.
+    pub resources: Vec<String>,
 }
 
 /// A kind of things that sections define and others may name.

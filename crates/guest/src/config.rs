@@ -2,6 +2,7 @@
 
 use configuration::External;
 use part::power::control::Control;
+use part::role::{Resource, ResourceKind};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -22,6 +23,15 @@ pub struct Guests {
     pub guests: BTreeMap<String, Guest>,
     /// The templates, by name: they never run.
     pub templates: BTreeMap<String, Guest>,
+}
+
+impl Guests {
+    /// Returns what only one instance of the program may use at a time, as lines.
+    pub fn resources(&self) -> Vec<String> {
+        let names = self.guests.keys();
+        let all = names.map(|name| Resource::new(ResourceKind::Guest, name));
+        all.map(|resource| resource.line()).collect()
+    }
 }
 
 /// What a section `node` says for guests.

@@ -14,7 +14,6 @@ use crate::orphan::{AdoptError, Known, Orphan, find};
 use crate::slot::Running;
 use crate::state::{Supervisor, Unsettled};
 use crate::{first, keep, tell};
-use part::before::Before;
 use part::role::Plan;
 use part::voice::Form;
 use std::sync::Arc;
@@ -23,52 +22,6 @@ use std::sync::Arc;
 const NUMBER_MAX: u64 = u32::MAX as u64;
 
 impl Supervisor {
-    /// Whether this supervisor may start: no other one starts or runs with the same files.
-    pub(super) fn claim(&mut self) -> bool {
-        let paths = &self.command.paths;
-        let files = !paths.is_empty() && paths.iter().all(|path| directory::is_lasting(path));
-        // HAProxy's name may be started twice; a takeover starts beside the other process.
-        let many = self.voice.form() != Form::Own || self.command.before != Before::default();
-        if many || !files {
-            return true;
-        }
-        match directory::claim(Form::Own.program(), paths) {
-            Ok(Some(claim)) => self.doors.claim = Some(claim),
-            Ok(None) => {
-                self.fail("another supervisor already serves these files");
-                return false;
-            }
-            // It is said once it cannot be reached there.
-            Err(_) => {}
-        }
-        true
-    }
-
-    /// Whether no other supervisor runs for this member of a cluster. Its socket may be gone: with two of
-    /// them, roles that there may be one of would end each other's guests.
-    pub(super) fn claim_member(&mut self) -> bool {
-        let Some(start) = &self.command.cluster else {
-            return true;
-        };
-        let path = start.directory.clone();
-        match directory::lock(&path) {
-            Ok(Some(lock)) => self.doors.member = Some(lock),
-            Ok(None) => {
-                self.fail(format_args!(
-                    "another supervisor runs with the state in {}. If no command reaches it, its socket in {} was \
-                     removed: end that process (`evenkeel run` in the list of processes) and start again, its roles and \
-                     guests go on meanwhile",
-                    path.display(),
-                    directory::path().display()
-                ));
-                return false;
-            }
-            // Its control role says what is wrong with it.
-            Err(_) => {}
-        }
-        true
-    }
-
     /// Adopts a role that serves with these files and has no supervisor; whether
     /// that settles the start.
     pub(super) fn adopt(&mut self) -> bool {
@@ -171,8 +124,12 @@ impl Supervisor {
     /// Opens the socket where a new supervisor would find the role of a part.
     pub(super) fn open_guard(&mut self, part: &str) -> Result<(), DirectoryError> {
         let program = self.voice.form().program();
-        let (entry, listener) =
-            directory::enter(Kind::of_part(part), program, &self.command.paths)?;
+        let (entry, listener) = directory::enter(
+            Kind::of_part(part),
+            program,
+            &self.command.paths,
+            &self.claims(),
+        )?;
         self.slots[part].guard = Some((entry, Arc::new(listener)));
         Ok(())
     }
@@ -187,6 +144,7 @@ impl Supervisor {
 
     /// Leaves the served version to the next supervisor.
     pub(super) fn keep_version(&mut self) {
+        self.list_claims();
         let (Some((entry, _)), Some(kept)) = (&self.slots.serving.guard, &self.versions.kept)
         else {
             return;

@@ -131,6 +131,9 @@ impl Supervisor {
         let Some(mut version) = Version::new(take, told.descriptors) else {
             return self.refuse_change("the loader's descriptors are not those of its plan", "");
         };
+        if let Err(error) = self.claim_version(version.plan()) {
+            return self.refuse_change(&error.to_string(), &told.shown);
+        }
         if self.upgrades() {
             return self.upgrade_loaded(version, told.shown);
         }
@@ -276,6 +279,7 @@ impl Supervisor {
     pub(super) fn refuse_change(&mut self, words: &str, shown: &str) {
         self.abandon_upgrade();
         self.version_brought(false);
+        self.list_claims();
         let mut lines = Vec::new();
         if !words.is_empty() {
             lines.push((Gravity::Alert, words.to_owned()));

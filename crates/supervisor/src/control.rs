@@ -1,7 +1,7 @@
 //! The control socket: `evenkeel reload` and whatever later speaks to a
 //! supervisor. Only the same user and root are heard.
 
-use crate::directory::{self, DirectoryError, Entry, Kind};
+use crate::directory::{self, Claims, DirectoryError, Entry, Kind};
 use crate::handed::number;
 use part::channel::{Channel, ChannelError, Received};
 use part::role::{DecodeError, HandedClient, Look, Message};
@@ -73,8 +73,12 @@ pub struct Control {
 
 impl Control {
     /// Can be reached from now on.
-    pub fn open(program: &str, paths: &[PathBuf]) -> Result<Control, DirectoryError> {
-        let (entry, listener) = directory::enter(Kind::Supervisor, program, paths)?;
+    pub fn open(
+        program: &str,
+        paths: &[PathBuf],
+        claims: &Claims,
+    ) -> Result<Control, DirectoryError> {
+        let (entry, listener) = directory::enter(Kind::Supervisor, program, paths, claims)?;
         Ok(Control::kept(entry, listener))
     }
 
@@ -91,6 +95,11 @@ impl Control {
     /// The socket and its path.
     pub fn socket(&self) -> (&OwnedFd, &Path) {
         (&self.listener, self.entry.socket())
+    }
+
+    /// The entry in the runtime directory.
+    pub fn entry(&self) -> &Entry {
+        &self.entry
     }
 
     /// Those who are connected and were not told yet, for the next image.
@@ -296,8 +305,14 @@ mod tests {
         fn new(name: &str) -> Bed {
             let name = format!("evenkeel-control-{name}-{}", std::process::id());
             let directory = std::env::temp_dir().join(name);
-            let (entry, listener) =
-                directory::enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap();
+            let (entry, listener) = directory::enter_in(
+                &directory,
+                Kind::Supervisor,
+                "evenkeel",
+                &[],
+                &Claims::default(),
+            )
+            .unwrap();
             let control = Control::kept(entry, listener);
             Bed { control, directory }
         }

@@ -8,6 +8,7 @@
 //! behind is removed by the next one.
 
 use language::reason;
+use part::role::Resource;
 use part::row;
 use rustix::fs::{
     CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, chmod, flock, open,
@@ -18,6 +19,7 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
     sockopt,
 };
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -61,6 +63,8 @@ pub(crate) enum Kind<'p> {
     Supervisor,
     /// That of a supervisor which starts, until it can be reached.
     Starting,
+    /// That of a process that serves without a supervisor.
+    Process,
     /// That of the role that serves, which lives for as long as the role.
     Serving,
     /// That of another part's role.
@@ -71,6 +75,11 @@ impl Instance {
     /// Whether it is this program with these files, in the network of this process.
     pub fn is_of(&self, program: &str, paths: &[PathBuf]) -> bool {
         self.program == program && self.network == network() && self.paths == paths
+    }
+
+    /// Whether it is the entry of a role.
+    pub(crate) fn is_of_a_role(&self) -> bool {
+        matches!(Kind::of(&self.socket), Some(Kind::Serving | Kind::Role(_)))
     }
 
     /// Whether it is an entry of this kind.
@@ -108,6 +117,9 @@ impl Instance {
 
 /// How often the kernel's list of sockets is read for one that it does not show.
 const LOOKS: usize = 32;
+/// The words for what an instance is in a cluster.
+const NODE: &str = "node";
+const ARBITER: &str = "arbiter";
 /// What follows the name of a part.
 const OF_PART: &str = "-role";
 
@@ -124,6 +136,7 @@ impl<'p> Kind<'p> {
         match self {
             Kind::Supervisor => "sock".to_owned(),
             Kind::Starting => "starting".to_owned(),
+            Kind::Process => "process".to_owned(),
             Kind::Serving => "role".to_owned(),
             Kind::Role(part) => format!("{part}{OF_PART}"),
         }
@@ -133,6 +146,7 @@ impl<'p> Kind<'p> {
         match socket.extension()?.to_str()? {
             "sock" => Some(Kind::Supervisor),
             "starting" => Some(Kind::Starting),
+            "process" => Some(Kind::Process),
             "role" => Some(Kind::Serving),
             other => other.strip_suffix(OF_PART).map(Kind::Role),
         }
@@ -150,8 +164,31 @@ pub struct Instance {
     pub network: u64,
     /// The files and directories of its command line, absolute.
     pub paths: Vec<PathBuf>,
+    /// What it claims for itself.
+    pub claims: Claims,
     /// Its socket.
     pub socket: PathBuf,
+}
+
+/// What an instance is in a cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Membership {
+    /// It serves files, without a cluster.
+    #[default]
+    None,
+    /// It serves what the cluster accepted.
+    Node,
+    /// It serves nothing.
+    Arbiter,
+}
+
+/// What an instance claims for itself, so that no other one on this machine uses it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Claims {
+    /// What the instance is in a cluster: a node claims the whole machine.
+    pub membership: Membership,
+    /// Single resources.
+    pub resources: BTreeSet<Resource>,
 }
 
 /// The directory of root, where nothing else is named.
@@ -380,7 +417,7 @@ fn unix(kind: SocketType) -> Result<OwnedFd, Errno> {
 
 fn listing_of(socket: &Path) -> PathBuf {
     match Kind::of(socket) {
-        Some(kind @ (Kind::Serving | Kind::Role(_) | Kind::Starting)) => {
+        Some(kind @ (Kind::Serving | Kind::Role(_) | Kind::Starting | Kind::Process)) => {
             socket.with_extension(kind.extension() + "-of")
         }
         Some(Kind::Supervisor) | None => socket.with_extension(""),
@@ -416,6 +453,7 @@ fn read(socket: &Path) -> Option<Instance> {
         program: String::new(),
         network: 0,
         paths: Vec::new(),
+        claims: Claims::default(),
         socket: socket.into(),
     };
     for line in text.lines() {
@@ -424,6 +462,9 @@ fn read(socket: &Path) -> Option<Instance> {
             ("program", program) => instance.program = program.to_owned(),
             ("network", network) => instance.network = network.parse().ok()?,
             ("file", path) => instance.paths.push(path.into()),
+            ("member", NODE) => instance.claims.membership = Membership::Node,
+            ("member", ARBITER) => instance.claims.membership = Membership::Arbiter,
+            ("claims", line) => instance.claims.resources.extend(Resource::parse(line)),
             // A later version says more.
             _ => {}
         }
@@ -464,6 +505,50 @@ impl Entry {
     pub fn socket(&self) -> &Path {
         &self.socket
     }
+
+    /// The entry of a process that continues in the background as this one.
+    pub fn move_to_this_process(&mut self) {
+        self.pid = std::process::id();
+    }
+
+    /// Writes what the instance claims, in place of what it claimed before.
+    ///
+    /// # Errors
+    /// The file cannot be written: what it claimed before is still listed.
+    pub fn write(&self, program: &str, paths: &[PathBuf], claims: &Claims) -> io::Result<()> {
+        let mut text = format!(
+            "pid {}\nprogram {program}\nnetwork {}\n",
+            self.pid,
+            network()
+        );
+        for path in paths {
+            // A name may hold anything; a line may not hold its end.
+            text += &format!("file {}\n", path.display().to_string().replace('\n', "?"));
+        }
+        text += &match claims.membership {
+            Membership::None => String::new(),
+            Membership::Node => format!("member {NODE}\n"),
+            Membership::Arbiter => format!("member {ARBITER}\n"),
+        };
+        for resource in &claims.resources {
+            text += &format!("claims {}\n", resource.line());
+        }
+        let listing = listing_of(&self.socket);
+        let name = listing.file_name().unwrap_or_default().to_string_lossy();
+        let beside = listing.with_file_name(format!(".{name}.new"));
+        let written = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)
+            .and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()))
+            .and_then(|()| std::fs::rename(&beside, &listing));
+        if written.is_err() {
+            let _ = std::fs::remove_file(&beside);
+        }
+        written
+    }
 }
 
 impl Drop for Entry {
@@ -482,29 +567,24 @@ pub(crate) fn enter(
     kind: Kind<'_>,
     program: &str,
     paths: &[PathBuf],
+    claims: &Claims,
 ) -> Result<(Entry, OwnedFd), DirectoryError> {
-    enter_in(&path(), kind, program, paths)
+    enter_in(&path(), kind, program, paths, claims)
 }
 
-/// Enters a supervisor that starts, until it can be reached; None where another one starts
-/// or runs with the same files.
+/// Runs a step while no other process can enter, or claim anything, in the directory of
+/// this user. The step gets the directory and everything in it that lives.
 ///
 /// # Errors
-/// Where the directory cannot be used.
-pub(crate) fn claim(
-    program: &str,
-    paths: &[PathBuf],
-) -> Result<Option<(Entry, OwnedFd)>, DirectoryError> {
+/// The directory cannot be used.
+pub(crate) fn exclusively<T>(
+    step: impl FnOnce(&Path, Vec<Instance>) -> Result<T, DirectoryError>,
+) -> Result<T, DirectoryError> {
     let directory = &path();
     prepare(directory)?;
     let _lock = Lock::take(directory, FlockOperation::LockExclusive)?;
-    for kind in [Kind::Starting, Kind::Supervisor] {
-        let same = |one: &Instance| one.is_of(program, paths);
-        if instances_in(directory, kind)?.iter().any(same) {
-            return Ok(None);
-        }
-    }
-    enter_locked(directory, Kind::Starting, program, paths).map(Some)
+    let all = entries_in(directory, |_| true)?;
+    step(directory, all)
 }
 
 /// Takes the lock on a directory, which ends with the process; None where another one has it.
@@ -525,37 +605,28 @@ pub(crate) fn enter_in(
     kind: Kind<'_>,
     program: &str,
     paths: &[PathBuf],
+    claims: &Claims,
 ) -> Result<(Entry, OwnedFd), DirectoryError> {
     prepare(directory)?;
     // For what dead ones left behind.
     instances_in(directory, kind)?;
     let _lock = Lock::take(directory, FlockOperation::LockExclusive)?;
-    enter_locked(directory, kind, program, paths)
+    enter_locked(directory, kind, program, paths, claims)
 }
 
-fn enter_locked(
+/// The same as [`enter_in`] within [`exclusively`].
+pub(crate) fn enter_locked(
     directory: &Path,
     kind: Kind<'_>,
     program: &str,
     paths: &[PathBuf],
+    claims: &Claims,
 ) -> Result<(Entry, OwnedFd), DirectoryError> {
     let pid = std::process::id();
     let (socket, fd) = open_socket(directory, kind, pid)?;
     let entry = Entry { socket, pid };
-    let mut text = format!("pid {pid}\nprogram {program}\nnetwork {}\n", network());
-    for path in paths {
-        // A name may hold anything; a line may not hold its end.
-        text += &format!("file {}\n", path.display().to_string().replace('\n', "?"));
-    }
-    let listing = listing_of(&entry.socket);
-    let written = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&listing)
-        .and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()));
-    written.map_err(|error| DirectoryError::Open(listing, error))?;
+    let written = entry.write(program, paths, claims);
+    written.map_err(|error| DirectoryError::Open(listing_of(&entry.socket), error))?;
     Ok((entry, fd))
 }
 
@@ -639,7 +710,14 @@ mod tests {
     fn a_supervisor_is_found_until_it_goes() {
         let directory = directory("found");
         let paths = [PathBuf::from("/etc/a b.cfg")];
-        let (entry, fd) = enter_in(&directory, Kind::Supervisor, "evenkeel", &paths).unwrap();
+        let (entry, fd) = enter_in(
+            &directory,
+            Kind::Supervisor,
+            "evenkeel",
+            &paths,
+            &Claims::default(),
+        )
+        .unwrap();
         let found = instances_in(&directory, Kind::Supervisor).unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(
@@ -655,9 +733,37 @@ mod tests {
     }
 
     #[test]
+    fn claims_of_an_entry_are_read_and_replaced() {
+        use part::role::ResourceKind;
+        let directory = directory("claims");
+        let mut claims = Claims {
+            membership: Membership::Node,
+            resources: [Resource::new(ResourceKind::Guest, "a\nmember arbiter")].into(),
+        };
+        let kind = Kind::Supervisor;
+        let (entry, fd) = enter_in(&directory, kind, "evenkeel", &[], &claims).unwrap();
+        let found = || instances_in(&directory, kind).unwrap().remove(0).claims;
+        assert_eq!(found(), claims);
+        claims.membership = Membership::None;
+        claims.resources = [Resource::new(ResourceKind::Volume, "b c")].into();
+        entry.write("evenkeel", &[], &claims).unwrap();
+        assert_eq!(found(), claims);
+        drop((entry, fd));
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+        std::fs::remove_dir(&directory).unwrap();
+    }
+
+    #[test]
     fn an_entry_whose_lines_are_a_pipe_is_passed_over() {
         let directory = directory("pipe");
-        let (entry, fd) = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap();
+        let (entry, fd) = enter_in(
+            &directory,
+            Kind::Supervisor,
+            "evenkeel",
+            &[],
+            &Claims::default(),
+        )
+        .unwrap();
         let listing = listing_of(entry.socket());
         std::fs::remove_file(&listing).unwrap();
         rustix::fs::mknodat(CWD, &listing, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
@@ -669,7 +775,14 @@ mod tests {
     #[test]
     fn what_a_dead_supervisor_left_behind_is_removed() {
         let directory = directory("stale");
-        let (entry, fd) = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap();
+        let (entry, fd) = enter_in(
+            &directory,
+            Kind::Supervisor,
+            "evenkeel",
+            &[],
+            &Claims::default(),
+        )
+        .unwrap();
         std::mem::forget(entry);
         drop(fd);
         assert!(
@@ -684,7 +797,14 @@ mod tests {
     #[test]
     fn dead_entries_stay_while_somebody_enters() {
         let directory = directory("locked");
-        let (entry, fd) = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap();
+        let (entry, fd) = enter_in(
+            &directory,
+            Kind::Supervisor,
+            "evenkeel",
+            &[],
+            &Claims::default(),
+        )
+        .unwrap();
         let socket = entry.socket.clone();
         std::mem::forget(entry);
         drop(fd);
@@ -705,7 +825,14 @@ mod tests {
     fn a_directory_that_is_a_link_is_not_trusted() {
         let directory = directory("link");
         std::os::unix::fs::symlink("/tmp", &directory).unwrap();
-        let error = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap_err();
+        let error = enter_in(
+            &directory,
+            Kind::Supervisor,
+            "evenkeel",
+            &[],
+            &Claims::default(),
+        )
+        .unwrap_err();
         std::fs::remove_file(&directory).unwrap();
         assert!(matches!(error, DirectoryError::Kind(_)), "{error}");
     }
@@ -716,7 +843,14 @@ mod tests {
         std::fs::create_dir(&directory).unwrap();
         let shared = std::fs::Permissions::from_mode(0o1777);
         std::fs::set_permissions(&directory, shared).unwrap();
-        let error = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap_err();
+        let error = enter_in(
+            &directory,
+            Kind::Supervisor,
+            "evenkeel",
+            &[],
+            &Claims::default(),
+        )
+        .unwrap_err();
         let mode = std::fs::metadata(&directory).unwrap().permissions().mode();
         std::fs::remove_dir(&directory).unwrap();
         assert!(matches!(error, DirectoryError::Others(_)), "{error}");
@@ -736,7 +870,14 @@ mod tests {
                 }
             });
             let removed = (0..300).find(|_| {
-                let (entry, _fd) = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap();
+                let (entry, _fd) = enter_in(
+                    &directory,
+                    Kind::Supervisor,
+                    "evenkeel",
+                    &[],
+                    &Claims::default(),
+                )
+                .unwrap();
                 !entry.socket.exists() || !listing_of(&entry.socket).exists()
             });
             over.store(true, order);
@@ -748,8 +889,22 @@ mod tests {
     #[test]
     fn two_supervisors_of_one_process_id_have_two_sockets() {
         let directory = directory("twins");
-        let first = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap();
-        let second = enter_in(&directory, Kind::Supervisor, "haproxy", &[]).unwrap();
+        let first = enter_in(
+            &directory,
+            Kind::Supervisor,
+            "evenkeel",
+            &[],
+            &Claims::default(),
+        )
+        .unwrap();
+        let second = enter_in(
+            &directory,
+            Kind::Supervisor,
+            "haproxy",
+            &[],
+            &Claims::default(),
+        )
+        .unwrap();
         assert_eq!(instances_in(&directory, Kind::Supervisor).unwrap().len(), 2);
         drop((first, second));
         std::fs::remove_dir(&directory).unwrap();
@@ -759,8 +914,22 @@ mod tests {
     fn a_role_is_found_for_longer_than_its_supervisor_and_nobody_is_connected_to_it() {
         let directory = directory("role");
         let paths = [PathBuf::from("/etc/a.cfg")];
-        let supervisor = enter_in(&directory, Kind::Supervisor, "evenkeel", &paths).unwrap();
-        let role = enter_in(&directory, Kind::Serving, "evenkeel", &paths).unwrap();
+        let supervisor = enter_in(
+            &directory,
+            Kind::Supervisor,
+            "evenkeel",
+            &paths,
+            &Claims::default(),
+        )
+        .unwrap();
+        let role = enter_in(
+            &directory,
+            Kind::Serving,
+            "evenkeel",
+            &paths,
+            &Claims::default(),
+        )
+        .unwrap();
         drop(supervisor);
         assert_eq!(instances_in(&directory, Kind::Supervisor).unwrap().len(), 0);
         let found = instances_in(&directory, Kind::Serving).unwrap();

@@ -1,5 +1,6 @@
 //! Why a supervisor does not begin to serve.
 
+use crate::claim::ClaimError;
 use language::reason;
 use part::daemon::DaemonError;
 use std::io;
@@ -13,6 +14,9 @@ pub enum StartError {
     /// Going into the background, or the file of the process id.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    /// Another instance of this machine.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
     /// Signal descriptors, poll(2).
     #[error("Cannot start threads ({})", reason(.0))]
     Threads(io::Error),

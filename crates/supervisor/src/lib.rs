@@ -21,6 +21,7 @@ mod between;
 mod carried;
 mod carry;
 mod change;
+mod claim;
 mod cluster;
 mod command;
 mod control;
@@ -68,6 +69,7 @@ mod watcher;
 
 pub mod directory;
 
+pub use claim::{ClaimError, ProcessClaim};
 pub use command::{Command, Start as ClusterStart};
 pub use master::MasterSocket;
 pub use report::PART;

@@ -351,11 +351,15 @@ impl Supervisor {
     }
 
     fn begin_first(&mut self, version: Version) -> Result<(), StartError> {
+        self.claim_version(version.plan())?;
         self.own.pid_file = first::PidFile::open(version.plan())?;
         self.open_masters()?;
         if version.plan().daemon {
             self.own.ready = Some(first::into_background()?);
             self.voice.pid = std::process::id();
+            if let Some((entry, _)) = &mut self.doors.claim {
+                entry.move_to_this_process();
+            }
         }
         if let Some(file) = self.own.pid_file.take() {
             self.own.pid_path = Some(file.path().to_owned());
@@ -493,7 +497,7 @@ impl Supervisor {
 
     pub(super) fn open_control(&mut self) {
         let program = self.voice.form().program();
-        let opened = Control::open(program, &self.command.paths);
+        let opened = Control::open(program, &self.command.paths, &self.claims());
         let opened = opened.map(|control| self.doors.control = Some(control));
         self.doors.claim = None;
         match opened.and_then(|()| self.open_guard(self.slots.serving.row.part)) {

@@ -125,6 +125,7 @@ impl Version {
         (plan.watch, plan.pid_file) = (None, None);
         (plan.names, plan.fixed) = (Vec::new(), Vec::new());
         (plan.programs, plan.parts) = (Vec::new(), Vec::new());
+        plan.resources = Vec::new();
         plan.difference = String::new();
         take
     }

@@ -5,6 +5,7 @@ use crate::link::dial::Cable;
 use crate::network::Bind;
 use configuration::External;
 use language::value::written_time;
+use part::role::{Resource, ResourceKind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +15,22 @@ use std::time::Duration;
 /// The volumes of this node, by name: those with a copy here, and those that a storage system keeps.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Volumes(pub BTreeMap<String, Spec>, pub BTreeMap<String, Elsewhere>);
+
+impl Volumes {
+    /// Returns what only one instance of the program may use at a time, as lines.
+    pub fn resources(&self) -> Vec<String> {
+        let names = self.0.keys().chain(self.1.keys());
+        let names = names.map(|name| Resource::new(ResourceKind::Volume, name));
+        let local = self.0.values().filter_map(|spec| match &spec.backing {
+            // The directory has one file for each volume, and the volume is named above.
+            Backing::File(_) => None,
+            Backing::Device(_) | Backing::Lvm(_) => Some(spec.backing.path()),
+        });
+        let disks = local.map(|path| Resource::new(ResourceKind::Disk, path.display()));
+        let all = names.chain(disks);
+        all.map(|resource| resource.line()).collect()
+    }
+}
 
 /// A volume whose copies a storage system keeps.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -62,6 +62,7 @@ pub static PART: Part = Part {
                 size: format!("{count} {word}"),
                 stop_ms: STOP_MS,
                 together: false,
+                resources: boots.resources(),
             })
         },
         difference,

@@ -55,6 +55,7 @@ pub static PART: Part = Part {
                 size: "a console".to_owned(),
                 stop_ms: STOP_MS,
                 together: false,
+                resources: Vec::new(),
             })
         },
         difference: config::difference,

@@ -141,6 +141,7 @@ mod tests {
             program: "evenkeel".into(),
             network: 1,
             paths: vec![path.into()],
+            claims: Default::default(),
             socket: "/nowhere".into(),
         }
     }

@@ -268,6 +268,7 @@ mod tests {
             program: "evenkeel".to_owned(),
             network: 1,
             paths: Vec::new(),
+            claims: Default::default(),
             socket,
         };
         let asked = ask(&instance, &Message::TellPulse, ANSWER_LIMIT);

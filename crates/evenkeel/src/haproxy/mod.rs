@@ -22,7 +22,7 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use supervisor::MasterSocket;
+use supervisor::{MasterSocket, ProcessClaim};
 
 /// A file, a start or a flag was refused.
 const REFUSED: u8 = 1;
@@ -299,7 +299,17 @@ fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut Voice) -> 
     if arguments.check {
         return checked(config.listens(), warned, voice.quiet);
     }
-    match process::run(loaded, config, &plan(arguments), voice) {
+    let base = std::env::current_dir().unwrap_or_default();
+    let paths: Vec<PathBuf> = arguments.files.iter().map(|path| base.join(path)).collect();
+    let claim = ProcessClaim::enter(&arguments.before, &command::absolute(&paths));
+    let claim = match claim {
+        Ok(claim) => claim,
+        Err(error) => {
+            voice.alert(error);
+            return ExitCode::from(REFUSED);
+        }
+    };
+    match process::run(loaded, config, &plan(arguments), claim, voice) {
         Ok(()) => ExitCode::SUCCESS,
         // The one in the background said why.
         Err(process::StartError::Daemon(DaemonError::Child)) => ExitCode::from(REFUSED),

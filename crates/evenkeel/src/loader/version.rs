@@ -14,7 +14,7 @@ use model::log::{self, Sink};
 use part::before;
 use part::codec::Malformed;
 use part::memory;
-use part::role::{Load, PartPlan, Plan, Rights, Settings};
+use part::role::{Load, PartPlan, Plan, Resource, ResourceKind, Rights, Settings};
 use part::voice::{Form, Voice};
 use proxy::listener::{self, Inherited, Listening};
 use proxy::operations::{self, OperationsSocket};
@@ -163,6 +163,7 @@ fn build(
         without_proxy: !serves,
         without_secrets: !loaded.recording.has_secrets(),
         parts: running.iter().map(plan_of).collect(),
+        resources: resources(&running, serves.then_some(&config)),
         ..Plan::default()
     };
     let mut made = match serves {
@@ -196,6 +197,16 @@ fn serves(config: &Config, others: bool, form: Form) -> bool {
         Form::Haproxy => true,
         Form::Keepalived => false,
     }
+}
+
+/// Returns what no other instance on this machine may use: first what must not be cut off
+/// where there is too much of it.
+fn resources(running: &[Running], proxy: Option<&Config>) -> Vec<Resource> {
+    let parts = running.iter().flat_map(|one| &one.given.resources);
+    let listeners = proxy.into_iter().flat_map(listener::addresses);
+    let listeners = listeners.map(|address| Resource::new(ResourceKind::Listener, address));
+    let parts = parts.filter_map(|line| Resource::parse(line));
+    parts.chain(listeners).collect()
 }
 
 /// Returns the plan of a part, for the supervisor.

@@ -29,6 +29,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use supervisor::ProcessClaim;
 
 /// How long the last log lines may take when the process ends.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -78,11 +79,12 @@ pub fn load_files(
 }
 
 /// Serves until the end; returns also in the process that only started the
-/// one in the background.
+/// one in the background. The claim holds as long as the process serves.
 pub fn run(
     loaded: Loaded,
     mut config: Config,
     plan: &Plan,
+    mut claim: Option<ProcessClaim>,
     voice: &mut Voice,
 ) -> Result<(), StartError> {
     if !config.listens() {
@@ -108,8 +110,14 @@ pub fn run(
     }
     drop(loaded);
     let Some(ready) = into_background(&config, plan)? else {
+        if let Some(claim) = claim {
+            claim.leave();
+        }
         return Ok(());
     };
+    if let (Background::Child(_), Some(claim)) = (&ready, &mut claim) {
+        claim.move_to_this_process();
+    }
     start_programs(&config, start_files, voice)?;
     give_up_rights(&config, voice)?;
     let options = ServeOptions {

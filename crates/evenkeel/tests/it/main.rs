@@ -26,6 +26,7 @@ mod patience;
 mod privileges;
 mod route;
 mod route_live;
+mod second_instance;
 mod supervised;
 mod supervisor;
 mod supervisor_haproxy;

@@ -53,6 +53,7 @@ pub static PART: Part = Part {
                 size: format!("{count} {word}"),
                 stop_ms: STOP_MS,
                 together: false,
+                resources: Vec::new(),
             })
         },
         difference,

@@ -24,6 +24,7 @@ mod kept;
 mod message;
 mod part_plan;
 mod plan;
+mod resource;
 mod take;
 mod volumes;
 mod watch;
@@ -46,6 +47,7 @@ pub use message::{
 };
 pub use part_plan::PartPlan;
 pub use plan::{CheckProgram, Plan, Rights, Settings};
+pub use resource::{RESOURCES_MAX, Resource, ResourceKind};
 pub use take::{Parcel, Take, TakeTrial};
 pub use volumes::{
     USED_VOLUMES_MAX, UsedVolume, UsedVolumes, VOLUME_NAME_BYTES_MAX, VOLUME_SOCKET,

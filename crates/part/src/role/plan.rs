@@ -3,6 +3,7 @@
 
 use super::bounded::{list, path, text, texts};
 use super::part_plan::PartPlan;
+use super::resource::{RESOURCES_MAX, Resource};
 use super::watch::Watch;
 use super::{FIXED_MAX, NAMES_MAX, PARTS_MAX, PATH_BYTES_MAX, PROGRAMS_MAX, WORDS_BYTES_MAX};
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,9 @@ pub struct Plan {
     /// Programs of external checks: the only ones that are run for the role.
     #[serde(serialize_with = "list::<PROGRAMS_MAX, _, _>")]
     pub programs: Vec<CheckProgram>,
+    /// What no other instance of the program on this machine may use at the same time.
+    #[serde(serialize_with = "list::<RESOURCES_MAX, _, _>")]
+    pub resources: Vec<Resource>,
 }
 
 /// A program that external checks run.

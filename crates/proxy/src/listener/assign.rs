@@ -1,9 +1,9 @@
 //! Listeners whose sockets were opened by another process, which knows the
 //! same configuration: given by their order.
 
-use super::identity::inode;
+use super::identity::{inode, prefixed};
 use super::open::Listening;
-use model::config::{Bind, Config, Proxy, ProxyIndex};
+use model::config::{Bind, BindAddress, Config, Proxy, ProxyIndex};
 use rustix::io::Errno;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
@@ -39,6 +39,22 @@ pub fn wanted(config: &Config) -> impl Iterator<Item = (ProxyIndex, u32)> + '_ {
 /// stores them for [`super::Inherited::add_tagged`].
 pub fn tags(config: &Config) -> impl Iterator<Item = Option<RawFd>> + '_ {
     places(config).map(|(_, _, _, bind)| bind.address.inherited_number())
+}
+
+/// Returns the addresses on which two instances of the program would share the connections,
+/// or take them from each other: of sockets that this configuration names itself.
+pub fn addresses(config: &Config) -> impl Iterator<Item = String> + '_ {
+    let prefix = config.global.unix_bind_prefix.as_deref();
+    places(config).filter_map(move |(_, _, _, bind)| match &bind.address {
+        BindAddress::Inet(address) if address.port() != 0 => {
+            let transport = if bind.datagrams { "udp " } else { "" };
+            let interface = bind.interface.as_ref();
+            let interface = interface.map_or_else(String::new, |name| format!(" of {name}"));
+            Some(format!("{transport}{address}{interface}"))
+        }
+        BindAddress::Unix(path) => Some(prefixed(prefix, path).display().to_string()),
+        _ => None,
+    })
 }
 
 /// The same with what they are.

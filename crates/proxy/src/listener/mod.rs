@@ -11,7 +11,7 @@ mod open;
 mod open_set;
 mod options;
 
-pub use assign::{AssignError, assign, tags, wanted};
+pub use assign::{AssignError, addresses, assign, tags, wanted};
 pub(crate) use identity::interface;
 pub use identity::{Unrecognized, inode};
 pub use inherited::{Inherited, SettleError};

@@ -77,6 +77,7 @@ pub static PART: Part = Part {
                 size: format!("{count} {word}"),
                 stop_ms: STOP_MS,
                 together: false,
+                resources: volumes.resources(),
             })
         },
         difference: config::difference,

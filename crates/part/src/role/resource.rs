@@ -1,0 +1,137 @@
+//! Resources of a machine that one instance of the program uses at a time.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Resources of one version.
+pub const RESOURCES_MAX: usize = 512;
+/// The longest name of a resource, bytes.
+const NAME_BYTES_MAX: usize = 96;
+
+/// What a resource is.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ResourceKind {
+    /// An address that a listener accepts connections on.
+    Listener,
+    /// A virtual address.
+    VirtualAddress,
+    /// A VRRP router: interface, number and family.
+    VirtualRouter,
+    /// An interface on which DHCP requests are answered.
+    BootInterface,
+    /// A guest.
+    Guest,
+    /// A volume.
+    Volume,
+    /// A device that stores a volume.
+    Disk,
+}
+
+impl ResourceKind {
+    const ALL: [ResourceKind; 7] = [
+        ResourceKind::Listener,
+        ResourceKind::VirtualAddress,
+        ResourceKind::VirtualRouter,
+        ResourceKind::BootInterface,
+        ResourceKind::Guest,
+        ResourceKind::Volume,
+        ResourceKind::Disk,
+    ];
+
+    /// Returns the word for one, as messages and the runtime directory have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            ResourceKind::Listener => "listener",
+            ResourceKind::VirtualAddress => "virtual-address",
+            ResourceKind::VirtualRouter => "virtual-router",
+            ResourceKind::BootInterface => "boot-interface",
+            ResourceKind::Guest => "guest",
+            ResourceKind::Volume => "volume",
+            ResourceKind::Disk => "disk",
+        }
+    }
+
+    /// Whether two network namespaces may each have one of the same name.
+    pub fn is_of_network(self) -> bool {
+        match self {
+            ResourceKind::Listener
+            | ResourceKind::VirtualAddress
+            | ResourceKind::VirtualRouter
+            | ResourceKind::BootInterface => true,
+            ResourceKind::Guest | ResourceKind::Volume | ResourceKind::Disk => false,
+        }
+    }
+}
+
+/// A resource of a machine that one instance of the program uses at a time.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Resource {
+    /// What it is.
+    pub kind: ResourceKind,
+    /// Its name, at most 96 bytes, without line ends.
+    pub name: String,
+}
+
+impl Resource {
+    /// A resource of this name. Of a long name, only the end counts: paths differ there.
+    pub fn new(kind: ResourceKind, name: impl fmt::Display) -> Resource {
+        let name = name.to_string().replace(['\n', '\r'], "?");
+        let from = name.len().saturating_sub(NAME_BYTES_MAX);
+        let mut starts = from..=name.len();
+        let start = starts.find(|at| name.is_char_boundary(*at));
+        Resource {
+            kind,
+            name: name[start.unwrap_or(name.len())..].to_owned(),
+        }
+    }
+
+    /// Returns the resource as a line of the runtime directory has it: `guest mail`.
+    pub fn line(&self) -> String {
+        format!("{} {}", self.kind.word(), self.name)
+    }
+
+    /// Parses such a line. None if it is of a kind that a later version added.
+    pub fn parse(line: &str) -> Option<Resource> {
+        let (word, name) = line.split_once(' ')?;
+        let kind = { ResourceKind::ALL.into_iter() }.find(|kind| kind.word() == word)?;
+        Some(Resource::new(kind, name))
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.name;
+        match self.kind {
+            ResourceKind::Listener => write!(out, "the address {name}"),
+            ResourceKind::VirtualAddress => write!(out, "the virtual address {name}"),
+            ResourceKind::VirtualRouter => write!(out, "the virtual router {name}"),
+            ResourceKind::BootInterface => write!(out, "network boot on the interface {name}"),
+            ResourceKind::Guest => write!(out, "the guest '{name}'"),
+            ResourceKind::Volume => write!(out, "the volume '{name}'"),
+            ResourceKind::Disk => write!(out, "the disk {name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resource_line_is_parsed_back() {
+        for kind in ResourceKind::ALL {
+            let resource = Resource::new(kind, "a b");
+            assert_eq!(Resource::parse(&resource.line()), Some(resource));
+        }
+        assert_eq!(Resource::parse("door 7"), None);
+        assert_eq!(Resource::parse("guest"), None);
+    }
+
+    #[test]
+    fn long_name_keeps_its_end_and_no_line_end() {
+        let long = format!("/{}/end\nof\u{e4}{}", "d".repeat(200), "x".repeat(90));
+        let resource = Resource::new(ResourceKind::Disk, long);
+        assert!(resource.name.len() <= NAME_BYTES_MAX && !resource.name.contains('\n'));
+        assert!(resource.name.ends_with(&"x".repeat(90)));
+    }
+}
