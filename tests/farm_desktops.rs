@@ -195,6 +195,11 @@ impl Site {
         self.freerdp(&file.display().to_string(), &[&farm])
     }
 
+    /// Starts a program on the client's machine; its output goes to this file.
+    pub fn start_at_client(&self, command: Command, output: &str) -> Process {
+        spawn(&self.scratch, &self.client, command, output)
+    }
+
     fn freerdp(&self, first: &str, options: &[&str]) -> Process {
         // What it says is in the file when it says it, also if it crashes when it is refused.
         let mut command = Command::new("stdbuf");

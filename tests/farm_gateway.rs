@@ -3,6 +3,7 @@
 
 use crate::farm_desktops::{SOON, Site, address, certificate, is_ready, xrdp};
 use lab::{Process, Scratch, eventually};
+use std::process::Command;
 
 /// The cookie of anna with her password for the farm `office` with this key; a test of the farm makes the same.
 const KEY: [u8; 32] = [7; 32];
@@ -64,6 +65,54 @@ fn xfreerdp_comes_to_its_session_by_websocket_by_two_requests_and_by_a_cookie() 
     let why = site.ours(&["farm", "why", "anna"]);
     assert!(why.contains("a tunnel to ts1"), "{why}");
     assert_eq!(why.matches("a tunnel to the farm").count(), 6, "{why}");
+}
+
+/// The gateway authenticates connections (NTLM). The requests of other clients through the same
+/// backend must not use them, nor come between a challenge and its response.
+#[test]
+fn gateway_is_reached_through_the_proxy_beside_other_traffic() {
+    if !is_ready("the gateway behind the proxy") {
+        return;
+    }
+    let site = Site::with(xrdp, |scratch| {
+        let own = format!("{}:443", address(1));
+        let gateway = gateway(scratch);
+        // NTLM is bound to the certificate that the client sees, so it must be the gateway's.
+        let crt = scratch.path().join("web.pem");
+        format!(
+            "{gateway}\ndefaults\n    mode http\n    timeout connect 5s\n    timeout client 30s\n    \
+             timeout server 30s\n    timeout tunnel 1h\n    http-reuse always\nfrontend entrance\n    \
+             bind {}:8443 ssl crt {} alpn h2,http/1.1\n    default_backend gateway\n\
+             backend gateway\n    server own {own} ssl verify none\n",
+            address(1),
+            crt.display()
+        )
+    });
+    let url = format!("https://{}:8443/nothing", address(1));
+    let mut others = Command::new("sh");
+    others.args([
+        "-c",
+        &format!("while :; do curl -sk -w '%{{http_code}}\\n' -o /dev/null {url}; done"),
+    ]);
+    let others = site.start_at_client(others, "others");
+    assert!(eventually(SOON, || site.read("others").contains("404")));
+    let mut reconnects = 0;
+    for transport in ["http", "http,no-websockets", "http"] {
+        let options = [
+            format!("/g:{}:8443", address(1)),
+            format!("/gt:{transport}"),
+            "/gu:anna".to_owned(),
+            "/gp:secret".to_owned(),
+        ];
+        let client = site.client_to(&address(1), &options.each_ref().map(String::as_str));
+        site.has([[1, reconnects], [0, 0]]);
+        client.kill_tree();
+        site.shows(&["farm", "sessions"], |text| text.contains("disconnected"));
+        reconnects += 1;
+    }
+    drop(others);
+    let statuses = site.read("others");
+    assert!(statuses.lines().all(|status| status == "404"), "{statuses}");
 }
 
 #[test]

@@ -730,12 +730,24 @@ pub static DIFFERENCES: &[Difference] = &[
         applies: Applies::ToHttp,
     },
     Difference {
+        key: "reuse-credentials",
+        about: "http-reuse",
+        kinds: &["keyword"],
+        haproxy: "Binds a server connection to its client only when the server responds with 401 or 407 and NTLM or \
+            Negotiate.",
+        here: "A request with credentials of these schemes binds its connection, too.",
+        reason: "A server may accept a Kerberos ticket without a challenge, and authenticates the connection all the \
+            same.",
+        applies: Applies::ToHttp,
+    },
+    Difference {
         key: "reuse-retry",
         about: "http-reuse",
         kinds: &["keyword"],
         haproxy: "If the server has just closed the kept connection that a request is sent on, closes the client's \
             connection, so that the client sends the request again.",
-        here: "If the request is idempotent and has no body, it is sent once more on a new connection.",
+        here: "If the request is idempotent and has no body, it is sent once more on a new connection. A response to \
+            an NTLM or Negotiate challenge is not.",
         reason: "The server has not seen it.",
         applies: Applies::ToHttp,
     },

@@ -5,6 +5,7 @@
 //! It never reads or writes a socket and decides nothing about framing. It
 //! holds nothing that could break a head apart when it is written.
 
+mod authentication;
 mod cookie;
 mod fields;
 mod query;
@@ -12,6 +13,7 @@ mod target;
 mod trim;
 mod values;
 
+pub use authentication::ConnectionChallenge;
 pub use cookie::{CookiePairs, end_of, request_cookies, response_cookies};
 pub use fields::{Fields, MESSAGE_BYTES_DEFAULT, MESSAGE_BYTES_MAX, NAME_BYTES, Refusal};
 pub use query::{parameter, parameters};

@@ -6,12 +6,10 @@ use super::{Args, Built, LineRow};
 use crate::family::Loader;
 use language::{Diagnostic, Word};
 use model::codes;
-use model::config::ERROR_STATUSES;
-use model::config::ErrorPage;
+use model::config::{ERROR_STATUSES, ErrorFile, ErrorPage};
 use model::rules::draft::Section;
-
-/// Most header lines of an error page.
-const HEADERS_MAX: usize = 128;
+use model::rules::wrong_length;
+use std::sync::Arc;
 
 fn status(args: &mut Args<'_>) -> Result<u16, Diagnostic> {
     let word = args.required("a status code")?;
@@ -53,39 +51,29 @@ fn set(loader: &mut Loader, status: u16, page: ErrorPage) {
     errors.push((status, page));
 }
 
-/// Whether a file is an HTTP answer, or why not.
-fn check(bytes: &[u8]) -> Result<(), String> {
-    if bytes.is_empty() {
-        return Ok(());
-    }
-    // People write these files by hand, with line feeds alone.
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut response = httparse::Response::new(&mut headers);
-    match response.parse(bytes) {
-        Ok(httparse::Status::Complete(_)) => Ok(()),
-        Ok(httparse::Status::Partial) => {
-            Err("its headers do not end with an empty line".to_owned())
-        }
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 fn error_file(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let status = status(args)?;
     let word = args.required("a file")?;
     args.surplus()?;
     let bytes = loader.read_file(word)?;
-    if let Err(why) = check(&bytes) {
-        return Err(Diagnostic::error(
+    if bytes.is_empty() {
+        set(loader, status, ErrorPage::Silent);
+        return Ok(());
+    }
+    let parsed = ErrorFile::parse(&bytes).map_err(|why| {
+        Diagnostic::error(
             &codes::BAD_ERROR_PAGE,
             word.span,
             format!("'{}' is not an HTTP response: {why}", word.text()),
         )
         .label("named here")
-        .help("begin it with `HTTP/1.1 503 Service Unavailable`, headers and an empty line"));
+        .help("begin it with `HTTP/1.1 503 Service Unavailable`, headers and an empty line")
+    })?;
+    if let Some(length) = parsed.wrong_length {
+        loader.tell(wrong_length(word, length, &parsed.file));
     }
     too_large(loader, word, bytes.len());
-    set(loader, status, ErrorPage::Raw(bytes.as_slice().into()));
+    set(loader, status, ErrorPage::File(Arc::new(parsed.file)));
     Ok(())
 }
 
@@ -130,7 +118,8 @@ pub static LINES: &[LineRow] = rows! {
         error_file, "errorfile 503 /dev/null",
         "The complete response, with status line and headers, that clients get instead of the proxy's own response \
          with this status. It is read when the configuration is loaded. An empty file or /dev/null closes the \
-         connection without a response.";
+         connection without a response. After a response of HTTP/1.0 without a `Content-Length` the connection \
+         closes, because only its end marks the end of the response.";
     "errorloc <status> <url>" ALL, error_location, "errorloc 503 http://status.example.com/",
         "Redirects clients to a URL (302) instead of sending the proxy's own response with this status. Another site \
          should serve that URL, to avoid redirect loops.";
@@ -139,17 +128,3 @@ pub static LINES: &[LineRow] = rows! {
     "errorloc303 <status> <url>" ALL, error_location, "errorloc303 503 http://status.example.com/",
         "A 303 redirect, after which clients use GET regardless of their method. Prefer it for POST requests.";
 };
-
-#[cfg(test)]
-mod tests {
-    use super::check;
-
-    #[test]
-    fn an_error_page_is_a_whole_answer_or_empty() {
-        assert!(check(b"").is_ok());
-        assert!(check(b"HTTP/1.0 503 Gone\r\nContent-Type: text/html\r\n\r\n<p>").is_ok());
-        assert!(check(b"HTTP/1.0 503 Gone\nContent-Type: text/html\n\n<p>").is_ok());
-        assert!(check(b"<html>").is_err());
-        assert!(check(b"HTTP/1.0 503 Gone\r\nContent-Type: text/html\r\n").is_err());
-    }
-}

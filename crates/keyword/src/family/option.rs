@@ -184,7 +184,8 @@ flags! {
          the stream fails if the server is really down.";
     "option prefer-last-server", PreferLastServer, BACK,
         "Sends a request to the server of the previous request on the same connection, if possible, instead of \
-         balancing it, so that the server connection can be reused.";
+         balancing it, so that the server connection can be reused. A client whose connection is authenticated by \
+         a server (NTLM, Negotiate) stays there without this option, unless a hash chooses the server.";
     "option socket-stats", SocketStats, FRONT,
         "Shows a line in the statistics for each `bind` of the frontend, not only their sum.";
     "option splice-auto", SpliceAuto, ALL,

@@ -215,7 +215,9 @@ pub static LINES: &[LineRow] = rows! {
     "http-reuse { never | safe | aggressive | always }" BACK, http_reuse, "http-reuse always",
         "Sets when an idle server connection may carry a request of another client. `safe`, the default, does not use \
          it for the first request of a client, which could not be retried if the server closes at that moment. \
-         `aggressive` uses connections that were already reused, `always` uses all, `never` none.";
+         `aggressive` uses connections that were already reused, `always` uses all, `never` none. \
+         A connection that its server authenticates (NTLM, Negotiate), or that was made with another TLS name, \
+         address, PROXY header or packet mark, is never used for another client.";
     "source <addr>[:<port>] [usesrc { client | clientip | hdr_ip(<name>[,<occurrence>]) | <addr>[:<port>] }] [interface <name>]" BACK,
         super::source::of_proxy, "source 127.0.0.1",
         "Local address for connections to servers; `source` on a server line takes precedence. `usesrc` shows another \

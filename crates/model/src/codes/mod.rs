@@ -215,6 +215,10 @@ language::codes! {
     LARGE_ERROR_PAGE = "W0118", "error page larger than a buffer",
         "The file of an `errorfile` is larger than `tune.bufsize`. HAProxy truncates such a response; use a smaller \
          error page.";
+    WRONG_LENGTH = "W1010", "wrong content-length in an error file",
+        "The body of an error file is longer or shorter than its `Content-Length` header says. HAProxy refuses such a \
+         file since version 2.2. Evenkeel sends the whole body with its real length. Remove the header from the file, \
+         or correct it.";
     LOOSE_VALUE = "W0119", "trailing letters after a number",
         "HAProxy reads the number and ignores the letters after it: `maxconn 10k` is 10, `timeout client 5sec` is 5 \
          seconds. Evenkeel does the same and reports it. Write the value in full.";

@@ -19,7 +19,7 @@ pub use argument::{Argument, Arguments, Side};
 pub use balance::{Balance, HashKey, Hashed};
 pub use condition::{Acl, Condition, Test};
 pub use error_page::ERROR_STATUSES;
-pub use error_page::{ErrorPage, HttpErrors, HttpErrorsSlot};
+pub use error_page::{ErrorFile, ErrorPage, HttpErrors, HttpErrorsSlot};
 pub use expression::{Converters, Expression};
 pub use format::Format;
 pub use lines::{LineRules, LineState, Lines};

@@ -24,7 +24,9 @@ mod stick;
 pub mod target;
 
 pub use crate::compiled::ERROR_STATUSES;
-pub use crate::compiled::{Balance, ErrorPage, HashKey, Hashed, HttpErrors, HttpErrorsSlot};
+pub use crate::compiled::{
+    Balance, ErrorFile, ErrorPage, HashKey, Hashed, HttpErrors, HttpErrorsSlot,
+};
 pub use check::{Check, CheckKind, CheckLines, ExternalLines, HealthCheck, MySqlUser};
 pub use fcgi::{FcgiApp, PassHeader, SetParam};
 pub use forward::{Forwarded, HeaderCases, HeaderNames, KeepAlive, ParameterSource};

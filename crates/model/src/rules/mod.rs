@@ -37,7 +37,7 @@ pub use crate::transaction::{Content, Gate, Verdict};
 pub use acl::{AclTable, PREDEFINED};
 pub use action::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, ListChanges, codes as action_codes};
 pub use action::{REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable};
-pub use action::{challenge, error_answer};
+pub use action::{challenge, error_answer, wrong_length};
 pub use argument::{Kind as ArgumentKind, Lookup};
 pub use condition::TestResult;
 pub use converter::url_decoded;

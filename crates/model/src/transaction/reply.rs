@@ -1,8 +1,8 @@
 //! Answers of the proxy's own: error pages, redirections, the statistics page.
 
 use super::Stream;
-use crate::config::{ErrorPage, Proxy};
-use http::http1::{self, Limits, ParseStatus, RequestFacts};
+use crate::config::{ErrorFile, ErrorPage, Proxy};
+use http::http1;
 use http::message::{Message, Version, reason_of};
 use std::sync::Arc;
 
@@ -29,10 +29,13 @@ impl Reply {
         })
     }
 
-    /// Whether only the end of an HTTP/1 connection tells where it ends: pages for
-    /// HTTP/1.0 have no length.
-    pub fn ends_connection(&self) -> bool {
-        self.head.version() == Version::Http10 && self.head.get(b"content-length").is_none()
+    /// The response of a file.
+    pub fn of_file(file: &ErrorFile) -> Reply {
+        Reply {
+            head: file.head.clone(),
+            body: file.body.clone(),
+            close: false,
+        }
     }
 
     /// Whether it is none. Whatever else closes has a header.
@@ -66,24 +69,10 @@ pub fn configured(stream: &Stream, status: u16, page: &ErrorPage) -> Option<Repl
     let mut head = Message::default();
     stream.outcome.error_status.set(status);
     match page {
-        ErrorPage::Raw(bytes) if bytes.is_empty() => Reply::silent(status),
+        ErrorPage::Silent => Reply::silent(status),
+        ErrorPage::File(file) => Some(Reply::of_file(file)),
         ErrorPage::Made(answer) => answer.reply(stream),
         ErrorPage::Default | ErrorPage::Group(_) => None,
-        ErrorPage::Raw(bytes) => {
-            let (limits, facts) = (Limits::default(), RequestFacts::default());
-            // The loader has read it this way before.
-            let Ok(ParseStatus::Done(parsed)) =
-                http1::parse_response(bytes, &facts, &limits, &mut head)
-            else {
-                return None;
-            };
-            let body = bytes.get(parsed.consumed..).unwrap_or_default().into();
-            Some(Reply {
-                head,
-                body,
-                close: false,
-            })
-        }
         ErrorPage::Redirect(status, location) => {
             // In HAProxy's order, which is another than that of a rule's redirection.
             let reason = if *status == 302 {

@@ -2,7 +2,7 @@
 
 use super::pool::pools;
 use super::secured::{Secured, Wanted, forced_version, secure};
-use super::{Mark, ServerConnection, proxy_header, source};
+use super::{Authentication, Mark, ServerConnection, proxy_header, source};
 use crate::health::SOCKS4_USER;
 use model::config::{HttpProtocol, Proxy, ProxyOption, ReuseMode, Server, ServerAddress, Tune};
 use model::state::Tally;
@@ -193,7 +193,8 @@ pub async fn connect(
     let forced = forced_version(server, stream);
     let protocol = forced.or(server.options.protocol);
     // Streams of other kinds are not for it.
-    let private = forced.is_some() || is_of_one_client(backend, server);
+    let is_authenticated = stream.http && stream.request.has_connection_credentials();
+    let private = forced.is_some() || is_authenticated || is_of_one_client(backend, server);
     let connector = server.traffic_tls().cloned();
     // Streams that could share the connection wait for it, also while ALPN is undecided.
     let maybe_http2 = stream.http && may_speak_http2(protocol, connector.as_deref());
@@ -248,6 +249,10 @@ pub async fn connect(
         way,
         mark,
         private,
+        authentication: match is_authenticated {
+            true => Authentication::Bound,
+            false => Authentication::None,
+        },
     })
 }
 

@@ -1,12 +1,12 @@
 //! What sets a connection apart from others to the same server besides its TLS:
 //! the name of `pool-conn-name`, an address that goes by the client, a PROXY
-//! header. A stream is served only over a connection that has its own mark.
+//! header, what rules say of its packets. A stream is served only over a connection that has its own mark.
 
 use super::connect::{Target, goes_by_client, target};
 use super::{proxy_header, source};
 use model::config::Server;
 use model::rules::Expression;
-use model::transaction::Stream;
+use model::transaction::{Packets, Stream};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -27,7 +27,13 @@ impl Mark {
         let by_client = goes_by_client(server);
         let backend = stream.backend();
         let from_client = backend.is_some_and(|backend| source::goes_by_client(backend, server));
-        if !by_client && !from_client && options.pool_name.is_none() && options.send_proxy.is_none()
+        let packets = stream.rules.overrides.as_ref().map(|set| set.to_server);
+        let packets = packets.filter(|packets| *packets != Packets::default());
+        if !by_client
+            && !from_client
+            && packets.is_none()
+            && options.pool_name.is_none()
+            && options.send_proxy.is_none()
         {
             return Some(Mark::default());
         }
@@ -49,6 +55,11 @@ impl Mark {
         }
         if let Some(version) = options.send_proxy {
             push(&mut bytes, b'p', &proxy_header::of(stream, server, version));
+        }
+        // Packets of a connection have the same mark and kind of service to its end.
+        if let Some(Packets { mark, tos }) = packets {
+            push(&mut bytes, b'm', &mark.map_or([0; 4], u32::to_be_bytes));
+            push(&mut bytes, b't', tos.as_slice());
         }
         Some(Mark(Some(bytes.into())))
     }

@@ -47,9 +47,41 @@ pub struct ServerConnection {
     pub mark: Mark,
     /// It must not carry another client's streams.
     pub private: bool,
+    /// Whether its server authenticates the connection instead of its requests.
+    pub authentication: Authentication,
+}
+
+/// Whether a server authenticates a connection instead of each of its requests, as with
+/// NTLM and Negotiate.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Authentication {
+    /// Nothing says so.
+    #[default]
+    None,
+    /// The server has sent a challenge, which only the next request on this connection can
+    /// answer.
+    Challenged,
+    /// The server offers to, or has done so.
+    Bound,
 }
 
 impl ServerConnection {
+    /// Leaves the connection to the client of the present stream, because its server
+    /// authenticates it. Streams of other clients that an HTTP/2 connection carries already
+    /// continue.
+    pub fn bind_to_client(&mut self, authentication: Authentication) {
+        self.private = true;
+        self.authentication = authentication;
+        if let Some(mux) = &self.mux {
+            pools().withdraw(&self.state, mux);
+        }
+    }
+
+    /// Whether an HTTP/2 connection carries streams of other requests, too.
+    pub fn carries_others(&self) -> bool {
+        self.mux.as_ref().is_some_and(|mux| mux.streams() > 1)
+    }
+
     /// Whether another stream can use it, by what is known without a system
     /// call: bytes without a request, or the end, spoil it.
     pub fn is_fit(&self) -> bool {

@@ -8,7 +8,7 @@
 
 use super::pool::Idle;
 use super::pool::pools;
-use super::{Mark, Secured, ServerConnection, Wanted};
+use super::{Authentication, Mark, Secured, ServerConnection, Wanted};
 use model::config::Server;
 use model::state::{ServerState, Way};
 use model::thread::here;
@@ -224,6 +224,7 @@ impl Idle {
             way,
             mark: self.mark,
             private: false,
+            authentication: Authentication::None,
         }
     }
 }

@@ -1,74 +1,88 @@
 //! Connections to servers that only one client's streams may use: `http-reuse never`, a
-//! PROXY header of that client, an address that goes by it.
+//! PROXY header of that client, an address that goes by it, a server that authenticates the
+//! connection.
 
-use super::ServerConnection;
-use model::config::Server;
+use super::{Authentication, ServerConnection};
+use model::config::{Proxy, Server, ServerIndex};
 use model::state::ServerState;
 use model::transaction::Stream;
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
-/// `max-session-srv-conns` where the file does not say.
-const OWN_MAX: u32 = 5;
-
-/// A client's own connections, the one that was used last at the end. Most clients have
-/// none, which takes no memory.
+/// A client's own connections, the one that was used last at the end. A clone is the same
+/// list: the streams of a client's HTTP/2 connection share one. Most clients have none,
+/// which takes no memory.
 #[derive(Default)]
-pub struct Own(Option<Box<Kept>>);
-
-#[derive(Default)]
-struct Kept(Vec<ServerConnection>);
+pub struct Own(Option<Rc<RefCell<Vec<ServerConnection>>>>);
 
 impl Own {
+    /// The same list, for another stream of the same client.
+    pub fn share(&mut self) -> Own {
+        Own(Some(Rc::clone(self.0.get_or_insert_default())))
+    }
+
     /// Takes one that a stream may use.
     pub fn take(&mut self, server: &Server, stream: &Stream) -> Option<ServerConnection> {
-        let leads_there = |own: &ServerConnection| {
+        let mut kept = self.0.as_ref()?.borrow_mut();
+        if kept.is_empty() {
+            return None;
+        }
+        let has_credentials = stream.request.has_connection_credentials();
+        let may_use = |own: &ServerConnection| {
             Arc::ptr_eq(&own.state, &server.state)
                 && own.way == own.way.of_file(server.way)
                 && own.leads_to(server, stream)
         };
-        let kept = self.0.as_mut()?;
-        while let Some(at) = kept.0.iter().rposition(leads_there) {
-            let own = kept.0.remove(at);
+        // Another request of the same client must not come between a challenge and its
+        // response.
+        let waits = |own: &ServerConnection| own.authentication == Authentication::Challenged;
+        loop {
+            let challenged = || kept.iter().rposition(|own| waits(own) && may_use(own));
+            let at = has_credentials.then(challenged).flatten();
+            let at = at.or_else(|| kept.iter().rposition(|own| !waits(own) && may_use(own)))?;
+            let own = kept.remove(at);
             if own.is_fit() {
                 return own.again();
             }
         }
-        None
     }
 
-    /// Keeps one for the client's next streams; of more than `most` the oldest goes.
-    pub fn keep(&mut self, connection: ServerConnection, most: Option<u32>) {
-        let kept = self.0.get_or_insert_default();
-        kept.0.push(connection);
-        let most = most.unwrap_or(OWN_MAX) as usize;
-        let surplus = kept.0.len().saturating_sub(most);
-        kept.0.drain(..surplus);
+    /// Keeps one for the client's next streams. Beyond `connections_max` the oldest is
+    /// closed, rather one whose server does not wait for credentials.
+    pub fn keep(&mut self, connection: ServerConnection, connections_max: u32) {
+        let mut kept = self.0.get_or_insert_default().borrow_mut();
+        kept.push(connection);
+        while kept.len() > connections_max as usize {
+            let oldest = { kept.iter() }
+                .position(|own| own.authentication != Authentication::Challenged)
+                .unwrap_or(0);
+            kept.remove(oldest);
+        }
     }
 
     /// Whether one leads to a server.
     pub fn holds(&self, server: &Arc<ServerState>) -> bool {
-        let mut kept = self.0.iter().flat_map(|kept| &kept.0);
-        kept.any(|own| Arc::ptr_eq(&own.state, server))
+        let kept = self.0.as_ref().map(|kept| kept.borrow());
+        kept.is_some_and(|kept| kept.iter().any(|own| Arc::ptr_eq(&own.state, server)))
+    }
+
+    /// The server of this backend that has authenticated a connection of the client, or is
+    /// about to.
+    pub fn authenticating_server(&self, backend: &Proxy) -> Option<ServerIndex> {
+        let kept = self.0.as_ref()?.borrow();
+        let authenticates = |own: &&ServerConnection| own.authentication != Authentication::None;
+        kept.iter().rev().filter(authenticates).find_map(|own| {
+            let is_its = |server: &Server| Arc::ptr_eq(&server.state, &own.state);
+            let at = backend.servers.iter().position(is_its)?;
+            Some(ServerIndex(at as u32))
+        })
     }
 
     /// Closes what leads to a server that moved, or is no more.
     pub fn forget_moved(&mut self) {
         if let Some(kept) = &mut self.0 {
-            kept.0.retain(|own| own.way == own.state.way());
-        }
-    }
-
-    /// Gives one to another stream of the same client.
-    pub fn share(&mut self) -> Own {
-        let one = self.0.as_mut().and_then(|kept| kept.0.pop());
-        Own(one.map(|one| Box::new(Kept(vec![one]))))
-    }
-
-    /// Takes what a stream of the same client leaves.
-    pub fn join(&mut self, left: Own, most: u32) {
-        let most = Some(most);
-        for connection in left.0.into_iter().flat_map(|kept| kept.0) {
-            self.keep(connection, most);
+            kept.borrow_mut().retain(|own| own.way == own.state.way());
         }
     }
 }

@@ -11,6 +11,7 @@ use model::config::{Proxy, Server, ServerOptions};
 use model::state::{ServerState, Way};
 use model::thread::here;
 use model::transaction::Stream;
+use mux::ServerMux;
 use mux::link::Link;
 use reactor::{self, Instant, pool_box};
 use std::cell::{RefCell, RefMut};
@@ -190,6 +191,11 @@ impl Pools {
         self.shared.join(server, wanted, streams_min)
     }
 
+    /// Takes an HTTP/2 connection away from those that clients share.
+    pub(super) fn withdraw(&self, server: &ServerState, mux: &ServerMux) {
+        self.shared.withdraw(server, mux);
+    }
+
     /// The same of one that is being made, for which it waits.
     pub async fn join_begun(
         &self,
@@ -298,6 +304,7 @@ impl Pools {
             way,
             mark,
             private,
+            authentication: _,
         } = connection;
         let transport = match (link, mux) {
             (Link::Http1(transport), _) => transport,

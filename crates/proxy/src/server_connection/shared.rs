@@ -4,7 +4,7 @@
 
 use super::pool::pools;
 use super::secured::{Secured, Wanted};
-use super::{Mark, ServerConnection};
+use super::{Authentication, Mark, ServerConnection};
 use model::config::{Proxy, Server, ServerOptions};
 use model::state::{ServerState, Way};
 use model::thread::here;
@@ -142,6 +142,7 @@ impl SharedConnections {
                     way,
                     mark,
                     private: false,
+                    authentication: Authentication::None,
                 });
             }
             at += 1;
@@ -238,6 +239,20 @@ impl SharedConnections {
                 counted,
             })
         });
+    }
+
+    /// No other client gets streams of a connection any more.
+    pub(super) fn withdraw(&self, server: &ServerState, mux: &ServerMux) {
+        let mut groups = self.by_server.borrow_mut();
+        let Some(Some(group)) = groups.get_mut(server.uid as usize) else {
+            return;
+        };
+        if let Some(at) = group.entries.iter().position(|entry| entry.mux.is(mux)) {
+            let entry = group.entries.remove(at);
+            if entry.counted {
+                group.server.idle.count.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
     }
 
     /// A stream of a connection is over. What nobody uses then is kept if the

@@ -16,7 +16,7 @@ use http::http1::{
     RequestFacts, Upgrade,
 };
 use http::http2;
-use http::message::Version;
+use http::message::{ConnectionChallenge, Version};
 use model::config::{ProxyOption, Rare, ReuseMode};
 use model::rules::{self, Verdict};
 use model::state::{Shutdown, Tally};
@@ -50,13 +50,37 @@ pub struct Incoming<'c> {
     /// The request that is answered.
     pub request: &'c Parsed,
     /// The client's connection may be kept.
-    pub keep: bool,
+    pub keep: Keep,
     /// When the server was last sent something: from then on it may be silent
     /// for `timeout server`.
     pub sent_at: &'c Cell<Instant>,
     /// The request could be sent once more, so that an answer which `retry-on`
     /// names is not for the client.
     pub again: &'c Cell<bool>,
+}
+
+/// Whether a client's connection may carry another request after this one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keep {
+    /// It may.
+    Yes,
+    /// Only to answer the challenge of a server that authenticates the connection: the
+    /// process ends, or the client's address goes.
+    ForChallenge,
+    /// It may not.
+    No,
+}
+
+impl Keep {
+    /// Whether it may whatever the response is.
+    pub fn is_yes(self) -> bool {
+        self == Keep::Yes
+    }
+
+    /// Whether it may after a response with this challenge.
+    fn after(self, challenge: Option<ConnectionChallenge>) -> bool {
+        self.is_yes() || self == Keep::ForChallenge && challenge == Some(ConnectionChallenge::Token)
+    }
 }
 
 /// An answer that was delivered whole.
@@ -68,6 +92,8 @@ pub struct Delivered {
     pub server_keeps: bool,
     /// From here on it is a tunnel (101, CONNECT).
     pub tunnel: bool,
+    /// What the server asks for, if it authenticates the connection.
+    pub challenge: Option<ConnectionChallenge>,
 }
 
 /// Why an answer was not delivered whole.
@@ -243,6 +269,9 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     }
     stream.times.response = Some(reactor::now());
     stream.outcome.server_status = stream.response.status();
+    // Rules may change the response. What it means for the connection stays.
+    let challenge = stream.response.connection_challenge();
+    let keep = keep.after(challenge);
     tracking::answer(stream);
     observe::answered(stream);
     let body = Body::new(server, response.body);
@@ -264,6 +293,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         client_keeps,
         server_keeps: keeps && whole,
         tunnel: false,
+        challenge,
     })
 }
 
@@ -372,6 +402,7 @@ async fn begin_tunnel(stream: &mut Stream, client: &Link) -> Result<Delivered, F
         client_keeps: false,
         server_keeps: false,
         tunnel: true,
+        challenge: None,
     })
 }
 

@@ -2,19 +2,21 @@
 //! at once where the request has a body. An answer may begin, and even end,
 //! before the request has.
 
-use super::answer::{self, Delivered, Failure, Progress};
+use super::answer::{self, Delivered, Failure, Keep, Progress};
 use super::body::{Body, BodyFailure, Copy, Encoding};
 use super::meter::{Counting, Meter};
 use super::request::{Next, close};
 use super::retry::{self, Replay};
+use super::send::Sent;
 use super::session::{Client, reset_when_delivered};
 use super::shutdown::unless_shut;
 use super::watch::Watch;
 use super::{Phase, Stream, Termination, error_page, fastcgi, forward, send, server, tunnel};
 use crate::compression::{self, Coded, Encoder};
-use crate::server_connection::{self, ServerConnection};
+use crate::server_connection::{self, Authentication, ServerConnection};
 use http::http1::{self, ConnectionMode, Parsed, Upgrade};
 use http::http2;
+use http::message::ConnectionChallenge;
 use model::config::{ProxyOption, ReuseMode};
 use model::queue::Slot;
 use model::state::Tally;
@@ -38,7 +40,7 @@ pub struct Outgoing<'r> {
     /// Its body.
     pub body: Body,
     /// The client's connection may be kept afterwards.
-    pub keep: bool,
+    pub keep: Keep,
     /// What its body is compressed with.
     pub encoder: Option<Box<Encoder>>,
 }
@@ -76,6 +78,8 @@ pub async fn run(
     }
     let delivered = loop {
         let reused = server.streams > 0;
+        // On another connection the response to a challenge is worth nothing.
+        let repeatable = server.authentication != Authentication::Challenged;
         server.streams = server.streams.saturating_add(1);
         let mut uploaded = Uploaded::default();
         let begins = outgoing.restart(&server.link);
@@ -94,6 +98,7 @@ pub async fn run(
         let delivered = delivered
             .unwrap_or_else(|why| Err(Failure::Shut(why, progress(&stream.times, &outgoing))));
         if let Err(failure) = &delivered
+            && repeatable
             && retry::repeats(stream, failure)
             && replay.rewind(&mut client.input, &mut outgoing.body)
         {
@@ -108,7 +113,7 @@ pub async fn run(
             }
             continue;
         }
-        let idle = reused && !fresh && !has_body;
+        let idle = reused && repeatable && !fresh && !has_body;
         let whole = begins.is_some() && uploaded.bytes == 0;
         if !goes_again(stream, &delivered, idle, whole) {
             if reused && is_left_to_its_client(client, &delivered) {
@@ -162,7 +167,7 @@ async fn end(
         Ok(delivered) => done(client, stream, &outgoing, server, delivered, &slot).await,
         Err(failure) => {
             drop(server);
-            let keep = outgoing.keep && outgoing.body.is_done() && !failure.is_clients();
+            let keep = outgoing.keep.is_yes() && outgoing.body.is_done() && !failure.is_clients();
             failed(client, stream, failure, keep).await
         }
     };
@@ -174,11 +179,12 @@ async fn end(
 /// No server takes the request once more.
 async fn unserved(client: &mut Client, stream: &mut Stream, outgoing: &Outgoing<'_>) -> Next {
     let page = error_page(stream, 503);
-    let keep = outgoing.keep && outgoing.body.is_done() && !page.close;
-    if !send::send(client, stream, page, keep).await {
-        return Next::Close;
+    let may_keep = outgoing.keep.is_yes() && outgoing.body.is_done();
+    match send::send(client, stream, page, may_keep).await {
+        Sent::Keeps => Next::Request,
+        Sent::Closes => Next::Linger,
+        Sent::Failed => Next::Close,
     }
-    if keep { Next::Request } else { Next::Linger }
 }
 
 /// Bytes of a request's body that went to the server, and how many of them
@@ -460,6 +466,14 @@ async fn done(
         tunnel::carry(stream, &client.link, up, &server.link, down, slot).await;
         return Next::Close;
     }
+    match delivered.challenge {
+        Some(ConnectionChallenge::Token) => server.bind_to_client(Authentication::Challenged),
+        Some(ConnectionChallenge::Offer) => server.bind_to_client(Authentication::Bound),
+        None if server.authentication == Authentication::Challenged => {
+            server.authentication = Authentication::Bound;
+        }
+        None => {}
+    }
     let whole = outgoing.body.is_done();
     if let Some(backend) = stream.backend() {
         // What its PROXY header says of one stream is wrong for any other.
@@ -478,10 +492,9 @@ async fn done(
                     .server()
                     .and_then(|described| described.options.reuse_max);
                 let spent = most.is_some_and(|most| server.streams > most);
-                if delivered.client_keeps && !spent {
-                    client
-                        .own
-                        .keep(server, stream.frontend().own_connections_max);
+                if delivered.client_keeps && !spent && !server.carries_others() {
+                    let connections_max = own_connections_max(client, stream);
+                    client.own.keep(server, connections_max);
                 }
             } else if let Some(described) = stream.server() {
                 server_connection::pools().put(server, &described.options);
@@ -500,8 +513,22 @@ async fn done(
     if whole { close(client) } else { Next::Linger }
 }
 
+/// How many server connections a client keeps for itself (`max-session-srv-conns`).
+fn own_connections_max(client: &Client, stream: &Stream) -> u32 {
+    let default = match client.link.is_http2() {
+        true => 16,
+        false => 5,
+    };
+    stream.frontend().own_connections_max.unwrap_or(default)
+}
+
 /// Nothing, or not all, was delivered.
-async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure, keep: bool) -> Next {
+async fn failed(
+    client: &mut Client,
+    stream: &mut Stream,
+    failure: Failure,
+    may_keep: bool,
+) -> Next {
     let (termination, phase, status) = failure.meaning();
     // A rule that answers in the server's place says itself how it ended.
     if !matches!(failure, Failure::Denied(_) | Failure::Rejected) {
@@ -549,11 +576,11 @@ async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure, keep
         (_, Some(status)) => error_page(stream, status),
         (_, None) => return broken_off(client, stream),
     };
-    let keep = keep && !page.close;
-    if !send::send(client, stream, page, keep).await {
-        return Next::Close;
+    match send::send(client, stream, page, may_keep).await {
+        Sent::Keeps => Next::Request,
+        Sent::Closes => Next::Linger,
+        Sent::Failed => Next::Close,
     }
-    if keep { Next::Request } else { Next::Linger }
 }
 
 /// An answer that had begun ends before its time. Where its framing shows that,

@@ -1,17 +1,19 @@
 //! One HTTP request and its answer: read, ruled, balanced, relayed, logged.
 //! This is the order in which it happens; what each step does stands elsewhere.
 
+use super::answer::Keep;
 use super::body::Body;
 use super::finish::finish;
 use super::head::{self, HeadFailure};
 use super::judge::{self, Ruled, wait_for_body, without_body};
+use super::send::Sent;
 use super::server::{self, Establish, Reuse, Unserved};
 use super::session::{Client, idle_deadline};
 use super::{
     Phase, Reply, Session, Stream, Termination, error_page, exchange, forward, inspect, new_stream,
     send, slot, watch,
 };
-use crate::server_connection::{self, Own};
+use crate::server_connection;
 use http::http1::{self, ConnectionMode, Fault, FaultKind, Parsed};
 use model::config::{
     CheckKind, HttpProtocol, Mode, ProxyOption, Rare, ReuseMode, Server, ServerIndex, Step,
@@ -137,19 +139,19 @@ async fn proceed(
 
 /// Serves one request of an HTTP/2 client. Its head stands in `stream`, if it was
 /// one, its body comes and its answer goes by the client's link, which ends with
-/// it. Gives back what the next stream of the same connection may use.
+/// it. Returns the number of its server.
 pub async fn serve_stream(
     mut client: Client,
     mut stream: Box<Stream>,
     request: Result<Parsed, Fault>,
-) -> (Own, Option<u32>) {
+) -> Option<u32> {
     stream.watch_client(&client.link);
     match request {
         Ok(request) => _ = run(&mut client, &mut stream, request).await,
         Err(fault) => head::refuse(&mut client, &mut stream, HeadFailure::Fault(fault)).await,
     }
     finish(stream);
-    (client.own, client.last_server)
+    client.last_server
 }
 
 /// How a connection ends whose request and answer are complete.
@@ -228,16 +230,23 @@ const LINGER_BYTES: usize = 1 << 20;
 /// Whether the client's connection can be kept behind a request. How one of HTTP/2
 /// ends is not the matter of its streams.
 #[inline(always)]
-fn keeps(client: &Client, stream: &Stream, request: &Parsed) -> bool {
+fn keeps(client: &Client, stream: &Stream, request: &Parsed) -> Keep {
     let proxied = stream.frontend().has(ProxyOption::HttpUseProxyHeader);
     let by_header = proxied
         .then(|| http1::keeps_by_proxy_connection(&stream.request))
         .flatten();
-    client.link.is_http2()
-        || by_header.unwrap_or(request.keep_alive)
-            && !stream.frontend().has(ProxyOption::HttpClose)
-            && !super::leaving::is_last(client)
-            && !client.is_left_behind()
+    if client.link.is_http2() {
+        return Keep::Yes;
+    }
+    let keeps =
+        by_header.unwrap_or(request.keep_alive) && !stream.frontend().has(ProxyOption::HttpClose);
+    if !keeps {
+        Keep::No
+    } else if super::leaving::is_last(client) || client.is_left_behind() {
+        Keep::ForChallenge
+    } else {
+        Keep::Yes
+    }
 }
 
 /// The answer to a request with names of headers that are not to pass.
@@ -253,7 +262,8 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
     log::stream_began(stream);
     log::stream_reached(stream, Step::Request);
     let mut body = Body::new(&client.link, request.body);
-    let keep = keeps(client, stream, &request);
+    let keeps = keeps(client, stream, &request);
+    let keep = keeps.is_yes();
     match judge::rule(client, stream, &mut body).await {
         Ruled::Forward
             if stream.route.rare.has(Rare::HEADER_NAMES) && !forward::restrict_names(stream) =>
@@ -295,7 +305,7 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
             let outgoing = exchange::Outgoing {
                 request: &request,
                 body,
-                keep,
+                keep: keeps,
                 encoder: None,
             };
             let next = exchange::run(client, stream, outgoing, server, slot).await;
@@ -316,16 +326,21 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
     }
 }
 
-/// `option prefer-last-server`: the server of the request before, while a
-/// connection to it stands.
+/// The server that a request should go to if nothing else decides: the one that authenticates
+/// a connection of the client, else by `option prefer-last-server` that of the request before,
+/// while a connection to it stands.
 fn prefer_last_server(client: &Client, stream: &mut Stream) {
-    let Some(last) = client.last_server else {
+    // A hash chooses the same server again, or another one on purpose.
+    let Some(backend) = stream.backend().filter(|b| !b.balance.is_by_key()) else {
         return;
     };
-    let Some(backend) = stream
-        .backend()
-        .filter(|b| b.has(ProxyOption::PreferLastServer))
-    else {
+    let authenticating = client.own.authenticating_server(backend);
+    if let Some(at) = authenticating.filter(|at| slot::is_usable(backend, *at)) {
+        stream.route.preferred = Some(at);
+        return;
+    }
+    let wishes = backend.has(ProxyOption::PreferLastServer);
+    let Some(last) = client.last_server.filter(|_| wishes) else {
         return;
     };
     let held = |server: &Server| {
@@ -335,7 +350,8 @@ fn prefer_last_server(client: &Client, stream: &mut Stream) {
         .servers
         .iter()
         .position(|server| server.state.uid == last && held(server));
-    stream.route.preferred = at.map(|at| ServerIndex(at as u32));
+    let at = at.map(|at| ServerIndex(at as u32));
+    stream.route.preferred = at.filter(|at| slot::has_room(backend, *at));
 }
 
 /// Whether `http-reuse` lets this stream use a connection that was used before.
@@ -364,18 +380,12 @@ async fn finish_local(
     keep: bool,
 ) -> Next {
     stream.outcome.local = true;
-    let ends = send::ends(&answer, client, stream);
-    let keep = keep && !ends && (body.is_done() || discard(client, body));
-    if !send::send(client, stream, answer, keep).await {
-        return Next::Close;
-    }
-    if keep {
-        return Next::Request;
-    }
-    if body.is_done() {
-        close(client)
-    } else {
-        Next::Linger
+    let may_keep = keep && !answer.close && (body.is_done() || discard(client, body));
+    match send::send(client, stream, answer, may_keep).await {
+        Sent::Keeps => Next::Request,
+        Sent::Closes if body.is_done() => close(client),
+        Sent::Closes => Next::Linger,
+        Sent::Failed => Next::Close,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::session::Client;
 use super::shape::{self, Interim};
 use super::{Endpoint, Reply, Stream, Termination};
-use http::message::Version;
+use http::message::{Message, Version};
 use model::config::ProxyOption;
 use model::rules::{self, Verdict};
 use mux::link::{Link, WriteFailure, write_all, write_data, write_pieces};
@@ -11,10 +11,16 @@ use mux::link::{Link, WriteFailure, write_all, write_data, write_pieces};
 /// Room for the header that says how long an answer is.
 const FRAMING_BYTES: usize = 64;
 
-/// Whether no request follows an answer on the client's connection.
-pub(super) fn ends(reply: &Reply, client: &Client, stream: &Stream) -> bool {
-    let on_connection = reply.ends_connection() || stream.begins_tunnel(reply.head.status());
-    reply.close || (on_connection && !client.link.is_http2())
+/// What follows a response of the proxy's own on its client's connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sent {
+    /// Another request may follow.
+    Keeps,
+    /// The response says that the connection closes, or only its end shows where the
+    /// response ends.
+    Closes,
+    /// Nothing was sent, or not all of it.
+    Failed,
 }
 
 /// The answer is about to be written: to the client's liking, and on packets
@@ -44,31 +50,36 @@ pub(super) fn mark_packets(stream: &mut Stream, client: &Link) {
     }
 }
 
-/// Sends an answer of the proxy's own; false when it could not be. `keep`: the
-/// connection stays open for another request.
-pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: bool) -> bool {
-    let silent = reply.is_silent();
-    let Reply { head, body, .. } = reply;
-    stream.response = head;
+/// Sends a response of the proxy's own. `may_keep`: as far as the request is concerned,
+/// the connection can stay open for another one. Whether it does is decided here, by the
+/// response that the client gets in the end: one without a known end closes it.
+pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, may_keep: bool) -> Sent {
+    let mut reply = reply;
     stream.outcome.local = true;
-    if silent {
-        stream.outcome.local_status = stream.response.status();
-        return false;
-    }
-    let mut body = body;
     if stream
         .transfer
         .cache
         .as_ref()
         .is_some_and(|cache| cache.hit)
-        && let Verdict::Answer(other) = rules::http_response(stream)
     {
-        // A rule refuses what the cache has.
-        (stream.response, body) = (other.head, other.body);
+        stream.response = std::mem::take(&mut reply.head);
+        match rules::http_response(stream) {
+            // A rule refuses what the cache has.
+            Verdict::Answer(other) => reply = *other,
+            _ => reply.head = std::mem::take(&mut stream.response),
+        }
     }
-    let Ok(has_body) = complete(client, stream, body.len(), keep) else {
+    let silent = reply.is_silent();
+    let Reply { head, body, close } = reply;
+    stream.response = head;
+    if silent {
+        stream.outcome.local_status = stream.response.status();
+        return Sent::Failed;
+    }
+    let may_keep = may_keep && !close;
+    let Ok(Completed { has_body, keeps }) = complete(client, stream, body.len(), may_keep) else {
         client.link.break_off();
-        return false;
+        return Sent::Failed;
     };
     let body: &[u8] = if has_body { &body } else { &[] };
     let limit = stream.client_ms();
@@ -95,46 +106,47 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
     if sent.is_err() && stream.outcome.termination == Termination::Normal {
         stream.outcome.termination = Termination::ClientAbort;
     }
-    sent.is_ok() && !stream.begins_tunnel(stream.response.status())
+    match sent {
+        Ok(()) if keeps => Sent::Keeps,
+        Ok(()) => Sent::Closes,
+        Err(_) => Sent::Failed,
+    }
 }
 
-/// Completes the head of an answer: its length, the rules that see every answer, and
-/// what becomes of the connection. Returns whether its body is sent.
+/// A head that is ready to be sent.
+struct Completed {
+    /// The client gets the body.
+    has_body: bool,
+    /// Another request may follow.
+    keeps: bool,
+}
+
+/// Completes the head of a response: its length, the rules that see every response, and
+/// what becomes of the connection.
 fn complete(
     client: &Client,
     stream: &mut Stream,
     body_len: usize,
-    keep: bool,
-) -> Result<bool, Interim> {
+    may_keep: bool,
+) -> Result<Completed, Interim> {
     let old_status = stream.response.status();
-    let length = (!shape::is_bodiless(old_status)).then(|| body_len.to_string());
-    // An answer of HTTP/1.0, out of a file, closes unless it says otherwise.
+    // A response of HTTP/1.0, out of a file, closes unless it says otherwise.
     let old = stream.response.version() == Version::Http10 && !client.link.is_http2();
-    // A page out of a file may say something else, or be ended by the close.
-    if let Some(length) = &length
-        && (!old || stream.response.get(b"content-length").is_some())
-        && stream.response.get(b"content-length") != Some(length.as_bytes())
-    {
-        // Without it nobody would know where the answer ends, so a head that is
-        // full gets the room.
-        if stream
-            .response
-            .set(b"content-length", length.as_bytes())
-            .is_err()
-        {
-            let room = stream.response.wire_len() + FRAMING_BYTES;
-            stream.response.set_limit(room);
-            let _ = stream.response.set(b"content-length", length.as_bytes());
-        }
-    }
+    say_length(&mut stream.response, old, body_len);
     // As with HAProxy, no rule sees the response to what is no request.
     if stream.request.is_request() {
         rules::http_after_response(stream);
+        // They may have changed what frames the response.
+        stream.response.remove(b"transfer-encoding");
+        say_length(&mut stream.response, old, body_len);
     }
     let has_body = shape::settle_own(stream, old_status, body_len)?;
     dress_answer(stream, &client.link);
+    let status = stream.response.status();
+    let ends = shape::is_bodiless(status) || stream.response.get(b"content-length").is_some();
+    let keep = may_keep && ends && !stream.begins_tunnel(status);
     if client.link.is_http2() {
-        // Its connection is not this answer's matter.
+        // Its connection is not this response's matter.
     } else if !keep {
         if !old {
             let _ = stream.response.set(b"connection", b"close");
@@ -146,5 +158,25 @@ fn complete(
         0 => stream.response.status(),
         status => status,
     };
-    Ok(has_body)
+    let keeps = keep || client.link.is_http2();
+    Ok(Completed { has_body, keeps })
+}
+
+/// Makes the head of a response say how long its body is. `old`: a response of HTTP/1.0 may
+/// say nothing, and is ended by the close of its connection.
+fn say_length(response: &mut Message, old: bool, body_len: usize) {
+    let said = response.get(b"content-length");
+    if shape::is_bodiless(response.status()) || old && said.is_none() {
+        return;
+    }
+    let length = body_len.to_string();
+    if said == Some(length.as_bytes()) {
+        return;
+    }
+    // Without it nobody would know where the response ends, so a head that is full gets the
+    // room.
+    if response.set(b"content-length", length.as_bytes()).is_err() {
+        response.set_limit(response.wire_len() + FRAMING_BYTES);
+        let _ = response.set(b"content-length", length.as_bytes());
+    }
 }

@@ -6,7 +6,7 @@ use super::slot::take_slot;
 use super::watch::{Watch, unless_gone};
 use super::{Phase, Reply, Stream, Termination, backend, exchange, observe};
 use crate::server_connection::{
-    self, ConnectFailure, Own, ServerConnection, Wanted, connect, forced_version,
+    self, Authentication, ConnectFailure, Own, ServerConnection, Wanted, connect, forced_version,
 };
 use http::http1::{Redirect, RedirectCode};
 use http::message::Message;
@@ -89,6 +89,7 @@ impl Establish<'_> {
         let wanted = Wanted::of(server, stream);
         if self.shared
             && stream.http
+            && !stream.request.has_connection_credentials()
             && let Some(joined) = pools.join(server, &wanted, streams_min)
         {
             return Some(joined);
@@ -295,17 +296,21 @@ async fn attempt(
             None => how.take_from_neighbours(server, stream).await,
             own => own,
         };
-        let Some(connection) = found else { break };
+        let Some(mut connection) = found else { break };
         // Nobody repeats such a request: a close that has just come is looked for.
         if !may_repeat && connection.link.has_ended() {
             continue;
         }
         server.state.traffic.counters.here().count(Tally::Reuses);
         backend.state.backend.counters.here().count(Tally::Reuses);
+        if stream.http && stream.request.has_connection_credentials() && !connection.private {
+            connection.bind_to_client(Authentication::Bound);
+        }
         return Some(Ok(connection));
     }
     if how.shared
         && forced_version(server, stream).is_none()
+        && !stream.request.has_connection_credentials()
         && let Some(connection) = server_connection::pools()
             .join_begun(stream, backend, server)
             .await

@@ -360,14 +360,12 @@ fn speaks_http2(session: &Session) -> bool {
     }
 }
 
-/// Server connections that one client's HTTP/2 connection keeps for itself.
-const OWN_MAX: u32 = 16;
-
-/// What the streams of an HTTP/2 connection leave to the next ones.
+/// What the streams of a client's HTTP/2 connection have in common.
 #[derive(Default)]
 struct Left {
     /// Server connections that no other client may use.
     own: RefCell<Own>,
+    /// The number of the server of the last stream that ended.
     last_server: Cell<Option<u32>>,
 }
 
@@ -404,9 +402,8 @@ pub(super) async fn http2(client: &mut Client) {
             let mut client = Client::of_stream(Rc::clone(&stream.session), mux, before);
             client.own = left.own.borrow_mut().share();
             client.last_server = left.last_server.get();
-            let (own, last) = request::serve_stream(client, stream, parsed).await;
+            let last = request::serve_stream(client, stream, parsed).await;
             left.last_server.set(last.or(left.last_server.get()));
-            left.own.borrow_mut().join(own, OWN_MAX);
         }));
     };
     pool_box(multiplexed::serve(transport, input.take(), session, begin)).await;

@@ -37,7 +37,6 @@ fn look_for_own_server(stream: &mut Stream) {
 /// A slot of a server; waits in the queues within `timeout queue`.
 pub async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Slot, Unserved> {
     let preferred = stream.route.preferred.take().filter(|_| avoid.is_none());
-    let preferred = preferred.filter(|at| has_room(stream, *at));
     let own = persistence::server(stream).filter(|_| avoid.is_none());
     let mut slot = match queue::assign_wish(
         stream,
@@ -112,17 +111,22 @@ fn note_wait(stream: &Stream, is_own: bool) {
     stream.session.note(|| Step::Waits { for_one });
 }
 
+/// Whether a server takes new sessions, at once or after they waited for it.
+pub fn is_usable(backend: &Proxy, at: ServerIndex) -> bool {
+    let server = backend.servers.get(at.0 as usize);
+    server.is_some_and(|server| server.state.usable())
+}
+
 /// Whether a server would be had without waiting, or no longer than
-/// `max-keep-alive-queue` allows.
-fn has_room(stream: &Stream, at: ServerIndex) -> bool {
-    let backend = stream.backend();
-    let server = backend.and_then(|backend| backend.servers.get(at.0 as usize));
+/// `max-keep-alive-queue` allows, which without a number is no limit.
+pub fn has_room(backend: &Proxy, at: ServerIndex) -> bool {
+    let server = backend.servers.get(at.0 as usize);
     server.is_some_and(|Server { state, .. }| {
         let limit = state.limit();
         let waits = |max: u32| max > 0 && state.queue.waiting.current() <= max;
         state.usable()
             && (limit == 0
                 || state.traffic.sessions.current() < limit
-                || backend.is_some_and(|b| b.keep_alive_queue_max.is_some_and(waits)))
+                || backend.keep_alive_queue_max.is_none_or(waits))
     })
 }

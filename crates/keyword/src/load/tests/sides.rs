@@ -168,8 +168,8 @@ fn error_pages_are_read_from_where_default_path_says() {
         .as_ref()
         .unwrap_or_else(|| panic!("{}", told(&loaded)));
     let errors = &config.proxies[0].errors;
-    assert!(matches!(&errors[0], (503, ErrorPage::Raw(bytes)) if bytes.ends_with(b"later")));
-    assert!(matches!(&errors[1], (403, ErrorPage::Raw(bytes)) if bytes.is_empty()));
+    assert!(matches!(&errors[0], (503, ErrorPage::File(file)) if *file.body == *b"later"));
+    assert!(matches!(&errors[1], (403, ErrorPage::Silent)));
     assert_eq!(config.proxies[0].mode, Mode::Http);
 }
 

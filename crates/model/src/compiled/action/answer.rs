@@ -1,7 +1,6 @@
 //! Responses of rules; `crate::rules` builds and runs them.
 
-use crate::compiled::{Format, HttpErrorsSlot};
-use http::message::Message;
+use crate::compiled::{ErrorFile, Format, HttpErrorsSlot};
 use std::sync::Arc;
 
 /// What an answer is for.
@@ -40,6 +39,6 @@ pub(crate) enum Content {
     Group(HttpErrorsSlot),
     /// An empty error file: the connection closes without a response.
     Silence,
-    /// A whole answer out of a file.
-    Whole(Box<(Message, Arc<[u8]>)>),
+    /// A whole response out of a file.
+    File(Arc<ErrorFile>),
 }

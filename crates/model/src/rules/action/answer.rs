@@ -4,12 +4,11 @@ use super::flow::{count_denied, count_denied_response};
 use super::{Action, ActionRow, Build, RuleSet, Step, Verdict, codes, places};
 use crate::codes as load_codes;
 use crate::compiled::action::answer::{Answer, Content, Purpose};
-use crate::config::{ErrorPage, HttpErrorsSlot};
+use crate::config::{ErrorFile, ErrorPage, HttpErrorsSlot};
 use crate::rules::draft::Draft;
 use crate::rules::format::{Dialect, Format};
 use crate::transaction::{Phase, Reply, Stream, Termination, configured_page, error_page};
 use configuration::outside::Unreadable;
-use http::http1::{Limits, ParseStatus, RequestFacts, parse_response};
 use http::message::{Message, Version, reason_of};
 use language::arguments::Args;
 use language::source::Text;
@@ -181,9 +180,9 @@ fn finish(
         }),
         Some((_, content)) => content,
     };
-    if let Content::Whole(whole) = &content {
+    if let Content::File(file) = &content {
         // The status of the file is what is sent.
-        status = whole.0.status();
+        status = file.head.status();
     }
     let has_body = matches!(&content, Content::Bytes(bytes) if !bytes.is_empty())
         || matches!(content, Content::Format(_));
@@ -277,20 +276,15 @@ fn content(
             if bytes.is_empty() {
                 return Ok(Content::Silence);
             }
-            let mut head = Message::default();
-            let (limits, facts) = (Limits::default(), RequestFacts::default());
-            match parse_response(&bytes, &facts, &limits, &mut head) {
-                Ok(ParseStatus::Done(parsed)) => {
-                    let body = bytes.get(parsed.consumed..).unwrap_or_default().into();
-                    // Connection and chunks are the driver's, which mends a wrong length
-                    // as well. Without a length a page of HTTP/1.0 ends with its connection.
-                    for name in [&b"connection"[..], b"transfer-encoding"] {
-                        head.remove(name);
+            match ErrorFile::parse(&bytes) {
+                Ok(parsed) => {
+                    if let Some(length) = parsed.wrong_length {
+                        loader.tell(wrong_length(name, length, &parsed.file));
                     }
-                    Content::Whole(Box::new((head, body)))
+                    Content::File(Arc::new(parsed.file))
                 }
-                _ => {
-                    let message = format!("'{}' is not an HTTP response", name.text());
+                Err(why) => {
+                    let message = format!("'{}' is not an HTTP response: {why}", name.text());
                     return Err(build.wrong(
                         &codes::BAD_ERROR_FILE,
                         name,
@@ -301,6 +295,21 @@ fn content(
             }
         }
     })
+}
+
+/// The warning about a file whose `content-length` is not the length of its body.
+pub fn wrong_length(word: &Word, announced: u64, file: &ErrorFile) -> Diagnostic {
+    let body_bytes = file.body.len();
+    Diagnostic::warning(
+        &load_codes::WRONG_LENGTH,
+        word.span,
+        format!(
+            "'{}' announces a body of {announced} bytes, but has one of {body_bytes}",
+            word.text()
+        ),
+    )
+    .label("sent with the length of its body")
+    .help("remove the `Content-Length` line of the file, or correct it; HAProxy refuses the file")
 }
 
 /// The bytes of a file that the next word names.
@@ -360,13 +369,7 @@ impl Answer {
         }
         let body: Arc<[u8]> = match &self.content {
             Content::Silence => return Reply::silent(self.status),
-            Content::Whole(whole) => {
-                return Some(Reply {
-                    head: whole.0.clone(),
-                    body: whole.1.clone(),
-                    close: false,
-                });
-            }
+            Content::File(file) => return Some(Reply::of_file(file)),
             Content::Page
                 if http::http1::error_page(self.status).is_some()
                     || has_page(stream, self.status) =>

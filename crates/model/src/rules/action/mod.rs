@@ -40,7 +40,7 @@ mod target;
 mod variable;
 
 pub use crate::transaction::{set_variable, set_variable_of_session, unset_variable_of_session};
-pub use answer::error_answer;
+pub use answer::{error_answer, wrong_length};
 pub use auth::challenge;
 pub(super) use capture::headers as capture_headers;
 pub use capture::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};

@@ -1,0 +1,124 @@
+//! Authentication of connections. NTLM and Negotiate authenticate the connection and not the
+//! request: whoever sends the next request on it has the same identity (RFC 4559, section 6;
+//! against RFC 9110, section 11.2). Such a connection must not carry the requests of others.
+
+use super::Message;
+
+/// What a response asks for whose server authenticates the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConnectionChallenge {
+    /// The server offers the scheme.
+    Offer,
+    /// The server has sent a token and waits for the one that answers it, on the same
+    /// connection.
+    Token,
+}
+
+/// The beginnings of the names of schemes that authenticate connections: NTLM, Negotiate and
+/// its variants (Nego2), Kerberos.
+const SCHEMES: [&[u8]; 3] = [b"ntlm", b"nego", b"kerberos"];
+
+fn authenticates_connection(value: &[u8]) -> bool {
+    SCHEMES.iter().any(|scheme| {
+        let beginning = value.get(..scheme.len());
+        beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(scheme))
+    })
+}
+
+impl Message {
+    /// Returns what the server of this response asks for, if it authenticates the connection.
+    pub fn connection_challenge(&self) -> Option<ConnectionChallenge> {
+        let name: &[u8] = match self.status() {
+            401 => b"www-authenticate",
+            407 => b"proxy-authenticate",
+            _ => return None,
+        };
+        let challenges = || {
+            let values = self.fields().values(name);
+            values.filter(|value| authenticates_connection(value))
+        };
+        challenges().next()?;
+        let has_token = challenges().any(|value| value.iter().any(u8::is_ascii_whitespace));
+        Some(match has_token {
+            true => ConnectionChallenge::Token,
+            false => ConnectionChallenge::Offer,
+        })
+    }
+
+    /// Returns whether this request has credentials that authenticate its connection. A
+    /// server may accept them without a challenge.
+    pub fn has_connection_credentials(&self) -> bool {
+        let names: [&[u8]; 2] = [b"authorization", b"proxy-authorization"];
+        names.iter().any(|name| {
+            let mut values = self.fields().get_all(name);
+            values.any(authenticates_connection)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Version;
+
+    fn response(status: u16, fields: &[(&str, &str)]) -> Message {
+        let mut message = Message::new();
+        message
+            .begin_response(Version::Http11, status, b"")
+            .unwrap();
+        for (name, value) in fields {
+            message.add(name.as_bytes(), value.as_bytes()).unwrap();
+        }
+        message
+    }
+
+    #[test]
+    fn challenges_of_connections_are_recognized() {
+        use ConnectionChallenge::{Offer, Token};
+        let www = "www-authenticate";
+        let table: &[(u16, &[(&str, &str)], Option<ConnectionChallenge>)] = &[
+            (401, &[(www, "NTLM")], Some(Offer)),
+            (401, &[(www, "ntlm TlRMTVNTUAAC")], Some(Token)),
+            (401, &[(www, "Negotiate"), (www, "NTLM")], Some(Offer)),
+            (401, &[(www, "Negotiate oRQ=="), (www, "NTLM")], Some(Token)),
+            (401, &[(www, "Basic realm=\"a, b\", Nego2")], Some(Offer)),
+            (401, &[(www, "Kerberos")], Some(Offer)),
+            (407, &[("proxy-authenticate", "NTLM")], Some(Offer)),
+            (401, &[("proxy-authenticate", "NTLM")], None),
+            (407, &[(www, "NTLM")], None),
+            (200, &[(www, "NTLM")], None),
+            (401, &[(www, "Basic realm=\"NTLM, Negotiate\"")], None),
+            (401, &[(www, "Digest realm=\"x\"")], None),
+            (401, &[(www, "")], None),
+            (401, &[], None),
+        ];
+        for (status, fields, expected) in table {
+            let challenge = response(*status, fields).connection_challenge();
+            assert_eq!(challenge, *expected, "{status} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn credentials_of_connections_are_recognized() {
+        for (name, value, expected) in [
+            ("Authorization", "NTLM TlRMTVNTUAAB", true),
+            ("Authorization", "negotiate YII", true),
+            ("Proxy-Authorization", "NTLM TlRMTVNTUAAB", true),
+            ("Authorization", "Basic dTpw", false),
+            ("Authorization", "Bearer ntlm", false),
+            ("Authorization", "NT", false),
+            ("X-Authorization", "NTLM x", false),
+        ] {
+            let mut request = Message::new();
+            request
+                .begin_request(b"GET", b"/", Version::Http11)
+                .unwrap();
+            request.add(name.as_bytes(), value.as_bytes()).unwrap();
+            assert_eq!(
+                request.has_connection_credentials(),
+                expected,
+                "{name}: {value}"
+            );
+        }
+    }
+}
