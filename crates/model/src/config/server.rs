@@ -239,7 +239,8 @@ pub struct Server {
     /// [`crate::control::install`] numbers them.
     pub way: u32,
     // RESOLVERS's family
-    /// The name that its line has in place of an address.
+    /// The name that its line has in place of an address. With `resolvers` and an address it
+    /// is empty, until an operator gives it one (`set server … fqdn`).
     pub host: Option<Box<HostName>>,
     /// Whose state it has (`track`): the end of its chain.
     pub tracks: Option<(ProxyIndex, ServerIndex)>,
@@ -248,11 +249,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Whether its name is followed while it serves.
+    /// Whether its name is followed while it serves: that of its line, or one that an
+    /// operator gave it.
     pub fn is_followed(&self) -> bool {
+        self.is_followed_if(|| self.state.host().is_some())
+    }
+
+    /// The same for a caller that has locked the state: `is_named` says whether an operator
+    /// gave it a name.
+    pub(crate) fn is_followed_if(&self, is_named: impl FnOnce() -> bool) -> bool {
         self.host
             .as_ref()
-            .is_some_and(|host| host.resolvers.is_some())
+            .is_some_and(|host| host.resolvers.is_some() && (!host.text.is_empty() || is_named()))
     }
 
     /// How connections for traffic speak TLS, as its file or later an operator

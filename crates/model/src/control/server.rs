@@ -31,7 +31,7 @@ impl Control {
     /// What the file says of its address.
     pub(crate) fn configure_name(&mut self, server: &Server) {
         self.location.file_unresolved = server.address == ServerAddress::Unresolved;
-        let follows = server.is_followed();
+        let follows = server.is_followed_if(|| self.location.host.is_some());
         // One that was followed already stays as its name's answers have it.
         if !follows || !self.location.follows {
             self.location.unresolved =

@@ -169,6 +169,9 @@ fn keys_of(config: &Config, server: &Server) -> Vec<Key> {
     if !host.service {
         let set = now.as_ref().filter(|now| !now.by_record);
         let text = set.map_or(&*host.text, |now| &*now.text);
+        if text.is_empty() {
+            return Vec::new();
+        }
         return key(text, prefer).into_iter().collect();
     }
     let record = now.filter(|now| now.by_record && !now.told_beside);

@@ -24,7 +24,8 @@ enum Outcomes {
     /// Something is needed or waited for, then it goes on at this rule.
     Suspended(Verdict, u32),
     Gate(Gate),
-    /// More bytes are needed to know; then it goes on at this rule.
+    /// More bytes are needed to know; then it goes on at this rule: at the first one, where a
+    /// condition waits, so that the rules before it see the bytes, too.
     Wait(u32),
 }
 
@@ -35,6 +36,8 @@ enum Patience {
     Now,
     /// Conditions may wait for more bytes.
     Waits,
+    /// The same as [`Patience::Now`], for a list that may have waited before.
+    Ends,
 }
 
 fn evaluate<'r>(
@@ -48,10 +51,7 @@ fn evaluate<'r>(
         if let Some(condition) = &rule.condition {
             match condition.run(stream) {
                 TestResult::Pass => {}
-                TestResult::Miss if patience == Patience::Waits => {
-                    // The effects of the rules before it are not repeated.
-                    return Outcomes::Wait(at as u32);
-                }
+                TestResult::Miss if patience == Patience::Waits => return Outcomes::Wait(0),
                 TestResult::Miss | TestResult::Fail => {
                     if let Some(outcome) = again(stream, at) {
                         return outcome;
@@ -65,6 +65,14 @@ fn evaluate<'r>(
         }
         if patience == Patience::Waits && rule.action.may_change(stream) {
             return Outcomes::Wait(at as u32);
+        }
+        if patience != Patience::Now {
+            if stream.rules.is_done(at as u32) {
+                continue;
+            }
+            if rule.action.happens_once() {
+                stream.rules.overrides_mut().done_once.push(at as u32);
+            }
         }
         let step = rule.action.run(stream);
         if stream.config.global.requests_kept() > 0 || stream.session.is_traced() {
@@ -218,12 +226,16 @@ pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Content {
     };
     let rules = &config.proxy(index).tcp_content;
     let patience = if stream.payloads.request_complete {
-        Patience::Now
+        Patience::Ends
     } else {
         Patience::Waits
     };
     let rules = rules.iter().map(TcpRule::rule);
-    match evaluate(rules, stream, patience, from) {
+    let outcome = evaluate(rules, stream, patience, from);
+    if !matches!(outcome, Outcomes::Wait(_) | Outcomes::Suspended(..)) {
+        stream.rules.forget_done();
+    }
+    match outcome {
         Outcomes::Gate(gate) => Content::Decided(gate),
         Outcomes::Suspended(Verdict::Wait(wait), at) => {
             stream.rules.resume = Some(List::Content.at(at));
@@ -247,7 +259,7 @@ pub fn tcp_response(stream: &mut Stream) -> Option<Gate> {
     let config = stream.config.clone();
     let rules = &config.proxy(stream.route.backend?).tcp_response;
     let patience = if stream.payloads.response_complete {
-        Patience::Now
+        Patience::Ends
     } else {
         Patience::Waits
     };
@@ -256,6 +268,9 @@ pub fn tcp_response(stream: &mut Stream) -> Option<Gate> {
     let of_request = std::mem::replace(&mut stream.payloads.request_complete, ended);
     let outcome = evaluate(rules.iter().map(TcpRule::rule), stream, patience, 0);
     stream.payloads.request_complete = of_request;
+    if !matches!(outcome, Outcomes::Wait(_)) {
+        stream.rules.forget_done();
+    }
     match outcome {
         Outcomes::Gate(gate) => Some(gate),
         Outcomes::Passed | Outcomes::Verdict(_) | Outcomes::Suspended(..) => Some(Gate::Open),

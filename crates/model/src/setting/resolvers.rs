@@ -156,7 +156,7 @@ pub enum NamedPort {
 /// The name that a server line has in place of an address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostName {
-    /// As written, without the port.
+    /// As written, without the port; empty where the line has an address.
     pub text: Box<str>,
     /// `ipv4@`, `ipv6@`.
     pub family: Option<AddressFamily>,

@@ -36,6 +36,9 @@ pub struct Overrides {
     pub backend: Option<crate::config::ProxyIndex>,
     /// Rules of `tcp-response content` wait for the head of the answer.
     pub inspection: Option<Inspection>,
+    /// Numbers of the content rules that have had an effect which is not repeated when their
+    /// list restarts. At most as many as the list has rules.
+    pub done_once: Vec<u32>,
 }
 
 /// Rules that wait for the head of an answer.
@@ -91,6 +94,19 @@ impl RuleState {
     /// What rules set for the stream, to be changed.
     pub fn overrides_mut(&mut self) -> &mut Overrides {
         self.overrides.get_or_insert_default()
+    }
+
+    /// Whether a content rule has had its effect already.
+    pub(crate) fn is_done(&self, rule: u32) -> bool {
+        let set = self.overrides.as_ref();
+        set.is_some_and(|set| set.done_once.contains(&rule))
+    }
+
+    /// A list of content rules is over: the next one starts without done rules.
+    pub(crate) fn forget_done(&mut self) {
+        if let Some(set) = &mut self.overrides {
+            set.done_once.clear();
+        }
     }
 
     fn limit(&self, of: impl Fn(&Timeouts) -> Option<u32>) -> Option<u32> {

@@ -795,3 +795,50 @@ fn sockets_of_operations_are_inherited_and_assigned_like_those_of_frontends() {
     assert_eq!(inodes(&first), inodes(&third));
     assert!(assign(&config, copies().take(1).collect()).is_err());
 }
+
+#[test]
+fn operator_names_a_server_that_has_an_address() {
+    let context = context(
+        "resolvers r\n nameserver x 127.0.0.1:5353\nbackend app\n mode http\n \
+         server s1 127.0.0.1:80 resolvers r\n server s2 127.0.0.1:80\n",
+    );
+    let set = |command: &str| {
+        ask(
+            &context,
+            StatsLevel::Admin,
+            &format!("set server app/{command}"),
+        )
+    };
+    let by = "by 'stats socket command'";
+    for (command, expected) in [
+        (
+            "s1 fqdn foo.test",
+            format!("app/s1 changed its FQDN from (null) to foo.test {by}\n\n"),
+        ),
+        (
+            "s1 fqdn foo.test",
+            format!("no need to change the FDQN {by}\n\n"),
+        ),
+        (
+            "s1 fqdn 127.0.0.2",
+            format!("app/s1 changed its FQDN from foo.test to 127.0.0.2 {by}\n\n"),
+        ),
+        (
+            "s1 fqdn bad..name",
+            format!("could not update app/s1 FQDN {by}\n\n"),
+        ),
+        (
+            "s2 fqdn foo.test",
+            "set server <b>/<s> fqdn failed because no resolution is configured.\n\n".to_owned(),
+        ),
+    ] {
+        assert_eq!(set(command), expected, "{command}");
+    }
+    let states = ask(&context, StatsLevel::Admin, "show servers state app");
+    let name_of = |server: &str| {
+        let line = states.lines().find(|line| line.contains(server)).unwrap();
+        line.split(' ').nth(17).unwrap().to_owned()
+    };
+    assert_eq!(name_of(" s1 "), "127.0.0.2");
+    assert_eq!(name_of(" s2 "), "-");
+}

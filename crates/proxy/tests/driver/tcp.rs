@@ -1,6 +1,6 @@
 //! TCP mode: bytes both ways, ends and resets.
 
-use crate::bed::{Bed, Origin, settle};
+use crate::bed::{Bed, Origin, against_haproxy, settle};
 
 fn listen(origin: &Origin) -> String {
     format!(
@@ -167,4 +167,84 @@ fn tls_that_is_passed_through_is_routed_by_its_hello() {
         client.send(hello(name, protocols));
         assert_eq!(client.ends(), wanted, "{name} {protocols:?}");
     }
+}
+
+#[test]
+fn content_rules_see_bytes_that_come_late() {
+    let says = |word: &'static str| {
+        Origin::new(move |mut peer, _| {
+            peer.send(word);
+            peer.half_close();
+            peer.rest();
+        })
+    };
+    let (found, other) = (says("found"), says("other"));
+    let accept = "tcp-request content accept if { req.len gt 2 }";
+    let captures = "tcp-request content capture req.payload(0,3) len 9";
+    let sets = "tcp-request content set-var(sess.x) req.payload(0,3)";
+    let captured = "{ capture.req.hdr(0) abc }";
+    let set = "{ var(sess.x) -m str abc }";
+    for (rules, condition, expected) in [
+        // The rule waits for its value.
+        (captures.to_owned(), captured, "found FIN"),
+        // A condition waits, and then the rules before it see the bytes, too.
+        (format!("{captures}\n {accept}"), captured, "found FIN"),
+        (format!("{sets}\n {accept}"), set, "found FIN"),
+        (
+            format!("{sets}\n tcp-request content reject if {set}\n {accept}"),
+            set,
+            "FIN",
+        ),
+        (
+            format!("tcp-request content set-priority-class req.len\n {accept}"),
+            "{ prio_class 3 }",
+            "found FIN",
+        ),
+        // No condition waits, and the rule does not either.
+        (sets.to_owned(), set, "other FIN"),
+    ] {
+        let bed = Bed::new(&format!(
+            "frontend f\n mode tcp\n bind 127.0.0.1:{{0}}\n tcp-request inspect-delay 10s\n {rules}\n \
+             use_backend found if {condition}\n default_backend other\n\
+             backend found\n mode tcp\n server s 127.0.0.1:{}\n\
+             backend other\n mode tcp\n server s 127.0.0.1:{}\n",
+            found.port, other.port
+        ));
+        for pieces in [vec!["abc"], vec!["a", "bc"], vec!["a", "b", "c"]] {
+            let mut client = bed.client();
+            settle();
+            for piece in pieces {
+                client.try_send(piece);
+                settle();
+            }
+            assert_eq!(client.ends(), expected, "{rules}");
+        }
+    }
+}
+
+#[test]
+fn content_rules_count_once_however_the_bytes_come() {
+    if against_haproxy() {
+        // It counts again whenever bytes come.
+        return;
+    }
+    let origin = Origin::new(|mut peer, _| {
+        peer.rest();
+    });
+    let bed = Bed::new(&format!(
+        "listen l\n mode tcp\n bind 127.0.0.1:{{0}}\n stick-table type ip size 10 store gpc0\n \
+         tcp-request inspect-delay 10s\n tcp-request content track-sc0 src\n \
+         tcp-request content sc-inc-gpc0(0)\n \
+         tcp-request content reject if {{ req.len gt 2 }} {{ sc0_get_gpc0 gt 1 }}\n \
+         tcp-request content accept if {{ req.len gt 2 }}\n server s 127.0.0.1:{}\n",
+        origin.port
+    ));
+    let mut client = bed.client();
+    for piece in ["a", "b", "c"] {
+        client.send(piece);
+        settle();
+    }
+    client.half_close();
+    assert_eq!(client.ends(), "FIN");
+    assert_eq!(bed.end(), "0 --");
 }

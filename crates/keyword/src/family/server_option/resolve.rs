@@ -5,7 +5,9 @@ use super::super::{Args, Built, ServerRow, places, resolvers};
 use crate::family::Loader;
 use language::Diagnostic;
 use model::codes;
-use model::config::{AddressFamily, InitAddress, NETWORKS_MAX, ServerOptions};
+use model::config::{
+    AddressFamily, HostName, InitAddress, NETWORKS_MAX, NamedPort, ServerAddress, ServerOptions,
+};
 use model::rules::network::Network;
 
 /// The table.
@@ -131,6 +133,9 @@ pub(crate) fn finish(loader: &mut Loader) {
         match find(loader, span, &name) {
             Ok(index) => {
                 let server = &mut loader.config.proxies[proxy].servers[at];
+                if server.host.is_none() {
+                    server.host = without_name(&server.address);
+                }
                 if let Some(host) = &mut server.host {
                     host.resolvers = Some(index);
                 }
@@ -138,6 +143,24 @@ pub(crate) fn finish(loader: &mut Loader) {
             Err(diagnostic) => loader.tell(diagnostic),
         }
     }
+}
+
+/// The place for the name that an operator may give to a server with an address.
+fn without_name(address: &ServerAddress) -> Option<Box<HostName>> {
+    let port = match address {
+        ServerAddress::Inet(address) => NamedPort::Fixed(address.port()),
+        ServerAddress::SamePort(_, offset) => NamedPort::Offset(*offset),
+        ServerAddress::Unix(_) | ServerAddress::Abstract(_) | ServerAddress::Unresolved => {
+            return None;
+        }
+    };
+    Some(Box::new(HostName {
+        text: Box::default(),
+        family: None,
+        port,
+        service: false,
+        resolvers: None,
+    }))
 }
 
 /// The place of a section by its name. `default` is made where the file has none.

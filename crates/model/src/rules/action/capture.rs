@@ -92,6 +92,11 @@ fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagno
 }
 
 impl CaptureValue {
+    /// Whether more bytes of the stream may change the value.
+    pub(super) fn may_change(&self, stream: &Stream) -> bool {
+        self.expression.may_change(stream)
+    }
+
     pub(super) fn run(&self, stream: &mut Stream) -> Step {
         let (Slot::Own(slot) | Slot::Numbered(slot)) = self.slot;
         let captures = &stream.frontend().captures;

@@ -135,11 +135,22 @@ impl Action {
         )
     }
 
-    /// Whether more bytes of the stream may change what it does: the key that is tracked
-    /// may still come.
+    /// Whether more bytes of the stream may change what it does: the key that is tracked, or
+    /// the value that is captured, may still come. As with HAProxy, other actions do not wait.
     pub(super) fn may_change(&self, stream: &Stream) -> bool {
         match self {
             Action::Table(action) => action.may_change(stream),
+            Action::Capture(capture) => capture.may_change(stream),
+            _ => false,
+        }
+    }
+
+    /// Whether its effect must not be repeated when its list of content rules restarts because
+    /// more bytes have come: it counts, asks somebody else, or takes time.
+    pub(super) fn happens_once(&self) -> bool {
+        match self {
+            Action::Table(action) => action.counts(),
+            Action::Log(_) | Action::Resolve(_) | Action::Pause(_) | Action::List(_) => true,
             _ => false,
         }
     }

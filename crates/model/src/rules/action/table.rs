@@ -254,6 +254,11 @@ impl TableAction {
         }
     }
 
+    /// Whether it changes an entry that is tracked.
+    pub(super) fn counts(&self) -> bool {
+        matches!(self, TableAction::Change { .. })
+    }
+
     pub(super) fn run(&self, stream: &mut Stream) -> Step {
         match self {
             TableAction::Track {

@@ -218,7 +218,7 @@ fn name(
     let Some(text) = word else {
         return Err("set server <b>/<s> fqdn requires a FQDN.\n".into());
     };
-    let Some(host) = server.host.as_ref().filter(|_| server.is_followed()) else {
+    let Some(host) = server.host.as_ref().filter(|host| host.resolvers.is_some()) else {
         return Err("set server <b>/<s> fqdn failed because no resolution is configured.\n".into());
     };
     if host.service {
@@ -235,9 +235,7 @@ fn name(
     let now = server.state.host();
     let was = now.map_or_else(|| host.text.clone(), |now| now.text);
     if *was == *name.as_str() {
-        return Ok(format!(
-            "no need to update the FDQN of {full} by 'stats socket command'\n"
-        ));
+        return Ok("no need to change the FDQN by 'stats socket command'\n".into());
     }
     server.state.set_host(Some(HostNow {
         text: name.as_str().into(),
@@ -246,6 +244,10 @@ fn name(
         told_beside: false,
     }));
     context.runtime.names.follow_again();
+    let was = match &*was {
+        "" => "(null)",
+        was => was,
+    };
     Ok(format!(
         "{full} changed its FQDN from {was} to {name} by 'stats socket command'\n"
     ))

@@ -61,7 +61,8 @@ fn names(server: &Server) -> (String, String) {
     }
     let set = now.filter(|now| !now.by_record);
     let name = set.map_or_else(|| host.text.to_string(), |now| now.text.to_string());
-    (name, none())
+    let name = Some(name).filter(|name| !name.is_empty());
+    (name.unwrap_or_else(none), none())
 }
 
 fn last_address(server: &Server) -> (String, i32) {
