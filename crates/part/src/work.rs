@@ -10,6 +10,7 @@ use crate::memory;
 use crate::report::Report;
 use crate::role::{Manner, Message, Parcel, PartMessage, Take};
 use crate::state_file;
+use crate::voice;
 use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -122,6 +123,7 @@ struct Running<W> {
 
 /// The life of such a role, as a process.
 pub fn main<W: Work>(mut channel: Channel) -> ExitCode {
+    voice::limit_log();
     // The supervisor reads its signals from a descriptor, and this process is not to inherit
     // that they are blocked. It cannot fail with a valid set.
     let _ = SigSet::empty().thread_set_mask();

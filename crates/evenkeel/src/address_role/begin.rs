@@ -13,12 +13,14 @@ use part::guard::Guard;
 use part::memory::{self, MemoryError};
 use part::role::{Parcel, Personality, Take};
 use part::voice::keepalived::{Log, Speaker, write_at_once};
+use part::voice::{LogLimiter, left_out};
 use rustix::thread::CapabilitySet;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 /// The input of the role.
 pub struct Given {
@@ -133,6 +135,21 @@ fn refuse(error: &BeginError, log: &mut dyn FnMut(Level, &str), channel: &mut Ch
 
 /// Where its lines go: keepalived's log under that name, else standard error.
 fn log(personality: Personality, options: &Options) -> role::Log {
+    let mut log = unlimited_log(personality, options);
+    let mut limiter = LogLimiter::default();
+    Box::new(move |level, text| {
+        // Anybody on the network can cause lines by packets.
+        let Some(count) = limiter.admit(text, Instant::now()) else {
+            return;
+        };
+        log(level, text);
+        if count > 0 {
+            log(level, &left_out(count));
+        }
+    })
+}
+
+fn unlimited_log(personality: Personality, options: &Options) -> role::Log {
     if personality == Personality::Keepalived {
         let mut log = Log::open(options.log.clone(), Speaker::Vrrp);
         return Box::new(move |level, text| log.line(level, text));

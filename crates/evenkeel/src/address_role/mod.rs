@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 /// The life of an address role.
 pub fn main(mut channel: Channel) -> ExitCode {
+    part::voice::limit_log();
     match entry::first_of_role(&mut channel, first) {
         Ok((given, guard)) => begin::serve(channel, given, guard),
         Err(error) => entry::exit("the address role did not start", Err(error)),

@@ -71,6 +71,7 @@ enum ControlError {
 
 /// The life of a control role.
 pub fn main(channel: Channel) -> ExitCode {
+    part::voice::limit_log();
     entry::exit("the control role", serve(channel))
 }
 

@@ -3,18 +3,23 @@
 //! not decide what is reported.
 
 pub mod keepalived;
+mod limit;
+
+pub use limit::{LogLimiter, left_out};
 
 /// Whose way of reporting a process has.
 pub use crate::role::Personality as Form;
 
 use crate::identity;
+use crate::lock;
 use keepalived::{Level, Log, LogWish, Speaker};
 use language::render::{self, HaproxyForm, Look};
 use language::{Diagnostics, SourceMap};
 use std::io::{IsTerminal, Write};
 use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
 
 /// How grave a message is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -328,8 +333,27 @@ pub fn refuse(message: impl std::fmt::Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Writes to standard error.
+/// The bound of the log; None in a process that is no role.
+static LIMITER: OnceLock<Mutex<LogLimiter>> = OnceLock::new();
+
+/// Bounds what [`write_error`] writes from now on: this process is a role, and strangers may cause its lines.
+pub fn limit_log() {
+    LIMITER.get_or_init(Mutex::default);
+}
+
+/// Writes to standard error; in a role, as far as [`LogLimiter`] admits it.
 pub fn write_error(text: &str) {
+    let admitted = LIMITER
+        .get()
+        .map(|limiter| lock(limiter).admit(text, Instant::now()));
+    match admitted {
+        Some(None) => return,
+        Some(Some(count)) if count > 0 => write(&format!("{text}evenkeel: {}\n", left_out(count))),
+        Some(Some(_)) | None => write(text),
+    }
+}
+
+fn write(text: &str) {
     // Nobody is left to be told that standard error is closed.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
