@@ -26,6 +26,11 @@ impl Wire {
         Wire { socket, tls }
     }
 
+    /// Whether it has TLS, so that a certificate has shown who is at the other end.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Whether something came that a look at the socket would not show.
     pub fn has_input(&self) -> bool {
         let tls = self.tls.as_ref();

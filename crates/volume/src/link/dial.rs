@@ -75,6 +75,13 @@ impl Cable {
         is_end || reached.any(|one| *one == address)
     }
 
+    /// Whether a connection without TLS may come from an address: only the other end of the cable has no certificate to
+    /// show.
+    fn may_be_plain(&self, from: IpAddr) -> bool {
+        let other = self.ends.map(sides);
+        self.is_plain && matches!(other, Some(Ok((_, other))) if other == from.to_canonical())
+    }
+
     /// Whether who listens for this cable also listens where other nodes connect to this one,
     /// which the cluster reaches at these addresses. Then nobody else may listen there: the one
     /// who came second could not.
@@ -320,14 +327,16 @@ fn receive(socket: TcpStream, from: SocketAddr, cable: &Cable, registry: &Arc<Re
         return;
     };
     let own = Arc::clone(registry);
-    let is_plain = cable.is_plain;
+    let (is_plain, may_be_plain) = (cable.is_plain, cable.may_be_plain(from.ip()));
     let builder = std::thread::Builder::new().name("volume/greeting".to_owned());
     // Without a thread, the connection and its place end here.
     let _ = builder.spawn(move || {
         let _place = place;
-        match welcome(socket, is_plain, &own) {
+        match welcome(socket, (is_plain, may_be_plain), &own) {
             // Somebody looked whether the port is open.
             Ok(()) | Err((None, GreetingError::Io(_))) => {}
+            // What is no node says nothing about why one is not connected.
+            Err((None, _)) if !is_known => {}
             Err((receiver, error)) => {
                 // It was refused before it said which volume it means.
                 let all = receiver.map_or_else(|| own.all(), |one| vec![one]);
@@ -340,7 +349,11 @@ fn receive(socket: TcpStream, from: SocketAddr, cable: &Cable, registry: &Arc<Re
 
 type Unwelcome = (Option<Arc<dyn Receiver>>, GreetingError);
 
-fn welcome(socket: TcpStream, links_are_plain: bool, registry: &Registry) -> Result<(), Unwelcome> {
+fn welcome(
+    socket: TcpStream,
+    (links_are_plain, may_be_plain): (bool, bool),
+    registry: &Registry,
+) -> Result<(), Unwelcome> {
     let nobody = |error: GreetingError| (None, error);
     socket
         .set_nonblocking(false)
@@ -348,6 +361,9 @@ fn welcome(socket: TcpStream, links_are_plain: bool, registry: &Registry) -> Res
     let timed = Timed::new(socket, PATIENCE);
     // What is copied has TLS, also at an address where links have none.
     let is_plain = links_are_plain && !timed.begins_tls().map_err(|error| nobody(error.into()))?;
+    if is_plain && !may_be_plain {
+        return Ok(());
+    }
     let (mut young, node) = match (is_plain, registry.trusted()) {
         (true, _) => (Young::plain(timed), None),
         (false, Some(trusted)) => {
@@ -592,5 +608,24 @@ mod tests {
             let said = cable.covers(port, &reached);
             assert_eq!(said, covers, "{cable}, {port}, {reached:?}");
         }
+    }
+    #[test]
+    fn connection_without_tls_comes_from_the_other_end_only() {
+        let address = |last| IpAddr::from([127, 0, 0, last]);
+        // Only the first one is this machine's: TEST-NET-1 is nobody's.
+        let ends = Some([address(1), IpAddr::from([192, 0, 2, 77])]);
+        let cable = |is_plain, ends| Cable {
+            ends,
+            is_plain,
+            ..Cable::default()
+        };
+        let plain = cable(true, ends);
+        assert!(plain.may_be_plain([192, 0, 2, 77].into()));
+        assert!(plain.may_be_plain("::ffff:192.0.2.77".parse().unwrap()));
+        for from in [address(1), address(3), IpAddr::from([192, 0, 2, 78])] {
+            assert!(!plain.may_be_plain(from), "{from}");
+        }
+        assert!(!cable(false, ends).may_be_plain([192, 0, 2, 77].into()));
+        assert!(!cable(true, None).may_be_plain([192, 0, 2, 77].into()));
     }
 }

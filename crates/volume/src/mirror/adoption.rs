@@ -293,4 +293,25 @@ mod tests {
         bed::learn(&mut mirror, "beta", 0, &earlier(8));
         assert_eq!(mirror.gone(), None);
     }
+    #[test]
+    fn connection_without_tls_takes_the_place_of_a_lost_one_only() {
+        let scratch = Scratch::new().unwrap();
+        let mut mirror = new_copy(&scratch);
+        bed::learn(&mut mirror, "beta", 0, &earlier(7));
+        let first = connect(&mut mirror);
+        let session = mirror.peer.session();
+        // A stranger replays the greeting, again and again.
+        let mut strangers = Vec::new();
+        for _ in 0..3 {
+            strangers.push(connect(&mut mirror));
+            assert_eq!(mirror.peer.session(), session);
+        }
+        // The node itself connects again, and its old connection ends.
+        let again = connect(&mut mirror);
+        drop((first, strangers));
+        mirror.lose(crate::link::LinkError::Closed);
+        let next = mirror.peer.session();
+        assert!(next.is_some() && next != session);
+        drop(again);
+    }
 }

@@ -86,6 +86,11 @@ impl Peer {
         self.connected.as_ref().map(|one| one.id)
     }
 
+    /// Whether it is connected, and something came of it lately.
+    pub(super) fn is_live(&self, now: Instant) -> bool {
+        self.connected.is_some() && self.heard.is_some_and(|at| now < at + QUIET)
+    }
+
     /// Whether it says that it serves.
     pub(super) fn serves(&self) -> bool {
         self.connected.as_ref().is_some_and(|one| one.serves)

@@ -13,12 +13,14 @@ use super::{Data, LETTERS_KEY, Mirror, MirrorError, STOP_KEY, boottime, durable,
 use crate::export::KEYS;
 use crate::layout;
 use crate::link::frame::Kind;
+use crate::link::greeting::Greeting;
 use crate::link::{Incoming, LinkError};
 use crate::replica::{
     Action, Durable, Epoch, Generation, InSync, Incarnation, Input, Message, Notice, Order, Record,
     Replica,
 };
 use crate::stream::wait;
+use ::wire::Wire;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::os::fd::BorrowedFd;
@@ -291,7 +293,7 @@ impl Mirror {
     }
 
     /// The connection is lost.
-    fn lose(&mut self, error: LinkError) {
+    pub(super) fn lose(&mut self, error: LinkError) {
         if let Some(session) = self.peer.session() {
             self.peer.disconnect(Some(error.to_string()));
             self.feed(Input::Lost(session));
@@ -302,39 +304,50 @@ impl Mirror {
     fn after_loss(&mut self) {
         self.shown.is_due = true;
         self.call_back();
-        if let Some(dialer) = &self.outside.dialer {
-            dialer.dial();
+        match (self.waiting.take(), &self.outside.dialer) {
+            (Some((wire, theirs)), _) => self.take_connection(wire, theirs, Instant::now()),
+            (None, Some(dialer)) => dialer.dial(),
+            (None, None) => {}
+        }
+    }
+
+    /// Takes a connection of the other node. Without TLS nothing proves who is at the other end, so nothing is given up
+    /// for such a connection: it waits while the present one lives, and takes its place once that is lost. The other
+    /// node itself closes the old one before it connects again, or is silent.
+    fn take_connection(&mut self, wire: Wire, theirs: Greeting, now: Instant) {
+        if !wire.is_encrypted() && self.peer.is_live(now) {
+            self.waiting = Some((wire, theirs));
+            return;
+        }
+        let before = self.peer.facts.map(|facts| facts.volume);
+        let is_other = before.is_some_and(|volume| volume != theirs.facts.volume);
+        if let Some(former) = self.peer.session() {
+            self.peer.disconnect(None);
+            self.feed(Input::Lost(former));
+            self.call_back();
+        }
+        if theirs.facts.volume.is_some() {
+            self.drop_adoption();
+        }
+        if let Some(session) = self.peer.connect(wire, &theirs, now) {
+            self.feed(Input::Connected(session));
+            if is_other {
+                // It was refused, or is new: it need not wait for the next attempt.
+                let everything = false;
+                self.feed(Input::Order(Order::Resync { everything }));
+            }
+            let serves = self.replica.serves().is_some();
+            let users = self.users();
+            self.peer.pulse((serves, users), now, true);
+            self.shown.is_due = true;
+            self.found_again();
         }
     }
 
     pub(super) fn read_letters(&mut self, now: Instant) {
         for letter in self.outside.mailbox.letters().take() {
             match letter {
-                Letter::Connected(wire, theirs) => {
-                    let before = self.peer.facts.map(|facts| facts.volume);
-                    let is_other = before.is_some_and(|volume| volume != theirs.facts.volume);
-                    if let Some(former) = self.peer.session() {
-                        self.peer.disconnect(None);
-                        self.feed(Input::Lost(former));
-                        self.call_back();
-                    }
-                    if theirs.facts.volume.is_some() {
-                        self.drop_adoption();
-                    }
-                    if let Some(session) = self.peer.connect(wire, &theirs, now) {
-                        self.feed(Input::Connected(session));
-                        if is_other {
-                            // It was refused, or is new: it need not wait for the next attempt.
-                            let everything = false;
-                            self.feed(Input::Order(Order::Resync { everything }));
-                        }
-                        let serves = self.replica.serves().is_some();
-                        let users = self.users();
-                        self.peer.pulse((serves, users), now, true);
-                        self.shown.is_due = true;
-                        self.found_again();
-                    }
-                }
+                Letter::Connected(wire, theirs) => self.take_connection(wire, theirs, now),
                 Letter::NotConnected(why) => {
                     if self.peer.session().is_none() {
                         self.peer.why_not = why;
