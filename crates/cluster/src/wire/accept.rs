@@ -17,7 +17,7 @@ use super::places::Place;
 use super::shared::WireState;
 use crate::authority::{ALPN_JOIN, ALPN_MEMBER, ALPN_TUNNEL, Known, Refused};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -96,6 +96,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rationed<S> {
     }
 }
 
+/// The key by which a stranger is counted: of IPv6 its network of 64 bits, in which one machine chooses its addresses.
+fn stranger_network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) >> 64 << 64).into(),
+        address => address,
+    }
+}
+
 impl<N: Network> WireState<N> {
     /// Takes connections from a listener.
     pub(crate) fn accept_on(self: &Arc<Self>, listener: N::Listener) {
@@ -124,7 +132,11 @@ impl<N: Network> WireState<N> {
             .flat_map(|member| member.addresses.iter().map(SocketAddr::ip))
             .collect();
         let address = from.ip().to_canonical();
-        let place = self.strangers.take(address, |own, all| {
+        let key = match members.contains(&address) {
+            true => address,
+            false => stranger_network(address),
+        };
+        let place = self.strangers.take(key, |own, all| {
             let unknown = all.iter().filter(|(other, _)| !members.contains(other));
             match members.contains(&address) {
                 true => own < PLACES_PER_MEMBER_ADDRESS,
@@ -299,6 +311,14 @@ async fn said_in_time<S: Pipe>(stream: &mut S, hello: &Hello, limit: Duration) -
 mod tests {
     use super::*;
     use tokio::io::AsyncReadExt;
+
+    #[test]
+    fn stranger_is_counted_by_its_ipv6_network() {
+        let network = |text: &str| stranger_network(text.parse().unwrap()).to_string();
+        assert_eq!(network("192.0.2.1"), "192.0.2.1");
+        assert_eq!(network("2001:db8:0:1:a:b:c:d"), network("2001:db8:0:1::9"));
+        assert_ne!(network("2001:db8:0:1::9"), network("2001:db8:0:2::9"));
+    }
 
     #[tokio::test]
     async fn who_is_not_known_is_read_up_to_its_ration_until_that_is_lifted() {
