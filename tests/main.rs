@@ -36,6 +36,7 @@ mod console_browser;
 mod console_config;
 mod console_far;
 mod console_hostile;
+mod console_nodes;
 mod console_pictures;
 mod console_requests;
 mod console_screen;

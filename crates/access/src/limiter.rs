@@ -1,71 +1,36 @@
 //! How often somebody may try a password, a code or a token: few times at once, then seldom, in memory
 //! that is bounded.
 
-use crate::device;
-use std::collections::HashMap;
-use std::net::IpAddr;
+pub use crate::key::Key;
 
-/// Tries that are free, and how long one takes to come back, milliseconds.
+use crate::peers::{Change, Peers};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Tries that are free.
 const TRIES: u64 = 5;
-const BACK_MS: u64 = 10_000;
-/// The same for codes, of which there are few: guessing one takes years, for somebody who has the password.
-const CODE_BACK_MS: u64 = 300_000;
 /// Addresses and names that are remembered.
 const ENTRIES_MAX: usize = 4_096;
-
-/// Who tries.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Key {
-    /// Somebody at an address; of IPv6 its network of 64 bits.
-    From([u8; 8]),
-    /// Somebody for a user, from wherever.
-    For(String),
-    /// A browser in which the user has signed in before.
-    Device(device::Id),
-    /// Somebody who has the password of a user, and needs a code.
-    Code(String),
-    /// The same in a browser that is known.
-    CodeOf(device::Id),
-    /// A program at an address, with tokens.
-    Token([u8; 8]),
-}
-
-impl Key {
-    /// Of an address.
-    pub fn of(address: IpAddr) -> Key {
-        Key::From(network(address))
-    }
-
-    /// Of a program at an address. Its wrong tokens keep nobody there from a password.
-    pub fn of_token(address: IpAddr) -> Key {
-        Key::Token(network(address))
-    }
-
-    /// How long a try takes to come back, milliseconds.
-    fn back_ms(&self) -> u64 {
-        match self {
-            Key::Code(_) | Key::CodeOf(_) => CODE_BACK_MS,
-            Key::From(_) | Key::For(_) | Key::Device(_) | Key::Token(_) => BACK_MS,
-        }
-    }
-}
-
-fn network(address: IpAddr) -> [u8; 8] {
-    let mut bytes = [0; 8];
-    match address.to_canonical() {
-        IpAddr::V4(address) => bytes[4..].copy_from_slice(&address.octets()),
-        IpAddr::V6(address) => bytes.copy_from_slice(&address.octets()[..8]),
-    }
-    bytes
-}
 
 /// Who has failed: until when all of their tries are back, milliseconds.
 #[derive(Debug, Default)]
 pub struct Limiter {
     until: HashMap<Key, u64>,
+    /// The other nodes; None on a node alone.
+    peers: Option<Arc<dyn Peers>>,
 }
 
 impl Limiter {
+    /// Reports all changes to the other nodes from now on.
+    pub fn share(&mut self, peers: Arc<dyn Peers>) {
+        self.peers = Some(peers);
+    }
+
+    /// The other nodes.
+    pub(crate) fn peers(&self) -> Option<Arc<dyn Peers>> {
+        self.peers.clone()
+    }
+
     /// For how long one of these has no try left, milliseconds; None: all have one.
     pub fn wait(&self, keys: &[Key], now: u64) -> Option<u64> {
         let wait = |key: &Key| {
@@ -77,45 +42,121 @@ impl Limiter {
         (wait > 0).then_some(wait)
     }
 
+    /// Whether all of these would have a try if so many of those that count were back.
+    pub(crate) fn has_without(&self, keys: &[Key], count: u64, now: u64) -> bool {
+        let has = |key: &Key| {
+            let until = self.until.get(key).copied().unwrap_or_default();
+            let free = (TRIES - 1 + count) * key.back_ms();
+            until.saturating_sub(now) <= free
+        };
+        count > 0 && keys.iter().all(has)
+    }
+
     /// A try of all of these has failed.
     pub fn count(&mut self, keys: &[Key], now: u64) {
-        if self.until.len() + keys.len() > ENTRIES_MAX {
-            self.until.retain(|_, until| *until > now);
-        }
-        // A flood from everywhere: those stay that failed last or most.
-        if self.until.len() + keys.len() > ENTRIES_MAX {
-            let mut all: Vec<u64> = self.until.values().copied().collect();
-            let middle = all.len() / 2;
-            let (_, middle, _) = all.select_nth_unstable(middle);
-            let middle = *middle;
-            self.until.retain(|_, until| *until > middle);
-        }
-        for key in keys {
-            let until = self.until.entry(key.clone()).or_insert(now);
-            *until = (*until).max(now).saturating_add(key.back_ms());
-        }
+        self.change(keys, Change::Failed, now);
     }
 
     /// A try that has counted was none: it is back.
-    pub fn uncount(&mut self, keys: &[Key]) {
-        for key in keys {
-            if let Some(until) = self.until.get_mut(key) {
-                *until = until.saturating_sub(key.back_ms());
-            }
+    pub fn uncount(&mut self, keys: &[Key], now: u64) {
+        self.change(keys, Change::Returned, now);
+    }
+
+    /// A try that has counted was right. It is back, and a user who has proved who they are has all tries again, also
+    /// those for the own name among the failures of the address. The other failures of the address stay: otherwise
+    /// everybody with an account could guess at the passwords of others without end.
+    pub fn succeed(&mut self, keys: &[Key], now: u64) {
+        self.uncount(keys, now);
+        self.reset(keys, now);
+    }
+
+    /// Users have proved who they are with something that has not counted as a try.
+    pub fn reset(&mut self, keys: &[Key], now: u64) {
+        let own: Vec<Key> = { keys.iter() }
+            .filter(|key| key.is_of_one_user())
+            .cloned()
+            .collect();
+        self.change(&own, Change::Reset, now);
+    }
+
+    fn change(&mut self, keys: &[Key], change: fn(Key) -> Change, now: u64) {
+        let changes: Vec<Change> = keys.iter().cloned().map(change).collect();
+        for change in &changes {
+            self.apply(change, now);
+        }
+        let Some(peers) = &self.peers else {
+            return;
+        };
+        let shared: Vec<Change> = { changes.into_iter() }
+            .filter(|change| !change.is_of_this_machine())
+            .collect();
+        if !shared.is_empty() {
+            peers.changed(&shared);
         }
     }
 
-    /// Somebody has proved who they are: their tries are back.
-    pub fn forgive(&mut self, keys: &[Key]) {
-        for key in keys {
-            self.until.remove(key);
+    /// Applies a change of this or of another node. One of codes is not for the limiter.
+    pub(crate) fn apply(&mut self, change: &Change, now: u64) {
+        match change {
+            Change::Failed(key) => {
+                let until = self.entry(key, now);
+                *until = (*until).max(now).saturating_add(key.back_ms());
+            }
+            Change::Returned(key) => {
+                if let Some(until) = self.until.get_mut(key) {
+                    *until = until.saturating_sub(key.back_ms());
+                }
+            }
+            Change::Reset(key) => {
+                let until = self.until.remove(key).unwrap_or_default();
+                if let Key::At(address, _) = key
+                    && let Some(of_address) = self.until.get_mut(&Key::From(*address))
+                {
+                    *of_address = of_address.saturating_sub(until.saturating_sub(now));
+                }
+            }
+            Change::Left(key, left_ms) => {
+                // More than all tries nobody can have used.
+                let left_ms = (*left_ms).min(TRIES * key.back_ms());
+                let until = self.entry(key, now);
+                *until = (*until).max(now.saturating_add(left_ms));
+            }
+            Change::Code(..) => {}
         }
+    }
+
+    /// The time until all tries of a key are back, which a new key gets room for.
+    fn entry(&mut self, key: &Key, now: u64) -> &mut u64 {
+        if !self.until.contains_key(key) {
+            if self.until.len() >= ENTRIES_MAX {
+                self.until.retain(|_, until| *until > now);
+            }
+            // A flood from everywhere: those stay that failed last or most.
+            if self.until.len() >= ENTRIES_MAX {
+                let mut all: Vec<u64> = self.until.values().copied().collect();
+                let middle = all.len() / 2;
+                let (_, middle, _) = all.select_nth_unstable(middle);
+                let middle = *middle;
+                self.until.retain(|_, until| *until > middle);
+            }
+        }
+        self.until.entry(key.clone()).or_insert(now)
+    }
+
+    /// The failures that count still, for a node that connects.
+    pub(crate) fn left(&self, now: u64) -> Vec<Change> {
+        let all = { self.until.iter() }.filter(|(_, until)| **until > now);
+        all.map(|(key, until)| Change::Left(key.clone(), until - now))
+            .filter(|change| !change.is_of_this_machine())
+            .collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::{BACK_MS, CODE_BACK_MS};
+    use std::net::IpAddr;
 
     /// Tries, and fails unless there is none left.
     fn fail(limiter: &mut Limiter, keys: &[Key], now: u64) -> Option<u64> {
@@ -139,11 +180,94 @@ mod tests {
         assert_eq!(fail(&mut limiter, &elsewhere, 6_000), Some(BACK_MS - 5_000));
         assert_eq!(fail(&mut limiter, &anna, 1_000 + BACK_MS), None);
         assert!(fail(&mut limiter, &anna, 1_000 + BACK_MS).is_some());
-        limiter.uncount(&anna);
+        limiter.uncount(&anna, 1_000 + BACK_MS);
         assert_eq!(fail(&mut limiter, &anna, 1_000 + BACK_MS), None);
         assert!(fail(&mut limiter, &anna, 1_000 + BACK_MS).is_some());
-        limiter.forgive(&anna);
-        assert_eq!(limiter.wait(&anna, 1_000 + BACK_MS), None);
+    }
+
+    #[test]
+    fn success_resets_the_user_and_never_the_address() {
+        let mut limiter = Limiter::default();
+        let home: IpAddr = [192, 0, 2, 1].into();
+        let eve = Key::of_stranger(home, "eve");
+        let mut guesses = 0;
+        // One guess at somebody else after each own sign-in.
+        for number in 0..100 {
+            let guess = Key::of_stranger(home, &format!("user{number}"));
+            guesses += u64::from(fail(&mut limiter, &guess, 1_000).is_none());
+            if fail(&mut limiter, &eve, 1_000).is_none() {
+                limiter.succeed(&eve, 1_000);
+            }
+        }
+        assert_eq!(guesses, TRIES);
+        // Somebody who mistypes and signs in then keeps nobody in the same office waiting.
+        let office: IpAddr = [192, 0, 2, 2].into();
+        for name in ["anna", "bert", "carl"] {
+            let keys = Key::of_stranger(office, name);
+            for _ in 0..TRIES - 1 {
+                assert_eq!(fail(&mut limiter, &keys, 1_000), None, "{name}");
+            }
+            limiter.count(&keys, 1_000);
+            limiter.succeed(&keys, 1_000);
+        }
+        assert_eq!(limiter.left(1_000).len(), 1 + 2 * 5);
+    }
+
+    /// Keeps what is reported.
+    #[derive(Debug, Default)]
+    struct Reported(std::sync::Mutex<Vec<Change>>);
+
+    impl Peers for Reported {
+        fn changed(&self, changes: &[Change]) {
+            part::lock(&self.0).extend_from_slice(changes);
+        }
+
+        fn claim_code<'a>(&'a self, _: &'a str, _: u64) -> crate::peers::IsNew<'a> {
+            Box::pin(std::future::ready(true))
+        }
+    }
+
+    #[test]
+    fn tries_are_counted_at_all_nodes_together() {
+        let reported = Arc::new(Reported::default());
+        let mut alpha = Limiter::default();
+        alpha.share(Arc::clone(&reported) as Arc<dyn Peers>);
+        let (mut beta, mut late) = (Limiter::default(), Limiter::default());
+        let spread = |beta: &mut Limiter| {
+            let changes = std::mem::take(&mut *part::lock(&reported.0));
+            changes.iter().for_each(|change| beta.apply(change, 90_000));
+            changes.len()
+        };
+        let anna = [Key::of([192, 0, 2, 1].into()), Key::For("anna".to_owned())];
+        for _ in 0..TRIES {
+            alpha.count(&anna, 1_000);
+        }
+        assert_eq!(spread(&mut beta), 2 * 5);
+        // Its clock differs.
+        assert_eq!(beta.wait(&anna, 90_000), alpha.wait(&anna, 1_000));
+        alpha.succeed(&anna, 1_000);
+        spread(&mut beta);
+        for limiter in [(&alpha, 1_000), (&beta, 90_000)] {
+            assert_eq!(limiter.0.wait(&anna, limiter.1), None);
+        }
+        // The loopback of this machine is not that of another one.
+        alpha.count(
+            &[
+                Key::of([127, 0, 0, 1].into()),
+                Key::of("::1".parse().unwrap()),
+            ],
+            1_000,
+        );
+        assert_eq!(spread(&mut beta), 0);
+        // A node that connects later knows what is left, however much it is told.
+        let mut left = alpha.left(1_000);
+        assert_eq!(left, [Change::Left(anna[0].clone(), 4 * BACK_MS)]);
+        left.push(Change::Left(anna[1].clone(), u64::MAX));
+        left.iter().for_each(|change| late.apply(change, 5));
+        assert_eq!(late.wait(&anna[1..], 5), Some(BACK_MS));
+        assert_eq!(late.wait(&anna[..1], 5), None);
+        late.count(&anna[..1], 5);
+        assert!(late.wait(&anna[..1], 5).is_some());
     }
 
     #[test]

@@ -3,15 +3,17 @@
 
 use crate::ldap::{Asked, Directory, Found, Standing};
 use crate::limiter::{Key, Limiter};
+use crate::peers::{Change, Peers};
 use crate::session::Sessions;
 use crate::user::{SecondFactor, User, Users};
 use crate::{device, pam, session};
 use configuration::{Account, Password};
 use part::lock;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 /// Whether a password is that of an account. It may take its time.
@@ -100,7 +102,7 @@ impl<'h> Client<'h> {
     fn keys(&self, known: Option<device::Id>, name: &str) -> Vec<Key> {
         match known {
             Some(id) => vec![Key::Device(id)],
-            None => vec![Key::of(self.from), Key::For(name.to_owned())],
+            None => Key::of_stranger(self.from, name),
         }
     }
 }
@@ -139,12 +141,37 @@ impl Default for Verifying {
     }
 }
 
+/// A try whose outcome is not known yet, until it is dropped.
+struct Pending<'d> {
+    desk: &'d Desk,
+    keys: Vec<Key>,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        let mut pending = lock(&self.desk.pending);
+        for key in &self.keys {
+            if let Some(count) = pending.get_mut(key) {
+                *count -= 1;
+                if *count == 0 {
+                    pending.remove(key);
+                }
+            }
+        }
+        drop(pending);
+        self.desk.settled.notify_waiters();
+    }
+}
+
 /// Where somebody proves who they are.
 pub struct Desk {
     /// Who has signed in.
     pub sessions: Mutex<Sessions>,
     /// Who tries to.
     pub limiter: Mutex<Limiter>,
+    /// Tries whose outcome is not known yet. They count as failed, and who would have a try without them waits.
+    pending: Mutex<HashMap<Key, u64>>,
+    settled: Notify,
     verifying: Verifying,
     verify: Verify,
     /// Which servers of the directory answer.
@@ -157,6 +184,8 @@ impl Desk {
         Desk {
             sessions: Mutex::new(sessions),
             limiter: Mutex::default(),
+            pending: Mutex::default(),
+            settled: Notify::new(),
             verifying: Verifying::default(),
             verify,
             standing: Arc::new(Standing::new(name)),
@@ -166,6 +195,35 @@ impl Desk {
     /// Which servers of the directory answer.
     pub fn standing(&self) -> Arc<Standing> {
         Arc::clone(&self.standing)
+    }
+
+    /// Shares tries and used codes with the other nodes.
+    pub fn share(&self, peers: Arc<dyn Peers>) {
+        lock(&self.limiter).share(peers);
+    }
+
+    /// What another node that connects has to know.
+    pub fn left(&self) -> Vec<Change> {
+        let mut changes = lock(&self.limiter).left(now_ms());
+        let sessions = lock(&self.sessions);
+        let codes = sessions.used_codes();
+        changes.extend(codes.map(|(user, step)| Change::Code(user.to_owned(), step)));
+        changes
+    }
+
+    /// Applies changes that another node reports.
+    pub fn learn(&self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Code(user, step) => drop(self.claimed_code(user, *step)),
+                change => lock(&self.limiter).apply(change, now_ms()),
+            }
+        }
+    }
+
+    /// Notes that a code was used at another node. Returns whether it was not used here.
+    pub fn claimed_code(&self, user: &str, step: u64) -> bool {
+        lock(&self.sessions).claim_code(user, step, now_s())
     }
 
     /// Verifies a password. One that is right does not give the tries back yet if a code is to come.
@@ -209,32 +267,35 @@ impl Desk {
         let Ok(_turn) = turns.acquire().await else {
             return Err(Refused::Wrong);
         };
-        {
-            let mut limiter = lock(&self.limiter);
-            if let Some(ms) = limiter.wait(&keys, now_ms()) {
-                return Err(Refused::after(ms));
-            }
-            // Who does not wait for the answer has tried.
-            limiter.count(&keys, now_ms());
-        }
+        // Who does not wait for the answer has tried.
+        let _pending = self.begins(&keys).await?;
         let verified = self.verified(users, user.as_ref(), account, password).await;
         let is_right = verified.inspect_err(|_| {
             // What nobody could check was no guess.
-            lock(&self.limiter).uncount(&keys);
+            lock(&self.limiter).uncount(&keys, now_ms());
         })?;
         // An account with an empty password has none.
         match user.filter(|_| is_right && !password.is_empty()) {
             Some(user) => {
-                let mut limiter = lock(&self.limiter);
-                match user.second_factor {
-                    SecondFactor::None => limiter.forgive(&keys),
-                    _ if !asks_system => limiter.uncount(&keys),
-                    _ => {}
-                }
-                drop(limiter);
+                self.was_right(&user.second_factor, &keys, asks_system);
                 Ok(user)
             }
             None => Err(Refused::Wrong),
+        }
+    }
+
+    /// A password was right that has counted as a failure. If a code is to come, a user whose password somebody else
+    /// checks keeps the try until the code was right, too: the other side has to be asked for each.
+    fn was_right(&self, second_factor: &SecondFactor, keys: &[Key], asks_others: bool) {
+        let mut limiter = lock(&self.limiter);
+        match second_factor {
+            SecondFactor::None => limiter.succeed(keys, now_ms()),
+            _ if asks_others => {
+                let addresses = keys.iter().filter(|key| key.is_of_address());
+                let addresses: Vec<Key> = addresses.cloned().collect();
+                limiter.uncount(&addresses, now_ms());
+            }
+            _ => limiter.uncount(keys, now_ms()),
         }
     }
 
@@ -266,7 +327,7 @@ impl Desk {
         }
         self.tries_silent_servers(directory);
         // Who does not wait for the answer has tried: a directory locks who is guessed at too often.
-        self.counted(&keys)?;
+        let _pending = self.begins(&keys).await?;
         let asks = (directory, &asked, password);
         let (is_right, found) = self
             .asks_directory(asks, &mut keys, known.is_some())
@@ -278,9 +339,7 @@ impl Desk {
             return Err(Refused::Wrong);
         }
         let second_factor = directory.second_factor(&found.name);
-        if second_factor == SecondFactor::None {
-            lock(&self.limiter).forgive(&keys);
-        }
+        self.was_right(&second_factor, &keys, true);
         Ok(User {
             account: Account {
                 name: found.name,
@@ -300,7 +359,7 @@ impl Desk {
         is_known: bool,
     ) -> Result<(bool, Option<Found>), Refused> {
         let unavailable = |keys: &[Key], words: &str| {
-            lock(&self.limiter).uncount(keys);
+            lock(&self.limiter).uncount(keys, now_ms());
             self.standing.log(words);
             Refused::Unavailable
         };
@@ -320,7 +379,7 @@ impl Desk {
             {
                 let counted = self.counted(std::slice::from_ref(&key));
                 // It was no guess.
-                counted.inspect_err(|_| lock(&self.limiter).uncount(keys))?;
+                counted.inspect_err(|_| lock(&self.limiter).uncount(keys, now_ms()))?;
                 keys.push(key);
             }
             let proof = (found.as_ref(), password);
@@ -337,6 +396,37 @@ impl Desk {
         if self.standing.has_due(Instant::now()) {
             let (directory, standing) = (directory.clone(), self.standing());
             tokio::spawn(async move { directory.tries(&standing).await });
+        }
+    }
+
+    /// Begins a try: it counts as failed until it is known to be right. Tries under way of others at the same address
+    /// are waited for: an office is behind one address, and most of them are right.
+    async fn begins(&self, keys: &[Key]) -> Result<Pending<'_>, Refused> {
+        let until = tokio::time::Instant::now() + TURN_LIMIT;
+        loop {
+            let mut settled = std::pin::pin!(self.settled.notified());
+            // Before the look: what is settled after it wakes.
+            settled.as_mut().enable();
+            {
+                let mut limiter = lock(&self.limiter);
+                let mut pending = lock(&self.pending);
+                let Some(ms) = limiter.wait(keys, now_ms()) else {
+                    limiter.count(keys, now_ms());
+                    for key in keys {
+                        *pending.entry(key.clone()).or_default() += 1;
+                    }
+                    let keys = keys.to_vec();
+                    return Ok(Pending { desk: self, keys });
+                };
+                let under_way = |key: &Key| pending.get(key).copied().unwrap_or_default();
+                let under_way = keys.iter().map(under_way).max().unwrap_or_default();
+                if !limiter.has_without(keys, under_way, now_ms()) {
+                    return Err(Refused::after(ms));
+                }
+            }
+            if tokio::time::timeout_at(until, settled).await.is_err() {
+                return Err(Refused::Unavailable);
+            }
         }
     }
 
@@ -383,11 +473,12 @@ impl Desk {
         }
     }
 
-    /// Verifies the code of a user who has given the password.
+    /// Verifies the code of a user who has given the password. A code that was used, here or at another node, is
+    /// wrong.
     ///
     /// # Errors
     /// Why they do not come in.
-    pub fn code(&self, client: &Client<'_>, user: &User, typed: &str) -> Result<(), Refused> {
+    pub async fn code(&self, client: &Client<'_>, user: &User, typed: &str) -> Result<(), Refused> {
         let name = &user.account.name;
         let SecondFactor::Codes(secret) = &user.second_factor else {
             return Err(Refused::Wrong);
@@ -397,18 +488,21 @@ impl Desk {
             Some(id) => Key::CodeOf(id),
             None => Key::Code(name.clone()),
         };
-        // Held until the try has counted.
-        let mut limiter = lock(&self.limiter);
-        if let Some(ms) = limiter.wait(std::slice::from_ref(&key), now_ms()) {
-            return Err(Refused::after(ms));
-        }
-        if !lock(&self.sessions).use_code(name, secret, typed, now_s()) {
-            limiter.count(&[key], now_ms());
+        // Counted before anything is waited for: who does not wait has tried.
+        self.counted(std::slice::from_ref(&key))?;
+        let step = lock(&self.sessions).use_code(name, secret, typed, now_s());
+        let peers = lock(&self.limiter).peers();
+        let is_new = match (step, peers) {
+            (Some(step), Some(peers)) => peers.claim_code(name, step).await,
+            (step, _) => step.is_some(),
+        };
+        if !is_new {
             return Err(Refused::Wrong);
         }
-        let mut keys = client.keys(known, name);
-        keys.push(key);
-        limiter.forgive(&keys);
+        // The try of the password is back already.
+        let mut limiter = lock(&self.limiter);
+        limiter.reset(&client.keys(known, name), now_ms());
+        limiter.succeed(&[key], now_ms());
         Ok(())
     }
 }

@@ -19,6 +19,9 @@ pub const LASTS_S: u64 = 12 * 3_600;
 pub const HALF_S: u64 = 300;
 /// Users whose passwords are remembered: of more, an old session counts again with an old password.
 const PROOFS_MAX: usize = 4_096;
+/// Users whose last codes are remembered, and how far the clock of another node may be ahead, steps of 30 s.
+const CODES_MAX: usize = 65_536;
+const STEPS_AHEAD_MAX: u64 = 4;
 /// The longest token that is looked at, and bytes of the groups in one.
 const TOKEN_MAX: usize = 3_072;
 const GROUPS_BYTES_MAX: usize = 1_500;
@@ -372,18 +375,32 @@ impl Sessions {
         user.filter(|_| same && half.until > now)
     }
 
-    /// Uses a code of a user up. False: it is wrong, or was used.
-    pub fn use_code(&mut self, user: &str, secret: &[u8], typed: &str, now: u64) -> bool {
+    /// Uses a code of a user up, and returns its time step. None: it is wrong, or was used.
+    pub fn use_code(&mut self, user: &str, secret: &[u8], typed: &str, now: u64) -> Option<u64> {
+        let last = self.codes.get(user).copied();
+        let step = second_factor::step_of(secret, typed, now, last)?;
+        self.claim_code(user, step, now).then_some(step)
+    }
+
+    /// Notes that a code of this time step was used at this or at another node, and returns whether that is new: no
+    /// code of this step or of one before it was used here.
+    pub fn claim_code(&mut self, user: &str, step: u64, now: u64) -> bool {
         let codes = &mut self.codes;
-        let last = codes.get(user).copied();
-        let Some(step) = second_factor::step_of(secret, typed, now, last) else {
-            return false;
-        };
-        // No code of a step before these is accepted.
-        let oldest = second_factor::step(now).saturating_sub(2);
+        // No code of a step before these is accepted, and none of one far ahead: it would lock the user out.
+        let current = second_factor::step(now);
+        let oldest = current.saturating_sub(2);
         codes.retain(|_, step| *step >= oldest);
-        codes.insert(user.to_owned(), step);
-        true
+        let is_new = codes.get(user).is_none_or(|last| *last < step);
+        let is_possible = step <= current.saturating_add(STEPS_AHEAD_MAX);
+        if is_new && is_possible && (codes.len() < CODES_MAX || codes.contains_key(user)) {
+            codes.insert(user.to_owned(), step);
+        }
+        is_new
+    }
+
+    /// The last time step of each user whose code was used, for a node that connects.
+    pub fn used_codes(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.codes.iter().map(|(user, step)| (user.as_str(), *step))
     }
 
     /// Makes the cookie of a browser in which a user has signed in.
@@ -625,15 +642,15 @@ mod tests {
         let mut sessions = Sessions::new(None).unwrap();
         let (secret, now) = ([7; 20], 30_000);
         let code = second_factor::code(&secret, second_factor::step(now));
-        assert!(!sessions.use_code("anna", &secret, "", now));
-        assert!(sessions.use_code("anna", &secret, &code, now));
-        assert!(!sessions.use_code("anna", &secret, &code, now));
+        assert_eq!(sessions.use_code("anna", &secret, "", now), None);
+        assert!(sessions.use_code("anna", &secret, &code, now).is_some());
+        assert_eq!(sessions.use_code("anna", &secret, &code, now), None);
         let mut next = Sessions::new(Some(sessions.kept())).unwrap();
-        assert!(!next.use_code("anna", &secret, &code, now + 30));
+        assert_eq!(next.use_code("anna", &secret, &code, now + 30), None);
         // Another user may have the same one, and what is too old is forgotten.
-        assert!(next.use_code("bert", &secret, &code, now));
+        assert!(next.use_code("bert", &secret, &code, now).is_some());
         let later = second_factor::code(&secret, second_factor::step(now + 120));
-        assert!(next.use_code("carl", &secret, &later, now + 120));
+        assert!(next.use_code("carl", &secret, &later, now + 120).is_some());
         assert_eq!(next.codes.len(), 1);
     }
 

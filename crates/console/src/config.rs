@@ -2,6 +2,7 @@
 
 use crate::user::{Role, Scope};
 use ::access::pam::System;
+use ::access::proxies::TrustedProxies;
 use ::access::user::Users;
 use configuration::{Account, Password};
 use part::codec;
@@ -26,6 +27,12 @@ pub struct Config {
     /// Who checks the passwords of users of the system.
     #[serde(default)]
     pub system: System,
+    /// The proxies in front.
+    #[serde(default)]
+    pub proxies: TrustedProxies,
+    /// Connections of trusted proxies begin with a PROXY header.
+    #[serde(default)]
+    pub accepts_proxy: bool,
 }
 
 pub use ::access::user::SecondFactor;
@@ -76,6 +83,8 @@ impl Default for Config {
             users: Vec::new(),
             tokens: Vec::new(),
             system: System::default(),
+            proxies: TrustedProxies::default(),
+            accepts_proxy: false,
         }
     }
 }
@@ -132,6 +141,9 @@ pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
             }
             if before.system != now.system {
                 lines.push("console: PAM changed".to_owned());
+            }
+            if (&before.proxies, before.accepts_proxy) != (&now.proxies, now.accepts_proxy) {
+                lines.push("console: trusted proxies changed".to_owned());
             }
             if before.users != now.users {
                 lines.push("console: users changed".to_owned());

@@ -10,6 +10,7 @@ use crate::keyword::NAME;
 use crate::look::Look;
 use crate::platform::{Member, Platform};
 use crate::user::{Role, Viewer};
+use ::access::peers::Change;
 use ::access::proof::Desk;
 pub use ::access::proof::{Verify, now_ms, now_s};
 use ::access::session::Sessions;
@@ -259,12 +260,41 @@ pub struct Others {
     pub known: BTreeMap<String, Other>,
     /// Who takes orders for each.
     errands: BTreeMap<String, mpsc::Sender<Errand>>,
+    /// Who takes what is reported of sign-ins to each.
+    sign_ins: BTreeMap<String, mpsc::Sender<SignIn>>,
+}
+
+/// What is reported of sign-ins to another node.
+#[derive(Debug)]
+pub enum SignIn {
+    /// Tries that have failed or succeeded.
+    Tries(Vec<Change>),
+    /// A user has used the code of this time step.
+    Code {
+        /// Whose.
+        user: String,
+        /// The time step.
+        step: u64,
+        /// Whether the node had not known it as used.
+        is_new: oneshot::Sender<bool>,
+    },
 }
 
 impl Others {
-    /// From now on orders for a node go there.
-    pub fn open(&mut self, node: &str, errands: mpsc::Sender<Errand>) {
+    /// From now on orders and sign-ins for a node go there.
+    pub fn open(
+        &mut self,
+        node: &str,
+        errands: mpsc::Sender<Errand>,
+        sign_ins: mpsc::Sender<SignIn>,
+    ) {
         self.errands.insert(node.to_owned(), errands);
+        self.sign_ins.insert(node.to_owned(), sign_ins);
+    }
+
+    /// The ways to all nodes.
+    pub fn sign_ins(&self) -> impl Iterator<Item = &mpsc::Sender<SignIn>> {
+        self.sign_ins.values()
     }
 
     /// Sends an order to a node. False: there is no way to it.

@@ -1,6 +1,7 @@
 //! What the files say of farms, as the role gets it.
 
 use crate::collection::CollectionId;
+use access::proxies::TrustedProxies;
 use access::user::List;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +60,9 @@ pub struct Farm {
     /// The agents of hosts.
     #[serde(default)]
     pub agents: Agents,
+    /// The proxies in front.
+    #[serde(default)]
+    pub proxies: TrustedProxies,
 }
 
 impl Farm {
@@ -217,6 +221,9 @@ pub struct Bind {
     /// The certificate with its issuers and its key, PEM.
     #[serde(with = "serde_bytes")]
     pub pem: Vec<u8>,
+    /// Connections of trusted proxies begin with a PROXY header.
+    #[serde(default)]
+    pub accepts_proxy: bool,
 }
 
 /// A session host.

@@ -604,7 +604,7 @@ fn open_all(
 fn open([rdp, web]: [&[Bind]; 2], before: &[Arc<Door>]) -> (Doors, Vec<String>) {
     let one = |bind: &Bind| match before.iter().find(|door| door.address() == bind.address) {
         Some(door) if door.is_of(bind) => (Some(Arc::clone(door)), None),
-        Some(door) => match door.with_certificate(&bind.pem) {
+        Some(door) => match door.changed(bind) {
             Ok(door) => (Some(Arc::new(door)), None),
             Err(words) => (Some(Arc::clone(door)), Some(words)),
         },

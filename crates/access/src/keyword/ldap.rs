@@ -239,10 +239,11 @@ impl Ldap {
         if addresses.is_empty() {
             let told = format!("'{}' has no address now", server.name);
             let told = Diagnostic::warning(codes.no_server, server.span, told);
-            context.tell(told.label("it is not asked until a reload finds its address"));
+            context.tell(told.label("it is asked once the name has one"));
         }
         Server {
             name: server.name.clone(),
+            port: server.port,
             addresses: { addresses.into_iter().take(ADDRESSES_MAX) }
                 .map(|address| SocketAddr::new(address, server.port))
                 .collect(),

@@ -3,10 +3,12 @@
 
 mod ldap;
 mod pam;
+mod proxies;
 mod second_factor;
 
 pub use ldap::{Ldap, is_server};
 pub use pam::Pam;
+pub use proxies::{Proxies, ProxyCodes};
 pub use second_factor::Secrets;
 
 use crate::user::User;

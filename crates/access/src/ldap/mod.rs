@@ -6,6 +6,7 @@
 
 mod connection;
 mod name;
+mod names;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -56,7 +57,10 @@ pub enum Security {
 pub struct Server {
     /// The name that its certificate has to have.
     pub name: String,
-    /// Where it is, as its name was resolved at the load; empty: the name has no address.
+    /// Its port.
+    #[serde(default)]
+    pub port: u16,
+    /// Where it is, as its name was resolved at the load; empty: the name had no address then.
     pub addresses: Vec<SocketAddr>,
     /// How it is spoken to.
     pub security: Security,
@@ -145,12 +149,13 @@ impl Directory {
         asked: &Asked,
         standing: &Standing,
     ) -> Result<(Seat, Option<Found>), Unfound> {
-        let nowhere = { self.servers.iter() }.filter(|server| server.addresses.is_empty());
+        let servers = standing.resolved(&self.servers).await;
+        let nowhere = { servers.iter() }.filter(|server| server.addresses.is_empty());
         let nowhere = nowhere.map(|server| format!("{}: the name has no address", server.name));
         let mut troubles: Vec<String> = nowhere.collect();
         let mut has_answer = false;
         let search = async {
-            for (server, address) in standing.order(&self.servers) {
+            for (server, address) in standing.order(&servers) {
                 let why = match self.find_at(server, address, asked).await {
                     Ok((seat, found)) => {
                         standing.answers((server, address));
@@ -226,7 +231,8 @@ impl Directory {
 
     /// Tries the servers that did not answer, those of which it is time.
     pub async fn tries(&self, standing: &Standing) {
-        for (server, address) in standing.due(&self.servers, Instant::now()) {
+        let servers = standing.resolved(&self.servers).await;
+        for (server, address) in standing.due(&servers, Instant::now()) {
             match self.connect(server, address).await {
                 Ok(connection) => {
                     connection.close().await;

@@ -2,11 +2,12 @@
 //! then without anybody who waits for it.
 
 use super::Server;
+use super::names::{Names, by_system};
 use part::lock;
 use part::voice::write_error;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How often one that did not answer is tried.
@@ -17,6 +18,7 @@ const TRIED_EVERY: Duration = Duration::from_secs(30);
 pub struct Standing {
     /// What the log calls the section.
     name: String,
+    names: Arc<Names>,
     state: Mutex<State>,
 }
 
@@ -41,8 +43,15 @@ impl Standing {
     pub fn new(name: &str) -> Standing {
         Standing {
             name: name.to_owned(),
+            names: Arc::new(Names::new(name, Arc::new(by_system))),
             state: Mutex::default(),
         }
+    }
+
+    /// The servers with their addresses of now.
+    pub(super) async fn resolved(&self, servers: &[Server]) -> Vec<Server> {
+        let has_none = lock(&self.state).none.is_some();
+        self.names.servers(servers, has_none).await
     }
 
     /// The servers as they are asked now: those that did not answer come last.
@@ -115,7 +124,8 @@ impl Standing {
     pub fn troubles(&self) -> Vec<String> {
         let state = lock(&self.state);
         let all = state.silent.values();
-        all.map(|silent| silent.words.clone()).collect()
+        let silent = all.map(|silent| silent.words.clone());
+        silent.chain(self.names.without()).collect()
     }
 
     /// Writes a line.
@@ -137,6 +147,7 @@ mod tests {
     fn server(name: &str, last: u8) -> Server {
         Server {
             name: name.to_owned(),
+            port: 636,
             addresses: vec![SocketAddr::from(([192, 0, 2, last], 636))],
             security: Security::Tls,
         }

@@ -1,6 +1,6 @@
 //! Codes of what is wrong with a `console` section.
 
-use ::access::keyword::Codes;
+use ::access::keyword::{Codes, ProxyCodes};
 use language::arguments::ArgumentCodes;
 
 /// The codes for missing, superfluous and invalid arguments.
@@ -14,7 +14,20 @@ pub(super) static OF_ACCESS: Codes = Codes {
     no_pam_users: &NO_PAM_USERS,
 };
 
+/// The codes for the proxies in front.
+pub(super) static OF_PROXIES: ProxyCodes = ProxyCodes {
+    no_proxies: &NO_PROXIES,
+    everybody: &EVERYBODY,
+};
+
 language::codes! {
+    NO_PROXIES = "E1082", "accept-proxy without trusted proxies in a console section",
+        "With `accept-proxy` connections begin with a PROXY header, which has the client's address. Anybody can send one, so it \
+         is accepted only from the addresses in a line `trusted-proxy`. Add the addresses of the proxies in front, such as \
+         `trusted-proxy 127.0.0.1`.";
+    EVERYBODY = "W1083", "console that trusts everybody as a proxy",
+        "A network with the prefix length 0 has every address: each client may name any address as its own, so no limit by \
+         address holds. Name the addresses of the proxies in `trusted-proxy`.";
     UNKNOWN = "E0901", "unknown keyword in a console section",
         "The first word of the line is not a keyword of the section. `evenkeel keyword console` lists them.";
     ARGUMENTS = "E0902", "wrong number of arguments in a console section",

@@ -101,16 +101,21 @@ impl Tabled for Draft {
                 tokens,
                 system: self.pam.system(),
                 security: security(&self, context),
+                proxies: self.proxies.trusted(),
                 ..Config::default()
             }
         });
         let config = config.map(|config| match &self.bind {
             Some(bind) => Config {
                 address: bind.address,
+                accepts_proxy: bind.accepts_proxy,
                 ..config
             },
             None => config,
         });
+        for told in self.proxies.wrong(&codes::OF_PROXIES) {
+            context.tell(told);
+        }
         if let Some(config) = &config {
             let at = ConsoleAddress {
                 address: config.address,

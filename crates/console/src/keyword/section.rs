@@ -4,7 +4,7 @@ use super::credentials::Credentials;
 use super::{LineBuilder, codes};
 use crate::certificate;
 use crate::user::Role;
-use ::access::keyword::{Pam, named};
+use ::access::keyword::{Pam, Proxies, named};
 use configuration::Context;
 use configuration::outside::Unreadable;
 use language::arguments::{Args, Built};
@@ -26,6 +26,7 @@ pub(super) struct Bind {
     pub(super) address: SocketAddr,
     pub(super) file: Option<Written<PathBuf>>,
     pub(super) is_plain: bool,
+    pub(super) accepts_proxy: bool,
 }
 
 /// Whom a role is for.
@@ -53,6 +54,7 @@ pub(super) struct Draft {
     pub(super) rules: Vec<Rule>,
     pub(super) credentials: Credentials,
     pub(super) pam: Pam,
+    pub(super) proxies: Proxies,
 }
 
 pub(super) fn twice(first: Span, span: Span, what: &str) -> Diagnostic {
@@ -78,13 +80,17 @@ fn bind(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     }
     let word = args.required("an address and a port")?;
     let address = parsed(args, word)?;
-    let (mut file, mut plain) = (None, None);
+    let (mut file, mut plain, mut accepts_proxy) = (None, None, false);
     while let Some(word) = args.peek() {
         args.required("an option")?;
         match word.str() {
             "crt" => file = Some(path(args)?),
             "plain" => plain = Some(word.span),
-            _ => return Err(args.unfit(word, "not `crt FILE` or `plain`")),
+            "accept-proxy" => {
+                accepts_proxy = true;
+                draft.proxies.accept(word.span);
+            }
+            _ => return Err(args.unfit(word, "not `crt FILE`, `plain` or `accept-proxy`")),
         }
     }
     if let Some(plain) = plain
@@ -109,6 +115,7 @@ fn bind(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         address,
         file,
         is_plain: plain.is_some(),
+        accepts_proxy,
     });
     Ok(())
 }
@@ -178,6 +185,10 @@ fn users(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
+fn trusted_proxy(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    draft.proxies.line(args)
+}
+
 fn pam(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     draft.pam.line(args, &codes::OF_ACCESS)
 }
@@ -214,12 +225,14 @@ fn role(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     Keyword {
         places: &["console"],
-        syntax: "bind [<address>]:<port> [crt <file> | plain]",
+        syntax: "bind [<address>]:<port> [crt <file> | plain] [accept-proxy]",
         doc: "Where the console listens: an IP address and a port; without an address, all of this machine. A \
             virtual address may be named before the machine has it. `crt` is a \
             certificate with its issuers and its private key in PEM format; without it the console makes a \
             certificate, which browsers ask about once. `plain` is without TLS, for a proxy of this machine in front: \
-            it is refused for addresses that other machines reach. Without the line the console listens on port 8600 \
+            it is refused for addresses that other machines reach. With `accept-proxy` connections of the addresses in \
+            `trusted-proxy` begin with a PROXY header (version 1 or 2), which has the client's address; all others have to \
+            come without one. Without the line the console listens on port 8600 \
             of all addresses.",
         example: "bind 127.0.0.1:8600 plain",
         build: bind,
@@ -243,6 +256,16 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
             ends something. Of several roles of a user the highest counts. Users without a role are viewers.",
         example: "role operator group staff",
         build: role,
+    },
+    Keyword {
+        places: &["console"],
+        syntax: "trusted-proxy <address>[/<bits>]...",
+        doc: "The proxies in front of the console, at most 64 addresses or networks. Requests from them are of the client that \
+            `X-Forwarded-For` names (`option forwardfor` of HAProxy): the rightmost address that is not a trusted proxy. With \
+            `bind ... accept-proxy` their connections have to begin with a PROXY header. Without the line all clients behind \
+            a proxy have its address, and share its limits.",
+        example: "trusted-proxy 127.0.0.1",
+        build: trusted_proxy,
     },
     Keyword {
         places: &["console"],

@@ -100,6 +100,15 @@ fn mistakes_are_told_with_their_place() {
         ),
         ("console\n users operators\n", "2:8: warning[W0909]"),
         ("console\n biind :1\n", "error[E0901]"),
+        (
+            "console\n bind :8600 accept-proxy\n",
+            "2:13: error[E1082]: 'accept-proxy' without a line 'trusted-proxy'",
+        ),
+        (
+            "console\n trusted-proxy proxy.example.org\n",
+            "error[E0903]",
+        ),
+        ("console\n trusted-proxy ::/0\n", "2:16: warning[W1083]"),
     ] {
         let (_, told) = load(text);
         assert!(told.contains(expected), "{text}\n{told}");

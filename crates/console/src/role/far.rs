@@ -5,9 +5,10 @@ use crate::access::BY_LINK;
 use crate::inquiry::Ask;
 use crate::look::Look;
 use crate::platform::{PATIENCE_MS, UNSEEN_MS};
-use crate::shared::{Action, Errand, Order, Other, Others, Reading, Shared, Wanted};
+use crate::shared::{Action, Errand, Order, Other, Others, Reading, Shared, SignIn, Wanted};
 use crate::traffic::Traffic;
 use crate::user::{Role, Viewer};
+use ::access::peers::{CHANGES_MAX, Change};
 use nodes::{Broken, Dialled, Guest, Known, Protocol, Rooms, answer, dial, frame, listen};
 use part::lock;
 use part::report::{Event, Report};
@@ -49,6 +50,8 @@ const PROTOCOL: Protocol = Protocol {
 };
 /// Orders for one node that wait.
 const ORDERS_MAX: usize = 16;
+/// Reports of sign-ins for one node that wait.
+const SIGN_INS_MAX: usize = 1_024;
 
 /// What one console asks of another.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -79,6 +82,16 @@ enum Question {
         /// What is asked.
         ask: Ask,
     },
+    /// Tries at this console have failed or succeeded. An older program ends the connection at this and the next
+    /// question, and counts for itself.
+    Tries(Vec<Change>),
+    /// A user has used the code of this time step here.
+    UseCode {
+        /// Whose.
+        user: String,
+        /// The time step.
+        step: u64,
+    },
 }
 
 /// What it answers.
@@ -87,6 +100,10 @@ enum Reply {
     Look(Option<Box<Told>>),
     Done(Result<String, String>),
     Read(Result<String, String>),
+    /// Tries are counted.
+    Counted,
+    /// Whether a code was not used there.
+    IsNew(bool),
 }
 
 /// A look, as it is sent.
@@ -140,7 +157,8 @@ pub async fn run(mut trusted: Known, shared: Arc<Shared>) {
             let names = now.addresses.keys().filter(|name| **name != now.me);
             for name in names {
                 let (errands, given) = mpsc::channel(ORDERS_MAX);
-                others.open(name, errands);
+                let (sign_ins, reported) = mpsc::channel(SIGN_INS_MAX);
+                others.open(name, errands, sign_ins);
                 let before = lock(&shared.others).known.get(name).cloned();
                 let first = Other {
                     look: None,
@@ -148,7 +166,7 @@ pub async fn run(mut trusted: Known, shared: Arc<Shared>) {
                 };
                 others.known.insert(name.clone(), before.unwrap_or(first));
                 let (now, shared, name) = (Arc::clone(&now), Arc::clone(&shared), name.clone());
-                tasks.spawn(async move { ask(&now, &name, given, &shared).await });
+                tasks.spawn(async move { ask(&now, &name, (given, reported), &shared).await });
             }
             *lock(&shared.others) = others;
             let (known, shared) = (trusted.clone(), Arc::clone(&shared));
@@ -174,14 +192,27 @@ async fn within<T>(
 async fn ask(
     trusted: &Trusted,
     node: &str,
-    mut errands: mpsc::Receiver<Errand>,
+    (mut errands, mut sign_ins): (mpsc::Receiver<Errand>, mpsc::Receiver<SignIn>),
     shared: &Arc<Shared>,
 ) {
     let mut connection = None;
     loop {
+        let is_new = connection.is_none();
         let looked = look_at(trusted, node, &mut connection).await;
         if looked.is_err() {
             connection = None;
+        }
+        if is_new && connection.is_some() {
+            // What happened before, or while there was no connection.
+            for changes in shared.desk.left().chunks(CHANGES_MAX) {
+                let question = Question::Tries(changes.to_vec());
+                if exchange(trusted, node, &mut connection, &question)
+                    .await
+                    .is_err()
+                {
+                    break;
+                }
+            }
         }
         tell(shared, node, looked);
         let interval = if shared.watchers.are_there() {
@@ -192,6 +223,10 @@ async fn ask(
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
             () = shared.watchers.came.notified() => {}
+            Some(sign_in) = sign_ins.recv() => {
+                let at = (trusted, node);
+                report(at, sign_in, &mut sign_ins, &mut connection).await;
+            }
             errand = errands.recv() => match errand {
                 Some(errand) => send(trusted, node, errand, &mut connection).await,
                 None => return,
@@ -227,6 +262,32 @@ async fn look_at(
     }
 }
 
+/// Reports sign-ins to a node: those that wait, too, since a look comes between two reports.
+async fn report(
+    (trusted, node): (&Trusted, &str),
+    first: SignIn,
+    sign_ins: &mut mpsc::Receiver<SignIn>,
+    connection: &mut Option<Dialled>,
+) {
+    let mut next = Some(first);
+    while let Some(sign_in) = next {
+        match sign_in {
+            SignIn::Tries(changes) => {
+                let question = Question::Tries(changes);
+                // A node without a connection gets all once it has one.
+                let _ = exchange(trusted, node, connection, &question).await;
+            }
+            SignIn::Code { user, step, is_new } => {
+                let question = Question::UseCode { user, step };
+                let reply = exchange(trusted, node, connection, &question).await;
+                // Who waits for it may have gone.
+                let _ = is_new.send(!matches!(reply, Ok(Reply::IsNew(false))));
+            }
+        }
+        next = sign_ins.try_recv().ok();
+    }
+}
+
 /// Has an order carried out there. One that was sent may have been carried out, also without an answer.
 async fn send(trusted: &Trusted, node: &str, errand: Errand, connection: &mut Option<Dialled>) {
     let by = errand.by;
@@ -245,7 +306,9 @@ async fn send(trusted: &Trusted, node: &str, errand: Errand, connection: &mut Op
     };
     let answer = match exchange(trusted, node, connection, &question).await {
         Ok(Reply::Done(done) | Reply::Read(done)) => done,
-        Ok(Reply::Look(_)) => Err(format!("{node} answers something else")),
+        Ok(Reply::Look(_) | Reply::Counted | Reply::IsNew(_)) => {
+            Err(format!("{node} answers something else"))
+        }
         Err(why) => Err(format!("{node}: {why}")),
     };
     // Who waits for it may have gone.
@@ -264,7 +327,9 @@ async fn exchange(
     };
     let patience = match question {
         Question::Read { ask, .. } => ask.limit().max(PATIENCE),
-        Question::Look | Question::Act { .. } => PATIENCE,
+        Question::Look | Question::Act { .. } | Question::Tries(_) | Question::UseCode { .. } => {
+            PATIENCE
+        }
     };
     let reply = within(patience, async {
         frame::write(&mut stream, question).await?;
@@ -317,6 +382,19 @@ async fn serve(guest: Guest, shared: &Arc<Shared>) -> Result<(), String> {
             Question::Read { by, role, ask } => {
                 let by = viewer(shared, by, None, Some(role));
                 Reply::Read(read_here(shared, &by, ask).await)
+            }
+            Question::Tries(changes) => {
+                if changes.len() > CHANGES_MAX || !changes.iter().all(Change::is_bounded) {
+                    return Err("a report of tries beyond its bounds".to_owned());
+                }
+                shared.desk.learn(&changes);
+                Reply::Counted
+            }
+            Question::UseCode { user, step } => {
+                let is_new = shared.desk.claimed_code(&user, step);
+                // The next process is to know that this code was used.
+                shared.wake();
+                Reply::IsNew(is_new)
             }
         };
         let written = within(PATIENCE, async {

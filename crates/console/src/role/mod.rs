@@ -8,6 +8,7 @@ mod gather;
 mod members;
 mod operate;
 mod read;
+mod sign_ins;
 mod state;
 
 use crate::certificate;
@@ -34,6 +35,7 @@ use part::work::Question;
 use part::{lock, memory};
 use read::Reads;
 use screen::kind;
+use sign_ins::Consoles;
 use state::State;
 use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -169,6 +171,7 @@ impl Role {
             Shared::new(config, sessions, (place.verify, place.manual)).map_err(said)?;
         shared.libraries = libraries;
         let shared = Arc::new(shared);
+        Consoles::share(&shared);
         let (doors, opened) = watch::channel(Some(Arc::new(door)));
         let (trusted, known) = watch::channel(None);
         let role = Role {
@@ -243,7 +246,17 @@ impl Role {
     pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {
         let config = Config::read(payload)?;
         let before = self.shared.config();
-        if (before.address, &before.security) != (config.address, &config.security) {
+        let of_door = |config: &Config| {
+            let Config {
+                address,
+                security,
+                proxies,
+                accepts_proxy,
+                ..
+            } = config.clone();
+            (address, security, proxies, accepts_proxy)
+        };
+        if of_door(&before) != of_door(&config) {
             if before.address == config.address {
                 // Two sockets of this address cannot both listen.
                 self.doors.send_replace(None);

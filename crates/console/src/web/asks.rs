@@ -132,7 +132,7 @@ async fn authenticated(parts: &Parts, shared: &Common) -> Result<Asks, Response>
         )),
     }?;
     if let Some(guest) = parts.extensions.get::<Guest>() {
-        guest.know();
+        guest.know(&asks.viewer.name, asks.viewer.role);
     }
     Ok(asks)
 }

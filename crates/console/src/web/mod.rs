@@ -41,6 +41,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use places::Guest;
+use serve::From;
 
 use crate::config::Security;
 use crate::page;
@@ -53,6 +54,9 @@ const BODY_LIMIT: Duration = Duration::from_secs(10);
 /// Nothing from elsewhere, nothing within pages but what this console serves as files.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The addresses of clients of proxies.
+const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// What every request has at hand.
 type Common = Arc<Shared>;
@@ -105,13 +109,26 @@ pub fn router(shared: Common) -> Router {
         .with_state(shared)
 }
 
-/// The connection of somebody who has signed in keeps its place. Programs: see [`asks`].
-async fn known(State(shared): State<Common>, request: Request<Body>) -> Request<Body> {
-    if let Some(guest) = request.extensions().get::<Guest>()
-        && !guest.is_known()
-        && signed_in(&shared, request.headers()).is_some()
+/// The connection of somebody who has signed in keeps its place. Programs: see [`asks`]. A request that a trusted
+/// proxy forwards is of the client that the proxy names.
+async fn known(State(shared): State<Common>, mut request: Request<Body>) -> Request<Body> {
+    let guest = { request.extensions().get::<Guest>().cloned() }.unwrap_or_default();
+    let mut is_forwarded = false;
+    if let Some(From(peer)) = request.extensions().get().copied() {
+        let forwarded = request.headers().get_all(FORWARDED_FOR).iter();
+        // What is no text is no address, and ends the search.
+        let forwarded = forwarded.map(|value| value.to_str().unwrap_or_default());
+        let proxies = &shared.config().proxies;
+        is_forwarded = proxies.has(peer);
+        let client = proxies.client_of(peer, forwarded);
+        guest.move_to(client);
+        request.extensions_mut().insert(From(client));
+    }
+    // The requests of one connection of a proxy are of many clients.
+    if (is_forwarded || !guest.is_known())
+        && let Some((viewer, _)) = signed_in(&shared, request.headers())
     {
-        guest.know();
+        guest.know(&viewer.name, viewer.role);
     }
     request
 }

@@ -4,6 +4,7 @@
 use super::places::Places;
 use crate::certificate;
 use crate::config::{Config, Security};
+use ::access::proxies::{TrustedProxies, read_header};
 use axum::{Extension, Router};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -34,6 +35,8 @@ const BACKLOG: i32 = 128;
 pub struct Door {
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
+    proxies: TrustedProxies,
+    accepts_proxy: bool,
 }
 
 impl Door {
@@ -60,7 +63,12 @@ impl Door {
             let reason = language::reason(&errno.into());
             format!("the console cannot listen at {address}: {reason}")
         })?;
-        Ok(Door { listener, tls })
+        Ok(Door {
+            listener,
+            tls,
+            proxies: config.proxies.clone(),
+            accepts_proxy: config.accepts_proxy,
+        })
     }
 }
 
@@ -111,22 +119,37 @@ async fn accept(door: &Door, router: &Router, places: &Arc<Places>) {
     };
     let tls = door.tls.clone().map(TlsAcceptor::from);
     loop {
-        let (stream, from) = match listener.accept().await {
+        let (mut stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 rest(&error).await;
                 continue;
             }
         };
-        let from = from.ip().to_canonical();
-        let Some(place) = places.take(from) else {
+        let peer = peer.ip().to_canonical();
+        let is_proxy = door.proxies.has(peer);
+        let expects_header = is_proxy && door.accepts_proxy;
+        let Some(place) = places.take(peer, is_proxy) else {
             continue;
         };
-        let (tls, router) = (tls.clone(), router.clone());
-        let router = { router.layer(Extension(From(from))) }.layer(Extension(place.guest.clone()));
+        let (tls, router, guest) = (tls.clone(), router.clone(), place.guest.clone());
+        let serves = async move {
+            let client = match expects_header {
+                true => read_header(&mut stream).await,
+                false => Ok(None),
+            };
+            // A proxy without the header that the file demands.
+            let Ok(client) = client else {
+                return;
+            };
+            let from = client.unwrap_or(peer);
+            guest.move_to(from);
+            let router = router.layer(Extension(From(from))).layer(Extension(guest));
+            accepted(stream, tls, router).await;
+        };
         tokio::spawn(async move {
             tokio::select! {
-                () = accepted(stream, tls, router) => {}
+                () = serves => {}
                 () = place.left() => {}
             }
         });

@@ -103,7 +103,7 @@ pub(super) async fn sign_in(
     let (client, next) = (client(from, &headers), next_of(&next));
     let half = field(&form, "half");
     if !half.is_empty() {
-        return second(&shared, &client, &form, next);
+        return second(&shared, &client, &form, next).await;
     }
     let (name, password) = (field(&form, "user"), field(&form, "password"));
     let config = shared.config();
@@ -143,7 +143,12 @@ fn first(shared: &Shared, user: &User, next: &str) -> Response {
 }
 
 /// Somebody who has given the password gives a code.
-fn second(shared: &Common, client: &Client<'_>, form: &[(String, String)], next: &str) -> Response {
+async fn second(
+    shared: &Common,
+    client: &Client<'_>,
+    form: &[(String, String)],
+    next: &str,
+) -> Response {
     let (config, half) = (shared.config(), field(form, "half"));
     let user = lock(&shared.desk.sessions).half_of(&*config, &half, now_s());
     let Some(user) = user else {
@@ -153,7 +158,7 @@ fn second(shared: &Common, client: &Client<'_>, form: &[(String, String)], next:
             pages::sign_in(BRAND, Some(words), next),
         );
     };
-    match shared.desk.code(client, &user, &field(form, "code")) {
+    match shared.desk.code(client, &user, &field(form, "code")).await {
         Ok(()) => {
             // The next process is to know that this code was used.
             shared.wake();

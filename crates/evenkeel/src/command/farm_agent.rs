@@ -3,8 +3,9 @@
 
 use super::definition::option;
 use crate::confinement;
+use access::network::Network;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use farm::agent::serve::{Network, Options, PORT, run};
+use farm::agent::serve::{Options, PORT, run};
 use farm::agent::show::Screens;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;

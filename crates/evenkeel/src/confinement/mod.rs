@@ -78,6 +78,10 @@ const PROGRAMS: &[&str] = &[
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix", "/gnu",
 ];
 
+/// Where a system has what it resolves names with: `hosts`, `resolv.conf` and `nsswitch.conf`, which may be links to
+/// files that are replaced later, and the libraries of further sources of names.
+const NAME_FILES: &[&str] = &["/etc", "/run", "/lib", "/lib64", "/usr/lib", "/usr/lib64"];
+
 impl Confinement {
     /// Of the process that reads and opens, with the rights of the start.
     pub fn loader() -> Confinement {
@@ -122,15 +126,18 @@ impl Confinement {
         }
     }
 
-    /// Of the farm role: as the console role, but a reload may give it ports below 1024.
+    /// Of the farm role: as the console role, but a reload may give it ports below 1024, and it resolves the names of
+    /// directories again. So it may read what the system resolves names with, as far as everybody may.
     pub fn farm() -> Confinement {
         let kept = Kept {
             capability: CapabilitySet::NET_BIND_SERVICE,
             why: capabilities::Why::Listens,
             span: language::Span::default(),
         };
+        let reads = NAME_FILES.iter().map(PathBuf::from);
         Confinement {
             keeps: vec![kept],
+            reads: reads.filter(|path| path.is_dir()).collect(),
             ..Confinement::console()
         }
     }

@@ -263,9 +263,10 @@ fn shown(text: &str) -> String {
 /// A session as our agent writes it: the name, whether somebody is connected, and for how long, seconds.
 pub type Written<'w> = (&'w str, bool, Option<u64>);
 
-/// Writes a reply: HAProxy's words, and the sessions; as many as a reply has room for are named.
-pub fn write(words: &str, sessions: &[Written<'_>]) -> String {
-    let mut text = format!("{words}\nsessions {}\n", sessions.len());
+/// Writes a reply: HAProxy's words, and the sessions; as many as a reply has room for are named. The number has the
+/// unknown ones, too, so that the farm sees that it does not hear of all.
+pub fn write(words: &str, sessions: &[Written<'_>], unknown: usize) -> String {
+    let mut text = format!("{words}\nsessions {}\n", sessions.len() + unknown);
     for (name, is_active, since_s) in sessions {
         let state = if *is_active { "active" } else { "disconnected" };
         let mut line = format!("session {name} {state}");
@@ -382,12 +383,13 @@ mod tests {
         let text = write(
             "up",
             &[("anna", true, None), ("John Smith", false, Some(7))],
+            0,
         );
         let sessions = read(&text).sessions.unwrap();
         assert!(sessions.is_whole() && incoming(&[text.as_bytes()]).is_complete());
         assert_eq!(sessions.named[1].since_s, Some(7));
         let name = "x".repeat(100);
-        let many = write("up", &vec![(name.as_str(), true, None); 2_000]);
+        let many = write("up", &vec![(name.as_str(), true, None); 2_000], 0);
         assert!(many.len() <= REPLY_BYTES_MAX);
         let sessions = read(&many).sessions.unwrap();
         assert!(sessions.count == 2_000 && !sessions.is_whole());

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The session managers: those of xrdp 0.9, and of 0.10.
@@ -47,6 +48,10 @@ pub struct Found {
     pub is_served: bool,
     /// The sessions, by display.
     pub sessions: Vec<Session>,
+    /// Sessions of which the display or the user is not known. A report of the others is not whole.
+    pub unknown: usize,
+    /// The processes of the machine cannot be listed: nothing is known of sessions.
+    pub is_blind: bool,
 }
 
 /// What `/proc` says of a process.
@@ -68,10 +73,26 @@ pub fn look(proc: &Path, name_of: NameOf) -> Found {
     let servers = processes
         .iter()
         .filter(|(_, one)| one.command.starts_with('X') && managers.contains(&one.parent));
+    let mut claims: BTreeMap<u32, Vec<Claim>> = BTreeMap::new();
+    let mut unknown = 0;
+    for (at, (pid, process)) in servers.enumerate() {
+        match claim(proc, *pid, process.began).filter(|_| at < SESSIONS_MAX) {
+            Some(claim) => claims.entry(claim.display).or_default().push(claim),
+            None => unknown += 1,
+        }
+    }
     let mut sessions = BTreeMap::new();
-    for (pid, process) in servers.take(SESSIONS_MAX) {
-        if let Some(session) = session(proc, *pid, process.began, name_of) {
-            sessions.insert(session.key.0, session);
+    for (display, claims) in claims {
+        // One in a mount namespace of its own could show another socket.
+        let mut views = managers
+            .iter()
+            .map(u32::to_string)
+            .chain(["self".to_owned()]);
+        let socket = views.find_map(|view| socket_owner(proc, &view, display));
+        let session = owned(claims, socket).and_then(|claim| claim.session(name_of));
+        match session {
+            Some(session) => drop(sessions.insert(display, session)),
+            None => unknown += 1,
         }
     }
     let connected = match sessions.is_empty() {
@@ -84,7 +105,32 @@ pub fn look(proc: &Path, name_of: NameOf) -> Found {
     Found {
         is_served: !managers.is_empty(),
         sessions: sessions.into_values().collect(),
+        unknown,
+        is_blind: processes.is_empty() || processes.len() >= PROCESSES_MAX,
     }
+}
+
+/// Where display servers have their sockets, and what their names begin with.
+const X_SOCKETS: &str = "tmp/.X11-unix/X";
+
+/// The user who owns the socket of a display, as a process sees it. None: there is none, or that may not be seen.
+fn socket_owner(proc: &Path, pid: &str, display: u32) -> Option<u32> {
+    let root = proc.join(pid).join("root");
+    let socket = fs::symlink_metadata(root.join(format!("{X_SOCKETS}{display}"))).ok()?;
+    Some(socket.uid())
+}
+
+/// The process to which a display belongs: that of the owner of its socket. A user can start a program by the session
+/// manager that calls itself the server of another display. None: nobody knows.
+fn owned(claims: Vec<Claim>, socket: Option<u32>) -> Option<Claim> {
+    let first = claims.first()?.owner.0;
+    let owner = match socket {
+        Some(owner) => owner,
+        None if claims.iter().all(|claim| claim.owner.0 == first) => first,
+        None => return None,
+    };
+    let own = { claims.into_iter() }.filter(|claim| claim.owner.0 == owner);
+    own.min_by_key(|claim| claim.began)
 }
 
 fn processes(proc: &Path) -> BTreeMap<u32, Process> {
@@ -106,7 +152,28 @@ fn processes(proc: &Path) -> BTreeMap<u32, Process> {
     all.collect()
 }
 
-fn session(proc: &Path, pid: u32, began: u64, name_of: NameOf) -> Option<Session> {
+/// A process that says it is the server of a display.
+struct Claim {
+    display: u32,
+    began: u64,
+    owner: (u32, u32),
+    authority: Option<PathBuf>,
+}
+
+impl Claim {
+    /// None: the user has no name, or none can be found now.
+    fn session(self, name_of: NameOf) -> Option<Session> {
+        Some(Session {
+            key: (self.display, self.began),
+            name: name_of(self.owner.0)?,
+            owner: self.owner,
+            is_active: false,
+            authority: self.authority,
+        })
+    }
+}
+
+fn claim(proc: &Path, pid: u32, began: u64) -> Option<Claim> {
     let line = read(&of(proc, pid, "cmdline"), FILE_BYTES_MAX)?;
     let words: Vec<&str> = line.split('\0').collect();
     let display = { words.iter() }.find_map(|word| word.strip_prefix(':')?.parse::<u32>().ok())?;
@@ -117,11 +184,10 @@ fn session(proc: &Path, pid: u32, began: u64, name_of: NameOf) -> Option<Session
     });
     // Only root may see where another user's process is.
     let at = fs::read_link(of(proc, pid, "cwd")).unwrap_or_default();
-    Some(Session {
-        key: (display, began),
-        name: name_of(owner.0)?,
+    Some(Claim {
+        display,
+        began,
         owner,
-        is_active: false,
         authority: authority.map(|file| at.join(file)),
     })
 }
@@ -223,7 +289,6 @@ mod tests {
         process(proc, 90, 1, "Xorg", 2_001, "Xorg :0");
         process(proc, 91, 1, "xrdp-sesman", 2_001, "xrdp-sesman");
         process(proc, 92, 91, "Xvnc", 2_001, "Xvnc :77");
-        process(proc, 93, 33, "Xvnc", 2_003, "Xvnc :78");
         process(proc, 94, 33, "Xvnc (a) :1", 2_001, "Xvnc");
         fs::create_dir(proc.join("net")).unwrap();
         let unix = "Num RefCount Protocol Flags Type St Inode Path\n\
@@ -260,12 +325,68 @@ mod tests {
     }
 
     #[test]
+    fn session_without_a_known_user_makes_the_report_partial() {
+        let machine = machine();
+        process(machine.path(), 93, 33, "Xvnc", 2_003, "Xvnc :78");
+        process(machine.path(), 95, 33, "Xvnc", 2_001, "Xvnc");
+        let found = look(machine.path(), names);
+        assert_eq!((found.sessions.len(), found.unknown), (3, 2));
+        assert!(!found.is_blind);
+    }
+
+    #[test]
+    fn display_belongs_to_the_owner_of_its_socket() {
+        let machine = machine();
+        let proc = machine.path();
+        // Anna has the session manager start a program that calls itself the server of Bert's display.
+        process(proc, 96, 33, "Xfake", 2_001, "Xfake :10");
+        let of_display = |number: u32| {
+            let found = look(proc, names);
+            let session = { found.sessions.into_iter() }.find(|one| one.key.0 == number);
+            (session.map(|one| one.name), found.unknown)
+        };
+        // Without a socket nobody knows whose it is.
+        assert_eq!(of_display(10), (None, 1));
+        let me = fs::metadata(proc).unwrap().uid();
+        let root = proc.join("root-of-the-manager");
+        fs::create_dir_all(root.join("tmp/.X11-unix")).unwrap();
+        symlink(&root, proc.join("33/root")).unwrap();
+        fs::write(root.join("tmp/.X11-unix/X10"), "").unwrap();
+        let claims = |uids: &[u32]| -> Vec<Claim> {
+            let claim = |(at, uid): (usize, &u32)| Claim {
+                display: 10,
+                began: at as u64,
+                owner: (*uid, *uid),
+                authority: None,
+            };
+            uids.iter().enumerate().map(claim).collect()
+        };
+        assert_eq!(socket_owner(proc, "33", 10), Some(me));
+        assert_eq!(socket_owner(proc, "33", 11), None);
+        let owner =
+            |uids, socket| owned(claims(uids), socket).map(|claim| (claim.owner.0, claim.began));
+        assert_eq!(owner(&[2_001, 2_002], Some(2_002)), Some((2_002, 1)));
+        assert_eq!(owner(&[2_001, 2_002], Some(2_001)), Some((2_001, 0)));
+        assert_eq!(owner(&[2_001], Some(2_002)), None);
+        assert_eq!(owner(&[2_001, 2_001], None), Some((2_001, 0)));
+        assert_eq!(owner(&[2_001, 2_002], None), None);
+        // A socket of somebody else hides the session, and does not give it to anybody.
+        assert_eq!(of_display(10), (None, 1));
+    }
+
+    #[test]
     fn without_a_session_manager_nothing_is_served() {
         let scratch = Scratch::new().unwrap();
-        assert_eq!(look(scratch.path(), names), Found::default());
-        assert_eq!(look(&scratch.path().join("none"), names), Found::default());
+        let blind = Found {
+            is_blind: true,
+            ..Found::default()
+        };
+        assert_eq!(look(scratch.path(), names), blind);
+        assert_eq!(look(&scratch.path().join("none"), names), blind);
         fs::create_dir(scratch.path().join("7")).unwrap();
         fs::write(scratch.path().join("7/stat"), "7 (xrdp").unwrap();
+        assert_eq!(look(scratch.path(), names), blind);
+        process(scratch.path(), 8, 1, "init", 0, "init");
         assert_eq!(look(scratch.path(), names), Found::default());
     }
 }

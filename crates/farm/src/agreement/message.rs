@@ -5,6 +5,7 @@ use crate::directory::{FarHost, Order, Record, Version};
 use crate::history::Step;
 use crate::user::UserId;
 use access::ended::Ends;
+use access::peers::{CHANGES_MAX, Change};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -75,6 +76,24 @@ pub enum Message {
     },
     /// Sessions of the portal that have ended before their time.
     SignedOut(Ends),
+    /// Failed tries at the portal and the gateway.
+    Tries(Vec<Change>),
+    /// A user has used the code of this time step at the sender. The response is `CodeUsed`.
+    UseCode {
+        /// The number of the claim.
+        number: u64,
+        /// Whose code.
+        user: String,
+        /// The time step.
+        step: u64,
+    },
+    /// The response to `UseCode`.
+    CodeUsed {
+        /// The number of the claim.
+        number: u64,
+        /// The code was not used at the sender.
+        is_new: bool,
+    },
 }
 
 /// What a client did at another node.
@@ -141,6 +160,13 @@ impl Message {
                 true => Ok(()),
                 false => Err(Refused::Time),
             },
+            Message::Tries(changes) if changes.len() > CHANGES_MAX => Err(Refused::TooMany),
+            Message::Tries(changes) => match changes.iter().all(Change::is_bounded) {
+                true => Ok(()),
+                false => Err(Refused::Name),
+            },
+            Message::UseCode { user, .. } => text(user, 0, NAME_BYTES_MAX),
+            Message::CodeUsed { .. } => Ok(()),
             Message::Whole | Message::Full { .. } | Message::Busy { .. } => Ok(()),
         }
     }

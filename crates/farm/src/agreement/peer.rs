@@ -259,7 +259,12 @@ impl Agreement {
             Message::Full { number } => self.refused(node, number, now_ms),
             Message::Busy { number } => self.retries(node, number, now_ms),
             // They are the site's, which has the connections.
-            Message::Steps(_) | Message::Disconnect { .. } | Message::SignedOut(_) => {}
+            Message::Steps(_)
+            | Message::Disconnect { .. }
+            | Message::SignedOut(_)
+            | Message::Tries(_)
+            | Message::UseCode { .. }
+            | Message::CodeUsed { .. } => {}
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ pub(crate) fn farm(balance: Balance, weights: &[u32]) -> Farm {
         web: Vec::new(),
         gateway: None,
         agents: Default::default(),
+        proxies: Default::default(),
     }
 }
 

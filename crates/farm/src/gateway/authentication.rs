@@ -121,7 +121,7 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Identity {
     let shown = found.as_ref().map_or(name, |user| &user.account.name);
     // That of a user who does not exist is none of the other one.
     let asked = gateway.site.with_farm(|farm| asked_name(&farm.users, name));
-    let client = Client::program(visitor.from);
+    let client = Client::program(visitor.from());
     let verified = gateway
         .desk
         .password(&list, &client, &asked, password)
@@ -162,7 +162,7 @@ fn admit(gateway: &Gateway, visitor: &Visitor, user: &User) -> Identity {
 
 pub(super) fn refuse(gateway: &Gateway, visitor: &Visitor, name: &str, why: &str) {
     gateway.site.count_gateway(|counters| &mut counters.unknown);
-    gateway.site.gateway_refuses(name, visitor.from, why);
+    gateway.site.gateway_refuses(name, visitor.from(), why);
 }
 
 /// The same without a step in what `farm why` shows.
@@ -170,13 +170,13 @@ fn refuse_unnoted(gateway: &Gateway, visitor: &Visitor, name: &str, why: &str) {
     gateway.site.count_gateway(|counters| &mut counters.unknown);
     gateway
         .site
-        .gateway_refuses_unnoted(name, visitor.from, why);
+        .gateway_refuses_unnoted(name, visitor.from(), why);
 }
 
 /// Refuses somebody who tried too often.
 fn has_to_wait(gateway: &Gateway, visitor: &Visitor, name: &str) {
     refuse_unnoted(gateway, visitor, name, "too many tries");
-    gateway.site.has_to_wait(name, visitor.from, "gateway");
+    gateway.site.has_to_wait(name, visitor.from(), "gateway");
 }
 
 /// The password of a user whom NTLM can know: the file has it in the clear, and it is not empty.
@@ -232,7 +232,7 @@ fn authenticate(
     };
     let found = user(gateway, &message.user);
     let name = { &gateway.site }.with_farm(|farm| asked_name(&farm.users, &message.user));
-    let keys = [Key::of(visitor.from), Key::For(name.clone())];
+    let keys = Key::of_stranger(visitor.from(), &name);
     // Held until the try has counted.
     let mut limiter = lock(&gateway.desk.limiter);
     if let Some(ms) = limiter.wait(&keys, now_ms()) {
@@ -245,7 +245,7 @@ fn authenticate(
     let verified = message.verify(exchange, &hash, &visitor.channels);
     let why = match (&found, password, verified) {
         (Some(user), Some(_), Ok(())) => {
-            limiter.forgive(&keys);
+            limiter.reset(&keys, now_ms());
             drop(limiter);
             let identity = admit(gateway, visitor, user);
             if let Identity::User(name) = &identity {

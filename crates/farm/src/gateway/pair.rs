@@ -4,6 +4,7 @@
 
 use super::stream::{Reader, Writer};
 use super::visitor::Visitor;
+use access::network::client_network;
 use part::lock;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -91,7 +92,8 @@ impl Pairs {
             // The same half again: the client has restarted, and the old one ends.
             (half, _) => half,
         };
-        let own = all.values().filter(|one| one.visitor.from == visitor.from);
+        let from = client_network(visitor.from());
+        let own = { all.values() }.filter(|one| client_network(one.visitor.from()) == from);
         if all.len() >= WAITING_MAX || own.count() >= OF_ADDRESS_MAX {
             return Paired::Refused;
         }

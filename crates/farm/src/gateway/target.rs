@@ -73,6 +73,7 @@ mod tests {
             binds: vec![Bind {
                 address: bind.parse().unwrap(),
                 pem: Vec::new(),
+                accepts_proxy: false,
             }],
             hosts: [("ts1".to_owned(), host)].into(),
             balance: Balance::Load,
@@ -90,6 +91,7 @@ mod tests {
                 session_ms: None,
             }),
             agents: Default::default(),
+            proxies: Default::default(),
         }
     }
 

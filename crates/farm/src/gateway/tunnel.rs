@@ -62,7 +62,7 @@ pub(super) async fn serve(gateway: Arc<Gateway>, mut channel: Channel) {
     let Some(visitor) = channel.visitors.first().cloned() else {
         return;
     };
-    let Some(numbered) = site.tunnel_begins(visitor.from, channel.user.is_some()) else {
+    let Some(numbered) = site.tunnel_begins(visitor.from(), channel.user.is_some()) else {
         return;
     };
     let left = Arc::clone(&visitor);
@@ -202,7 +202,7 @@ impl Begun<'_> {
         }
         if !site.tunnel_of(self.numbered.number, &name) {
             let why = "the user has as many tunnels as there may be";
-            site.gateway_refuses(&name, self.visitor.from, why);
+            site.gateway_refuses(&name, self.visitor.from(), why);
             return Err(Code::MAX_CONNECTIONS);
         }
         self.user = Some(name);
@@ -223,7 +223,7 @@ impl Begun<'_> {
         if self.wakes.is_some() {
             return Err(Code::INTERNAL);
         }
-        let (site, from) = (&self.gateway.site, self.visitor.from);
+        let (site, from) = (&self.gateway.site, self.visitor.from());
         let user = self.user.as_deref().unwrap_or_default();
         let here = self.visitor.here;
         let target = site.with_farm(|farm| Target::find(farm, here, names, port));

@@ -21,8 +21,8 @@ pub(super) enum Known {
 
 /// A connection of HTTP.
 pub struct Visitor {
-    /// Where the client is.
-    pub from: IpAddr,
+    /// Where the connection comes from: a client, or a proxy in front.
+    pub peer: IpAddr,
     /// The address at which it has reached us.
     pub here: IpAddr,
     /// The hashes of our certificate, by which NTLM names the connection.
@@ -35,11 +35,26 @@ impl Visitor {
     /// A new one.
     pub fn new(place: Place, here: IpAddr, channels: Arc<[[u8; 16]]>) -> Visitor {
         Visitor {
-            from: place.from,
+            peer: place.from,
             here,
             channels,
             place: Mutex::new(place),
             known: Mutex::default(),
+        }
+    }
+
+    /// Where the client of the present request is.
+    pub fn from(&self) -> IpAddr {
+        lock(&self.place).from
+    }
+
+    /// The next request is of this client. Another one behind the same proxy has to authenticate itself.
+    pub fn set_from(&self, from: IpAddr) {
+        let mut place = lock(&self.place);
+        if place.from != from {
+            place.move_to(from);
+            drop(place);
+            self.know(Known::Nobody);
         }
     }
 

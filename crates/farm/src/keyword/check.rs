@@ -30,6 +30,7 @@ pub(super) fn wrong(draft: &Draft, context: &Context, exchange: &Exchange) -> Ve
         wrong.extend(collections::wrong(farm));
         wrong.extend(entrance::incomplete(farm));
         wrong.extend(gateway::incomplete(farm));
+        wrong.extend(farm.proxies.wrong(&codes::OF_PROXIES));
     }
     let farms = draft.farms.iter();
     let binds = farms.flat_map(|farm| farm.binds.iter().chain(&farm.gateway.web));

@@ -1,6 +1,6 @@
 //! Codes of what is wrong with `farm` sections.
 
-use access::keyword::{Codes, DirectoryCodes};
+use access::keyword::{Codes, DirectoryCodes, ProxyCodes};
 use language::arguments::ArgumentCodes;
 
 /// The codes for missing, superfluous and invalid arguments.
@@ -20,7 +20,20 @@ pub(super) static OF_DIRECTORY: DirectoryCodes = DirectoryCodes {
     no_server: &NO_SERVER,
 };
 
+/// The codes for the proxies in front.
+pub(super) static OF_PROXIES: ProxyCodes = ProxyCodes {
+    no_proxies: &NO_PROXIES,
+    everybody: &EVERYBODY,
+};
+
 language::codes! {
+    NO_PROXIES = "E1080", "accept-proxy without trusted proxies in a farm section",
+        "With `accept-proxy` connections begin with a PROXY header, which has the client's address. Anybody can send one, so it \
+         is accepted only from the addresses in a line `trusted-proxy`. Add the addresses of the proxies in front, such as \
+         `trusted-proxy 10.0.0.5`.";
+    EVERYBODY = "W1081", "farm that trusts everybody as a proxy",
+        "A network with the prefix length 0 has every address: each client may name any address as its own, so no limit by \
+         address holds. Name the addresses of the proxies in `trusted-proxy`.";
     UNKNOWN = "E0975", "unknown keyword in a farm section",
         "The first word of the line is not a keyword of the section. `evenkeel keyword farm` lists them.";
     ARGUMENTS = "E0976", "wrong number of arguments in a farm section",
@@ -79,8 +92,8 @@ language::codes! {
     INCOMPLETE_GATEWAY = "E0989", "incomplete gateway",
         "A gateway needs a line `web`, where it listens for HTTPS, and a line `users` or `pam` for those who may use it.";
     NO_SERVER = "W0993", "LDAP server without an address",
-        "The name of a server in the line `users ldap` has no address. Names are resolved when the configuration is loaded, so this \
-         server is not asked until a reload. Check the name, or add it to `/etc/hosts`.";
+        "The name of a server in the line `users ldap` has no address now. Names are resolved again while the farm runs, so this \
+         server is asked once its name has an address. Check the name, or add it to `/etc/hosts`.";
     ONLY_BASIC = "W0994", "gateway for users of a directory without a portal",
         "Windows' mstsc authenticates at a gateway by NTLM, which needs the password itself, and an LDAP directory has none to \
          give: only clients that use Basic come in. Add a portal: its `.rdp` files let a user into the gateway.";

@@ -23,7 +23,7 @@ pub(super) struct Gateway {
 
 fn web(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let farm = many(draft, args, "web")?;
-    binds(&mut farm.gateway.web, args)
+    binds(&mut farm.gateway.web, &mut farm.proxies, args)
 }
 
 fn gateway(draft: &mut Draft, args: &mut Args<'_>) -> Built {
@@ -106,10 +106,10 @@ pub(super) fn web_name(farm: &Farm) -> Option<(&str, Span)> {
 pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     Keyword {
         places: &["farm"],
-        syntax: "web [<address>]:<port> crt <file>",
+        syntax: "web [<address>]:<port> crt <file> [accept-proxy]",
         doc: "Where the farm listens for HTTPS: an IP address and a port, at most 8 lines. A virtual address may be named before \
             the machine has it. `crt` is a certificate with its issuers and its private key in PEM format. The gateway and \
-            the portal are there. A port below 1024 can be added only by a restart.",
+            the portal are there. `accept-proxy` is as for `bind`. A port below 1024 can be added only by a restart.",
         example: "web 192.0.2.10:443 crt /etc/evenkeel/desktop.pem",
         build: web,
     },

@@ -119,6 +119,7 @@ fn build(farm: &section::Farm, context: &mut Context, exchange: &mut Exchange) -
         let one = |bind: &section::Bind| Bind {
             address: bind.address.value,
             pem: check::certificate_of(name, bind, context).unwrap_or_default(),
+            accepts_proxy: bind.accepts_proxy,
         };
         binds.iter().map(one).collect()
     };
@@ -157,5 +158,6 @@ fn build(farm: &section::Farm, context: &mut Context, exchange: &mut Exchange) -
                 .collect(),
             notice: farm.settings.notice.clone(),
         },
+        proxies: farm.proxies.trusted(),
     }
 }

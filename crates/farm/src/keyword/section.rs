@@ -5,6 +5,7 @@ use super::gateway::Gateway;
 use super::portal::Portal;
 use super::{LineBuilder, codes};
 use crate::config::{self, Agent, Balance, Check, Host, LINK_PORT, PORT, Sessions};
+use access::keyword::Proxies;
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
 use language::value::{self, Accepts, Address, Family, Port, Transport, address};
@@ -33,6 +34,7 @@ pub(super) struct Farm {
     pub(super) settings: Settings,
     pub(super) portal: Portal,
     pub(super) gateway: Gateway,
+    pub(super) proxies: Proxies,
     /// Keywords that were given, also in lines that were refused, and where.
     given: Vec<(&'static str, Span)>,
 }
@@ -53,6 +55,7 @@ pub(super) struct Settings {
 pub(super) struct Bind {
     pub(super) address: Written<SocketAddr>,
     pub(super) file: Written<PathBuf>,
+    pub(super) accepts_proxy: bool,
 }
 
 /// A line `host`.
@@ -127,6 +130,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
         },
         portal: Portal::default(),
         gateway: Gateway::default(),
+        proxies: Proxies::default(),
         given: Vec::new(),
     });
     Ok(())
@@ -182,11 +186,11 @@ fn fqdn(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 
 fn bind(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let farm = many(draft, args, "bind")?;
-    binds(&mut farm.binds, args)
+    binds(&mut farm.binds, &mut farm.proxies, args)
 }
 
 /// Adds an address with its certificate.
-pub(super) fn binds(binds: &mut Vec<Bind>, args: &mut Args<'_>) -> Built {
+pub(super) fn binds(binds: &mut Vec<Bind>, proxies: &mut Proxies, args: &mut Args<'_>) -> Built {
     let word = args.required("an address and a port")?;
     let address = listens(args, word)?;
     let option = args.required("`crt FILE`")?;
@@ -194,6 +198,13 @@ pub(super) fn binds(binds: &mut Vec<Bind>, args: &mut Args<'_>) -> Built {
         return Err(args.unfit(option, "not `crt FILE`"));
     }
     let file = path(args)?;
+    let option = args.next();
+    let accepts_proxy = option.is_some_and(|option| option.is("accept-proxy"));
+    match option {
+        Some(option) if accepts_proxy => proxies.accept(option.span),
+        Some(option) => return Err(args.unfit(option, "not `accept-proxy`")),
+        None => {}
+    }
     args.end()?;
     if binds.len() >= BINDS_MAX {
         let told = format!("more than {BINDS_MAX} addresses");
@@ -202,8 +213,14 @@ pub(super) fn binds(binds: &mut Vec<Bind>, args: &mut Args<'_>) -> Built {
     binds.push(Bind {
         address: Written::new(address, word.span),
         file,
+        accepts_proxy,
     });
     Ok(())
+}
+
+fn trusted_proxy(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let farm = many(draft, args, "trusted-proxy")?;
+    farm.proxies.line(args)
 }
 
 fn listens(args: &Args<'_>, word: &Word) -> Result<SocketAddr, Diagnostic> {
@@ -305,12 +322,25 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     },
     Keyword {
         places: &["farm"],
-        syntax: "bind [<address>]:<port> crt <file>",
+        syntax: "bind [<address>]:<port> crt <file> [accept-proxy]",
         doc: "Where clients connect: an IP address and a port, at most 8 lines. A virtual address may be named before the \
             machine has it. `crt` is a certificate with its issuers and its private key in PEM format, for clients without a \
-            token: they say over TLS who they are. A port below 1024 can be added only by a restart.",
+            token: they say over TLS who they are. With `accept-proxy` connections of the addresses in `trusted-proxy` begin with a \
+            PROXY header (version 1 or 2), which has the client's address; all others have to come without one. A port below \
+            1024 can be added only by a restart.",
         example: "bind 192.0.2.10:3389 crt /etc/evenkeel/desktop.pem",
         build: bind,
+    },
+    Keyword {
+        places: &["farm"],
+        syntax: "trusted-proxy <address>[/<bits>]...",
+        doc: "The proxies in front of the farm, at most 64 addresses or networks. Requests from them at a `web` address are of \
+            the client that `X-Forwarded-For` names (`option forwardfor` of HAProxy): the rightmost address that is not a \
+            trusted proxy. Connections from them at an address with `accept-proxy` have to begin with a PROXY header \
+            (`send-proxy` or `send-proxy-v2` of HAProxy). Without the line all clients behind a proxy have its address, and \
+            share its limits.",
+        example: "trusted-proxy 10.0.0.5 10.0.0.6",
+        build: trusted_proxy,
     },
     Keyword {
         places: &["farm"],

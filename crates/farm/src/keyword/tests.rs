@@ -146,6 +146,7 @@ fn a_section_comes_to_what_its_lines_say() {
         web: Vec::new(),
         gateway: None,
         agents: Default::default(),
+        proxies: Default::default(),
     };
     assert_eq!(plain, expected);
     let full = farm(&[
@@ -263,6 +264,46 @@ fn each_mistake_is_told_at_its_line() {
     }
     text.push_str(&told(&[], LoadOptions::default()));
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn proxies_in_front_are_trusted_by_their_addresses() {
+    let farm = farm(&[
+        "bind 127.0.0.1:3390 crt /desktop.pem accept-proxy",
+        "trusted-proxy 10.0.0.5 10.1.0.0/24",
+        "trusted-proxy 2001:db8::5",
+    ]);
+    let accepts: Vec<bool> = farm.binds.iter().map(|bind| bind.accepts_proxy).collect();
+    assert_eq!(accepts, [false, true]);
+    for (address, is_trusted) in [
+        ("10.0.0.5", true),
+        ("10.1.0.9", true),
+        ("2001:db8::5", true),
+        ("10.0.0.6", false),
+    ] {
+        assert_eq!(
+            farm.proxies.has(address.parse().unwrap()),
+            is_trusted,
+            "{address}"
+        );
+    }
+    for (line, expected) in [
+        (
+            "bind 127.0.0.1:3390 crt /desktop.pem accept-proxy",
+            "error[E1080]: 'accept-proxy' without a line 'trusted-proxy'",
+        ),
+        ("bind 127.0.0.1:3390 crt /desktop.pem proxy", "error[E0977]"),
+        ("trusted-proxy", "error[E0976]"),
+        ("trusted-proxy proxy.example.org", "error[E0977]"),
+        ("trusted-proxy 10.0.0.0/33", "error[E0977]"),
+        (
+            "trusted-proxy 10.0.0.5 0.0.0.0/0",
+            "warning[W1081]: 'trusted-proxy 0.0.0.0/0' lets every client choose its address",
+        ),
+    ] {
+        let told = with(&[line]);
+        assert!(told.contains(expected), "{line}\n{told}");
+    }
 }
 
 /// The lines of a portal that has all it needs.

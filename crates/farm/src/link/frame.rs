@@ -11,7 +11,7 @@ pub(super) const PROTOCOL: Protocol = Protocol {
     of: "farms",
     port: super::PORT,
     signs: *b"EKFM",
-    version: 3,
+    version: 4,
 };
 /// Bytes of a frame.
 const FRAME_BYTES_MAX: usize = 512 << 10;

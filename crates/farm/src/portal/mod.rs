@@ -125,9 +125,11 @@ impl Portal {
         site.shares_sign_outs(sessions.ended());
         let desk = Desk::new(&format!("farm {}", site.name()), sessions, verify);
         site.asks_directory(desk.standing());
+        let desk = Arc::new(desk);
+        site.shares_tries(&desk);
         let portal = Portal {
             site,
-            desk: Arc::new(desk),
+            desk,
             facts: RwLock::default(),
             guests,
             events: Mutex::default(),

@@ -127,7 +127,8 @@ impl Portal {
         let client = Client::of(from, cookies(&head.headers), DEVICE);
         let half = form.field("half");
         if !half.is_empty() {
-            return self.second(facts, (&client, from), half, form.field("code"));
+            let code = form.field("code");
+            return self.second(facts, (&client, from), half, code).await;
         }
         let name = asked_name(&facts.users, form.field("user"));
         let password = form.field("password");
@@ -167,7 +168,7 @@ impl Portal {
     }
 
     /// Somebody who has given the password gives a code.
-    fn second(
+    async fn second(
         &self,
         facts: &Facts,
         (client, from): (&Client<'_>, IpAddr),
@@ -180,7 +181,7 @@ impl Portal {
             let page = page::sign_in(&facts.brand, Some(words), NEXT);
             return reply::html(StatusCode::FORBIDDEN, page);
         };
-        match self.desk.code(client, &user, typed) {
+        match self.desk.code(client, &user, typed).await {
             Ok(()) => self.begin(facts, from, &user.account),
             Err(why) => {
                 if why == Refused::Wrong {

@@ -70,6 +70,7 @@ fn farm() -> Farm {
         binds: vec![Bind {
             address: "127.0.0.1:3390".parse().unwrap(),
             pem: pem.clone().into_bytes(),
+            accepts_proxy: false,
         }],
         hosts: Default::default(),
         balance: Balance::Load,
@@ -83,6 +84,7 @@ fn farm() -> Farm {
         web: Vec::new(),
         gateway: None,
         agents: Default::default(),
+        proxies: Default::default(),
         users: List {
             users: vec![user("anna", &["staff"]), user("bert", &[]), totp],
             ..List::default()

@@ -56,25 +56,27 @@ impl Door {
         })
     }
 
-    /// The same socket with another certificate.
+    /// The same socket with another certificate, or for other proxies.
     ///
     /// # Errors
     /// Why not, in words.
-    pub fn with_certificate(&self, pem: &[u8]) -> Result<Door, String> {
+    pub fn changed(&self, bind: &Bind) -> Result<Door, String> {
         let listener = self.listener().map_err(|error| language::reason(&error))?;
         Ok(Door {
-            bind: Bind {
-                address: self.bind.address,
-                pem: pem.to_vec(),
-            },
+            bind: bind.clone(),
             listener,
-            secure: Secure::read(pem)?,
+            secure: Secure::read(&bind.pem)?,
         })
     }
 
     /// Whether it is what a line says.
     pub fn is_of(&self, bind: &Bind) -> bool {
         self.bind == *bind
+    }
+
+    /// Whether connections of trusted proxies begin with a PROXY header.
+    pub fn accepts_proxy(&self) -> bool {
+        self.bind.accepts_proxy
     }
 
     /// Where it listens.

@@ -15,6 +15,7 @@ pub(crate) use places::Place;
 pub(crate) use relay::keep_alive;
 
 use crate::site::Site;
+use access::proxies::read_header;
 use home::Homes;
 use places::Places;
 use std::io;
@@ -172,6 +173,8 @@ async fn accept<L: Listens>(
             }
         };
         let ((from, by_gateway), site) = (listens.client_of(from), listens.site());
+        let is_proxy = !by_gateway && site.trusts(from);
+        let expects_header = is_proxy && door.accepts_proxy();
         site.count(|counters| &mut counters.accepted);
         let maxconn = site.maxconn();
         // Without an address it has ended already.
@@ -179,14 +182,28 @@ async fn accept<L: Listens>(
             continue;
         };
         let home = homes.of(here.ip().to_canonical());
-        let Some(mut place) = Places::take(&places, (from, home.clone()), maxconn) else {
+        let Some(mut place) = Places::take(&places, (from, home.clone()), is_proxy, maxconn) else {
             site.count(|counters| &mut counters.over);
             continue;
         };
         place.by_gateway = by_gateway;
         let (leave, counts) = (place.leave(), listens.clone());
         // Not the door itself: its socket ends with the line, not with its clients.
-        let serves = listens.clone().serve(door.secure(), stream, place);
+        let (listens, secure, mut stream) = (listens.clone(), door.secure(), stream);
+        let serves = async move {
+            if expects_header {
+                match read_header(&mut stream).await {
+                    Ok(Some(client)) => place.move_to(client),
+                    // The proxy itself, as in a health check.
+                    Ok(None) => {}
+                    Err(_) => {
+                        let site = listens.site();
+                        return site.count(|counters| &mut counters.malformed);
+                    }
+                }
+            }
+            listens.serve(secure, stream, place).await;
+        };
         tokio::spawn(async move {
             tokio::select! {
                 () = serves => {}

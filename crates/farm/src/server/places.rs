@@ -1,7 +1,9 @@
-//! Bounds of connections: of all clients, and of each address before its client is routed. The oldest client that
+//! Bounds of connections: of all clients, and of each address (of IPv6 each network of 64 bits) before its client is
+//! routed. An address of a trusted proxy has no bound of its own: its clients have theirs. The oldest client that
 //! has said nothing useful gives way to a new one, so that neither one address nor a crowd of them keeps others out.
 
 use super::home::Home;
+use access::network::client_network;
 use part::lock;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -56,15 +58,12 @@ impl Places {
     pub(super) fn take(
         places: &Arc<Places>,
         (from, home): (IpAddr, Home),
+        is_proxy: bool,
         maxconn: u32,
     ) -> Option<Place> {
         let mut taken = lock(&places.0);
         let maxconn = usize::try_from(maxconn).unwrap_or(usize::MAX);
-        if taken
-            .of
-            .get(&from)
-            .is_some_and(|own| own.count() >= UNROUTED_MAX)
-        {
+        if !is_proxy && taken.is_full(from) {
             taken.make_room(Some(from))?;
         } else if taken.routed + taken.unrouted >= maxconn {
             taken.make_room(None)?;
@@ -73,7 +72,7 @@ impl Places {
         taken.next += 1;
         taken.unrouted += 1;
         let leave = Arc::new(Notify::new());
-        let own = taken.of.entry(from).or_default();
+        let own = taken.of.entry(client_network(from)).or_default();
         own.silent.insert(number, Arc::clone(&leave));
         Some(Place {
             places: Arc::clone(places),
@@ -94,9 +93,16 @@ impl Own {
 }
 
 impl Taken {
+    /// Whether an address has as many clients that are not routed as it may have.
+    fn is_full(&self, from: IpAddr) -> bool {
+        let own = self.of.get(&client_network(from));
+        own.is_some_and(|own| own.count() >= UNROUTED_MAX)
+    }
+
     /// The oldest client gives way: of an address, or of the one that has most of them; one that has said
     /// nothing before others. None: there is none that is not routed.
     fn make_room(&mut self, of: Option<IpAddr>) -> Option<()> {
+        let of = of.map(client_network);
         let oldest = |kind: fn(&Own) -> &Clients| {
             let all = self.of.iter();
             let all = all.filter(|(from, _)| of.is_none_or(|of| of == **from));
@@ -115,6 +121,7 @@ impl Taken {
 
     /// Takes a client out that is not routed.
     fn remove(&mut self, from: IpAddr, number: u64) -> Option<Arc<Notify>> {
+        let from = client_network(from);
         let own = self.of.get_mut(&from)?;
         let leave = { own.silent.remove(&number) }.or_else(|| own.spoken.remove(&number))?;
         self.unrouted -= 1;
@@ -131,10 +138,38 @@ impl Place {
         Arc::clone(&self.leave)
     }
 
+    /// A trusted proxy has named the client: the place counts for its address from now on. At the bound of the address
+    /// its oldest client gives way.
+    pub(crate) fn move_to(&mut self, from: IpAddr) {
+        let places = Arc::clone(&self.places);
+        let mut taken = lock(&places.0);
+        let before = std::mem::replace(&mut self.from, from);
+        let (before, now) = (client_network(before), client_network(from));
+        if before == now {
+            return;
+        }
+        let own = taken.of.get(&before);
+        let has_spoken = own.is_some_and(|own| own.spoken.contains_key(&self.number));
+        // One that is routed, or has given way, counts for no address.
+        let Some(leave) = taken.remove(before, self.number) else {
+            return;
+        };
+        if taken.is_full(now) {
+            taken.make_room(Some(now));
+        }
+        taken.unrouted += 1;
+        let own = taken.of.entry(now).or_default();
+        let clients = match has_spoken {
+            true => &mut own.spoken,
+            false => &mut own.silent,
+        };
+        clients.insert(self.number, leave);
+    }
+
     /// The client has said what it wants.
     pub(crate) fn spoke(&self) {
         let mut taken = lock(&self.places.0);
-        if let Some(own) = taken.of.get_mut(&self.from)
+        if let Some(own) = taken.of.get_mut(&client_network(self.from))
             && let Some(leave) = own.silent.remove(&self.number)
         {
             own.spoken.insert(self.number, leave);
@@ -190,7 +225,7 @@ mod tests {
     #[test]
     fn the_oldest_silent_client_of_an_address_gives_way() {
         let places = Arc::default();
-        let take = |last: u8| Places::take(&places, home(last), 1_000);
+        let take = |last: u8| Places::take(&places, home(last), false, 1_000);
         let mut held: Vec<Place> = (0..UNROUTED_MAX).map_while(|_| take(1)).collect();
         assert_eq!(held.len(), UNROUTED_MAX);
         let other = take(2).expect("another address");
@@ -216,7 +251,7 @@ mod tests {
     #[test]
     fn of_all_the_address_with_most_silent_clients_gives_way_and_a_routed_client_never() {
         let places = Arc::default();
-        let take = |last: u8| Places::take(&places, home(last), 10);
+        let take = |last: u8| Places::take(&places, home(last), false, 10);
         // The only one of its address, those that have spoken, and a crowd.
         let mut held: Vec<Place> = [1, 2, 2, 2, 2, 3, 3, 3, 4, 4]
             .into_iter()
@@ -238,5 +273,44 @@ mod tests {
         drop((held, new, newer));
         let taken = lock(&places.0);
         assert_eq!((taken.routed, taken.unrouted, taken.of.len()), (0, 0, 0));
+    }
+    #[test]
+    fn clients_behind_a_proxy_have_the_limits_of_their_own_addresses() {
+        let places = Arc::default();
+        let proxied = |last: u8| {
+            let mut place = Places::take(&places, home(9), true, 1_000).expect("a place");
+            place.move_to(address(last));
+            place
+        };
+        let mut held: Vec<Place> = (0..UNROUTED_MAX).map(|_| proxied(1)).collect();
+        // More than an address may have, and no client of another address.
+        held.extend((2..=4).map(proxied));
+        assert_eq!(left(&held), [] as [usize; 0]);
+        held.push(proxied(1));
+        assert_eq!(left(&held), [0]);
+        held.remove(0);
+        let direct = Places::take(&places, home(1), false, 1_000).expect("a place");
+        assert_eq!(left(&held), [0]);
+        // A request of another client over the same connection of the proxy.
+        held[1].spoke();
+        held[1].move_to(address(2));
+        assert_eq!(lock(&places.0).of[&address(2)].spoken.len(), 1);
+        held[1].routed();
+        held[1].move_to(address(3));
+        drop((held, direct));
+        let taken = lock(&places.0);
+        assert_eq!((taken.routed, taken.unrouted, taken.of.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn one_ipv6_network_is_one_client() {
+        let places = Arc::default();
+        let take = |last: u16| {
+            let from = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
+            Places::take(&places, (from, home(9).1), false, 1_000).expect("a place")
+        };
+        let all = u16::try_from(UNROUTED_MAX + 1).expect("a small number");
+        let held: Vec<Place> = (0..all).map(take).collect();
+        assert_eq!(left(&held), [0]);
     }
 }

@@ -5,6 +5,7 @@ use super::{Inner, Site};
 use crate::config::Farm;
 use crate::cookie::{self, PROOF_BYTES};
 use crate::user::{User, UserId};
+use access::network::client_network;
 use access::session::proof_of;
 use access::user::List;
 use part::lock;
@@ -79,8 +80,10 @@ impl State {
         let all = self.tunnels.iter();
         let of_nobody = all.filter(|(_, one)| !one.is_known && one.user.is_empty());
         let mut by_address: BTreeMap<IpAddr, (usize, u32)> = BTreeMap::new();
-        for (number, one) in of_nobody.filter(|(_, one)| from.is_none_or(|from| from == one.from)) {
-            by_address.entry(one.from).or_insert((0, *number)).0 += 1;
+        let from = from.map(client_network);
+        let of_nobody = of_nobody.map(|(number, one)| (number, client_network(one.from)));
+        for (number, network) in of_nobody.filter(|(_, one)| from.is_none_or(|from| from == *one)) {
+            by_address.entry(network).or_insert((0, *number)).0 += 1;
         }
         let most = by_address.into_values().max_by_key(|(count, _)| *count);
         most.map(|(_, oldest)| oldest)
@@ -231,7 +234,8 @@ impl Site {
         let mut inner = lock(&self.inner);
         let maxconn = usize::try_from(inner.farm.maxconn).unwrap_or(usize::MAX);
         let gateway = &mut inner.gateway;
-        let own = gateway.tunnels.values().filter(|one| one.from == from);
+        let network = client_network(from);
+        let own = { gateway.tunnels.values() }.filter(|one| client_network(one.from) == network);
         let is_full = own.count() >= OF_ADDRESS_MAX;
         if is_full || gateway.tunnels.len() >= maxconn {
             gateway.counters.over += 1;

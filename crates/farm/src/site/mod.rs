@@ -12,6 +12,7 @@ mod sessions;
 mod share;
 mod show;
 mod sign_outs;
+mod tries;
 mod turn;
 
 pub use agents::ToAsk;
@@ -54,6 +55,7 @@ pub struct Site {
     turns: turn::Turns,
     /// None before there is a portal.
     sign_outs: OnceLock<sign_outs::SignOuts>,
+    tries: Arc<tries::Tries>,
     inner: Mutex<Inner>,
 }
 
@@ -177,6 +179,9 @@ impl Site {
         Site {
             name: name.to_owned(),
             id: NameId::of(name),
+            tries: Arc::new(tries::Tries::new(
+                shared.as_ref().map(|one| one.bell.clone()),
+            )),
             bell: shared.map(|shared| shared.bell),
             began: Instant::now(),
             heard: watch::Sender::new(has_no_agent),
@@ -228,6 +233,11 @@ impl Site {
     /// Connections at one time.
     pub fn maxconn(&self) -> u32 {
         lock(&self.inner).farm.maxconn
+    }
+
+    /// Whether an address is that of a proxy in front.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        lock(&self.inner).farm.proxies.has(address)
     }
 
     /// How its hosts are checked, and where they are.

@@ -124,6 +124,7 @@ impl Site {
     /// There is a connection to a node, which has this farm.
     pub fn linked(&self, node: &str, origin: Origin) {
         self.sign_outs_to_all(node);
+        self.tries.linked(node);
         self.with(|inner, now_ms| {
             inner.told.last.remove(node);
             inner.agreement.linked(node, origin, now_ms);
@@ -132,11 +133,13 @@ impl Site {
 
     /// The connection to a node is broken, or there is none.
     pub fn broke(&self, node: &str, why: &str) {
+        self.tries.gone(node);
         self.with(|inner, now_ms| inner.agreement.broke(node, why, now_ms));
     }
 
     /// A node is not part of this farm, or leaves: it is not waited for.
     pub fn left(&self, node: &str, why: &str) {
+        self.tries.gone(node);
         self.with(|inner, now_ms| inner.agreement.left(node, why, now_ms));
     }
 
@@ -177,6 +180,11 @@ impl Site {
             self.hears_sign_outs(ends);
             return Ok(());
         }
+        if let Message::Tries(_) | Message::UseCode { .. } | Message::CodeUsed { .. } = &message {
+            message.check()?;
+            self.tries.handle(node, &message);
+            return Ok(());
+        }
         self.with(|inner, now_ms| {
             inner.has_changed = true;
             match message {
@@ -200,11 +208,15 @@ impl Site {
         let inner = lock(&self.inner);
         let told = inner.told.last.get(node).copied().unwrap_or_default();
         let has_more = inner.agreement.has_message(node) || told < inner.told.upto;
-        has_more || self.has_sign_outs(node)
+        has_more || self.has_sign_outs(node) || self.tries.has_message(node)
     }
 
     /// What is to be sent to a node next.
     pub fn next_message(&self, node: &str) -> Option<Message> {
+        // Somebody waits for the response to a code.
+        if let Some(message) = self.tries.next_message(node) {
+            return Some(message);
+        }
         let mut inner = lock(&self.inner);
         let now_ms = Moment::now().boottime_ms;
         let key = inner.key.check();

@@ -107,6 +107,7 @@ mod tests {
         farm.web = vec![Bind {
             address: "[::]:443".parse().unwrap(),
             pem: pem.bundle().into_bytes(),
+            accepts_proxy: false,
         }];
         farm.gateway = Some(Gateway {
             name: "gate.example.org".to_owned(),

@@ -5,6 +5,7 @@ mod host;
 mod linger;
 
 use crate::body::Body;
+use crate::config::Farm;
 use crate::gateway::{Gateway, Visitor};
 use crate::portal::Portal;
 use crate::server::{Door, Listens, Place, Secure, accept_all, keep_alive};
@@ -37,6 +38,8 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
 const HEAD_LIMIT: Duration = Duration::from_secs(15);
 /// Bytes of the head of a request, which may have a ticket or a message of NTLM.
 const HEAD_BYTES_MAX: usize = 64 << 10;
+/// The addresses of clients of proxies.
+const FORWARDED_FOR: &str = "x-forwarded-for";
 /// Passwords that are verified at one time.
 const VERIFIED_MAX: usize = 2;
 
@@ -150,12 +153,17 @@ impl Web {
             *response.status_mut() = StatusCode::BAD_REQUEST;
             return response;
         }
+        let forwarded = request.headers().get_all(FORWARDED_FOR).iter();
+        // What is no text is no address, and ends the search.
+        let forwarded = forwarded.map(|value| value.to_str().unwrap_or_default());
+        let client = |farm: &Farm| farm.proxies.client_of(visitor.peer, forwarded);
+        visitor.set_from(self.site.with_farm(client));
         if self.gateway.takes(request.uri().path()) {
             return self.gateway.handle(visitor, request).await;
         }
         let judged = { &self.site }.with_farm(|farm| host::judge(&request, visitor.here, farm));
         match judged {
-            Ok(()) => self.portal.respond(visitor.from, request).await,
+            Ok(()) => self.portal.respond(visitor.from(), request).await,
             Err(refused) => refuse(refused),
         }
     }

@@ -1,6 +1,7 @@
 //! The gateway with a client by hand: WebSocket and the pair of two requests, passwords and cookies, hosts
 //! that are not of the farm, and what no client sends.
 
+mod proxies;
 mod tunnels;
 
 use crate::client::{SOON, packet};
@@ -40,6 +41,7 @@ fn site(hosts: &[SocketAddr]) -> (Farm, SocketAddr, SocketAddr) {
     farm.web = vec![Bind {
         address: web,
         pem: farm.binds[0].pem.clone(),
+        accepts_proxy: false,
     }];
     farm.gateway = Some(Gateway {
         name: "desktop.example.org".to_owned(),
@@ -79,6 +81,10 @@ impl Client {
     fn new(to: SocketAddr) -> Client {
         let stream = TcpStream::connect(to).expect("it listens");
         stream.set_read_timeout(Some(SOON)).expect("a timeout");
+        Client::over(stream)
+    }
+
+    fn over(stream: TcpStream) -> Client {
         let client = lab::tls::TlsClient::here(&Offer::default()).expect("a client");
         let name = ServerName::try_from("desktop.example.org").expect("a name");
         let session = ClientConnection::new(client.config(), name).expect("a session");
@@ -451,6 +457,7 @@ fn users_of_a_directory_come_in_by_basic_or_a_cookie_and_not_by_ntlm() {
         directory: Some(Directory {
             servers: vec![Server {
                 name: lab::Slapd::NAME.to_owned(),
+                port: slapd.tls_port(),
                 addresses: vec![([127, 0, 0, 1], slapd.tls_port()).into()],
                 security: Security::Tls,
             }],

@@ -123,7 +123,11 @@ pub fn farm(hosts: &[SocketAddr]) -> (Farm, SocketAddr) {
     };
     let farm = Farm {
         name: "desktop.example.org".to_owned(),
-        binds: vec![Bind { address, pem }],
+        binds: vec![Bind {
+            address,
+            pem,
+            accepts_proxy: false,
+        }],
         hosts: hosts.iter().enumerate().map(host).collect(),
         balance: Balance::Load,
         check: Check {
@@ -143,6 +147,7 @@ pub fn farm(hosts: &[SocketAddr]) -> (Farm, SocketAddr) {
         web: Vec::new(),
         gateway: None,
         agents: Default::default(),
+        proxies: Default::default(),
     };
     (farm, address)
 }

@@ -41,7 +41,7 @@ fn report(text: &str) -> Report {
 /// A report with all sessions of a host.
 fn naming(names: &[&str]) -> Report {
     let all: Vec<_> = names.iter().map(|name| (*name, false, None)).collect();
-    report(&crate::agent::report::write("up", &all))
+    report(&crate::agent::report::write("up", &all, 0))
 }
 
 fn hears(directory: &mut Directory, host: &str, report: &Report, now_ms: u64) -> News {
@@ -489,7 +489,7 @@ impl World {
             host,
             asked_ms: self.now_ms,
             due_ms: self.now_ms + delay_ms,
-            report: report(&crate::agent::report::write("up", &all)),
+            report: report(&crate::agent::report::write("up", &all, 0)),
         });
     }
 

@@ -6,6 +6,7 @@ use super::*;
 fn of_directory(slapd: &lab::Slapd) -> List {
     let server = Server {
         name: lab::Slapd::NAME.to_owned(),
+        port: slapd.port(),
         addresses: vec![([127, 0, 0, 1], slapd.port()).into()],
         security: Security::StartTls,
     };
@@ -165,6 +166,7 @@ fn the_report_names_the_server_of_the_directory_that_does_not_answer() {
     let mut farm = farm();
     let dead = Server {
         name: "dc1.example.org".to_owned(),
+        port: 636,
         addresses: vec![SocketAddr::from((
             [127, 0, 0, 1],
             lab::free_port().unwrap(),

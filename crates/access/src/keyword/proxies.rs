@@ -1,0 +1,79 @@
+//! The line `trusted-proxy`, and `accept-proxy` of an address.
+
+use crate::network::Network;
+use crate::proxies::TrustedProxies;
+use language::arguments::{Args, Built};
+use language::{Code, Diagnostic, Span};
+
+/// Networks of a section.
+const NETWORKS_MAX: usize = 64;
+
+/// The codes of a part for these lines.
+#[derive(Clone, Copy, Debug)]
+pub struct ProxyCodes {
+    /// `accept-proxy` without a line `trusted-proxy`.
+    pub no_proxies: &'static Code,
+    /// A network that trusts everybody.
+    pub everybody: &'static Code,
+}
+
+/// The lines of a section about the proxies in front of it.
+#[derive(Debug, Default)]
+pub struct Proxies {
+    networks: Vec<(Network, Span)>,
+    accepts: Vec<Span>,
+}
+
+impl Proxies {
+    /// Reads a line `trusted-proxy`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn line(&mut self, args: &mut Args<'_>) -> Built {
+        let mut word = args.required("the address of a proxy, or a network")?;
+        loop {
+            let network: Network = { word.str().parse() }
+                .map_err(|_| args.unfit(word, "not an IP address, or one with a prefix length"))?;
+            if self.networks.len() >= NETWORKS_MAX {
+                return Err(args.unfit(word, "more than 64 networks"));
+            }
+            self.networks.push((network, word.span));
+            match args.next() {
+                Some(next) => word = next,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Notes the word `accept-proxy` of an address.
+    pub fn accept(&mut self, span: Span) {
+        self.accepts.push(span);
+    }
+
+    /// The trusted proxies.
+    pub fn trusted(&self) -> TrustedProxies {
+        let networks = self.networks.iter().map(|(network, _)| *network);
+        networks.collect::<Vec<_>>().into()
+    }
+
+    /// What is wrong with the lines together.
+    pub fn wrong(&self, codes: &ProxyCodes) -> Vec<Diagnostic> {
+        let mut told = Vec::new();
+        if self.networks.is_empty() {
+            told.extend(self.accepts.iter().map(|span| {
+                let words = "'accept-proxy' without a line 'trusted-proxy'";
+                let error = Diagnostic::error(codes.no_proxies, *span, words);
+                error
+                    .label("from whom?")
+                    .help("add `trusted-proxy ADDRESS` with the addresses of the proxies in front")
+            }));
+        }
+        let everybody = self.networks.iter().filter(|(one, _)| one.is_everything());
+        told.extend(everybody.map(|(network, span)| {
+            let words = format!("'trusted-proxy {network}' lets every client choose its address");
+            let warning = Diagnostic::warning(codes.everybody, *span, words);
+            warning.help("name the addresses of the proxies only")
+        }));
+        told
+    }
+}

@@ -1,0 +1,267 @@
+//! The addresses of the servers of a directory. They are resolved when the configuration is loaded, and again while
+//! the role runs: after a power cut the nameserver may come later than this machine, and servers move.
+
+use super::Server;
+use part::lock;
+use part::voice::write_error;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// Age at which an address is resolved again, and the pause after an attempt where none is usable.
+const AGE_MAX: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_secs(5);
+/// Time that a sign-in waits for the first address of a server.
+const WAIT: Duration = Duration::from_secs(3);
+/// Addresses of one name.
+const ADDRESSES_MAX: usize = 4;
+
+/// Resolves a name. It blocks.
+pub(super) type Resolve = dyn Fn(&str, u16) -> Vec<SocketAddr> + Send + Sync;
+
+/// The addresses of names.
+pub(super) struct Names {
+    /// What the log calls the section.
+    section: String,
+    resolve: Arc<Resolve>,
+    known: Mutex<BTreeMap<(String, u16), Known>>,
+    resolved: Notify,
+}
+
+/// What is known of one name.
+struct Known {
+    /// The addresses that the configuration has.
+    loaded: Vec<SocketAddr>,
+    addresses: Vec<SocketAddr>,
+    /// The last attempt; at first the load.
+    tried: Option<Instant>,
+    is_pending: bool,
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Names({})", self.section)
+    }
+}
+
+/// Resolves by the system: its files, then its nameservers.
+pub(super) fn by_system(name: &str, port: u16) -> Vec<SocketAddr> {
+    let found = (name, port).to_socket_addrs();
+    found.map(Iterator::collect).unwrap_or_default()
+}
+
+impl Names {
+    pub(super) fn new(section: &str, resolve: Arc<Resolve>) -> Names {
+        Names {
+            section: section.to_owned(),
+            resolve,
+            known: Mutex::default(),
+            resolved: Notify::new(),
+        }
+    }
+
+    /// The servers with their addresses of now. Old addresses are resolved again, and nobody waits for that; `has_none`:
+    /// no server responds, so that is due earlier. Only while a server has no address at all it is waited for.
+    pub(super) async fn servers(
+        self: &Arc<Names>,
+        servers: &[Server],
+        has_none: bool,
+    ) -> Vec<Server> {
+        let waits = async {
+            loop {
+                let mut resolved = std::pin::pin!(self.resolved.notified());
+                // Before the look: what is resolved after it wakes.
+                resolved.as_mut().enable();
+                if !self.refresh(servers, has_none) {
+                    return;
+                }
+                resolved.await;
+            }
+        };
+        // Without an address the next server is asked.
+        let _ = timeout(WAIT, waits).await;
+        let known = lock(&self.known);
+        let with = |server: &Server| {
+            let found = known.get(&(server.name.clone(), server.port));
+            let addresses = found.map_or(&server.addresses, |one| &one.addresses);
+            Server {
+                addresses: addresses.clone(),
+                ..server.clone()
+            }
+        };
+        servers.iter().map(with).collect()
+    }
+
+    /// Starts what is due. Returns whether no server has an address, and one is being resolved.
+    fn refresh(self: &Arc<Names>, servers: &[Server], has_none: bool) -> bool {
+        let now = Instant::now();
+        let mut known = lock(&self.known);
+        let key = |server: &Server| (server.name.clone(), server.port);
+        known.retain(|name, _| servers.iter().any(|server| key(server) == *name));
+        for server in servers
+            .iter()
+            .filter(|one| one.name.parse::<IpAddr>().is_err())
+        {
+            let first = || Known {
+                loaded: server.addresses.clone(),
+                addresses: server.addresses.clone(),
+                tried: (!server.addresses.is_empty()).then_some(now),
+                is_pending: false,
+            };
+            let one = known.entry(key(server)).or_insert_with(first);
+            if one.loaded != server.addresses {
+                *one = first();
+            }
+            let age = match one.addresses.is_empty() || has_none {
+                true => PAUSE,
+                false => AGE_MAX,
+            };
+            let is_old = |tried: Instant| now.saturating_duration_since(tried) >= age;
+            if !one.is_pending && one.tried.is_none_or(is_old) {
+                (one.is_pending, one.tried) = (true, Some(now));
+                self.start(key(server));
+            }
+        }
+        let has_address = |server: &Server| {
+            let one = known.get(&key(server));
+            one.map_or(!server.addresses.is_empty(), |one| {
+                !one.addresses.is_empty()
+            })
+        };
+        let is_pending = known.values().any(|one| one.is_pending);
+        is_pending && !servers.iter().any(has_address)
+    }
+
+    fn start(self: &Arc<Names>, (name, port): (String, u16)) {
+        let names = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            let mut found = (names.resolve)(&name, port);
+            // In an order of their own: a nameserver that changes it changes nothing here.
+            found.sort();
+            found.dedup();
+            found.truncate(ADDRESSES_MAX);
+            names.found((name, port), found);
+        });
+    }
+
+    fn found(&self, key: (String, u16), found: Vec<SocketAddr>) {
+        let mut known = lock(&self.known);
+        if let Some(one) = known.get_mut(&key) {
+            one.is_pending = false;
+            // A nameserver that does not respond changes nothing.
+            if !found.is_empty() && found != one.addresses {
+                let shown: Vec<String> = found.iter().map(SocketAddr::to_string).collect();
+                let (section, name, shown) = (&self.section, &key.0, shown.join(", "));
+                write_error(&format!(
+                    "evenkeel: {section}: LDAP server {name} is at {shown} now\n"
+                ));
+                one.addresses = found;
+            }
+        }
+        drop(known);
+        self.resolved.notify_waiters();
+    }
+
+    /// The names without an address.
+    pub(super) fn without(&self) -> Vec<String> {
+        let known = lock(&self.known);
+        let without = known.iter().filter(|(_, one)| one.addresses.is_empty());
+        without
+            .map(|((name, _), _)| format!("LDAP server {name}: the name has no address"))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Security;
+    use super::*;
+
+    fn server(name: &str, addresses: &[&str]) -> Server {
+        Server {
+            name: name.to_owned(),
+            port: 636,
+            addresses: addresses.iter().map(|one| one.parse().unwrap()).collect(),
+            security: Security::Tls,
+        }
+    }
+
+    /// Names with a nameserver that can be changed.
+    fn names() -> (Arc<Names>, Arc<Mutex<Vec<&'static str>>>) {
+        let zone: Arc<Mutex<Vec<&str>>> = Arc::default();
+        let seen = Arc::clone(&zone);
+        let resolve =
+            move |_: &str, _: u16| lock(&seen).iter().map(|one| one.parse().unwrap()).collect();
+        (Arc::new(Names::new("farm office", Arc::new(resolve))), zone)
+    }
+
+    fn run<T>(what: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        { runtime }.enable_all().build().unwrap().block_on(what)
+    }
+
+    #[test]
+    fn name_without_an_address_at_the_load_is_resolved_later() {
+        let (names, zone) = names();
+        let servers = [server("dc1.example.org", &[])];
+        run(async {
+            assert_eq!(names.servers(&servers, false).await, servers);
+            assert_eq!(names.without().len(), 1);
+            // The nameserver has come; the pause is over.
+            *lock(&zone) = vec!["192.0.2.2:636", "192.0.2.1:636", "192.0.2.1:636"];
+            lock(&names.known)
+                .values_mut()
+                .for_each(|one| one.tried = None);
+            let found = names.servers(&servers, false).await;
+            assert_eq!(
+                found[0],
+                server("dc1.example.org", &["192.0.2.1:636", "192.0.2.2:636"])
+            );
+            assert!(names.without().is_empty());
+        });
+    }
+
+    #[test]
+    fn server_that_moves_is_found_and_a_silent_nameserver_changes_nothing() {
+        let (names, zone) = names();
+        let servers = [
+            server("dc1.example.org", &["192.0.2.1:636"]),
+            server("192.0.2.9", &["192.0.2.9:636"]),
+        ];
+        let make_old = || {
+            let age = Instant::now().checked_sub(PAUSE).unwrap();
+            lock(&names.known)
+                .values_mut()
+                .for_each(|one| one.tried = Some(age));
+        };
+        run(async {
+            let ask = async |has_none| {
+                names.servers(&servers, has_none).await;
+                // What was started has ended.
+                while lock(&names.known).values().any(|one| one.is_pending) {
+                    tokio::task::yield_now().await;
+                }
+                let found = names.servers(&servers, false).await;
+                assert_eq!(found[1], servers[1]);
+                found[0].addresses[0].to_string()
+            };
+            *lock(&zone) = vec!["192.0.2.7:636"];
+            assert_eq!(ask(false).await, "192.0.2.1:636");
+            make_old();
+            assert_eq!(ask(false).await, "192.0.2.1:636");
+            // No server responds: the name is asked for earlier.
+            assert_eq!(ask(true).await, "192.0.2.7:636");
+            lock(&zone).clear();
+            make_old();
+            assert_eq!(ask(true).await, "192.0.2.7:636");
+            // A reload has other addresses.
+            let reloaded = [server("dc1.example.org", &["192.0.2.3:636"])];
+            let found = names.servers(&reloaded, false).await;
+            assert_eq!(found, reloaded);
+        });
+    }
+}

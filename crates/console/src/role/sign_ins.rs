@@ -1,0 +1,67 @@
+//! Sign-ins that the consoles of all nodes report to each other: tries count at all of them together, and a code that
+//! was used at one is accepted at no other one.
+
+use crate::shared::{Shared, SignIn};
+use ::access::peers::{Change, IsNew, Peers};
+use part::lock;
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+/// Time that the other nodes have for their responses.
+const LIMIT: Duration = Duration::from_millis(1_000);
+
+/// The consoles of the other nodes, as the desk of this one sees them.
+pub(super) struct Consoles(Weak<Shared>);
+
+impl Consoles {
+    /// Shares the sign-ins of a console with those of the other nodes.
+    pub(super) fn share(shared: &Arc<Shared>) {
+        let consoles = Consoles(Arc::downgrade(shared));
+        shared.desk.share(Arc::new(consoles));
+    }
+}
+
+impl fmt::Debug for Consoles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Consoles")
+    }
+}
+
+impl Peers for Consoles {
+    fn changed(&self, changes: &[Change]) {
+        let Some(shared) = self.0.upgrade() else {
+            return;
+        };
+        for node in lock(&shared.others).sign_ins() {
+            // What has no room would be back soon; a node that connects again gets all.
+            let _ = node.try_send(SignIn::Tries(changes.to_vec()));
+        }
+    }
+
+    fn claim_code<'a>(&'a self, user: &'a str, step: u64) -> IsNew<'a> {
+        Box::pin(async move {
+            let mut responses = Vec::new();
+            if let Some(shared) = self.0.upgrade() {
+                for node in lock(&shared.others).sign_ins() {
+                    let (is_new, response) = oneshot::channel();
+                    let user = user.to_owned();
+                    let code = SignIn::Code { user, step, is_new };
+                    if node.try_send(code).is_ok() {
+                        responses.push(response);
+                    }
+                }
+            }
+            let until = Instant::now() + LIMIT;
+            let mut all_new = true;
+            for response in responses {
+                let response = timeout_at(until, response).await;
+                // A node that does not respond is as one that is gone.
+                all_new &= !matches!(response, Ok(Ok(false)));
+            }
+            all_new
+        })
+    }
+}

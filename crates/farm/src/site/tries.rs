@@ -1,0 +1,331 @@
+//! Tries and used codes of the portal and the gateway: the other nodes count the same tries, and accept no code that
+//! was used here.
+
+use super::{Bell, Site};
+use crate::agreement::Message;
+use access::peers::{CHANGES_MAX, Change, IsNew, Peers};
+use access::proof::Desk;
+use part::lock;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+/// Changes that wait for a node. Of more the oldest are left out: they would be back soonest.
+const WAITING_MAX: usize = 16_384;
+/// Claims and responses that wait for a node.
+const CLAIMS_MAX: usize = 1_024;
+/// Time that the other nodes have for their responses to a claim.
+const CLAIM_LIMIT: Duration = Duration::from_millis(1_000);
+
+/// What the desk of a farm and the link exchange.
+pub(super) struct Tries {
+    bell: Option<Bell>,
+    desk: OnceLock<Weak<Desk>>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// What waits for each node with a connection.
+    nodes: BTreeMap<String, Waiting>,
+    /// Used codes about which other nodes have not responded.
+    claims: BTreeMap<u64, Claim>,
+    last: u64,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// Claims and responses: somebody waits.
+    first: VecDeque<Message>,
+    changes: VecDeque<Change>,
+}
+
+struct Claim {
+    nodes: BTreeSet<String>,
+    decided: oneshot::Sender<bool>,
+}
+
+impl fmt::Debug for Tries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tries")
+    }
+}
+
+impl Tries {
+    pub(super) fn new(bell: Option<Bell>) -> Tries {
+        Tries {
+            bell,
+            desk: OnceLock::new(),
+            inner: Mutex::default(),
+        }
+    }
+
+    fn ring(&self) {
+        if let Some(bell) = &self.bell {
+            bell.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    fn desk(&self) -> Option<Arc<Desk>> {
+        self.desk.get()?.upgrade()
+    }
+
+    /// A node has connected: it gets all failures that count.
+    pub(super) fn linked(&self, node: &str) {
+        // Without the lock: the limiter is locked while it reports changes.
+        let left = self.desk().map(|desk| desk.left()).unwrap_or_default();
+        let mut inner = lock(&self.inner);
+        let waiting = Waiting {
+            first: VecDeque::new(),
+            changes: left.into(),
+        };
+        inner.nodes.insert(node.to_owned(), waiting);
+        drop(inner);
+        self.ring();
+    }
+
+    /// A node has no connection: nobody waits for it.
+    pub(super) fn gone(&self, node: &str) {
+        let mut inner = lock(&self.inner);
+        inner.nodes.remove(node);
+        let claims: Vec<u64> = inner.claims.keys().copied().collect();
+        claims
+            .iter()
+            .for_each(|number| inner.heard(*number, node, true));
+    }
+
+    pub(super) fn has_message(&self, node: &str) -> bool {
+        let inner = lock(&self.inner);
+        let waiting = inner.nodes.get(node);
+        waiting.is_some_and(|one| !one.first.is_empty() || !one.changes.is_empty())
+    }
+
+    pub(super) fn next_message(&self, node: &str) -> Option<Message> {
+        let mut inner = lock(&self.inner);
+        let waiting = inner.nodes.get_mut(node)?;
+        if let Some(message) = waiting.first.pop_front() {
+            return Some(message);
+        }
+        let count = waiting.changes.len().min(CHANGES_MAX);
+        let changes: Vec<Change> = waiting.changes.drain(..count).collect();
+        (!changes.is_empty()).then_some(Message::Tries(changes))
+    }
+
+    /// Handles a message of a node.
+    pub(super) fn handle(&self, node: &str, message: &Message) {
+        match message {
+            Message::Tries(changes) => {
+                if let Some(desk) = self.desk() {
+                    desk.learn(changes);
+                }
+            }
+            Message::UseCode { number, user, step } => {
+                let desk = self.desk();
+                let is_new = desk.is_none_or(|desk| desk.claimed_code(user, *step));
+                let mut inner = lock(&self.inner);
+                if let Some(waiting) = inner.nodes.get_mut(node)
+                    && waiting.first.len() < CLAIMS_MAX
+                {
+                    let number = *number;
+                    let response = Message::CodeUsed { number, is_new };
+                    waiting.first.push_back(response);
+                }
+                drop(inner);
+                self.ring();
+            }
+            Message::CodeUsed { number, is_new } => {
+                lock(&self.inner).heard(*number, node, *is_new);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Inner {
+    /// A node has responded to a claim, or is not waited for.
+    fn heard(&mut self, number: u64, node: &str, is_new: bool) {
+        let Some(claim) = self.claims.get_mut(&number) else {
+            return;
+        };
+        let was_asked = claim.nodes.remove(node);
+        if was_asked
+            && (!is_new || claim.nodes.is_empty())
+            && let Some(claim) = self.claims.remove(&number)
+        {
+            // Whose client is gone does not wait.
+            let _ = claim.decided.send(is_new);
+        }
+    }
+}
+
+impl Peers for Tries {
+    fn changed(&self, changes: &[Change]) {
+        let mut inner = lock(&self.inner);
+        for waiting in inner.nodes.values_mut() {
+            waiting.changes.extend(changes.iter().cloned());
+            let over = waiting.changes.len().saturating_sub(WAITING_MAX);
+            waiting.changes.drain(..over);
+        }
+        drop(inner);
+        self.ring();
+    }
+
+    fn claim_code<'a>(&'a self, user: &'a str, step: u64) -> IsNew<'a> {
+        Box::pin(async move {
+            let (number, decided) = {
+                let mut inner = lock(&self.inner);
+                inner.last += 1;
+                let number = inner.last;
+                let mut nodes = BTreeSet::new();
+                for (node, waiting) in &mut inner.nodes {
+                    if waiting.first.len() < CLAIMS_MAX {
+                        let user = user.to_owned();
+                        waiting
+                            .first
+                            .push_back(Message::UseCode { number, user, step });
+                        nodes.insert(node.clone());
+                    }
+                }
+                if nodes.is_empty() {
+                    return true;
+                }
+                let (sender, receiver) = oneshot::channel();
+                let decided = sender;
+                inner.claims.insert(number, Claim { nodes, decided });
+                (number, receiver)
+            };
+            self.ring();
+            let decided = timeout(CLAIM_LIMIT, decided).await;
+            lock(&self.inner).claims.remove(&number);
+            // A node that does not respond is as one that is gone.
+            !matches!(decided, Ok(Ok(false)))
+        })
+    }
+}
+
+impl Site {
+    /// Shares the tries at a desk with the other nodes.
+    pub fn shares_tries(&self, desk: &Arc<Desk>) {
+        // A farm has one portal while it runs.
+        let _ = self.tries.desk.set(Arc::downgrade(desk));
+        desk.share(Arc::clone(&self.tries) as Arc<dyn Peers>);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use access::limiter::Key;
+    use access::proof::{Client, now_s};
+    use access::second_factor::{SecondFactor, code, step};
+    use access::session::Sessions;
+    use access::user::User;
+    use configuration::{Account, Password};
+    use std::net::IpAddr;
+
+    fn node() -> (Arc<Desk>, Arc<Tries>) {
+        let tries = Arc::new(Tries::new(None));
+        let sessions = Sessions::new(None).unwrap();
+        let desk = Arc::new(Desk::new("test", sessions, |_, _| true));
+        tries.desk.set(Arc::downgrade(&desk)).unwrap();
+        desk.share(Arc::clone(&tries) as Arc<dyn Peers>);
+        (desk, tries)
+    }
+
+    /// Carries all messages between two nodes.
+    fn carry(alpha: &Tries, beta: &Tries) {
+        loop {
+            let (to_beta, to_alpha) = (alpha.next_message("beta"), beta.next_message("alpha"));
+            if to_beta.is_none() && to_alpha.is_none() {
+                return;
+            }
+            for message in to_beta.iter().chain(&to_alpha) {
+                message.check().unwrap();
+            }
+            to_beta.iter().for_each(|one| beta.handle("alpha", one));
+            to_alpha.iter().for_each(|one| alpha.handle("beta", one));
+        }
+    }
+
+    /// Signs in with a code while messages are carried.
+    fn uses(desk: &Desk, typed: &str, carry: impl Fn()) -> bool {
+        let anna = User {
+            account: Account {
+                name: "anna".to_owned(),
+                groups: Vec::new(),
+                password: Password::None,
+            },
+            second_factor: SecondFactor::Codes(vec![7; 20]),
+        };
+        let client = Client::program(IpAddr::from([192, 0, 2, 1]));
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut code = std::pin::pin!(desk.code(&client, &anna, typed));
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            match code.as_mut().poll(&mut context) {
+                std::task::Poll::Ready(used) => used.is_ok(),
+                std::task::Poll::Pending => {
+                    carry();
+                    code.await.is_ok()
+                }
+            }
+        })
+    }
+
+    #[test]
+    fn code_is_accepted_at_one_node_only() {
+        let ((alpha_desk, alpha), (beta_desk, beta)) = (node(), node());
+        alpha.linked("beta");
+        beta.linked("alpha");
+        let typed = code(&[7; 20], step(now_s()));
+        let between = || carry(&alpha, &beta);
+        assert!(uses(&alpha_desk, &typed, between));
+        assert!(!uses(&alpha_desk, &typed, between));
+        assert!(!uses(&beta_desk, &typed, between));
+        // The next code is good at either.
+        let next = code(&[7; 20], step(now_s()) + 1);
+        assert!(uses(&beta_desk, &next, between));
+        assert!(!uses(&alpha_desk, &next, between));
+    }
+
+    #[test]
+    fn node_that_does_not_respond_is_left_out_and_learns_codes_later() {
+        let ((alpha_desk, alpha), (beta_desk, beta)) = (node(), node());
+        alpha.linked("beta");
+        let typed = code(&[7; 20], step(now_s()));
+        assert!(uses(&alpha_desk, &typed, || {}));
+        alpha.gone("beta");
+        alpha.linked("beta");
+        beta.linked("alpha");
+        carry(&alpha, &beta);
+        assert!(!uses(&beta_desk, &typed, || carry(&alpha, &beta)));
+        // The end of the connection is as good as a response.
+        let next = code(&[7; 20], step(now_s()) + 1);
+        assert!(uses(&alpha_desk, &next, || alpha.gone("beta")));
+        assert!(lock(&alpha.inner).claims.is_empty());
+    }
+
+    #[test]
+    fn failures_count_at_both_nodes() {
+        let ((alpha_desk, alpha), (beta_desk, beta)) = (node(), node());
+        let keys = Key::of_stranger([192, 0, 2, 9].into(), "anna");
+        let now = access::proof::now_ms();
+        let fails = |desk: &Desk| lock(&desk.limiter).count(&keys, now);
+        let is_held = |desk: &Desk| lock(&desk.limiter).wait(&keys, now).is_some();
+        fails(&alpha_desk);
+        fails(&alpha_desk);
+        alpha.linked("beta");
+        beta.linked("alpha");
+        fails(&alpha_desk);
+        carry(&alpha, &beta);
+        fails(&beta_desk);
+        fails(&beta_desk);
+        assert!(!is_held(&alpha_desk));
+        carry(&alpha, &beta);
+        assert!(is_held(&alpha_desk) && is_held(&beta_desk));
+    }
+}
