@@ -36,6 +36,7 @@ fn farm() -> Farm {
         portal: None,
         gateway: None,
         agents: Default::default(),
+        proxies: Default::default(),
     }
 }
 

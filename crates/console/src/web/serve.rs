@@ -213,3 +213,65 @@ where
         .keep_alive_timeout(SIGN_OF_LIFE);
     let _ = builder.serve_connection(TokioIo::new(whole), service).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpSocket, TcpStream};
+
+    async fn connect(from: [u8; 4], to: SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from((from, 0))).unwrap();
+        socket.connect(to).await.unwrap()
+    }
+
+    /// What a client gets that begins with a header, or without one.
+    async fn response(mut stream: TcpStream, header: &str) -> String {
+        let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        // One that is refused may be closed already.
+        let _ = stream.write_all(format!("{header}{request}").as_bytes()).await;
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes).await;
+        let text = String::from_utf8(bytes).unwrap();
+        let last = text.lines().last().unwrap_or_default();
+        last.to_owned()
+    }
+
+    #[test]
+    fn trusted_proxy_names_the_client_by_a_header_and_nobody_else_does() {
+        let networks: Vec<::access::network::Network> = vec!["127.0.0.2".parse().unwrap()];
+        let config = Config {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            security: Security::Plain,
+            proxies: networks.into(),
+            accepts_proxy: true,
+            ..Config::default()
+        };
+        let door = Door::open(&config, &[]).unwrap();
+        let at = door.listener.local_addr().unwrap();
+        let seen = async |Extension(From(from)): Extension<From>| from.to_string();
+        let router = Router::new().route("/", get(seen));
+        let (_doors, opened) = watch::channel(Some(Arc::new(door)));
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().unwrap();
+        runtime.block_on(async {
+            tokio::spawn(run(opened, router));
+            let header = "PROXY TCP4 198.51.100.7 127.0.0.1 4711 8600\r\n";
+            let (proxy, stranger) = ([127, 0, 0, 2], [127, 0, 0, 3]);
+            for (from, header, expected) in [
+                (proxy, header, "198.51.100.7"),
+                // A health check of the proxy itself.
+                (proxy, "PROXY UNKNOWN\r\n", "127.0.0.2"),
+                (proxy, "", ""),
+                (stranger, "", "127.0.0.3"),
+            ] {
+                let got = response(connect(from, at).await, header).await;
+                assert_eq!(got, expected, "{from:?} {header}");
+            }
+            let got = response(connect(stranger, at).await, header).await;
+            assert!(!got.contains("198.51.100.7"), "{got}");
+        });
+    }
+}

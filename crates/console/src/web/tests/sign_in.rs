@@ -331,3 +331,44 @@ fn passwords_of_the_system_are_limited_as_others_are() {
     assert_eq!(tried, [403, 403, 403, 403, 403, 429]);
     assert_eq!(serve.join().unwrap().len(), 5);
 }
+
+#[test]
+fn clients_behind_a_trusted_proxy_have_tries_of_their_own() {
+    let mut bed = Bed::new(Vec::new());
+    let mut config = (*bed.shared.config()).clone();
+    let proxy: ::access::network::Network = "192.0.2.1".parse().unwrap();
+    config.proxies = vec![proxy].into();
+    bed.shared.set_config(config);
+    let mut tries = |from: IpAddr, forwarded: &str, name: &str, password: &str| {
+        let form = format!("user={name}&password={password}");
+        let request = Request::post("/sign-in").header("x-forwarded-for", forwarded);
+        let request = request.body(Body::from(form)).unwrap();
+        bed.request(from, request).status
+    };
+    // The guesser writes addresses of its own in front.
+    for number in 0..5 {
+        let forwarded = format!("203.0.113.{number}, 198.51.100.7");
+        assert_eq!(tries(HOME, &forwarded, &format!("x{number}"), "guess"), 403);
+    }
+    assert_eq!(tries(HOME, "198.51.100.7", "x", "guess"), 429);
+    assert_eq!(tries(HOME, "198.51.100.8", "vera", PASSWORD), 303);
+    // What others than the proxy write says nothing.
+    for number in 0..5 {
+        let forwarded = format!("203.0.113.{number}");
+        assert_eq!(tries(AWAY, &forwarded, &format!("y{number}"), "guess"), 403);
+    }
+    assert_eq!(tries(AWAY, "203.0.113.99", "y", "guess"), 429);
+}
+
+#[test]
+fn own_sign_ins_give_no_tries_at_others_back() {
+    let mut bed = Bed::new(Vec::new());
+    let mut guesses = 0;
+    for number in 0..50 {
+        let own = password(&mut bed, HOME, "", "vera", PASSWORD);
+        let guess = password(&mut bed, HOME, "", &format!("user{number}"), "guess");
+        guesses += u32::from(guess.status == 403);
+        assert!(matches!(own.status, 303 | 429), "{own:?}");
+    }
+    assert_eq!(guesses, 5);
+}
