@@ -231,7 +231,9 @@ mod tests {
     async fn response(mut stream: TcpStream, header: &str) -> String {
         let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
         // One that is refused may be closed already.
-        let _ = stream.write_all(format!("{header}{request}").as_bytes()).await;
+        let _ = stream
+            .write_all(format!("{header}{request}").as_bytes())
+            .await;
         let mut bytes = Vec::new();
         let _ = stream.read_to_end(&mut bytes).await;
         let text = String::from_utf8(bytes).unwrap();

@@ -171,7 +171,7 @@ mod tests {
         let words = Broken::from(PROTOCOL.greeted(newer).unwrap_err()).to_string();
         assert_eq!(
             words,
-            "it speaks version 9 of the protocol, and this node version 3: each decides alone until both have \
+            "it speaks version 9 of the protocol, and this node version 4: each decides alone until both have \
              the same program"
         );
     }

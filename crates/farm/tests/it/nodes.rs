@@ -295,7 +295,7 @@ fn strangers_and_other_versions_are_refused_with_the_reason() {
         let _ = stream.read_to_end(&mut read);
         read
     };
-    let good = b"EKFM\0\x03\0\0";
+    let good = b"EKFM\0\x04\0\0";
     assert!(greets(&stranger, good).is_empty(), "a stranger is answered");
     assert_eq!(greets(&cluster.nodes[0], b"EKFM\0\x09\0\0"), good);
     let told = || {

@@ -63,6 +63,7 @@ fn plan() -> Plan {
             command: b"/bin/check".to_vec(),
             path: b"/bin".to_vec(),
         }],
+        resources: Vec::new(),
     }
 }
 

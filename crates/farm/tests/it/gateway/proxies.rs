@@ -56,7 +56,7 @@ fn guesser_behind_a_proxy_keeps_no_other_client_out() {
     let role = role(&farm, None);
     let statuses = (0..6).map(|number| guesses(&mut passed_on(web, GUESSER), "", number));
     let statuses: Vec<u16> = statuses.collect();
-    assert_eq!(statuses[..5], [401; 5], "{statuses:?}");
+    assert_eq!(statuses[..5], [401_u16; 5], "{statuses:?}");
     assert_ne!(statuses[5], 401);
     assert_ne!(signs_in(&mut passed_on(web, GUESSER), "", "secret"), 101);
     assert_eq!(signs_in(&mut passed_on(web, HONEST), "", "secret"), 101);
@@ -68,15 +68,15 @@ fn guesser_behind_a_proxy_keeps_no_other_client_out() {
         .write_all(b"PROXY TCP4 198.51.100.9 127.0.0.1 1 2\r\n")
         .expect("it reads");
     // An alert of TLS at most.
-    let mut answer = Vec::new();
+    let mut answer: Vec<u8> = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     assert!(!answer.starts_with(&[22]), "{answer:?}");
     // A trusted proxy that sends no header is refused.
     let mut bare = by_proxy(web);
     bare.write_all(&[22, 3, 1, 0, 200, 1]).expect("it reads");
-    let mut answer = Vec::new();
+    let mut answer: Vec<u8> = Vec::new();
     let _ = bare.read_to_end(&mut answer);
-    assert_eq!(answer, []);
+    assert!(answer.is_empty(), "{answer:?}");
     drop(role);
 }
 
@@ -90,7 +90,7 @@ fn forwarded_clients_have_tries_of_their_own() {
     let mut client = Client::over(by_proxy(web));
     let statuses = (0..6).map(|number| guesses(&mut client, &by_guesser(number), number));
     let statuses: Vec<u16> = statuses.collect();
-    assert_eq!(statuses[..5], [401; 5], "{statuses:?}");
+    assert_eq!(statuses[..5], [401_u16; 5], "{statuses:?}");
     assert_ne!(statuses[5], 401);
     let honest = format!("X-Forwarded-For: {HONEST}\r\n");
     let mut client = Client::over(by_proxy(web));
