@@ -1,0 +1,267 @@
+//! Entries of a directory: who is found, what is removed, and whom it trusts.
+
+use super::*;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// One of its own for each call: the tests of a process run side by side.
+fn directory(name: &str) -> PathBuf {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("evenkeel-{name}-{}-{call}", std::process::id()))
+}
+
+#[test]
+fn the_lock_on_a_directory_is_one_process_s_until_it_goes() {
+    let directory = directory("locked");
+    assert!(lock(&directory).is_err(), "it is not there");
+    std::fs::create_dir_all(&directory).unwrap();
+    let held = lock(&directory).unwrap();
+    assert!(held.is_some());
+    assert!(lock(&directory).unwrap().is_none());
+    drop(held);
+    assert!(lock(&directory).unwrap().is_some());
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn a_supervisor_is_found_until_it_goes() {
+    let directory = directory("found");
+    let paths = [PathBuf::from("/etc/a b.cfg")];
+    let (entry, fd) = enter_in(
+        &directory,
+        Kind::Supervisor,
+        "evenkeel",
+        &paths,
+        &Claims::default(),
+    )
+    .unwrap();
+    let found = instances_in(&directory, Kind::Supervisor).unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        (found[0].pid, &found[0].paths[..]),
+        (std::process::id(), &paths[..])
+    );
+    assert_eq!(found[0].role(), Some(std::process::id()));
+    let mode = std::fs::metadata(&directory).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    drop((entry, fd));
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+    std::fs::remove_dir(&directory).unwrap();
+}
+
+#[test]
+fn claims_of_an_entry_are_read_and_replaced() {
+    use part::role::ResourceKind;
+    let directory = directory("claims");
+    let mut claims = Claims {
+        membership: Membership::Node,
+        resources: [Resource::new(ResourceKind::Guest, "a\nmember arbiter")].into(),
+    };
+    let kind = Kind::Supervisor;
+    let (entry, fd) = enter_in(&directory, kind, "evenkeel", &[], &claims).unwrap();
+    let found = || instances_in(&directory, kind).unwrap().remove(0).claims;
+    assert_eq!(found(), claims);
+    claims.membership = Membership::None;
+    claims.resources = [Resource::new(ResourceKind::Volume, "b c")].into();
+    entry.write("evenkeel", &[], &claims).unwrap();
+    assert_eq!(found(), claims);
+    drop((entry, fd));
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+    std::fs::remove_dir(&directory).unwrap();
+}
+
+#[test]
+fn an_entry_whose_lines_are_a_pipe_is_passed_over() {
+    let directory = directory("pipe");
+    let (entry, fd) = enter_in(
+        &directory,
+        Kind::Supervisor,
+        "evenkeel",
+        &[],
+        &Claims::default(),
+    )
+    .unwrap();
+    let listing = listing_of(entry.socket());
+    std::fs::remove_file(&listing).unwrap();
+    rustix::fs::mknodat(CWD, &listing, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+    assert_eq!(instances_in(&directory, Kind::Supervisor).unwrap(), []);
+    drop((entry, fd));
+    std::fs::remove_dir(&directory).unwrap();
+}
+
+#[test]
+fn what_a_dead_supervisor_left_behind_is_removed() {
+    let directory = directory("stale");
+    let (entry, fd) = enter_in(
+        &directory,
+        Kind::Supervisor,
+        "evenkeel",
+        &[],
+        &Claims::default(),
+    )
+    .unwrap();
+    std::mem::forget(entry);
+    drop(fd);
+    assert!(
+        instances_in(&directory, Kind::Supervisor)
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+    std::fs::remove_dir(&directory).unwrap();
+}
+
+#[test]
+fn dead_entries_stay_while_somebody_enters() {
+    let directory = directory("locked");
+    let (entry, fd) = enter_in(
+        &directory,
+        Kind::Supervisor,
+        "evenkeel",
+        &[],
+        &Claims::default(),
+    )
+    .unwrap();
+    let socket = entry.socket.clone();
+    std::mem::forget(entry);
+    drop(fd);
+    let lock = Lock::take(&directory, FlockOperation::LockExclusive).unwrap();
+    assert!(
+        instances_in(&directory, Kind::Supervisor)
+            .unwrap()
+            .is_empty()
+    );
+    assert!(socket.exists());
+    drop(lock);
+    instances_in(&directory, Kind::Supervisor).unwrap();
+    assert!(!socket.exists());
+    std::fs::remove_dir(&directory).unwrap();
+}
+
+#[test]
+fn a_directory_that_is_a_link_is_not_trusted() {
+    let directory = directory("link");
+    std::os::unix::fs::symlink("/tmp", &directory).unwrap();
+    let error = enter_in(
+        &directory,
+        Kind::Supervisor,
+        "evenkeel",
+        &[],
+        &Claims::default(),
+    )
+    .unwrap_err();
+    std::fs::remove_file(&directory).unwrap();
+    assert!(matches!(error, DirectoryError::Kind(_)), "{error}");
+}
+
+#[test]
+fn a_directory_that_others_write_into_is_left_as_it_is() {
+    let directory = directory("shared");
+    std::fs::create_dir(&directory).unwrap();
+    let shared = std::fs::Permissions::from_mode(0o1777);
+    std::fs::set_permissions(&directory, shared).unwrap();
+    let error = enter_in(
+        &directory,
+        Kind::Supervisor,
+        "evenkeel",
+        &[],
+        &Claims::default(),
+    )
+    .unwrap_err();
+    let mode = std::fs::metadata(&directory).unwrap().permissions().mode();
+    std::fs::remove_dir(&directory).unwrap();
+    assert!(matches!(error, DirectoryError::Others(_)), "{error}");
+    assert_eq!(mode & 0o7777, 0o1777);
+}
+
+#[test]
+fn who_looks_for_supervisors_does_not_remove_one_that_just_begins() {
+    let directory = directory("begins");
+    prepare(&directory).unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let order = std::sync::atomic::Ordering::Relaxed;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(order) {
+                instances_in(&directory, Kind::Supervisor).unwrap();
+            }
+        });
+        let removed = (0..300).find(|_| {
+            let (entry, _fd) = enter_in(
+                &directory,
+                Kind::Supervisor,
+                "evenkeel",
+                &[],
+                &Claims::default(),
+            )
+            .unwrap();
+            !entry.socket.exists() || !listing_of(&entry.socket).exists()
+        });
+        over.store(true, order);
+        assert_eq!(removed, None);
+    });
+    std::fs::remove_dir(&directory).unwrap();
+}
+
+#[test]
+fn two_supervisors_of_one_process_id_have_two_sockets() {
+    let directory = directory("twins");
+    let first = enter_in(
+        &directory,
+        Kind::Supervisor,
+        "evenkeel",
+        &[],
+        &Claims::default(),
+    )
+    .unwrap();
+    let second = enter_in(
+        &directory,
+        Kind::Supervisor,
+        "haproxy",
+        &[],
+        &Claims::default(),
+    )
+    .unwrap();
+    assert_eq!(instances_in(&directory, Kind::Supervisor).unwrap().len(), 2);
+    drop((first, second));
+    std::fs::remove_dir(&directory).unwrap();
+}
+
+#[test]
+fn a_role_is_found_for_longer_than_its_supervisor_and_nobody_is_connected_to_it() {
+    let directory = directory("role");
+    let paths = [PathBuf::from("/etc/a.cfg")];
+    let supervisor = enter_in(
+        &directory,
+        Kind::Supervisor,
+        "evenkeel",
+        &paths,
+        &Claims::default(),
+    )
+    .unwrap();
+    let role = enter_in(
+        &directory,
+        Kind::Serving,
+        "evenkeel",
+        &paths,
+        &Claims::default(),
+    )
+    .unwrap();
+    drop(supervisor);
+    assert_eq!(instances_in(&directory, Kind::Supervisor).unwrap().len(), 0);
+    let found = instances_in(&directory, Kind::Serving).unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].paths, paths);
+    let nobody = rustix::net::accept(&role.1);
+    assert_eq!(nobody.unwrap_err(), Errno::AGAIN);
+    drop(role);
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+    // The socket of a volume is one of streams.
+    let socket = directory.join("volume-mail.sock");
+    let volume = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    volume.set_nonblocking(true).unwrap();
+    assert_eq!(instances_in(&directory, Kind::Supervisor).unwrap().len(), 0);
+    assert!(volume.accept().is_err(), "a search is no client");
+    std::fs::remove_file(&socket).unwrap();
+    std::fs::remove_dir(&directory).unwrap();
+}
