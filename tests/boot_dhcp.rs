@@ -268,3 +268,40 @@ fn a_reload_moves_the_leases_to_another_directory_or_says_why_not() {
         assert_eq!(client.asks().as_ref(), Some(address));
     }
 }
+
+#[test]
+fn an_address_that_this_host_gets_later_is_given_to_nobody() {
+    if !is_ready("an address of the host", &["udhcpc"]) {
+        return;
+    }
+    let mut site = BootSite::new("boot-own");
+    site.server
+        .ip(&["link", "add", "other0", "type", "dummy"])
+        .unwrap();
+    site.server.ip(&["link", "set", "other0", "up"]).unwrap();
+    site.start(RANGE);
+    let client = site.client("client");
+    let first = client.asks().unwrap();
+    // Its own address too, and all others but one, at an interface of another network.
+    let left = if first == "10.60.0.109" { 108 } else { 109 };
+    for last in (100..=109).filter(|last| *last != left) {
+        let address = format!("10.60.0.{last}/32");
+        site.server
+            .ip(&["address", "add", &address, "dev", "other0"])
+            .unwrap();
+    }
+    let left = format!("10.60.0.{left}");
+    let gets = || client.asks_for(&first).as_deref() == Some(&*left);
+    assert!(
+        eventually(SOON * 2, gets),
+        "{}",
+        site.ours(&["boot", "why", &client.mac()])
+    );
+    let other = site.client("other");
+    assert_eq!(other.asks_for(&first), None);
+    site.server
+        .ip(&["address", "del", &format!("{first}/32"), "dev", "other0"])
+        .unwrap();
+    let gets = || other.asks_for(&first).as_deref() == Some(&*first);
+    assert!(eventually(SOON * 2, gets));
+}

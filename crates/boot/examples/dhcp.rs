@@ -50,6 +50,8 @@ fn main() -> Result<(), String> {
         leases: directory.into(),
         secure_boot: false,
         six: None,
+        of_nodes: Default::default(),
+        of_others: Default::default(),
     };
     let boots = Boots {
         lans: [("lan".to_owned(), lan)].into(),

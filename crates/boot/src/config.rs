@@ -7,7 +7,7 @@ use part::role::{Resource, ResourceKind};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 /// How long a client may use an address, seconds.
@@ -88,6 +88,13 @@ pub struct Lan {
     /// What is answered over IPv6; None: nothing.
     #[serde(default)]
     pub six: Option<Six>,
+    /// Addresses of nodes by other sections, such as a `virtual-ip`: no machine gets one.
+    #[serde(default)]
+    pub of_nodes: BTreeSet<IpAddr>,
+    /// Addresses that other sections name as those of some machine, such as a `host` of a farm: a
+    /// machine gets one of them only by its own line, or keeps its lease.
+    #[serde(default)]
+    pub of_others: BTreeSet<IpAddr>,
 }
 
 /// The IPv6 of a network.
@@ -365,6 +372,8 @@ impl Lan {
             leases: LEASES.into(),
             secure_boot: false,
             six: None,
+            of_nodes: BTreeSet::new(),
+            of_others: BTreeSet::new(),
         }
     }
 }

@@ -6,12 +6,13 @@ use crate::node::Nodes;
 use crate::nodes::{self, OnNode};
 use crate::options::LoadOptions;
 use crate::outside::Outside;
-use crate::part::{Draft, Exchange, Part};
+use crate::part::{Draft, Exchange, NamedAddress, Part};
 use crate::recording::Recording;
 use language::diagnostic::DIAGNOSTICS_MAX;
 use language::reader::Reader;
 use language::{Diagnostic, Diagnostics, Environment, Line, Outline, Severity, SourceMap, suggest};
 use std::any::Any;
+use std::net::{IpAddr, SocketAddr};
 
 /// The result of a load.
 #[derive(Debug)]
@@ -136,6 +137,7 @@ fn read(
         context,
         within: Within::None,
         out_of_section_told: false,
+        elsewhere: Vec::new(),
     };
     let mut reader = Reader::new(ids, recording.facts.clone());
     let mut outline = recording.words.outline();
@@ -156,7 +158,9 @@ fn read(
     }
     reading.end_section();
     let mut context = reading.context;
-    let mut exchange = Exchange::new(&recording.imports);
+    let mut addresses = reading.elsewhere;
+    addresses.extend(reading.drafts.iter().flat_map(|draft| draft.addresses()));
+    let mut exchange = Exchange::new(&recording.imports, addresses);
     let drafts = parts.iter().zip(reading.drafts);
     let built = drafts
         .map(|(part, draft)| (part.name, draft.finish(&mut context, &mut exchange)))
@@ -220,6 +224,22 @@ struct Reading<'p> {
     within: Within,
     /// A line before the first section was told.
     out_of_section_told: bool,
+    /// The addresses on lines for other nodes, which are not built here.
+    elsewhere: Vec<NamedAddress>,
+}
+
+/// The literal addresses of a line, also with a port or a prefix, whatever its keyword.
+fn addresses_on(line: &Line) -> impl Iterator<Item = NamedAddress> + '_ {
+    let literal = |text: &str| -> Option<IpAddr> {
+        let socket = text.parse::<SocketAddr>().map(|address| address.ip());
+        let bare = text.split('/').next().unwrap_or_default();
+        socket.or_else(|_| bare.parse()).ok()
+    };
+    let all = line
+        .words
+        .iter()
+        .filter_map(move |word| literal(word.str()));
+    all.filter_map(|address| NamedAddress::of(address, "a line for another node"))
 }
 
 impl Reading<'_> {
@@ -249,7 +269,10 @@ impl Reading<'_> {
         };
         match nodes::take(&mut self.context, part, on, line) {
             OnNode::Here(line) => self.give(at, place, &line),
-            OnNode::NotHere(line) => self.drafts[at].elsewhere(&line),
+            OnNode::NotHere(line) => {
+                self.elsewhere.extend(addresses_on(&line));
+                self.drafts[at].elsewhere(&line);
+            }
             OnNode::Refused => self.drafts[at].refused(line),
         }
     }

@@ -8,6 +8,7 @@ use crate::sections::Sections;
 use language::{Code, Diagnostic, Documented, Line, Span, suggest};
 use std::any::Any;
 use std::fmt;
+use std::net::IpAddr;
 
 /// A part, as far as its sections go.
 #[derive(Debug)]
@@ -99,6 +100,11 @@ pub trait Draft: fmt::Debug {
         Vec::new()
     }
 
+    /// The addresses that its sections name as those of a machine, of any node or another one.
+    fn addresses(&self) -> Vec<NamedAddress> {
+        Vec::new()
+    }
+
     /// Whether something was written for HAProxy before 1.6, where quotes were bytes like
     /// others.
     fn is_old_file(&self, _context: &Context) -> bool {
@@ -110,11 +116,46 @@ pub trait Draft: fmt::Debug {
     fn finish(self: Box<Self>, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any>;
 }
 
-/// The names that sections of one part export, and the references to them.
+/// An address that a line names as that of a machine: no part may give it to another one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamedAddress {
+    /// The address; never an unspecified one.
+    pub address: IpAddr,
+    /// What has the address, for messages: `virtual-ip 'www'`.
+    pub owner: String,
+    /// Whether it can be only a node's own address.
+    pub is_of_a_node: bool,
+}
+
+impl NamedAddress {
+    /// An address of a node. None for an unspecified or a loopback address.
+    pub fn of_node(address: IpAddr, owner: impl Into<String>) -> Option<NamedAddress> {
+        let named = NamedAddress::of(address, owner)?;
+        Some(NamedAddress {
+            is_of_a_node: true,
+            ..named
+        })
+    }
+
+    /// An address of some machine. None for an unspecified or a loopback address.
+    pub fn of(address: IpAddr, owner: impl Into<String>) -> Option<NamedAddress> {
+        let address = address.to_canonical();
+        let is_of_none = address.is_unspecified() || address.is_loopback();
+        (!is_of_none).then(|| NamedAddress {
+            address,
+            owner: owner.into(),
+            is_of_a_node: false,
+        })
+    }
+}
+
+/// The names that sections of one part export, the references to them, and the addresses that
+/// all sections name.
 #[derive(Debug, Default)]
 pub struct Exchange {
     exports: Vec<Export>,
     references: Vec<Reference>,
+    addresses: Vec<NamedAddress>,
 }
 
 /// A name of something that another part defines.
@@ -126,11 +167,17 @@ struct Reference {
 }
 
 impl Exchange {
-    pub(crate) fn new(imports: &[Export]) -> Exchange {
+    pub(crate) fn new(imports: &[Export], addresses: Vec<NamedAddress>) -> Exchange {
         Exchange {
             exports: imports.to_vec(),
             references: Vec::new(),
+            addresses,
         }
+    }
+
+    /// The addresses that the sections of all parts name, also on lines for other nodes.
+    pub fn addresses(&self) -> &[NamedAddress] {
+        &self.addresses
     }
 
     /// Puts something in. A replay has it from the load already.

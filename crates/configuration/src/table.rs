@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::node::Node;
-use crate::part::{Draft, Exchange};
+use crate::part::{Draft, Exchange, NamedAddress};
 use crate::unknown::Unknown;
 use language::arguments::{Args, ArgumentCodes, Built, unset_named};
 use language::keyword::{Documented, Family, Found, Keyword, Table};
@@ -79,6 +79,11 @@ pub trait Tabled: fmt::Debug + Sized + 'static {
 
     /// As [`Draft::nodes`].
     fn nodes(&self) -> Vec<Node> {
+        Vec::new()
+    }
+
+    /// As [`Draft::addresses`].
+    fn addresses(&self) -> Vec<NamedAddress> {
         Vec::new()
     }
 
@@ -180,6 +185,10 @@ impl<D: Tabled> Draft for Lines<D> {
 
     fn nodes(&self) -> Vec<Node> {
         self.draft.nodes()
+    }
+
+    fn addresses(&self) -> Vec<NamedAddress> {
+        self.draft.addresses()
     }
 
     fn finish(self: Box<Self>, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {

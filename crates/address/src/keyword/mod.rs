@@ -32,7 +32,7 @@ pub use track::PING;
 use crate::config::Config;
 use crate::given::{difference, given};
 use configuration::{
-    Context, Exchange, Export, Lines, Node, Part, Run, SectionTable, Sections, Tabled,
+    Context, Exchange, Export, Lines, NamedAddress, Node, Part, Run, SectionTable, Sections, Tabled,
 };
 use draft::Draft;
 use language::arguments::{ArgumentCodes, Built};
@@ -237,6 +237,21 @@ impl Tabled for Draft {
             addresses: node.addresses.iter().map(|a| a.value).collect(),
         };
         self.nodes.iter().map(node).collect()
+    }
+
+    fn addresses(&self) -> Vec<NamedAddress> {
+        let nodes = self.nodes.iter().flat_map(|node| {
+            let name = node.name.as_deref().unwrap_or_default();
+            let owner = format!("node '{name}'");
+            let all = node.addresses.iter();
+            all.filter_map(move |one| NamedAddress::of_node(one.value, owner.clone()))
+        });
+        let virtual_ips = self.virtual_ips.iter().flat_map(|one| {
+            let owner = format!("virtual-ip '{}'", one.name);
+            let all = one.addresses.iter();
+            all.filter_map(move |one| NamedAddress::of_node(one.address, owner.clone()))
+        });
+        nodes.chain(virtual_ips).collect()
     }
 
     fn finish(mut self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {

@@ -11,10 +11,10 @@ use crate::assignment::Turns;
 use crate::config::{Gives, Lan, Machine, Network};
 use crate::mac::Mac;
 use crate::script;
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How often a machine asks another node for its own address, until this one answers.
 const ASKED_MAX: u8 = 3;
@@ -39,6 +39,8 @@ pub struct Nodes {
     pub gone: Vec<Ipv4Addr>,
     /// The IPv6 addresses of nodes that hold their lease.
     pub six: Vec<Ipv6Addr>,
+    /// Further addresses of other nodes that would be given to machines, also of nodes that are gone.
+    pub own: Vec<IpAddr>,
 }
 
 /// What became of a request.
@@ -113,6 +115,8 @@ pub struct Desk {
     pool: Option<Pool>,
     /// Machines by their own addresses.
     fixed: HashMap<Ipv4Addr, Mac>,
+    /// Addresses of nodes, which no machine gets.
+    of_nodes: HashSet<Ipv4Addr>,
 }
 
 /// An address for a client, or why there is none.
@@ -135,6 +139,7 @@ impl Desk {
         });
         Desk {
             fixed: fixed.collect(),
+            of_nodes: HashSet::new(),
             lan,
             here,
             turns: Turns::default(),
@@ -146,6 +151,11 @@ impl Desk {
             marks: RandomState::new(),
             pool,
         }
+    }
+
+    /// Nodes have these addresses: no machine gets one, also where its line says so.
+    pub fn set_of_nodes(&mut self, addresses: HashSet<Ipv4Addr>) {
+        self.of_nodes = addresses;
     }
 
     /// Keeps what clients have declined, and by which identifiers they are known, from the desk before.
@@ -259,7 +269,10 @@ impl Desk {
     fn find(&mut self, request: &Request, now_ms: u64) -> Found {
         let machine = self.lan.machines.get(&request.mac);
         if let Some(address) = machine.and_then(|machine| machine.address) {
-            return Found::Fixed(address);
+            return match self.of_nodes.contains(&address) {
+                true => Found::None(of_a_node(address)),
+                false => Found::Fixed(address),
+            };
         }
         let Some(pool) = &mut self.pool else {
             return Found::None("it has no address in the file, and there is no range".to_owned());
@@ -354,10 +367,9 @@ impl Desk {
         let claims = &request.claims;
         // A client that keeps its address says which one it uses (RFC 2131, 4.3.2).
         let (how, address) = match (claims.server, claims.uses, claims.wants) {
-            // What a node that is gone offered was nobody else's by the books of that node alone: as good
-            // as the word of a client that uses an address.
+            // What a node that is gone offered was nobody else's by the books of that node alone.
             (Some(server), uses, wants) if server != self.here.address => {
-                (How::Renew, wants.or(uses))
+                (How::Elsewhere, wants.or(uses))
             }
             (Some(_), uses, wants) => (How::Selecting, wants.or(uses)),
             (None, Some(uses), _) => (How::Renew, Some(uses)),
@@ -367,16 +379,13 @@ impl Desk {
             return Decision::silent("it asks for no address");
         };
         if let Some(own) = self.machine(mac).and_then(|machine| machine.address) {
-            return match own == address {
-                true => self.yes(
-                    request,
-                    Some(own),
-                    format!("{own} is its own address in the file"),
-                ),
-                false => Decision::refused(format!(
-                    "its own address in the file is {own}, not {address}"
-                )),
-            };
+            return self.claim_own(request, own, address);
+        }
+        let is_of_network = self.here.network.may_have(address);
+        let has_record = { self.pool.as_ref() }.is_some_and(|pool| pool.has_record(mac, address));
+        // The client begins anew, and a server that knows it answers (RFC 2131, 4.3.2).
+        if how == How::Reboot && is_of_network && !has_record {
+            return Decision::silent("it has no lease here that it could remember");
         }
         if let Some(other) = self.fixed.get(&address) {
             return Decision::refused(format!("{address} belongs to {other} in the file"));
@@ -387,15 +396,23 @@ impl Desk {
                 How::Selecting => {
                     Decision::refused("it has no address in the file, and there is no range")
                 }
-                How::Reboot | How::Renew => {
+                How::Reboot | How::Renew | How::Elsewhere => {
                     Decision::silent("it has no address in the file, and there is no range")
                 }
             };
         };
-        if !self.here.network.may_have(address) {
+        if !is_of_network {
             return Decision::refused(format!("{address} is not of this network"));
         }
-        if how == How::Renew && pool.may_be_anothers(mac, address) {
+        if pool.is_unused(address)
+            && let Some(decision) = self.first_lease(request, (address, how), has_record, now_ms)
+        {
+            return decision;
+        }
+        let Some(pool) = &mut self.pool else {
+            return Decision::silent("there is no range");
+        };
+        if matches!(how, How::Renew | How::Elsewhere) && pool.may_be_anothers(mac, address) {
             return doubted(request, address, pool.is_known_elsewhere(address));
         }
         match pool.claim(mac, address, how, now_ms) {
@@ -411,6 +428,72 @@ impl Desk {
             Claim::Unclear => Decision::silent(format!(
                 "the other node may have given {address} to another machine"
             )),
+        }
+    }
+
+    /// A machine with an address of its own in the file asks for one.
+    fn claim_own(&self, request: &Request, own: Ipv4Addr, address: Ipv4Addr) -> Decision {
+        if self.of_nodes.contains(&own) {
+            return Decision::silent(of_a_node(own));
+        }
+        match own == address {
+            true => {
+                let why = format!("{own} is its own address in the file");
+                self.yes(request, Some(own), why)
+            }
+            false => Decision::refused(format!(
+                "its own address in the file is {own}, not {address}"
+            )),
+        }
+    }
+
+    /// A client asks for an address that nobody has and that it was not offered: what it gets instead of a
+    /// lease. None: the address is offered to it now, and ARP reaches nobody who could have it.
+    fn first_lease(
+        &mut self,
+        request: &Request,
+        (address, how): (Ipv4Addr, How),
+        has_record: bool,
+        now_ms: u64,
+    ) -> Option<Decision> {
+        let refused = match how {
+            How::Elsewhere => None,
+            How::Selecting => Some(Decision::refused(format!(
+                "{address} was not offered to it"
+            ))),
+            How::Reboot | How::Renew if has_record => Some(self.has_another(request.mac, address)),
+            How::Reboot | How::Renew => Some(Decision::silent(format!(
+                "it has no lease of {address} from here"
+            ))),
+        };
+        if refused.is_some() {
+            return refused;
+        }
+        let offered = self
+            .pool
+            .as_mut()?
+            .offer(request.mac, Some(address), now_ms);
+        if offered != Ok(address) {
+            return Some(Decision::refused(format!("{address} is not free for it")));
+        }
+        let probe = self.probe(request, Some(address), now_ms)?;
+        Some(Decision {
+            probe: Some(probe),
+            ..Decision::silent(format!("it gets {address} unless somebody answers there"))
+        })
+    }
+
+    /// A client that has another address asks for one that nobody has.
+    fn has_another(&self, mac: Mac, address: Ipv4Addr) -> Decision {
+        let other = self
+            .pool
+            .as_ref()
+            .and_then(|pool| Some((pool, pool.of(mac)?)));
+        match other {
+            Some((pool, other)) if !pool.holds(other) => {
+                Decision::silent(format!("{other} is of the other node, which answers"))
+            }
+            _ => Decision::refused(format!("it has another address than {address}")),
         }
     }
 
@@ -569,6 +652,11 @@ impl Desk {
             (Loads::Loader(name), _) => file(name.to_owned()),
         }
     }
+}
+
+/// Why a machine does not get the address of its line.
+fn of_a_node(address: Ipv4Addr) -> String {
+    format!("{address} is its own address in the file, but a node has it")
 }
 
 /// The decision about a client that goes on with an address which may be another's. `is_known`: a node that is there

@@ -43,6 +43,8 @@ pub struct Pool<A = Ipv4Addr> {
     held: Vec<bool>,
     /// Addresses that are given to nobody: of machines of the file, and of nodes.
     reserved: HashSet<A>,
+    /// Addresses that no new client gets: other sections name them. A lease of before stays.
+    unoffered: HashSet<A>,
     uses: BTreeMap<A, Use>,
     by_mac: HashMap<Mac, A>,
     /// When a use ends.
@@ -83,6 +85,15 @@ pub enum How {
     Reboot,
     /// It uses the address, and wants to keep it.
     Renew,
+    /// It takes the offer of a node that is gone.
+    Elsewhere,
+}
+
+impl How {
+    /// Whether its client may use the address already.
+    fn may_use(self) -> bool {
+        matches!(self, How::Renew | How::Elsewhere)
+    }
 }
 
 /// Why a client is offered nothing.
@@ -152,6 +163,7 @@ impl<A: Address> Pool<A> {
             longest_ms: u64::from(lease_s.max(longest_s)) * 1000,
             held: vec![false; usize::try_from(range.parts.max(1)).unwrap_or(1)],
             reserved,
+            unoffered: HashSet::new(),
             uses: BTreeMap::new(),
             by_mac: HashMap::new(),
             ends: BTreeSet::new(),
@@ -170,6 +182,18 @@ impl<A: Address> Pool<A> {
         }
         pool.changes.clear();
         pool
+    }
+
+    /// No new client gets one of these addresses. To be called before any part is taken.
+    pub fn set_unoffered(&mut self, addresses: HashSet<A>) {
+        self.unoffered = addresses;
+    }
+
+    /// An address that nobody uses can be offered.
+    fn set_free(&mut self, address: A) {
+        if !self.unoffered.contains(&address) {
+            self.free.insert(address);
+        }
     }
 
     /// A lease of before may have been this long, seconds: what is learnt from now on counts so.
@@ -290,7 +314,7 @@ impl<A: Address> Pool<A> {
         let before = self.holder(address);
         self.clear(address);
         if self.is_for_clients(address) && self.holds(address) {
-            self.free.insert(address);
+            self.set_free(address);
         }
         self.note(address, before);
     }
@@ -338,9 +362,7 @@ impl<A: Address> Pool<A> {
             let user = { self.user(address) }.filter(|_| !is_of_two);
             match self.combined(address, fate) {
                 Fate::Known if self.uses.contains_key(&address) => {}
-                Fate::Known => {
-                    self.free.insert(address);
-                }
+                Fate::Known => self.set_free(address),
                 fate @ (Fate::Unclear | Fate::Before) => {
                     let is_before = fate == Fate::Before;
                     self.set(address, Use::unclear(until_ms, user, is_before));
@@ -489,6 +511,25 @@ impl<A: Address> Pool<A> {
         matches!(one, Some(Use::Unclear { user, .. }) if *user != Some(mac))
     }
 
+    /// Whether this node gives an address, and no client has it or was offered it: a lease of it
+    /// would be a first one.
+    pub fn is_unused(&self, address: A) -> bool {
+        self.is_for_clients(address) && self.holds(address) && !self.uses.contains_key(&address)
+    }
+
+    /// Whether there is a record of a client: it has an address, was offered one, or is known to
+    /// use this one.
+    pub fn has_record(&self, mac: Mac, address: A) -> bool {
+        let user = self.uses.get(&address).and_then(|one| one.user());
+        self.by_mac.contains_key(&mac) || user == Some(mac)
+    }
+
+    /// Whether an address is not for this client: a node or another machine has it.
+    pub fn is_anothers(&self, mac: Mac, address: A) -> bool {
+        let other = self.client(address).is_some_and(|client| client != mac);
+        self.reserved.contains(&address) || other
+    }
+
     /// Gives an address to a client, or says why not.
     pub fn claim(&mut self, mac: Mac, address: A, how: How, now_ms: u64) -> Claim {
         if !self.is_for_clients(address) {
@@ -500,7 +541,7 @@ impl<A: Address> Pool<A> {
         let before = self.uses.get(&address).copied();
         match (before, how) {
             // It goes on with it: the DECLINE was not its own, or came late.
-            (Some(Use::Declined { by: Some(by), .. }), How::Renew) if by == mac => {}
+            (Some(Use::Declined { by: Some(by), .. }), _) if by == mac && how.may_use() => {}
             (Some(Use::Declined { .. }), _) => return Claim::No,
             // It may have been another's since this client remembers it.
             (Some(Use::Unclear { .. }), How::Reboot) => return Claim::Unclear,
@@ -525,7 +566,7 @@ impl<A: Address> Pool<A> {
         let (since_ms, is_again) = match before {
             Some(Use::Leased {
                 since_ms, is_again, ..
-            }) if how == How::Renew => (since_ms, is_again),
+            }) if how.may_use() => (since_ms, is_again),
             Some(Use::Leased { .. } | Use::Released { .. }) => (now_ms, true),
             _ => (now_ms, false),
         };
@@ -555,7 +596,7 @@ impl<A: Address> Pool<A> {
             }
             // It says that it uses this one. An old packet would say the same: the other one stays
             // taken for as long as it may be in use.
-            one if how == How::Renew && is_unclear => {
+            one if how.may_use() && is_unclear => {
                 self.set(other, Use::unclear(one.until_ms(), None, false));
                 None
             }

@@ -242,7 +242,7 @@ fn here(node: usize) -> Here {
         nodes: Nodes {
             there: vec![server(1 - node)],
             gone: Vec::new(),
-            six: Vec::new(),
+            ..Nodes::default()
         },
     }
 }
@@ -275,6 +275,8 @@ fn lan(random: &mut Random) -> Lan {
         leases: "/leases".into(),
         secure_boot: false,
         six: None,
+        of_nodes: Default::default(),
+        of_others: Default::default(),
     }
 }
 

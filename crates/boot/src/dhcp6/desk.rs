@@ -11,7 +11,7 @@ use crate::dhcp::pool::{Claim, How, Pool};
 use crate::dhcp::request::Stage;
 use crate::mac::Mac;
 use crate::script;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv6Addr;
 
 /// This node in a network.
@@ -68,6 +68,8 @@ pub struct Desk {
     pool: Option<Pool<Ipv6Addr>>,
     /// Machines by their own addresses.
     fixed: HashMap<Ipv6Addr, Mac>,
+    /// Addresses of nodes, which no machine gets.
+    of_nodes: HashSet<Ipv6Addr>,
 }
 
 /// Whether a client may have an address, and why.
@@ -89,6 +91,7 @@ impl Desk {
         let fixed = { six.machines.iter() }.map(|(mac, address)| (*address, *mac));
         Desk {
             fixed: fixed.collect(),
+            of_nodes: HashSet::new(),
             lan,
             six,
             here,
@@ -98,6 +101,22 @@ impl Desk {
             lacks: Lacks::default(),
             pool,
         }
+    }
+
+    /// Nodes have these addresses: no machine gets one, also where its line says so.
+    pub fn set_of_nodes(&mut self, addresses: HashSet<Ipv6Addr>) {
+        self.of_nodes = addresses;
+    }
+
+    /// The address of a machine's line; an error where a node has it.
+    fn own(&self, mac: Mac) -> Option<Result<Ipv6Addr, String>> {
+        let own = *self.six.machines.get(&mac)?;
+        Some(match self.of_nodes.contains(&own) {
+            true => Err(format!(
+                "{own} is its own address in the file, but a node has it"
+            )),
+            false => Ok(own),
+        })
     }
 
     /// Keeps what clients have declined from the desk before.
@@ -216,8 +235,10 @@ impl Desk {
 
     /// The address that a client would get.
     fn find(&mut self, mac: Mac, wanted: Option<Ipv6Addr>, now_ms: u64) -> May {
-        if let Some(own) = self.six.machines.get(&mac) {
-            return May::Yes(*own, format!("{own} is its own address in the file"));
+        match self.own(mac) {
+            Some(Ok(own)) => return May::Yes(own, format!("{own} is its own address in the file")),
+            Some(Err(why)) => return May::Silent(why),
+            None => {}
         }
         let Some(pool) = &mut self.pool else {
             return May::Silent(
@@ -232,9 +253,11 @@ impl Desk {
 
     /// Whether a client may have an address that it names.
     fn may(&mut self, mac: Mac, address: Ipv6Addr, how: How, now_ms: u64) -> May {
-        if let Some(own) = self.six.machines.get(&mac) {
+        match self.own(mac) {
             // It gets its own, and no other one.
-            return May::Yes(*own, format!("{own} is its own address in the file"));
+            Some(Ok(own)) => return May::Yes(own, format!("{own} is its own address in the file")),
+            Some(Err(why)) => return May::No(Status::NoAddress, why),
+            None => {}
         }
         if !self.six.network.may_have(address) {
             let why = format!("{address} is not of this network");
@@ -249,6 +272,19 @@ impl Desk {
                 "it has no IPv6 address in the file, and there is no range6".to_owned(),
             );
         };
+        match how {
+            // Without a SOLICIT, it is offered the address now.
+            How::Selecting if !pool.has_record(mac, address) => {
+                // Why there is none, the claim says.
+                let _ = pool.offer(mac, Some(address), now_ms);
+            }
+            // A first lease is never the word of a client (RFC 8415, 18.3.4).
+            How::Renew if pool.is_unused(address) => {
+                let why = format!("it has no lease of {address} from here");
+                return May::No(Status::NoBinding, why);
+            }
+            _ => {}
+        }
         let claim = match how == How::Renew && pool.may_be_anothers(mac, address) {
             true => Claim::Unclear,
             false => pool.claim(mac, address, how, now_ms),
@@ -289,6 +325,10 @@ impl Desk {
         };
         let (first, why) = match may {
             May::Yes(address, why) => (Ok(address), why),
+            // Another server may know it (RFC 8415, 18.3.5).
+            May::No(Status::NoBinding, why) if request.kind == Kind::Rebind => {
+                return Decision::silent(why);
+            }
             May::No(status, why) => (Err(status), why),
             May::Silent(why) if request.kind != Kind::Request => return Decision::silent(why),
             May::Silent(why) => (Err(Status::NoAddress), why),
@@ -313,6 +353,18 @@ impl Desk {
             return Decision::silent("it names no address");
         };
         let network = self.six.network;
+        // Its client would go on with an address that a node or another machine has.
+        let is_anothers = |one: &Ipv6Addr| {
+            let by_file = self.fixed.get(one).is_some_and(|mac| *mac != request.mac);
+            let by_lease =
+                { self.pool.as_ref() }.is_some_and(|pool| pool.is_anothers(request.mac, *one));
+            let own = self.six.machines.get(&request.mac) == Some(one);
+            self.of_nodes.contains(one) || by_file || (by_lease && !own)
+        };
+        if let Some(other) = all.clone().find(|one| is_anothers(one)) {
+            let why = format!("{other} is the address of a node or of another machine");
+            return self.done(request, Status::NotOnLink, Vec::new(), why);
+        }
         let (status, why) = match all.find(|one| !network.has(**one)) {
             None => (Status::Success, format!("{first} is of this network")),
             Some(other) => (Status::NotOnLink, format!("{other} is not of this network")),

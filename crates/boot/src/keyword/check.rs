@@ -5,7 +5,7 @@ use super::{codes, disks, network, six};
 use crate::config::Network;
 use crate::loader;
 use configuration::outside::{Interface, Runs};
-use configuration::{Context, Exchange};
+use configuration::{Context, Exchange, NamedAddress};
 use language::{Diagnostic, Span, Written, suggest};
 use part::power::control::Control;
 use protocol::vitals::Service;
@@ -181,6 +181,39 @@ fn taken(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
         let told = format!("{} {told}", address.value);
         let told = Diagnostic::error(&codes::ADDRESS_TWICE, address.span, told);
         Some(told.label("no machine can have it, too"))
+    });
+    wrong.collect()
+}
+
+/// The addresses that other sections name, those of virtual addresses of keepalived's files too.
+pub(super) fn named(exchange: &Exchange) -> impl Iterator<Item = NamedAddress> + '_ {
+    let services = exchange.all(Service::KIND);
+    let services = services.filter_map(|one| one.value::<Service>());
+    let virtual_ips = services.flat_map(|one| {
+        let owner = format!("virtual-ip '{}'", one.name);
+        let all = one.addresses.into_iter();
+        all.filter_map(move |address| NamedAddress::of_node(address, owner.clone()))
+    });
+    exchange.addresses().iter().cloned().chain(virtual_ips)
+}
+
+/// Machines with an address that nodes have by other sections.
+pub(super) fn of_nodes(exchange: &Exchange, lans: &[Lan]) -> Vec<Diagnostic> {
+    let named = named(exchange).filter(|one| one.is_of_a_node);
+    let owners: HashMap<IpAddr, String> = named.map(|one| (one.address, one.owner)).collect();
+    let machines = lans.iter().flat_map(|lan| &lan.machines);
+    let addresses = machines.flat_map(|one| {
+        let four = one.address.iter();
+        let four = four.map(|one| (IpAddr::V4(one.value), one.span));
+        let six = one.address6.iter();
+        four.chain(six.map(|one| (IpAddr::V6(one.value), one.span)))
+    });
+    let wrong = addresses.filter_map(|(address, span)| {
+        let owner = owners.get(&address)?;
+        let told = format!("{address} is the address of {owner}");
+        let told = Diagnostic::error(&codes::OF_A_NODE, span, told);
+        let told = told.label("a node has this address, so no machine can have it");
+        Some(told.help("give the machine another address"))
     });
     wrong.collect()
 }

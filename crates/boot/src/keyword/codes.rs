@@ -37,6 +37,11 @@ language::codes! {
     NO_RANGE = "E0961", "machine without an address in a section without a range",
         "The machine has no `address`, and the section has no `range` from which it could get one. Add one of the two. If \
          another DHCP server gives the addresses, add `proxy`.";
+    OF_A_NODE = "E1070", "address of a node given to a machine",
+        "The address of the `machine` line is one that a node has: by a `virtual-ip` or `node` section, or because a frontend, \
+         a farm, a volume or the console listens there. Two machines with one address take each other's connections. Give \
+         the machine another address. Addresses of a `range` need no such care: those that nodes have, and those that other \
+         sections name, are left out.";
     NO_SERVER = "W0947", "server address that nobody here has",
         "Machines fetch their files from the address of `server`. Neither this node nor a `virtual-ip` section has it, so a \
          machine would wait for it first. Correct it, or add a `virtual-ip` section with the address.";

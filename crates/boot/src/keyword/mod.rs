@@ -20,7 +20,8 @@ use language::keyword::{Documented, Family};
 use part::codec;
 use section::Draft;
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// The part's name.
 pub const NAME: &str = "boot";
@@ -118,6 +119,9 @@ impl Tabled for Draft {
         let servers = servers.filter_map(|lan| check::server(context, exchange, lan));
         let servers: Vec<_> = servers.collect();
         servers.into_iter().for_each(|told| context.tell(told));
+        for told in check::of_nodes(exchange, &self.lans) {
+            context.tell(told);
+        }
         let (me, nodes) = places(context);
         if nodes.len() > 1 {
             let kept = self.lans.iter().flat_map(disks::kept_of_many);
@@ -126,7 +130,9 @@ impl Tabled for Draft {
         Box::new(Boots {
             me,
             nodes,
-            lans: self.lans.iter().filter_map(build).collect(),
+            lans: { self.lans.iter() }
+                .filter_map(|lan| build(lan, exchange))
+                .collect(),
         })
     }
 }
@@ -149,7 +155,7 @@ fn places(context: &Context) -> (String, Vec<String>) {
 }
 
 /// What a section comes to; None without an interface, which was told.
-fn build(lan: &section::Lan) -> Option<(String, Lan)> {
+fn build(lan: &section::Lan, exchange: &Exchange) -> Option<(String, Lan)> {
     let interface = lan.network.interface.as_ref()?.value.clone();
     let gives = match (lan.proxy, &lan.range) {
         (Some(_), _) => Gives::Other,
@@ -198,8 +204,35 @@ fn build(lan: &section::Lan) -> Option<(String, Lan)> {
         leases: lan.leases.clone(),
         secure_boot: lan.secure_boot.is_some(),
         six: six::build(lan),
+        of_nodes: named(lan, exchange, true),
+        of_others: named(lan, exchange, false),
     };
     Some((lan.name.value.clone(), built))
+}
+
+/// Addresses of the ranges of a section, or of its machines, that other sections name.
+fn named(lan: &section::Lan, exchange: &Exchange, is_of_a_node: bool) -> BTreeSet<IpAddr> {
+    let fixed = lan.machines.iter().flat_map(|one| {
+        let four = one.address.iter().map(|one| IpAddr::V4(one.value));
+        four.chain(one.address6.iter().map(|one| IpAddr::V6(one.value)))
+    });
+    let fixed: BTreeSet<IpAddr> = fixed.collect();
+    let is_given = |address: &IpAddr| {
+        let in_range = match address {
+            IpAddr::V4(address) => { lan.range.as_ref() }
+                .is_some_and(|range| (range.value.first..=range.value.last).contains(address)),
+            IpAddr::V6(address) => { lan.six.range.as_ref() }
+                .is_some_and(|range| (range.value.first..=range.value.last).contains(address)),
+        };
+        in_range || fixed.contains(address)
+    };
+    let all = check::named(exchange).filter(|one| one.is_of_a_node == is_of_a_node);
+    let told = { lan.told.dns.iter().chain(&lan.told.ntp) }.map(|one| IpAddr::V4(*one));
+    let told = told.chain(lan.six.dns.iter().map(|one| IpAddr::V6(*one)));
+    all.map(|one| one.address)
+        .chain(told.filter(|_| !is_of_a_node))
+        .filter(is_given)
+        .collect()
 }
 
 /// The network of a section, as far as this machine knows it: that of its line, or that of the

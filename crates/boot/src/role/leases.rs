@@ -32,7 +32,7 @@ use part::codec;
 use part::role::{KnownLease, WantedLease};
 use record::{At, LEFT, OWN, Range6, Record, UNHEARD, mark_of, mix, written6};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// After a lease was handed over it is not wanted for this long, nanoseconds. By then the other node
 /// has it.
@@ -149,6 +149,8 @@ pub struct Leases {
     resting: BTreeMap<String, u64>,
     /// Parts whose leases this node does not know: the holder and the epoch, and since when that is so.
     unknown: BTreeMap<usize, (String, u64, u64)>,
+    /// Further addresses of this node that its machines would get otherwise.
+    own: Vec<IpAddr>,
 }
 
 impl Leases {
@@ -172,6 +174,7 @@ impl Leases {
             stores: (0, 0),
             resting: BTreeMap::new(),
             unknown: BTreeMap::new(),
+            own: Vec::new(),
         }
     }
 
@@ -185,6 +188,11 @@ impl Leases {
         let mut nodes = nodes.to_vec();
         nodes.sort();
         self.nodes = nodes;
+    }
+
+    /// Further addresses of this node that its machines would get otherwise, for the other nodes.
+    pub fn set_own(&mut self, own: Vec<IpAddr>) {
+        self.own = own;
     }
 
     /// The ranges, as far as there are some, and the lease, seconds. With other ranges the parts begin again.
@@ -333,6 +341,7 @@ impl Leases {
             let there: Option<At> = codec::decode(&lease.record).ok();
             if *node != self.me {
                 let nodes = &mut standing.nodes;
+                nodes.own.extend(there.iter().flat_map(|at| &at.own));
                 let all = match lease.holder.is_empty() {
                     false => {
                         nodes.six.extend(there.as_ref().and_then(|at| at.six));
@@ -348,6 +357,7 @@ impl Leases {
                     address,
                     six,
                     epochs: self.epochs_of_others(),
+                    own: self.own.clone(),
                 };
                 if there.as_ref() != Some(&at) {
                     written.push(next(lease, codec::encode(&at)));

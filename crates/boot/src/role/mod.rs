@@ -35,6 +35,8 @@ use wire::Trusted;
 
 /// Bytes of machines in one answer: it has to fit into a packet.
 const SHOWN_BYTES: usize = 40_000;
+/// Further addresses of a node in its record: what that has room for.
+const OWN_MAX: usize = 4;
 /// How often the address in a network is looked at, nanoseconds.
 const LOOK_NS: u64 = 1_000_000_000;
 /// How often a node of a cluster looks at what the others know, nanoseconds.
@@ -149,6 +151,7 @@ impl Running {
         let orders = site.turns().orders().map(mark).collect::<Vec<_>>();
         let is_stored = site.is_stored();
         let knowledge = site.knowledge(now / 1_000_000);
+        leases.set_own(site.own_of_host(OWN_MAX));
         let here = (address, six);
         let (standing, written) = leases.turn(here, &knowledge, (&orders, is_stored), now);
         for one in written {

@@ -9,9 +9,10 @@ use crate::config::Network;
 use crate::dhcp::desk::{Decision, Here, Nodes};
 use crate::dhcp::mirror::Tell;
 use crate::dhcp::reply::{To, Verdict, receiver, write};
-use crate::dhcp::request::Request;
+use crate::dhcp::request::{Kind, Request};
 use crate::journal::Journal;
 use crate::mac::Mac;
+use crate::net::addresses::{self, Changes};
 use crate::net::batch::{self, Batch};
 use crate::net::frame::Frames;
 use crate::net::router::Router;
@@ -61,6 +62,8 @@ pub(super) struct Running {
     /// Offers of addresses which others may use.
     offers: Waiting<Option<Outgoing>>,
     looks: Instant,
+    /// None where the system has none: the addresses are then read at each look.
+    changes: Option<Changes>,
     /// Why what was booted once is not kept, in words.
     turns_trouble: Option<String>,
     batch: Batch,
@@ -115,6 +118,7 @@ impl Running {
             six: None,
             offers: Waiting::default(),
             looks: Instant::now(),
+            changes: Changes::watch().ok(),
             turns_trouble: None,
             batch: Batch::default(),
             waiting: Vec::new(),
@@ -227,7 +231,9 @@ impl Running {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(1),
             tv_nsec: i64::from(left.subsec_nanos()),
         };
-        let mut watched: Vec<PollFd<'_>> = Vec::with_capacity(6);
+        let mut watched: Vec<PollFd<'_>> = Vec::with_capacity(8);
+        let changes = self.changes.as_ref();
+        watched.extend(changes.map(|changes| PollFd::new(changes, PollFlags::IN)));
         watched.extend(
             self.wake
                 .iter()
@@ -247,6 +253,9 @@ impl Running {
         watched.extend(six.map(|socket| PollFd::new(socket, PollFlags::IN)));
         // Interrupted or not: everything is looked at again.
         let _ = poll(&mut watched, Some(&timeout));
+        if self.changes.as_ref().is_some_and(Changes::any) {
+            self.looks = Instant::now();
+        }
         if let Some(wake) = &self.wake {
             let mut count = [0; 8];
             let is_woken = rustix::io::read(&**wake, &mut count).is_ok();
@@ -304,7 +313,11 @@ impl Running {
             .sockets
             .as_ref()
             .and_then(|sockets| here(sockets, explicit));
+        let host = addresses::of_host();
         let mut site = self.site.lock();
+        if let Some(host) = host {
+            site.set_host(host, now_ms());
+        }
         let nodes = site.nodes();
         let here = here.map(|here| Here { nodes, ..here });
         site.is_here(here, now_ms());
@@ -483,7 +496,14 @@ impl Running {
         // What was decided may have taken its time.
         let now = Instant::now();
         hear_owners(&mut site, sockets, offers, &mut outgoing);
-        outgoing.extend(offers.take(now).into_iter().flatten());
+        for (asked, out) in offers.take(now) {
+            // A request waited: nobody has answered for its address.
+            let out = out.or_else(|| {
+                let came = (&*asked.packet, asked.again.max(1), udp::CLIENT, false);
+                decide(&mut site, sockets, offers, came, now_ms())
+            });
+            outgoing.extend(out);
+        }
         let Some(server) = site.here().map(|here| here.address) else {
             return;
         };
@@ -547,6 +567,9 @@ fn decide(
     (packet, again, port, is_proxy_port): (&[u8], u8, u16, bool),
     now_ms: u64,
 ) -> Option<Outgoing> {
+    if again == 0 && is_too_early(site, offers, packet) {
+        return None;
+    }
     let (request, decision) = site.decide(packet, is_proxy_port, now_ms)?;
     let here = site.here()?;
     sockets.probe(&decision);
@@ -560,6 +583,21 @@ fn decide(
         }
         None => out,
     }
+}
+
+/// Whether a client asks for an address before it can know the offer, which waits until nobody has
+/// answered there. Its client asks again.
+fn is_too_early(site: &Site, offers: &Waiting<Option<Outgoing>>, packet: &[u8]) -> bool {
+    if offers.due().is_none() {
+        return false;
+    }
+    let Ok(request) = Request::read(packet) else {
+        return false;
+    };
+    let address = request.claims.wants.or(request.claims.uses);
+    // Who has a lease of it keeps it, also while others ask in its name.
+    let is_early = |address| offers.is_waiting(address) && !site.has_lease(request.mac, address);
+    request.kind == Kind::Request && address.is_some_and(is_early)
 }
 
 fn outgoing_of(

@@ -63,16 +63,21 @@ impl<T> Waiting<T> {
         None
     }
 
+    /// Whether an offer of an address waits: nobody gets it before.
+    pub(super) fn is_waiting(&self, address: Ipv4Addr) -> bool {
+        self.0.iter().any(|offer| offer.address == address)
+    }
+
     /// When the next offer may be made.
     pub(super) fn due(&self) -> Option<Instant> {
         self.0.iter().map(|offer| offer.until).min()
     }
 
     /// Offers whose address nobody uses.
-    pub(super) fn take(&mut self, now: Instant) -> Vec<T> {
+    pub(super) fn take(&mut self, now: Instant) -> Vec<(Asked, T)> {
         let is_due = |offer: &mut Offer<T>| offer.until <= now;
         { self.0.extract_if(.., is_due) }
-            .map(|offer| offer.out)
+            .map(|offer| (offer.asked, offer.out))
             .collect()
     }
 
@@ -103,6 +108,10 @@ mod tests {
         Ipv4Addr::from_bits(0x0a14_0000 + number)
     }
 
+    fn taken(waiting: &mut Waiting<&'static str>, now: Instant) -> Vec<&'static str> {
+        waiting.take(now).into_iter().map(|(_, out)| out).collect()
+    }
+
     fn asked(again: u8) -> Asked {
         Asked {
             packet: vec![1],
@@ -117,9 +126,10 @@ mod tests {
         assert_eq!(waiting.add(ip(1), asked(0), "first", now), None);
         assert_eq!(waiting.add(ip(1), asked(0), "again", now + WAIT / 2), None);
         assert_eq!(waiting.due(), Some(now + WAIT / 2 + WAIT));
-        assert_eq!(waiting.take(now + WAIT), Vec::<&str>::new());
-        assert_eq!(waiting.take(now + WAIT * 2), ["again"]);
-        assert_eq!(waiting.take(now + WAIT * 2), Vec::<&str>::new());
+        assert!(waiting.is_waiting(ip(1)) && !waiting.is_waiting(ip(2)));
+        assert_eq!(taken(&mut waiting, now + WAIT), Vec::<&str>::new());
+        assert_eq!(taken(&mut waiting, now + WAIT * 2), ["again"]);
+        assert_eq!(taken(&mut waiting, now + WAIT * 2), Vec::<&str>::new());
         assert_eq!(waiting.due(), None);
     }
 
@@ -130,11 +140,11 @@ mod tests {
         waiting.add(ip(1), asked(0), "offer", now);
         assert_eq!(waiting.drop_offer(ip(2), |_| true), None);
         assert_eq!(waiting.drop_offer(ip(1), |_| true), Some(asked(1)));
-        assert_eq!(waiting.take(now + WAIT), Vec::<&str>::new());
+        assert_eq!(taken(&mut waiting, now + WAIT), Vec::<&str>::new());
         waiting.add(ip(1), asked(0), "offer", now);
         assert_eq!(waiting.drop_offer(ip(1), |out| *out != "offer"), None);
         assert_eq!(
-            waiting.take(now + WAIT),
+            taken(&mut waiting, now + WAIT),
             ["offer"],
             "its address is its own"
         );

@@ -29,6 +29,8 @@ fn lan() -> Lan {
         leases: "/leases".into(),
         secure_boot: false,
         six: None,
+        of_nodes: Default::default(),
+        of_others: Default::default(),
     }
 }
 

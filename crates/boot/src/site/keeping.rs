@@ -51,6 +51,8 @@ pub(super) struct Plan<A> {
     pub(super) lease_s: u32,
     /// Addresses that are given to nobody.
     pub(super) reserved: HashSet<A>,
+    /// Addresses that no new client gets.
+    pub(super) unoffered: HashSet<A>,
 }
 
 impl<A: Address> Keeping<A> {
@@ -145,6 +147,7 @@ impl<A: Address> Keeping<A> {
         known.extend(others.filter(|(_, holder)| !is_kept || is_unclear(holder)));
         let lengths = (plan.lease_s, self.longest_s(plan.lease_s, now_ms));
         let mut pool = Pool::new(plan.range, lengths, plan.reserved, known, now_ms);
+        pool.set_unoffered(plan.unoffered);
         if let Some(before) = before {
             pool.keep_ends(before, now_ms);
         }
@@ -284,6 +287,7 @@ mod tests {
             },
             lease_s,
             reserved: HashSet::new(),
+            unoffered: HashSet::new(),
         };
         let held = Held {
             knows: true,

@@ -2,6 +2,7 @@
 //! lock.
 
 mod elsewhere;
+mod host;
 mod keeping;
 mod leaving;
 mod sharing;
@@ -37,7 +38,7 @@ use part::report::Moment;
 use serde::{Deserialize, Serialize};
 use sharing::Shares;
 use six::Six;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -102,6 +103,8 @@ pub struct Site {
     counts: Counts,
     /// What machines change of disks, by the disks' names.
     overlays: BTreeMap<String, Overlays>,
+    /// The addresses of this host, of all interfaces.
+    host: BTreeSet<IpAddr>,
     six: Six,
 }
 
@@ -181,6 +184,7 @@ impl Site {
             seen: Seen::default(),
             counts: Counts::default(),
             overlays: BTreeMap::new(),
+            host: BTreeSet::new(),
             six: Six::default(),
         }
     }
@@ -237,13 +241,15 @@ impl Site {
             range,
             lease_s: self.lan.lease_s,
             reserved: self.reserved(&here),
+            unoffered: { self.lan.of_others.iter() }.filter_map(four).collect(),
         });
         let fates = self.parts.shares.fates(self.ranges());
         let before = self.desk.as_mut().and_then(Desk::pool);
         let held = (&self.parts.standing.held, &fates as &Fates<'_, _>);
         let keeping = &mut self.parts.keeping;
         let pool = plan.map(|plan| keeping.pool(plan, before.as_deref(), held, now_ms));
-        let desk = Desk::new(self.lan.clone(), here, pool);
+        let mut desk = Desk::new(self.lan.clone(), here, pool);
+        desk.set_of_nodes(self.of_nodes().filter_map(|one| four(&one)).collect());
         self.desk = Some(desk.following(self.desk.take()));
         self.pass_turns();
     }
@@ -252,7 +258,9 @@ impl Site {
     fn reserved(&self, here: &Here) -> HashSet<Ipv4Addr> {
         let machines = self.lan.machines.values();
         let fixed = machines.filter_map(|machine| machine.address);
-        let nodes = here.nodes.there.iter().copied().chain([here.address]);
+        let nodes = here.nodes.there.iter().chain(&here.nodes.gone).copied();
+        let nodes = nodes.chain([here.address]);
+        let nodes = nodes.chain(self.of_nodes().filter_map(|one| four(&one)));
         let told = { self.lan.tells.gateway.iter().copied() }.chain(self.lan.tells.server);
         let ends = [here.network.first, here.network.broadcast()];
         fixed.chain(nodes).chain(told).chain(ends).collect()
@@ -497,6 +505,12 @@ impl Site {
         self.parts.keeping.may_tell(mac)
     }
 
+    /// Whether a client has a lease of an address by this node.
+    pub fn has_lease(&self, mac: Mac, address: Ipv4Addr) -> bool {
+        let desk = self.desk.as_ref();
+        desk.is_some_and(|desk| desk.leased(mac) == Some(address))
+    }
+
     /// Somebody answers for an address. Returns whether that is a conflict.
     pub fn in_use(&mut self, address: Ipv4Addr, by: Mac, now_ms: u64) -> bool {
         let Some(desk) = self.desk.as_mut() else {
@@ -718,6 +732,13 @@ impl Site {
     /// The address that a machine has by any node, or would get.
     pub fn address_of(&mut self, mac: Mac) -> Option<Ipv4Addr> {
         self.four_of(mac).map(|(address, _)| address)
+    }
+}
+
+fn four(address: &IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
     }
 }
 

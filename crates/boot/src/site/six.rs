@@ -24,6 +24,7 @@ pub(super) struct Six {
     keeping: Keeping<Ipv6Addr>,
     /// The other nodes, as they were when the addresses were made.
     nodes: Vec<Ipv6Addr>,
+    own: Vec<IpAddr>,
 }
 
 impl Six {
@@ -133,21 +134,31 @@ impl Site {
             return;
         };
         self.six.nodes.clone_from(&self.parts.standing.nodes.six);
+        self.six.own.clone_from(&self.parts.standing.nodes.own);
         let fixed = config.machines.values().copied();
+        let six = |address: IpAddr| match address {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        };
+        let of_nodes: HashSet<Ipv6Addr> = self.of_nodes().filter_map(six).collect();
+        let unoffered = self.lan.of_others.iter().copied().filter_map(six).collect();
         let nodes = self.six.nodes.iter().copied().chain([here.address]);
+        let nodes = nodes.chain(of_nodes.iter().copied());
         let reserved: HashSet<Ipv6Addr> =
             fixed.chain(nodes).chain([config.network.first]).collect();
         let plan = self.range6().map(|range| Plan {
             range,
             lease_s: config.lease_s,
             reserved,
+            unoffered,
         });
         let fates = self.parts.shares.fates6(self.ranges());
         let Six { desk, keeping, .. } = &mut self.six;
         let before = desk.as_mut().and_then(Desk::pool);
         let held = (&self.parts.standing.held, &fates as &Fates<'_, _>);
         let pool = plan.map(|plan| keeping.pool(plan, before.as_deref(), held, now_ms));
-        let new = Desk::new(self.lan.clone(), config, here, pool);
+        let mut new = Desk::new(self.lan.clone(), config, here, pool);
+        new.set_of_nodes(of_nodes);
         *desk = Some(new.following(desk.take()));
         self.pass_turns();
     }
@@ -183,7 +194,9 @@ impl Site {
         let Six { desk, keeping, .. } = &mut self.six;
         let pool = desk.as_mut().and_then(Desk::pool);
         keeping.stand(pool, before, held, now_ms);
-        if self.six.nodes != self.parts.standing.nodes.six {
+        let is_same = self.six.nodes == self.parts.standing.nodes.six
+            && self.six.own == self.parts.standing.nodes.own;
+        if !is_same {
             self.change6(now_ms);
         }
     }

@@ -59,6 +59,8 @@ pub fn with_range(network: u16) -> Lan {
         nbd_port: 10_809,
         leases: "/nowhere".into(),
         secure_boot: false,
+        of_nodes: Default::default(),
+        of_others: Default::default(),
         six: Some(Six {
             network: Network6::of(ip(network, 0), 64),
             range: Some((ip(network, 0x100), ip(network, 0x109))),

@@ -11,8 +11,8 @@ use crate::user::Role;
 use ::access::keyword::{Known, listed};
 use ::access::user::User as Listed;
 use configuration::{
-    Account, ConsoleAddress, Context, Exchange, Export, Given, Lines, Part, Run, SectionTable,
-    Sections, Tabled,
+    Account, ConsoleAddress, Context, Exchange, Export, Given, Lines, NamedAddress, Part, Run,
+    SectionTable, Sections, Tabled,
 };
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
@@ -91,6 +91,12 @@ impl Tabled for Draft {
 
     fn sections() -> &'static [SectionTable<Self>] {
         &TABLES
+    }
+
+    fn addresses(&self) -> Vec<NamedAddress> {
+        let bind = self.bind.iter();
+        bind.filter_map(|bind| NamedAddress::of_node(bind.address.ip(), "`bind` of the console"))
+            .collect()
     }
 
     fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {

@@ -14,7 +14,9 @@ mod tests;
 
 use crate::config::{Agents, Bind, Farm, Farms, Tokens};
 use crate::difference::difference;
-use configuration::{Context, Exchange, Given, Lines, Part, Run, SectionTable, Sections, Tabled};
+use configuration::{
+    Context, Exchange, Given, Lines, NamedAddress, Part, Run, SectionTable, Sections, Tabled,
+};
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
 use language::{Code, Span};
@@ -95,6 +97,22 @@ impl Tabled for Draft {
 
     fn sections() -> &'static [SectionTable<Self>] {
         &TABLES
+    }
+
+    fn addresses(&self) -> Vec<NamedAddress> {
+        let all = self.farms.iter().flat_map(|farm| {
+            let name = &farm.name.value;
+            let binds = farm.binds.iter().chain(&farm.gateway.web);
+            let binds = binds.filter_map(move |bind| {
+                NamedAddress::of_node(bind.address.value.ip(), format!("farm '{name}'"))
+            });
+            let hosts = farm.hosts.iter().filter_map(move |host| {
+                let owner = format!("host '{}' of farm '{name}'", host.name.value);
+                NamedAddress::of(host.host.address.ip(), owner)
+            });
+            binds.chain(hosts)
+        });
+        all.collect()
     }
 
     fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {

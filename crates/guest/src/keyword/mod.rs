@@ -20,7 +20,8 @@ use crate::config::{self, Boot, Guests, Nic, Order, mac_of};
 use crate::difference::difference;
 use configuration::outside::Unreadable;
 use configuration::{
-    Context, Exchange, Export, Given, Kind, Lines, Part, Run, SectionTable, Sections, Tabled,
+    Context, Exchange, Export, Given, Kind, Lines, NamedAddress, Part, Run, SectionTable, Sections,
+    Tabled,
 };
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
@@ -120,6 +121,15 @@ impl Tabled for Draft {
 
     fn sections() -> &'static [SectionTable<Self>] {
         &TABLES
+    }
+
+    fn addresses(&self) -> Vec<NamedAddress> {
+        let all = self.guests.iter().flat_map(|guest| {
+            let owner = format!("guest '{}'", guest.name.value);
+            let all = guest.nics.iter().flat_map(|nic| &nic.addresses);
+            all.filter_map(move |one| NamedAddress::of(one.value, owner.clone()))
+        });
+        all.collect()
     }
 
     fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {

@@ -24,14 +24,15 @@ pub use section::SECTIONS;
 use crate::family::Loader;
 use configuration::outside::Outside;
 use configuration::{
-    Accounts, ConsoleAddress, Context, Exchange, Export, Kind, LoadOptions, Part, Recording, Words,
+    Accounts, ConsoleAddress, Context, Exchange, Export, Kind, LoadOptions, NamedAddress, Part,
+    Recording, Words,
 };
 use language::reader::Facts;
 use language::render::{self, HaproxyForm};
 use language::source::Text;
 use language::{Diagnostic, Diagnostics, Environment, Line, Severity, SourceMap};
 use model::codes;
-use model::config::{Config, RuleTexts, Service, Watch};
+use model::config::{BindAddress, Config, RuleTexts, ServerAddress, Service, Watch};
 use model::rules::draft::{DefaultPath, Section};
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -228,6 +229,32 @@ impl configuration::Draft for Loader {
 
     fn end_section(&mut self, context: &mut Context) {
         self.within(context, Self::end_section);
+    }
+
+    fn addresses(&self) -> Vec<NamedAddress> {
+        let proxies = self.draft.config.proxies.iter();
+        let all = proxies.flat_map(|proxy| {
+            let binds = proxy.binds.iter().filter_map(|bind| match bind.address {
+                // A transparent listener may have the address of any machine.
+                BindAddress::Inet(address) if !bind.transparent => {
+                    NamedAddress::of_node(address.ip(), format!("`bind` of '{}'", proxy.name))
+                }
+                _ => None,
+            });
+            // What a name resolves to may change with the next lease.
+            let literal = proxy.servers.iter().filter(|server| server.host.is_none());
+            let servers = literal.filter_map(|server| {
+                let address = match server.address {
+                    ServerAddress::Inet(address) => address.ip(),
+                    ServerAddress::SamePort(address, _) => address,
+                    _ => return None,
+                };
+                let owner = format!("server '{}' of '{}'", server.name, proxy.name);
+                NamedAddress::of(address, owner)
+            });
+            binds.chain(servers)
+        });
+        all.collect()
     }
 
     fn is_old_file(&self, context: &Context) -> bool {

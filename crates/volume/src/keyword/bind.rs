@@ -21,6 +21,13 @@ pub(super) struct Line {
     files: Option<Files>,
 }
 
+impl Line {
+    /// The address that clients connect to.
+    pub(super) fn ip(&self) -> IpAddr {
+        self.address.value.ip()
+    }
+}
+
 /// The files that TLS needs.
 #[derive(Clone, Debug)]
 struct Files {

@@ -17,8 +17,8 @@ mod tests;
 use crate::config::{self, Pair, RESYNC_RATE, Spec, Volumes};
 use crate::device::Backing;
 use configuration::{
-    Context, Exchange, Export, Given, Kind, Lines, Located, Part, Run, SectionTable, Sections,
-    Tabled, is_name_of,
+    Context, Exchange, Export, Given, Kind, Lines, Located, NamedAddress, Part, Run, SectionTable,
+    Sections, Tabled, is_name_of,
 };
 use defaults::Defaults;
 use language::arguments::ArgumentCodes;
@@ -136,6 +136,14 @@ impl Tabled for Draft {
 
     fn sections() -> &'static [SectionTable<Self>] {
         &TABLES
+    }
+
+    fn addresses(&self) -> Vec<NamedAddress> {
+        let all = self.volumes.iter().filter_map(|volume| {
+            let owner = format!("`bind` of volume '{}'", volume.name.value);
+            NamedAddress::of_node(volume.bind.as_ref()?.ip(), owner)
+        });
+        all.collect()
     }
 
     fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {

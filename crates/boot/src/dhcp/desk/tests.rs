@@ -7,6 +7,8 @@ use super::*;
 use crate::config::{Image, Tells, Unknown};
 use std::collections::{BTreeMap, HashSet};
 
+mod first_leases;
+
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 2);
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 3);
 /// A node that is gone.
@@ -50,6 +52,8 @@ fn lan(unknown: Unknown, gives: Gives) -> Lan {
         leases: "/leases".into(),
         secure_boot: false,
         six: None,
+        of_nodes: Default::default(),
+        of_others: Default::default(),
     }
 }
 
@@ -66,7 +70,7 @@ fn desk(unknown: Unknown, gives: Gives) -> Desk {
         nodes: Nodes {
             there: vec![OTHER],
             gone: vec![GONE],
-            six: Vec::new(),
+            ..Nodes::default()
         },
     };
     let pool = match gives {
@@ -328,7 +332,9 @@ fn what_a_client_gives_back_is_anothers_after_the_time_of_a_packet() {
     let mut desk = desk(Unknown::Menu, RANGE);
     let mut says =
         |mac, kind, claims, now| shown(&desk.decide(&request(kind, mac, claims), false, now));
+    let wants = claims(None, Some(103), None);
     let selects = claims(None, Some(103), Some(SERVER));
+    assert!(says(STRANGER, Kind::Discover, wants, 0).starts_with("OFFER 10.20.0.103"));
     assert!(says(STRANGER, Kind::Request, selects, 0).starts_with("ACK"));
     says(
         STRANGER,
@@ -337,6 +343,7 @@ fn what_a_client_gives_back_is_anothers_after_the_time_of_a_packet() {
         10,
     );
     assert!(says(RANGED, Kind::Request, selects, 59_000).starts_with("NAK"));
+    assert!(says(RANGED, Kind::Discover, wants, 60_011).starts_with("OFFER 10.20.0.103"));
     assert!(says(RANGED, Kind::Request, selects, 60_011).starts_with("ACK"));
 }
 
@@ -347,7 +354,15 @@ fn a_flood_of_strangers_takes_no_address_of_a_known_machine() {
         let [a, b, c, d] = number.to_be_bytes();
         let mac = Mac([6, 1, a, b, c, d]);
         let now = u64::from(number) / 50;
-        desk.decide(&request(Kind::Discover, mac, NOTHING), false, now);
+        let offer = desk.decide(&request(Kind::Discover, mac, NOTHING), false, now);
+        if let Some(given) = offer.answer.and_then(|answer| answer.address) {
+            let takes = Claims {
+                wants: given.address,
+                server: Some(SERVER),
+                ..NOTHING
+            };
+            desk.decide(&request(Kind::Request, mac, takes), false, now);
+        }
         let last = 100 + (number % 10) as u8;
         let reboots = claims(None, Some(last), None);
         desk.decide(&request(Kind::Request, mac, reboots), false, now);
@@ -377,6 +392,8 @@ fn a_flood_of_strangers_takes_no_address_of_a_known_machine() {
 fn a_lease_ends_and_its_address_is_free_again() {
     let mut desk = desk(Unknown::Menu, RANGE);
     let selects = claims(None, Some(103), Some(SERVER));
+    let wants = claims(None, Some(103), None);
+    desk.decide(&request(Kind::Discover, STRANGER, wants), false, 0);
     desk.decide(&request(Kind::Request, STRANGER, selects), false, 0);
     let pool = desk.pool().unwrap();
     pool.expire(3_600_000);
@@ -545,48 +562,6 @@ fn a_machine_that_goes_on_asking_another_node_for_its_own_address_is_answered_in
 }
 
 #[test]
-fn a_client_that_took_the_offer_of_a_node_that_is_gone_is_answered_in_its_place() {
-    let selects = |mac, last, server| request(Kind::Request, mac, claims(None, Some(last), server));
-    let said = |decision: &Decision| (shown(decision), decision.speaks_for);
-    let mut desk = desk(Unknown::Menu, RANGE);
-    let fixed = desk.decide(&selects(FIXED, 107, Some(GONE)), false, 0);
-    let why = "ACK 10.20.0.107 for 3600 s: it takes the offer of 10.20.0.4, which is gone; \
-        10.20.0.107 is its own address in the file";
-    assert_eq!(said(&fixed), (why.to_owned(), Some(GONE)));
-    // Of the part that this node holds by now.
-    let ranged = desk.decide(&selects(RANGED, 103, Some(GONE)), false, 0);
-    assert_eq!(ranged.speaks_for, Some(GONE));
-    assert!(shown(&ranged).starts_with("ACK 10.20.0.103"), "{ranged:?}");
-    // Another client has it.
-    let stranger = desk.decide(&selects(STRANGER, 103, Some(GONE)), false, 0);
-    assert_eq!(stranger.speaks_for, Some(GONE));
-    assert!(shown(&stranger).starts_with("NAK"), "{stranger:?}");
-    // Of the part of that node, whose leases are not known here.
-    desk.pool().unwrap().take(1, false, 0);
-    let taken = desk.decide(&selects(STRANGER, 106, Some(GONE)), false, 0);
-    assert!(taken.answer.is_none(), "{taken:?}");
-    // Of a part that no node holds.
-    desk.pool().unwrap().give_up(1);
-    let other_part = desk.decide(&selects(RANGED, 108, Some(GONE)), false, 0);
-    assert!(other_part.answer.is_none(), "{other_part:?}");
-    // The node is back.
-    let here = Here {
-        nodes: Nodes {
-            there: vec![GONE],
-            gone: vec![GONE],
-            six: Vec::new(),
-        },
-        ..desk.here.clone()
-    };
-    let mut desk = Desk::new(desk.lan.clone(), here, None);
-    let back = desk.decide(&selects(FIXED, 107, Some(GONE)), false, 0);
-    assert_eq!(
-        said(&back),
-        ("-: it takes the offer of 10.20.0.4".to_owned(), None)
-    );
-}
-
-#[test]
 fn an_address_that_may_be_anothers_is_for_the_client_that_is_known_to_have_it_or_answers_there() {
     let mut desk = desk(Unknown::Menu, RANGE);
     let renews = |desk: &mut Desk, mac, last| {
@@ -597,6 +572,8 @@ fn an_address_that_may_be_anothers_is_for_the_client_that_is_known_to_have_it_or
         (verdict, waits_for)
     };
     let (given, waits) = ((Some(Verdict::Yes), None), |last| (None, Some(ip(last))));
+    let pool = desk.pool().unwrap();
+    pool.claim(RANGED, ip(103), How::Selecting, 0);
     assert_eq!(renews(&mut desk, RANGED, 103), given);
     let pool = desk.pool().unwrap();
     pool.give_up(0);
@@ -683,6 +660,8 @@ fn declined(id: u8, now_ms: u64) -> (Desk, Decision) {
         claims(None, Some(104), Some(SERVER)),
     );
     takes.echo.client = vec![1];
+    let wants = claims(None, Some(104), None);
+    desk.decide(&request(Kind::Discover, STRANGER, wants), false, 0);
     let given = desk.decide(&takes, false, 0).answer;
     assert_eq!(given.map(|answer| answer.verdict), Some(Verdict::Yes));
     let decline = Request {
@@ -722,10 +701,8 @@ fn a_decline_in_the_name_of_another_client_takes_no_address_that_is_in_use() {
     // Nobody answers: its client may have it until its lease ends, an hour from the start.
     let (mut desk, _) = declined(1, minute_ms);
     assert_eq!(renews(&mut desk, RANGED, 59 * minute_ms), Some(Verdict::No));
-    assert_eq!(
-        renews(&mut desk, RANGED, 62 * minute_ms),
-        Some(Verdict::Yes)
-    );
+    assert_eq!(renews(&mut desk, RANGED, 62 * minute_ms), None);
+    assert!(desk.pool().unwrap().is_unused(ip(104)));
     // Somebody else answers, who may have sent the DECLINE.
     let (mut desk, _) = declined(1, minute_ms);
     assert!(desk.in_use(ip(104), FIXED, minute_ms));

@@ -141,3 +141,24 @@ fn whose_a_withheld_address_is_outlives_a_restart() {
     assert_eq!(next.claim(mac(1), ip(100), How::Renew, 1), Claim::Yes);
     assert_eq!(next.offer(mac(9), None, 2), Err(NoOffer::Full));
 }
+
+#[test]
+fn address_that_other_sections_name_stays_its_clients_and_is_offered_to_nobody_else() {
+    let range = node(&[]).range;
+    let known = [(ip(100), Holder::Client(mac(1)))];
+    let mut pool = Pool::new(range, (LEASE_S, 0), HashSet::new(), known, 0);
+    pool.set_unoffered((100..=106).map(ip).collect());
+    pool.take(0, true, 0);
+    assert_eq!(pool.claim(mac(1), ip(100), How::Renew, 1), Claim::Yes);
+    assert_eq!(pool.offer(mac(9), Some(ip(101)), 1), Ok(ip(107)));
+    assert_eq!(pool.offer(mac(8), None, 1), Err(NoOffer::Full));
+    assert!(pool.is_unused(ip(101)) && !pool.is_unused(ip(100)));
+    // What its client gave back is not offered either.
+    assert!(pool.release(mac(1), ip(100), 10_000_000));
+    pool.expire(20_000_000);
+    assert_eq!(pool.offer(mac(8), Some(ip(100)), 20_000_000), Ok(ip(107)));
+    assert_eq!(
+        pool.offer(mac(7), Some(ip(100)), 20_000_000),
+        Err(NoOffer::Full)
+    );
+}

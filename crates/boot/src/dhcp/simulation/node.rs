@@ -725,6 +725,7 @@ impl Node {
             let Some(desk) = &mut self.desk else {
                 return;
             };
+            offer_before(desk, &request, now_ms);
             let mut decision = desk.decide(&request, false, now_ms);
             if let Some(address) = decision.waits_for(&request) {
                 let user = users.iter().find(|(one, _)| *one == address);
@@ -759,6 +760,20 @@ impl Node {
             }
         }
         self.note();
+    }
+}
+
+/// The client was offered the address that it asks for, as far as it is free: a first lease begins so,
+/// and a history of leases needs no more of it.
+fn offer_before(desk: &mut Desk, request: &Request, now_ms: u64) {
+    let address = request.claims.wants.or(request.claims.uses);
+    let Some((pool, address)) = desk.pool().zip(address) else {
+        return;
+    };
+    if request.kind == Kind::Request && pool.is_unused(address) {
+        pool.withdraw(request.mac);
+        // Where there is none for it, it is refused.
+        let _ = pool.offer(request.mac, Some(address), now_ms);
     }
 }
 

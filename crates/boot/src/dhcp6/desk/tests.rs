@@ -336,3 +336,63 @@ fn what_only_the_leader_decides_no_other_node_says() {
     let told = shown(&desk.decide(&asks, 0));
     assert_eq!(told, "-: it boots something once, which node alpha decides");
 }
+
+#[test]
+fn client_without_a_record_gets_no_lease_by_renew_rebind_or_confirm() {
+    for (kind, expected) in [
+        (Kind::Renew, "REPLY [nothing and an end]"),
+        (Kind::Rebind, "-"),
+        // The link alone is confirmed (RFC 8415, 18.3.3).
+        (Kind::Confirm, "REPLY Success"),
+    ] {
+        let mut desk = desk(Unknown::Menu, 1);
+        let decision = desk.decide(&request(kind, STRANGER, &[0x103]), 0);
+        assert!(
+            !decision.is_lease && desk.leased(STRANGER).is_none(),
+            "{kind:?}"
+        );
+        let shown = shown(&decision);
+        let (words, _) = shown.split_once(": ").unwrap();
+        assert_eq!(words.to_lowercase(), expected.to_lowercase(), "{shown}");
+    }
+    // Without a SOLICIT a REQUEST is as good as one with it (RFC 8415, 18.3.2).
+    let mut desk = desk(Unknown::Menu, 1);
+    let decision = desk.decide(&request(Kind::Request, STRANGER, &[0x103]), 0);
+    assert_eq!(desk.leased(STRANGER), Some(ip(0x103)), "{decision:?}");
+}
+
+#[test]
+fn address_of_a_node_or_another_machine_is_given_and_confirmed_to_nobody() {
+    let kinds = [
+        Kind::Solicit,
+        Kind::Request,
+        Kind::Renew,
+        Kind::Rebind,
+        Kind::Confirm,
+    ];
+    for is_rapid in [false, true] {
+        for kind in kinds {
+            for mac in [STRANGER, RANGED, FIXED] {
+                let mut desk = desk(Unknown::Menu, 1);
+                // 0x107 is the address of FIXED in the file, too.
+                desk.set_of_nodes([ip(0x107)].into());
+                desk.pool()
+                    .unwrap()
+                    .claim(Mac([2, 0, 0, 0, 0, 9]), ip(0x101), How::Selecting, 0);
+                for last in [0x107, 0x101] {
+                    let mut request = request(kind, mac, &[last]);
+                    request.is_rapid = is_rapid;
+                    let decision = desk.decide(&request, 0);
+                    let answer = decision.answer.as_ref();
+                    let grants = answer.map_or(&[][..], |answer| &answer.grants);
+                    let given = grants.iter().any(|grant| grant.address == Some(ip(last)));
+                    assert!(!given, "{kind:?} by {mac}: {decision:?}");
+                    let status = answer.and_then(|answer| answer.status);
+                    if kind == Kind::Confirm {
+                        assert_eq!(status, Some(Status::NotOnLink), "{decision:?}");
+                    }
+                }
+            }
+        }
+    }
+}

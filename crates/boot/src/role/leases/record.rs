@@ -5,7 +5,7 @@ use crate::dhcp::range::{Range, Span};
 use crate::site::Pasts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// In [`Record::past`] and [`Record::past6`]: there was another range; every lease of then is known.
 pub(super) const PAST: u8 = 1;
@@ -193,4 +193,7 @@ pub(super) struct At {
     /// Of each part, in which epoch another node has it: this one was there after that. Zero: none, or not known.
     #[serde(rename = "e", default)]
     pub(super) epochs: Vec<u64>,
+    /// Further addresses of the node that its machines would get otherwise.
+    #[serde(rename = "o", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) own: Vec<IpAddr>,
 }

@@ -514,6 +514,7 @@ fn the_other_node_is_where_its_record_says() {
     let mut alpha = leases("alpha");
     let at = |last: u8| {
         codec::encode(&At {
+            own: Vec::new(),
             address: Ipv4Addr::new(10, 0, 0, last),
             six: None,
             epochs: vec![0, 0],
@@ -551,6 +552,7 @@ fn the_other_node_says_its_address_of_ipv6() {
     let address = Ipv4Addr::new(10, 0, 0, 3);
     let epochs = Vec::new();
     let beta = codec::encode(&At {
+        own: Vec::new(),
         address,
         six,
         epochs,
@@ -561,6 +563,7 @@ fn the_other_node_says_its_address_of_ipv6() {
     // As it writes it itself, and as a node without IPv6 wrote it.
     let own = (Some(Ipv4Addr::new(10, 0, 0, 2)), six);
     let before = At {
+        own: Vec::new(),
         address: Ipv4Addr::new(10, 0, 0, 2),
         six: None,
         epochs: Vec::new(),
@@ -623,6 +626,7 @@ impl Pair {
                 ..lease(&part.to_string(), 4, 0, self.records[part].clone())
             });
             let at = At {
+                own: Vec::new(),
                 address: Ipv4Addr::LOCALHOST,
                 six: None,
                 epochs: self.seen.clone(),

@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::config::{Lan, Machine, Network, Unknown};
-use crate::dhcp::desk::{Here, Nodes};
-use crate::dhcp::pool::Fate;
+use crate::dhcp::desk::{Desk, Here, Nodes};
+use crate::dhcp::pool::{Claim, Fate, How};
 use crate::journal::Journal;
 use crate::site::{Held, Standing};
 use lab::Scratch;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 const SQUATTER: Mac = Mac([2, 0, 0, 0, 9, 9]);
 const RANGED: Mac = Mac([2, 0, 0, 0, 0, 7]);
@@ -150,4 +150,38 @@ fn what_is_withheld_is_said_also_where_another_address_is_free() {
     );
     let words = "1, which only their users get for up to";
     assert!(format!("{shown:?}").contains(words), "{shown:?}");
+}
+
+#[test]
+fn address_of_this_host_or_another_node_is_nobodys_from_the_moment_it_appears() {
+    let scratch = Scratch::new().unwrap();
+    let mut site = site(&scratch, &[], 1);
+    let pool = site.desk.as_mut().and_then(Desk::pool).unwrap();
+    pool.claim(mac(1), ip(101), How::Selecting, 0);
+    site.store();
+    let lease = |site: &mut Site, last| {
+        let pool = site.desk.as_mut().and_then(Desk::pool).unwrap();
+        pool.claim(mac(1), ip(last), How::Renew, 1)
+    };
+    assert_eq!(lease(&mut site, 101), Claim::Yes);
+    site.set_host([ip(2).into(), ip(101).into()].into(), 1);
+    assert_eq!(lease(&mut site, 101), Claim::No);
+    assert_eq!(site.own_of_host(9), [IpAddr::V4(ip(101))]);
+    // It goes, and a node that is gone may come back with its addresses.
+    site.set_host([ip(2).into()].into(), 2);
+    assert_eq!(lease(&mut site, 101), Claim::Yes);
+    let nodes = Nodes {
+        gone: vec![ip(102)],
+        own: vec![ip(103).into()],
+        ..Nodes::default()
+    };
+    let standing = Standing {
+        held: site.parts.standing.held.clone(),
+        nodes,
+        ..Standing::default()
+    };
+    site.stand("", standing, 3);
+    for last in [102, 103] {
+        assert_eq!(lease(&mut site, last), Claim::No, "{last}");
+    }
 }

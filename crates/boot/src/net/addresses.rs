@@ -1,0 +1,63 @@
+//! The addresses of this host, and a descriptor that becomes readable when they change
+//! (rtnetlink(7)).
+
+use configuration::outside::Outside;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// Groups of messages: changes of IPv4 and of IPv6 addresses.
+const GROUPS: u32 = (libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR).cast_unsigned();
+/// Messages that are dropped at one time.
+const MESSAGES_MAX: usize = 1_024;
+
+/// Notices changes of the addresses of this host.
+#[derive(Debug)]
+pub struct Changes(OwnedFd);
+
+impl Changes {
+    /// Notices changes from now on.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn watch() -> Result<Changes, Errno> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let kind = SocketType::RAW;
+        // Without another one, the protocol is NETLINK_ROUTE.
+        let socket = socket_with(AddressFamily::NETLINK, kind, flags, None)?;
+        bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
+        Ok(Changes(socket))
+    }
+
+    /// Whether there was a change since the last call. What it was, [`of_host`] says.
+    pub fn any(&self) -> bool {
+        let mut message = [0; 4_096];
+        for count in 0..MESSAGES_MAX {
+            match recv(&self.0, &mut message, RecvFlags::DONTWAIT) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return count > 0,
+                // Messages were lost (ENOBUFS): there was a change.
+                Err(_) => return true,
+            }
+        }
+        true
+    }
+}
+
+impl AsFd for Changes {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The addresses of all interfaces of this host, without those of the loopback network. None if the
+/// system does not list them.
+pub fn of_host() -> Option<BTreeSet<IpAddr>> {
+    let interfaces = Outside::default().interfaces();
+    let all = interfaces.iter().flat_map(|one| &one.addresses);
+    let all = all.map(|(address, _)| *address);
+    (!interfaces.is_empty()).then(|| all.filter(|address| !address.is_loopback()).collect())
+}
