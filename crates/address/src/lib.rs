@@ -14,6 +14,7 @@ pub mod given;
 pub mod kernel;
 pub mod keyword;
 pub mod message;
+mod programs;
 pub mod rights;
 pub mod role;
 pub mod wire;

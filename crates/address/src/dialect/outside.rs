@@ -1,6 +1,7 @@
 //! The facts about the machine that reading a file needs.
 
 use crate::config::Account;
+use crate::programs;
 use nix::unistd::{Group, User};
 use std::io::{self, Read};
 use std::net::{IpAddr, ToSocketAddrs};
@@ -84,6 +85,33 @@ impl Machine {
     }
 }
 
+/// Returns the account of a user, by name or number, and of a group other than the user's.
+///
+/// # Errors
+/// One of them does not exist.
+pub fn account_of(user: &str, group: Option<&str>) -> Result<Account, NoAccount> {
+    let found = match user.parse::<u32>() {
+        Ok(number) => User::from_uid(number.into()),
+        Err(_) => User::from_name(user),
+    };
+    let found = found.ok().flatten().ok_or(NoAccount::User)?;
+    let gid = match group {
+        None => found.gid,
+        Some(name) => {
+            let group = match name.parse::<u32>() {
+                Ok(number) => Group::from_gid(number.into()),
+                Err(_) => Group::from_name(name),
+            };
+            group.ok().flatten().ok_or(NoAccount::Group)?.gid
+        }
+    };
+    Ok(Account {
+        name: user.to_owned(),
+        uid: found.uid.as_raw(),
+        gid: gid.as_raw(),
+    })
+}
+
 /// Where a program without a slash is looked for.
 const PROGRAM_DIRECTORIES: &[&str] = &[
     "/usr/local/sbin",
@@ -121,26 +149,7 @@ impl Outside for Machine {
     }
 
     fn account(&mut self, user: &str, group: Option<&str>) -> Result<Account, NoAccount> {
-        let found = match user.parse::<u32>() {
-            Ok(number) => User::from_uid(number.into()),
-            Err(_) => User::from_name(user),
-        };
-        let found = found.ok().flatten().ok_or(NoAccount::User)?;
-        let gid = match group {
-            None => found.gid,
-            Some(name) => {
-                let group = match name.parse::<u32>() {
-                    Ok(number) => Group::from_gid(number.into()),
-                    Err(_) => Group::from_name(name),
-                };
-                group.ok().flatten().ok_or(NoAccount::Group)?.gid
-            }
-        };
-        Ok(Account {
-            name: user.to_owned(),
-            uid: found.uid.as_raw(),
-            gid: gid.as_raw(),
-        })
+        account_of(user, group)
     }
 
     fn interface(&mut self, name: &str) -> Interface {
@@ -166,6 +175,11 @@ impl Outside for Machine {
                 .map(|directory| Path::new(directory).join(path))
                 .find(|path| path.is_file()),
         };
+        let named = path
+            .as_deref()
+            .unwrap_or(Path::new(""))
+            .display()
+            .to_string();
         let Some(path) = path.and_then(|path| path.canonicalize().ok()) else {
             return Program::Missing;
         };
@@ -178,17 +192,8 @@ impl Outside for Machine {
         if !executable(&file, account) {
             return Program::NotExecutable;
         }
-        let changeable = |part: &&Path| {
-            std::fs::metadata(part).is_ok_and(|m| {
-                let others = 0o002;
-                let group = if m.gid() == 0 { 0 } else { 0o020 };
-                // In a sticky directory nobody replaces what is another's.
-                let sticky = m.is_dir() && m.mode() & 0o1000 != 0;
-                m.uid() != 0 || (m.mode() & (others | group) != 0 && !sticky)
-            })
-        };
-        match path.ancestors().find(changeable) {
-            Some(part) => Program::Unsafe(part.to_owned()),
+        match programs::changeable(&[named]) {
+            Some(part) => Program::Unsafe(part),
             None => Program::Usable,
         }
     }

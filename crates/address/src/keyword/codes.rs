@@ -59,4 +59,12 @@ language::codes! {
     INTERFACE_MISSING = "W0650", "interface does not exist",
         "A line names an interface that this machine does not have now. The addresses wait for it. If the names \
          differ between machines, write `interface <interface> on <node>` for each.";
+    CHANGEABLE = "E1071", "program that others can change runs as root",
+        "A program of `notify` or `track script` runs as root, and a user other than root can change its file, the script \
+         that it names, or a directory or link on the way to it. That user could run anything as root. Give the file and \
+         its directories to root, without write permission for others (`chown root:root`, `chmod go-w`), or let the \
+         programs of the section run as another user (`script-user`).";
+    NO_USER = "E1072", "user or group of scripts does not exist",
+        "`script-user` names a user or group that this machine does not have. Programs of `notify` and `track script` would \
+         not run. Create it on every node of `prefer`, or name another one.";
 }

@@ -69,6 +69,10 @@ pub(super) struct VirtualIp {
     pub(super) scripts: Vec<Script>,
     pub(super) backends: Vec<Written<String>>,
     pub(super) notify: NotifyScripts,
+    /// The programs of `notify` and `track`, and where they are written.
+    pub(super) programs: Vec<Written<Vec<String>>>,
+    /// `script-user`: a user, and a group.
+    pub(super) script_user: Option<Written<(String, Option<String>)>>,
     /// Keywords that may be given once, and where they are.
     once: Vec<(&'static str, Span)>,
 }

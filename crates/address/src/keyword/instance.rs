@@ -4,7 +4,7 @@ use super::draft::{Draft, VirtualIp};
 use super::identity::{self, Identity, is_name_of, name_of};
 use super::link::{self, UsedRouterId, is_ipv6};
 use super::timing::{DOWN_ADVERTS, FAILOVER_DEFAULT};
-use super::{SectionConfig, Timers, codes, host};
+use super::{SectionConfig, Timers, codes, host, notify};
 use crate::config::{
     Address, Config, Dialect, Global, Instance, Options, Tracked, Transport, Vmac, Weight,
 };
@@ -45,7 +45,8 @@ pub(super) fn finish(draft: &mut Draft) -> SectionConfig {
         backends: Vec::new(),
     };
     let mut taken: Vec<UsedRouterId> = Vec::new();
-    for virtual_ip in std::mem::take(&mut draft.virtual_ips) {
+    for mut virtual_ip in std::mem::take(&mut draft.virtual_ips) {
+        notify::secure(draft, &mut virtual_ip);
         if virtual_ip.addresses.is_empty() {
             if virtual_ip.address_line {
                 // Its error was reported at its line.
@@ -167,6 +168,7 @@ fn global(draft: &Draft) -> Global {
         router_id: draft.host.name.clone().unwrap_or_default(),
         lock_memory: true,
         dynamic_interfaces: true,
+        script_security: true,
         ..Global::default()
     }
 }

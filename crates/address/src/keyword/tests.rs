@@ -134,7 +134,8 @@ fn every_example_loads_in_its_section_and_says_what_it_is() {
 fn codes_are_in_order_and_each_is_explained() {
     let ids: Vec<&str> = codes::CODES.iter().map(|code| code.id).collect();
     let number = |id: &str| id[1..].parse::<u32>().expect("a number");
-    assert!(ids.iter().all(|id| (650..700).contains(&number(id))));
+    let is_own = |number| (650..700).contains(&number) || (1_070..1_080).contains(&number);
+    assert!(ids.iter().all(|id| is_own(number(id))));
     assert!(codes::CODES.iter().all(|code| code.explanation.len() > 60));
 }
 
@@ -364,4 +365,64 @@ fn what_is_tracked_gets_names_that_are_unique_in_the_file() {
     assert_eq!(outcome.config.instances[0].tracked.scripts.len(), 2);
     assert_eq!(outcome.config.instances[0].tracked.interfaces[0].0, "eth1");
     assert_eq!(outcome.backends.len(), 2);
+}
+
+#[test]
+fn program_that_others_can_change_needs_another_user_than_root() {
+    use std::os::unix::fs::PermissionsExt;
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let scratch = lab::Scratch::new().unwrap();
+    let program = scratch.path().join("notify.sh");
+    std::fs::write(&program, "#!/bin/sh\n").unwrap();
+    let mode = |mode| {
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let path = program.display();
+    let text = |line: &str, user: &str| {
+        format!("virtual-ip www\n    address 172.16.61.150\n    {line}\n    {user}\n")
+    };
+    let lines = [
+        format!("notify {path}"),
+        format!("notify master \"{path} a b\""),
+        format!("notify stop \"/bin/sh {path}\""),
+        format!("track script {path} every 5s"),
+    ];
+    for line in &lines {
+        mode(0o755);
+        let (outcome, told) = load("alpha", &text(line, ""));
+        assert_eq!(told, "", "{line}");
+        assert!(outcome.unwrap().config.global.script_security);
+        mode(0o777);
+        let (_, told) = load("alpha", &text(line, ""));
+        let words = format!("users other than root can change {path}");
+        assert!(told.contains("E1071") && told.contains(&words), "{told}");
+        assert!(
+            load("alpha", &text(line, "script-user root"))
+                .1
+                .contains("E1071")
+        );
+        // Another user may run it, and a file from elsewhere says nothing of this machine.
+        let (outcome, told) = load("alpha", &text(line, "script-user nobody"));
+        assert_eq!(told, "", "{line}");
+        let config = outcome.unwrap().config;
+        let notify = &config.instances[0].notify;
+        let accounts = [&notify.any, &notify.master, &notify.stop];
+        let accounts = accounts.into_iter().flatten().map(|one| &one.account);
+        let mut accounts = accounts.chain(config.scripts.iter().map(|one| &one.account));
+        let account = accounts.next().unwrap().as_ref().unwrap();
+        assert_eq!((account.name.as_str(), account.uid), ("nobody", 65_534));
+        assert_eq!(load("", &text(line, "")).1, "");
+    }
+    let (_, told) = load("alpha", &text(&lines[0], "script-user no-such-user"));
+    assert!(
+        told.contains("E1072") && told.contains("no user 'no-such-user'"),
+        "{told}"
+    );
+    let (_, told) = load(
+        "alpha",
+        &text(&lines[0], "script-user nobody no-such-group"),
+    );
+    assert!(told.contains("no group 'no-such-group'"), "{told}");
 }

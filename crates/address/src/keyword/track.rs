@@ -114,13 +114,17 @@ fn script(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let words = program(draft, args, word)?;
     let mut script = Script {
         name: word.text().into_owned(),
-        words,
+        words: words.clone(),
         interval: Duration::from_secs(2),
         rise: 1,
         fall: 1,
         ..Script::default()
     };
     schedule(args, &mut script)?;
+    draft.virtual_ip().programs.push(Written {
+        value: words,
+        span: word.span,
+    });
     add(draft, word, script)
 }
 

@@ -7,12 +7,12 @@ use super::runner::{Job, JobResult, Runner, Token};
 use super::scripts::ScriptLog;
 use super::{Level, Log, Notification, clock, reason};
 use crate::config::{Account, Config, Dialect, Fifo, Notify, NotifyScripts};
+use crate::programs;
 use part::report::Event;
 use protocol::vrrp::{Instance, Reason, State, Time};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -140,30 +140,18 @@ impl Teller {
         {
             return Some(format!("{}: {error}", program.display()));
         }
-        if !config.global.script_security || account.is_some_and(|a| a.uid != 0) {
+        let own = rustix::process::geteuid().as_raw();
+        let runs_as = account.map_or(own, |account| account.uid);
+        if !config.global.script_security || runs_as != 0 {
             return None;
         }
-        let mut path = Some(program);
-        while let Some(part) = path {
-            let at = if part.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                part
-            };
-            if let Ok(found) = std::fs::metadata(at) {
-                let others = found.mode() & 0o002 != 0 && found.mode() & 0o1000 == 0;
-                let group = found.mode() & 0o020 != 0 && found.gid() != 0;
-                if others || group || found.uid() != 0 {
-                    return Some(format!(
-                        "Unsafe permissions found for script '{}': users other than root can write {}",
-                        program.display(),
-                        at.display()
-                    ));
-                }
-            }
-            path = part.parent();
-        }
-        None
+        programs::changeable(words).map(|part| {
+            format!(
+                "Unsafe permissions found for script '{}': users other than root can write {}",
+                program.display(),
+                part.display()
+            )
+        })
     }
 }
 
@@ -434,11 +422,23 @@ impl Role {
 
     /// Scripts whose time has come.
     pub(super) fn start_scripts(&mut self, now: Time) {
+        let generation = self.tracker.generation;
         for asked in &mut self.tracker.scripts {
-            if let Some(job) = asked.job(now)
-                && !self.runner.submit(job)
-            {
-                let generation = self.tracker.generation;
+            let Some(job) = asked.job(now) else {
+                continue;
+            };
+            let script = asked.script();
+            let account = script.account.as_ref();
+            // The program may be another one than at the last run.
+            if let Some(words) = self.teller.refuses(&self.config, &script.words, account) {
+                let line = format!("track script {} is not run: {words}", script.name);
+                self.teller.once(&mut self.given.log, Level::Warning, line);
+                asked.ended(
+                    now,
+                    generation,
+                    &JobResult::NotStarted(std::io::Error::other(words)),
+                );
+            } else if !self.runner.submit(job) {
                 asked.ended(now, generation, &JobResult::TooMany);
             }
         }
