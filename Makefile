@@ -27,6 +27,7 @@ bash = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 zsh  = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 unit = $(DESTDIR)$(PREFIX)/lib/systemd/system
 fish = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+lib  = $(DESTDIR)$(PREFIX)/lib
 
 built = target/release/evenkeel
 
@@ -131,14 +132,19 @@ screenshots: toolchain ## take the pictures of docs/console.md and check the pag
 manual: build ## write the reference manual as HTML, target/manual/index.html
 	$(built) manual --html target/manual
 
-install: build ## install binary, manual, completions and systemd units below PREFIX
+install: build ## install binary, manual, completions, examples and systemd files below PREFIX
 	$(built) man >target/evenkeel.1
 	$(built) completions bash >target/evenkeel.bash
 	$(built) completions zsh >target/_evenkeel
 	$(built) completions fish >target/evenkeel.fish
 	rm -rf target/manual && $(built) manual --html target/manual >/dev/null
 	install -D -m 755 $(built) $(bin)/evenkeel
-	install -d $(doc) && install -m 644 target/manual/* docs/*.md packaging/windows/*.ps1 $(doc)
+	install -d $(doc)/pictures $(doc)/examples
+	install -m 644 target/manual/* docs/*.md docs/*.png LICENSE packaging/windows/*.ps1 $(doc)
+	install -m 644 docs/pictures/* $(doc)/pictures
+	install -m 644 examples/*.cfg $(doc)/examples
+	install -D -m 644 packaging/sysusers.d/evenkeel.conf $(lib)/sysusers.d/evenkeel.conf
+	install -D -m 644 packaging/tmpfiles.d/evenkeel-haproxy.conf $(lib)/tmpfiles.d/evenkeel-haproxy.conf
 	install -D -m 644 target/evenkeel.1 $(man)/evenkeel.1
 	install -D -m 644 target/evenkeel.bash $(bash)/evenkeel
 	install -D -m 644 target/_evenkeel $(zsh)/_evenkeel

@@ -80,6 +80,7 @@ mod proxy_protocol;
 mod same_bytes;
 mod small_business;
 mod statistics;
+mod systemd;
 mod tls_browser;
 mod tls_chain;
 mod tls_clients;

@@ -12,7 +12,14 @@ use std::process::Command;
 
 /// The units of proxies, and all.
 const PROXIES: [&str; 2] = ["evenkeel.service", "evenkeel-haproxy.service"];
-const UNITS: [&str; 3] = [PROXIES[0], PROXIES[1], "evenkeel-keepalived.service"];
+const UNITS: [&str; 4] = [
+    PROXIES[0],
+    PROXIES[1],
+    "evenkeel-keepalived.service",
+    "evenkeel-cluster.service",
+];
+/// Those that run every part.
+const PLATFORMS: [&str; 2] = ["evenkeel.service", "evenkeel-cluster.service"];
 
 fn unit(name: &str) -> PathBuf {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/systemd");
@@ -149,6 +156,8 @@ fn a_killed_supervisor_is_started_again_and_leaves_its_roles_alone() {
             ("RuntimeDirectory", "evenkeel"),
             ("RuntimeDirectoryMode", "0700"),
             ("RuntimeDirectoryPreserve", "yes"),
+            // One guest or role that runs out of memory must not stop the others.
+            ("OOMPolicy", "continue"),
         ] {
             assert_eq!(unit.all(key), [value], "{name}: {key}");
         }
@@ -174,5 +183,113 @@ fn systemd_finds_nothing_to_complain_about() {
         let said = String::from_utf8_lossy(&outcome.stderr).into_owned();
         assert!(outcome.status.success(), "{name}: {said}");
         assert!(!said.contains(name), "{said}");
+    }
+}
+
+/// A directive of a unit, its value, and whether that leaves the roles what they need.
+type Needs = fn(&str) -> bool;
+
+#[test]
+fn each_protection_of_a_platform_leaves_every_role_what_it_needs() {
+    let needs: [(&str, &str, Needs); 6] = [
+        ("an empty network for QEMU", "RestrictNamespaces", |value| {
+            value.split(' ').any(|one| one == "net")
+        }),
+        (
+            "code that QEMU without KVM translates",
+            "MemoryDenyWriteExecute",
+            |value| value == "no",
+        ),
+        ("virtual MAC addresses", "ProtectKernelTunables", |value| {
+            value == "no"
+        }),
+        (
+            "addresses, DHCP and neighbours",
+            "RestrictAddressFamilies",
+            |value| {
+                let all = ["AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET"];
+                all.iter()
+                    .all(|one| value.split(' ').any(|family| family == *one))
+            },
+        ),
+        // Each of these leaves few devices: no KVM, no disk of a volume, no watchdog.
+        ("devices", "PrivateDevices", |value| value == "no"),
+        ("devices", "ProtectClock", |value| value == "no"),
+    ];
+    for name in PLATFORMS {
+        let unit = Unit::read(name);
+        for (need, directive, is_enough) in &needs {
+            for value in unit.all(directive) {
+                assert!(
+                    is_enough(value),
+                    "{name}: {directive}={value} takes away {need}"
+                );
+            }
+        }
+        assert!(unit.all("DeviceAllow").is_empty(), "{name}");
+        let bounding = unit.all("CapabilityBoundingSet").join(" ");
+        for capability in [
+            "NET_ADMIN",
+            "NET_RAW",
+            "NET_BIND_SERVICE",
+            "SYS_ADMIN",
+            "SETUID",
+            "SETGID",
+            "SETPCAP",
+            "CHOWN",
+            "FOWNER",
+            "DAC_OVERRIDE",
+            "KILL",
+            "SYS_NICE",
+            "IPC_LOCK",
+            "SYS_PTRACE",
+        ] {
+            let capability = format!("CAP_{capability}");
+            let has = bounding.split(' ').any(|one| one == capability);
+            assert!(has, "{name}: {capability}");
+        }
+        assert!(
+            !bounding.contains("SYS_TIME") && !bounding.contains("SYS_MODULE"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn node_of_a_cluster_stops_the_other_services() {
+    let conflicts = Unit::read("evenkeel-cluster.service")
+        .all("Conflicts")
+        .join(" ");
+    for other in ["evenkeel", "evenkeel-haproxy", "evenkeel-keepalived"] {
+        let other = format!("{other}.service");
+        assert!(conflicts.split(' ').any(|one| one == other), "{other}");
+    }
+}
+
+#[test]
+fn everything_that_a_machine_needs_is_installed() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let makefile = std::fs::read_to_string(format!("{root}/Makefile")).unwrap();
+    let (_, install) = makefile.split_once("\ninstall: build").unwrap();
+    let (install, _) = install.split_once("\n\n").unwrap();
+    for part in ["LICENSE", "docs/pictures/*", "examples/*.cfg", "docs/*.md"] {
+        assert!(install.contains(part), "{part}");
+    }
+    for folder in ["systemd", "sysusers.d", "tmpfiles.d"] {
+        for entry in std::fs::read_dir(format!("{root}/packaging/{folder}")).unwrap() {
+            let file = entry.unwrap().file_name().into_string().unwrap();
+            let name = file.strip_suffix(".service").unwrap_or(&file);
+            let has = install
+                .split([' ', '\n', '/', ';'])
+                .any(|word| word == name);
+            assert!(has, "{folder}/{file}");
+        }
+    }
+    // Each user that a process becomes is one that systemd-sysusers makes.
+    let users = std::fs::read_to_string(format!("{root}/packaging/sysusers.d/evenkeel.conf"));
+    let users = users.unwrap();
+    for user in ["proxy", "checks", "console", "farm", "route"] {
+        let line = format!("u evenkeel-{user} ");
+        assert!(users.lines().any(|one| one.starts_with(&line)), "{user}");
     }
 }

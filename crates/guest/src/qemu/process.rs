@@ -81,7 +81,8 @@ impl Process {
     /// `kept`, and nothing else.
     ///
     /// # Errors
-    /// The system's: the program is not installed, or there is no memory.
+    /// The system's: the program is not installed, there is no memory, or QEMU would share the network
+    /// of the machine.
     pub fn start(
         program: &Path,
         arguments: Vec<OsString>,
@@ -105,6 +106,9 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(words.try_clone()?)
             .stderr(words);
+        if !rights.has_network {
+            check_network()?;
+        }
         let filter = filter::no_vsock().map_err(io::Error::other)?;
         let lock = lock.as_raw_fd();
         let inherited: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();
@@ -380,12 +384,37 @@ fn become_own(lock: RawFd) -> io::Result<()> {
     }
 }
 
+/// Moves this thread into an empty network. A process that is not root may not: there QEMU keeps the
+/// network of its user.
+fn leave_network() -> io::Result<()> {
+    // SAFETY: it takes flags only.
+    match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
+        0 => Ok(()),
+        _ if !rustix::process::geteuid().is_root() => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether QEMU can be started in an empty network, as a thread finds out that ends at once: a child
+/// could only report the number of an error.
+fn check_network() -> io::Result<()> {
+    let refused = |error: &dyn fmt::Display| {
+        io::Error::other(format!(
+            "no network of its own for QEMU ({error}), and in that of the machine a guest does not start: the service \
+             needs the capability SYS_ADMIN and network namespaces (CapabilityBoundingSet, RestrictNamespaces)"
+        ))
+    };
+    let thread = std::thread::Builder::new().spawn(leave_network)?;
+    match thread.join() {
+        Ok(left) => left.map_err(|error| refused(&error)),
+        Err(_) => Err(refused(&"unknown")),
+    }
+}
+
 /// In the child: the network, files, capabilities.
 fn give_up(rights: &Rights) -> io::Result<()> {
     if !rights.has_network {
-        // SAFETY: it takes flags only. A kernel without network namespaces, and a container that may
-        // make none, leave it with a user that owns nothing.
-        unsafe { libc::unshare(libc::CLONE_NEWNET) };
+        leave_network()?;
     }
     if let Some(bytes) = rights.file_bytes_max {
         let limit = Rlimit {
@@ -462,6 +491,51 @@ mod tests {
             rights,
         )
         .unwrap()
+    }
+
+    #[test]
+    fn guest_is_refused_without_a_network_of_its_own() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let scratch = Scratch::new().unwrap();
+        let home = Home::new(scratch.path(), "mail");
+        let start_with = |has_network| {
+            let lock = lock_of(&home);
+            let rights = Rights {
+                has_network,
+                ..Rights::default()
+            };
+            let arguments = vec!["60".into()];
+            Process::start(
+                Path::new("/bin/sleep"),
+                arguments,
+                (&home, &lock),
+                &[],
+                rights,
+            )
+        };
+        let network = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).unwrap();
+        let own = start_with(false).unwrap();
+        assert_ne!(network(&own.id().to_string()), network("self"));
+        own.end().unwrap();
+        // Without the capability, as under a unit that takes it away.
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let had = rustix::thread::capabilities(None).unwrap();
+                let less = CapabilitySets {
+                    effective: had.effective - CapabilitySet::SYS_ADMIN,
+                    permitted: had.permitted - CapabilitySet::SYS_ADMIN,
+                    inheritable: had.inheritable,
+                };
+                rustix::thread::set_capabilities(None, less).unwrap();
+                let refused = start_with(false).unwrap_err().to_string();
+                assert!(refused.contains("RestrictNamespaces"), "{refused}");
+                // A disk at a storage system needs the network of the machine.
+                start_with(true).unwrap().end().unwrap();
+            });
+            thread.join().unwrap();
+        });
     }
 
     #[test]

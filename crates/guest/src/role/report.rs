@@ -10,6 +10,7 @@ use crate::life::{Shown, Still};
 
 use part::report::{Grade, Moment, NumberRow, Report, Subject, span};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// The kind of the subjects.
 pub const GUEST: &str = "guest";
@@ -349,10 +350,11 @@ fn facts(subject: Subject, role: &Role, machine: Option<&Machine>, guest: &Guest
     }
     if let Some(machine) = machine.filter(|machine| machine.life.is_there()) {
         subject = subject.fact("files", machine.home.path().display().to_string());
-        let accelerator = if role.place.has_kvm {
-            "KVM"
-        } else {
-            "TCG (slow: no /dev/kvm)"
+        let has_device = Path::new("/dev/kvm").exists();
+        let accelerator = match (role.place.has_kvm, has_device) {
+            (true, _) => "KVM",
+            (false, false) => "TCG (slow: no /dev/kvm)",
+            (false, true) => "TCG (slow: /dev/kvm is there, but cannot be used)",
         };
         subject = subject.fact("accelerator", accelerator);
         if machine
