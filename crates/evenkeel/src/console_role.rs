@@ -76,7 +76,7 @@ impl Work for Console {
                 of_code: look_up::of_code,
             },
             outcome,
-            confine: confinement::as_nobody,
+            confine: confinement::as_console,
         };
         Role::new(place, payload, state).map(Console)
     }

@@ -49,7 +49,7 @@ struct Farms(Role);
 impl Work for Farms {
     fn start(payload: &[u8], state: Option<&[u8]>) -> Result<Farms, String> {
         let program = Program {
-            confine: confinement::as_nobody_who_listens,
+            confine: confinement::as_farm,
             verify,
             guests: Source {
                 part: guest::keyword::NAME,

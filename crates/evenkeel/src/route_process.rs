@@ -4,7 +4,7 @@
 //! writes the report there. Secrets in the lines of the files are covered.
 
 use crate::command::mask;
-use crate::confinement::{self, Confinement, ConfinementError};
+use crate::confinement::{self, Confinement, ConfinementError, ServiceUser};
 use crate::route::rounds::{self, NotServed};
 use crate::route::{self, Asked, End, Outcome, Report, Request};
 use cluster::file_set::SetFile;
@@ -88,7 +88,7 @@ fn give_up() -> Result<(), RouteError> {
     // as likely as the others.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     confinement::prepare(&confinement)?;
-    confinement::become_nobody(None)?;
+    confinement::become_user(ServiceUser::Route, None)?;
     setrlimit(Resource::RLIMIT_CPU, CPU_SECONDS_MAX, CPU_SECONDS_MAX)?;
     setrlimit(Resource::RLIMIT_DATA, DATA_BYTES_MAX, DATA_BYTES_MAX)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;

@@ -41,8 +41,12 @@ pub fn give<'v>(
     }
     // None of them has any: the role says what is not so.
     let take = first.filter(|_| !programs.is_empty())?;
+    let mut rights = take.plan.rights.clone();
+    if let Some((uid, gid)) = take.plan.programs_account {
+        (rights.uid, rights.gid, rights.groups) = (Some(uid), Some(gid), vec![gid]);
+    }
     let run = RunPrograms {
-        rights: take.plan.rights.clone(),
+        rights,
         files_soft,
         programs,
     };

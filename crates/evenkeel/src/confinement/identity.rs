@@ -9,6 +9,53 @@ use rustix::thread::CapabilitySet;
 /// `nobody`) on every Linux of today.
 pub const NOBODY: u32 = 65_534;
 
+/// The users of processes without rights, in the file of users. A machine that lacks one runs the
+/// process as `nobody`, which then shares its user with the others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ServiceUser {
+    /// The proxy.
+    Proxy,
+    /// Programs of external checks.
+    Checks,
+    /// The web console.
+    Console,
+    /// Remote desktops.
+    Farm,
+    /// The evaluation of a route.
+    Route,
+}
+
+impl ServiceUser {
+    /// Returns the name of the user.
+    pub fn name(self) -> &'static str {
+        match self {
+            ServiceUser::Proxy => "evenkeel-proxy",
+            ServiceUser::Checks => "evenkeel-checks",
+            ServiceUser::Console => "evenkeel-console",
+            ServiceUser::Farm => "evenkeel-farm",
+            ServiceUser::Route => "evenkeel-route",
+        }
+    }
+
+    /// Returns the ids of the user and of its group; those of `nobody` without the user.
+    pub fn ids(self) -> (u32, u32) {
+        // Not by the services of nsswitch.conf: such a user is this machine's, and a directory that
+        // does not respond must not delay a start.
+        let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        self.ids_in(&users).unwrap_or((NOBODY, NOBODY))
+    }
+
+    fn ids_in(self, users: &str) -> Option<(u32, u32)> {
+        let mut lines = users
+            .lines()
+            .map(|line| line.split(':').collect::<Vec<_>>());
+        let own = lines.find(|fields| fields.first() == Some(&self.name()))?;
+        let id = |at: usize| own.get(at)?.parse::<u32>().ok();
+        // Neither root's: the process would be confined by its capabilities alone.
+        id(2).zip(id(3)).filter(|(uid, gid)| *uid != 0 && *gid != 0)
+    }
+}
+
 /// Where a user or group comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
@@ -32,16 +79,17 @@ pub fn group_name(id: u32) -> Option<String> {
     Some(group.name)
 }
 
-/// Becomes nobody for good, where root runs this, and a member of this group alone; another user stays what
+/// Becomes this user for good, where root runs this, and a member of this group alone; another user stays what
 /// it is.
 ///
 /// # Errors
 /// The system's.
-pub fn become_nobody(member_of: Option<u32>) -> nix::Result<()> {
+pub fn become_user(user: ServiceUser, member_of: Option<u32>) -> nix::Result<()> {
     if StartedAs::now() != StartedAs::Root {
         return Ok(());
     }
-    let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    let (user, group) = user.ids();
+    let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
     // Never root's: its members may reach more.
     let kept = member_of.filter(|group| *group != 0).map(Gid::from_raw);
     setgroups(kept.as_slice())
@@ -125,20 +173,30 @@ impl Identity {
 }
 
 /// Decides it. Under our own name root does not serve the network because a
-/// file says nothing: that becomes `nobody`; a file that says `user root` is
+/// file says nothing: that becomes a user of its own; a file that says `user root` is
 /// obeyed. Under HAProxy's name the file's word stands, whatever it is.
 pub fn identity_for(global: &Global, started_as: StartedAs, personality: Form) -> Identity {
+    decide(global, started_as, personality, ServiceUser::Proxy.ids())
+}
+
+fn decide(
+    global: &Global,
+    started_as: StartedAs,
+    personality: Form,
+    (user, group): (u32, u32),
+) -> Identity {
     let by_default = started_as == StartedAs::Root && personality == Form::Own;
-    let choose = |of_file: Option<u32>| match of_file {
+    let choose = |of_file: Option<u32>, default: u32| match of_file {
         Some(id) => (Some(id), Origin::File),
-        None if by_default => (Some(NOBODY), Origin::Default),
+        None if by_default => (Some(default), Origin::Default),
         None => (None, Origin::Start),
     };
-    let (uid, uid_origin) = choose(global.uid);
-    // Who asks for root has its group with it.
-    let (gid, gid_origin) = match (global.gid, uid) {
-        (None, Some(0)) => (None, Origin::Start),
-        (gid, _) => choose(gid),
+    let (uid, uid_origin) = choose(global.uid, user);
+    // Who asks for root has its group with it, and another user of the file not that of the default.
+    let (gid, gid_origin) = match (global.gid, uid_origin, uid) {
+        (None, _, Some(0)) => (None, Origin::Start),
+        (gid, Origin::File, _) => choose(gid, NOBODY),
+        (gid, ..) => choose(gid, group),
     };
     Identity {
         uid,
@@ -153,6 +211,8 @@ pub fn identity_for(global: &Global, started_as: StartedAs, personality: Form) -
 mod tests {
     use super::*;
 
+    const NOBODIES: (u32, u32) = (NOBODY, NOBODY);
+
     fn global(uid: Option<u32>, gid: Option<u32>) -> Global {
         Global {
             uid,
@@ -163,14 +223,38 @@ mod tests {
 
     #[test]
     fn root_serves_as_nobody_where_the_file_names_no_user() {
-        let identity = identity_for(&global(None, None), StartedAs::Root, Form::Own);
+        let identity = decide(&global(None, None), StartedAs::Root, Form::Own, NOBODIES);
         assert_eq!((identity.uid, identity.gid), (Some(NOBODY), Some(NOBODY)));
         assert_eq!(identity.uid_origin, Origin::Default);
         assert!(!identity.stays_root());
-        let grouped = identity_for(&global(None, Some(7)), StartedAs::Root, Form::Own);
+        let grouped = decide(&global(None, Some(7)), StartedAs::Root, Form::Own, NOBODIES);
         assert_eq!((grouped.uid, grouped.gid), (Some(NOBODY), Some(7)));
-        let user = identity_for(&global(Some(7), None), StartedAs::Root, Form::Own);
+        let user = decide(&global(Some(7), None), StartedAs::Root, Form::Own, NOBODIES);
         assert_eq!((user.uid, user.gid), (Some(7), Some(NOBODY)));
+    }
+
+    #[test]
+    fn root_serves_as_the_user_of_the_proxy_where_that_exists() {
+        let ids = (990, 991);
+        let identity = decide(&global(None, None), StartedAs::Root, Form::Own, ids);
+        assert_eq!((identity.uid, identity.gid), (Some(990), Some(991)));
+        assert_eq!(identity.uid_origin, Origin::Default);
+        // A user of the file does not get the group of another one.
+        let user = decide(&global(Some(7), None), StartedAs::Root, Form::Own, ids);
+        assert_eq!((user.uid, user.gid), (Some(7), Some(NOBODY)));
+        let haproxy = decide(&global(None, None), StartedAs::Root, Form::Haproxy, ids);
+        assert_eq!((haproxy.uid, haproxy.gid), (None, None));
+    }
+
+    #[test]
+    fn each_process_has_a_user_of_its_own_where_the_machine_has_it() {
+        let users = "root:x:0:0::/root:/bin/sh\nevenkeel-proxy:x:990:991::/:/usr/sbin/nologin\n\
+                     evenkeel-farm:x:0:0::/:/bin/sh\nevenkeel-route:x:17\nevenkeel-console:x:992:993\n";
+        assert_eq!(ServiceUser::Proxy.ids_in(users), Some((990, 991)));
+        assert_eq!(ServiceUser::Console.ids_in(users), Some((992, 993)));
+        for refused in [ServiceUser::Farm, ServiceUser::Route, ServiceUser::Checks] {
+            assert_eq!(refused.ids_in(users), None, "{refused:?}");
+        }
     }
 
     #[test]

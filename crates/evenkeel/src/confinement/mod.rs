@@ -27,9 +27,9 @@ pub use error::ConfinementError;
 pub use files::{of_guest, only_directory, only_reading, only_volume};
 pub use held::{Files, Filtered, Held};
 pub use identity::{
-    Identity, NOBODY, Origin, StartedAs, become_nobody, group_name, identity_for, user_name,
+    Identity, Origin, ServiceUser, StartedAs, become_user, group_name, identity_for, user_name,
 };
-pub use nobody::{as_nobody, as_nobody_who_listens};
+pub use nobody::{as_console, as_farm};
 
 use model::config::Config;
 use rustix::thread::CapabilitySet;

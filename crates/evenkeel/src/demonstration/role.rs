@@ -2,7 +2,7 @@
 //! things, and to which go lines with orders.
 
 use super::{LINE_BYTES_MAX, NAME, Order, Thing};
-use crate::confinement::as_nobody;
+use crate::confinement::as_console;
 use guest::message::Answer;
 use part::codec;
 use part::report::{Grade, Offer, Report, Subject};
@@ -120,7 +120,7 @@ impl Work for Demonstration {
     fn start(payload: &[u8], _: Option<&[u8]>) -> Result<Demonstration, String> {
         let path: PathBuf = codec::decode(payload).map_err(|error| error.to_string())?;
         let demonstration = Demonstration::connect(&path)?;
-        as_nobody(None)?;
+        as_console(None)?;
         Ok(demonstration)
     }
 

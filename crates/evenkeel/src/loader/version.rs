@@ -271,6 +271,7 @@ fn open(
         fixed,
         reused: had as u32,
         programs: process::check_programs(config),
+        programs_account: programs_account(config, voice.form()),
         ..plan
     };
     let descriptors = collect(&listening, &sockets, logs);
@@ -391,6 +392,14 @@ fn collect(
     }
     all.extend(logs.into_iter().flatten());
     Ok(all)
+}
+
+/// User and group of the programs of external checks: a user of the file has them, too.
+fn programs_account(config: &Config, form: Form) -> Option<(u32, u32)> {
+    let identity = confinement::identity_for(&config.global, confinement::StartedAs::now(), form);
+    let is_default = identity.uid_origin == confinement::Origin::Default
+        && identity.gid_origin == confinement::Origin::Default;
+    is_default.then(|| confinement::ServiceUser::Checks.ids())
 }
 
 fn rights(config: &Config, form: Form) -> Rights {

@@ -70,6 +70,8 @@ pub struct Plan {
     /// Programs of external checks: the only ones that are run for the role.
     #[serde(serialize_with = "list::<PROGRAMS_MAX, _, _>")]
     pub programs: Vec<CheckProgram>,
+    /// User and group of these programs, if they are not those of the role.
+    pub programs_account: Option<(u32, u32)>,
     /// What no other instance of the program on this machine may use at the same time.
     #[serde(serialize_with = "list::<RESOURCES_MAX, _, _>")]
     pub resources: Vec<Resource>,

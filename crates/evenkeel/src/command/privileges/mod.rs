@@ -5,7 +5,7 @@
 mod render;
 
 use crate::confinement::{
-    self, Confinement, Files, Filtered, Identity, NOBODY, Origin, StartedAs, group_name,
+    self, Confinement, Files, Filtered, Identity, Origin, ServiceUser, StartedAs, group_name,
     identity_for, user_name,
 };
 use crate::process::address_text;
@@ -281,12 +281,17 @@ fn volume_role(volumes: &Volumes, config: &Config) -> Process {
     }
 }
 
-/// A process that becomes `nobody`, without a capability and without a file.
-fn as_nobody(name: &'static str, purpose: &'static str, confinement: &Confinement) -> Process {
+/// A process that becomes a user of its own, or `nobody`, without a capability and without a file.
+fn as_service(
+    name: &'static str,
+    purpose: &'static str,
+    (confinement, user): (&Confinement, ServiceUser),
+) -> Process {
     let kernel = Kernel::try_out(confinement);
-    let nobody = |name: fn(u32) -> Option<String>| Account {
-        id: NOBODY,
-        name: name(NOBODY),
+    let (uid, gid) = user.ids();
+    let account = |id: u32, name: fn(u32) -> Option<String>| Account {
+        id,
+        name: name(id),
         why: "whatever the file says",
     };
     let calls = match confinement.role {
@@ -294,8 +299,8 @@ fn as_nobody(name: &'static str, purpose: &'static str, confinement: &Confinemen
         _ => Calls::NotDeadly,
     };
     Process {
-        user: nobody(user_name),
-        group: nobody(group_name),
+        user: account(uid, user_name),
+        group: account(gid, group_name),
         capabilities: Capabilities::Only(Vec::new()),
         no_new_privileges: kernel.no_new_privileges,
         access: kernel.access,
@@ -310,19 +315,19 @@ fn console_role(config: &ConsoleConfig) -> Process {
     Process {
         opens: vec![config.address.to_string()],
         connects: asks.into_iter().collect(),
-        ..as_nobody(
+        ..as_service(
             "console role",
             "serves browsers and programs; asks the other processes for all that it shows and does",
-            &Confinement::console(),
+            (&Confinement::console(), ServiceUser::Console),
         )
     }
 }
 
 fn route_process() -> Process {
-    as_nobody(
+    as_service(
         "route process",
         "shows where a request would go, for the console: one for each question, at most two at a time, ended after 6 s",
-        &Confinement::route(),
+        (&Confinement::route(), ServiceUser::Route),
     )
 }
 
