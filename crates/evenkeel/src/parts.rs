@@ -380,6 +380,113 @@ console
         assert_eq!(fence.map(|row| row.places).collect::<Vec<_>>(), [["node"]]);
     }
 
+    /// Errors of an example that names files, sections and lines that only its reader has.
+    const OF_READERS: [&str; 20] = [
+        // Files.
+        "E0111", "E0231", "E0814", "E0906", "E0981", // Other sections.
+        "E0301", "E0440", "E0816", "E0864", // The other lines of a section.
+        "E0805", "E0845", "E0846", "E0955", "E0980", "E0801", // A secret that is cut off.
+        "E0903", // Programs and users of the reader's machine.
+        "E0663", "E0720", "E1071", "E1072",
+    ];
+
+    #[test]
+    fn every_example_of_the_documents_loads_alone_and_on_a_cluster() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        let sections: Vec<&str> = words().names().collect();
+        let begins = |line: &str| {
+            let word = line.split_whitespace().next().unwrap_or_default();
+            sections.contains(&word) && line.starts_with(word)
+        };
+        let mut seen = 0;
+        for entry in std::fs::read_dir(folder).expect("the documents") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_none_or(|extension| extension != "md") {
+                continue;
+            }
+            let document = std::fs::read_to_string(&path).expect("a document");
+            for block in document.split("\n```").skip(1).step_by(2) {
+                let lines = block.lines().skip(1);
+                let text: String = { lines.filter(|line| line.trim() != "…") }
+                    .map(|line| format!("{line}\n"))
+                    .collect();
+                let mut used = text
+                    .lines()
+                    .map(|line| line.split('#').next().unwrap_or(line));
+                if !used
+                    .find(|line| !line.trim().is_empty())
+                    .is_some_and(begins)
+                {
+                    continue;
+                }
+                seen += 1;
+                let member = LoadOptions {
+                    node: Some("alpha".to_owned()),
+                    nodes: vec!["alpha".to_owned(), "beta".to_owned()],
+                    version: "version 1".to_owned(),
+                    ..LoadOptions::default()
+                };
+                let alone = told(&load(&text, LoadOptions::default()));
+                let is_of_reader = |line: &&str| OF_READERS.iter().any(|code| line.contains(code));
+                let errors = alone.lines().filter(|line| line.contains(": error["));
+                let wrong: Vec<&str> = errors.filter(|line| !is_of_reader(line)).collect();
+                assert!(wrong.is_empty(), "{}:\n{text}{wrong:#?}", path.display());
+                // What a cluster needs besides is its reader's, but for the key of a farm.
+                let shared = told(&load(&text, member));
+                let name = path.display();
+                let has_key = alone.contains("E0980") || !shared.contains("E0983");
+                assert!(has_key, "{name}:\n{text}{shared}");
+            }
+        }
+        assert!(seen > 20, "{seen}");
+    }
+
+    #[test]
+    fn addresses_that_sections_name_are_kept_from_machines_that_boot() {
+        let site_of = |machines: &str| {
+            let text = format!(
+                "node alpha\n address 10.20.0.2\nnode beta\n address 10.20.0.103\nvirtual-ip www\n \
+                 address 10.20.0.105/24 fd00:20::105/64\n interface lo\n prefer alpha beta\n\
+                 listen web\n mode http\n timeout client 1s\n timeout connect 1s\n timeout server 1s\n \
+                 bind 10.20.0.106:80\n on beta bind 10.20.0.107:80\n server one 10.20.0.108:80\n\
+                 boot lan\n interface lo\n network 10.20.0.0/24\n network6 fd00:20::/64\n \
+                 range 10.20.0.100 10.20.0.119\n range6 fd00:20::100 fd00:20::1ff\n dns 10.20.0.109 10.20.0.1\n \
+                 image rescue disk\n{machines}"
+            );
+            let options = LoadOptions {
+                node: Some("alpha".to_owned()),
+                ..LoadOptions::default()
+            };
+            load(&text, options)
+        };
+        let site = site_of("");
+        assert_eq!(told(&site).matches("error[").count(), 0, "{}", told(&site));
+        let running = site.running(&Payloads::new());
+        let boot = running.iter().find(|one| one.part.name == "boot");
+        let boots: boot::config::Boots =
+            part::codec::decode(&boot.expect("it has one").given.payload).expect("our own bytes");
+        let lan = &boots.lans["lan"];
+        let four = |last| std::net::IpAddr::from([10, 20, 0, last]);
+        let six = "fd00:20::105".parse().expect("an address");
+        let of_nodes = [four(103), four(105), four(106), six];
+        assert_eq!(lan.of_nodes, of_nodes.into());
+        assert_eq!(lan.of_others, [four(107), four(108), four(109)].into());
+        for (address, owner) in [
+            ("address 10.20.0.103", "node 'beta'"),
+            ("address 10.20.0.105", "virtual-ip 'www'"),
+            ("address 10.20.0.106", "`bind` of 'web'"),
+            ("address6 fd00:20::105", "virtual-ip 'www'"),
+        ] {
+            let line = format!(" machine m mac 52:54:00:00:00:07 {address} image rescue\n");
+            let told = told(&site_of(&line));
+            let words = format!("is the address of {owner}");
+            assert!(told.contains("E1070") && told.contains(&words), "{told}");
+        }
+        // The host of a farm, or a server, may boot here with its address.
+        let line = " machine m mac 52:54:00:00:00:07 address 10.20.0.108 image rescue\n";
+        assert!(!told(&site_of(line)).contains("error["));
+    }
+
     #[test]
     fn a_listener_on_an_address_that_comes_and_goes_is_nothing_to_warn_of() {
         let text =

@@ -180,11 +180,21 @@ fn draw(frame: &mut Frame<'_>, scene: &Scene) {
     );
     let file = Paragraph::new(lines).block(Block::bordered().title(" examples/demo.cfg "));
     frame.render_widget(file, right);
-    let keys = " 1 stop/start server one   2 stop/start server two   c reload: third server   b blocked path   ? help   q quit ";
-    frame.render_widget(Paragraph::new(keys.reversed()), foot);
+    frame.render_widget(Paragraph::new(keys(foot.width).reversed()), foot);
     if scene.helps {
         help(frame);
     }
+}
+
+/// The keys, in as many words as fit into so many columns.
+fn keys(columns: u16) -> &'static str {
+    const ALL: [&str; 3] = [
+        " 1 stop/start server one   2 stop/start server two   c reload: third server   b blocked path   ? help   q quit ",
+        " 1 server one   2 server two   c third server   b blocked path   ? help   q quit",
+        " 1 2 servers   c reload   b blocked   ? help   q quit",
+    ];
+    let fits = |keys: &&str| keys.len() <= usize::from(columns);
+    ALL.into_iter().find(fits).unwrap_or(ALL[2])
 }
 
 fn addresses(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
@@ -413,6 +423,23 @@ mod tests {
         };
         let text = drawn(&without).backend().to_string();
         assert!(text.contains("# c adds: server three") && !text.contains("+   server three"));
+    }
+
+    #[test]
+    fn all_keys_and_the_help_fit_into_80_columns() {
+        let mut scene = scene();
+        for helps in [false, true] {
+            scene.helps = helps;
+            let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+            terminal.draw(|frame| draw(frame, &scene)).unwrap();
+            let text = terminal.backend().to_string();
+            assert!(text.contains("q quit"), "{text}");
+            let shown = HELP.iter().all(|line| text.contains(line.trim()));
+            assert_eq!(shown, helps, "{text}");
+        }
+        for columns in [80, 100, 120, 200] {
+            assert!(keys(columns).len() <= usize::from(columns));
+        }
     }
 
     #[test]

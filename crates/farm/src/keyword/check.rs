@@ -114,7 +114,10 @@ fn no_key(farm: &Farm) -> Option<Diagnostic> {
     }
     let told = format!("farm section '{}' has no 'token-key' line", farm.name.value);
     let told = Diagnostic::error(&codes::NO_KEY, farm.name.span, told);
-    Some(told.help("add `token-key FILE`, with 32 random bytes in the file"))
+    Some(told.help(
+        "create a key with `(umask 077; head -c 32 /dev/urandom >/etc/evenkeel/farm.key)`, and add \
+         `token-key /etc/evenkeel/farm.key`",
+    ))
 }
 
 fn unreadable(keyword: &str, file: &Written<PathBuf>, why: &str) -> Diagnostic {

@@ -56,8 +56,9 @@ language::codes! {
     TOO_MANY = "E0982", "too many lines or sections",
         "A file has at most 16 `farm` sections, a section at most 64 hosts and 8 `bind` lines.";
     NO_KEY = "E0983", "farm of several nodes without a common key",
-        "Each node of a cluster serves the farm, and routes by tokens that another one has made. So both need one key: write a \
-         file with 32 random bytes, and name it with `token-key`.";
+        "Each node of a cluster serves the farm, and routes by tokens that another one has made. So both need one key: create a \
+         file with 32 random bytes (`(umask 077; head -c 32 /dev/urandom >/etc/evenkeel/farm.key)`), and name it with \
+         `token-key`. A version of the cluster contains the file, so one node needs it.";
     OTHER_NAME = "W0984", "certificate of another name",
         "The certificate of a `bind` line is not valid for the `name` of the farm, or that of a `web` line for the name of the \
          gateway. Clients that connect to this name show a \
