@@ -10,13 +10,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 /// The newest format of commands that this program understands.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 /// The format from which a record may free the leases of a machine that is off.
 pub const FREES_FORMAT: u32 = 3;
 /// The format from which a lease goes to the next holder with the entry that releases it.
 pub const PASSES_FORMAT: u32 = 4;
 /// The format from which the record of a lease may have more than [`SHORT_RECORD_BYTES_MAX`].
 pub const LONG_RECORDS_FORMAT: u32 = 5;
+/// The format from which commands are signed by their authors: see [`Body::RequireSignatures`].
+pub const SIGNED_FORMAT: u32 = 6;
 /// Longest record of a lease, bytes.
 pub const RECORD_BYTES_MAX: usize = 512;
 /// The same, before [`LONG_RECORDS_FORMAT`].
@@ -69,6 +71,7 @@ impl Command {
             Body::Record(ref record) if !record.frees.is_empty() => FREES_FORMAT,
             Body::Record(_) => 2,
             Body::Lease(LeaseCommand::Pass { .. }) => PASSES_FORMAT,
+            Body::RequireSignatures => SIGNED_FORMAT,
             _ => 1,
         };
         Command {
@@ -166,6 +169,9 @@ pub enum Body {
         /// differs, the old CA is not dropped.
         away: BTreeSet<MemberId>,
     },
+    /// From here on, a command takes effect only with the signature of its author (format 6).
+    /// The leader proposes this once all members support it. There is no way back.
+    RequireSignatures,
 }
 
 impl Body {
@@ -190,6 +196,7 @@ impl Body {
             Body::Authority(_) => "authority",
             Body::Certified { .. } => "certified",
             Body::GiveUpAuthority { .. } => "give up authority",
+            Body::RequireSignatures => "require signatures",
         }
     }
 }
@@ -581,6 +588,8 @@ pub enum Refusal {
         /// The member.
         member: MemberId,
     },
+    /// It lacks the signature of its author.
+    Unsigned,
     /// Some member would not understand it.
     Format {
         /// The format that all of them support.
@@ -649,6 +658,9 @@ impl fmt::Display for Refusal {
                 f,
                 "member {member} missed several new CAs; it must return or be removed before the next one"
             ),
+            Refusal::Unsigned => {
+                f.write_str("the command has no valid signature of the member that proposed it")
+            }
             Refusal::Format { understood } => {
                 write!(f, "a member supports only format {understood}")
             }

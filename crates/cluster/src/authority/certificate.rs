@@ -8,6 +8,7 @@
 
 use super::token::base32;
 use super::{AuthorityError, der};
+use crate::log::{MemberSignature, Signer, SigningError};
 use crate::member::{Digest, MemberId};
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::fill;
@@ -69,6 +70,19 @@ pub fn certificate_digest(certificate: &[u8]) -> Option<Digest> {
     let der = CertificateDer::from(certificate);
     let parsed = ParsedCertificate::try_from(&der).ok()?;
     Some(sha256(&parsed.subject_public_key_info()))
+}
+
+/// SHA-256 of the SPKI of an Ed25519 public key: what the cluster knows a member by.
+pub fn key_digest(public_key: &[u8]) -> Digest {
+    sha256(&PublicKey(public_key).subject_public_key_info())
+}
+
+/// The Ed25519 key signed this message.
+pub fn is_signed_by_key(public_key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    public_key.len() == PUBLIC_KEY_BYTES
+        && UnparsedPublicKey::new(&ED25519, public_key)
+            .verify(message, signature)
+            .is_ok()
 }
 
 /// SHA-256 of an authority's certificate (DER): what it is named by.
@@ -134,6 +148,17 @@ impl MemberKey {
         sha256(&self.0.subject_public_key_info())
     }
 
+    /// Signs a message. Each kind of message begins with a context of its own.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, AuthorityError> {
+        use rcgen::SigningKey;
+        Ok(self.0.sign(message)?)
+    }
+
+    /// The public key, Ed25519.
+    pub fn public(&self) -> &[u8] {
+        self.0.public_key_raw()
+    }
+
     /// Asks for a certificate. The binding is of the connection that it is sent on, so
     /// that nobody can send it again on another one; empty where the connection itself
     /// proves who asks.
@@ -176,14 +201,16 @@ impl CertificateRequest {
         if self.public.len() != PUBLIC_KEY_BYTES {
             return Err(AuthorityError::Key);
         }
-        UnparsedPublicKey::new(&ED25519, &self.public)
-            .verify(&signed_by_request(binding, &self.public), &self.signature)
-            .map_err(|_| AuthorityError::Unproven)
+        let message = signed_by_request(binding, &self.public);
+        match is_signed_by_key(&self.public, &message, &self.signature) {
+            true => Ok(()),
+            false => Err(AuthorityError::Unproven),
+        }
     }
 
     /// SHA-256 of the public key (SPKI).
     pub fn digest(&self) -> Digest {
-        sha256(&PublicKey(&self.public).subject_public_key_info())
+        key_digest(&self.public)
     }
 }
 
@@ -480,6 +507,16 @@ impl Identity {
     pub fn renewal_due(&self, now: SystemTime) -> bool {
         let left = DAY * MEMBER_VALID_DAYS as u32 / 3;
         super::tls::over_at(&self.chain, now + left)
+    }
+}
+
+impl Signer for Identity {
+    fn sign(&self, bytes: &[u8]) -> Result<MemberSignature, SigningError> {
+        Ok(MemberSignature {
+            public_key: self.key.public().to_vec(),
+            signature: self.key.sign(bytes).map_err(|_| SigningError)?,
+            certificate: self.chain.first().cloned().unwrap_or_default(),
+        })
     }
 }
 

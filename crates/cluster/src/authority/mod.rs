@@ -33,7 +33,7 @@ mod tests;
 pub use certificate::{
     AUTHORITY_VALID_DAYS, Authority, CertificateRequest, FORMER_AUTHORITIES_MAX, Identity,
     MEMBER_VALID_DAYS, MemberKey, PREDECESSORS_MAX, certificate_digest, fingerprint, follow_up_due,
-    is_issued_by, member_name,
+    is_issued_by, is_signed_by_key, key_digest, member_name,
 };
 pub use content::{CHUNK_PLAIN_BYTES, Sealed};
 pub use error::AuthorityError;

@@ -4,5 +4,7 @@
 mod proposal;
 mod types;
 
-pub use proposal::{Proposed, Sessions, Ticket, TicketState, WAITING_MAX};
+pub use proposal::{
+    MemberSignature, Proposed, Sessions, Signer, SigningError, Ticket, TicketState, WAITING_MAX,
+};
 pub use types::{Entry, LeaderId, LogId, Membership, SnapshotMeta, Types, Vote};

@@ -5,9 +5,15 @@
 
 use crate::command::{Answer, Command};
 use crate::member::MemberId;
-use serde::{Deserialize, Serialize};
+use part::codec;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_bytes::{ByteBuf, Bytes};
 use std::collections::BTreeMap;
 use std::fmt;
+
+/// Context of the signature of a proposal: nothing else that a member signs begins like this.
+const SIGNED_CONTEXT: &[u8] = b"evenkeel command 1\0";
 
 /// Proposals of one member that may wait for their answers.
 pub const WAITING_MAX: usize = 64;
@@ -25,13 +31,187 @@ pub struct Ticket {
     pub settled: u64,
 }
 
-/// A command with its ticket.
+/// The signature of a member, with what is needed to check it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MemberSignature {
+    /// The Ed25519 public key. The state knows its digest.
+    #[serde(with = "serde_bytes")]
+    pub public_key: Vec<u8>,
+    /// The Ed25519 signature.
+    #[serde(with = "serde_bytes")]
+    pub signature: Vec<u8>,
+    /// The certificate (DER) of the key, where the state does not know the key yet: the
+    /// certificate proves that the key succeeds the one that the state knows.
+    #[serde(with = "serde_bytes")]
+    pub certificate: Vec<u8>,
+}
+
+/// Signs in the name of this member.
+pub trait Signer: Send + Sync {
+    /// Signs these bytes with the present key of the member.
+    ///
+    /// # Errors
+    /// The key cannot be used.
+    fn sign(&self, bytes: &[u8]) -> Result<MemberSignature, SigningError>;
+}
+
+/// The member's key cannot sign.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the key of this member cannot sign")]
+pub struct SigningError;
+
+/// The bytes that were signed, and the signature. The bytes are stored as they were signed, so
+/// that a program with more fields verifies the same bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Authorship {
+    signed: Vec<u8>,
+    signature: MemberSignature,
+}
+
+/// A command with its ticket.
+///
+/// From [`crate::command::SIGNED_FORMAT`] on, the author signs both. The ticket makes a command
+/// that is replayed ineffective: [`Sessions`] applies each number of each start once. The
+/// cluster's name is part of what is signed, and a member's key belongs to one membership.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proposed {
     /// Its ticket.
     pub ticket: Ticket,
     /// The command.
     pub command: Command,
+    authorship: Option<Authorship>,
+}
+
+impl Proposed {
+    /// A proposal without a signature.
+    pub fn unsigned(ticket: Ticket, command: Command) -> Proposed {
+        Proposed {
+            ticket,
+            command,
+            authorship: None,
+        }
+    }
+
+    /// A proposal that its author signs with `sign`.
+    ///
+    /// # Errors
+    /// Those of `sign`.
+    pub fn signed(
+        cluster: &str,
+        ticket: Ticket,
+        command: Command,
+        sign: impl FnOnce(&[u8]) -> Result<MemberSignature, SigningError>,
+    ) -> Result<Proposed, SigningError> {
+        let signed = codec::encode(&SignedContent {
+            ticket,
+            command: &command,
+        });
+        let signature = sign(&signed_message(cluster, &signed))?;
+        Ok(Proposed {
+            ticket,
+            command,
+            authorship: Some(Authorship { signed, signature }),
+        })
+    }
+
+    /// Whether there is a signature, valid or not.
+    pub fn is_signed(&self) -> bool {
+        self.authorship.is_some()
+    }
+
+    /// The signature, and the bytes that it has to be of; None without one.
+    pub fn authorship(&self, cluster: &str) -> Option<(&MemberSignature, Vec<u8>)> {
+        let authorship = self.authorship.as_ref()?;
+        let message = signed_message(cluster, &authorship.signed);
+        Some((&authorship.signature, message))
+    }
+}
+
+fn signed_message(cluster: &str, signed: &[u8]) -> Vec<u8> {
+    [SIGNED_CONTEXT, cluster.as_bytes(), b"\0", signed].concat()
+}
+
+#[derive(Serialize)]
+struct SignedContent<'a> {
+    ticket: Ticket,
+    command: &'a Command,
+}
+
+/// The form without a signature. Programs before [`crate::command::SIGNED_FORMAT`] know only this.
+#[derive(Serialize)]
+struct UnsignedForm<'a> {
+    ticket: &'a Ticket,
+    command: &'a Command,
+}
+
+#[derive(Serialize)]
+struct SignedForm<'a> {
+    signed: &'a Bytes,
+    by: &'a MemberSignature,
+}
+
+#[derive(Deserialize)]
+struct Form {
+    #[serde(default)]
+    ticket: Option<Ticket>,
+    #[serde(default)]
+    command: Option<Command>,
+    #[serde(default)]
+    signed: Option<ByteBuf>,
+    #[serde(default)]
+    by: Option<MemberSignature>,
+}
+
+#[derive(Deserialize)]
+struct Content {
+    ticket: Ticket,
+    command: Command,
+}
+
+impl Serialize for Proposed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.authorship {
+            None => UnsignedForm {
+                ticket: &self.ticket,
+                command: &self.command,
+            }
+            .serialize(serializer),
+            Some(authorship) => SignedForm {
+                signed: Bytes::new(&authorship.signed),
+                by: &authorship.signature,
+            }
+            .serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Proposed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Proposed, D::Error> {
+        match Form::deserialize(deserializer)? {
+            Form {
+                signed: Some(signed),
+                by: Some(signature),
+                ..
+            } => {
+                // What takes effect is what was signed: nothing is read from beside it.
+                let content: Content = codec::decode(&signed).map_err(D::Error::custom)?;
+                Ok(Proposed {
+                    ticket: content.ticket,
+                    command: content.command,
+                    authorship: Some(Authorship {
+                        signed: signed.into_vec(),
+                        signature,
+                    }),
+                })
+            }
+            Form {
+                ticket: Some(ticket),
+                command: Some(command),
+                ..
+            } => Ok(Proposed::unsigned(ticket, command)),
+            _ => Err(D::Error::custom("a proposal has no command")),
+        }
+    }
 }
 
 impl fmt::Display for Proposed {

@@ -18,6 +18,8 @@ use std::time::Duration;
 const HAND_OVER_PAUSE_MAX: u32 = 8;
 /// How often a node looks after the size of its log.
 const LOOK: Duration = Duration::from_millis(500);
+/// Between two attempts to have a snapshot that a node signed.
+const SEAL_AGAIN: Duration = Duration::from_secs(10);
 
 impl<R: AsyncRuntime> Engine<R> {
     /// The wire saw a member's connection die: if it led, an election need not wait
@@ -120,6 +122,7 @@ impl<R: AsyncRuntime> Engine<R> {
         let mut timeout = self.random_timeout();
         let mut attempts = 1;
         let mut stands = true;
+        let mut sealed_at: Option<R::Instant> = None;
         while !self.over() {
             R::sleep(pause).await;
             self.inner.store.try_again();
@@ -132,7 +135,17 @@ impl<R: AsyncRuntime> Engine<R> {
                 // It says what is too much for it by itself.
                 let _ = self.inner.raft.trigger().snapshot().await;
             }
+            if self.inner.shared.is_unsealed()
+                && self.state().requires_signatures()
+                && sealed_at.is_none_or(|at| at.elapsed() >= SEAL_AGAIN)
+            {
+                sealed_at = Some(R::Instant::now());
+                let _ = self.inner.raft.trigger().snapshot().await;
+            }
             if self.inner.kind == Kind::Node {
+                if self.standing().is_settled {
+                    self.require_signatures().await;
+                }
                 continue;
             }
             let standing = self.standing();

@@ -125,6 +125,11 @@ impl<R: AsyncRuntime> Election<R> {
         }
     }
 
+    /// How long no leader was heard, and no vote given.
+    pub(super) fn silent_for(&self) -> Duration {
+        self.lock().at.elapsed()
+    }
+
     /// A vote was given: its candidate may soon lead.
     pub(super) fn voted(&self) {
         self.lock().at = R::Instant::now();

@@ -1,7 +1,7 @@
 //! The engine: what a member does to agree with the others.
 
 use crate::command::{Answer, Body, VersionId};
-use crate::log::{Types, Vote};
+use crate::log::{Signer, Types, Vote};
 use crate::member::{Digest, Kind, Member, MemberId};
 use crate::raft::election::Election;
 use crate::raft::error::EngineError;
@@ -10,7 +10,8 @@ use crate::raft::network::Links;
 use crate::raft::propose::Tickets;
 use crate::raft::receive::Receiver;
 use crate::raft::rejoin::Probation;
-use crate::raft::replica::{Replica, ReplicaState};
+use crate::raft::replica::{Replica, ReplicaState, Sealing, SnapshotSeal};
+use crate::raft::send;
 use crate::raft::settings::Settings;
 use crate::raft::silent::REFUSED_LIMIT;
 use crate::raft::store_io::{Log, ask};
@@ -68,6 +69,9 @@ pub struct RaftStatus {
     /// The last sender of a message that this program does not understand: a member with
     /// a newer program.
     pub misunderstood: Option<MemberId>,
+    /// Commands that were committed without a valid signature and had no effect, and the author
+    /// that the last one names: a member whose leader was hostile sees these.
+    pub forged: Option<(u64, MemberId)>,
     /// Its store was lost, for this reason: it does not vote before the others have
     /// taken it in anew.
     pub lost: Option<String>,
@@ -77,6 +81,7 @@ pub(super) struct Inner<R: AsyncRuntime> {
     pub(super) me: MemberId,
     pub(super) kind: Kind,
     pub(super) settings: Arc<Settings>,
+    pub(super) signer: Arc<dyn Signer>,
     pub(super) store: Store,
     pub(super) calls: Calls,
     pub(super) shared: Arc<ReplicaState<R>>,
@@ -111,17 +116,22 @@ impl<R: AsyncRuntime> Engine<R> {
         kind: Kind,
         settings: Settings,
         store: Store,
+        signer: Arc<dyn Signer>,
         transport: impl Transport,
     ) -> Result<Engine<R>, EngineError> {
         let lost = store.lost().is_some();
         let config = Arc::new(settings.config(kind, !lost)?);
         let settings = Arc::new(settings);
-        let calls = Calls::new(transport);
+        let calls = Calls::of(transport, store.clone());
         let shared = ReplicaState::new();
         let election = Arc::new(Election::new(kind, settings.clone()));
         let mut start = 0;
         ask::<R, _>(|done| start = store.start(done)).await?;
-        let replica = Replica::open(store.clone(), shared.clone()).await?;
+        let sealing = match kind {
+            Kind::Node => Sealing::Signs(me, signer.clone()),
+            Kind::Arbiter => Sealing::Fetches(calls.clone()),
+        };
+        let replica = Replica::open(store.clone(), shared.clone(), sealing).await?;
         let links = Links {
             calls: calls.clone(),
             settings: settings.clone(),
@@ -138,6 +148,7 @@ impl<R: AsyncRuntime> Engine<R> {
                 me,
                 kind,
                 settings,
+                signer,
                 store,
                 calls,
                 shared,
@@ -246,6 +257,7 @@ impl<R: AsyncRuntime> Engine<R> {
             }),
             refused: self.inner.store.refused().map(EngineError::Store),
             misunderstood: self.inner.shared.misunderstood(),
+            forged: self.inner.shared.forged(),
             lost: self.inner.store.lost(),
         }
     }
@@ -296,6 +308,9 @@ impl<R: AsyncRuntime> Engine<R> {
         if let Some(refused) = self.refuses_silently(&request) {
             return refused;
         }
+        if let Some(refused) = self.refuse_without_right(from, &request).await {
+            return refused;
+        }
         let raft = &self.inner.raft;
         match request {
             Request::Append(request) => self.append(from, request).await,
@@ -312,15 +327,21 @@ impl<R: AsyncRuntime> Engine<R> {
                 }
             }
             Request::Snapshot(part) => {
+                let cluster = self.state().cluster.clone();
+                let may_install = |seal: Option<&SnapshotSeal>| self.may_install(from, seal);
                 let receiver = &self.inner.receiver;
-                receiver.take(raft, &self.inner.store, from, part).await
+                receiver
+                    .take(
+                        raft,
+                        &self.inner.store,
+                        from,
+                        part,
+                        (&cluster, &may_install),
+                    )
+                    .await
             }
-            Request::Propose(proposed) => {
-                if proposed.ticket.member != from || proposed.command.from != from {
-                    return Reply::Failed(Failure::Malformed);
-                }
-                self.propose_here(*proposed, FORWARDED_LIMIT).await
-            }
+            Request::Propose(proposed) => self.propose_here(*proposed, FORWARDED_LIMIT).await,
+            Request::Fetch { of, offset } => send::piece(&self.inner.store, of, offset).await,
             Request::Confirm => self.confirm_here(FORWARDED_LIMIT).await,
             Request::Change(change) => self.change_here(change).await,
         }
@@ -389,6 +410,8 @@ impl<R: AsyncRuntime> Engine<R> {
         if request.vote.leader_id.voted_for != from {
             return Reply::Failed(Failure::Malformed);
         }
+        // A leader hands over to nodes only, so nobody asked an arbiter to stand.
+        request.leadership_transfer &= self.is_node(from);
         // The leader's lease is not waited for when the leader itself wants the
         // candidate, or when this member saw its connection to that leader die.
         if let Some(lost) = lost {

@@ -41,6 +41,9 @@ pub enum EngineError {
     /// This member belongs to a cluster already.
     #[error("this machine is already a member of a cluster")]
     Founded,
+    /// The member's key cannot sign commands.
+    #[error("{0}: see `member.key` in the state directory")]
+    Signing(#[from] crate::log::SigningError),
     /// Nobody leads now.
     #[error("no leader: no majority of the members is reachable")]
     NoLeader,

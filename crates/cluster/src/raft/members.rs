@@ -73,6 +73,10 @@ impl<R: AsyncRuntime> Engine<R> {
 
     /// Makes a change, if this member leads.
     pub(super) async fn change_here(&self, change: Change) -> Reply<R> {
+        // Its followers accept no other voters from an arbiter: a node is to lead soon.
+        if self.inner.kind == Kind::Arbiter && !matches!(change, Change::HandOver(_)) {
+            return Reply::NotLeader(None);
+        }
         let work = async {
             match change {
                 Change::Add(member) => self.add_here(member).await,

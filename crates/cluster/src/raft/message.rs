@@ -37,6 +37,12 @@ pub(super) enum Request<R: AsyncRuntime> {
     Confirm,
     /// A change of the members, to the leader.
     Change(Change),
+    /// A piece of the last snapshot that a node has and signed.
+    Fetch {
+        /// The snapshot of which a piece is known already.
+        of: Option<Digest>,
+        offset: u64,
+    },
 }
 
 /// A response.
@@ -58,6 +64,8 @@ pub(super) enum Reply<R: AsyncRuntime> {
     Begin,
     /// The result of the proposal.
     Answer(Answer),
+    /// A piece of a snapshot.
+    Piece(Box<Piece>),
     /// Up to here.
     Confirmed(u64),
     /// The change was made.
@@ -66,6 +74,18 @@ pub(super) enum Reply<R: AsyncRuntime> {
     NotLeader(Option<MemberId>),
     /// It was not done, and is not going to be.
     Failed(Failure),
+}
+
+impl<R: AsyncRuntime> Reply<R> {
+    /// The vote that the other member has, where the reply says so.
+    pub(super) fn vote(&self) -> Option<&Vote> {
+        match self {
+            Reply::Append(AppendEntriesResponse::HigherVote(vote)) => Some(vote),
+            Reply::Vote(response) => Some(&response.vote),
+            Reply::Installed(response) => Some(&response.vote),
+            _ => None,
+        }
+    }
 }
 
 /// Why something was not done.
@@ -120,6 +140,18 @@ pub(super) enum Part {
     End {
         of: Digest,
     },
+}
+
+/// A piece of the image of a snapshot.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Piece {
+    pub(super) meta: SnapshotMeta,
+    /// Of the whole image.
+    pub(super) of: Digest,
+    /// Of the whole image.
+    pub(super) size: u64,
+    #[serde(with = "serde_bytes")]
+    pub(super) bytes: Vec<u8>,
 }
 
 /// A change of the members.

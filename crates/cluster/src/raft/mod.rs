@@ -10,6 +10,8 @@ mod duties;
 mod election;
 mod engine;
 mod error;
+#[cfg(test)]
+mod forgery;
 mod members;
 mod message;
 mod network;
@@ -18,12 +20,15 @@ mod propose;
 mod receive;
 mod rejoin;
 mod replica;
+mod rights;
 mod send;
 mod settings;
 mod silent;
 #[cfg(test)]
 mod simulation;
 mod store_io;
+#[cfg(test)]
+pub(crate) mod test_keys;
 #[cfg(test)]
 mod tests;
 pub mod transport;

@@ -74,7 +74,16 @@ pub(super) async fn call<R: AsyncRuntime>(
     limit: Duration,
 ) -> Result<Reply<R>, CallError> {
     let bytes = calls.call(to, codec::encode(request), limit).await?;
-    codec::decode(&bytes).map_err(|_| CallError::Refused)
+    decode(calls, &bytes)
+}
+
+/// Decodes a reply. One with a vote that nobody can have is refused.
+pub(super) fn decode<R: AsyncRuntime>(calls: &Calls, bytes: &[u8]) -> Result<Reply<R>, CallError> {
+    let reply: Reply<R> = codec::decode(bytes).map_err(|_| CallError::Refused)?;
+    match reply.vote().is_none_or(|vote| calls.is_plausible(vote)) {
+        true => Ok(reply),
+        false => Err(CallError::Refused),
+    }
 }
 
 impl<R: AsyncRuntime> Link<R> {

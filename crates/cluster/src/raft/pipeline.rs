@@ -27,8 +27,8 @@
 use crate::log::{LogId, Types};
 use crate::member::MemberId;
 use crate::raft::message::{Reply, Request};
-use crate::raft::network::{answer, nonsense};
-use crate::raft::transport::{CallError, Calls};
+use crate::raft::network::{answer, decode, nonsense};
+use crate::raft::transport::Calls;
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, Stream, StreamExt};
 use openraft::errors::{NetworkError, RPCError};
@@ -175,8 +175,9 @@ where
         self.large = bytes.len() > LARGE_BYTES;
         let said = self.calls.call(self.to, bytes, self.limit);
         self.ends.push_back(last);
+        let calls = self.calls.clone();
         self.flight.push_back(Box::pin(said.map(move |said| {
-            let said = said.and_then(|bytes| codec::decode(&bytes).map_err(|_| CallError::Refused));
+            let said = said.and_then(|bytes| decode(&calls, &bytes));
             match answer(said)? {
                 Reply::Append(response) => told(response, prev, last, follows),
                 _ => Err(nonsense()),
@@ -260,7 +261,7 @@ mod tests {
     use crate::command::{Body, Command};
     use crate::log::{Entry, LeaderId, Vote};
     use crate::log::{Proposed, Ticket};
-    use crate::raft::transport::Transport;
+    use crate::raft::transport::{CallError, Transport};
     use crate::store::Store;
     use openraft::EntryPayload;
     use openraft::raft::StreamAppendError;
@@ -322,7 +323,7 @@ mod tests {
             prev_log_id: Some(id(prev)),
             entries: vec![Entry {
                 log_id: id(prev + 1),
-                payload: EntryPayload::Normal(Proposed { ticket, command }),
+                payload: EntryPayload::Normal(Proposed::unsigned(ticket, command)),
             }],
             leader_commit: None,
         }

@@ -1,7 +1,8 @@
 //! Proposals and linearizable reads from any member: they are sent to the leader, and
 //! retried until there is a reply or the timeout expires.
 
-use crate::command::{Answer, Body, Command};
+use crate::authority::key_digest;
+use crate::command::{Answer, Body, Command, Refusal, SIGNED_FORMAT};
 use crate::log::{Proposed, Ticket, WAITING_MAX};
 use crate::member::{Kind, MemberId};
 use crate::raft::engine::Engine;
@@ -108,11 +109,9 @@ impl<R: AsyncRuntime> Engine<R> {
                 None => R::sleep(PAUSE_MIN).await,
             }
         };
-        let proposed = Proposed {
-            ticket: drawn.ticket,
-            command: Command::new(self.inner.me, time_s, body),
-        };
+        let command = Command::new(self.inner.me, time_s, body);
         let mut perhaps = false;
+        let mut required = false;
         loop {
             let left = deadline.saturating_duration_since(R::Instant::now());
             if left.is_zero() {
@@ -122,7 +121,12 @@ impl<R: AsyncRuntime> Engine<R> {
                     ProposeError::NoLeader
                 });
             }
+            let proposed = self
+                .signed(drawn.ticket, command.clone(), required)
+                .map_err(ProposeError::Stopped)?;
             match self.try_once(&proposed, left.min(TRY_LIMIT)).await {
+                // The state here is behind, and may stay so while its disk is full.
+                Try::Answer(Answer::Refused(Refusal::Unsigned)) if !required => required = true,
                 Try::Answer(answer) => return Ok(answer),
                 Try::Stopped(why) => return Err(ProposeError::Stopped(why)),
                 Try::Perhaps => perhaps = true,
@@ -147,10 +151,10 @@ impl<R: AsyncRuntime> Engine<R> {
             .tickets
             .draw(self.inner.me, self.inner.start.load(Ordering::Relaxed))
             .ok_or(ProposeError::Busy)?;
-        let proposed = Proposed {
-            ticket: drawn.ticket,
-            command: Command::new(self.inner.me, (self.inner.settings.clock)(), body),
-        };
+        let command = Command::new(self.inner.me, (self.inner.settings.clock)(), body);
+        let proposed = self
+            .signed(drawn.ticket, command, false)
+            .map_err(ProposeError::Stopped)?;
         let (responder, answer) = ProgressResponder::complete_only();
         let write = self.inner.raft.write(proposed).with_leader(term);
         let stopped = || ProposeError::Stopped(EngineError::Stopped);
@@ -160,6 +164,38 @@ impl<R: AsyncRuntime> Engine<R> {
             Ok(Ok(Err(ClientWriteError::ForwardToLeader(_)))) => Err(ProposeError::NoLeader),
             Ok(Ok(Err(_))) | Err(_) => Err(ProposeError::Unknown),
             Ok(Err(_)) => Err(stopped()),
+        }
+    }
+
+    /// Signs a command of this member, where the cluster requires that.
+    fn signed(
+        &self,
+        ticket: Ticket,
+        command: Command,
+        required: bool,
+    ) -> Result<Proposed, EngineError> {
+        let state = self.state();
+        let begins = matches!(command.body, Body::RequireSignatures);
+        if !required && !begins && !state.requires_signatures() {
+            return Ok(Proposed::unsigned(ticket, command));
+        }
+        let known = state.member(self.inner.me).map(|member| member.certificate);
+        let proposed = Proposed::signed(&state.cluster, ticket, command, |message| {
+            let mut signature = self.inner.signer.sign(message)?;
+            if known == Some(key_digest(&signature.public_key)) {
+                signature.certificate.clear();
+            }
+            Ok(signature)
+        })?;
+        Ok(proposed)
+    }
+
+    /// Requires signatures from now on, once all members support them. There is no way back.
+    pub(super) async fn require_signatures(&self) {
+        let state = self.state();
+        let supported = state.founded() && state.format() >= SIGNED_FORMAT;
+        if supported && !state.requires_signatures() {
+            let _ = self.propose(Body::RequireSignatures).await;
         }
     }
 

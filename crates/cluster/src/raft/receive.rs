@@ -4,7 +4,7 @@ use crate::log::{SnapshotMeta, Types, Vote};
 use crate::member::digest;
 use crate::member::{Digest, MemberId};
 use crate::raft::message::{Failure, Part, Reply};
-use crate::raft::replica::{IMAGE_BYTES_MAX, Image, Picture, Replica};
+use crate::raft::replica::{IMAGE_BYTES_MAX, Image, Picture, Replica, SnapshotSeal};
 use crate::raft::store_io::ask;
 use crate::store::Store;
 use openraft::raft::SnapshotResponse;
@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Memory that is taken for an image before its bytes come.
 const RESERVE_BYTES_MAX: usize = 1 << 20;
+
+/// Whether a snapshot with this seal may be installed.
+type MayInstall<'a> = &'a (dyn Fn(Option<&SnapshotSeal>) -> bool + Send + Sync);
 
 struct Incoming {
     from: MemberId,
@@ -42,6 +45,7 @@ impl Receiver {
         store: &Store,
         from: MemberId,
         part: Part,
+        (cluster, may_install): (&str, MayInstall<'_>),
     ) -> Reply<R> {
         match part {
             Part::Begin {
@@ -73,7 +77,10 @@ impl Receiver {
             }
             Part::Image { of, offset, bytes } => self.image(from, of, offset, &bytes),
             Part::Chunk { of, bytes } => self.chunk(store, from, of, bytes).await,
-            Part::End { of } => self.end(raft, store, from, of).await,
+            Part::End { of } => {
+                let rights = (cluster, may_install);
+                self.end(raft, store, from, of, rights).await
+            }
         }
     }
 
@@ -123,6 +130,7 @@ impl Receiver {
         store: &Store,
         from: MemberId,
         of: Digest,
+        (cluster, may_install): (&str, MayInstall<'_>),
     ) -> Reply<R> {
         let wanted = {
             let mut incoming = self.lock();
@@ -135,6 +143,10 @@ impl Receiver {
             match &incoming.wanted {
                 Some(wanted) => wanted.clone(),
                 None => {
+                    let seal = Image::seal(&incoming.image, &incoming.meta, cluster);
+                    if !may_install(seal.as_ref()) {
+                        return Reply::Failed(Failure::Unfit(from));
+                    }
                     let Ok(wanted) = Image::chunks(&incoming.image) else {
                         return Reply::Failed(Failure::Malformed);
                     };

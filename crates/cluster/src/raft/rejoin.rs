@@ -232,7 +232,9 @@ impl<R: AsyncRuntime> Engine<R> {
 
     async fn end_probation(&self) {
         let known = self.inner.shared.start_of(self.inner.me);
-        let starts = known.max(self.inner.store.starts()) + STARTS_SKIPPED;
+        let starts = known
+            .max(self.inner.store.starts())
+            .saturating_add(STARTS_SKIPPED);
         let store = &self.inner.store;
         let kept = ask::<R, _>(|done| store.found_again(starts, done)).await;
         if let Err(error) = kept {

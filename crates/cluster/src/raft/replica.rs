@@ -3,11 +3,13 @@
 
 use crate::command::{Answer, Body, Refusal};
 use crate::log::{Entry, LogId, Membership, SnapshotMeta, Types};
-use crate::log::{Proposed, Sessions, TicketState};
-use crate::member::MemberId;
+use crate::log::{MemberSignature, Proposed, Sessions, Signer, TicketState};
+use crate::member::{Kind, MemberId, digest};
 use crate::raft::error::EngineError;
+use crate::raft::send;
 use crate::raft::silent::Silence;
 use crate::raft::store_io::{ask, to_io};
+use crate::raft::transport::Calls;
 use crate::state::State;
 use crate::store::{Store, StoreError};
 use futures_util::{Stream, StreamExt};
@@ -19,10 +21,18 @@ use part::codec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Entries after which those who wait for them are told.
 const TELL_ENTRIES_MAX: usize = 64;
+/// How often an arbiter asks the nodes for a newer snapshot, at one time.
+const FETCHES_MAX: usize = 10;
+const FETCH_PAUSE: Duration = Duration::from_millis(200);
+/// Bytes of the log from which an arbiter builds a snapshot itself, which only other arbiters
+/// would install.
+const KEPT_BYTES_MAX: u64 = 256 << 20;
 /// Largest snapshot without its pieces, bytes.
 pub(super) const IMAGE_BYTES_MAX: u64 = 64 << 20;
 
@@ -30,12 +40,42 @@ pub(super) const IMAGE_BYTES_MAX: u64 = 64 << 20;
 #[derive(Clone)]
 pub struct Picture(pub(super) Arc<Vec<u8>>);
 
+/// Context of the signature of a snapshot.
+const SNAPSHOT_CONTEXT: &[u8] = b"evenkeel snapshot 1\0";
+
 /// The content of a snapshot.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Image {
     #[serde(with = "serde_bytes")]
     state: Vec<u8>,
     sessions: Sessions,
+    /// The signature of the node that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seal: Option<StoredSeal>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSeal {
+    by: MemberId,
+    signature: MemberSignature,
+}
+
+/// The signature of a node that had this state, at this place of the log. An arbiter builds no
+/// state that others trust: it stores, and sends, a snapshot that a node signed.
+pub(super) struct SnapshotSeal {
+    pub(super) by: MemberId,
+    pub(super) signature: MemberSignature,
+    /// What has to be signed.
+    pub(super) message: Vec<u8>,
+}
+
+/// How a member gets a snapshot that others install.
+#[derive(Clone)]
+pub(super) enum Sealing {
+    /// A node signs its own.
+    Signs(MemberId, Arc<dyn Signer>),
+    /// An arbiter fetches that of a node.
+    Fetches(Calls),
 }
 
 impl Image {
@@ -43,6 +83,49 @@ impl Image {
         let image: Image = codec::decode(bytes).map_err(io::Error::other)?;
         let state = State::decode(&image.state).map_err(io::Error::other)?;
         Ok((state, image.sessions))
+    }
+
+    /// A snapshot that the wrong member signed.
+    #[cfg(test)]
+    pub(super) fn forged(
+        state: &State,
+        meta: &SnapshotMeta,
+        by: MemberId,
+        signer: &dyn Signer,
+    ) -> Vec<u8> {
+        let mut image = Image {
+            state: state.encode(),
+            sessions: Sessions::default(),
+            seal: None,
+        };
+        let message = image.message(meta, &state.cluster);
+        let signature = signer.sign(&message).expect("the key signs");
+        image.seal = Some(StoredSeal { by, signature });
+        codec::encode(&image)
+    }
+
+    /// The signature of a snapshot, which remains to be verified.
+    pub(super) fn seal(bytes: &[u8], meta: &SnapshotMeta, cluster: &str) -> Option<SnapshotSeal> {
+        let image: Image = codec::decode(bytes).ok()?;
+        let message = image.message(meta, cluster);
+        image.seal.map(|seal| SnapshotSeal {
+            by: seal.by,
+            signature: seal.signature,
+            message,
+        })
+    }
+
+    /// What a node signs: the place in the log, the voters there, and the state.
+    fn message(&self, meta: &SnapshotMeta, cluster: &str) -> Vec<u8> {
+        let place = codec::encode(&(&meta.last_log_id, &meta.last_membership));
+        let parts = [
+            digest(cluster.as_bytes()),
+            digest(&place),
+            digest(&self.state),
+            digest(&codec::encode(&self.sessions)),
+        ];
+        let parts = parts.iter().flat_map(|digest| digest.0);
+        SNAPSHOT_CONTEXT.iter().copied().chain(parts).collect()
     }
 
     /// The pieces that a snapshot names.
@@ -60,7 +143,13 @@ struct Live {
     halted: Option<EngineError>,
     /// The last sender of a message that this program does not understand.
     misunderstood: Option<MemberId>,
+    /// Commands that had no effect, as their author did not sign them; the last such author.
+    forged: Option<(u64, MemberId)>,
 }
+
+/// The first entry is not applied yet: this member knows nothing of the cluster by its log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unfounded;
 
 /// State shared by the replica and the engine.
 pub(super) struct ReplicaState<R: AsyncRuntime> {
@@ -68,6 +157,7 @@ pub(super) struct ReplicaState<R: AsyncRuntime> {
     pub(super) silence: Silence,
     live: Mutex<Live>,
     applied: WatchReceiverOf<Types<R>, u64>,
+    unsealed: AtomicBool,
     /// Behind a lock only because not every runtime's may be shared.
     tell: Mutex<WatchSenderOf<Types<R>, u64>>,
 }
@@ -79,6 +169,7 @@ impl<R: AsyncRuntime> ReplicaState<R> {
             silence: Silence::default(),
             live: Mutex::new(Live::default()),
             applied,
+            unsealed: AtomicBool::new(false),
             tell: Mutex::new(tell),
         })
     }
@@ -94,6 +185,15 @@ impl<R: AsyncRuntime> ReplicaState<R> {
         shared
             .get_or_insert_with(|| Arc::new(state.clone()))
             .clone()
+    }
+
+    /// The kind of a member; the error says that the cluster is not founded here.
+    pub(super) fn kind_of(&self, member: MemberId) -> Result<Option<Kind>, Unfounded> {
+        let live = self.live();
+        match live.state.founded() {
+            true => Ok(live.state.member(member).map(|member| member.kind)),
+            false => Err(Unfounded),
+        }
     }
 
     /// Returns notifications of changes.
@@ -114,6 +214,16 @@ impl<R: AsyncRuntime> ReplicaState<R> {
     /// Returns the last sender of a message that this program does not understand.
     pub(super) fn misunderstood(&self) -> Option<MemberId> {
         self.live().misunderstood
+    }
+
+    /// Commands without the signature of their author, and the last author that was named.
+    pub(super) fn forged(&self) -> Option<(u64, MemberId)> {
+        self.live().forged
+    }
+
+    /// The last snapshot is one that others do not install from an arbiter.
+    pub(super) fn is_unsealed(&self) -> bool {
+        self.unsealed.load(Ordering::Relaxed)
     }
 
     /// A member said what this program does not understand.
@@ -137,6 +247,7 @@ impl<R: AsyncRuntime> ReplicaState<R> {
 pub struct Replica<R: AsyncRuntime> {
     store: Store,
     shared: Arc<ReplicaState<R>>,
+    sealing: Sealing,
     applied: Option<LogId>,
     membership: Membership,
 }
@@ -146,11 +257,13 @@ impl<R: AsyncRuntime> Replica<R> {
     pub(super) async fn open(
         store: Store,
         shared: Arc<ReplicaState<R>>,
+        sealing: Sealing,
     ) -> Result<Replica<R>, EngineError> {
         let snapshot = ask::<R, _>(|done| store.snapshot(done)).await?;
         let mut replica = Replica {
             store,
             shared,
+            sealing,
             applied: None,
             membership: Membership::default(),
         };
@@ -164,6 +277,8 @@ impl<R: AsyncRuntime> Replica<R> {
 
     fn take(&mut self, meta: &SnapshotMeta, image: &[u8]) -> Result<(), io::Error> {
         let (state, sessions) = Image::decode(image)?;
+        let sealed = Image::seal(image, meta, &state.cluster).is_some();
+        self.shared.unsealed.store(!sealed, Ordering::Relaxed);
         {
             let mut live = self.shared.live();
             live.state = state;
@@ -214,24 +329,33 @@ impl<R: AsyncRuntime> Replica<R> {
         index: u64,
         proposed: Proposed,
     ) -> Result<Answer, io::Error> {
-        let Proposed { ticket, command } = proposed;
         let answer = {
             let mut live = self.shared.live();
-            if live.state.must_stop(&command) {
+            // Before anything else looks at it: neither the tickets of another member nor the
+            // state may depend on what a stranger wrote.
+            if let Err(refusal) = live.state.check_author(&proposed) {
+                let count = live.forged.map_or(0, |(count, _)| count);
+                live.forged = Some((count.saturating_add(1), proposed.command.from));
+                return Ok(Answer::Refused(refusal));
+            }
+            let Proposed {
+                ticket, command, ..
+            } = &proposed;
+            if live.state.must_stop(command) {
                 let why = EngineError::Newer {
                     format: command.format,
                 };
                 live.halted.get_or_insert(why.clone());
                 return Err(io::Error::other(why));
             }
-            match live.sessions.look(&ticket) {
+            match live.sessions.look(ticket) {
                 TicketState::Answered(answer) => return Ok(answer),
                 TicketState::Over => return Ok(Answer::Refused(Refusal::Unfit)),
                 TicketState::New => {}
             }
             live.shared = None;
-            let answer = live.state.apply(&command);
-            live.sessions.answered(&ticket, &answer);
+            let answer = live.state.apply(command);
+            live.sessions.answered(ticket, &answer);
             // What may go is found by what a snapshot names.
             drop(live.state.take_dropped());
             if matches!(command.body, Body::Remove { .. }) {
@@ -242,7 +366,7 @@ impl<R: AsyncRuntime> Replica<R> {
             answer
         };
         if let (Body::Chunk { digest, bytes }, false) =
-            (command.body, matches!(answer, Answer::Refused(_)))
+            (proposed.command.body, matches!(answer, Answer::Refused(_)))
         {
             let store = &self.store;
             ask::<R, _>(|done| store.put_chunk(digest, bytes, index, done))
@@ -291,6 +415,7 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Replica<R> {
         Builder {
             store: self.store.clone(),
             shared: self.shared.clone(),
+            sealing: self.sealing.clone(),
             state: live.state.clone(),
             sessions: live.sessions.clone(),
             meta: SnapshotMeta {
@@ -334,27 +459,108 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Replica<R> {
 pub struct Builder<R: AsyncRuntime> {
     store: Store,
     shared: Arc<ReplicaState<R>>,
+    sealing: Sealing,
     state: State,
     sessions: Sessions,
     meta: SnapshotMeta,
+}
+
+impl<R: AsyncRuntime> Builder<R> {
+    /// Builds a snapshot; a node signs it.
+    fn build(&self) -> Result<Vec<u8>, io::Error> {
+        let mut image = Image {
+            state: self.state.encode(),
+            sessions: self.sessions.clone(),
+            seal: None,
+        };
+        if let (Sealing::Signs(by, signer), true) =
+            (&self.sealing, self.state.requires_signatures())
+        {
+            let message = image.message(&self.meta, &self.state.cluster);
+            let signature = signer.sign(&message).map_err(io::Error::other)?;
+            image.seal = Some(StoredSeal { by: *by, signature });
+        }
+        Ok(codec::encode(&image))
+    }
+
+    /// The newest snapshot of a node that is newer than the one here.
+    async fn fetch(&self) -> Option<(SnapshotMeta, Vec<u8>)> {
+        let Sealing::Fetches(calls) = &self.sealing else {
+            return None;
+        };
+        if !self.state.requires_signatures() {
+            return None;
+        }
+        let here = self.store.snapshot_meta().and_then(|meta| meta.last_log_id);
+        for _ in 0..FETCHES_MAX {
+            for node in self.state.nodes() {
+                let Some((meta, image)) = send::fetch::<R>(calls, node.id).await else {
+                    continue;
+                };
+                let is_new = meta.last_log_id > here || self.shared.is_unsealed();
+                let is_known = meta.last_log_id <= self.meta.last_log_id;
+                if is_new && is_known && self.is_sealed(&meta, &image) {
+                    return Some((meta, image));
+                }
+            }
+            R::sleep(FETCH_PAUSE).await;
+        }
+        None
+    }
+
+    /// An arbiter keeps its log until a node has given it a snapshot that others install from it.
+    fn waits_for_node(&self) -> bool {
+        matches!(self.sealing, Sealing::Fetches(_))
+            && self.state.requires_signatures()
+            && self.store.grown() < KEPT_BYTES_MAX
+    }
+
+    /// The snapshot that there is: to openraft that is no progress.
+    async fn present(&self) -> Result<SnapshotOf<Types<R>, Picture>, io::Error> {
+        self.shared.unsealed.store(true, Ordering::Relaxed);
+        let store = &self.store;
+        let found = ask::<R, _>(|done| store.snapshot(done))
+            .await
+            .map_err(|error| self.shared.halted_by(error))?;
+        let (meta, image) = found.unwrap_or_default();
+        Ok(Snapshot {
+            meta,
+            snapshot: Picture(Arc::new(image)),
+        })
+    }
+
+    fn is_sealed(&self, meta: &SnapshotMeta, image: &[u8]) -> bool {
+        let is_by_node = |seal: &SnapshotSeal| {
+            let signer = self.state.member(seal.by);
+            signer.is_some_and(|member| member.kind == Kind::Node)
+                && self
+                    .state
+                    .is_signature_of(seal.by, &seal.signature, &seal.message)
+        };
+        Image::seal(image, meta, &self.state.cluster).is_some_and(|seal| is_by_node(&seal))
+            && Image::decode(image).is_ok()
+    }
 }
 
 impl<R: AsyncRuntime> RaftSnapshotBuilder<Types<R>> for Builder<R> {
     type SnapshotData = Picture;
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types<R>, Picture>, io::Error> {
-        let image = codec::encode(&Image {
-            state: self.state.encode(),
-            sessions: self.sessions.clone(),
-        });
-        let keep = self.state.chunks().collect();
+        let (meta, image) = match self.fetch().await {
+            Some(fetched) => fetched,
+            None if self.waits_for_node() => return self.present().await,
+            None => (self.meta.clone(), self.build()?),
+        };
+        let keep = Image::chunks(&image)?;
+        let sealed = Image::seal(&image, &meta, &self.state.cluster).is_some();
         let picture = Picture(Arc::new(image.clone()));
-        let (store, meta) = (&self.store, self.meta.clone());
-        ask::<R, _>(|done| store.save_snapshot(meta, image, keep, done))
+        let (store, saved) = (&self.store, meta.clone());
+        ask::<R, _>(|done| store.save_snapshot(saved, image, keep, done))
             .await
             .map_err(|error| self.shared.halted_by(error))?;
+        self.shared.unsealed.store(!sealed, Ordering::Relaxed);
         Ok(Snapshot {
-            meta: self.meta.clone(),
+            meta,
             snapshot: picture,
         })
     }

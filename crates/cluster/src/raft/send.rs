@@ -1,12 +1,12 @@
 //! Sends a snapshot to a member: the image in chunks, then only the content chunks that
 //! the member lacks, one at a time.
 
-use crate::log::{Types, Vote};
+use crate::log::{SnapshotMeta, Types, Vote};
 use crate::member::digest;
 use crate::member::{Digest, MemberId};
-use crate::raft::message::{Part, Reply, Request};
+use crate::raft::message::{Part, Piece, Reply, Request};
 use crate::raft::network::{Nonsense, call};
-use crate::raft::replica::Picture;
+use crate::raft::replica::{IMAGE_BYTES_MAX, Picture};
 use crate::raft::store_io::ask;
 use crate::raft::transport::{CallError, Calls};
 use crate::store::Store;
@@ -14,6 +14,7 @@ use openraft::AsyncRuntime;
 use openraft::errors::{StreamingError, Unreachable};
 use openraft::raft::SnapshotResponse;
 use openraft::type_config::alias::SnapshotOf;
+use std::cmp::Ordering;
 use std::time::Duration;
 
 /// Bytes of the image in one message.
@@ -67,6 +68,54 @@ pub(super) async fn snapshot<R: AsyncRuntime>(
         }
     }
     Err(nonsense())
+}
+
+/// The reply with a piece of the snapshot that is here, from this offset.
+pub(super) async fn piece<R: AsyncRuntime>(
+    store: &Store,
+    of: Option<Digest>,
+    offset: u64,
+) -> Reply<R> {
+    let Ok(Some((meta, image))) = ask::<R, _>(|done| store.snapshot(done)).await else {
+        return Reply::Begin;
+    };
+    let digest = digest(&image);
+    let begin = usize::try_from(offset).unwrap_or(usize::MAX);
+    match image.get(begin..) {
+        Some(rest) if of.is_none_or(|of| of == digest) => Reply::Piece(Box::new(Piece {
+            meta,
+            of: digest,
+            size: image.len() as u64,
+            bytes: rest.get(..PIECE_BYTES_MAX).unwrap_or(rest).to_vec(),
+        })),
+        _ => Reply::Begin,
+    }
+}
+
+/// Fetches the last snapshot of a member.
+pub(super) async fn fetch<R: AsyncRuntime>(
+    calls: &Calls,
+    from: MemberId,
+) -> Option<(SnapshotMeta, Vec<u8>)> {
+    let mut image = Vec::new();
+    let mut of = None;
+    loop {
+        let offset = image.len() as u64;
+        let request = Request::<R>::Fetch { of, offset };
+        let Ok(Reply::Piece(piece)) = call(calls, from, &request, CALL_LIMIT).await else {
+            return None;
+        };
+        if piece.size > IMAGE_BYTES_MAX || piece.bytes.is_empty() {
+            return None;
+        }
+        of = Some(piece.of);
+        image.extend_from_slice(&piece.bytes);
+        match (image.len() as u64).cmp(&piece.size) {
+            Ordering::Less => {}
+            Ordering::Equal if digest(&image) == piece.of => return Some((piece.meta, image)),
+            _ => return None,
+        }
+    }
 }
 
 async fn chunk<R: AsyncRuntime>(

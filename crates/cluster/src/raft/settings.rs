@@ -1,8 +1,9 @@
 //! Times and sizes of the engine.
 
-use crate::member::Kind;
+use crate::member::{Kind, MemberId};
 use crate::raft::error::EngineError;
 use openraft::{Config, SnapshotPolicy};
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 /// Entries in one message to another member.
@@ -32,6 +33,9 @@ pub struct Settings {
     pub snapshot_bytes: u64,
     /// Entries that stay behind a snapshot, for those who are a little behind.
     pub keep_entries: u64,
+    /// The nodes of the cluster, as this member knew them when it was started: by these it knows
+    /// whom to follow before it has a log.
+    pub nodes: BTreeSet<MemberId>,
     /// Seconds since 1970, for what is shown of a command.
     pub clock: fn() -> i64,
 }
@@ -55,6 +59,7 @@ impl Default for Settings {
             snapshot_entries: 512,
             snapshot_bytes: 16 << 20,
             keep_entries: 512,
+            nodes: BTreeSet::new(),
             clock: now_s,
         }
     }

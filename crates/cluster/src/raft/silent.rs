@@ -97,7 +97,9 @@ impl<R: AsyncRuntime> Engine<R> {
             | Request::PreVote(_)
             | Request::Transfer(_)
             | Request::Snapshot(_) => Some(Reply::Failed(Failure::Stopped)),
-            Request::Propose(_) | Request::Confirm | Request::Change(_) => None,
+            Request::Propose(_) | Request::Confirm | Request::Change(_) | Request::Fetch { .. } => {
+                None
+            }
         }
     }
 

@@ -1,7 +1,9 @@
 //! How the engine reaches other members. The wire answers it in the role, tests with
 //! channels and simulated links.
 
+use crate::log::Vote;
 use crate::member::MemberId;
+use crate::store::Store;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -61,16 +63,43 @@ impl<T: Transport> AnyTransport for T {
     }
 }
 
-/// Any transport.
+/// Largest step of the term in one message. An election raises the term by one, so no member
+/// is ever this far behind. Without a bound one message could use up all terms.
+const TERM_STEP_MAX: u64 = 1 << 28;
+
+/// Any transport, and the term of this member.
 #[derive(Clone)]
-pub(super) struct Calls(Arc<dyn AnyTransport>);
+pub(super) struct Calls {
+    transport: Arc<dyn AnyTransport>,
+    store: Option<Store>,
+}
 
 impl Calls {
+    #[cfg(test)]
     pub(super) fn new(transport: impl Transport) -> Calls {
-        Calls(Arc::new(transport))
+        let transport = Arc::new(transport);
+        Calls {
+            transport,
+            store: None,
+        }
+    }
+
+    /// Calls of the member with this store.
+    pub(super) fn of(transport: impl Transport, store: Store) -> Calls {
+        Calls {
+            transport: Arc::new(transport),
+            store: Some(store),
+        }
     }
 
     pub(super) fn call(&self, to: MemberId, bytes: Vec<u8>, limit: Duration) -> Pending {
-        self.0.call(to, bytes, limit)
+        self.transport.call(to, bytes, limit)
+    }
+
+    /// Whether the term of a vote can be that of a member that follows the protocol.
+    pub(super) fn is_plausible(&self, vote: &Vote) -> bool {
+        let own = self.store.as_ref().and_then(Store::vote);
+        let term = own.map_or(0, |own| own.leader_id.term);
+        self.store.is_none() || vote.leader_id.term <= term.saturating_add(TERM_STEP_MAX)
     }
 }

@@ -11,6 +11,7 @@ use crate::file_set::{FileSet, SET_BYTES_MAX};
 use crate::member::{Kind, Member, MemberId};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -96,6 +97,17 @@ pub struct LocalMember {
     pub addresses: Vec<SocketAddr>,
     /// The members that it knows, so that it finds them before it has heard of any.
     pub members: Vec<Member>,
+}
+
+impl LocalMember {
+    /// The nodes among the members that it knows.
+    pub fn nodes(&self) -> BTreeSet<MemberId> {
+        let nodes = self
+            .members
+            .iter()
+            .filter(|member| member.kind == Kind::Node);
+        nodes.map(|member| member.id).collect()
+    }
 }
 
 /// The directory.

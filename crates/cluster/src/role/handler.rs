@@ -71,19 +71,29 @@ impl<M: Machine, N: Network> Present<M, N> {
             }
             Service::Control => {
                 if let Ok(wish) = codec::decode(&bytes) {
-                    self.grant(wish);
+                    self.grant(from, wish);
                 }
                 Vec::new()
             }
-            Service::Lease => self.0.grants.answer(from, &bytes).await,
+            // Nodes hold leases; an arbiter neither has one nor speaks for a holder.
+            Service::Lease if self.is_node(from) => self.0.grants.answer(from, &bytes).await,
+            Service::Lease => Vec::new(),
         }
     }
 
-    fn grant(&self, wish: RoleMessage) {
+    fn is_node(&self, member: MemberId) -> bool {
+        let state = self.0.engine.state();
+        let member = state.member(member);
+        member.is_some_and(|member| member.kind == Kind::Node)
+    }
+
+    fn grant(&self, from: MemberId, wish: RoleMessage) {
         match wish {
-            RoleMessage::Leaving(member) => {
+            // An arbiter removes nobody.
+            RoleMessage::Leaving(member) if self.is_node(from) => {
                 self.0.leaving().insert(member, Instant::now());
             }
+            RoleMessage::Leaving(_) => {}
             RoleMessage::Follow => self.0.follow.now(),
         }
     }

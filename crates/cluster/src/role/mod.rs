@@ -155,7 +155,12 @@ pub(crate) async fn run_with<M: Machine, N: Network>(
         ..Trust::default()
     };
     let wire = Wire::new(Arc::new(identity), first, clock.timing(), network)?;
-    let opened = Agreement::open(who.id, who.kind, settings(&clock), store, wire.clone()).await;
+    let signer = Arc::new(wire.clone());
+    let settings = Settings {
+        nodes: who.nodes(),
+        ..settings(&clock)
+    };
+    let opened = Agreement::open(who.id, who.kind, settings, store, signer, wire.clone()).await;
     let engine = match opened {
         Ok(engine) => engine,
         Err(error) => {
@@ -277,7 +282,9 @@ fn begin_duties<M: Machine, N: Network>(shared: &Arc<RoleState<M, N>>, tasks: &m
     tasks.spawn(tasks::keep_up(shared.clone()));
     tasks.spawn(tasks::tell_of_loss(shared.clone()));
     tasks.spawn(certificates::run(shared.clone()));
-    tasks.spawn(leader::run(shared.clone()));
+    if shared.who.kind == Kind::Node {
+        tasks.spawn(leader::run(shared.clone()));
+    }
     tasks.spawn(refused::run(shared.clone()));
 }
 

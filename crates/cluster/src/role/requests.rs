@@ -312,11 +312,23 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         }
     }
 
+    /// An arbiter decides nothing: the nodes would ignore it.
+    fn decides(&self) -> Result<(), String> {
+        match self.who.kind {
+            Kind::Node => Ok(()),
+            Kind::Arbiter => Err(
+                "this is an arbiter, which cannot change the cluster: run this on a node"
+                    .to_owned(),
+            ),
+        }
+    }
+
     async fn hand_over(&self, name: Option<String>) -> RequestResult {
         let to = match name {
             Some(name) => Some(self.by_name(&name)?),
             None => None,
         };
+        self.decides()?;
         if to.as_ref().is_some_and(|to| to.kind == Kind::Arbiter) {
             return Err("an arbiter becomes leader only if no node can; name a node".to_owned());
         }
@@ -396,6 +408,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
     }
 
     pub(super) async fn confirm_version(&self, version: Option<VersionId>) -> RequestResult {
+        self.decides()?;
         let state = self.engine.state();
         let waiting = state.on_its_way();
         let Some(record) = waiting.filter(|record| {
@@ -418,6 +431,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
     }
 
     pub(super) async fn take_back(&self, words: String) -> RequestResult {
+        self.decides()?;
         let state = self.engine.state();
         let Some(record) = state.on_its_way() else {
             return Err(

@@ -181,7 +181,9 @@ pub(super) async fn found_on(
     };
     let ring = Rings::begin(cluster, Epoch(1), [(id, sealing.public())])?;
     let settings = Settings::default();
-    let engine = Engine::<TokioRuntime>::open(id, Kind::Node, settings, store, Nobody).await?;
+    let signer = Arc::new(identity);
+    let engine =
+        Engine::<TokioRuntime>::open(id, Kind::Node, settings, store, signer, Nobody).await?;
     let authority = authority.certificate().to_vec();
     done(engine.found(cluster.to_owned(), member, authority).await?)?;
     done(engine.propose(Body::Seal(ring)).await?)?;
@@ -278,12 +280,14 @@ pub fn recover_alone(directory: &Path) -> Result<String, SetupError> {
     if let Some(why) = store.lost() {
         return Err(SetupError::Lost(why));
     }
+    let signer = disk::read_identity(directory.path(), &who.cluster, who.id)?;
+    let signer = Arc::new(signer);
     let recovered = store.rewrite_membership(who.id)?;
     let name = &who.name;
     runtime()?.block_on(async {
         let settings = Settings::default();
         let engine =
-            Engine::<TokioRuntime>::open(who.id, who.kind, settings, store, Nobody).await?;
+            Engine::<TokioRuntime>::open(who.id, who.kind, settings, store, signer, Nobody).await?;
         let state = leading(&engine).await?;
         for other in state.members.keys().filter(|id| **id != who.id) {
             done(engine.propose(Body::Remove { member: *other }).await?)?;

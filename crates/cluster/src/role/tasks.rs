@@ -178,6 +178,7 @@ pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>
     let mut changes = shared.engine.changes();
     let mut kept: Option<LocalMember> = None;
     let mut lacking: Option<Instant> = None;
+    let mut forged: Option<MemberId> = None;
     if let Some(why) = shared.keys.renewed() {
         shared.note(format!(
             "the sealing key of this node was {why}: it has a new one, for which the other nodes encrypt the content \
@@ -211,6 +212,18 @@ pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>
                 && let Err(error) = shared.directory.write(invitations::FILE, &bytes)
             {
                 shared.note(error.to_string());
+            }
+            let author = shared.standing().forged.map(|(_, author)| author);
+            if author.is_some() && author != forged {
+                forged = author;
+                let name = author
+                    .map(|author| state.name_of(author))
+                    .unwrap_or_default();
+                shared.note(format!(
+                    "the log has a command in the name of {name} that {name} did not sign: it has no effect. Somebody \
+                     may have the keys of a member that was the leader: remove the arbiter if it may be the one, and \
+                     invite a new one"
+                ));
             }
             announce(&shared).await;
             give_keys(&shared, &mut lacking).await;

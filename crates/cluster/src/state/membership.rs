@@ -121,6 +121,7 @@ impl State {
         if self.members.len() >= MEMBERS_MAX {
             return Err(too_many("members", MEMBERS_MAX));
         }
+        self.supports_log(member)?;
         self.certificate_is_free(member)?;
         self.name_is_free(member)?;
         self.invitations.remove(token);
@@ -132,6 +133,17 @@ impl State {
         };
         self.tell(command, format!("{} joined as {kind}", member.name));
         Ok(Answer::Done)
+    }
+
+    /// A member cannot lower the format of the log: nobody could propose newer commands then,
+    /// and its own program could not read those that the log has.
+    fn supports_log(&self, member: &Member) -> Result<(), Refusal> {
+        match self.requires_signatures() && member.format < self.needs {
+            true => Err(Refusal::Format {
+                understood: member.format,
+            }),
+            false => Ok(()),
+        }
     }
 
     fn certificate_is_free(&self, member: &Member) -> Result<(), Refusal> {
@@ -164,6 +176,7 @@ impl State {
         if known.kind != member.kind {
             return Err(Refusal::Unfit);
         }
+        self.supports_log(member)?;
         let other_key = known.sealing_key != member.sealing_key;
         well_formed(member)?;
         self.certificate_is_free(member)?;

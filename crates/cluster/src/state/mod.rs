@@ -9,6 +9,7 @@
 //! Every table has a named bound. A refused command changes nothing but the count of
 //! commands. A clone is cheap: large values are behind an `Arc`.
 
+mod author;
 mod chunk;
 mod event;
 mod lease;
@@ -290,7 +291,7 @@ impl State {
             return Err(Refusal::Founded);
         }
         let from = self.members.get(&command.from).ok_or(Refusal::NoMember)?;
-        if from.kind == Kind::Arbiter && !arbiter_may(command) {
+        if !self.may_propose(from, &command.body) {
             return Err(Refusal::Unfit);
         }
         self.take_from_member(command)
@@ -332,6 +333,14 @@ impl State {
             Body::Authority(next) => self.begin_authority(command, next),
             Body::Certified { authority } => self.certified(command, authority),
             Body::GiveUpAuthority { next, away } => self.give_up_authority(command, next, away),
+            Body::RequireSignatures => {
+                if !self.requires_signatures() {
+                    let words =
+                        "commands take effect only with the signature of their author from now on";
+                    self.tell(command, words.to_owned());
+                }
+                Ok(Answer::Done)
+            }
             Body::Keep(limits) => {
                 self.limits = *limits;
                 self.trim_history();
@@ -347,28 +356,6 @@ impl State {
             from: command.from,
             words,
         });
-    }
-}
-
-/// An arbiter has no secrets and changes none: with a stolen disk of an arbiter nobody
-/// can invite, propose, or have keys encrypted for the thief.
-fn arbiter_may(command: &Command) -> bool {
-    match &command.body {
-        Body::Announce(member) => member.id == command.from,
-        Body::Uninvite { .. } | Body::Decide(_) | Body::Lease(_) | Body::Event { .. } => true,
-        Body::Certified { .. } => true,
-        Body::Found { .. }
-        | Body::Invite(_)
-        | Body::Admit { .. }
-        | Body::Remove { .. }
-        | Body::Seal(_)
-        | Body::Chunk { .. }
-        | Body::Propose(_)
-        | Body::Record(_)
-        | Body::Report(_)
-        | Body::Authority(_)
-        | Body::GiveUpAuthority { .. }
-        | Body::Keep(_) => false,
     }
 }
 

@@ -46,6 +46,7 @@ pub use renewal::RenewalError;
 pub use service::{Handler, Service, Signer};
 
 use crate::authority::{AuthorityError, Identity, MemberKey, Trust};
+use crate::log::{MemberSignature, SigningError};
 use crate::member::MemberId;
 use crate::raft::transport::{self, Transport};
 use shared::WireState;
@@ -225,6 +226,13 @@ impl<N: Network> Wire<N> {
     /// lives as long as its runtime.
     pub fn stop(&self) {
         self.shared.stop();
+    }
+}
+
+impl<N: Network> crate::log::Signer for Wire<N> {
+    /// With the key that this member shows now: `cluster rotate` replaces it.
+    fn sign(&self, bytes: &[u8]) -> Result<MemberSignature, SigningError> {
+        self.identity().sign(bytes)
     }
 }
 

@@ -93,7 +93,11 @@ impl Client {
             LEASES => Key::Versions,
             lease => Key::Lease(lease as u8),
         };
-        let op = self.draw(key, self.seen[place], member as u64 + 1);
+        let op = match self.kinds[member] {
+            Kind::Node => self.draw(key, self.seen[place], member as u64 + 1),
+            // It decides nothing.
+            Kind::Arbiter => Op::Read,
+        };
         let called_at = now();
         let outcome = ask(&self.common, running, key, op.clone()).await;
         let returned_at = now();

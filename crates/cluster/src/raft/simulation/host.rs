@@ -8,14 +8,15 @@ use super::observer::Observer;
 use super::record::Record;
 use super::runtime::{Members, Process};
 use crate::lease::{self, defect::Broken};
-use crate::member::{Digest, Kind, Member, MemberId};
-use crate::raft::{Engine, EngineError, Settings};
+use crate::member::{Kind, Member, MemberId};
+use crate::raft::{Engine, EngineError, Settings, test_keys};
 use crate::role::leases::Grants;
 use crate::store::{Opened, Owner, PromiseLocation, Store, StoreError};
 use lab::Random;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft_rt::AsyncRuntime;
 use part::lock;
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -88,6 +89,7 @@ impl Stores {
 pub struct Host {
     pub place: usize,
     pub kind: Kind,
+    nodes: BTreeSet<MemberId>,
     pub disk: Disk,
     /// The promise file's.
     pub promise: Disk,
@@ -108,10 +110,16 @@ pub struct Host {
 }
 
 impl Host {
-    pub fn new(place: usize, kind: Kind, random: &mut Random, snapshot_entries: u64) -> Host {
+    pub fn new(
+        (place, kind): (usize, Kind),
+        nodes: &BTreeSet<MemberId>,
+        random: &mut Random,
+        snapshot_entries: u64,
+    ) -> Host {
         Host {
             place,
             kind,
+            nodes: nodes.clone(),
             disk: Disk::new(random.fork()),
             promise: Disk::new(random.fork()),
             backup: Vec::new(),
@@ -137,7 +145,7 @@ impl Host {
             name: format!("host{}", self.id()),
             kind: self.kind,
             addresses: vec![([127, 0, 0, 1], 7443).into()],
-            certificate: Digest([self.place as u8 + 1; 32]),
+            certificate: test_keys::certificate(self.id()),
             sealing_key: (self.kind == Kind::Node).then(|| vec![self.place as u8; 32]),
             format: crate::command::FORMAT,
         }
@@ -148,6 +156,7 @@ impl Host {
             propose_limit: Duration::from_secs(2),
             snapshot_entries: self.snapshot_entries,
             keep_entries: self.snapshot_entries / 4,
+            nodes: self.nodes.clone(),
             clock: || 0,
             ..Settings::default()
         }
@@ -193,8 +202,10 @@ impl Host {
         let (id, kind, settings) = (self.id(), self.kind, self.settings());
         common.note(|| format!("{id} begins"));
         let own_link = link.clone();
-        let opening = process
-            .spawn(async move { Engine::open(id, kind, settings, stores.open()?, link).await });
+        let signer = test_keys::signer(id);
+        let opening = process.spawn(async move {
+            Engine::open(id, kind, settings, stores.open()?, signer, link).await
+        });
         // A power cut may come in the middle.
         let opened = Members::timeout(Duration::from_secs(2), opening).await;
         let engine: Engine<Members> = match opened {

@@ -8,14 +8,17 @@ use super::runtime::Members;
 use super::world::World;
 use crate::command::{Answer, Body};
 use crate::member::Kind;
+use crate::raft::forgery::{self, Knowledge};
 use lab::{Random, setting};
 use openraft_rt::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
-use part::lock;
+use part::{codec, lock};
 use std::time::Duration;
 
 /// Seeds with which each is tried: they differ in delays and election times.
 const SEEDS: u64 = 2;
+/// Rounds of forged messages in one history.
+const FORGED_ROUNDS: u64 = 200;
 /// Everything that is waited for comes within this time.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Once it is calm, a leader is found within this time: some election timeouts.
@@ -123,6 +126,64 @@ async fn only_the_arbiter_has_it(mut world: World) -> Result<(), String> {
 #[test]
 fn what_only_the_arbiter_has_reaches_b_which_then_leads() {
     each_seed(only_the_arbiter_has_it);
+}
+
+/// Somebody has the keys of the arbiter, and sends what she likes beside it, while both nodes run:
+/// nothing of it has an effect, and the nodes go on.
+async fn keys_of_the_arbiter_are_stolen(mut world: World, seed: u64) -> Result<(), String> {
+    world.found().await?;
+    until(&mut world, "A leads", |world| leads(world, A)).await?;
+    until(&mut world, "signatures are required", |world| {
+        let engines = [A, B].map(|place| world.engine(place));
+        engines
+            .iter()
+            .flatten()
+            .all(|engine| engine.state().requires_signatures())
+    })
+    .await?;
+    let mut random = Random::new(seed);
+    let members = world.engine(A).ok_or("A is away")?.state().members.clone();
+    for round in 0..FORGED_ROUNDS {
+        if round % 20 == 0 {
+            told(&world, A, &format!("meanwhile {round}")).await?;
+        }
+        let victim = random.pick(&[A, B]);
+        let engine = world.engine(victim).ok_or("a node is away")?;
+        let standing = engine.standing();
+        let last = standing.last_log.unwrap_or(0);
+        let known = Knowledge {
+            term: standing.term,
+            last,
+            end: engine.inner.store.ends().1,
+            proposals: Vec::new(),
+        };
+        for request in forgery::draw::<Members>(&mut random, &known, &engine.state()) {
+            let (engine, bytes) = (engine.clone(), codec::encode(&request));
+            let process = &world.hosts[victim].process;
+            let said = process.spawn(async move { engine.handle(forgery::THIEF, bytes).await });
+            let _ = Members::timeout(Duration::from_secs(1), said).await;
+        }
+        world.wait(Duration::from_millis(random.below(30))).await?;
+    }
+    for place in [A, B] {
+        let state = world.engine(place).ok_or("a node is away")?.state();
+        if state.members != members || state.invitations.contains_key(&forgery::TOKEN) {
+            return Err(format!("member {place} believed a forged command"));
+        }
+    }
+    told(&world, B, "after all of it").await?;
+    world.heal().await?;
+    world.end().await
+}
+
+#[test]
+fn thief_of_the_arbiters_keys_changes_nothing() {
+    let seeds = setting("CLUSTER_SCENARIOS").unwrap_or(SEEDS);
+    for seed in 0..seeds {
+        each_of(seed..seed + 1, |world| {
+            keys_of_the_arbiter_are_stolen(world, seed)
+        });
+    }
 }
 
 /// What of a member's files is lost.
@@ -342,8 +403,15 @@ async fn far_arbiter(mut world: World) -> Result<(), String> {
 }
 
 fn each_seed<F: Future<Output = Result<(), String>>>(scenario: impl Fn(World) -> F) {
+    each_of(0..setting("CLUSTER_SCENARIOS").unwrap_or(SEEDS), scenario);
+}
+
+fn each_of<F: Future<Output = Result<(), String>>>(
+    seeds: std::ops::Range<u64>,
+    scenario: impl Fn(World) -> F,
+) {
     let mut failed = Vec::new();
-    for seed in 0..setting("CLUSTER_SCENARIOS").unwrap_or(SEEDS) {
+    for seed in seeds {
         let mut runtime = Members(SimRuntime::with_seed(seed));
         let world = pair(seed);
         let network = world.common.network.clone();

@@ -45,8 +45,12 @@ pub struct World {
 impl World {
     pub fn new(plan: Plan, mut random: Random, defect: Option<Defect>, traced: bool) -> World {
         let network = Network::new(random.fork(), plan.weather);
-        let hosts = (plan.kinds.iter().enumerate())
-            .map(|(place, kind)| Host::new(place, *kind, &mut random, plan.snapshot_entries))
+        let nodes = (1..)
+            .zip(&plan.kinds)
+            .filter(|(_, kind)| **kind == Kind::Node);
+        let nodes = nodes.map(|(id, _)| MemberId(id)).collect();
+        let hosts = (plan.kinds.iter().copied().enumerate())
+            .map(|host| Host::new(host, &nodes, &mut random, plan.snapshot_entries))
             .collect();
         World {
             plan,
@@ -377,7 +381,9 @@ impl World {
         }
         self.hosts[old].gone = true;
         let (interval, kind) = (self.plan.snapshot_entries, Kind::Arbiter);
-        let host = Host::new(new, kind, &mut self.random, interval);
+        let nodes = self.hosts.iter().filter(|host| host.kind == Kind::Node);
+        let nodes = nodes.map(Host::id).collect();
+        let host = Host::new((new, kind), &nodes, &mut self.random, interval);
         self.hosts.push(host);
         self.hosts[new].start(&common).await?;
         let gone = self.hosts[old].id();

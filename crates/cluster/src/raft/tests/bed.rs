@@ -3,7 +3,7 @@
 use crate::command::{Answer, Body, Invitation};
 use crate::member::{Digest, Kind, Member, MemberId};
 use crate::raft::transport::{CallError, Transport};
-use crate::raft::{Engine, Settings};
+use crate::raft::{Engine, Settings, test_keys};
 use crate::store::Store;
 use openraft_rt_tokio::TokioRuntime;
 use std::collections::{BTreeMap, BTreeSet};
@@ -133,7 +133,14 @@ impl Hub {
     ) -> Tested {
         let way = self.way(id);
         let id = MemberId(id);
-        let engine = Tested::open(id, kind, settings, store, way).await.unwrap();
+        let settings = Settings {
+            nodes: (1..=9).filter(|id| *id != 3).map(MemberId).collect(),
+            ..settings
+        };
+        let signer = test_keys::signer(id);
+        let engine = Tested::open(id, kind, settings, store, signer, way)
+            .await
+            .unwrap();
         self.switch
             .lock()
             .unwrap()
@@ -165,7 +172,7 @@ pub fn member(id: u64, kind: Kind) -> Member {
         name: format!("host{id}"),
         kind,
         addresses: vec![([127, 0, 0, 1], 7000).into()],
-        certificate: Digest([id as u8; 32]),
+        certificate: test_keys::certificate(MemberId(id)),
         sealing_key: (kind == Kind::Node).then(|| vec![id as u8; 32]),
         format: crate::command::FORMAT,
     }

@@ -2,9 +2,9 @@
 
 use super::bed::{Hub, event, found, member, memory, told, until};
 use crate::command::{Answer, Body, Command, FORMAT};
-use crate::log::{Proposed, Ticket};
+use crate::log::{Proposed, Signer, Ticket};
 use crate::member::{Kind, MemberId};
-use crate::raft::{Engine, EngineError, Settings};
+use crate::raft::{Engine, EngineError, Settings, test_keys};
 use crate::store::Store;
 use crate::store::held::TestDisk;
 use openraft_rt_tokio::TokioRuntime;
@@ -225,6 +225,7 @@ async fn at_a_start_a_full_disk_is_an_error_and_at_the_end_nobody_waits_for_it()
         Kind::Node,
         Settings::default(),
         store,
+        test_keys::signer(MemberId(1)),
         hub.way(1),
     );
     let why = opened.await.err().unwrap();
@@ -256,13 +257,10 @@ async fn a_command_of_a_newer_program_stops_a_member_rather_than_lead_it_astray(
         number: 0,
         settled: 0,
     };
-    assert!(
-        a.inner
-            .raft
-            .client_write(Proposed { ticket, command })
-            .await
-            .is_err()
-    );
+    let signer = test_keys::signer(MemberId(1));
+    let proposed = Proposed::signed("test", ticket, command, |message| signer.sign(message));
+    let written = a.inner.raft.client_write(proposed.unwrap()).await;
+    assert!(written.is_err());
     let halted = a.standing().halted.unwrap();
     assert!(matches!(halted, EngineError::Newer { format } if format == FORMAT + 1));
     assert!(halted.to_string().contains("start a newer evenkeel"));

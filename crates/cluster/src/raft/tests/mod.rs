@@ -4,6 +4,7 @@
 mod away;
 mod bed;
 mod disks;
+mod hostile;
 
 use crate::command::Answer;
 use crate::member::{Kind, MemberId};
@@ -148,10 +149,14 @@ async fn who_votes_only_once_the_others_agree_is_no_voter_before() {
 async fn leadership_is_handed_over_and_a_member_taken_out() {
     let hub = Hub::default();
     let [a, b, c] = pair(&hub).await;
-    c.hand_over(None).await.unwrap();
+    assert!(
+        c.hand_over(None).await.is_err(),
+        "an arbiter decides nothing"
+    );
+    b.hand_over(None).await.unwrap();
     until("B leads", || b.standing().leading).await;
     assert!(
-        c.hand_over(Some(MemberId(3))).await.is_err(),
+        a.hand_over(Some(MemberId(3))).await.is_err(),
         "an arbiter is no leader"
     );
     a.hand_over(Some(MemberId(1))).await.unwrap();

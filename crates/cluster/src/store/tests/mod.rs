@@ -37,21 +37,21 @@ fn id(term: u64, index: u64) -> LogId {
 fn entry(term: u64, index: u64, bytes: usize) -> Entry {
     Entry::new(
         id(term, index),
-        EntryPayload::Normal(Proposed {
-            ticket: Ticket {
+        EntryPayload::Normal(Proposed::unsigned(
+            Ticket {
                 member: ME,
                 start: 1,
                 number: index,
                 settled: 0,
             },
-            command: Command::new(
+            Command::new(
                 ME,
                 0,
                 Body::Event {
                     words: "x".repeat(bytes),
                 },
             ),
-        }),
+        )),
     )
 }
 

@@ -1,0 +1,209 @@
+//! Messages of somebody who has the keys of the arbiter, and follows no rule of the protocol.
+
+use crate::command::{Body, Command, Epoch, Invitation, LeaseCommand};
+use crate::log::{Entry, LeaderId, LogId, Membership, Proposed, SnapshotMeta, Ticket, Vote};
+use crate::log::{Signer, Types};
+use crate::member::{Digest, Kind, MemberId, digest};
+use crate::raft::message::{Change, Part, Request};
+use crate::raft::replica::Image;
+use crate::raft::test_keys;
+use crate::state::State;
+use lab::Random;
+use openraft::entry::RaftEntry;
+use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
+use openraft::vote::RaftLeaderId;
+use openraft::{AsyncRuntime, EmptyNode, EntryPayload};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The member whose keys were stolen.
+pub(super) const THIEF: MemberId = MemberId(3);
+/// The token of the forged invitations.
+pub(super) const TOKEN: Digest = Digest([66; 32]);
+
+/// What the thief knows of the log.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Knowledge {
+    pub(super) term: u64,
+    pub(super) last: u64,
+    /// The place of the last entry, where the thief knows it.
+    pub(super) end: Option<LogId>,
+    /// Proposals of nodes, as they were signed.
+    pub(super) proposals: Vec<Proposed>,
+}
+
+pub(super) fn id(term: u64, index: u64) -> LogId {
+    LogId::new(LeaderId::new(term, THIEF).to_committed(), index)
+}
+
+pub(super) fn vote<R: AsyncRuntime>(term: u64, leadership_transfer: bool) -> Request<R> {
+    let mut request = VoteRequest::new(Vote::new(term, THIEF), Some(id(term - 1, 1_000_000)));
+    request.leadership_transfer = leadership_transfer;
+    Request::Vote {
+        request,
+        lost: Some(MemberId(1)),
+    }
+}
+
+pub(super) fn append<R: AsyncRuntime>(
+    term: u64,
+    prev: Option<LogId>,
+    payloads: Vec<EntryPayload<Proposed, MemberId, EmptyNode>>,
+) -> Request<R> {
+    let first = prev.map_or(0, |id| id.index + 1);
+    let entries: Vec<Entry> = (first..)
+        .zip(payloads)
+        .map(|(index, payload)| Entry::new(id(term, index), payload))
+        .collect();
+    Request::Append(AppendEntriesRequest::<Types<R>> {
+        vote: Vote::new_committed(term, THIEF),
+        prev_log_id: prev,
+        leader_commit: entries.last().map(|entry| entry.log_id),
+        entries,
+    })
+}
+
+fn ticket(member: MemberId, number: u64) -> Ticket {
+    Ticket {
+        member,
+        start: 1 << 40,
+        number,
+        settled: 0,
+    }
+}
+
+pub(super) fn invitation() -> Body {
+    Body::Invite(Invitation {
+        token: TOKEN,
+        kind: Kind::Node,
+        valid_ms: 900_000,
+    })
+}
+
+/// Commands in a node's name, without its signature or with another one.
+pub(super) fn forged(cluster: &str, body: Body, number: u64) -> Vec<Proposed> {
+    let node = MemberId(1);
+    let command = Command::new(node, 0, body.clone());
+    let own = Command::new(THIEF, 0, body);
+    let signer = test_keys::signer(THIEF);
+    let signed = |ticket, command| {
+        Proposed::signed(cluster, ticket, command, |message| signer.sign(message))
+            .expect("the key signs")
+    };
+    vec![
+        Proposed::unsigned(ticket(node, number), command.clone()),
+        signed(ticket(node, number), command.clone()),
+        signed(ticket(THIEF, number), command),
+        signed(ticket(THIEF, number), own),
+    ]
+}
+
+pub(super) fn voters(members: &[u64]) -> EntryPayload<Proposed, MemberId, EmptyNode> {
+    let voters: BTreeSet<MemberId> = members.iter().copied().map(MemberId).collect();
+    let nodes: BTreeMap<_, _> = voters.iter().map(|id| (*id, EmptyNode {})).collect();
+    let membership = openraft::Membership::new(vec![voters], nodes);
+    EntryPayload::Membership(membership.expect("the voters are nodes"))
+}
+
+/// A snapshot in which somebody else was invited: its parts, in order.
+pub(super) fn snapshot<R: AsyncRuntime>(term: u64, last: u64, state: &State) -> Vec<Request<R>> {
+    let mut state = state.clone();
+    state.invitations.insert(
+        TOKEN,
+        Invitation {
+            token: TOKEN,
+            kind: Kind::Node,
+            valid_ms: 900_000,
+        },
+    );
+    let meta = SnapshotMeta {
+        last_log_id: Some(id(term, last)),
+        last_membership: Membership::default(),
+    };
+    let image = Image::forged(&state, &meta, THIEF, &*test_keys::signer(THIEF));
+    let of = digest(&image);
+    let bytes = image.len() as u64;
+    let parts = [
+        Part::Begin {
+            vote: Vote::new_committed(term, THIEF),
+            meta: Box::new(meta),
+            bytes,
+            digest: of,
+        },
+        Part::Image {
+            of,
+            offset: 0,
+            bytes: image,
+        },
+        Part::End { of },
+    ];
+    parts.into_iter().map(Request::Snapshot).collect()
+}
+
+/// Some messages, drawn.
+pub(super) fn draw<R: AsyncRuntime>(
+    random: &mut Random,
+    known: &Knowledge,
+    state: &State,
+) -> Vec<Request<R>> {
+    let step = random.pick(&[0, 1, 1, 2, 1 << 20, u64::MAX / 2]);
+    let term = known.term.saturating_add(step).max(1);
+    let back = random.below(4).min(known.last);
+    let prev = match random.below(3) {
+        0 => known.end,
+        1 => Some(id(known.term, known.last - back)),
+        _ => None,
+    };
+    let number = random.below(1 << 30);
+    match random.below(9) {
+        0 => vec![vote(term, random.percent(50))],
+        1 => vec![append(term, prev, vec![EntryPayload::Blank])],
+        2 => {
+            let body = match random.below(3) {
+                0 => invitation(),
+                1 => Body::Remove {
+                    member: MemberId(2),
+                },
+                _ => Body::Lease(LeaseCommand::Grant {
+                    name: "lease/0".to_owned(),
+                    holder: MemberId(2),
+                    valid_ms: 1_000,
+                    after: Epoch(random.below(3)),
+                }),
+            };
+            let forged = forged(&state.cluster, body, number).into_iter();
+            let forged = forged.filter(|proposed| proposed.ticket.member != THIEF);
+            let payloads = forged.map(EntryPayload::Normal).collect();
+            vec![append(term, prev, payloads)]
+        }
+        3 => {
+            let members = random.pick(&[&[3][..], &[2, 3], &[1, 3], &[1, 2, 3, 7], &[7, 8, 9]]);
+            vec![append(term, prev, vec![voters(members)])]
+        }
+        4 => snapshot(term, known.last.saturating_add(number), state),
+        5 => {
+            let vote = Vote::new_committed(term, THIEF);
+            let transfer = TransferLeaderRequest::new(vote, MemberId(2), known.end);
+            vec![Request::Transfer(transfer)]
+        }
+        6 => {
+            let change = random.pick(&[
+                Change::Drop(MemberId(1)),
+                Change::Drop(MemberId(2)),
+                Change::Add(MemberId(9)),
+                Change::HandOver(None),
+            ]);
+            vec![Request::Change(change)]
+        }
+        // A ticket of its own only tells the arbiter itself that it is an older copy.
+        7 => forged(&state.cluster, invitation(), number)
+            .into_iter()
+            .filter(|proposed| proposed.ticket.member != THIEF)
+            .map(|proposed| Request::Propose(Box::new(proposed)))
+            .collect(),
+        _ => {
+            let replayed = known.proposals.iter().cloned();
+            let payloads = replayed.map(EntryPayload::Normal).collect();
+            vec![append(term, prev, payloads)]
+        }
+    }
+}

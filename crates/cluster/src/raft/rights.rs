@@ -1,0 +1,192 @@
+//! What a member may ask of the others, by its kind. An arbiter leads only until a node can, so
+//! its requests as a leader are restricted to what that takes.
+//!
+//! Whoever has the keys of an arbiter can send any message in its name. These checks and
+//! [`crate::state::State::check_author`] leave it this much:
+//!
+//! - As a leader it is followed only by members that voted for it or that hear no other leader.
+//! - It commits what nodes signed, and cannot make other memberships than those that keep the
+//!   follower a voter among known members.
+//! - Its snapshots are installed only if a node signed them.
+//! - It cannot change the voters, transfer leadership, or propose in another member's name.
+//!
+//! A member that is not known here (it joined while this one was away) counts as an arbiter.
+
+use crate::log::{Entry, Types, Vote};
+use crate::member::{Kind, MemberId};
+use crate::raft::engine::Engine;
+use crate::raft::message::{Change, Failure, Part, Reply, Request};
+use crate::raft::replica::{SnapshotSeal, Unfounded};
+use crate::raft::store_io::ask;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::raft::AppendEntriesRequest;
+use openraft::{AsyncRuntime, EntryPayload};
+use std::collections::BTreeSet;
+
+/// Bytes of entries that are searched for admissions which are not applied yet.
+const SEARCHED_BYTES_MAX: usize = 1 << 20;
+
+impl<R: AsyncRuntime> Engine<R> {
+    /// Whether a member is known here to be a node.
+    pub(super) fn is_node(&self, member: MemberId) -> bool {
+        match self.inner.shared.kind_of(member) {
+            Ok(kind) => kind == Some(Kind::Node),
+            // As the member that admitted this one said.
+            Err(Unfounded) => self.inner.settings.nodes.contains(&member),
+        }
+    }
+
+    /// The reply to a request that its sender may not make.
+    pub(super) async fn refuse_without_right(
+        &self,
+        from: MemberId,
+        request: &Request<R>,
+    ) -> Option<Reply<R>> {
+        let refused = match request {
+            Request::Append(append) => {
+                !self.is_plausible(&append.vote)
+                    || !self.may_lead(from, &append.vote)
+                    || !self.may_append(from, append).await
+            }
+            Request::Vote { request, .. } | Request::PreVote(request) => {
+                !self.is_plausible(&request.vote)
+            }
+            Request::Transfer(request) => {
+                let vote = request.from_leader();
+                !self.is_plausible(vote) || !self.may_lead(from, vote)
+            }
+            Request::Snapshot(Part::Begin { vote, .. }) => {
+                !self.is_plausible(vote) || !self.may_lead(from, vote)
+            }
+            Request::Propose(proposed) => {
+                proposed.ticket.member != from
+                    || proposed.command.from != from
+                    // A newer state here could know of signatures, or of another key.
+                    || (proposed.is_signed() && self.state().check_author(proposed).is_err())
+            }
+            Request::Change(change) => !self.is_node(from) && !is_of_itself(from, *change),
+            Request::Lost(_) | Request::Confirm | Request::Snapshot(_) | Request::Fetch { .. } => {
+                false
+            }
+        };
+        refused.then_some(Reply::Failed(Failure::Unfit(from)))
+    }
+
+    fn is_plausible(&self, vote: &Vote) -> bool {
+        self.inner.calls.is_plausible(vote)
+    }
+
+    /// Whether a member is followed as the leader of its term. A node is. An arbiter may say that
+    /// it was elected, and nobody can verify the votes of others: it is followed by those
+    /// that voted for it themselves, or that hear no other leader.
+    fn may_lead(&self, from: MemberId, vote: &Vote) -> bool {
+        if self.is_node(from) {
+            return true;
+        }
+        if self.inner.shared.kind_of(from).is_err() {
+            return false;
+        }
+        let own = self.inner.store.vote();
+        // A newer vote here: the leader is told about it, and appends nothing.
+        if own.is_some_and(|own| own > *vote || own.leader_id == vote.leader_id) {
+            return true;
+        }
+        let lease = self.inner.settings.election_max;
+        let standing = self.standing();
+        let leads = standing.leading && standing.quorum_acked_ago.is_some_and(|ago| ago < lease);
+        !leads && self.inner.election.silent_for() >= lease
+    }
+
+    /// Whether entries may be appended that an arbiter sends.
+    async fn may_append(&self, from: MemberId, request: &AppendEntriesRequest<Types<R>>) -> bool {
+        if self.is_node(from) {
+            return true;
+        }
+        // An entry that is agreed on is never replaced.
+        let committed = {
+            let receiver = self.inner.raft.metrics();
+            let metrics = receiver.borrow_watched();
+            metrics.local_committed
+        };
+        let ids = request.entries.iter().map(|entry| Some(entry.log_id));
+        let replaces = ids
+            .chain([request.prev_log_id])
+            .any(|id| id.map(|id| id.index) <= committed.map(|id| id.index) && id > committed);
+        if replaces {
+            return false;
+        }
+        for (place, entry) in request.entries.iter().enumerate() {
+            let EntryPayload::Membership(membership) = &entry.payload else {
+                continue;
+            };
+            // This member has it already.
+            if Some(entry.log_id.index) <= committed.map(|id| id.index) {
+                continue;
+            }
+            let before = request.entries.get(..place).unwrap_or_default();
+            let voters = membership.get_joint_config();
+            let members: BTreeSet<MemberId> = membership.nodes().map(|(id, _)| *id).collect();
+            if !voters.iter().all(|config| config.contains(&self.inner.me))
+                || !self.are_members(&members, before).await
+            {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether all of these are members, or are admitted by an entry that is not applied yet.
+    async fn are_members(&self, members: &BTreeSet<MemberId>, before: &[Entry]) -> bool {
+        let state = self.state();
+        let mut unknown = members.clone();
+        unknown.retain(|id| !state.members.contains_key(id));
+        if unknown.is_empty() {
+            return true;
+        }
+        let applied = self.standing().applied.map_or(0, |index| index + 1);
+        let begin = before.first().map_or(u64::MAX, |entry| entry.log_id.index);
+        let store = &self.inner.store;
+        let read =
+            ask::<R, _>(|done| store.entries(applied..begin, SEARCHED_BYTES_MAX, done)).await;
+        let unapplied = read.unwrap_or_default();
+        let mut later = (*state).clone();
+        for entry in unapplied.iter().chain(before) {
+            let EntryPayload::Normal(proposed) = &entry.payload else {
+                continue;
+            };
+            if entry.log_id.index < applied
+                || later.must_stop(&proposed.command)
+                || later.check_author(proposed).is_err()
+            {
+                continue;
+            }
+            later.apply(&proposed.command);
+            unknown.retain(|id| !later.members.contains_key(id));
+        }
+        unknown.is_empty()
+    }
+
+    /// Whether a snapshot may be installed that this member sends: it is a node, or a node
+    /// signed the snapshot.
+    pub(super) fn may_install(&self, from: MemberId, seal: Option<&SnapshotSeal>) -> bool {
+        if self.is_node(from) {
+            return true;
+        }
+        let state = self.state();
+        // Nodes sign their snapshots from then on.
+        if state.founded() && !state.requires_signatures() {
+            return true;
+        }
+        seal.is_some_and(|seal| {
+            self.is_node(seal.by) && state.is_signature_of(seal.by, &seal.signature, &seal.message)
+        })
+    }
+}
+
+/// A member that lost its store asks to be removed from the voters, and to be added again.
+fn is_of_itself(from: MemberId, change: Change) -> bool {
+    match change {
+        Change::Add(member) | Change::Drop(member) => member == from,
+        Change::HandOver(_) => false,
+    }
+}

@@ -1,0 +1,239 @@
+//! Somebody with the keys of the arbiter, who follows no rule of the protocol.
+
+use super::bed::{Hub, Tested, event, pair, told, until};
+use crate::command::{Answer, Body};
+use crate::log::{Proposed, Signer};
+use crate::member::MemberId;
+use crate::raft::forgery::{self, THIEF, TOKEN};
+use crate::raft::message::{Change, Reply, Request};
+use crate::raft::test_keys;
+use openraft::EntryPayload;
+use openraft::raft::AppendEntriesResponse;
+use openraft_rt_tokio::TokioRuntime;
+use part::codec;
+
+type Asked = Request<TokioRuntime>;
+
+async fn say(to: &Tested, request: Asked) -> Reply<TokioRuntime> {
+    let bytes = to.handle(THIEF, codec::encode(&request)).await;
+    codec::decode(&bytes).unwrap()
+}
+
+fn is_granted(reply: &Reply<TokioRuntime>) -> bool {
+    matches!(reply, Reply::Vote(response) if response.vote_granted)
+}
+
+fn is_appended(reply: &Reply<TokioRuntime>) -> bool {
+    matches!(reply, Reply::Append(AppendEntriesResponse::Success))
+}
+
+async fn signed_pair(hub: &Hub) -> [Tested; 3] {
+    let engines = pair(hub).await;
+    for engine in &engines {
+        until("signatures are required", || {
+            engine.state().requires_signatures()
+        })
+        .await;
+    }
+    engines
+}
+
+/// As the thief of an arbiter: alpha is gone, and beta votes for the log that it was promised.
+async fn elected(hub: &Hub, b: &Tested) -> u64 {
+    hub.kill(1).await;
+    hub.kill(3).await;
+    let term = b.standing().term + 1;
+    until("B hears no leader", || {
+        b.inner.election.silent_for() > b.inner.settings.election_max * 2
+    })
+    .await;
+    let mut term = term.max(b.standing().term + 1);
+    // Its own candidacy may have come between.
+    while !is_granted(&say(b, forgery::vote(term, false)).await) {
+        term = term.max(b.standing().term) + 1;
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    term
+}
+
+#[tokio::test]
+async fn arbiter_cannot_depose_a_leader_that_is_heard() {
+    let hub = Hub::default();
+    let [a, b, _c] = signed_pair(&hub).await;
+    let term = a.standing().term;
+    for node in [&a, &b] {
+        for transfer in [false, true] {
+            assert!(!is_granted(
+                &say(node, forgery::vote(term + 1, transfer)).await
+            ));
+        }
+        let blank = vec![EntryPayload::Blank];
+        let reply = say(node, forgery::append(term + 1, None, blank)).await;
+        assert!(matches!(reply, Reply::Failed(_)));
+        for change in [
+            Change::Drop(MemberId(1)),
+            Change::Add(MemberId(9)),
+            Change::HandOver(Some(MemberId(2))),
+        ] {
+            let reply = say(node, Request::Change(change)).await;
+            assert!(matches!(reply, Reply::Failed(_)));
+        }
+    }
+    assert_eq!(a.propose(event("still led")).await.unwrap(), Answer::Done);
+    assert_eq!(a.standing().term, term);
+}
+
+#[tokio::test]
+async fn no_message_uses_up_the_terms() {
+    let hub = Hub::default();
+    let [_a, b, _c] = signed_pair(&hub).await;
+    let term = elected(&hub, &b).await;
+    for huge in [u64::MAX, u64::MAX - 1, 1 << 60] {
+        assert!(!is_granted(&say(&b, forgery::vote(huge, false)).await));
+        let blank = vec![EntryPayload::Blank];
+        let reply = say(&b, forgery::append(huge, None, blank)).await;
+        assert!(matches!(reply, Reply::Failed(_)));
+    }
+    assert!(b.standing().term <= term + 100);
+}
+
+#[tokio::test]
+async fn elected_arbiter_commits_only_what_nodes_signed() {
+    let hub = Hub::default();
+    let [a, b, _c] = signed_pair(&hub).await;
+    // A signed proposal that the thief saw, and keeps.
+    let ticket = crate::log::Ticket {
+        member: MemberId(1),
+        start: 1 << 30,
+        number: 0,
+        settled: 0,
+    };
+    let command = crate::command::Command::new(MemberId(1), 0, event("of A"));
+    let signer = test_keys::signer(MemberId(1));
+    let signed = |cluster: &str| {
+        let command = command.clone();
+        Proposed::signed(cluster, ticket, command, |message| signer.sign(message)).unwrap()
+    };
+    assert_eq!(a.propose(event("last")).await.unwrap(), Answer::Done);
+    until("B has it", || told(&b, "last") == 1).await;
+    let term = elected(&hub, &b).await;
+    let end = b.inner.store.ends().1;
+    let mut payloads = vec![EntryPayload::Blank];
+    let bodies = [
+        forgery::invitation(),
+        Body::Remove {
+            member: MemberId(2),
+        },
+        Body::Keep(crate::command::Limits::default()),
+    ];
+    for (number, body) in (0..).zip(bodies) {
+        let forged = forgery::forged("test", body, number);
+        payloads.extend(forged.into_iter().map(EntryPayload::Normal));
+    }
+    // Of another cluster, of this one, and once more.
+    let replayed = [signed("other"), signed("test"), signed("test")];
+    payloads.extend(replayed.map(EntryPayload::Normal));
+    let last = end.unwrap().index + payloads.len() as u64;
+    let before = b.state();
+    let reply = say(&b, forgery::append(term, end, payloads)).await;
+    assert!(is_appended(&reply));
+    until("B applied it", || b.standing().applied == Some(last)).await;
+    let after = b.state();
+    assert!(!after.invitations.contains_key(&TOKEN));
+    assert_eq!(after.members, before.members);
+    assert_eq!(after.limits, before.limits);
+    assert_eq!(told(&b, "of A"), 1, "signed, and applied once");
+    let (count, author) = b.standing().forged.unwrap();
+    assert_eq!(count, 3 * 3 + 1);
+    assert_eq!(author, MemberId(1));
+}
+
+#[tokio::test]
+async fn elected_arbiter_makes_no_voters_and_no_state() {
+    let hub = Hub::default();
+    let [_a, b, _c] = signed_pair(&hub).await;
+    let term = elected(&hub, &b).await;
+    let end = b.inner.store.ends().1;
+    let (before, standing) = (b.state(), b.standing());
+    for voters in [&[3][..], &[1, 3], &[2, 3, 7], &[7, 8]] {
+        let reply = say(
+            &b,
+            forgery::append(term, end, vec![forgery::voters(voters)]),
+        )
+        .await;
+        assert!(matches!(reply, Reply::Failed(_)), "{voters:?}");
+    }
+    // An admission that nobody signed makes nobody known.
+    let stranger = super::bed::member(7, crate::member::Kind::Node);
+    let admit = Body::Admit {
+        token: TOKEN,
+        member: stranger,
+    };
+    let mut payloads: Vec<_> = forgery::forged("test", admit, 0)
+        .into_iter()
+        .map(EntryPayload::Normal)
+        .collect();
+    payloads.push(forgery::voters(&[2, 3, 7]));
+    let reply = say(&b, forgery::append(term, end, payloads)).await;
+    assert!(matches!(reply, Reply::Failed(_)));
+    // What is agreed on is not replaced.
+    let first = forgery::id(term, 2);
+    let reply = say(
+        &b,
+        forgery::append(term, Some(first), vec![EntryPayload::Blank]),
+    )
+    .await;
+    assert!(matches!(reply, Reply::Failed(_)));
+    let mut replies = Vec::new();
+    for part in forgery::snapshot(term, 10_000, &before) {
+        replies.push(say(&b, part).await);
+    }
+    assert!(matches!(replies.last(), Some(Reply::Failed(_))));
+    assert_eq!(b.standing().voters, standing.voters);
+    assert_eq!(*b.state(), *before);
+}
+
+#[test]
+fn reply_with_an_impossible_term_is_no_reply() {
+    let hub = Hub::default();
+    let store = super::bed::memory();
+    let calls = crate::raft::transport::Calls::of(hub.way(1), store);
+    for (term, expected) in [
+        (1, true),
+        (1 << 20, true),
+        (1 << 60, false),
+        (u64::MAX, false),
+    ] {
+        let vote = crate::log::Vote::new(term, THIEF);
+        let reply = Reply::<TokioRuntime>::Append(AppendEntriesResponse::HigherVote(vote));
+        let bytes = codec::encode(&reply);
+        let decoded = crate::raft::network::decode::<TokioRuntime>(&calls, &bytes);
+        assert_eq!(decoded.is_ok(), expected, "{term}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_before_signatures_stays_valid_and_cannot_come_back() {
+    let hub = Hub::default();
+    let [a, b, c] = pair(&hub).await;
+    a.propose(event("early")).await.unwrap();
+    for engine in [&a, &b, &c] {
+        until("signatures are required", || {
+            engine.state().requires_signatures()
+        })
+        .await;
+        until("it has all", || told(engine, "early") == 1).await;
+        assert_eq!(engine.state().members.len(), 3);
+    }
+    assert!(b.standing().forged.is_none());
+    a.propose(event("late")).await.unwrap();
+    // A member says that its program does not support signatures any more.
+    let old = crate::member::Member {
+        format: 5,
+        ..super::bed::member(3, crate::member::Kind::Arbiter)
+    };
+    let answer = c.propose(Body::Announce(old)).await.unwrap();
+    assert!(matches!(answer, Answer::Refused(_)), "{answer:?}");
+    assert!(a.state().requires_signatures());
+    assert_eq!(b.propose(event("later")).await.unwrap(), Answer::Done);
+}

@@ -1,0 +1,289 @@
+//! Who may propose what, checked where a command takes effect: when a committed entry is
+//! applied, on every member alike.
+//!
+//! The leader of a term decides what enters the log, and any voter may become leader. So the
+//! place of a command in the log proves nothing about its author. Each command carries the
+//! signature of its author instead, from the entry [`Body::RequireSignatures`] on. Entries before
+//! it stay valid as they are, and it cannot be undone: [`State::needs`] only grows.
+
+use super::State;
+use crate::authority::Known;
+use crate::authority::{certificate_digest, is_signed_by_key, key_digest};
+use crate::command::{Body, LeaseCommand, Refusal, SIGNED_FORMAT};
+use crate::log::{MemberSignature, Proposed};
+use crate::member::{Kind, Member, MemberId};
+
+impl State {
+    /// Commands take effect only with the signature of their author.
+    pub fn requires_signatures(&self) -> bool {
+        self.needs >= SIGNED_FORMAT
+    }
+
+    /// Checks that the command of a proposal was signed by the member that it names as its author.
+    ///
+    /// # Errors
+    /// It was not, or there is no such member.
+    pub fn check_author(&self, proposed: &Proposed) -> Result<(), Refusal> {
+        if !self.requires_signatures() {
+            return Ok(());
+        }
+        let author = proposed.command.from;
+        if proposed.ticket.member != author {
+            return Err(Refusal::Unsigned);
+        }
+        if !self.members.contains_key(&author) {
+            return Err(Refusal::NoMember);
+        }
+        let (signature, message) = proposed
+            .authorship(&self.cluster)
+            .ok_or(Refusal::Unsigned)?;
+        match self.is_signature_of(author, signature, &message) {
+            true => Ok(()),
+            false => Err(Refusal::Unsigned),
+        }
+    }
+
+    /// Whether a member signed this message, with the key that is agreed on or with one whose
+    /// certificate names that key as its predecessor.
+    pub fn is_signature_of(
+        &self,
+        member: MemberId,
+        signature: &MemberSignature,
+        message: &[u8],
+    ) -> bool {
+        let Some(known) = self.members.get(&member) else {
+            return false;
+        };
+        let key = key_digest(&signature.public_key);
+        if key != known.certificate {
+            let trust = self.trust();
+            let certificate = &signature.certificate;
+            let succeeds = certificate_digest(certificate) == Some(key)
+                && trust.judge(certificate, member) == Ok(Known::Successor)
+                && trust.believes_issuer_of(certificate);
+            if !succeeds {
+                return false;
+            }
+        }
+        is_signed_by_key(&signature.public_key, message, &signature.signature)
+    }
+
+    /// Whether a member may propose a command.
+    pub(super) fn may_propose(&self, from: &Member, body: &Body) -> bool {
+        match (from.kind, self.requires_signatures()) {
+            (Kind::Node, false) => true,
+            // A member speaks for itself only.
+            (Kind::Node, true) => match body {
+                Body::Announce(member) => member.id == from.id,
+                _ => true,
+            },
+            (Kind::Arbiter, false) => arbiter_could(from.id, body),
+            (Kind::Arbiter, true) => arbiter_may(from.id, body),
+        }
+    }
+}
+
+/// An arbiter votes and stores. It reports about itself, and decides nothing: with a stolen disk
+/// of an arbiter nobody can invite, propose, grant a lease, or have keys encrypted for the thief.
+fn arbiter_may(arbiter: MemberId, body: &Body) -> bool {
+    match body {
+        Body::Announce(member) => member.id == arbiter,
+        Body::Certified { .. } | Body::Event { .. } => true,
+        Body::Found { .. }
+        | Body::Invite(_)
+        | Body::Uninvite { .. }
+        | Body::Admit { .. }
+        | Body::Remove { .. }
+        | Body::Seal(_)
+        | Body::Chunk { .. }
+        | Body::Propose(_)
+        | Body::Decide(_)
+        | Body::Lease(_)
+        | Body::Record(_)
+        | Body::Report(_)
+        | Body::Authority(_)
+        | Body::GiveUpAuthority { .. }
+        | Body::RequireSignatures
+        | Body::Keep(_) => false,
+    }
+}
+
+/// The rights of an arbiter in entries from before signatures were required: these entries have
+/// to lead to the same state as they did then.
+fn arbiter_could(arbiter: MemberId, body: &Body) -> bool {
+    let lease = matches!(
+        body,
+        Body::Lease(
+            LeaseCommand::Grant { .. } | LeaseCommand::Release { .. } | LeaseCommand::Pass { .. }
+        )
+    );
+    lease || matches!(body, Body::Uninvite { .. } | Body::Decide(_)) || arbiter_may(arbiter, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{A, ARBITER, B, invitation, member};
+    use super::*;
+    use crate::authority::{Authority, Identity, MemberKey};
+    use crate::command::{Answer, Command, Limits};
+    use crate::log::{Proposed, Signer, Ticket};
+    use crate::member::Digest;
+    use crate::raft::test_keys;
+
+    /// The sample cluster, whose members have the keys of tests.
+    fn signed_pair() -> State {
+        let mut state = State::pair();
+        for id in [A, B, ARBITER] {
+            let known = state.members[&id].clone();
+            let certificate = test_keys::certificate(id);
+            state.must(
+                id,
+                Body::Announce(Member {
+                    certificate,
+                    ..known
+                }),
+            );
+        }
+        state.must(A, Body::RequireSignatures);
+        state
+    }
+
+    fn ticket(member: MemberId) -> Ticket {
+        Ticket {
+            member,
+            start: 1,
+            number: 7,
+            settled: 0,
+        }
+    }
+
+    fn by(signer: MemberId, of: MemberId, cluster: &str, body: Body) -> Proposed {
+        let signer = test_keys::signer(signer);
+        let command = Command::new(of, 0, body);
+        let sign = |message: &[u8]| signer.sign(message);
+        Proposed::signed(cluster, ticket(of), command, sign).unwrap()
+    }
+
+    fn keep() -> Body {
+        Body::Keep(Limits::default())
+    }
+
+    #[test]
+    fn signature_is_of_author_cluster_ticket_and_command() {
+        let state = signed_pair();
+        assert_eq!(state.check_author(&by(A, A, "office", keep())), Ok(()));
+        let unsigned = Proposed::unsigned(ticket(A), Command::new(A, 0, keep()));
+        let mut another_ticket = by(A, A, "office", keep());
+        another_ticket.ticket.member = B;
+        for wrong in [
+            unsigned,
+            by(ARBITER, A, "office", keep()),
+            by(A, A, "home", keep()),
+            another_ticket,
+        ] {
+            assert_eq!(state.check_author(&wrong), Err(Refusal::Unsigned));
+        }
+        let stranger = by(MemberId(9), MemberId(9), "office", keep());
+        assert_eq!(state.check_author(&stranger), Err(Refusal::NoMember));
+    }
+
+    #[test]
+    fn what_is_read_from_bytes_is_what_was_signed() {
+        let proposed = by(A, A, "office", keep());
+        let bytes = part::codec::encode(&proposed);
+        assert_eq!(part::codec::decode::<Proposed>(&bytes).unwrap(), proposed);
+        let unsigned = Proposed::unsigned(ticket(A), Command::new(A, 0, keep()));
+        let bytes = part::codec::encode(&unsigned);
+        assert_eq!(part::codec::decode::<Proposed>(&bytes).unwrap(), unsigned);
+        // Every bit of a signed one counts.
+        let state = signed_pair();
+        let bytes = part::codec::encode(&proposed);
+        for place in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[place] ^= 1;
+            if let Ok(read) = part::codec::decode::<Proposed>(&changed)
+                && read.command != proposed.command
+            {
+                assert!(state.check_author(&read).is_err(), "byte {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn before_signatures_are_required_none_is_needed() {
+        let state = State::pair();
+        let unsigned = Proposed::unsigned(ticket(A), Command::new(A, 0, keep()));
+        assert_eq!(state.check_author(&unsigned), Ok(()));
+    }
+
+    #[test]
+    fn successor_of_a_known_key_signs_with_its_certificate() {
+        let authority = Authority::found("office").unwrap();
+        let mut state = signed_pair();
+        state.authority = authority.certificate().to_vec();
+        let issued = |authority: &Authority, before: &[Digest]| {
+            let key = MemberKey::generate().unwrap();
+            let request = key.request(b"").unwrap();
+            let certificate = authority.sign(A, &request, before).unwrap();
+            let chain = [authority.certificate().to_vec()];
+            Identity::new("office", A, key, certificate, &chain).unwrap()
+        };
+        let known = test_keys::certificate(A);
+        let checked = |identity: &Identity| {
+            let command = Command::new(A, 0, keep());
+            let sign = |message: &[u8]| identity.sign(message);
+            let proposed = Proposed::signed("office", ticket(A), command, sign).unwrap();
+            state.check_author(&proposed)
+        };
+        assert_eq!(checked(&issued(&authority, &[known])), Ok(()));
+        // The certificate names no key that is known here, or another authority gave it.
+        assert_eq!(checked(&issued(&authority, &[])), Err(Refusal::Unsigned));
+        let other = Authority::found("office").unwrap();
+        assert_eq!(checked(&issued(&other, &[known])), Err(Refusal::Unsigned));
+    }
+
+    #[test]
+    fn arbiter_decides_nothing_once_signatures_are_required() {
+        let mut state = signed_pair();
+        state.must(A, invitation("t", Kind::Node));
+        let token = *state.invitations.keys().next().unwrap();
+        let lease = LeaseCommand::Grant {
+            name: "volume/mail".to_owned(),
+            after: crate::command::Epoch(0),
+            holder: B,
+            valid_ms: 1,
+        };
+        for body in [
+            Body::Uninvite { token },
+            Body::Lease(lease),
+            Body::RequireSignatures,
+        ] {
+            assert_eq!(state.refused(ARBITER, body), Refusal::Unfit);
+        }
+        let known = state.members[&B].clone();
+        assert_eq!(state.refused(A, Body::Announce(known)), Refusal::Unfit);
+        let words = "its disk is full".to_owned();
+        state.must(ARBITER, Body::Event { words });
+    }
+
+    #[test]
+    fn no_member_lowers_the_format_of_the_log() {
+        let mut state = signed_pair();
+        let old = |member: Member| Member {
+            format: SIGNED_FORMAT - 1,
+            ..member
+        };
+        let known = state.members[&ARBITER].clone();
+        let refusal = state.refused(ARBITER, Body::Announce(old(known)));
+        assert!(matches!(refusal, Refusal::Format { .. }));
+        state.must(A, invitation("t", Kind::Node));
+        let newcomer = old(member(MemberId(4), "d", Kind::Node));
+        let refusal = state.refused(A, super::super::sample::admission("t", newcomer));
+        assert!(matches!(refusal, Refusal::Format { .. }));
+        assert_eq!(state.format(), crate::command::FORMAT);
+        assert!(matches!(
+            state.say(A, Body::RequireSignatures),
+            Answer::Done
+        ));
+    }
+}
