@@ -21,6 +21,7 @@ mod boot_site;
 mod certificates;
 mod changes;
 mod checks;
+mod cluster_address;
 mod cluster_follow;
 mod cluster_full;
 mod cluster_leader;

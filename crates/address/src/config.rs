@@ -179,6 +179,9 @@ pub struct Global {
     pub dumps_by_instance: bool,
     /// Directory of the dumps; `None` is the default.
     pub dump_directory: Option<PathBuf>,
+    /// The machine is a member of a cluster, whose control role reports to this one.
+    #[serde(default)]
+    pub is_member: bool,
 }
 
 impl Global {

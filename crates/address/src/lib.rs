@@ -17,4 +17,5 @@ pub mod message;
 mod programs;
 pub mod rights;
 pub mod role;
+pub mod standing;
 pub mod wire;

@@ -6,7 +6,7 @@ use crate::command::LeaseRecord;
 use crate::file_set::FileSet;
 use crate::message::Recorded;
 use part::report::{Report, Summary};
-use part::role::{KnownLease, WantedLease};
+use part::role::{KnownLease, MemberNews, WantedLease};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::os::fd::OwnedFd;
@@ -116,6 +116,11 @@ pub trait Machine: Send + Sync + 'static {
     }
     /// Reports the leases that parts named to them: those that are held, and the others.
     fn hold(&self, leases: Vec<KnownLease>) -> impl Future<Output = ()> + Send;
+    /// Reports the standing of this machine as a member to the part with virtual addresses.
+    fn report_standing(&self, news: MemberNews) -> impl Future<Output = ()> + Send {
+        drop(news);
+        std::future::ready(())
+    }
     /// What became of a record.
     fn recorded(&self, ask: u64, outcome: Recorded) -> impl Future<Output = ()> + Send;
     /// The report of the cluster, which somebody asked for.

@@ -79,6 +79,14 @@ impl Site {
         parts.find_map(|(_, built)| built.downcast_ref())
     }
 
+    /// The files are a version of the cluster that this machine belongs to.
+    pub fn set_member(&mut self) {
+        let mut parts = self.parts.iter_mut();
+        if let Some(read) = parts.find_map(|(_, built)| built.downcast_mut::<Read>()) {
+            read.is_member = true;
+        }
+    }
+
     /// The virtual addresses.
     pub fn addresses(&self) -> Option<Config> {
         self.read()?.config()

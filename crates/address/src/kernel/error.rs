@@ -56,6 +56,11 @@ pub enum KernelError {
 }
 
 impl KernelError {
+    /// Whether the kernel refused: the same request would fail again.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, KernelError::Refused { .. })
+    }
+
     /// Whether the kernel refused with this error.
     pub fn is(&self, wanted: Errno) -> bool {
         matches!(self, KernelError::Refused { errno, .. } if *errno == wanted)

@@ -6,8 +6,9 @@ use super::link::{self, UsedRouterId, is_ipv6};
 use super::timing::{DOWN_ADVERTS, FAILOVER_DEFAULT};
 use super::{SectionConfig, Timers, codes, host, notify};
 use crate::config::{
-    Address, Config, Dialect, Global, Instance, Options, Tracked, Transport, Vmac, Weight,
+    Address, Config, Dialect, Garp, Global, Instance, Options, Tracked, Transport, Vmac, Weight,
 };
+use crate::standing;
 use language::Diagnostic;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,18 +16,11 @@ use std::time::Duration;
 /// Addresses that an advert names, as keepalived has it; further ones move with them.
 pub(super) const ADVERTISED_MAX: usize = 20;
 
+/// How often the owner announces its addresses again, as `garp_master_refresh`.
+const ANNOUNCED_EVERY: Duration = Duration::from_secs(60);
+
 /// `handover-drain` without a line.
 const DRAIN_DEFAULT: Duration = Duration::from_secs(2);
-
-/// The last place in `prefer` with a priority of its own.
-const PLACE_MAX: u8 = 4;
-
-/// The priorities of a node at a place of `prefer`: healthy, some frontends cannot be
-/// served, none can.
-fn bands(place: usize) -> [u8; 3] {
-    let down = u8::try_from(place).unwrap_or(PLACE_MAX).min(PLACE_MAX) * 10;
-    [220 - down, 140 - down, 60 - down]
-}
 
 /// Checks all of it, and builds what this machine has part in.
 pub(super) fn finish(draft: &mut Draft) -> SectionConfig {
@@ -102,7 +96,7 @@ struct Part {
 
 fn instance(virtual_ip: VirtualIp, part: Part) -> Instance {
     let ipv6 = is_ipv6(&virtual_ip);
-    let bands = bands(part.place);
+    let bands = standing::plain(part.place);
     let failover = virtual_ip.failover.map_or(FAILOVER_DEFAULT, |t| t.value);
     let timers = Timers::of(failover, bands[0]);
     // An advert names addresses of its own family.
@@ -138,6 +132,10 @@ fn instance(virtual_ip: VirtualIp, part: Part) -> Instance {
         addresses: named,
         excluded,
         tracked,
+        garp: Garp {
+            refresh: ANNOUNCED_EVERY,
+            ..Garp::default()
+        },
         notify: virtual_ip.notify,
         probing: Some(timers.probing),
         lifetime: Some(timers.lifetime),

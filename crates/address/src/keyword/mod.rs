@@ -154,6 +154,8 @@ pub struct Read {
     pub outcome: Option<SectionConfig>,
     /// The configuration from keepalived's files, if there are any.
     pub foreign: Option<Config>,
+    /// The machine is a member of a cluster.
+    pub is_member: bool,
     /// The word of the first section, and where it is.
     begun: Option<(String, Span)>,
 }
@@ -163,7 +165,9 @@ impl Read {
     /// together.
     pub fn config(&self) -> Option<Config> {
         let own = self.outcome.as_ref().map(|own| own.config.clone());
-        Config::join(own, self.foreign.clone())
+        let mut config = Config::join(own, self.foreign.clone())?;
+        config.global.is_member = self.is_member;
+        Some(config)
     }
 
     /// Returns an error that no process would run the sections, if there are any.
@@ -269,6 +273,7 @@ impl Tabled for Draft {
         Box::new(Read {
             outcome,
             foreign: None,
+            is_member: false,
             begun: self.begun,
         })
     }

@@ -31,8 +31,6 @@ const PROBE_WAIT_MIN: Duration = Duration::from_millis(2);
 const BOUND_MIN: Duration = Duration::from_secs(1);
 /// And no earlier than after so many `failover`s.
 const BOUND_FAILOVERS: u32 = 3;
-/// Addresses live for so many down intervals without their role.
-const LIFETIME_DOWN_INTERVALS: u32 = 10;
 /// The shortest life that the kernel keeps well: it counts seconds.
 const LIFETIME_MIN: Duration = Duration::from_secs(2);
 
@@ -58,17 +56,17 @@ impl Timers {
         let advert_interval = HUNDREDTH.saturating_mul(hundredths);
         let skew = advert_interval * (256 - u32::from(priority)) / 256;
         let down = advert_interval * u32::from(DOWN_ADVERTS) + skew;
-        // The skew of the least priority is below one advert.
-        let longest_down = advert_interval * (u32::from(DOWN_ADVERTS) + 1);
+        let bound = (failover * BOUND_FAILOVERS).max(BOUND_MIN);
         Timers {
             advert_interval,
             probing: Probing {
                 wait: failover
                     .saturating_sub(down)
                     .clamp(PROBE_WAIT_MIN, PROBE_WAIT_MAX),
-                bound: (failover * BOUND_FAILOVERS).max(BOUND_MIN),
+                bound,
             },
-            lifetime: (longest_down * LIFETIME_DOWN_INTERVALS).max(LIFETIME_MIN),
+            // After the bound another node takes them over, while this kernel still responds.
+            lifetime: bound.max(LIFETIME_MIN),
         }
     }
 }
@@ -132,7 +130,7 @@ pub(super) static LINES: &[Row] = &[
             default 1s. The advert interval is a fifth of this time, at least 10 ms. After three missing \
             adverts the standby probes the address, and takes it if nobody replies. While the owner's kernel still \
             replies (it is busy, or its role was killed), the owner gets three times as long, at least one second. \
-            Each address has a lifetime of eight times this time, at least two seconds, which the address role renews. \
+            Each address has a lifetime of three times this time, at least two seconds, which the address role renews. \
             If all processes are killed, the addresses expire after it.",
         example: "failover 50ms",
         build: failover,
@@ -179,11 +177,7 @@ mod tests {
                     timers.probing.bound >= all,
                     "{failover:?}, {priority}: {timers:?}"
                 );
-                assert!(
-                    timers.lifetime >= down * 10,
-                    "{failover:?}, {priority}: {timers:?}"
-                );
-                assert!(timers.lifetime >= ms(2_000));
+                assert_eq!(timers.lifetime, timers.probing.bound.max(ms(2_000)));
                 let hundredths = timers.advert_interval.as_millis() / 10;
                 assert!((1..=4_095).contains(&hundredths), "{timers:?}");
             }

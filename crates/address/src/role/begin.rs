@@ -13,6 +13,7 @@ use super::processes::Processes;
 use super::runner::Runner;
 use super::scripts::TrackedScript;
 use super::sockets::{self, Sockets};
+use super::standing::Membership;
 use super::tell::Teller;
 use super::tracker::{Tracker, tracked_by_any};
 use super::{KeptState, Level, RoleError, RoleInputs, clock, namespace, realtime, settings};
@@ -22,6 +23,9 @@ use protocol::vrrp::{Instance, Resume, Router, State, Time};
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
+
+/// Authenticated adverts that a process may have sent after it stored its state.
+const SEALED_AHEAD: u32 = 1_000;
 
 /// More virtual routers than this on one machine are a mistake.
 pub const MAX_INSTANCES: usize = 4096;
@@ -67,15 +71,26 @@ impl Role {
         let mut role = Role {
             config: Config::default(),
             given,
-            process: Process::default(),
+            process: Process {
+                timer: clock::Timer::new().ok(),
+                ..Process::default()
+            },
             host,
             members: Vec::new(),
             router: Router::new(Vec::new(), Vec::new()),
-            sockets: Sockets::default(),
+            sockets: Sockets {
+                // Some may have been sent after the state was stored.
+                sealed: kept.as_ref().map_or(0, |kept| match kept.sealed {
+                    0 => 0,
+                    sealed => sealed.saturating_add(SEALED_AHEAD),
+                }),
+                ..Sockets::default()
+            },
             tracker: Tracker::default(),
             runner,
             teller,
             health,
+            membership: Membership::default(),
             leases: leases_before(kept.as_ref().filter(|kept| kept.boot == boot)),
             hand_overs: HandOvers::default(),
             keeper: Keeper::new(boot, kept),
@@ -245,7 +260,7 @@ impl Role {
             }
             Some(_) => {}
             None if needs => {
-                member.source = None;
+                // The last advert, which releases the addresses, still has it.
                 let words = match member.config.source {
                     Some(source) => format!("no interface has the source address {source}"),
                     None => format!(
@@ -303,7 +318,11 @@ impl Role {
         }
     }
 
-    fn judge(&mut self, now: Time, at: usize) {
+    pub(super) fn judge(&mut self, now: Time, at: usize) {
+        if let Some(member) = self.members.get_mut(at) {
+            member.look_for_refusals(now);
+        }
+        self.rank(now, at);
         let Some(member) = self.members.get_mut(at) else {
             return;
         };

@@ -2,8 +2,13 @@
 
 use super::announce::{AnnounceQueue, Announcement};
 use super::event_loop::Role;
+use super::leases::{Leases, lifetime_within};
+use super::links::Links;
+use super::member::Member;
+use super::standing::Refused;
 use super::{Level, Notification, clock};
 use crate::config::{Address, Authentication};
+use crate::kernel::AddressSpec;
 use protocol::vrrp::advert::ah;
 use protocol::vrrp::neighbour;
 use protocol::vrrp::{Action, Announce, HandOver, Instance, Time};
@@ -99,7 +104,10 @@ impl Role {
             return;
         };
         member.holds = true;
-        let specs = member.specs(&self.host.links);
+        let Some((specs, renew_at)) = to_set(&self.leases, &self.host.links, member, now) else {
+            // The lease ends soon. When it is renewed, the addresses are set.
+            return;
+        };
         let results = self.host.kernel.add_addresses(&specs);
         // Neighbours are told next: what they send then is to be taken.
         if results.iter().all(Result::is_ok) {
@@ -107,18 +115,23 @@ impl Role {
         }
         let name = member.config.name.clone();
         let (routes, rules) = (member.config.routes.clone(), member.config.rules.clone());
-        let lifetime = member.config.lifetime;
-        member.renew_at = lifetime.map(|l| now.after(renewal(l)));
+        member.renew_at = renew_at;
         let extra = member.config.garp.extra_interfaces.0;
         member.extra_at = (!extra.is_zero()).then(|| now.after(extra));
         self.log(Level::Detail, &format!("({name}) setting VIPs."));
+        let refused = Refused::by_kernel(now, &specs, &results);
         for (spec, result) in specs.iter().zip(results) {
             if let Err(error) = result {
                 let (address, prefix) = (spec.address, spec.prefix);
                 let line = format!("({name}) {address}/{prefix}: {error}");
-                self.log(Level::Error, &line);
+                self.teller.once(&mut self.given.log, Level::Error, line);
             }
         }
+        if refused.all {
+            // Its fault makes the router release the addresses and send priority zero.
+            return self.set_refused(now, at, refused);
+        }
+        self.set_refused(now, at, refused);
         if !routes.is_empty() {
             self.log(Level::Detail, &format!("({name}) setting Virtual Routes"));
             self.host.add_routes(&mut self.given.log, &name, &routes);
@@ -160,33 +173,35 @@ impl Role {
     /// Renews the lifetimes of addresses, which also restores an address that another
     /// program deleted.
     pub(super) fn renew(&mut self, now: Time) {
-        let mut renewed = false;
-        for member in &mut self.members {
+        let mut renewed = Vec::new();
+        for (at, member) in self.members.iter_mut().enumerate() {
             if member.renew_at.is_none_or(|at| at > now) {
                 continue;
             }
-            let Some(lifetime) = member.config.lifetime else {
+            let Some((specs, renew_at)) = to_set(&self.leases, &self.host.links, member, now)
+            else {
                 member.renew_at = None;
                 continue;
             };
-            member.renew_at = Some(now.after(renewal(lifetime)));
-            renewed = true;
-            for result in self
-                .host
-                .kernel
-                .renew_addresses(&member.specs(&self.host.links))
-            {
-                if let Err(error) = result {
-                    let line = format!(
-                        "({}) cannot renew the lifetime of an address: {error}",
-                        member.config.name
-                    );
-                    (self.given.log)(Level::Error, &line);
-                }
+            member.renew_at = renew_at;
+            if renew_at.is_none() {
+                continue;
             }
+            let results = self.host.kernel.renew_addresses(&specs);
+            for error in results.iter().filter_map(|result| result.as_ref().err()) {
+                let line = format!(
+                    "({}) cannot renew the lifetime of an address: {error}",
+                    member.config.name
+                );
+                self.teller.once(&mut self.given.log, Level::Error, line);
+            }
+            renewed.push((at, Refused::by_kernel(now, &specs, &results)));
         }
-        if renewed {
+        if !renewed.is_empty() {
             self.keeper.keep_now();
+        }
+        for (at, refused) in renewed {
+            self.set_refused(now, at, refused);
         }
     }
 
@@ -384,6 +399,26 @@ impl Role {
         };
         self.log(Level::Notice, &format!("({name}) {words}"));
     }
+}
+
+/// Returns the addresses of a member with the lifetime that they may have now, and when it is
+/// renewed. None: the lease that they are bound to ends too soon.
+fn to_set(
+    leases: &Leases,
+    links: &Links,
+    member: &Member,
+    now: Time,
+) -> Option<(Vec<AddressSpec>, Option<Time>)> {
+    let configured = member.config.lifetime;
+    // Addresses that another node has taken over stay until the hand-over ends.
+    let Some(end) = leases.end(&member.config).filter(|_| member.holds) else {
+        let renew_at = configured.map(|lifetime| now.after(renewal(lifetime)));
+        return Some((member.specs(links), renew_at));
+    };
+    let (lifetime, again_at) = lifetime_within(now, end)?;
+    let lifetime = configured.map_or(lifetime, |configured| configured.min(lifetime));
+    let again_at = again_at.min(now.after(renewal(lifetime)));
+    Some((member.specs_for(links, Some(lifetime)), Some(again_at)))
 }
 
 /// When a lifetime is renewed.

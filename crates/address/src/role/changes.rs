@@ -49,6 +49,8 @@ impl Role {
         };
         let (members, router) = (&self.members, &mut self.router);
         let mut forged = None;
+        // keepalived has one counter for what it sends and receives, and drops adverts below it.
+        let sealed = &mut self.sockets.sealed;
         let mut unknown = BTreeSet::new();
         let interface = adverts.socket.interface();
         let drained = adverts.socket.drain(|packet| {
@@ -64,7 +66,10 @@ impl Role {
                 }
                 let advert = match &member.config.options.authentication {
                     Some(Authentication::Ah(key)) => match ah::open(key, packet.packet) {
-                        Ok(opened) => opened.advert,
+                        Ok(opened) => {
+                            *sealed = opened.sequence.max(*sealed);
+                            opened.advert
+                        }
                         Err(refusal) => {
                             forged = Some((at, packet.source, format!("{refusal:?}")));
                             continue;

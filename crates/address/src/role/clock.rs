@@ -2,7 +2,12 @@
 //! clock is for display only.
 
 use protocol::vrrp::Time;
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
+    timerfd_create, timerfd_settime,
+};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
@@ -36,6 +41,37 @@ pub fn unix_ms_of(then: Time) -> u64 {
 pub fn until(now: Time, deadline: Option<Time>) -> Option<Timespec> {
     let wait = deadline?.since(now);
     Some(timespec(wait))
+}
+
+/// A timer of the role's clock. `poll` does not count the time for which the machine is
+/// suspended; this timer has expired when the machine resumes.
+#[derive(Debug)]
+pub struct Timer(OwnedFd);
+
+impl Timer {
+    /// Creates a timer that is not set.
+    pub fn new() -> io::Result<Timer> {
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        Ok(Timer(timerfd_create(TimerfdClockId::Boottime, flags)?))
+    }
+
+    /// Sets the time at which it becomes readable; none: never.
+    pub fn set(&self, deadline: Option<Time>) {
+        // Zero would stop the timer.
+        let at = deadline.map_or(Duration::ZERO, |at| Duration::from_nanos(at.0.max(1)));
+        let new = Itimerspec {
+            it_interval: timespec(Duration::ZERO),
+            it_value: timespec(at),
+        };
+        // Without it `poll` has the same deadline.
+        let _ = timerfd_settime(&self.0, TimerfdTimerFlags::ABSTIME, &new);
+    }
+}
+
+impl AsFd for Timer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 /// A duration for the kernel.

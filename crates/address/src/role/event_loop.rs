@@ -11,6 +11,7 @@ use super::member::Member;
 use super::pacemaker::Paced;
 use super::runner::Runner;
 use super::sockets::Sockets;
+use super::standing::Membership;
 use super::tell::Teller;
 use super::tracker::Tracker;
 use super::{Exit, Level, Notification, RoleError, RoleInputs, clock};
@@ -42,6 +43,7 @@ pub(super) struct Role {
     pub(super) teller: Teller,
     pub(super) health: Health,
     pub(super) leases: Leases,
+    pub(super) membership: Membership,
     pub(super) hand_overs: HandOvers,
     pub(super) keeper: Keeper,
 }
@@ -53,6 +55,8 @@ pub(super) struct Process {
     pub(super) alone: bool,
     /// Granted privileges, for the report.
     pub(super) privileges: Vec<String>,
+    /// Wakes the loop at its deadline after a suspension.
+    pub(super) timer: Option<clock::Timer>,
 }
 
 /// A polled descriptor.
@@ -66,6 +70,7 @@ enum Source {
     Files,
     Processes,
     Bfd,
+    Timer,
 }
 
 /// Runs a configuration until the role must stop.
@@ -135,6 +140,7 @@ impl Role {
         self.take_link_events(now, events);
         self.start_scripts(now);
         self.look_at_health(now);
+        self.look_at_standings(now);
         self.look_at_leases(now);
         self.router.handle_time(now);
         self.act();
@@ -165,7 +171,8 @@ impl Role {
         let scripts = self.tracker.scripts.iter().filter_map(|s| s.deadline());
         let members = self.members.iter();
         let renewals = members.clone().filter_map(|m| m.renew_at);
-        let extras = members.filter_map(|m| m.extra_at);
+        let extras = members.clone().filter_map(|m| m.extra_at);
+        let refused = members.filter_map(|m| m.refused.deadline());
         let others = [
             self.router.deadline(),
             self.sockets.announcer.deadline(),
@@ -173,6 +180,7 @@ impl Role {
             self.tracker.bfd.deadline(),
             self.health.deadline(),
             self.leases.deadline(),
+            self.membership.deadline(),
             self.hand_overs.deadline(),
             self.keeper.deadline(),
             self.host.deadline(),
@@ -181,6 +189,7 @@ impl Role {
         scripts
             .chain(renewals)
             .chain(extras)
+            .chain(refused)
             .chain(others.into_iter().flatten())
             .min()
     }
@@ -215,11 +224,17 @@ impl Role {
             sources.push(Source::Bfd);
             fds.push(listener);
         }
+        let deadline = self.deadline();
+        if let Some(timer) = &self.process.timer {
+            timer.set(deadline);
+            sources.push(Source::Timer);
+            fds.push(timer.as_fd());
+        }
         let mut polled: Vec<PollFd<'_>> = fds
             .iter()
             .map(|fd| PollFd::new(fd, PollFlags::IN))
             .collect();
-        let wait = clock::until(clock::now(), self.deadline());
+        let wait = clock::until(clock::now(), deadline);
         match poll(&mut polled, wait.as_ref()) {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),

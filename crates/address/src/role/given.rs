@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use part::report::{Event, Report};
+use part::role::MemberNews;
 pub use part::voice::keepalived::Level;
 use std::fmt;
 use std::io;
@@ -63,6 +64,8 @@ pub enum Order {
         /// How long they may finish; none is its `handover-drain`.
         drain: Option<Duration>,
     },
+    /// What the control role reports about this machine as a member of its cluster.
+    Member(MemberNews),
     /// The leases held from now on; all others are released.
     Hold(Vec<super::Lease>),
     /// Another machine could use this lease better.

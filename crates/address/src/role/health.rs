@@ -315,11 +315,7 @@ impl Role {
         self.health.draining.clear();
         // The routers are new, and are told again.
         self.health.on_trial = false;
-        for at in 0..self.members.len() {
-            if let Some(band) = self.health.band(at) {
-                self.router.set_band(now, Instance(at), band);
-            }
-        }
+        self.rank_all(now);
         // Without a proxy nothing changes a band of before but a look.
         self.health.look_at = Some(now);
     }
@@ -334,9 +330,7 @@ impl Role {
             for (_, steady) in self.health.steady.iter_mut().flatten() {
                 *steady = Steady::new(now, 0);
             }
-            for at in 0..self.members.len() {
-                self.router.set_band(now, Instance(at), 0);
-            }
+            self.rank_all(now);
             self.health.look_at = self.health.is_known().then_some(now);
             return;
         };
@@ -386,7 +380,7 @@ impl Role {
                 let why = self.health.why(&name, now_ms);
                 let why = why.map_or_else(String::new, |why| format!(": {why}"));
                 self.log(Level::Notice, &format!("({name}) {words}{why}"));
-                self.router.set_band(now, Instance(at), band);
+                self.rank(now, at);
             }
             let Some((vitals, slot)) = vitals.and_then(|all| Some((all, all.find(&name)?))) else {
                 continue;

@@ -27,6 +27,9 @@ pub struct KeptState {
     /// Hand-overs in progress.
     #[serde(default)]
     pub hand_overs: Vec<KeptHandOver>,
+    /// The last sequence number of an authenticated advert (AH), sent or received.
+    #[serde(default)]
+    pub sealed: u32,
     /// Settings of the kernel that a planned stop restores.
     #[serde(default)]
     pub settings: Vec<Saved>,

@@ -11,6 +11,7 @@ use super::event_loop::Role;
 use super::health::WORST;
 use super::member::Member;
 use crate::config::Instance as Configured;
+use crate::kernel::LIFETIME_LEAST;
 use protocol::vrrp::{Instance, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -125,6 +126,12 @@ impl Leases {
         self.missing(now, &bound)
     }
 
+    /// Returns the end of the lease that an instance is bound to; none without one.
+    pub fn end(&self, instance: &Configured) -> Option<Time> {
+        let bound = instance.options.lease.then(|| name_of(instance))?;
+        Some(self.until.get(&bound).copied().unwrap_or_default())
+    }
+
     /// Whether the lease of an instance was given up for another machine.
     pub fn moves(&self, instance: &Configured) -> bool {
         instance.options.lease && self.resting.contains_key(&name_of(instance))
@@ -157,12 +164,38 @@ impl Leases {
     }
 }
 
+/// The kernel removes an expired address as late as this after its lifetime.
+const KERNEL_LATE: Duration = Duration::from_millis(1_250);
+
+/// Returns for how many seconds the kernel may keep an address that is bound to a lease with
+/// this end, and when the role sets that again: it is a second less then, if the lease was not
+/// renewed. So the address is gone when the lease can be granted to another node, also where
+/// this process is frozen or killed. None: the lease ends too soon to set the address.
+pub(super) fn lifetime_within(now: Time, end: Time) -> Option<(Duration, Time)> {
+    let left = end.since(now).checked_sub(KERNEL_LATE)?;
+    let seconds = left.as_secs();
+    let rest = Duration::from_nanos(u64::from(left.subsec_nanos()));
+    let again_at = now.after(rest.max(Duration::from_millis(1)));
+    (seconds >= u64::from(LIFETIME_LEAST)).then(|| (Duration::from_secs(seconds), again_at))
+}
+
 impl Role {
+    /// Gives addresses that are bound to a lease the lifetime that its new end allows.
+    fn renew_leased(&mut self, now: Time) {
+        for member in &mut self.members {
+            if member.config.options.lease && member.holds {
+                member.renew_at = Some(now);
+            }
+        }
+        self.renew(now);
+    }
+
     /// Other leases are held from now on.
     pub(super) fn hold(&mut self, held: Vec<Lease>) {
         let now = super::clock::now();
         self.leases.hold(held);
         self.judge_all(now);
+        self.renew_leased(now);
         // A role that follows at once goes on with them.
         if self.config.instances.iter().any(|one| one.options.lease) {
             self.keeper.keep_now();
@@ -259,6 +292,23 @@ mod tests {
         let again = held.kept().into_iter();
         let again = Leases::new(again.map(|(name, until_ns)| Lease { name, until_ns }));
         assert_eq!(again.missing(Time(6), bound), None);
+    }
+
+    #[test]
+    fn address_is_gone_from_the_kernel_before_its_lease_ends() {
+        let end = Time(100_000_000_000);
+        for left_ms in 0..8_000_u64 {
+            let now = Time(end.0 - left_ms * 1_000_000);
+            let Some((lifetime, again_at)) = lifetime_within(now, end) else {
+                assert!(left_ms < 3_250, "{left_ms}");
+                continue;
+            };
+            assert!(now.after(lifetime + KERNEL_LATE) <= end, "{left_ms}");
+            assert!(again_at > now && again_at <= now.after(Duration::from_secs(1)));
+            // It stays for as long as that allows.
+            let least = Duration::from_secs(2) + KERNEL_LATE;
+            assert!(now.after(lifetime + least) > end || lifetime.as_secs() >= 2);
+        }
     }
 
     #[test]

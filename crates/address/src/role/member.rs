@@ -3,10 +3,12 @@
 
 use super::kept::fingerprint;
 use super::links::Links;
+use super::standing::Refused;
 use super::tracker::Judgement;
 use super::vmacs::SecondaryVmac;
 use crate::config::{Address, Instance};
 use crate::kernel::{AddressSeen, AddressSpec, IpvlanFlag, Vmac};
+use crate::standing::Row;
 use part::report::Event;
 use protocol::vrrp::{Counters, State, Time};
 use std::collections::VecDeque;
@@ -40,6 +42,10 @@ pub struct Member {
     pub vmac_trouble: Option<String>,
     /// Why the lease that it is bound to is not held.
     pub unleased: Option<String>,
+    /// The row of the table that applies ([`crate::standing`]).
+    pub row: Option<Row>,
+    /// Addresses that cannot be set here.
+    pub refused: Refused,
     /// The fault last reported to the router; the outer `None` means not reported yet.
     pub told_fault: Option<Option<String>>,
     /// The state from which it resumes.
@@ -139,6 +145,8 @@ impl Member {
             trouble: None,
             vmac_trouble: None,
             unleased: None,
+            row: None,
+            refused: Refused::default(),
             told_fault: None,
             resume: None,
             before: None,
@@ -195,15 +203,15 @@ impl Member {
 
     /// Its addresses as the kernel takes them. Their interfaces exist.
     pub fn specs(&self, links: &Links) -> Vec<AddressSpec> {
+        self.specs_for(links, self.config.lifetime)
+    }
+
+    /// The same with another lifetime.
+    pub fn specs_for(&self, links: &Links, lifetime: Option<Duration>) -> Vec<AddressSpec> {
         let spec = |address: &Address| {
             let interface = self.interface_of(links, address)?;
             // VRRP decided who has it: the kernel need not ask again.
-            Some(AddressSpec::new(
-                address,
-                interface,
-                self.config.lifetime,
-                true,
-            ))
+            Some(AddressSpec::new(address, interface, lifetime, true))
         };
         self.addresses().filter_map(spec).collect()
     }
@@ -223,8 +231,14 @@ impl Member {
         virtual_ones: &[IpAddr],
     ) -> Option<IpAddr> {
         if let Some(source) = self.config.source {
-            let there = || addresses.iter().any(|a| a.address == source);
-            return (!self.config.options.track_source || there()).then_some(source);
+            // Unicast peers cannot answer an address that this machine does not have.
+            let is_needed = self.config.options.track_source
+                || matches!(
+                    self.config.transport,
+                    crate::config::Transport::Unicast { .. }
+                );
+            let is_there = || addresses.iter().any(|a| a.address == source);
+            return (!is_needed || is_there()).then_some(source);
         }
         let base = links.named(&self.config.interface).map(|s| s.link.index);
         let own = self.vmac.as_ref().map(|v| v.link.index);
@@ -250,13 +264,15 @@ impl Member {
 
     /// Returns whether the lease that it is bound to is its only fault.
     pub fn is_without_fault(&self) -> bool {
-        self.judgement.faults.is_empty() && self.trouble.is_none()
+        let others = self.standing_fault().or_else(|| self.trouble.clone());
+        self.judgement.faults.is_empty() && others.is_none()
     }
 
     /// All that keeps it in fault, in words.
     pub fn faults(&self) -> Vec<String> {
         let mut all = self.judgement.faults.clone();
         all.extend(self.trouble.clone());
+        all.extend(self.standing_fault());
         all.extend(self.unleased.clone());
         all
     }

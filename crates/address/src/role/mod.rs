@@ -41,6 +41,7 @@ pub mod runner;
 mod scripts;
 mod settings;
 mod sockets;
+mod standing;
 mod statics;
 mod tell;
 mod tracker;

@@ -40,6 +40,7 @@ impl Role {
                     }
                 }
                 Order::HandOver { name, drain } => self.hand_over(name.as_deref(), drain),
+                Order::Member(news) => self.set_membership(news),
                 Order::Hold(held) => self.hold(held),
                 Order::HandOverLease(name) => self.hand_over_lease(name),
                 Order::Status => {
@@ -330,6 +331,7 @@ impl Role {
             instances: Vec::new(),
             leases: self.leases.kept(),
             hand_overs: self.hand_overs.kept(),
+            sealed: self.sockets.sealed,
             settings: self.host.kernel.saved_settings().to_vec(),
         };
         for (at, member) in self.members.iter_mut().enumerate() {

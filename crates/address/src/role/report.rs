@@ -5,6 +5,7 @@ use super::member::Member;
 use super::weight::Verdict;
 use super::{clock, reason};
 use crate::message::Message;
+use crate::standing::Row;
 use part::report::Offer;
 use part::report::{Grade, Moment, NumberRow, Report, Subject, Unit, span};
 use protocol::bfd;
@@ -133,12 +134,20 @@ impl Role {
         } else if status.state == State::Master {
             one.offers = vec![hand_over(&config.name)];
         }
+        if let Some(priority) = status.yielded {
+            let words = format!(
+                "handed over by an operator: not taken back while the owner announces at least {priority}; `evenkeel address hand-over {}` on the owner moves it back",
+                config.name
+            );
+            one = one.fact("handed over", words);
+        }
         one = match (config.options.lease, self.leases.moves(config)) {
             (_, true) => one.fact(LEASE, LEASE_MOVES),
             (true, false) => one.fact(LEASE, "determines the owner of the addresses"),
             (false, false) => one,
         };
         one = self.health_of(one, at, now);
+        one = self.standing_of(one, at, now);
         let conflicts = history.conflicts(now);
         let rejected = status.rejected.iter().map(|one| rejected_words(one, now));
         let place = status.same_place.map(place_words);
@@ -147,7 +156,7 @@ impl Role {
             others.map(|other| format!("{other} used the same address in the last ten minutes"));
         one = one
             .lines("rejected", rejected.collect())
-            .lines("fault", member.faults())
+            .lines("fault", fault_words(member))
             .lines("conflict", place.into_iter().chain(others).collect());
         one = match history.restored {
             0 => one,
@@ -195,6 +204,39 @@ impl Role {
             Some(band) => one.number("band", band as u64),
             None => one,
         }
+    }
+
+    /// Adds the row of the table that applies, and what the node waits for.
+    fn standing_of(&self, one: Subject, at: usize, now: Time) -> Subject {
+        let Some(standing) = self.standing(at, now) else {
+            return one;
+        };
+        let row = standing.row();
+        if row == Row::Standalone {
+            return one;
+        }
+        let behind = standing.behind.iter();
+        let behind = behind.filter_map(|place| {
+            let prefer = &self.members.get(at)?.config.prefer;
+            prefer.get(usize::from(*place)).map(String::as_str)
+        });
+        let behind: Vec<&str> = behind.collect();
+        let waits = match row.why() {
+            "" => String::new(),
+            why => format!(
+                ": {why}; it takes the addresses only if it receives no adverts of an owner"
+            ),
+        };
+        let words = match (row, behind.is_empty()) {
+            (Row::Removed, _) => format!("{}: {}; it owns no address", row.name(), row.why()),
+            (_, true) => format!("{}{waits}", row.name()),
+            (_, false) => format!(
+                "{}{waits} (without the accepted version: {})",
+                row.name(),
+                behind.join(", ")
+            ),
+        };
+        one.fact("standing", words)
     }
 
     /// The name of the sync group that an instance is in.
@@ -349,6 +391,15 @@ fn owner(one: Subject, status: &Status, now: Time) -> Subject {
             .joined("heard", format!("{} ago", ago(now, heard))),
         (None, _) => one.fact("owner", "unknown (no adverts received)"),
     }
+}
+
+/// What keeps a member from its work, also where it owns addresses.
+fn fault_words(member: &Member) -> Vec<String> {
+    let mut words = member.faults();
+    if member.standing_fault().is_none() {
+        words.extend(member.refused.words.iter().cloned());
+    }
+    words
 }
 
 fn rejected_words(rejected: &Rejected, now: Time) -> String {

@@ -1,6 +1,7 @@
 //! Converts the configuration to the settings of the protocol's state machine.
 
 use crate::config::{self, Config, Dialect, Instance, Start};
+use crate::standing::{self, priorities};
 use protocol::vrrp::{
     Authentication, Garp, GroupSettings, Peer, Probing, Settings, Transport, Version,
 };
@@ -55,7 +56,10 @@ pub fn of(config: &Config, instance: &Instance, starts: bool) -> Settings {
         old_unicast_checksum: instance.options.old_unicast_checksum,
         garp: garp(&instance.garp),
         probing: probing(config.dialect, instance),
-        bands: instance.bands,
+        place: match instance.bands {
+            Some(bands) => priorities(standing::place(bands)),
+            None => Vec::new(),
+        },
     }
 }
 

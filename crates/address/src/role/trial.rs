@@ -51,9 +51,7 @@ impl Role {
         if std::mem::replace(&mut self.health.on_trial, on_trial) == on_trial {
             return;
         }
-        for at in 0..self.members.len() {
-            self.router.hold_back(now, Instance(at), on_trial);
-        }
+        self.rank_all(now);
     }
 
     /// Rolls back the candidate before an address arrives. An address that the

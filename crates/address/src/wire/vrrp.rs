@@ -154,6 +154,9 @@ impl VrrpSocket {
             step("IPV6_RECVPKTINFO", set(libc::IPV6_RECVPKTINFO))?;
             step("IPV6_RECVHOPLIMIT", set(libc::IPV6_RECVHOPLIMIT))?;
             step("IPV6_FREEBIND", sockopt::set_ipv6_freebind(fd, true))?;
+            // The advert of priority zero is sent from an address that the interface has just
+            // lost. Without this the kernel refuses it, and the others wait for silence.
+            let _ = set(libc::IPV6_TRANSPARENT);
             step(
                 "IPV6_MULTICAST_LOOP",
                 sockopt::set_ipv6_multicast_loop(fd, false),
@@ -170,6 +173,8 @@ impl VrrpSocket {
             let set = |name, value: i32| option(fd, libc::IPPROTO_IP, name, &value);
             step("IP_PKTINFO", set(libc::IP_PKTINFO, 1))?;
             step("IP_FREEBIND", sockopt::set_ip_freebind(fd, true))?;
+            // As for IPv6.
+            let _ = set(libc::IP_TRANSPARENT, 1);
             step(
                 "IP_MULTICAST_LOOP",
                 sockopt::set_ip_multicast_loop(fd, false),

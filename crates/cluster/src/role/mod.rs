@@ -27,6 +27,7 @@ mod requests;
 pub mod setup;
 mod shared;
 pub mod socket;
+mod standing;
 pub mod status;
 pub mod synthetic;
 mod tasks;
@@ -223,6 +224,7 @@ async fn live<M: Machine, N: Network>(
     begin_duties(shared, &mut tasks);
     if shared.who.kind == Kind::Node {
         tasks.spawn(tasks::parts(shared.clone()));
+        tasks.spawn(standing::run(shared.clone()));
         tasks.spawn(agent::run(shared.clone(), accepted, going_back));
         leases_ended.spawn(leases::run(shared.clone(), wanted));
         if let Some(texts) = texts {

@@ -202,6 +202,14 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         lock(&self.confirmed).map(|at| at.elapsed())
     }
 
+    /// When the majority was asked that answered last, nanoseconds of CLOCK_BOOTTIME; none:
+    /// that is too long ago.
+    pub(super) fn confirmed_at_ns(&self) -> Option<u64> {
+        let ago = self.silence().filter(|ago| *ago < CONFIRMED_FOR)?;
+        let ago_ns = u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX);
+        Some(self.clock.boottime().0.saturating_sub(ago_ns))
+    }
+
     /// Returns the silence of the leader in milliseconds; `u64::MAX` if none was heard of
     /// since the start.
     pub(super) fn silence_ms(&self) -> u64 {

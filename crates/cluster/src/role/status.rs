@@ -323,6 +323,11 @@ impl Status {
             1 => notes.push(
                 "one member alone: add a second node and an arbiter with `evenkeel cluster invite`".to_owned(),
             ),
+            2 if nodes == 1 => notes.push(
+                "two members: the failure of either one freezes changes, and of the node all service; a second \
+                 node (`evenkeel cluster invite`) prevents that"
+                    .to_owned(),
+            ),
             2 => notes.push(
                 "two members: the failure of either one freezes changes; an arbiter on a small third machine \
                  (`evenkeel cluster invite --arbiter`) prevents that"

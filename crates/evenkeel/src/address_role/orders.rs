@@ -9,7 +9,7 @@ use part::channel::{Channel, Received};
 use part::codec;
 use part::guard::Guard;
 use part::link::{Link, LinkEvent};
-use part::role::{LeaseNews, Manner, Message, PartMessage, WantedLease, WantedLeases};
+use part::role::{LeaseNews, Manner, MemberNews, Message, PartMessage, WantedLease, WantedLeases};
 use rustix::io::Errno;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -73,6 +73,9 @@ impl Supervised {
 
     /// Returns the order in a message for this part.
     fn order_of_part(&mut self, ask: u64, message: &PartMessage) -> Option<Order> {
+        if let Some(news) = MemberNews::of(message) {
+            return Some(Order::Member(news));
+        }
         match LeaseNews::of(message) {
             Some(LeaseNews::Known(leases)) => {
                 let held = leases.0.into_iter().map(|lease| Lease {

@@ -3,7 +3,9 @@
 
 use super::format::replace;
 use super::{print, refuse};
+use crate::loader::addresses::{self, AddressWishes};
 use crate::{parts, process};
+use address::dialect::Machine;
 use clap::ArgMatches;
 use configuration::LoadOptions;
 use configuration::files;
@@ -32,10 +34,8 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     let words = parts::words();
     let names: Vec<&str> = words.names().collect();
     let foreign = |file: &&files::NamedFile| address::dialect::is_keepalived(&file.1, &names);
-    if let Some((name, _)) = read.iter().find(foreign) {
-        return refuse(format_args!(
-            "{name} is a file of keepalived, which has no deprecated forms: it runs unchanged"
-        ));
+    if let Some(file) = read.iter().find(foreign) {
+        return refuse_keepalived(file);
     }
     let before: Vec<(String, Text)> = read
         .iter()
@@ -74,6 +74,25 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         result = ExitCode::FAILURE;
     }
     result
+}
+
+/// Reports that a file of keepalived is not rewritten, and whether it runs as it is.
+fn refuse_keepalived(file: &files::NamedFile) -> ExitCode {
+    let files = std::slice::from_ref(file);
+    let read = addresses::read(files, &AddressWishes::default(), &mut Machine::new());
+    let name = &file.0;
+    match read.diagnostics.errors() {
+        0 => refuse(format_args!(
+            "{name} is a file of keepalived, which has no deprecated forms: it runs unchanged"
+        )),
+        errors => {
+            let plural = if errors == 1 { "" } else { "s" };
+            refuse(format_args!(
+                "{name} is a file of keepalived, which has no deprecated forms, but it does not run as it is: \
+                 {errors} error{plural}. `evenkeel check {name}` shows them and what to write instead"
+            ))
+        }
+    }
 }
 
 /// Whether a diagnostic is about an old form.

@@ -8,7 +8,7 @@ use cluster::file_set::FileSet;
 use cluster::machine::{Health, Machine, News, Verdict};
 use cluster::message::{PART, Recorded};
 use part::report::{Report, Subject, Summary};
-use part::role::{KnownLease, KnownLeases, LeaseNews, Message, PartMessage};
+use part::role::{KnownLease, KnownLeases, LeaseNews, MemberNews, Message, PartMessage};
 use part::{Shared, codec, memory, row};
 use proxy::message::Message as OfProxy;
 use std::collections::BTreeMap;
@@ -173,6 +173,10 @@ impl Machine for Supervised {
         for (part, leases) in by_part {
             self.say(LeaseNews::Known(KnownLeases(leases)).envelope(part));
         }
+    }
+
+    async fn report_standing(&self, news: MemberNews) {
+        self.say(news.envelope(address::message::PART));
     }
 
     async fn hand_over(&self, name: String) {

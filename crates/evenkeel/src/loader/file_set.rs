@@ -76,7 +76,9 @@ pub fn load(
         ..options
     };
     let outside = Asked::prepared(prepared);
-    parts::load(files, environment, options, foreign, outside)
+    let mut site = parts::load(files, environment, options, foreign, outside);
+    site.set_member();
+    site
 }
 
 /// The source of files; everything else is asked of this machine.

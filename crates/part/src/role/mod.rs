@@ -25,6 +25,7 @@ mod message;
 mod part_plan;
 mod plan;
 mod resource;
+mod standing;
 mod take;
 mod volumes;
 mod watch;
@@ -48,6 +49,7 @@ pub use message::{
 pub use part_plan::PartPlan;
 pub use plan::{CheckProgram, Plan, Rights, Settings};
 pub use resource::{RESOURCES_MAX, Resource, ResourceKind};
+pub use standing::{BEHIND_MAX, MemberNews, VersionStanding};
 pub use take::{Parcel, Take, TakeTrial};
 pub use volumes::{
     USED_VOLUMES_MAX, UsedVolume, UsedVolumes, VOLUME_NAME_BYTES_MAX, VOLUME_SOCKET,

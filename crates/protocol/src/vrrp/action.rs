@@ -242,4 +242,7 @@ pub struct Status {
     pub same_place: Option<(IpAddr, u8)>,
     /// A planned hand-over is under way.
     pub handing_over: bool,
+    /// An operator handed the addresses over to an owner of this priority: the router does not
+    /// take them back while that owner is as good.
+    pub yielded: Option<u8>,
 }

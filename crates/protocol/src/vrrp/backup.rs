@@ -159,12 +159,16 @@ impl Machine {
     /// Whether the addresses are taken from this living owner of lower priority.
     fn preempts(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) -> bool {
         if ctx.broken(Defect::NeverPreempts)
-            || !self.standing.may_preempt(ctx.settings, heard.priority)
+            || !self.inputs.may_preempt(ctx.settings, heard.priority)
         {
             return false;
         }
         match self.yielded {
-            Some(priority) if heard.priority >= priority => return false,
+            Some(priority)
+                if heard.priority >= priority && !self.inputs.is_listed(heard.priority) =>
+            {
+                return false;
+            }
             _ => self.yielded = None,
         }
         let delay = ctx.settings.preempt_delay;

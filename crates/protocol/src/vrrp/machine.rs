@@ -55,7 +55,7 @@ pub(super) struct Machine {
     /// The fault, if any.
     pub fault: Option<String>,
     /// The values that change its priority.
-    pub standing: PriorityInputs,
+    pub inputs: PriorityInputs,
     /// Where its adverts come from.
     pub source: Option<IpAddr>,
     /// Sender of the adverts, its priority, and the time of the last advert.
@@ -98,7 +98,7 @@ impl Machine {
             why: Reason::Stopped,
             holds: true,
             fault: None,
-            standing: PriorityInputs::default(),
+            inputs: PriorityInputs::default(),
             source: settings.source,
             owner: None,
             owner_interval: own_interval(settings),
@@ -119,7 +119,7 @@ impl Machine {
 
     /// The priority that it announces, or would.
     pub(super) fn priority(&self, settings: &Settings) -> u8 {
-        self.standing.priority(settings)
+        self.inputs.priority(settings)
     }
 
     /// A part of an interval, the larger the lower the priority.
@@ -444,7 +444,7 @@ impl Machine {
     /// With the same `prefer` everywhere no two nodes have a place, and thereby a
     /// priority, in common.
     fn compare_places(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) {
-        let ours = ctx.settings.bands.unwrap_or_default();
+        let ours = &ctx.settings.place;
         let ReceivedAdvert { from, priority, .. } = heard;
         if priority != 0 && ours.contains(&priority) {
             self.same_place = Some((from, priority));
@@ -506,6 +506,7 @@ impl Machine {
             rejected: self.rejected.list(),
             same_place: self.same_place,
             handing_over: self.state == State::Master && self.rule.hands_over(),
+            yielded: self.yielded,
         }
     }
 

@@ -241,7 +241,7 @@ impl Machine {
                 heard.from
             );
             self.notes.tell(ctx, About::TwoOwners, words);
-            self.standing.reduced = true;
+            self.inputs.reduced = true;
         }
         match heard.priority.cmp(&self.priority(ctx.settings)) {
             Ordering::Greater => true,

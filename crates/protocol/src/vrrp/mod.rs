@@ -41,6 +41,7 @@ mod time;
 pub use action::{Action, Announce, HandOver, Instance, Reason, Resume, State, Status};
 pub use counters::{COUNTERS, COUNTERS_LEN, Counter, CounterRow, Counters, DumpRow, NUMBERS};
 pub use pacing::NextAdvert;
+pub use priority::Standing;
 pub use rejected::Rejected;
 pub use router::Router;
 pub use settings::{

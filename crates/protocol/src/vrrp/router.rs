@@ -4,7 +4,9 @@ use super::context::Context;
 #[cfg(test)]
 use super::defect::Defect;
 use super::machine::Machine;
-use super::{Action, GroupSettings, Instance, Reason, Resume, Settings, State, Status, Time};
+use super::{
+    Action, GroupSettings, Instance, Reason, Resume, Settings, Standing, State, Status, Time,
+};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -65,7 +67,7 @@ impl Router {
     }
 
     /// Begins. What is wrong at first was told by [`Router::set_fault`],
-    /// [`Router::set_priority`], [`Router::set_band`] and [`Router::set_source`] before.
+    /// [`Router::set_priority`], [`Router::set_standing`] and [`Router::set_source`] before.
     ///
     /// With what a process before this one kept, a master goes on as master at once
     /// if that is no older than its down interval; everybody else gets a `Release`
@@ -207,19 +209,14 @@ impl Router {
     /// owner of the addresses). Without it the configured one holds.
     pub fn set_priority(&mut self, now: Time, at: Instance, effective: u8) {
         self.restand(now, at, |machine| {
-            machine.standing.effective = Some(effective);
+            machine.inputs.effective = Some(effective);
         });
     }
 
-    /// The band of health, 0 the best. It does nothing without [`Settings::bands`].
-    pub fn set_band(&mut self, now: Time, at: Instance, band: usize) {
-        self.restand(now, at, |machine| machine.standing.band = band);
-    }
-
-    /// From now on no address is taken from a living owner, however ill that is; or
-    /// again as the settings say. Who is silent is followed all the same.
-    pub fn hold_back(&mut self, now: Time, at: Instance, held_back: bool) {
-        self.restand(now, at, |machine| machine.standing.held_back = held_back);
+    /// What the router announces and takes from now on; none: as configured. The addresses
+    /// of a silent owner are taken in any case.
+    pub fn set_standing(&mut self, now: Time, at: Instance, standing: Option<Standing>) {
+        self.restand(now, at, |machine| machine.inputs.standing = standing);
     }
 
     /// Changes what the priority is made of; a master announces the new one at once.

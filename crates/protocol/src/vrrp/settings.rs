@@ -119,8 +119,9 @@ pub struct Settings {
     pub garp: Garp,
     /// Whether silence is asked about.
     pub probing: Option<Probing>,
-    /// Priorities of the bands of health, best first; none: health changes nothing.
-    pub bands: Option<[u8; 3]>,
+    /// Priorities that only this router announces, as its position in `prefer` gives them;
+    /// another router with one of them has a different list. Empty: not known.
+    pub place: Vec<u8>,
 }
 
 /// A sync group: its members move together.

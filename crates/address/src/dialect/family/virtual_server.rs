@@ -7,7 +7,7 @@ use crate::dialect::loader::Loader;
 use crate::dialect::tree::{Block, Node};
 use crate::dialect::words::Word;
 use language::Diagnostic;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
@@ -21,7 +21,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         places: &[TOP],
         syntax: "virtual_server <address> [<port>] | fwmark <number> | group <name> { … }",
         doc: "Balances connections in the kernel with IPVS. Evenkeel uses its proxy instead: the error shows an \
-            equivalent `listen` section; the option -P ignores it.",
+            `listen` section for it, and what that section lacks; the option -P ignores it.",
         example: "",
         build: block(1, 2, virtual_server),
     },
@@ -41,18 +41,23 @@ fn virtual_server(l: &mut Loader<'_>, node: &Node) {
     let node = &clean(node);
     let message = "'virtual_server' is not supported, because Evenkeel does not use IPVS";
     let told = Diagnostic::error(&codes::VIRTUAL_SERVER, node.whole(), message);
+    let lost = lost(node);
     let mut told = match is_udp(node) {
         true => told.help("run `evenkeel keepalived -P` to ignore it, and leave UDP to a keepalived with IPVS"),
         false if l.options.as_keepalived => told
-            .help("run `evenkeel check` on this file for an equivalent 'listen' section, or start with -P to ignore it"),
+            .help("run `evenkeel check` on this file for a 'listen' section in its place, or start with -P to ignore it"),
         false => told
             .help("put the section into an haproxy.cfg and load both files, or run `evenkeel keepalived -P` to ignore it")
             .note(format!(
-                "this section is equivalent:\n{}",
+                "{}:\n{}",
+                match lost.is_empty() {
+                    true => "this section does the same",
+                    false => "this section comes closest; the notes below list what it lacks",
+                },
                 listen(node, &l.drafts.server_groups)
             )),
     };
-    for lost in lost(node) {
+    for lost in lost {
         told = told.note(lost);
     }
     l.report(told);
@@ -102,7 +107,7 @@ fn server_group(l: &mut Loader<'_>, node: &Node) {
         Diagnostic::error(&codes::VIRTUAL_SERVER, node.whole(), message)
             .help("run `evenkeel keepalived -P` to ignore it")
             .note(format!(
-                "these lines of the 'listen' section are equivalent:\n{}",
+                "these lines of the 'listen' section take their place:\n{}",
                 lines.trim_end()
             )),
     );
@@ -210,6 +215,9 @@ fn listen(node: &Node, groups: &HashMap<String, String>) -> String {
     }
     if http {
         http_check(&mut out, node, &servers);
+    } else if let Some(smtp) = servers.iter().find_map(|s| smtp(s)) {
+        let helo = word(smtp, "helo_name").unwrap_or("localhost");
+        let _ = writeln!(out, "    option smtpchk HELO {helo}");
     } else if let Some(script) = servers.iter().find_map(|s| script(s)) {
         let _ = writeln!(
             out,
@@ -281,8 +289,11 @@ fn url(server: &Node) -> Option<(&str, &str, Option<&str>)> {
 
 /// How the health of a server is checked.
 fn check(server: &Node) -> Option<&Node> {
-    let is = |n: &&Node| n.name().ends_with("_CHECK") || matches!(n.name(), "HTTP_GET" | "SSL_GET");
-    server.nodes().iter().find(is)
+    server.nodes().iter().find(|n| is_check(n))
+}
+
+fn smtp<'n>(server: &'n Node) -> Option<&'n Node> {
+    check(server).filter(|check| check.name() == "SMTP_CHECK")
 }
 
 /// The program of a check by a script, without its arguments.
@@ -363,8 +374,7 @@ fn lost(node: &Node) -> Vec<String> {
              its address (send-proxy or X-Forwarded-For contain the client's)"
         ));
     }
-    let servers = node.nodes().iter().filter(|n| n.name() == "real_server");
-    let checks: Vec<&Node> = servers.filter_map(check).collect();
+    let checks: Vec<&Node> = servers(node).filter_map(check).collect();
     if checks.iter().any(|check| check.name() == "MISC_CHECK") {
         lost.push(
             "MISC_CHECK runs a script: 'external-check' in 'global' allows it here; its arguments are the addresses \
@@ -382,11 +392,107 @@ fn lost(node: &Node) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if checks.iter().any(|check| check.name() == "DNS_CHECK") {
+    let kinds: BTreeSet<&str> = checks.iter().map(|check| check.name()).collect();
+    for kind in &kinds {
+        if !CHECKS.contains(kind) {
+            lost.push(format!(
+                "here a connection to the server's port takes the place of {kind}"
+            ));
+        }
+    }
+    let of_http = |kind: &&str| matches!(*kind, "HTTP_GET" | "SSL_GET");
+    let are_mixed = kinds.len() > 1 && !kinds.iter().all(|kind| of_http(kind));
+    let several =
+        servers(node).any(|server| server.nodes().iter().filter(|n| is_check(n)).count() > 1);
+    if are_mixed || several {
+        let kinds: Vec<&str> = kinds.into_iter().collect();
+        lost.push(format!(
+            "a 'listen' section has one kind of check, and its servers one each; the file has {}",
+            kinds.join(", ")
+        ));
+    }
+    let first_urls: BTreeSet<_> = servers(node).filter_map(url).collect();
+    let is_longer = |check: &&Node| check.nodes().iter().filter(|n| n.name() == "url").count() > 1;
+    if first_urls.len() > 1 || checks.iter().any(is_longer) {
         lost.push(
-            "DNS_CHECK queries a nameserver: here a connection to the server's port is the check"
-                .into(),
+            "only the first 'url' is checked, on all servers: add a pair of 'http-check send' and 'http-check expect' \
+             lines for each further one"
+                .to_owned(),
         );
     }
+    let dropped = dropped(node);
+    if !dropped.is_empty() {
+        lost.push(format!(
+            "these lines have no counterpart in it: {}",
+            dropped.into_iter().collect::<Vec<_>>().join(", ")
+        ));
+    }
     lost
+}
+
+/// Checks that a `listen` section has, too.
+const CHECKS: &[&str] = &[
+    "HTTP_GET",
+    "SSL_GET",
+    "TCP_CHECK",
+    "MISC_CHECK",
+    "SMTP_CHECK",
+];
+
+/// Lines that [`listen`] or a note of [`lost`] takes up: of the block, of a server, of a check
+/// and of a URL.
+const OF_BLOCK: &[&str] = &[
+    "real_server",
+    "lvs_sched",
+    "lb_algo",
+    "lvs_method",
+    "lb_kind",
+    "persistence_timeout",
+    "delay_loop",
+    "connect_timeout",
+    "sorry_server",
+    "protocol",
+    "virtualhost",
+];
+const OF_SERVER: &[&str] = &["weight", "uthreshold", "delay_loop", "retry"];
+const OF_CHECK: &[&str] = &[
+    "connect_timeout",
+    "connect_port",
+    "delay_loop",
+    "retry",
+    "delay_before_retry",
+    "url",
+    "misc_path",
+    "helo_name",
+];
+const OF_URL: &[&str] = &["path", "status_code", "virtualhost", "digest"];
+
+/// Returns the names of the lines that the `listen` section drops.
+fn dropped(node: &Node) -> BTreeSet<String> {
+    let mut dropped = BTreeSet::new();
+    let mut add = |node: &Node, known: &[&str]| {
+        let unknown = node
+            .nodes()
+            .iter()
+            .filter(|n| !known.contains(&n.name()) && !is_check(n));
+        dropped.extend(unknown.map(|n| n.name().to_owned()).take(SERVERS_MAX));
+    };
+    add(node, OF_BLOCK);
+    for server in servers(node) {
+        add(server, OF_SERVER);
+        for check in server.nodes().iter().filter(|n| is_check(n)) {
+            add(check, OF_CHECK);
+            let urls = check.nodes().iter().filter(|n| n.name() == "url");
+            urls.for_each(|url| add(url, OF_URL));
+        }
+    }
+    dropped
+}
+
+fn servers(node: &Node) -> impl Iterator<Item = &Node> {
+    node.nodes().iter().filter(|n| n.name() == "real_server")
+}
+
+fn is_check(node: &Node) -> bool {
+    node.name().ends_with("_CHECK") || matches!(node.name(), "HTTP_GET" | "SSL_GET")
 }

@@ -3,6 +3,7 @@
 
 use super::{Desk, host, kept, packet, settings};
 use crate::vrrp::advert::GROUP_V4;
+use crate::vrrp::simulation::standing;
 use crate::vrrp::{Counter, Instance, Probing, Reason, Settings, State};
 use std::time::Duration;
 
@@ -388,7 +389,7 @@ fn a_hand_over_is_shown_until_somebody_took_over_or_nobody_did() {
 fn a_node_at_our_place_of_prefer_is_noticed_until_it_has_another() {
     let mut desk = Desk::new(Settings {
         priority: 210,
-        bands: Some([210, 130, 50]),
+        place: vec![210, 130, 50],
         ..settings()
     });
     let same = |desk: &Desk| desk.router.status(Instance(0)).unwrap().same_place;
@@ -436,12 +437,11 @@ fn a_backup_does_not_miss_a_deleted_address() {
 fn a_worse_band_is_announced_at_once_and_only_the_better_take_over() {
     let node = |place: u8| Settings {
         priority: 220 - 10 * place,
-        bands: Some([220, 140, 60].map(|best| best - 10 * place)),
         ..settings()
     };
     let mut desk = Desk::master(node(0));
     desk.until(4_000);
-    desk.give(|router, now| router.set_band(now, Instance(0), 1));
+    desk.give(|router, now| router.set_standing(now, Instance(0), Some(standing(0, 1, true))));
     assert_eq!(desk.did_what(), ["advert 140"]);
     // Owner's priority, our band, whether we take it over.
     for (owner, band, takes) in [
@@ -451,7 +451,9 @@ fn a_worse_band_is_announced_at_once_and_only_the_better_take_over() {
         (60, 2, false),
     ] {
         let mut desk = Desk::new(node(1));
-        desk.give(|router, now| router.set_band(now, Instance(0), band));
+        desk.give(|router, now| {
+            router.set_standing(now, Instance(0), Some(standing(1, band, true)));
+        });
         for second in 1..6 {
             desk.until(second * 1_000);
             desk.hear(2, owner);

@@ -13,7 +13,7 @@ mod scene;
 mod world;
 
 use super::defect::Defect;
-use super::{Garp, Settings, Transport, Version, advert};
+use super::{Garp, Settings, Standing, Transport, Version, advert};
 use lab::{Random, setting};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -55,7 +55,21 @@ pub(super) fn plain_settings() -> Settings {
             refresh_repeat: 1,
         },
         probing: None,
-        bands: None,
+        place: Vec::new(),
+    }
+}
+
+/// The standing of a node at a position in `prefer` whose frontends are all available (0),
+/// partly (1) or not at all (2).
+pub(super) fn standing(place: u8, band: usize, preempt: bool) -> Standing {
+    let priorities = [220, 140, 60].map(|best: u8| best - 10 * place);
+    Standing {
+        priority: priorities.get(band).copied(),
+        takes_below: [if preempt { u8::MAX } else { 160 }, 80, 0]
+            .get(band)
+            .copied()
+            .unwrap_or_default(),
+        takes_also: Vec::new(),
     }
 }
 

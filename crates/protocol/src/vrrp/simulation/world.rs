@@ -5,7 +5,7 @@ use super::forge;
 use super::plan::{Disturbance, Plan, down_ns, source};
 use super::scene::{Host, Input, Pause, Scene};
 use crate::vrrp::defect::Defect;
-use crate::vrrp::{Action, Instance, Reason, Router, State};
+use crate::vrrp::{Action, Instance, Reason, Router, Settings, Standing, State};
 use lab::Random;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -33,6 +33,12 @@ enum Event {
     Begin(usize, u32),
     Expire(usize),
     Heal,
+}
+
+/// The standing of a machine in this band of health; none where its plan has no bands.
+fn banded(host: usize, settings: &Settings, band: usize) -> Option<Standing> {
+    let has_bands = !settings.place.is_empty();
+    has_bands.then(|| super::standing(host as u8, band, settings.preempt))
 }
 
 /// A history.
@@ -94,10 +100,10 @@ impl World {
         let mut told = format!("at {} ns\n", self.scene.now);
         for settings in &plan.settings {
             told += &format!(
-                "{:?} priority {} bands {:?} interval {:?} preempt {} probing {:?}\n",
+                "{:?} priority {} place {:?} interval {:?} preempt {} probing {:?}\n",
                 settings.version,
                 settings.priority,
-                settings.bands,
+                settings.place,
                 settings.interval,
                 settings.preempt,
                 settings.probing
@@ -381,7 +387,11 @@ impl World {
         if let Some(priority) = of.priority {
             router.set_priority(local, ONE, priority);
         }
-        router.set_band(local, ONE, of.band);
+        router.set_standing(
+            local,
+            ONE,
+            banded(host, &self.scene.plan.settings[host], of.band),
+        );
         router.start(local, ONE, of.kept.take());
         of.powered = true;
         of.pause = None;
@@ -520,7 +530,10 @@ impl World {
             }
             Disturbance::Band(host, band) => {
                 self.scene.hosts[host].band = band;
-                return self.order(host, |router, local| router.set_band(local, ONE, band));
+                let standing = banded(host, &self.scene.plan.settings[host], band);
+                return self.order(host, |router, local| {
+                    router.set_standing(local, ONE, standing);
+                });
             }
             Disturbance::Fault(host, faulty) => return self.fault(host, faulty),
             Disturbance::HandOver(host, drain) => {

@@ -1,0 +1,248 @@
+//! The standing of each virtual router ([`crate::standing`]): collected from the control role,
+//! the health of the proxy and the addresses that the kernel refuses, and given to the router.
+
+use super::event_loop::Role;
+use super::member::Member;
+use super::{Level, clock};
+use crate::kernel::{AddressSpec, KernelError, sysctl};
+use crate::standing::{Row, Service, Standing};
+use part::role::{MemberNews, VersionStanding};
+use protocol::vrrp::{Instance, Time};
+use rustix::thread::{CapabilitySet, capabilities};
+use std::time::Duration;
+
+/// Time until the role looks again at addresses that cannot be set.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// After the kernel refused addresses, the node takes them from a live owner no earlier than
+/// after this time.
+const DISTRUST: Duration = Duration::from_secs(300);
+
+/// The last report of the control role.
+#[derive(Debug, Default)]
+pub(super) struct Membership {
+    news: MemberNews,
+    /// The end of the confirmation was seen up to here.
+    seen: Time,
+}
+
+impl Membership {
+    /// When the confirmation of the majority ends.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let until = Time(self.news.until_ns);
+        let counts = self.news.version == VersionStanding::Current && until > self.seen;
+        counts.then_some(until)
+    }
+
+    /// Returns whether the confirmation has ended since the last call.
+    fn has_lapsed(&mut self, now: Time) -> bool {
+        let is_due = self.deadline().is_some_and(|until| until <= now);
+        self.seen = self.seen.max(now);
+        is_due
+    }
+}
+
+/// The addresses of a virtual router that cannot be set on this machine.
+#[derive(Clone, Debug, Default)]
+pub struct Refused {
+    /// Why, one line for each address.
+    pub words: Vec<String>,
+    /// None of its addresses can be set.
+    pub all: bool,
+    /// The kernel refused them, and nothing shows when it will not.
+    pub by_kernel: bool,
+    /// The node owns nothing until then, so that another one can.
+    fault_until: Option<Time>,
+    /// When the role looks again.
+    look_at: Option<Time>,
+}
+
+impl Refused {
+    /// Collects the refusals of the kernel among its results for these addresses.
+    pub fn by_kernel<T>(
+        now: Time,
+        specs: &[AddressSpec],
+        results: &[Result<T, KernelError>],
+    ) -> Refused {
+        let refused = specs.iter().zip(results).filter_map(|(spec, result)| {
+            let error = result.as_ref().err().filter(|error| error.is_refusal())?;
+            Some(format!(
+                "{}/{} cannot be set: {error}",
+                spec.address, spec.prefix
+            ))
+        });
+        let words: Vec<String> = refused.collect();
+        let all = !words.is_empty() && words.len() == specs.len();
+        Refused {
+            all,
+            by_kernel: !words.is_empty(),
+            fault_until: all.then(|| now.after(LOOK_AGAIN)),
+            look_at: (!words.is_empty()).then(|| now.after(DISTRUST)),
+            words,
+        }
+    }
+
+    /// Finds the addresses of a member that this process cannot set.
+    fn known(now: Time, member: &Member) -> Refused {
+        let may = capabilities(None).map_or(true, |sets| {
+            sets.effective.contains(CapabilitySet::NET_ADMIN)
+        });
+        let refused = member.addresses().filter_map(|address| {
+            let name = member.name_of_interface(address);
+            let path = sysctl::of_interface(true, name, "disable_ipv6");
+            let is_off = || sysctl::read(&path).is_ok_and(|value| value == "1");
+            let why = match may {
+                false => "this process lacks CAP_NET_ADMIN".to_owned(),
+                true if address.address.is_ipv6() && is_off() => {
+                    format!("IPv6 is disabled on {name}")
+                }
+                true => return None,
+            };
+            Some(format!(
+                "{}/{} cannot be set: {why}",
+                address.address, address.prefix
+            ))
+        });
+        let words: Vec<String> = refused.collect();
+        Refused {
+            all: !words.is_empty() && words.len() == member.addresses().count(),
+            look_at: (!words.is_empty()).then(|| now.after(LOOK_AGAIN)),
+            words,
+            ..Refused::default()
+        }
+    }
+
+    /// What the node can do at the addresses.
+    pub fn service(&self) -> Service {
+        match (self.words.is_empty(), self.all) {
+            (true, _) => Service::All,
+            (false, false) => Service::Some,
+            (false, true) => Service::None,
+        }
+    }
+
+    /// When the role looks again at the latest.
+    pub fn deadline(&self) -> Option<Time> {
+        [self.fault_until, self.look_at].into_iter().flatten().min()
+    }
+
+    /// Returns whether it is time to look again, and forgets what has ended.
+    fn handle_time(&mut self, now: Time) -> bool {
+        if self.look_at.is_some_and(|at| at <= now) {
+            *self = Refused::default();
+            return true;
+        }
+        self.fault_until.take_if(|until| *until <= now).is_some()
+    }
+
+    /// Why the node may own nothing now.
+    fn fault(&self) -> Option<String> {
+        let is_fault = self.all && (!self.by_kernel || self.fault_until.is_some());
+        is_fault.then(|| self.words.join(", "))
+    }
+}
+
+impl Role {
+    /// Applies a report of the control role.
+    pub(super) fn set_membership(&mut self, news: MemberNews) {
+        let now = clock::now();
+        let was_removed = self.membership.news.version == VersionStanding::Removed;
+        let is_removed = news.version == VersionStanding::Removed;
+        self.membership.news = news;
+        if was_removed != is_removed {
+            self.judge_all(now);
+        }
+        self.rank_all(now);
+    }
+
+    /// Returns the facts of an instance.
+    pub(super) fn standing(&self, at: usize, now: Time) -> Option<Standing> {
+        let member = self.members.get(at)?;
+        let is_member = self.config.global.is_member;
+        let standing = Standing::of(&member.config, is_member, &self.membership.news, now.0);
+        let health = self.health.band(at).map_or(Service::All, Service::of_band);
+        Some(Standing {
+            is_candidate: self.health.on_trial,
+            service: health.max(member.refused.service()),
+            ..standing
+        })
+    }
+
+    /// Gives the standing of all instances to their routers.
+    pub(super) fn rank_all(&mut self, now: Time) {
+        for at in 0..self.members.len() {
+            self.rank(now, at);
+        }
+    }
+
+    /// Gives the standing of an instance to its router, and logs another row.
+    pub(super) fn rank(&mut self, now: Time, at: usize) {
+        let Some(standing) = self.standing(at, now) else {
+            return;
+        };
+        let row = standing.row();
+        let Some(member) = self.members.get_mut(at) else {
+            return;
+        };
+        let before = member.row.replace(row);
+        let name = member.config.name.clone();
+        if before.is_some_and(|before| before != row) {
+            let why = match row.why() {
+                "" => String::new(),
+                why => format!(": {why}"),
+            };
+            self.log(
+                Level::Notice,
+                &format!("({name}) standing: {}{why}", row.name()),
+            );
+        }
+        // A removed member has a fault.
+        if let Some(rank) = standing.rank() {
+            self.router.set_standing(now, Instance(at), Some(rank));
+        }
+    }
+
+    /// Handles the end of a confirmation, and looks again at addresses that cannot be set.
+    pub(super) fn look_at_standings(&mut self, now: Time) {
+        if self.membership.has_lapsed(now) {
+            self.rank_all(now);
+        }
+        let mut is_due = false;
+        for member in &mut self.members {
+            is_due |= member.refused.handle_time(now);
+        }
+        if is_due {
+            self.judge_all(now);
+        }
+    }
+
+    /// Records which addresses the kernel refused. Where it refused all of them, the node has a
+    /// fault for some seconds, so that another node can own them.
+    pub(super) fn set_refused(&mut self, now: Time, at: usize, refused: Refused) {
+        let Some(member) = self.members.get_mut(at) else {
+            return;
+        };
+        let is_new = member.refused.words != refused.words || refused.fault_until.is_some();
+        member.refused = refused;
+        if is_new {
+            self.judge(now, at);
+        }
+    }
+}
+
+impl Member {
+    /// Looks for addresses that cannot be set. Refusals of the kernel are kept.
+    pub(super) fn look_for_refusals(&mut self, now: Time) {
+        let known = Refused::known(now, self);
+        if !known.words.is_empty() || !self.refused.by_kernel {
+            self.refused = known;
+        }
+    }
+
+    /// Why the member may own nothing, besides what is tracked.
+    pub(super) fn standing_fault(&self) -> Option<String> {
+        match self.row {
+            Some(Row::Removed) => Some(Row::Removed.why().to_owned()),
+            _ => self.refused.fault(),
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Which priority a node may announce, and from which live owner it may take the addresses:
+//! [`Standing::row`] chooses a row of the table in docs/virtual-addresses.md from the facts that
+//! the role knows. A pure value, which a simulation checks.
+//!
+//! Invariants:
+//! - a node that a majority has not confirmed, a node with another version than the accepted one, and a node that tries a candidate version take nothing from a live owner that serves anything;
+//! - a removed member owns nothing;
+//! - a node with the accepted version outranks nodes that are known not to serve it;
+//! - a node that receives no adverts takes the addresses in every row but [`Row::Removed`]: traffic does not wait for the cluster.
+
+use crate::config::Instance;
+use part::role::{MemberNews, VersionStanding};
+use protocol::vrrp::Standing as Rank;
+
+/// The last position in `prefer` with priorities of its own.
+const PLACE_MAX: u8 = 4;
+/// Difference between two positions in the rows without knowledge of other nodes.
+const PLACE_STEP: u8 = 10;
+/// Priorities of the first node of `prefer`, by [`Service`].
+const PLAIN: [u8; 3] = [220, 140, 60];
+/// Priorities of the first node of `prefer` while it serves the accepted version and a node of
+/// the same `prefer` does not. They are above all of [`PLAIN`] unless nothing is served.
+const AHEAD: [u8; 3] = [254, 249, 60];
+/// The same, without the confirmation of a majority.
+const AHEAD_UNCONFIRMED: [u8; 3] = [244, 239, 60];
+/// Owners below this priority cannot serve all of their frontends.
+const BELOW_ALL: u8 = 160;
+/// Owners below this priority serve nothing.
+const BELOW_SOME: u8 = 80;
+
+/// How well the node can do its work at an address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Service {
+    /// All frontends can be served, and all addresses set.
+    #[default]
+    All,
+    /// Some frontends cannot be served, or some addresses cannot be set.
+    Some,
+    /// Nothing can be served, or no address can be set.
+    None,
+}
+
+impl Service {
+    /// Returns the service of a band of health: 0 is the best.
+    pub fn of_band(band: usize) -> Service {
+        match band {
+            0 => Service::All,
+            1 => Service::Some,
+            _ => Service::None,
+        }
+    }
+}
+
+/// What the role knows about its node and one virtual router.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Standing {
+    /// The machine is a member of a cluster.
+    pub is_member: bool,
+    /// The standing of the served version; without a report [`VersionStanding::Unconfirmed`].
+    pub version: VersionStanding,
+    /// Positions in `prefer` of the nodes that do not serve the accepted version.
+    pub behind: Vec<u8>,
+    /// The proxy serves a candidate version.
+    pub is_candidate: bool,
+    /// What the node can serve.
+    pub service: Service,
+    /// The position in `prefer`; none in keepalived's language, whose priorities are configured.
+    pub place: Option<u8>,
+    /// The configuration lets the node take the addresses from an owner that is as healthy.
+    pub preempt: bool,
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Row {
+    /// Not a member of a cluster.
+    Standalone,
+    /// A majority has confirmed that the node serves the accepted version.
+    Current,
+    /// The same, and a node of `prefer` does not serve that version.
+    Ahead,
+    /// No majority has confirmed the version, or not for some seconds.
+    Unconfirmed,
+    /// The same, and a node of `prefer` does not serve the version.
+    AheadUnconfirmed,
+    /// Another version is the accepted one.
+    Outdated,
+    /// The node tries a candidate version.
+    Candidate,
+    /// The node was removed from the cluster.
+    Removed,
+}
+
+impl Row {
+    /// The name in the documentation and in `evenkeel address`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Row::Standalone => "standalone",
+            Row::Current => "current",
+            Row::Ahead => "ahead",
+            Row::Unconfirmed => "unconfirmed",
+            Row::AheadUnconfirmed => "ahead, unconfirmed",
+            Row::Outdated => "outdated",
+            Row::Candidate => "candidate",
+            Row::Removed => "removed",
+        }
+    }
+
+    /// Why the node waits; empty in rows in which it does not.
+    pub fn why(self) -> &'static str {
+        match self {
+            Row::Standalone | Row::Current | Row::Ahead => "",
+            Row::Unconfirmed | Row::AheadUnconfirmed => {
+                "no majority of the cluster has confirmed that this node serves the accepted version"
+            }
+            Row::Outdated => {
+                "the cluster has accepted another version, which this node does not serve"
+            }
+            Row::Candidate => "this node tries a candidate version",
+            Row::Removed => "this machine was removed from the cluster",
+        }
+    }
+}
+
+impl Standing {
+    /// Returns the facts of an instance; `news`: the last report of the control role.
+    pub fn of(instance: &Instance, is_member: bool, news: &MemberNews, now_ns: u64) -> Standing {
+        let version = match news.version {
+            VersionStanding::Current if news.until_ns <= now_ns => VersionStanding::Unconfirmed,
+            version => version,
+        };
+        let position = |name: &String| instance.prefer.iter().position(|other| other == name);
+        let places = news.behind.iter().filter_map(position);
+        let places = places.filter_map(|place| u8::try_from(place).ok());
+        Standing {
+            is_member,
+            version,
+            // Nodes behind the last position share its priorities: one of them may be current.
+            behind: places.filter(|place| *place < PLACE_MAX).collect(),
+            place: instance.bands.map(place),
+            preempt: instance.options.preempt,
+            ..Standing::default()
+        }
+    }
+
+    /// Returns the row that applies.
+    pub fn row(&self) -> Row {
+        match self.member_row() {
+            Row::Removed => Row::Removed,
+            _ if self.is_candidate => Row::Candidate,
+            row => row,
+        }
+    }
+
+    /// Returns the row that applies without a candidate version.
+    fn member_row(&self) -> Row {
+        let is_ahead = !self.behind.is_empty();
+        match self.version {
+            _ if !self.is_member => Row::Standalone,
+            VersionStanding::Removed => Row::Removed,
+            VersionStanding::Outdated => Row::Outdated,
+            VersionStanding::Unconfirmed if is_ahead => Row::AheadUnconfirmed,
+            VersionStanding::Unconfirmed => Row::Unconfirmed,
+            VersionStanding::Current if is_ahead => Row::Ahead,
+            VersionStanding::Current => Row::Current,
+        }
+    }
+
+    /// Returns what the node announces and takes; none in [`Row::Removed`].
+    pub fn rank(&self) -> Option<Rank> {
+        let row = self.row();
+        let takes_below = match row {
+            Row::Removed => return None,
+            Row::Candidate => 0,
+            // A keepalived.conf has no priorities from which health could be read.
+            Row::Unconfirmed | Row::AheadUnconfirmed | Row::Outdated => match self.service {
+                Service::All | Service::Some if self.place.is_some() => BELOW_SOME,
+                _ => 0,
+            },
+            Row::Standalone | Row::Current | Row::Ahead => match self.service {
+                Service::All if self.preempt => u8::MAX,
+                Service::All if self.place.is_some() => BELOW_ALL,
+                Service::Some if self.place.is_some() => BELOW_SOME,
+                _ => 0,
+            },
+        };
+        let is_replacing = row == Row::Ahead && self.service == Service::All;
+        let behind = self.behind.iter().filter(|_| is_replacing);
+        Some(Rank {
+            priority: match (self.place, self.service) {
+                (Some(place), service) => Some(priority(self.member_row(), service, place)),
+                // Any other node is better than one that cannot set its addresses.
+                (None, Service::Some | Service::None) => Some(1),
+                (None, Service::All) => None,
+            },
+            takes_below,
+            takes_also: behind.flat_map(|place| priorities(*place)).collect(),
+        })
+    }
+}
+
+/// Returns the priority that a row announces at a position in `prefer`.
+fn priority(row: Row, service: Service, place: u8) -> u8 {
+    let place = place.min(PLACE_MAX);
+    let (first, step) = match row {
+        Row::Ahead => (AHEAD, 1),
+        Row::AheadUnconfirmed => (AHEAD_UNCONFIRMED, 1),
+        _ => (PLAIN, PLACE_STEP),
+    };
+    let [all, some, none] = first;
+    match service {
+        Service::All => all - place * step,
+        Service::Some => some - place * step,
+        Service::None => none - place * PLACE_STEP,
+    }
+}
+
+/// Returns the position in `prefer` to which the priorities of [`plain`] belong.
+pub fn place([all, ..]: [u8; 3]) -> u8 {
+    PLAIN[0].saturating_sub(all) / PLACE_STEP
+}
+
+/// Returns all priorities that a node at this position in `prefer` may announce.
+pub fn priorities(place: u8) -> Vec<u8> {
+    let services = [Service::All, Service::Some, Service::None];
+    let rows = [Row::Current, Row::Ahead, Row::AheadUnconfirmed];
+    let all = rows
+        .iter()
+        .flat_map(|row| services.map(|service| priority(*row, service, place)));
+    let mut all: Vec<u8> = all.collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Returns the priorities of a node that is alone with its facts, by [`Service`].
+pub fn plain(place: usize) -> [u8; 3] {
+    let place = u8::try_from(place).unwrap_or(PLACE_MAX);
+    [Service::All, Service::Some, Service::None]
+        .map(|service| priority(Row::Standalone, service, place))
+}
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,603 @@
+//! Histories of two nodes and an arbiter in virtual time: VRRP and the links of the cluster are
+//! cut separately, versions are accepted, processes and control roles are frozen, killed and
+//! restarted, and nodes are removed. `STANDING_SEED=n` replays one history.
+
+use super::*;
+use crate::standing::plain;
+use lab::{Random, setting};
+use protocol::vrrp::{
+    Action, Garp, Instance as At, Reason, Router, Settings, State, Time, Transport, Version,
+};
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Duration;
+
+const HISTORIES: u64 = 300;
+/// Histories within which each defect is found.
+const FOUND_WITHIN: u64 = 200;
+const TICK_MS: u64 = 20;
+const INTERVAL: Duration = Duration::from_millis(100);
+/// How long a confirmation is valid, and how long a node is behind before others report it.
+const CONFIRMED_MS: u64 = 2_000;
+const BEHIND_AFTER_MS: u64 = 3_000;
+/// The longest time without an owner while a healthy node runs undisturbed: the down interval
+/// and two excuses for its own delay.
+const NOWHERE_MS: u64 = 1_200;
+/// How long a killed process leaves its addresses in the kernel.
+const LIFETIME_MS: u64 = 1_000;
+const CALM_MS: u64 = 10_000;
+const NODES: usize = 2;
+const ARBITER: usize = 2;
+const NAMES: [&str; NODES] = ["alpha", "beta"];
+const ONE: At = At(0);
+
+/// A rule that is left out, to see that the checks find it.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Defect {
+    TakesUnconfirmed,
+    ForgetsOthers,
+    ServesRemoved,
+    WaitsForMajority,
+}
+
+struct Node {
+    router: Option<Router>,
+    state: State,
+    has: bool,
+    expires_ms: u64,
+    frozen_until_ms: u64,
+    starts_at_ms: u64,
+    control_from_ms: u64,
+    steady_since_ms: u64,
+    inbox: VecDeque<(IpAddr, Vec<u8>)>,
+    news: MemberNews,
+    serves: u64,
+    /// The version that the others know it to serve.
+    reported: u64,
+    is_loading: bool,
+    service: Service,
+    removed: bool,
+    behind_since_ms: Option<u64>,
+    knows_removal_since_ms: Option<u64>,
+    confirmed_since_ms: Option<u64>,
+}
+
+struct World {
+    now_ms: u64,
+    nodes: Vec<Node>,
+    vrrp: bool,
+    /// alpha to beta, alpha to the arbiter, beta to the arbiter.
+    links: [bool; 3],
+    arbiter: bool,
+    accepted: u64,
+    accepted_at_ms: u64,
+    nowhere_since_ms: Option<u64>,
+    /// Since when a node outranks a stale owner that it hears.
+    stale_owner_since_ms: Option<u64>,
+    vrrp_since_ms: u64,
+    preempt: bool,
+    instances: Vec<Instance>,
+    defect: Option<Defect>,
+}
+
+fn address(node: usize) -> IpAddr {
+    IpAddr::from([10, 9, 0, 1 + node as u8])
+}
+
+fn settings(node: usize, preempt: bool) -> Settings {
+    Settings {
+        name: "www".to_owned(),
+        vrid: 51,
+        version: Version::V3,
+        ipv6: false,
+        priority: plain(node)[0],
+        interval: INTERVAL,
+        down_adverts: 3,
+        addresses: vec![IpAddr::from([10, 9, 0, 100])],
+        source: Some(address(node)),
+        transport: Transport::Multicast(IpAddr::from([224, 0, 0, 18])),
+        authentication: None,
+        starts_as_master: false,
+        preempt,
+        preempt_delay: Duration::ZERO,
+        startup_delay: Duration::ZERO,
+        lower_prio_no_advert: false,
+        higher_prio_send_advert: true,
+        skip_check_addresses: true,
+        old_unicast_checksum: None,
+        strict: false,
+        garp: Garp {
+            delay: Duration::ZERO,
+            repeat: 1,
+            lower_prio_delay: Duration::ZERO,
+            lower_prio_repeat: 1,
+            refresh: Duration::ZERO,
+            refresh_repeat: 1,
+        },
+        probing: None,
+        place: priorities(node as u8),
+    }
+}
+
+impl Node {
+    fn new() -> Node {
+        Node {
+            router: None,
+            state: State::Init,
+            has: false,
+            expires_ms: u64::MAX,
+            frozen_until_ms: 0,
+            starts_at_ms: 0,
+            control_from_ms: 0,
+            steady_since_ms: 0,
+            inbox: VecDeque::new(),
+            news: MemberNews::default(),
+            serves: 1,
+            reported: 1,
+            is_loading: true,
+            service: Service::All,
+            removed: false,
+            behind_since_ms: None,
+            knows_removal_since_ms: None,
+            confirmed_since_ms: None,
+        }
+    }
+
+    fn is_awake(&self, now_ms: u64) -> bool {
+        self.router.is_some() && self.frozen_until_ms <= now_ms
+    }
+
+    fn is_owner(&self, now_ms: u64) -> bool {
+        self.is_awake(now_ms) && self.state == State::Master && self.has
+    }
+}
+
+impl World {
+    fn new(random: &mut Random, defect: Option<Defect>) -> World {
+        let preempt = random.percent(75);
+        let instance = |at| Instance {
+            prefer: NAMES.map(str::to_owned).to_vec(),
+            bands: Some(plain(at)),
+            options: crate::config::Options {
+                preempt,
+                ..Default::default()
+            },
+            ..Instance::default()
+        };
+        World {
+            now_ms: 0,
+            nodes: (0..NODES).map(|_| Node::new()).collect(),
+            vrrp: true,
+            links: [true; 3],
+            arbiter: true,
+            accepted: 1,
+            accepted_at_ms: 0,
+            nowhere_since_ms: None,
+            stale_owner_since_ms: None,
+            vrrp_since_ms: 0,
+            preempt,
+            instances: (0..NODES).map(instance).collect(),
+            defect,
+        }
+    }
+
+    /// Members that a member can talk to, also through a third one.
+    fn component(&self, of: usize) -> Vec<usize> {
+        let up = |member: usize| match member {
+            ARBITER => self.arbiter,
+            node => {
+                let node = &self.nodes[node];
+                let runs = node.is_awake(self.now_ms) && node.control_from_ms <= self.now_ms;
+                runs && !node.removed
+            }
+        };
+        let linked = |one: usize, other: usize| match (one.min(other), one.max(other)) {
+            (0, 1) => self.links[0],
+            (0, _) => self.links[1],
+            _ => self.links[2],
+        };
+        let mut found: Vec<usize> = if up(of) { vec![of] } else { vec![] };
+        let mut at = 0;
+        while let Some(one) = found.get(at).copied() {
+            at += 1;
+            for other in 0..=ARBITER {
+                if other != one && !found.contains(&other) && up(other) && linked(one, other) {
+                    found.push(other);
+                }
+            }
+        }
+        found
+    }
+
+    fn has_majority(&self, component: &[usize]) -> bool {
+        let members = 1 + self.nodes.iter().filter(|node| !node.removed).count();
+        component.len() * 2 > members
+    }
+
+    /// The control role of a node: what it reports to its address role.
+    fn report(&mut self, at: usize) {
+        let now_ms = self.now_ms;
+        if !self.nodes[at].is_awake(now_ms) || self.nodes[at].control_from_ms > now_ms {
+            return;
+        }
+        if self.nodes[at].removed {
+            let reaches = match at {
+                0 => (self.links[0], self.links[1]),
+                _ => (self.links[0], self.links[2]),
+            };
+            let other = self.nodes[1 - at].is_awake(now_ms);
+            if (reaches.0 && other) || (reaches.1 && self.arbiter) {
+                self.nodes[at].news.version = VersionStanding::Removed;
+                self.nodes[at].knows_removal_since_ms.get_or_insert(now_ms);
+            }
+            return;
+        }
+        let component = self.component(at);
+        if !self.has_majority(&component) {
+            self.nodes[at].confirmed_since_ms = None;
+            return;
+        }
+        let accepted = self.accepted;
+        if self.nodes[at].is_loading {
+            self.nodes[at].serves = accepted;
+        }
+        self.nodes[at].reported = self.nodes[at].serves;
+        let other = &self.nodes[1 - at];
+        let is_behind = !other.removed && other.reported != accepted;
+        let node = &mut self.nodes[at];
+        node.confirmed_since_ms.get_or_insert(now_ms);
+        match is_behind {
+            true => drop(node.behind_since_ms.get_or_insert(now_ms)),
+            false => node.behind_since_ms = None,
+        }
+        let is_reported = { node.behind_since_ms }.is_some_and(|at| at + BEHIND_AFTER_MS <= now_ms);
+        node.news = MemberNews {
+            version: match node.serves == accepted {
+                true => VersionStanding::Current,
+                false => VersionStanding::Outdated,
+            },
+            until_ns: (now_ms + CONFIRMED_MS) * 1_000_000,
+            behind: match is_reported && node.serves == accepted {
+                true => vec![NAMES[1 - at].to_owned()],
+                false => Vec::new(),
+            },
+        };
+    }
+
+    fn facts(&self, at: usize) -> Standing {
+        let node = &self.nodes[at];
+        let mut facts = Standing::of(
+            &self.instances[at],
+            true,
+            &node.news,
+            self.now_ms * 1_000_000,
+        );
+        facts.service = node.service;
+        match (self.defect, facts.version) {
+            (Some(Defect::TakesUnconfirmed), VersionStanding::Unconfirmed) => {
+                facts.version = VersionStanding::Current;
+            }
+            (Some(Defect::ForgetsOthers), _) => facts.behind.clear(),
+            (Some(Defect::ServesRemoved), VersionStanding::Removed) => {
+                facts.version = VersionStanding::Unconfirmed;
+            }
+            _ => {}
+        }
+        facts
+    }
+
+    fn run_node(&mut self, at: usize) -> Result<(), String> {
+        let now_ms = self.now_ms;
+        let node = &mut self.nodes[at];
+        if node.expires_ms <= now_ms {
+            (node.has, node.expires_ms) = (false, u64::MAX);
+        }
+        let time = Time(now_ms * 1_000_000 + 1);
+        if node.router.is_none() {
+            if node.starts_at_ms > now_ms {
+                return Ok(());
+            }
+            node.router = Some(Router::new(vec![settings(at, self.preempt)], vec![]));
+            node.steady_since_ms = now_ms;
+            node.news = MemberNews::default();
+        }
+        if node.frozen_until_ms > now_ms {
+            return Ok(());
+        }
+        let facts = self.facts(at);
+        let rank = facts.rank();
+        let waits = self.defect == Some(Defect::WaitsForMajority)
+            && facts.version != VersionStanding::Current;
+        let fault = (rank.is_none() || waits).then(|| facts.row().why().to_owned());
+        let node = &mut self.nodes[at];
+        let Some(mut router) = node.router.take() else {
+            return Ok(());
+        };
+        router.set_standing(time, ONE, rank);
+        router.set_fault(time, ONE, fault);
+        if node.state == State::Init {
+            router.start(time, ONE, None);
+        }
+        for (from, bytes) in std::mem::take(&mut node.inbox) {
+            router.handle_packet(time, ONE, from, 255, &bytes);
+        }
+        router.handle_time(time);
+        while let Some(action) = router.poll() {
+            match action {
+                Action::Send { bytes, .. } => {
+                    let other = &mut self.nodes[1 - at];
+                    if self.vrrp && other.router.is_some() && other.inbox.len() < 32 {
+                        other.inbox.push_back((address(at), bytes));
+                    }
+                }
+                Action::Acquire { .. } => {
+                    self.nodes[at].has = true;
+                    self.nodes[at].expires_ms = u64::MAX;
+                }
+                Action::Release { .. } => self.nodes[at].has = false,
+                Action::Entered { from, to, why, .. } => {
+                    self.nodes[at].state = to;
+                    self.check_move(at, from, to, &why)?;
+                }
+                _ => {}
+            }
+        }
+        self.nodes[at].router = Some(router);
+        Ok(())
+    }
+
+    fn is_stale(&self, at: usize) -> bool {
+        self.nodes[at].removed || self.nodes[at].serves != self.accepted
+    }
+
+    fn check_move(&self, at: usize, from: State, to: State, why: &Reason) -> Result<(), String> {
+        let other = &self.nodes[1 - at];
+        let settled = self.now_ms > self.accepted_at_ms + CONFIRMED_MS;
+        let is_current = !self.is_stale(1 - at) && other.service != Service::None;
+        if let (State::Master, Reason::Preempts { .. }) = (to, why)
+            && settled
+            && self.is_stale(at)
+            && is_current
+            && other.is_awake(self.now_ms)
+        {
+            return Err(format!(
+                "{} took the address from a current owner: {why:?}",
+                NAMES[at]
+            ));
+        }
+        let known_ms = CONFIRMED_MS + BEHIND_AFTER_MS + 500;
+        let node = &self.nodes[at];
+        let is_known = self.now_ms > self.accepted_at_ms + known_ms
+            && { node.confirmed_since_ms }.is_some_and(|at| at + known_ms < self.now_ms)
+            && { node.behind_since_ms }.is_some_and(|at| at + known_ms < self.now_ms);
+        if let (State::Master, State::Backup, Reason::Preempted { .. }) = (from, to, why)
+            && is_known
+            && !self.is_stale(at)
+            && node.service != Service::None
+            && self.is_stale(1 - at)
+        {
+            return Err(format!("{} yielded to a stale node: {why:?}", NAMES[at]));
+        }
+        Ok(())
+    }
+
+    fn check_moment(&mut self) -> Result<(), String> {
+        let now_ms = self.now_ms;
+        for (node, name) in self.nodes.iter().zip(NAMES) {
+            let knows = { node.knows_removal_since_ms }.is_some_and(|at| at + 500 < now_ms);
+            if knows && node.is_owner(now_ms) {
+                return Err(format!(
+                    "{name} was removed, knows it, and owns the address"
+                ));
+            }
+        }
+        self.check_stale_owner()?;
+        let is_healthy = |node: &Node| {
+            node.is_awake(now_ms)
+                && node.steady_since_ms + NOWHERE_MS < now_ms
+                && node.knows_removal_since_ms.is_none()
+        };
+        let is_owned = self.nodes.iter().any(|node| node.is_owner(now_ms));
+        if is_owned || !self.nodes.iter().any(is_healthy) {
+            self.nowhere_since_ms = None;
+            return Ok(());
+        }
+        let since = *self.nowhere_since_ms.get_or_insert(now_ms);
+        match now_ms > since + NOWHERE_MS {
+            true => Err("the address has no owner".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// A version was accepted without the owner: the address goes to a node that serves it.
+    fn check_stale_owner(&mut self) -> Result<(), String> {
+        let now_ms = self.now_ms;
+        let known_ms = CONFIRMED_MS + BEHIND_AFTER_MS + 500;
+        let outranks = |at: usize| {
+            let (node, other) = (&self.nodes[at], &self.nodes[1 - at]);
+            let since = [
+                node.confirmed_since_ms,
+                node.behind_since_ms,
+                Some(self.vrrp_since_ms),
+            ];
+            let is_settled = |at: &Option<u64>| at.is_some_and(|at| at + known_ms < now_ms);
+            node.is_awake(now_ms)
+                && node.service == Service::All
+                && node.steady_since_ms + known_ms < now_ms
+                && since.iter().all(is_settled)
+                && !self.is_stale(at)
+                && other.is_owner(now_ms)
+                && self.is_stale(1 - at)
+        };
+        if !self.vrrp || !(0..NODES).any(outranks) {
+            self.stale_owner_since_ms = None;
+            return Ok(());
+        }
+        let since = *self.stale_owner_since_ms.get_or_insert(now_ms);
+        match now_ms > since + NOWHERE_MS {
+            true => Err("a stale node keeps the address".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        self.now_ms += TICK_MS;
+        for at in 0..NODES {
+            self.report(at);
+        }
+        for at in 0..NODES {
+            self.run_node(at)?;
+        }
+        self.check_moment()
+    }
+
+    fn accept(&mut self) {
+        let nodes = 0..NODES;
+        let can = nodes.into_iter().any(|at| {
+            let component = self.component(at);
+            self.nodes[at].is_loading && self.has_majority(&component)
+        });
+        if can {
+            self.accepted += 1;
+            self.accepted_at_ms = self.now_ms;
+            // The nodes that accepted it serve it with that.
+            (0..NODES).for_each(|at| self.report(at));
+        }
+    }
+
+    fn kill(&mut self, at: usize, for_ms: u64, with_kernel: bool) {
+        let now_ms = self.now_ms;
+        let node = &mut self.nodes[at];
+        node.router = None;
+        node.state = State::Init;
+        node.inbox.clear();
+        node.starts_at_ms = now_ms + for_ms;
+        node.frozen_until_ms = 0;
+        // The control role needs a moment to reach the others.
+        node.control_from_ms = node.control_from_ms.max(now_ms + for_ms + 500);
+        node.confirmed_since_ms = None;
+        node.expires_ms = now_ms + if with_kernel { 0 } else { LIFETIME_MS };
+    }
+
+    fn disturb(&mut self, random: &mut Random) -> String {
+        let at = random.index(NODES);
+        let for_ms = random.between(100, 8_000);
+        let now_ms = self.now_ms;
+        let what = random.below(16);
+        match what {
+            0 => self.vrrp = false,
+            1 | 2 if !self.vrrp => (self.vrrp, self.vrrp_since_ms) = (true, now_ms),
+            1 | 2 => {}
+            3 | 4 => self.links[random.index(3)] = false,
+            5 => self.links = [true; 3],
+            6 => (self.links[0], self.links[1 + at]) = (false, false),
+            7 => self.arbiter = !self.arbiter,
+            8 => {
+                let node = &mut self.nodes[at];
+                node.frozen_until_ms = now_ms + for_ms;
+                node.steady_since_ms = now_ms + for_ms;
+                node.confirmed_since_ms = None;
+            }
+            9 => self.kill(at, for_ms, false),
+            10 => self.kill(at, for_ms, true),
+            11 => self.nodes[at].control_from_ms = now_ms + for_ms,
+            12 => self.nodes[at].is_loading = !self.nodes[at].is_loading,
+            13 => {
+                let all = [Service::All, Service::All, Service::Some, Service::None];
+                self.nodes[at].service = random.pick(&all);
+                self.nodes[at].steady_since_ms = now_ms;
+            }
+            14 => {
+                let others = self.component(1 - at);
+                let is_away = !others.contains(&at);
+                let both_there = self.nodes.iter().all(|node| !node.removed);
+                if random.percent(30) && both_there && is_away && self.has_majority(&others) {
+                    self.nodes[at].removed = true;
+                    self.nodes[at].confirmed_since_ms = None;
+                    self.nodes[1 - at].behind_since_ms = None;
+                }
+            }
+            _ => self.accept(),
+        }
+        format!("{now_ms:>7} ms: {what} {} {for_ms}", NAMES[at])
+    }
+
+    fn heal(&mut self) {
+        self.vrrp = true;
+        self.links = [true; 3];
+        self.arbiter = true;
+        for node in &mut self.nodes {
+            node.is_loading = true;
+            node.service = Service::All;
+            node.control_from_ms = node.control_from_ms.min(self.now_ms + 1_000);
+            node.starts_at_ms = node.starts_at_ms.min(self.now_ms + 1_000);
+            node.frozen_until_ms = node.frozen_until_ms.min(self.now_ms + 1_000);
+        }
+    }
+
+    fn check_end(&self) -> Result<(), String> {
+        let owners: Vec<usize> = (0..NODES).filter(|at| self.nodes[*at].has).collect();
+        match owners[..] {
+            [at] if self.is_stale(at) => Err(format!("{} is stale and owns it", NAMES[at])),
+            [1] if self.preempt && !self.nodes[0].removed => {
+                Err("the preferred node has not taken it".to_owned())
+            }
+            [_] => Ok(()),
+            _ => Err(format!("owners at the end: {owners:?}")),
+        }
+    }
+}
+
+fn history(seed: u64, defect: Option<Defect>) -> Result<(), String> {
+    let mut random = Random::new(seed);
+    let mut world = World::new(&mut random, defect);
+    let mut told = Vec::new();
+    let mut run = || {
+        let mut next_ms = 3_000;
+        let steps = random.between(3, 12);
+        for _ in 0..steps {
+            while world.now_ms < next_ms {
+                world.step()?;
+            }
+            told.push(world.disturb(&mut random));
+            next_ms += random.pick(&[60, 500, 2_500, 9_000]);
+        }
+        while world.now_ms < next_ms {
+            world.step()?;
+        }
+        world.heal();
+        while world.now_ms < next_ms + CALM_MS {
+            world.step()?;
+        }
+        world.check_end()
+    };
+    let outcome: Result<(), String> = run();
+    outcome.map_err(|what| format!("{} ms: {what}\n{}", world.now_ms, told.join("\n")))
+}
+
+#[test]
+fn histories_keep_what_the_table_promises() {
+    let seeds = match setting("STANDING_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..setting("STANDING_SEEDS").unwrap_or(HISTORIES),
+    };
+    for seed in seeds {
+        if let Err(what) = history(seed, None) {
+            panic!("STANDING_SEED={seed}: {what}");
+        }
+    }
+}
+
+#[test]
+fn left_out_rules_are_found() {
+    let all = [
+        Defect::TakesUnconfirmed,
+        Defect::ForgetsOthers,
+        Defect::ServesRemoved,
+        Defect::WaitsForMajority,
+    ];
+    for defect in all {
+        let found = (0..FOUND_WITHIN).any(|seed| history(seed, Some(defect)).is_err());
+        assert!(found, "nothing found {defect:?}");
+    }
+}

@@ -1,0 +1,213 @@
+//! The rows of the table, one by one.
+
+use super::*;
+
+fn facts(version: VersionStanding, service: Service, place: u8) -> Standing {
+    Standing {
+        is_member: true,
+        version,
+        service,
+        place: Some(place),
+        preempt: true,
+        ..Standing::default()
+    }
+}
+
+/// Row, priorities of the first and the second node of `prefer`, owners whose addresses are taken.
+fn line(standing: &Standing) -> String {
+    let at = |place: u8| Standing {
+        place: standing.place.map(|_| place),
+        ..standing.clone()
+    };
+    let (first, second) = (at(0).rank(), at(1).rank());
+    let (Some(first), Some(second)) = (first, second) else {
+        return format!("{}: owns nothing", standing.row().name());
+    };
+    let priority = |rank: &Rank| {
+        rank.priority
+            .map_or("configured".to_owned(), |p| p.to_string())
+    };
+    format!(
+        "{}: {} {}, takes below {}, also {:?}",
+        standing.row().name(),
+        priority(&first),
+        priority(&second),
+        first.takes_below,
+        first.takes_also
+    )
+}
+
+#[test]
+fn each_row_has_its_priorities_and_owners() {
+    use Service::{All, None, Some};
+    use VersionStanding::{Current, Outdated, Removed, Unconfirmed};
+    let own = |version, service| facts(version, service, 0);
+    let behind = |version, service| Standing {
+        behind: vec![1],
+        ..facts(version, service, 0)
+    };
+    let alone = |service| Standing {
+        is_member: false,
+        ..facts(Unconfirmed, service, 0)
+    };
+    let lines = [
+        (alone(All), "standalone: 220 210, takes below 255, also []"),
+        (alone(Some), "standalone: 140 130, takes below 80, also []"),
+        (alone(None), "standalone: 60 50, takes below 0, also []"),
+        (
+            own(Current, All),
+            "current: 220 210, takes below 255, also []",
+        ),
+        (
+            own(Current, Some),
+            "current: 140 130, takes below 80, also []",
+        ),
+        (own(Current, None), "current: 60 50, takes below 0, also []"),
+        (
+            behind(Current, All),
+            "ahead: 254 253, takes below 255, also [50, 130, 210, 238, 243, 248, 253]",
+        ),
+        (
+            behind(Current, Some),
+            "ahead: 249 248, takes below 80, also []",
+        ),
+        (
+            behind(Current, None),
+            "ahead: 60 50, takes below 0, also []",
+        ),
+        (
+            own(Unconfirmed, All),
+            "unconfirmed: 220 210, takes below 80, also []",
+        ),
+        (
+            own(Unconfirmed, Some),
+            "unconfirmed: 140 130, takes below 80, also []",
+        ),
+        (
+            own(Unconfirmed, None),
+            "unconfirmed: 60 50, takes below 0, also []",
+        ),
+        (
+            behind(Unconfirmed, All),
+            "ahead, unconfirmed: 244 243, takes below 80, also []",
+        ),
+        (
+            behind(Unconfirmed, Some),
+            "ahead, unconfirmed: 239 238, takes below 80, also []",
+        ),
+        (
+            own(Outdated, All),
+            "outdated: 220 210, takes below 80, also []",
+        ),
+        (
+            own(Outdated, None),
+            "outdated: 60 50, takes below 0, also []",
+        ),
+        (own(Removed, All), "removed: owns nothing"),
+    ];
+    for (standing, expected) in lines {
+        assert_eq!(line(&standing), expected);
+    }
+}
+
+#[test]
+fn candidate_keeps_the_priority_and_takes_nothing() {
+    for behind in [vec![], vec![1]] {
+        let without = Standing {
+            behind,
+            ..facts(VersionStanding::Current, Service::All, 0)
+        };
+        let with = Standing {
+            is_candidate: true,
+            ..without.clone()
+        };
+        let (without, with) = (without.rank().unwrap(), with.rank().unwrap());
+        assert_eq!(with.priority, without.priority);
+        assert_eq!((with.takes_below, with.takes_also), (0, vec![]));
+    }
+}
+
+#[test]
+fn without_preempt_only_less_healthy_or_outdated_owners_lose() {
+    let plain = Standing {
+        preempt: false,
+        ..facts(VersionStanding::Current, Service::All, 0)
+    };
+    let rank = plain.rank().unwrap();
+    assert!(rank.takes_below > 140 && rank.takes_below <= 180);
+    let ahead = Standing {
+        behind: vec![1],
+        ..plain
+    };
+    assert!(ahead.rank().unwrap().takes_also.contains(&210));
+}
+
+#[test]
+fn keepalived_instance_keeps_its_configured_priority() {
+    let foreign = |version, service, preempt| Standing {
+        place: None,
+        preempt,
+        ..facts(version, service, 0)
+    };
+    for (standing, expected) in [
+        (
+            foreign(VersionStanding::Current, Service::All, true),
+            "current: configured configured, takes below 255, also []",
+        ),
+        (
+            foreign(VersionStanding::Current, Service::All, false),
+            "current: configured configured, takes below 0, also []",
+        ),
+        (
+            foreign(VersionStanding::Unconfirmed, Service::All, true),
+            "unconfirmed: configured configured, takes below 0, also []",
+        ),
+        (
+            foreign(VersionStanding::Current, Service::Some, true),
+            "current: 1 1, takes below 0, also []",
+        ),
+    ] {
+        assert_eq!(line(&standing), expected);
+    }
+}
+
+#[test]
+fn confirmation_ends_at_its_time() {
+    let instance = Instance {
+        prefer: ["alpha", "beta", "gamma", "delta", "last", "shared"]
+            .map(str::to_owned)
+            .to_vec(),
+        bands: Some(plain(1)),
+        ..Instance::default()
+    };
+    let news = MemberNews {
+        version: VersionStanding::Current,
+        until_ns: 100,
+        behind: ["alpha", "last", "stranger"].map(str::to_owned).to_vec(),
+    };
+    let at = |now_ns| Standing::of(&instance, true, &news, now_ns);
+    assert_eq!(at(99).row(), Row::Ahead);
+    assert_eq!(at(100).row(), Row::AheadUnconfirmed);
+    assert_eq!(at(99).place, Some(1));
+    assert_eq!(
+        at(99).behind,
+        [0],
+        "the last positions share their priorities"
+    );
+    assert_eq!(
+        Standing::of(&instance, false, &news, 0).row(),
+        Row::Standalone
+    );
+    let silent = Standing::of(&instance, true, &MemberNews::default(), 0);
+    assert_eq!(silent.row(), Row::Unconfirmed);
+}
+
+#[test]
+fn no_two_positions_share_a_priority() {
+    let mut all: Vec<u8> = (0..=PLACE_MAX).flat_map(priorities).collect();
+    let count = all.len();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), count);
+    assert!(all.iter().all(|priority| (1..=254).contains(priority)));
+}

@@ -1,0 +1,218 @@
+//! Reports to the part with virtual addresses whether this node serves the accepted version, and
+//! which other nodes do not ([`MemberNews`]).
+
+use crate::command::{Reported, VersionId};
+use crate::machine::Machine;
+use crate::member::MemberId;
+use crate::role::shared::{RoleState, moved};
+use crate::state::State;
+use crate::wire::Network;
+use part::role::{MemberNews, VersionStanding};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Poll interval.
+const POLL: Duration = Duration::from_millis(250);
+/// How long the confirmation of a majority is valid.
+const VALID: Duration = Duration::from_secs(3);
+/// How long a current node may take to load a version that was accepted.
+const LOADS_WITHIN_MS: u64 = 2_000;
+/// How long another node may lack the accepted version before it is reported.
+const BEHIND_AFTER_MS: u64 = 3_000;
+
+/// What the role knows now.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Facts {
+    removed: bool,
+    /// When the majority was asked that answered last, nanoseconds of CLOCK_BOOTTIME.
+    confirmed_at_ns: Option<u64>,
+    accepted: Option<VersionId>,
+    /// The version that this node serves without a candidate.
+    serves: Option<VersionId>,
+    /// The other nodes: their names, and whether they serve the accepted version.
+    others: BTreeMap<MemberId, (String, bool)>,
+}
+
+/// The standing over time.
+#[derive(Debug, Default)]
+struct Tracker {
+    was_current: bool,
+    mismatch_since_ms: Option<u64>,
+    behind_since_ms: BTreeMap<MemberId, u64>,
+}
+
+impl Tracker {
+    /// Returns the report for these facts.
+    fn news(&mut self, facts: &Facts, now_ms: u64) -> MemberNews {
+        let is_same = facts.serves == facts.accepted;
+        let since_ms = match is_same {
+            true => {
+                self.mismatch_since_ms = None;
+                now_ms
+            }
+            false => *self.mismatch_since_ms.get_or_insert(now_ms),
+        };
+        let is_loading = self.was_current && now_ms < since_ms.saturating_add(LOADS_WITHIN_MS);
+        let version = match facts.confirmed_at_ns {
+            _ if facts.removed => VersionStanding::Removed,
+            None => VersionStanding::Unconfirmed,
+            Some(_) if is_same || is_loading => VersionStanding::Current,
+            Some(_) => VersionStanding::Outdated,
+        };
+        self.was_current = version == VersionStanding::Current;
+        self.behind_since_ms
+            .retain(|id, _| facts.others.get(id).is_some_and(|(_, serves)| !serves));
+        let lacking = facts.others.iter().filter(|(_, (_, serves))| !serves);
+        for (id, _) in lacking {
+            self.behind_since_ms.entry(*id).or_insert(now_ms);
+        }
+        let is_behind = |since_ms: &u64| since_ms.saturating_add(BEHIND_AFTER_MS) <= now_ms;
+        let behind = self.behind_since_ms.iter();
+        let behind = behind.filter(|(_, since_ms)| is_same && is_behind(since_ms));
+        let names = behind.filter_map(|(id, _)| Some(facts.others.get(id)?.0.clone()));
+        let valid_ns = u64::try_from(VALID.as_nanos()).unwrap_or(u64::MAX);
+        MemberNews {
+            version,
+            until_ns: { facts.confirmed_at_ns }.map_or(0, |at_ns| at_ns.saturating_add(valid_ns)),
+            behind: names.collect(),
+        }
+    }
+}
+
+/// Runs until the role ends.
+pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
+    let mut tracker = Tracker::default();
+    let mut reported = None;
+    let mut changes = shared.engine.changes();
+    loop {
+        let news = tracker.news(&facts(&shared), shared.now_ms());
+        if reported.as_ref() != Some(&news) {
+            shared.machine.report_standing(news.clone()).await;
+            reported = Some(news);
+        }
+        tokio::select! {
+            () = moved(&mut changes) => {}
+            () = tokio::time::sleep(POLL) => {}
+        }
+    }
+}
+
+fn facts<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Facts {
+    let state = shared.engine.state();
+    let serving = shared.serving().clone();
+    let reachable = shared.reachable();
+    let others = state.nodes().filter(|node| node.id != shared.me());
+    let others = others.map(|node| {
+        let status = shared.tale(node.id);
+        // What an unreachable node said last may be older than its report in the log.
+        let status = status.filter(|_| reachable.contains(&node.id));
+        let serves = match status {
+            Some(status) => status.on_trial || status.serves == state.accepted,
+            None => has_served(&state, node.id),
+        };
+        (node.id, (node.name.clone(), serves))
+    });
+    Facts {
+        removed: shared.is_removed(),
+        confirmed_at_ns: shared.confirmed_at_ns(),
+        accepted: state.accepted,
+        serves: match serving.on_trial {
+            true => serving.accepted,
+            false => serving.version,
+        },
+        others: others.collect(),
+    }
+}
+
+/// Returns whether a node has reported that it served the accepted version.
+fn has_served(state: &State, node: MemberId) -> bool {
+    let Some(record) = state.accepted() else {
+        return true;
+    };
+    let report = record.reports.get(&node);
+    report.is_some_and(|report| matches!(report.outcome, Reported::Serves | Reported::Good))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BETA: MemberId = MemberId(2);
+
+    fn facts(accepted: u64, serves: u64, beta_serves: bool) -> Facts {
+        Facts {
+            removed: false,
+            confirmed_at_ns: Some(7),
+            accepted: Some(VersionId(accepted)),
+            serves: Some(VersionId(serves)),
+            others: BTreeMap::from([(BETA, ("beta".to_owned(), beta_serves))]),
+        }
+    }
+
+    #[test]
+    fn returning_node_is_outdated_at_once_and_a_current_one_may_load() {
+        let mut tracker = Tracker::default();
+        let standing =
+            |tracker: &mut Tracker, facts: &Facts, now_ms| tracker.news(facts, now_ms).version;
+        let old = facts(2, 1, true);
+        assert_eq!(standing(&mut tracker, &old, 0), VersionStanding::Outdated);
+        let new = facts(2, 2, true);
+        assert_eq!(standing(&mut tracker, &new, 10), VersionStanding::Current);
+        let next = facts(3, 2, true);
+        assert_eq!(standing(&mut tracker, &next, 20), VersionStanding::Current);
+        let late_ms = 20 + LOADS_WITHIN_MS;
+        assert_eq!(
+            standing(&mut tracker, &next, late_ms - 1),
+            VersionStanding::Current
+        );
+        assert_eq!(
+            standing(&mut tracker, &next, late_ms),
+            VersionStanding::Outdated
+        );
+        let again = facts(3, 3, true);
+        assert_eq!(
+            standing(&mut tracker, &again, late_ms + 1),
+            VersionStanding::Current
+        );
+    }
+
+    #[test]
+    fn without_a_majority_nothing_is_current_and_a_removed_member_is_removed() {
+        let mut tracker = Tracker::default();
+        let alone = Facts {
+            confirmed_at_ns: None,
+            ..facts(1, 1, true)
+        };
+        let news = tracker.news(&alone, 0);
+        assert_eq!(
+            (news.version, news.until_ns),
+            (VersionStanding::Unconfirmed, 0)
+        );
+        let removed = Facts {
+            removed: true,
+            ..facts(1, 1, true)
+        };
+        assert_eq!(tracker.news(&removed, 0).version, VersionStanding::Removed);
+    }
+
+    #[test]
+    fn node_without_the_accepted_version_is_behind_after_a_while() {
+        let mut tracker = Tracker::default();
+        let behind =
+            |tracker: &mut Tracker, facts: &Facts, now_ms| tracker.news(facts, now_ms).behind;
+        assert!(behind(&mut tracker, &facts(2, 2, false), 0).is_empty());
+        assert!(behind(&mut tracker, &facts(2, 2, false), BEHIND_AFTER_MS - 1).is_empty());
+        assert_eq!(
+            behind(&mut tracker, &facts(2, 2, false), BEHIND_AFTER_MS),
+            ["beta"]
+        );
+        // A node that does not serve the accepted version outranks nobody.
+        assert!(behind(&mut tracker, &facts(3, 2, false), BEHIND_AFTER_MS).is_empty());
+        assert!(behind(&mut tracker, &facts(3, 3, true), 9_000).is_empty());
+        assert!(
+            behind(&mut tracker, &facts(3, 3, false), 9_001).is_empty(),
+            "it starts again"
+        );
+    }
+}

@@ -1,0 +1,193 @@
+//! Which member of a cluster may own a virtual address: by membership, majority, version, and
+//! what the node can do.
+
+use crate::cluster_site::{Machine, SOON, Site, VIP, configuration, vip};
+use lab::eventually;
+use std::time::{Duration, Instant};
+
+/// What clients of the virtual address get.
+fn served_at_vip(site: &Site) -> Option<String> {
+    let answer = site.ask(vip(), "/version").ok()?;
+    Some(answer.text().trim().to_owned())
+}
+
+/// Whether `evenkeel address` on a machine shows these words.
+fn shows(machine: &Machine, words: &str) -> bool {
+    machine.command(&["address"]).text().contains(words)
+}
+
+#[track_caller]
+fn wait_for(site: &Site, what: &str, condition: impl Fn() -> bool) {
+    assert!(eventually(SOON, condition), "not {what}\n{}", site.tell());
+}
+
+#[test]
+fn returning_node_waits_until_a_majority_confirms_its_version() {
+    lab::skip_unless_root!();
+    let mut site = Site::new("returns");
+    site.leader();
+    site.alpha.kill();
+    wait_for(&site, "taken over", || site.beta.has(VIP));
+    let two = || site.beta.apply(&configuration("two"), &["--now"]).good;
+    wait_for(&site, "applied without alpha", two);
+    let cut = [site.cut("alpha", "beta"), site.cut("alpha", "arbiter")];
+    site.alpha.start();
+    wait_for(&site, "waiting", || {
+        shows(&site.alpha, "standing    unconfirmed")
+    });
+    wait_for(&site, "a backup that hears beta", || {
+        shows(&site.alpha, "BACKUP") && shows(&site.alpha, "with priority")
+    });
+    // beta knows that alpha does not serve the accepted version.
+    wait_for(&site, "ahead", || {
+        shows(
+            &site.beta,
+            "standing    ahead (without the accepted version: alpha)",
+        )
+    });
+    assert!(!site.alpha.has(VIP), "{}", site.tell());
+    assert_eq!(
+        served_at_vip(&site).as_deref(),
+        Some("two"),
+        "{}",
+        site.tell()
+    );
+    // When nobody else is heard, the old version is better than none.
+    site.beta.kill();
+    wait_for(&site, "served by alpha", || {
+        served_at_vip(&site).as_deref() == Some("one")
+    });
+    site.beta.start();
+    wait_for(&site, "served by beta", || {
+        served_at_vip(&site).as_deref() == Some("two")
+    });
+    // With the cluster back, the preferred node has the address, and the version.
+    drop(cut);
+    wait_for(&site, "back at alpha", || {
+        site.alpha.has(VIP) && !site.beta.has(VIP)
+    });
+    assert_eq!(
+        served_at_vip(&site).as_deref(),
+        Some("two"),
+        "{}",
+        site.tell()
+    );
+    wait_for(&site, "current", || {
+        shows(&site.alpha, "standing    current")
+    });
+}
+
+#[test]
+fn owner_without_the_accepted_version_loses_the_address() {
+    lab::skip_unless_root!();
+    let site = Site::new("outlinked");
+    site.leader();
+    let cut = [site.cut("alpha", "beta"), site.cut("alpha", "arbiter")];
+    wait_for(&site, "unconfirmed", || {
+        shows(&site.alpha, "standing    unconfirmed")
+    });
+    // The same version: the address stays.
+    assert!(
+        site.alpha.has(VIP) && !site.beta.has(VIP),
+        "{}",
+        site.tell()
+    );
+    let two = || site.beta.apply(&configuration("two"), &["--now"]).good;
+    wait_for(&site, "applied without alpha", two);
+    wait_for(&site, "moved", || {
+        site.beta.has(VIP) && !site.alpha.has(VIP)
+    });
+    assert_eq!(
+        served_at_vip(&site).as_deref(),
+        Some("two"),
+        "{}",
+        site.tell()
+    );
+    drop(cut);
+    wait_for(&site, "back at alpha", || {
+        site.alpha.has(VIP) && !site.beta.has(VIP)
+    });
+    assert_eq!(
+        served_at_vip(&site).as_deref(),
+        Some("two"),
+        "{}",
+        site.tell()
+    );
+}
+
+#[test]
+fn removed_member_owns_no_address() {
+    lab::skip_unless_root!();
+    let mut site = Site::new("removed-owner");
+    site.leader();
+    site.alpha.kill();
+    wait_for(&site, "taken over", || site.beta.has(VIP));
+    let removed = || site.beta.command(&["cluster", "remove", "alpha"]).good;
+    wait_for(&site, "removed", removed);
+    site.alpha.start();
+    wait_for(&site, "a removed member", || {
+        shows(
+            &site.alpha,
+            "standing    removed: this machine was removed from the cluster",
+        )
+    });
+    assert!(
+        site.beta.has(VIP) && !site.alpha.has(VIP),
+        "{}",
+        site.tell()
+    );
+    // It does not take over from a dead owner either.
+    site.beta.kill();
+    wait_for(&site, "released by the kernel", || !site.beta.has(VIP));
+    assert!(shows(&site.alpha, "FAULT"), "{}", site.tell());
+    assert!(!site.alpha.has(VIP), "{}", site.tell());
+}
+
+/// The configuration with an address that is bound to a lease.
+fn leased(failover: &str) -> String {
+    let lease = format!("\tlease\n\tfailover {failover}");
+    configuration("one").replace("\tfailover 300ms", &lease)
+}
+
+/// Waits until beta has the address, and fails if both machines have it at any time.
+#[track_caller]
+fn moves_without_two_owners(site: &Site) {
+    let until = Instant::now() + SOON;
+    loop {
+        // In this order: alpha never gets it back meanwhile.
+        let beta = site.beta.has(VIP);
+        let alpha = site.alpha.has(VIP);
+        assert!(!(alpha && beta), "two owners\n{}", site.tell());
+        if beta {
+            return;
+        }
+        assert!(Instant::now() < until, "not moved\n{}", site.tell());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn leased_address_has_one_owner_while_processes_are_frozen_or_killed() {
+    lab::skip_unless_root!();
+    let mut site = Site::empty("lease-freeze");
+    site.found();
+    // Without a lease these addresses would live for 9 s in the kernel.
+    site.alpha.apply(&leased("3s"), &["--now"]).well();
+    wait_for(&site, "at alpha", || site.alpha.has(VIP));
+    {
+        let frozen = site.alpha.freeze();
+        moves_without_two_owners(&site);
+        drop(frozen);
+    }
+    // Thawed, it asks for the lease as any other node, and gets it when beta releases it.
+    wait_for(&site, "thawed", || shows(&site.alpha, "lease"));
+    wait_for(&site, "back at alpha", || {
+        let beta = site.beta.has(VIP);
+        let alpha = site.alpha.has(VIP);
+        assert!(!(alpha && beta), "two owners\n{}", site.tell());
+        alpha
+    });
+    let dead = site.alpha.kill_at_once();
+    moves_without_two_owners(&site);
+    drop(dead);
+}
