@@ -1,6 +1,8 @@
 //! The address role, whole: processes in network namespaces that own addresses, lose
 //! them, and take them over.
 
+#[path = "role/ability.rs"]
+mod ability;
 #[path = "role/child.rs"]
 mod child;
 #[path = "role/hand_over.rs"]

@@ -11,7 +11,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// Questions that wait at one time.
 pub const WAITING_MAX: usize = 256;
 /// Messages that are told again to roles which begin later.
-pub const HELD_MAX: usize = 16;
+pub const HELD_MAX: usize = 32;
 
 /// Who asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

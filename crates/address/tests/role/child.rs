@@ -4,6 +4,7 @@
 use crate::scene::LATEST;
 use address::config::Config;
 use address::role::{Dump, KeptState, Lease, Level, Notification, Order, Orders, RoleInputs, run};
+use part::role::{MemberNews, VersionStanding};
 use std::cell::RefCell;
 use std::env;
 use std::fs::File;
@@ -86,6 +87,15 @@ impl Orders for Lines {
                 drain: None,
             },
             "hold" => Order::Hold(held(rest)),
+            "member" => Order::Member(MemberNews {
+                version: match rest {
+                    "current" => VersionStanding::Current,
+                    "removed" => VersionStanding::Removed,
+                    other => panic!("{other}"),
+                },
+                until_ns: u64::MAX,
+                behind: Vec::new(),
+            }),
             "hand-over-lease" => Order::HandOverLease(rest.to_owned()),
             "data" => Order::Dump(Dump::Data),
             "stats" => Order::Dump(Dump::Statistics),

@@ -112,6 +112,40 @@ fn a_virtual_server_is_answered_by_its_listen_section() {
 }
 
 #[test]
+fn proposed_section_names_every_line_that_it_drops() {
+    let proposal = |lines: &str| told(&format!("virtual_server 192.0.2.1 80 {{\n{lines}\n}}\n"));
+    let same =
+        proposal("delay_loop 6\n protocol TCP\n real_server 10.0.0.1 80 {\n TCP_CHECK {\n }\n }");
+    assert!(same.contains("this section does the same:"), "{same}");
+    let server =
+        |check: &str| format!("real_server 10.0.0.1 80 {{\n notify_down /bin/x\n {check}\n }}\n");
+    let url = |path: &str| format!("url {{\n path {path}\n status_code 200\n }}\n");
+    let http = format!(
+        "HTTP_GET {{\n {} {} nb_get_retry 3\n }}",
+        url("/a"),
+        url("/b")
+    );
+    let shown = proposal(&("quorum 2\n hysteresis 1\n ".to_owned() + &server(&http)));
+    for part in [
+        "this section comes closest; the notes below list what it lacks:",
+        "only the first 'url' is checked",
+        "these lines have no counterpart in it: hysteresis, nb_get_retry, notify_down, quorum",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let mail = proposal(&server("SMTP_CHECK {\n helo_name proxy.example\n }"));
+    assert!(mail.contains("option smtpchk HELO proxy.example"), "{mail}");
+    let mixed = server("SMTP_CHECK {\n }") + &server("PING_CHECK {\n }");
+    let mixed = proposal(&mixed);
+    for part in [
+        "takes the place of PING_CHECK",
+        "one kind of check, and its servers one each; the file has PING_CHECK, SMTP_CHECK",
+    ] {
+        assert!(mixed.contains(part), "{part}: {mixed}");
+    }
+}
+
+#[test]
 fn what_a_listen_section_would_refuse_is_not_proposed() {
     let proposal =
         |head: &str, lines: &str| told(&format!("virtual_server {head} {{\n  {lines}\n}}\n"));
