@@ -22,7 +22,7 @@ fn preferred_node_without_ipv6_leaves_both_addresses_to_a_healthy_one() {
     assert!(scene.comes_to(&scene.beta, VIP) && scene.comes_to(&scene.beta, VIP6));
     scene
         .alpha
-        .sysctl("net.ipv6.conf.eth0.disable_ipv6", "1")
+        .sysctl("net/ipv6/conf/eth0/disable_ipv6", "1")
         .unwrap();
     let alpha = scene.role(&scene.alpha, &dual(150));
     assert!(eventually(LATEST, || alpha.number("adverts_received") > 10));
@@ -39,7 +39,7 @@ fn preferred_node_without_ipv6_leaves_both_addresses_to_a_healthy_one() {
     // Once it can set both, the preferred node has them again.
     scene
         .alpha
-        .sysctl("net.ipv6.conf.eth0.disable_ipv6", "0")
+        .sysctl("net/ipv6/conf/eth0/disable_ipv6", "0")
         .unwrap();
     assert!(scene.comes_to(&scene.alpha, VIP6), "{:?}", alpha.said());
     assert!(scene.leaves(&scene.beta, VIP));
@@ -76,7 +76,7 @@ fn unicast_owner_without_its_own_address_loses_the_virtual_one() {
     assert!(eventually(LATEST, || beta.state("VI_1") == "BACKUP"));
     scene
         .alpha
-        .sysctl("net.ipv4.conf.eth0.promote_secondaries", "1")
+        .sysctl("net/ipv4/conf/eth0/promote_secondaries", "1")
         .unwrap();
     scene.at_alpha.remove_address("10.0.0.1/24").unwrap();
     assert!(scene.comes_to(&scene.beta, VIP), "{:?}", beta.said());
