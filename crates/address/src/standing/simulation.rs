@@ -246,10 +246,8 @@ impl World {
         let is_behind = !other.removed && other.reported != accepted;
         let node = &mut self.nodes[at];
         node.confirmed_since_ms.get_or_insert(now_ms);
-        match is_behind {
-            true => drop(node.behind_since_ms.get_or_insert(now_ms)),
-            false => node.behind_since_ms = None,
-        }
+        let since_ms = node.behind_since_ms.unwrap_or(now_ms);
+        node.behind_since_ms = is_behind.then_some(since_ms);
         let is_reported = { node.behind_since_ms }.is_some_and(|at| at + BEHIND_AFTER_MS <= now_ms);
         node.news = MemberNews {
             version: match node.serves == accepted {
