@@ -433,8 +433,8 @@ pub static DIFFERENCES: &[Difference] = &[
         about: "reqdeny",
         kinds: &["keyword"],
         haproxy: "In HAProxy 1.x a regular expression could take any time.",
-        here: "A regular expression with backtracking (look-around, back-references) may take ten thousand steps per \
-            line; beyond that the message is refused.",
+        here: "A regular expression with backtracking (look-around, back-references) may take a hundred thousand steps \
+            per line; beyond that the message is refused.",
         reason: "Clients choose the lines. They must neither overload the proxy nor bypass a rule.",
         applies: Applies::To(|line| edits_lines(line) && backtracks(line)),
     },

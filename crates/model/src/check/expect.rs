@@ -4,9 +4,9 @@
 use super::http::{Head, Unfinished};
 use super::scene::Scene;
 use crate::compiled::Format;
+use crate::sample::regular::Regular;
 use crate::script::{Code, Expect, Matcher, Pattern, ReportedText, StatusRange, Step, Voice};
 use crate::state::{CheckResult, CheckStatus};
-use regex::bytes::Regex;
 use std::borrow::Cow;
 
 /// Most bytes of an answer that are looked at.
@@ -20,7 +20,7 @@ pub(crate) enum Filled<'e> {
     Begin(Cow<'e, [u8]>),
     End(Cow<'e, [u8]>),
     Contains(Cow<'e, [u8]>),
-    Regex(&'e Regex),
+    Regex(&'e Regular),
 }
 
 impl Matcher {

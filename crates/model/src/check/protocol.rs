@@ -5,11 +5,11 @@
 
 use super::expect::{Judged, text_of};
 use crate::config::{CheckKind, MySqlUser};
+use crate::sample::regular::Regular;
 use crate::script::{
     Code, Connect, Dialogue, Expect, Pattern, ReportedText, Script, Send, StepAction,
 };
 use crate::state::{CheckResult, CheckStatus};
-use regex::bytes::Regex;
 
 /// What is read of a message.
 enum Message {
@@ -67,14 +67,14 @@ fn expect(pattern: Pattern, more: impl FnOnce(&mut Expect)) -> StepAction {
 
 /// A pattern of this file, all of which tests use.
 fn regex(text: &str) -> Pattern {
-    match Regex::new(text) {
+    match Regular::new(text.as_bytes(), false) {
         Ok(regex) => Pattern::Regex(regex),
         Err(_) => Pattern::Text(Box::default()),
     }
 }
 
 fn binary_regex(text: &str) -> Pattern {
-    match Regex::new(text) {
+    match Regular::new(text.as_bytes(), false) {
         Ok(regex) => Pattern::BinaryRegex(regex),
         Err(_) => Pattern::Text(Box::default()),
     }

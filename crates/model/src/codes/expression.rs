@@ -33,8 +33,8 @@ language::codes! {
     BAD_PATTERN = "E0410", "invalid pattern",
         "The pattern does not fit its matching method: a number or range, an address or network, hexadecimal bytes.";
     BAD_REGEX = "E0411", "invalid regular expression",
-        "The regular expression does not compile. The message shows the reason and the position. Backslashes must be \
-         doubled, or the word put in single quotes.";
+        "The regular expression does not compile. Its syntax is that of PCRE2 10.42, as in HAProxy 2.6. The message \
+         shows the reason and the position. Backslashes must be doubled, or the word put in single quotes.";
     UNKNOWN_ACL = "E0412", "ACL not found",
         "The condition names an ACL that does not exist. Define it above this line in the same section, use a \
          predefined ACL such as `TRUE` or `HTTP`, or write a test in braces. ACLs of a `defaults` section are not \

@@ -29,7 +29,7 @@ pub(crate) fn filled(
 ) -> Option<Value<'static>> {
     let regular = keys.regular(at)?;
     let text = key.with_text(|text| {
-        let groups = regular.groups_at(text, 0)?;
+        let groups = regular.groups(text)?;
         let mut out = Vec::new();
         template.with_text(|template| expand(&mut out, text, template, &groups));
         Some(out)

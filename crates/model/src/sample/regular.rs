@@ -1,38 +1,53 @@
-//! Regular expressions over bytes. HAProxy has PCRE: what the linear engine
-//! cannot do (look-around, references back) a backtracking one does, with a
-//! bound on its steps.
+//! Regular expressions in the syntax of PCRE2, over bytes. A regular one is matched in linear
+//! time; what only backtracking can match (look-around, back-references) is bounded in steps.
 
+pub use super::pcre::GaveUp;
+use super::pcre::{self, Program, Reason, Search, Syntax, Tree};
 use crate::codes::expression as codes;
 use language::{Diagnostic, Span};
+use std::sync::{Arc, OnceLock};
 
 /// Most captures that a substitution can name: `\0` to `\9`.
 pub const GROUPS_MAX: usize = 10;
-/// Steps after which a backtracking match gives up and counts as none.
-pub const BACKTRACK_STEPS_MAX: usize = 100_000;
+/// Steps after which a backtracking match gives up and counts as none: some milliseconds. A
+/// match without back-references and calls tries no place twice and needs no such bound.
+const STEPS_MAX: usize = 1_000_000;
 /// The same for one line of a message: there are many lines and many rules.
-pub const BACKTRACK_STEPS_LINE_MAX: usize = 10_000;
+const LINE_STEPS_MAX: usize = 100_000;
 /// Bytes after which a substitution ends: what follows is left out.
 const SUBSTITUTED_MAX: usize = 256 << 10;
 /// Most memory that one compiled expression may take, bytes.
 const COMPILED_SIZE_MAX: usize = 16 << 20;
 
-/// One compiled regular expression.
+/// One compiled regular expression. Copies share it.
 #[derive(Clone, Debug)]
-pub struct Regular(Engine);
+pub struct Regular(Arc<Compiled>);
 
-#[derive(Clone, Debug)]
-enum Engine {
-    Linear(regex::bytes::Regex),
-    Backtracking(Box<fancy_regex::Regex>),
+#[derive(Debug)]
+struct Compiled {
+    pattern: Box<[u8]>,
+    linear: Option<Linear>,
+    /// None where the linear engine can always match it.
+    tree: Option<Tree>,
+    /// Compiled at its first use; None inside: it is too large.
+    program: OnceLock<Option<Program>>,
+    steps_max: usize,
+    utf: bool,
 }
 
-/// Why a regular expression is none.
-#[derive(Clone, Debug)]
-pub enum RegularError {
-    /// Neither engine takes it.
-    Syntax(Box<regex::Error>),
-    /// It is no UTF-8, and its bytes cannot be written otherwise.
-    NotText,
+#[derive(Debug)]
+struct Linear {
+    regex: regex::bytes::Regex,
+    has_line_end: bool,
+    has_line_start: bool,
+}
+
+/// Why a regular expression is refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RegularError {
+    reason: Reason,
+    /// The byte of the pattern at which that was seen.
+    offset: Option<usize>,
 }
 
 impl RegularError {
@@ -44,13 +59,16 @@ impl RegularError {
             span,
             format!("regex '{text}' is invalid"),
         );
-        match self {
-            RegularError::Syntax(error) => {
-                let reason = error.to_string();
-                let last = reason.lines().last().unwrap_or("it cannot be compiled");
-                diagnostic.label(last.trim_start_matches("error: ").to_owned())
-            }
-            RegularError::NotText => diagnostic.label("it is not UTF-8"),
+        diagnostic.label(self.to_string())
+    }
+}
+
+impl std::fmt::Display for RegularError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.reason.fmt(f)?;
+        match self.offset {
+            Some(offset) => write!(f, " (byte {offset} of the expression)"),
+            None => Ok(()),
         }
     }
 }
@@ -58,94 +76,171 @@ impl RegularError {
 /// Where a match and its groups stand.
 pub type Groups = [Option<(usize, usize)>; GROUPS_MAX];
 
-/// A pattern took more steps than it may.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct GaveUp;
-
 impl Regular {
-    /// Compiles one.
+    /// Compiles an expression of PCRE2.
     pub fn new(pattern: &[u8], ignore_case: bool) -> Result<Self, RegularError> {
-        Self::with_steps(pattern, ignore_case, BACKTRACK_STEPS_MAX)
+        let syntax = Syntax {
+            ignore_case,
+            lenient: false,
+        };
+        Self::compile(pattern, syntax, STEPS_MAX)
     }
 
-    /// Compiles one that may take so many steps where it goes back.
-    pub fn with_steps(
-        pattern: &[u8],
-        ignore_case: bool,
-        steps_max: usize,
-    ) -> Result<Self, RegularError> {
-        let pattern = std::str::from_utf8(pattern).map_err(|_| RegularError::NotText)?;
-        let linear = regex::bytes::RegexBuilder::new(pattern)
-            .unicode(false)
-            .case_insensitive(ignore_case)
-            .size_limit(COMPILED_SIZE_MAX)
-            .build();
-        let error = match linear {
-            Ok(regex) => return Ok(Regular(Engine::Linear(regex))),
-            Err(error) => error,
+    /// Compiles one of a rule of HAProxy 1.x, which is matched with each line of a message.
+    pub fn of_line(pattern: &[u8], ignore_case: bool) -> Result<Self, RegularError> {
+        let syntax = Syntax {
+            ignore_case,
+            lenient: true,
         };
-        fancy_regex::RegexBuilder::new(pattern)
-            .case_insensitive(ignore_case)
-            .bytes_mode(fancy_regex::BytesMode::Ascii)
-            .backtrack_limit(steps_max)
-            .delegate_size_limit(COMPILED_SIZE_MAX)
-            .build()
-            .map(|regex| Regular(Engine::Backtracking(Box::new(regex))))
-            .map_err(|_| RegularError::Syntax(Box::new(error)))
+        Self::compile(pattern, syntax, LINE_STEPS_MAX)
+    }
+
+    fn compile(pattern: &[u8], syntax: Syntax, steps_max: usize) -> Result<Self, RegularError> {
+        let tree = pcre::parse(pattern, syntax).map_err(|error| RegularError {
+            reason: error.reason,
+            offset: Some(error.offset),
+        })?;
+        let linear = pcre::linear(&tree).and_then(|linear| {
+            // One that is too large there is matched by the program.
+            let regex = regex::bytes::RegexBuilder::new(&linear.pattern)
+                .unicode(tree.utf)
+                .size_limit(COMPILED_SIZE_MAX)
+                .build()
+                .ok()?;
+            Some(Linear {
+                regex,
+                has_line_end: linear.has_line_end,
+                has_line_start: linear.has_line_start,
+            })
+        });
+        let program = OnceLock::new();
+        if linear.is_none() {
+            let made = Program::new(&tree).map_err(|reason| RegularError {
+                reason,
+                offset: None,
+            })?;
+            let _ = program.set(Some(made));
+        }
+        let utf = tree.utf;
+        let needed = { &linear }
+            .as_ref()
+            .is_some_and(|linear| linear.has_line_end || linear.has_line_start);
+        Ok(Regular(Arc::new(Compiled {
+            pattern: pattern.into(),
+            tree: needed.then_some(tree),
+            linear,
+            program,
+            steps_max,
+            utf,
+        })))
     }
 
     /// As it was written.
-    pub fn pattern(&self) -> &str {
-        match &self.0 {
-            Engine::Linear(regex) => regex.as_str(),
-            Engine::Backtracking(regex) => regex.as_str(),
-        }
+    pub fn pattern(&self) -> &[u8] {
+        &self.0.pattern
     }
 
     /// Whether it matches anywhere. Giving up is no match.
     pub fn is_match(&self, text: &[u8]) -> bool {
-        match &self.0 {
+        match self.engine(text, false) {
             Engine::Linear(regex) => regex.is_match(text),
-            Engine::Backtracking(regex) => regex.is_match(text).unwrap_or(false),
+            Engine::Backtracking(program) => {
+                { self.search(program, text, false) }.is_ok_and(|found| found.is_some())
+            }
+            Engine::None => false,
         }
     }
 
     /// The first match with its groups, or that it is not known whether there is one.
     pub fn find(&self, text: &[u8]) -> Result<Option<Groups>, GaveUp> {
-        match &self.0 {
-            Engine::Linear(_) => Ok(self.groups_at(text, 0)),
-            Engine::Backtracking(regex) => match regex.is_match(text) {
-                Ok(true) => Ok(self.groups_at(text, 0)),
-                Ok(false) => Ok(None),
-                Err(_) => Err(GaveUp),
-            },
-        }
+        self.find_in(text, false)
     }
 
-    /// The first match from a place on, with its groups; the first group is
-    /// the match itself.
-    pub fn groups_at(&self, text: &[u8], from: usize) -> Option<Groups> {
+    /// The first match with its groups; the first group is the match itself. Giving up is no
+    /// match.
+    pub fn groups(&self, text: &[u8]) -> Option<Groups> {
+        self.find(text).ok()?
+    }
+
+    /// `inner`: the text is the rest of a longer one, so that `^` does not match at its start.
+    fn find_in(&self, text: &[u8], inner: bool) -> Result<Option<Groups>, GaveUp> {
         let mut groups: Groups = [None; GROUPS_MAX];
-        match &self.0 {
+        match self.engine(text, inner) {
             Engine::Linear(regex) => {
-                let found = regex.captures_at(text, from)?;
+                let Some(found) = regex.captures(text) else {
+                    return Ok(None);
+                };
                 for (n, group) in groups.iter_mut().enumerate().take(found.len()) {
                     *group = found.get(n).map(|m| (m.start(), m.end()));
                 }
             }
-            Engine::Backtracking(regex) => {
-                let found = regex.captures_from_pos(text, from).ok()??;
-                for (n, group) in groups.iter_mut().enumerate().take(found.len()) {
-                    *group = found.get(n).map(|m| (m.start(), m.end()));
+            Engine::Backtracking(program) => {
+                let Some(found) = self.search(program, text, inner)? else {
+                    return Ok(None);
+                };
+                for (group, ends) in groups.iter_mut().zip(found.chunks_exact(2)) {
+                    // \K may move the start behind the end.
+                    *group = { ends[1] != usize::MAX }.then(|| (ends[0].min(ends[1]), ends[1]));
                 }
             }
+            Engine::None => return Ok(None),
         }
-        Some(groups)
+        Ok(Some(groups))
+    }
+
+    fn search(
+        &self,
+        program: &Program,
+        text: &[u8],
+        inner: bool,
+    ) -> Result<Option<Vec<usize>>, GaveUp> {
+        let search = Search {
+            not_line_start: inner,
+            steps_max: self.0.steps_max,
+        };
+        program.find(text, search)
+    }
+
+    /// What matches it in this text.
+    fn engine(&self, text: &[u8], inner: bool) -> Engine<'_> {
+        let linear = match &self.0.linear {
+            Some(linear) => {
+                let by_program = (linear.has_line_end && text.ends_with(b"\n"))
+                    || (linear.has_line_start && inner);
+                if !by_program {
+                    return match self.0.utf && std::str::from_utf8(text).is_err() {
+                        true => Engine::None,
+                        false => Engine::Linear(&linear.regex),
+                    };
+                }
+                Some(&linear.regex)
+            }
+            None => None,
+        };
+        let program = { &self.0.program }.get_or_init(|| {
+            self.0
+                .tree
+                .as_ref()
+                .and_then(|tree| Program::new(tree).ok())
+        });
+        match (program, linear) {
+            (Some(program), _) => Engine::Backtracking(program),
+            // Too large for a program: a newline at the end then counts as any other character.
+            (None, Some(regex)) => Engine::Linear(regex),
+            (None, None) => Engine::None,
+        }
     }
 }
 
-/// Replaces the first match (or all of them) by a text in which `\0` to `\9`
-/// stand for groups. None where nothing matches.
+enum Engine<'r> {
+    Linear(&'r regex::bytes::Regex),
+    Backtracking(&'r Program),
+    /// The text is not UTF-8, which the pattern requires.
+    None,
+}
+
+/// Replaces the first match, or each one of what the one before left, by a text in which `\0` to
+/// `\9` stand for groups. None where nothing matches.
 pub fn substitute(
     regular: &Regular,
     text: &[u8],
@@ -153,29 +248,29 @@ pub fn substitute(
     all: bool,
 ) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() + replacement.len());
-    let mut copied = 0;
-    let mut from = 0;
+    let mut rest = text;
     let mut any = false;
-    while from <= text.len() {
-        let Some(groups) = regular.groups_at(text, from) else {
-            break;
-        };
+    while let Ok(Some(groups)) = regular.find_in(rest, any) {
         let Some((start, end)) = groups[0] else { break };
         any = true;
-        out.extend_from_slice(&text[copied..start]);
-        expand(&mut out, text, replacement, &groups);
-        copied = end;
+        out.extend_from_slice(&rest[..start]);
+        expand(&mut out, rest, replacement, &groups);
+        let ended = rest.is_empty();
+        rest = &rest[end..];
         if out.len() > SUBSTITUTED_MAX {
             out.truncate(SUBSTITUTED_MAX);
             return Some(out);
         }
-        // An empty match lets one byte pass, so that the loop ends.
-        from = if end == start { end + 1 } else { end };
-        if !all {
+        if !all || ended {
             break;
         }
+        // An empty match at the start lets one byte pass, so that the loop ends.
+        if end == 0 {
+            out.push(rest[0]);
+            rest = &rest[1..];
+        }
     }
-    out.extend_from_slice(&text[copied..]);
+    out.extend_from_slice(rest);
     out.truncate(SUBSTITUTED_MAX.max(text.len()));
     any.then_some(out)
 }
@@ -222,6 +317,26 @@ mod tests {
     }
 
     #[test]
+    fn global_substitution_restarts_behind_each_match() {
+        // As `regsub` of HAProxy 2.6.12 with the flag g.
+        for (pattern, text, expected) in [
+            (r"\b.", "xx", "XX"),
+            ("(?=b)", "abab", "aXXbaXXb"),
+            ("^a", "aaa", "Xaa"),
+            (r"\Aa", "aaa", "XXX"),
+            ("(?<=a)b", "aab", "aaX"),
+            ("x*", "abxc", "XaXbXXcX"),
+            ("(?<=a)b", "ababab", "aXaXaX"),
+            ("$", "abc", "abcXX"),
+            (r"a\Kb", "abcab", "aXcaX"),
+            (r"\B", "ab", "aXb"),
+        ] {
+            let found = sub(pattern, text, "X", true);
+            assert_eq!(found.as_deref(), Some(expected), "{pattern}");
+        }
+    }
+
+    #[test]
     fn what_a_substitution_makes_is_bounded() {
         // Each place looks at all that follows.
         let text = "a".repeat(16_000);
@@ -233,7 +348,7 @@ mod tests {
     fn look_around_works_by_the_other_engine_also_on_bytes_that_are_no_text() {
         assert_eq!(sub("a(?!b)", "abac", "-", false).as_deref(), Some("ab-c"));
         let regular = Regular::new(b"(?<=/)x(.)", false).unwrap();
-        let groups = regular.groups_at(b"\xff\xfe/x\xfd!", 0).unwrap();
+        let groups = regular.groups(b"\xff\xfe/x\xfd!").unwrap();
         assert_eq!((groups[0], groups[1]), (Some((3, 5)), Some((4, 5))));
     }
 
@@ -248,9 +363,37 @@ mod tests {
         let error = Regular::new(b"(", false).unwrap_err();
         let diagnostic = error.diagnostic(Span::default(), b"(");
         assert!(
-            diagnostic.label.contains("unclosed"),
+            diagnostic
+                .label
+                .contains("a closing parenthesis is missing"),
             "{}",
             diagnostic.label
         );
+    }
+
+    #[test]
+    fn patterns_of_line_rules_are_lenient() {
+        let rows: &[(&[u8], &[u8], bool)] = &[
+            (b"^[^\\ ]*\\ /", b"GET /x", true),
+            (b"a{", b"a{", true),
+            (b"a}", b"a}", true),
+            (b"^a{2}$", b"aa", true),
+            (b"{x}", b"{x}", true),
+            (b"[[]", b"[", true),
+            (b"[]a]", b"]", true),
+            (b"[^]a]", b"]", false),
+            (b"[a&&b]", b"&", true),
+            (b"[[:space:]]x", b"\tx", true),
+            (b"\\y", b"y", true),
+            (b"\\/\\-\\_\\ \\:", b"/-_ :", true),
+            (b"a\\{b", b"a{b", true),
+            (b"\xe9t\xe9", b"\xe9t\xe9", true),
+            (b"[\xe9]", b"\xe9", true),
+        ];
+        for (pattern, text, expected) in rows {
+            let regular = Regular::of_line(pattern, false).unwrap();
+            let shown = String::from_utf8_lossy(pattern);
+            assert_eq!(regular.is_match(text), *expected, "{shown}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! What an answer must be, as files say it.
 
 use crate::compiled::{Expression, Format};
+use crate::sample::regular::Regular;
 use crate::state::CheckStatus;
-use regex::bytes::Regex;
 
 /// A status or a range of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,7 +25,7 @@ pub enum Matcher {
     /// Anywhere.
     Contains(Format),
     /// By a regular expression.
-    Regex(Regex),
+    Regex(Regular),
 }
 
 /// What is looked at.
@@ -34,7 +34,7 @@ pub enum Pattern {
     /// `status`.
     Status(Vec<StatusRange>),
     /// `rstatus`.
-    StatusText(Regex),
+    StatusText(Regular),
     /// `hdr` (each comma-separated value) and `fhdr` (whole fields).
     Header {
         /// How names are compared (without case where it is a plain one).
@@ -49,9 +49,9 @@ pub enum Pattern {
     /// `binary`: the same, written in hexadecimal digits.
     Binary(Box<[u8]>),
     /// `rstring`.
-    Regex(Regex),
+    Regex(Regular),
     /// `rbinary`: a regular expression over the hexadecimal digits of the bytes.
-    BinaryRegex(Regex),
+    BinaryRegex(Regular),
     /// `string-lf`
     TextFormat(Format),
     /// `binary-lf`

@@ -252,7 +252,7 @@ fn script(stream: &Stream, app: &FcgiApp, said: Said<'_>) -> Result<Script, Unsa
         if found.name.iter().any(|b| matches!(b, b'\n' | b'\0')) {
             return Err(Unsayable::Path);
         }
-        let groups = regex.groups_at(&found.name, 0);
+        let groups = regex.groups(&found.name);
         let group = |at: usize| groups.as_ref().and_then(|groups| groups.get(at).copied()?);
         if let Some((begin, end)) = group(1) {
             let info = group(2).map(|(begin, end)| found.name[begin..end].to_vec());

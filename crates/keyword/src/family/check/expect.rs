@@ -6,9 +6,9 @@ use crate::family::Loader;
 use language::{Diagnostic, Word};
 use model::check::{Code, Expect, Matcher, Pattern, ReportedText, StatusRange, unhex};
 use model::codes;
+use model::rules::regular::Regular;
 use model::rules::{Dialect, Expression, Format, Usage};
 use model::state::CheckStatus;
-use regex::bytes::Regex;
 
 const HTTP_PATTERNS: &[&str] = &[
     "status",
@@ -202,21 +202,19 @@ fn statuses(args: &mut Args<'_>) -> Result<Vec<StatusRange>, Diagnostic> {
     Ok(ranges)
 }
 
-fn regex(args: &mut Args<'_>) -> Result<Regex, Diagnostic> {
+fn regex(args: &mut Args<'_>) -> Result<Regular, Diagnostic> {
     let word = filled(args)?;
     regex_of(args, word)
 }
 
-fn regex_of(args: &Args<'_>, word: &Word) -> Result<Regex, Diagnostic> {
-    Regex::new(word.str()).map_err(|error| {
-        let reason = error.to_string();
-        let reason = reason.lines().last().unwrap_or_default().to_owned();
+fn regex_of(args: &Args<'_>, word: &Word) -> Result<Regular, Diagnostic> {
+    Regular::new(&word.bytes, false).map_err(|error| {
         Diagnostic::error(
             &codes::BAD_VALUE,
             word.span,
             format!("'{}': regex '{}' is invalid", args.keyword, word.text()),
         )
-        .label(reason)
+        .label(error.to_string())
     })
 }
 

@@ -243,7 +243,7 @@ pub(super) fn substitute(
     format: &Format,
     stream: &Stream,
 ) -> Option<Vec<u8>> {
-    let groups = regular.groups_at(text, 0)?;
+    let groups = regular.groups(text)?;
     let mut out = Vec::new();
     expand(&mut out, text, &format.fill(stream), &groups);
     harmless(&mut out);

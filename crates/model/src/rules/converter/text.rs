@@ -219,9 +219,9 @@ fn prepare_regsub(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Resul
             .regex(0)
             .map(Regular::pattern)
             .unwrap_or_default()
-            .to_owned();
-        let compiled = Regular::new(pattern.as_bytes(), true)
-            .map_err(|error| error.diagnostic(span, pattern.as_bytes()))?;
+            .to_vec();
+        let compiled =
+            Regular::new(&pattern, true).map_err(|error| error.diagnostic(span, &pattern))?;
         arguments.list[0] = Some(Argument::Regex(Arc::new(compiled)));
     }
     arguments.list.truncate(2);

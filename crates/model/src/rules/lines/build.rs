@@ -1,13 +1,12 @@
 //! Lines of the old keywords to rules, when a file is loaded.
 
 use super::LINE_RULES_MAX;
-use super::dialect::translated;
 use crate::compiled::Condition;
 use crate::compiled::lines::{Addition, Effect, Filter, Lines, Piece};
 use crate::config::Reference;
 use crate::rules::action::is_framing;
 use crate::rules::draft::Draft;
-use crate::rules::regular::{BACKTRACK_STEPS_LINE_MAX, Regular};
+use crate::rules::regular::Regular;
 use crate::rules::{HttpRule, RuleSet, codes, http_rule};
 use language::arguments::Args;
 use language::{Diagnostic, Line, Word};
@@ -67,8 +66,7 @@ pub fn filter(
 ) -> Result<(), Refused> {
     let (verb, ignore_case) = verb(args.keyword);
     let word = args.required("<search>")?;
-    let pattern = translated(&word.bytes);
-    let regular = Regular::with_steps(&pattern, ignore_case, BACKTRACK_STEPS_LINE_MAX)
+    let regular = Regular::of_line(&word.bytes, ignore_case)
         .map_err(|error| error.diagnostic(word.span, &word.bytes))?;
     let effect = match verb {
         "rep" => Effect::Replace(replacement(args)?),

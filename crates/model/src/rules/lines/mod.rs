@@ -9,7 +9,6 @@
 //! ([`put`]). Headers that frame the body are never changed.
 
 mod build;
-mod dialect;
 mod placing;
 mod put;
 mod today;

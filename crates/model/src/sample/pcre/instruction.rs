@@ -1,0 +1,127 @@
+//! Instructions of the backtracking machine.
+
+use super::set::{BYTE_MAX, Set};
+use super::tree::{Assertion, Greed};
+
+pub(super) type Register = u32;
+pub(super) type Place = u32;
+
+/// Characters in a form that is quick to ask.
+#[derive(Debug)]
+pub(super) struct Members {
+    low: [bool; 256],
+    /// For code points above 255.
+    set: Set,
+}
+
+impl Members {
+    pub(super) fn new(set: Set) -> Self {
+        let mut low = [false; 256];
+        for (first, last) in set.ranges() {
+            for char in *first..=(*last).min(BYTE_MAX) {
+                low[char as usize] = true;
+            }
+        }
+        Members { low, set }
+    }
+
+    pub(super) fn contains_byte(&self, byte: u8) -> bool {
+        self.low[usize::from(byte)]
+    }
+
+    pub(super) fn contains(&self, char: u32) -> bool {
+        match self.low.get(char as usize) {
+            Some(found) => *found,
+            None => self.set.contains(char),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Instruction {
+    /// A byte; a character above ASCII in UTF-8 is several of them.
+    Byte(u8),
+    One(u32),
+    AnyByte,
+    Assert(Assertion),
+    KeepOut,
+    /// Tries the first place, then the second.
+    Split {
+        first: Place,
+        second: Place,
+        memo: u32,
+        /// The alternation whose next alternative the second place is.
+        alternation: u32,
+    },
+    Jump(Place),
+    Repeat {
+        members: u32,
+        min: u32,
+        max: Option<u32>,
+        greed: Greed,
+        memo: u32,
+    },
+    /// Stores the position.
+    Store(Register),
+    /// Jumps if the position is the stored one: an iteration was empty.
+    IfUnmoved(Register, Place),
+    Close {
+        group: u32,
+        start: Register,
+    },
+    /// Starts an atomic group or a look-around; the registers are for the height of the stack,
+    /// the position and the length of the log of the memo.
+    Enter {
+        registers: Register,
+        outermost: bool,
+        barrier: Barrier,
+    },
+    /// Ends it after a success. `moves` keeps the position, as an atomic group does.
+    Leave {
+        registers: Register,
+        moves: bool,
+        cuts: bool,
+    },
+    /// Ends a negative look-around whose body matched: fails, or goes to that place.
+    LeaveNegative {
+        registers: Register,
+        to: Option<Place>,
+    },
+    Back(u32),
+    Same {
+        groups: Box<[u32]>,
+        ignore_case: bool,
+    },
+    Call {
+        group: u32,
+        to: Place,
+    },
+    Return,
+    IfSet(Box<[u32]>, Place),
+    IfRecursing(Option<Box<[u32]>>, Place),
+    AlternationStart(u32),
+    Mark(u32),
+    Cut(Cut),
+    Fail,
+    Match,
+}
+
+/// Where a failure within the group goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Barrier {
+    /// An atomic group: nothing stops a verb.
+    None,
+    /// Fails.
+    Fails,
+    /// At a place: a negative assertion or a condition.
+    Resumes(Place),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cut {
+    Commit,
+    Prune,
+    Skip,
+    SkipTo(u32),
+    Then(u32),
+}

@@ -1,0 +1,189 @@
+//! From a tree to a pattern of the crate `regex`, where the tree is a regular one. Every
+//! character is written as a number, so that none has a meaning of its own there.
+
+use super::set::{BYTE_MAX, Set, scalar_ranges};
+use super::tree::{Assertion, Greed, Newline, Node, Tree};
+use std::fmt::Write;
+
+/// What `regex` cannot express.
+struct NotRegular;
+
+/// A pattern for the crate `regex`.
+#[derive(Debug)]
+pub struct Linear {
+    pub pattern: String,
+    /// `$` stands in it, which is the end there, so that a subject that ends with a newline
+    /// needs the other engine.
+    pub has_line_end: bool,
+    /// `^` stands in it, which is the start there, so that a search in the middle of a line
+    /// needs the other engine.
+    pub has_line_start: bool,
+}
+
+/// None: the other engine has to match it.
+pub fn linear(tree: &Tree) -> Option<Linear> {
+    if tree.newline != Newline::Lf || tree.not_empty || tree.not_empty_at_start {
+        return None;
+    }
+    let mut emitter = Emitter {
+        utf: tree.utf,
+        ascii_words: tree.word.ranges().len() == 4,
+        next_group: 1,
+        out: Linear {
+            pattern: String::new(),
+            has_line_end: false,
+            has_line_start: false,
+        },
+    };
+    emitter.node(&tree.root).ok()?;
+    Some(emitter.out)
+}
+
+struct Emitter {
+    utf: bool,
+    ascii_words: bool,
+    next_group: u32,
+    out: Linear,
+}
+
+impl Emitter {
+    fn text(&mut self, text: &str) {
+        self.out.pattern.push_str(text);
+    }
+
+    fn node(&mut self, node: &Node) -> Result<(), NotRegular> {
+        match node {
+            Node::Empty => self.text("(?:)"),
+            Node::Char(char) => self.char(*char),
+            Node::Set(set) => self.set(set),
+            Node::AnyByte if !self.utf => self.text("(?s-u:.)"),
+            Node::Assert(assertion) => self.assertion(*assertion)?,
+            Node::Group(number, node) => {
+                // Groups of a branch reset have the same number.
+                if *number != self.next_group {
+                    return Err(NotRegular);
+                }
+                self.next_group += 1;
+                self.text("(");
+                self.node(node)?;
+                self.text(")");
+            }
+            Node::Concat(list) => {
+                for node in list {
+                    self.node(node)?;
+                }
+            }
+            Node::Alternate(list) => {
+                self.text("(?:");
+                for (n, node) in list.iter().enumerate() {
+                    if n > 0 {
+                        self.text("|");
+                    }
+                    self.node(node)?;
+                }
+                self.text(")");
+            }
+            Node::Repeat(repeat) => {
+                if repeat.greed == Greed::Possessive {
+                    return Err(NotRegular);
+                }
+                // The engines differ in what a group holds behind an iteration that is empty.
+                if repeat.max != Some(1) && can_be_empty(&repeat.node) {
+                    return Err(NotRegular);
+                }
+                self.text("(?:");
+                self.node(&repeat.node)?;
+                self.text(")");
+                match (repeat.min, repeat.max) {
+                    (0, None) => self.text("*"),
+                    (1, None) => self.text("+"),
+                    (0, Some(1)) => self.text("?"),
+                    (min, None) => self.text(&format!("{{{min},}}")),
+                    (min, Some(max)) => self.text(&format!("{{{min},{max}}}")),
+                }
+                if repeat.greed == Greed::Lazy {
+                    self.text("?");
+                }
+            }
+            _ => return Err(NotRegular),
+        }
+        Ok(())
+    }
+
+    fn assertion(&mut self, assertion: Assertion) -> Result<(), NotRegular> {
+        match assertion {
+            Assertion::SubjectStart => self.text("\\A"),
+            Assertion::LineOrSubjectStart => {
+                self.out.has_line_start = true;
+                self.text("\\A");
+            }
+            Assertion::SubjectEnd => self.text("\\z"),
+            Assertion::FinalLineEnd => {
+                self.out.has_line_end = true;
+                self.text("\\z");
+            }
+            Assertion::LineEnd => self.text("(?m:$)"),
+            Assertion::WordBoundary if self.ascii_words => self.text("(?-u:\\b)"),
+            // Within UTF-8 that one also matches in the middle of a character.
+            Assertion::NotWordBoundary if self.ascii_words && !self.utf => {
+                self.text("(?-u:\\B)");
+            }
+            _ => return Err(NotRegular),
+        }
+        Ok(())
+    }
+
+    fn char(&mut self, char: u32) {
+        // Writing to a text does not fail.
+        let _ = match self.utf {
+            true => write!(self.out.pattern, "\\x{{{char:x}}}"),
+            false => write!(self.out.pattern, "\\x{char:02x}"),
+        };
+    }
+
+    fn set(&mut self, set: &Set) {
+        let ranges: Vec<(u32, u32)> = match self.utf {
+            false => set.ranges().to_vec(),
+            true => { scalar_ranges(set.ranges()).into_iter() }
+                .map(|(first, last)| (u32::from(first), u32::from(last)))
+                .collect(),
+        };
+        match ranges.as_slice() {
+            // A class that nothing matches.
+            [] => self.text("[^\\s\\S]"),
+            [(0, BYTE_MAX)] if !self.utf => self.text("(?s-u:.)"),
+            _ => {
+                self.text("[");
+                for (first, last) in ranges {
+                    self.char(first);
+                    if last > first {
+                        self.text("-");
+                        self.char(last);
+                    }
+                }
+                self.text("]");
+            }
+        }
+    }
+}
+
+/// Whether a node may match the empty text.
+pub(super) fn can_be_empty(node: &Node) -> bool {
+    match node {
+        Node::Char(_) | Node::Set(_) | Node::AnyByte => false,
+        Node::Group(_, node) | Node::Atomic(node) => can_be_empty(node),
+        Node::Concat(list) => list.iter().all(can_be_empty),
+        Node::Alternate(list) => list.iter().any(can_be_empty),
+        Node::Repeat(repeat) => repeat.min == 0 || can_be_empty(&repeat.node),
+        Node::Conditional(conditional) => {
+            can_be_empty(&conditional.yes) || can_be_empty(&conditional.no)
+        }
+        Node::Empty
+        | Node::Assert(_)
+        | Node::KeepOut
+        | Node::Look(_)
+        | Node::BackReference { .. }
+        | Node::Call(_)
+        | Node::Verb(_) => true,
+    }
+}

@@ -1,0 +1,560 @@
+//! The machine that matches what the linear engine cannot: backtracking with an explicit
+//! stack, so that neither time nor memory is without bound.
+
+mod step;
+
+use super::instruction::{Cut, Instruction, Place};
+use super::parse::newline_length;
+use super::program::{Memo, Program};
+use super::tree::{Assertion, Greed, Newline};
+
+/// Entries of the stack, 32 bytes each.
+const STACK_MAX: usize = 400_000;
+/// Calls within calls.
+const CALLS_MAX: usize = 2_000;
+/// Bits of the memo.
+const MEMO_BITS_MAX: usize = 64 << 20;
+/// Steps after which the memo is worth its memory.
+const MEMO_AFTER: usize = 2_000;
+
+const UNSET: usize = usize::MAX;
+
+/// A match took more steps or memory than it may.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GaveUp;
+
+/// What a search is.
+#[derive(Clone, Copy, Debug)]
+pub struct Search {
+    /// The start of the text is not the start of a line.
+    pub not_line_start: bool,
+    /// Steps that it may take, if a pattern can take more than the text is long.
+    pub steps_max: usize,
+}
+
+enum Frame {
+    Choice {
+        place: Place,
+        position: usize,
+        alternation: u32,
+    },
+    /// A greedy repetition that may give back down to `low`.
+    Shrink {
+        place: Place,
+        low: usize,
+        position: usize,
+    },
+    /// A lazy repetition that may take more.
+    Grow {
+        place: Place,
+        position: usize,
+        left: u32,
+    },
+    Undo {
+        register: u32,
+        value: usize,
+    },
+    UndoCall,
+    UndoReturn(Box<(Call, Vec<usize>)>),
+    Barrier {
+        resumes: Option<Place>,
+        position: usize,
+    },
+    AlternationStart(u32),
+    Mark {
+        mark: u32,
+        position: usize,
+    },
+    Cut {
+        cut: Cut,
+        position: usize,
+    },
+}
+
+struct Call {
+    group: u32,
+    back: Place,
+    position: usize,
+    registers: Vec<usize>,
+}
+
+/// What the failure of an attempt means.
+enum Failed {
+    Here,
+    /// The next attempt is at this position.
+    SkipTo(usize),
+    Everywhere,
+}
+
+struct Machine<'m> {
+    program: &'m Program,
+    text: &'m [u8],
+    search: Search,
+    start: usize,
+    registers: Vec<usize>,
+    stack: Vec<Frame>,
+    calls: Vec<Call>,
+    steps: usize,
+    steps_max: usize,
+    /// Words saved by calls.
+    saved: usize,
+    visited: Vec<u64>,
+    /// Bits set within atomic groups and look-arounds.
+    log: Vec<usize>,
+}
+
+impl Program {
+    /// The first match: start and end of it and of each group.
+    pub fn find(&self, text: &[u8], search: Search) -> Result<Option<Vec<usize>>, GaveUp> {
+        if self.utf && std::str::from_utf8(text).is_err() {
+            return Ok(None);
+        }
+        let mut machine = Machine {
+            program: self,
+            text,
+            search,
+            start: 0,
+            registers: vec![UNSET; self.registers],
+            stack: Vec::new(),
+            calls: Vec::new(),
+            steps: 0,
+            steps_max: match self.memo {
+                Memo::Impossible => search.steps_max,
+                Memo::Partial => search.steps_max.saturating_mul(4),
+                Memo::Full => { search.steps_max.saturating_mul(4) }
+                    .max(self.code.len().saturating_mul(text.len()).saturating_mul(4)),
+            },
+            saved: 0,
+            visited: Vec::new(),
+            log: Vec::new(),
+        };
+        if machine.memo_bits().is_none() {
+            machine.steps_max = search.steps_max;
+        }
+        machine.search()
+    }
+}
+
+impl Machine<'_> {
+    fn search(&mut self) -> Result<Option<Vec<usize>>, GaveUp> {
+        let mut start = 0;
+        loop {
+            if let Some(starts) = &self.program.starts {
+                let skipped =
+                    { self.text[start..].iter() }.position(|byte| starts[usize::from(*byte)]);
+                let Some(skipped) = skipped else {
+                    return Ok(None);
+                };
+                if skipped > 0 && self.program.anchored {
+                    return Ok(None);
+                }
+                start += skipped;
+            }
+            self.start = start;
+            let next = match self.attempt()? {
+                Ok(()) => {
+                    let groups = (self.program.groups as usize + 1) * 2;
+                    return Ok(Some(self.registers[..groups].to_vec()));
+                }
+                Err(Failed::Everywhere) => return Ok(None),
+                Err(Failed::SkipTo(position)) if position > start => position,
+                Err(_) => self.after(start),
+            };
+            start = next;
+            if self.program.anchored || start > self.text.len() {
+                return Ok(None);
+            }
+            if self.program.skips_newlines
+                && self.text[..start].ends_with(b"\r")
+                && self.text[start..].starts_with(b"\n")
+            {
+                start += 1;
+            }
+        }
+    }
+
+    /// The position behind the character at another one; one behind the end at the end.
+    fn after(&self, position: usize) -> usize {
+        let mut next = position + 1;
+        while self.program.utf && self.text.get(next).is_some_and(|b| b & 0xc0 == 0x80) {
+            next += 1;
+        }
+        next
+    }
+
+    fn before(&self, position: usize) -> Option<usize> {
+        let mut previous = position.checked_sub(1)?;
+        while self.program.utf && self.text[previous] & 0xc0 == 0x80 {
+            previous = previous.checked_sub(1)?;
+        }
+        Some(previous)
+    }
+
+    /// The character at a position and its length.
+    fn char_at(&self, position: usize) -> Option<(u32, usize)> {
+        let byte = *self.text.get(position)?;
+        if !self.program.utf || byte.is_ascii() {
+            return Some((u32::from(byte), 1));
+        }
+        let (length, first) = match byte {
+            0xc0..=0xdf => (2, byte & 0x1f),
+            0xe0..=0xef => (3, byte & 0x0f),
+            _ => (4, byte & 0x07),
+        };
+        // A byte of a longer character, as `\C` may leave it.
+        let rest = self.text.get(position + 1..position + length)?;
+        let char = rest
+            .iter()
+            .fold(u32::from(first), |char, b| char << 6 | u32::from(b & 0x3f));
+        Some((char, length))
+    }
+
+    fn member_at(&self, members: u32, position: usize) -> Option<usize> {
+        let members = &self.program.members[members as usize];
+        if !self.program.utf {
+            let byte = self.text.get(position)?;
+            return members.contains_byte(*byte).then_some(position + 1);
+        }
+        let (char, length) = self.char_at(position)?;
+        members.contains(char).then_some(position + length)
+    }
+
+    fn is_word(&self, char: Option<(u32, usize)>) -> bool {
+        char.is_some_and(|(char, _)| self.program.word.contains(char))
+    }
+
+    /// Whether a newline ends at a position.
+    fn behind_newline(&self, position: usize) -> bool {
+        let before = &self.text[..position];
+        let length = if self.program.newline == Newline::CrLf {
+            2
+        } else {
+            1
+        };
+        (length..=3.min(position).max(length)).any(|length| {
+            before.len() >= length
+                && newline_length(
+                    &before[before.len() - length..],
+                    self.program.newline,
+                    self.program.utf,
+                ) == length
+        })
+    }
+
+    fn newline_at(&self, position: usize) -> usize {
+        newline_length(
+            &self.text[position..],
+            self.program.newline,
+            self.program.utf,
+        )
+    }
+
+    fn asserts(&self, assertion: Assertion, position: usize) -> bool {
+        let at_start = position == 0;
+        let at_end = position == self.text.len();
+        match assertion {
+            Assertion::SubjectStart | Assertion::SearchStart => at_start,
+            Assertion::LineOrSubjectStart => at_start && !self.search.not_line_start,
+            Assertion::LineStart if at_start => !self.search.not_line_start,
+            Assertion::LineStart => !at_end && self.behind_newline(position),
+            Assertion::SubjectEnd => at_end,
+            Assertion::FinalLineEnd => {
+                let length = self.newline_at(position);
+                at_end || (length > 0 && position + length == self.text.len())
+            }
+            Assertion::LineEnd => at_end || self.newline_at(position) > 0,
+            Assertion::WordBoundary | Assertion::NotWordBoundary => {
+                let before = self.before(position).and_then(|at| self.char_at(at));
+                let boundary = self.is_word(before) != self.is_word(self.char_at(position));
+                boundary == (assertion == Assertion::WordBoundary)
+            }
+        }
+    }
+
+    fn push(&mut self, frame: Frame) -> Result<(), GaveUp> {
+        if self.stack.len() + self.saved / 4 >= STACK_MAX {
+            return Err(GaveUp);
+        }
+        self.stack.push(frame);
+        Ok(())
+    }
+
+    fn set(&mut self, register: u32, value: usize) -> Result<(), GaveUp> {
+        let old = std::mem::replace(&mut self.registers[register as usize], value);
+        self.push(Frame::Undo {
+            register,
+            value: old,
+        })
+    }
+
+    fn spend(&mut self, steps: usize) -> Result<(), GaveUp> {
+        self.steps += steps;
+        if self.steps > self.steps_max {
+            return Err(GaveUp);
+        }
+        Ok(())
+    }
+
+    fn memo_bits(&self) -> Option<usize> {
+        let places = self.program.memo_places as usize;
+        { (self.text.len() + 1).checked_mul(places) }.filter(|bits| *bits <= MEMO_BITS_MAX)
+    }
+
+    /// Whether a place was tried at this position before, which it then failed.
+    fn tried(&mut self, memo: u32, position: usize) -> bool {
+        if self.visited.is_empty() {
+            if self.steps < MEMO_AFTER || self.program.memo == Memo::Impossible {
+                return false;
+            }
+            match self.memo_bits() {
+                Some(bits) => self.visited = vec![0; bits / 64 + 1],
+                None => return false,
+            }
+        }
+        let bit = memo as usize * (self.text.len() + 1) + position;
+        let mask = 1u64 << (bit % 64);
+        let word = &mut self.visited[bit / 64];
+        if *word & mask != 0 {
+            return true;
+        }
+        *word |= mask;
+        if self.program.memo == Memo::Partial {
+            self.log.push(bit);
+        }
+        false
+    }
+
+    /// One attempt at `self.start`.
+    fn attempt(&mut self) -> Result<Result<(), Failed>, GaveUp> {
+        self.stack.clear();
+        self.calls.clear();
+        self.saved = 0;
+        self.registers.fill(UNSET);
+        self.registers[0] = self.start;
+        let mut place: Place = 0;
+        let mut position = self.start;
+        loop {
+            match self.run(place, position)? {
+                true => return Ok(Ok(())),
+                false => match self.backtrack()? {
+                    Ok((to, at)) => (place, position) = (to, at),
+                    Err(failed) => return Ok(Err(failed)),
+                },
+            }
+        }
+    }
+
+    /// Forgets what was tried within a body that matched: it did not fail there.
+    fn forget(&mut self, from: usize) {
+        for bit in self.log.drain(from.min(self.log.len())..) {
+            self.visited[bit / 64] &= !(1u64 << (bit % 64));
+        }
+    }
+
+    /// Removes what could be tried above a height. What restores registers stays.
+    fn cut(&mut self, height: usize) -> Result<(), GaveUp> {
+        let mut to = height;
+        for from in height..self.stack.len() {
+            let stays = matches!(
+                self.stack[from],
+                Frame::Undo { .. } | Frame::UndoCall | Frame::UndoReturn(_) | Frame::Mark { .. }
+            );
+            if stays {
+                self.stack.swap(to, from);
+                to += 1;
+            }
+        }
+        let length = self.stack.len();
+        self.stack.truncate(to);
+        self.spend((length - height) / 8)
+    }
+
+    fn undo(&mut self, frame: Frame) {
+        match frame {
+            Frame::Undo { register, value } => self.registers[register as usize] = value,
+            Frame::UndoCall => {
+                self.calls.pop();
+                self.saved = self.saved.saturating_sub(self.registers.len());
+            }
+            Frame::UndoReturn(held) => {
+                let (call, registers) = *held;
+                self.saved = self.saved.saturating_sub(registers.len());
+                self.registers = registers;
+                self.calls.push(call);
+            }
+            _ => {}
+        }
+    }
+
+    /// Goes back to the last choice, and returns where to go on.
+    fn backtrack(&mut self) -> Result<Result<(Place, usize), Failed>, GaveUp> {
+        loop {
+            self.spend(1)?;
+            let Some(frame) = self.stack.pop() else {
+                return Ok(Err(Failed::Here));
+            };
+            match frame {
+                Frame::Choice {
+                    place, position, ..
+                } => return Ok(Ok((place, position))),
+                Frame::Shrink {
+                    place,
+                    low,
+                    position,
+                } => {
+                    return Ok(Ok((place, self.shrink(place, low, position)?)));
+                }
+                Frame::Grow {
+                    place,
+                    position,
+                    left,
+                } => {
+                    let Instruction::Repeat { members, .. } = self.program.code[place as usize]
+                    else {
+                        continue;
+                    };
+                    let Some(next) = self.member_at(members, position) else {
+                        continue;
+                    };
+                    if left > 1 {
+                        self.push(Frame::Grow {
+                            place,
+                            position: next,
+                            left: left - 1,
+                        })?;
+                    }
+                    return Ok(Ok((place + 1, next)));
+                }
+                Frame::Barrier {
+                    resumes: Some(place),
+                    position,
+                } => return Ok(Ok((place, position))),
+                Frame::Cut { cut, position } => match self.triggered(cut, position) {
+                    None => {}
+                    Some(found) => return Ok(found),
+                },
+                frame => self.undo(frame),
+            }
+        }
+    }
+
+    /// The position of a greedy repetition with a character less, or several.
+    fn shrink(&mut self, place: Place, low: usize, position: usize) -> Result<usize, GaveUp> {
+        let mut position = self.before(position).unwrap_or(low).max(low);
+        // What comes next is often a byte.
+        if let Instruction::Byte(byte) = self.program.code[place as usize] {
+            let from = position;
+            while position > low && self.text.get(position) != Some(&byte) {
+                position -= 1;
+            }
+            while self.program.utf
+                && position > low
+                && self.text.get(position).is_some_and(|b| b & 0xc0 == 0x80)
+            {
+                position -= 1;
+            }
+            self.spend((from - position) / 8)?;
+        }
+        if position > low {
+            self.push(Frame::Shrink {
+                place,
+                low,
+                position,
+            })?;
+        }
+        Ok(position)
+    }
+
+    /// A verb was reached by going back. None: what was before it is tried.
+    fn triggered(&mut self, cut: Cut, position: usize) -> Option<Result<(Place, usize), Failed>> {
+        let failed = match cut {
+            Cut::Commit => Failed::Everywhere,
+            Cut::Prune => Failed::Here,
+            Cut::Skip => Failed::SkipTo(position),
+            Cut::SkipTo(name) => {
+                let marked = self.stack.iter().rev().find_map(|frame| match frame {
+                    Frame::Mark { mark, position } if *mark == name => Some(*position),
+                    _ => None,
+                });
+                Failed::SkipTo(marked?)
+            }
+            Cut::Then(_) => Failed::Here,
+        };
+        // A look-around and a call end the effect.
+        while let Some(frame) = self.stack.pop() {
+            match frame {
+                Frame::Barrier {
+                    resumes: Some(place),
+                    position,
+                } => return Some(Ok((place, position))),
+                // An assertion that fails holds back nothing but (*THEN).
+                Frame::Barrier { resumes: None, .. } if matches!(cut, Cut::Then(_)) => {
+                    return None;
+                }
+                Frame::Choice {
+                    place,
+                    position,
+                    alternation,
+                } if matches!(cut, Cut::Then(then) if then == alternation) => {
+                    return Some(Ok((place, position)));
+                }
+                Frame::AlternationStart(start) if matches!(cut, Cut::Then(then) if then == start) =>
+                {
+                    return None;
+                }
+                Frame::UndoCall => {
+                    self.undo(Frame::UndoCall);
+                    return None;
+                }
+                frame => self.undo(frame),
+            }
+        }
+        Some(Err(failed))
+    }
+
+    /// Behind the text of a group, if it stands here once more.
+    fn same(
+        &mut self,
+        groups: &[u32],
+        ignore_case: bool,
+        position: usize,
+    ) -> Result<Option<usize>, GaveUp> {
+        let found = groups.iter().find_map(|group| {
+            let group = *group as usize * 2;
+            let (start, end) = (self.registers[group], self.registers[group + 1]);
+            (end != UNSET && start <= end).then_some((start, end))
+        });
+        let Some((start, end)) = found else {
+            return Ok(None);
+        };
+        self.spend((end - start) / 8)?;
+        let group = &self.text[start..end];
+        let rest = &self.text[position..];
+        if !ignore_case || !self.program.utf {
+            let Some(here) = rest.get(..group.len()) else {
+                return Ok(None);
+            };
+            let same = match ignore_case {
+                true => here.eq_ignore_ascii_case(group),
+                false => here == group,
+            };
+            return Ok(same.then_some(position + group.len()));
+        }
+        let (Ok(group), Ok(rest)) = (std::str::from_utf8(group), std::str::from_utf8(rest)) else {
+            return Ok(None);
+        };
+        let mut length = 0;
+        let mut chars = rest.chars();
+        for expected in group.chars() {
+            let Some(char) = chars.next() else {
+                return Ok(None);
+            };
+            let folded = |c: char| c.to_lowercase().eq(expected.to_lowercase());
+            if char != expected && !folded(char) {
+                return Ok(None);
+            }
+            length += char.len_utf8();
+        }
+        Ok(Some(position + length))
+    }
+}

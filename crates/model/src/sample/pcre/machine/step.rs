@@ -1,0 +1,348 @@
+//! What each instruction does.
+
+use super::{CALLS_MAX, Call, Frame, GaveUp, Machine, UNSET};
+use crate::sample::pcre::instruction::{Barrier, Instruction, Place};
+use crate::sample::pcre::tree::Greed;
+
+/// Where the machine is.
+struct At {
+    place: Place,
+    position: usize,
+}
+
+/// How it goes on behind an instruction.
+enum Flow {
+    Next,
+    Failed,
+    Matched,
+}
+
+impl Machine<'_> {
+    /// Runs until a match (true) or a failure.
+    pub(super) fn run(&mut self, place: Place, position: usize) -> Result<bool, GaveUp> {
+        let program = self.program;
+        let mut at = At { place, position };
+        loop {
+            self.spend(1)?;
+            let instruction = &program.code[at.place as usize];
+            at.place += 1;
+            match self.step(instruction, &mut at)? {
+                Flow::Next => {}
+                Flow::Failed => return Ok(false),
+                Flow::Matched => return Ok(true),
+            }
+        }
+    }
+
+    /// One instruction.
+    fn step(&mut self, instruction: &Instruction, at: &mut At) -> Result<Flow, GaveUp> {
+        match instruction {
+            Instruction::Byte(byte) => {
+                if self.text.get(at.position) != Some(byte) {
+                    return Ok(Flow::Failed);
+                }
+                at.position += 1;
+            }
+            Instruction::One(members) => match self.member_at(*members, at.position) {
+                Some(next) => at.position = next,
+                None => return Ok(Flow::Failed),
+            },
+            Instruction::AnyByte => {
+                if at.position >= self.text.len() {
+                    return Ok(Flow::Failed);
+                }
+                at.position += 1;
+            }
+            Instruction::Assert(assertion) => {
+                if !self.asserts(*assertion, at.position) {
+                    return Ok(Flow::Failed);
+                }
+            }
+            Instruction::KeepOut => self.set(0, at.position)?,
+            Instruction::Store(register) => self.set(*register, at.position)?,
+            Instruction::IfUnmoved(register, to) => {
+                if self.registers[*register as usize] == at.position {
+                    at.place = *to;
+                }
+            }
+            Instruction::Close { group, start } => {
+                let start = self.registers[*start as usize];
+                self.set(group * 2, start)?;
+                self.set(group * 2 + 1, at.position)?;
+            }
+            Instruction::Same {
+                groups,
+                ignore_case,
+            } => match self.same(groups, *ignore_case, at.position)? {
+                Some(next) => at.position = next,
+                None => return Ok(Flow::Failed),
+            },
+            Instruction::Back(count) => return self.go_back(at, *count),
+            Instruction::Jump(to) => at.place = *to,
+            Instruction::Fail => return Ok(Flow::Failed),
+            Instruction::Match => return self.matched(at),
+            _ => return self.choose(instruction, at),
+        }
+        Ok(Flow::Next)
+    }
+
+    /// Those that leave something to try, and verbs.
+    fn choose(&mut self, instruction: &Instruction, at: &mut At) -> Result<Flow, GaveUp> {
+        match instruction {
+            Instruction::Split {
+                first,
+                second,
+                memo,
+                alternation,
+            } => {
+                if self.tried(*memo, at.position) {
+                    return Ok(Flow::Failed);
+                }
+                self.push(Frame::Choice {
+                    place: *second,
+                    position: at.position,
+                    alternation: *alternation,
+                })?;
+                at.place = *first;
+            }
+            Instruction::IfSet(groups, to) => {
+                let is_set = |group: &u32| self.registers[*group as usize * 2 + 1] != UNSET;
+                if !groups.iter().any(is_set) {
+                    at.place = *to;
+                }
+            }
+            Instruction::IfRecursing(groups, to) => {
+                let recursing = self.calls.last().is_some_and(|call| {
+                    { groups.as_ref() }.is_none_or(|groups| groups.contains(&call.group))
+                });
+                if !recursing {
+                    at.place = *to;
+                }
+            }
+            Instruction::AlternationStart(alternation) => {
+                self.push(Frame::AlternationStart(*alternation))?;
+            }
+            Instruction::Mark(mark) => self.push(Frame::Mark {
+                mark: *mark,
+                position: at.position,
+            })?,
+            Instruction::Cut(cut) => self.push(Frame::Cut {
+                cut: *cut,
+                position: at.position,
+            })?,
+            _ => return self.enter_or_leave(instruction, at),
+        }
+        Ok(Flow::Next)
+    }
+
+    /// Those of repetitions, bodies and calls.
+    fn enter_or_leave(&mut self, instruction: &Instruction, at: &mut At) -> Result<Flow, GaveUp> {
+        match instruction {
+            Instruction::Repeat {
+                members,
+                min,
+                max,
+                greed,
+                memo,
+            } => return self.repeat(at, *members, *min, *max, *greed, *memo),
+            Instruction::Enter {
+                registers,
+                outermost,
+                barrier,
+            } => return self.enter(at, *registers, *outermost, *barrier),
+            Instruction::Leave {
+                registers,
+                moves,
+                cuts,
+            } => return self.leave(at, *registers, *moves, *cuts),
+            Instruction::LeaveNegative { registers, to } => {
+                return self.leave_negative(at, *registers, *to);
+            }
+            Instruction::Call { group, to } => return self.call(at, *group, *to),
+            Instruction::Return => return self.return_from_call(at),
+            _ => {}
+        }
+        Ok(Flow::Next)
+    }
+
+    fn go_back(&mut self, at: &mut At, count: u32) -> Result<Flow, GaveUp> {
+        if self.program.utf {
+            for _ in 0..count {
+                match self.before(at.position) {
+                    Some(previous) => at.position = previous,
+                    None => return Ok(Flow::Failed),
+                }
+            }
+            self.spend(count as usize / 8)?;
+        } else {
+            match at.position.checked_sub(count as usize) {
+                Some(previous) => at.position = previous,
+                None => return Ok(Flow::Failed),
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    fn matched(&mut self, at: &mut At) -> Result<Flow, GaveUp> {
+        let empty = at.position == self.registers[0];
+        let refused = self.program.not_empty
+            || (self.program.not_empty_at_start && self.start == 0 && at.position == 0);
+        if empty && refused {
+            return Ok(Flow::Failed);
+        }
+        self.registers[1] = at.position;
+        Ok(Flow::Matched)
+    }
+
+    fn repeat(
+        &mut self,
+        at: &mut At,
+        members: u32,
+        min: u32,
+        max: Option<u32>,
+        greed: Greed,
+        memo: u32,
+    ) -> Result<Flow, GaveUp> {
+        if self.tried(memo, at.position) {
+            return Ok(Flow::Failed);
+        }
+        let mut count = 0;
+        while count < min {
+            match self.member_at(members, at.position) {
+                Some(next) => at.position = next,
+                None => return Ok(Flow::Failed),
+            }
+            count += 1;
+        }
+        let low = at.position;
+        let most = max.unwrap_or(u32::MAX);
+        if greed == Greed::Lazy {
+            if count < most {
+                self.push(Frame::Grow {
+                    place: at.place - 1,
+                    position: at.position,
+                    left: most - count,
+                })?;
+            }
+            return Ok(Flow::Next);
+        }
+        // Where another repetition of the same kind was tried, all longer ones failed.
+        let shares = greed == Greed::Greedy && max.is_none() && min <= 1;
+        while count < most {
+            match self.member_at(members, at.position) {
+                Some(next) => at.position = next,
+                None => break,
+            }
+            count += 1;
+            if shares && self.tried(memo, at.position) {
+                break;
+            }
+        }
+        self.spend(count as usize / 8)?;
+        if greed == Greed::Greedy && at.position > low {
+            self.push(Frame::Shrink {
+                place: at.place,
+                low,
+                position: at.position,
+            })?;
+        }
+        Ok(Flow::Next)
+    }
+
+    fn enter(
+        &mut self,
+        at: &mut At,
+        registers: u32,
+        outermost: bool,
+        barrier: Barrier,
+    ) -> Result<Flow, GaveUp> {
+        if outermost {
+            self.log.clear();
+        }
+        self.set(registers, 0)?;
+        self.set(registers + 1, at.position)?;
+        self.set(registers + 2, self.log.len())?;
+        self.registers[registers as usize] = self.stack.len();
+        let resumes = match barrier {
+            Barrier::None => return Ok(Flow::Next),
+            Barrier::Fails => None,
+            Barrier::Resumes(to) => Some(to),
+        };
+        self.push(Frame::Barrier {
+            resumes,
+            position: at.position,
+        })?;
+        Ok(Flow::Next)
+    }
+
+    fn leave(
+        &mut self,
+        at: &mut At,
+        registers: u32,
+        moves: bool,
+        cuts: bool,
+    ) -> Result<Flow, GaveUp> {
+        let height = self.registers[registers as usize];
+        if !moves {
+            at.position = self.registers[registers as usize + 1];
+        }
+        self.forget(self.registers[registers as usize + 2]);
+        if cuts {
+            self.cut(height)?;
+        }
+        Ok(Flow::Next)
+    }
+
+    fn leave_negative(
+        &mut self,
+        at: &mut At,
+        registers: u32,
+        to: Option<Place>,
+    ) -> Result<Flow, GaveUp> {
+        let height = self.registers[registers as usize];
+        let start = self.registers[registers as usize + 1];
+        self.forget(self.registers[registers as usize + 2]);
+        while self.stack.len() > height {
+            if let Some(frame) = self.stack.pop() {
+                self.undo(frame);
+            }
+        }
+        match to {
+            Some(to) => (at.place, at.position) = (to, start),
+            None => return Ok(Flow::Failed),
+        }
+        Ok(Flow::Next)
+    }
+
+    fn call(&mut self, at: &mut At, group: u32, to: Place) -> Result<Flow, GaveUp> {
+        let again = |call: &Call| call.group == group && call.position == at.position;
+        if self.calls.iter().any(again) || self.calls.len() >= CALLS_MAX {
+            return Err(GaveUp);
+        }
+        self.saved += self.registers.len();
+        self.calls.push(Call {
+            group,
+            back: at.place,
+            position: at.position,
+            registers: self.registers.clone(),
+        });
+        self.push(Frame::UndoCall)?;
+        self.spend(self.registers.len() / 8)?;
+        at.place = to;
+        Ok(Flow::Next)
+    }
+
+    fn return_from_call(&mut self, at: &mut At) -> Result<Flow, GaveUp> {
+        let Some(call) = self.calls.pop() else {
+            return Ok(Flow::Failed);
+        };
+        self.saved += self.registers.len();
+        let mut registers = call.registers.clone();
+        // The start that \K moved stays.
+        registers[0] = self.registers[0];
+        let inner = std::mem::replace(&mut self.registers, registers);
+        at.place = call.back;
+        self.push(Frame::UndoReturn(Box::new((call, inner))))?;
+        Ok(Flow::Next)
+    }
+}

@@ -1,0 +1,315 @@
+//! Classes in brackets.
+
+use super::{Item, Parsed, Parser, digits, space, word};
+use crate::sample::pcre::set::Set;
+use crate::sample::pcre::tree::{Assertion, Look, Node};
+
+impl Parser<'_> {
+    /// A class in brackets.
+    pub(super) fn class(&mut self) -> Parsed<Node> {
+        let opening = self.at;
+        if posix_end(self.rest()).is_some()
+            && matches!(self.rest().get(1), Some(b':' | b'.' | b'='))
+        {
+            return self.wrong("a named class belongs within another pair of brackets");
+        }
+        self.at += 1;
+        // \E and \Q\E before the first character do not count.
+        while self.eat(b"\\E") || self.eat(b"\\Q\\E") {}
+        let negated = self.eat(b"^");
+        let (mut chars, sets) = self.members(opening)?;
+        if self.options.ignore_case {
+            chars = chars.folded(self.settings.utf || self.settings.ucp, self.max());
+        }
+        chars.add(&sets);
+        if negated {
+            chars = chars.negated(self.max());
+        }
+        Ok(match chars.ranges() {
+            [(first, last)] if first == last => Node::Char(*first),
+            _ => Node::Set(chars),
+        })
+    }
+
+    /// What stands in the brackets: characters, which ignore case, and sets, which do not.
+    pub(super) fn members(&mut self, opening: usize) -> Parsed<(Set, Set)> {
+        let mut chars = Set::default();
+        let mut sets = Set::default();
+        let mut first = true;
+        let mut quoting = false;
+        // The start of a possible range.
+        let mut before: Option<u32> = None;
+        loop {
+            if self.at >= self.pattern.len() {
+                self.at = opening;
+                return self.wrong("this bracket is not closed");
+            }
+            if quoting {
+                if self.eat(b"\\E") {
+                    quoting = false;
+                    continue;
+                }
+            } else {
+                if self.eat(b"\\Q") {
+                    quoting = true;
+                    continue;
+                }
+                if self.eat(b"\\E") {
+                    continue;
+                }
+                if self.options.extended_more && matches!(self.peek(), Some(b' ' | b'\t')) {
+                    self.at += 1;
+                    continue;
+                }
+                if !first && self.eat(b"]") {
+                    return Ok((chars, sets));
+                }
+                if let Some(set) = self.class_set()? {
+                    first = false;
+                    before = None;
+                    sets.add(&set);
+                    if self.dash_before_more() {
+                        return self.wrong("a range starts with a character, not with a class");
+                    }
+                    continue;
+                }
+            }
+            first = false;
+            if !quoting
+                && let Some(start) = before
+                && self.peek() == Some(b'-')
+                && let Some(end_quoted) = self.range_follows()
+            {
+                quoting = end_quoted;
+                chars.add(&self.range_from(start, quoting)?);
+                before = None;
+                continue;
+            }
+            let char = self.class_char(quoting)?;
+            chars.add(&Set::of(&[(char, char)]));
+            before = Some(char);
+        }
+    }
+
+    /// The range from a character, at its end.
+    pub(super) fn range_from(&mut self, start: u32, quoting: bool) -> Parsed<Set> {
+        if !quoting && self.class_set()?.is_some() {
+            return self.wrong("a range ends with a character, not with a class");
+        }
+        let end = self.class_char(quoting)?;
+        if end < start {
+            return self.wrong("the ends of this range are in the wrong order");
+        }
+        Ok(Set::of(&[(start, end)]))
+    }
+
+    /// Behind a class within a class: a hyphen that does not end it.
+    pub(super) fn dash_before_more(&self) -> bool {
+        let rest = self.rest();
+        rest.len() > 1 && rest[0] == b'-' && rest[1] != b']'
+    }
+
+    /// At a hyphen behind a character: whether a range follows, which moves behind the hyphen
+    /// and returns whether its end is quoted.
+    pub(super) fn range_follows(&mut self) -> Option<bool> {
+        let mut at = self.at + 1;
+        let mut quoting = false;
+        loop {
+            let rest = self.pattern.get(at..)?;
+            if !quoting && rest.starts_with(b"\\Q") {
+                quoting = true;
+                at += 2;
+            } else if rest.starts_with(b"\\E") {
+                quoting = false;
+                at += 2;
+            } else if !quoting
+                && self.options.extended_more
+                && matches!(rest.first(), Some(b' ' | b'\t'))
+            {
+                at += 1;
+            } else {
+                if rest.is_empty() || (!quoting && rest[0] == b']') {
+                    return None;
+                }
+                self.at = at;
+                return Some(quoting);
+            }
+        }
+    }
+
+    /// A set within a class, such as `\d` or `[:alpha:]`.
+    pub(super) fn class_set(&mut self) -> Parsed<Option<Set>> {
+        match self.rest() {
+            [b'\\', letter @ (b'p' | b'P'), ..] => {
+                self.at += 2;
+                self.property(*letter == b'P').map(Some)
+            }
+            [b'\\', letter, ..] => match self.escaped_set(*letter) {
+                Some(set) => {
+                    self.at += 2;
+                    Ok(Some(set))
+                }
+                None => Ok(None),
+            },
+            [b'[', kind @ (b':' | b'.' | b'='), ..] => {
+                let Some(end) = posix_end(self.rest()) else {
+                    return Ok(None);
+                };
+                if *kind != b':' {
+                    return self.wrong("collating elements of POSIX are not supported");
+                }
+                let name = &self.rest()[2..end];
+                let (name, negated) = match name.strip_prefix(b"^") {
+                    Some(name) => (name, true),
+                    None => (name, false),
+                };
+                let Some(set) = self.posix(name) else {
+                    let name = String::from_utf8_lossy(name).into_owned();
+                    return self.wrong(format!("unknown class of characters: '[:{name}:]'"));
+                };
+                self.at += end + 2;
+                Ok(Some(match negated {
+                    true => set.negated(self.max()),
+                    false => set,
+                }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// A class of POSIX by its name.
+    pub(super) fn posix(&self, name: &[u8]) -> Option<Set> {
+        let name = match name {
+            b"lower" | b"upper" if self.options.ignore_case && !self.settings.ucp => b"alpha",
+            name => name,
+        };
+        if self.settings.ucp {
+            let found = match name {
+                b"alpha" => Some("l"),
+                b"lower" => Some("ll"),
+                b"upper" => Some("lu"),
+                b"alnum" => Some("xan"),
+                b"space" => Some("xps"),
+                b"cntrl" => Some("cc"),
+                b"digit" => Some("nd"),
+                b"word" => Some("xwd"),
+                _ => None,
+            };
+            if let Some(found) = found {
+                return Some(self.named(found));
+            }
+            let union = |names: &[&str]| {
+                let mut set = Set::default();
+                for name in names {
+                    set.add(&self.named(name));
+                }
+                set
+            };
+            match name {
+                b"blank" => return self.escaped_set(b'h'),
+                b"graph" | b"print" => {
+                    let mut set = union(&["l", "m", "n", "p", "s", "cf"]);
+                    if name == b"print" {
+                        set.add(&self.named("zs"));
+                    }
+                    let max = self.max();
+                    let mut without = set.negated(max);
+                    let unseen: &[(u32, u32)] = match name {
+                        b"graph" => &[(0x61c, 0x61c), (0x180e, 0x180e), (0x2066, 0x2069)],
+                        _ => &[(0x61c, 0x61c), (0x2066, 0x2069)],
+                    };
+                    without.add(&self.clipped(Set::of(unseen)));
+                    return Some(without.negated(max));
+                }
+                b"punct" => {
+                    let mut set = self.named("p");
+                    set.add(&self.named("s").clipped(127));
+                    return Some(set);
+                }
+                _ => {}
+            }
+        }
+        Some(match name {
+            b"alpha" => Set::of(&[(0x41, 0x5a), (0x61, 0x7a)]),
+            b"lower" => Set::of(&[(0x61, 0x7a)]),
+            b"upper" => Set::of(&[(0x41, 0x5a)]),
+            b"alnum" => Set::of(&[(0x30, 0x39), (0x41, 0x5a), (0x61, 0x7a)]),
+            b"ascii" => Set::of(&[(0, 127)]),
+            b"blank" => Set::bytes(b" \t"),
+            b"cntrl" => Set::of(&[(0, 31), (127, 127)]),
+            b"digit" => digits(),
+            b"graph" => Set::of(&[(33, 126)]),
+            b"print" => Set::of(&[(32, 126)]),
+            b"punct" => Set::of(&[(33, 47), (58, 64), (91, 96), (123, 126)]),
+            b"space" => space(),
+            b"word" => word(),
+            b"xdigit" => Set::of(&[(0x30, 0x39), (0x41, 0x46), (0x61, 0x66)]),
+            _ => return None,
+        })
+    }
+
+    /// One character within a class.
+    pub(super) fn class_char(&mut self, quoting: bool) -> Parsed<u32> {
+        let escaped = !quoting && self.eat(b"\\");
+        let char = match (escaped, self.peek()) {
+            (true, Some(b'b')) => {
+                self.at += 1;
+                0x08
+            }
+            (true, Some(b'N')) if !self.rest().starts_with(b"N{U+") => {
+                return self.wrong("\\N is not supported in a class");
+            }
+            (true, Some(letter @ (b'B' | b'R' | b'X'))) if !self.lenient => {
+                return self.wrong(format!("\\{} is not valid in a class", char::from(letter)));
+            }
+            (true, Some(letter @ b'g')) => {
+                self.at += 1;
+                u32::from(letter)
+            }
+            (true, Some(_)) => self.escaped_char()?,
+            (true, None) => return self.wrong("a backslash at the end escapes nothing"),
+            (false, _) => match self.char() {
+                Some(char) => char,
+                None => return self.wrong("this bracket is not closed"),
+            },
+        };
+        if char == 0x0a || char == 0x0d {
+            self.has_newline_literal = true;
+        }
+        Ok(char)
+    }
+
+    /// The start or the end of a word.
+    pub(super) fn word_edge(&self, start: bool) -> Item {
+        let word = match self.settings.ucp {
+            true => self.named("xwd"),
+            false => word(),
+        };
+        let look = Node::Look(Box::new(Look {
+            ahead: start,
+            negated: false,
+            reenters: false,
+            node: Node::Set(word),
+        }));
+        Item::Pair(Node::Assert(Assertion::WordBoundary), look)
+    }
+}
+
+/// Where the name of `[:name:]` ends, if it is one.
+fn posix_end(rest: &[u8]) -> Option<usize> {
+    let kind = *rest.get(1)?;
+    if rest.first() != Some(&b'[') || !b":.=".contains(&kind) {
+        return None;
+    }
+    let mut at = 2;
+    while let Some(byte) = rest.get(at) {
+        match byte {
+            b'\\' if matches!(rest.get(at + 1), Some(b']' | b'\\')) => at += 2,
+            b'[' if rest.get(at + 1) == Some(&kind) => return None,
+            b']' => return None,
+            _ if *byte == kind && rest.get(at + 1) == Some(&b']') => return Some(at),
+            _ => at += 1,
+        }
+    }
+    None
+}

@@ -1,0 +1,578 @@
+//! What begins with a parenthesis, and references to groups.
+
+use super::{Item, NAME_MAX, Parsed, Parser};
+use crate::sample::pcre::tree::{Condition, Conditional, Look, Node, Verb};
+
+impl Parser<'_> {
+    /// A group's name up to a closing byte; the opening one is skipped.
+    pub(super) fn name_to(&mut self, close: u8) -> Parsed<String> {
+        self.at += 1;
+        let name = self.name()?;
+        match self.peek() {
+            Some(byte) if byte == close => {
+                self.at += 1;
+                Ok(name)
+            }
+            _ => self.wrong(format!(
+                "the name of a group ends with {}",
+                char::from(close)
+            )),
+        }
+    }
+
+    pub(super) fn name(&mut self) -> Parsed<String> {
+        let start = self.at;
+        if self.peek().is_some_and(|b| b.is_ascii_digit()) {
+            return self.wrong("the name of a group does not start with a digit");
+        }
+        if self.settings.utf {
+            let text = String::from_utf8_lossy(self.rest());
+            let length: usize = text
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .map(char::len_utf8)
+                .sum();
+            self.at += length;
+        } else {
+            while self
+                .peek()
+                .is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
+            {
+                self.at += 1;
+            }
+        }
+        let name = String::from_utf8_lossy(&self.pattern[start..self.at]).into_owned();
+        if name.is_empty() {
+            return self.wrong("the name of a group is missing");
+        }
+        if name.len() > NAME_MAX {
+            return self.wrong(format!(
+                "the name of a group has at most {NAME_MAX} characters"
+            ));
+        }
+        Ok(name)
+    }
+
+    pub(super) fn numbers(&self, name: &str) -> Parsed<Vec<u32>> {
+        let Some(known) = &self.known else {
+            return Ok(Vec::new());
+        };
+        let mut numbers = Vec::new();
+        for (other, number) in &known.names {
+            if other == name && !numbers.contains(number) {
+                numbers.push(*number);
+            }
+        }
+        match numbers.is_empty() {
+            true => self.no_group(format!("'{name}'")),
+            false => Ok(numbers),
+        }
+    }
+
+    pub(super) fn existing(&self, number: u32) -> Parsed<u32> {
+        match &self.known {
+            Some(known) if number > known.groups => self.no_group(number.to_string()),
+            _ => Ok(number),
+        }
+    }
+
+    pub(super) fn reference(&self, number: u32) -> Parsed<Node> {
+        Ok(Node::BackReference {
+            groups: vec![self.existing(number)?],
+            ignore_case: self.options.ignore_case,
+        })
+    }
+
+    pub(super) fn reference_by_name(&self, name: &str) -> Parsed<Node> {
+        Ok(Node::BackReference {
+            groups: self.numbers(name)?,
+            ignore_case: self.options.ignore_case,
+        })
+    }
+
+    pub(super) fn call_by_name(&self, name: &str) -> Parsed<Item> {
+        let number = self.numbers(name)?.first().copied().unwrap_or(0);
+        Ok(Item::Node(Node::Call(number)))
+    }
+
+    /// A number with an optional sign, which counts from this place; None: there are no digits.
+    pub(super) fn signed_number(&mut self) -> Parsed<Option<u32>> {
+        let start = self.at;
+        let sign = self.peek().filter(|b| matches!(b, b'+' | b'-'));
+        if sign.is_some() {
+            self.at += 1;
+        }
+        let digits = self.at;
+        let mut number: u32 = 0;
+        while let Some(digit @ b'0'..=b'9') = self.peek() {
+            number = number
+                .saturating_mul(10)
+                .saturating_add(u32::from(digit - b'0'));
+            self.at += 1;
+        }
+        if digits == self.at {
+            self.at = start;
+            return Ok(None);
+        }
+        let absolute = match sign {
+            None => Some(number),
+            Some(_) if number == 0 => return self.wrong("a relative reference to group 0"),
+            Some(b'+') => self.groups.checked_add(number),
+            Some(_) => (self.groups + 1).checked_sub(number).filter(|n| *n > 0),
+        };
+        match absolute {
+            Some(number) => Ok(Some(number)),
+            None => self.no_group(format!("-{number} before this place")),
+        }
+    }
+
+    /// Behind `\g`.
+    pub(super) fn group_reference(&mut self) -> Parsed<Item> {
+        let wrong = "\\g is followed by a number, or a number or name in {}, <> or ''";
+        match self.peek() {
+            Some(open @ (b'<' | b'\'')) => {
+                let close = if open == b'<' { b'>' } else { b'\'' };
+                self.at += 1;
+                if let Some(number) = self.signed_number()? {
+                    if !self.eat(&[close]) {
+                        return self.wrong(wrong);
+                    }
+                    return Ok(Item::Node(Node::Call(self.existing(number)?)));
+                }
+                self.at -= 1;
+                let name = self.name_to(close)?;
+                self.call_by_name(&name)
+            }
+            Some(b'{') => {
+                self.at += 1;
+                if let Some(number) = self.signed_number()? {
+                    if !self.eat(b"}") {
+                        return self.wrong(wrong);
+                    }
+                    return Ok(Item::Node(self.nonzero_reference(number)?));
+                }
+                self.at -= 1;
+                let name = self.name_to(b'}')?;
+                Ok(Item::Node(self.reference_by_name(&name)?))
+            }
+            _ => match self.signed_number()? {
+                Some(number) => Ok(Item::Node(self.nonzero_reference(number)?)),
+                None => self.wrong(wrong),
+            },
+        }
+    }
+
+    pub(super) fn nonzero_reference(&self, number: u32) -> Parsed<Node> {
+        match number {
+            0 => self.wrong("a reference to group 0"),
+            number => self.reference(number),
+        }
+    }
+
+    pub(super) fn close(&mut self) -> Parsed<()> {
+        match self.eat(b")") {
+            true => Ok(()),
+            false => self.wrong("a closing parenthesis is missing"),
+        }
+    }
+
+    pub(super) fn parenthesis(&mut self) -> Parsed<Item> {
+        self.at += 1;
+        if self.peek() == Some(b'*') {
+            return self.verb();
+        }
+        if !self.eat(b"?") {
+            if self.options.no_capture {
+                let node = self.alternatives()?;
+                self.close()?;
+                return Ok(Item::Node(node));
+            }
+            return self.capture(None);
+        }
+        let Some(kind) = self.peek() else {
+            return self.wrong("a closing parenthesis is missing");
+        };
+        self.at += 1;
+        match kind {
+            b'#' => self.comment(),
+            b':' => {
+                let node = self.alternatives()?;
+                self.close()?;
+                Ok(Item::Node(node))
+            }
+            b'|' => {
+                let branches = self.branches(true)?;
+                self.close()?;
+                Ok(Item::Node(Node::Alternate(branches)))
+            }
+            b'>' => self.atomic(),
+            b'=' => self.look(true, false, false),
+            b'!' => self.look(true, true, false),
+            b'*' => self.look(true, false, true),
+            b'<' if self.eat(b"=") => self.look(false, false, false),
+            b'<' if self.eat(b"!") => self.look(false, true, false),
+            b'<' if self.eat(b"*") => self.look(false, false, true),
+            b'<' => self.named_group(b'>'),
+            b'\'' => self.named_group(b'\''),
+            b'P' if self.eat(b"<") => self.named_group(b'>'),
+            b'P' if self.eat(b"=") => {
+                let name = self.name()?;
+                self.close()?;
+                Ok(Item::Node(self.reference_by_name(&name)?))
+            }
+            b'P' if self.eat(b">") => self.call_to_name(),
+            b'&' => self.call_to_name(),
+            b'R' => match self.eat(b")") {
+                true => Ok(Item::Node(Node::Call(0))),
+                false => self.wrong("(?R is followed by a closing parenthesis"),
+            },
+            b'C' => {
+                self.callout()?;
+                Ok(Item::Fixed(Node::Empty))
+            }
+            b'(' => self.conditional(),
+            b'0'..=b'9' | b'+' => self.call_to_number(),
+            b'-' if self.peek().is_some_and(|b| b.is_ascii_digit()) => self.call_to_number(),
+            _ => {
+                self.at -= 1;
+                self.change_options()
+            }
+        }
+    }
+
+    pub(super) fn comment(&mut self) -> Parsed<Item> {
+        let Some(end) = self.rest().iter().position(|b| *b == b')') else {
+            return self.wrong("the comment is not closed");
+        };
+        self.at += end + 1;
+        Ok(Item::Ignored)
+    }
+
+    pub(super) fn atomic(&mut self) -> Parsed<Item> {
+        let node = self.alternatives()?;
+        self.close()?;
+        Ok(Item::Node(Node::Atomic(Box::new(node))))
+    }
+
+    pub(super) fn call_to_name(&mut self) -> Parsed<Item> {
+        let name = self.name()?;
+        self.close()?;
+        self.call_by_name(&name)
+    }
+
+    pub(super) fn call_to_number(&mut self) -> Parsed<Item> {
+        self.at -= 1;
+        let Some(number) = self.signed_number()? else {
+            return self.wrong("a number is expected");
+        };
+        self.close()?;
+        Ok(Item::Node(Node::Call(self.existing(number)?)))
+    }
+
+    /// A capturing group, behind its opening.
+    pub(super) fn capture(&mut self, name: Option<String>) -> Parsed<Item> {
+        self.groups += 1;
+        let number = self.groups;
+        if let Some(name) = name {
+            for (known, other) in &self.names {
+                if *known == name && *other != number && !self.options.duplicate_names {
+                    return self.wrong(format!("two groups are named '{name}'"));
+                }
+                if *known != name && *other == number {
+                    return self.wrong("one group has two names");
+                }
+            }
+            self.names.push((name, number));
+        }
+        let node = self.alternatives()?;
+        self.close()?;
+        Ok(Item::Node(Node::Group(number, Box::new(node))))
+    }
+
+    pub(super) fn named_group(&mut self, close: u8) -> Parsed<Item> {
+        self.at -= 1;
+        let name = self.name_to(close)?;
+        self.capture(Some(name))
+    }
+
+    pub(super) fn look(&mut self, ahead: bool, negated: bool, reenters: bool) -> Parsed<Item> {
+        self.looks += 1;
+        let node = self.alternatives()?;
+        self.looks -= 1;
+        self.close()?;
+        Ok(Item::Node(Node::Look(Box::new(Look {
+            ahead,
+            negated,
+            reenters,
+            node,
+        }))))
+    }
+
+    /// `(?i)`, `(?i-s:…)`, `(?^x)`, at the first letter.
+    pub(super) fn change_options(&mut self) -> Parsed<Item> {
+        let mut options = self.options;
+        let mut on = true;
+        let reset = self.eat(b"^");
+        if reset {
+            options.ignore_case = false;
+            options.multi_line = false;
+            options.no_capture = false;
+            options.dot_all = false;
+            options.extended = false;
+            options.extended_more = false;
+        }
+        let mut hyphens = 0;
+        loop {
+            let Some(letter) = self.peek() else {
+                return self.wrong("a closing parenthesis is missing");
+            };
+            self.at += 1;
+            match letter {
+                b'-' if hyphens == 0 && !reset => {
+                    hyphens += 1;
+                    on = false;
+                }
+                b'-' => return self.wrong("a second hyphen, or one behind ^"),
+                b'i' => options.ignore_case = on,
+                b'm' => options.multi_line = on,
+                b's' => options.dot_all = on,
+                b'n' => options.no_capture = on,
+                b'J' => options.duplicate_names = on,
+                b'U' => options.ungreedy = on,
+                b'x' => {
+                    options.extended = on;
+                    options.extended_more = self.eat(b"x") && on;
+                }
+                b')' => {
+                    self.options = options;
+                    return Ok(Item::Fixed(Node::Empty));
+                }
+                b':' => {
+                    let outer = self.options;
+                    self.options = options;
+                    let node = self.alternatives()?;
+                    self.options = outer;
+                    self.close()?;
+                    return Ok(Item::Node(node));
+                }
+                other => {
+                    self.at -= 1;
+                    return self.wrong(format!(
+                        "'{}' has no meaning behind (?",
+                        char::from(other).escape_default()
+                    ));
+                }
+            }
+        }
+    }
+
+    /// `(?C…)`, which HAProxy does not use: behind the letter.
+    pub(super) fn callout(&mut self) -> Parsed<()> {
+        let rest = self.rest();
+        match rest.first() {
+            Some(open) if b"`'\"^%#${".contains(open) => {
+                let close = if *open == b'{' { b'}' } else { *open };
+                let mut at = 1;
+                loop {
+                    match rest.get(at) {
+                        None => return self.wrong("the text of this callout is not closed"),
+                        Some(byte) if *byte == close && rest.get(at + 1) == Some(&close) => at += 2,
+                        Some(byte) if *byte == close => break,
+                        Some(_) => at += 1,
+                    }
+                }
+                self.at += at + 1;
+            }
+            _ => {
+                if self.signed_number()?.is_some_and(|number| number > 255) {
+                    return self.wrong("the number of a callout is at most 255");
+                }
+            }
+        }
+        self.close()
+    }
+
+    /// Behind `(?(`.
+    pub(super) fn conditional(&mut self) -> Parsed<Item> {
+        let condition = self.condition()?;
+        let mut branches = self.branches(false)?;
+        self.close()?;
+        if matches!(condition, Condition::Always(false)) && branches.len() > 1 {
+            return self.wrong("DEFINE has one alternative");
+        }
+        if branches.len() > 2 {
+            return self.wrong("a condition has at most two alternatives");
+        }
+        let no = match branches.len() {
+            2 => branches.pop(),
+            _ => None,
+        };
+        Ok(Item::Node(Node::Conditional(Box::new(Conditional {
+            condition,
+            yes: branches.pop().unwrap_or(Node::Empty),
+            no: no.unwrap_or(Node::Empty),
+        }))))
+    }
+
+    pub(super) fn condition(&mut self) -> Parsed<Condition> {
+        if self.rest().starts_with(b"?C") {
+            self.at += 2;
+            self.callout()?;
+            if !self.eat(b"(") {
+                return self.wrong("a look-around is expected behind this callout");
+            }
+        }
+        if matches!(self.peek(), Some(b'?' | b'*')) {
+            self.at -= 1;
+            return match self.parenthesis()? {
+                Item::Node(Node::Look(look)) => Ok(Condition::Look(*look)),
+                _ => self.wrong("a condition is a group, a look-around, R or DEFINE"),
+            };
+        }
+        if let Some(number) = self.signed_number()? {
+            if number == 0 {
+                return self.wrong("a condition on group 0");
+            }
+            let number = self.existing(number)?;
+            self.close()?;
+            return Ok(Condition::Groups(vec![number]));
+        }
+        if self.eat(b"VERSION") {
+            return self.version();
+        }
+        let name = match self.peek() {
+            Some(b'<') => self.name_to(b'>')?,
+            Some(b'\'') => self.name_to(b'\'')?,
+            Some(b'R') if self.rest().starts_with(b"R&") => {
+                self.at += 2;
+                let name = self.name()?;
+                self.close()?;
+                return Ok(Condition::Recursing(Some(self.numbers(&name)?)));
+            }
+            _ => {
+                let name = self.name()?;
+                let is_group = { &self.known }
+                    .as_ref()
+                    .is_some_and(|known| known.names.iter().any(|(known, _)| *known == name));
+                match name.as_bytes() {
+                    _ if is_group => name,
+                    b"DEFINE" => {
+                        self.close()?;
+                        return Ok(Condition::Always(false));
+                    }
+                    [b'R', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
+                        self.close()?;
+                        let number = std::str::from_utf8(digits).unwrap_or("").parse::<u32>();
+                        return Ok(Condition::Recursing(match number {
+                            Ok(number) => Some(vec![self.existing(number)?]),
+                            Err(_) => None,
+                        }));
+                    }
+                    _ => name,
+                }
+            }
+        };
+        self.close()?;
+        Ok(Condition::Groups(self.numbers(&name)?))
+    }
+
+    /// Behind `(?(VERSION`.
+    pub(super) fn version(&mut self) -> Parsed<Condition> {
+        let newer = self.eat(b">");
+        if !self.eat(b"=") {
+            return self.wrong("VERSION is followed by = or >= and a number");
+        }
+        let rest = self.rest();
+        let Some(end) = rest.iter().position(|b| *b == b')') else {
+            return self.wrong("a closing parenthesis is missing");
+        };
+        let text = String::from_utf8_lossy(&rest[..end]).into_owned();
+        let (major, minor) = text.split_once('.').unwrap_or((&text, "0"));
+        let minor = format!("{minor:0<2}");
+        let (Ok(major), Ok(minor)) = (major.parse::<u32>(), minor.parse::<u32>()) else {
+            return self.wrong("VERSION is followed by = or >= and a number");
+        };
+        self.at += end + 1;
+        const VERSION: (u32, u32) = (10, 42);
+        Ok(Condition::Always(match newer {
+            true => VERSION >= (major, minor),
+            false => VERSION == (major, minor),
+        }))
+    }
+
+    /// `(*pla:…)` and others by a name in lower case, at the colon.
+    pub(super) fn named_construct(&mut self, name: &[u8]) -> Parsed<Item> {
+        if !self.eat(b":") {
+            return self.wrong("a colon is expected behind this name of a group");
+        }
+        match name {
+            b"pla" | b"positive_lookahead" => self.look(true, false, false),
+            b"nla" | b"negative_lookahead" => self.look(true, true, false),
+            b"plb" | b"positive_lookbehind" => self.look(false, false, false),
+            b"nlb" | b"negative_lookbehind" => self.look(false, true, false),
+            b"napla" | b"non_atomic_positive_lookahead" => self.look(true, false, true),
+            b"naplb" | b"non_atomic_positive_lookbehind" => self.look(false, false, true),
+            b"atomic" => self.atomic(),
+            b"sr" | b"script_run" | b"asr" | b"atomic_script_run" if !self.settings.utf => {
+                // Bytes are in no script.
+                let node = self.alternatives()?;
+                self.close()?;
+                Ok(Item::Node(match name.first() {
+                    Some(b'a') => Node::Atomic(Box::new(node)),
+                    _ => node,
+                }))
+            }
+            b"sr" | b"script_run" | b"asr" | b"atomic_script_run" => {
+                self.wrong("script runs are not supported")
+            }
+            _ => self.wrong("unknown name behind (*"),
+        }
+    }
+
+    /// `(*ACCEPT)`, `(*atomic:…)`: at the star.
+    pub(super) fn verb(&mut self) -> Parsed<Item> {
+        self.at += 1;
+        let start = self.at;
+        while self
+            .peek()
+            .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        {
+            self.at += 1;
+        }
+        let name = &self.pattern[start..self.at];
+        if name.first().is_some_and(u8::is_ascii_lowercase) {
+            return self.named_construct(name);
+        }
+        let argument = match self.eat(b":") {
+            false => None,
+            true => {
+                let rest = self.rest();
+                let Some(end) = rest.iter().position(|b| *b == b')') else {
+                    return self.wrong("a closing parenthesis is missing");
+                };
+                self.at += end;
+                Some(rest[..end].to_vec().into_boxed_slice())
+            }
+        };
+        if !self.eat(b")") {
+            return self.wrong("unknown verb behind (*");
+        }
+        let mark = argument.filter(|argument| !argument.is_empty());
+        let verb = match name {
+            b"ACCEPT" => return Ok(Item::Node(Node::Verb(Verb::Accept))),
+            b"F" | b"FAIL" => Verb::Fail,
+            b"COMMIT" => Verb::Commit,
+            b"PRUNE" => Verb::Prune,
+            b"SKIP" => return Ok(Item::Fixed(Node::Verb(Verb::Skip(mark)))),
+            b"THEN" => Verb::Then,
+            b"" | b"MARK" => {
+                return match mark {
+                    Some(mark) => Ok(Item::Fixed(Node::Verb(Verb::Mark(mark)))),
+                    None => self.wrong("(*MARK) has a name"),
+                };
+            }
+            _ => return self.wrong("unknown verb behind (*"),
+        };
+        Ok(Item::Fixed(Node::Verb(verb)))
+    }
+}

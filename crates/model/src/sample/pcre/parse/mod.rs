@@ -1,0 +1,642 @@
+//! From the syntax of PCRE2 (10.42, pcre2pattern(3)) to a tree.
+
+mod class;
+mod escape;
+mod group;
+
+use super::set::{BYTE_MAX, POINT_MAX, Set, property};
+use super::tree::{Assertion, Greed, Look, Newline, Node, Repeat, Tree};
+
+/// Groups within groups that a pattern may have, as in PCRE2.
+const DEPTH_MAX: usize = 250;
+/// Characters of a group's name, as in PCRE2.
+const NAME_MAX: usize = 32;
+/// Repetitions that a quantifier may ask for, as in PCRE2.
+const REPEAT_MAX: u32 = 65_535;
+
+/// How a pattern is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Syntax {
+    pub ignore_case: bool,
+    /// A letter without a meaning behind a backslash stands for itself, as for HAProxy 1.x.
+    pub lenient: bool,
+}
+
+/// Why a pattern is refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SyntaxError {
+    /// The byte of the pattern at which that was seen.
+    pub offset: usize,
+    pub reason: Reason,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reason {
+    NoSuchGroup(String),
+    /// Any other, in words.
+    Other(String),
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Reason::NoSuchGroup(group) => write!(f, "there is no group {group}"),
+            Reason::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Options that `(?imsnxJU)` changes.
+#[derive(Clone, Copy)]
+struct Options {
+    ignore_case: bool,
+    multi_line: bool,
+    dot_all: bool,
+    no_capture: bool,
+    extended: bool,
+    extended_more: bool,
+    duplicate_names: bool,
+    ungreedy: bool,
+}
+
+/// What the first reading of a pattern found, so that the second one can resolve references
+/// to groups that come later.
+#[derive(Default)]
+struct Known {
+    groups: u32,
+    names: Vec<(String, u32)>,
+}
+
+/// What `(*UTF)` and others at the start of a pattern set.
+#[derive(Clone, Copy)]
+struct Settings {
+    utf: bool,
+    ucp: bool,
+    newline: Newline,
+    /// `\R` matches CR, LF and CRLF only.
+    breaks_are_crlf: bool,
+    not_empty: bool,
+    not_empty_at_start: bool,
+}
+
+struct Parser<'p> {
+    pattern: &'p [u8],
+    at: usize,
+    options: Options,
+    lenient: bool,
+    settings: Settings,
+    has_newline_literal: bool,
+    groups: u32,
+    names: Vec<(String, u32)>,
+    /// None in the first reading.
+    known: Option<Known>,
+    depth: usize,
+    /// Within `\Q…\E`.
+    quoting: bool,
+    /// Look-arounds around this place.
+    looks: usize,
+}
+
+/// What one step found.
+enum Item {
+    /// A quantifier may follow.
+    Node(Node),
+    /// No quantifier may follow: an assertion, a verb or an option.
+    Fixed(Node),
+    /// Two, of which a quantifier belongs to the second.
+    Pair(Node, Node),
+    /// A quantifier belongs to what was before: a comment.
+    Ignored,
+}
+
+type Parsed<T> = Result<T, SyntaxError>;
+
+/// Parses a pattern.
+pub fn parse(pattern: &[u8], syntax: Syntax) -> Parsed<Tree> {
+    let mut first = Parser::new(pattern, syntax, None)?;
+    first.whole()?;
+    let known = Known {
+        groups: first.groups,
+        names: first.names,
+    };
+    let mut parser = Parser::new(pattern, syntax, Some(known))?;
+    let root = parser.whole()?;
+    let word = match parser.settings.ucp {
+        true => parser.named("xwd"),
+        false => word(),
+    };
+    Ok(Tree {
+        root,
+        utf: parser.settings.utf,
+        newline: parser.settings.newline,
+        has_newline_literal: parser.has_newline_literal,
+        not_empty: parser.settings.not_empty,
+        not_empty_at_start: parser.settings.not_empty_at_start,
+        word,
+        groups: parser.groups,
+    })
+}
+
+fn digits() -> Set {
+    Set::of(&[(0x30, 0x39)])
+}
+
+fn word() -> Set {
+    Set::of(&[(0x30, 0x39), (0x41, 0x5a), (0x5f, 0x5f), (0x61, 0x7a)])
+}
+
+fn space() -> Set {
+    Set::of(&[(9, 13), (32, 32)])
+}
+
+fn horizontal_space() -> Set {
+    Set::of(&[
+        (0x09, 0x09),
+        (0x20, 0x20),
+        (0xa0, 0xa0),
+        (0x1680, 0x1680),
+        (0x180e, 0x180e),
+        (0x2000, 0x200a),
+        (0x202f, 0x202f),
+        (0x205f, 0x205f),
+        (0x3000, 0x3000),
+    ])
+}
+
+fn vertical_space() -> Set {
+    Set::of(&[(0x0a, 0x0d), (0x85, 0x85), (0x2028, 0x2029)])
+}
+
+impl<'p> Parser<'p> {
+    fn new(pattern: &'p [u8], syntax: Syntax, known: Option<Known>) -> Parsed<Self> {
+        let mut parser = Parser {
+            pattern,
+            at: 0,
+            options: Options {
+                ignore_case: syntax.ignore_case,
+                multi_line: false,
+                dot_all: false,
+                no_capture: false,
+                extended: false,
+                extended_more: false,
+                duplicate_names: false,
+                ungreedy: false,
+            },
+            lenient: syntax.lenient,
+            settings: Settings {
+                utf: false,
+                ucp: false,
+                newline: Newline::Lf,
+                breaks_are_crlf: false,
+                not_empty: false,
+                not_empty_at_start: false,
+            },
+            has_newline_literal: false,
+            groups: 0,
+            names: Vec::new(),
+            known,
+            depth: 0,
+            quoting: false,
+            looks: 0,
+        };
+        parser.read_settings();
+        if parser.settings.utf
+            && let Err(error) = std::str::from_utf8(pattern)
+        {
+            parser.at = error.valid_up_to();
+            return parser.wrong("(*UTF) requires a pattern in UTF-8");
+        }
+        Ok(parser)
+    }
+
+    fn whole(&mut self) -> Parsed<Node> {
+        let root = self.alternatives()?;
+        match self.peek() {
+            None => Ok(root),
+            Some(_) => self.wrong("this parenthesis closes no group"),
+        }
+    }
+
+    fn wrong<T>(&self, text: impl Into<String>) -> Parsed<T> {
+        Err(SyntaxError {
+            offset: self.at.min(self.pattern.len()),
+            reason: Reason::Other(text.into()),
+        })
+    }
+
+    fn no_group<T>(&self, group: impl Into<String>) -> Parsed<T> {
+        Err(SyntaxError {
+            offset: self.at,
+            reason: Reason::NoSuchGroup(group.into()),
+        })
+    }
+
+    fn rest(&self) -> &'p [u8] {
+        &self.pattern[self.at.min(self.pattern.len())..]
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.pattern.get(self.at).copied()
+    }
+
+    fn eat(&mut self, text: &[u8]) -> bool {
+        let found = self.rest().starts_with(text);
+        if found {
+            self.at += text.len();
+        }
+        found
+    }
+
+    /// The next character, as a byte or a code point.
+    fn char(&mut self) -> Option<u32> {
+        let byte = self.peek()?;
+        if !self.settings.utf || byte.is_ascii() {
+            self.at += 1;
+            return Some(u32::from(byte));
+        }
+        let text = std::str::from_utf8(self.rest()).ok()?;
+        let char = text.chars().next()?;
+        self.at += char.len_utf8();
+        Some(u32::from(char))
+    }
+
+    fn max(&self) -> u32 {
+        if self.settings.utf {
+            POINT_MAX
+        } else {
+            BYTE_MAX
+        }
+    }
+
+    fn clipped(&self, set: Set) -> Set {
+        set.clipped(self.max())
+    }
+
+    fn named(&self, name: &str) -> Set {
+        self.clipped(property(name).unwrap_or_default())
+    }
+
+    /// `(*UTF)` and others at the very start.
+    fn read_settings(&mut self) {
+        loop {
+            let rest = self.rest();
+            let Some(inner) = rest.strip_prefix(b"(*") else {
+                return;
+            };
+            let Some(end) = inner.iter().position(|b| *b == b')') else {
+                return;
+            };
+            let limit = |name: &[u8]| {
+                { inner[..end].strip_prefix(name) }
+                    .is_some_and(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit))
+            };
+            match &inner[..end] {
+                b"UTF" | b"UTF8" => self.settings.utf = true,
+                b"UCP" => self.settings.ucp = true,
+                b"CR" => self.settings.newline = Newline::Cr,
+                b"LF" => self.settings.newline = Newline::Lf,
+                b"CRLF" => self.settings.newline = Newline::CrLf,
+                b"ANYCRLF" => self.settings.newline = Newline::AnyCrLf,
+                b"ANY" => self.settings.newline = Newline::Any,
+                b"NUL" => self.settings.newline = Newline::Nul,
+                b"BSR_ANYCRLF" => self.settings.breaks_are_crlf = true,
+                b"BSR_UNICODE" => self.settings.breaks_are_crlf = false,
+                b"NOTEMPTY" => self.settings.not_empty = true,
+                b"NOTEMPTY_ATSTART" => self.settings.not_empty_at_start = true,
+                // How the engine of PCRE2 works; its limits are stricter here.
+                b"NO_JIT" | b"NO_START_OPT" | b"NO_AUTO_POSSESS" | b"NO_DOTSTAR_ANCHOR" => {}
+                _ if limit(b"LIMIT_MATCH=")
+                    || limit(b"LIMIT_DEPTH=")
+                    || limit(b"LIMIT_RECURSION=")
+                    || limit(b"LIMIT_HEAP=") => {}
+                _ => return,
+            }
+            self.at += 2 + end + 1;
+        }
+    }
+
+    /// Alternatives up to a closing parenthesis or the end.
+    fn alternatives(&mut self) -> Parsed<Node> {
+        Ok(match self.branches(false)? {
+            mut branches if branches.len() == 1 => branches.remove(0),
+            branches => Node::Alternate(branches),
+        })
+    }
+
+    /// The same as a list; with `reset`, each one counts its groups from the same number.
+    fn branches(&mut self, reset: bool) -> Parsed<Vec<Node>> {
+        if self.depth > DEPTH_MAX {
+            return self.wrong("parentheses are nested too deeply");
+        }
+        self.depth += 1;
+        let outer = self.options;
+        let start = self.groups;
+        let mut highest = start;
+        let mut branches = Vec::new();
+        loop {
+            branches.push(self.sequence()?);
+            highest = highest.max(self.groups);
+            if self.quoting || !self.eat(b"|") {
+                break;
+            }
+            if reset {
+                self.groups = start;
+            }
+        }
+        self.groups = highest;
+        self.options = outer;
+        self.depth -= 1;
+        Ok(branches)
+    }
+
+    fn sequence(&mut self) -> Parsed<Node> {
+        let mut list: Vec<Node> = Vec::new();
+        // Whether a quantifier may follow.
+        let mut repeatable = false;
+        loop {
+            if !self.quoting {
+                if self.options.extended {
+                    self.skip_blanks();
+                }
+                if matches!(self.peek(), None | Some(b'|' | b')')) {
+                    break;
+                }
+                if let Some((min, max)) = self.quantifier()? {
+                    let greed = self.greed();
+                    let Some(node) = repeatable.then(|| list.pop()).flatten() else {
+                        return self.wrong("this quantifier follows nothing that it can repeat");
+                    };
+                    list.push(repeat(node, min, max, greed));
+                    repeatable = false;
+                    continue;
+                }
+            } else if self.peek().is_none() {
+                break;
+            }
+            match self.item()? {
+                Item::Node(node) => {
+                    list.push(node);
+                    repeatable = true;
+                }
+                Item::Fixed(node) => {
+                    list.push(node);
+                    repeatable = false;
+                }
+                Item::Pair(first, second) => {
+                    list.extend([first, second]);
+                    repeatable = true;
+                }
+                Item::Ignored => {}
+            }
+        }
+        Ok(match list.len() {
+            0 => Node::Empty,
+            1 => list.remove(0),
+            _ => Node::Concat(list),
+        })
+    }
+
+    /// Blanks and comments of `(?x)`.
+    fn skip_blanks(&mut self) {
+        loop {
+            match self.peek() {
+                Some(b' ' | b'\t'..=b'\r') => self.at += 1,
+                Some(b'#') => self.skip_comment(),
+                _ => return,
+            }
+        }
+    }
+
+    fn skip_comment(&mut self) {
+        while self.at < self.pattern.len() {
+            let rest = self.rest();
+            let length = newline_length(rest, self.settings.newline, self.settings.utf);
+            self.at += length.max(1);
+            if length > 0 {
+                return;
+            }
+        }
+    }
+
+    /// A quantifier at this place. `{,3}` is none.
+    fn quantifier(&mut self) -> Parsed<Option<(u32, Option<u32>)>> {
+        let found = match self.peek() {
+            Some(b'*') => (0, None),
+            Some(b'+') => (1, None),
+            Some(b'?') => (0, Some(1)),
+            Some(b'{') => return self.braces(),
+            _ => return Ok(None),
+        };
+        self.at += 1;
+        Ok(Some(found))
+    }
+
+    fn braces(&mut self) -> Parsed<Option<(u32, Option<u32>)>> {
+        let Some((first, last, length)) = brace_quantifier(self.rest()) else {
+            return Ok(None);
+        };
+        let number = |digits: &[u8]| {
+            let value = digits
+                .iter()
+                .try_fold(0u32, |value, digit| {
+                    value.checked_mul(10)?.checked_add(u32::from(digit - b'0'))
+                })
+                .filter(|value| *value <= REPEAT_MAX);
+            value.map_or_else(
+                || self.wrong(format!("a quantifier repeats at most {REPEAT_MAX} times")),
+                Ok,
+            )
+        };
+        let min = number(first)?;
+        let max = match last {
+            None => Some(min),
+            Some([]) => None,
+            Some(digits) => Some(number(digits)?),
+        };
+        if max.is_some_and(|max| max < min) {
+            return self.wrong("the numbers of this quantifier are in the wrong order");
+        }
+        self.at += length;
+        Ok(Some((min, max)))
+    }
+
+    /// How a quantifier repeats: what says so may stand behind a comment.
+    fn greed(&mut self) -> Greed {
+        loop {
+            if self.options.extended {
+                self.skip_blanks();
+            }
+            let rest = self.rest();
+            let comment = match rest.strip_prefix(b"(?#") {
+                Some(inner) => inner.iter().position(|b| *b == b')').map(|end| end + 4),
+                None => None,
+            };
+            match comment {
+                Some(length) => self.at += length,
+                None if self.eat(b"\\E") || self.eat(b"\\Q\\E") => {}
+                None => break,
+            }
+        }
+        if self.eat(b"+") {
+            Greed::Possessive
+        } else if self.eat(b"?") != self.options.ungreedy {
+            Greed::Lazy
+        } else {
+            Greed::Greedy
+        }
+    }
+
+    fn item(&mut self) -> Parsed<Item> {
+        if self.quoting {
+            if self.eat(b"\\E") {
+                self.quoting = false;
+                return Ok(Item::Ignored);
+            }
+            return Ok(self.literal());
+        }
+        let Some(byte) = self.peek() else {
+            return Ok(Item::Ignored);
+        };
+        match byte {
+            b'\\' => self.escape(),
+            b'[' => {
+                for edge in [&b"[[:<:]]"[..], b"[[:>:]]"] {
+                    if self.eat(edge) {
+                        return Ok(self.word_edge(edge[3] == b'<'));
+                    }
+                }
+                self.class().map(Item::Node)
+            }
+            b'(' => self.parenthesis(),
+            b'.' => {
+                self.at += 1;
+                Ok(Item::Node(self.dot(self.options.dot_all)))
+            }
+            b'^' => {
+                self.at += 1;
+                Ok(Item::Fixed(Node::Assert(match self.options.multi_line {
+                    true => Assertion::LineStart,
+                    false => Assertion::LineOrSubjectStart,
+                })))
+            }
+            b'$' => {
+                self.at += 1;
+                Ok(Item::Fixed(Node::Assert(match self.options.multi_line {
+                    true => Assertion::LineEnd,
+                    false => Assertion::FinalLineEnd,
+                })))
+            }
+            _ => Ok(self.literal()),
+        }
+    }
+
+    fn literal(&mut self) -> Item {
+        match self.char() {
+            Some(char) => Item::Node(self.character(char)),
+            None => Item::Ignored,
+        }
+    }
+
+    /// One character, in both cases if these are ignored.
+    fn character(&mut self, char: u32) -> Node {
+        if char == 0x0a || char == 0x0d {
+            self.has_newline_literal = true;
+        }
+        if !self.options.ignore_case {
+            return Node::Char(char);
+        }
+        let set =
+            Set::of(&[(char, char)]).folded(self.settings.utf || self.settings.ucp, self.max());
+        match set.ranges() {
+            [(first, last)] if first == last => Node::Char(char),
+            _ => Node::Set(set),
+        }
+    }
+
+    /// Any character, or any that starts no newline.
+    fn dot(&self, all: bool) -> Node {
+        let max = self.max();
+        let but = |set: Set| Node::Set(self.clipped(set).negated(max));
+        if all {
+            return but(Set::default());
+        }
+        match self.settings.newline {
+            Newline::Lf => but(Set::bytes(b"\n")),
+            Newline::Cr => but(Set::bytes(b"\r")),
+            Newline::Nul => but(Set::bytes(b"\0")),
+            Newline::AnyCrLf => but(Set::bytes(b"\r\n")),
+            Newline::Any => but(vertical_space()),
+            Newline::CrLf => Node::Concat(vec![
+                Node::Look(Box::new(Look {
+                    ahead: true,
+                    negated: true,
+                    reenters: false,
+                    node: Node::Concat(vec![Node::Char(0x0d), Node::Char(0x0a)]),
+                })),
+                but(Set::default()),
+            ]),
+        }
+    }
+
+    /// `\R`.
+    fn line_break(&self) -> Node {
+        let single = match self.settings.breaks_are_crlf {
+            true => Set::bytes(b"\r\n"),
+            false => self.clipped(vertical_space()),
+        };
+        crlf_or(single)
+    }
+}
+
+/// A CRLF, which is one, or one of a set.
+fn crlf_or(single: Set) -> Node {
+    Node::Atomic(Box::new(Node::Alternate(vec![
+        Node::Concat(vec![Node::Char(0x0d), Node::Char(0x0a)]),
+        Node::Set(single),
+    ])))
+}
+
+fn repeat(node: Node, min: u32, max: Option<u32>, greed: Greed) -> Node {
+    let (min, max) = match node {
+        // An assertion moves nothing, so that once is enough.
+        Node::Look(_) => (min.min(1), Some(max.map_or(1, |max| max.min(1)))),
+        _ => (min, max),
+    };
+    match (min, max) {
+        (1, Some(1)) if greed != Greed::Possessive => node,
+        _ => Node::Repeat(Box::new(Repeat {
+            node,
+            min,
+            max,
+            greed,
+        })),
+    }
+}
+
+/// The digits of `{2}`, `{2,}` and `{2,3}`, and the length of it.
+fn brace_quantifier(rest: &[u8]) -> Option<(&[u8], Option<&[u8]>, usize)> {
+    let inner = rest.strip_prefix(b"{")?;
+    let end = inner.iter().position(|b| *b == b'}')?;
+    let inner = &inner[..end];
+    let digits = |text: &[u8]| text.iter().all(u8::is_ascii_digit);
+    let (first, last) = match inner.iter().position(|b| *b == b',') {
+        None => (inner, None),
+        Some(comma) => (&inner[..comma], Some(&inner[comma + 1..])),
+    };
+    let valid = !first.is_empty() && digits(first) && last.is_none_or(digits);
+    valid.then_some((first, last, end + 2))
+}
+
+/// The length of a newline at the start of a text; 0 if there is none.
+pub(super) fn newline_length(rest: &[u8], newline: Newline, utf: bool) -> usize {
+    match (newline, rest) {
+        (Newline::Lf, [b'\n', ..]) | (Newline::Cr, [b'\r', ..]) | (Newline::Nul, [0, ..]) => 1,
+        (Newline::CrLf | Newline::AnyCrLf | Newline::Any, [b'\r', b'\n', ..]) => 2,
+        (Newline::AnyCrLf | Newline::Any, [b'\r' | b'\n', ..]) => 1,
+        (Newline::Any, [0x0b | 0x0c, ..]) => 1,
+        (Newline::Any, [0x85, ..]) if !utf => 1,
+        (Newline::Any, [0xc2, 0x85, ..]) if utf => 2,
+        (Newline::Any, [0xe2, 0x80, 0xa8 | 0xa9, ..]) if utf => 3,
+        _ => 0,
+    }
+}

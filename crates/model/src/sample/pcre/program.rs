@@ -1,0 +1,692 @@
+//! From a tree to instructions of the backtracking machine.
+
+use super::instruction::{Barrier, Cut, Instruction, Members, Place, Register};
+use super::linear::can_be_empty;
+use super::parse::Reason;
+use super::set::{BYTE_MAX, Set};
+use super::starts::{Starts, is_anchored};
+use super::tree::{
+    Assertion, Condition, Conditional, Greed, Look, Newline, Node, Repeat, Tree, Verb,
+};
+
+/// Instructions of one pattern.
+const INSTRUCTIONS_MAX: usize = 60_000;
+/// Characters that a look-behind goes back.
+const BEHIND_MAX: u64 = 65_535;
+
+/// A compiled pattern.
+#[derive(Debug)]
+pub struct Program {
+    pub(super) code: Vec<Instruction>,
+    pub(super) members: Vec<Members>,
+    pub(super) word: Members,
+    pub(super) registers: usize,
+    pub(super) groups: u32,
+    pub(super) utf: bool,
+    pub(super) newline: Newline,
+    pub(super) skips_newlines: bool,
+    pub(super) not_empty: bool,
+    pub(super) not_empty_at_start: bool,
+    /// A match starts at the start of the search only.
+    pub(super) anchored: bool,
+    /// Bytes that a match can start with; None: any, or none at all.
+    pub(super) starts: Option<Box<[bool; 256]>>,
+    /// Whether what follows a place depends on nothing but the position, so that a place is
+    /// tried once only.
+    pub(super) memo: Memo,
+    pub(super) memo_places: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Memo {
+    Impossible,
+    /// There are atomic groups or look-arounds, within which a place may be tried again.
+    Partial,
+    Full,
+}
+
+struct Compiler<'t> {
+    tree: &'t Tree,
+    groups: Vec<Option<&'t Node>>,
+    code: Vec<Instruction>,
+    members: Vec<Members>,
+    registers: u32,
+    memo: Memo,
+    memo_places: u32,
+    /// Groups that are called, and where.
+    calls: Vec<(u32, Place)>,
+    called: Vec<(u32, Place)>,
+    marks: Vec<Box<[u8]>>,
+    alternations: u32,
+    scope: Scope,
+}
+
+/// What is around a place.
+#[derive(Default)]
+struct Scope {
+    /// The innermost alternation, 0 for none.
+    alternation: u32,
+    /// Groups that are open within the innermost look-around or call.
+    open: Vec<u32>,
+    /// Jumps of `(*ACCEPT)` to the end of the innermost look-around; None: at top level.
+    accepts: Option<Vec<Place>>,
+    in_call: bool,
+    /// Atomic groups and look-arounds.
+    bodies: u32,
+}
+
+const NOWHERE: Place = Place::MAX;
+
+impl Program {
+    /// Compiles a tree; with `memo` off, each place is tried as often as it is reached.
+    pub fn new(tree: &Tree) -> Result<Self, Reason> {
+        let mut groups = vec![None; tree.groups as usize + 1];
+        collect_groups(&tree.root, &mut groups);
+        groups[0] = Some(&tree.root);
+        let mut compiler = Compiler {
+            tree,
+            groups,
+            code: Vec::new(),
+            members: Vec::new(),
+            registers: (tree.groups + 1) * 3,
+            memo: match tree.not_empty || tree.not_empty_at_start {
+                true => Memo::Impossible,
+                false => Memo::Full,
+            },
+            memo_places: 0,
+            calls: Vec::new(),
+            called: Vec::new(),
+            marks: Vec::new(),
+            alternations: 0,
+            scope: Scope::default(),
+        };
+        compiler.node(&tree.root)?;
+        compiler.push(Instruction::Match)?;
+        compiler.subroutines()?;
+        let starts = Starts::of(&tree.root, tree.utf);
+        Ok(Program {
+            anchored: is_anchored(&tree.root),
+            starts,
+            code: compiler.code,
+            members: compiler.members,
+            word: Members::new(tree.word.clone()),
+            registers: compiler.registers as usize,
+            groups: tree.groups,
+            utf: tree.utf,
+            newline: tree.newline,
+            skips_newlines: !tree.has_newline_literal
+                && matches!(
+                    tree.newline,
+                    Newline::CrLf | Newline::AnyCrLf | Newline::Any
+                ),
+            not_empty: tree.not_empty,
+            not_empty_at_start: tree.not_empty_at_start,
+            memo: compiler.memo,
+            memo_places: compiler.memo_places,
+        })
+    }
+}
+
+fn collect_groups<'t>(node: &'t Node, groups: &mut [Option<&'t Node>]) {
+    match node {
+        Node::Group(number, inner) => {
+            let held = &mut groups[*number as usize];
+            if held.is_none() {
+                *held = Some(node);
+            }
+            collect_groups(inner, groups);
+        }
+        Node::Atomic(inner) => collect_groups(inner, groups),
+        Node::Concat(list) | Node::Alternate(list) => {
+            list.iter().for_each(|node| collect_groups(node, groups));
+        }
+        Node::Repeat(repeat) => collect_groups(&repeat.node, groups),
+        Node::Look(look) => collect_groups(&look.node, groups),
+        Node::Conditional(conditional) => {
+            if let Condition::Look(look) = &conditional.condition {
+                collect_groups(&look.node, groups);
+            }
+            collect_groups(&conditional.yes, groups);
+            collect_groups(&conditional.no, groups);
+        }
+        _ => {}
+    }
+}
+
+impl Compiler<'_> {
+    fn place(&self) -> Place {
+        self.code.len() as Place
+    }
+
+    fn push(&mut self, instruction: Instruction) -> Result<Place, Reason> {
+        if self.code.len() >= INSTRUCTIONS_MAX {
+            return Err(Reason::Other("the pattern is too large".to_owned()));
+        }
+        self.code.push(instruction);
+        Ok(self.place() - 1)
+    }
+
+    /// Points a jump that was left open to the next instruction.
+    fn patch(&mut self, at: Place) {
+        let here = self.place();
+        match &mut self.code[at as usize] {
+            Instruction::Split { first, second, .. } => {
+                let open = if *first == NOWHERE { first } else { second };
+                *open = here;
+            }
+            Instruction::Jump(to)
+            | Instruction::IfUnmoved(_, to)
+            | Instruction::IfSet(_, to)
+            | Instruction::IfRecursing(_, to)
+            | Instruction::Enter {
+                barrier: Barrier::Resumes(to),
+                ..
+            }
+            | Instruction::LeaveNegative { to: Some(to), .. } => *to = here,
+            _ => {}
+        }
+    }
+
+    fn register(&mut self, count: u32) -> Register {
+        self.registers += count;
+        self.registers - count
+    }
+
+    fn memo_place(&mut self) -> u32 {
+        self.memo_places += 1;
+        self.memo_places - 1
+    }
+
+    /// A split, of which the place that is not `next` is left open.
+    fn split(&mut self, next_first: bool, alternation: u32) -> Result<Place, Reason> {
+        let next = self.place() + 1;
+        let (first, second) = match next_first {
+            true => (next, NOWHERE),
+            false => (NOWHERE, next),
+        };
+        let memo = self.memo_place();
+        self.push(Instruction::Split {
+            first,
+            second,
+            memo,
+            alternation,
+        })
+    }
+
+    fn subroutines(&mut self) -> Result<(), Reason> {
+        let mut done = 0;
+        while done < self.calls.len() {
+            let (group, at) = self.calls[done];
+            done += 1;
+            let known = { self.called.iter() }
+                .find(|(called, _)| *called == group)
+                .map(|(_, to)| *to);
+            let target = match known {
+                Some(to) => to,
+                None => {
+                    let to = self.place();
+                    self.called.push((group, to));
+                    self.scope = Scope {
+                        in_call: true,
+                        ..Scope::default()
+                    };
+                    if let Some(node) = self.groups[group as usize] {
+                        self.node(node)?;
+                    }
+                    self.push(Instruction::Return)?;
+                    to
+                }
+            };
+            if let Instruction::Call { to, .. } = &mut self.code[at as usize] {
+                *to = target;
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, set: &Set) -> u32 {
+        self.members.push(Members::new(set.clone()));
+        self.members.len() as u32 - 1
+    }
+
+    fn node(&mut self, node: &Node) -> Result<(), Reason> {
+        match node {
+            Node::Empty => {}
+            Node::Char(char) => self.char(*char)?,
+            Node::Set(set) => {
+                let members = self.set(set);
+                self.push(Instruction::One(members))?;
+            }
+            Node::AnyByte => {
+                self.push(Instruction::AnyByte)?;
+            }
+            Node::Assert(assertion) => {
+                self.push(Instruction::Assert(*assertion))?;
+            }
+            Node::KeepOut => {
+                self.push(Instruction::KeepOut)?;
+            }
+            Node::Group(number, node) => {
+                let start = (self.tree.groups + 1) * 2 + number;
+                self.push(Instruction::Store(start))?;
+                self.scope.open.push(*number);
+                self.node(node)?;
+                self.scope.open.pop();
+                self.push(Instruction::Close {
+                    group: *number,
+                    start,
+                })?;
+            }
+            Node::Concat(list) => {
+                for node in list {
+                    self.node(node)?;
+                }
+            }
+            Node::Alternate(list) => self.alternate(list, None)?,
+            Node::Repeat(repeat) => self.repeat(repeat)?,
+            Node::Atomic(node) => self.atomic(|compiler| compiler.node(node))?,
+            Node::Look(look) => self.look(look)?,
+            Node::BackReference {
+                groups,
+                ignore_case,
+            } => {
+                self.memo = Memo::Impossible;
+                self.push(Instruction::Same {
+                    groups: groups.as_slice().into(),
+                    ignore_case: *ignore_case,
+                })?;
+            }
+            Node::Call(group) => {
+                self.memo = Memo::Impossible;
+                let at = self.push(Instruction::Call {
+                    group: *group,
+                    to: NOWHERE,
+                })?;
+                self.calls.push((*group, at));
+            }
+            Node::Conditional(conditional) => self.conditional(conditional)?,
+            Node::Verb(verb) => self.verb(verb)?,
+        }
+        Ok(())
+    }
+
+    fn char(&mut self, char: u32) -> Result<(), Reason> {
+        match (self.tree.utf, char::from_u32(char)) {
+            (true, Some(char)) => {
+                let mut buffer = [0; 4];
+                for byte in char.encode_utf8(&mut buffer).bytes() {
+                    self.push(Instruction::Byte(byte))?;
+                }
+            }
+            _ => {
+                self.push(Instruction::Byte(char as u8))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Alternatives; those of a look-behind first go back.
+    fn alternate(&mut self, list: &[Node], back: Option<&[u32]>) -> Result<(), Reason> {
+        let outer = self.scope.alternation;
+        if list.iter().any(has_then) {
+            self.alternations += 1;
+            self.scope.alternation = self.alternations;
+            self.push(Instruction::AlternationStart(self.scope.alternation))?;
+        } else {
+            self.scope.alternation = 0;
+        }
+        let alternation = self.scope.alternation;
+        let mut ends = Vec::new();
+        for (n, node) in list.iter().enumerate() {
+            let last = n + 1 == list.len();
+            let split = match last {
+                true => None,
+                false => Some(self.split(true, alternation)?),
+            };
+            if let Some(back) = back {
+                self.push(Instruction::Back(back[n]))?;
+            }
+            self.scope.alternation = if alternation == 0 { outer } else { alternation };
+            self.node(node)?;
+            if let Some(split) = split {
+                ends.push(self.push(Instruction::Jump(NOWHERE))?);
+                self.patch(split);
+            }
+        }
+        for end in ends {
+            self.patch(end);
+        }
+        self.scope.alternation = outer;
+        Ok(())
+    }
+
+    fn repeat(&mut self, repeat: &Repeat) -> Result<(), Reason> {
+        let Repeat {
+            node,
+            min,
+            max,
+            greed,
+        } = repeat;
+        if *max == Some(0) {
+            return Ok(());
+        }
+        if *greed == Greed::Possessive && !is_single(node) {
+            return self.atomic(|compiler| compiler.copies(node, *min, *max, Greed::Greedy));
+        }
+        self.copies(node, *min, *max, *greed)
+    }
+
+    fn copies(
+        &mut self,
+        node: &Node,
+        min: u32,
+        max: Option<u32>,
+        greed: Greed,
+    ) -> Result<(), Reason> {
+        if is_single(node) && !(self.tree.utf && matches!(node, Node::AnyByte)) {
+            let members = match node {
+                Node::Char(char) => self.set(&Set::of(&[(*char, *char)])),
+                Node::Set(set) => self.set(set),
+                _ => self.set(&Set::default().negated(BYTE_MAX)),
+            };
+            let memo = self.memo_place();
+            self.push(Instruction::Repeat {
+                members,
+                min,
+                max,
+                greed,
+                memo,
+            })?;
+            return Ok(());
+        }
+        let greedy = greed != Greed::Lazy;
+        let looped = u32::from(max.is_none() && min > 0);
+        for _ in 0..min - looped {
+            self.node(node)?;
+        }
+        match max {
+            None => self.unlimited(node, min == 0, greedy)?,
+            Some(max) => {
+                let mut open = Vec::new();
+                for _ in min..max {
+                    open.push(self.split(greedy, 0)?);
+                    self.node(node)?;
+                }
+                for open in open {
+                    self.patch(open);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A repetition without an upper limit.
+    fn unlimited(&mut self, node: &Node, may_skip: bool, greedy: bool) -> Result<(), Reason> {
+        let skip = match may_skip {
+            true => Some(self.split(greedy, 0)?),
+            false => None,
+        };
+        let start = self.place();
+        let check = match can_be_empty(node) {
+            true => {
+                let register = self.register(1);
+                self.push(Instruction::Store(register))?;
+                Some(register)
+            }
+            false => None,
+        };
+        self.node(node)?;
+        let exit = match check {
+            Some(register) => Some(self.push(Instruction::IfUnmoved(register, NOWHERE))?),
+            None => None,
+        };
+        let memo = self.memo_place();
+        let end = self.place() + 1;
+        let (first, second) = if greedy { (start, end) } else { (end, start) };
+        self.push(Instruction::Split {
+            first,
+            second,
+            memo,
+            alternation: 0,
+        })?;
+        for open in [skip, exit].into_iter().flatten() {
+            self.patch(open);
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, barrier: Barrier) -> Result<(Register, Place), Reason> {
+        if self.memo == Memo::Full {
+            self.memo = Memo::Partial;
+        }
+        let registers = self.register(3);
+        let at = self.push(Instruction::Enter {
+            registers,
+            outermost: self.scope.bodies == 0,
+            barrier,
+        })?;
+        self.scope.bodies += 1;
+        Ok((registers, at))
+    }
+
+    fn atomic(&mut self, body: impl FnOnce(&mut Self) -> Result<(), Reason>) -> Result<(), Reason> {
+        let (registers, _) = self.enter(Barrier::None)?;
+        body(self)?;
+        self.scope.bodies -= 1;
+        self.push(Instruction::Leave {
+            registers,
+            moves: true,
+            cuts: true,
+        })?;
+        Ok(())
+    }
+
+    /// The body of a look-around, with a scope of its own for verbs.
+    fn look_body(&mut self, look: &Look) -> Result<(), Reason> {
+        let outer_open = std::mem::take(&mut self.scope.open);
+        let outer_accepts = self.scope.accepts.replace(Vec::new());
+        let outer_alternation = std::mem::replace(&mut self.scope.alternation, 0);
+        match look.ahead {
+            true => self.node(&look.node)?,
+            false => {
+                let branches = match &look.node {
+                    Node::Alternate(list) => list.as_slice(),
+                    node => std::slice::from_ref(node),
+                };
+                let mut lengths = Vec::new();
+                for branch in branches {
+                    match self.length(branch, 0) {
+                        Some(length) if length <= BEHIND_MAX => lengths.push(length as u32),
+                        Some(_) => {
+                            return Err(Reason::Other(format!(
+                                "a look-behind goes back at most {BEHIND_MAX} characters"
+                            )));
+                        }
+                        None => {
+                            return Err(Reason::Other(
+                                "each alternative of a look-behind has a fixed length".to_owned(),
+                            ));
+                        }
+                    }
+                }
+                self.alternate(branches, Some(&lengths))?;
+            }
+        }
+        for accept in self.scope.accepts.take().unwrap_or_default() {
+            self.patch(accept);
+        }
+        self.scope.open = outer_open;
+        self.scope.accepts = outer_accepts;
+        self.scope.alternation = outer_alternation;
+        self.scope.bodies -= 1;
+        Ok(())
+    }
+
+    fn look(&mut self, look: &Look) -> Result<(), Reason> {
+        if look.negated {
+            let (registers, enter) = self.enter(Barrier::Resumes(NOWHERE))?;
+            self.look_body(look)?;
+            self.push(Instruction::LeaveNegative {
+                registers,
+                to: None,
+            })?;
+            self.patch(enter);
+            return Ok(());
+        }
+        if look.reenters {
+            self.memo = Memo::Impossible;
+        }
+        let (registers, _) = self.enter(Barrier::Fails)?;
+        self.look_body(look)?;
+        self.push(Instruction::Leave {
+            registers,
+            moves: false,
+            cuts: !look.reenters,
+        })?;
+        Ok(())
+    }
+
+    fn conditional(&mut self, conditional: &Conditional) -> Result<(), Reason> {
+        let otherwise = match &conditional.condition {
+            Condition::Always(true) => return self.node(&conditional.yes),
+            Condition::Always(false) => return self.node(&conditional.no),
+            Condition::Groups(groups) => {
+                self.memo = Memo::Impossible;
+                self.push(Instruction::IfSet(groups.as_slice().into(), NOWHERE))?
+            }
+            Condition::Recursing(groups) => {
+                self.memo = Memo::Impossible;
+                let groups = groups.as_deref().map(Into::into);
+                self.push(Instruction::IfRecursing(groups, NOWHERE))?
+            }
+            Condition::Look(look) if look.negated => {
+                let (registers, enter) = self.enter(Barrier::Resumes(NOWHERE))?;
+                self.look_body(look)?;
+                let leave = self.push(Instruction::LeaveNegative {
+                    registers,
+                    to: Some(NOWHERE),
+                })?;
+                self.patch(enter);
+                leave
+            }
+            Condition::Look(look) => {
+                let (registers, enter) = self.enter(Barrier::Resumes(NOWHERE))?;
+                self.look_body(look)?;
+                self.push(Instruction::Leave {
+                    registers,
+                    moves: false,
+                    cuts: true,
+                })?;
+                enter
+            }
+        };
+        self.node(&conditional.yes)?;
+        let end = self.push(Instruction::Jump(NOWHERE))?;
+        self.patch(otherwise);
+        self.node(&conditional.no)?;
+        self.patch(end);
+        Ok(())
+    }
+
+    fn mark(&mut self, name: &[u8]) -> u32 {
+        match self.marks.iter().position(|mark| **mark == *name) {
+            Some(at) => at as u32,
+            None => {
+                self.marks.push(name.into());
+                self.marks.len() as u32 - 1
+            }
+        }
+    }
+
+    fn verb(&mut self, verb: &Verb) -> Result<(), Reason> {
+        if *verb == Verb::Fail {
+            self.push(Instruction::Fail)?;
+            return Ok(());
+        }
+        self.memo = Memo::Impossible;
+        let instruction = match verb {
+            Verb::Accept => {
+                for group in self.scope.open.clone() {
+                    let start = (self.tree.groups + 1) * 2 + group;
+                    self.push(Instruction::Close { group, start })?;
+                }
+                match (&mut self.scope.accepts, self.scope.in_call) {
+                    (Some(_), _) => {
+                        let jump = self.push(Instruction::Jump(NOWHERE))?;
+                        self.scope.accepts.get_or_insert_default().push(jump);
+                        return Ok(());
+                    }
+                    (None, true) => Instruction::Return,
+                    (None, false) => Instruction::Match,
+                }
+            }
+            Verb::Fail => Instruction::Fail,
+            Verb::Commit => Instruction::Cut(Cut::Commit),
+            Verb::Prune => Instruction::Cut(Cut::Prune),
+            Verb::Skip(None) => Instruction::Cut(Cut::Skip),
+            Verb::Skip(Some(name)) => Instruction::Cut(Cut::SkipTo(self.mark(name))),
+            Verb::Then if self.scope.alternation == 0 => Instruction::Cut(Cut::Prune),
+            Verb::Then => Instruction::Cut(Cut::Then(self.scope.alternation)),
+            Verb::Mark(name) => Instruction::Mark(self.mark(name)),
+        };
+        self.push(instruction)?;
+        Ok(())
+    }
+
+    /// How many characters a node takes, if that is fixed.
+    fn length(&self, node: &Node, depth: u32) -> Option<u64> {
+        if depth > 50 {
+            return None;
+        }
+        let length = |node: &Node| self.length(node, depth + 1);
+        let group = |number: &u32| length(self.groups.get(*number as usize).copied().flatten()?);
+        let same = |mut lengths: Box<dyn Iterator<Item = Option<u64>> + '_>| {
+            let first = lengths.next()??;
+            lengths.all(|other| other == Some(first)).then_some(first)
+        };
+        match node {
+            Node::Empty | Node::Assert(_) | Node::KeepOut | Node::Look(_) => Some(0),
+            Node::Verb(Verb::Accept) => None,
+            Node::Verb(_) => Some(0),
+            Node::Char(_) | Node::Set(_) => Some(1),
+            Node::AnyByte => (!self.tree.utf).then_some(1),
+            Node::Group(_, node) | Node::Atomic(node) => length(node),
+            Node::Concat(list) => list.iter().try_fold(0u64, |sum, node| {
+                sum.checked_add(length(node)?).filter(|sum| *sum < 1 << 40)
+            }),
+            Node::Alternate(list) => same(Box::new(list.iter().map(length))),
+            Node::Repeat(repeat) if repeat.max == Some(repeat.min) => {
+                length(&repeat.node)?.checked_mul(u64::from(repeat.min))
+            }
+            Node::Repeat(_) => None,
+            Node::BackReference { groups, .. } => match groups.as_slice() {
+                [one] => group(one),
+                _ => None,
+            },
+            Node::Call(number) => group(number),
+            Node::Conditional(conditional) => match conditional.condition {
+                Condition::Always(true) => length(&conditional.yes),
+                Condition::Always(false) => Some(0),
+                _ => same(Box::new(
+                    [&conditional.yes, &conditional.no].into_iter().map(length),
+                )),
+            },
+        }
+    }
+}
+
+fn is_single(node: &Node) -> bool {
+    matches!(node, Node::Char(_) | Node::Set(_) | Node::AnyByte)
+}
+
+/// Whether `(*THEN)` stands in it outside of any further alternation.
+fn has_then(node: &Node) -> bool {
+    match node {
+        Node::Verb(verb) => *verb == Verb::Then,
+        Node::Group(_, node) | Node::Atomic(node) => has_then(node),
+        Node::Concat(list) => list.iter().any(has_then),
+        Node::Repeat(repeat) => has_then(&repeat.node),
+        Node::Conditional(conditional) => has_then(&conditional.yes) || has_then(&conditional.no),
+        _ => false,
+    }
+}

@@ -1,0 +1,105 @@
+//! With which bytes, and where, a match can start.
+
+use super::set::BYTE_MAX;
+use super::tree::{Assertion, Node, Verb};
+
+/// Whether a match starts at the start of the search only.
+pub(super) fn is_anchored(node: &Node) -> bool {
+    match node {
+        Node::Assert(assertion) => matches!(
+            assertion,
+            Assertion::SubjectStart | Assertion::LineOrSubjectStart | Assertion::SearchStart
+        ),
+        Node::Group(_, node) | Node::Atomic(node) => is_anchored(node),
+        Node::Concat(list) => list.first().is_some_and(is_anchored),
+        Node::Alternate(list) => list.iter().all(is_anchored),
+        _ => false,
+    }
+}
+
+/// The bytes that a match can start with.
+pub(super) struct Starts {
+    bytes: [bool; 256],
+    utf: bool,
+    /// A verb came first: PCRE2 then knows only a character as a start.
+    verb: bool,
+    known: bool,
+}
+
+impl Starts {
+    /// Those of a whole pattern; None: any, or none at all.
+    pub(super) fn of(root: &Node, utf: bool) -> Option<Box<[bool; 256]>> {
+        let mut starts = Starts {
+            bytes: [false; 256],
+            utf,
+            verb: false,
+            known: true,
+        };
+        let any = starts.add(root, &mut 1_000) || !starts.known();
+        (!any).then(|| Box::new(starts.bytes))
+    }
+
+    /// Adds those of a node; returns whether it can be empty, so that what follows counts too.
+    fn add(&mut self, node: &Node, steps: &mut u32) -> bool {
+        *steps = steps.saturating_sub(1);
+        if *steps == 0 {
+            self.known = false;
+            return true;
+        }
+        match node {
+            Node::Char(char) => {
+                self.range(*char, *char);
+                false
+            }
+            Node::Set(set) => {
+                for (first, last) in set.ranges() {
+                    self.range(*first, *last);
+                }
+                false
+            }
+            Node::Group(_, node) | Node::Atomic(node) => self.add(node, steps),
+            Node::Concat(list) => list.iter().all(|node| self.add(node, steps)),
+            Node::Alternate(list) => {
+                let mut empty = false;
+                for node in list {
+                    empty |= self.add(node, steps);
+                }
+                empty
+            }
+            Node::Repeat(repeat) => match repeat.max {
+                Some(0) => true,
+                _ => self.add(&repeat.node, steps) || repeat.min == 0,
+            },
+            Node::Empty | Node::Assert(_) | Node::KeepOut | Node::Look(_) => true,
+            Node::Verb(Verb::Accept) => {
+                self.known = false;
+                true
+            }
+            Node::Verb(_) => {
+                self.verb = true;
+                true
+            }
+            Node::AnyByte | Node::BackReference { .. } | Node::Call(_) | Node::Conditional(_) => {
+                self.known = false;
+                false
+            }
+        }
+    }
+
+    /// Whether they are all, and PCRE2 would know them: behind a verb it knows one character.
+    fn known(&self) -> bool {
+        let mut bytes = (0u8..=255).filter(|byte| self.bytes[usize::from(*byte)]);
+        let first = bytes.next().unwrap_or(0);
+        self.known && (!self.verb || bytes.all(|byte| byte.eq_ignore_ascii_case(&first)))
+    }
+
+    fn range(&mut self, first: u32, last: u32) {
+        let ascii = if self.utf { 0x7f } else { BYTE_MAX };
+        for char in first..=last.min(ascii) {
+            self.bytes[char as usize] = true;
+        }
+        if last > ascii {
+            self.bytes[0xc0..].fill(true);
+        }
+    }
+}
