@@ -228,7 +228,7 @@ fn a_server_that_was_added_serves_and_what_drains_gets_nothing() {
     assert!(clerk.is_some_and(|line| line.contains(",DRAIN")), "{stat}");
     let info = bed.command("show info");
     assert!(
-        info.starts_with("Name: HAProxy\nVersion: 2.6.12-evenkeel-"),
+        info.starts_with("Name: HAProxy\nVersion: 3.4.0-evenkeel-"),
         "{info}"
     );
     let mut probe = Probe::new(Location::Here, bed.web);

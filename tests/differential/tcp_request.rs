@@ -13,6 +13,13 @@ const POST: &[u8] =
     b"POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc";
 /// A PROXY header before a request.
 const PROXIED: &[u8] = b"PROXY TCP4 192.0.2.1 192.0.2.2 1000 2000\r\nGET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+/// A NetScaler Client IP header before a request, in the legacy and in the standard form.
+const NETSCALER: &[u8] = b"\0\0\0\x05\0\0\0\x28\
+    \x45\0\0\x28\0\0\0\0\x40\x06\0\0\xc0\0\x02\x01\xc6\x33\x64\x02\x30\x39\0\x50\0\0\0\0\0\0\0\0\x50\0\0\0\0\0\0\0\
+    GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+const NETSCALER_STANDARD: &[u8] = b"\0\0\0\x05\0\0\0\x34\0\0\0\x28\
+    \x45\0\0\x28\0\0\0\0\x40\x06\0\0\xc0\0\x02\x01\xc6\x33\x64\x02\x30\x39\0\x50\0\0\0\0\0\0\0\0\x50\0\0\0\0\0\0\0\
+    GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 const TABLES: &str = "backend @CASE@\nstick-table type ip size 100 expire 1m store gpc0,gpc1,gpt0\n\
     backend @CASE@-a\nstick-table type ip size 100 expire 1m store gpc(3),gpt(2)\n";
 const ARRAY: &str = "backend @CASE@\nstick-table type ip size 100 expire 1m store gpc(1)\n";
@@ -54,6 +61,13 @@ static CASES: &[Case] = &[
              http-request return content-type text/plain lf-string %[var(sess.a)]/%[var(sess.b)]/%[var(sess.c)]",
         )
         .send(&[GET]),
+    case("NetScaler headers")
+        .covers(&["tcp-request connection action expect-netscaler-cip"])
+        .bind("accept-netscaler-cip 5")
+        .lines(
+            "tcp-request connection expect-netscaler-cip layer4 if { src 127.0.0.0/8 }\nhttp-request return content-type text/plain lf-string %[src]:%[src_port]-%[dst]:%[dst_port]",
+        )
+        .send(&[NETSCALER, NETSCALER_STANDARD, GET]),
     case("expected headers")
         .covers(&["tcp-request connection action expect-proxy"])
         .lines(

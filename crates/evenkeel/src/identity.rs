@@ -10,7 +10,7 @@ pub const HAPROXY_DATE: &str = "2026/11/20";
 /// The version of HAProxy whose language files may be written in. A file that asks
 /// `.if version_atleast(3.0)` wants to know whether it may use what came with that
 /// version: what did, and is not built, is refused by name.
-pub const LANGUAGE_LEVEL: &str = "3.2.0";
+pub const LANGUAGE_LEVEL: &str = "3.4.0";
 
 /// The features of `haproxy -vv` that a configuration can count on here, whatever
 /// does them: one that asks for PCRE wants its expressions, one that asks for ZLIB or
@@ -103,8 +103,9 @@ mod tests {
         let (facts, environment) = (facts(), Environment::empty());
         for (condition, expected) in [
             ("version_atleast(2.6)", true),
-            ("version_atleast(3.2)", true),
-            ("version_atleast(3.3)", false),
+            ("version_atleast(3.4)", true),
+            ("version_atleast(3.4-dev2)", true),
+            ("version_atleast(3.5)", false),
             ("version_before(2.5)", false),
             ("feature(THREAD)", true),
             ("feature(OPENSSL)", true),
@@ -123,6 +124,14 @@ mod tests {
         ] {
             let found = evaluate_condition(condition, &facts, &environment);
             assert_eq!(found.ok(), Some(expected), "{condition}");
+        }
+    }
+
+    #[test]
+    fn versions_of_messages_and_conditions_agree() {
+        for version in [HAPROXY_VERSION, model::config::product::VERSION] {
+            let prefix = format!("{LANGUAGE_LEVEL}-");
+            assert!(version.starts_with(&prefix), "{version}");
         }
     }
 

@@ -45,6 +45,78 @@ pub fn documented() -> Vec<Documented> {
     documented.chain([configuration::ON_DOCUMENTED]).collect()
 }
 
+/// Lines that the reader obeys, in every section.
+pub const DIRECTIVES: [Documented; 8] = [
+    directive(
+        ".if",
+        ".if <condition>",
+        "Reads the following lines only if the condition is true, up to `.elif`, `.else` or `.endif`. A condition is a \
+         number (0 is false), a predicate such as `defined(NAME)`, `streq(TEXT,TEXT)`, `feature(NAME)` or \
+         `version_atleast(VERSION)`, or several with `!`, `&&`, `||` and parentheses.",
+        ".if version_atleast(2.6)",
+    ),
+    directive(
+        ".elif",
+        ".elif <condition>",
+        "Reads the following lines if the condition is true and none before it was.",
+        ".elif defined(STAGING)",
+    ),
+    directive(
+        ".else",
+        ".else",
+        "Reads the following lines if no condition before it was true.",
+        ".else",
+    ),
+    directive(
+        ".endif",
+        ".endif",
+        "Ends the block of the last `.if`.",
+        ".endif",
+    ),
+    directive(
+        ".diag",
+        ".diag <message>",
+        "Prints a message where diagnostic messages are enabled (`-dD`).",
+        ".diag \"no certificate yet\"",
+    ),
+    directive(
+        ".notice",
+        ".notice <message>",
+        "Prints a message at the start.",
+        ".notice \"staging\"",
+    ),
+    directive(
+        ".warning",
+        ".warning <message>",
+        "Prints a warning at the start.",
+        ".warning \"no certificate yet\"",
+    ),
+    directive(
+        ".alert",
+        ".alert <message>",
+        "Prints an error; the file is refused.",
+        ".alert \"SITE is not set\"",
+    ),
+];
+
+const fn directive(
+    name: &'static str,
+    syntax: &'static str,
+    doc: &'static str,
+    example: &'static str,
+) -> Documented {
+    Documented {
+        kind: "directive",
+        name,
+        places: &[],
+        syntax,
+        doc,
+        example,
+        family: "Conditional blocks",
+        built: true,
+    }
+}
+
 /// All codes, by number.
 pub fn codes() -> Vec<&'static Code> {
     let mut codes = [language::CODES, configuration::codes::CODES].concat();

@@ -6,8 +6,9 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The version of HAProxy whose behaviour ours is compared with.
 pub const HAPROXY_LEVEL: &str = "2.6.12";
 
-/// The version that messages in HAProxy's form show.
-pub const HAPROXY_VERSION: &str = concat!("2.6.12-evenkeel-", env!("CARGO_PKG_VERSION"));
+/// The version that messages in HAProxy's form show: that of the language of configuration files,
+/// so that it agrees with what `.if version_atleast()` finds.
+pub const HAPROXY_VERSION: &str = concat!("3.4.0-evenkeel-", env!("CARGO_PKG_VERSION"));
 
 /// The version of keepalived whose behaviour ours is compared with.
 const KEEPALIVED_LEVEL: &str = "2.2.7";

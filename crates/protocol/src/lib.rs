@@ -9,6 +9,7 @@ pub mod fcgi;
 pub mod http2;
 pub mod ldap;
 pub mod nbd;
+pub mod netscaler;
 pub mod ntlm;
 pub mod peers;
 pub mod proxy_protocol;

@@ -56,8 +56,12 @@ pub(crate) fn add(
 ) -> Result<(), Refused> {
     let proxy = config.proxy(backend);
     if !is_dynamic(proxy) {
-        let why = "Backend must use a dynamic load balancing to support dynamic servers.";
-        return Err(refused(why));
+        // The words of HAProxy up to 3.3, then those of 3.4.
+        return Err(refused(format!(
+            "Backend must use a dynamic load balancing to support dynamic servers: backend '{}' uses a non dynamic load \
+             balancing method.",
+            proxy.name
+        )));
     }
     if proxy.servers.len() >= SERVERS_MAX {
         return Err(refused("The backend has too many servers."));

@@ -33,7 +33,8 @@ pub fn explain(matches: &ArgMatches) -> ExitCode {
 
 /// `evenkeel keyword`
 pub fn keyword(matches: &ArgMatches) -> ExitCode {
-    let documented = parts::documented();
+    let mut documented = parts::documented();
+    documented.extend(parts::DIRECTIVES);
     if matches.get_flag("list") {
         let lines: BTreeSet<String> = documented.iter().map(list_line).collect();
         return print(&lines.into_iter().collect::<String>());

@@ -17,6 +17,8 @@ pub fn version() -> String {
     format!(
         "HAProxy version {} {}\n\
          This is Evenkeel {}, not HAProxy: it accepts HAProxy's flags and files, and is tested against HAProxy {}.\n\
+         The version above is that of the configuration language, as `.if version_atleast()` sees it; keywords that \
+         are not supported are refused by name.\n\
          Running on: {} {} {} {}\n",
         identity::HAPROXY_VERSION,
         identity::HAPROXY_DATE,

@@ -40,6 +40,19 @@ pub fn watch(also: &[Signal]) -> Result<SignalFd, StartError> {
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(refused)
 }
 
+/// Signals that have to be read to end the process: the kernel delivers none that has no handler to
+/// the first process of a PID namespace, as of a container.
+pub fn ending() -> &'static [Signal] {
+    match is_first_process() {
+        true => &part::entry::ENDING,
+        false => &[],
+    }
+}
+
+fn is_first_process() -> bool {
+    nix::unistd::getpid().as_raw() == 1
+}
+
 /// The end of the wait.
 struct End {
     event: Arc<OwnedFd>,
@@ -236,6 +249,10 @@ fn wait(
 
 /// Ends the process by a signal that it may have blocked.
 pub fn end_by(signal: Signal) {
+    if is_first_process() {
+        // Its own signals do not end it either.
+        std::process::exit(128 + signal as i32);
+    }
     let set: SigSet = [signal].into_iter().collect();
     // Refused for an argument that is none; it is not handled, so this is the end.
     let _ = raise(signal);

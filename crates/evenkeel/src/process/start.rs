@@ -95,7 +95,7 @@ pub fn run(
     let fetched = before::fetch(&plan.before)?;
     // A process that sees a listening socket may send a signal, so from here on no signal
     // has a meaning that applies only during the start.
-    let signals = signals::watch(&[])?;
+    let signals = signals::watch(signals::ending())?;
     let none = Inherited::default();
     let (listening, sockets) = open::open(&config, &loaded, none, (&plan.before, &fetched), voice)?;
     let root = config.global.chroot.as_deref();

@@ -185,7 +185,7 @@ fn versions_are_told_in_the_lines_that_scripts_look_for() {
     let first = bench.run(["-v"]);
     assert_eq!(first.code(), Some(0));
     assert!(
-        first.stdout.starts_with("HAProxy version 2."),
+        first.stdout.starts_with("HAProxy version 3."),
         "{}",
         first.stdout
     );

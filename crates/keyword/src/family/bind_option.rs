@@ -1,5 +1,6 @@
 //! Options of `bind` lines, which `stats socket` lines take too.
 
+use super::cpu_map::thread_set;
 use super::places::BIND;
 use super::value::limit;
 use super::{Args, BindRow, Built, account};
@@ -26,6 +27,10 @@ fn number(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
     match args.keyword {
         "backlog" => bind.backlog = limit(args, "a number of connections")?,
         "maxconn" => bind.maxconn = limit(args, "a number of connections")?,
+        "accept-netscaler-cip" => {
+            bind.netscaler_magic =
+                Some(args.count("the magic number of the header", 1..=i32::MAX as u32)?);
+        }
         "id" => bind.id = args.count("a number greater than 0", 1..=i32::MAX as u32)?,
         "gid" => bind.owner.gid = Some(args.count("a group id", 0..=u32::MAX - 1)?),
         "uid" => bind.owner.uid = Some(args.count("a user id", 0..=u32::MAX - 1)?),
@@ -102,24 +107,20 @@ fn owner(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// `process`, `thread`: all threads serve every listener, so that only a set
-/// that leaves none out can be had.
+/// `process`, `thread`: the sets are checked, and all threads serve every listener.
 fn threads(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
     let word = args.required("a set of threads")?;
     let set = word.text();
-    let everything = |part: &str| matches!(part, "all" | "1" | "1-");
-    let whole = match (args.keyword, set.split_once('/')) {
+    let known = |text: &str| text.split(',').all(|part| thread_set(part).is_some());
+    let valid = match set.split_once('/') {
         // Where there were several processes, there is one now.
-        ("process", _) if loader.old_processes => true,
-        ("process", None) => everything(&set) || set == "odd",
-        (_, None) => set == "all",
-        (_, Some((group, threads))) => everything(group) && matches!(threads, "all" | "1-"),
+        _ if args.keyword == "process" && loader.old_processes => true,
+        None => known(&set),
+        Some((group, threads)) => known(group) && known(threads),
     };
-    if !whole {
-        return Err(super::proxy::not_built(
-            word,
-            &format!("{} {set}", args.keyword),
-        ));
+    if !valid {
+        let message = format!("'{}': '{set}' is not a set of threads", args.keyword);
+        return Err(args.wrong(&codes::BAD_VALUE, word, message));
     }
     if args.keyword == "process" {
         let words = &args.line().words;
@@ -136,6 +137,20 @@ fn threads(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
                 keyword.map_or(word.span, |keyword| keyword.span.to(word.span)),
                 "",
             ),
+        );
+        return Ok(());
+    }
+    let every = |part: &str| matches!(part, "all" | "1-");
+    let whole = match set.split_once('/') {
+        None => every(&set),
+        Some((group, threads)) => (every(group) || group == "1") && every(threads),
+    };
+    if !whole {
+        let message = format!("'thread {set}' has no effect: all threads serve every listener");
+        loader.tell(
+            Diagnostic::warning(&codes::NO_EFFECT, word.span, message)
+                .label("a set of some of the threads")
+                .help("remove the two words, or write `thread all`"),
         );
     }
     Ok(())
@@ -197,6 +212,10 @@ fn rights(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
 
 /// The table.
 pub static OPTIONS: &[BindRow] = rows! {
+    "accept-netscaler-cip <magic>" BIND, number, "bind :8080 accept-netscaler-cip 1",
+        "Requires a NetScaler Client IP header with this magic number at the beginning of each connection, and uses \
+         its addresses as those of the client. Connections without it are refused. With `accept-proxy`, the PROXY \
+         header comes first.";
     "accept-proxy" BIND, switch, "bind :8080 accept-proxy",
         "Requires a PROXY header (version 1 or 2) at the beginning of each connection, and uses its addresses as those \
          of the client. Connections without it are refused, so only proxies can use such a listener.";
@@ -233,7 +252,7 @@ pub static OPTIONS: &[BindRow] = rows! {
         "A name for the listener in statistics and on statistics sockets. It need not be unique.";
     "process <set>[/<set>]" BIND, threads, "bind :8080 process 1/all",
         "In HAProxy, selects the processes and threads that serve a listener. In Evenkeel all threads serve every \
-         listener: only sets with all threads are accepted, with a warning.";
+         listener: the set is checked, and has no effect.";
     "proto { h1 | h2 | none }" BIND, proto, "bind :8080 proto h1",
         "Sets the HTTP version instead of negotiating it by TLS. Without `proto`, a listener without TLS speaks \
          HTTP/1, and HTTP/2 with clients that begin with it. `h1` disables HTTP/2, `h2` requires it. `none`, in `mode \
@@ -245,8 +264,8 @@ pub static OPTIONS: &[BindRow] = rows! {
         "Enables TCP Fast Open: a returning client can send its request in the first packet. The kernel must allow it \
          (net.ipv4.tcp_fastopen).";
     "thread [<group>/]<set>" BIND, threads, "bind :8080 thread all",
-        "In HAProxy, selects the threads that serve a listener. In Evenkeel all threads serve every listener: only \
-         sets with all threads are accepted.";
+        "In HAProxy, selects the threads that serve a listener. In Evenkeel all threads serve every listener: the \
+         set is checked, and has no effect.";
     "transparent" BIND, switch, "bind :8080 transparent",
         "Accepts connections to addresses of other hosts that the firewall redirects to this listener, and keeps those \
          addresses. Requires root at the start.";

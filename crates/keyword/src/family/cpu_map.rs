@@ -36,7 +36,8 @@ fn range(text: &str, lowest: u32, highest: u32) -> Option<(u32, u32)> {
     }
 }
 
-fn thread_set(text: &str) -> Option<ThreadSet> {
+/// A set of threads or of groups of them.
+pub(super) fn thread_set(text: &str) -> Option<ThreadSet> {
     match text {
         "all" => Some(ThreadSet::All),
         "odd" => Some(ThreadSet::Odd),

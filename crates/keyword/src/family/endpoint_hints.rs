@@ -72,6 +72,9 @@ pub static SERVERS: &[ServerRow] = rows! {
          the name.";
     "no-check-reuse-pool" SERVER, nothing, "server web1 192.0.2.11:8080 no-check-reuse-pool",
         "Makes checks of newer HAProxy versions open their own connections. Evenkeel always does so.";
+    "stick" SERVER, nothing, "server web1 192.0.2.11:8080 stick",
+        "In HAProxy 2.6, allows stick tables to refer to this server. In Evenkeel they may refer to every server \
+         without `non-stick`.";
     "no-renegotiate" SERVER, nothing, "server web1 192.0.2.11:8080 no-renegotiate",
         "Refuses TLS renegotiation by servers. Evenkeel always does so.";
     "ktls { on | off }" SERVER, |_, _, args| on_off(args).map(drop),

@@ -102,11 +102,13 @@ fn processes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn files(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let files = args.count("a number of files", 1..=i32::MAX as u32)?;
+    // 0 leaves the number to the start, as without the line.
+    let files = args.count("a number of files", 0..=i32::MAX as u32)?;
+    let files = (files > 0).then_some(u64::from(files));
     let global = &mut loader.config.global;
     match args.keyword {
-        "fd-hard-limit" => global.files_hard_max = Some(u64::from(files)),
-        _ => global.files_max = Some(u64::from(files)),
+        "fd-hard-limit" => global.files_hard_max = files,
+        _ => global.files_max = files,
     }
     args.end()
 }

@@ -215,7 +215,7 @@ fn format(
 
 fn log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if loader.section == Section::Peers {
-        return super::peers::log(args);
+        return super::peers::log(loader, args);
     }
     let global = loader.section == Section::Global;
     if args.negated {

@@ -112,6 +112,10 @@ pub(super) fn sockets(loader: &mut Loader, args: &mut Args<'_>, datagrams: bool)
         ),
         (template.accept_proxy, "'accept-proxy' of senders"),
         (
+            template.netscaler_magic.is_some(),
+            "'accept-netscaler-cip' of senders",
+        ),
+        (
             template.maxconn.is_some() && !datagrams,
             "'maxconn' of one listener",
         ),

@@ -252,13 +252,15 @@ pub(super) fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// `log` in the section.
-pub(super) fn log(args: &mut Args<'_>) -> Built {
-    let told = "'log' of peers is not supported";
-    Err(
-        Diagnostic::error(&load_codes::NOT_BUILT, args.keyword_span(), told)
+/// `log` in the section: HAProxy logs the connections of peers there.
+pub(super) fn log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    args.rest();
+    let told = "'log' of peers has no effect: their connections are not logged";
+    loader.tell(
+        Diagnostic::warning(&load_codes::NO_EFFECT, args.keyword_span(), told)
             .help("remove it; `show peers` shows the state of the peers"),
-    )
+    );
+    Ok(())
 }
 
 impl Loader {

@@ -37,10 +37,6 @@ pub(super) fn server_option(
     let Some(word) = args.peek() else {
         return Ok(());
     };
-    let is_tls = |name: &str| {
-        let known = server_tls::OPTIONS.iter().any(|row| row.name() == name);
-        known && !OF_TRAFFIC.contains(&name)
-    };
     let found = registry().servers.find(std::iter::once(word.str()));
     let row_words = match found {
         Found::Built(row, words) if is_tls(row.name()) => Some((row, words)),
@@ -62,16 +58,41 @@ pub(super) fn server_option(
     built
 }
 
-/// Reads all options of a server, behind what its section's lines before said.
+/// Reads all options of a peer, behind what its section's lines before said. Those that are not
+/// about TLS are checked, and have no effect, as in HAProxy.
 pub(super) fn server_options(
     loader: &mut Loader,
     tls: &mut ServerTls,
     args: &mut Args<'_>,
 ) -> Built {
-    while args.peek().is_some() {
-        server_option(loader, tls, args)?;
+    while let Some(word) = args.peek() {
+        let found = registry().servers.find(std::iter::once(word.str()));
+        let Found::Built(row, words) = found else {
+            server_option(loader, tls, args)?;
+            continue;
+        };
+        if is_tls(row.name()) {
+            server_option(loader, tls, args)?;
+            continue;
+        }
+        let mut option = args.option(row.name(), row.syntax, words);
+        option.example = row.example;
+        let built = (row.build)(loader, &mut ServerOptions::default(), &mut option);
+        args.resume(&option);
+        built?;
+        let message = format!("'{}' has no effect on peers", word.text());
+        loader.tell(
+            Diagnostic::warning(&codes::NO_EFFECT, word.span, message)
+                .label("peers only have TLS options"),
+        );
     }
     Ok(())
+}
+
+/// Whether an option is about the TLS of a connection without requests.
+fn is_tls(name: &str) -> bool {
+    let known = server_tls::OPTIONS.iter().any(|row| row.name() == name);
+    known && !OF_TRAFFIC.contains(&name)
 }
 
 /// Reads the options of a listener, behind what a `default-bind` said.
@@ -96,6 +117,7 @@ pub(super) fn listener_options(
 fn foreign(listener: &Bind) -> Option<&'static str> {
     let said = [
         (listener.accept_proxy, "accept-proxy"),
+        (listener.netscaler_magic.is_some(), "accept-netscaler-cip"),
         (listener.protocol.is_some(), "proto"),
         (listener.backlog.is_some(), "backlog"),
         (listener.maxconn.is_some(), "maxconn"),
@@ -185,7 +207,15 @@ mod tests {
             ("peers p\n bind 127.0.0.1:1 ssl\n server a", "E0222"),
             (
                 "peers p\n peer a 127.0.0.1:1\n peer b 127.0.0.1:2 weight 5",
-                "E0103",
+                "W0116",
+            ),
+            (
+                "peers p\n log 127.0.0.1 local0\n peer a 127.0.0.1:1",
+                "W0116",
+            ),
+            (
+                "peers p\n default-server weight 1\n peer a 127.0.0.1:1",
+                "W0116",
             ),
             (
                 "peers p\n peer a 127.0.0.1:1\n peer b 127.0.0.1:2 wieght 5",

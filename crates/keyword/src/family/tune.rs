@@ -40,9 +40,9 @@ fn number(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let keyword = args.keyword;
     let range = match keyword {
         "tune.http.maxhdr" => 1..=32_767,
-        "tune.http.logurilen" => 1..=65_535,
+        "tune.http.logurilen" => 0..=65_535,
         "tune.http.cookielen" => 0..=COOKIE_CAPTURE_MAX,
-        "tune.pool-high-fd-ratio" | "tune.pool-low-fd-ratio" => 1..=100,
+        "tune.pool-high-fd-ratio" | "tune.pool-low-fd-ratio" => 0..=100,
         _ => 0..=i32::MAX as u32,
     };
     if keyword == "tune.maxaccept" && args.peek().is_some_and(|w| w.is("-1")) {

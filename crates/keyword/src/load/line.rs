@@ -74,6 +74,36 @@ fn elsewhere(text: &str) -> Option<(&'static str, Vec<&'static str>)> {
     Some((row.name, row.places.to_vec()))
 }
 
+/// A character of a word that looks like another one or like none.
+fn lookalike(text: &str) -> Option<(char, &'static str)> {
+    let invisible = text.chars().find_map(|char| {
+        let what = match char {
+            '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}' => "invisible character",
+            '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{3000}' => {
+                "space that separates no words"
+            }
+            _ => return None,
+        };
+        Some((char, what))
+    });
+    let at_edge = || {
+        let mut edges = text
+            .chars()
+            .next()
+            .into_iter()
+            .chain(text.chars().next_back());
+        edges.find_map(|char| {
+            let what = match char {
+                '\u{2018}'..='\u{201f}' | '\u{ab}' | '\u{bb}' => "typographic quotation mark",
+                '\u{2010}'..='\u{2015}' | '\u{2212}' => "dash that is no hyphen",
+                _ => return None,
+            };
+            Some((char, what))
+        })
+    };
+    invisible.or_else(at_edge)
+}
+
 impl Loader {
     /// Takes a line of a section in.
     pub(super) fn line(&mut self, line: &Line) {
@@ -81,9 +111,40 @@ impl Loader {
             return;
         };
         let errors = self.context.diagnostics.errors();
+        self.lookalikes(line);
         self.keyword_line(line, place);
         if self.context.diagnostics.errors() > errors {
             self.refused_line(line);
+        }
+    }
+
+    /// Reports characters that are taken for others, outside of quotes.
+    fn lookalikes(&mut self, line: &Line) {
+        for word in &line.words {
+            if word.bytes.is_ascii() {
+                continue;
+            }
+            let text = word.text();
+            let quoted = self
+                .context
+                .sources
+                .snippet(word.span)
+                .contains(['"', '\'']);
+            let Some((char, what)) = (!quoted).then(|| lookalike(&text)).flatten() else {
+                continue;
+            };
+            let shown: String = { text.chars() }
+                .map(|other| match other == char {
+                    true => other.escape_unicode().to_string(),
+                    false => other.to_string(),
+                })
+                .collect();
+            let message = format!("{what} in '{shown}'");
+            self.tell(
+                Diagnostic::warning(&codes::LOOKALIKE_CHARACTER, word.span, message)
+                    .label("part of the word, as any letter")
+                    .help("write the plain ASCII character, or put the word into straight quotes"),
+            );
         }
     }
 

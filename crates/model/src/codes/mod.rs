@@ -210,6 +210,15 @@ language::codes! {
     NO_EFFECT = "W0116", "no effect here",
         "HAProxy knows this word, but it has no effect here, or no effect in Evenkeel. The message shows the reason. \
          Remove it.";
+    FLAG_BEHIND_PATTERN = "W1020", "flag placed after a pattern",
+        "Flags of an ACL (`-i`, `-f`, `-m`…) stand before its patterns. HAProxy reads what follows the first pattern as \
+         further patterns, and so does Evenkeel. Move the flag before the patterns; write `--` before them if the text \
+         is meant.";
+    LOOKALIKE_CHARACTER = "W1021", "invisible or typographic character",
+        "A word contains a character that looks like another one or like none: a zero-width or non-breaking space, a \
+         typographic quotation mark or a dash instead of a hyphen. Word processors and web pages insert them. To \
+         HAProxy and Evenkeel they are letters like any other. Write the plain character, or put the word into straight \
+         quotes if it is meant.";
     NEVER_USED_SERVERS = "W0117", "unused servers",
         "A `listen` section with a `default_backend` sends every request there, so its own servers get none.";
     LARGE_ERROR_PAGE = "W0118", "error page larger than a buffer",

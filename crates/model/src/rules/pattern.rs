@@ -34,6 +34,9 @@ pub struct Patterned {
     collected: Collected,
 }
 
+/// Words that are flags before the first pattern.
+const FLAGS: &[&str] = &["-i", "-n", "-M", "-f", "-u", "-m"];
+
 impl Patterned {
     /// Reads flags and patterns.
     pub fn read(loader: &mut Draft, words: &[Word]) -> Result<Self, Diagnostic> {
@@ -80,6 +83,13 @@ impl Patterned {
         }
         read.first_word = words.get(at).map(|word| word.span);
         for word in &words[at.min(words.len())..] {
+            if !read.ended && FLAGS.contains(&word.str()) {
+                let message = format!("'{}' behind a pattern is a pattern too", word.text());
+                loader.tell(
+                    Diagnostic::warning(&crate::codes::FLAG_BEHIND_PATTERN, word.span, message)
+                        .label("flags stand before the patterns"),
+                );
+            }
             read.collected.word(word);
         }
         Ok(read)

@@ -397,10 +397,9 @@ fn content_of_message(stream: &mut Stream, rules: &[TcpRule], from: u32) -> Opti
     stream.outcome.end(Termination::Proxy, Phase::Request);
     stream.times.request = None;
     count_denied(stream);
-    Some(if gate == Gate::SilentDrop {
-        Verdict::SilentDrop
-    } else {
-        Verdict::Reject
+    Some(match gate {
+        Gate::SilentDrop(ttl) => Verdict::SilentDrop(ttl),
+        _ => Verdict::Reject,
     })
 }
 

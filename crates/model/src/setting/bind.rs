@@ -82,6 +82,9 @@ pub struct Bind {
     pub stays_raw: bool,
     /// `accept-proxy`: a PROXY header is required before anything else.
     pub accept_proxy: bool,
+    /// `accept-netscaler-cip`: the magic number of the header that is required before anything
+    /// else, behind that of `accept-proxy`.
+    pub netscaler_magic: Option<u32>,
     /// `backlog`.
     pub backlog: Option<u32>,
     /// `maxconn` of this listener.
@@ -122,6 +125,7 @@ impl Bind {
             protocol: None,
             stays_raw: false,
             accept_proxy: false,
+            netscaler_magic: None,
             backlog: None,
             maxconn: None,
             defer_accept: false,

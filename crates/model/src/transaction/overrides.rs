@@ -32,6 +32,8 @@ pub struct Overrides {
     pub hints: Vec<(usize, Message)>,
     /// `expect-proxy layer4`: a PROXY header comes first.
     pub expects_proxy: bool,
+    /// `expect-netscaler-cip layer4`: a NetScaler Client IP header comes first.
+    pub expects_netscaler: bool,
     /// The backend that was chosen before HTTP was spoken.
     pub backend: Option<crate::config::ProxyIndex>,
     /// Rules of `tcp-response content` wait for the head of the answer.

@@ -45,8 +45,8 @@ pub enum Gate {
     Open,
     /// It is closed.
     Reject,
-    /// It is closed and the client is not told.
-    SilentDrop,
+    /// It is closed without notice to the client, or with a reset that has this TTL.
+    SilentDrop(Option<u8>),
     /// The server's connection is closed; the client gets what came of it.
     CloseServer,
     /// HTTP is spoken from here on, in this version if one is said.
@@ -66,8 +66,8 @@ pub enum Verdict {
     Metrics,
     /// The connection is closed.
     Reject,
-    /// The connection is closed and the client is not told.
-    SilentDrop,
+    /// The connection is closed without notice to the client, or with a reset that has this TTL.
+    SilentDrop(Option<u8>),
     /// A part of the body is needed first; then the rules are asked again.
     NeedBody {
         /// So many bytes, or all where there are less.

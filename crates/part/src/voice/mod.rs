@@ -411,7 +411,7 @@ mod tests {
         assert!(!voice.text(Gravity::Notice, "x").contains("version is"));
         let first = voice.text(Gravity::Alert, "Cannot do it.");
         assert!(
-            first.contains("haproxy version is 2.6.12-evenkeel-"),
+            first.contains("haproxy version is 3.4.0-evenkeel-"),
             "{first}"
         );
         let last = first.lines().last().unwrap_or_default();

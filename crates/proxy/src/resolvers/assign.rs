@@ -87,9 +87,9 @@ pub(super) fn services(now: &[Option<(&str, u16)>], found: &[&Service]) -> Vec<O
     given
 }
 
-/// The weight of a server for that of its record.
+/// The weight of a server for that of its record. Only 0 becomes 0: no new clients.
 pub(super) fn weight(of_record: u16) -> u32 {
-    u32::from(of_record) / 256 + 1
+    u32::from(of_record).div_ceil(256)
 }
 
 #[cfg(test)]
@@ -189,6 +189,6 @@ mod tests {
 
     #[test]
     fn weights_of_records_become_those_of_servers() {
-        assert_eq!([0, 100, 300, u16::MAX].map(weight), [1, 1, 2, 256]);
+        assert_eq!([0, 1, 256, 300, u16::MAX].map(weight), [0, 1, 1, 2, 256]);
     }
 }

@@ -486,8 +486,8 @@ fn check(stream: &mut Stream, client: &Link) -> Result<Option<Verdict>, Failure>
     }
     match rules::http_response(stream) {
         Verdict::Answer(page) => return Err(Failure::Denied(page)),
-        Verdict::SilentDrop => {
-            client.vanish();
+        Verdict::SilentDrop(ttl) => {
+            super::session::vanish(client, ttl);
             return Err(Failure::Rejected);
         }
         waits @ (Verdict::NeedBody { .. } | Verdict::Wait(_)) => return Ok(Some(waits)),

@@ -77,12 +77,12 @@ fn settle(stream: &mut Stream, client: &Link, gate: Gate) -> bool {
         }
         // None of these rules does it.
         Gate::SwitchToHttp(_) => return true,
-        Gate::Reject | Gate::SilentDrop => {}
+        Gate::Reject | Gate::SilentDrop(_) => {}
     }
     refused(stream, gate);
     stream.times.response = None;
-    if gate == Gate::SilentDrop {
-        client.vanish();
+    if let Gate::SilentDrop(ttl) = gate {
+        super::session::vanish(client, ttl);
     }
     false
 }
@@ -91,7 +91,7 @@ fn settle(stream: &mut Stream, client: &Link, gate: Gate) -> bool {
 pub(super) fn refused(stream: &mut Stream, gate: Gate) {
     stream.outcome.termination = Termination::Proxy;
     stream.outcome.phase = match gate {
-        Gate::SilentDrop => Phase::Request,
+        Gate::SilentDrop(_) => Phase::Request,
         _ => Phase::Data,
     };
     rules::count_denied_response(stream);

@@ -93,8 +93,8 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
                 }
                 Ruled::Close
             }
-            Verdict::SilentDrop => {
-                client.link.vanish();
+            Verdict::SilentDrop(ttl) => {
+                super::session::vanish(&client.link, ttl);
                 Ruled::Close
             }
             Verdict::NeedBody { bytes, time_ms } => {

@@ -14,6 +14,7 @@ use model::tracking;
 use model::transaction::Trace;
 use mux::MuxStream;
 use mux::link::Link;
+use protocol::netscaler;
 use protocol::proxy_protocol::{self, Header, Progress};
 use reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
 use rustix::net::SocketAddrAny;
@@ -47,6 +48,8 @@ pub struct Client {
     pub last_server: Option<u32>,
     /// A rule wants a PROXY header first (`expect-proxy`).
     pub expects_proxy: bool,
+    /// A rule wants a NetScaler Client IP header first (`expect-netscaler-cip`).
+    pub expects_netscaler: bool,
 }
 
 impl Client {
@@ -62,6 +65,7 @@ impl Client {
             own: Own::default(),
             last_server: None,
             expects_proxy: false,
+            expects_netscaler: false,
         }
     }
 
@@ -155,13 +159,14 @@ fn admit(
     if let Some(transport) = link.transport() {
         session.keep_socket(transport.socket());
     }
-    let mut expects_proxy = false;
+    let (mut expects_proxy, mut expects_netscaler) = (false, false);
     if !session.frontend().tcp_connection.is_empty() {
         let (gate, overrides) = rules::tcp_connection(&session);
         session.settle_addresses();
         let proxy = session.frontend();
         if let Some(set) = overrides {
             expects_proxy = set.expects_proxy;
+            expects_netscaler = set.expects_netscaler;
             mark_packets(&link, &set);
         }
         match gate {
@@ -188,6 +193,7 @@ fn admit(
         last_server: None,
         idle_since,
         expects_proxy,
+        expects_netscaler,
     };
     reactor::spawn(life(client, counted));
 }
@@ -227,8 +233,7 @@ async fn run(client: &mut Client) {
     {
         return pool_box(super::request::answer_health(client, answer)).await;
     }
-    let expected = client.session.bind().accept_proxy || client.expects_proxy;
-    if expected && pool_box(proxy_header(client)).await.is_err() {
+    if expects_header(client) && pool_box(preface(client)).await.is_err() {
         let frontend = client.session.frontend();
         frontend
             .state
@@ -312,11 +317,22 @@ fn mark_packets(link: &Link, set: &super::Overrides) {
 
 /// A rule refused the connection: it is reset, or forgotten.
 fn refuse(link: &Link, gate: Gate) {
-    if gate == Gate::SilentDrop {
-        link.vanish();
-    } else {
-        link.break_off();
+    match gate {
+        Gate::SilentDrop(ttl) => vanish(link, ttl),
+        _ => link.break_off(),
     }
+}
+
+/// Closes a client's connection without notice (`silent-drop`), or with a reset whose packets
+/// have this TTL.
+pub(super) fn vanish(link: &Link, ttl: Option<u8>) {
+    let (Some(ttl), Some(socket)) = (ttl, link.transport()) else {
+        return link.vanish();
+    };
+    // One of them fails: a socket has one version of IP.
+    let _ = rustix::net::sockopt::set_ip_ttl(socket.socket().fd(), u32::from(ttl));
+    let _ = rustix::net::sockopt::set_ipv6_unicast_hops(socket.socket().fd(), Some(ttl));
+    let _ = socket.set_linger_zero();
 }
 
 /// The requests of a connection that speaks HTTP/1.
@@ -466,8 +482,44 @@ pub(super) fn head_deadline(client: &Client) -> Option<Instant> {
     Some(from + Duration::from_millis(u64::from(limit_ms)))
 }
 
-/// Reads the header of `accept-proxy` and takes its addresses over.
-async fn proxy_header(client: &mut Client) -> io::Result<()> {
+/// Whether a header with the addresses of the client has to come first.
+fn expects_header(client: &Client) -> bool {
+    let bind = client.session.bind();
+    bind.accept_proxy
+        || client.expects_proxy
+        || bind.netscaler_magic.is_some()
+        || client.expects_netscaler
+}
+
+/// Reads the headers that have to come first, and applies their addresses.
+async fn preface(client: &mut Client) -> io::Result<()> {
+    if client.session.bind().accept_proxy || client.expects_proxy {
+        first_header(client, |bytes| {
+            Ok::<_, proxy_protocol::ParseError>(match proxy_protocol::parse(bytes)? {
+                Progress::Complete {
+                    header,
+                    consumed_bytes,
+                } => Some((header, consumed_bytes)),
+                Progress::Incomplete { .. } => None,
+            })
+        })
+        .await?;
+    }
+    let magic = client.session.bind().netscaler_magic;
+    if magic.is_some() || client.expects_netscaler {
+        first_header(client, |bytes| {
+            netscaler::parse(bytes, magic.unwrap_or(0)).map_err(|_| ())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Reads one header; `parse` returns it with its length, or None while it is incomplete.
+async fn first_header<E>(
+    client: &mut Client,
+    parse: impl Fn(&[u8]) -> Result<Option<(Header, usize)>, E>,
+) -> io::Result<()> {
     let deadline = reactor::after(
         client
             .session
@@ -477,19 +529,16 @@ async fn proxy_header(client: &mut Client) -> io::Result<()> {
             .or(Some(PROXY_HEADER_MS)),
     );
     let invalid = || io::Error::from(io::ErrorKind::InvalidData);
-    let mut input = Buffer::take();
+    let mut input = client.input.take().unwrap_or_else(Buffer::take);
     loop {
-        match proxy_protocol::parse(input.filled()) {
-            Ok(Progress::Complete {
-                header,
-                consumed_bytes,
-            }) => {
+        match parse(input.filled()) {
+            Ok(Some((header, consumed_bytes))) => {
                 input.consume(consumed_bytes);
                 take_addresses(client, &header);
                 client.input = (!input.is_empty()).then_some(input);
                 return Ok(());
             }
-            Ok(Progress::Incomplete { .. }) => {}
+            Ok(None) => {}
             Err(_) => return Err(invalid()),
         }
         with_deadline(deadline, client.link.readable())

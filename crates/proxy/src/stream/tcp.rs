@@ -3,7 +3,7 @@
 
 use super::finish::finish;
 use super::server::{self, Establish};
-use super::session::Client;
+use super::session::{Client, vanish};
 use super::tunnel::{self, Tunnel};
 use super::watch::{self, Watch, unless_gone};
 use super::{Phase, Stream, Termination, backend, new_stream, send, shutdown, slot, upgrade};
@@ -162,8 +162,8 @@ fn refuse(client: &Client, stream: &mut Stream, gate: Gate) {
         .counters
         .here()
         .count(Tally::DeniedRequests);
-    if gate == Gate::SilentDrop {
-        client.link.vanish();
+    if let Gate::SilentDrop(ttl) = gate {
+        vanish(&client.link, ttl);
     }
 }
 
@@ -272,13 +272,13 @@ async fn inspect_answer(
                 }
             }
         }
-        Gate::Reject | Gate::SilentDrop => {
+        Gate::Reject | Gate::SilentDrop(_) => {
             stream.transfer.bytes_in += tunnel.up.bytes;
             // What came of the server counts, though the client never got it.
             stream.transfer.bytes_out += stream.payloads.response.len() as u64;
             super::inspect::refused(stream, gate);
-            if gate == Gate::SilentDrop {
-                client.vanish();
+            if let Gate::SilentDrop(ttl) = gate {
+                vanish(client, ttl);
             }
         }
     }

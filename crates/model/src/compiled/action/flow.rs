@@ -9,16 +9,16 @@ pub enum Flow {
     Accept,
     /// The connection of a message's stream is closed.
     RejectMessage,
-    /// The same, and the client is not told.
-    DropMessage,
+    /// The same without notice to the client, or with a reset that has this TTL.
+    DropMessage(Option<u8>),
     /// A connection is closed.
     RejectConnection,
-    /// The same, and the client is not told.
-    DropConnection,
+    /// The same without notice to the client, or with a reset that has this TTL.
+    DropConnection(Option<u8>),
     /// The server's connection is closed.
     CloseServer,
-    /// An answer is not sent, and the client is not told.
-    DropAnswer,
+    /// A response is not sent, without notice to the client, or with a reset that has this TTL.
+    DropAnswer(Option<u8>),
     /// HTTP is spoken from here on, in this version if one is said.
     SwitchToHttp(Option<HttpProtocol>),
 }

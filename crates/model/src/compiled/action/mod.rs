@@ -95,6 +95,8 @@ pub(crate) enum Action {
     Hint(Box<hint::Hint>),
     /// The connection begins with a PROXY header.
     ExpectProxy,
+    /// The connection begins with a NetScaler Client IP header.
+    ExpectNetScaler,
     /// The Prometheus exporter answers.
     Metrics,
     /// Changes a map or a list of patterns.

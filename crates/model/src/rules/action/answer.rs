@@ -61,7 +61,9 @@ pub fn error_answer(
     args: &mut Args<'_>,
 ) -> Result<(u16, ErrorPage), Diagnostic> {
     let set = RuleSet::HttpRequest;
-    let usage = set.usage(loader.proxy().kind);
+    // The response that it describes has a status, as those of servers.
+    let kind = loader.proxy().kind;
+    let usage = set.usage(kind).and(RuleSet::HttpResponse.usage(kind));
     let word = &args.line().words[0];
     let mut build = Build {
         args,

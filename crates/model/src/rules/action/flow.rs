@@ -47,10 +47,12 @@ pub(super) static ROWS: &[ActionRow] = &[
             places::REQUEST,
             places::RESPONSE,
         ],
-        syntax: "silent-drop",
+        syntax: "silent-drop [ rst-ttl <ttl> ]",
         doc: "Drops the client's connection without notifying the client, which keeps waiting. A stateful firewall on \
-            the path must drop it too, so use this against attackers only.",
-        example: "silent-drop if { src 192.0.2.0/24 }",
+            the path must drop it too, so use this against attackers only. With `rst-ttl` a reset is sent that \
+            crosses this number of routers minus one, from 1 to 255: enough for the own firewall, too few for the \
+            client.",
+        example: "silent-drop rst-ttl 2 if { src 192.0.2.0/24 }",
         build: silent_drop,
     },
     ActionRow {
@@ -69,12 +71,20 @@ pub(super) static ROWS: &[ActionRow] = &[
             it are closed.",
         example: "expect-proxy layer4 if { src 192.0.2.0/24 }",
         build: |_, build| {
-            let word = build.args.required("'layer4'")?;
-            if word.is("layer4") {
-                return Ok(Action::ExpectProxy);
-            }
-            let message = format!("unknown argument '{}' of 'expect-proxy'", word.text());
-            Err(build.wrong(&load_codes::BAD_VALUE, word, message, "expected `layer4`"))
+            layer4(build)?;
+            Ok(Action::ExpectProxy)
+        },
+    },
+    ActionRow {
+        places: &[places::CONNECTION],
+        syntax: "expect-netscaler-cip { layer4 }",
+        doc: "Requires a NetScaler Client IP header at the beginning of the connection, like `accept-netscaler-cip` \
+            on the `bind` line, whose magic number applies (0 without it), but only if the condition is true. \
+            Connections without it are closed.",
+        example: "expect-netscaler-cip layer4 if { src 192.0.2.0/24 }",
+        build: |_, build| {
+            layer4(build)?;
+            Ok(Action::ExpectNetScaler)
         },
     },
     ActionRow {
@@ -95,6 +105,20 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |_, _| Ok(Action::Pass),
     },
 ];
+
+/// The only layer at which a header of addresses may be expected.
+fn layer4(build: &mut Build<'_, '_>) -> Result<(), Diagnostic> {
+    let word = build.args.required("'layer4'")?;
+    if word.is("layer4") {
+        return Ok(());
+    }
+    let message = format!(
+        "unknown argument '{}' of '{}'",
+        word.text(),
+        build.word.text()
+    );
+    Err(build.wrong(&load_codes::BAD_VALUE, word, message, "expected `layer4`"))
+}
 
 fn switch_mode(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
     let kind = loader.proxy().kind;
@@ -134,10 +158,14 @@ fn reject(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic
 }
 
 fn silent_drop(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
+    let ttl = match build.args.take("rst-ttl") {
+        true => Some(build.args.count("a number of hops", 1..=255)? as u8),
+        false => None,
+    };
     Ok(Action::Flow(match build.set.place() {
-        places::REQUEST => Flow::DropMessage,
-        places::RESPONSE => Flow::DropAnswer,
-        _ => Flow::DropConnection,
+        places::REQUEST => Flow::DropMessage(ttl),
+        places::RESPONSE => Flow::DropAnswer(ttl),
+        _ => Flow::DropConnection(ttl),
     }))
 }
 
@@ -149,19 +177,19 @@ impl Flow {
                 refused(stream);
                 Step::End(Verdict::Reject)
             }
-            Flow::DropMessage => {
+            Flow::DropMessage(ttl) => {
                 refused(stream);
-                Step::End(Verdict::SilentDrop)
+                Step::End(Verdict::SilentDrop(ttl))
             }
             Flow::RejectConnection => Step::Closed(Gate::Reject),
-            Flow::DropConnection => Step::Closed(Gate::SilentDrop),
+            Flow::DropConnection(ttl) => Step::Closed(Gate::SilentDrop(ttl)),
             Flow::CloseServer => Step::Closed(Gate::CloseServer),
             Flow::SwitchToHttp(protocol) => Step::Closed(Gate::SwitchToHttp(protocol)),
-            Flow::DropAnswer => {
+            Flow::DropAnswer(ttl) => {
                 stream.outcome.end(Termination::Proxy, Phase::Request);
                 stream.times.response = None;
                 count_denied_response(stream);
-                Step::End(Verdict::SilentDrop)
+                Step::End(Verdict::SilentDrop(ttl))
             }
         }
     }

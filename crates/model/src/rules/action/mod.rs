@@ -195,6 +195,10 @@ impl Action {
                 stream.rules.overrides_mut().expects_proxy = true;
                 Step::Next
             }
+            Action::ExpectNetScaler => {
+                stream.rules.overrides_mut().expects_netscaler = true;
+                Step::Next
+            }
         }
     }
 }

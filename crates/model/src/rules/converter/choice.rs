@@ -26,7 +26,8 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
     "reverse", ConverterBuild::new(Type::Str, Type::Str, reverse), "acl image path,reverse -m beg gpj.",
         "Reverses the bytes of the text.";
     "reverse_dom", ConverterBuild::new(Type::Str, Type::Str, reverse_domain), "acl site req.hdr(host),reverse_dom -m beg org.example.",
-        "Reverses the parts of a domain name: `www.example.org` becomes `org.example.www`.";
+        "Reverses the parts of a domain name: `www.example.org` becomes `org.example.www`. A dot at the end is dropped. \
+         There is no value if a part is empty.";
     "has_ctl", ConverterBuild::new(Type::Bin, Type::Bool, has_control), "acl odd path,url_dec,has_ctl",
         "Tests whether the value contains a control character.";
 };
@@ -119,7 +120,11 @@ fn reverse<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Valu
 
 fn reverse_domain<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     let text = value.into_text();
-    let mut parts: Vec<&[u8]> = text.split(|b| *b == b'.').collect();
+    let name = text.strip_suffix(b".").unwrap_or(&text);
+    let mut parts: Vec<&[u8]> = name.split(|b| *b == b'.').collect();
+    if parts.iter().any(|part| part.is_empty()) {
+        return None;
+    }
     parts.reverse();
     Some(Value::Str(Cow::Owned(parts.join(&b'.'))))
 }

@@ -32,7 +32,7 @@ const fn gcm(apply: super::Apply) -> ConverterBuild {
 
 const fn cbc(apply: super::Apply) -> ConverterBuild {
     ConverterBuild::new(Type::Bin, Type::Bin, apply)
-        .takes(&[Kind::Int, Kind::Text, Kind::Text], 3)
+        .takes(&[Kind::Int, Kind::Text, Kind::Text, Kind::Text], 3)
         .prepare(prepare_cbc)
 }
 
@@ -45,9 +45,10 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "acl example src,aes_gcm_enc(128,txn.nonce,Zm9vb2Zvb29mb29wZm9vbw==,txn.tag) -m found",
         "Encrypts with AES-GCM. The arguments are those of `aes_gcm_dec`, except the tag, which is a variable that it \
          sets.";
-    "aes_cbc_dec(<bits>,<vector>,<key>)", cbc(cbc_dec), "acl plain req.hdr(x-secret),b64dec,aes_cbc_dec(128,txn.vector,Zm9vb2Zvb29mb29wZm9vbw==) -m found",
-        "Decrypts with AES-CBC and a key of 128, 192 or 256 bits. The data is not authenticated: prefer `aes_gcm_dec`.";
-    "aes_cbc_enc(<bits>,<vector>,<key>)", cbc(cbc_enc), "acl secret src,aes_cbc_enc(128,txn.vector,Zm9vb2Zvb29mb29wZm9vbw==) -m found",
+    "aes_cbc_dec(<bits>,<vector>,<key>[,<aad>])", cbc(cbc_dec), "acl plain req.hdr(x-secret),b64dec,aes_cbc_dec(128,txn.vector,Zm9vb2Zvb29mb29wZm9vbw==) -m found",
+        "Decrypts with AES-CBC and a key of 128, 192 or 256 bits. The data is not authenticated: prefer `aes_gcm_dec`. \
+         A vector of less than 16 bytes is filled up with zeros. The last argument is checked and has no effect.";
+    "aes_cbc_enc(<bits>,<vector>,<key>[,<aad>])", cbc(cbc_enc), "acl secret src,aes_cbc_enc(128,txn.vector,Zm9vb2Zvb29mb29wZm9vbw==) -m found",
         "Encrypts with AES-CBC; the initialization vector and the key are in Base64, or variables with Base64.";
 };
 
@@ -81,8 +82,7 @@ fn prepare_gcm_enc(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Resu
 
 fn prepare_cbc(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     check_bits(arguments, span)?;
-    key::prepare(arguments, 1, span)?;
-    key::prepare(arguments, 2, span)
+    (1..arguments.list.len()).try_for_each(|n| key::prepare(arguments, n, span))
 }
 
 fn gcm_key(arguments: &Arguments, stream: &Stream) -> Option<(LessSafeKey, [u8; NONCE_BYTES])> {
@@ -148,7 +148,9 @@ fn cbc_key(arguments: &Arguments, stream: &Stream) -> Option<(UnboundCipherKey, 
         192 => &AES_192,
         _ => &AES_256,
     };
-    let vector: [u8; 16] = secret(arguments, 1, stream)?.as_ref().try_into().ok()?;
+    let given = secret(arguments, 1, stream)?;
+    let mut vector = [0; 16];
+    vector.get_mut(..given.len())?.copy_from_slice(&given);
     let key = UnboundCipherKey::new(algorithm, &secret(arguments, 2, stream)?).ok()?;
     Some((key, FixedLength::from(&vector)))
 }

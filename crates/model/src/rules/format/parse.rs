@@ -35,7 +35,8 @@ pub(super) fn pieces(
             b'%' => reader.percent(expression)?,
             b' ' if dialect == Dialect::Log => {
                 reader.end_text();
-                if !matches!(reader.pieces.last(), Some(Piece::Space)) {
+                // Blanks count as one, and as none at the start.
+                if !matches!(reader.pieces.last(), None | Some(Piece::Space)) {
                     reader.pieces.push(Piece::Space);
                 }
             }

@@ -211,6 +211,19 @@ fn outside_of_logs_text_is_as_it_stands_and_what_is_missing_is_nothing() {
 }
 
 #[test]
+fn blanks_at_the_start_of_a_log_format_are_dropped() {
+    let stream = served();
+    for (format, expected) in [
+        ("%{+X}o lead", "lead"),
+        ("  lead", "lead"),
+        (" %{+X}o  a  b ", "a b "),
+    ] {
+        assert_eq!(show(format, Usage::LOG, &stream), expected, "{format}");
+    }
+    assert_eq!(show("  lead", Usage::FRONT_HTTP_REQUEST, &stream), "  lead");
+}
+
+#[test]
 fn logs_show_the_request_as_it_was_received() {
     let mut stream = served();
     stream.keep_received();

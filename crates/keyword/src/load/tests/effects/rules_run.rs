@@ -385,7 +385,9 @@ fn a_refused_request_is_closed_without_times() {
         ("PR", None)
     );
     let (_, verdict) = request("http-request silent-drop");
-    assert!(matches!(verdict, Verdict::SilentDrop));
+    assert!(matches!(verdict, Verdict::SilentDrop(None)));
+    let (_, verdict) = request("http-request silent-drop rst-ttl 3");
+    assert!(matches!(verdict, Verdict::SilentDrop(Some(3))));
 }
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nServer: origin\r\nContent-Length: 0\r\n\r\n";
