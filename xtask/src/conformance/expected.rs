@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 
 /// The releases that have a list, each with the revision whose tests they are.
-pub const RELEASES: [(&str, &str); 2] = [("2.6", "v2.6.0"), ("3.2", "v3.2.0")];
+pub const RELEASES: [(&str, &str); 3] = [("2.6", "v2.6.0"), ("3.2", "v3.2.0"), ("3.4", "v3.4.0")];
 
 /// What is expected of a test.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

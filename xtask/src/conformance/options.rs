@@ -17,7 +17,7 @@ usage: cargo xtask conformance [OPTION...] [PREFIX...]
   PREFIX              only tests whose names begin so, such as http-rules/
   --source DIR        HAProxy's repository: a git directory or a checkout
                       (HAPROXY_SOURCE)
-  --release R         2.6 or 3.2; may be repeated (both)
+  --release R         2.6, 3.2 or 3.4; may be repeated (all)
   --program COMMAND   what is tested (target/release/evenkeel)
   --repetitions N     of each test (1); one that fails now and then is reported
   --jobs N            tests at once (2)
