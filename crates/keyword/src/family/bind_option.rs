@@ -12,7 +12,7 @@ use model::config::{Bind, HttpProtocol, StatsLevel};
 
 fn switch(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
     match args.keyword {
-        "accept-proxy" => bind.accept_proxy = true,
+        "accept-proxy" => bind.preface.proxy = true,
         "defer-accept" => bind.defer_accept = true,
         "tfo" => bind.tcp_fast_open = true,
         "transparent" => bind.transparent = true,
@@ -28,7 +28,7 @@ fn number(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
         "backlog" => bind.backlog = limit(args, "a number of connections")?,
         "maxconn" => bind.maxconn = limit(args, "a number of connections")?,
         "accept-netscaler-cip" => {
-            bind.netscaler_magic =
+            bind.preface.netscaler_magic =
                 Some(args.count("the magic number of the header", 1..=i32::MAX as u32)?);
         }
         "id" => bind.id = args.count("a number greater than 0", 1..=i32::MAX as u32)?,

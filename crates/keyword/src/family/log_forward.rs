@@ -110,9 +110,9 @@ pub(super) fn sockets(loader: &mut Loader, args: &mut Args<'_>, datagrams: bool)
             template.tls_words.is_some() && datagrams,
             "TLS of datagrams",
         ),
-        (template.accept_proxy, "'accept-proxy' of senders"),
+        (template.preface.proxy, "'accept-proxy' of senders"),
         (
-            template.netscaler_magic.is_some(),
+            template.preface.netscaler_magic.is_some(),
             "'accept-netscaler-cip' of senders",
         ),
         (

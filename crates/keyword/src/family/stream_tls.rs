@@ -116,8 +116,11 @@ pub(super) fn listener_options(
 /// An option that a listener of a proxy can have and this one cannot.
 fn foreign(listener: &Bind) -> Option<&'static str> {
     let said = [
-        (listener.accept_proxy, "accept-proxy"),
-        (listener.netscaler_magic.is_some(), "accept-netscaler-cip"),
+        (listener.preface.proxy, "accept-proxy"),
+        (
+            listener.preface.netscaler_magic.is_some(),
+            "accept-netscaler-cip",
+        ),
         (listener.protocol.is_some(), "proto"),
         (listener.backlog.is_some(), "backlog"),
         (listener.maxconn.is_some(), "maxconn"),

@@ -56,9 +56,9 @@ pub use crate::setting::{
     Captures, Compressed, Compression, CountedCodes, CpuMap, CpuSet, Direction, EmailAlert,
     ForwardFor, Hold, HostName, HttpProtocol, InitAddress, InitState, LOG_STEPS, ListenerIndex,
     LogSteps, Mailer, Mailers, Mode, NETWORKS_MAX, NameServer, NamedPort, Observe, Observing,
-    OnError, OptionSet, Password, ProxyIndex, ProxyKind, ProxyOption, Reference, Resolvers,
-    Resolving, ReuseMode, ServerAddress, ServerIndex, StatusCodes, Step, ThreadSet, Timeouts, User,
-    Userlist, UserlistSlot, Workarounds,
+    OnError, OptionSet, Password, Preface, ProxyIndex, ProxyKind, ProxyOption, Reference,
+    Resolvers, Resolving, ReuseMode, ServerAddress, ServerIndex, StatusCodes, Step, ThreadSet,
+    Timeouts, User, Userlist, UserlistSlot, Workarounds,
 };
 use crate::state::Presence;
 use std::collections::HashMap;

@@ -65,6 +65,15 @@ pub enum HttpProtocol {
     FastCgi,
 }
 
+/// Headers with the addresses of a client in front of its connection, in this order.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Preface {
+    /// `accept-proxy`, `expect-proxy`: of the PROXY protocol.
+    pub proxy: bool,
+    /// `accept-netscaler-cip`, `expect-netscaler-cip`: NetScaler Client IP with this magic number.
+    pub netscaler_magic: Option<u32>,
+}
+
 /// One listener: a `bind` line makes one for each address and port that it names.
 #[derive(Clone, Debug)]
 pub struct Bind {
@@ -80,11 +89,8 @@ pub struct Bind {
     pub protocol: Option<HttpProtocol>,
     /// `proto none`: a connection in `mode tcp` never becomes one of HTTP.
     pub stays_raw: bool,
-    /// `accept-proxy`: a PROXY header is required before anything else.
-    pub accept_proxy: bool,
-    /// `accept-netscaler-cip`: the magic number of the header that is required before anything
-    /// else, behind that of `accept-proxy`.
-    pub netscaler_magic: Option<u32>,
+    /// Headers that are required before anything else.
+    pub preface: Preface,
     /// `backlog`.
     pub backlog: Option<u32>,
     /// `maxconn` of this listener.
@@ -124,8 +130,7 @@ impl Bind {
             address,
             protocol: None,
             stays_raw: false,
-            accept_proxy: false,
-            netscaler_magic: None,
+            preface: Preface::default(),
             backlog: None,
             maxconn: None,
             defer_accept: false,

@@ -17,7 +17,7 @@ mod userlist;
 mod workarounds;
 
 pub use asked::Asked;
-pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
+pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol, Preface};
 pub use compression::{Algorithm, Compressed, Compression, Direction};
 pub(crate) use cpu::cpus_of;
 pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};

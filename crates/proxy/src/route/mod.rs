@@ -119,7 +119,7 @@ pub fn ask(config: &Arc<Config>, question: &Question) -> io::Result<Answer> {
     let (kept, at) = (Arc::clone(&trace), question.at);
     let listener = config.proxy(at.frontend).binds.get(at.bind as usize);
     let mut ends = question.ends;
-    if listener.is_some_and(|bind| bind.accept_proxy) {
+    if listener.is_some_and(|bind| bind.preface.proxy) {
         let known = |[source, destination]: [SocketAddr; 2]| Header::tcp(source, destination);
         let mut header = Vec::new();
         ends.map_or(Header::Local, known).encode_text(&mut header);

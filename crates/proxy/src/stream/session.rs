@@ -485,15 +485,12 @@ pub(super) fn head_deadline(client: &Client) -> Option<Instant> {
 /// Whether a header with the addresses of the client has to come first.
 fn expects_header(client: &Client) -> bool {
     let bind = client.session.bind();
-    bind.accept_proxy
-        || client.expects_proxy
-        || bind.netscaler_magic.is_some()
-        || client.expects_netscaler
+    bind.preface != Default::default() || client.expects_proxy || client.expects_netscaler
 }
 
 /// Reads the headers that have to come first, and applies their addresses.
 async fn preface(client: &mut Client) -> io::Result<()> {
-    if client.session.bind().accept_proxy || client.expects_proxy {
+    if client.session.bind().preface.proxy || client.expects_proxy {
         first_header(client, |bytes| {
             Ok::<_, proxy_protocol::ParseError>(match proxy_protocol::parse(bytes)? {
                 Progress::Complete {
@@ -505,7 +502,7 @@ async fn preface(client: &mut Client) -> io::Result<()> {
         })
         .await?;
     }
-    let magic = client.session.bind().netscaler_magic;
+    let magic = client.session.bind().preface.netscaler_magic;
     if magic.is_some() || client.expects_netscaler {
         first_header(client, |bytes| {
             netscaler::parse(bytes, magic.unwrap_or(0)).map_err(|_| ())

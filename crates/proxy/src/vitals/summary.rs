@@ -62,7 +62,9 @@ fn frontend(proxy: &Proxy, usable: bool, elsewhere: &[IpAddr]) -> FrontendSummar
         _ => None,
     });
     // A synthetic request has no PROXY header, and no TLS.
-    let plain = |bind: &model::config::Bind| bind.tls_words.is_none() && !bind.accept_proxy;
+    let plain = |bind: &model::config::Bind| {
+        bind.tls_words.is_none() && bind.preface == model::config::Preface::default()
+    };
     let here = inet
         .map(|(bind, address)| (bind, reached(address)))
         .filter(|(_, address)| !elsewhere.contains(&address.ip()));

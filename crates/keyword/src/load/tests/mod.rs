@@ -9,6 +9,7 @@ mod others;
 mod random;
 mod replay;
 mod sides;
+mod zeros;
 
 use super::{Loaded, PART};
 use configuration::outside::Outside;

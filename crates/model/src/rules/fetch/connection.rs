@@ -119,7 +119,7 @@ fn can_bind(address: IpAddr) -> bool {
 
 fn fc_rcvd_proxy<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     // A listener with `accept-proxy` refuses what has no header.
-    Some(Value::Bool(stream.session.listener()?.accept_proxy))
+    Some(Value::Bool(stream.session.listener()?.preface.proxy))
 }
 
 /// What ended the client's connection: only the format of its log asks.
