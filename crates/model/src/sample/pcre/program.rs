@@ -5,9 +5,7 @@ use super::linear::can_be_empty;
 use super::parse::Reason;
 use super::set::{BYTE_MAX, Set};
 use super::starts::{Starts, is_anchored};
-use super::tree::{
-    Assertion, Condition, Conditional, Greed, Look, Newline, Node, Repeat, Tree, Verb,
-};
+use super::tree::{Condition, Conditional, Greed, Look, Newline, Node, Repeat, Tree, Verb};
 
 /// Instructions of one pattern.
 const INSTRUCTIONS_MAX: usize = 60_000;

@@ -6,7 +6,7 @@ mod step;
 use super::instruction::{Cut, Instruction, Place};
 use super::parse::newline_length;
 use super::program::{Memo, Program};
-use super::tree::{Assertion, Greed, Newline};
+use super::tree::{Assertion, Newline};
 
 /// Entries of the stack, 32 bytes each.
 const STACK_MAX: usize = 400_000;

@@ -432,7 +432,12 @@ impl<'p> Parser<'p> {
     }
 
     fn braces(&mut self) -> Parsed<Option<(u32, Option<u32>)>> {
-        let Some((first, last, length)) = brace_quantifier(self.rest()) else {
+        let Some(Braces {
+            first,
+            last,
+            length,
+        }) = brace_quantifier(self.rest())
+        else {
             return Ok(None);
         };
         let number = |digits: &[u8]| {
@@ -613,8 +618,15 @@ fn repeat(node: Node, min: u32, max: Option<u32>, greed: Greed) -> Node {
     }
 }
 
-/// The digits of `{2}`, `{2,}` and `{2,3}`, and the length of it.
-fn brace_quantifier(rest: &[u8]) -> Option<(&[u8], Option<&[u8]>, usize)> {
+/// A quantifier in braces: its digits and its length.
+struct Braces<'p> {
+    first: &'p [u8],
+    last: Option<&'p [u8]>,
+    length: usize,
+}
+
+/// `{2}`, `{2,}` and `{2,3}`.
+fn brace_quantifier(rest: &[u8]) -> Option<Braces<'_>> {
     let inner = rest.strip_prefix(b"{")?;
     let end = inner.iter().position(|b| *b == b'}')?;
     let inner = &inner[..end];
@@ -624,7 +636,11 @@ fn brace_quantifier(rest: &[u8]) -> Option<(&[u8], Option<&[u8]>, usize)> {
         Some(comma) => (&inner[..comma], Some(&inner[comma + 1..])),
     };
     let valid = !first.is_empty() && digits(first) && last.is_none_or(digits);
-    valid.then_some((first, last, end + 2))
+    valid.then_some(Braces {
+        first,
+        last,
+        length: end + 2,
+    })
 }
 
 /// The length of a newline at the start of a text; 0 if there is none.
