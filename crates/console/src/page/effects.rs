@@ -6,6 +6,10 @@ use crate::platform::{Member, MemberKind, Platform};
 use maud::{Markup, html};
 use part::report::{Grade, Subject};
 
+/// The kind of subject of a node that takes guests, and its state while an operator forbids that.
+pub(super) const NODE: &str = "node";
+pub(super) const DRAINED: &str = "drained";
+
 /// The section of all machines.
 pub(super) fn of(platform: &Platform) -> Markup {
     let up = platform
@@ -58,7 +62,10 @@ fn effect(platform: &Platform, member: &Member) -> String {
             true => waits(platform),
             false => String::new(),
         };
-        return sentence(&member.if_it_fails) + &waits + &lost(member);
+        return sentence(&member.if_it_fails)
+            + &held(platform, member, &others)
+            + &waits
+            + &lost(member);
     }
     if others.is_empty() {
         return "There is no cluster: everything here would stop.".to_owned();
@@ -86,6 +93,19 @@ fn effect(platform: &Platform, member: &Member) -> String {
     }
     if member.kind == MemberKind::Arbiter {
         return "Traffic would not change.".to_owned();
+    }
+    let takes_guests = nodes.iter().any(|node| !is_drained(platform, node));
+    if !nodes.is_empty() && !takes_guests && !running(member).is_empty() {
+        let addresses = match count_good(member, "virtual-ip") {
+            0 => String::new(),
+            number => format!(
+                "{} would go to {}.",
+                counted(number, "address"),
+                list(&nodes)
+            ),
+        };
+        let rest = held(platform, member, &others);
+        return (addresses + &rest).trim_start().to_owned() + &lost(member);
     }
     let moves = match (has(member), nodes.is_empty()) {
         (None, _) => "It holds no address and runs no guest.".to_owned(),
@@ -155,6 +175,71 @@ fn subjects<'m>(member: &'m Member, kind: &'m str) -> impl Iterator<Item = &'m S
     reports.flat_map(move |report| report.of_kind(kind))
 }
 
+/// Whether a node takes no guests by an order, as far as the machines report.
+pub(super) fn is_drained(platform: &Platform, name: &str) -> bool {
+    let mut nodes = platform.members.iter().flat_map(|one| subjects(one, NODE));
+    nodes.any(|node| node.name == name && node.state.word == DRAINED)
+}
+
+fn count_good(member: &Member, kind: &str) -> usize {
+    let subjects = subjects(member, kind);
+    subjects
+        .filter(|one| one.state.grade == Grade::Good)
+        .count()
+}
+
+/// The guests that run on a machine.
+fn running(member: &Member) -> Vec<&str> {
+    let guests = subjects(member, "guest").filter(|one| one.state.grade == Grade::Good);
+    guests.map(|guest| guest.name.as_str()).collect()
+}
+
+/// What happens to the guests of a machine, and to the volumes that others have in full.
+fn held(platform: &Platform, member: &Member, others: &[&Member]) -> String {
+    if !is_up(member) || doubt(member).is_some() {
+        return String::new();
+    }
+    let nodes = others
+        .iter()
+        .filter(|one| is_up(one) && one.kind == MemberKind::Node);
+    let nodes: Vec<&str> = nodes.map(|node| node.name.as_str()).collect();
+    let (drained, free): (Vec<&str>, Vec<&str>) =
+        nodes.iter().partition(|node| is_drained(platform, node));
+    let mut words = String::new();
+    let guests = running(member);
+    if !guests.is_empty() {
+        let named = match guests.as_slice() {
+            [one] => format!("Guest {one}"),
+            several => format!("Guests {}", list(several)),
+        };
+        words += &match (free.as_slice(), drained.as_slice()) {
+            ([], []) => format!(" {named} would stop: no other node is up."),
+            ([], [one]) => format!(" {named} would stop: {one} is drained."),
+            ([], several) => format!(" {named} would stop: {} are drained.", list(several)),
+            (free, _) => format!(" {named} would start on {}.", list(free)),
+        };
+    }
+    let is_moved = |volume: &&Subject| {
+        volume.value("owner here") == Some(1) && volume.value("mirrored") == Some(1)
+    };
+    let volumes: Vec<&str> = { subjects(member, "volume") }
+        .filter(is_moved)
+        .map(|volume| volume.name.as_str())
+        .collect();
+    match (volumes.as_slice(), nodes.is_empty()) {
+        ([], _) | (_, true) => {}
+        ([one], _) => words += &format!(" Volume {one} would be served by {}.", list(&nodes)),
+        (several, _) => {
+            words += &format!(
+                " Volumes {} would be served by {}.",
+                list(several),
+                list(&nodes)
+            );
+        }
+    }
+    words
+}
+
 /// What runs on a machine, as far as its last report says.
 fn has(member: &Member) -> Option<String> {
     if doubt(member).is_some() {
@@ -219,7 +304,26 @@ mod tests {
         told.members[0].if_it_fails = "the address moves to beta".to_owned();
         assert_eq!(
             of(&told, 0),
-            "The address moves to beta. Volume erp has no other complete copy: what uses it would stop."
+            "The address moves to beta. Guest mail would start on beta. Volume mail would be served by beta. \
+             Volume erp has no other complete copy: what uses it would stop."
+        );
+        let mut drained = sample::platform();
+        let mut look = drained.members[0].look.as_deref().unwrap().clone();
+        let report = look.reports.iter_mut().find(|one| one.part == "guest");
+        let beta = Subject::new(NODE, "beta").state(DRAINED, Grade::Standby);
+        report.unwrap().subjects.push(beta);
+        drained.members[0].look = Some(std::sync::Arc::new(look));
+        let words = of(&drained, 0);
+        assert!(
+            words
+                .starts_with("1 address would go to beta. Guest mail would stop: beta is drained."),
+            "{words}"
+        );
+        drained.members[0].if_it_fails = "the address moves to beta".to_owned();
+        let words = of(&drained, 0);
+        assert!(
+            words.starts_with("The address moves to beta. Guest mail would stop: beta is drained."),
+            "{words}"
         );
         // The arbiter passes on what the two nodes say.
         let mut cut = sample::platform();

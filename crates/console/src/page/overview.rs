@@ -6,11 +6,14 @@ use super::words::{clean, count, counted, list, scaled};
 use super::{Page, Shown, effects, events, graph, picture, requests, state};
 use crate::history::{History, Period};
 use crate::look::{Look, grade};
+use crate::platform::Platform;
 use crate::traffic::{Kind, Row, Traffic};
 use maud::{Markup, html};
 use part::report::Grade;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+/// Orders of single machines that are listed.
+const ORDERS_MAX: usize = 10;
 /// Problems that are listed.
 const PROBLEMS_MAX: usize = 20;
 /// Events that are listed.
@@ -76,7 +79,38 @@ fn attention(shown: &Shown<'_>) -> Markup {
                 " · " a href=(Page::Traffic.path()) { "see the traffic" }
             }
         }
+        @for line in partial_orders(shown.platform) { p.aside { (clean(&line)) } }
     }
+}
+
+/// Orders that hold on some machines only, a line each: an order at a socket or in the console
+/// changes the proxy of one machine.
+fn partial_orders(platform: &Platform) -> Vec<String> {
+    let mut out: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    let mut all: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    let members = platform.members.iter();
+    for member in members.filter(|member| doubt(member).is_none()) {
+        let traffic = member.look.iter().filter_map(|look| look.traffic.as_ref());
+        for row in traffic.flat_map(|traffic| &traffic.rows) {
+            all.entry(row.named()).or_default().insert(&member.name);
+            // A server of another kind is out here and in service there.
+            if grade(&row.status) == Grade::Busy {
+                out.entry(row.named()).or_default().insert(&member.name);
+            }
+        }
+    }
+    let lines = out.iter().filter_map(|(name, on)| {
+        let elsewhere: Vec<&str> = all.get(name)?.difference(on).copied().collect();
+        let on: Vec<&str> = on.iter().copied().collect();
+        (!elsewhere.is_empty()).then(|| {
+            format!(
+                "{name} is out of service on {}, and in service on {}: the order holds on one machine.",
+                list(&on),
+                list(&elsewhere)
+            )
+        })
+    });
+    lines.take(ORDERS_MAX).collect()
 }
 
 /// How many frontends, backends and servers are out of service on purpose; what several machines
@@ -247,5 +281,30 @@ fn recent(shown: &Shown<'_>) -> Markup {
             (events::table(&first, "the last ones", several(shown), true))
             p.aside { a href=(Page::Events.path()) { "All events" } }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+    use std::sync::Arc;
+
+    #[test]
+    fn order_of_one_machine_is_named_with_the_machines() {
+        let mut platform = sample::platform();
+        assert_eq!(partial_orders(&platform), Vec::<String>::new());
+        let alpha = Arc::make_mut(platform.members[0].look.as_mut().unwrap());
+        let rows = &mut alpha.traffic.as_mut().unwrap().rows;
+        let web1 = rows
+            .iter_mut()
+            .find(|row| row.named() == "server shop/web1");
+        web1.unwrap().status = "MAINT".to_owned();
+        assert_eq!(
+            partial_orders(&platform),
+            [
+                "server shop/web1 is out of service on alpha, and in service on beta: the order holds on one machine."
+            ]
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! What needs attention, over all machines, each thing once.
 
 use super::Page;
+use super::effects::{DRAINED, NODE};
 use super::machine::doubt;
 use super::words::list;
 use crate::look::{CLUSTER_STATUS, Problem};
@@ -29,6 +30,7 @@ pub(super) fn all(platform: &Platform) -> Vec<Known<'_>> {
     let away: Vec<&Member> = members.iter().filter(away).collect();
     let mut all: Vec<Known<'_>> = away.iter().map(|member| of_machine(member)).collect();
     all.extend(conflicts(platform));
+    all.extend(drained(platform));
     for member in members {
         let problems = member.look.iter().flat_map(|look| look.problems());
         for problem in problems {
@@ -51,6 +53,32 @@ pub(super) fn all(platform: &Platform) -> Vec<Known<'_>> {
         }
     }
     all
+}
+
+/// Nodes that take no guests by an order: until it is revoked, no guest finds a place there.
+fn drained(platform: &Platform) -> Vec<Known<'_>> {
+    let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for member in platform.members.iter().filter(|one| doubt(one).is_none()) {
+        for report in member.look.iter().flat_map(|look| &look.reports) {
+            let nodes = report
+                .of_kind(NODE)
+                .filter(|node| node.state.word == DRAINED);
+            for node in nodes {
+                names.entry(&node.name).or_default().push(&member.name);
+            }
+        }
+    }
+    let known = names.into_keys().map(|name| Known {
+        problem: Problem {
+            what: format!("{NODE} {name}"),
+            state: DRAINED.to_owned(),
+            why: "by an order; it takes no guests, also if another node fails, until the order is revoked".to_owned(),
+            next: format!("evenkeel node fill {name}"),
+        },
+        on: Vec::new(),
+        page: Some(Page::Part("guest".to_owned())),
+    });
+    known.collect()
 }
 
 /// Addresses that several machines have: each answers for it, so clients reach one or the other.
@@ -160,6 +188,25 @@ mod tests {
             member.look = Some(Arc::new(look));
         }
         platform
+    }
+
+    #[test]
+    fn drained_node_needs_attention_until_it_is_filled() {
+        let mut platform = with([(OWNER, 60_000), ("BACKUP", 60_000)]);
+        let has = |platform: &Platform| {
+            all(platform)
+                .iter()
+                .any(|one| one.problem.what == "node beta")
+        };
+        assert!(!has(&platform));
+        let mut look = platform.members[0].look.as_deref().unwrap().clone();
+        look.reports.push(Report {
+            part: "guest".to_owned(),
+            subjects: vec![Subject::new(NODE, "beta").state(DRAINED, Grade::Standby)],
+            ..Report::default()
+        });
+        platform.members[0].look = Some(Arc::new(look));
+        assert!(has(&platform));
     }
 
     #[test]
