@@ -71,6 +71,8 @@ mod guest_ticks;
 mod guest_upgrade;
 mod log_forward;
 mod logs;
+mod member_return;
+mod member_start;
 mod names;
 mod old_rules;
 mod overload;

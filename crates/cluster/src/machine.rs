@@ -55,6 +55,17 @@ pub struct FrontendHealth {
     pub usable: bool,
 }
 
+/// Whether the machine serves the version that it was given, by observation.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Observed {
+    /// A version is served.
+    pub serves: bool,
+    /// The reason, if none is served.
+    pub why: String,
+    /// Things that the version needs and the machine lacks: it is served without them.
+    pub missing: Vec<String>,
+}
+
 /// Unrequested messages of the machine.
 #[derive(Debug)]
 pub enum News {
@@ -113,6 +124,10 @@ pub trait Machine: Send + Sync + 'static {
     /// How the parts are that run beside the proxy, and have a report of their own.
     fn parts(&self) -> impl Future<Output = Vec<Summary>> + Send {
         std::future::ready(Vec::new())
+    }
+    /// Whether it serves a version now; None if that is not known.
+    fn observe(&self) -> impl Future<Output = Option<Observed>> + Send {
+        std::future::ready(None)
     }
     /// Reports the leases that parts named to them: those that are held, and the others.
     fn hold(&self, leases: Vec<KnownLease>) -> impl Future<Output = ()> + Send;

@@ -11,6 +11,10 @@ language::codes! {
     ON_NODE = "E0113", "invalid line for one node",
         "A line `on NODE …` lacks the node or the keyword, or begins a section. Only lines can apply to one node, not \
          sections. A `config` section applies to the whole cluster, so none of its lines can.";
+    CERTIFICATE_END = "W1060", "certificate that ends soon, or has ended",
+        "Clients refuse a certificate after its end. The warning comes 14 days before it, or for the last third of the \
+         validity if that is shorter. Let the tool that renews the file load it as well: `evenkeel reload` on a single \
+         machine, `evenkeel config apply FILE… -m MESSAGE` in a cluster, whose members do not read changed files.";
     UNKNOWN_NODE = "W0125", "unknown node",
         "A line `on NODE …` names a node that neither a `node` section nor the cluster defines, so the line never \
          applies. The nearest name is shown. `evenkeel cluster status` lists the members of a cluster.";

@@ -4,6 +4,7 @@
 
 mod address_role;
 mod boot_role;
+mod certificates;
 mod check_runner;
 mod command;
 mod confinement;

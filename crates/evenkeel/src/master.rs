@@ -308,6 +308,7 @@ fn not_waiting(fd: OwnedFd, master: &MasterAddress) -> Result<OwnedFd, OpenFailu
     match rustix::io::ioctl_fionbio(&fd, true) {
         Ok(()) => Ok(fd),
         Err(errno) => Err(OpenFailure {
+            index: 0,
             of: "stats socket".into(),
             span: Default::default(),
             address: master.text.clone(),

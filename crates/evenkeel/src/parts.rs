@@ -1,5 +1,6 @@
 //! The parts of this program, and what files come to for all of them.
 
+use crate::certificates;
 use crate::expect::{self, Expectation};
 use crate::features;
 use crate::identity;
@@ -203,6 +204,16 @@ impl Site {
             self.refuse(told);
         }
         self.expectations.len()
+    }
+
+    /// Warns of certificates that end soon or have ended, if the files have no errors.
+    pub fn warn_of_certificates(&mut self) {
+        if self.proxy.config.is_some() {
+            let ends = certificates::of(&self.proxy.recording);
+            for told in certificates::warnings(&ends, tls::certified::now_s()) {
+                self.proxy.diagnostics.push(&self.proxy.sources, told);
+            }
+        }
     }
 
     /// Takes errors in, which leave nothing to run.

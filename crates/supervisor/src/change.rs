@@ -39,6 +39,9 @@ impl Supervisor {
             },
             set: self.set_to_load().is_some(),
             dry: false,
+            accepted: self.loads_accepted(),
+            found: self.found_path(),
+            retries: self.cluster.retrying,
             parts_unknown: self
                 .versions
                 .kept
@@ -94,6 +97,9 @@ impl Supervisor {
 
     /// A loader of a change told how it went.
     pub(super) fn change_loaded(&mut self, told: Result<Told, LoadError>) {
+        if self.retried_in_vain(&told) {
+            return;
+        }
         let told = match told {
             Ok(told) => told,
             Err(error) => {

@@ -45,7 +45,7 @@ mod orphan;
 mod program;
 mod programs;
 mod pulse;
-mod report;
+pub mod report;
 mod requests;
 mod resumed;
 mod route;

@@ -18,6 +18,12 @@ fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The time now, seconds since 1970.
+fn unix_s() -> i64 {
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    i64::try_from(unix.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
+}
+
 /// The moment so long ago.
 fn ago(time: Duration) -> Moment {
     let boottime = clock_gettime(ClockId::Boottime);
@@ -29,13 +35,33 @@ fn ago(time: Duration) -> Moment {
     }
 }
 
+/// The kind of the subjects for things that the served version lacks.
+pub const MISSING: &str = "missing";
+/// The number of the supervisor's subject with the end of the certificate that ends first.
+const CERTIFICATE_END: &str = "certificate end";
+/// The number of the supervisor's subject that is 1 while this machine serves a version.
+pub const SERVES: &str = "serves";
+
 /// `successor`: the process of the new program, while an upgrade tries it beside this one.
-fn role(slot: &Slot, paused: bool, successor: Option<i32>) -> Option<Subject> {
+fn role(
+    slot: &Slot,
+    paused: bool,
+    successor: Option<i32>,
+    failure: Option<&str>,
+) -> Option<Subject> {
     let name = slot.row.part;
     let running = slot.running.as_ref();
     let absent = running.is_none() && slot.restart_at.is_none();
     if absent && slot.wanted.is_none() {
-        return None;
+        // Without the first version no role knows what it would run.
+        return failure.filter(|_| slot.serves()).map(|failure| {
+            let mut subject = Subject::new("role", name)
+                .label("role")
+                .state("not started", Grade::Bad)
+                .number("up", 0);
+            subject.why = failure.to_owned();
+            subject
+        });
     }
     // A role without a limit for its start reports nothing when it is ready.
     let is_ready = |one: &Running| one.ready || slot.row.ready_limit.is_none();
@@ -81,11 +107,13 @@ impl Supervisor {
     /// How the processes are now.
     pub(super) fn report(&self) -> Report {
         let mut subjects = vec![self.own_state()];
+        let failure = Some(&*self.cluster.failure).filter(|why| !why.is_empty());
         for slot in self.slots.all() {
             let paused = self.service.paused && slot.serves();
             let successor = self.tried_process().filter(|_| slot.serves());
-            subjects.extend(role(slot, paused, successor));
+            subjects.extend(role(slot, paused, successor, failure));
         }
+        subjects.extend(self.attention());
         let proxy = self.slots.serving.running.iter();
         for helper in proxy.flat_map(|proxy| &proxy.helpers) {
             let subject = Subject::new("process", CHECKS).state("running", Grade::Good);
@@ -116,21 +144,82 @@ impl Supervisor {
                     "evenkeel_changes_failed",
                     "Changes that failed since the last successful one.",
                 ),
+                NumberRow::new(
+                    SERVES,
+                    "evenkeel_version_served",
+                    "Whether this machine serves a version of its configuration.",
+                ),
+                NumberRow::new(
+                    CERTIFICATE_END,
+                    "evenkeel_certificate_end_timestamp_seconds",
+                    "When the first certificate of the served version ends, seconds since 1970.",
+                ),
+                NumberRow::new(
+                    MISSING,
+                    "evenkeel_version_missing",
+                    "Things that the served version needs and this machine lacks.",
+                ),
             ],
         }
     }
 
+    /// What the served version lacks, and its certificates that end soon.
+    fn attention(&self) -> Vec<Subject> {
+        let mut subjects = Vec::new();
+        let kept = self.versions.kept.iter();
+        for missing in kept.flat_map(|kept| &kept.plan().missing) {
+            let word = format!("{} missing", missing.kind.word());
+            let mut subject = Subject::new(MISSING, &missing.what).state(&word, Grade::Bad);
+            subject.why.clone_from(&missing.why);
+            subjects.push(subject);
+        }
+        let now_s = unix_s();
+        let kept = self.versions.kept.iter();
+        let ends = kept.flat_map(|kept| &kept.plan().certificates);
+        for end in ends.filter(|end| end.is_due(now_s)) {
+            let mut subject =
+                Subject::new("certificate", &end.file).state(&end.words(now_s), Grade::Bad);
+            subject.why = match self.is_member() {
+                true => {
+                    "renew the file, then apply it with `evenkeel config apply FILE… -m MESSAGE`"
+                        .to_owned()
+                }
+                false => "renew the file, then load it with `evenkeel reload`".to_owned(),
+            };
+            subjects.push(subject);
+        }
+        subjects
+    }
+
+    /// Whether a version is served here now, by observation.
+    fn serves_a_version(&self) -> bool {
+        self.versions.kept.is_some() && self.service.served && self.serves()
+    }
+
     fn own_state(&self) -> Subject {
+        let failure = &self.cluster.failure;
         let (word, grade) = match (self.service.stop.is_some(), self.service.served) {
             (true, _) => ("stopping", Grade::Busy),
+            (false, false) if !failure.is_empty() => ("cannot serve", Grade::Bad),
+            (false, false) if self.is_arbiter() => ("running", Grade::Good),
             (false, false) => ("starting", Grade::Busy),
             (false, true) => ("running", Grade::Good),
         };
         let counts = self.changing.counts;
+        let kept = self.versions.kept.as_ref();
+        let missing = kept.map_or(0, |kept| kept.plan().missing.len());
+        let ends = kept.and_then(|kept| kept.plan().certificates.first());
+        let ends_s = ends.map(|end| u64::try_from(end.until_s).unwrap_or_default());
         let mut subject = Subject::new("supervisor", &std::process::id().to_string())
             .state(word, grade)
             .number("changes", counts.asked)
-            .number("failed", counts.failed);
+            .number("failed", counts.failed)
+            .number(SERVES, u64::from(self.serves_a_version()))
+            .number(MISSING, missing as u64);
+        if let Some(ends_s) = ends_s {
+            subject = subject.number(CERTIFICATE_END, ends_s);
+        }
+        subject.why.clone_from(failure);
         subject.since = Some(ago(self.own.since.elapsed()));
         if let Some(version) = &self.versions.kept {
             subject = subject.fact("serves", tell::size(version));
@@ -165,7 +254,7 @@ mod tests {
         let mut ended = |pid| {
             slot.crashes
                 .ended(pid, "was killed by SIGKILL", Moment::now());
-            role(&slot, false, None).unwrap()
+            role(&slot, false, None, None).unwrap()
         };
         let once = ended(7);
         assert_eq!(once.state.word, "running");

@@ -28,7 +28,7 @@ impl Supervisor {
             Message::GiveVersion => return self.give_version(of),
             _ => return,
         };
-        if self.reads_reports(of) && name == report::PART {
+        if self.reads_own_report(of) && name == report::PART {
             let (answer, file) = self.report().answer();
             return self.answer_to(of, &answer, &file);
         }
@@ -77,6 +77,13 @@ impl Supervisor {
             Asks::Role(part, _) => self.slots[part].row.reads_reports,
             Asks::Route(..) => false,
         }
+    }
+
+    /// Whether it may ask for the report of this process: the role that governs learns from it
+    /// whether the version is served.
+    fn reads_own_report(&self, of: Asks) -> bool {
+        let governs = |part| matches!(self.slots[part].row.life, Life::Governs(_));
+        self.reads_reports(of) || matches!(of, Asks::Role(part, _) if governs(part))
     }
 
     /// Whether it may ask where a request would go.

@@ -126,7 +126,8 @@ impl Version {
         (plan.names, plan.fixed) = (Vec::new(), Vec::new());
         (plan.programs, plan.parts) = (Vec::new(), Vec::new());
         plan.resources = Vec::new();
-        plan.difference = String::new();
+        (plan.difference, plan.missing) = (String::new(), Vec::new());
+        plan.certificates = Vec::new();
         take
     }
 
@@ -166,6 +167,7 @@ mod tests {
             numbered: vec![(u32::MAX, u32::MAX); 1_024],
             logs: vec![true; 4_096],
             programs: vec![program; 64],
+            left_out: vec![u32::MAX; 1_024],
             ..Plan::default()
         };
         let take = Take {

@@ -183,6 +183,17 @@ pub const KEY_ENCIPHERMENT: u16 = 0x2000;
 pub const KEY_AGREEMENT: u16 = 0x0800;
 
 impl Certificate {
+    /// Reads the first certificate of a text in PEM: in a file of a chain, that of the server.
+    /// None if there is none.
+    pub fn first_of(text: &[u8]) -> Option<Certificate> {
+        let first = super::pem::Contents::parse(text)
+            .ok()?
+            .certificates
+            .into_iter()
+            .next()?;
+        Certificate::parse(&first)
+    }
+
     /// Reads one; None is what is no certificate.
     pub fn parse(der: &[u8]) -> Option<Certificate> {
         let (signed, tbs) = Signed::parse(der)?;

@@ -11,7 +11,7 @@ use crate::file_set::{FileSet, SET_BYTES_MAX};
 use crate::member::{Kind, Member, MemberId};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -97,9 +97,35 @@ pub struct LocalMember {
     pub addresses: Vec<SocketAddr>,
     /// The members that it knows, so that it finds them before it has heard of any.
     pub members: Vec<Member>,
+    /// Addresses of other members that an operator gave on this machine. They apply until these
+    /// members have announced them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub moved: BTreeMap<MemberId, Vec<SocketAddr>>,
 }
 
 impl LocalMember {
+    /// The given addresses that a member has not announced yet. Its others are tried after them.
+    pub fn unannounced(&self, member: &Member) -> Option<Vec<SocketAddr>> {
+        let moved = self.moved.get(&member.id)?;
+        let is_new = |address: &&SocketAddr| !member.addresses.contains(address);
+        let new: Vec<SocketAddr> = moved.iter().filter(is_new).copied().collect();
+        (!new.is_empty()).then_some(new)
+    }
+
+    /// Adds the addresses that an operator gave to those of the members.
+    pub fn with_moved(
+        &self,
+        mut members: BTreeMap<MemberId, Member>,
+    ) -> BTreeMap<MemberId, Member> {
+        for member in members.values_mut() {
+            if let Some(mut addresses) = self.unannounced(member) {
+                addresses.extend(&member.addresses);
+                member.addresses = addresses;
+            }
+        }
+        members
+    }
+
     /// The nodes among the members that it knows.
     pub fn nodes(&self) -> BTreeSet<MemberId> {
         let nodes = self
@@ -365,7 +391,35 @@ mod tests {
                 sealing_key: Some(vec![1, 2, 3]),
                 format: 1,
             }],
+            moved: BTreeMap::new(),
         }
+    }
+
+    #[test]
+    fn addresses_of_an_operator_apply_until_they_are_announced() {
+        let (old, new): (SocketAddr, SocketAddr) = (
+            "10.0.0.1:7443".parse().unwrap(),
+            "10.9.0.1:7443".parse().unwrap(),
+        );
+        let who = LocalMember {
+            moved: BTreeMap::from([(MemberId(1), vec![new])]),
+            ..who()
+        };
+        // Also behind the form that the file has.
+        let text = serde_json::to_string(&who).unwrap();
+        let who: LocalMember = serde_json::from_str(&text).unwrap();
+        let members = || BTreeMap::from([(MemberId(1), who.members[0].clone())]);
+        assert_eq!(
+            who.with_moved(members())[&MemberId(1)].addresses,
+            [new, old]
+        );
+        let announced = Member {
+            addresses: vec![new],
+            ..who.members[0].clone()
+        };
+        assert_eq!(who.unannounced(&announced), None);
+        let members = BTreeMap::from([(MemberId(1), announced)]);
+        assert_eq!(who.with_moved(members)[&MemberId(1)].addresses, [new]);
     }
 
     #[test]

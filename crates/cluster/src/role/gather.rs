@@ -50,6 +50,9 @@ pub(super) fn status<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Status
         authority: authority(&state),
         invitations: state.invitations.len() as u64,
         leases: leases(&state),
+        unbound: { shared.wire.unbound().into_iter() }
+            .map(|(address, why)| format!("{address} ({why})"))
+            .collect(),
         log: LogStatus {
             term: standing.term,
             last: standing.last_log.unwrap_or(0),
@@ -100,6 +103,8 @@ fn member<M: Machine, N: Network>(
         votes: shared.engine.agreed_voters().contains(&member.id)
             || (standing.voters.is_empty() && standing.lost.is_some()),
         serves: tale.serves,
+        cannot_serve: tale.cannot_serve,
+        missing: tale.missing,
         on_trial: tale.on_trial,
         addresses_owned: health.addresses_owned,
         servers_up: health.servers_up,
@@ -119,6 +124,9 @@ fn member<M: Machine, N: Network>(
             halted: tale.halted,
             unkept: tale.unkept,
         },
+        distrusted: { shared.distrust_of(member.id) }
+            .filter(|_| !reach.is_there())
+            .unwrap_or_default(),
         reach,
         lost: tale.lost,
         accepted: tale.accepted,
@@ -136,14 +144,20 @@ fn configuration<M: Machine, N: Network>(
     Configuration {
         accepted: state.accepted,
         accepted_words: state.accepted().map(contents::label).unwrap_or_default(),
-        serving: serving.version,
+        serving: serving.served(),
         on_trial: serving.on_trial,
-        by_itself: shared.who.kind == Kind::Node && !majority && serving.version.is_some(),
+        by_itself: shared.who.kind == Kind::Node && !majority && serving.served().is_some(),
         moving: moving.map(|record| record.id),
         moving_words: moving
             .map(|record| format!("{}: {}", contents::label(record), record.stage))
             .unwrap_or_default(),
-        trouble: serving.trouble,
+        trouble: match serving.cannot_serve() {
+            why if why.is_empty() => serving.trouble,
+            why => format!(
+                "cannot serve version {}: {why}",
+                serving.version.unwrap_or_default()
+            ),
+        },
     }
 }
 

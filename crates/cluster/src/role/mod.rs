@@ -152,7 +152,7 @@ pub(crate) async fn run_with<M: Machine, N: Network>(
     let first = Trust {
         cluster: who.cluster.clone(),
         authorities: issuers(&identity),
-        members: who.members.iter().map(|m| (m.id, m.clone())).collect(),
+        members: who.with_moved(who.members.iter().map(|m| (m.id, m.clone())).collect()),
         ..Trust::default()
     };
     let wire = Wire::new(Arc::new(identity), first, clock.timing(), network)?;
@@ -171,7 +171,11 @@ pub(crate) async fn run_with<M: Machine, N: Network>(
     let state = engine.state();
     if state.founded() {
         // Before anybody may come: what was given up since stays given up.
-        wire.set_trust(state.trust())?;
+        let trust = state.trust();
+        wire.set_trust(Trust {
+            members: who.with_moved(trust.members),
+            ..trust
+        })?;
     }
     let keys = Keys::of(&who, &directory)?;
     let shared = Arc::new(RoleState::new(

@@ -15,6 +15,7 @@ use crate::store::{Loss, Opened, Owner, PromiseLocation, Store, StoreError};
 use crate::wire::join::{self, JoinError, Joined, Newcomer};
 use crate::wire::{Network, PORT, Tcp};
 use openraft_rt_tokio::TokioRuntime;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -83,6 +84,9 @@ pub enum SetupError {
              `evenkeel config apply` with the served configuration (`accepted.set` contains it)"
     )]
     Lost(String),
+    /// A member of this name is not known here; the names that are.
+    #[error("'{0}' is no other member of this cluster; members known here: {1}")]
+    NoSuchMember(String, String),
     /// Timeout waiting for other members.
     #[error("no member of the cluster accepted the token within {} s; check that they run and that their \
              addresses are reachable from here", .0.as_secs())]
@@ -178,6 +182,7 @@ pub(super) async fn found_on(
         listen: place.listen.clone(),
         addresses: place.addresses.clone(),
         members: vec![member.clone()],
+        moved: BTreeMap::new(),
     };
     let ring = Rings::begin(cluster, Epoch(1), [(id, sealing.public())])?;
     let settings = Settings::default();
@@ -258,11 +263,58 @@ fn settle(
         listen: place.listen.clone(),
         addresses: joined.member.addresses,
         members: joined.members,
+        moved: BTreeMap::new(),
     };
     let file = directory.file(STORE);
     if file.exists() {
         let promise = directory.file(PROMISE);
         Store::open(&file)?.renew(&PromiseLocation::Path(&promise), &owner(&who), None)?;
+    }
+    directory.write_who(&who)?;
+    Ok(who)
+}
+
+/// New addresses, of this member or of others; what is empty stays as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Renumbering {
+    /// The addresses on which this member listens.
+    pub listen: Vec<SocketAddr>,
+    /// Where others reach it.
+    pub addresses: Vec<SocketAddr>,
+    /// Where this member reaches others, by their names.
+    pub others: Vec<(String, SocketAddr)>,
+}
+
+/// Changes the addresses of a member that does not run: it announces its own when it has a
+/// majority, and finds the others at theirs until then. Needs none of the old addresses, no
+/// majority and no store.
+pub fn renumber(directory: &Path, new: &Renumbering) -> Result<LocalMember, SetupError> {
+    let directory = Directory::open(directory)?;
+    let mut who = directory.member()?;
+    let _lock = directory.lock()?;
+    if !new.listen.is_empty() {
+        who.listen.clone_from(&new.listen);
+    }
+    if !new.addresses.is_empty() {
+        who.addresses.clone_from(&new.addresses);
+    }
+    let mut moved: BTreeMap<MemberId, Vec<SocketAddr>> = BTreeMap::new();
+    for (name, address) in &new.others {
+        let mut members = who.members.iter();
+        let member = members.find(|member| member.name == *name && member.id != who.id);
+        let Some(member) = member else {
+            let others = who.members.iter().filter(|member| member.id != who.id);
+            let names: Vec<&str> = others.map(|member| member.name.as_str()).collect();
+            return Err(SetupError::NoSuchMember(name.clone(), names.join(", ")));
+        };
+        moved.entry(member.id).or_default().push(*address);
+    }
+    who.moved.extend(moved);
+    let own = (who.id, who.addresses.clone());
+    for member in &mut who.members {
+        if member.id == own.0 {
+            member.addresses.clone_from(&own.1);
+        }
     }
     directory.write_who(&who)?;
     Ok(who)

@@ -3,7 +3,7 @@
 use crate::command::{Body, Epoch, FORMAT, VersionId};
 use crate::follow::Wake;
 use crate::gossip::Gossip;
-use crate::machine::{Health, Machine};
+use crate::machine::{Health, Machine, Observed};
 use crate::member::{Member, MemberId};
 use crate::raft::{Changes, Engine, RaftStatus};
 use crate::role::contents::Keys;
@@ -32,6 +32,8 @@ const CALL_LIMIT: Duration = Duration::from_secs(5);
 const DISK_STUCK: Duration = Duration::from_secs(2);
 /// After this time without confirmation the majority counts as lost.
 const CONFIRMED_FOR: Duration = Duration::from_secs(2);
+/// Missing things of a served version that other members are told.
+const MISSING_MAX: usize = 16;
 /// Events of this member alone that are kept.
 const OWN_EVENTS_MAX: usize = 32;
 
@@ -66,6 +68,10 @@ pub struct Tale {
     pub halted: String,
     /// Why the accepted version cannot be kept on its disk.
     pub unkept: String,
+    /// Why no version is served, by observation; empty if one is.
+    pub cannot_serve: String,
+    /// Things without which the version is served.
+    pub missing: Vec<String>,
 }
 
 /// A message from the role of one member to that of another.
@@ -94,6 +100,35 @@ pub struct Serving {
     pub accepted: Option<VersionId>,
     /// Why the accepted version cannot be kept on the disk; empty: it can.
     pub unkept: String,
+    /// What the machine serves, by observation; None: not known yet.
+    pub observed: Option<Observed>,
+}
+
+impl Serving {
+    /// The version that is served, unless the machine was seen to serve none.
+    pub fn served(&self) -> Option<VersionId> {
+        self.version.filter(|_| self.cannot_serve().is_empty())
+    }
+
+    /// Why the version that the machine was given is not served; empty if it is, or if there is
+    /// none.
+    pub fn cannot_serve(&self) -> String {
+        let observed = self.observed.as_ref().filter(|one| !one.serves);
+        match (observed, self.version) {
+            (Some(observed), Some(_)) if observed.why.is_empty() => "it is starting".to_owned(),
+            (Some(observed), Some(_)) => observed.why.clone(),
+            _ => String::new(),
+        }
+    }
+
+    /// Things without which the version is served.
+    pub fn missing(&self) -> Vec<String> {
+        let observed = self.observed.iter();
+        observed
+            .flat_map(|one| one.missing.clone())
+            .take(MISSING_MAX)
+            .collect()
+    }
 }
 
 /// State of the role, shared by its tasks.
@@ -122,6 +157,9 @@ pub struct RoleState<M: Machine, N: Network> {
     pub(super) asked_for_strangers: tokio::sync::Mutex<Option<Instant>>,
     /// Another member reported that this one was removed.
     removed: AtomicBool,
+    /// Members at whose addresses a machine was found that does not accept this one, or that
+    /// this one does not accept, with the reason. One that is reached is none of them.
+    distrusted: Mutex<BTreeMap<MemberId, String>>,
     /// Of the term in which this member leads, or led last.
     pub(super) grants: Grants<TokioRuntime>,
     /// Wakes the task that polls repositories.
@@ -168,6 +206,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
             invitations,
             asked_for_strangers: tokio::sync::Mutex::default(),
             removed: AtomicBool::new(false),
+            distrusted: Mutex::default(),
             grants,
             follow: Wake::default(),
         }
@@ -241,6 +280,19 @@ impl<M: Machine, N: Network> RoleState<M, N> {
             events.remove(0);
         }
         events.push(words);
+    }
+
+    pub(super) fn distrusts(&self, member: MemberId, why: String) {
+        lock(&self.distrusted).insert(member, why);
+    }
+
+    /// Why a member that is away and this one do not accept each other.
+    pub(super) fn distrust_of(&self, member: MemberId) -> Option<String> {
+        lock(&self.distrusted).get(&member).cloned()
+    }
+
+    pub(super) fn trusts_again(&self, member: MemberId) {
+        lock(&self.distrusted).remove(&member);
     }
 
     pub(super) fn was_removed(&self) {

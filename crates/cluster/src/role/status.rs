@@ -7,11 +7,13 @@
 mod disk;
 mod link;
 mod loss;
+mod observed;
 
 pub use disk::DiskStatus;
 
 use crate::command::VersionId;
 use crate::member::{Digest, Kind, MemberId};
+use observed::{nothing_served, without};
 use part::report::{Grade, Report, Subject, Summary, span};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -55,6 +57,8 @@ pub struct Status {
     pub frozen: Vec<String>,
     /// Members that hold on to another version than the one that was agreed on, in words.
     pub disagreements: Vec<String>,
+    /// Addresses on which this member cannot listen for others, each with the reason.
+    pub unbound: Vec<String>,
     /// Further notes.
     pub notes: Vec<String>,
 }
@@ -86,6 +90,10 @@ pub struct MemberStatus {
     pub votes: bool,
     /// The version that it serves; `None` if it reports none.
     pub serves: Option<VersionId>,
+    /// Why it serves no version, by observation; empty if it serves one.
+    pub cannot_serve: String,
+    /// Things without which its version is served.
+    pub missing: Vec<String>,
     /// The served version is a candidate.
     pub on_trial: bool,
     /// Virtual addresses that it owns now.
@@ -101,6 +109,8 @@ pub struct MemberStatus {
     /// Its disk.
     #[serde(flatten)]
     pub disk: DiskStatus,
+    /// Why the machine at its address and this one do not accept each other, if that is so.
+    pub distrusted: String,
     /// Why it does not vote, by its own word: its store was lost. Empty: it was not.
     pub lost: String,
     /// The newest version that it accepted, by its own disk.
@@ -273,6 +283,9 @@ impl Status {
         if self.majority {
             return words;
         }
+        if let Some(outdated) = self.outdated_words() {
+            words.push(outdated);
+        }
         let is_there = |m: &MemberStatus| m.reach.is_there() && m.lost.is_empty();
         let there = self.voters().filter(|m| is_there(m)).count();
         let all = self.voters().count();
@@ -370,6 +383,7 @@ impl Status {
                 ));
             }
         }
+        notes.extend(self.observed_words());
         notes.extend(self.loss_words().into_iter().chain(self.authority_words()));
         notes.extend(self.members.iter().filter_map(MemberStatus::disk_words));
         let configuration = &self.configuration;
@@ -479,7 +493,7 @@ impl Status {
             .filter(|m| !serving.iter().any(|s| s.id == m.id));
         let idle = list(idle.map(|m| m.name.as_str()));
         if serving.is_empty() && !idle.is_empty() {
-            return format!("no node would serve: {idle} reports no served version");
+            return nothing_served(left, &idle);
         }
         let left = serving.as_slice();
         let names = list(left.iter().map(|m| m.name.as_str()));
@@ -505,8 +519,8 @@ impl Status {
             let older = Some(serves) < self.configuration.accepted;
             older.then(|| format!("{} serves version {serves}, not the accepted one", m.name))
         });
-        let all: Vec<String> = [words].into_iter().chain(older).collect();
-        all.join("; ")
+        let words = [words].into_iter().chain(older).chain(without(left));
+        words.collect::<Vec<String>>().join("; ")
     }
 
     /// Returns the status as text.
@@ -626,6 +640,13 @@ impl Status {
                 None => Subject::new("member", &member.name).state(&state, Grade::Good),
             },
         };
+        if !member.distrusted.is_empty() {
+            one.why = format!(
+                "its machine and {} do not accept each other's certificates: {}",
+                self.name_of(self.me),
+                member.distrusted
+            );
+        }
         let kind = match member.kind {
             Kind::Node => "node",
             Kind::Arbiter => "arbiter",
@@ -636,6 +657,9 @@ impl Status {
         };
         if let Some(program) = &member.program {
             one = one.joined("program", program);
+        }
+        if member.reach.is_there() && !member.cannot_serve.is_empty() {
+            one = one.joined("serves", format!("nothing: {}", member.cannot_serve));
         }
         if let Some(version) = member.serves {
             let trial = if member.on_trial { " (candidate)" } else { "" };

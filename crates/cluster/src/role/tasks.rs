@@ -1,7 +1,7 @@
 //! Background tasks of every member: confirms that a majority follows the leader,
 //! gossips, and keeps certificates and content keys up to date.
 
-use crate::authority::{Refused, disk};
+use crate::authority::{Refused, Trust, disk};
 use crate::command::{Body, FORMAT};
 use crate::machine::Machine;
 use crate::member::{Kind, MemberId};
@@ -49,7 +49,11 @@ pub(super) async fn parts<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) 
     loop {
         let mut parts = shared.machine.parts().await;
         parts.truncate(PARTS_MAX);
-        shared.serving().parts = parts;
+        let observed = shared.machine.observe().await;
+        {
+            let mut serving = shared.serving();
+            (serving.parts, serving.observed) = (parts, observed);
+        }
         tokio::time::sleep(GOSSIP_EVERY).await;
     }
 }
@@ -95,7 +99,9 @@ pub(super) fn tale<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Tale {
     let standing = shared.standing();
     Tale {
         program: shared.program.clone(),
-        serves: serving.version,
+        serves: serving.served(),
+        cannot_serve: serving.cannot_serve(),
+        missing: serving.missing(),
         on_trial: serving.on_trial,
         // Frontends are many, and nobody elsewhere asks for them.
         health: serving.health.map(|health| crate::machine::Health {
@@ -166,7 +172,9 @@ pub(super) async fn listen<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>)
                     Err(error) => format!("cannot store the renewed certificate: {error}"),
                 });
             }
-            Ok(Event::Up(_)) | Err(RecvError::Lagged(_)) => {}
+            Ok(Event::Distrusted { member, why }) => shared.distrusts(member, why),
+            Ok(Event::Up(member)) => shared.trusts_again(member),
+            Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }
     }
@@ -190,11 +198,19 @@ pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>
         if state.founded() {
             let members = state.members.keys().copied();
             shared.gossip().belong(members);
-            if let Err(error) = shared.wire.set_trust(state.trust()) {
+            let trust = state.trust();
+            let trust = Trust {
+                members: shared.who.with_moved(trust.members),
+                ..trust
+            };
+            if let Err(error) = shared.wire.set_trust(trust) {
                 shared.note(format!("cannot apply the list of trusted members: {error}"));
             }
             let who = LocalMember {
                 members: state.members.values().cloned().collect(),
+                moved: { state.members.values() }
+                    .filter_map(|member| Some((member.id, shared.who.unannounced(member)?)))
+                    .collect(),
                 ..shared.who.clone()
             };
             if kept.as_ref() != Some(&who) && state.members.contains_key(&who.id) {

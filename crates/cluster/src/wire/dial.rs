@@ -5,7 +5,7 @@ use super::counters::count;
 use super::greeting::{Goodbye, Hello, Pipe, Ungreeted, hear_hello, say_goodbye, say_hello};
 use super::link::{Bearing, Ended};
 use super::network::Network;
-use super::path::PathKind;
+use super::path::{Event, PathKind};
 use super::shared::WireState;
 use crate::authority::{Refused, member_name};
 use crate::member::MemberId;
@@ -197,12 +197,20 @@ impl<N: Network> WireState<N> {
                 if is_foreign(error) =>
             {
                 count(&self.counters.foreign);
+                self.tell(Event::Distrusted {
+                    member: to,
+                    why: error.to_string(),
+                });
                 self.note(format!(
                     "TLS handshake with the machine at the address of member {to} failed, for example because of \
                      different CAs: {error}"
                 ));
             }
             Unreached::Refused(why) => {
+                self.tell(Event::Distrusted {
+                    member: to,
+                    why: why.to_string(),
+                });
                 self.note(format!(
                     "refused the machine at the address of member {to}: {why}"
                 ));

@@ -50,8 +50,8 @@ use crate::log::{MemberSignature, SigningError};
 use crate::member::MemberId;
 use crate::raft::transport::{self, Transport};
 use shared::WireState;
+use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,14 +107,6 @@ impl Default for Timing {
 /// Why the wire did not start, or does not take what it is given.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// It cannot listen.
-    #[error("cannot listen for members at {address}: {error}")]
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// The error of the system.
-        error: io::Error,
-    },
     /// More addresses than one member listens at.
     #[error("{0} listening addresses; the maximum is {LISTEN_MAX}")]
     TooManyAddresses(usize),
@@ -166,6 +158,12 @@ impl<N: Network> Wire<N> {
         handler: H,
     ) -> Result<Vec<SocketAddr>, WireError> {
         self.shared.serve(listen, handler).await
+    }
+
+    /// Returns the addresses on which this member cannot listen, each with the reason. They are
+    /// tried again.
+    pub fn unbound(&self) -> BTreeMap<SocketAddr, String> {
+        self.shared.unbound()
     }
 
     /// Sets the members of the cluster. Connections to others are closed, with the

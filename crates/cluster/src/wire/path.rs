@@ -72,6 +72,14 @@ pub enum Event {
         /// Why.
         why: Refused,
     },
+    /// A machine at the address of a member and this one do not accept each other: one of them
+    /// is older than the cluster, or a stranger.
+    Distrusted {
+        /// The member.
+        member: MemberId,
+        /// Why, as text.
+        why: String,
+    },
     /// This member has a new certificate for its key, and shows it. To be kept on disk.
     Renewed(Arc<Identity>),
     /// A message for operators.

@@ -18,6 +18,7 @@ use crate::authority::{Identity, Refused, TlsConfigs, Trust};
 use crate::member::{Member, MemberId};
 use aws_lc_rs::rand::fill;
 use part::lock;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -31,6 +32,8 @@ use tokio::time::{Instant, sleep};
 /// Capacity of the queue of events.
 const EVENTS_MAX: usize = 256;
 /// Between connections of one kind and the next, when a new identity is shown.
+/// Time between two attempts to listen on an address that this machine does not have yet.
+const LISTEN_AGAIN: Duration = Duration::from_secs(2);
 const SHOWN_ANEW_EVERY: Duration = Duration::from_secs(1);
 /// How long a connection lives on whose other end has another key by now.
 const FORMER_KEY_STAYS: Duration = Duration::from_secs(15);
@@ -77,6 +80,8 @@ pub(crate) struct WireState<N: Network> {
     pub(crate) carried: Places<MemberId>,
     tasks: Mutex<JoinSet<()>>,
     stopped: AtomicBool,
+    /// Addresses on which this member is to listen and cannot, with the reasons.
+    unbound: Mutex<BTreeMap<SocketAddr, String>>,
 }
 
 struct Inside {
@@ -122,6 +127,7 @@ impl<N: Network> WireState<N> {
             carried: Places::default(),
             tasks: Mutex::default(),
             stopped: AtomicBool::new(false),
+            unbound: Mutex::default(),
         })
     }
 
@@ -216,24 +222,69 @@ impl<N: Network> WireState<N> {
         }
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
+        let mut unbound = BTreeMap::new();
         for address in listen {
-            let failed = |error| WireError::Listen {
-                address: *address,
-                error,
-            };
-            let listener = self.network.listen(*address).await.map_err(failed)?;
-            addresses.push(self.network.address(&listener).map_err(failed)?);
-            listeners.push(listener);
+            match self.listen_on(*address).await {
+                Ok((listener, at)) => {
+                    addresses.push(at);
+                    listeners.push(listener);
+                }
+                // The member takes part without it: it reaches the others itself.
+                Err(error) => {
+                    unbound.insert(*address, error);
+                }
+            }
         }
+        let retries = !unbound.is_empty();
+        *lock(&self.unbound) = unbound;
         if self.handler.set(Arc::new(handler)).is_err() {
             return Err(WireError::Started);
         }
         for listener in listeners {
             self.accept_on(listener);
         }
+        if retries {
+            let shared = Arc::clone(self);
+            self.spawn(async move { shared.listen_later().await });
+        }
         self.arrange();
         self.keep_renewed();
         Ok(addresses)
+    }
+
+    async fn listen_on(&self, address: SocketAddr) -> Result<(N::Listener, SocketAddr), String> {
+        let failed = |error: std::io::Error| language::reason(&error);
+        let listener = self.network.listen(address).await.map_err(failed)?;
+        let at = self.network.address(&listener).map_err(failed)?;
+        Ok((listener, at))
+    }
+
+    /// Opens the addresses that could not be opened at the start, as soon as they can be.
+    async fn listen_later(self: Arc<Self>) {
+        loop {
+            sleep(LISTEN_AGAIN).await;
+            let addresses: Vec<SocketAddr> = lock(&self.unbound).keys().copied().collect();
+            if addresses.is_empty() {
+                return;
+            }
+            for address in addresses {
+                match self.listen_on(address).await {
+                    Ok((listener, _)) => {
+                        lock(&self.unbound).remove(&address);
+                        self.note(format!("listens for members on {address} now"));
+                        self.accept_on(listener);
+                    }
+                    Err(error) => {
+                        lock(&self.unbound).insert(address, error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The addresses on which this member cannot listen, each with the reason.
+    pub(crate) fn unbound(&self) -> BTreeMap<SocketAddr, String> {
+        lock(&self.unbound).clone()
     }
 
     pub(crate) fn set_identity(self: &Arc<Self>, identity: Arc<Identity>) -> Result<(), WireError> {
@@ -395,6 +446,10 @@ impl<N: Network> WireState<N> {
 
     pub(crate) fn refused_by(&self, peer: MemberId, why: Refused) {
         let since = Instant::now().saturating_duration_since(self.started);
+        self.tell(Event::Distrusted {
+            member: peer,
+            why: why.to_string(),
+        });
         let words = format!("member {peer} refuses this one: {why}");
         if lock(&self.inside).notes.is_news(since, &words) {
             self.tell(Event::RefusedBy { member: peer, why });

@@ -4,10 +4,12 @@
 //! file or name means the same in every line. This module does not know what the results
 //! mean.
 
+mod fallback;
 mod live;
 mod prepared;
 mod secret;
 
+pub use fallback::{Fallback, Found, Lack};
 pub use prepared::{Prepared, PreparedFile};
 pub use secret::Secret;
 
@@ -150,6 +152,8 @@ pub struct Outside {
     recorded: bool,
     /// Files are those of a version, and not of this machine.
     prepared: Option<Box<Prepared>>,
+    /// What applies where this machine lacks something.
+    fallback: Option<Arc<Fallback>>,
     unanswered: Vec<Question>,
 }
 
@@ -213,6 +217,18 @@ impl Outside {
         Outside {
             prepared: Some(Box::new(prepared)),
             ..Outside::default()
+        }
+    }
+
+    /// Where this machine has no answer, that of an earlier load applies.
+    pub fn with_fallback(self, fallback: Option<Arc<Fallback>>) -> Self {
+        Outside { fallback, ..self }
+    }
+
+    /// The load goes on without an answer to this, which the machine may have later.
+    pub fn goes_without(&self, question: Question) {
+        if let Some(fallback) = &self.fallback {
+            fallback.note(question, None);
         }
     }
 
@@ -358,11 +374,15 @@ impl Outside {
     /// The addresses of a host, in the resolver's order; none where its name
     /// does not resolve.
     pub fn addresses(&mut self, name: &str) -> Arc<[IpAddr]> {
+        let fallback = self.fallback.as_deref();
         let found = ask(
             &mut self.answers.hosts,
             name,
             self.recorded,
-            live::addresses,
+            |name| match fallback {
+                Some(fallback) => fallback.host(name, live::addresses),
+                None => live::addresses(name),
+            },
         );
         found.unwrap_or_else(|| {
             self.nobody_knows(Question::Host(name.to_owned()));
@@ -373,11 +393,18 @@ impl Outside {
     /// The number of a user or group.
     pub fn account(&mut self, kind: AccountKind, name: &str) -> Account {
         let question = (kind, name.to_owned());
+        let fallback = self.fallback.as_deref();
         let found = ask(
             &mut self.answers.accounts,
             &question,
             self.recorded,
-            |(kind, name)| live::account(*kind, name),
+            |(kind, name)| match live::account(*kind, name) {
+                Account::Unknown(near) => {
+                    let earlier = fallback.and_then(|one| one.account(*kind, name));
+                    earlier.map_or(Account::Unknown(near), Account::Known)
+                }
+                known => known,
+            },
         );
         found.unwrap_or_else(|| {
             self.nobody_knows(Question::Account(kind, name.to_owned()));

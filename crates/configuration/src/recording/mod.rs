@@ -13,7 +13,7 @@ pub use form::RecordingError;
 
 use crate::node::Nodes;
 use crate::options::LoadOptions;
-use crate::outside::Answers;
+use crate::outside::{Answers, Found};
 use crate::sections::Words;
 use language::source::Text;
 use language::{Environment, Facts};
@@ -225,6 +225,11 @@ impl Recording {
     /// The directories that lines name for all files in them.
     pub fn listed(&self) -> impl Iterator<Item = &Path> {
         self.answers.entries.keys().map(|path| path.as_path())
+    }
+
+    /// Adds the addresses and account numbers of this load to those of earlier ones.
+    pub fn add_to(&self, found: &mut Found) {
+        found.add(&self.answers);
     }
 
     /// The files that lines name and that could be read, keys and certificates

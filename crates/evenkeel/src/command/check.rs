@@ -34,6 +34,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     let foreign = read.as_ref().and_then(|read| read.config.as_ref());
     let mut site = process::load_files(files, None, options(matches), foreign);
     let expectations = site.meet_expectations();
+    site.warn_of_certificates();
     let all = site.addresses();
     let running = site.running(&Payloads::new());
     let loaded = site.proxy;

@@ -5,7 +5,7 @@ use super::link::Link;
 use address::role::{HERE, VIRTUAL_IP};
 use cluster::authority::PartCredentials;
 use cluster::file_set::FileSet;
-use cluster::machine::{Health, Machine, News, Verdict};
+use cluster::machine::{Health, Machine, News, Observed, Verdict};
 use cluster::message::{PART, Recorded};
 use part::report::{Report, Subject, Summary};
 use part::role::{KnownLease, KnownLeases, LeaseNews, MemberNews, Message, PartMessage};
@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use supervisor::report as supervisor_report;
 use zeroize::Zeroizing;
 
 /// How long a role may take to say how it is.
@@ -97,6 +98,19 @@ fn without_proxy(report: Option<&Report>) -> Health {
     }
 }
 
+/// What the report of the supervisor says of the served version.
+fn observed(report: &Report) -> Option<Observed> {
+    let own = report.of_kind(supervisor_report::PART).next()?;
+    let missing = report.of_kind(supervisor_report::MISSING);
+    Some(Observed {
+        serves: own.value(supervisor_report::SERVES)? > 0,
+        why: own.why.clone(),
+        missing: missing
+            .map(|one| format!("{}: {}", one.name, one.why))
+            .collect(),
+    })
+}
+
 /// The part to which a lease belongs, by its name.
 fn part_of(lease: &str) -> &str {
     lease.split_once('/').map_or(lease, |(part, _)| part)
@@ -158,6 +172,13 @@ impl Machine for Supervised {
         parts
     }
 
+    async fn observe(&self) -> Option<Observed> {
+        self.report(supervisor_report::PART)
+            .await
+            .as_ref()
+            .and_then(observed)
+    }
+
     async fn hold(&self, leases: Vec<KnownLease>) {
         // A part that had some, and has none any more, is told that, too.
         let bound = row::all().iter();
@@ -216,6 +237,29 @@ impl Machine for Supervised {
 mod tests {
     use super::*;
     use part::report::Grade;
+
+    #[test]
+    fn a_machine_that_cannot_serve_is_observed_as_such() {
+        let report = |serves, why: &str| {
+            let mut own = Subject::new(supervisor_report::PART, "7")
+                .state("running", Grade::Good)
+                .number(supervisor_report::SERVES, serves);
+            own.why = why.to_owned();
+            let mut port = Subject::new(supervisor_report::MISSING, "0.0.0.0:80 of www");
+            port.why = "Address already in use".to_owned();
+            Report {
+                subjects: vec![own, port],
+                ..Report::silent("supervisor", "")
+            }
+        };
+        let some = observed(&report(1, "")).unwrap();
+        assert!(some.serves);
+        assert_eq!(some.missing, ["0.0.0.0:80 of www: Address already in use"]);
+        let none = observed(&report(0, "no such keyword")).unwrap();
+        assert_eq!((none.serves, &*none.why), (false, "no such keyword"));
+        // A supervisor that does not respond says nothing of it.
+        assert_eq!(observed(&Report::silent("supervisor", "silent")), None);
+    }
 
     #[test]
     fn a_machine_without_a_proxy_has_the_addresses_that_its_address_role_has() {

@@ -12,7 +12,9 @@ use cluster::file_set::{FILES_MAX, FileSet, SET_BYTES_MAX, SetFile};
 use cluster::keyword::Grammar;
 use configuration::LoadOptions;
 use configuration::files::{self, FileError, NamedFile};
-use configuration::outside::{Outside as Asked, Prepared, PreparedFile, Secret};
+use configuration::outside::{
+    AccountKind, Fallback, Outside as Asked, Prepared, PreparedFile, Question, Secret,
+};
 use part::voice::Voice;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,6 +22,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Permissions of a file that cannot be asked for them any more.
 const MODE: u32 = 0o600;
@@ -58,6 +61,7 @@ pub fn load(
     files: Vec<NamedFile>,
     options: LoadOptions,
     foreign: Option<&address::config::Config>,
+    fallback: Option<Arc<Fallback>>,
 ) -> Site {
     let mut prepared = Prepared::new(label(set));
     for file in &set.files {
@@ -75,7 +79,7 @@ pub fn load(
         version: set.label.clone(),
         ..options
     };
-    let outside = Asked::prepared(prepared);
+    let outside = Asked::prepared(prepared).with_fallback(fallback);
     let mut site = parts::load(files, environment, options, foreign, outside);
     site.set_member();
     site
@@ -97,6 +101,8 @@ trait Files {
 struct WithFiles<F> {
     machine: Machine,
     files: F,
+    /// What applies where the machine lacks something.
+    fallback: Option<Arc<Fallback>>,
 }
 
 impl<F: Files> Outside for WithFiles<F> {
@@ -113,15 +119,39 @@ impl<F: Files> Outside for WithFiles<F> {
     }
 
     fn account(&mut self, user: &str, group: Option<&str>) -> Result<Account, NoAccount> {
-        self.machine.account(user, group)
+        let found = self.machine.account(user, group);
+        let Some(fallback) = self.fallback.as_ref().filter(|_| found.is_err()) else {
+            return found;
+        };
+        let kind = match found {
+            Err(NoAccount::Group) => AccountKind::Group,
+            _ => AccountKind::User,
+        };
+        let name = match kind {
+            AccountKind::User => user,
+            AccountKind::Group => group.unwrap_or_default(),
+        };
+        fallback.note(Question::Account(kind, name.to_owned()), None);
+        found
     }
 
     fn interface(&mut self, name: &str) -> Interface {
-        self.machine.interface(name)
+        match (self.machine.interface(name), &self.fallback) {
+            // The role waits for the interface.
+            (Interface::Missing, Some(_)) => Interface::Unknown,
+            (found, _) => found,
+        }
     }
 
     fn program(&mut self, path: &str, account: Option<&Account>) -> Program {
-        self.machine.program(path, account)
+        match (self.machine.program(path, account), &self.fallback) {
+            // The role reports a script that it cannot run.
+            (Program::Missing | Program::NotExecutable, Some(fallback)) => {
+                fallback.note(Question::File(PathBuf::from(path)), None);
+                Program::Unknown
+            }
+            (found, _) => found,
+        }
     }
 
     fn resolve(&mut self, host: &str) -> Vec<IpAddr> {
@@ -138,11 +168,11 @@ impl<F: Files> Outside for WithFiles<F> {
 }
 
 /// This machine with the files of a set.
-pub fn outside(set: &FileSet) -> impl Outside {
-    let machine = Machine::new();
+pub fn outside(set: &FileSet, fallback: Option<Arc<Fallback>>) -> impl Outside {
     WithFiles {
-        machine,
+        machine: Machine::new(),
         files: set,
+        fallback,
     }
 }
 
@@ -241,7 +271,9 @@ pub fn collect(
         voice.diagnostics(&read.sources, &read.diagnostics, false, false);
         good &= read.config.is_some();
     }
-    let loaded = crate::process::load_files(own, None, options, None).proxy;
+    let mut site = crate::process::load_files(own, None, options, None);
+    site.warn_of_certificates();
+    let loaded = site.proxy;
     voice.diagnostics(&loaded.sources, &loaded.diagnostics, false, false);
     good &= loaded.config.is_some();
     if !good {
@@ -430,7 +462,14 @@ mod tests {
         assert_eq!(listing.unwrap().1, ["a.pem", "deep"]);
         std::fs::remove_dir_all(&scratch.0).unwrap();
         let again = FileSet::decode(&set.encode()).unwrap();
-        let loaded = load(&again, main_files(&again), LoadOptions::default(), None).proxy;
+        let loaded = load(
+            &again,
+            main_files(&again),
+            LoadOptions::default(),
+            None,
+            None,
+        )
+        .proxy;
         assert_eq!(
             render::concise(&loaded.sources, &loaded.diagnostics, true),
             ""
@@ -449,7 +488,7 @@ mod tests {
         let mut set = collected(site(&scratch));
         set.version = VersionId(12);
         set.files.retain(|file| !file.path.ends_with("hosts.map"));
-        let loaded = load(&set, main_files(&set), LoadOptions::default(), None).proxy;
+        let loaded = load(&set, main_files(&set), LoadOptions::default(), None, None).proxy;
         assert!(loaded.config.is_none());
         let told = loaded.diagnostics.iter().find_map(|told| told.help.clone());
         let path = scratch.0.join("hosts.map").display().to_string();
@@ -473,10 +512,68 @@ mod tests {
         let mut files = main_files(&set);
         let foreign = addresses::split(&mut files);
         let wishes = AddressWishes::default();
-        let read = addresses::read(&foreign, &wishes, &mut outside(&set));
+        let read = addresses::read(&foreign, &wishes, &mut outside(&set, None));
         assert_eq!(render::concise(&read.sources, &read.diagnostics, true), "");
         assert!(read.config.is_some());
         assert_eq!(read.included, [scratch.0.join("parts/one.conf")]);
+    }
+
+    /// A version of one file.
+    fn version(text: &str) -> FileSet {
+        FileSet {
+            version: VersionId(3),
+            label: "version 3".to_owned(),
+            files: vec![SetFile {
+                path: "/etc/site.cfg".to_owned(),
+                main: true,
+                secret: false,
+                mode: MODE,
+                bytes: text.as_bytes().to_vec(),
+            }],
+            ..FileSet::default()
+        }
+    }
+
+    fn loaded(set: &FileSet, fallback: Option<&Arc<Fallback>>) -> keyword::load::Loaded {
+        let options = LoadOptions {
+            resolve_names: true,
+            ignore_unresolved: fallback.is_some(),
+            ..LoadOptions::default()
+        };
+        load(set, main_files(set), options, None, fallback.cloned()).proxy
+    }
+
+    #[test]
+    fn accepted_version_loads_without_a_name_and_a_new_one_does_not() {
+        let set = version("listen l\n bind :80\n server one no-such-host.invalid:80\n");
+        assert!(loaded(&set, None).config.is_none());
+        let fallback = Arc::new(Fallback::new(
+            Default::default(),
+            std::time::Duration::from_secs(5),
+        ));
+        let accepted = loaded(&set, Some(&fallback));
+        assert!(accepted.config.is_some());
+        let lacks = fallback.lacks();
+        let name = Question::Host("no-such-host.invalid".to_owned());
+        assert_eq!(
+            lacks.iter().map(|lack| &lack.question).collect::<Vec<_>>(),
+            [&name]
+        );
+        // The role builds the same from the recording.
+        let replayed = keyword::load::replay(accepted.recording);
+        assert!(replayed.config.is_some());
+    }
+
+    #[test]
+    fn watched_files_are_refused_in_a_new_version() {
+        let set = version("global\n watch files\nlisten l\n bind :80\n server one 127.0.0.1:80\n");
+        let refused = loaded(&set, None);
+        assert!(refused.config.is_none());
+        let told = render::concise(&refused.sources, &refused.diagnostics, true);
+        assert!(told.contains("error[E1061]"), "{told}");
+        // One that was accepted by an older program is served.
+        let fallback = Arc::new(Fallback::new(Default::default(), std::time::Duration::ZERO));
+        assert!(loaded(&set, Some(&fallback)).config.is_some());
     }
 
     #[test]

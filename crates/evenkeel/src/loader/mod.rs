@@ -9,6 +9,7 @@
 pub mod addresses;
 mod compare;
 pub mod file_set;
+mod lacking;
 mod nothing;
 mod outcome;
 mod version;

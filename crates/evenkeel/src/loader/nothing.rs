@@ -41,7 +41,13 @@ pub(super) fn anywhere(
         };
         let mut files = file_set::main_files(&of_node);
         addresses::split(&mut files);
-        has_some(&file_set::load(&of_node, files, options.clone(), foreign))
+        has_some(&file_set::load(
+            &of_node,
+            files,
+            options.clone(),
+            foreign,
+            None,
+        ))
     });
     (!elsewhere).then_some(NOTHING)
 }
@@ -82,7 +88,13 @@ mod tests {
             ..FileSet::default()
         };
         let options = LoadOptions::default();
-        let site = file_set::load(&set, file_set::main_files(&set), options.clone(), None);
+        let site = file_set::load(
+            &set,
+            file_set::main_files(&set),
+            options.clone(),
+            None,
+            None,
+        );
         assert!(site.proxy.config.is_some(), "no error");
         anywhere(&set, &options, &site, None, runs).is_some()
     }

@@ -2,10 +2,11 @@
 
 use super::outcome::Made;
 use super::wishes::Wishes;
-use super::{Outcome, Refusal, compare, nothing, watched};
+use super::{Outcome, Refusal, compare, lacking, nothing, watched};
+use crate::certificates;
 use crate::confinement::{self, Confinement};
 use crate::parts::{self, Payloads, Running};
-use crate::process::{self, StartError};
+use crate::process::{self, LeftOut, StartError};
 use cluster::file_set::FileSet;
 use configuration::Recording;
 use keyword::load::Loaded;
@@ -14,7 +15,7 @@ use model::log::{self, Sink};
 use part::before;
 use part::codec::Malformed;
 use part::memory;
-use part::role::{Load, PartPlan, Plan, Resource, ResourceKind, Rights, Settings};
+use part::role::{Load, Missing, PartPlan, Plan, Resource, ResourceKind, Rights, Settings};
 use part::voice::{Form, Voice};
 use proxy::listener::{self, Inherited, Listening};
 use proxy::operations::{self, OperationsSocket};
@@ -29,6 +30,10 @@ use zeroize::Zeroizing;
 /// that is being taken in.
 const DESCRIPTORS_A_LISTENER: usize = 3;
 
+/// The difference of a reload of the accepted version.
+const NOT_READ: &str = "no difference: a member serves the accepted version of the cluster. To apply changed files of \
+     this machine, also renewed certificates: `evenkeel config apply FILE… -m MESSAGE`";
+
 /// Makes a version, or says why there is none. For a change the descriptors
 /// are the bundle of the version that serves and its sockets; otherwise they are
 /// sockets of a role of which nothing else is known.
@@ -40,6 +45,9 @@ pub fn make(
 ) -> Outcome {
     if load.set {
         wishes.set = Some(given_set(&mut descriptors).map_err(|error| refused_set(voice, &error))?);
+    }
+    if load.accepted && !load.dry {
+        wishes.go_on_without(load);
     }
     let has_bundle = load.previous.is_some() && !descriptors.is_empty();
     let bundle = has_bundle.then(|| descriptors.remove(0));
@@ -80,13 +88,39 @@ pub fn make(
         return Err(refusal);
     }
     let refusals = parts::refusals(&running);
-    if load.previous.is_some() && !refusals.is_empty() {
+    if load.previous.is_some() && !refusals.is_empty() && !load.accepted {
         refusals.iter().for_each(|words| voice.alert(words));
         return Err(watched::refused(load, &wishes, Some(&site.proxy), voice));
     }
     let made = (&mut site.proxy, running, lines);
     let made = build(load, before, &wishes, made, voice);
+    if { made.as_ref() }.is_ok_and(|made| !tell_of_lacks(load, made, voice)) {
+        let mut refusal = watched::refused(load, &wishes, Some(&site.proxy), voice);
+        refusal.0.unchanged = true;
+        return Err(refusal);
+    }
+    if made.is_ok() {
+        lacking::remember(load, &site.proxy.recording);
+    }
     made.map_err(|_| watched::refused(load, &wishes, Some(&site.proxy), voice))
+}
+
+/// Warns of what a version is served without, and of certificates that end soon. False where a
+/// load that looks for missing things found the same missing still.
+fn tell_of_lacks(load: &Load, made: &Made, voice: &mut Voice) -> bool {
+    let plan = &made.plan;
+    let before = load.previous.as_ref().filter(|_| load.retries);
+    if before.is_some_and(|before| before.missing == plan.missing) {
+        return false;
+    }
+    if !load.dry && !load.watched {
+        let warnings = certificates::warnings(&plan.certificates, tls::certified::now_s());
+        warnings.for_each(|told| voice.warning(&told.message));
+    }
+    plan.missing
+        .iter()
+        .for_each(|missing| voice.warning(missing));
+    true
 }
 
 /// The previous version.
@@ -151,19 +185,33 @@ fn build(
     let serves = serves(&config, load.set || !running.is_empty(), voice.form());
     let proxy = compare::words(before.recording.as_ref(), &loaded.recording);
     let names = wishes.files.iter().chain(&wishes.address_files);
+    let mut missing = wishes.lacking();
+    let pid_file = config.global.pidfile.as_deref();
+    let pid_file = pid_file.filter(|path| {
+        let place = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        lacking::has_directory(wishes, place, "the file is not written", &mut missing)
+    });
     let plan = Plan {
         files_max: load.files_soft,
         daemon: goes_into_background(&config, wishes),
-        pid_file: config.global.pidfile.as_deref().map(absolute),
+        pid_file: pid_file.map(absolute),
         hard_stop_after_ms: config.global.hard_stop_after_ms.map(Into::into),
         quiet: voice.quiet,
         names: names.map(|(name, _)| name.clone()).collect(),
-        difference: compare::joined(proxy, lines),
+        difference: match compare::joined(proxy, lines) {
+            same if load.retries && same == compare::NO_DIFFERENCE => "less is missing".to_owned(),
+            same if load.accepted && same == compare::NO_DIFFERENCE => NOT_READ.to_owned(),
+            difference => difference,
+        },
         watch: watched::wished(loaded, wishes, voice),
         without_proxy: !serves,
         without_secrets: !loaded.recording.has_secrets(),
         parts: running.iter().map(plan_of).collect(),
         resources: resources(&running, serves.then_some(&config)),
+        missing,
+        certificates: certificates::of(&loaded.recording),
         ..Plan::default()
     };
     let mut made = match serves {
@@ -242,16 +290,23 @@ fn open(
     let had = inherited.len();
     let before_us = before_us(load);
     let fetched = process::fetch(&before_us).map_err(|error| told(voice, error))?;
+    let mut left_out = wishes.fallback.as_ref().map(|_| LeftOut::default());
+    let predecessor = (&before_us, &fetched);
+    let lenient = left_out.as_mut();
     let (listening, sockets) =
-        process::open(config, loaded, inherited, (&before_us, &fetched), voice)
+        process::open(config, loaded, inherited, predecessor, lenient, voice)
             .map_err(|error| told(voice, error))?;
+    let left_out = left_out.unwrap_or_default();
+    let mut missing = [&plan.missing[..], &left_out.missing].concat();
     let held = DESCRIPTORS_A_LISTENER * listening.len();
     let wanted = process::wanted_limits(config, held, &wishes.plan);
     let limits = process::find_limits(&wanted, load.files_soft, voice)
         .map_err(|error| told(voice, error))?;
     let targets = log::targets(config);
     let logs = Sink::open(targets.iter().cloned()).into_descriptors(&targets);
-    let (rights, fixed) = compare::rights(rights(config, voice.form()), previous);
+    let wanted_rights = rights_here(config, wishes, &mut missing, voice.form());
+    missing.sort();
+    let (rights, fixed) = compare::rights(wanted_rights, previous);
     let memory_mib = wishes.plan.memory_mib;
     let plan = Plan {
         rights,
@@ -266,12 +321,14 @@ fn open(
         proxies: config.proxies.len() as u32,
         listeners: listening.len() as u32,
         operations: sockets.len() as u32,
-        numbered: numbered(config),
+        numbered: numbered(config, &left_out.places),
         logs: logs.iter().map(Option::is_some).collect(),
         fixed,
         reused: had as u32,
         programs: process::check_programs(config),
         programs_account: programs_account(config, voice.form()),
+        left_out: left_out.places,
+        missing,
         ..plan
     };
     let descriptors = collect(&listening, &sockets, logs);
@@ -299,7 +356,8 @@ fn judge(
         Form::Own | Form::Keepalived => loaded.diagnostics.warnings(),
         Form::Haproxy => loaded.refusing_warnings(),
     };
-    let zero_warning = asked && warnings > 0;
+    // An accepted version is served in spite of what the machine lacks now.
+    let zero_warning = asked && warnings > 0 && wishes.fallback.is_none();
     voice.quiet |= loaded.quiet && !wishes.verbose;
     voice.diagnostics(
         &loaded.sources,
@@ -369,10 +427,14 @@ fn inherit(previous: Option<&Plan>, descriptors: Vec<OwnedFd>) -> Inherited {
     inherited
 }
 
-fn numbered(config: &Config) -> Vec<(u32, u32)> {
+/// The indices and numbers of sockets that were given by number, among those that are open.
+fn numbered(config: &Config, left_out: &[u32]) -> Vec<(u32, u32)> {
     let tags = listener::tags(config).chain(operations::tags(config));
-    (0..)
+    let open = (0..)
         .zip(tags)
+        .filter(|(place, _)| !left_out.contains(place));
+    (0..)
+        .zip(open.map(|(_, tag)| tag))
         .filter_map(|(place, tag)| Some((place, u32::try_from(tag?).ok()?)))
         .collect()
 }
@@ -400,6 +462,18 @@ fn programs_account(config: &Config, form: Form) -> Option<(u32, u32)> {
     let is_default = identity.uid_origin == confinement::Origin::Default
         && identity.gid_origin == confinement::Origin::Default;
     is_default.then(|| confinement::ServiceUser::Checks.ids())
+}
+
+/// The rights, without a root directory that is missing.
+fn rights_here(config: &Config, wishes: &Wishes, missing: &mut Vec<Missing>, form: Form) -> Rights {
+    let root = config.global.chroot.as_deref();
+    let meanwhile = "the proxy runs without this `chroot`";
+    let has_root = lacking::has_directory(wishes, root, meanwhile, missing);
+    let rights = rights(config, form);
+    Rights {
+        chroot: rights.chroot.filter(|_| has_root),
+        ..rights
+    }
 }
 
 fn rights(config: &Config, form: Form) -> Rights {

@@ -10,9 +10,11 @@ use address::dialect::Machine;
 use cluster::file_set::FileSet;
 use configuration::LoadOptions;
 use configuration::files::{self, NamedFile};
+use configuration::outside::Fallback;
 use part::voice::keepalived::missing;
 use part::voice::{Form, Voice};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The options.
 #[derive(Debug, Default)]
@@ -41,6 +43,8 @@ pub struct Wishes {
     pub dump: bool,
     /// `-V`: ignore `quiet` of a file.
     pub verbose: bool,
+    /// The version was accepted: it is served without what this machine lacks.
+    pub fallback: Option<Arc<Fallback>>,
 }
 
 impl Wishes {
@@ -53,7 +57,7 @@ impl Wishes {
         }
         let read = match &self.set {
             Some(set) => {
-                let outside = &mut file_set::outside(set);
+                let outside = &mut file_set::outside(set, self.fallback.clone());
                 addresses::read(&self.address_files, &self.addresses, outside)
             }
             None => {
@@ -76,7 +80,7 @@ impl Wishes {
     pub fn load(&self, foreign: Option<&Config>) -> Site {
         let (files, options) = (self.files.clone(), self.options.clone());
         match &self.set {
-            Some(set) => file_set::load(set, files, options, foreign),
+            Some(set) => file_set::load(set, files, options, foreign, self.fallback.clone()),
             None => process::load_files(files, self.local_peer.as_deref(), options, foreign),
         }
     }

@@ -19,7 +19,7 @@ mod start;
 pub use before::{Fetched, add, add_rest, fetch};
 pub use error::StartError;
 pub use limits::{Limits, WantedLimits};
-pub use open::{address_text, check_programs, open};
+pub use open::{LeftOut, address_text, check_programs, open};
 pub use privileges::drop_rights;
 pub use processors::choose as choose_processors;
 pub use side::{Side, report_losses, to_logs};

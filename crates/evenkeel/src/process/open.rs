@@ -5,37 +5,85 @@ use super::{Fetched, StartError, before};
 use keyword::load::Loaded;
 use model::config::{BindAddress, Config};
 use part::before::Before;
-use part::role::CheckProgram;
+use part::role::{CheckProgram, Missing, MissingKind};
 use part::voice::{Form, Voice};
-use proxy::listener::{Inherited, Listening, OpenError, OpenStep};
+use proxy::listener::{self, Inherited, Listening, OpenError, OpenStep};
 use proxy::operations::{self, OperationsSocket};
 
+/// Sockets without which an accepted version is served.
+#[derive(Debug, Default)]
+pub struct LeftOut {
+    /// Their indices among the listeners and statistics sockets of the configuration.
+    pub places: Vec<u32>,
+    /// What is to be reported of them.
+    pub missing: Vec<Missing>,
+}
+
 /// Opens listeners and statistics sockets; those among `inherited` and those of
-/// the process before that are still wanted are used again. Each that cannot be had is told.
+/// the process before that are still wanted are used again. Each that cannot be opened is
+/// reported, and refuses the version, unless it may be left out.
 pub fn open(
     config: &Config,
     loaded: &Loaded,
     inherited: Inherited,
     (predecessor, fetched): (&Before, &Fetched),
+    mut left_out: Option<&mut LeftOut>,
     voice: &mut Voice,
 ) -> Result<(Vec<Listening>, Vec<OperationsSocket>), StartError> {
     let (mut inherited, listening, errors) = before::open(predecessor, config, inherited, fetched);
+    let order: Vec<_> = listener::wanted(config).collect();
     for error in &errors {
-        voice.alert(open_error(config, loaded, error, voice.form()));
+        let words = open_error(config, loaded, error, voice.form());
+        let at = order
+            .iter()
+            .position(|place| *place == (error.proxy, error.bind));
+        match (&mut left_out, at) {
+            (Some(left_out), Some(at)) => left_out.add(at, listener_name(config, error), &words),
+            _ => voice.alert(words),
+        }
     }
-    if !errors.is_empty() {
-        return Err(StartError::Listeners);
+    match &left_out {
+        None if !errors.is_empty() => return Err(StartError::Listeners),
+        Some(_) => inherited.go_on_without(),
+        None => {}
     }
-    let sockets = open_sockets(config, loaded, &mut inherited, voice)?;
+    let sockets = open_sockets(
+        config,
+        loaded,
+        &mut inherited,
+        (left_out, order.len()),
+        voice,
+    )?;
     settle(inherited, loaded, voice)?;
     Ok((listening, sockets))
 }
 
-/// Opens the statistics sockets, with the rights of the start.
+impl LeftOut {
+    fn add(&mut self, place: usize, what: String, why: &str) {
+        self.places.push(u32::try_from(place).unwrap_or(u32::MAX));
+        self.missing.push(Missing {
+            kind: MissingKind::Listener,
+            what,
+            why: why.to_owned(),
+        });
+    }
+}
+
+/// The name of a listener in reports.
+fn listener_name(config: &Config, error: &OpenError) -> String {
+    let proxy = config.proxy(error.proxy);
+    let bind = proxy.binds.get(error.bind as usize);
+    let address = bind.map_or_else(String::new, |bind| address_text(&bind.address));
+    format!("{address} of {}", proxy.name)
+}
+
+/// Opens the statistics sockets, with the rights of the start. `left_out` has the number of
+/// listeners before them.
 fn open_sockets(
     config: &Config,
     loaded: &Loaded,
     inherited: &mut Inherited,
+    (mut left_out, listeners): (Option<&mut LeftOut>, usize),
     voice: &mut Voice,
 ) -> Result<Vec<OperationsSocket>, StartError> {
     let (sockets, failures) = operations::open(config, inherited);
@@ -44,7 +92,7 @@ fn open_sockets(
         let (step, address) = (failure.step, &failure.address);
         let file = &loaded.sources.file(failure.span.file).name;
         let line = loaded.sources.position(failure.span).line;
-        voice.alert(match voice.form() {
+        let words = match voice.form() {
             Form::Haproxy => {
                 let of = &failure.of;
                 format!("Binding [{file}:{line}] for {of}: {step} ({reason}) [{address}]")
@@ -56,12 +104,22 @@ fn open_sockets(
                 };
                 format!("{file}:{line}: {of}: {step} {address}: {reason}")
             }
-        });
+        };
+        match &mut left_out {
+            Some(left_out) => {
+                let place = listeners + failure.index as usize;
+                left_out.add(place, format!("{address} of {}", failure.of), &words);
+            }
+            None => voice.alert(words),
+        }
     }
-    if failures.is_empty() {
-        Ok(sockets)
-    } else {
-        Err(StartError::Listeners)
+    match left_out {
+        None if !failures.is_empty() => Err(StartError::Listeners),
+        Some(_) => {
+            inherited.go_on_without();
+            Ok(sockets)
+        }
+        None => Ok(sockets),
     }
 }
 

@@ -97,7 +97,14 @@ pub fn run(
     // has a meaning that applies only during the start.
     let signals = signals::watch(signals::ending())?;
     let none = Inherited::default();
-    let (listening, sockets) = open::open(&config, &loaded, none, (&plan.before, &fetched), voice)?;
+    let (listening, sockets) = open::open(
+        &config,
+        &loaded,
+        none,
+        (&plan.before, &fetched),
+        None,
+        voice,
+    )?;
     let root = config.global.chroot.as_deref();
     let sink = Sink::open(model::log::targets(&config)).within(root);
     let wanted = wanted_limits(&config, listening.len(), plan);

@@ -8,6 +8,7 @@ use model::state::revision;
 use part::memory;
 use proxy::carry::{self, Mark};
 use proxy::message::AskedKey;
+use proxy::operations;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ pub struct Telling {
     /// The baseline: the counters that another process continues with.
     mark: Option<Mark>,
     revision: u64,
+    orders: u64,
     told: Instant,
     looked: Instant,
 }
@@ -35,6 +37,7 @@ impl Telling {
         Telling {
             mark: None,
             revision: 0,
+            orders: 0,
             told: now,
             looked: now,
         }
@@ -54,8 +57,11 @@ impl Telling {
         let since = now.saturating_duration_since(self.told);
         let revision = revision::read();
         let changed = revision != self.revision;
-        if since >= COUNTERS_EVERY || (changed && since >= CHANGES_EVERY) {
-            self.revision = revision;
+        // An order of an operator is not to be lost: it is told at once.
+        let orders = operations::orders();
+        let ordered = orders != self.orders;
+        if since >= COUNTERS_EVERY || ordered || (changed && since >= CHANGES_EVERY) {
+            (self.revision, self.orders) = (revision, orders);
             self.told = now;
             return true;
         }

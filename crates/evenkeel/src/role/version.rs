@@ -146,8 +146,14 @@ impl Given {
         let listeners = own(plan.listeners)?;
         let sockets = own(plan.operations)?;
         let logs: Vec<Shared> = given.collect();
-        let listening = listener::assign(&config, listeners)?;
-        let sockets = operations::assign(&config, sockets)?;
+        let count = listener::wanted(&config).count() as u32;
+        let sockets_left_out: Vec<u32> = plan
+            .left_out
+            .iter()
+            .filter_map(|place| place.checked_sub(count))
+            .collect();
+        let listening = listener::assign(&config, listeners, &plan.left_out)?;
+        let sockets = operations::assign(&config, sockets, &sockets_left_out)?;
         let copy = |fd: io::Result<OwnedFd>| fd.map_err(VersionError::Descriptor);
         let mut left = logs.iter();
         let mut sinks = Vec::with_capacity(plan.logs.len());

@@ -273,6 +273,7 @@ impl Member {
             listen: Vec::new(),
             addresses: Vec::new(),
             members: Vec::new(),
+            moved: Default::default(),
         };
         directory.write_who(&who).unwrap();
         let place = scratch.path().join("control-of-the-test");

@@ -323,6 +323,20 @@ fn watch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         }
     }
     args.end()?;
+    let options = &loader.context.options;
+    let is_cluster = !options.version.is_empty() || !options.nodes.is_empty();
+    // A version that was accepted before this was refused is served.
+    if is_cluster && !options.ignore_unresolved {
+        let told = "'watch': the members of a cluster do not read changed files";
+        return Err(
+            Diagnostic::error(&codes::WATCH_IN_CLUSTER, args.line().span, told)
+                .label("they serve the files of the accepted version")
+                .help(
+                    "remove the line; let the tool that renews files run `evenkeel config apply FILE… -m MESSAGE` \
+                     afterwards (certbot: `--deploy-hook`)",
+                ),
+        );
+    }
     let wish = Watch {
         configuration,
         delay_ms,
@@ -446,7 +460,8 @@ pub static LINES: &[LineRow] = rows! {
         "Reloads changed files automatically, once they have not changed for `delay` (500ms). A file with an error is \
          refused with a message, and the current version keeps serving. `files` watches the files that lines name (ACL \
          files, maps, error pages, but not server states). `all` also watches the configuration. This keyword is \
-         specific to Evenkeel and needs a supervisor: `evenkeel run`, or -W under the name `haproxy`.";
+         specific to Evenkeel and needs a supervisor: `evenkeel run`, or -W under the name `haproxy`. A cluster refuses it: \
+         its members serve the files of the version, so a tool that renews a file runs `evenkeel config apply`.";
     "request-history <number>" GLOBAL, request_history, "request-history 4096",
         "Number of finished requests and TCP sessions that each thread keeps, with what was decided for each and why: \
          see `evenkeel why`, `evenkeel watch` and the runtime commands `show request` and `show requests`. The default \

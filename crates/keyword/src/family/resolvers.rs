@@ -2,6 +2,7 @@
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
+use configuration::outside::Question;
 use language::arguments::section_name;
 use language::value::{Accepts, Host, Port, PortRule, TimeUnit, Transport};
 use language::{Diagnostic, Line, Span, Word};
@@ -9,7 +10,7 @@ use model::codes;
 use model::config::{NameServer, Resolvers};
 use protocol::dns::{PAYLOAD_MAX, PAYLOAD_MIN};
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const PLACE: &[&str] = &["resolvers"];
 /// The port of DNS.
@@ -329,6 +330,11 @@ fn parse_resolv_conf(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         .read(Path::new(RESOLV_CONF), RESOLV_CONF_BYTES_MAX);
     let text = match read {
         Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+        Err(_) if loader.context.options.ignore_unresolved => {
+            let path = PathBuf::from(RESOLV_CONF);
+            loader.context.outside.goes_without(Question::File(path));
+            String::new()
+        }
         Err(error) => {
             let told = format!(
                 "failed to open {RESOLV_CONF}: {}",

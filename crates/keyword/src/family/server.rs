@@ -2,6 +2,7 @@
 
 use super::{Args, Built, LineRow, ServerBuilder, registry, server_option};
 use crate::family::Loader;
+use configuration::outside::Question;
 use language::keyword::Found;
 use language::value::{Accepts, Family, Host, Port};
 use language::{Diagnostic, Word, suggest};
@@ -405,6 +406,12 @@ fn unresolved(
 ) -> Result<Option<IpAddr>, Diagnostic> {
     let message = format!("'server': could not resolve address '{name}'");
     if allowed || loader.context.options.ignore_unresolved {
+        if !allowed {
+            loader
+                .context
+                .outside
+                .goes_without(Question::Host(name.to_owned()));
+        }
         loader.tell(
             Diagnostic::warning(&codes::UNRESOLVED_SERVER, word.span, message)
                 .label("the server starts in maintenance"),

@@ -248,6 +248,11 @@ language::codes! {
     TLS_OLD_VERSION = "W0124", "obsolete TLS version",
         "The line sets SSLv3, TLS 1.0 or TLS 1.1 as the lowest version. These are not supported; TLS 1.2 is the \
          lowest.";
+    WATCH_IN_CLUSTER = "E1061", "watched files in a cluster",
+        "`watch` reloads files of one machine when they change. In a cluster all members serve the files of the \
+         accepted version, and each change of a file is a new version, which is checked on all nodes and can be \
+         rolled back. Remove the line, and let the tool that renews a certificate or writes a map run `evenkeel \
+         config apply FILE… -m MESSAGE`: certbot by `--deploy-hook`, acme.sh by `--reloadcmd`.";
     UNSET_VARIABLE = "W0126", "undefined variable",
         "`env(NAME)`, or an address, refers to an environment variable that is not set. `env(NAME)` then has no \
          value. In an address the variable is empty: `bind $HOST:80` listens on every address. Set the variable \

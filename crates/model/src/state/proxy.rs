@@ -40,6 +40,8 @@ pub struct FrontendState {
     pub maxconn_set: AtomicU32,
     /// `disable frontend`: its listeners take no one.
     pub paused: AtomicBool,
+    /// Listeners of its lines that are not open: an accepted version is served without them.
+    pub unopened: AtomicU32,
     /// `shutdown frontend`: until a later file has it.
     shut: AtomicBool,
     /// Lines that it has logged.

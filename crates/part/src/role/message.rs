@@ -153,6 +153,15 @@ pub struct Load {
     pub dry: bool,
     /// What the roles beside the proxy run of the version that is served is not known.
     pub parts_unknown: bool,
+    /// The set is the version that this machine accepted: what the machine lacks for it is left
+    /// out and reported ([`Plan::missing`]), while any other load is refused for it.
+    pub accepted: bool,
+    /// The file with the addresses of names and the numbers of accounts that earlier loads
+    /// found; a path of the system.
+    #[serde(with = "serde_bytes")]
+    pub found: Option<Vec<u8>>,
+    /// What was missing is looked for again: where the same is missing still, there is no version.
+    pub retries: bool,
 }
 
 /// Why there is no version.

@@ -7,9 +7,18 @@ use super::resource::{RESOURCES_MAX, Resource};
 use super::watch::Watch;
 use super::{FIXED_MAX, NAMES_MAX, PARTS_MAX, PATH_BYTES_MAX, PROGRAMS_MAX, WORDS_BYTES_MAX};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Sockets that are named by a number.
 const NUMBERED_MAX: usize = 1_024;
+/// Sockets that can be left out of one version.
+const LEFT_OUT_MAX: usize = 1_024;
+/// Certificates whose ends are reported.
+const CERTIFICATES_MAX: usize = 16;
+/// Missing things that are reported.
+const MISSING_MAX: usize = 32;
+/// Bytes of a text of one of them.
+const MISSING_BYTES_MAX: usize = 256;
 /// Log targets of one file.
 const LOGS_MAX: usize = 4_096;
 
@@ -75,6 +84,106 @@ pub struct Plan {
     /// What no other instance of the program on this machine may use at the same time.
     #[serde(serialize_with = "list::<RESOURCES_MAX, _, _>")]
     pub resources: Vec<Resource>,
+    /// Sockets of the configuration that are not open, by their index among its listeners and
+    /// statistics sockets. Only an accepted version of a cluster has some.
+    #[serde(serialize_with = "list::<LEFT_OUT_MAX, _, _>")]
+    pub left_out: Vec<u32>,
+    /// What this machine lacks for the version, which is served without it.
+    #[serde(serialize_with = "list::<MISSING_MAX, _, _>")]
+    pub missing: Vec<Missing>,
+    /// The certificates of the version that end first, in the order of their ends.
+    #[serde(serialize_with = "list::<CERTIFICATES_MAX, _, _>")]
+    pub certificates: Vec<CertificateEnd>,
+}
+
+/// A certificate of a version, and its validity.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct CertificateEnd {
+    /// Its file.
+    #[serde(serialize_with = "text::<MISSING_BYTES_MAX, _>")]
+    pub file: String,
+    /// Valid from, seconds since 1970.
+    pub from_s: i64,
+    /// Valid until, seconds since 1970.
+    pub until_s: i64,
+}
+
+/// A day, seconds.
+const DAY_S: i64 = 86_400;
+/// A certificate is reported so long before its end, seconds, or for the last third of its
+/// validity, whichever is shorter: those that are renewed every few days are no exception.
+const REPORTED_BEFORE_END_S: i64 = 14 * DAY_S;
+
+impl CertificateEnd {
+    /// Whether it ends soon, or has ended.
+    pub fn is_due(&self, now_s: i64) -> bool {
+        let third = self.until_s.saturating_sub(self.from_s) / 3;
+        self.until_s.saturating_sub(now_s) < third.min(REPORTED_BEFORE_END_S)
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self, now_s: i64) -> bool {
+        self.until_s < now_s
+    }
+
+    /// The end, as text: `ends in 5 days`.
+    pub fn words(&self, now_s: i64) -> String {
+        let left_s = self.until_s.saturating_sub(now_s);
+        let (number, unit) = match left_s.unsigned_abs() {
+            seconds if seconds >= DAY_S.unsigned_abs() => (seconds / DAY_S.unsigned_abs(), "day"),
+            seconds => (seconds / 3600, "hour"),
+        };
+        let plural = if number == 1 { "" } else { "s" };
+        match self.has_ended(now_s) {
+            true => format!("ended {number} {unit}{plural} ago"),
+            false => format!("ends in {number} {unit}{plural}"),
+        }
+    }
+}
+
+/// The kind of a thing that a version needs and this machine lacks.
+#[derive(
+    Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum MissingKind {
+    /// A socket that cannot be opened.
+    #[default]
+    Listener,
+    /// A host name that does not resolve.
+    Name,
+    /// A user or group.
+    Account,
+    /// A file or directory.
+    File,
+}
+
+impl MissingKind {
+    /// The word for reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            MissingKind::Listener => "listener",
+            MissingKind::Name => "host name",
+            MissingKind::Account => "account",
+            MissingKind::File => "file",
+        }
+    }
+}
+
+/// A thing that an accepted version needs and this machine lacks: the version is served
+/// without it, and loaded again until it is there.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[serde(default)]
+pub struct Missing {
+    /// Its kind.
+    pub kind: MissingKind,
+    /// Its name or address, as the files have it.
+    #[serde(serialize_with = "text::<MISSING_BYTES_MAX, _>")]
+    pub what: String,
+    /// The reason, and what applies meanwhile.
+    #[serde(serialize_with = "text::<MISSING_BYTES_MAX, _>")]
+    pub why: String,
 }
 
 /// A program that external checks run.
@@ -125,5 +234,41 @@ impl Plan {
     pub fn descriptors(&self) -> usize {
         let logs = self.logs.iter().filter(|open| **open).count();
         self.listeners as usize + self.operations as usize + logs
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Missing { kind, what, why } = self;
+        write!(f, "serving without {} {what}: {why}", kind.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_are_reported_before_their_end() {
+        let of_days = |days: i64| CertificateEnd {
+            file: "a.pem".to_owned(),
+            from_s: 0,
+            until_s: days * DAY_S,
+        };
+        let (year, week) = (of_days(365), of_days(6));
+        assert!(!year.is_due(350 * DAY_S) && year.is_due(352 * DAY_S));
+        assert!(!week.is_due(3 * DAY_S) && week.is_due(5 * DAY_S));
+        assert_eq!(year.words(360 * DAY_S), "ends in 5 days");
+        assert_eq!(year.words(365 * DAY_S - 7200), "ends in 2 hours");
+        assert_eq!(year.words(366 * DAY_S + 1), "ended 1 day ago");
+        assert!(year.has_ended(366 * DAY_S) && !year.has_ended(364 * DAY_S));
+        // Numbers of a hostile certificate.
+        let strange = CertificateEnd {
+            from_s: i64::MIN,
+            until_s: i64::MAX,
+            ..CertificateEnd::default()
+        };
+        assert!(!strange.is_due(i64::MIN) && !strange.is_due(0));
+        assert!(!strange.words(i64::MIN).is_empty());
     }
 }

@@ -65,6 +65,11 @@ pub(super) fn process(told: &ProcessTold, runtime: &Runtime, elapsed_ms: u64) {
         elapsed_ms,
     );
     rate(told.session_rate, &runtime.session_rate, now_ms, elapsed_ms);
+    // A file with a lower limit than the order counts.
+    if let Some(max) = told.connections_max.filter(|max| *max > 0) {
+        let most = runtime.connections_max_of_file();
+        runtime.connections_max.store(max.min(most), Relaxed);
+    }
 }
 
 struct Taker {

@@ -89,6 +89,10 @@ impl Teller {
             connections_highest: runtime.connections.highest(),
             connection_rate: self.rate(&runtime.connection_rate),
             session_rate: self.rate(&runtime.session_rate),
+            connections_max: {
+                let now = runtime.connections_max.load(Relaxed);
+                (self.whole && now != runtime.connections_max_of_file()).then_some(now)
+            },
         }
     }
 

@@ -81,6 +81,8 @@ pub(super) struct ProcessTold {
     pub connections_highest: u32,
     pub connection_rate: RateTold,
     pub session_rate: RateTold,
+    /// `set maxconn global`, where that is not the limit of the file.
+    pub connections_max: Option<u32>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]

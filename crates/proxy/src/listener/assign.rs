@@ -5,8 +5,10 @@ use super::identity::{inode, prefixed};
 use super::open::Listening;
 use model::config::{Bind, BindAddress, Config, Proxy, ProxyIndex};
 use rustix::io::Errno;
+use std::collections::HashMap;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Why descriptors do not fit a configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -69,13 +71,23 @@ pub(super) fn places(
     })
 }
 
-/// Gives the listeners of a configuration their sockets, in the order of [`wanted`].
-pub fn assign(config: &Config, sockets: Vec<OwnedFd>) -> Result<Vec<Listening>, AssignError> {
-    let (wanted, given) = (places(config).count(), sockets.len());
+/// Gives the listeners of a configuration their sockets, in the order of [`wanted`], but for
+/// those at the indices `left_out`, which have none.
+pub fn assign(
+    config: &Config,
+    sockets: Vec<OwnedFd>,
+    left_out: &[u32],
+) -> Result<Vec<Listening>, AssignError> {
+    let open = || {
+        (0..)
+            .zip(places(config))
+            .filter(|(n, _)| !left_out.contains(n))
+    };
+    let (wanted, given) = (open().count(), sockets.len());
     if wanted != given {
         return Err(AssignError::Count { wanted, given });
     }
-    let both = places(config).zip(sockets).enumerate();
+    let both = open().map(|(_, place)| place).zip(sockets).enumerate();
     both.map(|(place, ((index, proxy, n, bind), fd))| {
         let inode = inode(&fd).map_err(|errno| AssignError::Descriptor { place, errno })?;
         Ok(Listening {
@@ -87,4 +99,20 @@ pub fn assign(config: &Config, sockets: Vec<OwnedFd>) -> Result<Vec<Listening>, 
         })
     })
     .collect()
+}
+
+/// Notes in the states of the frontends how many of their listeners are not open. The states are
+/// those of a former configuration, so this follows their adoption.
+pub(crate) fn note_unopened(config: &Config, listening: &[Listening]) {
+    let mut open: HashMap<u32, u32> = HashMap::new();
+    for one in listening {
+        *open.entry(one.proxy.0).or_default() += 1;
+    }
+    let frontends = config.iter().filter(|(_, proxy)| proxy.kind.is_frontend());
+    for (index, proxy) in frontends.filter(|(_, proxy)| !proxy.disabled) {
+        let wanted = u32::try_from(proxy.binds.len()).unwrap_or(u32::MAX);
+        let open = open.get(&index.0).copied().unwrap_or_default();
+        let unopened = wanted.saturating_sub(open);
+        proxy.state.frontend.unopened.store(unopened, Relaxed);
+    }
 }

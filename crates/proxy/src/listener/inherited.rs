@@ -204,6 +204,11 @@ impl Inherited {
         }
     }
 
+    /// What could not be opened is left out: everything else is put in place nevertheless.
+    pub fn go_on_without(&mut self) {
+        self.failed = false;
+    }
+
     /// The sockets that nobody took, after what was taken has been settled.
     pub fn unused(mut self) -> Vec<OwnedFd> {
         std::mem::take(&mut self.sockets)

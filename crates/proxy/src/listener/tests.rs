@@ -1,7 +1,7 @@
 //! Sockets that are handed over are recognized by what the kernel says of them.
 
 use super::identity::{Identity, ListenAddress};
-use super::{Inherited, Listening, OpenStep, Unrecognized, assign, open, wanted};
+use super::{Inherited, Listening, OpenStep, Unrecognized, assign, note_unopened, open, wanted};
 use keyword::testing::load_text;
 use model::config::{BindAddress, Config};
 use rustix::io::Errno;
@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
 
 struct Folder(PathBuf);
 
@@ -389,8 +390,20 @@ fn assigned_sockets_go_by_the_order_of_what_is_wanted() {
     let order: Vec<_> = before.iter().map(|one| (one.proxy, one.bind)).collect();
     assert_eq!(order, wanted(&config).collect::<Vec<_>>());
     let copies = || before.iter().map(|one| one.fd.try_clone().unwrap());
-    let after = assign(&config, copies().collect()).unwrap();
+    let after = assign(&config, copies().collect(), &[]).unwrap();
     assert_eq!(inodes(&before), inodes(&after));
     assert_eq!(after[2].proxy.0, 1);
-    assert!(assign(&config, copies().take(2).collect()).is_err());
+    assert!(assign(&config, copies().take(2).collect(), &[]).is_err());
+    // The second listener of the first frontend is not open.
+    let open = [0, 2].map(|n| before[n].fd.try_clone().unwrap());
+    let some = assign(&config, open.into(), &[1]).unwrap();
+    let order: Vec<_> = some.iter().map(|one| (one.proxy.0, one.bind)).collect();
+    assert_eq!(order, [(0, 0), (1, 0)]);
+    assert_eq!(inodes(&some), [before[0].inode, before[2].inode]);
+    note_unopened(&config, &some);
+    let state = |n: usize| config.proxies[n].state.frontend.unopened.load(Relaxed);
+    assert_eq!((state(0), state(1)), (1, 0));
+    // It is open later, and the state is the same one.
+    note_unopened(&config, &before);
+    assert_eq!((state(0), state(1)), (0, 0));
 }

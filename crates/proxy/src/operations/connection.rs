@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -267,6 +268,25 @@ where
     write(stream, &answer, silent).await
 }
 
+/// Commands that may have changed something, in this process.
+static ORDERS: AtomicU64 = AtomicU64::new(0);
+
+/// Returns how many commands may have changed something so far: the process tells its supervisor
+/// of them soon, so that they survive its death.
+pub fn orders() -> u64 {
+    ORDERS.load(Ordering::Relaxed)
+}
+
+/// First words of commands that change something.
+const CHANGING: &[&str] = &[
+    "add", "clear", "commit", "del", "disable", "enable", "set", "shutdown",
+];
+
+/// Whether a first word, which may be cut short, can be that of a change.
+fn may_change(word: &str) -> bool {
+    !word.is_empty() && CHANGING.iter().any(|changing| changing.starts_with(word))
+}
+
 /// Runs a command; a report of many servers on a thread of its own.
 async fn run(context: &Context, session: &mut Session, words: &[&str]) -> String {
     let mut bare = false;
@@ -290,6 +310,9 @@ async fn run(context: &Context, session: &mut Session, words: &[&str]) -> String
         Action::ReportReply(report) => beside(context, session, words, report).await,
         Action::Refuse(reply) => reply,
     };
+    if words.first().is_some_and(|word| may_change(word)) {
+        ORDERS.fetch_add(1, Ordering::Relaxed);
+    }
     let mut answer = reply.shown(session.severity);
     if session.ended {
         return String::new();

@@ -123,6 +123,8 @@ fn described(config: &Config) -> Vec<Described<'_>> {
 #[derive(Debug, thiserror::Error)]
 #[error("{of}: {step} ({errno}) [{address}]")]
 pub struct OpenFailure {
+    /// Its index among the sockets of [`open`].
+    pub index: u32,
     /// Whose it is: `frontend GLOBAL`, `peers NAME`.
     pub of: Cow<'static, str>,
     /// Where its line stands.
@@ -145,7 +147,7 @@ pub fn open(
     inherited: &mut Inherited,
 ) -> (Vec<OperationsSocket>, Vec<OpenFailure>) {
     let (mut opened, mut failures) = (Vec::new(), Vec::new());
-    for socket in described(config) {
+    for (index, socket) in (0..).zip(described(config)) {
         let bind = socket.bind();
         let fd = open_alone(config, bind, inherited).and_then(own);
         let kept = |fd| {
@@ -157,6 +159,7 @@ pub fn open(
             Ok(socket) => opened.push(socket),
             Err((step, errno)) => {
                 failures.push(OpenFailure {
+                    index,
                     of: socket.owner(),
                     span: bind.span,
                     address: describe(&bind.address).1,
@@ -183,6 +186,7 @@ pub fn open_one(
         ..Bind::new(Span::default(), address)
     };
     let failed = |(step, errno)| OpenFailure {
+        index: 0,
         of: "stats socket".into(),
         span: Span::default(),
         address: text.clone(),
@@ -207,12 +211,15 @@ fn own(fd: Arc<OwnedFd>) -> Result<OwnedFd, (OpenStep, Errno)> {
 }
 
 /// Gives the `stats socket`s, and the peers behind them, sockets that another process
-/// opened, in the order of the file.
+/// opened, in the order of the file, but for those at the indices `left_out`.
 pub fn assign(
     config: &Config,
     sockets: Vec<OwnedFd>,
+    left_out: &[u32],
 ) -> Result<Vec<OperationsSocket>, AssignError> {
-    let described = described(config);
+    let all = (0..).zip(described(config));
+    let open = all.filter(|(index, _)| !left_out.contains(index));
+    let described: Vec<Described<'_>> = open.map(|(_, socket)| socket).collect();
     let (wanted, given) = (described.len(), sockets.len());
     if wanted != given {
         return Err(AssignError::Count { wanted, given });

@@ -791,9 +791,11 @@ fn sockets_of_operations_are_inherited_and_assigned_like_those_of_frontends() {
     assert!(failures.is_empty(), "{failures:?}");
     assert!(inherited.is_empty());
     assert_eq!(inodes(&first), inodes(&second));
-    let third = assign(&config, copies().collect()).unwrap();
+    let third = assign(&config, copies().collect(), &[]).unwrap();
     assert_eq!(inodes(&first), inodes(&third));
-    assert!(assign(&config, copies().take(1).collect()).is_err());
+    assert!(assign(&config, copies().take(1).collect(), &[]).is_err());
+    let last = assign(&config, copies().skip(1).collect(), &[0]).unwrap();
+    assert_eq!(inodes(&last), inodes(&first)[1..]);
 }
 
 #[test]

@@ -60,6 +60,7 @@ impl Running {
         let config = Arc::new(config);
         model::rules::set_up_process(&config);
         listener::listen_again(&config, &listening);
+        listener::note_unopened(&config, &listening);
         let listening = Arc::new(Open::following(listening, &runtime.listening()));
         tls::resume::set_limits(&config.global.tls);
         reactor::set_pipes_max(config.global.pipes_max.unwrap_or(reactor::PIPES_MAX));

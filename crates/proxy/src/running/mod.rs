@@ -50,6 +50,7 @@ pub fn serve(
     balance::prepare(&config, None);
     model::rules::set_up_process(&config);
     listener::listen_again(&config, &listening);
+    listener::note_unopened(&config, &listening);
     let runtime = Runtime::leak(config, threads, options.connections_max);
     *lock(&runtime.listening) = Arc::new(Open::following(listening, &Open::default()));
     let running = Running {

@@ -93,8 +93,10 @@ fn served(config: &Config, frontend: &Proxy) -> Served {
     let well = backends
         .iter()
         .filter(|index| is_served(config.proxy(**index)));
+    let unopened = frontend.state.frontend.unopened.load(Relaxed) as usize;
     match (well.count(), backends.len()) {
-        (well, all) if well == all => Served::All,
+        _ if unopened > 0 && unopened >= frontend.binds.len() => Served::Nothing,
+        (well, all) if well == all && unopened == 0 => Served::All,
         (0, _) => Served::Nothing,
         _ => Served::Some,
     }

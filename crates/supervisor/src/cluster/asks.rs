@@ -191,6 +191,8 @@ impl Supervisor {
             look,
             set: true,
             dry: true,
+            accepted: false,
+            retries: false,
             ..load
         };
         match Loading::begin(Path::new(OWN_PROGRAM), load, &descriptors, &[]) {

@@ -117,6 +117,12 @@ impl Supervisor {
             "cannot serve the last accepted version; next attempt in {} s",
             AGAIN.as_secs()
         ));
+        let first_line = |text: &str| {
+            let mut lines = text.lines().map(str::trim);
+            lines.find(|line| !line.is_empty()).map(str::to_owned)
+        };
+        let why = first_line(words).or_else(|| first_line(shown));
+        self.cluster.failure = why.unwrap_or_else(|| "the log says why".to_owned());
         self.cluster.load_at = Some(Instant::now() + AGAIN);
         self.wait_for_version();
     }
@@ -133,6 +139,7 @@ impl Supervisor {
 
     /// The first version is served.
     pub(in super::super) fn first_serves(&mut self) {
+        self.cluster.failure.clear();
         if let Some(serving) = &self.cluster.serving {
             let shown = serving.shown.clone();
             let first = serving.trial.then(|| self.before_first());

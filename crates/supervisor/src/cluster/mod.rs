@@ -11,6 +11,7 @@
 mod asks;
 mod begin;
 mod first;
+mod missing;
 mod role;
 mod trial;
 
@@ -51,6 +52,7 @@ impl Supervisor {
             self.cluster.load_at = None;
             self.load_accepted();
         }
+        self.look_for_missing(now);
         self.look_at_going_back(now);
     }
 
@@ -119,6 +121,7 @@ impl Supervisor {
     pub(super) fn quiet_control(&mut self) {
         self.slots.governing.restart_at = None;
         self.cluster.load_at = None;
+        self.cluster.retry_at = None;
         self.drop_asks();
         self.drop_check();
     }

@@ -30,6 +30,14 @@ pub struct Cluster {
     pub first: Option<First>,
     /// When loading the accepted version is tried again, after it failed at the start.
     pub load_at: Option<Instant>,
+    /// Why the accepted version could not be served at the start; empty: it is served.
+    pub failure: String,
+    /// When the things that the served version lacks are looked for again.
+    pub retry_at: Option<Instant>,
+    /// The load in progress looks for them.
+    pub retrying: bool,
+    /// How often they were looked for in vain.
+    pub retries: u32,
 }
 
 impl Cluster {
@@ -69,7 +77,10 @@ impl Cluster {
     pub fn deadline(&self) -> Option<Instant> {
         let checking = self.checking.as_ref().map(|one| one.until);
         let trial = self.trial.as_ref().and_then(Trial::until);
-        [self.load_at, checking, trial].into_iter().flatten().min()
+        [self.load_at, self.retry_at, checking, trial]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 

@@ -127,8 +127,11 @@ pub(super) async fn serving(paper: &Paper, id: u64, echo: &Echo) -> Wire<Tcp> {
     for _ in 0..1000 {
         let wire = paper.wire(id, Tcp);
         match wire.serve(addresses, echo.clone()).await {
-            Ok(_) => return wire,
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            Ok(_) if wire.unbound().is_empty() => return wire,
+            _ => {
+                wire.stop();
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
         }
     }
     panic!("member {id} cannot listen");

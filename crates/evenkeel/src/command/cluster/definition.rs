@@ -30,7 +30,7 @@ pub fn cluster(command: Command) -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands([init(), invite(), join("another node"), status()])
-        .subcommands([remove(), hand_over(), rotate(), recover()])
+        .subcommands([remove(), hand_over(), rotate(), renumber(), recover()])
 }
 
 /// `evenkeel arbiter`.
@@ -173,6 +173,43 @@ fn rotate() -> Command {
         .arg(
             flag("authority", "Create a new CA, and certificates of it for all members"),
         )
+}
+
+fn renumber() -> Command {
+    Command::new("address")
+        .about("Change the addresses of this member, or where it reaches others")
+        .long_about(
+            "Changes the addresses by which the members reach each other. Stop `evenkeel run` here first. The machine \
+             needs none of the old addresses, and the cluster needs no majority.\n\nThis member announces its new \
+             addresses when it has a majority. If all members moved at once, none finds another by itself: run the \
+             command on each of them, and name the new addresses of the others with `--member`.",
+        )
+        .after_help(
+            "Examples:\n  evenkeel cluster address --listen 10.9.0.1:7443\n  evenkeel cluster address --listen \
+             10.9.0.1:7443 --member beta=10.9.0.2:7443 --member tie=10.9.0.3:7443",
+        )
+        .arg(
+            option("listen", "ADDRESS:PORT", "New address and port to listen on for other members")
+                .value_parser(socket_address)
+                .action(ArgAction::Append),
+        )
+        .arg(
+            option("address", "ADDRESS:PORT", "New address under which other members reach this machine, best first; \
+                     default: the new listening addresses, or all addresses of the machine")
+                .value_parser(socket_address)
+                .action(ArgAction::Append),
+        )
+        .arg(
+            option("member", "NAME=ADDRESS:PORT", "New address of another member, until it has announced it itself")
+                .value_parser(member_address)
+                .action(ArgAction::Append),
+        )
+        .arg(state())
+}
+
+fn member_address(text: &str) -> Result<(String, std::net::SocketAddr), &'static str> {
+    let (name, address) = text.split_once('=').ok_or("not NAME=ADDRESS:PORT")?;
+    Ok((name.to_owned(), socket_address(address)?))
 }
 
 fn recover() -> Command {

@@ -11,7 +11,7 @@ use clap::ArgMatches;
 use cluster::member::Kind;
 use cluster::request::{self, Client, Reply, Request};
 use cluster::role::directory::Directory;
-use cluster::role::setup::{self, SetupOptions};
+use cluster::role::setup::{self, Renumbering, SetupOptions};
 use cluster::role::status::Status;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -41,6 +41,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
             true => Request::RotateAuthority,
             false => Request::Rotate,
         }),
+        Some(("address", matches)) => show(renumber(matches)),
         Some(("recover", matches)) => recover(matches),
         _ => ExitCode::FAILURE,
     }
@@ -227,6 +228,43 @@ fn join(matches: &ArgMatches, kind: Kind) -> Result<String, String> {
         identity.name,
         list(&identity.addresses),
         run_words(&place.directory),
+    ))
+}
+
+fn renumber(matches: &ArgMatches) -> Result<String, String> {
+    let directory = state(matches);
+    let addresses = |name| -> Vec<SocketAddr> {
+        let given = matches.get_many::<SocketAddr>(name);
+        given.into_iter().flatten().copied().collect()
+    };
+    let (listen, mut reached) = (addresses("listen"), addresses("address"));
+    if !listen.is_empty() && reached.is_empty() {
+        reached = reached_at(&listen, &own_addresses());
+    }
+    let others = matches.get_many::<(String, SocketAddr)>("member");
+    let new = Renumbering {
+        listen,
+        addresses: reached,
+        others: others.into_iter().flatten().cloned().collect(),
+    };
+    if new == Renumbering::default() {
+        return Err(
+            "nothing to change: name new addresses with `--listen`, `--address` or `--member NAME=ADDRESS:PORT`"
+                .to_owned(),
+        );
+    }
+    // The address may come later than the command.
+    let absent = check_listen(&new.listen).err();
+    let who = setup::renumber(&directory, &new).map_err(|error| error.to_string())?;
+    let absent = absent.map_or_else(String::new, |words| {
+        format!("note: {words}. The member waits until it can listen there\n")
+    });
+    Ok(format!(
+        "{}: listens on {}, reached at {}\n{absent}next: {}\n",
+        who.name,
+        list(&who.listen),
+        list(&who.addresses),
+        run_words(&directory),
     ))
 }
 

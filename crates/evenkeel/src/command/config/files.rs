@@ -94,11 +94,14 @@ fn load(set: &FileSet, options: LoadOptions) -> (Site, Option<addresses::Read>) 
         addresses::read(
             &foreign,
             &AddressWishes::default(),
-            &mut file_set::outside(set),
+            &mut file_set::outside(set, None),
         )
     });
     let foreign_config = read.as_ref().and_then(|read| read.config.as_ref());
-    (file_set::load(set, files, options, foreign_config), read)
+    (
+        file_set::load(set, files, options, foreign_config, None),
+        read,
+    )
 }
 
 /// What the role of a part is given of a version at the node of the set; an inner `None` where the

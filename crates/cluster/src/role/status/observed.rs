@@ -1,0 +1,213 @@
+//! What members were seen to be: that a node serves nothing, or its version without some parts,
+//! that a machine is at the address of a member and is not accepted, and addresses on which
+//! this member cannot listen.
+
+use super::{MemberStatus, Status, list};
+
+/// The forecast for a failure that leaves only nodes that serve nothing.
+pub(super) fn nothing_served(left: &[&MemberStatus], idle: &str) -> String {
+    let whys = left.iter().filter(|member| !member.cannot_serve.is_empty());
+    let whys: Vec<String> = whys
+        .map(|member| format!("{}: {}", member.name, member.cannot_serve))
+        .collect();
+    match whys.is_empty() {
+        true => format!("no node would serve: {idle} reports no served version"),
+        false => format!(
+            "no node would serve: {idle} serves nothing now ({})",
+            whys.join("; ")
+        ),
+    }
+}
+
+/// What the nodes that are left serve their version without.
+pub(super) fn without(left: &[&MemberStatus]) -> impl Iterator<Item = String> {
+    let partial = left.iter().filter(|member| !member.missing.is_empty());
+    partial.map(|member| {
+        format!(
+            "{} serves without {}",
+            member.name,
+            member.missing.join(", ")
+        )
+    })
+}
+
+impl Status {
+    /// This member was put back to an older state, as far as it can know: the machines of other
+    /// members are there, and none accepts it.
+    pub(super) fn outdated_words(&self) -> Option<String> {
+        let others = self.voters().filter(|member| member.id != self.me);
+        let (reached, away): (Vec<&MemberStatus>, Vec<_>) =
+            others.partition(|member| member.reach.is_there());
+        let distrusted: Vec<_> = away.iter().filter(|m| !m.distrusted.is_empty()).collect();
+        let first = distrusted.first()?;
+        if !reached.is_empty() || distrusted.len() < away.len() {
+            return None;
+        }
+        let me = self.name_of(self.me);
+        let names = list(distrusted.iter().map(|member| member.name.as_str()));
+        Some(format!(
+            "{names} and this member do not accept each other's certificates ({}). {me} has an older state than the \
+             cluster, for example because its disk was put back to a snapshot or a backup. {} To return: run \
+             `evenkeel cluster remove {me}` and `evenkeel cluster invite` on another member; here stop evenkeel, move \
+             the state directory {} away, run `evenkeel cluster join TOKEN` and start evenkeel",
+            first.distrusted,
+            match self.configuration.serving {
+                Some(version) =>
+                    format!("It keeps serving version {version}, which may be outdated."),
+                None => "It serves nothing.".to_owned(),
+            },
+            self.directory,
+        ))
+    }
+
+    /// Returns the notes about members that were seen to lack something.
+    pub(super) fn observed_words(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for member in self
+            .members
+            .iter()
+            .filter(|member| !member.distrusted.is_empty())
+        {
+            if self.majority {
+                let name = &member.name;
+                notes.push(format!(
+                    "the machine at the address of {name} and this member do not accept each other's certificates ({}): \
+                     {name} has an older state than the cluster, for example from a snapshot or a backup. To bring it \
+                     back: `evenkeel cluster remove {name}` and `evenkeel cluster invite` here; on {name} stop evenkeel, \
+                     move its state directory away, run `evenkeel cluster join TOKEN` and start evenkeel",
+                    member.distrusted
+                ));
+            }
+        }
+        for address in &self.unbound {
+            notes.push(format!(
+                "this member cannot listen for others on {address}: it reaches them itself where it can. If its address \
+                 changed, stop it, run `evenkeel cluster address --listen ADDRESS:PORT`, and start it again"
+            ));
+        }
+        for member in self.members.iter().filter(|member| member.reach.is_there()) {
+            let name = &member.name;
+            if !member.cannot_serve.is_empty() && member.id != self.me {
+                notes.push(format!("{name} serves nothing: {}", member.cannot_serve));
+            }
+            let missing = member.missing.iter();
+            notes.extend(missing.map(|what| format!("{name} serves without {what}")));
+        }
+        notes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Kind, MemberId, Reach};
+    use super::*;
+    use crate::command::VersionId;
+
+    fn away(id: u64, name: &str) -> MemberStatus {
+        MemberStatus {
+            id: MemberId(id),
+            name: name.to_owned(),
+            votes: true,
+            reach: Reach::Away,
+            ..MemberStatus::default()
+        }
+    }
+
+    #[test]
+    fn member_of_an_older_state_reads_the_way_back_on_both_sides() {
+        let member = |id: u64, name: &str, distrusted: &str| MemberStatus {
+            kind: Kind::Node,
+            distrusted: distrusted.to_owned(),
+            ..away(id, name)
+        };
+        let mut status = Status {
+            me: MemberId(2),
+            directory: "/var/lib/evenkeel".to_owned(),
+            members: vec![
+                member(1, "alpha", "UnknownIssuer"),
+                MemberStatus {
+                    reach: Reach::Itself,
+                    ..member(2, "beta", "")
+                },
+                member(3, "tie", "UnknownIssuer"),
+            ],
+            ..Status::default()
+        };
+        status.put_into_words();
+        let words = &status.frozen[0];
+        assert!(
+            words.starts_with("alpha and tie and this member do not accept"),
+            "{words}"
+        );
+        for part in [
+            "UnknownIssuer",
+            "snapshot",
+            "cluster remove beta",
+            "/var/lib/evenkeel",
+            "join TOKEN",
+        ] {
+            assert!(words.contains(part), "{words}");
+        }
+        // One of the others is only away: what is wrong is not known.
+        status.members[2].distrusted.clear();
+        status.put_into_words();
+        assert!(
+            !status.frozen[0].contains("snapshot"),
+            "{:?}",
+            status.frozen
+        );
+        // The side of the majority.
+        status.majority = true;
+        status.put_into_words();
+        let note = status
+            .notes
+            .iter()
+            .find(|note| note.contains("cluster remove alpha"));
+        assert!(
+            note.is_some_and(|note| note.contains("older state")),
+            "{:?}",
+            status.notes
+        );
+    }
+
+    #[test]
+    fn a_node_that_serves_nothing_is_no_successor_in_a_forecast() {
+        let node = |id: u64, name: &str, reach: Reach| MemberStatus {
+            kind: Kind::Node,
+            reach,
+            serves: Some(VersionId(3)),
+            addresses_owned: u64::from(id == 1),
+            ..away(id, name)
+        };
+        let direct = Reach::Direct { rtt_us: None };
+        let mut status = Status {
+            majority: true,
+            me: MemberId(1),
+            members: vec![node(1, "alpha", Reach::Itself), node(2, "beta", direct)],
+            ..Status::default()
+        };
+        status.configuration.accepted = Some(VersionId(3));
+        let forecast = |status: &mut Status| {
+            status.put_into_words();
+            status.members[0].if_it_fails.clone()
+        };
+        let words = forecast(&mut status);
+        assert!(words.contains("moves to beta"), "{words}");
+        status.members[1].missing = vec!["0.0.0.0:80 of www: in use".to_owned()];
+        let words = forecast(&mut status);
+        assert!(
+            words.contains("beta serves without 0.0.0.0:80 of www: in use"),
+            "{words}"
+        );
+        status.members[1].serves = None;
+        status.members[1].cannot_serve = "the port is taken".to_owned();
+        let words = forecast(&mut status);
+        assert!(
+            words.starts_with("no node would serve: beta serves nothing now"),
+            "{words}"
+        );
+        assert!(words.contains("the port is taken"), "{words}");
+        let text = status.text();
+        assert!(text.contains("serves nothing: the port is taken"), "{text}");
+    }
+}

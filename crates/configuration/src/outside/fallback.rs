@@ -1,0 +1,237 @@
+//! Answers of earlier loads. A version that a machine accepted once is served again also where
+//! a name does not resolve any more, or where an account is gone: what an earlier load found
+//! applies then, and the load reports what it did not find.
+
+use super::{Account, AccountKind, Answers, Question};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Entries of each kind that are kept.
+const ENTRIES_MAX: usize = 4_096;
+/// Things not found that are kept to be reported.
+const LACKS_MAX: usize = 64;
+
+/// The addresses of names and the numbers of accounts that loads of this machine found.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Found {
+    hosts: BTreeMap<String, Vec<IpAddr>>,
+    accounts: BTreeMap<(AccountKind, String), u32>,
+}
+
+impl Found {
+    /// Decodes the bytes of [`Found::encode`]; of other bytes nothing is found.
+    pub fn decode(bytes: &[u8]) -> Found {
+        rmp_serde::from_slice(bytes).unwrap_or_default()
+    }
+
+    /// The bytes for a file.
+    ///
+    /// # Panics
+    /// Never: memory takes all.
+    pub fn encode(&self) -> Vec<u8> {
+        rmp_serde::to_vec_named(self).expect("memory takes all")
+    }
+
+    /// Adds what a load found. Of too many entries those of earlier loads go.
+    pub(crate) fn add(&mut self, answers: &Answers) {
+        let hosts = answers.hosts.iter().filter(|(_, found)| !found.is_empty());
+        let hosts: BTreeMap<_, _> = hosts
+            .take(ENTRIES_MAX)
+            .map(|(name, found)| (name.clone(), found.to_vec()))
+            .collect();
+        merge(&mut self.hosts, hosts);
+        let accounts = answers
+            .accounts
+            .iter()
+            .filter_map(|(name, found)| match found {
+                Account::Known(number) => Some((name.clone(), *number)),
+                Account::Unknown(_) => None,
+            });
+        merge(&mut self.accounts, accounts.take(ENTRIES_MAX).collect());
+    }
+}
+
+fn merge<K: Ord, V>(earlier: &mut BTreeMap<K, V>, new: BTreeMap<K, V>) {
+    let room = ENTRIES_MAX.saturating_sub(new.len());
+    let mut kept = std::mem::take(earlier)
+        .into_iter()
+        .filter(|(key, _)| !new.contains_key(key));
+    let kept: Vec<(K, V)> = kept.by_ref().take(room).collect();
+    *earlier = new;
+    earlier.extend(kept);
+}
+
+/// A thing that the machine lacks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lack {
+    /// The query without an answer.
+    pub question: Question,
+    /// The answer of an earlier load, as text, which applies instead.
+    pub instead: Option<String>,
+}
+
+/// The answers for a load that goes on where the machine lacks something, and what it lacked.
+#[derive(Debug)]
+pub struct Fallback {
+    found: Found,
+    lacks: Mutex<Vec<Lack>>,
+    /// The time that is left for nameservers that do not respond: a machine with many names
+    /// would else wait for each of them before it serves anything.
+    patience: Mutex<Duration>,
+}
+
+impl Fallback {
+    /// With these answers of earlier loads. All name lookups together may take `patience`;
+    /// names after that count as unresolved.
+    pub fn new(found: Found, patience: Duration) -> Fallback {
+        Fallback {
+            found,
+            lacks: Mutex::default(),
+            patience: Mutex::new(patience),
+        }
+    }
+
+    /// Returns what was not found, in the order of the queries.
+    pub fn lacks(&self) -> Vec<Lack> {
+        let lacks = self.lacks.lock().unwrap_or_else(PoisonError::into_inner);
+        lacks.clone()
+    }
+
+    /// Notes a thing without an answer.
+    pub fn note(&self, question: Question, instead: Option<String>) {
+        let mut lacks = self.lacks.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = lacks.iter().any(|lack| lack.question == question);
+        if lacks.len() < LACKS_MAX && !is_known {
+            lacks.push(Lack { question, instead });
+        }
+    }
+
+    /// The addresses of a name: those that `look_up` finds in time, otherwise those of an
+    /// earlier load. Without either the query is noted by the line that needs it.
+    pub fn host(&self, name: &str, look_up: fn(&str) -> Arc<[IpAddr]>) -> Arc<[IpAddr]> {
+        let now = self.in_time(name, look_up);
+        if !now.is_empty() {
+            return now;
+        }
+        let Some(earlier) = self.found.hosts.get(name) else {
+            return now;
+        };
+        let texts: Vec<String> = earlier.iter().map(ToString::to_string).collect();
+        self.note(Question::Host(name.to_owned()), Some(texts.join(", ")));
+        earlier.as_slice().into()
+    }
+
+    fn in_time(&self, name: &str, look_up: fn(&str) -> Arc<[IpAddr]>) -> Arc<[IpAddr]> {
+        let mut left = self.patience.lock().unwrap_or_else(PoisonError::into_inner);
+        if left.is_zero() {
+            return Arc::new([]);
+        }
+        let (give, take) = std::sync::mpsc::channel();
+        let (owned, begun) = (name.to_owned(), Instant::now());
+        // The lookup cannot be interrupted; one that takes too long ends with the process.
+        let thread = std::thread::Builder::new().spawn(move || give.send(look_up(&owned)));
+        let found = match thread {
+            Ok(_) => take.recv_timeout(*left).unwrap_or_else(|_| Arc::new([])),
+            Err(_) => look_up(name),
+        };
+        if found.is_empty() {
+            *left = left.saturating_sub(begun.elapsed());
+        }
+        found
+    }
+
+    /// The number of an account that this machine does not know (any more).
+    pub fn account(&self, kind: AccountKind, name: &str) -> Option<u32> {
+        let number = *self.found.accounts.get(&(kind, name.to_owned()))?;
+        self.note(
+            Question::Account(kind, name.to_owned()),
+            Some(number.to_string()),
+        );
+        Some(number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nobody(_: &str) -> Arc<[IpAddr]> {
+        Arc::new([])
+    }
+
+    fn found() -> Found {
+        let mut answers = Answers::default();
+        let address: IpAddr = [192, 0, 2, 1].into();
+        answers
+            .hosts
+            .insert("web.example".to_owned(), Arc::new([address]));
+        answers
+            .hosts
+            .insert("gone.example".to_owned(), Arc::new([]));
+        let user = (AccountKind::User, "www".to_owned());
+        answers.accounts.insert(user, Account::Known(33));
+        let mut found = Found::default();
+        found.add(&answers);
+        found
+    }
+
+    #[test]
+    fn earlier_answers_apply_and_are_reported() {
+        let bytes = found().encode();
+        assert_eq!(Found::decode(&bytes), found());
+        let fallback = Fallback::new(Found::decode(&bytes), Duration::from_secs(60));
+        let address: IpAddr = [192, 0, 2, 1].into();
+        assert_eq!(&*fallback.host("web.example", nobody), [address]);
+        assert!(fallback.host("gone.example", nobody).is_empty());
+        assert_eq!(fallback.account(AccountKind::User, "www"), Some(33));
+        assert_eq!(fallback.account(AccountKind::Group, "www"), None);
+        let lacks = fallback.lacks();
+        let instead: Vec<_> = lacks.iter().map(|lack| lack.instead.as_deref()).collect();
+        assert_eq!(instead, [Some("192.0.2.1"), Some("33")]);
+        // A new answer counts before an earlier one.
+        fn other(_: &str) -> Arc<[IpAddr]> {
+            Arc::new([[192, 0, 2, 9].into()])
+        }
+        let other_address: IpAddr = [192, 0, 2, 9].into();
+        assert_eq!(&*fallback.host("web.example", other), [other_address]);
+    }
+
+    #[test]
+    fn silent_nameservers_together_take_a_bounded_time() {
+        fn silent(_: &str) -> Arc<[IpAddr]> {
+            std::thread::park_timeout(Duration::from_secs(600));
+            Arc::new([])
+        }
+        let fallback = Fallback::new(found(), Duration::from_millis(20));
+        // Without a bound each of them would take ten minutes.
+        for n in 0..50 {
+            assert!(fallback.host(&format!("n{n}.example"), silent).is_empty());
+        }
+        assert!(!fallback.host("web.example", silent).is_empty());
+    }
+
+    #[test]
+    fn entries_are_bounded_and_damaged_bytes_are_nothing() {
+        let mut found = Found::default();
+        for round in 0..3 {
+            let mut answers = Answers::default();
+            for n in 0..3_000 {
+                let name = format!("h{round}-{n}.example");
+                answers
+                    .hosts
+                    .insert(name, Arc::new([[192, 0, 2, 1].into()]));
+            }
+            found.add(&answers);
+            assert!(found.hosts.contains_key(&format!("h{round}-0.example")));
+        }
+        assert_eq!(found.hosts.len(), ENTRIES_MAX);
+        let bytes = found.encode();
+        for end in [0, 1, bytes.len() / 2] {
+            assert_eq!(Found::decode(&bytes[..end]), Found::default());
+        }
+    }
+}

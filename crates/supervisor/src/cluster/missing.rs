@@ -1,0 +1,100 @@
+//! An accepted version that is served without something that this machine lacks, such as a
+//! port that another program has, or the addresses of a name. The supervisor loads the version
+//! again from time to time, and swaps it in as soon as less is missing.
+
+use crate::loading::{LoadError, Told};
+use crate::state::Supervisor;
+use crate::version::Version;
+use part::spawn::OWN_PROGRAM;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The file of the state directory with what earlier loads found: addresses of names, numbers
+/// of accounts.
+const FOUND: &str = "found";
+/// The time between the first attempts.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// The longest time between two attempts.
+const LAST_PAUSE: Duration = Duration::from_secs(20);
+
+/// The time until the next attempt after so many.
+fn pause(attempts: u32) -> Duration {
+    let doubled = 1_u32.checked_shl(attempts).unwrap_or(u32::MAX);
+    FIRST_PAUSE.saturating_mul(doubled).min(LAST_PAUSE)
+}
+
+impl Supervisor {
+    /// Whether a load that begins now is of the accepted version, which is served in spite of
+    /// what this machine lacks.
+    pub(in super::super) fn loads_accepted(&self) -> bool {
+        self.cluster.serving.is_none() && self.cluster.accepted.is_some()
+    }
+
+    /// The file of earlier answers, of a member.
+    pub(in super::super) fn found_path(&self) -> Option<Vec<u8>> {
+        let start = self.cluster.start.as_ref().filter(|start| !start.arbiter)?;
+        let path = start.directory.join(FOUND);
+        Some(path.as_os_str().as_bytes().to_vec())
+    }
+
+    /// Whether a load that looked for missing things found the same missing still.
+    pub(in super::super) fn retried_in_vain(&mut self, told: &Result<Told, LoadError>) -> bool {
+        let has_version = told.as_ref().is_ok_and(|told| told.outcome.is_ok());
+        let in_vain = std::mem::take(&mut self.cluster.retrying) && !has_version;
+        if in_vain {
+            self.changing.requests.finish();
+        }
+        in_vain
+    }
+
+    /// Whether the served version lacks something.
+    fn lacks_something(&self) -> bool {
+        let kept = self.versions.kept.as_ref();
+        kept.is_some_and(|kept: &Version| !kept.plan().missing.is_empty())
+    }
+
+    /// Looks again for what the served version lacks, when it is time.
+    pub(super) fn look_for_missing(&mut self, now: Instant) {
+        if !self.lacks_something() || self.service.stop.is_some() {
+            (self.cluster.retry_at, self.cluster.retries) = (None, 0);
+            return;
+        }
+        let retries = self.cluster.retries;
+        let at = *self
+            .cluster
+            .retry_at
+            .get_or_insert_with(|| now + pause(retries));
+        if at > now {
+            return;
+        }
+        self.cluster.retry_at = Some(now + pause(retries));
+        let idle = self.may_change()
+            && self.loads_accepted()
+            && self.cluster.trial.is_none()
+            && self.cluster.first.is_none()
+            && !self.changing.requests.is_asked();
+        if !idle {
+            return;
+        }
+        self.cluster.retries = retries.saturating_add(1);
+        self.changing.requests.ask(None);
+        if self.changing.requests.begin().is_some() {
+            self.cluster.retrying = true;
+            self.begin_load(Path::new(OWN_PROGRAM));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_become_rarer_and_never_stop() {
+        let seconds: Vec<u64> = [0, 1, 2, 3, 31, 32, u32::MAX]
+            .map(|n| pause(n).as_secs())
+            .into();
+        assert_eq!(seconds, [5, 10, 20, 20, 20, 20, 20]);
+    }
+}
