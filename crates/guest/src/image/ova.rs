@@ -4,6 +4,7 @@
 
 use crate::config::Firmware;
 use roxmltree::{Document, Node, ParsingOptions};
+use std::collections::BTreeMap;
 use std::io::{self, Read, Seek};
 
 /// Members of an archive.
@@ -43,6 +44,19 @@ pub struct Machine {
     pub firmware: Firmware,
     /// The operating system, as the OVF describes it.
     pub system: String,
+    /// The bytes of members, where the OVF has them.
+    pub file_bytes: BTreeMap<String, u64>,
+}
+
+/// The checksum of a member, as the manifest of an archive has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Checksum {
+    /// The member.
+    pub name: String,
+    /// The algorithm, in capital letters: `SHA1`, `SHA256`, `SHA384` or `SHA512`.
+    pub algorithm: String,
+    /// The digest, hexadecimal in small letters.
+    pub digest: String,
 }
 
 /// Why an appliance is refused.
@@ -57,6 +71,21 @@ pub enum OvaError {
     /// A member reaches behind the end of the archive.
     #[error("'{0}' is cut: the archive ends before it does")]
     Cut(String),
+    /// A member has another length than the OVF says.
+    #[error(
+        "'{name}' has {has} bytes, and the OVF says {says}: the archive is damaged. Fetch it again"
+    )]
+    Length {
+        /// The member.
+        name: String,
+        /// Its bytes.
+        has: u64,
+        /// What the OVF says.
+        says: u64,
+    },
+    /// A line of the manifest that is no checksum.
+    #[error("the manifest has a line that is no checksum: {0:?}")]
+    Manifest(String),
     /// There is no OVF, or there are several.
     #[error("the archive has {0} members that end in .ovf instead of one")]
     Ovf(usize),
@@ -141,9 +170,58 @@ pub fn ovf(members: &[Member]) -> Result<&Member, OvaError> {
 pub fn disks<'m>(machine: &Machine, members: &'m [Member]) -> Result<Vec<&'m Member>, OvaError> {
     let found = machine.disks.iter().map(|(name, _)| {
         let member = members.iter().find(|one| one.name == *name);
-        member.ok_or_else(|| OvaError::Missing(name.clone()))
+        let member = member.ok_or_else(|| OvaError::Missing(name.clone()))?;
+        match machine.file_bytes.get(name) {
+            Some(says) if *says != member.size => Err(OvaError::Length {
+                name: name.clone(),
+                has: member.size,
+                says: *says,
+            }),
+            _ => Ok(member),
+        }
     });
     found.collect()
+}
+
+/// Returns the manifest of an archive, if it has one.
+pub fn manifest(members: &[Member]) -> Option<&Member> {
+    let is_manifest = |one: &&Member| {
+        let end = one.name.len().saturating_sub(3);
+        let ends = one.name.get(end..);
+        ends.is_some_and(|ends| ends.eq_ignore_ascii_case(".mf"))
+    };
+    members.iter().find(is_manifest)
+}
+
+/// Reads a manifest: lines such as `SHA256(mail.vmdk)= 1f2e…` (DSP0243, section 5).
+///
+/// # Errors
+/// A line is none of these.
+pub fn checksums(text: &str) -> Result<Vec<Checksum>, OvaError> {
+    let of_line = |line: &str| {
+        let (before, digest) = line.rsplit_once('=')?;
+        let (algorithm, name) = before.trim().strip_suffix(')')?.split_once('(')?;
+        let algorithm = algorithm.trim().to_ascii_uppercase().replace('-', "");
+        let digest = digest.trim().to_ascii_lowercase();
+        let letters = match algorithm.as_str() {
+            "SHA1" => 40,
+            "SHA256" => 64,
+            "SHA384" => 96,
+            "SHA512" => 128,
+            _ => return None,
+        };
+        let is_hex = digest.bytes().all(|letter| letter.is_ascii_hexdigit());
+        (digest.len() == letters && is_hex).then(|| Checksum {
+            name: name.to_owned(),
+            algorithm,
+            digest,
+        })
+    };
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let read = |line: &str| {
+        of_line(line).ok_or_else(|| OvaError::Manifest(line.chars().take(80).collect()))
+    };
+    lines.map(read).collect()
 }
 
 /// Reads an OVF.
@@ -193,6 +271,11 @@ pub fn machine(text: &str) -> Result<Machine, OvaError> {
     for disk in disks {
         machine.disks.push(a_disk(&document, disk)?);
     }
+    let bytes = named(&document, "File").filter_map(|file| {
+        let bytes = attribute(file, "size")?.parse().ok()?;
+        Some((attribute(file, "href")?.to_owned(), bytes))
+    });
+    machine.file_bytes = bytes.collect();
     let is_efi = |config: Node<'_, '_>| {
         attribute(config, "key") == Some("firmware") && attribute(config, "value") == Some("efi")
     };
@@ -315,6 +398,7 @@ mod tests {
             ],
             firmware: Firmware::Uefi,
             system: "Debian_64".to_owned(),
+            ..Machine::default()
         };
         assert_eq!(machine(OVF).unwrap(), expected);
     }
@@ -332,6 +416,58 @@ mod tests {
         let disks = disks(&machine, &members).unwrap();
         let at = usize::try_from(disks[0].offset).unwrap();
         assert_eq!((&bytes[at..at + 4], disks[0].size), (&b"KDMV"[..], 4));
+    }
+
+    #[test]
+    fn manifest_is_read_in_both_spellings_and_nothing_else_is() {
+        let one = "1".repeat(40);
+        let two = "AB".repeat(32);
+        let text = format!("SHA1(mail.ovf)= {one}\r\nSHA256 (a (1).vmdk) = {two}\n\n");
+        let found = checksums(&text).unwrap();
+        let found: Vec<_> = { found.iter() }
+            .map(|one| {
+                (
+                    one.name.as_str(),
+                    one.algorithm.as_str(),
+                    one.digest.as_str(),
+                )
+            })
+            .collect();
+        let two = two.to_ascii_lowercase();
+        let expected = [
+            ("mail.ovf", "SHA1", one.as_str()),
+            ("a (1).vmdk", "SHA256", &two),
+        ];
+        assert_eq!(found, expected);
+        for bad in [
+            "SHA256(a)= 12",
+            "MD5(a)= 00112233445566778899aabbccddeeff",
+            "nothing",
+        ] {
+            assert!(
+                matches!(checksums(bad), Err(OvaError::Manifest(_))),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn member_of_another_length_than_the_ovf_says_is_refused() {
+        let ovf = OVF.replace("ovf:href=\"a.vmdk\"", "ovf:href=\"a.vmdk\" ovf:size=\"5\"");
+        let bytes = archive(&[("mail.ovf", b""), ("a.vmdk", b"KDMV"), ("b.vmdk", b"x")]);
+        let members = members(Cursor::new(&bytes), bytes.len() as u64).unwrap();
+        let found = disks(&machine(&ovf).unwrap(), &members);
+        assert!(
+            matches!(
+                found,
+                Err(OvaError::Length {
+                    has: 4,
+                    says: 5,
+                    ..
+                })
+            ),
+            "{found:?}"
+        );
     }
 
     #[test]

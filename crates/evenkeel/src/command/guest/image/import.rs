@@ -8,6 +8,7 @@ use crate::command::build::workshop::Workshop;
 use crate::command::volume::progress::amount;
 use crate::command::volume::transfer::{Stopped, Unfilled, fill};
 use crate::command::word;
+use aws_lc_rs::digest;
 use clap::ArgMatches;
 use guest::config::Bus;
 use guest::image::format::{Format, HEAD_BYTES, detect, references};
@@ -21,6 +22,8 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// Bytes of a member that are read at once for its checksum.
+const DIGEST_BYTES: usize = 1 << 20;
 /// Images behind an image: backing files of backing files.
 const CHAIN_MAX: usize = 8;
 
@@ -160,6 +163,8 @@ fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, Draft), 
         nics: vec![Card::default()],
         ..Draft::default()
     };
+    // That of a block device is where it ends.
+    let size = archive.seek(SeekFrom::End(0)).map_err(at)?;
     let head = head(&mut archive, 0).map_err(at)?;
     if head.is_empty() {
         return Err(format!("{} is empty (0 bytes)", from.display()));
@@ -170,10 +175,11 @@ fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, Draft), 
             "{0} is compressed by {program}: `{program} -dk {0}` first",
             from.display()
         )),
-        Format::Ova => of_archive(from, &mut archive, metadata.len()),
+        Format::Ova => of_archive(from, &mut archive, size),
         format => {
             let mut files = vec![from.to_owned()];
             chain(from, format, &head, follows, &mut files)?;
+            whole(format, &archive, (0, size), from)?;
             let words = format!("{} ({format})", from.display());
             let node = node(format, file(from)?, follows);
             let image = Image {
@@ -184,6 +190,17 @@ fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, Draft), 
             Ok((vec![Disk { words, image }], draft))
         }
     }
+}
+
+/// Refuses an image that is cut.
+pub(super) fn whole(
+    format: Format,
+    file: &File,
+    (offset, length): (u64, u64),
+    path: &Path,
+) -> Result<(), String> {
+    let checked = guest::image::whole::check(format, file, (offset, length));
+    checked.map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Returns the first bytes from a place on.
@@ -248,7 +265,71 @@ fn chain(
         let at = |error: std::io::Error| format!("{}: {error}", path.display());
         let head = self::head(&mut File::open(&path).map_err(at)?, 0).map_err(at)?;
         files.push(path.clone());
-        chain(&path, detect(&head), &head, true, files)?;
+        let format = detect(&head);
+        let opened = File::open(&path).map_err(at)?;
+        let size = opened.metadata().map_err(at)?.len();
+        // An extent of a disk of VMware without a header has the length that its descriptor says.
+        if let Format::Driver(_) = format {
+            whole(format, &opened, (0, size), &path)?;
+        }
+        chain(&path, format, &head, true, files)?;
+    }
+    Ok(())
+}
+
+/// Compares members of an archive with the checksums of its manifest.
+fn verified<'m>(
+    from: &Path,
+    archive: &mut File,
+    manifest: &ova::Member,
+    used: impl Iterator<Item = &'m ova::Member>,
+) -> Result<(), String> {
+    let at = |error: std::io::Error| format!("{}: {error}", from.display());
+    let mut text = String::new();
+    archive.seek(SeekFrom::Start(manifest.offset)).map_err(at)?;
+    Read::by_ref(archive)
+        .take(manifest.size.min(ova::OVF_BYTES_MAX))
+        .read_to_string(&mut text)
+        .map_err(at)?;
+    let checksums =
+        ova::checksums(&text).map_err(|error| format!("{}: {error}", from.display()))?;
+    for member in used {
+        let Some(expected) = checksums.iter().find(|one| one.name == member.name) else {
+            continue;
+        };
+        let algorithm = match expected.algorithm.as_str() {
+            "SHA1" => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+            "SHA384" => &digest::SHA384,
+            "SHA512" => &digest::SHA512,
+            _ => &digest::SHA256,
+        };
+        let mut context = digest::Context::new(algorithm);
+        archive.seek(SeekFrom::Start(member.offset)).map_err(at)?;
+        let mut left = member.size;
+        let mut piece = vec![0; DIGEST_BYTES];
+        while left > 0 {
+            let count = usize::try_from(left)
+                .unwrap_or(DIGEST_BYTES)
+                .min(DIGEST_BYTES);
+            archive.read_exact(&mut piece[..count]).map_err(at)?;
+            context.update(&piece[..count]);
+            left -= count as u64;
+        }
+        let found = context.finish();
+        let found: String = found
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        if found != expected.digest {
+            return Err(format!(
+                "{}: '{}' has another {} checksum than the manifest of the archive says: it is damaged or was changed. Fetch it \
+                 again",
+                from.display(),
+                plain(&member.name),
+                expected.algorithm
+            ));
+        }
     }
     Ok(())
 }
@@ -267,8 +348,13 @@ fn of_archive(from: &Path, archive: &mut File, size: u64) -> Result<(Vec<Disk>, 
         .read_to_string(&mut text)
         .map_err(at)?;
     let machine = ova::machine(&text).map_err(refused)?;
+    let members_of_disks = ova::disks(&machine, &members).map_err(refused)?;
+    if let Some(manifest) = ova::manifest(&members) {
+        let used = members_of_disks.iter().copied().chain([ovf]);
+        verified(from, archive, manifest, used)?;
+    }
     let mut disks = Vec::new();
-    for member in ova::disks(&machine, &members).map_err(refused)? {
+    for member in members_of_disks {
         let head = head(archive, member.offset).map_err(at)?;
         let head = head
             .get(..usize::try_from(member.size).unwrap_or(usize::MAX))
@@ -286,6 +372,8 @@ fn of_archive(from: &Path, archive: &mut File, size: u64) -> Result<(Vec<Disk>, 
             false,
             &mut Vec::new(),
         )?;
+        let place = (member.offset, member.size);
+        whole(format, archive, place, Path::new(&member.name))?;
         let within = json!({"driver": "raw", "offset": member.offset, "size": member.size, "file": file(from)?});
         let image = Image {
             node: node(format, within, false),
@@ -336,6 +424,62 @@ mod tests {
         assert!(open(&gzip, false, false).is_err_and(|words| words.contains("gzip -dk")));
         let empty = scratch.write("empty", b"").unwrap();
         assert!(open(&empty, false, false).is_err_and(|words| words.contains("empty")));
+    }
+
+    #[test]
+    fn appliance_with_a_wrong_checksum_or_a_cut_disk_is_refused() {
+        const OVF: &[u8] = br#"<Envelope><References><File id="f" href="a.raw"/></References>
+            <DiskSection><Disk diskId="d" fileRef="f" capacity="1048576"/></DiskSection></Envelope>"#;
+        let hex = |bytes: &[u8]| -> String {
+            let found = digest::digest(&digest::SHA256, bytes);
+            found
+                .as_ref()
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect()
+        };
+        let disk = vec![7_u8; 4096];
+        let scratch = Scratch::new().unwrap();
+        let archive = |disk: &[u8], manifest: &str| {
+            let mut builder = tar::Builder::new(Vec::new());
+            let members = [
+                ("m.ovf", OVF),
+                ("m.mf", manifest.as_bytes()),
+                ("a.raw", disk),
+            ];
+            for (name, bytes) in members {
+                let mut header = tar::Header::new_ustar();
+                header.set_size(bytes.len() as u64);
+                header.set_cksum();
+                builder.append_data(&mut header, name, bytes).unwrap();
+            }
+            scratch
+                .write("m.ova", builder.into_inner().unwrap())
+                .unwrap()
+        };
+        let manifest = format!(
+            "SHA256(m.ovf)= {}\nSHA256(a.raw)= {}\n",
+            hex(OVF),
+            hex(&disk)
+        );
+        let path = archive(&disk, &manifest);
+        assert_eq!(
+            open(&path, false, false).map(|(disks, _)| disks.len()),
+            Ok(1)
+        );
+        let path = archive(&[8; 4096], &manifest);
+        let words = open(&path, false, false).err().unwrap_or_default();
+        assert!(
+            words.contains("'a.raw' has another SHA256 checksum"),
+            "{words}"
+        );
+        // A disk whose partition ends behind it, and no manifest.
+        let mut cut = vec![0_u8; 4096];
+        cut[510..512].copy_from_slice(&[0x55, 0xaa]);
+        cut[446..462].copy_from_slice(&[0x80, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0]);
+        let path = archive(&cut, "");
+        let words = open(&path, false, false).err().unwrap_or_default();
+        assert!(words.contains("the disk is cut"), "{words}");
     }
 
     #[test]

@@ -234,6 +234,7 @@ fn a_disk(
     }
     let head = head(&mut opened, 0).map_err(at)?;
     let format = detect(&head);
+    guest::image::whole::check(format, &opened, (0, size)).map_err(|error| error.to_string())?;
     match format {
         Format::Raw => {
             let seen = look::disk(runner, &disk.path, size, "raw")?;

@@ -1,0 +1,589 @@
+//! Whether an image is whole. QEMU reads what is behind the end of a file as zeroes, so an image
+//! whose download was interrupted would be imported as a disk with holes, and nobody would know.
+//! [`check`] follows the tables of a format and looks where their data ends.
+//!
+//! It reads tables alone, in pieces of a bounded size, and each table once. A table that is itself
+//! behind the end means that the image is cut; any other nonsense is left to QEMU, which refuses it.
+//!
+//! Layouts: QEMU's `docs/interop/qcow2.txt`; VMware's "Virtual Disk Format 5.0"; the comment in
+//! QEMU's `block/vdi.c`; Microsoft's "Virtual Hard Disk Image Format" 1.0 and MS-VHDX; UEFI 2.10,
+//! chapter 5 (GPT).
+
+use super::format::Format;
+use std::io::{self, Read, Seek, SeekFrom};
+
+const SECTOR: u64 = 512;
+/// Bytes of a table that are read at once.
+const PIECE_BYTES: u64 = 64 << 10;
+/// Bytes of all tables of one image: those of 64 TiB in clusters of 64 KiB.
+const TABLES_BYTES_MAX: u64 = 16 << 30;
+/// The place of the second level that a table of VMware has at the end of the file.
+const AT_END: u64 = u64::MAX;
+
+/// Why an image is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum WholeError {
+    /// It ends before its data does.
+    #[error(
+        "the image is cut: it has {has} bytes, and its data ends at {needs} or later. Fetch it again"
+    )]
+    Cut {
+        /// Its bytes.
+        has: u64,
+        /// What its tables need at least.
+        needs: u64,
+    },
+    /// A raw disk that ends before its last partition.
+    #[error(
+        "the disk is cut: it has {has} bytes, and its partition table reaches to {needs}. Fetch it again; if it is \
+         meant so, `truncate -s {needs}` adds the missing zeroes"
+    )]
+    Partitions {
+        /// Its bytes.
+        has: u64,
+        /// What its table says.
+        needs: u64,
+    },
+    /// Its tables are larger than those of any disk.
+    #[error("the tables of the image are larger than those of any disk")]
+    Tables,
+    /// It cannot be read.
+    #[error("the image cannot be read: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A part of a file that is an image.
+struct Image<R> {
+    file: R,
+    offset: u64,
+    length: u64,
+    /// The last byte that is needed, exclusively.
+    needs: u64,
+    read: u64,
+}
+
+/// Looks at an image of this format, which is `length` bytes of the file from `offset` on.
+///
+/// # Errors
+/// It is cut, or cannot be read.
+pub fn check<R: Read + Seek>(
+    format: Format,
+    file: R,
+    (offset, length): (u64, u64),
+) -> Result<(), WholeError> {
+    let mut image = Image {
+        file,
+        offset,
+        length,
+        needs: 0,
+        read: 0,
+    };
+    match format {
+        Format::Driver("qcow2") => image.qcow2()?,
+        Format::Driver("vmdk") => image.vmdk()?,
+        Format::Driver("vdi") => image.vdi()?,
+        Format::Driver("vpc") => image.vhd()?,
+        Format::Driver("vhdx") => image.vhdx()?,
+        Format::Raw => return image.raw(),
+        Format::Driver(_) | Format::Ova | Format::Compressed(_) => {}
+    }
+    match image.needs > length {
+        true => Err(WholeError::Cut {
+            has: length,
+            needs: image.needs,
+        }),
+        false => Ok(()),
+    }
+}
+
+fn be32(bytes: &[u8], at: usize) -> u64 {
+    let found = bytes
+        .get(at..at + 4)
+        .and_then(|found| found.try_into().ok());
+    found.map_or(0, |found| u32::from_be_bytes(found).into())
+}
+
+fn be64(bytes: &[u8], at: usize) -> u64 {
+    be32(bytes, at) << 32 | be32(bytes, at + 4)
+}
+
+fn le32(bytes: &[u8], at: usize) -> u64 {
+    let found = bytes
+        .get(at..at + 4)
+        .and_then(|found| found.try_into().ok());
+    found.map_or(0, |found| u32::from_le_bytes(found).into())
+}
+
+fn le64(bytes: &[u8], at: usize) -> u64 {
+    le32(bytes, at + 4) << 32 | le32(bytes, at)
+}
+
+impl<R: Read + Seek> Image<R> {
+    /// Something at this place needs so many bytes.
+    fn need(&mut self, at: u64, bytes: u64) {
+        self.needs = self.needs.max(at.saturating_add(bytes));
+    }
+
+    /// Reads from a place on, as far as the image goes.
+    fn bytes(&mut self, at: u64, count: u64) -> Result<Vec<u8>, WholeError> {
+        let count = count.min(self.length.saturating_sub(at));
+        self.read = self.read.saturating_add(count);
+        if self.read > TABLES_BYTES_MAX {
+            return Err(WholeError::Tables);
+        }
+        let mut bytes = Vec::new();
+        if count > 0 {
+            self.file
+                .seek(SeekFrom::Start(self.offset.saturating_add(at)))?;
+            Read::by_ref(&mut self.file)
+                .take(count)
+                .read_to_end(&mut bytes)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Hands a table to `each`, in pieces of whole entries, with the number of the first one. A table
+    /// has to be there as a whole.
+    fn table(
+        &mut self,
+        at: u64,
+        (entries, entry_bytes): (u64, u64),
+        mut each: impl FnMut(&mut Self, u64, &[u8]) -> Result<(), WholeError>,
+    ) -> Result<(), WholeError> {
+        let whole = entries.saturating_mul(entry_bytes);
+        self.need(at, whole);
+        let mut done = 0;
+        while done < whole {
+            let piece = self.bytes(at.saturating_add(done), PIECE_BYTES.min(whole - done))?;
+            let size = usize::try_from(entry_bytes).unwrap_or(usize::MAX);
+            for (number, entry) in piece.chunks_exact(size).enumerate() {
+                each(self, done / entry_bytes + number as u64, entry)?;
+            }
+            if (piece.len() as u64) < entry_bytes {
+                return Ok(());
+            }
+            done += piece.len() as u64 / entry_bytes * entry_bytes;
+        }
+        Ok(())
+    }
+
+    fn qcow2(&mut self) -> Result<(), WholeError> {
+        let head = self.bytes(0, 112)?;
+        let (version, cluster_bits) = (be32(&head, 4), be32(&head, 20));
+        if !(9..=21).contains(&cluster_bits) {
+            return Ok(());
+        }
+        let cluster = 1_u64 << cluster_bits;
+        let size = be64(&head, 24);
+        let is_extended = version >= 3 && be64(&head, 72) & (1 << 4) != 0;
+        let has_data_file = version >= 3 && be64(&head, 72) & (1 << 2) != 0;
+        let entry_bytes: u64 = if is_extended { 16 } else { 8 };
+        let per_table = cluster / entry_bytes;
+        let place = 0x00ff_ffff_ffff_fe00_u64;
+        let covered = per_table.saturating_mul(cluster);
+        // More entries than the disk can use mean nothing.
+        let tables = be32(&head, 36).min(size.div_ceil(covered.max(1)));
+        self.table(be64(&head, 40), (tables, 8), |image, table, entry| {
+            let at = be64(entry, 0) & place;
+            if at == 0 {
+                return Ok(());
+            }
+            let first = table.saturating_mul(covered);
+            let left = size.saturating_sub(first);
+            let count = per_table.min(left.div_ceil(cluster));
+            image.need(at, count * entry_bytes);
+            image.table(at, (count, entry_bytes), |image, number, entry| {
+                let found = be64(entry, 0);
+                if found & (1 << 62) != 0 {
+                    // Compressed: where it begins, and its further sectors.
+                    let bits = 62 - (cluster_bits - 8);
+                    let at = found & ((1 << bits) - 1);
+                    let sectors = (found & ((1 << 62) - 1)) >> bits;
+                    let end = (at / SECTOR + sectors).saturating_mul(SECTOR);
+                    image.need(end, 1);
+                    return Ok(());
+                }
+                let at = found & place;
+                let is_zero = !is_extended && found & 1 != 0;
+                if at == 0 || is_zero || has_data_file {
+                    return Ok(());
+                }
+                let behind = size.saturating_sub(first + number * cluster);
+                let used = match is_extended {
+                    true => extended_bytes(be64(entry, 8), cluster),
+                    false => cluster,
+                };
+                image.need(at, used.min(behind));
+                Ok(())
+            })
+        })
+    }
+
+    fn vmdk(&mut self) -> Result<(), WholeError> {
+        let head = self.bytes(0, SECTOR)?;
+        let is_old = head.starts_with(b"COWD");
+        if !is_old && !head.starts_with(b"KDMV") {
+            return Ok(());
+        }
+        let (capacity, grain, per_table, directory, is_compressed) = match is_old {
+            true => (
+                le32(&head, 12),
+                le32(&head, 16),
+                4096,
+                le32(&head, 20),
+                false,
+            ),
+            false => (
+                le64(&head, 12),
+                le64(&head, 20),
+                le32(&head, 44),
+                le64(&head, 56),
+                le32(&head, 8) & (1 << 16) != 0,
+            ),
+        };
+        // With its directory at the end QEMU refuses one that is cut.
+        let covered = grain.saturating_mul(per_table);
+        if directory == AT_END || covered == 0 || capacity == 0 {
+            return Ok(());
+        }
+        let tables = capacity.div_ceil(covered);
+        let place = |sectors: u64| sectors.saturating_mul(SECTOR);
+        let mut last = 0;
+        self.table(place(directory), (tables, 4), |image, table, entry| {
+            let at = place(le32(entry, 0));
+            if at == 0 {
+                return Ok(());
+            }
+            let first = table.saturating_mul(covered);
+            let count = per_table.min(capacity.saturating_sub(first).div_ceil(grain));
+            image.table(at, (count, 4), |image, number, entry| {
+                let at = le32(entry, 0);
+                // 1 is a grain of zeroes.
+                if at <= 1 {
+                    return Ok(());
+                }
+                let left = capacity.saturating_sub(first + number * grain);
+                match is_compressed {
+                    true => last = last.max(place(at)),
+                    false => image.need(place(at), place(grain.min(left))),
+                }
+                Ok(())
+            })
+        })?;
+        if last > 0 {
+            // A marker: the sector, and how many bytes follow.
+            self.need(last, 12);
+            let marker = self.bytes(last, 12)?;
+            self.need(last + 12, le32(&marker, 8));
+        }
+        Ok(())
+    }
+
+    fn vdi(&mut self) -> Result<(), WholeError> {
+        let head = self.bytes(0, SECTOR)?;
+        let (map, data) = (le32(&head, 0x154), le32(&head, 0x158));
+        let (block, blocks) = (le32(&head, 0x178), le32(&head, 0x180));
+        let mut count = 0;
+        self.table(map, (blocks, 4), |_, _, entry| {
+            let at = le32(entry, 0);
+            // The two highest mean that there is none, and zeroes.
+            if at < 0xffff_fffe {
+                count = count.max(at + 1);
+            }
+            Ok(())
+        })?;
+        if count > 0 {
+            self.need(data, count.saturating_mul(block));
+        }
+        Ok(())
+    }
+
+    fn vhd(&mut self) -> Result<(), WholeError> {
+        let head = self.bytes(0, SECTOR)?;
+        let dynamic = be64(&head, 16);
+        if dynamic == u64::MAX {
+            return Ok(());
+        }
+        let head = self.bytes(dynamic, 1024)?;
+        self.need(dynamic, 1024);
+        if !head.starts_with(b"cxsparse") {
+            return Ok(());
+        }
+        let (table, blocks, block) = (be64(&head, 16), be32(&head, 28), be32(&head, 32));
+        let bitmap = (block / SECTOR / 8).next_multiple_of(SECTOR);
+        self.table(table, (blocks, 4), |image, _, entry| {
+            let at = be32(entry, 0);
+            if at != 0xffff_ffff {
+                // The footer is behind the last block.
+                image.need(at.saturating_mul(SECTOR), bitmap + block + SECTOR);
+            }
+            Ok(())
+        })
+    }
+
+    fn vhdx(&mut self) -> Result<(), WholeError> {
+        /// As they are on the disk (MS-DTYP, 2.3.4.2).
+        const BAT: [u8; 16] = *b"\x66\x77\xc2\x2d\x23\xf6\x00\x42\x9d\x64\x11\x5e\x9b\xfd\x4a\x08";
+        const METADATA: [u8; 16] =
+            *b"\x06\xa2\x7c\x8b\x90\x47\x9a\x4b\xb8\xfe\x57\x5f\x05\x0f\x88\x6e";
+        const PARAMETERS: [u8; 16] =
+            *b"\x37\x67\xa1\xca\x36\xfa\x43\x4d\xb3\xb6\x33\xf0\xaa\x44\xe7\x6b";
+        const LOGICAL: [u8; 16] =
+            *b"\x1d\xbf\x41\x81\x6f\xa9\x09\x47\xba\x47\xf2\x33\xa8\xfa\xab\x5f";
+        const MIB: u64 = 1 << 20;
+        self.need(0, 320 << 10);
+        let regions = self.bytes(192 << 10, 64 << 10)?;
+        let find = |table: &[u8], first: usize, count: u64, id: &[u8; 16]| {
+            let all = table.get(first..).unwrap_or_default().chunks_exact(32);
+            let count = usize::try_from(count).unwrap_or(0);
+            let found = all.take(count).find(|entry| entry.starts_with(id));
+            found.map(<[u8]>::to_vec)
+        };
+        let region = |id| find(&regions, 16, le32(&regions, 8), id);
+        let (Some(bat), Some(metadata)) = (region(&BAT), region(&METADATA)) else {
+            return Ok(());
+        };
+        let at = le64(&metadata, 16);
+        self.need(at, le32(&metadata, 24));
+        let table = self.bytes(at, 64 << 10)?;
+        let item = |id| find(&table, 32, le32(&table, 8) >> 16, id);
+        let (Some(parameters), Some(logical)) = (item(&PARAMETERS), item(&LOGICAL)) else {
+            return Ok(());
+        };
+        let block = self.bytes(at.saturating_add(le32(&parameters, 16)), 4)?;
+        let sector = self.bytes(at.saturating_add(le32(&logical, 16)), 4)?;
+        let (block, sector) = (le32(&block, 0), le32(&sector, 0));
+        if block == 0 || sector == 0 {
+            return Ok(());
+        }
+        let ratio = ((1_u64 << 23) * sector / block).max(1);
+        let entries = le32(&bat, 24) / 8;
+        self.table(le64(&bat, 16), (entries, 8), |image, number, entry| {
+            let found = le64(entry, 0);
+            // Present, or present in part. Each chunk ends with the entry of its bitmap.
+            let is_bitmap = number % (ratio + 1) == ratio;
+            if matches!(found & 7, 6 | 7) {
+                let bytes = if is_bitmap { MIB } else { block };
+                image.need((found >> 20).saturating_mul(MIB), bytes);
+            }
+            Ok(())
+        })
+    }
+
+    /// A raw disk says only in its partition table how long it is.
+    fn raw(&mut self) -> Result<(), WholeError> {
+        let head = self.bytes(0, 8192)?;
+        if head.get(510..512) != Some(&[0x55, 0xaa]) {
+            return Ok(());
+        }
+        let mut needs = 0;
+        for sector in [512_usize, 4096] {
+            let header = head.get(sector..).unwrap_or_default();
+            if header.starts_with(b"EFI PART") {
+                // The copy of the table is the last sector.
+                let copy = le64(header, 32).saturating_add(1);
+                needs = copy.saturating_mul(sector as u64);
+            }
+        }
+        let entries = (0..4).filter_map(|number| head.get(446 + number * 16..)?.get(..16));
+        let entries: Vec<&[u8]> = entries.collect();
+        // A boot sector of a file system has other bytes there. 0xee is the sign of a GPT.
+        let is_table = entries.iter().all(|entry| matches!(entry[0], 0 | 0x80))
+            && entries.iter().any(|entry| entry[4] != 0);
+        if needs == 0 && is_table {
+            let ends = entries
+                .iter()
+                .filter(|entry| entry[4] != 0 && entry[4] != 0xee);
+            let ends = ends.map(|entry| (le32(entry, 8) + le32(entry, 12)).saturating_mul(SECTOR));
+            needs = ends.max().unwrap_or(0);
+        }
+        match needs > self.length {
+            true => Err(WholeError::Partitions {
+                has: self.length,
+                needs,
+            }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Bytes of a cluster up to its last allocated part, of which there are 32.
+fn extended_bytes(bitmap: u64, cluster: u64) -> u64 {
+    let allocated = bitmap as u32;
+    (cluster / 32) * u64::from(32 - allocated.leading_zeros())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::format::detect;
+    use proptest::prelude::*;
+    use std::fs::{self, File};
+    use std::io::Cursor;
+    use std::path::Path;
+    use std::process::Command;
+
+    fn look(path: &Path) -> Result<(), WholeError> {
+        let bytes = fs::read(path).unwrap();
+        let format = detect(&bytes);
+        check(format, Cursor::new(&bytes), (0, bytes.len() as u64))
+    }
+
+    fn run(program: &str, arguments: &[&str]) {
+        let output = Command::new(program).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    }
+
+    #[test]
+    fn cut_images_of_qemu_are_refused_in_every_format_and_whole_ones_are_not() {
+        lab::skip_unless_installed!("qemu-img");
+        let scratch = lab::Scratch::new().unwrap();
+        let raw = scratch.path().join("raw");
+        let file = File::create(&raw).unwrap();
+        file.set_len(10 << 20).unwrap();
+        let name = |path: &Path| path.to_str().unwrap().to_owned();
+        // Data in several places, at the end, and where nothing is written.
+        for at in [0_u64, 700_000, 5 << 20, (10 << 20) - 512] {
+            let write = format!("write -q -P 171 {} 512", at / 512 * 512);
+            run("qemu-io", &["-f", "raw", "-c", &write, &name(&raw)]);
+        }
+        let table = [
+            ("qcow2", "compat=1.1", false),
+            ("qcow2", "compat=0.10", false),
+            ("qcow2", "cluster_size=4096", false),
+            ("qcow2", "extended_l2=on", false),
+            ("qcow2", "preallocation=full", false),
+            ("qcow2", "cluster_size=65536", true),
+            ("vdi", "", false),
+            ("vdi", "static=on", false),
+            ("vmdk", "subformat=monolithicSparse", false),
+            ("vmdk", "subformat=streamOptimized", false),
+            ("vpc", "subformat=dynamic", false),
+            ("vhdx", "subformat=dynamic", false),
+            ("vhdx", "subformat=fixed", false),
+        ];
+        for (driver, option, compresses) in table {
+            let path = scratch.path().join("image");
+            let mut arguments = vec!["convert", "-f", "raw", "-O", driver];
+            if !option.is_empty() {
+                arguments.extend(["-o", option]);
+            }
+            if compresses {
+                arguments.push("-c");
+            }
+            let (from, to) = (name(&raw), name(&path));
+            arguments.extend([from.as_str(), to.as_str()]);
+            run("qemu-img", &arguments);
+            let what = format!("{driver} {option}");
+            look(&path).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let length = fs::metadata(&path).unwrap().len();
+            for cut in [length / 2, length * 9 / 10] {
+                let file = File::options().write(true).open(&path).unwrap();
+                file.set_len(cut).unwrap();
+                let cut = look(&path);
+                let is_cut = matches!(cut, Err(WholeError::Cut { .. }));
+                assert!(is_cut, "{what}, cut from {length}: {cut:?}");
+                run("qemu-img", &arguments);
+            }
+        }
+    }
+
+    #[test]
+    fn images_that_were_written_in_parts_are_whole() {
+        lab::skip_unless_installed!("qemu-img");
+        let scratch = lab::Scratch::new().unwrap();
+        for (driver, option) in [
+            ("qcow2", "compat=1.1"),
+            ("qcow2", "extended_l2=on"),
+            ("qcow2", "lazy_refcounts=on"),
+            ("vdi", "static=off"),
+            ("vmdk", "subformat=monolithicSparse"),
+            ("vpc", "subformat=dynamic"),
+            ("vhdx", "subformat=dynamic"),
+        ] {
+            let path = scratch.path().join(format!("image.{driver}"));
+            let path = path.to_str().unwrap().to_owned();
+            let create = [
+                "create",
+                "-q",
+                "-f",
+                driver,
+                "-o",
+                option,
+                &path,
+                "100000000",
+            ];
+            run("qemu-img", &create);
+            let mut commands = vec!["-f".to_owned(), driver.to_owned()];
+            for (at, length) in [
+                (0, 512),
+                (66_048, 1024),
+                (99_999_744, 256),
+                (50_000_384, 65_536),
+            ] {
+                let (at, length) = (at / 512 * 512, u64::max(length, 512));
+                commands.extend(["-c".to_owned(), format!("write -q -P 7 {at} {length}")]);
+            }
+            commands.extend([
+                "-c".to_owned(),
+                "write -q -z 1M 2M".to_owned(),
+                path.clone(),
+            ]);
+            let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
+            run("qemu-io", &commands);
+            look(Path::new(&path)).unwrap_or_else(|error| panic!("{driver} {option}: {error}"));
+        }
+    }
+
+    #[test]
+    fn raw_disk_that_ends_before_its_partitions_is_refused() {
+        let mut disk = vec![0_u8; 1 << 20];
+        let look = |disk: &[u8]| check(Format::Raw, Cursor::new(disk), (0, disk.len() as u64));
+        assert!(look(&disk).is_ok(), "no table");
+        disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+        assert!(look(&disk).is_ok(), "an empty table");
+        disk[446..462].copy_from_slice(&[0x80, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0]);
+        assert!(matches!(
+            look(&disk),
+            Err(WholeError::Partitions { needs, .. }) if needs == 2 << 20
+        ));
+        disk.resize(2 << 20, 0);
+        assert!(look(&disk).is_ok());
+        // A GPT: the copy of its header is in the last sector.
+        disk[450] = 0xee;
+        disk[512..520].copy_from_slice(b"EFI PART");
+        disk[544..552].copy_from_slice(&4096_u64.to_le_bytes());
+        assert!(matches!(look(&disk), Err(WholeError::Partitions { .. })));
+        disk.resize((2 << 20) + 512, 0);
+        assert!(look(&disk).is_ok());
+        // The boot sector of a file system has code where a table has partitions.
+        disk[446] = 0xeb;
+        disk[512] = 0;
+        assert!(look(&disk).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_tables_end_within_bounds(
+            magic in 0..5_usize,
+            at in proptest::collection::vec((0..600_usize, any::<u8>()), 0..64),
+        ) {
+            let (offset, bytes) = [
+                (0, &b"QFI\xfb\0\0\0\x03"[..]),
+                (0, b"KDMV"),
+                (64, b"\x7f\x10\xda\xbe"),
+                (0, b"conectix"),
+                (0, b"COWD"),
+            ][magic];
+            let mut image = vec![0_u8; 700];
+            image[offset..offset + bytes.len()].copy_from_slice(bytes);
+            for (at, byte) in at {
+                if at >= 8 {
+                    image[at] = byte;
+                }
+            }
+            let format = detect(&image);
+            let _ = check(format, Cursor::new(&image), (0, image.len() as u64));
+        }
+    }
+}
