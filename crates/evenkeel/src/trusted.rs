@@ -1,6 +1,7 @@
 //! What a part whose roles meet those of other nodes needs to know of the cluster.
 
 use cluster::authority::{AuthorityError, PartCredentials};
+use std::sync::Arc;
 use wire::Trusted;
 
 /// From what the control role says.
@@ -13,11 +14,12 @@ pub(crate) fn trusted(credentials: PartCredentials) -> Result<Trusted, Authority
         let addresses = node.addresses.iter().map(|one| one.ip()).collect();
         (node.name.clone(), addresses)
     });
-    Ok(Trusted {
-        me: credentials.own_name().to_owned(),
-        addresses: addresses.collect(),
-        client,
-        server,
-        node_of: Box::new(move |certificate| credentials.node_of(certificate).map(str::to_owned)),
-    })
+    let (me, addresses) = (credentials.own_name().to_owned(), addresses.collect());
+    let node_of = move |chain: &[_]| credentials.node_of(chain).map(str::to_owned);
+    Ok(Trusted::new(
+        me,
+        addresses,
+        (client, server),
+        Arc::new(node_of),
+    ))
 }

@@ -1,6 +1,6 @@
 //! Connecting to a node.
 
-use crate::{Broken, Protocol, name_of, within};
+use crate::{Bonded, Broken, Protocol, within};
 use rustls::pki_types::ServerName;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ const REDIAL_MAX: Duration = Duration::from_secs(1);
 const REDIAL_OTHER: Duration = Duration::from_secs(5);
 
 /// A connection to a node, which has greeted.
-pub type Dialled = client::TlsStream<TcpStream>;
+pub type Dialled = client::TlsStream<Bonded>;
 
 /// How long a node is left alone.
 #[derive(Debug)]
@@ -67,15 +67,16 @@ async fn connect(trusted: &Trusted, node: &str, port: u16) -> Result<Dialled, Br
             // The certificate says which node it is, not an address.
             let name = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
             let connector = TlsConnector::from(Arc::clone(&trusted.client));
-            connector.connect(name, stream).await
+            connector.connect(name, Bonded::new(stream)).await
         })
         .await;
         if last.is_ok() {
             break;
         }
     }
-    let stream = last?;
-    let is = name_of(trusted, stream.get_ref().1.peer_certificates());
+    let mut stream = last?;
+    let (socket, tls) = stream.get_mut();
+    let is = socket.admit(trusted, tls.peer_certificates());
     match is.as_deref() == Some(node) {
         true => Ok(stream),
         false => {

@@ -24,9 +24,14 @@ pub use protocol::Protocol;
 
 use rustls::pki_types::CertificateDer;
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
-use wire::Trusted;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use wire::{Bond, Trusted};
 
 /// How long a connection and its handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(2);
@@ -39,7 +44,80 @@ async fn within<T>(what: impl Future<Output = io::Result<T>>) -> Result<T, Broke
     }
 }
 
-/// The node whose certificate came.
-fn name_of(trusted: &Trusted, certificates: Option<&[CertificateDer<'_>]>) -> Option<String> {
-    (trusted.node_of)(certificates?.first()?)
+/// A socket of a connection with another node, which ends when the cluster no longer accepts that one.
+#[derive(Debug)]
+pub struct Bonded {
+    stream: TcpStream,
+    bond: Option<Bond>,
+}
+
+impl Bonded {
+    fn new(stream: TcpStream) -> Bonded {
+        Bonded { stream, bond: None }
+    }
+
+    /// Takes the right to go on of the node whose certificates came. Returns its name; None: it is no
+    /// present node.
+    fn admit(
+        &mut self,
+        trusted: &Trusted,
+        certificates: Option<&[CertificateDer<'_>]>,
+    ) -> Option<String> {
+        let (node, bond) = trusted.admit(self.stream.as_fd(), certificates)?;
+        self.bond = Some(bond);
+        Some(node)
+    }
+
+    /// An operation that ends as the connection does has a reason of its own.
+    fn checked<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match { self.bond.as_ref() }.is_some_and(Bond::is_cut) {
+            true => Poll::Ready(Err(io::Error::other(
+                "the cluster no longer accepts its certificate",
+            ))),
+            false => polled,
+        }
+    }
+}
+
+impl AsyncRead for Bonded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.checked(polled)
+    }
+}
+
+impl AsyncWrite for Bonded {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.checked(polled)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.checked(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
 }

@@ -1,7 +1,7 @@
 //! Connections of other nodes.
 
 use crate::places::Known;
-use crate::{Broken, Protocol, name_of, within};
+use crate::{Bonded, Broken, Protocol, within};
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(500);
 const REST: Duration = Duration::from_millis(50);
 
 /// A connection of another node, which has greeted.
-pub type Answered = server::TlsStream<TcpStream>;
+pub type Answered = server::TlsStream<Bonded>;
 
 /// How many connections there are at one time.
 #[derive(Clone, Copy, Debug)]
@@ -127,10 +127,11 @@ pub async fn answer(
     let acceptor = TlsAcceptor::from(Arc::clone(&trusted.server));
     let accepted = within(async {
         stream.set_nodelay(true)?;
-        acceptor.accept(stream).await
+        acceptor.accept(Bonded::new(stream)).await
     });
     let mut stream = accepted.await.map_err(|broken| (None, broken))?;
-    let from = name_of(trusted, stream.get_ref().1.peer_certificates());
+    let (socket, tls) = stream.get_mut();
+    let from = socket.admit(trusted, tls.peer_certificates());
     let from = from.filter(|from| *from != trusted.me && may(from));
     let from = from.ok_or((None, Broken::Foreign(protocol.of)))?;
     match protocol.greet(&mut stream).await {

@@ -1,6 +1,6 @@
 //! A connection that does not block: a socket alone, or with TLS on it.
 
-use crate::Bytes;
+use crate::{Bond, Bytes};
 use rustix::io::Errno;
 use rustls::Connection;
 use std::fmt;
@@ -14,16 +14,17 @@ const ENCRYPTED_BYTES_MAX: usize = 256 << 10;
 pub struct Wire {
     socket: OwnedFd,
     tls: Option<Box<Connection>>,
+    bond: Option<Bond>,
 }
 
 impl Wire {
     /// On a socket that does not block.
-    pub(crate) fn new(socket: OwnedFd, tls: Option<Connection>) -> Wire {
+    pub(crate) fn new(socket: OwnedFd, tls: Option<Connection>, bond: Option<Bond>) -> Wire {
         let tls = tls.map(|mut tls| {
             tls.set_buffer_limit(Some(ENCRYPTED_BYTES_MAX));
             Box::new(tls)
         });
-        Wire { socket, tls }
+        Wire { socket, tls, bond }
     }
 
     /// Whether it has TLS, so that a certificate has shown who is at the other end.
@@ -36,6 +37,11 @@ impl Wire {
         let tls = self.tls.as_ref();
         // TLS wants nothing more before that was taken.
         tls.is_some_and(|tls| !tls.wants_read())
+    }
+
+    /// Whether it has ended because the cluster no longer accepts the node at the other end.
+    pub fn is_revoked(&self) -> bool {
+        self.bond.as_ref().is_some_and(Bond::is_cut)
     }
 
     /// Tells the other side that nothing more comes. It is sent by the next write.
@@ -54,7 +60,11 @@ impl Wire {
 impl From<OwnedFd> for Wire {
     /// Without TLS.
     fn from(socket: OwnedFd) -> Wire {
-        Wire { socket, tls: None }
+        Wire {
+            socket,
+            tls: None,
+            bond: None,
+        }
     }
 }
 

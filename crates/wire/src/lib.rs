@@ -4,10 +4,12 @@
 //! - [`Trusted`] is what the cluster says of its nodes.
 //! - [`Young`] is a connection during the handshake and the greetings: it blocks, with a deadline.
 //! - [`Wire`] is one afterwards: it never blocks.
+//! - [`Bond`] ends a connection when the cluster no longer accepts the node at the other end.
 //! - [`Relay`] carries bytes between one and a stream of this machine, without looking at them.
 //!
 //! Nothing here knows what is said on a connection.
 
+mod bonds;
 mod bytes;
 mod connection;
 mod here;
@@ -16,6 +18,7 @@ mod silence;
 mod trusted;
 mod young;
 
+pub use bonds::Bond;
 pub use bytes::Bytes;
 pub use connection::Wire;
 pub use here::{is_mine, unspecified};

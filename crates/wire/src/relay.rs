@@ -196,8 +196,11 @@ impl Relay {
         loop {
             let mut moved = self.carry_out();
             moved |= self.carry_back()?;
-            if self.back.is_over && self.back.is_empty() {
+            if self.back.is_over && self.back.is_empty() || self.wire.is_revoked() {
                 let _ = shutdown(&self.stream, Shutdown::Both);
+                if self.wire.is_revoked() {
+                    return Err(Errno::KEYREVOKED);
+                }
                 return self.back.reset.map_or(Ok(()), Err);
             }
             moved |= self.says_end();

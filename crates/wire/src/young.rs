@@ -1,10 +1,11 @@
 //! A connection during its handshake and the greetings.
 
-use crate::{Trusted, Wire};
+use crate::{Bond, Trusted, Wire};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, Connection, ServerConfig, ServerConnection};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -97,12 +98,17 @@ fn timed_out(error: io::Error) -> io::Error {
 pub struct Young {
     timed: Timed,
     tls: Option<Connection>,
+    bond: Option<Bond>,
 }
 
 impl Young {
     /// Without TLS.
     pub fn plain(timed: Timed) -> Young {
-        Young { timed, tls: None }
+        Young {
+            timed,
+            tls: None,
+            bond: None,
+        }
     }
 
     /// As the side that dials, with TLS. Returns also the name of the other node.
@@ -139,16 +145,28 @@ impl Young {
             tls.complete_io(&mut timed).map_err(handshake)?;
         }
         let tls = Some(tls);
-        Ok(Young { timed, tls })
+        let bond = None;
+        Ok(Young { timed, tls, bond })
     }
 
     /// With the name of the node whose certificate the other side has.
-    fn of_node(self, trusted: &Trusted) -> Result<(Young, String), HandshakeError> {
+    fn of_node(mut self, trusted: &Trusted) -> Result<(Young, String), HandshakeError> {
         let tls = self.tls.as_ref();
-        let certificates = tls.and_then(|tls| tls.peer_certificates());
-        let first = certificates.and_then(<[_]>::first);
-        let node = first.and_then(|one| (trusted.node_of)(one));
-        Ok((self, node.ok_or(HandshakeError::Stranger)?))
+        let chain = tls.and_then(|tls| tls.peer_certificates());
+        let admitted = trusted.admit(self.timed.socket.as_fd(), chain);
+        let (node, bond) = admitted.ok_or(HandshakeError::Stranger)?;
+        self.bond = Some(bond);
+        Ok((self, node))
+    }
+
+    /// Without TLS, of a node that says this name.
+    ///
+    /// # Errors
+    /// The cluster has no such node.
+    pub fn named(mut self, name: &str, trusted: &Trusted) -> Result<Young, HandshakeError> {
+        let bond = trusted.admit_by_name(self.timed.socket.as_fd(), name);
+        self.bond = Some(bond.ok_or(HandshakeError::Stranger)?);
+        Ok(self)
     }
 
     /// What becomes of it after the greetings.
@@ -159,7 +177,7 @@ impl Young {
         let Timed { socket, .. } = self.timed;
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
-        Ok(Wire::new(socket.into(), self.tls))
+        Ok(Wire::new(socket.into(), self.tls, self.bond))
     }
 }
 

@@ -98,6 +98,8 @@ impl Link {
 
     /// The cluster says this of its nodes.
     pub fn trust(&self, trusted: Trusted) {
+        let before = self.trusted.borrow().clone();
+        let trusted = trusted.after(before.as_deref());
         self.trusted.send_replace(Some(Arc::new(trusted)));
     }
 

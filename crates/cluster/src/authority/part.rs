@@ -3,12 +3,12 @@
 //! `PART.member-3.NAME.evenkeel`. The part never has the member's key.
 
 use super::certificate::{MemberKey, has_name, member_name};
-use super::tls::{Anchor, Verifier, provider, roots};
+use super::tls::{Anchor, Verifier, provider, roots, verify_chain};
 use super::{Authority, AuthorityError, Trust};
 use crate::member::{Kind, MemberId};
 use part::role::PartMessage;
 use rustls::client::Resumption;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig};
@@ -149,9 +149,19 @@ impl PartCredentials {
         Ok((Arc::new(client), Arc::new(server)))
     }
 
-    /// The name of the node of whose part this certificate (DER) is; the handshake has
-    /// verified its chain. None: of no present node of the cluster, or of another part.
-    pub fn node_of(&self, certificate: &[u8]) -> Option<&str> {
+    /// The name of the node of whose part the first certificate of this chain is. None: of no present
+    /// node of the cluster, of another part, or no present CA stands behind it. A handshake has verified
+    /// the chain, and the CA may have been dropped since. As everywhere between members, the time of a
+    /// certificate alone ends nothing.
+    pub fn node_of(&self, chain: &[CertificateDer<'_>]) -> Option<&str> {
+        let (first, others) = chain.split_first()?;
+        let authorities: Vec<Vec<u8>> = self.authorities.iter().map(|one| one.to_vec()).collect();
+        let roots = roots(&authorities).ok()?;
+        verify_chain(first, others, &roots, &provider(), UnixTime::now()).ok()?;
+        self.named(first)
+    }
+
+    fn named(&self, certificate: &[u8]) -> Option<&str> {
         let der = CertificateDer::from(certificate);
         let parsed = ParsedCertificate::try_from(&der).ok()?;
         let mut nodes = self.nodes.iter();

@@ -7,6 +7,7 @@ use crate::command::{CHUNK_BYTES_MAX, Epoch, NextAuthority, SealedAuthority};
 use crate::file_set::SET_BYTES_MAX;
 use crate::member::{Digest, Kind, Member, MemberId};
 use crate::state::{Former, State};
+use rustls::pki_types::CertificateDer;
 use rustls::{ClientConnection, ServerConnection};
 use std::collections::BTreeMap;
 use std::io;

@@ -161,7 +161,7 @@ pub(super) fn roots(authorities: &[Vec<u8>]) -> Result<RootCertStore, AuthorityE
 }
 
 /// The chain holds; and whether only with another time than the clock's.
-fn verify_chain(
+pub(super) fn verify_chain(
     certificate: &CertificateDer<'_>,
     others: &[CertificateDer<'_>],
     roots: &RootCertStore,

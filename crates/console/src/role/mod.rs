@@ -428,6 +428,8 @@ impl Role {
 
     /// The cluster says this of its nodes.
     pub fn trust(&self, trusted: Trusted) {
+        let before = self.trusted.borrow().clone();
+        let trusted = trusted.after(before.as_deref());
         self.trusted.send_replace(Some(Arc::new(trusted)));
     }
 

@@ -10,6 +10,7 @@ use lab::pki::{Authority, Issued, Leaf};
 use lab::tls::{Offer, TlsClient};
 use part::codec;
 use protocol::rdp::{Redirection, SSL};
+use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use std::collections::BTreeMap;
@@ -68,18 +69,19 @@ impl Cluster {
         };
         let client = TlsClient::here(&offer).expect("a client").config();
         let ders = self.nodes.each_ref().map(|node| node.der.clone());
-        Trusted {
-            me: NAMES[me].to_owned(),
-            addresses: [0, 1]
-                .map(|at| (NAMES[at].to_owned(), vec![self.address(at)]))
-                .into(),
-            client,
-            server: Arc::new(server),
-            node_of: Box::new(move |certificate| {
-                let at = ders.iter().position(|der| der == certificate.as_ref())?;
-                Some(NAMES[at].to_owned())
-            }),
-        }
+        let addresses = [0, 1].map(|at| (NAMES[at].to_owned(), vec![self.address(at)]));
+        let node_of = move |chain: &[CertificateDer<'_>]| {
+            let first = chain.first()?;
+            let at = ders.iter().position(|der| der == first.as_ref())?;
+            Some(NAMES[at].to_owned())
+        };
+        let tls = (client, Arc::new(server));
+        Trusted::new(
+            NAMES[me].to_owned(),
+            addresses.into(),
+            tls,
+            Arc::new(node_of),
+        )
     }
 
     fn start(&self, me: usize, kept: Option<&[u8]>) -> Role {

@@ -91,9 +91,13 @@ impl Carrier {
         })
     }
 
-    /// The cluster says this of its nodes. It holds for connections from now on.
+    /// The cluster says this of its nodes. Connections with those that it no longer accepts end.
     pub fn trust(&mut self, trusted: Trusted) {
-        *lock(&self.trusted) = Some(Arc::new(trusted));
+        {
+            let mut known = lock(&self.trusted);
+            let trusted = trusted.after(known.as_deref());
+            *known = Some(Arc::new(trusted));
+        }
         if self.listens {
             return;
         }

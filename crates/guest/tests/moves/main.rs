@@ -163,19 +163,19 @@ fn trusted(network: u8) -> [[Trusted; 2]; 2] {
             .with_single_cert(chain(), key())
             .unwrap();
         let known: Vec<Vec<u8>> = made.iter().map(|(der, _)| der.clone()).collect();
-        Trusted {
-            me: NODES[index].to_owned(),
-            addresses: (1..)
-                .zip(NODES)
-                .map(|(number, node)| (node.to_owned(), vec![address(number)]))
-                .collect(),
-            client: Arc::new(client),
-            server: Arc::new(server),
-            node_of: Box::new(move |der| {
-                let at = known.iter().position(|one| **one == **der)?;
-                Some(NODES[at].to_owned())
-            }),
-        }
+        let places = (1..)
+            .zip(NODES)
+            .map(|(number, node)| (node.to_owned(), vec![address(number)]))
+            .collect();
+        let node_of = move |chain: &[CertificateDer<'_>]| {
+            let at = known
+                .iter()
+                .position(|one| chain.first().is_some_and(|der| **one == **der))?;
+            Some(NODES[at].to_owned())
+        };
+        let me = NODES[index].to_owned();
+        let tls = (Arc::new(client), Arc::new(server));
+        Trusted::new(me, places, tls, Arc::new(node_of))
     };
     [[of(0), of(1)], [of(0), of(1)]]
 }

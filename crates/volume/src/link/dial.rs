@@ -388,11 +388,26 @@ fn welcome(
     let ours = receiver.greeting();
     let of = |error: GreetingError| (Some(Arc::clone(&receiver)), error);
     is_named(&theirs.from, node).map_err(of)?;
+    let young = admitted(young, is_plain, &theirs.from, registry.trusted().as_deref());
+    let mut young = young.map_err(of)?;
     ours.write(&mut young).map_err(|error| of(error.into()))?;
     ours.fits(&theirs).map_err(of)?;
     let wire = young.ready().map_err(|error| of(error.into()))?;
     receiver.connected(wire, theirs);
     Ok(())
+}
+
+/// A link without TLS is that of the node that it says to be, as long as the cluster has that node.
+fn admitted(
+    young: Young,
+    is_plain: bool,
+    node: &str,
+    trusted: Option<&Trusted>,
+) -> Result<Young, GreetingError> {
+    match trusted.filter(|_| is_plain) {
+        Some(trusted) => Ok(young.named(node, trusted)?),
+        None => Ok(young),
+    }
 }
 
 /// Passes on the connection of a node that wants to write a volume. Without TLS nobody may.
@@ -580,6 +595,7 @@ fn connect_to(
     })?;
     is_named(&theirs.from, node).map_err(unwelcome)?;
     ours.fits(&theirs).map_err(unwelcome)?;
+    let young = admitted(young, is_plain, &theirs.from, trusted).map_err(unwelcome)?;
     Ok((young.ready().map_err(failed)?, theirs))
 }
 

@@ -23,7 +23,7 @@ const MAGIC: [u8; 4] = *b"EVL1";
 #[repr(u8)]
 pub enum Kind {
     /// The sender lives. `number`: 1 if it serves; `count`: its clients; `first`: the
-    /// connections of clients that it had.
+    /// connections of clients that it had; `epoch`: the number of the user there, or 0.
     Pulse = 1,
     /// [`crate::replica::Message::Hello`].
     Hello,

@@ -36,6 +36,11 @@ pub enum LinkError {
     /// A record of TLS was damaged on the way.
     #[error("damaged on the way: TLS cannot read a record")]
     Record,
+    /// The cluster no longer accepts the other node.
+    #[error(
+        "the cluster no longer accepts the certificate of the other node: it was removed, or the CA has changed"
+    )]
+    Revoked,
     /// Nothing comes.
     #[error("the other node is silent")]
     Silent,
@@ -160,6 +165,9 @@ impl Session {
         account: &dyn Fn(&Head) -> &'a Account,
         out: &mut VecDeque<Incoming>,
     ) -> Result<(), LinkError> {
+        if self.wire.is_revoked() {
+            return Err(LinkError::Revoked);
+        }
         self.consume(pool, account, out)?;
         for _ in 0..RECEIVES_MAX {
             if self.starves {

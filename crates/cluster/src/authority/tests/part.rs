@@ -21,21 +21,61 @@ fn a_part_shows_its_node_to_the_same_part_and_nothing_to_members() {
         server.peer_certificates().unwrap()[0].to_vec()
     };
     let shown = certificate(&issue("volume", 1));
-    assert_eq!(volume.node_of(&shown), Some("host1"));
-    assert_eq!(issue("guest", 2).node_of(&shown), None, "another part");
+    let chain = |der: &[u8]| [CertificateDer::from(der.to_vec())];
+    assert_eq!(volume.node_of(&chain(&shown)), Some("host1"));
+    assert_eq!(volume.node_of(&[]), None);
+    let guest = issue("guest", 2);
+    assert_eq!(guest.node_of(&chain(&shown)), None, "another part");
     let claimed = MemberId(1);
     assert_eq!(trust.judge(&shown, claimed), Err(Refused::Name { claimed }));
     // Its number is higher than all that this member heard of.
     let new = certificate(&issue("volume", 7));
-    assert_eq!(volume.node_of(&new), None);
+    assert_eq!(volume.node_of(&chain(&new)), None);
     let claimed = MemberId(7);
     assert_eq!(trust.judge(&new, claimed), Err(Refused::Name { claimed }));
     // A member's certificate is none of a part's.
-    assert_eq!(volume.node_of(&one.chain()[0]), None);
+    assert_eq!(volume.node_of(&chain(&one.chain()[0])), None);
     let message = volume.envelope();
     assert!(message.holds && message.part == "volume");
     assert_eq!(PartCredentials::of(&message).as_ref(), Some(&volume));
     assert!(!format!("{volume:?}").contains('['), "no key in a log");
+}
+
+#[test]
+fn part_certificate_is_refused_after_removal_and_after_its_ca_was_dropped() {
+    let (old, new) = (
+        Authority::found(CLUSTER).unwrap(),
+        Authority::found(CLUSTER).unwrap(),
+    );
+    let (one, two) = (identity(&old, 1), identity(&old, 2));
+    let both = trust(&old, &[&one, &two]);
+    let issue = |id, authority: &Authority, trust: &Trust| {
+        let chain = [authority.certificate().to_vec()];
+        let issued = PartCredentials::issue("volume", MemberId(id), (authority, &chain), trust);
+        issued.unwrap()
+    };
+    let shown = {
+        let (client, server) = (
+            issue(2, &old, &both).tls().unwrap().0,
+            issue(1, &old, &both),
+        );
+        let mut client = ClientConnection::new(client, "x.example".try_into().unwrap()).unwrap();
+        let mut server = ServerConnection::new(server.tls().unwrap().1).unwrap();
+        shake(&mut client, &mut server).unwrap();
+        let chain = server.peer_certificates().unwrap().iter();
+        chain
+            .map(|one| one.clone().into_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(issue(1, &old, &both).node_of(&shown), Some("host2"));
+    let removed = trust(&old, &[&one]);
+    assert_eq!(issue(1, &old, &removed).node_of(&shown), None);
+    // The members are the same, and the CA has been replaced.
+    let rotated = Trust {
+        authorities: vec![new.certificate().to_vec()],
+        ..both
+    };
+    assert_eq!(issue(1, &new, &rotated).node_of(&shown), None);
 }
 
 #[test]

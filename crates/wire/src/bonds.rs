@@ -1,0 +1,233 @@
+//! Connections with other nodes end when the cluster no longer accepts the node at the other end: it
+//! was removed, or no present CA stands behind its certificate. A handshake looks at the certificate
+//! once; [`Bonds`] looks at those of all connections again whenever the cluster says something new.
+//!
+//! The other end is not asked: its descriptor is shut down, so that whoever reads or writes there sees
+//! the end of the connection at once.
+
+use crate::NodeOf;
+use rustix::net::{Shutdown, shutdown};
+use rustls::pki_types::CertificateDer;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How a node at the other end has shown which one it is.
+enum Proof {
+    /// By its certificate, with those behind it.
+    Chain(Vec<CertificateDer<'static>>),
+    /// By its word, on a link without TLS.
+    Name(String),
+}
+
+/// What the cluster accepts now.
+struct Present {
+    node_of: NodeOf,
+    names: BTreeSet<String>,
+}
+
+struct Entry {
+    proof: Proof,
+    socket: OwnedFd,
+    is_cut: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct Inner {
+    present: Option<Present>,
+    all: BTreeMap<u64, Entry>,
+    last: u64,
+}
+
+/// All connections of a role with other nodes. They outlive what the cluster said when they began
+/// ([`crate::Trusted::after`]).
+#[derive(Default)]
+pub(crate) struct Bonds(Mutex<Inner>);
+
+/// The right of one connection to go on. The connection holds it as long as it lives.
+pub struct Bond {
+    of: Arc<Bonds>,
+    number: u64,
+    is_cut: Arc<AtomicBool>,
+}
+
+impl Present {
+    fn accepts(&self, proof: &Proof) -> Option<String> {
+        match proof {
+            Proof::Chain(chain) => (self.node_of)(chain),
+            Proof::Name(name) => self.names.get(name).cloned(),
+        }
+    }
+}
+
+impl Bonds {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in what the cluster says now, and ends the connections that it no longer accepts.
+    pub(crate) fn review(&self, node_of: NodeOf, names: BTreeSet<String>) {
+        let mut inner = self.lock();
+        let present = Present { node_of, names };
+        for entry in inner.all.values() {
+            if present.accepts(&entry.proof).is_none() && !entry.is_cut.load(Ordering::Acquire) {
+                entry.is_cut.store(true, Ordering::Release);
+                // It fails only where the connection has ended already.
+                let _ = shutdown(&entry.socket, Shutdown::Both);
+            }
+        }
+        inner.present = Some(present);
+    }
+
+    fn add(
+        self: &Arc<Self>,
+        socket: BorrowedFd<'_>,
+        proof: Proof,
+        accepts: impl Fn(&Proof) -> Option<String>,
+    ) -> Option<(String, Bond)> {
+        let mut inner = self.lock();
+        // What the handshake began with may be out of date.
+        let node = match &inner.present {
+            Some(present) => present.accepts(&proof)?,
+            None => accepts(&proof)?,
+        };
+        // Without a descriptor it could not be ended.
+        let socket = socket.try_clone_to_owned().ok()?;
+        inner.last += 1;
+        let number = inner.last;
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let entry = Entry {
+            proof,
+            socket,
+            is_cut: Arc::clone(&is_cut),
+        };
+        inner.all.insert(number, entry);
+        let of = Arc::clone(self);
+        let bond = Bond { of, number, is_cut };
+        Some((node, bond))
+    }
+
+    /// For a connection with TLS: the name of the node whose certificate it is, and its bond. None: of
+    /// no present node.
+    pub(crate) fn by_chain(
+        self: &Arc<Self>,
+        socket: BorrowedFd<'_>,
+        chain: &[CertificateDer<'_>],
+        node_of: &NodeOf,
+    ) -> Option<(String, Bond)> {
+        let owned = chain.iter().map(|one| one.clone().into_owned());
+        let proof = Proof::Chain(owned.collect());
+        self.add(socket, proof, |_| node_of(chain))
+    }
+
+    /// For a connection without TLS of a node that says this name. None: there is no such node.
+    pub(crate) fn by_name(
+        self: &Arc<Self>,
+        socket: BorrowedFd<'_>,
+        name: &str,
+        is_known: bool,
+    ) -> Option<Bond> {
+        let proof = Proof::Name(name.to_owned());
+        let bond = self.add(socket, proof, |_| is_known.then(|| name.to_owned()));
+        bond.map(|(_, bond)| bond)
+    }
+}
+
+impl Bond {
+    /// Whether the connection was ended because the cluster no longer accepts the other node.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Bond {
+    fn drop(&mut self) {
+        self.of.lock().all.remove(&self.number);
+    }
+}
+
+impl fmt::Debug for Bond {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bond({})", self.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (one, listener.accept().unwrap().0)
+    }
+
+    /// Accepts certificates of these bytes.
+    fn accepts(good: &'static [u8]) -> NodeOf {
+        Arc::new(move |chain: &[CertificateDer<'_>]| {
+            let first = chain.first()?;
+            good.contains(first.first()?).then(|| "beta".to_owned())
+        })
+    }
+
+    fn names(all: &[&str]) -> BTreeSet<String> {
+        all.iter().map(|one| (*one).to_owned()).collect()
+    }
+
+    fn certificate(byte: u8) -> [CertificateDer<'static>; 1] {
+        [CertificateDer::from(vec![byte])]
+    }
+
+    fn is_over(stream: &mut TcpStream) -> bool {
+        stream.set_nonblocking(true).unwrap();
+        matches!(stream.read(&mut [0; 1]), Ok(0))
+    }
+
+    #[test]
+    fn revoked_connections_end_at_both_ends_and_others_stay() {
+        let bonds = Arc::new(Bonds::default());
+        let (mut gone, mut gone_far) = pair();
+        let (mut stays, _stays_far) = pair();
+        let (mut plain, _plain_far) = pair();
+        let both = accepts(&[1, 2]);
+        let (node, first) = bonds
+            .by_chain(gone.as_fd(), &certificate(1), &both)
+            .unwrap();
+        assert_eq!(node, "beta");
+        let (_, second) = bonds
+            .by_chain(stays.as_fd(), &certificate(2), &both)
+            .unwrap();
+        let third = bonds.by_name(plain.as_fd(), "beta", true).unwrap();
+        bonds.review(accepts(&[2]), names(&["alpha"]));
+        assert!(is_over(&mut gone) && is_over(&mut gone_far) && is_over(&mut plain));
+        assert!(first.is_cut() && third.is_cut());
+        assert!(!second.is_cut() && !is_over(&mut stays));
+        // Its own end closes the connection, as without a bond.
+        drop((first, third));
+        assert_eq!(bonds.lock().all.len(), 1);
+    }
+
+    #[test]
+    fn handshake_that_began_before_a_removal_is_refused() {
+        let bonds = Arc::new(Bonds::default());
+        bonds.review(accepts(&[2]), names(&["alpha"]));
+        let (one, _far) = pair();
+        let before = accepts(&[1, 2]);
+        assert!(
+            bonds
+                .by_chain(one.as_fd(), &certificate(1), &before)
+                .is_none()
+        );
+        assert!(bonds.by_name(one.as_fd(), "beta", true).is_none());
+        assert!(
+            bonds
+                .by_chain(one.as_fd(), &certificate(2), &before)
+                .is_some()
+        );
+    }
+}
