@@ -7,7 +7,8 @@
 //! - A guest that is to stand still is paused at once. QEMU confirms that only when its requests to
 //!   the disks have ended, and without a majority they do not: after [`HALT_AFTER_MS`] its process is
 //!   stopped by a signal, and goes on when the guest may run. It is killed if it is not seen to stand
-//!   still within [`PAUSE_MAX_MS`].
+//!   still within [`PAUSE_MAX_MS`]. A process that somebody else has stopped goes on as soon as nothing
+//!   justifies that, and one that is to stand still and was continued is stopped again.
 //! - A QEMU that ends by itself is started again after a pause that grows; after
 //!   [`FAILURES_MAX`] failures in a row the guest is left stopped, with the reason.
 //! - A guest that does not work ([`Input::Unwell`]) is shut down and started again. That is a failure,
@@ -103,6 +104,8 @@ pub enum Input {
     /// QEMU has carried out [`Order::Continue`] or [`Order::Pause`], or refused it; its process was
     /// seen to be stopped ([`Order::Halt`]).
     Obeyed(Order),
+    /// Its process is stopped, or is not, as the kernel says (state T).
+    IsHalted(bool),
     /// The process has ended, with its last words.
     Ended(String),
     /// An operator starts it again after failures.
@@ -173,6 +176,8 @@ pub enum Still {
     Moving,
     /// A snapshot of its disks is taken.
     Snapshot,
+    /// Somebody has stopped its process by a signal.
+    Stopped,
 }
 
 impl fmt::Display for Still {
@@ -182,6 +187,7 @@ impl fmt::Display for Still {
             Still::Disk => "paused: a disk had an error; it is tried again each second",
             Still::Moving => "paused: it moves between two nodes",
             Still::Snapshot => "paused: a snapshot of its disks is taken",
+            Still::Stopped => "paused: a signal has stopped its process (state T); it is continued",
         })
     }
 }
@@ -206,6 +212,8 @@ enum Halt {
     Ordered(u64),
     /// No thread of it runs.
     Done,
+    /// No thread of it runs, and nobody here has ordered that.
+    Foreign,
 }
 
 /// How it is ended.
@@ -290,7 +298,7 @@ impl Life {
     /// Whether its processors may run.
     pub fn may_run(&self) -> bool {
         match self.process {
-            _ if self.halt == Halt::Done => false,
+            _ if self.is_halted() => false,
             Process::None | Process::Ordered | Process::Silent(_) => false,
             Process::Speaks(Status::Running) => true,
             Process::Speaks(_) => self.continuing,
@@ -299,7 +307,12 @@ impl Life {
 
     /// Whether its processors run.
     pub fn runs(&self) -> bool {
-        self.process == Process::Speaks(Status::Running) && self.halt != Halt::Done
+        self.process == Process::Speaks(Status::Running) && !self.is_halted()
+    }
+
+    /// Whether no thread of its process runs, as far as is known.
+    fn is_halted(&self) -> bool {
+        matches!(self.halt, Halt::Done | Halt::Foreign)
     }
 
     /// Whether its process is to be stopped, and was not seen to be.
@@ -357,6 +370,7 @@ impl Life {
             Input::Obeyed(Order::Pause) => self.freezing = None,
             Input::Obeyed(Order::Halt) => self.halt = Halt::Done,
             Input::Obeyed(_) => {}
+            Input::IsHalted(is) => self.see_halt(is, now),
             Input::Ended(words) => self.ended(words, now),
             Input::Forgive => {
                 self.failures = 0;
@@ -370,6 +384,22 @@ impl Life {
                 within_ms,
             } => self.be_unwell(why, Restart { well_ms, within_ms }),
         }
+    }
+
+    /// A signal of somebody else has stopped the process, or continued it.
+    fn see_halt(&mut self, is_halted: bool, now: u64) {
+        self.halt = match (self.halt, is_halted) {
+            (Halt::No, true) if self.is_there() && !self.killed => Halt::Foreign,
+            (Halt::Foreign, false) => Halt::No,
+            // One that was told to pause long ago is stopped again at once.
+            (Halt::Done, false) => {
+                if let Process::Silent(since) = &mut self.process {
+                    *since = now.saturating_sub(HALT_AFTER_MS);
+                }
+                Halt::No
+            }
+            (halt, _) => halt,
+        };
     }
 
     fn be_unwell(&mut self, why: String, restart: Restart) {
@@ -496,14 +526,20 @@ impl Life {
                     false => self.kill(),
                 }
             }
-            Halt::Ordered(_) | Halt::Done => None,
+            Halt::Ordered(_) | Halt::Done | Halt::Foreign => None,
         }
     }
 
     fn while_halted(&mut self, wish: Wish, now: u64) -> Option<Order> {
         match wish {
             Wish::Kill => return self.kill(),
+            Wish::Freeze if self.halt == Halt::Foreign => {
+                // It stands still, whoever has seen to that.
+                self.halt = Halt::Done;
+                return None;
+            }
             Wish::Freeze => return self.halt(now, now),
+            Wish::Hold | Wish::Arrive if self.halt == Halt::Foreign => {}
             // It goes on as it is.
             Wish::Hold | Wish::Arrive => return None,
             Wish::Run | Wish::Stand | Wish::ShutDown { .. } => {}
@@ -688,7 +724,7 @@ impl Life {
         match self.halt {
             Halt::No => Some(since.saturating_add(HALT_AFTER_MS)),
             Halt::Ordered(at) => Some(at.saturating_add(HALT_MAX_MS)),
-            Halt::Done => None,
+            Halt::Done | Halt::Foreign => None,
         }
     }
 
@@ -703,6 +739,7 @@ impl Life {
             Process::None => Shown::Down,
             _ if self.killed => Shown::Ending,
             _ if self.halt == Halt::Done => Shown::Paused(Still::Wished),
+            _ if self.halt == Halt::Foreign => Shown::Paused(Still::Stopped),
             Process::Ordered | Process::Silent(_) => Shown::Starting,
             Process::Speaks(status) => match (self.ending, status) {
                 (
@@ -722,5 +759,63 @@ impl Life {
                 (None, _) => Shown::Paused(Still::Wished),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A guest that runs.
+    fn running() -> Life {
+        let mut life = Life::default();
+        for input in [Input::Found, Input::Says(Status::Running)] {
+            life.see(input, 0);
+        }
+        life
+    }
+
+    #[test]
+    fn process_that_somebody_stopped_is_continued_where_the_guest_may_run() {
+        for wish in [
+            Wish::Run,
+            Wish::Hold,
+            Wish::Stand,
+            Wish::ShutDown { within_ms: 9 },
+        ] {
+            let mut life = running();
+            life.see(Input::IsHalted(true), 1_000);
+            assert_eq!(life.shown(1_000), Shown::Paused(Still::Stopped), "{wish:?}");
+            assert!(!life.may_run() && !life.runs());
+            assert_eq!(life.next(wish, 1_000), Some(Order::Resume), "{wish:?}");
+            assert_eq!(life.shown(1_000), Shown::Running);
+        }
+        // Continued by whoever has stopped it.
+        let mut life = running();
+        life.see(Input::IsHalted(true), 1_000);
+        life.see(Input::IsHalted(false), 3_000);
+        assert_eq!(life.next(Wish::Hold, 3_000), None);
+        assert!(life.runs());
+    }
+
+    #[test]
+    fn stopped_process_stays_so_without_the_lease_and_is_stopped_again() {
+        let mut life = running();
+        life.see(Input::IsHalted(true), 1_000);
+        assert_eq!(life.next(Wish::Freeze, 1_000), None);
+        assert_eq!(life.shown(1_000), Shown::Paused(Still::Wished));
+        // That it was stopped for want of the lease outlives a wish to leave it as it is.
+        assert_eq!(life.next(Wish::Hold, 1_000), None);
+        life.see(Input::IsHalted(false), 3_000);
+        assert!(life.may_run());
+        assert_eq!(life.next(Wish::Freeze, 3_000), Some(Order::Pause));
+        assert_eq!(
+            life.next(Wish::Freeze, 3_000 + HALT_AFTER_MS),
+            Some(Order::Halt)
+        );
+        life.see(Input::Obeyed(Order::Halt), 3_400);
+        // QEMU has not confirmed the pause: it is stopped again at once.
+        life.see(Input::IsHalted(false), 5_000);
+        assert_eq!(life.next(Wish::Freeze, 5_000), Some(Order::Halt));
     }
 }
