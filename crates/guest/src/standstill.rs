@@ -83,6 +83,8 @@ pub struct Standstill {
     /// When it was told to pause, and to freeze.
     paused_at: Option<u64>,
     frozen_at: Option<u64>,
+    /// When it was to go on.
+    goes_on_at: Option<u64>,
     stood_ms: u64,
     frozen_ms: u64,
 }
@@ -122,6 +124,7 @@ impl Standstill {
             left_since: None,
             paused_at: None,
             frozen_at: None,
+            goes_on_at: None,
             stood_ms: 0,
             frozen_ms: 0,
         }
@@ -239,6 +242,9 @@ impl Standstill {
             }
             _ => {}
         }
+        if self.phase == Phase::GoesOn {
+            self.goes_on_at.get_or_insert(now);
+        }
         if self.phase == Phase::GoesOn && here != Here::Paused {
             if let Some(at) = self.paused_at.take() {
                 self.stood_ms = now.saturating_sub(at);
@@ -308,6 +314,13 @@ impl Standstill {
     /// Why the file systems were not frozen; None: they were.
     pub fn not_frozen(&self) -> Option<&str> {
         (!self.was_frozen).then_some(&self.not_frozen)
+    }
+
+    /// Since when the guest is to go on and its agent has not confirmed that the file systems are
+    /// thawed, milliseconds: programs of the guest that write to them wait. None: nothing is frozen.
+    pub fn thaws_since(&self) -> Option<u64> {
+        let is_thawing = self.phase == Phase::GoesOn && self.may_be_frozen();
+        self.goes_on_at.filter(|_| is_thawing)
     }
 
     /// How long the guest stood still, and how long its file systems were frozen, milliseconds.

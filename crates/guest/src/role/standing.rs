@@ -184,6 +184,12 @@ impl Machine {
         Some(attempt.watched())
     }
 
+    /// Whether its file systems are frozen for longer than an agent needs to thaw them.
+    pub(super) fn stays_frozen(&self, now: u64) -> bool {
+        let since = { self.standing.as_ref() }.and_then(|one| one.value.thaws_since());
+        since.is_some_and(|since| now >= since.saturating_add(THAW_MAX_MS))
+    }
+
     /// Whether a standstill is under way.
     pub(super) fn stands(&self) -> bool {
         self.standing.as_ref().is_some_and(|one| !one.is_over())

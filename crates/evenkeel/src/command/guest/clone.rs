@@ -255,6 +255,9 @@ fn moment(matches: &ArgMatches, name: &str, old: &[Disk]) -> Result<From, String
             if !stood.is_down {
                 say(&format!("snapshot of {name}: {}", snapshot::how(&stood)));
             }
+            if let Some(words) = snapshot::not_over(name, stamp, &stood) {
+                say(&format!("warning: {words}"));
+            }
             let (_, moment) = disks::find(old, name, &stamp.to_string())?;
             Ok(From::Moment(moment, true))
         }

@@ -14,6 +14,7 @@ use nix::sys::signalfd::SignalFd;
 use part::codec;
 use part::report::{Grade, Report, Subject};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::BTreeMap;
 use std::io::{Write, stderr};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -36,6 +37,11 @@ const FILL_AGAIN: Duration = Duration::from_secs(2);
 /// How long a drain waits for guests that all do not move, which are tried again each minute: a
 /// machine that is being switched off does not wait for a person.
 const REFUSED_MAX: Duration = Duration::from_secs(90);
+/// How long nothing may change until a command no longer waits. A guest that is copied reports
+/// figures, and each phase of a move is shorter.
+const STALL_MAX: Duration = Duration::from_secs(300);
+/// How often the move of a guest may fail until a drain no longer waits for it.
+const FAILURES_MAX: usize = 3;
 /// How long the cluster may take to record an order.
 const RECORD_LIMIT: Duration = Duration::from_secs(10);
 
@@ -154,26 +160,81 @@ fn watch<T>(
     mut look: impl FnMut(&Report) -> Result<Look<T>, String>,
     signals: &SignalFd,
 ) -> Result<T, String> {
-    let until = Instant::now() + limit;
-    let mut last = String::new();
+    let mut patience = Patience::new(limit, Instant::now());
     loop {
         let (_, report) = asked(matches)?;
         match look(&report)? {
             Look::Done(value) => return Ok(value),
-            Look::Not(words) if Instant::now() >= until => {
-                return Err(format!(
-                    "{words}. It goes on: `evenkeel guest list` shows how it is"
-                ));
-            }
-            Look::Not(words) => {
-                if words != last {
+            Look::Not(words) => match patience.hear(&words, Instant::now()) {
+                Heard::Known => {}
+                Heard::New => {
                     // Without a terminal it has no reader.
                     let _ = writeln!(stderr(), "{words}");
-                    last = words;
                 }
-            }
+                Heard::TooLong(why) => {
+                    return Err(format!(
+                        "{words}. {why}. The order stays: `evenkeel guest list` shows how it goes on, and `evenkeel guest \
+                         move NAME NODE` to the node where a guest is takes back a move"
+                    ));
+                }
+            },
         }
         rest(signals);
+    }
+}
+
+/// How long a command waits: until a limit, and as long as something changes.
+struct Patience {
+    until: Instant,
+    last: String,
+    changed: Instant,
+}
+
+#[derive(PartialEq, Eq, Debug)]
+enum Heard {
+    New,
+    Known,
+    TooLong(&'static str),
+}
+
+impl Patience {
+    fn new(limit: Duration, now: Instant) -> Patience {
+        Patience {
+            until: now.checked_add(limit).unwrap_or(now),
+            last: String::new(),
+            changed: now,
+        }
+    }
+
+    fn hear(&mut self, words: &str, now: Instant) -> Heard {
+        if now >= self.until {
+            return Heard::TooLong("This command no longer waits");
+        }
+        if words != self.last {
+            self.last = words.to_owned();
+            self.changed = now;
+            return Heard::New;
+        }
+        match now.saturating_duration_since(self.changed) >= STALL_MAX {
+            true => {
+                Heard::TooLong("Nothing has changed for 5 minutes, so this command no longer waits")
+            }
+            false => Heard::Known,
+        }
+    }
+}
+
+/// How often the move of each guest has failed.
+#[derive(Default)]
+struct Failures(BTreeMap<String, (bool, usize)>);
+
+impl Failures {
+    /// Takes in whether the move of a guest has failed as it is now. Returns whether it has too often.
+    fn see(&mut self, name: &str, has_failed: bool) -> bool {
+        let (before, count) = self.0.entry(name.to_owned()).or_default();
+        *count += usize::from(has_failed && !*before);
+        *before = has_failed;
+        *count >= FAILURES_MAX
     }
 }
 
@@ -396,6 +457,7 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
         is_drained(report, &node, true)
     })?;
     let mut refused_since = None;
+    let mut failures = Failures::default();
     wait(matches, STOP_LIMIT, |report| {
         let has = |one: &&Subject| match is_here {
             true => one.value("process").is_some_and(|pid| pid > 0),
@@ -416,9 +478,15 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
                     Err(why) => format!("{why}; it is tried again in a minute"),
                 };
                 let words: Vec<String> = all.iter().map(words).collect();
-                if shuts_down || !all.iter().all(Result::is_err) {
+                let each = left.iter().zip(&all);
+                // All of them are counted.
+                let too_often = each.map(|(name, how)| failures.see(name, how.is_err()));
+                let too_often = too_often.fold(false, |any, one| any | one) && !shuts_down;
+                if !too_often && (shuts_down || !all.iter().all(Result::is_err)) {
                     refused_since = None;
-                } else if refused_since.get_or_insert_with(Instant::now).elapsed() > REFUSED_MAX {
+                } else if too_often
+                    || refused_since.get_or_insert_with(Instant::now).elapsed() > REFUSED_MAX
+                {
                     return Err(format!(
                         "{}\n{} stays drained, and they leave it when they can. With `--shut-down` they shut down, and start at another node",
                         words.join("\n"),
@@ -506,5 +574,44 @@ fn is_drained(report: &Report, here: &str, drained: bool) -> Result<Look<()>, St
     match (subject.state.word == "drained") == drained {
         true => Ok(Look::Done(())),
         false => Ok(Look::Not("the cluster is told".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wait_ends_at_its_limit_or_when_nothing_changes() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut patience = Patience::new(Duration::from_secs(3_000), start);
+        for seconds in (0..2_900).step_by(100) {
+            let words = format!("{seconds} MiB sent");
+            assert_eq!(patience.hear(&words, at(seconds)), Heard::New);
+        }
+        assert!(matches!(
+            patience.hear("more", at(3_000)),
+            Heard::TooLong(_)
+        ));
+        let mut patience = Patience::new(Duration::from_secs(3_000), start);
+        assert_eq!(patience.hear("it waits", at(0)), Heard::New);
+        assert_eq!(patience.hear("it waits", at(299)), Heard::Known);
+        assert!(matches!(
+            patience.hear("it waits", at(300)),
+            Heard::TooLong(_)
+        ));
+    }
+
+    #[test]
+    fn drain_gives_up_a_guest_whose_move_fails_three_times() {
+        let mut failures = Failures::default();
+        let seen = [false, true, true, false, true, false, false, true];
+        let seen = seen.map(|has_failed| failures.see("mail", has_failed));
+        assert_eq!(
+            seen,
+            [false, false, false, false, false, false, false, true]
+        );
+        assert!(!failures.see("web", true));
     }
 }

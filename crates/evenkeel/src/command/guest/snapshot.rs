@@ -44,6 +44,9 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
     let taken = of_all(matches, &instance, (&name, label, false), &disks);
     let (stamp, stood) = taken.map_err(|words| format!("no snapshot of guest {name}: {words}"))?;
     let all: Vec<&str> = disks.iter().map(|disk| &*disk.volume).collect();
+    if let Some(words) = not_over(&name, stamp, &stood) {
+        return Err(words);
+    }
     // Scripts take the name from standard output.
     let _ = writeln!(
         stderr(),
@@ -52,6 +55,18 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
         how(&stood)
     );
     Ok(format!("{stamp}\n"))
+}
+
+/// Why a snapshot that is whole is no success: whether the guest goes on is not known. None: it is.
+pub(super) fn not_over(name: &str, stamp: Stamp, stood: &Stood) -> Option<String> {
+    (stood.state != StoodState::Over).then(|| {
+        format!(
+            "snapshot {stamp} of guest {name} was taken and is whole, but the guest has not confirmed within {} s that it \
+             goes on: its file systems may still be frozen, and its programs wait then. Its agent is told to thaw them again \
+             each second; `evenkeel guest show {name}` says when it has, and `fsfreeze --unfreeze` in the guest does it by hand",
+            LOOK_MAX.as_secs()
+        )
+    })
 }
 
 /// How the guest stood still, for people.
