@@ -57,6 +57,7 @@ impl Part {
         let volume = |r#use| UsedVolume {
             name: "mail".to_owned(),
             r#use,
+            ..UsedVolume::default()
         };
         let used = UsedVolumes {
             part: "guest".to_owned(),

@@ -312,6 +312,11 @@ pub enum Probe {
     Agent,
 }
 
+/// The name of a guest as the user of a volume.
+pub fn user_of(guest: &str) -> String {
+    format!("guest/{guest}")
+}
+
 /// A MAC address as files and people have it.
 pub fn mac_words(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")

@@ -34,6 +34,11 @@ pub(crate) fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<Strin
             }
         }
     }
+    lines.extend(
+        now.guests
+            .iter()
+            .flat_map(|(name, guest)| waits(&before, name, guest)),
+    );
     let templates = [(&before, &now, '-'), (&now, &before, '+')];
     for (one, other, sign) in templates {
         let only = one.templates.keys();
@@ -54,6 +59,29 @@ pub(crate) fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<Strin
         );
     }
     lines
+}
+
+/// The guests that had a disk before which this one has now: it starts when they have closed it.
+fn waits(before: &Guests, name: &str, guest: &Guest) -> Vec<String> {
+    let has = |guest: &Guest, volume: &str| {
+        let mut disks = guest.disks.iter();
+        disks.any(|disk| disk.volume == volume && !disk.read_only)
+    };
+    let had_it = before.guests.get(name);
+    let new = guest
+        .disks
+        .iter()
+        .filter(|disk| !disk.read_only && !had_it.is_some_and(|guest| has(guest, &disk.volume)));
+    let of = |disk: &Disk| {
+        let mut others = before.guests.iter();
+        let (other, _) =
+            others.find(|(other, guest)| *other != name && has(guest, &disk.volume))?;
+        Some(format!(
+            "~ guest {name}: waits until guest {other} has shut down, if that one runs: it has volume {} open until then",
+            disk.volume
+        ))
+    };
+    new.filter_map(of).collect()
 }
 
 /// A change of one setting.

@@ -8,6 +8,7 @@ use guest::role::{Place, Role};
 use lab::{Scratch, eventually};
 use part::codec;
 use part::report::{Grade, Subject};
+use part::role::{VOLUME_SOCKET, VolumeNews, VolumeState, volume_directory};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::Permissions;
 use std::net::{SocketAddr, TcpListener};
@@ -458,4 +459,139 @@ fn a_guest_without_a_section_shuts_down_within_the_time_that_it_said_last() {
     let left = words.split("ended in ").nth(1);
     let left = left.and_then(|left| left.split(' ').next()?.parse::<u64>().ok());
     assert!(left.is_some_and(|left| left > 120), "{words}");
+}
+
+/// A disk on a volume, which is reported to be ready.
+fn with_disk(volume: &str) -> Guest {
+    let disk = guest::config::Disk {
+        volume: volume.to_owned(),
+        read_only: false,
+        bus: guest::config::Bus::default(),
+        external: None,
+    };
+    Guest {
+        disks: vec![disk],
+        ..guest(60_000)
+    }
+}
+
+/// Serves a volume under the name that a guest uses, as the volume role does.
+struct Served(std::process::Child);
+
+impl Served {
+    fn start(runtime: &Path, volume: &str, guest: &str) -> Served {
+        let directory = volume_directory(runtime, volume);
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
+        let disk = directory.join("disk");
+        std::fs::write(&disk, vec![0; 1 << 20]).unwrap();
+        let socket = directory.join(VOLUME_SOCKET);
+        let child = Command::new("qemu-nbd")
+            .args(["-f", "raw", "-t", "-e", "8", "-x"])
+            .arg(format!("{volume}/guest/{guest}"))
+            .arg("-k")
+            .arg(&socket)
+            .arg(&disk)
+            .spawn()
+            .unwrap();
+        assert!(eventually(PATIENCE, || socket.exists()), "qemu-nbd listens");
+        // QEMU is another user.
+        std::fs::set_permissions(&socket, Permissions::from_mode(0o666)).unwrap();
+        Served(child)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Site {
+    /// The volume role reports that these are ready. Returns the users that the role wants for them.
+    fn ready(&mut self) -> Vec<(String, String)> {
+        self.role.turn();
+        let Some(used) = self.role.says().volumes else {
+            return Vec::new();
+        };
+        let ready = |one: &part::role::UsedVolume| VolumeState {
+            name: one.name.clone(),
+            r#use: one.r#use,
+            ready: true,
+            ..VolumeState::default()
+        };
+        let volumes = used.volumes.iter().map(ready).collect();
+        self.role.hear_volumes(VolumeNews { volumes });
+        let named = used.volumes.into_iter();
+        named.map(|one| (one.name, one.user)).collect()
+    }
+}
+
+fn pair(volume: &str, user: &str) -> (String, String) {
+    (volume.to_owned(), user.to_owned())
+}
+
+#[test]
+fn guest_waits_for_a_disk_until_the_guest_that_had_it_has_ended() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    lab::skip_unless_installed!("qemu-nbd");
+    // Renamed, and moved to another guest that stays.
+    let renamed = [("new", with_disk("mail"))];
+    let moved = [("new", with_disk("mail")), ("old", guest(60_000))];
+    for then in [&renamed[..], &moved[..]] {
+        let mut site = Site::new(&payload(&[]));
+        let _served = Served::start(site.scratch.path(), "mail", "old");
+        site.role
+            .change(&payload(&[("old", with_disk("mail"))]))
+            .unwrap();
+        assert_eq!(site.ready(), [pair("mail", "guest/old")]);
+        let pid = site.runs("old");
+        site.ready();
+        site.role.change(&payload(then)).unwrap();
+        assert_eq!(site.ready(), [], "its user stays the same");
+        for _ in 0..3 {
+            site.role.turn();
+        }
+        let new = site.subject("new").unwrap();
+        assert_eq!(new.value("process"), Some(0), "{new:?}");
+        assert!(
+            new.why.contains("guest old has volume mail open"),
+            "{new:?}"
+        );
+        // A role that begins now knows it, too.
+        site.again(&payload(then));
+        assert_eq!(site.ready(), [pair("mail", "guest/old")]);
+        assert_eq!(site.subject("new").unwrap().value("process"), Some(0));
+        kill(pid);
+        site.until("the next user", |site| {
+            let old = site.subject("old");
+            old.is_none_or(|old| old.value("process") != Some(pid))
+        });
+        let is_next = eventually(PATIENCE, || {
+            site.ready().contains(&pair("mail", "guest/new"))
+        });
+        assert!(is_next, "{:#?}", site.role.report());
+    }
+}
+
+#[test]
+fn process_that_a_signal_has_stopped_is_continued() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut site = Site::new(&payload(&[("mail", guest(0))]));
+    let pid = site.runs("mail");
+    signal(pid, Signal::STOP);
+    site.until("it is noticed", |site| {
+        let events = site.subject("mail").unwrap().events;
+        events.iter().any(|event| event.to.contains("(state T)"))
+    });
+    site.until("it is continued", |_| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let state = stat
+            .rsplit(") ")
+            .next()
+            .and_then(|rest| rest.chars().next());
+        state.is_some_and(|state| state != 'T')
+    });
+    assert_eq!(site.runs("mail"), pid);
 }

@@ -3,14 +3,19 @@
 use crate::disk::{Completion, Failure, Operation, Token};
 use crate::export::Counters;
 use part::latency::Latency;
+use part::report::{Event, Moment};
 use rustix::io::Errno;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long the latency of an operation counts: one to two of these.
 const WINDOW: Duration = Duration::from_secs(30);
+/// Errors of the disk that are kept for operators.
+const EVENTS_MAX: usize = 16;
+/// How soon errors of the same kind of operation are noted again, milliseconds.
+const EVENT_AGAIN_MS: u64 = 60_000;
 
 /// Kinds of operations, as they are counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +65,9 @@ pub struct Meter {
 struct Numbers {
     counts: [Count; KINDS.len()],
     latencies: [Latency; KINDS.len()],
+    /// Errors of the disk that began or ended, the newest last.
+    /// With each, the kind of operation, and whether it failed.
+    events: VecDeque<(Kind, bool, Event)>,
 }
 
 impl Default for Numbers {
@@ -67,6 +75,7 @@ impl Default for Numbers {
         Numbers {
             counts: Default::default(),
             latencies: KINDS.map(|_| Latency::new(WINDOW)),
+            events: VecDeque::new(),
         }
     }
 }
@@ -87,6 +96,15 @@ impl Meter {
             p99_us,
             ..numbers.counts[kind as usize].clone()
         }
+    }
+
+    /// Errors of the disk that began or ended, the newest last.
+    pub fn events(&self) -> Vec<Event> {
+        self.lock()
+            .events
+            .iter()
+            .map(|(.., event)| event.clone())
+            .collect()
     }
 
     /// What failed last has a cause that is over.
@@ -114,6 +132,50 @@ impl Meter {
         self.clients.store(clients, Ordering::Relaxed);
         self.accepted.store(counters.accepted, Ordering::Relaxed);
         self.refused.store(counters.refused, Ordering::Relaxed);
+    }
+}
+
+impl Numbers {
+    /// Operations of a kind fail from now on, or no longer. A disk that fails now and then is noted
+    /// once a minute.
+    fn note(&mut self, kind: Kind, failure: Option<Failure>) {
+        let mut of_kind = self.events.iter().rev().filter(|(of, ..)| *of == kind);
+        let is_known = match (failure, of_kind.next()) {
+            (None, last) => last.is_none_or(|(_, fails, _)| !fails),
+            (Some(_), None) => false,
+            (Some(_), Some((.., last))) => {
+                let ms = Moment::now()
+                    .boottime_ms
+                    .saturating_sub(last.at.boottime_ms);
+                ms < EVENT_AGAIN_MS
+            }
+        };
+        if is_known {
+            return;
+        }
+        if self.events.len() >= EVENTS_MAX {
+            self.events.pop_front();
+        }
+        let event = Event {
+            at: Moment::now(),
+            to: match failure {
+                Some(failure) => format!("a {} failed: {failure}", kind.word()),
+                None => format!("a {} succeeded again", kind.word()),
+            },
+            ..Event::default()
+        };
+        self.events.push_back((kind, failure.is_some(), event));
+    }
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Kind::Read => "read",
+            Kind::Write => "write",
+            Kind::Flush => "flush",
+            Kind::Trim => "trim",
+        }
     }
 }
 
@@ -154,17 +216,57 @@ impl Stopwatch {
             match &completion.result {
                 Ok(_) => {
                     count.bytes += bytes;
-                    count.trouble = None;
+                    if count.trouble.take().is_some() {
+                        numbers.note(kind, None);
+                    }
                 }
                 // What the backing cannot do a client does otherwise; what it may not do says
                 // nothing of the disk.
                 Err(Failure::NotFast | Failure::Io(Errno::OPNOTSUPP | Errno::SHUTDOWN)) => {}
                 Err(failure) => {
                     count.errors += 1;
-                    count.trouble = Some(*failure);
+                    let is_new = count.trouble.replace(*failure).is_none();
                     count.failed = Some(now);
+                    if is_new {
+                        numbers.note(kind, Some(*failure));
+                    }
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Output;
+
+    #[test]
+    fn failing_disk_leaves_one_event_and_its_recovery_another() {
+        let meter = Meter::default();
+        let mut stopwatch = Stopwatch::default();
+        let mut write = |number: u64, result: Result<(), Errno>| {
+            let operation = Operation::Zero {
+                offset: 0,
+                length: 4096,
+                allocate: false,
+                fast: false,
+            };
+            stopwatch.begin(Token(number), &operation, Instant::now());
+            let result = result.map(|()| Output::Done).map_err(Failure::Io);
+            let token = Token(number);
+            stopwatch.end(&meter, &[Completion { token, result }]);
+        };
+        for number in 0..3 {
+            write(number, Err(Errno::IO));
+        }
+        write(3, Ok(()));
+        // It fails now and then: the next minute says so again.
+        write(4, Err(Errno::IO));
+        write(5, Ok(()));
+        let words: Vec<String> = meter.events().into_iter().map(|event| event.to).collect();
+        assert_eq!(words.len(), 2, "{words:?}");
+        assert!(words[0].starts_with("a trim failed: "), "{words:?}");
+        assert_eq!(words[1], "a trim succeeded again");
     }
 }

@@ -1,6 +1,7 @@
 //! How volumes are, as a report.
 
 use crate::config::{backing_words, size_words};
+use crate::export::Holder;
 use crate::keyword::NAME;
 use crate::meter::{Count, KINDS, Kind};
 use crate::mirror::Shown;
@@ -57,6 +58,8 @@ pub const READ_ONLY: &str = "read only";
 pub const ONLY_CLIENTS_OF: &str = "only clients of";
 /// The fact with the parts of this node that use it.
 pub const USED_BY: &str = "used by";
+/// The fact with the user that has the volume open at this node.
+pub const USER: &str = "user";
 /// The number with the size that the file says, bytes.
 pub const SIZE: &str = "size bytes";
 /// The state of a copy that is no part of the volume that the other node serves.
@@ -351,6 +354,7 @@ fn subject(volume: Status) -> Subject {
     subject.why = why;
     subject.events = volume.events.clone();
     subject.events.extend(sums.events.iter().cloned());
+    subject.events.extend(volume.meter.events());
     subject.events.sort_by_key(|event| event.at.boottime_ms);
     let subject = checked(facts(subject, &volume), &sums);
     // Clients of a copy that follows are clients of the volume, too.
@@ -406,6 +410,16 @@ fn facts(subject: Subject, volume: &Status) -> Subject {
         subject = subject.fact(COPIES, format!("{} {}", pair.me, pair.other));
         let policy = volume.spec.without_majority.word();
         subject = subject.fact("without majority", policy.to_owned());
+    }
+    if let Some(holder) = volume.tenure.holder() {
+        let words = match &holder {
+            Holder::User {
+                is_connected: false,
+                ..
+            } => format!("{holder}, not connected"),
+            holder => holder.to_string(),
+        };
+        subject = subject.fact(USER, words);
     }
     if volume.is_deleted() {
         subject = subject.fact(FILES, "deleted".to_owned());

@@ -2,7 +2,7 @@
 //! target is open without direct I/O, reads and writes go through the page cache.
 
 use crate::disk::{Completion, Disk, DiskError, Pool, Preference, Target};
-use crate::export::{Export, KEYS, Listener};
+use crate::export::{Export, KEYS, Listener, Tenure};
 use crate::meter::{Meter, Stopwatch};
 use crate::stream::wait;
 use crate::sums::area::Area;
@@ -65,13 +65,19 @@ pub struct Wanted {
 }
 
 /// A volume that is served.
-#[derive(Debug)]
 pub struct Single {
     epoll: Rc<OwnedFd>,
     export: Export,
     disk: Checked,
     meter: Arc<Meter>,
     stopwatch: Stopwatch,
+    user_changed: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl std::fmt::Debug for Single {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Single({:?})", self.export)
+    }
 }
 
 impl Single {
@@ -123,6 +129,7 @@ impl Single {
             disk,
             meter: Arc::default(),
             stopwatch: Stopwatch::default(),
+            user_changed: None,
         })
     }
 
@@ -130,6 +137,12 @@ impl Single {
     pub fn count_in(&mut self, meter: Arc<Meter>) {
         meter.forget_troubles();
         self.meter = meter;
+    }
+
+    /// Follows this tenure. `changed` is called when the user of the volume is another one.
+    pub fn heed(&mut self, tenure: Arc<Tenure>, changed: Arc<dyn Fn() + Send + Sync>) {
+        self.export.heed(tenure);
+        self.user_changed = Some(changed);
     }
 
     /// Whether operations are done by io_uring.
@@ -255,11 +268,16 @@ impl Single {
                 any = true;
             }
             if !any {
-                let counters = self.export.counters();
-                self.meter.set_clients(self.export.clients(), counters);
-                return;
+                break;
             }
             self.disk.start();
+        }
+        let counters = self.export.counters();
+        self.meter.set_clients(self.export.clients(), counters);
+        if self.export.show_holder()
+            && let Some(changed) = &self.user_changed
+        {
+            changed();
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::config::{Schedule, Spec};
 use crate::device::{Device, Stamp};
+use crate::export::Tenure;
 use crate::meter::{Kind, Meter};
 use crate::mirror::Shown;
 use crate::network::Seen;
@@ -128,6 +129,8 @@ pub struct Status {
     pub sums: Arc<Tally>,
     /// Its numbers.
     pub meter: Arc<Meter>,
+    /// Its user.
+    pub tenure: Arc<Tenure>,
 }
 
 impl Status {

@@ -172,7 +172,8 @@ fn storage(storage: &config::Storage, runtime: &Path) -> Storage {
     match storage {
         config::Storage::Volume(volume) => Storage::Volume {
             socket: volume_directory(runtime, volume).join(VOLUME_SOCKET),
-            export: volume.clone(),
+            // The machines of all networks are one user of the volume, beside a guest or a command.
+            export: format!("{volume}/boot/machines"),
         },
         config::Storage::File { path, is_read_only } => Storage::File {
             path: path.clone(),

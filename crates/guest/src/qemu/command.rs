@@ -8,7 +8,7 @@
 use super::external;
 use super::home::Home;
 use super::volume::Sockets;
-use crate::config::{Boot, Bus, Console, Disk, Firmware, Guest, Model, Nic, mac_words};
+use crate::config::{Boot, Bus, Console, Disk, Firmware, Guest, Model, Nic, mac_words, user_of};
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
@@ -268,7 +268,7 @@ fn a_disk(all: &mut Arguments, start: &Start<'_>, at: usize, disk: &Disk) {
     match &disk.external {
         None => all.json(
             "-blockdev",
-            &of_volume(&node, &start.volumes.path(at), disk),
+            &of_volume(&node, start.name, &start.volumes.path(at), disk),
         ),
         Some(external) => {
             for (option, value) in external::options(at, external, disk.read_only, start.home) {
@@ -288,12 +288,12 @@ fn a_disk(all: &mut Arguments, start: &Start<'_>, at: usize, disk: &Disk) {
     if let Some(index) = first(&start.guest.boot, true, at) {
         device["bootindex"] = index.into();
     }
-    if disk.bus == Bus::Virtio {
-        device["physical_block_size"] = 4096.into();
-        // The role continues the guest when its disk is well again.
-        device["werror"] = "stop".into();
-        device["rerror"] = "stop".into();
-    } else {
+    // On every bus: a guest that sees an error of its disk makes its file system read-only. The role
+    // continues a stopped guest when its disk is well again.
+    device["werror"] = "stop".into();
+    device["rerror"] = "stop".into();
+    device["physical_block_size"] = 4096.into();
+    if disk.bus != Bus::Virtio {
         // q35 has AHCI with six ports.
         device["bus"] = format!("ide.{}", at % 6).into();
     }
@@ -301,12 +301,17 @@ fn a_disk(all: &mut Arguments, start: &Start<'_>, at: usize, disk: &Disk) {
 }
 
 /// A disk that the volume role serves.
-fn of_volume(node: &str, socket: &Path, disk: &Disk) -> Value {
+fn of_volume(node: &str, guest: &str, socket: &Path, disk: &Disk) -> Value {
+    // The volume has one user at a time. Who only reads is none.
+    let export = match disk.read_only {
+        true => disk.volume.clone(),
+        false => format!("{}/{}", disk.volume, user_of(guest)),
+    };
     json!({
         "driver": "nbd",
         "node-name": node,
         "server": {"type": "unix", "path": socket},
-        "export": disk.volume,
+        "export": export,
         "reconnect-delay": RECONNECT_SECONDS,
         "read-only": disk.read_only,
         "discard": "unmap",

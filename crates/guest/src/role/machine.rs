@@ -6,7 +6,7 @@ use crate::announce::{self, Rounds};
 use crate::check::attempt::Target;
 use crate::check::{Checker, Turn};
 use crate::clock;
-use crate::config::Guest;
+use crate::config::{Guest, user_of};
 use crate::life::{Input, Life, Order, Shown, Status, Still, Wish};
 use crate::migration::Progress;
 use crate::qemu::command::{self, Start};
@@ -39,6 +39,8 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 const LOG_LOOK_MS: u64 = 2_000;
 /// How often a process that is being stopped is looked at.
 const HALT_LOOK_MS: u64 = 5;
+/// How soon the same error of a disk is noted again, milliseconds.
+const ERROR_AGAIN_MS: u64 = 60_000;
 /// Changes that are kept for operators.
 const EVENTS_MAX: usize = 20;
 /// Orders in one turn: more would be a mistake of the life.
@@ -97,6 +99,8 @@ pub struct Machine {
     rounds: Rounds,
     /// As what it was started; None: by an unknown file.
     pub(super) started_as: Option<Guest>,
+    /// Its QEMU names it as the user of its volumes: earlier versions did not.
+    pub(super) names_user: bool,
     /// The epoch in which it was started, or allowed to go on last.
     pub(super) epoch: Option<u64>,
     /// The last state that was shown, and since when.
@@ -108,6 +112,8 @@ pub struct Machine {
     pub(super) moved: VecDeque<OfMove>,
     /// It stands still for a snapshot.
     pub(super) standing: Option<Standing>,
+    /// The last error of a disk that was noted, and when, milliseconds.
+    disk_error: Option<(String, u64)>,
 }
 
 /// What QEMU said of a migration.
@@ -136,12 +142,14 @@ impl Machine {
             checker: None,
             rounds: Rounds::default(),
             started_as: None,
+            names_user: false,
             epoch: None,
             shown: None,
             events: VecDeque::new(),
             arrives: false,
             moved: VecDeque::new(),
             standing: None,
+            disk_error: None,
             home,
         };
         let is_found = machine.home.path().exists() && machine.take_over();
@@ -164,6 +172,7 @@ impl Machine {
         };
         let read = |name: &str| fs::read(self.home.path().join(name)).ok();
         self.started_as = read("spec").and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        self.names_user = self.home.path().join(USER).exists();
         let epoch = read("epoch").and_then(|bytes| String::from_utf8(bytes).ok());
         self.epoch = epoch.and_then(|text| text.trim().parse().ok());
         self.note(&format!(
@@ -304,6 +313,7 @@ impl Machine {
             // Without a log there is nothing to cut.
             let _ = self.home.cut_log();
             self.look_at_monitor();
+            self.see_halt(now);
         }
     }
 
@@ -427,16 +437,7 @@ impl Machine {
                         let pass = data.get("pass").and_then(|pass| pass.as_u64());
                         self.hear_move(OfMove::Pass(pass.unwrap_or_default()));
                     }
-                    "BLOCK_IO_ERROR" => {
-                        let reason = data.get("reason").and_then(|reason| reason.as_str());
-                        let device = data.get("node-name").and_then(|node| node.as_str());
-                        let words = format!(
-                            "{} had an error: {}",
-                            device.unwrap_or("a disk"),
-                            reason.unwrap_or("no reason given")
-                        );
-                        self.note(&words);
-                    }
+                    "BLOCK_IO_ERROR" => self.note_disk_error(&data, now),
                     "RESET" => {
                         self.note("it restarts itself");
                         if let Some(checker) = &mut self.checker {
@@ -447,6 +448,41 @@ impl Machine {
                 }
                 self.ask_status();
             }
+        }
+    }
+
+    /// A disk has failed a request. A guest that is continued each second repeats it: the same error is
+    /// noted once a minute.
+    fn note_disk_error(&mut self, data: &Map<String, Value>, now: u64) {
+        let text = |name: &str| data.get(name).and_then(Value::as_str).unwrap_or_default();
+        let node = text("node-name");
+        let at = node
+            .strip_prefix("disk")
+            .and_then(|at| at.parse::<usize>().ok());
+        let disks = self.started_as.as_ref().map(|guest| &guest.disks);
+        let disk = at.and_then(|at| disks?.get(at));
+        let words = format!(
+            "{}: a {} failed: {}{}",
+            disk.map_or_else(|| node.to_owned(), |disk| format!("disk {}", disk.volume)),
+            match text("operation") {
+                "read" => "read",
+                "write" => "write",
+                _ => "request",
+            },
+            match text("reason") {
+                "" => "no reason given",
+                reason => reason,
+            },
+            match text("action") {
+                "stop" => "; the guest is paused, and continued when the disk works again",
+                _ => "; the guest has got the error",
+            }
+        );
+        let is_known = { self.disk_error.as_ref() }
+            .is_some_and(|(last, at)| *last == words && now < at.saturating_add(ERROR_AGAIN_MS));
+        if !is_known {
+            self.note(&words);
+            self.disk_error = Some((words, now));
         }
     }
 
@@ -529,6 +565,22 @@ impl Machine {
         let is_new = { self.shown.as_ref() }.is_none_or(|(before, _)| *before != shown);
         if is_new {
             self.shown = Some((shown, Moment::now()));
+        }
+    }
+
+    /// Looks whether somebody else has stopped its process, or continued it.
+    fn see_halt(&mut self, now: u64) {
+        let Some(process) = &self.process else {
+            return;
+        };
+        let is_halted = process.is_halted();
+        let was = self.life.clone();
+        self.life.see(Input::IsHalted(is_halted), now);
+        if was.may_run() != self.life.may_run() || was.runs() != self.life.runs() {
+            self.note(match is_halted {
+                true => "a signal has stopped its process (state T)",
+                false => "its process was continued by somebody else",
+            });
         }
     }
 
@@ -634,6 +686,7 @@ impl Machine {
                 self.note(&format!("started, as process {}", process.id()));
                 self.process = Some(process);
                 self.started_as = Some(guest.clone());
+                self.names_user = true;
                 self.rounds.begin();
                 Input::Started
             }
@@ -739,6 +792,7 @@ impl Machine {
         }
         let spec = serde_json::to_vec(guest).unwrap_or_default();
         write(home.path().join("spec"), &spec)?;
+        write(home.path().join(USER), user_of(&self.name).as_bytes())?;
         if let Some(data) = &guest.user_data {
             let seed = home.seed();
             let made = fs::create_dir_all(&seed);
@@ -778,6 +832,8 @@ impl Machine {
     }
 }
 
+/// The file with the name by which QEMU opens volumes, for a role that takes it over.
+const USER: &str = "user";
 const CONTINUE: &str = "continue";
 const PAUSE: &str = "pause";
 const QUIT: &str = "end";

@@ -35,7 +35,7 @@ use moves::Moves;
 use part::codec;
 use part::power::control::Control;
 use part::report::Report;
-use part::role::{LeaseNews, UsedVolume, UsedVolumes, VolumeUse, WantedLease};
+use part::role::{LeaseNews, UsedVolume, UsedVolumes, WantedLease};
 use part::voice::write_error;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
@@ -44,7 +44,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use volumes::uses;
 
 /// How soon a record that the cluster has not got is sent again, milliseconds.
 const RECORD_AGAIN_MS: u64 = 500;
@@ -327,21 +326,7 @@ impl Role {
                 said.next.records.push(record);
             }
         }
-        let mut used: Vec<UsedVolume> = Vec::new();
-        for (name, machine) in &self.machines {
-            let moving = self.moving_use(name);
-            let is_used = self.decided.get(name).is_some_and(|one| one.uses_volumes);
-            let is_used = is_used || moving == Some(VolumeUse::Alone);
-            let guest = self.described(name, machine);
-            for mut one in guest.filter(|_| is_used).into_iter().flat_map(uses) {
-                if let Some(moving) = moving.filter(|_| one.r#use == VolumeUse::Alone) {
-                    one.r#use = moving;
-                }
-                if !used.iter().any(|other| other.name == one.name) {
-                    used.push(one);
-                }
-            }
-        }
+        let used = self.used();
         if is_new || self.said.used != used {
             self.said.used.clone_from(&used);
             self.said.next.volumes = Some(UsedVolumes {

@@ -298,7 +298,10 @@ fn state(role: &Role, name: &str, shown: Option<&Shown>, is_here: bool) -> (&'st
         return ("moving", Grade::Busy);
     }
     let rests = role.agreement.rests(&role.guests, name);
+    let machine = role.machines.get(name);
+    let stays_frozen = machine.is_some_and(|one| one.stays_frozen(clock::boottime_ms()));
     match shown {
+        Some(shown @ Shown::Running) if is_here && stays_frozen => (words(shown).0, Grade::Bad),
         Some(shown) if is_here => words(shown),
         // What it was here before is of no meaning.
         _ if elsewhere(role, name).0 == ELSEWHERE => elsewhere(role, name),
@@ -454,6 +457,11 @@ fn why_not(
                 why => format!("its check fails: {why}"),
             }
         }
+        Some(Shown::Running) if machine.stays_frozen(clock::boottime_ms()) => {
+            "its file systems are still frozen after a snapshot, and its programs wait: its guest agent is told to thaw them \
+             again each second"
+                .to_owned()
+        }
         Some(Shown::Running) => String::new(),
         Some(Shown::Waits(at)) => {
             let left = at.saturating_sub(clock::boottime_ms()).div_ceil(1000);
@@ -484,7 +492,7 @@ fn why_not(
             )
         }
         _ if why == "its volumes are not here yet" => guest
-            .and_then(|guest| role.volume_words(guest))
+            .and_then(|guest| role.volume_words(&machine.name, guest))
             .unwrap_or(why),
         _ => why,
     }

@@ -3,7 +3,7 @@
 use super::Role;
 use super::machine::Machine;
 use crate::clock::boottime_ms;
-use crate::config::Guest;
+use crate::config::{Disk, Guest, mac_words, user_of};
 use part::role::{UsedVolume, VolumeNews, VolumeState, VolumeUse};
 use std::collections::BTreeMap;
 
@@ -69,10 +69,64 @@ impl Role {
         self.turn();
     }
 
-    /// A guest by its section; by what it was started as where it has none any longer.
+    /// What a guest has: as it was started while its QEMU is there, which keeps its disks until it
+    /// ends; by its section otherwise.
     pub(super) fn described<'r>(&'r self, name: &str, machine: &'r Machine) -> Option<&'r Guest> {
         let by_section = self.guests.guests.get(name);
-        by_section.or(machine.started_as.as_ref())
+        let started_as = machine.started_as.as_ref();
+        match machine.life.is_there() {
+            true => started_as.or(by_section),
+            false => by_section.or(started_as),
+        }
+    }
+
+    /// Another guest of this node that still has something which this one needs, and what that is,
+    /// in words: the version before gave it to that guest, and its QEMU has not closed it.
+    pub(super) fn kept_by(&self, name: &str) -> Option<(&str, String)> {
+        let guest = self.guests.guests.get(name)?;
+        let others = self
+            .machines
+            .iter()
+            .filter(|(other, machine)| *other != name && machine.life.is_there());
+        let mut all = others.filter_map(|(other, machine)| {
+            let has = machine.started_as.as_ref()?;
+            let shared = volume_of_both(guest, has).or_else(|| {
+                let section = self.guests.guests.get(other);
+                address_of_both(guest, has, section)
+            })?;
+            Some((other.as_str(), shared))
+        });
+        all.next()
+    }
+
+    /// All volumes that the guests of this node use: each once, by the guest that has it. One that has
+    /// it open goes first.
+    pub(super) fn used(&self) -> Vec<UsedVolume> {
+        let mut used: Vec<UsedVolume> = Vec::new();
+        let is_there = |machine: &Machine| machine.life.is_there();
+        let first = self.machines.iter().filter(|(_, one)| is_there(one));
+        let then = self.machines.iter().filter(|(_, one)| !is_there(one));
+        for (name, machine) in first.chain(then) {
+            let moving = self.moving_use(name);
+            let is_used = self.decided.get(name).is_some_and(|one| one.uses_volumes);
+            let is_used = is_used || moving == Some(VolumeUse::Alone);
+            let guest = self.described(name, machine);
+            for mut one in guest.filter(|_| is_used).into_iter().flat_map(uses) {
+                if one.r#use == VolumeUse::Alone {
+                    one.r#use = moving.unwrap_or(VolumeUse::Alone);
+                    one.user = user_of(name);
+                    one.is_open = is_there(machine);
+                    one.is_unnamed = is_there(machine) && !machine.names_user;
+                }
+                match used.iter_mut().find(|other| other.name == one.name) {
+                    None => used.push(one),
+                    // A guest that reads does not hide one that writes.
+                    Some(other) if other.r#use == VolumeUse::Reads => *other = one,
+                    Some(_) => {}
+                }
+            }
+        }
+        used
     }
 
     /// How the disks of a guest are.
@@ -98,12 +152,20 @@ impl Role {
 
     /// Whether the disks of a guest are there for it, and for no guest elsewhere.
     pub(super) fn has_volumes(&self, name: &str, machine: &Machine) -> bool {
+        if !machine.life.is_there() && self.kept_by(name).is_some() {
+            return false;
+        }
         let mut used = { self.described(name, machine) }.into_iter().flat_map(uses);
         used.all(|used| self.volumes.is_ready(&used))
     }
 
     /// Why they are not, in words.
-    pub(super) fn volume_words(&self, guest: &Guest) -> Option<String> {
+    pub(super) fn volume_words(&self, name: &str, guest: &Guest) -> Option<String> {
+        if let Some((other, what)) = self.kept_by(name) {
+            return Some(format!(
+                "guest {other} has {what}, as it was started, until it shuts down: this guest starts then"
+            ));
+        }
         uses(guest).find_map(|used| match self.volumes.states.get(&used.name) {
             None => Some(format!(
                 "volume {}: the volume role has not reported it yet",
@@ -124,6 +186,28 @@ impl Role {
     }
 }
 
+/// A disk that both guests write, in words: a volume of one name, or one image under two names.
+fn volume_of_both(one: &Guest, other: &Guest) -> Option<String> {
+    let image = |disk: &Disk| disk.external.as_ref().map(|one| one.storage.to_string());
+    let has = |disk: &Disk| {
+        let mut written = other.disks.iter().filter(|disk| !disk.read_only);
+        written.any(|other| {
+            other.volume == disk.volume || image(disk).is_some() && image(other) == image(disk)
+        })
+    };
+    let both = { one.disks.iter() }.find(|disk| !disk.read_only && has(disk))?;
+    Some(format!("volume {} open", both.volume))
+}
+
+/// An address of a card that the section of the other guest no longer has, and its QEMU still does.
+fn address_of_both(one: &Guest, other: &Guest, section: Option<&Guest>) -> Option<String> {
+    let has = |guest: &Guest, mac| guest.nics.iter().any(|nic| nic.mac == mac);
+    let mut macs = one.nics.iter().map(|nic| nic.mac);
+    let both =
+        macs.find(|mac| has(other, *mac) && !section.is_some_and(|section| has(section, *mac)))?;
+    Some(format!("the address {}", mac_words(both)))
+}
+
 /// How a guest uses its volumes.
 pub(super) fn uses(guest: &Guest) -> impl Iterator<Item = UsedVolume> {
     guest.disks.iter().map(|disk| UsedVolume {
@@ -132,6 +216,7 @@ pub(super) fn uses(guest: &Guest) -> impl Iterator<Item = UsedVolume> {
             true => VolumeUse::Reads,
             false => VolumeUse::Alone,
         },
+        ..UsedVolume::default()
     })
 }
 

@@ -1,7 +1,7 @@
 //! Messages between the parts that use volumes and the part that serves them.
 
 use super::PartMessage;
-use super::bounded::{Part, UsedOnes, VolumeName, VolumeWhy};
+use super::bounded::{Name, Part, UsedOnes, VolumeName, VolumeWhy};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -42,6 +42,15 @@ pub struct UsedVolume {
     pub name: String,
     /// How it is used.
     pub r#use: VolumeUse,
+    /// The user for whom it is to be opened, as its clients name it, such as `guest/mail`. Empty: of
+    /// an earlier version.
+    #[serde(with = "Name")]
+    pub user: String,
+    /// It has the volume open, or is about to: nobody else may open it, also while it is not
+    /// connected for a moment.
+    pub is_open: bool,
+    /// The clients of this user do not name it: an earlier version has started them.
+    pub is_unnamed: bool,
 }
 
 /// How a volume is used on this node.
@@ -128,6 +137,9 @@ mod tests {
         let volume = |number| UsedVolume {
             name: format!("{number:0>64}"),
             r#use: VolumeUse::HandsOver,
+            user: format!("guest/{number:0>122}"),
+            is_open: true,
+            is_unnamed: true,
         };
         UsedVolumes {
             part: "guest".to_owned(),

@@ -17,6 +17,8 @@ pub const GREETING: [u8; 18] = greeting();
 
 /// Longest data of an option, bytes: a name and some requests for information.
 pub const OPTION_BYTES_MAX: u32 = 16 << 10;
+/// The longest name of a user behind that of an export, bytes.
+pub const USER_BYTES_MAX: usize = 255;
 /// Options of one client.
 const OPTIONS_MAX: u32 = 64;
 /// The zeroes behind the reply to `NBD_OPT_EXPORT_NAME`.
@@ -105,6 +107,10 @@ pub struct Handshake {
     allocation: Option<String>,
 }
 
+/// Decides whether a client may open the export as this user. An error is the reason, which the
+/// client is shown.
+pub type Gate<'g> = &'g dyn Fn(&str) -> Result<(), String>;
+
 /// An option as it came.
 struct Asked<'b> {
     option: u32,
@@ -146,6 +152,21 @@ impl Handshake {
         exports: &[Export],
         out: &mut Vec<u8>,
     ) -> Result<Step, Fault> {
+        self.handle_gated(input, exports, None, out)
+    }
+
+    /// As [`Handshake::handle`], with a gate: then a client may name the user for whom it opens an
+    /// export, as `EXPORT/USER`.
+    ///
+    /// # Errors
+    /// The connection is of no use; replies in `out` are sent before it is closed.
+    pub fn handle_gated(
+        &mut self,
+        input: &mut &[u8],
+        exports: &[Export],
+        gate: Option<Gate<'_>>,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Fault> {
         if self.flags.is_none() {
             let Some(flags) = take_u32(input) else {
                 return Ok(Step::Read);
@@ -160,7 +181,7 @@ impl Handshake {
             if self.options > OPTIONS_MAX {
                 return Err(Fault::TooManyOptions);
             }
-            let step = self.answer(&asked, exports, out)?;
+            let step = self.answer(&asked, (exports, gate), out)?;
             if step != Step::Read {
                 return Ok(step);
             }
@@ -171,7 +192,7 @@ impl Handshake {
     fn answer(
         &mut self,
         asked: &Asked<'_>,
-        exports: &[Export],
+        (exports, gate): (&[Export], Option<Gate<'_>>),
         out: &mut Vec<u8>,
     ) -> Result<Step, Fault> {
         let wants_tls = self.transport == Transport::TlsRequired;
@@ -185,9 +206,9 @@ impl Handshake {
             _ if wants_tls => {
                 refuse(out, asked.option, kind::TLS_REQUIRED, "TLS is required");
             }
-            option::EXPORT_NAME => return self.export_name(asked.data, exports, out),
+            option::EXPORT_NAME => return self.export_name(asked.data, (exports, gate), out),
             option::LIST => list(asked, exports, out),
-            option::INFO | option::GO => return Ok(self.info(asked, exports, out)),
+            option::INFO | option::GO => return Ok(self.info(asked, (exports, gate), out)),
             option::STRUCTURED_REPLY if asked.data.is_empty() => {
                 self.structured = true;
                 reply(out, asked.option, kind::ACK, &[]);
@@ -196,7 +217,7 @@ impl Handshake {
                 refuse(out, asked.option, kind::INVALID, "the option has no data");
             }
             option::LIST_META_CONTEXT | option::SET_META_CONTEXT => {
-                self.contexts(asked, exports, out);
+                self.contexts(asked, (exports, gate), out);
             }
             _ => refuse(out, asked.option, kind::UNSUPPORTED, "an unknown option"),
         }
@@ -224,11 +245,14 @@ impl Handshake {
     fn export_name(
         &mut self,
         name: &[u8],
-        exports: &[Export],
+        (exports, gate): (&[Export], Option<Gate<'_>>),
         out: &mut Vec<u8>,
     ) -> Result<Step, Fault> {
-        let export = find(exports, name).ok_or(Fault::NoSuchExport)?;
-        let session = self.session(export);
+        let (export, user) = find(exports, gate, name).ok_or(Fault::NoSuchExport)?;
+        if let (Some(gate), Some(user)) = (gate, user) {
+            gate(user).map_err(|_| Fault::InUse)?;
+        }
+        let session = self.session(export, user);
         out.extend_from_slice(&export.size.to_be_bytes());
         out.extend_from_slice(&session.flags().to_be_bytes());
         if self.flags.is_some_and(|flags| flags & NO_ZEROES == 0) {
@@ -238,16 +262,29 @@ impl Handshake {
     }
 
     /// `NBD_OPT_INFO` and `NBD_OPT_GO`: a name, and what the client wants to know.
-    fn info(&mut self, asked: &Asked<'_>, exports: &[Export], out: &mut Vec<u8>) -> Step {
+    fn info(
+        &mut self,
+        asked: &Asked<'_>,
+        (exports, gate): (&[Export], Option<Gate<'_>>),
+        out: &mut Vec<u8>,
+    ) -> Step {
         let Some((name, wanted)) = name_and_wanted(asked.data) else {
             refuse(out, asked.option, kind::INVALID, "a malformed option");
             return Step::Read;
         };
-        let Some(export) = find(exports, name) else {
+        let Some((export, user)) = find(exports, gate, name) else {
             refuse(out, asked.option, kind::UNKNOWN, "no such export");
             return Step::Read;
         };
-        let session = self.session(export);
+        // Information alone changes nothing: everybody may have it.
+        if asked.option == option::GO
+            && let (Some(gate), Some(user)) = (gate, user)
+            && let Err(why) = gate(user)
+        {
+            refuse(out, asked.option, kind::POLICY, &why);
+            return Step::Read;
+        }
+        let session = self.session(export, user);
         let mut tell = |info: u16, parts: &[&[u8]]| {
             let mut data = info.to_be_bytes().to_vec();
             parts.iter().for_each(|part| data.extend_from_slice(part));
@@ -275,7 +312,12 @@ impl Handshake {
     }
 
     /// The metadata contexts of an export: there is one, `base:allocation`.
-    fn contexts(&mut self, asked: &Asked<'_>, exports: &[Export], out: &mut Vec<u8>) {
+    fn contexts(
+        &mut self,
+        asked: &Asked<'_>,
+        (exports, gate): (&[Export], Option<Gate<'_>>),
+        out: &mut Vec<u8>,
+    ) {
         let sets = asked.option == option::SET_META_CONTEXT;
         if sets {
             self.allocation = None;
@@ -287,7 +329,7 @@ impl Handshake {
             let words = "structured replies come first";
             return refuse(out, asked.option, kind::INVALID, words);
         }
-        let Some(export) = find(exports, name) else {
+        let Some((export, _)) = find(exports, gate, name) else {
             return refuse(out, asked.option, kind::UNKNOWN, "no such export");
         };
         // A list without a query asks for all; so does one for a whole namespace.
@@ -306,9 +348,11 @@ impl Handshake {
     }
 
     /// What was agreed on, for this export. The contexts of another one do not count.
-    fn session(&self, export: &Export) -> Session {
+    fn session(&self, export: &Export, user: Option<&str>) -> Session {
         let allocation = self.allocation.as_deref() == Some(export.name.as_str());
-        Session::new(export.clone(), self.structured, allocation)
+        let mut session = Session::new(export.clone(), self.structured, allocation);
+        session.user = user.map(str::to_owned);
+        session
     }
 }
 
@@ -349,12 +393,26 @@ fn list(asked: &Asked<'_>, exports: &[Export], out: &mut Vec<u8>) {
     reply(out, asked.option, kind::ACK, &[]);
 }
 
-/// The export of a name. The default one, without a name, is the only one that there is.
-fn find<'e>(exports: &'e [Export], name: &[u8]) -> Option<&'e Export> {
-    match (name, exports) {
-        (b"", [only]) => Some(only),
-        _ => exports.iter().find(|one| one.name.as_bytes() == name),
+/// The export of a name, and the user behind it (`EXPORT/USER`) where there is a gate. The default
+/// export, without a name, is the only one that there is.
+fn find<'e, 'n>(
+    exports: &'e [Export],
+    gate: Option<Gate<'_>>,
+    name: &'n [u8],
+) -> Option<(&'e Export, Option<&'n str>)> {
+    if let (b"", [only]) = (name, exports) {
+        return Some((only, None));
     }
+    if let Some(whole) = exports.iter().find(|one| one.name.as_bytes() == name) {
+        return Some((whole, None));
+    }
+    gate?;
+    let (name, user) = std::str::from_utf8(name).ok()?.split_once('/')?;
+    let is_sane = !user.is_empty()
+        && user.len() <= USER_BYTES_MAX
+        && !user.contains(|letter: char| letter.is_control());
+    let export = exports.iter().find(|one| one.name == name);
+    Some((export.filter(|_| is_sane)?, Some(user)))
 }
 
 /// The data of `NBD_OPT_INFO` and `NBD_OPT_GO`: a name and numbers of information.

@@ -12,7 +12,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-pub use handshake::{GREETING, Handshake, OPTION_BYTES_MAX, Step, Transport};
+pub use handshake::{GREETING, Gate, Handshake, OPTION_BYTES_MAX, Step, Transport, USER_BYTES_MAX};
 pub use request::{ALLOCATION, Command, REQUEST_BYTES, Request, Session};
 
 /// Longest name of an export, bytes (`doc/proto.md`: strings).
@@ -57,6 +57,9 @@ pub enum Fault {
     /// `NBD_OPT_EXPORT_NAME` named none that there is; that option has no reply for it.
     #[error("the client asked for an NBD export that does not exist")]
     NoSuchExport,
+    /// `NBD_OPT_EXPORT_NAME` named an export that another user has open.
+    #[error("the client asked for an NBD export that another user has open")]
+    InUse,
     /// Only TLS is allowed.
     #[error("the NBD client does not use TLS")]
     TlsRequired,

@@ -105,6 +105,8 @@ pub struct Session {
     /// Replies are structured.
     pub structured: bool,
     allocation: bool,
+    /// The user for whom the client opened the export, if it named one.
+    pub user: Option<String>,
 }
 
 impl Request {
@@ -149,6 +151,7 @@ impl Session {
             export,
             structured,
             allocation,
+            user: None,
         }
     }
 

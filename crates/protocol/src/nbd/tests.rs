@@ -116,6 +116,52 @@ fn session(structured: bool) -> Session {
     }
 }
 
+#[test]
+fn named_user_opens_an_export_only_through_the_gate() {
+    let gate = |user: &str| match user {
+        "guest/mail" => Ok(()),
+        _ => Err("guest/mail has it open".to_owned()),
+    };
+    let try_to = |bytes: &[u8], gate: Option<crate::nbd::Gate<'_>>| {
+        let mut client = Client::new(Transport::Plain);
+        let mut input = bytes;
+        let step = { client.handshake }.handle_gated(&mut input, &exports(), gate, &mut client.out);
+        (step, replies(&client.out).pop())
+    };
+    let (step, _) = try_to(&go(7, "mail/guest/mail", &[]), Some(&gate));
+    let Ok(Step::Transmit(session)) = step else {
+        panic!("{step:?}");
+    };
+    assert_eq!(session.user.as_deref(), Some("guest/mail"));
+    let (step, last) = try_to(&go(7, "mail/guest/old", &[]), Some(&gate));
+    assert_eq!(step, Ok(Step::Read));
+    let (_, kind, words) = last.unwrap();
+    assert_eq!(
+        (kind, &*words),
+        (1 << 31 | 2, &b"guest/mail has it open"[..])
+    );
+    let (step, _) = try_to(&option(1, b"mail/guest/old"), Some(&gate));
+    assert_eq!(step, Err(Fault::InUse));
+    // Without a gate there are no users: such a name is that of no export.
+    let (step, last) = try_to(&go(7, "mail/guest/mail", &[]), None);
+    assert_eq!((step, last.unwrap().1), (Ok(Step::Read), 1 << 31 | 6));
+    let long = format!("mail/{}", "x".repeat(256));
+    for name in [
+        "mail/",
+        "other/guest/mail",
+        "mail/a
+b",
+        &long,
+    ] {
+        let (step, last) = try_to(&go(7, name, &[]), Some(&gate));
+        assert_eq!(
+            (step, last.unwrap().1),
+            (Ok(Step::Read), 1 << 31 | 6),
+            "{name}"
+        );
+    }
+}
+
 fn request(flags: u16, command: u16, offset: u64, length: u32) -> [u8; REQUEST_BYTES] {
     let mut bytes = Vec::new();
     bytes.extend_from_slice(&0x2560_9513_u32.to_be_bytes());

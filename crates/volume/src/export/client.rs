@@ -4,12 +4,13 @@
 
 use super::ranges::Ranges;
 use super::request::{Pending, Piece, Requests, Slot};
+use super::tenure::{Grant, Holder, Tenant, may_open, may_write};
 use crate::disk::{Account, Buffer, Failure, Operation, Output, Pool, Token};
 use crate::stream::{Inbox, Outbox, Received};
 use protocol::nbd::reply::{self, Extent};
 use protocol::nbd::{
-    Command, Errno, Export, Fault, GREETING, Handshake, REQUEST_BYTES, Request, Session, Step,
-    Transport,
+    Command, Errno, Export, Fault, GREETING, Gate, Handshake, REQUEST_BYTES, Request, Session,
+    Step, Transport,
 };
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -54,6 +55,9 @@ pub(super) struct Port<'a> {
     pub(super) operations: &'a mut Vec<(Token, Operation)>,
     /// Nothing new is begun.
     pub(super) stops: bool,
+    /// The present user of the volume, and the one to which it is granted.
+    pub(super) holder: Option<&'a Holder>,
+    pub(super) grant: Option<&'a Grant>,
 }
 
 /// What the next bytes are.
@@ -110,7 +114,19 @@ pub(super) struct Client {
     wants: Wants,
     /// The last request had a payload, so the next one may, too.
     writes: bool,
+    /// It has changed the volume.
+    has_written: bool,
+    origin: Origin,
     since: Instant,
+}
+
+/// Where a client is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Origin {
+    /// Another program of this machine, which may name its user.
+    Local,
+    /// A network.
+    Remote,
 }
 
 impl Client {
@@ -118,7 +134,7 @@ impl Client {
         socket: OwnedFd,
         place: (u8, u16),
         account: Account,
-        transport: Transport,
+        origin: Origin,
         now: Instant,
     ) -> Client {
         let mut outbox = Outbox::default();
@@ -127,7 +143,7 @@ impl Client {
             socket,
             place,
             account,
-            intake: Intake::Options(Handshake::new(transport)),
+            intake: Intake::Options(Handshake::new(Transport::Plain)),
             session: None,
             inbox: Inbox::new(INBOX_BYTES),
             requests: Requests::new(),
@@ -135,6 +151,8 @@ impl Client {
             outbox,
             wants: Wants::Input,
             writes: false,
+            has_written: false,
+            origin,
             since: now,
         }
     }
@@ -150,6 +168,21 @@ impl Client {
     /// When it connected, as long as it has not chosen an export.
     pub(super) fn in_handshake_since(&self) -> Option<Instant> {
         self.session.is_none().then_some(self.since)
+    }
+
+    /// Whether it has an export, and whether it has written.
+    pub(super) fn uses(&self) -> (bool, bool) {
+        (self.session.is_some(), self.has_written)
+    }
+
+    /// Whose connection it is. None: it has chosen no export.
+    pub(super) fn tenant(&self) -> Option<Tenant<'_>> {
+        let session = self.session.as_ref()?;
+        Some(match (&session.user, self.origin) {
+            (Some(user), _) => Tenant::Named(user),
+            (None, Origin::Local) => Tenant::Local(self.has_written),
+            (None, Origin::Remote) => Tenant::Remote(self.has_written),
+        })
     }
 
     /// Whether its input is of use now.
@@ -285,9 +318,14 @@ impl Client {
         };
         let mut input = self.inbox.bytes();
         let before = input.len();
+        let gate = |user: &str| may_open(user, port.holder);
+        let gate: Option<Gate<'_>> = match self.origin {
+            Origin::Local => Some(&gate),
+            Origin::Remote => None,
+        };
         let step = self
             .outbox
-            .head(|out| handshake.handle(&mut input, port.exports, out));
+            .head(|out| handshake.handle_gated(&mut input, port.exports, gate, out));
         let taken = before - input.len();
         self.inbox.take(taken);
         match step {
@@ -333,6 +371,11 @@ impl Client {
             }
             other => other,
         };
+        let command = command.and_then(|command| match self.may_do(command, port) {
+            true => Ok(command),
+            false => Err(Errno::Perm),
+        });
+        let Some(session) = &self.session else { return };
         let command = match command {
             Ok(Command::Cache) => {
                 return self
@@ -382,6 +425,20 @@ impl Client {
             pending.start(request.length);
         }
         self.submit(slot, 0, operation, port);
+    }
+
+    /// Whether a command may begin: a change may where the volume has no other user.
+    fn may_do(&mut self, command: Command, port: &Port<'_>) -> bool {
+        let changes = matches!(
+            command,
+            Command::Write { .. } | Command::Trim { .. } | Command::Zeroes { .. }
+        );
+        if !changes || self.has_written {
+            return true;
+        }
+        let tenant = self.tenant();
+        self.has_written = tenant.is_none_or(|tenant| may_write(tenant, port.holder, port.grant));
+        self.has_written
     }
 
     /// Fills buffers with the payload of a write, and hands each to the disk.

@@ -12,12 +12,14 @@
 mod client;
 mod ranges;
 mod request;
+mod tenure;
 
 pub use request::REQUESTS_MAX;
+pub use tenure::{Grant, Holder, Tenure, user_words};
 
 use crate::disk::{Completion, DiskError, Operation, Pool, Token};
-use client::{Client, Gone, Port};
-use protocol::nbd::{self, Transport};
+use client::{Client, Gone, Origin, Port};
+use protocol::nbd;
 use request::Piece;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
@@ -26,6 +28,7 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Clients of one volume. Connections beyond are closed at once.
@@ -95,6 +98,17 @@ pub struct Export {
     operations: Vec<(Token, Operation)>,
     tried: Tried,
     counters: Counters,
+    tenure: Arc<Tenure>,
+    user: Known,
+}
+
+/// The user of the volume, as it was when something of it changed last.
+#[derive(Default)]
+struct Known {
+    holder: Option<Holder>,
+    grant: Option<Grant>,
+    /// [`Tenure::grants`] then.
+    grants: u64,
 }
 
 /// What there was when clients that wait were last let continue.
@@ -132,6 +146,8 @@ impl Export {
             operations: Vec::new(),
             tried: Tried::default(),
             counters: Counters::default(),
+            tenure: Arc::default(),
+            user: Known::default(),
         };
         for listener in &one.listeners {
             rustix::io::ioctl_fionbio(listener, true).map_err(DiskError::Engine)?;
@@ -150,6 +166,42 @@ impl Export {
         for export in &mut self.exports {
             export.size = export.size.max(size);
         }
+    }
+
+    /// Follows this tenure from now on.
+    pub fn heed(&mut self, tenure: Arc<Tenure>) {
+        self.tenure = tenure;
+        self.learn_user();
+    }
+
+    /// Shows the present user of the volume in the tenure. Returns whether it is another one.
+    pub fn show_holder(&mut self) -> bool {
+        self.learn_grant();
+        self.tenure.set_holder(self.user.holder.clone())
+    }
+
+    /// The present user of the volume.
+    pub fn holder(&self) -> Option<&Holder> {
+        self.user.holder.as_ref()
+    }
+
+    /// The role may have granted the volume to another user.
+    fn learn_grant(&mut self) {
+        if self.tenure.grants() != self.user.grants {
+            self.learn_user();
+        }
+    }
+
+    /// Looks at all clients: one has come, has written first, or has left.
+    fn learn_user(&mut self) {
+        let grants = self.tenure.grants();
+        let grant = self.tenure.granted();
+        let tenants = self.clients.iter().flatten().filter_map(Client::tenant);
+        self.user = Known {
+            holder: tenure::holder(tenants, grant.as_ref()),
+            grant,
+            grants,
+        };
     }
 
     /// Connected clients.
@@ -203,6 +255,7 @@ impl Export {
                 .and_then(Client::in_handshake_since);
             if since.is_some_and(|since| now.saturating_duration_since(since) >= HANDSHAKE_MAX) {
                 self.counters.late += 1;
+                // It has chosen no export, and so uses nothing.
                 self.clients[place] = None;
             }
         }
@@ -301,16 +354,25 @@ impl Export {
         place: usize,
         act: impl FnOnce(&mut Client, &mut Port<'_>) -> Result<(), Gone>,
     ) {
+        self.learn_grant();
         let Some(Some(client)) = self.clients.get_mut(place) else {
             return;
         };
+        let before = client.uses();
         let mut port = Port {
+            holder: self.user.holder.as_ref(),
+            grant: self.user.grant.as_ref(),
             exports: &self.exports,
             pool: &self.pool,
             operations: &mut self.operations,
             stops: self.stops,
         };
-        if let Err(gone) = act(client, &mut port) {
+        let acted = act(client, &mut port);
+        // Before the next client opens the volume, or writes.
+        if client.uses() != before {
+            self.learn_user();
+        }
+        if let Err(gone) = acted {
             self.close(place, gone);
         }
     }
@@ -324,6 +386,7 @@ impl Export {
         // Its descriptor leaves epoll when it is closed: nothing else has it.
         if let Some(client) = self.clients.get_mut(place) {
             *client = None;
+            self.learn_user();
         }
     }
 
@@ -397,7 +460,8 @@ impl Export {
             self.counters.accepted += 1;
             let at = (place as u8, self.generation);
             let account = self.pool.account();
-            self.clients[place] = Some(Client::new(socket, at, account, Transport::Plain, now));
+            let origin = origin(&socket, from);
+            self.clients[place] = Some(Client::new(socket, at, account, origin, now));
         }
     }
 
@@ -415,6 +479,19 @@ impl Export {
         }
         self.listens = listens;
         Ok(())
+    }
+}
+
+/// Where a client is that has connected. What this process itself connects is a client of a network
+/// ([`crate::network`]).
+fn origin(socket: &OwnedFd, listener: &Listener) -> Origin {
+    let Listener::Unix(_) = listener else {
+        return Origin::Remote;
+    };
+    let is_own = |pid| pid == rustix::process::getpid();
+    match sockopt::socket_peercred(socket) {
+        Ok(peer) if !is_own(peer.pid) => Origin::Local,
+        _ => Origin::Remote,
     }
 }
 

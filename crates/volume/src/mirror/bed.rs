@@ -30,6 +30,7 @@ pub(super) fn mirror(scratch: &Scratch, head: Head) -> Mirror {
         facts: Facts::default(),
     });
     let outside = Outside {
+        tenure: Default::default(),
         mailbox: Arc::new(mailbox.unwrap()),
         wishes: Arc::new(|_| {}),
         show: Arc::new(|_| {}),

@@ -49,7 +49,7 @@ pub use shown::{NO_CLUSTER, Shown, ShownSize};
 use crate::config::WithoutMajority;
 use crate::device::{Backing, Device};
 use crate::disk::{Buffer, Completion, DiskError};
-use crate::export::{Export, Listener};
+use crate::export::{Export, Listener, Tenure};
 use crate::layout::{self, Metadata};
 use crate::link::dial::Dialer;
 use crate::link::greeting::{Facts, Greeting};
@@ -131,6 +131,8 @@ pub struct Outside {
     pub dialer: Option<Arc<Dialer>>,
     /// Its numbers.
     pub meter: Arc<Meter>,
+    /// Its user on this node.
+    pub tenure: Arc<Tenure>,
     /// The boot of this machine ([`boot`]).
     pub boot: u128,
 }
@@ -227,12 +229,13 @@ impl Mirror {
             Epoch(loaded.head.promised),
         );
         let peer = Peer::new(Rc::clone(&epoll), LINK_KEY, local.pool());
-        let export = Export::new(
+        let mut export = Export::new(
             Rc::clone(&epoll),
             export,
             vec![listener],
             local.pool().clone(),
         )?;
+        export.heed(Arc::clone(&outside.tenure));
         let mirror = Mirror {
             epoll,
             export,

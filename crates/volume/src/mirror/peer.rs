@@ -2,7 +2,8 @@
 
 use super::{Data, wire};
 use crate::disk::{Account, Pool};
-use crate::link::frame::{Head, Kind};
+use crate::export::Holder;
+use crate::link::frame::{Head, Kind, checksum};
 use crate::link::greeting::{Facts, Greeting};
 use crate::link::{Incoming, LinkError, Session};
 use crate::replica::{self, Message};
@@ -27,6 +28,28 @@ pub struct Users {
     pub clients: u32,
     /// How many connections there were since the volume was opened there.
     pub accepted: u64,
+    /// The [`number`] of the user that is connected there; 0: none is, or it is of an earlier
+    /// version.
+    pub holder: u64,
+}
+
+/// The number by which two nodes compare the users of a volume: not 0. A user that is expected, and
+/// not connected, has 0.
+pub(super) fn number(holder: &Holder) -> u64 {
+    let name = match holder {
+        Holder::User {
+            is_connected: false,
+            ..
+        } => return 0,
+        Holder::User { name, .. } => name.as_str(),
+        Holder::Clients => "",
+    };
+    number_of(name)
+}
+
+/// The number of a user of this name.
+pub(super) fn number_of(name: &str) -> u64 {
+    checksum(name.as_bytes()).max(1)
 }
 
 /// A connection with what is known of the other side.
@@ -184,6 +207,7 @@ impl Peer {
             let head = Head {
                 first: users.accepted,
                 count: users.clients,
+                epoch: users.holder,
                 ..Head::new(Kind::Pulse).number(u64::from(serves))
             };
             one.session.send(&head);
@@ -201,6 +225,7 @@ impl Peer {
         let users = Some(Users {
             clients: head.count,
             accepted: head.first,
+            holder: head.epoch,
         });
         let has_changed = std::mem::replace(&mut one.serves, serves) != serves;
         let is_news = std::mem::replace(&mut one.users, users) != users;

@@ -7,7 +7,7 @@ use super::founding::{self, Founding};
 use super::lease::News;
 use super::local::FOUNDING;
 use super::mailbox::{Letter, Wish};
-use super::peer::Users;
+use super::peer::{Users, number};
 use super::record::ME;
 use super::{Data, LETTERS_KEY, Mirror, MirrorError, STOP_KEY, boottime, durable, moment, wire};
 use crate::export::KEYS;
@@ -212,6 +212,7 @@ impl Mirror {
                 break;
             }
         }
+        self.shown.is_due |= self.export.show_holder();
         self.advance_admission(now);
         self.tell_rank();
         self.look_at_snapshot();
@@ -269,6 +270,7 @@ impl Mirror {
         Users {
             clients: u32::try_from(self.export.clients()).unwrap_or(u32::MAX),
             accepted: self.export.counters().accepted,
+            holder: self.export.holder().map_or(0, number),
         }
     }
 

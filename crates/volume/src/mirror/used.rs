@@ -2,6 +2,7 @@
 //! and what that asks for: who is to own it, and whose clients may write.
 
 use super::Mirror;
+use super::peer::number_of;
 use crate::replica::{Input, Order};
 use part::role::VolumeUse;
 use std::time::{Duration, Instant};
@@ -40,6 +41,26 @@ impl Mirror {
         }
     }
 
+    /// Whether another user is still connected at the other node: the clients of that node write
+    /// until it has closed the volume. A guest that moves is one user at both nodes. Without a
+    /// connection to the other node its clients are excluded at once: a volume that fails over does
+    /// not wait for a node that is gone.
+    pub(super) fn waits_for_user(&self) -> bool {
+        if self.clients.used.here != Some(VolumeUse::Alone) {
+            return false;
+        }
+        let recorded = &self.lease.recorded.clients.only;
+        if *recorded == self.lease.names.me {
+            return false;
+        }
+        let Some(users) = self.peer.users() else {
+            // The first pulse of a new connection says it.
+            return self.peer.session().is_some();
+        };
+        let own = { self.outside.tenure.granted() }.map(|grant| number_of(&grant.user));
+        users.holder != 0 && own.is_some_and(|own| own != users.holder)
+    }
+
     /// Does what the use of this node asks of an owner. Returns whether anything was begun.
     pub(super) fn advance_use(&mut self, now: Instant) -> bool {
         if self.clients.used.here == Some(VolumeUse::Alone) {
@@ -53,7 +74,7 @@ impl Mirror {
             Some(VolumeUse::HandsOver) if self.replica.is_mirrored() => &names.other,
             _ => return false,
         };
-        if only.is_empty() {
+        if only.is_empty() || self.waits_for_user() {
             return false;
         }
         let begins = self.lease.recorded.clients.only != *only && !self.is_admitting(only);

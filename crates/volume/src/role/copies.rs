@@ -8,6 +8,7 @@ use crate::client::{Address, Ender, Server};
 use crate::config::Volumes;
 use crate::copy::frame::Frame;
 use crate::copy::{CopyError, receive};
+use crate::export::Holder;
 use crate::link::PORT;
 use crate::link::dial::{Cable, CopyReceiver, Registry, WireTrouble, dial_copy};
 use crate::link::greeting::{CopyGreeting, GreetingError};
@@ -243,6 +244,10 @@ impl Copies {
                  {me}` at the owner"
             );
             return refuse(words, false);
+        }
+        if let Some(holder @ Holder::User { .. }) = status.tenure.holder() {
+            let words = format!("volume '{name}': {holder} uses it on {me}: stop it first");
+            return refuse(words, true);
         }
         if let Some(has) = clients_words(&clients) {
             let words =

@@ -316,7 +316,9 @@ impl Role {
 
     /// The cluster says where its nodes are, and how to know them.
     pub fn trust(&mut self, trusted: Trusted) {
-        let trusted = Arc::new(trusted);
+        // Links and copies with nodes that are no longer accepted end.
+        let before = self.ties.registry.trusted();
+        let trusted = Arc::new(trusted.after(before.as_deref()));
         self.ties.registry.trust(Arc::clone(&trusted));
         // It may have another address now.
         if let Some(listening) = self.listening.take_if(|one| one.cable().ends.is_none()) {
@@ -479,7 +481,7 @@ impl Role {
                     let (place, ties) = (self.place.clone(), self.ties.clone());
                     let worker = Worker::start(&name, spec, place, ties);
                     self.tell_lease(&name, &worker);
-                    worker.set_use(self.usage.of(&name));
+                    worker.set_use(self.usage.of(&name), self.usage.grant(&name));
                     self.workers.insert(name.clone(), worker);
                 }
             }

@@ -145,6 +145,7 @@ impl Shared {
             }),
             dialer: dialing.map(|dialing| dialing.dialer.clone()),
             meter: self.status().meter.clone(),
+            tenure: Arc::clone(&self.tenure),
             boot: self.ties.boot,
         }
     }

@@ -3,6 +3,7 @@
 
 use super::{Role, lease_of};
 use crate::config::Volumes;
+use crate::export::{Grant, Holder};
 use crate::mirror::Shown;
 use crate::replica::OtherState;
 use crate::report::USED_BY;
@@ -39,6 +40,19 @@ impl Usage {
             VolumeUse::Reads => 0,
             VolumeUse::Alone => 1,
             VolumeUse::HandsOver => 2,
+        })
+    }
+
+    /// The user that may open a volume next: the first one that is to write.
+    pub(super) fn grant(&self, name: &str) -> Option<Grant> {
+        let mut all = self.parts.values().flatten();
+        let is_meant = |used: &&UsedVolume| {
+            used.name == name && used.r#use != VolumeUse::Reads && !used.user.is_empty()
+        };
+        all.find(is_meant).map(|used| Grant {
+            user: used.user.clone(),
+            is_open: used.is_open,
+            is_unnamed: used.is_unnamed,
         })
     }
 
@@ -143,7 +157,7 @@ impl Role {
 
     fn tell_uses(&mut self) {
         for (name, worker) in &self.workers {
-            worker.set_use(self.usage.of(name));
+            worker.set_use(self.usage.of(name), self.usage.grant(name));
         }
         for (name, one) in &mut self.elsewhere {
             one.set_use(self.usage.of(name));
@@ -176,10 +190,15 @@ impl Role {
     }
 
     fn state_of(&self, used: &UsedVolume) -> VolumeState {
-        let UsedVolume { name, r#use } = used;
+        let UsedVolume { name, r#use, .. } = used;
         let worker = self.workers.get(name);
         let seen = worker
-            .map(|worker| worker.look(|status| (is_ready(status, *r#use), can_move(status))))
+            .map(|worker| {
+                worker.look(|status| {
+                    let is_ready = is_ready(status, *r#use).and_then(|()| is_free(status, used));
+                    (is_ready, can_move(status))
+                })
+            })
             // The copies of one that has no worker are not ours.
             .or_else(|| Some((self.elsewhere.get(name)?.is_ready(*r#use), Ok(()))));
         let (is_ready, can_move) = seen.unwrap_or_else(|| {
@@ -251,6 +270,19 @@ fn is_ready(status: &Status, used: VolumeUse) -> Result<(), String> {
     }
 }
 
+/// Whether no other user has a volume on this node, or which one has.
+fn is_free(status: &Status, used: &UsedVolume) -> Result<(), String> {
+    let holder = status.tenure.holder();
+    match holder {
+        _ if used.r#use != VolumeUse::Alone || used.user.is_empty() => Ok(()),
+        None => Ok(()),
+        Some(Holder::User { name, .. }) if name == used.user => Ok(()),
+        Some(other) => Err(format!(
+            "{other} has it open, and it has one user at a time"
+        )),
+    }
+}
+
 fn is_readable(state: State) -> bool {
     state.is_served() || matches!(state, State::Following | State::Filling)
 }
@@ -285,6 +317,9 @@ fn is_alone(status: &Status) -> Result<(), String> {
             let me = spec.pair.clone().or_else(|| spec.single());
             match me.is_some_and(|pair| shown.only == Some(pair.me)) {
                 true => Ok(()),
+                false if shown.waits_for_user => Err(format!(
+                    "another user has it open at {other}, and it has one user at a time"
+                )),
                 false => Err(
                     "the cluster has not recorded yet that only clients of this node may write"
                         .to_owned(),

@@ -7,7 +7,7 @@ use crate::command;
 use crate::config::{Pair, RESYNC_RATE, Spec, size_words};
 use crate::device::{self, Backing, Device, DeviceError};
 use crate::disk::Preference;
-use crate::export::Listener;
+use crate::export::{Grant, Listener, Tenure};
 use crate::layout::{self, Head, LayoutError, Metadata};
 use crate::link::dial::Registry;
 use crate::link::greeting::{Facts, Greeting};
@@ -92,6 +92,8 @@ pub(super) struct Shared {
     pub(super) is_single: AtomicBool,
     /// A part of this node uses it, which is told how it is.
     is_used: AtomicBool,
+    /// Its user.
+    pub(super) tenure: Arc<Tenure>,
     /// It ends for a role that follows this one.
     pub(super) leaves: AtomicBool,
     /// Readable once the thread is to end. None where the system has no descriptor.
@@ -117,6 +119,7 @@ impl Worker {
             events: Vec::new(),
             sums: Arc::new(Tally::new(name)),
             meter: Arc::default(),
+            tenure: Arc::default(),
             snapshots: None,
             network: None,
             spec: spec.clone(),
@@ -140,6 +143,7 @@ impl Worker {
             wanted_bytes: AtomicU64::new(spec.size_bytes),
             is_single,
             is_used: AtomicBool::new(false),
+            tenure: Arc::clone(&status.tenure),
             leaves: AtomicBool::new(false),
             asked: AtomicU8::new(0),
             status: Mutex::new(status),
@@ -205,10 +209,15 @@ impl Worker {
         self.shared.mailbox.as_deref()
     }
 
-    /// How parts of this node use it from now on, if they do.
-    pub(super) fn set_use(&self, used: Option<VolumeUse>) {
+    /// How parts of this node use it from now on, if they do, and the user that may open it next.
+    pub(super) fn set_use(&self, used: Option<VolumeUse>, grant: Option<Grant>) {
         self.shared.is_used.store(used.is_some(), Ordering::Release);
-        if let Some(mailbox) = self.mailbox().filter(|mailbox| mailbox.used() != used) {
+        let has_changed = self.shared.tenure.grant(grant);
+        if has_changed {
+            signal(self.shared.wake.as_ref());
+        }
+        let mailbox = self.mailbox();
+        if let Some(mailbox) = mailbox.filter(|one| has_changed || one.used() != used) {
             mailbox.set_use(used);
         }
     }
@@ -338,6 +347,7 @@ impl Shared {
             {
                 let mut status = self.status();
                 (status.served, status.mirror) = (None, None);
+                status.tenure.forget_holder();
                 verified::close(&mut status.verified, Moment::now());
             }
             self.enter(state, why);
@@ -423,7 +433,7 @@ impl Shared {
 
     /// Serves a volume with one copy, until it is to stop.
     fn serve_single(
-        &self,
+        self: &Arc<Self>,
         claim: &Claim,
         (mut device, mut layout): (Device, Metadata),
         (name, backing): (&str, &Backing),
@@ -466,6 +476,9 @@ impl Shared {
             Arc::clone(&status.meter)
         };
         single.count_in(meter);
+        let users = Arc::clone(self);
+        let changed = Arc::new(move || users.tell_users());
+        single.heed(Arc::clone(&self.tenure), changed);
         self.enter(State::Serving, String::new());
         let (stop, wake) = { self.stop.as_ref() }
             .zip(self.wake.as_ref())

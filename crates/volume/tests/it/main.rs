@@ -13,4 +13,5 @@ mod served;
 mod snapshot;
 mod store;
 mod sums;
+mod tenure;
 mod transfer;

@@ -518,7 +518,13 @@ fn free(
         )
         .into());
     }
-    let client = Client::connect(volume.address).map_err(TransferError::from)?;
+    // Nobody else writes the volume until this one has closed it.
+    let export = format!("{name}/command/{}", std::process::id());
+    let address = Address {
+        export,
+        ..volume.address
+    };
+    let client = Client::connect(address).map_err(TransferError::from)?;
     Ok((client, volume.users))
 }
 

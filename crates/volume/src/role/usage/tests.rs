@@ -42,7 +42,11 @@ fn create(directory: &Path) {
 
 fn used(part: &str, name: &str, r#use: VolumeUse) -> UsedVolumes {
     let name = name.to_owned();
-    let volumes = vec![UsedVolume { name, r#use }];
+    let volumes = vec![UsedVolume {
+        name,
+        r#use,
+        ..UsedVolume::default()
+    }];
     let part = part.to_owned();
     UsedVolumes { part, volumes }
 }
