@@ -1,13 +1,13 @@
 //! What a served volume has done: counted by its thread, read for reports.
 
 use crate::disk::{Completion, Failure, Operation, Token};
-use crate::export::Counters;
+use crate::export::{Counters, Tenure};
 use part::latency::Latency;
 use part::report::{Event, Moment};
 use rustix::io::Errno;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long the latency of an operation counts: one to two of these.
@@ -59,6 +59,8 @@ pub struct Meter {
     clients: AtomicUsize,
     accepted: AtomicU64,
     refused: AtomicU64,
+    /// The user of the volume.
+    pub tenure: Arc<Tenure>,
 }
 
 #[derive(Debug)]

@@ -411,7 +411,7 @@ fn facts(subject: Subject, volume: &Status) -> Subject {
         let policy = volume.spec.without_majority.word();
         subject = subject.fact("without majority", policy.to_owned());
     }
-    if let Some(holder) = volume.tenure.holder() {
+    if let Some(holder) = volume.meter.tenure.holder() {
         let words = match &holder {
             Holder::User {
                 is_connected: false,

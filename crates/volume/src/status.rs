@@ -2,7 +2,6 @@
 
 use crate::config::{Schedule, Spec};
 use crate::device::{Device, Stamp};
-use crate::export::Tenure;
 use crate::meter::{Kind, Meter};
 use crate::mirror::Shown;
 use crate::network::Seen;
@@ -127,10 +126,8 @@ pub struct Status {
     pub network: Option<Seen>,
     /// Its checksums.
     pub sums: Arc<Tally>,
-    /// Its numbers.
+    /// Its numbers, and its user.
     pub meter: Arc<Meter>,
-    /// Its user.
-    pub tenure: Arc<Tenure>,
 }
 
 impl Status {

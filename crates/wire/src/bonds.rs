@@ -2,10 +2,9 @@
 //! was removed, or no present CA stands behind its certificate. A handshake looks at the certificate
 //! once; [`Bonds`] looks at those of all connections again whenever the cluster says something new.
 //!
-//! The other end is not asked: its descriptor is shut down, so that whoever reads or writes there sees
+//! The other end is not asked: its descriptor is shut down, so that its reader and its writer see
 //! the end of the connection at once.
 
-use crate::NodeOf;
 use rustix::net::{Shutdown, shutdown};
 use rustls::pki_types::CertificateDer;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +12,10 @@ use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Says whose certificate the first one of a chain is, by the name of the node. None: of no present
+/// node, or no present CA stands behind it.
+pub type NodeOf = Arc<dyn Fn(&[CertificateDer<'_>]) -> Option<String> + Send + Sync>;
 
 /// How a node at the other end has shown which one it is.
 enum Proof {
@@ -42,7 +45,7 @@ struct Inner {
 }
 
 /// All connections of a role with other nodes. They outlive what the cluster said when they began
-/// ([`crate::Trusted::after`]).
+/// (`Trusted::after`).
 #[derive(Default)]
 pub(crate) struct Bonds(Mutex<Inner>);
 

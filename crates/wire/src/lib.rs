@@ -18,10 +18,10 @@ mod silence;
 mod trusted;
 mod young;
 
-pub use bonds::Bond;
+pub use bonds::{Bond, NodeOf};
 pub use bytes::Bytes;
 pub use connection::Wire;
 pub use here::{is_mine, unspecified};
 pub use relay::{Peer, Relay};
-pub use trusted::{NodeOf, Trusted};
+pub use trusted::Trusted;
 pub use young::{HandshakeError, Timed, Young, is_closed};

@@ -1,6 +1,6 @@
 //! What the cluster says of its nodes: where they are, and how to know them.
 
-use crate::bonds::{Bond, Bonds};
+use crate::bonds::{Bond, Bonds, NodeOf};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ServerConfig};
 use std::collections::BTreeMap;
@@ -8,10 +8,6 @@ use std::fmt;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-
-/// Says whose certificate the first one of a chain is, by the name of the node. None: of no present
-/// node, or no present CA stands behind it.
-pub type NodeOf = Arc<dyn Fn(&[CertificateDer<'_>]) -> Option<String> + Send + Sync>;
 
 /// What the cluster says of the nodes: where they are, and how to know them.
 pub struct Trusted {

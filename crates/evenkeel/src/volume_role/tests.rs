@@ -19,7 +19,7 @@ use volume::disk::Pool;
 use volume::link::dial::{Cable, Dialer, Receiver, Registry, listen};
 use volume::link::frame::{Content, Head, Kind};
 use volume::link::greeting::{Facts, Greeting};
-use volume::link::{Incoming, Session};
+use volume::link::{Incoming, LinkError, Session};
 use volume::replica::Blocks;
 use wire::Wire;
 
@@ -270,6 +270,57 @@ fn who_is_no_present_node_of_the_cluster_is_refused_with_words() {
             _ => "beta closed the connection",
         });
         assert!(alpha.side.connects().is_none() && beta.side.connects().is_none());
+    }
+}
+
+#[test]
+fn link_that_exists_ends_when_its_node_is_removed_or_its_ca_dropped() {
+    let (ours, next) = (
+        Authority::found("office").unwrap(),
+        Authority::found("office").unwrap(),
+    );
+    let alone: &[(u64, &str)] = &[(1, "alpha")];
+    for (is_plain, then) in [
+        (false, credentials(&ours, 1, alone)),
+        (true, credentials(&ours, 1, alone)),
+        // Both are members still, and beta's certificate is of the former CA.
+        (false, credentials(&next, 1, BOTH)),
+    ] {
+        let cable = cable(is_plain);
+        let of = |id| Some(credentials(&ours, id, BOTH));
+        let beta = Node::new(Side::new("beta", "alpha"), of(2)).listens(&cable);
+        let alpha = Node::new(Side::new("alpha", "beta"), of(1)).dials(&cable);
+        let (mut here, mut there) = (None, None);
+        let connects = || {
+            here = here.take().or_else(|| alpha.side.connects());
+            there = there.take().or_else(|| beta.side.connects());
+            here.is_some() && there.is_some()
+        };
+        assert!(eventually(SOON, connects));
+        let (here, there) = (here.unwrap(), there.unwrap());
+        let receive = |session: &mut Session| {
+            let pool = Pool::new().unwrap();
+            let account = pool.account();
+            session.receive(&pool, &|_| &account, &mut VecDeque::new())
+        };
+        let [mut here, mut there] = [here, there].map(Session::new);
+        assert_eq!((receive(&mut here), receive(&mut there)), (Ok(()), Ok(())));
+        let before = alpha.registry.trusted();
+        let now = trusted(then).unwrap().after(before.as_deref());
+        alpha.registry.trust(now.into());
+        assert_eq!(
+            receive(&mut here),
+            Err(LinkError::Revoked),
+            "plain: {is_plain}"
+        );
+        let ends = || receive(&mut there).is_err();
+        assert!(eventually(SOON, ends), "the removed node sees the end");
+        // It is not let in again.
+        drop(here);
+        alpha.dialer.as_ref().unwrap().dial();
+        let words = || !alpha.side.said().is_empty();
+        assert!(eventually(SOON, words));
+        assert!(alpha.side.connects().is_none());
     }
 }
 

@@ -276,6 +276,12 @@ fn a_disk(all: &mut Arguments, start: &Start<'_>, at: usize, disk: &Disk) {
             }
         }
     }
+    let index = first(&start.guest.boot, true, at);
+    all.json("-device", &device_of(at, &node, disk, index));
+}
+
+/// The device that a guest sees. What it does at an error is the same on every bus.
+fn device_of(at: usize, node: &str, disk: &Disk, first: Option<usize>) -> Value {
     let mut device = json!({
         "driver": match disk.bus {
             Bus::Virtio => "virtio-blk-pci",
@@ -284,20 +290,20 @@ fn a_disk(all: &mut Arguments, start: &Start<'_>, at: usize, disk: &Disk) {
         "id": format!("device{at}"),
         "drive": node,
         "serial": serial(&disk.volume),
+        "physical_block_size": 4096,
+        // A guest that sees an error of its disk makes its file system read-only. The role continues
+        // a stopped guest when its disk is well again.
+        "werror": "stop",
+        "rerror": "stop",
     });
-    if let Some(index) = first(&start.guest.boot, true, at) {
+    if let Some(index) = first {
         device["bootindex"] = index.into();
     }
-    // On every bus: a guest that sees an error of its disk makes its file system read-only. The role
-    // continues a stopped guest when its disk is well again.
-    device["werror"] = "stop".into();
-    device["rerror"] = "stop".into();
-    device["physical_block_size"] = 4096.into();
     if disk.bus != Bus::Virtio {
         // q35 has AHCI with six ports.
         device["bus"] = format!("ide.{}", at % 6).into();
     }
-    all.json("-device", &device);
+    device
 }
 
 /// A disk that the volume role serves.
@@ -398,6 +404,34 @@ fn a_seed(all: &mut Arguments, path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn disk_of_every_bus_has_the_same_options() {
+        for bus in [Bus::Virtio, Bus::Sata, Bus::Ide] {
+            for read_only in [false, true] {
+                let disk = Disk {
+                    volume: "mail".to_owned(),
+                    read_only,
+                    bus,
+                    external: None,
+                };
+                let device = device_of(2, "disk2", &disk, Some(4));
+                for (name, value) in [
+                    ("werror", json!("stop")),
+                    ("rerror", json!("stop")),
+                    ("physical_block_size", json!(4096)),
+                    ("bootindex", json!(4)),
+                    ("serial", json!("mail")),
+                ] {
+                    assert_eq!(device[name], value, "{bus:?} {name}");
+                }
+                let node = of_volume("disk2", "web", Path::new("/s"), &disk);
+                assert_eq!(node["discard"], "unmap", "{bus:?}");
+                let export = if read_only { "mail" } else { "mail/guest/web" };
+                assert_eq!(node["export"], export);
+            }
+        }
+    }
 
     #[test]
     fn the_memory_of_an_emulated_guest_is_no_multiple_of_256_kib() {

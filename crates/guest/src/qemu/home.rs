@@ -125,6 +125,11 @@ impl Home {
         }
     }
 
+    /// The name by which QEMU opens volumes, for a role that takes it over.
+    pub fn user(&self) -> PathBuf {
+        self.0.join("user")
+    }
+
     /// Takes the lock, or says who has it.
     ///
     /// # Errors

@@ -74,6 +74,8 @@ pub struct Process {
     pidfd: OwnedFd,
     /// It has agreed to end, and was not killed since.
     pub quits: bool,
+    /// It names its guest as the user of its volumes: earlier versions did not.
+    pub names_user: bool,
 }
 
 impl Process {
@@ -134,6 +136,7 @@ impl Process {
             pid,
             pidfd,
             quits: false,
+            names_user: true,
         };
         if let Some(born) = born(process.id()) {
             // Without it, it is known by its arguments.
@@ -184,6 +187,7 @@ impl Process {
             pid,
             pidfd,
             quits: false,
+            names_user: home.user().exists(),
         }))
     }
 
@@ -205,6 +209,7 @@ impl Process {
                         pid,
                         pidfd,
                         quits: false,
+                        names_user: true,
                     }));
                 }
                 Ok(_) | Err(Errno::SRCH) => {}

@@ -18,6 +18,7 @@ use crate::qemu::tap::{self, TapError};
 use crate::qemu::user::User;
 use crate::qemu::volume::{SocketError, Sockets};
 use crate::role::Place;
+use crate::role::moved::{OfMove, progress};
 use crate::role::silence::Due;
 use crate::role::standing::Standing;
 use crate::role::volumes::Disks;
@@ -39,10 +40,8 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 const LOG_LOOK_MS: u64 = 2_000;
 /// How often a process that is being stopped is looked at.
 const HALT_LOOK_MS: u64 = 5;
-/// How soon the same error of a disk is noted again, milliseconds.
-const ERROR_AGAIN_MS: u64 = 60_000;
 /// Changes that are kept for operators.
-const EVENTS_MAX: usize = 20;
+pub(super) const EVENTS_MAX: usize = 20;
 /// Orders in one turn: more would be a mistake of the life.
 const ORDERS_MAX: usize = 16;
 
@@ -93,14 +92,12 @@ pub struct Machine {
     pub(super) home: Home,
     pub(super) life: Life,
     process: Option<Process>,
-    monitor: Option<Monitor>,
+    pub(super) monitor: Option<Monitor>,
     pub(super) due: Due,
     pub(super) checker: Option<Checker>,
     rounds: Rounds,
     /// As what it was started; None: by an unknown file.
     pub(super) started_as: Option<Guest>,
-    /// Its QEMU names it as the user of its volumes: earlier versions did not.
-    pub(super) names_user: bool,
     /// The epoch in which it was started, or allowed to go on last.
     pub(super) epoch: Option<u64>,
     /// The last state that was shown, and since when.
@@ -112,21 +109,6 @@ pub struct Machine {
     pub(super) moved: VecDeque<OfMove>,
     /// It stands still for a snapshot.
     pub(super) standing: Option<Standing>,
-    /// The last error of a disk that was noted, and when, milliseconds.
-    disk_error: Option<(String, u64)>,
-}
-
-/// What QEMU said of a migration.
-#[derive(Clone, PartialEq, Debug)]
-pub(super) enum OfMove {
-    /// How it goes (`MIGRATION`, `query-migrate`).
-    Is(Progress),
-    /// This pass through the memory begins.
-    Pass(u64),
-    /// Figures: bytes sent, bytes that remain, bytes a second.
-    Copied([u64; 3]),
-    /// A command was carried out, or refused.
-    Replied(&'static str, Result<(), String>),
 }
 
 impl Machine {
@@ -142,14 +124,12 @@ impl Machine {
             checker: None,
             rounds: Rounds::default(),
             started_as: None,
-            names_user: false,
             epoch: None,
             shown: None,
             events: VecDeque::new(),
             arrives: false,
             moved: VecDeque::new(),
             standing: None,
-            disk_error: None,
             home,
         };
         let is_found = machine.home.path().exists() && machine.take_over();
@@ -172,7 +152,6 @@ impl Machine {
         };
         let read = |name: &str| fs::read(self.home.path().join(name)).ok();
         self.started_as = read("spec").and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        self.names_user = self.home.path().join(USER).exists();
         let epoch = read("epoch").and_then(|bytes| String::from_utf8(bytes).ok());
         self.epoch = epoch.and_then(|text| text.trim().parse().ok());
         self.note(&format!(
@@ -451,79 +430,6 @@ impl Machine {
         }
     }
 
-    /// A disk has failed a request. A guest that is continued each second repeats it: the same error is
-    /// noted once a minute.
-    fn note_disk_error(&mut self, data: &Map<String, Value>, now: u64) {
-        let text = |name: &str| data.get(name).and_then(Value::as_str).unwrap_or_default();
-        let node = text("node-name");
-        let at = node
-            .strip_prefix("disk")
-            .and_then(|at| at.parse::<usize>().ok());
-        let disks = self.started_as.as_ref().map(|guest| &guest.disks);
-        let disk = at.and_then(|at| disks?.get(at));
-        let words = format!(
-            "{}: a {} failed: {}{}",
-            disk.map_or_else(|| node.to_owned(), |disk| format!("disk {}", disk.volume)),
-            match text("operation") {
-                "read" => "read",
-                "write" => "write",
-                _ => "request",
-            },
-            match text("reason") {
-                "" => "no reason given",
-                reason => reason,
-            },
-            match text("action") {
-                "stop" => "; the guest is paused, and continued when the disk works again",
-                _ => "; the guest has got the error",
-            }
-        );
-        let is_known = { self.disk_error.as_ref() }
-            .is_some_and(|(last, at)| *last == words && now < at.saturating_add(ERROR_AGAIN_MS));
-        if !is_known {
-            self.note(&words);
-            self.disk_error = Some((words, now));
-        }
-    }
-
-    fn hear_move(&mut self, one: OfMove) {
-        if self.moved.len() < EVENTS_MAX * 2 {
-            self.moved.push_back(one);
-        }
-    }
-
-    fn hear_reply(&mut self, word: &'static str, reply: Result<Value, String>) {
-        if word != "query-migrate" {
-            self.hear_move(OfMove::Replied(word, reply.map(drop)));
-            return;
-        }
-        let Ok(value) = reply else {
-            return;
-        };
-        let ram = |name: &str| value.pointer(&format!("/ram/{name}"));
-        let number = |name| ram(name).and_then(Value::as_u64).unwrap_or_default();
-        let rate = ram("mbps").and_then(Value::as_f64).unwrap_or_default() * 125_000.0;
-        let copied = [number("transferred"), number("remaining"), rate as u64];
-        self.hear_move(OfMove::Copied(copied));
-        progress(&value)
-            .into_iter()
-            .for_each(|is| self.hear_move(OfMove::Is(is)));
-    }
-
-    /// Sends a command of a migration, with what belongs to it.
-    pub(super) fn order_move(&mut self, command: &'static str, arguments: Value) {
-        let arguments = match arguments {
-            Value::Object(arguments) => arguments,
-            _ => Map::new(),
-        };
-        if command == "query-migrate" && { self.monitor.as_ref() }
-            .is_some_and(|one| one.waits_for(&About::Move(command)))
-        {
-            return;
-        }
-        self.send_with(About::Move(command), command, arguments);
-    }
-
     pub(super) fn ask_status(&mut self) {
         if let Some(monitor) = &self.monitor
             && !monitor.waits_for(&About::Status)
@@ -565,22 +471,6 @@ impl Machine {
         let is_new = { self.shown.as_ref() }.is_none_or(|(before, _)| *before != shown);
         if is_new {
             self.shown = Some((shown, Moment::now()));
-        }
-    }
-
-    /// Looks whether somebody else has stopped its process, or continued it.
-    fn see_halt(&mut self, now: u64) {
-        let Some(process) = &self.process else {
-            return;
-        };
-        let is_halted = process.is_halted();
-        let was = self.life.clone();
-        self.life.see(Input::IsHalted(is_halted), now);
-        if was.may_run() != self.life.may_run() || was.runs() != self.life.runs() {
-            self.note(match is_halted {
-                true => "a signal has stopped its process (state T)",
-                false => "its process was continued by somebody else",
-            });
         }
     }
 
@@ -663,7 +553,7 @@ impl Machine {
             monitor: now,
             log: now + LOG_LOOK_MS,
             halt: now,
-            unanswered: 0,
+            ..Due::default()
         };
         let held = self.home.make().and_then(|()| self.home.lock());
         let path = self.home.path().display().to_string();
@@ -686,7 +576,6 @@ impl Machine {
                 self.note(&format!("started, as process {}", process.id()));
                 self.process = Some(process);
                 self.started_as = Some(guest.clone());
-                self.names_user = true;
                 self.rounds.begin();
                 Input::Started
             }
@@ -792,7 +681,7 @@ impl Machine {
         }
         let spec = serde_json::to_vec(guest).unwrap_or_default();
         write(home.path().join("spec"), &spec)?;
-        write(home.path().join(USER), user_of(&self.name).as_bytes())?;
+        write(home.user(), user_of(&self.name).as_bytes())?;
         if let Some(data) = &guest.user_data {
             let seed = home.seed();
             let made = fs::create_dir_all(&seed);
@@ -832,24 +721,6 @@ impl Machine {
     }
 }
 
-/// The file with the name by which QEMU opens volumes, for a role that takes it over.
-const USER: &str = "user";
 const CONTINUE: &str = "continue";
 const PAUSE: &str = "pause";
 const QUIT: &str = "end";
-
-/// What the status of a migration means (QEMU QMP reference, `MigrationStatus`).
-fn progress(value: &Value) -> Option<Progress> {
-    let words = value.get("error-desc").and_then(Value::as_str);
-    Some(match value.get("status")?.as_str()? {
-        "setup" | "active" | "device" | "cancelling" => Progress::Active,
-        "pre-switchover" => Progress::Paused,
-        "completed" => Progress::Completed,
-        "failed" => Progress::Failed(format!(
-            "QEMU cannot copy it: {}",
-            words.unwrap_or("the connection was cut")
-        )),
-        "cancelled" => Progress::Failed("cancelled".to_owned()),
-        _ => return None,
-    })
-}

@@ -9,6 +9,7 @@ mod door;
 mod far;
 mod fencing;
 mod machine;
+mod moved;
 mod moves;
 mod offers;
 pub mod report;
@@ -16,6 +17,7 @@ mod silence;
 mod standing;
 mod stream;
 mod talk;
+mod trouble;
 mod volumes;
 
 use crate::agreement::{self, Agreement, Decided, Held, Local, Nowhere, Order, Told, Written};

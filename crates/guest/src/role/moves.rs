@@ -2,7 +2,8 @@
 //! out here, on connections of [`super::carrier`].
 
 use super::carrier::{Came, Carrier, Line};
-use super::machine::{Machine, OfMove};
+use super::machine::Machine;
+use super::moved::OfMove;
 use super::{Role, talk::Talk};
 use crate::agreement::Decided;
 use crate::clock::{boottime_ms, boottime_ns};

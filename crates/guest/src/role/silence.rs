@@ -21,6 +21,8 @@ pub(super) struct Due {
     pub(super) halt: u64,
     /// How often in a row it had not said how the guest is.
     pub(super) unanswered: u32,
+    /// The last error of a disk that was noted, and when.
+    pub(super) disk_error: Option<(String, u64)>,
 }
 
 impl Machine {

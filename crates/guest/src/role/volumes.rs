@@ -116,7 +116,8 @@ impl Role {
                     one.r#use = moving.unwrap_or(VolumeUse::Alone);
                     one.user = user_of(name);
                     one.is_open = is_there(machine);
-                    one.is_unnamed = is_there(machine) && !machine.names_user;
+                    one.is_unnamed = is_there(machine)
+                        && !{ machine.process() }.is_some_and(|one| one.names_user);
                 }
                 match used.iter_mut().find(|other| other.name == one.name) {
                     None => used.push(one),

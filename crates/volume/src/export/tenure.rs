@@ -4,7 +4,7 @@
 //! until then.
 //!
 //! The role grants the volume to a user in advance ([`Tenure::grant`]); the thread of the volume
-//! decides at the open and at the write. Whoever is connected keeps the volume, whatever was granted.
+//! decides at the open and at the write. A user that is connected keeps the volume, whatever was granted.
 //!
 //! [`Gate`]: protocol::nbd::Gate
 
@@ -62,7 +62,7 @@ pub struct Tenure {
 }
 
 impl Tenure {
-    /// The user that may open the volume next. Whoever is connected keeps it.
+    /// The user that may open the volume next. One that is connected keeps it.
     ///
     /// Returns whether it was another one.
     pub fn grant(&self, grant: Option<Grant>) -> bool {

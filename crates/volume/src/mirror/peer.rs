@@ -33,6 +33,13 @@ pub struct Users {
     pub holder: u64,
 }
 
+impl Users {
+    /// Whether another user than this one is connected there.
+    pub fn has_other(self, user: &str) -> bool {
+        self.holder != 0 && self.holder != number_of(user)
+    }
+}
+
 /// The number by which two nodes compare the users of a volume: not 0. A user that is expected, and
 /// not connected, has 0.
 pub(super) fn number(holder: &Holder) -> u64 {
@@ -48,7 +55,7 @@ pub(super) fn number(holder: &Holder) -> u64 {
 }
 
 /// The number of a user of this name.
-pub(super) fn number_of(name: &str) -> u64 {
+fn number_of(name: &str) -> u64 {
     checksum(name.as_bytes()).max(1)
 }
 

@@ -42,8 +42,6 @@ pub struct Shown {
     pub size: ShownSize,
     /// The node whose clients alone may write, if there is one.
     pub only: Option<String>,
-    /// A user at the other node has not closed the volume yet, and this node waits for that.
-    pub waits_for_user: bool,
     /// The resync, and those before it.
     pub resync: ShownResync,
     /// This copy is no part of the volume that the other node serves.
@@ -157,7 +155,6 @@ impl Mirror {
         };
         let record = self.lease.record.as_ref();
         let shown = Shown {
-            waits_for_user: self.replica.serves().is_some() && self.waits_for_user(),
             resync: ShownResync {
                 rate: self.shown.rate(&report, now),
                 finished: self.shown.resyncs,

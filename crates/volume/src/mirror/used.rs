@@ -2,7 +2,6 @@
 //! and what that asks for: who is to own it, and whose clients may write.
 
 use super::Mirror;
-use super::peer::number_of;
 use crate::replica::{Input, Order};
 use part::role::VolumeUse;
 use std::time::{Duration, Instant};
@@ -57,8 +56,8 @@ impl Mirror {
             // The first pulse of a new connection says it.
             return self.peer.session().is_some();
         };
-        let own = { self.outside.tenure.granted() }.map(|grant| number_of(&grant.user));
-        users.holder != 0 && own.is_some_and(|own| own != users.holder)
+        let own = self.outside.tenure.granted();
+        own.is_some_and(|own| users.has_other(&own.user))
     }
 
     /// Does what the use of this node asks of an owner. Returns whether anything was begun.

@@ -245,7 +245,7 @@ impl Copies {
             );
             return refuse(words, false);
         }
-        if let Some(holder @ Holder::User { .. }) = status.tenure.holder() {
+        if let Some(holder @ Holder::User { .. }) = status.meter.tenure.holder() {
             let words = format!("volume '{name}': {holder} uses it on {me}: stop it first");
             return refuse(words, true);
         }

@@ -270,9 +270,16 @@ fn is_ready(status: &Status, used: VolumeUse) -> Result<(), String> {
     }
 }
 
+/// Whether another user has a volume open at the other node.
+fn waits_for_user(status: &Status, shown: &Shown) -> bool {
+    let own = status.meter.tenure.granted();
+    let there = own.zip(shown.users);
+    there.is_some_and(|(own, users)| users.has_other(&own.user))
+}
+
 /// Whether no other user has a volume on this node, or which one has.
 fn is_free(status: &Status, used: &UsedVolume) -> Result<(), String> {
-    let holder = status.tenure.holder();
+    let holder = status.meter.tenure.holder();
     match holder {
         _ if used.r#use != VolumeUse::Alone || used.user.is_empty() => Ok(()),
         None => Ok(()),
@@ -317,7 +324,7 @@ fn is_alone(status: &Status) -> Result<(), String> {
             let me = spec.pair.clone().or_else(|| spec.single());
             match me.is_some_and(|pair| shown.only == Some(pair.me)) {
                 true => Ok(()),
-                false if shown.waits_for_user => Err(format!(
+                false if waits_for_user(status, shown) => Err(format!(
                     "another user has it open at {other}, and it has one user at a time"
                 )),
                 false => Err(

@@ -119,7 +119,6 @@ impl Worker {
             events: Vec::new(),
             sums: Arc::new(Tally::new(name)),
             meter: Arc::default(),
-            tenure: Arc::default(),
             snapshots: None,
             network: None,
             spec: spec.clone(),
@@ -143,7 +142,7 @@ impl Worker {
             wanted_bytes: AtomicU64::new(spec.size_bytes),
             is_single,
             is_used: AtomicBool::new(false),
-            tenure: Arc::clone(&status.tenure),
+            tenure: Arc::clone(&status.meter.tenure),
             leaves: AtomicBool::new(false),
             asked: AtomicU8::new(0),
             status: Mutex::new(status),
@@ -347,7 +346,7 @@ impl Shared {
             {
                 let mut status = self.status();
                 (status.served, status.mirror) = (None, None);
-                status.tenure.forget_holder();
+                status.meter.tenure.forget_holder();
                 verified::close(&mut status.verified, Moment::now());
             }
             self.enter(state, why);
@@ -476,9 +475,7 @@ impl Shared {
             Arc::clone(&status.meter)
         };
         single.count_in(meter);
-        let users = Arc::clone(self);
-        let changed = Arc::new(move || users.tell_users());
-        single.heed(Arc::clone(&self.tenure), changed);
+        self.heed(&mut single);
         self.enter(State::Serving, String::new());
         let (stop, wake) = { self.stop.as_ref() }
             .zip(self.wake.as_ref())
@@ -503,6 +500,13 @@ impl Shared {
             ServeError::Reopens => Trouble(State::Opening, String::new()),
             error => failed(error.to_string()),
         })
+    }
+
+    /// Its user is that of the tenure, and parts hear when it changes.
+    fn heed(self: &Arc<Self>, single: &mut Single) {
+        let users = Arc::clone(self);
+        let changed = Arc::new(move || users.tell_users());
+        single.heed(Arc::clone(&self.tenure), changed);
     }
 
     /// Checksums with the rate at which they are built, and their report.

@@ -174,7 +174,7 @@ fn watch<T>(
                 Heard::TooLong(why) => {
                     return Err(format!(
                         "{words}. {why}. The order stays: `evenkeel guest list` shows how it goes on, and `evenkeel guest \
-                         move NAME NODE` to the node where a guest is takes back a move"
+                         move NAME NODE` to the node where a guest is cancels a move"
                     ));
                 }
             },

@@ -1,0 +1,75 @@
+//! What QEMU says of a migration of its guest.
+
+use super::machine::{EVENTS_MAX, Machine};
+use crate::migration::Progress;
+use crate::qemu::monitor::About;
+use serde_json::{Map, Value};
+
+/// What QEMU said of a migration.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum OfMove {
+    /// How it goes (`MIGRATION`, `query-migrate`).
+    Is(Progress),
+    /// This pass through the memory begins.
+    Pass(u64),
+    /// Figures: bytes sent, bytes that remain, bytes a second.
+    Copied([u64; 3]),
+    /// A command was carried out, or refused.
+    Replied(&'static str, Result<(), String>),
+}
+
+impl Machine {
+    pub(super) fn hear_move(&mut self, one: OfMove) {
+        if self.moved.len() < EVENTS_MAX * 2 {
+            self.moved.push_back(one);
+        }
+    }
+
+    pub(super) fn hear_reply(&mut self, word: &'static str, reply: Result<Value, String>) {
+        if word != "query-migrate" {
+            self.hear_move(OfMove::Replied(word, reply.map(drop)));
+            return;
+        }
+        let Ok(value) = reply else {
+            return;
+        };
+        let ram = |name: &str| value.pointer(&format!("/ram/{name}"));
+        let number = |name| ram(name).and_then(Value::as_u64).unwrap_or_default();
+        let rate = ram("mbps").and_then(Value::as_f64).unwrap_or_default() * 125_000.0;
+        let copied = [number("transferred"), number("remaining"), rate as u64];
+        self.hear_move(OfMove::Copied(copied));
+        progress(&value)
+            .into_iter()
+            .for_each(|is| self.hear_move(OfMove::Is(is)));
+    }
+
+    /// Sends a command of a migration, with what belongs to it.
+    pub(super) fn order_move(&mut self, command: &'static str, arguments: Value) {
+        let arguments = match arguments {
+            Value::Object(arguments) => arguments,
+            _ => Map::new(),
+        };
+        if command == "query-migrate" && { self.monitor.as_ref() }
+            .is_some_and(|one| one.waits_for(&About::Move(command)))
+        {
+            return;
+        }
+        self.send_with(About::Move(command), command, arguments);
+    }
+}
+
+/// What the status of a migration means (QEMU QMP reference, `MigrationStatus`).
+pub(super) fn progress(value: &Value) -> Option<Progress> {
+    let words = value.get("error-desc").and_then(Value::as_str);
+    Some(match value.get("status")?.as_str()? {
+        "setup" | "active" | "device" | "cancelling" => Progress::Active,
+        "pre-switchover" => Progress::Paused,
+        "completed" => Progress::Completed,
+        "failed" => Progress::Failed(format!(
+            "QEMU cannot copy it: {}",
+            words.unwrap_or("the connection was cut")
+        )),
+        "cancelled" => Progress::Failed("cancelled".to_owned()),
+        _ => return None,
+    })
+}
