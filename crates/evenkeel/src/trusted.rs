@@ -15,11 +15,7 @@ pub(crate) fn trusted(credentials: PartCredentials) -> Result<Trusted, Authority
         (node.name.clone(), addresses)
     });
     let (me, addresses) = (credentials.own_name().to_owned(), addresses.collect());
-    let node_of = move |chain: &[_]| credentials.node_of(chain).map(str::to_owned);
-    Ok(Trusted::new(
-        me,
-        addresses,
-        (client, server),
-        Arc::new(node_of),
-    ))
+    let node_of: wire::NodeOf =
+        Arc::new(move |chain| credentials.node_of(chain).map(str::to_owned));
+    Ok(Trusted::new(me, addresses, (client, server), node_of))
 }

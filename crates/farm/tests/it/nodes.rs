@@ -150,6 +150,23 @@ fn hosts(role: &mut Role) -> BTreeMap<String, String> {
 }
 
 #[test]
+fn link_ends_when_the_certificate_of_the_other_node_is_no_longer_accepted() {
+    let peers = [peer(b'1'), peer(b'2')];
+    let cluster = Cluster::new(90, &peers.each_ref().map(|peer| peer.address));
+    let [alpha, _beta] = cluster.both();
+    // The nodes stay where they are, and the CA has changed.
+    let mut now = cluster.trusted(0, &cluster.nodes[0]);
+    now.node_of = Arc::new(|_: &[CertificateDer<'_>]| None);
+    alpha.trust(now);
+    let agrees = || {
+        let subject = subject(&alpha);
+        let mut nodes = subject.of_kind("node");
+        nodes.any(|one| one.name == NAMES[1] && one.state.word == "agrees")
+    };
+    assert!(eventually(SOON, || !agrees()));
+}
+
+#[test]
 fn a_user_whose_node_dies_comes_back_to_the_session_without_a_token() {
     let peers = [peer(b'1'), peer(b'2')];
     let cluster = Cluster::new(1, &peers.each_ref().map(|peer| peer.address));
