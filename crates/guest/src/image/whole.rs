@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_images_of_qemu_are_refused_in_every_format_and_whole_ones_are_not() {
+    fn cut_images_of_qemu_are_refused_and_whole_ones_are_not() {
         lab::skip_unless_installed!("qemu-img");
         let scratch = lab::Scratch::new().unwrap();
         let raw = scratch.path().join("raw");
@@ -457,10 +457,6 @@ mod tests {
             ("vdi", "", false),
             ("vdi", "static=on", false),
             ("vmdk", "subformat=monolithicSparse", false),
-            ("vmdk", "subformat=streamOptimized", false),
-            ("vpc", "subformat=dynamic", false),
-            ("vhdx", "subformat=dynamic", false),
-            ("vhdx", "subformat=fixed", false),
         ];
         for (driver, option, compresses) in table {
             let path = scratch.path().join("image");
