@@ -166,6 +166,7 @@ static PARTS: [Feature; 10] = [
 /// Runs the program that this process was started as, with these parts besides its own.
 pub fn main(further: &[&'static Feature]) -> ExitCode {
     features::add(further);
+    language::difference::know(parts::vocabulary());
     row::set(
         features::all()
             .iter()

@@ -14,14 +14,75 @@ pub use haproxy::{HaproxyForm, haproxy};
 pub use json::{json, json_lines};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::difference::{COVER, known, secrets};
+use crate::source::SourceMap;
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Returns the diagnostics to show: those for `-dD` only if requested.
-fn shown(diagnostics: &Diagnostics, diag: bool) -> impl Iterator<Item = &Diagnostic> {
+/// Shorter words are no secrets that could be told from others.
+const SECRET_BYTES_MIN: usize = 3;
+
+/// Returns the diagnostics to show: those for `-dD` only if requested. None has a secret of the
+/// lines that it is about.
+fn shown<'d>(
+    sources: &'d SourceMap,
+    diagnostics: &'d Diagnostics,
+    diag: bool,
+) -> impl Iterator<Item = Cow<'d, Diagnostic>> {
     diagnostics
         .iter()
         .filter(move |d| diag || d.severity != Severity::Diag)
+        .map(|d| without_secrets(sources, d))
+}
+
+/// A diagnostic whose words have no secret of the lines that it is about. A correction that would
+/// write one is left out.
+fn without_secrets<'d>(sources: &SourceMap, d: &'d Diagnostic) -> Cow<'d, Diagnostic> {
+    let spans = d
+        .primary
+        .iter()
+        .chain(d.secondary.iter().map(|(span, _)| span));
+    let mut found: Vec<String> = spans
+        .flat_map(|span| secrets(sources.line_text(*span), known()))
+        .filter(|secret| secret.len() >= SECRET_BYTES_MIN)
+        .collect();
+    found.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
+    found.dedup();
+    let has = |text: &str| found.iter().any(|secret| text.contains(secret.as_str()));
+    let texts = [&d.message, &d.label].into_iter();
+    let texts = texts.chain(&d.notes).chain(&d.help);
+    let texts = texts.chain(d.secondary.iter().map(|(_, label)| label));
+    let fixes = d.fix.iter().chain(&d.further_fixes);
+    // A correction of a secret is mostly a part of it.
+    let has_part = |text: &str| {
+        text.len() >= SECRET_BYTES_MIN && found.iter().any(|secret| secret.contains(text))
+    };
+    let mut fixes = fixes;
+    let fixes_have = fixes.any(|fix| has(&fix.replacement) || has_part(&fix.replacement));
+    if !fixes_have && !texts.map(String::as_str).any(has) {
+        return Cow::Borrowed(d);
+    }
+    let cover = |text: &mut String| {
+        for secret in &found {
+            if text.contains(secret.as_str()) {
+                *text = text.replace(secret, COVER);
+            }
+        }
+    };
+    let mut clean = d.clone();
+    cover(&mut clean.message);
+    cover(&mut clean.label);
+    clean.notes.iter_mut().for_each(cover);
+    clean.help.iter_mut().for_each(cover);
+    clean
+        .secondary
+        .iter_mut()
+        .for_each(|(_, label)| cover(label));
+    if fixes_have {
+        clean.fix = None;
+        clean.further_fixes.clear();
+    }
+    Cow::Owned(clean)
 }
 
 /// The name of a severity, as it stands in front of a message.

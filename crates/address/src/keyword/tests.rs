@@ -355,11 +355,7 @@ fn what_is_tracked_gets_names_that_are_unique_in_the_file() {
         .collect();
     assert_eq!(
         names,
-        [
-            "www: /bin/true a",
-            "www: /bin/true a #2",
-            "mail: /bin/true a"
-        ]
+        ["www: /bin/true", "www: /bin/true #2", "mail: /bin/true"]
     );
     assert_eq!(outcome.config.scripts[0].words, ["/bin/true", "a"]);
     assert_eq!(outcome.config.instances[0].tracked.scripts.len(), 2);

@@ -309,7 +309,8 @@ impl Role {
         let mut words = script.words.clone();
         words.extend_from_slice(arguments);
         let started = self.runner.submit(Job {
-            token: Token::Notify(words.join(" ")),
+            // Not its arguments, which may be secret.
+            token: Token::Notify(words.first().cloned().unwrap_or_default()),
             words: words.into_iter().map(Into::into).collect(),
             account,
             timeout: None,

@@ -11,6 +11,11 @@ use part::versions::File;
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
 /// How a certificate begins in one.
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+/// How everything in PEM begins.
+const PEM: &[u8] = b"-----BEGIN ";
+/// Shortest word of a list that may be a key, and the letters and digits in a row that it has.
+const KEY_BYTES_MIN: usize = 16;
+const KEY_RUN_BYTES_MIN: usize = 12;
 /// Digits of a digest that people are shown.
 const DIGEST_DIGITS: usize = 16;
 
@@ -38,7 +43,26 @@ pub fn is_secret(file: &SetFile) -> bool {
     let name = file.path.rsplit('/').next().unwrap_or_default();
     let names = is_suspect(name) || name.to_ascii_lowercase().contains("key");
     let is_named = !has_words(file) && names;
-    file.secret || is_named || contains(&file.bytes, PRIVATE_KEY)
+    let has_key = || !has_words(file) && !contains(&file.bytes, PEM) && lists_keys(&file.bytes);
+    file.secret || is_named || contains(&file.bytes, PRIVATE_KEY) || has_key()
+}
+
+/// Whether a list or a map has a word that looks like a key: long, of letters and digits.
+fn lists_keys(bytes: &[u8]) -> bool {
+    let is_token = |b: &u8| b.is_ascii_alphanumeric() || b"_-+=".contains(b);
+    let looks_like_key = |word: &[u8]| {
+        word.len() >= KEY_BYTES_MIN
+            && word.iter().all(is_token)
+            && word.split(|b| !b.is_ascii_alphanumeric()).any(|run| {
+                run.len() >= KEY_RUN_BYTES_MIN
+                    && run.iter().any(u8::is_ascii_digit)
+                    && run.iter().any(u8::is_ascii_alphabetic)
+            })
+    };
+    bytes
+        .split(|b| *b == b'\n')
+        .flat_map(|line| line.split(u8::is_ascii_whitespace))
+        .any(looks_like_key)
 }
 
 /// Whether a file has lines of words, which may be secret: others (pages, maps) have none that

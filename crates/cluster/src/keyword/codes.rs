@@ -19,7 +19,8 @@ language::codes! {
         "There is only one `config` section, for the whole cluster. Each of its keywords except `follow` appears once.";
     REPOSITORY = "E0674", "invalid repository address",
         "The address of a repository is `https://…`, `ssh://…`, `git://…` (git only), `user@host:path`, `file:///…` \
-         or an absolute path. It must not contain a password: give the nodes an SSH key, or a token in the \
+         or an absolute path. It must not contain a password or, with \
+         HTTP, a user or a token: give the nodes an SSH key, or a token in the \
          credentials of the role's account. Other transports are refused, because some of them execute commands.";
     OVERLAP = "E0675", "two repositories with the same directory",
         "Two followed repositories use the same directory, or one is inside the other, so each would overwrite the \

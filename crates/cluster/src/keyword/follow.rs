@@ -115,6 +115,12 @@ fn address<'w>(args: &Args<'_>, system: System, word: &'w Word) -> Result<&'w st
         if user.contains(':') {
             return refuse("the address contains a password");
         }
+        if !user.is_empty() && scheme.starts_with("http") {
+            return refuse(
+                "the address contains a user or a token, which everybody who sees the configuration would see: use \
+                 `ssh://` with a key, or the credential helper of the program",
+            );
+        }
         return match host.starts_with('-') || (host.is_empty() && scheme != "file") {
             true => refuse("the address has no host"),
             false => Ok(text),

@@ -2,9 +2,11 @@
 //! a version holds goes there in sealed memory files and in no message.
 
 use super::link::Link;
+use crate::command::mask;
 use address::role::{HERE, VIRTUAL_IP};
 use cluster::authority::PartCredentials;
 use cluster::file_set::FileSet;
+use cluster::history::Redaction;
 use cluster::machine::{Health, Machine, News, Observed, Verdict};
 use cluster::message::{PART, Recorded};
 use part::report::{Report, Subject, Summary};
@@ -34,7 +36,14 @@ impl Supervised {
 
     async fn ask_with(&self, message: Message, set: &FileSet) -> Verdict {
         match sealed(set) {
-            Ok(file) => self.ask(message, &[file]).await,
+            Ok(file) => {
+                // They go into the log, which an arbiter reads.
+                let mut verdict = self.ask(message, &[file]).await;
+                if !verdict.words.is_empty() {
+                    verdict.words = Redaction::of(set, &mask()).apply(&verdict.words);
+                }
+                verdict
+            }
             Err(error) => refused(&format!("cannot pass the version on: {error}")),
         }
     }

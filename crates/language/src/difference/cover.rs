@@ -5,6 +5,8 @@ use super::Vocabulary;
 use super::secret::{COVER, Visibility, seen};
 use crate::reader::{LINE_BYTES_MAX, placed_words};
 
+/// Shortest word within a secret that is searched for by itself.
+const PART_BYTES_MIN: usize = 8;
 /// Comments within comments that are looked into.
 const DEPTH_MAX: usize = 8;
 
@@ -33,7 +35,7 @@ pub fn secrets(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<String> {
         let placed = placed_words(line);
         let words: Vec<Vec<u8>> = placed.iter().map(|(_, word)| word.clone()).collect();
         let found = placed.iter().zip(seen(&words, vocabulary));
-        for ((range, word), _) in found.filter(|(_, seen)| !matches!(seen, Visibility::Whole)) {
+        for ((range, word), seen) in found.filter(|(_, seen)| !matches!(seen, Visibility::Whole)) {
             let written = line.get(range.clone()).unwrap_or_default();
             let word = String::from_utf8_lossy(word).into_owned();
             all.push(String::from_utf8_lossy(written).into_owned());
@@ -42,21 +44,92 @@ pub fn secrets(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<String> {
                 .split_once("://")
                 .map_or(word.as_str(), |(_, rest)| rest);
             let user = user.rsplit_once('@').map_or(user, |(user, _)| user);
-            all.extend(
-                user.split_once(':')
-                    .map(|(_, password)| password.to_owned()),
-            );
+            match user.split_once(':') {
+                Some((name, "" | "x-oauth-basic")) => all.push(name.to_owned()),
+                Some((_, password)) => all.push(password.to_owned()),
+                None if user.len() < word.len() => all.push(user.to_owned()),
+                None => {}
+            }
+            // A word in quotes may be quoted word by word; short ones are in any text.
+            let shown = match &seen {
+                Visibility::Part(part) => part.as_str(),
+                _ => "",
+            };
+            let parts = word.split([' ', '\t']).skip(1);
+            let parts = parts.filter(|part| part.len() >= PART_BYTES_MIN && !shown.contains(part));
+            all.extend(parts.map(str::to_owned));
             all.push(word);
         }
     }
     all
 }
 
+/// A line in which each byte of a secret is a `*`: places in it stay where they are.
+pub(crate) fn starred(line: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
+    let mut out = line.to_vec();
+    if line.len() > LINE_BYTES_MAX {
+        out.fill(b'*');
+        return out;
+    }
+    let placed = placed_words(line);
+    let words: Vec<Vec<u8>> = placed.iter().map(|(_, word)| word.clone()).collect();
+    let mut has_secret = false;
+    for ((range, _), seen) in placed.iter().zip(seen(&words, vocabulary)) {
+        let range = range.start.min(line.len())..range.end.min(line.len());
+        match seen {
+            Visibility::Whole => {}
+            Visibility::Covered => {
+                has_secret = true;
+                out[range].fill(b'*');
+            }
+            // What is the same at both ends of the word is shown.
+            Visibility::Part(part) => {
+                let word = &line[range.clone()];
+                let same = |(a, b): &(&u8, &u8)| a == b;
+                let front = word.iter().zip(part.as_bytes()).take_while(same).count();
+                let back = word.iter().rev().zip(part.as_bytes().iter().rev());
+                let back = back.take_while(same).count().min(word.len() - front);
+                out[range.start + front..range.end - back].fill(b'*');
+            }
+        }
+    }
+    let end = placed
+        .last()
+        .map_or(0, |(range, _)| range.end.min(line.len()));
+    let rest = &line[end..];
+    if let Some(at) = rest.iter().position(|b| !b" \t\r#!".contains(b)) {
+        let is_comment = rest[..at].iter().any(|b| b"#!".contains(b));
+        match is_comment && !has_secret {
+            true => {
+                let comment = starred(&rest[at..], vocabulary);
+                out[end + at..].copy_from_slice(&comment);
+            }
+            // Behind a mistake, what the words would be if it were none.
+            false if !is_comment => {
+                let mut words = words;
+                let begun = words.len();
+                words.extend(rest.split(u8::is_ascii_whitespace).map(<[u8]>::to_vec));
+                let mut behind = seen(&words, vocabulary).into_iter().skip(begun);
+                let secret = behind.position(|seen| seen != Visibility::Whole);
+                if let Some(secret) = secret {
+                    let words = rest.split(u8::is_ascii_whitespace).take(secret);
+                    let before: usize = words.map(|word| word.len() + 1).sum();
+                    out[end + before..].fill(b'*');
+                }
+            }
+            false => out[end + at..].fill(b'*'),
+        }
+    }
+    out
+}
+
 fn cover_line(line: &[u8], vocabulary: &Vocabulary<'_>, depth: usize, out: &mut Vec<u8>) {
     let placed = placed_words(line);
     let words: Vec<Vec<u8>> = placed.iter().map(|(_, word)| word.clone()).collect();
     let mut written = 0;
+    let mut has_secret = false;
     for ((range, _), seen) in placed.iter().zip(seen(&words, vocabulary)) {
+        has_secret |= seen == Visibility::Covered;
         let text = match seen {
             Visibility::Whole => continue,
             Visibility::Part(part) => part,
@@ -80,7 +153,14 @@ fn cover_line(line: &[u8], vocabulary: &Vocabulary<'_>, depth: usize, out: &mut 
     match comment.filter(|_| depth > 0) {
         Some(at) if rest[..at].iter().any(|b| b"#!".contains(b)) => {
             out.extend_from_slice(&rest[..at]);
-            cover_line(&rest[at..], vocabulary, depth - 1, out);
+            // A comment on a secret is about it: mostly another one, such as the former.
+            match has_secret && rest[..at].contains(&b'#') {
+                true => {
+                    out.extend_from_slice(COVER.as_bytes());
+                    out.extend_from_slice(&rest[rest.trim_ascii_end().len()..]);
+                }
+                false => cover_line(&rest[at..], vocabulary, depth - 1, out),
+            }
         }
         // What stands behind a mistake was not read as words.
         Some(_) => out.extend_from_slice(COVER.as_bytes()),
@@ -105,7 +185,7 @@ mod tests {
         let text = "userlist a\n\tuser  anna  password '$5$a b' groups x  # of anna\n    stats auth \"root:x y\"\n\n";
         assert_eq!(
             shown(text),
-            "userlist a\n\tuser  anna  password *** groups x  # of anna\n    stats auth ***\n\n"
+            "userlist a\n\tuser  anna  password *** groups x  # ***\n    stats auth ***\n\n"
         );
         let plain = "frontend a  # it's \"plain\"\r\n    bind :80   \n    log-format \"%ci $A\"\n";
         assert_eq!(shown(plain), plain);
@@ -115,7 +195,7 @@ mod tests {
     fn what_is_commented_out_is_covered_as_well() {
         assert_eq!(
             shown("  #  user a insecure-password b\n## # stats auth c:d # password e"),
-            "  #  user a insecure-password ***\n## # stats auth *** # password ***"
+            "  #  user a insecure-password ***\n## # stats auth *** # ***"
         );
     }
 
@@ -261,6 +341,85 @@ mod tests {
         assert!(text.starts_with("password"), "{text}");
     }
 
+    /// What is hidden of a line by stars, and what stays where it is.
+    #[test]
+    fn starred_lines_keep_their_places() {
+        let starred = |text: &str| {
+            let vocabulary = Vocabulary {
+                secrets: vec!["password", "auth"],
+                sections: vec!["backend"],
+                ..Vocabulary::default()
+            };
+            let stars = super::starred(text.as_bytes(), &vocabulary);
+            assert_eq!(stars.len(), text.len());
+            String::from_utf8_lossy(&stars).into_owned()
+        };
+        for (text, expected) in [
+            (
+                "  user a password S3CRET  # was S3CRET",
+                "  user a password ******  # **********",
+            ),
+            (
+                "  user a password 'S3CRET and",
+                "  user a password ***********",
+            ),
+            (
+                "  acl a path -m beg /a  # S3CRET",
+                "  acl a path -m beg /a  # S3CRET",
+            ),
+            ("x https://u:S3CRET@host/", "x https://u:******@host/"),
+            ("x https://S3CRET@host/", "x https://******@host/"),
+            ("log-format \"%ci", "log-format \"%ci"),
+        ] {
+            assert_eq!(starred(text), expected);
+        }
+    }
+
+    #[test]
+    fn names_and_paths_cover_nothing() {
+        for text in [
+            "acl is_secret path_beg /secret",
+            "    server token-service 192.0.2.1:80 check",
+            "use_backend password-reset if { path /x }",
+            "bind :443 ssl crt /etc/secrets/a.pem alpn h2",
+        ] {
+            assert_eq!(shown(text), text);
+        }
+        assert_eq!(
+            shown("    user password password S3CRET"),
+            "    user password password ***"
+        );
+    }
+
+    #[test]
+    fn arguments_of_programs_kernels_and_the_environment_are_covered() {
+        for (text, expected) in [
+            (
+                "    notify \"/usr/bin/mail -u root:S3CRET\"",
+                "    notify /usr/bin/mail ***",
+            ),
+            (
+                "    track script \"/usr/bin/mysqladmin -pS3CRET ping\"",
+                "    track script /usr/bin/mysqladmin ***",
+            ),
+            (
+                "    power exec /usr/bin/pdu -p S3CRET",
+                "    power exec /usr/bin/pdu -p ***",
+            ),
+            (
+                "    image debian kernel /v append root=S3CRET quiet",
+                "    image debian kernel /v append *** ***",
+            ),
+            ("    setenv PGDATA S3CRET", "    setenv PGDATA ***"),
+            (
+                "    command /bin/app --key S3CRET",
+                "    command /bin/app *** ***",
+            ),
+        ] {
+            assert_eq!(shown(text), expected);
+        }
+    }
+
     #[test]
     fn any_bytes_are_taken() {
         let mut random = lab::Random::new(1);
@@ -269,6 +428,12 @@ mod tests {
                 .map(|_| *random.of(b"aH# '\"\\$\n\r\0:/@ \xff=!pw"))
                 .collect();
             let lines = |text: &[u8]| text.iter().filter(|b| **b == b'\n').count();
+            for line in bytes.split(|b| *b == b'\n') {
+                assert_eq!(
+                    super::starred(line, &Vocabulary::default()).len(),
+                    line.len()
+                );
+            }
             let covered = covered(&bytes, &Vocabulary::default());
             assert_eq!(lines(&covered), lines(&bytes));
         }

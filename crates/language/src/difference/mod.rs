@@ -17,12 +17,14 @@ mod secret;
 mod tests;
 mod words;
 
+pub(crate) use cover::starred;
 pub use cover::{covered, secrets};
 pub use render::LINES_SHOWN;
 pub use secret::{COVER, is_suspect};
 
 use lines::{Line, Section};
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// The words of which something is known.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +36,25 @@ pub struct Vocabulary<'a> {
     pub shared: Vec<(&'a str, &'a str)>,
     /// Words before a secret: `password`, `auth`.
     pub secrets: Vec<&'a str>,
+}
+
+/// The words of the keywords of this program: see [`know`].
+static KNOWN: OnceLock<Vocabulary<'static>> = OnceLock::new();
+
+/// Says once, at the start of the program, which words precede secrets. Everything that quotes a
+/// configuration covers what stands behind them; without it, only what names itself secret.
+pub fn know(vocabulary: Vocabulary<'static>) {
+    // The words of one program are always the same.
+    let _ = KNOWN.set(vocabulary);
+}
+
+pub(crate) fn known() -> &'static Vocabulary<'static> {
+    static NONE: Vocabulary<'static> = Vocabulary {
+        sections: Vec::new(),
+        shared: Vec::new(),
+        secrets: Vec::new(),
+    };
+    KNOWN.get().unwrap_or(&NONE)
 }
 
 /// One version of a configuration.

@@ -56,6 +56,45 @@ const SECRET_SAMPLES: &[&str] = &["cook(", "http_auth_pass", "http_auth_bearer",
 const SENDING: &[&str] = &["send", "send-lf", "send-binary", "send-binary-lf"];
 /// Lines whose next word is no secret: the name of a token of the console, and a time.
 const OPEN: &[&str] = &["token", "token-lifetime"];
+/// Lines whose second word is a name that the user chose: it says nothing about the word behind it.
+const OF_NAMES: &[&str] = &[
+    "acl",
+    "server",
+    "server-template",
+    "use-server",
+    "use_backend",
+    "default_backend",
+    "user",
+    "group",
+    "peer",
+    "nameserver",
+    "mailer",
+    "machine",
+    "table",
+];
+/// Words before a program and its arguments. The program is shown.
+const PROGRAMS: &[&str] = &[
+    "notify",
+    "notify_master",
+    "notify_backup",
+    "notify_fault",
+    "notify_stop",
+    "notify_deleted",
+    "notify_up",
+    "notify_down",
+    "quorum_up",
+    "quorum_down",
+    "script",
+    "exec",
+    "command",
+    "misc_path",
+];
+/// Of these, the arguments are in the word of the program, and options follow.
+const OF_ONE_WORD: &[&str] = &["notify", "script"];
+/// Words before words of which all may be secret: what a kernel is started with.
+const ALL_BEHIND: &[&str] = &["append"];
+/// Lines that set a variable of the environment: its value is behind its name.
+const ENVIRONMENT: &[&str] = &["setenv", "presetenv"];
 /// Words of conditions that are never secret.
 const STRUCTURE: &[&str] = &["{", "}", "if", "unless", "or", "||", "!"];
 
@@ -88,6 +127,8 @@ pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibi
     let mut secrets = 0_usize;
     let mut method = false;
     let mut in_condition = first == "acl";
+    // Behind a program are its arguments.
+    let mut program = None;
     for (at, text) in texts.iter().enumerate() {
         in_condition = (in_condition || text == "{") && text != "}";
         // `{ req.hdr(x-token) -m str … }`: how it is compared is no secret.
@@ -98,6 +139,15 @@ pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibi
             }
             method = flag && text == "-m";
             all.push(Visibility::Whole);
+            continue;
+        }
+        if let Some(takes_all) = program.take() {
+            let (program, arguments) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+            all.push(match arguments.is_empty() {
+                true => Visibility::Whole,
+                false => Visibility::Part(format!("{program} {COVER}")),
+            });
+            secrets = if takes_all { usize::MAX } else { 0 };
             continue;
         }
         let is_secret = secrets > 0 && at > 0;
@@ -115,6 +165,9 @@ pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibi
             secrets = secrets.max(1);
         }
         if !is_secret {
+            let is_program =
+                PROGRAMS.contains(&text.as_str()) && !first.contains('-') && !in_condition;
+            program = is_program.then(|| !OF_ONE_WORD.contains(&text.as_str()));
             let before = at.checked_sub(1).and_then(|at| texts.get(at));
             let following = named(text, (first, at), before, vocabulary);
             secrets = match following > 0 && in_condition {
@@ -161,6 +214,17 @@ fn named(
     }
     if at == 0 && OPEN.contains(&text) {
         return 0;
+    }
+    // Names and paths contain any word.
+    let is_name = at == 1 && (OF_NAMES.contains(&first) || vocabulary.sections.contains(&first));
+    if is_name || text.starts_with('/') {
+        return 0;
+    }
+    if ALL_BEHIND.contains(&text) {
+        return usize::MAX;
+    }
+    if at == 1 && ENVIRONMENT.contains(&first) {
+        return 1;
     }
     let before = before.map_or("", String::as_str);
     let of_header = |list: &[&str]| list.contains(&before) && (is_weak(&low) || known(SIGNING_IN));
@@ -298,10 +362,23 @@ fn credentials(mut text: String) -> String {
     let end = text[authority..]
         .find(['/', '?', ' '])
         .map_or(text.len(), |n| authority + n);
-    if let Some(at) = text[authority..end].rfind('@')
-        && let Some(colon) = text[authority..authority + at].find(':')
-    {
-        text.replace_range(authority + colon + 1..authority + at, COVER);
+    if let Some(at) = text[authority..end].rfind('@') {
+        // A user of HTTP without a password is mostly a token.
+        let of_http = low.starts_with("http");
+        let user = &text[authority..authority + at];
+        match user.split_once(':') {
+            Some((_, "" | "x-oauth-basic")) if of_http => {
+                text.replace_range(authority..authority + at, COVER);
+            }
+            None if of_http && authority > 0 => {
+                text.replace_range(authority..authority + at, COVER);
+            }
+            Some((name, _)) => {
+                let colon = authority + name.len();
+                text.replace_range(colon + 1..authority + at, COVER);
+            }
+            None => {}
+        }
     }
     text
 }

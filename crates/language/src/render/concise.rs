@@ -7,7 +7,7 @@ use crate::source::SourceMap;
 /// `file:line:column: error[E0101]: message (help)`, each on a line of its own.
 pub fn concise(sources: &SourceMap, diagnostics: &Diagnostics, diag: bool) -> String {
     let mut text = String::new();
-    for d in shown(diagnostics, diag) {
+    for d in shown(sources, diagnostics, diag) {
         if let Some(span) = d.primary {
             let at = sources.position(span);
             let name = &sources.file(span.file).name;

@@ -1,12 +1,14 @@
 //! For people: the line, an underline, what was expected, what to write.
 
-use super::{count, severity_name, shown, visible};
+use super::{count, severity_name, shown, visible, without_secrets};
 use crate::diagnostic::{Diagnostic, Diagnostics, Fix, Severity};
+use crate::difference::{known, starred};
 use crate::source::{FileId, SourceMap, Span};
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{
     Annotation, AnnotationKind, Group, Level, Origin, Patch, Renderer, Snippet,
 };
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Output style.
@@ -43,12 +45,14 @@ const TOGETHER_MAX: usize = 64 << 10;
 /// All diagnostics and, below them, how many there are.
 pub fn full(sources: &SourceMap, diagnostics: &Diagnostics, look: &Look) -> String {
     let mut text = String::new();
-    let mut example: Option<&Diagnostic> = None;
-    for d in shown(diagnostics, look.diag) {
-        text += &full_one(sources, d, look);
+    let mut example: Option<Cow<'_, Diagnostic>> = None;
+    for d in shown(sources, diagnostics, look.diag) {
+        text += &full_one(sources, &d, look);
         text += "\n\n";
         // The first of the worst: an error that refuses the file comes before a warning.
-        if d.severity >= Severity::Warning && example.is_none_or(|e| d.severity > e.severity) {
+        if d.severity >= Severity::Warning
+            && example.as_ref().is_none_or(|e| d.severity > e.severity)
+        {
             example = Some(d);
         }
     }
@@ -65,6 +69,7 @@ pub fn full(sources: &SourceMap, diagnostics: &Diagnostics, look: &Look) -> Stri
 
 /// One diagnostic, without a line feed at its end.
 pub fn full_one(sources: &SourceMap, d: &Diagnostic, look: &Look) -> String {
+    let d = &*without_secrets(sources, d);
     let level = match d.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
@@ -212,7 +217,7 @@ fn windows<'a>(sources: &'a SourceMap, d: &'a Diagnostic) -> Vec<Window<'a>> {
             .split(|b| *b == b'\n')
             .all(|line| line.len() <= LINE_SHOWN_MAX)
         {
-            window.text = Some(text_of(bytes));
+            window.text = Some(text_of(&quoted(bytes)));
         }
     }
     windows
@@ -234,6 +239,14 @@ fn lines_of(sources: &SourceMap, span: Span) -> Range<usize> {
         .position(|b| *b == b'\n')
         .map_or(text.len(), |n| last + n);
     first..last.max(first)
+}
+
+/// Lines without their secrets, of the same length.
+fn quoted(bytes: &[u8]) -> Vec<u8> {
+    let lines = bytes
+        .split(|b| *b == b'\n')
+        .map(|line| starred(line, known()));
+    lines.collect::<Vec<_>>().join(&b'\n')
 }
 
 /// Bytes as text of the same length: spans stay where they are. The carriage
@@ -298,7 +311,7 @@ fn patched(sources: &SourceMap, fixes: &[&Fix]) -> Option<Patched> {
         return None;
     }
     let bytes = &sources.file(first.file).text[lines.clone()];
-    let text = text_of(bytes);
+    let text = text_of(&quoted(bytes));
     let unseen = |c: char| c.is_control() || c == '\u{feff}';
     let mut changes = Vec::new();
     for fix in fixes {

@@ -4,7 +4,9 @@
 use super::{shown, visible};
 use crate::codes::{self, CODES};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
+use crate::difference::{known, starred};
 use crate::source::{FileId, SourceMap, Span};
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 /// The description of the program in HAProxy's messages.
@@ -35,7 +37,7 @@ enum Ending {
 
 /// All messages, each ended by a line feed.
 pub fn haproxy(sources: &SourceMap, diagnostics: &Diagnostics, form: &HaproxyForm<'_>) -> String {
-    let list: Vec<&Diagnostic> = shown(diagnostics, form.diag).collect();
+    let list: Vec<Cow<'_, Diagnostic>> = shown(sources, diagnostics, form.diag).collect();
     let mut last_of_file: HashMap<FileId, usize> = HashMap::new();
     let mut refused: HashSet<FileId> = HashSet::new();
     for (n, d) in list.iter().enumerate() {
@@ -169,7 +171,7 @@ fn ending(code: &'static Code) -> Option<Ending> {
 fn show(text: &mut String, sources: &SourceMap, span: Span) {
     /// Most characters that are shown in front of and behind the place.
     const AROUND: usize = 60;
-    let line = sources.line_text(span);
+    let line = starred(sources.line_text(span), known());
     let column = sources.position(span).column as usize - 1;
     let column = column.min(line.len());
     let before: String = visible(&String::from_utf8_lossy(&line[..column])).into_owned();

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 /// The diagnostics as a JSON array, ended by a line feed.
 pub fn json(sources: &SourceMap, diagnostics: &Diagnostics, diag: bool) -> String {
-    let all: Vec<Value> = shown(diagnostics, diag)
-        .map(|d| Value::Object(object(sources, d)))
+    let all: Vec<Value> = shown(sources, diagnostics, diag)
+        .map(|d| Value::Object(object(sources, &d)))
         .collect();
     escaped(&format!("{:#}\n", Value::Array(all)))
 }
@@ -20,8 +20,8 @@ pub fn json_lines<'d>(
     diagnostics: &'d Diagnostics,
     diag: bool,
 ) -> impl Iterator<Item = String> + 'd {
-    let all = shown(diagnostics, diag);
-    all.map(|d| escaped(&Value::Object(object(sources, d)).to_string()))
+    let all = shown(sources, diagnostics, diag);
+    all.map(|d| escaped(&Value::Object(object(sources, &d)).to_string()))
 }
 
 /// The control characters that JSON allows as they are, which only stand in

@@ -262,10 +262,10 @@ fn authentication(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instanc
             Diagnostic::warning(
                 &codes::PASSWORD_CUT,
                 pass.span,
-                format!("the password has {} bytes, but adverts have room for {}: only '{shown}' is sent", pass.value.len(), sent.len()),
+                format!("the password has {} bytes, but adverts have room for {}: only the first {} are sent", pass.value.len(), sent.len(), sent.len()),
             )
             .label(format!("the last {} bytes are ignored", pass.value.len() - sent.len()))
-            .help(format!("write '{shown}', which is equivalent for the other machines"))
+            .help(format!("write its first {} bytes, which is equivalent for the other machines", sent.len()))
             .fix(pass.span, shown),
         );
     }

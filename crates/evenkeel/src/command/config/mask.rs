@@ -85,6 +85,12 @@ mod tests {
         };
         let description = MaskedFile::Description("a secret of 10 bytes (not shown)".to_owned());
         assert_eq!(mask().seen(&file("/etc/e/API-Tokens.map")), description);
+        let mut keys = file("/etc/e/customers.map");
+        keys.bytes = b"# who may\nsk-live-4f9aB2c7d8e1f3a5 shop\n".to_vec();
+        assert!(matches!(mask().seen(&keys), MaskedFile::Description(_)));
+        let mut routes = file("/etc/e/routes.map");
+        routes.bytes = b"www.example.org be-shop-frontend-2024\n/a/0123456789abcdef be1\n".to_vec();
+        assert!(matches!(mask().seen(&routes), MaskedFile::Text(_)));
         let plain = MaskedFile::Text(b"k1 SECRET\n".to_vec());
         assert_eq!(mask().seen(&file("/etc/secret/hosts.map")), plain);
     }
