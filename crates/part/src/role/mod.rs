@@ -47,9 +47,9 @@ pub use message::{
     Personality,
 };
 pub use part_plan::PartPlan;
+pub use plan::{CertificateEnd, CheckProgram, Missing, MissingKind, Plan, Rights, Settings};
 pub use resource::{RESOURCES_MAX, Resource, ResourceKind};
 pub use standing::{BEHIND_MAX, MemberNews, VersionStanding};
-pub use plan::{CertificateEnd, CheckProgram, Missing, MissingKind, Plan, Rights, Settings};
 pub use take::{Parcel, Take, TakeTrial};
 pub use volumes::{
     USED_VOLUMES_MAX, UsedVolume, UsedVolumes, VOLUME_NAME_BYTES_MAX, VOLUME_SOCKET,

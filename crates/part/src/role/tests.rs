@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::role::{
-    CheckProgram, KnownLeases, PACKET_BYTES_MAX, PartPlan, Rights, Settings, WATCHED_BYTES_MAX,
-    WORDS_BYTES_MAX, WatchedDirectory,
+    CertificateEnd, CheckProgram, KnownLeases, PACKET_BYTES_MAX, PartPlan, Rights, Settings,
+    WATCHED_BYTES_MAX, WORDS_BYTES_MAX, WatchedDirectory,
 };
 use proptest::prelude::*;
 
@@ -63,7 +63,15 @@ fn plan() -> Plan {
             command: b"/bin/check".to_vec(),
             path: b"/bin".to_vec(),
         }],
+        programs_account: Some((97, 98)),
         resources: Vec::new(),
+        left_out: vec![1],
+        missing: Vec::new(),
+        certificates: vec![CertificateEnd {
+            file: "site.pem".into(),
+            from_s: 1,
+            until_s: 2,
+        }],
     }
 }
 
@@ -83,6 +91,9 @@ fn load(look: Look) -> Load {
             socket: Some(b"/run/h.sock".to_vec()),
             pids: vec![7, 8],
         },
+        accepted: true,
+        found: Some(b"/state/found".to_vec()),
+        retries: true,
     }
 }
 

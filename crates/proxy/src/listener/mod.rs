@@ -11,11 +11,11 @@ mod open;
 mod open_set;
 mod options;
 
+pub(crate) use assign::note_unopened;
 pub use assign::{AssignError, addresses, assign, tags, wanted};
 pub(crate) use identity::interface;
 pub use identity::{Unrecognized, inode};
 pub use inherited::{Inherited, SettleError};
-pub(crate) use assign::note_unopened;
 pub(crate) use open::listen_again;
 pub(crate) use open::open_alone;
 pub use open::{Listening, OpenError, OpenStep, open};
