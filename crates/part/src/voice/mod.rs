@@ -347,7 +347,7 @@ pub fn write_error(text: &str) {
         .get()
         .map(|limiter| lock(limiter).admit(text, Instant::now()));
     match admitted {
-        Some(None) => return,
+        Some(None) => {}
         Some(Some(count)) if count > 0 => write(&format!("{text}evenkeel: {}\n", left_out(count))),
         Some(Some(_)) | None => write(text),
     }
