@@ -76,6 +76,7 @@ mod tests {
     fn challenges_of_connections_are_recognized() {
         use ConnectionChallenge::{Offer, Token};
         let www = "www-authenticate";
+        #[expect(clippy::type_complexity)]
         let table: &[(u16, &[(&str, &str)], Option<ConnectionChallenge>)] = &[
             (401, &[(www, "NTLM")], Some(Offer)),
             (401, &[(www, "ntlm TlRMTVNTUAAC")], Some(Token)),

@@ -292,7 +292,7 @@ fn check(server: &Node) -> Option<&Node> {
     server.nodes().iter().find(|n| is_check(n))
 }
 
-fn smtp<'n>(server: &'n Node) -> Option<&'n Node> {
+fn smtp(server: &Node) -> Option<&Node> {
     check(server).filter(|check| check.name() == "SMTP_CHECK")
 }
 
@@ -401,7 +401,7 @@ fn lost(node: &Node) -> Vec<String> {
         }
     }
     let of_http = |kind: &&str| matches!(*kind, "HTTP_GET" | "SSL_GET");
-    let are_mixed = kinds.len() > 1 && !kinds.iter().all(|kind| of_http(kind));
+    let are_mixed = kinds.len() > 1 && !kinds.iter().all(of_http);
     let several =
         servers(node).any(|server| server.nodes().iter().filter(|n| is_check(n)).count() > 1);
     if are_mixed || several {
