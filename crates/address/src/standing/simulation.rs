@@ -152,6 +152,15 @@ impl Node {
     }
 }
 
+/// Whether something lasts for longer than the bound; `since_ms` remembers when it began.
+fn lasts_too_long(since_ms: &mut Option<u64>, lasts: bool, now_ms: u64) -> bool {
+    if !lasts {
+        *since_ms = None;
+        return false;
+    }
+    now_ms > *since_ms.get_or_insert(now_ms) + NOWHERE_MS
+}
+
 impl World {
     fn new(random: &mut Random, defect: Option<Defect>) -> World {
         let preempt = random.percent(75);
@@ -396,12 +405,8 @@ impl World {
                 && node.knows_removal_since_ms.is_none()
         };
         let is_owned = self.nodes.iter().any(|node| node.is_owner(now_ms));
-        if is_owned || !self.nodes.iter().any(is_healthy) {
-            self.nowhere_since_ms = None;
-            return Ok(());
-        }
-        let since = *self.nowhere_since_ms.get_or_insert(now_ms);
-        match now_ms > since + NOWHERE_MS {
+        let is_nowhere = !is_owned && self.nodes.iter().any(is_healthy);
+        match lasts_too_long(&mut self.nowhere_since_ms, is_nowhere, now_ms) {
             true => Err("the address has no owner".to_owned()),
             false => Ok(()),
         }
@@ -427,12 +432,8 @@ impl World {
                 && other.is_owner(now_ms)
                 && self.is_stale(1 - at)
         };
-        if !self.vrrp || !(0..NODES).any(outranks) {
-            self.stale_owner_since_ms = None;
-            return Ok(());
-        }
-        let since = *self.stale_owner_since_ms.get_or_insert(now_ms);
-        match now_ms > since + NOWHERE_MS {
+        let has_stale_owner = self.vrrp && (0..NODES).any(outranks);
+        match lasts_too_long(&mut self.stale_owner_since_ms, has_stale_owner, now_ms) {
             true => Err("a stale node keeps the address".to_owned()),
             false => Ok(()),
         }

@@ -1,8 +1,8 @@
 //! A node that cannot do its work at an address leaves it to one that can: addresses that the
 //! kernel refuses, its own address gone, and what a cluster has not confirmed.
 
-use crate::scene::{LATEST, Scene, VIP, address, config, instance, simple};
-use address::config::{Config, Instance, Peer, Transport};
+use crate::scene::{LATEST, Scene, VIP, address, config, instance, simple, unicast};
+use address::config::{Config, Instance};
 use lab::eventually;
 use std::net::IpAddr;
 
@@ -45,18 +45,10 @@ fn preferred_node_without_ipv6_leaves_both_addresses_to_a_healthy_one() {
     assert!(scene.leaves(&scene.beta, VIP));
 }
 
-fn unicast(own: &str, peer: &str, priority: u8) -> Instance {
-    let mut one = instance("VI_1", 51, priority);
+/// [`unicast`] from an address that the file names.
+fn unicast_from(own: &str, peer: &str, priority: u8) -> Instance {
+    let mut one = unicast(peer, priority);
     one.source = Some(own.parse::<IpAddr>().unwrap());
-    one.transport = Transport::Unicast {
-        peers: vec![Peer {
-            address: peer.parse().unwrap(),
-            min_ttl: None,
-            max_ttl: None,
-        }],
-        ttl: None,
-        check_source: true,
-    };
     one
 }
 
@@ -66,11 +58,11 @@ fn unicast_owner_without_its_own_address_loses_the_virtual_one() {
     let scene = Scene::new("no-source");
     let alpha = scene.role(
         &scene.alpha,
-        &config(vec![unicast("10.0.0.1", "10.0.0.2", 150)]),
+        &config(vec![unicast_from("10.0.0.1", "10.0.0.2", 150)]),
     );
     let beta = scene.role(
         &scene.beta,
-        &config(vec![unicast("10.0.0.2", "10.0.0.1", 100)]),
+        &config(vec![unicast_from("10.0.0.2", "10.0.0.1", 100)]),
     );
     assert!(scene.comes_to(&scene.alpha, VIP));
     assert!(eventually(LATEST, || beta.state("VI_1") == "BACKUP"));

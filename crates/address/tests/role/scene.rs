@@ -1,7 +1,7 @@
 //! Hosts on a switch, with roles in them.
 
 use crate::child::{self, DUMPS, SOCKET, STALL, STATE, VITALS};
-use address::config::{Address, Config, Dialect, Instance, Options, Transport};
+use address::config::{Address, Config, Dialect, Instance, Options, Peer, Transport};
 use address::role::VIRTUAL_IP;
 use lab::{Host, Interface, Lab, Process, Scratch, Switch, eventually};
 use part::report::{Report, Subject};
@@ -228,6 +228,21 @@ pub fn instance(name: &str, vrid: u8, priority: u8) -> Instance {
         },
         ..Instance::default()
     }
+}
+
+/// The instance of [`simple`] that sends its adverts to one peer.
+pub fn unicast(peer: &str, priority: u8) -> Instance {
+    let mut one = instance("VI_1", 51, priority);
+    one.transport = Transport::Unicast {
+        peers: vec![Peer {
+            address: peer.parse().unwrap(),
+            min_ttl: None,
+            max_ttl: None,
+        }],
+        ttl: None,
+        check_source: true,
+    };
+    one
 }
 
 pub fn config(instances: Vec<Instance>) -> Config {

@@ -1,26 +1,12 @@
 //! Ways by which adverts and addresses go: unicast, IPv6, virtual interfaces, others than
 //! the instance's own, routes; and what is shown of all.
 
-use crate::scene::{LATEST, Scene, VIP, address, config, instance, simple};
-use address::config::{Instance, NextHop, Peer, Route, Rule, RuleAction, Transport, Vmac};
+use crate::scene::{LATEST, Scene, VIP, address, config, instance, simple, unicast};
+use address::config::{NextHop, Route, Rule, RuleAction, Transport, Vmac};
 use lab::eventually;
 use part::report::Subject;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
-
-fn unicast(peer: &str, priority: u8) -> Instance {
-    let mut i = instance("VI_1", 51, priority);
-    i.transport = Transport::Unicast {
-        peers: vec![Peer {
-            address: peer.parse().unwrap(),
-            min_ttl: None,
-            max_ttl: None,
-        }],
-        ttl: None,
-        check_source: true,
-    };
-    i
-}
 
 #[test]
 fn adverts_go_to_peers() {
