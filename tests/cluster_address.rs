@@ -17,6 +17,16 @@ fn shows(machine: &Machine, words: &str) -> bool {
 }
 
 #[track_caller]
+fn assert_serves(site: &Site, version: &str) {
+    let served = served_at_vip(site);
+    assert_eq!(served.as_deref(), Some(version), "{}", site.tell());
+}
+
+fn only_alpha_has_it(site: &Site) -> bool {
+    site.alpha.has(VIP) && !site.beta.has(VIP)
+}
+
+#[track_caller]
 fn wait_for(site: &Site, what: &str, condition: impl Fn() -> bool) {
     assert!(eventually(SOON, condition), "not {what}\n{}", site.tell());
 }
@@ -46,12 +56,7 @@ fn returning_node_waits_until_a_majority_confirms_its_version() {
         )
     });
     assert!(!site.alpha.has(VIP), "{}", site.tell());
-    assert_eq!(
-        served_at_vip(&site).as_deref(),
-        Some("two"),
-        "{}",
-        site.tell()
-    );
+    assert_serves(&site, "two");
     // When nobody else is heard, the old version is better than none.
     site.beta.kill();
     wait_for(&site, "served by alpha", || {
@@ -63,15 +68,8 @@ fn returning_node_waits_until_a_majority_confirms_its_version() {
     });
     // With the cluster back, the preferred node has the address, and the version.
     drop(cut);
-    wait_for(&site, "back at alpha", || {
-        site.alpha.has(VIP) && !site.beta.has(VIP)
-    });
-    assert_eq!(
-        served_at_vip(&site).as_deref(),
-        Some("two"),
-        "{}",
-        site.tell()
-    );
+    wait_for(&site, "back at alpha", || only_alpha_has_it(&site));
+    assert_serves(&site, "two");
     wait_for(&site, "current", || {
         shows(&site.alpha, "standing    current")
     });
@@ -87,32 +85,16 @@ fn owner_without_the_accepted_version_loses_the_address() {
         shows(&site.alpha, "standing    unconfirmed")
     });
     // The same version: the address stays.
-    assert!(
-        site.alpha.has(VIP) && !site.beta.has(VIP),
-        "{}",
-        site.tell()
-    );
+    assert!(only_alpha_has_it(&site), "{}", site.tell());
     let two = || site.beta.apply(&configuration("two"), &["--now"]).good;
     wait_for(&site, "applied without alpha", two);
     wait_for(&site, "moved", || {
         site.beta.has(VIP) && !site.alpha.has(VIP)
     });
-    assert_eq!(
-        served_at_vip(&site).as_deref(),
-        Some("two"),
-        "{}",
-        site.tell()
-    );
+    assert_serves(&site, "two");
     drop(cut);
-    wait_for(&site, "back at alpha", || {
-        site.alpha.has(VIP) && !site.beta.has(VIP)
-    });
-    assert_eq!(
-        served_at_vip(&site).as_deref(),
-        Some("two"),
-        "{}",
-        site.tell()
-    );
+    wait_for(&site, "back at alpha", || only_alpha_has_it(&site));
+    assert_serves(&site, "two");
 }
 
 #[test]
@@ -174,9 +156,7 @@ fn leased_address_has_one_owner_while_processes_are_frozen_or_killed() {
     // Without a lease these addresses would live for 9 s in the kernel.
     site.alpha.apply(&leased("3s"), &["--now"]).well();
     // beta may have had the lease first, and keeps the address for its connections after that move.
-    wait_for(&site, "at alpha", || {
-        site.alpha.has(VIP) && !site.beta.has(VIP)
-    });
+    wait_for(&site, "at alpha", || only_alpha_has_it(&site));
     {
         let frozen = site.alpha.freeze();
         moves_without_two_owners(&site);
@@ -184,9 +164,7 @@ fn leased_address_has_one_owner_while_processes_are_frozen_or_killed() {
     }
     // Thawed, it asks for the lease as any other node. In this planned move the former owner keeps
     // the address for its connections, and does not answer for it.
-    wait_for(&site, "back at alpha", || {
-        site.alpha.has(VIP) && !site.beta.has(VIP)
-    });
+    wait_for(&site, "back at alpha", || only_alpha_has_it(&site));
     let dead = site.alpha.kill_at_once();
     moves_without_two_owners(&site);
     drop(dead);

@@ -379,20 +379,10 @@ mod tests {
         }
     }
 
-    const ALL: [ResourceKind; 7] = [
-        ResourceKind::Listener,
-        ResourceKind::VirtualAddress,
-        ResourceKind::VirtualRouter,
-        ResourceKind::BootInterface,
-        ResourceKind::Guest,
-        ResourceKind::Volume,
-        ResourceKind::Disk,
-    ];
-
     #[test]
     fn each_resource_has_one_instance_under_each_personality() {
-        let held = instance("1.sock", 0, claims(&ALL));
-        for kind in ALL {
+        let held = instance("1.sock", 0, claims(&ResourceKind::ALL));
+        for kind in ResourceKind::ALL {
             let refused = |personality, before: &[u32]| {
                 let command = command(personality, before);
                 conflict(&command, &claims(&[kind]), std::slice::from_ref(&held)).is_some()
@@ -409,15 +399,19 @@ mod tests {
 
     #[test]
     fn another_network_shares_guests_volumes_and_disks_only() {
-        let held = instance("1.sock", 1, claims(&ALL));
+        let held = instance("1.sock", 1, claims(&ResourceKind::ALL));
         let own = command(Personality::Own, &[]);
-        let found = conflict(&own, &claims(&ALL), std::slice::from_ref(&held));
+        let found = conflict(
+            &own,
+            &claims(&ResourceKind::ALL),
+            std::slice::from_ref(&held),
+        );
         let Some(ClaimError::InUse { resource, .. }) = found else {
             panic!("{found:?}");
         };
         assert_eq!(resource.kind, ResourceKind::Guest);
         let node = instance("1.sock", 1, member(Membership::Node));
-        assert!(conflict(&own, &claims(&ALL), &[node]).is_none());
+        assert!(conflict(&own, &claims(&ResourceKind::ALL), &[node]).is_none());
     }
 
     #[test]

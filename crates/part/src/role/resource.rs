@@ -28,7 +28,8 @@ pub enum ResourceKind {
 }
 
 impl ResourceKind {
-    const ALL: [ResourceKind; 7] = [
+    /// Every kind.
+    pub const ALL: [ResourceKind; 7] = [
         ResourceKind::Listener,
         ResourceKind::VirtualAddress,
         ResourceKind::VirtualRouter,

@@ -152,6 +152,22 @@ fn text(file: &str, status: u16, port: u16, dead: u16) -> String {
     text
 }
 
+/// The status in the status line of a file.
+fn status_of(head: &str) -> u16 {
+    head[9..12].parse().unwrap()
+}
+
+/// A proxy whose responses are those of one of [`FILES`], which is written first.
+fn bed_with(files: &Scratch, at: usize, origin: u16) -> Bed {
+    let (head, body) = FILES[at];
+    let file = files
+        .write(&format!("{at}.http"), format!("{head}\r\n\r\n{body}"))
+        .unwrap();
+    let dead = lab::free_port().unwrap();
+    let file = file.display().to_string();
+    Bed::new(&text(&file, status_of(head), origin, dead))
+}
+
 /// A client: method, version, further header, body of its request.
 const CLIENTS: &[(&str, &str, &str, &str)] = &[
     ("GET", "1.1", "", ""),
@@ -167,17 +183,7 @@ fn every_own_response_is_framed_or_closes() {
     let origin = server();
     let files = Scratch::new().unwrap();
     for (at, (head, body)) in FILES.iter().enumerate() {
-        let file = files
-            .write(&format!("{at}.http"), format!("{head}\r\n\r\n{body}"))
-            .unwrap();
-        let status = head[9..12].parse().unwrap();
-        let dead = lab::free_port().unwrap();
-        let bed = Bed::new(&text(
-            &file.display().to_string(),
-            status,
-            origin.port,
-            dead,
-        ));
+        let bed = bed_with(&files, at, origin.port);
         for phase in PHASES {
             if against_haproxy() && matches!(*phase, "response-rewrite" | "cookie") {
                 continue;
@@ -248,17 +254,8 @@ fn http2_client_gets_own_responses_whole() {
     let origin = server();
     let files = Scratch::new().unwrap();
     for (at, (head, body)) in FILES.iter().enumerate() {
-        let file = files
-            .write(&format!("{at}.http"), format!("{head}\r\n\r\n{body}"))
-            .unwrap();
-        let status: u16 = head[9..12].parse().unwrap();
-        let dead = lab::free_port().unwrap();
-        let bed = Bed::new(&text(
-            &file.display().to_string(),
-            status,
-            origin.port,
-            dead,
-        ));
+        let bed = bed_with(&files, at, origin.port);
+        let status = status_of(head);
         let mut client = Peer2::client(bed.client());
         for phase in PHASES {
             let mut fields = request("GET", &format!("/{phase}"));

@@ -10,6 +10,12 @@ fn directory(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("evenkeel-{name}-{}-{call}", std::process::id()))
 }
 
+/// A supervisor that enters, without files and claims.
+fn enter_here(directory: &Path) -> Result<(Entry, OwnedFd), DirectoryError> {
+    let claims = Claims::default();
+    enter_in(directory, Kind::Supervisor, "evenkeel", &[], &claims)
+}
+
 #[test]
 fn the_lock_on_a_directory_is_one_process_s_until_it_goes() {
     let directory = directory("locked");
@@ -73,14 +79,7 @@ fn claims_of_an_entry_are_read_and_replaced() {
 #[test]
 fn an_entry_whose_lines_are_a_pipe_is_passed_over() {
     let directory = directory("pipe");
-    let (entry, fd) = enter_in(
-        &directory,
-        Kind::Supervisor,
-        "evenkeel",
-        &[],
-        &Claims::default(),
-    )
-    .unwrap();
+    let (entry, fd) = enter_here(&directory).unwrap();
     let listing = listing_of(entry.socket());
     std::fs::remove_file(&listing).unwrap();
     rustix::fs::mknodat(CWD, &listing, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
@@ -92,14 +91,7 @@ fn an_entry_whose_lines_are_a_pipe_is_passed_over() {
 #[test]
 fn what_a_dead_supervisor_left_behind_is_removed() {
     let directory = directory("stale");
-    let (entry, fd) = enter_in(
-        &directory,
-        Kind::Supervisor,
-        "evenkeel",
-        &[],
-        &Claims::default(),
-    )
-    .unwrap();
+    let (entry, fd) = enter_here(&directory).unwrap();
     std::mem::forget(entry);
     drop(fd);
     assert!(
@@ -114,14 +106,7 @@ fn what_a_dead_supervisor_left_behind_is_removed() {
 #[test]
 fn dead_entries_stay_while_somebody_enters() {
     let directory = directory("locked");
-    let (entry, fd) = enter_in(
-        &directory,
-        Kind::Supervisor,
-        "evenkeel",
-        &[],
-        &Claims::default(),
-    )
-    .unwrap();
+    let (entry, fd) = enter_here(&directory).unwrap();
     let socket = entry.socket.clone();
     std::mem::forget(entry);
     drop(fd);
@@ -142,14 +127,7 @@ fn dead_entries_stay_while_somebody_enters() {
 fn a_directory_that_is_a_link_is_not_trusted() {
     let directory = directory("link");
     std::os::unix::fs::symlink("/tmp", &directory).unwrap();
-    let error = enter_in(
-        &directory,
-        Kind::Supervisor,
-        "evenkeel",
-        &[],
-        &Claims::default(),
-    )
-    .unwrap_err();
+    let error = enter_here(&directory).unwrap_err();
     std::fs::remove_file(&directory).unwrap();
     assert!(matches!(error, DirectoryError::Kind(_)), "{error}");
 }
@@ -160,14 +138,7 @@ fn a_directory_that_others_write_into_is_left_as_it_is() {
     std::fs::create_dir(&directory).unwrap();
     let shared = std::fs::Permissions::from_mode(0o1777);
     std::fs::set_permissions(&directory, shared).unwrap();
-    let error = enter_in(
-        &directory,
-        Kind::Supervisor,
-        "evenkeel",
-        &[],
-        &Claims::default(),
-    )
-    .unwrap_err();
+    let error = enter_here(&directory).unwrap_err();
     let mode = std::fs::metadata(&directory).unwrap().permissions().mode();
     std::fs::remove_dir(&directory).unwrap();
     assert!(matches!(error, DirectoryError::Others(_)), "{error}");
@@ -187,14 +158,7 @@ fn who_looks_for_supervisors_does_not_remove_one_that_just_begins() {
             }
         });
         let removed = (0..300).find(|_| {
-            let (entry, _fd) = enter_in(
-                &directory,
-                Kind::Supervisor,
-                "evenkeel",
-                &[],
-                &Claims::default(),
-            )
-            .unwrap();
+            let (entry, _fd) = enter_here(&directory).unwrap();
             !entry.socket.exists() || !listing_of(&entry.socket).exists()
         });
         over.store(true, order);
@@ -206,14 +170,7 @@ fn who_looks_for_supervisors_does_not_remove_one_that_just_begins() {
 #[test]
 fn two_supervisors_of_one_process_id_have_two_sockets() {
     let directory = directory("twins");
-    let first = enter_in(
-        &directory,
-        Kind::Supervisor,
-        "evenkeel",
-        &[],
-        &Claims::default(),
-    )
-    .unwrap();
+    let first = enter_here(&directory).unwrap();
     let second = enter_in(
         &directory,
         Kind::Supervisor,

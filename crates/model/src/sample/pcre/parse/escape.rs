@@ -111,13 +111,7 @@ impl Parser<'_> {
     /// The number of `\12` if it is a reference and not octal.
     pub(super) fn decimal_reference(&mut self) -> Option<u32> {
         let start = self.at;
-        let mut number: u32 = 0;
-        while let Some(digit @ b'0'..=b'9') = self.peek() {
-            number = number
-                .saturating_mul(10)
-                .saturating_add(u32::from(digit - b'0'));
-            self.at += 1;
-        }
+        let number = self.number(10);
         let octal = matches!(self.pattern[start], b'1'..=b'7');
         if number < 10 || !octal || number <= self.groups {
             return Some(number);
@@ -190,6 +184,16 @@ impl Parser<'_> {
         Ok(value)
     }
 
+    /// The number of the digits at this place, which saturates; 0 where there are none.
+    pub(super) fn number(&mut self, radix: u32) -> u32 {
+        let mut value: u32 = 0;
+        while let Some(digit) = self.peek().and_then(|b| char::from(b).to_digit(radix)) {
+            value = value.saturating_mul(radix).saturating_add(digit);
+            self.at += 1;
+        }
+        value
+    }
+
     /// Up to two further digits of a number.
     pub(super) fn digits(&mut self, mut value: u32, radix: u32) -> u32 {
         for _ in 0..2 {
@@ -205,13 +209,9 @@ impl Parser<'_> {
     /// A number in braces; the byte before the digits is skipped.
     pub(super) fn braced_number(&mut self, radix: u32) -> Parsed<u32> {
         self.at += 1;
-        let mut value: u32 = 0;
-        let mut any = false;
-        while let Some(digit) = self.peek().and_then(|b| char::from(b).to_digit(radix)) {
-            value = value.saturating_mul(radix).saturating_add(digit);
-            any = true;
-            self.at += 1;
-        }
+        let begin = self.at;
+        let value = self.number(radix);
+        let any = self.at > begin;
         match self.peek() {
             Some(b'}') if any => {
                 self.at += 1;

@@ -103,13 +103,7 @@ impl Parser<'_> {
             self.at += 1;
         }
         let digits = self.at;
-        let mut number: u32 = 0;
-        while let Some(digit @ b'0'..=b'9') = self.peek() {
-            number = number
-                .saturating_mul(10)
-                .saturating_add(u32::from(digit - b'0'));
-            self.at += 1;
-        }
+        let number = self.number(10);
         if digits == self.at {
             self.at = start;
             return Ok(None);
