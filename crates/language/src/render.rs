@@ -42,8 +42,13 @@ fn without_secrets<'d>(sources: &SourceMap, d: &'d Diagnostic) -> Cow<'d, Diagno
         .primary
         .iter()
         .chain(d.secondary.iter().map(|(span, _)| span));
-    let mut found: Vec<String> = spans
-        .flat_map(|span| secrets(sources.line_text(*span), known()))
+    // A word such as `image` elsewhere in the line would cover the keyword of that name.
+    let found = spans.flat_map(|span| {
+        let pointed = sources.snippet(*span);
+        let found = secrets(sources.line_text(*span), known()).into_iter();
+        found.filter(move |secret| !is_lowercase_word(secret) || pointed.contains(secret.as_str()))
+    });
+    let mut found: Vec<String> = found
         .filter(|secret| secret.len() >= SECRET_BYTES_MIN)
         .collect();
     found.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
@@ -83,6 +88,10 @@ fn without_secrets<'d>(sources: &SourceMap, d: &'d Diagnostic) -> Cow<'d, Diagno
         clean.further_fixes.clear();
     }
     Cow::Owned(clean)
+}
+
+fn is_lowercase_word(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_lowercase())
 }
 
 /// The name of a severity, as it stands in front of a message.

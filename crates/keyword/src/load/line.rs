@@ -120,7 +120,8 @@ impl Loader {
 
     /// Reports characters that are taken for others, outside of quotes.
     fn lookalikes(&mut self, line: &Line) {
-        for word in &line.words {
+        // With one in the first word the line has no keyword, which is reported as such.
+        for word in line.words.iter().skip(1) {
             if word.bytes.is_ascii() {
                 continue;
             }

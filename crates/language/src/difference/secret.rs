@@ -54,8 +54,8 @@ const NAMING: &[&str] = &["hdr(", "url_param(", "urlp(", "var("];
 const SECRET_SAMPLES: &[&str] = &["cook(", "http_auth_pass", "http_auth_bearer", "hmac("];
 /// What checks send.
 const SENDING: &[&str] = &["send", "send-lf", "send-binary", "send-binary-lf"];
-/// Lines whose next word is no secret: the name of a token of the console, and a time.
-const OPEN: &[&str] = &["token", "token-lifetime"];
+/// Lines whose next word is no secret: the name of a token of the console, a file, and a time.
+const OPEN: &[&str] = &["token", "token-key", "token-lifetime"];
 /// Lines whose second word is a name that the user chose: it says nothing about the word behind it.
 const OF_NAMES: &[&str] = &[
     "acl",
@@ -212,7 +212,8 @@ fn named(
     if known(SCHEMES) {
         return 1;
     }
-    if at == 0 && OPEN.contains(&text) {
+    // The secret is in the file.
+    if (at == 0 && OPEN.contains(&text)) || low.ends_with("-file") {
         return 0;
     }
     // Names and paths contain any word.
