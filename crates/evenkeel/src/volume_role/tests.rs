@@ -84,7 +84,11 @@ impl Node {
     fn new(side: Arc<Side>, credentials: Option<PartCredentials>) -> Node {
         let registry = Arc::new(Registry::default());
         if let Some(credentials) = credentials {
-            registry.trust(trusted(credentials).unwrap().into());
+            let mut nodes = trusted(credentials).unwrap();
+            // On the loopback interface connections come from there.
+            let other = nodes.addresses.get_mut(&side.greeting.to);
+            other.unwrap().push(Ipv4Addr::LOCALHOST.into());
+            registry.trust(nodes.into());
         }
         registry.add("mail", side.clone());
         Node {

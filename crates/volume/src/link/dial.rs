@@ -76,10 +76,14 @@ impl Cable {
     }
 
     /// Whether a connection without TLS may come from an address: only the other end of the cable has no certificate to
-    /// show.
-    fn may_be_plain(&self, from: IpAddr) -> bool {
-        let other = self.ends.map(sides);
-        self.is_plain && matches!(other, Some(Ok((_, other))) if other == from.to_canonical())
+    /// show. Without ends, the address has to be [known](Cable::knows).
+    fn may_be_plain(&self, from: IpAddr, is_known: bool) -> bool {
+        self.is_plain
+            && match self.ends.map(sides) {
+                Some(Ok((_, other))) => other == from.to_canonical(),
+                Some(Err(_)) => false,
+                None => is_known,
+            }
     }
 
     /// Whether who listens for this cable also listens where other nodes connect to this one,
@@ -327,7 +331,8 @@ fn receive(socket: TcpStream, from: SocketAddr, cable: &Cable, registry: &Arc<Re
         return;
     };
     let own = Arc::clone(registry);
-    let (is_plain, may_be_plain) = (cable.is_plain, cable.may_be_plain(from.ip()));
+    let is_plain = cable.is_plain;
+    let may_be_plain = cable.may_be_plain(from.ip(), is_known);
     let builder = std::thread::Builder::new().name("volume/greeting".to_owned());
     // Without a thread, the connection and its place end here.
     let _ = builder.spawn(move || {
@@ -625,6 +630,7 @@ mod tests {
             assert_eq!(said, covers, "{cable}, {port}, {reached:?}");
         }
     }
+
     #[test]
     fn connection_without_tls_comes_from_the_other_end_only() {
         let address = |last| IpAddr::from([127, 0, 0, last]);
@@ -636,12 +642,12 @@ mod tests {
             ..Cable::default()
         };
         let plain = cable(true, ends);
-        assert!(plain.may_be_plain([192, 0, 2, 77].into()));
-        assert!(plain.may_be_plain("::ffff:192.0.2.77".parse().unwrap()));
+        assert!(plain.may_be_plain([192, 0, 2, 77].into(), true));
+        assert!(plain.may_be_plain("::ffff:192.0.2.77".parse().unwrap(), true));
         for from in [address(1), address(3), IpAddr::from([192, 0, 2, 78])] {
-            assert!(!plain.may_be_plain(from), "{from}");
+            assert!(!plain.may_be_plain(from, true), "{from}");
         }
-        assert!(!cable(false, ends).may_be_plain([192, 0, 2, 77].into()));
-        assert!(!cable(true, None).may_be_plain([192, 0, 2, 77].into()));
+        assert!(!cable(false, ends).may_be_plain([192, 0, 2, 77].into(), true));
+        assert!(!cable(true, None).may_be_plain([192, 0, 2, 77].into(), false));
     }
 }

@@ -35,7 +35,7 @@ fn second_user_waits_until_the_first_one_has_closed_the_volume() {
     let mut plain = connect(&served, "").unwrap();
     plain.call(Ask::Read(0, 4096)).unwrap();
     let refused = write(&mut plain, 3).unwrap_err();
-    assert!(refused.contains("permitted"), "{refused}");
+    assert!(refused.contains("the export is read-only"), "{refused}");
     drop(old);
     let mut new = None;
     let is_free = eventually(SOON, || {
