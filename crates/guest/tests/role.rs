@@ -248,7 +248,6 @@ fn a_qemu_whose_lock_or_directory_was_removed_ends_before_another_one_starts() {
     }
 }
 
-/// Whether a process is there and has not ended.
 #[test]
 fn a_qemu_that_writes_another_process_into_its_lock_is_still_found_and_that_process_left_alone() {
     lab::skip_unless_installed!("qemu-system-x86_64");
@@ -275,13 +274,44 @@ fn a_qemu_that_does_not_respond_is_reported_until_it_does() {
     let mut site = Site::new(&payload(&[("mail", guest(60_000))]));
     let pid = site.runs("mail");
     let says = |site: &Site| site.subject("mail").unwrap().why.contains("not responded");
-    signal(pid, Signal::STOP);
+    let held = Held::new(pid);
     site.until("silent", says);
-    signal(pid, Signal::CONT);
+    drop(held);
     site.until("well again", |site| !says(site));
     assert_eq!(site.runs("mail"), pid);
 }
 
+/// Keeps the main thread of a process from running until it is dropped. The process does not
+/// count as stopped by a signal, which the role would end.
+struct Held(libc::pid_t);
+
+impl Held {
+    fn new(pid: u64) -> Held {
+        let pid = libc::pid_t::try_from(pid).unwrap();
+        let none = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: these requests read and write no memory of this process.
+        let done = unsafe {
+            libc::ptrace(libc::PTRACE_SEIZE, pid, none, none) == 0
+                && libc::ptrace(libc::PTRACE_INTERRUPT, pid, none, none) == 0
+        };
+        assert!(done, "{}", std::io::Error::last_os_error());
+        let mut status = 0;
+        // SAFETY: the status is an integer of this function.
+        let waited = unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) };
+        assert_eq!(waited, pid, "it has stopped");
+        Held(pid)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let none = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: the request reads and writes no memory of this process.
+        unsafe { libc::ptrace(libc::PTRACE_DETACH, self.0, none, none) };
+    }
+}
+
+/// Whether a process is there and has not ended.
 fn is_alive(pid: u64) -> bool {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = { text.rsplit(") ").next() }.and_then(|rest| rest.chars().next());

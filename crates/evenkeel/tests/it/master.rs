@@ -55,6 +55,9 @@ struct Master {
     sockets: [std::path::PathBuf; 3],
 }
 
+/// The level of HAProxy's language, and the version of this program.
+const OWN_VERSION: &str = concat!("3.4.0-evenkeel-", env!("CARGO_PKG_VERSION"));
+
 impl Master {
     fn start(program: Option<&Path>) -> Master {
         let bench = Bench::new();
@@ -105,7 +108,7 @@ impl Master {
         for line in text.split_inclusive('\n') {
             let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
             let plain = words.iter().map(|word| match word.trim_end() {
-                bare if bare.starts_with("2.6.") || bare == env!("CARGO_PKG_VERSION") => "VERSION",
+                bare if bare.starts_with("2.6.") || bare == OWN_VERSION => "VERSION",
                 bare if bare.starts_with("0d00h") => "UPTIME",
                 bare => bare,
             });

@@ -64,7 +64,7 @@ fn what_cannot_be_added_is_refused_in_haproxys_words() {
         ),
         (
             "static/n 127.0.0.1:80",
-            "Backend must use a dynamic load balancing to support dynamic servers.\n\n",
+            "Backend must use a dynamic load balancing to support dynamic servers: backend 'static' uses a non dynamic load balancing method.\n\n",
         ),
         (
             "tcp/n 127.0.0.1:80 proto h2",

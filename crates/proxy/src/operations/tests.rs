@@ -75,7 +75,7 @@ const COMMANDS: &[(&str, &str)] = &[
     (
         "show version;show cli level",
         concat!(
-            "2.6.12-evenkeel-",
+            "3.4.0-evenkeel-",
             env!("CARGO_PKG_VERSION"),
             "\n\nadmin\n\n"
         ),
@@ -660,7 +660,7 @@ const LIST_COMMANDS: &[(&str, &str)] = &[
     ("add map M <<\na\n", "Missing value for key 'a'.\n\n"),
     (
         "show version;clear acl L",
-        concat!("2.6.12-evenkeel-", env!("CARGO_PKG_VERSION"), "\n\n\n"),
+        concat!("3.4.0-evenkeel-", env!("CARGO_PKG_VERSION"), "\n\n\n"),
     ),
     ("show acl L", "\n"),
     // Versions; the answers are those of haproxy 2.6.
