@@ -1,5 +1,5 @@
 //! Authentication of connections. NTLM and Negotiate authenticate the connection and not the
-//! request: whoever sends the next request on it has the same identity (RFC 4559, section 6;
+//! request: the client whose request follows on it has the same identity (RFC 4559, section 6;
 //! against RFC 9110, section 11.2). Such a connection must not carry the requests of others.
 
 use super::Message;
@@ -61,7 +61,12 @@ mod tests {
     use super::*;
     use crate::message::Version;
 
-    fn response(status: u16, fields: &[(&str, &str)]) -> Message {
+    const WWW: &str = "www-authenticate";
+
+    /// Names and values of header fields.
+    type Fields = &'static [(&'static str, &'static str)];
+
+    fn response(status: u16, fields: Fields) -> Message {
         let mut message = Message::new();
         message
             .begin_response(Version::Http11, status, b"")
@@ -75,22 +80,20 @@ mod tests {
     #[test]
     fn challenges_of_connections_are_recognized() {
         use ConnectionChallenge::{Offer, Token};
-        let www = "www-authenticate";
-        #[expect(clippy::type_complexity)]
-        let table: &[(u16, &[(&str, &str)], Option<ConnectionChallenge>)] = &[
-            (401, &[(www, "NTLM")], Some(Offer)),
-            (401, &[(www, "ntlm TlRMTVNTUAAC")], Some(Token)),
-            (401, &[(www, "Negotiate"), (www, "NTLM")], Some(Offer)),
-            (401, &[(www, "Negotiate oRQ=="), (www, "NTLM")], Some(Token)),
-            (401, &[(www, "Basic realm=\"a, b\", Nego2")], Some(Offer)),
-            (401, &[(www, "Kerberos")], Some(Offer)),
+        let table: &[(u16, Fields, Option<ConnectionChallenge>)] = &[
+            (401, &[(WWW, "NTLM")], Some(Offer)),
+            (401, &[(WWW, "ntlm TlRMTVNTUAAC")], Some(Token)),
+            (401, &[(WWW, "Negotiate"), (WWW, "NTLM")], Some(Offer)),
+            (401, &[(WWW, "Negotiate oRQ=="), (WWW, "NTLM")], Some(Token)),
+            (401, &[(WWW, "Basic realm=\"a, b\", Nego2")], Some(Offer)),
+            (401, &[(WWW, "Kerberos")], Some(Offer)),
             (407, &[("proxy-authenticate", "NTLM")], Some(Offer)),
             (401, &[("proxy-authenticate", "NTLM")], None),
-            (407, &[(www, "NTLM")], None),
-            (200, &[(www, "NTLM")], None),
-            (401, &[(www, "Basic realm=\"NTLM, Negotiate\"")], None),
-            (401, &[(www, "Digest realm=\"x\"")], None),
-            (401, &[(www, "")], None),
+            (407, &[(WWW, "NTLM")], None),
+            (200, &[(WWW, "NTLM")], None),
+            (401, &[(WWW, "Basic realm=\"NTLM, Negotiate\"")], None),
+            (401, &[(WWW, "Digest realm=\"x\"")], None),
+            (401, &[(WWW, "")], None),
             (401, &[], None),
         ];
         for (status, fields, expected) in table {
