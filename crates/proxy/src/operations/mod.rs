@@ -18,6 +18,8 @@ pub use socket::{OpenFailure, OperationsSocket, Rights, assign, open, open_one, 
 #[cfg(test)]
 mod dynamic_tests;
 #[cfg(test)]
+mod lists_tests;
+#[cfg(test)]
 mod reply_tests;
 #[cfg(test)]
 mod tests;
