@@ -209,11 +209,7 @@ pub async fn connect(
     let mut transport = Transport::from(socket);
     pools().make_room(&transport, stream.config.global.tune.pool_high_fd_ratio);
     let deadline = after(stream.connect_ms().or(backend.timeouts.server_ms));
-    match with_deadline(deadline, transport.connected()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(ConnectFailure::Refused(error)),
-        Err(_) => return Err(ConnectFailure::Timeout),
-    }
+    wait_until_connected(&transport, deadline).await?;
     announce(&transport, stream, server, &target, deadline).await?;
     let mut tls = None;
     if let Some(connector) = &connector {
@@ -254,6 +250,17 @@ pub async fn connect(
             false => Authentication::None,
         },
     })
+}
+
+/// Waits until the system has made a connection or refuses to.
+async fn wait_until_connected(
+    transport: &Transport,
+    deadline: Option<Instant>,
+) -> Result<(), ConnectFailure> {
+    match with_deadline(deadline, transport.connected()).await {
+        Ok(connected) => connected.map_err(ConnectFailure::Refused),
+        Err(_) => Err(ConnectFailure::Timeout),
+    }
 }
 
 /// Whether connections to a server stay with their client: a PROXY header is

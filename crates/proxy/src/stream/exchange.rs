@@ -21,7 +21,7 @@ use model::config::{ProxyOption, ReuseMode};
 use model::queue::Slot;
 use model::state::Tally;
 use model::tracking;
-use model::transaction::Times;
+use model::transaction::{Times, Transfer};
 use mux::link::{Link, write_all};
 use mux::{Expected, MuxStream};
 use reactor::{self, Buffer};
@@ -53,6 +53,15 @@ impl Outgoing<'_> {
         may.then(|| self.body.restart()).flatten()
     }
 
+    /// What is needed to send the request once more. An encoder cannot begin again.
+    fn replay(&self, stream: &Stream, client: &Link) -> Replay {
+        let replay = Replay::new(stream, client, &self.body);
+        if self.encoder.is_some() {
+            replay.whole.set(false);
+        }
+        replay
+    }
+
     /// Whether HTTP/1 sends its body in chunks.
     fn needs_chunks(&self) -> bool {
         self.encoder.is_some() || self.body.needs_chunks()
@@ -71,11 +80,7 @@ pub async fn run(
     prepare_request(stream, &outgoing);
     let has_body = !outgoing.body.is_done();
     let mut fresh = false;
-    let mut replay = Replay::new(stream, &client.link, &outgoing.body);
-    if outgoing.encoder.is_some() {
-        // An encoder cannot begin again.
-        replay.whole.set(false);
-    }
+    let mut replay = outgoing.replay(stream, &client.link);
     let delivered = loop {
         let reused = server.streams > 0;
         // On another connection the response to a challenge is worth nothing.
@@ -92,8 +97,7 @@ pub async fn run(
             &mut uploaded,
         );
         let delivered = unless_shut(&slot, pin!(exchange)).await;
-        stream.transfer.bytes_in += uploaded.bytes;
-        stream.transfer.counted_in += uploaded.counted;
+        uploaded.add_to(&mut stream.transfer);
         fastcgi::log_errors(stream, &server.link);
         let delivered = delivered
             .unwrap_or_else(|why| Err(Failure::Shut(why, progress(&stream.times, &outgoing))));
@@ -103,9 +107,7 @@ pub async fn run(
             && replay.rewind(&mut client.input, &mut outgoing.body)
         {
             drop(server);
-            // It came once.
-            stream.transfer.bytes_in -= uploaded.bytes;
-            stream.transfer.counted_in -= uploaded.counted;
+            uploaded.subtract_from(&mut stream.transfer);
             // Rare, and large.
             match Box::pin(retry::again(stream, slot)).await {
                 Some(another) => (server, slot) = another,
@@ -193,6 +195,20 @@ async fn unserved(client: &mut Client, stream: &mut Stream, outgoing: &Outgoing<
 struct Uploaded {
     bytes: u64,
     counted: u64,
+}
+
+impl Uploaded {
+    fn add_to(&self, transfer: &mut Transfer) {
+        transfer.bytes_in += self.bytes;
+        transfer.counted_in += self.counted;
+    }
+
+    /// Called before these bytes go to a server once more: the client has sent them only once,
+    /// so the counters must not include them twice.
+    fn subtract_from(&self, transfer: &mut Transfer) {
+        transfer.bytes_in -= self.bytes;
+        transfer.counted_in -= self.counted;
+    }
 }
 
 /// How far an exchange had come that was shut down.
