@@ -6,7 +6,6 @@ pub mod live;
 pub mod map;
 pub mod matching;
 pub mod network;
-pub(crate) mod pcre;
 pub(crate) mod plain;
 mod rdp;
 pub mod regular;

@@ -1,10 +1,10 @@
 //! Regular expressions in the syntax of PCRE2, over bytes. A regular one is matched in linear
 //! time; what only backtracking can match (look-around, back-references) is bounded in steps.
 
-pub use super::pcre::GaveUp;
-use super::pcre::{self, Program, Reason, Search, Syntax, Tree};
 use crate::codes::expression as codes;
 use language::{Diagnostic, Span};
+pub use pcre::GaveUp;
+use pcre::{Program, Reason, Search, Syntax, Tree};
 use std::sync::{Arc, OnceLock};
 
 /// Most captures that a substitution can name: `\0` to `\9`.

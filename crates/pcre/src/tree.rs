@@ -17,21 +17,21 @@ pub enum Newline {
 /// A pattern and the settings that hold for all of it.
 #[derive(Clone, Debug)]
 pub struct Tree {
-    pub root: Node,
+    pub(crate) root: Node,
     /// Characters are code points and the subject has to be UTF-8; otherwise they are bytes.
     pub utf: bool,
-    pub newline: Newline,
+    pub(crate) newline: Newline,
     /// The pattern names a carriage return or line feed, so that a search does not skip
     /// from one half of a CRLF over the other.
-    pub has_newline_literal: bool,
+    pub(crate) has_newline_literal: bool,
     /// `(*NOTEMPTY)`: an empty match is none.
-    pub not_empty: bool,
+    pub(crate) not_empty: bool,
     /// `(*NOTEMPTY_ATSTART)`: an empty match at the start of the search is none.
-    pub not_empty_at_start: bool,
+    pub(crate) not_empty_at_start: bool,
     /// Characters of words, for `\b`.
-    pub word: Set,
+    pub(crate) word: Set,
     /// Capturing groups, without the whole match.
-    pub groups: u32,
+    pub(crate) groups: u32,
 }
 
 /// One part of a pattern.

@@ -17,6 +17,7 @@ const REPEAT_MAX: u32 = 65_535;
 /// How a pattern is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Syntax {
+    /// Letters match in both cases.
     pub ignore_case: bool,
     /// A letter without a meaning behind a backslash stands for itself, as for HAProxy 1.x.
     pub lenient: bool,
@@ -30,8 +31,10 @@ pub struct SyntaxError {
     pub reason: Reason,
 }
 
+/// What is wrong in a pattern. Display is text for the author of the pattern.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reason {
+    /// A reference to a group that the pattern does not have: its number, or its name in quotes.
     NoSuchGroup(String),
     /// Any other, in words.
     Other(String),

@@ -1,8 +1,8 @@
 //! Classes in brackets.
 
 use super::{Item, Parsed, Parser, digits, space, word};
-use crate::sample::pcre::set::Set;
-use crate::sample::pcre::tree::{Assertion, Look, Node};
+use crate::set::Set;
+use crate::tree::{Assertion, Look, Node};
 
 impl Parser<'_> {
     /// A class in brackets.

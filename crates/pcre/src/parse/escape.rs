@@ -4,8 +4,8 @@ use super::{
     Item, Parsed, Parser, brace_quantifier, crlf_or, digits, horizontal_space, space,
     vertical_space, word,
 };
-use crate::sample::pcre::set::{BYTE_MAX, Set, property};
-use crate::sample::pcre::tree::{Assertion, Node};
+use crate::set::{BYTE_MAX, Set, property};
+use crate::tree::{Assertion, Node};
 
 impl Parser<'_> {
     /// The set behind `\d` and other letters; None: it is none of these.

@@ -1,7 +1,7 @@
 //! What begins with a parenthesis, and references to groups.
 
 use super::{Item, NAME_MAX, Parsed, Parser};
-use crate::sample::pcre::tree::{Condition, Conditional, Look, Node, Verb};
+use crate::tree::{Condition, Conditional, Look, Node, Verb};
 
 impl Parser<'_> {
     /// A group's name up to a closing byte; the opening one is skipped.

@@ -1,8 +1,8 @@
 //! What each instruction does.
 
 use super::{CALLS_MAX, Call, Frame, GaveUp, Machine, UNSET};
-use crate::sample::pcre::instruction::{Barrier, Instruction, Place};
-use crate::sample::pcre::tree::Greed;
+use crate::instruction::{Barrier, Instruction, Place};
+use crate::tree::Greed;
 
 /// Where the machine is.
 struct At {
