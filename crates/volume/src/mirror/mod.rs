@@ -52,13 +52,12 @@ use crate::disk::{Buffer, Completion, DiskError};
 use crate::export::{Export, Listener, Tenure};
 use crate::layout::{self, Metadata};
 use crate::link::dial::Dialer;
-use crate::link::greeting::{Facts, Greeting};
+use crate::link::greeting::Facts;
 use crate::meter::{Meter, Stopwatch};
 use crate::replica::{
     self, BLOCK_BYTES, Boot, Bounds, EXTENT_BLOCKS, Epoch, Geometry, LOG_EXTENTS, Payload, Replica,
     Settings, Time, VolumeId,
 };
-use ::wire::Wire;
 use clients::Clients;
 use keeping::Keeping;
 use lease::Lease;
@@ -173,8 +172,6 @@ pub struct Mirror {
     settings: Settings,
     actions: Vec<replica::Action<Data>>,
     peer: Peer,
-    /// A connection without TLS that waits until the present one is lost.
-    waiting: Option<(Wire, Greeting)>,
     clients: Clients,
     /// What the export is about to hear.
     completed: Vec<Completion>,
@@ -244,7 +241,6 @@ impl Mirror {
             settings,
             actions: Vec::new(),
             peer,
-            waiting: None,
             clients: Clients::default(),
             completed: Vec::new(),
             lease,

@@ -79,6 +79,8 @@ pub(super) struct Peer {
     epoll: Rc<OwnedFd>,
     key: u64,
     connected: Option<Connected>,
+    /// A connection without TLS that waits until the present one is lost.
+    pub(super) waiting: Option<(Wire, Greeting)>,
     last: u64,
     /// When something came of it, in this session or the one before.
     heard: Option<Instant>,
@@ -100,6 +102,7 @@ impl Peer {
             epoll,
             key,
             connected: None,
+            waiting: None,
             last: 0,
             heard: None,
             is_silent: false,

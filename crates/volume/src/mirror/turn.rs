@@ -306,7 +306,7 @@ impl Mirror {
     fn after_loss(&mut self) {
         self.shown.is_due = true;
         self.call_back();
-        match (self.waiting.take(), &self.outside.dialer) {
+        match (self.peer.waiting.take(), &self.outside.dialer) {
             (Some((wire, theirs)), _) => self.take_connection(wire, theirs, Instant::now()),
             (None, Some(dialer)) => dialer.dial(),
             (None, None) => {}
@@ -318,7 +318,7 @@ impl Mirror {
     /// node itself closes the old one before it connects again, or is silent.
     fn take_connection(&mut self, wire: Wire, theirs: Greeting, now: Instant) {
         if !wire.is_encrypted() && self.peer.is_live(now) {
-            self.waiting = Some((wire, theirs));
+            self.peer.waiting = Some((wire, theirs));
             return;
         }
         let before = self.peer.facts.map(|facts| facts.volume);
