@@ -149,8 +149,9 @@ pub struct Global {
     pub notify_priority_changes: bool,
     /// `disable_local_igmp`
     pub disable_local_igmp: bool,
-    /// `nftables`: the name of the table for `no_accept` and virtual MACs.
-    pub nftables_table: Option<String>,
+    /// The packet filter for `no_accept` and virtual MACs.
+    #[serde(flatten)]
+    pub nftables: Nftables,
     /// `vrrp_rx_bufs_policy` as bytes of the socket's receive buffer.
     pub receive_buffer_bytes: Option<u32>,
     /// `vrrp_rx_bufs_policy MTU`: size of the receive buffer, in packets of the
@@ -167,10 +168,6 @@ pub struct Global {
     pub log_unknown_vrids: bool,
     /// `vmac_addr_prefix`: prefix of the names of virtual interfaces of single addresses.
     pub vmac_address_prefix: Option<String>,
-    /// `nftables_priority`
-    pub nftables_priority: Option<i32>,
-    /// `nftables_counters`
-    pub nftables_counters: bool,
     /// `umask`
     pub umask: Option<u32>,
     /// `child_wait_time`: how long the process may take to stop.
@@ -189,6 +186,20 @@ impl Global {
     pub fn default_interface(&self) -> &str {
         self.default_interface.as_deref().unwrap_or("eth0")
     }
+}
+
+/// The nftables table of the role. The encoded names are those of the keywords.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Nftables {
+    /// `nftables`: the name of the table; the language determines the default.
+    #[serde(rename = "nftables_table")]
+    pub table: Option<String>,
+    /// `nftables_priority`: the priority of the chains.
+    #[serde(rename = "nftables_priority")]
+    pub priority: Option<i32>,
+    /// `nftables_counters`: each rule counts what it matched.
+    #[serde(rename = "nftables_counters")]
+    pub counters: bool,
 }
 
 /// A user and a group by number; found where the file was read.

@@ -14,7 +14,7 @@ const fn wide(file: &'static str, name: &'static str, fields: usize) -> Wide {
 }
 
 pub(super) const WIDE: &[Wide] = &[
-    wide("crates/address/src/config.rs", "Global", 36),
+    wide("crates/address/src/config.rs", "Global", 35),
     wide("crates/address/src/config/instance.rs", "Instance", 21),
     wide("crates/address/src/config/kernel.rs", "Address", 16),
     wide("crates/address/src/config/kernel.rs", "Route", 18),

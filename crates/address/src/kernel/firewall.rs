@@ -80,7 +80,7 @@ impl Firewall {
         vmacs: &[(u32, u32)],
         index: impl Fn(&str) -> Option<u32>,
     ) -> Firewall {
-        let table = config.global.nftables_table.clone();
+        let table = config.global.nftables.table.clone();
         let mut refused = Vec::new();
         for instance in config
             .instances
@@ -111,8 +111,8 @@ impl Firewall {
             table: table.unwrap_or_else(|| usual.to_owned()),
             refused,
             quiet: vmacs.to_vec(),
-            priority: config.global.nftables_priority,
-            counters: config.global.nftables_counters,
+            priority: config.global.nftables.priority,
+            counters: config.global.nftables.counters,
         }
     }
 

@@ -190,7 +190,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "The table of nftables for `no_accept` and virtual interfaces, `keepalived` by default.",
         "nftables vrrp",
         line(0, 1, |l, n| {
-            l.config.global.nftables_table = n.text().or_else(|| Some("keepalived".to_owned()));
+            l.config.global.nftables.table = n.text().or_else(|| Some("keepalived".to_owned()));
         }),
     ),
     row(
@@ -199,14 +199,14 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "nftables_priority -1",
         line(1, 1, |l, n| {
             let all = i64::from(i32::MIN)..=i64::from(i32::MAX);
-            l.config.global.nftables_priority = l.count(n, all);
+            l.config.global.nftables.priority = l.count(n, all);
         }),
     ),
     row(
         "nftables_counters",
         "The rules of nftables count.",
         "nftables_counters",
-        line(0, 0, |l, _| l.config.global.nftables_counters = true),
+        line(0, 0, |l, _| l.config.global.nftables.counters = true),
     ),
     row(
         "nftables_ifindex",

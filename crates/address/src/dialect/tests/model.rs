@@ -353,6 +353,18 @@ fn the_file_is_the_same_after_its_way_to_the_role() {
 }
 
 #[test]
+fn nftables_settings_are_encoded_under_their_keywords() {
+    let text = "global_defs {\nnftables vrrp\nnftables_priority -5\nnftables_counters\n}\n";
+    let config = config(&(text.to_owned() + &instance("")));
+    let encoded: serde_json::Value = serde_json::from_slice(&config.encode()).unwrap();
+    let global = &encoded["global"];
+    assert_eq!(global["nftables_table"], "vrrp");
+    assert_eq!(global["nftables_priority"], -5);
+    assert_eq!(global["nftables_counters"], true);
+    assert_eq!(Config::decode(&config.encode()).unwrap(), config);
+}
+
+#[test]
 fn the_manual_s_many_instances_are_read_in_a_moment() {
     let text = "$VI4= \\\ntrack_file offset.${IF}.${NUM}.${ID} { \\\n file /run/x \\\n} \\\nvrrp_instance vrrp4.${IF}.${NUM}.${ID} { \\\n interface vlan${IF}.${NUM} \\\n virtual_router_id ${ID} \\\n virtual_ipaddress { \\\n 10.${IF}.${NUM}.${ID}/24 \\\n } \\\n track_file { \\\n offset.${IF}.${NUM}.${ID} \\\n } \\\n}\nglobal_defs {\ndynamic_interfaces\n}\n~SEQ(IF,0,1) ~SEQ(NUM,0,31) ~SEQ(ID,1,254) $VI4\n";
     let begun = std::time::Instant::now();
