@@ -27,7 +27,6 @@ pub(super) const WIDE: &[Wide] = &[
         "InstanceDraft",
         30,
     ),
-    wide("crates/address/src/keyword/draft.rs", "VirtualIp", 16),
     wide("crates/address/src/role/member.rs", "Member", 18),
     wide("crates/cluster/src/role/shared.rs", "RoleState", 20),
     wide("crates/cluster/src/role/status.rs", "MemberStatus", 24),

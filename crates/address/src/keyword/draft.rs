@@ -50,6 +50,18 @@ pub(super) enum Transport {
     Unicast,
 }
 
+/// The programs that a `virtual-ip` section runs.
+#[derive(Debug, Default)]
+pub(super) struct Programs {
+    /// `track script`
+    pub(super) scripts: Vec<Script>,
+    pub(super) notify: NotifyScripts,
+    /// Command lines of `notify` and `track script`.
+    pub(super) commands: Vec<Written<Vec<String>>>,
+    /// `script-user`: a user, and a group.
+    pub(super) user: Option<Written<(String, Option<String>)>>,
+}
+
 /// A `virtual-ip` section.
 #[derive(Debug, Default)]
 pub(super) struct VirtualIp {
@@ -66,13 +78,8 @@ pub(super) struct VirtualIp {
     pub(super) transport: Option<Written<Transport>>,
     pub(super) virtual_mac: bool,
     pub(super) tracked_interfaces: Vec<Written<String>>,
-    pub(super) scripts: Vec<Script>,
     pub(super) backends: Vec<Written<String>>,
-    pub(super) notify: NotifyScripts,
-    /// The programs of `notify` and `track`, and where they are written.
-    pub(super) programs: Vec<Written<Vec<String>>>,
-    /// `script-user`: a user, and a group.
-    pub(super) script_user: Option<Written<(String, Option<String>)>>,
+    pub(super) programs: Programs,
     /// Keywords that may be given once, and where they are.
     once: Vec<(&'static str, Span)>,
 }

@@ -76,7 +76,7 @@ pub(super) fn finish(draft: &mut Draft) -> SectionConfig {
         outcome
             .config
             .scripts
-            .extend(virtual_ip.scripts.iter().cloned());
+            .extend(virtual_ip.programs.scripts.iter().cloned());
         outcome.config.instances.push(instance(virtual_ip, part));
     }
     outcome.config.name_vmacs("vrrp");
@@ -109,6 +109,7 @@ fn instance(virtual_ip: VirtualIp, part: Part) -> Instance {
     let tracked = Tracked {
         interfaces: interfaces.map(|i| (i.value, Weight::default())).collect(),
         scripts: virtual_ip
+            .programs
             .scripts
             .into_iter()
             .map(|s| (s.name, None))
@@ -136,7 +137,7 @@ fn instance(virtual_ip: VirtualIp, part: Part) -> Instance {
             refresh: ANNOUNCED_EVERY,
             ..Garp::default()
         },
-        notify: virtual_ip.notify,
+        notify: virtual_ip.programs.notify,
         probing: Some(timers.probing),
         lifetime: Some(timers.lifetime),
         bands: Some(bands),

@@ -17,11 +17,11 @@ fn told(draft: &mut Draft, args: &mut Args<'_>, slot: Slot) -> Built {
     let words = program(draft, args, word)?;
     args.end()?;
     let virtual_ip = draft.virtual_ip();
-    virtual_ip.programs.push(Written {
+    virtual_ip.programs.commands.push(Written {
         value: words.clone(),
         span: word.span,
     });
-    let slot = slot(&mut virtual_ip.notify);
+    let slot = slot(&mut virtual_ip.programs.notify);
     if slot.is_some() {
         let told = format!("'{}' may appear only once in a section", args.keyword);
         return Err(Diagnostic::error(&codes::TWICE, word.span, told)
@@ -60,7 +60,7 @@ fn script_user(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     args.end()?;
     let virtual_ip = draft.virtual_ip();
     virtual_ip.once("'script-user'", word.span)?;
-    virtual_ip.script_user = Some(Written {
+    virtual_ip.programs.user = Some(Written {
         value: (word.text().into_owned(), group),
         span: word.span,
     });
@@ -73,7 +73,7 @@ pub(super) fn secure(draft: &mut Draft, virtual_ip: &mut VirtualIp) {
     if draft.host.name.is_none() {
         return;
     }
-    let account = match &virtual_ip.script_user {
+    let account = match &virtual_ip.programs.user {
         None => None,
         Some(Written { value, span }) => {
             let (user, group) = value;
@@ -91,10 +91,10 @@ pub(super) fn secure(draft: &mut Draft, virtual_ip: &mut VirtualIp) {
             }
         }
     };
-    for script in &mut virtual_ip.scripts {
+    for script in &mut virtual_ip.programs.scripts {
         script.account.clone_from(&account);
     }
-    let notify = &mut virtual_ip.notify;
+    let notify = &mut virtual_ip.programs.notify;
     let all = [
         &mut notify.any,
         &mut notify.master,
@@ -109,14 +109,14 @@ pub(super) fn secure(draft: &mut Draft, virtual_ip: &mut VirtualIp) {
     if !is_root || !rustix::process::geteuid().is_root() {
         return;
     }
-    for program in &virtual_ip.programs {
+    for program in &virtual_ip.programs.commands {
         let Some(part) = programs::changeable(&program.value) else {
             continue;
         };
         let (name, part) = (program.value.join(" "), part.display());
         let told = format!("'{name}' runs as root, and users other than root can change {part}");
         let told = Diagnostic::error(&codes::CHANGEABLE, program.span, told);
-        let told = told.label("whoever can change it would be root");
+        let told = told.label("a user who can change it would be root");
         draft.tell(told.help(format!(
             "run `chown root:root {part}` and `chmod go-w {part}`, or add a line `script-user USER`"
         )));

@@ -93,7 +93,7 @@ fn schedule(args: &mut Args<'_>, script: &mut Script) -> Built {
 /// Takes a program in that is run every so often.
 fn add(draft: &mut Draft, word: &Word, mut script: Script) -> Built {
     let virtual_ip = draft.virtual_ip();
-    if virtual_ip.scripts.len() >= TRACKED_MAX {
+    if virtual_ip.programs.scripts.len() >= TRACKED_MAX {
         return Err(too_many(word));
     }
     // Part of log lines, and unique in the file.
@@ -101,11 +101,11 @@ fn add(draft: &mut Draft, word: &Word, mut script: Script) -> Built {
     let alike = |other: &&Script| {
         other.name == script.name || other.name.starts_with(&format!("{} #", script.name))
     };
-    let before = virtual_ip.scripts.iter().filter(alike).count();
+    let before = virtual_ip.programs.scripts.iter().filter(alike).count();
     if before > 0 {
         script.name = format!("{} #{}", script.name, before + 1);
     }
-    virtual_ip.scripts.push(script);
+    virtual_ip.programs.scripts.push(script);
     Ok(())
 }
 
@@ -122,7 +122,7 @@ fn script(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         ..Script::default()
     };
     schedule(args, &mut script)?;
-    draft.virtual_ip().programs.push(Written {
+    draft.virtual_ip().programs.commands.push(Written {
         value: words,
         span: word.span,
     });
