@@ -238,10 +238,13 @@ impl Role {
             .map(|(index, name)| (index, name.to_owned()));
         if needs && interface.is_none() {
             // That the interface is not there is told by what is tracked.
-            (member.socket, member.trouble) = (None, None);
+            (member.socket, member.untracked.connection) = (None, None);
             return;
         }
-        member.trouble.clone_from(&member.vmac_trouble);
+        member
+            .untracked
+            .connection
+            .clone_from(&member.untracked.vmac);
         let mtu = self.host.links.named(&member.config.interface);
         let mtu = mtu.map_or(sockets::MTU_BYTES, |seen| seen.link.mtu);
         let buffer = sockets::receive_buffer(&self.config.global, &member.config, mtu);
@@ -250,7 +253,7 @@ impl Role {
             Ok(place) => member.socket = Some(place),
             Err(error) => {
                 member.socket = None;
-                member.trouble = Some(format!("advert socket: {error}"));
+                member.untracked.connection = Some(format!("advert socket: {error}"));
             }
         }
         match member.find_source(&self.host.links, listed, &virtual_ones) {
@@ -268,7 +271,7 @@ impl Role {
                         member.config.interface
                     ),
                 };
-                member.trouble = Some(words);
+                member.untracked.connection = Some(words);
             }
             None => {}
         }
@@ -330,8 +333,8 @@ impl Role {
             .tracker
             .judge(&self.config, &self.host.links, &member.config);
         let unleased = self.leases.fault(now, &member.config);
-        let got_its_lease = member.unleased.is_some() && unleased.is_none();
-        member.unleased = unleased;
+        let got_its_lease = member.untracked.lease.is_some() && unleased.is_none();
+        member.untracked.lease = unleased;
         let before = std::mem::replace(&mut member.judgement, judgement);
         let was = if before.priority == 0 {
             member.config.priority

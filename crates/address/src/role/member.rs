@@ -36,12 +36,8 @@ pub struct Member {
     pub state: State,
     /// Its priority and its faults.
     pub judgement: Judgement,
-    /// A fault that is not tracked: a socket, a source address.
-    pub trouble: Option<String>,
-    /// Why it has no virtual interface.
-    pub vmac_trouble: Option<String>,
-    /// Why the lease that it is bound to is not held.
-    pub unleased: Option<String>,
+    /// Faults that come from no tracked object.
+    pub untracked: UntrackedFaults,
     /// The row of the table that applies ([`crate::standing`]).
     pub row: Option<Row>,
     /// Addresses that cannot be set here.
@@ -58,6 +54,17 @@ pub struct Member {
     pub extra_at: Option<Time>,
     /// History that survives a reload.
     pub history: History,
+}
+
+/// Faults of a virtual router that come from no tracked object, in words.
+#[derive(Debug, Default)]
+pub struct UntrackedFaults {
+    /// The advert socket, the source address or the virtual interface.
+    pub connection: Option<String>,
+    /// Why there is no virtual interface.
+    pub vmac: Option<String>,
+    /// Why the lease that the addresses are bound to is not held.
+    pub lease: Option<String>,
 }
 
 /// History of a virtual router, by name.
@@ -142,9 +149,7 @@ impl Member {
             holds: false,
             state: State::Init,
             judgement: Judgement::default(),
-            trouble: None,
-            vmac_trouble: None,
-            unleased: None,
+            untracked: UntrackedFaults::default(),
             row: None,
             refused: Refused::default(),
             told_fault: None,
@@ -264,16 +269,18 @@ impl Member {
 
     /// Returns whether the lease that it is bound to is its only fault.
     pub fn is_without_fault(&self) -> bool {
-        let others = self.standing_fault().or_else(|| self.trouble.clone());
+        let others = self
+            .standing_fault()
+            .or_else(|| self.untracked.connection.clone());
         self.judgement.faults.is_empty() && others.is_none()
     }
 
     /// All that keeps it in fault, in words.
     pub fn faults(&self) -> Vec<String> {
         let mut all = self.judgement.faults.clone();
-        all.extend(self.trouble.clone());
+        all.extend(self.untracked.connection.clone());
         all.extend(self.standing_fault());
-        all.extend(self.unleased.clone());
+        all.extend(self.untracked.lease.clone());
         all
     }
 }

@@ -108,7 +108,7 @@ impl Role {
                     let words = format!("virtual interface {}: {error}", spec.name);
                     let line = format!("({}) {words}", member.config.name);
                     (self.given.log)(Level::Error, &line);
-                    member.vmac_trouble = Some(words);
+                    member.untracked.vmac = Some(words);
                 }
             }
         }
@@ -119,7 +119,7 @@ impl Role {
         let Some(member) = self.members.get_mut(at) else {
             return;
         };
-        member.vmac_trouble = None;
+        member.untracked.vmac = None;
         let Some(wanted) = &member.config.vmac else {
             return;
         };
@@ -155,7 +155,7 @@ impl Role {
                 let words = format!("virtual interface {}: {error}", spec.name);
                 let line = format!("({}) {words}", member.config.name);
                 (self.given.log)(Level::Error, &line);
-                member.vmac_trouble = Some(words);
+                member.untracked.vmac = Some(words);
             }
         }
     }
