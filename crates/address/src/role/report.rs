@@ -64,6 +64,22 @@ fn hand_over(name: &str) -> Offer {
     Offer::new("hand-over", "Hand over", message.envelope()).follows(follows)
 }
 
+/// Adds a hand-over in progress, the offer of one, and the one that an operator completed.
+fn with_hand_over(mut subject: Subject, status: &Status, name: &str) -> Subject {
+    if status.handing_over {
+        subject = subject.fact(HAND_OVER, "in progress");
+    } else if status.state == State::Master {
+        subject.offers = vec![hand_over(name)];
+    }
+    let Some(priority) = status.yielded else {
+        return subject;
+    };
+    let words = format!(
+        "handed over by an operator: not reclaimed while the owner announces at least {priority}; `evenkeel address hand-over {name}` on the owner moves it back"
+    );
+    subject.fact("handed over", words)
+}
+
 impl Role {
     /// How everything is now.
     pub(super) fn report(&self) -> Report {
@@ -129,18 +145,7 @@ impl Role {
         if let Some(group) = self.group_of(&config.name) {
             one = one.fact("sync group", group);
         }
-        if status.handing_over {
-            one = one.fact(HAND_OVER, "in progress");
-        } else if status.state == State::Master {
-            one.offers = vec![hand_over(&config.name)];
-        }
-        if let Some(priority) = status.yielded {
-            let words = format!(
-                "handed over by an operator: not taken back while the owner announces at least {priority}; `evenkeel address hand-over {}` on the owner moves it back",
-                config.name
-            );
-            one = one.fact("handed over", words);
-        }
+        one = with_hand_over(one, &status, &config.name);
         one = match (config.options.lease, self.leases.moves(config)) {
             (_, true) => one.fact(LEASE, LEASE_MOVES),
             (true, false) => one.fact(LEASE, "determines the owner of the addresses"),
