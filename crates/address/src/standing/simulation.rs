@@ -56,10 +56,17 @@ struct Node {
     reported: u64,
     is_loading: bool,
     service: Service,
-    removed: bool,
-    behind_since_ms: Option<u64>,
+    membership: Membership,
+}
+
+/// A node as a member of the cluster.
+#[derive(Default)]
+struct Membership {
+    is_removed: bool,
     knows_removal_since_ms: Option<u64>,
     confirmed_since_ms: Option<u64>,
+    /// Since when its control role knows that the other node serves an older version.
+    sees_behind_since_ms: Option<u64>,
 }
 
 struct World {
@@ -136,10 +143,7 @@ impl Node {
             reported: 1,
             is_loading: true,
             service: Service::All,
-            removed: false,
-            behind_since_ms: None,
-            knows_removal_since_ms: None,
-            confirmed_since_ms: None,
+            membership: Membership::default(),
         }
     }
 
@@ -197,7 +201,7 @@ impl World {
             node => {
                 let node = &self.nodes[node];
                 let runs = node.is_awake(self.now_ms) && node.control_from_ms <= self.now_ms;
-                runs && !node.removed
+                runs && !node.membership.is_removed
             }
         };
         let linked = |one: usize, other: usize| match (one.min(other), one.max(other)) {
@@ -219,7 +223,11 @@ impl World {
     }
 
     fn has_majority(&self, component: &[usize]) -> bool {
-        let members = 1 + self.nodes.iter().filter(|node| !node.removed).count();
+        let members = 1 + self
+            .nodes
+            .iter()
+            .filter(|node| !node.membership.is_removed)
+            .count();
         component.len() * 2 > members
     }
 
@@ -229,7 +237,7 @@ impl World {
         if !self.nodes[at].is_awake(now_ms) || self.nodes[at].control_from_ms > now_ms {
             return;
         }
-        if self.nodes[at].removed {
+        if self.nodes[at].membership.is_removed {
             let reaches = match at {
                 0 => (self.links[0], self.links[1]),
                 _ => (self.links[0], self.links[2]),
@@ -237,13 +245,16 @@ impl World {
             let other = self.nodes[1 - at].is_awake(now_ms);
             if (reaches.0 && other) || (reaches.1 && self.arbiter) {
                 self.nodes[at].news.version = VersionStanding::Removed;
-                self.nodes[at].knows_removal_since_ms.get_or_insert(now_ms);
+                self.nodes[at]
+                    .membership
+                    .knows_removal_since_ms
+                    .get_or_insert(now_ms);
             }
             return;
         }
         let component = self.component(at);
         if !self.has_majority(&component) {
-            self.nodes[at].confirmed_since_ms = None;
+            self.nodes[at].membership.confirmed_since_ms = None;
             return;
         }
         let accepted = self.accepted;
@@ -252,12 +263,13 @@ impl World {
         }
         self.nodes[at].reported = self.nodes[at].serves;
         let other = &self.nodes[1 - at];
-        let is_behind = !other.removed && other.reported != accepted;
+        let is_behind = !other.membership.is_removed && other.reported != accepted;
         let node = &mut self.nodes[at];
-        node.confirmed_since_ms.get_or_insert(now_ms);
-        let since_ms = node.behind_since_ms.unwrap_or(now_ms);
-        node.behind_since_ms = is_behind.then_some(since_ms);
-        let is_reported = { node.behind_since_ms }.is_some_and(|at| at + BEHIND_AFTER_MS <= now_ms);
+        node.membership.confirmed_since_ms.get_or_insert(now_ms);
+        let since_ms = node.membership.sees_behind_since_ms.unwrap_or(now_ms);
+        node.membership.sees_behind_since_ms = is_behind.then_some(since_ms);
+        let is_reported = { node.membership.sees_behind_since_ms }
+            .is_some_and(|at| at + BEHIND_AFTER_MS <= now_ms);
         node.news = MemberNews {
             version: match node.serves == accepted {
                 true => VersionStanding::Current,
@@ -354,7 +366,7 @@ impl World {
     }
 
     fn is_stale(&self, at: usize) -> bool {
-        self.nodes[at].removed || self.nodes[at].serves != self.accepted
+        self.nodes[at].membership.is_removed || self.nodes[at].serves != self.accepted
     }
 
     fn check_move(&self, at: usize, from: State, to: State, why: &Reason) -> Result<(), String> {
@@ -375,8 +387,9 @@ impl World {
         let known_ms = CONFIRMED_MS + BEHIND_AFTER_MS + 500;
         let node = &self.nodes[at];
         let is_known = self.now_ms > self.accepted_at_ms + known_ms
-            && { node.confirmed_since_ms }.is_some_and(|at| at + known_ms < self.now_ms)
-            && { node.behind_since_ms }.is_some_and(|at| at + known_ms < self.now_ms);
+            && { node.membership.confirmed_since_ms }.is_some_and(|at| at + known_ms < self.now_ms)
+            && { node.membership.sees_behind_since_ms }
+                .is_some_and(|at| at + known_ms < self.now_ms);
         if let (State::Master, State::Backup, Reason::Preempted { .. }) = (from, to, why)
             && is_known
             && !self.is_stale(at)
@@ -391,7 +404,8 @@ impl World {
     fn check_moment(&mut self) -> Result<(), String> {
         let now_ms = self.now_ms;
         for (node, name) in self.nodes.iter().zip(NAMES) {
-            let knows = { node.knows_removal_since_ms }.is_some_and(|at| at + 500 < now_ms);
+            let knows =
+                { node.membership.knows_removal_since_ms }.is_some_and(|at| at + 500 < now_ms);
             if knows && node.is_owner(now_ms) {
                 return Err(format!(
                     "{name} was removed, knows it, and owns the address"
@@ -402,7 +416,7 @@ impl World {
         let is_healthy = |node: &Node| {
             node.is_awake(now_ms)
                 && node.steady_since_ms + NOWHERE_MS < now_ms
-                && node.knows_removal_since_ms.is_none()
+                && node.membership.knows_removal_since_ms.is_none()
         };
         let is_owned = self.nodes.iter().any(|node| node.is_owner(now_ms));
         let is_nowhere = !is_owned && self.nodes.iter().any(is_healthy);
@@ -419,8 +433,8 @@ impl World {
         let outranks = |at: usize| {
             let (node, other) = (&self.nodes[at], &self.nodes[1 - at]);
             let since = [
-                node.confirmed_since_ms,
-                node.behind_since_ms,
+                node.membership.confirmed_since_ms,
+                node.membership.sees_behind_since_ms,
                 Some(self.vrrp_since_ms),
             ];
             let is_settled = |at: &Option<u64>| at.is_some_and(|at| at + known_ms < now_ms);
@@ -474,7 +488,7 @@ impl World {
         node.frozen_until_ms = 0;
         // The control role needs a moment to reach the others.
         node.control_from_ms = node.control_from_ms.max(now_ms + for_ms + 500);
-        node.confirmed_since_ms = None;
+        node.membership.confirmed_since_ms = None;
         node.expires_ms = now_ms + if with_kernel { 0 } else { LIFETIME_MS };
     }
 
@@ -495,7 +509,7 @@ impl World {
                 let node = &mut self.nodes[at];
                 node.frozen_until_ms = now_ms + for_ms;
                 node.steady_since_ms = now_ms + for_ms;
-                node.confirmed_since_ms = None;
+                node.membership.confirmed_since_ms = None;
             }
             9 => self.kill(at, for_ms, false),
             10 => self.kill(at, for_ms, true),
@@ -509,11 +523,11 @@ impl World {
             14 => {
                 let others = self.component(1 - at);
                 let is_away = !others.contains(&at);
-                let both_there = self.nodes.iter().all(|node| !node.removed);
+                let both_there = self.nodes.iter().all(|node| !node.membership.is_removed);
                 if random.percent(30) && both_there && is_away && self.has_majority(&others) {
-                    self.nodes[at].removed = true;
-                    self.nodes[at].confirmed_since_ms = None;
-                    self.nodes[1 - at].behind_since_ms = None;
+                    self.nodes[at].membership.is_removed = true;
+                    self.nodes[at].membership.confirmed_since_ms = None;
+                    self.nodes[1 - at].membership.sees_behind_since_ms = None;
                 }
             }
             _ => self.accept(),
@@ -538,7 +552,7 @@ impl World {
         let owners: Vec<usize> = (0..NODES).filter(|at| self.nodes[*at].has).collect();
         match owners[..] {
             [at] if self.is_stale(at) => Err(format!("{} is stale and owns it", NAMES[at])),
-            [1] if self.preempt && !self.nodes[0].removed => {
+            [1] if self.preempt && !self.nodes[0].membership.is_removed => {
                 Err("the preferred node has not taken it".to_owned())
             }
             [_] => Ok(()),

@@ -38,7 +38,24 @@ fn line(standing: &Standing) -> String {
 }
 
 #[test]
-fn each_row_has_its_priorities_and_owners() {
+fn standalone_row_has_its_priorities_and_owners() {
+    use Service::{All, None, Some};
+    let alone = |service| Standing {
+        is_member: false,
+        ..facts(VersionStanding::Unconfirmed, service, 0)
+    };
+    let lines = [
+        (alone(All), "standalone: 220 210, takes below 255, also []"),
+        (alone(Some), "standalone: 140 130, takes below 80, also []"),
+        (alone(None), "standalone: 60 50, takes below 0, also []"),
+    ];
+    for (standing, expected) in lines {
+        assert_eq!(line(&standing), expected);
+    }
+}
+
+#[test]
+fn each_row_of_a_member_has_its_priorities_and_owners() {
     use Service::{All, None, Some};
     use VersionStanding::{Current, Outdated, Removed, Unconfirmed};
     let own = |version, service| facts(version, service, 0);
@@ -46,14 +63,7 @@ fn each_row_has_its_priorities_and_owners() {
         behind: vec![1],
         ..facts(version, service, 0)
     };
-    let alone = |service| Standing {
-        is_member: false,
-        ..facts(Unconfirmed, service, 0)
-    };
     let lines = [
-        (alone(All), "standalone: 220 210, takes below 255, also []"),
-        (alone(Some), "standalone: 140 130, takes below 80, also []"),
-        (alone(None), "standalone: 60 50, takes below 0, also []"),
         (
             own(Current, All),
             "current: 220 210, takes below 255, also []",
