@@ -383,7 +383,7 @@ impl Desk {
         }
         let is_of_network = self.here.network.may_have(address);
         let has_record = { self.pool.as_ref() }.is_some_and(|pool| pool.has_record(mac, address));
-        // The client begins anew, and a server that knows it answers (RFC 2131, 4.3.2).
+        // A client in INIT-REBOOT is answered only by a server that knows its lease (RFC 2131, 4.3.2).
         if how == How::Reboot && is_of_network && !has_record {
             return Decision::silent("it has no lease here that it could remember");
         }

@@ -1,8 +1,8 @@
 //! What a member may ask of the others, by its kind. An arbiter leads only until a node can, so
 //! its requests as a leader are restricted to what that takes.
 //!
-//! Whoever has the keys of an arbiter can send any message in its name. These checks and
-//! [`crate::state::State::check_author`] leave it this much:
+//! A thief of an arbiter's keys can send any message in its name. These checks and
+//! [`crate::state::State::check_author`] limit an arbiter to this:
 //!
 //! - As a leader it is followed only by members that voted for it or that hear no other leader.
 //! - It commits what nodes signed, and cannot make other memberships than those that keep the
@@ -143,7 +143,7 @@ impl<R: AsyncRuntime> Engine<R> {
         if unknown.is_empty() {
             return true;
         }
-        let applied = self.standing().applied.map_or(0, |index| index + 1);
+        let applied = self.standing().log.applied.map_or(0, |index| index + 1);
         let begin = before.first().map_or(u64::MAX, |entry| entry.log_id.index);
         let store = &self.inner.store;
         let read =
