@@ -6,7 +6,7 @@ use crate::state::{Candidate, Ending, Supervisor, TAKE_LIMIT};
 use crate::version::Version;
 use crate::{serving, tell};
 use part::Shared;
-use part::role::{Before, Load, Look, Take};
+use part::role::{Before, Load, Look, NotLoaded, Take};
 use part::spawn::OWN_PROGRAM;
 use part::voice::{Form, Gravity, write_error};
 use std::os::unix::ffi::OsStrExt;
@@ -113,17 +113,7 @@ impl Supervisor {
         }
         let plan = match told.outcome {
             Ok(plan) => plan,
-            Err(why) => {
-                self.settle_in(None);
-                let unchanged = why.unchanged;
-                let news = self.not_loaded(why);
-                if unchanged || !news {
-                    self.changing.requests.finish();
-                    return;
-                }
-                self.write(&told.plain, true);
-                return self.refuse_change("", &told.shown);
-            }
+            Err(why) => return self.end_without_plan(why, &told.plain, &told.shown),
         };
         self.write(&told.plain, false);
         self.settle_in(Some(&plan));
@@ -166,6 +156,20 @@ impl Supervisor {
             }
             Err(error) => self.refuse_change(&error, &told.shown),
         }
+    }
+
+    /// Ends a change for which the loader made no plan. The failure is reported unless the files are
+    /// unchanged or were refused with the same content before.
+    fn end_without_plan(&mut self, why: NotLoaded, plain: &str, shown: &str) {
+        self.settle_in(None);
+        let unchanged = why.unchanged;
+        let news = self.not_loaded(why);
+        if unchanged || !news {
+            self.changing.requests.finish();
+            return;
+        }
+        self.write(plain, true);
+        self.refuse_change("", shown);
     }
 
     /// Hands the version of a change to the role that decides on it.

@@ -1,6 +1,6 @@
 //! Why a supervisor does not begin to serve.
 
-use crate::claim::ClaimError;
+use crate::conflict::ClaimError;
 use language::reason;
 use part::daemon::DaemonError;
 use std::io;

@@ -24,6 +24,7 @@ mod change;
 mod claim;
 mod cluster;
 mod command;
+mod conflict;
 mod control;
 mod crashes;
 mod ended;
@@ -69,8 +70,9 @@ mod watcher;
 
 pub mod directory;
 
-pub use claim::{ClaimError, ProcessClaim};
+pub use claim::ProcessClaim;
 pub use command::{Command, Start as ClusterStart};
+pub use conflict::ClaimError;
 pub use master::MasterSocket;
 pub use report::PART;
 pub use resumed::is_next_image;

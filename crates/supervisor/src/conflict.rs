@@ -1,0 +1,260 @@
+//! Which other instance of this machine excludes an instance with given claims. A conflict
+//! follows from the claims alone; see [`crate::claim`] for how they are entered.
+
+use crate::command::Command;
+use crate::directory::{self, Claims, Instance, Membership};
+use part::before::Before;
+use part::role::{Resource, ResourceKind};
+use part::voice::Form;
+use std::fmt;
+
+/// Why an instance must not run, or must not use a resource.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// Another supervisor serves the same files.
+    #[error("another supervisor already serves these files")]
+    SameFiles,
+    /// This machine is a node of a cluster.
+    #[error(
+        "this machine is a node of a cluster, and {0} serves the version that the cluster accepted: a second instance \
+         would use the same addresses, guests and volumes. Nothing was started. `evenkeel config apply FILE` proposes \
+         a file to the cluster; to serve a file without the cluster, stop that process first ({end})",
+        end = .0.end()
+    )]
+    Node(Box<Other>),
+    /// Another instance runs where a node of a cluster starts.
+    #[error(
+        "{0} serves {files} on this machine, and a node of a cluster has to be the only instance there: both would use \
+         the same addresses, guests and volumes. Nothing was started. Stop that process first ({end}), then start this \
+         one again",
+        files = .0.files(), end = .0.end()
+    )]
+    NotAlone(Box<Other>),
+    /// Another instance uses a resource of the files.
+    #[error(
+        "{resource} is in use by {by}, which serves {files}: two instances must not share it. Remove it from one of the \
+         files, or stop that process ({end})",
+        files = .by.files(), end = .by.end()
+    )]
+    InUse {
+        /// The resource.
+        resource: Resource,
+        /// The instance that claims it.
+        by: Box<Other>,
+    },
+}
+
+/// Another instance on this machine.
+#[derive(Clone, Debug)]
+pub struct Other {
+    instance: Instance,
+    /// The supervisor has ended, and a role of it continues.
+    is_left: bool,
+}
+
+impl Other {
+    fn files(&self) -> String {
+        let paths = self.instance.paths.iter();
+        let paths: Vec<String> = paths.map(|path| path.display().to_string()).collect();
+        match paths.is_empty() {
+            true => "other files".to_owned(),
+            false => paths.join(" "),
+        }
+    }
+
+    /// The command that ends it.
+    fn end(&self) -> String {
+        let role = self.is_left.then(|| self.instance.role()).flatten();
+        format!("`kill {}`", role.unwrap_or(self.instance.pid))
+    }
+}
+
+impl fmt::Display for Other {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Instance { pid, program, .. } = &self.instance;
+        match self.is_left {
+            true => write!(out, "a role of process {pid}, which has ended,"),
+            false => write!(out, "process {pid} ({program})"),
+        }
+    }
+}
+
+/// The other instances of this machine that may conflict with a command: not the roles that
+/// it adopts.
+fn others(command: &Command, all: &[Instance]) -> Vec<Other> {
+    let (own, network) = (std::process::id(), directory::network());
+    let program = command.form().program();
+    let lives = |one: &Instance| {
+        let mut supervisors = all.iter().filter(|other| !other.is_of_a_role());
+        supervisors.any(|other| other.pid == one.pid && other.network == one.network)
+    };
+    let others = all.iter().map(|one| Other {
+        instance: one.clone(),
+        is_left: one.is_of_a_role() && !lives(one),
+    });
+    let conflicts = |other: &Other| {
+        let one = &other.instance;
+        let is_own = one.pid == own && one.network == network;
+        let is_adopted = other.is_left && one.is_of(program, &command.paths);
+        !is_own && !is_adopted
+    };
+    others.filter(conflicts).collect()
+}
+
+/// The first instance that an instance with these claims excludes, or that excludes it.
+pub(super) fn conflict(command: &Command, claims: &Claims, all: &[Instance]) -> Option<ClaimError> {
+    let others = others(command, all);
+    let find = |fits: &dyn Fn(&Instance) -> bool| {
+        let found = others.iter().find(|other| fits(&other.instance));
+        found.map(|other| Box::new(other.clone()))
+    };
+    let network = directory::network();
+    let is_member = |one: &Instance, of| one.claims.membership == of && one.network == network;
+    if claims.membership == Membership::Node {
+        let excluded =
+            |one: &Instance| one.network == network && !is_member(one, Membership::Arbiter);
+        return find(&excluded).map(ClaimError::NotAlone);
+    }
+    if claims.membership == Membership::None
+        && let Some(node) = find(&|one| is_member(one, Membership::Node))
+    {
+        return Some(ClaimError::Node(node));
+    }
+    let shares_listeners = command.form() != Form::Own || command.before != Before::default();
+    let mut resources = claims.resources.iter();
+    resources.find_map(|resource| {
+        if resource.kind == ResourceKind::Listener && shares_listeners {
+            return None;
+        }
+        // The process that this one takes over from still has what it had.
+        let same = |one: &Instance| {
+            (one.network == network || !resource.kind.is_of_network())
+                && !command.before.pids.contains(&one.pid)
+                && one.claims.resources.contains(resource)
+        };
+        let resource = resource.clone();
+        find(&same).map(|by| ClaimError::InUse { resource, by })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use part::role::Personality;
+
+    fn resource(kind: ResourceKind) -> Resource {
+        Resource::new(kind, "x")
+    }
+
+    /// An instance that lives, in the network of this process or in another one.
+    fn instance(socket: &str, network: u64, claims: Claims) -> Instance {
+        Instance {
+            pid: 1,
+            program: "evenkeel".to_owned(),
+            network: directory::network() + network,
+            paths: vec!["/etc/other.cfg".into()],
+            claims,
+            socket: socket.into(),
+        }
+    }
+
+    fn member(membership: Membership) -> Claims {
+        Claims {
+            membership,
+            ..Claims::default()
+        }
+    }
+
+    fn claims(kinds: &[ResourceKind]) -> Claims {
+        Claims {
+            membership: Membership::None,
+            resources: kinds.iter().map(|kind| resource(*kind)).collect(),
+        }
+    }
+
+    fn command(personality: Personality, before: &[u32]) -> Command {
+        Command {
+            personality,
+            before: Before {
+                pids: before.to_vec(),
+                ..Before::default()
+            },
+            paths: vec!["/etc/a.cfg".into()],
+            ..Command::default()
+        }
+    }
+
+    #[test]
+    fn each_resource_has_one_instance_under_each_personality() {
+        let held = instance("1.sock", 0, claims(&ResourceKind::ALL));
+        for kind in ResourceKind::ALL {
+            let refused = |personality, before: &[u32]| {
+                let command = command(personality, before);
+                conflict(&command, &claims(&[kind]), std::slice::from_ref(&held)).is_some()
+            };
+            assert!(refused(Personality::Own, &[]), "{kind:?}");
+            assert!(!refused(Personality::Own, &[1]), "{kind:?} is taken over");
+            // HAProxy and keepalived share listeners, as the programs of these names do.
+            let shares = kind == ResourceKind::Listener;
+            for personality in [Personality::Haproxy, Personality::Keepalived] {
+                assert_eq!(refused(personality, &[]), !shares, "{kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_network_shares_guests_volumes_and_disks_only() {
+        let held = instance("1.sock", 1, claims(&ResourceKind::ALL));
+        let own = command(Personality::Own, &[]);
+        let found = conflict(
+            &own,
+            &claims(&ResourceKind::ALL),
+            std::slice::from_ref(&held),
+        );
+        let Some(ClaimError::InUse { resource, .. }) = found else {
+            panic!("{found:?}");
+        };
+        assert_eq!(resource.kind, ResourceKind::Guest);
+        let node = instance("1.sock", 1, member(Membership::Node));
+        assert!(conflict(&own, &claims(&ResourceKind::ALL), &[node]).is_none());
+    }
+
+    #[test]
+    fn node_is_alone_except_for_an_arbiter() {
+        let of = |membership| [instance("1.sock", 0, member(membership))];
+        let is_refused = |own, other| {
+            let command = command(Personality::Own, &[1]);
+            conflict(&command, &member(own), &of(other)).is_some()
+        };
+        use Membership::{Arbiter, Node, None};
+        for (own, other, expected) in [
+            (None, Node, true),
+            (Node, None, true),
+            (Node, Node, true),
+            (None, None, false),
+            (None, Arbiter, false),
+            (Arbiter, None, false),
+            (Node, Arbiter, false),
+        ] {
+            assert_eq!(is_refused(own, other), expected, "{own:?} beside {other:?}");
+        }
+    }
+
+    #[test]
+    fn role_without_supervisor_conflicts_unless_the_command_adopts_it() {
+        let role = instance("1.guest-role", 0, claims(&[ResourceKind::Guest]));
+        let mut adopts = command(Personality::Own, &[]);
+        let wanted = claims(&[ResourceKind::Guest]);
+        let found = conflict(&adopts, &wanted, std::slice::from_ref(&role));
+        let words = found.map(|error| error.to_string()).unwrap_or_default();
+        assert!(
+            words.contains("a role of process 1, which has ended"),
+            "{words}"
+        );
+        adopts.paths.clone_from(&role.paths);
+        assert!(conflict(&adopts, &wanted, std::slice::from_ref(&role)).is_none());
+        // With its supervisor, the same files conflict as well.
+        let supervisor = instance("1.sock", 0, claims(&[ResourceKind::Guest]));
+        assert!(conflict(&adopts, &wanted, &[role, supervisor]).is_some());
+    }
+}
