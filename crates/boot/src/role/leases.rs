@@ -121,6 +121,25 @@ pub struct Written {
     pub value: Vec<u8>,
 }
 
+/// Parts that this node owns by a lease of the cluster. A change of the ranges clears them.
+#[derive(Clone, Debug, Default)]
+struct OwnedParts {
+    /// Of each part, the epoch in which this node took it, and whether it knew all leases.
+    taken: BTreeMap<usize, Taken>,
+    /// Parts that this node has held in a turn before.
+    used: BTreeSet<usize>,
+    /// Parts whose leases are copied from another node: in which epoch, and since when.
+    adopts: BTreeMap<usize, (u64, u64)>,
+}
+
+impl OwnedParts {
+    fn remove(&mut self, part: usize) {
+        self.taken.remove(&part);
+        self.used.remove(&part);
+        self.adopts.remove(&part);
+    }
+}
+
 /// The leases of one network.
 #[derive(Clone, Debug)]
 pub struct Leases {
@@ -132,12 +151,7 @@ pub struct Leases {
     /// The longest lease, nanoseconds.
     lease_ns: u64,
     known: BTreeMap<String, KnownLease>,
-    /// Of each part, the epoch in which this node took it, and whether it knew all leases.
-    taken: BTreeMap<usize, Taken>,
-    /// Parts that this node has held in a turn before.
-    used: BTreeSet<usize>,
-    /// Parts whose leases are being taken over: in which epoch, and since when.
-    adopts: BTreeMap<usize, (u64, u64)>,
+    owned: OwnedParts,
     /// What was written to the cluster and may yet become a record: of each part the epoch, and the
     /// nodes, by the number of the record.
     wrote: BTreeMap<usize, (u64, BTreeMap<u64, BTreeSet<u32>>)>,
@@ -166,9 +180,7 @@ impl Leases {
             range6: (0, 0, 0, 0),
             lease_ns: 0,
             known: BTreeMap::new(),
-            taken: BTreeMap::new(),
-            used: BTreeSet::new(),
-            adopts: BTreeMap::new(),
+            owned: OwnedParts::default(),
             wrote: BTreeMap::new(),
             copies: BTreeMap::new(),
             stores: (0, 0),
@@ -210,9 +222,7 @@ impl Leases {
         });
         if (self.range, self.range6) != (range, range6) {
             (self.range, self.range6) = (range, range6);
-            self.taken.clear();
-            self.used.clear();
-            self.adopts.clear();
+            self.owned = OwnedParts::default();
         }
     }
 
@@ -403,10 +413,10 @@ impl Leases {
         if !self.stays_unheard(part, &taken, mine, (knowledge, now_ns)) {
             taken.unheard = None;
         }
-        self.taken.insert(part, taken.clone());
+        self.owned.taken.insert(part, taken.clone());
         let claim = { mine.filter(|_| said) }.and_then(|record| taken.claim(record));
         standing.claims.extend(claim.map(|claim| (part, claim)));
-        let is_stored = self.used.contains(&part) && is_stored;
+        let is_stored = self.owned.used.contains(&part) && is_stored;
         let of = (part, record.as_ref(), &taken);
         let wanted = self.wanted(of, knowledge, (orders, is_stored), now_ns);
         let wrote = self.write(part, &lease, record.as_ref(), &wanted, written);
@@ -418,7 +428,7 @@ impl Leases {
             let marks = record.named.iter().copied().chain(wrote).collect();
             let held = self.held((&lease, &record), &taken, known, marks);
             standing.held.insert(part, held);
-            self.used.insert(part);
+            self.owned.used.insert(part);
         }
     }
 
@@ -553,7 +563,7 @@ impl Leases {
         knowledge: &Knowledge,
         now_ns: u64,
     ) -> Result<Taken, Adopt> {
-        if let Some(taken) = self.taken.get(&part)
+        if let Some(taken) = self.owned.taken.get(&part)
             && taken.epoch == lease.epoch
         {
             return Ok(taken.clone());
@@ -636,9 +646,7 @@ impl Leases {
 
     /// A part is not this node's.
     fn leave(&mut self, part: usize) {
-        self.taken.remove(&part);
-        self.used.remove(&part);
-        self.adopts.remove(&part);
+        self.owned.remove(part);
     }
 
     /// Whether the leases of a part are taken over from a copy, before its record names this node.
@@ -657,7 +665,11 @@ impl Leases {
         let Some(record) = others.filter(|record| self.has_copy(part, record)) else {
             return Adopts::No;
         };
-        let begins = self.adopts.entry(part).or_insert((lease.epoch, now_ns));
+        let begins = self
+            .owned
+            .adopts
+            .entry(part)
+            .or_insert((lease.epoch, now_ns));
         if begins.0 != lease.epoch {
             *begins = (lease.epoch, now_ns);
         }

@@ -173,7 +173,7 @@ impl Leases {
 
     /// Whether a node has seen who has each part that this one holds.
     fn is_after(&self, at: &At) -> bool {
-        self.taken.iter().all(|(part, taken)| {
+        self.owned.taken.iter().all(|(part, taken)| {
             let seen = at.epochs.get(*part);
             seen.is_some_and(|seen| *seen >= taken.epoch)
         })
@@ -209,7 +209,7 @@ impl Leases {
 
     /// Whether this node took a part in the epoch of its lease.
     fn is_taken(&self, part: usize, lease: &KnownLease) -> bool {
-        { self.taken.get(&part) }.is_some_and(|taken| taken.epoch == lease.epoch)
+        { self.owned.taken.get(&part) }.is_some_and(|taken| taken.epoch == lease.epoch)
     }
 
     /// Whether it leaves a part that the cluster grants it, because it does not know its leases: they are lost, or

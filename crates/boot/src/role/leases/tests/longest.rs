@@ -58,7 +58,7 @@ fn a_node_knows_itself_how_long_its_own_leases_are() {
     let mut own: Record = codec::decode(&by_alpha(alpha.range, &[])).unwrap();
     own.longest_s = DAY_S;
     let mut before_s = |own: &Record| {
-        alpha.taken.clear();
+        alpha.owned.taken.clear();
         alpha.hear(&[lease("0", 5, 9 * SECOND, codec::encode(own))]);
         turn(&mut alpha).0.held[&0].before_s
     };
