@@ -37,7 +37,7 @@ impl Site {
         self.store6();
         let has_turns = self.has_turns();
         // Without them each machine would boot its installer again.
-        self.turns_are_unknown |= !has_turns;
+        self.turns_status.is_unknown |= !has_turns;
         Leaving {
             leases: self.parts.keeping.leave(),
             leases6: self.six.leave(),

@@ -86,12 +86,7 @@ pub struct Site {
     name: String,
     lan: Lan,
     turns: Turns,
-    /// The turns as they are on the disk; None: they have not been read.
-    stored_turns: Option<Turns>,
-    /// Another node decided them until this one did, and they are still those of before.
-    turns_are_unknown: bool,
-    /// They cannot be written to the disk.
-    turns_are_unkept: bool,
+    turns_status: TurnsStatus,
     /// What wakes the thread that writes.
     writer: Option<Arc<OwnedFd>>,
     /// None while the interface has no address.
@@ -106,6 +101,17 @@ pub struct Site {
     /// The addresses of this host, of all interfaces.
     host: BTreeSet<IpAddr>,
     six: Six,
+}
+
+/// Whether the turns of a network are known and stored. An image is booted once only while both hold.
+#[derive(Debug, Default)]
+struct TurnsStatus {
+    /// The turns on the disk. None: the file has not been read.
+    stored: Option<Turns>,
+    /// Another node decided the turns before this one, which still has older ones.
+    is_unknown: bool,
+    /// The last write to the disk failed.
+    has_failed: bool,
 }
 
 /// The parts of the range.
@@ -170,9 +176,7 @@ impl Site {
             name: name.to_owned(),
             lan,
             turns: Turns::default(),
-            stored_turns: None,
-            turns_are_unknown: false,
-            turns_are_unkept: false,
+            turns_status: TurnsStatus::default(),
             writer: None,
             desk: None,
             limit: Limit::default(),
@@ -301,7 +305,7 @@ impl Site {
             && leading(&before).is_none()
             && leading(&self.parts.standing) == Some(false)
         {
-            self.turns_are_unknown = true;
+            self.turns_status.is_unknown = true;
         }
         self.settle_turns();
         self.pass_turns();
@@ -326,16 +330,16 @@ impl Site {
     /// Another node led before: which machines have had their turn is not known here. Their disk is what
     /// nobody regrets.
     fn settle_turns(&mut self) {
-        if self.turns_are_unknown && self.stored_turns.is_some() {
+        if self.turns_status.is_unknown && self.turns_status.stored.is_some() {
             self.turns.are_done(&self.lan);
-            self.turns_are_unknown = false;
+            self.turns_status.is_unknown = false;
         }
     }
 
     /// Whether this node decides what is booted once.
     pub fn leads(&self) -> bool {
         let leads = self.parts.me.is_empty() || self.parts.standing.held.contains_key(&0);
-        leads && self.stored_turns.is_some()
+        leads && self.turns_status.stored.is_some()
     }
 
     /// The node that decides what is booted once, if it is another one; empty: none does now.
@@ -480,7 +484,7 @@ impl Site {
     /// Whether all that the next start has to know is on the disk.
     pub fn is_stored(&mut self) -> bool {
         let has_turns =
-            self.has_turns() && !self.turns_are_unknown && self.unstored_turns().is_none();
+            self.has_turns() && !self.turns_status.is_unknown && self.unstored_turns().is_none();
         has_turns && self.has_all_leases()
     }
 
@@ -581,7 +585,7 @@ impl Site {
 
     /// What single boots had come to before the start. Until it is read, nothing is booted once.
     pub fn read_turns(&mut self, turns: Turns) {
-        self.stored_turns = Some(turns.clone());
+        self.turns_status.stored = Some(turns.clone());
         self.turns = turns;
         self.turns.keep(&self.lan);
         self.settle_turns();
@@ -590,12 +594,12 @@ impl Site {
 
     /// Whether the turns have been read.
     pub fn has_turns(&self) -> bool {
-        self.stored_turns.is_some()
+        self.turns_status.stored.is_some()
     }
 
     /// The turns, if they are not on the disk.
     pub fn unstored_turns(&self) -> Option<Turns> {
-        let stored = self.stored_turns.as_ref();
+        let stored = self.turns_status.stored.as_ref();
         stored
             .is_some_and(|stored| *stored != self.turns)
             .then(|| self.turns.clone())
@@ -603,14 +607,14 @@ impl Site {
 
     /// These turns are on the disk.
     pub fn stored_turns(&mut self, turns: Turns) {
-        self.stored_turns = Some(turns);
-        self.turns_are_unkept = false;
+        self.turns_status.stored = Some(turns);
+        self.turns_status.has_failed = false;
         self.pass_turns();
     }
 
     /// The turns cannot be kept: nothing is booted once until they can.
     pub fn cannot_keep_turns(&mut self) {
-        self.turns_are_unkept = true;
+        self.turns_status.has_failed = true;
         self.pass_turns();
     }
 
@@ -645,8 +649,8 @@ impl Site {
     }
 
     fn pass_turns(&mut self) {
-        let is_kept = self.stored_turns.is_some() && !self.turns_are_unkept;
-        self.turns.is_uncertain = !(is_kept && self.leads()) || self.turns_are_unknown;
+        let is_kept = self.turns_status.stored.is_some() && !self.turns_status.has_failed;
+        self.turns.is_uncertain = !(is_kept && self.leads()) || self.turns_status.is_unknown;
         let turns = self.turns.clone();
         let is_elsewhere = !self.parts.me.is_empty() && !self.leads();
         let leader = is_elsewhere.then(|| Leader {
