@@ -7,7 +7,7 @@
 //! The interface has 10.20.0.1/15. Machines have the cards 02:01:00:00:00:00 and following, and the
 //! addresses 10.21.0.1 and following; others get one of 10.20.1.0 to 10.20.250.255.
 
-use boot::config::{Boots, Gives, Image, Lan, Machine, Tells, Unknown};
+use boot::config::{Boots, Gives, Image, Lan, Machine, Ports, Tells, Unknown};
 use boot::mac::Mac;
 use boot::role::{Place, Role};
 use std::collections::BTreeMap;
@@ -44,9 +44,7 @@ fn main() -> Result<(), String> {
         images: BTreeMap::from([("disk".to_owned(), Image::Disk)]),
         machines: (0..machines).map(machine).collect(),
         unknown: Unknown::Menu,
-        http_port: 7447,
-        iscsi_port: 3260,
-        nbd_port: 10809,
+        ports: Ports::default(),
         leases: directory.into(),
         secure_boot: false,
         six: None,

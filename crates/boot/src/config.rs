@@ -73,14 +73,9 @@ pub struct Lan {
     pub machines: BTreeMap<Mac, Machine>,
     /// What becomes of other machines.
     pub unknown: Unknown,
-    /// The port of files by HTTP.
-    pub http_port: u16,
-    /// The port of disks by iSCSI.
-    #[serde(default = "iscsi_port")]
-    pub iscsi_port: u16,
-    /// The port of disks by NBD.
-    #[serde(default = "nbd_port")]
-    pub nbd_port: u16,
+    /// The TCP ports of files and disks.
+    #[serde(flatten)]
+    pub ports: Ports,
     /// The directory where leases are kept.
     pub leases: PathBuf,
     /// UEFI machines get the distribution's signed loaders.
@@ -95,6 +90,31 @@ pub struct Lan {
     /// machine gets one of them only by its own line, or keeps its lease.
     #[serde(default)]
     pub of_others: BTreeSet<IpAddr>,
+}
+
+/// The TCP ports of a network. Its serialised form has no level of its own: payloads of earlier
+/// versions have the ports beside the other fields of [`Lan`].
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ports {
+    /// Files by HTTP.
+    #[serde(rename = "http_port")]
+    pub http: u16,
+    /// Disks by iSCSI.
+    #[serde(rename = "iscsi_port", default = "iscsi_port")]
+    pub iscsi: u16,
+    /// Disks by NBD.
+    #[serde(rename = "nbd_port", default = "nbd_port")]
+    pub nbd: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Ports {
+        Ports {
+            http: HTTP_PORT,
+            iscsi: ISCSI_PORT,
+            nbd: NBD_PORT,
+        }
+    }
 }
 
 /// The IPv6 of a network.
@@ -366,14 +386,92 @@ impl Lan {
             images: [("disk".to_owned(), Image::Disk)].into(),
             machines: BTreeMap::new(),
             unknown: Unknown::Ignore,
-            http_port: HTTP_PORT,
-            iscsi_port: ISCSI_PORT,
-            nbd_port: NBD_PORT,
+            ports: Ports::default(),
             leases: LEASES.into(),
             secure_boot: false,
             six: None,
             of_nodes: BTreeSet::new(),
             of_others: BTreeSet::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use part::codec;
+    use serde::de::IgnoredAny;
+
+    /// A network as versions wrote it that had one port.
+    #[derive(Serialize)]
+    struct EarlierLan {
+        interface: String,
+        network: Option<Network>,
+        gives: Gives,
+        lease_s: u32,
+        tells: Tells,
+        images: BTreeMap<String, Image>,
+        disks: BTreeMap<String, Disk>,
+        machines: BTreeMap<Mac, Machine>,
+        unknown: Unknown,
+        http_port: u16,
+        leases: PathBuf,
+        secure_boot: bool,
+    }
+
+    #[test]
+    fn payload_of_an_earlier_version_is_read() {
+        let lan = Lan::plain("br0");
+        let earlier = EarlierLan {
+            interface: lan.interface.clone(),
+            network: lan.network,
+            gives: lan.gives,
+            lease_s: lan.lease_s,
+            tells: lan.tells.clone(),
+            images: lan.images.clone(),
+            disks: lan.disks.clone(),
+            machines: lan.machines.clone(),
+            unknown: lan.unknown.clone(),
+            http_port: 8080,
+            leases: lan.leases.clone(),
+            secure_boot: lan.secure_boot,
+        };
+        let read: Lan = codec::decode(&codec::encode(&earlier)).unwrap();
+        let ports = Ports {
+            http: 8080,
+            ..Ports::default()
+        };
+        assert_eq!(read, Lan { ports, ..lan });
+    }
+
+    #[test]
+    fn ports_are_fields_of_the_network_in_payloads() {
+        let addresses = [
+            IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ];
+        let machine = Machine {
+            name: "web".to_owned(),
+            address: Some(Ipv4Addr::new(10, 0, 0, 2)),
+            image: "disk".to_owned(),
+            once: false,
+            power: None,
+        };
+        let lan = Lan {
+            ports: Ports {
+                http: 1,
+                iscsi: 2,
+                nbd: 3,
+            },
+            machines: [(Mac([2, 0, 0, 0, 0, 1]), machine)].into(),
+            of_nodes: addresses.into(),
+            ..Lan::plain("br0")
+        };
+        let bytes = codec::encode(&lan);
+        let fields: BTreeMap<String, IgnoredAny> = codec::decode(&bytes).unwrap();
+        let is_port = |name: &&String| name.contains("port");
+        let ports: Vec<_> = fields.keys().filter(is_port).collect();
+        assert_eq!(ports, ["http_port", "iscsi_port", "nbd_port"]);
+        assert_eq!(codec::decode::<Lan>(&bytes).unwrap(), lan);
     }
 }

@@ -180,7 +180,7 @@ fn uri(lan: &Lan, image: &Image, servers: &Servers) -> Option<String> {
     match image {
         Image::Aoe { .. } => Some(format!("aoe:{}", disk.target?)),
         Image::Iscsi { .. } => {
-            let (address, port) = (servers.address(), lan.iscsi_port);
+            let (address, port) = (servers.address(), lan.ports.iscsi);
             Some(format!(
                 "iscsi:{address}::{port}:0:{}",
                 disk.iscsi.as_ref()?
@@ -202,7 +202,7 @@ fn kernel_words(lan: &Lan, image: &Image, servers: &Servers) -> Vec<String> {
             ("root=", "root=/dev/nbd0".to_owned()),
             (
                 "nbdroot=",
-                format!("nbdroot={}:{}/{disk}", servers.address(), lan.nbd_port),
+                format!("nbdroot={}:{}/{disk}", servers.address(), lan.ports.nbd),
             ),
             ("ip=", "ip=dhcp".to_owned()),
         ]

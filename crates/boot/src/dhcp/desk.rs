@@ -643,7 +643,7 @@ impl Desk {
     fn file(&self, request: &Request) -> Result<File, String> {
         let lan = &self.lan;
         let server = lan.tells.server.unwrap_or(self.here.address);
-        let base = format!("http://{server}:{}", lan.http_port);
+        let base = format!("http://{server}:{}", lan.ports.http);
         let file = |name: String| Ok(File { server, name });
         let asks = (request.stage, request.architecture);
         match (loads(lan, &self.turns, request.mac, asks)?, request.stage) {

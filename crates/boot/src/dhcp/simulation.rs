@@ -22,7 +22,7 @@ use super::mirror::Told;
 use super::moves::Claim;
 use super::range::Range;
 use super::request::{Claims, Echo, Kind, Request, Route, Stage};
-use crate::config::{Gives, Lan, Network, Tells, Unknown};
+use crate::config::{Gives, Lan, Network, Ports, Tells, Unknown};
 use crate::mac::Mac;
 use client::{Client, Got};
 use defects::Defect;
@@ -269,9 +269,7 @@ fn lan(random: &mut Random) -> Lan {
         images: BTreeMap::new(),
         machines: BTreeMap::new(),
         unknown: Unknown::Enlist,
-        http_port: 7447,
-        iscsi_port: crate::config::ISCSI_PORT,
-        nbd_port: crate::config::NBD_PORT,
+        ports: Ports::default(),
         leases: "/leases".into(),
         secure_boot: false,
         six: None,

@@ -476,7 +476,7 @@ impl Desk {
     /// The URL of what a client loads, or why there is nothing.
     fn file(&self, request: &Request) -> Result<String, String> {
         let server = self.here.address;
-        let base = format!("http://[{server}]:{}", self.lan.http_port);
+        let base = format!("http://[{server}]:{}", self.lan.ports.http);
         let asks = (request.stage, request.architecture);
         let loads = loads(&self.lan, &self.turns, request.mac, asks)?;
         Ok(match (loads, request.stage) {

@@ -2,9 +2,7 @@
 
 use super::{LineBuilder, codes};
 use crate::aoe::frame::Target;
-use crate::config::{
-    HTTP_PORT, ISCSI_PORT, Image, LEASE_S, LEASES, NBD_PORT, Network, Network6, Overlay, Storage,
-};
+use crate::config::{Image, LEASE_S, LEASES, Network, Network6, Overlay, Ports, Storage};
 use crate::mac::Mac;
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
@@ -60,14 +58,6 @@ pub(super) struct Range6 {
     pub(super) first: Ipv6Addr,
     pub(super) last: Ipv6Addr,
     pub(super) lease_s: u32,
-}
-
-/// The TCP ports.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ports {
-    pub(super) http: u16,
-    pub(super) iscsi: u16,
-    pub(super) nbd: u16,
 }
 
 /// Where clients are.
@@ -191,11 +181,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
         disks: Disks::default(),
         machines: Vec::new(),
         unknown: None,
-        ports: Ports {
-            http: HTTP_PORT,
-            iscsi: ISCSI_PORT,
-            nbd: NBD_PORT,
-        },
+        ports: Ports::default(),
         leases: LEASES.into(),
         secure_boot: None,
         six: Six::default(),

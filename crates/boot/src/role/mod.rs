@@ -244,7 +244,7 @@ fn roots(lan: &Lan, runtime: &Path, overlays: &AllOverlays) -> portal::Change {
     };
     portal::Change {
         interface: lan.interface.clone(),
-        ports: [lan.iscsi_port, lan.nbd_port],
+        ports: [lan.ports.iscsi, lan.ports.nbd],
         is_six: lan.six.is_some(),
         disks: lan.disks.iter().filter(by_tcp).map(one).collect(),
     }

@@ -279,7 +279,7 @@ impl Running {
         let (interface, http_port, explicit) = {
             let site = self.site.lock();
             let lan = site.lan();
-            (lan.interface.clone(), lan.http_port, lan.network)
+            (lan.interface.clone(), lan.ports.http, lan.network)
         };
         let index = index(&interface);
         let is_open = |sockets: &Sockets| {

@@ -1,7 +1,7 @@
 //! The scripts of iPXE with one node and with two.
 
 use super::*;
-use crate::config::{Gives, Tells, Unknown};
+use crate::config::{Gives, Ports, Tells, Unknown};
 use std::collections::BTreeMap;
 
 const MAC: Mac = Mac([0x52, 0x54, 0, 0, 0, 7]);
@@ -23,9 +23,7 @@ fn lan() -> Lan {
         images: BTreeMap::from([("rescue".to_owned(), kernel)]),
         machines: BTreeMap::new(),
         unknown: Unknown::Menu,
-        http_port: 7_447,
-        iscsi_port: crate::config::ISCSI_PORT,
-        nbd_port: crate::config::NBD_PORT,
+        ports: Ports::default(),
         leases: "/leases".into(),
         secure_boot: false,
         six: None,

@@ -399,7 +399,7 @@ impl Site {
                     .collect(),
                 None => all.iter().copied().map(IpAddr::V4).collect(),
             },
-            port: self.lan.http_port,
+            port: self.lan.ports.http,
             disks,
         }
     }

@@ -1,6 +1,6 @@
 //! A node with the role, and clients on a switch with it.
 
-use boot::config::{Boots, Gives, Image, Lan, Network6, Six, Tells, Unknown};
+use boot::config::{Boots, Gives, Image, Lan, Network6, Ports, Six, Tells, Unknown};
 use boot::mac::Mac;
 use boot::message::{Asked, Message};
 use boot::role::{Place, Role};
@@ -54,9 +54,7 @@ pub fn with_range(network: u16) -> Lan {
         disks: BTreeMap::new(),
         machines: BTreeMap::new(),
         unknown: Unknown::Menu,
-        http_port: 7_447,
-        iscsi_port: 3_260,
-        nbd_port: 10_809,
+        ports: Ports::default(),
         leases: "/nowhere".into(),
         secure_boot: false,
         of_nodes: Default::default(),

@@ -4,7 +4,7 @@ use super::super::pool::Holder;
 use super::super::range::Range;
 use super::super::request::{Claims, Echo, Route, Stage};
 use super::*;
-use crate::config::{Image, Tells, Unknown};
+use crate::config::{Image, Ports, Tells, Unknown};
 use std::collections::{BTreeMap, HashSet};
 
 mod first_leases;
@@ -46,9 +46,7 @@ fn lan(unknown: Unknown, gives: Gives) -> Lan {
             (RANGED, machine("ranged", None)),
         ]),
         unknown,
-        http_port: 7_447,
-        iscsi_port: crate::config::ISCSI_PORT,
-        nbd_port: crate::config::NBD_PORT,
+        ports: Ports::default(),
         leases: "/leases".into(),
         secure_boot: false,
         six: None,
