@@ -177,7 +177,7 @@ impl<R: AsyncRuntime> Engine<R> {
         };
         let standing = self.standing();
         let matched = standing.matched.get(&node).copied().flatten();
-        if standing.leading && matched.is_some() && matched >= standing.last_log {
+        if standing.leading && matched.is_some() && matched >= standing.log.last {
             let _ = self.inner.raft.trigger().transfer_leader(node).await;
             let pause = self.inner.settings.election_max * *attempts;
             *attempts = (*attempts * 2).min(HAND_OVER_PAUSE_MAX);

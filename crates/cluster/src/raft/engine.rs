@@ -35,6 +35,17 @@ const FORWARDED_LIMIT: Duration = Duration::from_secs(2);
 /// Notifies of applied entries: the index of the last one.
 pub type Changes<R> = WatchReceiverOf<Types<R>, u64>;
 
+/// How far a member's log has come, as indexes of entries. None: no entry yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogStatus {
+    /// The last entry.
+    pub last: Option<u64>,
+    /// The last entry that is known to be committed.
+    pub committed: Option<u64>,
+    /// The last entry that was applied to the state.
+    pub applied: Option<u64>,
+}
+
 /// How the agreement stands, as this member sees it.
 #[derive(Clone, Debug, Default)]
 pub struct RaftStatus {
@@ -47,12 +58,8 @@ pub struct RaftStatus {
     pub is_settled: bool,
     /// The term.
     pub term: u64,
-    /// The last entry of the log here.
-    pub last_log: Option<u64>,
-    /// The last one known to be agreed on.
-    pub committed: Option<u64>,
-    /// The last one in the state.
-    pub applied: Option<u64>,
+    /// The log of this member.
+    pub log: LogStatus,
     /// When leading: how long ago the call was sent that a majority answered.
     pub quorum_acked_ago: Option<Duration>,
     /// When leading: the last entry that each member is known to have.
@@ -233,9 +240,11 @@ impl<R: AsyncRuntime> Engine<R> {
                 && (metrics.last_applied.as_ref())
                     .is_some_and(|id| id.leader_id.term == metrics.current_term),
             term: metrics.current_term,
-            last_log: metrics.last_log_index,
-            committed: metrics.local_committed.map(|id| id.index),
-            applied: metrics.last_applied.map(|id| id.index),
+            log: LogStatus {
+                last: metrics.last_log_index,
+                committed: metrics.local_committed.map(|id| id.index),
+                applied: metrics.last_applied.map(|id| id.index),
+            },
             quorum_acked_ago: metrics
                 .last_quorum_acked
                 .as_ref()

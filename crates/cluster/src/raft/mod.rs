@@ -33,6 +33,6 @@ pub(crate) mod test_keys;
 mod tests;
 pub mod transport;
 
-pub use engine::{Changes, Engine, RaftStatus};
+pub use engine::{Changes, Engine, LogStatus, RaftStatus};
 pub use error::{EngineError, ProposeError};
 pub use settings::Settings;

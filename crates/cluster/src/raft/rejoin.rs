@@ -226,7 +226,7 @@ impl<R: AsyncRuntime> Engine<R> {
 
     fn is_voter_after(&self, index: u64) -> bool {
         let standing = self.standing();
-        standing.applied.is_some_and(|applied| applied >= index)
+        standing.log.applied.is_some_and(|applied| applied >= index)
             && standing.voters.contains(&self.inner.me)
     }
 

@@ -55,9 +55,9 @@ pub(super) fn status<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Status
             .collect(),
         log: LogStatus {
             term: standing.term,
-            last: standing.last_log.unwrap_or(0),
-            committed: standing.committed.unwrap_or(0),
-            applied: standing.applied.unwrap_or(0),
+            last: standing.log.last.unwrap_or(0),
+            committed: standing.log.committed.unwrap_or(0),
+            applied: standing.log.applied.unwrap_or(0),
         },
         events: events(&state, &shared.who.name, shared.notes()),
         ..Status::default()

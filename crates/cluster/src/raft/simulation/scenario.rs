@@ -150,7 +150,7 @@ async fn keys_of_the_arbiter_are_stolen(mut world: World, seed: u64) -> Result<(
         let victim = random.pick(&[A, B]);
         let engine = world.engine(victim).ok_or("a node is away")?;
         let standing = engine.standing();
-        let last = standing.last_log.unwrap_or(0);
+        let last = standing.log.last.unwrap_or(0);
         let known = Knowledge {
             term: standing.term,
             last,

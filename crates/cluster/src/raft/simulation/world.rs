@@ -479,7 +479,7 @@ impl World {
             if standing.leading && host.kind == Kind::Arbiter {
                 return Some(format!("the arbiter {} leads", host.id()));
             }
-            states.push((host.id(), standing.applied, engine.state()));
+            states.push((host.id(), standing.log.applied, engine.state()));
         }
         let (first, applied, state) = states.first()?;
         let other = (states.iter()).find(|(_, at, it)| at != applied || it != state)?;

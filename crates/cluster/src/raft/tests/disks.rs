@@ -89,10 +89,10 @@ async fn a_member_with_a_full_disk_counts_for_nothing_and_goes_on_when_there_is_
     assert!(words.contains("free some space"), "{words}");
     // It confirms that it leads, so leases are renewed, and nothing is stored by B alone.
     hub.kill(3).await;
-    let before = a.standing().last_log;
+    let before = a.standing().log.last;
     let asking = a.clone();
     let alone = tokio::spawn(async move { asking.propose(event("on one disk of three")).await });
-    until("it is proposed", || a.standing().last_log > before).await;
+    until("it is proposed", || a.standing().log.last > before).await;
     for _ in 0..3 {
         let agreed = a.confirm().await.unwrap();
         assert!(Some(agreed) <= before, "{agreed} {before:?}");
@@ -119,7 +119,7 @@ async fn a_member_with_a_full_disk_follows_every_leader_and_elects_none() {
     until("A knows the leader", || a.leader() == Some(MemberId(2))).await;
     a.propose(event("by A")).await.unwrap();
     let own = b.standing().matched.get(&MemberId(1)).copied().flatten();
-    assert!(own < b.standing().last_log, "{own:?}");
+    assert!(own < b.standing().log.last, "{own:?}");
     // Its vote would be needed.
     hub.kill(2).await;
     // Longer than several elections.
@@ -195,7 +195,7 @@ async fn a_follower_with_a_full_disk_knows_what_the_others_agree_on() {
     until("A follows B", || a.leader() == Some(MemberId(2))).await;
     // A leader sends nothing to one of which it does not know what it has.
     let stored = || b.standing().matched.get(&MemberId(1)).copied().flatten();
-    until("B knows A", || stored() == b.standing().last_log).await;
+    until("B knows A", || stored() == b.standing().log.last).await;
     disk.fill(true);
     b.propose(event("more than there is room for"))
         .await
@@ -208,10 +208,10 @@ async fn a_follower_with_a_full_disk_knows_what_the_others_agree_on() {
     }
     a.confirm().await.unwrap();
     let stored = b.standing().matched.get(&MemberId(1)).copied().flatten();
-    assert!(stored < b.standing().last_log, "{stored:?}");
+    assert!(stored < b.standing().log.last, "{stored:?}");
     disk.fill(false);
     let stored = || b.standing().matched.get(&MemberId(1)).copied().flatten();
-    until("A stores it", || stored() == b.standing().last_log).await;
+    until("A stores it", || stored() == b.standing().log.last).await;
 }
 
 #[tokio::test]

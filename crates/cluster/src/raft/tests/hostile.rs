@@ -137,7 +137,7 @@ async fn elected_arbiter_commits_only_what_nodes_signed() {
     let before = b.state();
     let reply = say(&b, forgery::append(term, end, payloads)).await;
     assert!(is_appended(&reply));
-    until("B applied it", || b.standing().applied == Some(last)).await;
+    until("B applied it", || b.standing().log.applied == Some(last)).await;
     let after = b.state();
     assert!(!after.invitations.contains_key(&TOKEN));
     assert_eq!(after.members, before.members);
