@@ -8,6 +8,7 @@ use crate::member::{Kind, MemberId};
 use crate::role::directory::LocalMember;
 use crate::role::invitations;
 use crate::role::shared::{RoleState, TOPIC, Tale, moved, reach};
+use crate::state::State;
 use crate::wire::{Event, Network, Service};
 use part::codec;
 use std::sync::Arc;
@@ -229,18 +230,7 @@ pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>
             {
                 shared.note(error.to_string());
             }
-            let author = shared.standing().forged.map(|(_, author)| author);
-            if author.is_some() && author != forged {
-                forged = author;
-                let name = author
-                    .map(|author| state.name_of(author))
-                    .unwrap_or_default();
-                shared.note(format!(
-                    "the log has a command in the name of {name} that {name} did not sign: it has no effect. Somebody \
-                     may have the keys of a member that was the leader: remove the arbiter if it may be the one, and \
-                     invite a new one"
-                ));
-            }
+            report_forgery(&shared, &state, &mut forged);
             announce(&shared).await;
             give_keys(&shared, &mut lacking).await;
         }
@@ -252,6 +242,26 @@ pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>
             () = tokio::time::sleep(DUTY_EVERY) => {}
         }
     }
+}
+
+/// Reports the author that the last forged command names, once for each author in turn.
+/// `reported`: the author of the last report.
+fn report_forgery<M: Machine, N: Network>(
+    shared: &RoleState<M, N>,
+    state: &State,
+    reported: &mut Option<MemberId>,
+) {
+    let Some((_, author)) = shared.standing().forged else {
+        return;
+    };
+    if reported.replace(author) == Some(author) {
+        return;
+    }
+    let name = state.name_of(author);
+    shared.note(format!(
+        "the log has a command in the name of {name} that {name} did not sign: it has no effect. Somebody may have the \
+         keys of a member that was the leader: remove the arbiter if it may be the one, and invite a new one"
+    ));
 }
 
 /// Announces the addresses, the key and the supported formats of this member, if the
