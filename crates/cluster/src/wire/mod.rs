@@ -33,6 +33,7 @@ mod service;
 mod shared;
 #[cfg(test)]
 pub(crate) mod simulated;
+mod tasks;
 mod tunnel;
 
 #[cfg(test)]

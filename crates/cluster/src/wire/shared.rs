@@ -13,6 +13,7 @@ use super::places::Places;
 use super::recent::{Question, Recent, RequestAction};
 use super::renewal::RENEWAL;
 use super::service::{Handler, Service, Signer};
+use super::tasks::TaskGroup;
 use super::{Binding, Timing, WireError};
 use crate::authority::{Identity, Refused, TlsConfigs, Trust};
 use crate::member::{Member, MemberId};
@@ -22,11 +23,11 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::broadcast;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
 /// Capacity of the queue of events.
@@ -78,8 +79,7 @@ pub(crate) struct WireState<N: Network> {
     pub(crate) strangers: Places<IpAddr>,
     /// Tunnels that are carried, by who asked.
     pub(crate) carried: Places<MemberId>,
-    tasks: Mutex<JoinSet<()>>,
-    stopped: AtomicBool,
+    tasks: TaskGroup,
     /// Addresses on which this member is to listen and cannot, with the reasons.
     unbound: Mutex<BTreeMap<SocketAddr, String>>,
 }
@@ -125,8 +125,7 @@ impl<N: Network> WireState<N> {
             recent: Mutex::default(),
             strangers: Places::default(),
             carried: Places::default(),
-            tasks: Mutex::default(),
-            stopped: AtomicBool::new(false),
+            tasks: TaskGroup::default(),
             unbound: Mutex::default(),
         })
     }
@@ -203,13 +202,7 @@ impl<N: Network> WireState<N> {
 
     /// Runs something until the wire stops.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
-        let mut tasks = lock(&self.tasks);
-        while tasks.try_join_next().is_some() {}
-        let task = tasks.spawn(task);
-        if self.stopped.load(Ordering::Relaxed) {
-            task.abort();
-        }
-        task
+        self.tasks.spawn(task)
     }
 
     pub(crate) async fn serve<H: Handler>(
@@ -398,7 +391,7 @@ impl<N: Network> WireState<N> {
 
     /// Dials all members of the cluster, and nothing else.
     fn arrange(self: &Arc<Self>) {
-        if self.stopped.load(Ordering::Relaxed) {
+        if self.tasks.is_stopped() {
             return;
         }
         let mut inside = lock(&self.inside);
@@ -514,8 +507,7 @@ impl<N: Network> WireState<N> {
     }
 
     pub(crate) fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-        lock(&self.tasks).abort_all();
+        self.tasks.stop();
     }
 
     /// A question came on a connection.
