@@ -25,6 +25,7 @@ pub mod suggest;
 pub mod token;
 pub mod upgrade;
 pub mod value;
+mod visible;
 
 use std::io;
 

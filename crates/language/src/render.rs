@@ -16,8 +16,8 @@ pub use json::{json, json_lines};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::difference::{COVER, known, secrets};
 use crate::source::SourceMap;
+pub use crate::visible::visible;
 use std::borrow::Cow;
-use std::fmt::Write;
 
 /// Shorter words are no secrets that could be told from others.
 const SECRET_BYTES_MIN: usize = 3;
@@ -102,34 +102,6 @@ fn severity_name(severity: Severity) -> &'static str {
         Severity::Warning => "warning",
         Severity::Error => "error",
     }
-}
-
-/// The text on one line and without characters that a terminal obeys (control
-/// characters, and those that turn the direction of writing): words of a
-/// configuration hold any byte.
-pub fn visible(text: &str) -> Cow<'_, str> {
-    let obeyed =
-        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if !text.chars().any(obeyed) {
-        return Cow::Borrowed(text);
-    }
-    let mut clean = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => clean.push_str("\\n"),
-            '\r' => clean.push_str("\\r"),
-            '\t' => clean.push_str("\\t"),
-            c if c.is_ascii_control() => {
-                // Writing to a string cannot fail.
-                let _ = write!(clean, "\\x{:02x}", u32::from(c));
-            }
-            c if obeyed(c) => {
-                let _ = write!(clean, "\\u{{{:x}}}", u32::from(c));
-            }
-            c => clean.push(c),
-        }
-    }
-    Cow::Owned(clean)
 }
 
 /// "2 errors, 1 warning"; empty if there is nothing to count.

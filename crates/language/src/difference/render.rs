@@ -2,7 +2,7 @@
 //! lines. Short: what is too much is counted.
 
 use super::{Change, Difference, LineChange, SectionChange, TextChange, TextDifference};
-use crate::render::visible;
+use crate::visible::visible;
 use std::fmt::{self, Write};
 
 /// Lines that are shown where nobody says otherwise.

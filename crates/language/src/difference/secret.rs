@@ -4,7 +4,7 @@
 
 use super::Vocabulary;
 use super::lines::Line;
-use crate::render::visible;
+use crate::visible::visible;
 
 /// The mask that replaces a secret.
 pub const COVER: &str = "***";
