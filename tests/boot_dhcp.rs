@@ -276,7 +276,7 @@ fn an_address_that_this_host_gets_later_is_given_to_nobody() {
     }
     let mut site = BootSite::new("boot-own");
     site.server
-        .ip(&["link", "add", "other0", "type", "dummy"])
+        .ip(&["link", "add", "other0", "type", "bridge"])
         .unwrap();
     site.server.ip(&["link", "set", "other0", "up"]).unwrap();
     site.start(RANGE);
