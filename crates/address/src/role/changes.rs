@@ -199,8 +199,14 @@ impl Role {
             self.judge_all(now);
         }
         if due.check {
-            self.check_addresses(&mut due.lost);
+            self.check_addresses(now, &mut due.lost);
         }
+        let ends = |at: &usize| {
+            self.members
+                .get(*at)
+                .is_some_and(|m| self.leases.ends_soon(now, &m.config))
+        };
+        due.lost.retain(|at| !ends(at));
         due.lost.sort_unstable();
         due.lost.dedup();
         for at in due.lost {
@@ -241,7 +247,7 @@ impl Role {
     }
 
     /// Finds members that are master but whose addresses are missing.
-    fn check_addresses(&mut self, lost: &mut Vec<usize>) {
+    fn check_addresses(&mut self, now: Time, lost: &mut Vec<usize>) {
         let listed = self.host.list_addresses(&mut self.given.log);
         for (at, member) in self.members.iter_mut().enumerate() {
             if !member.holds {
@@ -259,6 +265,14 @@ impl Role {
                 .filter(|spec| !listed.iter().any(|seen| seen.is(spec)))
                 .collect();
             if gone.is_empty() {
+                continue;
+            }
+            if self.leases.ends_soon(now, &member.config) {
+                let line = format!(
+                    "({}) the kernel removed the addresses before the end of their lease, which was not renewed",
+                    member.config.name
+                );
+                (self.given.log)(Level::Notice, &line);
                 continue;
             }
             member.history.restored += gone.len() as u64;

@@ -132,6 +132,13 @@ impl Leases {
         Some(self.until.get(&bound).copied().unwrap_or_default())
     }
 
+    /// Whether the lease of an instance ends too soon to set its addresses again: the kernel
+    /// has removed them then, or will by itself.
+    pub fn ends_soon(&self, now: Time, instance: &Configured) -> bool {
+        self.end(instance)
+            .is_some_and(|end| lifetime_within(now, end).is_none())
+    }
+
     /// Whether the lease of an instance was given up for another machine.
     pub fn moves(&self, instance: &Configured) -> bool {
         instance.options.lease && self.resting.contains_key(&name_of(instance))

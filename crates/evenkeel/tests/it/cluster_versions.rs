@@ -382,7 +382,8 @@ fn an_address_is_held_as_long_as_its_lease_and_taking_it_over_ends_a_trial() {
     control.say(&held(Duration::from_secs(2)), None);
     kill(Pid::from_raw(control.pid), Signal::SIGSTOP).unwrap();
     assert!(eventually(PATIENCE, || !has()));
-    assert!(role.is_some_and(lives) && says("three"));
+    assert!(role.is_some_and(lives), "the role ended");
+    assert!(says("three"), "the trial ended");
     kill(Pid::from_raw(control.pid), Signal::SIGKILL).unwrap();
     let outcome = supervised.end(Signal::SIGTERM);
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
