@@ -259,7 +259,7 @@ mod tests {
             1_000,
         );
         assert_eq!(spread(&mut beta), 0);
-        // A node that connects later knows what is left, however much it is told.
+        // A node that connects later gets the remaining times, each cut to the longest pause.
         let mut left = alpha.left(1_000);
         assert_eq!(left, [Change::Left(anna[0].clone(), 4 * BACK_MS)]);
         left.push(Change::Left(anna[1].clone(), u64::MAX));

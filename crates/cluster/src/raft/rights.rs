@@ -87,7 +87,7 @@ impl<R: AsyncRuntime> Engine<R> {
             return false;
         }
         let own = self.inner.store.vote();
-        // A newer vote here: the leader is told about it, and appends nothing.
+        // Raft answers with its newer vote and appends nothing.
         if own.is_some_and(|own| own > *vote || own.leader_id == vote.leader_id) {
             return true;
         }

@@ -57,7 +57,7 @@ impl Telling {
         let since = now.saturating_duration_since(self.told);
         let revision = revision::read();
         let changed = revision != self.revision;
-        // An order of an operator is not to be lost: it is told at once.
+        // An operator's order must survive a kill of this process: send it at once.
         let orders = operations::orders();
         let ordered = orders != self.orders;
         if since >= COUNTERS_EVERY || ordered || (changed && since >= CHANGES_EVERY) {

@@ -306,7 +306,7 @@ impl<'p> Parser<'p> {
                 b"BSR_UNICODE" => self.settings.breaks_are_crlf = false,
                 b"NOTEMPTY" => self.settings.not_empty = true,
                 b"NOTEMPTY_ATSTART" => self.settings.not_empty_at_start = true,
-                // How the engine of PCRE2 works; its limits are stricter here.
+                // Settings of the optimizer and limits of PCRE2. The limits of this matcher are stricter.
                 b"NO_JIT" | b"NO_START_OPT" | b"NO_AUTO_POSSESS" | b"NO_DOTSTAR_ANCHOR" => {}
                 _ if limit(b"LIMIT_MATCH=")
                     || limit(b"LIMIT_DEPTH=")

@@ -225,7 +225,7 @@ fn content_rules_see_bytes_that_come_late() {
 #[test]
 fn content_rules_count_once_however_the_bytes_come() {
     if against_haproxy() {
-        // It counts again whenever bytes come.
+        // haproxy evaluates the rules, and counts, again whenever bytes arrive.
         return;
     }
     let origin = Origin::new(|mut peer, _| {

@@ -72,7 +72,7 @@ fn user_keeps_its_volume_over_a_restart_of_the_server() {
     let mut old = connect(&served, "guest/old").unwrap();
     write(&mut old, 1).unwrap();
     served.kill_and_start();
-    // It connects again with the name that it had.
+    // `old` reconnects with the same name.
     write(&mut old, 2).unwrap();
     let words = connect(&served, "guest/new").unwrap_err().to_string();
     assert!(words.contains("guest old uses the volume"), "{words}");

@@ -95,7 +95,7 @@ impl Client {
         };
         let op = match self.kinds[member] {
             Kind::Node => self.draw(key, self.seen[place], member as u64 + 1),
-            // It decides nothing.
+            // An arbiter may not propose.
             Kind::Arbiter => Op::Read,
         };
         let called_at = now();
