@@ -7,11 +7,12 @@ use guest::role::report::{GUEST, RUNNING};
 use guest::role::{Place, Role};
 use lab::{Scratch, eventually};
 use part::codec;
-use part::report::Subject;
+use part::report::{Grade, Subject};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -42,11 +43,12 @@ fn begin(runtime: &Path, kept: Option<&[u8]>) -> Role {
     Role::new(place, &payload(), kept).unwrap()
 }
 
-/// What the agent was told, in turn, and whether it refuses to freeze.
+/// What the agent was told, in turn, and whether it refuses to freeze, or to thaw.
 #[derive(Clone, Default)]
 struct Agent {
     told: Arc<Mutex<Vec<String>>>,
     refuses: bool,
+    stays_frozen: Arc<AtomicBool>,
 }
 
 impl Agent {
@@ -73,8 +75,12 @@ impl Agent {
                     "1".to_owned()
                 }
             };
-            let is_freeze = command["execute"] == "guest-fsfreeze-freeze";
-            let reply = match is_freeze && self.refuses {
+            let refuses = match command["execute"].as_str()? {
+                FREEZE => self.refuses,
+                THAW => self.stays_frozen.load(Ordering::SeqCst),
+                _ => false,
+            };
+            let reply = match refuses {
                 true => r#"{"error": {"desc": "disabled"}}"#.to_owned(),
                 false => format!("{{\"return\": {reply}}}"),
             };
@@ -220,6 +226,39 @@ fn a_guest_whose_agent_refuses_is_only_paused_and_thawed_in_any_case() {
     site.ask(1, Stand::End);
     site.becomes(1, StoodState::Over);
     site.thawed();
+}
+
+#[test]
+fn guest_that_stays_frozen_runs_and_is_a_fault() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut site = Site::new(false);
+    site.agent.stays_frozen.store(true, Ordering::SeqCst);
+    site.stands(1);
+    site.ask(1, Stand::End);
+    site.until("reported", |site| site.subject().state.grade == Grade::Bad);
+    let subject = site.subject();
+    assert_eq!(subject.value(RUNNING), Some(1), "{subject:?}");
+    assert!(
+        subject.why.contains("still frozen after a snapshot"),
+        "{}",
+        subject.why
+    );
+    let refused =
+        |event: &&part::report::Event| event.to.contains("are not thawed: the guest agent refused");
+    assert!(
+        subject.events.iter().any(|event| refused(&event)),
+        "{subject:?}"
+    );
+    assert_eq!(
+        site.ask(1, Stand::Look).state,
+        StoodState::GoesOn,
+        "no success"
+    );
+
+    site.agent.stays_frozen.store(false, Ordering::SeqCst);
+    site.becomes(1, StoodState::Over);
+    site.until("thawed", |site| site.subject().state.grade == Grade::Good);
+    assert_eq!(site.subject().why, "");
 }
 
 #[test]

@@ -12,8 +12,11 @@ const COPY_BYTES_A_MS: u64 = 20_000;
 const SWITCH_MAX_MS: u64 = 30_000;
 /// How long the rest may take.
 const REST_MAX_MS: u64 = 60_000;
-/// How often a cancellation is repeated.
+/// How long the volumes may take to return.
+const RETURN_MAX_MS: u64 = 60_000;
+/// How often a cancellation is repeated, and for how long.
 const CANCEL_AGAIN_MS: u64 = 5_000;
+const CANCEL_MAX_MS: u64 = 60_000;
 
 /// How long a guest may stand still for the rest of its memory, as QEMU reckons, milliseconds: at first,
 /// and at most.
@@ -101,6 +104,8 @@ pub struct Source {
     phase: Phase,
     /// When the phase ends, milliseconds.
     until: u64,
+    /// When a cancellation is next sent to QEMU, milliseconds.
+    cancel_at: u64,
     memory_bytes: u64,
     /// Since when the guest stands still.
     still_since: u64,
@@ -118,6 +123,7 @@ impl Source {
         Source {
             phase: Phase::Asking,
             until: now.saturating_add(ASK_MAX_MS),
+            cancel_at: 0,
             memory_bytes,
             still_since: now,
             is_ready: false,
@@ -154,19 +160,31 @@ impl Source {
             Phase::Copying => "its memory is copied while it runs",
             Phase::Switching => "paused: its volumes change over",
             Phase::Completing => "paused: the rest of its memory is copied",
-            Phase::Returning | Phase::Cancelling => "it goes on here",
+            Phase::Returning => "paused: its volumes return, and it goes on here then",
+            Phase::Cancelling => "its move is cancelled: it goes on here",
             Phase::Ended => "the other node continues it",
         }
     }
 
     /// When [`Source::next`] has something to do, milliseconds.
     pub fn deadline(&self) -> Option<u64> {
-        (self.phase != Phase::Ended && self.phase != Phase::Returning).then_some(self.until)
+        let until = match self.phase {
+            Phase::Completing | Phase::Cancelling => self.until.min(self.cancel_at),
+            _ => self.until,
+        };
+        (self.phase != Phase::Ended).then_some(until)
     }
 
     fn enter(&mut self, phase: Phase, limit: u64, now: u64) {
         self.phase = phase;
         self.until = now.saturating_add(limit);
+    }
+
+    /// Lets QEMU cancel, again and again.
+    fn cancel(&mut self, now: u64) -> Order {
+        self.enter(Phase::Cancelling, CANCEL_MAX_MS, now);
+        self.cancel_at = now.saturating_add(CANCEL_AGAIN_MS);
+        Order::Cancel
     }
 
     fn end(&mut self, outcome: Outcome) {
@@ -233,18 +251,25 @@ impl Source {
         vec![Order::Send(Message::Abort(why))]
     }
 
+    /// Its last phase took too long: the move ends, and no phase lasts without end.
+    fn end_late(&mut self, words: &str) -> Vec<Order> {
+        let why = { self.why.take() }
+            .map_or_else(|| words.to_owned(), |why| format!("{why}; and {words}"));
+        self.stay(why)
+    }
+
     /// Something is in its way.
     fn fail(&mut self, words: String, now: u64) -> Vec<Order> {
         match self.phase {
             Phase::Asking => self.stay(words),
             Phase::Copying => {
                 self.why = Some(words.clone());
-                self.enter(Phase::Cancelling, CANCEL_AGAIN_MS, now);
-                vec![Order::Send(Message::Abort(words)), Order::Cancel]
+                let cancel = self.cancel(now);
+                vec![Order::Send(Message::Abort(words)), cancel]
             }
             Phase::Switching => {
                 self.why = Some(words.clone());
-                self.enter(Phase::Returning, 0, now);
+                self.enter(Phase::Returning, RETURN_MAX_MS, now);
                 vec![Order::Send(Message::Abort(words))]
             }
             // What QEMU says decides.
@@ -261,7 +286,8 @@ impl Source {
         let is = |defect| self.broken == Some(defect);
         match self.phase {
             Phase::Switching if here.has_lease && self.is_ready => {
-                self.enter(Phase::Completing, REST_MAX_MS, now);
+                self.enter(Phase::Completing, REST_MAX_MS + CANCEL_MAX_MS, now);
+                self.cancel_at = now.saturating_add(REST_MAX_MS);
                 vec![Order::Continue]
             }
             // Without the lease nothing is done that lets the guest go on.
@@ -269,10 +295,19 @@ impl Source {
                 if (here.has_lease || is(Defect::ReturnsWithoutLease))
                     && (here.has_volumes || is(Defect::ReturnsWithoutVolumes)) =>
             {
-                self.enter(Phase::Cancelling, CANCEL_AGAIN_MS, now);
-                vec![Order::Cancel]
+                vec![self.cancel(now)]
             }
-            Phase::Returning => Vec::new(),
+            // The guest stays paused: the role continues it when both are here.
+            Phase::Returning if now >= self.until => {
+                let lacks = match here.has_lease {
+                    true => "its volumes have not returned",
+                    false => "its lease has not returned",
+                };
+                self.end_late(&format!(
+                    "{lacks} within {} s: the guest stays paused until then",
+                    RETURN_MAX_MS / 1000
+                ))
+            }
             Phase::Asking if now >= self.until => {
                 self.fail("the other node did not prepare it in time".to_owned(), now)
             }
@@ -284,16 +319,104 @@ impl Source {
                 let words = "its volumes did not change over in time";
                 self.fail(words.to_owned(), now)
             }
-            Phase::Completing if now >= self.until => {
+            // A target that hears nothing more of the source does not let the guest go on.
+            Phase::Completing | Phase::Cancelling if now >= self.until => self.end_late(&format!(
+                "QEMU has not confirmed within {} s that it cancelled the move",
+                CANCEL_MAX_MS / 1000
+            )),
+            Phase::Completing if now >= self.cancel_at => {
                 { &mut self.why }.get_or_insert("the rest was not copied in time".to_owned());
-                self.until = now.saturating_add(CANCEL_AGAIN_MS);
+                self.cancel_at = now.saturating_add(CANCEL_AGAIN_MS);
                 vec![Order::Cancel]
             }
-            Phase::Cancelling if now >= self.until => {
-                self.until = now.saturating_add(CANCEL_AGAIN_MS);
+            Phase::Cancelling if now >= self.cancel_at => {
+                self.cancel_at = now.saturating_add(CANCEL_AGAIN_MS);
                 vec![Order::Cancel]
             }
             _ => Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: Here = Here {
+        has_lease: true,
+        has_volumes: true,
+    };
+    const NOWHERE: Here = Here {
+        has_lease: false,
+        has_volumes: false,
+    };
+
+    /// Moves that have come to each phase in which somebody else has to do something.
+    fn waiting() -> Vec<Source> {
+        let asking = Source::new(1 << 30, 0);
+        let mut copying = asking.clone();
+        copying.see(Input::Heard(Message::Listening), 0);
+        let mut cancelling = copying.clone();
+        cancelling.see(Input::Stop("an operator".to_owned()), 0);
+        let mut switching = copying.clone();
+        switching.see(Input::Qemu(Progress::Paused), 0);
+        let mut returning = switching.clone();
+        returning.see(Input::Lost("cut".to_owned()), 0);
+        let mut completing = switching.clone();
+        completing.see(Input::Heard(Message::Ready), 0);
+        assert_eq!(completing.next(HERE, 0), [Order::Continue]);
+        vec![
+            asking, copying, cancelling, switching, returning, completing,
+        ]
+    }
+
+    #[test]
+    fn every_phase_ends_without_any_response() {
+        let longest = COPY_MAX_MS + RETURN_MAX_MS + CANCEL_MAX_MS;
+        for here in [HERE, NOWHERE] {
+            for mut source in waiting() {
+                let phase = source.phase;
+                let mut turns = 0;
+                while let Some(at) = source.deadline() {
+                    assert!(at <= longest, "{phase:?} waits until {at}");
+                    source.next(here, at);
+                    turns += 1;
+                    assert!(turns < 100, "{phase:?} does not end");
+                }
+                let outcome = source.outcome();
+                assert!(
+                    matches!(outcome, Some(Outcome::Stays(why)) if !why.is_empty()),
+                    "{phase:?}: {outcome:?}"
+                );
+                assert!(!source.hands_over(), "{phase:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn guest_stays_paused_while_its_volumes_are_elsewhere() {
+        let mut source = waiting().remove(4);
+        let lacks = Here {
+            has_lease: true,
+            has_volumes: false,
+        };
+        assert_eq!(source.next(lacks, RETURN_MAX_MS - 1), []);
+        let orders = source.next(lacks, RETURN_MAX_MS);
+        assert!(!orders.contains(&Order::Cancel), "{orders:?}");
+        let Some(Outcome::Stays(why)) = source.outcome() else {
+            panic!("{:?}", source.outcome());
+        };
+        assert!(
+            why.contains("cut; and its volumes have not returned"),
+            "{why}"
+        );
+    }
+
+    #[test]
+    fn late_completion_of_the_rest_counts() {
+        let mut source = waiting().remove(5);
+        assert_eq!(source.next(HERE, REST_MAX_MS), [Order::Cancel]);
+        source.see(Input::Qemu(Progress::Completed), REST_MAX_MS + 1);
+        assert_eq!(source.outcome(), Some(&Outcome::Moved));
     }
 }

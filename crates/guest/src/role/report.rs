@@ -301,6 +301,9 @@ fn state(role: &Role, name: &str, shown: Option<&Shown>, is_here: bool) -> (&'st
     let machine = role.machines.get(name);
     let stays_frozen = machine.is_some_and(|one| one.stays_frozen(clock::boottime_ms()));
     match shown {
+        Some(Shown::Paused(Still::Moving)) if is_here && is_left_paused(role, name) => {
+            ("paused", Grade::Bad)
+        }
         Some(shown @ Shown::Running) if is_here && stays_frozen => (words(shown).0, Grade::Bad),
         Some(shown) if is_here => words(shown),
         // What it was here before is of no meaning.
@@ -309,6 +312,11 @@ fn state(role: &Role, name: &str, shown: Option<&Shown>, is_here: bool) -> (&'st
         Some(shown @ (Shown::Waits(_) | Shown::Failed | Shown::Off)) => words(shown),
         _ => elsewhere(role, name),
     }
+}
+
+/// Whether no move leads a guest that was paused for one.
+fn is_left_paused(role: &Role, name: &str) -> bool {
+    !role.moves.departures.contains_key(name) && !role.comes(name)
 }
 
 /// How far its move is, or why it did not move.
@@ -478,6 +486,10 @@ fn why_not(
                 "it shut down by itself: `evenkeel guest start {}` starts it",
                 machine.name
             )
+        }
+        Some(Shown::Paused(Still::Moving)) if is_left_paused(role, &machine.name) => {
+            "paused: its move has ended, and it is continued when its lease and its volumes are here"
+                .to_owned()
         }
         Some(Shown::Paused(still)) => still.to_string(),
         Some(Shown::ShuttingDown(at)) => {
