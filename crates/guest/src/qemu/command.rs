@@ -114,6 +114,9 @@ pub fn arguments(start: &Start<'_>) -> Vec<OsString> {
     machine(&mut all, start);
     sockets(&mut all, start.home);
     console(&mut all, start);
+    for controller in controllers(start.guest) {
+        all.json("-device", &controller);
+    }
     for (at, disk) in start.guest.disks.iter().enumerate() {
         a_disk(&mut all, start, at, disk);
     }
@@ -276,12 +279,41 @@ fn a_disk(all: &mut Arguments, start: &Start<'_>, at: usize, disk: &Disk) {
             }
         }
     }
-    let index = first(&start.guest.boot, true, at);
-    all.json("-device", &device_of(at, &node, disk, index));
+    all.json("-device", &device_of(start.guest, at, &node, disk));
+}
+
+/// Ports of a controller of AHCI.
+const PORTS: usize = 6;
+/// The port of the first controller that has the CD from which a guest boots.
+const CD_PORT: usize = 5;
+
+/// The port of a disk with AHCI, by its number among all disks: those of q35's own controller, and of further ones.
+fn ahci_port(boot: &Boot, at: usize) -> (Option<usize>, usize) {
+    let own = match boot {
+        Boot::Iso(_) => CD_PORT,
+        Boot::Disk | Boot::Network | Boot::Kernel { .. } => PORTS,
+    };
+    match at.checked_sub(own) {
+        None => (None, at),
+        Some(further) => (Some(further / PORTS), further % PORTS),
+    }
+}
+
+/// The controllers of AHCI that a guest needs beside that of q35.
+fn controllers(guest: &Guest) -> Vec<Value> {
+    let disks = guest.disks.iter().enumerate();
+    let of_disk = disks.filter(|(_, disk)| disk.bus != Bus::Virtio);
+    let mut needed: Vec<usize> = of_disk
+        .filter_map(|(at, _)| ahci_port(&guest.boot, at).0)
+        .collect();
+    needed.dedup();
+    let all = { needed.iter() }
+        .map(|number| json!({"driver": "ich9-ahci", "id": format!("ahci{number}")}));
+    all.collect()
 }
 
 /// The device that a guest sees. What it does at an error is the same on every bus.
-fn device_of(at: usize, node: &str, disk: &Disk, first: Option<usize>) -> Value {
+fn device_of(guest: &Guest, at: usize, node: &str, disk: &Disk) -> Value {
     let mut device = json!({
         "driver": match disk.bus {
             Bus::Virtio => "virtio-blk-pci",
@@ -291,19 +323,26 @@ fn device_of(at: usize, node: &str, disk: &Disk, first: Option<usize>) -> Value 
         "drive": node,
         "serial": serial(&disk.volume),
         "physical_block_size": 4096,
-        // A guest that sees an error of its disk makes its file system read-only. The role continues
-        // a stopped guest when its disk is well again.
-        "werror": "stop",
-        "rerror": "stop",
     });
-    if let Some(index) = first {
+    stop_at_errors(&mut device);
+    if let Some(index) = first(&guest.boot, true, at) {
         device["bootindex"] = index.into();
     }
     if disk.bus != Bus::Virtio {
-        // q35 has AHCI with six ports.
-        device["bus"] = format!("ide.{}", at % 6).into();
+        let (controller, port) = ahci_port(&guest.boot, at);
+        device["bus"] = match controller {
+            None => format!("ide.{port}").into(),
+            Some(number) => format!("ahci{number}.{port}").into(),
+        };
     }
     device
+}
+
+/// A guest that sees an error of its disk makes its file system read-only. The role continues a stopped guest when
+/// its disk is well again.
+fn stop_at_errors(device: &mut Value) {
+    device["werror"] = "stop".into();
+    device["rerror"] = "stop".into();
 }
 
 /// A disk that the volume role serves.
@@ -363,10 +402,11 @@ fn boot(all: &mut Arguments, start: &Start<'_>) {
             }),
         );
         // Behind a disk that boots: an installation is not repeated when it has ended.
-        all.json(
-            "-device",
-            &json!({"driver": "ide-cd", "drive": "iso", "id": "cd", "bus": "ide.5", "bootindex": 10}),
-        );
+        let mut device = json!({
+            "driver": "ide-cd", "drive": "iso", "id": "cd", "bus": format!("ide.{CD_PORT}"), "bootindex": 10,
+        });
+        stop_at_errors(&mut device);
+        all.json("-device", &device);
     }
     if start.guest.user_data.is_some() {
         // Its files are opened when the guest reads them.
@@ -395,41 +435,156 @@ fn a_seed(all: &mut Arguments, path: &Path) {
             "file": {"driver": "vvfat", "dir": path, "label": "CIDATA", "read-only": true},
         }),
     );
-    all.json(
-        "-device",
-        &json!({"driver": "virtio-blk-pci", "drive": "seed", "id": "seed", "serial": "cidata"}),
-    );
+    let mut device =
+        json!({"driver": "virtio-blk-pci", "drive": "seed", "id": "seed", "serial": "cidata"});
+    stop_at_errors(&mut device);
+    all.json("-device", &device);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use configuration::{External, Storage};
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    /// A guest with a disk for each of these.
+    fn with_disks(boot: Boot, disks: &[(Bus, bool)]) -> Guest {
+        let disk = |(at, (bus, read_only)): (usize, &(Bus, bool))| Disk {
+            volume: format!("volume{at}"),
+            read_only: *read_only,
+            bus: *bus,
+            external: None,
+        };
+        Guest {
+            boot,
+            disks: disks.iter().enumerate().map(disk).collect(),
+            ..Guest::plain(32 << 20)
+        }
+    }
 
     #[test]
     fn disk_of_every_bus_has_the_same_options() {
+        let external = External {
+            storage: Storage::Nfs {
+                server: [10, 0, 0, 9].into(),
+                path: "/mail.img".to_owned(),
+            },
+            size_bytes: None,
+        };
         for bus in [Bus::Virtio, Bus::Sata, Bus::Ide] {
             for read_only in [false, true] {
-                let disk = Disk {
-                    volume: "mail".to_owned(),
-                    read_only,
-                    bus,
-                    external: None,
-                };
-                let device = device_of(2, "disk2", &disk, Some(4));
+                let guest = with_disks(Boot::Disk, &[(bus, read_only); 3]);
+                let disk = &guest.disks[2];
+                let device = device_of(&guest, 2, "disk2", disk);
                 for (name, value) in [
                     ("werror", json!("stop")),
                     ("rerror", json!("stop")),
                     ("physical_block_size", json!(4096)),
                     ("bootindex", json!(4)),
-                    ("serial", json!("mail")),
+                    ("serial", json!("volume2")),
+                    ("drive", json!("disk2")),
                 ] {
                     assert_eq!(device[name], value, "{bus:?} {name}");
                 }
-                let node = of_volume("disk2", "web", Path::new("/s"), &disk);
+                // What QEMU opens: the same on every bus, since it is not the device's.
+                let node = of_volume("disk2", "web", Path::new("/s"), disk);
                 assert_eq!(node["discard"], "unmap", "{bus:?}");
-                let export = if read_only { "mail" } else { "mail/guest/web" };
+                assert_eq!(node["read-only"], read_only);
+                let export = if read_only {
+                    "volume2"
+                } else {
+                    "volume2/guest/web"
+                };
                 assert_eq!(node["export"], export);
+                let options =
+                    external::options(2, &external, read_only, &Home::new(Path::new("/r"), "web"));
+                let (_, node) = options.last().unwrap();
+                for layer in [node, &node["file"]] {
+                    assert_eq!(layer["cache"], json!({"direct": true}));
+                    assert_eq!(layer["discard"], "unmap");
+                    assert_eq!(layer["read-only"], read_only);
+                }
             }
+        }
+    }
+
+    #[test]
+    fn cd_and_seed_pause_the_guest_at_an_error_too() {
+        let guest = Guest {
+            user_data: Some("#cloud-config".to_owned()),
+            ..with_disks(Boot::Iso("/srv/debian.iso".into()), &[(Bus::Sata, false)])
+        };
+        let (home, volumes) = (Home::new(Path::new("/r"), "web"), Sockets::default());
+        let start = Start {
+            name: "web",
+            guest: &guest,
+            home: &home,
+            volumes: &volumes,
+            user: None,
+            taps: &[],
+            has_kvm: false,
+            arrives: false,
+        };
+        let mut all = Arguments::default();
+        boot(&mut all, &start);
+        let devices: Vec<Value> = { all.0.iter() }
+            .filter_map(|one| serde_json::from_str(one.to_str()?).ok())
+            .filter(|one: &Value| one["drive"].is_string())
+            .collect();
+        assert_eq!(devices.len(), 2, "{devices:?}");
+        for device in devices {
+            assert_eq!(
+                (&device["werror"], &device["rerror"]),
+                (&json!("stop"), &json!("stop"))
+            );
+        }
+    }
+
+    #[test]
+    fn guest_with_many_disks_of_every_bus_starts_in_qemu() {
+        lab::skip_unless_installed!("qemu-system-x86_64");
+        let buses = [Bus::Sata, Bus::Ide, Bus::Virtio, Bus::Sata];
+        let disks: Vec<(Bus, bool)> = (0..16).map(|at| (buses[at % 4], at % 5 == 4)).collect();
+        for boot in [Boot::Disk, Boot::Iso("/dev/null".into())] {
+            let guest = with_disks(boot, &disks);
+            let mut all = Arguments::default();
+            for flag in ["-nodefaults", "-no-user-config", "-S"] {
+                all.flag(flag);
+            }
+            for (name, value) in [
+                ("-machine", "q35,accel=tcg"),
+                ("-display", "none"),
+                ("-monitor", "stdio"),
+            ] {
+                all.set(name, value);
+            }
+            let node = |name: &str, read_only: bool| json!({"driver": "null-co", "node-name": name, "size": 1 << 20, "read-only": read_only});
+            for controller in controllers(&guest) {
+                all.json("-device", &controller);
+            }
+            for (at, disk) in guest.disks.iter().enumerate() {
+                let name = format!("disk{at}");
+                all.json("-blockdev", &node(&name, disk.read_only));
+                all.json("-device", &device_of(&guest, at, &name, disk));
+            }
+            if let Boot::Iso(_) = guest.boot {
+                all.json("-blockdev", &node("iso", true));
+                let mut device =
+                    json!({"driver": "ide-cd", "drive": "iso", "bus": format!("ide.{CD_PORT}")});
+                stop_at_errors(&mut device);
+                all.json("-device", &device);
+            }
+            let mut qemu = Command::new(PROGRAM)
+                .args(&all.0)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            writeln!(qemu.stdin.take().unwrap(), "quit").unwrap();
+            let output = qemu.wait_with_output().unwrap();
+            assert!(output.status.success(), "{:?}: {output:?}", guest.boot);
         }
     }
 
