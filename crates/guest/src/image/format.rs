@@ -28,6 +28,8 @@ pub enum Format {
     Ova,
     /// Compressed, with the program that reads it.
     Compressed(&'static str),
+    /// Something else that is no disk as it is, in words.
+    Unsupported(&'static str),
 }
 
 impl fmt::Display for Format {
@@ -37,12 +39,13 @@ impl fmt::Display for Format {
             Format::Driver(driver) => f.write_str(driver),
             Format::Ova => f.write_str("ova"),
             Format::Compressed(program) => write!(f, "compressed by {program}"),
+            Format::Unsupported(what) => f.write_str(what),
         }
     }
 }
 
 /// What an image begins with: where, the bytes, and what it is.
-const SIGNATURES: [(usize, &[u8], Format); 11] = [
+const SIGNATURES: [(usize, &[u8], Format); 20] = [
     (0, b"QFI\xfb", Format::Driver("qcow2")),
     (0, b"KDMV", Format::Driver("vmdk")),
     (0, b"COWD", Format::Driver("vmdk")),
@@ -54,7 +57,39 @@ const SIGNATURES: [(usize, &[u8], Format); 11] = [
     (0, b"\x1f\x8b\x08", Format::Compressed("gzip")),
     (0, b"\xfd7zXZ\0", Format::Compressed("xz")),
     (0, b"\x28\xb5\x2f\xfd", Format::Compressed("zstd")),
+    (0, b"BZh", Format::Compressed("bzip2")),
+    (0, b"\x04\x22\x4d\x18", Format::Compressed("lz4")),
+    (0, b"\x89LZO\0\r\n", Format::Compressed("lzop")),
+    (0, b"PK\x03\x04", Format::Unsupported("a ZIP archive")),
+    (
+        0,
+        b"7z\xbc\xaf\x27\x1c",
+        Format::Unsupported("a 7z archive"),
+    ),
+    (
+        0,
+        b"QED\0",
+        Format::Unsupported("an image of QEMU's format qed"),
+    ),
+    (
+        0,
+        b"WithoutFreeSpace",
+        Format::Unsupported("a disk of Parallels"),
+    ),
+    (
+        0,
+        b"WithouFreSpacExt",
+        Format::Unsupported("a disk of Parallels"),
+    ),
+    (
+        0,
+        b"VMA\0",
+        Format::Unsupported("a backup of Proxmox (VMA)"),
+    ),
 ];
+/// The cookie of a VHD, and the signature of a disk image of macOS, in the last 512 bytes.
+const VHD_FOOTER: &[u8] = b"conectix";
+const DMG_TRAILER: &[u8] = b"koly";
 
 /// Returns the format of an image that begins with `head`.
 pub fn detect(head: &[u8]) -> Format {
@@ -63,6 +98,41 @@ pub fn detect(head: &[u8]) -> Format {
     };
     let found = SIGNATURES.iter().find(fits);
     found.map_or(Format::Raw, |(_, _, format)| *format)
+}
+
+/// The same, by its last 512 bytes too: a VHD of a fixed size has nothing of its own at the beginning.
+pub fn detect_image(head: &[u8], tail: &[u8]) -> Format {
+    match detect(head) {
+        Format::Raw if tail.starts_with(VHD_FOOTER) => Format::Driver("vpc"),
+        Format::Raw if tail.starts_with(DMG_TRAILER) => {
+            Format::Unsupported("a disk image of macOS (DMG)")
+        }
+        format => format,
+    }
+}
+
+/// The files with the data of a disk of VMware that a descriptor names, each with the bytes that it needs at
+/// least; those that have a header of their own need none.
+pub fn flat_extents(head: &[u8]) -> Vec<(String, u64)> {
+    if !head.starts_with(b"# Disk DescriptorFile") {
+        return Vec::new();
+    }
+    let text = String::from_utf8_lossy(head);
+    // Access, sectors, kind, file, and the sector at which they begin there.
+    let of_line = |line: &str| {
+        let (before, rest) = line.split_once('"')?;
+        let (name, after) = rest.split_once('"')?;
+        let mut words = before.split_whitespace();
+        let access = words.next()?;
+        let sectors: u64 = words.next()?.parse().ok()?;
+        let is_flat = matches!(words.next()?, "FLAT" | "VMFS");
+        let first: u64 =
+            { after.split_whitespace().next() }.map_or(Some(0), |first| first.parse().ok())?;
+        let needs = sectors.saturating_add(first).saturating_mul(512);
+        let is_extent = matches!(access, "RW" | "RDONLY") && is_flat;
+        is_extent.then(|| (name.to_owned(), needs))
+    };
+    text.lines().filter_map(of_line).take(NAMES_MAX).collect()
 }
 
 /// Why an image is refused.
@@ -126,7 +196,12 @@ fn of_vmdk(head: &[u8]) -> Result<Vec<String>, FormatError> {
         return Ok(Vec::new());
     }
     if !head.starts_with(b"KDMV") {
-        return described(head, true);
+        // Its last section is behind the extents: without it some of them may be missing.
+        let is_whole = head.len() >= HEAD_BYTES || head.windows(4).any(|word| word == b"ddb.");
+        return match is_whole {
+            true => described(head, true),
+            false => Err(FormatError::Cut(head.len())),
+        };
     }
     let capacity = u64::from_le_bytes(bytes(head, 12)?);
     let sectors = |at| bytes(head, at).map(u64::from_le_bytes);
@@ -142,7 +217,10 @@ fn of_vmdk(head: &[u8]) -> Result<Vec<String>, FormatError> {
     let begin = place(offset).ok_or(FormatError::Descriptor)?;
     let end = begin.saturating_add(place(length).unwrap_or(usize::MAX));
     let end = end.min(head.len());
-    let text = head.get(begin..end).ok_or(FormatError::Descriptor)?;
+    let text = head.get(begin..end).ok_or(match head.len() < HEAD_BYTES {
+        true => FormatError::Cut(head.len()),
+        false => FormatError::Descriptor,
+    })?;
     // Without a capacity the extents of the descriptor are what is read.
     described(text, capacity == 0)
 }
@@ -178,6 +256,37 @@ fn described(text: &[u8], has_extents: bool) -> Result<Vec<String>, FormatError>
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn flat_extents_need_the_sectors_of_their_descriptor() {
+        let text = b"# Disk DescriptorFile\nversion=1\nRW 2048 FLAT \"a b-flat.vmdk\" 0\r\nRW 16 VMFS \"c.vmdk\"\n\
+            RDONLY 8 FLAT \"d.vmdk\" 4\nRW 8 SPARSE \"s.vmdk\"\nNOACCESS 8 FLAT \"n.vmdk\" 0\nRW x FLAT \"e\" 0\n";
+        let found = flat_extents(text);
+        let found: Vec<(&str, u64)> = found
+            .iter()
+            .map(|(name, needs)| (&**name, *needs))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("a b-flat.vmdk", 1 << 20),
+                ("c.vmdk", 8192),
+                ("d.vmdk", 6144)
+            ]
+        );
+        assert!(flat_extents(b"KDMV").is_empty());
+    }
+
+    #[test]
+    fn format_is_known_by_its_end_where_its_beginning_says_nothing() {
+        assert_eq!(detect_image(b"", b"conectix"), Format::Driver("vpc"));
+        assert!(matches!(detect_image(b"", b"koly"), Format::Unsupported(_)));
+        assert_eq!(
+            detect_image(b"QFI\xfb", b"conectix"),
+            Format::Driver("qcow2")
+        );
+        assert_eq!(detect_image(b"BZh9", b""), Format::Compressed("bzip2"));
+    }
 
     /// A header of qcow2, version 3.
     fn qcow2(backing: &str, incompatible: u64) -> Vec<u8> {
@@ -228,7 +337,7 @@ mod tests {
         assert_eq!(found(&qcow2(json, 0)), names(&[json]));
         assert_eq!(found(&qcow2("", 4)), names(&["an external data file"]));
         let extents = "# Disk DescriptorFile\nversion=1\nparentCID=ffffffff\n\
-                       RW 8 FLAT \"/etc/shadow\" 0\nRW 8 SPARSE \"../b.vmdk\"\n";
+                       RW 8 FLAT \"/etc/shadow\" 0\nRW 8 SPARSE \"../b.vmdk\"\nddb.adapterType = \"ide\"\n";
         assert_eq!(
             found(extents.as_bytes()),
             names(&["../b.vmdk", "/etc/shadow"])
@@ -251,6 +360,8 @@ mod tests {
         let mut far = qcow2("/etc/shadow", 0);
         far[8..16].copy_from_slice(&u64::MAX.to_be_bytes());
         assert_eq!(found(&far), Err(FormatError::Descriptor));
+        let cut = b"# Disk DescriptorFile\nRW 8 FLAT \"a-f001.vmdk\" 0\n";
+        assert_eq!(found(cut), Err(FormatError::Cut(cut.len())));
         let mut encrypted = qcow2("", 0);
         encrypted[35] = 2;
         assert_eq!(found(&encrypted), Err(FormatError::Encrypted));

@@ -83,12 +83,35 @@ pub enum OvaError {
         /// What the OVF says.
         says: u64,
     },
+    /// A raw disk that is shorter than the OVF says.
+    #[error(
+        "disk '{name}' has {has} bytes, and the OVF says {says}: it is cut. Fetch the archive again"
+    )]
+    Capacity {
+        /// The member.
+        name: String,
+        /// Its bytes.
+        has: u64,
+        /// What the OVF says.
+        says: u64,
+    },
+    /// The manifest does not name a member that is used.
+    #[error(
+        "the manifest of the archive has no checksum of '{0}': the archive is damaged or was changed. Fetch it again"
+    )]
+    NotInManifest(String),
     /// A line of the manifest that is no checksum.
     #[error("the manifest has a line that is no checksum: {0:?}")]
     Manifest(String),
     /// There is no OVF, or there are several.
     #[error("the archive has {0} members that end in .ovf instead of one")]
     Ovf(usize),
+    /// An export of XenServer or XCP-ng.
+    #[error(
+        "the archive is an export of XenServer (XVA), whose disks are in pieces, which is not supported: export the \
+         virtual machine as OVF, or its disks as VHD (`xe vdi-export format=vhd`)"
+    )]
+    Xva,
     /// The OVF is no XML, or too large.
     #[error("the OVF cannot be read: {0}")]
     Xml(#[from] roxmltree::Error),
@@ -156,6 +179,9 @@ pub fn ovf(members: &[Member]) -> Result<&Member, OvaError> {
             .is_some_and(|end| end.eq_ignore_ascii_case(".ovf"));
         ends && one.size <= OVF_BYTES_MAX
     };
+    if members.iter().any(|one| one.name == "ova.xml") {
+        return Err(OvaError::Xva);
+    }
     let found: Vec<&Member> = members.iter().filter(is_ovf).collect();
     match found[..] {
         [one] => Ok(one),
@@ -181,6 +207,23 @@ pub fn disks<'m>(machine: &Machine, members: &'m [Member]) -> Result<Vec<&'m Mem
         }
     });
     found.collect()
+}
+
+/// Refuses a raw disk that is shorter than the OVF says: other formats have their size themselves.
+///
+/// # Errors
+/// It is.
+pub fn is_complete(machine: &Machine, member: &Member) -> Result<(), OvaError> {
+    let mut disks = machine.disks.iter();
+    let capacity = disks.find(|(name, _)| *name == member.name);
+    match capacity.and_then(|(_, capacity)| *capacity) {
+        Some(says) if member.size < says => Err(OvaError::Capacity {
+            name: member.name.clone(),
+            has: member.size,
+            says,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Returns the manifest of an archive, if it has one.
@@ -468,6 +511,35 @@ mod tests {
             ),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn raw_disk_below_its_capacity_is_refused() {
+        let machine = machine(OVF).unwrap();
+        let member = |size| Member {
+            name: "a.vmdk".to_owned(),
+            offset: 0,
+            size,
+        };
+        assert!(is_complete(&machine, &member(1 << 20)).is_ok());
+        let cut = is_complete(&machine, &member((1 << 20) - 512));
+        assert!(
+            matches!(
+                cut,
+                Err(OvaError::Capacity {
+                    says: 1_048_576,
+                    ..
+                })
+            ),
+            "{cut:?}"
+        );
+    }
+
+    #[test]
+    fn export_of_xenserver_is_refused_by_its_name() {
+        let bytes = archive(&[("ova.xml", b"<value/>"), ("Ref:4/00000000", b"x")]);
+        let members = members(Cursor::new(&bytes), bytes.len() as u64).unwrap();
+        assert!(matches!(ovf(&members), Err(OvaError::Xva)));
     }
 
     #[test]

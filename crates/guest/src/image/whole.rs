@@ -7,7 +7,7 @@
 //!
 //! Layouts: QEMU's `docs/interop/qcow2.txt`; VMware's "Virtual Disk Format 5.0"; the comment in
 //! QEMU's `block/vdi.c`; Microsoft's "Virtual Hard Disk Image Format" 1.0 and MS-VHDX; UEFI 2.10,
-//! chapter 5 (GPT).
+//! chapter 5 (GPT); ECMA-119, 8.4 (volume descriptor of a CD); the on-disk formats of file systems.
 
 use super::format::Format;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -19,6 +19,9 @@ const PIECE_BYTES: u64 = 64 << 10;
 const TABLES_BYTES_MAX: u64 = 16 << 30;
 /// The place of the second level that a table of VMware has at the end of the file.
 const AT_END: u64 = u64::MAX;
+
+/// The cookie of a footer of a VHD.
+const VHD: &[u8] = b"conectix";
 
 /// Why an image is refused.
 #[derive(Debug, thiserror::Error)]
@@ -33,16 +36,32 @@ pub enum WholeError {
         /// What its tables need at least.
         needs: u64,
     },
-    /// A raw disk that ends before its last partition.
+    /// A raw disk that ends before what is on it.
     #[error(
-        "the disk is cut: it has {has} bytes, and its partition table reaches to {needs}. Fetch it again; if it is \
-         meant so, `truncate -s {needs}` adds the missing zeroes"
+        "the disk is cut: it has {has} bytes, and its {what} reaches to {needs}. Fetch it again; if it is meant so, \
+         `truncate -s {needs}` adds the missing zeroes"
     )]
-    Partitions {
+    Contents {
         /// Its bytes.
         has: u64,
-        /// What its table says.
+        /// What its contents say.
         needs: u64,
+        /// Which of its contents.
+        what: &'static str,
+    },
+    /// A raw disk whose last sector is not whole.
+    #[error(
+        "the disk is cut: its {0} bytes are not a whole number of sectors of 512 bytes. Fetch it again; if it is meant so, \
+         `truncate -s %512` adds the missing zeroes"
+    )]
+    Sector(u64),
+    /// The end of the file has to have something that is not there.
+    #[error("the image is cut: there is no {what} at the end of its {has} bytes. Fetch it again")]
+    End {
+        /// Its bytes.
+        has: u64,
+        /// What is missing.
+        what: &'static str,
     },
     /// Its tables are larger than those of any disk.
     #[error("the tables of the image are larger than those of any disk")]
@@ -85,7 +104,7 @@ pub fn check<R: Read + Seek>(
         Format::Driver("vpc") => image.vhd()?,
         Format::Driver("vhdx") => image.vhdx()?,
         Format::Raw => return image.raw(),
-        Format::Driver(_) | Format::Ova | Format::Compressed(_) => {}
+        Format::Driver(_) | Format::Ova | Format::Compressed(_) | Format::Unsupported(_) => {}
     }
     match image.needs > length {
         true => Err(WholeError::Cut {
@@ -220,10 +239,22 @@ impl<R: Read + Seek> Image<R> {
     }
 
     fn vmdk(&mut self) -> Result<(), WholeError> {
-        let head = self.bytes(0, SECTOR)?;
+        let mut head = self.bytes(0, SECTOR)?;
         let is_old = head.starts_with(b"COWD");
         if !is_old && !head.starts_with(b"KDMV") {
             return Ok(());
+        }
+        self.need(0, SECTOR);
+        if !is_old && le64(&head, 56) == AT_END {
+            // The header is repeated behind the data, before a last marker, with the place of the directory.
+            let footer = self.bytes(self.length.saturating_sub(2 * SECTOR), SECTOR)?;
+            if !footer.starts_with(b"KDMV") {
+                return Err(WholeError::End {
+                    has: self.length,
+                    what: "footer",
+                });
+            }
+            head = footer;
         }
         let (capacity, grain, per_table, directory, is_compressed) = match is_old {
             true => (
@@ -241,7 +272,6 @@ impl<R: Read + Seek> Image<R> {
                 le32(&head, 8) & (1 << 16) != 0,
             ),
         };
-        // With its directory at the end QEMU refuses one that is cut.
         let covered = grain.saturating_mul(per_table);
         if directory == AT_END || covered == 0 || capacity == 0 {
             return Ok(());
@@ -281,6 +311,7 @@ impl<R: Read + Seek> Image<R> {
 
     fn vdi(&mut self) -> Result<(), WholeError> {
         let head = self.bytes(0, SECTOR)?;
+        self.need(0, SECTOR);
         let (map, data) = (le32(&head, 0x154), le32(&head, 0x158));
         let (block, blocks) = (le32(&head, 0x178), le32(&head, 0x180));
         let mut count = 0;
@@ -300,8 +331,17 @@ impl<R: Read + Seek> Image<R> {
 
     fn vhd(&mut self) -> Result<(), WholeError> {
         let head = self.bytes(0, SECTOR)?;
-        let dynamic = be64(&head, 16);
+        let mut footer = head;
+        if !footer.starts_with(VHD) {
+            // One of a fixed size has its footer at the end alone.
+            footer = self.bytes(self.length.saturating_sub(SECTOR), SECTOR)?;
+            if !footer.starts_with(VHD) {
+                return Ok(());
+            }
+        }
+        let dynamic = be64(&footer, 16);
         if dynamic == u64::MAX {
+            self.need(be64(&footer, 48), SECTOR);
             return Ok(());
         }
         let head = self.bytes(dynamic, 1024)?;
@@ -370,40 +410,93 @@ impl<R: Read + Seek> Image<R> {
         })
     }
 
-    /// A raw disk says only in its partition table how long it is.
+    /// A raw disk says only by its contents how long it is.
     fn raw(&mut self) -> Result<(), WholeError> {
-        let head = self.bytes(0, 8192)?;
-        if head.get(510..512) != Some(&[0x55, 0xaa]) {
-            return Ok(());
+        if !self.length.is_multiple_of(SECTOR) {
+            return Err(WholeError::Sector(self.length));
         }
-        let mut needs = 0;
-        for sector in [512_usize, 4096] {
-            let header = head.get(sector..).unwrap_or_default();
-            if header.starts_with(b"EFI PART") {
-                // The copy of the table is the last sector.
-                let copy = le64(header, 32).saturating_add(1);
-                needs = copy.saturating_mul(sector as u64);
+        let head = self.bytes(0, 8192)?;
+        let volume = self.bytes(32 << 10, 2048)?;
+        let tree = self.bytes(64 << 10, 512)?;
+        let ends = [
+            ("partition table", partitions_end(&head)),
+            ("file system", file_system_end(&head)),
+            ("file system", btrfs_end(&tree)),
+            ("CD", cd_end(&volume)),
+        ];
+        for (what, needs) in ends {
+            if needs > self.length {
+                return Err(WholeError::Contents {
+                    has: self.length,
+                    needs,
+                    what,
+                });
             }
         }
-        let entries = (0..4).filter_map(|number| head.get(446 + number * 16..)?.get(..16));
-        let entries: Vec<&[u8]> = entries.collect();
-        // A boot sector of a file system has other bytes there. 0xee is the sign of a GPT.
-        let is_table = entries.iter().all(|entry| matches!(entry[0], 0 | 0x80))
-            && entries.iter().any(|entry| entry[4] != 0);
-        if needs == 0 && is_table {
-            let ends = entries
-                .iter()
-                .filter(|entry| entry[4] != 0 && entry[4] != 0xee);
-            let ends = ends.map(|entry| (le32(entry, 8) + le32(entry, 12)).saturating_mul(SECTOR));
-            needs = ends.max().unwrap_or(0);
+        Ok(())
+    }
+}
+
+/// Where the last partition of a disk ends; 0: there is no table.
+fn partitions_end(head: &[u8]) -> u64 {
+    if head.get(510..512) != Some(&[0x55, 0xaa]) {
+        return 0;
+    }
+    let mut needs = 0;
+    for sector in [512_usize, 4096] {
+        let header = head.get(sector..).unwrap_or_default();
+        if header.starts_with(b"EFI PART") {
+            // The copy of the table is the last sector.
+            let copy = le64(header, 32).saturating_add(1);
+            needs = copy.saturating_mul(sector as u64);
         }
-        match needs > self.length {
-            true => Err(WholeError::Partitions {
-                has: self.length,
-                needs,
-            }),
-            false => Ok(()),
-        }
+    }
+    let entries = (0..4).filter_map(|number| head.get(446 + number * 16..)?.get(..16));
+    let entries: Vec<&[u8]> = entries.collect();
+    // A boot sector of a file system has other bytes there. 0xee is the sign of a GPT.
+    let is_table = entries.iter().all(|entry| matches!(entry[0], 0 | 0x80))
+        && entries.iter().any(|entry| entry[4] != 0);
+    if needs == 0 && is_table {
+        let ends = entries
+            .iter()
+            .filter(|entry| entry[4] != 0 && entry[4] != 0xee);
+        let ends = ends.map(|entry| (le32(entry, 8) + le32(entry, 12)).saturating_mul(SECTOR));
+        needs = ends.max().unwrap_or(0);
+    }
+    needs
+}
+
+/// Where a file system ends that has the whole disk; 0: it is none that is known.
+fn file_system_end(head: &[u8]) -> u64 {
+    let starts = |at: usize, with: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(with));
+    if starts(1024 + 56, b"\x53\xef") {
+        // ext2, ext3 and ext4.
+        let has_high = le32(head, 1024 + 96) & 0x80 != 0;
+        let high = if has_high { le32(head, 1024 + 336) } else { 0 };
+        let shift = le32(head, 1024 + 24).min(6);
+        return (high << 32 | le32(head, 1024 + 4)).saturating_mul(1024 << shift);
+    }
+    if starts(0, b"XFSB") {
+        return be64(head, 8).saturating_mul(be32(head, 4));
+    }
+    if starts(3, b"NTFS    ") {
+        return le64(head, 40).saturating_mul(le32(head, 11) & 0xffff);
+    }
+    0
+}
+
+fn btrfs_end(superblock: &[u8]) -> u64 {
+    match superblock.get(64..72) == Some(b"_BHRfS_M") {
+        true => le64(superblock, 112),
+        false => 0,
+    }
+}
+
+/// Where a CD ends (ECMA-119, 8.4.8 and 8.4.12).
+fn cd_end(descriptor: &[u8]) -> u64 {
+    match descriptor.starts_with(b"\x01CD001") {
+        true => le32(descriptor, 80).saturating_mul(le32(descriptor, 128) & 0xffff),
+        false => 0,
     }
 }
 
@@ -416,7 +509,7 @@ fn extended_bytes(bitmap: u64, cluster: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::format::detect;
+    use crate::image::format::{detect, detect_image};
     use proptest::prelude::*;
     use std::fs::{self, File};
     use std::io::Cursor;
@@ -434,54 +527,151 @@ mod tests {
         assert!(output.status.success(), "{arguments:?}: {output:?}");
     }
 
+    /// Formats and options with which `qemu-img` makes images.
+    const FORMATS: [(&str, &str); 14] = [
+        ("qcow2", "-o compat=1.1"),
+        ("qcow2", "-o compat=0.10"),
+        ("qcow2", "-o cluster_size=4096"),
+        ("qcow2", "-o extended_l2=on"),
+        ("qcow2", "-o preallocation=full"),
+        ("qcow2", "-c -o cluster_size=65536"),
+        ("vdi", "-o static=off"),
+        ("vdi", "-o static=on"),
+        ("vmdk", "-o subformat=monolithicSparse"),
+        ("vmdk", "-o subformat=streamOptimized"),
+        ("vpc", "-o subformat=dynamic"),
+        ("vpc", "-o subformat=fixed"),
+        ("vhdx", "-o subformat=dynamic"),
+        ("vhdx", "-o subformat=fixed"),
+    ];
+
+    /// The disk that QEMU finds in an image; None: it refuses the image.
+    fn disk_of(driver: &str, path: &Path, to: &Path) -> Option<Vec<u8>> {
+        let mut convert = Command::new("qemu-img");
+        convert.args(["convert", "-f", driver, "-O", "raw"]);
+        let output = convert.arg(path).arg(to).output().unwrap();
+        output.status.success().then(|| fs::read(to).unwrap())
+    }
+
     #[test]
-    fn cut_images_of_qemu_are_refused_and_whole_ones_are_not() {
+    fn image_that_is_cut_anywhere_is_refused_or_has_its_data() {
         lab::skip_unless_installed!("qemu-img");
         let scratch = lab::Scratch::new().unwrap();
-        let raw = scratch.path().join("raw");
-        let file = File::create(&raw).unwrap();
-        file.set_len(10 << 20).unwrap();
+        let [raw, image, out] = ["raw", "image", "out"].map(|name| scratch.path().join(name));
+        File::create(&raw).unwrap().set_len(10 << 20).unwrap();
         let name = |path: &Path| path.to_str().unwrap().to_owned();
         // Data in several places, at the end, and where nothing is written.
         for at in [0_u64, 700_000, 5 << 20, (10 << 20) - 512] {
             let write = format!("write -q -P 171 {} 512", at / 512 * 512);
             run("qemu-io", &["-f", "raw", "-c", &write, &name(&raw)]);
         }
-        let table = [
-            ("qcow2", "compat=1.1", false),
-            ("qcow2", "compat=0.10", false),
-            ("qcow2", "cluster_size=4096", false),
-            ("qcow2", "extended_l2=on", false),
-            ("qcow2", "preallocation=full", false),
-            ("qcow2", "cluster_size=65536", true),
-            ("vdi", "", false),
-            ("vdi", "static=on", false),
-            ("vmdk", "subformat=monolithicSparse", false),
-        ];
-        for (driver, option, compresses) in table {
-            let path = scratch.path().join("image");
+        for (driver, options) in FORMATS {
             let mut arguments = vec!["convert", "-f", "raw", "-O", driver];
-            if !option.is_empty() {
-                arguments.extend(["-o", option]);
-            }
-            if compresses {
-                arguments.push("-c");
-            }
-            let (from, to) = (name(&raw), name(&path));
+            arguments.extend(options.split(' '));
+            let (from, to) = (name(&raw), name(&image));
             arguments.extend([from.as_str(), to.as_str()]);
             run("qemu-img", &arguments);
-            let what = format!("{driver} {option}");
-            look(&path).unwrap_or_else(|error| panic!("{what}: {error}"));
-            let length = fs::metadata(&path).unwrap().len();
-            for cut in [length / 2, length * 9 / 10] {
-                let file = File::options().write(true).open(&path).unwrap();
-                file.set_len(cut).unwrap();
-                let cut = look(&path);
-                let is_cut = matches!(cut, Err(WholeError::Cut { .. }));
-                assert!(is_cut, "{what}, cut from {length}: {cut:?}");
-                run("qemu-img", &arguments);
+            cut_everywhere((driver, options), &image, &out);
+        }
+    }
+
+    /// Cuts an image at several places. Each cut one is refused, by its format or by QEMU, or has the whole disk.
+    fn cut_everywhere((driver, options): (&'static str, &str), image: &Path, out: &Path) {
+        let bytes = fs::read(image).unwrap();
+        let length = bytes.len();
+        let look = |bytes: &[u8]| {
+            let format = detect_image(bytes, tail(bytes));
+            let found = check(format, Cursor::new(bytes), (0, bytes.len() as u64));
+            (format, found)
+        };
+        let (format, found) = look(&bytes);
+        assert_eq!(format, Format::Driver(driver), "{options}");
+        found.unwrap_or_else(|error| panic!("{driver} {options}: {error}"));
+        let whole = disk_of(driver, image, out).unwrap();
+        let places = [600, 4096, 70_000, length / 4, length / 2];
+        let near_end = [length * 9 / 10, length - 512, length - 1];
+        let mut refused = 0;
+        for cut in places.into_iter().chain(near_end) {
+            let cut = cut.min(length - 1);
+            match look(&bytes[..cut]) {
+                // A VHD of a fixed size that has lost its footer is a raw disk, and judged as one.
+                (Format::Raw, _) => assert_eq!(options, "-o subformat=fixed"),
+                (_, Err(_)) => refused += 1,
+                (_, Ok(())) => {
+                    fs::write(image, &bytes[..cut]).unwrap();
+                    let has = disk_of(driver, image, out);
+                    assert!(
+                        has.is_none_or(|has| has == whole),
+                        "{driver} {options}: {cut} of {length} bytes are not the whole disk"
+                    );
+                }
             }
         }
+        let is_raw = (driver, options) == ("vpc", "-o subformat=fixed");
+        assert!(
+            refused >= 4 || is_raw,
+            "{driver} {options}: {refused} refused"
+        );
+    }
+
+    fn tail(bytes: &[u8]) -> &[u8] {
+        &bytes[bytes.len().saturating_sub(512)..]
+    }
+
+    #[test]
+    fn raw_disk_that_ends_before_its_file_system_is_refused() {
+        lab::skip_unless_installed!("mkfs.ext4");
+        let scratch = lab::Scratch::new().unwrap();
+        let path = scratch.path().join("disk");
+        for (program, arguments, bytes) in [
+            ("mkfs.ext4", "-q -F", 8_u64 << 20),
+            ("mkfs.ext4", "-q -F -b 1024 -O ^64bit", 8 << 20),
+            ("mkfs.xfs", "-q -f", 320 << 20),
+            ("mkfs.btrfs", "-q -f", 128 << 20),
+            ("mkfs.ntfs", "-q -F -f", 16 << 20),
+        ] {
+            if lab::installed(program).is_err() {
+                continue;
+            }
+            File::create(&path).unwrap().set_len(bytes).unwrap();
+            let mut all: Vec<&str> = arguments.split(' ').collect();
+            let name = path.to_str().unwrap().to_owned();
+            all.push(&name);
+            run(program, &all);
+            let look = |bytes: u64| {
+                let file = File::options().read(true).write(true).open(&path).unwrap();
+                file.set_len(bytes).unwrap();
+                check(Format::Raw, file, (0, bytes))
+            };
+            look(bytes).unwrap_or_else(|error| panic!("{program}: {error}"));
+            let cut = look(bytes - 4096);
+            assert!(
+                matches!(
+                    cut,
+                    Err(WholeError::Contents {
+                        what: "file system",
+                        ..
+                    })
+                ),
+                "{program} {arguments}: {cut:?}"
+            );
+            assert!(matches!(look(bytes - 1), Err(WholeError::Sector(_))));
+        }
+    }
+
+    #[test]
+    fn cd_that_ends_early_is_refused() {
+        let mut cd = vec![0_u8; 40 << 10];
+        cd[32 << 10..(32 << 10) + 6].copy_from_slice(b"\x01CD001");
+        cd[(32 << 10) + 80] = 20;
+        cd[(32 << 10) + 128..(32 << 10) + 130].copy_from_slice(&2048_u16.to_le_bytes());
+        let look = |cd: &[u8]| check(Format::Raw, Cursor::new(cd), (0, cd.len() as u64));
+        assert!(look(&cd).is_ok());
+        let cut = look(&cd[..38 << 10]);
+        assert!(
+            matches!(cut, Err(WholeError::Contents { what: "CD", .. })),
+            "{cut:?}"
+        );
     }
 
     #[test]
@@ -541,7 +731,7 @@ mod tests {
         disk[446..462].copy_from_slice(&[0x80, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0]);
         assert!(matches!(
             look(&disk),
-            Err(WholeError::Partitions { needs, .. }) if needs == 2 << 20
+            Err(WholeError::Contents { needs, .. }) if needs == 2 << 20
         ));
         disk.resize(2 << 20, 0);
         assert!(look(&disk).is_ok());
@@ -549,7 +739,7 @@ mod tests {
         disk[450] = 0xee;
         disk[512..520].copy_from_slice(b"EFI PART");
         disk[544..552].copy_from_slice(&4096_u64.to_le_bytes());
-        assert!(matches!(look(&disk), Err(WholeError::Partitions { .. })));
+        assert!(matches!(look(&disk), Err(WholeError::Contents { .. })));
         disk.resize((2 << 20) + 512, 0);
         assert!(look(&disk).is_ok());
         // The boot sector of a file system has code where a table has partitions.

@@ -5,6 +5,8 @@ use super::progress::{DRAW_EVERY, Shown, amount};
 use super::{asked, find, section};
 use crate::command::{refuse, word};
 use clap::ArgMatches;
+use guest::image::format::{Format, detect_image};
+use guest::image::whole;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use part::channel::timespec;
@@ -12,8 +14,9 @@ use part::report::Subject;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::fmt;
 use std::fs::File;
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{IsTerminal, Seek, SeekFrom, Write, stderr, stdout};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -362,7 +365,31 @@ pub(in crate::command) fn is_disk(
     {
         return Err(not_raw(image, from).into());
     }
-    Ok(())
+    match matches.get_flag("raw") || Address::is_uri(from) {
+        true => Ok(()),
+        false => Ok(is_whole(from)?),
+    }
+}
+
+/// Refuses a file that is cut, as far as its contents say so, and one whose end says that it is no raw disk.
+fn is_whole(from: &str) -> Result<(), String> {
+    let at = |error: std::io::Error| format!("{from}: {error}");
+    let mut file = File::open(from).map_err(at)?;
+    let size = file.seek(SeekFrom::End(0)).map_err(at)?;
+    let mut tail = vec![0; usize::try_from(size.min(512)).unwrap_or(0)];
+    let begin = size - tail.len() as u64;
+    file.read_exact_at(&mut tail, begin).map_err(at)?;
+    match detect_image(&[], &tail) {
+        Format::Raw => {}
+        format => {
+            return Err(format!(
+                "{from} is no raw disk but {format}: `evenkeel guest import` reads vpc, and `qemu-img convert -O raw` makes a \
+                 raw disk of it; `--raw` imports it as it is"
+            ));
+        }
+    }
+    whole::check(Format::Raw, &file, (0, size))
+        .map_err(|error| format!("{from}: {error}; `--raw` imports it as it is"))
 }
 
 /// Warns at the end of a command that wrote a volume if others may have used it meanwhile.

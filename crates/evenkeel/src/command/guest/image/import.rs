@@ -11,7 +11,7 @@ use crate::command::word;
 use aws_lc_rs::digest;
 use clap::ArgMatches;
 use guest::config::Bus;
-use guest::image::format::{Format, HEAD_BYTES, detect, references};
+use guest::image::format::{Format, HEAD_BYTES, detect_image, flat_extents, references};
 use guest::image::ova;
 use guest::image::section::{Card, Draft};
 use rustix::fs::{Mode, OFlags};
@@ -169,8 +169,15 @@ fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, Draft), 
     if head.is_empty() {
         return Err(format!("{} is empty (0 bytes)", from.display()));
     }
-    let format = if is_raw { Format::Raw } else { detect(&head) };
+    let format = match is_raw {
+        true => Format::Raw,
+        false => detect_image(&head, &tail(&mut archive, (0, size)).map_err(at)?),
+    };
     match format {
+        Format::Unsupported(what) => Err(format!(
+            "{}: {what}, which is not read: convert it first (`qemu-img convert -O qcow2`), or unpack it",
+            from.display()
+        )),
         Format::Compressed(program) => Err(format!(
             "{0} is compressed by {program}: `{program} -dk {0}` first",
             from.display()
@@ -213,6 +220,15 @@ pub(super) fn head(file: &mut File, at: u64) -> std::io::Result<Vec<u8>> {
     Ok(head)
 }
 
+/// Returns the last bytes of a part of a file.
+pub(super) fn tail(file: &mut File, (offset, length): (u64, u64)) -> std::io::Result<Vec<u8>> {
+    let count = length.min(512);
+    let mut tail = Vec::new();
+    file.seek(SeekFrom::Start(offset.saturating_add(length - count)))?;
+    Read::by_ref(file).take(count).read_to_end(&mut tail)?;
+    Ok(tail)
+}
+
 /// The node of an image in a file. One that is not followed has no backing file, whatever it says.
 fn node(format: Format, file: Value, follows: bool) -> Value {
     match format {
@@ -250,6 +266,20 @@ fn chain(
         ));
     }
     let directory = from.parent().unwrap_or(Path::new("/"));
+    for (name, needs) in flat_extents(head) {
+        let path = directory.join(&name);
+        let has = std::fs::metadata(&path);
+        let has = has
+            .map_err(|error| format!("{}: {error}", path.display()))?
+            .len();
+        if has < needs {
+            return Err(format!(
+                "{}: it is cut: it has {has} bytes, and {} says {needs}. Fetch it again",
+                path.display(),
+                from.display()
+            ));
+        }
+    }
     for name in names {
         let path = directory.join(&name);
         // Words about a parent are no path.
@@ -265,9 +295,9 @@ fn chain(
         let at = |error: std::io::Error| format!("{}: {error}", path.display());
         let head = self::head(&mut File::open(&path).map_err(at)?, 0).map_err(at)?;
         files.push(path.clone());
-        let format = detect(&head);
-        let opened = File::open(&path).map_err(at)?;
+        let mut opened = File::open(&path).map_err(at)?;
         let size = opened.metadata().map_err(at)?.len();
+        let format = detect_image(&head, &tail(&mut opened, (0, size)).map_err(at)?);
         // An extent of a disk of VMware without a header has the length that its descriptor says.
         if let Format::Driver(_) = format {
             whole(format, &opened, (0, size), &path)?;
@@ -294,9 +324,10 @@ fn verified<'m>(
     let checksums =
         ova::checksums(&text).map_err(|error| format!("{}: {error}", from.display()))?;
     for member in used {
-        let Some(expected) = checksums.iter().find(|one| one.name == member.name) else {
-            continue;
-        };
+        let expected = checksums.iter().find(|one| one.name == member.name);
+        let expected = expected
+            .ok_or_else(|| ova::OvaError::NotInManifest(plain(&member.name)))
+            .map_err(|error| format!("{}: {error}", from.display()))?;
         let algorithm = match expected.algorithm.as_str() {
             "SHA1" => &digest::SHA1_FOR_LEGACY_USE_ONLY,
             "SHA384" => &digest::SHA384,
@@ -359,8 +390,12 @@ fn of_archive(from: &Path, archive: &mut File, size: u64) -> Result<(Vec<Disk>, 
         let head = head
             .get(..usize::try_from(member.size).unwrap_or(usize::MAX))
             .unwrap_or(&head);
-        let format = detect(head);
-        let words = format!("{} of {} ({format})", member.name, from.display());
+        let tail = tail(archive, (member.offset, member.size)).map_err(at)?;
+        let format = detect_image(head, &tail);
+        if format == Format::Raw {
+            ova::is_complete(&machine, member).map_err(refused)?;
+        }
+        let words = format!("{} of {} ({format})", plain(&member.name), from.display());
         if !matches!(format, Format::Raw | Format::Driver(_)) {
             return Err(format!("{words}: no disk"));
         }

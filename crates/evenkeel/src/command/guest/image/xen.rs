@@ -9,13 +9,16 @@ use super::look;
 use super::place::{Place, find_place};
 use super::server::file;
 use super::trial::Trial;
-use super::{grub, import::head};
+use super::{
+    grub,
+    import::{head, tail},
+};
 use crate::command::build::run::{Runner, find, need, program};
 use crate::command::build::workshop::Workshop;
 use crate::command::volume::transfer::{Stopped, Unfilled, fill};
 use crate::command::word;
 use clap::ArgMatches;
-use guest::image::format::{Format, detect, references};
+use guest::image::format::{Format, detect_image, references};
 use guest::image::xen::domain::{self, Disk, Domain};
 use guest::image::xen::plan::{self, Plan, Seen, System};
 use guest::image::xen::{FILE_BYTES_MAX, parse};
@@ -233,7 +236,7 @@ fn a_disk(
         return Err("it is empty".to_owned().into());
     }
     let head = head(&mut opened, 0).map_err(at)?;
-    let format = detect(&head);
+    let format = detect_image(&head, &tail(&mut opened, (0, size)).map_err(at)?);
     guest::image::whole::check(format, &opened, (0, size)).map_err(|error| error.to_string())?;
     match format {
         Format::Raw => {
