@@ -189,12 +189,13 @@ impl Role {
 
 /// A disk that both guests write, in words: a volume of one name, or one image under two names.
 fn volume_of_both(one: &Guest, other: &Guest) -> Option<String> {
-    let image = |disk: &Disk| disk.external.as_ref().map(|one| one.storage.to_string());
+    let is_one_image = |one: &Disk, other: &Disk| {
+        let both = one.external.as_ref().zip(other.external.as_ref());
+        both.is_some_and(|(one, other)| one.storage.is_same_image(&other.storage))
+    };
     let has = |disk: &Disk| {
         let mut written = other.disks.iter().filter(|disk| !disk.read_only);
-        written.any(|other| {
-            other.volume == disk.volume || image(disk).is_some() && image(other) == image(disk)
-        })
+        written.any(|other| other.volume == disk.volume || is_one_image(other, disk))
     };
     let both = { one.disks.iter() }.find(|disk| !disk.read_only && has(disk))?;
     Some(format!("volume {} open", both.volume))

@@ -188,7 +188,7 @@ pub(super) fn of_volume(before: &[Volume], volume: &Volume) -> Vec<Diagnostic> {
         .collect();
     let same = before.iter().find_map(|other| {
         let taken = other.external.as_ref()?;
-        let is_same = taken.value.to_string() == external.value.to_string();
+        let is_same = taken.value.is_same_image(&external.value);
         is_same.then_some((&other.name.value, taken.span))
     });
     if let Some((other, at)) = same {
