@@ -11,7 +11,7 @@ use cluster::message::Message as OfCluster;
 use part::codec;
 use part::report::Report;
 use part::role::{LeaseNews, Manner, PartMessage, UsedVolumes, WantedLease, WantedLeases};
-use part::row::{Entry, Environment, RoleRow};
+use part::row::{Beside, Entry, Environment, Life, RoleRow};
 use part::voice::write_error;
 use part::work::{self, Work};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -29,6 +29,11 @@ const GUEST: &str = "guest";
 pub static ROLE: RoleRow = RoleRow {
     says_to: &[cluster::message::PART, GUEST],
     certified: true,
+    life: Life::Beside(Beside {
+        // Also guests that run on while the program is stopped connect again.
+        remembers: true,
+        ..Beside::plain("volumes")
+    }),
     ..RoleRow::plain(
         volume::keyword::NAME,
         Entry {
@@ -46,7 +51,7 @@ pub static ROLE: RoleRow = RoleRow {
 struct Volumes(Role);
 
 impl Work for Volumes {
-    fn start(payload: &[u8], _: Option<&[u8]>) -> Result<Volumes, String> {
+    fn start(payload: &[u8], state: Option<&[u8]>) -> Result<Volumes, String> {
         // Registered memory counts against it where there is no capability for more. Wished
         // for, not needed: without it the memory is not registered.
         let unlimited = Rlimit {
@@ -60,6 +65,9 @@ impl Work for Volumes {
         });
         let mut role = role.map_err(|errno| format!("cannot start: {errno}"))?;
         confinement::apply(&Confinement::volume()).map_err(|error| error.to_string())?;
+        if let Some(state) = state {
+            role.resume(state);
+        }
         role.change(payload)?;
         Ok(Volumes(role))
     }
@@ -74,9 +82,9 @@ impl Work for Volumes {
 
     fn work(&mut self) {}
 
-    /// What a volume needs to know is beside its data.
+    /// Who uses each volume; all else that a volume needs to know is beside its data.
     fn state(&self) -> Vec<u8> {
-        Vec::new()
+        self.0.kept()
     }
 
     fn report(&self) -> Report {

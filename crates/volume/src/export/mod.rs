@@ -109,6 +109,8 @@ struct Known {
     grant: Option<Grant>,
     /// [`Tenure::grants`] then.
     grants: u64,
+    /// When a reservation ends on which the holder depends.
+    reserved_until: Option<Instant>,
 }
 
 /// What there was when clients that wait were last let continue.
@@ -187,7 +189,10 @@ impl Export {
 
     /// The role may have granted the volume to another user.
     fn learn_grant(&mut self) {
-        if self.tenure.grants() != self.user.grants {
+        let reserved = self.user.reserved_until;
+        if self.tenure.grants() != self.user.grants
+            || reserved.is_some_and(|until| Instant::now() >= until)
+        {
             self.learn_user();
         }
     }
@@ -196,11 +201,20 @@ impl Export {
     fn learn_user(&mut self) {
         let grants = self.tenure.grants();
         let grant = self.tenure.granted();
+        let named =
+            { self.clients.iter().flatten() }.filter_map(|client| match client.tenant()? {
+                tenure::Tenant::Named(user) => Some(user),
+                tenure::Tenant::Local(_) | tenure::Tenant::Remote(_) => None,
+            });
+        named.for_each(|user| self.tenure.redeem(user));
+        let reserved = self.tenure.reserved(Instant::now());
         let tenants = self.clients.iter().flatten().filter_map(Client::tenant);
+        let user = reserved.as_ref().map(|(user, _)| user.as_str());
         self.user = Known {
-            holder: tenure::holder(tenants, grant.as_ref()),
+            holder: tenure::holder(tenants, user, grant.as_ref()),
             grant,
             grants,
+            reserved_until: reserved.map(|(_, until)| until),
         };
     }
 
@@ -235,7 +249,10 @@ impl Export {
         let since = clients.filter_map(Client::in_handshake_since).min();
         let late = since.and_then(|since| since.checked_add(HANDSHAKE_MAX));
         let at_once = self.may_continue().then(Instant::now);
-        [late, self.pause, at_once].into_iter().flatten().min()
+        let reserved = self.user.reserved_until;
+        { [late, self.pause, at_once, reserved].into_iter() }
+            .flatten()
+            .min()
     }
 
     /// Whether there has come room for a client that waits for it, of which no descriptor tells.

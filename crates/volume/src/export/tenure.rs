@@ -12,6 +12,18 @@ use part::lock;
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a volume is reserved for the user that a role which was killed had connected: longer than QEMU takes until
+/// it connects again (16 s).
+pub const RESERVED_FOR: Duration = Duration::from_secs(30);
+
+/// A user that was connected to the volume before this process began, and until when others wait for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reservation {
+    user: String,
+    until: Instant,
+}
 
 /// A user to which the role grants a volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,6 +69,7 @@ pub fn user_words(user: &str) -> String {
 #[derive(Debug, Default)]
 pub struct Tenure {
     state: Mutex<(Option<Grant>, Option<Holder>)>,
+    reservation: Mutex<Option<Reservation>>,
     /// Counts the changes of the grant.
     grants: AtomicU64,
 }
@@ -73,6 +86,38 @@ impl Tenure {
             self.grants.fetch_add(1, Ordering::Release);
         }
         has_changed
+    }
+
+    /// Reserves the volume for a user that a former process had connected: it connects again by itself, and until
+    /// then nobody else may be faster.
+    pub fn reserve(&self, user: String, now: Instant) {
+        let until = now.checked_add(RESERVED_FOR).unwrap_or(now);
+        *lock(&self.reservation) = Some(Reservation { user, until });
+        self.grants.fetch_add(1, Ordering::Release);
+    }
+
+    /// The user for which the volume is reserved now, and until when.
+    pub(super) fn reserved(&self, now: Instant) -> Option<(String, Instant)> {
+        let reservation = lock(&self.reservation);
+        let valid = reservation.as_ref().filter(|one| now < one.until);
+        valid.map(|one| (one.user.clone(), one.until))
+    }
+
+    /// A user has opened the volume: if it is the one of the reservation, that has served its purpose.
+    pub(super) fn redeem(&self, user: &str) {
+        lock(&self.reservation).take_if(|one| one.user == user);
+    }
+
+    /// The named user that is connected, or for which the volume is reserved.
+    pub fn named_user(&self) -> Option<String> {
+        let connected = match self.holder() {
+            Some(Holder::User {
+                name,
+                is_connected: true,
+            }) => Some(name),
+            _ => None,
+        };
+        connected.or_else(|| Some(self.reserved(Instant::now())?.0))
     }
 
     /// Counts the changes of the grant.
@@ -115,9 +160,10 @@ pub(super) enum Tenant<'c> {
     Remote(bool),
 }
 
-/// The present user, of connections and a grant.
+/// The present user, of connections, a reservation and a grant.
 pub(super) fn holder<'c>(
     tenants: impl Iterator<Item = Tenant<'c>>,
+    reserved: Option<&str>,
     grant: Option<&Grant>,
 ) -> Option<Holder> {
     let connected = |name: &str| Holder::User {
@@ -142,7 +188,11 @@ pub(super) fn holder<'c>(
     if has_writer {
         return Some(Holder::Clients);
     }
-    unnamed.or_else(|| grant.filter(|grant| grant.is_open).map(expected))
+    let reserved = reserved.map(|user| Holder::User {
+        name: user.to_owned(),
+        is_connected: false,
+    });
+    { unnamed.or(reserved) }.or_else(|| grant.filter(|grant| grant.is_open).map(expected))
 }
 
 /// Whether a user may open the volume, or who has it.
@@ -188,12 +238,12 @@ mod tests {
     fn connected_user_keeps_the_volume_against_a_grant() {
         let new = grant("guest/new", false);
         let old = [Tenant::Named("guest/old")];
-        let has = holder(old.into_iter(), Some(&new));
+        let has = holder(old.into_iter(), None, Some(&new));
         let words = "guest old uses the volume: it has one user at a time".to_owned();
         assert_eq!(may_open("guest/new", has.as_ref()), Err(words));
         // A second connection of the same user, as when a guest moves or connects again.
         assert_eq!(may_open("guest/old", has.as_ref()), Ok(()));
-        let has = holder([].into_iter(), Some(&new));
+        let has = holder([].into_iter(), None, Some(&new));
         assert_eq!(may_open("guest/new", has.as_ref()), Ok(()));
         assert!(may_open("guest/old", has.as_ref()).is_err());
         assert_eq!(may_open("guest/old", None), Ok(()));
@@ -202,21 +252,40 @@ mod tests {
             is_open: false,
             ..new
         };
-        assert_eq!(holder([].into_iter(), Some(&later)), None);
+        assert_eq!(holder([].into_iter(), None, Some(&later)), None);
+    }
+
+    #[test]
+    fn volume_is_reserved_until_its_user_returns_or_is_late() {
+        let (tenure, start) = (Tenure::default(), Instant::now());
+        tenure.reserve("guest/mail".to_owned(), start);
+        assert_eq!(tenure.named_user(), Some("guest/mail".to_owned()));
+        let other = grant("boot/machines", false);
+        let user = |now: Instant| tenure.reserved(now).map(|(user, _)| user);
+        let has = holder([].into_iter(), user(start).as_deref(), Some(&other));
+        assert!(may_open("boot/machines", has.as_ref()).is_err());
+        assert_eq!(may_open("guest/mail", has.as_ref()), Ok(()));
+        // Nobody without a name writes meanwhile.
+        assert!(!may_write(Tenant::Remote(false), has.as_ref(), None));
+        tenure.redeem("boot/machines");
+        assert!(user(start).is_some());
+        assert_eq!(user(start + RESERVED_FOR), None);
+        tenure.redeem("guest/mail");
+        assert_eq!(user(start), None);
     }
 
     #[test]
     fn clients_without_a_name_have_the_volume_from_their_first_write() {
         let new = grant("guest/new", false);
         let reader = [Tenant::Local(false), Tenant::Remote(false)];
-        let has = holder(reader.into_iter(), Some(&new));
+        let has = holder(reader.into_iter(), None, Some(&new));
         assert_eq!(may_open("guest/new", has.as_ref()), Ok(()));
         for client in reader {
             assert!(!may_write(client, has.as_ref(), Some(&new)), "{client:?}");
             assert!(may_write(client, None, None), "{client:?}");
         }
         for writer in [Tenant::Local(true), Tenant::Remote(true)] {
-            let has = holder([writer].into_iter(), Some(&new));
+            let has = holder([writer].into_iter(), None, Some(&new));
             assert_eq!(has, Some(Holder::Clients));
             assert!(may_open("guest/new", has.as_ref()).is_err());
             // Clients of NBD may share a volume among themselves.
@@ -227,7 +296,7 @@ mod tests {
     #[test]
     fn guest_of_an_earlier_version_counts_by_its_grant() {
         let old = grant("guest/old", true);
-        let has = holder([Tenant::Local(false)].into_iter(), Some(&old));
+        let has = holder([Tenant::Local(false)].into_iter(), None, Some(&old));
         let connected = Holder::User {
             name: "guest/old".to_owned(),
             is_connected: true,

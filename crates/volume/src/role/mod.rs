@@ -73,6 +73,8 @@ pub struct Role {
     ranks: BTreeMap<String, u32>,
     /// The cluster has not been told of them.
     is_new: bool,
+    /// The users that were connected to volumes at the process before this one.
+    former_users: BTreeMap<String, String>,
 }
 
 /// A record of a lease, to be written.
@@ -239,7 +241,32 @@ impl Role {
             leases: None,
             ranks: BTreeMap::new(),
             is_new: false,
+            former_users: BTreeMap::new(),
         })
+    }
+
+    /// The users of volumes, by the volume, for the process that follows this one.
+    pub fn kept(&self) -> Vec<u8> {
+        match self.stops_at {
+            // All connections end with it, and those of guests that run on come again at the next start.
+            Some(_) => codec::encode(&self.former_users),
+            None => codec::encode(&self.users()),
+        }
+    }
+
+    fn users(&self) -> BTreeMap<String, String> {
+        let users = { self.workers.iter() }
+            .filter_map(|(name, worker)| Some((name.clone(), worker.named_user()?)));
+        // A command does not connect again.
+        users
+            .filter(|(_, user)| !user.starts_with("command/"))
+            .collect()
+    }
+
+    /// Takes what the process before this one has kept: each volume waits for its user, which connects again by itself.
+    pub fn resume(&mut self, kept: &[u8]) {
+        // One of another version knows no users.
+        self.former_users = codec::decode(kept).unwrap_or_default();
     }
 
     /// Readable when a volume wants something of the cluster.
@@ -478,8 +505,9 @@ impl Role {
                         self.ranks.insert(name.clone(), 0);
                         self.is_new = true;
                     }
-                    let (place, ties) = (self.place.clone(), self.ties.clone());
-                    let worker = Worker::start(&name, spec, place, ties);
+                    let around = (self.place.clone(), self.ties.clone());
+                    let user = self.former_users.remove(&name);
+                    let worker = Worker::start(&name, spec, around, user);
                     self.tell_lease(&name, &worker);
                     worker.set_use(self.usage.of(&name), self.usage.grant(&name));
                     self.workers.insert(name.clone(), worker);

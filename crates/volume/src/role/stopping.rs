@@ -19,6 +19,9 @@ impl Role {
     /// in [`Role::wishes`].
     pub fn stop(&mut self, manner: Manner) {
         let leaves = manner == Manner::Leave;
+        if self.stops_at.is_none() {
+            self.former_users = self.users();
+        }
         let workers = std::mem::take(&mut self.workers);
         workers.values().for_each(|worker| worker.stop(leaves));
         self.ending.extend(workers.into_values());

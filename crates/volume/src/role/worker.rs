@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How soon something is tried again first, and at most.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
@@ -106,7 +106,13 @@ pub(super) struct Shared {
 pub(super) struct Trouble(pub(super) State, pub(super) String);
 
 impl Worker {
-    pub(super) fn start(name: &str, spec: Spec, place: Place, ties: Ties) -> Worker {
+    /// `user`: who was connected to the volume at a former process, and connects again.
+    pub(super) fn start(
+        name: &str,
+        spec: Spec,
+        (place, ties): (Place, Ties),
+        user: Option<String>,
+    ) -> Worker {
         let event = || eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok();
         let status = Status {
             name: name.to_owned(),
@@ -125,6 +131,9 @@ impl Worker {
             mirror: None,
             verified: None,
         };
+        if let Some(user) = user {
+            status.meter.tenure.reserve(user, Instant::now());
+        }
         let is_single = AtomicBool::new(spec.pair.is_none());
         let greeting = |pair: Pair| Greeting {
             volume: name.to_owned(),
@@ -219,6 +228,11 @@ impl Worker {
         if let Some(mailbox) = mailbox.filter(|one| has_changed || one.used() != used) {
             mailbox.set_use(used);
         }
+    }
+
+    /// The named user that has it, or for which it is reserved.
+    pub(super) fn named_user(&self) -> Option<String> {
+        self.shared.tenure.named_user()
     }
 
     /// Looks at how it is at this moment.
