@@ -69,11 +69,12 @@ pub static PART: Part = Part {
     exports: &[GUEST],
     begin: |_| Box::new(Lines::new(Draft::default())),
     run: Some(Run {
-        given: |built, _| {
+        given: |built, before| {
             let guests = built.downcast_ref::<Guests>()?;
             let count = guests.guests.len() + guests.templates.len();
             let word = if count == 1 { "guest" } else { "guests" };
-            (count > 0).then(|| Given {
+            // Guests whose sections are gone still have to be shut down.
+            (count > 0 || before.is_some()).then(|| Given {
                 payload: codec::encode(guests),
                 size: format!("{count} {word}"),
                 stop_ms: STOP_MS,

@@ -434,3 +434,17 @@ fn a_line_may_be_for_one_node() {
     let text = text.replace("vmbr0", "vm/br0");
     refused(&text, "'vm/br0' is not the name of an interface");
 }
+
+#[test]
+fn role_stays_for_guests_whose_sections_are_gone() {
+    let run = PART.run.as_ref().unwrap();
+    let none = Guests::default();
+    assert!((run.given)(&none, None).is_none(), "no guest at all");
+    let before = codec::encode(&Guests {
+        guests: [("mail".to_owned(), config::Guest::plain(32 << 20))].into(),
+        ..Guests::default()
+    });
+    let given = (run.given)(&none, Some(&before)).unwrap();
+    // Also at a second reload, while they still shut down.
+    assert!((run.given)(&none, Some(&given.payload)).is_some());
+}
