@@ -272,7 +272,7 @@ fn a_disk_that_fails_has_an_error_and_one_out_of_reach_no_reply() {
 fn a_file_is_a_disk_and_a_read_only_one_stays_as_it_is() {
     let scratch = Scratch::new().unwrap();
     let path = scratch.write("disk", [7; 1536]).unwrap();
-    let disk = FileDisk::new(path.clone(), false);
+    let disk = FileDisk::new(path.clone(), false, "lan.a".to_owned());
     assert!(matches!(disk.size(), Err(DiskError::Away(_))));
     disk.reach().unwrap();
     assert_eq!(disk.size().unwrap(), 1536);
@@ -284,7 +284,8 @@ fn a_file_is_a_disk_and_a_read_only_one_stays_as_it_is() {
         (bytes[511], bytes[512], bytes[1023], bytes[1024]),
         (7, 8, 8, 7)
     );
-    let disk = FileDisk::new(path.clone(), true);
+    drop(disk);
+    let disk = FileDisk::new(path.clone(), true, "lan.a".to_owned());
     disk.reach().unwrap();
     assert!(matches!(disk.write(0, &[9; 512]), Err(DiskError::ReadOnly)));
     assert_eq!(std::fs::read(&path).unwrap()[0], 7);
@@ -293,7 +294,11 @@ fn a_file_is_a_disk_and_a_read_only_one_stays_as_it_is() {
         scratch.path().to_owned(),
         "/dev/null".into(),
     ] {
-        assert!(FileDisk::new(path, true).reach().is_err());
+        assert!(
+            FileDisk::new(path, true, "lan.a".to_owned())
+                .reach()
+                .is_err()
+        );
     }
 }
 

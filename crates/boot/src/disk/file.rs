@@ -1,51 +1,137 @@
 //! A disk whose bytes are those of a file or a block device.
 
 use super::device::{Disk, DiskError, write_zeroes};
-use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, fallocate};
+use part::lock;
+use rustix::fs::{FallocateFlags, FileType, FlockOperation, Mode, OFlags, Stat, fallocate, flock};
+use rustix::io::Errno;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-/// A disk whose bytes are those of a file or a block device.
+/// A disk whose bytes are those of a file or a block device. A file that is written has one user,
+/// whichever paths lead to it: other disks, the volume role and other processes that lock files are
+/// refused, and this disk is out of reach while one of them has the file.
 #[derive(Debug)]
 pub struct FileDisk {
     path: PathBuf,
     is_read_only: bool,
-    opened: OnceLock<(File, u64)>,
+    /// The disk of the configuration, such as `lan.system`: all that serve it share the file.
+    user: String,
+    opened: OnceLock<(Arc<File>, u64)>,
 }
 
+/// What a file is, by the numbers of the kernel, under any path.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Identity {
+    is_device: bool,
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    fn of(stat: &Stat) -> io::Result<Identity> {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(Identity {
+                is_device: false,
+                device: stat.st_dev,
+                inode: stat.st_ino,
+            }),
+            // Every node of a device leads to the same bytes.
+            FileType::BlockDevice => Ok(Identity {
+                is_device: true,
+                device: stat.st_rdev,
+                inode: 0,
+            }),
+            _ => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "neither a file nor a block device",
+            )),
+        }
+    }
+}
+
+/// The files that disks of this process write, each with its user. The lock of a file belongs to its
+/// descriptor, so those of one user share it.
+static WRITTEN: Mutex<BTreeMap<Identity, (String, Weak<File>)>> = Mutex::new(BTreeMap::new());
+
 impl FileDisk {
-    /// Names the file, which is opened by [`Disk::reach`].
-    pub fn new(path: PathBuf, is_read_only: bool) -> FileDisk {
+    /// Names the file, which is opened by [`Disk::reach`] for this user.
+    pub fn new(path: PathBuf, is_read_only: bool, user: String) -> FileDisk {
         FileDisk {
             path,
             is_read_only,
+            user,
             opened: OnceLock::new(),
         }
     }
 
-    fn open(&self) -> io::Result<(File, u64)> {
-        let access = match self.is_read_only {
-            true => OFlags::RDONLY,
-            false => OFlags::RDWR,
-        };
-        // A FIFO is not waited for.
-        let flags = access | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let mut file = File::from(rustix::fs::open(&self.path, flags, Mode::empty())?);
-        let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
-        if !matches!(kind, FileType::RegularFile | FileType::BlockDevice) {
-            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    fn open(&self) -> io::Result<(Arc<File>, u64)> {
+        let identity = Identity::of(&rustix::fs::stat(&self.path)?)?;
+        if self.is_read_only {
+            let file = self.open_as(identity, OFlags::RDONLY)?;
+            self.lock(&file, FlockOperation::NonBlockingLockShared)?;
+            return sized(Arc::new(file));
         }
-        let size = file.seek(SeekFrom::End(0))?;
-        Ok((file, size))
+        let mut written = lock(&WRITTEN);
+        written.retain(|_, (_, file)| file.strong_count() > 0);
+        if let Some((user, file)) = written.get(&identity)
+            && let Some(file) = file.upgrade()
+        {
+            return match *user == self.user {
+                true => sized(file),
+                false => Err(self.busy(&format!("disk {user} has it open"))),
+            };
+        }
+        // A device that is mounted, or that the volume role has, is refused by the kernel.
+        let alone = match identity.is_device {
+            true => OFlags::EXCL,
+            false => OFlags::empty(),
+        };
+        let file = self.open_as(identity, OFlags::RDWR | alone)?;
+        self.lock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        let file = Arc::new(file);
+        written.insert(identity, (self.user.clone(), Arc::downgrade(&file)));
+        sized(file)
     }
 
-    fn opened(&self) -> Result<&(File, u64), DiskError> {
+    fn open_as(&self, identity: Identity, access: OFlags) -> io::Result<File> {
+        // A FIFO is not waited for.
+        let flags = access | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let opened = rustix::fs::open(&self.path, flags, Mode::empty());
+        let file = File::from(opened.map_err(|errno| match errno {
+            Errno::BUSY => self.busy("something else has the device open"),
+            errno => errno.into(),
+        })?);
+        match Identity::of(&rustix::fs::fstat(&file)?)? == identity {
+            true => Ok(file),
+            false => Err(self.busy("it was replaced just now")),
+        }
+    }
+
+    fn lock(&self, file: &File, operation: FlockOperation) -> io::Result<()> {
+        flock(file, operation).map_err(|errno| match errno {
+            Errno::WOULDBLOCK => self.busy("something else has it open, and it has one writer"),
+            errno => errno.into(),
+        })
+    }
+
+    fn busy(&self, why: &str) -> io::Error {
+        let words = format!("{}: {why}", self.path.display());
+        io::Error::new(io::ErrorKind::ResourceBusy, words)
+    }
+
+    fn opened(&self) -> Result<&(Arc<File>, u64), DiskError> {
         let away = || DiskError::Away(io::ErrorKind::NotFound.into());
         self.opened.get().ok_or_else(away)
     }
+}
+
+fn sized(file: Arc<File>) -> io::Result<(Arc<File>, u64)> {
+    let size = (&*file).seek(SeekFrom::End(0))?;
+    Ok((file, size))
 }
 
 impl Disk for FileDisk {
@@ -82,7 +168,7 @@ impl Disk for FileDisk {
         }
         // A block device without this writes the zeroes itself, or refuses.
         let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        match fallocate(file, how, offset, length) {
+        match fallocate(&**file, how, offset, length) {
             Ok(()) => Ok(()),
             Err(_) => write_zeroes(self, offset, length),
         }
@@ -115,4 +201,62 @@ impl Disk for FileDisk {
     }
 
     fn close(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::Scratch;
+    use std::os::unix::fs::symlink;
+
+    fn reach(path: &std::path::Path, is_read_only: bool, user: &str) -> Result<FileDisk, String> {
+        let disk = FileDisk::new(path.to_owned(), is_read_only, user.to_owned());
+        match disk.reach() {
+            Ok(()) => Ok(disk),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn file_has_one_writer_under_every_path() {
+        let scratch = Scratch::new().unwrap();
+        let path = scratch.write("disk", [0; 4096]).unwrap();
+        let [soft, hard] = ["soft", "hard"].map(|name| scratch.path().join(name));
+        symlink(&path, &soft).unwrap();
+        std::fs::hard_link(&path, &hard).unwrap();
+        let dotted = scratch.path().join("./disk");
+        let first = reach(&path, false, "lan.system").unwrap();
+        for other in [&path, &soft, &hard, &dotted] {
+            let refused = reach(other, false, "lan.other").unwrap_err();
+            assert!(refused.contains("disk lan.system has it open"), "{refused}");
+            let refused = reach(other, true, "lan.other").unwrap_err();
+            assert!(refused.contains("it has one writer"), "{refused}");
+        }
+        // The same disk by AoE and by iSCSI: the file stays locked until both have closed it.
+        let second = reach(&soft, false, "lan.system").unwrap();
+        second.write(0, &[7]).unwrap();
+        drop(first);
+        assert!(reach(&hard, false, "lan.other").is_err());
+        drop(second);
+        let reader = reach(&hard, true, "lan.other").unwrap();
+        let another = reach(&path, true, "lan.system").unwrap();
+        assert!(reach(&path, false, "lan.system").is_err(), "it is read");
+        drop((reader, another));
+        assert!(reach(&path, false, "lan.system").is_ok());
+    }
+
+    #[test]
+    fn file_that_another_process_has_locked_is_refused() {
+        let scratch = Scratch::new().unwrap();
+        let path = scratch.write("mail.volume", [0; 4096]).unwrap();
+        // As the volume role does.
+        let held = File::open(&path).unwrap();
+        flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+        for is_read_only in [false, true] {
+            let refused = reach(&path, is_read_only, "lan.system").unwrap_err();
+            assert!(refused.contains("something else has it open"), "{refused}");
+        }
+        drop(held);
+        assert!(reach(&path, false, "lan.system").is_ok());
+    }
 }

@@ -418,7 +418,7 @@ mod tests {
     }
 
     fn disk(scratch: &Scratch, overlays: &Overlays, mac: Mac) -> Overlaid {
-        let base = FileDisk::new(scratch.path().join("disk"), true);
+        let base = FileDisk::new(scratch.path().join("disk"), true, "lan.a".to_owned());
         base.reach().unwrap();
         Overlaid::new(Arc::new(base), overlays.of(mac, PATIENCE).unwrap()).unwrap()
     }
@@ -573,7 +573,7 @@ mod tests {
         overlays.boot(ONE);
         disk(&scratch, &overlays, ONE).write(0, &[9]).unwrap();
         scratch.write("disk", [1; 16384]).unwrap();
-        let base = FileDisk::new(scratch.path().join("disk"), true);
+        let base = FileDisk::new(scratch.path().join("disk"), true, "lan.a".to_owned());
         base.reach().unwrap();
         let base: Arc<dyn Disk> = Arc::new(base);
         let overlay = overlays.of(ONE, PATIENCE).unwrap();

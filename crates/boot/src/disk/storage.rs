@@ -22,6 +22,8 @@ pub enum Storage {
         path: PathBuf,
         /// It is only read.
         is_read_only: bool,
+        /// The disk of the configuration.
+        user: String,
     },
 }
 
@@ -32,9 +34,11 @@ impl Storage {
             Storage::Volume { socket, export } => {
                 Arc::new(NbdDisk::new(socket.clone(), export.clone()))
             }
-            Storage::File { path, is_read_only } => {
-                Arc::new(FileDisk::new(path.clone(), *is_read_only))
-            }
+            Storage::File {
+                path,
+                is_read_only,
+                user,
+            } => Arc::new(FileDisk::new(path.clone(), *is_read_only, user.clone())),
         }
     }
 

@@ -94,4 +94,13 @@ language::codes! {
          use it, not even to read: what a guest has in its memory is not on the volume. Give one of the two another volume.";
     NO_WAY = "E0972", "disk that is not served as the image needs it",
         "An image with `aoe`, `iscsi` or `nbd` needs a `disk` line with the same word. Add it to that line.";
+    STORAGE_TWICE = "E1085", "two disks with one volume or file",
+        "Two `disk` lines name the same volume or file, and at least one of them is written: machines that boot the two \
+         destroy what the other one has. Write one line with all its protocols (`aoe`, `iscsi`, `nbd`), give each disk a \
+         volume of its own, or add `ro` or `overlay` to both.";
+    SEVERAL_MACHINES = "W1085", "written disk that several machines boot",
+        "Machines write this disk, and several of them have an image with it. By `iscsi` and `nbd` one machine has it at a \
+         time, and the others are refused until it has gone; by `aoe`, which has no login, they destroy the file systems. \
+         Give each machine a disk of its own, or an `overlay`. With `open`, several may write it at once: for file systems \
+         of clusters.";
 }

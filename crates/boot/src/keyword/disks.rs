@@ -1,11 +1,11 @@
 //! The lines of a `boot` section for disks that machines use over the network.
 
 use super::machines::{too_many, unique};
-use super::section::{Disk, Draft, Lan, Way, many, name};
+use super::section::{Disk, Draft, Lan, Unknown, Way, many, name};
 use super::{LineBuilder, codes};
 use crate::aoe::frame::Target;
 use crate::config::{self, Image, Overlay, Storage};
-use configuration::Exchange;
+use configuration::{Exchange, Located};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
 use language::{Diagnostic, Span, Written, suggest};
@@ -199,6 +199,88 @@ pub(super) fn written(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
     told.collect()
 }
 
+/// Whether machines write the storage of a disk itself.
+fn is_written(exchange: &Exchange, disk: &Disk) -> bool {
+    let is_read_only = match &disk.storage.value {
+        Storage::File { is_read_only, .. } => *is_read_only,
+        Storage::Volume(volume) => { exchange.all(VOLUME) }
+            .filter(|one| one.name == *volume)
+            .filter_map(|one| one.value::<Located>())
+            .any(|located| located.read_only),
+    };
+    disk.overlay.is_none() && !is_read_only
+}
+
+/// Two disks with one volume or file, at least one of which is written: two names for one user each.
+pub(super) fn of_one_storage(exchange: &Exchange, lans: &[Lan]) -> Vec<Diagnostic> {
+    let is_same = |one: &Storage, other: &Storage| match (one, other) {
+        (Storage::Volume(one), Storage::Volume(other)) => one == other,
+        (Storage::File { path: one, .. }, Storage::File { path: other, .. }) => one == other,
+        _ => false,
+    };
+    let all: Vec<&Disk> = lans.iter().flat_map(|lan| &lan.disks.all).collect();
+    let mut wrong = Vec::new();
+    for (at, disk) in all.iter().enumerate() {
+        let shared = all[..at].iter().find(|other| {
+            let storage = is_same(&other.storage.value, &disk.storage.value);
+            storage && (is_written(exchange, other) || is_written(exchange, disk))
+        });
+        if let Some(other) = shared {
+            let told = format!(
+                "disks '{}' and '{}' are the same storage, and at least one of them is written",
+                other.name.value, disk.name.value
+            );
+            wrong.push(
+                Diagnostic::error(&codes::STORAGE_TWICE, disk.storage.span, told)
+                    .label("a second disk on it")
+                    .also(other.storage.span, "the first is here")
+                    .help("one `disk` line may have `aoe`, `iscsi` and `nbd`; machines that share its content need `ro` or `overlay`"),
+            );
+        }
+    }
+    wrong
+}
+
+/// Disks that several machines boot and write: each would destroy what the other one has.
+pub(super) fn of_several(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
+    let boots = |image: &str, disk: &Disk| {
+        let mut images = lan.images.iter();
+        images.any(|(name, _, what)| {
+            name.value == image && what.disk() == Some(disk.name.value.as_str())
+        })
+    };
+    let written =
+        { lan.disks.all.iter() }.filter(|disk| !disk.is_open && is_written(exchange, disk));
+    let told = written.filter_map(|disk| {
+        let machines = lan.machines.iter();
+        let named: Vec<&str> = machines
+            .filter(|machine| boots(&machine.image.value, disk))
+            .map(|machine| machine.name.value.as_str())
+            .collect();
+        let of_unknown = match lan.unknown.as_ref().map(|unknown| &unknown.value) {
+            Some(Unknown::Image(image)) => boots(image, disk),
+            _ => false,
+        };
+        let who = match (&named[..], of_unknown) {
+            (_, true) => "any machine that the file does not name".to_owned(),
+            ([_, _, ..], false) => format!("machines {}", named.join(", ")),
+            _ => return None,
+        };
+        let name = &disk.name;
+        let told = format!("disk '{}' is written, and {who} can boot it", name.value);
+        let told = Diagnostic::warning(&codes::SEVERAL_MACHINES, name.span, told);
+        let label = match disk.target {
+            Some(_) => "by AoE, nothing keeps two of them apart",
+            None => "one machine has it at a time, and the others are refused",
+        };
+        Some(told.label(label).help(
+            "give each machine a disk of its own, or write `overlay DIRECTORY`; `open` lets several write it at once, which \
+             needs a file system made for that",
+        ))
+    });
+    told.collect()
+}
+
 /// The disks of a section as the role gets them.
 pub(super) fn build(lan: &Lan) -> BTreeMap<String, config::Disk> {
     let built = |disk: &Disk| {
@@ -333,7 +415,8 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[Keyword {
         `iqn.2026-01.org.evenkeel:NETWORK.DISK` in small letters, with logical unit 0; digests, authentication (CHAP) and several \
         connections of a session are not supported. By `nbd` it is an export with its name, without TLS. `iscsi` and \
         `nbd` are for the addresses of machines whose image names the disk, and with `open` for every address that \
-        reaches the node at the interface. With `overlay`, the disk is only read, and each machine that boots it has a \
+        reaches the node at the interface. A disk that is written has one machine at a time, unless it is `open`; a file has \
+        one disk, whichever paths lead to it. With `overlay`, the disk is only read, and each machine that boots it has a \
         copy of its own of what it changes, in this directory of the node, up to `limit` bytes (8g by default, at most 1t) \
         and for at most 256 machines. The copy is dropped when the machine boots again and when the node restarts, so it suits workers \
         that keep nothing. With `keep`, it stays until `evenkeel boot drop`; that is for one node, not for a cluster. The disk has at most 1 TiB, and must not change while machines use it. A write is acknowledged when the volume or the kernel has it; it is on stable \
@@ -464,6 +547,44 @@ mod tests {
         let script = script::grub(lan, "lan", assigned, mac, &servers);
         let script = String::from_utf8(script).unwrap();
         assert!(script.contains("which GRUB cannot boot"), "{script}");
+    }
+
+    #[test]
+    fn written_disks_with_two_users_are_reported() {
+        for (line, expected) in [
+            (
+                "disk a volume system iscsi",
+                "11:19: error[E1085]: disks 'system' and 'a' are the same storage",
+            ),
+            (
+                "disk a file /srv/./secret.img ro nbd",
+                "error[E1085]: disks 'secret' and 'a' are the same storage",
+            ),
+            (
+                "machine node8 mac 52:54:00:00:00:08 image system",
+                "warning[W1085]: disk 'system' is written, and machines node7, node8 can boot it",
+            ),
+            (
+                "unknown image system",
+                "warning[W1085]: disk 'system' is written, and any machine that the file does not name",
+            ),
+        ] {
+            let (_, told) = load(&format!("{LINES}    {line}\n"));
+            assert!(told.contains(expected), "{line}: {told}");
+        }
+    }
+
+    #[test]
+    fn disks_that_are_read_or_open_may_be_shared() {
+        for lines in [
+            "disk a file /srv/tools.img ro nbd",
+            "disk a file /srv/secret.iso iscsi open\n    image a iscsi a\n    unknown image a",
+            "disk a file /srv/a.img iscsi overlay /srv\n    disk b file /srv/a.img nbd overlay /srv/b\n    image a iscsi a\n    \
+             unknown image a",
+        ] {
+            let (_, told) = load(&format!("{LINES}    {lines}\n"));
+            assert!(!told.contains("1085"), "{lines}: {told}");
+        }
     }
 
     #[test]

@@ -114,6 +114,11 @@ impl Tabled for Draft {
             .iter()
             .flat_map(|lan| disks::written(exchange, lan));
         written.for_each(|told| context.tell(told));
+        disks::of_one_storage(exchange, &self.lans)
+            .into_iter()
+            .for_each(|told| context.tell(told));
+        let several = { self.lans.iter() }.flat_map(|lan| disks::of_several(exchange, lan));
+        several.for_each(|told| context.tell(told));
         { self.lans.iter() }.for_each(|lan| disks::refer(exchange, lan));
         let servers = self.lans.iter();
         let servers = servers.filter_map(|lan| check::server(context, exchange, lan));

@@ -1,6 +1,8 @@
 //! The connections that there are: how many there may be, which of them use what, and how they are ended.
 
+use crate::mac::Mac;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,12 +28,41 @@ struct All {
     connections: BTreeMap<u64, Connection>,
 }
 
+/// Who uses a disk: a machine of the file, by whichever of its addresses, or an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum User {
+    /// A machine.
+    Machine(Mac),
+    /// An address that no machine of the file has.
+    Address(IpAddr),
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            User::Machine(mac) => write!(f, "machine {mac}"),
+            User::Address(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+/// How a connection uses a disk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DiskUse {
+    /// The disk.
+    pub disk: String,
+    /// By whom.
+    pub user: User,
+    /// The disk has one user at a time: it is written, and is no overlay.
+    pub is_alone: bool,
+}
+
 #[derive(Debug)]
 struct Connection {
     stream: TcpStream,
     from: IpAddr,
-    /// The disk that it uses.
-    disk: Option<String>,
+    /// The disk that it uses, and by whom.
+    disk: Option<(String, User)>,
     /// Its session of iSCSI.
     initiator: Option<Initiator>,
 }
@@ -61,19 +92,37 @@ impl Clients {
         Some(number)
     }
 
+    /// Another user of a disk that one user has at a time; None: it is free.
+    pub fn other_user(&self, wanted: &DiskUse) -> Option<User> {
+        self.lock().other_user(wanted)
+    }
+
     /// A connection uses a disk from now on. One with the same session ends (RFC 7143, 6.3.5).
-    pub fn uses(&self, number: u64, disk: &str, initiator: Option<Initiator>) {
+    ///
+    /// # Errors
+    /// The user that has the disk: nothing has changed.
+    pub fn begin_use(
+        &self,
+        number: u64,
+        wanted: DiskUse,
+        initiator: Option<Initiator>,
+    ) -> Result<(), User> {
         let mut all = self.lock();
+        if let Some(other) = all.other_user(&wanted) {
+            return Err(other);
+        }
+        let DiskUse { disk, user, .. } = wanted;
         let is_same = |one: &Connection| {
-            initiator.is_some() && one.initiator == initiator && one.disk.as_deref() == Some(disk)
+            initiator.is_some() && one.initiator == initiator && one.disk_name() == Some(&disk)
         };
         for one in all.connections.values().filter(|one| is_same(one)) {
             end(one);
         }
         if let Some(own) = all.connections.get_mut(&number) {
-            own.disk = Some(disk.to_owned());
+            own.disk = Some((disk, user));
             own.initiator = initiator;
         }
+        Ok(())
     }
 
     /// A connection has ended.
@@ -85,7 +134,7 @@ impl Clients {
     /// How many connections use a disk.
     pub fn count(&self, disk: &str) -> usize {
         let all = self.lock();
-        let uses = |one: &&Connection| one.disk.as_deref() == Some(disk);
+        let uses = |one: &&Connection| one.disk_name() == Some(disk);
         all.connections.values().filter(uses).count()
     }
 
@@ -96,7 +145,7 @@ impl Clients {
             let all = self.lock();
             let using = all.connections.iter();
             using
-                .filter_map(|(number, one)| Some((*number, one.from, one.disk.clone()?)))
+                .filter_map(|(number, one)| Some((*number, one.from, one.disk_name()?.to_owned())))
                 .collect()
         };
         for (number, from, disk) in all {
@@ -124,7 +173,66 @@ impl Clients {
     }
 }
 
+impl All {
+    fn other_user(&self, wanted: &DiskUse) -> Option<User> {
+        let uses = { self.connections.values() }.filter_map(|one| one.disk.as_ref());
+        let mut others = uses
+            .filter(|(disk, user)| *disk == wanted.disk && *user != wanted.user)
+            .map(|(_, user)| *user);
+        others.next().filter(|_| wanted.is_alone)
+    }
+}
+
+impl Connection {
+    fn disk_name(&self) -> Option<&str> {
+        self.disk.as_ref().map(|(disk, _)| disk.as_str())
+    }
+}
+
 fn end(one: &Connection) {
     // It may have ended by itself.
     let _ = one.stream.shutdown(Shutdown::Both);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn written_disk_has_one_machine_at_a_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let clients = Clients::default();
+        let add = |last: u8| clients.add(&stream, [10, 0, 0, last].into()).unwrap();
+        let wanted = |user: User, is_alone: bool| DiskUse {
+            disk: "system".to_owned(),
+            user,
+            is_alone,
+        };
+        let [one, other] = [1, 2].map(|last| User::Machine(Mac([2, 0, 0, 0, 0, last])));
+        let first = add(1);
+        assert_eq!(clients.begin_use(first, wanted(one, true), None), Ok(()));
+        let second = add(2);
+        assert_eq!(clients.other_user(&wanted(other, true)), Some(one));
+        assert_eq!(
+            clients.begin_use(second, wanted(other, true), None),
+            Err(one)
+        );
+        assert_eq!(clients.count("system"), 1);
+        // Its boot loader and its system, also by another address.
+        let again = add(3);
+        assert_eq!(clients.begin_use(again, wanted(one, true), None), Ok(()));
+        // An overlay, a disk that is only read, or one that is open.
+        let shared = add(2);
+        assert_eq!(
+            clients.begin_use(shared, wanted(other, false), None),
+            Ok(())
+        );
+        clients.remove(shared);
+        clients.remove(first);
+        assert_eq!(clients.other_user(&wanted(other, true)), Some(one));
+        clients.remove(again);
+        assert_eq!(clients.begin_use(second, wanted(other, true), None), Ok(()));
+    }
 }

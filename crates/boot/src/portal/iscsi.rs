@@ -24,8 +24,8 @@ pub trait Targets {
     /// The targets that this client may use, each with the address where it is.
     fn all(&self) -> Vec<(String, String)>;
 
-    /// The session begins.
-    fn begins(&self, session: &Established);
+    /// The session begins. Returns false where another machine has taken the disk meanwhile.
+    fn begins(&self, session: &Established) -> bool;
 }
 
 /// Serves a connection until it ends.
@@ -38,7 +38,9 @@ pub fn serve(stream: &mut Stream, number: u16, targets: &dyn Targets) -> Result<
     // Also the words of a refusal.
     stream.flush()?;
     let established = established?;
-    targets.begins(&established);
+    if !targets.begins(&established) {
+        return Err(Broken::Away);
+    }
     stream.has_begun()?;
     let mut session = Session::new(&established);
     let name = established.target.unwrap_or_default();

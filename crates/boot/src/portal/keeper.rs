@@ -83,6 +83,11 @@ impl Kept {
         Some(Arc::new(overlaid))
     }
 
+    /// Whether machines write the disk itself, and not their overlays.
+    pub fn is_written(&self) -> bool {
+        self.inner.overlays.is_none() && !self.inner.disk.is_read_only()
+    }
+
     /// Why the disk is out of reach; None: it is not.
     pub fn trouble(&self) -> Option<String> {
         lock(&self.inner.state).trouble.clone()

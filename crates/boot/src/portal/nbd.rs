@@ -29,8 +29,8 @@ pub trait Exports {
     /// One of them, as it is for this client. None: it is not for it any more.
     fn find(&self, name: &str, kept: &Kept) -> Option<Arc<dyn Disk>>;
 
-    /// The client uses one from now on.
-    fn begins(&self, name: &str);
+    /// The client uses one from now on. Returns false where another machine has it.
+    fn begins(&self, name: &str, kept: &Kept) -> bool;
 }
 
 /// Why a connection is closed.
@@ -73,7 +73,9 @@ pub fn serve(stream: &mut Stream, exports: &dyn Exports) -> Result<(), Closed> {
     let Some((name, (kept, disk))) = all.find(|(name, _)| *name == session.export.name) else {
         return Err(Closed::Fault(Fault::NoSuchExport));
     };
-    exports.begins(&name);
+    if !exports.begins(&name, &kept) {
+        return Err(Closed::Ended);
+    }
     stream.has_begun()?;
     let ended = transmit(stream, &session, &*disk);
     if matches!(ended, Err(Closed::Away)) {

@@ -1,6 +1,6 @@
 //! The portal of one network: a thread that accepts connections at the interface, and the disks.
 
-use super::clients::Clients;
+use super::clients::{Clients, DiskUse, Initiator, User};
 use super::iscsi::{self, Targets, Used};
 use super::keeper::Kept;
 use super::nbd::{self, Closed, Exports};
@@ -252,11 +252,13 @@ impl Shared {
         let _: Result<usize, _> = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 
-    fn may_use(&self, from: IpAddr, disk: &str) -> bool {
+    fn is_open(&self, disk: &str) -> bool {
         let table = lock(&self.table);
-        let is_open = { table.disks.get(disk) }.is_some_and(|(served, _)| served.is_open);
-        drop(table);
-        is_open || (self.finds)(from, disk).is_some()
+        { table.disks.get(disk) }.is_some_and(|(served, _)| served.is_open)
+    }
+
+    fn may_use(&self, from: IpAddr, disk: &str) -> bool {
+        self.is_open(disk) || (self.finds)(from, disk).is_some()
     }
 
     /// The disks of a protocol that an address may use.
@@ -314,6 +316,50 @@ struct Visit<'s> {
 }
 
 impl Visit<'_> {
+    /// How this client uses a disk.
+    fn use_of(&self, name: &str, kept: &Kept) -> DiskUse {
+        let machine = (self.shared.finds)(self.from, name);
+        DiskUse {
+            disk: name.to_owned(),
+            user: machine.map_or(User::Address(self.from), User::Machine),
+            is_alone: kept.is_written() && !self.shared.is_open(name),
+        }
+    }
+
+    /// Whether no other machine has a disk. One that has is reported.
+    fn is_free(&self, name: &str, kept: &Kept) -> bool {
+        let wanted = self.use_of(name, kept);
+        match self.shared.clients.other_user(&wanted) {
+            None => true,
+            Some(other) => {
+                self.refuse(&wanted, other);
+                false
+            }
+        }
+    }
+
+    fn refuse(&self, wanted: &DiskUse, other: User) {
+        self.shared.counting[self.protocol as usize].refuse();
+        write_error(&format!(
+            "evenkeel: boot: disk {}: {} is refused: {other} has it, and a disk that is written has one machine at a time. \
+             Give each machine a disk of its own or an `overlay`; `open` lets several write one\n",
+            wanted.disk, wanted.user
+        ));
+    }
+
+    /// Uses a disk from now on. Returns false where another machine has it.
+    fn begin_use(&self, name: &str, kept: &Kept, initiator: Option<Initiator>) -> bool {
+        let wanted = self.use_of(name, kept);
+        let clients = &self.shared.clients;
+        match clients.begin_use(self.number, wanted.clone(), initiator) {
+            Ok(()) => true,
+            Err(other) => {
+                self.refuse(&wanted, other);
+                false
+            }
+        }
+    }
+
     /// A disk as it is for this client.
     fn disk_of(&self, name: &str, kept: &Kept) -> Option<Arc<dyn Disk>> {
         kept.disk_of((self.shared.finds)(self.from, name))
@@ -330,6 +376,9 @@ impl Targets for Visit<'_> {
         if kept.trouble().is_some() {
             return Err(Refusal::Unavailable);
         }
+        if !self.is_free(&name, &kept) {
+            return Err(Refusal::Unavailable);
+        }
         let disk = self.disk_of(&name, &kept).ok_or(Refusal::Removed)?;
         Ok((kept, disk))
     }
@@ -343,12 +392,12 @@ impl Targets for Visit<'_> {
             .collect()
     }
 
-    fn begins(&self, session: &Established) {
+    fn begins(&self, session: &Established) -> bool {
         let target = session.target.as_deref();
-        if let Some((name, _)) = target.and_then(|target| self.shared.of_target(target)) {
-            let initiator = Some(session.initiator.clone());
-            self.shared.clients.uses(self.number, &name, initiator);
-        }
+        let Some((name, kept)) = target.and_then(|target| self.shared.of_target(target)) else {
+            return true;
+        };
+        self.begin_use(&name, &kept, Some(session.initiator.clone()))
     }
 }
 
@@ -364,11 +413,11 @@ impl Exports for Visit<'_> {
     }
 
     fn find(&self, name: &str, kept: &Kept) -> Option<Arc<dyn Disk>> {
-        self.disk_of(name, kept)
+        { self.disk_of(name, kept) }.filter(|_| self.is_free(name, kept))
     }
 
-    fn begins(&self, name: &str) {
-        self.shared.clients.uses(self.number, name, None);
+    fn begins(&self, name: &str, kept: &Kept) -> bool {
+        self.begin_use(name, kept, None)
     }
 }
 

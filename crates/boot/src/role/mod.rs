@@ -114,9 +114,9 @@ impl Running {
         self.overlays = overlays;
         let (interface, disks) = (
             lan.interface.clone(),
-            served(&lan, &runtime, &self.overlays),
+            served(&section, &lan, &runtime, &self.overlays),
         );
-        let roots = roots(&lan, &runtime, &self.overlays);
+        let roots = roots(&section, &lan, &runtime, &self.overlays);
         self.site.lock().set_overlays(self.overlays.clone());
         if let Some(leases) = &mut self.leases {
             leases.set_nodes(nodes);
@@ -167,9 +167,9 @@ impl Running {
     }
 }
 
-/// What stores a disk, where the sockets of volumes are in `runtime`.
-fn storage(storage: &config::Storage, runtime: &Path) -> Storage {
-    match storage {
+/// What stores a disk of a network, where the sockets of volumes are in `runtime`.
+fn storage((section, name): (&str, &str), disk: &config::Disk, runtime: &Path) -> Storage {
+    match &disk.storage {
         config::Storage::Volume(volume) => Storage::Volume {
             socket: volume_directory(runtime, volume).join(VOLUME_SOCKET),
             // The machines of all networks are one user of the volume, beside a guest or a command.
@@ -177,7 +177,9 @@ fn storage(storage: &config::Storage, runtime: &Path) -> Storage {
         },
         config::Storage::File { path, is_read_only } => Storage::File {
             path: path.clone(),
-            is_read_only: *is_read_only,
+            // Machines change their overlays.
+            is_read_only: *is_read_only || disk.overlay.is_some(),
+            user: format!("{section}.{name}"),
         },
     }
 }
@@ -217,11 +219,16 @@ fn overlays(
 }
 
 /// The disks of a network over Ethernet.
-fn served(lan: &Lan, runtime: &Path, overlays: &AllOverlays) -> BTreeMap<String, Served> {
+fn served(
+    section: &str,
+    lan: &Lan,
+    runtime: &Path,
+    overlays: &AllOverlays,
+) -> BTreeMap<String, Served> {
     let one = |(name, disk): (&String, &config::Disk)| {
         let served = Served {
             target: disk.target?,
-            storage: storage(&disk.storage, runtime),
+            storage: storage((section, name), disk, runtime),
             overlays: overlays.get(name).cloned(),
         };
         Some((name.clone(), served))
@@ -230,11 +237,11 @@ fn served(lan: &Lan, runtime: &Path, overlays: &AllOverlays) -> BTreeMap<String,
 }
 
 /// The disks of a network by TCP.
-fn roots(lan: &Lan, runtime: &Path, overlays: &AllOverlays) -> portal::Change {
+fn roots(section: &str, lan: &Lan, runtime: &Path, overlays: &AllOverlays) -> portal::Change {
     let by_tcp = |(_, disk): &(&String, &config::Disk)| disk.iscsi.is_some() || disk.nbd;
     let one = |(name, disk): (&String, &config::Disk)| {
         let served = portal::Served {
-            storage: storage(&disk.storage, runtime),
+            storage: storage((section, name), disk, runtime),
             target: disk.iscsi.clone(),
             is_export: disk.nbd,
             is_open: disk.is_open,
@@ -356,11 +363,11 @@ impl Role {
         let runtime = (self.place.runtime)();
         let overlays = overlays(name, &lan, &AllOverlays::new(), self.place)?;
         let disks = aoe::Server::new(self.place.only_reads).and_then(|mut disks| {
-            disks.change(&lan.interface, served(&lan, &runtime, &overlays))?;
+            disks.change(&lan.interface, served(name, &lan, &runtime, &overlays))?;
             Ok(disks)
         });
         let disks = disks.map_err(|error| language::reason(&error))?;
-        let roots = roots(&lan, &runtime, &overlays);
+        let roots = roots(name, &lan, &runtime, &overlays);
         let mut site = Site::new(name, lan, parts);
         if is_alone {
             // Nobody else gives addresses of the range.

@@ -85,6 +85,7 @@ impl Ether {
             storage: Storage::File {
                 path,
                 is_read_only: false,
+                user: "lan.system".to_owned(),
             },
         };
         let mut server = Server::new(|| Ok(())).unwrap();

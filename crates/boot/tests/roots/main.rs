@@ -72,6 +72,7 @@ impl Node {
             storage: Storage::File {
                 path: self.scratch.path().join("disk"),
                 is_read_only,
+                user: "lan.system".to_owned(),
             },
             target: Some(TARGET.to_owned()),
             is_export: true,
