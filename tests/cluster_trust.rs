@@ -138,6 +138,75 @@ fn a_removed_member_does_not_come_back_and_the_arbiter_never_had_a_secret() {
     assert!(!holds(&site.arbiter.state(), SECRET.as_bytes()));
 }
 
+/// A configuration with a marker wherever it has a secret.
+fn marked(word: &str, marker: &str) -> String {
+    let more = format!(
+        "\nbackend marked\n\tstats enable\n\tstats auth root:{marker}\n\thttp-request set-header Authorization \
+         {marker}\n\thttp-request set-header X-Api-Key {marker}\n\toption httpchk GET /?token={marker}\n\
+         \nuserlist marked\n\tuser eve insecure-password {marker} # before: {marker}\n"
+    );
+    let text = configuration(word) + &more;
+    text.replace(
+        "\tfailover 300ms\n",
+        &format!("\tfailover 300ms\n\tnotify \"/bin/true -p{marker}\"\n\ttrack script \"/bin/true {marker}\"\n"),
+    )
+}
+
+#[test]
+fn no_log_report_or_arbiter_shows_a_secret() {
+    lab::skip_unless_root!();
+    const MARKER: &str = "mArKer7Q";
+    let site = Site::new("marked");
+    site.leader();
+    let apply = |text: &str| site.alpha.apply(text, &["--now"]);
+    let mut told = String::new();
+    told += &apply(&marked("two", MARKER)).well().text();
+    assert!(site.serves_everywhere("two"), "{}", site.tell());
+    // A mistake in the line of a secret, beside it, and one that only the other node has.
+    let at_line = marked("three", MARKER).replace("# before", "bogus # before");
+    let beside = marked("three", MARKER).replace("\tstats enable\n", "\tstats enbale\n");
+    let at_beta = format!("\ton beta http-request set-header Authorization {MARKER} bogus\n");
+    let at_beta = marked("three", MARKER) + "\nbackend of_beta\n" + &at_beta;
+    for text in [at_line, beside, at_beta] {
+        told += &apply(&text).refused(&[]).text();
+    }
+    // The differences of a version that changes each secret.
+    told += &apply(&marked("three", "other7Q")).well().text();
+    for node in site.nodes() {
+        for words in [
+            &["config", "show"][..],
+            &["config", "log"],
+            &["config", "log", "--json"],
+            &["config", "diff", "2", "1"],
+            &["cluster", "status", "--json"],
+            &["config", "show", "3"],
+            &["config", "status"],
+            &["status", "--json"],
+            &["address"],
+        ] {
+            told += &node.command(words).text();
+        }
+    }
+    for machine in site.machines() {
+        told += &machine.said();
+    }
+    let shown: Vec<&str> = told.lines().filter(|line| line.contains(MARKER)).collect();
+    assert!(shown.is_empty(), "{shown:#?}");
+    assert!(
+        !holds(&site.arbiter.state(), MARKER.as_bytes()),
+        "on the arbiter's disk"
+    );
+    for machine in site.machines() {
+        let store = fs::read(machine.state().join("store.redb")).unwrap();
+        let found = store
+            .windows(MARKER.len())
+            .any(|window| window == MARKER.as_bytes());
+        assert!(!found, "in the replicated log of {}", machine.name());
+    }
+    // The nodes have it, or the search above finds nothing anywhere.
+    assert!(holds(&site.alpha.state(), b"other7Q"));
+}
+
 /// Members without a certificate of the newest authority, and whether one is on its way.
 fn uncertified(status: &serde_json::Value) -> (usize, bool) {
     let authority = &status["authority"];

@@ -4,6 +4,7 @@ use crate::node::Nodes;
 use crate::options::LoadOptions;
 use crate::outside::Outside;
 use crate::sections::{Sections, Words};
+use language::render;
 use language::{Code, Diagnostic, Diagnostics, Environment, Severity, SourceMap, Span};
 
 /// Mistakes of a file for which near names among its own are looked for.
@@ -46,14 +47,19 @@ impl Context {
         sections.flat_map(move |one| one.words_in(section))
     }
 
-    /// Takes a diagnostic in.
+    /// Takes a diagnostic in. An error that refuses only new versions is a warning in a version
+    /// that was accepted earlier.
     pub fn tell(&mut self, mut diagnostic: Diagnostic) {
         if diagnostic.severity == Severity::Diag && !self.options.diag {
             return;
         }
+        if self.outside.is_accepted() {
+            diagnostic.tolerate();
+        }
         if let Some(advice) = self.outside.advice(&diagnostic.message) {
             diagnostic = diagnostic.help(advice);
         }
+        render::without_environment(&self.sources, &self.environment, &mut diagnostic);
         self.diagnostics.push(&self.sources, diagnostic);
     }
 

@@ -32,12 +32,49 @@ pub fn words() -> &'static Words {
 
 /// What a comparison of two files has to know of the language.
 pub fn vocabulary() -> Vocabulary<'static> {
-    let secrets = all().iter().flat_map(|part| part.sections.secrets);
+    let mut secrets: Vec<&str> = { all().iter() }
+        .flat_map(|part| part.sections.secrets.iter().copied())
+        .collect();
+    let rows = documented();
+    secrets.extend(rows.iter().flat_map(|row| before_secrets(row.syntax)));
+    secrets.sort_unstable();
+    secrets.dedup();
+    let runs = |row: &&Documented| {
+        let rest = row.syntax.strip_prefix(row.name).unwrap_or_default();
+        let rest = rest.trim_start();
+        PROGRAMS.iter().any(|name| rest.starts_with(name)) && !row.name.contains(' ')
+    };
     Vocabulary {
         sections: words().names().collect(),
         shared: words().shared().collect(),
-        secrets: secrets.copied().collect(),
+        secrets,
+        programs: rows.iter().filter(runs).map(|row| row.name).collect(),
     }
+}
+
+/// Arguments that are secret, as lines of syntax name them.
+const SECRETS: [&str; 6] = [
+    "<password>",
+    "<passphrase>",
+    "<secret>",
+    "<base32>",
+    "<arguments>",
+    "<user>:<password>",
+];
+/// Arguments that are programs.
+const PROGRAMS: [&str; 2] = ["<program>", "<script>"];
+
+/// The words before secrets in a line of syntax.
+fn before_secrets(syntax: &str) -> impl Iterator<Item = &str> {
+    let words: Vec<&str> = syntax
+        .split([' ', '[', ']', '(', ')', '{', '}', '|'])
+        .filter(|word| !word.is_empty())
+        .collect();
+    let pairs: Vec<(&str, &str)> = words.windows(2).map(|two| (two[0], two[1])).collect();
+    let secret = pairs
+        .into_iter()
+        .filter(|(before, word)| SECRETS.contains(word) && !before.starts_with('<'));
+    secret.map(|(before, _)| before)
 }
 
 /// Every keyword of all parts.
@@ -281,6 +318,9 @@ pub fn load(
         proxy: Loaded::of(loaded),
     }
 }
+
+#[cfg(test)]
+mod secrets;
 
 #[cfg(test)]
 mod tests {

@@ -105,6 +105,9 @@ pub struct Details {
     pub fix: Option<Fix>,
     /// Replacements elsewhere that belong to the same fix.
     pub further_fixes: Vec<Fix>,
+    /// What applies where an accepted version has the mistake: the version is served with a
+    /// warning, because an earlier program accepted it. None: no version is served with it.
+    pub once_accepted: Option<&'static str>,
 }
 
 impl Diagnostic {
@@ -126,6 +129,7 @@ impl Diagnostic {
             help: None,
             fix: None,
             further_fixes: Vec::new(),
+            once_accepted: None,
         }))
     }
 
@@ -183,6 +187,24 @@ impl Diagnostic {
         match name {
             Some(near) => self.suggest(name).fix(span, near),
             None => self,
+        }
+    }
+
+    /// Says what applies where a version that was accepted earlier has this mistake.
+    pub fn once_accepted(mut self, applies: &'static str) -> Self {
+        self.once_accepted = Some(applies);
+        self
+    }
+
+    /// Makes an error a warning where it refuses only new versions.
+    pub fn tolerate(&mut self) {
+        let Some(applies) = self.once_accepted.take() else {
+            return;
+        };
+        if self.severity == Severity::Error {
+            self.severity = Severity::Warning;
+            let note = format!("this version was accepted earlier, so it is served: {applies}");
+            self.notes.push(note);
         }
     }
 

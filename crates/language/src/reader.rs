@@ -56,9 +56,22 @@ pub(crate) fn written_words(text: &[u8]) -> Vec<Vec<u8>> {
 /// As [`written_words`], each with the range of bytes that it stands at, quotes
 /// included.
 pub(crate) fn placed_words(text: &[u8]) -> Vec<(std::ops::Range<usize>, Vec<u8>)> {
-    let env = Environment::empty();
+    words_of(text, None)
+}
+
+/// The words of a line with the values of variables.
+pub(crate) fn expanded_words(text: &[u8], environment: &Environment) -> Vec<Vec<u8>> {
+    let words = words_of(text, Some(environment)).into_iter();
+    words.map(|(_, word)| word).collect()
+}
+
+fn words_of(
+    text: &[u8],
+    environment: Option<&Environment>,
+) -> Vec<(std::ops::Range<usize>, Vec<u8>)> {
+    let none = Environment::empty();
     let scope = Scope {
-        env: &env,
+        env: environment.unwrap_or(&none),
         file_name: "",
         line_number: 0,
         section: "",
@@ -66,7 +79,7 @@ pub(crate) fn placed_words(text: &[u8]) -> Vec<(std::ops::Range<usize>, Vec<u8>)
     let text = text.split(|b| *b == 0).next().unwrap_or_default();
     let text = &text[..text.len().min(LINE_BYTES_MAX)];
     let mut lexer = Lexer::new(text, FileId(0), 0, &scope);
-    lexer.variables = false;
+    lexer.variables = environment.is_some();
     lexer.run();
     let placed = |word: crate::token::Word| {
         let range = word.span.start as usize..word.span.end as usize;

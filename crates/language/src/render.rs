@@ -13,8 +13,9 @@ pub use full::{Look, full, full_one};
 pub use haproxy::{HaproxyForm, haproxy};
 pub use json::{json, json_lines};
 
+use crate::Environment;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
-use crate::difference::{COVER, known, secrets};
+use crate::difference::{COVER, expanded_secrets, known, secrets};
 use crate::source::SourceMap;
 pub use crate::visible::visible;
 use std::borrow::Cow;
@@ -53,22 +54,26 @@ fn without_secrets<'d>(sources: &SourceMap, d: &'d Diagnostic) -> Cow<'d, Diagno
         .collect();
     found.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
     found.dedup();
+    covered(d, &found).map_or(Cow::Borrowed(d), Cow::Owned)
+}
+
+/// A diagnostic without these secrets, the longest first; None where it has none of them.
+pub(crate) fn covered(d: &Diagnostic, found: &[String]) -> Option<Diagnostic> {
     let has = |text: &str| found.iter().any(|secret| text.contains(secret.as_str()));
     let texts = [&d.message, &d.label].into_iter();
     let texts = texts.chain(&d.notes).chain(&d.help);
-    let texts = texts.chain(d.secondary.iter().map(|(_, label)| label));
-    let fixes = d.fix.iter().chain(&d.further_fixes);
+    let mut texts = texts.chain(d.secondary.iter().map(|(_, label)| label));
+    let mut fixes = d.fix.iter().chain(&d.further_fixes);
     // A correction of a secret is mostly a part of it.
     let has_part = |text: &str| {
         text.len() >= SECRET_BYTES_MIN && found.iter().any(|secret| secret.contains(text))
     };
-    let mut fixes = fixes;
     let fixes_have = fixes.any(|fix| has(&fix.replacement) || has_part(&fix.replacement));
-    if !fixes_have && !texts.map(String::as_str).any(has) {
-        return Cow::Borrowed(d);
+    if !fixes_have && !texts.any(|text| has(text)) {
+        return None;
     }
     let cover = |text: &mut String| {
-        for secret in &found {
+        for secret in found {
             if text.contains(secret.as_str()) {
                 *text = text.replace(secret, COVER);
             }
@@ -87,7 +92,22 @@ fn without_secrets<'d>(sources: &SourceMap, d: &'d Diagnostic) -> Cow<'d, Diagno
         clean.fix = None;
         clean.further_fixes.clear();
     }
-    Cow::Owned(clean)
+    Some(clean)
+}
+
+/// Covers secrets of the environment in a diagnostic: the values of the variables that its line
+/// has where a secret is.
+pub fn without_environment(sources: &SourceMap, environment: &Environment, d: &mut Diagnostic) {
+    let lines = d.primary.map(|span| sources.line_text(span));
+    let Some(line) = lines.filter(|line| line.contains(&b'$')) else {
+        return;
+    };
+    let mut found = expanded_secrets(line, known(), environment);
+    found.retain(|secret| secret.len() >= SECRET_BYTES_MIN);
+    found.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
+    if let Some(clean) = covered(d, &found) {
+        *d = clean;
+    }
 }
 
 fn is_lowercase_word(text: &str) -> bool {

@@ -49,7 +49,8 @@ language::codes! {
         "The keyword can appear only once in a section. Remove one of the two lines.";
     PROGRAM = "E0663", "cannot run the program",
         "A program of `track` or `notify` has no absolute path, does not exist, or is not executable. Evenkeel starts \
-         it without a shell: write the absolute path and its arguments in one pair of quotes.";
+         it without a shell: write the absolute path and its arguments in one pair of quotes. A version of a cluster \
+         that was accepted earlier is served without the program, with a warning.";
     TOO_MANY = "E0664", "limit exceeded",
         "The configuration exceeds a limit; the message shows which. Sensible files are far below these limits.";
     NOT_HERE = "E0665", "virtual addresses need the address role",
@@ -63,8 +64,10 @@ language::codes! {
         "A program of `notify` or `track script` runs as root, and a user other than root can change its file, the script \
          that it names, or a directory or link on the way to it. That user could run anything as root. Give the file and \
          its directories to root, without write permission for others (`chown root:root`, `chmod go-w`), or let the \
-         programs of the section run as another user (`script-user`).";
+         programs of the section run as another user (`script-user`). A version of a cluster that was accepted earlier is \
+         served without the program, with a warning.";
     NO_USER = "E1072", "user or group of scripts does not exist",
         "`script-user` names a user or group that this machine does not have. Programs of `notify` and `track script` would \
-         not run. Create it on every node of `prefer`, or name another one.";
+         not run. Create it on every node of `prefer`, or name another one. A version of a cluster that was accepted earlier \
+         is served without these programs, with a warning.";
 }

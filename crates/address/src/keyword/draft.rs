@@ -3,6 +3,7 @@
 use super::instance::options;
 use super::{Host, codes};
 use crate::config::{NotifyScripts, Options, Script};
+use configuration::outside::Question;
 use language::arguments::Built;
 use language::{Diagnostic, Span};
 use std::net::IpAddr;
@@ -56,6 +57,8 @@ pub(super) struct Programs {
     /// `track script`
     pub(super) scripts: Vec<Script>,
     pub(super) notify: NotifyScripts,
+    /// Command lines that an accepted version has and that are not run.
+    pub(super) left_out: Vec<Vec<String>>,
     /// Command lines of `notify` and `track script`.
     pub(super) commands: Vec<Written<Vec<String>>>,
     /// `script-user`: a user, and a group.
@@ -117,6 +120,8 @@ pub(super) struct Draft {
     pub(super) nodes: Vec<Node>,
     pub(super) virtual_ips: Vec<VirtualIp>,
     pub(super) told: Vec<Diagnostic>,
+    /// What the machine lacks for an accepted version.
+    pub(super) lacks: Vec<Question>,
 }
 
 impl Draft {
@@ -127,7 +132,14 @@ impl Draft {
             nodes: Vec::new(),
             virtual_ips: Vec::new(),
             told: Vec::new(),
+            lacks: Vec::new(),
         }
+    }
+
+    /// Notes a command line that the accepted version is served without.
+    pub(super) fn leave_out(&mut self, words: &[String], lack: Question) {
+        self.lacks.push(lack);
+        self.virtual_ip().programs.left_out.push(words.to_vec());
     }
 
     pub(super) fn tell(&mut self, told: Diagnostic) {

@@ -11,6 +11,9 @@ pub struct Host {
     /// machines: then it is built for the first node that it names, and nothing that
     /// belongs to a machine is complained about.
     pub name: Option<String>,
+    /// The files are a version that was accepted earlier: it is served without programs that
+    /// cannot be run.
+    pub is_accepted: bool,
     /// Its interfaces.
     pub interfaces: Vec<Interface>,
 }
@@ -95,6 +98,7 @@ mod tests {
         };
         let host = Host {
             name: None,
+            is_accepted: false,
             interfaces: vec![
                 of("lo", &["127.0.0.1/8", "::1/128"]),
                 of("eth0", &["10.0.0.1/8", "2001:db8::1/64"]),

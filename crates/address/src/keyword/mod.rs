@@ -192,6 +192,7 @@ fn host(context: &Context) -> Host {
     };
     Host {
         name: Some(context.options.node.clone().unwrap_or_else(own)),
+        is_accepted: context.outside.is_accepted(),
         interfaces: context.outside.interfaces(),
     }
 }
@@ -260,6 +261,9 @@ impl Tabled for Draft {
 
     fn finish(mut self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
         let outcome = instance::finish(&mut self);
+        for lack in std::mem::take(&mut self.lacks) {
+            context.outside.goes_without(lack);
+        }
         for told in self.told {
             context.tell(told);
         }

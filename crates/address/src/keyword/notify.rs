@@ -1,13 +1,15 @@
 //! `notify`: programs that run on a change of state.
 
 use super::draft::{Draft, VirtualIp, Written};
-use super::track::program;
+use super::track::{NOT_RUN, program};
 use super::{Row, codes};
 use crate::config::{Notify, NotifyScripts};
 use crate::dialect::{NoAccount, account_of};
 use crate::programs;
+use configuration::outside::{AccountKind, Question};
 use language::Diagnostic;
 use language::arguments::{Args, Built};
+use std::path::PathBuf;
 
 type Slot = fn(&mut NotifyScripts) -> &mut Option<Notify>;
 
@@ -79,14 +81,23 @@ pub(super) fn secure(draft: &mut Draft, virtual_ip: &mut VirtualIp) {
             let (user, group) = value;
             match account_of(user, group.as_deref()) {
                 Ok(account) => Some(account),
-                Err(missing) => {
-                    let missing = match (missing, group) {
+                Err(missing_kind) => {
+                    let missing = match (&missing_kind, group) {
                         (NoAccount::Group, Some(group)) => format!("group '{group}'"),
                         _ => format!("user '{user}'"),
                     };
                     let told = format!("'script-user': there is no {missing}");
                     let told = Diagnostic::error(&codes::NO_USER, *span, told);
-                    return draft.tell(told.help("create it on every node, or name another one"));
+                    let told = told.help("create it on every node, or name another one");
+                    draft.tell(told.once_accepted(NOT_RUN));
+                    let kind = match missing_kind {
+                        NoAccount::Group => AccountKind::Group,
+                        NoAccount::User => AccountKind::User,
+                    };
+                    let name = group.clone().filter(|_| kind == AccountKind::Group);
+                    let name = name.unwrap_or_else(|| user.clone());
+                    draft.lacks.push(Question::Account(kind, name));
+                    return leave_out(virtual_ip, |_| true);
                 }
             }
         }
@@ -94,33 +105,61 @@ pub(super) fn secure(draft: &mut Draft, virtual_ip: &mut VirtualIp) {
     for script in &mut virtual_ip.programs.scripts {
         script.account.clone_from(&account);
     }
-    let notify = &mut virtual_ip.programs.notify;
-    let all = [
+    for one in slots(&mut virtual_ip.programs.notify).into_iter().flatten() {
+        one.account.clone_from(&account);
+    }
+    let missing = std::mem::take(&mut virtual_ip.programs.left_out);
+    leave_out(virtual_ip, |words| missing.contains(words));
+    let is_root = account.is_none_or(|account| account.uid == 0);
+    if !is_root || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let mut unsafe_ones = Vec::new();
+    for program in &virtual_ip.programs.commands {
+        let Some(part) = programs::changeable(&program.value) else {
+            continue;
+        };
+        // Its arguments may be secret.
+        let name = program.value.first().map_or("", String::as_str);
+        let part = part.display();
+        let told = format!("'{name}' runs as root, and users other than root can change {part}");
+        let told = Diagnostic::error(&codes::CHANGEABLE, program.span, told);
+        let told = told.label("a user who can change it would be root");
+        let told = told.help(format!(
+            "run `chown root:root {part}` and `chmod go-w {part}`, or add a line `script-user USER`"
+        ));
+        draft.tell(told.once_accepted(NOT_RUN));
+        let path = program.value.first().map(PathBuf::from);
+        draft
+            .lacks
+            .push(Question::Unchangeable(path.unwrap_or_default()));
+        unsafe_ones.push(program.value.clone());
+    }
+    leave_out(virtual_ip, |words| unsafe_ones.contains(words));
+}
+
+/// Removes programs: `track script` as well as `notify`, but for the pings of this program.
+fn leave_out(virtual_ip: &mut VirtualIp, is_left_out: impl Fn(&Vec<String>) -> bool) {
+    let programs = &mut virtual_ip.programs;
+    let commands = &programs.commands;
+    programs.scripts.retain(|script| {
+        let is_command = commands.iter().any(|one| one.value == script.words);
+        !(is_command && is_left_out(&script.words))
+    });
+    for slot in slots(&mut programs.notify) {
+        let leaves = slot.as_ref().is_some_and(|one| is_left_out(&one.words));
+        slot.take_if(|_| leaves);
+    }
+}
+
+fn slots(notify: &mut NotifyScripts) -> [&mut Option<Notify>; 5] {
+    [
         &mut notify.any,
         &mut notify.master,
         &mut notify.backup,
         &mut notify.fault,
         &mut notify.stop,
-    ];
-    for one in all.into_iter().flatten() {
-        one.account.clone_from(&account);
-    }
-    let is_root = account.is_none_or(|account| account.uid == 0);
-    if !is_root || !rustix::process::geteuid().is_root() {
-        return;
-    }
-    for program in &virtual_ip.programs.commands {
-        let Some(part) = programs::changeable(&program.value) else {
-            continue;
-        };
-        let (name, part) = (program.value.join(" "), part.display());
-        let told = format!("'{name}' runs as root, and users other than root can change {part}");
-        let told = Diagnostic::error(&codes::CHANGEABLE, program.span, told);
-        let told = told.label("a user who can change it would be root");
-        draft.tell(told.help(format!(
-            "run `chown root:root {part}` and `chmod go-w {part}`, or add a line `script-user USER`"
-        )));
-    }
+    ]
 }
 
 pub(super) static LINES: &[Row] = &[

@@ -18,6 +18,7 @@ fn host(name: &str) -> Host {
     };
     Host {
         name: (!name.is_empty()).then(|| name.to_owned()),
+        is_accepted: false,
         interfaces: vec![
             interface("lo", &[("127.0.0.1", 8)]),
             interface("eth0", &[("172.16.61.2", 24), ("2001:db8::2", 64)]),

@@ -6,6 +6,7 @@ use super::timing::time_within;
 use super::virtual_ip::interface_name;
 use super::{Row, codes};
 use crate::config::Script;
+use configuration::outside::Question;
 use language::arguments::{Args, Built};
 use language::{Diagnostic, Word};
 use std::os::unix::fs::PermissionsExt;
@@ -31,9 +32,12 @@ fn too_many(word: &Word) -> Diagnostic {
     Diagnostic::error(&codes::TOO_MANY, word.span, told)
 }
 
+/// What applies where an accepted version names a program that is not run.
+pub(super) const NOT_RUN: &str = "the program is not run, and nothing waits for it";
+
 /// The words of a program's line, and whether it can be run here.
 pub(super) fn program(
-    draft: &Draft,
+    draft: &mut Draft,
     args: &Args<'_>,
     word: &Word,
 ) -> Result<Vec<String>, Diagnostic> {
@@ -55,18 +59,24 @@ pub(super) fn program(
     if draft.host.name.is_none() {
         return Ok(words);
     }
-    match std::fs::metadata(Path::new(path)) {
-        Err(error) => Err(refused(
+    let wrong = match std::fs::metadata(Path::new(path)) {
+        Err(error) => refused(
             &format!("cannot be run: {error}"),
             "name a program that exists on every node, or create it",
-        )),
-        Ok(file) if !file.is_file() => Err(refused("is not a file", "name a program")),
-        Ok(file) if file.permissions().mode() & 0o111 == 0 => Err(refused(
-            "is not executable",
-            &format!("run `chmod +x {path}`"),
-        )),
-        Ok(_) => Ok(words),
+        ),
+        Ok(file) if !file.is_file() => refused("is not a file", "name a program"),
+        Ok(file) if file.permissions().mode() & 0o111 == 0 => {
+            refused("is not executable", &format!("run `chmod +x {path}`"))
+        }
+        Ok(_) => return Ok(words),
+    };
+    let wrong = wrong.once_accepted(NOT_RUN);
+    if !draft.host.is_accepted {
+        return Err(wrong);
     }
+    draft.leave_out(&words, Question::File(path.into()));
+    draft.tell(wrong);
+    Ok(words)
 }
 
 /// `every`, `timeout`, `rise`, `fall`.

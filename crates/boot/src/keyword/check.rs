@@ -9,7 +9,7 @@ use configuration::{Context, Exchange, NamedAddress};
 use language::{Diagnostic, Span, Written, suggest};
 use part::power::control::Control;
 use protocol::vitals::Service;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -213,9 +213,21 @@ pub(super) fn of_nodes(exchange: &Exchange, lans: &[Lan]) -> Vec<Diagnostic> {
         let told = format!("{address} is the address of {owner}");
         let told = Diagnostic::error(&codes::OF_A_NODE, span, told);
         let told = told.label("a node has this address, so no machine can have it");
-        Some(told.help("give the machine another address"))
+        let told = told.help("give the machine another address");
+        Some(told.once_accepted("the machine gets no address of its own"))
     });
     wrong.collect()
+}
+
+/// Takes addresses of nodes from machines, where an accepted version gives them.
+pub(super) fn without_those_of_nodes(exchange: &Exchange, lans: &mut [Lan]) {
+    let named = named(exchange).filter(|one| one.is_of_a_node);
+    let of_nodes: HashSet<IpAddr> = named.map(|one| one.address).collect();
+    for machine in lans.iter_mut().flat_map(|lan| &mut lan.machines) {
+        let is_taken = |address: IpAddr| of_nodes.contains(&address);
+        machine.address.take_if(|one| is_taken(one.value.into()));
+        machine.address6.take_if(|one| is_taken(one.value.into()));
+    }
 }
 
 fn crowded(lan: &Lan) -> Option<Diagnostic> {

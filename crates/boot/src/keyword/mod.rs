@@ -105,7 +105,7 @@ impl Tabled for Draft {
         &TABLES
     }
 
-    fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
+    fn finish(mut self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
         for told in check::wrong(&self, context) {
             context.tell(told);
         }
@@ -127,6 +127,7 @@ impl Tabled for Draft {
         for told in check::of_nodes(exchange, &self.lans) {
             context.tell(told);
         }
+        check::without_those_of_nodes(exchange, &mut self.lans);
         let (me, nodes) = places(context);
         if nodes.len() > 1 {
             let kept = self.lans.iter().flat_map(disks::kept_of_many);

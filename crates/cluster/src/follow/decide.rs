@@ -199,7 +199,7 @@ pub fn short(revision: &str) -> &str {
 impl Trouble {
     /// Returns the message for the operator: what happens, why, and what to do.
     pub fn told(&self, followed: &Followed, revision: Option<&str>) -> String {
-        let repository = format!("{} {}", followed.system, followed.url);
+        let repository = format!("{} {}", followed.system, followed.shown_url());
         let branch = match &followed.branch {
             Some(branch) => format!("branch '{branch}'"),
             None => "the default branch".to_owned(),
@@ -208,6 +208,7 @@ impl Trouble {
         let stays = "the served version stays";
         match self {
             Trouble::Unreachable { words } => {
+                let words = followed.without_credentials(words);
                 format!("cannot read {repository}: {words}; {stays}, and the cluster tries again")
             }
             Trouble::Slow { limit_s } => format!(

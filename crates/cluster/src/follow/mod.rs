@@ -369,7 +369,7 @@ impl Past {
             else {
                 return None;
             };
-            if *repository != settings.name() {
+            if !settings.is_origin(repository) {
                 return None;
             }
             Some(FollowedVersion {

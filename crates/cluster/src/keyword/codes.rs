@@ -21,7 +21,8 @@ language::codes! {
         "The address of a repository is `https://…`, `ssh://…`, `git://…` (git only), `user@host:path`, `file:///…` \
          or an absolute path. It must not contain a password or, with \
          HTTP, a user or a token: give the nodes an SSH key, or a token in the \
-         credentials of the role's account. Other transports are refused, because some of them execute commands.";
+         credentials of the role's account. In a version that was accepted earlier, a token is a warning, and nobody is \
+         shown it. Other transports are refused, because some of them execute commands.";
     OVERLAP = "E0675", "two repositories with the same directory",
         "Two followed repositories use the same directory, or one is inside the other, so each would overwrite the \
          files of the other. Give each its own directory with `as`.";

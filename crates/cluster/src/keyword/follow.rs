@@ -3,6 +3,7 @@
 use super::settings::time_within;
 use super::{Draft, Row, Written, codes};
 use language::arguments::{Args, Built};
+use language::difference::{COVER, without_credentials};
 use language::value::written_time;
 use language::{Diagnostic, Span, Word, suggest};
 use serde::{Deserialize, Serialize};
@@ -66,11 +67,39 @@ pub struct Followed {
 }
 
 impl Followed {
-    /// Returns the origin of versions from this repository.
+    /// Returns the origin of versions from this repository, without credentials.
     pub fn name(&self) -> String {
+        without_credentials(&self.full_name())
+    }
+
+    /// Whether a version with this origin came from the repository. Earlier programs wrote
+    /// the whole address.
+    pub fn is_origin(&self, repository: &str) -> bool {
+        repository == self.name() || repository == self.full_name()
+    }
+
+    fn full_name(&self) -> String {
         match &self.branch {
             Some(branch) => format!("{} {}, branch {branch}", self.system, self.url),
             None => format!("{} {}", self.system, self.url),
+        }
+    }
+
+    /// The address as people may see it.
+    pub fn shown_url(&self) -> String {
+        without_credentials(&self.url)
+    }
+
+    /// A text of the program about the repository, without the credentials of its address.
+    pub fn without_credentials(&self, text: &str) -> String {
+        let text = text.replace(&self.url, &self.shown_url());
+        let authority = self.url.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = authority.split('/').next().unwrap_or_default();
+        match authority.rsplit_once('@') {
+            Some((user, _)) if self.url != self.shown_url() && !user.is_empty() => {
+                text.replace(user, COVER)
+            }
+            _ => text,
         }
     }
 
@@ -114,12 +143,6 @@ fn address<'w>(args: &Args<'_>, system: System, word: &'w Word) -> Result<&'w st
         let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
         if user.contains(':') {
             return refuse("the address contains a password");
-        }
-        if !user.is_empty() && scheme.starts_with("http") {
-            return refuse(
-                "the address contains a user or a token, which everybody who sees the configuration would see: use \
-                 `ssh://` with a key, or the credential helper of the program",
-            );
         }
         return match host.starts_with('-') || (host.is_empty() && scheme != "file") {
             true => refuse("the address has no host"),
@@ -184,11 +207,27 @@ fn within(args: &Args<'_>, word: &Word) -> Result<String, Diagnostic> {
     }
 }
 
+/// Refuses a user in an address of HTTP: mostly a token.
+fn token(args: &Args<'_>, word: &Word, url: &str) -> Option<Diagnostic> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split('/').next().unwrap_or_default();
+    let has_user = authority
+        .rsplit_once('@')
+        .is_some_and(|(user, _)| !user.is_empty());
+    let told = "the address contains a user or a token, which everybody who reads the files could use: use `ssh://` \
+         with a key, or the credential helper of the program";
+    let told = (has_user && scheme.starts_with("http"))
+        .then(|| args.mistake(&codes::REPOSITORY, word.span, told));
+    told.map(|told| told.once_accepted("the repository is followed, and its address is not shown"))
+}
+
 fn follow(draft: &mut Draft, args: &mut Args<'_>, system: System) -> Built {
     let word = args.required("the address of a repository")?;
+    let url = address(args, system, word)?;
+    draft.told.extend(token(args, word, url));
     let mut followed = Followed {
         system,
-        url: address(args, system, word)?.to_owned(),
+        url: url.to_owned(),
         branch: None,
         directory: DIRECTORY_DEFAULT.to_owned(),
         files: Vec::new(),

@@ -16,6 +16,7 @@ use crate::role::gather;
 use crate::role::shared::{RoleState, millis, moved};
 use crate::state::{NodeReport, Stage, State, VersionRecord, against_in_words};
 use crate::wire::Network;
+use language::difference::without_credentials;
 use part::codec;
 use part::lock;
 use part::report::span;
@@ -520,8 +521,10 @@ fn version(
                 repository,
                 revision,
             } => format!(
-                "revision {} of {repository}",
-                revision.get(..REVISION_DIGITS).unwrap_or(revision)
+                "revision {} of {}",
+                revision.get(..REVISION_DIGITS).unwrap_or(revision),
+                // Earlier programs wrote the whole address.
+                without_credentials(repository)
             ),
             Origin::RolledBack { to } => format!("rollback to version {to}"),
         },

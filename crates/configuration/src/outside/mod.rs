@@ -98,6 +98,8 @@ pub enum Question {
     Account(AccountKind, String),
     /// The addresses of this host.
     OwnAddresses,
+    /// Whether only root can change a program that runs as root.
+    Unchangeable(PathBuf),
 }
 
 impl fmt::Display for Question {
@@ -112,6 +114,9 @@ impl fmt::Display for Question {
             Question::Account(AccountKind::User, name) => write!(f, "the user '{name}'"),
             Question::Account(AccountKind::Group, name) => write!(f, "the group '{name}'"),
             Question::OwnAddresses => write!(f, "the addresses of this host"),
+            Question::Unchangeable(path) => {
+                write!(f, "whether only root can change '{}'", path.display())
+            }
         }
     }
 }
@@ -223,6 +228,11 @@ impl Outside {
     /// Where this machine has no answer, that of an earlier load applies.
     pub fn with_fallback(self, fallback: Option<Arc<Fallback>>) -> Self {
         Outside { fallback, ..self }
+    }
+
+    /// Whether the load is of a version that was accepted earlier, which must start again.
+    pub fn is_accepted(&self) -> bool {
+        self.fallback.is_some()
     }
 
     /// The load goes on without an answer to this, which the machine may have later.

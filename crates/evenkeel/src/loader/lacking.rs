@@ -77,7 +77,7 @@ fn describe(lack: &Lack) -> Missing {
                 Some(number) => format!("its last known number {number} applies"),
                 None => "nothing replaces it".to_owned(),
             };
-            let why = format!("this system has no such account; {meanwhile}");
+            let why = format!("this machine has no such account; {meanwhile}");
             (MissingKind::Account, name.clone(), why)
         }
         Question::File(path)
@@ -87,6 +87,11 @@ fn describe(lack: &Lack) -> Missing {
         | Question::Directory(path) => {
             let why = "the file is missing or not executable".to_owned();
             (MissingKind::File, path.display().to_string(), why)
+        }
+        Question::Unchangeable(path) => {
+            let why = "users other than root can change the program, so it is not run";
+            let what = path.display().to_string();
+            (MissingKind::File, what, why.to_owned())
         }
         Question::OwnAddresses => {
             let what = "addresses of this machine".to_owned();

@@ -3,7 +3,8 @@
 
 use super::Vocabulary;
 use super::secret::{COVER, Visibility, seen};
-use crate::reader::{LINE_BYTES_MAX, placed_words};
+use crate::Environment;
+use crate::reader::{LINE_BYTES_MAX, expanded_words, placed_words};
 
 /// Shortest word within a secret that is searched for by itself.
 const PART_BYTES_MIN: usize = 8;
@@ -37,28 +38,60 @@ pub fn secrets(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<String> {
         let found = placed.iter().zip(seen(&words, vocabulary));
         for ((range, word), seen) in found.filter(|(_, seen)| !matches!(seen, Visibility::Whole)) {
             let written = line.get(range.clone()).unwrap_or_default();
-            let word = String::from_utf8_lossy(word).into_owned();
             all.push(String::from_utf8_lossy(written).into_owned());
-            // `scheme://user:password@host`, or `user:password`.
-            let user = word
-                .split_once("://")
-                .map_or(word.as_str(), |(_, rest)| rest);
-            let user = user.rsplit_once('@').map_or(user, |(user, _)| user);
-            match user.split_once(':') {
-                Some((name, "" | "x-oauth-basic")) => all.push(name.to_owned()),
-                Some((_, password)) => all.push(password.to_owned()),
-                None if user.len() < word.len() => all.push(user.to_owned()),
-                None => {}
-            }
-            // A word in quotes may be quoted word by word; short ones are in any text.
-            let shown = match &seen {
-                Visibility::Part(part) => part.as_str(),
-                _ => "",
-            };
-            let parts = word.split([' ', '\t']).skip(1);
-            let parts = parts.filter(|part| part.len() >= PART_BYTES_MIN && !shown.contains(part));
-            all.extend(parts.map(str::to_owned));
-            all.push(word);
+            add_secrets(word, &seen, &mut all);
+        }
+    }
+    all
+}
+
+/// Adds a word that is covered, and the parts of it that may be quoted alone.
+fn add_secrets(word: &[u8], seen: &Visibility, all: &mut Vec<String>) {
+    let word = String::from_utf8_lossy(word).into_owned();
+    // `scheme://user:password@host`, or `user:password`.
+    let user = word
+        .split_once("://")
+        .map_or(word.as_str(), |(_, rest)| rest);
+    let user = user.rsplit_once('@').map_or(user, |(user, _)| user);
+    match user.split_once(':') {
+        Some((name, "" | "x-oauth-basic")) => all.push(name.to_owned()),
+        Some((_, password)) => all.push(password.to_owned()),
+        None if user.len() < word.len() => all.push(user.to_owned()),
+        None => {}
+    }
+    // A word in quotes may be quoted word by word; short ones are in any text.
+    let shown = match seen {
+        Visibility::Part(part) => part.as_str(),
+        _ => "",
+    };
+    let parts = word.split([' ', '\t']).skip(1);
+    // The script that a program runs is none.
+    let is_path = |part: &str| word.starts_with('/') && part.starts_with('/');
+    let parts = parts.filter(|part| part.len() >= PART_BYTES_MIN && !is_path(part));
+    let parts = parts.filter(|part| !shown.contains(part));
+    all.extend(parts.map(str::to_owned));
+    all.push(word);
+}
+
+/// The words of a line that [`covered`] covers, as they are with the values of variables. A value
+/// may be a secret that its variable does not look like.
+pub(crate) fn expanded_secrets(
+    line: &[u8],
+    vocabulary: &Vocabulary<'_>,
+    environment: &Environment,
+) -> Vec<String> {
+    let placed = placed_words(line).into_iter();
+    let words: Vec<Vec<u8>> = placed.map(|(_, word)| word).collect();
+    let values = expanded_words(line, environment);
+    let (by_name, by_value) = (seen(&words, vocabulary), seen(&values, vocabulary));
+    let mut all = Vec::new();
+    for (at, value) in values.iter().enumerate() {
+        if words.get(at) == Some(value) {
+            continue;
+        }
+        let seen = [by_value.get(at), by_name.get(at)].into_iter().flatten();
+        if let Some(seen) = { seen }.find(|seen| **seen != Visibility::Whole) {
+            add_secrets(value, seen, &mut all);
         }
     }
     all
@@ -411,6 +444,34 @@ mod tests {
                 "    image debian kernel /v append *** ***",
             ),
             ("    setenv PGDATA S3CRET", "    setenv PGDATA ***"),
+            (
+                "    on alpha setenv PG S3CRET",
+                "    on alpha setenv PG ***",
+            ),
+            (
+                "    on alpha,beta notify \"/bin/a S3CRET\"",
+                "    on alpha,beta notify /bin/a ***",
+            ),
+            (
+                "    notify master \"/bin/a S3CRET\"",
+                "    notify master /bin/a ***",
+            ),
+            (
+                "    reqadd Authorization:\\ Custom\\ S3CRET",
+                "    reqadd Authorization: ***",
+            ),
+            (
+                "    reqirep ^X-Api-Key:.* X-Api-Key:\\ S3CRET",
+                "    reqirep ^X-Api-Key: *** ***",
+            ),
+            ("    reqadd X-Via:\\ lb", "    reqadd X-Via:\\ lb"),
+            ("$AUTH_PASS=S3CRET", "$AUTH_PASS=***"),
+            ("$PRIORITY=150", "$PRIORITY=150"),
+            ("    set-param X_KEY S3CRET", "    set-param X_KEY ***"),
+            (
+                "    http-check send meth GET uri /h?a=b&api_sig=S3CRET&c=d",
+                "    http-check send meth GET uri /h?a=b&api_sig=***",
+            ),
             (
                 "    command /bin/app --key S3CRET",
                 "    command /bin/app *** ***",

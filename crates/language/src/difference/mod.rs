@@ -17,10 +17,10 @@ mod secret;
 mod tests;
 mod words;
 
-pub(crate) use cover::starred;
 pub use cover::{covered, secrets};
+pub(crate) use cover::{expanded_secrets, starred};
 pub use render::LINES_SHOWN;
-pub use secret::{COVER, is_suspect};
+pub use secret::{COVER, is_suspect, without_credentials};
 
 use lines::{Line, Section};
 use std::collections::HashMap;
@@ -36,6 +36,8 @@ pub struct Vocabulary<'a> {
     pub shared: Vec<(&'a str, &'a str)>,
     /// Words before a secret: `password`, `auth`.
     pub secrets: Vec<&'a str>,
+    /// Words before a program and its arguments: `notify_master`.
+    pub programs: Vec<&'a str>,
 }
 
 /// The words of the keywords of this program: see [`know`].
@@ -53,6 +55,7 @@ pub(crate) fn known() -> &'static Vocabulary<'static> {
         sections: Vec::new(),
         shared: Vec::new(),
         secrets: Vec::new(),
+        programs: Vec::new(),
     };
     KNOWN.get().unwrap_or(&NONE)
 }

@@ -33,7 +33,7 @@ const KEYED: &[(&str, usize)] = &[
 ];
 
 /// Actions whose next word is the name of a header, before its value; the second ones have two values.
-const OF_HEADERS: &[&str] = &["set-header", "add-header", "hdr"];
+const OF_HEADERS: &[&str] = &["set-header", "add-header", "hdr", "set-param"];
 const OF_TWO_VALUES: &[&str] = &["replace-header", "replace-value"];
 /// Headers and options that sign somebody in.
 const SIGNING_IN: &[&str] = &["cookie", "set-cookie"];
@@ -89,6 +89,8 @@ const PROGRAMS: &[&str] = &[
     "command",
     "misc_path",
 ];
+/// Lines of HAProxy 1.x that write whole headers.
+const OF_HEADER_LINES: &[&str] = &["reqadd", "rspadd"];
 /// Of these, the arguments are in the word of the program, and options follow.
 const OF_ONE_WORD: &[&str] = &["notify", "script"];
 /// Words before words of which all may be secret: what a kernel is started with.
@@ -120,8 +122,19 @@ pub(super) enum Visibility {
 
 /// Returns the visible parts of the words of a line.
 pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibility> {
-    let mut all = Vec::with_capacity(words.len());
     let texts: Vec<String> = words.iter().map(|word| super::words::shown(word)).collect();
+    // `on NODE LINE`: the words of the line decide.
+    let prefix = match texts.first().map(String::as_str) {
+        Some("on") => texts.len().min(2),
+        _ => 0,
+    };
+    let mut all = vec![Visibility::Whole; prefix];
+    all.extend(seen_of_line(&texts[prefix..], vocabulary));
+    all
+}
+
+fn seen_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<Visibility> {
+    let mut all = Vec::with_capacity(texts.len());
     let first = texts.first().map_or("", String::as_str);
     // How many words from here on are secret.
     let mut secrets = 0_usize;
@@ -138,6 +151,12 @@ pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibi
                 secrets = 0;
             }
             method = flag && text == "-m";
+            all.push(Visibility::Whole);
+            continue;
+        }
+        // `notify master PROGRAM`: the state comes before the program.
+        let is_state = |takes_all: &mut bool| !*takes_all && !text.contains(['/', ' ']);
+        if program.as_mut().is_some_and(is_state) {
             all.push(Visibility::Whole);
             continue;
         }
@@ -165,8 +184,10 @@ pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibi
             secrets = secrets.max(1);
         }
         if !is_secret {
-            let is_program =
-                PROGRAMS.contains(&text.as_str()) && !first.contains('-') && !in_condition;
+            let is_program = (PROGRAMS.contains(&text.as_str())
+                || vocabulary.programs.contains(&text.as_str()))
+                && !first.contains('-')
+                && !in_condition;
             program = is_program.then(|| !OF_ONE_WORD.contains(&text.as_str()));
             let before = at.checked_sub(1).and_then(|at| texts.get(at));
             let following = named(text, (first, at), before, vocabulary);
@@ -181,11 +202,29 @@ pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibi
 
 /// The visible part of a word that is not secret as a whole.
 fn part(text: &str, first: &str, before: Option<&String>) -> Visibility {
+    // A definition of keepalived's language: `$AUTH_PASS=…`.
+    if let Some((name, value)) = text.split_once('=')
+        && name.starts_with('$')
+        && !value.is_empty()
+        && (is_weak(&name.to_ascii_lowercase()) || is_suspect(name))
+    {
+        return Visibility::Part(format!("{name}={COVER}"));
+    }
     let of_check = before.filter(|_| first == "tcp-check" || first == "http-check");
     let part = match of_check.map(String::as_str) {
         Some(word) if SENDING.contains(&word) => sent(text),
         Some("body" | "body-lf") => COVER.to_owned(),
         _ => text.to_owned(),
+    };
+    let is_header_line = OF_HEADER_LINES.contains(&first)
+        || ((first.starts_with("req") || first.starts_with("rsp")) && first.contains("rep"));
+    let part = match part.split_once(':') {
+        Some((name, _))
+            if is_header_line && (is_weak(&name.to_ascii_lowercase()) || is_suspect(name)) =>
+        {
+            format!("{name}: {COVER}")
+        }
+        _ => part,
     };
     let part = keyed(part, KEYED);
     let part = match first.contains("set-var") || before.is_some_and(|one| one.contains("set-var"))
@@ -338,6 +377,12 @@ fn end_of_arguments(text: &str, from: usize) -> usize {
     text.len()
 }
 
+/// A text with the credentials of the URLs in it covered, word by word.
+pub fn without_credentials(text: &str) -> String {
+    let words = text.split(' ').map(|word| credentials(word.to_owned()));
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// Covers passwords of URLs (`scheme://user:password@host`, or without a scheme)
 /// and what stands behind a scheme of credentials.
 fn credentials(mut text: String) -> String {
@@ -357,6 +402,18 @@ fn credentials(mut text: String) -> String {
             text.truncate(at);
             text.push_str(COVER);
             return text;
+        }
+    }
+    // A parameter of a query; what stands behind it in the word is not needed.
+    for at in low.match_indices(['?', '&']).map(|(at, _)| at + 1) {
+        let parameter = low[at..].split('&').next().unwrap_or_default();
+        if let Some((name, value)) = parameter.split_once('=')
+            && !value.is_empty()
+            && is_weak(name)
+        {
+            text.truncate(at + name.len() + 1);
+            text.push_str(COVER);
+            break;
         }
     }
     let authority = text.find("://").map_or(0, |at| at + 3);

@@ -11,6 +11,7 @@ fn vocabulary() -> Vocabulary<'static> {
         ],
         shared: Vec::new(),
         secrets: vec!["password", "insecure-password", "auth"],
+        programs: Vec::new(),
     }
 }
 

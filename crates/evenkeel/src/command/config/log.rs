@@ -7,6 +7,7 @@ use cluster::member::MemberId;
 use cluster::request::Request;
 use cluster::role::status::{Configuration, Status};
 use cluster::state::{Stage, VersionRecord};
+use language::difference::without_credentials;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -76,6 +77,8 @@ fn entry(
             revision,
         } => {
             let short = revision.get(..REVISION_DIGITS).unwrap_or(revision);
+            // Earlier programs wrote the whole address.
+            let repository = without_credentials(repository);
             let _ = writeln!(out, "    revision {short} of {repository}");
         }
         Origin::RolledBack { to } => {

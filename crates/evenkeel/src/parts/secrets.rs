@@ -1,0 +1,297 @@
+//! Secrets of a configuration: a marker in every argument that can hold one is shown nowhere.
+
+use super::{documented, load, vocabulary};
+use crate::command::mask;
+use configuration::LoadOptions;
+use configuration::outside::Outside;
+use language::Environment;
+use language::difference::{self, Texts, Vocabulary, between, covered, secrets};
+use language::render::{self, Look};
+
+const MARKER: &str = "mArKer7Q";
+
+/// Arguments that hold a secret, with a value that has the marker.
+const PLACEHOLDERS: &[(&str, &str)] = &[
+    ("<user>:<password>", "anna:mArKer7Q"),
+    ("<password>", "mArKer7Q"),
+    ("<passphrase>", "mArKer7Q"),
+    ("<secret>", "mArKer7Q"),
+    ("<base32>", "mArKer7Q"),
+    ("<arguments>", "\"--key mArKer7Q\""),
+    ("<argument>", "mArKer7Q"),
+    ("<program>", "\"/bin/true -pmArKer7Q\""),
+    ("<script>", "\"/bin/true -pmArKer7Q\""),
+];
+
+/// Arguments whose names sound like secrets, and that are none: keys of maps, tables and logs,
+/// tokens of messages, headers that authenticate.
+const NO_SECRETS: &[&str] = &["key", "key fmt", "token", "bind option", "option", "group"];
+
+/// Lines whose words decide that a value is secret.
+const LINES: &[(&str, &str)] = &[
+    ("global", "setenv PGDATA mArKer7Q"),
+    ("global", "presetenv PGDATA mArKer7Q"),
+    ("global", "set-var proc.api_key str(mArKer7Q)"),
+    ("global", "on alpha setenv PGDATA mArKer7Q"),
+    ("listen", "dynamic-cookie-key mArKer7Q"),
+    ("listen", "http-request set-header Authorization mArKer7Q"),
+    ("listen", "http-request set-header X-Api-Key mArKer7Q"),
+    ("listen", "http-request set-header Cookie sid=mArKer7Q"),
+    (
+        "listen",
+        "http-request replace-header Authorization (.*) mArKer7Q",
+    ),
+    ("listen", "http-request set-var(txn.token) str(mArKer7Q)"),
+    (
+        "listen",
+        "http-request deny unless { req.hdr(x-api-key) mArKer7Q }",
+    ),
+    (
+        "listen",
+        "http-request deny unless { req.hdr(authorization) -m str mArKer7Q }",
+    ),
+    (
+        "listen",
+        "http-request deny unless { url_param(token) -m str mArKer7Q }",
+    ),
+    ("listen", "acl ok req.cook(sid) mArKer7Q"),
+    ("listen", "acl ok http_auth_pass(x) mArKer7Q"),
+    (
+        "listen",
+        "http-request set-var(txn.s) req.hdr(x),hmac(sha256,mArKer7Q)",
+    ),
+    (
+        "listen",
+        "http-request set-var(txn.s) var(txn.t),jwt_verify(txn.a,mArKer7Q)",
+    ),
+    (
+        "listen",
+        "redirect location https://example.org/?token=mArKer7Q",
+    ),
+    (
+        "listen",
+        "errorloc 503 https://example.org/?api_key=mArKer7Q",
+    ),
+    ("listen", "option httpchk GET /health?auth=mArKer7Q"),
+    (
+        "listen",
+        "http-check send meth GET uri / hdr Authorization mArKer7Q",
+    ),
+    ("listen", "http-check send meth POST uri / body mArKer7Q"),
+    ("listen", "tcp-check send \"AUTH mArKer7Q\""),
+    (
+        "listen",
+        "server a 127.0.0.1:1 agent-check agent-port 2 agent-send mArKer7Q",
+    ),
+    ("listen", "reqadd Authorization:\\ Basic\\ mArKer7Q"),
+    ("listen", "stats auth anna:mArKer7Q # before: mArKer7Q"),
+    ("userlist", "user anna insecure-password mArKer7Q"),
+    ("userlist", "user anna password mArKer7Q"),
+    ("fcgi-app", "set-param HTTP_AUTHORIZATION mArKer7Q"),
+    (
+        "config",
+        "follow git https://mArKer7Q@git.example.org/lb.git",
+    ),
+    (
+        "config",
+        "follow git https://anna:mArKer7Q@git.example.org/lb.git",
+    ),
+    (
+        "node",
+        "fence agent fence_pve ip=192.0.2.1 passwd=mArKer7Q plug=3",
+    ),
+    ("virtual-ip", "notify master \"/bin/true mArKer7Q\""),
+    (
+        "virtual-ip",
+        "track script \"/bin/true -pmArKer7Q\" every 5s",
+    ),
+    (
+        "boot",
+        "image a kernel /v append mArKer7Q root=/dev/mArKer7Q",
+    ),
+    (
+        "boot",
+        "machine a mac 52:54:00:00:00:01 image a power agent fence_x passwd=mArKer7Q",
+    ),
+    ("console", "second-factor user anna secret mArKer7Q"),
+    ("vrrp_instance x", "auth_pass mArKer7Q"),
+    ("global_defs", "$AUTH_PASS=mArKer7Q"),
+];
+
+/// Section and line of every place for a marker, those of the keyword tables included.
+fn places() -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    for row in documented().iter().filter(|row| row.built) {
+        let place = row.places.first().copied().unwrap_or_default();
+        for (name, value) in PLACEHOLDERS {
+            // A path may contain blanks: its arguments are elsewhere.
+            if !row.syntax.contains(name) || row.syntax.contains(&format!("path {name}")) {
+                continue;
+            }
+            // All alternatives in one line: every one of them has to be covered.
+            let line = row.syntax.replace(name, value);
+            let line = line.replace(['[', ']', '{', '}', '|', '…'], " ");
+            let line = line.replace('<', "").replace('>', "");
+            let line = match place {
+                "bind" | "server" => format!("{place} a 127.0.0.1:1 {line}"),
+                _ => line,
+            };
+            let section = match place {
+                "bind" | "server" => "listen",
+                other => other,
+            };
+            all.push((section.to_owned(), line));
+        }
+    }
+    let fixed = LINES.iter();
+    all.extend(fixed.map(|(place, line)| ((*place).to_owned(), (*line).to_owned())));
+    all
+}
+
+/// What of a text shows the marker, if something does.
+fn marked(text: &str, what: &str) -> Option<String> {
+    let mut lines = text.lines().filter(|line| line.contains(MARKER));
+    lines.next().map(|line| format!("{what}: {line}"))
+}
+
+#[test]
+fn arguments_named_like_secrets_are_in_the_table() {
+    let hints = ["pass", "secret", "token", "key", "credential"];
+    for row in documented() {
+        for name in row.syntax.split('<').skip(1) {
+            let name = name.split('>').next().unwrap_or_default();
+            let is_known = PLACEHOLDERS
+                .iter()
+                .any(|(known, _)| known.contains(&format!("<{name}>")));
+            let sounds = hints.iter().any(|hint| name.contains(hint));
+            assert!(
+                !sounds || is_known || NO_SECRETS.contains(&name),
+                "'{}': is <{name}> a secret? Add it to one of the tables of this file, and to `SECRETS` if it is one",
+                row.name
+            );
+        }
+    }
+}
+
+#[test]
+fn no_view_of_a_line_shows_its_secret() {
+    let vocabulary: Vocabulary<'_> = vocabulary();
+    let places = places();
+    assert!(places.len() > LINES.len() + 20, "{}", places.len());
+    let mut found = Vec::new();
+    for (section, line) in &places {
+        let shown = String::from_utf8_lossy(&covered(line.as_bytes(), &vocabulary)).into_owned();
+        found.extend(marked(&shown, line));
+        let known = secrets(line.as_bytes(), &vocabulary);
+        if !known.iter().any(|secret| secret.contains(MARKER)) {
+            found.push(format!("{line}: not known as secret"));
+        }
+        // Differences of a reload: added, removed and changed.
+        let file = |line: &str| {
+            let text = format!("{section} x\n    {line}\n");
+            vec![("a.cfg".to_owned(), text.into_bytes())]
+        };
+        let (with, without) = (file(line), file("# nothing"));
+        let changed = file(&line.replace(MARKER, "other"));
+        let pairs = [(&without, &with), (&with, &without), (&with, &changed)];
+        for (old, new) in pairs.into_iter().chain([(&changed, &with)]) {
+            let texts = |files| Texts { files, other: &[] };
+            let told = between(texts(old), texts(new), &vocabulary).to_string();
+            found.extend(marked(&told, line));
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Diagnostics of a file in every form.
+fn diagnostics(text: &str) -> String {
+    let files = vec![("site.cfg".to_owned(), text.as_bytes().to_vec())];
+    let options = LoadOptions {
+        here: true,
+        node: Some("alpha".to_owned()),
+        diag: true,
+        ..LoadOptions::default()
+    };
+    let environment = Environment::empty();
+    let mut site = load(files, environment, options, None, Outside::default());
+    site.without_roles();
+    let (sources, found) = (&site.proxy.sources, &site.proxy.diagnostics);
+    let look = Look {
+        diag: true,
+        ..Look::default()
+    };
+    [
+        render::full(sources, found, &look),
+        render::concise(sources, found, true),
+        render::json(sources, found, true),
+        render::json_lines(sources, found, true).collect(),
+    ]
+    .concat()
+}
+
+#[test]
+fn no_diagnostic_shows_a_secret_of_its_line_or_of_the_next() {
+    difference::know(vocabulary());
+    let mut found = Vec::new();
+    for (section, line) in places() {
+        for text in [
+            format!("{section} x\n    {line}\n"),
+            format!("{section} x\n    bogus-word\n    {line}\n    {line} bogus\n    bogus-word\n"),
+            // Cut in the middle of a quote.
+            format!("{section} x\n    {line}\"\n"),
+        ] {
+            found.extend(marked(&diagnostics(&text), &line));
+        }
+    }
+    found.dedup();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn no_message_shows_a_secret_of_the_environment() {
+    difference::know(vocabulary());
+    let files = vec![(
+        "site.cfg".to_owned(),
+        b"config\n    follow git \"https://anna:$TOKEN@git.example.org/a\"\n    follow git \"${PASSWORD_URL}\"\n".to_vec(),
+    )];
+    let mut environment = Environment::empty();
+    environment.set("TOKEN", MARKER);
+    environment.set(
+        "PASSWORD_URL",
+        format!("ftp://anna:{MARKER}@git.example.org/a"),
+    );
+    let site = load(
+        files,
+        environment,
+        LoadOptions::default(),
+        None,
+        Outside::default(),
+    );
+    let (sources, found) = (&site.proxy.sources, &site.proxy.diagnostics);
+    assert!(found.errors() >= 2);
+    assert_eq!(
+        marked(&render::json(sources, found, true), "the environment"),
+        None
+    );
+}
+
+#[test]
+fn masked_files_show_no_secret() {
+    use cluster::file_set::SetFile;
+    use cluster::history::MaskedFile;
+    let mut found = Vec::new();
+    for (section, line) in places() {
+        let file = SetFile {
+            path: "/etc/a.cfg".to_owned(),
+            main: true,
+            secret: false,
+            mode: 0o600,
+            bytes: format!("{section} x\n    {line}\n#   {line}\n").into_bytes(),
+        };
+        found.extend(match mask().seen(&file) {
+            MaskedFile::Text(text) => marked(&String::from_utf8_lossy(&text), &line),
+            MaskedFile::Description(words) => marked(&words, &line),
+        });
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
