@@ -207,6 +207,27 @@ fn no_log_report_or_arbiter_shows_a_secret() {
     assert!(holds(&site.alpha.state(), b"other7Q"));
 }
 
+#[test]
+fn second_machine_with_the_state_of_a_member_is_reported_by_every_member() {
+    lab::skip_unless_root!();
+    let site = Site::new("cloned");
+    site.leader();
+    let mut copy = site.machine_more("copy", 4);
+    let state = copy.scratch().join("copied");
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .args([&site.beta.state(), &state])
+        .status();
+    assert!(copied.unwrap().success());
+    copy.set_state(&state);
+    copy.start();
+    for machine in site.machines() {
+        let told = machine.tells_words(&["two machines run as beta"]);
+        assert!(told, "{}: {}", machine.name(), site.tell());
+    }
+    copy.kill();
+}
+
 /// Members without a certificate of the newest authority, and whether one is on its way.
 fn uncertified(status: &serde_json::Value) -> (usize, bool) {
     let authority = &status["authority"];

@@ -112,7 +112,11 @@ fn member<M: Machine, N: Network>(
         parts: tale.parts,
         sees: match reach.is_there() {
             true => sees
-                .map(|(member, reach)| Sight { member, reach })
+                .map(|(member, reach)| Sight {
+                    member,
+                    reach,
+                    is_cloned: tale.cloned.contains(&member),
+                })
                 .collect(),
             false => Vec::new(),
         },

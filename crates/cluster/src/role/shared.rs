@@ -72,6 +72,8 @@ pub struct Tale {
     pub cannot_serve: String,
     /// Things without which the version is served.
     pub missing: Vec<String>,
+    /// Members as which two machines connect here.
+    pub cloned: Vec<MemberId>,
 }
 
 /// A message from the role of one member to that of another.

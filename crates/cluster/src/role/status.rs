@@ -1,14 +1,11 @@
 //! The status of the cluster as one member sees it: members, the leader, links, served
-//! versions, what is frozen, and in words the effect of each member's failure.
-//!
-//! It is a value made of gathered facts, and goes to operators and to the console as
-//! JSON. It makes no requests and reads no clock.
+//! versions, what is frozen, and in words the effect of each member's failure. A value made of
+//! gathered facts, for operators and the console, that makes no requests and reads no clock.
 
 mod disk;
 mod link;
 mod loss;
 mod observed;
-
 pub use disk::DiskStatus;
 
 use crate::command::VersionId;
@@ -157,6 +154,9 @@ pub struct Sight {
     pub member: MemberId,
     /// How it is reached.
     pub reach: Reach,
+    /// Two machines connect as this member.
+    #[serde(default)]
+    pub is_cloned: bool,
 }
 
 /// The served configuration.

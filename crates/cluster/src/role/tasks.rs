@@ -122,6 +122,10 @@ pub(super) fn tale<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Tale {
             .map(|why| why.to_string())
             .unwrap_or_default(),
         unkept: serving.unkept,
+        cloned: { paths.iter() }
+            .filter(|path| path.is_cloned)
+            .map(|path| path.member)
+            .collect(),
     }
 }
 

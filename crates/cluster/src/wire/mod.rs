@@ -29,6 +29,7 @@ mod peer;
 mod places;
 mod recent;
 mod renewal;
+mod runs;
 mod service;
 mod shared;
 #[cfg(test)]

@@ -51,6 +51,8 @@ pub struct Path {
     pub connections: Vec<Connection>,
     /// Broken paths, as messages; empty if there are none.
     pub broken: Vec<String>,
+    /// Two machines connect as this member.
+    pub is_cloned: bool,
 }
 
 /// An event of the network layer.

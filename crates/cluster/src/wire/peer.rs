@@ -5,6 +5,7 @@ use super::Timing;
 use super::call::Tried;
 use super::link::Link;
 use super::path::{Event, Loss, Path, PathKind};
+use super::runs::Runs;
 use crate::member::{Member, MemberId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub(crate) struct Peer {
     up: bool,
     way: Option<PathKind>,
     changed: Instant,
+    runs: Runs,
 }
 
 impl Peer {
@@ -41,6 +43,7 @@ impl Peer {
             up: false,
             way: None,
             changed: Instant::now(),
+            runs: Runs::default(),
         }
     }
 
@@ -144,6 +147,12 @@ impl Peers {
         replaced
     }
 
+    /// Takes in the run of a connection. Returns whether two machines connect as this member.
+    pub(crate) fn connected(&mut self, member: MemberId, run: u64, now: Instant) -> bool {
+        let peer = self.all.entry(member).or_insert_with(Peer::new);
+        peer.runs.connected(run, now)
+    }
+
     /// Takes a connection out; returns its member where that was the last that answered.
     pub(crate) fn detach(
         &mut self,
@@ -221,11 +230,13 @@ impl Peers {
             since_ms: 0,
             connections: Vec::new(),
             broken: Vec::new(),
+            is_cloned: false,
         };
         let Some(peer) = self.all.get(&member.id) else {
             return path;
         };
         path.up = peer.up;
+        path.is_cloned = peer.runs.is_cloned(now);
         path.since_ms = now.saturating_duration_since(peer.changed).as_millis() as u64;
         if let Some(best) = peer
             .best(&Tried::default(), now, timing.again)

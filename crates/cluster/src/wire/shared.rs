@@ -418,7 +418,17 @@ impl<N: Network> WireState<N> {
             shared: self,
             link: &link,
         };
-        let replaced = lock(&self.inside).peers.attach(&link);
+        let (replaced, is_cloned) = {
+            let mut inside = lock(&self.inside);
+            let run = link.bearing.run;
+            let is_cloned = inside.peers.connected(peer, run, Instant::now());
+            (inside.peers.attach(&link), is_cloned)
+        };
+        if is_cloned {
+            self.note(format!(
+                "two machines connect as member {peer}: both have its state directory"
+            ));
+        }
         replaced.iter().for_each(|old| old.end(Goodbye::Replaced));
         self.review(peer);
         let ended = link.run(pipe, self).await;

@@ -3,6 +3,8 @@
 //! this member cannot listen.
 
 use super::{MemberStatus, Status, list};
+use crate::member::MemberId;
+use std::collections::BTreeSet;
 
 /// The forecast for a failure that leaves only nodes that serve nothing.
 pub(super) fn nothing_served(left: &[&MemberStatus], idle: &str) -> String {
@@ -60,9 +62,27 @@ impl Status {
         ))
     }
 
+    /// Returns the notes about members as which two machines connect, whichever member noticed.
+    fn cloned_words(&self) -> Vec<String> {
+        let cloned: BTreeSet<MemberId> = { self.members.iter() }
+            .flat_map(|member| &member.sees)
+            .filter(|sight| sight.is_cloned)
+            .map(|sight| sight.member)
+            .collect();
+        let words = cloned.into_iter().map(|member| {
+            let name = self.name_of(member);
+            format!(
+                "two machines run as {name}: one is a copy of the other, with the same key. Its connections and its \
+                 votes alternate between them. Stop evenkeel on the copy, move its state directory away, and let it \
+                 join under another name (`evenkeel cluster invite` here, `evenkeel cluster join TOKEN` there)"
+            )
+        });
+        words.collect()
+    }
+
     /// Returns the notes about members that were seen to lack something.
     pub(super) fn observed_words(&self) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes = self.cloned_words();
         for member in self
             .members
             .iter()
@@ -99,7 +119,7 @@ impl Status {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kind, MemberId, Reach};
+    use super::super::{Kind, Reach};
     use super::*;
     use crate::command::VersionId;
 
@@ -209,5 +229,28 @@ mod tests {
         assert!(words.contains("the port is taken"), "{words}");
         let text = status.text();
         assert!(text.contains("serves nothing: the port is taken"), "{text}");
+    }
+
+    #[test]
+    fn cloned_member_is_reported_by_whichever_member_notices() {
+        let mut status = Status {
+            members: vec![away(1, "alpha"), away(2, "beta"), away(3, "tie")],
+            ..Status::default()
+        };
+        let told = |status: &Status| status.observed_words().join("\n");
+        assert!(!told(&status).contains("two machines"));
+        let sight = super::super::Sight {
+            member: MemberId(2),
+            reach: Reach::Away,
+            is_cloned: true,
+        };
+        status.members[2].sees = vec![sight.clone()];
+        status.members[0].sees = vec![sight];
+        let words = told(&status);
+        assert_eq!(
+            words.matches("two machines run as beta").count(),
+            1,
+            "{words}"
+        );
     }
 }
