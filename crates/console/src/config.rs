@@ -75,6 +75,13 @@ pub struct Token {
     pub hash: [u8; 32],
 }
 
+impl Token {
+    /// Whether it has expired, by seconds since 1970.
+    pub fn has_expired(&self, now_s: u64) -> bool {
+        self.until_s.is_some_and(|until_s| until_s <= now_s)
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {

@@ -5,7 +5,7 @@ use crate::access::BY_LINK;
 use crate::inquiry::Ask;
 use crate::look::Look;
 use crate::platform::{PATIENCE_MS, UNSEEN_MS};
-use crate::shared::{Action, Errand, Order, Other, Others, Reading, Shared, SignIn, Wanted};
+use crate::shared::{Action, Errand, Order, Other, Others, Reading, Shared, SignIn, Wanted, now_s};
 use crate::traffic::Traffic;
 use crate::user::{Role, Viewer};
 use ::access::peers::{CHANGES_MAX, Change};
@@ -406,14 +406,20 @@ async fn serve(guest: Guest, shared: &Arc<Shared>) -> Result<(), String> {
 }
 
 /// Somebody at another node, as this one knows them: what they may do, the file of this node says, too.
+/// A token that this node does not have, or that has expired, may see only.
 fn viewer(shared: &Shared, by: String, token: Option<String>, at_most: Option<Role>) -> Viewer {
+    let config = shared.config();
     let role = match by.as_str() {
         BY_LINK => Role::Admin,
-        name => shared
-            .config()
-            .user(name)
-            .map_or(Role::Viewer, |user| user.role),
+        name => config.user(name).map_or(Role::Viewer, |user| user.role),
     };
+    let scope = token.as_ref().map(|name| {
+        let mut tokens = config.tokens.iter();
+        let known =
+            tokens.find(|one| one.name == *name && one.user == by && !one.has_expired(now_s()));
+        known.map_or(Role::Viewer, |one| one.scope.at_most())
+    });
+    let role = role.min(scope.unwrap_or(role));
     Viewer {
         role: role.min(at_most.unwrap_or(role)),
         name: by,
@@ -464,6 +470,7 @@ mod tests {
     use super::*;
     use crate::sample::sample;
     use crate::shared::Manual;
+    use crate::user::Scope;
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread();
@@ -505,16 +512,38 @@ mod tests {
             role: Role::Operator,
             second_factor: crate::config::SecondFactor::None,
         };
+        let token = |name: &str, scope, until_s| crate::config::Token {
+            name: name.to_owned(),
+            user: "anna".to_owned(),
+            scope,
+            until_s,
+            hash: [0; 32],
+        };
         let config = crate::config::Config {
             users: vec![user],
+            tokens: vec![
+                token("ci", Scope::Configure, None),
+                token("look", Scope::Read, None),
+                token("old", Scope::Configure, Some(1)),
+            ],
             ..crate::config::Config::default()
         };
         let sessions = ::access::session::Sessions::new(None).unwrap();
         let shared = Shared::new(config, sessions, (|_, _| false, Manual::default())).unwrap();
-        let role = |by: &str, at_most| {
-            let token = Some("ci".to_owned());
-            viewer(&shared, by.to_owned(), token, at_most).role
+        let role_by = |by: &str, token: Option<&str>, at_most| {
+            viewer(&shared, by.to_owned(), token.map(str::to_owned), at_most).role
         };
+        let role = |by: &str, at_most| role_by(by, None, at_most);
+        // A token counts as this node has it.
+        for (token, expected) in [
+            ("ci", Role::Operator),
+            ("look", Role::Viewer),
+            ("old", Role::Viewer),
+            ("revoked", Role::Viewer),
+        ] {
+            let found = role_by("anna", Some(token), Some(Role::Admin));
+            assert_eq!(found, expected, "{token}");
+        }
         for (by, at_most, expected) in [
             ("anna", Some(Role::Viewer), Role::Viewer),
             ("anna", Some(Role::Operator), Role::Operator),

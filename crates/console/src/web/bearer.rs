@@ -34,7 +34,7 @@ pub(super) fn verify(shared: &Common, from: IpAddr, text: &str) -> Result<(User,
             }
         }));
     };
-    if token.until_s.is_some_and(|until_s| until_s <= now_s()) {
+    if token.has_expired(now_s()) {
         return Err(BadToken::Expired(token.name.clone()));
     }
     match config.user(&token.user) {
