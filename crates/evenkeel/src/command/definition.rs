@@ -67,9 +67,9 @@ pub fn run(command: Command) -> Command {
              stop it at once. USR1 (0) finishes the existing connections first, within `hard-stop-after`. HUP \
              reloads, like `evenkeel reload`; a file with an error changes nothing. TTOU pauses accepting, TTIN \
              resumes it. `daemon` in a file is ignored.\n\nThis process is a supervisor. It starts the proxy as a \
-             child, which runs as the user of the file (or as nobody, if root starts it and the file names none) and \
-             in the `chroot` of the file. If the proxy dies, the supervisor restarts it. If the supervisor dies, the \
-             proxy continues to serve, and the same command, started again, adopts it. If the binary was replaced, a \
+             child, which runs in the `chroot` and as the user of the file. If root starts it and the file names no \
+             user, the proxy runs as `evenkeel-proxy`, or as `nobody` on a machine without that user. If the proxy \
+             dies, the supervisor restarts it. If the supervisor dies, the proxy continues to serve, and the same command, started again, adopts it. If the binary was replaced, a \
              reload switches to the new one. `watch` in a file reloads files when they change.\n\nFiles of keepalived \
              are accepted as well, alone or beside those of haproxy. Another child owns their virtual addresses and \
              those of `virtual-ip` sections. It releases them when it stops, and is restarted at once when it dies. \
