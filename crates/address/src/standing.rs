@@ -4,6 +4,7 @@
 //!
 //! Invariants:
 //! - a node that a majority has not confirmed, a node with another version than the accepted one, and a node that tries a candidate version take nothing from a live owner that serves anything;
+//! - nor do the first two while another machine responds for an address, whose adverts they may not understand because its version names another router;
 //! - a removed member owns nothing;
 //! - a node with the accepted version outranks nodes that are known not to serve it;
 //! - a node that receives no adverts takes the addresses in every row but [`Row::Removed`]: traffic does not wait for the cluster.
@@ -60,6 +61,9 @@ pub struct Standing {
     pub version: VersionStanding,
     /// Positions in `prefer` of the nodes that do not serve the accepted version.
     pub behind: Vec<u8>,
+    /// Another machine may announce priorities with an older version: a node that does not serve
+    /// the accepted one, or, at a position in `prefer`, a member that was removed.
+    pub is_ahead: bool,
     /// The proxy serves a candidate version.
     pub is_candidate: bool,
     /// What the node can serve.
@@ -77,7 +81,7 @@ pub enum Row {
     Standalone,
     /// A majority has confirmed that the node serves the accepted version.
     Current,
-    /// The same, and a node of `prefer` does not serve that version.
+    /// The same, and a node of `prefer` does not serve that version, or one was removed.
     Ahead,
     /// No majority has confirmed the version, or not for some seconds.
     Unconfirmed,
@@ -132,11 +136,16 @@ impl Standing {
         let position = |name: &String| instance.prefer.iter().position(|other| other == name);
         let places = news.behind.iter().filter_map(position);
         let places = places.filter_map(|place| u8::try_from(place).ok());
+        // Nodes behind the last position share its priorities: one of them may be current.
+        let behind: Vec<u8> = places.filter(|place| *place < PLACE_MAX).collect();
         Standing {
             is_member,
             version,
-            // Nodes behind the last position share its priorities: one of them may be current.
-            behind: places.filter(|place| *place < PLACE_MAX).collect(),
+            is_ahead: match instance.bands {
+                Some(_) => !behind.is_empty() || news.has_removed,
+                None => !news.behind.is_empty(),
+            },
+            behind,
             place: instance.bands.map(place),
             preempt: instance.options.preempt,
             ..Standing::default()
@@ -154,14 +163,13 @@ impl Standing {
 
     /// Returns the row that applies without a candidate version.
     fn member_row(&self) -> Row {
-        let is_ahead = !self.behind.is_empty();
         match self.version {
             _ if !self.is_member => Row::Standalone,
             VersionStanding::Removed => Row::Removed,
             VersionStanding::Outdated => Row::Outdated,
-            VersionStanding::Unconfirmed if is_ahead => Row::AheadUnconfirmed,
+            VersionStanding::Unconfirmed if self.is_ahead => Row::AheadUnconfirmed,
             VersionStanding::Unconfirmed => Row::Unconfirmed,
-            VersionStanding::Current if is_ahead => Row::Ahead,
+            VersionStanding::Current if self.is_ahead => Row::Ahead,
             VersionStanding::Current => Row::Current,
         }
     }
@@ -179,6 +187,8 @@ impl Standing {
             },
             Row::Standalone | Row::Current | Row::Ahead => match self.service {
                 Service::All if self.preempt => u8::MAX,
+                // The owner may be the node that does not serve the accepted version.
+                Service::All if self.place.is_none() && row == Row::Ahead => u8::MAX,
                 Service::All if self.place.is_some() => BELOW_ALL,
                 Service::Some if self.place.is_some() => BELOW_SOME,
                 _ => 0,
@@ -191,9 +201,16 @@ impl Standing {
                 (Some(place), service) => Some(priority(self.member_row(), service, place)),
                 // Any other node is better than one that cannot set its addresses.
                 (None, Service::Some | Service::None) => Some(1),
-                (None, Service::All) => None,
+                (None, Service::All) => match row {
+                    Row::Ahead => Some(AHEAD[0]),
+                    Row::AheadUnconfirmed => Some(AHEAD_UNCONFIRMED[0]),
+                    _ => None,
+                },
             },
             takes_below,
+            // keepalived's addresses stay in the kernel of an owner that died.
+            yields_to_users: self.place.is_some()
+                && matches!(row, Row::Unconfirmed | Row::Outdated),
             takes_also: behind.flat_map(|place| priorities(*place)).collect(),
         })
     }

@@ -12,6 +12,7 @@ pub fn words(why: &Reason) -> String {
         Reason::SilenceBound { since } => format!(
             "no advert received for {since:.1?}, although the owner's kernel responded for part of that time"
         ),
+        Reason::Used { address } => format!("another machine uses {address} and keeps it"),
         Reason::OwnerStopped { owner } => format!("{owner} announced that it stops"),
         Reason::Preempts { owner, priority } => {
             format!("{owner} has the lower priority {priority}")

@@ -263,7 +263,8 @@ impl World {
         }
         self.nodes[at].reported = self.nodes[at].serves;
         let other = &self.nodes[1 - at];
-        let is_behind = !other.membership.is_removed && other.reported != accepted;
+        let other_is_removed = other.membership.is_removed;
+        let is_behind = !other_is_removed && other.reported != accepted;
         let node = &mut self.nodes[at];
         node.membership.confirmed_since_ms.get_or_insert(now_ms);
         let since_ms = node.membership.sees_behind_since_ms.unwrap_or(now_ms);
@@ -280,6 +281,7 @@ impl World {
                 true => vec![NAMES[1 - at].to_owned()],
                 false => Vec::new(),
             },
+            has_removed: other_is_removed,
         };
     }
 
@@ -296,7 +298,10 @@ impl World {
             (Some(Defect::TakesUnconfirmed), VersionStanding::Unconfirmed) => {
                 facts.version = VersionStanding::Current;
             }
-            (Some(Defect::ForgetsOthers), _) => facts.behind.clear(),
+            (Some(Defect::ForgetsOthers), _) => {
+                facts.behind.clear();
+                facts.is_ahead = false;
+            }
             (Some(Defect::ServesRemoved), VersionStanding::Removed) => {
                 facts.version = VersionStanding::Unconfirmed;
             }

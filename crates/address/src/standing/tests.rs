@@ -61,6 +61,7 @@ fn each_row_of_a_member_has_its_priorities_and_owners() {
     let own = |version, service| facts(version, service, 0);
     let behind = |version, service| Standing {
         behind: vec![1],
+        is_ahead: true,
         ..facts(version, service, 0)
     };
     let lines = [
@@ -147,6 +148,7 @@ fn without_preempt_only_less_healthy_or_outdated_owners_lose() {
     assert!(rank.takes_below > 140 && rank.takes_below <= 180);
     let ahead = Standing {
         behind: vec![1],
+        is_ahead: true,
         ..plain
     };
     assert!(ahead.rank().unwrap().takes_also.contains(&210));
@@ -194,6 +196,7 @@ fn confirmation_ends_at_its_time() {
         version: VersionStanding::Current,
         until_ns: 100,
         behind: ["alpha", "last", "stranger"].map(str::to_owned).to_vec(),
+        has_removed: false,
     };
     let at = |now_ns| Standing::of(&instance, true, &news, now_ns);
     assert_eq!(at(99).row(), Row::Ahead);
@@ -210,6 +213,54 @@ fn confirmation_ends_at_its_time() {
     );
     let silent = Standing::of(&instance, true, &MemberNews::default(), 0);
     assert_eq!(silent.row(), Row::Unconfirmed);
+}
+
+#[test]
+fn node_outranks_the_old_machine_of_a_removed_member() {
+    let instance = Instance {
+        prefer: ["beta", "alpha"].map(str::to_owned).to_vec(),
+        bands: Some(plain(1)),
+        ..Instance::default()
+    };
+    let news = |has_removed| MemberNews {
+        version: VersionStanding::Current,
+        until_ns: 100,
+        has_removed,
+        ..MemberNews::default()
+    };
+    let priority = |instance: &Instance, news: &MemberNews| {
+        let standing = Standing::of(instance, true, news, 0);
+        standing.rank().expect("a member").priority
+    };
+    assert_eq!(priority(&instance, &news(false)), Some(210));
+    // Above what the machine with the old version announces at the first position.
+    assert_eq!(priority(&instance, &news(true)), Some(253));
+    // A removed member does not change what keepalived.conf configures; one that stays behind does.
+    let keepalived = Instance::default();
+    assert_eq!(priority(&keepalived, &news(true)), None);
+    let behind = MemberNews {
+        behind: vec!["beta".to_owned()],
+        ..news(true)
+    };
+    assert_eq!(priority(&keepalived, &behind), Some(254));
+    let rank = Standing::of(&keepalived, true, &behind, 0).rank();
+    assert_eq!(rank.map(|rank| rank.takes_below), Some(u8::MAX));
+}
+
+#[test]
+fn only_nodes_that_may_be_stale_yield_to_users_of_their_addresses() {
+    use VersionStanding::{Current, Outdated, Unconfirmed};
+    let yields = |standing: Standing| standing.rank().expect("a member").yields_to_users;
+    for (version, expected) in [(Current, false), (Unconfirmed, true), (Outdated, true)] {
+        let standing = facts(version, Service::All, 0);
+        assert_eq!(yields(standing.clone()), expected, "{version:?}");
+        // The addresses of keepalived.conf stay in the kernel of an owner that died.
+        let keepalived = Standing {
+            place: None,
+            ..standing
+        };
+        assert!(!yields(keepalived));
+    }
 }
 
 #[test]

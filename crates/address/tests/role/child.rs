@@ -94,7 +94,7 @@ impl Orders for Lines {
                     other => panic!("{other}"),
                 },
                 until_ns: u64::MAX,
-                behind: Vec::new(),
+                ..MemberNews::default()
             }),
             "hand-over-lease" => Order::HandOverLease(rest.to_owned()),
             "data" => Order::Dump(Dump::Data),

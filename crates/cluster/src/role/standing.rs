@@ -25,6 +25,8 @@ const BEHIND_AFTER_MS: u64 = 3_000;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Facts {
     removed: bool,
+    /// Others were removed from the cluster.
+    has_removed: bool,
     /// When the majority was asked that answered last, nanoseconds of CLOCK_BOOTTIME.
     confirmed_at_ns: Option<u64>,
     accepted: Option<VersionId>,
@@ -76,6 +78,7 @@ impl Tracker {
             version,
             until_ns: { facts.confirmed_at_ns }.map_or(0, |at_ns| at_ns.saturating_add(valid_ns)),
             behind: names.collect(),
+            has_removed: facts.has_removed,
         }
     }
 }
@@ -115,6 +118,7 @@ fn facts<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Facts {
     });
     Facts {
         removed: shared.is_removed(),
+        has_removed: !state.removed.is_empty(),
         confirmed_at_ns: shared.confirmed_at_ns(),
         accepted: state.accepted,
         serves: match serving.on_trial {
@@ -143,6 +147,7 @@ mod tests {
     fn facts(accepted: u64, serves: u64, beta_serves: bool) -> Facts {
         Facts {
             removed: false,
+            has_removed: false,
             confirmed_at_ns: Some(7),
             accepted: Some(VersionId(accepted)),
             serves: Some(VersionId(serves)),

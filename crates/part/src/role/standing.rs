@@ -37,6 +37,8 @@ pub struct MemberNews {
     /// was accepted without them.
     #[serde(with = "Behind")]
     pub behind: Vec<String>,
+    /// Members were removed from the cluster. Their machines may still run without knowing it.
+    pub has_removed: bool,
 }
 
 type Behind = List<BEHIND_MAX>;
@@ -69,6 +71,7 @@ mod tests {
             version: VersionStanding::Current,
             until_ns: 7,
             behind: vec!["alpha".to_owned()],
+            has_removed: true,
         };
         let message = news.envelope("address");
         assert!(message.holds, "a role that starts later receives it, too");

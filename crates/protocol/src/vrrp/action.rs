@@ -75,6 +75,13 @@ pub enum Reason {
         /// Since the last one.
         since: Duration,
     },
+    /// Another machine uses this address, and keeps it ([`Standing::yields_to_users`]).
+    ///
+    /// [`Standing::yields_to_users`]: super::Standing::yields_to_users
+    Used {
+        /// The address.
+        address: IpAddr,
+    },
     /// The owner said that it stops (priority zero).
     OwnerStopped {
         /// The owner.

@@ -6,7 +6,7 @@ use super::defect::Defect;
 use super::hearing::ReceivedAdvert;
 use super::machine::{Machine, Transition};
 use super::note::About;
-use super::{Action, Probing, Reason, Time};
+use super::{Action, Reason, Time};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ const LATE_PART: u32 = 4;
 const LATE_GRACES: u8 = 2;
 /// An answer is waited for at least so long.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+/// Time between the probes of a router that yields to users of its addresses.
+const USED_PAUSE: Duration = Duration::from_millis(500);
 
 /// The timers of a backup.
 #[derive(Clone, Debug, Default)]
@@ -205,7 +207,7 @@ impl Machine {
         }
         match ctx.settings.probing {
             Some(probing) => {
-                self.ask(ctx, probing);
+                self.ask(ctx, probing.wait);
                 None
             }
             None => {
@@ -235,9 +237,9 @@ impl Machine {
         true
     }
 
-    fn ask(&mut self, ctx: &mut Context<'_>, probing: Probing) {
+    fn ask(&mut self, ctx: &mut Context<'_>, wait: Duration) {
         self.wait.probe = Some(Probe {
-            decide_at: ctx.now.after(probing.wait.max(SHORTEST_WAIT)),
+            decide_at: ctx.now.after(wait.max(SHORTEST_WAIT)),
             answered: false,
         });
         let instance = ctx.at;
@@ -251,11 +253,15 @@ impl Machine {
             self.wait.probe = None;
             return Some(Transition::Master(Reason::Silence { since }));
         };
+        if self.inputs.yields_to_users() {
+            self.ask(ctx, probing.wait.max(USED_PAUSE));
+            return None;
+        }
         if since >= probing.bound && !ctx.broken(Defect::WaitsForAnswersForEver) {
             self.wait.probe = None;
             return Some(Transition::Master(Reason::SilenceBound { since }));
         }
-        self.ask(ctx, probing);
+        self.ask(ctx, probing.wait);
         // Not beyond the bound.
         let bound = self.wait.silent_since.after(probing.bound);
         if let Some(probe) = &mut self.wait.probe
@@ -274,10 +280,12 @@ impl Machine {
         if let Some(probe) = &mut self.wait.probe {
             probe.answered = true;
             let bound = ctx.settings.probing.map(|probing| probing.bound);
-            let words = format!(
-                "no adverts, but another machine still responds for {address}: takeover at the latest {:?} after its last advert",
-                bound.unwrap_or_default()
-            );
+            let words = match bound.filter(|_| !self.inputs.yields_to_users()) {
+                Some(bound) => format!(
+                    "no adverts, but another machine still responds for {address}: takeover at the latest {bound:?} after its last advert"
+                ),
+                None => format!("another machine responds for {address}: it keeps the address"),
+            };
             self.notes.tell(ctx, About::Answered, words);
         }
     }

@@ -237,7 +237,7 @@ impl Machine {
         }
         self.release(ctx);
         let stops = match why {
-            Reason::Group { .. } => true,
+            Reason::Group { .. } | Reason::Used { .. } => true,
             Reason::Preempted { .. } => self.parting == Parting::Stop,
             _ => false,
         };
@@ -246,7 +246,22 @@ impl Machine {
         }
         let down = self.down_interval(ctx.settings, self.owner_interval);
         self.wait = Wait::begin(ctx.now, down, self.owner_interval);
+        if matches!(why, Reason::Used { .. }) {
+            // Two routers that yield to each other do not take the addresses at the same time.
+            let step = self.own_down_interval(ctx.settings);
+            self.wait.hold_back(step * self.place_among_sources());
+        }
         self.enter(ctx, State::Backup, why);
+    }
+
+    /// A number below 8 that differs between most sources of adverts.
+    fn place_among_sources(&self) -> u32 {
+        let last = match self.source {
+            Some(IpAddr::V4(source)) => source.octets().last().copied(),
+            Some(IpAddr::V6(source)) => source.octets().last().copied(),
+            None => None,
+        };
+        u32::from(last.unwrap_or_default() % 8)
     }
 
     /// Sends the last message before the addresses are released.

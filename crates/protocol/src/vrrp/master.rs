@@ -383,21 +383,30 @@ impl Machine {
     }
 
     /// Somebody else uses an address of ours.
-    pub(super) fn foreign_use(&mut self, ctx: &mut Context<'_>, address: IpAddr, mac: [u8; 6]) {
+    pub(super) fn foreign_use(
+        &mut self,
+        ctx: &mut Context<'_>,
+        address: IpAddr,
+        mac: [u8; 6],
+    ) -> Option<Transition> {
         if self.rule.is_offered() || self.rule.listen_until.is_some() {
-            return;
+            return None;
         }
         let [a, b, c, d, e, f] = mac;
         let words = format!(
             "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} also uses the virtual address {address}"
         );
         self.notes.tell(ctx, About::Foreign, words);
+        if self.inputs.yields_to_users() {
+            return Some(Transition::Backup(Reason::Used { address }));
+        }
         // Not at once: it may be a better master whose advert is in transit, and
         // neighbours must not get our announcement after its own.
         let soonest = own_interval(ctx.settings);
         if let Some(pause) = self.rule.contests_foreign(ctx.now, soonest) {
             self.contest_not_after(ctx.now.after(pause.max(soonest)));
         }
+        None
     }
 
     /// An address was deleted, or it is time to put one back.

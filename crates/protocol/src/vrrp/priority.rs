@@ -18,6 +18,9 @@ pub struct Standing {
     /// Priorities of owners whose addresses are taken as well, also after a hand-over to
     /// them.
     pub takes_also: Vec<u8>,
+    /// While another machine responds for an address, a router with [`Settings::probing`] takes
+    /// none, and as master it gives all away, also to a machine whose adverts it rejects.
+    pub yields_to_users: bool,
 }
 
 /// The values that change the priority.
@@ -58,6 +61,12 @@ impl PriorityInputs {
         }
     }
 
+    /// Returns whether another machine that responds for an address keeps all of them.
+    pub(super) fn yields_to_users(&self) -> bool {
+        let standing = self.standing.as_ref();
+        standing.is_some_and(|standing| standing.yields_to_users)
+    }
+
     /// Returns whether the owner's priority is in [`Standing::takes_also`].
     pub(super) fn is_listed(&self, owner: u8) -> bool {
         let standing = self.standing.as_ref();
@@ -88,6 +97,7 @@ mod tests {
             priority: Some(220),
             takes_below: 80,
             takes_also: vec![210],
+            yields_to_users: false,
         });
         assert_eq!(standing.priority(&settings), 220);
         for (owner, takes) in [

@@ -155,7 +155,8 @@ impl Router {
     /// (the virtual MAC counts only while the instance is master).
     ///
     /// As a backup that probes: the owner's kernel is alive. As master: somebody else
-    /// uses the address, which is told and answered by announcements, not too often.
+    /// uses the address, which is told and answered by announcements, not too often; or
+    /// it keeps the addresses ([`Standing::yields_to_users`]).
     pub fn handle_neighbour(
         &mut self,
         now: Time,
@@ -167,11 +168,15 @@ impl Router {
         if mac_is_ours {
             return;
         }
-        self.step(now, at, |machine, ctx| match machine.state {
-            State::Backup => machine.answered_as_backup(ctx, address),
+        let want = self.step(now, at, |machine, ctx| match machine.state {
+            State::Backup => {
+                machine.answered_as_backup(ctx, address);
+                None
+            }
             State::Master => machine.foreign_use(ctx, address, mac),
-            State::Init | State::Fault => {}
+            State::Init | State::Fault => None,
         });
+        self.settle(now, at, want.flatten());
     }
 
     /// Somebody deleted an address (or route or rule) of the instance from the kernel.
@@ -223,7 +228,13 @@ impl Router {
     fn restand(&mut self, now: Time, at: Instance, change: impl FnOnce(&mut Machine)) {
         self.step(now, at, |machine, ctx| {
             let before = machine.priority(ctx.settings);
+            let yielded = machine.inputs.yields_to_users();
             change(machine);
+            // Finds out whether another machine uses the addresses already.
+            if machine.state == State::Master && machine.inputs.yields_to_users() && !yielded {
+                let instance = ctx.at;
+                ctx.say(Action::Probe { instance });
+            }
             if machine.state == State::Master && machine.priority(ctx.settings) != before {
                 machine.announce_change(ctx);
             }

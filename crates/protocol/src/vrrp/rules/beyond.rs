@@ -67,6 +67,49 @@ fn while_the_owners_kernel_answers_the_bound_is_waited_for() {
     assert_eq!(since, Duration::from_secs(10));
 }
 
+fn yields(desk: &mut Desk, yields_to_users: bool) {
+    let standing = crate::vrrp::Standing {
+        yields_to_users,
+        ..standing(0, 0, true)
+    };
+    desk.give(|router, now| router.set_standing(now, Instance(0), Some(standing)));
+}
+
+#[test]
+fn router_that_yields_takes_nothing_while_another_machine_uses_the_address() {
+    let mut desk = Desk::new(probing());
+    yields(&mut desk, true);
+    for ms in (3_610..20_000).step_by(50) {
+        desk.until(ms);
+        answer(&mut desk, false);
+    }
+    let probes = |did: &[String]| did.iter().filter(|did| did.ends_with("probe")).count();
+    let count = probes(&desk.did());
+    assert!((10..60).contains(&count), "{count} probes");
+    assert_eq!(desk.state(0), State::Backup);
+    // Nobody responds any more.
+    desk.until(21_000);
+    assert_eq!(desk.state(0), State::Master);
+}
+
+#[test]
+fn master_that_yields_gives_the_address_to_the_machine_that_uses_it() {
+    let mut desk = Desk::new(probing());
+    desk.until(4_000);
+    assert_eq!(desk.state(0), State::Master);
+    answer(&mut desk, false);
+    assert_eq!(desk.state(0), State::Master);
+    desk.did();
+    // It asks whether somebody uses the addresses already.
+    yields(&mut desk, true);
+    assert!(desk.did_what().contains(&"probe".to_owned()));
+    answer(&mut desk, true);
+    assert_eq!(desk.state(0), State::Master);
+    answer(&mut desk, false);
+    assert_eq!(desk.state(0), State::Backup);
+    assert!(matches!(why(&desk), Reason::Used { .. }));
+}
+
 #[test]
 fn when_the_owners_kernel_falls_silent_too_the_bound_is_not_waited_for() {
     let mut desk = Desk::new(probing());

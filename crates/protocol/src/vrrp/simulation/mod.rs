@@ -70,6 +70,7 @@ pub(super) fn standing(place: u8, band: usize, preempt: bool) -> Standing {
             .copied()
             .unwrap_or_default(),
         takes_also: Vec::new(),
+        yields_to_users: false,
     }
 }
 
