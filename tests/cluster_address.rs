@@ -169,3 +169,32 @@ fn leased_address_has_one_owner_while_processes_are_frozen_or_killed() {
     moves_without_two_owners(&site);
     drop(dead);
 }
+
+#[test]
+fn forecast_names_a_node_that_cannot_own_the_address() {
+    lab::skip_unless_root!();
+    let site = Site::new("forecast");
+    site.leader();
+    wait_for(&site, "at alpha", || only_alpha_has_it(&site));
+    let moves = "the virtual address of alpha moves to beta";
+    assert!(site.alpha.tells_words(&[moves]), "{}", site.tell());
+    let host = &site.beta.host;
+    let own = format!("10.60.0.{}/24", site.beta.number);
+    let change = |word: &str| host.ip(&["address", word, &own, "dev", "eth0"]).unwrap();
+    change("del");
+    let stays = "no node takes the virtual address of alpha";
+    for node in site.nodes() {
+        let words = [stays, "beta cannot own www: "];
+        assert!(node.tells_words(&words), "{}", site.tell());
+    }
+    let is_bad = |status: &serde_json::Value| {
+        let members = status["members"].as_array().into_iter().flatten();
+        let mut beta = members.filter(|one| one["name"] == "beta");
+        let parts = beta.next().and_then(|beta| beta["parts"].as_array());
+        let mut parts = parts.into_iter().flatten();
+        parts.any(|part| part["part"] == "address" && part["grade"] == "bad")
+    };
+    assert!(site.alpha.tells(is_bad), "{}", site.tell());
+    change("add");
+    assert!(site.alpha.tells_words(&[moves]), "{}", site.tell());
+}

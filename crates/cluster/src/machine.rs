@@ -55,6 +55,51 @@ pub struct FrontendHealth {
     pub usable: bool,
 }
 
+/// The parts of a machine, as they report.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Parts {
+    /// The parts that run beside the proxy, a summary each.
+    #[serde(rename = "parts")]
+    pub summaries: Vec<Summary>,
+    /// The virtual routers.
+    pub routing: Routing,
+}
+
+/// The virtual routers of a machine, as its address role reports them.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Routing {
+    /// Why their state is not known, for example because the role does not respond; empty: it is.
+    pub unknown: String,
+    /// At most [`ROUTERS_MAX`]; those with a fault first.
+    pub routers: Vec<RouterStatus>,
+}
+
+/// Virtual routers that a machine reports to the others.
+pub const ROUTERS_MAX: usize = 64;
+/// Characters of a reason in a [`RouterStatus`].
+pub const REASON_MAX: usize = 200;
+
+/// A virtual router of a machine.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RouterStatus {
+    /// Its name.
+    pub name: String,
+    /// Number of its virtual addresses.
+    pub addresses: u64,
+    /// The machine owns the addresses.
+    pub is_owner: bool,
+    /// A lease of the cluster determines the owner.
+    pub has_lease: bool,
+    /// Why the machine cannot own the addresses; empty: it can. A lease that another machine holds
+    /// is no fault.
+    pub fault: String,
+    /// What the machine cannot serve at the addresses, and why; empty: it serves all.
+    pub unavailable: String,
+}
+
 /// Whether the machine serves the version that it was given, by observation.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Observed {
@@ -121,9 +166,9 @@ pub trait Machine: Send + Sync + 'static {
     fn revert(&self) -> impl Future<Output = Verdict> + Send;
     /// How well it serves; None where nothing serves.
     fn health(&self) -> impl Future<Output = Option<Health>> + Send;
-    /// How the parts are that run beside the proxy, and have a report of their own.
-    fn parts(&self) -> impl Future<Output = Vec<Summary>> + Send {
-        std::future::ready(Vec::new())
+    /// Returns the status of the parts that run beside the proxy, and have a report of their own.
+    fn parts(&self) -> impl Future<Output = Parts> + Send {
+        std::future::ready(Parts::default())
     }
     /// Whether it serves a version now; None if that is not known.
     fn observe(&self) -> impl Future<Output = Option<Observed>> + Send {

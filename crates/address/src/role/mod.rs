@@ -52,7 +52,7 @@ mod weight;
 pub use given::{Dump, Exit, Level, Log, Notification, Order, Orders, RoleError, RoleInputs};
 pub use kept::{KeptInstance, KeptState};
 pub use leases::{Lease, WantedLease};
-pub use report::{HAND_OVER, HERE, LEASE, LEASE_MOVES, VIRTUAL_IP};
+pub use report::{BAND, FAULT, HAND_OVER, HEALTH, HERE, LEASE, LEASE_MOVES, VIRTUAL_IP};
 
 use crate::config::Config;
 

@@ -23,7 +23,16 @@ pub const HAND_OVER: &str = "hand-over";
 /// The fact of an address that a lease of the cluster decides about.
 pub const LEASE: &str = "lease";
 
-/// Its value when the lease was released to a healthier node.
+/// The fact with the reasons why a virtual router owns nothing, or not all of its addresses.
+pub const FAULT: &str = "fault";
+
+/// The fact with the availability of the frontends behind an address.
+pub const HEALTH: &str = "health";
+
+/// The number of its band: 0 is the best.
+pub const BAND: &str = "band";
+
+/// The value of [`LEASE`] when the lease was released to a healthier node.
 pub const LEASE_MOVES: &str = "moves to a healthier node";
 
 /// keepalived's word for a state.
@@ -125,7 +134,7 @@ impl Role {
         let interval = config.options.advert_interval.as_millis();
         let mut one = Subject::new(VIRTUAL_IP, &config.name)
             .label("iname")
-            .state(state_word(status.state), grade(&status))
+            .state(state_word(status.state), grade(&status, member))
             .children(addresses(member, status.state))
             .fact("interface", &config.interface)
             .as_label("intf")
@@ -161,7 +170,7 @@ impl Role {
             others.map(|other| format!("{other} used the same address in the last ten minutes"));
         one = one
             .lines("rejected", rejected.collect())
-            .lines("fault", fault_words(member))
+            .lines(FAULT, fault_words(member))
             .lines("conflict", place.into_iter().chain(others).collect());
         one = match history.restored {
             0 => one,
@@ -202,11 +211,11 @@ impl Role {
             None => return one,
         };
         let one = match why.filter(|why| !why.is_empty()) {
-            Some(why) => one.fact("health", format!("{health}: {why}")),
-            None => one.fact("health", health),
+            Some(why) => one.fact(HEALTH, format!("{health}: {why}")),
+            None => one.fact(HEALTH, health),
         };
         match band {
-            Some(band) => one.number("band", band as u64),
+            Some(band) => one.number(BAND, band as u64),
             None => one,
         }
     }
@@ -366,10 +375,14 @@ fn rows() -> Vec<NumberRow> {
         .collect()
 }
 
-fn grade(status: &Status) -> Grade {
-    match status.handing_over {
-        true => Grade::Busy,
-        false => grade_of(status.state),
+fn grade(status: &Status, member: &Member) -> Grade {
+    match status.state {
+        _ if status.handing_over => Grade::Busy,
+        // Another node may hold the lease; this one can own the addresses as soon as it does.
+        State::Fault if member.untracked.lease.is_some() && member.is_without_fault() => {
+            Grade::Standby
+        }
+        state => grade_of(state),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::command::{Body, Epoch, FORMAT, VersionId};
 use crate::follow::Wake;
 use crate::gossip::Gossip;
-use crate::machine::{Health, Machine, Observed};
+use crate::machine::{Health, Machine, Observed, Parts};
 use crate::member::{Member, MemberId};
 use crate::raft::{Changes, Engine, RaftStatus};
 use crate::role::contents::Keys;
@@ -16,7 +16,6 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft_rt_tokio::TokioRuntime;
 use part::codec;
 use part::lock;
-use part::report::Summary;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,8 +51,9 @@ pub struct Tale {
     pub on_trial: bool,
     /// How well.
     pub health: Option<Health>,
-    /// State of the parts beside the proxy.
-    pub parts: Vec<Summary>,
+    /// State of the parts beside the proxy, and its virtual routers.
+    #[serde(flatten)]
+    pub parts: Parts,
     /// The reachability of the other members.
     pub sees: BTreeMap<MemberId, Reach>,
     /// Its last problem with a version.
@@ -94,8 +94,8 @@ pub struct Serving {
     pub on_trial: bool,
     /// How well.
     pub health: Option<Health>,
-    /// How the parts are that run beside the proxy.
-    pub parts: Vec<Summary>,
+    /// The parts that run beside the proxy.
+    pub parts: Parts,
     /// Its last problem with a version.
     pub trouble: String,
     /// The newest version that it accepted.

@@ -2,6 +2,7 @@
 //! versions, what is frozen, and in words the effect of each member's failure. A value made of
 //! gathered facts, for operators and the console, that makes no requests and reads no clock.
 
+mod addresses;
 mod disk;
 mod link;
 mod loss;
@@ -9,8 +10,8 @@ mod observed;
 pub use disk::DiskStatus;
 
 use crate::command::VersionId;
+use crate::machine::Parts;
 use crate::member::{Digest, Kind, MemberId};
-use observed::{nothing_served, without};
 use part::report::{Grade, Report, Subject, Summary, span};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -100,7 +101,8 @@ pub struct MemberStatus {
     /// All its servers that are checked.
     pub servers: u64,
     /// How its parts are that run beside the proxy, as they report.
-    pub parts: Vec<Summary>,
+    #[serde(flatten)]
+    pub parts: Parts,
     /// Its view of the other members, as it reports.
     pub sees: Vec<Sight>,
     /// Its disk.
@@ -449,8 +451,9 @@ impl Status {
             .filter(|m| m.kind == Kind::Node)
             .collect();
         let mut words = Vec::new();
+        let grants_leases = self.majority && (!member.votes || voters_left >= needs);
         if member.kind == Kind::Node {
-            words.push(self.failure_of_traffic(member, &nodes_left));
+            words.push(self.failure_of_traffic(member, &nodes_left, grants_leases));
         } else {
             words.push("traffic is not affected".to_owned());
         }
@@ -463,6 +466,9 @@ impl Status {
                 "changes freeze ({voters_left} of {} members left, {needs} needed)",
                 self.voters().count()
             ));
+            if !self.leases.is_empty() {
+                words.push("resources bound to a lease stop when it ends".to_owned());
+            }
         } else {
             if self.leader == Some(member.id) {
                 words.push("a new leader is elected within a second".to_owned());
@@ -480,47 +486,6 @@ impl Status {
             true => words,
             false => format!("it is away: {words}"),
         }
-    }
-
-    fn failure_of_traffic(&self, member: &MemberStatus, left: &[&MemberStatus]) -> String {
-        let serving: Vec<&MemberStatus> = left
-            .iter()
-            .copied()
-            .filter(|m| m.serves.is_some() || self.configuration.accepted.is_none())
-            .collect();
-        let idle = left
-            .iter()
-            .filter(|m| !serving.iter().any(|s| s.id == m.id));
-        let idle = list(idle.map(|m| m.name.as_str()));
-        if serving.is_empty() && !idle.is_empty() {
-            return nothing_served(left, &idle);
-        }
-        let left = serving.as_slice();
-        let names = list(left.iter().map(|m| m.name.as_str()));
-        let (it, one) = (&member.name, left.len() == 1);
-        if !member.reach.is_there() {
-            let serves = if one { "serves" } else { "serve" };
-            return match left.is_empty() {
-                true => "no other node serves".to_owned(),
-                false => format!("{names} {serves} alone until {it} returns"),
-            };
-        }
-        let continues = if one { "continues" } else { "continue" };
-        let words = match (left.is_empty(), member.addresses_owned) {
-            (true, _) => "no node would serve: no other node is reachable".to_owned(),
-            (false, 0) => {
-                format!("{names} {continues} to serve; {it} owns no virtual address, so none moves")
-            }
-            (false, 1) => format!("the virtual address of {it} moves to {names}"),
-            (false, n) => format!("the {n} virtual addresses of {it} move to {names}"),
-        };
-        let older = left.iter().filter_map(|m| {
-            let serves = m.serves.filter(|_| !m.on_trial)?;
-            let older = Some(serves) < self.configuration.accepted;
-            older.then(|| format!("{} serves version {serves}, not the accepted one", m.name))
-        });
-        let words = [words].into_iter().chain(older).chain(without(left));
-        words.collect::<Vec<String>>().join("; ")
     }
 
     /// Returns the status as text.
@@ -672,7 +637,7 @@ impl Status {
         if member.addresses_owned > 0 {
             one = one.joined("virtual addresses", member.addresses_owned.to_string());
         }
-        for Summary { part, words, .. } in &member.parts {
+        for Summary { part, words, .. } in &member.parts.summaries {
             one = one.fact(part, words);
         }
         let others = member.sees.iter().filter(|_| member.id != self.me);

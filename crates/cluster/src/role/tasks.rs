@@ -49,7 +49,7 @@ pub(super) async fn confirm<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>
 pub(super) async fn parts<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
     loop {
         let mut parts = shared.machine.parts().await;
-        parts.truncate(PARTS_MAX);
+        parts.summaries.truncate(PARTS_MAX);
         let observed = shared.machine.observe().await;
         {
             let mut serving = shared.serving();

@@ -3,13 +3,15 @@
 
 use super::link::Link;
 use crate::command::mask;
-use address::role::{HERE, VIRTUAL_IP};
+use address::role::{BAND, FAULT, HEALTH, HERE, LEASE, VIRTUAL_IP};
 use cluster::authority::PartCredentials;
 use cluster::file_set::FileSet;
 use cluster::history::Redaction;
-use cluster::machine::{Health, Machine, News, Observed, Verdict};
+use cluster::machine::{
+    Health, Machine, News, Observed, Parts, REASON_MAX, ROUTERS_MAX, RouterStatus, Routing, Verdict,
+};
 use cluster::message::{PART, Recorded};
-use part::report::{Report, Subject, Summary};
+use part::report::{self, Grade, Report, Subject};
 use part::role::{KnownLease, KnownLeases, LeaseNews, MemberNews, Message, PartMessage};
 use part::{Shared, codec, memory, row};
 use proxy::message::Message as OfProxy;
@@ -107,6 +109,41 @@ fn without_proxy(report: Option<&Report>) -> Health {
     }
 }
 
+/// Returns the virtual routers of a report of the address role.
+fn routing(report: &Report) -> Routing {
+    let cut = |words: String| words.chars().take(REASON_MAX).collect::<String>();
+    let router = |one: &Subject| {
+        let is_bad = one.state.grade == Grade::Bad;
+        let fault = one.words(FAULT).filter(|_| is_bad);
+        let is_limited = one.value(BAND).is_some_and(|band| band > 0);
+        RouterStatus {
+            name: one.name.clone(),
+            addresses: one.children.len() as u64,
+            is_owner: one.children.iter().any(|one| one.state.word == HERE),
+            has_lease: one.words(LEASE).is_some(),
+            fault: match fault {
+                Some(words) => cut(words),
+                None if is_bad => cut(one.why.clone()),
+                None => String::new(),
+            },
+            unavailable: one
+                .words(HEALTH)
+                .filter(|_| is_limited)
+                .map_or_else(String::new, cut),
+        }
+    };
+    let mut routers: Vec<RouterStatus> = report.of_kind(VIRTUAL_IP).map(router).collect();
+    routers.sort_by_key(|one| (one.fault.is_empty(), !one.is_owner));
+    routers.truncate(ROUTERS_MAX);
+    let mut silent = report.of_kind(report::PART);
+    Routing {
+        unknown: silent
+            .next()
+            .map_or_else(String::new, |one| cut(one.why.clone())),
+        routers,
+    }
+}
+
 /// What the report of the supervisor says of the served version.
 fn observed(report: &Report) -> Option<Observed> {
     let own = report.of_kind(supervisor_report::PART).next()?;
@@ -171,12 +208,19 @@ impl Machine for Supervised {
         serde_json::from_slice(&memory::read(&file).ok()?).ok()
     }
 
-    async fn parts(&self) -> Vec<Summary> {
-        let mut parts = Vec::new();
-        // How addresses are is in the proxy's report.
-        let beside = row::all().iter().filter(|row| row.beside().is_some());
-        for row in beside.filter(|row| row.part != address::message::PART) {
-            parts.extend(self.report(row.part).await.map(|report| report.summary()));
+    async fn parts(&self) -> Parts {
+        let mut parts = Parts::default();
+        for row in row::all().iter().filter(|row| row.beside().is_some()) {
+            let Some(mut report) = self.report(row.part).await else {
+                continue;
+            };
+            if row.part == address::message::PART {
+                parts.routing = routing(&report);
+                // Links and scripts count by their effect on the virtual routers.
+                let kinds = [VIRTUAL_IP, report::PART];
+                report.subjects.retain(|one| kinds.contains(&&*one.kind));
+            }
+            parts.summaries.push(report.summary());
         }
         parts
     }
@@ -245,7 +289,6 @@ impl Machine for Supervised {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use part::report::Grade;
 
     #[test]
     fn a_machine_that_cannot_serve_is_observed_as_such() {
@@ -287,5 +330,36 @@ mod tests {
         let health = without_proxy(Some(&report));
         assert_eq!((health.addresses_owned, health.addresses), (1, 2));
         assert_eq!(without_proxy(None), Health::default());
+    }
+
+    #[test]
+    fn virtual_routers_are_reported_with_fault_and_service() {
+        let www = |word: &str, grade| Subject::new(VIRTUAL_IP, "www").state(word, grade);
+        let of = |one: Subject| {
+            let report = Report {
+                subjects: vec![one],
+                ..Report::silent("address", "")
+            };
+            routing(&report)
+        };
+        let lines = vec!["no source address on eth0".to_owned()];
+        let fault = of(www("FAULT", Grade::Bad).lines(FAULT, lines.clone()));
+        assert_eq!(fault.routers[0].fault, "no source address on eth0");
+        // An address that cannot be set beside others is no obstacle.
+        let some = of(www("BACKUP", Grade::Standby).lines(FAULT, lines));
+        assert_eq!(some.routers[0].fault, "");
+        let health = "no frontend is available: the proxy reports servers as down";
+        let down = www("MASTER", Grade::Good)
+            .fact(HEALTH, health)
+            .number(BAND, 2);
+        let owner =
+            of(down.children([Subject::new("address", "192.0.2.1/24").state(HERE, Grade::Good)]));
+        let one = &owner.routers[0];
+        assert_eq!(
+            (one.is_owner, one.addresses, &*one.unavailable),
+            (true, 1, health)
+        );
+        let silent = routing(&Report::silent("address", "the role does not respond"));
+        assert_eq!(silent.unknown, "the role does not respond");
     }
 }

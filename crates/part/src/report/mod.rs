@@ -36,6 +36,9 @@ const DEPTH_MAX: usize = 32;
 /// Characters of a summary.
 const SUMMARY_MAX: usize = 200;
 
+/// The kind of the only subject of a part that does not report.
+pub const PART: &str = "part";
+
 /// How a part is, in a few words.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Summary {
@@ -334,7 +337,7 @@ impl Report {
 
     /// The report of a part whose role does not say how it is.
     pub fn silent(part: &str, why: &str) -> Report {
-        let mut subject = Subject::new("part", part).state("unknown", Grade::Bad);
+        let mut subject = Subject::new(PART, part).state("unknown", Grade::Bad);
         why.clone_into(&mut subject.why);
         Report {
             part: part.to_owned(),

@@ -2,7 +2,7 @@
 //! that a machine is at the address of a member and is not accepted, and addresses on which
 //! this member cannot listen.
 
-use super::{MemberStatus, Status, list};
+use super::{MemberStatus, Status, addresses, list};
 use crate::member::MemberId;
 use std::collections::BTreeSet;
 
@@ -112,6 +112,7 @@ impl Status {
             }
             let missing = member.missing.iter();
             notes.extend(missing.map(|what| format!("{name} serves without {what}")));
+            notes.extend(addresses::faults(member));
         }
         notes
     }
