@@ -5,6 +5,7 @@
 //! Invariants:
 //! - a node that a majority has not confirmed, a node with another version than the accepted one, and a node that tries a candidate version take nothing from a live owner that serves anything;
 //! - nor do the first two while another machine responds for an address, whose adverts they may not understand because its version names another router;
+//! - a node whose servers are not checked yet takes nothing from a live owner that serves anything;
 //! - a removed member owns nothing;
 //! - a node with the accepted version outranks nodes that are known not to serve it;
 //! - a node that receives no adverts takes the addresses in every row but [`Row::Removed`]: traffic does not wait for the cluster.
@@ -66,6 +67,8 @@ pub struct Standing {
     pub is_ahead: bool,
     /// The proxy serves a candidate version.
     pub is_candidate: bool,
+    /// The first health checks of the servers have not ended: nobody knows what the node can serve.
+    pub is_untested: bool,
     /// What the node can serve.
     pub service: Service,
     /// The position in `prefer`; none in keepalived's language, whose priorities are configured.
@@ -174,6 +177,16 @@ impl Standing {
         }
     }
 
+    /// Returns whether every node for which this does not hold is a better holder of a lease. A node
+    /// that may be current keeps a lease that it holds.
+    pub fn is_last_for_lease(&self, is_holder: bool) -> bool {
+        match self.row() {
+            Row::Outdated | Row::Removed => true,
+            Row::Unconfirmed | Row::AheadUnconfirmed | Row::Candidate => !is_holder,
+            Row::Standalone | Row::Current | Row::Ahead => self.is_untested && !is_holder,
+        }
+    }
+
     /// Returns what the node announces and takes; none in [`Row::Removed`].
     pub fn rank(&self) -> Option<Rank> {
         let row = self.row();
@@ -182,6 +195,11 @@ impl Standing {
             Row::Candidate => 0,
             // A keepalived.conf has no priorities from which health could be read.
             Row::Unconfirmed | Row::AheadUnconfirmed | Row::Outdated => match self.service {
+                Service::All | Service::Some if self.place.is_some() => BELOW_SOME,
+                _ => 0,
+            },
+            // The servers count as up until their first checks end.
+            Row::Standalone | Row::Current | Row::Ahead if self.is_untested => match self.service {
                 Service::All | Service::Some if self.place.is_some() => BELOW_SOME,
                 _ => 0,
             },
@@ -194,7 +212,7 @@ impl Standing {
                 _ => 0,
             },
         };
-        let is_replacing = row == Row::Ahead && self.service == Service::All;
+        let is_replacing = row == Row::Ahead && self.service == Service::All && !self.is_untested;
         let behind = self.behind.iter().filter(|_| is_replacing);
         Some(Rank {
             priority: match (self.place, self.service) {

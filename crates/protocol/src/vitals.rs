@@ -34,6 +34,7 @@
 //! | 13-15 | address role | since, transitions, priority |
 //! | 16-18 | address role | the owner: address (two words), priority |
 //! | 19-… | address role | counters, in the order of [`Counter`](crate::vrrp::Counter) |
+//! | 63 | proxy | 1 until the first health checks of its servers have ended |
 //!
 //! All times are milliseconds of CLOCK_BOOTTIME. Neither side trusts the other: a value
 //! that is too large is bounded, an invalid one counts as the worst valid one. Writes are

@@ -39,6 +39,8 @@ pub struct Steady {
     seen: (usize, Time),
     /// Whether the proxy has reported a band.
     known: bool,
+    /// The first health checks of the servers had not ended.
+    is_untested: bool,
 }
 
 impl Steady {
@@ -48,6 +50,7 @@ impl Steady {
             counts: band,
             seen: (band, now),
             known: true,
+            is_untested: false,
         }
     }
 
@@ -64,11 +67,25 @@ impl Steady {
         self.counts
     }
 
+    /// Records whether the first health checks of the servers have not ended; returns whether
+    /// that changed. When they end, the next band counts at once: the bands before said nothing
+    /// about the servers.
+    pub fn see_untested(&mut self, is_untested: bool) -> bool {
+        let was_untested = std::mem::replace(&mut self.is_untested, is_untested);
+        if was_untested && !is_untested {
+            self.known = false;
+        }
+        was_untested != is_untested
+    }
+
     /// Records the current band; returns the new effective one if it changed.
     pub fn see(&mut self, now: Time, band: usize) -> Option<usize> {
         if !self.known {
             let before = self.counts;
-            *self = Steady::new(now, band);
+            *self = Steady {
+                is_untested: self.is_untested,
+                ..Steady::new(now, band)
+            };
             return (band != before).then_some(band);
         }
         // Getting still worse does not begin the wait anew.
@@ -201,6 +218,9 @@ impl Health {
                     "the proxy (process {process}) does not have this instance in its configuration"
                 )
             }
+            (Pulse::Beats, Some(slot)) if vitals.is_untested(slot) => {
+                "the first health checks of the servers have not ended".to_owned()
+            }
             (Pulse::Beats, Some(slot)) if vitals.band_written(slot) == Band::All => return None,
             (Pulse::Beats, Some(_)) => "the proxy reports servers as down".to_owned(),
         })
@@ -218,6 +238,18 @@ impl Health {
             (None, true) => 0,
             (None, false) => WORST,
         }
+    }
+
+    /// Returns whether nothing is known yet about the servers of an instance: the proxy has not
+    /// begun, or their first health checks have not ended.
+    pub(super) fn is_untested(&self, name: &str) -> bool {
+        let Some(vitals) = self.vitals else {
+            return false;
+        };
+        let flagged = vitals
+            .find(name)
+            .is_some_and(|slot| vitals.is_untested(slot));
+        flagged || self.settles_until.is_some()
     }
 
     /// Requests of an instance finish before a hand-over, or not any more.
@@ -363,7 +395,12 @@ impl Role {
                 continue;
             };
             let name = member.config.name.clone();
+            // Both before and after: the proxy may write in between.
+            let was_untested = self.health.is_untested(&name);
             let seen = self.health.seen(&name, now_ms);
+            let is_untested = was_untested || self.health.is_untested(&name);
+            let steady = self.health.steady.get_mut(at).and_then(Option::as_mut);
+            let is_changed = steady.is_some_and(|(_, steady)| steady.see_untested(is_untested));
             if !settles
                 && let Some(Some((_, steady))) = self.health.steady.get_mut(at)
                 && let Some(band) = steady.see(now, seen)
@@ -380,6 +417,8 @@ impl Role {
                 let why = self.health.why(&name, now_ms);
                 let why = why.map_or_else(String::new, |why| format!(": {why}"));
                 self.log(Level::Notice, &format!("({name}) {words}{why}"));
+                self.rank(now, at);
+            } else if is_changed {
                 self.rank(now, at);
             }
             let Some((vitals, slot)) = vitals.and_then(|all| Some((all, all.find(&name)?))) else {
@@ -486,6 +525,19 @@ mod tests {
         let mut steady = Steady::unknown(at(0));
         assert_eq!(steady.see(at(100), WORST), None);
         assert_eq!(steady.see(at(200), 0), None);
+    }
+
+    #[test]
+    fn band_after_the_first_checks_counts_at_once() {
+        let mut steady = Steady::unknown(at(0));
+        assert!(steady.see_untested(true));
+        assert_eq!(steady.see(at(0), 0), Some(0));
+        assert!(!steady.see_untested(true));
+        assert_eq!(steady.see(at(100), 0), None);
+        assert!(steady.see_untested(false));
+        assert_eq!(steady.see(at(200), WORST), Some(WORST));
+        assert!(!steady.see_untested(false));
+        assert_eq!(steady.see(at(300), 0), None);
     }
 
     #[test]

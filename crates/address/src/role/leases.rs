@@ -23,6 +23,18 @@ const LEASES_MAX: usize = 512;
 /// healthier node has it, or there is none.
 const REST: Duration = Duration::from_secs(2);
 
+/// The rank of a node that takes a lease only if no better one requests it.
+const LAST_RANK: u32 = 0;
+
+/// A lease that this node could use.
+struct Candidate {
+    name: String,
+    /// The rank of its adverts.
+    rank: u32,
+    /// Any other node is better, see [`crate::standing::Standing::is_last_for_lease`].
+    is_last: bool,
+}
+
 /// A lease that this machine wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WantedLease {
@@ -91,24 +103,23 @@ impl Leases {
         }
     }
 
-    /// Returns the requests for leases that this node could use. `held`: by the rank of
-    /// its adverts; a candidate version requests no lease that another node may hold.
-    fn wishes(
-        &self,
-        now: Time,
-        able: impl Iterator<Item = (String, u32)>,
-        on_trial: bool,
-    ) -> Vec<WantedLease> {
-        able.filter(|(name, _)| !self.resting.contains_key(name))
-            .map(|(name, rank)| {
-                let held = self.missing(now, &name).is_none();
-                let rank = match self.last.contains(&name) {
+    /// Returns the requests for leases that this node could use, each with the rank of its
+    /// adverts, or [`LAST_RANK`].
+    fn wishes(&self, now: Time, able: impl Iterator<Item = Candidate>) -> Vec<WantedLease> {
+        able.filter(|one| !self.resting.contains_key(&one.name))
+            .map(|one| {
+                let held = self.missing(now, &one.name).is_none();
+                let rank = match self.last.contains(&one.name) {
+                    _ if one.is_last => LAST_RANK,
                     // Who has it and gives it away comes behind who gave it away before.
-                    true => u32::from(!held && !on_trial),
-                    false if on_trial && !held => 0,
-                    false => rank,
+                    true if held => LAST_RANK,
+                    true => LAST_RANK + 1,
+                    false => one.rank,
                 };
-                WantedLease { name, rank }
+                WantedLease {
+                    name: one.name,
+                    rank,
+                }
             })
             .take(LEASES_MAX)
             .collect()
@@ -253,9 +264,16 @@ impl Role {
                         u32::try_from(better).unwrap_or(0)
                     }
                 };
-                Some((name_of(&member.config), rank))
+                let name = name_of(&member.config);
+                let is_holder = self.leases.missing(now, &name).is_none();
+                let is_last = self.standing(at, now)?.is_last_for_lease(is_holder);
+                Some(Candidate {
+                    name,
+                    rank,
+                    is_last,
+                })
             });
-        let wanted = self.leases.wishes(now, able, self.health.on_trial);
+        let wanted = self.leases.wishes(now, able);
         if self.leases.told.as_ref() != Some(&wanted) {
             self.leases.told = Some(wanted.clone());
             self.given.orders.tell(Notification::WantsLeases(wanted));
@@ -326,20 +344,21 @@ mod tests {
             until_ns,
         };
         let now = Time(1_000);
-        let rank = |leases: &Leases, now: Time, on_trial: bool| {
-            let able = [(www(), 220)].into_iter();
-            let wanted = leases.wishes(now, able, on_trial);
+        let rank = |leases: &Leases, now: Time, is_last: bool| {
+            let able = Candidate {
+                name: www(),
+                rank: 220,
+                is_last,
+            };
+            let wanted = leases.wishes(now, [able].into_iter());
             wanted.first().map(|lease| lease.rank)
         };
         let mut leases = Leases::default();
         assert_eq!(rank(&leases, now, false), Some(220));
-        assert_eq!(
-            rank(&leases, now, true),
-            Some(0),
-            "it takes nothing on trial"
-        );
+        assert_eq!(rank(&leases, now, true), Some(0), "behind every other node");
         leases.hold([until(9_000_000_000)]);
-        assert_eq!(rank(&leases, now, true), Some(220));
+        assert_eq!(rank(&leases, now, true), Some(0));
+        assert_eq!(rank(&leases, now, false), Some(220));
         // An operator gave it away, and nobody took it at first.
         leases.put_last(www());
         leases.hold([until(9_000_000_001)]);

@@ -162,6 +162,7 @@ impl Role {
         let health = self.health.band(at).map_or(Service::All, Service::of_band);
         Some(Standing {
             is_candidate: self.health.on_trial,
+            is_untested: self.health.is_untested(&member.config.name),
             service: health.max(member.refused.service()),
             ..standing
         })

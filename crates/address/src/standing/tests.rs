@@ -272,3 +272,44 @@ fn no_two_positions_share_a_priority() {
     assert_eq!(all.len(), count);
     assert!(all.iter().all(|priority| (1..=254).contains(priority)));
 }
+
+#[test]
+fn node_with_untested_servers_leaves_a_healthy_owner() {
+    for version in [VersionStanding::Current, VersionStanding::Unconfirmed] {
+        let untested = Standing {
+            is_untested: true,
+            ..facts(version, Service::All, 0)
+        };
+        let rank = untested.rank().unwrap();
+        // It announces what it would as owner, and takes from an owner that serves nothing.
+        assert_eq!(
+            rank.priority,
+            facts(version, Service::All, 0).rank().unwrap().priority
+        );
+        assert_eq!(rank.takes_below, BELOW_SOME, "{version:?}");
+    }
+    let ahead = Standing {
+        is_untested: true,
+        behind: vec![1],
+        ..facts(VersionStanding::Current, Service::All, 0)
+    };
+    assert!(ahead.rank().unwrap().takes_also.is_empty());
+    assert!(ahead.is_last_for_lease(false) && !ahead.is_last_for_lease(true));
+}
+
+#[test]
+fn lease_is_requested_last_without_the_accepted_version() {
+    let is_last = |version, is_holder| facts(version, Service::All, 0).is_last_for_lease(is_holder);
+    for is_holder in [true, false] {
+        assert!(!is_last(VersionStanding::Current, is_holder));
+        assert!(is_last(VersionStanding::Outdated, is_holder));
+        assert!(is_last(VersionStanding::Removed, is_holder));
+        // A holder whose confirmation is late keeps its lease.
+        assert_eq!(is_last(VersionStanding::Unconfirmed, is_holder), !is_holder);
+    }
+    let candidate = Standing {
+        is_candidate: true,
+        ..facts(VersionStanding::Outdated, Service::All, 0)
+    };
+    assert!(candidate.is_last_for_lease(false) && !candidate.is_last_for_lease(true));
+}

@@ -228,6 +228,27 @@ impl ServerState {
         self.ending.retired.load(Ordering::SeqCst)
     }
 
+    /// Returns whether it counts as up only because its first health check has not ended, or that of
+    /// the server that it tracks.
+    pub fn is_untested(&self) -> bool {
+        let control = self.control();
+        if let Some(tracked) = control.tracking.server.clone() {
+            // Not under this one's lock.
+            drop(control);
+            return tracked.has_first_check_pending();
+        }
+        drop(control);
+        self.has_first_check_pending()
+    }
+
+    fn has_first_check_pending(&self) -> bool {
+        let control = self.control();
+        let (checks, agent) = (&control.checks, &control.agent);
+        let is_checked = checks.enabled && !self.checks_stopped();
+        let has_agent = agent.configured && !agent.stopped;
+        (is_checked && checks.last_ms.is_none()) || (has_agent && agent.last.is_none())
+    }
+
     /// Whether it is a `backup`.
     pub fn backup(&self) -> bool {
         self.flag(BACKUP)

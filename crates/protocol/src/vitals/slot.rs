@@ -49,7 +49,10 @@ impl SlotState {
     }
 }
 
-const _: () = assert!(COUNTERS_AT + COUNTERS_LEN <= SLOT_WORDS);
+/// The last word: an older address role has no meaning for it.
+const UNTESTED: usize = SLOT_WORDS - 1;
+
+const _: () = assert!(COUNTERS_AT + COUNTERS_LEN <= UNTESTED);
 
 /// The state of an instance, reported by the address role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -91,6 +94,28 @@ impl Vitals<'_> {
         if self.is_owner(owner) {
             self.put(at(slot, BAND), band.index() as u64);
         }
+    }
+
+    /// The proxy: sets whether the first health checks of an instance's servers have not ended, and
+    /// its band. A reader that reads [`Vitals::is_untested`] before and after the band never reads
+    /// a band from before the end of the checks as one from after it.
+    pub fn set_service(&self, owner: u64, slot: usize, band: Band, is_untested: bool) {
+        if !self.is_owner(owner) {
+            return;
+        }
+        if is_untested {
+            self.put(at(slot, UNTESTED), 1);
+        }
+        self.set_band(owner, slot, band);
+        if !is_untested {
+            self.put(at(slot, UNTESTED), 0);
+        }
+    }
+
+    /// The address role: returns whether the servers of an instance count as up only because their
+    /// first health checks have not ended.
+    pub fn is_untested(&self, slot: usize) -> bool {
+        slot < SLOTS_MAX && self.get(at(slot, UNTESTED)) == 1
     }
 
     /// The proxy: how many requests are under way at the addresses of an instance.
@@ -162,6 +187,7 @@ impl Vitals<'_> {
         for word in BAND..COUNTERS_AT + COUNTERS_LEN {
             self.put(at(slot, word), 0);
         }
+        self.put(at(slot, UNTESTED), 0);
         self.put(at(slot, BAND), Band::None.index() as u64);
     }
 }

@@ -68,6 +68,23 @@ fn an_instance_is_served_while_each_thread_beats_and_by_its_own_band() {
 }
 
 #[test]
+fn service_is_untested_until_its_band_is_known() {
+    let memory = memory();
+    let vitals = serving(&memory, 10_000);
+    assert!(!vitals.is_untested(0), "an older proxy reports nothing");
+    vitals.set_service(PROXY, 0, Band::All, true);
+    assert!(vitals.is_untested(0) && !vitals.is_untested(1));
+    assert!(!vitals.is_untested(SLOTS_MAX));
+    vitals.set_service(PROXY, 0, Band::None, false);
+    assert!(!vitals.is_untested(0));
+    vitals.set_service(PROXY, 0, Band::All, true);
+    vitals.set_service(PROXY + 1, 0, Band::All, false);
+    assert!(vitals.is_untested(0), "another proxy writes");
+    vitals.describe(PROXY, ["other"]);
+    assert!(!vitals.is_untested(0));
+}
+
+#[test]
 fn a_proxy_that_was_followed_by_another_one_writes_no_more() {
     let memory = memory();
     let vitals = serving(&memory, 10_000);

@@ -102,6 +102,21 @@ fn served(config: &Config, frontend: &Proxy) -> Served {
     }
 }
 
+/// Returns whether all usable servers of some backend of a service count as up only because their
+/// first checks have not ended.
+pub(super) fn is_untested(config: &Config, service: &Service) -> bool {
+    let named = service.backends.iter();
+    let named = named.filter_map(|name| config.backend(name));
+    let frontends = frontends(config, &service.addresses);
+    let served = frontends.iter().flat_map(|one| backends(config, one));
+    named.chain(served).any(|index| {
+        let mut usable = { config.proxy(index).servers.iter() }
+            .filter(|server| server.state.usable())
+            .peekable();
+        usable.peek().is_some() && usable.all(|server| server.state.is_untested())
+    })
+}
+
 /// The band of a service. Where nothing listens at its addresses nothing is missed.
 pub(super) fn band(config: &Config, service: &Service) -> Band {
     let has_lost = |name: &&str| {
@@ -223,5 +238,29 @@ backend api
         ];
         assert_eq!(bands(&[], &tracked), [Band::All, Band::None]);
         assert_eq!(bands(&[("api", "a")], &tracked), [Band::None, Band::None]);
+    }
+
+    #[test]
+    fn service_is_untested_until_one_server_of_each_backend_is_checked() {
+        let text = FILE.replace("127.0.0.1:1\n", "127.0.0.1:1 check\n");
+        let text = text.replace("server b 127.0.0.1:2", "server b 127.0.0.1:2 check");
+        let mut config = load_text(&text).config.expect("no error");
+        model::control::install(&mut config, None, 0);
+        let www = service("192.0.2.1", &[]);
+        let unchecked = load_text(FILE).config.expect("no error");
+        assert!(!is_untested(&unchecked, &www));
+        let end = |backend: &str, server: &str| {
+            let index = config.backend(backend).expect("there");
+            let servers = &config.proxy(index).servers;
+            let server = servers.iter().find(|one| &*one.name == server);
+            let result = state::CheckResult::new(state::CheckStatus::Layer4Ok, 1);
+            server.expect("there").state.take_check(result, 1);
+        };
+        assert!(is_untested(&config, &www));
+        end("app", "b");
+        assert!(is_untested(&config, &www), "no server of api is checked");
+        end("api", "a");
+        assert!(!is_untested(&config, &www));
+        assert!(is_untested(&config, &service("192.0.2.2", &[])));
     }
 }

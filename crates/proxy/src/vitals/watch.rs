@@ -6,6 +6,7 @@ use crate::runtime::{Runtime, VitalsMemory};
 use model::config::{Config, Service};
 use model::transaction::listing;
 use protocol::vitals::Vitals;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -69,6 +70,32 @@ impl Described {
     }
 }
 
+/// After this time a service counts as tested: a check with a long `inter` may not have begun.
+const FIRST_CHECKS_WITHIN: Duration = Duration::from_secs(30);
+
+/// Since when the first health checks of services have not ended, by name.
+#[derive(Default)]
+struct Untested(BTreeMap<Box<str>, Instant>);
+
+impl Untested {
+    fn is_untested(&mut self, config: &Config, service: &Service) -> bool {
+        self.see(
+            &service.name,
+            judge::is_untested(config, service),
+            Instant::now(),
+        )
+    }
+
+    fn see(&mut self, name: &str, is_untested: bool, now: Instant) -> bool {
+        if !is_untested {
+            self.0.remove(name);
+            return false;
+        }
+        let since = *self.0.entry(name.into()).or_insert(now);
+        now.duration_since(since) < FIRST_CHECKS_WITHIN
+    }
+}
+
 /// The task; dropping it ends it.
 #[derive(Debug)]
 pub struct Watching(AbortHandle);
@@ -86,6 +113,7 @@ pub fn start(runtime: &'static Runtime) -> Watching {
 
 async fn run(runtime: &'static Runtime) {
     let (mut described, mut claims) = (Described::default(), None);
+    let mut untested = Untested::default();
     loop {
         let Some((vitals, owner)) = runtime.vitals.memory() else {
             sleep(EVERY).await;
@@ -113,7 +141,9 @@ async fn run(runtime: &'static Runtime) {
             vitals.describe(owner, names);
         }
         for (slot, service) in described.services.iter().enumerate() {
-            vitals.set_band(owner, slot, judge::band(&config, service));
+            // First: a check that ends in between is in the band.
+            let is_untested = untested.is_untested(&config, service);
+            vitals.set_service(owner, slot, judge::band(&config, service), is_untested);
         }
         if describes {
             // Who reads it takes the first bands that it sees.
@@ -260,5 +290,17 @@ mod tests {
         assert!(described.follow(&version(5, &["mail"]), at(181), |_| false));
         assert_eq!(names(&described), "mail");
         assert!(!described.follow(&version(5, &["mail"]), at(300), |_| false));
+    }
+
+    #[test]
+    fn first_checks_delay_a_takeover_for_a_bounded_time() {
+        let mut untested = Untested::default();
+        let begun = Instant::now();
+        assert!(untested.see("www", true, begun));
+        assert!(untested.see("www", true, begun + FIRST_CHECKS_WITHIN / 2));
+        assert!(!untested.see("www", true, begun + FIRST_CHECKS_WITHIN));
+        assert!(!untested.see("www", false, begun + FIRST_CHECKS_WITHIN));
+        // Its servers were replaced.
+        assert!(untested.see("www", true, begun + 2 * FIRST_CHECKS_WITHIN));
     }
 }
