@@ -8,7 +8,7 @@ use crate::traffic::{Kind, Row, TableHead, Traffic};
 use part::report::{Event, Grade, Moment, NumberRow, Offer, Report, State, Subject, Unit};
 use part::role::PartMessage;
 use part::versions::{Happened, Stage, Version, Versions};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -136,6 +136,7 @@ fn row(kind: Kind, proxy: &str, status: &str, rate: u64) -> Row {
         percentiles_ms: (rate > 0).then_some([7 + rate % 17, 31 + rate % 40, 127 + rate % 300]),
         failed: Some(rate / 80),
         check: String::new(),
+        settings: BTreeMap::new(),
     }
 }
 

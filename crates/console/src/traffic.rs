@@ -1,13 +1,16 @@
-//! What the proxy serves, as its runtime API tells it (`show info`, `show stat`, `show latency`, `show table`: HAProxy's
-//! management guide, chapter 9).
+//! What the proxy serves, as its runtime API tells it (`show info`, `show stat`, `show latency`, `show table`,
+//! `show servers state`: HAProxy's management guide, chapter 9).
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is asked of the runtime API.
-pub const ASK: &[u8] = b"show info;show stat;show latency;show table\n";
+pub const ASK: &[u8] = b"show info;show stat;show latency;show table;show servers state\n";
 /// Bytes of an answer at most.
 pub const BYTES_MAX: u64 = 32 << 20;
+
+/// The setting of `set maxconn`.
+const LIMIT: &str = "limit of sessions";
 
 /// Tables that are read.
 const TABLES_MAX: usize = 1_000;
@@ -55,6 +58,10 @@ pub struct Row {
     pub failed: Option<u64>,
     /// What its last check, or its agent, came to.
     pub check: String,
+    /// Settings that an order can change, by name. Those that are known to be as in the file are
+    /// missing.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
 }
 
 impl Row {
@@ -118,6 +125,24 @@ impl Traffic {
         self.rows.iter().filter(|row| row.kind == Kind::Frontend)
     }
 
+    /// Returns the settings of the whole proxy that an order can change, by name.
+    pub fn settings(&self) -> BTreeMap<String, String> {
+        let rates = [
+            ("limit of connections per second", "ConnRateLimit"),
+            ("limit of sessions per second", "SessRateLimit"),
+            ("limit of TLS connections per second", "SslRateLimit"),
+            ("limit of compressed bytes per second", "CompressBpsRateLim"),
+        ];
+        let rates = { rates.into_iter() }
+            .filter_map(|(name, fact)| Some((name, self.facts.get(fact)?.clone())));
+        // The limit of the file may depend on the machine.
+        let [max, of_file] = ["Maxconn", "Hard_maxconn"].map(|fact| self.facts.get(fact));
+        let max = max.filter(|max| of_file.is_some_and(|of_file| of_file != *max));
+        let max = max.map(|max| ("limit of connections", max.clone()));
+        let all = rates.chain(max);
+        all.map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
     /// A value of `show info`.
     pub fn fact(&self, name: &str) -> &str {
         self.facts.get(name).map_or("-", String::as_str)
@@ -129,8 +154,16 @@ fn read(text: &str) -> Traffic {
     let mut traffic = Traffic::default();
     let mut columns = BTreeMap::new();
     let mut percentiles = BTreeMap::new();
+    let mut states = BTreeMap::new();
+    let mut followers = BTreeSet::new();
+    let mut columns_of_states: Option<BTreeMap<&str, usize>> = None;
     for line in text.lines() {
-        if let Some(head) = line.strip_prefix("# table: ") {
+        if line.starts_with("# be_id ") {
+            let head = line.split(' ').skip(1);
+            columns_of_states = Some(head.zip(0..).collect());
+        } else if let Some(columns) = &columns_of_states {
+            states.extend(state_of(columns, line));
+        } else if let Some(head) = line.strip_prefix("# table: ") {
             traffic
                 .tables
                 .extend(table(head).filter(|_| traffic.tables.len() < TABLES_MAX));
@@ -144,10 +177,26 @@ fn read(text: &str) -> Traffic {
         } else if columns.contains_key("p99_ms") {
             percentiles.extend(percentiles_of(&values(line)));
         } else {
-            traffic.rows.extend(row(&columns, &values(line)));
+            let values = values(line);
+            let Some(row) = row(&columns, &values) else {
+                continue;
+            };
+            let tracked = columns.get("tracked").and_then(|at| values.get(*at));
+            followers.extend(tracked.filter(|one| !one.is_empty()).map(|_| row.named()));
+            traffic.rows.push(row);
         }
     }
+    // A frontend without a limit has that of the process, which may depend on the machine.
+    let default = ["Maxconn", "Hard_maxconn"].map(|fact| traffic.facts.get(fact).cloned());
     for row in &mut traffic.rows {
+        let limit = row.settings.get(LIMIT).cloned();
+        if row.kind == Kind::Frontend && default.contains(&limit) {
+            row.settings.remove(LIMIT);
+        }
+        if let Some(state) = states.remove(&row.named()) {
+            let is_follower = followers.contains(&row.named());
+            row.settings.extend(state.settings(is_follower));
+        }
         let name = match row.kind {
             Kind::Frontend => "FRONTEND",
             Kind::Backend => "BACKEND",
@@ -174,6 +223,83 @@ fn percentiles_of(values: &[String]) -> Option<((String, String), [u64; 3])> {
     };
     let all = [p50.parse().ok()?, p95.parse().ok()?, p99.parse().ok()?];
     Some(((proxy.clone(), name.clone()), all))
+}
+
+/// A server in `show servers state`.
+struct ServerLine<'t> {
+    values: BTreeMap<&'t str, &'t str>,
+}
+
+/// A line of `show servers state`, with the name of its row.
+fn state_of<'t>(
+    columns: &BTreeMap<&'t str, usize>,
+    line: &'t str,
+) -> Option<(String, ServerLine<'t>)> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let values = columns.iter();
+    let values = values.filter_map(|(name, at)| Some((*name, *words.get(*at)?)));
+    let values: BTreeMap<&str, &str> = values.collect();
+    let (backend, server) = (values.get("be_name")?, values.get("srv_name")?);
+    let name = format!("server {backend}/{server}");
+    Some((name, ServerLine { values }))
+}
+
+/// Bits of `srv_check_state` and `srv_agent_state`: the file has it, it runs.
+const CONFIGURED: u32 = 2;
+const ENABLED: u32 = 4;
+
+impl ServerLine<'_> {
+    fn word(&self, name: &str) -> Option<&str> {
+        let word = self.values.get(name).copied();
+        word.filter(|word| !matches!(*word, "" | "-"))
+    }
+
+    fn number(&self, name: &str) -> u32 {
+        let number = self.word(name).and_then(|word| word.parse().ok());
+        number.unwrap_or_default()
+    }
+
+    /// Returns the settings that an order can change. `is_follower`: it has the state of another
+    /// server (`track`).
+    fn settings(&self, is_follower: bool) -> BTreeMap<String, String> {
+        let mut settings = BTreeMap::new();
+        let mut set = |name: &str, value: Option<String>| {
+            settings.extend(value.map(|value| (name.to_owned(), value)));
+        };
+        let [checks, agent] = ["srv_check_state", "srv_agent_state"].map(|name| self.number(name));
+        let has_agent = agent & ENABLED > 0;
+        let weight = self.word("srv_uweight");
+        // An agent sets the weight, too.
+        let weight =
+            weight.filter(|weight| !has_agent && self.word("srv_iweight") != Some(*weight));
+        set("weight", weight.map(str::to_owned));
+        let stops = checks & (CONFIGURED | ENABLED) == CONFIGURED;
+        set("health checks", stops.then(|| "stopped".to_owned()));
+        let is_unchecked = checks & ENABLED == 0 && !has_agent && !is_follower;
+        let is_down = self.word("srv_op_state") == Some("0") && self.number("srv_admin_state") == 0;
+        set(
+            "state",
+            (is_unchecked && is_down).then(|| "down".to_owned()),
+        );
+        set("host name", self.word("srv_fqdn").map(str::to_owned));
+        // The machines may resolve a name differently.
+        let is_literal = self.word("srv_fqdn").is_none() && self.word("srvrecord").is_none();
+        let address = self.word("srv_addr").filter(|_| is_literal);
+        let port = self.word("srv_port").unwrap_or_default();
+        set(
+            "address",
+            address.map(|address| match address.contains(':') {
+                true => format!("[{address}]:{port}"),
+                false => format!("{address}:{port}"),
+            }),
+        );
+        let speaks_tls = self.word("srv_use_ssl").map(|word| word == "1");
+        set(
+            "TLS",
+            speaks_tls.map(|on| if on { "on" } else { "off" }.to_owned()),
+        );
+        settings
+    }
 }
 
 /// The head of a table: `app, type: ip, size:10, used:0`.
@@ -208,6 +334,8 @@ fn row(columns: &BTreeMap<String, usize>, values: &[String]) -> Option<Row> {
     };
     let sessions = number("rate").unwrap_or_default();
     let status = word("status").unwrap_or_default();
+    let limit = word("slim").filter(|limit| !limit.is_empty() && kind != Kind::Backend);
+    let limit = limit.map(|limit| (LIMIT.to_owned(), limit.to_owned()));
     Some(Row {
         proxy: word("pxname")?.to_owned(),
         name: own.to_owned(),
@@ -223,6 +351,7 @@ fn row(columns: &BTreeMap<String, usize>, values: &[String]) -> Option<Row> {
         percentiles_ms: None,
         failed: number("hrsp_5xx"),
         check: check(status, &word),
+        settings: limit.into_iter().collect(),
     })
 }
 
@@ -305,5 +434,38 @@ mod tests {
             (traffic.fact("CurrConns"), traffic.fact("Idle_pct")),
             ("42", "-")
         );
+    }
+
+    #[test]
+    fn settings_of_orders_are_read() {
+        let servers = "\
+1
+# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_check_state \
+srv_agent_state srv_fqdn srv_port srvrecord srv_use_ssl
+3 app 1 one 192.0.2.1 2 0 200 100 6 0 - 80 - 0
+3 app 2 two 2001:db8::2 2 0 100 100 2 0 - 80 - 1
+3 app 3 three 192.0.2.3 0 0 50 100 0 7 web.example.org 80 - 0
+
+";
+        let traffic = read(&format!("{ANSWER}{servers}"));
+        let of = |name: &str| {
+            let row = traffic.rows.iter().find(|row| row.named() == name).unwrap();
+            let settings = row
+                .settings
+                .iter()
+                .filter(|(name, _)| *name != LIMIT);
+            let settings = settings.map(|(name, value)| format!("{name} {value}"));
+            settings.collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(
+            of("server app/one"),
+            "TLS off, address 192.0.2.1:80, weight 200"
+        );
+        assert_eq!(
+            of("server app/two"),
+            "TLS on, address [2001:db8::2]:80, health checks stopped"
+        );
+        // The agent may have set its weight, and found it down.
+        assert_eq!(of("server app/three"), "TLS off, host name web.example.org");
     }
 }

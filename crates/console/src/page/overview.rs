@@ -79,13 +79,15 @@ fn attention(shown: &Shown<'_>) -> Markup {
                 " · " a href=(Page::Traffic.path()) { "see the traffic" }
             }
         }
-        @for line in partial_orders(shown.platform) { p.aside { (clean(&line)) } }
+        @for line in partial_orders(shown.platform).chain(different_settings(shown.platform)).take(ORDERS_MAX) {
+            p.aside { (clean(&line)) }
+        }
     }
 }
 
 /// Orders that hold on some machines only, a line each: an order at a socket or in the console
 /// changes the proxy of one machine.
-fn partial_orders(platform: &Platform) -> Vec<String> {
+fn partial_orders(platform: &Platform) -> impl Iterator<Item = String> {
     let mut out: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     let mut all: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     let members = platform.members.iter();
@@ -99,8 +101,8 @@ fn partial_orders(platform: &Platform) -> Vec<String> {
             }
         }
     }
-    let lines = out.iter().filter_map(|(name, on)| {
-        let elsewhere: Vec<&str> = all.get(name)?.difference(on).copied().collect();
+    out.into_iter().filter_map(move |(name, on)| {
+        let elsewhere: Vec<&str> = all.get(&name)?.difference(&on).copied().collect();
         let on: Vec<&str> = on.iter().copied().collect();
         (!elsewhere.is_empty()).then(|| {
             format!(
@@ -109,8 +111,65 @@ fn partial_orders(platform: &Platform) -> Vec<String> {
                 list(&elsewhere)
             )
         })
-    });
-    lines.take(ORDERS_MAX).collect()
+    })
+}
+
+/// Settings that differ between machines which serve the same version, a line each: an order at a
+/// socket has changed them on some.
+fn different_settings(platform: &Platform) -> impl Iterator<Item = String> {
+    let members = platform.members.iter();
+    let members = members.filter(|member| doubt(member).is_none() && serves_one_version(platform));
+    let mut values: BTreeMap<(String, String), BTreeMap<&str, String>> = BTreeMap::new();
+    let mut holders: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for member in members {
+        let Some(traffic) = member.look.as_ref().and_then(|look| look.traffic.as_ref()) else {
+            continue;
+        };
+        let rows = { traffic.rows.iter() }.map(|row| (row.named(), row.settings.clone()));
+        let all = rows.chain([("the proxy".to_owned(), traffic.settings())]);
+        for (name, settings) in all {
+            for (setting, value) in settings {
+                let of_machines = values.entry((name.clone(), setting)).or_default();
+                of_machines.insert(&member.name, value);
+            }
+            holders.entry(name).or_default().push(&member.name);
+        }
+    }
+    values
+        .into_iter()
+        .filter_map(move |((name, setting), values)| {
+            let mut by_value: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+            for member in holders.get(&name)? {
+                let value = values.get(member).map_or("as in the file", String::as_str);
+                by_value.entry(value).or_default().push(member);
+            }
+            let machines =
+                { by_value.iter() }.map(|(value, on)| format!("{value} on {}", list(on)));
+            let machines: Vec<String> = machines.collect();
+            (machines.len() > 1).then(|| {
+                format!(
+                    "the {setting} of {name} is {}: the order holds on one machine.",
+                    machines.join(" and ")
+                )
+            })
+        })
+}
+
+/// Whether all nodes serve the same version, as far as the machines report, and none is in progress.
+fn serves_one_version(platform: &Platform) -> bool {
+    let reports = { platform.members.iter() }.flat_map(|one| &one.look);
+    let subjects = reports
+        .flat_map(|look| &look.reports)
+        .filter(|report| report.part == "cluster")
+        .flat_map(|report| &report.subjects);
+    let mut served = BTreeSet::new();
+    for subject in subjects {
+        if subject.words("in progress").is_some() {
+            return false;
+        }
+        served.extend(subject.words("serves"));
+    }
+    served.len() <= 1
 }
 
 /// How many frontends, backends and servers are out of service on purpose; what several machines
@@ -293,7 +352,7 @@ mod tests {
     #[test]
     fn order_of_one_machine_is_named_with_the_machines() {
         let mut platform = sample::platform();
-        assert_eq!(partial_orders(&platform), Vec::<String>::new());
+        assert_eq!(partial_orders(&platform).count(), 0);
         let alpha = Arc::make_mut(platform.members[0].look.as_mut().unwrap());
         let rows = &mut alpha.traffic.as_mut().unwrap().rows;
         let web1 = rows
@@ -301,10 +360,43 @@ mod tests {
             .find(|row| row.named() == "server shop/web1");
         web1.unwrap().status = "MAINT".to_owned();
         assert_eq!(
-            partial_orders(&platform),
+            partial_orders(&platform).collect::<Vec<_>>(),
             [
                 "server shop/web1 is out of service on alpha, and in service on beta: the order holds on one machine."
             ]
         );
+    }
+
+    #[test]
+    fn settings_of_one_machine_are_named_with_the_machines() {
+        let mut platform = sample::platform();
+        let lines = |platform: &Platform| different_settings(platform).collect::<Vec<_>>();
+        assert_eq!(lines(&platform), Vec::<String>::new());
+        let alpha = Arc::make_mut(platform.members[0].look.as_mut().unwrap());
+        let traffic = alpha.traffic.as_mut().unwrap();
+        let rate = ("ConnRateLimit".to_owned(), "3".to_owned());
+        traffic.facts.extend([rate]);
+        let rows = traffic.rows.iter_mut();
+        let mut web1 = rows.filter(|row| row.named() == "server shop/web1");
+        let weight = ("weight".to_owned(), "200".to_owned());
+        web1.next().unwrap().settings.extend([weight]);
+        assert_eq!(
+            lines(&platform),
+            [
+                "the weight of server shop/web1 is 200 on alpha and as in the file on beta: the order holds on one machine.",
+                "the limit of connections per second of the proxy is 3 on alpha and as in the file on beta: the order \
+                 holds on one machine.",
+            ]
+        );
+        // Another version may have another weight.
+        let alpha = Arc::make_mut(platform.members[0].look.as_mut().unwrap());
+        alpha.reports.push(part::report::Report {
+            part: "cluster".to_owned(),
+            subjects: vec![
+                part::report::Subject::new("cluster", "shop").fact("in progress", "version 4"),
+            ],
+            ..Default::default()
+        });
+        assert_eq!(lines(&platform), Vec::<String>::new());
     }
 }
