@@ -193,10 +193,10 @@ pub(super) fn key(file: &Written<PathBuf>, context: &mut Context) -> Option<Vec<
                     0 => "the file is empty".to_owned(),
                     bytes => format!("it has {bytes} bytes, and not 32 to 1024"),
                 };
-                let told = unreadable("token-key", file, &why);
-                let path = file.value.display();
-                Err(told.help(format!("make one: `head -c 32 /dev/urandom > {path}`")))
+                Err(unreadable("token-key", file, &why))
             }
         });
-    key.map_err(|told| context.tell(told)).ok()
+    let path = file.value.display();
+    let help = format!("create a missing key with `(umask 077; head -c 32 /dev/urandom >{path})`");
+    key.map_err(|told| context.tell(told.help(help))).ok()
 }
