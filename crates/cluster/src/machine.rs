@@ -176,7 +176,7 @@ pub trait Machine: Send + Sync + 'static {
     }
     /// Reports the leases that parts named to them: those that are held, and the others.
     fn hold(&self, leases: Vec<KnownLease>) -> impl Future<Output = ()> + Send;
-    /// Reports the standing of this machine as a member to the part with virtual addresses.
+    /// Reports the standing of this machine as a member to all parts.
     fn report_standing(&self, news: MemberNews) -> impl Future<Output = ()> + Send {
         drop(news);
         std::future::ready(())

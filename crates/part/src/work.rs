@@ -8,7 +8,7 @@ use crate::guard::Guard;
 use crate::link::{Link, LinkEvent};
 use crate::memory;
 use crate::report::Report;
-use crate::role::{Manner, Message, Parcel, PartMessage, Take};
+use crate::role::{Manner, MemberNews, Message, Parcel, PartMessage, Take};
 use crate::state_file;
 use crate::voice;
 use nix::sys::signal::SigSet;
@@ -68,6 +68,11 @@ pub trait Work: Sized {
     fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
         let _ = message;
         None
+    }
+
+    /// Takes what the control role reports about this machine as a member of its cluster.
+    fn member(&mut self, news: &MemberNews) {
+        let _ = news;
     }
 
     /// Takes a message for this part that brings a connection, as [`Work::hear`] does.
@@ -250,9 +255,13 @@ impl<W: Work> Running<W> {
                 self.link.say_numbered(received.ask, &answer, &file);
             }
             Message::Part(message) => {
-                let heard = match received.descriptors.pop() {
-                    Some(connection) => self.work.connected(&message, connection),
-                    None => self.work.hear(&message),
+                let heard = match (MemberNews::of(&message), received.descriptors.pop()) {
+                    (Some(news), _) => {
+                        self.work.member(&news);
+                        Some(Vec::new())
+                    }
+                    (None, Some(connection)) => self.work.connected(&message, connection),
+                    (None, None) => self.work.hear(&message),
                 };
                 match heard {
                     Some(bytes) if received.ask != 0 => {

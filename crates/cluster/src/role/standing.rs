@@ -1,5 +1,5 @@
-//! Reports to the part with virtual addresses whether this node serves the accepted version, and
-//! which other nodes do not ([`MemberNews`]).
+//! Reports to all parts whether this node serves the accepted version, and which other nodes do
+//! not ([`MemberNews`]).
 
 use crate::command::{Reported, VersionId};
 use crate::machine::Machine;
@@ -34,12 +34,18 @@ struct Facts {
     serves: Option<VersionId>,
     /// The other nodes: their names, and whether they serve the accepted version.
     others: BTreeMap<MemberId, (String, bool)>,
+    /// Another member, of whichever kind, is reachable.
+    reaches_another: bool,
+    /// CLOCK_BOOTTIME, nanoseconds.
+    now_ns: u64,
 }
 
 /// The standing over time.
 #[derive(Debug, Default)]
 struct Tracker {
     was_current: bool,
+    was_confirmed: bool,
+    alone_since_ns: Option<u64>,
     mismatch_since_ms: Option<u64>,
     behind_since_ms: BTreeMap<MemberId, u64>,
 }
@@ -63,6 +69,18 @@ impl Tracker {
             Some(_) => VersionStanding::Outdated,
         };
         self.was_current = version == VersionStanding::Current;
+        self.was_confirmed = match version {
+            VersionStanding::Current => true,
+            VersionStanding::Unconfirmed => self.was_confirmed,
+            VersionStanding::Outdated | VersionStanding::Removed => false,
+        };
+        let alone_since_ns = match facts.reaches_another {
+            true => {
+                self.alone_since_ns = None;
+                0
+            }
+            false => *self.alone_since_ns.get_or_insert(facts.now_ns.max(1)),
+        };
         self.behind_since_ms
             .retain(|id, _| facts.others.get(id).is_some_and(|(_, serves)| !serves));
         let lacking = facts.others.iter().filter(|(_, (_, serves))| !serves);
@@ -79,6 +97,8 @@ impl Tracker {
             until_ns: { facts.confirmed_at_ns }.map_or(0, |at_ns| at_ns.saturating_add(valid_ns)),
             behind: names.collect(),
             has_removed: facts.has_removed,
+            was_confirmed: self.was_confirmed,
+            alone_since_ns,
         }
     }
 }
@@ -126,6 +146,8 @@ fn facts<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Facts {
             false => serving.version,
         },
         others: others.collect(),
+        reaches_another: reachable.iter().any(|member| *member != shared.me()),
+        now_ns: shared.clock.boottime().0,
     }
 }
 
@@ -152,6 +174,8 @@ mod tests {
             accepted: Some(VersionId(accepted)),
             serves: Some(VersionId(serves)),
             others: BTreeMap::from([(BETA, ("beta".to_owned(), beta_serves))]),
+            reaches_another: true,
+            now_ns: 7,
         }
     }
 
@@ -219,5 +243,37 @@ mod tests {
             behind(&mut tracker, &facts(3, 3, false), 9_001).is_empty(),
             "it starts again"
         );
+    }
+
+    #[test]
+    fn confirmation_outlives_the_majority_and_ends_with_another_version() {
+        let mut tracker = Tracker::default();
+        let mut confirmed = |facts: Facts, now_ms| tracker.news(&facts, now_ms).was_confirmed;
+        let lost = |accepted| Facts {
+            confirmed_at_ns: None,
+            ..facts(accepted, 1, true)
+        };
+        assert!(!confirmed(lost(1), 0));
+        assert!(confirmed(facts(1, 1, true), 1));
+        assert!(confirmed(lost(1), 2));
+        assert!(confirmed(facts(1, 1, true), 3));
+        assert!(confirmed(facts(2, 1, true), 4), "the version is loading");
+        assert!(!confirmed(facts(2, 1, true), 4 + LOADS_WITHIN_MS));
+        assert!(!confirmed(lost(2), 5 + LOADS_WITHIN_MS));
+    }
+
+    #[test]
+    fn member_is_alone_since_it_reaches_no_other_one() {
+        let mut tracker = Tracker::default();
+        let mut since = |reaches_another, now_ns| {
+            let facts = Facts {
+                reaches_another,
+                now_ns,
+                ..facts(1, 1, true)
+            };
+            tracker.news(&facts, 0).alone_since_ns
+        };
+        assert_eq!([since(false, 5), since(false, 9)], [5, 5]);
+        assert_eq!([since(true, 10), since(false, 11)], [0, 11]);
     }
 }

@@ -13,11 +13,11 @@ use cluster::machine::{
 use cluster::message::{PART, Recorded};
 use part::report::{self, Grade, Report, Subject};
 use part::role::{KnownLease, KnownLeases, LeaseNews, MemberNews, Message, PartMessage};
-use part::{Shared, codec, memory, row};
+use part::{Shared, codec, lock, memory, row};
 use proxy::message::Message as OfProxy;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use supervisor::report as supervisor_report;
 use zeroize::Zeroizing;
@@ -28,12 +28,17 @@ const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 /// The machine, by its supervisor.
 pub struct Supervised {
     link: Arc<Link>,
+    /// The last report about this member to all parts.
+    reported: Mutex<Option<MemberNews>>,
 }
 
 impl Supervised {
     /// At the other end of a link.
     pub fn new(link: Arc<Link>) -> Supervised {
-        Supervised { link }
+        Supervised {
+            link,
+            reported: Mutex::default(),
+        }
     }
 
     async fn ask_with(&self, message: Message, set: &FileSet) -> Verdict {
@@ -251,6 +256,15 @@ impl Machine for Supervised {
 
     async fn report_standing(&self, news: MemberNews) {
         self.say(news.envelope(address::message::PART));
+        let settled = news.settled();
+        let before = lock(&self.reported).replace(settled.clone());
+        if before.as_ref() == Some(&settled) {
+            return;
+        }
+        let others = row::all().iter().filter(|row| row.beside().is_some());
+        for row in others.filter(|row| row.part != address::message::PART) {
+            self.say(settled.envelope(row.part));
+        }
     }
 
     async fn hand_over(&self, name: String) {

@@ -49,7 +49,7 @@ pub use message::{
 pub use part_plan::PartPlan;
 pub use plan::{CertificateEnd, CheckProgram, Missing, MissingKind, Plan, Rights, Settings};
 pub use resource::{RESOURCES_MAX, Resource, ResourceKind};
-pub use standing::{BEHIND_MAX, MemberNews, VersionStanding};
+pub use standing::{Admission, BEHIND_MAX, MemberNews, Membership, VersionStanding};
 pub use take::{Parcel, Take, TakeTrial};
 pub use volumes::{
     USED_VOLUMES_MAX, UsedVolume, UsedVolumes, VOLUME_NAME_BYTES_MAX, VOLUME_SOCKET,

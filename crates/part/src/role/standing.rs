@@ -1,8 +1,14 @@
-//! What the control role of a machine reports to the part with virtual addresses.
+//! What the control role of a machine reports to all parts about the machine as a member, and what
+//! a part may do by it ([`Membership`]).
 
 use super::PartMessage;
 use super::bounded::List;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How long a part may act by a version that a majority has confirmed before and that is outdated
+/// now: the time in which a node loads the version that was accepted after it.
+const LOADS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Maximum number of nodes in [`MemberNews`].
 pub const BEHIND_MAX: usize = 64;
@@ -21,11 +27,11 @@ pub enum VersionStanding {
     Removed,
 }
 
-/// What the control role knows about this machine as a member of its cluster. Sent after each
-/// change and at least once a second while a majority answers. The part with virtual addresses
-/// derives from it which addresses the machine may take. A part that receives none, because the
-/// control role or the supervisor has ended, treats the last one as unconfirmed from
-/// [`MemberNews::until_ns`] on.
+/// What the control role knows about this machine as a member of its cluster. The part with virtual
+/// addresses gets it after each change and at least once a second while a majority answers. It
+/// derives from it which addresses the machine may take, and treats the last report as unconfirmed
+/// from [`MemberNews::until_ns`] on, because the control role or the supervisor may have ended.
+/// Other parts get [`MemberNews::settled`] after each change of it, and decide by [`Membership`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct MemberNews {
@@ -39,6 +45,11 @@ pub struct MemberNews {
     pub behind: Vec<String>,
     /// Members were removed from the cluster. Their machines may still run without knowing it.
     pub has_removed: bool,
+    /// A majority has confirmed the served version since the control role began, and none has
+    /// accepted another one since.
+    pub was_confirmed: bool,
+    /// Since when no other member is reachable, nanoseconds of CLOCK_BOOTTIME; zero: one is.
+    pub alone_since_ns: u64,
 }
 
 type Behind = List<BEHIND_MAX>;
@@ -58,6 +69,127 @@ impl MemberNews {
     pub fn of(message: &PartMessage) -> Option<MemberNews> {
         (message.kind == MEMBER).then(|| message.read())?
     }
+
+    /// Returns the report without what changes several times a second.
+    pub fn settled(&self) -> MemberNews {
+        MemberNews {
+            until_ns: 0,
+            behind: Vec::new(),
+            ..self.clone()
+        }
+    }
+}
+
+/// Whether a part may act by the version that this machine serves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Admission {
+    /// The part may act: the machine is not a member of a cluster, or a majority has confirmed the
+    /// version since the machine returned.
+    #[default]
+    Admitted,
+    /// No majority has confirmed the version since the machine returned.
+    Unconfirmed,
+    /// The cluster has accepted another version.
+    Outdated,
+    /// The machine was removed from the cluster.
+    Removed,
+}
+
+impl Admission {
+    /// Whether the part may act.
+    pub fn is_admitted(self) -> bool {
+        self == Admission::Admitted
+    }
+
+    /// Returns why the part may not act; empty where it may.
+    pub fn why(self) -> &'static str {
+        match self {
+            Admission::Admitted => "",
+            Admission::Unconfirmed => {
+                "no majority of the cluster has confirmed the version of this machine since it started"
+            }
+            Admission::Outdated => {
+                "the cluster has accepted another version, which this machine does not serve"
+            }
+            Admission::Removed => "this machine was removed from the cluster",
+        }
+    }
+}
+
+/// This machine as a member of its cluster, as a part knows it over time: decides whether the part
+/// may act by the version that it serves ([`Admission`]).
+///
+/// A machine that lost the majority continues with the version that a majority has confirmed. A
+/// machine that returned does not, until a majority confirms its version. Times are nanoseconds of
+/// CLOCK_BOOTTIME.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Membership {
+    is_member: bool,
+    news: MemberNews,
+    was_confirmed: bool,
+    /// End of the time in which the machine loads the version that was accepted.
+    loads_until_ns: u64,
+}
+
+impl Membership {
+    /// Returns the membership before the first report. `is_member`: by the configuration.
+    pub fn new(is_member: bool) -> Membership {
+        Membership {
+            is_member,
+            ..Membership::default()
+        }
+    }
+
+    /// Takes a report of the control role.
+    pub fn hear(&mut self, news: &MemberNews, now_ns: u64) {
+        self.is_member = true;
+        match news.version {
+            VersionStanding::Current => self.was_confirmed = true,
+            VersionStanding::Unconfirmed => self.was_confirmed |= news.was_confirmed,
+            VersionStanding::Outdated => {
+                if self.was_confirmed {
+                    let loads_ns = u64::try_from(LOADS_WITHIN.as_nanos()).unwrap_or(u64::MAX);
+                    self.loads_until_ns = now_ns.saturating_add(loads_ns);
+                }
+                self.was_confirmed = false;
+            }
+            VersionStanding::Removed => (self.was_confirmed, self.loads_until_ns) = (false, 0),
+        }
+        self.news = news.clone();
+    }
+
+    /// Forgets all reports. `is_member`: by the configuration that is applied now.
+    pub fn set_member(&mut self, is_member: bool) {
+        if self.is_member != is_member {
+            *self = Membership::new(is_member);
+        }
+    }
+
+    /// Returns whether the part may act.
+    pub fn admission(&self, now_ns: u64) -> Admission {
+        let loads = now_ns < self.loads_until_ns;
+        match self.news.version {
+            _ if !self.is_member => Admission::Admitted,
+            VersionStanding::Removed => Admission::Removed,
+            VersionStanding::Current => Admission::Admitted,
+            VersionStanding::Outdated if loads => Admission::Admitted,
+            VersionStanding::Outdated => Admission::Outdated,
+            VersionStanding::Unconfirmed if self.was_confirmed => Admission::Admitted,
+            VersionStanding::Unconfirmed => Admission::Unconfirmed,
+        }
+    }
+
+    /// Returns the same for a part whose users have nobody else once no other member has been
+    /// reachable for `grace`: from then on an unconfirmed machine may act.
+    pub fn admission_alone(&self, grace: Duration, now_ns: u64) -> Admission {
+        let grace_ns = u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX);
+        let since_ns = self.news.alone_since_ns;
+        let is_alone = since_ns > 0 && since_ns.saturating_add(grace_ns) <= now_ns;
+        match self.admission(now_ns) {
+            Admission::Unconfirmed if is_alone => Admission::Admitted,
+            admission => admission,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -72,6 +204,8 @@ mod tests {
             until_ns: 7,
             behind: vec!["alpha".to_owned()],
             has_removed: true,
+            was_confirmed: true,
+            alone_since_ns: 9,
         };
         let message = news.envelope("address");
         assert!(message.holds, "a role that starts later receives it, too");
@@ -83,5 +217,109 @@ mod tests {
         };
         let read = MemberNews::of(&many.envelope("address")).expect("truncated");
         assert_eq!(read.behind.len(), BEHIND_MAX);
+    }
+
+    fn news(version: VersionStanding) -> MemberNews {
+        MemberNews {
+            version,
+            ..MemberNews::default()
+        }
+    }
+
+    #[test]
+    fn machine_without_a_cluster_is_admitted() {
+        assert!(Membership::new(false).admission(1).is_admitted());
+        assert_eq!(Membership::new(true).admission(1), Admission::Unconfirmed);
+    }
+
+    #[test]
+    fn returned_member_waits_for_a_majority_and_keeps_its_confirmation() {
+        let mut membership = Membership::default();
+        membership.hear(&news(VersionStanding::Unconfirmed), 1);
+        assert_eq!(membership.admission(1), Admission::Unconfirmed);
+        membership.hear(&news(VersionStanding::Current), 2);
+        assert_eq!(membership.admission(2), Admission::Admitted);
+        // The majority is lost.
+        membership.hear(&news(VersionStanding::Unconfirmed), 3);
+        assert_eq!(membership.admission(u64::MAX), Admission::Admitted);
+        // A role that starts again during that time gets the last report only.
+        let mut later = Membership::new(true);
+        let lost = MemberNews {
+            was_confirmed: true,
+            ..news(VersionStanding::Unconfirmed)
+        };
+        later.hear(&lost, 4);
+        assert_eq!(later.admission(4), Admission::Admitted);
+    }
+
+    #[test]
+    fn outdated_member_has_time_to_load_only_after_a_confirmation() {
+        let loads_ns = u64::try_from(LOADS_WITHIN.as_nanos()).expect("a few seconds");
+        let mut returned = Membership::new(true);
+        returned.hear(&news(VersionStanding::Outdated), 1);
+        assert_eq!(returned.admission(1), Admission::Outdated);
+        let mut running = Membership::new(true);
+        running.hear(&news(VersionStanding::Current), 1);
+        running.hear(&news(VersionStanding::Outdated), 2);
+        assert_eq!(running.admission(1 + loads_ns), Admission::Admitted);
+        // Another report of the same gives no more time.
+        running.hear(&news(VersionStanding::Outdated), 1 + loads_ns);
+        assert_eq!(running.admission(2 + loads_ns), Admission::Outdated);
+        // Without the majority it is still the version that was replaced.
+        running.hear(&news(VersionStanding::Unconfirmed), 3 + loads_ns);
+        assert_eq!(running.admission(3 + loads_ns), Admission::Unconfirmed);
+    }
+
+    #[test]
+    fn removed_member_is_never_admitted() {
+        let mut membership = Membership::new(true);
+        membership.hear(&news(VersionStanding::Current), 1);
+        let removed = MemberNews {
+            alone_since_ns: 1,
+            was_confirmed: true,
+            ..news(VersionStanding::Removed)
+        };
+        membership.hear(&removed, 2);
+        assert_eq!(membership.admission(2), Admission::Removed);
+        let grace = Duration::ZERO;
+        assert_eq!(
+            membership.admission_alone(grace, u64::MAX),
+            Admission::Removed
+        );
+        // The machine has left the cluster.
+        membership.set_member(false);
+        assert_eq!(membership.admission(3), Admission::Admitted);
+    }
+
+    #[test]
+    fn lone_member_is_admitted_after_the_grace() {
+        let grace = Duration::from_nanos(60);
+        let mut membership = Membership::new(true);
+        let alone = |since_ns| MemberNews {
+            alone_since_ns: since_ns,
+            ..news(VersionStanding::Unconfirmed)
+        };
+        membership.hear(&alone(100), 100);
+        assert_eq!(
+            membership.admission_alone(grace, 159),
+            Admission::Unconfirmed
+        );
+        assert_eq!(membership.admission_alone(grace, 160), Admission::Admitted);
+        assert_eq!(membership.admission(160), Admission::Unconfirmed);
+        // Another member is reachable again.
+        membership.hear(&alone(0), 170);
+        assert_eq!(
+            membership.admission_alone(grace, 900),
+            Admission::Unconfirmed
+        );
+        // A version that is known to be replaced stays so.
+        membership.hear(
+            &MemberNews {
+                alone_since_ns: 1,
+                ..news(VersionStanding::Outdated)
+            },
+            900,
+        );
+        assert_eq!(membership.admission_alone(grace, 999), Admission::Outdated);
     }
 }
