@@ -123,6 +123,8 @@ pub struct Machines {
     pub more: u64,
     /// This node; empty: outside of a cluster.
     pub me: String,
+    /// Why this node does not answer as usual, in words; empty: it does.
+    pub notice: String,
 }
 
 /// What machines asked.

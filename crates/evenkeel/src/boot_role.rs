@@ -11,7 +11,7 @@ use cluster::authority::PartCredentials;
 use cluster::command::{Epoch, LeaseRecord};
 use cluster::message::Message as OfCluster;
 use part::report::Report;
-use part::role::{LeaseNews, Manner, PartMessage, WantedLeases};
+use part::role::{LeaseNews, Manner, MemberNews, PartMessage, WantedLeases};
 use part::row::{Beside, Entry, Environment, Life, RoleRow};
 use part::voice::write_error;
 use part::work::{self, Work};
@@ -78,6 +78,10 @@ impl Work for Boots {
 
     fn report(&self) -> Report {
         self.0.report()
+    }
+
+    fn member(&mut self, news: &MemberNews) {
+        self.0.member(news);
     }
 
     fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {

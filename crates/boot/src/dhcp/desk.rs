@@ -72,7 +72,8 @@ impl Decision {
         verdict == Some(Verdict::Offer)
     }
 
-    fn silent(why: impl Into<String>) -> Decision {
+    /// No answer.
+    pub(crate) fn silent(why: impl Into<String>) -> Decision {
         Decision {
             answer: None,
             why: why.into(),

@@ -5,10 +5,12 @@
 //! - [`moves`] is what of its addresses a node knows when the range changes.
 //! - [`mirror`] is what other nodes know of the leases of a part.
 //! - [`desk`] decides what a client is answered, [`loads`] what it loads.
+//! - [`attempts`] is which clients no other server answers.
 //! - [`limit`] is how often one is answered, [`lacks`] why one is offered no address.
 //!
 //! Nothing here has a socket or a clock.
 
+pub mod attempts;
 pub mod desk;
 mod holder;
 pub mod lacks;

@@ -45,7 +45,8 @@ pub struct Decision {
 }
 
 impl Decision {
-    fn silent(why: impl Into<String>) -> Decision {
+    /// No answer.
+    pub(crate) fn silent(why: impl Into<String>) -> Decision {
         Decision {
             answer: None,
             why: why.into(),

@@ -24,7 +24,9 @@ use crate::site::{Held, Servers, Shared, SharedCopies, Site, Standing, rows};
 use leases::Leases;
 use part::codec;
 use part::report::{Moment, Report};
-use part::role::{LeaseNews, VOLUME_SOCKET, WantedLease, volume_directory};
+use part::role::{
+    Admission, LeaseNews, MemberNews, Membership, VOLUME_SOCKET, WantedLease, volume_directory,
+};
 use part::voice::write_error;
 use std::collections::BTreeMap;
 use std::io;
@@ -64,6 +66,7 @@ pub struct Role {
     says: Says,
     /// None outside of a cluster.
     link: Option<Link>,
+    membership: Membership,
 }
 
 /// One network.
@@ -79,6 +82,8 @@ struct Running {
     keeper: Option<Keeper>,
     /// The directory that the leases have left, and where their files are to be removed.
     left: Option<PathBuf>,
+    /// Whether this node may answer by the version that it serves.
+    admission: Admission,
 }
 
 /// The overlays of the disks of a network, by the disks' names.
@@ -112,11 +117,6 @@ impl Running {
         }
         self.site.lock().leases_stay(stays);
         self.overlays = overlays;
-        let (interface, disks) = (
-            lan.interface.clone(),
-            served(&section, &lan, &runtime, &self.overlays),
-        );
-        let roots = roots(&section, &lan, &runtime, &self.overlays);
         self.site.lock().set_overlays(self.overlays.clone());
         if let Some(leases) = &mut self.leases {
             leases.set_nodes(nodes);
@@ -131,9 +131,47 @@ impl Running {
         }
         self.server.wake();
         // Who may use them, the network knows by now.
-        let changed =
-            { self.disks.change(&interface, disks) }.and_then(|()| self.portal.change(roots));
-        changed.map_err(|error| language::reason(&error))
+        self.serve_disks(&runtime)
+            .map_err(|error| language::reason(&error))
+    }
+
+    /// Serves the disks of the network; none at a removed member.
+    fn serve_disks(&mut self, runtime: &Path) -> io::Result<()> {
+        let site = self.site.lock();
+        let lan = site.lan();
+        let interface = lan.interface.clone();
+        let mut disks = served(site.name(), lan, runtime, &self.overlays);
+        let mut roots = roots(site.name(), lan, runtime, &self.overlays);
+        drop(site);
+        if self.admission == Admission::Removed {
+            disks.clear();
+            roots.disks.clear();
+        }
+        self.disks.change(&interface, disks)?;
+        self.portal.change(roots)
+    }
+
+    /// Whether this node may answer from now on.
+    fn admit(&mut self, admission: Admission, place: Place) {
+        if self.admission == admission {
+            return;
+        }
+        let before = std::mem::replace(&mut self.admission, admission);
+        let (name, notice) = {
+            let mut site = self.site.lock();
+            site.admit(admission);
+            (site.name().to_owned(), site.notice())
+        };
+        let words = notice.unwrap_or_else(|| "this node answers all clients again".to_owned());
+        write_error(&format!("evenkeel: boot {name}: {words}\n"));
+        let is_closed = |one| one == Admission::Removed;
+        if is_closed(before) != is_closed(admission) {
+            self.server.wake();
+            if let Err(error) = self.serve_disks(&(place.runtime)()) {
+                let why = language::reason(&error);
+                write_error(&format!("evenkeel: boot {name}: disks: {why}\n"));
+            }
+        }
     }
 
     /// Looks at its leases, and returns those that it wants.
@@ -163,7 +201,13 @@ impl Running {
         site.stand(me, standing, now / 1_000_000);
         // A node that cannot keep leases gives none: another one may.
         let is_able = (address.is_some() || six.is_some()) && site.can_keep();
-        leases.wants(is_able, now)
+        let is_able = is_able && self.admission != Admission::Removed;
+        let mut wanted = leases.wants(is_able, now);
+        if !self.admission.is_admitted() {
+            // A node with the accepted version takes the parts.
+            wanted.iter_mut().for_each(|one| one.rank = one.rank.min(1));
+        }
+        wanted
     }
 }
 
@@ -284,6 +328,7 @@ impl Role {
             wanted: Vec::new(),
             says: Says::default(),
             link: None,
+            membership: Membership::default(),
         };
         role.apply(payload)?;
         Ok(role)
@@ -304,6 +349,7 @@ impl Role {
             self.networks.clear();
         }
         self.me = boots.me;
+        self.membership.set_member(!self.me.is_empty());
         match self.me.is_empty() {
             true => self.link = None,
             false if self.link.is_none() => {
@@ -362,13 +408,11 @@ impl Role {
         let parts = leases.as_ref().map_or(1, Leases::parts);
         let runtime = (self.place.runtime)();
         let overlays = overlays(name, &lan, &AllOverlays::new(), self.place)?;
-        let disks = aoe::Server::new(self.place.only_reads).and_then(|mut disks| {
-            disks.change(&lan.interface, served(name, &lan, &runtime, &overlays))?;
-            Ok(disks)
-        });
+        let disks = aoe::Server::new(self.place.only_reads);
         let disks = disks.map_err(|error| language::reason(&error))?;
-        let roots = roots(name, &lan, &runtime, &overlays);
+        let admission = self.membership.admission(now_ns());
         let mut site = Site::new(name, lan, parts);
+        site.admit(admission);
         if is_alone {
             // Nobody else gives addresses of the range.
             let held = Held {
@@ -384,14 +428,11 @@ impl Role {
         let site = Shared::new(site);
         let asked = site.clone();
         let finds: portal::Finds = Arc::new(move |from, disk| asked.lock().user_of(from, disk));
-        let portal = Portal::new(self.place.only_reads, finds).and_then(|mut portal| {
-            portal.change(roots)?;
-            Ok(portal)
-        });
+        let portal = Portal::new(self.place.only_reads, finds);
         let portal = portal.map_err(|error| language::reason(&error))?;
         let server = Server::start(site.clone(), self.place);
         let server = server.map_err(|error| language::reason(&error))?;
-        Ok(Running {
+        let mut running = Running {
             site,
             server,
             disks,
@@ -400,7 +441,11 @@ impl Role {
             leases,
             keeper,
             left: None,
-        })
+            admission,
+        };
+        let served = running.serve_disks(&runtime);
+        served.map_err(|error| language::reason(&error))?;
+        Ok(running)
     }
 
     /// What the cluster says of its leases.
@@ -413,6 +458,12 @@ impl Role {
                 }
             }
         }
+        self.turn();
+    }
+
+    /// What the control role reports about this machine as a member.
+    pub fn member(&mut self, news: &MemberNews) {
+        self.membership.hear(news, now_ns());
         self.turn();
     }
 
@@ -443,7 +494,9 @@ impl Role {
         let next = next.map_or(most, |next| next.saturating_sub(now).min(most));
         self.looks = Instant::now() + Duration::from_nanos(next);
         let mut wanted = Vec::new();
+        let admission = self.membership.admission(now);
         for running in self.networks.values_mut() {
+            running.admit(admission, self.place);
             wanted.extend(running.turn(&self.me, &mut self.says.records));
         }
         if !self.me.is_empty() && wanted != self.wanted {
@@ -678,6 +731,7 @@ impl Role {
         }
         all.sort_by_key(|(asked, name, mac)| (std::cmp::Reverse(*asked), *name, *mac));
         let (mut machines, mut more, mut bytes) = (Vec::new(), 0, 0);
+        let notices = { self.networks.values() }.find_map(|one| one.site.lock().notice());
         for (_, name, mac) in all {
             if bytes >= SHOWN_BYTES {
                 more += 1;
@@ -694,6 +748,7 @@ impl Role {
             machines,
             more,
             me: self.me.clone(),
+            notice: notices.unwrap_or_default(),
         }
     }
 }

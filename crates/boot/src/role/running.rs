@@ -276,6 +276,10 @@ impl Running {
     fn look(&mut self) {
         self.looks = Instant::now() + LOOK;
         let mut troubles = Vec::new();
+        let closed = self.site.lock().why_closed();
+        if let Some(why) = closed {
+            return self.close(why);
+        }
         let (interface, http_port, explicit) = {
             let site = self.site.lock();
             let lan = site.lan();
@@ -338,6 +342,19 @@ impl Running {
         }
         troubles.extend(self.turns_trouble.clone());
         lock(&self.orders).troubles = troubles;
+    }
+
+    /// Closes all sockets for as long as this node may answer nothing.
+    fn close(&mut self, why: String) {
+        (self.sockets, self.six) = (None, None);
+        self.offers.clear();
+        self.waiting.clear();
+        self.close_files();
+        let mut site = self.site.lock();
+        site.is_here(None, now_ms());
+        site.is_here6(None, now_ms());
+        drop(site);
+        lock(&self.orders).troubles = vec![why];
     }
 
     fn close_files(&self) {

@@ -1,6 +1,7 @@
 //! One network: what its servers (DHCP, TFTP and HTTP, each on a thread) know together, behind one
 //! lock.
 
+mod admission;
 mod elsewhere;
 mod host;
 mod keeping;
@@ -20,13 +21,14 @@ pub use standing::{Adopt, Held, Knowledge, Moved, Pasts, Standing};
 
 use crate::assignment::{Assigned, Turns, assigned};
 use crate::config::{Image, Lan};
+use crate::dhcp::attempts::UnansweredClients;
 use crate::dhcp::desk::{Decision, Desk, Here, Nodes};
 use crate::dhcp::limit::Limit;
 use crate::dhcp::loads::Leader;
 use crate::dhcp::pool::Pool;
 use crate::dhcp::range::Range;
 use crate::dhcp::reply::Verdict;
-use crate::dhcp::request::{Request, Route};
+use crate::dhcp::request::{Kind, Request, Route};
 use crate::disk::Overlays;
 use crate::history::{History, Step};
 use crate::journal::Journal;
@@ -35,6 +37,7 @@ use crate::script;
 use elsewhere::Elsewhere;
 use keeping::{Fates, Keeping, Plan};
 use part::report::Moment;
+use part::role::Admission;
 use serde::{Deserialize, Serialize};
 use sharing::Shares;
 use six::Six;
@@ -92,6 +95,9 @@ pub struct Site {
     /// None while the interface has no address.
     desk: Option<Desk>,
     limit: Limit,
+    /// Whether this node may answer by the version that it serves.
+    admission: Admission,
+    unanswered: UnansweredClients,
     parts: Parts,
     history: History,
     seen: Seen,
@@ -180,6 +186,8 @@ impl Site {
             writer: None,
             desk: None,
             limit: Limit::default(),
+            admission: Admission::default(),
+            unanswered: UnansweredClients::default(),
             parts: Parts {
                 count: parts.max(1),
                 ..Parts::default()
@@ -424,7 +432,19 @@ impl Site {
             self.counts.limited += 1;
             return None;
         }
-        let decision = self.desk.as_mut()?.decide(&request, is_proxy_port, now_ms);
+        let here = self.here()?.address;
+        // They are for this node or for none, and have no answer.
+        let gives_back = matches!(request.kind, Kind::Release | Kind::Decline);
+        let names_another = request.claims.server.is_some_and(|server| server != here);
+        let silent = match gives_back {
+            true => self.why_closed(),
+            false => self.why_silent(request.mac, names_another, now_ms),
+        };
+        let decision = match silent {
+            Some(why) => Decision::silent(why),
+            None => self.desk.as_mut()?.decide(&request, is_proxy_port, now_ms),
+        };
+        let decision = self.without_refusal(decision);
         let offered = { decision.answer.as_ref() }
             .filter(|answer| answer.verdict == Verdict::Offer)
             .and_then(|answer| answer.address?.address);
@@ -452,6 +472,16 @@ impl Site {
         self.counts.answers += u64::from(decision.answer.is_some());
         self.history.add(request.mac, step(&request, &decision));
         Some((request, decision))
+    }
+
+    /// A node that may not act by its version refuses no address: a current node may have given it.
+    fn without_refusal(&self, decision: Decision) -> Decision {
+        let verdict = decision.answer.as_ref().map(|answer| answer.verdict);
+        if !self.is_reserve() || verdict != Some(Verdict::No) {
+            return decision;
+        }
+        let (why, reason) = (&decision.why, self.admission.why());
+        Decision::silent(format!("{why}; it gets no NAK: {reason}"))
     }
 
     /// Whether a request is of this network: directly, or by a relay in it.

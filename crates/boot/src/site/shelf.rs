@@ -40,6 +40,20 @@ enum Named<'n> {
     Grub(Mac),
 }
 
+impl Named<'_> {
+    /// The machine for which it is; None: it is the same for all machines.
+    fn machine(&self) -> Option<Mac> {
+        match self {
+            Named::Loader(_) | Named::GrubStart => None,
+            Named::Script(mac)
+            | Named::Choice(mac, _)
+            | Named::File(mac, ..)
+            | Named::Enlist(mac)
+            | Named::Grub(mac) => Some(*mac),
+        }
+    }
+}
+
 fn named(name: &str) -> Option<Named<'_>> {
     let name = name.trim_start_matches('/');
     if let Some(loader) = LOADERS.iter().find(|loader| loader.name == name) {
@@ -112,7 +126,13 @@ impl Site {
         let made = |bytes: Vec<u8>| Ok(Content::Made(Arc::from(bytes)));
         let servers = self.servers(asker.address);
         let unknown = || Absent("there is nothing of this name".to_owned());
-        match named(name).ok_or_else(unknown)? {
+        let named = named(name).ok_or_else(unknown)?;
+        if let Some(mac) = named.machine()
+            && let Some(why) = self.why_no_fetch(mac, Moment::now().boottime_ms)
+        {
+            return Err(Absent(why));
+        }
+        match named {
             Named::Loader(path) => Ok(Content::File(path)),
             Named::GrubStart => made(script::grub_start()),
             Named::Script(mac) => {
@@ -162,17 +182,10 @@ impl Site {
     fn fetched(&mut self, name: &str, asker: &Asker, end: &Fetched) {
         let named = named(name);
         let mac = match &named {
-            Some(Named::Loader(_) | Named::GrubStart) | None => {
-                self.seen.macs.get(&asker.address).copied()
-            }
-            Some(
-                Named::Script(mac)
-                | Named::Choice(mac, _)
-                | Named::File(mac, ..)
-                | Named::Enlist(mac)
-                | Named::Grub(mac),
-            ) => Some(*mac),
+            Some(named) => named.machine(),
+            None => None,
         };
+        let mac = mac.or_else(|| self.seen.macs.get(&asker.address).copied());
         let Some(mac) = mac else { return };
         let via = match asker.via {
             Via::Tftp => "TFTP",

@@ -242,6 +242,14 @@ impl Site {
         if let Some(words) = self.has_no_majority() {
             troubles.push(words);
         }
+        if let Some(why) = self.why_closed() {
+            let mut subject = subject.state("removed", Grade::Bad);
+            subject.why = why;
+            return subject;
+        }
+        if let Some(why) = self.why_reserve() {
+            troubles.insert(0, why);
+        }
         let is_here = self.here().is_some() || self.here6().is_some();
         let mut subject = match (is_here, troubles.is_empty()) {
             (false, true) => subject.state("waits", Grade::Bad),

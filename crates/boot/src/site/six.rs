@@ -7,8 +7,8 @@ use crate::dhcp::loads::Leader;
 use crate::dhcp::pool::{Holder, Pool};
 use crate::dhcp::range::Range;
 use crate::dhcp6::desk::{Decision, Desk, Here};
-use crate::dhcp6::reply::Verdict;
-use crate::dhcp6::request::Request;
+use crate::dhcp6::reply::{Answer, Verdict};
+use crate::dhcp6::request::{Kind, Request};
 use crate::history::Step;
 use crate::journal::Journal;
 use crate::mac::Mac;
@@ -265,7 +265,19 @@ impl Site {
             self.counts.limited += 1;
             return None;
         }
-        let decision = self.six.desk.as_mut()?.decide(&request, now_ms);
+        let here = &self.six.desk.as_ref()?.here().duid;
+        let names_another = request.server.as_ref().is_some_and(|server| server != here);
+        // They are for this node or for none.
+        let gives_back = matches!(request.kind, Kind::Release | Kind::Decline);
+        let silent = match gives_back {
+            true => self.why_closed(),
+            false => self.why_silent(request.mac, names_another, now_ms),
+        };
+        let decision = match silent {
+            Some(why) => Decision::silent(why),
+            None => self.six.desk.as_mut()?.decide(&request, now_ms),
+        };
+        let decision = self.without_refusal6(&request, decision);
         let offered = { decision.answer.as_ref() }
             .filter(|answer| answer.verdict == Verdict::Advertise)
             .and_then(|answer| answer.grants.iter().find_map(|grant| grant.address));
@@ -285,6 +297,21 @@ impl Site {
         self.counts.answers += u64::from(decision.answer.is_some());
         self.history.add(request.mac, step(&request, &decision));
         Some((request, decision))
+    }
+
+    /// A node that may not act by its version refuses no address: a current node may have given it.
+    fn without_refusal6(&self, request: &Request, decision: Decision) -> Decision {
+        let gives_none = |answer: &Answer| answer.grants.iter().all(|one| one.address.is_none());
+        let asks_for_one = !matches!(
+            request.kind,
+            Kind::Information | Kind::Release | Kind::Decline
+        );
+        let is_refused = asks_for_one && decision.answer.as_ref().is_some_and(gives_none);
+        if !self.is_reserve() || !is_refused {
+            return decision;
+        }
+        let (why, reason) = (&decision.why, self.admission.why());
+        Decision::silent(format!("{why}; it is not refused: {reason}"))
     }
 
     /// Whether a request is of this network: directly from a neighbour, or by a relay in it.

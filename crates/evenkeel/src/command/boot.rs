@@ -207,6 +207,9 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
     columns.extend(Some("node").filter(|_| !all.me.is_empty()));
     columns.extend(["network", "boots next", "booted", "last asked"]);
     let mut text = report.table("machine", &columns);
+    if !all.notice.is_empty() {
+        text = format!("{}\n\n{text}", all.notice);
+    }
     let more = all.machines.len().saturating_sub(shown) as u64 + all.more;
     if more > 0 {
         let _ = writeln!(
